@@ -1,0 +1,38 @@
+"""memdriven: memory-driven text-to-image generation (Li, Torr, Lukasiewicz; BMVC 2022).
+
+The public names are imported when first used, so that `import memdriven` stays cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memdriven.pipeline import MemoryDrivenPipeline
+    from memdriven.recipe import Recipe
+    from memdriven.trace import PipelineOutput
+
+__version__ = "0.1.0"
+__all__ = ["MemoryDrivenPipeline", "PipelineOutput", "Recipe", "__version__"]
+
+_HOMES = {
+    "MemoryDrivenPipeline": "memdriven.pipeline",
+    "PipelineOutput": "memdriven.trace",
+    "Recipe": "memdriven.recipe",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted(__all__)

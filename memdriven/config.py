@@ -1,0 +1,334 @@
+"""Every setting of the system and its default, as frozen dataclasses; presets at the end.
+
+This is the only place with defaults. Settings marked [ours] are choices the paper leaves open,
+[family] are those of the published AttnGAN family of code bases.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from memdriven.errors import ConfigError
+
+Pooling = Literal["average", "max", "none"]
+PixelBackbone = Literal["vgg16", "inception_v3", "compact"]
+Strategy = Literal[
+    "sentence-sentence",
+    "words-words",
+    "sentence-image",
+    "words-image",
+    "sentence-both",
+    "words-both",
+    "all",
+    "random",
+    "oracle",
+    "none",
+]
+
+FEATURE_CHANNELS = 512
+"""Channels of VGG-16 relu5_3."""
+FEATURE_GRID = 16
+"""Height and width of v at a 256 x 256 input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """The bi-LSTM text encoder [family]."""
+
+    embedding_dim: int = 300
+    """Width of a word's learned input embedding."""
+    dim: int = 256
+    """d: width of word and sentence embeddings; half from each LSTM direction."""
+    dropout: float = 0.5
+    """Dropout on the input embeddings while DAMSM trains."""
+    max_words: int = 24
+    """Words beyond this are cut (and reported)."""
+    min_count: int = 1
+    """A word enters the vocabulary when the training captions hold it this often."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamsmConfig:
+    """Deep attentional multimodal similarity model: encoders' training and scores [family]."""
+
+    pixel_backbone: PixelBackbone = "vgg16"
+    """Network that scores generated pixels in the generator's loss. `vgg16` shares the memory
+    bank's features; `compact` is a small CNN for CPUs [ours]; `inception_v3` is the family's."""
+    pixel_size: int = 256
+    """Side in px at which the pixel backbone sees an image."""
+    gamma1: float = 4.0
+    """Sharpness of a word's attention over image regions."""
+    gamma2: float = 5.0
+    """Sharpness of the soft maximum over words."""
+    gamma3: float = 10.0
+    """Sharpness of the softmax over the batch."""
+    score: Literal["literal", "family"] = "literal"
+    """`literal` keeps the 1/gamma2 power of R as the paper writes it, `family` leaves it out."""
+    learning_rate: float = 2e-3
+    lr_decay: float = 0.98
+    """Factor on the learning rate after each epoch."""
+    betas: tuple[float, float] = (0.5, 0.999)
+    gradient_clip: float = 0.25
+    """Norm to which the text encoder's gradient is clipped."""
+    batch_size: int = 48
+    epochs: int = 60
+    mask_same_class: bool = True
+    """Leave other captions of the same class out of the negatives when class ids exist."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """The generator with image features (Sec. 4.1)."""
+
+    stages: int = 3
+    """K: resolutions are 64, 128, 256, ... px."""
+    width: int = 32
+    """g: channels of a stage's hidden features (32 bird, 48 COCO) [family]."""
+    residual_blocks: int = 2
+    """R: residual blocks of each later stage (2 bird, 3 COCO) [family]."""
+    z_dim: int = 100
+    condition_dim: int = 100
+    """Width of the conditioning-augmentation code c."""
+    text_dim: int = 256
+    acm_width: int = 128
+    """Channels of the ACM's shared map u [family]."""
+    feature_width: int = 128
+    """Channels to which v is projected before it is upsampled to a stage's size [ours]."""
+    use_v_global: bool = True
+    """Feed v_global = spatial mean of v to the first stage."""
+    use_v: bool = True
+    """Fuse v at every stage through an ACM."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscriminatorConfig:
+    """The content-aware discriminator (Sec. 4.2), one per stage."""
+
+    width: int = 64
+    """df: channels after the first down-sampling convolution."""
+    max_width: int = 512
+    content: Pooling = "average"
+    """Pooling that makes the content features a_128 ... a_4, or `none` to leave them out."""
+    spectral_norm: bool = True
+    """Spectral normalisation in place of BatchNorm [ours]."""
+    minibatch_std: bool = False
+    """Append the batch's standard deviation to the last map, against mode collapse [ours]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """Weights of the losses (Eqs. 1-4)."""
+
+    damsm_weight: float = 5.0
+    """lambda of Eq. 1: 5 bird, 50 COCO [family]."""
+    damsm_stages: Literal["all", "last"] = "all"
+    """`all` is Eq. 2 to the letter, `last` scores only the final image [family]."""
+    kl_weight: float = 1.0
+    """Weight of the conditioning augmentation's KL term [family]."""
+    r1_gamma: float = 1.0
+    """gamma of R1 (Eq. 4)."""
+    r1_every: int = 16
+    """R1 is computed every this many steps and scaled by it [ours]."""
+    mismatched: bool = True
+    """Show D real images with a wrong caption as fake [family]; off is the literal Eq. 3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalConfig:
+    """How neighbours are found and mixed (Sec. 3.2)."""
+
+    strategy: Strategy = "sentence-sentence"
+    k: int = 1
+    shortlist: int = 200
+    """Candidates of the sentence level that a word-level strategy re-ranks."""
+    alpha: float = 0.5
+    """Weight of the text part in the `-both` and `all` strategies."""
+    fusion: Literal["z-score", "reciprocal-rank"] = "z-score"
+    caption_pool: Literal["max", "mean", "mean-caption"] = "max"
+    """How the scores of an item's several captions become one."""
+    temperature: float = 0.1
+    """Softmax temperature of the weights when k > 1."""
+    mmr: float = 1.0
+    """Trade-off of maximal marginal relevance: 1 is relevance alone."""
+    index: Literal["exact", "annoy"] = "exact"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The training loop of the GAN (Sec. 4.3)."""
+
+    batch_size: int = 16
+    steps: int = 100_000
+    max_minutes: float = 0.0
+    """Stop cleanly after this many minutes; 0 means no limit."""
+    learning_rate: float = 2e-4
+    d_learning_rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    ema: float = 0.999
+    """Decay of the generator's moving average, buffers included."""
+    ema_warmup: bool = True
+    """Let the average's horizon grow with the step t: min(ema, (1 + t) / (10 + t)) [ours]."""
+    p_swap: float = 0.5
+    """Probability of training on v of a retrieved neighbour instead of the image's own [ours]."""
+    swap_neighbours: int = 8
+    """A swapped v is drawn from this many nearest neighbours of the caption [ours]."""
+    swap_other_class: bool = True
+    """Never swap within a class, as an unseen caption meets no image of its own class [ours]."""
+    crop: float = 76 / 64
+    """Images are resized to crop * size before the random crop [family]; 1 is no crop."""
+    flip: bool = True
+    workers: int = 0
+    amp: bool = True
+    """bf16 autocast where the device has it (never on the CPU)."""
+    channels_last: bool = True
+    compile: bool = False
+    augment: str = ""
+    """Differentiable augmentation of what D sees: any of `color,translation,cutout` [ours]."""
+    log_every: int = 50
+    sample_every: int = 1000
+    save_every: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The whole system: one of these is frozen into each run directory and checkpoint."""
+
+    preset: str = "bird"
+    text: TextConfig = field(default_factory=TextConfig)
+    damsm: DamsmConfig = field(default_factory=DamsmConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work together."""
+        checks = (
+            (1 <= self.generator.stages <= 5, "generator.stages in 1..5", self.generator.stages),
+            (self.text.dim % 2 == 0, "an even text.dim", self.text.dim),
+            (
+                self.text.dim == self.generator.text_dim,
+                "text.dim == generator.text_dim",
+                (self.text.dim, self.generator.text_dim),
+            ),
+            (0.0 <= self.train.p_swap <= 1.0, "train.p_swap in 0..1", self.train.p_swap),
+            (0.0 <= self.retrieval.alpha <= 1.0, "retrieval.alpha in 0..1", self.retrieval.alpha),
+            (
+                self.retrieval.temperature > 0,
+                "retrieval.temperature > 0",
+                self.retrieval.temperature,
+            ),
+            (self.retrieval.k >= 1, "retrieval.k >= 1", self.retrieval.k),
+            (self.train.batch_size >= 2, "train.batch_size >= 2", self.train.batch_size),
+            (self.loss.r1_every >= 1, "loss.r1_every >= 1", self.loss.r1_every),
+            (self.generator.width % 2 == 0, "an even generator.width", self.generator.width),
+        )
+        for holds, wanted, found in checks:
+            if not holds:
+                raise ConfigError(wanted=wanted, found=str(found), fix="change that setting")
+
+
+PRESETS: dict[str, Config] = {
+    "bird": Config(preset="bird"),
+    "coco": Config(
+        preset="coco",
+        generator=GeneratorConfig(width=48, residual_blocks=3),
+        loss=LossConfig(damsm_weight=50.0),
+    ),
+    "paper": Config(
+        preset="paper",
+        loss=LossConfig(mismatched=False),
+        train=TrainConfig(p_swap=0.0),
+    ),
+    "tiny": Config(
+        preset="tiny",
+        damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64, epochs=8, batch_size=32),
+        generator=GeneratorConfig(stages=1, width=16, acm_width=32, feature_width=32),
+        discriminator=DiscriminatorConfig(width=32, max_width=256),
+        train=TrainConfig(
+            batch_size=16,
+            crop=1.0,
+            learning_rate=4e-4,
+            d_learning_rate=4e-4,
+            steps=2_000,
+            sample_every=500,
+            save_every=500,
+            amp=False,
+        ),
+    ),
+}
+"""`bird`, `coco`: the paper's sizes with our safeguards; `paper`: the literal Eqs. 1-4, no
+neighbour swap; `tiny`: a laptop's CPU. A further preset is added where a checkpoint is trained."""
+
+
+def preset(name: str) -> Config:
+    """Return a preset by name.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(
+            wanted="a preset: " + ", ".join(PRESETS), found=repr(name), fix="choose one of these"
+        )
+    return PRESETS[name]
+
+
+T = TypeVar("T")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a config dataclass as plain JSON-ready values (tuples become lists)."""
+    plain: dict[str, Any] = {}
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        if dataclasses.is_dataclass(value):
+            value = to_dict(value)
+        plain[entry.name] = list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def from_dict(cls: type[T], values: dict[str, Any]) -> T:
+    """Rebuild a config dataclass from `to_dict`'s values.
+
+    Fields that are absent take their default; an unknown field is an error.
+
+    Raises:
+        ConfigError: a field of `values` is unknown to `cls`, or a value has the wrong type.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(
+            wanted=f"an object for {cls.__name__}",
+            found=repr(values)[:80],
+            fix="restore config.json from its source",
+        )
+    template = cls()
+    known = {entry.name: entry for entry in dataclasses.fields(template)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(
+            wanted=f"fields of {cls.__name__}",
+            found=", ".join(unknown),
+            fix="use the version of memdriven that wrote this file, or remove the fields",
+        )
+    rebuilt: dict[str, Any] = {}
+    for name, value in values.items():
+        default = getattr(template, name)
+        if dataclasses.is_dataclass(default):
+            value = from_dict(type(default), value)
+        elif isinstance(default, tuple) and isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not type(default):
+            raise ConfigError(
+                wanted=f"{type(default).__name__} for {cls.__name__}.{name}",
+                found=repr(value)[:80],
+                fix="correct the value",
+            )
+        rebuilt[name] = value
+    return cls(**rebuilt)

@@ -1,0 +1,1 @@
+"""Data sets, captions and images: everything before a network sees it."""

@@ -1,0 +1,221 @@
+"""Where the bird is: foliage out of focus, water, grass, snow, sand, rock, sky and dusk.
+
+A backdrop of soft gradients, blotches and bokeh, computed small and enlarged, which is depth blur for nothing; and a
+ground plane in true perspective under birds that stand or swim.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .anatomy import Rig
+from .camera import Camera
+from .march import pixel_grid
+from .noise import fractal, noise, smoothstep
+from .specimen import BirdSpec
+from .species import stream
+
+Colour = tuple[float, float, float]
+DISCS = 20
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Colours of one kind of place, linear RGB."""
+
+    bottom: Colour
+    top: Colour
+    blotch: Colour
+    blotches: float = 0.8
+    """Strength of soft patches in the backdrop."""
+    bokeh: float = 0.0
+    clouds: float = 0.0
+    ground: tuple[Colour, Colour] = ((0.2, 0.2, 0.2), (0.3, 0.3, 0.3))
+    sun: Colour = (1.0, 0.94, 0.84)
+    sky: Colour = (0.62, 0.72, 0.90)
+    bounce: Colour = (0.26, 0.24, 0.18)
+
+
+_SNOW_LIGHT = {"sun": (1.0, 0.96, 0.90), "sky": (0.66, 0.75, 0.92), "bounce": (0.50, 0.54, 0.62)}
+_GRASS = ((0.055, 0.15, 0.018), (0.26, 0.36, 0.065))
+_SNOW = ((0.62, 0.69, 0.82), (0.86, 0.89, 0.94))
+_SAND = ((0.50, 0.38, 0.24), (0.72, 0.59, 0.41))
+_ROCK = ((0.12, 0.115, 0.11), (0.30, 0.29, 0.275))
+SETTINGS: dict[str, tuple[Setting, ...]] = {
+    "foliage": (
+        Setting((0.035, 0.085, 0.018), (0.14, 0.26, 0.05), (0.40, 0.50, 0.12), bokeh=0.8),
+        Setting((0.30, 0.40, 0.12), (0.52, 0.62, 0.26), (0.13, 0.24, 0.05), bokeh=0.7),
+        Setting((0.020, 0.045, 0.030), (0.05, 0.12, 0.075), (0.17, 0.28, 0.13), bokeh=0.6),
+        Setting((0.22, 0.30, 0.22), (0.46, 0.54, 0.42), (0.16, 0.27, 0.12), bokeh=0.5),
+    ),
+    "water": (
+        Setting((0.30, 0.42, 0.46), (0.52, 0.64, 0.70), (0.16, 0.27, 0.20), 0.5, ground=((0.03, 0.12, 0.16), (0.10, 0.27, 0.33))),
+        Setting((0.09, 0.17, 0.09), (0.22, 0.33, 0.16), (0.36, 0.45, 0.2), 0.8, ground=((0.015, 0.06, 0.06), (0.08, 0.19, 0.16))),
+        Setting((0.40, 0.55, 0.72), (0.30, 0.50, 0.80), (0.7, 0.78, 0.86), 0.5, ground=((0.02, 0.12, 0.27), (0.10, 0.30, 0.50))),
+    ),
+    "grass": (
+        Setting((0.17, 0.28, 0.05), (0.33, 0.44, 0.14), (0.08, 0.15, 0.03), bokeh=0.25, ground=_GRASS),
+        Setting((0.10, 0.18, 0.06), (0.045, 0.09, 0.035), (0.28, 0.34, 0.10), bokeh=0.3, ground=_GRASS),
+    ),
+    "snow": (
+        Setting((0.58, 0.66, 0.78), (0.40, 0.50, 0.64), (0.22, 0.29, 0.36), 0.7, ground=_SNOW, **_SNOW_LIGHT),
+        Setting((0.34, 0.41, 0.50), (0.17, 0.23, 0.30), (0.50, 0.58, 0.68), 0.8, bokeh=0.15, ground=_SNOW, **_SNOW_LIGHT),
+    ),
+    "sand": (
+        Setting((0.52, 0.44, 0.33), (0.36, 0.52, 0.68), (0.62, 0.55, 0.43), 0.5, ground=_SAND, bounce=(0.44, 0.36, 0.25)),
+        Setting((0.16, 0.36, 0.46), (0.42, 0.60, 0.74), (0.10, 0.27, 0.38), 0.5, ground=_SAND, bounce=(0.44, 0.36, 0.25)),
+    ),
+    "rock": (
+        Setting((0.30, 0.33, 0.36), (0.46, 0.54, 0.62), (0.17, 0.19, 0.20), 0.8, ground=_ROCK),
+        Setting((0.13, 0.16, 0.13), (0.25, 0.29, 0.24), (0.36, 0.38, 0.30), 0.7, ground=_ROCK),
+    ),
+    "dusk": (
+        Setting((0.92, 0.42, 0.14), (0.20, 0.13, 0.30), (0.95, 0.60, 0.34), 0.7, clouds=0.35, sun=(1.0, 0.80, 0.58), sky=(0.66, 0.56, 0.66)),
+        Setting((0.85, 0.52, 0.40), (0.13, 0.17, 0.36), (0.90, 0.44, 0.36), 0.6, clouds=0.3, sun=(1.0, 0.82, 0.62), sky=(0.62, 0.58, 0.70)),
+    ),
+    "sky": (
+        Setting((0.52, 0.70, 0.90), (0.13, 0.34, 0.74), (0.93, 0.95, 0.97), 0.0, clouds=0.75),
+        Setting((0.66, 0.76, 0.86), (0.36, 0.53, 0.76), (0.90, 0.92, 0.94), 0.0, clouds=0.55),
+        Setting((0.30, 0.52, 0.82), (0.07, 0.22, 0.58), (0.85, 0.90, 0.95), 0.0, clouds=0.35),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A batch of settings as tensors."""
+
+    bottom: Tensor  # (b, 3, 1)
+    top: Tensor
+    blotch: Tensor
+    ground: Tensor  # (b, 2, 3, 1)
+    sun: Tensor
+    sky: Tensor
+    bounce: Tensor
+    amounts: Tensor  # (b, 3) blotches, bokeh, clouds
+    kind: Tensor  # (b, 6) grass, snow, sand, rock, water, has a ground
+    level: Tensor  # (b, 1) height of the ground
+    discs: Tensor  # (b, DISCS, 4) x, y, radius, weight
+    place: Tensor  # (b, 8)
+    sun_at: Tensor  # (b, 3, 1) unit vector to the sun
+
+    def to(self, device: torch.device) -> Scene:
+        """The same scenes on another device."""
+        return Scene(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def choose_setting(spec: BirdSpec) -> Setting:
+    """Of the places that fit, the one against which this bird stands out most."""
+    rng = stream("setting", spec.seed, spec.species_id, spec.index)
+    options = SETTINGS[spec.attributes["background"]]
+    shown = rng.sample(options, min(len(options), 3))
+    bird = [np.sqrt(spec.colours[part]) for part in ("back", "wing", "breast", "head")]
+
+    def apart(setting: Setting) -> float:
+        behind = np.sqrt((np.array(setting.bottom) + setting.top + setting.blotch) / 3)
+        return float(np.mean([np.abs(behind - colour).sum() for colour in bird]))
+
+    return max(shown, key=apart)
+
+
+def stack_scenes(specs: list[BirdSpec], rigs: list[Rig]) -> Scene:
+    """Scenes of a batch, float32 on the CPU."""
+
+    def tensor(values: list[object]) -> Tensor:
+        return torch.from_numpy(np.stack([np.asarray(v, dtype=np.float32) for v in values]))
+
+    settings = [choose_setting(spec) for spec in specs]
+    kinds, discs, suns = [], [], []
+    for spec, rig in zip(specs, rigs, strict=True):
+        here = spec.attributes["background"]
+        kinds.append([*(float(here == k) for k in ("grass", "snow", "sand", "rock", "water")), float(rig.ground > -900)])
+        rng = stream("discs", spec.seed, spec.species_id, spec.index)
+        discs.append([[rng.uniform(-1.1, 1.1), rng.uniform(-1.1, 1.1), rng.uniform(0.05, 0.17), rng.uniform(0.1, 0.6)] for _ in range(DISCS)])
+        azimuth = spec.azimuth + spec.sun_azimuth
+        up = spec.sun_elevation
+        suns.append([[math.cos(up) * math.cos(azimuth)], [math.sin(up)], [math.cos(up) * math.sin(azimuth)]])
+
+    def colour(name: str) -> Tensor:
+        return tensor([[[c] for c in getattr(s, name)] for s in settings])
+
+    return Scene(
+        bottom=colour("bottom"), top=colour("top"), blotch=colour("blotch"),
+        ground=tensor([[[[c] for c in tone] for tone in s.ground] for s in settings]),
+        sun=colour("sun"), sky=colour("sky"), bounce=colour("bounce"),
+        amounts=tensor([[s.blotches, s.bokeh, s.clouds] for s in settings]),
+        kind=tensor(list(kinds)), level=tensor([[max(r.ground, -1e3)] for r in rigs]), discs=tensor(list(discs)),
+        place=tensor([s.noise for s in specs]), sun_at=tensor(list(suns)),
+    )  # fmt: skip
+
+
+def backdrop(scene: Scene, size: int) -> Tensor:
+    """What lies far behind, blurred: (b, 3, size * size)."""
+    b, device = scene.level.shape[0], scene.level.device
+    small = size // 2 if size <= 64 else size // 4
+    x, y = pixel_grid(torch.arange(small * small, device=device).expand(b, -1), small)
+    place = scene.place * 100
+    rise = smoothstep(-1.1, 1.1, y).unsqueeze(1)
+    colour = scene.bottom + rise * (scene.top - scene.bottom)
+    soft = fractal(x * 1.5 + place[:, :1], y * 1.5 + place[:, 1:2], 2)
+    patch = smoothstep(0.40, 0.78, soft[:, 0]) * scene.amounts[:, :1]
+    colour = colour + patch.unsqueeze(1) * (scene.blotch - colour)
+    colour = colour * (0.74 + 0.52 * soft[:, 1:2])
+    cloud = fractal(x * 1.1 + place[:, 2:3], y * 2.3 + place[:, 3:4], 4)[:, 0]
+    cloud = smoothstep(0.46, 0.72, cloud) * scene.amounts[:, 2:]
+    colour = colour + cloud.unsqueeze(1) * (scene.blotch - colour)
+    disc = scene.discs.unsqueeze(-1)  # (b, k, 4, 1)
+    away = ((x.unsqueeze(1) - disc[:, :, 0]).square() + (y.unsqueeze(1) - disc[:, :, 1]).square()).sqrt()
+    glow = smoothstep(1.0, 0.82, away / disc[:, :, 2]) * (0.6 + 0.4 * smoothstep(0.6, 0.95, away / disc[:, :, 2])) * disc[:, :, 3]
+    light = glow.sum(1).clamp_(max=0.9) * scene.amounts[:, 1:2]
+    bright = scene.blotch * 1.25 + 0.10
+    colour = colour + light.unsqueeze(1) * (bright - colour)
+    image = F.interpolate(colour.reshape(b, 3, small, small), size=(size, size), mode="bilinear", align_corners=False)
+    return image.reshape(b, 3, size * size)
+
+
+def ground(scene: Scene, camera: Camera, ray: Tensor, behind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Colour of the ground before light, where rays meet it.
+
+    ray (b, 3, n), behind (b, 3, n) the backdrop. Returns colour (b, 3, n), cover (b, n) in [0, 1] with a soft
+    horizon, and points (b, 3, n).
+    """
+    down = (-ray[:, 1]).clamp_min(1e-4)
+    t = (camera.position[:, 1:2] - scene.level).clamp_min(0.01) / down
+    points = camera.position.unsqueeze(-1) + ray * t.clamp(max=400.0).unsqueeze(1)
+    cover = smoothstep(0.004, 0.045, -ray[:, 1]) * scene.kind[:, 5:6]
+    right, forward = camera.basis[:, 0, :, None], camera.basis[:, 2, :, None]
+    flat = forward * torch.tensor([1.0, 0.0, 1.0], device=ray.device).view(1, 3, 1)
+    r, f = (points * right).sum(1), (points * flat).sum(1) * 1.05
+    reach = camera.position.norm(dim=1, keepdim=True)
+    focus = 1.0 / (1.0 + ((t - reach) / (0.30 * reach)).square())  # sharp where the bird is
+    place = scene.place * 100
+    coarse = noise(r * 0.9 + place[:, :1], f * 0.9 + place[:, 1:2])
+    kind = scene.kind
+    blade = noise(r * 17 + 2 * coarse[:, 1], f * 3.2)
+    grain = noise(r * 13, f * 13)
+    fine = noise(r * 37, f * 37)
+    ripple = 0.5 + 0.5 * (f * 7 + 6 * coarse[:, 2] + 1.2 * r).sin()
+    detail = (
+        kind[:, 0:1] * (0.75 * blade[:, 0] + 0.45 * blade[:, 1] - 0.1)
+        + kind[:, 1:2] * (0.35 + 0.4 * coarse[:, 3] + 0.2 * grain[:, 0])
+        + kind[:, 2:3] * (0.28 * ripple + 0.32 * grain[:, 0] + 0.34 * fine[:, 0])
+        + kind[:, 3:4] * (0.2 + 0.5 * grain[:, 1] + 0.35 * fine[:, 1])
+        + kind[:, 4:5] * 0.5
+    )
+    level = 0.5 * coarse[:, 0] + 0.25 + (detail - 0.5) * (0.10 + 0.90 * focus)
+    colour = scene.ground[:, 0] + level.clamp(0.0, 1.0).unsqueeze(1) * (scene.ground[:, 1] - scene.ground[:, 0])
+    wave = 0.5 * noise(r * 2.2 + place[:, 2:3], f * 6.5)[:, 0] + 0.5 * noise(r * 5.0, f * 15.0 + 3 * coarse[:, 0])[:, 1]
+    crest = smoothstep(0.48, 0.72, wave).unsqueeze(1) * kind[:, 4:5].unsqueeze(1)
+    mirror = 0.55 * scene.top + 0.45 * scene.bottom
+    glance = (0.22 + 0.62 * (1.0 + ray[:, 1]).clamp(0.0, 1.0).pow(5)).unsqueeze(1) * kind[:, 4:5].unsqueeze(1)
+    colour = colour + glance * (mirror - colour)
+    colour = colour + 0.55 * crest * (mirror * 1.05 - colour)
+    haze = smoothstep(0.35, 0.02, -ray[:, 1]).unsqueeze(1) * 0.45
+    colour = colour + haze * (behind - colour)
+    return colour, cover, points

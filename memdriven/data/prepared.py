@@ -1,0 +1,216 @@
+"""The prepared data set: the one folder format that every reader writes and every part reads.
+
+```
+dataset.json            schema, name, image_size, counts per split, seed, classes, source, licence
+items.jsonl             one item per line
+images/<split>/<id>.webp
+```
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from PIL import Image
+
+from memdriven.data.image_file import read_image
+from memdriven.errors import DataError
+from memdriven.files import atomic_write_bytes, atomic_write_json, read_json
+
+SCHEMA = "memdriven.dataset/1"
+HEADER, ITEMS = "dataset.json", "items.jsonl"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One captioned image."""
+
+    id: str
+    file: str
+    """Path of the image inside the data set's folder, with forward slashes."""
+    split: str
+    class_id: int | None
+    class_name: str
+    captions: Sequence[str]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What is true of the image, where the data set knows."""
+    caption_attributes: Sequence[Mapping[str, Any]] = ()
+    """For each caption, the part of `attributes` that it names."""
+    visible: Sequence[str] = ()
+    """Names of the attributes that can be seen in the image."""
+
+    def __post_init__(self) -> None:
+        """Make the sequences immutable."""
+        for name in ("captions", "caption_attributes", "visible"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+
+def image_file(split: str, item_id: str) -> str:
+    """Return the `file` of an item: `images/<split>/<id>.webp`."""
+    return f"images/{split}/{item_id}.webp"
+
+
+class PreparedDataset:
+    """A prepared data set on disk: its items in RAM, its images read when asked for."""
+
+    def __init__(self, path: Path, header: Mapping[str, Any], items: Sequence[Item]) -> None:
+        self.path, self.header, self.items = path, header, list(items)
+
+    @classmethod
+    def open(cls, path: Path | str) -> PreparedDataset:
+        """Read a data set's header and item table.
+
+        Raises:
+            DataError: the folder is no prepared data set, or its table is damaged or cut short.
+        """
+        path = Path(path)
+        header = read_json(path / HEADER, DataError)
+        if header.get("schema") != SCHEMA:
+            raise DataError(
+                wanted=f"a data set of schema {SCHEMA} in {path}",
+                found=f"schema {header.get('schema')!r}", fix="run `memdriven prepare` again",
+            )  # fmt: skip
+        items = _read_items(path / ITEMS)
+        counts = dict(Counter(item.split for item in items))
+        if counts != header.get("counts"):
+            raise DataError(
+                wanted=f"the items that {path / HEADER} counts: {header.get('counts')}",
+                found=str(counts), fix="run `memdriven prepare` again",
+            )  # fmt: skip
+        return cls(path, header, items)
+
+    @property
+    def name(self) -> str:
+        """The data set's name."""
+        return str(self.header["name"])
+
+    @property
+    def image_size(self) -> int:
+        """Side in px of the stored images."""
+        return int(self.header["image_size"])
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names by class id."""
+        return list(self.header["classes"])
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def split(self, name: str) -> list[Item]:
+        """Return the items of one split, in order.
+
+        Raises:
+            DataError: the data set has no such split.
+        """
+        chosen = [item for item in self.items if item.split == name]
+        if not chosen:
+            raise DataError(
+                wanted=f"a split {name!r} in {self.path}",
+                found="splits " + ", ".join(self.header["counts"]), fix="choose one of these",
+            )  # fmt: skip
+        return chosen
+
+    def image_path(self, item: Item) -> Path:
+        """Return where an item's image lies."""
+        return self.path / item.file
+
+    def load_image(self, item: Item) -> Image.Image:
+        """Decode an item's image as RGB.
+
+        Raises:
+            DataError: the file is missing or damaged.
+        """
+        return read_image(self.image_path(item))
+
+
+def write_prepared(
+    out: Path, *, name: str, items: Sequence[Item], classes: Sequence[str], image_size: int,
+    seed: int = 0, source: str = "", licence: str = "", extra: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Write the header and item table of a data set whose images are already in place.
+
+    Args:
+        out: the data set's folder.
+        name: short name, e.g. `aviary`.
+        items: all items, of every split.
+        classes: class names by class id.
+        image_size: side of the images in px.
+        seed: what the data set was drawn with.
+        source: where it comes from, for people.
+        licence: under which terms, for people.
+        extra: further header entries.
+
+    Raises:
+        DataError: two items share an id, an item has no caption, or the disk is full.
+    """
+    _check(items, out)
+    lines = [json.dumps(_to_json(item), ensure_ascii=False) + "\n" for item in items]
+    atomic_write_bytes(out / ITEMS, "".join(lines).encode())
+    counts = dict(Counter(item.split for item in items))
+    header = {
+        "schema": SCHEMA, "name": name, "image_size": image_size, "counts": counts, "seed": seed,
+        "classes": list(classes), "source": source, "licence": licence, **(extra or {}),
+    }  # fmt: skip
+    atomic_write_json(out / HEADER, header)
+
+
+def _to_json(item: Item) -> dict[str, Any]:
+    values = {entry.name: getattr(item, entry.name) for entry in dataclasses.fields(item)}
+    optional = ("attributes", "caption_attributes", "visible")
+    return {key: value for key, value in values.items() if key not in optional or value}
+
+
+def _read_items(path: Path) -> list[Item]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(wanted=f"the item table {path}", found=f"{type(error).__name__}: {error}",
+                        fix="run `memdriven prepare` again") from error  # fmt: skip
+    items = [_read_item(line, f"{path}, line {n}") for n, line in enumerate(lines, start=1)]
+    _check(items, path)
+    return items
+
+
+def _read_item(line: str, place: str) -> Item:
+    try:
+        values = json.loads(line)
+        item = Item(**values)
+        good = (
+            isinstance(item.id, str)
+            and isinstance(item.file, str)
+            and isinstance(item.split, str)
+            and isinstance(item.class_id, int | None)
+            and isinstance(item.class_name, str)
+            and isinstance(values["captions"], list)
+            and all(isinstance(caption, str) for caption in item.captions)
+            and isinstance(item.attributes, dict)
+        )
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DataError(wanted=f"an item in {place}", found=f"{type(error).__name__}: {error}",
+                        fix="run `memdriven prepare` again") from error  # fmt: skip
+    inside = good and not PurePosixPath(item.file).is_absolute() and "\\" not in item.file
+    if not inside or ".." in PurePosixPath(item.file).parts:
+        raise DataError(wanted=f"an item with a file inside the folder in {place}",
+                        found=line[:120], fix="run `memdriven prepare` again")  # fmt: skip
+    return item
+
+
+def _check(items: Sequence[Item], place: Path) -> None:
+    """Refuse an empty table, repeated ids, and items without captions."""
+    repeated = [item_id for item_id, n in Counter(item.id for item in items).items() if n > 1]
+    bare = [item.id for item in items if not item.captions]
+    for wrong, found in (
+        (not items, "no item"),
+        (repeated, f"repeated ids, e.g. {repeated[:1]}"),
+        (bare, f"items without a caption, e.g. {bare[:1]}"),
+    ):
+        if wrong:
+            raise DataError(wanted=f"items with their own ids and captions in {place}", found=found,
+                            fix="correct the source and prepare again")  # fmt: skip

@@ -1,0 +1,241 @@
+"""Captions to word ids and back, and what becomes of words that the vocabulary lacks."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from memdriven.data.synonyms import near_synonyms
+from memdriven.errors import CaptionError, CheckpointError, DataError
+
+SCHEMA = "memdriven.vocabulary/1"
+PADDING = 0
+"""Word id of the padding behind a short caption."""
+MAX_CHARACTERS = 2000
+"""A longer caption is refused, rather than cut to its first words in silence."""
+
+_LONG_WORD = 8
+"""From this length a typo may be two edits away."""
+_SHORT_WORD = 3
+"""Up to this length only two swapped letters count as a typo: too many words are near."""
+
+_WORD = re.compile(r"\w+")
+
+
+def tokenize(text: str) -> list[str]:
+    r"""Return a caption's lower-case `\w+` tokens [family], after Unicode NFKC normalisation."""
+    return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
+
+
+@dataclass(frozen=True)
+class UnknownWord:
+    """A word that the vocabulary lacks, and the known word that stands in for it, if any."""
+
+    word: str
+    replacement: str | None
+    reason: Literal["typo", "synonym", "unknown"]
+
+
+@dataclass(frozen=True)
+class EncodedCaption:
+    """A caption as word ids, with an account of everything that was changed or left out."""
+
+    ids: list[int]
+    """Ids of `words`, none of them padding."""
+    words: list[str]
+    """The words that were encoded, after replacement."""
+    unknown: tuple[UnknownWord, ...]
+    """Words that were replaced or dropped, in the caption's order."""
+    truncated: int
+    """Known words cut from the end because the caption was longer than `max_words`."""
+
+
+class Vocabulary:
+    """A fixed list of known words; id 0 is padding, ids from 1 are the words in order.
+
+    `len` counts the padding, so it is the number of rows of an embedding table.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = tuple(words)
+        self._ids = {word: index for index, word in enumerate(self.words, start=1)}
+        if len(self._ids) != len(self.words):
+            raise ValueError("a vocabulary's words must differ from each other")
+
+    @classmethod
+    def build(cls, captions: Iterable[str], min_count: int = 1) -> Vocabulary:
+        """Collect the words that occur at least `min_count` times, the most frequent first.
+
+        Raises:
+            DataError: no word occurs that often.
+        """
+        counts = Counter(word for caption in captions for word in tokenize(caption))
+        words = [word for word, count in counts.items() if count >= min_count]
+        if not words:
+            raise DataError(
+                wanted=f"captions with words that occur {min_count} times or more",
+                found=f"{len(counts)} different words, all rarer",
+                fix="give more captions or lower min_count",
+            )
+        return cls(sorted(words, key=lambda word: (-counts[word], word)))
+
+    def __len__(self) -> int:
+        return len(self.words) + 1
+
+    def __contains__(self, word: object) -> bool:
+        return word in self._ids
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.words)
+
+    def encode(self, text: str, max_words: int) -> EncodedCaption:
+        """Turn a caption into word ids.
+
+        An unknown word is replaced by a near synonym or, failing that, by the known word that it
+        is a likely typo of; a word with neither is left out. All are listed in `unknown`.
+
+        Raises:
+            CaptionError: the caption is empty, longer than 2,000 characters, or has no known word.
+        """
+        if not isinstance(text, str):
+            raise CaptionError(wanted="a caption as text", found=type(text).__name__,
+                               fix="pass a string")  # fmt: skip
+        if len(text) > MAX_CHARACTERS:
+            raise CaptionError(
+                wanted=f"a caption of at most {MAX_CHARACTERS:,} characters",
+                found=f"{len(text):,} characters", fix="describe the picture in a sentence or two",
+            )  # fmt: skip
+        tokens = tokenize(text)
+        if not tokens:
+            raise CaptionError(
+                wanted="a caption with at least one word",
+                found="an empty caption" if not text.strip() else repr(text.strip()[:40]),
+                fix="describe the picture in a sentence, e.g. 'a small red bird'",
+            )
+        words: list[str] = []
+        unknown: dict[str, UnknownWord] = {}
+        for token in tokens:
+            if token in self._ids:
+                words.append(token)
+                continue
+            if token not in unknown:
+                unknown[token] = self._stand_in(token)
+            replacement = unknown[token].replacement
+            if replacement is not None:
+                words.append(replacement)
+        if not words:
+            raise CaptionError(
+                wanted=f"a caption with some of the {len(self.words):,} words that the model knows",
+                found="only unknown words: " + ", ".join(list(unknown)[:8]),
+                fix="use other words, e.g. " + ", ".join(w for w in self.words[:40] if len(w) > 3),
+            )
+        kept = words[:max_words]
+        return EncodedCaption(
+            ids=[self._ids[word] for word in kept], words=kept,
+            unknown=tuple(unknown.values()), truncated=len(words) - len(kept),
+        )  # fmt: skip
+
+    def _stand_in(self, word: str) -> UnknownWord:
+        for synonym in near_synonyms(word):
+            if synonym in self._ids:
+                return UnknownWord(word, synonym, "synonym")
+        known = self._likely_meant(word)
+        return UnknownWord(word, known, "unknown" if known is None else "typo")
+
+    def _likely_meant(self, word: str) -> str | None:
+        """Return the nearest known word within one edit (two for long words), or None.
+
+        Among equally near ones a common first letter counts first, then frequency.
+        """
+        if not word.isalpha():
+            return None
+        reach = 2 if len(word) >= _LONG_WORD else 1
+        best: tuple[int, bool, int] | None = None
+        for index, known in self._near_in_length(word, reach):
+            distance = edit_distance(word, known, reach)
+            if distance > reach:
+                continue
+            if len(word) <= _SHORT_WORD and sorted(word) != sorted(known):
+                continue
+            candidate = (distance, known[0] != word[0], index)
+            best = candidate if best is None else min(best, candidate)
+        return None if best is None else self.words[best[2]]
+
+    def _near_in_length(self, word: str, reach: int) -> Iterator[tuple[int, str]]:
+        for index, known in enumerate(self.words):
+            if abs(len(known) - len(word)) <= reach and len(known) >= _SHORT_WORD:
+                yield index, known
+
+    @staticmethod
+    def batch(captions: Sequence[EncodedCaption]) -> tuple[Tensor, Tensor]:
+        """Pad captions to a common length.
+
+        Returns:
+            ids (b, t) int64 with 0 behind each caption's end, and lengths (b,) int64.
+
+        Raises:
+            CaptionError: there is no caption, or one without words.
+        """
+        lengths = [len(caption.ids) for caption in captions]
+        if not lengths or min(lengths) == 0:
+            raise CaptionError(wanted="captions with words", found=f"lengths {lengths}",
+                               fix="encode each caption with Vocabulary.encode")  # fmt: skip
+        ids = torch.full((len(lengths), max(lengths)), PADDING, dtype=torch.int64)
+        for row, caption in zip(ids, captions, strict=True):
+            row[: len(caption.ids)] = torch.tensor(caption.ids)
+        return ids, torch.tensor(lengths)  # (b, t), (b,)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready description."""
+        return {"schema": SCHEMA, "words": list(self.words)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Vocabulary:
+        """Rebuild a vocabulary from `to_json`'s content.
+
+        Raises:
+            CheckpointError: the content is not a vocabulary.
+        """
+        words = content.get("words")
+        good = (
+            content.get("schema") == SCHEMA
+            and isinstance(words, list)
+            and bool(words)
+            and all(isinstance(word, str) and word for word in words)
+            and len(set(words)) == len(words)
+        )
+        if not good:
+            raise CheckpointError(
+                wanted=f"a word list of schema {SCHEMA}",
+                found=f"schema {content.get('schema')!r} with {type(words).__name__} of words",
+                fix="restore vocabulary.json from the checkpoint's source",
+            )
+        return cls(words)  # type: ignore[arg-type]
+
+
+def edit_distance(a: str, b: str, limit: int) -> int:
+    """Return the edits between two words, or `limit` + 1 when there are more than `limit`.
+
+    An edit inserts, deletes or replaces a letter, or swaps two neighbours (the optimal string
+    alignment distance, by dynamic programming over prefixes).
+    """
+    before: list[int] = []
+    last = list(range(len(b) + 1))
+    for i, letter in enumerate(a, start=1):
+        row = [i]
+        for j, other in enumerate(b, start=1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        if min(row) > limit:
+            return limit + 1
+        before, last = last, row
+    return min(last[-1], limit + 1)

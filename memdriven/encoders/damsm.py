@@ -1,0 +1,184 @@
+"""DAMSM: how well words and image regions, sentence and image, match; and the loss on it.
+
+Deep attentional multimodal similarity model [family: AttnGAN, Sec. 3.2]. The retrieval's keys,
+the generator's text-image loss and one R-precision judge are made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from memdriven.config import DamsmConfig, TextConfig
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.encoders.image import FeatureHeads, ImageFeatures, build_pixel_encoder, resized
+from memdriven.encoders.text import TextEncoder, TextFeatures
+from memdriven.encoders.vgg import Vgg16Features
+from memdriven.encoders.weights import weights_hash
+
+_EPSILON = 1e-8
+
+
+class DamsmLoss(NamedTuple):
+    """The two parts of the DAMSM loss and their sum, each a scalar tensor."""
+
+    words: Tensor
+    sentence: Tensor
+    total: Tensor
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Return the cosines of all rows of a (n, d) with all rows of b (m, d): (n, m)."""
+    return F.normalize(a, dim=-1, eps=_EPSILON) @ F.normalize(b, dim=-1, eps=_EPSILON).T
+
+
+def word_cosines(words: Tensor, mask: Tensor, regions: Tensor, gamma1: float) -> Tensor:
+    """Return cos(c_i, e_i) of each word with its region context, for all image-caption pairs.
+
+    s = regions^T words; s is normalised by a softmax over the caption's words, then
+    alpha = softmax over regions of gamma1 times that, and c_i = sum_r alpha_ir region_r.
+    The contexts themselves are never formed: c_i . e_i = sum_r alpha_ir s_ir, and
+    |c_i|^2 = alpha_i^T (regions regions^T) alpha_i, which is cheaper while r < d.
+
+    Args:
+        words: (b_txt, t, d).
+        mask: (b_txt, t) bool.
+        regions: (b_img, r, d).
+        gamma1: sharpness of a word's attention over the regions.
+
+    Returns:
+        (b_img, b_txt, t); meaningless where `mask` is false.
+    """
+    words, regions = words.float(), regions.float()
+    texts, length, width = words.shape
+    flat = words.reshape(texts * length, width)
+    similarity = regions @ flat.T  # (b_img, r, b_txt*t)
+    similarity = similarity.unflatten(2, (texts, length))  # (b_img, r, b_txt, t)
+    over_words = similarity.masked_fill(~mask, -torch.inf).softmax(3)
+    alpha = (gamma1 * over_words).softmax(1)  # (b_img, r, b_txt, t)
+    dot = (alpha * similarity).sum(1)  # (b_img, b_txt, t)
+    gram = regions @ regions.transpose(1, 2)  # (b_img, r, r)
+    weights = alpha.flatten(2)  # (b_img, r, b_txt*t)
+    squared = ((gram @ weights) * weights).sum(1).unflatten(1, (texts, length))
+    norms = squared.clamp(min=_EPSILON**2).sqrt() * words.norm(dim=2).clamp(min=_EPSILON)
+    return dot / norms
+
+
+def matching_scores(
+    words: Tensor,
+    mask: Tensor,
+    regions: Tensor,
+    gamma1: float = 4.0,
+    gamma2: float = 5.0,
+    literal: bool = True,
+) -> Tensor:
+    """Return R of every image with every caption: R = log (sum_i exp(gamma2 cos(c_i, e_i)))^p.
+
+    p = 1/gamma2 as the papers write it (`literal`), or 1 as the family's code has it. R grows
+    with the number of words; subtract p log t to compare captions of different lengths.
+
+    Args:
+        words: (b_txt, t, d).
+        mask: (b_txt, t) bool.
+        regions: (b_img, r, d).
+        gamma1: sharpness of a word's attention over the regions.
+        gamma2: sharpness of the soft maximum over the words.
+        literal: keep the power 1/gamma2.
+
+    Returns:
+        (b_img, b_txt), float32.
+    """
+    with torch.autocast(words.device.type, enabled=False):
+        cosines = word_cosines(words, mask, regions, gamma1)
+        scores = (gamma2 * cosines).masked_fill(~mask, -torch.inf).logsumexp(2)
+    return scores / gamma2 if literal else scores
+
+
+def damsm_loss(
+    image: ImageFeatures,
+    text: TextFeatures,
+    config: DamsmConfig,
+    class_ids: Tensor | None = None,
+) -> DamsmLoss:
+    """Return the cross-entropies that name each caption's image, and each image's caption.
+
+    Logits are gamma3 R (words) and gamma3 cos(global, sentence), rows images, columns captions;
+    pair i, i is right. Other members of the same class are no negatives when `class_ids` (b,)
+    are given, none below 0; a negative id stands for "no class".
+    """
+    literal = config.score == "literal"
+    scores = matching_scores(
+        text.words, text.mask, image.regions, config.gamma1, config.gamma2, literal
+    )
+    with torch.autocast(scores.device.type, enabled=False):
+        cosines = cosine(image.global_.float(), text.sentence.float())
+    excluded = None
+    if class_ids is not None:
+        same = (class_ids[:, None] == class_ids[None, :]) & (class_ids >= 0)[:, None]
+        excluded = same.fill_diagonal_(False)
+    words = _both_ways(config.gamma3 * scores, excluded)
+    sentence = _both_ways(config.gamma3 * cosines, excluded)
+    return DamsmLoss(words, sentence, words + sentence)
+
+
+def _both_ways(logits: Tensor, excluded: Tensor | None) -> Tensor:
+    """Return the sum of the cross-entropies over captions and over images."""
+    if excluded is not None:
+        logits = logits.masked_fill(excluded, -torch.inf)
+    right = torch.arange(len(logits), device=logits.device)
+    return F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)
+
+
+class Damsm(nn.Module):
+    """Text encoder and image sides that share one space.
+
+    `text` embeds captions, `heads` embeds the bank's v (the retrieval's image keys), and
+    `pixels`, where the config has one, embeds pictures for the generator's loss.
+    """
+
+    def __init__(self, vocabulary_size: int, text: TextConfig, damsm: DamsmConfig) -> None:
+        super().__init__()
+        self.config = damsm
+        self.text = TextEncoder(vocabulary_size, text)
+        self.heads = FeatureHeads(text.dim)
+        self.pixels = build_pixel_encoder(damsm, text.dim)
+
+    def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
+        """Embed captions, on the model's device.
+
+        Raises:
+            CaptionError: there is no caption, or one without words.
+        """
+        ids, lengths = Vocabulary.batch(captions)
+        features: TextFeatures = self.text(ids.to(self.device), lengths)
+        return features
+
+    def encode_images(self, images: Tensor, vgg: Vgg16Features | None = None) -> ImageFeatures:
+        """Embed pictures (b, 3, h, w) in [0, 1], differentiably, for the generator's loss.
+
+        Without a pixel network of its own (`pixel_backbone` vgg16) they go through `vgg` and
+        `heads` at `pixel_size` px.
+
+        Raises:
+            ValueError: `vgg` is needed and missing.
+        """
+        if self.pixels is not None:
+            features: ImageFeatures = self.pixels(images)
+            return features
+        if vgg is None:
+            raise ValueError("pixel_backbone 'vgg16' embeds pictures through Vgg16Features")
+        from_v: ImageFeatures = self.heads(vgg(resized(images, self.config.pixel_size)))
+        return from_v
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.text.embedding.weight.device
+
+    def hash(self) -> str:
+        """16 hexadecimal digits that name the float16 weights; a memory bank records them."""
+        return weights_hash(self)

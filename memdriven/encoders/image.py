@@ -1,0 +1,205 @@
+"""DAMSM's image side: region and global features in the text space, from v or from pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from memdriven.config import FEATURE_CHANNELS, DamsmConfig
+from memdriven.encoders.weights import read_weights
+from memdriven.errors import CheckpointError
+
+
+class ImageFeatures(NamedTuple):
+    """Embeddings of a batch of images."""
+
+    regions: Tensor
+    """(b, r, d), r places of a grid in row order."""
+    global_: Tensor
+    """(b, d)."""
+
+
+class Projection(nn.Module):
+    """Maps backbone features to the text space: a 1x1 convolution and a linear layer [family]."""
+
+    def __init__(self, region_channels: int, global_channels: int, dim: int) -> None:
+        super().__init__()
+        self.regions = nn.Conv2d(region_channels, dim, 1, bias=False)
+        self.global_ = nn.Linear(global_channels, dim)
+
+    def forward(self, maps: Tensor, pooled: Tensor) -> ImageFeatures:
+        """Project maps (b, c, h, w) to regions and a pooled vector (b, c') to the global one."""
+        regions = self.regions(maps).flatten(2).transpose(1, 2)  # (b, h*w, d)
+        return ImageFeatures(regions, self.global_(pooled))
+
+
+class FeatureHeads(nn.Module):
+    """v -> regions and global vector: the memory bank's own features in the text space.
+
+    Each channel of v is divided by `spread`, its root mean square over the training set, because
+    relu5_3's channels differ a hundredfold in strength; and neighbouring places are averaged in
+    pairs, 16 x 16 -> 8 x 8 regions, a quarter of the cost at a receptive field of 196 px [ours].
+    """
+
+    spread: Tensor
+
+    def __init__(self, dim: int, pool: int = 2) -> None:
+        super().__init__()
+        self.pool = pool
+        self.project = Projection(FEATURE_CHANNELS, FEATURE_CHANNELS, dim)
+        self.register_buffer("spread", torch.ones(FEATURE_CHANNELS))
+
+    @torch.no_grad()
+    def fit_spread(self, v: Tensor) -> None:
+        """Set `spread` from a sample of v (b, 512, h, w); rare channels keep half the mean one."""
+        rms = v.float().square().mean((0, 2, 3)).sqrt()
+        self.spread.copy_(torch.maximum(rms, 0.5 * rms.mean()).clamp(min=1e-3))
+
+    def forward(self, v: Tensor) -> ImageFeatures:
+        """Embed v (b, 512, h, w), h and w multiples of 2."""
+        scaled = v / self.spread[:, None, None]
+        maps = F.avg_pool2d(scaled, self.pool)  # (b, 512, h/2, w/2)
+        return self.project(maps, maps.mean((2, 3)))
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), each convolution batch-normalised."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (b, c, h, w) of the same shape."""
+        return F.leaky_relu(x + self.body(x), 0.1)
+
+
+def _halve(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False),
+        nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1),
+    )  # fmt: skip
+
+
+class CompactBackbone(nn.Module):
+    """A small residual network for CPUs: 45 million multiply-adds at 64 px, 8 x 8 regions [ours].
+
+    It is trained from scratch with DAMSM, on disturbed images (`training/damsm.py`), and scores
+    generated ones in the generator's loss; activations are leaky, so that its gradient reaches
+    every pixel.
+    """
+
+    size = 64
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.fine = nn.Sequential(
+            _halve(3, 32), _halve(32, 64), ResidualBlock(64), _halve(64, 128), ResidualBlock(128)
+        )
+        self.coarse = _halve(128, 192)
+        self.project = Projection(128, 128 + 192, dim)
+
+    def forward(self, images: Tensor) -> ImageFeatures:
+        """Embed images (b, 3, h, w) in [0, 1], resized to 64 px where they are not."""
+        maps = self.fine(resized(images, self.size) * 4 - 2)  # (b, 128, 8, 8)
+        coarse = self.coarse(maps)  # (b, 192, 4, 4)
+        pooled = torch.cat([maps.mean((2, 3)), coarse.mean((2, 3))], dim=1)
+        return self.project(maps, pooled)
+
+
+class InceptionBackbone(nn.Module):
+    """The family's image side: Inception-v3, regions from Mixed_6e (17 x 17), global from the end.
+
+    The ImageNet network is frozen and stays in evaluation mode; the projection is trained.
+    """
+
+    size = 299
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        from torchvision.models import inception_v3  # noqa: PLC0415
+
+        network = inception_v3(weights=None, init_weights=False)
+        network.AuxLogits, network.fc, network.dropout = None, nn.Identity(), nn.Identity()
+        self.network = network.requires_grad_(False).eval()
+        self.project = Projection(768, 2048, dim)
+
+    def load_pretrained(self, weights: Path | None = None) -> None:
+        """Take ImageNet weights from a file in torchvision's layout, or by its download.
+
+        Raises:
+            CheckpointError: the file is not Inception-v3's, or cannot be downloaded.
+        """
+        if weights is not None:
+            state, name = read_weights(weights), str(weights)
+        else:
+            from torchvision.models import Inception_V3_Weights  # noqa: PLC0415
+
+            try:
+                state = dict(Inception_V3_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True))
+            except (OSError, RuntimeError) as error:
+                raise CheckpointError(
+                    wanted="the ImageNet Inception-v3 weights",
+                    found=f"the download failed: {error}"[:200],
+                    fix="connect once, or choose another pixel_backbone",
+                ) from error
+            name = "torchvision's download"
+        own = self.network.state_dict()
+        wrong = [k for k in own if k not in state or state[k].shape != own[k].shape]
+        if wrong:
+            raise CheckpointError(
+                wanted=f"torchvision's inception_v3 weights in {name}",
+                found=f"{len(wrong)} entries missing or of another shape, e.g. {wrong[0]}",
+                fix="give the weights IMAGENET1K_V1",
+            )
+        self.network.load_state_dict({key: state[key] for key in own})
+
+    def train(self, mode: bool = True) -> InceptionBackbone:
+        """Switch the projection's mode; the frozen network stays in evaluation mode."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def forward(self, images: Tensor) -> ImageFeatures:
+        """Embed images (b, 3, h, w) in [0, 1], resized to 299 px."""
+        maps = resized(images, self.size) * 2 - 1
+        regions = maps
+        for name, layer in self.network.named_children():
+            if name == "AuxLogits":
+                continue
+            maps = layer(maps)
+            if name == "Mixed_6e":
+                regions = maps  # (b, 768, 17, 17)
+            if name == "Mixed_7c":
+                break
+        return self.project(regions, maps.mean((2, 3)))
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Return images at `size` px, antialiased where they shrink; those that fit unchanged."""
+    if images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(
+        images, (size, size), mode="bilinear", align_corners=False, antialias=True
+    )
+
+
+def build_pixel_encoder(config: DamsmConfig, dim: int) -> nn.Module | None:
+    """Return the network that scores pixels, untrained, or None for `vgg16`.
+
+    With `vgg16` no further network is needed: `Vgg16Features` gives v, and `FeatureHeads` embeds
+    it.
+    """
+    if config.pixel_backbone == "compact":
+        return CompactBackbone(dim)
+    if config.pixel_backbone == "inception_v3":
+        return InceptionBackbone(dim)
+    return None

@@ -1,0 +1,141 @@
+"""VGG-16 up to relu5_3: the image features v that the memory bank stores (Sec. 3.1)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from memdriven.encoders.weights import read_weights, weights_hash
+from memdriven.errors import CheckpointError
+
+WEIGHTS_VARIABLE = "MEMDRIVEN_VGG16"
+"""Environment variable that may name a local weight file."""
+STRIDE = 16
+"""relu5_3 is this much smaller than its input, after four of VGG's five poolings."""
+
+_MEAN = (0.48235, 0.45882, 0.40784)
+_LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)
+"""Channels of each 3x3 convolution; 0 is a 2x2 max pooling."""
+
+
+def _relu5_3_layers() -> nn.Sequential:
+    """Return layers 0..29 of torchvision's `vgg16().features`, the last one being relu5_3."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for width in _LAYERS:
+        if width == 0:
+            layers.append(nn.MaxPool2d(2))
+        else:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+            channels = width
+    return nn.Sequential(*layers)
+
+
+class Vgg16Features(nn.Module):
+    """The frozen network images -> v, with torchvision's layer numbers and parameter names.
+
+    Weights are rounded to float16 and computed with in float32, so that the half-size file and
+    torchvision's download are the same network, with the same `hash`.
+    """
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = _relu5_3_layers()
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    @classmethod
+    def load(
+        cls, weights: Path | str | None = None, device: torch.device | str = "cpu"
+    ) -> Vgg16Features:
+        """Build the network with its ImageNet weights.
+
+        Args:
+            weights: a safetensors or `.pth` file in torchvision's layout; without it the file
+                that `MEMDRIVEN_VGG16` names, else torchvision's `IMAGENET1K_FEATURES` download.
+            device: where the network shall compute.
+
+        Raises:
+            CheckpointError: the file is missing, truncated, not VGG-16, or cannot be downloaded.
+        """
+        source = weights or os.environ.get(WEIGHTS_VARIABLE)
+        if source:
+            state, name = read_weights(Path(source)), str(source)
+        else:
+            state, name = _download(), "torchvision's download"
+        network = cls()
+        network.take(state, name)
+        return network.to(device=device, memory_format=torch.channels_last)
+
+    def take(self, state: Mapping[str, Tensor], name: str) -> None:
+        """Copy the convolutions' weights from a torchvision state dict; other entries are ignored.
+
+        Raises:
+            CheckpointError: an entry is missing, of another shape, or not finite.
+        """
+        rounded: dict[str, Tensor] = {}
+        for key, own in self.state_dict().items():
+            given = state.get(key)
+            if given is None or given.shape != own.shape:
+                found = "no such entry" if given is None else f"shape {tuple(given.shape)}"
+                raise CheckpointError(
+                    wanted=f"VGG-16 entry {key} of shape {tuple(own.shape)} in {name}", found=found,
+                    fix="give torchvision's vgg16 weights (IMAGENET1K_FEATURES)",
+                )  # fmt: skip
+            rounded[key] = given.half().float()
+            if not bool(torch.isfinite(rounded[key]).all()):
+                raise CheckpointError(
+                    wanted=f"finite numbers in {key} of {name}", found="NaN or infinity",
+                    fix="fetch the weight file again",
+                )  # fmt: skip
+        self.load_state_dict(rounded)
+
+    @property
+    def hash(self) -> str:
+        """16 hexadecimal digits that name the float16 weights."""
+        return weights_hash(self)
+
+    def train(self, mode: bool = True) -> Vgg16Features:
+        """Stay in evaluation mode: the network is frozen."""
+        return super().train(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return relu5_3 of RGB images in [0, 1].
+
+        Args:
+            images: (b, 3, h, w), h and w multiples of 16; 256 for the bank's features.
+
+        Returns:
+            v: (b, 512, h/16, w/16), non-negative. Differentiable in the images.
+
+        Raises:
+            ValueError: the images are not (b, 3, h, w) with such sides.
+        """
+        if images.ndim != 4 or images.shape[1] != 3 or any(s % STRIDE for s in images.shape[2:]):
+            raise ValueError(f"wanted (b, 3, 16i, 16j) images, found {tuple(images.shape)}")
+        scaled = (images - self.mean) * 255.0
+        v: Tensor = self.features(scaled.contiguous(memory_format=torch.channels_last))
+        return v.contiguous()  # (b, 512, h/16, w/16)
+
+
+def _download() -> Mapping[str, Tensor]:
+    """Fetch torchvision's ImageNet features, or read them from its cache."""
+    from torchvision.models import VGG16_Weights  # noqa: PLC0415
+
+    try:
+        state: Mapping[str, Tensor] = VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(
+            progress=True, check_hash=True
+        )
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            wanted="the ImageNet VGG-16 weights", found=f"the download failed: {error}"[:200],
+            fix=f"connect once, or set {WEIGHTS_VARIABLE} to a local weight file",
+        ) from error  # fmt: skip
+    return state

@@ -1,0 +1,104 @@
+"""Reading, writing and hashing of weight files: safetensors, never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from memdriven.errors import CheckpointError
+from memdriven.files import atomic_write_bytes
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file, or of a `.pth`/`.pt` file of tensors alone.
+
+    Raises:
+        CheckpointError: the file is missing, truncated, or holds anything else than tensors.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            wanted=f"the weight file {path}", found="no such file", fix="check the path"
+        )
+    try:
+        if path.suffix in (".pth", ".pt"):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            content = load(path.read_bytes())
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError,
+            OSError) as error:  # fmt: skip
+        raise CheckpointError(
+            wanted=f"weights in {path}",
+            found=f"a damaged or foreign file ({type(error).__name__}: {error})"[:200],
+            fix="fetch the file again",
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(
+            wanted=f"a table of tensors in {path}", found=type(content).__name__,
+            fix="give a state dict",
+        )  # fmt: skip
+    return content
+
+
+def float_entries(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's parameters and buffers that hold real numbers, in name order."""
+    state = module.state_dict()
+    return {key: state[key] for key in sorted(state) if state[key].is_floating_point()}
+
+
+def write_weights(path: Path, module: nn.Module, metadata: Mapping[str, str]) -> None:
+    """Write a module's weights as float16 safetensors, atomically.
+
+    Raises:
+        CheckpointError: a weight is not finite in float16.
+        DataError: the disk is full or refuses writing.
+    """
+    halves = {key: value.detach().half().cpu() for key, value in float_entries(module).items()}
+    for key, value in halves.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(
+                wanted=f"finite float16 numbers in {key}", found="NaN or infinity",
+                fix="train again from the last good state",
+            )  # fmt: skip
+    halves = {key: value.contiguous() for key, value in halves.items()}
+    atomic_write_bytes(path, save(halves, metadata=dict(metadata)))
+
+
+def take_weights(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+    """Copy a file's tensors into a module; every real-valued entry must match, and no other be.
+
+    Raises:
+        CheckpointError: entries are missing, left over, of another shape, or not finite.
+    """
+    own = float_entries(module)
+    missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
+    wrong = [k for k in own if k in state and own[k].shape != state[k].shape]
+    if missing or extra or wrong:
+        parts = (("missing", missing), ("unknown", extra), ("of another shape", wrong))
+        raise CheckpointError(
+            wanted=f"weights of this {type(module).__name__} in {name}",
+            found="; ".join(f"{len(keys)} {what}, e.g. {keys[0]}" for what, keys in parts if keys),
+            fix="use the config.json and vocabulary.json that belong to these weights",
+        )
+    for key, value in state.items():
+        if not bool(torch.isfinite(value).all()):
+            raise CheckpointError(
+                wanted=f"finite numbers in {key} of {name}", found="NaN or infinity",
+                fix="restore the file from its source",
+            )  # fmt: skip
+    module.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
+
+
+def weights_hash(module: nn.Module) -> str:
+    """Return 16 hexadecimal digits that name a module's float16 weights, saved or not."""
+    digest = hashlib.sha256()
+    for key, value in float_entries(module).items():
+        digest.update(f"{key}{tuple(value.shape)}".encode())
+        digest.update(value.detach().half().contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

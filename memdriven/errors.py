@@ -1,0 +1,57 @@
+"""The package's own tree of errors: each says what was wanted, what was found and what to do."""
+
+from __future__ import annotations
+
+
+class MemDrivenError(Exception):
+    """Base of every error that memdriven raises on purpose.
+
+    Args:
+        wanted: what the code needed.
+        found: what it met instead.
+        fix: what the reader can do about it.
+    """
+
+    def __init__(self, *, wanted: str, found: str, fix: str) -> None:
+        self.wanted, self.found, self.fix = wanted, found, fix
+        super().__init__(f"wanted: {wanted}; found: {found}; what to do: {fix}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the keywords, so that an error survives a process boundary."""
+        return _rebuild, (type(self), self.wanted, self.found, self.fix)
+
+
+def _rebuild(cls: type[MemDrivenError], wanted: str, found: str, fix: str) -> MemDrivenError:
+    return cls(wanted=wanted, found=found, fix=fix)
+
+
+class ConfigError(MemDrivenError):
+    """A setting is out of range, unknown, or contradicts another."""
+
+
+class CaptionError(MemDrivenError):
+    """A caption is empty, too long, or holds no word that the model knows."""
+
+
+class RetrievalError(MemDrivenError):
+    """A strategy, neighbour id, weight or k that the memory bank cannot serve."""
+
+
+class DataError(MemDrivenError):
+    """A data set, image, archive or caption file cannot be read or written."""
+
+
+class BankError(MemDrivenError):
+    """A memory bank or feature store is missing, damaged, or made by another encoder."""
+
+
+class CheckpointError(MemDrivenError):
+    """A checkpoint or weight file is missing, truncated, or of another kind."""
+
+
+class TrainingError(MemDrivenError):
+    """Training cannot start or go on, e.g. a loss is no longer finite."""
+
+
+class EvaluationError(MemDrivenError):
+    """A measure cannot be computed from what was given."""

@@ -1,0 +1,1 @@
+"""Measures: each protocol of the literature, under its own name, with controls."""

@@ -1,0 +1,162 @@
+"""Results: one JSON line per number, with all that says where it came from.
+
+Tables and plots are made from this file and from nothing else. A line names the checkpoint's
+hash, the code's git commit, the protocol, n, the seed and the device.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from memdriven.errors import EvaluationError
+from memdriven.files import explain_disk_errors
+
+SCHEMA = "memdriven.result/1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One measured number of one row of a table."""
+
+    checkpoint: str
+    """The checkpoint folder's name."""
+    checkpoint_hash: str
+    dataset: str
+    row: str
+    """`model` or a control: `retrieved`, `real`, `random`, `none`, `oracle`, ..."""
+    metric: str
+    """Short name of the number, e.g. `fid_vgg`."""
+    protocol: str
+    """How it was measured, in words, with whatever makes it comparable or not."""
+    value: float
+    n: int
+    """Images that entered the number."""
+    seed: int
+    device: str
+    details: dict[str, Any] = field(default_factory=dict)
+    """Counts and parts behind the number."""
+    commit: str = ""
+    time: str = ""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What makes two lines the same measurement, whenever and wherever it ran."""
+        return (self.checkpoint_hash, self.dataset, self.row, self.metric, self.protocol, self.n,
+                self.seed)  # fmt: skip
+
+
+def git_commit() -> str:
+    """Return the commit of the running code, with `+` when files differ; "" outside git."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20,
+            check=False,
+        )  # fmt: skip
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "--short=12", "HEAD")
+        return commit + ("+" if commit and git("status", "--porcelain", "--", ".") else "")
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+
+
+def device_name(device: str | torch.device) -> str:
+    """Return a device in words: the GPU's model name, or `cpu`."""
+    device = torch.device(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def append_results(path: Path | str, results: Iterable[Result]) -> None:
+    """Append results to a JSONL file, stamped with the time (UTC) and the code's commit.
+
+    Each line is written in one call; a value that is not finite is stored as null.
+    """
+    path = Path(path)
+    now, commit = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), git_commit()
+    lines = []
+    for result in results:
+        record = {"schema": SCHEMA, **asdict(result)}
+        record["time"] = result.time or now
+        record["commit"] = result.commit or commit
+        record["value"] = result.value if math.isfinite(result.value) else None
+        lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    if lines:
+        with explain_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write("".join(lines))
+
+
+def read_results(path: Path | str) -> list[Result]:
+    """Return the results of a JSONL file, oldest first; a missing file holds none.
+
+    A last line that a crash cut short is passed over.
+
+    Raises:
+        EvaluationError: another line is not a result.
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    content = path.read_text(encoding="utf-8")
+    lines = content.splitlines()
+    results = []
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            if record.pop("schema") != SCHEMA:
+                raise ValueError("another schema")
+            if record["value"] is None:
+                record["value"] = math.nan
+            results.append(Result(**record))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if number == len(lines) and not content.endswith("\n"):
+                break
+            raise EvaluationError(
+                wanted=f"a result of schema {SCHEMA} in line {number} of {path}",
+                found=f"{type(error).__name__}: {error}"[:120],
+                fix="remove that line, or give another file",
+            ) from error
+    return results
+
+
+def format_table(results: Iterable[Result], metrics: Iterable[str] | None = None) -> str:
+    """Return a plain-text table: a row per model or control, a column per metric.
+
+    The newest of several measurements of one cell is shown; an empty cell was not measured.
+    """
+    cells: dict[str, dict[str, float]] = {}
+    columns = list(metrics) if metrics is not None else []
+    for result in results:
+        cells.setdefault(result.row, {})[result.metric] = result.value
+        if metrics is None and result.metric not in columns:
+            columns.append(result.metric)
+    columns = [name for name in columns if any(name in row for row in cells.values())]
+    body = [["", *columns]]
+    for row, values in cells.items():
+        body.append([row, *(_cell(values.get(name)) for name in columns)])
+    widths = [max(len(line[i]) for line in body) for i in range(len(columns) + 1)]
+    lines = [
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+        for line in body
+    ]  # fmt: skip
+    lines.insert(1, "-" * len(lines[0]))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _cell(value: float | None) -> str:
+    if value is None or not math.isfinite(value):
+        return ""
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"

@@ -1,0 +1,1 @@
+"""Generator and discriminators: tensors in, tensors out."""

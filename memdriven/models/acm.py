@@ -1,0 +1,69 @@
+"""Text-image affine combination module (ACM): where the memory's features enter the image."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from memdriven.models.layers import UpBlock, conv3x3, initialise
+
+
+class Gates(NamedTuple):
+    """What one ACM did to the hidden features, for looking inside."""
+
+    scale: Tensor
+    """conv(u) that multiplies h (b, c, h, w)."""
+    shift: Tensor
+    """conv(u) that is added (b, c, h, w)."""
+
+
+class AffineCombination(nn.Module):
+    """h' = h * W(u) + B(u) with u = conv3x3(v') (Sec. 4.1; ACM of ManiGAN [family]).
+
+    No activation and no normalisation inside. W starts near one and B near zero, so that a
+    fresh module passes h through [ours].
+    """
+
+    def __init__(self, hidden_channels: int, feature_channels: int, width: int) -> None:
+        super().__init__()
+        self.shared = conv3x3(feature_channels, width, bias=True)
+        self.scale = conv3x3(width, hidden_channels, bias=True)
+        self.shift = conv3x3(width, hidden_channels, bias=True)
+        self.apply(initialise)
+        for gate in (self.scale, self.shift):
+            nn.init.orthogonal_(gate.weight, gain=0.1)
+        nn.init.ones_(self.scale.bias)  # type: ignore[arg-type]
+
+    def forward(self, hidden: Tensor, features: Tensor) -> tuple[Tensor, Gates]:
+        """Fuse features (b, f, h, w) into hidden (b, c, h, w); both of the same height."""
+        shared = self.shared(features)  # (b, width, h, w)
+        gates = Gates(self.scale(shared), self.shift(shared))
+        return hidden * gates.scale + gates.shift, gates
+
+
+class FeaturePyramid(nn.Module):
+    """v (b, 512, 16, 16) -> v' at each stage's size, by learned x2 blocks.
+
+    The first step projects v to `width` channels by a 1x1 convolution [ours]: relu5_3's 512
+    channels at 64 px and above would cost more than the rest of the generator.
+    Stage i's map has `width` / 2^i channels, at least 16.
+    """
+
+    def __init__(self, in_channels: int, width: int, stages: int) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(in_channels, width, 1)
+        self.to_first = nn.Sequential(UpBlock(width, width), UpBlock(width, width))
+        self.channels = [max(min(16, width), width >> stage) for stage in range(stages)]
+        self.next = nn.ModuleList(
+            UpBlock(self.channels[i], self.channels[i + 1]) for i in range(stages - 1)
+        )
+        self.project.apply(initialise)
+
+    def forward(self, v: Tensor) -> list[Tensor]:
+        """Return one map a stage: (b, c_i, 64 * 2^i, 64 * 2^i) for a 16 x 16 grid."""
+        maps = [self.to_first(F.leaky_relu(self.project(v), 0.2))]
+        for block in self.next:
+            maps.append(block(maps[-1]))
+        return maps

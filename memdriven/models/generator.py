@@ -1,0 +1,154 @@
+"""The generator with image features: three (or any number of) stages, no attention (Sec. 4.1).
+
+    c           = CA(s)                                   conditioning augmentation [family]
+    h_0         = F_0(z, c, v_global)                     64 x 64
+    h_i         = F_i(h_{i-1}, mean_t(e))                 128 x 128, 256 x 256, ...
+    image_i     = tanh(conv(ACM_i(h_i, v'_i)))
+
+The h that a stage hands on is the one before its ACM [family].
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from memdriven.config import FEATURE_CHANNELS, GeneratorConfig
+from memdriven.models.acm import AffineCombination, FeaturePyramid, Gates
+from memdriven.models.layers import ResidualBlock, UpBlock, conv3x3, initialise
+
+BASE_SIZE = 64
+"""Side in px of the first stage's image; each stage doubles it."""
+
+
+class GeneratorOutput(NamedTuple):
+    """What one forward pass gives."""
+
+    images: list[Tensor]
+    """A stage each, (b, 3, 64 * 2^i, 64 * 2^i) in [-1, 1]."""
+    mu: Tensor
+    logvar: Tensor
+    """Of the conditioning augmentation, (b, condition_dim)."""
+    gates: list[Gates | None]
+    """A stage each; None where the memory's features are switched off."""
+
+
+class ConditioningAugmentation(nn.Module):
+    """c = mu(s) + exp(logvar(s) / 2) * epsilon: a smooth neighbourhood of the sentence [family]."""
+
+    def __init__(self, text_dim: int, condition_dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(text_dim, 4 * condition_dim)
+
+    def forward(self, sentence: Tensor, epsilon: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return c, mu and logvar, each (b, condition_dim)."""
+        mu, logvar = F.glu(self.linear(sentence), dim=1).chunk(2, dim=1)
+        return mu + (0.5 * logvar).exp() * epsilon, mu, logvar
+
+
+class FirstStage(nn.Module):
+    """[z, c, v_global] -> 16g x 4 x 4 -> four up-blocks -> g x 64 x 64 [family]."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        g = config.width
+        inputs = config.z_dim + config.condition_dim
+        self.use_v_global = config.use_v_global
+        if self.use_v_global:
+            # relu5_3's scale is foreign to unit noise; a learned normalisation evens them.
+            self.global_norm = nn.LayerNorm(FEATURE_CHANNELS)
+            inputs += FEATURE_CHANNELS
+        self.linear = nn.Linear(inputs, 2 * 16 * g * 4 * 4, bias=False)
+        self.norm = nn.BatchNorm1d(2 * 16 * g * 4 * 4)
+        self.blocks = nn.Sequential(
+            UpBlock(16 * g, 8 * g), UpBlock(8 * g, 4 * g), UpBlock(4 * g, 2 * g), UpBlock(2 * g, g)
+        )
+        self.shape = (16 * g, 4, 4)
+
+    def forward(self, z: Tensor, c: Tensor, v_global: Tensor) -> Tensor:
+        """Return h_0 (b, g, 64, 64)."""
+        parts = [z, c]
+        if self.use_v_global:
+            parts.append(self.global_norm(v_global))
+        h = F.glu(self.norm(self.linear(torch.cat(parts, dim=1))), dim=1)
+        result: Tensor = self.blocks(h.view(-1, *self.shape))
+        return result
+
+
+class NextStage(nn.Module):
+    """h and the tiled mean word embedding -> R residual blocks -> x2 -> g channels."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        g = config.width
+        self.words = nn.Linear(config.text_dim, g)
+        self.merge = nn.Sequential(conv3x3(2 * g, 4 * g), nn.BatchNorm2d(4 * g), nn.GLU(dim=1))
+        self.residual = nn.Sequential(
+            *(ResidualBlock(2 * g) for _ in range(config.residual_blocks))
+        )
+        self.up = UpBlock(2 * g, g)
+
+    def forward(self, h: Tensor, words: Tensor) -> Tensor:
+        """Map h (b, g, s, s) and mean words (b, d) to (b, g, 2s, 2s)."""
+        tiled = self.words(words)[:, :, None, None].expand(-1, -1, *h.shape[2:])
+        result: Tensor = self.up(self.residual(self.merge(torch.cat([h, tiled], dim=1))))
+        return result
+
+
+class Generator(nn.Module):
+    """G(z, S, v): images of every stage from noise, text embeddings and memory features."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.augment = ConditioningAugmentation(config.text_dim, config.condition_dim)
+        self.first = FirstStage(config)
+        self.later = nn.ModuleList(NextStage(config) for _ in range(config.stages - 1))
+        self.to_rgb = nn.ModuleList(conv3x3(config.width, 3) for _ in range(config.stages))
+        self.apply(initialise)
+        if config.use_v:
+            self.pyramid = FeaturePyramid(FEATURE_CHANNELS, config.feature_width, config.stages)
+            self.acm = nn.ModuleList(
+                AffineCombination(config.width, channels, config.acm_width)
+                for channels in self.pyramid.channels
+            )
+
+    @property
+    def resolutions(self) -> list[int]:
+        """Side in px of each stage's image."""
+        return [BASE_SIZE << stage for stage in range(self.config.stages)]
+
+    def forward(
+        self,
+        z: Tensor,
+        sentence: Tensor,
+        words: Tensor,
+        v: Tensor,
+        epsilon: Tensor,
+        stages: int | None = None,
+    ) -> GeneratorOutput:
+        """Generate the images of the first `stages` stages (all by default).
+
+        Args:
+            z: noise (b, z_dim), standard normal.
+            sentence: s (b, d).
+            words: masked mean of the word embeddings (b, d) [ours].
+            v: memory features (b, 512, 16, 16); zeros for no memory.
+            epsilon: noise of the conditioning augmentation (b, condition_dim).
+            stages: how many stages to run.
+        """
+        c, mu, logvar = self.augment(sentence, epsilon)
+        maps: list[Tensor] = self.pyramid(v) if self.config.use_v else []
+        images: list[Tensor] = []
+        gates: list[Gates | None] = []
+        h = self.first(z, c, v.mean(dim=(2, 3)))
+        for stage in range(self.config.stages if stages is None else stages):
+            if stage:
+                h = self.later[stage - 1](h, words)
+            fused, gate = self.acm[stage](h, maps[stage]) if maps else (h, None)
+            images.append(torch.tanh(self.to_rgb[stage](fused)))
+            gates.append(gate)
+        return GeneratorOutput(images, mu, logvar, gates)

@@ -1,0 +1,1 @@
+"""Training of the encoders (DAMSM) and of the GAN."""

@@ -1,0 +1,74 @@
+"""Several processes, one training: started by torchrun, gradients averaged after each backward.
+
+The averaging is written out rather than left to DistributedDataParallel: D runs several times
+before its backward and G's backward passes through D, which the wrapper's hooks do not expect.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """This process's place among all."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+    def average_gradients(self, module: nn.Module) -> None:
+        """Replace each gradient by its mean over the processes, in one message."""
+        if self.size == 1:
+            return
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients])
+        distributed.all_reduce(flat)
+        flat /= self.size
+        for gradient, piece in zip(gradients, flat.split([g.numel() for g in gradients])):
+            gradient.copy_(piece.view_as(gradient))
+
+    def broadcast(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the values of rank 0."""
+        if self.size > 1:
+            for tensor in tensors:
+                distributed.broadcast(tensor, src=0)
+
+    def agree(self, flag: bool, device: torch.device) -> bool:
+        """Return rank 0's flag everywhere, so that all stop at the same step."""
+        if self.size == 1:
+            return flag
+        value = torch.tensor([int(flag)], device=device)
+        distributed.broadcast(value, src=0)
+        return bool(value.item())
+
+
+def join_world(device: torch.device) -> tuple[World, torch.device]:
+    """Join the group that torchrun describes in the environment; alone without one.
+
+    Returns this process's world and its own device.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World(), device
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return World(rank=distributed.get_rank(), size=size), device
+
+
+def leave_world(world: World) -> None:
+    """Close the group."""
+    if world.size > 1 and distributed.is_initialized():
+        distributed.destroy_process_group()

@@ -1,0 +1,229 @@
+"""`train`: the loop around the GAN's steps: time, logs, samples, saves, resume (Sec. 4.3)."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from memdriven.checkpoint import load_damsm, save_checkpoint
+from memdriven.config import Config
+from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.image import ImageFeatures
+from memdriven.encoders.vgg import Vgg16Features
+from memdriven.errors import TrainingError
+from memdriven.training.batches import GanData
+from memdriven.training.distributed import World, join_world, leave_world
+from memdriven.training.dry_run import report as dry_run_report
+from memdriven.training.run_directory import RunDirectory
+from memdriven.training.state import load_state, save_state
+from memdriven.training.steps import GanTrainer, PixelScorer
+
+STATE = "state.safetensors"
+SAMPLES = 8
+"""Captions of a sample grid, each drawn with three noises."""
+
+
+def train_gan(
+    dataset: Path,
+    features: Path,
+    damsm: Path,
+    out: Path,
+    config: Config,
+    *,
+    device: torch.device | str = "cpu",
+    resume: bool = False,
+    dry_run: bool = False,
+    vgg_weights: Path | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train G and the D's; leave a checkpoint (without its memory bank) in `out`/checkpoint.
+
+    Args:
+        dataset: prepared data set.
+        features: feature store of its training images.
+        damsm: folder that `train-damsm` wrote.
+        out: run directory; made, or gone on with when `resume`.
+        config: frozen into the run directory.
+        device: of this process, e.g. "cuda"; under torchrun each takes its own GPU.
+        dry_run: print shapes, parameters, memory and a time estimate; write nothing.
+        vgg_weights: VGG-16 file, where `damsm.pixel_backbone` is `vgg16`.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        TrainingError: a loss is not finite (the last good state is kept), or the run directory
+            does not fit.
+    """
+    world, device = join_world(torch.device(device))
+    show = progress and world.is_main
+    try:
+        encoders, vocabulary = load_damsm(damsm, device)
+        encoders.eval().requires_grad_(False)
+        score = pixel_scorer(encoders, config, vgg_weights, device)
+        trainer = GanTrainer(config, score, device, world)
+        data = GanData(dataset, features, encoders, vocabulary, config, device, progress=show)
+        if dry_run:
+            if world.is_main:
+                print(dry_run_report(trainer, data))
+            return out
+        run = RunDirectory(out, config, resume=resume) if world.is_main else None
+        facts: dict[str, Any] = {"step": 0, "seconds": 0.0}
+        if resume and (out / STATE).exists():
+            facts = load_state(out / STATE, trainer.modules, trainer.optimisers)
+        Loop(trainer, data, run, out, world, facts, show).run(encoders, vocabulary)
+    finally:
+        leave_world(world)
+    return out
+
+
+def pixel_scorer(
+    damsm: Damsm, config: Config, vgg_weights: Path | None, device: torch.device
+) -> PixelScorer:
+    """Return the frozen network that scores generated pixels for L_DAMSM."""
+    if damsm.pixels is not None:
+        return damsm.pixels
+    vgg = Vgg16Features.load(vgg_weights, device).eval().requires_grad_(False)
+    if config.train.channels_last:
+        vgg = vgg.to(memory_format=torch.channels_last)
+
+    def score(pixels: Tensor) -> ImageFeatures:
+        result: ImageFeatures = damsm.heads(vgg(pixels))
+        return result
+
+    return score
+
+
+class Loop:
+    """Steps until the budget of steps or minutes is spent."""
+
+    def __init__(
+        self,
+        trainer: GanTrainer,
+        data: GanData,
+        run: RunDirectory | None,
+        out: Path,
+        world: World,
+        facts: dict[str, Any],
+        show: bool,
+    ) -> None:
+        self.trainer, self.data, self.directory, self.out = trainer, data, run, out
+        self.world, self.show = world, show
+        self.config = trainer.config
+        self.step, self.spent = int(facts["step"]), float(facts["seconds"])
+        self.batch_images = self.config.train.batch_size * world.size
+
+    def run(self, damsm: Damsm, vocabulary: Vocabulary) -> None:
+        """Train, then write the checkpoint."""
+        train = self.config.train
+        started = self.logged = time.perf_counter()
+        limit = train.max_minutes * 60 or float("inf")
+        sums: dict[str, list[Tensor]] = {}
+        samples = SampleGrid(self.data)
+        before = self.spent
+        with tqdm(
+            total=train.steps, initial=self.step, disable=not self.show, unit="step", desc="train"
+        ) as bar:
+            stop = self.step >= train.steps
+            while not stop:
+                batch = self.data.batch(self.step, self.world.rank, self.world.size)
+                for name, value in self.trainer.step(batch, self.step).items():
+                    sums.setdefault(name, []).append(value)
+                self.step += 1
+                bar.update()
+                now = time.perf_counter()
+                self.spent = before + now - started
+                stop = self.step >= train.steps or now - started > limit
+                stop = self.world.agree(stop, self.trainer.device)
+                if self.step % train.log_every == 0 or stop:
+                    bar.set_postfix(self._log(sums))
+                    sums = {}
+                if self.directory is not None and (self.step % train.sample_every == 0 or stop):
+                    images = samples.draw(self.trainer)
+                    self.directory.save_grid(f"{self.step:06d}", images, columns=8)
+                if self.directory is not None and (self.step % train.save_every == 0 or stop):
+                    self._save()
+        if self.directory is not None:
+            facts = {
+                "steps": self.step,
+                "images": self.step * self.batch_images,
+                "minutes": round(self.spent / 60, 1),
+                "device": device_name(self.trainer.device),
+                "training_images": len(self.data),
+            }
+            save_checkpoint(
+                self.out / "checkpoint", self.config, vocabulary, damsm, self.trainer.ema, facts
+            )
+            self.directory.close()
+
+    def _save(self) -> None:
+        facts = {"step": self.step, "seconds": self.spent}
+        save_state(self.out / STATE, self.trainer.modules, self.trainer.optimisers, facts)
+
+    def _log(self, sums: dict[str, list[Tensor]]) -> dict[str, str]:
+        """Write the means since the last log; stop the run if one is not finite."""
+        means = {name: torch.stack(values).mean().item() for name, values in sums.items()}
+        broken = [name for name, value in means.items() if value - value != 0]
+        if broken:
+            raise TrainingError(
+                wanted="finite losses",
+                found=f"{', '.join(broken)} at step {self.step}",
+                fix=f"the last good state is in {self.out / STATE}; lower the learning rate",
+            )
+        now = time.perf_counter()
+        count = max(map(len, sums.values())) * self.batch_images
+        rate = count / (now - self.logged)
+        self.logged = now
+        record: dict[str, Any] = {
+            "step": self.step,
+            "images": self.step * self.batch_images,
+            "minutes": round(self.spent / 60, 2),
+            "images_per_second": round(rate, 1),
+        }
+        record |= {name: round(value, 5) for name, value in means.items()}
+        if self.directory is not None:
+            self.directory.log(record)
+        return {
+            "img/s": f"{rate:.0f}",
+            "d": f"{means['d_adversarial']:.2f}",
+            "g": f"{means['g_adversarial']:.2f}",
+            "damsm": f"{means['damsm']:.2f}",
+        }
+
+
+class SampleGrid:
+    """A fixed batch whose pictures show progress: real, then three noises each, column by column.
+
+    Features come from neighbours whatever p_swap is, as at inference.
+    """
+
+    def __init__(self, data: GanData) -> None:
+        self.batch = data.batch(2**40)
+        self.z = torch.randn(3, *self.batch.z.shape, generator=torch.Generator().manual_seed(0)).to(
+            self.batch.z.device
+        )
+
+    @torch.no_grad()
+    def draw(self, trainer: GanTrainer) -> Tensor:
+        """Return pictures (32, 3, s, s): the real images, then one row a noise."""
+        model, batch = trainer.ema.eval(), self.batch
+        rows = [batch.images[-1]]
+        for z in self.z:
+            output = model(
+                z, batch.text.sentence, batch.words, batch.v, torch.zeros_like(batch.epsilon)
+            )
+            rows.append(output.images[-1])
+        return torch.cat([row[:SAMPLES].cpu().float() for row in rows])
+
+
+def device_name(device: torch.device) -> str:
+    """Return what trained, for the model card."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"

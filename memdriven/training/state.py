@@ -1,0 +1,77 @@
+"""Everything a GAN run needs to go on exactly where it stopped, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from memdriven.errors import TrainingError
+from memdriven.files import atomic_write_bytes
+
+SCHEMA = "memdriven.training-state/1"
+
+
+def save_state(
+    path: Path,
+    modules: dict[str, nn.Module],
+    optimisers: dict[str, torch.optim.Optimizer],
+    facts: dict[str, Any],
+) -> None:
+    """Write modules, optimisers and plain facts (step, seconds, ...) atomically."""
+    tensors: dict[str, Tensor] = {}
+    for name, module in modules.items():
+        for key, value in module.state_dict().items():
+            tensors[f"module/{name}/{key}"] = value.detach().cpu().contiguous().clone()
+    for name, optimiser in optimisers.items():
+        for index, entry in optimiser.state_dict()["state"].items():
+            for key, value in entry.items():
+                tensors[f"optimiser/{name}/{index}/{key}"] = value.cpu().contiguous().clone()
+    metadata = {"schema": SCHEMA, "facts": json.dumps(facts)}
+    atomic_write_bytes(path, safetensors.torch.save(tensors, metadata))
+
+
+def load_state(
+    path: Path, modules: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer]
+) -> dict[str, Any]:
+    """Restore what `save_state` wrote, in place; return its facts.
+
+    Raises:
+        TrainingError: the file is missing, damaged, or of a network of another shape.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as handle:
+            metadata = handle.metadata() or {}
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+        if metadata.get("schema") != SCHEMA:
+            raise ValueError(f"schema {metadata.get('schema')!r}")
+        for name, module in modules.items():
+            module.load_state_dict(_below(tensors, f"module/{name}/"))
+        for name, optimiser in optimisers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in _below(tensors, f"optimiser/{name}/").items():
+                index, entry = key.split("/")
+                state.setdefault(int(index), {})[entry] = value
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": state, "param_groups": groups})
+    except FileNotFoundError:
+        raise TrainingError(
+            wanted=f"a saved state at {path}", found="no such file", fix="start without --resume"
+        ) from None
+    except (safetensors.SafetensorError, ValueError, RuntimeError, OSError) as error:
+        raise TrainingError(
+            wanted=f"a state that memdriven saved at {path}",
+            found=str(error)[:300],
+            fix="restore the file, or start again in a new run directory",
+        ) from error
+    facts: dict[str, Any] = json.loads(metadata["facts"])
+    return facts
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}

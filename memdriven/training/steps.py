@@ -1,0 +1,205 @@
+"""One training step of G and the D's: Eqs. 1-4, with one forward pass of G for both updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+
+from memdriven import losses
+from memdriven.config import Config
+from memdriven.encoders.damsm import damsm_loss
+from memdriven.encoders.image import ImageFeatures
+from memdriven.models.discriminator import Discriminator, Logits
+from memdriven.models.generator import Generator
+from memdriven.training.augment import augment
+from memdriven.training.batches import Batch
+from memdriven.training.distributed import World
+
+PixelScorer = Callable[[Tensor], ImageFeatures]
+"""Maps images (b, 3, s, s) in [0, 1] into the text's space."""
+
+
+class GanTrainer:
+    """The networks, their optimisers and the step; knows nothing of files or time.
+
+    Args:
+        config: the run's settings.
+        score: scores generated pixels for L_DAMSM, frozen.
+        device: where the networks live.
+        world: the processes that train together.
+    """
+
+    def __init__(
+        self, config: Config, score: PixelScorer, device: torch.device, world: World
+    ) -> None:
+        train = config.train
+        self.config, self.score, self.device, self.world = config, score, device, world
+        torch.manual_seed(train.seed)
+        self.generator = self._place(Generator(config.generator))
+        self.discriminators = nn.ModuleList(
+            self._place(Discriminator(config.discriminator, size, config.text.dim))
+            for size in self.generator.resolutions
+        )
+        for module in (self.generator, self.discriminators):
+            world.broadcast(module.state_dict().values())
+        self.average = AveragedModel(
+            self.generator,
+            multi_avg_fn=_moving_average(train.ema, warmup=train.ema_warmup),
+            use_buffers=True,
+        )
+        settings: dict[str, Any] = {"betas": train.betas, "fused": True}
+        self.g_optimiser = torch.optim.Adam(
+            self.generator.parameters(), train.learning_rate, **settings
+        )
+        self.d_optimiser = torch.optim.Adam(
+            self.discriminators.parameters(), train.d_learning_rate, **settings
+        )
+        self._generate: Callable[..., Any] = self.generator
+        self._judges: list[Callable[..., Any]] = list(self.discriminators)
+        if train.compile:
+            self._generate = torch.compile(self.generator)
+            self._judges = [torch.compile(d) for d in self.discriminators]
+
+    def _place(self, module: nn.Module) -> Any:
+        layout = torch.channels_last if self.config.train.channels_last else None
+        module = module.to(self.device)
+        return module.to(memory_format=layout) if layout is not None else module
+
+    @property
+    def ema(self) -> Generator:
+        """The moving average of G, which makes the pictures."""
+        module: Generator = self.average.module
+        return module
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What a saved state holds."""
+        return {
+            "generator": self.generator,
+            "average": self.average,
+            "discriminators": self.discriminators,
+        }
+
+    @property
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """What a saved state holds of the optimisers."""
+        return {"generator": self.g_optimiser, "discriminators": self.d_optimiser}
+
+    def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Update the D's, then G, then its average; return the losses, detached."""
+        self.generator.train()
+        amp = self.config.train.amp and self.device.type == "cuda"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
+            output = self._generate(
+                batch.z, batch.text.sentence, batch.words, batch.v, batch.epsilon
+            )
+            record = self._update_discriminators(batch, output.images, step)
+            self.discriminators.requires_grad_(False)
+            adversarial = output.mu.new_zeros((), dtype=torch.float32)
+            for judge, image in zip(self._judges, output.images):
+                logits = _in_float(judge(self._augment(image), batch.text.sentence))
+                adversarial = adversarial + losses.generator_adversarial(logits)
+            damsm = self._damsm(batch, output.images)
+            kl = losses.kl_divergence(output.mu.float(), output.logvar.float())
+        weights = self.config.loss
+        total = adversarial + weights.damsm_weight * damsm + weights.kl_weight * kl
+        self._descend(self.generator, self.g_optimiser, total)
+        self.discriminators.requires_grad_(True)
+        self.average.update_parameters(self.generator)
+        record |= {"g_adversarial": adversarial, "damsm": damsm, "kl": kl}
+        return {name: value.detach() for name, value in record.items()}
+
+    def _augment(self, images: Tensor) -> Tensor:
+        return augment(images, self.config.train.augment)
+
+    def _update_discriminators(
+        self, batch: Batch, fakes: list[Tensor], step: int
+    ) -> dict[str, Tensor]:
+        """Eq. 4: the adversarial losses of all stages, and R1 every `r1_every` steps."""
+        config = self.config.loss
+        sentence = batch.text.sentence
+        total = sentence.new_zeros(())
+        accuracy: list[Tensor] = []
+        for module, judge, real, fake in zip(
+            self.discriminators, self._judges, batch.images, fakes
+        ):
+            assert isinstance(module, Discriminator)
+            seen = self._augment(real)
+            on_fake = _in_float(judge(self._augment(fake.detach()), sentence))
+            if config.mismatched:
+                features = module.features(seen)
+                on_real = _in_float(
+                    Logits(
+                        module.unconditional(features).flatten(), module.judge(features, sentence)
+                    )
+                )
+                wrong = module.judge(features, sentence.roll(1, dims=0)).float()
+                total = total + losses.discriminator_adversarial(on_real, on_fake, wrong)
+            else:
+                on_real = _in_float(judge(seen, sentence))
+                total = total + losses.discriminator_adversarial(on_real, on_fake)
+            accuracy += [
+                (on_real.conditional > 0).float().mean(),
+                (on_fake.conditional < 0).float().mean(),
+            ]
+        record = {"d_adversarial": total, "d_accuracy": torch.stack(accuracy).mean()}
+        if step % config.r1_every == 0 and config.r1_gamma > 0:
+            penalties = [
+                losses.r1_penalty(module, real, sentence)  # type: ignore[arg-type]
+                for module, real in zip(self.discriminators, batch.images)
+            ]
+            record["r1"] = torch.stack(penalties).mean()
+            total = total + config.r1_every * config.r1_gamma / 2 * torch.stack(penalties).sum()
+        self._descend(self.discriminators, self.d_optimiser, total)
+        return record
+
+    def _damsm(self, batch: Batch, images: list[Tensor]) -> Tensor:
+        """lambda's factor in Eq. 1: L_DAMSM of the images of all stages, or of the last."""
+        scored = images if self.config.loss.damsm_stages == "all" else images[-1:]
+        total = batch.v.new_zeros(())
+        size = self.config.damsm.pixel_size
+        for image in scored:
+            pixels = (image + 1) / 2
+            if pixels.shape[-1] != size:
+                smaller = size < pixels.shape[-1]
+                pixels = F.interpolate(
+                    pixels, (size, size), mode="bilinear", align_corners=False, antialias=smaller
+                )
+            features = self.score(pixels)
+            features = type(features)(*(part.float() for part in features))
+            total = (
+                total + damsm_loss(features, batch.text, self.config.damsm, batch.class_ids).total
+            )
+        return total
+
+    def _descend(self, module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.world.average_gradients(module)
+        optimiser.step()
+
+
+def _in_float(logits: Logits) -> Logits:
+    """Decide in float32: softplus of a bf16 logit is too coarse."""
+    return Logits(logits[0].float(), logits[1].float())
+
+
+def _moving_average(decay: float, *, warmup: bool) -> Callable[..., None]:
+    """Return the update avg <- avg * d + value * (1 - d), whose d grows with the step."""
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], values: list[Tensor], count: Tensor | int) -> None:
+        steps = float(count)
+        d = min(decay, (1 + steps) / (10 + steps)) if warmup else decay
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, values, 1 - d)
+        else:
+            for average, value in zip(averages, values):
+                average.copy_(value)
+
+    return update

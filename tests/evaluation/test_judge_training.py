@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from memdriven.data.image_cache import load_images
+from memdriven.data.prepared import Item, PreparedDataset, write_prepared
+from memdriven.errors import EvaluationError
+from memdriven.evaluation.attributes import attribute_accuracy, load_judge, train_attribute_judge
+from memdriven.evaluation.judge import IGNORED, AttributeJudge
+from memdriven.evaluation.judge_training import imperfect, judge_loss, visible_record
+
+
+def train(dataset: Path, out: Path, steps: int = 60) -> AttributeJudge:
+    return train_attribute_judge(
+        dataset, out, minutes=0, size=32, steps=steps, batch=16, learning_rate=5e-3,
+        progress=False,
+    )  # fmt: skip
+
+
+def test_learns_colours_of_parts_from_renders_alone(squares: Path, tmp_path: Path) -> None:
+    judge = train(squares, tmp_path / "judge")
+    facts = json.loads((tmp_path / "judge" / "judge.json").read_text())["facts"]
+    assert facts["steps"] == 60
+    assert facts["train_images"] == 48
+    assert facts["test_accuracy"]["head"]["count"] == 16
+    assert judge.names == ["head", "tail"], "an attribute of one value cannot be judged"
+    data = PreparedDataset.open(squares)
+    items = data.split("test")
+    images = load_images(data, items, 64, progress=False)
+    named = [item.caption_attributes[1] for item in items]
+    found = attribute_accuracy(load_judge(tmp_path / "judge"), images, named)
+    assert found.asked_colours.count == 32
+    assert found.asked_colours.rate > 0.8
+    upside_down = attribute_accuracy(judge, images.flip(2), named)
+    assert upside_down.asked_colours.rate < 0.6, "a colour on the wrong part is not found"
+
+
+def test_same_seed_trains_the_same_judge(squares: Path, tmp_path: Path) -> None:
+    one = train(squares, tmp_path / "one", steps=3)
+    other = train(squares, tmp_path / "other", steps=3)
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_data_without_attributes_is_refused(squares: Path, tmp_path: Path) -> None:
+    bare = Item("a", "images/train/a.webp", "train", None, "", ["a bird"])
+    write_prepared(tmp_path, name="bare", items=[bare], classes=[], image_size=64)
+    with pytest.raises(EvaluationError, match="attribute records"):
+        train(tmp_path, tmp_path / "judge")
+    assert not (tmp_path / "judge").exists()
+
+
+def test_hidden_attributes_are_not_labels(squares: Path) -> None:
+    item = PreparedDataset.open(squares).split("train")[0]
+    assert set(visible_record(item)) == {"head", "tail"}
+    judge = AttributeJudge({"head": ("red", "blue"), "wing": ("a", "b")})
+    assert judge.labels([{"head": "blue"}]).tolist() == [[1, IGNORED]]
+    logits = torch.zeros(1, 2, 2)
+    loss = judge_loss(logits, torch.tensor([[1, IGNORED]]))
+    assert float(loss) == pytest.approx(0.6931, abs=1e-3)
+
+
+def test_imperfect_pictures_keep_range_size_and_colour() -> None:
+    images = torch.tensor([0.8, 0.1, 0.1]).view(1, 3, 1, 1).expand(8, 3, 32, 32).clone()
+    changed = imperfect(images, torch.Generator().manual_seed(0))
+    assert changed.shape == images.shape
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert not torch.equal(changed[0], changed[1])
+    assert (changed.mean(dim=(2, 3)) - images.mean(dim=(2, 3))).abs().max() < 0.1

@@ -1,0 +1,238 @@
+"""Feature stores: exact reads, resumable extraction, refusal of what is damaged or foreign."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from memdriven.errors import BankError, DataError
+from memdriven.memory import codec
+from memdriven.memory.feature_store import FeatureStore, extract_features, write_store
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the extraction reads of an item."""
+
+    id: str
+
+
+class Album:
+    """A data set of plain coloured pictures that counts how often each is read."""
+
+    name = "album"
+
+    def __init__(self, folder: Path, n: int) -> None:
+        self.folder, self.reads = folder, dict[str, int]()
+        folder.mkdir()
+        self.items = [Picture(f"item-{index:03d}") for index in range(n)]
+        for index, item in enumerate(self.items):
+            noise = np.random.default_rng(index).integers(0, 256, (40, 56, 3), np.uint8)
+            Image.fromarray(noise).save(self.image_path(item))
+
+    def image_path(self, item: Picture) -> Path:
+        return self.folder / f"{item.id}.png"
+
+    def load_image(self, item: Picture) -> Image.Image:
+        self.reads[item.id] = self.reads.get(item.id, 0) + 1
+        try:
+            return Image.open(self.image_path(item)).convert("RGB")
+        except OSError as error:
+            raise DataError(wanted="an image", found=str(error), fix="repair it") from error
+
+
+class SmallNetwork(nn.Module):
+    """Stand-in for VGG: 16 x 16 blocks' mean colours, and a limit on the images it will see."""
+
+    hash = "small-network"
+
+    def __init__(self, limit: float = float("inf")) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.full((1, 3, 1, 1), 0.4))
+        self.limit = limit
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.limit -= len(images)
+        if self.limit < 0:
+            raise KeyboardInterrupt
+        means = nn.functional.avg_pool2d(images, 16) - self.shift  # (b, 3, h, w)
+        return torch.cat([means.relu(), (-means).relu()], dim=1)
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Album:
+    return Album(tmp_path / "album", 11)
+
+
+def extract(album: Album, out: Path, network: nn.Module | None = None, **settings: object):
+    settings = {"size": 32, "batch": 2, "shard": 4, "workers": 2, "progress": False} | settings
+    return extract_features(album, album.items, network or SmallNetwork(), out, **settings)
+
+
+def test_a_store_holds_the_features_of_each_centre_square(album: Album, tmp_path: Path) -> None:
+    store = extract(album, tmp_path / "features")
+    assert len(store) == 11 and store.shape == (6, 2, 2) and store.encoder == "small-network"
+    assert store.ids == [item.id for item in album.items]
+    for row, item in enumerate(album.items):
+        with Image.open(album.image_path(item)) as image:
+            square = image.crop((8, 0, 48, 40)).resize((32, 32), Image.Resampling.LANCZOS)
+        pixels = torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)[None].float() / 255
+        wanted = SmallNetwork()(pixels)[0].flatten()
+        found = torch.from_numpy(store[row]).flatten()
+        assert torch.cosine_similarity(wanted, found, dim=0) > 0.985
+        assert store.index_of(item.id) == row
+    assert not (tmp_path / "features.partial").exists()
+    store.verify()
+
+
+def test_load_all_is_exactly_the_items(album: Album, tmp_path: Path) -> None:
+    store = extract(album, tmp_path / "features")
+    levels, scale = store.load_all(progress=False)
+    assert levels.dtype == torch.uint8 and levels.shape == (11, 6, 2, 2)
+    for row in range(11):
+        assert torch.equal(levels[row] * scale[row], torch.from_numpy(store[row]))
+    some, factors = store.load_all([3, 9, 3], workers=1, progress=False)
+    assert torch.equal(some, levels[[3, 9, 3]]) and torch.equal(factors, scale[[3, 9, 3]])
+
+
+def test_a_killed_run_goes_on_where_it_was(album: Album, tmp_path: Path) -> None:
+    whole = extract(album, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        extract(album, tmp_path / "features", SmallNetwork(limit=8))  # one of these is the probe
+    assert not (tmp_path / "features").exists()
+    before = dict(album.reads)
+    resumed = extract(album, tmp_path / "features")
+    assert all(album.reads[item.id] == before[item.id] for item in album.items[:4])
+    assert album.reads["item-010"] == before["item-010"] + 1
+    for file in sorted(whole.path.iterdir()):
+        assert file.read_bytes() == (resumed.path / file.name).read_bytes()
+
+
+def test_a_finished_store_is_not_made_again(album: Album, tmp_path: Path) -> None:
+    extract(album, tmp_path / "features")
+    before = dict(album.reads)
+    extract(album, tmp_path / "features")
+    assert album.reads == before
+    changed = SmallNetwork()
+    changed.hash = "another"
+    assert extract(album, tmp_path / "features", changed).encoder == "another"
+    assert album.reads["item-000"] == before["item-000"] + 1
+
+
+def test_a_damaged_shard_is_made_again(album: Album, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        extract(album, tmp_path / "features", SmallNetwork(limit=10))
+    shard = tmp_path / "features.partial" / "shard-00000.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-3])
+    extract(album, tmp_path / "features").verify()
+
+
+def test_an_unreadable_image_leaves_no_store(album: Album, tmp_path: Path) -> None:
+    album.image_path(album.items[5]).write_bytes(b"not an image")
+    with pytest.raises(DataError, match="item-005"):
+        extract(album, tmp_path / "features")
+    assert not (tmp_path / "features").exists()
+
+
+def test_requests_that_cannot_work(album: Album, tmp_path: Path) -> None:
+    for items in ([], [Picture("a\nb")], [Picture("a"), Picture("a")]):
+        with pytest.raises(DataError):
+            extract_features(album, items, SmallNetwork(), tmp_path / "x", progress=False)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("keep me")
+    with pytest.raises(DataError, match="something else"):
+        extract(album, tmp_path / "letters")
+    assert (tmp_path / "letters" / "dear.txt").read_text() == "keep me"
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    blobs = [codec.encode(rng.random((4, 2, 2), np.float32)) for _ in range(3)]
+    folder = tmp_path / "stored"
+    folder.mkdir()
+    write_store(folder, ["a", "b", "c"], blobs, (4, 2, 2), {"encoder": "right"})
+    return folder
+
+
+def edit_header(folder: Path, **changes: object) -> None:
+    header = json.loads((folder / "features.json").read_text()) | changes
+    (folder / "features.json").write_text(json.dumps(header))
+
+
+def test_another_encoder_is_named_beside_the_wanted_one(stored: Path) -> None:
+    assert FeatureStore.open(stored, expect_encoder="right").ids == ["a", "b", "c"]
+    with pytest.raises(BankError, match=r"wrong.*right"):
+        FeatureStore.open(stored, expect_encoder="wrong")
+
+
+@pytest.mark.parametrize("file", ["features.json", "features.bin", "offsets.npy", "ids.txt"])
+def test_missing_and_truncated_files_are_refused(stored: Path, file: str) -> None:
+    content = (stored / file).read_bytes()
+    (stored / file).write_bytes(content[:-2])
+    with pytest.raises(BankError, match=file):
+        FeatureStore.open(stored)
+    (stored / file).unlink()
+    with pytest.raises(BankError, match=file):
+        FeatureStore.open(stored)
+
+
+@pytest.mark.parametrize("changes", [
+    {"schema": "memdriven.bank/1"}, {"count": 4}, {"count": "3"}, {"count": True}, {"count": -1},
+    {"shape": [4, 2]}, {"shape": None}, {"shape": [4, 2, -2]}, {"files": []}, {"files": {}},
+])  # fmt: skip
+def test_foreign_headers_are_refused(stored: Path, changes: dict[str, object]) -> None:
+    edit_header(stored, **changes)
+    with pytest.raises(BankError):
+        FeatureStore.open(stored)
+
+
+def test_changed_bytes_are_found_by_verify_and_by_reading(stored: Path) -> None:
+    content = bytearray((stored / "features.bin").read_bytes())
+    content[6] ^= 255
+    (stored / "features.bin").write_bytes(content)
+    store = FeatureStore.open(stored)
+    with pytest.raises(BankError, match="SHA-256"):
+        store.verify()
+
+
+def test_positions_that_do_not_rise_are_refused(stored: Path) -> None:
+    np.save(stored / "offsets.npy", np.load(stored / "offsets.npy")[[0, 2, 1, 3]])
+    with pytest.raises(BankError, match="byte positions"):
+        FeatureStore.open(stored)
+
+
+def test_no_store_at_all(tmp_path: Path) -> None:
+    with pytest.raises(BankError, match="no such folder"):
+        FeatureStore.open(tmp_path / "nowhere")
+
+
+def test_rows_and_ids_that_do_not_exist(stored: Path) -> None:
+    store = FeatureStore.open(stored)
+    for row in (-1, 3):
+        with pytest.raises(IndexError):
+            store[row]
+    with pytest.raises(BankError, match="'d'"):
+        store.index_of("d")
+
+
+def test_threads_read_what_one_thread_reads(stored: Path) -> None:
+    store = FeatureStore.open(stored)
+    wanted = [store[row] for row in range(3)]
+    with ThreadPoolExecutor(4) as pool:
+        for row, v in enumerate(pool.map(lambda i: store[i % 3], range(60))):
+            assert (v == wanted[row % 3]).all()
+
+
+def test_copies_of_a_store_are_equal(stored: Path, tmp_path: Path) -> None:
+    shutil.copytree(stored, tmp_path / "copy")
+    assert (FeatureStore.open(tmp_path / "copy")[1] == FeatureStore.open(stored)[1]).all()

@@ -1,0 +1,116 @@
+"""The discriminator's content pyramid and heads, and the losses, against closed forms."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from memdriven import losses
+from memdriven.config import DiscriminatorConfig
+from memdriven.models.discriminator import Discriminator, Logits, content_pyramid
+
+
+def pooled_slowly(image: Tensor, kind: str) -> Tensor:
+    """3x3 windows at stride 2 around every second pixel, cut at the border."""
+    c, h, w = image.shape
+    out = torch.empty(c, h // 2, w // 2)
+    for y in range(h // 2):
+        for x in range(w // 2):
+            window = image[:, max(0, 2 * y - 1) : 2 * y + 2, max(0, 2 * x - 1) : 2 * x + 2]
+            out[:, y, x] = window.mean((1, 2)) if kind == "average" else window.amax((1, 2))
+    return out
+
+
+@pytest.mark.parametrize("kind", ["average", "max"])
+def test_content_pyramid_pools_repeatedly(kind: str) -> None:
+    image = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    maps = content_pyramid(image, kind)
+    assert [m.shape[-1] for m in maps] == [16, 8, 4]
+    expected = image[0]
+    for level in maps:
+        expected = pooled_slowly(expected, kind)
+        torch.testing.assert_close(level[0], expected)
+    assert content_pyramid(image, "none") == []
+
+
+@pytest.mark.parametrize("content", ["average", "max", "none"])
+@pytest.mark.parametrize("spectral", [True, False])
+def test_shapes_and_gradients(content: str, spectral: bool) -> None:
+    torch.manual_seed(0)
+    config = DiscriminatorConfig(
+        width=8, max_width=16, content=content, spectral_norm=spectral, minibatch_std=True
+    )
+    model = Discriminator(config, 64, 12)
+    logits = model(torch.rand(3, 3, 64, 64) * 2 - 1, torch.randn(3, 12))
+    assert logits.unconditional.shape == logits.conditional.shape == (3,)
+    (logits.unconditional + logits.conditional).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in model.parameters())
+
+
+def test_content_reaches_the_decision() -> None:
+    torch.manual_seed(0)
+    wide = Discriminator(DiscriminatorConfig(width=8, content="average"), 32, 4)
+    bare = Discriminator(DiscriminatorConfig(width=8, content="none"), 32, 4)
+    assert wide.downs[1].in_channels == bare.downs[1].in_channels + 3
+
+
+def test_spectral_norm_bounds_the_weights() -> None:
+    torch.manual_seed(0)
+    model = Discriminator(DiscriminatorConfig(width=8), 32, 4)
+    for _ in range(30):
+        model(torch.randn(2, 3, 32, 32), torch.randn(2, 4))
+    weight = model.downs[1].weight.flatten(1)
+    assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1, abs=0.05)
+
+
+def naive_log(x: Tensor) -> Tensor:
+    return torch.log(torch.sigmoid(x.double()))
+
+
+def test_adversarial_losses_are_the_papers_equations() -> None:
+    g = torch.Generator().manual_seed(0)
+    real, fake = (Logits(torch.randn(5, generator=g), torch.randn(5, generator=g)) for _ in "ab")
+    eq1 = -0.5 * naive_log(fake[0]).mean() - 0.5 * naive_log(fake[1]).mean()
+    torch.testing.assert_close(losses.generator_adversarial(fake).double(), eq1)
+    eq3 = sum(
+        -0.5 * naive_log(real[i]).mean() - 0.5 * naive_log(-fake[i]).mean() for i in range(2)
+    )
+    torch.testing.assert_close(losses.discriminator_adversarial(real, fake).double(), eq3)
+    same = losses.discriminator_adversarial(real, fake, mismatched=fake.conditional)
+    torch.testing.assert_close(same.double(), eq3)
+
+
+def test_losses_stay_finite_at_extremes() -> None:
+    far = Logits(torch.tensor([1e4]), torch.tensor([-1e4]))
+    assert losses.generator_adversarial(far).isfinite()
+    assert losses.discriminator_adversarial(far, far, far.conditional).isfinite()
+
+
+def test_r1_of_a_linear_critic_is_its_squared_norm() -> None:
+    class Linear(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.randn(3, 8, 8))
+
+        def forward(self, images: Tensor, sentence: Tensor) -> Logits:
+            score = (images * self.w).sum((1, 2, 3))
+            return Logits(score, 3 * score)
+
+    critic = Linear()
+    penalty = losses.r1_penalty(critic, torch.randn(4, 3, 8, 8), torch.zeros(4, 2))
+    torch.testing.assert_close(penalty, 4 * critic.w.square().sum())
+    penalty.backward()
+    torch.testing.assert_close(critic.w.grad, 8 * critic.w)
+
+
+def test_kl_matches_the_distribution() -> None:
+    g = torch.Generator().manual_seed(0)
+    mu, logvar = torch.randn(6, 4, generator=g), torch.randn(6, 4, generator=g)
+    reference = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mu, (logvar / 2).exp()), torch.distributions.Normal(0.0, 1.0)
+    ).mean()
+    torch.testing.assert_close(losses.kl_divergence(mu, logvar), reference)
+    assert losses.kl_divergence(torch.zeros(1, 2), torch.zeros(1, 2)).item() == 0
+    assert math.isfinite(losses.kl_divergence(mu, logvar).item())

@@ -1,0 +1,102 @@
+"""The generator's shapes, gradients and independence, and its layers against slow references."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from memdriven.config import GeneratorConfig
+from memdriven.models.acm import AffineCombination
+from memdriven.models.generator import Generator
+from memdriven.models.layers import UpsampleConv
+
+SMALL = GeneratorConfig(stages=2, width=4, acm_width=8, feature_width=8, residual_blocks=1)
+
+
+def inputs(b: int = 2, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    g = torch.Generator().manual_seed(seed)
+    shapes = ((b, 100), (b, 256), (b, 256), (b, 512, 16, 16), (b, 100))
+    return tuple(torch.randn(shape, generator=g) for shape in shapes)
+
+
+@pytest.mark.parametrize("channels", [(3, 5), (8, 2)])
+def test_upsample_conv_equals_nearest_upsampling_and_conv3x3(channels: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    layer = UpsampleConv(*channels)
+    x = torch.randn(2, channels[0], 6, 5)
+    reference = F.conv2d(F.interpolate(x, scale_factor=2, mode="nearest"), layer.weight, padding=1)
+    torch.testing.assert_close(layer(x), reference, atol=1e-5, rtol=1e-5)
+
+
+def test_each_stage_doubles_the_image() -> None:
+    model = Generator(SMALL)
+    output = model(*inputs())
+    assert [tuple(i.shape) for i in output.images] == [(2, 3, 64, 64), (2, 3, 128, 128)]
+    assert model.resolutions == [64, 128]
+    assert all(i.abs().max() <= 1 for i in output.images)
+    assert output.mu.shape == output.logvar.shape == (2, 100)
+    assert output.gates[1] is not None
+    assert output.gates[1].scale.shape == (2, 4, 128, 128)
+    assert len(model(*inputs(), stages=1).images) == 1
+
+
+def test_every_parameter_gets_a_finite_gradient() -> None:
+    model = Generator(SMALL)
+    output = model(*inputs())
+    loss = sum(i.square().mean() for i in output.images) + output.mu.mean() + output.logvar.mean()
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize(
+    ("index", "name"), [(0, "z"), (1, "sentence"), (2, "words"), (3, "v"), (4, "epsilon")]
+)
+def test_every_input_moves_the_picture(index: int, name: str) -> None:
+    model = Generator(SMALL).eval()
+    with torch.no_grad():
+        before = model(*inputs()).images[-1]
+        changed = list(inputs())
+        changed[index] = inputs(seed=1)[index]
+        after = model(*changed).images[-1]
+    assert (before - after).abs().max() > 1e-5, name
+
+
+def test_a_picture_does_not_depend_on_its_batch() -> None:
+    model = Generator(SMALL).eval()
+    with torch.no_grad():
+        both = model(*inputs()).images[-1]
+        alone = model(*(x[1:] for x in inputs())).images[-1]
+    torch.testing.assert_close(both[1:], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_switches_remove_the_memory() -> None:
+    model = Generator(
+        GeneratorConfig(
+            stages=1, width=4, acm_width=8, feature_width=8, use_v=False, use_v_global=False
+        )
+    ).eval()
+    with torch.no_grad():
+        first = model(*inputs())
+        other = list(inputs())
+        other[3] = torch.zeros_like(other[3])
+        assert first.gates == [None]
+        assert torch.equal(first.images[0], model(*other).images[0])
+
+
+def test_acm_is_the_affine_combination_of_its_maps() -> None:
+    torch.manual_seed(0)
+    acm = AffineCombination(3, 5, 7)
+    h, v = torch.randn(2, 3, 8, 8), torch.randn(2, 5, 8, 8)
+    fused, gates = acm(h, v)
+    u = F.conv2d(v, acm.shared.weight, acm.shared.bias, padding=1)
+    scale = F.conv2d(u, acm.scale.weight, acm.scale.bias, padding=1)
+    shift = F.conv2d(u, acm.shift.weight, acm.shift.bias, padding=1)
+    torch.testing.assert_close(fused, h * scale + shift)
+    torch.testing.assert_close(gates.scale, scale)
+
+
+def test_no_attention_anywhere() -> None:
+    names = [type(m).__name__.lower() for m in Generator(GeneratorConfig()).modules()]
+    assert not [n for n in names if "attention" in n]
