@@ -17,18 +17,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
-from torch import Tensor, nn
 
 from memdriven.config import Config, from_dict, to_dict
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.damsm_files import load_damsm_weights
+from memdriven.encoders.weights import read_weights, take_weights, write_weights
 from memdriven.errors import CheckpointError
 from memdriven.files import (
     atomic_folder,
-    atomic_write_bytes,
     atomic_write_json,
     read_json,
     sha256_file,
@@ -65,64 +63,6 @@ class Checkpoint:
         return self.path / MEMORY
 
 
-def save_weights(path: Path, module: nn.Module) -> None:
-    """Write a module's weights atomically, floating-point ones as float16."""
-    tensors = {
-        key: (value.half() if value.is_floating_point() else value).cpu().contiguous().clone()
-        for key, value in module.state_dict().items()
-    }
-    atomic_write_bytes(path, safetensors.torch.save(tensors))
-
-
-def load_weights(path: Path, module: nn.Module) -> None:
-    """Fill a module from a float16 file, in place.
-
-    Raises:
-        CheckpointError: the file is missing, truncated, or of another network.
-    """
-    try:
-        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
-        module.load_state_dict(
-            {
-                key: value.float() if value.is_floating_point() else value
-                for key, value in tensors.items()
-            }
-        )
-    except FileNotFoundError:
-        raise CheckpointError(
-            wanted=f"the weights {path}",
-            found="no such file",
-            fix="check the path, or train and save again",
-        ) from None
-    except (safetensors.SafetensorError, RuntimeError, OSError) as error:
-        raise CheckpointError(
-            wanted=f"weights of {type(module).__name__} in {path}",
-            found=str(error)[:400],
-            fix="restore the file from its source: it is damaged or of another model",
-        ) from error
-    if not all(value.isfinite().all() for value in module.state_dict().values()):
-        raise CheckpointError(
-            wanted=f"finite weights in {path}",
-            found="NaN or infinity",
-            fix="restore an earlier checkpoint",
-        )
-
-
-def load_damsm(folder: Path, device: torch.device | str) -> tuple[Damsm, Vocabulary]:
-    """Return the encoders and vocabulary that `train-damsm` wrote, in evaluation mode."""
-    folder = Path(folder)
-    content = read_json(folder / "config.json", CheckpointError)
-    config = from_dict(Config, content.get("config", content))
-    return _encoders(folder, config, device)
-
-
-def _encoders(folder: Path, config: Config, device: torch.device | str) -> tuple[Damsm, Vocabulary]:
-    vocabulary = Vocabulary.from_json(read_json(folder / "vocabulary.json", CheckpointError))
-    damsm = Damsm(len(vocabulary), config)
-    load_weights(folder / "damsm.safetensors", damsm)
-    return damsm.to(device).eval().requires_grad_(False), vocabulary
-
-
 def save_checkpoint(
     path: Path,
     config: Config,
@@ -134,8 +74,8 @@ def save_checkpoint(
     """Write a checkpoint folder, whole or not at all; a memory bank is added by `build_memory`."""
     with atomic_folder(path) as folder:
         atomic_write_json(folder / "vocabulary.json", vocabulary.to_json())
-        save_weights(folder / "damsm.safetensors", damsm)
-        save_weights(folder / "generator.safetensors", generator)
+        write_weights(folder / "damsm.safetensors", damsm, {"schema": SCHEMA})
+        write_weights(folder / "generator.safetensors", generator, {"schema": SCHEMA})
         atomic_write_json(
             folder / "config.json",
             {
@@ -195,14 +135,18 @@ def load_checkpoint(
                 fix="the file is damaged or was exchanged: restore it from its source",
             )
     config = from_dict(Config, content.get("config", {}))
-    damsm, vocabulary = _encoders(path, config, device)
+    vocabulary = Vocabulary.from_json(read_json(path / "vocabulary.json", CheckpointError))
+    damsm = load_damsm_weights(
+        path / "damsm.safetensors", len(vocabulary), config.text, config.damsm
+    )
     generator = Generator(config.generator)
-    load_weights(path / "generator.safetensors", generator)
+    weights = path / "generator.safetensors"
+    take_weights(generator, read_weights(weights), str(weights))
     return Checkpoint(
         path,
         config,
         vocabulary,
-        damsm,
+        damsm.to(device),
         generator.to(device).eval().requires_grad_(False),
         content.get("facts", {}),
         _short_hash(files),

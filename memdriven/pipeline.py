@@ -10,6 +10,7 @@ recipe's pixels never depend on what else was asked for beside it.
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -22,12 +23,212 @@ from torch import Tensor
 
 from memdriven import __version__
 from memdriven.checkpoint import Checkpoint, load_checkpoint
-from memdriven.data.vocabulary import EncodedCaption
+from memdriven.config import FEATURE_CHANNELS, FEATURE_GRID
 from memdriven.encoders.text import TextFeatures
-from memdriven.errors import CheckpointError, ConfigError
+from memdriven.errors import CheckpointError, ConfigError, RetrievalError
 from memdriven.files import sha256_file
-from memdriven.lookup import Lookup
 from memdriven.memory.bank import MemoryBank
-from memdriven.recipe import MAX_SEED, Recipe
-from memdriven.stages import draw_noise, mean_words, staged_images, to_picture
-from memdriven.trace import PipelineOutput, Retrieval
+from memdriven.memory.retrieval import Match, Query, Retriever
+from memdriven.recipe import MAX_NEIGHBOURS, MAX_SEED, STRATEGIES, Recipe
+from memdriven.stages import draw_noise, repeatable, staged_images, to_picture
+from memdriven.trace import Neighbour, PipelineOutput, Retrieval
+
+RANDOM_SEEDS = 2**32
+"""A seed drawn for the caller is below this: short enough to read out."""
+
+
+class MemoryDrivenPipeline:
+    """A loaded checkpoint with its memory bank, ready to turn captions into pictures."""
+
+    def __init__(self, checkpoint: Checkpoint, bank: MemoryBank) -> None:
+        self.checkpoint, self.bank = checkpoint, bank
+        self.config = checkpoint.config
+        self.device = next(checkpoint.generator.parameters()).device
+        self.retriever = Retriever(
+            bank, checkpoint.damsm, checkpoint.vocabulary, checkpoint.config.retrieval
+        )
+        self.bank_hash = sha256_file(checkpoint.bank_path / "bank.json")[:12]
+
+    @classmethod
+    def from_pretrained(cls, path: Path | str, device: str = "auto") -> Self:
+        """Load a checkpoint folder and open its memory bank.
+
+        Args:
+            path: a folder such as `checkpoints/aviary`.
+            device: `auto` (a CUDA device when there is one, else the CPU) or a torch device.
+
+        Raises:
+            CheckpointError: the folder is missing, damaged, or of another kind.
+            BankError: its bank is missing, damaged, or was built with another encoder.
+            ConfigError: there is no such device.
+        """
+        checkpoint = load_checkpoint(path, choose_device(device))
+        bank = MemoryBank.open(checkpoint.bank_path, expect_encoder=checkpoint.damsm.hash())
+        return cls(checkpoint, bank)
+
+    @property
+    def resolutions(self) -> list[int]:
+        """Side in px of each stage's image."""
+        return self.checkpoint.generator.resolutions
+
+    def __call__(
+        self,
+        caption: str,
+        strategy: str | None = None,
+        k: int | None = None,
+        seed: int | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        neighbours: Sequence[str] | None = None,
+        weights: Sequence[float] | None = None,
+        exclude: Sequence[str] = (),
+        oracle_id: str | None = None,
+    ) -> PipelineOutput:
+        """Generate one picture, or one for each of `seeds` at the same neighbours.
+
+        Args:
+            caption: a sentence of at most 2,000 characters.
+            strategy: how neighbours are found; the checkpoint's default when None.
+            k: how many neighbours are mixed; the checkpoint's default when None.
+            seed: of the noise; None draws one, which the recipe records.
+            seeds: several seeds instead of one.
+            neighbours: ids of bank items that replace retrieval.
+            weights: the shares of `neighbours` (scaled to sum to 1); equal when None.
+            exclude: ids that retrieval must not return.
+            oracle_id: the bank item that counts as the caption's own, for strategy `oracle`; by
+                default the item that has this very caption.
+
+        Raises:
+            CaptionError: the caption is empty, too long, or holds no known word.
+            RetrievalError: a strategy, k, id or weight that the bank cannot serve.
+            ConfigError: a seed is no whole number in 0..2^53 - 1.
+        """
+        output = None
+        for output in self.stream(
+            caption, strategy, k, seed, seeds=seeds, neighbours=neighbours, weights=weights,
+            exclude=exclude, oracle_id=oracle_id,
+        ):  # fmt: skip
+            pass
+        assert output is not None
+        return output
+
+    def stream(
+        self,
+        caption: str,
+        strategy: str | None = None,
+        k: int | None = None,
+        seed: int | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        neighbours: Sequence[str] | None = None,
+        weights: Sequence[float] | None = None,
+        exclude: Sequence[str] = (),
+        oracle_id: str | None = None,
+    ) -> Iterator[PipelineOutput]:
+        """Yield after retrieval, then after each stage of each image; as `__call__` otherwise."""
+        start = time.perf_counter()
+        wanted = _seeds(seed, seeds)
+        retrieval, text = self._retrieve(
+            caption, strategy, k, wanted[0], neighbours, weights, exclude, oracle_id
+        )
+        recipe = Recipe(
+            caption=caption, strategy=retrieval.strategy, k=retrieval.k, seed=wanted[0],
+            neighbours=retrieval.ids, weights=retrieval.weights, checkpoint=self.checkpoint.name,
+            checkpoint_hash=self.checkpoint.hash, bank_hash=self.bank_hash, version=__version__,
+        )  # fmt: skip
+        output = PipelineOutput(
+            retrieval=retrieval, all_stages=((),) * len(wanted), timings=retrieval.timings,
+            recipes=tuple(recipe.with_seed(each) for each in wanted), complete=False,
+        )  # fmt: skip
+        yield output
+        clock = _Clock(retrieval.timings, start)
+        v = self._features(retrieval)
+        clock.lap("features")
+        for place, each in enumerate(wanted):
+            images = staged_images(
+                self.checkpoint.generator, draw_noise(each, self.checkpoint.generator), text, v
+            )
+            for side in self.resolutions:
+                with repeatable():
+                    picture = to_picture(next(images))
+                clock.lap(f"stage {side}")
+                stages = list(output.all_stages)
+                stages[place] = (*stages[place], picture)
+                complete = place + 1 == len(wanted) and side == self.resolutions[-1]
+                output = replace(
+                    output, all_stages=tuple(stages), timings=clock.timings(), complete=complete
+                )
+                yield output
+                clock.resume()
+
+    def retrieve(
+        self,
+        caption: str,
+        strategy: str | None = None,
+        k: int | None = None,
+        *,
+        exclude: Sequence[str] = (),
+        seed: int | None = None,
+        oracle_id: str | None = None,
+    ) -> Retrieval:
+        """Return a caption's neighbours alone; `seed` matters to strategy `random` only.
+
+        Raises:
+            CaptionError, RetrievalError, ConfigError: as `__call__`.
+        """
+        (wanted,) = _seeds(seed, None)
+        return self._retrieve(caption, strategy, k, wanted, None, None, exclude, oracle_id)[0]
+
+    def from_recipe(self, recipe: Recipe) -> PipelineOutput:
+        """Make a recipe's picture again, pixel for pixel.
+
+        A recipe without neighbours (and a strategy that has some) gets them by retrieval.
+
+        Raises:
+            CheckpointError: the recipe names another checkpoint or bank.
+            RetrievalError: it names items that the bank lacks.
+        """
+        for name, found in (("checkpoint", self.checkpoint.hash), ("bank", self.bank_hash)):
+            wanted = getattr(recipe, f"{name}_hash")
+            if wanted and wanted != found:
+                raise CheckpointError(
+                    wanted=f"the {name} {wanted} of the recipe", found=f"{name} {found}",
+                    fix="load that checkpoint, or clear the recipe's hashes for a similar picture",
+                )  # fmt: skip
+        return self(
+            recipe.caption, recipe.strategy, recipe.k, recipe.seed,
+            neighbours=recipe.neighbours or None, weights=recipe.weights or None,
+        )  # fmt: skip
+
+    def _retrieve(
+        self, caption: str, strategy: str | None, k: int | None, seed: int,
+        neighbours: Sequence[str] | None, weights: Sequence[float] | None,
+        exclude: Sequence[str], oracle_id: str | None,
+    ) -> tuple[Retrieval, TextFeatures]:  # fmt: skip
+        settings = self.config.retrieval
+        strategy = settings.strategy if strategy is None else strategy
+        if strategy not in STRATEGIES:
+            raise RetrievalError(wanted="a strategy: " + ", ".join(STRATEGIES),
+                                 found=repr(strategy)[:80], fix="choose one of these")  # fmt: skip
+        clock = _Clock({}, time.perf_counter())
+        encoded = self.checkpoint.vocabulary.encode(caption, self.config.text.max_words)
+        with torch.inference_mode():
+            text = self.checkpoint.damsm.encode_captions([encoded])
+            clock.lap("encode")
+            if neighbours is None:
+                if weights is not None:
+                    raise RetrievalError(wanted="weights beside the neighbours they belong to",
+                                         found="weights alone", fix="pass both")  # fmt: skip
+                k = _check_k(settings.k if k is None else k, self.bank.n)
+                query = Query(text, item_id=oracle_id)
+                matches = self.retriever.retrieve(query, strategy, k, exclude=exclude, seed=seed)
+                found = tuple(self._neighbour(match, encoded.words) for match in matches)
+            else:
+                found = self._given(neighbours, weights)
+                k = max(1, len(found)) if k is None else k
+            clock.lap("retrieve")
+        retrieval = Retrieval(
+            caption=caption, strategy=strategy, k=k, neighbours=found, words=tuple(encoded.words),
+            unknown_words=encoded.unknown, truncated=encoded.truncated, timings=clock.timings(),
+        )  # fmt: skip
+        return retrieval, text

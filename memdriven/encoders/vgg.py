@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from memdriven.encoders import winograd
 from memdriven.encoders.weights import read_weights, weights_hash
 from memdriven.errors import CheckpointError
 
@@ -16,6 +17,8 @@ WEIGHTS_VARIABLE = "MEMDRIVEN_VGG16"
 """Environment variable that may name a local weight file."""
 STRIDE = 16
 """relu5_3 is this much smaller than its input, after four of VGG's five poolings."""
+WINOGRAD_CHANNELS = 256
+"""On a CPU, layers with this many input channels use Winograd's convolution."""
 
 _MEAN = (0.48235, 0.45882, 0.40784)
 _LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)
@@ -47,6 +50,7 @@ class Vgg16Features(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = _relu5_3_layers()
+        self._winograd: dict[int, Tensor] = {}
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False)
         self.eval()
@@ -96,6 +100,7 @@ class Vgg16Features(nn.Module):
                     fix="fetch the weight file again",
                 )  # fmt: skip
         self.load_state_dict(rounded)
+        self._winograd.clear()
 
     @property
     def hash(self) -> str:
@@ -120,14 +125,34 @@ class Vgg16Features(nn.Module):
         """
         if images.ndim != 4 or images.shape[1] != 3 or any(s % STRIDE for s in images.shape[2:]):
             raise ValueError(f"wanted (b, 3, 16i, 16j) images, found {tuple(images.shape)}")
-        scaled = (images - self.mean) * 255.0
-        v: Tensor = self.features(scaled.contiguous(memory_format=torch.channels_last))
+        if images.device.type == "cpu" and not torch.is_grad_enabled():
+            return torch.cat([self._forward_on_cpu(image[None]) for image in images])
+        v: Tensor = self.features(self._scaled(images))
         return v.contiguous()  # (b, 512, h/16, w/16)
+
+    def _scaled(self, images: Tensor) -> Tensor:
+        return ((images - self.mean) * 255.0).contiguous(memory_format=torch.channels_last)
+
+    def _forward_on_cpu(self, image: Tensor) -> Tensor:
+        """Compute one image (1, 3, h, w): Winograd's convolution where it is the faster one."""
+        maps = self._scaled(image)
+        for number, layer in enumerate(self.features):
+            suits = isinstance(layer, nn.Conv2d) and layer.in_channels >= WINOGRAD_CHANNELS
+            if suits and not any(side % winograd.TILE for side in maps.shape[2:]):
+                maps = winograd.convolve(maps, self._transformed(number), layer.bias)
+            else:
+                maps = layer(maps)
+        return maps.contiguous()
+
+    def _transformed(self, number: int) -> Tensor:
+        if number not in self._winograd:
+            self._winograd[number] = winograd.transform_weight(self.features[number].weight)
+        return self._winograd[number]
 
 
 def _download() -> Mapping[str, Tensor]:
     """Fetch torchvision's ImageNet features, or read them from its cache."""
-    from torchvision.models import VGG16_Weights  # noqa: PLC0415
+    from torchvision.models import VGG16_Weights
 
     try:
         state: Mapping[str, Tensor] = VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(

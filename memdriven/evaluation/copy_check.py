@@ -40,7 +40,9 @@ class CopyCheck:
         return found
 
 
-def nearest_distances(queries: Tensor, base: Tensor, *, skip_self: bool = False) -> tuple[Tensor, Tensor]:
+def nearest_distances(
+    queries: Tensor, base: Tensor, *, skip_self: bool = False
+) -> tuple[Tensor, Tensor]:
     """Return each query's (n, d) distance to its nearest row of `base` (m, d), and which it is.
 
     skip_self leaves row i out for query i.

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from memdriven.encoders.weights import weights_hash
 from memdriven.files import atomic_write_bytes
 
 
@@ -39,7 +40,7 @@ class Extractor:
         """Return float32 features (n, d), on the CPU, of uint8 images (n, 3, h, w)."""
         parts = []
         with tqdm(total=len(images), desc=self.name, unit="img", disable=not progress) as bar:
-            for chunk in images.split(batch):
+            for chunk in torch.split(images, batch):
                 scaled = resize(chunk.to(self.device).float() / 255, self.side)
                 parts.append(self.function(scaled).float().cpu())
                 bar.update(len(chunk))
@@ -53,7 +54,7 @@ class Extractor:
         from safetensors.torch import load, save
 
         digest = hashlib.sha256(f"{self.name}|{self.identity}|{tuple(images.shape)}|".encode())
-        for chunk in images.split(256):
+        for chunk in torch.split(images, 256):
             digest.update(chunk.contiguous().numpy().data)
         path = folder / f"{digest.hexdigest()[:32]}.safetensors"
         if path.exists():
@@ -70,18 +71,7 @@ def resize(images: Tensor, side: int) -> Tensor:
     """Resize float images (b, 3, h, w) in [0, 1] to a square side: bilinear, antialiased."""
     if images.shape[-2:] == (side, side):
         return images
-    return F.interpolate(
-        images, (side, side), mode="bilinear", antialias=True, align_corners=False
-    )
-
-
-def weights_identity(network: nn.Module) -> str:
-    """Return a short SHA-256 of a network's weights and buffers."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().float().contiguous().numpy().data)
-    return digest.hexdigest()[:16]
+    return F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
 def vgg_extractor(vgg: nn.Module, side: int, device: str = "cpu") -> Extractor:
@@ -92,6 +82,6 @@ def vgg_extractor(vgg: nn.Module, side: int, device: str = "cpu") -> Extractor:
         return maps.float().mean(dim=(2, 3))
 
     return Extractor(
-        name=f"vgg16 relu5_3 mean at {side} px", identity=weights_identity(vgg), side=side,
+        name=f"vgg16 relu5_3 mean at {side} px", identity=weights_hash(vgg), side=side,
         function=function, device=device,
     )  # fmt: skip

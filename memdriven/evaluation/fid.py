@@ -50,7 +50,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     check_features(real, fake)
-    metric = FrechetInceptionDistance(feature=Precomputed(real.shape[1])).set_dtype(real.double().dtype)
+    metric = FrechetInceptionDistance(feature=Precomputed(real.shape[1]))
     metric.update(real.double(), real=True)
     metric.update(fake.double(), real=False)
     return max(float(metric.compute()), 0.0)

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from memdriven.encoders.weights import read_weights, weights_hash
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.features import Extractor, weights_identity
+from memdriven.evaluation.features import Extractor
 
 Form = Literal["a", "b", "c"]
 SIDE = 299
@@ -42,7 +43,7 @@ def inception_extractor(
     """
     if weights is None or not weights.exists():
         raise EvaluationError(
-            wanted=f"Inception weights for FID form ({form})", found=str(weights or "no path given"),
+            wanted=f"Inception weights for form ({form})", found=str(weights or "no path given"),
             fix="give the file by --inception-a or --inception-b; the form is left out meanwhile",
         )  # fmt: skip
     try:
@@ -56,7 +57,7 @@ def inception_extractor(
     network = network.to(device).eval()
     return Extractor(
         name=f"inception form ({form}) {'logits' if logits else 'pool'}",
-        identity=weights_identity(network), side=side, function=network, device=device,
+        identity=weights_hash(network), side=side, function=network, device=device,
     )  # fmt: skip
 
 
@@ -114,7 +115,7 @@ def _torchvision(weights: Path, logits: bool) -> nn.Module:
     from torchvision.models import inception_v3
 
     network = inception_v3(weights=None, aux_logits=True, init_weights=False)
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    network.load_state_dict(read_weights(weights))
     if not logits:
         network.fc = nn.Identity()
     return TorchvisionInception(network)

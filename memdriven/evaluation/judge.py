@@ -102,7 +102,8 @@ class AttributeJudge(nn.Module):
     def labels(self, records: Sequence[Mapping[str, Any]]) -> Tensor:
         """Return label ids (n, attributes) of attribute records; `IGNORED` where one is absent."""
         table = [
-            {value: i for i, value in enumerate(values)} for values in self.attributes.values()
+            dict[str | None, int]((value, i) for i, value in enumerate(values))
+            for values in self.attributes.values()
         ]
         rows = [
             [
@@ -120,7 +121,7 @@ class AttributeJudge(nn.Module):
         device = self.bias.device
         parts = [
             self(chunk.to(device).float() / 255).log_softmax(dim=2).cpu()
-            for chunk in images.split(batch)
+            for chunk in torch.split(images, batch)
         ]
         return torch.cat(parts) if parts else torch.zeros(0, *self.bias.shape)
 
@@ -157,7 +158,7 @@ def _plain(value: Any) -> str | None:
 
 
 def attribute_values(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """Return each attribute's values, sorted, that the records hold; one-valued ones are left out."""
+    """Return each attribute's values in the records, sorted; one-valued ones are left out."""
     found: dict[str, set[str]] = {}
     for record in records:
         for name, value in record.items():
@@ -186,13 +187,17 @@ def load_judge(folder: Path | str, device: str | torch.device = "cpu") -> Attrib
     try:
         content = path.read_bytes()
         if sha256_file(path) != header["sha256"]:
-            raise EvaluationError(wanted=f"{path} with the hash that judge.json names",
-                                  found="another hash: a damaged or foreign file", fix=again)  # fmt: skip
+            raise EvaluationError(
+                wanted=f"{path} with the hash that judge.json names",
+                found="another hash: a damaged or foreign file", fix=again,
+            )  # fmt: skip
         judge = AttributeJudge(header["attributes"], int(header["size"]), header["priors"])
         judge.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in load(content).items()}
         )
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        raise EvaluationError(wanted=f"a whole attribute judge in {folder}",
-                              found=f"{type(error).__name__}: {error}"[:160], fix=again) from error  # fmt: skip
+        raise EvaluationError(
+            wanted=f"a whole attribute judge in {folder}",
+            found=f"{type(error).__name__}: {error}"[:160], fix=again,
+        ) from error  # fmt: skip
     return judge.to(device).eval()

@@ -38,7 +38,7 @@ def visible_record(item: Item) -> dict[str, Any]:
 
 
 def imperfect(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images (b, 3, s, s) in [0, 1], each flipped, shifted, blurred, lit, noised at random."""
+    """Return images (b, 3, s, s) in [0, 1], each moved, blurred, lit and noised at random."""
     b, side = images.shape[0], images.shape[-1]
 
     def uniform(low: float, high: float) -> Tensor:
@@ -49,7 +49,7 @@ def imperfect(images: Tensor, generator: torch.Generator) -> Tensor:
     zoom = uniform(0.92, 1.08)
     matrix = torch.zeros(b, 2, 3, device=images.device)
     matrix[:, 0, 0], matrix[:, 1, 1] = flip * zoom, zoom
-    matrix[:, 0, 2], matrix[:, 1, 2] = uniform(-2 * SHIFT, 2 * SHIFT), uniform(-2 * SHIFT, 2 * SHIFT)
+    matrix[:, :, 2] = torch.stack([uniform(-2 * SHIFT, 2 * SHIFT) for _ in "xy"], dim=1)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
     images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     coarse = int(torch.randint(int(0.55 * side), side + 1, (1,), generator=generator))
@@ -145,7 +145,9 @@ def train_attribute_judge(
     judge.priors = {name: tuple(v) for name, v in _priors(labels, attributes).items()}
     images = load_images(data, items, size, progress)
     started = time.monotonic()
-    done = _fit(judge.to(device), images, labels, minutes, steps, batch, learning_rate, seed, progress)
+    done = _fit(
+        judge.to(device), images, labels, minutes, steps, batch, learning_rate, seed, progress
+    )
     facts = {
         "dataset": data.name, "train_images": len(items), "test_images": len(tested),
         "steps": done, "batch": batch, "seed": seed,
@@ -167,7 +169,7 @@ def _fit(
 ) -> int:  # fmt: skip
     """Run the training loop; return the steps taken."""
     device = judge.bias.device
-    judge.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    judge.train().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=learning_rate, weight_decay=0.02)
     generator = torch.Generator().manual_seed(seed)
     started, step = time.monotonic(), 0

@@ -77,7 +77,7 @@ def r_precision(
     """
     n = len(mismatched)
     right = torch.zeros(n)
-    for ids in tqdm(torch.arange(n).split(256), desc="R-precision", disable=not progress):
+    for ids in tqdm(torch.split(torch.arange(n), 256), desc="R-precision", disable=not progress):
         candidates = torch.cat([ids[:, None], mismatched[ids]], dim=1)  # (b, 1 + c)
         value = scores(ids, candidates)
         true, others = value[:, :1], value[:, 1:]

@@ -42,16 +42,16 @@ class Result:
     """Images that entered the number."""
     seed: int
     device: str
+    measure: str = ""
+    """The entry of `--metrics` that gave this number."""
+    captions: int = 0
+    """Captions of the evaluation, of which a measure may use fewer."""
+    judge: str = ""
+    """Hash of the attribute judge, where one was used."""
     details: dict[str, Any] = field(default_factory=dict)
     """Counts and parts behind the number."""
     commit: str = ""
     time: str = ""
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """What makes two lines the same measurement, whenever and wherever it ran."""
-        return (self.checkpoint_hash, self.dataset, self.row, self.metric, self.protocol, self.n,
-                self.seed)  # fmt: skip
 
 
 def git_commit() -> str:
@@ -149,9 +149,12 @@ def format_table(results: Iterable[Result], metrics: Iterable[str] | None = None
         body.append([row, *(_cell(values.get(name)) for name in columns)])
     widths = [max(len(line[i]) for line in body) for i in range(len(columns) + 1)]
     lines = [
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in body
-    ]  # fmt: skip
+    ]
     lines.insert(1, "-" * len(lines[0]))
     return "\n".join(line.rstrip() for line in lines)
 

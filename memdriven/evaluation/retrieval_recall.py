@@ -18,7 +18,9 @@ Ranked = Sequence[Sequence[Any]]
 """Neighbours by query, best first."""
 
 
-def recall_at_k(ranked: Ranked, fits: Callable[[int, Any], bool], ks: Sequence[int] = KS) -> dict[str, float]:
+def recall_at_k(
+    ranked: Ranked, fits: Callable[[int, Any], bool], ks: Sequence[int] = KS
+) -> dict[str, float]:
     """Return `recall@k`: the share of queries with a fitting neighbour among the first k.
 
     Args:
@@ -37,8 +39,7 @@ def recall_at_k(ranked: Ranked, fits: Callable[[int, Any], bool], ks: Sequence[i
         for i, found in enumerate(ranked)
     ]
     return {
-        f"recall@{k}": sum(rank is not None and rank < k for rank in first) / len(first)
-        for k in ks
+        f"recall@{k}": sum(rank is not None and rank < k for rank in first) / len(first) for k in ks
     }
 
 
@@ -46,7 +47,7 @@ def share_named(named: Mapping[str, Any], found: Mapping[str, Any]) -> float | N
     """Return the share of a caption's named attributes that an item has; None if it names none."""
     if not named:
         return None
-    return sum(found.get(name) == value for name, value in named.items()) / len(named)
+    return sum(bool(found.get(name) == value) for name, value in named.items()) / len(named)
 
 
 def attribute_agreement(

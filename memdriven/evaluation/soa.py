@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from memdriven.encoders.weights import read_weights
 from memdriven.errors import EvaluationError
 
 IMAGES_PER_CAPTION = 3
@@ -129,7 +130,7 @@ def torchvision_detector(
     categories: list[str] = list(source.meta["categories"])
     try:
         state = (
-            torch.load(weights, map_location="cpu", weights_only=True)
+            read_weights(weights)
             if weights is not None
             else source.get_state_dict(progress=True, check_hash=True)
         )

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from memdriven.encoders.weights import read_weights, weights_hash
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.features import Extractor, weights_identity
+from memdriven.evaluation.features import Extractor
 
 DEPTHS = (1, 4, 7, 9, 10, 11, 12)
 """Indices into `features` whose outputs are compared, as in LPIPS."""
@@ -87,18 +88,15 @@ def _read(weights: Path | None) -> dict[str, Tensor]:
     if weights is None:
         from torchvision.models import SqueezeNet1_1_Weights
 
-        return dict(SqueezeNet1_1_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True))
-    if weights.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(weights)
-    return dict(torch.load(weights, map_location="cpu", weights_only=True))
+        source = SqueezeNet1_1_Weights.IMAGENET1K_V1
+        return dict(source.get_state_dict(progress=True, check_hash=True))
+    return read_weights(weights)
 
 
 def squeezenet_extractor(network: SqueezeNet, side: int = 128, device: str = "cpu") -> Extractor:
     """Return the spatial mean of the last maps, (n, 512)."""
     return Extractor(
-        name=f"squeezenet1_1 mean at {side} px", identity=weights_identity(network), side=side,
+        name=f"squeezenet1_1 mean at {side} px", identity=weights_hash(network), side=side,
         function=lambda images: network(images)[-1].mean(dim=(2, 3)), device=device,
     )  # fmt: skip
 

@@ -79,7 +79,7 @@ class FeatureStore:
         refuse_other(path, "image encoder", header.get("encoder"), expect_encoder)
         n = count(header, "count", path / HEADER)
         shape = header.get("shape")
-        if not (isinstance(shape, list) and len(shape) == 3  # noqa: PLR2004
+        if not (isinstance(shape, list) and len(shape) == 3
                 and all(type(side) is int and side > 0 for side in shape)):  # fmt: skip
             raise BankError(wanted="a shape [c, h, w]", found=repr(shape)[:80],
                             fix="build the feature store again")  # fmt: skip

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
@@ -51,7 +52,7 @@ class Shards:
         Raises:
             DataError: the disk is full or refuses writing.
         """
-        tensors = {
+        tensors: dict[str, NDArray[Any]] = {
             "sizes": np.asarray([len(blob) for blob in blobs], np.int64),
             "bytes": np.frombuffer(b"".join(blobs), np.uint8),
         }

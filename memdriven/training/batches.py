@@ -43,13 +43,7 @@ class Batch:
     @property
     def words(self) -> Tensor:
         """Masked mean of the word embeddings (b, d)."""
-        return mean_words(self.text)
-
-
-def mean_words(text: TextFeatures) -> Tensor:
-    """Return the mean of each caption's real words, (b, t, d) -> (b, d)."""
-    mask = text.mask[:, :, None].to(text.words.dtype)  # (b, t, 1)
-    return (text.words * mask).sum(1) / mask.sum(1).clamp(min=1)
+        return self.text.words_mean
 
 
 class GanData:
@@ -143,7 +137,7 @@ class GanData:
         flips = torch.rand(len(index), generator=generator) < (0.5 if config.flip else 0.0)
         rows = self.rows[sources].to(self.features.device)
         v = self.features[rows].to(self.device, non_blocking=True).float()
-        v = v * self.feature_scale.to(self.device)
+        v = v * self.feature_scale[rows.cpu()].to(self.device)
         flips = flips.to(self.device)[:, None, None, None]
         v = torch.where(flips, v.flip(3), v)
         images = self._crop(index, generator)

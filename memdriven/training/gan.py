@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from memdriven.checkpoint import load_damsm, save_checkpoint
+from memdriven.checkpoint import save_checkpoint
 from memdriven.config import Config
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
-from memdriven.encoders.image import ImageFeatures
+from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import TrainingError
 from memdriven.training.batches import GanData
@@ -64,8 +65,7 @@ def train_gan(
     world, device = join_world(torch.device(device))
     show = progress and world.is_main
     try:
-        encoders, vocabulary = load_damsm(damsm, device)
-        encoders.eval().requires_grad_(False)
+        encoders, vocabulary, *_ = load_damsm(damsm, device)
         score = pixel_scorer(encoders, config, vgg_weights, device)
         trainer = GanTrainer(config, score, device, world)
         data = GanData(dataset, features, encoders, vocabulary, config, device, progress=show)
@@ -86,18 +86,11 @@ def train_gan(
 def pixel_scorer(
     damsm: Damsm, config: Config, vgg_weights: Path | None, device: torch.device
 ) -> PixelScorer:
-    """Return the frozen network that scores generated pixels for L_DAMSM."""
+    """Return the frozen network that scores generated pixels (b, 3, h, w) in [0, 1]."""
     if damsm.pixels is not None:
-        return damsm.pixels
-    vgg = Vgg16Features.load(vgg_weights, device).eval().requires_grad_(False)
-    if config.train.channels_last:
-        vgg = vgg.to(memory_format=torch.channels_last)
-
-    def score(pixels: Tensor) -> ImageFeatures:
-        result: ImageFeatures = damsm.heads(vgg(pixels))
-        return result
-
-    return score
+        return damsm.encode_images
+    vgg = Vgg16Features.load(vgg_weights, device)
+    return partial(damsm.encode_images, vgg=vgg)
 
 
 class Loop:

@@ -53,10 +53,11 @@ def load_state(
         for name, module in modules.items():
             module.load_state_dict(_below(tensors, f"module/{name}/"))
         for name, optimiser in optimisers.items():
+            parameters = [p for group in optimiser.param_groups for p in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in _below(tensors, f"optimiser/{name}/").items():
                 index, entry = key.split("/")
-                state.setdefault(int(index), {})[entry] = value
+                state.setdefault(int(index), {})[entry] = _like(value, parameters[int(index)])
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": state, "param_groups": groups})
     except FileNotFoundError:
@@ -75,3 +76,10 @@ def load_state(
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """Lay a moment out in memory as its parameter is: the fused Adam walks both as they lie."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from memdriven import losses
@@ -162,15 +161,8 @@ class GanTrainer:
         """lambda's factor in Eq. 1: L_DAMSM of the images of all stages, or of the last."""
         scored = images if self.config.loss.damsm_stages == "all" else images[-1:]
         total = batch.v.new_zeros(())
-        size = self.config.damsm.pixel_size
         for image in scored:
-            pixels = (image + 1) / 2
-            if pixels.shape[-1] != size:
-                smaller = size < pixels.shape[-1]
-                pixels = F.interpolate(
-                    pixels, (size, size), mode="bilinear", align_corners=False, antialias=smaller
-                )
-            features = self.score(pixels)
+            features = self.score((image + 1) / 2)
             features = type(features)(*(part.float() for part in features))
             total = (
                 total + damsm_loss(features, batch.text, self.config.damsm, batch.class_ids).total

@@ -145,9 +145,9 @@ def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tenso
     front = smoothstep(-0.14, 0.10, q[:, 0] + 0.18 * rough - 0.10 * q[:, 1])
     layers.lay(under * front, tone["breast"], PART["breast"])
     _pattern(layers, flag, tone, q, angle, under * smoothstep(-0.85, -0.5, q[:, 0]), rough)
-    _head(layers, skin, flag, tone, p, d, wide, on_body & True)
+    _head(layers, skin, flag, tone, p, d, wide)
 
-    albedo = layers.colour * (0.72 + 0.26 * coat + 0.16 * (chance - 0.5) + 0.34 * (fine[:, 1] - 0.5)).unsqueeze(1)
+    albedo = layers.colour * (0.83 + 0.14 * coat + 0.09 * (chance - 0.5) + 0.36 * (fine[:, 1] - 0.5)).unsqueeze(1)
     layers.colour = albedo
     part = layers.part
     crisp = Paint(layers.colour, part)
@@ -192,7 +192,7 @@ def _pattern(layers: Paint, flag: dict[str, Tensor], tone: dict[str, Tensor], q:
     layers.lay(0.92 * mask, ink)
 
 
-def _head(layers: Paint, skin: Skin, flag: dict[str, Tensor], tone: dict[str, Tensor], p: Tensor, d: Tensor, wide: Tensor, on_body: Tensor) -> None:
+def _head(layers: Paint, skin: Skin, flag: dict[str, Tensor], tone: dict[str, Tensor], p: Tensor, d: Tensor, wide: Tensor) -> None:
     """Face, crown, throat, the stripe through the eye and the ring round it."""
     h = torch.bmm(skin.head, p - skin.head_at) / skin.head_radius.unsqueeze(-1)
     rough = wide[:, 1] - 0.5

@@ -27,8 +27,8 @@ def place_tail(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
         length *= 1.0 + (min(plan.fork, 0.0) if turn else 0.0)
         direction = -x * np.cos(spread * turn) + z * np.sin(spread * turn)
         start = root + z * turn * width * 0.30 - y * 0.012 * abs(turn)
-        rig.put(slot, start, start + direction * length, width * 0.72, width * (0.42 if plan.fork > 0 and turn else 0.86),
-                bulge=width * 0.08, flat=0.16, cap=1.3, normal=y)  # fmt: skip
+        rig.put(slot, start, start + direction * length, width * 0.80, width * (0.5 if plan.fork > 0 and turn else 1.0),
+                bulge=width * 0.08, flat=0.30, cap=1.2, normal=y)  # fmt: skip
 
 
 def place_wings(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
@@ -42,25 +42,28 @@ def place_wings(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
 
 def _folded(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: str, side: float) -> None:
     h, w = plan.height * spec.plump, plan.width * spec.plump
-    shoulder = body @ _vec(0.50, 0.16 * h, side * 0.80 * w)
-    tip = body @ _vec(0.50 - plan.wing, 0.20 * h - 0.05, side * (0.30 * w + 0.02))
-    out = _unit(body @ _vec(0.12, 0.30, side))
-    along = tip - shoulder
-    reach = float(np.linalg.norm(along))
-    along = along / reach
+    def at(share: float, drop: float, lift: float = 0.0) -> Array:
+        # The wing hugs the flank: out to the body's widest point, then in towards the tail.
+        flank = float(np.interp(share, (0.0, 0.3, 0.6, 1.0), (0.84, 1.0, 0.86, 0.34)))
+        rise = float(np.interp(share, (0.0, 1.0), (0.22, 0.16)))
+        return np.asarray(body @ _vec(0.52 - plan.wing * share, (rise - drop) * h, side * (flank + lift) * w))
+
+    shoulder, tip = at(0.0, 0.0), at(1.0, 0.0)
+    out = _unit(body @ _vec(0.0, 0.26, side))
+    reach = float(np.linalg.norm(tip - shoulder))
+    along = (tip - shoulder) / reach
     down = _unit(np.cross(along, out) * side)
     if (down @ (body @ UP)) > 0:
         down = -down
-    at = lambda share, drop, lift=0.0: shoulder + along * reach * share + down * h * drop + out * lift * w  # noqa: E731
-    rig.put(f"coverts{s}", at(0.02, 0.10), at(0.36, 0.12, 0.05), 0.36 * h, 0.42 * h, flat=0.42, cap=1.0, normal=out)
-    rig.put(f"secondaries{s}", at(0.20, 0.14, 0.03), at(0.68, 0.10, -0.02), 0.46 * h, 0.24 * h, flat=0.26, cap=1.0, normal=out)
+    rig.put(f"coverts{s}", at(0.06, 0.14), at(0.34, 0.20, 0.02), 0.36 * h, 0.46 * h, flat=0.40, normal=out)
+    rig.put(f"secondaries{s}", at(0.26, 0.22, 0.02), at(0.70, 0.12, 0.0), 0.50 * h, 0.25 * h, flat=0.26, normal=out)
     for i in range(4):
         end = (1.0, 0.93, 0.85, 0.76)[i]
-        drop = (-0.02, 0.07, 0.15, 0.23)[i]
-        rig.put(f"primary{i + 1}{s}", at(0.34, 0.10 + 0.3 * drop, 0.04 - 0.015 * i), at(end, drop, -0.02 - 0.02 * i),
-                0.20 * h, 0.055 * h + 0.015, bulge=0.02 * h, flat=0.24, normal=out)  # fmt: skip
-    rig.wings[k] = np.stack([along, down, shoulder - down * 0.25 * h])
-    rig.wing_size[k] = (reach, 0.95 * h)
+        drop = (-0.02, 0.08, 0.17, 0.26)[i]
+        rig.put(f"primary{i + 1}{s}", at(0.42, 0.14 + 0.4 * drop, 0.02), at(end, drop, -0.03 * i),
+                0.22 * h, 0.055 * h + 0.02, bulge=0.02 * h, flat=0.26, normal=out)  # fmt: skip
+    rig.wings[k] = np.stack([along, down, shoulder - down * 0.30 * h])
+    rig.wing_size[k] = (reach, 1.05 * h)
 
 
 def _spread(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: str, side: float) -> None:
@@ -76,18 +79,18 @@ def _spread(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: st
     span, chord = plan.span, plan.chord
     wrist = shoulder + out * span * 0.40 + fore * span * 0.13
     rig.put(f"coverts{s}", shoulder - fore * 0.05, wrist, 0.21 * chord + 0.05, 0.13 * chord + 0.02, flat=0.36, normal=up)
-    rig.put(f"secondaries{s}", shoulder - fore * chord * 0.42 - out * 0.1, wrist - fore * chord * 0.40, chord * 0.46,
-            chord * 0.42, flat=0.09, normal=up, bend=(0.0, -0.03))  # fmt: skip
+    rig.put(f"secondaries{s}", shoulder - fore * chord * 0.42 - out * 0.1, wrist - fore * chord * 0.38, chord * 0.46,
+            chord * 0.44, flat=0.12, normal=up, bend=(0.0, -0.03))  # fmt: skip
     sweep = plan.pointed
     for i in range(4):
         share = i / 3
-        turn = np.radians(8 + 34 * sweep + share * (62 - 22 * sweep))
+        turn = np.radians(4 + 30 * sweep + share * (56 - 20 * sweep))
         length = span * (0.62 - share * (0.20 + 0.10 * sweep))
         direction = hand * np.cos(turn) - fore * np.sin(turn)
-        root = wrist - fore * chord * (0.06 + 0.30 * share) - hand * 0.04
-        width = chord * (0.20 - 0.05 * sweep)
-        rig.put(f"primary{i + 1}{s}", root, root + direction * length, width, width * (0.42 - 0.2 * sweep), bulge=width * 0.12,
-                flat=0.13, normal=up, bend=(0.0, 0.06 * span * (1 - share)))  # fmt: skip
+        root = wrist - fore * chord * (0.05 + 0.34 * share) - hand * 0.10
+        width = chord * (0.235 - 0.05 * sweep)
+        rig.put(f"primary{i + 1}{s}", root, root + direction * length, width, width * (0.5 - 0.22 * sweep), bulge=width * 0.22,
+                flat=0.17, normal=up, bend=(0.0, 0.06 * span * (1 - share)))  # fmt: skip
     rig.wings[k] = np.stack([_unit(out * 0.9 - fore * 0.12), -fore, shoulder + fore * 0.22 * chord])
     rig.wing_size[k] = (span, chord * 1.15)
 
@@ -125,8 +128,7 @@ def place_legs(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
         if not perched:
             foot += FORWARD * side * 0.10
         rig.put(f"thigh{s}", hip, knee, 0.30 * h, plan.leg_radius * 1.4, normal=RIGHT)
-        bow = 0.10 * plan.leg if plan.leg > 0.9 else 0.0
-        rig.put(f"leg{s}", knee, foot, plan.leg_radius, plan.leg_radius * 0.82, normal=RIGHT, bend=(0.0, 0.0), bulge=bow * 0.0)
+        rig.put(f"leg{s}", knee, foot, plan.leg_radius, plan.leg_radius * 0.82, normal=RIGHT)
         _toes(rig, plan, s, foot, side, perched)
     if perched:
         _branch(rig, spec, _vec(hip_x + 0.06, floor, 0.0))

@@ -84,7 +84,7 @@ def trace(rig: Primitives, camera: Camera, near: Tensor, far: Tensor, size: int)
     real = torch.ones_like(index, dtype=torch.bool)
     t = near.expand(b, side * side).contiguous()
     tangent = float(camera.tangent[0, 0])
-    for level, steps in ((side, 30), (2 * side, 9), (size, 9)):
+    for level, steps in ((side, 33), (2 * side, 15), (size, 18)):
         x, y = pixel_grid(index, level)
         ray = camera.rays(x, y)
         pixel = tangent / level  # half a pixel's width at unit depth

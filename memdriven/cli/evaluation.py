@@ -1,0 +1,111 @@
+"""`train-judge` and `evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from memdriven.cli.options import choose_device
+
+
+@dataclass(kw_only=True)
+class TrainJudge:
+    """Train the attribute judge on renders alone, for `evaluate --metrics attributes`."""
+
+    dataset: Path
+    """Folder of a prepared data set with attribute records (prepare aviary)."""
+    out: Path
+    """Folder for the judge."""
+    minutes: float = 5.0
+    """Budget of the training loop; 0 means --steps alone."""
+    steps: int = 20_000
+    """At most this many steps."""
+    batch: int = 64
+    """Images a step."""
+    size: int = 64
+    """Side in px at which pictures are judged."""
+    limit: int | None = None
+    """Use at most this many images of each split."""
+    seed: int = 0
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Call the library."""
+        from memdriven.errors import EvaluationError
+        from memdriven.evaluation.attributes import train_attribute_judge
+        from memdriven.files import read_json
+
+        train_attribute_judge(
+            self.dataset, self.out, minutes=self.minutes, steps=self.steps, batch=self.batch,
+            size=self.size, limit=self.limit, seed=self.seed, device=choose_device(self.device),
+        )  # fmt: skip
+        facts = read_json(self.out / "judge.json", EvaluationError)["facts"]
+        print(f"judge in {self.out}; right on {facts['test_images']} unseen renders:")
+        for name, tally in facts.get("test_accuracy", {}).items():
+            print(f"  {name:<14} {tally['rate']:.1%} of {tally['count']}")
+
+
+@dataclass(kw_only=True)
+class Evaluate:
+    """Measure a checkpoint beside its controls; print a table, append results.jsonl.
+
+    Measures: attributes r_precision r_precision_judge fid_vgg kid_vgg fid_a fid_b fid_c
+    inception_score diversity copy_check soa retrieval. What lacks its weights is left out and
+    said so. A run that was stopped goes on where it was.
+    """
+
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """Folder of a checkpoint with its memory bank."""
+    dataset: Path
+    """Folder of a prepared data set with a test split."""
+    out: Path = Path("runs/evaluation")
+    """Folder for results.jsonl, generated images and cached features."""
+    metrics: tuple[str, ...] = (
+        "attributes", "r_precision", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity",
+        "copy_check", "retrieval",
+    )  # fmt: skip
+    """Which measures."""
+    n: int = 1000
+    """Captions, one image each (the paper: 30000)."""
+    seed: int = 0
+    """Noise of image i is drawn from seed + i."""
+    controls: tuple[str, ...] = ("retrieved", "real", "random", "none", "oracle")
+    """Rows beside the model's."""
+    split: str = "test"
+    """Whose captions are drawn."""
+    judge: Path | None = None
+    """Folder of the attribute judge (train-judge)."""
+    vgg: Path | None = None
+    """VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download."""
+    squeezenet: Path | None = None
+    """SqueezeNet 1.1 weight file; else $MEMDRIVEN_SQUEEZENET or torchvision's download."""
+    inception_a: Path | None = None
+    """The 2015 Inception weights (torch-fidelity's file): FID forms a and c."""
+    inception_b: Path | None = None
+    """torchvision's Inception-v3 weights: FID form b and the Inception score."""
+    detector: Path | None = None
+    """torchvision's fasterrcnn_resnet50_fpn_v2 weights, for SOA; else its download."""
+    batch: int = 16
+    """Images a forward pass."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Call the library."""
+        from memdriven.evaluation.run import evaluate
+        from memdriven.evaluation.workbench import Resources
+
+        resources = Resources(
+            judge=self.judge, vgg=self.vgg, squeezenet=self.squeezenet,
+            inception_a=self.inception_a, inception_b=self.inception_b, detector=self.detector,
+        )  # fmt: skip
+        found = evaluate(
+            self.checkpoint, self.dataset, metrics=self.metrics, n=self.n, seed=self.seed,
+            controls=self.controls, out=self.out, split=self.split, resources=resources,
+            device=choose_device(self.device), batch=self.batch, progress=True,
+        )  # fmt: skip
+        print(f"{found.table()}\n\nresults in {self.out / 'results.jsonl'}")

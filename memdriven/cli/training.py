@@ -1,0 +1,114 @@
+"""`train-damsm` and `train`: every field of the configuration is an option."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from memdriven.cli.options import choose_device
+from memdriven.config import Config, preset
+
+AllSettings = Annotated[Config, tyro.conf.arg(name="")]
+"""The configuration, its sections directly on the command line: `--generator.width 16`."""
+
+
+@dataclass(kw_only=True)
+class TrainDamsm:
+    """Train the text encoder and image heads (DAMSM) on cached features.
+
+    Start from a preset and change any setting: --preset tiny --damsm.epochs 4
+    """
+
+    dataset: Path
+    """Folder of a prepared data set."""
+    features: Path
+    """Folder of its features (extract-features)."""
+    out: Path
+    """Folder for the encoders; new, unless --resume."""
+    minutes: float = 0.0
+    """Stop after this many minutes; 0 trains damsm.epochs epochs."""
+    resume: bool = False
+    """Go on with the training in --out."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    config: AllSettings = field(default_factory=Config)
+
+    def run(self) -> None:
+        """Call the library."""
+        from memdriven.training.damsm import train_damsm
+
+        train_damsm(
+            self.dataset, self.features, self.out, self.config, minutes=self.minutes,
+            device=choose_device(self.device), resume=self.resume, progress=True,
+        )  # fmt: skip
+        print(f"encoders in {self.out}")
+
+
+@dataclass(kw_only=True)
+class Train:
+    """Train the generator against its discriminators.
+
+    Start from a preset and change any setting: --preset tiny --generator.width 24
+    On several GPUs: torchrun --nproc-per-node 4 -m memdriven train ...
+    """
+
+    dataset: Path
+    """Folder of a prepared data set."""
+    features: Path
+    """Folder of its features (extract-features)."""
+    damsm: Path
+    """Folder of trained encoders (train-damsm)."""
+    out: Path
+    """Run directory: config, metrics, samples, state and checkpoint; new, unless --resume."""
+    max_minutes: float | None = None
+    """Stop cleanly after this many minutes (short for --train.max-minutes)."""
+    resume: bool = False
+    """Go on with the run in --out."""
+    dry_run: bool = False
+    """Print shapes, parameters, memory and a time estimate; write nothing."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    vgg: Path | None = None
+    """VGG-16 weight file, where damsm.pixel_backbone is vgg16; else a download."""
+    config: AllSettings = field(default_factory=Config)
+
+    def run(self) -> None:
+        """Call the library."""
+        from memdriven.training.gan import train_gan
+
+        config = self.config
+        if self.max_minutes is not None:
+            loop = dataclasses.replace(config.train, max_minutes=self.max_minutes)
+            config = dataclasses.replace(config, train=loop)
+        train_gan(
+            self.dataset, self.features, self.damsm, self.out, config,
+            device=choose_device(self.device), resume=self.resume, dry_run=self.dry_run,
+            vgg_weights=self.vgg, progress=True,
+        )  # fmt: skip
+        if not self.dry_run:
+            print(f"run in {self.out}; next: build-memory --checkpoint {self.out / 'checkpoint'}")
+
+
+def with_preset(kind: type[Any], arguments: Sequence[str]) -> Any:
+    """Return the command with the settings of the `--preset` among its arguments as defaults.
+
+    Fields without a default stay required.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    reader.add_argument("--preset", default=Config().preset)
+    name = reader.parse_known_args(list(arguments))[0].preset
+    required = {
+        entry.name: tyro.MISSING
+        for entry in dataclasses.fields(kind)
+        if entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+    }
+    return kind(**required, config=preset(name))

@@ -1,0 +1,183 @@
+"""`generate`, `retrieve` and `info`: using a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from memdriven.config import Strategy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memdriven.data.vocabulary import UnknownWord
+    from memdriven.trace import Neighbour
+
+DEFAULT_CHECKPOINT = Path("checkpoints/aviary")
+
+
+@dataclass(kw_only=True)
+class Generate:
+    """Draw pictures for a caption; each PNG holds the recipe that makes it again."""
+
+    caption: Annotated[str, tyro.conf.Positional]
+    """A sentence, e.g. "a small red bird with black wings"."""
+    checkpoint: Path = DEFAULT_CHECKPOINT
+    """Folder of a checkpoint with its memory bank."""
+    out: Path = Path("bird.png")
+    """PNG file; with --count, -0, -1, ... are added to its name."""
+    strategy: Strategy | None = None
+    """How neighbours are found; the checkpoint's default when left out."""
+    k: int | None = None
+    """How many neighbours are mixed; the checkpoint's default when left out."""
+    seed: int | None = None
+    """Of the noise; drawn at random when left out."""
+    count: int = 1
+    """Pictures, with seeds seed, seed + 1, ..., at the same neighbours."""
+    neighbours: tuple[str, ...] | None = None
+    """Ids of memory items that replace retrieval."""
+    weights: tuple[float, ...] | None = None
+    """Shares of --neighbours; equal when left out."""
+    stages: bool = False
+    """Also write every stage's picture, as NAME-64px.png, ..."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Call the library."""
+        import secrets
+
+        from memdriven.files import atomic_write_bytes
+        from memdriven.pipeline import MemoryDrivenPipeline
+        from memdriven.recipe import MAX_SEED
+
+        pipe = MemoryDrivenPipeline.from_pretrained(self.checkpoint, device=self.device)
+        first = secrets.randbelow(MAX_SEED // 2) if self.seed is None else self.seed
+        output = pipe(
+            self.caption, self.strategy, self.k, neighbours=self.neighbours, weights=self.weights,
+            seeds=range(first, first + max(self.count, 1)),
+        )  # fmt: skip
+        _tell_unknown(output.unknown_words)
+        _list_neighbours(output.neighbours)
+        for i, images in enumerate(output.all_stages):
+            path = self.out if self.count <= 1 else _beside(self.out, str(i))
+            output.save(path, i)
+            print(f"{path}  seed {output.recipes[i].seed}")
+            for image in images if self.stages else ():
+                side = _beside(path, f"{image.width}px")
+                atomic_write_bytes(side, output.recipes[i].to_png(image))
+                print(side)
+
+
+@dataclass(kw_only=True)
+class Retrieve:
+    """Show the memory's nearest images for a caption."""
+
+    caption: Annotated[str, tyro.conf.Positional]
+    """A sentence."""
+    checkpoint: Path = DEFAULT_CHECKPOINT
+    """Folder of a checkpoint with its memory bank."""
+    strategy: Strategy | None = None
+    """How neighbours are found; the checkpoint's default when left out."""
+    k: int = 5
+    """How many neighbours."""
+    exclude: tuple[str, ...] = ()
+    """Ids that must not be returned."""
+    seed: int = 0
+    """Of strategy `random`."""
+    out: Path | None = None
+    """Folder into which the neighbours' thumbnails are written as PNG."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Call the library."""
+        import io
+
+        from memdriven.files import atomic_write_bytes
+        from memdriven.pipeline import MemoryDrivenPipeline
+
+        pipe = MemoryDrivenPipeline.from_pretrained(self.checkpoint, device=self.device)
+        found = pipe.retrieve(
+            self.caption, self.strategy, self.k, exclude=self.exclude, seed=self.seed
+        )
+        _tell_unknown(found.unknown_words)
+        _list_neighbours(found.neighbours)
+        for neighbour in found.neighbours if self.out else ():
+            content = io.BytesIO()
+            neighbour.image.save(content, "PNG")
+            path = Path(self.out or ".") / f"{neighbour.rank:02d}.png"
+            atomic_write_bytes(path, content.getvalue())
+            print(path)
+
+
+@dataclass(kw_only=True)
+class Info:
+    """Print what a checkpoint is: settings, sizes, training, memory; verify every hash."""
+
+    checkpoint: Annotated[Path, tyro.conf.Positional] = DEFAULT_CHECKPOINT
+    """Folder of a checkpoint."""
+
+    def run(self) -> None:
+        """Call the library."""
+        from memdriven.checkpoint import load_checkpoint
+        from memdriven.memory.bank import MemoryBank
+
+        loaded = load_checkpoint(self.checkpoint)
+        config = loaded.config
+        rows: list[tuple[str, object]] = [
+            ("checkpoint", f"{loaded.name} ({loaded.path})"),
+            ("hash", f"{loaded.hash}, weights verified"),
+            ("preset", config.preset),
+            ("pictures", " -> ".join(f"{side} px" for side in loaded.generator.resolutions)),
+            ("generator", f"{_parameters(loaded.generator)}, width {config.generator.width}"),
+            ("encoders", f"{_parameters(loaded.damsm)}, {config.damsm.pixel_backbone} for pixels"),
+            ("vocabulary", f"{len(loaded.vocabulary) - 1:,} words"),
+            ("retrieval", f"{config.retrieval.strategy}, k = {config.retrieval.k}"),
+        ]
+        rows += [(f"training: {name}", value) for name, value in loaded.facts.items()]
+        if loaded.bank_path.exists():
+            bank = MemoryBank.open(loaded.bank_path, loaded.damsm.hash())
+            bank.verify()
+            rows += [
+                ("memory", f"{bank.n:,} images, {len(bank.caption_item):,} captions, verified"),
+                ("memory size", _megabytes(loaded.bank_path)),
+            ]
+        else:
+            rows.append(("memory", "none yet: python -m memdriven build-memory"))
+        rows.append(("size on disk", _megabytes(loaded.path)))
+        width = max(len(name) for name, _ in rows)
+        for name, value in rows:
+            print(f"{name:<{width}}  {value}")
+
+
+def _beside(path: Path, mark: str) -> Path:
+    """Return NAME-mark.png for NAME.png."""
+    return path.with_name(f"{path.stem}-{mark}{path.suffix or '.png'}")
+
+
+def _tell_unknown(words: Sequence[UnknownWord]) -> None:
+    for word in words:
+        stands = f"read as {word.replacement!r}" if word.replacement else "left out"
+        print(f"unknown word {word.word!r}: {stands} ({word.reason})")
+
+
+def _list_neighbours(neighbours: Sequence[Neighbour]) -> None:
+    for one in neighbours:
+        score = "given" if one.score is None else f"score {one.score:.3f}"
+        print(f"{one.rank:>3}. {one.id}  {score}  weight {one.weight:.2f}  {one.caption}")
+
+
+def _parameters(network: object) -> str:
+    from torch import nn
+
+    assert isinstance(network, nn.Module)
+    return f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters"
+
+
+def _megabytes(folder: Path) -> str:
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return f"{total / 1e6:.1f} MB"

@@ -1,0 +1,253 @@
+"""The measures by name: each takes a workbench and a row, and gives named numbers.
+
+A measure that does not apply to a row gives nothing; one that lacks its weights raises, and is
+then left out of the table with the reason, never replaced by another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from memdriven.evaluation.attributes import attribute_accuracy, caption_log_odds
+from memdriven.evaluation.copy_check import copy_check
+from memdriven.evaluation.diversity import diversity
+from memdriven.evaluation.features import Extractor
+from memdriven.evaluation.fid import frechet_distance
+from memdriven.evaluation.inception import Form, inception_extractor
+from memdriven.evaluation.inception_score import inception_score
+from memdriven.evaluation.kid import kernel_distance
+from memdriven.evaluation.r_precision import (
+    MISMATCHED,
+    RPrecision,
+    cosine_scores,
+    mismatched_captions,
+    r_precision,
+    table_scores,
+)
+from memdriven.evaluation.soa import IMAGES_PER_CAPTION, THRESHOLD, named_classes, soa
+from memdriven.evaluation.workbench import MODEL, Row, Workbench
+
+DIVERSITY_CAPTIONS = 24
+DIVERSITY_DRAWS = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One number of one row."""
+
+    metric: str
+    value: float
+    n: int
+    protocol: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+Measure = Callable[[Workbench, Row], list[Measurement]]
+
+
+def measure_attributes(bench: Workbench, row: Row) -> list[Measurement]:
+    """Share of the caption's named attributes that the judge finds."""
+    found = attribute_accuracy(bench.judge, row.images, [p.named for p in bench.prompts])
+    protocol = f"attribute judge trained on renders, at {bench.judge.size} px; top value named"
+    return [
+        Measurement(
+            metric=metric, value=value, n=len(row.images), protocol=protocol,
+            details=found.details() if metric == "attributes" else {},
+        )
+        for metric, value in found.summary().items()
+    ]  # fmt: skip
+
+
+def measure_r_precision(bench: Workbench, row: Row) -> list[Measurement]:
+    """R-precision with DAMSM, which the generator trained against."""
+    scores = cosine_scores(bench.damsm_images(row.images), bench.damsm_sentences())
+    found = r_precision(scores, _mismatched(bench), progress=bench.progress)
+    return [_r_precision("r_precision", found, row, "DAMSM (also the training loss)")]
+
+
+def measure_r_precision_judge(bench: Workbench, row: Row) -> list[Measurement]:
+    """R-precision with the attribute judge, which the generator never saw."""
+    table = caption_log_odds(bench.judge, row.images, [p.named for p in bench.prompts])
+    found = r_precision(table_scores(table), _mismatched(bench), progress=bench.progress)
+    return [
+        _r_precision("r_precision_judge", found, row, "attribute judge (never trained against)")
+    ]
+
+
+def _mismatched(bench: Workbench) -> torch.Tensor:
+    return mismatched_captions(
+        [prompt.item.class_id for prompt in bench.prompts],
+        [prompt.caption for prompt in bench.prompts],
+        seed=bench.seed,
+    )
+
+
+def _r_precision(metric: str, found: RPrecision, row: Row, judge: str) -> Measurement:
+    return Measurement(
+        metric=metric, value=100 * found.mean, n=len(row.images),
+        protocol=f"{judge}; 1 true + {MISMATCHED} captions of other classes, top-1, %",
+        details={"std": round(100 * found.std, 3)},
+    )  # fmt: skip
+
+
+def measure_fid_vgg(bench: Workbench, row: Row) -> list[Measurement]:
+    """Frechet distance over pooled relu5_3: not FID."""
+    return _frechet(bench, row, "fid_vgg", bench.vgg_space)
+
+
+def measure_kid_vgg(bench: Workbench, row: Row) -> list[Measurement]:
+    """Kernel distance over pooled relu5_3 (x 1000)."""
+    space, images = bench.vgg_space, _images_for_distribution(bench, row)
+    cache = bench.folder / "features"
+    real = space.cached(bench.reference_images, cache, progress=bench.progress)
+    found = kernel_distance(real, space.cached(images, cache, progress=bench.progress),
+                            seed=bench.seed)  # fmt: skip
+    return [
+        Measurement(
+            metric="kid_vgg", value=1000 * found.mean, n=len(images),
+            protocol=f"KID x 1000, {_against(bench, space, row)}",
+            details={"std": round(1000 * found.std, 4)},
+        )
+    ]  # fmt: skip
+
+
+def _inception_fid(form: Form) -> Measure:
+    def measure(bench: Workbench, row: Row) -> list[Measurement]:
+        weights = bench.resources.inception_b if form == "b" else bench.resources.inception_a
+        space = inception_extractor(form, weights, bench.size, device=bench.device)
+        return _frechet(bench, row, f"fid_{form}", space)
+
+    return measure
+
+
+def measure_inception_score(bench: Workbench, row: Row) -> list[Measurement]:
+    """Inception score by torchvision's ImageNet classes."""
+    space = inception_extractor(
+        "b", bench.resources.inception_b, bench.size, logits=True, device=bench.device
+    )
+    logits = space.cached(row.images, bench.folder / "features", progress=bench.progress)
+    found = inception_score(logits, seed=bench.seed)
+    return [
+        Measurement(
+            metric="inception_score", value=found.mean, n=len(logits),
+            protocol="IS, torchvision ImageNet Inception-v3, 10 splits", details={"std": found.std},
+        )
+    ]  # fmt: skip
+
+
+def _frechet(bench: Workbench, row: Row, metric: str, space: Extractor) -> list[Measurement]:
+    images, cache = _images_for_distribution(bench, row), bench.folder / "features"
+    real = space.cached(bench.reference_images, cache, progress=bench.progress)
+    fake = space.cached(images, cache, progress=bench.progress)
+    return [
+        Measurement(
+            metric=metric, value=frechet_distance(real, fake), n=len(images),
+            protocol=f"Frechet distance, {_against(bench, space, row)}",
+        )
+    ]  # fmt: skip
+
+
+def _images_for_distribution(bench: Workbench, row: Row) -> torch.Tensor:
+    """The row's images; for `real`, those of the training split, as the reference is the other."""
+    if row.name != "real":
+        return row.images
+    return bench.spread(bench.training_images, len(row.images))
+
+
+def _against(bench: Workbench, space: Extractor, row: Row) -> str:
+    source = "training images" if row.name == "real" else f"{bench.size} px images"
+    return (
+        f"{space.name}; {source} against {len(bench.reference_images)} {bench.split} images"
+        f" at {bench.size} px"
+    )
+
+
+def measure_diversity(bench: Workbench, row: Row) -> list[Measurement]:
+    """Distance between draws of z at a fixed caption and v, by stage; the model's row only."""
+    if row.name != MODEL:
+        return []
+    painter, retrieval = bench.painter, bench.checkpoint.config.retrieval
+    prompts = bench.prompts[:DIVERSITY_CAPTIONS]
+    matches = painter.neighbours(prompts, retrieval.strategy, retrieval.k, bench.seed)
+    groups: list[list[torch.Tensor]] = []
+    for i, prompt in enumerate(prompts):
+        v = painter.features(prompt, matches[i], retrieval.strategy)
+        seeds = [bench.seed + 1_000_000 + i * DIVERSITY_DRAWS + q for q in range(DIVERSITY_DRAWS)]
+        groups.append(
+            painter.paint([prompt] * DIVERSITY_DRAWS, v.expand(DIVERSITY_DRAWS, -1, -1, -1), seeds)
+        )
+    network = bench.squeezenet
+    by_stage = {
+        int(stages[0].shape[-1]): diversity(
+            torch.stack(stages).to(bench.device).float() / 255, network
+        )
+        for stages in zip(*groups, strict=True)
+    }
+    return [
+        Measurement(
+            metric="diversity", value=by_stage[bench.size], n=len(prompts) * DIVERSITY_DRAWS,
+            protocol=f"LPIPS-like on squeezenet1_1, {DIVERSITY_DRAWS} draws of z a caption",
+            details={f"{side} px": round(value, 4) for side, value in by_stage.items()},
+        )
+    ]  # fmt: skip
+
+
+def measure_copy_check(bench: Workbench, row: Row) -> list[Measurement]:
+    """Distance to the training images, as percentiles of their own; generated rows only."""
+    if row.name in ("real", "retrieved"):
+        return []
+    space, cache = bench.squeezenet_space, bench.folder / "features"
+    training = space.cached(bench.training_images, cache, progress=bench.progress)
+    place = {item.id: i for i, item in enumerate(bench.training_items)}
+    drew_on = None
+    if row.drew_on is not None:
+        drew_on = torch.tensor([place.get(one or "", -1) for one in row.drew_on])
+    found = copy_check(space.cached(row.images, cache, progress=bench.progress), training, drew_on)
+    protocol = f"{space.name}; percentile of {len(training)} training images' nearest distances"
+    return [
+        Measurement(metric=metric, value=value, n=len(row.images), protocol=protocol)
+        for metric, value in found.summary().items()
+    ]
+
+
+def measure_soa(bench: Workbench, row: Row) -> list[Measurement]:
+    """SOA-C and SOA-I (in %): three images a caption where they are generated, else one."""
+    detector, classes = bench.detector
+    named = [named_classes(prompt.caption, classes) for prompt in bench.prompts]
+    images, times = row.images, 1
+    if row.name not in ("real", "retrieved"):
+        times = IMAGES_PER_CAPTION
+        naming = [prompt for prompt, found in zip(bench.prompts, named, strict=True) if found]
+        named = [found for found in named if found for _ in range(times)]
+        images = bench.row(
+            row.name, [prompt for prompt in naming for _ in range(times)], f"{row.name}-soa"
+        ).images
+    found = soa(images, named, detector)
+    protocol = f"torchvision Faster R-CNN R50-FPN-v2 at {THRESHOLD}, {times} image(s) a caption"
+    counts = {name: list(tally) for name, tally in found.classes.items()}
+    return [
+        Measurement(metric="soa_c", value=100 * found.by_class, n=len(images), protocol=protocol,
+                    details=counts),
+        Measurement(metric="soa_i", value=100 * found.by_image, n=len(images), protocol=protocol),
+    ]  # fmt: skip
+
+
+MEASURES: dict[str, Measure] = {
+    "attributes": measure_attributes,
+    "r_precision": measure_r_precision,
+    "r_precision_judge": measure_r_precision_judge,
+    "fid_vgg": measure_fid_vgg,
+    "kid_vgg": measure_kid_vgg,
+    "fid_a": _inception_fid("a"),
+    "fid_b": _inception_fid("b"),
+    "fid_c": _inception_fid("c"),
+    "inception_score": measure_inception_score,
+    "diversity": measure_diversity,
+    "copy_check": measure_copy_check,
+    "soa": measure_soa,
+}
+"""Every measure of pictures by the name that `--metrics` takes; `retrieval` stands beside them."""

@@ -1,0 +1,174 @@
+"""Pictures for an evaluation: many captions through the generator, in batches, resumable.
+
+Noise is the pipeline's: image i of a row is drawn from seed + i, so any picture of a table can
+be made again alone. In a batch the arithmetic may differ in the last bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from memdriven.checkpoint import Checkpoint
+from memdriven.data.prepared import PreparedDataset
+from memdriven.data.transforms import centre_square, to_tensor
+from memdriven.encoders.vgg import Vgg16Features
+from memdriven.errors import EvaluationError
+from memdriven.evaluation.prompts import Prompt
+from memdriven.files import atomic_write_json, explain_disk_errors, read_json
+from memdriven.memory.bank import MemoryBank
+from memdriven.memory.retrieval import Match, Retriever
+from memdriven.stages import draw_noise, mean_words
+
+FEATURE_SIDE = 256
+"""Side in px at which VGG sees an image to make v."""
+
+
+class Painter:
+    """Turns captions into pictures with one checkpoint.
+
+    Args:
+        checkpoint: the loaded model.
+        bank: its memory bank.
+        vgg: makes v of the captions' own images, for `oracle`; None where there are no weights.
+        dataset: where those images lie.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, bank: MemoryBank, dataset: PreparedDataset,
+        vgg: Vgg16Features | None = None, *, batch: int = 16, progress: bool = True,
+    ) -> None:  # fmt: skip
+        self.checkpoint, self.bank, self.dataset, self.vgg = checkpoint, bank, dataset, vgg
+        self.batch, self.progress = batch, progress
+        config = checkpoint.config
+        self.retriever = Retriever(bank, checkpoint.damsm, checkpoint.vocabulary, config.retrieval)
+        self.device = checkpoint.damsm.device
+        self.size = checkpoint.generator.resolutions[-1]
+
+    def neighbours(
+        self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int
+    ) -> list[list[Match]]:
+        """Return each caption's neighbours, best first; none for `none` and `oracle`.
+
+        The caption's own image is left out where the bank holds it.
+        """
+        if strategy in ("none", "oracle"):
+            return [[] for _ in prompts]
+        bar = tqdm(prompts, f"neighbours ({strategy})", unit="caption", disable=not self.progress)
+        held = set(self.bank.ids)
+        return [
+            self.retriever.retrieve(
+                prompt.caption, strategy, k, seed=seed + i,
+                exclude=(prompt.item.id,) if prompt.item.id in held else (),
+            )
+            for i, prompt in enumerate(bar)
+        ]  # fmt: skip
+
+    def features(self, prompt: Prompt, matches: Sequence[Match], strategy: str) -> Tensor:
+        """Return v (1, 512, 16, 16) for one caption.
+
+        Raises:
+            EvaluationError: `oracle` needs VGG and there is none.
+        """
+        if strategy == "oracle":
+            if self.vgg is None:
+                raise EvaluationError(
+                    wanted="VGG-16 weights for the row `oracle`", found="none",
+                    fix="give them by --vgg; the row is left out meanwhile",
+                )  # fmt: skip
+            image = to_tensor(centre_square(self.dataset.load_image(prompt.item), FEATURE_SIDE))
+            with torch.no_grad():
+                own: Tensor = self.vgg(image[None].to(self.device))
+            return own.float()
+        if not matches:
+            return torch.zeros(1, 512, 16, 16, device=self.device)
+        return self.retriever.mix(matches).to(self.device).float()
+
+    @torch.no_grad()
+    def paint(
+        self, prompts: Sequence[Prompt], features: Tensor, seeds: Sequence[int]
+    ) -> list[Tensor]:
+        """Return every stage's images, uint8 (b, 3, s, s) on the CPU.
+
+        Args:
+            prompts: b captions.
+            features: v (b, 512, 16, 16).
+            seeds: of each image's noise.
+        """
+        config, generator = self.checkpoint.config, self.checkpoint.generator
+        encoded = [
+            self.checkpoint.vocabulary.encode(p.caption, config.text.max_words) for p in prompts
+        ]
+        text = self.checkpoint.damsm.encode_captions(encoded)
+        noise = [draw_noise(seed, generator) for seed in seeds]
+        output = generator(
+            torch.cat([one.z for one in noise]), text.sentence, mean_words(text), features,
+            torch.cat([one.epsilon for one in noise]),
+        )  # fmt: skip
+        return [
+            ((image.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+            for image in output.images
+        ]
+
+    def row(
+        self, prompts: Sequence[Prompt], matches: Sequence[Sequence[Match]], strategy: str, seed: int,
+        folder: Path, name: str,
+    ) -> Tensor:  # fmt: skip
+        """Return the row's images, uint8 (n, 3, size, size), mapped from a file in `folder`.
+
+        A run that was cut short goes on after its last whole batch.
+        """
+        key = self._key(prompts, matches, strategy, seed)
+        path, mark = folder / f"{name}.npy", folder / f"{name}.json"
+        images, done = _open(path, mark, key, (len(prompts), 3, self.size, self.size))
+        with tqdm(total=len(prompts), initial=done, desc=f"images ({name})", unit="img",
+                  disable=not self.progress) as bar:  # fmt: skip
+            for start in range(done, len(prompts), self.batch):
+                chosen = range(start, min(start + self.batch, len(prompts)))
+                v = torch.cat([self.features(prompts[i], matches[i], strategy) for i in chosen])
+                stages = self.paint([prompts[i] for i in chosen], v, [seed + i for i in chosen])
+                images[start : start + len(chosen)] = stages[-1].numpy()
+                images.flush()
+                atomic_write_json(mark, {"key": key, "done": start + len(chosen)})
+                bar.update(len(chosen))
+        return torch.from_numpy(images)
+
+    def _key(
+        self,
+        prompts: Sequence[Prompt],
+        matches: Sequence[Sequence[Match]],
+        strategy: str,
+        seed: int,
+    ) -> str:
+        """Return a hash of everything that a row's pixels depend on."""
+        asked = [
+            (prompt.item.id, prompt.caption, [(m.id, round(float(m.weight), 6)) for m in found])
+            for prompt, found in zip(prompts, matches, strict=True)
+        ]
+        facts = [self.checkpoint.hash, strategy, seed, self.size, self.dataset.name, asked]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _open(path: Path, mark: Path, key: str, shape: tuple[int, ...]) -> tuple[Any, int]:
+    """Map an image file for writing; return it and how many of its images are done."""
+    with explain_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and mark.exists():
+            facts = read_json(mark, EvaluationError)
+            if facts.get("key") == key:
+                try:
+                    images = np.lib.format.open_memmap(path, mode="r+")
+                except (ValueError, OSError):
+                    images = None
+                if images is not None and images.shape == shape and images.dtype == np.uint8:
+                    return images, int(facts.get("done", 0))
+        mark.unlink(missing_ok=True)
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape), 0

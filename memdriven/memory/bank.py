@@ -1,0 +1,240 @@
+"""The memory bank on disk: each item's features, captions, search keys and thumbnail (Sec. 3.1).
+
+    bank.json            schema, hashes of the encoders, counts, size and SHA-256 of each file
+    items.jsonl.xz       id, captions, class and attributes, one item a line
+    keys.safetensors     int8 directions: `sentence` (m, d) of the captions, `global` (n, d)
+    thumbnails.bin, .npy WebP pictures end to end, and the n + 1 byte positions
+    features/            a feature store with v
+
+Keys and captions lie in RAM, v and thumbnails are read one item at a time. Word embeddings and
+image regions are not stored: retrieval computes them for the few items it re-ranks.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import lzma
+import mmap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from memdriven.errors import BankError, RetrievalError
+from memdriven.memory.feature_store import FeatureStore
+from memdriven.memory.keys import unit_keys
+from memdriven.memory.manifest import (
+    count,
+    read_manifest,
+    read_offsets,
+    refuse_other,
+    verify_manifest,
+)
+
+SCHEMA = "memdriven.bank/1"
+HEADER = "bank.json"
+ITEMS, KEYS = "items.jsonl.xz", "keys.safetensors"
+THUMBNAILS, POSITIONS = "thumbnails.bin", "thumbnails.npy"
+FEATURES = "features"
+FILES = (ITEMS, KEYS, THUMBNAILS, POSITIONS, f"{FEATURES}/features.json")
+AGAIN = "copy the whole folder again, or build it again"
+MAX_ITEMS_BYTES = 1 << 31
+"""The item table never unpacks to more."""
+
+
+@dataclass(frozen=True)
+class BankItem:
+    """What a bank knows of one image, besides its pixels and features."""
+
+    id: str
+    captions: tuple[str, ...]
+    class_name: str
+    attributes: Mapping[str, Any]
+
+
+class MemoryBank:
+    """Read access to a bank; safe to share between threads, e.g. of a web server."""
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        """Use `MemoryBank.open`, which reads and checks the header first."""
+        self.path, self.header = path, header
+        n, m = count(header, "count", path / HEADER), count(header, "captions", path / HEADER)
+        self.features = FeatureStore.open(path / FEATURES, header.get("encoder"))
+        self.items = _read_items(path / ITEMS, count(header, "items_bytes", path / HEADER))
+        self.ids = [item.id for item in self.items]
+        counts = torch.tensor([len(item.captions) for item in self.items])
+        self.caption_item = torch.arange(len(self.items)).repeat_interleave(counts)  # (m,)
+        self.first_caption = torch.cat([counts.new_zeros(1), counts.cumsum(0)[:-1]])  # (n,)
+        if self.ids != self.features.ids or len(self.items) != n or len(self.caption_item) != m:
+            raise BankError(wanted=f"{n} items with {m} captions and their features in {path}",
+                            found=f"{len(self.items)} items, {len(self.caption_item)} captions, "
+                            f"{len(self.features)} features, or other ids",
+                            fix="build the memory bank again")  # fmt: skip
+        self.sentence_keys, self.global_keys = _read_keys(path / KEYS, m, n)  # (m, d), (n, d)
+        self._positions = read_offsets(path / POSITIONS, n, (path / THUMBNAILS).stat().st_size)
+        with (path / THUMBNAILS).open("rb") as stream:
+            self._thumbnails = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        self._rows = {id_: row for row, id_ in enumerate(self.ids)}
+
+    @classmethod
+    def open(
+        cls, path: Path | str, expect_encoder: str | None = None, expect_vgg: str | None = None
+    ) -> MemoryBank:
+        """Open a bank, checking schema, sizes, counts and encoders, not every byte (`verify`).
+
+        Args:
+            path: the bank's folder.
+            expect_encoder: `Damsm.hash()` of the encoders in use; None accepts any.
+            expect_vgg: `Vgg16Features.hash` of the network that made v; None accepts any.
+
+        Raises:
+            BankError: missing, foreign, truncated, or made by another encoder.
+        """
+        path = Path(path)
+        header = read_manifest(path, HEADER, SCHEMA, FILES)
+        refuse_other(path, "DAMSM encoders", header.get("damsm"), expect_encoder)
+        refuse_other(path, "image encoder", header.get("encoder"), expect_vgg)
+        return cls(path, header)
+
+    def __len__(self) -> int:
+        """Return n, the number of items."""
+        return len(self.items)
+
+    @property
+    def n(self) -> int:
+        """Number of items."""
+        return len(self.items)
+
+    @property
+    def encoder(self) -> str:
+        """Hash of the DAMSM encoders that made the keys."""
+        return str(self.header["damsm"])
+
+    @property
+    def max_words(self) -> int:
+        """Words at which captions were cut before they were encoded."""
+        return count(self.header, "max_words", self.path / HEADER)
+
+    def item(self, index: int) -> BankItem:
+        """Return what is known of one item."""
+        return self.items[self._checked(index)]
+
+    def v(self, index: int) -> Tensor:
+        """Return image features (c, h, w), float32, decompressed from disk now."""
+        return torch.from_numpy(self.features[self._checked(index)])
+
+    def thumbnail(self, index: int) -> Image.Image:
+        """Return the item's picture, as VGG saw it but smaller.
+
+        Raises:
+            BankError: its bytes are damaged.
+        """
+        start, end = self._positions[self._checked(index) : index + 2]
+        try:
+            with Image.open(io.BytesIO(self._thumbnails[start:end]), formats=["WEBP"]) as picture:
+                return picture.convert("RGB")
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            raise BankError(
+                wanted=f"thumbnail {index} of {self.path}", found=str(error)[:120], fix=AGAIN
+            ) from error
+
+    def index_of(self, item_id: str) -> int:
+        """Return the row of an id.
+
+        Raises:
+            RetrievalError: the bank does not hold it.
+        """
+        if item_id not in self._rows:
+            raise RetrievalError(wanted="the id of an item in the memory bank",
+                                 found=repr(item_id)[:80],
+                                 fix=f"use an id such as {self.ids[0]!r}")  # fmt: skip
+        return self._rows[item_id]
+
+    def caption_rows(self, index: int) -> range:
+        """Return the rows of an item's captions in `sentence_keys`."""
+        first = int(self.first_caption[self._checked(index)])
+        return range(first, first + len(self.items[index].captions))
+
+    def caption(self, row: int) -> str:
+        """Return the caption behind a row of `sentence_keys`."""
+        item = int(self.caption_item[row])
+        return self.items[item].captions[row - int(self.first_caption[item])]
+
+    def verify(self) -> None:
+        """Check every byte of the bank against the recorded SHA-256.
+
+        Raises:
+            BankError: a file's content is not what was written.
+        """
+        verify_manifest(self.path, self.header, FILES)
+        self.features.verify()
+
+    def _checked(self, index: int) -> int:
+        if not 0 <= index < self.n:
+            raise RetrievalError(wanted=f"an item number in 0..{self.n - 1}", found=str(index),
+                                 fix="use one that retrieval returned")  # fmt: skip
+        return index
+
+
+def pack_items(items: Sequence[BankItem]) -> tuple[bytes, int]:
+    """Return the item table compressed, and its size before."""
+    lines = [
+        json.dumps({"id": item.id, "captions": item.captions, "class": item.class_name,
+                    "attributes": dict(item.attributes)}, ensure_ascii=False, sort_keys=True)
+        for item in items
+    ]  # fmt: skip
+    table = "".join(line + "\n" for line in lines).encode()
+    return lzma.compress(table, preset=6), len(table)
+
+
+def _read_items(path: Path, size: int) -> list[BankItem]:
+    wanted = f"{min(size, MAX_ITEMS_BYTES)} bytes of items in {path}"
+    try:
+        stream = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        table = stream.decompress(path.read_bytes(), max_length=min(size, MAX_ITEMS_BYTES) + 1)
+        if len(table) != size or not stream.eof:
+            raise ValueError(f"{len(table)} bytes")
+        return [_item(json.loads(line)) for line in table.split(b"\n")[:-1]]
+    except (lzma.LZMAError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BankError(
+            wanted=wanted, found=f"{type(error).__name__}: {error}"[:200], fix=AGAIN
+        ) from error
+
+
+def _item(entry: dict[str, Any]) -> BankItem:
+    captions = entry["captions"]
+    if not (isinstance(entry["id"], str) and isinstance(entry["class"], str)
+            and isinstance(entry["attributes"], dict) and isinstance(captions, list) and captions
+            and all(isinstance(caption, str) for caption in captions)):  # fmt: skip
+        raise ValueError(f"an odd item {entry['id']!r}"[:80])
+    return BankItem(entry["id"], tuple(captions), entry["class"], entry["attributes"])
+
+
+def _read_keys(path: Path, captions: int, items: int) -> tuple[Tensor, Tensor]:
+    """Return unit float32 keys of the captions (m, d) and of the images (n, d)."""
+    try:
+        keys = load_file(path)
+        sentence, global_ = keys["sentence"], keys["global"]
+    except (SafetensorError, KeyError, OSError) as error:
+        raise BankError(wanted=f"keys in {path}", found=str(error)[:120],
+                        fix="build the memory bank again") from error  # fmt: skip
+    shapes = (tuple(sentence.shape), tuple(global_.shape))
+    dim = sentence.shape[-1]
+    if shapes != ((captions, dim), (items, dim)) or {sentence.dtype, global_.dtype} != {torch.int8}:
+        raise BankError(wanted=f"int8 keys ({captions}, d) and ({items}, d) in {path}",
+                        found=f"{shapes}", fix="build the memory bank again")  # fmt: skip
+    return unit_keys(sentence), unit_keys(global_)
+
+
+def pack_positions(sizes: Sequence[int]) -> NDArray[np.int64]:
+    """Return the n + 1 byte positions of parts that lie end to end."""
+    return np.concatenate([[0], np.cumsum(np.asarray(sizes, np.int64))]).astype(np.int64)

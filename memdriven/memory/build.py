@@ -1,0 +1,217 @@
+"""Building a memory bank: captions and images become keys, pictures become thumbnails."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+from tqdm import tqdm
+
+from memdriven.config import FEATURE_CHANNELS, TextConfig
+from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.transforms import centre_square
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.encoders.damsm import Damsm
+from memdriven.errors import BankError, CaptionError, DataError
+from memdriven.files import atomic_folder, explain_disk_errors
+from memdriven.memory import bank as layout
+from memdriven.memory.bank import BankItem, MemoryBank
+from memdriven.memory.feature_store import FeatureStore, write_store
+from memdriven.memory.keys import quantise_keys
+from memdriven.memory.manifest import write_manifest
+from memdriven.memory.shards import Shards
+
+THUMBNAIL_QUALITY = 75
+SHARD = 512
+"""Items between two writes of a build."""
+IMAGE_BATCH = 16
+CAPTION_BATCH = 256
+
+
+def build_memory(
+    dataset: Path | str, features: Path | str, damsm: Damsm, vocabulary: Vocabulary,
+    out: Path | str, *, split: str = "train", limit: int | None = None, thumbnail_size: int = 96,
+    captions_per_item: int | None = None, max_words: int = TextConfig().max_words,
+    progress: bool = True,
+) -> MemoryBank:
+    """Write a bank over one split of a prepared data set.
+
+    The folder appears whole or not at all; a run that was killed goes on with the images it had
+    not reached. Equal inputs give equal bytes (on one machine).
+
+    Args:
+        dataset: a prepared data set.
+        features: its feature store; the compressed v are copied as they are.
+        damsm: trained encoders.
+        vocabulary: theirs.
+        out: the bank's folder; an older bank there is replaced.
+        split: whose items become the memory.
+        limit: at most so many items, spread evenly over the split.
+        thumbnail_size: side of the thumbnails in px.
+        captions_per_item: at most so many captions of each item.
+        max_words: words at which captions are cut, as in the encoders' training.
+        progress: show bars.
+
+    Raises:
+        DataError: the data set cannot be read, has no usable caption, or the disk is full.
+        BankError: the feature store is damaged or lacks items.
+    """  # fmt: skip
+    out, prepared, store = Path(out), PreparedDataset.open(dataset), FeatureStore.open(features)
+    _check_request(out, store)
+    items = _spread(prepared.split(split), limit)
+    rows = [store.index_of(item.id) for item in items]
+    entries, encoded = _captions(items, vocabulary, captions_per_item, max_words)
+    was_training = damsm.training
+    damsm.eval()
+    try:
+        sentence = quantise_keys(_sentence_keys(damsm, encoded, progress))  # (m, d)
+        shards = Shards(out, {
+            "damsm": damsm.hash(), "features": store.header["files"]["features.bin"]["sha256"],
+            "dataset": prepared.name, "thumbnail_size": thumbnail_size,
+            "ids": [item.id for item in items],
+        })  # fmt: skip
+        images = _Images(prepared, store, damsm, thumbnail_size)
+        images.fill(shards, items, rows, progress)
+    finally:
+        damsm.train(was_training)
+    dim = sentence.shape[1]
+    parts = list(shards.blobs(-(-len(items) // SHARD)))
+    global_ = torch.from_numpy(np.stack([np.frombuffer(part[:dim], np.int8) for part in parts]))
+    with atomic_folder(out) as folder, explain_disk_errors(out):
+        table, table_bytes = layout.pack_items(entries)
+        (folder / layout.ITEMS).write_bytes(table)
+        (folder / layout.KEYS).write_bytes(save({"sentence": sentence, "global": global_}))
+        with (folder / layout.THUMBNAILS).open("wb") as stream:
+            sizes = [stream.write(part[dim:]) for part in parts]
+        np.save(folder / layout.POSITIONS, layout.pack_positions(sizes), allow_pickle=False)
+        (folder / layout.FEATURES).mkdir()
+        facts = {
+            name: value for name, value in store.header.items()
+            if name in ("encoder", "image_size", "cosine")
+        }  # fmt: skip
+        write_store(folder / layout.FEATURES, [item.id for item in items],
+                    (store.blob(row) for row in rows), store.shape, facts)  # fmt: skip
+        write_manifest(folder, layout.HEADER, layout.SCHEMA, {
+            "damsm": damsm.hash(), "encoder": store.encoder, "dataset": prepared.name,
+            "split": split, "count": len(items), "captions": len(encoded), "dim": dim,
+            "max_words": max_words, "thumbnail_size": thumbnail_size, "items_bytes": table_bytes,
+        }, layout.FILES)  # fmt: skip
+    shards.remove()
+    return MemoryBank.open(out)
+
+
+class _Images:
+    """The part of a build that looks at each image: its global key and its thumbnail."""
+
+    def __init__(
+        self, dataset: PreparedDataset, store: FeatureStore, damsm: Damsm, size: int
+    ) -> None:
+        self.dataset, self.store, self.damsm, self.size = dataset, store, damsm, size
+
+    def fill(
+        self, shards: Shards, items: Sequence[Item], rows: Sequence[int], progress: bool
+    ) -> None:
+        """Write the shards that are missing: each blob is an int8 key and a WebP picture."""
+        with (
+            ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool,
+            tqdm(total=len(items), desc="memory images", disable=not progress, unit="item") as bar,
+        ):
+            for number, start in enumerate(range(0, len(items), SHARD)):
+                chunk, places = items[start : start + SHARD], rows[start : start + SHARD]
+                if shards.done(number) == len(chunk):
+                    bar.update(len(chunk))
+                    continue
+                pictures = [pool.submit(self._thumbnail, item) for item in chunk]
+                keys = [key for batch in self._keys(pool, places, bar) for key in batch]
+                shards.write(number, [
+                    key.numpy().tobytes() + picture.result()
+                    for key, picture in zip(keys, pictures, strict=True)
+                ])  # fmt: skip
+
+    def _keys(
+        self, pool: ThreadPoolExecutor, rows: Sequence[int], bar: tqdm[Any]
+    ) -> Iterator[Tensor]:
+        for start in range(0, len(rows), IMAGE_BATCH):
+            batch = rows[start : start + IMAGE_BATCH]
+            v = torch.from_numpy(np.stack(list(pool.map(self.store.__getitem__, batch))))
+            with torch.no_grad():
+                yield quantise_keys(self.damsm.heads(v.to(self.damsm.device)).global_)
+            bar.update(len(batch))
+
+    def _thumbnail(self, item: Item) -> bytes:
+        content = io.BytesIO()
+        square = centre_square(self.dataset.load_image(item), self.size)
+        square.save(content, "WEBP", quality=THUMBNAIL_QUALITY, method=6)
+        return content.getvalue()
+
+
+def _check_request(out: Path, store: FeatureStore) -> None:
+    if store.shape[0] != FEATURE_CHANNELS:
+        raise BankError(wanted=f"features of {FEATURE_CHANNELS} channels", found=f"{store.shape}",
+                        fix="extract relu5_3 of VGG-16")  # fmt: skip
+    if out.exists() and (
+        not out.is_dir() or (any(out.iterdir()) and not (out / layout.HEADER).exists())
+    ):
+        raise DataError(wanted=f"a new or empty folder, or a memory bank, at {out}",
+                        found="something else", fix="choose another folder")  # fmt: skip
+
+
+def _spread(items: Sequence[Item], limit: int | None) -> list[Item]:
+    """Return at most `limit` items, evenly spaced, so that every class keeps its share."""
+    if limit is not None and limit < 1:
+        raise DataError(wanted="a limit of 1 item or more", found=str(limit), fix="raise it")
+    if not items:
+        raise DataError(wanted="items in this split", found="none",
+                        fix="choose another split, or prepare the data set again")  # fmt: skip
+    if limit is None or limit >= len(items):
+        return list(items)
+    return [items[place * len(items) // limit] for place in range(limit)]
+
+
+def _captions(
+    items: Sequence[Item], vocabulary: Vocabulary, per_item: int | None, max_words: int
+) -> tuple[list[BankItem], list[EncodedCaption]]:
+    """Return the bank's items and the encoded captions of all of them, in order.
+
+    Captions without any known word are left out.
+    """
+    entries: list[BankItem] = []
+    encoded: list[EncodedCaption] = []
+    for item in items:
+        kept: dict[str, EncodedCaption] = {}
+        for caption in item.captions:
+            if per_item is not None and len(kept) == per_item:
+                break
+            try:
+                kept[caption] = vocabulary.encode(caption, max_words)
+            except CaptionError:
+                continue
+        if not kept:
+            raise DataError(wanted=f"a caption of {item.id!r} with known words", found="none",
+                            fix="use the vocabulary of this data set")  # fmt: skip
+        entries.append(BankItem(item.id, tuple(kept), item.class_name, item.attributes))
+        encoded.extend(kept.values())
+    return entries, encoded
+
+
+def _sentence_keys(damsm: Damsm, captions: Sequence[EncodedCaption], progress: bool) -> Tensor:
+    """Return s of every caption (m, d), encoding captions of like length together."""
+    order = sorted(range(len(captions)), key=lambda row: len(captions[row].ids))
+    keys: list[Tensor] = [torch.empty(0)] * len(captions)
+    with tqdm(desc="memory captions", total=len(order), disable=not progress) as bar:
+        for start in range(0, len(order), CAPTION_BATCH):
+            batch = order[start : start + CAPTION_BATCH]
+            with torch.no_grad():
+                text = damsm.encode_captions([captions[row] for row in batch])
+            for row, sentence in zip(batch, text.sentence.cpu(), strict=True):
+                keys[row] = sentence
+            bar.update(len(batch))
+    return torch.stack(keys)

@@ -1,0 +1,211 @@
+"""Nearest keys by cosine: exact search, and Annoy's trees for large banks, behind one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from memdriven.errors import BankError, RetrievalError
+from memdriven.files import atomic_write_json, explain_disk_errors, read_json, sha256_file
+
+CHUNK = 1 << 24
+"""Similarities held at once by exact search: 64 MiB."""
+SCHEMA = "memdriven.annoy/1"
+
+
+class Index(Protocol):
+    """Keys that can be searched."""
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        ...
+
+    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Return the k nearest keys of each query, nearest first.
+
+        Args:
+            queries: (q, d), of any length.
+            k: neighbours wanted.
+
+        Returns:
+            ids (q, k) int64, rows of the keys, and scores (q, k), their cosines.
+
+        Raises:
+            RetrievalError: k is less than 1 or more than there are keys.
+        """
+        ...
+
+
+class ExactIndex:
+    """Every key is compared with every query; of equal cosines the lower row wins."""
+
+    def __init__(self, keys: Tensor) -> None:
+        """Keep unit copies of keys (n, d)."""
+        self.keys = F.normalize(keys.float(), dim=1)
+
+    def __len__(self) -> int:
+        """Return n."""
+        return len(self.keys)
+
+    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """See `Index.search`."""
+        _check_k(k, len(self))
+        ids, scores = [], []
+        unit, rows = F.normalize(queries.float(), dim=1), max(1, CHUNK // len(self))
+        for part in torch.split(unit, rows):
+            cosines = part.to(self.keys.device) @ self.keys.T  # (q, n)
+            best, row = _top_rows(cosines, k)
+            scores.append(best)
+            ids.append(row)
+        return torch.cat(ids), torch.cat(scores)
+
+
+class AnnoyIndex:
+    """Approximate search in random-projection trees (spotify/annoy).
+
+    The angular distance is sqrt(2 - 2 cos). Annoy's default effort finds too little, so the number
+    of nodes it inspects is set by `tune` from recall that is measured on the keys themselves.
+    """
+
+    def __init__(self, trees: Any, dim: int, search_k: int, recall: float = 0.0) -> None:
+        """Use `build` or `load`; `trees` is Annoy's own object."""
+        self._trees, self.dim, self.search_k, self.recall = trees, dim, search_k, recall
+
+    @classmethod
+    def build(cls, keys: Tensor, trees: int = 40, seed: int = 0, progress: bool = False) -> Self:
+        """Plant the trees over keys (n, d), on one thread so that equal keys give equal trees."""
+        from annoy import AnnoyIndex as Trees
+
+        n, dim = keys.shape
+        own = Trees(dim, "angular")
+        own.set_seed(seed)
+        unit = F.normalize(keys.float(), dim=1).cpu().numpy()
+        for row, key in enumerate(tqdm(unit, "Annoy keys", disable=not progress, unit="key")):
+            own.add_item(row, key)
+        own.build(trees, n_jobs=1)
+        return cls(own, dim, search_k=min(n, 200) * trees)
+
+    def __len__(self) -> int:
+        """Return n."""
+        return int(self._trees.get_n_items())
+
+    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """See `Index.search`; some of the true neighbours may be missing.
+
+        Annoy returns fewer than k when it inspects too few nodes; then it is asked for more.
+        """
+        _check_k(k, len(self))
+        ids, scores = [], []
+        for query in F.normalize(queries.float(), dim=1).cpu().numpy():
+            for effort in _doubling(max(self.search_k, k)):
+                rows, distances = self._trees.get_nns_by_vector(query, k, effort, True)
+                if len(rows) == k:
+                    break
+            ids.append(rows)
+            scores.append(distances)
+        return torch.tensor(ids), 1 - torch.tensor(scores).square() / 2
+
+    def tune(
+        self, keys: Tensor, k: int = 10, recall: float = 0.95, sample: int = 200, seed: int = 0
+    ) -> float:
+        """Set `search_k` to the least of doubling efforts that reaches a recall at k.
+
+        Args:
+            keys: the (n, d) keys the index was built from; a sample of them, jittered so that
+                none is its own neighbour at distance 0, serves as queries.
+            k: neighbours that are compared with exact search.
+            recall: share of the true neighbours to find.
+            sample: number of queries.
+            seed: of the sample.
+
+        Returns:
+            the recall measured at the chosen effort (also kept as `recall`).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        unit = F.normalize(keys.float().cpu(), dim=1)
+        rows = torch.randperm(len(unit), generator=generator)[:sample]
+        jitter = torch.randn(len(rows), unit.shape[1], generator=generator)
+        queries = unit[rows] + 0.3 * F.normalize(jitter, dim=1)
+        truth, _ = ExactIndex(unit).search(queries, k)
+        for effort in _doubling(k):
+            self.search_k = effort
+            self.recall = recall_at_k(self.search(queries, k)[0], truth)
+            if self.recall >= recall or effort > len(self) * self._trees.get_n_trees():
+                break
+        return self.recall
+
+    def save(self, path: Path) -> None:
+        """Write the trees to `path` and their facts to `path` with `.json` appended.
+
+        Raises:
+            DataError: the disk is full or refuses writing.
+        """
+        scratch = path.with_name(f".{path.name}.tmp")
+        with explain_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._trees.save(str(scratch))
+            scratch.replace(path)
+        facts = {"schema": SCHEMA, "count": len(self), "dim": self.dim, "search_k": self.search_k,
+                 "recall": self.recall, "sha256": sha256_file(path)}  # fmt: skip
+        atomic_write_json(_facts_path(path), facts)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Map trees that `save` wrote.
+
+        Raises:
+            BankError: they are missing, truncated or foreign.
+        """
+        from annoy import AnnoyIndex as Trees
+
+        facts = read_json(_facts_path(path), BankError)
+        # Annoy trusts its file: one that was cut or changed would crash the process.
+        if facts.get("schema") != SCHEMA or not path.is_file() \
+                or sha256_file(path) != facts.get("sha256"):  # fmt: skip
+            raise BankError(wanted=f"Annoy trees in {path} as {_facts_path(path).name} describes",
+                            found="a missing, changed or foreign file",
+                            fix="delete both; they are built again")  # fmt: skip
+        own = Trees(int(facts["dim"]), "angular")
+        own.load(str(path))
+        return cls(own, int(facts["dim"]), int(facts["search_k"]), float(facts["recall"]))
+
+
+def recall_at_k(found: Tensor, truth: Tensor) -> float:
+    """Return the share of the true neighbours (q, k) that are among the found ones (q, k)."""
+    hits = (found[:, :, None] == truth.to(found.device)[:, None, :]).any(dim=1)
+    return float(hits.float().mean())
+
+
+def _top_rows(cosines: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k highest of each row with their columns, lower columns first among equals."""
+    kth = cosines.topk(k, dim=1).values[:, -1:]
+    best, rows = [], []
+    for line, least in zip(cosines, kth, strict=True):
+        columns = (line >= least).nonzero()[:, 0]  # rising, so a stable sort settles ties
+        order = torch.argsort(line[columns], descending=True, stable=True)[:k]
+        rows.append(columns[order])
+        best.append(line[rows[-1]])
+    return torch.stack(best), torch.stack(rows)
+
+
+def _doubling(start: int) -> Iterator[int]:
+    effort = max(1, start)
+    while effort < 1 << 30:
+        yield effort
+        effort *= 2
+
+
+def _check_k(k: int, n: int) -> None:
+    if not 1 <= k <= n:
+        raise RetrievalError(wanted=f"k in 1..{n}", found=str(k),
+                             fix="ask for fewer neighbours")  # fmt: skip
+
+
+def _facts_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")

@@ -1,0 +1,178 @@
+"""Scores between a caption and bank items, how they are combined, and how neighbours are picked.
+
+Pure functions of tensors; Sec. 3.2 names the sentence- and word-level scores, the rest is ours.
+Shapes: t words, d text width, m captions, n items, l words of a stored caption, r regions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from memdriven.encoders.damsm import matching_scores
+
+RANK_OFFSET = 60.0
+"""Constant of reciprocal-rank fusion (Cormack, Clarke, Buettcher 2009)."""
+
+CaptionPool = Literal["max", "mean", "mean-caption"]
+Fusion = Literal["z-score", "reciprocal-rank"]
+
+
+def sentence_scores(
+    sentence: Tensor, keys: Tensor, caption_item: Tensor, items: int, pool: CaptionPool = "max"
+) -> tuple[Tensor, Tensor]:
+    """Score items by their captions: max_k cos(s, s_jk), its mean, or cos(s, mean_k s_jk).
+
+    Args:
+        sentence: s (d,).
+        keys: (m, d) unit sentence embeddings of the captions.
+        caption_item: (m,) item of each caption, rising; every item has one at least.
+        items: n.
+        pool: how an item's captions become one score.
+
+    Returns:
+        scores (n,), and best (n,): for each item the row in `keys` of its most similar caption.
+    """
+    similarity = keys @ F.normalize(sentence, dim=0)  # (m,)
+    highest = similarity.new_full((items,), -torch.inf)
+    highest.scatter_reduce_(0, caption_item, similarity, "amax")
+    rows = torch.arange(len(keys), device=keys.device)
+    is_best = similarity == highest[caption_item]
+    best = torch.full((items,), len(keys), device=keys.device)
+    best.scatter_reduce_(0, caption_item[is_best], rows[is_best], "amin")
+    if pool == "max":
+        return highest, best
+    if pool == "mean":
+        total = similarity.new_zeros(items).index_add_(0, caption_item, similarity)
+        return total / torch.bincount(caption_item, minlength=items), best
+    centres = keys.new_zeros(items, keys.shape[1]).index_add_(0, caption_item, keys)  # (n, d)
+    return F.normalize(centres, dim=1) @ F.normalize(sentence, dim=0), best
+
+
+def words_words_scores(
+    words: Tensor, caption_words: Tensor, mask: Tensor, gamma1: float, gamma2: float
+) -> Tensor:
+    """Score stored captions word by word.
+
+    c_i = sum_l softmax_l(gamma1 cos(e_i, e_l)) e_l gathers what a caption says of query word i;
+    the score is the soft maximum (1/gamma2) (log sum_i exp(gamma2 cos(e_i, c_i)) - log t).
+
+    Args:
+        words: e (t, d) of the query, without padding.
+        caption_words: (m, l, d) of the stored captions.
+        mask: (m, l), true where there is a word.
+        gamma1: sharpness of the softmax over a stored caption's words.
+        gamma2: sharpness of the soft maximum over the query's words.
+
+    Returns:
+        (m,), in [-1, 1].
+    """
+    similarity = word_similarity(words, caption_words)  # (m, t, l)
+    attention = similarity.mul(gamma1).masked_fill(~mask[:, None], -torch.inf).softmax(dim=2)
+    context = attention @ caption_words  # (m, t, d)
+    return soft_maximum(F.cosine_similarity(words[None], context, dim=2), gamma2)
+
+
+def words_image_scores(words: Tensor, regions: Tensor, gamma1: float, gamma2: float) -> Tensor:
+    """Score images by DAMSM's matching score R, made independent of the number of words.
+
+    Args:
+        words: e (t, d) of the query, without padding.
+        regions: (n, r, d) region embeddings.
+        gamma1: sharpness of a word's attention over regions.
+        gamma2: sharpness of the soft maximum over words.
+
+    Returns:
+        (n,), in [-1, 1].
+    """
+    mask = torch.ones(1, len(words), dtype=torch.bool, device=words.device)
+    score = matching_scores(words[None], mask, regions, gamma1, gamma2, literal=True)  # (n, 1)
+    return score[:, 0] - math.log(len(words)) / gamma2
+
+
+def word_similarity(words: Tensor, others: Tensor) -> Tensor:
+    """Return the cosine of each query word (t, d) with each of `others` (m, l, d): (m, t, l)."""
+    return F.normalize(words, dim=1) @ F.normalize(others, dim=2).transpose(1, 2)
+
+
+def soft_maximum(cosines: Tensor, gamma: float) -> Tensor:
+    """(1/gamma) (log sum_i exp(gamma x_i) - log t) over the last dimension, of length t."""
+    return (torch.logsumexp(gamma * cosines, dim=-1) - math.log(cosines.shape[-1])) / gamma
+
+
+def z_scores(scores: Tensor) -> Tensor:
+    """Shift and scale to mean 0 and standard deviation 1; equal scores become 0."""
+    deviation = scores.std(correction=0)
+    if deviation <= torch.finfo(scores.dtype).eps * scores.abs().max():
+        return torch.zeros_like(scores)
+    return (scores - scores.mean()) / deviation
+
+
+def reciprocal_ranks(scores: Tensor) -> Tensor:
+    """(60 + 1) / (60 + rank): 1 for the highest score; the first of equal ones ranks higher."""
+    order = torch.argsort(scores, descending=True, stable=True)
+    ranks = torch.empty_like(scores)
+    ranks[order] = torch.arange(1, len(scores) + 1, dtype=scores.dtype, device=scores.device)
+    return (RANK_OFFSET + 1) / (RANK_OFFSET + ranks)
+
+
+def fuse(text: list[Tensor], image: list[Tensor], alpha: float, fusion: Fusion) -> Tensor:
+    """alpha * text + (1 - alpha) * image, each the mean of its parts on a common scale.
+
+    Args:
+        text: scores (n,) of the same candidates that compare the query with captions.
+        image: those that compare it with images.
+        alpha: weight of the text part, in [0, 1].
+        fusion: `z-score` or `reciprocal-rank`.
+    """
+    scale = z_scores if fusion == "z-score" else reciprocal_ranks
+    text_part = torch.stack([scale(part) for part in text]).mean(dim=0)
+    image_part = torch.stack([scale(part) for part in image]).mean(dim=0)
+    return alpha * text_part + (1 - alpha) * image_part
+
+
+def top(scores: Tensor, count: int) -> Tensor:
+    """Return the places of the highest scores, best first; the first of equal ones wins."""
+    return torch.argsort(scores, descending=True, stable=True)[:count]
+
+
+def percentiles(scores: Tensor) -> Tensor:
+    """Return for each score the percentage of all that are lower, in [0, 100)."""
+    ordered = scores.sort().values
+    return torch.searchsorted(ordered, scores.contiguous()) * (100.0 / len(scores))
+
+
+def diverse(scores: Tensor, keys: Tensor, count: int, relevance: float) -> Tensor:
+    """Pick places by maximal marginal relevance (Carbonell and Goldstein 1998).
+
+    Each pick is argmax_j relevance * score_j - (1 - relevance) * max over picks i of cos(i, j),
+    the scores being scaled to [0, 1] so that strategies compare.
+
+    Args:
+        scores: (n,) of the candidates.
+        keys: (n, d) unit keys whose cosine says how alike two candidates are.
+        count: how many to pick, at most n.
+        relevance: 1 picks by score alone.
+    """
+    low, high = scores.min(), scores.max()
+    scaled = (scores - low) / (high - low).clamp_min(torch.finfo(scores.dtype).tiny)
+    nearest = torch.zeros_like(scaled)
+    free = torch.ones_like(scaled, dtype=torch.bool)
+    picks: list[int] = []
+    for _ in range(count):
+        gain = relevance * scaled - (1 - relevance) * nearest
+        pick = int(top(gain.masked_fill(~free, -torch.inf), 1))
+        alike = keys @ keys[pick]
+        nearest = alike if not picks else torch.maximum(nearest, alike)
+        picks.append(pick)
+        free[pick] = False
+    return torch.tensor(picks)
+
+
+def softmax_weights(scores: Tensor, temperature: float) -> Tensor:
+    """Return the neighbours' shares of v: softmax(scores / temperature)."""
+    return (scores / temperature).softmax(dim=0)

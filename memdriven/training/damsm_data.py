@@ -1,0 +1,205 @@
+"""What DAMSM trains on: cached v, pictures as bytes and encoded captions, all in RAM."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from memdriven.data.image_cache import load_images
+from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.transforms import to_unit
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.errors import CaptionError, DataError
+from memdriven.memory.feature_store import FeatureStore
+
+HELD_OUT = 0.1
+"""Part of the training items that is kept for recall when the test split has no features."""
+GALLERY = 1000
+"""Recall is measured among at most this many images."""
+NO_CLASS = -1
+
+
+class Batch(NamedTuple):
+    """One training step's input."""
+
+    v: Tensor
+    """(b, 512, h, w) float32."""
+    images: Tensor | None
+    """(b, 3, s, s) float32 in [0, 1], or None where no pixel network trains."""
+    ids: Tensor
+    """(b, t) word ids."""
+    lengths: Tensor
+    """(b,)."""
+    class_ids: Tensor
+    """(b,), `NO_CLASS` where there is none."""
+
+
+@dataclass
+class DamsmData:
+    """Captioned images of one split, ready for batches."""
+
+    items: list[Item]
+    levels: Tensor
+    """(n, 512, h, w) uint8; v is `levels * scale`."""
+    scale: Tensor
+    """(n, 1, 1, 1) float32."""
+    images: Tensor | None
+    """(n, 3, s, s) uint8."""
+    captions: list[list[EncodedCaption]]
+    class_ids: Tensor
+    """(n,) int64."""
+
+    @classmethod
+    def load(
+        cls, dataset: PreparedDataset, items: Sequence[Item], store: FeatureStore,
+        vocabulary: Vocabulary, max_words: int, pixel_size: int | None, progress: bool,
+    ) -> DamsmData:
+        """Read the items' features, pictures (unless `pixel_size` is None) and captions.
+
+        Raises:
+            DataError: an image is unreadable, or none of an item's captions has a known word.
+            BankError: the features lack an item or are damaged.
+        """  # fmt: skip
+        levels, scale = store.load_all([store.index_of(i.id) for i in items], progress=progress)
+        images = None
+        if pixel_size is not None:
+            images = load_images(dataset, items, pixel_size, progress)
+        return cls(
+            items=list(items), levels=levels, scale=scale, images=images,
+            captions=[_encode(item, vocabulary, max_words) for item in items],
+            class_ids=torch.tensor(
+                [NO_CLASS if item.class_id is None else item.class_id for item in items]
+            ),
+        )  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def key(self) -> str:
+        """Return a short hash of the item ids, to recognise the same data on resuming."""
+        text = "\0".join(item.id for item in self.items)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def order(self, seed: int, epoch: int) -> Tensor:
+        """Return an epoch's order of the items (n,), the same for the same seed and epoch."""
+        generator = torch.Generator().manual_seed(mixed_seed(seed, epoch, 1))
+        return torch.randperm(len(self), generator=generator)
+
+    def v(self, rows: Tensor) -> Tensor:
+        """Return the rows' features as float32 (b, 512, h, w)."""
+        return self.levels[rows].float().mul_(self.scale[rows])
+
+    def batch(self, rows: Tensor, generator: torch.Generator) -> Batch:
+        """Return a disturbed batch with one random caption an image.
+
+        v is mirrored for half of the items: relu5_3 of a mirrored picture is nearly the mirrored
+        relu5_3 of the picture.
+        """
+        mirrored = torch.rand(len(rows), generator=generator) < 0.5
+        v = self.v(rows)
+        v[mirrored] = v[mirrored].flip(-1)
+        images = None
+        if self.images is not None:
+            images = disturb(to_unit(self.images[rows]), generator)
+        choice = torch.rand(len(rows), generator=generator).tolist()
+        mine = [self.captions[row] for row in rows.tolist()]
+        chosen = [own[int(at * len(own))] for own, at in zip(mine, choice, strict=True)]
+        ids, lengths = Vocabulary.batch(chosen)
+        return Batch(v, images, ids, lengths, self.class_ids[rows])
+
+
+def _encode(item: Item, vocabulary: Vocabulary, max_words: int) -> list[EncodedCaption]:
+    encoded: list[EncodedCaption] = []
+    for caption in item.captions:
+        try:
+            encoded.append(vocabulary.encode(caption, max_words))
+        except CaptionError as error:
+            reason = error
+    if not encoded:
+        raise DataError(
+            wanted=f"a usable caption of item {item.id}", found=reason.found,
+            fix="correct its captions, or lower text.min_count",
+        )  # fmt: skip
+    return encoded
+
+
+def choose_items(
+    dataset: PreparedDataset, store: FeatureStore
+) -> tuple[list[Item], list[Item], str]:
+    """Return the training items, the items to measure recall on, and what the latter are.
+
+    Those of the `test` split with features serve for recall; where there are none, every tenth
+    training item is held out. At most `GALLERY` are taken, evenly spread.
+
+    Raises:
+        DataError: fewer than four training items have features.
+    """
+    stored = set(store.ids)
+    train = [item for item in dataset.split("train") if item.id in stored]
+    test = [item for item in dataset.items if item.split == "test" and item.id in stored]
+    kind = "test"
+    least = 4
+    if len(train) < least:
+        raise DataError(
+            wanted=f"features of at least {least} items of the training split",
+            found=f"{len(train)} in {store.path}",
+            fix="extract the features of this data set first",
+        )
+    if not test:
+        every = round(1 / HELD_OUT)
+        test = train[1::every]
+        train = [item for index, item in enumerate(train) if index % every != 1]
+        kind = "held-out"
+    step = max(1, math.ceil(len(test) / GALLERY))
+    return train, test[::step], kind
+
+
+def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Disturb pictures so that a network trained on them judges imperfect ones fairly.
+
+    Each is mirrored with probability 1/2, shifted by up to 10 % and scaled by up to 15 %; half
+    of them are softened by a 3 x 3 binomial blur of random strength, half get noise of up to 4 %;
+    all keep their hue, brightness varies by 5 %.
+
+    Args:
+        images: (b, 3, s, s) float32 in [0, 1].
+        generator: a CPU generator; the same state disturbs alike.
+
+    Returns:
+        (b, 3, s, s) in [0, 1].
+    """
+    count = len(images)
+    draws = torch.rand(count, 8, generator=generator)
+    scale = 0.85 + 0.3 * draws[:, 0]
+    mirror = torch.where(draws[:, 1] < 0.5, -1.0, 1.0)
+    theta = torch.zeros(count, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
+    theta[:, :, 2] = 0.4 * draws[:, 2:4] - 0.2  # -1..1 spans the picture: 0.2 is a tenth
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    soft = _binomial_blur(moved)
+    strength = (2 * draws[:, 4] - 1).clamp(min=0).view(-1, 1, 1, 1)
+    moved = moved + strength * (soft - moved)
+    gain = (0.95 + 0.1 * draws[:, 5]).view(-1, 1, 1, 1)
+    level = 0.04 * (2 * draws[:, 6] - 1).clamp(min=0).view(-1, 1, 1, 1)
+    noise = torch.randn(moved.shape, generator=generator)
+    return (moved * gain + level * noise).clamp_(0, 1)
+
+
+def _binomial_blur(images: Tensor) -> Tensor:
+    row = torch.tensor([1.0, 2.0, 1.0]) / 4
+    kernel = (row[:, None] * row[None, :]).expand(3, 1, 3, 3)
+    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
+
+
+def mixed_seed(*parts: int) -> int:
+    """Return a 63-bit seed that depends on all of the parts."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

@@ -1,0 +1,90 @@
+"""The page as a whole: its header, its columns, and how it is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from starlette.middleware import Middleware
+
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.ui import compose, diversity, generate, state, strings, theme
+from memdriven.ui.html import tag, text
+from memdriven.ui.policy import OwnServerOnly
+from memdriven.ui.startup import gr
+from memdriven.ui.status import status
+
+QUEUE_SIZE = 64
+"""Requests that may wait; later ones are told that the queue is full."""
+FAVICON = Path(__file__).with_name("favicon.svg")
+
+
+def header() -> str:
+    """Return the header: name, what it is, and the method as one line in its three colours."""
+    terms = "".join(
+        tag("b", text(word), class_=f"md-{kind}") if kind else text(f" {word} ")
+        for kind, word in strings.EQUATION
+    )
+    return tag(
+        "header",
+        tag("h1", text(strings.TITLE))
+        + tag("span", text(strings.SUBTITLE), class_="md-sub")
+        + tag("span", terms, class_="md-equation"),
+        class_="md-head",
+    )
+
+
+def build(pipe: MemoryDrivenPipeline) -> gr.Blocks:
+    """Build the page for a loaded pipeline; nothing is served yet."""
+    state.use(pipe)
+    settings = pipe.config.retrieval
+    with gr.Blocks(
+        title=strings.TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
+    ) as page:
+        gr.HTML(header(), elem_id="header")
+        with gr.Row(elem_id="page"):
+            column = compose.build(settings.strategy, settings.k, pipe.bank.n)
+            with gr.Tabs(elem_id="tabs") as tabs:
+                shown, painting = generate.build(column)
+                varying = diversity.build(column, tabs, shown)
+        column.stop.click(
+            lambda: status(strings.STOPPED), None, column.status, cancels=[painting, varying],
+            queue=False, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
+    page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
+    return page
+
+
+def launch(
+    page: gr.Blocks,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    share: bool = False,
+    browser: bool = False,
+    block: bool = True,
+    quiet: bool = False,
+) -> str:
+    """Serve the page and return its address.
+
+    Args:
+        page: what `build` gave.
+        host: address to listen on; 127.0.0.1, or what Gradio's environment says, when None.
+        port: a free one from 7860 on when None.
+        share: also open a public tunnel through Gradio's servers.
+        browser: open the page in the visitor's browser.
+        block: return only when the server is stopped.
+        quiet: print nothing.
+    """
+    options: dict[str, Any] = {
+        "theme": theme.theme(), "css": theme.style_sheet(), "js": theme.script(),
+        "head": theme.HEAD, "footer_links": [], "ssr_mode": False, "mcp_server": False,
+        "enable_monitoring": False, "run_history": False, "pwa": False, "allowed_paths": [],
+        "max_file_size": "1mb", "favicon_path": FAVICON, "show_error": False,
+        "app_kwargs": {"middleware": [Middleware(OwnServerOnly)]},
+    }  # fmt: skip
+    _, local, _ = page.launch(
+        server_name=host, server_port=port, share=share, inbrowser=browser, quiet=quiet,
+        prevent_thread_lock=not block, **options,
+    )  # fmt: skip
+    return str(local)

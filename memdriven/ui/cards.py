@@ -1,0 +1,120 @@
+"""The memory panel as HTML: neighbour cards, marked words, words the model does not know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from memdriven.data.vocabulary import UnknownWord, tokenize
+from memdriven.trace import Neighbour, Retrieval
+from memdriven.ui import strings
+from memdriven.ui.html import image_uri, tag, text
+
+_PIECE = re.compile(r"\w+|\W+")
+_SMALL_WORDS = frozenset(
+    "a an and are as at by has have in is it its of on or that the this to with which".split()
+)
+"""Shared by nearly every pair of captions, so marking them would say nothing."""
+
+
+def mark_words(
+    caption: str, words: Sequence[str], strengths: Mapping[str, float] | None = None
+) -> str:
+    """Return a caption with the query's words in `<mark>`, small words left alone.
+
+    Args:
+        caption: a caption of the memory.
+        words: the query's words as the model read them.
+        strengths: how strongly each word was matched; the strongest is marked fully.
+    """
+    shared = set(words) - _SMALL_WORDS
+    strongest = max((strengths or {}).values(), default=0.0)
+    pieces = []
+    for piece in _PIECE.findall(caption):
+        word = "".join(tokenize(piece))
+        if word not in shared:
+            pieces.append(text(piece))
+            continue
+        share = 1.0
+        if strengths and strongest > 0:
+            share = min(1.0, max(0.2, strengths.get(word, 0.0) / strongest))
+        pieces.append(tag("mark", text(piece), style=f"--strength:{share:.2f}"))
+    return "".join(pieces)
+
+
+def neighbour_card(neighbour: Neighbour, retrieval: Retrieval) -> str:
+    """Return one neighbour: image, rank, matched caption, percentile bar, share of the mix."""
+    facts = [tag("span", text(strings.RANK.format(rank=neighbour.rank)), class_="md-rank")]
+    if neighbour.class_name:
+        facts.append(tag("span", text(neighbour.class_name), class_="md-class"))
+    if len(retrieval) > 1:
+        share = strings.WEIGHT.format(share=f"{neighbour.weight:.0%}")
+        facts.append(tag("span", text(share), class_="md-share"))
+    lines = [
+        tag("div", "".join(facts), class_="md-facts"),
+        tag("p", mark_words(neighbour.caption, retrieval.words, neighbour.word_weights),
+            class_="md-quote"),
+        _percentile_bar(neighbour, retrieval.strategy),
+    ]  # fmt: skip
+    return tag("li", _image(neighbour) + tag("div", "".join(lines)), class_="md-card",
+               data_id=neighbour.id)  # fmt: skip
+
+
+def memory_panel(retrieval: Retrieval, spare: Sequence[Neighbour] = ()) -> str:
+    """Return the cards of the neighbours in use, then those next in line as a row of images."""
+    if retrieval.strategy == "none":
+        return note(strings.MEMORY_NONE)
+    cards = "".join(neighbour_card(neighbour, retrieval) for neighbour in retrieval)
+    panel = tag("ol", cards, class_="md-cards")
+    if spare:
+        images = "".join(
+            tag("li", _image(neighbour), title=f"{neighbour.rank}. {neighbour.caption}")
+            for neighbour in spare
+        )
+        panel += tag("p", text(strings.NEXT_TITLE), class_="md-next-title")
+        panel += tag("ol", images, class_="md-next", start=spare[0].rank)
+    return panel
+
+
+def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
+    """Return the unknown words, struck through, each with a button for the word on offer."""
+    lines = []
+    for unknown in words:
+        line = tag("del", text(unknown.word))
+        if unknown.replacement is None:
+            line += tag("span", text(strings.UNKNOWN))
+        else:
+            how = strings.TYPO if unknown.reason == "typo" else strings.SYNONYM
+            line += tag("span", text(how)) + tag(
+                "button", text(unknown.replacement), type="button", class_="md-offer",
+                data_unknown=unknown.word, data_known=unknown.replacement,
+                title=strings.USE_WORD.format(word=unknown.replacement, unknown=unknown.word),
+            )  # fmt: skip
+        lines.append(tag("li", line))
+    if truncated:
+        lines.append(tag("li", text(strings.TRUNCATED.format(count=truncated))))
+    return tag("ul", "".join(lines), class_="md-unknown") if lines else ""
+
+
+def note(message: str) -> str:
+    """Return a quiet line for a panel that has nothing to show."""
+    return tag("p", text(message), class_="md-note")
+
+
+def _image(neighbour: Neighbour) -> str:
+    alt = strings.CARD_ALT.format(rank=neighbour.rank, caption=neighbour.caption)
+    return tag("img", src=image_uri(neighbour.image), alt=alt, width=96, height=96)
+
+
+def _percentile_bar(neighbour: Neighbour, strategy: str) -> str:
+    if neighbour.percentile is None:
+        return ""
+    percentile = min(100.0, max(0.0, neighbour.percentile))
+    label = strings.PERCENTILE.format(percentile=f"{percentile:.1f} %")
+    score = "" if neighbour.score is None else strings.SCORE.format(
+        score=f"{neighbour.score:.3f}", strategy=strategy
+    )  # fmt: skip
+    bar = tag("span", tag("span", style=f"width:{percentile:.1f}%"), class_="md-bar",
+              role="img", aria_label=label)  # fmt: skip
+    return tag("div", bar + tag("span", text(label), class_="md-bar-label"), class_="md-score",
+               title=score or None)  # fmt: skip

@@ -1,0 +1,129 @@
+"""The left column: words, where the reference comes from, noise, and the two buttons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from memdriven.errors import DataError
+from memdriven.files import read_json
+from memdriven.ui import strings
+from memdriven.ui.html import tag, text
+from memdriven.ui.startup import gr
+from memdriven.ui.status import status
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples.json"
+MAX_K = 8
+"""More neighbours than this blur into an average."""
+
+_DRAW_SEED = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
+
+
+@dataclass(frozen=True)
+class Compose:
+    """The column's components, for the tabs to listen to."""
+
+    caption: gr.Textbox
+    unknown: gr.HTML
+    source: gr.Radio
+    comparison: gr.Dropdown
+    k: gr.Slider
+    seed: gr.Textbox
+    keep: gr.Checkbox
+    generate: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+
+    @property
+    def query(self) -> list[gr.components.Component]:
+        """What a handler is given: caption, source, comparison, k, seed, keep."""
+        return [self.caption, self.source, self.comparison, self.k, self.seed, self.keep]
+
+
+def read_examples(path: Path = EXAMPLES) -> list[str]:
+    """Return the example captions; none when the file did not come along with the package."""
+    if not path.is_file():
+        return []
+    captions = read_json(path, DataError).get("captions")
+    if not isinstance(captions, list) or not all(isinstance(each, str) for each in captions):
+        raise DataError(wanted=f"a list of captions in {path}", found=json.dumps(captions)[:80],
+                        fix="restore the file")  # fmt: skip
+    return captions
+
+
+def example_chips(captions: Sequence[str]) -> str:
+    """Return the example captions as buttons; page.js writes a clicked one into the box."""
+    chips = "".join(
+        tag("li", tag("button", text(each), type="button", class_="md-chip", data_caption=each))
+        for each in captions
+    )
+    return tag("p", text(strings.EXAMPLES_LABEL), class_="md-hint") + tag(
+        "ul", chips, class_="md-chips"
+    )
+
+
+def section(kind: str, title: str) -> gr.HTML:
+    """Add a section's heading in its fixed colour: `text`, `memory`, `noise` or `picture`."""
+    return gr.HTML(tag("h2", text(title), class_=f"md-section md-{kind}"))
+
+
+def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
+    """Add the column to the page that is being built."""
+    known = {value for _, value in strings.STRATEGIES}
+    with gr.Column(elem_id="compose", scale=0, min_width=300):
+        section("text", strings.WORDS)
+        caption = gr.Textbox(
+            label=strings.CAPTION_LABEL, placeholder=strings.CAPTION_PLACEHOLDER, lines=3,
+            max_lines=6, elem_id="caption", autofocus=True,
+        )  # fmt: skip
+        unknown = gr.HTML(elem_id="unknown")
+        gr.HTML(example_chips(read_examples()), elem_id="examples")
+        section("memory", strings.MEMORY)
+        source = gr.Radio(
+            list(strings.SOURCES), elem_id="source", label=strings.SOURCE_LABEL,
+            value="retrieved" if default_strategy in known else default_strategy,
+        )  # fmt: skip
+        hint = gr.HTML(_source_hint("retrieved"), elem_id="source-hint")
+        with gr.Row(elem_id="retrieval"):
+            comparison = gr.Dropdown(
+                list(strings.STRATEGIES), elem_id="comparison", label=strings.STRATEGY_LABEL,
+                value=default_strategy if default_strategy in known else strings.STRATEGIES[0][1],
+                filterable=False, min_width=160, scale=3,
+            )  # fmt: skip
+            k = gr.Slider(
+                1, min(MAX_K, bank_size), value=min(default_k, MAX_K, bank_size), step=1,
+                label=strings.K_LABEL, elem_id="k", buttons=[], min_width=120, scale=2,
+            )  # fmt: skip
+        section("noise", strings.NOISE)
+        with gr.Row(elem_id="noise"):
+            seed = gr.Textbox(
+                label=strings.SEED_LABEL, placeholder=strings.SEED_PLACEHOLDER, elem_id="seed",
+                max_lines=1, min_width=120, scale=2,
+            )  # fmt: skip
+            dice = gr.Button(strings.DICE, elem_id="dice", min_width=60, scale=1)
+        keep = gr.Checkbox(label=strings.LOCK, info=strings.LOCK_HINT, elem_id="keep")
+        with gr.Row(elem_id="actions"):
+            generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate", scale=3)
+            stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
+        line = gr.HTML(status(strings.READY), elem_id="status")
+    source.change(
+        _show_source, source, [hint, comparison, k], queue=False, show_progress="hidden",
+        api_visibility="private",
+    )  # fmt: skip
+    dice.click(None, None, [seed, keep], js=_DRAW_SEED)
+    seed.input(None, seed, keep, js="written => written.trim() !== ''")
+    return Compose(caption, unknown, source, comparison, k, seed, keep, generate, stop, line)
+
+
+def _source_hint(source: str) -> str:
+    return tag("p", text(strings.SOURCE_HINTS.get(source, "")), class_="md-hint")
+
+
+def _show_source(source: str) -> tuple[str, gr.Dropdown, gr.Slider]:
+    return (
+        _source_hint(source),
+        gr.Dropdown(interactive=source == "retrieved"),
+        gr.Slider(interactive=source in ("retrieved", "random")),
+    )

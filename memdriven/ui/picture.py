@@ -1,0 +1,133 @@
+"""The result as HTML: picture, strip of stages, time bar, recipe; and the grid of variations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PIL import Image
+
+from memdriven.trace import PipelineOutput
+from memdriven.ui import strings
+from memdriven.ui.html import image_uri, png_uri, tag, text
+
+TILES = 9
+"""Variations in the diversity grid."""
+
+
+def empty_picture() -> str:
+    """Return the panel before the first picture."""
+    frame = tag("div", tag("p", text(strings.PICTURE_EMPTY)), class_="md-frame md-empty")
+    return tag("div", frame, class_="md-picture")
+
+
+def picture_panel(output: PipelineOutput, resolutions: Sequence[int]) -> str:
+    """Return the picture as far as it is, its stages, and, once complete, times and recipe."""
+    stages = output.stages
+    if not stages:
+        frame = tag("div", tag("p", text(strings.PICTURE_BUSY)), class_="md-frame md-busy")
+        return tag("div", frame + _strip([], resolutions), class_="md-picture")
+    uri = png_uri(output.png()) if output.complete else image_uri(stages[-1])
+    alt = strings.PICTURE_ALT.format(caption=output.recipe.caption)
+    image = tag("img", src=uri, alt=alt, class_="md-result",
+                data_complete=str(output.complete).lower(), data_seed=output.recipe.seed)  # fmt: skip
+    parts = [tag("div", image, class_="md-frame"), _strip(stages, resolutions)]
+    if output.complete:
+        parts += [_actions(output, uri), time_bar(output.timings), _recipe(output)]
+    return tag("div", "".join(parts), class_="md-picture")
+
+
+def time_bar(timings: Mapping[str, float]) -> str:
+    """Return a bar of the steps' shares of time, and each step's milliseconds beneath it."""
+    steps = {name: ms for name, ms in timings.items() if name != "total"}
+    whole = sum(steps.values()) or 1.0
+    bar, legend = [], []
+    for name, ms in steps.items():
+        kind = _step_kind(name)
+        bar.append(tag("span", class_=f"md-step {kind}", style=f"width:{100 * ms / whole:.2f}%"))
+        label = text(_step_name(name)) + " " + tag("b", text(_milliseconds(ms)))
+        legend.append(tag("li", label, class_=kind))
+    total = timings.get("total", whole)
+    title = tag("b", text(f"{strings.TIMES_TITLE} {_milliseconds(total)}"))
+    return tag(
+        "div",
+        tag("p", title, class_="md-small-title")
+        + tag("div", "".join(bar), class_="md-times", aria_hidden="true")
+        + tag("ul", "".join(legend), class_="md-legend"),
+        class_="md-timing",
+    )
+
+
+def grid(tiles: Sequence[Image.Image | None], seeds: Sequence[int]) -> str:
+    """Return the 3 x 3 grid; each finished tile is a button that keeps its seed."""
+    cells = []
+    for number, (tile, seed) in enumerate(zip(tiles, seeds, strict=True), start=1):
+        if tile is None:
+            label = strings.TILE_WAITING.format(number=number)
+            cells.append(tag("li", tag("span", class_="md-tile md-busy", role="img",
+                                       aria_label=label)))  # fmt: skip
+            continue
+        alt = strings.TILE_ALT.format(number=number, seed=seed)
+        inside = tag("img", src=image_uri(tile), alt=alt) + tag(
+            "span", text(strings.SEED_SHOWN.format(seed=seed)), class_="md-tile-seed"
+        )
+        cells.append(tag("li", tag("button", inside, type="button", class_="md-tile",
+                                   data_seed=seed, title=strings.TILE_USE.format(seed=seed))))  # fmt: skip
+    return tag("ol", "".join(cells), class_="md-grid")
+
+
+def empty_grid() -> str:
+    """Return the grid before its first use: nine blank tiles and a sentence."""
+    blank = tag("li", tag("span", class_="md-tile")) * TILES
+    return tag("div", tag("ol", blank, class_="md-grid", aria_hidden="true")
+               + tag("p", text(strings.DIVERSITY_EMPTY), class_="md-grid-note"),
+               class_="md-grid-empty")  # fmt: skip
+
+
+def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
+    cells = []
+    for place, side in enumerate(resolutions):
+        label = tag("span", text(strings.STAGE_LABEL.format(side=side)))
+        if place < len(stages):
+            image = tag("img", src=image_uri(stages[place]),
+                        alt=strings.STAGE_ALT.format(side=side))  # fmt: skip
+            cells.append(tag("li", image + label))
+        else:
+            cells.append(tag("li", tag("span", class_="md-blank md-busy") + label))
+    return tag("ol", "".join(cells), class_="md-strip")
+
+
+def _actions(output: PipelineOutput, uri: str) -> str:
+    name = f"memdriven-{output.recipe.seed}.png"
+    link = tag("a", text(strings.DOWNLOAD), href=uri, download=name, class_="md-action")
+    seed = tag("span", text(strings.SEED_SHOWN.format(seed=output.recipe.seed)), class_="md-seed")
+    return tag("div", seed + link, class_="md-actions")
+
+
+def _recipe(output: PipelineOutput) -> str:
+    content = output.recipe.to_json(indent=1)
+    copy = tag("button", text(strings.RECIPE_COPY), type="button", class_="md-action md-copy",
+               data_copy=content, data_copied=strings.RECIPE_COPIED)  # fmt: skip
+    return tag(
+        "details",
+        tag("summary", text(strings.RECIPE_TITLE))
+        + tag("p", text(strings.RECIPE_NOTE))
+        + tag("pre", text(content), tabindex=0)
+        + copy,
+        class_="md-recipe",
+    )
+
+
+def _step_kind(name: str) -> str:
+    if name == "encode":
+        return "md-text"
+    return "md-memory" if name in ("retrieve", "features") else "md-paint"
+
+
+def _step_name(name: str) -> str:
+    if name.startswith("stage "):
+        return strings.STEP_STAGE.format(side=name.removeprefix("stage "))
+    return strings.STEP_NAMES.get(name, name)
+
+
+def _milliseconds(ms: float) -> str:
+    return strings.MILLISECONDS.format(ms=f"{ms:.0f}" if ms >= 10 else f"{ms:.1f}")

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from memdriven.errors import EvaluationError
+from memdriven.evaluation.copy_check import copy_check, nearest_distances, percentile
+
+TRAINING = torch.randn(1100, 6, generator=torch.Generator().manual_seed(0))
+
+
+def test_nearest_distances_equal_a_loop_across_blocks() -> None:
+    found, index = nearest_distances(TRAINING, TRAINING, skip_self=True)
+    for i in (0, 511, 512, 600, 1099):
+        gaps = (TRAINING.double() - TRAINING[i].double()).norm(dim=1)
+        gaps[i] = float("inf")
+        assert float(found[i]) == pytest.approx(float(gaps.min()), abs=1e-6)
+        assert int(index[i]) == int(gaps.argmin())
+
+
+def test_percentile_counts_what_is_smaller() -> None:
+    found = percentile(torch.tensor([0.0, 2.5, 9.0]), torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    assert found.tolist() == [0, 50, 100]
+
+
+def test_copies_are_at_zero_and_new_images_are_not() -> None:
+    copies = copy_check(TRAINING[:50] + 1e-5, TRAINING, torch.arange(50))
+    assert copies.summary() == {
+        "copy_nearest_percentile": 0, "copy_suspected": 1, "copy_neighbour_percentile": 0,
+    }  # fmt: skip
+    assert copies.nearest_index.tolist() == list(range(50))
+    fresh = torch.randn(400, 6, generator=torch.Generator().manual_seed(1))
+    found = copy_check(fresh, TRAINING).summary()
+    assert 40 < found["copy_nearest_percentile"] < 60
+    assert found["copy_suspected"] < 0.04
+    assert "copy_neighbour_percentile" not in found
+
+
+def test_neighbours_may_be_missing_for_some() -> None:
+    found = copy_check(TRAINING[:2], TRAINING, torch.tensor([-1, 900]))
+    assert found.neighbour is not None
+    assert len(found.neighbour) == 1
+
+
+def test_a_tiny_training_set_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="three training images"):
+        copy_check(TRAINING[:2], TRAINING[:2])

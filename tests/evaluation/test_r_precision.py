@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from memdriven.errors import EvaluationError
+from memdriven.evaluation.r_precision import (
+    cosine_scores,
+    mismatched_captions,
+    r_precision,
+    table_scores,
+)
+
+CLASSES = [i % 10 for i in range(300)]
+CAPTIONS = [f"caption {i}" for i in range(300)]
+
+
+def test_mismatched_captions_are_of_other_classes_and_differ() -> None:
+    chosen = mismatched_captions(CLASSES, CAPTIONS, seed=3)
+    assert chosen.shape == (300, 99)
+    for i, row in enumerate(chosen.tolist()):
+        assert len(set(row)) == 99
+        assert all(CLASSES[j] != CLASSES[i] for j in row)
+    assert torch.equal(chosen, mismatched_captions(CLASSES, CAPTIONS, seed=3))
+    assert not torch.equal(chosen, mismatched_captions(CLASSES, CAPTIONS, seed=4))
+
+
+def test_without_classes_only_the_same_words_are_kept_out() -> None:
+    captions = ["same words"] * 5 + ["other words"] * 5
+    chosen = mismatched_captions([None] * 10, captions, count=9)
+    assert all(captions[j] != captions[i] for i, row in enumerate(chosen.tolist()) for j in row)
+
+
+def test_captions_of_one_class_are_refused() -> None:
+    with pytest.raises(EvaluationError, match="two classes"):
+        mismatched_captions([1, 1], ["a", "b"])
+
+
+def test_perfect_features_score_one_and_wrong_ones_zero() -> None:
+    e = torch.eye(300)
+    chosen = mismatched_captions(CLASSES, CAPTIONS)
+    assert r_precision(cosine_scores(e, e), chosen).mean == 1
+    assert r_precision(table_scores(-e), chosen).mean == 0
+
+
+def test_random_features_score_one_in_a_hundred() -> None:
+    table = torch.rand(3000, 300, generator=torch.Generator().manual_seed(0))
+    chosen = mismatched_captions([i % 10 for i in range(300)], CAPTIONS).repeat(10, 1)
+    # Caption i is the true one of image i, so images and captions are paired by place.
+    scores = table_scores(torch.cat([table] * 10, dim=1))
+    found = r_precision(scores, chosen)
+    assert found.mean == pytest.approx(0.01, abs=0.006)
+
+
+def test_ties_count_as_a_draw() -> None:
+    chosen = mismatched_captions(CLASSES, CAPTIONS)
+    assert r_precision(table_scores(torch.zeros(300, 300)), chosen).mean == pytest.approx(0.01)
+    assert r_precision(table_scores(torch.zeros(300, 300)), chosen).std == pytest.approx(0, abs=1e-6)
+
+
+def test_folds_give_the_deviation() -> None:
+    table = torch.zeros(20, 20)
+    table[range(10), range(10)] = 1
+    table[range(10, 20), range(10, 20)] = -1
+    chosen = mismatched_captions([i % 2 for i in range(20)], CAPTIONS[:20], count=5)
+    found = r_precision(table_scores(table), chosen, folds=2)
+    assert found.mean == pytest.approx(0.5)
+    assert found.std == pytest.approx(0.5**0.5)

@@ -1,0 +1,261 @@
+"""Training of the GAN in miniature: it runs, learns, resumes bit for bit, and stops on NaN."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from memdriven.checkpoint import load_checkpoint
+from memdriven.config import (
+    Config,
+    DamsmConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    LossConfig,
+    TextConfig,
+    TrainConfig,
+)
+from memdriven.data.prepared import PreparedDataset
+from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.damsm_files import load_damsm, save_damsm
+from memdriven.errors import TrainingError
+from memdriven.memory import codec
+from memdriven.memory.feature_store import write_store
+from memdriven.training.augment import augment
+from memdriven.training.batches import GanData, pyramid
+from memdriven.training.gan import train_gan
+from memdriven.training.steps import GanTrainer
+from tests.small_world import write_world
+
+CONFIG = Config(
+    preset="test",
+    text=TextConfig(embedding_dim=16, dim=16, max_words=8),
+    damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64),
+    generator=GeneratorConfig(
+        stages=1, width=4, text_dim=16, z_dim=8, condition_dim=8, acm_width=8, feature_width=8
+    ),
+    discriminator=DiscriminatorConfig(width=8, max_width=16),
+    loss=LossConfig(r1_every=2),
+    train=TrainConfig(
+        batch_size=4, steps=4, crop=1.0, log_every=2, sample_every=4, save_every=2, amp=False
+    ),
+)
+
+
+def train_settings(**changes: object) -> Config:
+    return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny data set, its features at 16 x 16, and an untrained DAMSM."""
+    root = tmp_path_factory.mktemp("world")
+    items = write_world(root / "data", train=12, test=3)
+    random = np.random.default_rng(0)
+    v = [np.maximum(random.normal(-1.5, 1, (512, 16, 16)), 0).astype(np.float32) for _ in items]
+    (root / "features").mkdir()
+    write_store(
+        root / "features", [i.id for i in items], [codec.encode(x) for x in v],
+        (512, 16, 16), {"encoder": "0" * 16},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.build([c for i in items for c in i.captions], 1)
+    damsm = Damsm(len(vocabulary), CONFIG.text, CONFIG.damsm)
+    save_damsm(root / "damsm", damsm, vocabulary, CONFIG, {})
+    return root
+
+
+def run(world: Path, out: Path, config: Config = CONFIG, **options: object) -> Path:
+    return train_gan(
+        world / "data", world / "features", world / "damsm", out, config,
+        progress=False, **options,
+    )  # fmt: skip
+
+
+def data(world: Path, config: Config = CONFIG) -> GanData:
+    damsm, vocabulary, *_ = load_damsm(world / "damsm")
+    return GanData(
+        world / "data", world / "features", damsm, vocabulary, config,
+        torch.device("cpu"), progress=False,
+    )  # fmt: skip
+
+
+def test_a_run_leaves_what_it_promises(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "run")
+    records = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records] == [2, 4]
+    assert records[0]["images"] == 8
+    assert {"d_adversarial", "g_adversarial", "damsm", "kl", "r1"} <= set(records[0])
+    assert (tmp_path / "run/samples/000004.png").stat().st_size > 1000
+    checkpoint = load_checkpoint(tmp_path / "run/checkpoint")
+    assert checkpoint.config == CONFIG
+    assert checkpoint.facts["images"] == 16
+    assert len(checkpoint.hash) == 12
+
+
+def test_resume_gives_the_same_bits(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "whole")
+    run(world, tmp_path / "parts", train_settings(steps=2))
+    run(world, tmp_path / "parts", resume=True)
+    name = "checkpoint/generator.safetensors"
+    assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+def test_a_run_directory_is_not_overwritten(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "run", train_settings(steps=2))
+    with pytest.raises(TrainingError, match="one that holds a run"):
+        run(world, tmp_path / "run")
+    with pytest.raises(TrainingError, match="settings"):
+        run(world, tmp_path / "run", train_settings(learning_rate=1.0), resume=True)
+
+
+def test_nan_stops_and_keeps_the_last_good_state(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(world, tmp_path / "run", train_settings(steps=2))
+    good = (tmp_path / "run/state.safetensors").read_bytes()
+    step = GanTrainer.step
+
+    def poisoned(self: GanTrainer, batch: object, number: int) -> dict[str, torch.Tensor]:
+        return step(self, batch, number) | {"damsm": torch.tensor(float("nan"))}
+
+    monkeypatch.setattr(GanTrainer, "step", poisoned)
+    with pytest.raises(TrainingError, match="damsm at step 4"):
+        run(world, tmp_path / "run", resume=True)
+    assert (tmp_path / "run/state.safetensors").read_bytes() == good
+
+
+def test_time_limit_stops_cleanly(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "run", train_settings(steps=10_000, max_minutes=1e-4))
+    assert load_checkpoint(tmp_path / "run/checkpoint").facts["steps"] < 10_000
+
+
+def test_dry_run_writes_nothing(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(world, tmp_path / "run", dry_run=True)
+    assert not (tmp_path / "run").exists()
+    printed = capsys.readouterr().out
+    assert "images/s" in printed
+    assert "(4, 512, 16, 16)" in printed
+
+
+def test_batches_follow_from_seed_and_step(world: Path) -> None:
+    first, again = data(world), data(world)
+    for step in (0, 5):
+        a, b = first.batch(step), again.batch(step)
+        assert torch.equal(a.images[0], b.images[0])
+        assert torch.equal(a.v, b.v)
+        assert torch.equal(a.z, b.z)
+    assert not torch.equal(first.batch(0).z, first.batch(1).z)
+    epoch = torch.cat([first._indices(i) for i in range(3)])
+    assert sorted(epoch.tolist()) == list(range(12))
+
+
+def test_swap_takes_the_nearest_stranger(world: Path) -> None:
+    """The slow way: every caption against every caption, own class left out."""
+    source = data(world, train_settings(p_swap=1.0, swap_neighbours=1))
+    items = PreparedDataset.open(world / "data").split("train")
+    damsm, vocabulary, *_ = load_damsm(world / "damsm")
+
+    def sentence(text: str) -> torch.Tensor:
+        return damsm.encode_captions([vocabulary.encode(text, 8)]).sentence[0]
+
+    index = torch.arange(4)
+    queries = torch.stack([sentence(items[i].captions[0]) for i in index])
+    found = source._swap(index, queries, torch.Generator().manual_seed(0))
+    for i, query in enumerate(queries):
+        best = max(
+            (j for j in range(len(items)) if items[j].class_id != items[i].class_id),
+            key=lambda j: max(
+                torch.cosine_similarity(query, sentence(c), dim=0).item()
+                for c in items[j].captions
+            ),
+        )
+        assert sentence(items[found[i]].captions[0]).allclose(sentence(items[best].captions[0]))
+        assert items[found[i]].class_id != items[i].class_id
+
+
+def test_without_swap_features_are_the_images_own(world: Path) -> None:
+    source = data(world, train_settings(p_swap=0.0, flip=False))
+    index = source._indices(0)
+    expected = source.features[source.rows[index]].float() * source.feature_scale[
+        source.rows[index]
+    ]
+    assert torch.equal(source.batch(0).v, expected)
+
+
+def test_pyramid_halves_by_area() -> None:
+    images = torch.randn(2, 3, 8, 8)
+    small, large = pyramid(images, 2)
+    assert torch.equal(large, images)
+    torch.testing.assert_close(small[0, 0, 0, 0], images[0, 0, :2, :2].mean())
+
+
+def test_moving_average_holds_buffers(world: Path) -> None:
+    source = data(world)
+    damsm, *_ = load_damsm(world / "damsm")
+    from memdriven.training.distributed import World
+
+    config = train_settings(ema=0.5, ema_warmup=False)
+    trainer = GanTrainer(config, damsm.encode_images, torch.device("cpu"), World())
+    name = "first.norm.running_mean"
+    expected = None
+    for step in range(3):
+        trainer.step(source.batch(step), step)
+        value = trainer.generator.state_dict()[name].clone()
+        expected = value if expected is None else 0.5 * expected + 0.5 * value
+    torch.testing.assert_close(trainer.ema.state_dict()[name], expected)
+
+
+def test_augmentation_is_differentiable_and_refuses_strangers() -> None:
+    torch.manual_seed(0)
+    images = torch.randn(4, 3, 16, 16, requires_grad=True)
+    result = augment(images, "color,translation,cutout")
+    assert result.shape == images.shape
+    result.square().sum().backward()
+    assert images.grad is not None
+    assert images.grad.abs().sum() > 0
+    assert augment(images, "") is images
+    with pytest.raises(Exception, match="colour"):
+        augment(images, "colour")
+
+
+def test_two_processes_agree(world: Path, tmp_path: Path) -> None:
+    """Gradients are averaged: both ranks end with the same weights."""
+    script = tmp_path / "ddp.py"
+    script.write_text(f"""
+import sys, torch
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+torch.set_num_threads(1)
+from pathlib import Path
+from memdriven.training.distributed import join_world, leave_world
+from memdriven.training.steps import GanTrainer
+from tests.training.test_gan import CONFIG, data, load_damsm
+world, device = join_world(torch.device("cpu"))
+root = Path({str(world)!r})
+trainer = GanTrainer(CONFIG, load_damsm(root / "damsm").damsm.encode_images, device, world)
+source = data(root)
+for step in range(2):
+    trainer.step(source.batch(step, world.rank, world.size), step)
+total = sum(p.double().sum() for p in trainer.generator.parameters()).item()
+other = sum(p.double().abs().sum() for p in trainer.discriminators.parameters()).item()
+(Path({str(tmp_path)!r}) / f"rank{{world.rank}}").write_text(f"{{world.size}} {{total}} {{other}}")
+leave_world(world)
+""")
+    # torchrun's own warnings about thread counts are not the project's.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+         str(script)], check=True, env=environment, capture_output=True, timeout=150,
+    )  # fmt: skip
+    ranks = [(tmp_path / f"rank{i}").read_text() for i in range(2)]
+    assert ranks[0] == ranks[1]
+    assert ranks[0].startswith("2 ")
