@@ -10,28 +10,23 @@ recipe's pixels never depend on what else was asked for beside it.
 
 from __future__ import annotations
 
-import math
 import secrets
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import torch
-from torch import Tensor
 
 from memdriven import __version__
 from memdriven.checkpoint import Checkpoint, load_checkpoint
-from memdriven.config import FEATURE_CHANNELS, FEATURE_GRID
-from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CheckpointError, ConfigError, RetrievalError
 from memdriven.files import sha256_file
+from memdriven.lookup import Lookup
 from memdriven.memory.bank import MemoryBank
-from memdriven.memory.retrieval import Match, Query, Retriever
-from memdriven.recipe import MAX_NEIGHBOURS, MAX_SEED, STRATEGIES, Recipe
+from memdriven.recipe import MAX_NEIGHBOURS, MAX_SEED, Recipe, is_whole
 from memdriven.stages import draw_noise, repeatable, staged_images, to_picture
-from memdriven.trace import Neighbour, PipelineOutput, Retrieval
+from memdriven.trace import Clock, PipelineOutput, Retrieval
 
 RANDOM_SEEDS = 2**32
 """A seed drawn for the caller is below this: short enough to read out."""
@@ -44,9 +39,7 @@ class MemoryDrivenPipeline:
         self.checkpoint, self.bank = checkpoint, bank
         self.config = checkpoint.config
         self.device = next(checkpoint.generator.parameters()).device
-        self.retriever = Retriever(
-            bank, checkpoint.damsm, checkpoint.vocabulary, checkpoint.config.retrieval
-        )
+        self.lookup = Lookup(checkpoint, bank)
         self.bank_hash = sha256_file(checkpoint.bank_path / "bank.json")[:12]
 
     @classmethod
@@ -103,13 +96,10 @@ class MemoryDrivenPipeline:
             RetrievalError: a strategy, k, id or weight that the bank cannot serve.
             ConfigError: a seed is no whole number in 0..2^53 - 1.
         """
-        output = None
-        for output in self.stream(
+        *_, output = self.stream(
             caption, strategy, k, seed, seeds=seeds, neighbours=neighbours, weights=weights,
             exclude=exclude, oracle_id=oracle_id,
-        ):  # fmt: skip
-            pass
-        assert output is not None
+        )  # fmt: skip
         return output
 
     def stream(
@@ -126,11 +116,13 @@ class MemoryDrivenPipeline:
         oracle_id: str | None = None,
     ) -> Iterator[PipelineOutput]:
         """Yield after retrieval, then after each stage of each image; as `__call__` otherwise."""
-        start = time.perf_counter()
         wanted = _seeds(seed, seeds)
-        retrieval, text = self._retrieve(
+        retrieval, text = self.lookup.find(
             caption, strategy, k, wanted[0], neighbours, weights, exclude, oracle_id
         )
+        if len(retrieval) > MAX_NEIGHBOURS:
+            raise RetrievalError(wanted=f"at most {MAX_NEIGHBOURS} neighbours in one picture",
+                                 found=str(len(retrieval)), fix="lower k")  # fmt: skip
         recipe = Recipe(
             caption=caption, strategy=retrieval.strategy, k=retrieval.k, seed=wanted[0],
             neighbours=retrieval.ids, weights=retrieval.weights, checkpoint=self.checkpoint.name,
@@ -141,8 +133,8 @@ class MemoryDrivenPipeline:
             recipes=tuple(recipe.with_seed(each) for each in wanted), complete=False,
         )  # fmt: skip
         yield output
-        clock = _Clock(retrieval.timings, start)
-        v = self._features(retrieval)
+        clock = Clock(retrieval.timings)
+        v = self.lookup.features(retrieval).to(self.device)
         clock.lap("features")
         for place, each in enumerate(wanted):
             images = staged_images(
@@ -156,7 +148,7 @@ class MemoryDrivenPipeline:
                 stages[place] = (*stages[place], picture)
                 complete = place + 1 == len(wanted) and side == self.resolutions[-1]
                 output = replace(
-                    output, all_stages=tuple(stages), timings=clock.timings(), complete=complete
+                    output, all_stages=tuple(stages), timings=clock.timings, complete=complete
                 )
                 yield output
                 clock.resume()
@@ -177,7 +169,7 @@ class MemoryDrivenPipeline:
             CaptionError, RetrievalError, ConfigError: as `__call__`.
         """
         (wanted,) = _seeds(seed, None)
-        return self._retrieve(caption, strategy, k, wanted, None, None, exclude, oracle_id)[0]
+        return self.lookup.find(caption, strategy, k, wanted, None, None, exclude, oracle_id)[0]
 
     def from_recipe(self, recipe: Recipe) -> PipelineOutput:
         """Make a recipe's picture again, pixel for pixel.
@@ -200,35 +192,33 @@ class MemoryDrivenPipeline:
             neighbours=recipe.neighbours or None, weights=recipe.weights or None,
         )  # fmt: skip
 
-    def _retrieve(
-        self, caption: str, strategy: str | None, k: int | None, seed: int,
-        neighbours: Sequence[str] | None, weights: Sequence[float] | None,
-        exclude: Sequence[str], oracle_id: str | None,
-    ) -> tuple[Retrieval, TextFeatures]:  # fmt: skip
-        settings = self.config.retrieval
-        strategy = settings.strategy if strategy is None else strategy
-        if strategy not in STRATEGIES:
-            raise RetrievalError(wanted="a strategy: " + ", ".join(STRATEGIES),
-                                 found=repr(strategy)[:80], fix="choose one of these")  # fmt: skip
-        clock = _Clock({}, time.perf_counter())
-        encoded = self.checkpoint.vocabulary.encode(caption, self.config.text.max_words)
-        with torch.inference_mode():
-            text = self.checkpoint.damsm.encode_captions([encoded])
-            clock.lap("encode")
-            if neighbours is None:
-                if weights is not None:
-                    raise RetrievalError(wanted="weights beside the neighbours they belong to",
-                                         found="weights alone", fix="pass both")  # fmt: skip
-                k = _check_k(settings.k if k is None else k, self.bank.n)
-                query = Query(text, item_id=oracle_id)
-                matches = self.retriever.retrieve(query, strategy, k, exclude=exclude, seed=seed)
-                found = tuple(self._neighbour(match, encoded.words) for match in matches)
-            else:
-                found = self._given(neighbours, weights)
-                k = max(1, len(found)) if k is None else k
-            clock.lap("retrieve")
-        retrieval = Retrieval(
-            caption=caption, strategy=strategy, k=k, neighbours=found, words=tuple(encoded.words),
-            unknown_words=encoded.unknown, truncated=encoded.truncated, timings=clock.timings(),
-        )  # fmt: skip
-        return retrieval, text
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of that name; `auto` is CUDA when there is one, else the CPU.
+
+    Raises:
+        ConfigError: this machine has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            wanted=f"the device {name!r}", found=str(error).splitlines()[0][:120],
+            fix="use auto, cpu, or cuda on a machine with a CUDA device",
+        ) from None  # fmt: skip
+    return device
+
+
+def _seeds(seed: int | None, seeds: Sequence[int] | None) -> tuple[int, ...]:
+    if seed is not None and seeds is not None:
+        raise ConfigError(wanted="seed or seeds", found="both", fix="pass one of them")
+    if seeds is None:
+        seeds = [secrets.randbelow(RANDOM_SEEDS) if seed is None else seed]
+    wanted = tuple(seeds)
+    if not wanted or not all(is_whole(each) and 0 <= each <= MAX_SEED for each in wanted):
+        raise ConfigError(wanted=f"seeds: whole numbers in 0..{MAX_SEED}",
+                          found=repr(wanted)[:80], fix="use other seeds")  # fmt: skip
+    return wanted

@@ -15,9 +15,9 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import TYPE_CHECKING, Any, Self, TypeGuard, get_args
 
 from memdriven.config import Strategy
 from memdriven.errors import ConfigError, DataError
@@ -34,6 +34,7 @@ MAX_BYTES = 32_768
 MAX_SEED = 2**53 - 1
 """The largest whole number that JSON readers of every language keep exactly."""
 MAX_NEIGHBOURS = 64
+MAX_K = 1_000_000
 MAX_CAPTION = 2_000
 MAX_EXTRA = 16
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -69,7 +70,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what no pipeline could have written."""
-        _whole("k", self.k, 1, 1_000_000)
+        _whole("k", self.k, 1, MAX_K)
         _whole("seed", self.seed, 0, MAX_SEED)
         _text("caption", self.caption, MAX_CAPTION)
         _check(self.strategy in STRATEGIES, "a strategy: " + ", ".join(STRATEGIES), self.strategy)
@@ -197,6 +198,16 @@ class Recipe:
         )  # fmt: skip
 
 
+def is_whole(value: object) -> TypeGuard[int]:
+    """Return whether a value is a whole number, which True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def sums_to_one(weights: Sequence[float]) -> bool:
+    """Return whether weights are shares of a whole, as far as float32 can say."""
+    return abs(math.fsum(weights) - 1.0) <= _WEIGHT_TOLERANCE
+
+
 def _png_chunks(content: bytes) -> Iterable[tuple[bytes, bytes]]:
     """Yield (type, data) of each chunk whose length and checksum hold."""
     position = len(_PNG_SIGNATURE)
@@ -227,7 +238,7 @@ def _check(holds: bool, wanted: str, found: object) -> None:
 
 
 def _whole(name: str, value: object, low: int, high: int) -> None:
-    good = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    good = is_whole(value) and low <= value <= high
     _check(good, f"{name}: a whole number in {low}..{high}", value)
 
 
@@ -242,8 +253,7 @@ def _weights(weights: tuple[Any, ...], count: int) -> None:
     for weight in weights:
         good = isinstance(weight, int | float) and not isinstance(weight, bool)
         _check(good and 0.0 <= weight <= 1.0, "weights in 0..1", weight)
-    total = math.fsum(weights)
-    _check(not weights or abs(total - 1.0) <= _WEIGHT_TOLERANCE, "weights that sum to 1", total)
+    _check(not weights or sums_to_one(weights), "weights that sum to 1", math.fsum(weights))
 
 
 def _extra(extra: Mapping[Any, Any]) -> None:

@@ -34,9 +34,7 @@ def draw_noise(seed: int, generator: Generator) -> Noise:
 
 def mean_words(text: TextFeatures) -> Tensor:
     """Return the masked mean of the word embeddings (b, d), how words enter G (ours)."""
-    mask = text.mask.unsqueeze(2).to(text.words.dtype)  # (b, t, 1)
-    mean: Tensor = (text.words * mask).sum(dim=1) / mask.sum(dim=1)
-    return mean
+    return text.words_mean
 
 
 @torch.inference_mode()

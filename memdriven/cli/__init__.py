@@ -7,6 +7,7 @@ heavy is imported before `run`, so that `--help` answers at once.
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from memdriven.cli.prepare import (
 )
 from memdriven.cli.training import Train, TrainDamsm, with_preset
 from memdriven.cli.use import Generate, Info, Retrieve
+from memdriven.config import PRESETS
 from memdriven.errors import MemDrivenError
 
 PROGRAM = "python -m memdriven"
@@ -112,11 +114,14 @@ def parse(name: str, arguments: Sequence[str]) -> Command:
     import tyro
 
     kind = COMMANDS[name]
-    default = with_preset(kind, arguments) if issubclass(kind, Train | TrainDamsm) else None
+    description = inspect.getdoc(kind) or ""
+    more: dict[str, Any] = {}
+    if issubclass(kind, Train | TrainDamsm):
+        more["default"] = with_preset(kind, arguments)
+        description += "\n\nPresets: " + ", ".join(PRESETS) + "."
     command: Command = tyro.cli(
-        kind, prog=f"{PROGRAM} {name}", args=list(arguments),
-        **({} if default is None else {"default": default}),
-        config=(tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagConversionOff),
+        kind, prog=f"{PROGRAM} {name}", args=list(arguments), description=description,
+        config=(tyro.conf.HelptextFromCommentsOff,), **more,
     )  # fmt: skip
     return command
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from memdriven.cli.options import choose_device
+from memdriven.cli.options import IntOption, PathOption, choose_device
 from memdriven.errors import ConfigError
 
 
@@ -22,7 +22,7 @@ class ExtractFeatures:
     """Folder for the feature store."""
     splits: tuple[str, ...] = ("train", "test")
     """Splits whose images are used, of those that the data set has."""
-    vgg: Path | None = None
+    vgg: PathOption = None
     """VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download."""
     batch: int = 8
     """Images a forward pass."""
@@ -53,17 +53,17 @@ class BuildMemory:
     """Folder of a prepared data set."""
     features: Path
     """Folder of its features (extract-features)."""
-    checkpoint: Path | None = None
+    checkpoint: PathOption = None
     """Checkpoint whose encoders are used; its bank goes into CHECKPOINT/memory."""
-    damsm: Path | None = None
+    damsm: PathOption = None
     """Or: folder of trained encoders (train-damsm), together with --out."""
-    out: Path | None = None
+    out: PathOption = None
     """Folder for the bank."""
     split: str = "train"
     """Whose images become the memory."""
-    limit: int | None = None
+    limit: IntOption = None
     """At most this many images, evenly spread over the split."""
-    captions_per_item: int | None = None
+    captions_per_item: IntOption = None
     """At most this many captions of each image."""
     thumbnail_size: int = 96
     """Side of the thumbnails in px."""

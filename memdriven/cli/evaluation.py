@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from memdriven.cli.options import choose_device
+from memdriven.cli.options import CheckpointFolder, IntOption, PathOption, choose_device
 
 
 @dataclass(kw_only=True)
 class TrainJudge:
-    """Train the attribute judge on renders alone, for `evaluate --metrics attributes`."""
+    """Train the judge of attributes on renders alone, for `evaluate`."""
 
     dataset: Path
     """Folder of a prepared data set with attribute records (prepare aviary)."""
@@ -27,7 +24,7 @@ class TrainJudge:
     """Images a step."""
     size: int = 64
     """Side in px at which pictures are judged."""
-    limit: int | None = None
+    limit: IntOption = None
     """Use at most this many images of each split."""
     seed: int = 0
     device: str = "auto"
@@ -58,7 +55,7 @@ class Evaluate:
     said so. A run that was stopped goes on where it was.
     """
 
-    checkpoint: Annotated[Path, tyro.conf.Positional]
+    checkpoint: CheckpointFolder
     """Folder of a checkpoint with its memory bank."""
     dataset: Path
     """Folder of a prepared data set with a test split."""
@@ -77,17 +74,17 @@ class Evaluate:
     """Rows beside the model's."""
     split: str = "test"
     """Whose captions are drawn."""
-    judge: Path | None = None
+    judge: PathOption = None
     """Folder of the attribute judge (train-judge)."""
-    vgg: Path | None = None
+    vgg: PathOption = None
     """VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download."""
-    squeezenet: Path | None = None
+    squeezenet: PathOption = None
     """SqueezeNet 1.1 weight file; else $MEMDRIVEN_SQUEEZENET or torchvision's download."""
-    inception_a: Path | None = None
+    inception_a: PathOption = None
     """The 2015 Inception weights (torch-fidelity's file): FID forms a and c."""
-    inception_b: Path | None = None
+    inception_b: PathOption = None
     """torchvision's Inception-v3 weights: FID form b and the Inception score."""
-    detector: Path | None = None
+    detector: PathOption = None
     """torchvision's fasterrcnn_resnet50_fpn_v2 weights, for SOA; else its download."""
     batch: int = 16
     """Images a forward pass."""

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from memdriven.cli.options import IntOption, PathOption
+
 
 @dataclass(kw_only=True)
 class PrepareAviary:
@@ -23,7 +25,7 @@ class PrepareAviary:
     """Side in px."""
     seed: int = 0
     """Another seed gives other pictures of the same species."""
-    workers: int | None = None
+    workers: IntOption = None
     """Processes; the machine's cores when left out."""
     device: str = "cpu"
     """cpu, cuda, ..."""
@@ -41,14 +43,14 @@ class PrepareAviary:
 
 @dataclass(kw_only=True)
 class PrepareFolder:
-    """Read your own images: a folder with metadata.jsonl or metadata.csv (file_name, text).
+    """Read your own images with captions: a folder with metadata.jsonl or metadata.csv.
 
-    The Hugging Face imagefolder convention. `text` is a caption or a list of them, and a file may
-    have several rows; columns `split` and `class` are used where they are there, as are folders
-    named train and test.
+    The Hugging Face imagefolder convention: columns file_name and text. `text` is a caption or a
+    list of them, and a file may have several rows. Columns `split` and `class` are
+    used where they are there, as are folders named train and test.
     """
 
-    source: Annotated[Path, tyro.conf.Positional]
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
     """Folder with the images and the metadata file."""
     out: Path
     """Folder for the data set."""
@@ -76,7 +78,7 @@ class PrepareCub:
 
     archive: Path
     """CUB_200_2011 as a folder, .tgz or .zip."""
-    captions: Path | None = None
+    captions: PathOption = None
     """Reed's captions as a folder or archive, where they are not inside."""
     out: Path
     """Folder for the data set."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from memdriven.cli.options import choose_device
+from memdriven.cli.options import FloatOption, PathOption, choose_device
 from memdriven.config import Config, preset
 
 AllSettings = Annotated[Config, tyro.conf.arg(name="")]
@@ -22,7 +22,7 @@ AllSettings = Annotated[Config, tyro.conf.arg(name="")]
 class TrainDamsm:
     """Train the text encoder and image heads (DAMSM) on cached features.
 
-    Start from a preset and change any setting: --preset tiny --damsm.epochs 4
+    Start from a preset and change any setting: `--preset tiny --damsm.epochs 4`.
     """
 
     dataset: Path
@@ -54,8 +54,9 @@ class TrainDamsm:
 class Train:
     """Train the generator against its discriminators.
 
-    Start from a preset and change any setting: --preset tiny --generator.width 24
-    On several GPUs: torchrun --nproc-per-node 4 -m memdriven train ...
+    Start from a preset and change any setting: `--preset tiny --generator.width 24`.
+
+    On several GPUs: `torchrun --nproc-per-node 4 -m memdriven train ...`.
     """
 
     dataset: Path
@@ -66,7 +67,7 @@ class Train:
     """Folder of trained encoders (train-damsm)."""
     out: Path
     """Run directory: config, metrics, samples, state and checkpoint; new, unless --resume."""
-    max_minutes: float | None = None
+    max_minutes: FloatOption = None
     """Stop cleanly after this many minutes (short for --train.max-minutes)."""
     resume: bool = False
     """Go on with the run in --out."""
@@ -74,7 +75,7 @@ class Train:
     """Print shapes, parameters, memory and a time estimate; write nothing."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    vgg: Path | None = None
+    vgg: PathOption = None
     """VGG-16 weight file, where damsm.pixel_backbone is vgg16; else a download."""
     config: AllSettings = field(default_factory=Config)
 

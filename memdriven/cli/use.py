@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from memdriven.config import Strategy
+from memdriven.cli.options import Caption, CheckpointFolder, IntOption, PathOption
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,29 +17,32 @@ if TYPE_CHECKING:
     from memdriven.trace import Neighbour
 
 DEFAULT_CHECKPOINT = Path("checkpoints/aviary")
+IdsOption = Annotated[tuple[str, ...], tyro.conf.arg(metavar="ID ...", help_behavior_hint="")]
+StrategyOption = Annotated[str | None, tyro.conf.arg(metavar="NAME", help_behavior_hint="")]
 
 
 @dataclass(kw_only=True)
 class Generate:
     """Draw pictures for a caption; each PNG holds the recipe that makes it again."""
 
-    caption: Annotated[str, tyro.conf.Positional]
+    caption: Caption
     """A sentence, e.g. "a small red bird with black wings"."""
     checkpoint: Path = DEFAULT_CHECKPOINT
     """Folder of a checkpoint with its memory bank."""
     out: Path = Path("bird.png")
     """PNG file; with --count, -0, -1, ... are added to its name."""
-    strategy: Strategy | None = None
-    """How neighbours are found; the checkpoint's default when left out."""
-    k: int | None = None
+    strategy: StrategyOption = None
+    """sentence-sentence, words-words, sentence-image, words-image, sentence-both, words-both, all,
+    random, oracle or none; the checkpoint's default when left out."""
+    k: IntOption = None
     """How many neighbours are mixed; the checkpoint's default when left out."""
-    seed: int | None = None
+    seed: IntOption = None
     """Of the noise; drawn at random when left out."""
     count: int = 1
     """Pictures, with seeds seed, seed + 1, ..., at the same neighbours."""
-    neighbours: tuple[str, ...] | None = None
+    neighbours: IdsOption = ()
     """Ids of memory items that replace retrieval."""
-    weights: tuple[float, ...] | None = None
+    weights: Annotated[tuple[float, ...], tyro.conf.arg(help_behavior_hint="")] = ()
     """Shares of --neighbours; equal when left out."""
     stages: bool = False
     """Also write every stage's picture, as NAME-64px.png, ..."""
@@ -57,8 +60,8 @@ class Generate:
         pipe = MemoryDrivenPipeline.from_pretrained(self.checkpoint, device=self.device)
         first = secrets.randbelow(MAX_SEED // 2) if self.seed is None else self.seed
         output = pipe(
-            self.caption, self.strategy, self.k, neighbours=self.neighbours, weights=self.weights,
-            seeds=range(first, first + max(self.count, 1)),
+            self.caption, self.strategy, self.k, neighbours=self.neighbours or None,
+            weights=self.weights or None, seeds=range(first, first + max(self.count, 1)),
         )  # fmt: skip
         _tell_unknown(output.unknown_words)
         _list_neighbours(output.neighbours)
@@ -76,19 +79,20 @@ class Generate:
 class Retrieve:
     """Show the memory's nearest images for a caption."""
 
-    caption: Annotated[str, tyro.conf.Positional]
+    caption: Caption
     """A sentence."""
     checkpoint: Path = DEFAULT_CHECKPOINT
     """Folder of a checkpoint with its memory bank."""
-    strategy: Strategy | None = None
-    """How neighbours are found; the checkpoint's default when left out."""
+    strategy: StrategyOption = None
+    """sentence-sentence, words-words, sentence-image, words-image, sentence-both, words-both, all,
+    random, oracle or none; the checkpoint's default when left out."""
     k: int = 5
     """How many neighbours."""
-    exclude: tuple[str, ...] = ()
+    exclude: IdsOption = ()
     """Ids that must not be returned."""
     seed: int = 0
     """Of strategy `random`."""
-    out: Path | None = None
+    out: PathOption = None
     """Folder into which the neighbours' thumbnails are written as PNG."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
@@ -118,7 +122,7 @@ class Retrieve:
 class Info:
     """Print what a checkpoint is: settings, sizes, training, memory; verify every hash."""
 
-    checkpoint: Annotated[Path, tyro.conf.Positional] = DEFAULT_CHECKPOINT
+    checkpoint: CheckpointFolder = DEFAULT_CHECKPOINT
     """Folder of a checkpoint."""
 
     def run(self) -> None:

@@ -56,16 +56,17 @@ def word_cosines(words: Tensor, mask: Tensor, regions: Tensor, gamma1: float) ->
     words, regions = words.float(), regions.float()
     texts, length, width = words.shape
     flat = words.reshape(texts * length, width)
-    similarity = regions @ flat.T  # (b_img, r, b_txt*t)
-    similarity = similarity.unflatten(2, (texts, length))  # (b_img, r, b_txt, t)
+    similarity = (regions @ flat.T).view(*regions.shape[:2], texts, length)
+    # (b_img, r, b_txt, t)
     over_words = similarity.masked_fill(~mask, -torch.inf).softmax(3)
     alpha = (gamma1 * over_words).softmax(1)  # (b_img, r, b_txt, t)
     dot = (alpha * similarity).sum(1)  # (b_img, b_txt, t)
     gram = regions @ regions.transpose(1, 2)  # (b_img, r, r)
     weights = alpha.flatten(2)  # (b_img, r, b_txt*t)
-    squared = ((gram @ weights) * weights).sum(1).unflatten(1, (texts, length))
-    norms = squared.clamp(min=_EPSILON**2).sqrt() * words.norm(dim=2).clamp(min=_EPSILON)
-    return dot / norms
+    squared = ((gram @ weights) * weights).sum(1).view(-1, texts, length)
+    norms: Tensor = squared.clamp(min=_EPSILON**2).sqrt() * words.norm(dim=2).clamp(min=_EPSILON)
+    cosines: Tensor = dot / norms
+    return cosines
 
 
 def matching_scores(

@@ -31,7 +31,7 @@ class Projection(nn.Module):
         self.regions = nn.Conv2d(region_channels, dim, 1, bias=False)
         self.global_ = nn.Linear(global_channels, dim)
 
-    def forward(self, maps: Tensor, pooled: Tensor) -> ImageFeatures:
+    def embed(self, maps: Tensor, pooled: Tensor) -> ImageFeatures:
         """Project maps (b, c, h, w) to regions and a pooled vector (b, c') to the global one."""
         regions = self.regions(maps).flatten(2).transpose(1, 2)  # (b, h*w, d)
         return ImageFeatures(regions, self.global_(pooled))
@@ -63,7 +63,7 @@ class FeatureHeads(nn.Module):
         """Embed v (b, 512, h, w), h and w multiples of 2."""
         scaled = v / self.spread[:, None, None]
         maps = F.avg_pool2d(scaled, self.pool)  # (b, 512, h/2, w/2)
-        return self.project(maps, maps.mean((2, 3)))
+        return self.project.embed(maps, maps.mean((2, 3)))
 
 
 class ResidualBlock(nn.Module):
@@ -114,7 +114,7 @@ class CompactBackbone(nn.Module):
         maps = self.fine(scaled.contiguous(memory_format=torch.channels_last))  # (b, 112, 8, 8)
         coarse = self.coarse(maps)  # (b, 160, 4, 4)
         pooled = torch.cat([maps.mean((2, 3)), coarse.mean((2, 3))], dim=1)
-        return self.project(maps, pooled)
+        return self.project.embed(maps, pooled)
 
 
 class InceptionBackbone(nn.Module):
@@ -180,16 +180,14 @@ class InceptionBackbone(nn.Module):
                 regions = maps  # (b, 768, 17, 17)
             if name == "Mixed_7c":
                 break
-        return self.project(regions, maps.mean((2, 3)))
+        return self.project.embed(regions, maps.mean((2, 3)))
 
 
 def resized(images: Tensor, size: int) -> Tensor:
     """Return images at `size` px, antialiased where they shrink; those that fit unchanged."""
     if images.shape[-2:] == (size, size):
         return images
-    return F.interpolate(
-        images, (size, size), mode="bilinear", align_corners=False, antialias=True
-    )
+    return F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
 def build_pixel_encoder(config: DamsmConfig, dim: int) -> nn.Module | None:

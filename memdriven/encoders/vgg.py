@@ -70,13 +70,12 @@ class Vgg16Features(nn.Module):
             CheckpointError: the file is missing, truncated, not VGG-16, or cannot be downloaded.
         """
         source = weights or os.environ.get(WEIGHTS_VARIABLE)
-        if source:
-            state, name = read_weights(Path(source)), str(source)
-        else:
-            state, name = _download(), "torchvision's download"
         network = cls()
-        network.take(state, name)
-        return network.to(device=device, memory_format=torch.channels_last)
+        if source:
+            network.take(read_weights(Path(source)), str(source))
+        else:
+            network.take(_download(), "torchvision's download")
+        return network.to(memory_format=torch.channels_last).to(device)
 
     def take(self, state: Mapping[str, Tensor], name: str) -> None:
         """Copy the convolutions' weights from a torchvision state dict; other entries are ignored.
@@ -137,17 +136,18 @@ class Vgg16Features(nn.Module):
         """Compute one image (1, 3, h, w): Winograd's convolution where it is the faster one."""
         maps = self._scaled(image)
         for number, layer in enumerate(self.features):
-            suits = isinstance(layer, nn.Conv2d) and layer.in_channels >= WINOGRAD_CHANNELS
-            if suits and not any(side % winograd.TILE for side in maps.shape[2:]):
-                maps = winograd.convolve(maps, self._transformed(number), layer.bias)
+            tiled = not any(side % winograd.TILE for side in maps.shape[2:])
+            if tiled and isinstance(layer, nn.Conv2d) and layer.in_channels >= WINOGRAD_CHANNELS:
+                maps = self._winograd_layer(number, layer, maps)
             else:
                 maps = layer(maps)
         return maps.contiguous()
 
-    def _transformed(self, number: int) -> Tensor:
+    def _winograd_layer(self, number: int, layer: nn.Conv2d, maps: Tensor) -> Tensor:
         if number not in self._winograd:
-            self._winograd[number] = winograd.transform_weight(self.features[number].weight)
-        return self._winograd[number]
+            self._winograd[number] = winograd.transform_weight(layer.weight)
+        assert layer.bias is not None
+        return winograd.convolve(maps, self._winograd[number], layer.bias)
 
 
 def _download() -> Mapping[str, Tensor]:

@@ -25,7 +25,8 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.prompts import Prompt
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
 from memdriven.memory.bank import MemoryBank
-from memdriven.memory.retrieval import Match, Retriever
+from memdriven.memory.matches import Match
+from memdriven.memory.retrieval import Retriever
 from memdriven.stages import draw_noise, mean_words
 
 FEATURE_SIDE = 256
@@ -56,7 +57,7 @@ class Painter:
     def neighbours(
         self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int
     ) -> list[list[Match]]:
-        """Return each caption's neighbours, best first; none for `none` and `oracle`.
+        """Return each caption's neighbours, best first; empty lists for `none` and `oracle`.
 
         The caption's own image is left out where the bank holds it.
         """
@@ -88,9 +89,7 @@ class Painter:
             with torch.no_grad():
                 own: Tensor = self.vgg(image[None].to(self.device))
             return own.float()
-        if not matches:
-            return torch.zeros(1, 512, 16, 16, device=self.device)
-        return self.retriever.mix(matches).to(self.device).float()
+        return self.retriever.mix(matches).to(self.device)
 
     @torch.no_grad()
     def paint(
@@ -119,8 +118,8 @@ class Painter:
         ]
 
     def row(
-        self, prompts: Sequence[Prompt], matches: Sequence[Sequence[Match]], strategy: str, seed: int,
-        folder: Path, name: str,
+        self, prompts: Sequence[Prompt], matches: Sequence[Sequence[Match]], strategy: str,
+        seed: int, folder: Path, name: str,
     ) -> Tensor:  # fmt: skip
         """Return the row's images, uint8 (n, 3, size, size), mapped from a file in `folder`.
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -81,7 +81,7 @@ def device_name(device: str | torch.device) -> str:
 def append_results(path: Path | str, results: Iterable[Result]) -> None:
     """Append results to a JSONL file, stamped with the time (UTC) and the code's commit.
 
-    Each line is written in one call; a value that is not finite is stored as null.
+    A value that is not finite is stored as null.
     """
     path = Path(path)
     now, commit = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), git_commit()
@@ -95,8 +95,16 @@ def append_results(path: Path | str, results: Iterable[Result]) -> None:
     if lines:
         with explain_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as stream:
-                stream.write("".join(lines))
+            with path.open("a+b") as stream:
+                _drop_cut_line(stream)
+                stream.write("".join(lines).encode())
+
+
+def _drop_cut_line(stream: BinaryIO) -> None:
+    """Cut a last line without an end, which a crash left, so that the next one starts afresh."""
+    stream.seek(0)
+    content = stream.read()
+    stream.truncate(content.rfind(b"\n") + 1)
 
 
 def read_results(path: Path | str) -> list[Result]:
@@ -111,7 +119,7 @@ def read_results(path: Path | str) -> list[Result]:
     if not path.exists():
         return []
     content = path.read_text(encoding="utf-8")
-    lines = content.splitlines()
+    lines = content.removesuffix("\n").split("\n") if content else []
     results = []
     for number, line in enumerate(lines, 1):
         try:

@@ -24,7 +24,7 @@ from memdriven.evaluation.soa import Detector, torchvision_detector
 from memdriven.evaluation.squeezenet import SqueezeNet, squeezenet_extractor
 from memdriven.files import read_json
 from memdriven.memory.bank import MemoryBank
-from memdriven.memory.retrieval import Match
+from memdriven.memory.matches import Match
 
 MODEL = "model"
 CONTROLS = ("retrieved", "real", "random", "none", "oracle")

@@ -48,14 +48,14 @@ class FeaturePyramid(nn.Module):
 
     The first step projects v to `width` channels by a 1x1 convolution [ours]: relu5_3's 512
     channels at 64 px and above would cost more than the rest of the generator.
-    Stage i's map has `width` / 2^i channels, at least 16.
+    Stage i's map has `width` / 2^(i+1) channels, at least 16 [ours].
     """
 
     def __init__(self, in_channels: int, width: int, stages: int) -> None:
         super().__init__()
         self.project = nn.Conv2d(in_channels, width, 1)
-        self.to_first = nn.Sequential(UpBlock(width, width), UpBlock(width, width))
-        self.channels = [max(min(16, width), width >> stage) for stage in range(stages)]
+        self.channels = [max(min(16, width), width >> (stage + 1)) for stage in range(stages)]
+        self.to_first = nn.Sequential(UpBlock(width, width), UpBlock(width, self.channels[0]))
         self.next = nn.ModuleList(
             UpBlock(self.channels[i], self.channels[i + 1]) for i in range(stages - 1)
         )

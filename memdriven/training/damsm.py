@@ -36,8 +36,14 @@ _SPREAD_SAMPLE = 256
 
 
 def train_damsm(
-    dataset: Path | str, features: Path | str, out: Path | str, config: Config, *,
-    minutes: float = 0.0, device: torch.device | str = "cpu", resume: bool = False,
+    dataset: Path | str,
+    features: Path | str,
+    out: Path | str,
+    config: Config,
+    *,
+    minutes: float = 0.0,
+    device: torch.device | str = "cpu",
+    resume: bool = False,
     progress: bool = True,
 ) -> TrainedDamsm:
     """Train DAMSM on cached features, and on pixels where the config has a pixel network.
@@ -169,7 +175,7 @@ class _Run:
         """Train to the end of the present epoch; false when the budget ran out."""
         state, size = self.progress, min(self.config.damsm.batch_size, len(self.data))
         order = self.data.order(self.config.train.seed, state.epoch)
-        batches = list(order.split(size))
+        batches = list(torch.split(order, size))
         if len(batches[-1]) < size and len(batches) > 1:
             batches.pop()
         sums: dict[str, float] = {}
@@ -274,7 +280,7 @@ def recall(model: Damsm, data: DamsmData, chunk: int = 50) -> dict[str, float]:
     model.eval()
     sentences: list[Tensor] = []
     globals_: dict[str, list[Tensor]] = {"heads": []}
-    for rows in torch.arange(len(data)).split(chunk):
+    for rows in torch.split(torch.arange(len(data)), chunk):
         first = [data.captions[row][0] for row in rows.tolist()]
         sentences.append(model.encode_captions(first).sentence)
         globals_["heads"].append(model.heads(data.v(rows).to(model.device)).global_)

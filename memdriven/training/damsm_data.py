@@ -58,8 +58,14 @@ class DamsmData:
 
     @classmethod
     def load(
-        cls, dataset: PreparedDataset, items: Sequence[Item], store: FeatureStore,
-        vocabulary: Vocabulary, max_words: int, pixel_size: int | None, progress: bool,
+        cls,
+        dataset: PreparedDataset,
+        items: Sequence[Item],
+        store: FeatureStore,
+        vocabulary: Vocabulary,
+        max_words: int,
+        pixel_size: int | None,
+        progress: bool,
     ) -> DamsmData:
         """Read the items' features, pictures (unless `pixel_size` is None) and captions.
 

@@ -37,7 +37,10 @@ class Progress:
 
 
 def save_state(
-    folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress,
+    folder: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    progress: Progress,
     identity: dict[str, Any],
 ) -> None:
     """Write weights, optimiser and progress as one file, atomically.
@@ -71,7 +74,7 @@ def load_state(
     """
     path = folder / STATE
     try:
-        with safe_open(path, "pt") as file:  # type: ignore[no-untyped-call]
+        with safe_open(path, "pt") as file:
             described = json.loads((file.metadata() or {})[_KEY])
             content: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         progress = Progress(**described["progress"])

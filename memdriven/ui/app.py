@@ -51,8 +51,8 @@ def build(pipe: MemoryDrivenPipeline) -> gr.Blocks:
             lambda: status(strings.STOPPED), None, column.status, cancels=[painting, varying],
             queue=False, show_progress="hidden", api_visibility="private",
         )  # fmt: skip
-    page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
-    return page
+    queued: gr.Blocks = page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
+    return queued
 
 
 def launch(

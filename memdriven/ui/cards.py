@@ -12,8 +12,9 @@ from memdriven.ui.html import image_uri, tag, text
 
 _PIECE = re.compile(r"\w+|\W+")
 _SMALL_WORDS = frozenset(
-    "a an and are as at by has have in is it its of on or that the this to with which".split()
-)
+    ("a", "an", "and", "are", "as", "at", "by", "has", "have", "in", "is", "it", "its", "of", "on",
+     "or", "that", "the", "this", "to", "which", "with")
+)  # fmt: skip
 """Shared by nearly every pair of captions, so marking them would say nothing."""
 
 

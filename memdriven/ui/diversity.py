@@ -14,7 +14,7 @@ from memdriven.ui.html import tag, text
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 
-Choice = tuple[Update, Update, Update, Update, Update, Update]
+Choice = tuple[object, object, object, object, object, object]
 
 
 def tile_seeds(first: int) -> list[int]:

@@ -28,8 +28,10 @@ def picture_panel(output: PipelineOutput, resolutions: Sequence[int]) -> str:
         return tag("div", frame + _strip([], resolutions), class_="md-picture")
     uri = png_uri(output.png()) if output.complete else image_uri(stages[-1])
     alt = strings.PICTURE_ALT.format(caption=output.recipe.caption)
-    image = tag("img", src=uri, alt=alt, class_="md-result",
-                data_complete=str(output.complete).lower(), data_seed=output.recipe.seed)  # fmt: skip
+    image = tag(
+        "img", src=uri, alt=alt, class_="md-result", data_seed=output.recipe.seed,
+        data_complete=str(output.complete).lower(),
+    )  # fmt: skip
     parts = [tag("div", image, class_="md-frame"), _strip(stages, resolutions)]
     if output.complete:
         parts += [_actions(output, uri), time_bar(output.timings), _recipe(output)]
@@ -70,8 +72,9 @@ def grid(tiles: Sequence[Image.Image | None], seeds: Sequence[int]) -> str:
         inside = tag("img", src=image_uri(tile), alt=alt) + tag(
             "span", text(strings.SEED_SHOWN.format(seed=seed)), class_="md-tile-seed"
         )
+        hint = strings.TILE_USE.format(seed=seed)
         cells.append(tag("li", tag("button", inside, type="button", class_="md-tile",
-                                   data_seed=seed, title=strings.TILE_USE.format(seed=seed))))  # fmt: skip
+                                   data_seed=seed, title=hint)))  # fmt: skip
     return tag("ol", "".join(cells), class_="md-grid")
 
 

@@ -1,4 +1,4 @@
-"""A content security policy: the browser itself refuses any request beyond the page's own server."""
+"""A content security policy: the browser itself refuses requests beyond the page's own server."""
 
 from __future__ import annotations
 

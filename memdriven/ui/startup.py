@@ -28,7 +28,7 @@ def _without_stub_files() -> Iterator[None]:
             raise OSError("hidden from the stub writer")
         return original(thing)
 
-    inspect.getfile = hidden
+    inspect.getfile = hidden  # type: ignore[assignment]
     try:
         yield
     finally:

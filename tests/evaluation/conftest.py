@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
 
-from memdriven.data.prepared import Item, image_file, write_prepared
+from memdriven.checkpoint import load_checkpoint, save_checkpoint
+from memdriven.config import Config, preset
+from memdriven.data.prepared import Item, PreparedDataset, image_file, write_prepared
+from memdriven.data.transforms import centre_square, to_tensor
+from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.vgg import Vgg16Features
+from memdriven.evaluation.attributes import train_attribute_judge
+from memdriven.memory import codec
+from memdriven.memory.build import build_memory
+from memdriven.memory.feature_store import write_store
+from memdriven.models.generator import Generator
 
 RGB = {"red": (200, 30, 30), "blue": (40, 60, 200), "yellow": (240, 220, 40), "black": (20, 20, 20)}
 COLOURS = tuple(RGB)
@@ -46,3 +62,83 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
     classes = [f"train class {i}" for i in range(4)] + [f"test class {i}" for i in range(4)]
     write_prepared(folder, name="squares", items=items, classes=classes, image_size=64)
     return folder
+
+
+def tiny_config() -> Config:
+    """The `tiny` preset, smaller still."""
+    base = preset("tiny")
+    return replace(
+        base,
+        text=replace(base.text, dim=16, embedding_dim=8),
+        generator=replace(
+            base.generator, stages=2, width=4, text_dim=16, z_dim=8, condition_dim=8, acm_width=4,
+            feature_width=4, residual_blocks=1,
+        ),
+    )  # fmt: skip
+
+
+class FakeVgg(nn.Module):
+    """Stands for VGG-16: pooled colours in the first three of 512 channels."""
+
+    hash = "f" * 16
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (b, 3, h, w) to (b, 512, h / 16, w / 16)."""
+        v = images.new_zeros(len(images), 512, images.shape[2] // 16, images.shape[3] // 16)
+        v[:, :3] = functional.avg_pool2d(images, 16)
+        return v
+
+
+@pytest.fixture(scope="session")
+def checkpoint(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained checkpoint with a memory bank over the squares."""
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    config = tiny_config()
+    data = PreparedDataset.open(squares)
+    vocabulary = Vocabulary.build(c for item in data.split("train") for c in item.captions)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        damsm = Damsm(len(vocabulary), config.text, config.damsm).eval()
+        generator = Generator(config.generator).eval()
+    save_checkpoint(folder, config, vocabulary, damsm, generator, {"steps": 3, "device": "CPU"})
+    loaded = load_checkpoint(folder)
+    items = data.split("train")
+    features = folder.parent / "features"
+    features.mkdir()
+    blobs = []
+    for item in items:
+        image = to_tensor(centre_square(data.load_image(item), 256))
+        blobs.append(codec.encode(FakeVgg()(image[None])[0].numpy()))
+    write_store(features, [item.id for item in items], blobs, (512, 16, 16),
+                {"encoder": FakeVgg.hash})  # fmt: skip
+    build_memory(squares, features, loaded.damsm, vocabulary, loaded.bank_path, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def squeezenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SqueezeNet weights in torchvision's layout, drawn at random."""
+    from memdriven.evaluation.squeezenet import SqueezeNet
+
+    path = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_file(SqueezeNet().state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def judge_folder(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A judge of the squares, trained for a moment."""
+    folder = tmp_path_factory.mktemp("judges") / "judge"
+    train_attribute_judge(
+        squares, folder, minutes=0, size=32, steps=40, batch=16, learning_rate=5e-3,
+        progress=False,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def fake_vgg(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `Vgg16Features.load` give the stand-in."""
+    monkeypatch.setattr(Vgg16Features, "load", staticmethod(lambda *_: FakeVgg()))

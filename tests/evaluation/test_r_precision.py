@@ -55,7 +55,9 @@ def test_random_features_score_one_in_a_hundred() -> None:
 def test_ties_count_as_a_draw() -> None:
     chosen = mismatched_captions(CLASSES, CAPTIONS)
     assert r_precision(table_scores(torch.zeros(300, 300)), chosen).mean == pytest.approx(0.01)
-    assert r_precision(table_scores(torch.zeros(300, 300)), chosen).std == pytest.approx(0, abs=1e-6)
+    assert r_precision(table_scores(torch.zeros(300, 300)), chosen).std == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_folds_give_the_deviation() -> None:

@@ -44,9 +44,10 @@ def _folded(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: st
     h, w = plan.height * spec.plump, plan.width * spec.plump
     def at(share: float, drop: float, lift: float = 0.0) -> Array:
         # The wing hugs the flank: out to the body's widest point, then in towards the tail.
-        flank = float(np.interp(share, (0.0, 0.3, 0.6, 1.0), (0.84, 1.0, 0.86, 0.34)))
-        rise = float(np.interp(share, (0.0, 1.0), (0.22, 0.16)))
-        return np.asarray(body @ _vec(0.52 - plan.wing * share, (rise - drop) * h, side * (flank + lift) * w))
+        x = 0.52 - plan.wing * share
+        flank = float(np.interp(-x, (-0.52, -0.1, 0.3, 0.6, 0.9, 1.4), (0.86, 1.02, 1.05, 0.94, 0.64, 0.26)))
+        rise = 0.22 - 0.06 * share
+        return np.asarray(body @ _vec(x, (rise - drop) * h, side * (flank + lift) * w))
 
     shoulder, tip = at(0.0, 0.0), at(1.0, 0.0)
     out = _unit(body @ _vec(0.0, 0.26, side))
@@ -55,12 +56,12 @@ def _folded(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: st
     down = _unit(np.cross(along, out) * side)
     if (down @ (body @ UP)) > 0:
         down = -down
-    rig.put(f"coverts{s}", at(0.06, 0.14), at(0.34, 0.20, 0.02), 0.36 * h, 0.46 * h, flat=0.40, normal=out)
-    rig.put(f"secondaries{s}", at(0.26, 0.22, 0.02), at(0.70, 0.12, 0.0), 0.50 * h, 0.25 * h, flat=0.26, normal=out)
+    rig.put(f"coverts{s}", at(0.06, 0.14), at(0.34, 0.20, 0.02), 0.34 * h, 0.46 * h, flat=0.30, normal=out)
+    rig.put(f"secondaries{s}", at(0.26, 0.22, 0.03), at(0.72, 0.12, 0.05), 0.50 * h, 0.28 * h, flat=0.25, normal=out)
     for i in range(4):
         end = (1.0, 0.93, 0.85, 0.76)[i]
         drop = (-0.02, 0.08, 0.17, 0.26)[i]
-        rig.put(f"primary{i + 1}{s}", at(0.42, 0.14 + 0.4 * drop, 0.02), at(end, drop, -0.03 * i),
+        rig.put(f"primary{i + 1}{s}", at(0.42, 0.14 + 0.4 * drop, 0.02), at(end, drop, 0.04 - 0.03 * i),
                 0.22 * h, 0.055 * h + 0.02, bulge=0.02 * h, flat=0.26, normal=out)  # fmt: skip
     rig.wings[k] = np.stack([along, down, shoulder - down * 0.30 * h])
     rig.wing_size[k] = (reach, 1.05 * h)

@@ -68,7 +68,7 @@ def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
     side = rng.choice((-1, 1))
     if pose == "flying":
         azimuth = side * math.radians(rng.uniform(35, 125))
-        elevation = math.radians(rng.uniform(-24, 26))
+        elevation = math.radians(rng.choice((-1, 1)) * rng.uniform(6, 30))
     elif pose == "clinging":
         azimuth = side * math.radians(rng.uniform(75, 135))
         elevation = math.radians(rng.uniform(-4, 14))
@@ -98,7 +98,7 @@ def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
         head_yaw=math.radians(rng.gauss(0, 16)) + side * math.radians(rng.uniform(0, 14)),
         head_pitch=math.radians(rng.uniform(-10, 10)),
         pitch_change=math.radians(rng.gauss(0, 4)),
-        flap=math.radians(rng.uniform(-18, 52)),
+        flap=math.radians(rng.uniform(20, 62) if rng.random() < 0.75 else rng.uniform(-34, -8)),
         bank=math.radians(rng.uniform(-22, 22)),
         plump=rng.uniform(0.96, 1.07),
         fill=rng.uniform(0.74, 0.88),

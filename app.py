@@ -1,0 +1,72 @@
+"""Start the app: `python app.py`, then look at http://127.0.0.1:7860.
+
+Also the entry of a Hugging Face Space, where the platform says on which address to listen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+CHECKPOINT = Path(__file__).resolve().parent / "checkpoints" / "aviary"
+
+
+def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(
+        description="Pictures from words, with a memory you can look into.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    on_space = "SPACE_ID" in os.environ
+    parser.add_argument(
+        "--host", default=os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1"),
+        help="address to listen on; 0.0.0.0 lets other machines in",
+    )  # fmt: skip
+    parser.add_argument(
+        "--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+        help="port to listen on",
+    )  # fmt: skip
+    parser.add_argument(
+        "--checkpoint", type=Path, default=CHECKPOINT, help="folder with the model and its memory"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    parser.add_argument(
+        "--share", action="store_true", help="also open a public link through Gradio's servers"
+    )
+    parser.add_argument(
+        "--no-browser", action="store_true", default=on_space, help="do not open a browser window"
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Load the checkpoint, build the page, and serve it until it is stopped."""
+    options = read_options(arguments)
+    from memdriven.errors import MemDrivenError
+
+    try:
+        from memdriven.pipeline import MemoryDrivenPipeline
+
+        pipe = MemoryDrivenPipeline.from_pretrained(options.checkpoint, device=options.device)
+    except MemDrivenError as error:
+        print(f"memdriven cannot start.\n  wanted: {error.wanted}\n  found:  {error.found}\n"
+              f"  do:     {error.fix}", file=sys.stderr)  # fmt: skip
+        return 2
+    from memdriven.ui import app
+
+    try:
+        app.launch(
+            app.build(pipe), host=options.host, port=options.port, share=options.share,
+            browser=not options.no_browser,
+        )  # fmt: skip
+    except OSError as error:
+        print(f"memdriven cannot serve at {options.host}:{options.port}: {error}\n"
+              "  do:     choose another --port, or stop what uses this one", file=sys.stderr)  # fmt: skip
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""Reading `metadata.jsonl` and `metadata.csv`, which say what is in a folder's images."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memdriven.data.vocabulary import MAX_CHARACTERS
+from memdriven.errors import DataError
+
+NAMES = ("metadata.jsonl", "metadata.csv")
+SPLITS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""The splits and the words for them, in column `split` and as folder names."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a metadata file."""
+
+    file_name: str
+    captions: tuple[str, ...]
+    split: str | None
+    class_: str | None
+    place: str
+    """File and line, for messages."""
+
+
+def find_metadata(source: Path) -> list[tuple[Path, str | None]]:
+    """Return the metadata files of a folder, each with the split that its folder's name gives.
+
+    Raises:
+        DataError: there is none, or two of them in one folder.
+    """
+    if not source.is_dir():
+        raise DataError(wanted=f"the folder {source}", found="no such folder", fix="check the path")
+    folders: list[tuple[Path, str | None]] = [(source, None)]
+    folders += [
+        (path, split)
+        for path in sorted(source.iterdir())
+        if path.is_dir()
+        for split, words in SPLITS.items()
+        if path.name.lower() in words
+    ]
+    found: list[tuple[Path, str | None]] = []
+    for folder, split in folders:
+        here = [folder / name for name in NAMES if (folder / name).is_file()]
+        if len(here) > 1:
+            raise DataError(wanted=f"one metadata file in {folder}", found=" and ".join(NAMES),
+                            fix="remove one of them")  # fmt: skip
+        found += [(path, split) for path in here]
+    if not found:
+        raise DataError(
+            wanted=f"{' or '.join(NAMES)} in {source}, or in its folders train and test",
+            found="none",
+            fix='write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}',
+        )
+    return found
+
+
+def read_metadata(path: Path) -> Iterator[Row]:
+    """Yield a metadata file's rows.
+
+    A row without `split` takes the first folder of its file_name where that is named like one.
+
+    Raises:
+        DataError: the file or a row is malformed.
+    """
+    try:
+        rows = _json_rows(path) if path.suffix == ".jsonl" else _csv_rows(path)
+        for line, values in rows:
+            yield _row(values, f"{path}, line {line}")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(
+            wanted=f"readable UTF-8 rows in {path}", found=f"{type(error).__name__}: {error}"[:200],
+            fix="save the file as UTF-8 text",
+        ) from error  # fmt: skip
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    with path.open(encoding="utf-8-sig") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield number, json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(
+                    wanted=f"one JSON object in {path}, line {number}", found=str(error)[:200],
+                    fix="correct the line",
+                ) from error  # fmt: skip
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
+    with path.open(encoding="utf-8-sig", newline="") as stream:
+        reader = csv.DictReader(stream)
+        for values in reader:
+            if None in values:
+                raise DataError(
+                    wanted=f"as many fields as columns in {path}, line {reader.line_num}",
+                    found="more", fix="put captions that hold commas in double quotes",
+                )  # fmt: skip
+            yield reader.line_num, {key: value or None for key, value in values.items()}
+
+
+def _row(values: Any, place: str) -> Row:
+    if not isinstance(values, dict):
+        raise DataError(wanted=f"an object with file_name and text in {place}",
+                        found=type(values).__name__, fix="correct the line")  # fmt: skip
+    name, text = values.get("file_name"), values.get("text")
+    texts = text if isinstance(text, list) else [text]
+    if not isinstance(name, str) or not name or not texts:
+        raise DataError(
+            wanted=f"file_name and text in {place}",
+            found="the columns " + ", ".join(map(str, values)),
+            fix="name the columns file_name and text, and fill both",
+        )
+    captions = tuple(_caption(entry, name, place) for entry in texts)
+    return Row(name, captions, _split(values.get("split"), name, place),
+               _class(values.get("class"), place), place)  # fmt: skip
+
+
+def _caption(text: Any, name: str, place: str) -> str:
+    if not isinstance(text, str) or not text.strip() or len(text) > MAX_CHARACTERS:
+        found = f"{len(text):,} characters" if isinstance(text, str) else repr(text)[:80]
+        raise DataError(
+            wanted=f"a caption of 1 to {MAX_CHARACTERS:,} characters for {name} in {place}",
+            found="an empty one" if isinstance(text, str) and not text.strip() else found,
+            fix="correct the text, or remove the row",
+        )
+    return " ".join(text.split())
+
+
+def _split(value: Any, name: str, place: str) -> str | None:
+    if value is None:
+        first, slash, _ = name.replace("\\", "/").removeprefix("./").partition("/")
+        if not slash or not any(first.lower() in words for words in SPLITS.values()):
+            return None
+        value = first
+    for split, words in SPLITS.items():
+        if isinstance(value, str) and value.strip().lower() in words:
+            return split
+    raise DataError(wanted=f"split train, validation or test in {place}", found=repr(value)[:80],
+                    fix="correct the split, or leave it empty")  # fmt: skip
+
+
+def _class(value: Any, place: str) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise DataError(wanted=f"a class name in {place}", found=repr(value)[:80],
+                        fix="give a text or a whole number, or leave it empty")  # fmt: skip
+    return str(value).strip()

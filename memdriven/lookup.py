@@ -1,0 +1,105 @@
+"""From a caption, or from ids that the caller chose, to neighbours with all there is to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from memdriven.checkpoint import Checkpoint
+from memdriven.encoders.text import TextFeatures
+from memdriven.errors import RetrievalError
+from memdriven.memory.bank import MemoryBank
+from memdriven.memory.matches import Match, Query, shares
+from memdriven.memory.retrieval import Retriever
+from memdriven.recipe import MAX_K, STRATEGIES, is_whole, sums_to_one
+from memdriven.trace import Clock, Neighbour, Retrieval
+
+
+class Lookup:
+    """Reads captions with a checkpoint's encoders and finds their neighbours in its bank."""
+
+    def __init__(self, checkpoint: Checkpoint, bank: MemoryBank) -> None:
+        self.config = checkpoint.config
+        self.vocabulary, self.damsm, self.bank = checkpoint.vocabulary, checkpoint.damsm, bank
+        self.retriever = Retriever(bank, self.damsm, self.vocabulary, self.config.retrieval)
+
+    def find(
+        self, caption: str, strategy: str | None, k: int | None, seed: int,
+        neighbours: Sequence[str] | None, weights: Sequence[float] | None,
+        exclude: Sequence[str], oracle_id: str | None,
+    ) -> tuple[Retrieval, TextFeatures]:  # fmt: skip
+        """Return a caption's neighbours, and its embeddings.
+
+        The arguments are those of `MemoryDrivenPipeline.__call__`; `seed` is that of strategy
+        `random`.
+        """
+        settings = self.config.retrieval
+        strategy = settings.strategy if strategy is None else strategy
+        if strategy not in STRATEGIES:
+            raise RetrievalError(wanted="a strategy: " + ", ".join(STRATEGIES),
+                                 found=repr(strategy)[:80], fix="choose one of these")  # fmt: skip
+        clock = Clock()
+        encoded = self.vocabulary.encode(caption, self.config.text.max_words)
+        with torch.inference_mode():
+            text = self.damsm.encode_captions([encoded])
+        clock.lap("encode")
+        if neighbours is None:
+            if weights is not None:
+                raise RetrievalError(wanted="weights beside the neighbours they belong to",
+                                     found="weights alone", fix="pass both")  # fmt: skip
+            k = _count(settings.k if k is None else k)
+            query = Query(text, oracle_id, caption, tuple(encoded.words))
+            matches = self.retriever.retrieve(query, strategy, k, exclude, seed)
+            found = tuple(self._neighbour(match, encoded.words) for match in matches)
+        else:
+            found = self._given(neighbours, weights)
+            k = max(1, len(found)) if k is None else _count(k)
+        clock.lap("retrieve")
+        retrieval = Retrieval(
+            caption=caption, strategy=strategy, k=k, neighbours=found, words=tuple(encoded.words),
+            unknown_words=encoded.unknown, truncated=encoded.truncated, timings=clock.timings,
+        )  # fmt: skip
+        return retrieval, text
+
+    def _neighbour(self, match: Match, words: Sequence[str]) -> Neighbour:
+        item = self.bank.item(match.index)
+        met = None
+        if match.word_weights is not None:
+            met = dict(zip(words, match.word_weights, strict=True))
+        return Neighbour(
+            id=match.id, image=self.bank.thumbnail(match.index), rank=match.rank,
+            caption=item.captions[match.caption_index], weight=match.weight, score=match.score,
+            percentile=match.percentile, word_weights=met, class_name=item.class_name,
+        )  # fmt: skip
+
+    def _given(self, ids: Sequence[str], weights: Sequence[float] | None) -> tuple[Neighbour, ...]:
+        """Return neighbours that the caller chose, best first as given."""
+        if isinstance(ids, str) or len(set(ids)) != len(ids):
+            raise RetrievalError(wanted="a list of ids, each once", found=repr(ids)[:80],
+                                 fix="raise a neighbour's weight instead")  # fmt: skip
+        parts = [1.0] * len(ids) if weights is None else [float(weight) for weight in weights]
+        # A recipe's shares are kept to the last bit, so that its pixels are too.
+        if not (weights and len(parts) == len(ids) and sums_to_one(parts)):
+            parts = shares(parts, len(ids))
+        found = []
+        for rank, (each, weight) in enumerate(zip(ids, parts, strict=True), start=1):
+            index = self.bank.index_of(each)
+            item = self.bank.item(index)
+            found.append(
+                Neighbour(id=each, image=self.bank.thumbnail(index), caption=item.captions[0],
+                          rank=rank, weight=weight, class_name=item.class_name)
+            )  # fmt: skip
+        return tuple(found)
+
+    def features(self, retrieval: Retrieval) -> Tensor:
+        """Return the neighbours' mixed v (1, c, h, w), on the CPU; zero without neighbours."""
+        return self.retriever.mix(retrieval.ids, retrieval.weights)
+
+
+def _count(k: object) -> int:
+    if not is_whole(k) or not 1 <= k <= MAX_K:
+        raise RetrievalError(wanted=f"k: a whole number in 1..{MAX_K}", found=repr(k)[:80],
+                             fix="ask for another number of neighbours")  # fmt: skip
+    return k

@@ -1,0 +1,96 @@
+"""A complete checkpoint in miniature: random networks over a memory of twelve drawn birds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from memdriven.checkpoint import load_checkpoint, save_checkpoint
+from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
+from memdriven.data.image_file import save_webp
+from memdriven.data.prepared import Item, image_file, write_prepared
+from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.damsm import Damsm
+from memdriven.memory import codec
+from memdriven.memory.build import build_memory
+from memdriven.memory.feature_store import write_store
+from memdriven.models.generator import Generator
+from memdriven.pipeline import MemoryDrivenPipeline
+
+COLOURS = {
+    "red": (196, 52, 45), "blue": (52, 96, 178), "yellow": (226, 186, 58), "green": (70, 140, 84),
+}  # fmt: skip
+WINGS = {"black": (40, 40, 44), "white": (236, 234, 226), "brown": (120, 84, 56)}
+CONFIG = Config(
+    preset="tiny",
+    text=TextConfig(embedding_dim=16, dim=32),
+    damsm=DamsmConfig(pixel_backbone="vgg16"),
+    generator=GeneratorConfig(
+        stages=3, width=8, residual_blocks=1, text_dim=32, acm_width=8, feature_width=16
+    ),
+)
+
+
+def drawn_bird(body: str, wing: str) -> Image.Image:
+    """Return a 96 px bird of ellipses."""
+    image = Image.new("RGB", (96, 96), (206, 220, 226))
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 72, 96, 96), fill=(150, 168, 120))
+    draw.polygon([(14, 40), (2, 34), (6, 52), (24, 56)], fill=WINGS[wing])
+    draw.ellipse((16, 32, 74, 74), fill=COLOURS[body])
+    draw.ellipse((56, 18, 84, 46), fill=COLOURS[body])
+    draw.ellipse((24, 40, 58, 64), fill=WINGS[wing])
+    draw.polygon([(82, 28), (95, 33), (82, 38)], fill=(70, 60, 50))
+    draw.ellipse((70, 26, 75, 31), fill=(20, 20, 20))
+    return image
+
+
+def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
+    """Write a checkpoint with its bank to `folder`, using `work` for what it is built from."""
+    torch.manual_seed(0)
+    items, blobs = [], []
+    for number, (body, wing) in enumerate((b, w) for b in COLOURS for w in WINGS):
+        name = f"bird-{number:02d}"
+        item = Item(
+            id=name, file=image_file("train", name), split="train", class_id=number,
+            class_name=f"{body} {wing}-wing",
+            captions=[f"a small {body} bird with {wing} wings",
+                      f"this bird is {body} and has {wing} wings and a short beak"],
+        )  # fmt: skip
+        save_webp(work / item.file, drawn_bird(body, wing))
+        items.append(item)
+        random = np.random.default_rng(number)
+        v = np.maximum(random.normal(-1.5, 1.0, (512, 16, 16)), 0).astype(np.float32)
+        blobs.append(codec.encode(v))
+    write_prepared(work, name="tiny", items=items, classes=[item.class_name for item in items],
+                   image_size=96, source="drawn by the tests", licence="Apache-2.0")  # fmt: skip
+    features = work / "features"
+    features.mkdir()
+    write_store(features, [item.id for item in items], blobs, (512, 16, 16), {"encoder": "0" * 16})
+    vocabulary = Vocabulary.build([caption for item in items for caption in item.captions])
+    damsm = Damsm(len(vocabulary), CONFIG.text, CONFIG.damsm).eval()
+    with torch.no_grad():
+        damsm.text.embedding.weight.mul_(30)  # words that are told apart without training
+    generator = Generator(CONFIG.generator).eval()
+    save_checkpoint(folder, CONFIG, vocabulary, damsm, generator, {"steps": 0})
+    saved = load_checkpoint(folder)
+    build_memory(work, features, saved.damsm, saved.vocabulary, saved.bank_path, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a complete miniature checkpoint, which tests must not change."""
+    root = tmp_path_factory.mktemp("tiny")
+    return write_tiny_checkpoint(root / "tiny", root / "work")
+
+
+@pytest.fixture(scope="session")
+def pipe(tiny_checkpoint: Path) -> Iterator[MemoryDrivenPipeline]:
+    """Return the miniature checkpoint as a pipeline on the CPU."""
+    yield MemoryDrivenPipeline.from_pretrained(tiny_checkpoint, device="cpu")

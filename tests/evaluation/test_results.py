@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from memdriven.errors import EvaluationError
+from memdriven.evaluation.results import (
+    Result,
+    append_results,
+    device_name,
+    format_table,
+    git_commit,
+    read_results,
+)
+
+
+def result(row: str = "model", metric: str = "fid_vgg", value: float = 1.5) -> Result:
+    return Result(
+        checkpoint="tiny", checkpoint_hash="abc", dataset="squares/test", row=row, metric=metric,
+        protocol="as told", value=value, n=10, seed=0, device="cpu", details={"std": 0.1},
+    )  # fmt: skip
+
+
+def test_lines_come_back_as_they_went(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "results.jsonl"
+    assert read_results(path) == []
+    append_results(path, [result(), result("real")])
+    append_results(path, [result(value=math.nan)])
+    append_results(path, [])
+    found = read_results(path)
+    assert [r.row for r in found] == ["model", "real", "model"]
+    assert math.isnan(found[2].value)
+    assert found[0].time.endswith("Z")
+    assert found[0].commit == git_commit()
+    assert json.loads(path.read_text().splitlines()[2])["value"] is None
+
+
+def test_a_cut_last_line_is_passed_over_and_others_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    append_results(path, [result(), result()])
+    whole = path.read_text()
+    path.write_text(whole[:-30])
+    assert len(read_results(path)) == 1
+    path.write_text("{}\n" + whole)
+    with pytest.raises(EvaluationError, match="line 1"):
+        read_results(path)
+
+
+def test_a_line_after_a_cut_one_starts_afresh(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    append_results(path, [result(), result()])
+    path.write_text(path.read_text()[:-30])
+    append_results(path, [result("real")])
+    assert [r.row for r in read_results(path)] == ["model", "real"]
+
+
+def test_table_has_a_row_each_and_the_newest_number() -> None:
+    results = [result(value=1), result("real", value=22), result(value=3), result(metric="kid")]
+    table = format_table(results).splitlines()
+    assert table[0].split() == ["fid_vgg", "kid"]
+    assert table[2].split() == ["model", "3.0000", "1.5000"]
+    assert table[3].split() == ["real", "22.00"]
+    assert format_table(results, ["kid", "absent"]).splitlines()[0].split() == ["kid"]
+
+
+def test_device_in_words() -> None:
+    assert device_name("cpu") == "cpu"

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memdriven.errors import EvaluationError
+from memdriven.evaluation import painting
+from memdriven.evaluation.results import read_results
+from memdriven.evaluation.run import Evaluation, evaluate
+from memdriven.evaluation.workbench import Resources
+
+N = 12
+
+
+@pytest.fixture
+def resources(judge_folder: Path, squeezenet_file: Path) -> Resources:
+    return Resources(judge=judge_folder, squeezenet=squeezenet_file)
+
+
+def run(checkpoint: Path, dataset: Path, out: Path, resources: Resources, **options: object) -> Evaluation:
+    return evaluate(checkpoint, dataset, n=N, out=out, resources=resources, progress=False, **options)  # type: ignore[arg-type]
+
+
+def values(found: Evaluation, metric: str) -> dict[str, float]:
+    return {r.row: r.value for r in found.results if r.metric == metric}
+
+
+@pytest.mark.usefixtures("fake_vgg")
+def test_all_measures_beside_their_controls(
+    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
+) -> None:
+    found = run(checkpoint, squares, tmp_path, resources)
+    assert found.left_out == {}
+    assert list(values(found, "fid_vgg")) == [
+        "model", "retrieved", "real", "random", "none", "oracle",
+    ]  # fmt: skip
+    colours = values(found, "asked_colours")
+    assert colours["real"] > 0.8, "the judge knows real images"
+    assert colours["model"] < colours["real"], "an untrained generator does not draw colours"
+    assert values(found, "r_precision_judge")["real"] > values(found, "r_precision_judge")["model"]
+    assert values(found, "fid_vgg")["real"] < values(found, "fid_vgg")["model"]
+    assert set(values(found, "diversity")) == {"model"}
+    assert set(values(found, "copy_nearest_percentile")) == {"model", "random", "none", "oracle"}
+    assert "strategy sentence-sentence" in values(found, "recall@1")
+    assert values(found, "recall@10")["strategy words-words"] <= 1
+    stages = next(r for r in found.results if r.metric == "diversity").details
+    assert list(stages) == ["64 px", "128 px"]
+    table = found.table()
+    assert "fid_vgg" in table.splitlines()[0]
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert len(lines) == len(found.results)
+    assert {"checkpoint_hash", "commit", "protocol", "n", "seed", "device"} <= set(lines[0])
+
+
+@pytest.mark.usefixtures("fake_vgg")
+def test_a_second_run_measures_nothing_again(
+    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    metrics = ("fid_vgg", "attributes", "retrieval")
+    first = run(checkpoint, squares, tmp_path, resources, metrics=metrics, controls=("none",))
+    written = (tmp_path / "results.jsonl").read_bytes()
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("painted again")
+
+    monkeypatch.setattr(painting.Painter, "paint", refuse)
+    second = run(checkpoint, squares, tmp_path, resources, metrics=metrics, controls=("none",))
+    assert second.results == read_results(tmp_path / "results.jsonl")
+    assert len(second.results) == len(first.results)
+    assert (tmp_path / "results.jsonl").read_bytes() == written
+
+
+def test_rows_go_on_after_a_stop(
+    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    options = {"metrics": ("attributes",), "controls": (), "batch": 4}
+    whole = run(checkpoint, squares, tmp_path / "whole", resources, **options)
+    paint, calls = painting.Painter.paint, []
+
+    def stop_at_third(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return paint(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(painting.Painter, "paint", stop_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkpoint, squares, tmp_path / "cut", resources, **options)
+    again = run(checkpoint, squares, tmp_path / "cut", resources, **options)
+    assert len(calls) == 4, "two batches were kept, one was cut, one is drawn afterwards"
+    assert [r.value for r in again.results] == [r.value for r in whole.results]
+    rows = [next((tmp_path / name).rglob("model.npy")) for name in ("whole", "cut")]
+    assert np.array_equal(np.load(rows[0]), np.load(rows[1]))
+
+
+def test_missing_weights_leave_a_measure_out_and_say_so(
+    checkpoint: Path, squares: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "absent.safetensors"
+    found = run(
+        checkpoint, squares, tmp_path, Resources(vgg=bad, squeezenet=bad),
+        metrics=("fid_a", "fid_b", "fid_c", "inception_score", "fid_vgg", "attributes",
+                 "diversity", "r_precision"),
+        controls=("oracle",),
+    )  # fmt: skip
+    assert set(found.left_out) == {
+        "fid_a", "fid_b", "fid_c", "inception_score", "fid_vgg", "attributes", "diversity",
+        "row oracle",
+    }  # fmt: skip
+    assert {r.metric for r in found.results} == {"r_precision"}
+    assert "left out: fid_b" in found.table()
+
+
+def test_unknown_names_are_refused(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="a metric among"):
+        run(checkpoint, squares, tmp_path, Resources(), metrics=("fid",))
+    with pytest.raises(EvaluationError, match="a control among"):
+        run(checkpoint, squares, tmp_path, Resources(), controls=("best",))
+
+
+def test_one_image_alone_equals_its_row(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
+    """Image i of a row is the pipeline's picture of its caption with seed + i."""
+    from memdriven.data.prepared import PreparedDataset
+    from memdriven.evaluation.prompts import choose_prompts
+    from memdriven.pipeline import MemoryDrivenPipeline
+
+    run(checkpoint, squares, tmp_path, Resources(), metrics=("r_precision",), controls=(), seed=5)
+    row = np.load(next(tmp_path.rglob("model.npy")))
+    prompts = choose_prompts(PreparedDataset.open(squares), "test", N)
+    pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")
+    for i in (0, 7):
+        picture = np.asarray(pipe(prompts[i].caption, seed=5 + i).images[0]).transpose(2, 0, 1)
+        assert np.abs(row[i].astype(int) - picture.astype(int)).max() <= 1

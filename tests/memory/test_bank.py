@@ -1,0 +1,191 @@
+"""The bank gives back what went in, and refuses what is damaged, foreign or of other encoders."""
+
+from __future__ import annotations
+
+import json
+import lzma
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from memdriven.errors import BankError, RetrievalError
+from memdriven.files import sha256_file
+from memdriven.memory import bank as layout
+from memdriven.memory.bank import MemoryBank
+from memdriven.memory.feature_store import FeatureStore
+from tests.memory.conftest import World
+
+ALL_FILES = [*layout.FILES, "features/features.bin", "features/offsets.npy", "features/ids.txt"]
+
+
+@pytest.fixture
+def copy(world: World, tmp_path: Path) -> Path:
+    shutil.copytree(world.bank.path, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def sign(folder: Path, **changes: object) -> None:
+    """Make the header fit files that were changed, so that only their content can be at fault."""
+    header = json.loads((folder / "bank.json").read_text()) | changes
+    for file in header["files"]:
+        path = folder / file
+        header["files"][file] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    (folder / "bank.json").write_text(json.dumps(header))
+
+
+def test_items_features_and_rows(world: World) -> None:
+    bank, store = world.bank, FeatureStore.open(world.features)
+    train = [item for item in world.items if item.split == "train"]
+    assert bank.n == len(bank) == 24 and bank.ids == [item.id for item in train]
+    for index, item in enumerate(train):
+        found = bank.item(index)
+        assert (found.id, found.captions) == (item.id, item.captions)
+        assert (found.class_name, found.attributes) == (item.class_name, dict(item.attributes))
+        assert bank.index_of(item.id) == index
+        v = bank.v(index)
+        assert v.shape == (512, 4, 4) and v.dtype == torch.float32
+        assert np.array_equal(v.numpy(), store[store.index_of(item.id)])
+        assert [bank.caption(row) for row in bank.caption_rows(index)] == list(item.captions)
+        assert {int(bank.caption_item[row]) for row in bank.caption_rows(index)} == {index}
+
+
+def test_keys_are_the_encoders_directions(world: World) -> None:
+    bank, damsm = world.bank, world.damsm
+    assert bank.encoder == damsm.hash()
+    assert bank.sentence_keys.shape == (48, 16) and bank.global_keys.shape == (24, 16)
+    for row in range(48):
+        encoded = world.vocabulary.encode(bank.caption(row), bank.max_words)
+        sentence = damsm.encode_captions([encoded]).sentence[0]
+        assert torch.cosine_similarity(sentence, bank.sentence_keys[row], dim=0) > 0.9998
+    for index in range(24):
+        key = damsm.heads(bank.v(index)[None]).global_[0]
+        assert torch.cosine_similarity(key, bank.global_keys[index], dim=0) > 0.9998
+
+
+def test_thumbnails_are_the_pictures(world: World) -> None:
+    picture = world.bank.thumbnail(0)
+    assert picture.size == (96, 96) and picture.mode == "RGB"
+    red, green, blue = picture.getpixel((20, 20))
+    assert red > 150 and green < 90 and blue < 90
+
+
+def test_the_encoders_are_checked_by_name(world: World) -> None:
+    path, own = world.bank.path, world.damsm.hash()
+    assert MemoryBank.open(path, expect_encoder=own, expect_vgg="0" * 16).n == 24
+    with pytest.raises(BankError, match=f"(?s)feedbeef.*{own}"):
+        MemoryBank.open(path, expect_encoder="feedbeef")
+    with pytest.raises(BankError, match="feedbeef"):
+        MemoryBank.open(path, expect_vgg="feedbeef")
+
+
+@pytest.mark.parametrize("file", ["bank.json", *ALL_FILES])
+def test_missing_and_truncated_files_are_refused(copy: Path, file: str) -> None:
+    path = copy / file
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(BankError, match=path.name):
+        MemoryBank.open(copy)
+    path.unlink()
+    with pytest.raises(BankError, match=path.name):
+        MemoryBank.open(copy)
+
+
+@pytest.mark.parametrize("file", ALL_FILES)
+def test_verify_finds_a_changed_byte(copy: Path, file: str) -> None:
+    bank = MemoryBank.open(copy)
+    bank.verify()
+    content = bytearray((copy / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (copy / file).write_bytes(content)
+    with pytest.raises(BankError, match="SHA-256"):
+        bank.verify()
+
+
+def test_no_bank_and_another_kind_of_folder(world: World, tmp_path: Path) -> None:
+    with pytest.raises(BankError, match="no such folder"):
+        MemoryBank.open(tmp_path / "nowhere")
+    with pytest.raises(BankError, match=r"bank\.json"):
+        MemoryBank.open(world.features)
+
+
+@pytest.mark.parametrize("changes", [
+    {"schema": "memdriven.bank/2"}, {"count": 23}, {"captions": 47}, {"count": None},
+    {"items_bytes": 10}, {"items_bytes": 10**6}, {"encoder": "another"}, {"files": None},
+])  # fmt: skip
+def test_foreign_headers_are_refused(copy: Path, changes: dict[str, object]) -> None:
+    header = json.loads((copy / "bank.json").read_text()) | changes
+    (copy / "bank.json").write_text(json.dumps(header))
+    with pytest.raises(BankError):
+        MemoryBank.open(copy)
+
+
+@pytest.mark.parametrize("line", [
+    "[]", "{}", "null", "not json", '{"id": 3, "captions": ["a"], "class": "", "attributes": {}}',
+    '{"id": "x", "captions": [], "class": "", "attributes": {}}',
+    '{"id": "x", "captions": ["a"], "class": "", "attributes": {}}',
+    "[" * 100_000,
+])  # fmt: skip
+def test_odd_item_tables_are_refused(copy: Path, line: str) -> None:
+    table = f"{line}\n".encode()
+    (copy / layout.ITEMS).write_bytes(lzma.compress(table))
+    sign(copy, items_bytes=len(table))
+    with pytest.raises(BankError):
+        MemoryBank.open(copy)
+
+
+def test_a_decompression_bomb_is_refused(copy: Path) -> None:
+    (copy / layout.ITEMS).write_bytes(lzma.compress(bytes(100_000_000)))
+    sign(copy)
+    with pytest.raises(BankError, match="bytes of items"):
+        MemoryBank.open(copy)
+
+
+def test_keys_of_another_kind_are_refused(copy: Path) -> None:
+    keys = load_file(copy / layout.KEYS)
+    odd = [
+        {"sentence": keys["sentence"]},
+        {**keys, "global": keys["global"][:-1].clone()},
+        {**keys, "global": keys["global"].float()},
+        {"sentence": torch.zeros(48, dtype=torch.int8), "global": torch.zeros(24, dtype=torch.int8)},
+    ]
+    for tensors in odd:
+        save_file(tensors, copy / layout.KEYS)
+        sign(copy)
+        with pytest.raises(BankError):
+            MemoryBank.open(copy)
+
+
+def test_a_damaged_thumbnail_is_an_error_of_its_own(copy: Path) -> None:
+    content = bytearray((copy / layout.THUMBNAILS).read_bytes())
+    content[:12] = bytes(12)
+    (copy / layout.THUMBNAILS).write_bytes(content)
+    bank = MemoryBank.open(copy)
+    with pytest.raises(BankError, match="thumbnail 0"):
+        bank.thumbnail(0)
+    assert bank.thumbnail(1).size == (96, 96)
+
+
+def test_rows_and_ids_that_the_bank_lacks(world: World) -> None:
+    with pytest.raises(RetrievalError, match="'nobody'"):
+        world.bank.index_of("nobody")
+    for read in (world.bank.v, world.bank.item, world.bank.thumbnail, world.bank.caption_rows):
+        for index in (-1, 24):
+            with pytest.raises(RetrievalError):
+                read(index)
+
+
+def test_threads_read_what_one_thread_reads(world: World) -> None:
+    wanted = [world.bank.v(index) for index in range(24)]
+    pixels = [world.bank.thumbnail(index).tobytes() for index in range(24)]
+
+    def same(turn: int) -> bool:
+        index = turn * 7 % 24
+        return (torch.equal(world.bank.v(index), wanted[index])
+                and world.bank.thumbnail(index).tobytes() == pixels[index])  # fmt: skip
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(same, range(200)))

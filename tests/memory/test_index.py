@@ -1,0 +1,111 @@
+"""Exact search against a sort, Annoy against exact search."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from memdriven.errors import BankError, RetrievalError
+from memdriven.memory import index as module
+from memdriven.memory.index import AnnoyIndex, ExactIndex, recall_at_k
+
+
+def clustered(n: int, dim: int = 24, seed: int = 0) -> Tensor:
+    """Keys in clumps, as captions of a few species are."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.randn(12, dim, generator=generator)
+    which = torch.randint(12, (n,), generator=generator)
+    return centres[which] + 0.5 * torch.randn(n, dim, generator=generator)
+
+
+def test_exact_search_is_a_sort_by_cosine() -> None:
+    keys, queries = clustered(50), 5 * clustered(7, seed=1)
+    ids, scores = ExactIndex(keys).search(queries, 6)
+    assert ids.shape == scores.shape == (7, 6) and ids.dtype == torch.int64
+    for line, found, values in zip(queries, ids.tolist(), scores, strict=True):
+        cosines = [float(torch.cosine_similarity(line, key, dim=0)) for key in keys]
+        assert found == sorted(range(50), key=lambda row: -cosines[row])[:6]
+        assert values.tolist() == pytest.approx([cosines[row] for row in found], abs=1e-6)
+
+
+def test_exact_search_settles_ties_by_row_and_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = torch.eye(3).repeat(3, 1)
+    monkeypatch.setattr(module, "CHUNK", 10)  # one query at a time
+    ids, scores = ExactIndex(keys).search(torch.eye(3), 4)
+    assert ids.tolist() == [[0, 3, 6, 1], [1, 4, 7, 0], [2, 5, 8, 0]]
+    assert scores[:, :3].tolist() == [[1.0] * 3] * 3
+
+
+@pytest.mark.parametrize("kind", [ExactIndex, AnnoyIndex.build])
+@pytest.mark.parametrize("k", [0, -1, 11])
+def test_a_k_out_of_range_is_refused(kind: type[ExactIndex], k: int) -> None:
+    built = kind(clustered(10))
+    assert len(built) == 10
+    with pytest.raises(RetrievalError, match="k in 1..10"):
+        built.search(clustered(1), k)
+
+
+def test_annoy_reaches_the_recall_it_is_tuned_to() -> None:
+    keys, queries = clustered(1500), clustered(50, seed=3)
+    annoy = AnnoyIndex.build(keys, trees=10)
+    annoy.search_k = 10
+    truth, cosines = ExactIndex(keys).search(queries, 10)
+    weak = recall_at_k(annoy.search(queries, 10)[0], truth)
+    assert annoy.tune(keys, k=10, recall=0.95) >= 0.95
+    ids, scores = annoy.search(queries, 10)
+    assert recall_at_k(ids, truth) > max(0.85, weak)
+    same = ids == truth
+    assert torch.allclose(scores[same], cosines[same], atol=1e-4)
+
+
+def test_annoy_returns_k_even_when_its_effort_is_too_small() -> None:
+    annoy = AnnoyIndex.build(clustered(60), trees=3)
+    annoy.search_k = 1
+    ids, _ = annoy.search(clustered(2, seed=1), 60)
+    assert sorted(ids[0].tolist()) == list(range(60))
+
+
+def test_equal_keys_give_equal_trees(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        AnnoyIndex.build(clustered(80)).save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_annoy_comes_back_from_disk(tmp_path: Path) -> None:
+    keys = clustered(120)
+    built = AnnoyIndex.build(keys)
+    built.tune(keys)
+    built.save(tmp_path / "sub" / "trees")
+    loaded = AnnoyIndex.load(tmp_path / "sub" / "trees")
+    assert (loaded.search_k, loaded.recall, len(loaded)) == (built.search_k, built.recall, 120)
+    for found, wanted in zip(loaded.search(keys[:5], 7), built.search(keys[:5], 7), strict=True):
+        assert torch.equal(found, wanted)
+
+
+def test_damaged_trees_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trees"
+    with pytest.raises(BankError):
+        AnnoyIndex.load(path)
+    AnnoyIndex.build(clustered(40)).save(path)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(BankError, match="Annoy trees"):
+        AnnoyIndex.load(path)
+    path.unlink()
+    with pytest.raises(BankError):
+        AnnoyIndex.load(path)
+
+
+def test_recall() -> None:
+    found, truth = torch.tensor([[1, 2], [3, 4]]), torch.tensor([[2, 9], [4, 3]])
+    assert recall_at_k(found, truth) == 0.75
+
+
+def test_annoy_is_imported_only_where_it_is_used() -> None:
+    code = ("import sys, memdriven.memory.retrieval, memdriven.memory.build;"
+            "assert not {'annoy', 'gradio', 'torchvision'} & set(sys.modules)")  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,20 @@
+"""Keys of eight bits keep the cosines."""
+
+from __future__ import annotations
+
+import torch
+
+from memdriven.memory.keys import quantise_keys, unit_keys
+
+
+def test_directions_survive() -> None:
+    keys = torch.randn(200, 256, generator=torch.Generator().manual_seed(0)) * 7
+    back = unit_keys(quantise_keys(keys))
+    assert torch.allclose(back.norm(dim=1), torch.ones(200), atol=1e-6)
+    assert float(torch.cosine_similarity(keys, back).min()) > 0.9998
+    unit = keys / keys.norm(dim=1, keepdim=True)
+    assert float((unit @ unit.T - back @ back.T).abs().max()) < 0.004
+
+
+def test_a_zero_row_stays_zero() -> None:
+    assert unit_keys(quantise_keys(torch.zeros(1, 4))).tolist() == [[0.0] * 4]

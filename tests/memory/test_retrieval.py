@@ -1,0 +1,328 @@
+"""All ten strategies against slow references, and what retrieval refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from memdriven.config import RetrievalConfig
+from memdriven.errors import BankError, CaptionError, RetrievalError
+from memdriven.memory.retrieval import STRATEGIES, Match, Query, Retriever
+from tests.memory.conftest import World, make_damsm
+
+CAPTION = "this is a green disc"
+SEARCHING = [name for name in STRATEGIES if name not in ("random", "oracle", "none")]
+
+
+@pytest.fixture(scope="module")
+def retriever(world: World) -> Retriever:
+    return Retriever(world.bank, world.damsm, world.vocabulary)
+
+
+class Slow:
+    """Scores of one caption, item by item and word by word."""
+
+    def __init__(self, world: World, caption: str, config: RetrievalConfig) -> None:
+        self.world, self.config = world, config
+        text = self.encode(caption)
+        self.words, self.sentence = text
+
+    def encode(self, caption: str) -> tuple[list[Tensor], Tensor]:
+        text = self.world.damsm.encode_captions([self.world.vocabulary.encode(caption, 24)])
+        return list(text.words[0].double()), text.sentence[0].double()
+
+    def cos(self, a: Tensor, b: Tensor) -> float:
+        return float(torch.cosine_similarity(a.double(), b.double(), dim=0))
+
+    def pooled(self, item: int) -> float:
+        keys = [self.world.bank.sentence_keys[r] for r in self.world.bank.caption_rows(item)]
+        each = [self.cos(self.sentence, key) for key in keys]
+        if self.config.caption_pool == "max":
+            return max(each)
+        if self.config.caption_pool == "mean":
+            return sum(each) / len(each)
+        return self.cos(self.sentence, sum(keys))
+
+    def image(self, item: int) -> float:
+        return self.cos(self.sentence, self.world.bank.global_keys[item])
+
+    def soft_max(self, cosines: list[float]) -> float:
+        total = sum(math.exp(5.0 * value) for value in cosines)
+        return (math.log(total) - math.log(len(cosines))) / 5.0
+
+    def words_words(self, item: int) -> float:
+        best = -2.0
+        for caption in self.world.bank.item(item).captions:
+            stored, _ = self.encode(caption)
+            cosines = []
+            for e in self.words:
+                powers = [math.exp(4.0 * self.cos(e, other)) for other in stored]
+                context = sum(p / sum(powers) * o for p, o in zip(powers, stored, strict=True))
+                cosines.append(self.cos(e, context))
+            best = max(best, self.soft_max(cosines))
+        return best
+
+    def words_image(self, item: int) -> float:
+        regions = self.world.damsm.heads(self.world.bank.v(item)[None]).regions[0].double()
+        dots = regions @ torch.stack(self.words).T  # (r, t)
+        attention = (4.0 * dots.softmax(dim=1)).softmax(dim=0)
+        return self.soft_max([
+            self.cos(attention[:, i] @ regions, e) for i, e in enumerate(self.words)
+        ])  # fmt: skip
+
+    def scaled(self, values: list[float]) -> list[float]:
+        if self.config.fusion == "z-score":
+            mean = sum(values) / len(values)
+            deviation = math.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
+            return [(v - mean) / deviation for v in values]
+        ranks = sorted(range(len(values)), key=lambda i: -values[i])
+        return [61 / (61 + ranks.index(i)) for i in range(len(values))]
+
+    def fused(self, text: list[list[float]], image: list[list[float]]) -> list[float]:
+        def part(lists: list[list[float]]) -> list[float]:
+            each = [self.scaled(values) for values in lists]
+            return [sum(line) / len(line) for line in zip(*each, strict=True)]
+
+        alpha = self.config.alpha
+        pairs = zip(part(text), part(image), strict=True)
+        return [alpha * t + (1 - alpha) * i for t, i in pairs]
+
+    def ranking(self, strategy: str, items: list[int]) -> dict[int, float]:
+        text, image = [self.pooled(i) for i in items], [self.image(i) for i in items]
+        coarse = {
+            "sentence-sentence": text, "words-words": text, "sentence-image": image,
+            "words-image": image,
+        }.get(strategy) or self.fused([text], [image])  # fmt: skip
+        if strategy.startswith("sentence"):
+            return dict(zip(items, coarse, strict=True))
+        order = sorted(range(len(items)), key=lambda i: -coarse[i])[: self.config.shortlist]
+        short = [items[i] for i in order]
+        fine_text = [self.words_words(item) for item in short]
+        fine_image = [self.words_image(item) for item in short]
+        final = {
+            "words-words": lambda: fine_text,
+            "words-image": lambda: fine_image,
+            "words-both": lambda: self.fused([fine_text], [fine_image]),
+            "all": lambda: self.fused(
+                [[text[i] for i in order], fine_text], [[image[i] for i in order], fine_image]
+            ),
+        }[strategy]()
+        return dict(zip(short, final, strict=True))
+
+
+def check(world: World, strategy: str, config: RetrievalConfig, exclude: list[str]) -> None:
+    slow = Slow(world, CAPTION, config)
+    items = [i for i in range(world.bank.n) if world.bank.ids[i] not in exclude]
+    wanted = slow.ranking(strategy, items)
+    found = Retriever(world.bank, world.damsm, world.vocabulary, config).retrieve(
+        CAPTION, strategy, 5, exclude=exclude
+    )
+    best = sorted(wanted.values(), reverse=True)
+    assert [match.rank for match in found] == [1, 2, 3, 4, 5]
+    assert len({match.id for match in found}) == 5
+    tolerance = 5e-3  # stored words and regions are float16
+    for place, match in enumerate(found):
+        assert match.id == world.bank.ids[match.index] and match.id not in exclude
+        assert match.score == pytest.approx(wanted[match.index], abs=tolerance)
+        assert match.score == pytest.approx(best[place], abs=tolerance)
+        lower = [sum(v < match.score - slack for v in best) for slack in (tolerance, -tolerance)]
+        percentile = match.percentile * len(best) / 100
+        assert lower[0] - 1e-3 <= percentile <= lower[1] + 1e-3
+    powers = [math.exp(match.score / config.temperature) for match in found]
+    assert [m.weight for m in found] == pytest.approx([p / sum(powers) for p in powers], rel=1e-3)
+
+
+@pytest.mark.parametrize("strategy", SEARCHING)
+def test_each_strategy_is_its_definition(world: World, strategy: str) -> None:
+    check(world, strategy, RetrievalConfig(), [])
+
+
+@pytest.mark.parametrize("strategy", SEARCHING)
+def test_each_strategy_with_other_settings_and_exclusions(world: World, strategy: str) -> None:
+    config = RetrievalConfig(alpha=0.3, caption_pool="mean", temperature=0.4, shortlist=20)
+    check(world, strategy, config, ["train-002", "train-009", "train-009"])
+
+
+def test_pools_and_fusion(world: World) -> None:
+    check(world, "sentence-sentence", RetrievalConfig(caption_pool="mean-caption"), [])
+    # equal captions tie, and ranks of ties would depend on rounding: images alone have none
+    check(world, "sentence-both", RetrievalConfig(fusion="reciprocal-rank", alpha=0.0), [])
+
+
+@pytest.mark.parametrize("strategy", SEARCHING)
+def test_annoy_finds_what_exact_search_finds(world: World, strategy: str, tmp_path: Path) -> None:
+    """With a shortlist as large as this bank the index returns all of it."""
+    both = []
+    for index in ("exact", "annoy"):
+        config = RetrievalConfig(index=index, shortlist=24, mmr=0.999999)
+        retriever = Retriever(
+            world.bank, world.damsm, world.vocabulary, config, index_cache=tmp_path
+        )
+        both.append(retriever.retrieve(CAPTION, strategy, 4, exclude=["train-001"]))
+    exact, annoy = both
+    assert [m.score for m in annoy] == pytest.approx([m.score for m in exact], abs=1e-4)
+
+
+def test_annoy_widens_until_enough_are_found_and_keeps_its_index(
+    world: World, tmp_path: Path
+) -> None:
+    config = RetrievalConfig(index="annoy", shortlist=1)
+    for _ in range(2):  # built, then loaded
+        retriever = Retriever(
+            world.bank, world.damsm, world.vocabulary, config, index_cache=tmp_path
+        )
+        found = retriever.retrieve(CAPTION, "sentence-sentence", 22, exclude=["train-000"])
+        assert len({match.id for match in found}) == 22
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_random_depends_on_the_seed_alone(retriever: Retriever) -> None:
+    def ids(caption: str, seed: int, k: int = 5) -> list[str]:
+        return [match.id for match in retriever.retrieve(caption, "random", k, seed=seed)]
+
+    assert ids(CAPTION, 3) == ids("a red square", 3) == ids(CAPTION, 3)
+    assert ids(CAPTION, 3, 2) == ids(CAPTION, 3)[:2]
+    assert len({tuple(ids(CAPTION, seed)) for seed in range(8)}) == 8
+    assert {id_ for seed in range(60) for id_ in ids(CAPTION, seed)} == set(retriever.bank.ids)
+    found = retriever.retrieve(CAPTION, "random", 4, seed=1, exclude=["train-000"])
+    assert [match.weight for match in found] == [0.25] * 4
+
+
+def test_oracle_is_the_captions_own_image(retriever: Retriever) -> None:
+    (own,) = retriever.retrieve("  A red   DISC ", "oracle", 3)
+    assert own.id == "train-003" and own.weight == 1.0 and own.rank == 1
+    assert retriever.bank.item(own.index).captions[own.caption_index] == "a red disc"
+    by_id = retriever.retrieve(retriever.query("a red disc", item_id="train-020"), "oracle", 1)
+    assert [match.id for match in by_id] == ["train-020"]
+    with pytest.raises(RetrievalError, match="own captions"):
+        retriever.retrieve("a disc", "oracle", 1)
+    with pytest.raises(RetrievalError, match="'nobody'"):
+        retriever.retrieve(retriever.query("a disc", item_id="nobody"), "oracle", 1)
+    with pytest.raises(RetrievalError, match="exclude"):
+        retriever.retrieve("a red disc", "oracle", 1, exclude=["train-003"])
+
+
+def test_none_has_no_neighbours_and_zero_features(retriever: Retriever) -> None:
+    assert retriever.retrieve(CAPTION, "none", 4) == []
+    assert torch.equal(retriever.mix([]), torch.zeros(1, 512, 4, 4))
+
+
+def test_mixing_is_a_weighted_sum(retriever: Retriever) -> None:
+    bank = retriever.bank
+    matches = retriever.retrieve(CAPTION, "sentence-image", 3)
+    wanted = sum(match.weight * bank.v(match.index) for match in matches)
+    assert torch.allclose(retriever.mix(matches)[0], wanted, atol=1e-4)
+    ids = ["train-004", "train-011"]
+    a, b = (bank.v(bank.index_of(id_)) for id_ in ids)
+    assert torch.allclose(retriever.mix(ids)[0], (a + b) / 2, atol=1e-4)
+    assert torch.allclose(retriever.mix(ids, [3, 1])[0], 0.75 * a + 0.25 * b, atol=1e-4)
+    assert torch.allclose(retriever.mix(matches[:1], [7.0])[0], bank.v(matches[0].index))
+
+
+@pytest.mark.parametrize("weights", [
+    [1.0], [1.0, 2.0, 3.0], [0.0, 0.0], [2.0, -1.0], [math.nan, 1.0], [math.inf, 1.0], [],
+])  # fmt: skip
+def test_weights_that_make_no_mixture(retriever: Retriever, weights: list[float]) -> None:
+    with pytest.raises(RetrievalError, match="weights"):
+        retriever.mix(["train-000", "train-001"], weights)
+
+
+def test_unknown_ids_cannot_be_mixed_or_excluded(retriever: Retriever) -> None:
+    with pytest.raises(RetrievalError, match="'nobody'"):
+        retriever.mix(["nobody"])
+    with pytest.raises(RetrievalError, match="'nobody'"):
+        retriever.retrieve(CAPTION, exclude=["nobody"])
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_k_that_the_bank_cannot_serve(retriever: Retriever, strategy: str) -> None:
+    for k, exclude in ((25, []), (0, []), (-3, []), (24, ["train-000"])):
+        with pytest.raises(RetrievalError, match="k in 1"):
+            retriever.retrieve("a red disc", strategy, k, exclude=exclude)
+    if strategy not in ("oracle", "none"):
+        assert len(retriever.retrieve("a red disc", strategy, 24)) == 24
+
+
+@pytest.mark.parametrize("strategy", ["", "sentence", "Random", "words_words"])
+def test_a_bad_strategy(retriever: Retriever, strategy: str) -> None:
+    with pytest.raises(RetrievalError, match="words-both"):
+        retriever.retrieve(CAPTION, strategy)
+
+
+def test_captions_without_known_words(retriever: Retriever) -> None:
+    for caption in ("", "   ", "zzzzz qqqqq", "a" * 10_000):
+        with pytest.raises(CaptionError):
+            retriever.retrieve(caption)
+
+
+def test_word_weights(retriever: Retriever) -> None:
+    (match,) = retriever.retrieve("a red disc disc", "sentence-sentence", 1)
+    said = retriever.bank.item(match.index).captions[match.caption_index].split()
+    assert match.word_weights == tuple(float(w in said) for w in ("a", "red", "disc", "disc"))
+    query = retriever.query("a red disc")
+    nameless = Query(query.text)
+    assert retriever.retrieve(nameless, "sentence-image", 1)[0].word_weights is None
+    for strategy in ("words-words", "words-image", "words-both", "all"):
+        weights = retriever.retrieve(nameless, strategy, 1)[0].word_weights
+        assert weights is not None and len(weights) == 3
+        assert all(0 <= weight <= 1 for weight in weights)
+
+
+def test_word_weights_are_highest_cosines(world: World, retriever: Retriever) -> None:
+    slow = Slow(world, CAPTION, RetrievalConfig())
+    (match,) = retriever.retrieve(CAPTION, "words-words", 1)
+    stored, _ = slow.encode(world.bank.item(match.index).captions[match.caption_index])
+    said = [max(slow.cos(e, other) for other in stored) for e in slow.words]
+    assert match.word_weights == pytest.approx([min(max(w, 0), 1) for w in said], abs=2e-3)
+    (match,) = retriever.retrieve(CAPTION, "words-image", 1)
+    regions = world.damsm.heads(world.bank.v(match.index)[None]).regions[0]
+    seen = [max(slow.cos(e, region) for region in regions) for e in slow.words]
+    assert match.word_weights == pytest.approx([min(max(w, 0), 1) for w in seen], abs=2e-3)
+
+
+def test_marginal_relevance_spreads_the_neighbours(world: World) -> None:
+    def spread(mmr: float) -> float:
+        config = RetrievalConfig(mmr=mmr, shortlist=24)
+        found = Retriever(world.bank, world.damsm, world.vocabulary, config).retrieve(CAPTION, k=5)
+        assert len({match.id for match in found}) == 5
+        keys = world.bank.global_keys[[match.index for match in found]]
+        return float((keys @ keys.T).mean())
+
+    assert spread(0.3) < spread(1.0)
+
+
+def test_a_config_for_one_call(retriever: Retriever) -> None:
+    other = dataclasses.replace(retriever.config, strategy="random", k=7)
+    assert len(retriever.retrieve(CAPTION, config=other)) == 7
+    assert len(retriever.retrieve(CAPTION)) == retriever.config.k
+
+
+def test_the_same_question_has_the_same_answer(world: World, retriever: Retriever) -> None:
+    """Whatever is cached by then, and from several threads at once."""
+    captions = [f"a {colour} {shape}" for colour, shape in
+                itertools.product(("red", "green", "blue"), ("disc", "square"))]  # fmt: skip
+    jobs = list(itertools.product(captions, SEARCHING)) * 2
+
+    def ask(job: tuple[str, str]) -> list[Match]:
+        return retriever.retrieve(*job, k=3)
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(ask, jobs))
+    fresh = Retriever(world.bank, world.damsm, world.vocabulary)
+    for job, found in zip(jobs[:10], together, strict=False):
+        alone = fresh.retrieve(*job, k=3)
+        assert [match.id for match in alone] == [match.id for match in found]
+
+
+def test_encoders_of_another_width(world: World) -> None:
+    damsm = make_damsm(world.vocabulary)
+    damsm.text.lstm.hidden_size = 64
+    with pytest.raises(BankError, match="width 128"):
+        Retriever(world.bank, damsm, world.vocabulary)
