@@ -20,10 +20,10 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     on_space = "SPACE_ID" in os.environ
+    host = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1")
     parser.add_argument(
-        "--host", default=os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1"),
-        help="address to listen on; 0.0.0.0 lets other machines in",
-    )  # fmt: skip
+        "--host", default=host, help="address to listen on; 0.0.0.0 lets other machines in"
+    )
     parser.add_argument(
         "--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
         help="port to listen on",
@@ -57,13 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
     from memdriven.ui import app
 
     try:
-        app.launch(
+        app.serve(
             app.build(pipe), host=options.host, port=options.port, share=options.share,
             browser=not options.no_browser,
         )  # fmt: skip
     except OSError as error:
         print(f"memdriven cannot serve at {options.host}:{options.port}: {error}\n"
-              "  do:     choose another --port, or stop what uses this one", file=sys.stderr)  # fmt: skip
+              "  do:     choose another --port, or stop what uses it", file=sys.stderr)  # fmt: skip
         return 2
     return 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +76,9 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
     with torch.no_grad():
         damsm.text.embedding.weight.mul_(30)  # words that are told apart without training
     generator = Generator(CONFIG.generator).eval()
+    with torch.no_grad():
+        for head in generator.to_rgb:
+            head.weight.mul_(60)  # pictures of two seeds that differ to the eye
     save_checkpoint(folder, CONFIG, vocabulary, damsm, generator, {"steps": 0})
     saved = load_checkpoint(folder)
     build_memory(work, features, saved.damsm, saved.vocabulary, saved.bank_path, progress=False)
@@ -91,6 +93,6 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pipe(tiny_checkpoint: Path) -> Iterator[MemoryDrivenPipeline]:
+def pipe(tiny_checkpoint: Path) -> MemoryDrivenPipeline:
     """Return the miniature checkpoint as a pipeline on the CPU."""
-    yield MemoryDrivenPipeline.from_pretrained(tiny_checkpoint, device="cpu")
+    return MemoryDrivenPipeline.from_pretrained(tiny_checkpoint, device="cpu")

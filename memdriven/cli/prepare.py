@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from memdriven.cli.options import IntOption, PathOption
+from memdriven.cli.options import IntOption, PathOption, choose_device
 
 
 @dataclass(kw_only=True)
@@ -17,26 +17,30 @@ class PrepareAviary:
 
     out: Path
     """Folder for the data set."""
-    train_images: int = 40
+    train_per_species: int = 27
     """Images of each of the 150 training species."""
-    test_images: int = 20
+    test_per_species: int = 10
     """Images of each of the 50 test species."""
+    species_limit: IntOption = None
+    """Only the first so many species of each split."""
     image_size: int = 256
     """Side in px."""
     seed: int = 0
     """Another seed gives other pictures of the same species."""
     workers: IntOption = None
-    """Processes; the machine's cores when left out."""
+    """Processes on the CPU; its cores when left out."""
     device: str = "cpu"
-    """cpu, cuda, ..."""
+    """cpu, auto, cuda, ..."""
 
     def run(self) -> None:
         """Call the library."""
         from memdriven.data.aviary.prepare import prepare_aviary
 
         prepare_aviary(
-            self.out, train_images=self.train_images, test_images=self.test_images,
-            image_size=self.image_size, seed=self.seed, workers=self.workers, device=self.device,
+            self.out, train_per_species=self.train_per_species,
+            test_per_species=self.test_per_species, image_size=self.image_size, seed=self.seed,
+            workers=self.workers, device=choose_device(self.device), progress=True,
+            species_limit=self.species_limit,
         )  # fmt: skip
         _done(self.out)
 
@@ -77,9 +81,9 @@ class PrepareCub:
     """Read CUB-200-2011 with Reed's captions, from the official archives."""
 
     archive: Path
-    """CUB_200_2011 as a folder, .tgz or .zip."""
+    """CUB_200_2011 as a folder, .tgz or .zip; or a folder with all the archives."""
     captions: PathOption = None
-    """Reed's captions as a folder or archive, where they are not inside."""
+    """Reed's captions as a folder or archive, where --archive does not hold them."""
     out: Path
     """Folder for the data set."""
     image_size: int = 256
@@ -98,7 +102,7 @@ class PrepareCoco:
     """Read COCO 2014 with its captions, from the official archives."""
 
     archive: Path
-    """Folder with train2014, val2014 and annotations."""
+    """Folder with the photos and annotations, unpacked or as the official zips."""
     out: Path
     """Folder for the data set."""
     image_size: int = 256
@@ -117,7 +121,9 @@ class PrepareFlowers:
     """Read Oxford-102 flowers with Reed's captions, from the official archives."""
 
     archive: Path
-    """102flowers as a folder, .tgz or .zip."""
+    """102flowers as a folder, .tgz or .zip; or a folder with all the archives."""
+    captions: PathOption = None
+    """Reed's captions as a folder or archive, where --archive does not hold them."""
     out: Path
     """Folder for the data set."""
     image_size: int = 256
@@ -127,7 +133,7 @@ class PrepareFlowers:
         """Call the library."""
         from memdriven.data.flowers import prepare_flowers
 
-        prepare_flowers(self.archive, self.out, image_size=self.image_size)
+        prepare_flowers(self.archive, self.out, captions=self.captions, image_size=self.image_size)
         _done(self.out)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from pathlib import Path
 
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -44,21 +43,19 @@ def decode_image(content: bytes, name: str, least_side: int = 0) -> Image.Image:
         DataError: the bytes are no image, are damaged, or claim too many pixels.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(
-                        wanted=f"an image of at most {MAX_PIXELS / 1e6:.0f} million pixels",
-                        found=f"{name} with {image.width} x {image.height}",
-                        fix="shrink the image or remove its entry",
-                    )
-                if least_side:
-                    image.draft("RGB", (least_side, least_side))
-                upright = ImageOps.exif_transpose(image)
-                return _on_white(upright)
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(
+                    wanted=f"an image of at most {MAX_PIXELS / 1e6:.0f} million pixels",
+                    found=f"{name} with {image.width} x {image.height}",
+                    fix="shrink the image or remove its entry",
+                )
+            if least_side:
+                image.draft("RGB", (least_side, least_side))
+            upright = ImageOps.exif_transpose(image)
+            return _on_white(upright)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, IndexError,
-            TypeError, KeyError, OverflowError, Image.DecompressionBombError) as error:  # fmt: skip
+            TypeError, KeyError, OverflowError, Image.DecompressionBombError, Warning) as error:  # fmt: skip
         raise DataError(
             wanted=f"a readable image in {name}",
             found=f"{type(error).__name__}: {error}"[:200] if len(content) else "an empty file",

@@ -21,6 +21,7 @@ PADDING = 0
 MAX_CHARACTERS = 2000
 """A longer caption is refused, rather than cut to its first words in silence."""
 
+_REMEMBERED = 20_000
 _LONG_WORD = 8
 """From this length a typo may be two edits away."""
 _SHORT_WORD = 3
@@ -66,6 +67,7 @@ class Vocabulary:
     def __init__(self, words: Sequence[str]) -> None:
         self.words = tuple(words)
         self._ids = {word: index for index, word in enumerate(self.words, start=1)}
+        self._stand_ins: dict[str, UnknownWord] = {}
         if len(self._ids) != len(self.words):
             raise ValueError("a vocabulary's words must differ from each other")
 
@@ -143,6 +145,14 @@ class Vocabulary:
         )  # fmt: skip
 
     def _stand_in(self, word: str) -> UnknownWord:
+        """Return what becomes of an unknown word; remembered, for data sets with rare words."""
+        if word not in self._stand_ins:
+            if len(self._stand_ins) >= _REMEMBERED:
+                self._stand_ins.clear()
+            self._stand_ins[word] = self._find_stand_in(word)
+        return self._stand_ins[word]
+
+    def _find_stand_in(self, word: str) -> UnknownWord:
         for synonym in near_synonyms(word):
             if synonym in self._ids:
                 return UnknownWord(word, synonym, "synonym")

@@ -21,6 +21,8 @@ from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.judge import IGNORED, AttributeJudge, attribute_values
 
+ABSENT = ("none", "plain")
+"""Values that say that a marking is not there."""
 SHIFT = 0.08
 """Largest shift, as a share of the side."""
 NOISE = 0.05
@@ -30,11 +32,15 @@ LIGHT = 0.08
 
 
 def visible_record(item: Item) -> dict[str, Any]:
-    """Return the attributes that an item's picture shows (all of them if it does not say)."""
-    record = dict(item.attributes or {})
-    if item.visible:
-        record = {name: value for name, value in record.items() if name in item.visible}
-    return record
+    """Return the attributes that an item's picture shows (all of them if it does not say).
+
+    What a picture lacks (`ABSENT`) can be seen in it too, so that the judge learns to say so.
+    """
+    return {
+        name: value
+        for name, value in item.attributes.items()
+        if not item.visible or name in item.visible or value in ABSENT
+    }
 
 
 def imperfect(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -259,10 +259,10 @@ class Retriever:
         return tuple(torch.stack(parts).mean(dim=0).clamp(0, 1).tolist())
 
     def _checked_k(self, k: int, available: int) -> int:
-        if not 1 <= k <= available:
+        if type(k) is not int or not 1 <= k <= available:
             raise RetrievalError(
                 wanted=f"k in 1..{available} ({self.bank.n} items, less those excluded)",
-                found=str(k), fix="ask for fewer neighbours",
+                found=repr(k)[:80], fix="ask for fewer neighbours",
             )  # fmt: skip
         return k
 

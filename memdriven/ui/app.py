@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from starlette.middleware import Middleware
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.ui import compose, diversity, generate, state, strings, theme
 from memdriven.ui.html import tag, text
+from memdriven.ui.parts import panel
 from memdriven.ui.policy import OwnServerOnly
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
@@ -41,7 +43,7 @@ def build(pipe: MemoryDrivenPipeline) -> gr.Blocks:
     with gr.Blocks(
         title=strings.TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as page:
-        gr.HTML(header(), elem_id="header")
+        panel(header(), elem_id="header")
         with gr.Row(elem_id="page"):
             column = compose.build(settings.strategy, settings.k, pipe.bank.n)
             with gr.Tabs(elem_id="tabs") as tabs:
@@ -56,25 +58,20 @@ def build(pipe: MemoryDrivenPipeline) -> gr.Blocks:
 
 
 def launch(
-    page: gr.Blocks,
-    *,
-    host: str | None = None,
-    port: int | None = None,
-    share: bool = False,
+    page: gr.Blocks, *, host: str = "127.0.0.1", port: int = 0, share: bool = False,
     browser: bool = False,
-    block: bool = True,
-    quiet: bool = False,
-) -> str:
-    """Serve the page and return its address.
+) -> str:  # fmt: skip
+    """Serve the page from a background thread and return its address.
 
     Args:
         page: what `build` gave.
-        host: address to listen on; 127.0.0.1, or what Gradio's environment says, when None.
-        port: a free one from 7860 on when None.
+        host: address to listen on.
+        port: port to listen on; 0 takes a free one.
         share: also open a public tunnel through Gradio's servers.
         browser: open the page in the visitor's browser.
-        block: return only when the server is stopped.
-        quiet: print nothing.
+
+    Raises:
+        OSError: the port is taken.
     """
     options: dict[str, Any] = {
         "theme": theme.theme(), "css": theme.style_sheet(), "js": theme.script(),
@@ -83,8 +80,24 @@ def launch(
         "max_file_size": "1mb", "favicon_path": FAVICON, "show_error": False,
         "app_kwargs": {"middleware": [Middleware(OwnServerOnly)]},
     }  # fmt: skip
-    _, local, _ = page.launch(
-        server_name=host, server_port=port, share=share, inbrowser=browser, quiet=quiet,
-        prevent_thread_lock=not block, **options,
+    _, local, public = page.launch(
+        server_name=host, server_port=port or _free_port(host), share=share, inbrowser=browser,
+        quiet=True, prevent_thread_lock=True, **options,
     )  # fmt: skip
-    return str(local)
+    return str(public or local)
+
+
+def serve(
+    page: gr.Blocks, *, host: str, port: int, share: bool = False, browser: bool = False
+) -> None:
+    """Serve the page, say where, and return when the server is stopped (Ctrl + C)."""
+    print(strings.SERVED.format(
+        address=launch(page, host=host, port=port, share=share, browser=browser)
+    ), flush=True)  # fmt: skip
+    page.block_thread()
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from memdriven.data.vocabulary import UnknownWord, tokenize
 from memdriven.trace import Neighbour, Retrieval
@@ -19,7 +19,10 @@ _SMALL_WORDS = frozenset(
 
 
 def mark_words(
-    caption: str, words: Sequence[str], strengths: Mapping[str, float] | None = None
+    caption: str,
+    words: Sequence[str],
+    strengths: Mapping[str, float] | None = None,
+    common: Set[str] = frozenset(),
 ) -> str:
     """Return a caption with the query's words in `<mark>`, small words left alone.
 
@@ -27,8 +30,9 @@ def mark_words(
         caption: a caption of the memory.
         words: the query's words as the model read them.
         strengths: how strongly each word was matched; the strongest is marked fully.
+        common: words that most captions of this memory share, e.g. "bird"; not marked either.
     """
-    shared = set(words) - _SMALL_WORDS
+    shared = set(words) - _SMALL_WORDS - common
     strongest = max((strengths or {}).values(), default=0.0)
     pieces = []
     for piece in _PIECE.findall(caption):
@@ -43,7 +47,9 @@ def mark_words(
     return "".join(pieces)
 
 
-def neighbour_card(neighbour: Neighbour, retrieval: Retrieval) -> str:
+def neighbour_card(
+    neighbour: Neighbour, retrieval: Retrieval, common: Set[str] = frozenset()
+) -> str:
     """Return one neighbour: image, rank, matched caption, percentile bar, share of the mix."""
     facts = [tag("span", text(strings.RANK.format(rank=neighbour.rank)), class_="md-rank")]
     if neighbour.class_name:
@@ -53,27 +59,25 @@ def neighbour_card(neighbour: Neighbour, retrieval: Retrieval) -> str:
         facts.append(tag("span", text(share), class_="md-share"))
     lines = [
         tag("div", "".join(facts), class_="md-facts"),
-        tag("p", mark_words(neighbour.caption, retrieval.words, neighbour.word_weights),
-            class_="md-quote"),
+        tag("p", _quote(neighbour, retrieval, common), class_="md-quote"),
         _percentile_bar(neighbour, retrieval.strategy),
     ]  # fmt: skip
     return tag("li", _image(neighbour) + tag("div", "".join(lines)), class_="md-card",
                data_id=neighbour.id)  # fmt: skip
 
 
-def memory_panel(retrieval: Retrieval, spare: Sequence[Neighbour] = ()) -> str:
-    """Return the cards of the neighbours in use, then those next in line as a row of images."""
+def memory_panel(
+    retrieval: Retrieval, spare: Sequence[Neighbour] = (), common: Set[str] = frozenset()
+) -> str:
+    """Return the cards of the neighbours in use, then those next in line as a short list."""
     if retrieval.strategy == "none":
         return note(strings.MEMORY_NONE)
-    cards = "".join(neighbour_card(neighbour, retrieval) for neighbour in retrieval)
+    cards = "".join(neighbour_card(neighbour, retrieval, common) for neighbour in retrieval)
     panel = tag("ol", cards, class_="md-cards")
     if spare:
-        images = "".join(
-            tag("li", _image(neighbour), title=f"{neighbour.rank}. {neighbour.caption}")
-            for neighbour in spare
-        )
-        panel += tag("p", text(strings.NEXT_TITLE), class_="md-next-title")
-        panel += tag("ol", images, class_="md-next", start=spare[0].rank)
+        rows = "".join(_spare_card(neighbour, retrieval, common) for neighbour in spare)
+        panel += tag("h3", text(strings.NEXT_TITLE), class_="md-small-title")
+        panel += tag("ol", rows, class_="md-next")
     return panel
 
 
@@ -100,6 +104,17 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
 def note(message: str) -> str:
     """Return a quiet line for a panel that has nothing to show."""
     return tag("p", text(message), class_="md-note")
+
+
+def _spare_card(neighbour: Neighbour, retrieval: Retrieval, common: Set[str]) -> str:
+    quote = _quote(neighbour, retrieval, common)
+    rank = tag("span", text(strings.RANK.format(rank=neighbour.rank)), class_="md-rank")
+    facts = tag("span", rank + " " + quote, class_="md-quote")
+    return tag("li", _image(neighbour) + facts, class_="md-spare", data_id=neighbour.id)
+
+
+def _quote(neighbour: Neighbour, retrieval: Retrieval, common: Set[str]) -> str:
+    return mark_words(neighbour.caption, retrieval.words, neighbour.word_weights, common)
 
 
 def _image(neighbour: Neighbour) -> str:

@@ -11,6 +11,7 @@ from memdriven.errors import DataError
 from memdriven.files import read_json
 from memdriven.ui import strings
 from memdriven.ui.html import tag, text
+from memdriven.ui.parts import panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
 
@@ -59,14 +60,7 @@ def example_chips(captions: Sequence[str]) -> str:
         tag("li", tag("button", text(each), type="button", class_="md-chip", data_caption=each))
         for each in captions
     )
-    return tag("p", text(strings.EXAMPLES_LABEL), class_="md-hint") + tag(
-        "ul", chips, class_="md-chips"
-    )
-
-
-def section(kind: str, title: str) -> gr.HTML:
-    """Add a section's heading in its fixed colour: `text`, `memory`, `noise` or `picture`."""
-    return gr.HTML(tag("h2", text(title), class_=f"md-section md-{kind}"))
+    return tag("ul", chips, class_="md-chips", aria_label=strings.EXAMPLES_LABEL)
 
 
 def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
@@ -75,18 +69,18 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         section("text", strings.WORDS)
         caption = gr.Textbox(
-            label=strings.CAPTION_LABEL, placeholder=strings.CAPTION_PLACEHOLDER, lines=3,
-            max_lines=6, elem_id="caption", autofocus=True,
+            label=strings.CAPTION_LABEL, show_label=False, lines=3, max_lines=6,
+            placeholder=strings.CAPTION_PLACEHOLDER, elem_id="caption", autofocus=True,
         )  # fmt: skip
-        unknown = gr.HTML(elem_id="unknown")
-        gr.HTML(example_chips(read_examples()), elem_id="examples")
+        unknown = panel(elem_id="unknown")
+        panel(example_chips(read_examples()), elem_id="examples")
         section("memory", strings.MEMORY)
         source = gr.Radio(
-            list(strings.SOURCES), elem_id="source", label=strings.SOURCE_LABEL,
+            list(strings.SOURCES), elem_id="source", label=strings.SOURCE_LABEL, show_label=False,
             value="retrieved" if default_strategy in known else default_strategy,
         )  # fmt: skip
-        hint = gr.HTML(_source_hint("retrieved"), elem_id="source-hint")
-        with gr.Row(elem_id="retrieval"):
+        hint = panel(_source_hint("retrieved"), elem_id="source-hint")
+        with gr.Group(elem_id="retrieval"):
             comparison = gr.Dropdown(
                 list(strings.STRATEGIES), elem_id="comparison", label=strings.STRATEGY_LABEL,
                 value=default_strategy if default_strategy in known else strings.STRATEGIES[0][1],
@@ -99,15 +93,15 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
         section("noise", strings.NOISE)
         with gr.Row(elem_id="noise"):
             seed = gr.Textbox(
-                label=strings.SEED_LABEL, placeholder=strings.SEED_PLACEHOLDER, elem_id="seed",
-                max_lines=1, min_width=120, scale=2,
+                label=strings.SEED_LABEL, show_label=False, max_lines=1, min_width=120, scale=2,
+                placeholder=strings.SEED_PLACEHOLDER, elem_id="seed",
             )  # fmt: skip
             dice = gr.Button(strings.DICE, elem_id="dice", min_width=60, scale=1)
         keep = gr.Checkbox(label=strings.LOCK, info=strings.LOCK_HINT, elem_id="keep")
         with gr.Row(elem_id="actions"):
             generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate", scale=3)
             stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
-        line = gr.HTML(status(strings.READY), elem_id="status")
+        line = panel(status(strings.READY), elem_id="status")
     source.change(
         _show_source, source, [hint, comparison, k], queue=False, show_progress="hidden",
         api_visibility="private",

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.recipe import MAX_SEED, Recipe
 from memdriven.ui import cards, picture, state, strings
-from memdriven.ui.compose import Compose, section
+from memdriven.ui.compose import Compose
 from memdriven.ui.generate import PictureTab, Update, show
 from memdriven.ui.html import tag, text
+from memdriven.ui.parts import panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 
@@ -42,7 +43,7 @@ def vary(
             if output.complete:
                 seconds = f"{time.perf_counter() - start:.1f}"
                 line = status(strings.GRID_DONE.format(seconds=seconds))
-            panel = cards.memory_panel(output.retrieval)
+            panel = cards.memory_panel(output.retrieval, common=state.common_words())
             yield panel, picture.grid(done, seeds), line, output.recipe.to_json()
     except MemDrivenError as error:
         yield "", picture.empty_grid(), failure(error), None
@@ -62,8 +63,9 @@ def adopt(event: gr.EventData, recipe: str | None) -> Choice:
         output = state.pipeline().from_recipe(Recipe.from_json(recipe).with_seed(seed))
     except MemDrivenError as error:
         return gr.skip(), gr.skip(), gr.skip(), gr.skip(), failure(error), gr.skip()
+    memory = cards.memory_panel(output.retrieval, common=state.common_words())
     return (
-        str(seed), gr.Checkbox(value=True), show(output), cards.memory_panel(output.retrieval),
+        str(seed), gr.Checkbox(value=True), show(output), memory,
         status(strings.ADOPTED.format(seed=seed)), gr.Tabs(selected="picture"),
     )  # fmt: skip
 
@@ -81,12 +83,12 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> gr.events.Depen
     with gr.Tab(strings.TAB_DIVERSITY, id="diversity"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="grid-column", min_width=300):
             section("noise", strings.DIVERSITY_TITLE)
-            gr.HTML(tag("p", text(strings.DIVERSITY_NOTE), class_="md-hint"))
+            panel(tag("p", text(strings.DIVERSITY_NOTE), class_="md-hint"))
             run = gr.Button(strings.DIVERSITY_RUN, variant="primary", elem_id="make-grid")
-            grid = gr.HTML(picture.empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
+            grid = panel(picture.empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
-            section("memory", strings.MEMORY_TITLE)
-            memory = gr.HTML(cards.note(strings.MEMORY_EMPTY), elem_id="grid-memory")
+            section("memory", strings.DIVERSITY_MEMORY)
+            memory = panel(cards.note(strings.MEMORY_EMPTY), elem_id="grid-memory")
     recipe = gr.State(None, time_to_live=3600)
     event = run.click(
         vary, compose.query, [memory, grid, compose.status, recipe], trigger_mode="once",

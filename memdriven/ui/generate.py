@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from memdriven.errors import MemDrivenError
 from memdriven.trace import Neighbour, PipelineOutput, Retrieval
 from memdriven.ui import cards, picture, state, strings
-from memdriven.ui.compose import MAX_K, Compose, section
+from memdriven.ui.compose import MAX_K, Compose
+from memdriven.ui.parts import panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 
@@ -71,10 +72,10 @@ def build(compose: Compose) -> tuple[PictureTab, gr.events.Dependency]:
     with gr.Tab(strings.TAB_PICTURE, id="picture") as tab, gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="memory-column", min_width=300):
             section("memory", strings.MEMORY_TITLE)
-            memory = gr.HTML(cards.note(strings.MEMORY_EMPTY), elem_id="memory")
+            memory = panel(cards.note(strings.MEMORY_EMPTY), elem_id="memory")
         with gr.Column(elem_id="picture-column", min_width=300):
-            section("picture", strings.PICTURE_TITLE)
-            result = gr.HTML(picture.empty_picture(), elem_id="result")
+            section("paint", strings.PICTURE_TITLE)
+            result = panel(picture.empty_picture(), elem_id="result")
     gr.on(
         [compose.caption.change, compose.source.change, compose.comparison.change,
          compose.k.change],
@@ -114,7 +115,7 @@ def _whole_k(k: object) -> int:
 
 def _memory(retrieval: Retrieval, spare: tuple[Neighbour, ...]) -> tuple[str, str]:
     return (
-        cards.memory_panel(retrieval, spare),
+        cards.memory_panel(retrieval, spare, state.common_words()),
         cards.unknown_words(retrieval.unknown_words, retrieval.truncated),
     )
 

@@ -38,6 +38,15 @@
     (open ? grid : document.querySelector("#generate")).click();
   });
 
+  // On a narrow page the picture lies far below the button that asks for it.
+  const generate = document.querySelector("#generate");
+  generate?.addEventListener("click", () => {
+    if (window.innerWidth > 760) return;
+    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const column = document.querySelector("#picture-column");
+    column?.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
+  });
+
   const line = document.querySelector("#status");
   if (line) {
     line.setAttribute("role", "status");

@@ -17,7 +17,7 @@ TILES = 9
 def empty_picture() -> str:
     """Return the panel before the first picture."""
     frame = tag("div", tag("p", text(strings.PICTURE_EMPTY)), class_="md-frame md-empty")
-    return tag("div", frame, class_="md-picture")
+    return tag("div", frame, class_="md-canvas")
 
 
 def picture_panel(output: PipelineOutput, resolutions: Sequence[int]) -> str:
@@ -25,7 +25,7 @@ def picture_panel(output: PipelineOutput, resolutions: Sequence[int]) -> str:
     stages = output.stages
     if not stages:
         frame = tag("div", tag("p", text(strings.PICTURE_BUSY)), class_="md-frame md-busy")
-        return tag("div", frame + _strip([], resolutions), class_="md-picture")
+        return tag("div", frame + _strip([], resolutions), class_="md-canvas")
     uri = png_uri(output.png()) if output.complete else image_uri(stages[-1])
     alt = strings.PICTURE_ALT.format(caption=output.recipe.caption)
     image = tag(
@@ -35,7 +35,7 @@ def picture_panel(output: PipelineOutput, resolutions: Sequence[int]) -> str:
     parts = [tag("div", image, class_="md-frame"), _strip(stages, resolutions)]
     if output.complete:
         parts += [_actions(output, uri), time_bar(output.timings), _recipe(output)]
-    return tag("div", "".join(parts), class_="md-picture")
+    return tag("div", "".join(parts), class_="md-canvas")
 
 
 def time_bar(timings: Mapping[str, float]) -> str:
@@ -49,10 +49,10 @@ def time_bar(timings: Mapping[str, float]) -> str:
         label = text(_step_name(name)) + " " + tag("b", text(_milliseconds(ms)))
         legend.append(tag("li", label, class_=kind))
     total = timings.get("total", whole)
-    title = tag("b", text(f"{strings.TIMES_TITLE} {_milliseconds(total)}"))
+    title = text(strings.TIMES_TITLE) + " " + tag("b", text(_milliseconds(total)))
     return tag(
         "div",
-        tag("p", title, class_="md-small-title")
+        tag("h3", title, class_="md-small-title")
         + tag("div", "".join(bar), class_="md-times", aria_hidden="true")
         + tag("ul", "".join(legend), class_="md-legend"),
         class_="md-timing",

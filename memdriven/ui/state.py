@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from pathlib import Path
+from collections import Counter
 
+from memdriven.data.vocabulary import tokenize
 from memdriven.errors import CheckpointError, ConfigError
+from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline import RANDOM_SEEDS, MemoryDrivenPipeline
 from memdriven.recipe import MAX_SEED
 from memdriven.ui import strings
@@ -13,22 +15,18 @@ from memdriven.ui import strings
 CONCURRENCY_ID = "model"
 """Queue group of everything that runs the networks: one at a time on one machine."""
 
+_COMMON = 0.5
+"""A word in a larger share of the memory's captions than this tells nothing apart."""
+_SAMPLE = 2_000
+
 _loaded: list[MemoryDrivenPipeline] = []
-
-
-def load(checkpoint: Path | str, device: str = "auto") -> MemoryDrivenPipeline:
-    """Load the checkpoint that the page shows, in place of any other.
-
-    Raises:
-        CheckpointError, BankError, ConfigError: as `MemoryDrivenPipeline.from_pretrained`.
-    """
-    use(MemoryDrivenPipeline.from_pretrained(checkpoint, device))
-    return pipeline()
+_common: list[frozenset[str]] = []
 
 
 def use(pipe: MemoryDrivenPipeline) -> None:
     """Show an already loaded pipeline."""
     _loaded[:] = [pipe]
+    _common[:] = [_common_words(pipe.bank)]
 
 
 def pipeline() -> MemoryDrivenPipeline:
@@ -41,6 +39,17 @@ def pipeline() -> MemoryDrivenPipeline:
         raise CheckpointError(wanted="a loaded checkpoint", found="none",
                               fix="start the page with app.py")  # fmt: skip
     return _loaded[0]
+
+
+def common_words() -> frozenset[str]:
+    """Return the words that most captions of the loaded memory share, e.g. "bird"."""
+    return _common[0] if _common else frozenset()
+
+
+def _common_words(bank: MemoryBank) -> frozenset[str]:
+    items = bank.items[:: max(1, bank.n // _SAMPLE)]
+    counts = Counter(word for item in items for word in set(tokenize(item.captions[0])))
+    return frozenset(word for word, count in counts.items() if count > _COMMON * len(items))
 
 
 def read_seed(written: str, keep: bool) -> int:

@@ -16,6 +16,8 @@ EQUATION: Final = (
 )  # fmt: skip
 PAPER: Final = "After Li, Torr and Lukasiewicz, BMVC 2022"
 
+SERVED: Final = "memdriven is at {address}  (Ctrl + C stops it)"
+
 # Compose
 WORDS: Final = "Words"
 CAPTION_LABEL: Final = "Describe a bird"
@@ -47,7 +49,7 @@ K_LABEL: Final = "References mixed (k)"
 NOISE: Final = "Noise"
 SEED_LABEL: Final = "Seed"
 SEED_PLACEHOLDER: Final = "random"
-DICE: Final = "Draw a random seed"
+DICE: Final = "Random seed"
 LOCK: Final = "Keep this seed"
 LOCK_HINT: Final = "Off: a new random seed for every picture."
 GENERATE: Final = "Generate"
@@ -101,6 +103,7 @@ DIVERSITY_TITLE: Final = "Same words, same memory, nine noises"
 DIVERSITY_NOTE: Final = (
     "Caption and references stay fixed; only the noise differs. Choose a picture to keep its seed."
 )
+DIVERSITY_MEMORY: Final = "The memory held fixed"
 DIVERSITY_RUN: Final = "Make nine"
 DIVERSITY_EMPTY: Final = "Nine pictures of one caption appear here, side by side."
 TILE_ALT: Final = "Variation {number} with seed {seed}"

@@ -112,7 +112,7 @@ def test_every_parameter_gets_a_gradient() -> None:
 
 
 def test_saved_judge_reads_the_same(tmp_path: Path) -> None:
-    judge = AttributeJudge(ATTRIBUTES, size=16, priors={k: (0.3, 0.7) for k in ATTRIBUTES})
+    judge = AttributeJudge(ATTRIBUTES, size=16, priors=dict.fromkeys(ATTRIBUTES, (0.3, 0.7)))
     judge.save(tmp_path, {"steps": 3})
     again = load_judge(tmp_path)
     assert again.attributes == judge.attributes

@@ -79,7 +79,10 @@ def test_squeezenet_knows_both_input_scalings(tmp_path: Path, squeezenet_file: P
     again = SqueezeNet.load(path)
     assert float(again.scaling[1].max()) == 255
     x = torch.rand(2, 3, 64, 64)
-    inner = [m[:, :, 1:-1, 1:-1] for m in network(x)[:1]], [m[:, :, 1:-1, 1:-1] for m in again(x)[:1]]
+    inner = (
+        [m[:, :, 1:-1, 1:-1] for m in network(x)[:1]],
+        [m[:, :, 1:-1, 1:-1] for m in again(x)[:1]],
+    )
     assert torch.allclose(inner[0][0], inner[1][0], atol=1e-3)
 
 

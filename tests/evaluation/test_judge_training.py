@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,9 @@ def test_data_without_attributes_is_refused(squares: Path, tmp_path: Path) -> No
 def test_hidden_attributes_are_not_labels(squares: Path) -> None:
     item = PreparedDataset.open(squares).split("train")[0]
     assert set(visible_record(item)) == {"head", "tail"}
+    bars = replace(item, attributes={"head": "red", "bars": "none", "ring": "white"})
+    assert visible_record(bars) == {"head": "red", "bars": "none"}
+    assert visible_record(replace(bars, visible=())) == bars.attributes
     judge = AttributeJudge({"head": ("red", "blue"), "wing": ("a", "b")})
     assert judge.labels([{"head": "blue"}]).tolist() == [[1, IGNORED]]
     logits = torch.zeros(1, 2, 2)

@@ -20,8 +20,12 @@ def resources(judge_folder: Path, squeezenet_file: Path) -> Resources:
     return Resources(judge=judge_folder, squeezenet=squeezenet_file)
 
 
-def run(checkpoint: Path, dataset: Path, out: Path, resources: Resources, **options: object) -> Evaluation:
-    return evaluate(checkpoint, dataset, n=N, out=out, resources=resources, progress=False, **options)  # type: ignore[arg-type]
+def run(
+    checkpoint: Path, dataset: Path, out: Path, resources: Resources, **options: object
+) -> Evaluation:
+    return evaluate(
+        checkpoint, dataset, n=N, out=out, resources=resources, progress=False, **options
+    )  # type: ignore[arg-type]
 
 
 def values(found: Evaluation, metric: str) -> dict[str, float]:

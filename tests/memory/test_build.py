@@ -65,7 +65,8 @@ def test_a_killed_build_goes_on_where_it_was(
     monkeypatch.setattr(PreparedDataset, "load_image",
                         lambda self, item: reads.append(item.id) or load(self, item))  # fmt: skip
     made = make(world, tmp_path / "bank")
-    assert len(reads) == 16 and not first & set(reads)
+    assert len(reads) == 16
+    assert not first & set(reads)
     assert content(made.path) == content(world.bank.path)
 
 
@@ -81,7 +82,8 @@ def test_other_splits_sizes_and_fewer_captions(world: World, tmp_path: Path) -> 
     bank = make(world, tmp_path / "bank", split="test", thumbnail_size=32, captions_per_item=1,
                 max_words=2)  # fmt: skip
     assert bank.ids == [item.id for item in world.items if item.split == "test"]
-    assert bank.thumbnail(0).size == (32, 32) and bank.max_words == 2
+    assert bank.thumbnail(0).size == (32, 32)
+    assert bank.max_words == 2
     assert all(len(bank.item(index).captions) == 1 for index in range(bank.n))
     with pytest.raises(DataError):
         make(world, tmp_path / "nothing", split="validation")

@@ -33,7 +33,8 @@ def test_decoded_features_reach_the_cosine(wanted: float, shape: tuple[int, int,
     for seed in range(4):
         v = sparse_features(seed, shape) + (shape[0] == 3)
         back = codec.decode(codec.encode(v, wanted), shape)
-        assert back.shape == shape and back.dtype == np.float32
+        assert back.shape == shape
+        assert back.dtype == np.float32
         assert cosine(v, back) >= wanted - 1e-7
 
 

@@ -80,7 +80,9 @@ def extract(album: Album, out: Path, network: nn.Module | None = None, **setting
 
 def test_a_store_holds_the_features_of_each_centre_square(album: Album, tmp_path: Path) -> None:
     store = extract(album, tmp_path / "features")
-    assert len(store) == 11 and store.shape == (6, 2, 2) and store.encoder == "small-network"
+    assert len(store) == 11
+    assert store.shape == (6, 2, 2)
+    assert store.encoder == "small-network"
     assert store.ids == [item.id for item in album.items]
     for row, item in enumerate(album.items):
         with Image.open(album.image_path(item)) as image:
@@ -97,11 +99,13 @@ def test_a_store_holds_the_features_of_each_centre_square(album: Album, tmp_path
 def test_load_all_is_exactly_the_items(album: Album, tmp_path: Path) -> None:
     store = extract(album, tmp_path / "features")
     levels, scale = store.load_all(progress=False)
-    assert levels.dtype == torch.uint8 and levels.shape == (11, 6, 2, 2)
+    assert levels.dtype == torch.uint8
+    assert levels.shape == (11, 6, 2, 2)
     for row in range(11):
         assert torch.equal(levels[row] * scale[row], torch.from_numpy(store[row]))
     some, factors = store.load_all([3, 9, 3], workers=1, progress=False)
-    assert torch.equal(some, levels[[3, 9, 3]]) and torch.equal(factors, scale[[3, 9, 3]])
+    assert torch.equal(some, levels[[3, 9, 3]])
+    assert torch.equal(factors, scale[[3, 9, 3]])
 
 
 def test_a_killed_run_goes_on_where_it_was(album: Album, tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ def clustered(n: int, dim: int = 24, seed: int = 0) -> Tensor:
 def test_exact_search_is_a_sort_by_cosine() -> None:
     keys, queries = clustered(50), 5 * clustered(7, seed=1)
     ids, scores = ExactIndex(keys).search(queries, 6)
-    assert ids.shape == scores.shape == (7, 6) and ids.dtype == torch.int64
+    assert ids.shape == scores.shape == (7, 6)
+    assert ids.dtype == torch.int64
     for line, found, values in zip(queries, ids.tolist(), scores, strict=True):
         cosines = [float(torch.cosine_similarity(line, key, dim=0)) for key in keys]
         assert found == sorted(range(50), key=lambda row: -cosines[row])[:6]
@@ -46,7 +47,7 @@ def test_exact_search_settles_ties_by_row_and_in_parts(monkeypatch: pytest.Monke
 def test_a_k_out_of_range_is_refused(kind: type[ExactIndex], k: int) -> None:
     built = kind(clustered(10))
     assert len(built) == 10
-    with pytest.raises(RetrievalError, match="k in 1..10"):
+    with pytest.raises(RetrievalError, match="k in 1"):
         built.search(clustered(1), k)
 
 

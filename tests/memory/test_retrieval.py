@@ -129,7 +129,8 @@ def check(world: World, strategy: str, config: RetrievalConfig, exclude: list[st
     assert len({match.id for match in found}) == 5
     tolerance = 5e-3  # stored words and regions are float16
     for place, match in enumerate(found):
-        assert match.id == world.bank.ids[match.index] and match.id not in exclude
+        assert match.id == world.bank.ids[match.index]
+        assert match.id not in exclude
         assert match.score == pytest.approx(wanted[match.index], abs=tolerance)
         assert match.score == pytest.approx(best[place], abs=tolerance)
         lower = [sum(v < match.score - slack for v in best) for slack in (tolerance, -tolerance)]
@@ -197,7 +198,9 @@ def test_random_depends_on_the_seed_alone(retriever: Retriever) -> None:
 
 def test_oracle_is_the_captions_own_image(retriever: Retriever) -> None:
     (own,) = retriever.retrieve("  A red   DISC ", "oracle", 3)
-    assert own.id == "train-003" and own.weight == 1.0 and own.rank == 1
+    assert own.id == "train-003"
+    assert own.weight == 1.0
+    assert own.rank == 1
     assert retriever.bank.item(own.index).captions[own.caption_index] == "a red disc"
     by_id = retriever.retrieve(retriever.query("a red disc", item_id="train-020"), "oracle", 1)
     assert [match.id for match in by_id] == ["train-020"]
@@ -271,7 +274,8 @@ def test_word_weights(retriever: Retriever) -> None:
     assert retriever.retrieve(nameless, "sentence-image", 1)[0].word_weights is None
     for strategy in ("words-words", "words-image", "words-both", "all"):
         weights = retriever.retrieve(nameless, strategy, 1)[0].word_weights
-        assert weights is not None and len(weights) == 3
+        assert weights is not None
+        assert len(weights) == 3
         assert all(0 <= weight <= 1 for weight in weights)
 
 

@@ -117,7 +117,7 @@ def build_rig(spec: BirdSpec) -> Rig:
     if pose == "flying":
         pitch = np.radians(44.0 if plan is PLANS["hummingbird"] else 6.0) + spec.pitch_change
     elif pose == "clinging":
-        pitch = np.radians(76.0) + spec.pitch_change * 0.6
+        pitch = np.radians(97.0) + spec.pitch_change * 0.6
     elif pose == "swimming":
         pitch = np.radians(3.0)
     body = rotation(RIGHT, pitch)
@@ -160,7 +160,7 @@ def _torso(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
 
     level = rotation(UP, -spec.head_yaw * (0.3 if flying else 1.0)) @ rotation(RIGHT, spec.head_pitch * 0.7)
     if spec.attributes["pose"] == "clinging":
-        level = rotation(RIGHT, np.radians(16)) @ level
+        level = rotation(RIGHT, np.radians(10)) @ level
     hx, hy, hz = level.T
     r = plan.head
     rig.head, rig.head_at, rig.head_radius = level.T, neck, r

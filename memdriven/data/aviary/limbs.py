@@ -72,7 +72,7 @@ def _spread(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: st
     shoulder = body @ _vec(0.34, 0.45 * h, side * 0.45 * w)
     flap = spec.flap
     out = body @ _vec(0.0, np.sin(flap), side * np.cos(flap))
-    hand = body @ _vec(0.0, np.sin(flap * 0.55), side * np.cos(flap * 0.55))
+    hand = body @ _vec(0.0, np.sin(flap * 0.78), side * np.cos(flap * 0.78))
     fore = body @ FORWARD
     up = _unit(np.cross(out, fore) * -side)
     if up @ (body @ UP) < 0:
@@ -80,16 +80,16 @@ def _spread(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: st
     span, chord = plan.span, plan.chord
     wrist = shoulder + out * span * 0.40 + fore * span * 0.13
     rig.put(f"coverts{s}", shoulder - fore * 0.05, wrist, 0.21 * chord + 0.05, 0.13 * chord + 0.02, flat=0.36, normal=up)
-    rig.put(f"secondaries{s}", shoulder - fore * chord * 0.42 - out * 0.1, wrist - fore * chord * 0.38, chord * 0.46,
+    rig.put(f"secondaries{s}", shoulder - fore * chord * 0.42 - out * 0.15, wrist - fore * chord * 0.42, chord * 0.46,
             chord * 0.44, flat=0.12, normal=up, bend=(0.0, -0.03))  # fmt: skip
     sweep = plan.pointed
     for i in range(4):
         share = i / 3
         turn = np.radians(4 + 30 * sweep + share * (56 - 20 * sweep))
-        length = span * (0.62 - share * (0.20 + 0.10 * sweep))
+        length = span * (0.70 - share * (0.22 + 0.10 * sweep))
         direction = hand * np.cos(turn) - fore * np.sin(turn)
-        root = wrist - fore * chord * (0.05 + 0.34 * share) - hand * 0.10
-        width = chord * (0.235 - 0.05 * sweep)
+        root = wrist - fore * chord * (0.05 + 0.34 * share) - hand * span * 0.09
+        width = chord * (0.275 - 0.07 * sweep)
         rig.put(f"primary{i + 1}{s}", root, root + direction * length, width, width * (0.5 - 0.22 * sweep), bulge=width * 0.22,
                 flat=0.17, normal=up, bend=(0.0, 0.06 * span * (1 - share)))  # fmt: skip
     rig.wings[k] = np.stack([_unit(out * 0.9 - fore * 0.12), -fore, shoulder + fore * 0.22 * chord])
@@ -134,7 +134,8 @@ def place_legs(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
     if perched:
         _branch(rig, spec, _vec(hip_x + 0.06, floor, 0.0))
     else:
-        rig.ground = floor
+        wading = spec.attributes["background"] == "water"
+        rig.ground = floor + (0.28 * plan.leg if wading else 0.0)
         if spec.attributes["background"] == "rock":
             _stones(rig, spec, floor, hip_x)
 

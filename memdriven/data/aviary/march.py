@@ -15,7 +15,7 @@ from torch import Tensor
 from .camera import Camera
 from .sdf import Primitives, distance
 
-CHUNK = 3072
+CHUNK = 4096
 """Points evaluated at once for each image: what keeps the working set in a CPU's cache."""
 
 
@@ -61,13 +61,11 @@ def _advance(rig: Primitives, origin: Tensor, ray: Tensor, t: Tensor, far: Tenso
         d = field(rig, origin + dirs * ti.unsqueeze(1))
         stop = d < ti * cone
         # A cone keeps its distance from what it has not touched: step to where its edge might.
-        t = t.scatter(1, live, torch.where(stop | ~real, ti, ti + (d - 0.5 * cone * ti).clamp_min(0.3 * cone * ti)))
+        t = t.scatter(1, live, torch.where(stop | ~real, ti, ti + (d - 0.5 * cone * ti).clamp_min(0.7 * cone * ti)))
         touched = touched.scatter(1, live, torch.where(real, stop, touched.gather(1, live)))
-        if step % 3 == 2:
-            going = ~touched & (t < far)
-            live, real = compact(going)
-            if live.shape[1] == 0:
-                break
+        live, real = compact(~touched & (t < far))
+        if live.shape[1] == 0:
+            break
     return t, touched
 
 
@@ -84,12 +82,12 @@ def trace(rig: Primitives, camera: Camera, near: Tensor, far: Tensor, size: int)
     real = torch.ones_like(index, dtype=torch.bool)
     t = near.expand(b, side * side).contiguous()
     tangent = float(camera.tangent[0, 0])
-    for level, steps in ((side, 33), (2 * side, 15), (size, 18)):
+    for level, steps in ((side, 40), (2 * side, 24), (size, 30)):
         x, y = pixel_grid(index, level)
         ray = camera.rays(x, y)
         pixel = tangent / level  # half a pixel's width at unit depth
         last = level == size
-        t, touched = _advance(rig, origin, ray, t, far, pixel * (0.35 if last else 1.45), steps)
+        t, touched = _advance(rig, origin, ray, t, far, pixel * (0.6 if last else 1.45), steps)
         touched = touched & real
         if last:
             return index, touched, t

@@ -103,8 +103,8 @@ PLANS: dict[str, BodyPlan] = {
     ),
     "woodpecker": BodyPlan(
         size="medium", height=0.50, width=0.48, breast=0.48, pitch=68, neck=(0.96, 0.34), neck_radius=0.31, head=0.39,
-        head_long=1.15, leg=0.3, tail=0.85, tail_width=0.14, tail_angle=10, wing=1.4, span=2.2, chord=0.8, pointed=0.3,
-        crest=0.75, beaks=("pointed", "long"), beak=0.95,
+        head_long=1.15, leg=0.3, tail=0.85, tail_width=0.14, tail_angle=-4, wing=1.4, span=2.2, chord=0.8, pointed=0.3,
+        crest=0.75, beaks=("pointed", "long"), beak=0.68,
         poses=(("clinging", 0.74), ("perched", 0.18), ("flying", 0.08)),
     ),
     "swallow": BodyPlan(

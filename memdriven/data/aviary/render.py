@@ -34,7 +34,16 @@ def render_birds(specs: list[BirdSpec], size: int, device: torch.device | str = 
     if size % 16 or size < 16:
         raise ValueError(f"size must be a positive multiple of 16, got {size}")
     step = 1 if device.type == "cpu" else 32
-    pairs = [_render(specs[i : i + step], size, device) for i in range(0, len(specs), step)]
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        # How work is split over threads decides which elements take the vector path, and so the
+        # last bit of a sine: one thread, one answer. Cores are used by rendering several birds.
+        torch.set_num_threads(1)
+    try:
+        pairs = [_render(specs[i : i + step], size, device) for i in range(0, len(specs), step)]
+    finally:
+        if device.type == "cpu":
+            torch.set_num_threads(threads)
     return torch.cat([rgb for rgb, _ in pairs]), torch.cat([parts for _, parts in pairs])
 
 

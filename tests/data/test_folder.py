@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from memdriven.data.folder import prepare_folder
+from memdriven.data.prepared import PreparedDataset
+from memdriven.errors import DataError
+
+
+def _source(folder: Path, names: list[str]) -> Path:
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (50 + number, 40), (200, 30 * number % 256, 30)).save(path)
+    return folder
+
+
+def _jsonl(path: Path, rows: list[Any]) -> None:
+    path.write_text("\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows))
+
+
+def _prepare(source: Path, out: Path, **options: Any) -> PreparedDataset:
+    return prepare_folder(source, out, image_size=32, progress=False, **options)
+
+
+def test_captions_as_text_lists_and_several_rows(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png", "sub/b c.jpg", "plain.png"])
+    _jsonl(source / "metadata.jsonl", [
+        {"file_name": "a.png", "text": "a red  square"},
+        "",
+        {"file_name": "sub/b c.jpg", "text": ["one", "two"], "extra": 1},
+        {"file_name": "a.png", "text": ["a red square", "again"]},
+    ])  # fmt: skip
+    data = _prepare(source, tmp_path / "out", test_fraction=0.0)
+    assert {item.id: list(item.captions) for item in data.items} == {
+        "a": ["a red square", "again"], "sub-b-c": ["one", "two"],
+    }  # fmt: skip
+    assert data.header["counts"] == {"train": 2}
+    assert data.header["images_without_caption"] == 1
+    assert all(data.load_image(item).size == (32, 32) for item in data.items)
+    assert all(item.class_id is None for item in data.items)
+    pixel = np.asarray(data.load_image(data.items[0]))[16, 16].astype(int)
+    assert np.abs(pixel - (200, 0, 30)).max() < 10
+
+
+def test_csv_with_splits_and_classes(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png", "b.png", "c.png"])
+    with (source / "metadata.csv").open("w", encoding="utf-8-sig", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["file_name", "text", "split", "class"])
+        writer.writerow(["a.png", "red, and small", "train", "gull"])
+        writer.writerow(["a.png", "another", "", ""])
+        writer.writerow(["b.png", "blue", "Testing", "auk"])
+        writer.writerow(["c.png", "green", "val", "gull"])
+    data = _prepare(source, tmp_path / "out")
+    facts = [(item.id, item.split, item.class_id, item.class_name) for item in data.items]
+    assert facts == [
+        ("a", "train", 1, "gull"),
+        ("b", "test", 0, "auk"),
+        ("c", "validation", 1, "gull"),
+    ]
+    assert data.classes == ["auk", "gull"]
+    assert list(data.items[0].captions) == ["red, and small", "another"]
+
+
+def test_split_folders_with_their_own_or_one_common_file(tmp_path: Path) -> None:
+    source = _source(tmp_path / "own", ["train/a.png", "test/a.png"])
+    for split in ("train", "test"):
+        _jsonl(source / split / "metadata.jsonl", [{"file_name": "a.png", "text": split}])
+    own = _prepare(source, tmp_path / "out1")
+    assert [(i.id, i.split) for i in own.items] == [("test-a", "test"), ("train-a", "train")]
+    source = _source(tmp_path / "common", ["train/a.png", "test/a.png"])
+    rows = [{"file_name": f"{split}/a.png", "text": split} for split in ("train", "test")]
+    _jsonl(source / "metadata.jsonl", rows)
+    common = _prepare(source, tmp_path / "out2")
+    assert [(i.id, i.split) for i in common.items] == [("train-a", "train"), ("test-a", "test")]
+
+
+def test_a_test_split_is_drawn_by_the_seed(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", [f"{n}.png" for n in range(20)])
+    _jsonl(source / "metadata.jsonl", [{"file_name": f"{n}.png", "text": "x"} for n in range(20)])
+
+    def drawn(seed: int) -> set[str]:
+        data = _prepare(source, tmp_path / "out", test_fraction=0.2, seed=seed)
+        return {item.id for item in data.split("test")}
+
+    assert len(drawn(1)) == 4
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+
+
+def test_names_that_differ_only_in_their_ending_get_their_own_ids(tmp_path: Path) -> None:
+    names = ["a.png", "a.bmp", "A.gif", "é.png", "ü.png"]
+    source = _source(tmp_path / "src", names)
+    _jsonl(source / "metadata.jsonl", [{"file_name": n, "text": n} for n in names])
+    data = _prepare(source, tmp_path / "out", test_fraction=0.0)
+    assert len({item.id.lower() for item in data.items}) == 5
+    assert all(data.load_image(item) for item in data.items)
+
+
+GOOD = {"file_name": "a.png", "text": "fine"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "without rows"),
+        (["{"], "line 1"),
+        (["[1]"], "list"),
+        ([GOOD, {"file_name": "a.png"}], "line 2"),
+        ([{"text": "x"}], "file_name"),
+        ([{"file_name": "a.png", "text": []}], "text"),
+        ([{"file_name": "a.png", "text": "  "}], "empty"),
+        ([{"file_name": "a.png", "text": ["ok", None]}], "None"),
+        ([{"file_name": "a.png", "text": "x" * 10_000}], "10,000"),
+        ([{"file_name": "../secret.png", "text": "x"}], "inside the folder"),
+        ([{"file_name": "..\\secret.png", "text": "x"}], "inside the folder"),
+        ([{"file_name": "/etc/passwd", "text": "x"}], "inside the folder"),
+        ([{"file_name": "C:/a.png", "text": "x"}], "inside the folder"),
+        ([{"file_name": "a\0.png", "text": "x"}], "no such file"),
+        ([{"file_name": "link.png", "text": "x"}], "inside the folder"),
+        ([{"file_name": "gone.png", "text": "x"}], "no such file"),
+        ([{"file_name": "sub", "text": "x"}], "no such file"),
+        ([{"file_name": "broken.png", "text": "x"}], r"broken\.png"),
+        ([{**GOOD, "split": "holdout"}], "holdout"),
+        ([{**GOOD, "split": "train"}, {**GOOD, "split": "test"}], "agree"),
+        ([{**GOOD, "class": "x"}, {**GOOD, "class": "y"}], "one class"),
+        ([{**GOOD, "class": 1.5}], "class name"),
+        ([{**GOOD, "split": "test"}], "'train'"),
+    ],
+)
+def test_hostile_metadata_is_named_and_leaves_nothing(
+    tmp_path: Path, rows: list[Any], message: str
+) -> None:
+    source = _source(tmp_path / "src", ["a.png", "sub/b.png"])
+    (source / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
+    _source(tmp_path, ["secret.png"])
+    (source / "link.png").symlink_to(tmp_path / "secret.png")
+    _jsonl(source / "metadata.jsonl", rows)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match=message):
+        _prepare(source, tmp_path / "out")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_malformed_csv_and_encodings(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    (source / "metadata.csv").write_text("file_name,text\na.png,red, small\n")
+    with pytest.raises(DataError, match="double quotes"):
+        _prepare(source, tmp_path / "out")
+    (source / "metadata.csv").write_text("image,caption\na.png,red\n")
+    with pytest.raises(DataError, match="image, caption"):
+        _prepare(source, tmp_path / "out")
+    (source / "metadata.csv").write_bytes("file_name,text\na.png,café\n".encode("latin-1"))
+    with pytest.raises(DataError, match="UTF-8"):
+        _prepare(source, tmp_path / "out")
+    (source / "metadata.jsonl").write_text("{}")
+    with pytest.raises(DataError, match="remove one"):
+        _prepare(source, tmp_path / "out")
+
+
+def test_a_source_without_metadata_or_without_itself(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        _prepare(tmp_path / "none", tmp_path / "out")
+    with pytest.raises(DataError, match=r"metadata\.jsonl or metadata\.csv"):
+        _prepare(tmp_path, tmp_path / "out")
+    with pytest.raises(DataError, match="fraction"):
+        _prepare(tmp_path, tmp_path / "out", test_fraction=1.0)
+
+
+def test_only_a_data_set_is_replaced(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    _jsonl(source / "metadata.jsonl", [GOOD])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    with pytest.raises(DataError, match="something else"):
+        _prepare(source, out)
+    with pytest.raises(DataError, match="something else"):
+        _prepare(source, source)
+    assert (out / "thesis.txt").exists()
+    (out / "thesis.txt").unlink()
+    _prepare(source, out)
+    assert len(_prepare(source, out)) == 1

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from memdriven.data.synonyms import NEAR_SYNONYMS, near_synonyms
+from memdriven.data.vocabulary import Vocabulary, edit_distance, tokenize
+from memdriven.errors import CaptionError, CheckpointError, DataError
+
+CAPTIONS = [
+    "a small red bird with black wings and a yellow beak",
+    "this bird has a red crown, brown wings and a short beak",
+    "a bird with a speckled breast and a colorful tail",
+]
+
+
+@pytest.fixture
+def vocabulary() -> Vocabulary:
+    return Vocabulary.build(CAPTIONS)
+
+
+def test_tokens_are_lower_case_words_without_punctuation() -> None:
+    assert tokenize("A RED-breasted bird, it's 3cm!") == "a red breasted bird it s 3cm".split()
+    assert tokenize("ｒｅｄ ﬁnch") == ["red", "finch"]  # full width, ligature
+
+
+def test_the_most_frequent_words_come_first_and_ties_go_by_alphabet() -> None:
+    built = Vocabulary.build(["b a", "a c"])
+    assert built.words == ("a", "b", "c")
+    assert len(built) == 4
+    assert Vocabulary.build(["b a", "a c"], min_count=2).words == ("a",)
+
+
+def test_no_frequent_word_is_an_error() -> None:
+    with pytest.raises(DataError, match="min_count"):
+        Vocabulary.build(["a b"], min_count=2)
+
+
+def test_known_words_become_their_ids(vocabulary: Vocabulary) -> None:
+    encoded = vocabulary.encode("A red bird!", 24)
+    assert encoded.words == ["a", "red", "bird"]
+    assert [vocabulary.words[i - 1] for i in encoded.ids] == encoded.words
+    assert encoded.unknown == ()
+    assert encoded.truncated == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "replacement", "reason"),
+    [
+        ("crimson", "red", "synonym"),
+        ("golden", "yellow", "synonym"),
+        ("bill", "beak", "synonym"),
+        ("yellowish", "yellow", "synonym"),
+        ("wing", "wings", "synonym"),
+        ("chestnut", "brown", "synonym"),
+        ("yelow", "yellow", "typo"),
+        ("brid", "bird", "typo"),
+        ("rde", "red", "typo"),
+        ("speckeldd", "speckled", "typo"),
+        ("xylophone", None, "unknown"),
+        ("bed", None, "unknown"),  # one edit from "red", but too short to be sure
+        ("r2d2", None, "unknown"),
+    ],
+)
+def test_an_unknown_word_is_replaced_or_reported(
+    vocabulary: Vocabulary, word: str, replacement: str | None, reason: str
+) -> None:
+    encoded = vocabulary.encode(f"a {word} bird with a {word}", 24)
+    (unknown,) = encoded.unknown  # once, though it occurs twice
+    assert (unknown.word, unknown.replacement, unknown.reason) == (word, replacement, reason)
+    stand_in = [replacement] if replacement else []
+    assert encoded.words == ["a", *stand_in, "bird", "with", "a", *stand_in]
+    assert vocabulary.encode(f"a {word} bird", 24).unknown == (unknown,)  # remembered
+
+
+def test_a_synonym_needs_its_target_in_the_vocabulary() -> None:
+    known = Vocabulary(["bird", "blue"])
+    assert known.encode("a crimson bird", 24).unknown[1].replacement is None
+
+
+def test_words_beyond_the_limit_are_counted(vocabulary: Vocabulary) -> None:
+    encoded = vocabulary.encode("a small red bird with zzzzzz black wings", 4)
+    assert encoded.words == ["a", "small", "red", "bird"]
+    assert encoded.truncated == 3
+
+
+@pytest.mark.parametrize("text", ["", "   \n", "!?!", "a" * 10_000, "xylophone qqqqqq", 7])
+def test_unusable_captions_are_refused(vocabulary: Vocabulary, text: object) -> None:
+    with pytest.raises(CaptionError) as caught:
+        vocabulary.encode(text, 24)  # type: ignore[arg-type]
+    assert caught.value.fix
+
+
+def test_a_batch_is_padded_behind_the_words(vocabulary: Vocabulary) -> None:
+    long, short = vocabulary.encode("a small red bird", 24), vocabulary.encode("bird", 24)
+    ids, lengths = Vocabulary.batch([short, long])
+    assert ids.tolist() == [short.ids + [0] * 3, long.ids]
+    assert lengths.tolist() == [1, 4]
+    with pytest.raises(CaptionError):
+        Vocabulary.batch([])
+
+
+def test_json_round_trip_and_foreign_json(vocabulary: Vocabulary) -> None:
+    content = vocabulary.to_json()
+    assert Vocabulary.from_json(content).words == vocabulary.words
+    for broken in ({}, {**content, "words": ["a", "a"]}, {**content, "words": [1]},
+                   {**content, "schema": "other/1"}, {**content, "words": []}):  # fmt: skip
+        with pytest.raises(CheckpointError, match="vocabulary"):
+            Vocabulary.from_json(broken)
+    with pytest.raises(ValueError, match="differ"):
+        Vocabulary(["a", "a"])
+    assert "red" in vocabulary
+    assert list(vocabulary) == list(vocabulary.words)
+
+
+def _slow_distance(a: str, b: str) -> int:
+    """Optimal string alignment by plain recursion."""
+    if not a or not b:
+        return len(a) + len(b)
+    costs = [
+        _slow_distance(a[:-1], b) + 1,
+        _slow_distance(a, b[:-1]) + 1,
+        _slow_distance(a[:-1], b[:-1]) + (a[-1] != b[-1]),
+    ]
+    if len(a) > 1 and len(b) > 1 and a[-1] == b[-2] and a[-2] == b[-1]:
+        costs.append(_slow_distance(a[:-2], b[:-2]) + 1)
+    return min(costs)
+
+
+def test_edit_distance_equals_the_recursion() -> None:
+    words = ["", "a", "ab", "ba", "abc", "acb", "cab", "abcd", "abdc", "bacd"]
+    for a, b in itertools.product(words, words):
+        for limit in (1, 2):
+            assert edit_distance(a, b, limit) == min(_slow_distance(a, b), limit + 1)
+
+
+def test_the_synonym_table_is_clean() -> None:
+    for word, candidates in NEAR_SYNONYMS.items():
+        assert tokenize(word) == [word]
+        assert word not in candidates
+        assert all(tokenize(candidate) == [candidate] for candidate in candidates)
+    assert len(NEAR_SYNONYMS) >= 80
+    assert near_synonyms("goldish")[-1] == "yellow"

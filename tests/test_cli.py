@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from memdriven import cli
+from memdriven.cli import COMMANDS, main, parse, summary
+from memdriven.cli.data import BuildMemory
+from memdriven.cli.evaluation import Evaluate
+from memdriven.cli.training import Train, TrainDamsm
+from memdriven.cli.use import Generate, Retrieve
+from memdriven.config import PRESETS, to_dict
+from memdriven.errors import ConfigError
+from memdriven.evaluation.run import DEFAULT_METRICS, METRICS
+from memdriven.evaluation.workbench import CONTROLS, Resources
+from memdriven.recipe import Recipe
+
+FOLDERS = ("--dataset", "a", "--features", "b", "--damsm", "c", "--out", "d")
+
+
+def train(*arguments: str) -> Train:
+    command = parse("train", [*FOLDERS, *arguments])
+    assert isinstance(command, Train)
+    return command
+
+
+def test_overview_lists_every_command_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name, kind in COMMANDS.items():
+        assert f"  {name} " in shown
+        assert summary(kind) in shown
+    assert all(len(line) <= 100 for line in shown.splitlines())
+    assert main([]) == 0
+    assert main(["prepare"]) == 0
+    assert "prepare cub" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_a_line_of_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([*name.split(), "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert summary(COMMANDS[name]) in shown
+    for entry in dataclasses.fields(COMMANDS[name]):
+        option = entry.name.replace("_", "-")
+        assert option in shown.replace("CAPTION", "caption").lower() or entry.name == "config"
+
+
+def test_help_is_fast_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from memdriven.cli import main\n"
+        "try: main(['train', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'torchvision', 'gradio', 'annoy', 'numpy', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - start < 20, "1 s on an idle machine; this one may be busy"
+
+
+def test_presets_are_defaults_that_options_override() -> None:
+    assert train().config == PRESETS["bird"]
+    assert train("--preset", "tiny").config == PRESETS["tiny"]
+    assert train("--preset=coco").config == PRESETS["coco"]
+    changed = train("--preset", "tiny", "--generator.width", "24", "--train.betas", "0", "0.9",
+                    "--train.amp", "--no-resume", "--discriminator.content", "max")  # fmt: skip
+    wanted = to_dict(PRESETS["tiny"])
+    wanted["generator"]["width"] = 24
+    wanted["train"] |= {"betas": [0.0, 0.9], "amp": True}
+    wanted["discriminator"]["content"] = "max"
+    assert to_dict(changed.config) == wanted
+    assert (changed.dataset, changed.out) == (Path("a"), Path("d"))
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
+    return [
+        name
+        for key, value in values.items()
+        for name in (
+            leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key]
+        )
+    ]
+
+
+@pytest.mark.parametrize("command", ["train", "train-damsm"])
+def test_every_setting_is_an_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(command, ["--help"])
+    shown = capsys.readouterr().out
+    for name in leaves(to_dict(PRESETS["bird"])):
+        assert f"--{name.replace('_', '-')}" in shown, name
+    assert all(name in shown for name in PRESETS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--preset", "huge"], ["--generator.width", "15"], ["--train.p-swap", "2"]],
+)
+def test_settings_that_cannot_work_are_named(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *FOLDERS, *arguments]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ConfigError\n  wanted ")
+    assert "what to do" in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["generte"], "did you mean generate?"),
+        (["prepare", "birds"], "no command prepare birds"),
+        (["xyz"], "--help"),
+    ],
+)
+def test_unknown_commands(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_missing_and_unknown_options_exit_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["evaluate", "x"], ["generate", "a bird", "--colour", "red"], ["retrieve"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+    assert "--dataset" in capsys.readouterr().err
+
+
+def test_ctrl_c_and_a_closed_pipe_end_quietly(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(_: Generate) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Generate, "run", stop)
+    assert main(["generate", "a bird"]) == 130
+    assert capsys.readouterr().err.strip() == "stopped"
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    code = (
+        "import sys; sys.argv = ['x', '--help']\nfrom memdriven.cli import main\nsys.exit(main())"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        errors = process.stderr.read().decode()
+    assert "Traceback" not in errors
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("memdriven 0.")
+
+
+def test_options_agree_with_the_library() -> None:
+    command = parse("evaluate", ["x", "--dataset", "y"])
+    assert isinstance(command, Evaluate)
+    assert command.metrics == DEFAULT_METRICS
+    assert command.controls == CONTROLS
+    assert all(name in (Evaluate.__doc__ or "") for name in METRICS)
+    assert {entry.name for entry in dataclasses.fields(Resources)} <= {
+        entry.name for entry in dataclasses.fields(Evaluate)
+    }
+
+
+def test_train_hands_its_settings_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    from memdriven.training import damsm, gan
+
+    seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    monkeypatch.setattr(gan, "train_gan", lambda *a, **k: seen.append((a, k)))
+    monkeypatch.setattr(damsm, "train_damsm", lambda *a, **k: seen.append((a, k)))
+    assert main(["train", *FOLDERS, "--max-minutes", "7", "--resume", "--device", "cpu"]) == 0
+    arguments, options = seen[0]
+    assert arguments[4].train.max_minutes == 7
+    assert options["resume"] is True
+    assert options["dry_run"] is False
+    command = parse("train-damsm", ["--dataset", "a", "--features", "b", "--out", "d",
+                                    "--minutes", "3", "--device", "cpu"])  # fmt: skip
+    assert isinstance(command, TrainDamsm)
+    command.run()
+    assert seen[1][1]["minutes"] == 3
+
+
+def test_build_memory_needs_one_source_of_encoders() -> None:
+    for sources in ({}, {"damsm": Path("x")}, {"damsm": Path("x"), "checkpoint": Path("y")}):
+        with pytest.raises(ConfigError, match="either --checkpoint"):
+            BuildMemory(dataset=Path("a"), features=Path("b"), device="cpu", **sources).run()
+
+
+def test_build_memory_of_a_checkpoint(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tiny_checkpoint.parent / "work"
+    arguments = ["build-memory", "--dataset", str(work), "--features", str(work / "features"),
+                 "--checkpoint", str(tiny_checkpoint), "--out", str(tmp_path / "memory"),
+                 "--limit", "5", "--device", "cpu"]  # fmt: skip
+    assert main(arguments) == 0
+    assert "memory bank of 5 images" in capsys.readouterr().out
+    assert json.loads((tmp_path / "memory" / "bank.json").read_text())["count"] == 5
+
+
+def test_generate_writes_pictures_with_their_recipes(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "birds" / "red.png"
+    assert main(["generate", "a small crimson bird", "--checkpoint", str(tiny_checkpoint), "--out",
+                 str(out), "--seed", "7", "--count", "2", "--stages", "--device", "cpu"]) == 0  # fmt: skip
+    shown = capsys.readouterr().out
+    assert "'crimson'" in shown
+    assert "seed 8" in shown
+    names = sorted(path.name for path in out.parent.iterdir())
+    assert names == sorted(
+        [f"red-{i}.png" for i in (0, 1)]
+        + [f"red-{i}-{side}px.png" for i in (0, 1) for side in (64, 128, 256)]
+    )
+    recipe = Recipe.from_png((out.parent / "red-1.png").read_bytes())
+    assert recipe.seed == 8
+    with Image.open(out.parent / "red-1-64px.png") as first:
+        assert first.size == (64, 64)
+
+
+def test_retrieve_lists_neighbours(
+    tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["retrieve", "a red bird with black wings", "--checkpoint", str(tiny_checkpoint),
+                 "--k", "3", "--out", str(tmp_path / "near"), "--device", "cpu"]) == 0  # fmt: skip
+    shown = capsys.readouterr().out
+    assert [f"{rank}. bird-" in shown for rank in (1, 2, 3)] == [True] * 3
+    assert len(list((tmp_path / "near").glob("*.png"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        (["a bird", "--strategy", "best"], "RetrievalError"),
+        (["a bird", "--k", "99"], "RetrievalError"),
+        (["", "--k", "1"], "CaptionError"),
+        (["qqq zzz"], "CaptionError"),
+        (["a bird", "--device", "toaster"], "ConfigError"),
+        (["a bird", "--checkpoint", "nowhere"], "CheckpointError"),
+    ],
+)
+def test_wrong_input_is_one_clear_message(
+    tiny_checkpoint: Path, options: list[str], kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--checkpoint", str(tiny_checkpoint)] if "--checkpoint" not in options else []
+    assert main(["retrieve", *options, *given]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {kind}\n")
+    assert len(shown.splitlines()) == 4
+
+
+def test_info_tells_and_verifies(tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(tiny_checkpoint)]) == 0
+    shown = capsys.readouterr().out
+    assert "64 px -> 128 px -> 256 px" in shown
+    assert "12 images, 24 captions, verified" in shown
+    assert "training: steps" in shown
+
+
+def test_prepare_folder_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "mine"
+    source.mkdir()
+    lines = []
+    for i in range(6):
+        Image.new("RGB", (40, 40), (40 * i, 0, 0)).save(source / f"{i}.png")
+        lines.append(json.dumps({"file_name": f"{i}.png", "text": f"square number {i}"}))
+    (source / "metadata.jsonl").write_text("\n".join(lines))
+    out = tmp_path / "prepared"
+    assert main(["prepare", "folder", str(source), "--out", str(out), "--image-size", "32",
+                 "--test-fraction", "0.34"]) == 0  # fmt: skip
+    assert "4 train, 2 test images at 32 px" in capsys.readouterr().out
+
+
+def test_module_runs() -> None:
+    done = subprocess.run([sys.executable, "-m", "memdriven", "prepare", "--help"],
+                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    assert done.returncode == 0
+    assert "prepare folder" in done.stdout
+    assert cli.PROGRAM in done.stdout
+
+
+def test_retrieve_options_are_typed() -> None:
+    command = parse("retrieve", ["a bird", "--exclude", "x", "y", "--strategy", "none"])
+    assert isinstance(command, Retrieve)
+    assert command.exclude == ("x", "y")
+    assert command.strategy == "none"
