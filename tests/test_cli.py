@@ -223,8 +223,9 @@ def test_generate_writes_pictures_with_their_recipes(
     tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "birds" / "red.png"
-    assert main(["generate", "a small crimson bird", "--checkpoint", str(tiny_checkpoint), "--out",
-                 str(out), "--seed", "7", "--count", "2", "--stages", "--device", "cpu"]) == 0  # fmt: skip
+    arguments = ["generate", "a small crimson bird", "--checkpoint", str(tiny_checkpoint), "--seed",
+                 "7", "--out", str(out), "--count", "2", "--stages", "--device", "cpu"]  # fmt: skip
+    assert main(arguments) == 0
     shown = capsys.readouterr().out
     assert "'crimson'" in shown
     assert "seed 8" in shown

@@ -47,7 +47,7 @@ class PrepareAviary:
 
 @dataclass(kw_only=True)
 class PrepareFolder:
-    """Read your own images with captions: a folder with metadata.jsonl or metadata.csv.
+    """Read your own captioned images: a folder with metadata.jsonl or .csv.
 
     The Hugging Face imagefolder convention: columns file_name and text. `text` is a caption or a
     list of them, and a file may have several rows. Columns `split` and `class` are

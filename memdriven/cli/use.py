@@ -120,7 +120,7 @@ class Retrieve:
 
 @dataclass(kw_only=True)
 class Info:
-    """Print what a checkpoint is: settings, sizes, training, memory; verify every hash."""
+    """Print what a checkpoint is and holds; verify every hash."""
 
     checkpoint: CheckpointFolder = DEFAULT_CHECKPOINT
     """Folder of a checkpoint."""

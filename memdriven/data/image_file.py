@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from memdriven.errors import DataError
 from memdriven.files import atomic_write_bytes
@@ -15,6 +15,11 @@ MAX_PIXELS = 64_000_000
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """Decoders that an image file may reach."""
 WEBP_QUALITY = 90
+_DECODING_ERRORS = (
+    OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, OverflowError,
+    Image.DecompressionBombError, Warning,
+)  # fmt: skip
+"""What Pillow's decoders have been seen to raise on damaged files."""
 
 
 def read_image(path: Path, least_side: int = 0) -> Image.Image:
@@ -54,8 +59,7 @@ def decode_image(content: bytes, name: str, least_side: int = 0) -> Image.Image:
                 image.draft("RGB", (least_side, least_side))
             upright = ImageOps.exif_transpose(image)
             return _on_white(upright)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, IndexError,
-            TypeError, KeyError, OverflowError, Image.DecompressionBombError, Warning) as error:  # fmt: skip
+    except _DECODING_ERRORS as error:
         raise DataError(
             wanted=f"a readable image in {name}",
             found=f"{type(error).__name__}: {error}"[:200] if len(content) else "an empty file",
