@@ -75,9 +75,12 @@ def load_damsm_weights(
 ) -> Damsm:
     """Build a DAMSM and fill it from a weight file; evaluation mode, no gradients.
 
+    The caller's random state stays as it is.
+
     Raises:
         CheckpointError: the file is missing, truncated, or of another shape.
     """
-    model = Damsm(vocabulary_size, text, damsm)
+    with torch.random.fork_rng(devices=[]):
+        model = Damsm(vocabulary_size, text, damsm)
     take_weights(model, read_weights(path), str(path))
     return model.eval().requires_grad_(False)

@@ -28,7 +28,8 @@ class Camera:
         """Unit directions (b, 3, n) through image points x, y in [-1, 1], y up; both (b, n)."""
         right, up, forward = (self.basis[:, i, :, None] for i in range(3))
         ray = forward + (x * self.tangent).unsqueeze(1) * right + (y * self.tangent).unsqueeze(1) * up
-        return ray / ray.norm(dim=1, keepdim=True)
+        length: Tensor = ray.norm(dim=1, keepdim=True)
+        return ray.div(length)
 
 
 def look_at(azimuth: float, elevation: float) -> Array:

@@ -61,7 +61,7 @@ def _advance(rig: Primitives, origin: Tensor, ray: Tensor, t: Tensor, far: Tenso
         d = field(rig, origin + dirs * ti.unsqueeze(1))
         stop = d < ti * cone
         # A cone keeps its distance from what it has not touched: step to where its edge might.
-        t = t.scatter(1, live, torch.where(stop | ~real, ti, ti + (d - 0.5 * cone * ti).clamp_min(0.7 * cone * ti)))
+        t = t.scatter(1, live, torch.where(stop | ~real, ti, ti + (d - 0.5 * cone * ti).clamp_min(0.3 * cone * ti)))
         touched = touched.scatter(1, live, torch.where(real, stop, touched.gather(1, live)))
         live, real = compact(~touched & (t < far))
         if live.shape[1] == 0:
@@ -82,12 +82,12 @@ def trace(rig: Primitives, camera: Camera, near: Tensor, far: Tensor, size: int)
     real = torch.ones_like(index, dtype=torch.bool)
     t = near.expand(b, side * side).contiguous()
     tangent = float(camera.tangent[0, 0])
-    for level, steps in ((side, 40), (2 * side, 24), (size, 30)):
+    for level, steps in ((side, 48), (2 * side, 28), (size, 44)):
         x, y = pixel_grid(index, level)
         ray = camera.rays(x, y)
         pixel = tangent / level  # half a pixel's width at unit depth
         last = level == size
-        t, touched = _advance(rig, origin, ray, t, far, pixel * (0.6 if last else 1.45), steps)
+        t, touched = _advance(rig, origin, ray, t, far, pixel * (0.35 if last else 1.45), steps)
         touched = touched & real
         if last:
             return index, touched, t

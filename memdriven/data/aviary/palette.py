@@ -27,8 +27,9 @@ SRGB: dict[str, tuple[int, int, int]] = {
 """Name -> 8-bit sRGB, the middle of the colour's region."""
 
 COLOURS: tuple[str, ...] = tuple(SRGB)
-DARK = frozenset({"black", "brown", "purple", "blue", "rufous", "olive"})
-PALE = frozenset({"white", "buff", "yellow", "pink"})
+DARK = ("black", "brown", "purple", "blue", "rufous", "olive")
+PALE = ("buff", "pink", "white", "yellow")
+# Tuples, not sets: these are drawn from, and the order of a set of strings differs by process.
 NEAR = frozenset(
     frozenset(pair)
     for pair in (

@@ -21,16 +21,29 @@ from PIL import Image
 from tqdm import tqdm
 
 from memdriven.data.prepared import Item, image_file, write_prepared
+from memdriven.errors import DataError
 from memdriven.files import atomic_write_bytes, explain_disk_errors
 
 from .captions import describe, visible_attributes
 from .feathers import PART, PARTS
 from .render import render_birds
-from .specimen import sample_bird
+from .specimen import BirdSpec, sample_bird
 from .species import TEST_SPECIES, TRAIN_SPECIES, Species, all_species, stream
 
 QUALITY = 92
+RENDERER = 2
+"""Raised whenever the same specimen would give other pixels, so that no run keeps outdated pictures."""
 SOURCE = "Aviary: birds rendered by memdriven.data.aviary from signed-distance fields"
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What is known of a finished picture besides its pixels."""
+
+    shares: dict[str, float]
+    """Share of the bird's pixels by part."""
+    specimen: int
+    """`fingerprint` of the bird that was rendered."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,7 @@ class _Task:
 
     @property
     def log(self) -> Path:
-        return self.out / "progress" / f"{self.size}-{self.seed}" / f"species-{self.species_id:04d}.jsonl"
+        return self.out / "progress" / f"{RENDERER}-{self.size}-{self.seed}" / f"species-{self.species_id:04d}.jsonl"
 
 
 def prepare_aviary(
@@ -73,16 +86,16 @@ def prepare_aviary(
     with explain_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     tasks = [_Task(out, s.id, counts[s.split], image_size, seed, device) for s in chosen]
-    shares: dict[int, list[dict[str, float]]] = {}
+    pictures: dict[int, list[_Picture]] = {}
     total = sum(task.count for task in tasks)
     with tqdm(total=total, desc="aviary", unit="img", disable=not progress, smoothing=0.05) as bar:
         for species_id, found in _run(tasks, workers, device):
-            shares[species_id] = found
+            pictures[species_id] = found
             bar.update(len(found))
     items = [
-        _item(species, index, seed, share)
+        _item(species, index, seed, picture)
         for species in chosen
-        for index, share in enumerate(shares[species.id])
+        for index, picture in enumerate(pictures[species.id])
     ]
     write_prepared(
         out, name="aviary", items=items, classes=[s.name for s in all_species()], image_size=image_size,
@@ -98,7 +111,7 @@ def _choose(limit: int | None) -> list[Species]:
     return [*species[:n_train], *species[TRAIN_SPECIES : TRAIN_SPECIES + n_test]]
 
 
-def _run(tasks: list[_Task], workers: int | None, device: str) -> Iterator[tuple[int, list[dict[str, float]]]]:
+def _run(tasks: list[_Task], workers: int | None, device: str) -> Iterator[tuple[int, list[_Picture]]]:
     """Part shares of every picture, species by species, as they are finished."""
     workers = _cores() if workers is None else workers
     if workers <= 1 or device != "cpu":
@@ -128,18 +141,22 @@ def item_id(species_id: int, index: int) -> str:
     return f"aviary-{species_id:04d}-{index:04d}"
 
 
-def _render_species(task: _Task) -> list[dict[str, float]]:
+def _render_species(task: _Task) -> list[_Picture]:
     """Render what is missing of one species; return the part shares of all its pictures in order."""
     split = all_species()[task.species_id].split
     files = [task.out / image_file(split, item_id(task.species_id, i)) for i in range(task.count)]
     done = _finished(task.log, files)
-    missing = [i for i in range(task.count) if i not in done]
+    specimens = [sample_bird(task.species_id, i, task.seed) for i in range(task.count)]
+    missing = [
+        i for i, spec in enumerate(specimens)
+        if i not in done or done[i].specimen != fingerprint(spec)
+    ]  # fmt: skip
     step = 1 if task.device == "cpu" else 32
     with explain_disk_errors(task.out):
         task.log.parent.mkdir(parents=True, exist_ok=True)
         for start in range(0, len(missing), step):
             batch = missing[start : start + step]
-            specs = [sample_bird(task.species_id, i, task.seed) for i in batch]
+            specs = [specimens[i] for i in batch]
             rgb, parts = render_birds(specs, task.size, task.device)
             for k, index in enumerate(batch):
                 buffer = io.BytesIO()
@@ -147,27 +164,32 @@ def _render_species(task: _Task) -> list[dict[str, float]]:
                 Image.fromarray(picture).save(buffer, "WEBP", quality=QUALITY, method=4)
                 content = buffer.getvalue()
                 atomic_write_bytes(files[index], content)
-                done[index] = part_shares(parts[k])
-                line = {"index": index, "crc": zlib.crc32(content), "shares": done[index]}
+                picture_of = _Picture(part_shares(parts[k]), fingerprint(specs[k]))
+                done[index] = picture_of
+                line = {
+                    "index": index, "crc": zlib.crc32(content), "specimen": picture_of.specimen,
+                    "shares": picture_of.shares,
+                }  # fmt: skip
                 with task.log.open("a", encoding="utf-8") as log:
                     log.write(json.dumps(line) + "\n")
     return [done[i] for i in range(task.count)]
 
 
-def _finished(log: Path, files: list[Path]) -> dict[int, dict[str, float]]:
+def _finished(log: Path, files: list[Path]) -> dict[int, _Picture]:
     """Part shares of the pictures whose log line and file agree."""
-    done: dict[int, dict[str, float]] = {}
+    done: dict[int, _Picture] = {}
     if not log.exists():
         return done
     checksums: dict[int, int] = {}
     for line in log.read_text(encoding="utf-8").splitlines():
         try:
             record = json.loads(line)
-            index, crc, shares = int(record["index"]), int(record["crc"]), dict(record["shares"])
+            index, crc = int(record["index"]), int(record["crc"])
+            picture = _Picture(dict(record["shares"]), int(record["specimen"]))
         except (ValueError, KeyError, TypeError):
             continue  # the line a killed run was writing
         if index < len(files):
-            checksums[index], done[index] = crc, shares
+            checksums[index], done[index] = crc, picture
     for index, crc in checksums.items():
         if not files[index].is_file() or zlib.crc32(files[index].read_bytes()) != crc:
             del done[index]
@@ -185,9 +207,20 @@ def part_shares(parts: torch.Tensor) -> dict[str, float]:
     }
 
 
-def _item(species: Species, index: int, seed: int, shares: dict[str, float]) -> Item:
+def fingerprint(spec: BirdSpec) -> int:
+    """A number that changes with anything that was decided about a specimen."""
+    return zlib.crc32(repr(spec).encode())
+
+
+def _item(species: Species, index: int, seed: int, picture: _Picture) -> Item:
     spec = sample_bird(species.id, index, seed)
-    visible = visible_attributes(spec.attributes, shares)
+    if fingerprint(spec) != picture.specimen:  # captions of one bird under the picture of another
+        raise DataError(
+            wanted=f"the same {species.name} in every process",
+            found=f"a picture of another bird for {item_id(species.id, index)}",
+            fix="render with one version of memdriven at a time",
+        )
+    visible = visible_attributes(spec.attributes, picture.shares)
     described = describe(spec.attributes, visible, stream("captions", seed, species.id, index))
     name = item_id(species.id, index)
     return Item(
