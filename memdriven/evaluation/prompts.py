@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,12 @@ class Prompt:
     caption: str
     named: Mapping[str, Any] = field(default_factory=dict)
     """Attributes that the caption names, where the data set knows."""
+
+
+def prompts_hash(prompts: Sequence[Prompt]) -> str:
+    """Return 12 hexadecimal digits that name a list of captions and their images' ids."""
+    lines = "".join(f"{prompt.item.id}\0{prompt.caption}\n" for prompt in prompts)
+    return hashlib.sha256(lines.encode()).hexdigest()[:12]
 
 
 def choose_prompts(dataset: PreparedDataset, split: str, n: int) -> list[Prompt]:

@@ -6,6 +6,7 @@ hash, the code's git commit, the protocol, n, the seed and the device.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import subprocess
@@ -46,6 +47,8 @@ class Result:
     """The entry of `--metrics` that gave this number."""
     captions: int = 0
     """Captions of the evaluation, of which a measure may use fewer."""
+    prompts: str = ""
+    """Hash of these captions and of the images that they belong to."""
     judge: str = ""
     """Hash of the attribute judge, where one was used."""
     details: dict[str, Any] = field(default_factory=dict)
@@ -54,8 +57,12 @@ class Result:
     time: str = ""
 
 
+@functools.cache
 def git_commit() -> str:
-    """Return the commit of the running code, with `+` when files differ; "" outside git."""
+    """Return the commit of the running code, with `+` when files differ; "" outside git.
+
+    Asked for once a process, as what runs is what was there at the start.
+    """
     folder = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:

@@ -1,6 +1,7 @@
 """From a caption to its neighbours in the memory bank, and to their mixed features v (Sec. 3.2).
 
-Word-level strategies re-rank a shortlist that the sentence level finds; scores, z-scores and
+Word-level strategies re-rank a shortlist that the sentence level finds (by the likeliest few of
+each item's captions, where it has many); scores, z-scores and
 percentiles of these strategies are over that shortlist, of the others over the whole bank (with
 `index="annoy"`, over the candidates that the index returns).
 """
@@ -183,7 +184,8 @@ class Retriever:
         words, rows = _words(query), items.tolist()
         if strategy == "words-image":
             return Ranking(items, self._words.words_image(words, rows), captions)
-        text, captions = self._words.words_words(words, rows)
+        sentence = query.text.sentence[0].float().cpu()
+        text, captions = self._words.words_words(words, sentence, rows)
         if strategy == "words-words":
             return Ranking(items, text, captions)
         texts, images = [text], [self._words.words_image(words, rows)]

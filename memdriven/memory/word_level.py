@@ -14,13 +14,15 @@ from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.cache import LruCache
-from memdriven.memory.scores import word_similarity, words_image_scores, words_words_scores
+from memdriven.memory.scores import top, word_similarity, words_image_scores, words_words_scores
 
 CACHED_CAPTIONS = 8192
 """About 6 kB each: float16 words of 12 x 256."""
 CACHED_IMAGES = 1024
 """About 33 kB each: float16 regions of 64 x 256."""
 CAPTION_BATCH = 512
+CAPTIONS_PER_ITEM = 4
+"""Of an item's captions, those nearest at the sentence level are compared word by word."""
 IMAGE_BATCH = 16
 
 
@@ -32,17 +34,20 @@ class WordLevel:
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
         self._words, self._regions = LruCache(CACHED_CAPTIONS), LruCache(CACHED_IMAGES)
 
-    def words_words(self, words: Tensor, items: list[int]) -> tuple[Tensor, Tensor]:
-        """Score each item by its best caption.
+    def words_words(
+        self, words: Tensor, sentence: Tensor, items: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """Score each item by its best caption, among its CAPTIONS_PER_ITEM likeliest ones.
 
         Args:
             words: e (t, d) of the query.
+            sentence: s (d,) of the query.
             items: c rows of the bank.
 
         Returns:
             scores (c,), and the row of each item's best caption (c,).
         """
-        config, rows = self.damsm.config, [self.bank.caption_rows(item) for item in items]
+        config, rows = self.damsm.config, [self._likely(sentence, item) for item in items]
         captions = [row for own in rows for row in own]
         stored, mask = self._caption_words(captions)
         scores = words_words_scores(
@@ -72,6 +77,14 @@ class WordLevel:
         """Return for each query word its highest cosine with a region of one image, (t,)."""
         regions = self._image_regions([item])
         return word_similarity(words.to(regions.device), regions)[0].amax(dim=1).cpu()
+
+    def _likely(self, sentence: Tensor, item: int) -> list[int]:
+        """Return the item's captions that are nearest at the sentence level, in bank order."""
+        rows = self.bank.caption_rows(item)
+        if len(rows) <= CAPTIONS_PER_ITEM:
+            return list(rows)
+        nearest = top(self.bank.sentence_keys[rows.start : rows.stop] @ sentence, CAPTIONS_PER_ITEM)
+        return sorted(rows[place] for place in nearest.tolist())
 
     def _caption_words(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Return word embeddings (m, l, d) of captions and the mask (m, l) of real words."""
