@@ -21,6 +21,9 @@ from memdriven.memory.feature_store import write_store
 from memdriven.models.generator import Generator
 from memdriven.pipeline import MemoryDrivenPipeline
 
+# Tiny networks gain nothing from threads, and wait for each other on a busy machine.
+torch.set_num_threads(1)
+
 COLOURS = {
     "red": (196, 52, 45), "blue": (52, 96, 178), "yellow": (226, 186, 58), "green": (70, 140, 84),
 }  # fmt: skip

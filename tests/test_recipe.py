@@ -13,8 +13,8 @@ from memdriven.errors import ConfigError, DataError, MemDrivenError
 from memdriven.recipe import MAX_BYTES, MAX_SEED, PNG_KEY, SCHEMA, Recipe
 
 RECIPE = Recipe(
-    caption="a bird, “crimson” \U0001f426 & <b>black</b>", strategy="words-both", k=2, seed=MAX_SEED,
-    neighbours=("finch-01", "heron/07"), weights=(2 / 3, 1 / 3), checkpoint="aviary",
+    caption="a bird, “crimson” \U0001f426 & <b>black</b>", strategy="words-both", k=2,
+    seed=MAX_SEED, neighbours=("finch-01", "heron/07"), weights=(2 / 3, 1 / 3), checkpoint="aviary",
     checkpoint_hash="0123456789ab", bank_hash="ba9876543210", version="0.1.0",
     extra={"guidance": 1.5, "sampler": "plain", "steps": 3, "tiled": True},
 )  # fmt: skip

@@ -119,12 +119,15 @@ def attribute_accuracy(
 
 def caption_log_odds(
     judge: AttributeJudge, images: Tensor, caption_attributes: Sequence[Mapping[str, Any]]
-) -> Tensor:
-    """Return how well each caption fits each image: (n images, m captions).
+) -> tuple[Tensor, Tensor]:
+    """Return factors whose product says how well each caption fits each image [ours].
 
         sum over the caption's attributes of  log p(value | image) - log p(value)
 
-    The prior keeps captions that name much, or name common things, comparable (ours).
+    The prior keeps captions that name much, or name common things, comparable.
+
+    Returns:
+        images (n, d) and captions (m, d): images @ captions.T is the table (n, m).
     """
     log_p = judge.log_probabilities(images)  # (n, a, v)
     prior = torch.zeros(log_p.shape[1:])
@@ -135,7 +138,7 @@ def caption_log_odds(
     named = torch.zeros(len(labels), *prior.shape)
     known = (labels != IGNORED).nonzero()
     named[known[:, 0], known[:, 1], labels[known[:, 0], known[:, 1]]] = 1.0
-    return odds.flatten(1) @ named.flatten(1).T
+    return odds.flatten(1), named.flatten(1)
 
 
 def _same_number(images: Tensor, records: Sequence[Any]) -> None:

@@ -181,7 +181,8 @@ def _fit(
     started, step = time.monotonic(), 0
     order = torch.empty(0, dtype=torch.long)
     batch = min(batch, len(images))
-    with tqdm(total=100, unit="%", desc="judge", disable=not progress) as bar:
+    shown = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
+    with tqdm(total=100, desc="judge", disable=not progress, bar_format=shown) as bar:
         while (done := max(step / steps, _spent(started, minutes))) < 1:
             if len(order) < batch:
                 order = torch.randperm(len(images), generator=generator)

@@ -1,7 +1,7 @@
 """The measures by name: each takes a workbench and a row, and gives named numbers.
 
-A measure that does not apply to a row gives nothing; one that lacks its weights raises, and is
-then left out of the table with the reason, never replaced by another.
+One that lacks its weights raises, and is then left out of the table with the reason, never
+replaced by another.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from memdriven.evaluation.r_precision import (
     MISMATCHED,
     RPrecision,
     cosine_scores,
+    dot_scores,
     mismatched_captions,
     r_precision,
-    table_scores,
 )
 from memdriven.evaluation.soa import IMAGES_PER_CAPTION, THRESHOLD, named_classes, soa
-from memdriven.evaluation.workbench import MODEL, Row, Workbench
+from memdriven.evaluation.workbench import CONTROLS, Row, Workbench
 
 DIVERSITY_CAPTIONS = 24
 DIVERSITY_DRAWS = 6
@@ -71,8 +71,10 @@ def measure_r_precision(bench: Workbench, row: Row) -> list[Measurement]:
 
 def measure_r_precision_judge(bench: Workbench, row: Row) -> list[Measurement]:
     """R-precision with the attribute judge, which the generator never saw."""
-    table = caption_log_odds(bench.judge, row.images, [p.named for p in bench.prompts])
-    found = r_precision(table_scores(table), _mismatched(bench), progress=bench.progress)
+    images, captions = caption_log_odds(
+        bench.judge, row.images, [prompt.named for prompt in bench.prompts]
+    )
+    found = r_precision(dot_scores(images, captions), _mismatched(bench), progress=bench.progress)
     return [
         _r_precision("r_precision_judge", found, row, "attribute judge (never trained against)")
     ]
@@ -167,9 +169,7 @@ def _against(bench: Workbench, space: Extractor, row: Row) -> str:
 
 
 def measure_diversity(bench: Workbench, row: Row) -> list[Measurement]:
-    """Distance between draws of z at a fixed caption and v, by stage; the model's row only."""
-    if row.name != MODEL:
-        return []
+    """Distance between draws of z at a fixed caption and v, by stage."""
     painter, retrieval = bench.painter, bench.checkpoint.config.retrieval
     prompts = bench.prompts[:DIVERSITY_CAPTIONS]
     matches = painter.neighbours(prompts, retrieval.strategy, retrieval.k, bench.seed)
@@ -197,9 +197,7 @@ def measure_diversity(bench: Workbench, row: Row) -> list[Measurement]:
 
 
 def measure_copy_check(bench: Workbench, row: Row) -> list[Measurement]:
-    """Distance to the training images, as percentiles of their own; generated rows only."""
-    if row.name in ("real", "retrieved"):
-        return []
+    """Distance to the training images, as percentiles of their own."""
     space, cache = bench.squeezenet_space, bench.folder / "features"
     training = space.cached(bench.training_images, cache, progress=bench.progress)
     place = {item.id: i for i, item in enumerate(bench.training_items)}
@@ -251,3 +249,8 @@ MEASURES: dict[str, Measure] = {
     "soa": measure_soa,
 }
 """Every measure of pictures by the name that `--metrics` takes; `retrieval` stands beside them."""
+NOT_FOR: dict[str, tuple[str, ...]] = {
+    "diversity": CONTROLS,
+    "copy_check": ("real", "retrieved"),
+}
+"""Rows that a measure has nothing to say of."""

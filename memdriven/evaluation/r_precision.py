@@ -90,18 +90,13 @@ def r_precision(
 
 def cosine_scores(images: Tensor, sentences: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """Return cos(global image feature, sentence): images (n, d), sentences (n, d)."""
-    images, sentences = F.normalize(images, dim=1), F.normalize(sentences, dim=1)
-
-    def scores(ids: Tensor, captions: Tensor) -> Tensor:
-        return torch.einsum("bd,bcd->bc", images[ids], sentences[captions])
-
-    return scores
+    return dot_scores(F.normalize(images, dim=1), F.normalize(sentences, dim=1))
 
 
-def table_scores(table: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return scores read off a table (n images, n captions)."""
+def dot_scores(images: Tensor, captions: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return images . captions, of (n, d) and (n, d), without the whole (n, n) table."""
 
-    def scores(ids: Tensor, captions: Tensor) -> Tensor:
-        return table[ids].gather(1, captions)
+    def scores(ids: Tensor, candidates: Tensor) -> Tensor:
+        return torch.einsum("bd,bcd->bc", images[ids], captions[candidates])
 
     return scores

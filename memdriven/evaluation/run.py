@@ -16,8 +16,8 @@ from typing import TypeVar
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import CheckpointError, EvaluationError
-from memdriven.evaluation.measures import MEASURES, Measurement
-from memdriven.evaluation.prompts import choose_prompts
+from memdriven.evaluation.measures import MEASURES, NOT_FOR, Measurement
+from memdriven.evaluation.prompts import choose_prompts, prompts_hash
 from memdriven.evaluation.results import (
     Result,
     append_results,
@@ -97,9 +97,7 @@ def evaluate(
     for name in (MODEL, *controls):
         _measure_row(bench, ledger, name, [m for m in metrics if m != RETRIEVAL])
     if RETRIEVAL in metrics and not ledger.reuse(None, RETRIEVAL):
-        found = ledger.attempt(RETRIEVAL, lambda: list(measure_strategies(bench)))
-        for row, measurement in found or ():
-            ledger.add(row, RETRIEVAL, [measurement])
+        ledger.add(RETRIEVAL, ledger.attempt(RETRIEVAL, partial(measure_strategies, bench)) or [])
     return ledger.evaluation
 
 
@@ -107,13 +105,15 @@ def _measure_row(bench: Workbench, ledger: _Ledger, name: str, metrics: Sequence
     """Measure what is still missing of one row; its images are made only if something is."""
     row: Row | None = None
     for metric in metrics:
-        if metric in ledger.evaluation.left_out or ledger.reuse(name, metric):
+        if name in NOT_FOR.get(metric, ()) or metric in ledger.evaluation.left_out:
+            continue
+        if ledger.reuse(name, metric):
             continue
         row = row or ledger.attempt(f"row {name}", partial(bench.row, name))
         if row is None:
             return
-        found = ledger.attempt(metric, partial(MEASURES[metric], bench, row))
-        ledger.add(name, metric, found or (), row.note)
+        found = ledger.attempt(metric, partial(MEASURES[metric], bench, row)) or []
+        ledger.add(metric, [(name, measurement) for measurement in found], row.note)
 
 
 class _Ledger:
@@ -122,6 +122,7 @@ class _Ledger:
     def __init__(self, bench: Workbench, path: Path, device: str) -> None:
         self.bench, self.path, self.device = bench, path, device_name(device)
         self.evaluation = Evaluation()
+        self._prompts = prompts_hash(bench.prompts)
         # Later lines replace earlier ones of the same number.
         self._earlier = {
             (result.row, result.metric): result
@@ -135,7 +136,7 @@ class _Ledger:
             result.checkpoint_hash == bench.checkpoint.hash
             and result.dataset == self._dataset
             and result.seed == bench.seed
-            and result.captions == len(bench.prompts)
+            and result.prompts == self._prompts
             and result.judge in ("", bench.judge_hash)
         )
 
@@ -161,21 +162,19 @@ class _Ledger:
             self.evaluation.left_out[name] = str(error)
             return None
 
-    def add(
-        self, row: str, measure: str, measurements: Sequence[Measurement], note: str = ""
-    ) -> None:
-        """Append a row's numbers to the table and to the file."""
+    def add(self, measure: str, found: Sequence[tuple[str, Measurement]], note: str = "") -> None:
+        """Append the numbers of a measure, each with its row, to the table and to the file."""
         bench = self.bench
         results = [
             Result(
                 checkpoint=bench.checkpoint.name, checkpoint_hash=bench.checkpoint.hash,
-                dataset=self._dataset, row=row, metric=found.metric,
-                protocol=found.protocol + (f"; {note}" if note else ""), value=found.value,
-                n=found.n, seed=bench.seed, device=self.device, measure=measure,
-                captions=len(bench.prompts), judge=bench.judge_hash if measure in JUDGED else "",
-                details=found.details,
+                dataset=self._dataset, row=row, metric=number.metric,
+                protocol=number.protocol + (f"; {note}" if note else ""), value=number.value,
+                n=number.n, seed=bench.seed, device=self.device, measure=measure,
+                captions=len(bench.prompts), prompts=self._prompts,
+                judge=bench.judge_hash if measure in JUDGED else "", details=number.details,
             )
-            for found in measurements
+            for row, number in found
         ]  # fmt: skip
         append_results(self.path, results)
         self.evaluation.results += results

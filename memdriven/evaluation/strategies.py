@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Sequence
+from typing import get_args
 
 from memdriven.config import Strategy
+from memdriven.errors import EvaluationError
 from memdriven.evaluation.measures import Measurement
+from memdriven.evaluation.prompts import Prompt
 from memdriven.evaluation.retrieval_recall import (
     KS,
     attribute_agreement,
@@ -22,44 +24,59 @@ CAPTIONS = 500
 """At most this many captions are searched for."""
 
 
-def measure_strategies(bench: Workbench) -> Iterator[tuple[str, Measurement]]:
-    """Yield (row, number) for every strategy: Recall@k, and the share of named attributes found.
+def measure_strategies(bench: Workbench) -> list[tuple[str, Measurement]]:
+    """Return (row, number) for every strategy: Recall@k, and the share of named attributes found.
 
     Fitting means the caption's class where the bank holds it, else every named attribute.
+
+    Raises:
+        EvaluationError: the captions have neither a class of the bank's nor attributes.
     """
-    prompts = bench.prompts[:CAPTIONS]
-    bank = bench.bank
-    held = {bank.item(i).class_name for i in range(bank.n)} - {""}
-    by_class = [prompt for prompt in prompts if prompt.item.class_name in held]
-    by_attributes = [prompt for prompt in prompts if prompt.named]
+    prompts, bank = bench.prompts[:CAPTIONS], bench.bank
+    held = {item.class_name for item in bank.items} - {""}
+    of_class = [prompt for prompt in prompts if prompt.item.class_name in held]
+    chosen = of_class or [prompt for prompt in prompts if prompt.named]
+    if not chosen:
+        raise EvaluationError(
+            wanted="captions of the bank's classes, or with attributes", found="neither",
+            fix="leave the measure out, or use a data set that has one of them",
+        )  # fmt: skip
+    meaning = "its class" if of_class else "all named attributes"
+    protocol = f"{len(chosen)} {bench.split} captions in {bank.n} images; fitting: {meaning}"
+    numbers = []
     for strategy in get_args(Strategy):
-        if strategy in SKIPPED:
-            continue
-        chosen = by_class or by_attributes
-        if not chosen:
-            return
-        k = min(max(KS), bank.n - 1)
-        matches = bench.painter.neighbours(chosen, strategy, k, bench.seed)
-        ranked = [[bank.item(match.index) for match in found] for found in matches]
+        if strategy not in SKIPPED:
+            found = _measure(bench, chosen, strategy, bool(of_class), protocol)
+            numbers += [(f"strategy {strategy}", number) for number in found]
+    return numbers
 
-        def fits(query: int, item: BankItem, chosen: Any = chosen) -> bool:
-            if by_class:
-                return bool(item.class_name == chosen[query].item.class_name)
-            return share_named(chosen[query].named, _record(item)) == 1.0
 
-        meaning = "class" if by_class else "all named attributes"
-        protocol = f"neighbours of {len(chosen)} {bench.split} captions in {bank.n}; fit: {meaning}"
-        row = f"strategy {strategy}"
-        for metric, value in recall_at_k(ranked, fits).items():
-            yield row, Measurement(metric=metric, value=value, n=len(chosen), protocol=protocol)
-        if all(prompt.named for prompt in chosen):
-            records = [[_record(item) for item in found] for found in ranked]
-            share = attribute_agreement(records, [prompt.named for prompt in chosen])
-            yield row, Measurement(
-                metric="attributes_of_first", value=share, n=len(chosen),
+def _measure(
+    bench: Workbench, prompts: Sequence[Prompt], strategy: str, by_class: bool, protocol: str
+) -> list[Measurement]:
+    """Return one strategy's numbers."""
+    k = min(max(KS), bench.bank.n - 1)
+    matches = bench.painter.neighbours(prompts, strategy, k, bench.seed)
+    ranked = [[bench.bank.item(match.index) for match in found] for found in matches]
+
+    def fits(query: int, item: BankItem) -> bool:
+        if by_class:
+            return item.class_name == prompts[query].item.class_name
+        return share_named(prompts[query].named, item.attributes) == 1.0
+
+    numbers = [
+        Measurement(metric=metric, value=value, n=len(prompts), protocol=protocol)
+        for metric, value in recall_at_k(ranked, fits).items()
+    ]
+    if any(prompt.named for prompt in prompts):
+        share = attribute_agreement(
+            [[item.attributes for item in found] for found in ranked],
+            [prompt.named for prompt in prompts],
+        )
+        numbers.append(
+            Measurement(
+                metric="attributes_of_first", value=share, n=len(prompts),
                 protocol="mean share of named attributes in the first neighbour's record",
-            )  # fmt: skip
-
-
-def _record(item: BankItem) -> Mapping[str, Any]:
-    return item.attributes or {}
+            )
+        )  # fmt: skip
+    return numbers

@@ -1,9 +1,9 @@
 """From a caption to its neighbours in the memory bank, and to their mixed features v (Sec. 3.2).
 
-Word-level strategies re-rank a shortlist that the sentence level finds (by the likeliest few of
-each item's captions, where it has many); scores, z-scores and
-percentiles of these strategies are over that shortlist, of the others over the whole bank (with
-`index="annoy"`, over the candidates that the index returns).
+Word-level strategies re-rank a shortlist that the sentence level finds, by the likeliest few of
+each item's captions where it has many. Scores, z-scores and percentiles of these strategies are
+over that shortlist, of the others over the whole bank (with `index="annoy"`, over the candidates
+that the index returns).
 """
 
 from __future__ import annotations

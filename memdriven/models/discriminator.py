@@ -86,7 +86,8 @@ class Discriminator(nn.Module):
         """Return the conditional logits (b,) of features (b, c, 4, 4) with sentences (b, d)."""
         tiled = sentence[:, :, None, None].expand(-1, -1, *features.shape[2:])
         hidden = F.leaky_relu(self.merge(torch.cat([features, tiled], dim=1)), 0.2)
-        return self.conditional(hidden).flatten()
+        logits: Tensor = self.conditional(hidden).flatten()
+        return logits
 
     def forward(self, images: Tensor, sentence: Tensor) -> Logits:
         """Return both heads' logits for images (b, 3, s, s) and sentences (b, d)."""

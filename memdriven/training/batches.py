@@ -107,7 +107,7 @@ class GanData:
         self.owner = torch.tensor(owner, device=self.device)
         keys = []
         with torch.no_grad():
-            for ids, lengths in zip(self.ids.split(512), self.lengths.split(512)):
+            for ids, lengths in zip(torch.split(self.ids, 512), torch.split(self.lengths, 512)):
                 text = self.damsm.text(ids.to(self.device), lengths.to(self.device))
                 keys.append(F.normalize(text.sentence, dim=1))
         self.sentence_keys = torch.cat(keys)  # (m, d)

@@ -34,7 +34,7 @@ class World:
         flat = torch.cat([g.flatten() for g in gradients])
         distributed.all_reduce(flat)
         flat /= self.size
-        for gradient, piece in zip(gradients, flat.split([g.numel() for g in gradients])):
+        for gradient, piece in zip(gradients, torch.split(flat, [g.numel() for g in gradients])):
             gradient.copy_(piece.view_as(gradient))
 
     def broadcast(self, tensors: Iterable[Tensor]) -> None:

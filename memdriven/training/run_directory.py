@@ -44,7 +44,7 @@ class RunDirectory:
         if importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(path / "tensorboard"))  # type: ignore[no-untyped-call]
+            self._board = SummaryWriter(str(path / "tensorboard"))
 
     def _check_same(self, new: Config, old: Config) -> None:
         now, then = to_dict(new), to_dict(old)
@@ -66,9 +66,7 @@ class RunDirectory:
         if self._board is not None:
             for name, value in record.items():
                 if isinstance(value, int | float):
-                    self._board.add_scalar(  # type: ignore[no-untyped-call]
-                        name, value, record.get("step", 0)
-                    )
+                    self._board.add_scalar(name, value, record.get("step", 0))
 
     def save_grid(self, name: str, images: Tensor, columns: int) -> None:
         """Write images (n, 3, h, w) in [-1, 1] as one PNG under samples/."""
@@ -77,7 +75,7 @@ class RunDirectory:
     def close(self) -> None:
         """Flush TensorBoard."""
         if self._board is not None:
-            self._board.close()  # type: ignore[no-untyped-call]
+            self._board.close()
 
 
 def grid(images: Tensor, columns: int, gap: int = 2) -> Tensor:

@@ -72,7 +72,8 @@ class GanTrainer:
     @property
     def ema(self) -> Generator:
         """The moving average of G, which makes the pictures."""
-        module: Generator = self.average.module
+        module = self.average.module
+        assert isinstance(module, Generator)
         return module
 
     @property

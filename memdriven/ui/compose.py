@@ -9,16 +9,13 @@ from pathlib import Path
 
 from memdriven.errors import DataError
 from memdriven.files import read_json
-from memdriven.ui import strings
+from memdriven.ui import state, strings
 from memdriven.ui.html import tag, text
 from memdriven.ui.parts import panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples.json"
-MAX_K = 8
-"""More neighbours than this blur into an average."""
-
 _DRAW_SEED = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
 
 
@@ -66,6 +63,7 @@ def example_chips(captions: Sequence[str]) -> str:
 def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
     """Add the column to the page that is being built."""
     known = {value for _, value in strings.STRATEGIES}
+    largest_k = min(state.MAX_K, bank_size)
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         section("text", strings.WORDS)
         caption = gr.Textbox(
@@ -87,8 +85,8 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
                 filterable=False, min_width=160, scale=3,
             )  # fmt: skip
             k = gr.Slider(
-                1, min(MAX_K, bank_size), value=min(default_k, MAX_K, bank_size), step=1,
-                label=strings.K_LABEL, elem_id="k", buttons=[], min_width=120, scale=2,
+                1, largest_k, value=min(default_k, largest_k), step=1, label=strings.K_LABEL,
+                elem_id="k", buttons=[], min_width=120, scale=2,
             )  # fmt: skip
         section("noise", strings.NOISE)
         with gr.Row(elem_id="noise"):
@@ -107,7 +105,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
         api_visibility="private",
     )  # fmt: skip
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
-    seed.input(None, seed, keep, js="written => written.trim() !== ''")
+    seed.input(None, seed, keep, js="written => [written.trim() !== '']")
     return Compose(caption, unknown, source, comparison, k, seed, keep, generate, stop, line)
 
 

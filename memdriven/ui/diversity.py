@@ -27,16 +27,17 @@ def vary(
     caption: str, source: str, comparison: str, k: int, seed: str, keep: bool
 ) -> Iterator[tuple[Update, Update, Update, object]]:
     """Yield references, grid, status and the grid's recipe after each variation."""
-    pipe, start = state.pipeline(), time.perf_counter()
+    pipe, start, shown = state.pipeline(), time.perf_counter(), -1
     try:
         seeds = tile_seeds(state.read_seed(seed, keep))
         strategy = state.read_strategy(source, comparison)
-        for output in pipe.stream(caption, strategy, int(k), seeds=seeds):
+        for output in pipe.stream(caption, strategy, state.read_k(k), seeds=seeds):
             done = [stages[-1] if len(stages) == len(pipe.resolutions) else None
                     for stages in output.all_stages]  # fmt: skip
             count = sum(tile is not None for tile in done)
-            if output.stages and count == 0:
+            if count == shown:
                 continue
+            shown = count
             message = strings.GRID_PROGRESS.format(done=min(count + 1, len(seeds)),
                                                    count=len(seeds))  # fmt: skip
             line = status(message, busy=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from memdriven.errors import MemDrivenError
 from memdriven.trace import Neighbour, PipelineOutput, Retrieval
 from memdriven.ui import cards, picture, state, strings
-from memdriven.ui.compose import MAX_K, Compose
+from memdriven.ui.compose import Compose
 from memdriven.ui.parts import panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
@@ -51,7 +51,7 @@ def paint(
         number = state.read_seed(seed, keep)
         strategy = state.read_strategy(source, comparison)
         yield gr.skip(), gr.skip(), gr.skip(), status(strings.RETRIEVING, busy=True), str(number)
-        for output in pipe.stream(caption, strategy, _whole_k(k), number):
+        for output in pipe.stream(caption, strategy, state.read_k(k), number):
             if not output.stages:
                 spare = _next_in_line(output.retrieval)
                 memory, unknown = _memory(output.retrieval, spare)
@@ -96,7 +96,7 @@ def _neighbours(
 ) -> tuple[Retrieval, tuple[Neighbour, ...]]:
     number = state.read_seed(seed, keep)
     strategy = state.read_strategy(source, comparison)
-    retrieval = state.pipeline().retrieve(caption, strategy, _whole_k(k), seed=number)
+    retrieval = state.pipeline().retrieve(caption, strategy, state.read_k(k), seed=number)
     return retrieval, _next_in_line(retrieval)
 
 
@@ -107,10 +107,6 @@ def _next_in_line(retrieval: Retrieval) -> tuple[Neighbour, ...]:
         return ()
     more = pipe.retrieve(retrieval.caption, retrieval.strategy, min(SHOWN, pipe.bank.n))
     return more[len(retrieval) :]
-
-
-def _whole_k(k: object) -> int:
-    return max(1, min(int(k), MAX_K)) if isinstance(k, int | float) else 1
 
 
 def _memory(retrieval: Retrieval, spare: tuple[Neighbour, ...]) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections import Counter
 
@@ -15,6 +16,8 @@ from memdriven.ui import strings
 CONCURRENCY_ID = "model"
 """Queue group of everything that runs the networks: one at a time on one machine."""
 
+MAX_K = 8
+"""More neighbours than this blur into an average."""
 _COMMON = 0.5
 """A word in a larger share of the memory's captions than this tells nothing apart."""
 _SAMPLE = 2_000
@@ -73,4 +76,11 @@ def read_seed(written: str, keep: bool) -> int:
 
 def read_strategy(source: str, comparison: str) -> str:
     """Return the strategy that the page's two choices mean together."""
-    return comparison if source == "retrieved" else source
+    return str(comparison if source == "retrieved" else source)
+
+
+def read_k(k: object) -> int:
+    """Return the number of neighbours, clamped to what the page offers."""
+    if not isinstance(k, int | float) or not math.isfinite(k):
+        return 1
+    return max(1, min(int(k), MAX_K, pipeline().bank.n))

@@ -72,7 +72,8 @@ def test_log_odds_equal_a_loop() -> None:
     judge = Oracle(ATTRIBUTES, priors=priors)
     images = pictures((1, 0, 1), (0, 1, 0))
     captions = [{"wing": "red"}, {"wing": "black", "pose": "perched"}, {}, {"bars": "white"}]
-    found = caption_log_odds(judge, images, captions)
+    parts = caption_log_odds(judge, images, captions)
+    found = parts[0] @ parts[1].T
     log_p = judge.log_probabilities(images)
     for i in range(2):
         for j, named in enumerate(captions):
@@ -88,8 +89,8 @@ def test_unused_values_take_no_probability_or_score() -> None:
     log_p = judge.log_probabilities(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
     assert torch.allclose(log_p.exp().sum(2), torch.ones(2, 2))
     assert log_p[:, 1, 2].exp().eq(0).all()
-    table = caption_log_odds(judge, torch.zeros(2, 3, 16, 16, dtype=torch.uint8), [{"b": "y"}])
-    assert table.isfinite().all()
+    odds, _ = caption_log_odds(judge, torch.zeros(2, 3, 16, 16, dtype=torch.uint8), [{"b": "y"}])
+    assert odds.isfinite().all()
 
 
 def test_values_are_collected_from_records() -> None:

@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.r_precision import (
     cosine_scores,
+    dot_scores,
     mismatched_captions,
     r_precision,
-    table_scores,
 )
+
+Scores = Callable[[Tensor, Tensor], Tensor]
+
+
+def table_scores(table: Tensor) -> Scores:
+    """Scores read off a table (n images, n captions)."""
+    return lambda ids, captions: table[ids].gather(1, captions)
+
 
 CLASSES = [i % 10 for i in range(300)]
 CAPTIONS = [f"caption {i}" for i in range(300)]
@@ -68,3 +79,10 @@ def test_folds_give_the_deviation() -> None:
     found = r_precision(table_scores(table), chosen, folds=2)
     assert found.mean == pytest.approx(0.5)
     assert found.std == pytest.approx(0.5**0.5)
+
+
+def test_dot_scores_are_entries_of_the_product() -> None:
+    images, captions = torch.rand(2, 20, 4, generator=torch.Generator().manual_seed(0))
+    ids, candidates = torch.tensor([3, 7]), torch.tensor([[3, 1, 9], [7, 0, 2]])
+    wanted = table_scores(images @ captions.T)(ids, candidates)
+    assert torch.allclose(dot_scores(images, captions)(ids, candidates), wanted)

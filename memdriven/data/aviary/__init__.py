@@ -1,7 +1,8 @@
 """Aviary: an embedded world of rendered birds, with captions that say what can be seen.
 
-Two hundred invented species on sixteen body plans, ray-marched from signed-distance fields, each picture drawn from
-(species, index, seed) alone. Names are loaded when first used, so that importing this package costs nothing.
+Two hundred invented species on sixteen body plans, ray-marched from signed-distance fields, each
+picture drawn from (species, index, seed) alone. Names are loaded when first used, so that importing
+this package costs nothing.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .captions import describe, visible_attributes
-    from .sheet import contact_sheet
-    from .feathers import PARTS
+    from .captions import describe
     from .prepare import prepare_aviary
     from .render import render_birds
+    from .sheet import contact_sheet
+    from .skin import PARTS
     from .species import ATTRIBUTES, TEST_SPECIES, TRAIN_SPECIES, Species, all_species
     from .specimen import BirdSpec, sample_bird
+    from .visibility import visible_attributes
 
 _HOME = {
     "ATTRIBUTES": "species",
     "BirdSpec": "specimen",
-    "PARTS": "feathers",
+    "PARTS": "skin",
     "Species": "species",
     "TEST_SPECIES": "species",
     "TRAIN_SPECIES": "species",
@@ -31,7 +33,7 @@ _HOME = {
     "prepare_aviary": "prepare",
     "render_birds": "render",
     "sample_bird": "specimen",
-    "visible_attributes": "captions",
+    "visible_attributes": "visibility",
 }
 
 __all__ = [

@@ -27,30 +27,46 @@ class Camera:
     def rays(self, x: Tensor, y: Tensor) -> Tensor:
         """Unit directions (b, 3, n) through image points x, y in [-1, 1], y up; both (b, n)."""
         right, up, forward = (self.basis[:, i, :, None] for i in range(3))
-        ray = forward + (x * self.tangent).unsqueeze(1) * right + (y * self.tangent).unsqueeze(1) * up
+        ray = (
+            forward + (x * self.tangent).unsqueeze(1) * right + (y * self.tangent).unsqueeze(1) * up
+        )
         length: Tensor = ray.norm(dim=1, keepdim=True)
         return ray.div(length)
 
 
 def look_at(azimuth: float, elevation: float) -> Array:
-    """Camera basis (right, up, forward rows) seen from an azimuth round the bird and an elevation, in radians."""
+    """Camera basis, rows right, up, forward, seen from an azimuth and an elevation [rad]."""
     forward = -np.array(
-        [np.cos(elevation) * np.cos(azimuth), np.sin(elevation), np.cos(elevation) * np.sin(azimuth)]
+        [
+            np.cos(elevation) * np.cos(azimuth),
+            np.sin(elevation),
+            np.cos(elevation) * np.sin(azimuth),
+        ]
     )
     right = np.cross(forward, [0.0, 1.0, 0.0])
     right /= np.linalg.norm(right)
     return np.stack([right, np.cross(right, forward), forward])
 
 
-def frame(points: Array, radii: Array, basis: Array, tangent: float, fill: float, shift: tuple[float, float]) -> Array:
-    """Camera position so that spheres (points (k, 3), radii (k,)) span `fill` of the frame's half-size.
+def frame(
+    points: Array,
+    radii: Array,
+    basis: Array,
+    tangent: float,
+    fill: float,
+    shift: tuple[float, float],
+) -> Array:
+    """Camera position from which spheres span `fill` of the frame's half-size.
 
-    shift moves the bird off the centre, as a share of the margin left.
+    points: their centres (k, 3); radii: (k,); shift: how far the bird is moved off the centre, as a
+    share of the margin left.
     """
     local = points @ basis.T  # (k, 3)
     centre = np.zeros(2)
     distance = 8.0
-    for _ in range(6):  # the box depends on the distance, and the distance on the box: a few rounds settle it
+    for _ in range(
+        6
+    ):  # the box depends on the distance, and the distance on the box: a few rounds settle it
         depth = distance + local[:, 2]
         low = ((local[:, :2] - radii[:, None]) / depth[:, None]).min(0)
         high = ((local[:, :2] + radii[:, None]) / depth[:, None]).max(0)

@@ -1,8 +1,8 @@
 """Ten sentences about a bird, in the manner of people who describe what they see.
 
-A small grammar: an opening (what kind of bird), two to five attributes as noun phrases or short clauses, and sometimes
-where it is or what it does. Only attributes that can be seen in the picture are named, and every caption comes with the
-record of what it names.
+A small grammar: an opening (what kind of bird), two to five attributes as noun phrases or short
+clauses, and sometimes where it is or what it does. Only attributes that can be seen in the picture
+are named, and every caption comes with the record of what it names.
 """
 
 from __future__ import annotations
@@ -11,114 +11,34 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .words import (
+    BEAK_WORDS,
+    COLOUR_WORDS,
+    PART_WORDS,
+    PATTERN_WORDS,
+    PLACE_WORDS,
+    PLURAL,
+    POSE_WORDS,
+    SHAPE_WORDS,
+    SIZE_WORDS,
+)
+
 CAPTIONS = 10
 WORDS = (8, 22)
 """Least and most words in a caption."""
 
-COLOUR_WORDS: dict[str, tuple[str, ...]] = {
-    "red": ("red", "red", "bright red", "scarlet", "crimson"),
-    "orange": ("orange", "orange", "bright orange", "vivid orange"),
-    "yellow": ("yellow", "yellow", "bright yellow", "golden yellow"),
-    "olive": ("olive", "olive", "olive colored", "dull olive"),
-    "green": ("green", "green", "bright green", "vivid green"),
-    "blue": ("blue", "blue", "bright blue", "deep blue"),
-    "purple": ("purple", "purple", "violet", "deep purple"),
-    "brown": ("brown", "brown", "dark brown"),
-    "rufous": ("rufous", "rufous", "rusty", "chestnut"),
-    "buff": ("buff", "buff", "tan", "pale buff"),
-    "grey": ("grey", "gray", "grey", "slate gray"),
-    "black": ("black", "black", "jet black", "solid black"),
-    "white": ("white", "white", "bright white", "snowy white"),
-    "pink": ("pink", "pink", "light pink", "rosy pink"),
-}
-"""Words for each named colour; the plain name most often."""
-
-PART_WORDS: dict[str, tuple[str, ...]] = {
-    "crown": ("crown", "crown", "cap"),
-    "head": ("face", "face", "cheeks"),
-    "throat": ("throat", "throat", "chin"),
-    "breast": ("breast", "breast", "chest"),
-    "belly": ("belly", "belly", "abdomen", "underside"),
-    "back": ("back", "back", "mantle"),
-    "wing": ("wings", "wings", "wing feathers"),
-    "tail": ("tail", "tail", "tail feathers"),
-    "wing_bars": ("wing bars", "wingbars", "bars on its wings"),
-    "eye_ring": ("eye ring", "eyering", "ring around its eye"),
-    "eye_stripe": ("eye stripe", "stripe through its eye", "eyebrow line"),
-    "legs": ("legs", "legs", "feet"),
-}
-BEAK_WORDS = ("beak", "beak", "bill")
-SHAPE_WORDS: dict[str, tuple[str, ...]] = {
-    "short": ("short", "tiny", "small"),
-    "thick": ("thick", "stout", "heavy"),
-    "pointed": ("pointed", "sharp", "pointy"),
-    "long": ("long", "very long", "long thin"),
-    "curved": ("curved", "downcurved", "long curved"),
-    "hooked": ("hooked", "hooked"),
-    "flat": ("flat", "wide flat", "broad flat"),
-}
-PATTERN_WORDS: dict[str, tuple[str, ...]] = {
-    "streaked": ("streaked", "streaky"),
-    "spotted": ("spotted", "speckled"),
-    "barred": ("barred", "striped"),
-}
-SIZE_WORDS: dict[str, tuple[str, ...]] = {
-    "small": ("small", "little", "tiny"),
-    "medium": ("medium sized", "mid-sized"),
-    "large": ("large", "big"),
-}
-POSE_WORDS: dict[str, tuple[str, ...]] = {
-    "perched": ("perched on a branch", "sitting on a branch", "resting on a twig"),
-    "standing": ("standing", "on its feet"),
-    "swimming": ("swimming", "floating", "paddling"),
-    "flying": ("flying", "in flight", "with its wings spread"),
-    "clinging": ("clinging to a tree trunk", "climbing a tree trunk", "on a tree trunk"),
-}
-PLACE_WORDS: dict[str, tuple[str, ...]] = {
-    "foliage": ("in front of green leaves", "among green foliage", "in the woods"),
-    "water": ("on the water", "over the water", "by the water"),
-    "grass": ("on the grass", "in a green meadow", "on a lawn"),
-    "snow": ("in the snow", "on a snowy day", "in winter"),
-    "sand": ("on the sand", "on a sandy beach", "at the beach"),
-    "rock": ("on a rock", "on grey stones", "among the rocks"),
-    "dusk": ("at dusk", "at sunset", "under an evening sky"),
-    "sky": ("against the blue sky", "under a blue sky", "against a bright sky"),
-}
-
-PLURAL = frozenset({"wings", "wing feathers", "tail feathers", "cheeks", "legs", "feet", "wing bars", "wingbars", "bars on its wings"})
-NEEDED_SHARE: dict[str, float] = {
-    "crown": 0.012, "head": 0.012, "throat": 0.010, "breast": 0.03, "belly": 0.03, "back": 0.03, "wing": 0.04,
-    "tail": 0.012, "wing_bars": 0.006, "eye_ring": 0.0022, "eye_stripe": 0.0035, "beak_color": 0.005,
-    "beak_shape": 0.008, "legs": 0.005, "crest": 0.02,
-}  # fmt: skip
-"""Share of the bird's pixels that a part must have to be named."""
-_PART_OF = {"beak_color": "beak", "beak_shape": "beak", "crest": "crown"}
 _BODY = ("crown", "throat", "breast", "belly", "back", "wing", "tail", "head")
-
-
-def visible_attributes(attributes: dict[str, str], shares: dict[str, float]) -> list[str]:
-    """Attributes that the picture shows.
-
-    attributes: all of them; shares: each part's share of the bird's pixels, from the part map. Markings that the bird
-    does not have are never listed; kind, size, pose and place always are.
-    """
-    seen = []
-    for name, value in attributes.items():
-        if name in ("size", "body_plan", "pose", "background"):
-            seen.append(name)
-        elif value in ("none", "plain"):
-            continue
-        elif name == "pattern":
-            if shares.get("breast", 0.0) + shares.get("belly", 0.0) > 0.10:
-                seen.append(name)
-        elif shares.get(_PART_OF.get(name, name), 0.0) >= NEEDED_SHARE[name]:
-            seen.append(name)
-    return seen
+_SHOWY = {
+    "crown": 3.0, "wing": 3.0, "breast": 3.0, "belly": 2.6, "beak_shape": 2.4, "beak_color": 1.8,
+    "head": 2.2, "back": 2.0, "throat": 2.0, "tail": 1.6, "pattern": 2.2, "wing_bars": 2.0,
+    "crest": 1.5,
+}  # fmt: skip
+"""How often an attribute is mentioned, against 1 for the rest."""
 
 
 @dataclass
 class _Phrase:
-    """A thing that the bird has: "a red crown", the record of it, and the words of the short clause."""
+    """A thing that the bird has: "a red crown", the record of it, the words of a short clause."""
 
     text: str
     names: dict[str, str]
@@ -134,7 +54,9 @@ def _article(text: str) -> str:
 class _Speaker:
     """One annotator before one picture."""
 
-    def __init__(self, attributes: dict[str, str], visible: Sequence[str], rng: random.Random) -> None:
+    def __init__(
+        self, attributes: dict[str, str], visible: Sequence[str], rng: random.Random
+    ) -> None:
         self.of, self.visible, self.rng = attributes, set(visible), rng
 
     def colour(self, name: str) -> str:
@@ -157,10 +79,16 @@ class _Speaker:
             word, names = rng.choice(PART_WORDS[where]), {"pattern": value}
             text = rng.choice(PATTERN_WORDS[value])
             if where in self.visible and rng.random() < 0.5:
-                text, names = f"{text} {self.colour(self.of[where])}", {**names, where: self.of[where]}
+                text, names = (
+                    f"{text} {self.colour(self.of[where])}",
+                    {**names, where: self.of[where]},
+                )
             return _Phrase(_article(f"{text} {word}"), names)
         if name == "crest":
-            return _Phrase(rng.choice(("a crest on its head", "a pointed crest", "a feathered crest")), {"crest": value})
+            return _Phrase(
+                rng.choice(("a crest on its head", "a pointed crest", "a feathered crest")),
+                {"crest": value},
+            )
         colour, word = self.colour(value), rng.choice(PART_WORDS[name])
         if name == "head" and self.of["crown"] == value and rng.random() < 0.7:
             word = "head"
@@ -174,18 +102,26 @@ class _Speaker:
         first, second = self.rng.choice(PART_WORDS[one]), self.rng.choice(PART_WORDS[other])
         text = f"{colour} {first} and {second}"
         names = {one: self.of[one], other: self.of[other]}
-        return _Phrase(text if first in PLURAL else _article(text), names, f"{first} and {second}", colour, True)
+        return _Phrase(
+            text if first in PLURAL else _article(text),
+            names,
+            f"{first} and {second}",
+            colour,
+            True,
+        )
 
     def phrases(self, count: int) -> list[_Phrase]:
         """Noun phrases for about `count` different attributes, the showy ones more often."""
-        weight = {"crown": 3.0, "wing": 3.0, "breast": 3.0, "belly": 2.6, "beak_shape": 2.4, "beak_color": 1.8, "head": 2.2,
-                  "back": 2.0, "throat": 2.0, "tail": 1.6, "pattern": 2.2, "wing_bars": 2.0, "crest": 1.5}  # fmt: skip
         pool = sorted(self.visible - {"size", "body_plan", "pose", "background"})
         out: list[_Phrase] = []
         named: set[str] = set()
         while pool and len(named) < count:
-            name = self.rng.choices(pool, [weight.get(n, 1.0) for n in pool])[0]
-            twins = [n for n in pool if n in _BODY and name in _BODY and n != name and self.of[n] == self.of[name]]
+            name = self.rng.choices(pool, [_SHOWY.get(n, 1.0) for n in pool])[0]
+            twins = [
+                n
+                for n in pool
+                if n in _BODY and name in _BODY and n != name and self.of[n] == self.of[name]
+            ]
             if twins and count - len(named) >= 2 and self.rng.random() < 0.6:
                 new = self.shared(name, self.rng.choice(twins))
             else:
@@ -204,8 +140,15 @@ class _Speaker:
         if rng.random() < 0.34:
             words.append(rng.choice(SIZE_WORDS[self.of["size"]]))
             names["size"] = self.of["size"]
-        if rng.random() < 0.24 and {"back", "breast"} <= self.visible and not {"back", "breast"} & names.keys():
-            one, other = rng.choice(COLOUR_WORDS[self.of["back"]][:2]), rng.choice(COLOUR_WORDS[self.of["breast"]][:2])
+        if (
+            rng.random() < 0.24
+            and {"back", "breast"} <= self.visible
+            and not {"back", "breast"} & names.keys()
+        ):
+            one, other = (
+                rng.choice(COLOUR_WORDS[self.of["back"]][:2]),
+                rng.choice(COLOUR_WORDS[self.of["breast"]][:2]),
+            )
             same = self.of["back"] == self.of["breast"]
             words.append(one if same else f"{one} and {other}")
             names |= {"back": self.of["back"], "breast": self.of["breast"]}
@@ -258,12 +201,20 @@ class _Speaker:
             rest = [t for t in things if t is not last]
             verb = "are" if last.plural else "is"
             tail = f", and its {last.subject} {verb} {last.colour}"
-            text = f"the {self.kind(names)} has {_list(rest)}{tail}" if rest else f"this is {_article(self.kind(names))}{tail}"
+            text = (
+                f"the {self.kind(names)} has {_list(rest)}{tail}"
+                if rest
+                else f"this is {_article(self.kind(names))}{tail}"
+            )
         elif form == 5 and len(clause) >= 2:
             one, other = clause[0], clause[1]
             text = (f"the {self.kind(names)} has {one.text} while its {other.subject} "
                     f"{'are' if other.plural else 'is'} {other.colour}")  # fmt: skip
-            names = {k: v for k, v in names.items() if k in one.names or k in other.names or k not in _all_names(things)}
+            names = {
+                k: v
+                for k, v in names.items()
+                if k in one.names or k in other.names or k not in _all_names(things)
+            }
         elif form == 6:
             where = self.setting(names, 1.0).strip()
             text = f"{_article(self.kind(names))} {where}, it has {_list(things)}"
@@ -284,7 +235,9 @@ def _list(things: Sequence[_Phrase]) -> str:
     return texts[0] if len(texts) == 1 else ", ".join(texts[:-1]) + " and " + texts[-1]
 
 
-def describe(attributes: dict[str, str], visible: Sequence[str], rng: random.Random) -> list[tuple[str, dict[str, str]]]:
+def describe(
+    attributes: dict[str, str], visible: Sequence[str], rng: random.Random
+) -> list[tuple[str, dict[str, str]]]:
     """`CAPTIONS` distinct captions, each with the attributes it names.
 
     attributes: the full record; visible: those that may be named; rng: the only source of chance.

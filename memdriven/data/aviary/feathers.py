@@ -1,36 +1,32 @@
 """What each point of the bird is, and what colour: regions, feather rows, wing bars, eyes, bark.
 
-Regions follow the bird's own frame, not the primitives, so that a throat stays a throat when the head turns. Borders are
-ruffled by noise; rows of scallops stand for contour feathers and lines for flight feathers.
+Regions follow the bird's own frame, not the primitives, so that a throat stays a throat when the
+head turns. Borders are ruffled by noise; rows of scallops stand for contour feathers and lines for
+flight feathers.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .anatomy import SLOTS, Rig
+from .face import eye_colour, lay_head
 from .noise import fraction, noise, smoothstep
-from .plans import PLANS
+from .rig import SLOTS
 from .sdf import SOFT
-from .specimen import COLOUR_SLOTS, BirdSpec
+from .skin import FLAGS, PART, TONES, Paint, Skin
 
-PARTS = ("background", "crown", "head", "throat", "breast", "belly", "back", "wing", "wing_bars", "tail", "eye",
-         "eye_ring", "eye_stripe", "beak", "legs", "perch")  # fmt: skip
-"""Names of the values in a part map."""
-PART = {name: i for i, name in enumerate(PARTS)}
-_C = {name: i for i, name in enumerate(COLOUR_SLOTS)}
-_FLAGS = ("streaked", "spotted", "barred", "wing_bars", "eye_ring", "eye_stripe", "flying", "face", "snow", "rock", "pale_eye")
-_F = {name: i for i, name in enumerate(_FLAGS)}
+_KINDS = (
+    ("beak", "beak"), ("mandible", "beak"), ("eye", "eye"), ("leg", "legs"), ("toe", "legs"),
+    ("crest", "crown"), ("tail", "tail"), ("perch", "perch"),
+)  # fmt: skip
+"""How the names of a part's slots begin, and the part."""
 
 
 def _kind(slot: str) -> str:
-    for start, kind in (("beak", "beak"), ("mandible", "beak"), ("eye", "eye"), ("leg", "legs"), ("toe", "legs"),
-                        ("crest", "crown"), ("tail", "tail"), ("perch", "perch")):  # fmt: skip
+    for start, kind in _KINDS:
         if slot.startswith(start):
             return kind
     return "wing"
@@ -39,75 +35,8 @@ def _kind(slot: str) -> str:
 _CRISP = tuple(PART[_kind(slot)] for slot in SLOTS[SOFT:])
 
 
-@dataclass(frozen=True)
-class Skin:
-    """A batch of birds' frames and colours, beside their `Primitives`."""
-
-    body: Tensor  # (b, 3, 3) world -> body
-    axes: Tensor  # (b, 3, 1)
-    head: Tensor  # (b, 3, 3) world -> head
-    head_at: Tensor  # (b, 3, 1)
-    head_radius: Tensor  # (b, 1)
-    eye: Tensor  # (b, 4, 1) position in head radii (z mirrored), radius
-    wings: Tensor  # (b, 2, 3, 3)
-    wing_size: Tensor  # (b, 2, 2)
-    colours: Tensor  # (b, slots, 3)
-    flags: Tensor  # (b, flags)
-    place: Tensor  # (b, 8) where noise is read
-
-    def to(self, device: torch.device) -> Skin:
-        """The same skins on another device."""
-        return Skin(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
-
-
-def stack_skins(specs: list[BirdSpec], rigs: list[Rig]) -> Skin:
-    """Skins of a batch, float32 on the CPU."""
-
-    def tensor(values: list[object]) -> Tensor:
-        return torch.from_numpy(np.stack([np.asarray(v, dtype=np.float32) for v in values]))
-
-    flags = []
-    for spec in specs:
-        a = spec.attributes
-        flags.append(
-            [
-                *(float(a["pattern"] == name) for name in ("streaked", "spotted", "barred")),
-                *(float(a[name] != "none") for name in ("wing_bars", "eye_ring", "eye_stripe")),
-                float(a["pose"] == "flying"), float(PLANS[a["body_plan"]].face > 0), float(a["background"] == "snow"),
-                float(a["background"] == "rock"), float(a["body_plan"] in ("owl", "hawk", "gull", "heron")),
-            ]  # fmt: skip
-        )
-    return Skin(
-        body=tensor([r.body for r in rigs]),
-        axes=tensor([r.body_axes[:, None] for r in rigs]),
-        head=tensor([r.head for r in rigs]),
-        head_at=tensor([r.head_at[:, None] for r in rigs]),
-        head_radius=tensor([[r.head_radius] for r in rigs]),
-        eye=tensor([[[v] for v in (*r.eye_at, r.eye_radius)] for r in rigs]),
-        wings=tensor([r.wings for r in rigs]),
-        wing_size=tensor([r.wing_size for r in rigs]),
-        colours=tensor([[s.colours[slot] for slot in COLOUR_SLOTS] for s in specs]),
-        flags=tensor(list(flags)),
-        place=tensor([s.noise for s in specs]),
-    )
-
-
-@dataclass
-class Paint:
-    """Colour (b, 3, n) and part (b, n) being laid on in layers; later layers cover earlier ones."""
-
-    colour: Tensor
-    part: Tensor
-
-    def lay(self, mask: Tensor, colour: Tensor, part: int | None = None) -> None:
-        """Cover by mask (b, n) in [0, 1] with colour (b, 3, 1 or n)."""
-        self.colour = self.colour + mask.unsqueeze(1) * (colour - self.colour)
-        if part is not None:
-            self.part = torch.where(mask > 0.5, part, self.part)
-
-
 def _cells(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Brick-laid cells of a feather coat: position in the cell (u, v in [-0.5, 0.5]) and a random number a cell."""
+    """Brick-laid cells of a coat: place u, v in the cell, in [-0.5, 0.5], and its random number."""
     row = u.floor()
     shifted = v + 0.5 * row.remainder(2.0)
     column = shifted.floor()
@@ -115,12 +44,13 @@ def _cells(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Colour the points p (b, 3, n) with normals n, primitive distances d and axis positions t (b, slots, n).
+    """Colour points of the bird's surface.
 
+    p, n: points and normals (b, 3, n); d, t: primitive distances and axis positions (b, slots, n).
     Returns albedo (b, 3, n), part (b, n) int64, gloss (b, n) in [0, 1].
     """
-    flag = {name: skin.flags[:, i : i + 1] for name, i in _F.items()}
-    tone = {name: skin.colours[:, i, :, None] for name, i in _C.items()}
+    flag = {name: skin.flags[:, i : i + 1] for name, i in FLAGS.items()}
+    tone = {name: skin.colours[:, i, :, None] for name, i in TONES.items()}
     soft = d[:, :SOFT].amin(1)
     hard, which = d[:, SOFT:].min(1)
     kind = torch.tensor(_CRISP, device=p.device)[which]
@@ -130,12 +60,17 @@ def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tenso
     nb = torch.bmm(skin.body, n)
     place = skin.place
     wide = noise(q[:, 0] * 5 + 90 * place[:, :1], q[:, 1] * 5 + q[:, 2] * 4 + 50 * place[:, 1:2])
-    fine = noise(q[:, 0] * 9 + q[:, 1] * 3, q[:, 2] * 34 + q[:, 1] * 30)  # stretched along the body: barbs
+    fine = noise(
+        q[:, 0] * 9 + q[:, 1] * 3, q[:, 2] * 34 + q[:, 1] * 30
+    )  # stretched along the body: barbs
     rough = wide[:, 0] - 0.5
 
     angle = torch.atan2(q[:, 2], q[:, 1])
     cu, cv, chance = _cells(q[:, 0] * 8.0, angle * 3.6)
-    coat = smoothstep(0.75, 0.30, (cu * cu + cv * cv * 0.9).sqrt()) * 0.5 + smoothstep(-0.5, 0.4, cu) * 0.5
+    coat = (
+        smoothstep(0.75, 0.30, (cu * cu + cv * cv * 0.9).sqrt()) * 0.5
+        + smoothstep(-0.5, 0.4, cu) * 0.5
+    )
     layers = Paint(tone["back"].expand_as(p).clone(), torch.full_like(kind, PART["back"]))
 
     qy = q[:, 1].clamp(-0.8, 0.8)
@@ -145,9 +80,11 @@ def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tenso
     front = smoothstep(-0.14, 0.10, q[:, 0] + 0.18 * rough - 0.10 * q[:, 1])
     layers.lay(under * front, tone["breast"], PART["breast"])
     _pattern(layers, flag, tone, q, angle, under * smoothstep(-0.85, -0.5, q[:, 0]), rough)
-    _head(layers, skin, flag, tone, p, d, wide)
+    lay_head(layers, skin, flag, tone, p, d, wide)
 
-    albedo = layers.colour * (0.83 + 0.14 * coat + 0.09 * (chance - 0.5) + 0.36 * (fine[:, 1] - 0.5)).unsqueeze(1)
+    albedo = layers.colour * (
+        0.83 + 0.14 * coat + 0.09 * (chance - 0.5) + 0.36 * (fine[:, 1] - 0.5)
+    ).unsqueeze(1)
     layers.colour = albedo
     part = layers.part
     crisp = Paint(layers.colour, part)
@@ -159,72 +96,80 @@ def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tenso
 
     first = SLOTS.index("tail0")
     along_tail = t[:, first : first + 3].amax(1)
-    lines = 0.80 + 0.20 * smoothstep(-0.6, 0.6, (q[:, 2] * 42.0).sin()) - 0.18 * along_tail + 0.2 * (fine[:, 2] - 0.5)
-    crisp.lay((off & (kind == PART["tail"])).to(p.dtype), tone["tail"] * lines.unsqueeze(1), PART["tail"])
+    lines = (
+        0.80
+        + 0.20 * smoothstep(-0.6, 0.6, (q[:, 2] * 42.0).sin())
+        - 0.18 * along_tail
+        + 0.2 * (fine[:, 2] - 0.5)
+    )
+    crisp.lay(
+        (off & (kind == PART["tail"])).to(p.dtype), tone["tail"] * lines.unsqueeze(1), PART["tail"]
+    )
     crown = (tone["crown"] * (0.82 + 0.3 * fine[:, 3]).unsqueeze(1)).expand_as(p)
     crisp.lay((off & (kind == PART["crown"])).to(p.dtype), crown, PART["crown"])
 
     beak = off & (kind == PART["beak"])
     tip = t[:, SLOTS.index("beak")]
-    crisp.lay(beak.to(p.dtype), tone["beak_color"] * (1.05 - 0.30 * tip * tip).unsqueeze(1), PART["beak"])
+    crisp.lay(
+        beak.to(p.dtype), tone["beak_color"] * (1.05 - 0.30 * tip * tip).unsqueeze(1), PART["beak"]
+    )
     rings = 0.85 + 0.15 * (p[:, 1] * 60).sin()
     legs = off & (kind == PART["legs"])
     crisp.lay(legs.to(p.dtype), tone["legs"] * rings.unsqueeze(1), PART["legs"])
     perch = off & (kind == PART["perch"])
     crisp.lay(perch.to(p.dtype), _perch(flag, p, n, place), PART["perch"])
     eye = off & (kind == PART["eye"])
-    crisp.lay(eye.to(p.dtype), _eye(skin, flag, n), PART["eye"])
+    crisp.lay(eye.to(p.dtype), eye_colour(skin, flag, n), PART["eye"])
     gloss = eye.to(p.dtype) + 0.35 * beak.to(p.dtype) + 0.12 * legs.to(p.dtype)
     return crisp.colour.clamp(0.0, 1.0), crisp.part, gloss
 
 
-def _pattern(layers: Paint, flag: dict[str, Tensor], tone: dict[str, Tensor], q: Tensor, angle: Tensor, where: Tensor, rough: Tensor) -> None:
+def _pattern(
+    layers: Paint,
+    flag: dict[str, Tensor],
+    tone: dict[str, Tensor],
+    q: Tensor,
+    angle: Tensor,
+    where: Tensor,
+    rough: Tensor,
+) -> None:
     """Streaks, spots or bars on the under side, dark on pale plumage and pale on dark."""
     value = tone["breast"].mean(1, keepdim=True)
-    ink = torch.where(value > 0.14, torch.tensor([0.045, 0.026, 0.016], device=q.device).view(1, 3, 1),
-                      torch.tensor([0.80, 0.72, 0.56], device=q.device).view(1, 3, 1))  # fmt: skip
+    dark = torch.tensor([0.045, 0.026, 0.016], device=q.device).view(1, 3, 1)
+    pale = torch.tensor([0.80, 0.72, 0.56], device=q.device).view(1, 3, 1)
+    ink = torch.where(value > 0.14, dark, pale)
     u, v, chance = _cells(q[:, 0] * 3.4, angle * 2.7 + 0.3 * rough)
-    streak = smoothstep(0.20, 0.12, v.abs() + 0.34 * (u - 0.05).abs().pow(2) + 0.05 * rough) * (chance > 0.12)
+    streak = smoothstep(0.20, 0.12, v.abs() + 0.34 * (u - 0.05).abs().pow(2) + 0.05 * rough) * (
+        chance > 0.12
+    )
     us, vs, chance_s = _cells(q[:, 0] * 4.4, angle * 3.0)
-    spot = smoothstep(0.32, 0.22, (us * us + vs * vs * 1.1).sqrt() + 0.06 * rough) * (chance_s > 0.10)
+    spot = smoothstep(0.32, 0.22, (us * us + vs * vs * 1.1).sqrt() + 0.06 * rough) * (
+        chance_s > 0.10
+    )
     bar = smoothstep(0.15, 0.45, (q[:, 0] * 15.0 + 2.2 * rough + 0.6 * (angle * 5).sin()).sin())
     mask = where * (flag["streaked"] * streak + flag["spotted"] * spot + flag["barred"] * bar)
     layers.lay(0.92 * mask, ink)
 
 
-def _head(layers: Paint, skin: Skin, flag: dict[str, Tensor], tone: dict[str, Tensor], p: Tensor, d: Tensor, wide: Tensor) -> None:
-    """Face, crown, throat, the stripe through the eye and the ring round it."""
-    h = torch.bmm(skin.head, p - skin.head_at) / skin.head_radius.unsqueeze(-1)
-    rough = wide[:, 1] - 0.5
-    near_body = d[:, :3].amin(1)
-    near_head = d[:, 5:7].amin(1)
-    # Down a long neck the head's colour ends half way; a short one has its border at the collar.
-    on_head = smoothstep(-0.10, 0.06, near_body - near_head + 0.10 * rough - 0.02)
-    layers.lay(on_head, tone["head"], PART["head"])
-    low = h[:, 1] + 0.22 * rough
-    throat = smoothstep(-0.20, -0.36, low - 0.30 * h[:, 0].clamp(0.0, 0.6)) * smoothstep(-0.35, 0.0, h[:, 0])
-    collar = smoothstep(-0.16, 0.04, near_body - near_head)
-    layers.lay(torch.minimum(throat, collar), tone["throat"], PART["throat"])
-    top = smoothstep(0.34, 0.46, h[:, 1] + 0.10 * rough - 0.16 * h[:, 0].clamp(-1.0, 0.6) * (1 - flag["face"]))
-    layers.lay(on_head * top, tone["crown"], PART["crown"])
-
-    ex, ey, ez, er = (skin.eye[:, i] for i in range(4))
-    band = smoothstep(0.15, 0.10, (h[:, 1] - ey + 0.06 * (h[:, 0] - ex)).abs()) * smoothstep(-0.75, -0.5, h[:, 0]) * on_head
-    layers.lay(flag["eye_stripe"] * band, tone["eye_stripe"], PART["eye_stripe"])
-    to_eye = ((h[:, 0] - ex).square() + (h[:, 1] - ey).square() + (h[:, 2].abs() - ez).square()).sqrt() / er
-    disc = flag["face"] * smoothstep(0.12, 0.30, h[:, 0]) * on_head
-    rim = smoothstep(0.70, 0.80, (h[:, 1].square() + h[:, 2].square()).sqrt()) * disc
-    rays = 0.80 + 0.25 * (to_eye * 3.5 + 6 * wide[:, 2]).sin()
-    layers.lay(disc * 0.75, layers.colour * rays.unsqueeze(1))
-    layers.lay(rim * 0.6, layers.colour * 0.25)
-    layers.lay(flag["eye_ring"] * smoothstep(1.95, 1.75, to_eye), tone["eye_ring"], PART["eye_ring"])
-    lid = smoothstep(1.30, 1.16, to_eye)
-    layers.lay(0.85 * lid, torch.full_like(layers.colour[:, :, :1], 0.012), PART["eye"])
-
-
-def _wing(skin: Skin, flag: dict[str, Tensor], tone: dict[str, Tensor], p: Tensor, q: Tensor, which: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+def _wing(
+    skin: Skin,
+    flag: dict[str, Tensor],
+    tone: dict[str, Tensor],
+    p: Tensor,
+    q: Tensor,
+    which: Tensor,
+    t: Tensor,
+) -> tuple[Tensor, Tensor]:
     """Wing colour and part: rows of coverts, long flight feathers, bars, darker tips."""
-    per = len([s for s in SLOTS if s.endswith("-") and s[0] in "csp" and s.startswith(("coverts", "secondaries", "primary"))])
+    per = len(
+        [
+            s
+            for s in SLOTS
+            if s.endswith("-")
+            and s[0] in "csp"
+            and s.startswith(("coverts", "secondaries", "primary"))
+        ]
+    )
     first = SLOTS.index("coverts-") - SOFT
     side = ((which - first) >= per).long()  # (b, n)
     number = (which - first).remainder(per)
@@ -236,11 +181,17 @@ def _wing(skin: Skin, flag: dict[str, Tensor], tone: dict[str, Tensor], p: Tenso
     c = torch.where(side == 1, c2[:, 1], c2[:, 0])
     fly = flag["flying"]
 
-    u, v, chance = _cells(fly * c * 7.0 + (1 - fly) * s * 11.0, fly * s * 15.0 + (1 - fly) * c * 5.5)
+    u, v, chance = _cells(
+        fly * c * 7.0 + (1 - fly) * s * 11.0, fly * s * 15.0 + (1 - fly) * c * 5.5
+    )
     coat = 0.68 + 0.34 * smoothstep(0.62, 0.25, (u * u + v * v).sqrt()) + 0.14 * (chance - 0.5)
     vane = fly * s * 22.0 + (1 - fly) * (c * 9.0 + s * 2.0)
     edge = vane.remainder(1.0)
-    flight = 0.66 + 0.36 * smoothstep(0.0, 0.30, edge) * smoothstep(1.0, 0.85, edge) + 0.10 * (fraction(vane.floor()) - 0.5)
+    flight = (
+        0.66
+        + 0.36 * smoothstep(0.0, 0.30, edge) * smoothstep(1.0, 0.85, edge)
+        + 0.10 * (fraction(vane.floor()) - 0.5)
+    )
     cover = torch.maximum((number == 0).to(p.dtype), smoothstep(0.48, 0.36, c) * fly)
     shade = cover * coat + (1 - cover) * flight
     far = t[:, SOFT:].gather(1, which.unsqueeze(1)).squeeze(1)
@@ -249,25 +200,17 @@ def _wing(skin: Skin, flag: dict[str, Tensor], tone: dict[str, Tensor], p: Tenso
     colour = tone["wing"] * shade.unsqueeze(1)
 
     wobble = 0.012 * (c * 26).sin()
-    folded = torch.maximum(smoothstep(0.040, 0.026, (s - 0.33 - 0.10 * (c - 0.5) + wobble).abs()),
-                           smoothstep(0.036, 0.024, (s - 0.49 - 0.08 * (c - 0.5) + wobble).abs()))  # fmt: skip
-    folded = folded * (number <= 1)
-    spread = smoothstep(0.075, 0.055, (c - 0.46 + wobble).abs()) * smoothstep(0.62, 0.55, s) * smoothstep(-0.02, 0.05, s)
+    upper = smoothstep(0.040, 0.026, (s - 0.33 - 0.10 * (c - 0.5) + wobble).abs())
+    lower = smoothstep(0.036, 0.024, (s - 0.49 - 0.08 * (c - 0.5) + wobble).abs())
+    folded = torch.maximum(upper, lower) * (number <= 1)
+    spread = (
+        smoothstep(0.075, 0.055, (c - 0.46 + wobble).abs())
+        * smoothstep(0.62, 0.55, s)
+        * smoothstep(-0.02, 0.05, s)
+    )
     bars = flag["wing_bars"] * (fly * spread + (1 - fly) * folded)
     colour = colour + bars.unsqueeze(1) * (tone["wing_bars"] * 0.95 - colour)
     return colour, torch.where(bars > 0.5, PART["wing_bars"], torch.full_like(which, PART["wing"]))
-
-
-def _eye(skin: Skin, flag: dict[str, Tensor], n: Tensor) -> Tensor:
-    """A dark eye, or a golden one with a pupil for the hunters."""
-    face = torch.bmm(skin.head, n)
-    axis = skin.eye[:, :3] / skin.eye[:, :3].norm(dim=1, keepdim=True)
-    out = torch.stack((face[:, 0], face[:, 1], face[:, 2].abs()), 1)
-    centre = (out * (axis + torch.tensor([0.25, 0.0, 0.0], device=n.device).view(1, 3, 1))).sum(1)
-    pupil = smoothstep(0.86, 0.92, centre)
-    gold = torch.tensor([0.85, 0.46, 0.03], device=n.device).view(1, 3, 1)
-    iris = flag["pale_eye"].unsqueeze(-1) * gold + (1 - flag["pale_eye"].unsqueeze(-1)) * 0.02
-    return iris * (1 - pupil).unsqueeze(1) + 0.008
 
 
 def _perch(flag: dict[str, Tensor], p: Tensor, n: Tensor, place: Tensor) -> Tensor:
@@ -276,8 +219,12 @@ def _perch(flag: dict[str, Tensor], p: Tensor, n: Tensor, place: Tensor) -> Tens
     near = noise(p[:, 0] * 21 + p[:, 2] * 17, p[:, 1] * (9.0 + 8 * math.sqrt(2)) + 4 * far[:, 1])
     grain = 0.45 * far[:, 0] + 0.55 * near[:, 0]
     device = p.device
-    bark = torch.tensor([0.20, 0.135, 0.085], device=device).view(1, 3, 1) * (0.4 + 1.3 * grain).unsqueeze(1)
-    stone = torch.tensor([0.27, 0.26, 0.25], device=device).view(1, 3, 1) * (0.5 + 1.0 * grain).unsqueeze(1)
+    bark = torch.tensor([0.20, 0.135, 0.085], device=device).view(1, 3, 1) * (
+        0.4 + 1.3 * grain
+    ).unsqueeze(1)
+    stone = torch.tensor([0.27, 0.26, 0.25], device=device).view(1, 3, 1) * (
+        0.5 + 1.0 * grain
+    ).unsqueeze(1)
     moss = smoothstep(0.62, 0.78, far[:, 2] + 0.25 * n[:, 1] - 0.1).unsqueeze(1) * 0.6
     green = torch.tensor([0.12, 0.17, 0.03], device=device).view(1, 3, 1)
     base = flag["rock"].unsqueeze(-1) * stone + (1 - flag["rock"].unsqueeze(-1)) * bark

@@ -21,7 +21,7 @@ def _table(device: torch.device) -> Tensor:
 
 
 def noise(u: Tensor, v: Tensor) -> Tensor:
-    """Four channels of smooth noise in [0, 1] at (u, v), one cell a unit; (b, n) each -> (b, 4, n)."""
+    """Four channels (b, 4, n) of smooth noise in [0, 1] at u, v (b, n), one cell a unit."""
     b, n = u.shape
     x = u.remainder(SIZE) * (2.0 / SIZE) - 1.0
     y = v.remainder(SIZE) * (2.0 / SIZE) - 1.0

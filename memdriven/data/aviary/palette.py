@@ -1,7 +1,7 @@
 """The named colours: what a caption may call a colour, and what light it reflects.
 
-Each name stands for one region of colour space, kept apart from the others, so that a named colour can be told from the
-picture alone. An individual bird varies a little around its name.
+Each name stands for one region of colour space, kept apart from the others, so that a named colour
+can be told from the picture alone. An individual bird varies a little around its name.
 """
 
 from __future__ import annotations
@@ -58,11 +58,15 @@ def linear(name: str) -> tuple[float, float, float]:
 
 
 def individual(name: str, rng: random.Random) -> tuple[float, float, float]:
-    """Linear RGB of one bird's version of a named colour: a little lighter or darker, warmer or cooler."""
+    """Linear RGB of one bird's version of a named colour: lighter or darker, warmer or cooler."""
     value = 2.0 ** rng.uniform(-0.16, 0.16)
     warmth = rng.uniform(-0.05, 0.05)
     r, g, b = linear(name)
-    return min(r * value * (1 + warmth), 1.0), min(g * value, 1.0), min(b * value * (1 - warmth), 1.0)
+    return (
+        min(r * value * (1 + warmth), 1.0),
+        min(g * value, 1.0),
+        min(b * value * (1 - warmth), 1.0),
+    )
 
 
 def contrast(one: str, other: str) -> bool:

@@ -1,7 +1,8 @@
-"""Render the whole Aviary to a prepared data set, on several cores, and go on where a stopped run left off.
+"""Render the whole Aviary to a prepared data set, on several cores.
 
-Every species is one task. Beside the images a small log of each species keeps the part shares of every finished picture
-and a checksum of its file; a picture whose log line and file agree is never rendered again.
+A run goes on where a stopped one left off. Every species is one task; beside the images a small log
+of each species keeps the part shares of every finished picture and a checksum of its file, and a
+picture whose log line and file agree is never rendered again.
 """
 
 from __future__ import annotations
@@ -24,15 +25,17 @@ from memdriven.data.prepared import Item, image_file, write_prepared
 from memdriven.errors import DataError
 from memdriven.files import atomic_write_bytes, explain_disk_errors
 
-from .captions import describe, visible_attributes
-from .feathers import PART, PARTS
+from .captions import describe
 from .render import render_birds
-from .specimen import BirdSpec, sample_bird
+from .skin import PART, PARTS
 from .species import TEST_SPECIES, TRAIN_SPECIES, Species, all_species, stream
+from .specimen import BirdSpec, sample_bird
+from .visibility import visible_attributes
 
 QUALITY = 92
 RENDERER = 2
-"""Raised whenever the same specimen would give other pixels, so that no run keeps outdated pictures."""
+"""Raised whenever the same specimen would give other pixels, so that no run keeps outdated
+pictures."""
 SOURCE = "Aviary: birds rendered by memdriven.data.aviary from signed-distance fields"
 
 
@@ -59,7 +62,12 @@ class _Task:
 
     @property
     def log(self) -> Path:
-        return self.out / "progress" / f"{RENDERER}-{self.size}-{self.seed}" / f"species-{self.species_id:04d}.jsonl"
+        return (
+            self.out
+            / "progress"
+            / f"{RENDERER}-{self.size}-{self.seed}"
+            / f"species-{self.species_id:04d}.jsonl"
+        )
 
 
 def prepare_aviary(
@@ -76,9 +84,10 @@ def prepare_aviary(
 ) -> Path:
     """Render the data set into the folder `out` and return it.
 
-    workers: processes on the CPU (all cores when None; 0 or 1 renders in this process); another device renders in this
-    process, in batches. species_limit keeps only the first so many species of each split. Raises `DataError` when the
-    disk is full. A run that was stopped, or a folder with damaged pictures, is completed.
+    workers: processes on the CPU (all cores when None; 0 or 1 renders in this process); another
+    device renders in this process, in batches. species_limit keeps only the first so many species
+    of each split. Raises `DataError` when the disk is full. A run that was stopped, or a folder
+    with damaged pictures, is completed.
     """
     out = Path(out)
     counts = {"train": train_per_species, "test": test_per_species}
@@ -98,8 +107,8 @@ def prepare_aviary(
         for index, picture in enumerate(pictures[species.id])
     ]
     write_prepared(
-        out, name="aviary", items=items, classes=[s.name for s in all_species()], image_size=image_size,
-        seed=seed, source=SOURCE, licence="Apache-2.0",
+        out, name="aviary", items=items, classes=[s.name for s in all_species()],
+        image_size=image_size, seed=seed, source=SOURCE, licence="Apache-2.0",
     )  # fmt: skip
     return out
 
@@ -111,7 +120,9 @@ def _choose(limit: int | None) -> list[Species]:
     return [*species[:n_train], *species[TRAIN_SPECIES : TRAIN_SPECIES + n_test]]
 
 
-def _run(tasks: list[_Task], workers: int | None, device: str) -> Iterator[tuple[int, list[_Picture]]]:
+def _run(
+    tasks: list[_Task], workers: int | None, device: str
+) -> Iterator[tuple[int, list[_Picture]]]:
     """Part shares of every picture, species by species, as they are finished."""
     workers = _cores() if workers is None else workers
     if workers <= 1 or device != "cpu":
@@ -142,7 +153,7 @@ def item_id(species_id: int, index: int) -> str:
 
 
 def _render_species(task: _Task) -> list[_Picture]:
-    """Render what is missing of one species; return the part shares of all its pictures in order."""
+    """Render what is missing of one species; return what is known of all its pictures, in order."""
     split = all_species()[task.species_id].split
     files = [task.out / image_file(split, item_id(task.species_id, i)) for i in range(task.count)]
     done = _finished(task.log, files)

@@ -9,26 +9,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .anatomy import Rig, build_rig, stack
+from .anatomy import build_rig
 from .camera import Camera, frame, look_at
-from .feathers import PART, Skin, paint, stack_skins
+from .develop import compose
+from .feathers import paint
 from .march import ambient, chunks, compact, field, occlusion, pixel_grid, trace
 from .noise import smoothstep
+from .rig import Rig, stack
 from .scenery import Scene, backdrop, ground, stack_scenes
 from .sdf import Primitives, distance_and_normal
+from .skin import Skin, stack_skins
 from .specimen import BirdSpec
 
 TANGENT = math.tan(math.radians(11.5))
+
 SUN, SKY, RIM = 0.86, 0.46, 0.34
 
 
 @torch.inference_mode()
-def render_birds(specs: list[BirdSpec], size: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+def render_birds(
+    specs: list[BirdSpec], size: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
     """Render specimens at size x size (a multiple of 16).
 
-    Returns RGB (b, 3, size, size) uint8 sRGB and part maps (b, size, size) uint8 with the values of `PARTS`, both on
-    the device. On a CPU each bird is rendered by itself, which keeps its data in cache and makes its pixels the same
-    in whatever batch it comes; elsewhere the batch is one computation.
+    Returns RGB (b, 3, size, size) uint8 sRGB and part maps (b, size, size) uint8 with the values of
+    `PARTS`, both on the device. On a CPU each bird is rendered by itself, which keeps its data in
+    cache and makes its pixels the same in whatever batch it comes; elsewhere the batch is one
+    computation.
     """
     device = torch.device(device)
     if size % 16 or size < 16:
@@ -48,7 +55,7 @@ def render_birds(specs: list[BirdSpec], size: int, device: torch.device | str = 
 
 
 def _camera(specs: list[BirdSpec], rigs: list[Rig]) -> tuple[Camera, Tensor]:
-    """Cameras that frame the birds, and how far the furthest part of each reaches from its middle (b, 1)."""
+    """Cameras that frame the birds, and the reach (b, 1) of each bird's furthest part."""
     places, bases, reach = [], [], []
     for spec, rig in zip(specs, rigs, strict=True):
         points = np.stack([at for at, _ in rig.bounds])
@@ -82,21 +89,21 @@ def _render(specs: list[BirdSpec], size: int, device: torch.device) -> tuple[Ten
     points = camera.position.unsqueeze(-1) + ray * depth.unsqueeze(1)
     hit = hit & (points[:, 1] > scene.level)
 
-    picture, shade_ground = _surroundings(rig, camera, scene, size)
+    picture = _surroundings(rig, camera, scene, size)
     keep, real = compact(hit)
     index = index.gather(1, keep)
     wide = keep.unsqueeze(1).expand(-1, 3, -1)
     points, ray = points.gather(2, wide), ray.gather(2, wide)
     colour, part = _shade_birds(rig, skin, scene, points, ray, index, real, size)
-    return _compose(picture, colour, part, index, real, b, size)
+    return compose(picture, colour, part, index, real, b, size)
 
 
-def _surroundings(rig: Primitives, camera: Camera, scene: Scene, size: int) -> tuple[Tensor, Tensor]:
-    """Backdrop and lit ground (b, 3, size^2); with the bird's shadow on the ground and its reflection in water."""
+def _surroundings(rig: Primitives, camera: Camera, scene: Scene, size: int) -> Tensor:
+    """Backdrop and lit ground (b, 3, size^2), with the bird's shadow or its reflection in water."""
     b, device = scene.level.shape[0], scene.level.device
     behind = backdrop(scene, size)
     if not bool((scene.kind[:, 5] > 0).any()):
-        return behind, behind
+        return behind
     x, y = pixel_grid(torch.arange(size * size, device=device).expand(b, -1), size)
     ray = camera.rays(x, y)
     colour, cover, _ = ground(scene, camera, ray, behind)
@@ -114,20 +121,33 @@ def _surroundings(rig: Primitives, camera: Camera, scene: Scene, size: int) -> t
         lit = occlusion(rig, spots, scene.sun_at, 3.0, 9, 7.0)
         near = smoothstep(0.0, 0.34, field(rig, spots))
         light = light.scatter(1, keep, torch.where(real, lit * (0.35 + 0.65 * near), 1.0))
-        bounce = rays.gather(2, keep.unsqueeze(1).expand(-1, 3, -1)) * torch.tensor([1.0, -1.0, 1.0], device=device).view(1, 3, 1)
+        bounce = rays.gather(2, keep.unsqueeze(1).expand(-1, 3, -1)) * torch.tensor(
+            [1.0, -1.0, 1.0], device=device
+        ).view(1, 3, 1)
         seen = 1.0 - occlusion(rig, spots, bounce, 3.0, 12, 22.0)
         mirror = mirror.scatter(1, keep, torch.where(real, seen, 0.0))
     maps = torch.stack((light, mirror), 1).reshape(b, 2, small, small)
-    maps = F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False).reshape(b, 2, -1)
+    maps = F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False).reshape(
+        b, 2, -1
+    )
     water = scene.kind[:, 4:5].unsqueeze(1)
-    tint = SUN * scene.sun * scene.sun_at[:, 1:2] * maps[:, :1] + 0.62 * SKY * scene.sky * (0.4 + 0.6 * maps[:, :1])
+    tint = SUN * scene.sun * scene.sun_at[:, 1:2] * maps[:, :1] + 0.62 * SKY * scene.sky * (
+        0.4 + 0.6 * maps[:, :1]
+    )
     lit_ground = colour * ((1 - water) * tint * 1.12 + water * (1.0 - 0.25 * (1 - maps[:, :1])))
     lit_ground = lit_ground * (1.0 - 0.62 * water * maps[:, 1:])
-    return behind + cover.unsqueeze(1) * (lit_ground - behind), cover
+    return behind + cover.unsqueeze(1) * (lit_ground - behind)
 
 
 def _shade_birds(
-    rig: Primitives, skin: Skin, scene: Scene, points: Tensor, ray: Tensor, index: Tensor, real: Tensor, size: int
+    rig: Primitives,
+    skin: Skin,
+    scene: Scene,
+    points: Tensor,
+    ray: Tensor,
+    index: Tensor,
+    real: Tensor,
+    size: int,
 ) -> tuple[Tensor, Tensor]:
     """Linear colour (b, 3, n) and part (b, n) of hit points."""
     colours, parts, normals, glosses = [], [], [], []
@@ -147,7 +167,9 @@ def _shade_birds(
     # Plumage is soft: light wraps a little past the edge of the shadow.
     sun = ((facing + 0.22) / 1.22).clamp(0.0, 1.0) * light
     up = 0.5 + 0.5 * normal[:, 1]
-    sky = (scene.sky * up.unsqueeze(1) + scene.bounce * (1 - up).unsqueeze(1)) * open_sky.unsqueeze(1)
+    sky = (scene.sky * up.unsqueeze(1) + scene.bounce * (1 - up).unsqueeze(1)) * open_sky.unsqueeze(
+        1
+    )
     towards = -(normal * ray).sum(1)
     rim = (1.0 - towards.clamp(0.0, 1.0)).pow(3) * open_sky * (0.35 + 0.65 * up)
     colour = albedo * (SUN * scene.sun * sun.unsqueeze(1) + 1.25 * SKY * sky)
@@ -161,9 +183,18 @@ def _shade_birds(
 
 
 def _shadows(
-    rig: Primitives, scene: Scene, points: Tensor, normal: Tensor, index: Tensor, real: Tensor, size: int
+    rig: Primitives,
+    scene: Scene,
+    points: Tensor,
+    normal: Tensor,
+    index: Tensor,
+    real: Tensor,
+    size: int,
 ) -> tuple[Tensor, Tensor]:
-    """Sunlight and openness to the sky at every hit, computed for one pixel in four and spread to its neighbours."""
+    """Sunlight and openness to the sky at every hit, each (b, n).
+
+    Computed for one pixel in four and spread to its neighbours.
+    """
     b, half = points.shape[0], size // 2
     row, column = index.div(size, rounding_mode="floor"), index.remainder(size)
     some, ok = compact((row.remainder(2) == 0) & (column.remainder(2) == 0) & real)
@@ -174,44 +205,22 @@ def _shadows(
     lifted = p + n * 0.025
     light = occlusion(rig, lifted, scene.sun_at, 2.2, 8, 9.0)
     open_sky = ambient(rig, p, n)
-    values = torch.stack((light, open_sky, torch.ones_like(light)), 1) * ok.unsqueeze(1)  # (b, 3, n)
-    cell = (row.gather(1, some).div(2, rounding_mode="floor") * half + column.gather(1, some).div(2, rounding_mode="floor"))
+    values = torch.stack((light, open_sky, torch.ones_like(light)), 1) * ok.unsqueeze(
+        1
+    )  # (b, 3, n)
+    cell = row.gather(1, some).div(2, rounding_mode="floor") * half + column.gather(1, some).div(
+        2, rounding_mode="floor"
+    )
     grid = torch.zeros(b, 3, half * half, device=points.device)
-    grid = grid.scatter_add(2, cell.unsqueeze(1).expand(-1, 3, -1), values).reshape(b, 3, half, half)
+    grid = grid.scatter_add(2, cell.unsqueeze(1).expand(-1, 3, -1), values).reshape(
+        b, 3, half, half
+    )
     grid = F.avg_pool2d(grid, 3, 1, 1)
-    full = F.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False).reshape(b, 3, -1)
+    full = F.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False).reshape(
+        b, 3, -1
+    )
     picked = full.gather(2, index.unsqueeze(1).expand(-1, 3, -1))
     weight = picked[:, 2]
     sure = weight > 1e-3
     safe = weight.clamp_min(1e-3)
     return torch.where(sure, picked[:, 0] / safe, 0.8), torch.where(sure, picked[:, 1] / safe, 0.8)
-
-
-def _compose(picture: Tensor, colour: Tensor, part: Tensor, index: Tensor, real: Tensor, b: int, size: int) -> tuple[Tensor, Tensor]:
-    """Lay the birds over their surroundings with soft edges; develop to 8-bit sRGB."""
-    layer = torch.zeros(b, 4, size * size, device=picture.device)
-    solid = real.to(colour.dtype)
-    values = torch.cat((colour * solid.unsqueeze(1), solid.unsqueeze(1)), 1)
-    layer = layer.scatter_add(2, index.unsqueeze(1).expand(-1, 4, -1), values).reshape(b, 4, size, size)
-    mask = layer[:, 3:]
-    kernel = torch.tensor([1.0, 2.0, 1.0], device=picture.device)
-    weights = (kernel[:, None] * kernel[None] / 16).expand(4, 1, 3, 3).contiguous()
-    blurred = F.conv2d(F.pad(layer, (1, 1, 1, 1), mode="replicate"), weights, groups=4)
-    share = blurred[:, 3:]
-    # Only border pixels are mixed: inside, the surface stays sharp.
-    alpha = torch.where(share > 0.999, 1.0, smoothstep(0.12, 0.88, share))
-    front = torch.where(mask > 0.5, layer[:, :3], blurred[:, :3] / share.clamp_min(1e-3))
-    linear = picture.reshape(b, 3, size, size)
-    linear = linear + alpha * (front - linear)
-    parts = torch.zeros(b, size * size, dtype=torch.int64, device=picture.device)
-    parts = parts.scatter_add(1, index, torch.where(real, part, PART["background"]))
-    return _develop(linear), parts.reshape(b, size, size).to(torch.uint8)
-
-
-def _develop(linear: Tensor) -> Tensor:
-    """Linear light to 8-bit sRGB, highlights rolled off."""
-    knee = 0.70
-    over = (linear - knee).clamp_min(0.0)
-    linear = linear.clamp(0.0, knee) + (1 - knee) * (1 - (-over / (1 - knee)).exp())
-    srgb = torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp_min(1e-6).pow(1 / 2.4) - 0.055)
-    return (srgb * 255 + 0.5).clamp(0, 255).to(torch.uint8)

@@ -1,7 +1,7 @@
 """Where the bird is: foliage out of focus, water, grass, snow, sand, rock, sky and dusk.
 
-A backdrop of soft gradients, blotches and bokeh, computed small and enlarged, which is depth blur for nothing; and a
-ground plane in true perspective under birds that stand or swim.
+A backdrop of soft gradients, blotches and bokeh, computed small and enlarged, which is depth blur
+for nothing; and a ground plane in true perspective under birds that stand or swim.
 """
 
 from __future__ import annotations
@@ -14,76 +14,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .anatomy import Rig
 from .camera import Camera
 from .march import pixel_grid
 from .noise import fractal, noise, smoothstep
-from .specimen import BirdSpec
+from .places import SETTINGS, Setting
+from .rig import Rig
 from .species import stream
+from .specimen import BirdSpec
 
-Colour = tuple[float, float, float]
 DISCS = 20
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Colours of one kind of place, linear RGB."""
-
-    bottom: Colour
-    top: Colour
-    blotch: Colour
-    blotches: float = 0.8
-    """Strength of soft patches in the backdrop."""
-    bokeh: float = 0.0
-    clouds: float = 0.0
-    ground: tuple[Colour, Colour] = ((0.2, 0.2, 0.2), (0.3, 0.3, 0.3))
-    sun: Colour = (1.0, 0.94, 0.84)
-    sky: Colour = (0.62, 0.72, 0.90)
-    bounce: Colour = (0.26, 0.24, 0.18)
-
-
-_GRASS = ((0.055, 0.15, 0.018), (0.26, 0.36, 0.065))
-_SNOW = ((0.62, 0.69, 0.82), (0.86, 0.89, 0.94))
-_SAND = ((0.50, 0.38, 0.24), (0.72, 0.59, 0.41))
-_ROCK = ((0.12, 0.115, 0.11), (0.30, 0.29, 0.275))
-SETTINGS: dict[str, tuple[Setting, ...]] = {
-    "foliage": (
-        Setting((0.035, 0.085, 0.018), (0.14, 0.26, 0.05), (0.40, 0.50, 0.12), bokeh=0.8),
-        Setting((0.30, 0.40, 0.12), (0.52, 0.62, 0.26), (0.13, 0.24, 0.05), bokeh=0.7),
-        Setting((0.020, 0.045, 0.030), (0.05, 0.12, 0.075), (0.17, 0.28, 0.13), bokeh=0.6),
-        Setting((0.22, 0.30, 0.22), (0.46, 0.54, 0.42), (0.16, 0.27, 0.12), bokeh=0.5),
-    ),
-    "water": (
-        Setting((0.30, 0.42, 0.46), (0.52, 0.64, 0.70), (0.16, 0.27, 0.20), 0.5, ground=((0.03, 0.12, 0.16), (0.10, 0.27, 0.33))),
-        Setting((0.09, 0.17, 0.09), (0.22, 0.33, 0.16), (0.36, 0.45, 0.2), 0.8, ground=((0.015, 0.06, 0.06), (0.08, 0.19, 0.16))),
-        Setting((0.40, 0.55, 0.72), (0.30, 0.50, 0.80), (0.7, 0.78, 0.86), 0.5, ground=((0.02, 0.12, 0.27), (0.10, 0.30, 0.50))),
-    ),
-    "grass": (
-        Setting((0.17, 0.28, 0.05), (0.33, 0.44, 0.14), (0.08, 0.15, 0.03), bokeh=0.25, ground=_GRASS),
-        Setting((0.10, 0.18, 0.06), (0.045, 0.09, 0.035), (0.28, 0.34, 0.10), bokeh=0.3, ground=_GRASS),
-    ),
-    "snow": (
-        Setting((0.58, 0.66, 0.78), (0.40, 0.50, 0.64), (0.22, 0.29, 0.36), 0.7, ground=_SNOW, sun=(1.0, 0.96, 0.90), sky=(0.66, 0.75, 0.92), bounce=(0.50, 0.54, 0.62)),
-        Setting((0.34, 0.41, 0.50), (0.17, 0.23, 0.30), (0.50, 0.58, 0.68), 0.8, bokeh=0.15, ground=_SNOW, sun=(1.0, 0.96, 0.90), sky=(0.66, 0.75, 0.92), bounce=(0.50, 0.54, 0.62)),
-    ),
-    "sand": (
-        Setting((0.52, 0.44, 0.33), (0.36, 0.52, 0.68), (0.62, 0.55, 0.43), 0.5, ground=_SAND, bounce=(0.44, 0.36, 0.25)),
-        Setting((0.16, 0.36, 0.46), (0.42, 0.60, 0.74), (0.10, 0.27, 0.38), 0.5, ground=_SAND, bounce=(0.44, 0.36, 0.25)),
-    ),
-    "rock": (
-        Setting((0.30, 0.33, 0.36), (0.46, 0.54, 0.62), (0.17, 0.19, 0.20), 0.8, ground=_ROCK),
-        Setting((0.13, 0.16, 0.13), (0.25, 0.29, 0.24), (0.36, 0.38, 0.30), 0.7, ground=_ROCK),
-    ),
-    "dusk": (
-        Setting((0.92, 0.42, 0.14), (0.20, 0.13, 0.30), (0.95, 0.60, 0.34), 0.7, clouds=0.35, sun=(1.0, 0.80, 0.58), sky=(0.66, 0.56, 0.66)),
-        Setting((0.85, 0.52, 0.40), (0.13, 0.17, 0.36), (0.90, 0.44, 0.36), 0.6, clouds=0.3, sun=(1.0, 0.82, 0.62), sky=(0.62, 0.58, 0.70)),
-    ),
-    "sky": (
-        Setting((0.52, 0.70, 0.90), (0.13, 0.34, 0.74), (0.93, 0.95, 0.97), 0.0, clouds=0.75),
-        Setting((0.66, 0.76, 0.86), (0.36, 0.53, 0.76), (0.90, 0.92, 0.94), 0.0, clouds=0.55),
-        Setting((0.30, 0.52, 0.82), (0.07, 0.22, 0.58), (0.85, 0.90, 0.95), 0.0, clouds=0.35),
-    ),
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,12 +72,29 @@ def stack_scenes(specs: list[BirdSpec], rigs: list[Rig]) -> Scene:
     kinds, discs, suns = [], [], []
     for spec, rig in zip(specs, rigs, strict=True):
         here = spec.attributes["background"]
-        kinds.append([*(float(here == k) for k in ("grass", "snow", "sand", "rock", "water")), float(rig.ground > -900)])
+        kinds.append(
+            [
+                *(float(here == k) for k in ("grass", "snow", "sand", "rock", "water")),
+                float(rig.ground > -900),
+            ]
+        )
         rng = stream("discs", spec.seed, spec.species_id, spec.index)
-        discs.append([[rng.uniform(-1.1, 1.1), rng.uniform(-1.1, 1.1), rng.uniform(0.05, 0.17), rng.uniform(0.1, 0.6)] for _ in range(DISCS)])
+        discs.append(
+            [
+                [
+                    rng.uniform(-1.1, 1.1),
+                    rng.uniform(-1.1, 1.1),
+                    rng.uniform(0.05, 0.17),
+                    rng.uniform(0.1, 0.6),
+                ]
+                for _ in range(DISCS)
+            ]
+        )
         azimuth = spec.azimuth + spec.sun_azimuth
         up = spec.sun_elevation
-        suns.append([[math.cos(up) * math.cos(azimuth)], [math.sin(up)], [math.cos(up) * math.sin(azimuth)]])
+        suns.append(
+            [[math.cos(up) * math.cos(azimuth)], [math.sin(up)], [math.cos(up) * math.sin(azimuth)]]
+        )
 
     def colour(name: str) -> Tensor:
         return tensor([[[c] for c in getattr(s, name)] for s in settings])
@@ -148,7 +104,8 @@ def stack_scenes(specs: list[BirdSpec], rigs: list[Rig]) -> Scene:
         ground=tensor([[[[c] for c in tone] for tone in s.ground] for s in settings]),
         sun=colour("sun"), sky=colour("sky"), bounce=colour("bounce"),
         amounts=tensor([[s.blotches, s.bokeh, s.clouds] for s in settings]),
-        kind=tensor(list(kinds)), level=tensor([[max(r.ground, -1e3)] for r in rigs]), discs=tensor(list(discs)),
+        kind=tensor(list(kinds)), level=tensor([[max(r.ground, -1e3)] for r in rigs]),
+        discs=tensor(list(discs)),
         place=tensor([s.noise for s in specs]), sun_at=tensor(list(suns)),
     )  # fmt: skip
 
@@ -169,20 +126,30 @@ def backdrop(scene: Scene, size: int) -> Tensor:
     cloud = smoothstep(0.46, 0.72, cloud) * scene.amounts[:, 2:]
     colour = colour + cloud.unsqueeze(1) * (scene.blotch - colour)
     disc = scene.discs.unsqueeze(-1)  # (b, k, 4, 1)
-    away = ((x.unsqueeze(1) - disc[:, :, 0]).square() + (y.unsqueeze(1) - disc[:, :, 1]).square()).sqrt()
-    glow = smoothstep(1.0, 0.82, away / disc[:, :, 2]) * (0.6 + 0.4 * smoothstep(0.6, 0.95, away / disc[:, :, 2])) * disc[:, :, 3]
+    away = (
+        (x.unsqueeze(1) - disc[:, :, 0]).square() + (y.unsqueeze(1) - disc[:, :, 1]).square()
+    ).sqrt()
+    glow = (
+        smoothstep(1.0, 0.82, away / disc[:, :, 2])
+        * (0.6 + 0.4 * smoothstep(0.6, 0.95, away / disc[:, :, 2]))
+        * disc[:, :, 3]
+    )
     light = glow.sum(1).clamp_(max=0.9) * scene.amounts[:, 1:2]
     bright = scene.blotch * 1.25 + 0.10
     colour = colour + light.unsqueeze(1) * (bright - colour)
-    image = F.interpolate(colour.reshape(b, 3, small, small), size=(size, size), mode="bilinear", align_corners=False)
+    image = F.interpolate(
+        colour.reshape(b, 3, small, small), size=(size, size), mode="bilinear", align_corners=False
+    )
     return image.reshape(b, 3, size * size)
 
 
-def ground(scene: Scene, camera: Camera, ray: Tensor, behind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def ground(
+    scene: Scene, camera: Camera, ray: Tensor, behind: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Colour of the ground before light, where rays meet it.
 
-    ray (b, 3, n), behind (b, 3, n) the backdrop. Returns colour (b, 3, n), cover (b, n) in [0, 1] with a soft
-    horizon, and points (b, 3, n).
+    ray (b, 3, n), behind (b, 3, n) the backdrop. Returns colour (b, 3, n), cover (b, n) in [0, 1]
+    with a soft horizon, and points (b, 3, n).
     """
     down = (-ray[:, 1]).clamp_min(1e-4)
     t = (camera.position[:, 1:2] - scene.level).clamp_min(0.01) / down
@@ -208,11 +175,18 @@ def ground(scene: Scene, camera: Camera, ray: Tensor, behind: Tensor) -> tuple[T
         + kind[:, 4:5] * 0.5
     )
     level = 0.5 * coarse[:, 0] + 0.25 + (detail - 0.5) * (0.10 + 0.90 * focus)
-    colour = scene.ground[:, 0] + level.clamp(0.0, 1.0).unsqueeze(1) * (scene.ground[:, 1] - scene.ground[:, 0])
-    wave = 0.5 * noise(r * 2.2 + place[:, 2:3], f * 6.5)[:, 0] + 0.5 * noise(r * 5.0, f * 15.0 + 3 * coarse[:, 0])[:, 1]
+    colour = scene.ground[:, 0] + level.clamp(0.0, 1.0).unsqueeze(1) * (
+        scene.ground[:, 1] - scene.ground[:, 0]
+    )
+    wave = (
+        0.5 * noise(r * 2.2 + place[:, 2:3], f * 6.5)[:, 0]
+        + 0.5 * noise(r * 5.0, f * 15.0 + 3 * coarse[:, 0])[:, 1]
+    )
     crest = smoothstep(0.48, 0.72, wave).unsqueeze(1) * kind[:, 4:5].unsqueeze(1)
     mirror = 0.55 * scene.top + 0.45 * scene.bottom
-    glance = (0.22 + 0.62 * (1.0 + ray[:, 1]).clamp(0.0, 1.0).pow(5)).unsqueeze(1) * kind[:, 4:5].unsqueeze(1)
+    glance = (0.22 + 0.62 * (1.0 + ray[:, 1]).clamp(0.0, 1.0).pow(5)).unsqueeze(1) * kind[
+        :, 4:5
+    ].unsqueeze(1)
     colour = colour + glance * (mirror - colour)
     colour = colour + 0.55 * crest * (mirror * 1.05 - colour)
     haze = smoothstep(0.35, 0.02, -ray[:, 1]).unsqueeze(1) * 0.45

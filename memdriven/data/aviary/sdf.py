@@ -1,8 +1,9 @@
 """The bird as a signed-distance field.
 
-One primitive serves for everything: a tapered, flattened, bent capsule. With no length it is an ellipsoid (body, head),
-thin and round it is a leg or a beak, flat it is a feather. A rig is the same list of primitives for every bird, so the
-field of a whole batch is one expression over `(images, primitives, points)`.
+One primitive serves for everything: a tapered, flattened, bent capsule. With no length it is an
+ellipsoid (body, head), thin and round it is a leg or a beak, flat it is a feather. A rig is the
+same list of primitives for every bird, so the field of a whole batch is one expression over
+`(images, primitives, points)`.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class Primitives:
 def primitive_distances(rig: Primitives, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Distance of every point to every primitive.
 
-    points: (b, 3, n) world. Returns (b, p, n) distances, the local gradient (b, 3p, n), and t in [0, 1] along each
-    axis (b, p, n). The distance is the first-order estimate r (r - a) / |grad| of an ellipsoid's, exact for spheres.
+    points: (b, 3, n) world. Returns (b, p, n) distances, the local gradient (b, 3p, n), and t in
+    [0, 1] along each axis (b, p, n). The distance is the first-order estimate r (r - a) / |grad| of
+    an ellipsoid's, exact for spheres.
     """
     p = rig.length.shape[1]
     local = torch.baddbmm(rig.offset, rig.matrix, points)  # (b, 3p, n)
@@ -49,10 +51,17 @@ def primitive_distances(rig: Primitives, points: Tensor) -> tuple[Tensor, Tensor
     t2 = t * t
     v.addcmul_(t2, rig.bend[..., 0:1], value=-1.0)
     w.addcmul_(t2, rig.bend[..., 1:2], value=-1.0)
-    a = torch.addcmul(rig.radius[..., 0:1], t, rig.radius[..., 1:2]).addcmul_(t2, rig.radius[..., 2:3])
+    a = torch.addcmul(rig.radius[..., 0:1], t, rig.radius[..., 1:2]).addcmul_(
+        t2, rig.radius[..., 2:3]
+    )
     uu, vv, ww = u * u, v * v, w * w
     r = (uu + vv).add_(ww).sqrt_()
-    g = vv.addcmul_(uu, rig.stretch[..., 0:1]).addcmul_(ww, rig.stretch[..., 1:2]).add_(1e-9).rsqrt_()
+    g = (
+        vv.addcmul_(uu, rig.stretch[..., 0:1])
+        .addcmul_(ww, rig.stretch[..., 1:2])
+        .add_(1e-9)
+        .rsqrt_()
+    )
     return a.neg_().add_(r).mul_(r).mul_(g), local, t
 
 
@@ -72,7 +81,7 @@ def distance(rig: Primitives, points: Tensor) -> Tensor:
 
 
 def distance_and_normal(rig: Primitives, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As `distance`, with the unit normal (b, 3, n), primitive distances and axis positions (b, p, n)."""
+    """Distance (b, n), unit normal (b, 3, n), primitive distances and axis positions (b, p, n)."""
     d, local, t = primitive_distances(rig, points)
     p = d.shape[1]
     soft = _melt(d[:, :SOFT])

@@ -16,14 +16,19 @@ PAPER = (250, 249, 245)
 
 
 def choose_birds(count: int, seed: int) -> list[BirdSpec]:
-    """`count` specimens, body plans in turn, so that neighbours differ; species and sightings change with the seed."""
+    """`count` specimens, body plans in turn, so that neighbours differ.
+
+    Species and sightings change with the seed.
+    """
     by_plan: dict[str, list[int]] = {}
     for species in all_species():
         by_plan.setdefault(species.body_plan, []).append(species.id)
     plans = sorted(by_plan)
     birds = []
     for k in range(count):
-        members = by_plan[plans[(k * 7 + k // len(plans)) % len(plans)]]  # 7 steps through the plans
+        members = by_plan[
+            plans[(k * 7 + k // len(plans)) % len(plans)]
+        ]  # 7 steps through the plans
         birds.append(sample_bird(members[(seed + k // len(plans)) % len(members)], seed + k, seed))
     return birds
 
@@ -32,7 +37,7 @@ def contact_sheet(
     birds: Sequence[BirdSpec] | None = None,
     *,
     columns: int = 8,
-    rows: int = 4,
+    rows: int = 5,
     size: int = 256,
     tile: int = 160,
     seed: int = 0,

@@ -1,8 +1,9 @@
 """Two hundred invented species: a body plan, a colour for every part, a pattern and a beak each.
 
-Drawn once by a seeded procedure that evens out how often each value is used, keeps to plausible plumages (one to three
-main colours, markings that contrast) and never draws the same bird twice. The last fifty are held out for testing: new
-combinations, every single value of which a training species also has.
+Drawn once by a seeded procedure that evens out how often each value is used, keeps to plausible
+plumages (one to three main colours, markings that contrast) and never draws the same bird twice.
+The last fifty are held out for testing: new combinations, every single value of which a training
+species also has.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "pose": POSES,
     "background": BACKGROUNDS,
 }
-"""Every attribute with its possible values. The last two belong to a picture, the others to a species."""
+"""Every attribute with its possible values. The last two belong to a picture, the others to a
+species."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Species:
 
     @property
     def split(self) -> str:
-        """"train" or "test"."""
+        """Which split it belongs to, "train" or "test"."""
         return "train" if self.id < TRAIN_SPECIES else "test"
 
     def attributes(self) -> dict[str, str]:
@@ -114,22 +116,41 @@ def _plumage(draw: _Draw, plan: str) -> dict[str, str]:
         breast = back  # a bird of one colour
     belly = breast
     if rng.random() < 0.45:
-        belly = draw.pick("belly", [c for c in (*PALE, "grey", "orange") if contrast(c, breast) and contrast(c, back)])
-    head = draw.pick("head", [c for c in COLOURS if contrast(c, back)]) if rng.random() < 0.55 else back
-    crown = draw.pick("crown", [c for c in COLOURS if contrast(c, head)]) if rng.random() < 0.5 else head
+        belly = draw.pick(
+            "belly",
+            [c for c in (*PALE, "grey", "orange") if contrast(c, breast) and contrast(c, back)],
+        )
+    head = (
+        draw.pick("head", [c for c in COLOURS if contrast(c, back)])
+        if rng.random() < 0.55
+        else back
+    )
+    crown = (
+        draw.pick("crown", [c for c in COLOURS if contrast(c, head)])
+        if rng.random() < 0.5
+        else head
+    )
     roll = rng.random()
     if roll < 0.4:
         throat = breast
     elif roll < 0.55:
         throat = head
     else:
-        throat = draw.pick("throat", [c for c in COLOURS if contrast(c, head) and contrast(c, breast)])
+        throat = draw.pick(
+            "throat", [c for c in COLOURS if contrast(c, head) and contrast(c, breast)]
+        )
     wing = back
     if rng.random() < 0.62:
         wing = draw.pick("wing", [c for c in COLOURS if contrast(c, back)])
-    tail = rng.choice((wing, back)) if rng.random() < 0.62 else draw.pick("tail", [c for c in COLOURS if contrast(c, back)])
-    return {"crown": crown, "head": head, "throat": throat, "breast": breast, "belly": belly, "back": back,
-            "wing": wing, "tail": tail}  # fmt: skip
+    tail = (
+        rng.choice((wing, back))
+        if rng.random() < 0.62
+        else draw.pick("tail", [c for c in COLOURS if contrast(c, back)])
+    )
+    return {
+        "crown": crown, "head": head, "throat": throat, "breast": breast, "belly": belly,
+        "back": back, "wing": wing, "tail": tail,
+    }  # fmt: skip
 
 
 def _markings(draw: _Draw, plan: str, plumage: dict[str, str]) -> dict[str, str]:
@@ -137,10 +158,14 @@ def _markings(draw: _Draw, plan: str, plumage: dict[str, str]) -> dict[str, str]
     rng = draw.rng
     bars = "none"
     if rng.random() < 0.42:
-        bars = draw.pick("wing_bars", [c for c in ATTRIBUTES["wing_bars"][1:] if contrast(c, plumage["wing"])])
+        bars = draw.pick(
+            "wing_bars", [c for c in ATTRIBUTES["wing_bars"][1:] if contrast(c, plumage["wing"])]
+        )
     ring = "none"
     if rng.random() < 0.36:
-        ring = draw.pick("eye_ring", [c for c in ("white", "yellow", "red") if contrast(c, plumage["head"])])
+        ring = draw.pick(
+            "eye_ring", [c for c in ("white", "yellow", "red") if contrast(c, plumage["head"])]
+        )
     stripe = "none"
     if rng.random() < 0.3 and plan != "owl":
         stripe = "white" if plumage["head"] in DARK else "black"
@@ -149,16 +174,21 @@ def _markings(draw: _Draw, plan: str, plumage: dict[str, str]) -> dict[str, str]
         pattern = draw.pick("pattern", ("streaked", "spotted", "barred"))
     beak = draw.pick("beak_color", [c for c in BARE_COLOURS if contrast(c, plumage["head"])])
     return {
-        "wing_bars": bars, "eye_ring": ring, "eye_stripe": stripe, "pattern": pattern, "beak_color": beak,
-        "legs": draw.pick("legs", BARE_COLOURS), "beak_shape": draw.pick("beak_shape", PLANS[plan].beaks),
-        "crest": "crested" if PLANS[plan].crest and rng.random() < 0.6 else "none", "size": PLANS[plan].size,
+        "wing_bars": bars, "eye_ring": ring, "eye_stripe": stripe, "pattern": pattern,
+        "beak_color": beak, "legs": draw.pick("legs", BARE_COLOURS),
+        "beak_shape": draw.pick("beak_shape", PLANS[plan].beaks),
+        "crest": "crested" if PLANS[plan].crest and rng.random() < 0.6 else "none",
+        "size": PLANS[plan].size,
     }  # fmt: skip
 
 
-_FIRST = ("ember", "willow", "harbour", "lantern", "thistle", "marble", "saffron", "juniper", "pebble", "velvet",
-          "cinder", "meadow", "frost", "copper", "orchard", "tidal", "amber", "bramble", "cloud", "clover",
-          "dawn", "drift", "fern", "glen", "hazel", "ivory", "jasper", "lichen", "maple", "mist",
-          "moss", "nettle", "opal", "plum", "quartz", "reed", "rowan", "sable", "shale", "sorrel")  # fmt: skip
+_FIRST = (
+    "ember", "willow", "harbour", "lantern", "thistle", "marble", "saffron", "juniper", "pebble",
+    "velvet", "cinder", "meadow", "frost", "copper", "orchard", "tidal", "amber", "bramble",
+    "cloud", "clover", "dawn", "drift", "fern", "glen", "hazel", "ivory", "jasper", "lichen",
+    "maple", "mist", "moss", "nettle", "opal", "plum", "quartz", "reed", "rowan", "sable", "shale",
+    "sorrel",
+)  # fmt: skip
 _SECOND = ("crowned", "breasted", "tailed", "winged", "throated", "necked", "vented", "naped")
 
 

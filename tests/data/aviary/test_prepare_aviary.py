@@ -1,0 +1,88 @@
+"""The rendered data set: its format, going on after damage, several processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from memdriven.data.aviary import ATTRIBUTES, BirdSpec, prepare, prepare_aviary, render_birds
+from memdriven.data.aviary import sample_bird as sighting
+from memdriven.data.aviary.species import all_species
+from memdriven.data.prepared import PreparedDataset
+from memdriven.errors import DataError
+
+
+def _make(out: Path, workers: int = 0) -> Path:
+    return prepare_aviary(
+        out, train_per_species=2, test_per_species=1, image_size=32, workers=workers,
+        progress=False, species_limit=1,
+    )  # fmt: skip
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "progress" not in path.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def aviary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _make(tmp_path_factory.mktemp("aviary") / "birds")
+
+
+def test_it_is_a_prepared_data_set(aviary: Path) -> None:
+    data = PreparedDataset.open(aviary)
+    assert (data.name, data.image_size, len(data)) == ("aviary", 32, 3)
+    assert data.classes == [s.name for s in all_species()]
+    assert [len(data.split(name)) for name in ("train", "test")] == [2, 1]
+    assert not {i.class_id for i in data.split("train")} & {i.class_id for i in data.split("test")}
+    for item in data.items:
+        assert data.load_image(item).size == (32, 32)
+        assert item.class_id is not None
+        assert item.class_name == data.classes[item.class_id]
+        assert item.attributes.keys() == ATTRIBUTES.keys()
+        assert all(item.attributes[name] in ATTRIBUTES[name] for name in ATTRIBUTES)
+        assert len(item.captions) == len(item.caption_attributes) == 10
+        for names in item.caption_attributes:
+            assert names.keys() <= set(item.visible)
+            assert names.items() <= dict(item.attributes).items()
+    assert not list(aviary.rglob("*.tmp*"))
+
+
+def test_a_damaged_data_set_is_completed(aviary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _contents(aviary)
+    data = PreparedDataset.open(aviary)
+    gone, cut = (data.image_path(item) for item in data.items[:2])
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:100])
+    (aviary / "items.jsonl").unlink()
+    log = next((aviary / "progress").rglob("*.jsonl"))
+    log.write_text(log.read_text() + '{"index": 0, "cr')  # the line a killed run was writing
+    rendered: list[tuple[int, int]] = []
+
+    def counted(specs: list[BirdSpec], size: int, device: str) -> tuple[Tensor, Tensor]:
+        rendered.extend((spec.species_id, spec.index) for spec in specs)
+        return render_birds(specs, size, device)
+
+    monkeypatch.setattr("memdriven.data.aviary.prepare.render_birds", counted)
+    _make(aviary)
+    assert rendered == [(0, 0), (0, 1)]
+    assert _contents(aviary) == before
+    rendered.clear()
+    _make(aviary)
+    assert rendered == []
+
+
+def test_worker_processes_make_the_same_files(aviary: Path, tmp_path: Path) -> None:
+    assert _contents(_make(tmp_path / "again", workers=2)) == _contents(aviary)
+
+
+def test_captions_are_not_put_under_another_bird() -> None:
+    species = all_species()[0]
+    picture = prepare._Picture({"wing": 0.5}, prepare.fingerprint(sighting(0, 1, 0)))
+    with pytest.raises(DataError, match="another bird"):
+        prepare._item(species, 0, 0, picture)

@@ -1,0 +1,86 @@
+"""A checkpoint loads as it was saved; damage, strangers and gaps are named."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from memdriven.checkpoint import load_checkpoint, save_checkpoint
+from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
+from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.damsm import Damsm
+from memdriven.errors import CheckpointError, ConfigError
+from memdriven.models.generator import Generator
+
+CONFIG = Config(
+    text=TextConfig(embedding_dim=8, dim=8),
+    damsm=DamsmConfig(pixel_backbone="vgg16"),
+    generator=GeneratorConfig(
+        stages=1, width=2, text_dim=8, z_dim=4, condition_dim=4, acm_width=4, feature_width=4
+    ),
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    vocabulary = Vocabulary(["red", "bird"])
+    damsm = Damsm(len(vocabulary), CONFIG.text, CONFIG.damsm)
+    save_checkpoint(
+        tmp_path / "model", CONFIG, vocabulary, damsm, Generator(CONFIG.generator), {"steps": 3}
+    )
+    return tmp_path / "model"
+
+
+def test_round_trip(folder: Path) -> None:
+    first, second = load_checkpoint(folder), load_checkpoint(folder)
+    assert first.config == CONFIG
+    assert first.facts == {"steps": 3}
+    assert first.hash == second.hash
+    assert first.name == "model"
+    assert first.damsm.hash() == second.damsm.hash()
+    assert not first.generator.training
+    assert not any(p.requires_grad for p in first.generator.parameters())
+    torch.manual_seed(0)
+    Damsm(3, CONFIG.text, CONFIG.damsm)
+    original = Generator(CONFIG.generator).state_dict()
+    for name, value in first.generator.state_dict().items():
+        torch.testing.assert_close(value, original[name], atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["generator.safetensors", "damsm.safetensors"])
+@pytest.mark.parametrize("verify", [True, False])
+def test_truncated_weights(folder: Path, name: str, verify: bool) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(CheckpointError, match=name):
+        load_checkpoint(folder, verify=verify)
+
+
+def test_missing_parts(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="no such folder"):
+        load_checkpoint(folder / "nowhere")
+    (folder / "vocabulary.json").unlink()
+    with pytest.raises(CheckpointError, match=r"vocabulary\.json"):
+        load_checkpoint(folder)
+
+
+def test_foreign_schema_and_settings(folder: Path) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    for change, error, message in (
+        ({"schema": "other/9"}, CheckpointError, "other/9"),
+        ({"files": {"../../etc/passwd": "0"}}, CheckpointError, "hashes"),
+        ({"config": {"generator": {"depth": 3}}}, ConfigError, "depth"),
+    ):
+        (folder / "config.json").write_text(json.dumps({**content, **change}))
+        with pytest.raises(error, match=message):
+            load_checkpoint(folder)
+
+
+def test_another_networks_weights(folder: Path) -> None:
+    content = json.loads((folder / "config.json").read_text())
+    content["config"]["generator"]["width"] = 4
+    (folder / "config.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="Generator"):
+        load_checkpoint(folder)

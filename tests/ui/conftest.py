@@ -1,0 +1,160 @@
+"""A served page, and a browser that notices errors and requests that leave the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from memdriven.pipeline import MemoryDrivenPipeline
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+REQUIRED = "MEMDRIVEN_REQUIRE_BROWSER"
+"""Set to 1, this variable turns a missing browser from a skipped test into a failed one."""
+HOME = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::", None)
+
+
+class Outside:
+    """Every address beyond this machine that Python code asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def refuse(self, host: object) -> None:
+        if isinstance(host, bytes):
+            host = host.decode()
+        if host not in HOME and host != socket.gethostname():
+            self.asked.append(str(host))
+            raise OSError(f"the tests do not go to {host}")
+
+
+@pytest.fixture(scope="session")
+def outside() -> Iterator[Outside]:
+    """Refuse and record connections and name look-ups that leave the machine."""
+    watch = Outside()
+    look_up = socket.getaddrinfo
+    originals = {name: getattr(socket.socket, name) for name in ("connect", "connect_ex")}
+
+    def guarded(original: Callable[..., Any]) -> Callable[..., Any]:
+        def connect(self: socket.socket, address: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6):
+                watch.refuse(address[0])
+            return original(self, address)
+
+        return connect
+
+    def guarded_look_up(host: Any, *rest: Any, **named: Any) -> Any:
+        watch.refuse(host)
+        return look_up(host, *rest, **named)
+
+    patch = pytest.MonkeyPatch()
+    for name, original in originals.items():
+        patch.setattr(socket.socket, name, guarded(original))
+    patch.setattr(socket, "getaddrinfo", guarded_look_up)
+    yield watch
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def chromium(outside: Outside) -> Iterator[Any]:
+    """Return the system's Chromium, driven by playwright."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        program = None
+    if program is None:
+        explain = "browser tests need Chromium (apt-get install chromium) and playwright"
+        if os.environ.get(REQUIRED) == "1":
+            pytest.fail(explain)
+        pytest.skip(explain)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def address(pipe: MemoryDrivenPipeline, outside: Outside) -> Iterator[str]:
+    """Serve the page over the miniature checkpoint; return its address."""
+    from memdriven.ui import app
+
+    page = app.build(pipe)
+    yield app.launch(page)
+    page.close(verbose=False)
+
+
+class Visitor:
+    """One browser context with the page open, and what went wrong in it."""
+
+    def __init__(self, browser: Any, address: str, options: dict[str, Any]) -> None:
+        self.context = browser.new_context(locale="en-GB", **options)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.faults: list[str] = []
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
+        self.page.on("request", lambda request: self._request(request.url, address))
+        self.page.goto(address)
+        self.page.wait_for_selector("#generate")
+
+    def _console(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.faults.append(f"console: {message.text}")
+
+    def _request(self, url: str, address: str) -> None:
+        if not url.startswith((address, "data:", "blob:")):
+            self.faults.append(f"request: {url}")
+
+    def write(self, caption: str) -> None:
+        self.page.fill("#caption textarea", caption)
+
+    def generate(self) -> bytes:
+        """Press Generate and return the finished picture's address (a data URI)."""
+        self.page.evaluate("document.querySelector('.md-result')?.remove()")
+        self.page.click("#generate")
+        done = self.page.wait_for_selector('.md-result[data-complete="true"]')
+        return str(done.get_attribute("src")).encode()
+
+    def keep_seed(self, written: str) -> None:
+        """Write a seed; the page then keeps it."""
+        self.page.fill("#seed input", written)
+        self.page.wait_for_selector("#keep input:checked")
+
+    def text(self, selector: str) -> str:
+        return str(self.page.inner_text(selector))
+
+    def wait_text(self, selector: str, words: str) -> None:
+        self.page.wait_for_function(
+            "([s, w]) => document.querySelector(s)?.innerText.includes(w)", arg=[selector, words]
+        )
+
+
+@pytest.fixture
+def visit(chromium: Any, address: str, outside: Outside) -> Iterator[Callable[..., Visitor]]:
+    """Return a function that opens the page; at the end nothing must have gone wrong in any."""
+    visitors: list[Visitor] = []
+
+    def open_page(**options: Any) -> Visitor:
+        visitors.append(Visitor(chromium, address, options))
+        return visitors[-1]
+
+    yield open_page
+    for visitor in visitors:
+        visitor.context.close()
+    assert [fault for visitor in visitors for fault in visitor.faults] == []
+    assert outside.asked == []
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder for screenshots: $MEMDRIVEN_SHOTS, or a temporary one."""
+    chosen = os.environ.get("MEMDRIVEN_SHOTS")
+    folder = Path(chosen) if chosen else tmp_path_factory.mktemp("shots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

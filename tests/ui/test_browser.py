@@ -1,0 +1,195 @@
+"""The page in a real browser; each visit also fails on console errors and outside requests."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from memdriven import stages
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Recipe
+from memdriven.ui import strings
+from tests.ui.conftest import Outside, Visitor
+
+Visit = Callable[..., Visitor]
+CAPTION = "a small red bird with black wings"
+
+
+def test_caption_to_cards_to_picture_and_back(
+    visit: Visit, pipe: MemoryDrivenPipeline, shots: Path
+) -> None:
+    visitor = visit(viewport={"width": 1280, "height": 900})
+    page = visitor.page
+    assert strings.MEMORY_EMPTY in visitor.text("#memory")
+    page.screenshot(path=shots / "empty-1280.png")
+
+    visitor.write("a smal crimson bird with black wings zzz")
+    page.wait_for_selector('#memory .md-card[data-id="bird-00"]')
+    assert page.locator("#memory mark").first.inner_text() == "red"
+    assert page.locator("#memory .md-spare").count() == 5
+    unknown = " ".join(visitor.text("#unknown").split())
+    assert unknown == "smal read as small crimson taken as red zzz not known, left out"
+    page.click('[data-unknown="crimson"]')
+    assert page.input_value("#caption textarea") == "a smal red bird with black wings zzz"
+    page.wait_for_selector('[data-unknown="crimson"]', state="detached")
+
+    visitor.keep_seed("7")
+    first = visitor.generate()
+    assert page.locator(".md-strip img").count() == 3
+    assert visitor.text(".md-legend").count("ms") == 6
+    visitor.wait_text("#status", "with seed 7")
+    assert page.get_attribute("#status", "aria-live") == "polite"
+    assert visitor.generate() == first
+    png = base64.b64decode(first.split(b",")[1])
+    assert png == pipe("a smal red bird with black wings zzz", seed=7).png()
+    page.screenshot(path=shots / "picture-1280.png", full_page=True)
+
+    page.uncheck("#keep input")
+    assert visitor.generate() != first
+    assert page.input_value("#seed input") != "7"
+    page.click("#dice")
+    page.wait_for_selector("#keep input:checked")
+    drawn = page.input_value("#seed input")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector(f'.md-result[data-complete="true"][data-seed="{drawn}"]')
+
+
+def test_every_source_of_the_reference(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    page.click(f'[data-caption="{CAPTION}"]')
+    page.wait_for_selector('.md-card[data-id="bird-00"]')
+    page.click("#source label:has-text('None')")
+    visitor.wait_text("#memory", strings.MEMORY_NONE)
+    assert page.is_disabled("#comparison input")
+    without = visitor.generate()
+    page.click("#source label:has-text('Random')")
+    page.wait_for_selector("#memory .md-card")
+    page.click("#source label:has-text('Own image')")
+    page.wait_for_selector('#memory .md-card[data-id="bird-00"]')
+    assert page.locator("#memory .md-spare").count() == 0
+    visitor.write("a red bird")
+    visitor.wait_text("#status", strings.ERROR_TITLE)
+    page.click("#source label:has-text('Retrieved')")
+    page.wait_for_selector("#memory .md-card")
+    assert page.is_enabled("#comparison input")
+    page.click("#comparison input")
+    page.click("[role=option]:has-text('words with image regions')")
+    page.wait_for_selector('#memory .md-score[title*="words-image"]')
+    page.fill("#k input[type=number]", "3")
+    page.wait_for_function("document.querySelectorAll('#memory .md-card').length === 3")
+    assert visitor.text("#memory").count("of the mix") == 3
+    assert visitor.generate() != without
+
+
+def test_nine_noises_and_keeping_one(visit: Visit, shots: Path) -> None:
+    visitor = visit(viewport={"width": 1280, "height": 900})
+    page = visitor.page
+    visitor.write(CAPTION)
+    visitor.keep_seed("40")
+    page.get_by_role("tab", name=strings.TAB_DIVERSITY).click()
+    page.click("#make-grid")
+    page.wait_for_function("document.querySelectorAll('button.md-tile').length === 9")
+    visitor.wait_text("#status", "Nine variations")
+    assert page.locator("#grid-memory .md-card").count() == 1
+    page.screenshot(path=shots / "diversity-1280.png", full_page=True)
+    page.click('button.md-tile[data-seed="44"]')
+    page.wait_for_selector('#result .md-result[data-seed="44"]')
+    assert page.input_value("#seed input") == "44"
+    assert page.is_checked("#keep input")
+    kept = page.get_attribute("#result .md-result", "src").encode()
+    assert visitor.generate() == kept
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every stage time to be stopped in."""
+    original = stages.staged_images
+
+    def slowly(*given: Any) -> Iterator[Tensor]:
+        for image in original(*given):
+            time.sleep(0.3)
+            yield image
+
+    monkeypatch.setattr("memdriven.pipeline.staged_images", slowly)
+
+
+@pytest.mark.usefixtures("slow")
+def test_stop_ends_the_grid(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    visitor.write(CAPTION)
+    page.get_by_role("tab", name=strings.TAB_DIVERSITY).click()
+    page.click("#make-grid")
+    page.wait_for_selector("button.md-tile")
+    page.click("#stop")
+    visitor.wait_text("#status", strings.STOPPED)
+    time.sleep(1.5)
+    assert page.locator("button.md-tile").count() < 9
+    assert strings.STOPPED in visitor.text("#status")
+
+
+def test_hostile_words_stay_words_and_visitors_stay_apart(visit: Visit) -> None:
+    hostile = (
+        "red <img src=x onerror=window.hacked=1> ${window.hacked=2} {{value}} `${hacked=3}`"
+        " <script>window.hacked=4</script> \"'> </textarea>"
+    )
+    visitor, other = visit(), visit()
+    visitor.write(hostile)
+    visitor.page.wait_for_selector("#unknown del")
+    content = visitor.generate()
+    assert Recipe.from_png(base64.b64decode(content.split(b",")[1])).caption == hostile
+    visitor.page.click(".md-recipe summary")
+    assert "<script>window.hacked=4</script>" in visitor.text(".md-recipe pre")
+    assert visitor.page.evaluate("window.hacked") is None
+    assert visitor.page.locator("#unknown img, #result script").count() == 0
+
+    assert other.page.input_value("#caption textarea") == ""
+    assert strings.PICTURE_EMPTY in other.text("#result")
+    other.write("bird " * 2_000)
+    other.wait_text("#status", "10,000 characters")
+    other.write("qqq")
+    other.wait_text("#status", "only unknown words: qqq")
+    other.write("a red bird")
+    other.keep_seed("seven")
+    other.page.click("#generate")
+    other.wait_text("#status", strings.SEED_FIX)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_narrow_page_is_one_column(visit: Visit, shots: Path, scheme: str) -> None:
+    visitor = visit(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page = visitor.page
+    visitor.write(CAPTION)
+    page.wait_for_selector("#memory .md-card")
+    visitor.generate()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    tops = [page.locator(column).bounding_box() for column in
+            ("#compose", "#memory-column", "#picture-column")]  # fmt: skip
+    assert all(box and box["width"] > 340 for box in tops)
+    assert tops == sorted(tops, key=lambda box: box["y"] if box else 0)
+    page.screenshot(path=shots / f"picture-390-{scheme}.png", full_page=True)
+    images = page.locator("img").evaluate_all("all => all.map(image => image.alt)")
+    assert images
+    assert all(images)
+
+
+def test_server_sends_its_policy_and_no_files(address: str, outside: Outside) -> None:
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    with urlopen(address) as answer:
+        assert "connect-src 'self'" in answer.headers["content-security-policy"]
+        assert answer.headers["referrer-policy"] == "no-referrer"
+    for path in ("/etc/passwd", str(Path(stages.__file__))):
+        with pytest.raises(HTTPError) as refused:
+            urlopen(f"{address}gradio_api/file={path}")
+        assert refused.value.code in (403, 404)
+        refused.value.close()
+    assert outside.asked == []

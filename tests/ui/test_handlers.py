@@ -1,0 +1,111 @@
+"""The handlers behind the page, called as Gradio calls them but without a browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import MAX_SEED, Recipe
+from memdriven.ui import diversity, generate, state, strings
+from memdriven.ui.compose import example_chips, read_examples
+from memdriven.ui.startup import gr
+
+CAPTION = "a small red bird with black wings"
+QUERY = ("retrieved", "sentence-sentence", 1, "7", True)
+
+
+@pytest.fixture(autouse=True)
+def loaded(pipe: MemoryDrivenPipeline) -> None:
+    state.use(pipe)
+
+
+class Click:
+    """What a click on a tile tells its handler."""
+
+    def __init__(self, seed: object) -> None:
+        self.seed = seed
+
+
+def test_look_shows_neighbours_and_who_is_next() -> None:
+    memory, unknown, line = generate.look(CAPTION, *QUERY)
+    assert memory.count("md-card") == 2  # the list and its one card
+    assert memory.count("md-spare") == generate.SHOWN - 1
+    assert unknown == ""
+    assert "Words read: 7. Neighbours in use: 1." in line
+
+
+def test_look_answers_nothing_and_nonsense() -> None:
+    assert strings.MEMORY_EMPTY in generate.look("  ", *QUERY)[0]
+    memory, _, line = generate.look("qqq", *QUERY)
+    assert strings.MEMORY_ERROR in memory
+    assert 'role="alert"' in line
+    assert (
+        strings.MEMORY_NONE in generate.look(CAPTION, "none", "sentence-sentence", 1, "", False)[0]
+    )
+
+
+@pytest.mark.parametrize("k", [0, -3, 99, 2.7, "many", None, float("nan"), float("inf")])
+def test_forged_k_is_clamped(k: Any) -> None:
+    line = generate.look(CAPTION, "retrieved", "sentence-sentence", k, "", False)[2]
+    assert 'role="alert"' not in line
+
+
+@pytest.mark.parametrize("forged", ["sql", None, 3, ["none"]])
+def test_forged_choices_are_refused(forged: Any) -> None:
+    assert 'role="alert"' in generate.look(CAPTION, "retrieved", forged, 1, "", False)[2]
+    assert 'role="alert"' in generate.look(CAPTION, forged, "all", 1, "", False)[2]
+    *_, last = generate.paint(CAPTION, forged, "all", 1, "", False)
+    assert 'role="alert"' in str(last[3])
+
+
+def test_paint_streams_and_the_same_seed_gives_the_same_page() -> None:
+    steps = list(generate.paint(CAPTION, *QUERY))
+    assert [step[4] for step in steps if isinstance(step[4], str)] == ["7"]
+    assert [str(step[2]).count("md-blank") for step in steps[1:]] == [3, 2, 1, 0]
+    assert "Done in" in str(steps[-1][3])
+    again = list(generate.paint(CAPTION, *QUERY))
+    png = [str(made[-1][2]).split("base64,")[1].split('"')[0] for made in (steps, again)]
+    assert png[0] == png[1]
+
+
+def test_paint_explains_a_bad_seed() -> None:
+    (only,) = generate.paint(CAPTION, "retrieved", "all", 1, "seven", True)
+    assert "digits only" in str(only[3])
+
+
+def test_tile_seeds_follow_each_other() -> None:
+    assert diversity.tile_seeds(5) == list(range(5, 14))
+    assert diversity.tile_seeds(MAX_SEED)[:2] == [MAX_SEED, 0]
+
+
+def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
+    steps = list(diversity.vary(CAPTION, "random", "all", 2, "7", True))
+    assert [str(step[1]).count("<button") for step in steps] == list(range(10))
+    recipe = Recipe.from_json(str(steps[-1][3]))
+    assert (recipe.strategy, recipe.seed, len(recipe.neighbours)) == ("random", 7, 2)
+    seed, _, shown, memory, line, _ = diversity.adopt(Click("9"), str(steps[-1][3]))
+    assert seed == "9"
+    assert 'data-seed="9"' in str(shown)
+    assert all(each in str(memory) for each in recipe.neighbours)
+    assert "9" in str(line)
+
+
+@pytest.mark.parametrize("seed", ["x", "-1", None, {"a": 1}, ""])
+def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> None:
+    recipe = pipe(CAPTION, seed=1).recipe.to_json()
+    assert 'role="alert"' in str(diversity.adopt(Click(seed), recipe)[4])
+
+
+def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
+    assert "make nine new ones" in str(diversity.adopt(Click("1"), None)[4])
+    (only,) = diversity.vary("qqq", *QUERY)
+    assert 'role="alert"' in str(only[2])
+
+
+def test_examples_come_with_the_repository() -> None:
+    captions = read_examples()
+    assert len(captions) >= 3
+    assert example_chips(["<b>"]).count("&lt;b&gt;") == 2
+    assert gr.__version__.startswith("6.")

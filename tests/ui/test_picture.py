@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import base64
+import re
+
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Recipe
+from memdriven.ui import strings
+from memdriven.ui.picture import empty_grid, empty_picture, grid, picture_panel, time_bar
+
+CAPTION = 'a red bird "<b>"'
+
+
+def test_panel_grows_with_the_stages(pipe: MemoryDrivenPipeline) -> None:
+    panels = [picture_panel(step, pipe.resolutions) for step in pipe.stream(CAPTION, seed=4)]
+    assert strings.PICTURE_BUSY in panels[0]
+    assert [panel.count("md-blank") for panel in panels] == [3, 2, 1, 0]
+    assert ['data-complete="true"' in panel for panel in panels] == [False, False, False, True]
+    assert all('<b>"' not in panel for panel in panels)
+    assert 'download="memdriven-4.png"' in panels[-1]
+
+
+def test_finished_picture_carries_its_recipe(pipe: MemoryDrivenPipeline) -> None:
+    out = pipe(CAPTION, seed=4)
+    panel = picture_panel(out, pipe.resolutions)
+    (content,) = set(re.findall(r"data:image/png;base64,([^\"]+)", panel))
+    assert Recipe.from_png(base64.b64decode(content)) == out.recipe
+
+
+def test_time_bar_names_every_step() -> None:
+    made = time_bar({"encode": 2.0, "retrieve": 1.0, "features": 1.0, "stage 64": 60.0,
+                     "total": 64.0})  # fmt: skip
+    assert "Time <b>64 ms</b>" in made
+    assert "read words <b>2.0 ms</b>" in made
+    assert "paint 64 px <b>60 ms</b>" in made
+    assert "width:93.75%" in made
+    assert "0.0 ms" in time_bar({"encode": 0.0})
+
+
+def test_grid_tiles_are_buttons_once_they_are_there(pipe: MemoryDrivenPipeline) -> None:
+    image = pipe(CAPTION, seed=1).images[0]
+    made = grid([image, None], [8, 9])
+    assert made.count("<button") == 1
+    assert 'data-seed="8"' in made
+    assert "Variation 2, waiting" in made
+    assert empty_grid().count("<li>") == 9
+    assert strings.PICTURE_EMPTY in empty_picture()
