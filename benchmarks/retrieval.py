@@ -38,6 +38,8 @@ def main() -> None:
     """Read the command line, measure, print and append."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--checkpoint", type=Path, help="folder with encoders and a memory bank")
+    parser.add_argument("--damsm", type=Path, help="or: a folder of trained encoders ...")
+    parser.add_argument("--memory", type=Path, help="... and their memory bank")
     parser.add_argument("--keys", type=int, default=40_000, help="made-up keys, without one")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 keeps its choice")
@@ -45,13 +47,15 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    if arguments.checkpoint is None:
+    if arguments.checkpoint is None and arguments.memory is None:
         keys = made_up(arguments.keys)
         queries = keys[:: max(1, len(keys) // arguments.queries)] + 0.4 * made_up(1, seed=1)
         about = {"checkpoint": "", "checkpoint_hash": "", "dataset": "made-up clusters"}
         rows = list(measure_indices(keys, queries, about))
     else:
-        retriever, about = open_retriever(arguments.checkpoint)
+        retriever, about = open_retriever(
+            arguments.checkpoint, arguments.damsm, arguments.memory
+        )
         captions = shortened(retriever.bank, arguments.queries)
         with torch.no_grad():
             texts = [retriever.query(caption).text.sentence[0] for caption in captions]
@@ -167,17 +171,26 @@ def shortened(bank: MemoryBank, count: int) -> list[str]:
     return captions
 
 
-def open_retriever(path: Path) -> tuple[Retriever, dict[str, str]]:
-    """Return a checkpoint's retriever, and what names it in results."""
-    from memdriven.checkpoint import load_checkpoint
+def open_retriever(
+    path: Path | None, damsm: Path | None, memory: Path | None
+) -> tuple[Retriever, dict[str, str]]:
+    """Return the retriever of a checkpoint, or of encoders and a bank; and its name in results."""
+    if path is not None:
+        from memdriven.checkpoint import load_checkpoint
 
-    checkpoint = load_checkpoint(path)
-    bank = MemoryBank.open(checkpoint.bank_path, expect_encoder=checkpoint.damsm.hash())
-    damsm, vocabulary = checkpoint.damsm, checkpoint.vocabulary
-    retriever = Retriever(bank, damsm, vocabulary, checkpoint.config.retrieval)
-    about = {"checkpoint": checkpoint.name, "checkpoint_hash": checkpoint.hash,
-             "dataset": str(bank.header.get("dataset", ""))}  # fmt: skip
-    return retriever, about
+        made = load_checkpoint(path)
+        about = {"checkpoint": made.name, "checkpoint_hash": made.hash}
+        folder = memory or made.bank_path
+    else:
+        from memdriven.encoders.damsm_files import load_damsm
+
+        if damsm is None or memory is None:
+            raise SystemExit("give --checkpoint, or both --damsm and --memory")
+        made, folder = load_damsm(damsm), memory
+        about = {"checkpoint": damsm.resolve().name, "checkpoint_hash": made.damsm.hash()}
+    bank = MemoryBank.open(folder, expect_encoder=made.damsm.hash())
+    retriever = Retriever(bank, made.damsm, made.vocabulary, made.config.retrieval)
+    return retriever, {**about, "dataset": str(bank.header.get("dataset", ""))}
 
 
 if __name__ == "__main__":

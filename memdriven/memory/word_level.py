@@ -22,7 +22,7 @@ between large temporaries would keep the allocator from giving memory back."""
 CACHED_IMAGES = 1024
 """About 33 kB each: float16 regions of 64 x 256."""
 CAPTION_BATCH = 512
-CAPTIONS_PER_ITEM = 4
+CAPTIONS_PER_ITEM = 5
 """Of an item's captions, those nearest at the sentence level are compared word by word."""
 IMAGE_BATCH = 16
 

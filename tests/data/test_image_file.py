@@ -90,3 +90,9 @@ def test_saving_and_reading_agree(tmp_path: Path) -> None:
 def test_a_large_jpeg_may_be_decoded_smaller(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(_bytes(Image.new("RGB", (800, 640)), "JPEG"))
     assert min(read_image(tmp_path / "a.jpg", least_side=64).size) in range(64, 640)
+
+
+def test_a_very_large_image_is_refused_before_it_is_decoded() -> None:
+    wide = _bytes(Image.new("1", (9000, 8000)), "PNG")
+    with pytest.raises(DataError, match="9000 x 8000"):
+        decode_image(wide, "wide.png")

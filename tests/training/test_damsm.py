@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from memdriven.training import damsm_run
 from memdriven.training.damsm import train_damsm
 from memdriven.training.damsm_data import choose_items, disturb, mixed_seed
 from memdriven.training.damsm_recall import recall
+from memdriven.training.distributed import World
 from tests.small_world import write_features, write_world
 
 
@@ -227,3 +229,25 @@ def test_seeds_differ_by_every_part() -> None:
     seeds = {mixed_seed(a, b, c) for a in range(3) for b in range(-1, 3) for c in range(3)}
     assert len(seeds) == 36
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_an_item_without_a_usable_caption_is_named(world: Path, tmp_path: Path) -> None:
+    table = tmp_path / "set" / "items.jsonl"
+    shutil.copytree(world / "set", tmp_path / "set")
+    lines = table.read_text().splitlines()
+    item = {**json.loads(lines[-1]), "captions": ["!!!", "qqqqqqq xxxxxxx"]}
+    table.write_text("\n".join([*lines[:-1], json.dumps(item)]) + "\n")
+    with pytest.raises(DataError, match=item["id"]):
+        train_damsm(
+            tmp_path / "set", world / "features", tmp_path / "out", _config(), progress=False
+        )
+
+
+def test_each_process_needs_a_batch(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = (World(rank=0, size=4), torch.device("cpu"))  # three batches of 8 in 24 items
+    monkeypatch.setattr("memdriven.training.damsm.join_world", lambda device: many)
+    monkeypatch.setattr("memdriven.training.damsm.leave_world", lambda world: None)
+    with pytest.raises(TrainingError, match="fewer processes"):
+        _train(world, tmp_path / "out", _config())

@@ -39,7 +39,7 @@ def contact_sheet(
     columns: int = 8,
     rows: int = 5,
     size: int = 256,
-    tile: int = 160,
+    tile: int = 140,
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> Image.Image:

@@ -15,7 +15,8 @@ import zlib
 from memdriven.data.aviary import all_species, describe, sample_bird
 from memdriven.data.aviary.species import stream
 birds = [sample_bird(s, 1, 0) for s in range(0, 200, 5)]
-said = [describe(b.attributes, ["crown", "wing", "back", "belly"], stream(b.species_id)) for b in birds]
+seen = ["crown", "wing", "back", "belly"]
+said = [describe(b.attributes, seen, stream(b.species_id)) for b in birds]
 print(zlib.crc32(repr((all_species(), birds, said)).encode()))
 """
 
