@@ -15,6 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def main() -> None:
     append_results(arguments.out, rows)
 
 
-def measure_indices(keys: Tensor, queries: Tensor, about: dict[str, str]) -> Iterator[Result]:
+def measure_indices(keys: Tensor, queries: Tensor, about: dict[str, Any]) -> Iterator[Result]:
     """Yield recall, time a query, time to build and size of exact search and of Annoy."""
     exact = ExactIndex(keys)
     truth, _ = exact.search(queries, 10)
@@ -94,7 +95,7 @@ def measure_indices(keys: Tensor, queries: Tensor, about: dict[str, str]) -> Ite
 
 
 def recalls(
-    row: str, annoy: AnnoyIndex, queries: Tensor, truth: Tensor, note: str, about: dict[str, str],
+    row: str, annoy: AnnoyIndex, queries: Tensor, truth: Tensor, note: str, about: dict[str, Any],
     built: float, size: float,
 ) -> Iterator[Result]:  # fmt: skip
     """Yield one setting's numbers."""
@@ -106,7 +107,7 @@ def recalls(
 
 
 def measure_strategies(
-    retriever: Retriever, captions: list[str], about: dict[str, str]
+    retriever: Retriever, captions: list[str], about: dict[str, Any]
 ) -> Iterator[Result]:
     """Yield each strategy's median time, before and after its caches are warm, at k = 10."""
     annoy_config = dataclasses.replace(retriever.config, index="annoy")
@@ -116,11 +117,11 @@ def measure_strategies(
         if strategy in ("oracle", "none"):
             continue
         cold = Retriever(retriever.bank, retriever.damsm, retriever.vocabulary, retriever.config)
-        first = timed(lambda c=captions[0], r=cold, s=strategy: r.retrieve(c, s, 10))
+        first = timed(partial(cold.retrieve, captions[0], strategy, 10))
         warm, overlaps = [], []
         for caption in captions:
             exact = {m.id for m in cold.retrieve(caption, strategy, 10)}
-            warm.append(timed(lambda c=caption, r=cold, s=strategy: r.retrieve(c, s, 10)))
+            warm.append(timed(partial(cold.retrieve, caption, strategy, 10)))
             annoy = retriever.retrieve(caption, strategy, 10, config=annoy_config)
             overlaps.append(len(exact & {m.id for m in annoy}) / 10)
         yield from numbers(
@@ -129,7 +130,7 @@ def measure_strategies(
         )  # fmt: skip
 
 
-def numbers(row: str, note: str, about: dict[str, str], **values: float) -> Iterator[Result]:
+def numbers(row: str, note: str, about: dict[str, Any], **values: float) -> Iterator[Result]:
     """Yield one result a value."""
     for metric, value in values.items():
         yield Result(**about, row=row, metric=metric, protocol=note, value=value, n=0,
@@ -139,7 +140,7 @@ def numbers(row: str, note: str, about: dict[str, str], **values: float) -> Iter
 def per_query(index: Index, queries: Tensor) -> float:
     """Return the median milliseconds of one query at k = 10."""
     return statistics.median(
-        timed(lambda q=query: index.search(q, 10)) for query in torch.split(queries, 1)
+        timed(partial(index.search, query, 10)) for query in torch.split(queries, 1)
     )
 
 
@@ -173,12 +174,12 @@ def shortened(bank: MemoryBank, count: int) -> list[str]:
 
 def open_retriever(
     path: Path | None, damsm: Path | None, memory: Path | None
-) -> tuple[Retriever, dict[str, str]]:
+) -> tuple[Retriever, dict[str, Any]]:
     """Return the retriever of a checkpoint, or of encoders and a bank; and its name in results."""
     if path is not None:
         from memdriven.checkpoint import load_checkpoint
 
-        made = load_checkpoint(path)
+        made: Any = load_checkpoint(path)
         about = {"checkpoint": made.name, "checkpoint_hash": made.hash}
         folder = memory or made.bank_path
     else:

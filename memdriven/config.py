@@ -127,6 +127,9 @@ class LossConfig:
     """`all` is Eq. 2 to the letter, `last` scores only the final image [family]."""
     kl_weight: float = 1.0
     """Weight of the conditioning augmentation's KL term [family]."""
+    reconstruction_weight: float = 0.0
+    """Weight of |G(z, S, v) - I| where v is the image's own: a fast start for small budgets; the
+    paper has none [ours]."""
     r1_gamma: float = 1.0
     """gamma of R1 (Eq. 4)."""
     r1_every: int = 16
@@ -247,14 +250,19 @@ PRESETS: dict[str, Config] = {
     "aviary-64": Config(
         preset="aviary-64",
         damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64, epochs=40),
-        generator=GeneratorConfig(stages=1, width=24, acm_width=32, feature_width=32),
+        generator=GeneratorConfig(stages=1, width=16, acm_width=32, feature_width=32),
         discriminator=DiscriminatorConfig(width=32, max_width=256),
+        loss=LossConfig(damsm_weight=2.0, reconstruction_weight=20.0, r1_gamma=0.2),
         train=TrainConfig(
-            batch_size=16,
+            batch_size=12,
             crop=1.0,
-            learning_rate=3e-4,
+            learning_rate=4e-4,
             d_learning_rate=4e-4,
+            ema=0.998,
             amp=False,
+            channels_last=False,
+            sample_every=500,
+            save_every=500,
         ),
     ),
     "tiny": Config(
@@ -262,12 +270,15 @@ PRESETS: dict[str, Config] = {
         damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64, epochs=8, batch_size=32),
         generator=GeneratorConfig(stages=1, width=16, acm_width=32, feature_width=32),
         discriminator=DiscriminatorConfig(width=32, max_width=256),
+        loss=LossConfig(damsm_weight=2.0, reconstruction_weight=20.0, r1_gamma=0.2),
         train=TrainConfig(
-            batch_size=16,
+            batch_size=12,
             crop=1.0,
             learning_rate=4e-4,
             d_learning_rate=4e-4,
-            steps=2_000,
+            ema=0.995,
+            channels_last=False,
+            steps=1_200,
             sample_every=500,
             save_every=500,
             amp=False,

@@ -48,6 +48,18 @@ def r1_penalty(discriminator: Discriminator, images: Tensor, sentence: Tensor) -
         return gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
+def reconstruction(fake: Tensor, real: Tensor, own: Tensor) -> Tensor:
+    """Mean |G(z, S, v) - I| over the images whose own features v were given [ours].
+
+    Args:
+        fake: generated images (b, 3, s, s).
+        real: the captions' images, of the same shape.
+        own: (b,) bool, whether v is the image's own rather than a neighbour's.
+    """
+    distance = (fake - real).abs().mean(dim=(1, 2, 3))  # (b,)
+    return (distance * own).sum() / own.sum().clamp(min=1)
+
+
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, e^logvar) || N(0, 1)) = -1/2 mean(1 + logvar - mu^2 - e^logvar) [family]."""
     return -0.5 * (1 + logvar - mu.square() - logvar.exp()).mean()

@@ -169,7 +169,7 @@ class Retriever:
         self, query: Query, strategy: str, k: int, allowed: Tensor, config: RetrievalConfig
     ) -> Ranking:
         """Score the allowed candidates of a strategy; controls rank by sentence-sentence."""
-        wanted = max(k, config.shortlist) if strategy in WORD_LEVEL or config.mmr < 1 else k
+        wanted = max(k, config.shortlist)
         found = self._sentence_level(query, strategy, wanted, allowed, config)
         if strategy in ("sentence-image", "words-image"):
             coarse = found.image
@@ -179,7 +179,7 @@ class Retriever:
             coarse = found.text
         if strategy not in WORD_LEVEL:
             return Ranking(found.items, coarse, found.captions)
-        short = score.top(coarse, max(k, config.shortlist))
+        short = score.top(coarse, wanted)
         items, captions = found.items[short], found.captions[short]
         words, rows = _words(query), items.tolist()
         if strategy == "words-image":

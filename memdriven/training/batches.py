@@ -36,6 +36,8 @@ class Batch:
     text: TextFeatures
     v: Tensor
     """Memory features (b, 512, 16, 16): the image's own, or a neighbour's (p_swap)."""
+    own: Tensor
+    """(b,) bool: whether v is the image's own."""
     class_ids: Tensor | None
     z: Tensor
     epsilon: Tensor
@@ -90,10 +92,10 @@ class GanData:
             self.images, self.features = self.images.to(device), self.features.to(device)
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
-        self._encode_captions(progress)
+        self._encode_captions()
 
-    def _encode_captions(self, progress: bool) -> None:
-        """Encode every caption once; keep the tokens and the sentence keys."""
+    def _encode_captions(self) -> None:
+        """Encode every caption once: the encoders are frozen, and an LSTM is slow on a CPU."""
         limit = self.config.text.max_words
         encoded: list[EncodedCaption] = []
         owner: list[int] = []
@@ -103,14 +105,28 @@ class GanData:
             encoded.extend(self.vocabulary.encode(text, limit) for text in item.captions)
             owner.extend([index] * len(item.captions))
             self.captions_of.append(range(start, len(encoded)))
-        self.ids, self.lengths = self.vocabulary.batch(encoded)
+        ids, lengths = self.vocabulary.batch(encoded)
         self.owner = torch.tensor(owner, device=self.device)
-        keys = []
+        self.words = torch.empty(*ids.shape, self.config.text.dim, dtype=torch.float16)
+        self.mask = torch.empty(ids.shape, dtype=torch.bool)
+        sentences = []
         with torch.no_grad():
-            for ids, lengths in zip(torch.split(self.ids, 512), torch.split(self.lengths, 512)):
-                text = self.damsm.text(ids.to(self.device), lengths.to(self.device))
-                keys.append(F.normalize(text.sentence, dim=1))
-        self.sentence_keys = torch.cat(keys)  # (m, d)
+            for rows in torch.split(torch.arange(len(ids)), 512):
+                text = self.damsm.text(ids[rows].to(self.device), lengths[rows].to(self.device))
+                self.words[rows], self.mask[rows] = text.words.half().cpu(), text.mask.cpu()
+                sentences.append(text.sentence)
+        self.sentences = torch.cat(sentences)  # (m, d)
+        self.sentence_keys = F.normalize(self.sentences, dim=1)
+
+    def _text(self, rows: Tensor) -> TextFeatures:
+        """Return the features of captions (b,), cut to the longest of them."""
+        length = int(self.mask[rows].sum(1).max())
+        words, mask = self.words[rows, :length], self.mask[rows, :length]
+        return TextFeatures(
+            words.to(self.device, non_blocking=True).float(),
+            self.sentences[rows.to(self.device)],
+            mask.to(self.device, non_blocking=True),
+        )
 
     def __len__(self) -> int:
         """Return the number of training images."""
@@ -121,7 +137,7 @@ class GanData:
         config = self.config.train
         generator = torch.Generator().manual_seed((config.seed * 1_000_003 + step) * 512 + rank)
         index = self._indices(step * world + rank)
-        caption = torch.tensor(
+        chosen = torch.tensor(
             [
                 self.captions_of[i][
                     int(torch.randint(len(self.captions_of[i]), (), generator=generator))
@@ -130,9 +146,7 @@ class GanData:
             ]
         )
         with torch.no_grad():
-            text = self.damsm.text(
-                self.ids[caption].to(self.device), self.lengths[caption].to(self.device)
-            )
+            text = self._text(chosen)
             sources = self._swap(index, text.sentence, generator)
         flips = torch.rand(len(index), generator=generator) < (0.5 if config.flip else 0.0)
         rows = self.rows[sources].to(self.features.device)
@@ -150,6 +164,7 @@ class GanData:
             pyramid(images, self.config.generator.stages),
             text,
             v,
+            (sources == index).to(self.device),
             classes,
             z.to(self.device),
             epsilon.to(self.device),

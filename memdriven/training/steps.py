@@ -108,6 +108,12 @@ class GanTrainer:
             kl = losses.kl_divergence(output.mu.float(), output.logvar.float())
         weights = self.config.loss
         total = adversarial + weights.damsm_weight * damsm + weights.kl_weight * kl
+        if weights.reconstruction_weight > 0:
+            record["reconstruction"] = torch.stack([
+                losses.reconstruction(fake.float(), real, batch.own)
+                for fake, real in zip(output.images, batch.images)
+            ]).mean()  # fmt: skip
+            total = total + weights.reconstruction_weight * record["reconstruction"]
         self._descend(self.generator, self.g_optimiser, total)
         self.discriminators.requires_grad_(True)
         self.average.update_parameters(self.generator)

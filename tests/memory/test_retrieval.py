@@ -162,7 +162,7 @@ def test_annoy_finds_what_exact_search_finds(world: World, strategy: str, tmp_pa
     """With a shortlist as large as this bank the index returns all of it."""
     both = []
     for index in ("exact", "annoy"):
-        config = RetrievalConfig(index=index, shortlist=24, mmr=0.999999)
+        config = RetrievalConfig(index=index, shortlist=24)
         retriever = Retriever(
             world.bank, world.damsm, world.vocabulary, config, index_cache=tmp_path
         )

@@ -74,9 +74,7 @@ def test_adversarial_losses_are_the_papers_equations() -> None:
     real, fake = (Logits(torch.randn(5, generator=g), torch.randn(5, generator=g)) for _ in "ab")
     eq1 = -0.5 * naive_log(fake[0]).mean() - 0.5 * naive_log(fake[1]).mean()
     torch.testing.assert_close(losses.generator_adversarial(fake).double(), eq1)
-    eq3 = sum(
-        -0.5 * naive_log(real[i]).mean() - 0.5 * naive_log(-fake[i]).mean() for i in range(2)
-    )
+    eq3 = sum(-0.5 * naive_log(real[i]).mean() - 0.5 * naive_log(-fake[i]).mean() for i in range(2))
     torch.testing.assert_close(losses.discriminator_adversarial(real, fake).double(), eq3)
     same = losses.discriminator_adversarial(real, fake, mismatched=fake.conditional)
     torch.testing.assert_close(same.double(), eq3)
@@ -114,3 +112,11 @@ def test_kl_matches_the_distribution() -> None:
     torch.testing.assert_close(losses.kl_divergence(mu, logvar), reference)
     assert losses.kl_divergence(torch.zeros(1, 2), torch.zeros(1, 2)).item() == 0
     assert math.isfinite(losses.kl_divergence(mu, logvar).item())
+
+
+def test_reconstruction_counts_only_own_features() -> None:
+    fake, real = torch.zeros(3, 3, 4, 4), torch.tensor([1.0, 2.0, 4.0])[:, None, None, None]
+    real = real.expand(3, 3, 4, 4)
+    own = torch.tensor([True, False, True])
+    assert losses.reconstruction(fake, real, own).item() == pytest.approx(2.5)
+    assert losses.reconstruction(fake, real, torch.zeros(3, dtype=torch.bool)).item() == 0

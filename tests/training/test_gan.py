@@ -228,6 +228,7 @@ def test_augmentation_is_differentiable_and_refuses_strangers() -> None:
         augment(images, "colour")
 
 
+@pytest.mark.timeout(600)
 def test_two_processes_agree(world: Path, tmp_path: Path) -> None:
     """Gradients are averaged: both ranks end with the same weights."""
     script = tmp_path / "ddp.py"
@@ -254,7 +255,7 @@ leave_world(world)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         str(script)], check=True, env=environment, capture_output=True, timeout=150,
+         str(script)], check=True, env=environment, capture_output=True, timeout=500,
     )  # fmt: skip
     ranks = [(tmp_path / f"rank{i}").read_text() for i in range(2)]
     assert ranks[0] == ranks[1]
