@@ -30,7 +30,7 @@ from memdriven.memory.index import AnnoyIndex, ExactIndex, Index, recall_at_k
 from memdriven.memory.retrieval import STRATEGIES, Retriever
 
 OUT = Path(__file__).with_suffix(".jsonl")
-TREES = (10, 40, 100)
+TREES = (10, 40)
 EFFORTS = (1, 4, 16)
 """Nodes inspected, as multiples of Annoy's default k * trees."""
 
