@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CHECKPOINT = Path(__file__).resolve().parent / "checkpoints" / "aviary"
@@ -45,17 +46,20 @@ def main(arguments: list[str] | None = None) -> int:
     """Load the checkpoint, build the page, and serve it until it is stopped."""
     options = read_options(arguments)
     from memdriven.errors import MemDrivenError
+    from memdriven.pipeline import MemoryDrivenPipeline
 
     try:
-        from memdriven.pipeline import MemoryDrivenPipeline
-
-        pipe = MemoryDrivenPipeline.from_pretrained(options.checkpoint, device=options.device)
+        # Reading weights leaves Python's lock free: the page's library is imported meanwhile.
+        with ThreadPoolExecutor(1) as beside:
+            loading = beside.submit(
+                MemoryDrivenPipeline.from_pretrained, options.checkpoint, options.device
+            )
+            from memdriven.ui import app
+        pipe = loading.result()
     except MemDrivenError as error:
         print(f"memdriven cannot start.\n  wanted: {error.wanted}\n  found:  {error.found}\n"
               f"  do:     {error.fix}", file=sys.stderr)  # fmt: skip
         return 2
-    from memdriven.ui import app
-
     try:
         app.serve(
             app.build(pipe), host=options.host, port=options.port, share=options.share,

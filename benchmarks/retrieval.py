@@ -54,9 +54,7 @@ def main() -> None:
         about = {"checkpoint": "", "checkpoint_hash": "", "dataset": "made-up clusters"}
         rows = list(measure_indices(keys, queries, about))
     else:
-        retriever, about = open_retriever(
-            arguments.checkpoint, arguments.damsm, arguments.memory
-        )
+        retriever, about = open_retriever(arguments.checkpoint, arguments.damsm, arguments.memory)
         captions = shortened(retriever.bank, arguments.queries)
         with torch.no_grad():
             texts = [retriever.query(caption).text.sentence[0] for caption in captions]

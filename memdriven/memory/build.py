@@ -37,9 +37,17 @@ CAPTION_BATCH = 256
 
 
 def build_memory(
-    dataset: Path | str, features: Path | str, damsm: Damsm, vocabulary: Vocabulary,
-    out: Path | str, *, split: str = "train", limit: int | None = None, thumbnail_size: int = 96,
-    captions_per_item: int | None = None, max_words: int = TextConfig().max_words,
+    dataset: Path | str,
+    features: Path | str,
+    damsm: Damsm,
+    vocabulary: Vocabulary,
+    out: Path | str,
+    *,
+    split: str = "train",
+    limit: int | None = None,
+    thumbnail_size: int = 96,
+    captions_per_item: int | None = None,
+    max_words: int = TextConfig().max_words,
     progress: bool = True,
 ) -> MemoryBank:
     """Write a bank over one split of a prepared data set.

@@ -131,7 +131,10 @@ class FeatureStore:
         return self._map[self.offsets[index] : self.offsets[index + 1]]
 
     def load_all(
-        self, indices: Sequence[int] | None = None, *, workers: int | None = None,
+        self,
+        indices: Sequence[int] | None = None,
+        *,
+        workers: int | None = None,
         progress: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Decode many items at once, e.g. for training, in threads.
@@ -175,7 +178,10 @@ class FeatureStore:
 
 
 def write_store(
-    folder: Path, ids: Sequence[str], blobs: Iterable[bytes], shape: Sequence[int],
+    folder: Path,
+    ids: Sequence[str],
+    blobs: Iterable[bytes],
+    shape: Sequence[int],
     facts: dict[str, Any],
 ) -> None:
     """Write a store's files into an existing folder (make it atomic around this).
@@ -203,9 +209,17 @@ def write_store(
 
 
 def extract_features(
-    dataset: PreparedDataset, items: Sequence[Item], vgg: Vgg16Features, out: Path | str, *,
-    batch: int = 8, size: int = 256, workers: int | None = None, shard: int = 128,
-    cosine: float = codec.COSINE, progress: bool = True,
+    dataset: PreparedDataset,
+    items: Sequence[Item],
+    vgg: Vgg16Features,
+    out: Path | str,
+    *,
+    batch: int = 8,
+    size: int = 256,
+    workers: int | None = None,
+    shard: int = 128,
+    cosine: float = codec.COSINE,
+    progress: bool = True,
 ) -> FeatureStore:
     """Run VGG over the centre squares of items and write their v as a store.
 

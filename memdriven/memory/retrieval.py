@@ -85,8 +85,12 @@ class Retriever:
 
     @torch.no_grad()
     def retrieve(
-        self, caption: str | Query, strategy: str | None = None, k: int | None = None,
-        exclude: Sequence[str] = (), seed: int | None = None,
+        self,
+        caption: str | Query,
+        strategy: str | None = None,
+        k: int | None = None,
+        exclude: Sequence[str] = (),
+        seed: int | None = None,
         config: RetrievalConfig | None = None,
     ) -> list[Match]:
         """Return the k nearest items of a caption, each image once, best first.

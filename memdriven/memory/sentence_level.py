@@ -53,8 +53,14 @@ class SentenceLevel:
         return self._score(sentence, torch.arange(self.bank.n), pool)
 
     def nearest(
-        self, sentence: Tensor, pool: CaptionPool, least: int, allowed: Tensor, *,
-        text: bool, image: bool,
+        self,
+        sentence: Tensor,
+        pool: CaptionPool,
+        least: int,
+        allowed: Tensor,
+        *,
+        text: bool,
+        image: bool,
     ) -> SentenceScores:
         """Score the allowed items among those that Annoy finds near s (d,).
 

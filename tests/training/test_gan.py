@@ -175,8 +175,7 @@ def test_swap_takes_the_nearest_stranger(world: Path) -> None:
         best = max(
             (j for j in range(len(items)) if items[j].class_id != items[i].class_id),
             key=lambda j: max(
-                torch.cosine_similarity(query, sentence(c), dim=0).item()
-                for c in items[j].captions
+                torch.cosine_similarity(query, sentence(c), dim=0).item() for c in items[j].captions
             ),
         )
         assert sentence(items[found[i]].captions[0]).allclose(sentence(items[best].captions[0]))
@@ -186,9 +185,9 @@ def test_swap_takes_the_nearest_stranger(world: Path) -> None:
 def test_without_swap_features_are_the_images_own(world: Path) -> None:
     source = data(world, train_settings(p_swap=0.0, flip=False))
     index = source._indices(0)
-    expected = source.features[source.rows[index]].float() * source.feature_scale[
-        source.rows[index]
-    ]
+    expected = (
+        source.features[source.rows[index]].float() * source.feature_scale[source.rows[index]]
+    )
     assert torch.equal(source.batch(0).v, expected)
 
 
