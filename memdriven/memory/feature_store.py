@@ -34,6 +34,7 @@ from memdriven.memory.manifest import (
     refuse_other,
     verify_manifest,
     write_manifest,
+    write_offsets,
 )
 from memdriven.memory.shards import Shards
 
@@ -201,7 +202,7 @@ def write_store(
         with (folder / "features.bin").open("wb") as stream:
             for blob in blobs:
                 offsets.append(offsets[-1] + stream.write(blob))
-        np.save(folder / "offsets.npy", np.asarray(offsets, np.int64), allow_pickle=False)
+        write_offsets(folder / "offsets.npy", offsets)
         (folder / "ids.txt").write_text("".join(f"{id_}\n" for id_ in ids), encoding="utf-8")
     write_manifest(
         folder, HEADER, SCHEMA, {**facts, "count": len(ids), "shape": list(shape)}, FILES

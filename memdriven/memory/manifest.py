@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,13 @@ def count(header: dict[str, Any], name: str, path: Path, least: int = 1) -> int:
         raise BankError(wanted=f"a whole number {name!r} >= {least} in {path}",
                         found=repr(value)[:80], fix="build it again")  # fmt: skip
     return value
+
+
+def write_offsets(path: Path, offsets: Sequence[int]) -> None:
+    """Write n + 1 byte positions; unlike `np.save` to a file, a full disk raises what it is."""
+    content = io.BytesIO()
+    np.save(content, np.asarray(offsets, np.int64), allow_pickle=False)
+    path.write_bytes(content.getvalue())
 
 
 def read_offsets(path: Path, n: int, size: int) -> NDArray[np.int64]:

@@ -121,7 +121,7 @@ class SentenceLevel:
             return index
 
 
-def build_tuned(keys: Tensor, recall: float = 0.95) -> AnnoyIndex:
+def build_tuned(keys: Tensor, recall: float = 0.97) -> AnnoyIndex:
     """Return an Annoy index over keys (n, d) whose effort reaches a measured recall at 10."""
     index = AnnoyIndex.build(keys)
     index.tune(keys, k=min(10, len(keys)), recall=recall)

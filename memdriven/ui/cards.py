@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence, Set
 
@@ -126,7 +127,8 @@ def _percentile_bar(neighbour: Neighbour, strategy: str) -> str:
     if neighbour.percentile is None:
         return ""
     percentile = min(100.0, max(0.0, neighbour.percentile))
-    label = strings.PERCENTILE.format(percentile=f"{percentile:.1f} %")
+    # Rounded down: nothing is closer than all of the memory, itself included.
+    label = strings.PERCENTILE.format(percentile=f"{math.floor(percentile * 10) / 10:.1f} %")
     score = "" if neighbour.score is None else strings.SCORE.format(
         score=f"{neighbour.score:.3f}", strategy=strategy
     )  # fmt: skip

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 
 from memdriven.errors import MemDrivenError
 from memdriven.trace import Neighbour, PipelineOutput, Retrieval
-from memdriven.ui import cards, picture, state, strings
+from memdriven.ui import cards, lineup, picture, state, strings
 from memdriven.ui.compose import Compose
 from memdriven.ui.parts import panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
-
-SHOWN = 6
-"""Memories on screen: those in use and the next in line."""
 
 Update = str | dict[str, object]
 """HTML for a panel, or `gr.skip()` to leave it as it is."""
@@ -36,7 +33,9 @@ def look(
     if not caption.strip():
         return cards.note(strings.MEMORY_EMPTY), "", status(strings.READY)
     try:
-        retrieval, spare = _neighbours(caption, source, comparison, k, seed, keep)
+        number = state.read_seed(seed, keep)
+        strategy = state.read_strategy(source, comparison)
+        retrieval, spare = lineup.neighbours(caption, strategy, state.read_k(k), number)
     except MemDrivenError as error:
         return cards.note(strings.MEMORY_ERROR), "", failure(error)
     return (*_memory(retrieval, spare), status(_found(retrieval)))
@@ -53,7 +52,7 @@ def paint(
         yield gr.skip(), gr.skip(), gr.skip(), status(strings.RETRIEVING, busy=True), str(number)
         for output in pipe.stream(caption, strategy, state.read_k(k), number):
             if not output.stages:
-                spare = _next_in_line(output.retrieval)
+                spare = lineup.next_in_line(output.retrieval)
                 memory, unknown = _memory(output.retrieval, spare)
                 yield memory, unknown, show(output), _progress(output), gr.skip()
             else:
@@ -89,24 +88,6 @@ def build(compose: Compose) -> tuple[PictureTab, gr.events.Dependency]:
         concurrency_limit=1, api_visibility="private",
     )  # fmt: skip
     return PictureTab(tab, memory, result), event
-
-
-def _neighbours(
-    caption: str, source: str, comparison: str, k: int, seed: str, keep: bool
-) -> tuple[Retrieval, tuple[Neighbour, ...]]:
-    number = state.read_seed(seed, keep)
-    strategy = state.read_strategy(source, comparison)
-    retrieval = state.pipeline().retrieve(caption, strategy, state.read_k(k), seed=number)
-    return retrieval, _next_in_line(retrieval)
-
-
-def _next_in_line(retrieval: Retrieval) -> tuple[Neighbour, ...]:
-    """Return the neighbours behind the k in use; the controls have no order to show."""
-    pipe = state.pipeline()
-    if retrieval.strategy in ("random", "oracle", "none") or len(retrieval) >= SHOWN:
-        return ()
-    more = pipe.retrieve(retrieval.caption, retrieval.strategy, min(SHOWN, pipe.bank.n))
-    return more[len(retrieval) :]
 
 
 def _memory(retrieval: Retrieval, spare: tuple[Neighbour, ...]) -> tuple[str, str]:

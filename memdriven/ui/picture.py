@@ -87,6 +87,8 @@ def empty_grid() -> str:
 
 
 def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
+    if len(resolutions) < 2:
+        return ""
     cells = []
     for place, side in enumerate(resolutions):
         label = tag("span", text(strings.STAGE_LABEL.format(side=side)))
@@ -103,7 +105,8 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     name = f"memdriven-{output.recipe.seed}.png"
     link = tag("a", text(strings.DOWNLOAD), href=uri, download=name, class_="md-action")
     seed = tag("span", text(strings.SEED_SHOWN.format(seed=output.recipe.seed)), class_="md-seed")
-    return tag("div", seed + link, class_="md-actions")
+    side = text(strings.STAGE_LABEL.format(side=output.images[0].width))
+    return tag("div", seed + tag("span", side, class_="md-side") + link, class_="md-actions")
 
 
 def _recipe(output: PipelineOutput) -> str:

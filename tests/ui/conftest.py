@@ -95,7 +95,7 @@ class Visitor:
     def __init__(self, browser: Any, address: str, options: dict[str, Any]) -> None:
         self.context = browser.new_context(locale="en-GB", **options)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(30_000)
+        self.page.set_default_timeout(60_000)
         self.faults: list[str] = []
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))

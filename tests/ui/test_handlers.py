@@ -8,7 +8,7 @@ import pytest
 
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import MAX_SEED, Recipe
-from memdriven.ui import diversity, generate, state, strings
+from memdriven.ui import diversity, generate, lineup, state, strings
 from memdriven.ui.compose import example_chips, read_examples
 from memdriven.ui.startup import gr
 
@@ -31,9 +31,20 @@ class Click:
 def test_look_shows_neighbours_and_who_is_next() -> None:
     memory, unknown, line = generate.look(CAPTION, *QUERY)
     assert memory.count("md-card") == 2  # the list and its one card
-    assert memory.count("md-spare") == generate.SHOWN - 1
+    assert memory.count("md-spare") == lineup.SHOWN - 1
     assert unknown == ""
     assert "Words read: 7. Neighbours in use: 1." in line
+
+
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_line_up_agrees_with_the_pipeline(pipe: MemoryDrivenPipeline, k: int) -> None:
+    for strategy in ("sentence-sentence", "words-image", "all"):
+        used, spare = lineup.neighbours(CAPTION, strategy, k, 0)
+        wanted = pipe.retrieve(CAPTION, strategy, k)
+        assert used.ids == wanted.ids
+        assert used.weights == pytest.approx(wanted.weights, abs=1e-5)
+        assert [n.rank for n in spare] == list(range(k + 1, lineup.SHOWN + 1))
+        assert lineup.next_in_line(wanted) == spare
 
 
 def test_look_answers_nothing_and_nonsense() -> None:

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+import app
+
+
+def test_defaults_stay_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SPACE_ID", "GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    options = app.read_options([])
+    assert (options.host, options.port, options.share) == ("127.0.0.1", 7860, False)
+    assert options.checkpoint == Path(app.__file__).resolve().parent / "checkpoints" / "aviary"
+    assert not options.no_browser
+    monkeypatch.setenv("SPACE_ID", "someone/birds")
+    options = app.read_options(["--device", "cpu"])
+    assert (options.host, options.no_browser, options.device) == ("0.0.0.0", True, "cpu")
+
+
+def test_missing_checkpoint_is_told_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert app.main(["--checkpoint", str(tmp_path / "none"), "--no-browser"]) == 2
+    told = capsys.readouterr().err
+    assert "no such folder" in told
+    assert "Traceback" not in told
+
+
+def test_taken_port_is_told_without_a_traceback(
+    tiny_checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        arguments = ["--checkpoint", str(tiny_checkpoint), "--no-browser", "--port", port]
+        assert app.main([*arguments, "--device", "cpu"]) == 2
+    told = capsys.readouterr().err
+    assert port in told
+    assert "Traceback" not in told
