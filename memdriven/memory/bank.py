@@ -21,9 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -233,8 +231,3 @@ def _read_keys(path: Path, captions: int, items: int) -> tuple[Tensor, Tensor]:
         raise BankError(wanted=f"int8 keys ({captions}, d) and ({items}, d) in {path}",
                         found=f"{shapes}", fix="build the memory bank again")  # fmt: skip
     return unit_keys(sentence), unit_keys(global_)
-
-
-def pack_positions(sizes: Sequence[int]) -> NDArray[np.int64]:
-    """Return the n + 1 byte positions of parts that lie end to end."""
-    return np.concatenate([[0], np.cumsum(np.asarray(sizes, np.int64))]).astype(np.int64)

@@ -26,7 +26,7 @@ from memdriven.memory import bank as layout
 from memdriven.memory.bank import BankItem, MemoryBank
 from memdriven.memory.feature_store import FeatureStore, write_store
 from memdriven.memory.keys import quantise_keys
-from memdriven.memory.manifest import write_manifest
+from memdriven.memory.manifest import write_manifest, write_offsets
 from memdriven.memory.shards import Shards
 
 THUMBNAIL_QUALITY = 75
@@ -99,7 +99,7 @@ def build_memory(
         (folder / layout.KEYS).write_bytes(save({"sentence": sentence, "global": global_}))
         with (folder / layout.THUMBNAILS).open("wb") as stream:
             sizes = [stream.write(part[dim:]) for part in parts]
-        np.save(folder / layout.POSITIONS, layout.pack_positions(sizes), allow_pickle=False)
+        write_offsets(folder / layout.POSITIONS, sizes)
         (folder / layout.FEATURES).mkdir()
         facts = {
             name: value for name, value in store.header.items()

@@ -197,12 +197,10 @@ def write_store(
     Raises:
         DataError: the disk is full.
     """  # fmt: skip
-    offsets = [0]
     with explain_disk_errors(folder):
         with (folder / "features.bin").open("wb") as stream:
-            for blob in blobs:
-                offsets.append(offsets[-1] + stream.write(blob))
-        write_offsets(folder / "offsets.npy", offsets)
+            sizes = [stream.write(blob) for blob in blobs]
+        write_offsets(folder / "offsets.npy", sizes)
         (folder / "ids.txt").write_text("".join(f"{id_}\n" for id_ in ids), encoding="utf-8")
     write_manifest(
         folder, HEADER, SCHEMA, {**facts, "count": len(ids), "shape": list(shape)}, FILES

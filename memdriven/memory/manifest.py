@@ -96,10 +96,14 @@ def count(header: dict[str, Any], name: str, path: Path, least: int = 1) -> int:
     return value
 
 
-def write_offsets(path: Path, offsets: Sequence[int]) -> None:
-    """Write n + 1 byte positions; unlike `np.save` to a file, a full disk raises what it is."""
-    content = io.BytesIO()
-    np.save(content, np.asarray(offsets, np.int64), allow_pickle=False)
+def write_offsets(path: Path, sizes: Sequence[int]) -> None:
+    """Write the n + 1 byte positions of n parts that lie end to end.
+
+    The array goes through memory: `np.save` to a file would hide that a disk is full.
+    """
+    offsets, content = np.zeros(len(sizes) + 1, np.int64), io.BytesIO()
+    np.cumsum(sizes, out=offsets[1:])
+    np.save(content, offsets, allow_pickle=False)
     path.write_bytes(content.getvalue())
 
 

@@ -73,6 +73,7 @@ def launch(
     Raises:
         OSError: the port is taken.
     """
+    port = _port(host, port)
     options: dict[str, Any] = {
         "theme": theme.theme(), "css": theme.style_sheet(), "js": theme.script(),
         "head": theme.HEAD, "footer_links": [], "ssr_mode": False, "mcp_server": False,
@@ -81,7 +82,7 @@ def launch(
         "app_kwargs": {"middleware": [Middleware(OwnServerOnly)]},
     }  # fmt: skip
     _, local, public = page.launch(
-        server_name=host, server_port=port or _free_port(host), share=share, inbrowser=browser,
+        server_name=host, server_port=port, share=share, inbrowser=browser,
         quiet=True, prevent_thread_lock=True, **options,
     )  # fmt: skip
     return str(public or local)
@@ -97,7 +98,12 @@ def serve(
     page.block_thread()
 
 
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+def _port(host: str, wanted: int) -> int:
+    """Return the wanted port, or a free one for 0, if it can be listened on.
+
+    Asked before Gradio starts anything, which leaves its threads behind when it fails.
+    """
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, wanted))
         return int(probe.getsockname()[1])

@@ -105,7 +105,6 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
         api_visibility="private",
     )  # fmt: skip
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
-    seed.input(None, seed, keep, js="(written) => [written.trim() !== '']")
     return Compose(caption, unknown, source, comparison, k, seed, keep, generate, stop, line)
 
 

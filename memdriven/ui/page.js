@@ -38,6 +38,13 @@
     (open ? grid : document.querySelector("#generate")).click();
   });
 
+  // A seed that somebody wrote or pasted is meant to be kept.
+  document.addEventListener("input", (event) => {
+    const keep = document.querySelector("#keep input");
+    if (!event.target.closest("#seed") || !keep) return;
+    if (keep.checked !== (event.target.value.trim() !== "")) keep.click();
+  });
+
   // On a narrow page the picture lies far below the button that asks for it.
   const generate = document.querySelector("#generate");
   generate?.addEventListener("click", () => {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -145,6 +146,22 @@ def test_an_unreadable_image_leaves_no_store(album: Album, tmp_path: Path) -> No
     with pytest.raises(DataError, match="item-005"):
         extract(album, tmp_path / "features")
     assert not (tmp_path / "features").exists()
+
+
+def test_a_full_disk_leaves_no_store_and_what_was_made_before(
+    album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(DataError, match="full disk"):
+            extract(album, tmp_path / "features")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["album", "features.partial"]
+    before = dict(album.reads)
+    extract(album, tmp_path / "features").verify()
+    assert album.reads == before
 
 
 def test_requests_that_cannot_work(album: Album, tmp_path: Path) -> None:

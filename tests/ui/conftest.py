@@ -123,9 +123,7 @@ class Visitor:
 
     def keep_seed(self, written: str) -> None:
         """Write a seed; the page then keeps it."""
-        box = self.page.locator("#seed input")
-        box.clear()
-        box.press_sequentially(written)
+        self.page.fill("#seed input", written)
         self.page.wait_for_selector("#keep input:checked")
 
     def text(self, selector: str) -> str:

@@ -50,7 +50,8 @@ def test_caption_to_cards_to_picture_and_back(
     assert png == pipe("a smal red bird with black wings zzz", seed=7).png()
     page.screenshot(path=shots / "picture-1280.png", full_page=True)
 
-    page.uncheck("#keep input")
+    page.fill("#seed input", "")
+    page.wait_for_selector("#keep input:not(:checked)")
     assert visitor.generate() != first
     assert page.input_value("#seed input") != "7"
     page.click("#dice")
