@@ -287,7 +287,7 @@ PRESETS: dict[str, Config] = {
 }
 """`bird`, `coco`: the paper's sizes with our safeguards; `paper`: the literal Eqs. 1-4, no
 neighbour swap; `aviary-64`: one stage, for an hour or two of two CPU cores; `tiny`: first
-pictures on a laptop's CPU in a quarter of an hour."""
+pictures on a laptop's CPU."""
 
 
 def preset(name: str) -> Config:
