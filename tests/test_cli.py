@@ -17,10 +17,12 @@ from memdriven.cli.data import BuildMemory
 from memdriven.cli.evaluation import Evaluate
 from memdriven.cli.training import Train, TrainDamsm
 from memdriven.cli.use import Generate, Retrieve
-from memdriven.config import PRESETS, to_dict
+from memdriven.config import to_dict
 from memdriven.errors import ConfigError
+from memdriven.evaluation.resources import Resources
+from memdriven.evaluation.rows import CONTROLS
 from memdriven.evaluation.run import DEFAULT_METRICS, METRICS
-from memdriven.evaluation.workbench import CONTROLS, Resources
+from memdriven.presets import PRESETS
 from memdriven.recipe import Recipe
 
 FOLDERS = ("--dataset", "a", "--features", "b", "--damsm", "c", "--out", "d")

@@ -5,16 +5,9 @@ import json
 
 import pytest
 
-from memdriven.config import (
-    PRESETS,
-    Config,
-    GeneratorConfig,
-    TrainConfig,
-    from_dict,
-    preset,
-    to_dict,
-)
+from memdriven.config import Config, GeneratorConfig, TrainConfig, from_dict, to_dict
 from memdriven.errors import ConfigError
+from memdriven.presets import PRESETS, preset
 
 
 @pytest.mark.parametrize("name", PRESETS)

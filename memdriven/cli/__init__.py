@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from memdriven import __version__
+from memdriven.cli.ablation import Ablate
 from memdriven.cli.data import BuildMemory, ExtractFeatures
 from memdriven.cli.evaluation import Evaluate, TrainJudge
 from memdriven.cli.prepare import (
@@ -23,10 +24,11 @@ from memdriven.cli.prepare import (
     PrepareFlowers,
     PrepareFolder,
 )
+from memdriven.cli.report import Report
 from memdriven.cli.training import Train, TrainDamsm, with_preset
 from memdriven.cli.use import Generate, Info, Retrieve
-from memdriven.config import PRESETS
 from memdriven.errors import MemDrivenError
+from memdriven.presets import PRESETS
 
 PROGRAM = "python -m memdriven"
 FAILED, STOPPED = 2, 130
@@ -54,6 +56,8 @@ COMMANDS: dict[str, type[Any]] = {
     "generate": Generate,
     "retrieve": Retrieve,
     "evaluate": Evaluate,
+    "ablate": Ablate,
+    "report": Report,
     "info": Info,
 }
 """In the order in which one trains and uses a model."""
@@ -116,7 +120,7 @@ def parse(name: str, arguments: Sequence[str]) -> Command:
     kind = COMMANDS[name]
     description = inspect.getdoc(kind) or ""
     more: dict[str, Any] = {}
-    if issubclass(kind, Train | TrainDamsm):
+    if issubclass(kind, Train | TrainDamsm | Ablate):
         more["default"] = with_preset(kind, arguments)
         description += "\n\nPresets: " + ", ".join(PRESETS) + "."
     command: Command = tyro.cli(

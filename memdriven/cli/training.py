@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import tyro
 
 from memdriven.cli.options import FloatOption, PathOption, choose_device
-from memdriven.config import Config, preset
+from memdriven.config import Config
+from memdriven.presets import preset
 
 AllSettings = Annotated[Config, tyro.conf.arg(name="")]
 """The configuration, its sections directly on the command line: `--generator.width 16`."""

@@ -18,6 +18,7 @@ from memdriven.models.generator import Generator
 from memdriven.training.augment import augment
 from memdriven.training.batches import Batch
 from memdriven.training.distributed import World
+from memdriven.training.disturb import disturb
 
 PixelScorer = Callable[[Tensor], ImageFeatures]
 """Maps images (b, 3, s, s) in [0, 1] into the text's space."""
@@ -104,7 +105,7 @@ class GanTrainer:
             for judge, image in zip(self._judges, output.images):
                 logits = _in_float(judge(self._augment(image), batch.text.sentence))
                 adversarial = adversarial + losses.generator_adversarial(logits)
-            damsm = self._damsm(batch, output.images)
+            damsm = self._damsm(batch, output.images, step)
             kl = losses.kl_divergence(output.mu.float(), output.logvar.float())
         weights = self.config.loss
         total = adversarial + weights.damsm_weight * damsm + weights.kl_weight * kl
@@ -164,12 +165,15 @@ class GanTrainer:
         self._descend(self.discriminators, self.d_optimiser, total)
         return record
 
-    def _damsm(self, batch: Batch, images: list[Tensor]) -> Tensor:
+    def _damsm(self, batch: Batch, images: list[Tensor], step: int) -> Tensor:
         """lambda's factor in Eq. 1: L_DAMSM of the images of all stages, or of the last."""
         scored = images if self.config.loss.damsm_stages == "all" else images[-1:]
         total = batch.v.new_zeros(())
+        chance = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + step)
         for image in scored:
-            features = self.score((image + 1) / 2)
+            seen = (image.float() + 1) / 2
+            features = self.score(disturb(seen, chance) if self.config.loss.damsm_disturbed
+                                  else seen)  # fmt: skip
             features = type(features)(*(part.float() for part in features))
             total = (
                 total + damsm_loss(features, batch.text, self.config.damsm, batch.class_ids).total

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from memdriven.checkpoint import load_checkpoint, save_checkpoint
-from memdriven.config import Config, preset
+from memdriven.config import Config
+from memdriven.presets import preset
 from memdriven.data.prepared import Item, PreparedDataset, image_file, write_prepared
 from memdriven.data.transforms import centre_square, to_tensor
 from memdriven.data.vocabulary import Vocabulary

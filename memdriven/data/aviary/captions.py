@@ -246,6 +246,6 @@ def describe(
     out: dict[str, dict[str, str]] = {}
     while len(out) < CAPTIONS:
         text, names = speaker.sentence()
-        if WORDS[0] <= len(text.split()) <= WORDS[1] and 2 <= len(names) <= 6 and text not in out:
+        if WORDS[0] <= len(text.split()) <= WORDS[1] and 2 <= len(names) <= 5 and text not in out:
             out[text] = names
     return list(out.items())

@@ -23,6 +23,7 @@ DRAW_SEED = 20190617
 
 POSES = ("perched", "standing", "swimming", "flying", "clinging")
 BACKGROUNDS = ("foliage", "water", "grass", "snow", "sand", "rock", "dusk", "sky")
+COLOURED_MARKINGS = ("wing_bars", "eye_ring", "eye_stripe", "beak_color", "legs")
 BARE_COLOURS = ("black", "grey", "yellow", "orange", "red", "pink", "brown")
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -47,13 +48,13 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "pose": POSES,
     "background": BACKGROUNDS,
 }
-"""Every attribute with its possible values. The last two belong to a picture, the others to a
-species."""
+"""Every attribute with its possible values. The last two belong to a picture, shapes and pattern to
+a species, colours to a species or to one of its morphs."""
 
 
 @dataclass(frozen=True)
 class Species:
-    """One species: every attribute that its members share."""
+    """One species: the shapes that its members share, and the plumage that is typical of them."""
 
     id: int
     name: str
@@ -200,6 +201,22 @@ def _name(rng: random.Random, plan: str, taken: set[str]) -> str:
             return name
 
 
+def _harlequin(plumage: dict[str, str]) -> bool:
+    """Whether it has more colours than a bird would."""
+    return len(set(plumage.values())) > 5
+
+
+def morph(species: Species, rng: random.Random) -> dict[str, str]:
+    """The attributes of a colour morph: shape and pattern of the species, colours of its own."""
+    draw = _Draw(rng)
+    plumage = _plumage(draw, species.body_plan)
+    while _harlequin(plumage):
+        plumage = _plumage(draw, species.body_plan)
+    markings = _markings(draw, species.body_plan, plumage)
+    coloured = {slot: markings[slot] for slot in COLOURED_MARKINGS}
+    return {**species.attributes(), **plumage, **coloured}
+
+
 def _signature(species: dict[str, str]) -> tuple[str, ...]:
     return tuple(species[key] for key in ("body_plan", "head", "crown", "breast", "back", "wing"))
 
@@ -221,7 +238,7 @@ def all_species() -> tuple[Species, ...]:
         testing = len(drawn) >= TRAIN_SPECIES
         if _signature(candidate) in seen or (testing and not known.issuperset(candidate.items())):
             continue
-        if len(set(plumage.values())) > 5:  # a harlequin, not a bird
+        if _harlequin(plumage):
             continue
         seen.add(_signature(candidate))
         draw.count(candidate)

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 from .palette import individual
 from .plans import BEAK_SHAPES, PLANS
-from .species import BACKGROUNDS, all_species, stream
+from .species import BACKGROUNDS, COLOURED_MARKINGS, all_species, morph, stream
 
 PLUMAGE = ("crown", "head", "throat", "breast", "belly", "back", "wing", "tail")
-COLOUR_SLOTS = (*PLUMAGE, "wing_bars", "eye_ring", "eye_stripe", "beak_color", "legs")
+COLOUR_SLOTS = (*PLUMAGE, *COLOURED_MARKINGS)
+MORPHS = 0.75
+"""Share of sightings that wear a colour morph, not the species' typical plumage. Without morphs 150
+training species are 150 combinations of colours, which networks learn by heart instead of colours.
+"""
 
 _PERCHED = (("foliage", 0.62), ("snow", 0.12), ("dusk", 0.12), ("sky", 0.14))
 _FLYING = (("sky", 0.5), ("dusk", 0.2), ("water", 0.15), ("foliage", 0.15))
@@ -25,7 +29,7 @@ class BirdSpec:
     seed: int
     species: str
     attributes: dict[str, str]
-    """Every attribute of the species, and this picture's pose and background."""
+    """Every attribute of this bird, and the picture's pose and background."""
     colours: dict[str, tuple[float, float, float]]
     azimuth: float
     """Camera's angle round the bird: 0 looks it in the face, pi/2 at its side."""
@@ -51,7 +55,7 @@ def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
     species = all_species()[species_id]
     plan = PLANS[species.body_plan]
     rng = stream("bird", seed, species_id, index)
-    attributes = species.attributes()
+    attributes = morph(species, rng) if rng.random() < MORPHS else species.attributes()
     pose = rng.choices([p for p, _ in plan.poses], [w for _, w in plan.poses])[0]
     if pose == "swimming":
         background = "water"

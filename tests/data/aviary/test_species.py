@@ -9,7 +9,8 @@ import pytest
 from memdriven.data.aviary import ATTRIBUTES, all_species, sample_bird
 from memdriven.data.aviary.palette import COLOURS, SRGB, contrast, linear
 from memdriven.data.aviary.plans import PLANS
-from memdriven.data.aviary.species import TEST_SPECIES, TRAIN_SPECIES, stream
+from memdriven.data.aviary.species import COLOURED_MARKINGS, TEST_SPECIES, TRAIN_SPECIES, stream
+from memdriven.data.aviary.specimen import MORPHS, PLUMAGE
 
 SPECIES = all_species()
 TRAIN, TEST = SPECIES[:TRAIN_SPECIES], SPECIES[TRAIN_SPECIES:]
@@ -60,7 +61,11 @@ def test_sightings_are_in_character() -> None:
         bird = sample_bird(species.id, 5, 1)
         facts = dict(bird.attributes)
         pose, place = facts.pop("pose"), facts.pop("background")
-        assert facts == species.attributes()
+        shared = facts.keys() - {*PLUMAGE, *COLOURED_MARKINGS}
+        assert {name: facts[name] for name in shared} == {
+            name: species.attributes()[name] for name in shared
+        }
+        assert all(facts[name] in ATTRIBUTES[name] for name in facts)
         assert pose in dict(PLANS[species.body_plan].poses)
         assert place in ATTRIBUTES["background"]
         assert pose != "swimming" or place == "water"
@@ -68,11 +73,32 @@ def test_sightings_are_in_character() -> None:
         assert dataclasses.is_dataclass(bird)
 
 
+def test_some_sightings_are_typical_and_most_wear_colours_of_their_own() -> None:
+    worn = []
+    for species in SPECIES[:8]:
+        typical = tuple(getattr(species, part) for part in PLUMAGE)
+        for index in range(50):
+            bird = sample_bird(species.id, index, 0)
+            worn.append(tuple(bird.attributes[part] for part in PLUMAGE) == typical)
+    assert abs(1 - sum(worn) / len(worn) - MORPHS) < 0.06
+
+
+def test_test_pictures_wear_plumages_that_training_never_shows() -> None:
+    def worn(ids: range, count: int) -> set[tuple[str, ...]]:
+        birds = (sample_bird(s, i, 0) for s in ids for i in range(count))
+        return {tuple(b.attributes[n] for n in ("body_plan", *PLUMAGE)) for b in birds}
+
+    trained = worn(range(TRAIN_SPECIES), 27)
+    tested = worn(range(TRAIN_SPECIES, len(SPECIES)), 10)
+    assert len(trained & tested) <= 0.01 * len(tested)
+
+
 def test_markings_contrast_with_what_they_lie_on() -> None:
-    for s in SPECIES:
-        assert s.wing_bars == "none" or contrast(s.wing_bars, s.wing)
-        assert s.eye_ring == "none" or contrast(s.eye_ring, s.head)
-        assert contrast(s.beak_color, s.head)
+    sightings = (sample_bird(s.id, i, 0).attributes for s in SPECIES[::5] for i in range(8))
+    for bird in (*(s.attributes() for s in SPECIES), *sightings):
+        assert bird["wing_bars"] == "none" or contrast(bird["wing_bars"], bird["wing"])
+        assert bird["eye_ring"] == "none" or contrast(bird["eye_ring"], bird["head"])
+        assert contrast(bird["beak_color"], bird["head"])
 
 
 def test_named_colours_are_apart() -> None:

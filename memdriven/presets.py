@@ -1,0 +1,75 @@
+"""Named settings: the paper's sizes, its literal equations, and sizes for CPUs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from memdriven.config import (
+    Config,
+    DamsmConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    LossConfig,
+    TrainConfig,
+)
+from memdriven.errors import ConfigError
+
+_COMPACT = GeneratorConfig(stages=1, width=16, acm_width=32, feature_width=32)
+_COMPACT_LOSS = LossConfig(
+    damsm_weight=3.0, damsm_disturbed=True, reconstruction_weight=10.0, r1_gamma=0.2
+)
+_COMPACT_TRAIN = TrainConfig(
+    batch_size=16, crop=1.0, learning_rate=4e-4, d_learning_rate=4e-4, p_swap=0.6, ema=0.998,
+    amp=False, sample_every=500, save_every=500,
+)  # fmt: skip
+
+PRESETS: dict[str, Config] = {
+    "bird": Config(preset="bird"),
+    "coco": Config(
+        preset="coco",
+        generator=GeneratorConfig(width=48, residual_blocks=3),
+        loss=LossConfig(damsm_weight=50.0),
+    ),
+    "paper": Config(
+        preset="paper",
+        loss=LossConfig(mismatched=False),
+        train=TrainConfig(p_swap=0.0),
+    ),
+    # Members of one Aviary species differ in colour, so they may compete as negatives.
+    "aviary-64": Config(
+        preset="aviary-64",
+        damsm=DamsmConfig(
+            pixel_backbone="compact", pixel_size=64, epochs=40, mask_same_class=False
+        ),
+        generator=_COMPACT,
+        discriminator=DiscriminatorConfig(width=32, max_width=256),
+        loss=_COMPACT_LOSS,
+        train=_COMPACT_TRAIN,
+    ),
+    "tiny": Config(
+        preset="tiny",
+        damsm=DamsmConfig(
+            pixel_backbone="compact", pixel_size=64, epochs=8, batch_size=32, mask_same_class=False
+        ),
+        generator=_COMPACT,
+        discriminator=DiscriminatorConfig(width=32, max_width=256),
+        loss=_COMPACT_LOSS,
+        train=replace(_COMPACT_TRAIN, ema=0.995, steps=800),
+    ),
+}
+"""`bird`, `coco`: the paper's sizes with our safeguards; `paper`: the literal Eqs. 1-4, no
+neighbour swap; `aviary-64`: one stage, for an hour or two of two CPU cores; `tiny`: first
+pictures on a laptop's CPU."""
+
+
+def preset(name: str) -> Config:
+    """Return a preset by name.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ConfigError(
+            wanted="a preset: " + ", ".join(PRESETS), found=repr(name), fix="choose one of these"
+        )
+    return PRESETS[name]
