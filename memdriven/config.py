@@ -171,6 +171,9 @@ class TrainConfig:
     """Stop cleanly after this many minutes; 0 means no limit."""
     learning_rate: float = 2e-4
     d_learning_rate: float = 2e-4
+    decay_from: float = 1.0
+    """Share of the budget (steps or minutes) after which both learning rates fall linearly to zero;
+    1 keeps them constant [ours]."""
     betas: tuple[float, float] = (0.5, 0.999)
     ema: float = 0.999
     """Decay of the generator's moving average, buffers included."""
@@ -230,6 +233,11 @@ class Config:
             ),
             (self.retrieval.k >= 1, "retrieval.k >= 1", self.retrieval.k),
             (self.train.batch_size >= 2, "train.batch_size >= 2", self.train.batch_size),
+            (
+                0.0 <= self.train.decay_from <= 1.0,
+                "train.decay_from in 0..1",
+                self.train.decay_from,
+            ),
             (self.loss.r1_every >= 1, "loss.r1_every >= 1", self.loss.r1_every),
             (self.generator.width % 2 == 0, "an even generator.width", self.generator.width),
         )

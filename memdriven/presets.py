@@ -16,11 +16,11 @@ from memdriven.errors import ConfigError
 
 _COMPACT = GeneratorConfig(stages=1, width=16, acm_width=32, feature_width=32)
 _COMPACT_LOSS = LossConfig(
-    damsm_weight=3.0, damsm_disturbed=True, reconstruction_weight=10.0, r1_gamma=0.2
+    damsm_weight=2.0, damsm_disturbed=True, kl_weight=0.1, reconstruction_weight=20.0, r1_gamma=0.2
 )
 _COMPACT_TRAIN = TrainConfig(
-    batch_size=16, crop=1.0, learning_rate=4e-4, d_learning_rate=4e-4, p_swap=0.6, ema=0.998,
-    amp=False, sample_every=500, save_every=500,
+    batch_size=16, crop=1.0, learning_rate=4e-4, d_learning_rate=4e-4, decay_from=0.5,
+    p_swap=0.6, ema=0.998, amp=False, sample_every=500, save_every=500,
 )  # fmt: skip
 
 PRESETS: dict[str, Config] = {

@@ -125,6 +125,8 @@ class Loop:
         ) as bar:
             stop = self.step >= train.steps
             while not stop:
+                part = max(self.step / train.steps, (time.perf_counter() - started) / limit)
+                self.trainer.scale_learning_rates(decay(part, train.decay_from))
                 batch = self.data.batch(self.step, self.world.rank, self.world.size)
                 for name, value in self.trainer.step(batch, self.step).items():
                     sums.setdefault(name, []).append(value)
@@ -188,6 +190,11 @@ class Loop:
             "g": f"{means['g_adversarial']:.2f}",
             "damsm": f"{means['damsm']:.2f}",
         }
+
+
+def decay(part: float, start: float) -> float:
+    """Return the factor on the learning rates when `part` of the budget is spent."""
+    return 1.0 if part <= start else max(0.0, (1 - part) / (1 - start))
 
 
 class SampleGrid:

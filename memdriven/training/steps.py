@@ -91,6 +91,15 @@ class GanTrainer:
         """What a saved state holds of the optimisers."""
         return {"generator": self.g_optimiser, "discriminators": self.d_optimiser}
 
+    def scale_learning_rates(self, factor: float) -> None:
+        """Set both learning rates to `factor` times the config's."""
+        train = self.config.train
+        for optimiser, rate in (
+            (self.g_optimiser, train.learning_rate), (self.d_optimiser, train.d_learning_rate),
+        ):  # fmt: skip
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
+
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Update the D's, then G, then its average; return the losses, detached."""
         self.generator.train()

@@ -30,7 +30,8 @@ from memdriven.memory import codec
 from memdriven.memory.feature_store import write_store
 from memdriven.training.augment import augment
 from memdriven.training.batches import GanData, pyramid
-from memdriven.training.gan import train_gan
+from memdriven.training.gan import decay, pixel_scorer, train_gan
+from memdriven.training.distributed import World
 from memdriven.training.steps import GanTrainer
 from tests.small_world import write_world
 
@@ -137,6 +138,43 @@ def test_time_limit_stops_cleanly(world: Path, tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "run/checkpoint").facts["steps"] < 10_000
 
 
+def test_learning_rates_fall_to_zero_over_the_last_part(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [decay(part, 0.5) for part in (0.0, 0.5, 0.75, 1.0)] == [1.0, 1.0, 0.5, 0.0]
+    assert decay(1.0, 1.0) == 1.0
+    rates = []
+    step = GanTrainer.step
+
+    def watched(self: GanTrainer, *arguments: object) -> dict[str, torch.Tensor]:
+        rates.append([o.param_groups[0]["lr"] for o in self.optimisers.values()])
+        return step(self, *arguments)
+
+    monkeypatch.setattr(GanTrainer, "step", watched)
+    run(world, tmp_path / "run", train_settings(decay_from=0.5, d_learning_rate=1e-4))
+    wanted = [[2e-4, 1e-4], [2e-4, 1e-4], [2e-4, 1e-4], [1e-4, 0.5e-4]]
+    assert np.allclose(rates, wanted, rtol=1e-6, atol=0)
+
+
+def test_disturbed_scoring_follows_from_seed_and_step(world: Path) -> None:
+    damsm, *_ = load_damsm(world / "damsm")
+    device, batch = torch.device("cpu"), data(world).batch(0)
+    found = {}
+    for disturbed in (False, True):
+        config = dataclasses.replace(
+            CONFIG, loss=dataclasses.replace(CONFIG.loss, damsm_disturbed=disturbed)
+        )
+        trainer = GanTrainer(config, pixel_scorer(damsm, config, None, device), device, World())
+        image = batch.images[-1].clone().requires_grad_()
+        first, again, other = (trainer._damsm(batch, [image], step) for step in (3, 3, 4))
+        assert torch.equal(first, again)
+        assert torch.equal(first, other) != disturbed
+        (gradient,) = torch.autograd.grad(first, image)
+        assert gradient.abs().sum() > 0
+        found[disturbed] = first.item()
+    assert found[True] != found[False]
+
+
 def test_dry_run_writes_nothing(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,6 +275,7 @@ sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 torch.set_num_threads(1)
 from pathlib import Path
 from memdriven.training.distributed import join_world, leave_world
+from memdriven.training.distributed import World
 from memdriven.training.steps import GanTrainer
 from tests.training.test_gan import CONFIG, data, load_damsm
 world, device = join_world(torch.device("cpu"))

@@ -1,0 +1,174 @@
+"""Aviary's checkpoint from nothing, in one resumable chain that needs only torch and friends.
+
+    python -m benchmarks.train_aviary --work runs/aviary --preset bird --device cuda \
+        --damsm-minutes 3 --gan-minutes 20 --vgg vgg16_features.safetensors
+
+renders the birds, extracts features, trains DAMSM and the attribute judge, trains G, builds the
+memory and measures. A finished stage is skipped and a stopped one gone on with, so that the same
+command, repeated, spends one budget over several calls; `--until` ends a call after a stage.
+Imports neither annoy, gradio nor tyro, for machines that lack them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from memdriven.config import Config
+from memdriven.data.aviary import prepare_aviary
+from memdriven.data.prepared import PreparedDataset
+from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.vgg import Vgg16Features
+from memdriven.evaluation.attributes import train_attribute_judge
+from memdriven.evaluation.resources import Resources
+from memdriven.evaluation.run import evaluate
+from memdriven.files import atomic_write_json
+from memdriven.memory.build import build_memory
+from memdriven.memory.feature_store import extract_features
+from memdriven.presets import PRESETS, preset
+from memdriven.training.damsm import train_damsm
+from memdriven.training.gan import train_gan
+
+METRICS = (
+    "attributes", "r_precision", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity",
+    "copy_check",
+)  # fmt: skip
+ROUNDING = 0.02
+"""Minutes that a log's rounding may hide."""
+
+
+class Chain:
+    """The stages in order; each leaves its mark in `work`/stages.json when it is done."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.of, self.work = options, options.work
+        self.data, self.renders = self.work / "data", self.work / "judge-data"
+        self.features, self.damsm = self.work / "features", self.work / "damsm"
+        self.run, self.judge = self.work / "gan", self.work / "judge"
+        self.checkpoint = self.run / "checkpoint"
+
+    @property
+    def config(self) -> Config:
+        """The preset, with the asked seed and batch size."""
+        config = preset(self.of.preset)
+        changes = {"seed": self.of.seed}
+        if self.of.batch_size:
+            changes["batch_size"] = self.of.batch_size
+        return dataclasses.replace(config, train=dataclasses.replace(config.train, **changes))
+
+    def render(self) -> None:
+        """The data set, and smaller renders of other birds for the attribute judge."""
+        of = self.of
+        prepare_aviary(self.data, train_per_species=of.train_per_species,
+                       test_per_species=of.test_per_species, workers=of.workers)  # fmt: skip
+        prepare_aviary(self.renders, train_per_species=of.judge_per_species, test_per_species=4,
+                       image_size=64, seed=1, workers=of.workers)  # fmt: skip
+
+    def extract(self) -> None:
+        """Features of the training pictures, and of every fourth test picture for recall."""
+        data = PreparedDataset.open(self.data)
+        items = data.split("train") + data.split("test")[::4]
+        extract_features(data, items, Vgg16Features.load(self.of.vgg, self.of.device),
+                         self.features)  # fmt: skip
+
+    def encoders(self) -> None:
+        """DAMSM."""
+        train_damsm(
+            self.data, self.features, self.damsm, self.config, minutes=self.of.damsm_minutes,
+            device=self.of.device, resume=(self.damsm / "last.safetensors").exists(),
+        )  # fmt: skip
+
+    def witness(self) -> None:
+        """The attribute judge, on renders of birds that the generator never meets."""
+        train_attribute_judge(self.renders, self.judge, minutes=self.of.judge_minutes,
+                              device=self.of.device)  # fmt: skip
+
+    def generator(self) -> bool:
+        """G and the D's; false while minutes of its budget are left for another call."""
+        left = self.of.gan_minutes - self._trained()
+        config = dataclasses.replace(
+            self.config, train=dataclasses.replace(
+                self.config.train, max_minutes=min(left, self.of.call_minutes or left)
+            )
+        )  # fmt: skip
+        train_gan(
+            self.data, self.features, self.damsm, self.run, config, device=self.of.device,
+            vgg_weights=self.of.vgg, resume=(self.run / "config.json").exists(),
+        )  # fmt: skip
+        return self.of.gan_minutes - self._trained() < ROUNDING
+
+    def _trained(self) -> float:
+        """Minutes that G has trained, from its log."""
+        log = self.run / "metrics.jsonl"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return float(json.loads(lines[-1])["minutes"]) if lines else 0.0
+
+    def memory(self) -> None:
+        """The bank, beside the weights."""
+        encoders, vocabulary, *_ = load_damsm(self.damsm)
+        build_memory(self.data, self.features, encoders, vocabulary, self.checkpoint / "memory")
+
+    def measure(self) -> None:
+        """Every measure of the model card, with its controls."""
+        weights = Resources(vgg=self.of.vgg, squeezenet=self.of.squeezenet, judge=self.judge)
+        evaluate(
+            self.checkpoint, self.data, metrics=METRICS, n=self.of.n, out=self.work / "results",
+            resources=weights, device=self.of.device,
+        )  # fmt: skip
+
+    @property
+    def stages(self) -> dict[str, Callable[[], bool | None]]:
+        """Name -> what to do, in order."""
+        return {
+            "render": self.render, "extract": self.extract, "encoders": self.encoders,
+            "witness": self.witness, "generator": self.generator, "memory": self.memory,
+            "measure": self.measure,
+        }  # fmt: skip
+
+    def start(self) -> None:
+        """Run what is not done yet, and record how long each stage took."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        marks = self.work / "stages.json"
+        done = json.loads(marks.read_text()) if marks.exists() else {}
+        for name, act in self.stages.items():
+            if name not in done:
+                began = time.perf_counter()
+                if act() is False:
+                    return
+                done[name] = round(time.perf_counter() - began, 1)
+                atomic_write_json(marks, done)
+                print(f"{name}: {done[name]} s", flush=True)
+            if name == self.of.until:
+                return
+
+
+def main() -> None:
+    """Read the command line and run the chain."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder of everything made")
+    parser.add_argument("--preset", choices=PRESETS, default="bird")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--vgg", type=Path, help="VGG-16 weight file; else a download")
+    parser.add_argument("--squeezenet", type=Path, help="SqueezeNet weight file; else a download")
+    parser.add_argument("--train-per-species", type=int, default=27)
+    parser.add_argument("--test-per-species", type=int, default=10)
+    parser.add_argument("--judge-per-species", type=int, default=80)
+    parser.add_argument("--damsm-minutes", type=float, default=3.0)
+    parser.add_argument("--judge-minutes", type=float, default=2.0)
+    parser.add_argument("--gan-minutes", type=float, default=20.0)
+    parser.add_argument("--call-minutes", type=float, default=0.0,
+                        help="train G at most this long in one call; 0 is no limit")  # fmt: skip
+    parser.add_argument("--batch-size", type=int, default=0, help="of G; 0 keeps the preset's")
+    parser.add_argument("--n", type=int, default=2000, help="captions to measure")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, help="render processes; all cores by default")
+    parser.add_argument("--until", help="end this call after the stage of this name")
+    Chain(parser.parse_args()).start()
+
+
+if __name__ == "__main__":
+    main()
