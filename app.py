@@ -30,8 +30,10 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
         help="port to listen on",
     )  # fmt: skip
     parser.add_argument(
-        "--checkpoint", type=Path, default=CHECKPOINT, help="folder with the model and its memory"
-    )
+        "--checkpoint", type=Path, action="append", metavar="FOLDER",
+        help="folder with a model and its memory; may be given several times, and the page also "
+        "offers the checkpoints beside it; checkpoints/aviary when none is given",
+    )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument(
         "--share", action="store_true", help="also open a public link through Gradio's servers"
@@ -39,7 +41,9 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--no-browser", action="store_true", default=on_space, help="do not open a browser window"
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.checkpoint = options.checkpoint or [CHECKPOINT]
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,17 +56,19 @@ def main(arguments: list[str] | None = None) -> int:
         # Reading weights leaves Python's lock free: the page's library is imported meanwhile.
         with ThreadPoolExecutor(1) as beside:
             loading = beside.submit(
-                MemoryDrivenPipeline.from_pretrained, options.checkpoint, options.device
+                MemoryDrivenPipeline.from_pretrained, options.checkpoint[0], options.device
             )
-            from memdriven.ui import app
+            from memdriven.ui import app, shelf
         pipe = loading.result()
+        offered = shelf.Shelf(shelf.find_checkpoints(options.checkpoint), options.device)
+        offered.put(pipe)
     except MemDrivenError as error:
         print(f"memdriven cannot start.\n  wanted: {error.wanted}\n  found:  {error.found}\n"
               f"  do:     {error.fix}", file=sys.stderr)  # fmt: skip
         return 2
     try:
         app.serve(
-            app.build(pipe), host=options.host, port=options.port, share=options.share,
+            app.build(offered), host=options.host, port=options.port, share=options.share,
             browser=not options.no_browser,
         )  # fmt: skip
     except OSError as error:

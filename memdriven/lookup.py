@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from memdriven.checkpoint import Checkpoint
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import RetrievalError
+from memdriven.memory import codec, scores
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.matches import Match, Query, shares
 from memdriven.memory.retrieval import Retriever
-from memdriven.recipe import MAX_K, STRATEGIES, is_whole, sums_to_one
+from memdriven.recipe import MAX_K, PRIVATE, STRATEGIES
+from memdriven.recipe_fields import is_whole, sums_to_one
 from memdriven.trace import Clock, Neighbour, Retrieval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guest:
+    """An image of the caller's own that stands beside the bank for this caller alone."""
+
+    id: str
+    """Starts with `PRIVATE`."""
+    image: Image.Image
+    caption: str
+    features: bytes
+    """Its v, compressed as in a feature store."""
+    shape: tuple[int, int, int]
+    """Of v (c, h, w)."""
+
+    def v(self) -> Tensor:
+        """Return image features (c, h, w), float32."""
+        return torch.from_numpy(np.array(codec.decode(self.features, self.shape)))
 
 
 class Lookup:
@@ -28,7 +51,7 @@ class Lookup:
     def find(
         self, caption: str, strategy: str | None, k: int | None, seed: int,
         neighbours: Sequence[str] | None, weights: Sequence[float] | None,
-        exclude: Sequence[str], oracle_id: str | None,
+        exclude: Sequence[str], oracle_id: str | None, guests: Sequence[Guest] = (),
     ) -> tuple[Retrieval, TextFeatures]:  # fmt: skip
         """Return a caption's neighbours, and its embeddings.
 
@@ -54,7 +77,7 @@ class Lookup:
             matches = self.retriever.retrieve(query, strategy, k, exclude, seed)
             found = tuple(self._neighbour(match, encoded.words) for match in matches)
         else:
-            found = self._given(neighbours, weights)
+            found = self.given(neighbours, weights, guests)
             k = max(1, len(found)) if k is None else _count(k)
         clock.lap("retrieve")
         retrieval = Retrieval(
@@ -72,10 +95,17 @@ class Lookup:
             id=match.id, image=self.bank.thumbnail(match.index), rank=match.rank,
             caption=item.captions[match.caption_index], weight=match.weight, score=match.score,
             percentile=match.percentile, word_weights=met, class_name=item.class_name,
+            webp=self.bank.thumbnail_bytes(match.index),
         )  # fmt: skip
 
-    def _given(self, ids: Sequence[str], weights: Sequence[float] | None) -> tuple[Neighbour, ...]:
-        """Return neighbours that the caller chose, best first as given."""
+    def given(
+        self, ids: Sequence[str], weights: Sequence[float] | None, guests: Sequence[Guest] = ()
+    ) -> tuple[Neighbour, ...]:
+        """Return neighbours that the caller chose, best first as given.
+
+        Raises:
+            RetrievalError: an id is unknown or given twice, or a weight is none.
+        """
         if isinstance(ids, str) or len(set(ids)) != len(ids):
             raise RetrievalError(wanted="a list of ids, each once", found=repr(ids)[:80],
                                  fix="raise a neighbour's weight instead")  # fmt: skip
@@ -83,19 +113,65 @@ class Lookup:
         # A recipe's shares are kept to the last bit, so that its pixels are too.
         if not (weights and len(parts) == len(ids) and sums_to_one(parts)):
             parts = shares(parts, len(ids))
-        found = []
+        found, own = [], {guest.id: guest for guest in guests}
         for rank, (each, weight) in enumerate(zip(ids, parts, strict=True), start=1):
-            index = self.bank.index_of(each)
+            if each in own:
+                found.append(Neighbour(id=each, image=own[each].image, caption=own[each].caption,
+                                       rank=rank, weight=weight))  # fmt: skip
+                continue
+            index = self._row(each)
             item = self.bank.item(index)
             found.append(
                 Neighbour(id=each, image=self.bank.thumbnail(index), caption=item.captions[0],
-                          rank=rank, weight=weight, class_name=item.class_name)
+                          rank=rank, weight=weight, class_name=item.class_name,
+                          webp=self.bank.thumbnail_bytes(index))
             )  # fmt: skip
         return tuple(found)
 
-    def features(self, retrieval: Retrieval) -> Tensor:
+    def features(self, retrieval: Retrieval, guests: Sequence[Guest] = ()) -> Tensor:
         """Return the neighbours' mixed v (1, c, h, w), on the CPU; zero without neighbours."""
-        return self.retriever.mix(retrieval.ids, retrieval.weights)
+        own = {guest.id: guest for guest in guests}
+        if own.keys().isdisjoint(retrieval.ids):
+            return self.retriever.mix(retrieval.ids, retrieval.weights)
+        mixed = torch.zeros(1, *self.bank.features.shape)
+        for each, weight in zip(retrieval.ids, retrieval.weights, strict=True):
+            mixed[0] += weight * (own[each].v() if each in own else self.bank.v(self._row(each)))
+        return mixed
+
+    @torch.inference_mode()
+    def alike(
+        self, item: str, count: int, exclude: Sequence[str] = (), guests: Sequence[Guest] = ()
+    ) -> tuple[Neighbour, ...]:
+        """Return the bank's images nearest to an image, itself first: cosine of their global keys.
+
+        Raises:
+            RetrievalError: an id is neither in the bank nor among the guests.
+        """
+        own = {guest.id: guest for guest in guests}
+        if item in own:
+            heads = self.damsm.heads(own[item].v()[None].to(self.damsm.device))
+            key = torch.nn.functional.normalize(heads.global_[0].float().cpu(), dim=0)
+        else:
+            key = self.bank.global_keys[self._row(item)]
+        likeness = self.bank.global_keys @ key  # (n,)
+        percentiles = scores.percentiles(likeness)
+        likeness[[self._row(each) for each in exclude if each not in own]] = -torch.inf
+        rows = scores.top(likeness, min(count, self.bank.n - len(exclude)))
+        weights = scores.softmax_weights(likeness[rows], self.config.retrieval.temperature)
+        found = self.given([self.bank.ids[row] for row in rows.tolist()], weights.tolist())
+        return tuple(
+            replace(neighbour, score=float(likeness[row]), percentile=float(percentiles[row]))
+            for neighbour, row in zip(found, rows.tolist(), strict=True)
+        )
+
+    def _row(self, item: str) -> int:
+        if item.startswith(PRIVATE) and item not in self.bank.ids:
+            raise RetrievalError(
+                wanted="an image of the memory, or an own image of this tab",
+                found="a private image that is not here",
+                fix="add that image as your own again: the same file gets the same name",
+            )  # fmt: skip
+        return self.bank.index_of(item)
 
 
 def _count(k: object) -> int:

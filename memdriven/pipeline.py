@@ -11,6 +11,7 @@ recipe's pixels never depend on what else was asked for beside it.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +23,10 @@ from memdriven import __version__
 from memdriven.checkpoint import Checkpoint, load_checkpoint
 from memdriven.errors import CheckpointError, ConfigError, RetrievalError
 from memdriven.files import sha256_file
-from memdriven.lookup import Lookup
+from memdriven.lookup import Guest, Lookup
 from memdriven.memory.bank import MemoryBank
-from memdriven.recipe import MAX_NEIGHBOURS, MAX_SEED, Recipe, is_whole
+from memdriven.recipe import MAX_NEIGHBOURS, MAX_SEED, Recipe, Variation
+from memdriven.recipe_fields import is_whole
 from memdriven.stages import draw_noise, repeatable, staged_images, to_picture
 from memdriven.trace import Clock, PipelineOutput, Retrieval
 
@@ -42,6 +44,9 @@ class MemoryDrivenPipeline:
         # The layout that convolutions prefer: a quarter faster on two CPU cores.
         checkpoint.generator.to(memory_format=torch.channels_last)
         self.lookup = Lookup(checkpoint, bank)
+        self.turn = threading.RLock()
+        """Held while anything is computed, never while a stream waits for its reader, so that
+        several threads (visitors of a page) take turns instead of fighting for the cores."""
         self.bank_hash = sha256_file(checkpoint.bank_path / "bank.json")[:12]
 
     @classmethod
@@ -78,6 +83,8 @@ class MemoryDrivenPipeline:
         weights: Sequence[float] | None = None,
         exclude: Sequence[str] = (),
         oracle_id: str | None = None,
+        variations: Sequence[Variation] = (),
+        guests: Sequence[Guest] = (),
     ) -> PipelineOutput:
         """Generate one picture, or one for each of `seeds` at the same neighbours.
 
@@ -92,6 +99,8 @@ class MemoryDrivenPipeline:
             exclude: ids that retrieval must not return.
             oracle_id: the bank item that counts as the caption's own, for strategy `oracle`; by
                 default the item that has this very caption.
+            variations: steps away from each seed's noise.
+            guests: the caller's own images, which `neighbours` may name beside the bank's.
 
         Raises:
             CaptionError: the caption is empty, too long, or holds no known word.
@@ -100,7 +109,7 @@ class MemoryDrivenPipeline:
         """
         *_, output = self.stream(
             caption, strategy, k, seed, seeds=seeds, neighbours=neighbours, weights=weights,
-            exclude=exclude, oracle_id=oracle_id,
+            exclude=exclude, oracle_id=oracle_id, variations=variations, guests=guests,
         )  # fmt: skip
         return output
 
@@ -116,12 +125,15 @@ class MemoryDrivenPipeline:
         weights: Sequence[float] | None = None,
         exclude: Sequence[str] = (),
         oracle_id: str | None = None,
+        variations: Sequence[Variation] = (),
+        guests: Sequence[Guest] = (),
     ) -> Iterator[PipelineOutput]:
         """Yield after retrieval, then after each stage of each image; as `__call__` otherwise."""
         wanted = _seeds(seed, seeds)
-        retrieval, text = self.lookup.find(
-            caption, strategy, k, wanted[0], neighbours, weights, exclude, oracle_id
-        )
+        with self.turn:
+            retrieval, text = self.lookup.find(
+                caption, strategy, k, wanted[0], neighbours, weights, exclude, oracle_id, guests
+            )
         if len(retrieval) > MAX_NEIGHBOURS:
             raise RetrievalError(wanted=f"at most {MAX_NEIGHBOURS} neighbours in one picture",
                                  found=str(len(retrieval)), fix="lower k")  # fmt: skip
@@ -129,21 +141,24 @@ class MemoryDrivenPipeline:
             caption=caption, strategy=retrieval.strategy, k=retrieval.k, seed=wanted[0],
             neighbours=retrieval.ids, weights=retrieval.weights, checkpoint=self.checkpoint.name,
             checkpoint_hash=self.checkpoint.hash, bank_hash=self.bank_hash, version=__version__,
+            variations=tuple(variations),
         )  # fmt: skip
         output = PipelineOutput(
             retrieval=retrieval, all_stages=((),) * len(wanted), timings=retrieval.timings,
-            recipes=tuple(recipe.with_seed(each) for each in wanted), complete=False,
+            recipes=tuple(replace(recipe, seed=each) for each in wanted), complete=False,
         )  # fmt: skip
         yield output
         clock = Clock(retrieval.timings)
-        v = self.lookup.features(retrieval).to(self.device, memory_format=torch.channels_last)
+        generator = self.checkpoint.generator
+        with self.turn:
+            v = self.lookup.features(retrieval, guests)
+            v = v.to(self.device, memory_format=torch.channels_last)
         clock.lap("features")
         for place, each in enumerate(wanted):
-            images = staged_images(
-                self.checkpoint.generator, draw_noise(each, self.checkpoint.generator), text, v
-            )
+            images = staged_images(generator, draw_noise(each, generator, variations), text, v)
             for side in self.resolutions:
-                with repeatable():
+                with self.turn, repeatable():
+                    clock.resume()
                     picture = to_picture(next(images))
                 clock.lap(f"stage {side}")
                 stages = list(output.all_stages)
@@ -153,7 +168,6 @@ class MemoryDrivenPipeline:
                     output, all_stages=tuple(stages), timings=clock.timings, complete=complete
                 )
                 yield output
-                clock.resume()
 
     def retrieve(
         self,
@@ -171,16 +185,33 @@ class MemoryDrivenPipeline:
             CaptionError, RetrievalError, ConfigError: as `__call__`.
         """
         (wanted,) = _seeds(seed, None)
-        return self.lookup.find(caption, strategy, k, wanted, None, None, exclude, oracle_id)[0]
+        with self.turn:
+            return self.lookup.find(
+                caption, strategy, k, wanted, None, None, exclude, oracle_id
+            )[0]  # fmt: skip
 
-    def from_recipe(self, recipe: Recipe) -> PipelineOutput:
+    def from_recipe(self, recipe: Recipe, guests: Sequence[Guest] = ()) -> PipelineOutput:
         """Make a recipe's picture again, pixel for pixel.
 
         A recipe without neighbours (and a strategy that has some) gets them by retrieval.
 
         Raises:
             CheckpointError: the recipe names another checkpoint or bank.
-            RetrievalError: it names items that the bank lacks.
+            RetrievalError: it names items that the bank lacks, or a private image that is not
+                among the guests.
+        """
+        self.check_recipe(recipe)
+        return self(
+            recipe.caption, recipe.strategy, recipe.k, recipe.seed,
+            neighbours=recipe.neighbours or None, weights=recipe.weights or None,
+            variations=recipe.variations, guests=guests,
+        )  # fmt: skip
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Refuse a recipe that was made with another checkpoint or bank.
+
+        Raises:
+            CheckpointError: its hashes are others.
         """
         for name, found in (("checkpoint", self.checkpoint.hash), ("bank", self.bank_hash)):
             wanted = getattr(recipe, f"{name}_hash")
@@ -189,10 +220,6 @@ class MemoryDrivenPipeline:
                     wanted=f"the {name} {wanted} of the recipe", found=f"{name} {found}",
                     fix="load that checkpoint, or clear the recipe's hashes for a similar picture",
                 )  # fmt: skip
-        return self(
-            recipe.caption, recipe.strategy, recipe.k, recipe.seed,
-            neighbours=recipe.neighbours or None, weights=recipe.weights or None,
-        )  # fmt: skip
 
 
 def choose_device(name: str) -> torch.device:

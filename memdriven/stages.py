@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from memdriven.encoders.text import TextFeatures
-from memdriven.models.generator import Generator
+from memdriven.models.generator import Generator, Stage
+from memdriven.recipe import Variation
 
 
 class Noise(NamedTuple):
@@ -23,12 +25,20 @@ class Noise(NamedTuple):
     """Of the conditioning augmentation, (1, condition_dim)."""
 
 
-def draw_noise(seed: int, generator: Generator) -> Noise:
-    """Return a picture's noise: z first, then epsilon, from one CPU generator (ours)."""
+def draw_noise(seed: int, generator: Generator, variations: Sequence[Variation] = ()) -> Noise:
+    """Return a picture's noise: z first, then epsilon, from one CPU generator (ours).
+
+    Each variation turns z towards the z of its own seed; epsilon stays.
+    """
     source = torch.Generator("cpu").manual_seed(seed)
     device = next(generator.parameters()).device
     z = torch.randn(1, generator.config.z_dim, generator=source)
     epsilon = torch.randn(1, generator.config.condition_dim, generator=source)
+    for variation in variations:
+        source.manual_seed(variation.seed)
+        other = torch.randn(1, generator.config.z_dim, generator=source)
+        angle = variation.strength * math.pi / 2
+        z = math.cos(angle) * z + math.sin(angle) * other
     return Noise(z.to(device), epsilon.to(device))
 
 
@@ -38,21 +48,28 @@ def mean_words(text: TextFeatures) -> Tensor:
 
 
 @torch.inference_mode()
+def staged(
+    generator: Generator, noise: Noise, sentence: Tensor, words: Tensor, v: Tensor
+) -> Iterator[Stage]:
+    """Yield each stage's image (1, 3, s, s) in [-1, 1] and gates as soon as they are there.
+
+    Args:
+        generator: the network.
+        noise: z and epsilon.
+        sentence: (1, d).
+        words: masked mean of the word embeddings, (1, d).
+        v: memory features (1, 512, 16, 16).
+    """
+    c, _, _ = generator.augment(sentence, noise.epsilon)
+    yield from generator.stages(noise.z, c, words, v)
+
+
 def staged_images(
     generator: Generator, noise: Noise, text: TextFeatures, v: Tensor
 ) -> Iterator[Tensor]:
-    """Yield each stage's image (1, 3, s, s) in [-1, 1] as soon as it is there.
-
-    The steps are those of `Generator.forward`, whose images a test holds equal to these.
-    """
-    c, _, _ = generator.augment(text.sentence, noise.epsilon)
-    maps: list[Tensor] = generator.pyramid(v) if generator.config.use_v else []
-    words, h = mean_words(text), generator.first(noise.z, c, v.mean(dim=(2, 3)))
-    for stage in range(generator.config.stages):
-        if stage:
-            h = generator.later[stage - 1](h, words)
-        fused = generator.acm[stage](h, maps[stage])[0] if maps else h
-        yield torch.tanh(generator.to_rgb[stage](fused))
+    """Yield the images of `staged` alone, for a caption's embeddings."""
+    for stage in staged(generator, noise, text.sentence, mean_words(text), v):
+        yield stage.image
 
 
 def to_picture(image: Tensor) -> Image.Image:

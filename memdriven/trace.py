@@ -37,6 +37,8 @@ class Neighbour:
     word_weights: Mapping[str, float] | None = None
     """How strongly each word of the query was matched, for word-level strategies."""
     class_name: str = ""
+    webp: bytes = b""
+    """The image as the memory bank keeps it, for pages that show it; empty where unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +21,10 @@ from memdriven.errors import (
     MemDrivenError,
     RetrievalError,
 )
+from memdriven.lookup import Guest
+from memdriven.memory import codec
 from memdriven.pipeline import MemoryDrivenPipeline, choose_device
-from memdriven.recipe import MAX_SEED, STRATEGIES, Recipe
+from memdriven.recipe import MAX_SEED, STRATEGIES, Recipe, Variation
 from memdriven.stages import draw_noise, to_picture
 
 CAPTION = "a small red bird with black wings"
@@ -146,6 +149,70 @@ def test_excluded_ids_do_not_come_back(pipe: MemoryDrivenPipeline) -> None:
     assert len(first) == 3
     assert [n.rank for n in first] == [1, 2, 3]
     assert [n.id for n in first[1:]] == list(first.ids[1:])
+
+
+def test_variations_step_away_and_come_back_from_the_recipe(pipe: MemoryDrivenPipeline) -> None:
+    generator = pipe.checkpoint.generator
+    own, other = draw_noise(3, generator), draw_noise(8, generator)
+    half = draw_noise(3, generator, [Variation(seed=8, strength=0.5)])
+    torch.testing.assert_close(half.z, (own.z + other.z) / 2**0.5)
+    assert torch.equal(half.epsilon, own.epsilon)
+    whole = draw_noise(3, generator, [Variation(seed=8, strength=1.0)])
+    torch.testing.assert_close(whole.z, other.z)
+    steps = (Variation(seed=8, strength=0.2), Variation(seed=9, strength=0.1))
+    out = pipe(CAPTION, seed=3, variations=steps)
+    assert pixels(out) != pixels(pipe(CAPTION, seed=3))
+    assert pixels(pipe.from_recipe(Recipe.from_png(out.png()))) == pixels(out)
+
+
+def guest(pipe: MemoryDrivenPipeline, number: int) -> Guest:
+    v = pipe.bank.v(number)
+    return Guest(id="own:abc", image=pipe.bank.thumbnail(number), caption="mine",
+                 features=codec.encode(v.numpy()), shape=tuple(v.shape))  # type: ignore[arg-type]  # fmt: skip
+
+
+def test_guests_stand_beside_the_bank_for_one_call(pipe: MemoryDrivenPipeline) -> None:
+    own = guest(pipe, 4)
+    ids = ["own:abc", "bird-01"]
+    out = pipe(CAPTION, neighbours=ids, weights=[1, 1], seed=1, guests=[own])
+    assert next(neighbour.caption for neighbour in out.neighbours) == "mine"
+    assert out.recipe.private
+    v = pipe.lookup.features(out.retrieval, [own])
+    torch.testing.assert_close(v[0], (own.v() + pipe.bank.v(1)) / 2)
+    assert pixels(pipe.from_recipe(out.recipe, [own])) == pixels(out)
+    for strangers in ([], [replace(own, id="own:def")]):
+        with pytest.raises(RetrievalError, match="private"):
+            pipe.from_recipe(out.recipe, strangers)
+
+
+def test_images_alike_are_nearest_by_their_keys(pipe: MemoryDrivenPipeline) -> None:
+    keys = pipe.bank.global_keys
+    wanted = (keys @ keys[2]).argsort(descending=True).tolist()
+    found = pipe.lookup.alike("bird-02", 4)
+    assert [neighbour.id for neighbour in found] == [pipe.bank.ids[row] for row in wanted[:4]]
+    assert found[0].id == "bird-02"
+    assert sum(neighbour.weight for neighbour in found) == pytest.approx(1)
+    assert found[0].percentile == pytest.approx(100 * 11 / 12)
+    rest = pipe.lookup.alike("bird-02", 3, exclude=["bird-02"])
+    assert [neighbour.id for neighbour in rest] == [pipe.bank.ids[row] for row in wanted[1:4]]
+    own = guest(pipe, 2)
+    assert pipe.lookup.alike("own:abc", 1, guests=[own])[0].id == "bird-02"
+    with pytest.raises(RetrievalError):
+        pipe.lookup.alike("bird-99", 1)
+
+
+def test_threads_take_turns_at_the_networks(pipe: MemoryDrivenPipeline) -> None:
+    stream = pipe.stream(CAPTION, seed=1)
+    next(stream)
+    with ThreadPoolExecutor(1) as other:
+        # A stream that waits for its reader keeps nobody out ...
+        assert other.submit(pipe.retrieve, CAPTION).result(timeout=20)
+        with pipe.turn:
+            # ... and nobody gets in while something is computed.
+            waiting = other.submit(pipe.retrieve, CAPTION)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.1)
+        assert waiting.result(timeout=20)
 
 
 def test_seed_is_drawn_and_recorded(pipe: MemoryDrivenPipeline) -> None:

@@ -5,12 +5,13 @@ import io
 import json
 import random
 import zlib
+from dataclasses import replace
 
 import pytest
 from PIL import Image, PngImagePlugin
 
 from memdriven.errors import ConfigError, DataError, MemDrivenError
-from memdriven.recipe import MAX_BYTES, MAX_SEED, PNG_KEY, SCHEMA, Recipe
+from memdriven.recipe import MAX_BYTES, MAX_SEED, PNG_KEY, SCHEMA, Recipe, Variation
 
 RECIPE = Recipe(
     caption="a bird, “crimson” \U0001f426 & <b>black</b>", strategy="words-both", k=2,
@@ -53,6 +54,20 @@ def test_with_seed_changes_the_noise_alone() -> None:
     other = RECIPE.with_seed(3)
     assert other.seed == 3
     assert other.with_seed(RECIPE.seed) == RECIPE
+
+
+def test_variations_travel_and_plain_recipes_stay_as_they_were() -> None:
+    steps = (Variation(seed=3, strength=0.25), Variation(seed=MAX_SEED, strength=1.0))
+    varied = replace(RECIPE, variations=steps)
+    assert Recipe.from_json(varied.to_json()) == varied
+    assert Recipe.from_url(varied.to_url()) == varied
+    assert varied.with_seed(1).variations == ()
+    assert "variations" not in RECIPE.to_dict()
+
+
+def test_private_images_are_told_from_the_banks() -> None:
+    assert not RECIPE.private
+    assert replace(RECIPE, neighbours=("finch-01", "own:0123456789ab")).private
 
 
 def test_least_recipe_takes_defaults() -> None:
@@ -100,6 +115,14 @@ HOSTILE_JSON = {
     "extra as list": changed(extra=[1]),
     "extra with objects": changed(extra={"a": {"b": 1}}),
     "extra with odd name": changed(extra={"__class__": 1}),
+    "variations as object": changed(variations={"seed": 1, "strength": 0.5}),
+    "variation without strength": changed(variations=[{"seed": 1}]),
+    "variation with more": changed(variations=[{"seed": 1, "strength": 0.5, "x": 1}]),
+    "variation of nothing": changed(variations=[{"seed": 1, "strength": 0}]),
+    "variation too far": changed(variations=[{"seed": 1, "strength": 1.01}]),
+    "variation as true": changed(variations=[{"seed": 1, "strength": True}]),
+    "variation with odd seed": changed(variations=[{"seed": -1, "strength": 0.5}]),
+    "many variations": changed(variations=[{"seed": 1, "strength": 0.5}] * 33),
     "much extra": changed(extra={f"a{i}": i for i in range(17)}),
     "long extra": changed(extra={"a": "b" * 201}),
 }

@@ -50,9 +50,9 @@ class TrainJudge:
 class Evaluate:
     """Measure a checkpoint beside its controls; print a table, append results.jsonl.
 
-    Measures: attributes r_precision r_precision_judge fid_vgg kid_vgg fid_a fid_b fid_c
-    inception_score diversity copy_check soa retrieval. What lacks its weights is left out and
-    said so. A run that was stopped goes on where it was.
+    Measures: attributes r_precision r_precision_judge fid_vgg kid_vgg fd_squeezenet kd_squeezenet
+    fid_a fid_b fid_c kid_a inception_score diversity copy_check soa retrieval. What lacks its
+    weights is left out and said so. A run that was stopped goes on where it was.
     """
 
     checkpoint: CheckpointFolder
@@ -71,9 +71,14 @@ class Evaluate:
     seed: int = 0
     """Noise of image i is drawn from seed + i."""
     controls: tuple[str, ...] = ("retrieved", "real", "random", "none", "oracle")
-    """Rows beside the model's."""
+    """Rows beside the model's: the retrieved images themselves, real images (for distances: of the
+    other split), random memory, no memory, each caption's own image as memory."""
+    all_strategies: bool = False
+    """Also measure the pictures of every retrieval strategy, each in a row of its own."""
     split: str = "test"
     """Whose captions are drawn."""
+    memory: PathOption = None
+    """A memory bank in place of the checkpoint's own."""
     judge: PathOption = None
     """Folder of the attribute judge (train-judge)."""
     vgg: PathOption = None
@@ -81,9 +86,10 @@ class Evaluate:
     squeezenet: PathOption = None
     """SqueezeNet 1.1 weight file; else $MEMDRIVEN_SQUEEZENET or torchvision's download."""
     inception_a: PathOption = None
-    """The 2015 Inception weights (torch-fidelity's file): FID forms a and c."""
+    """torch-fidelity's file of the 2015 Inception, for FID forms a and c and the Inception score;
+    else its download."""
     inception_b: PathOption = None
-    """torchvision's Inception-v3 weights: FID form b and the Inception score."""
+    """torchvision's Inception-v3 weights, for FID form b; else its download."""
     detector: PathOption = None
     """torchvision's fasterrcnn_resnet50_fpn_v2 weights, for SOA; else its download."""
     batch: int = 16
@@ -93,8 +99,9 @@ class Evaluate:
 
     def run(self) -> None:
         """Call the library."""
+        from memdriven.evaluation.resources import Resources
         from memdriven.evaluation.run import evaluate
-        from memdriven.evaluation.workbench import Resources
+        from memdriven.memory.retrieval import STRATEGIES
 
         resources = Resources(
             judge=self.judge, vgg=self.vgg, squeezenet=self.squeezenet,
@@ -102,7 +109,8 @@ class Evaluate:
         )  # fmt: skip
         found = evaluate(
             self.checkpoint, self.dataset, metrics=self.metrics, n=self.n, seed=self.seed,
-            controls=self.controls, out=self.out, split=self.split, resources=resources,
+            controls=self.controls, strategies=STRATEGIES if self.all_strategies else (),
+            out=self.out, split=self.split, resources=resources, memory=self.memory,
             device=choose_device(self.device), batch=self.batch, progress=True,
         )  # fmt: skip
         print(f"{found.table()}\n\nresults in {self.out / 'results.jsonl'}")

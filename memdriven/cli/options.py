@@ -13,6 +13,7 @@ from memdriven.errors import ConfigError
 PathOption = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 IntOption = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
 FloatOption = Annotated[float | None, tyro.conf.arg(metavar="FLOAT", help_behavior_hint="")]
+TextOption = Annotated[str | None, tyro.conf.arg(metavar="TEXT", help_behavior_hint="")]
 CheckpointFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
 Caption = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CAPTION")]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from memdriven.cli.options import IntOption, PathOption, choose_device
+from memdriven.cli.options import IntOption, PathOption, TextOption, choose_device
 
 
 @dataclass(kw_only=True)
@@ -50,14 +50,21 @@ class PrepareFolder:
     """Read your own captioned images: a folder with metadata.jsonl or .csv.
 
     The Hugging Face imagefolder convention: columns file_name and text. `text` is a caption or a
-    list of them, and a file may have several rows. Columns `split` and `class` are
-    used where they are there, as are folders named train and test.
+    list of them, and a file may have several rows. Columns `split`, `class` and `box` are
+    used where they are there, as are folders named train and test. The images may lie in a zip
+    beside the metadata; captions.jsonl with columns file and captions is read, too.
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
-    """Folder with the images and the metadata file."""
+    """Folder with the metadata file, and the images or a zip of them."""
     out: Path
     """Folder for the data set."""
+    name: TextOption = None
+    """Name of the data set; the source folder's when left out."""
+    images: PathOption = None
+    """Zip or tar with the images, relative to SOURCE; needed where several zips lie there."""
+    split_column: str = "split"
+    """Column that says train, validation or test."""
     image_size: int = 256
     """Side in px."""
     test_fraction: float = 0.1
@@ -70,22 +77,29 @@ class PrepareFolder:
         from memdriven.data.folder import prepare_folder
 
         prepare_folder(
-            self.source, self.out, image_size=self.image_size, test_fraction=self.test_fraction,
-            seed=self.seed,
+            self.source, self.out, images=self.images, name=self.name,
+            split_column=self.split_column, image_size=self.image_size,
+            test_fraction=self.test_fraction, seed=self.seed,
         )  # fmt: skip
         _done(self.out)
 
 
 @dataclass(kw_only=True)
 class PrepareCub:
-    """Read CUB-200-2011 with Reed's captions, from the official archives."""
+    """CUB-200-2011 birds with Reed's captions: downloaded, or from --archive.
 
-    archive: Path
-    """CUB_200_2011 as a folder, .tgz or .zip; or a folder with all the archives."""
-    captions: PathOption = None
-    """Reed's captions as a folder or archive, where --archive does not hold them."""
+    The photographs (1.2 GB) are downloaded; Reed's captions, cvpr2016_cub.tar.gz, lie where only
+    browsers are served, and are given with --captions.
+    """
+
     out: Path
     """Folder for the data set."""
+    archive: tuple[Path, ...] = ()
+    """CUB_200_2011 as a folder, .tgz or .zip, or a folder with all archives: nothing is loaded."""
+    captions: tuple[Path, ...] = ()
+    """Reed's captions as a folder or archive, where --archive does not hold them."""
+    downloads: PathOption = None
+    """Folder of downloaded archives; `archives` beside --out when left out."""
     image_size: int = 256
     """Side in px."""
 
@@ -93,18 +107,21 @@ class PrepareCub:
         """Call the library."""
         from memdriven.data.cub import prepare_cub
 
-        prepare_cub(self.archive, self.out, captions=self.captions, image_size=self.image_size)
+        prepare_cub(self.out, archives=self.archive, captions=self.captions,
+                    downloads=self.downloads, image_size=self.image_size)  # fmt: skip
         _done(self.out)
 
 
 @dataclass(kw_only=True)
 class PrepareCoco:
-    """Read COCO 2014 with its captions, from the official archives."""
+    """COCO 2014 with its captions: downloaded (20 GB), or from --archive."""
 
-    archive: Path
-    """Folder with the photos and annotations, unpacked or as the official zips."""
     out: Path
     """Folder for the data set."""
+    archive: tuple[Path, ...] = ()
+    """The photos and annotations as folders or official zips, or a folder of these."""
+    downloads: PathOption = None
+    """Folder of downloaded archives; `archives` beside --out when left out."""
     image_size: int = 256
     """Side in px."""
 
@@ -112,20 +129,27 @@ class PrepareCoco:
         """Call the library."""
         from memdriven.data.coco import prepare_coco
 
-        prepare_coco(self.archive, self.out, image_size=self.image_size)
+        prepare_coco(self.out, archives=self.archive, downloads=self.downloads,
+                     image_size=self.image_size)  # fmt: skip
         _done(self.out)
 
 
 @dataclass(kw_only=True)
 class PrepareFlowers:
-    """Read Oxford-102 flowers with Reed's captions, from the official archives."""
+    """Oxford-102 flowers with Reed's captions: downloaded, or from --archive.
 
-    archive: Path
-    """102flowers as a folder, .tgz or .zip; or a folder with all the archives."""
-    captions: PathOption = None
-    """Reed's captions as a folder or archive, where --archive does not hold them."""
+    The photographs (0.3 GB) are downloaded; Reed's captions, cvpr2016_flowers.tar.gz, lie where
+    only browsers are served, and are given with --captions.
+    """
+
     out: Path
     """Folder for the data set."""
+    archive: tuple[Path, ...] = ()
+    """102flowers as a folder, .tgz or .zip, or a folder with all archives: nothing is loaded."""
+    captions: tuple[Path, ...] = ()
+    """Reed's captions as a folder or archive, where --archive does not hold them."""
+    downloads: PathOption = None
+    """Folder of downloaded archives; `archives` beside --out when left out."""
     image_size: int = 256
     """Side in px."""
 
@@ -133,7 +157,8 @@ class PrepareFlowers:
         """Call the library."""
         from memdriven.data.flowers import prepare_flowers
 
-        prepare_flowers(self.archive, self.out, captions=self.captions, image_size=self.image_size)
+        prepare_flowers(self.out, archives=self.archive, captions=self.captions,
+                        downloads=self.downloads, image_size=self.image_size)  # fmt: skip
         _done(self.out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import lzma
 import re
 import tarfile
 import tempfile
@@ -15,15 +16,19 @@ from pathlib import Path
 from memdriven.errors import DataError
 from memdriven.files import explain_disk_errors
 
-MAX_FILE = 1 << 30
-"""A file inside an archive may unpack to at most this many bytes."""
+MAX_FILE = 1 << 28
+"""A file inside an archive may unpack to at most this many bytes; COCO's captions are 66 MB."""
+MAX_RATIO = 50
+"""A tar may unpack to at most this many times its size (or `MAX_FILE`): texts reach 10."""
+USED = (".txt", ".json", ".jpg", ".jpeg", ".png", ".webp")
+"""Endings of the files that readers ask for; others in a tar are not unpacked."""
 _TAR = (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
 class Archive:
     """Files by name, wherever they lie; names have forward slashes. Safe to share by threads."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: str) -> None:
         self.place = place
         self._read: dict[str, Callable[[], bytes]] = {}
 
@@ -98,7 +103,7 @@ def open_archives(*paths: Path) -> Iterator[Archive]:
         DataError: a path is missing, no archive, damaged, or holds names that point outside.
     """
     with contextlib.ExitStack() as stack:
-        archive = Archive(paths[0])
+        archive = Archive(" and ".join(map(str, paths)))
         for path in paths:
             if path.is_dir():
                 _add_folder(archive, path, "")
@@ -131,16 +136,31 @@ def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None
         elif tarfile.is_tarfile(path):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="memdriven-"))
             with explain_disk_errors(Path(folder)), tarfile.open(path) as tar:
-                tar.extractall(folder, filter="data")
+                _unpack(tar, Path(folder), max(MAX_FILE, MAX_RATIO * path.stat().st_size))
             _add_folder(archive, Path(folder), "")
         else:
             raise DataError(wanted=f"a zip or tar archive at {path}", found="neither",
                             fix="download the archive again")  # fmt: skip
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError,
+            OSError) as error:  # fmt: skip
         raise DataError(
             wanted=f"a whole archive at {path}", found=f"{type(error).__name__}: {error}"[:200],
             fix="download the archive again",
         ) from error  # fmt: skip
+
+
+def _unpack(tar: tarfile.TarFile, folder: Path, limit: int) -> None:
+    """Unpack the files of a tar that readers use; none of them may lead out of the folder.
+
+    Raises:
+        tarfile.TarError: a name points outside, or the files are too large.
+    """
+    for member in tar:
+        limit -= member.size
+        if member.size > MAX_FILE or limit < 0:
+            raise tarfile.TarError(f"{member.name[:80]!r} of {member.size:,} bytes: too large")
+        if member.isfile() and member.name.lower().endswith(USED):  # links are left out, too
+            tar.extract(member, folder, filter="data")
 
 
 def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 from tqdm import tqdm
 
-from memdriven.data.image_file import WEBP_QUALITY
+from memdriven.data.image_file import WEBP_QUALITY, decode_image
 from memdriven.data.prepared import HEADER, SCHEMA, Item, PreparedDataset, write_prepared
 from memdriven.data.transforms import centre_square
 from memdriven.errors import DataError
@@ -23,10 +23,15 @@ _WORKERS = 4
 
 @dataclass(frozen=True)
 class Draft:
-    """An item whose image has yet to be written, and how to load it."""
+    """An item whose image has yet to be written, and how to come by it."""
 
     item: Item
-    load: Callable[[], Image.Image]
+    source: str
+    """Name of the source's image file, for messages."""
+    read: Callable[[], bytes]
+    """Returns that file's bytes."""
+    crop: Callable[[Image.Image], Image.Image] | None = None
+    """Cuts the part that counts out of the whole picture."""
 
 
 def assemble(
@@ -36,7 +41,8 @@ def assemble(
 ) -> PreparedDataset:  # fmt: skip
     """Write a prepared data set: each image's central square at `image_size` px, and the tables.
 
-    Everything is written beside `out` and renamed at the end.
+    A plain WebP of that very size is kept byte for byte. Everything is written beside `out` and
+    renamed at the end.
 
     Args:
         out: a new or empty folder, or an earlier data set, which is replaced.
@@ -60,10 +66,7 @@ def assemble(
             (folder / "images" / split).mkdir(parents=True)
 
         def write(draft: Draft) -> None:
-            buffer = io.BytesIO()
-            square = centre_square(draft.load(), image_size)
-            square.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
-            (folder / draft.item.file).write_bytes(buffer.getvalue())
+            (folder / draft.item.file).write_bytes(_square(draft, image_size))
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             work = pool.map(write, drafts)
@@ -78,6 +81,23 @@ def assemble(
             image_size=image_size, seed=seed, source=source, licence=licence, extra=extra,
         )  # fmt: skip
     return PreparedDataset.open(out)
+
+
+def _square(draft: Draft, size: int) -> bytes:
+    """Return a draft's picture as WebP; one that is as wanted is not compressed a second time."""
+    content = draft.read()
+    image = decode_image(content, draft.source)
+    if draft.crop is None and image.size == (size, size) and _is_plain_webp(content):
+        return content
+    whole = image if draft.crop is None else draft.crop(image)
+    buffer = io.BytesIO()
+    centre_square(whole, size).save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
+    return buffer.getvalue()
+
+
+def _is_plain_webp(content: bytes) -> bool:
+    """Return whether a file is WebP without the extended header: no EXIF, no frames, no alpha."""
+    return content[:4] == b"RIFF" and content[8:15] == b"WEBPVP8" and content[15:16] in b" L"
 
 
 def refuse_other_content(out: Path) -> None:

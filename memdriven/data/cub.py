@@ -1,24 +1,33 @@
 """CUB-200-2011 birds (Wah et al.) with the ten captions an image of Reed et al. 2016.
 
 Official layouts: `CUB_200_2011/` with images.txt, classes.txt, image_class_labels.txt,
-bounding_boxes.txt and images/; Reed's `text_c10/<class>/<image>.txt`, one caption a line.
+bounding_boxes.txt and images/; Reed's captions as `memdriven.data.reed` says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from memdriven.data.archive import Archive, open_archives
-from memdriven.data.assemble import Draft, assemble, refuse_other_content
-from memdriven.data.image_file import decode_image
-from memdriven.data.prepared import Item, PreparedDataset, image_file
-from memdriven.data.reed import caption_files, clean_captions
+from memdriven.data.archive import Archive
+from memdriven.data.download import ByHand, Remote
+from memdriven.data.prepared import PreparedDataset
+from memdriven.data.reed import CaptionedSet, Photo, prepare_captioned
 from memdriven.errors import DataError
 
+PHOTOS = Remote(
+    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz", 1_150_585_339,
+    "0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
+)  # fmt: skip
+"""Size and sum as recorded by TensorFlow Datasets."""
+CAPTIONS = ByHand(
+    "cvpr2016_cub.tar.gz", "https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE"
+    "/view?resourcekey=0-8y2UVmBHAlG26HafWYNoFQ", "--captions",
+)  # fmt: skip
+"""The page that github.com/reedscot/cvpr2016 names."""
 TEST_CLASSES = frozenset({
     1, 4, 6, 8, 9, 14, 23, 29, 31, 33, 34, 35, 36, 37, 38, 43, 49, 51, 53, 66, 72, 79, 83, 84, 86,
     91, 95, 96, 98, 101, 102, 103, 112, 114, 119, 121, 130, 135, 138, 147, 156, 163, 165, 166, 180,
@@ -32,69 +41,63 @@ Box = tuple[float, float, float, float]
 
 
 def prepare_cub(
-    archive: Path | str,
     out: Path | str,
     *,
-    captions: Path | str | None = None,
+    archives: Sequence[Path | str] = (),
+    captions: Sequence[Path | str] = (),
+    downloads: Path | str | None = None,
     image_size: int = 256,
     progress: bool = True,
 ) -> PreparedDataset:
     """Write CUB as a prepared data set: class-disjoint split, birds cropped by their box.
 
     Args:
-        archive: CUB_200_2011 as a folder, .tgz or .zip; or a folder with all the archives.
         out: folder for the data set.
-        captions: Reed's captions as a folder or archive, where `archive` does not hold them.
+        archives: CUB_200_2011 as a folder, .tgz or .zip, or folders with all the archives;
+            without any, the official archive is downloaded.
+        captions: Reed's captions as folders or archives, where `archives` do not hold them.
+        downloads: where downloads go and are looked for; `archives` beside `out` by default.
         image_size: side in px.
-        progress: show a bar.
+        progress: show bars.
 
     Raises:
-        DataError: a file of the layout is missing or malformed, or `out` cannot be written.
+        DataError: the host is down, a file is missing or malformed, Reed's captions have to be
+            fetched by hand, or `out` cannot be written.
     """  # fmt: skip
-    refuse_other_content(Path(out))
-    sources = [Path(archive), *([Path(captions)] if captions else [])]
-    with open_archives(*sources) as files:
-        classes = [name.partition(".")[2] for name in _table(files, "classes.txt").values()]
-        drafts = _drafts(files, classes)
-        return assemble(
-            Path(out), drafts, name="cub", classes=classes, image_size=image_size,
-            source="CUB-200-2011 (Wah et al. 2011), captions of Reed et al. 2016",
-            licence="for research; see the data sets' pages", progress=progress,
-        )  # fmt: skip
+    kind = CaptionedSet(
+        "cub", PHOTOS, CAPTIONS, "CUB-200-2011 (Wah et al. 2011), captions of Reed et al. 2016",
+        TEST_CLASSES, _read,
+    )  # fmt: skip
+    return prepare_captioned(
+        kind, out, archives=archives, captions=captions, downloads=downloads,
+        image_size=image_size, progress=progress,
+    )  # fmt: skip
 
 
-def _drafts(files: Archive, classes: Sequence[str]) -> list[Draft]:
-    images = _table(files, "images.txt")
+def _read(files: Archive) -> tuple[list[str], Iterator[Photo]]:
+    classes = [name.partition(".")[2] for name in _table(files, "classes.txt").values()]
+    return classes, _photos(files, len(classes))
+
+
+def _photos(files: Archive, classes: int) -> Iterator[Photo]:
     labels = _table(files, "image_class_labels.txt")
     boxes = _table(files, "bounding_boxes.txt")
     root = files.need("images.txt").removesuffix("images.txt")
-    texts = caption_files(files)
-    drafts = []
-    for number, name in images.items():
+    for number, name in _table(files, "images.txt").items():
         try:
             class_number = int(labels[number])
             left, top, width, height = (float(part) for part in boxes[number].split())
-            class_name = classes[class_number - 1]
-        except (KeyError, ValueError, IndexError) as error:
+            if not 1 <= class_number <= classes:
+                raise ValueError(f"class {class_number} of {classes}")
+        except (KeyError, ValueError) as error:
             raise DataError(
                 wanted=f"a class and a box of 4 numbers for image {number}, {name}",
                 found=f"{type(error).__name__}: {error}", fix="give the official archive",
             ) from error  # fmt: skip
-        stem = PurePosixPath(name).stem
-        if stem not in texts:
-            raise DataError(
-                wanted=f"the captions text_c10/.../{stem}.txt",
-                found=f"{len(texts)} other caption files",
-                fix="give Reed's captions (cvpr2016_cub) with --captions",
-            )
-        split = "test" if class_number in TEST_CLASSES else "train"
-        item = Item(
-            id=stem, file=image_file(split, stem), split=split, class_id=class_number - 1,
-            class_name=class_name, captions=clean_captions(files.text(texts[stem]), texts[stem]),
-        )  # fmt: skip
-        load = partial(_load, files, f"{root}images/{name}", (left, top, width, height))
-        drafts.append(Draft(item, load))
-    return drafts
+        box = (left, top, width, height)
+        yield Photo(
+            PurePosixPath(name).stem, f"{root}images/{name}", class_number, box, partial(_crop, box)
+        )
 
 
 def _table(files: Archive, name: str) -> dict[str, str]:
@@ -104,8 +107,7 @@ def _table(files: Archive, name: str) -> dict[str, str]:
     return {number: rest.strip() for number, _, rest in pairs}
 
 
-def _load(files: Archive, name: str, box: Box) -> Image.Image:
-    image = decode_image(files.read(name), name)
+def _crop(box: Box, image: Image.Image) -> Image.Image:
     return image.crop(square_around(box, image.size))
 
 

@@ -1,93 +1,84 @@
 """Oxford-102 flowers (Nilsback & Zisserman 2008) with the captions of Reed et al. 2016.
 
-Official layouts: `jpg/image_00001.jpg`; Reed's `text_c10/class_00001/image_06734.txt` and the
-class lists trainvalclasses.txt and testclasses.txt.
+Official layouts: `jpg/image_00001.jpg`; Reed's captions as `memdriven.data.reed` says, with
+classes `class_00001` to `class_00102`.
 """
 
 from __future__ import annotations
 
 import re
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
-
-from memdriven.data.archive import Archive, open_archives
-from memdriven.data.assemble import Draft, assemble, refuse_other_content
-from memdriven.data.image_file import decode_image
-from memdriven.data.prepared import Item, PreparedDataset, image_file
-from memdriven.data.reed import clean_captions
+from memdriven.data.archive import Archive
+from memdriven.data.download import ByHand, Remote
+from memdriven.data.prepared import PreparedDataset
+from memdriven.data.reed import CaptionedSet, Photo, caption_files, prepare_captioned
 from memdriven.errors import DataError
 
+PHOTOS = Remote(
+    "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz", 344_862_509,
+    "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
+)  # fmt: skip
+"""Size and sum as recorded by TensorFlow Datasets."""
+CAPTIONS = ByHand(
+    "cvpr2016_flowers.tar.gz", "https://drive.google.com/file/d/0B0ywwgffWnLLcms2WWJQRFNSWXM"
+    "/view?resourcekey=0-Av8zFbeDDvNcF1sSjDR32w", "--captions",
+)  # fmt: skip
+"""The page that github.com/reedscot/cvpr2016 names."""
 CLASSES = 102
-TEST_EVERY = 5
+TEST_CLASSES = frozenset(range(5, CLASSES + 1, 5))
 """Without Reed's lists every fifth class is for testing [ours]."""
 
 
 def prepare_flowers(
-    archive: Path | str,
     out: Path | str,
     *,
-    captions: Path | str | None = None,
+    archives: Sequence[Path | str] = (),
+    captions: Sequence[Path | str] = (),
+    downloads: Path | str | None = None,
     image_size: int = 256,
     progress: bool = True,
 ) -> PreparedDataset:
     """Write Oxford-102 as a prepared data set, split by class.
 
     Args:
-        archive: the images' folder or archive (102flowers.tgz); or a folder with all archives.
         out: folder for the data set.
-        captions: Reed's captions as a folder or archive, where `archive` does not hold them.
+        archives: the images' folder or archive (102flowers.tgz), or folders with all archives;
+            without any, the official archive is downloaded.
+        captions: Reed's captions as folders or archives, where `archives` do not hold them.
+        downloads: where downloads go and are looked for; `archives` beside `out` by default.
         image_size: side in px.
-        progress: show a bar.
+        progress: show bars.
 
     Raises:
-        DataError: a file of the layout is missing or malformed, or `out` cannot be written.
+        DataError: the host is down, a file is missing or malformed, Reed's captions have to be
+            fetched by hand, or `out` cannot be written.
     """  # fmt: skip
-    refuse_other_content(Path(out))
-    sources = [Path(archive), *([Path(captions)] if captions else [])]
-    classes = [f"class_{number:05d}" for number in range(1, CLASSES + 1)]
-    with open_archives(*sources) as files:
-        return assemble(
-            Path(out), _drafts(files), name="flowers", classes=classes, image_size=image_size,
-            source="Oxford-102 (Nilsback & Zisserman 2008), captions of Reed et al. 2016",
-            licence="for research; see the data sets' pages", progress=progress,
-        )  # fmt: skip
+    kind = CaptionedSet(
+        "flowers", PHOTOS, CAPTIONS,
+        "Oxford-102 (Nilsback & Zisserman 2008), captions of Reed et al. 2016", TEST_CLASSES, _read,
+    )  # fmt: skip
+    return prepare_captioned(
+        kind, out, archives=archives, captions=captions, downloads=downloads,
+        image_size=image_size, progress=progress,
+    )  # fmt: skip
 
 
-def _drafts(files: Archive) -> list[Draft]:
-    test = _test_classes(files)
-    texts = files.matching(r"text_c10/class_(?P<class>\d+)/(?P<stem>image_\d+)\.txt")
+def _read(files: Archive) -> tuple[list[str], Iterator[Photo]]:
+    return [f"class_{number:05d}" for number in range(1, CLASSES + 1)], _photos(files)
+
+
+def _photos(files: Archive) -> Iterator[Photo]:
+    """Yield the images that have captions; the captions' folders are what tells their classes."""
     images = {m["stem"]: m.string for m in files.matching(r"(?P<stem>image_\d+)\.jpg")}
-    drafts = []
-    for text in texts:
-        number, stem = int(text["class"]), text["stem"]
+    for stem, text in sorted(caption_files(files).items()):
+        folder = re.fullmatch(r"class_(\d+)", text["class"])
+        number = int(folder[1]) if folder else 0
         if stem not in images or not 1 <= number <= CLASSES:
             raise DataError(
-                wanted=f"jpg/{stem}.jpg of a class 1..{CLASSES}",
-                found=f"class {number}, {len(images)} images", fix="give the official archives",
-            )  # fmt: skip
-        split = "test" if number in test else "train"
-        item = Item(
-            id=stem, file=image_file(split, stem), split=split, class_id=number - 1,
-            class_name=f"class_{number:05d}",
-            captions=clean_captions(files.text(text.string), text.string),
-        )  # fmt: skip
-        drafts.append(Draft(item, partial(_load, files, images[stem])))
-    if not drafts:
-        raise DataError(
-            wanted=f"captions text_c10/class_*/image_*.txt in {files.place}", found="none",
-            fix="give Reed's captions (cvpr2016_flowers) with --captions",
-        )  # fmt: skip
-    return drafts
-
-
-def _test_classes(files: Archive) -> set[int]:
-    name = files.find("testclasses.txt")
-    if name is None:
-        return set(range(TEST_EVERY, CLASSES + 1, TEST_EVERY))
-    return {int(number) for number in re.findall(r"class_(\d+)", files.text(name))}
-
-
-def _load(files: Archive, name: str) -> Image.Image:
-    return decode_image(files.read(name), name)
+                wanted=f"jpg/{stem}.jpg of a class 1..{CLASSES} for {text.string}",
+                found=f"folder {text['class']}, {len(images)} images",
+                fix="give the official archives",
+            )
+        yield Photo(stem, images[stem], number)

@@ -33,12 +33,20 @@ def read_image(path: Path, least_side: int = 0) -> Image.Image:
     Raises:
         DataError: the file is missing, is no image, is damaged, or is larger than `MAX_PIXELS`.
     """
+    return decode_image(read_file(path), str(path), least_side)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        DataError: it is missing or unreadable.
+    """
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise DataError(wanted=f"the image {path}", found=error.strerror or "unreadable",
                         fix="restore the file or remove its entry") from error  # fmt: skip
-    return decode_image(content, str(path), least_side)
 
 
 def decode_image(content: bytes, name: str, least_side: int = 0) -> Image.Image:

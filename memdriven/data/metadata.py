@@ -1,4 +1,4 @@
-"""Reading `metadata.jsonl` and `metadata.csv`, which say what is in a folder's images."""
+"""Reading `metadata.jsonl`, `metadata.csv` or `captions.jsonl`: what is in a folder's images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from typing import Any
 from memdriven.data.vocabulary import MAX_CHARACTERS
 from memdriven.errors import DataError
 
-NAMES = ("metadata.jsonl", "metadata.csv")
+NAMES = ("metadata.jsonl", "metadata.csv", "captions.jsonl")
+FILE, TEXT = ("file_name", "file"), ("text", "captions", "caption")
+CLASS, BOX = ("class", "class_name", "class_id"), ("box", "bbox")
+"""The columns; of several names the first that a row fills counts."""
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
@@ -29,6 +32,7 @@ class Row:
     captions: tuple[str, ...]
     split: str | None
     class_: str | None
+    box: tuple[float, float, float, float] | None
     place: str
     """File and line, for messages."""
 
@@ -53,7 +57,8 @@ def find_metadata(source: Path) -> list[tuple[Path, str | None]]:
     for folder, split in folders:
         here = [folder / name for name in NAMES if (folder / name).is_file()]
         if len(here) > 1:
-            raise DataError(wanted=f"one metadata file in {folder}", found=" and ".join(NAMES),
+            names = " and ".join(path.name for path in here)
+            raise DataError(wanted=f"one metadata file in {folder}", found=names,
                             fix="remove one of them")  # fmt: skip
         found += [(path, split) for path in here]
     if not found:
@@ -65,10 +70,10 @@ def find_metadata(source: Path) -> list[tuple[Path, str | None]]:
     return found
 
 
-def read_metadata(path: Path) -> Iterator[Row]:
+def read_metadata(path: Path, split_column: str = "split") -> Iterator[Row]:
     """Yield a metadata file's rows.
 
-    A row without `split` takes the first folder of its file_name where that is named like one.
+    A row without a split takes the first folder of its file_name where that is named like one.
 
     Raises:
         DataError: the file or a row is malformed.
@@ -76,7 +81,7 @@ def read_metadata(path: Path) -> Iterator[Row]:
     try:
         rows = _json_rows(path) if path.suffix == ".jsonl" else _csv_rows(path)
         for line, values in rows:
-            yield _row(values, f"{path}, line {line}")
+            yield _row(values, f"{path}, line {line}", split_column)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
             wanted=f"readable UTF-8 rows in {path}", found=f"{type(error).__name__}: {error}"[:200],
@@ -110,11 +115,11 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
             yield reader.line_num, {key: value or None for key, value in values.items()}
 
 
-def _row(values: Any, place: str) -> Row:
+def _row(values: Any, place: str, split_column: str) -> Row:
     if not isinstance(values, dict):
         raise DataError(wanted=f"an object with file_name and text in {place}",
                         found=type(values).__name__, fix="correct the line")  # fmt: skip
-    name, text = values.get("file_name"), values.get("text")
+    name, text = _first(values, FILE), _first(values, TEXT)
     texts = text if isinstance(text, list) else [text]
     if not isinstance(name, str) or not name or not texts:
         raise DataError(
@@ -122,9 +127,22 @@ def _row(values: Any, place: str) -> Row:
             found="the columns " + ", ".join(map(str, values)),
             fix="name the columns file_name and text, and fill both",
         )
+    if split_column != "split" and split_column not in values:
+        raise DataError(
+            wanted=f"the column {split_column!r} in {place}",
+            found="the columns " + ", ".join(map(str, values)),
+            fix="name one of these with --split-column",
+        )
     captions = tuple(_caption(entry, name, place) for entry in texts)
-    return Row(name, captions, _split(values.get("split"), name, place),
-               _class(values.get("class"), place), place)  # fmt: skip
+    return Row(name, captions, _split(values.get(split_column), name, place),
+               _class(_first(values, CLASS), place), _box(_first(values, BOX), place),
+               place)  # fmt: skip
+
+
+def _first(values: dict[str, Any], names: tuple[str, ...]) -> Any:
+    """Return what a row says in the first of some columns that it fills."""
+    filled = (values[name] for name in names if values.get(name) is not None)
+    return next(filled, None)
 
 
 def _caption(text: Any, name: str, place: str) -> str:
@@ -158,3 +176,17 @@ def _class(value: Any, place: str) -> str | None:
         raise DataError(wanted=f"a class name in {place}", found=repr(value)[:80],
                         fix="give a text or a whole number, or leave it empty")  # fmt: skip
     return str(value).strip()
+
+
+def _box(value: Any, place: str) -> tuple[float, float, float, float] | None:
+    if value is None:
+        return None
+    sides = value if isinstance(value, list) else str(value).split()
+    try:
+        left, top, width, height = (float(side) for side in sides)
+    except (TypeError, ValueError):
+        raise DataError(
+            wanted=f"a box of 4 numbers in {place}: left, top, width, height in px",
+            found=repr(value)[:80], fix="correct it, or leave it empty",
+        ) from None  # fmt: skip
+    return left, top, width, height

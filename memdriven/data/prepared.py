@@ -44,11 +44,14 @@ class Item:
     """For each caption, the part of `attributes` that it names."""
     visible: Sequence[str] = ()
     """Names of the attributes that can be seen in the image."""
+    box: Sequence[float] | None = None
+    """Left, top, width, height in px of the object in the source's own photograph, if known."""
 
     def __post_init__(self) -> None:
         """Make the sequences immutable."""
-        for name in ("captions", "caption_attributes", "visible"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for name in ("captions", "caption_attributes", "visible", "box"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
 def image_file(split: str, item_id: str) -> str:
@@ -163,17 +166,19 @@ def write_prepared(
 
 def _to_json(item: Item) -> dict[str, Any]:
     values = {entry.name: getattr(item, entry.name) for entry in dataclasses.fields(item)}
-    optional = ("attributes", "caption_attributes", "visible")
+    optional = ("attributes", "caption_attributes", "visible", "box")
     return {key: value for key, value in values.items() if key not in optional or value}
 
 
 def _read_items(path: Path) -> list[Item]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open(encoding="utf-8") as stream:
+            items = [
+                _read_item(line, f"{path}, line {n}") for n, line in enumerate(stream, start=1)
+            ]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(wanted=f"the item table {path}", found=f"{type(error).__name__}: {error}",
                         fix="run `memdriven prepare` again") from error  # fmt: skip
-    items = [_read_item(line, f"{path}, line {n}") for n, line in enumerate(lines, start=1)]
     _check(items, path)
     return items
 
@@ -191,6 +196,7 @@ def _read_item(line: str, place: str) -> Item:
             and isinstance(values["captions"], list)
             and all(isinstance(caption, str) for caption in item.captions)
             and isinstance(item.attributes, dict)
+            and (item.box is None or _is_box(item.box))
         )
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(wanted=f"an item in {place}", found=f"{type(error).__name__}: {error}",
@@ -200,6 +206,10 @@ def _read_item(line: str, place: str) -> Item:
         raise DataError(wanted=f"an item with a file inside the folder in {place}",
                         found=line[:120], fix="run `memdriven prepare` again")  # fmt: skip
     return item
+
+
+def _is_box(box: Sequence[Any]) -> bool:
+    return len(box) == 4 and all(type(side) in (int, float) for side in box)
 
 
 def _check(items: Sequence[Item], place: Path) -> None:

@@ -86,7 +86,7 @@ NEAR_SYNONYMS: dict[str, tuple[str, ...]] = {
 """Unknown word -> candidates, the nearest in meaning first."""
 
 _ENDINGS = (
-    ("ies", "y"), ("es", ""), ("s", ""), ("ish", ""), ("dish", ""), ("ly", ""),
+    ("ies", "y"), ("es", ""), ("s", ""), ("ish", "e"), ("ish", ""), ("dish", ""), ("ly", ""),
     ("ing", ""), ("ing", "e"), ("ed", ""), ("ed", "e"), ("y", ""), ("er", ""), ("est", ""),
 )  # fmt: skip
 _SHORTEST_STEM = 3

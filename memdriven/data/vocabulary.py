@@ -12,6 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from memdriven.data.spelling import edit_distance, letter_bits
 from memdriven.data.synonyms import near_synonyms
 from memdriven.errors import CaptionError, CheckpointError, DataError
 
@@ -67,6 +68,7 @@ class Vocabulary:
     def __init__(self, words: Sequence[str]) -> None:
         self.words = tuple(words)
         self._ids = {word: index for index, word in enumerate(self.words, start=1)}
+        self._letters = [letter_bits(word) for word in self.words]
         self._stand_ins: dict[str, UnknownWord] = {}
         if len(self._ids) != len(self.words):
             raise ValueError("a vocabulary's words must differ from each other")
@@ -168,7 +170,7 @@ class Vocabulary:
             return None
         reach = 2 if len(word) >= _LONG_WORD else 1
         best: tuple[int, bool, int] | None = None
-        for index, known in self._near_in_length(word, reach):
+        for index, known in self._near(word, reach):
             distance = edit_distance(word, known, reach)
             if distance > reach:
                 continue
@@ -178,9 +180,12 @@ class Vocabulary:
             best = candidate if best is None else min(best, candidate)
         return None if best is None else self.words[best[2]]
 
-    def _near_in_length(self, word: str, reach: int) -> Iterator[tuple[int, str]]:
-        for index, known in enumerate(self.words):
-            if abs(len(known) - len(word)) <= reach and len(known) >= _SHORT_WORD:
+    def _near(self, word: str, reach: int) -> Iterator[tuple[int, str]]:
+        """Yield the known words of like length and letters: an edit changes two letters at most."""
+        own = letter_bits(word)
+        for index, (known, letters) in enumerate(zip(self.words, self._letters, strict=True)):
+            if (own ^ letters).bit_count() <= 2 * reach and len(known) >= _SHORT_WORD \
+                    and abs(len(known) - len(word)) <= reach:  # fmt: skip
                 yield index, known
 
     @staticmethod
@@ -228,24 +233,3 @@ class Vocabulary:
                 fix="restore vocabulary.json from the checkpoint's source",
             )
         return cls(words)  # type: ignore[arg-type]
-
-
-def edit_distance(a: str, b: str, limit: int) -> int:
-    """Return the edits between two words, or `limit` + 1 when there are more than `limit`.
-
-    An edit inserts, deletes or replaces a letter, or swaps two neighbours (the optimal string
-    alignment distance, by dynamic programming over prefixes).
-    """
-    before: list[int] = []
-    last = list(range(len(b) + 1))
-    for i, letter in enumerate(a, start=1):
-        row = [i]
-        for j, other in enumerate(b, start=1):
-            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
-                cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        if min(row) > limit:
-            return limit + 1
-        before, last = last, row
-    return min(last[-1], limit + 1)

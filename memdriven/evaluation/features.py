@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,11 @@ from tqdm import tqdm
 
 from memdriven.encoders.weights import weights_hash
 from memdriven.files import atomic_write_bytes
+
+BATCH = 32
+"""Images a forward pass."""
+SHARD = 1024
+"""Images whose features are kept together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,34 +41,48 @@ class Extractor:
     """Float images (b, 3, side, side) in [0, 1] to vectors (b, d)."""
     device: str = "cpu"
 
-    @torch.no_grad()
-    def __call__(self, images: Tensor, *, batch: int = 32, progress: bool = False) -> Tensor:
+    def __call__(self, images: Tensor, *, batch: int = BATCH, progress: bool = False) -> Tensor:
         """Return float32 features (n, d), on the CPU, of uint8 images (n, 3, h, w)."""
-        parts = []
         with tqdm(total=len(images), desc=self.name, unit="img", disable=not progress) as bar:
-            for chunk in torch.split(images, batch):
-                scaled = resize(chunk.to(self.device).float() / 255, self.side)
-                parts.append(self.function(scaled).float().cpu())
-                bar.update(len(chunk))
+            return self._made(images, bar, batch)
+
+    @torch.no_grad()
+    def _made(self, images: Tensor, bar: Any, batch: int = BATCH) -> Tensor:
+        parts = []
+        for chunk in torch.split(images, batch):
+            scaled = resize(chunk.to(self.device).float() / 255, self.side)
+            parts.append(self.function(scaled).float().cpu())
+            bar.update(len(chunk))
         return torch.cat(parts)
 
     def cached(self, images: Tensor, folder: Path | None, *, progress: bool = False) -> Tensor:
-        """As a call, but kept in a folder under the hash of the pixels and of this space."""
+        """As a call, but kept in a folder under the hash of the pixels and of this space.
+
+        Kept in parts of `SHARD` images, so that a run that was cut short goes on after its last
+        whole part.
+        """
         if folder is None:
             return self(images, progress=progress)
+        with tqdm(total=len(images), desc=self.name, unit="img", disable=not progress) as bar:
+            parts = [self._part(chunk, folder, bar) for chunk in torch.split(images, SHARD)]
+        return torch.cat(parts)
+
+    def _part(self, images: Tensor, folder: Path, bar: Any) -> Tensor:
+        """Read one part's features, or make and keep them."""
         from safetensors import SafetensorError
         from safetensors.torch import load, save
 
         digest = hashlib.sha256(f"{self.name}|{self.identity}|{tuple(images.shape)}|".encode())
-        for chunk in torch.split(images, 256):
-            digest.update(chunk.contiguous().numpy().data)
+        digest.update(images.contiguous().numpy().data)
         path = folder / f"{digest.hexdigest()[:32]}.safetensors"
         if path.exists():
             try:
-                return load(path.read_bytes())["features"]
+                features = load(path.read_bytes())["features"]
+                bar.update(len(images))
+                return features
             except (SafetensorError, KeyError):
                 path.unlink()
-        features = self(images, progress=progress)
+        features = self._made(images, bar)
         atomic_write_bytes(path, save({"features": features.contiguous()}))
         return features
 

@@ -6,20 +6,13 @@ replaced by another.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
-
 import torch
 
+from memdriven.evaluation import distances
 from memdriven.evaluation.attributes import attribute_accuracy, caption_log_odds
 from memdriven.evaluation.copy_check import copy_check
 from memdriven.evaluation.diversity import diversity
-from memdriven.evaluation.features import Extractor
-from memdriven.evaluation.fid import frechet_distance
-from memdriven.evaluation.inception import Form, inception_extractor
-from memdriven.evaluation.inception_score import inception_score
-from memdriven.evaluation.kid import kernel_distance
+from memdriven.evaluation.measurement import Measure, Measurement
 from memdriven.evaluation.r_precision import (
     MISMATCHED,
     RPrecision,
@@ -28,25 +21,12 @@ from memdriven.evaluation.r_precision import (
     mismatched_captions,
     r_precision,
 )
+from memdriven.evaluation.rows import CONTROLS, Row
 from memdriven.evaluation.soa import IMAGES_PER_CAPTION, THRESHOLD, named_classes, soa
-from memdriven.evaluation.workbench import CONTROLS, Row, Workbench
+from memdriven.evaluation.workbench import Workbench
 
 DIVERSITY_CAPTIONS = 24
 DIVERSITY_DRAWS = 6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """One number of one row."""
-
-    metric: str
-    value: float
-    n: int
-    protocol: str
-    details: dict[str, Any] = field(default_factory=dict)
-
-
-Measure = Callable[[Workbench, Row], list[Measurement]]
 
 
 def measure_attributes(bench: Workbench, row: Row) -> list[Measurement]:
@@ -96,78 +76,6 @@ def _r_precision(metric: str, found: RPrecision, row: Row, judge: str) -> Measur
     )  # fmt: skip
 
 
-def measure_fid_vgg(bench: Workbench, row: Row) -> list[Measurement]:
-    """Frechet distance over pooled relu5_3: not FID."""
-    return _frechet(bench, row, "fid_vgg", bench.vgg_space)
-
-
-def measure_kid_vgg(bench: Workbench, row: Row) -> list[Measurement]:
-    """Kernel distance over pooled relu5_3 (x 1000)."""
-    space, images = bench.vgg_space, _images_for_distribution(bench, row)
-    cache = bench.folder / "features"
-    real = space.cached(bench.reference_images, cache, progress=bench.progress)
-    found = kernel_distance(real, space.cached(images, cache, progress=bench.progress),
-                            seed=bench.seed)  # fmt: skip
-    return [
-        Measurement(
-            metric="kid_vgg", value=1000 * found.mean, n=len(images),
-            protocol=f"KID x 1000, {_against(bench, space, row)}",
-            details={"std": round(1000 * found.std, 4)},
-        )
-    ]  # fmt: skip
-
-
-def _inception_fid(form: Form) -> Measure:
-    def measure(bench: Workbench, row: Row) -> list[Measurement]:
-        weights = bench.resources.inception_b if form == "b" else bench.resources.inception_a
-        space = inception_extractor(form, weights, bench.size, device=bench.device)
-        return _frechet(bench, row, f"fid_{form}", space)
-
-    return measure
-
-
-def measure_inception_score(bench: Workbench, row: Row) -> list[Measurement]:
-    """Inception score by torchvision's ImageNet classes."""
-    space = inception_extractor(
-        "b", bench.resources.inception_b, bench.size, logits=True, device=bench.device
-    )
-    logits = space.cached(row.images, bench.folder / "features", progress=bench.progress)
-    found = inception_score(logits, seed=bench.seed)
-    return [
-        Measurement(
-            metric="inception_score", value=found.mean, n=len(logits),
-            protocol="IS, torchvision ImageNet Inception-v3, 10 splits", details={"std": found.std},
-        )
-    ]  # fmt: skip
-
-
-def _frechet(bench: Workbench, row: Row, metric: str, space: Extractor) -> list[Measurement]:
-    images, cache = _images_for_distribution(bench, row), bench.folder / "features"
-    real = space.cached(bench.reference_images, cache, progress=bench.progress)
-    fake = space.cached(images, cache, progress=bench.progress)
-    return [
-        Measurement(
-            metric=metric, value=frechet_distance(real, fake), n=len(images),
-            protocol=f"Frechet distance, {_against(bench, space, row)}",
-        )
-    ]  # fmt: skip
-
-
-def _images_for_distribution(bench: Workbench, row: Row) -> torch.Tensor:
-    """The row's images; for `real`, those of the training split, as the reference is the other."""
-    if row.name != "real":
-        return row.images
-    return bench.spread(bench.training_images, len(row.images))
-
-
-def _against(bench: Workbench, space: Extractor, row: Row) -> str:
-    source = "training images" if row.name == "real" else f"{bench.size} px images"
-    return (
-        f"{space.name}; {source} against {len(bench.reference_images)} {bench.split} images"
-        f" at {bench.size} px"
-    )
-
-
 def measure_diversity(bench: Workbench, row: Row) -> list[Measurement]:
     """Distance between draws of z at a fixed caption and v, by stage."""
     painter, retrieval = bench.painter, bench.checkpoint.config.retrieval
@@ -198,7 +106,7 @@ def measure_diversity(bench: Workbench, row: Row) -> list[Measurement]:
 
 def measure_copy_check(bench: Workbench, row: Row) -> list[Measurement]:
     """Distance to the training images, as percentiles of their own."""
-    space, cache = bench.squeezenet_space, bench.folder / "features"
+    space, cache = bench.squeezenet_space, bench.cache
     training = space.cached(bench.training_images, cache, progress=bench.progress)
     place = {item.id: i for i, item in enumerate(bench.training_items)}
     drew_on = None
@@ -238,17 +146,23 @@ MEASURES: dict[str, Measure] = {
     "attributes": measure_attributes,
     "r_precision": measure_r_precision,
     "r_precision_judge": measure_r_precision_judge,
-    "fid_vgg": measure_fid_vgg,
-    "kid_vgg": measure_kid_vgg,
-    "fid_a": _inception_fid("a"),
-    "fid_b": _inception_fid("b"),
-    "fid_c": _inception_fid("c"),
-    "inception_score": measure_inception_score,
+    "fid_vgg": distances.frechet("fid_vgg", distances.vgg),
+    "kid_vgg": distances.kernel("kid_vgg", distances.vgg),
+    "fd_squeezenet": distances.frechet("fd_squeezenet", distances.squeezenet),
+    "kd_squeezenet": distances.kernel("kd_squeezenet", distances.squeezenet),
+    "fid_a": distances.frechet("fid_a", distances.inception("a")),
+    "fid_b": distances.frechet("fid_b", distances.inception("b")),
+    "fid_c": distances.frechet("fid_c", distances.inception("c")),
+    "kid_a": distances.kernel("kid_a", distances.inception("a")),
+    "inception_score": distances.measure_inception_score,
     "diversity": measure_diversity,
     "copy_check": measure_copy_check,
     "soa": measure_soa,
 }
-"""Every measure of pictures by the name that `--metrics` takes; `retrieval` stands beside them."""
+"""Every measure of pictures by the name that `--metrics` takes; `retrieval` stands beside them.
+
+`fd_squeezenet` and `kd_squeezenet` cost a fortieth of VGG's time: a CPU's choice where rows are
+many."""
 NOT_FOR: dict[str, tuple[str, ...]] = {
     "diversity": CONTROLS,
     "copy_check": ("real", "retrieved"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,10 @@ from memdriven.data.prepared import PreparedDataset
 from memdriven.data.transforms import centre_square, to_tensor
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import EvaluationError
+from memdriven.evaluation.neighbours import Neighbours
 from memdriven.evaluation.prompts import Prompt
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
-from memdriven.memory.bank import MemoryBank
 from memdriven.memory.matches import Match
-from memdriven.memory.retrieval import Retriever
 from memdriven.stages import draw_noise, mean_words
 
 FEATURE_SIDE = 256
@@ -38,58 +37,38 @@ class Painter:
 
     Args:
         checkpoint: the loaded model.
-        bank: its memory bank.
-        vgg: makes v of the captions' own images, for `oracle`; None where there are no weights.
+        finder: finds neighbours in the memory bank.
+        vgg: loads what makes v of the captions' own images; asked only by `oracle`.
         dataset: where those images lie.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, bank: MemoryBank, dataset: PreparedDataset,
-        vgg: Vgg16Features | None = None, *, batch: int = 16, progress: bool = True,
+        self, checkpoint: Checkpoint, finder: Neighbours, dataset: PreparedDataset,
+        vgg: Callable[[], Vgg16Features], *, batch: int = 16, progress: bool = True,
     ) -> None:  # fmt: skip
-        self.checkpoint, self.bank, self.dataset, self.vgg = checkpoint, bank, dataset, vgg
+        self.checkpoint, self.finder, self.dataset, self.vgg = checkpoint, finder, dataset, vgg
         self.batch, self.progress = batch, progress
-        config = checkpoint.config
-        self.retriever = Retriever(bank, checkpoint.damsm, checkpoint.vocabulary, config.retrieval)
         self.device = checkpoint.damsm.device
         self.size = checkpoint.generator.resolutions[-1]
 
     def neighbours(
         self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int
     ) -> list[list[Match]]:
-        """Return each caption's neighbours, best first; empty lists for `none` and `oracle`.
-
-        The caption's own image is left out where the bank holds it.
-        """
-        if strategy in ("none", "oracle"):
-            return [[] for _ in prompts]
-        bar = tqdm(prompts, f"neighbours ({strategy})", unit="caption", disable=not self.progress)
-        held = set(self.bank.ids)
-        return [
-            self.retriever.retrieve(
-                prompt.caption, strategy, k, seed=seed + i,
-                exclude=(prompt.item.id,) if prompt.item.id in held else (),
-            )
-            for i, prompt in enumerate(bar)
-        ]  # fmt: skip
+        """Return each caption's neighbours, best first; empty lists for `none` and `oracle`."""
+        return self.finder.find(prompts, strategy, k, seed)
 
     def features(self, prompt: Prompt, matches: Sequence[Match], strategy: str) -> Tensor:
         """Return v (1, 512, 16, 16) for one caption.
 
         Raises:
-            EvaluationError: `oracle` needs VGG and there is none.
+            CheckpointError: `oracle` needs VGG and its weights are not to be had.
         """
         if strategy == "oracle":
-            if self.vgg is None:
-                raise EvaluationError(
-                    wanted="VGG-16 weights for the row `oracle`", found="none",
-                    fix="give them by --vgg; the row is left out meanwhile",
-                )  # fmt: skip
             image = to_tensor(centre_square(self.dataset.load_image(prompt.item), FEATURE_SIDE))
             with torch.no_grad():
-                own: Tensor = self.vgg(image[None].to(self.device))
+                own: Tensor = self.vgg()(image[None].to(self.device))
             return own.float()
-        return self.retriever.mix(matches).to(self.device)
+        return self.finder.retriever.mix(matches).to(self.device)
 
     @torch.no_grad()
     def paint(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import get_args
 
-from memdriven.config import Strategy
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.measures import Measurement
+from memdriven.evaluation.measurement import Measurement
 from memdriven.evaluation.prompts import Prompt
 from memdriven.evaluation.retrieval_recall import (
     KS,
@@ -17,15 +15,17 @@ from memdriven.evaluation.retrieval_recall import (
 )
 from memdriven.evaluation.workbench import Workbench
 from memdriven.memory.bank import BankItem
+from memdriven.memory.retrieval import STRATEGIES
 
 SKIPPED = ("oracle", "none")
 """Strategies without a search."""
+SEARCHED: tuple[str, ...] = tuple(name for name in STRATEGIES if name not in SKIPPED)
 CAPTIONS = 500
 """At most this many captions are searched for."""
 
 
-def measure_strategies(bench: Workbench) -> list[tuple[str, Measurement]]:
-    """Return (row, number) for every strategy: Recall@k, and the share of named attributes found.
+def measure_strategy(bench: Workbench, strategy: str) -> list[Measurement]:
+    """Return one strategy's Recall@k, and the share of named attributes that its first item has.
 
     Fitting means the caption's class where the bank holds it, else every named attribute.
 
@@ -43,12 +43,7 @@ def measure_strategies(bench: Workbench) -> list[tuple[str, Measurement]]:
         )  # fmt: skip
     meaning = "its class" if of_class else "all named attributes"
     protocol = f"{len(chosen)} {bench.split} captions in {bank.n} images; fitting: {meaning}"
-    numbers = []
-    for strategy in get_args(Strategy):
-        if strategy not in SKIPPED:
-            found = _measure(bench, chosen, strategy, bool(of_class), protocol)
-            numbers += [(f"strategy {strategy}", number) for number in found]
-    return numbers
+    return _measure(bench, chosen, strategy, bool(of_class), protocol)
 
 
 def _measure(
@@ -56,7 +51,7 @@ def _measure(
 ) -> list[Measurement]:
     """Return one strategy's numbers."""
     k = min(max(KS), bench.bank.n - 1)
-    matches = bench.painter.neighbours(prompts, strategy, k, bench.seed)
+    matches = bench.finder.find(prompts, strategy, k, bench.seed)
     ranked = [[bench.bank.item(match.index) for match in found] for found in matches]
 
     def fits(query: int, item: BankItem) -> bool:

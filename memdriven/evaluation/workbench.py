@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,52 +14,24 @@ from memdriven.checkpoint import Checkpoint
 from memdriven.data.image_cache import load_images
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.encoders.vgg import Vgg16Features
-from memdriven.errors import EvaluationError, MemDrivenError
+from memdriven.errors import EvaluationError
 from memdriven.evaluation.features import Extractor, vgg_extractor
+from memdriven.evaluation.gathering import gather
 from memdriven.evaluation.judge import AttributeJudge, load_judge
+from memdriven.evaluation.neighbours import Neighbours
 from memdriven.evaluation.painting import Painter
 from memdriven.evaluation.prompts import Prompt
+from memdriven.evaluation.resources import Resources
+from memdriven.evaluation.rows import CONTROLS, MODEL, STRATEGY, Row
 from memdriven.evaluation.soa import Detector, torchvision_detector
 from memdriven.evaluation.squeezenet import SqueezeNet, squeezenet_extractor
-from memdriven.files import read_json
-from memdriven.memory.bank import MemoryBank
+from memdriven.files import read_json, sha256_file
+from memdriven.memory.bank import HEADER, MemoryBank
 from memdriven.memory.matches import Match
+from memdriven.memory.retrieval import STRATEGIES
 
-MODEL = "model"
-CONTROLS = ("retrieved", "real", "random", "none", "oracle")
 LEAST_SIDE = 128
 """VGG sees images at the model's size, but enlarged to this many px where that is smaller."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resources:
-    """Local files that measures may need; what is absent is left out and named."""
-
-    judge: Path | None = None
-    """Folder of an attribute judge (train-judge)."""
-    vgg: Path | None = None
-    """VGG-16 weights; without it $MEMDRIVEN_VGG16 or torchvision's download."""
-    squeezenet: Path | None = None
-    """SqueezeNet 1.1 weights; without it $MEMDRIVEN_SQUEEZENET or torchvision's download."""
-    inception_a: Path | None = None
-    """The 2015 TensorFlow Inception weights as torch-fidelity publishes them: FID forms a and c."""
-    inception_b: Path | None = None
-    """torchvision's Inception-v3 weights: FID form b and the Inception score."""
-    detector: Path | None = None
-    """torchvision's fasterrcnn_resnet50_fpn_v2 weights, for SOA; without it its download."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """The images of one line of the table, one a caption."""
-
-    name: str
-    images: Tensor
-    """uint8 (n, 3, size, size)."""
-    drew_on: Sequence[str | None] | None = None
-    """Id of the first neighbour each image drew on."""
-    note: str = ""
-    """What a reader must know of these images."""
 
 
 class Workbench:
@@ -72,35 +43,52 @@ class Workbench:
         prompts: the captions to draw.
         resources: local weight files.
         seed: of the first image's noise; also of every random choice of a measure.
-        folder: where rows and features are kept for a later run.
+        folder: where this model's rows of images are kept for a later run. Features of images and
+            neighbours of captions, which other models share, are kept beside it.
+        memory: a memory bank in place of the checkpoint's own.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, dataset: PreparedDataset, prompts: Sequence[Prompt],
         resources: Resources, *, split: str = "test", seed: int = 0, folder: Path,
-        batch: int = 16, progress: bool = True,
+        memory: Path | None = None, batch: int = 16, progress: bool = True,
     ) -> None:  # fmt: skip
         self.checkpoint, self.dataset, self.prompts = checkpoint, dataset, list(prompts)
         self.resources, self.split, self.seed, self.folder = resources, split, seed, folder
+        self.memory, self.cache = memory or checkpoint.bank_path, folder.parent / "features"
         self.batch, self.progress = batch, progress
         self.device = str(checkpoint.damsm.device)
         self.size = checkpoint.generator.resolutions[-1]
 
+    @property
+    def model_name(self) -> str:
+        """The checkpoint's folder; for RUN/checkpoint the run's."""
+        path = self.checkpoint.path.resolve()
+        return path.parent.name if path.name == "checkpoint" else path.name
+
     @cached_property
     def bank(self) -> MemoryBank:
-        """The checkpoint's memory."""
-        return MemoryBank.open(self.checkpoint.bank_path, self.checkpoint.damsm.hash())
+        """The memory."""
+        return MemoryBank.open(self.memory, self.checkpoint.damsm.hash())
+
+    @cached_property
+    def memory_hash(self) -> str:
+        """Names the memory."""
+        return sha256_file(self.memory / HEADER)[:12] if (self.memory / HEADER).exists() else ""
+
+    @cached_property
+    def finder(self) -> Neighbours:
+        """Finds neighbours in it."""
+        kept = self.folder.parent / "neighbours"
+        return Neighbours(self.checkpoint, self.bank, kept, progress=self.progress)
 
     @cached_property
     def painter(self) -> Painter:
         """Makes the model's rows."""
-        try:
-            vgg: Vgg16Features | None = self.vgg
-        except MemDrivenError:
-            vgg = None
         return Painter(
-            self.checkpoint, self.bank, self.dataset, vgg, batch=self.batch, progress=self.progress
-        )
+            self.checkpoint, self.finder, self.dataset, lambda: self.vgg, batch=self.batch,
+            progress=self.progress,
+        )  # fmt: skip
 
     @cached_property
     def judge(self) -> AttributeJudge:
@@ -147,14 +135,18 @@ class Workbench:
         """What finds objects for SOA, and the names that it knows."""
         return torchvision_detector(self.resources.detector, device=self.device)
 
-    def images_of(self, items: Sequence[Item]) -> Tensor:
-        """Return items' images, uint8 (n, 3, size, size), repeated ones decoded once."""
+    def images_of(self, items: Sequence[Item], name: str) -> Tensor:
+        """Return items' images, uint8 (n, 3, size, size), repeated ones decoded once.
+
+        Those that would fill the memory are kept in a file of that name.
+        """
         unique = list({item.id: item for item in items}.values())
         place = {item.id: i for i, item in enumerate(unique)}
         images = load_images(self.dataset, unique, self.size, self.progress)
         if len(unique) == len(items):
             return images
-        return images[torch.tensor([place[item.id] for item in items])]
+        rows = torch.tensor([place[item.id] for item in items])
+        return gather(images, rows, self.folder / "rows" / f"{name}.npy")
 
     @cached_property
     def reference_images(self) -> Tensor:
@@ -171,14 +163,16 @@ class Workbench:
         """All images of the training split."""
         return load_images(self.dataset, self.training_items, self.size, self.progress)
 
-    def spread(self, images: Tensor, n: int) -> Tensor:
-        """Return n of the images (all, if fewer), evenly spread over them."""
-        if len(images) <= n:
-            return images
-        return images[torch.linspace(0, len(images) - 1, n).round().long()]
+    def training_sample(self, n: int) -> Tensor:
+        """Return n of the training images (all, if fewer), evenly spread over them."""
+        total = len(self.training_items)
+        if total <= n:
+            return self.training_images
+        rows = torch.linspace(0, total - 1, n).round().long()
+        return gather(self.training_images, rows, self.folder / "rows" / "training.npy")
 
     def row(self, name: str, prompts: Sequence[Prompt] | None = None, file: str = "") -> Row:
-        """Make one row: `model` or one of `CONTROLS`.
+        """Make one row: `model`, one of `CONTROLS`, or `strategy NAME`.
 
         Args:
             name: of the row.
@@ -189,39 +183,45 @@ class Workbench:
             EvaluationError: there is no such row, or it needs weights that are not here.
         """
         prompts = self.prompts if prompts is None else prompts
-        if name == "real":
-            return Row(name=name, images=self.images_of([p.item for p in prompts]))
         retrieval = self.checkpoint.config.retrieval
+        if name == "real":
+            return Row(name=name, images=self.images_of([p.item for p in prompts], name))
         if name == "retrieved":
-            return self._retrieved(
-                self.painter.neighbours(prompts, retrieval.strategy, 1, self.seed)
+            return self.retrieved(
+                self.finder.find(prompts, retrieval.strategy, 1, self.seed), retrieval.strategy
             )
-        if name not in (MODEL, *CONTROLS):
+        strategy = retrieval.strategy if name == MODEL else name.removeprefix(STRATEGY)
+        if strategy not in STRATEGIES:
             raise EvaluationError(wanted="rows among " + ", ".join((MODEL, *CONTROLS)),
                                   found=name, fix="choose of these")  # fmt: skip
-        strategy = retrieval.strategy if name == MODEL else name
-        matches = self.painter.neighbours(prompts, strategy, retrieval.k, self.seed)
+        matches = self.finder.find(prompts, strategy, retrieval.k, self.seed)
         images = self.painter.row(
-            prompts, matches, strategy, self.seed, self.folder / "rows", file or name
-        )
+            prompts, matches, strategy, self.seed, self.folder / "rows",
+            file or name.replace(" ", "-"),
+        )  # fmt: skip
         drew_on = [found[0].id if found else None for found in matches]
-        return Row(name=name, images=images, drew_on=drew_on if any(drew_on) else None)
+        return Row(name=name, images=images, strategy=strategy,
+                   drew_on=drew_on if any(drew_on) else None)  # fmt: skip
 
-    def _retrieved(self, matches: Sequence[Sequence[Match]]) -> Row:
+    def retrieved(self, matches: Sequence[Sequence[Match]], strategy: str) -> Row:
         """The first neighbours' own images; thumbnails where the data set lacks the originals."""
         by_id = {item.id: item for item in self.dataset.items}
         ids = [found[0].id for found in matches]
         if all(item_id in by_id for item_id in ids):
-            return Row(name="retrieved", images=self.images_of([by_id[i] for i in ids]),
-                       drew_on=ids)  # fmt: skip
+            originals = self.images_of([by_id[item_id] for item_id in ids], "retrieved")
+            return Row(name="retrieved", images=originals, drew_on=ids, strategy=strategy)
         from memdriven.data.transforms import centre_square, to_bytes
 
-        thumbnails = {
-            found[0].id: to_bytes(centre_square(self.bank.thumbnail(found[0].index), self.size))
-            for found in matches
-        }
-        images = torch.stack([thumbnails[item_id] for item_id in ids])
-        return Row(name="retrieved", images=images, drew_on=ids, note="the bank's thumbnails")
+        unique = {found[0].id: found[0].index for found in matches}
+        thumbnails = torch.stack([
+            to_bytes(centre_square(self.bank.thumbnail(index), self.size))
+            for index in unique.values()
+        ])  # fmt: skip
+        place = {item_id: i for i, item_id in enumerate(unique)}
+        rows = torch.tensor([place[item_id] for item_id in ids])
+        images = gather(thumbnails, rows, self.folder / "rows" / "retrieved.npy")
+        return Row(name="retrieved", images=images, drew_on=ids, strategy=strategy,
+                   note="the bank's thumbnails")  # fmt: skip
 
     @torch.no_grad()
     def damsm_images(self, images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import io
 import json
 import lzma
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,14 +136,19 @@ class MemoryBank:
         Raises:
             BankError: its bytes are damaged.
         """
-        start, end = self._positions[self._checked(index) : index + 2]
         try:
-            with Image.open(io.BytesIO(self._thumbnails[start:end]), formats=["WEBP"]) as picture:
+            content = io.BytesIO(self.thumbnail_bytes(index))
+            with Image.open(content, formats=["WEBP"]) as picture:
                 return picture.convert("RGB")
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise BankError(
                 wanted=f"thumbnail {index} of {self.path}", found=str(error)[:120], fix=AGAIN
             ) from error
+
+    def thumbnail_bytes(self, index: int) -> bytes:
+        """Return the item's picture as the WebP file that the bank keeps."""
+        start, end = self._positions[self._checked(index) : index + 2]
+        return self._thumbnails[start:end]
 
     def index_of(self, item_id: str) -> int:
         """Return the row of an id.
@@ -183,15 +188,18 @@ class MemoryBank:
         return index
 
 
-def pack_items(items: Sequence[BankItem]) -> tuple[bytes, int]:
-    """Return the item table compressed, and its size before."""
-    lines = [
-        json.dumps({"id": item.id, "captions": item.captions, "class": item.class_name,
-                    "attributes": dict(item.attributes)}, ensure_ascii=False, sort_keys=True)
-        for item in items
-    ]  # fmt: skip
-    table = "".join(line + "\n" for line in lines).encode()
-    return lzma.compress(table, preset=6), len(table)
+def write_items(path: Path, items: Iterable[BankItem]) -> int:
+    """Write the item table, compressed; return its size before."""
+    size, compressor = 0, lzma.LZMACompressor(preset=6)
+    with path.open("wb") as stream:
+        for item in items:
+            entry = {"id": item.id, "captions": item.captions, "class": item.class_name,
+                     "attributes": dict(item.attributes)}  # fmt: skip
+            line = (json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n").encode()
+            size += len(line)
+            stream.write(compressor.compress(line))
+        stream.write(compressor.flush())
+    return size
 
 
 def _read_items(path: Path, size: int) -> list[BankItem]:

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.config import FEATURE_CHANNELS, TextConfig
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.transforms import centre_square
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, CaptionError, DataError
 from memdriven.files import atomic_folder, explain_disk_errors
 from memdriven.memory import bank as layout
 from memdriven.memory.bank import BankItem, MemoryBank
+from memdriven.memory.caption_keys import CAPTION_BLOCK, fill_captions
 from memdriven.memory.feature_store import FeatureStore, write_store
-from memdriven.memory.keys import quantise_keys
+from memdriven.memory.keys import KeysWriter, quantise_keys
 from memdriven.memory.manifest import write_manifest, write_offsets
 from memdriven.memory.shards import Shards
 
@@ -33,7 +35,6 @@ THUMBNAIL_QUALITY = 75
 SHARD = 512
 """Items between two writes of a build."""
 IMAGE_BATCH = 16
-CAPTION_BATCH = 256
 
 
 def build_memory(
@@ -72,48 +73,75 @@ def build_memory(
         DataError: the data set cannot be read, has no usable caption, or the disk is full.
         BankError: the feature store is damaged or lacks items.
     """  # fmt: skip
+    write_memory(
+        dataset, features, damsm, vocabulary, out, split=split, limit=limit,
+        thumbnail_size=thumbnail_size, captions_per_item=captions_per_item, max_words=max_words,
+        progress=progress,
+    )  # fmt: skip
+    return MemoryBank.open(out)
+
+
+def write_memory(
+    dataset: Path | str, features: Path | str, damsm: Damsm, vocabulary: Vocabulary,
+    out: Path | str, *, split: str, limit: int | None, thumbnail_size: int,
+    captions_per_item: int | None, max_words: int, progress: bool,
+) -> None:  # fmt: skip
+    """Write the folder of `build_memory`, without opening it.
+
+    Keys, thumbnails and v go to disk a shard at a time: what stays in memory is the data set's
+    table of captions.
+    """
     out, prepared, store = Path(out), PreparedDataset.open(dataset), FeatureStore.open(features)
     _check_request(out, store)
     items = _spread(prepared.split(split), limit)
     rows = [store.index_of(item.id) for item in items]
-    entries, encoded = _captions(items, vocabulary, captions_per_item, max_words)
+    entries = _entries(items, vocabulary, captions_per_item, max_words)
+    texts = [caption for entry in entries for caption in entry.captions]
+    facts = {"damsm": damsm.hash(), "dataset": prepared.name}
     was_training = damsm.training
     damsm.eval()
     try:
-        sentence = quantise_keys(_sentence_keys(damsm, encoded, progress))  # (m, d)
-        shards = Shards(out, {
-            "damsm": damsm.hash(), "features": store.header["files"]["features.bin"]["sha256"],
-            "dataset": prepared.name, "thumbnail_size": thumbnail_size,
-            "ids": [item.id for item in items],
+        spoken = Shards(out.with_name(f"{out.name}.captions"), {
+            **facts, "block": CAPTION_BLOCK, "max_words": max_words,
+            "texts": _fingerprint(texts), "words": _fingerprint(vocabulary),
+        })  # fmt: skip
+        fill_captions(spoken, damsm, vocabulary, texts, max_words, progress)
+        shown = Shards(out, {
+            **facts, "features": store.header["files"]["features.bin"]["sha256"],
+            "thumbnail_size": thumbnail_size, "ids": _fingerprint(item.id for item in items),
         })  # fmt: skip
         images = _Images(prepared, store, damsm, thumbnail_size)
-        images.fill(shards, items, rows, progress)
+        images.fill(shown, items, rows, progress)
     finally:
         damsm.train(was_training)
-    dim = sentence.shape[1]
-    parts = list(shards.blobs(-(-len(items) // SHARD)))
-    global_ = torch.from_numpy(np.stack([np.frombuffer(part[:dim], np.int8) for part in parts]))
+    dim = 2 * damsm.text.lstm.hidden_size
     with atomic_folder(out) as folder, explain_disk_errors(out):
-        table, table_bytes = layout.pack_items(entries)
-        (folder / layout.ITEMS).write_bytes(table)
-        (folder / layout.KEYS).write_bytes(save({"sentence": sentence, "global": global_}))
-        with (folder / layout.THUMBNAILS).open("wb") as stream:
-            sizes = [stream.write(part[dim:]) for part in parts]
+        table_bytes = layout.write_items(folder / layout.ITEMS, entries)
+        with (
+            KeysWriter(folder / layout.KEYS, len(texts), len(items), dim) as keys,
+            (folder / layout.THUMBNAILS).open("wb") as stream,
+        ):
+            for block in spoken.blobs(_count(texts, CAPTION_BLOCK)):
+                keys.append(block)
+            sizes = []
+            for part in shown.blobs(_count(items, SHARD)):
+                keys.append(part[:dim])
+                sizes.append(stream.write(part[dim:]))
         write_offsets(folder / layout.POSITIONS, sizes)
         (folder / layout.FEATURES).mkdir()
-        facts = {
+        known = {
             name: value for name, value in store.header.items()
             if name in ("encoder", "image_size", "cosine")
         }  # fmt: skip
         write_store(folder / layout.FEATURES, [item.id for item in items],
-                    (store.blob(row) for row in rows), store.shape, facts)  # fmt: skip
+                    (store.blob(row) for row in rows), store.shape, known)  # fmt: skip
         write_manifest(folder, layout.HEADER, layout.SCHEMA, {
             "damsm": damsm.hash(), "encoder": store.encoder, "dataset": prepared.name,
-            "split": split, "count": len(items), "captions": len(encoded), "dim": dim,
+            "split": split, "count": len(items), "captions": len(texts), "dim": dim,
             "max_words": max_words, "thumbnail_size": thumbnail_size, "items_bytes": table_bytes,
         }, layout.FILES)  # fmt: skip
-    shards.remove()
-    return MemoryBank.open(out)
+    spoken.remove()
+    shown.remove()
 
 
 class _Images:
@@ -184,42 +212,32 @@ def _spread(items: Sequence[Item], limit: int | None) -> list[Item]:
     return [items[place * len(items) // limit] for place in range(limit)]
 
 
-def _captions(
+def _entries(
     items: Sequence[Item], vocabulary: Vocabulary, per_item: int | None, max_words: int
-) -> tuple[list[BankItem], list[EncodedCaption]]:
-    """Return the bank's items and the encoded captions of all of them, in order.
-
-    Captions without any known word are left out.
-    """
+) -> list[BankItem]:
+    """Return the bank's items in order; captions without any known word are left out."""
     entries: list[BankItem] = []
-    encoded: list[EncodedCaption] = []
     for item in items:
-        kept: dict[str, EncodedCaption] = {}
-        for caption in item.captions:
+        kept: list[str] = []
+        for caption in dict.fromkeys(item.captions):
             if per_item is not None and len(kept) == per_item:
                 break
-            try:
-                kept[caption] = vocabulary.encode(caption, max_words)
-            except CaptionError:
-                continue
+            with contextlib.suppress(CaptionError):
+                vocabulary.encode(caption, max_words)
+                kept.append(caption)
         if not kept:
             raise DataError(wanted=f"a caption of {item.id!r} with known words", found="none",
                             fix="use the vocabulary of this data set")  # fmt: skip
         entries.append(BankItem(item.id, tuple(kept), item.class_name, item.attributes))
-        encoded.extend(kept.values())
-    return entries, encoded
+    return entries
 
 
-def _sentence_keys(damsm: Damsm, captions: Sequence[EncodedCaption], progress: bool) -> Tensor:
-    """Return s of every caption (m, d), encoding captions of like length together."""
-    order = sorted(range(len(captions)), key=lambda row: len(captions[row].ids))
-    keys: list[Tensor] = [torch.empty(0)] * len(captions)
-    with tqdm(desc="memory captions", total=len(order), disable=not progress) as bar:
-        for start in range(0, len(order), CAPTION_BATCH):
-            batch = order[start : start + CAPTION_BATCH]
-            with torch.no_grad():
-                text = damsm.encode_captions([captions[row] for row in batch])
-            for row, sentence in zip(batch, text.sentence.cpu(), strict=True):
-                keys[row] = sentence
-            bar.update(len(batch))
-    return torch.stack(keys)
+def _fingerprint(lines: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()
+
+
+def _count(whole: Sequence[object], part: int) -> int:
+    return -(-len(whole) // part)

@@ -23,7 +23,7 @@ from memdriven.memory import scores as score
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.matches import Match, Query, shares
 from memdriven.memory.sentence_level import SentenceLevel, SentenceScores
-from memdriven.memory.word_level import WordLevel
+from memdriven.memory.word_level import CACHED_CAPTIONS, CACHED_IMAGES, WordLevel
 
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
 __all__ = ["STRATEGIES", "Match", "Query", "Retriever"]
@@ -48,6 +48,7 @@ class Retriever:
     def __init__(
         self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary,
         config: RetrievalConfig | None = None, *, index_cache: Path | None = None,
+        cached_captions: int = CACHED_CAPTIONS, cached_images: int = CACHED_IMAGES,
     ) -> None:  # fmt: skip
         """Tie a bank to the encoders that made its keys.
 
@@ -57,6 +58,8 @@ class Retriever:
             vocabulary: theirs.
             config: defaults of `retrieve`.
             index_cache: folder where Annoy indices are kept between runs.
+            cached_captions: how many captions' words stay in memory for word-level strategies.
+            cached_images: how many images' regions stay.
 
         Raises:
             BankError: the encoders have another width than the bank's keys.
@@ -69,7 +72,7 @@ class Retriever:
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
         self.config = config or RetrievalConfig()
         self._sentences = SentenceLevel(bank, index_cache)
-        self._words = WordLevel(bank, damsm, vocabulary)
+        self._words = WordLevel(bank, damsm, vocabulary, cached_captions, cached_images)
         self._own: dict[str, int] = {}
 
     @torch.no_grad()

@@ -30,10 +30,17 @@ IMAGE_BATCH = 16
 class WordLevel:
     """Word-level scores of bank items; safe to share between threads."""
 
-    def __init__(self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary) -> None:
-        """Share the parts of a retriever."""
+    def __init__(
+        self,
+        bank: MemoryBank,
+        damsm: Damsm,
+        vocabulary: Vocabulary,
+        captions: int = CACHED_CAPTIONS,
+        images: int = CACHED_IMAGES,
+    ) -> None:
+        """Share the parts of a retriever; keep so many captions' words and images' regions."""
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
-        self._words, self._regions = LruCache(CACHED_CAPTIONS), LruCache(CACHED_IMAGES)
+        self._words, self._regions = LruCache(captions), LruCache(images)
 
     def words_words(
         self, words: Tensor, sentence: Tensor, items: list[int]

@@ -10,6 +10,7 @@ The h that a stage hands on is the one before its ACM [family].
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,15 @@ from memdriven.models.layers import ResidualBlock, UpBlock, conv3x3, initialise
 
 BASE_SIZE = 64
 """Side in px of the first stage's image; each stage doubles it."""
+
+
+class Stage(NamedTuple):
+    """What one stage gives."""
+
+    image: Tensor
+    """(b, 3, s, s) in [-1, 1]."""
+    gates: Gates | None
+    """None where the memory's features are switched off."""
 
 
 class GeneratorOutput(NamedTuple):
@@ -141,14 +151,29 @@ class Generator(nn.Module):
             stages: how many stages to run.
         """
         c, mu, logvar = self.augment(sentence, epsilon)
-        maps: list[Tensor] = self.pyramid(v) if self.config.use_v else []
         images: list[Tensor] = []
         gates: list[Gates | None] = []
-        h = self.first(z, c, v.mean(dim=(2, 3)))
-        for stage in range(self.config.stages if stages is None else stages):
-            if stage:
-                h = self.later[stage - 1](h, words)
-            fused, gate = self.acm[stage](h, maps[stage]) if maps else (h, None)
-            images.append(torch.tanh(self.to_rgb[stage](fused)))
+        for image, gate in self.stages(z, c, words, v, stages):
+            images.append(image)
             gates.append(gate)
         return GeneratorOutput(images, mu, logvar, gates)
+
+    def stages(
+        self, z: Tensor, condition: Tensor, words: Tensor, v: Tensor, count: int | None = None
+    ) -> Iterator[Stage]:
+        """Yield the first `count` stages (all by default), each as soon as it is computed.
+
+        Args:
+            z: noise (b, z_dim).
+            condition: c = CA(s) (b, condition_dim).
+            words: masked mean of the word embeddings (b, d).
+            v: memory features (b, 512, 16, 16).
+            count: how many stages to run.
+        """
+        maps: list[Tensor] = self.pyramid(v) if self.config.use_v else []
+        h = self.first(z, condition, v.mean(dim=(2, 3)))
+        for stage in range(self.config.stages if count is None else count):
+            if stage:
+                h = self.later[stage - 1](h, words)
+            fused, gates = self.acm[stage](h, maps[stage]) if maps else (h, None)
+            yield Stage(torch.tanh(self.to_rgb[stage](fused)), gates)

@@ -9,10 +9,28 @@ from typing import Any
 from starlette.middleware import Middleware
 
 from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.ui import compose, diversity, generate, state, strings, theme
+from memdriven.ui import (
+    api,
+    compare,
+    compose,
+    copies,
+    diversity,
+    generate,
+    history,
+    inside,
+    learn,
+    memory_map,
+    morph,
+    paper,
+    state,
+    strings,
+    theme,
+    widgets,
+)
 from memdriven.ui.html import tag, text
 from memdriven.ui.parts import panel
 from memdriven.ui.policy import OwnServerOnly
+from memdriven.ui.shelf import Shelf
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
 
@@ -36,23 +54,36 @@ def header() -> str:
     )
 
 
-def build(pipe: MemoryDrivenPipeline) -> gr.Blocks:
-    """Build the page for a loaded pipeline; nothing is served yet."""
-    state.use(pipe)
+def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
+    """Build the page for a loaded pipeline, or several to switch between; nothing is served yet.
+
+    Raises:
+        MemDrivenError: the shelf's first checkpoint cannot be opened.
+    """
+    state.use(offered)
+    pipe = state.pipeline()
     settings = pipe.config.retrieval
     with gr.Blocks(
         title=strings.TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as page:
-        panel(header(), elem_id="header")
+        panel(header(), elem_id="header", js_on_load=widgets.script("address.js"))
         with gr.Row(elem_id="page"):
             column = compose.build(settings.strategy, settings.k, pipe.bank.n)
-            with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
                 shown, painting = generate.build(column)
                 varying = diversity.build(column, tabs, shown)
+                trying = [
+                    event for tab in (compare, inside, morph, copies) for event in tab.build(column)
+                ]
+                trying += memory_map.build(column, shown.memory)
+                saving = history.build(column, tabs, shown, page)
+                trying += [event for tab in (learn, paper) for event in tab.build(column)]
         column.stop.click(
-            lambda: status(strings.STOPPED), None, column.status, cancels=[painting, varying],
-            queue=False, show_progress="hidden", api_visibility="private",
+            lambda: status(strings.STOPPED), None, column.status,
+            cancels=[painting, *varying, *trying, *saving], queue=False, show_progress="hidden",
+            api_visibility="private",
         )  # fmt: skip
+        api.build()
     queued: gr.Blocks = page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
     return queued
 
@@ -76,7 +107,8 @@ def launch(
     port = _port(host, port)
     options: dict[str, Any] = {
         "theme": theme.theme(), "css": theme.style_sheet(), "js": theme.script(),
-        "head": theme.HEAD, "footer_links": [], "ssr_mode": False, "mcp_server": False,
+        "head": theme.HEAD, "footer_links": [], "ssr_mode": False,
+        "mcp_server": api.mcp_installed(),
         "enable_monitoring": False, "run_history": False, "pwa": False, "allowed_paths": [],
         "max_file_size": "1mb", "favicon_path": FAVICON, "show_error": False,
         "app_kwargs": {"middleware": [Middleware(OwnServerOnly)]},

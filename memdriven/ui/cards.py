@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence, Set
 from memdriven.data.vocabulary import UnknownWord, tokenize
 from memdriven.trace import Neighbour, Retrieval
 from memdriven.ui import strings
-from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.card_controls import card_buttons, spare_buttons, steering_line
+from memdriven.ui.html import image_uri, tag, text, webp_uri
+from memdriven.ui.steering import Steering
 
 _PIECE = re.compile(r"\w+|\W+")
 _SMALL_WORDS = frozenset(
@@ -49,10 +51,17 @@ def mark_words(
 
 
 def neighbour_card(
-    neighbour: Neighbour, retrieval: Retrieval, common: Set[str] = frozenset()
-) -> str:
-    """Return one neighbour: image, rank, matched caption, percentile bar, share of the mix."""
-    facts = [tag("span", text(strings.RANK.format(rank=neighbour.rank)), class_="md-rank")]
+    neighbour: Neighbour, retrieval: Retrieval, common: Set[str] = frozenset(),
+    steering: Steering | None = None,
+) -> str:  # fmt: skip
+    """Return one neighbour: image, rank, matched caption, percentile bar, share of the mix.
+
+    With a steering there are controls, too.
+    """
+    # One that was given by hand, from beyond the line, has a place in the mix but no rank.
+    by_hand = steering is not None and steering.active and neighbour.percentile is None
+    rank = strings.BY_HAND if by_hand else strings.RANK.format(rank=neighbour.rank)
+    facts = [tag("span", text(rank), class_="md-rank")]
     if neighbour.class_name:
         facts.append(tag("span", text(neighbour.class_name), class_="md-class"))
     if len(retrieval) > 1:
@@ -63,20 +72,26 @@ def neighbour_card(
         tag("p", _quote(neighbour, retrieval, common), class_="md-quote"),
         _percentile_bar(neighbour, retrieval.strategy),
     ]  # fmt: skip
+    if steering is not None:
+        lines.append(card_buttons(neighbour, steering, len(retrieval)))
     return tag("li", _image(neighbour) + tag("div", "".join(lines)), class_="md-card",
                data_id=neighbour.id)  # fmt: skip
 
 
 def memory_panel(
-    retrieval: Retrieval, spare: Sequence[Neighbour] = (), common: Set[str] = frozenset()
-) -> str:
+    retrieval: Retrieval, spare: Sequence[Neighbour] = (), common: Set[str] = frozenset(),
+    steering: Steering | None = None,
+) -> str:  # fmt: skip
     """Return the cards of the neighbours in use, then those next in line as a short list."""
     if retrieval.strategy == "none":
         return note(strings.MEMORY_NONE)
-    cards = "".join(neighbour_card(neighbour, retrieval, common) for neighbour in retrieval)
-    panel = tag("ol", cards, class_="md-cards")
+    cards = "".join(
+        neighbour_card(neighbour, retrieval, common, steering) for neighbour in retrieval
+    )
+    panel = steering_line(steering) if steering else ""
+    panel += tag("ol", cards, class_="md-cards")
     if spare:
-        rows = "".join(_spare_card(neighbour, retrieval, common) for neighbour in spare)
+        rows = "".join(_spare_card(neighbour, retrieval, common, steering) for neighbour in spare)
         panel += tag("h3", text(strings.NEXT_TITLE), class_="md-small-title")
         panel += tag("ol", rows, class_="md-next")
     return panel
@@ -107,11 +122,15 @@ def note(message: str) -> str:
     return tag("p", text(message), class_="md-note")
 
 
-def _spare_card(neighbour: Neighbour, retrieval: Retrieval, common: Set[str]) -> str:
+def _spare_card(
+    neighbour: Neighbour, retrieval: Retrieval, common: Set[str], steering: Steering | None
+) -> str:
     quote = _quote(neighbour, retrieval, common)
     rank = tag("span", text(strings.RANK.format(rank=neighbour.rank)), class_="md-rank")
     facts = tag("span", rank + " " + quote, class_="md-quote")
-    return tag("li", _image(neighbour) + facts, class_="md-spare", data_id=neighbour.id)
+    controls = spare_buttons(neighbour, steering) if steering is not None else ""
+    return tag("li", _image(neighbour) + tag("div", facts + controls), class_="md-spare",
+               data_id=neighbour.id)  # fmt: skip
 
 
 def _quote(neighbour: Neighbour, retrieval: Retrieval, common: Set[str]) -> str:
@@ -120,7 +139,8 @@ def _quote(neighbour: Neighbour, retrieval: Retrieval, common: Set[str]) -> str:
 
 def _image(neighbour: Neighbour) -> str:
     alt = strings.CARD_ALT.format(rank=neighbour.rank, caption=neighbour.caption)
-    return tag("img", src=image_uri(neighbour.image), alt=alt, width=96, height=96)
+    source = webp_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image)
+    return tag("img", src=source, alt=alt, width=96, height=96)
 
 
 def _percentile_bar(neighbour: Neighbour, strategy: str) -> str:

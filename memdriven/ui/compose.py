@@ -9,13 +9,16 @@ from pathlib import Path
 
 from memdriven.errors import DataError
 from memdriven.files import read_json
-from memdriven.ui import state, strings
+from memdriven.ui import state, strings, switcher
 from memdriven.ui.html import tag, text
-from memdriven.ui.parts import panel, section
+from memdriven.ui.parts import CLICKS, panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
+from memdriven.ui.steering import Steering
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples.json"
+STATE_SECONDS = 3600
+"""What a tab holds on the server is forgotten after so long without use."""
 _DRAW_SEED = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
 
 
@@ -33,11 +36,23 @@ class Compose:
     generate: gr.Button
     stop: gr.Button
     status: gr.HTML
+    steering: gr.State
+    """What this tab did to the memory by hand: a `Steering`."""
+    current: gr.State
+    """The last finished picture: `moment.Moment` as a dictionary; None before the first."""
+    switcher: switcher.Switcher
+    steps: gr.HTML
+    """The steps away from the seed's noise that Generate keeps, with a way back."""
 
     @property
     def query(self) -> list[gr.components.Component]:
         """What a handler is given: caption, source, comparison, k, seed, keep."""
         return [self.caption, self.source, self.comparison, self.k, self.seed, self.keep]
+
+    @property
+    def steered_query(self) -> list[gr.components.Component]:
+        """The query, and then what was done to the memory by hand."""
+        return [*self.query, self.steering]
 
 
 def read_examples(path: Path = EXAMPLES) -> list[str]:
@@ -73,6 +88,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
         unknown = panel(elem_id="unknown")
         panel(example_chips(read_examples()), elem_id="examples")
         section("memory", strings.MEMORY)
+        checkpoints = switcher.build()
         source = gr.Radio(
             list(strings.SOURCES), elem_id="source", label=strings.SOURCE_LABEL, show_label=False,
             value="retrieved" if default_strategy in known else default_strategy,
@@ -95,17 +111,31 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
                 placeholder=strings.SEED_PLACEHOLDER, elem_id="seed",
             )  # fmt: skip
             dice = gr.Button(strings.DICE, elem_id="dice", min_width=60, scale=1)
+        steps = panel(elem_id="steps", js_on_load=CLICKS)
         keep = gr.Checkbox(label=strings.LOCK, info=strings.LOCK_HINT, elem_id="keep")
         with gr.Row(elem_id="actions"):
             generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate", scale=3)
             stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
         line = panel(status(strings.READY), elem_id="status")
+    steering = gr.State(Steering(), time_to_live=STATE_SECONDS)
+    current = gr.State(None, time_to_live=STATE_SECONDS)
     source.change(
         _show_source, source, [hint, comparison, k], queue=False, show_progress="hidden",
         api_visibility="private",
     )  # fmt: skip
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
-    return Compose(caption, unknown, source, comparison, k, seed, keep, generate, stop, line)
+    return Compose(caption, unknown, source, comparison, k, seed, keep, generate, stop, line,
+                   steering, current, checkpoints, steps)  # fmt: skip
+
+
+def steps_line(steering: Steering) -> str:
+    """Return how far the kept noise is from its seed's, with a way back; nothing when it is not."""
+    if not steering.variations:
+        return ""
+    label = strings.VARIED.format(seed=steering.base, count=len(steering.variations))
+    back = tag("button", text(strings.STEADY), type="button", class_="md-link",
+               data_act="steady")  # fmt: skip
+    return tag("p", text(label) + " " + back, class_="md-steps")
 
 
 def _source_hint(source: str) -> str:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from memdriven.errors import MemDrivenError
-from memdriven.trace import Neighbour, PipelineOutput, Retrieval
-from memdriven.ui import cards, lineup, picture, state, strings
+from memdriven.trace import PipelineOutput
+from memdriven.ui import cards, lineup, picture, state, steer, strings
+from memdriven.ui.card_controls import own_panel
 from memdriven.ui.compose import Compose
-from memdriven.ui.parts import panel, section
+from memdriven.ui.looking import look, look_again, panels
+from memdriven.ui.moment import moment
+from memdriven.ui.parts import CLICKS, panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
+from memdriven.ui.steering import Steering
+from memdriven.ui.switcher import switch
+
+__all__ = ["PictureTab", "Update", "build", "look", "paint", "show"]
 
 Update = str | dict[str, object]
 """HTML for a panel, or `gr.skip()` to leave it as it is."""
@@ -24,41 +32,37 @@ class PictureTab:
     tab: gr.Tab
     memory: gr.HTML
     result: gr.HTML
-
-
-def look(
-    caption: str, source: str, comparison: str, k: int, seed: str, keep: bool
-) -> tuple[str, str, str]:
-    """Return memory panel, unknown words and status for what is written so far."""
-    if not caption.strip():
-        return cards.note(strings.MEMORY_EMPTY), "", status(strings.READY)
-    try:
-        number = state.read_seed(seed, keep)
-        strategy = state.read_strategy(source, comparison)
-        retrieval, spare = lineup.neighbours(caption, strategy, state.read_k(k), number)
-    except MemDrivenError as error:
-        return cards.note(strings.MEMORY_ERROR), "", failure(error)
-    return (*_memory(retrieval, spare), status(_found(retrieval)))
+    own: gr.HTML
 
 
 def paint(
-    caption: str, source: str, comparison: str, k: int, seed: str, keep: bool
-) -> Iterator[tuple[Update, Update, Update, Update, Update]]:
-    """Yield memory panel, unknown words, result, status and seed after each step."""
-    pipe = state.pipeline()
+    caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
+    steering: Steering | None = None,
+) -> Iterator[tuple[Update, Update, Update, Update, Update, Any]]:  # fmt: skip
+    """Yield memory panel, unknown words, result, status, seed and the finished picture's moment."""
+    pipe, steering = state.pipeline(), steering or Steering()
+    same = gr.skip()
     try:
         number = state.read_seed(seed, keep)
-        strategy = state.read_strategy(source, comparison)
-        yield gr.skip(), gr.skip(), gr.skip(), status(strings.RETRIEVING, busy=True), str(number)
-        for output in pipe.stream(caption, strategy, state.read_k(k), number):
+        strategy, count = state.read_strategy(source, comparison), state.read_k(k)
+        steps = steering.steps_from(number, keep)
+        yield same, same, same, status(strings.RETRIEVING, busy=True), str(number), same
+        line = lineup.line_up(caption, strategy, count, number, steering)
+        given: dict[str, Any] = {}
+        if line.steered:
+            count = max(1, len(line.retrieval))
+            given = {"neighbours": line.retrieval.ids, "weights": line.retrieval.weights}
+        for output in pipe.stream(caption, strategy, count, number, variations=steps,
+                                  guests=steering.guests, **given):  # fmt: skip
             if not output.stages:
-                spare = lineup.next_in_line(output.retrieval)
-                memory, unknown = _memory(output.retrieval, spare)
-                yield memory, unknown, show(output), _progress(output), gr.skip()
-            else:
-                yield gr.skip(), gr.skip(), show(output), _progress(output), gr.skip()
+                if not line.steered:
+                    line = replace(line, retrieval=output.retrieval)
+                yield *panels(line), show(output), _progress(output), same, same
+                continue
+            finished = moment(output) if output.complete else same
+            yield same, same, show(output), _progress(output), same, finished
     except MemDrivenError as error:
-        yield gr.skip(), gr.skip(), picture.empty_picture(), failure(error), gr.skip()
+        yield same, same, picture.empty_picture(), failure(error), same, same
 
 
 def show(output: PipelineOutput) -> str:
@@ -71,36 +75,47 @@ def build(compose: Compose) -> tuple[PictureTab, gr.events.Dependency]:
     with gr.Tab(strings.TAB_PICTURE, id="picture") as tab, gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="memory-column", min_width=300):
             section("memory", strings.MEMORY_TITLE)
-            memory = panel(cards.note(strings.MEMORY_EMPTY), elem_id="memory")
+            memory = panel(cards.note(strings.MEMORY_EMPTY), elem_id="memory", js_on_load=CLICKS)
+            own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
         with gr.Column(elem_id="picture-column", min_width=300):
             section("paint", strings.PICTURE_TITLE)
-            result = panel(picture.empty_picture(), elem_id="result")
+            result = panel(picture.empty_picture(), elem_id="result", js_on_load=CLICKS)
+    shown = PictureTab(tab, memory, result, own)
+    # Beside the queue: typing must not wait for a grid that is painted, only for the stage that
+    # the networks are busy with (`MemoryDrivenPipeline.turn`).
+    beside: dict[str, Any] = {"queue": False, "show_progress": "hidden",
+                              "api_visibility": "private"}  # fmt: skip
+    seen = [memory, compose.unknown, compose.status]
     gr.on(
         [compose.caption.change, compose.source.change, compose.comparison.change,
          compose.k.change],
-        look, compose.query, [memory, compose.unknown, compose.status],
-        trigger_mode="always_last", show_progress="hidden", concurrency_id=state.CONCURRENCY_ID,
-        concurrency_limit=1, api_visibility="private",
+        look, compose.steered_query, seen, trigger_mode="always_last", **beside,
     )  # fmt: skip
+    steered = [*seen, compose.steering, own]
+    for source in (memory, own, compose.steps):
+        source.click(
+            steer.click, compose.steered_query, [*steered, compose.steps],
+            trigger_mode="multiple", **beside,
+        )  # fmt: skip
+    queued: dict[str, Any] = {
+        "trigger_mode": "once", "show_progress": "hidden", "concurrency_limit": 1,
+        "concurrency_id": state.CONCURRENCY_ID, "api_visibility": "private",
+    }  # fmt: skip
+    own.upload(steer.add_own, compose.steered_query, steered, **queued)
+    result.click(
+        steer.keep, [compose.current, compose.steering],
+        [compose.seed, compose.keep, compose.steering, compose.steps, compose.status], **beside,
+    )  # fmt: skip
+    compose.switcher.choice.input(
+        switch, compose.switcher.choice,
+        [compose.switcher.facts, compose.switcher.choice, compose.k, compose.steering, own,
+         compose.steps, compose.status], **queued,
+    ).success(look_again, compose.steered_query, [memory, compose.unknown], **beside)  # fmt: skip
     event = compose.generate.click(
-        paint, compose.query, [memory, compose.unknown, result, compose.status, compose.seed],
-        trigger_mode="once", show_progress="hidden", concurrency_id=state.CONCURRENCY_ID,
-        concurrency_limit=1, api_visibility="private",
+        paint, compose.steered_query,
+        [memory, compose.unknown, result, compose.status, compose.seed, compose.current], **queued,
     )  # fmt: skip
-    return PictureTab(tab, memory, result), event
-
-
-def _memory(retrieval: Retrieval, spare: tuple[Neighbour, ...]) -> tuple[str, str]:
-    return (
-        cards.memory_panel(retrieval, spare, state.common_words()),
-        cards.unknown_words(retrieval.unknown_words, retrieval.truncated),
-    )
-
-
-def _found(retrieval: Retrieval) -> str:
-    if retrieval.strategy == "none":
-        return strings.FOUND_NONE
-    return strings.FOUND.format(count=len(retrieval), words=len(retrieval.words))
+    return shown, event
 
 
 def _progress(output: PipelineOutput) -> str:

@@ -32,7 +32,7 @@ def tag(name: str, content: str = "", **attributes: object) -> str:
         key = key.rstrip("_").replace("_", "-")
         written.append(f" {key}" if value is True else f' {key}="{text(value)}"')
     start = f"<{name}{''.join(written)}>"
-    return start if name in ("img", "br") else f"{start}{content}</{name}>"
+    return start if name in ("img", "br", "input") else f"{start}{content}</{name}>"
 
 
 def png_uri(content: bytes) -> str:
@@ -44,4 +44,9 @@ def image_uri(image: Image.Image) -> str:
     """Return a picture for looking at as the data URI of a WebP, a tenth of a PNG's size."""
     buffer = io.BytesIO()
     image.save(buffer, format="WEBP", quality=92, method=2)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return webp_uri(buffer.getvalue())
+
+
+def webp_uri(content: bytes) -> str:
+    """Return WebP bytes as a data URI."""
+    return "data:image/webp;base64," + base64.b64encode(content).decode("ascii")

@@ -3,17 +3,66 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.trace import Neighbour, Retrieval
 from memdriven.ui import state
+from memdriven.ui.steering import MAX_PINS, Steering
 
 SHOWN = 6
 """Memories on screen: those in use and the next in line."""
 CONTROLS = ("random", "oracle", "none")
 """Strategies without an order that one could go further down."""
+
+
+@dataclass(frozen=True)
+class LineUp:
+    """What the memory panel shows, and what a picture is made with."""
+
+    retrieval: Retrieval
+    """The neighbours in use, with their shares."""
+    spare: tuple[Neighbour, ...] = ()
+    """Next in line."""
+    steering: Steering = field(default_factory=Steering)
+
+    @property
+    def steered(self) -> bool:
+        """Whether the neighbours are given by hand, at least in part."""
+        return self.steering.active and self.retrieval.strategy != "none"
+
+
+def line_up(
+    caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None
+) -> LineUp:
+    """Return the neighbours in use and those next in line, after a visitor's wishes.
+
+    Raises:
+        CaptionError, RetrievalError: as `MemoryDrivenPipeline.retrieve`.
+    """
+    steering = steering or Steering()
+    if strategy == "none" or not steering.active:
+        return LineUp(*neighbours(caption, strategy, k, seed), steering)
+    pipe = state.pipeline()
+    with pipe.turn:
+        line = _steered_line(pipe, caption, strategy, k, seed, steering)
+        fill = 0 if steering.alone else max(0, k - len(steering.pins))
+        found = {each.id: each for each in line if each.id not in steering.pins}
+        used = list(found.values())[:fill]
+        whole = math.fsum(each.weight for each in used) or 1.0
+        ids, weights = steering.mix({each.id: each.weight / whole for each in used})
+        retrieval, _ = pipe.lookup.find(
+            caption, strategy, max(1, len(ids)), seed, ids, weights, (), None, steering.guests
+        )
+    rich = {each.id: each for each in line}
+    shown = tuple(
+        replace(rich[each.id], weight=each.weight) if each.id in rich else each
+        for each in retrieval
+    )
+    spare = tuple(found.values())[len(used) : max(SHOWN - len(ids), 2) + len(used)]
+    return LineUp(replace(retrieval, neighbours=shown), spare, steering)
 
 
 def neighbours(
@@ -26,7 +75,7 @@ def neighbours(
     """
     if strategy in CONTROLS:
         return state.pipeline().retrieve(caption, strategy, k, seed=seed), ()
-    line = _line(state.pipeline(), caption, strategy)
+    line = _line(_key(state.pipeline()), caption, strategy)
     whole = math.fsum(neighbour.weight for neighbour in line[:k])
     # A softmax over fewer neighbours is the same shares, scaled.
     used = tuple(replace(neighbour, weight=neighbour.weight / whole) for neighbour in line[:k])
@@ -37,11 +86,33 @@ def next_in_line(retrieval: Retrieval) -> tuple[Neighbour, ...]:
     """Return the neighbours behind those in use."""
     if retrieval.strategy in CONTROLS or len(retrieval) >= SHOWN:
         return ()
-    line = _line(state.pipeline(), retrieval.caption, retrieval.strategy)
+    line = _line(_key(state.pipeline()), retrieval.caption, retrieval.strategy)
     return line[len(retrieval) : SHOWN]
 
 
+def _steered_line(
+    pipe: MemoryDrivenPipeline, caption: str, strategy: str, k: int, seed: int, steering: Steering
+) -> Sequence[Neighbour]:
+    """Return retrieval's own line without what is masked, or an image's look-alikes."""
+    masks = tuple(sorted(set(steering.masks).intersection(pipe.bank.ids)))
+    longest = min(max(SHOWN, state.MAX_K) + MAX_PINS, pipe.bank.n - len(masks))
+    if steering.like is not None:
+        return pipe.lookup.alike(steering.like, longest, masks, steering.guests)
+    if strategy in CONTROLS:
+        count = min(longest, max(1, k + len(steering.pins)))
+        return pipe.retrieve(caption, strategy, count, exclude=masks, seed=seed)
+    return _line(_key(pipe), caption, strategy, longest, masks)
+
+
+def _key(pipe: MemoryDrivenPipeline) -> str:
+    return pipe.checkpoint.hash + pipe.bank_hash
+
+
 @lru_cache(maxsize=16)
-def _line(pipe: MemoryDrivenPipeline, caption: str, strategy: str) -> Retrieval:
-    longest = min(max(SHOWN, state.MAX_K), pipe.bank.n)
-    return pipe.retrieve(caption, strategy, longest)
+def _line(
+    key: str, caption: str, strategy: str, longest: int = 0, masks: tuple[str, ...] = ()
+) -> Retrieval:
+    """Retrieve once; the key names the model, so that the cache keeps none in memory."""
+    pipe = state.pipeline()
+    longest = longest or min(max(SHOWN, state.MAX_K), pipe.bank.n)
+    return pipe.retrieve(caption, strategy, longest, exclude=masks)

@@ -15,19 +15,69 @@
     write(words.map((word) => (word.toLowerCase() === unknown ? known : word)).join(""));
   };
 
-  const copy = async (button) => {
-    await navigator.clipboard.writeText(button.dataset.copy);
+  const copy = async (button, words) => {
+    await navigator.clipboard.writeText(words);
     const before = button.textContent;
     button.textContent = button.dataset.copied;
     setTimeout(() => { button.textContent = before; }, 1500);
   };
 
+  // The recipe becomes part of the page's address, which can be copied, kept or sent.
+  const link = (button) => {
+    const address = new URL(location.href);
+    address.search = `?r=${button.dataset.link}`;
+    history.replaceState(null, "", address);
+    copy(button, address.href);
+  };
+
+  // A tab's content is made when the tab is first opened, so its button may not be there at once.
+  const press = (selector, tab) => {
+    document.querySelector(`button[role="tab"][data-tab-id="${tab}"]`)?.click();
+    const began = performance.now();
+    const look = () => {
+      const button = document.querySelector(selector);
+      if (button?.offsetParent) button.click();
+      else if (performance.now() - began < 5000) requestAnimationFrame(look);
+    };
+    look();
+  };
+
   document.addEventListener("click", (event) => {
-    const target = event.target.closest("[data-caption], [data-unknown], [data-copy]");
+    const target = event.target.closest(
+      "[data-caption], [data-unknown], [data-copy], [data-link], [data-press]",
+    );
     if (!target) return;
-    if (target.dataset.caption) write(target.dataset.caption);
-    else if (target.dataset.unknown) replaceWord(target.dataset.unknown, target.dataset.known);
-    else copy(target);
+    const data = target.dataset;
+    if (data.caption) write(data.caption);
+    else if (data.unknown) replaceWord(data.unknown, data.known);
+    else if (data.link) link(target);
+    else if (data.press) press(data.press, data.tab);
+    else copy(target, data.copy);
+  });
+
+  // A chosen file goes to Python as text inside an event, and never becomes a file there.
+  const LONGEST = 8_000_000;
+  window.memdriven = {
+    send: (file, trigger) => {
+      const reader = new FileReader();
+      reader.onload = () => trigger("upload", { content: reader.result.split(",")[1] ?? "" });
+      if (file.size > LONGEST) trigger("upload", { content: null });
+      else reader.readAsDataURL(file);
+    },
+  };
+
+  // Python answers a press on a card with a new panel: the focus goes back to where it was.
+  let focused = null;
+  document.addEventListener("focusin", (event) => { focused = event.target.dataset?.focus ?? null; });
+  const memory = document.querySelector("#memory");
+  if (memory) new MutationObserver(() => {
+    if (!focused || document.activeElement !== document.body) return;
+    memory.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
+  }).observe(memory, { childList: true, subtree: true });
+
+  document.addEventListener("input", (event) => {
+    const output = event.target.closest(".md-weight")?.querySelector("output");
+    if (output) output.textContent = `\u00d7${event.target.value}`;
   });
 
   document.addEventListener("keydown", (event) => {

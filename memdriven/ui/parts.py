@@ -7,6 +7,30 @@ from typing import Any
 from memdriven.ui.html import tag, text
 from memdriven.ui.startup import gr
 
+CLICKS = """
+element.addEventListener('click', event => {
+  const target = event.target.closest('button[data-act]');
+  if (target) trigger('click', {...target.dataset});
+});
+element.addEventListener('change', event => {
+  const target = event.target;
+  if (target.matches('input[type=range][data-act]')) {
+    trigger('click', {...target.dataset, value: target.value});
+  } else if (target.matches('input[type=file]') && target.files.length) {
+    window.memdriven.send(target.files[0], trigger);
+    target.value = '';
+  }
+});
+for (const kind of ['dragover', 'drop']) element.addEventListener(kind, event => {
+  const input = element.querySelector('input[type=file]:not(:disabled)');
+  if (!input || !event.dataTransfer.types.includes('Files')) return;
+  event.preventDefault();
+  if (kind === 'drop' && event.dataTransfer.files.length)
+    window.memdriven.send(event.dataTransfer.files[0], trigger);
+});
+"""
+"""Sends a pressed button's or slider's data, and a chosen or dropped file's bytes, to Python."""
+
 
 def panel(content: str = "", **options: Any) -> gr.HTML:
     """Add HTML without Gradio's prose style, shown through the plain template (see `ui.html`)."""

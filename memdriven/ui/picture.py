@@ -59,8 +59,11 @@ def time_bar(timings: Mapping[str, float]) -> str:
     )
 
 
-def grid(tiles: Sequence[Image.Image | None], seeds: Sequence[int]) -> str:
-    """Return the 3 x 3 grid; each finished tile is a button that keeps its seed."""
+def grid(tiles: Sequence[Image.Image | None], seeds: Sequence[int], near: bool = False) -> str:
+    """Return the 3 x 3 grid; each finished tile is a button that keeps its seed.
+
+    Where the tiles are `near` one picture, `seeds` are their numbers, 0 being the picture itself.
+    """
     cells = []
     for number, (tile, seed) in enumerate(zip(tiles, seeds, strict=True), start=1):
         if tile is None:
@@ -69,11 +72,15 @@ def grid(tiles: Sequence[Image.Image | None], seeds: Sequence[int]) -> str:
                                        aria_label=label)))  # fmt: skip
             continue
         alt = strings.TILE_ALT.format(number=number, seed=seed)
+        label, hint = strings.SEED_SHOWN.format(seed=seed), strings.TILE_USE.format(seed=seed)
+        if near:
+            label = strings.NEAR_TILE.format(number=seed) if seed else strings.NEAR_CENTRE
+            alt, hint = label, label
         inside = tag("img", src=image_uri(tile), alt=alt) + tag(
-            "span", text(strings.SEED_SHOWN.format(seed=seed)), class_="md-tile-seed"
+            "span", text(label), class_="md-tile-seed"
         )
-        hint = strings.TILE_USE.format(seed=seed)
-        cells.append(tag("li", tag("button", inside, type="button", class_="md-tile",
+        kind = "md-tile md-tile-centre" if near and not seed else "md-tile"
+        cells.append(tag("li", tag("button", inside, type="button", class_=kind,
                                    data_seed=seed, title=hint)))  # fmt: skip
     return tag("ol", "".join(cells), class_="md-grid")
 
@@ -104,9 +111,23 @@ def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
 def _actions(output: PipelineOutput, uri: str) -> str:
     name = f"memdriven-{output.recipe.seed}.png"
     link = tag("a", text(strings.DOWNLOAD), href=uri, download=name, class_="md-action")
-    seed = tag("span", text(strings.SEED_SHOWN.format(seed=output.recipe.seed)), class_="md-seed")
+    recipe = output.recipe
+    words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
+    seed = tag("span", text(words.format(seed=recipe.seed, count=len(recipe.variations))),
+               class_="md-seed")  # fmt: skip
     side = text(strings.STAGE_LABEL.format(side=output.images[0].width))
-    return tag("div", seed + tag("span", side, class_="md-side") + link, class_="md-actions")
+    keep = _action(strings.KEEP_SEED, data_act="keep")
+    near = _action(strings.NEARBY, data_press="#make-near", data_tab="diversity")
+    share = "" if recipe.private else _action(
+        strings.LINK, data_link=recipe.to_url(), data_copied=strings.RECIPE_COPIED
+    )  # fmt: skip
+    note = tag("p", text(strings.PRIVATE_NOTE), class_="md-hint") if recipe.private else ""
+    facts = tag("div", seed + tag("span", side, class_="md-side"), class_="md-actions")
+    return facts + tag("div", link + keep + near + share, class_="md-actions") + note
+
+
+def _action(label: str, **data: object) -> str:
+    return tag("button", text(label), type="button", class_="md-action", **data)
 
 
 def _recipe(output: PipelineOutput) -> str:

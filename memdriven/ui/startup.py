@@ -39,5 +39,13 @@ def _without_stub_files() -> Iterator[None]:
 
 with _without_stub_files():
     import gradio as gr
+    from gradio.context import LocalContext
 
-__all__ = ["gr"]
+
+def session() -> str | None:
+    """Return the browser tab that the running handler works for; None outside of handlers."""
+    request = LocalContext.request.get(None)
+    return getattr(request, "session_hash", None)
+
+
+__all__ = ["gr", "session"]

@@ -1,17 +1,19 @@
-"""The one loaded model that every visitor of the page shares, read-only."""
+"""The models that the visitors of the page share, read-only, and what they ask of them."""
 
 from __future__ import annotations
 
 import math
 import secrets
-from collections import Counter
+from collections import Counter, OrderedDict
+from functools import lru_cache
 
 from memdriven.data.vocabulary import tokenize
 from memdriven.errors import CheckpointError, ConfigError
-from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline import RANDOM_SEEDS, MemoryDrivenPipeline
 from memdriven.recipe import MAX_SEED
 from memdriven.ui import strings
+from memdriven.ui.shelf import Shelf
+from memdriven.ui.startup import session
 
 CONCURRENCY_ID = "model"
 """Queue group of everything that runs the networks: one at a time on one machine."""
@@ -22,34 +24,69 @@ _COMMON = 0.5
 """A word in a larger share of the memory's captions than this tells nothing apart."""
 _SAMPLE = 2_000
 
-_loaded: list[MemoryDrivenPipeline] = []
-_common: list[frozenset[str]] = []
+_SESSIONS = 10_000
+"""Tabs whose choice of checkpoint is remembered."""
+
+_shelf: list[Shelf] = []
+_chosen: OrderedDict[str, str] = OrderedDict()
 
 
-def use(pipe: MemoryDrivenPipeline) -> None:
-    """Show an already loaded pipeline."""
-    _loaded[:] = [pipe]
-    _common[:] = [_common_words(pipe.bank)]
+def use(offered: MemoryDrivenPipeline | Shelf) -> None:
+    """Show a shelf of checkpoints, or one loaded pipeline."""
+    _shelf[:] = [offered if isinstance(offered, Shelf) else Shelf.holding(offered)]
+    _chosen.clear()
+
+
+def shelf() -> Shelf:
+    """Return the checkpoints on offer.
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    if not _shelf:
+        raise CheckpointError(wanted="a loaded checkpoint", found="none",
+                              fix="start the page with app.py")  # fmt: skip
+    return _shelf[0]
 
 
 def pipeline() -> MemoryDrivenPipeline:
-    """Return the loaded model.
+    """Return the model that the visitor whose handler is running has chosen.
 
     Raises:
-        CheckpointError: none was loaded.
+        CheckpointError: none was loaded, or it cannot be opened again.
     """
-    if not _loaded:
-        raise CheckpointError(wanted="a loaded checkpoint", found="none",
-                              fix="start the page with app.py")  # fmt: skip
-    return _loaded[0]
+    return shelf().get(chosen())
+
+
+def choose(name: str) -> MemoryDrivenPipeline:
+    """Let the visitor whose handler is running use another checkpoint from now on.
+
+    Raises:
+        CheckpointError, BankError: it cannot be opened; the choice stays as it was.
+    """
+    pipe, visitor = shelf().get(name), session()
+    if visitor is not None:
+        _chosen[visitor] = name
+        _chosen.move_to_end(visitor)
+        while len(_chosen) > _SESSIONS:
+            _chosen.popitem(last=False)
+    return pipe
+
+
+def chosen() -> str:
+    """Return the name of the checkpoint that the visitor whose handler is running uses."""
+    return _chosen.get(session() or "", shelf().default)
 
 
 def common_words() -> frozenset[str]:
     """Return the words that most captions of the loaded memory share, e.g. "bird"."""
-    return _common[0] if _common else frozenset()
+    return _common_words(pipeline().bank_hash) if _shelf else frozenset()
 
 
-def _common_words(bank: MemoryBank) -> frozenset[str]:
+@lru_cache(maxsize=8)
+def _common_words(bank_hash: str) -> frozenset[str]:
+    """Count once for each bank; the key is its hash, so that no bank is kept in memory by it."""
+    bank = pipeline().bank
     items = bank.items[:: max(1, bank.n // _SAMPLE)]
     counts = Counter(word for item in items for word in set(tokenize(item.captions[0])))
     return frozenset(word for word, count in counts.items() if count > _COMMON * len(items))

@@ -130,3 +130,340 @@ SEED_FIX: Final = "write digits only, or draw a random seed"
 GRID_GONE_WANTED: Final = "a variation of a grid that is still there"
 GRID_GONE_FOUND: Final = "none in this tab"
 GRID_GONE_FIX: Final = "make nine new ones, then choose"
+
+# Checkpoints to switch between
+SHELF_LABEL: Final = "Model and memory"
+SHELF_ONE: Final = "{name}: {count} pictures in memory"
+SHELF_NO_BANK: Final = "{name} (no memory yet)"
+SHELF_LOADING: Final = "Opening {name}\u2026"
+SHELF_USED: Final = "{name} is in use: {count} pictures in memory."
+SHELF_WANTED: Final = "a checkpoint of this page"
+NO_BANK_WANTED: Final = "the memory bank of {name}"
+NO_BANK_FOUND: Final = "a checkpoint without one"
+NO_BANK_FIX: Final = (
+    "build it: python -m memdriven build-memory --checkpoint checkpoints/{path} "
+    "--dataset DATASET --features FEATURES"
+)
+
+# Controls of the memory cards
+PIN: Final = "Pin"
+PINNED: Final = "Pinned"
+MASK: Final = "Mask"
+ONLY: Final = "Only this"
+LIKE: Final = "More like this"
+BY_HAND: Final = "By hand"
+PIN_HINT: Final = "Stays a neighbour whatever is written"
+MASK_HINT: Final = "Is never used"
+ONLY_HINT: Final = "Use this memory alone"
+LIKE_HINT: Final = "Memories that look like this one, instead of those that fit the words"
+WEIGHT_LABEL: Final = "Weight of memory {rank}"
+WEIGHT_SHORT: Final = "weight"
+STEERED: Final = "Steered by hand"
+RELEASE: Final = "Back to retrieval"
+LIKE_ON: Final = "Look-alikes of one memory"
+LIKE_OFF: Final = "back to the words"
+MASKED: Final = "Masked: {id}"
+UNMASK: Final = "Allow {id} again"
+CARD_WANTED: Final = "an action on a card of this memory"
+CARD_FIX: Final = "choose again on a card that is shown"
+PINS_WANTED: Final = "at most {most} pinned memories"
+MASKS_WANTED: Final = "at most {most} masked memories"
+GUESTS_WANTED: Final = "at most {most} own images in one tab"
+ONE_MORE: Final = "one more"
+RELEASE_FIX: Final = "release one first"
+STEERED_STATUS: Final = "Neighbours in use: {count}, {pins} pinned, {masks} masked."
+
+# Own image
+OWN_ADD: Final = "Add your own image"
+OWN_HINT: Final = (
+    "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
+)
+OWN_CAPTION: Final = "your own image"
+OWN_ALT: Final = "Your own image {number}"
+OWN_FORGET: Final = "Forget"
+OWN_USE: Final = "Pin own image {number}"
+OWN_DONE: Final = "Your image is pinned. Generate paints with it."
+OWN_BUSY: Final = "Reading the image\u2026"
+UPLOAD_WANTED: Final = "a picture: PNG, JPEG or WebP, up to 8 MB and 24 million pixels"
+UPLOAD_LARGE: Final = "more than {megabytes} MB"
+UPLOAD_PIXELS: Final = "{width} x {height} pixels"
+UPLOAD_KIND: Final = "another kind of file, or a damaged one"
+UPLOAD_FIX: Final = "save it as a JPEG of ordinary size and add that"
+VGG_WANTED: Final = "the feature network (VGG-16) that reads own images"
+VGG_FOUND: Final = "no weights on this computer, and the page downloads nothing by itself"
+VGG_FIX: Final = (
+    "set {variable} to a local weight file, or run once, connected: python -c "
+    '"from memdriven.encoders.vgg import Vgg16Features; Vgg16Features.load()"'
+)
+VGG_OTHER_WANTED: Final = "the feature network that made this memory"
+VGG_OTHER_FIX: Final = "give the weights that the memory bank was built with"
+
+# Actions of a picture
+KEEP_SEED: Final = "Keep this noise"
+NEARBY: Final = "Vary this picture"
+LINK: Final = "Copy link"
+PRIVATE_NOTE: Final = (
+    "Made with your own image: only this tab, while it is open, can make it again."
+)
+VARIED: Final = "seed {seed}, step {count} away"
+STEADY: Final = "Leave the steps, keep the seed"
+KEPT: Final = "The noise of this picture is kept: seed {seed}."
+
+# Near-by noise and the distance of a grid
+NEAR_RUN: Final = "Vary this picture"
+NEAR_STRENGTH: Final = "How far from it"
+NEAR_NOTE: Final = "The picture itself in the middle, eight steps away from its noise around it."
+NEAR_TILE: Final = "Near-by picture {number}"
+NEAR_CENTRE: Final = "The picture itself"
+NEAR_DONE: Final = "Eight near-by pictures in {seconds} s."
+NEAR_GONE_WANTED: Final = "a picture to vary"
+NEAR_GONE_FIX: Final = "generate one first"
+NEAR_ADOPTED: Final = "The near-by picture is kept, with its noise."
+DISTANCE: Final = "Mean distance {distance} %"
+DISTANCE_HINT: Final = (
+    "How far two of the nine differ on average: mean absolute difference of the pixels at four "
+    "resolutions, as a share of the full range. It measures pixels, not how people see."
+)
+
+# History and recipes
+TAB_HISTORY: Final = "History"
+HISTORY_TITLE: Final = "Pictures of this browser"
+HISTORY_EMPTY: Final = "Every finished picture is listed here. The list stays in this browser."
+HISTORY_NOTE: Final = "The last {most} pictures, newest first. Tick some, or none for all."
+HISTORY_CHOOSE: Final = "Choose picture {number}: {caption}"
+INSPECT: Final = "Inspect"
+REMIX: Final = "Remix"
+RESTORE: Final = "Restore"
+FORGET: Final = "Forget"
+INSPECT_HINT: Final = "Look at its settings; mine stay as they are"
+REMIX_HINT: Final = "Take everything but the noise"
+RESTORE_HINT: Final = "Take everything and show this picture"
+SHEET: Final = "Contact sheet"
+ZIP: Final = "ZIP"
+CLEAR: Final = "Forget all"
+SAVE_SHEET: Final = "Save the contact sheet ({count})"
+SAVE_ZIP: Final = "Save the ZIP ({count})"
+EXPORTING: Final = "Painting picture {done} of {count} again."
+EXPORTED: Final = "{count} pictures are ready to save."
+EXPORT_NONE: Final = "no picture in the list"
+RECIPE_PANEL: Final = "Recipe"
+RECIPE_EMPTY: Final = "Inspect a picture, drop one that memdriven saved, or paste a recipe."
+RECIPE_DROP: Final = "Drop a PNG here to restore it, or choose one"
+RECIPE_PASTE: Final = "Recipe (JSON) or link"
+RECIPE_READ: Final = "Inspect"
+RECIPE_FIELDS: Final = {
+    "caption": "Words", "strategy": "Compare", "k": "References mixed (k)", "seed": "Seed",
+    "variations": "Steps away", "checkpoint": "Model", "version": "Version",
+}  # fmt: skip
+RECIPE_MEMORY: Final = "Memories"
+RECIPE_ELSEWHERE: Final = "Made with a model or memory that this page does not have now."
+RECIPE_PRIVATE: Final = "Needs a private image, which only the tab that had it can use."
+REMIXED: Final = "Settings taken, noise left free. Generate paints anew."
+RESTORED: Final = "Restored: the same recipe, the same pixels."
+GONE_WANTED: Final = "a recipe to use"
+GONE_FOUND: Final = "none here"
+GONE_FIX: Final = "inspect one in the list, or paste it"
+
+# Shared by the tabs of experiments
+NO_WORDS_WANTED: Final = "words to start from"
+NO_WORDS_FOUND: Final = "an empty box"
+NO_WORDS_FIX: Final = "write a caption on the left, or take an example"
+NO_MEMORY: Final = "no memory"
+SLIDE_LABEL: Final = "How much of the first picture is shown"
+
+# Compare
+TAB_COMPARE: Final = "Compare"
+COMPARE_TITLE: Final = "Same words, same noise, another memory"
+COMPARE_NOTE: Final = "Each way of comparing finds its own neighbours. Everything else is held."
+COMPARE_STRATEGIES: Final = "Ways of comparing"
+COMPARE_CONTROLS: Final = (
+    ("any memory", "random"), ("own image", "oracle"), ("no memory", "none"),
+)  # fmt: skip
+COMPARE_SEEDS: Final = "Noises side by side"
+COMPARE_RUN: Final = "Compare"
+COMPARE_EMPTY: Final = "A picture for each way of comparing, with the neighbours that it found."
+COMPARE_PICK: Final = "Choose two pictures to lay them over each other."
+COMPARE_LABEL: Final = "{strategy}, seed {seed}"
+COMPARE_PROGRESS: Final = "Painting: {done} of {count} pictures."
+COMPARE_DONE: Final = "Compared."
+EDIT_TITLE: Final = "Another word, same noise, same memory"
+EDIT_NOTE: Final = "Noise and neighbours stay those of the words on the left. What did the word do?"
+EDIT_LABEL: Final = "The words, with one of them changed"
+EDIT_PLACEHOLDER: Final = "a small blue bird with black wings"
+EDIT_TAKE: Final = "Take the words"
+EDIT_RUN: Final = "Show the difference"
+EDIT_EMPTY: Final = "Both pictures and their difference appear here."
+EDIT_BEFORE: Final = "before"
+EDIT_AFTER: Final = "after"
+EDIT_GAP: Final = "difference: {share} on average"
+EDIT_GAP_ALT: Final = "Map of where the two pictures differ"
+EDIT_DONE: Final = "Same noise (seed {seed}), same neighbours, other words."
+
+# Look inside
+TAB_INSIDE: Final = "Look inside"
+INSIDE_TITLE: Final = "How the memory enters the picture"
+INSIDE_NOTE: Final = (
+    "Move the pointer over any map, or use the arrow keys on it: the same spot is marked on all."
+)
+INSIDE_RUN: Final = "Look inside"
+INSIDE_EMPTY: Final = "The features of the memory, and the gates of each stage, appear here."
+INSIDE_NO_MEMORY: Final = "No memory took part, so there is nothing to look into."
+INSIDE_DONE: Final = "Inside the picture of seed {seed}."
+WASH_LABEL: Final = "Strength of the maps"
+V_TITLE: Final = "The memory's features: v, and its summary v_global"
+ENERGY_LABEL: Final = "strength of v"
+V_GLOBAL_NOTE: Final = (
+    "The mean of each of 512 channels is v_global, which the first stage starts from. "
+    "The strongest, and where in the memory's image they respond:"
+)
+CHANNEL: Final = "channel {number}"
+CHANNEL_ALT: Final = "Where channel {number} of the features responds"
+GATES_TITLE: Final = "The gates of each stage"
+GATES_NOTE: Final = (
+    "A gate multiplies the hidden features or adds to them, place by place. It depends on the "
+    "memory alone. Each is shown on the picture and on the memory's image, clear where it does "
+    "least."
+)
+GATE_SCALE: Final = "multiplied"
+GATE_SHIFT: Final = "added"
+GATE_ON_MEMORY: Final = "{gate}, on the memory"
+GATE_ALT: Final = "How much the gate \u201c{gate}\u201d does at {side} px"
+NO_GATES: Final = "This model has no gates."
+CONTROLS_TITLE: Final = "The memory exchanged"
+CONTROLS_NOTE: Final = "Same words, same noise. Whatever differs was the memory's doing."
+CONTROLS_RUN: Final = "Exchange the memory"
+CONTROLS_EMPTY: Final = "The same picture with the fitting, no, the wrong, any, and its own memory."
+CONTROLS_PROGRESS: Final = "Control {done} of {count}."
+CONTROL_NAMES: Final = {
+    "retrieved": ("Fitting memory", "what retrieval found"),
+    "none": ("No memory", "all features zero"),
+    "wrong": ("Wrong memory", "least like the words"),
+    "random": ("Any memory", "drawn by the seed"),
+    "oracle": ("Own image", "the one the caption was written for"),
+}  # fmt: skip
+CONTROL_GONE: Final = "only for a caption of the memory"
+
+# Morph
+TAB_MORPH: Final = "Morph"
+MORPH_TITLE: Final = "From this picture to another"
+MORPH_NOTE: Final = (
+    "Starts at the words and noise on the left. Choose what moves; the rest stays as it is there. "
+    "Noise turns on its sphere, memory and words move in a straight line."
+)
+MORPH_MOVING: Final = "What moves"
+MORPH_PARTS: Final = (("words", "words"), ("memory", "memory"), ("noise", "noise"))
+MORPH_WORDS: Final = "Words at the end"
+MORPH_WORDS_EMPTY: Final = "the same words"
+MORPH_SEED: Final = "Seed at the end"
+MORPH_COUNT: Final = "Pictures"
+MORPH_RUN: Final = "Morph"
+MORPH_EMPTY: Final = "The pictures between two appear here, to move through by hand."
+MORPH_PROGRESS: Final = "Painting: {done} of {count} pictures."
+MORPH_DONE: Final = "{count} pictures. Move through them with the slider or the arrow keys."
+MORPH_ALT: Final = "Picture {number} on the way"
+MORPH_SLIDER: Final = "Place between the first and the last picture"
+MORPH_PLAY: Final = "Play"
+MORPH_STEPS: Final = "How much each step changes; {sum} in all."
+MORPH_SAVE: Final = "Save {kind}"
+FORMAT_NAMES: Final = {"GIF": "GIF", "WEBP": "animated WebP"}
+
+# Copy check
+TAB_COPIES: Final = "Copy check"
+COPY_TITLE: Final = "Is it a copy?"
+COPY_NOTE: Final = (
+    "Looks for the pictures of the memory that are nearest to the result, by their pixels and not "
+    "by the features that the model was given."
+)
+COPY_RUN: Final = "Check this picture"
+COPY_EMPTY: Final = "The picture and its nearest in memory appear here, side by side."
+COPY_BUSY: Final = "Looking through the memory\u2026"
+COPY_PREPARING: Final = "Describing every picture of the memory, once."
+COPY_PROGRESS: Final = "Describing the memory's pictures: {share}."
+COPY_DONE: Final = "Checked the picture of seed {seed}."
+COPY_PICTURE: Final = "the result"
+COPY_SUSPECT: Final = "Looks like a copy."
+COPY_CLEAR: Final = "No copy."
+COPY_STANDING: Final = (
+    "Farther than {percentile} % of the memory's pictures are from their nearest."
+)
+COPY_REFERENCE: Final = "was its reference"
+COPY_OTHERS: Final = "References that are not among the nearest"
+COPY_SCALE: Final = ("a copy", "as new as can be")
+COPY_SPACE: Final = (
+    "Compared by colours at 4, 8 and 16 px and by edges in eight directions, mirrored or not; "
+    "no network takes part. A blurred picture lies far from everything, so look as well."
+)
+
+# Memory map
+TAB_MAP: Final = "Memory map"
+MAP_TITLE: Final = "Everything it remembers"
+MAP_NOTE: Final = (
+    "Each point is a picture of the memory in its own colour; alike captions lie close. "
+    "The star is where your words belong."
+)
+MAP_EMPTY: Final = "The map is drawn when this tab is opened."
+MAP_PROGRESS: Final = "Drawing the map: {share}."
+MAP_ALT: Final = "Map of {count} pictures. Arrow keys go from point to point, Enter uses one."
+MAP_SEARCH: Final = "Search the captions"
+MAP_FOUND: Final = "{count} found"
+MAP_ZOOM: Final = (("+", "in", "Closer"), ("\u2212", "out", "Farther"), ("\u25a2", "all", "All"))
+MAP_QUERY: Final = "The star marks your words; lines lead to the neighbours in use ({count})."
+MAP_NO_QUERY: Final = "Write a caption on the left to see where it belongs."
+MAP_FIND: Final = "Show my words"
+MAP_SHOWN: Final = "Your words are on the map."
+MAP_CHOOSE: Final = "Choose a point to pin it: your words are painted with that memory."
+MAP_CHOSEN: Final = "Pinned, and painted with it"
+MAP_RELEASED: Final = "Released, and painted without it"
+MAP_PINNED: Final = "The chosen memory is pinned. Painted with seed {seed}."
+MAP_FREED: Final = "The memory is released. Painted with seed {seed}."
+MAP_ITEM_WANTED: Final = "a point of the map"
+MAP_ITEM_FIX: Final = "choose a point again"
+
+# Programming interface
+API_SEEDS_WANTED: Final = "a list of 1 to {most} seeds"
+API_SEEDS_FIX: Final = "ask for the others in another call"
+API_IDS_WANTED: Final = "a list of at most {most} ids"
+API_IDS_FIX: Final = "name fewer neighbours"
+
+# Learn
+TAB_LEARN: Final = "Learn"
+LEARN_LESSONS: Final = "Lessons"
+LEARN_PREDICT: Final = "Predict first"
+LEARN_RUN: Final = "Run"
+LEARN_EMPTY: Final = "Predict, then run. What happens appears here."
+LEARN_RUNNING: Final = "Running the experiment\u2026"
+LEARN_RAN: Final = "That is what happened. Reveal tells why."
+LEARN_REVEAL: Final = "Reveal"
+LEARN_SAID: Final = "Your prediction:"
+LEARN_NO_ANSWER: Final = "none"
+LEARN_APART: Final = "Two of them differ by {share} on average (mean of the colours' differences)."
+LESSON_WANTED: Final = "a lesson: {names}"
+LESSON_FIX: Final = "choose one above"
+
+# Paper
+TAB_PAPER: Final = "Paper"
+PAPER_NOTE: Final = (
+    "The figures of \u201cMemory-Driven Text-to-Image Generation\u201d as live pages: drawn now, "
+    "by the model that is loaded, for the example captions and your own words."
+)
+PAPER_FIGURE: Final = "Figure"
+PAPER_CHOICES: Final = (
+    ("1", "Fig. 1: with and without"), ("3", "Fig. 3: references"), ("5", "Fig. 5: diversity"),
+)  # fmt: skip
+PAPER_RUN: Final = "Draw it"
+PAPER_EMPTY: Final = "The figure is drawn here."
+PAPER_DRAWING: Final = "Drawing the figure\u2026"
+PAPER_DONE: Final = "Drawn with seed {seed}."
+PAPER_NUMBER: Final = "Figure {number}:"
+PAPER_HEADS: Final = {
+    "1": ("Given text", "No memory", "Any memory", "Ours"),
+    "3": ("Given text", "Retrieved", "Ours"), "5": (),
+}  # fmt: skip
+PAPER_FIGURES: Final = {
+    "1": "Pictures from text. The paper compares with other models; here the same model without "
+    "memory, and with any memory, stands in for them.",
+    "3": "Pictures with the retrieved image that gave the features. Not copied: shape and layout "
+    "may follow it, colours follow the text.",
+    "5": "Diversity. Above: the fixed sentence and image features, shown by their image. Below: "
+    "pictures made by only changing the noise z.",
+}  # fmt: skip

@@ -32,7 +32,8 @@ def theme() -> gr.themes.Base:
 
 def style_sheet() -> str:
     """Return the page's CSS."""
-    return files("memdriven.ui").joinpath("page.css").read_text("utf-8")
+    folder = files("memdriven.ui")
+    return "\n".join(folder.joinpath(name).read_text("utf-8") for name in ("page.css", "tabs.css"))
 
 
 def script() -> str:

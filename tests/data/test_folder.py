@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +135,9 @@ GOOD = {"file_name": "a.png", "text": "fine"}
         ([{**GOOD, "split": "train"}, {**GOOD, "split": "test"}], "agree"),
         ([{**GOOD, "class": "x"}, {**GOOD, "class": "y"}], "one class"),
         ([{**GOOD, "class": 1.5}], "class name"),
+        ([{**GOOD, "box": [1, 2, 3]}], "box of 4 numbers"),
+        ([{**GOOD, "box": 7}], "box of 4 numbers"),
+        ([{"file_name": "a.png", "text": " ?! "}], "no word about"),
         ([{**GOOD, "split": "test"}], "'train'"),
     ],
 )
@@ -169,7 +174,7 @@ def test_malformed_csv_and_encodings(tmp_path: Path) -> None:
 def test_a_source_without_metadata_or_without_itself(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         _prepare(tmp_path / "none", tmp_path / "out")
-    with pytest.raises(DataError, match=r"metadata\.jsonl or metadata\.csv"):
+    with pytest.raises(DataError, match=r"metadata\.jsonl or metadata\.csv or captions\.jsonl"):
         _prepare(tmp_path, tmp_path / "out")
     with pytest.raises(DataError, match="fraction"):
         _prepare(tmp_path, tmp_path / "out", test_fraction=1.0)
@@ -189,3 +194,90 @@ def test_only_a_data_set_is_replaced(tmp_path: Path) -> None:
     (out / "thesis.txt").unlink()
     _prepare(source, out)
     assert len(_prepare(source, out)) == 1
+
+
+def _webp(size: int = 32, **options: Any) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", (size, size), (200, 30, 30)).save(content, "WEBP", **options)
+    return content.getvalue()
+
+
+def _zip(path: Path, files: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w") as packed:
+        for name, content in files.items():
+            packed.writestr(name, content)
+
+
+def test_a_zip_of_images_beside_the_captions(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    tags = Image.Exif()
+    tags[0x010E] = "a description"
+    as_wanted, larger, tagged = _webp(), _webp(48), _webp(exif=tags)
+    _zip(source / "small.zip", {"10.Gull/a.webp": as_wanted, "2.Auk/b.webp": larger,
+                                "2.Auk/c.webp": tagged, "d.webp": larger})  # fmt: skip
+    _jsonl(source / "captions.jsonl", [
+        {"file": "10.Gull/a.webp", "id": 7, "class_id": 10, "split": None, "split_reed": "test",
+         "bbox": [1.0, 2, 30.5, 4], "captions": ["red", ".", "red", "a square"]},
+        {"file": "2.Auk/b.webp", "class_id": 2, "split_reed": "train", "captions": ["large"]},
+        {"file": "2.Auk/c.webp", "class_id": 2, "split_reed": "train", "captions": ["tagged"]},
+    ])  # fmt: skip
+    data = _prepare(source, tmp_path / "out", name="some-birds", split_column="split_reed")
+    assert data.name == "some-birds"
+    assert data.classes == ["2", "10"]
+    first = data.items[0]
+    assert (first.id, first.split, first.class_id, first.class_name) == (
+        "10-Gull-a",
+        "test",
+        1,
+        "10",
+    )
+    assert first.captions == ("red", "a square")
+    assert first.box == (1.0, 2.0, 30.5, 4.0)
+    assert (data.header["images_without_caption"], data.header["captions_without_words"]) == (1, 1)
+    kept = [data.image_path(item).read_bytes() for item in data.items]
+    assert kept[0] == as_wanted, "not compressed a second time"
+    assert b"EXIF" in tagged
+    assert b"EXIF" not in kept[2]
+    assert [data.load_image(item).size for item in data.items] == [(32, 32)] * 3
+
+
+def test_which_of_several_zips_must_be_said(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["b.png"])
+    for side in (32, 64):
+        _zip(source / f"x{side}.zip", {"a.webp": _webp(side)})
+    rows = [{"file": name, "captions": ["x"]} for name in ("a.webp", "b.png")]
+    _jsonl(source / "captions.jsonl", rows)
+    with pytest.raises(DataError, match=r"x32\.zip, x64\.zip.*--images"):
+        _prepare(source, tmp_path / "out")
+    data = _prepare(source, tmp_path / "out", images="x64.zip", test_fraction=0.0)
+    assert [item.id for item in data.items] == ["a", "b"], "loose files count, too"
+    _jsonl(source / "captions.jsonl", [*rows, {"file": "c.webp", "captions": ["x"]}])
+    with pytest.raises(DataError, match=r"c\.webp.*in the folder or in .*x64\.zip"):
+        _prepare(source, tmp_path / "out", images="x64.zip")
+    with pytest.raises(DataError, match="nothing there"):
+        _prepare(source, tmp_path / "out", images="x16.zip")
+
+
+def test_hostile_zips(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", [])
+    source.mkdir()
+    bomb = io.BytesIO()
+    Image.new("1", (9_000, 9_000)).save(bomb, "PNG")
+    _zip(
+        source / "a.zip",
+        {"../up.webp": _webp(), "bomb.png": bomb.getvalue(), "cut.webp": _webp()[:40]},
+    )
+    for name, message in (("../up.webp", "inside the folder"), ("bomb.png", "million pixels"),
+                          ("cut.webp", r"cut\.webp")):  # fmt: skip
+        _jsonl(source / "metadata.jsonl", [{"file_name": name, "text": "x"}])
+        with pytest.raises(DataError, match=message):
+            _prepare(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_split_column_must_be_there(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    _jsonl(source / "metadata.jsonl", [GOOD])
+    with pytest.raises(DataError, match=r"column 'mine'.*--split-column"):
+        _prepare(source, tmp_path / "out", split_column="mine")

@@ -58,6 +58,9 @@ def _item(**changes: object) -> str:
         [_item(), _item(id="b", file="/etc/passwd")],
         [_item(), _item(id="b", file=7)],
         [_item(), _item(id="b", surprise=1)],
+        [_item(), _item(id="b", box=[1, 2, 3])],
+        [_item(), _item(id="b", box=[1, 2, 3, "4"])],
+        [_item(), _item(id="b", box=7)],
     ],
 )
 def test_damaged_tables_are_refused(tmp_path: Path, lines: list[str]) -> None:

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import itertools
+import random
+import time
+from collections import Counter
 
 import pytest
 
+from memdriven.data.spelling import edit_distance
 from memdriven.data.synonyms import NEAR_SYNONYMS, near_synonyms
-from memdriven.data.vocabulary import Vocabulary, edit_distance, tokenize
+from memdriven.data.vocabulary import Vocabulary, tokenize
 from memdriven.errors import CaptionError, CheckpointError, DataError
 
 CAPTIONS = [
     "a small red bird with black wings and a yellow beak",
     "this bird has a red crown, brown wings and a short beak",
     "a bird with a speckled breast and a colorful tail",
+    "blue, or blu as some write it",
 ]
 
 
@@ -53,6 +58,7 @@ def test_known_words_become_their_ids(vocabulary: Vocabulary) -> None:
         ("golden", "yellow", "synonym"),
         ("bill", "beak", "synonym"),
         ("yellowish", "yellow", "synonym"),
+        ("bluish", "blue", "synonym"),
         ("wing", "wings", "synonym"),
         ("chestnut", "brown", "synonym"),
         ("yelow", "yellow", "typo"),
@@ -115,25 +121,34 @@ def test_json_round_trip_and_foreign_json(vocabulary: Vocabulary) -> None:
     assert list(vocabulary) == list(vocabulary.words)
 
 
-def _slow_distance(a: str, b: str) -> int:
-    """Optimal string alignment by plain recursion."""
-    if not a or not b:
-        return len(a) + len(b)
-    costs = [
-        _slow_distance(a[:-1], b) + 1,
-        _slow_distance(a, b[:-1]) + 1,
-        _slow_distance(a[:-1], b[:-1]) + (a[-1] != b[-1]),
-    ]
-    if len(a) > 1 and len(b) > 1 and a[-1] == b[-2] and a[-2] == b[-1]:
-        costs.append(_slow_distance(a[:-2], b[:-2]) + 1)
-    return min(costs)
+def _stand_in_captions(count: int) -> list[str]:
+    """Captions with the frequencies of a real collection: word r occurs as often as 1 / r."""
+    chance = random.Random(0)
+    letters = "etaoinshrdlcum"
+    words = list(dict.fromkeys(
+        "".join(chance.choices(letters, k=chance.randint(3, 11))) for _ in range(6000)
+    ))  # fmt: skip
+    weights = list(itertools.accumulate(1 / rank for rank in range(1, len(words) + 1)))
+    return [" ".join(chance.choices(words, cum_weights=weights, k=12)) for _ in range(count)]
 
 
-def test_edit_distance_equals_the_recursion() -> None:
-    words = ["", "a", "ab", "ba", "abc", "acb", "cab", "abcd", "abdc", "bacd"]
-    for a, b in itertools.product(words, words):
-        for limit in (1, 2):
-            assert edit_distance(a, b, limit) == min(_slow_distance(a, b), limit + 1)
+def test_a_large_collection_of_captions() -> None:
+    captions = _stand_in_captions(4000)
+    start = time.process_time()
+    vocabulary = Vocabulary.build(captions)
+    assert 3000 < len(vocabulary) <= 6001
+    counts = Counter(word for caption in captions for word in caption.split())
+    assert [counts[word] for word in vocabulary] == sorted(counts.values(), reverse=True)
+    assert all(not vocabulary.encode(caption, 24).unknown for caption in captions[:500])
+    unseen = [word + "q" for word in vocabulary.words[:8]]
+    for word in unseen:
+        (unknown,) = vocabulary.encode(f"{vocabulary.words[0]} {word}", 24).unknown
+        expected = [
+            known for known in vocabulary.words
+            if edit_distance(word, known, 2) <= (2 if len(word) >= 8 else 1)
+        ]  # fmt: skip
+        assert unknown.replacement in expected
+    assert time.process_time() - start < 20, "1 s on an idle core"
 
 
 def test_the_synonym_table_is_clean() -> None:

@@ -15,7 +15,6 @@ from torch.nn import functional
 
 from memdriven.checkpoint import load_checkpoint, save_checkpoint
 from memdriven.config import Config
-from memdriven.presets import preset
 from memdriven.data.prepared import Item, PreparedDataset, image_file, write_prepared
 from memdriven.data.transforms import centre_square, to_tensor
 from memdriven.data.vocabulary import Vocabulary
@@ -26,6 +25,7 @@ from memdriven.memory import codec
 from memdriven.memory.build import build_memory
 from memdriven.memory.feature_store import write_store
 from memdriven.models.generator import Generator
+from memdriven.presets import preset
 
 RGB = {"red": (200, 30, 30), "blue": (40, 60, 200), "yellow": (240, 220, 40), "black": (20, 20, 20)}
 COLOURS = tuple(RGB)

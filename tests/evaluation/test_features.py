@@ -8,13 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from memdriven.errors import EvaluationError
+from memdriven.evaluation import features
 from memdriven.evaluation.features import Extractor, vgg_extractor
-from memdriven.evaluation.inception import (
-    FidelityInception,
-    TorchvisionInception,
-    inception_extractor,
-    pillow_resize,
-)
 from memdriven.evaluation.squeezenet import (
     SqueezeNet,
     perceptual_distances,
@@ -62,6 +57,29 @@ def test_cache_is_by_pixels_and_by_space(tmp_path: Path) -> None:
     assert torch.equal(space.cached(images(), None), first)
 
 
+def test_parts_that_were_made_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(features, "SHARD", 2)
+    network = Means()
+    space = vgg_extractor(network, side=24)
+    wanted = space(images())
+    network.calls = 0
+
+    class Stop(Means):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.calls == 2:
+                raise KeyboardInterrupt
+            return super().forward(x)
+
+    stopping = Stop()
+    with pytest.raises(KeyboardInterrupt):
+        vgg_extractor(stopping, side=24).cached(images(), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    assert torch.equal(space.cached(images(), tmp_path), wanted)
+    assert network.calls == 1, "only the third part was left"
+
+
 def test_squeezenet_knows_both_input_scalings(tmp_path: Path, squeezenet_file: Path) -> None:
     network = SqueezeNet.load(squeezenet_file)
     mean, factor = network.scaling
@@ -88,8 +106,8 @@ def test_squeezenet_knows_both_input_scalings(tmp_path: Path, squeezenet_file: P
 
 def test_squeezenet_space_and_distance(squeezenet_file: Path) -> None:
     network = SqueezeNet.load(squeezenet_file)
-    features = squeezenet_extractor(network, side=64)(images(3))
-    assert features.shape == (3, 512)
+    found = squeezenet_extractor(network, side=64)(images(3))
+    assert found.shape == (3, 512)
     maps = network(torch.rand(2, 3, 64, 64))
     assert len(maps) == 7
     assert perceptual_distances(maps, maps).tolist() == [0, 0]
@@ -106,46 +124,6 @@ def test_missing_or_foreign_squeezenet_weights(tmp_path: Path, content: bytes | 
         path.write_bytes(content)
     with pytest.raises(EvaluationError, match="SqueezeNet"):
         SqueezeNet.load(path)
-
-
-@pytest.mark.parametrize("form", ["a", "b", "c"])
-def test_inception_forms_need_their_own_weights(tmp_path: Path, form: str) -> None:
-    with pytest.raises(EvaluationError, match=f"form \\({form}\\)"):
-        inception_extractor(form, None, 64)  # type: ignore[arg-type]
-    path = tmp_path / "weights.pth"
-    path.write_bytes(b"nonsense")
-    with pytest.raises(EvaluationError, match=f"form \\({form}\\)"):
-        inception_extractor(form, path, 64)  # type: ignore[arg-type]
-
-
-def test_inception_inputs_by_form() -> None:
-    seen = []
-
-    class Spy(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            seen.append(x)
-            return x.float().mean(dim=(2, 3))
-
-    pictures = torch.rand(2, 3, 32, 32)
-    TorchvisionInception(Spy())(pictures)
-    assert seen[0].shape == (2, 3, 299, 299)
-    assert seen[0].min() >= -1
-    FidelityInception(Spy(), antialiased=False)(pictures)
-    assert seen[1].shape == (2, 3, 32, 32)
-    assert seen[1].dtype == torch.uint8
-    FidelityInception(Spy(), antialiased=True)(pictures)
-    assert seen[2].shape == (2, 3, 299, 299)
-    assert seen[2].dtype == torch.uint8
-
-
-def test_pillow_resize_keeps_flat_colours_and_shrinks_smoothly() -> None:
-    flat = torch.full((1, 3, 8, 8), 77, dtype=torch.uint8)
-    assert pillow_resize(flat, 5).unique().tolist() == [77]
-    stripes = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
-    stripes[..., ::2] = 255
-    inner = pillow_resize(stripes, 8)[..., 1:-1, 1:-1].float()
-    assert abs(float(inner.mean()) - 127.5) < 3
-    assert float(inner.std()) < 12, "antialiased: no stripe is picked alone"
 
 
 def test_extractor_runs_the_function_on_resized_images() -> None:

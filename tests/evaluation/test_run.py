@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +12,9 @@ import pytest
 
 from memdriven.errors import EvaluationError
 from memdriven.evaluation import painting
+from memdriven.evaluation.resources import Resources
 from memdriven.evaluation.results import read_results
 from memdriven.evaluation.run import Evaluation, evaluate
-from memdriven.evaluation.workbench import Resources
 
 N = 12
 
@@ -64,7 +68,7 @@ def test_a_second_run_measures_nothing_again(
     checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    metrics = ("fid_vgg", "attributes", "retrieval")
+    metrics = ("fid_vgg", "kd_squeezenet", "fd_squeezenet", "attributes", "retrieval")
     first = run(checkpoint, squares, tmp_path, resources, metrics=metrics, controls=("none",))
     written = (tmp_path / "results.jsonl").read_bytes()
 
@@ -82,7 +86,7 @@ def test_rows_go_on_after_a_stop(
     checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    options = {"metrics": ("attributes",), "controls": (), "batch": 4}
+    options = {"metrics": ("attributes",), "controls": (), "batch": 4, "figures": False}
     whole = run(checkpoint, squares, tmp_path / "whole", resources, **options)
     paint, calls = painting.Painter.paint, []
 
@@ -107,7 +111,8 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
 ) -> None:
     bad = tmp_path / "absent.safetensors"
     found = run(
-        checkpoint, squares, tmp_path, Resources(vgg=bad, squeezenet=bad),
+        checkpoint, squares, tmp_path,
+        Resources(vgg=bad, squeezenet=bad, inception_a=bad, inception_b=bad),
         metrics=("fid_a", "fid_b", "fid_c", "inception_score", "fid_vgg", "attributes",
                  "diversity", "r_precision"),
         controls=("oracle",),
@@ -118,11 +123,90 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
     }  # fmt: skip
     assert {r.metric for r in found.results} == {"r_precision"}
     assert "left out: fid_b" in found.table()
+    assert "Inception weights of FID form (c)" in found.left_out["fid_c"]
+
+
+KILLED = """
+import os, signal, sys, torch
+from pathlib import Path
+torch.set_num_threads(1)
+from memdriven.evaluation import painting
+from memdriven.evaluation.resources import Resources
+from memdriven.evaluation.run import evaluate
+paint, calls = painting.Painter.paint, []
+def die(*arguments):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return paint(*arguments)
+painting.Painter.paint = die
+model, data, out = map(Path, sys.argv[1:])
+evaluate(model, data, metrics=("r_precision",), n=12, out=out, controls=(), batch=4, figures=False,
+         progress=False)
+"""
+
+
+def test_a_killed_run_goes_on_without_drawing_again(
+    checkpoint: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(checkpoint), str(squares), str(tmp_path)], check=False,
+        cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    kept = np.load(next(tmp_path.rglob("model.npy")))
+    assert kept[:8].any(axis=(1, 2, 3)).all()
+    assert not kept[8:].any(), "the third batch was not drawn"
+    paint, seeds = painting.Painter.paint, []
+
+    def counted(self: painting.Painter, prompts: object, v: object, noise: list[int]) -> object:
+        seeds.extend(noise)
+        return paint(self, prompts, v, noise)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(painting.Painter, "paint", counted)
+    options = {"metrics": ("r_precision",), "controls": (), "batch": 4, "figures": False}
+    run(checkpoint, squares, tmp_path, Resources(), **options)
+    assert seeds == [8, 9, 10, 11]
+    row = np.load(next(tmp_path.rglob("model.npy")))
+    assert np.array_equal(row[:8], kept[:8])
+    assert row[8:].any(axis=(1, 2, 3)).all()
+
+
+def test_rows_of_other_strategies_and_of_another_memory(
+    checkpoint: Path, squares: Path, tmp_path: Path
+) -> None:
+    options = {"metrics": ("r_precision",), "controls": ("none",), "figures": False}
+    strategies = ("sentence-sentence", "sentence-image", "none")
+    found = run(checkpoint, squares, tmp_path / "a", Resources(), strategies=strategies, **options)
+    assert {r.row: r.strategy for r in found.results} == {
+        "model": "sentence-sentence", "none": "none", "strategy sentence-image": "sentence-image",
+    }  # fmt: skip
+    assert "strategy sentence-image" in found.table()
+    from memdriven.checkpoint import load_checkpoint
+    from memdriven.memory.build import build_memory
+
+    loaded = load_checkpoint(checkpoint)
+    smaller = tmp_path / "memory"
+    build_memory(squares, checkpoint.parent / "features", loaded.damsm, loaded.vocabulary, smaller,
+                 limit=5, progress=False)  # fmt: skip
+    other = run(checkpoint, squares, tmp_path / "a", Resources(), memory=smaller, **options)
+    assert {r.memory for r in other.results} & {r.memory for r in found.results} == set()
+    assert len(other.results) == 2, "measured again, for the bank is another"
+
+
+def test_names_of_a_runs_checkpoint(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
+    run_folder = tmp_path / "long-run" / "checkpoint"
+    shutil.copytree(checkpoint, run_folder)
+    found = run(run_folder, squares, tmp_path, Resources(), metrics=("r_precision",), controls=(),
+                figures=False)  # fmt: skip
+    assert found.results[0].checkpoint == "long-run"
 
 
 def test_unknown_names_are_refused(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="a metric among"):
         run(checkpoint, squares, tmp_path, Resources(), metrics=("fid",))
+    with pytest.raises(EvaluationError, match="a strategy among"):
+        run(checkpoint, squares, tmp_path, Resources(), strategies=("best",))
     with pytest.raises(EvaluationError, match="a control among"):
         run(checkpoint, squares, tmp_path, Resources(), controls=("best",))
 
@@ -133,7 +217,16 @@ def test_one_image_alone_equals_its_row(checkpoint: Path, squares: Path, tmp_pat
     from memdriven.evaluation.prompts import choose_prompts
     from memdriven.pipeline import MemoryDrivenPipeline
 
-    run(checkpoint, squares, tmp_path, Resources(), metrics=("r_precision",), controls=(), seed=5)
+    run(
+        checkpoint,
+        squares,
+        tmp_path,
+        Resources(),
+        metrics=("r_precision",),
+        controls=(),
+        seed=5,
+        figures=False,
+    )
     row = np.load(next(tmp_path.rglob("model.npy")))
     prompts = choose_prompts(PreparedDataset.open(squares), "test", N)
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.soa import named_classes, soa
+from memdriven.evaluation.soa import named_classes, soa, torchvision_detector
 
 CLASSES = ["person", "dog", "bus", "bench", "teddy bear", "bear", "knife", "tv"]
 
@@ -42,3 +45,51 @@ def test_class_and_image_means_differ() -> None:
 def test_captions_without_classes_are_refused() -> None:
     with pytest.raises(EvaluationError, match="name a class"):
         soa(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), [set()], bright)
+
+
+def small_faster_rcnn(**options: Any) -> nn.Module:
+    """torchvision's Faster R-CNN with its 91 labels over a backbone of one layer."""
+    from torchvision.models.detection import FasterRCNN
+    from torchvision.models.detection.rpn import AnchorGenerator
+    from torchvision.ops import MultiScaleRoIAlign
+
+    assert options == {"weights": None, "weights_backbone": None}
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8), nn.ReLU())
+    backbone.out_channels = 4  # type: ignore[assignment]
+    return FasterRCNN(
+        backbone, 91, min_size=32, max_size=32,
+        rpn_anchor_generator=AnchorGenerator(((16,),), ((1.0,),)),
+        box_roi_pool=MultiScaleRoIAlign(["0"], 2, 2), box_detections_per_img=5,
+    )  # fmt: skip
+
+
+def test_torchvisions_detector_reads_weights_and_names_what_it_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = small_faster_rcnn(weights=None, weights_backbone=None)
+    bias = network.roi_heads.box_predictor.cls_score.bias  # type: ignore[union-attr]
+    with torch.no_grad():
+        bias[18] = 9.0  # label 18 is "dog"
+    path = tmp_path / "detector.pth"
+    torch.save(network.state_dict(), path)
+    monkeypatch.setattr(
+        "torchvision.models.detection.fasterrcnn_resnet50_fpn_v2", small_faster_rcnn
+    )
+    detect, names = torchvision_detector(path)
+    assert len(names) == 80
+    assert {"person", "dog", "toothbrush"} <= set(names)
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    assert detect(images.float() / 255) == [{"dog"}, {"dog"}]
+    found = soa(images, [{"dog"}, {"bus"}], detect)
+    assert (found.by_class, found.by_image) == (0.5, 0.5)
+    with torch.no_grad():
+        bias[18] = 0.0
+    torch.save(network.state_dict(), path)
+    unsure, _ = torchvision_detector(path)
+    assert unsure(images.float() / 255) == [set(), set()], "below the threshold"
+
+
+def test_a_detector_without_its_weights_says_so(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="--detector"):
+        torchvision_detector(tmp_path / "absent.pth")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
 
-from memdriven.memory.keys import quantise_keys, unit_keys
+import torch
+from safetensors.torch import load_file
+
+from memdriven.memory.keys import KeysWriter, quantise_keys, unit_keys
 
 
 def test_directions_survive() -> None:
@@ -18,3 +21,14 @@ def test_directions_survive() -> None:
 
 def test_a_zero_row_stays_zero() -> None:
     assert unit_keys(quantise_keys(torch.zeros(1, 4))).tolist() == [[0.0] * 4]
+
+
+def test_keys_written_in_parts_are_safetensors(tmp_path: Path) -> None:
+    keys = torch.arange(-60, 60, dtype=torch.int8).view(12, 10)
+    with KeysWriter(tmp_path / "keys", 9, 3, 10) as writer:
+        for part in keys.split([4, 5, 1, 2]):
+            writer.append(part.numpy().tobytes())
+    read = load_file(tmp_path / "keys")
+    assert sorted(read) == ["global", "sentence"]
+    assert torch.equal(read["sentence"], keys[:9])
+    assert torch.equal(read["global"], keys[9:])

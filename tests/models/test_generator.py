@@ -100,3 +100,41 @@ def test_acm_is_the_affine_combination_of_its_maps() -> None:
 def test_no_attention_anywhere() -> None:
     names = [type(m).__name__.lower() for m in Generator(GeneratorConfig()).modules()]
     assert not [n for n in names if "attention" in n]
+
+
+def test_stages_can_be_taken_one_at_a_time() -> None:
+    model = Generator(SMALL).eval()
+    z, sentence, words, v, epsilon = inputs()
+    with torch.no_grad():
+        whole = model(z, sentence, words, v, epsilon)
+        c, _, _ = model.augment(sentence, epsilon)
+        stages = model.stages(z, c, words, v)
+        for image, gates in zip(whole.images, whole.gates, strict=True):
+            stage = next(stages)
+            assert torch.equal(stage.image, image)
+            assert stage.gates is not None
+            assert gates is not None
+            assert torch.equal(stage.gates.shift, gates.shift)
+        assert next(stages, None) is None
+        assert len(list(model.stages(z, c, words, v, count=1))) == 1
+
+
+def test_forward_is_bit_equal_to_the_equations_written_out() -> None:
+    torch.manual_seed(0)
+    model = Generator(SMALL)
+    z, sentence, words, v, epsilon = inputs()
+    made = model(z, sentence, words, v, epsilon)
+    made.images[-1].sum().backward()
+    slopes = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    c, _, _ = model.augment(sentence, epsilon)
+    first, second = model.pyramid(v)
+    h = model.first(z, c, v.mean(dim=(2, 3)))
+    h = model.later[0](h, words)
+    image = torch.tanh(model.to_rgb[1](model.acm[1](h, second)[0]))
+    assert torch.equal(made.images[1], image)
+    assert first.shape[-1] == 64
+    image.sum().backward()
+    for before, parameter in zip(slopes, model.parameters(), strict=True):
+        if before is not None:
+            assert torch.equal(before, parameter.grad)

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from memdriven.config import Config, GeneratorConfig, TextConfig
-from memdriven.presets import preset
 from memdriven.data.prepared import PreparedDataset
 from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm
 from memdriven.errors import BankError, CheckpointError, ConfigError, DataError, TrainingError
 from memdriven.memory.feature_store import FeatureStore
+from memdriven.presets import preset
 from memdriven.training import damsm_run
 from memdriven.training.damsm import train_damsm
 from memdriven.training.damsm_data import choose_items, mixed_seed
@@ -27,7 +27,9 @@ from tests.small_world import write_features, write_world
 
 def _config(**damsm: Any) -> Config:
     tiny = preset("tiny")
-    settings = dataclasses.replace(tiny.damsm, **{"batch_size": 8, "epochs": 2, "mask_same_class": True, **damsm})
+    settings = dataclasses.replace(
+        tiny.damsm, **{"batch_size": 8, "epochs": 2, "mask_same_class": True, **damsm}
+    )
     text = TextConfig(embedding_dim=24, dim=32)
     generator = GeneratorConfig(text_dim=32)
     return dataclasses.replace(tiny, damsm=settings, text=text, generator=generator)

@@ -30,8 +30,8 @@ from memdriven.memory import codec
 from memdriven.memory.feature_store import write_store
 from memdriven.training.augment import augment
 from memdriven.training.batches import GanData, pyramid
-from memdriven.training.gan import decay, pixel_scorer, train_gan
 from memdriven.training.distributed import World
+from memdriven.training.gan import decay, pixel_scorer, train_gan
 from memdriven.training.steps import GanTrainer
 from tests.small_world import write_world
 

@@ -80,11 +80,23 @@ def chromium(outside: Outside) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def address(pipe: MemoryDrivenPipeline, outside: Outside) -> Iterator[str]:
-    """Serve the page over the miniature checkpoint; return its address."""
-    from memdriven.ui import app
+def address(
+    pipe: MemoryDrivenPipeline, tiny_checkpoint: Path, outside: Outside,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[str]:  # fmt: skip
+    """Serve the page over the miniature checkpoint; return its address.
 
-    page = app.build(pipe)
+    On its shelf are another one, and one without a memory.
+    """
+    from memdriven.ui import app, shelf
+
+    beside = tmp_path_factory.mktemp("shelf")
+    for name in ("other", "unbuilt"):
+        shutil.copytree(tiny_checkpoint, beside / name)
+    shutil.rmtree(beside / "unbuilt" / "memory")
+    offered = shelf.Shelf(shelf.find_checkpoints([tiny_checkpoint, beside / "other"]), "cpu")
+    offered.put(pipe)
+    page = app.build(offered)
     yield app.launch(page)
     page.close(verbose=False)
 
@@ -97,14 +109,23 @@ class Visitor:
         self.page = self.context.new_page()
         self.page.set_default_timeout(60_000)
         self.faults: list[str] = []
+        self._leaving = False
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         self.page.on("request", lambda request: self._request(request.url, address))
         self.page.goto(address)
         self.page.wait_for_selector("#generate")
 
+    def go(self, url: str) -> None:
+        """Leave for another address; the streams that this cuts off are no fault."""
+        self._leaving = True
+        self.page.goto(url)
+        self.page.wait_for_selector("#generate", state="attached")
+        self._leaving = False
+
     def _console(self, message: Any) -> None:
-        if message.type in ("error", "warning"):
+        cut_off = self._leaving and "AbortError" in message.text
+        if message.type in ("error", "warning") and not cut_off:
             self.faults.append(f"console: {message.text}")
 
     def _request(self, url: str, address: str) -> None:

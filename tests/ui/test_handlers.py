@@ -11,6 +11,7 @@ from memdriven.recipe import MAX_SEED, Recipe
 from memdriven.ui import diversity, generate, lineup, state, strings
 from memdriven.ui.compose import example_chips, read_examples
 from memdriven.ui.startup import gr
+from memdriven.ui.steering import Steering
 
 CAPTION = "a small red bird with black wings"
 QUERY = ("retrieved", "sentence-sentence", 1, "7", True)
@@ -94,9 +95,13 @@ def test_tile_seeds_follow_each_other() -> None:
 def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
     steps = list(diversity.vary(CAPTION, "random", "all", 2, "7", True))
     assert [str(step[1]).count("<button") for step in steps] == list(range(10))
-    recipe = Recipe.from_json(str(steps[-1][3]))
+    made = steps[-1][3]
+    assert made is not None
+    assert made["strength"] == 0
+    assert ["Mean distance" in str(step[1]) for step in steps] == [False] * 9 + [True]
+    recipe = Recipe.from_json(made["recipe"])
     assert (recipe.strategy, recipe.seed, len(recipe.neighbours)) == ("random", 7, 2)
-    seed, _, shown, memory, line, _ = diversity.adopt(Click("9"), str(steps[-1][3]))
+    seed, _, shown, memory, line, *_ = diversity.adopt(Click("9"), made, Steering())
     assert seed == "9"
     assert 'data-seed="9"' in str(shown)
     assert all(each in str(memory) for each in recipe.neighbours)
@@ -105,12 +110,12 @@ def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
 
 @pytest.mark.parametrize("seed", ["x", "-1", None, {"a": 1}, ""])
 def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> None:
-    recipe = pipe(CAPTION, seed=1).recipe.to_json()
-    assert 'role="alert"' in str(diversity.adopt(Click(seed), recipe)[4])
+    made: diversity.Grid = {"recipe": pipe(CAPTION, seed=1).recipe.to_json(), "strength": 0.0}
+    assert 'role="alert"' in str(diversity.adopt(Click(seed), made, Steering())[4])
 
 
 def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
-    assert "make nine new ones" in str(diversity.adopt(Click("1"), None)[4])
+    assert "make nine new ones" in str(diversity.adopt(Click("1"), None, Steering())[4])
     (only,) = diversity.vary("qqq", *QUERY)
     assert 'role="alert"' in str(only[2])
 

@@ -37,8 +37,7 @@ def test_the_two_choices_reach_every_strategy() -> None:
 def test_loaded_model_is_shared_with_its_common_words(
     pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state, "_loaded", [])
-    monkeypatch.setattr(state, "_common", [])
+    monkeypatch.setattr(state, "_shelf", [])
     with pytest.raises(CheckpointError, match="loaded"):
         state.pipeline()
     assert state.common_words() == frozenset()

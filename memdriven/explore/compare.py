@@ -1,0 +1,114 @@
+"""Comparisons in which one thing changes: the strategy, the noise, or a word."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from memdriven.data.transforms import to_tensor
+from memdriven.errors import ConfigError, RetrievalError
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.trace import PipelineOutput, Retrieval
+
+_WORD = re.compile(r"\S+")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy: its neighbours and a picture for each seed."""
+
+    strategy: str
+    retrieval: Retrieval | None
+    """None where the strategy has no neighbour for this caption (`oracle`)."""
+    pictures: tuple[Image.Image | None, ...]
+    """A seed each; None while it is still to come."""
+
+
+def across(
+    pipe: MemoryDrivenPipeline, caption: str, strategies: Sequence[str], k: int,
+    seeds: Sequence[int],
+) -> Iterator[tuple[Row, ...]]:  # fmt: skip
+    """Yield the table of strategies and seeds after each picture, rows not yet begun left out.
+
+    Raises:
+        CaptionError, RetrievalError, ConfigError: as the pipeline's call; only a missing `oracle`
+            gives an empty row instead.
+    """
+    done: list[Row] = []
+    for strategy in strategies:
+        row = Row(strategy, None, (None,) * len(seeds))
+        try:
+            for output in pipe.stream(caption, strategy, k, seeds=seeds):
+                pictures = _finished(output, len(pipe.resolutions))
+                if row.retrieval is None or pictures != row.pictures:
+                    row = Row(strategy, output.retrieval, pictures)
+                    yield (*done, row)
+        except RetrievalError:
+            if strategy != "oracle":
+                raise
+            yield (*done, row)
+        done.append(row)
+
+
+def _finished(output: PipelineOutput, stages: int) -> tuple[Image.Image | None, ...]:
+    return tuple(made[-1] if len(made) == stages else None for made in output.all_stages)
+
+
+Change = tuple[Literal["same", "gone", "new"], str]
+
+
+def word_changes(before: str, after: str) -> list[Change]:
+    """Return both captions as one line of words: in both, only before, or only after."""
+    old, new = _WORD.findall(before), _WORD.findall(after)
+    changes: list[Change] = []
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    for kind, i, j, k, m in matcher.get_opcodes():
+        if kind == "equal":
+            changes += [("same", word) for word in old[i:j]]
+        else:
+            changes += [("gone", word) for word in old[i:j]]
+            changes += [("new", word) for word in new[k:m]]
+    return changes
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A caption and its edited twin with the same noise and neighbours."""
+
+    before: PipelineOutput
+    after: PipelineOutput
+    changes: list[Change]
+    difference: Tensor
+    """Mean absolute difference of the colours at each place, (s, s) in 0..1."""
+
+
+def edit(
+    pipe: MemoryDrivenPipeline, caption: str, edited: str, strategy: str, k: int, seed: int
+) -> Edit:
+    """Paint a caption and an edited one with the first one's neighbours and noise.
+
+    Raises:
+        ConfigError: both captions have the same words.
+        CaptionError, RetrievalError: as the pipeline's call.
+    """
+    changes = word_changes(caption, edited)
+    if all(kind == "same" for kind, _ in changes):
+        raise ConfigError(wanted="a caption in which a word is changed", found="the same words",
+                          fix="change a word, e.g. the colour")  # fmt: skip
+    before = pipe(caption, strategy, k, seed)
+    after = pipe(edited, strategy, k, seed, neighbours=before.retrieval.ids,
+                 weights=before.retrieval.weights or None)  # fmt: skip
+    return Edit(before, after, changes, difference(before.images[0], after.images[0]))
+
+
+def difference(first: Image.Image, second: Image.Image) -> Tensor:
+    """Return the mean absolute difference of two pictures' colours, (h, w) in 0..1."""
+    gap: Tensor = torch.abs(to_tensor(first) - to_tensor(second)).mean(dim=0)
+    return gap

@@ -1,0 +1,119 @@
+"""Copy check of one picture: how near are the memory's own pictures, seen another way than by v?
+
+Two pictures are compared by a pyramid of their pixels: colours at 4, 8 and 16 px a side, and how
+strongly the light changes in each of eight directions at 8 x 8 places. Each of the four blocks is
+centred and scaled over the memory so that all count alike. No network takes part, and v least of
+all, so that a model cannot have been trained to please it; a mirrored copy counts as a copy.
+
+A distance says little by itself. It is given as a percentile of the distances at which the
+memory's pictures have their own nearest neighbour: near 0 is a copy, about 50 as new as
+another picture of the memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from memdriven.errors import EvaluationError
+from memdriven.evaluation.copy_check import SUSPECT, percentile
+from memdriven.explore.atlas import Progress, small_pictures
+from memdriven.memory.bank import MemoryBank
+
+SIDE = 32
+"""Pictures are brought to this side first, whatever they come from."""
+COLOUR_SIDES = (4, 8, 16)
+DIRECTIONS, PLACES = 8, 8
+REFERENCE = 1_000
+"""Pictures of the memory whose own nearest distance is measured, evenly spread."""
+
+
+@dataclass(frozen=True)
+class Near:
+    """One picture of the memory that is near."""
+
+    index: int
+    """Row in the bank."""
+    distance: float
+    percentile: float
+    """Share (0..100) of the memory's pictures whose own nearest picture is nearer than this."""
+
+    @property
+    def suspect(self) -> bool:
+        """Return whether this near counts as a copy."""
+        return self.percentile < SUSPECT
+
+
+class CopySpace:
+    """A bank's pictures in the space of the copy check."""
+
+    def __init__(self, bank: MemoryBank, progress: Progress | None = None) -> None:
+        """Describe all pictures, and measure how near they are to each other.
+
+        Raises:
+            EvaluationError: fewer than three pictures.
+            BankError: a thumbnail is damaged.
+        """
+        if bank.n < 3:
+            raise EvaluationError(wanted="three pictures in the memory or more",
+                                  found=str(bank.n), fix="use a larger memory")  # fmt: skip
+        raw = _blocks(small_pictures(bank, range(bank.n), SIDE, progress))
+        self._centres = [block.mean(dim=0) for block in raw]
+        self._scales = [
+            (block - centre).norm(dim=1).mean().clamp_min(1e-6)
+            for block, centre in zip(raw, self._centres, strict=True)
+        ]
+        self.pictures = self._point(raw)  # (n, d)
+        self.own = self._own_distances(progress)
+        """Distance of sampled pictures to their nearest other one, (m,)."""
+
+    def nearest(self, picture: Image.Image, count: int = 4) -> list[Near]:
+        """Return the pictures of the memory that are nearest, nearest first."""
+        distances = self.distances(picture)
+        found = distances.topk(min(count, len(distances)), largest=False)
+        shares = percentile(found.values.double(), self.own)
+        return [
+            Near(*each)
+            for each in zip(found.indices.tolist(), found.values.tolist(), shares.tolist(),
+                            strict=True)
+        ]  # fmt: skip
+
+    def distances(self, picture: Image.Image) -> Tensor:
+        """Return how far each picture of the memory is from a picture or its mirror image, (n,)."""
+        small = np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
+        both = self._point(_blocks(np.stack([small, small[:, ::-1]])))
+        return torch.cdist(both, self.pictures).amin(dim=0)
+
+    def _point(self, blocks: list[Tensor]) -> Tensor:
+        parts = zip(blocks, self._centres, self._scales, strict=True)
+        return torch.cat([(block - centre) / scale for block, centre, scale in parts], dim=1)
+
+    def _own_distances(self, progress: Progress | None) -> Tensor:
+        count = len(self.pictures)
+        rows = torch.linspace(0, count - 1, min(count, REFERENCE)).round().long()
+        nearest = []
+        for start in range(0, len(rows), 100):
+            if progress is not None:
+                progress(start, len(rows))
+            chosen = rows[start : start + 100]
+            gaps = torch.cdist(self.pictures[chosen], self.pictures)
+            gaps[torch.arange(len(chosen)), chosen] = torch.inf
+            nearest.append(gaps.amin(dim=1))
+        return torch.cat(nearest).double()
+
+
+def _blocks(pictures: np.ndarray) -> list[Tensor]:
+    """Return the pyramid's blocks of uint8 pictures (n, side, side, 3), each (n, d)."""
+    images = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
+    blocks = [F.adaptive_avg_pool2d(images, side).flatten(1) for side in COLOUR_SIDES]
+    light = images.mean(dim=1)  # (n, side, side)
+    down, right = light[:, 1:, :-1] - light[:, :-1, :-1], light[:, :-1, 1:] - light[:, :-1, :-1]
+    strength = torch.hypot(down, right)
+    turn = (torch.atan2(down, right) / (2 * torch.pi) * DIRECTIONS).round().long() % DIRECTIONS
+    towards = F.one_hot(turn, DIRECTIONS).movedim(3, 1) * strength[:, None]  # (n, 8, side-1, ..)
+    return [*blocks, F.adaptive_avg_pool2d(towards, PLACES).flatten(1)]

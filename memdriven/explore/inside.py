@@ -1,0 +1,99 @@
+"""Inside one picture: v, v_global, and the gates by which the memory entered each stage.
+
+A gate is what an affine combination module multiplies the hidden features with (its scale) or
+adds to them (its shift). Both depend on the memory alone; the model has no attention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from memdriven.explore.painting import Inputs, stages
+from memdriven.models.acm import Gates
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.stages import to_picture
+from memdriven.trace import Retrieval
+
+CHANNELS = 8
+"""Channels of v that are shown one by one."""
+LARGEST_MAP = 64
+"""Maps of larger stages are averaged down to this side."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One of the 512 channels of v."""
+
+    number: int
+    mean: float
+    """Its entry of v_global: the mean over the map."""
+    map: Tensor
+    """(h, w), non-negative."""
+
+
+@dataclass(frozen=True)
+class GateMaps:
+    """How much one stage's gates did at each place, averaged over channels; (s, s) each."""
+
+    scale: Tensor
+    """|scale - 1|: 0 where the hidden features pass unchanged."""
+    shift: Tensor
+    """|shift|: 0 where nothing is added."""
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What one picture's forward pass was made of."""
+
+    retrieval: Retrieval
+    pictures: tuple[Image.Image, ...]
+    """A stage each."""
+    energy: Tensor
+    """Length of v's 512 numbers at each place, (h, w)."""
+    channels: tuple[Channel, ...]
+    """The strongest of v_global, strongest first; none without memory."""
+    gates: tuple[GateMaps | None, ...]
+    """A stage each."""
+
+
+def look_inside(pipe: MemoryDrivenPipeline, inputs: Inputs, retrieval: Retrieval) -> Inside:
+    """Paint one picture from what `gather` gave, and keep what passed through."""
+    pictures, gates = [], []
+    for stage in stages(pipe, inputs):
+        pictures.append(to_picture(stage.image))
+        gates.append(None if stage.gates is None else gate_maps(stage.gates))
+    v = inputs.v[0].float().cpu()
+    return Inside(
+        retrieval=retrieval, pictures=tuple(pictures), gates=tuple(gates),
+        energy=v.norm(dim=0), channels=strongest(v),
+    )  # fmt: skip
+
+
+def strongest(v: Tensor, count: int = CHANNELS) -> tuple[Channel, ...]:
+    """Return the channels of v (c, h, w) with the largest v_global, largest first."""
+    means = v.mean(dim=(1, 2))
+    values, numbers = means.topk(min(count, len(means)))
+    return tuple(
+        Channel(number, value, v[number])
+        for number, value in zip(numbers.tolist(), values.tolist(), strict=True)
+        if value > 0
+    )
+
+
+def gate_maps(gates: Gates, side: int = LARGEST_MAP) -> GateMaps:
+    """Return how much gates (1, c, h, w) do at each place, at most `side` px."""
+    return GateMaps(
+        _smaller((gates.scale - 1).abs().mean(dim=1), side),
+        _smaller(gates.shift.abs().mean(dim=1), side),
+    )
+
+
+def _smaller(map_: Tensor, side: int) -> Tensor:
+    """Return a map (1, h, w) as (min(h, side), ...) on the CPU."""
+    with torch.inference_mode():
+        return F.adaptive_avg_pool2d(map_.float(), min(side, map_.shape[-1]))[0].cpu()

@@ -1,0 +1,90 @@
+"""From one picture to another: each of noise, memory and words moves, or stays as it was."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Iterator, Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from memdriven.errors import ConfigError
+from memdriven.explore.painting import Inputs, picture
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.stages import Noise
+
+PARTS = ("words", "memory", "noise")
+MAX_FRAMES = 33
+FORMATS = ("GIF", "WEBP")
+
+
+def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
+    """Return the point at t in 0..1 on the arc between two vectors (1, d).
+
+    Normal noise in many dimensions has nearly one length; a straight line would cut through the
+    empty middle (K. Shoemake's spherical interpolation).
+    """
+    cosine = torch.nn.functional.cosine_similarity(start.double(), end.double(), dim=-1)
+    angle = cosine.clamp(-1, 1).arccos()[..., None]
+    if t in (0.0, 1.0) or bool((angle.sin() < 1e-6).any()):
+        return lerp(start, end, t)
+    parts = torch.sin((1 - t) * angle) * start.double() + torch.sin(t * angle) * end.double()
+    return (parts / angle.sin()).to(start.dtype)
+
+
+def lerp(start: Tensor, end: Tensor, t: float) -> Tensor:
+    """Return the point at t in 0..1 on the line between two tensors; the ends bit for bit."""
+    if t == 0.0:
+        return start
+    return end if t == 1.0 else start + t * (end - start)
+
+
+def between(start: Inputs, end: Inputs, moving: Collection[str], t: float) -> Inputs:
+    """Return the inputs at t: slerp of the noise, lerp of v and of the text's embeddings."""
+    noise, sentence, words, v = start.noise, start.sentence, start.words, start.v
+    if "noise" in moving:
+        noise = Noise(*(slerp(a, b, t) for a, b in zip(start.noise, end.noise, strict=True)))
+    if "words" in moving:
+        sentence, words = lerp(sentence, end.sentence, t), lerp(words, end.words, t)
+    if "memory" in moving:
+        v = lerp(v, end.v, t)
+    return Inputs(noise, sentence, words, v)
+
+
+def frames(
+    pipe: MemoryDrivenPipeline, start: Inputs, end: Inputs, moving: Collection[str], count: int
+) -> Iterator[Image.Image]:
+    """Yield `count` pictures, both ends included.
+
+    Raises:
+        ConfigError: nothing moves, an unknown part moves, or a count outside 2..33.
+    """
+    if not moving or not set(moving) <= set(PARTS):
+        raise ConfigError(wanted="something that moves: " + ", ".join(PARTS),
+                          found=", ".join(map(str, moving))[:80] or "nothing",
+                          fix="choose one or more")  # fmt: skip
+    if not 2 <= count <= MAX_FRAMES:
+        raise ConfigError(wanted=f"2 to {MAX_FRAMES} pictures", found=str(count)[:40],
+                          fix="choose another number")  # fmt: skip
+    for place in range(count):
+        t = place / (count - 1)
+        yield picture(pipe, between(start, end, moving, t))
+
+
+def animation(pictures: Sequence[Image.Image], kind: str, ms: int = 90) -> bytes:
+    """Return pictures as an endless animation, there and back, of `kind` GIF or WEBP.
+
+    Raises:
+        ConfigError: another kind.
+    """
+    if kind not in FORMATS:
+        raise ConfigError(wanted="a kind: " + ", ".join(FORMATS), found=repr(kind)[:40],
+                          fix="choose one of these")  # fmt: skip
+    there_and_back = [*pictures, *pictures[-2:0:-1]]
+    buffer = io.BytesIO()
+    there_and_back[0].save(
+        buffer, format=kind, save_all=True, append_images=there_and_back[1:], duration=ms, loop=0,
+        **({"quality": 90, "method": 2} if kind == "WEBP" else {}),
+    )  # fmt: skip
+    return buffer.getvalue()

@@ -1,0 +1,151 @@
+"""The memory as a map: every picture a point, alike captions near each other.
+
+Positions come from a file beside the bank, written by
+
+    python -m memdriven.explore.projection checkpoints/aviary
+
+or, without it, from the two directions in which the captions' keys differ most (PCA, at once).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import trange
+
+from memdriven.errors import BankError
+from memdriven.files import atomic_write_bytes, sha256_file
+from memdriven.memory.bank import MemoryBank
+
+FILE = "map.safetensors"
+SCHEMA = "memdriven.map/1"
+PERPLEXITY = 30.0
+STEPS = 500
+
+
+@dataclass(frozen=True)
+class Map:
+    """Where each item of a bank lies."""
+
+    points: Tensor
+    """(n, 2) in -1..1."""
+    directions: Tensor
+    """Each item's mean caption key, length 1, (n, d): what the map is a picture of."""
+    stored: bool
+    """Whether the positions were computed beforehand."""
+
+    def place(self, sentence: Tensor, count: int = 5) -> Tensor:
+        """Return where a caption's embedding (d,) belongs: amid its nearest items, (2,)."""
+        cosines = self.directions @ F.normalize(sentence.float().cpu(), dim=0)
+        found = cosines.topk(min(count, len(cosines)))
+        weights = (found.values / 0.05).softmax(dim=0)
+        return (weights[:, None] * self.points[found.indices]).sum(dim=0)
+
+
+def read_map(bank: MemoryBank, path: Path) -> Map:
+    """Return a bank's map from a file, or by PCA where there is none.
+
+    Raises:
+        BankError: the file is damaged or belongs to another bank.
+    """
+    directions = item_directions(bank)
+    if not path.is_file():
+        return Map(_fit(principal(directions)), directions, stored=False)
+    try:
+        with safe_open(path, "pt") as content:
+            facts = content.metadata() or {}
+            points = content.get_tensor("points").float()
+    except (SafetensorError, OSError) as error:
+        raise BankError(wanted=f"a map of the memory in {path}", found=str(error)[:120],
+                        fix="delete the file, or write it again") from error  # fmt: skip
+    wanted = (SCHEMA, _bank_hash(bank), (bank.n, 2))
+    found = (facts.get("schema"), facts.get("bank"), tuple(points.shape))
+    if found != wanted:
+        raise BankError(wanted=f"the map {wanted} in {path}", found=str(found),
+                        fix="delete the file, or write it again")  # fmt: skip
+    return Map(points, directions, stored=True)
+
+
+def write_map(bank: MemoryBank, path: Path, steps: int = STEPS, *, progress: bool = True) -> None:
+    """Compute a bank's map by `neighbour_embedding` and write it (float16)."""
+    directions = item_directions(bank)
+    points = _fit(neighbour_embedding(directions, steps=steps, progress=progress))
+    facts = {"schema": SCHEMA, "bank": _bank_hash(bank)}
+    atomic_write_bytes(path, save({"points": points.half().contiguous()}, facts))
+
+
+def item_directions(bank: MemoryBank) -> Tensor:
+    """Return the mean of each item's caption keys, scaled to length 1, (n, d)."""
+    total = torch.zeros(bank.n, bank.sentence_keys.shape[1])
+    return F.normalize(total.index_add_(0, bank.caption_item, bank.sentence_keys), dim=1)
+
+
+def principal(rows: Tensor) -> Tensor:
+    """Return rows (n, d) in their two principal directions, (n, 2); signs are fixed."""
+    centred = (rows - rows.mean(dim=0)).double()
+    _, vectors = torch.linalg.eigh(centred.T @ centred)
+    axes = vectors[:, -2:].flip(1)
+    largest = axes.abs().argmax(dim=0)
+    axes = axes * axes[largest, [0, 1]].sign()
+    flat: Tensor = (centred @ axes).float()
+    return flat
+
+
+def neighbour_embedding(
+    rows: Tensor, perplexity: float = PERPLEXITY, steps: int = STEPS, *, progress: bool = False
+) -> Tensor:
+    """Return a layout (n, 2) in which near rows (n, d) stay near: t-SNE, exact, from PCA.
+
+    Van der Maaten & Hinton 2008; memory and time a step grow with n^2.
+    """
+    p = _likeness(rows, min(perplexity, (len(rows) - 1) / 3))
+    start = principal(rows)
+    y = start / start.std().clamp_min(1e-9) * 1e-2
+    speed, gain = torch.zeros_like(y), torch.ones_like(y)
+    rate = max(50.0, len(rows) / 12 / 4)
+    for step in trange(steps, desc="map", disable=not progress):
+        early = step < steps // 4
+        closeness = 1 / (1 + torch.cdist(y, y).square_())
+        closeness.fill_diagonal_(0)
+        pull = (p * (12 if early else 1) - closeness / closeness.sum()).mul_(closeness)
+        slope = 4 * (pull.sum(dim=1, keepdim=True) * y - pull @ y)
+        gain = torch.where(slope.sign() != speed.sign(), gain + 0.2, gain * 0.8).clamp_min(0.01)
+        speed = (0.5 if early else 0.8) * speed - rate * gain * slope
+        y = y + speed
+        y = y - y.mean(dim=0)
+    return y
+
+
+def _likeness(rows: Tensor, perplexity: float) -> Tensor:
+    """Return p (n, n): symmetric, summing to 1, each row's width set by the perplexity."""
+    squared = torch.cdist(rows, rows).square_()
+    wanted = torch.tensor(perplexity).log()
+    low, high = torch.full((len(rows), 1), 1e-4), torch.full((len(rows), 1), 1e6)
+    for _ in range(40):  # bisection of the precision, on a logarithmic scale
+        precision = (low * high).sqrt()
+        p = (-squared * precision).fill_diagonal_(-torch.inf).softmax(dim=1)
+        too_wide = torch.special.entr(p).sum(dim=1, keepdim=True) > wanted
+        low, high = torch.where(too_wide, precision, low), torch.where(too_wide, high, precision)
+    return (p + p.T) / (2 * len(rows))
+
+
+def _fit(points: Tensor) -> Tensor:
+    """Return points centred and scaled to -1..1, the same scale both ways."""
+    middle = (points.amin(dim=0) + points.amax(dim=0)) / 2
+    return (points - middle) / (points - middle).abs().max().clamp_min(1e-9)
+
+
+def _bank_hash(bank: MemoryBank) -> str:
+    return sha256_file(bank.path / "bank.json")[:16]
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    write_map(MemoryBank.open(folder / "memory"), folder / FILE)

@@ -1,0 +1,200 @@
+"""The page's programming interface: three typed endpoints, and the same as MCP tools.
+
+Everything else that the page does is private. How to call them is in docs/api.md.
+"""
+
+# Without annotations from the future: Gradio reads the return types as they stand.
+import base64
+from importlib.util import find_spec
+from typing import Any, TypedDict
+
+from memdriven.config import Strategy
+from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.trace import PipelineOutput, Retrieval
+from memdriven.ui import state, strings
+from memdriven.ui.startup import gr
+
+MAX_TILES = 9
+
+
+class Found(TypedDict):
+    """One neighbour."""
+
+    id: str
+    caption: str
+    class_name: str
+    rank: int
+    weight: float
+    score: float | None
+    percentile: float | None
+
+
+class Unknown(TypedDict):
+    """One word that the model does not know."""
+
+    word: str
+    replacement: str | None
+    reason: str
+
+
+class Picture(TypedDict):
+    """One picture of a grid."""
+
+    seed: int
+    png: str
+
+
+class Generated(TypedDict):
+    """What `generate` gives."""
+
+    png: str
+    recipe: dict[str, Any]
+    neighbours: list[Found]
+    unknown_words: list[Unknown]
+    milliseconds: dict[str, float]
+
+
+class Grid(TypedDict):
+    """What `grid` gives."""
+
+    pictures: list[Picture]
+    neighbours: list[Found]
+    unknown_words: list[Unknown]
+    milliseconds: dict[str, float]
+
+
+def retrieve(caption: str, strategy: Strategy = "sentence-sentence", k: int = 1) -> list[Found]:
+    """Find the pictures of the memory that fit a caption, best first.
+
+    Args:
+        caption: One English sentence, e.g. "a small red bird with black wings".
+        strategy: How caption and memory are compared.
+        k: How many neighbours, 1 to 8.
+
+    Returns:
+        A list of neighbours: id, caption, class_name, rank, weight (its share of the mix), score
+        (of this strategy only) and percentile (comparable between strategies).
+    """
+    try:
+        return neighbours_json(state.pipeline().retrieve(caption, strategy, state.read_k(k)))
+    except MemDrivenError as error:
+        raise refusal(error) from error
+
+
+def generate(
+    caption: str,
+    strategy: Strategy = "sentence-sentence",
+    k: int = 1,
+    seed: int = -1,
+    neighbours: list[str] | None = None,
+    weights: list[float] | None = None,
+) -> Generated:
+    """Generate one picture from a caption, memory pictures and noise.
+
+    Args:
+        caption: One English sentence, e.g. "a small red bird with black wings".
+        strategy: How neighbours are found; "none" switches the memory off.
+        k: How many neighbours are mixed, 1 to 8.
+        seed: Of the noise, 0 to 2^53 - 1; -1 draws one. The same inputs give the same picture.
+        neighbours: Ids of memory pictures to use instead of retrieval.
+        weights: Their shares, one each; equal when left out.
+
+    Returns:
+        png (base64, with its recipe inside), recipe, neighbours, unknown_words and milliseconds.
+    """
+    try:
+        output = state.pipeline()(
+            caption, strategy, state.read_k(k), None if seed == -1 else seed,
+            neighbours=_few(neighbours), weights=weights,
+        )  # fmt: skip
+    except MemDrivenError as error:
+        raise refusal(error) from error
+    return {
+        "png": _png(output, 0), "recipe": output.recipe.to_dict(),
+        "neighbours": neighbours_json(output.retrieval), "unknown_words": _unknown(output),
+        "milliseconds": dict(output.timings),
+    }  # fmt: skip
+
+
+def grid(
+    caption: str,
+    seeds: list[int],
+    strategy: Strategy = "sentence-sentence",
+    k: int = 1,
+) -> Grid:
+    """Generate one picture a seed at the same caption and memory: what the noise alone changes.
+
+    Args:
+        caption: One English sentence, e.g. "a small red bird with black wings".
+        seeds: One to nine seeds of the noise, each 0 to 2^53 - 1.
+        strategy: How neighbours are found; "none" switches the memory off.
+        k: How many neighbours are mixed, 1 to 8.
+
+    Returns:
+        pictures (a list of seed and png), neighbours, unknown_words and milliseconds.
+    """
+    try:
+        if not isinstance(seeds, list) or not 1 <= len(seeds) <= MAX_TILES:
+            raise ConfigError(wanted=strings.API_SEEDS_WANTED.format(most=MAX_TILES),
+                              found=repr(seeds)[:60], fix=strings.API_SEEDS_FIX)  # fmt: skip
+        output = state.pipeline()(caption, strategy, state.read_k(k), seeds=seeds)
+    except MemDrivenError as error:
+        raise refusal(error) from error
+    pictures = [
+        Picture(seed=recipe.seed, png=_png(output, place))
+        for place, recipe in enumerate(output.recipes)
+    ]
+    return {
+        "pictures": pictures, "neighbours": neighbours_json(output.retrieval),
+        "unknown_words": _unknown(output), "milliseconds": dict(output.timings),
+    }  # fmt: skip
+
+
+def neighbours_json(retrieval: Retrieval) -> list[Found]:
+    """Return neighbours as JSON-ready values, without their pictures."""
+    return [
+        Found(id=each.id, caption=each.caption, class_name=each.class_name, rank=each.rank,
+              weight=each.weight, score=each.score, percentile=each.percentile)
+        for each in retrieval
+    ]  # fmt: skip
+
+
+def refusal(error: MemDrivenError) -> gr.Error:
+    """Return an error that the caller is told in full, without a trace on the server's console."""
+    message = f"wanted {error.wanted}; found {error.found}; {error.fix}"
+    return gr.Error(message, print_exception=False)
+
+
+def mcp_installed() -> bool:
+    """Return whether the extra is there that serves the endpoints as MCP tools."""
+    return find_spec("mcp") is not None
+
+
+def build() -> None:
+    """Add the endpoints to the page that is being built."""
+    for function in (retrieve, generate, grid):
+        gr.api(  # type: ignore[attr-defined]  # made by a stub that gradio leaves out
+            function, api_name=function.__name__, concurrency_id=state.CONCURRENCY_ID,
+            concurrency_limit=1,
+            api_visibility="public",
+        )  # fmt: skip
+
+
+def _few(neighbours: list[str] | None) -> list[str] | None:
+    if neighbours is None:
+        return None
+    if not isinstance(neighbours, list) or len(neighbours) > state.MAX_K:
+        raise ConfigError(wanted=strings.API_IDS_WANTED.format(most=state.MAX_K),
+                          found=repr(neighbours)[:60], fix=strings.API_IDS_FIX)  # fmt: skip
+    return neighbours
+
+
+def _png(output: PipelineOutput, place: int) -> str:
+    return base64.b64encode(output.png(place)).decode("ascii")
+
+
+def _unknown(output: PipelineOutput) -> list[Unknown]:
+    return [
+        Unknown(word=each.word, replacement=each.replacement, reason=each.reason)
+        for each in output.unknown_words
+    ]

@@ -1,0 +1,130 @@
+"""The Copy check tab: what in the memory looks most like the picture, not judged by v."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from PIL import Image
+
+from memdriven.errors import MemDrivenError
+from memdriven.explore.copies import CopySpace, Near
+from memdriven.memory.bank import MemoryBank
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.trace import PipelineOutput
+from memdriven.ui import asked, state, strings
+from memdriven.ui.cards import note
+from memdriven.ui.compose import Compose
+from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.parts import panel, section
+from memdriven.ui.startup import gr
+from memdriven.ui.status import failure, status
+from memdriven.ui.waiting import Once, Shelved
+from memdriven.ui.widgets import event_options, figure
+
+SHOWN = 4
+
+
+_spaces: Shelved[CopySpace] = Shelved()
+
+
+def space(pipe: MemoryDrivenPipeline) -> Once[CopySpace]:
+    """Return a model's memory as the check sees it, computed when it is first needed."""
+    return _spaces.get(pipe.bank_hash, partial(CopySpace, pipe.bank))
+
+
+def check(*query: object) -> Iterator[tuple[str, str]]:
+    """Yield progress, then the picture beside the pictures of the memory that are nearest."""
+    pipe = state.pipeline()
+    try:
+        wanted = asked.read(*query)
+        yield note(strings.COPY_BUSY), status(strings.COPY_PREPARING, busy=True)
+        memory = space(pipe)
+        for done, count in memory.wait():
+            line = strings.COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")
+            yield note(line), status(line, busy=True)
+        output = wanted.paint(pipe)
+        made = check_html(output, memory.result(), pipe.bank)
+        yield made, status(strings.COPY_DONE.format(seed=wanted.seed))
+    except MemDrivenError as error:
+        yield note(strings.COPY_EMPTY), failure(error)
+
+
+def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> str:
+    """Return the picture, the nearest pictures, where it stands among their distances."""
+    near = memory.nearest(output.images[0], SHOWN)
+    own = [bank.index_of(each) for each in output.retrieval.ids]
+    picture = figure(image_uri(output.images[0]),
+                     strings.PICTURE_ALT.format(caption=output.recipe.caption),
+                     text(strings.COPY_PICTURE))  # fmt: skip
+    used = _used(output, [each.index for each in near])
+    best = near[0]
+    level = "suspect" if best.suspect else "clear"
+    verdict = strings.COPY_SUSPECT if best.suspect else strings.COPY_CLEAR
+    head = tag(
+        "p", tag("strong", text(verdict)) + " " + tag("span", text(_standing(best))),
+        class_=f"md-verdict md-{level}",
+    )  # fmt: skip
+    cells = "".join(_near(each, rank, bank, own) for rank, each in enumerate(near, start=1))
+    return tag(
+        "div",
+        head + _scale(near)
+        + tag("div", picture + tag("div", tag("ol", cells, class_="md-near") + used),
+              class_="md-copy-pair")
+        + tag("p", text(strings.COPY_SPACE), class_="md-hint"),
+        class_="md-copy",
+    )  # fmt: skip
+
+
+def _near(near: Near, rank: int, bank: MemoryBank, own: Sequence[int]) -> str:
+    item = bank.item(near.index)
+    picture: Image.Image = bank.thumbnail(near.index)
+    words = [tag("b", text(strings.RANK.format(rank=rank)), class_="md-rank"),
+             tag("span", text(_standing(near)))]  # fmt: skip
+    if near.index in own:
+        words.append(tag("span", text(strings.COPY_REFERENCE), class_="md-own"))
+    alt = strings.CARD_ALT.format(rank=rank, caption=item.captions[0])
+    return tag("li", figure(image_uri(picture), alt, "".join(words), title=item.captions[0]),
+               data_id=item.id)  # fmt: skip
+
+
+def _used(output: PipelineOutput, found: Sequence[int]) -> str:
+    """Return the references that the picture drew on, where they are not among the nearest."""
+    bank = state.pipeline().bank
+    rest = [each for each in output.retrieval if bank.index_of(each.id) not in found]
+    if not rest:
+        return ""
+    images = "".join(
+        tag("li", tag("img", src=image_uri(each.image),
+                      alt=strings.CARD_ALT.format(rank=each.rank, caption=each.caption)))
+        for each in rest
+    )  # fmt: skip
+    return tag("h3", text(strings.COPY_OTHERS), class_="md-small-title") + tag(
+        "ul", images, class_="md-thumbs"
+    )
+
+
+def _standing(near: Near) -> str:
+    return strings.COPY_STANDING.format(percentile=f"{near.percentile:.0f}")
+
+
+def _scale(near: Sequence[Near]) -> str:
+    """Return a line from copy to new with a mark for each of the nearest."""
+    marks = "".join(
+        tag("span", class_="md-mark", style=f"left:{each.percentile:.1f}%") for each in near
+    )
+    ends = tag("span", text(strings.COPY_SCALE[0])) + tag("span", text(strings.COPY_SCALE[1]))
+    label = strings.COPY_STANDING.format(percentile=f"{near[0].percentile:.0f}")
+    return tag("div", tag("div", marks, class_="md-scale-line", role="img", aria_label=label)
+               + tag("div", ends, class_="md-scale-ends"), class_="md-scale")  # fmt: skip
+
+
+def build(compose: Compose) -> list[gr.events.Dependency]:
+    """Add the tab; return its long events, so that Stop can cancel them."""
+    with gr.Tab(strings.TAB_COPIES, id="copies"):
+        section("memory", strings.COPY_TITLE)
+        panel(tag("p", text(strings.COPY_NOTE), class_="md-hint"))
+        run = gr.Button(strings.COPY_RUN, variant="primary", elem_id="copy-run",
+                        elem_classes="md-run")  # fmt: skip
+        made = panel(note(strings.COPY_EMPTY), elem_id="copy-result")
+    return [run.click(check, compose.steered_query, [made, compose.status], **event_options())]

@@ -1,0 +1,258 @@
+"""The History tab: past pictures of this browser; look at one, take from it, or bring it back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from memdriven.errors import ConfigError, DataError, MemDrivenError
+from memdriven.recipe import Recipe
+from memdriven.ui import cards, export, restore, state, strings
+from memdriven.ui.compose import STATE_SECONDS, Compose
+from memdriven.ui.generate import PictureTab
+from memdriven.ui.html import tag, text
+from memdriven.ui.looking import look
+from memdriven.ui.moment import MOST, Moment, history, remember
+from memdriven.ui.parts import CLICKS, panel, section
+from memdriven.ui.startup import gr
+from memdriven.ui.status import failure, status
+from memdriven.ui.steering import Steering
+
+STORAGE = "memdriven.history.1"
+_NOT_SECRET = "memdriven-history"
+"""Gradio insists on scrambling what a browser stores; the list must outlive the server."""
+_ARRIVE = "(link, steering) => [new URLSearchParams(location.search).get('r') || '', steering]"
+_SAVE = "() => setTimeout(() => document.querySelector('#saved a')?.click(), 100)"
+_CHOSEN = """
+element.addEventListener('click', event => {
+  const target = event.target.closest('button[data-export]');
+  if (!target) return;
+  const places = [...element.querySelectorAll('input:checked')].map(box => box.value);
+  trigger('submit', {kind: target.dataset.export, places});
+});
+"""
+
+
+def panel_html(stored: object) -> str:
+    """Return the list, newest first, each with its actions."""
+    moments = history(stored)
+    if not moments:
+        return cards.note(strings.HISTORY_EMPTY)
+    items = "".join(_item(place, each) for place, each in enumerate(moments))
+    tools = [
+        tag("button", text(label), type="button", class_="md-action", data_export=kind)
+        for kind, label in (("sheet", strings.SHEET), ("zip", strings.ZIP))
+    ]
+    tools.append(tag("button", text(strings.CLEAR), type="button", class_="md-link",
+                     data_act="clear"))  # fmt: skip
+    note = tag("p", text(strings.HISTORY_NOTE.format(most=MOST)), class_="md-hint")
+    actions = tag("div", "".join(tools), class_="md-actions")
+    return note + actions + tag("ol", items, class_="md-history")
+
+
+def act(
+    event: gr.EventData, stored: object, inspected: str | None, steering: Steering, *query: Any
+) -> tuple[Any, ...]:
+    """Return what a press on Inspect, Remix, Restore or Forget changes.
+
+    Returns:
+        History, inspection, inspected recipe, then `restore.settings`, then
+        `restore.restored_panels`.
+    """
+    moments, kind = history(stored), getattr(event, "act", None)
+    same = gr.skip()
+    nothing = (same,) * (restore.SETTINGS + restore.PANELS)
+    try:
+        if kind == "clear":
+            return [], same, same, *nothing
+        recipe, place = _wanted(event, moments, inspected)
+        if kind == "forget":
+            return [*moments[:place], *moments[place + 1 :]], same, same, *nothing
+        if kind == "inspect":
+            return same, restore.inspection(recipe), recipe.to_json(), *nothing
+        if kind == "remix":
+            restore.made_here(recipe)
+            taken = restore.settings(recipe, steering, noise=False)
+            memory = look(recipe.caption, taken[1], _comparison(taken[2], query), taken[3], "",
+                          False, taken[-1])[0]  # fmt: skip
+            panels = _panels(memory=memory, status=status(strings.REMIXED), steps="",
+                             tab=gr.Tabs(selected="picture"))  # fmt: skip
+            return same, same, same, *taken, *panels
+        return same, same, same, *_restored(recipe, steering)
+    except MemDrivenError as error:
+        return same, same, same, *_failed(error)
+
+
+def paste(written: str) -> tuple[Any, ...]:
+    """Return inspection, inspected recipe and status for a pasted recipe or link."""
+    try:
+        recipe = restore.read(written)
+    except MemDrivenError as error:
+        return gr.skip(), gr.skip(), failure(error)
+    return restore.inspection(recipe), recipe.to_json(), status(strings.READY)
+
+
+def drop(event: gr.EventData, steering: Steering) -> tuple[Any, ...]:
+    """Return settings and panels for a PNG that carries a recipe."""
+    content = getattr(event, "content", None)
+    try:
+        if not isinstance(content, str) or len(content) > restore.MAX_PNG:
+            raise DataError(wanted=strings.UPLOAD_WANTED, found=strings.UPLOAD_LARGE.format(
+                megabytes=8), fix=strings.UPLOAD_FIX)  # fmt: skip
+        return _restored(Recipe.from_png(base64.b64decode(content, validate=True)), steering)
+    except (binascii.Error, ValueError):
+        return _failed(DataError(wanted=strings.UPLOAD_WANTED, found=strings.UPLOAD_KIND,
+                                 fix=strings.UPLOAD_FIX))  # fmt: skip
+    except MemDrivenError as error:
+        return _failed(error)
+
+
+def arrive(link: str, steering: Steering) -> tuple[Any, ...]:
+    """Return settings and panels for the recipe in the page's address, if there is one."""
+    if not link:
+        return (gr.skip(),) * (restore.SETTINGS + restore.PANELS)
+    try:
+        return _restored(restore.read(link), steering)
+    except MemDrivenError as error:
+        return _failed(error)
+
+
+def save(
+    event: gr.EventData, stored: object, steering: Steering
+) -> Iterator[tuple[Any, Any]]:  # fmt: skip
+    """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures."""
+    moments, kind = history(stored), getattr(event, "kind", None)
+    places = getattr(event, "places", None)
+    wanted = {str(each) for each in places} if isinstance(places, list) else set()
+    chosen = [each for place, each in enumerate(moments) if str(place) in wanted] or moments
+    outputs = []
+    try:
+        if not chosen:
+            raise ConfigError(wanted=strings.GONE_WANTED, found=strings.EXPORT_NONE,
+                              fix=strings.NEAR_GONE_FIX)  # fmt: skip
+        for number, each in enumerate(chosen, start=1):
+            said = strings.EXPORTING.format(done=number, count=len(chosen))
+            yield gr.skip(), status(said, busy=True)
+            recipe = Recipe.from_json(each["recipe"])
+            outputs.append(restore.made_here(recipe).from_recipe(recipe, steering.guests))
+    except MemDrivenError as error:
+        yield "", failure(error)
+        return
+    zipped = kind == "zip"
+    content = export.archive(outputs) if zipped else export.contact_sheet(outputs)
+    label = (strings.SAVE_ZIP if zipped else strings.SAVE_SHEET).format(count=len(outputs))
+    media = "application/zip" if zipped else "image/png"
+    link = tag("a", text(label), class_="md-action",
+               href=f"data:{media};base64,{base64.b64encode(content).decode('ascii')}",
+               download="memdriven.zip" if zipped else "memdriven-sheet.png")  # fmt: skip
+    yield link, status(strings.EXPORTED.format(count=len(outputs)))
+
+
+def build(
+    compose: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks
+) -> list[gr.events.Dependency]:
+    """Add the tab; return the events that paint, so that Stop can cancel them."""
+    with gr.Tab(strings.TAB_HISTORY, id="history"), gr.Row(elem_classes="md-columns"):
+        with gr.Column(elem_id="history-column", min_width=300):
+            section("paint", strings.HISTORY_TITLE)
+            saved = panel(elem_id="saved")
+            listed = panel(panel_html([]), elem_id="history", js_on_load=CLICKS + _CHOSEN)
+        with gr.Column(elem_id="recipe-column", min_width=260):
+            section("paint", strings.RECIPE_PANEL)
+            dropped = panel(_drop_zone(), elem_id="recipe-drop", js_on_load=CLICKS)
+            with gr.Row(elem_id="recipe-paste"):
+                written = gr.Textbox(
+                    label=strings.RECIPE_PASTE, max_lines=1, scale=3, max_length=restore.MAX_TEXT,
+                    elem_id="recipe-text", min_width=140,
+                )  # fmt: skip
+                read = gr.Button(strings.RECIPE_READ, elem_id="recipe-read", scale=1, min_width=80)
+            seen = panel(cards.note(strings.RECIPE_EMPTY), elem_id="inspection", js_on_load=CLICKS)
+            link = gr.Textbox(visible=False)
+            stored = gr.BrowserState([], storage_key=STORAGE, secret=_NOT_SECRET)
+            inspected = gr.State(None, time_to_live=STATE_SECONDS)
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    queued: dict[str, Any] = {
+        **quiet, "concurrency_id": state.CONCURRENCY_ID, "concurrency_limit": 1,
+    }  # fmt: skip
+    settings = [*compose.query, compose.steering]
+    panels = [shown.memory, shown.result, compose.status, compose.steps, compose.current, tabs,
+              compose.switcher.choice, compose.switcher.facts]  # fmt: skip
+    for source in (listed, seen):
+        source.click(
+            act, [stored, inspected, compose.steering, *compose.query],
+            [stored, seen, inspected, *settings, *panels], trigger_mode="once", **queued,
+        )  # fmt: skip
+    gr.on([read.click, written.submit], paste, written, [seen, inspected, compose.status], **quiet)
+    dropped.upload(drop, compose.steering, [*settings, *panels], trigger_mode="once", **queued)
+    page.load(arrive, [link, compose.steering], [*settings, *panels], js=_ARRIVE, **queued)
+    compose.current.change(remember, [compose.current, stored], stored, queue=False, **quiet)
+    gr.on([stored.change, page.load], panel_html, stored, listed, queue=False, **quiet)
+    saving = listed.submit(save, [stored, compose.steering], [saved, compose.status],
+                           trigger_mode="once", **queued)  # fmt: skip
+    saving.success(None, js=_SAVE)
+    return [saving]
+
+
+def _item(place: int, each: Moment) -> str:
+    recipe = Recipe.from_json(each["recipe"])
+    label = strings.HISTORY_CHOOSE.format(number=place + 1, caption=recipe.caption)
+    box = tag("input", type="checkbox", value=place, aria_label=label)
+    picture = tag("img", src=each["image"], width=72, height=72,
+                  alt=strings.PICTURE_ALT.format(caption=recipe.caption))  # fmt: skip
+    seen = tag("button", picture, type="button", class_="md-history-picture", data_act="inspect",
+               data_place=place, title=strings.INSPECT_HINT)  # fmt: skip
+    words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
+    seed = words.format(seed=recipe.seed, count=len(recipe.variations))
+    facts = tag("p", text(recipe.caption), class_="md-history-words") + tag(
+        "span", text(seed), class_="md-seed"
+    )
+    buttons = "".join(
+        tag("button", text(name), type="button", class_="md-steer-button", data_act=kind,
+            data_place=place, title=hint, aria_label=f"{name}: {recipe.caption}")
+        for kind, name, hint in (
+            ("inspect", strings.INSPECT, strings.INSPECT_HINT),
+            ("remix", strings.REMIX, strings.REMIX_HINT),
+            ("restore", strings.RESTORE, strings.RESTORE_HINT),
+            ("forget", strings.FORGET, None),
+        )
+    )  # fmt: skip
+    controls = tag("div", buttons, class_="md-steer")
+    return tag("li", box + seen + tag("div", facts + controls), class_="md-moment")
+
+
+def _drop_zone() -> str:
+    choose = tag("input", type="file", accept="image/png", class_="md-file")
+    return tag("label", text(strings.RECIPE_DROP) + choose, class_="md-drop")
+
+
+def _wanted(
+    event: gr.EventData, moments: Sequence[Moment], inspected: str | None
+) -> tuple[Recipe, int]:
+    """Return the recipe that a press is about: a place in the list, or what is inspected."""
+    place = getattr(event, "place", None)
+    if place is None and inspected:
+        return Recipe.from_json(inspected), -1
+    if str(place) in map(str, range(len(moments))):
+        return Recipe.from_json(moments[int(str(place))]["recipe"]), int(str(place))
+    raise ConfigError(wanted=strings.GONE_WANTED, found=strings.GONE_FOUND, fix=strings.GONE_FIX)
+
+
+def _comparison(taken: Any, query: Sequence[Any]) -> str:
+    return taken if isinstance(taken, str) else str(query[2])
+
+
+def _restored(recipe: Recipe, steering: Steering) -> tuple[Any, ...]:
+    output, taken = restore.restored(recipe, steering)
+    return *taken, *restore.restored_panels(output, taken[-1])
+
+
+def _failed(error: MemDrivenError) -> tuple[Any, ...]:
+    return *(gr.skip(),) * restore.SETTINGS, *_panels(status=failure(error))
+
+
+def _panels(**given: Any) -> tuple[Any, ...]:
+    """Return `restored_panels`' values by name, leaving the others as they are."""
+    names = ("memory", "result", "status", "steps", "current", "tab", "checkpoint", "facts")
+    return tuple(given.get(name, gr.skip()) for name in names)

@@ -1,0 +1,140 @@
+"""The Look inside tab: v and v_global, the gates of each stage, and the memory exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from memdriven.errors import MemDrivenError
+from memdriven.explore.controls import CONTROLS, Control, controls
+from memdriven.explore.inside import Channel, GateMaps, Inside, look_inside
+from memdriven.trace import Neighbour
+from memdriven.ui import asked, state, strings
+from memdriven.ui.cards import note
+from memdriven.ui.compose import Compose
+from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.parts import panel, section
+from memdriven.ui.startup import gr
+from memdriven.ui.status import failure, status
+from memdriven.ui.widgets import event_options, figure, linked, script, thumbs
+
+
+def look(*query: object) -> tuple[str, str]:
+    """Return the picture taken apart, and the status."""
+    try:
+        wanted = asked.read(*query)
+        pipe = state.pipeline()
+        seen = look_inside(pipe, *wanted.gather(pipe))
+    except MemDrivenError as error:
+        return note(strings.INSIDE_EMPTY), failure(error)
+    return inside_html(seen), status(strings.INSIDE_DONE.format(seed=wanted.seed))
+
+
+def exchange(*query: object) -> Iterator[tuple[str, str]]:
+    """Yield the controls' pictures, one more each time, and the status."""
+    made: list[Control] = []
+    try:
+        wanted = asked.read(*query)
+        for control in controls(state.pipeline(), *wanted.arguments):
+            made.append(control)
+            line = strings.CONTROLS_PROGRESS.format(done=len(made), count=len(CONTROLS))
+            yield controls_html(made), status(line, busy=len(made) < len(CONTROLS))
+    except MemDrivenError as error:
+        yield note(strings.CONTROLS_EMPTY), failure(error)
+
+
+def inside_html(seen: Inside) -> str:
+    """Return v over its image, the channels of v_global, and the gates of each stage."""
+    if not len(seen.retrieval):
+        return note(strings.INSIDE_NO_MEMORY)
+    best = seen.retrieval[0]
+    alt = strings.CARD_ALT.format(rank=best.rank, caption=best.caption)
+    strength = tag(
+        "label", text(strings.WASH_LABEL) + tag("input", type="range", min=0, max=100, value=75,
+                                                class_="md-wash-strength"),
+        class_="md-wash-label",
+    )  # fmt: skip
+    energy = linked(best.image, seen.energy, "memory", strings.ENERGY_LABEL, alt)
+    first = tag("div", energy + _channels(seen.channels, best), class_="md-features")
+    stages = [
+        tag("li", tag("h3", text(strings.STAGE_LABEL.format(side=picture.width)),
+                      class_="md-row-name")
+            + tag("div", _gates(gates, picture.width, seen, place), class_="md-gates"))
+        for place, (picture, gates) in enumerate(zip(seen.pictures, seen.gates, strict=True))
+    ]  # fmt: skip
+    return tag(
+        "div",
+        strength + tag("h3", text(strings.V_TITLE), class_="md-step-title") + first
+        + tag("h3", text(strings.GATES_TITLE), class_="md-step-title")
+        + tag("p", text(strings.GATES_NOTE), class_="md-hint")
+        + tag("ol", "".join(stages), class_="md-stages"),
+        class_="md-inside",
+    )  # fmt: skip
+
+
+def controls_html(made: Sequence[Control]) -> str:
+    """Return the controls side by side, each with the memory that it used."""
+    cells = []
+    for control in made:
+        name, why = strings.CONTROL_NAMES[control.name]
+        words = tag("b", text(name)) + tag("span", text(why))
+        if control.picture is None:
+            gone = tag("span", text(strings.CONTROL_GONE), class_="md-tile md-control-gone")
+            cells.append(tag("li", gone + tag("p", words, class_="md-control")))
+            continue
+        shown = figure(image_uri(control.picture), f"{name}: {why}")
+        cells.append(tag("li", shown + tag("p", words, class_="md-control")
+                         + thumbs(control.retrieval), data_control=control.name))  # fmt: skip
+    return tag("ol", "".join(cells), class_="md-controls")
+
+
+def _channels(channels: Sequence[Channel], best: Neighbour) -> str:
+    """Return the strongest of v_global as bars, each with its channel's map on the image."""
+    strongest = channels[0].mean
+    rows = []
+    for channel in channels:
+        label = strings.CHANNEL.format(number=channel.number)
+        alt = strings.CHANNEL_ALT.format(number=channel.number)
+        bar = tag("span", tag("span", style=f"width:{100 * channel.mean / strongest:.1f}%"),
+                  class_="md-bar")  # fmt: skip
+        rows.append(
+            tag("li", linked(best.image, channel.map, "memory", label, alt)
+                + tag("div", bar + tag("span", text(f"{channel.mean:.1f}"), class_="md-bar-label"),
+                      class_="md-channel-mean"))
+        )  # fmt: skip
+    title = tag("p", text(strings.V_GLOBAL_NOTE), class_="md-hint")
+    return tag("div", title + tag("ol", "".join(rows), class_="md-channels"))
+
+
+def _gates(gates: GateMaps | None, side: int, seen: Inside, place: int) -> str:
+    """Return one stage's gates over its picture, and over the memory's image."""
+    picture, best = seen.pictures[place], seen.retrieval[0]
+    if gates is None:
+        return tag("p", text(strings.NO_GATES), class_="md-hint")
+    made = []
+    for map_, label in ((gates.scale, strings.GATE_SCALE), (gates.shift, strings.GATE_SHIFT)):
+        alt = strings.GATE_ALT.format(gate=label, side=side)
+        made.append(linked(picture, map_, "memory", label, alt))
+        made.append(linked(best.image, map_, "memory", strings.GATE_ON_MEMORY.format(gate=label),
+                           alt))  # fmt: skip
+    return "".join(made)
+
+
+def build(compose: Compose) -> list[gr.events.Dependency]:
+    """Add the tab; return its long events, so that Stop can cancel them."""
+    with gr.Tab(strings.TAB_INSIDE, id="inside"):
+        section("memory", strings.INSIDE_TITLE)
+        panel(tag("p", text(strings.INSIDE_NOTE), class_="md-hint"))
+        open_ = gr.Button(strings.INSIDE_RUN, variant="primary", elem_id="inside-run",
+                          elem_classes="md-run")  # fmt: skip
+        seen = panel(note(strings.INSIDE_EMPTY), elem_id="inside-result",
+                     js_on_load=script("linked.js"))  # fmt: skip
+        section("noise", strings.CONTROLS_TITLE)
+        panel(tag("p", text(strings.CONTROLS_NOTE), class_="md-hint"))
+        run = gr.Button(strings.CONTROLS_RUN, variant="primary", elem_id="controls-run",
+                        elem_classes="md-run")  # fmt: skip
+        made = panel(note(strings.CONTROLS_EMPTY), elem_id="controls-result")
+    options = event_options()
+    return [
+        open_.click(look, compose.steered_query, [seen, compose.status], **options),
+        run.click(exchange, compose.steered_query, [made, compose.status], **options),
+    ]

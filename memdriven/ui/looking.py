@@ -1,0 +1,53 @@
+"""What the memory offers for the words as they are: the panel that follows the keystrokes."""
+
+from __future__ import annotations
+
+from memdriven.errors import MemDrivenError
+from memdriven.ui import cards, lineup, state, strings
+from memdriven.ui.lineup import LineUp
+from memdriven.ui.status import failure, status
+from memdriven.ui.steering import Steering
+
+
+def look(
+    caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
+    steering: Steering | None = None,
+) -> tuple[str, str, str]:  # fmt: skip
+    """Return memory panel, unknown words and status for what is written so far."""
+    if not caption.strip():
+        return cards.note(strings.MEMORY_EMPTY), "", status(strings.READY)
+    try:
+        number = state.read_seed(seed, keep)
+        strategy = state.read_strategy(source, comparison)
+        line = lineup.line_up(caption, strategy, state.read_k(k), number, steering)
+    except MemDrivenError as error:
+        return cards.note(strings.MEMORY_ERROR), "", failure(error)
+    return (*panels(line), status(_found(line)))
+
+
+def look_again(
+    caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
+    steering: Steering | None = None,
+) -> tuple[str, str]:  # fmt: skip
+    """Return memory panel and unknown words alone, where the status has something else to say."""
+    memory, unknown, _ = look(caption, source, comparison, k, seed, keep, steering)
+    return memory, unknown
+
+
+def panels(line: LineUp) -> tuple[str, str]:
+    """Return memory panel and unknown words."""
+    retrieval = line.retrieval
+    return (
+        cards.memory_panel(retrieval, line.spare, state.common_words(), line.steering),
+        cards.unknown_words(retrieval.unknown_words, retrieval.truncated),
+    )
+
+
+def _found(line: LineUp) -> str:
+    retrieval = line.retrieval
+    if retrieval.strategy == "none":
+        return strings.FOUND_NONE
+    if line.steered:
+        pins, masks = len(line.steering.pins), len(line.steering.masks)
+        return strings.STEERED_STATUS.format(count=len(retrieval), pins=pins, masks=masks)
+    return strings.FOUND.format(count=len(retrieval), words=len(retrieval.words))

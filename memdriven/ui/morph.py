@@ -1,0 +1,144 @@
+"""The Morph tab: from one picture to another, computed once, then scrubbed in the browser."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from PIL import Image
+
+from memdriven.errors import MemDrivenError
+from memdriven.explore import morph
+from memdriven.explore.compare import difference
+from memdriven.explore.painting import gather
+from memdriven.trace import Retrieval
+from memdriven.ui import asked, state, strings
+from memdriven.ui.cards import note
+from memdriven.ui.compose import Compose
+from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.parts import panel, section
+from memdriven.ui.startup import gr
+from memdriven.ui.status import failure, status
+from memdriven.ui.widgets import event_options, script, thumbs
+
+DEFAULT_FRAMES, FEWEST = 13, 5
+
+
+def run(
+    words: str, seed: str, moving: Sequence[str], count: float, *query: object
+) -> Iterator[tuple[str, str]]:
+    """Yield the newest picture while they are made, at last all of them; and the status."""
+    pipe = state.pipeline()
+    try:
+        wanted = asked.read(*query)
+        other = words if isinstance(words, str) and words.strip() else wanted.caption
+        end_seed = state.read_seed(seed, keep=True)
+        start, first = wanted.gather(pipe)
+        end, last = gather(pipe, other, wanted.strategy, wanted.k, end_seed)
+        made: list[Image.Image] = []
+        total = _count(count)
+        for picture in morph.frames(pipe, start, end, list(moving or ()), total):
+            made.append(picture)
+            line = strings.MORPH_PROGRESS.format(done=len(made), count=total)
+            if len(made) < total:
+                yield _making(picture, len(made) / total), status(line, busy=True)
+        ends = ((first, wanted.seed), (last, end_seed))
+        yield morph_html(made, ends, moving), status(strings.MORPH_DONE.format(count=total))
+    except MemDrivenError as error:
+        yield note(strings.MORPH_EMPTY), failure(error)
+
+
+def morph_html(
+    pictures: Sequence[Image.Image], ends: Sequence[tuple[Retrieval, int]], moving: Sequence[str]
+) -> str:
+    """Return all pictures on one spot with a slider, how much each step changes, and exports."""
+    images = "".join(
+        tag("img", src=image_uri(picture), alt=strings.MORPH_ALT.format(number=number),
+            data_shown=str(number == 1).lower())
+        for number, picture in enumerate(pictures, start=1)
+    )  # fmt: skip
+    slider = tag("input", type="range", min=0, max=len(pictures) - 1, value=0,
+                 aria_label=strings.MORPH_SLIDER)  # fmt: skip
+    play = tag("button", text(strings.MORPH_PLAY), type="button", class_="md-action md-play",
+               aria_pressed="false")  # fmt: skip
+    links = "".join(_link(pictures, kind) for kind in morph.FORMATS)
+    sides = "".join(_end(retrieval, seed, moving) for retrieval, seed in ends)
+    return tag(
+        "div",
+        tag("div", images, class_="md-film")
+        + tag("div", play + slider, class_="md-scrub")
+        + _steps(pictures)
+        + tag("div", sides, class_="md-ends")
+        + tag("div", links, class_="md-actions"),
+        class_="md-morph",
+    )  # fmt: skip
+
+
+def _steps(pictures: Sequence[Image.Image]) -> str:
+    """Return a bar for each step, as high as the pictures differ across it."""
+    gaps = [float(difference(a, b).mean()) for a, b in pairwise(pictures)]
+    highest = max(gaps) or 1.0
+    bars = "".join(tag("span", style=f"height:{100 * gap / highest:.0f}%") for gap in gaps)
+    label = strings.MORPH_STEPS.format(sum=f"{100 * math.fsum(gaps):.1f} %")
+    return tag("div", tag("div", bars, class_="md-morph-steps", aria_hidden="true")
+               + tag("p", text(label), class_="md-hint"))  # fmt: skip
+
+
+def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
+    parts = [
+        tag("q", text(retrieval.caption), class_="md-quote" + _still("words", moving)),
+        tag("div", thumbs(retrieval), class_="md-end-memory" + _still("memory", moving)),
+        tag("span", text(strings.SEED_SHOWN.format(seed=seed)),
+            class_="md-seed" + _still("noise", moving)),
+    ]  # fmt: skip
+    return tag("div", "".join(parts), class_="md-end")
+
+
+def _still(part: str, moving: Sequence[str]) -> str:
+    return "" if part in moving else " md-still"
+
+
+def _link(pictures: Sequence[Image.Image], kind: str) -> str:
+    content = base64.b64encode(morph.animation(pictures, kind)).decode("ascii")
+    href = f"data:image/{kind.lower()};base64,{content}"
+    return tag("a", text(strings.MORPH_SAVE.format(kind=strings.FORMAT_NAMES[kind])), href=href,
+               download=f"memdriven-morph.{kind.lower()}", class_="md-action")  # fmt: skip
+
+
+def _making(picture: Image.Image, share: float) -> str:
+    bar = tag("span", tag("span", style=f"width:{100 * share:.0f}%"), class_="md-bar md-bar-noise")
+    image = tag("img", src=image_uri(picture), alt=strings.PICTURE_BUSY, data_shown="true")
+    return tag("div", tag("div", image, class_="md-film") + bar, class_="md-morph")
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return DEFAULT_FRAMES
+    return max(FEWEST, min(int(value), morph.MAX_FRAMES))
+
+
+def build(compose: Compose) -> list[gr.events.Dependency]:
+    """Add the tab; return its long events, so that Stop can cancel them."""
+    with gr.Tab(strings.TAB_MORPH, id="morph"), gr.Row(elem_classes="md-columns"):
+        with gr.Column(elem_id="morph-ask", min_width=260):
+            section("noise", strings.MORPH_TITLE)
+            panel(tag("p", text(strings.MORPH_NOTE), class_="md-hint"))
+            moving = gr.CheckboxGroup(
+                list(strings.MORPH_PARTS), value=["noise"], label=strings.MORPH_MOVING,
+                elem_id="morph-moving", elem_classes="md-choice md-choice-three",
+            )  # fmt: skip
+            words = gr.Textbox(label=strings.MORPH_WORDS, elem_id="morph-words", max_lines=3,
+                               placeholder=strings.MORPH_WORDS_EMPTY)  # fmt: skip
+            seed = gr.Textbox(label=strings.MORPH_SEED, elem_id="morph-seed", max_lines=1,
+                              placeholder=strings.SEED_PLACEHOLDER)  # fmt: skip
+            count = gr.Slider(FEWEST, morph.MAX_FRAMES, value=DEFAULT_FRAMES, step=2, buttons=[],
+                              label=strings.MORPH_COUNT, elem_id="morph-count")  # fmt: skip
+            make = gr.Button(strings.MORPH_RUN, variant="primary", elem_id="morph-run",
+                             elem_classes="md-run")  # fmt: skip
+        with gr.Column(elem_id="morph-shown", min_width=300):
+            made = panel(note(strings.MORPH_EMPTY), elem_id="morph-result",
+                         js_on_load=script("morph.js"))  # fmt: skip
+    asking = [words, seed, moving, count, *compose.steered_query]
+    return [make.click(run, asking, [made, compose.status], **event_options())]

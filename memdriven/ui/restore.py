@@ -1,0 +1,145 @@
+"""From a recipe back to the page: looking at it, taking its settings, or all of it."""
+
+from __future__ import annotations
+
+import html as markup
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import PRIVATE, Recipe
+from memdriven.trace import PipelineOutput
+from memdriven.ui import cards, lineup, state, strings
+from memdriven.ui.compose import steps_line
+from memdriven.ui.generate import show
+from memdriven.ui.html import tag, text, webp_uri
+from memdriven.ui.moment import moment
+from memdriven.ui.startup import gr
+from memdriven.ui.status import status
+from memdriven.ui.steering import Steering
+from memdriven.ui.switcher import facts
+
+MAX_TEXT = 200_000
+"""A pasted recipe or link is never longer."""
+MAX_PNG = 8_000_000 * 4 // 3
+SETTINGS, PANELS = 7, 8
+"""Values that `settings` and `restored_panels` return."""
+
+
+def read(written: object) -> Recipe:
+    """Return the recipe in JSON, in a page's link, or in a link's `r` alone.
+
+    Raises:
+        ConfigError: it is none, or not a valid one.
+    """
+    given = written.strip() if isinstance(written, str) else ""
+    if not given:
+        raise ConfigError(wanted=strings.GONE_WANTED, found=strings.GONE_FOUND,
+                          fix=strings.GONE_FIX)  # fmt: skip
+    given = given[:MAX_TEXT]
+    if given.startswith("{"):
+        return Recipe.from_json(given)
+    if "?" in given:
+        try:
+            given = parse_qs(urlsplit(markup.unescape(given)).query).get("r", [""])[0]
+        except ValueError:
+            given = ""
+    return Recipe.from_url(given)
+
+
+def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
+    """Return the pipeline of a recipe's checkpoint, which the visitor then uses.
+
+    Raises:
+        CheckpointError, BankError: it is not on this page, or is another version of it.
+    """
+    name = recipe.checkpoint if recipe.checkpoint in state.shelf().entries else state.chosen()
+    pipe = state.shelf().get(name)
+    pipe.check_recipe(recipe)
+    return state.choose(name)
+
+
+def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, ...]:
+    """Return caption, source, comparison, k, seed, keep and steering for a recipe.
+
+    Args:
+        recipe: one whose checkpoint is in use.
+        steering: the tab's own, for its own images.
+        noise: take the seed and its steps, too.
+    """
+    ordinary = recipe.strategy in {value for _, value in strings.STRATEGIES}
+    source = "retrieved" if ordinary else recipe.strategy
+    k, retrieved = state.read_k(recipe.k), None
+    try:
+        retrieved, _ = lineup.neighbours(recipe.caption, recipe.strategy, k, recipe.seed)
+    except MemDrivenError:
+        retrieved = None  # an oracle given by hand has no image of its own
+    taken = steering.take(recipe, retrieved)
+    if noise:
+        taken = taken.step(recipe.seed, recipe.variations)
+    return (
+        recipe.caption, source, recipe.strategy if ordinary else gr.skip(), k,
+        str(recipe.seed) if noise else "", noise, taken,
+    )  # fmt: skip
+
+
+def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[Any, ...]]:
+    """Return a recipe's picture, and caption ... steering as `settings`, for a restored page.
+
+    Raises:
+        MemDrivenError: this page cannot make that picture.
+    """
+    output = made_here(recipe).from_recipe(recipe, steering.guests)
+    return output, settings(recipe, steering, noise=True)
+
+
+def restored_panels(output: PipelineOutput, steering: Steering) -> tuple[Any, ...]:
+    """Return memory panel, result, status, steps, moment, tab, checkpoint and its facts."""
+    memory = cards.memory_panel(output.retrieval, common=state.common_words(), steering=steering)
+    return (
+        memory, show(output), status(strings.RESTORED), steps_line(steering), moment(output),
+        gr.Tabs(selected="picture"), state.chosen(),
+        facts(state.chosen(), state.pipeline().bank.n),
+    )  # fmt: skip
+
+
+def inspection(recipe: Recipe) -> str:
+    """Return a recipe as a table, with its memories, changing nothing."""
+    values = recipe.to_dict()
+    values["variations"] = len(recipe.variations) or None
+    rows = [
+        tag("div", tag("dt", text(label)) + tag("dd", text(values[name])))
+        for name, label in strings.RECIPE_FIELDS.items()
+        if values[name] not in (None, "")
+    ]
+    bank, same = state.pipeline().bank, recipe.bank_hash in ("", state.pipeline().bank_hash)
+    cells = []
+    for name, weight in zip(recipe.neighbours, recipe.weights, strict=True):
+        picture = ""
+        if same and name in bank.ids:
+            content = bank.thumbnail_bytes(bank.index_of(name))
+            picture = tag("img", src=webp_uri(content), alt=name, width=48, height=48)
+        share = strings.WEIGHT.format(share=f"{weight:.0%}")
+        shown = strings.OWN_CAPTION if name.startswith(PRIVATE) else name
+        cells.append(tag("li", picture + tag("span", text(f"{shown}, {share}"))))
+    notes = [strings.RECIPE_PRIVATE] if recipe.private else []
+    known = recipe.checkpoint == state.chosen() or recipe.checkpoint in state.shelf().entries
+    if not same or (recipe.checkpoint and not known):
+        notes.append(strings.RECIPE_ELSEWHERE)
+    buttons = "".join(
+        tag("button", text(label), type="button", class_="md-action", data_act=act, title=hint)
+        for act, label, hint in (
+            ("remix", strings.REMIX, strings.REMIX_HINT),
+            ("restore", strings.RESTORE, strings.RESTORE_HINT),
+        )
+    )
+    return tag(
+        "div",
+        tag("dl", "".join(rows), class_="md-facts-list")
+        + (tag("h3", text(strings.RECIPE_MEMORY), class_="md-small-title") if cells else "")
+        + tag("ul", "".join(cells), class_="md-recipe-memory")
+        + "".join(tag("p", text(each), class_="md-hint") for each in notes)
+        + tag("div", buttons, class_="md-actions"),
+        class_="md-inspection",
+    )

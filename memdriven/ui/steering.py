@@ -1,0 +1,204 @@
+"""What one visitor did to the memory by hand: pins, masks, weights, own images, near-by noise.
+
+Everything here belongs to one browser tab and lies in its `gr.State`. What arrives from the page
+is a wish of unknown origin: ids must be known, numbers are clamped, lists have a longest length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from memdriven.errors import RetrievalError
+from memdriven.lookup import Guest
+from memdriven.memory.matches import shares
+from memdriven.recipe import MAX_NEIGHBOURS, Recipe, Variation
+from memdriven.trace import Retrieval
+from memdriven.ui import strings
+
+MAX_PINS = 8
+MAX_MASKS = 32
+MAX_GUESTS = 4
+MAX_FACTOR = 3.0
+"""A neighbour's natural share is multiplied by 0 to this."""
+_CLOSE = 1e-4
+"""Shares that differ by less are the same to the eye."""
+
+
+@dataclass(frozen=True)
+class Steering:
+    """Wishes about the memory, each change giving a new object."""
+
+    pins: tuple[str, ...] = ()
+    """Ids that stay neighbours whatever is written."""
+    masks: tuple[str, ...] = ()
+    """Ids that are never used."""
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """By which a neighbour's natural share is multiplied; 1 where an id is missing."""
+    fixed: tuple[float, ...] = ()
+    """Exact shares of the pins, where nothing beside them is used (a restored mix)."""
+    like: str | None = None
+    """An image whose look-alikes take the place of retrieval."""
+    guests: tuple[Guest, ...] = ()
+    """The tab's own images."""
+    base: int | None = None
+    """The seed that `variations` step away from; with another seed they have no meaning."""
+    variations: tuple[Variation, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        """Whether neighbours are other than what retrieval alone would give."""
+        return bool(self.pins or self.masks or self.factors or self.like)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the pins are all there is, with nothing retrieved beside them."""
+        return bool(self.fixed) and len(self.fixed) == len(self.pins)
+
+    def pin(self, item: str) -> Self:
+        """Pin an item, or release it when it is pinned."""
+        if item in self.pins:
+            rest = tuple(each for each in self.pins if each != item)
+            return replace(self, pins=rest, fixed=_equal(rest) if self.alone else ())
+        if len(self.pins) >= MAX_PINS:
+            raise _too_many(strings.PINS_WANTED, MAX_PINS)
+        pins = (*self.pins, item)
+        return replace(
+            self, pins=pins, masks=_without(self.masks, item),
+            fixed=_equal(pins) if self.alone else (),
+        )  # fmt: skip
+
+    def mask(self, item: str) -> Self:
+        """Never use an item, or allow it again when it is masked."""
+        if item in self.masks:
+            return replace(self, masks=_without(self.masks, item))
+        if len(self.masks) >= MAX_MASKS:
+            raise _too_many(strings.MASKS_WANTED, MAX_MASKS)
+        freed = self.pin(item) if item in self.pins else self
+        like = None if self.like == item else self.like
+        return replace(freed, masks=(*freed.masks, item), like=like)
+
+    def weigh(self, item: str, factor: object) -> Self:
+        """Multiply an item's share; what is no number counts as 1, and all is clamped."""
+        value = _number(factor)
+        others = {name: old for name, old in self.factors.items() if name != item}
+        if len(others) >= MAX_NEIGHBOURS:
+            raise _too_many(strings.PINS_WANTED, MAX_NEIGHBOURS)
+        return replace(self, factors=others if value == 1.0 else {**others, item: value})
+
+    def only(self, item: str) -> Self:
+        """Use one item alone."""
+        return replace(self, pins=(item,), fixed=(1.0,), factors={}, like=None,
+                       masks=_without(self.masks, item))  # fmt: skip
+
+    def more_like(self, item: str) -> Self:
+        """Let the images that look like an item take the place of retrieval."""
+        return replace(self, like=item, pins=(), fixed=(), factors={})
+
+    def release(self) -> Self:
+        """Go back to retrieval alone; own images stay at hand."""
+        return type(self)(guests=self.guests)
+
+    def welcome(self, guest: Guest) -> Self:
+        """Add an own image and pin it; the same image twice is one image."""
+        others = tuple(each for each in self.guests if each.id != guest.id)
+        if len(others) >= MAX_GUESTS:
+            raise _too_many(strings.GUESTS_WANTED, MAX_GUESTS)
+        come = replace(self, guests=(*others, guest), like=None)
+        return come if guest.id in come.pins else come.pin(guest.id)
+
+    def dismiss(self, item: str) -> Self:
+        """Forget an own image."""
+        freed = self.pin(item) if item in self.pins else self
+        like = None if self.like == item else self.like
+        return replace(freed, like=like, guests=tuple(g for g in self.guests if g.id != item))
+
+    def step(self, base: int, variations: Sequence[Variation]) -> Self:
+        """Keep a near-by picture's noise; without variations the seed's own."""
+        steps = tuple(variations)
+        return replace(self, base=base if steps else None, variations=steps)
+
+    def steps_from(self, seed: int, keep: bool) -> tuple[Variation, ...]:
+        """Return the steps away from a seed that is kept; another seed has none."""
+        return self.variations if keep and seed == self.base else ()
+
+    def take(self, recipe: Recipe, retrieved: Retrieval | None) -> Self:
+        """Return the wishes that give a recipe's neighbours again.
+
+        Args:
+            recipe: a recipe whose ids are known.
+            retrieved: what retrieval gives for it now; when that is the recipe's mix, nothing
+                needs to be pinned.
+        """
+        fresh = self.release()
+        if retrieved is not None and retrieved.ids == recipe.neighbours and all(
+            abs(a - b) < _CLOSE for a, b in zip(retrieved.weights, recipe.weights, strict=True)
+        ):  # fmt: skip
+            return fresh
+        return replace(fresh, pins=recipe.neighbours, fixed=recipe.weights)
+
+    def mix(self, retrieved: Mapping[str, float]) -> tuple[list[str], list[float]]:
+        """Return ids and shares: the pins first, then what retrieval adds.
+
+        Args:
+            retrieved: shares of the retrieved ids, best first, which sum to 1.
+
+        Raises:
+            RetrievalError: every share is zero.
+        """
+        ids = [*self.pins, *retrieved]
+        if self.alone:
+            base = list(self.fixed)
+        else:
+            rest = len(retrieved) / len(ids) if ids else 0.0
+            base = [1 / len(ids)] * len(self.pins) + [rest * share for share in retrieved.values()]
+        if not any(name in self.factors for name in ids):
+            # Untouched shares keep their last bit, so that a restored mix gives the same pixels.
+            return ids, base if self.alone else shares(base, len(base))
+        return ids, shares(
+            [share * self.factors.get(name, 1.0) for name, share in zip(ids, base, strict=True)],
+            len(ids),
+        )
+
+
+def apply(steering: Steering, act: object, item: object, value: object, known: bool) -> Steering:
+    """Return the steering after one click on a card.
+
+    Raises:
+        RetrievalError: an action or id that the page does not offer, or one pin too many.
+    """
+    if act == "release":
+        return steering.release()
+    if act == "steady":
+        return steering.step(0, ())
+    if act == "unlike":
+        return replace(steering, like=None)
+    acts = {"pin": steering.pin, "mask": steering.mask, "only": steering.only,
+            "like": steering.more_like, "dismiss": steering.dismiss}  # fmt: skip
+    if not known or not isinstance(item, str) or (act != "weigh" and act not in acts):
+        raise RetrievalError(wanted=strings.CARD_WANTED, found=repr((act, item))[:80],
+                             fix=strings.CARD_FIX)  # fmt: skip
+    return steering.weigh(item, value) if act == "weigh" else acts[str(act)](item)
+
+
+def _number(value: object) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return 1.0
+    return min(MAX_FACTOR, max(0.0, number)) if math.isfinite(number) else 1.0
+
+
+def _equal(pins: Sequence[str]) -> tuple[float, ...]:
+    return tuple(1 / len(pins) for _ in pins)
+
+
+def _without(ids: Sequence[str], item: str) -> tuple[str, ...]:
+    return tuple(each for each in ids if each != item)
+
+
+def _too_many(wanted: str, most: int) -> RetrievalError:
+    return RetrievalError(wanted=wanted.format(most=most), found=strings.ONE_MORE,
+                          fix=strings.RELEASE_FIX)  # fmt: skip

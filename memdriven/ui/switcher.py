@@ -1,0 +1,63 @@
+"""The choice between checkpoints, each with its own memory; every tab of a browser has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from memdriven.errors import MemDrivenError
+from memdriven.ui import card_controls, state, strings
+from memdriven.ui.html import tag, text
+from memdriven.ui.parts import panel
+from memdriven.ui.startup import gr
+from memdriven.ui.status import failure, status
+from memdriven.ui.steering import Steering
+
+
+@dataclass(frozen=True)
+class Switcher:
+    """The choice, and the line that says what is in use."""
+
+    choice: gr.Dropdown
+    facts: gr.HTML
+
+
+def facts(name: str, count: int) -> str:
+    """Return what is in use as a quiet line."""
+    return tag("p", text(strings.SHELF_ONE.format(name=name, count=f"{count:,}")), class_="md-hint")
+
+
+def choices() -> list[tuple[str, str]]:
+    """Return (label, name) of each checkpoint; one without a memory says so."""
+    return [
+        (name if entry.complete else strings.SHELF_NO_BANK.format(name=name), name)
+        for name, entry in state.shelf().entries.items()
+    ]
+
+
+def switch(name: object) -> Iterator[tuple[Any, ...]]:
+    """Yield facts, choice, k, steering, own images, steps and status: before and after loading."""
+    stay = (gr.skip(),) * 6
+    yield *stay, status(strings.SHELF_LOADING.format(name=name), busy=True)
+    try:
+        pipe = state.choose(str(name))
+    except MemDrivenError as error:
+        yield gr.skip(), state.chosen(), *stay[2:], failure(error)
+        return
+    used, most = pipe.checkpoint.name, min(state.MAX_K, pipe.bank.n)
+    yield (
+        facts(used, pipe.bank.n), gr.skip(), gr.Slider(maximum=most), Steering(),
+        card_controls.own_panel(Steering()), "",
+        status(strings.SHELF_USED.format(name=used, count=f"{pipe.bank.n:,}")),
+    )  # fmt: skip
+
+
+def build() -> Switcher:
+    """Add the choice to the column that is being built; with one checkpoint only the line."""
+    pipe, offered = state.pipeline(), choices()
+    choice = gr.Dropdown(
+        offered, value=state.shelf().default, label=strings.SHELF_LABEL, elem_id="checkpoint",
+        filterable=False, visible=len(offered) > 1,
+    )  # fmt: skip
+    return Switcher(choice, panel(facts(pipe.checkpoint.name, pipe.bank.n), elem_id="facts"))

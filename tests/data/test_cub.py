@@ -1,0 +1,136 @@
+"""The reader of CUB, and what it shares with Oxford-102, on miniatures of the official layout."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from memdriven.data import cub
+from memdriven.data.cub import TEST_CLASSES, prepare_cub, square_around
+from memdriven.data.download import Remote
+from memdriven.errors import DataError
+from tests.data import layouts
+
+
+@pytest.mark.parametrize("pack", layouts.PACKINGS)
+def test_cub_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path]]) -> None:
+    layouts.write_cub(tmp_path / "cub")
+    data = prepare_cub(tmp_path / "out", archives=pack(tmp_path / "cub"), image_size=24,
+                       progress=False)  # fmt: skip
+    assert [(i.id, i.split, i.class_id, i.class_name, i.box) for i in data.items] == [
+        ("Auk_0001_2", "test", 0, "Auk", (10.0, 10.0, 20.0, 10.0)),
+        ("Gull_0001_3", "train", 1, "Gull", (0.0, 0.0, 60.0, 40.0)),
+    ]
+    assert data.items[0].captions == ("a bird of 001", "black wings")
+    assert data.classes == ["Auk", "Gull"]
+    assert data.header["test_classes"] == "built in"
+    assert all(data.load_image(item).size == (24, 24) for item in data.items)
+
+
+def test_the_bird_fills_two_thirds_of_its_crop(tmp_path: Path) -> None:
+    layouts.write_cub(tmp_path / "cub")
+    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=60,
+                       progress=False)  # fmt: skip
+    pixels = np.asarray(data.load_image(data.items[0])).astype(int)
+    red = (pixels[..., 0] > 170) & (pixels[..., 1] < 60)
+    rows, columns = red.any(axis=1).nonzero()[0], red.any(axis=0).nonzero()[0]
+    # The 20 x 10 box at (10, 10) in its 30 x 30 square from (5, 0), enlarged twofold.
+    assert abs(columns[0] - 10) <= 2
+    assert abs(columns[-1] - 51) <= 2
+    assert abs(rows[0] - 20) <= 2
+    assert abs(rows[-1] - 41) <= 2
+
+
+def test_the_captions_may_lie_apart(tmp_path: Path) -> None:
+    layouts.write_cub(tmp_path / "cub")
+    shutil.move(tmp_path / "cub/cvpr2016_cub", tmp_path / "reed")
+    with pytest.raises(DataError, match=r"cvpr2016_cub\.tar\.gz .* --captions PATH"):
+        prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], progress=False)
+    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], captions=[tmp_path / "reed"],
+                       image_size=16, progress=False)  # fmt: skip
+    assert len(data) == 2
+
+
+def test_class_lists_in_the_archive_decide(tmp_path: Path) -> None:
+    layouts.write_cub(tmp_path / "cub")
+    reed = tmp_path / "cub/cvpr2016_cub"
+    layouts.write_text(reed / "testclasses.txt", "002.Gull\n")
+    layouts.write_text(reed / "trainvalclasses.txt", "001.Auk\n")
+    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=16,
+                       progress=False)  # fmt: skip
+    assert [item.split for item in data.items] == ["train", "test"]
+    assert data.header["test_classes"].endswith("testclasses.txt")
+    layouts.write_text(reed / "trainvalclasses.txt", "001.Auk\n002.Gull\n")
+    with pytest.raises(DataError, match=r"shared ones, e\.g\. 2"):
+        prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], progress=False)
+    layouts.write_text(reed / "testclasses.txt", "\n")
+    with pytest.raises(DataError, match="no class"):
+        prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], progress=False)
+
+
+def test_cub_names_what_is_missing_or_wrong(tmp_path: Path) -> None:
+    layouts.write_cub(tmp_path / "cub")
+    official = tmp_path / "cub/CUB_200_2011"
+
+    def refused(message: str, archive: Path = tmp_path / "cub") -> None:
+        with pytest.raises(DataError, match=message):
+            prepare_cub(tmp_path / "out", archives=[archive], progress=False)
+
+    (official / "image_class_labels.txt").write_text("1 1\n2 3\n")
+    refused("class 3 of 2")
+    (official / "image_class_labels.txt").write_text("1 1\n2 2\n")
+    text = tmp_path / "cub/cvpr2016_cub/text_c10/002.Gull/Gull_0001_3.txt"
+    text.write_text("\n.\n")
+    refused(r"captions in .*Gull_0001_3\.txt")
+    text.unlink()
+    refused(r"Gull_0001_3\.txt; found: 1 other")
+    (official / "bounding_boxes.txt").write_text("1 10 10 20\n")
+    refused("box of 4 numbers")
+    (official / "bounding_boxes.txt").unlink()
+    refused(r"bounding_boxes\.txt")
+    refused("nothing there", tmp_path / "none")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_an_archive_the_manual_step_comes_before_the_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts.write_cub(tmp_path / "cub")
+    photos, reed = layouts.as_archives(tmp_path / "cub")
+    asked: list[Path] = []
+
+    def fetch(files: list[Remote], folder: Path, progress: bool) -> list[Path]:
+        assert [file.name for file in files] == ["CUB_200_2011.tgz"]
+        asked.append(folder)
+        return [photos]
+
+    monkeypatch.setattr("memdriven.data.reed.fetch_all", fetch)
+    with pytest.raises(DataError, match=r"drive\.google\.com.*no such file in .*archives"):
+        prepare_cub(tmp_path / "data/out", progress=False)
+    assert not asked
+    data = prepare_cub(tmp_path / "data/out", captions=[reed], image_size=16, progress=False)
+    assert asked.pop() == tmp_path / "data/archives"
+    assert len(data) == 2
+    shutil.copy(reed, tmp_path / "cvpr2016_cub.tar.gz")
+    prepare_cub(tmp_path / "data/out", downloads=tmp_path, image_size=16, progress=False)
+    assert asked == [tmp_path]
+
+
+def test_the_split_by_species_is_150_to_50() -> None:
+    assert len(TEST_CLASSES) == 50
+    assert min(TEST_CLASSES) >= 1
+    assert max(TEST_CLASSES) <= 200
+    assert cub.PHOTOS.size == 1_150_585_339
+
+
+def test_the_crop_is_a_square_clipped_to_the_image() -> None:
+    assert square_around((100.0, 100.0, 40.0, 20.0), (500, 400)) == (90, 80, 150, 140)
+    assert square_around((0.0, 0.0, 40.0, 20.0), (500, 400)) == (0, 0, 50, 40)
+    for box in np.random.default_rng(0).uniform(1, 200, (50, 4)):
+        left, top, right, bottom = square_around(tuple(box), (400, 400))
+        assert 0 <= left < right <= 400
+        assert 0 <= top < bottom <= 400

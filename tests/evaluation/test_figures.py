@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from memdriven.checkpoint import load_checkpoint
+from memdriven.data.prepared import PreparedDataset
+from memdriven.evaluation import figures, painting
+from memdriven.evaluation.figures import draw_figures
+from memdriven.evaluation.prompts import choose_prompts
+from memdriven.evaluation.resources import Resources
+from memdriven.evaluation.workbench import Workbench
+
+
+def test_pairs_and_draws_with_what_they_show(
+    checkpoint: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "PAIRS", 3)
+    monkeypatch.setattr(figures, "GROUPS", 1)
+    monkeypatch.setattr(figures, "DRAWS", 2)
+    data = PreparedDataset.open(squares)
+    bench = Workbench(
+        load_checkpoint(checkpoint), data, choose_prompts(data, "test", 8), Resources(vgg=squares),
+        folder=tmp_path / "model", seed=4, progress=False,
+    )  # fmt: skip
+    index = draw_figures(bench)
+    content = json.loads(index.read_text())
+    assert [pair["caption"] for pair in content["pairs"]] == [p.caption for p in bench.prompts[:3]]
+    first = content["pairs"][0]
+    item = bench.bank.item(bench.bank.index_of(first["neighbour"]))
+    assert first["matched"] in item.captions
+    by_id = {one.id: one for one in data.items}
+    retrieved = np.asarray(Image.open(index.parent / first["retrieved"]).convert("RGB"))
+    original = np.asarray(data.load_image(by_id[first["neighbour"]]).resize(retrieved.shape[:2]))
+    assert np.abs(retrieved.astype(int) - original.astype(int)).mean() < 12
+    with Image.open(index.parent / first["picture"]) as picture:
+        assert picture.size == (bench.size, bench.size)
+    (group,) = content["diversity"]
+    assert len(group["draws"]) == 2
+    draws = [(index.parent / name).read_bytes() for name in group["draws"]]
+    assert draws[0] != draws[1]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("painted again")
+
+    monkeypatch.setattr(painting.Painter, "paint", refuse)
+    assert draw_figures(bench) == index
+    with pytest.raises(AssertionError, match="again"):
+        draw_figures(bench, "another variant")

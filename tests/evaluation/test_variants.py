@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from memdriven.config import to_dict
+from memdriven.errors import ConfigError
+from memdriven.evaluation.variants import chosen, place, variants, with_changes
+from memdriven.presets import preset
+
+
+def changed(name: str, base: str = "tiny") -> dict[str, object]:
+    """The settings in which a row differs from its base."""
+    row = next(row for row in variants(preset(base)) if row.name == name)
+    then, now = to_dict(preset(base)), to_dict(row.config)
+    return {
+        f"{section}.{field}": value
+        for section, values in now.items()
+        if isinstance(values, dict)
+        for field, value in values.items()
+        if value != then[section][field]
+    }
+
+
+def test_rows_of_the_paper() -> None:
+    names = [row.name for row in variants(preset("tiny"))]
+    assert names == [
+        "base", "content-max", "content-none", "no-v", "v-global-only", "p-swap-off",
+        "spectral-norm-off", "mismatched-off",
+    ]  # fmt: skip
+    assert sorted(names, key=place) == names
+    assert changed("base") == {}
+    assert changed("content-max") == {"discriminator.content": "max"}
+    assert changed("no-v") == {"generator.use_v": False, "generator.use_v_global": False}
+    assert changed("v-global-only") == {"generator.use_v": False}
+    assert changed("p-swap-off") == {"train.p_swap": 0.0}
+
+
+def test_what_is_off_in_the_base_is_switched_on() -> None:
+    assert changed("p-swap-on", "paper") == {"train.p_swap": 0.5}
+    assert changed("mismatched-on", "paper") == {"loss.mismatched": True}
+    base = with_changes(preset("tiny"), {"discriminator.content": "max"})
+    assert "content-average" in [row.name for row in variants(base)]
+    assert "content-max" not in [row.name for row in variants(base)]
+
+
+def test_chosen_rows_keep_the_base() -> None:
+    rows = variants(preset("tiny"))
+    assert [row.name for row in chosen(rows, ("no-v",))] == ["base", "no-v"]
+    assert chosen(rows, ()) == rows
+    with pytest.raises(ConfigError, match="no-w"):
+        chosen(rows, ("no-w",))
+
+
+def test_unknown_settings_are_refused() -> None:
+    for path in ("loss.nothing", "nowhere.at", "loss"):
+        with pytest.raises(ConfigError):
+            with_changes(preset("tiny"), {path: 1})
+    assert dataclasses.asdict(with_changes(preset("tiny"), {})) == dataclasses.asdict(
+        preset("tiny")
+    )

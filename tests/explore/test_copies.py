@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from memdriven.explore.atlas import mean_colours, sheet, small_pictures
+from memdriven.explore.copies import CopySpace
+from memdriven.pipeline import MemoryDrivenPipeline
+
+
+@pytest.fixture(scope="module")
+def space(pipe: MemoryDrivenPipeline) -> CopySpace:
+    return CopySpace(pipe.bank)
+
+
+def test_copies_and_mirrored_copies_are_found(pipe: MemoryDrivenPipeline, space: CopySpace) -> None:
+    for row in (0, 5):
+        picture = pipe.bank.thumbnail(row)
+        for copy in (picture, ImageOps.mirror(picture), picture.resize((256, 256))):
+            best = space.nearest(copy)[0]
+            assert best.index == row
+            assert best.suspect
+            assert best.percentile == 0.0
+
+
+def test_noise_is_no_copy(space: CopySpace) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    found = space.nearest(Image.fromarray(noise), count=3)
+    assert not found[0].suspect
+    assert found[0].percentile == 100.0
+    assert [near.distance for near in found] == sorted(near.distance for near in found)
+
+
+def test_own_distances_are_those_to_the_nearest_other(
+    pipe: MemoryDrivenPipeline, space: CopySpace
+) -> None:
+    points = space.pictures.double().numpy()
+    wanted = [
+        min(np.linalg.norm(a - b) for j, b in enumerate(points) if j != i)
+        for i, a in enumerate(points)
+    ]
+    assert space.own.numpy() == pytest.approx(wanted, rel=1e-3)
+
+
+def test_progress_is_told(pipe: MemoryDrivenPipeline) -> None:
+    told: list[tuple[int, int]] = []
+    CopySpace(pipe.bank, lambda done, count: told.append((done, count)))
+    assert told == [(0, pipe.bank.n), (0, pipe.bank.n)]
+
+
+def test_sheet_puts_pictures_row_by_row(pipe: MemoryDrivenPipeline) -> None:
+    pictures = small_pictures(pipe.bank, range(5), 8)
+    image, columns = sheet(pictures)
+    assert (image.size, columns) == ((24, 16), 3)
+    fourth = np.asarray(image)[8:16, 0:8]
+    assert np.array_equal(fourth, pictures[3])
+    assert not np.asarray(image)[8:16, 16:24].any()
+    assert mean_colours(pictures)[2].tolist() == pytest.approx(
+        pictures[2, 2:6, 2:6].reshape(-1, 3).mean(0), abs=0.51
+    )

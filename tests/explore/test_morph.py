@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+import torch
+from PIL import Image
+
+from memdriven.errors import ConfigError
+from memdriven.explore.morph import PARTS, animation, between, frames, lerp, slerp
+from memdriven.explore.painting import gather
+from memdriven.pipeline import MemoryDrivenPipeline
+
+RED, BLUE = "a small red bird with black wings", "a small blue bird with white wings"
+
+
+def test_slerp_keeps_angles_and_length() -> None:
+    a, b = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    half = slerp(a, b, 1 / 3)
+    wanted = torch.tensor([[2 * 3**0.5 / 2, 1.0]])
+    torch.testing.assert_close(half, wanted)
+    assert slerp(a, b, 0.0) is a
+    assert slerp(a, b, 1.0) is b
+    torch.testing.assert_close(slerp(a, a, 0.3), a)
+
+
+def test_lerp_is_a_straight_line_with_exact_ends() -> None:
+    a, b = torch.randn(2, 3), torch.randn(2, 3)
+    assert lerp(a, b, 0.0) is a
+    assert lerp(a, b, 1.0) is b
+    torch.testing.assert_close(lerp(a, b, 0.25), 0.75 * a + 0.25 * b)
+
+
+def test_only_what_moves_moves(pipe: MemoryDrivenPipeline) -> None:
+    start, end = gather(pipe, RED, None, 1, 1)[0], gather(pipe, BLUE, None, 1, 2)[0]
+    for part in PARTS:
+        mixed = between(start, end, {part}, 0.5)
+        moved = {
+            "noise": not torch.equal(mixed.noise.z, start.noise.z),
+            "words": not torch.equal(mixed.sentence, start.sentence),
+            "memory": not torch.equal(mixed.v, start.v),
+        }
+        assert moved == {each: each == part for each in PARTS}
+
+
+def test_both_ends_are_the_pipelines_pictures(pipe: MemoryDrivenPipeline) -> None:
+    start, end = gather(pipe, RED, None, 1, 1)[0], gather(pipe, BLUE, None, 1, 2)[0]
+    made = list(frames(pipe, start, end, set(PARTS), 3))
+    assert made[0].tobytes() == pipe(RED, k=1, seed=1).images[0].tobytes()
+    assert made[2].tobytes() == pipe(BLUE, k=1, seed=2).images[0].tobytes()
+    assert len({picture.tobytes() for picture in made}) == 3
+
+
+@pytest.mark.parametrize(("moving", "count"), [((), 3), (("seed",), 3), (PARTS, 1), (PARTS, 99)])
+def test_nonsense_is_refused(
+    pipe: MemoryDrivenPipeline, moving: tuple[str, ...], count: int
+) -> None:
+    start = gather(pipe, RED, None, 1, 1)[0]
+    with pytest.raises(ConfigError):
+        next(frames(pipe, start, start, moving, count))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+def test_animation_goes_there_and_back(kind: str) -> None:
+    pictures = [Image.new("RGB", (8, 8), (80 * i, 0, 0)) for i in range(4)]
+    with Image.open(io.BytesIO(animation(pictures, kind))) as made:
+        assert made.n_frames == 6
+        assert made.info["loop"] == 0
+    with pytest.raises(ConfigError):
+        animation(pictures, "EXE")

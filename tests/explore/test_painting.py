@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import torch
+
+from memdriven.explore.painting import gather, picture, stages
+from memdriven.pipeline import MemoryDrivenPipeline
+
+CAPTION = "a small red bird with black wings"
+
+
+def test_pictures_are_the_pipelines(pipe: MemoryDrivenPipeline) -> None:
+    for strategy, k in (("sentence-sentence", 2), ("none", 1), ("random", 3)):
+        inputs, retrieval = gather(pipe, CAPTION, strategy, k, 5)
+        wanted = pipe(CAPTION, strategy, k, 5)
+        assert retrieval.ids == wanted.retrieval.ids
+        assert picture(pipe, inputs).tobytes() == wanted.images[0].tobytes()
+
+
+def test_stages_bring_their_gates(pipe: MemoryDrivenPipeline) -> None:
+    inputs, _ = gather(pipe, CAPTION, None, None, 1)
+    made = list(stages(pipe, inputs))
+    assert [stage.image.shape[-1] for stage in made] == pipe.resolutions
+    assert all(stage.gates is not None for stage in made)
+    assert not made[0].image.requires_grad
+    assert not torch.backends.cudnn.deterministic

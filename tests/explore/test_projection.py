@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from memdriven.errors import BankError
+from memdriven.explore.projection import (
+    item_directions,
+    neighbour_embedding,
+    principal,
+    read_map,
+    write_map,
+)
+from memdriven.pipeline import MemoryDrivenPipeline
+
+
+def test_directions_are_the_mean_caption(pipe: MemoryDrivenPipeline) -> None:
+    rows = pipe.bank.sentence_keys[list(pipe.bank.caption_rows(3))]
+    wanted = torch.nn.functional.normalize(rows.mean(0), dim=0)
+    torch.testing.assert_close(item_directions(pipe.bank)[3], wanted)
+
+
+def test_principal_directions_agree_with_the_singular_values() -> None:
+    torch.manual_seed(0)
+    rows = torch.randn(50, 6) * torch.tensor([5.0, 3.0, 1.0, 0.5, 0.2, 0.1])
+    found = principal(rows)
+    u, s, _ = torch.linalg.svd(rows - rows.mean(0), full_matrices=False)
+    torch.testing.assert_close(found.abs(), (u[:, :2] * s[:2]).abs(), atol=1e-4, rtol=1e-4)
+
+
+def test_layout_keeps_groups_together() -> None:
+    torch.manual_seed(0)
+    rows = torch.cat([torch.randn(20, 8) * 0.1 + 4 * torch.eye(8)[group] for group in range(3)])
+    y = neighbour_embedding(rows, perplexity=8, steps=400)
+    nearest = (torch.cdist(y, y) + 1e9 * torch.eye(60)).argmin(1)
+    assert torch.equal(nearest // 20, torch.arange(60) // 20)
+
+
+def test_map_is_stored_for_its_bank_alone(pipe: MemoryDrivenPipeline, tmp_path: Path) -> None:
+    path = tmp_path / "map.safetensors"
+    plain = read_map(pipe.bank, path)
+    assert not plain.stored
+    assert plain.points.abs().max() == pytest.approx(1.0)
+    write_map(pipe.bank, path, steps=20, progress=False)
+    stored = read_map(pipe.bank, path)
+    assert stored.stored
+    assert stored.points.shape == (pipe.bank.n, 2)
+    assert not torch.allclose(stored.points, plain.points, atol=0.05)
+    path.write_bytes(path.read_bytes().replace(b'"bank":"', b'"bank":"0')[:-1])
+    with pytest.raises(BankError):
+        read_map(pipe.bank, path)
+
+
+def test_a_query_lies_amid_its_nearest(pipe: MemoryDrivenPipeline) -> None:
+    drawn = read_map(pipe.bank, Path("nowhere"))
+    at = drawn.place(drawn.directions[2], count=1)
+    torch.testing.assert_close(at, drawn.points[2])

@@ -1,0 +1,131 @@
+"""The programming interface: its description, its answers, and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Recipe
+from memdriven.ui import api, app, state
+from memdriven.ui.startup import gr
+from tests.ui.asking import CAPTION
+from tests.ui.conftest import Outside
+
+SNAPSHOT = Path(__file__).with_name("api.json")
+
+
+@pytest.fixture(scope="module")
+def served(pipe: MemoryDrivenPipeline, outside: Outside) -> Iterator[str]:
+    """Serve the page and return its address, with or without a browser.
+
+    Outside of a running event loop Gradio would make several and close none.
+    """
+
+    async def serve() -> tuple[gr.Blocks, str]:
+        page = app.build(pipe)
+        return page, app.launch(page)
+
+    page, address = asyncio.run(serve())
+    yield address
+    page.close(verbose=False)
+
+
+@pytest.fixture(autouse=True)
+def loaded(pipe: MemoryDrivenPipeline) -> None:
+    state.use(pipe)
+
+
+def test_description_is_as_it_was(served: str, outside: Outside) -> None:
+    """Set MEMDRIVEN_WRITE_API=1 to accept a change of the interface."""
+    with urlopen(f"{served}gradio_api/info") as answer:
+        # The examples in it name the server's address, whose port differs from run to run.
+        found = json.loads(
+            answer.read().decode().replace(address.rstrip("/"), "http://127.0.0.1:7860")
+        )
+    if os.environ.get("MEMDRIVEN_WRITE_API") == "1":
+        SNAPSHOT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    assert sorted(found["named_endpoints"]) == ["/generate", "/grid", "/retrieve"]
+    assert found["unnamed_endpoints"] == {}
+    assert outside.asked == []
+    assert found == json.loads(SNAPSHOT.read_text("utf-8"))
+
+
+def test_retrieve_tells_what_the_pipeline_finds(pipe: MemoryDrivenPipeline) -> None:
+    found = api.retrieve(CAPTION, "words-image", 3)
+    wanted = pipe.retrieve(CAPTION, "words-image", 3)
+    assert [each["id"] for each in found] == list(wanted.ids)
+    assert found[0]["percentile"] == wanted[0].percentile
+    json.dumps(found, allow_nan=False)
+
+
+def test_generate_gives_the_png_with_its_recipe(pipe: MemoryDrivenPipeline) -> None:
+    made = api.generate(CAPTION, k=2, seed=7)
+    content = base64.b64decode(made["png"])
+    assert content == pipe(CAPTION, k=2, seed=7).png()
+    assert Recipe.from_png(content).to_dict() == made["recipe"]
+    given = api.generate(CAPTION, seed=7, neighbours=["bird-03", "bird-01"], weights=[1.0, 3.0])
+    assert [each["weight"] for each in given["neighbours"]] == [0.25, 0.75]
+    assert api.generate(CAPTION)["recipe"]["seed"] != api.generate(CAPTION)["recipe"]["seed"]
+
+
+def test_grid_gives_a_picture_a_seed(pipe: MemoryDrivenPipeline) -> None:
+    made = api.grid(CAPTION, [3, 4])
+    assert [each["seed"] for each in made["pictures"]] == [3, 4]
+    second = base64.b64decode(made["pictures"][1]["png"])
+    assert Recipe.from_png(second).seed == 4
+    assert second == pipe(CAPTION, k=1, seed=4).png()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"caption": ""}, {"seed": -2}, {"seed": 2**53}, {"strategy": "sql"}, {"weights": [1.0]},
+     {"neighbours": ["nobody"]}, {"neighbours": ["bird-01"] * 2}, {"neighbours": ["a"] * 99},
+     {"neighbours": ["bird-01"], "weights": [float("nan")]}, {"seed": True}],
+)  # fmt: skip
+def test_nonsense_is_refused_with_a_reason(wrong: dict[str, Any]) -> None:
+    with pytest.raises(gr.Error, match="wanted"):
+        api.generate(**({"caption": CAPTION} | wrong))
+
+
+def test_grids_have_a_size_and_retrieval_a_caption() -> None:
+    for seeds in ([], list(range(10)), "123", [-1]):
+        with pytest.raises(gr.Error, match="wanted"):
+            api.grid(CAPTION, seeds)  # type: ignore[arg-type]
+    with pytest.raises(gr.Error, match="wanted"):
+        api.retrieve("qqq")
+
+
+def test_endpoints_answer_over_http_as_docs_say(served: str, outside: Outside) -> None:
+    url = f"{served}gradio_api/call/retrieve"
+    body = json.dumps({"data": [CAPTION, "sentence-sentence", 2]}).encode()
+    with urlopen(Request(url, body, {"Content-Type": "application/json"})) as answer:
+        event = json.load(answer)["event_id"]
+    with urlopen(f"{url}/{event}") as stream:
+        lines = stream.read().decode().splitlines()
+    assert lines[0] == "event: complete"
+    (found,) = json.loads(lines[1].removeprefix("data: "))
+    assert found[0]["id"] == "bird-00"
+    assert len(found) == 2
+    assert outside.asked == []
+
+
+def test_client_program_can_generate(served: str, outside: Outside) -> None:
+    from gradio_client import Client
+
+    client = Client(served, verbose=False)
+    try:
+        made = client.predict(caption=CAPTION, seed=5, api_name="/generate")
+        assert made["recipe"]["seed"] == 5
+        assert made["neighbours"][0]["id"] == "bird-00"
+    finally:
+        client.close()
+    assert outside.asked == []

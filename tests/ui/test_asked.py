@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from memdriven.errors import CaptionError, ConfigError
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Variation
+from memdriven.ui import asked, state
+from memdriven.ui.steering import Steering
+from tests.ui.asking import CAPTION, asking
+
+
+@pytest.fixture(autouse=True)
+def loaded(pipe: MemoryDrivenPipeline) -> None:
+    state.use(pipe)
+
+
+def test_a_seed_in_the_box_is_used_even_when_it_is_not_kept(pipe: MemoryDrivenPipeline) -> None:
+    wanted = asked.read(*asking(keep=False))
+    assert wanted.arguments == (CAPTION, "sentence-sentence", 1, 7)
+    assert wanted.paint(pipe).png() == pipe(CAPTION, k=1, seed=7).png()
+    drawn = {asked.read(*asking(seed="")).seed for _ in range(3)}
+    assert len(drawn) == 3
+
+
+def test_what_was_steered_by_hand_counts(pipe: MemoryDrivenPipeline) -> None:
+    steering = Steering().only("bird-05").step(7, (Variation(seed=2, strength=0.3),))
+    wanted = asked.read(*asking(steering=steering))
+    output = wanted.paint(pipe)
+    assert output.retrieval.ids == ("bird-05",)
+    assert output.recipe.variations == steering.variations
+    inputs, retrieval = wanted.gather(pipe)
+    assert retrieval.ids == ("bird-05",)
+    from memdriven.explore.painting import picture
+
+    assert picture(pipe, inputs).tobytes() == output.images[0].tobytes()
+    assert asked.read(*asking(steering=steering, source="none")).paint(pipe).retrieval.ids == ()
+
+
+def test_nothing_and_nonsense_are_refused() -> None:
+    for caption in ("  ", "", None, 3):
+        with pytest.raises(CaptionError):
+            asked.read(*asking(caption=caption))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError):
+        asked.read(*asking(seed="seven"))

@@ -1,0 +1,255 @@
+"""Memory cards, own images, recipes and history in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Recipe
+from memdriven.ui import own_image, strings
+from tests.ui.conftest import Visitor
+from tests.ui.test_own_image import FakeNetwork
+
+Visit = Callable[..., Visitor]
+CAPTION = "a small red bird with black wings"
+CARDS = "[...document.querySelectorAll('#memory .md-card')].map(card => card.dataset.id)"
+
+
+def cards(visitor: Visitor) -> list[str]:
+    return list(visitor.page.evaluate(CARDS))
+
+
+def wait_cards(visitor: Visitor, ids: list[str]) -> None:
+    visitor.page.wait_for_function(f"ids => {CARDS}.join() === ids.join()", arg=ids)
+
+
+def ready(visit: Visit, k: int = 2, **options: object) -> Visitor:
+    """Return a visitor with k neighbours of the caption on screen."""
+    visitor = visit(**options)
+    visitor.write(CAPTION)
+    visitor.page.fill("#k input[type=number]", str(k))
+    visitor.page.wait_for_function(f"{CARDS}.length === {k}")
+    return visitor
+
+
+def recipe_of(png: bytes) -> Recipe:
+    return Recipe.from_png(base64.b64decode(png.split(b",")[1]))
+
+
+def as_file(content: bytes, name: str = "x.png", kind: str = "image/png") -> dict[str, object]:
+    return {"name": name, "mimeType": kind, "buffer": content}
+
+
+def test_pin_mask_weight_only_and_alike(visit: Visit, shots: Path) -> None:
+    visitor = ready(visit, viewport={"width": 1280, "height": 1000})
+    page = visitor.page
+    visitor.keep_seed("7")
+    first, second = cards(visitor)
+    before = visitor.generate()
+
+    spare = page.locator("#memory .md-spare").last.get_attribute("data-id")
+    page.click(f'#memory .md-spare[data-id="{spare}"] [data-act="pin"]')
+    wait_cards(visitor, [spare, first])
+    page.focus(f'#memory .md-card[data-id="{spare}"] [data-act="pin"]')
+    visitor.write("a green bird with brown wings")
+    page.wait_for_function(f"([pin, old]) => {CARDS}[0] === pin && {CARDS}[1] !== old",
+                           arg=[spare, first])  # fmt: skip
+    assert page.get_attribute(f'[data-act="pin"][data-id="{spare}"]', "aria-pressed") == "true"
+    visitor.write(CAPTION)
+    wait_cards(visitor, [spare, first])
+    pinned = visitor.generate()
+    assert pinned != before
+    assert recipe_of(pinned).neighbours == (spare, first)
+
+    slider = page.locator(f'#memory input[data-id="{first}"]')
+    slider.focus()
+    slider.press("Home")
+    page.wait_for_function("document.querySelector('#memory .md-card .md-share').innerText"
+                           ".startsWith('100%')")  # fmt: skip
+    assert recipe_of(visitor.generate()).weights == (1.0, 0.0)
+    # The focus comes back to the slider that was moved, in a panel that is new.
+    assert page.evaluate("document.activeElement.dataset.id ?? ''") in (first, "")
+    page.screenshot(path=shots / "steering-1280.png", full_page=True)
+
+    page.click(f'#memory .md-card[data-id="{first}"] [data-act="mask"]')
+    wait_cards(visitor, [spare, second])
+    page.click('#memory .md-undo[data-act="mask"]')
+    wait_cards(visitor, [spare, first])
+    page.click(f'#memory .md-card[data-id="{first}"] [data-act="only"]')
+    wait_cards(visitor, [first])
+    assert recipe_of(visitor.generate()).neighbours == (first,)
+    page.click(f'#memory .md-card[data-id="{first}"] [data-act="like"]')
+    page.wait_for_function(f"{CARDS}.length === 2")
+    assert cards(visitor)[0] == first
+    page.click('#memory [data-act="release"]')
+    wait_cards(visitor, [first, second])
+    assert visitor.generate() == before
+
+
+def test_forged_clicks_do_nothing_and_tabs_are_apart(visit: Visit) -> None:
+    visitor, other = ready(visit), ready(visit)
+    before = cards(visitor)
+    for act, item in (("pin", "nobody"), ("rm -rf", "bird-01")):
+        visitor.page.evaluate(
+            "([act, id]) => { const button = document.querySelector('#memory button[data-act]');"
+            "Object.assign(button.dataset, {act, id}); button.click(); }",
+            [act, item],
+        )
+        visitor.wait_text("#status", item if act == "pin" else act)
+        visitor.wait_text("#status", strings.CARD_FIX)
+    visitor.write(CAPTION + " ")
+    visitor.wait_text("#status", "Neighbours in use")
+    assert cards(visitor) == before
+    visitor.page.click('#memory .md-spare [data-act="pin"]')
+    visitor.page.wait_for_selector(".md-steered")
+    other.write(CAPTION + " ")
+    time.sleep(0.3)
+    assert cards(other) == before
+
+
+def test_own_image_is_pinned_for_this_tab_alone(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
+    visitor, other = ready(visit), ready(visit)
+    page = visitor.page
+    refused = as_file(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "image/svg+xml")
+    page.set_input_files("#own input[type=file]", refused)
+    visitor.wait_text("#status", strings.UPLOAD_KIND)
+    buffer = io.BytesIO()
+    Image.effect_noise((320, 200), 70).convert("RGB").save(buffer, "JPEG")
+    page.set_input_files("#own input[type=file]", as_file(buffer.getvalue(), "x.jpg", "image/jpeg"))
+    page.wait_for_selector('#memory .md-card[data-id^="own:"]')
+    made = visitor.generate()
+    assert recipe_of(made).private
+    assert strings.PRIVATE_NOTE in visitor.text("#result")
+    assert page.locator("#result [data-link]").count() == 0
+    other.go(other.page.url + f"?r={recipe_of(made).to_url()}")
+    other.wait_text("#status", "private image")
+    assert other.page.locator("#own img").count() == 0
+    page.click('#own [data-act="dismiss"]')
+    page.wait_for_selector('#memory .md-card[data-id^="own:"]', state="detached")
+    page.reload()
+    page.wait_for_selector("#own")
+    assert page.locator("#own img").count() == 0
+
+
+def test_switching_checkpoints(visit: Visit) -> None:
+    visitor, other = ready(visit), ready(visit)
+    page = visitor.page
+
+    def choose(words: str) -> None:
+        page.click("#checkpoint input")
+        page.click(f"[role=option]:has-text('{words}')")
+
+    choose("unbuilt")
+    visitor.wait_text("#status", "build-memory")
+    assert "tiny: 12 pictures" in visitor.text("#facts")
+    choose("other")
+    visitor.wait_text("#facts", "other: 12 pictures")
+    page.wait_for_selector("#memory .md-card")
+    assert recipe_of(visitor.generate()).checkpoint == "other"
+    assert recipe_of(other.generate()).checkpoint == "tiny"
+
+
+def test_history_inspect_remix_restore_and_zip(visit: Visit, shots: Path) -> None:
+    visitor = ready(visit, viewport={"width": 1280, "height": 1000})
+    page = visitor.page
+    visitor.keep_seed("7")
+    first = visitor.generate()
+    visitor.write("a green bird with brown wings")
+    visitor.keep_seed("8")
+    visitor.generate()
+    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
+
+    page.click('#history [data-act="inspect"][data-place="1"]:not(.md-history-picture)')
+    visitor.wait_text("#inspection", CAPTION)
+    assert page.input_value("#caption textarea").startswith("a green bird")
+    page.screenshot(path=shots / "history-1280.png", full_page=True)
+    page.click('#history [data-act="remix"][data-place="1"]')
+    page.wait_for_function("w => document.querySelector('#caption textarea').value === w",
+                           arg=CAPTION)  # fmt: skip
+    visitor.wait_text("#status", strings.REMIXED)
+    assert page.input_value("#seed input") == ""
+    assert not page.is_checked("#keep input")
+
+    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.check("#history .md-moment >> nth=1 >> input")
+    with page.expect_download() as saved:
+        page.click('#history [data-export="zip"]')
+    with zipfile.ZipFile(saved.value.path()) as pack:
+        assert Recipe.from_png(pack.read(pack.namelist()[0])).seed == 7
+        assert "memdriven-02" not in "".join(pack.namelist())
+
+    page.click('#inspection [data-act="restore"]')
+    page.wait_for_selector('#result .md-result[data-seed="7"]')
+    assert page.get_attribute("#result .md-result", "src").encode() == first
+    page.reload()
+    page.wait_for_selector("#generate")
+    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
+    page.click('#history [data-act="forget"][data-place="0"]')
+    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 1")
+
+
+def test_links_and_png_files_bring_a_picture_back(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
+    out = pipe(CAPTION, neighbours=["bird-05", "bird-02"], weights=[2, 1], seed=11)
+    wanted = "data:image/png;base64," + base64.b64encode(out.png()).decode()
+    visitor = visit(permissions=["clipboard-read", "clipboard-write"])
+    page, address = visitor.page, visitor.page.url
+    visitor.go(f"{address}?r={out.recipe.to_url()}")
+    page.wait_for_selector('.md-result[data-seed="11"]')
+    assert page.get_attribute("#result .md-result", "src") == wanted
+    wait_cards(visitor, ["bird-05", "bird-02"])
+    assert page.input_value("#seed input") == "11"
+    assert visitor.generate().decode() == wanted
+    page.click("#result [data-link]")
+    visitor.wait_text("#result [data-link]", strings.RECIPE_COPIED)
+    shared = page.evaluate("navigator.clipboard.readText()")
+    assert Recipe.from_url(shared.split("?r=")[1]) == out.recipe
+
+    visitor.go(f"{address}?r=nonsense")
+    visitor.wait_text("#status", strings.ERROR_TITLE)
+    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.set_input_files("#recipe-drop input", as_file(b"\x89PNG no"))
+    visitor.wait_text("#status", "PNG")
+    page.set_input_files("#recipe-drop input", as_file(out.png()))
+    page.wait_for_selector('#result .md-result[data-seed="11"]')
+    assert page.get_attribute("#result .md-result", "src") == wanted
+    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.fill("#recipe-text input, #recipe-text textarea", '{"schema": "<b>"}')
+    page.click("#recipe-read")
+    visitor.wait_text("#status", "recipe")
+    page.fill("#recipe-text input, #recipe-text textarea", out.recipe.to_json())
+    page.click("#recipe-read")
+    visitor.wait_text("#inspection", "bird-05")
+
+
+def test_near_by_pictures_are_kept_with_their_noise(visit: Visit, shots: Path) -> None:
+    visitor = ready(visit, 1, viewport={"width": 1280, "height": 900})
+    page = visitor.page
+    visitor.keep_seed("40")
+    own = visitor.generate()
+    page.click('#result [data-press="#make-near"]')
+    page.wait_for_function("document.querySelectorAll('#grid button.md-tile').length === 9")
+    visitor.wait_text("#grid", "Mean distance")
+    page.screenshot(path=shots / "nearby-1280.png", full_page=True)
+    page.click('#grid button.md-tile[data-seed="3"]')
+    visitor.wait_text("#steps", "step 1 away")
+    near = page.get_attribute("#result .md-result", "src").encode()
+    assert near != own
+    (step,) = recipe_of(near).variations
+    assert step.seed == 3
+    assert visitor.generate() == near
+    page.click('#steps [data-act="steady"]')
+    page.wait_for_selector("#steps p", state="detached")
+    assert visitor.generate() == own

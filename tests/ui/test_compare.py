@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.ui import compare, state, strings
+from tests.ui.asking import CAPTION, EMPTY, HOSTILE, QUERY, asking
+
+
+@pytest.fixture(autouse=True)
+def loaded(pipe: MemoryDrivenPipeline) -> None:
+    state.use(pipe)
+
+
+def test_table_fills_and_has_a_row_a_strategy_and_a_picture_a_seed() -> None:
+    steps = list(compare.table(["sentence-sentence", "none"], 2, *QUERY))
+    assert [step[0].count("md-pick") for step in steps] == [0, 1, 2, 2, 3, 4, 4]
+    last, line = steps[-1]
+    assert strings.COMPARE_DONE in line
+    assert last.count('class="md-row"') == 2
+    assert strings.NO_MEMORY in last
+    assert last.count("seed 7") >= 2
+    assert last.count("md-slide-place") == 1
+
+
+@pytest.mark.parametrize(("strategies", "seeds"), [(["sql"], 99), ([], 1), (["none"], -3)])
+def test_forged_choices_are_clamped_or_left_out(strategies: list[str], seeds: int) -> None:
+    *_, (_, line) = compare.table(strategies, seeds, *QUERY)
+    assert 'role="alert"' not in line
+
+
+def test_a_changed_word_shows_both_pictures_and_their_difference() -> None:
+    made, line = compare.change(CAPTION.replace("red", "blue"), *QUERY)
+    assert "<del>red</del> <ins>blue</ins>" in made
+    assert made.count("<figure") == 3
+    assert "seed 7" in line
+    assert "difference: 0.0 %" not in made
+
+
+def test_nothing_to_compare_is_explained() -> None:
+    assert 'role="alert"' in compare.change(CAPTION, *QUERY)[1]
+    assert 'role="alert"' in compare.change("blue", *EMPTY)[1]
+    (only,) = compare.table(["none"], 1, *EMPTY)
+    assert strings.NO_WORDS_FIX in only[1]
+
+
+def test_hostile_words_are_escaped() -> None:
+    made, _ = compare.change("a blue bird <img src=y>", *asking(HOSTILE))
+    assert "<img src=x" not in made
+    assert "<img src=y" not in made

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zipfile
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from memdriven.errors import ConfigError
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Recipe, Variation
+from memdriven.ui import diversity, export, history, restore, state, strings
+from memdriven.ui.moment import MOST, Moment, is_moment, moment, remember
+from memdriven.ui.startup import gr
+from memdriven.ui.steering import Steering
+
+CAPTION = "a small red bird with black wings"
+QUERY = (CAPTION, "retrieved", "sentence-sentence", 1, "7", True)
+
+
+@pytest.fixture(autouse=True)
+def loaded(pipe: MemoryDrivenPipeline) -> None:
+    state.use(pipe)
+
+
+@pytest.fixture
+def moments(pipe: MemoryDrivenPipeline) -> list[Moment]:
+    out = pipe(CAPTION, k=2, seeds=[1, 2, 3])
+    return [moment(out, place) for place in range(3)]
+
+
+class Event:
+    """What the page tells a handler."""
+
+    def __init__(self, **told: Any) -> None:
+        self.__dict__.update(told)
+
+
+def changed(values: Any) -> list[int]:
+    return [place for place, value in enumerate(values) if value != gr.skip()]
+
+
+def test_history_is_short_newest_first_and_without_doubles(moments: list[Moment]) -> None:
+    known: list[Moment] = []
+    for each in (*moments, moments[0]):
+        known = remember(each, known)
+    assert known == [moments[0], moments[2], moments[1]]
+    many = [{**moments[0], "recipe": Recipe.from_json(moments[0]["recipe"]).with_seed(n).to_json()}
+            for n in range(MOST + 9)]  # fmt: skip
+    assert len(remember(moments[1], many)) == MOST
+    assert remember(None, known) == known
+
+
+HOSTILE: list[Any] = [
+    None, "x", 3, {}, {"recipe": "{}", "image": "x"}, [], {"recipe": 1, "image": 2, "more": 3},
+]  # fmt: skip
+
+
+def test_what_a_browser_stored_is_not_trusted(moments: list[Moment]) -> None:
+    good = moments[0]
+    for image in ("javascript:alert(1)", "data:image/svg+xml;base64,AAAA", good["image"] + '"><b>'):
+        assert not is_moment({**good, "image": image})
+    assert not is_moment({**good, "recipe": good["recipe"].replace('"k": 2', '"k": -2')})
+    for odd in HOSTILE:
+        assert not is_moment(odd)
+        assert strings.HISTORY_EMPTY in history.panel_html(odd)
+    assert history.panel_html([*HOSTILE, good]).count('class="md-moment"') == 1
+
+
+def test_inspect_changes_no_setting(moments: list[Moment]) -> None:
+    made = history.act(Event(act="inspect", place="1"), moments, None, Steering(), *QUERY)  # type: ignore[arg-type]
+    assert changed(made) == [1, 2]
+    assert CAPTION in made[1]
+    assert Recipe.from_json(made[2]).seed == 2
+    assert made[1].count("<img") == 2
+
+
+def test_remix_takes_everything_but_the_noise(moments: list[Moment]) -> None:
+    made = history.act(Event(act="remix", place="1"), moments, None, Steering(), *QUERY)  # type: ignore[arg-type]
+    caption, source, comparison, k, seed, keep, steering = made[3 : 3 + restore.SETTINGS]
+    assert (caption, source, comparison, k, seed, keep) == (
+        CAPTION, "retrieved", "sentence-sentence", 2, "", False,
+    )  # fmt: skip
+    assert not steering.active
+    assert made[3 + restore.SETTINGS + 1] == gr.skip()  # the picture stays
+
+
+def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: list[Moment]) -> None:
+    made = history.act(Event(act="restore", place="2"), moments, None, Steering(), *QUERY)  # type: ignore[arg-type]
+    assert made[3 + 4 : 3 + 6] == ("3", True)
+    png = base64.b64encode(pipe(CAPTION, k=2, seed=3).png()).decode()
+    assert png in made[3 + restore.SETTINGS + 1]
+    inspected = moments[0]["recipe"]
+    again = history.act(Event(act="restore"), moments, inspected, Steering(), *QUERY)  # type: ignore[arg-type]
+    assert again[3 + 4] == "1"
+
+
+def test_forget_one_or_all(moments: list[Moment]) -> None:
+    left = history.act(Event(act="forget", place="1"), moments, None, Steering(), *QUERY)[0]  # type: ignore[arg-type]
+    assert left == [moments[0], moments[2]]
+    assert history.act(Event(act="clear"), moments, None, Steering(), *QUERY)[0] == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", ["9", "-1", "x", None, {"a": 1}, "1" * 99, "١"])
+def test_forged_places_are_refused(moments: list[Moment], place: Any) -> None:
+    made = history.act(Event(act="restore", place=place), moments, None, Steering(), *QUERY)  # type: ignore[arg-type]
+    assert 'role="alert"' in str(made)
+
+
+def test_recipes_are_read_from_json_link_and_address(pipe: MemoryDrivenPipeline) -> None:
+    recipe = pipe(CAPTION, seed=1).recipe
+    for written in (recipe.to_json(indent=1), recipe.to_url(),
+                    f" http://127.0.0.1:7860/?mode=paper&r={recipe.to_url()} "):  # fmt: skip
+        assert restore.read(written) == recipe
+        assert CAPTION in history.paste(written)[0]
+    for wrong in ("", None, "{", "http://x/?a=1", "http://[/?r=1", "{}" * 9, "A" * 300_000):
+        with pytest.raises(ConfigError):
+            restore.read(wrong)
+    assert 'role="alert"' in history.paste("?r=x")[2]
+
+
+def test_arriving_with_a_link(pipe: MemoryDrivenPipeline) -> None:
+    assert changed(history.arrive("", Steering())) == []
+    recipe = pipe(CAPTION, "random", 2, 9).recipe
+    made = history.arrive(recipe.to_url(), Steering())
+    assert made[:6] == (CAPTION, "random", gr.skip(), 2, "9", True)
+    assert changed(history.arrive("AAAA", Steering())) == [restore.SETTINGS + 2]
+
+
+def test_dropped_png(pipe: MemoryDrivenPipeline) -> None:
+    out = pipe(CAPTION, neighbours=["bird-03", "bird-04"], weights=[3, 1], seed=5)
+    content = base64.b64encode(out.png()).decode()
+    made = history.drop(Event(content=content), Steering())  # type: ignore[arg-type]
+    assert made[6].pins == ("bird-03", "bird-04")
+    assert content in made[restore.SETTINGS + 1]
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, "PNG")
+    for wrong in (base64.b64encode(buffer.getvalue()).decode(), "%%", None, "A" * 12_000_000):
+        refused = history.drop(Event(content=wrong), Steering())  # type: ignore[arg-type]
+        assert changed(refused) == [restore.SETTINGS + 2]
+
+
+def test_recipes_that_cannot_be_made_here_say_so(pipe: MemoryDrivenPipeline) -> None:
+    recipe = pipe(CAPTION, seed=1).recipe
+    private = replace(recipe, neighbours=("own:0123456789ab",))
+    assert strings.RECIPE_PRIVATE in restore.inspection(private)
+    assert "private image" in str(history.arrive(private.to_url(), Steering()))
+    foreign = replace(recipe, bank_hash="abc", checkpoint="elsewhere")
+    assert strings.RECIPE_ELSEWHERE in restore.inspection(foreign)
+    assert 'role="alert"' in str(history.arrive(foreign.to_url(), Steering()))
+
+
+def test_hostile_words_of_a_recipe_stay_words(pipe: MemoryDrivenPipeline) -> None:
+    recipe = replace(pipe(CAPTION, seed=1).recipe, caption="<img src=x onerror=1> red bird")
+    assert "<img src=x" not in restore.inspection(recipe)
+    item = {"recipe": recipe.to_json(), "image": moment(pipe(CAPTION, seed=1))["image"]}
+    assert "<img src=x" not in history.panel_html([item])
+
+
+def test_zip_and_sheet_hold_the_chosen_pictures(
+    pipe: MemoryDrivenPipeline, moments: list[Moment]
+) -> None:
+    event = Event(kind="zip", places=["0", "2"])
+    *_, (link, line) = history.save(event, moments, Steering())  # type: ignore[arg-type]
+    assert "2 pictures" in line
+    content = base64.b64decode(link.split("base64,")[1].split('"')[0])
+    with zipfile.ZipFile(io.BytesIO(content)) as pack:
+        names = pack.namelist()
+        assert [Recipe.from_png(pack.read(name)).seed for name in names[:2]] == [1, 3]
+        assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
+        with Image.open(io.BytesIO(pack.read("contact-sheet.png"))) as sheet:
+            assert sheet.width > 2 * export.CELL
+    *_, (link, _) = history.save(Event(kind="sheet", places=None), moments, Steering())  # type: ignore[arg-type]
+    assert "image/png" in link
+    ((_, line),) = history.save(Event(kind="zip", places=[]), [], Steering())  # type: ignore[arg-type]
+    assert 'role="alert"' in line
+
+
+def test_long_words_fit_on_the_sheet(pipe: MemoryDrivenPipeline) -> None:
+    out = pipe("red " + "w" * 300 + " bird " + "and red " * 40, seed=1)
+    with Image.open(io.BytesIO(export.contact_sheet([out] * 5))) as sheet:
+        assert sheet.width == 4 * (export.CELL + export.GAP) + export.GAP
+        assert sheet.height > 2 * export.CELL
+
+
+def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> None:
+    out = pipe(CAPTION, seed=4)
+    steps = list(diversity.vary_near(moment(out), 0.3, Steering()))
+    assert len(steps) == 9
+    made = steps[-1][3]
+    assert made is not None
+    assert "Eight near-by pictures" in str(steps[-1][2])
+    seed, _, shown, *_, steering, kept, current = diversity.adopt(
+        Event(seed="5"), made, Steering()  # type: ignore[arg-type]
+    )  # fmt: skip
+    step = Variation(seed=5, strength=0.3)
+    assert (seed, steering.variations) == ("4", (step,))
+    wanted = pipe(CAPTION, seed=4, variations=[step])
+    assert base64.b64encode(wanted.png()).decode() in shown
+    assert "1 away" in kept
+    assert Recipe.from_json(current["recipe"]) == wanted.recipe
+    further = list(diversity.vary_near(current, "far", Steering()))[-1][3]
+    assert further is not None
+    assert Recipe.from_json(further["recipe"]).variations == (step,)
+    ((*_, nothing),) = diversity.vary_near(None, 0.3, Steering())
+    assert nothing is None

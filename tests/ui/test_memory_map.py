@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+
+import numpy as np
+import pytest
+
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.ui import memory_map, state, strings
+from tests.ui.asking import EMPTY, QUERY, asking
+
+
+@pytest.fixture(autouse=True)
+def loaded(pipe: MemoryDrivenPipeline) -> None:
+    state.use(pipe)
+
+
+class Click:
+    """What a click on the map tells its handler."""
+
+    def __init__(self, item: object) -> None:
+        self.item = item
+
+
+def content(made: str, name: str) -> dict[str, object]:
+    found = re.search(f'data-{name}="([^"]*)"', made)
+    assert found
+    values: dict[str, object] = json.loads(html.unescape(found[1]))
+    return values
+
+
+def test_map_holds_every_memory(pipe: MemoryDrivenPipeline) -> None:
+    *_, (made, star, _, there) = memory_map.unfold(False, *QUERY)
+    values = content(str(made), "map")
+    assert values["ids"] == pipe.bank.ids
+    points = np.frombuffer(base64.b64decode(str(values["points"])), "<i2").reshape(-1, 2)
+    assert np.abs(points).max() == 32_000
+    assert len(base64.b64decode(str(values["colours"]))) == 3 * pipe.bank.n
+    assert content(str(star), "query")["ids"] == ["bird-00"]
+    assert there is True
+
+
+def test_map_travels_once() -> None:
+    *_, (made, _, _, _) = memory_map.unfold(True, *EMPTY)
+    assert not isinstance(made, str)
+
+
+def test_a_choice_is_pinned_painted_and_released(pipe: MemoryDrivenPipeline) -> None:
+    made, star, line, steering, memory, _ = memory_map.choose(Click("bird-04"), *QUERY)
+    assert steering.pins == ("bird-04",)
+    assert strings.MAP_CHOSEN in made
+    assert 'data-id="bird-04"' in memory
+    assert content(star, "query")["ids"] == ["bird-04"]
+    assert "seed 7" in line
+    again = memory_map.choose(Click("bird-04"), *asking(steering=steering))
+    assert again[3].pins == ()
+    assert strings.MAP_RELEASED in again[0]
+
+
+def test_without_words_a_memory_is_painted_with_its_own(pipe: MemoryDrivenPipeline) -> None:
+    made, *_ = memory_map.choose(Click("bird-04"), *EMPTY)
+    assert html.escape(pipe.bank.items[4].captions[0]) in made
+
+
+@pytest.mark.parametrize("item", [None, 3, "bird-99", "<img>", ["bird-00"]])
+def test_forged_choices_are_refused(item: object) -> None:
+    _, _, line, *rest = memory_map.choose(Click(item), *QUERY)
+    assert 'role="alert"' in line
+    assert "<img>" not in line
+    assert len(rest) == 3

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from memdriven.explore.morph import MAX_FRAMES
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.ui import morph, state
+from tests.ui.asking import CAPTION, EMPTY, QUERY
+
+
+@pytest.fixture(autouse=True)
+def loaded(pipe: MemoryDrivenPipeline) -> None:
+    state.use(pipe)
+
+
+def test_pictures_come_one_by_one_and_all_at_the_end() -> None:
+    steps = list(morph.run(CAPTION.replace("red", "blue"), "9", ["words", "noise"], 5, *QUERY))
+    assert [step[0].count("data-shown") for step in steps] == [1, 1, 1, 1, 5]
+    made, line = steps[-1]
+    assert "5 pictures" in line
+    assert 'type="range"' in made
+    assert "data:image/gif" in made
+    assert "data:image/webp" in made
+    assert 'download="memdriven-morph.gif"' in made
+    assert made.count("md-still") == 2  # the memory stays, at both ends
+    assert made.count('style="height:') == 4
+
+
+@pytest.mark.parametrize(
+    ("moving", "count", "seed"), [([], 5, "9"), (["sql"], 5, "9"), (None, 5, "9"),
+                                  (["noise"], 5, "nine")],
+)  # fmt: skip
+def test_nonsense_is_explained(moving: Any, count: int, seed: str) -> None:
+    *_, last = morph.run("", seed, moving, count, *QUERY)
+    assert 'role="alert"' in last[1]
+    *_, last = morph.run("", "1", ["noise"], 5, *EMPTY)
+    assert 'role="alert"' in last[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"), [(1e9, MAX_FRAMES), (-4, 5), (float("nan"), 13), ("x", 13), (7.9, 7)]
+)
+def test_counts_are_clamped(given: Any, taken: int) -> None:
+    assert morph._count(given) == taken

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from memdriven.errors import RetrievalError
+from memdriven.lookup import Guest
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Recipe, Variation
+from memdriven.ui import lineup, state
+from memdriven.ui.card_controls import card_buttons, own_panel, steering_line
+from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, apply
+
+CAPTION = "a small red bird with black wings"
+STRATEGY = "sentence-sentence"
+
+
+@pytest.fixture(autouse=True)
+def loaded(pipe: MemoryDrivenPipeline) -> None:
+    state.use(pipe)
+
+
+def guest(name: str = "own:a") -> Guest:
+    return Guest(id=name, image=Image.new("RGB", (96, 96)), caption="mine", features=b"",
+                 shape=(512, 16, 16))  # fmt: skip
+
+
+def ids(steering: Steering, k: int = 2, caption: str = CAPTION) -> list[str]:
+    return list(lineup.line_up(caption, STRATEGY, k, 0, steering).retrieval.ids)
+
+
+def test_pins_stay_whatever_is_written_and_retrieval_fills_up() -> None:
+    pinned = Steering().pin("bird-07")
+    for caption in (CAPTION, "a green bird with brown wings"):
+        free = ids(Steering(), 1, caption)
+        assert ids(pinned, 2, caption) == ["bird-07", *free]
+    assert ids(pinned, 1) == ["bird-07"]
+    assert ids(pinned.pin("bird-07")) == ids(Steering())
+
+
+def test_masked_memories_are_used_nowhere() -> None:
+    first, second, third = ids(Steering(), 3)
+    masked = Steering().mask(first)
+    line = lineup.line_up(CAPTION, STRATEGY, 2, 0, masked)
+    assert list(line.retrieval.ids) == [second, third]
+    assert first not in [neighbour.id for neighbour in line.spare]
+    assert Steering().pin(first).mask(first).pins == ()
+    assert masked.pin(first).masks == ()
+    assert masked.mask(first) == Steering()
+
+
+def test_weights_multiply_shares_and_are_clamped() -> None:
+    free = lineup.line_up(CAPTION, STRATEGY, 2, 0, Steering()).retrieval
+    first, second = free.ids
+    doubled = lineup.line_up(CAPTION, STRATEGY, 2, 0, Steering().weigh(first, "2")).retrieval
+    ratio = doubled.weights[0] / doubled.weights[1]
+    assert ratio == pytest.approx(2 * free.weights[0] / free.weights[1], rel=1e-5)
+    assert Steering().weigh(first, 1e9).factors == {first: MAX_FACTOR}
+    assert Steering().weigh(first, -3).factors == {first: 0.0}
+    for odd in ("many", None, float("nan"), [1], {}):
+        assert Steering().weigh(first, odd).factors == {}
+    nothing = Steering().weigh(first, 0).weigh(second, 0)
+    with pytest.raises(RetrievalError, match="zero"):
+        lineup.line_up(CAPTION, STRATEGY, 2, 0, nothing)
+
+
+def test_only_this_leaves_one_and_more_like_this_follows_the_image(
+    pipe: MemoryDrivenPipeline,
+) -> None:
+    assert ids(Steering().only("bird-09"), 3) == ["bird-09"]
+    alike = [neighbour.id for neighbour in pipe.lookup.alike("bird-09", 3)]
+    assert ids(Steering().more_like("bird-09"), 3) == alike
+    line = lineup.line_up(CAPTION, STRATEGY, 3, 0, Steering().more_like("bird-09"))
+    assert all(neighbour.percentile is not None for neighbour in line.retrieval)
+
+
+def test_release_keeps_only_own_images() -> None:
+    busy = Steering().welcome(guest()).pin("bird-01").mask("bird-02").weigh("bird-03", 2)
+    assert busy.release() == Steering(guests=busy.guests)
+    assert not busy.release().active
+
+
+def test_own_images_come_pinned_and_can_be_forgotten() -> None:
+    come = Steering().welcome(guest())
+    assert come.pins == ("own:a",)
+    assert come.welcome(guest()) == come
+    assert come.dismiss("own:a") == Steering()
+    for number in range(MAX_GUESTS - 1):
+        come = come.welcome(guest(f"own:{number}x"))
+    with pytest.raises(RetrievalError, match="own images"):
+        come.welcome(guest("own:last"))
+
+
+def test_recipes_are_taken_with_pins_only_where_retrieval_would_differ(
+    pipe: MemoryDrivenPipeline,
+) -> None:
+    free = pipe(CAPTION, STRATEGY, 3, 1)
+    now, _ = lineup.neighbours(CAPTION, STRATEGY, 3, 1)
+    assert not Steering().take(free.recipe, now).active
+    odd = pipe(CAPTION, STRATEGY, neighbours=["bird-05", "bird-02", "bird-01"], weights=[1, 2, 4])
+    taken = Steering().take(odd.recipe, now)
+    line = lineup.line_up(CAPTION, STRATEGY, 3, 1, taken)
+    assert line.retrieval.ids == odd.recipe.neighbours
+    assert line.retrieval.weights == odd.recipe.weights
+
+
+def test_steps_belong_to_their_seed() -> None:
+    step = Variation(seed=3, strength=0.2)
+    kept = Steering().step(7, [step])
+    assert kept.steps_from(7, keep=True) == (step,)
+    assert kept.steps_from(7, keep=False) == kept.steps_from(8, keep=True) == ()
+    assert kept.step(7, ()) == Steering()
+    assert not kept.active
+
+
+FORGED: list[tuple[Any, Any, bool]] = [
+    ("pin", "bird-99", False), ("pin", None, True), ("eval", "bird-01", True), (None, None, False),
+    (["pin"], "bird-01", True), ("only", {"a": 1}, True), ("weigh", "nobody", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("act", "item", "known"), FORGED)
+def test_forged_clicks_are_refused(act: Any, item: Any, known: bool) -> None:
+    with pytest.raises(RetrievalError):
+        apply(Steering(), act if isinstance(act, str | None) else str(act), item, None, known)
+
+
+def test_counts_are_limited() -> None:
+    steering = Steering()
+    for number in range(MAX_PINS):
+        steering = apply(steering, "pin", f"bird-{number:02d}", None, True)
+    with pytest.raises(RetrievalError, match="pinned"):
+        apply(steering, "pin", "bird-11", None, True)
+    for number in range(MAX_MASKS):
+        steering = steering.mask(f"x{number}")
+    with pytest.raises(RetrievalError, match="masked"):
+        steering.mask("one more")
+
+
+def test_controls_and_the_line_of_what_was_done() -> None:
+    steering = Steering().pin("bird-01").mask("<b>").more_like("bird-03").mask('"x')
+    line = lineup.line_up(CAPTION, STRATEGY, 2, 0, Steering().pin("bird-01"))
+    made = card_buttons(line.retrieval[0], Steering().pin("bird-01"), 2)
+    assert 'data-act="pin" data-id="bird-01"' in made
+    assert 'aria-pressed="true"' in made
+    assert 'type="range"' in made
+    assert 'type="range"' not in card_buttons(line.retrieval[0], steering, 1)
+    said = steering_line(steering)
+    assert said.count('class="md-undo"') == 3
+    assert "<b>" not in said
+    assert steering_line(Steering()) == ""
+    assert own_panel(Steering().welcome(guest())).count("<img") == 1
+
+
+def test_controls_of_the_memory_work_with_pins_too() -> None:
+    line = lineup.line_up(CAPTION, "random", 2, 5, Steering().pin("bird-03"))
+    assert line.retrieval.ids[0] == "bird-03"
+    assert len(line.retrieval) == 2
+    off = lineup.line_up(CAPTION, "none", 2, 5, Steering().pin("bird-03"))
+    assert len(off.retrieval) == 0
+    assert not off.steered
+
+
+def test_recipe_of_a_steered_picture_says_it_all(pipe: MemoryDrivenPipeline) -> None:
+    line = lineup.line_up(CAPTION, STRATEGY, 2, 0, Steering().pin("bird-07").weigh("bird-07", 3))
+    out = pipe(CAPTION, STRATEGY, 2, 4, neighbours=line.retrieval.ids,
+               weights=line.retrieval.weights)  # fmt: skip
+    assert Recipe.from_json(out.recipe.to_json()).neighbours[0] == "bird-07"
+    assert out.recipe.weights == pytest.approx((0.75, 0.25))

@@ -1,0 +1,258 @@
+"""The tabs of experiments in a real browser; a visit also fails on errors and outside requests."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.ui import strings
+from tests.ui.asking import CAPTION, HOSTILE
+from tests.ui.conftest import Visitor
+
+Visit = Callable[..., Visitor]
+WIDE = {"width": 1280, "height": 900}
+
+
+def open_tab(visitor: Visitor, name: str, caption: str = CAPTION) -> Any:
+    visitor.write(caption)
+    visitor.keep_seed("7")
+    visitor.page.get_by_role("tab", name=name).click()
+    return visitor.page
+
+
+def test_compare_strategies_seeds_and_words(visit: Visit, shots: Path) -> None:
+    visitor = visit(viewport=WIDE)
+    page = open_tab(visitor, strings.TAB_COMPARE)
+    page.fill("#compare-seeds input[type=number]", "2")
+    page.click("#compare-run")
+    visitor.wait_text("#status", strings.COMPARE_DONE)
+    assert page.locator("#compare-table .md-row").count() == 4
+    assert page.locator("#compare-table .md-pick").count() == 8
+    # Two picked pictures lie over each other, and the slider uncovers them.
+    page.locator("#compare-table .md-pick").nth(0).click()
+    assert page.locator("#compare-table .md-slide").is_hidden()
+    page.locator("#compare-table .md-pick").nth(7).click()
+    slide = page.locator("#compare-table .md-slide")
+    assert slide.is_visible()
+    first, last = (page.locator("#compare-table .md-pick img").nth(n) for n in (0, 7))
+    assert slide.locator("img").nth(1).get_attribute("src") == first.get_attribute("src")
+    assert slide.locator("img").nth(0).get_attribute("src") == last.get_attribute("src")
+    before = slide.locator(".md-slide-top").evaluate("image => getComputedStyle(image).clipPath")
+    slide.locator("input").focus()
+    page.keyboard.press("End")
+    after = slide.locator(".md-slide-top").evaluate("image => getComputedStyle(image).clipPath")
+    assert before != after
+    page.screenshot(path=shots / "compare-1280.png", full_page=True)
+
+    page.click("#edit-take")
+    page.wait_for_function(f"document.querySelector('#edit-words textarea').value === '{CAPTION}'")
+    page.fill("#edit-words textarea", CAPTION.replace("red", "blue"))
+    page.click("#edit-run")
+    page.wait_for_selector("#edit-result ins")
+    assert page.inner_text("#edit-result ins") == "blue"
+    assert page.locator("#edit-result figure").count() == 3
+
+
+def test_look_inside_marks_one_spot_everywhere(visit: Visit, shots: Path) -> None:
+    visitor = visit(viewport=WIDE)
+    page = open_tab(visitor, strings.TAB_INSIDE)
+    page.click("#inside-run")
+    page.wait_for_selector("#inside-result .md-gates")
+    frames = page.locator("#inside-result .md-linked-frame")
+    assert frames.count() == 21
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    frames.nth(13).hover(position={"x": 20, "y": 30})
+    spots = page.locator("#inside-result .md-spot").evaluate_all(
+        "all => all.map(spot => [spot.style.display, spot.style.left, spot.style.top].join())"
+    )
+    assert len(set(spots)) == 1
+    assert spots[0].startswith("block")
+    values = page.locator("#inside-result .md-value").all_inner_texts()
+    assert all(value.strip() for value in values)
+    page.locator("#inside-result .md-linked").nth(2).focus()
+    page.keyboard.press("ArrowDown")
+    moved = page.locator("#inside-result .md-spot").first.evaluate("spot => spot.style.top")
+    assert moved not in spots[0]
+    assert asked == []
+    page.click("#controls-run")
+    page.wait_for_function("document.querySelectorAll('[data-control]').length === 5")
+    page.screenshot(path=shots / "inside-1280.png", full_page=True)
+
+
+def test_morph_is_scrubbed_in_the_browser_and_saved(visit: Visit, shots: Path) -> None:
+    visitor = visit(viewport=WIDE)
+    page = open_tab(visitor, strings.TAB_MORPH)
+    page.fill("#morph-seed textarea, #morph-seed input", "9")
+    page.fill("#morph-count input[type=number]", "5")
+    page.click("#morph-run")
+    page.wait_for_selector("#morph-result .md-scrub")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    shown = """() => [...document.querySelectorAll('.md-film img')]
+        .findIndex(image => image.dataset.shown === 'true')"""
+    page.locator("#morph-result .md-scrub input").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(shown) == 2
+    page.keyboard.press("Home")
+    assert page.evaluate(shown) == 0
+    page.click("#morph-result .md-play")
+    page.wait_for_function(f"({shown})() === 3")
+    page.click("#morph-result .md-play")
+    assert asked == []
+    page.screenshot(path=shots / "morph-1280.png", full_page=True)
+    for kind, place in (("GIF", 0), ("WEBP", 1)):
+        with page.expect_download() as saved:
+            page.locator("#morph-result a[download]").nth(place).click()
+        with Image.open(saved.value.path()) as made:
+            assert made.format == kind
+            assert 1 < made.n_frames <= 8  # both formats join frames that look alike
+
+
+def test_copy_check_puts_the_nearest_beside_the_result(visit: Visit, shots: Path) -> None:
+    visitor = visit(viewport=WIDE)
+    page = open_tab(visitor, strings.TAB_COPIES)
+    page.click("#copy-run")
+    page.wait_for_selector("#copy-result .md-verdict")
+    assert page.locator("#copy-result .md-near li").count() == 4
+    visitor.wait_text("#status", "seed 7")
+    page.screenshot(path=shots / "copies-1280.png", full_page=True)
+
+
+def test_memory_map_hovers_searches_and_pins(visit: Visit, shots: Path) -> None:
+    visitor = visit(viewport=WIDE)
+    page = open_tab(visitor, strings.TAB_MAP)
+    page.wait_for_selector("#map canvas")
+    page.wait_for_selector("#map-query [data-query]")
+    page.wait_for_timeout(300)
+    painted = page.evaluate(
+        """() => { const c = document.querySelector('#map canvas');
+        return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v > 0); }"""
+    )
+    assert painted
+    page.fill(".md-map-search", "blue")
+    visitor.wait_text(".md-map-found", "3 found")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.locator("#map canvas").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    card = page.locator(".md-map-card")
+    assert card.is_visible()
+    assert "blue" in card.inner_text()
+    assert asked == []
+    chosen = page.get_attribute("#map canvas", "data-item")
+    page.screenshot(path=shots / "map-1280.png", full_page=True)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'#map-chosen [data-item="{chosen}"] .md-result')
+    page.get_by_role("tab", name=strings.TAB_PICTURE).click()
+    page.wait_for_selector(f'#memory .md-card[data-id="{chosen}"]')
+
+
+def test_learn_predict_run_reveal_by_a_teachers_link(
+    visit: Visit, address: str, shots: Path
+) -> None:
+    visitor = visit(viewport=WIDE)
+    page = visitor.page
+    visitor.go(f"{address}?lesson=wrong&hide=compose,tabs,<script>&mode=class")
+    page.wait_for_selector('#lesson [data-lesson="wrong"]')
+    assert page.locator("#compose").is_hidden()
+    assert page.locator("#tabs [role=tablist]").first.is_hidden()
+    assert page.is_disabled("#lesson-run")
+    page.locator("#lesson-answer label").nth(1).click()
+    page.wait_for_selector("#lesson-run:not([disabled])")
+    assert page.locator("#lesson-reveal").count() == 0 or page.locator("#lesson-reveal").is_hidden()
+    page.click("#lesson-run")
+    page.wait_for_selector("#lesson-reveal:visible")
+    assert page.locator("#lesson-result [data-control]").count() == 5
+    page.click("#lesson-reveal")
+    page.wait_for_selector("#lesson-told .md-reveal")
+    assert strings.LEARN_SAID in visitor.text("#lesson-told")
+    page.screenshot(path=shots / "learn-1280.png", full_page=True)
+
+
+def test_paper_figures_are_drawn(visit: Visit, address: str, shots: Path) -> None:
+    visitor = visit(viewport=WIDE)
+    page = visitor.page
+    visitor.go(f"{address}?mode=paper")
+    page.wait_for_selector("#paper-run:visible")
+    page.locator("#paper-choice label").nth(2).click()
+    page.click("#paper-run")
+    page.wait_for_selector('#paper-result [data-figure="5"]')
+    visitor.wait_text("#status", "Drawn with seed")
+    assert page.locator(".md-paper-noises img").count() == 10
+    page.screenshot(path=shots / "paper-1280.png", full_page=True)
+
+
+def test_hostile_words_stay_words_in_every_tab(visit: Visit) -> None:
+    visitor = visit()
+    page = open_tab(visitor, strings.TAB_COMPARE, HOSTILE)
+    page.click("#compare-run")
+    visitor.wait_text("#status", strings.COMPARE_DONE)
+    page.fill("#edit-words textarea", HOSTILE.replace("red", "blue"))
+    page.click("#edit-run")
+    page.wait_for_selector("#edit-result ins")
+    for name, button, made in (
+        (strings.TAB_INSIDE, "#inside-run", "#inside-result .md-gates"),
+        (strings.TAB_COPIES, "#copy-run", "#copy-result .md-verdict"),
+        (strings.TAB_PAPER, "#paper-run", "#paper-result [data-figure]"),
+    ):
+        page.get_by_role("tab", name=name).click()
+        page.click(button)
+        page.wait_for_selector(made)
+    visitor.wait_text("#status", "Drawn with seed")
+    page.get_by_role("tab", name=strings.TAB_MAP).click()
+    page.wait_for_selector("#map canvas")
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("img[src='x']").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_narrow_tabs_fit(visit: Visit, shots: Path, scheme: str) -> None:
+    visitor = visit(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page = visitor.page
+    visitor.write(CAPTION)
+    visitor.keep_seed("7")
+    tabs = page.locator("#tabs > .tab-wrapper [role=tab], #tabs [role=tablist] [role=tab]")
+    assert tabs.count() >= 9
+    for name, button, made in (
+        (strings.TAB_COMPARE, "#compare-run", "#compare-table .md-slide-place"),
+        (strings.TAB_INSIDE, "#inside-run", "#inside-result .md-gates"),
+        (strings.TAB_COPIES, "#copy-run", "#copy-result .md-verdict"),
+        (strings.TAB_MAP, None, "#map canvas"),
+        (strings.TAB_LEARN, None, "#lesson .md-lesson"),
+        (strings.TAB_PAPER, "#paper-run", "#paper-result [data-figure]"),
+    ):
+        tab = page.get_by_role("tab", name=name)
+        box = tab.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+        tab.click()
+        if button:
+            page.click(button)
+        page.wait_for_selector(made, state="attached")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.screenshot(path=shots / f"{name.split()[0].lower()}-390-{scheme}.png", full_page=True)
+    images = page.locator("img").evaluate_all("all => all.map(image => image.hasAttribute('alt'))")
+    assert all(images)
+
+
+def test_pictures_of_the_tabs_are_the_pipelines(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
+    visitor = visit()
+    page = open_tab(visitor, strings.TAB_COPIES)
+    page.click("#copy-run")
+    page.wait_for_selector("#copy-result .md-verdict")
+    source = page.locator("#copy-result .md-copy-pair > figure img").get_attribute("src")
+    shown = Image.open(io.BytesIO(base64.b64decode(str(source).split(",")[1]))).convert("RGB")
+    wanted = pipe(CAPTION, k=1, seed=7).images[0]
+    gap = sum(abs(a - b) for a, b in zip(shown.tobytes(), wanted.tobytes(), strict=True))
+    assert gap / len(wanted.tobytes()) < 3
