@@ -18,7 +18,6 @@ import gzip
 import json
 import os
 import random
-import shutil
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -40,6 +39,7 @@ HELD_OUT = 60
 TUNED, MEASURED, K, RECALL = 200, 300, 10, 0.97
 CHUNK = 10_000
 MOST = 1_000_000
+NOTES = "-build.json"
 AGAIN = 3
 """Exit code when the time was up before an index was whole; the same command goes on."""
 
@@ -134,14 +134,16 @@ def measure(arguments: argparse.Namespace) -> None:
     with arguments.out.open("a") as stream:
         stream.write(json.dumps(row) + "\n")
     print(json.dumps(row, indent=1))
-    shutil.rmtree(path, ignore_errors=True)
+    for file in arguments.work.glob(f"{path.name}*"):
+        if file.name.removeprefix(path.name) in ("", ".json", NOTES):
+            file.unlink()
 
 
 def fill(
     name: str, keys: Rows, path: Path, seconds: float
 ) -> tuple[Engine | None, dict[str, float]]:
     """Return the index over the keys and what it cost; None when the time was up before."""
-    notes = path.with_suffix(".json")
+    notes = path.with_name(path.name + NOTES)
     build = json.loads(notes.read_text()) if notes.is_file() else {"cpu": 0, "wall": 0, "keys": 0}
     engine = ENGINES[name](len(keys), keys.shape[1])
     if build["keys"]:

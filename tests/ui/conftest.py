@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ def address(
 class Visitor:
     """One browser context with the page open, and what went wrong in it."""
 
-    def __init__(self, browser: Any, address: str, options: dict[str, Any]) -> None:
+    def __init__(self, browser: Any, address: str, query: str, options: dict[str, Any]) -> None:
         self.context = browser.new_context(locale="en-GB", **options)
         self.page = self.context.new_page()
         self.page.set_default_timeout(60_000)
@@ -113,8 +114,8 @@ class Visitor:
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         self.page.on("request", lambda request: self._request(request.url, address))
-        self.page.goto(address)
-        self.page.wait_for_selector("#generate")
+        self.page.goto(address + query)
+        self.page.wait_for_selector("#generate", state="attached" if query else "visible")
 
     def go(self, url: str) -> None:
         """Leave for another address; the streams that this cuts off are no fault."""
@@ -124,7 +125,7 @@ class Visitor:
         self._leaving = False
 
     def _console(self, message: Any) -> None:
-        cut_off = self._leaving and "AbortError" in message.text
+        cut_off = self._leaving and re.search("AbortError|Connection errored", message.text)
         if message.type in ("error", "warning") and not cut_off:
             self.faults.append(f"console: {message.text}")
 
@@ -161,8 +162,8 @@ def visit(chromium: Any, address: str, outside: Outside) -> Iterator[Callable[..
     """Return a function that opens the page; at the end nothing must have gone wrong in any."""
     visitors: list[Visitor] = []
 
-    def open_page(**options: Any) -> Visitor:
-        visitors.append(Visitor(chromium, address, options))
+    def open_page(query: str = "", **options: Any) -> Visitor:
+        visitors.append(Visitor(chromium, address, query, options))
         return visitors[-1]
 
     yield open_page

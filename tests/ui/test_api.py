@@ -49,7 +49,7 @@ def test_description_is_as_it_was(served: str, outside: Outside) -> None:
     with urlopen(f"{served}gradio_api/info") as answer:
         # The examples in it name the server's address, whose port differs from run to run.
         found = json.loads(
-            answer.read().decode().replace(address.rstrip("/"), "http://127.0.0.1:7860")
+            answer.read().decode().replace(served.rstrip("/"), "http://127.0.0.1:7860")
         )
     if os.environ.get("MEMDRIVEN_WRITE_API") == "1":
         SNAPSHOT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")

@@ -157,12 +157,9 @@ def test_memory_map_hovers_searches_and_pins(visit: Visit, shots: Path) -> None:
     page.wait_for_selector(f'#memory .md-card[data-id="{chosen}"]')
 
 
-def test_learn_predict_run_reveal_by_a_teachers_link(
-    visit: Visit, address: str, shots: Path
-) -> None:
-    visitor = visit(viewport=WIDE)
+def test_learn_predict_run_reveal_by_a_teachers_link(visit: Visit, shots: Path) -> None:
+    visitor = visit("?lesson=wrong&hide=compose,tabs,<script>&mode=class", viewport=WIDE)
     page = visitor.page
-    visitor.go(f"{address}?lesson=wrong&hide=compose,tabs,<script>&mode=class")
     page.wait_for_selector('#lesson [data-lesson="wrong"]')
     assert page.locator("#compose").is_hidden()
     assert page.locator("#tabs [role=tablist]").first.is_hidden()
@@ -179,10 +176,9 @@ def test_learn_predict_run_reveal_by_a_teachers_link(
     page.screenshot(path=shots / "learn-1280.png", full_page=True)
 
 
-def test_paper_figures_are_drawn(visit: Visit, address: str, shots: Path) -> None:
-    visitor = visit(viewport=WIDE)
+def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:
+    visitor = visit("?mode=paper", viewport=WIDE)
     page = visitor.page
-    visitor.go(f"{address}?mode=paper")
     page.wait_for_selector("#paper-run:visible")
     page.locator("#paper-choice label").nth(2).click()
     page.click("#paper-run")
