@@ -181,6 +181,9 @@ class TrainConfig:
     """Let the average's horizon grow with the step t: min(ema, (1 + t) / (10 + t)) [ours]."""
     p_swap: float = 0.5
     """Probability of training on v of a retrieved neighbour instead of the image's own [ours]."""
+    p_fade: float = 0.0
+    """Probability of training on v times a random strength in 0..1, so that a weakened memory, down
+    to none, means something to G at inference [ours]."""
     swap_neighbours: int = 8
     """A swapped v is drawn from this many nearest neighbours of the caption [ours]."""
     swap_other_class: bool = True

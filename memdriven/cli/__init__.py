@@ -25,7 +25,7 @@ from memdriven.cli.prepare import (
     PrepareFolder,
 )
 from memdriven.cli.report import Report
-from memdriven.cli.training import Train, TrainDamsm, with_preset
+from memdriven.cli.training import Train, TrainDamsm, TrainPixels, with_preset
 from memdriven.cli.use import Generate, Info, Retrieve
 from memdriven.errors import MemDrivenError
 from memdriven.presets import PRESETS
@@ -50,6 +50,7 @@ COMMANDS: dict[str, type[Any]] = {
     "prepare flowers": PrepareFlowers,
     "extract-features": ExtractFeatures,
     "train-damsm": TrainDamsm,
+    "train-pixels": TrainPixels,
     "train": Train,
     "build-memory": BuildMemory,
     "train-judge": TrainJudge,

@@ -52,6 +52,45 @@ class TrainDamsm:
 
 
 @dataclass(kw_only=True)
+class TrainPixels:
+    """Train DAMSM's pixel network further, on pictures that need no features.
+
+    Text encoder and retrieval keys stay as they are. Small renders do: `prepare aviary
+    --image-size 64 --seed 2`.
+    """
+
+    datasets: list[Path]
+    """Folders of prepared data sets; the first one's test split measures."""
+    damsm: Path
+    """Folder of trained encoders with the compact pixel network."""
+    out: Path
+    """Folder for the encoders; new, unless --resume."""
+    minutes: float = 15.0
+    """Budget."""
+    batch: int = 64
+    """Captions that compete."""
+    learning_rate: float = 2e-3
+    """Its peak."""
+    seed: int = 0
+    """Of order, captions and disturbances."""
+    resume: bool = False
+    """Go on with the training in --out."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Call the library."""
+        from memdriven.training.damsm_pixels import train_pixels
+
+        train_pixels(
+            self.datasets, self.damsm, self.out, minutes=self.minutes, batch=self.batch,
+            learning_rate=self.learning_rate, seed=self.seed, device=choose_device(self.device),
+            resume=self.resume,
+        )  # fmt: skip
+        print(f"encoders in {self.out}")
+
+
+@dataclass(kw_only=True)
 class Train:
     """Train the generator against its discriminators.
 
@@ -72,6 +111,8 @@ class Train:
     """Stop cleanly after this many minutes (short for --train.max-minutes)."""
     resume: bool = False
     """Go on with the run in --out."""
+    start_from: PathOption = None
+    """Run directory whose networks this new run begins with, e.g. with other encoders or losses."""
     dry_run: bool = False
     """Print shapes, parameters, memory and a time estimate; write nothing."""
     device: str = "auto"
@@ -90,8 +131,8 @@ class Train:
             config = dataclasses.replace(config, train=loop)
         train_gan(
             self.dataset, self.features, self.damsm, self.out, config,
-            device=choose_device(self.device), resume=self.resume, dry_run=self.dry_run,
-            vgg_weights=self.vgg, progress=True,
+            device=choose_device(self.device), resume=self.resume,
+            start_from=self.start_from, dry_run=self.dry_run, vgg_weights=self.vgg, progress=True,
         )  # fmt: skip
         if not self.dry_run:
             print(f"run in {self.out}; next: build-memory --checkpoint {self.out / 'checkpoint'}")

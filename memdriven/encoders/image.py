@@ -110,8 +110,16 @@ class CompactBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> ImageFeatures:
         """Embed images (b, 3, h, w) in [0, 1], resized to 64 px where they are not."""
+        return self.embed(self.maps(images))
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Return the features (b, 112, 8, 8) from which regions and the global vector come."""
         scaled = resized(images, self.size) * 4 - 2
-        maps = self.fine(scaled.contiguous(memory_format=torch.channels_last))  # (b, 112, 8, 8)
+        maps: Tensor = self.fine(scaled.contiguous(memory_format=torch.channels_last))
+        return maps
+
+    def embed(self, maps: Tensor) -> ImageFeatures:
+        """Embed features (b, 112, 8, 8)."""
         coarse = self.coarse(maps)  # (b, 160, 4, 4)
         pooled = torch.cat([maps.mean((2, 3)), coarse.mean((2, 3))], dim=1)
         return self.project.embed(maps, pooled)

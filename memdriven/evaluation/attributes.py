@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from memdriven.data.attributes import IGNORED
 from memdriven.data.aviary.palette import COLOURS
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.judge import IGNORED, AttributeJudge, attribute_values, load_judge
+from memdriven.evaluation.judge import AttributeJudge, load_judge
 from memdriven.evaluation.judge_training import train_attribute_judge
 
 __all__ = [
     "AttributeAccuracy",
     "AttributeJudge",
     "attribute_accuracy",
-    "attribute_values",
     "caption_log_odds",
     "is_colour",
     "load_judge",

@@ -3,11 +3,8 @@
 It is trained on renders alone (`judge_training`), never on a generator's output, and the
 generator never sees it, so it is a fair witness of whether a picture holds what was asked for.
 
-    f_r       = CNN(image)                             features of region r
-    a_(i,r)   = softmax_r(q_i . f_r)                   where attribute i looks
-    p(y_i)    = softmax(W_i sum_r a_(i,r) f_r)         one softmax per attribute
-
-The design is ours. Saved as `judge.safetensors` (float16) beside `judge.json`.
+The design is ours: a few convolutions and an `AttributeHead`. Saved as `judge.safetensors`
+(float16) beside `judge.json`.
 """
 
 from __future__ import annotations
@@ -20,14 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from memdriven.data.attributes import label_ids
+from memdriven.encoders.attribute_head import AttributeHead
 from memdriven.errors import EvaluationError
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json, sha256_file
 
-SCHEMA = "memdriven.judge/1"
+SCHEMA = "memdriven.judge/2"
 WIDTHS = (16, 40, 80, 144)
 """Channels at 1, 1/2, 1/4 and 1/8 of the input's side: about 34 million MACs at 64 px."""
-IGNORED = -1
-"""Label of an attribute that an image lacks or does not show."""
 
 
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -68,14 +65,7 @@ class AttributeJudge(nn.Module):
             _block(3, first, 1), _block(first, second, 2), _block(second, third, 2),
             _block(third, last, 2), _block(last, last, 1),
         )  # fmt: skip
-        count, most = len(self.attributes), max(map(len, self.attributes.values()))
-        self.look = nn.Conv2d(last, count, 1)
-        self.weight = nn.Parameter(torch.randn(count, most, last) * last**-0.5)
-        self.bias = nn.Parameter(torch.zeros(count, most))
-        used = torch.zeros(count, most, dtype=torch.bool)
-        for row, values in enumerate(self.attributes.values()):
-            used[row, : len(values)] = True
-        self.register_buffer("used", used, persistent=False)
+        self.head = AttributeHead(last, self.attributes)
 
     @property
     def names(self) -> list[str]:
@@ -93,37 +83,23 @@ class AttributeJudge(nn.Module):
                 images, side, mode="bilinear", antialias=True, align_corners=False
             )
         features = self.trunk((images - 0.5) * 4.0)  # (b, c, h, w)
-        look = self.look(features).flatten(2).softmax(dim=2)  # (b, a, r)
-        pooled = torch.einsum("bar,bcr->bac", look, features.flatten(2))  # (b, a, c)
-        logits = torch.einsum("bac,avc->bav", pooled, self.weight) + self.bias
-        used: Tensor = self.used  # type: ignore[assignment]
-        return logits.masked_fill(~used, float("-inf"))
+        logits: Tensor = self.head(features)
+        return logits
 
     def labels(self, records: Sequence[Mapping[str, Any]]) -> Tensor:
         """Return label ids (n, attributes) of attribute records; `IGNORED` where one is absent."""
-        table = [
-            dict[str | None, int]((value, i) for i, value in enumerate(values))
-            for values in self.attributes.values()
-        ]
-        rows = [
-            [
-                values.get(_plain(record.get(name)), IGNORED)
-                for name, values in zip(self.attributes, table, strict=True)
-            ]
-            for record in records
-        ]
-        return torch.tensor(rows, dtype=torch.long).view(len(rows), len(self.attributes))
+        return label_ids(records, self.attributes)
 
     @torch.no_grad()
     def log_probabilities(self, images: Tensor, batch: int = 128) -> Tensor:
         """Return log p (n, attributes, most values), on the CPU, of uint8 images (n, 3, h, w)."""
         self.eval()
-        device = self.bias.device
+        device = self.head.bias.device
         parts = [
             self(chunk.to(device).float() / 255).log_softmax(dim=2).cpu()
             for chunk in torch.split(images, batch)
         ]
-        return torch.cat(parts) if parts else torch.zeros(0, *self.bias.shape)
+        return torch.cat(parts) if parts else torch.zeros(0, *self.head.bias.shape)
 
     def save(self, folder: Path | str, facts: Mapping[str, Any] | None = None) -> None:
         """Write `judge.safetensors` (float16) and then `judge.json` that names its hash."""
@@ -146,26 +122,6 @@ class AttributeJudge(nn.Module):
                 "facts": dict(facts or {}),
             },
         )
-
-
-def _plain(value: Any) -> str | None:
-    """An attribute's value as the text that a judge's label stands for; None stays None."""
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
-
-
-def attribute_values(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
-    """Return each attribute's values in the records, sorted; one-valued ones are left out."""
-    found: dict[str, set[str]] = {}
-    for record in records:
-        for name, value in record.items():
-            plain = _plain(value)
-            if plain is not None and not isinstance(value, list | dict):
-                found.setdefault(name, set()).add(plain)
-    return {name: tuple(sorted(values)) for name, values in found.items() if len(values) > 1}
 
 
 def load_judge(folder: Path | str, device: str | torch.device = "cpu") -> AttributeJudge:

@@ -16,31 +16,19 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from memdriven.data.attributes import IGNORED, attribute_values, visible_record
 from memdriven.data.image_cache import load_images
-from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.prepared import PreparedDataset
+from memdriven.encoders.attribute_head import attribute_loss
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.judge import IGNORED, AttributeJudge, attribute_values
+from memdriven.evaluation.judge import AttributeJudge
 
-ABSENT = ("none", "plain")
-"""Values that say that a marking is not there."""
 SHIFT = 0.08
 """Largest shift, as a share of the side."""
 NOISE = 0.05
 """Largest standard deviation of the added noise, for pixels in [0, 1]."""
 LIGHT = 0.08
 """Largest relative change of exposure: small, for a colour must keep its name."""
-
-
-def visible_record(item: Item) -> dict[str, Any]:
-    """Return the attributes that an item's picture shows (all of them if it does not say).
-
-    What a picture lacks (`ABSENT`) can be seen in it too, so that the judge learns to say so.
-    """
-    return {
-        name: value
-        for name, value in item.attributes.items()
-        if not item.visible or name in item.visible or value in ABSENT
-    }
 
 
 def imperfect(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -66,11 +54,6 @@ def imperfect(images: Tensor, generator: torch.Generator) -> Tensor:
     noise = torch.randn(images.shape, generator=generator).to(images.device)
     images = images + noise * uniform(-NOISE, NOISE).clamp(0)[:, None, None, None]
     return images.clamp(0, 1)
-
-
-def judge_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy over the labels (b, attributes) that are not `IGNORED`."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
 
 
 def accuracy_by_attribute(judge: AttributeJudge, images: Tensor, labels: Tensor) -> dict[str, Any]:
@@ -174,7 +157,7 @@ def _fit(
     learning_rate: float, seed: int, progress: bool,
 ) -> int:  # fmt: skip
     """Run the training loop; return the steps taken."""
-    device = judge.bias.device
+    device = judge.head.bias.device
     judge.train().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=learning_rate, weight_decay=0.02)
     generator = torch.Generator().manual_seed(seed)
@@ -192,7 +175,7 @@ def _fit(
             for group in optimiser.param_groups:
                 group["lr"] = max(rate, 0.0)
             pictures = imperfect(images[chosen].to(device).float() / 255, generator)
-            loss = judge_loss(judge(pictures), labels[chosen].to(device))
+            loss = attribute_loss(judge(pictures), labels[chosen].to(device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()

@@ -35,9 +35,10 @@ class Batch:
     """Real images of every stage, (b, 3, s, s) in [-1, 1]."""
     text: TextFeatures
     v: Tensor
-    """Memory features (b, 512, 16, 16): the image's own, or a neighbour's (p_swap)."""
+    """Memory features (b, 512, 16, 16): the image's own, or a neighbour's (p_swap), some of them
+    weakened (p_fade)."""
     own: Tensor
-    """(b,) bool: whether v is the image's own."""
+    """(b,) bool: whether v is the image's own, in full strength."""
     class_ids: Tensor | None
     z: Tensor
     epsilon: Tensor
@@ -160,11 +161,12 @@ class GanData:
         z = torch.randn(shape, generator=generator)
         epsilon = torch.randn(len(index), self.config.generator.condition_dim, generator=generator)
         classes = None if self.class_ids is None else self.class_ids[index].to(self.device)
+        strength = self._strength(len(index), generator)
         return Batch(
             pyramid(images, self.config.generator.stages),
             text,
-            v,
-            (sources == index).to(self.device),
+            v * strength.to(self.device)[:, None, None, None],
+            ((sources == index) & (strength == 1)).to(self.device),
             classes,
             z.to(self.device),
             epsilon.to(self.device),
@@ -196,6 +198,14 @@ class GanData:
             image[:, y : y + self.size, x : x + self.size] for image, (y, x) in zip(full, corners)
         ]
         return torch.stack(crops).to(self.device, non_blocking=True)
+
+    def _strength(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return each item's factor on v (b,): 1, or uniform in 0..1 with p_fade [ours]."""
+        p = self.config.train.p_fade
+        if not p:
+            return torch.ones(count)
+        faded = torch.rand(count, generator=generator) < p
+        return torch.where(faded, torch.rand(count, generator=generator), 1.0)
 
     def _swap(self, index: Tensor, sentence: Tensor, generator: torch.Generator) -> Tensor:
         """Return whose features each image gets: its own, or a neighbour's with p_swap [ours].

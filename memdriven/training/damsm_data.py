@@ -79,7 +79,7 @@ class DamsmData:
             images = load_images(dataset, items, pixel_size, progress)
         return cls(
             items=list(items), levels=levels, scale=scale, images=images,
-            captions=[_encode(item, vocabulary, max_words) for item in items],
+            captions=[encode_captions(item, vocabulary, max_words) for item in items],
             class_ids=torch.tensor(
                 [NO_CLASS if item.class_id is None else item.class_id for item in items]
             ),
@@ -121,7 +121,12 @@ class DamsmData:
         return Batch(v, images, ids, lengths, self.class_ids[rows])
 
 
-def _encode(item: Item, vocabulary: Vocabulary, max_words: int) -> list[EncodedCaption]:
+def encode_captions(item: Item, vocabulary: Vocabulary, max_words: int) -> list[EncodedCaption]:
+    """Return an item's usable captions.
+
+    Raises:
+        DataError: it has none.
+    """
     encoded: list[EncodedCaption] = []
     for caption in item.captions:
         try:

@@ -39,6 +39,7 @@ def train_gan(
     *,
     device: torch.device | str = "cpu",
     resume: bool = False,
+    start_from: Path | None = None,
     dry_run: bool = False,
     vgg_weights: Path | None = None,
     progress: bool = True,
@@ -52,6 +53,8 @@ def train_gan(
         out: run directory; made, or gone on with when `resume`.
         config: frozen into the run directory.
         device: of this process, e.g. "cuda"; under torchrun each takes its own GPU.
+        start_from: run directory of a finished training whose networks and optimisers this run
+            begins with; its data, encoders and settings may differ, its shapes may not.
         dry_run: print shapes, parameters, memory and a time estimate; write nothing.
         vgg_weights: VGG-16 file, where `damsm.pixel_backbone` is `vgg16`.
 
@@ -74,9 +77,14 @@ def train_gan(
                 print(dry_run_report(trainer, data))
             return out
         run = RunDirectory(out, config, resume=resume) if world.is_main else None
-        facts: dict[str, Any] = {"step": 0, "seconds": 0.0}
+        facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "earlier": []}
         if resume and (out / STATE).exists():
-            facts = load_state(out / STATE, trainer.modules, trainer.optimisers)
+            facts |= load_state(out / STATE, trainer.modules, trainer.optimisers)
+        elif start_from is not None:
+            past = load_state(start_from / STATE, trainer.modules, trainer.optimisers)
+            facts["earlier"] = [
+                *past.get("earlier", []), {"steps": past["step"], "minutes": past["seconds"] / 60}
+            ]  # fmt: skip
         Loop(trainer, data, run, out, world, facts, show).run(encoders, vocabulary)
     finally:
         leave_world(world)
@@ -110,6 +118,7 @@ class Loop:
         self.world, self.show = world, show
         self.config = trainer.config
         self.step, self.spent = int(facts["step"]), float(facts["seconds"])
+        self.earlier: list[dict[str, float]] = facts["earlier"]
         self.batch_images = self.config.train.batch_size * world.size
 
     def run(self, damsm: Damsm, vocabulary: Vocabulary) -> None:
@@ -151,6 +160,7 @@ class Loop:
                 "minutes": round(self.spent / 60, 1),
                 "device": device_name(self.trainer.device),
                 "training_images": len(self.data),
+                "earlier_runs": self.earlier,
             }
             save_checkpoint(
                 self.out / "checkpoint", self.config, vocabulary, damsm, self.trainer.ema, facts
@@ -158,7 +168,7 @@ class Loop:
             self.directory.close()
 
     def _save(self) -> None:
-        facts = {"step": self.step, "seconds": self.spent}
+        facts = {"step": self.step, "seconds": self.spent, "earlier": self.earlier}
         save_state(self.out / STATE, self.trainer.modules, self.trainer.optimisers, facts)
 
     def _log(self, sums: dict[str, list[Tensor]]) -> dict[str, str]:

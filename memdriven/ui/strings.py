@@ -26,7 +26,7 @@ EXAMPLES_LABEL: Final = "Try one of these"
 MEMORY: Final = "Memory"
 SOURCE_LABEL: Final = "Where the reference comes from"
 SOURCES: Final = (
-    ("Retrieved", "retrieved"), ("Random", "random"), ("Own image", "oracle"), ("None", "none"),
+    ("Retrieved", "retrieved"), ("Random", "random"), ("Oracle", "oracle"), ("None", "none"),
 )  # fmt: skip
 SOURCE_HINTS: Final = {
     "retrieved": "The pictures in memory that fit the words best.",
@@ -277,7 +277,7 @@ COMPARE_TITLE: Final = "Same words, same noise, another memory"
 COMPARE_NOTE: Final = "Each way of comparing finds its own neighbours. Everything else is held."
 COMPARE_STRATEGIES: Final = "Ways of comparing"
 COMPARE_CONTROLS: Final = (
-    ("any memory", "random"), ("own image", "oracle"), ("no memory", "none"),
+    ("any memory", "random"), ("oracle", "oracle"), ("no memory", "none"),
 )  # fmt: skip
 COMPARE_SEEDS: Final = "Noises side by side"
 COMPARE_RUN: Final = "Compare"
@@ -339,7 +339,7 @@ CONTROL_NAMES: Final = {
     "none": ("No memory", "all features zero"),
     "wrong": ("Wrong memory", "least like the words"),
     "random": ("Any memory", "drawn by the seed"),
-    "oracle": ("Own image", "the one the caption was written for"),
+    "oracle": ("Oracle", "the one the caption was written for"),
 }  # fmt: skip
 CONTROL_GONE: Final = "only for a caption of the memory"
 

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from memdriven.data.attributes import IGNORED, visible_record
 from memdriven.data.image_cache import load_images
 from memdriven.data.prepared import Item, PreparedDataset, write_prepared
+from memdriven.encoders.attribute_head import attribute_loss
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.attributes import attribute_accuracy, load_judge, train_attribute_judge
-from memdriven.evaluation.judge import IGNORED, AttributeJudge
-from memdriven.evaluation.judge_training import imperfect, judge_loss, visible_record
+from memdriven.evaluation.judge import AttributeJudge
+from memdriven.evaluation.judge_training import imperfect
 
 
 def train(dataset: Path, out: Path, steps: int = 60) -> AttributeJudge:
@@ -64,7 +66,7 @@ def test_hidden_attributes_are_not_labels(squares: Path) -> None:
     judge = AttributeJudge({"head": ("red", "blue"), "wing": ("a", "b")})
     assert judge.labels([{"head": "blue"}]).tolist() == [[1, IGNORED]]
     logits = torch.zeros(1, 2, 2)
-    loss = judge_loss(logits, torch.tensor([[1, IGNORED]]))
+    loss = attribute_loss(logits, torch.tensor([[1, IGNORED]]))
     assert float(loss) == pytest.approx(0.6931, abs=1e-3)
 
 

@@ -298,3 +298,34 @@ leave_world(world)
     ranks = [(tmp_path / f"rank{i}").read_text() for i in range(2)]
     assert ranks[0] == ranks[1]
     assert ranks[0].startswith("2 ")
+
+
+def test_a_run_may_start_from_another_with_other_settings(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "first", train_settings(steps=2))
+    changed = dataclasses.replace(
+        train_settings(steps=0), loss=dataclasses.replace(CONFIG.loss, damsm_weight=1.0)
+    )
+    run(world, tmp_path / "second", changed, start_from=tmp_path / "first")
+    name = "checkpoint/generator.safetensors"
+    assert (tmp_path / "second" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
+    facts = load_checkpoint(tmp_path / "second/checkpoint").facts
+    assert [part["steps"] for part in facts["earlier_runs"]] == [2]
+    third = dataclasses.replace(changed, train=dataclasses.replace(changed.train, steps=2))
+    run(world, tmp_path / "third", third, start_from=tmp_path / "first")
+    run(world, tmp_path / "fourth", third, start_from=tmp_path / "third")
+    facts = load_checkpoint(tmp_path / "fourth/checkpoint").facts
+    assert (facts["steps"], len(facts["earlier_runs"])) == (2, 2)
+    with pytest.raises(TrainingError, match="saved state"):
+        run(world, tmp_path / "fifth", changed, start_from=tmp_path / "nowhere")
+
+
+def test_a_faded_memory_is_weaker_and_not_reconstructed(world: Path) -> None:
+    plain = data(world, train_settings(p_swap=0.0, batch_size=12, flip=False))
+    faded = data(world, train_settings(p_swap=0.0, batch_size=12, flip=False, p_fade=0.5))
+    one, other = plain.batch(0), faded.batch(0)
+    ratio = other.v.flatten(1).norm(dim=1) / one.v.flatten(1).norm(dim=1)
+    weak = ratio < 0.999
+    assert 0 < int(weak.sum()) < 12
+    assert torch.equal(other.own, ~weak)
+    assert torch.equal(one.z, other.z), "other noise would make other experiments"
+    torch.testing.assert_close(other.v, one.v * ratio[:, None, None, None])

@@ -72,7 +72,7 @@ def test_every_source_of_the_reference(visit: Visit) -> None:
     without = visitor.generate()
     page.click("#source label:has-text('Random')")
     page.wait_for_selector("#memory .md-card")
-    page.click("#source label:has-text('Own image')")
+    page.click("#source label:has-text('Oracle')")
     page.wait_for_selector('#memory .md-card[data-id="bird-00"]')
     assert page.locator("#memory .md-spare").count() == 0
     visitor.write("a red bird")
