@@ -28,7 +28,7 @@ from memdriven.evaluation.resources import Resources
 from memdriven.evaluation.run import evaluate
 from memdriven.files import atomic_write_json
 from memdriven.memory.build import build_memory
-from memdriven.memory.feature_store import extract_features
+from memdriven.memory.extraction import extract_features
 from memdriven.presets import PRESETS, preset
 from memdriven.training.damsm import train_damsm
 from memdriven.training.gan import train_gan
@@ -146,14 +146,22 @@ class Chain:
                 return
 
 
+def existing(text: str) -> Path:
+    """A file that must be there before hours are spent on what comes before it."""
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"no file {path}")
+    return path
+
+
 def main() -> None:
     """Read the command line and run the chain."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of everything made")
     parser.add_argument("--preset", choices=PRESETS, default="bird")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--vgg", type=Path, help="VGG-16 weight file; else a download")
-    parser.add_argument("--squeezenet", type=Path, help="SqueezeNet weight file; else a download")
+    parser.add_argument("--vgg", type=existing, help="VGG-16 weight file; else a download")
+    parser.add_argument("--squeezenet", type=existing, help="SqueezeNet weights; else a download")
     parser.add_argument("--train-per-species", type=int, default=27)
     parser.add_argument("--test-per-species", type=int, default=10)
     parser.add_argument("--judge-per-species", type=int, default=80)
