@@ -139,7 +139,8 @@ def load_checkpoint(
     damsm = load_damsm_weights(
         path / "damsm.safetensors", len(vocabulary), config.text, config.damsm
     )
-    generator = Generator(config.generator)
+    with torch.random.fork_rng(devices=[]):
+        generator = Generator(config.generator, trained=True)
     weights = path / "generator.safetensors"
     take_weights(generator, read_weights(weights), str(weights))
     return Checkpoint(

@@ -58,6 +58,13 @@ def test_truncated_weights(folder: Path, name: str, verify: bool) -> None:
         load_checkpoint(folder, verify=verify)
 
 
+def test_loading_leaves_the_callers_randomness_alone(folder: Path) -> None:
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    load_checkpoint(folder)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_missing_parts(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="no such folder"):
         load_checkpoint(folder / "nowhere")

@@ -109,16 +109,22 @@ class NextStage(nn.Module):
 
 
 class Generator(nn.Module):
-    """G(z, S, v): images of every stage from noise, text embeddings and memory features."""
+    """G(z, S, v): images of every stage from noise, text embeddings and memory features.
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    Args:
+        config: its sizes.
+        trained: the weights will be read from a file, so that no time goes into good first ones.
+    """
+
+    def __init__(self, config: GeneratorConfig, *, trained: bool = False) -> None:
         super().__init__()
         self.config = config
         self.augment = ConditioningAugmentation(config.text_dim, config.condition_dim)
         self.first = FirstStage(config)
         self.later = nn.ModuleList(NextStage(config) for _ in range(config.stages - 1))
         self.to_rgb = nn.ModuleList(conv3x3(config.width, 3) for _ in range(config.stages))
-        self.apply(initialise)
+        if not trained:
+            self.apply(initialise)
         if config.use_v:
             self.pyramid = FeaturePyramid(FEATURE_CHANNELS, config.feature_width, config.stages)
             self.acm = nn.ModuleList(
