@@ -98,6 +98,13 @@ class MemoryBank:
             BankError: missing, foreign, truncated, or made by another encoder.
         """
         path = Path(path)
+        if not path.is_dir():
+            raise BankError(
+                wanted=f"a memory bank in {path}", found="no such folder",
+                fix=f"build it from your data: python -m memdriven build-memory --checkpoint "
+                f"{path.parent} --dataset DATA --features FEATURES, after prepare and "
+                "extract-features (README), or check the path",
+            )  # fmt: skip
         header = read_manifest(path, HEADER, SCHEMA, FILES)
         refuse_other(path, "DAMSM encoders", header.get("damsm"), expect_encoder)
         refuse_other(path, "image encoder", header.get("encoder"), expect_vgg)

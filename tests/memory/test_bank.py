@@ -195,3 +195,8 @@ def test_threads_read_what_one_thread_reads(world: World) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(same, range(200)))
+
+
+def test_a_checkpoint_without_bank_names_the_command_that_builds_it(tmp_path: Path) -> None:
+    with pytest.raises(BankError, match=r"build-memory --checkpoint \S*cub "):
+        MemoryBank.open(tmp_path / "cub" / "memory")
