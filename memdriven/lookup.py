@@ -18,7 +18,7 @@ from memdriven.memory.bank import MemoryBank
 from memdriven.memory.matches import Match, Query, shares
 from memdriven.memory.retrieval import Retriever
 from memdriven.recipe import MAX_K, PRIVATE, STRATEGIES
-from memdriven.recipe_fields import is_whole, sums_to_one
+from memdriven.recipe_fields import check_memory, is_whole, sums_to_one
 from memdriven.trace import Clock, Neighbour, Retrieval
 
 
@@ -128,15 +128,24 @@ class Lookup:
             )  # fmt: skip
         return tuple(found)
 
-    def features(self, retrieval: Retrieval, guests: Sequence[Guest] = ()) -> Tensor:
-        """Return the neighbours' mixed v (1, c, h, w), on the CPU; zero without neighbours."""
+    def features(
+        self, retrieval: Retrieval, guests: Sequence[Guest] = (), memory: float = 1.0
+    ) -> Tensor:
+        """Return the neighbours' mixed v times `memory` (1, c, h, w), on the CPU.
+
+        It is zero without neighbours.
+
+        Raises:
+            ConfigError: `memory` is no number in 0..1.
+        """
+        check_memory(memory)
         own = {guest.id: guest for guest in guests}
         if own.keys().isdisjoint(retrieval.ids):
-            return self.retriever.mix(retrieval.ids, retrieval.weights)
+            return self.retriever.mix(retrieval.ids, retrieval.weights) * memory
         mixed = torch.zeros(1, *self.bank.features.shape)
         for each, weight in zip(retrieval.ids, retrieval.weights, strict=True):
             mixed[0] += weight * (own[each].v() if each in own else self.bank.v(self._row(each)))
-        return mixed
+        return mixed * memory
 
     @torch.inference_mode()
     def alike(

@@ -84,6 +84,7 @@ class MemoryDrivenPipeline:
         exclude: Sequence[str] = (),
         oracle_id: str | None = None,
         variations: Sequence[Variation] = (),
+        memory: float = 1.0,
         guests: Sequence[Guest] = (),
     ) -> PipelineOutput:
         """Generate one picture, or one for each of `seeds` at the same neighbours.
@@ -100,16 +101,19 @@ class MemoryDrivenPipeline:
             oracle_id: the bank item that counts as the caption's own, for strategy `oracle`; by
                 default the item that has this very caption.
             variations: steps away from each seed's noise.
+            memory: how much of the memory is used: v is multiplied by it, 0 leaving the words
+                alone. Of use with models trained so (`train.p_fade` above 0).
             guests: the caller's own images, which `neighbours` may name beside the bank's.
 
         Raises:
             CaptionError: the caption is empty, too long, or holds no known word.
             RetrievalError: a strategy, k, id or weight that the bank cannot serve.
-            ConfigError: a seed is no whole number in 0..2^53 - 1.
+            ConfigError: a seed is no whole number in 0..2^53 - 1, or `memory` none in 0..1.
         """
         *_, output = self.stream(
             caption, strategy, k, seed, seeds=seeds, neighbours=neighbours, weights=weights,
-            exclude=exclude, oracle_id=oracle_id, variations=variations, guests=guests,
+            exclude=exclude, oracle_id=oracle_id, variations=variations, memory=memory,
+            guests=guests,
         )  # fmt: skip
         return output
 
@@ -126,6 +130,7 @@ class MemoryDrivenPipeline:
         exclude: Sequence[str] = (),
         oracle_id: str | None = None,
         variations: Sequence[Variation] = (),
+        memory: float = 1.0,
         guests: Sequence[Guest] = (),
     ) -> Iterator[PipelineOutput]:
         """Yield after retrieval, then after each stage of each image; as `__call__` otherwise."""
@@ -141,7 +146,7 @@ class MemoryDrivenPipeline:
             caption=caption, strategy=retrieval.strategy, k=retrieval.k, seed=wanted[0],
             neighbours=retrieval.ids, weights=retrieval.weights, checkpoint=self.checkpoint.name,
             checkpoint_hash=self.checkpoint.hash, bank_hash=self.bank_hash, version=__version__,
-            variations=tuple(variations),
+            variations=tuple(variations), memory=memory,
         )  # fmt: skip
         output = PipelineOutput(
             retrieval=retrieval, all_stages=((),) * len(wanted), timings=retrieval.timings,
@@ -151,7 +156,7 @@ class MemoryDrivenPipeline:
         clock = Clock(retrieval.timings)
         generator = self.checkpoint.generator
         with self.turn:
-            v = self.lookup.features(retrieval, guests)
+            v = self.lookup.features(retrieval, guests, memory)
             v = v.to(self.device, memory_format=torch.channels_last)
         clock.lap("features")
         for place, each in enumerate(wanted):
@@ -204,7 +209,7 @@ class MemoryDrivenPipeline:
         return self(
             recipe.caption, recipe.strategy, recipe.k, recipe.seed,
             neighbours=recipe.neighbours or None, weights=recipe.weights or None,
-            variations=recipe.variations, guests=guests,
+            variations=recipe.variations, memory=recipe.memory, guests=guests,
         )  # fmt: skip
 
     def check_recipe(self, recipe: Recipe) -> None:

@@ -23,6 +23,7 @@ from memdriven.png import text_chunk
 from memdriven.recipe_fields import (
     check,
     check_extra,
+    check_memory,
     check_text,
     check_weights,
     check_whole,
@@ -106,6 +107,8 @@ class Recipe:
     """Version of memdriven that made the picture."""
     variations: tuple[Variation, ...] = ()
     """Steps away from the seed's noise, one after the other; none for the seed's own picture."""
+    memory: float = 1.0
+    """What the mixed features v are multiplied by, in 0..1: at 0 the words are alone."""
     extra: Mapping[str, Scalar] = field(default_factory=dict)
     """Settings of later versions (guidance, truncation, ...): kept, shown, never guessed at."""
 
@@ -130,6 +133,7 @@ class Recipe:
             value = getattr(self, name)
             good = isinstance(value, str) and _HASH.fullmatch(value) is not None
             check(good, f"{name}: hexadecimal digits", value)
+        check_memory(self.memory)
         check_extra(self.extra)
 
     @property
@@ -149,6 +153,7 @@ class Recipe:
             "checkpoint": self.checkpoint, "checkpoint_hash": self.checkpoint_hash,
             "bank_hash": self.bank_hash, "version": self.version, "extra": dict(self.extra),
             **({"variations": [asdict(v) for v in self.variations]} if self.variations else {}),
+            **({"memory": self.memory} if self.memory != 1 else {}),
         }  # fmt: skip
 
     def to_json(self, indent: int | None = None) -> str:

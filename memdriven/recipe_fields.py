@@ -61,6 +61,14 @@ def check_weights(weights: tuple[Any, ...], count: int) -> None:
     check(not weights or sums_to_one(weights), "weights that sum to 1", math.fsum(weights))
 
 
+def check_memory(value: object) -> None:
+    """Refuse all but a share of the memory's features: a number in 0..1."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    if not good:
+        raise ConfigError(wanted="a recipe's memory: a number in 0..1", found=repr(value)[:80],
+                          fix="0 leaves the words alone, 1 is all of the memory")  # fmt: skip
+
+
 def check_extra(extra: Mapping[Any, Any]) -> None:
     """Refuse extra settings that are not few, short and plain."""
     check(len(extra) <= MAX_EXTRA, f"at most {MAX_EXTRA} extra settings", len(extra))

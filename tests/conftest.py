@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +95,23 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a complete miniature checkpoint, which tests must not change."""
     root = tmp_path_factory.mktemp("tiny")
     return write_tiny_checkpoint(root / "tiny", root / "work")
+
+
+@pytest.fixture(scope="session")
+def fading_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the miniature checkpoint as one that was trained on weakened memories."""
+    folder = tmp_path_factory.mktemp("fading") / "fading"
+    shutil.copytree(tiny_checkpoint, folder)
+    content = json.loads((folder / "config.json").read_text("utf-8"))
+    content["config"]["train"]["p_fade"] = 0.5
+    (folder / "config.json").write_text(json.dumps(content), "utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fading(fading_checkpoint: Path) -> MemoryDrivenPipeline:
+    """Return the checkpoint that offers less than all of the memory, on the CPU."""
+    return MemoryDrivenPipeline.from_pretrained(fading_checkpoint, device="cpu")
 
 
 @pytest.fixture(scope="session")

@@ -240,6 +240,10 @@ def test_generate_writes_pictures_with_their_recipes(
     assert recipe.seed == 8
     with Image.open(out.parent / "red-1-64px.png") as first:
         assert first.size == (64, 64)
+    assert main([*arguments, "--memory", "0.5"]) == 0
+    weak = Recipe.from_png((out.parent / "red-1.png").read_bytes())
+    assert (weak.memory, recipe.memory) == (0.5, 1.0)
+    assert main([*arguments, "--memory", "2"]) != 0
 
 
 def test_retrieve_lists_neighbours(

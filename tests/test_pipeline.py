@@ -165,6 +165,31 @@ def test_variations_step_away_and_come_back_from_the_recipe(pipe: MemoryDrivenPi
     assert pixels(pipe.from_recipe(Recipe.from_png(out.png()))) == pixels(out)
 
 
+def test_memory_is_used_in_part(pipe: MemoryDrivenPipeline) -> None:
+    whole = pipe(CAPTION, k=2, seed=3)
+    assert pixels(pipe(CAPTION, k=2, seed=3, memory=1)) == pixels(whole)
+    mixed = pipe.lookup.retriever.mix(whole.retrieval.ids, whole.retrieval.weights)
+    assert torch.equal(pipe.lookup.features(whole.retrieval), mixed)
+    assert torch.equal(pipe.lookup.features(whole.retrieval, memory=0.25), mixed * 0.25)
+    half = pipe(CAPTION, k=2, seed=3, memory=0.5)
+    none = pipe(CAPTION, k=2, seed=3, memory=0)
+    assert half.retrieval.ids == none.retrieval.ids == whole.retrieval.ids
+    assert len({pixels(each)[-1] for each in (whole, half, none)}) == 3
+    assert pixels(none) == pixels(pipe(CAPTION, "none", seed=3))
+    assert half.recipe.memory == 0.5
+    assert pixels(pipe.from_recipe(Recipe.from_png(half.png()))) == pixels(half)
+    *_, streamed = pipe.stream(CAPTION, k=2, seeds=[3], memory=0.5)
+    assert pixels(streamed) == pixels(half)
+    own = guest(pipe, 4)
+    given = pipe(CAPTION, seed=1, neighbours=["own:abc"], memory=0.5, guests=[own])
+    assert torch.equal(pipe.lookup.features(given.retrieval, [own], 0.5)[0], own.v() * 0.5)
+    for wrong in (-0.1, 1.1, float("nan"), True, "all"):
+        with pytest.raises(ConfigError, match="memory"):
+            pipe(CAPTION, seed=3, memory=wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="memory"):
+            pipe.lookup.features(whole.retrieval, memory=wrong)  # type: ignore[arg-type]
+
+
 def guest(pipe: MemoryDrivenPipeline, number: int) -> Guest:
     v = pipe.bank.v(number)
     return Guest(id="own:abc", image=pipe.bank.thumbnail(number), caption="mine",

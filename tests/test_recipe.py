@@ -65,6 +65,19 @@ def test_variations_travel_and_plain_recipes_stay_as_they_were() -> None:
     assert "variations" not in RECIPE.to_dict()
 
 
+@pytest.mark.parametrize("share", [0, 0.0, 1 / 3, 0.999])
+def test_strength_of_the_memory_travels_and_is_written_only_when_less(share: float) -> None:
+    weak = replace(RECIPE, memory=share)
+    assert Recipe.from_json(weak.to_json()) == weak
+    assert Recipe.from_url(weak.to_url()).memory == share
+    assert weak.with_seed(1).memory == share
+    assert "memory" not in RECIPE.to_dict()
+    assert RECIPE.memory == 1
+    for wrong in (float("nan"), float("inf"), -1e-9, 1.5, True, "1", None):
+        with pytest.raises(ConfigError, match="memory"):
+            replace(RECIPE, memory=wrong)  # type: ignore[arg-type]
+
+
 def test_private_images_are_told_from_the_banks() -> None:
     assert not RECIPE.private
     assert replace(RECIPE, neighbours=("finch-01", "own:0123456789ab")).private
@@ -123,6 +136,13 @@ HOSTILE_JSON = {
     "variation as true": changed(variations=[{"seed": 1, "strength": True}]),
     "variation with odd seed": changed(variations=[{"seed": -1, "strength": 0.5}]),
     "many variations": changed(variations=[{"seed": 1, "strength": 0.5}] * 33),
+    "memory below nothing": changed(memory=-0.01),
+    "more than all of the memory": changed(memory=1.01),
+    "memory as true": changed(memory=True),
+    "memory as text": changed(memory="0.5"),
+    "memory as null": changed(memory=None),
+    "endless memory": changed(memory=0.5).replace('"memory": 0.5', '"memory": 1e999'),
+    "memory that is no number": changed(memory=0.5).replace('"memory": 0.5', '"memory": NaN'),
     "much extra": changed(extra={f"a{i}": i for i in range(17)}),
     "long extra": changed(extra={"a": "b" * 201}),
 }

@@ -44,6 +44,8 @@ class Generate:
     """Ids of memory items that replace retrieval."""
     weights: Annotated[tuple[float, ...], tyro.conf.arg(help_behavior_hint="")] = ()
     """Shares of --neighbours; equal when left out."""
+    memory: float = 1.0
+    """How much of the memory is used, 0 (words alone) to 1; for models trained with p_fade."""
     stages: bool = False
     """Also write every stage's picture, as NAME-64px.png, ..."""
     device: str = "auto"
@@ -62,6 +64,7 @@ class Generate:
         output = pipe(
             self.caption, self.strategy, self.k, neighbours=self.neighbours or None,
             weights=self.weights or None, seeds=range(first, first + max(self.count, 1)),
+            memory=self.memory,
         )  # fmt: skip
         _tell_unknown(output.unknown_words)
         _list_neighbours(output.neighbours)

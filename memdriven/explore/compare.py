@@ -33,7 +33,7 @@ class Row:
 
 def across(
     pipe: MemoryDrivenPipeline, caption: str, strategies: Sequence[str], k: int,
-    seeds: Sequence[int],
+    seeds: Sequence[int], memory: float = 1.0,
 ) -> Iterator[tuple[Row, ...]]:  # fmt: skip
     """Yield the table of strategies and seeds after each picture, rows not yet begun left out.
 
@@ -45,7 +45,7 @@ def across(
     for strategy in strategies:
         row = Row(strategy, None, (None,) * len(seeds))
         try:
-            for output in pipe.stream(caption, strategy, k, seeds=seeds):
+            for output in pipe.stream(caption, strategy, k, seeds=seeds, memory=memory):
                 pictures = _finished(output, len(pipe.resolutions))
                 if row.retrieval is None or pictures != row.pictures:
                     row = Row(strategy, output.retrieval, pictures)
@@ -90,8 +90,9 @@ class Edit:
 
 
 def edit(
-    pipe: MemoryDrivenPipeline, caption: str, edited: str, strategy: str, k: int, seed: int
-) -> Edit:
+    pipe: MemoryDrivenPipeline, caption: str, edited: str, strategy: str, k: int, seed: int,
+    memory: float = 1.0,
+) -> Edit:  # fmt: skip
     """Paint a caption and an edited one with the first one's neighbours and noise.
 
     Raises:
@@ -102,9 +103,9 @@ def edit(
     if all(kind == "same" for kind, _ in changes):
         raise ConfigError(wanted="a caption in which a word is changed", found="the same words",
                           fix="change a word, e.g. the colour")  # fmt: skip
-    before = pipe(caption, strategy, k, seed)
+    before = pipe(caption, strategy, k, seed, memory=memory)
     after = pipe(edited, strategy, k, seed, neighbours=before.retrieval.ids,
-                 weights=before.retrieval.weights or None)  # fmt: skip
+                 weights=before.retrieval.weights or None, memory=memory)  # fmt: skip
     return Edit(before, after, changes, difference(before.images[0], after.images[0]))
 
 

@@ -28,8 +28,9 @@ class Control:
 
 
 def controls(
-    pipe: MemoryDrivenPipeline, caption: str, strategy: str | None, k: int | None, seed: int
-) -> Iterator[Control]:
+    pipe: MemoryDrivenPipeline, caption: str, strategy: str | None, k: int | None, seed: int,
+    memory: float = 1.0,
+) -> Iterator[Control]:  # fmt: skip
     """Yield a picture of each control with the same words and noise.
 
     `retrieved` is the strategy asked for; where that is itself a control, the checkpoint's own.
@@ -43,7 +44,9 @@ def controls(
         asked: str | None = own if name in ("retrieved", "wrong") else name
         wrong = [least_alike(pipe, caption)] if name == "wrong" else None
         try:
-            inputs, retrieval = gather(pipe, caption, asked, k, seed, neighbours=wrong)
+            inputs, retrieval = gather(
+                pipe, caption, asked, k, seed, neighbours=wrong, memory=memory
+            )
         except RetrievalError:
             if name != "oracle":
                 raise

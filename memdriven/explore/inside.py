@@ -6,14 +6,15 @@ adds to them (its shift). Both depend on the memory alone; the model has no atte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.explore.painting import Inputs, stages
+from memdriven.explore.painting import Inputs, picture, stages
 from memdriven.models.acm import Gates
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.stages import to_picture
@@ -21,6 +22,8 @@ from memdriven.trace import Retrieval
 
 CHANNELS = 8
 """Channels of v that are shown one by one."""
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the memory's features that are shown side by side."""
 LARGEST_MAP = 64
 """Maps of larger stages are averaged down to this side."""
 
@@ -72,6 +75,17 @@ def look_inside(pipe: MemoryDrivenPipeline, inputs: Inputs, retrieval: Retrieval
         retrieval=retrieval, pictures=tuple(pictures), gates=tuple(gates),
         energy=v.norm(dim=0), channels=strongest(v),
     )  # fmt: skip
+
+
+def fading(pipe: MemoryDrivenPipeline, inputs: Inputs) -> Iterator[Image.Image]:
+    """Yield a picture for each of `STRENGTHS`: v times it, with the same words and noise.
+
+    Args:
+        pipe: a model trained on weakened memories (`train.p_fade` above 0).
+        inputs: what `gather` gives at full strength.
+    """
+    for strength in STRENGTHS:
+        yield picture(pipe, replace(inputs, v=inputs.v * strength))
 
 
 def strongest(v: Tensor, count: int = CHANNELS) -> tuple[Channel, ...]:

@@ -40,18 +40,19 @@ def gather(
     neighbours: Sequence[str] | None = None,
     weights: Sequence[float] | None = None,
     variations: Sequence[Variation] = (),
+    memory: float = 1.0,
     guests: Sequence[Guest] = (),
 ) -> tuple[Inputs, Retrieval]:
     """Return a caption's inputs and its neighbours; arguments as those of the pipeline.
 
     Raises:
-        CaptionError, RetrievalError: as the pipeline's call.
+        CaptionError, RetrievalError, ConfigError: as the pipeline's call.
     """
     with pipe.turn:
         retrieval, text = pipe.lookup.find(
             caption, strategy, k, seed, neighbours, weights, (), None, guests
         )
-        v = pipe.lookup.features(retrieval, guests)
+        v = pipe.lookup.features(retrieval, guests, memory)
         v = v.to(pipe.device, memory_format=torch.channels_last)
     noise = draw_noise(seed, pipe.checkpoint.generator, variations)
     return Inputs(noise, text.sentence, mean_words(text), v), retrieval

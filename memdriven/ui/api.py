@@ -88,6 +88,7 @@ def generate(
     seed: int = -1,
     neighbours: list[str] | None = None,
     weights: list[float] | None = None,
+    memory: float = 1.0,
 ) -> Generated:
     """Generate one picture from a caption, memory pictures and noise.
 
@@ -98,6 +99,7 @@ def generate(
         seed: Of the noise, 0 to 2^53 - 1; -1 draws one. The same inputs give the same picture.
         neighbours: Ids of memory pictures to use instead of retrieval.
         weights: Their shares, one each; equal when left out.
+        memory: How much of the memory is used, 0 (words alone) to 1; for models trained so.
 
     Returns:
         png (base64, with its recipe inside), recipe, neighbours, unknown_words and milliseconds.
@@ -105,7 +107,7 @@ def generate(
     try:
         output = state.pipeline()(
             caption, strategy, state.read_k(k), None if seed == -1 else seed,
-            neighbours=_few(neighbours), weights=weights,
+            neighbours=_few(neighbours), weights=weights, memory=memory,
         )  # fmt: skip
     except MemDrivenError as error:
         raise refusal(error) from error

@@ -19,6 +19,7 @@ from memdriven.ui import (
     history,
     inside,
     learn,
+    line,
     memory_map,
     morph,
     paper,
@@ -34,8 +35,12 @@ from memdriven.ui.shelf import Shelf
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
 
-QUEUE_SIZE = 64
-"""Requests that may wait; later ones are told that the queue is full."""
+QUEUE_SIZE = 96
+"""Requests that may wait, those that tell a place in line included; later ones are told that the
+queue is full."""
+SESSIONS = 500
+"""Browser tabs and callers whose state is kept, the longest unused forgotten first: Gradio holds
+0.3 MB for each."""
 FAVICON = Path(__file__).with_name("favicon.svg")
 
 
@@ -78,10 +83,11 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
                 trying += memory_map.build(column, shown.memory)
                 saving = history.build(column, tabs, shown, page)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
+        waiting = line.told(page, column.status)
         column.stop.click(
             lambda: status(strings.STOPPED), None, column.status,
-            cancels=[painting, *varying, *trying, *saving], queue=False, show_progress="hidden",
-            api_visibility="private",
+            cancels=[waiting, painting, *varying, *trying, *saving], queue=False,
+            show_progress="hidden", api_visibility="private",
         )  # fmt: skip
         api.build()
     queued: gr.Blocks = page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
@@ -110,7 +116,8 @@ def launch(
         "head": theme.HEAD, "footer_links": [], "ssr_mode": False,
         "mcp_server": api.mcp_installed(),
         "enable_monitoring": False, "run_history": False, "pwa": False, "allowed_paths": [],
-        "max_file_size": "1mb", "favicon_path": FAVICON, "show_error": False,
+        "max_file_size": "1mb", "state_session_capacity": SESSIONS, "show_error": False,
+        "favicon_path": FAVICON,
         "app_kwargs": {"middleware": [Middleware(OwnServerOnly)]},
     }  # fmt: skip
     _, local, public = page.launch(

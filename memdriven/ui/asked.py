@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from memdriven.errors import CaptionError
@@ -22,6 +22,8 @@ class Asked:
     strategy: str
     k: int
     seed: int
+    memory: float = 1.0
+    """How much of the memory is used."""
     options: dict[str, Any] = field(default_factory=dict)
     """What was steered by hand: neighbours and weights, own images, steps away from the noise."""
 
@@ -32,15 +34,15 @@ class Asked:
 
     def gather(self, pipe: MemoryDrivenPipeline) -> tuple[Inputs, Retrieval]:
         """Return the picture's inputs and neighbours."""
-        return gather(pipe, *self.arguments, **self.options)
+        return gather(pipe, *self.arguments, memory=self.memory, **self.options)
 
     def paint(self, pipe: MemoryDrivenPipeline) -> PipelineOutput:
         """Return the picture, the same as the Picture tab's."""
-        return pipe(*self.arguments, **self.options)
+        return pipe(*self.arguments, memory=self.memory, **self.options)
 
 
 def read(*query: object) -> Asked:
-    """Return what is asked, from the values of `Compose.steered_query`.
+    """Return what is asked, from the values of `Compose.whole_query`.
 
     A seed in the box is used whether it is kept or not: it is that of the picture on screen.
 
@@ -55,7 +57,8 @@ def read(*query: object) -> Asked:
                            fix=strings.NO_WORDS_FIX)  # fmt: skip
     number = state.read_seed(seed if isinstance(seed, str) else "", keep=True)
     strategy = state.read_strategy(str(source), str(comparison))
-    wanted = Asked(caption, strategy, state.read_k(k), number)
+    share = state.read_memory(query[7]) if len(query) > 7 else 1.0
+    wanted = Asked(caption, strategy, state.read_k(k), number, share)
     return _steered(wanted, bool(keep), query[6:])
 
 
@@ -72,4 +75,4 @@ def _steered(wanted: Asked, keep: bool, rest: Sequence[object]) -> Asked:
             "guests": steering.guests,
         }  # fmt: skip
     count = max(1, len(found.retrieval)) if found.steered else wanted.k
-    return Asked(wanted.caption, wanted.strategy, count, wanted.seed, options)
+    return replace(wanted, k=count, options=options)

@@ -40,7 +40,8 @@ def table(
         chosen = [name for name in NAMES if name in strategies]
         whole = len(chosen) * count
         rows: Sequence[Row] = ()
-        for rows in across(state.pipeline(), wanted.caption, chosen, wanted.k, noises):
+        for rows in across(state.pipeline(), wanted.caption, chosen, wanted.k, noises,
+                           wanted.memory):  # fmt: skip
             done = sum(picture is not None for row in rows for picture in row.pictures)
             line = strings.COMPARE_PROGRESS.format(done=done, count=whole)
             yield table_html(rows, noises), status(line, busy=True)
@@ -53,7 +54,7 @@ def change(edited: str, *query: object) -> tuple[str, str]:
     """Return both captions' pictures with their difference, and the status."""
     try:
         wanted = asked.read(*query)
-        made = edit(state.pipeline(), wanted.caption, edited, *wanted.arguments[1:])
+        made = edit(state.pipeline(), wanted.caption, edited, *wanted.arguments[1:], wanted.memory)
     except MemDrivenError as error:
         return empty(strings.EDIT_EMPTY), failure(error)
     return edit_html(made), status(strings.EDIT_DONE.format(seed=wanted.seed))
@@ -154,8 +155,6 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     take.click(None, compose.caption, words, js="caption => caption")
     options = event_options()
     return [
-        run.click(
-            table, [chosen, seeds, *compose.steered_query], [made, compose.status], **options
-        ),
-        paint.click(change, [words, *compose.steered_query], [changed, compose.status], **options),
+        run.click(table, [chosen, seeds, *compose.whole_query], [made, compose.status], **options),
+        paint.click(change, [words, *compose.whole_query], [changed, compose.status], **options),
     ]

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from memdriven.errors import DataError
 from memdriven.files import read_json
-from memdriven.ui import state, strings, switcher
+from memdriven.ui import line, state, strings, switcher
 from memdriven.ui.html import tag, text
 from memdriven.ui.parts import CLICKS, panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
 from memdriven.ui.steering import Steering
+from memdriven.ui.switcher import Fade
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples.json"
 STATE_SECONDS = 3600
@@ -41,6 +42,8 @@ class Compose:
     current: gr.State
     """The last finished picture: `moment.Moment` as a dictionary; None before the first."""
     switcher: switcher.Switcher
+    fade: Fade
+    """How much of the memory is used, where the model offers it."""
     steps: gr.HTML
     """The steps away from the seed's noise that Generate keeps, with a way back."""
 
@@ -53,6 +56,11 @@ class Compose:
     def steered_query(self) -> list[gr.components.Component]:
         """The query, and then what was done to the memory by hand."""
         return [*self.query, self.steering]
+
+    @property
+    def whole_query(self) -> list[gr.components.Component]:
+        """All that a picture is made from: the steered query, and how much of the memory."""
+        return [*self.steered_query, self.fade.share]
 
 
 def read_examples(path: Path = EXAMPLES) -> list[str]:
@@ -104,6 +112,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
                 1, largest_k, value=min(default_k, largest_k), step=1, label=strings.K_LABEL,
                 elem_id="k", buttons=[], min_width=120, scale=2,
             )  # fmt: skip
+        fade = switcher.build_fade()
         section("noise", strings.NOISE)
         with gr.Row(elem_id="noise"):
             seed = gr.Textbox(
@@ -116,7 +125,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
         with gr.Row(elem_id="actions"):
             generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate", scale=3)
             stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
-        line = panel(status(strings.READY), elem_id="status")
+        told = panel(status(strings.READY), elem_id="status", js_on_load=line.PRESSES)
     steering = gr.State(Steering(), time_to_live=STATE_SECONDS)
     current = gr.State(None, time_to_live=STATE_SECONDS)
     source.change(
@@ -124,8 +133,8 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
         api_visibility="private",
     )  # fmt: skip
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
-    return Compose(caption, unknown, source, comparison, k, seed, keep, generate, stop, line,
-                   steering, current, checkpoints, steps)  # fmt: skip
+    return Compose(caption, unknown, source, comparison, k, seed, keep, generate, stop, told,
+                   steering, current, checkpoints, fade, steps)  # fmt: skip
 
 
 def steps_line(steering: Steering) -> str:

@@ -127,4 +127,4 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         run = gr.Button(strings.COPY_RUN, variant="primary", elem_id="copy-run",
                         elem_classes="md-run")  # fmt: skip
         made = panel(note(strings.COPY_EMPTY), elem_id="copy-result")
-    return [run.click(check, compose.steered_query, [made, compose.status], **event_options())]
+    return [run.click(check, compose.whole_query, [made, compose.status], **event_options())]

@@ -59,7 +59,7 @@ def near_recipe(recipe: Recipe, number: int, strength: float) -> Recipe:
 
 def vary(
     caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
-    steering: Steering | None = None,
+    steering: Steering | None = None, memory: object = 1.0,
 ) -> Iterator[tuple[Update, Update, Update, Grid | None]]:  # fmt: skip
     """Yield references, grid, status and what the grid is made from after each variation."""
     pipe, start, shown = state.pipeline(), time.perf_counter(), -1
@@ -72,6 +72,7 @@ def vary(
             count = max(1, len(line.retrieval))
             given = {"neighbours": line.retrieval.ids, "weights": line.retrieval.weights}
         for output in pipe.stream(caption, strategy, count, seeds=seeds,
+                                  memory=state.read_memory(memory),
                                   guests=line.steering.guests, **given):  # fmt: skip
             done = [stages[-1] if len(stages) == len(pipe.resolutions) else None
                     for stages in output.all_stages]  # fmt: skip
@@ -179,7 +180,7 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
     }  # fmt: skip
     outputs = [memory, grid, compose.status, made]
     events = [
-        run.click(vary, compose.steered_query, outputs, **options),
+        run.click(vary, compose.whole_query, outputs, **options),
         near.click(vary_near, [compose.current, far, compose.steering], outputs, **options),
     ]
     grid.click(

@@ -37,7 +37,7 @@ class PictureTab:
 
 def paint(
     caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
-    steering: Steering | None = None,
+    steering: Steering | None = None, memory: object = 1.0,
 ) -> Iterator[tuple[Update, Update, Update, Update, Update, Any]]:  # fmt: skip
     """Yield memory panel, unknown words, result, status, seed and the finished picture's moment."""
     pipe, steering = state.pipeline(), steering or Steering()
@@ -53,7 +53,8 @@ def paint(
             count = max(1, len(line.retrieval))
             given = {"neighbours": line.retrieval.ids, "weights": line.retrieval.weights}
         for output in pipe.stream(caption, strategy, count, number, variations=steps,
-                                  guests=steering.guests, **given):  # fmt: skip
+                                  memory=state.read_memory(memory), guests=steering.guests,
+                                  **given):  # fmt: skip
             if not output.stages:
                 if not line.steered:
                     line = replace(line, retrieval=output.retrieval)
@@ -109,10 +110,10 @@ def build(compose: Compose) -> tuple[PictureTab, gr.events.Dependency]:
     compose.switcher.choice.input(
         switch, compose.switcher.choice,
         [compose.switcher.facts, compose.switcher.choice, compose.k, compose.steering, own,
-         compose.steps, compose.status], **queued,
+         compose.steps, compose.fade.share, compose.fade.column, compose.status], **queued,
     ).success(look_again, compose.steered_query, [memory, compose.unknown], **beside)  # fmt: skip
     event = compose.generate.click(
-        paint, compose.steered_query,
+        paint, compose.whole_query,
         [memory, compose.unknown, result, compose.status, compose.seed, compose.current], **queued,
     )  # fmt: skip
     return shown, event

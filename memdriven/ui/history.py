@@ -24,6 +24,7 @@ STORAGE = "memdriven.history.1"
 _NOT_SECRET = "memdriven-history"
 """Gradio insists on scrambling what a browser stores; the list must outlive the server."""
 _ARRIVE = "(link, steering) => [new URLSearchParams(location.search).get('r') || '', steering]"
+_CHECKPOINT = ("checkpoint", "facts", "fade")
 _SAVE = "() => setTimeout(() => document.querySelector('#saved a')?.click(), 100)"
 _CHOSEN = """
 element.addEventListener('click', event => {
@@ -76,9 +77,9 @@ def act(
             restore.made_here(recipe)
             taken = restore.settings(recipe, steering, noise=False)
             memory = look(recipe.caption, taken[1], _comparison(taken[2], query), taken[3], "",
-                          False, taken[-1])[0]  # fmt: skip
+                          False, taken[restore.STEERING])[0]  # fmt: skip
             panels = _panels(memory=memory, status=status(strings.REMIXED), steps="",
-                             tab=gr.Tabs(selected="picture"))  # fmt: skip
+                             tab=gr.Tabs(selected="picture"), **_checkpoint())  # fmt: skip
             return same, same, same, *taken, *panels
         return same, same, same, *_restored(recipe, steering)
     except MemDrivenError as error:
@@ -176,9 +177,9 @@ def build(
     queued: dict[str, Any] = {
         **quiet, "concurrency_id": state.CONCURRENCY_ID, "concurrency_limit": 1,
     }  # fmt: skip
-    settings = [*compose.query, compose.steering]
+    settings = compose.whole_query
     panels = [shown.memory, shown.result, compose.status, compose.steps, compose.current, tabs,
-              compose.switcher.choice, compose.switcher.facts]  # fmt: skip
+              compose.switcher.choice, compose.switcher.facts, compose.fade.column]  # fmt: skip
     for source in (listed, seen):
         source.click(
             act, [stored, inspected, compose.steering, *compose.query],
@@ -245,14 +246,18 @@ def _comparison(taken: Any, query: Sequence[Any]) -> str:
 
 def _restored(recipe: Recipe, steering: Steering) -> tuple[Any, ...]:
     output, taken = restore.restored(recipe, steering)
-    return *taken, *restore.restored_panels(output, taken[-1])
+    return *taken, *restore.restored_panels(output, taken[restore.STEERING])
 
 
 def _failed(error: MemDrivenError) -> tuple[Any, ...]:
     return *(gr.skip(),) * restore.SETTINGS, *_panels(status=failure(error))
 
 
+def _checkpoint() -> dict[str, Any]:
+    return dict(zip(_CHECKPOINT, restore.checkpoint_panels(), strict=True))
+
+
 def _panels(**given: Any) -> tuple[Any, ...]:
     """Return `restored_panels`' values by name, leaving the others as they are."""
-    names = ("memory", "result", "status", "steps", "current", "tab", "checkpoint", "facts")
+    names = ("memory", "result", "status", "steps", "current", "tab", *_CHECKPOINT)
     return tuple(given.get(name, gr.skip()) for name in names)

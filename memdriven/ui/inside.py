@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from PIL import Image
 
 from memdriven.errors import MemDrivenError
 from memdriven.explore.controls import CONTROLS, Control, controls
-from memdriven.explore.inside import Channel, GateMaps, Inside, look_inside
+from memdriven.explore.inside import (
+    STRENGTHS,
+    Channel,
+    GateMaps,
+    Inside,
+    fading,
+    look_inside,
+)
 from memdriven.trace import Neighbour
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
+from memdriven.ui.generate import Update
 from memdriven.ui.html import image_uri, tag, text
 from memdriven.ui.parts import panel, section
 from memdriven.ui.startup import gr
@@ -18,15 +29,24 @@ from memdriven.ui.status import failure, status
 from memdriven.ui.widgets import event_options, figure, linked, script, thumbs
 
 
-def look(*query: object) -> tuple[str, str]:
-    """Return the picture taken apart, and the status."""
+def look(*query: object) -> Iterator[tuple[Update, Update, str]]:
+    """Yield the picture taken apart, then the strengths one more each time; and the status."""
     try:
         wanted = asked.read(*query)
         pipe = state.pipeline()
         seen = look_inside(pipe, *wanted.gather(pipe))
+        done = status(strings.INSIDE_DONE.format(seed=wanted.seed))
+        if not (state.offers_memory() and len(seen.retrieval)):
+            yield inside_html(seen), "", done
+            return
+        made: list[Image.Image] = []
+        yield inside_html(seen), "", _strength(0)
+        for picture in fading(pipe, replace(wanted, memory=1.0).gather(pipe)[0]):
+            made.append(picture)
+            last = len(made) == len(STRENGTHS)
+            yield gr.skip(), fading_html(made), done if last else _strength(len(made))
     except MemDrivenError as error:
-        return note(strings.INSIDE_EMPTY), failure(error)
-    return inside_html(seen), status(strings.INSIDE_DONE.format(seed=wanted.seed))
+        yield note(strings.INSIDE_EMPTY), "", failure(error)
 
 
 def exchange(*query: object) -> Iterator[tuple[str, str]]:
@@ -34,7 +54,7 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
     made: list[Control] = []
     try:
         wanted = asked.read(*query)
-        for control in controls(state.pipeline(), *wanted.arguments):
+        for control in controls(state.pipeline(), *wanted.arguments, wanted.memory):
             made.append(control)
             line = strings.CONTROLS_PROGRESS.format(done=len(made), count=len(CONTROLS))
             yield controls_html(made), status(line, busy=len(made) < len(CONTROLS))
@@ -87,6 +107,30 @@ def controls_html(made: Sequence[Control]) -> str:
     return tag("ol", "".join(cells), class_="md-controls")
 
 
+def fading_html(pictures: Sequence[Image.Image]) -> str:
+    """Return the picture with ever more of the memory, side by side."""
+    shares = [f"{strength:.0%}" for strength in STRENGTHS]
+    cells = "".join(
+        tag("li", figure(image_uri(picture), strings.FADE_ALT.format(share=share), text(share)),
+            data_share=share)
+        for share, picture in zip(shares, pictures, strict=False)
+    )  # fmt: skip
+    ends = "".join(tag("span", text(each)) for each in strings.FADE_ENDS)
+    return tag(
+        "div",
+        tag("h3", text(strings.FADE_TITLE), class_="md-step-title")
+        + tag("p", text(strings.FADE_NOTE), class_="md-hint")
+        + tag("ol", cells, class_="md-fading")
+        + tag("p", ends, class_="md-fade-ends"),
+        class_="md-inside",
+    )  # fmt: skip
+
+
+def _strength(done: int) -> str:
+    line = strings.FADE_PROGRESS.format(done=done + 1, count=len(STRENGTHS))
+    return status(line, busy=True)
+
+
 def _channels(channels: Sequence[Channel], best: Neighbour) -> str:
     """Return the strongest of v_global as bars, each with its channel's map on the image."""
     strongest = channels[0].mean
@@ -128,6 +172,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                           elem_classes="md-run")  # fmt: skip
         seen = panel(note(strings.INSIDE_EMPTY), elem_id="inside-result",
                      js_on_load=script("linked.js"))  # fmt: skip
+        faded = panel(elem_id="inside-fading")
         section("noise", strings.CONTROLS_TITLE)
         panel(tag("p", text(strings.CONTROLS_NOTE), class_="md-hint"))
         run = gr.Button(strings.CONTROLS_RUN, variant="primary", elem_id="controls-run",
@@ -135,6 +180,6 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         made = panel(note(strings.CONTROLS_EMPTY), elem_id="controls-result")
     options = event_options()
     return [
-        open_.click(look, compose.steered_query, [seen, compose.status], **options),
-        run.click(exchange, compose.steered_query, [made, compose.status], **options),
+        open_.click(look, compose.whole_query, [seen, faded, compose.status], **options),
+        run.click(exchange, compose.whole_query, [made, compose.status], **options),
     ]

@@ -147,7 +147,7 @@ def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:
         item = pipe.bank.items[pipe.bank.index_of(chosen)]
         new = steering.pin(chosen)
         own = str(query[0]).strip() or item.captions[0]
-        wanted = asked.read(own, *query[1:6], new)
+        wanted = asked.read(own, *query[1:6], new, *query[7:])
         output = wanted.paint(pipe)
     except MemDrivenError as error:
         return gr.skip(), gr.skip(), failure(error), *(gr.skip(),) * 3
@@ -193,7 +193,7 @@ def build(compose: Compose, memory: gr.HTML) -> list[gr.events.Dependency]:
         again.click(find, compose.steered_query, [star, compose.status], **event_options()),
         drawn.click(
             choose,
-            compose.steered_query,
+            compose.whole_query,
             [chosen, star, compose.status, compose.steering, memory, compose.unknown],
             **event_options(),
         ),

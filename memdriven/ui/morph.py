@@ -36,7 +36,7 @@ def run(
         other = words if isinstance(words, str) and words.strip() else wanted.caption
         end_seed = state.read_seed(seed, keep=True)
         start, first = wanted.gather(pipe)
-        end, last = gather(pipe, other, wanted.strategy, wanted.k, end_seed)
+        end, last = gather(pipe, other, wanted.strategy, wanted.k, end_seed, memory=wanted.memory)
         made: list[Image.Image] = []
         total = _count(count)
         for picture in morph.frames(pipe, start, end, list(moving or ()), total):
@@ -140,5 +140,5 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         with gr.Column(elem_id="morph-shown", min_width=300):
             made = panel(note(strings.MORPH_EMPTY), elem_id="morph-result",
                          js_on_load=script("morph.js"))  # fmt: skip
-    asking = [words, seed, moving, count, *compose.steered_query]
+    asking = [words, seed, moving, count, *compose.whole_query]
     return [make.click(run, asking, [made, compose.status], **event_options())]

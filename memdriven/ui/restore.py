@@ -18,13 +18,15 @@ from memdriven.ui.moment import moment
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
 from memdriven.ui.steering import Steering
-from memdriven.ui.switcher import facts
+from memdriven.ui.switcher import facts, fade_column
 
 MAX_TEXT = 200_000
 """A pasted recipe or link is never longer."""
 MAX_PNG = 8_000_000 * 4 // 3
-SETTINGS, PANELS = 7, 8
+SETTINGS, PANELS = 8, 9
 """Values that `settings` and `restored_panels` return."""
+STEERING = 6
+"""Place of the steering among the settings."""
 
 
 def read(written: object) -> Recipe:
@@ -61,7 +63,7 @@ def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
 
 
 def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, ...]:
-    """Return caption, source, comparison, k, seed, keep and steering for a recipe.
+    """Return caption, source, comparison, k, seed, keep, steering and memory for a recipe.
 
     Args:
         recipe: one whose checkpoint is in use.
@@ -80,12 +82,12 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, .
         taken = taken.step(recipe.seed, recipe.variations)
     return (
         recipe.caption, source, recipe.strategy if ordinary else gr.skip(), k,
-        str(recipe.seed) if noise else "", noise, taken,
+        str(recipe.seed) if noise else "", noise, taken, state.read_memory(recipe.memory),
     )  # fmt: skip
 
 
 def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[Any, ...]]:
-    """Return a recipe's picture, and caption ... steering as `settings`, for a restored page.
+    """Return a recipe's picture, and caption ... memory as `settings`, for a restored page.
 
     Raises:
         MemDrivenError: this page cannot make that picture.
@@ -95,19 +97,25 @@ def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[
 
 
 def restored_panels(output: PipelineOutput, steering: Steering) -> tuple[Any, ...]:
-    """Return memory panel, result, status, steps, moment, tab, checkpoint and its facts."""
+    """Return memory panel, result, status, steps, moment, tab, and `checkpoint_panels`."""
     memory = cards.memory_panel(output.retrieval, common=state.common_words(), steering=steering)
     return (
         memory, show(output), status(strings.RESTORED), steps_line(steering), moment(output),
-        gr.Tabs(selected="picture"), state.chosen(),
-        facts(state.chosen(), state.pipeline().bank.n),
+        gr.Tabs(selected="picture"), *checkpoint_panels(),
     )  # fmt: skip
+
+
+def checkpoint_panels() -> tuple[Any, ...]:
+    """Return checkpoint, its facts, and whether it offers less than all of the memory."""
+    name = state.chosen()
+    return name, facts(name, state.pipeline().bank.n), fade_column()
 
 
 def inspection(recipe: Recipe) -> str:
     """Return a recipe as a table, with its memories, changing nothing."""
     values = recipe.to_dict()
     values["variations"] = len(recipe.variations) or None
+    values["memory"] = f"{recipe.memory:.0%}" if recipe.memory != 1 else None
     rows = [
         tag("div", tag("dt", text(label)) + tag("dd", text(values[name])))
         for name, label in strings.RECIPE_FIELDS.items()

@@ -111,6 +111,18 @@ def read_seed(written: str, keep: bool) -> int:
     return seed
 
 
+def offers_memory() -> bool:
+    """Return whether the visitor's model was trained on weakened memories, too."""
+    return pipeline().config.train.p_fade > 0
+
+
+def read_memory(share: object) -> float:
+    """Return how much of the memory is used, clamped; all of it where the model offers no less."""
+    if isinstance(share, bool) or not isinstance(share, int | float) or not math.isfinite(share):
+        return 1.0
+    return min(1.0, max(0.0, float(share))) if offers_memory() else 1.0
+
+
 def read_strategy(source: str, comparison: str) -> str:
     """Return the strategy that the page's two choices mean together."""
     return str(comparison if source == "retrieved" else source)

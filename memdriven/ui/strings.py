@@ -46,6 +46,8 @@ STRATEGIES: Final = (
     ("everything with everything", "all"),
 )
 K_LABEL: Final = "References mixed (k)"
+FADE_LABEL: Final = "How much of the memory is used"
+FADE_ENDS: Final = ("words alone", "all of the memory")
 NOISE: Final = "Noise"
 SEED_LABEL: Final = "Seed"
 SEED_PLACEHOLDER: Final = "random"
@@ -112,6 +114,7 @@ TILE_USE: Final = "Keep seed {seed}"
 
 # Status
 READY: Final = "Ready."
+IN_LINE: Final = "In line: {count} before you."
 RETRIEVING: Final = "Looking into the memory\u2026"
 PAINTING: Final = "Painting: {done} of {count} stages."
 DONE: Final = "Done in {ms} ms with seed {seed}."
@@ -253,7 +256,8 @@ RECIPE_PASTE: Final = "Recipe (JSON) or link"
 RECIPE_READ: Final = "Inspect"
 RECIPE_FIELDS: Final = {
     "caption": "Words", "strategy": "Compare", "k": "References mixed (k)", "seed": "Seed",
-    "variations": "Steps away", "checkpoint": "Model", "version": "Version",
+    "variations": "Steps away", "memory": "Memory used", "checkpoint": "Model",
+    "version": "Version",
 }  # fmt: skip
 RECIPE_MEMORY: Final = "Memories"
 RECIPE_ELSEWHERE: Final = "Made with a model or memory that this page does not have now."
@@ -329,6 +333,10 @@ GATE_SHIFT: Final = "added"
 GATE_ON_MEMORY: Final = "{gate}, on the memory"
 GATE_ALT: Final = "How much the gate \u201c{gate}\u201d does at {side} px"
 NO_GATES: Final = "This model has no gates."
+FADE_TITLE: Final = "From words alone to all of the memory"
+FADE_NOTE: Final = "Same words, neighbours and noise; only the strength of the features differs."
+FADE_ALT: Final = "The picture with {share} of the memory"
+FADE_PROGRESS: Final = "Strength {done} of {count}."
 CONTROLS_TITLE: Final = "The memory exchanged"
 CONTROLS_NOTE: Final = "Same words, same noise. Whatever differs was the memory's doing."
 CONTROLS_RUN: Final = "Exchange the memory"

@@ -23,6 +23,14 @@ class Switcher:
     facts: gr.HTML
 
 
+@dataclass(frozen=True)
+class Fade:
+    """The slider between words alone and all of the memory, and what shows or hides it."""
+
+    share: gr.Slider
+    column: gr.Column
+
+
 def facts(name: str, count: int) -> str:
     """Return what is in use as a quiet line."""
     return tag("p", text(strings.SHELF_ONE.format(name=name, count=f"{count:,}")), class_="md-hint")
@@ -37,8 +45,12 @@ def choices() -> list[tuple[str, str]]:
 
 
 def switch(name: object) -> Iterator[tuple[Any, ...]]:
-    """Yield facts, choice, k, steering, own images, steps and status: before and after loading."""
-    stay = (gr.skip(),) * 6
+    """Yield what changes before and after loading.
+
+    Yields:
+        Facts, choice, k, steering, own images, steps, share of the memory, its column, status.
+    """
+    stay = (gr.skip(),) * 8
     yield *stay, status(strings.SHELF_LOADING.format(name=name), busy=True)
     try:
         pipe = state.choose(str(name))
@@ -48,9 +60,24 @@ def switch(name: object) -> Iterator[tuple[Any, ...]]:
     used, most = pipe.checkpoint.name, min(state.MAX_K, pipe.bank.n)
     yield (
         facts(used, pipe.bank.n), gr.skip(), gr.Slider(maximum=most), Steering(),
-        card_controls.own_panel(Steering()), "",
+        card_controls.own_panel(Steering()), "", 1.0, fade_column(),
         status(strings.SHELF_USED.format(name=used, count=f"{pipe.bank.n:,}")),
     )  # fmt: skip
+
+
+def fade_column() -> gr.Column:
+    """Show the slider of the memory's strength only where the visitor's model offers it."""
+    return gr.Column(visible=state.offers_memory())
+
+
+def build_fade() -> Fade:
+    """Add the slider to the column that is being built."""
+    with gr.Column(elem_id="fade", visible=state.offers_memory()) as column:
+        share = gr.Slider(0.0, 1.0, value=1.0, step=0.05, label=strings.FADE_LABEL,
+                          elem_id="fade-share", buttons=[])  # fmt: skip
+        ends = "".join(tag("span", text(each)) for each in strings.FADE_ENDS)
+        panel(tag("p", ends, class_="md-fade-ends"))
+    return Fade(share, column)
 
 
 def build() -> Switcher:

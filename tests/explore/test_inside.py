@@ -4,12 +4,21 @@ import pytest
 import torch
 
 from memdriven.explore.controls import CONTROLS, controls, least_alike
-from memdriven.explore.inside import Inside, gate_maps, look_inside, strongest
+from memdriven.explore.inside import STRENGTHS, Inside, fading, gate_maps, look_inside, strongest
 from memdriven.explore.painting import gather
 from memdriven.models.acm import Gates
 from memdriven.pipeline import MemoryDrivenPipeline
 
 CAPTION = "a small red bird with black wings"
+
+
+def test_strengths_go_from_words_alone_to_all_of_the_memory(pipe: MemoryDrivenPipeline) -> None:
+    inputs, _ = gather(pipe, CAPTION, None, 2, 5)
+    made = [each.tobytes() for each in fading(pipe, inputs)]
+    assert len(made) == len(set(made)) == len(STRENGTHS) == 5
+    assert made[0] == pipe(CAPTION, "none", seed=5).images[0].tobytes()
+    assert made[1] == pipe(CAPTION, k=2, seed=5, memory=0.25).images[0].tobytes()
+    assert made[4] == pipe(CAPTION, k=2, seed=5).images[0].tobytes()
 
 
 def look(pipe: MemoryDrivenPipeline, strategy: str | None = None) -> Inside:

@@ -16,6 +16,12 @@ def test_pictures_are_the_pipelines(pipe: MemoryDrivenPipeline) -> None:
         assert picture(pipe, inputs).tobytes() == wanted.images[0].tobytes()
 
 
+def test_a_part_of_the_memory_is_the_pipelines(pipe: MemoryDrivenPipeline) -> None:
+    inputs, _ = gather(pipe, CAPTION, None, 2, 5, memory=0.3)
+    wanted = pipe(CAPTION, None, 2, 5, memory=0.3)
+    assert picture(pipe, inputs).tobytes() == wanted.images[0].tobytes()
+
+
 def test_stages_bring_their_gates(pipe: MemoryDrivenPipeline) -> None:
     inputs, _ = gather(pipe, CAPTION, None, None, 1)
     made = list(stages(pipe, inputs))

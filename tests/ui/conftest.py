@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
+from memdriven import stages
 from memdriven.pipeline import MemoryDrivenPipeline
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -82,18 +85,19 @@ def chromium(outside: Outside) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def address(
-    pipe: MemoryDrivenPipeline, tiny_checkpoint: Path, outside: Outside,
+    pipe: MemoryDrivenPipeline, tiny_checkpoint: Path, fading_checkpoint: Path, outside: Outside,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:  # fmt: skip
     """Serve the page over the miniature checkpoint; return its address.
 
-    On its shelf are another one, and one without a memory.
+    On its shelf are another one, one that offers less than all of its memory, and one without.
     """
     from memdriven.ui import app, shelf
 
     beside = tmp_path_factory.mktemp("shelf")
     for name in ("other", "unbuilt"):
         shutil.copytree(tiny_checkpoint, beside / name)
+    shutil.copytree(fading_checkpoint, beside / "fading")
     shutil.rmtree(beside / "unbuilt" / "memory")
     offered = shelf.Shelf(shelf.find_checkpoints([tiny_checkpoint, beside / "other"]), "cpu")
     offered.put(pipe)
@@ -148,6 +152,12 @@ class Visitor:
         self.page.fill("#seed input", written)
         self.page.wait_for_selector("#keep input:checked")
 
+    def use_model(self, name: str) -> None:
+        """Switch to another checkpoint and wait until it is in use."""
+        self.page.click("#checkpoint input")
+        self.page.click(f"[role=option]:has-text('{name}')")
+        self.wait_text("#facts", f"{name}: ")
+
     def text(self, selector: str) -> str:
         return str(self.page.inner_text(selector))
 
@@ -171,6 +181,19 @@ def visit(chromium: Any, address: str, outside: Outside) -> Iterator[Callable[..
         visitor.context.close()
     assert [fault for visitor in visitors for fault in visitor.faults] == []
     assert outside.asked == []
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every stage time to be stopped in."""
+    original = stages.staged_images
+
+    def slowly(*given: Any) -> Iterator[Tensor]:
+        for image in original(*given):
+            time.sleep(0.3)
+            yield image
+
+    monkeypatch.setattr("memdriven.pipeline.staged_images", slowly)
 
 
 @pytest.fixture(scope="session")

@@ -23,18 +23,23 @@ from tests.ui.conftest import Outside
 SNAPSHOT = Path(__file__).with_name("api.json")
 
 
-@pytest.fixture(scope="module")
-def served(pipe: MemoryDrivenPipeline, outside: Outside) -> Iterator[str]:
-    """Serve the page and return its address, with or without a browser.
+def serve(pipe: MemoryDrivenPipeline) -> tuple[gr.Blocks, str]:
+    """Serve the page, with or without a browser, and return it with its address.
 
     Outside of a running event loop Gradio would make several and close none.
     """
 
-    async def serve() -> tuple[gr.Blocks, str]:
+    async def launch() -> tuple[gr.Blocks, str]:
         page = app.build(pipe)
         return page, app.launch(page)
 
-    page, address = asyncio.run(serve())
+    return asyncio.run(launch())
+
+
+@pytest.fixture(scope="module")
+def served(pipe: MemoryDrivenPipeline, outside: Outside) -> Iterator[str]:
+    """Serve the page and return its address."""
+    page, address = serve(pipe)
     yield address
     page.close(verbose=False)
 
@@ -77,6 +82,12 @@ def test_generate_gives_the_png_with_its_recipe(pipe: MemoryDrivenPipeline) -> N
     assert api.generate(CAPTION)["recipe"]["seed"] != api.generate(CAPTION)["recipe"]["seed"]
 
 
+def test_generate_uses_a_part_of_the_memory(pipe: MemoryDrivenPipeline) -> None:
+    made = api.generate(CAPTION, seed=7, memory=0.25)
+    assert made["recipe"]["memory"] == 0.25
+    assert base64.b64decode(made["png"]) == pipe(CAPTION, k=1, seed=7, memory=0.25).png()
+
+
 def test_grid_gives_a_picture_a_seed(pipe: MemoryDrivenPipeline) -> None:
     made = api.grid(CAPTION, [3, 4])
     assert [each["seed"] for each in made["pictures"]] == [3, 4]
@@ -89,7 +100,8 @@ def test_grid_gives_a_picture_a_seed(pipe: MemoryDrivenPipeline) -> None:
     "wrong",
     [{"caption": ""}, {"seed": -2}, {"seed": 2**53}, {"strategy": "sql"}, {"weights": [1.0]},
      {"neighbours": ["nobody"]}, {"neighbours": ["bird-01"] * 2}, {"neighbours": ["a"] * 99},
-     {"neighbours": ["bird-01"], "weights": [float("nan")]}, {"seed": True}],
+     {"neighbours": ["bird-01"], "weights": [float("nan")]}, {"seed": True},
+     {"memory": -0.5}, {"memory": 2}, {"memory": None}, {"memory": float("nan")}],
 )  # fmt: skip
 def test_nonsense_is_refused_with_a_reason(wrong: dict[str, Any]) -> None:
     with pytest.raises(gr.Error, match="wanted"):
@@ -104,17 +116,37 @@ def test_grids_have_a_size_and_retrieval_a_caption() -> None:
         api.retrieve("qqq")
 
 
-def test_endpoints_answer_over_http_as_docs_say(served: str, outside: Outside) -> None:
+def over_http(served: str, data: list[Any]) -> list[Any]:
+    """Return what `/retrieve` answers to a caller of its own."""
     url = f"{served}gradio_api/call/retrieve"
-    body = json.dumps({"data": [CAPTION, "sentence-sentence", 2]}).encode()
+    body = json.dumps({"data": data}).encode()
     with urlopen(Request(url, body, {"Content-Type": "application/json"})) as answer:
         event = json.load(answer)["event_id"]
     with urlopen(f"{url}/{event}") as stream:
         lines = stream.read().decode().splitlines()
     assert lines[0] == "event: complete"
     (found,) = json.loads(lines[1].removeprefix("data: "))
+    return list(found)
+
+
+def test_endpoints_answer_over_http_as_docs_say(served: str, outside: Outside) -> None:
+    found = over_http(served, [CAPTION, "sentence-sentence", 2])
     assert found[0]["id"] == "bird-00"
     assert len(found) == 2
+    assert outside.asked == []
+
+
+def test_callers_long_gone_are_forgotten(
+    pipe: MemoryDrivenPipeline, outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "SESSIONS", 2)
+    page, address = serve(pipe)
+    try:
+        for k in range(1, 6):
+            assert len(over_http(address, [CAPTION, "sentence-sentence", k])) == k
+        assert len(page.state_holder.session_data) == 2
+    finally:
+        page.close(verbose=False)
     assert outside.asked == []
 
 

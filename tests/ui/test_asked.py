@@ -37,6 +37,22 @@ def test_what_was_steered_by_hand_counts(pipe: MemoryDrivenPipeline) -> None:
     assert asked.read(*asking(steering=steering, source="none")).paint(pipe).retrieval.ids == ()
 
 
+@pytest.mark.parametrize(("given", "used"), [(0.25, 0.25), (0, 0.0), (-3, 0.0), (7, 1.0),
+                                            (None, 1.0), ("0.5", 1.0), (True, 1.0),
+                                            (float("nan"), 1.0)])  # fmt: skip
+def test_less_than_all_of_the_memory_where_the_model_offers_it(
+    pipe: MemoryDrivenPipeline, fading: MemoryDrivenPipeline, given: object, used: float
+) -> None:
+    assert asked.read(*asking(memory=given)).memory == 1.0
+    state.use(fading)
+    wanted = asked.read(*asking(memory=given))
+    assert wanted.memory == used
+    output = wanted.paint(fading)
+    assert output.recipe.memory == used
+    assert output.images[0].tobytes() == pipe(CAPTION, k=1, seed=7, memory=used).images[0].tobytes()
+    assert float(wanted.gather(fading)[0].v.abs().max() > 0) == float(used > 0)
+
+
 def test_nothing_and_nonsense_are_refused() -> None:
     for caption in ("  ", "", None, 3):
         with pytest.raises(CaptionError):

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from torch import Tensor
 
 from memdriven import stages
 from memdriven.pipeline import MemoryDrivenPipeline
@@ -106,19 +104,6 @@ def test_nine_noises_and_keeping_one(visit: Visit, shots: Path) -> None:
     assert page.is_checked("#keep input")
     kept = page.get_attribute("#result .md-result", "src").encode()
     assert visitor.generate() == kept
-
-
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give every stage time to be stopped in."""
-    original = stages.staged_images
-
-    def slowly(*given: Any) -> Iterator[Tensor]:
-        for image in original(*given):
-            time.sleep(0.3)
-            yield image
-
-    monkeypatch.setattr("memdriven.pipeline.staged_images", slowly)
 
 
 @pytest.mark.usefixtures("slow")

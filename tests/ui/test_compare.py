@@ -4,6 +4,7 @@ import pytest
 
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.ui import compare, state, strings
+from memdriven.ui.html import image_uri
 from tests.ui.asking import CAPTION, EMPTY, HOSTILE, QUERY, asking
 
 
@@ -35,6 +36,17 @@ def test_a_changed_word_shows_both_pictures_and_their_difference() -> None:
     assert made.count("<figure") == 3
     assert "seed 7" in line
     assert "difference: 0.0 %" not in made
+
+
+def test_pictures_are_compared_at_the_strength_asked_for(fading: MemoryDrivenPipeline) -> None:
+    state.use(fading)
+    none = image_uri(fading(CAPTION, "none", seed=7).images[0])
+    *_, (made, _) = compare.table(["sentence-sentence", "none"], 1, *asking(memory=0.0))
+    assert made.count(none) == 2
+    *_, (made, _) = compare.table(["sentence-sentence", "none"], 1, *asking(memory=0.5))
+    assert made.count(none) == 1
+    half = image_uri(fading("a blue bird", seed=7, memory=0.5, neighbours=["bird-00"]).images[0])
+    assert half in compare.change("a blue bird", *asking(memory=0.5))[0]
 
 
 def test_nothing_to_compare_is_explained() -> None:

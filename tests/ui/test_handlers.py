@@ -114,6 +114,19 @@ def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> N
     assert 'role="alert"' in str(diversity.adopt(Click(seed), made, Steering())[4])
 
 
+def test_picture_and_grid_use_a_part_of_the_memory(fading: MemoryDrivenPipeline) -> None:
+    state.use(fading)
+    query = ("retrieved", "sentence-sentence", 2, "7", True, Steering(), 0.5)
+    *_, painted = generate.paint(CAPTION, *query)
+    assert painted[-1]["recipe"] == fading(CAPTION, k=2, seed=7, memory=0.5).recipe.to_json()
+    *_, grid = diversity.vary(CAPTION, *query)
+    assert grid[3] is not None
+    assert Recipe.from_json(grid[3]["recipe"]).memory == 0.5
+    *_, near = diversity.vary_near(painted[-1], 0.25, Steering())
+    assert near[3] is not None
+    assert Recipe.from_json(near[3]["recipe"]).memory == 0.5
+
+
 def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
     assert "make nine new ones" in str(diversity.adopt(Click("1"), None, Steering())[4])
     (only,) = diversity.vary("qqq", *QUERY)

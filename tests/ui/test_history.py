@@ -81,11 +81,12 @@ def test_inspect_changes_no_setting(moments: list[Moment]) -> None:
 
 def test_remix_takes_everything_but_the_noise(moments: list[Moment]) -> None:
     made = history.act(Event(act="remix", place="1"), moments, None, Steering(), *QUERY)  # type: ignore[arg-type]
-    caption, source, comparison, k, seed, keep, steering = made[3 : 3 + restore.SETTINGS]
+    caption, source, comparison, k, seed, keep, steering, memory = made[3 : 3 + restore.SETTINGS]
     assert (caption, source, comparison, k, seed, keep) == (
         CAPTION, "retrieved", "sentence-sentence", 2, "", False,
     )  # fmt: skip
     assert not steering.active
+    assert memory == 1.0
     assert made[3 + restore.SETTINGS + 1] == gr.skip()  # the picture stays
 
 
@@ -97,6 +98,23 @@ def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: lis
     inspected = moments[0]["recipe"]
     again = history.act(Event(act="restore"), moments, inspected, Steering(), *QUERY)  # type: ignore[arg-type]
     assert again[3 + 4] == "1"
+
+
+def test_how_much_of_the_memory_was_used_comes_back(
+    pipe: MemoryDrivenPipeline, fading: MemoryDrivenPipeline
+) -> None:
+    out = fading(CAPTION, seed=4, memory=0.35)
+    weak = moment(out)
+    for loaded, share, shown in ((fading, 0.35, True), (pipe, 1.0, False)):
+        state.use(loaded)
+        for kind in ("restore", "remix"):
+            made = history.act(Event(act=kind, place="0"), [weak], None, Steering(), *QUERY)  # type: ignore[arg-type]
+            assert made[3 + restore.STEERING + 1] == share
+            assert made[-1].visible is shown
+            if kind == "restore" and shown:
+                assert base64.b64encode(out.png()).decode() in made[3 + restore.SETTINGS + 1]
+    assert "35%" in restore.inspection(out.recipe)
+    assert strings.RECIPE_FIELDS["memory"] not in restore.inspection(pipe(CAPTION, seed=4).recipe)
 
 
 def test_forget_one_or_all(moments: list[Moment]) -> None:

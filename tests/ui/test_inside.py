@@ -4,7 +4,9 @@ import pytest
 
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.ui import inside, state, strings
-from tests.ui.asking import EMPTY, QUERY, asking
+from memdriven.ui.html import image_uri
+from memdriven.ui.startup import gr
+from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
 
 @pytest.fixture(autouse=True)
@@ -13,18 +15,43 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_maps_of_features_and_gates_are_linked(pipe: MemoryDrivenPipeline) -> None:
-    made, line = inside.look(*QUERY)
+    ((made, strengths, line),) = inside.look(*QUERY)
     # v, eight channels, and two gates on picture and memory at each stage
     assert made.count("md-linked-frame") == 1 + 8 + 4 * len(pipe.resolutions)
     assert "attention" not in made.lower()
     assert "seed 7" in line
+    assert strengths == ""
 
 
 def test_without_memory_there_is_nothing_to_see() -> None:
-    made, line = inside.look(*asking(source="none"))
+    ((made, _, line),) = inside.look(*asking(source="none"))
     assert strings.INSIDE_NO_MEMORY in made
     assert 'role="alert"' not in line
-    assert 'role="alert"' in inside.look(*EMPTY)[1]
+    assert 'role="alert"' in next(inside.look(*EMPTY))[2]
+
+
+def test_strengths_of_the_memory_come_one_by_one(fading: MemoryDrivenPipeline) -> None:
+    state.use(fading)
+    first, *strips = inside.look(*asking(memory=0.5))
+    assert "md-gates" in str(first[0])
+    assert [str(step[1]).count("data-share") for step in strips] == [1, 2, 3, 4, 5]
+    assert ['data-busy="true"' in step[2] for step in (first, *strips)] == [True] * 5 + [False]
+    assert all(step[0] == gr.skip() for step in strips)
+    assert "75%" in str(strips[-1][1])
+    # At the ends stand the pictures without memory and with all of it, whatever the slider says.
+    for share, options in (("0%", {"strategy": "none"}), ("100%", {})):
+        wanted = image_uri(fading(CAPTION, seed=7, **options).images[0])
+        shown = str(strips[-1][1]).split(f'data-share="{share}"')[1]
+        assert shown.index(wanted) < shown.index("</li>")
+    ((_, none, _),) = inside.look(*asking(source="none"))
+    assert none == ""
+
+
+def test_controls_are_painted_at_the_strength_asked_for(fading: MemoryDrivenPipeline) -> None:
+    state.use(fading)
+    *_, (made, _) = inside.exchange(*asking(memory=0.0))
+    alone = image_uri(fading(CAPTION, "none", seed=7).images[0])
+    assert made.count(alone) == 5
 
 
 def test_controls_come_one_by_one() -> None:

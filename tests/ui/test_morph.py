@@ -7,7 +7,8 @@ import pytest
 from memdriven.explore.morph import MAX_FRAMES
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.ui import morph, state
-from tests.ui.asking import CAPTION, EMPTY, QUERY
+from memdriven.ui.html import image_uri
+from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +27,13 @@ def test_pictures_come_one_by_one_and_all_at_the_end() -> None:
     assert 'download="memdriven-morph.gif"' in made
     assert made.count("md-still") == 2  # the memory stays, at both ends
     assert made.count('style="height:') == 4
+
+
+def test_both_ends_use_a_part_of_the_memory(fading: MemoryDrivenPipeline) -> None:
+    state.use(fading)
+    *_, (made, _) = morph.run("", "9", ["noise"], 5, *asking(memory=0.5))
+    for seed in (7, 9):
+        assert image_uri(fading(CAPTION, seed=seed, memory=0.5).images[0]) in made
 
 
 @pytest.mark.parametrize(

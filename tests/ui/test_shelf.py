@@ -65,6 +65,18 @@ def test_each_visitor_has_a_choice_of_their_own(two: Path, monkeypatch: pytest.M
     assert state.chosen() == "second"
 
 
+def test_strength_of_the_memory_is_shown_where_the_model_offers_it(
+    tiny_checkpoint: Path, fading_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
+    monkeypatch.setattr(state, "session", lambda: "ann")
+    assert not state.offers_memory()
+    for name, shown in (("fading", True), ("tiny", False)):
+        *_, last = switcher.switch(name)
+        assert last[-3] == 1.0
+        assert last[-2].visible is shown
+
+
 def test_choices_say_what_has_no_memory(two: Path, pipe: MemoryDrivenPipeline) -> None:
     state.use(Shelf(find_checkpoints([two / "first"]), "cpu"))
     labels = {name: label for label, name in switcher.choices()}

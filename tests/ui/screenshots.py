@@ -1,0 +1,58 @@
+"""Pictures of every tab for the README, taken on the walk that the tests take.
+
+python -m tests.ui.screenshots --checkpoint checkpoints/aviary --out assets
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tests.ui.conftest import BROWSERS, Visitor
+from tests.ui.walk import walk
+
+VIEW = {"width": 1280, "height": 860}
+
+
+def take(visitor: Visitor, path: Path) -> None:
+    """Write the top of the page as it is on screen, with nothing under the pointer."""
+    page = visitor.page
+    page.mouse.move(0, 0)
+    page.evaluate("() => { document.activeElement?.blur(); scrollTo(0, 0); }")
+    page.wait_for_timeout(400)  # until what has just come has faded in
+    page.screenshot(path=path)
+
+
+def main() -> None:
+    """Serve a checkpoint, walk through its tabs, and write a picture of each."""
+    from playwright.sync_api import sync_playwright
+
+    from memdriven.ui import app, shelf
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/aviary"))
+    parser.add_argument("--out", type=Path, default=Path("assets"))
+    chosen = parser.parse_args()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    # Only this checkpoint is on the shelf, so that what lies beside it leaves no trace.
+    folder = chosen.checkpoint.resolve()
+    page = app.build(shelf.Shelf([shelf.Entry(folder.name, folder)]))
+    address = app.launch(page)
+    with sync_playwright() as driver:
+        browser: Any = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        visitor = Visitor(browser, address, "", {"viewport": VIEW})
+        for name in walk(visitor):
+            path = chosen.out / f"{name}.png"
+            take(visitor, path)
+            print(path, flush=True)
+        browser.close()
+    page.close(verbose=False)
+    if visitor.faults:
+        raise SystemExit("\n".join(visitor.faults))
+
+
+if __name__ == "__main__":
+    main()

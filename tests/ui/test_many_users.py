@@ -1,0 +1,123 @@
+"""Many visitors at once: each has their own picture, and is told when others come first."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Recipe
+from memdriven.ui import line, state, strings
+from tests.conftest import COLOURS, WINGS
+from tests.ui.conftest import Visitor
+
+Visit = Callable[..., Visitor]
+CAPTIONS = [f"a small {body} bird with {wing} wings" for body in COLOURS for wing in WINGS]
+BROWSERS, PROGRAMS = 4, 12
+KEEP_LINES = """() => { window.said = []; new MutationObserver(() => {
+    const line = document.querySelector('#status .md-status')?.innerText;
+    if (line && line !== window.said.at(-1)) window.said.push(line);
+}).observe(document.querySelector('#status'), {childList: true, subtree: true}); }"""
+HISTORY = "[...document.querySelectorAll('#history .md-history-words')].map(each => each.innerText)"
+
+
+def ask(address: str, caption: str, seed: int) -> dict[str, Any]:
+    """Return what a program gets that asks for a picture over HTTP."""
+    url = f"{address}gradio_api/call/generate"
+    body = json.dumps({"data": [caption, "sentence-sentence", 1, seed, None, None, 1.0]}).encode()
+    with urlopen(Request(url, body, {"Content-Type": "application/json"})) as answer:
+        event = json.load(answer)["event_id"]
+    with urlopen(f"{url}/{event}") as stream:
+        lines = stream.read().decode().splitlines()
+    made = next(each for place, each in enumerate(lines) if lines[place - 1] == "event: complete")
+    return dict(json.loads(made.removeprefix("data: "))[0])
+
+
+def test_sixteen_at_once_each_get_their_own(
+    visit: Visit, address: str, pipe: MemoryDrivenPipeline
+) -> None:
+    visitors = [visit() for _ in range(BROWSERS)]
+    for number, visitor in enumerate(visitors):
+        visitor.write(CAPTIONS[number])
+        visitor.keep_seed(str(100 + number))
+        visitor.page.wait_for_selector(f'#memory .md-card[data-id="bird-{number:02d}"]')
+        visitor.page.evaluate(KEEP_LINES)
+    with ThreadPoolExecutor(PROGRAMS) as pool:
+        answers = [
+            pool.submit(ask, address, CAPTIONS[number % len(CAPTIONS)], 100 + number)
+            for number in range(BROWSERS, BROWSERS + PROGRAMS)
+        ]
+        for visitor in visitors:
+            visitor.page.evaluate("document.querySelector('#generate').click()")
+        programs = [each.result() for each in answers]
+
+    for number, made in enumerate(programs, start=BROWSERS):
+        caption = CAPTIONS[number % len(CAPTIONS)]
+        assert base64.b64decode(made["png"]) == pipe(caption, k=1, seed=100 + number).png()
+        assert made["recipe"]["caption"] == caption
+        assert made["neighbours"][0]["caption"] == caption
+    said: list[str] = []
+    for number, visitor in enumerate(visitors):
+        page, caption, seed = visitor.page, CAPTIONS[number], 100 + number
+        done = page.wait_for_selector('.md-result[data-complete="true"]').get_attribute("src")
+        visitor.wait_text("#status", f"with seed {seed}")
+        recipe = Recipe.from_png(base64.b64decode(done.split(",")[1]))
+        wanted = pipe(caption, k=1, seed=seed)
+        assert base64.b64decode(done.split(",")[1]) == wanted.png()
+        assert (recipe.caption, recipe.neighbours) == (caption, (f"bird-{number:02d}",))
+        assert page.input_value("#caption textarea") == caption
+        said += page.evaluate("window.said")
+    # Whoever had to wait was told how many came first.
+    waited = [each for each in said if each.startswith("In line:")]
+    assert waited
+    assert set(waited) <= {strings.IN_LINE.format(count=n) for n in range(1, BROWSERS + PROGRAMS)}
+    for number, visitor in enumerate(visitors):
+        assert f"with seed {100 + number}" in visitor.text("#status")
+        visitor.page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+        visitor.page.wait_for_selector("#history .md-moment")
+        assert visitor.page.evaluate(HISTORY) == [CAPTIONS[number]]
+
+
+@pytest.mark.usefixtures("slow")
+def test_who_waits_may_stop_waiting(visit: Visit) -> None:
+    first, second = visit(), visit()
+    for visitor in (first, second):
+        visitor.write(CAPTIONS[0])
+        visitor.page.wait_for_selector("#memory .md-card")
+    first.page.click("#generate")
+    second.page.click("#generate")
+    second.wait_text("#status", strings.IN_LINE.format(count=1))
+    second.page.click("#stop")
+    second.wait_text("#status", strings.STOPPED)
+    first.page.wait_for_selector('.md-result[data-complete="true"]')
+    second.page.wait_for_timeout(600)
+    assert strings.STOPPED in second.text("#status")
+    assert second.page.locator(".md-result").count() == 0
+
+
+class Line:
+    """Gradio's queue of those who wait, as far as it is looked at."""
+
+    def __init__(self, *visitors: str) -> None:
+        self.queue = [type("Event", (), {"session_hash": each, "alive": each != "dead"})
+                      for each in visitors]  # fmt: skip
+        self.current_concurrency = 1
+
+
+def test_places_in_line() -> None:
+    queues = {state.CONCURRENCY_ID: Line("dead", "ann", "bob", "ann")}
+    queue = type("Queue", (), {"event_queue_per_concurrency_id": queues})
+    page: Any = type("Page", (), {"_queue": queue})
+    assert line.ahead(page, "ann") == 1
+    assert line.ahead(page, "bob") == 2
+    assert line.ahead(page, "eve") is None
+    assert line.ahead(page, "dead") is None
+    assert line.ahead(page, None) is None
+    queues.clear()
+    assert line.ahead(page, "ann") is None

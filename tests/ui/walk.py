@@ -1,0 +1,110 @@
+"""A walk through every tab of the page, each filled with what it is there to show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from memdriven.ui import strings
+from tests.ui.asking import CAPTION
+from tests.ui.conftest import Visitor
+
+FRAMES = "5"
+
+
+def picture(visitor: Visitor) -> None:
+    visitor.generate()
+    visitor.wait_text("#status", "with seed 7")
+
+
+def diversity(visitor: Visitor) -> None:
+    visitor.page.click("#make-grid")
+    visitor.wait_text("#status", "Nine variations")
+
+
+def compare(visitor: Visitor) -> None:
+    page = visitor.page
+    page.click("#compare-run")
+    visitor.wait_text("#status", strings.COMPARE_DONE)
+    for place in (0, 3):
+        page.locator("#compare-table .md-pick").nth(place).click()
+    page.fill("#edit-words textarea", CAPTION.replace("red", "blue"))
+    page.click("#edit-run")
+    page.wait_for_selector("#edit-result ins")
+
+
+def inside(visitor: Visitor) -> None:
+    page = visitor.page
+    page.click("#inside-run")
+    visitor.wait_text("#status", "Inside the picture")
+    page.click("#controls-run")
+    page.wait_for_function("document.querySelectorAll('[data-control]').length >= 4")
+    page.wait_for_selector('#status [data-busy="false"]')
+
+
+def morph(visitor: Visitor) -> None:
+    page = visitor.page
+    page.fill("#morph-seed textarea, #morph-seed input", "9")
+    page.fill("#morph-count input[type=number]", FRAMES)
+    page.click("#morph-run")
+    page.wait_for_selector("#morph-result .md-scrub")
+
+
+def copies(visitor: Visitor) -> None:
+    visitor.page.click("#copy-run")
+    visitor.page.wait_for_selector("#copy-result .md-verdict")
+
+
+def memory_map(visitor: Visitor) -> None:
+    page = visitor.page
+    page.wait_for_selector("#map canvas")
+    page.wait_for_selector("#map-query [data-query]")
+    page.locator("#map canvas").focus()
+    page.keyboard.press("ArrowRight")
+
+
+def history(visitor: Visitor) -> None:
+    page = visitor.page
+    page.click('#history [data-act="inspect"][data-place="0"]:not(.md-history-picture)')
+    page.wait_for_selector("#inspection dl")
+
+
+def learn(visitor: Visitor) -> None:
+    page = visitor.page
+    page.locator("#lesson-answer label").nth(1).click()
+    page.click("#lesson-run:not([disabled])")
+    page.click("#lesson-reveal:visible")
+    page.wait_for_selector("#lesson-told .md-reveal")
+
+
+def paper(visitor: Visitor) -> None:
+    visitor.page.locator("#paper-choice label").nth(1).click()
+    visitor.page.click("#paper-run")
+    visitor.wait_text("#status", "Drawn with seed")
+
+
+TABS: dict[str, tuple[str, Callable[[Visitor], None]]] = {
+    "app": (strings.TAB_PICTURE, picture),
+    "diversity": (strings.TAB_DIVERSITY, diversity),
+    "compare": (strings.TAB_COMPARE, compare),
+    "inside": (strings.TAB_INSIDE, inside),
+    "morph": (strings.TAB_MORPH, morph),
+    "copies": (strings.TAB_COPIES, copies),
+    "map": (strings.TAB_MAP, memory_map),
+    "history": (strings.TAB_HISTORY, history),
+    "learn": (strings.TAB_LEARN, learn),
+    "paper": (strings.TAB_PAPER, paper),
+}
+"""Name of each tab's file, its label, and what fills it."""
+
+
+def walk(visitor: Visitor) -> Iterator[str]:
+    """Yield each tab's name once it is open and filled."""
+    page: Any = visitor.page
+    visitor.write(CAPTION)
+    page.wait_for_selector("#memory .md-card")
+    visitor.keep_seed("7")
+    for name, (label, fill) in TABS.items():
+        page.get_by_role("tab", name=label, exact=True).click()
+        fill(visitor)
+        yield name
