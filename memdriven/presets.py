@@ -20,15 +20,18 @@ _COMPACT_LOSS = LossConfig(
 )
 _COMPACT_TRAIN = TrainConfig(
     batch_size=16, crop=1.0, learning_rate=4e-4, d_learning_rate=4e-4, decay_from=0.5,
-    p_swap=0.6, ema=0.998, amp=False, sample_every=500, save_every=500,
+    p_swap=0.6, p_fade=0.15, ema=0.998, amp=False, sample_every=500, save_every=500,
 )  # fmt: skip
 
+_FADING = TrainConfig(p_fade=0.1)
+
 PRESETS: dict[str, Config] = {
-    "bird": Config(preset="bird"),
+    "bird": Config(preset="bird", train=_FADING),
     "coco": Config(
         preset="coco",
         generator=GeneratorConfig(width=48, residual_blocks=3),
         loss=LossConfig(damsm_weight=50.0),
+        train=_FADING,
     ),
     "paper": Config(
         preset="paper",

@@ -68,6 +68,7 @@ class Ledger:
             and result.prompts == self._prompts
             and result.memory == bench.memory_hash
             and result.judge in ("", bench.judge_hash)
+            and result.k == bench.checkpoint.config.retrieval.k
             and (result.variant, result.budget) == (self.variant, self.budget)
         )
 
@@ -107,7 +108,8 @@ class Ledger:
                 n=number.n, seed=bench.seed, device=self.device, measure=measure,
                 captions=len(bench.prompts), prompts=self._prompts,
                 judge=bench.judge_hash if measure in JUDGED else "", details=number.details,
-                memory=bench.memory_hash, strategy=strategy, variant=self.variant,
+                memory=bench.memory_hash, strategy=strategy,
+                k=bench.checkpoint.config.retrieval.k, variant=self.variant,
                 budget=self.budget,
             )
             for row, number in found

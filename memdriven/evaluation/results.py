@@ -55,6 +55,8 @@ class Result:
     """Hash of the memory bank's header."""
     strategy: str = ""
     """By which the row's neighbours were found."""
+    k: int = 0
+    """How many neighbours the model mixes by default; 0 in older files."""
     variant: str = ""
     """Name of an ablation's row: what of the model differs."""
     budget: str = ""

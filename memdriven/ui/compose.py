@@ -90,7 +90,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         section("text", strings.WORDS)
         caption = gr.Textbox(
-            label=strings.CAPTION_LABEL, show_label=False, lines=3, max_lines=6,
+            label=strings.CAPTION_LABEL, show_label=False, lines=2, max_lines=6,
             placeholder=strings.CAPTION_PLACEHOLDER, elem_id="caption", autofocus=True,
         )  # fmt: skip
         unknown = panel(elem_id="unknown")

@@ -82,6 +82,20 @@ def test_a_second_run_measures_nothing_again(
     assert (tmp_path / "results.jsonl").read_bytes() == written
 
 
+def test_another_number_of_neighbours_is_measured_anew(
+    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
+) -> None:
+    options = {"metrics": ("attributes",), "controls": (), "figures": False}
+    one = run(checkpoint, squares, tmp_path / "out", resources, **options)
+    other = shutil.copytree(checkpoint, tmp_path / checkpoint.name)
+    config = json.loads((other / "config.json").read_text())
+    config["config"]["retrieval"]["k"] = 3
+    (other / "config.json").write_text(json.dumps(config))
+    three = run(other, squares, tmp_path / "out", resources, **options)
+    assert {result.k for result in one.results} == {1}
+    assert {result.k for result in three.results} == {3}
+
+
 def test_rows_go_on_after_a_stop(
     checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
