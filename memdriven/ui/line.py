@@ -20,10 +20,13 @@ FOLLOWERS = 20
 """Visitors who are told at the same time; well below the 40 events that Gradio runs at once."""
 PRESSES = """
 document.addEventListener('click', event => {
-  if (event.target.closest('#generate, #make-grid, #make-near, .md-run, [data-act="restore"]'))
+  if (event.target.closest('#generate, #make-grid, #make-near, .md-run, [data-act="restore"]')) {
+    const before = element.innerHTML;
     setTimeout(() => {
-      if (!element.querySelector('[data-busy="true"]')) trigger('submit');
+      if (element.innerHTML === before && !element.querySelector('[data-busy="true"]'))
+        trigger('submit');
     }, 400);
+  }
 });
 """
 """Asks for the place in line where a press has not been heard of after 0.4 s.

@@ -154,8 +154,11 @@ class Visitor:
 
     def use_model(self, name: str) -> None:
         """Switch to another checkpoint and wait until it is in use."""
-        self.page.click("#checkpoint input")
-        self.page.click(f"[role=option]:has-text('{name}')")
+        for _ in range(3):  # the list closes when the page is drawn anew while it is open
+            self.page.click("#checkpoint input")
+            self.page.click(f"[role=option]:has-text('{name}')")
+            if self.page.input_value("#checkpoint input").startswith(name):
+                break
         self.wait_text("#facts", f"{name}: ")
 
     def text(self, selector: str) -> str:
