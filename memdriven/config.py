@@ -186,6 +186,9 @@ class TrainConfig:
     to none, means something to G at inference [ours]."""
     swap_neighbours: int = 8
     """A swapped v is drawn from this many nearest neighbours of the caption [ours]."""
+    swap_mix: int = 1
+    """A swapped v is the weighted mean of one to this many of them, as k > 1 mixes at inference
+    [ours]."""
     swap_other_class: bool = True
     """Never swap within a class, as an unseen caption meets no image of its own class [ours]."""
     crop: float = 76 / 64
@@ -228,6 +231,11 @@ class Config:
                 (self.text.dim, self.generator.text_dim),
             ),
             (0.0 <= self.train.p_swap <= 1.0, "train.p_swap in 0..1", self.train.p_swap),
+            (
+                1 <= self.train.swap_mix <= self.train.swap_neighbours,
+                "1 <= train.swap_mix <= train.swap_neighbours",
+                (self.train.swap_mix, self.train.swap_neighbours),
+            ),
             (0.0 <= self.retrieval.alpha <= 1.0, "retrieval.alpha in 0..1", self.retrieval.alpha),
             (
                 self.retrieval.temperature > 0,

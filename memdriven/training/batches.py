@@ -35,7 +35,7 @@ class Batch:
     """Real images of every stage, (b, 3, s, s) in [-1, 1]."""
     text: TextFeatures
     v: Tensor
-    """Memory features (b, 512, 16, 16): the image's own, or a neighbour's (p_swap), some of them
+    """Memory features (b, 512, 16, 16): the image's own, or neighbours' (p_swap), some of them
     weakened (p_fade)."""
     own: Tensor
     """(b,) bool: whether v is the image's own, in full strength."""
@@ -148,11 +148,13 @@ class GanData:
         )
         with torch.no_grad():
             text = self._text(chosen)
-            sources = self._swap(index, text.sentence, generator)
+            sources, shares = self._swap(index, text.sentence, generator)
         flips = torch.rand(len(index), generator=generator) < (0.5 if config.flip else 0.0)
         rows = self.rows[sources].to(self.features.device)
         v = self.features[rows].to(self.device, non_blocking=True).float()
-        v = v * self.feature_scale[rows.cpu()].to(self.device)
+        v = (
+            v * (self.feature_scale[rows.cpu()] * shares[..., None, None, None]).to(self.device)
+        ).sum(1)
         flips = flips.to(self.device)[:, None, None, None]
         v = torch.where(flips, v.flip(3), v)
         images = self._crop(index, generator)
@@ -166,7 +168,7 @@ class GanData:
             pyramid(images, self.config.generator.stages),
             text,
             v * strength.to(self.device)[:, None, None, None],
-            ((sources == index) & (strength == 1)).to(self.device),
+            ((sources[:, 0] == index) & (strength == 1)).to(self.device),
             classes,
             z.to(self.device),
             epsilon.to(self.device),
@@ -207,17 +209,25 @@ class GanData:
         faded = torch.rand(count, generator=generator) < p
         return torch.where(faded, torch.rand(count, generator=generator), 1.0)
 
-    def _swap(self, index: Tensor, sentence: Tensor, generator: torch.Generator) -> Tensor:
-        """Return whose features each image gets: its own, or a neighbour's with p_swap [ours].
+    def _swap(
+        self, index: Tensor, sentence: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return whose features each image gets (b, m), and their shares (b, m), which sum to 1.
 
-        Neighbours are those of `sentence-sentence`, the image itself (and by default its whole
-        class) left out: what an unseen caption would meet.
+        It is the image's own, or with p_swap neighbours': 1 to m = swap_mix of them, weighted as
+        retrieval weights them [ours]. Neighbours are those of `sentence-sentence`, the image itself
+        (and by default its whole class) left out: what an unseen caption would meet.
         """
-        config = self.config.train
-        swapped = torch.rand(len(index), generator=generator) < config.p_swap
-        ranks = torch.randint(config.swap_neighbours, (len(index),), generator=generator)
+        config, count = self.config.train, len(index)
+        width = min(config.swap_neighbours, len(self) - 1)
+        mix = min(config.swap_mix, width)
+        swapped = torch.rand(count, generator=generator) < config.p_swap
+        places = torch.rand(count, width, generator=generator).argsort(1)[:, :mix]
+        used = torch.randint(1, mix + 1, (count, 1), generator=generator)
+        sources = index[:, None].repeat(1, mix)
+        shares = F.one_hot(torch.zeros(count, dtype=torch.long), mix).float()
         if not swapped.any():
-            return index
+            return sources, shares
         scores = F.normalize(sentence[swapped.to(self.device)], dim=1) @ self.sentence_keys.T
         best = scores.new_full((len(scores), len(self)), -2.0)
         best.scatter_reduce_(1, self.owner.expand(len(scores), -1), scores, "amax")
@@ -226,11 +236,13 @@ class GanData:
         if config.swap_other_class and self.class_ids is not None:
             same = self.class_ids[own][:, None] == self.class_ids[None]  # (b', n)
             best.masked_fill_(same.to(self.device), -2.0)
-        width = min(config.swap_neighbours, len(self) - 1)
-        nearest = best.topk(width, dim=1).indices.cpu()
-        sources = index.clone()
-        sources[swapped] = nearest[torch.arange(len(own)), ranks[swapped] % width]
-        return sources
+        nearest = best.topk(width, dim=1)
+        places = places[swapped]
+        sources[swapped] = nearest.indices.cpu().gather(1, places)
+        scores = nearest.values.cpu().gather(1, places) / self.config.retrieval.temperature
+        unused = torch.arange(mix) >= used[swapped]
+        shares[swapped] = scores.masked_fill(unused, -float("inf")).softmax(1)
+        return sources, shares
 
 
 def pyramid(images: Tensor, stages: int) -> list[Tensor]:

@@ -204,7 +204,8 @@ class Loop:
 
 def decay(part: float, start: float) -> float:
     """Return the factor on the learning rates when `part` of the budget is spent."""
-    return 1.0 if part <= start else max(0.0, (1 - part) / (1 - start))
+    part = min(part, 1.0)  # the clock may run past the budget
+    return 1.0 if part <= start else (1 - part) / (1 - start)
 
 
 class SampleGrid:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.config import (
@@ -142,7 +143,8 @@ def test_learning_rates_fall_to_zero_over_the_last_part(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert [decay(part, 0.5) for part in (0.0, 0.5, 0.75, 1.0)] == [1.0, 1.0, 0.5, 0.0]
-    assert decay(1.0, 1.0) == 1.0
+    assert decay(1.0, 1.0) == decay(1.1, 1.0) == 1.0
+    assert decay(1.1, 0.5) == 0.0
     rates = []
     step = GanTrainer.step
 
@@ -208,7 +210,9 @@ def test_swap_takes_the_nearest_stranger(world: Path) -> None:
 
     index = torch.arange(4)
     queries = torch.stack([sentence(items[i].captions[0]) for i in index])
-    found = source._swap(index, queries, torch.Generator().manual_seed(0))
+    found, shares = source._swap(index, queries, torch.Generator().manual_seed(0))
+    assert found.shape == shares.shape == (4, 1)
+    assert torch.all(shares == 1)
     for i, query in enumerate(queries):
         best = max(
             (j for j in range(len(items)) if items[j].class_id != items[i].class_id),
@@ -216,8 +220,40 @@ def test_swap_takes_the_nearest_stranger(world: Path) -> None:
                 torch.cosine_similarity(query, sentence(c), dim=0).item() for c in items[j].captions
             ),
         )
-        assert sentence(items[found[i]].captions[0]).allclose(sentence(items[best].captions[0]))
-        assert items[found[i]].class_id != items[i].class_id
+        assert sentence(items[found[i, 0]].captions[0]).allclose(sentence(items[best].captions[0]))
+        assert items[found[i, 0]].class_id != items[i].class_id
+
+
+def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path) -> None:
+    source = data(
+        world, train_settings(p_swap=0.8, swap_neighbours=4, swap_mix=3, batch_size=12, flip=False)
+    )
+    batch = source.batch(0)
+    index = source._indices(0)
+    # The draws of `batch`, in its order.
+    generator = torch.Generator().manual_seed(source.config.train.seed * 1_000_003 * 512)
+    for i in index.tolist():
+        torch.randint(len(source.captions_of[i]), (), generator=generator)
+    sources, shares = source._swap(index, batch.text.sentence, generator)
+
+    assert set((shares > 0).sum(1).tolist()) == {1, 2, 3}
+    torch.testing.assert_close(shares.sum(1), torch.ones(12))
+    for row, (places, weights) in enumerate(zip(sources, shares)):
+        used = places[weights > 0].tolist()
+        assert len(set(used)) == len(used)
+        assert batch.own[row] == (used == [int(index[row])])
+        query = F.normalize(batch.text.sentence[row], dim=0)
+        scores = torch.stack([
+            (source.sentence_keys[source.captions_of[i].start : source.captions_of[i].stop]
+             @ query).max() for i in used
+        ])  # fmt: skip
+        temperature = source.config.retrieval.temperature
+        torch.testing.assert_close(weights[weights > 0], (scores / temperature).softmax(0))
+        memory = sum(
+            weight * source.features[source.rows[i]].float() * source.feature_scale[source.rows[i]]
+            for i, weight in zip(used, weights[weights > 0])
+        )
+        torch.testing.assert_close(batch.v[row], memory)
 
 
 def test_without_swap_features_are_the_images_own(world: Path) -> None:

@@ -9,13 +9,16 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from torch import Tensor
 
 from memdriven import stages
 from memdriven.pipeline import MemoryDrivenPipeline
+
+if TYPE_CHECKING:
+    from memdriven.ui.shelf import Shelf
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 REQUIRED = "MEMDRIVEN_REQUIRE_BROWSER"
@@ -84,15 +87,12 @@ def chromium(outside: Outside) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def address(
-    pipe: MemoryDrivenPipeline, tiny_checkpoint: Path, fading_checkpoint: Path, outside: Outside,
+def offered(
+    pipe: MemoryDrivenPipeline, tiny_checkpoint: Path, fading_checkpoint: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[str]:  # fmt: skip
-    """Serve the page over the miniature checkpoint; return its address.
-
-    On its shelf are another one, one that offers less than all of its memory, and one without.
-    """
-    from memdriven.ui import app, shelf
+) -> Shelf:  # fmt: skip
+    """Return a shelf of the miniature checkpoint, another, a fading one, and one without memory."""
+    from memdriven.ui import shelf
 
     beside = tmp_path_factory.mktemp("shelf")
     for name in ("other", "unbuilt"):
@@ -101,6 +101,14 @@ def address(
     shutil.rmtree(beside / "unbuilt" / "memory")
     offered = shelf.Shelf(shelf.find_checkpoints([tiny_checkpoint, beside / "other"]), "cpu")
     offered.put(pipe)
+    return offered
+
+
+@pytest.fixture(scope="session")
+def address(offered: Shelf, outside: Outside) -> Iterator[str]:
+    """Serve the page over the shelf; return its address."""
+    from memdriven.ui import app
+
     page = app.build(offered)
     yield app.launch(page)
     page.close(verbose=False)
@@ -154,11 +162,8 @@ class Visitor:
 
     def use_model(self, name: str) -> None:
         """Switch to another checkpoint and wait until it is in use."""
-        for _ in range(3):  # the list closes when the page is drawn anew while it is open
-            self.page.click("#checkpoint input")
-            self.page.click(f"[role=option]:has-text('{name}')")
-            if self.page.input_value("#checkpoint input").startswith(name):
-                break
+        self.page.click("#checkpoint input")
+        self.page.click(f"[role=option]:has-text('{name}')")
         self.wait_text("#facts", f"{name}: ")
 
     def text(self, selector: str) -> str:
@@ -171,8 +176,13 @@ class Visitor:
 
 
 @pytest.fixture
-def visit(chromium: Any, address: str, outside: Outside) -> Iterator[Callable[..., Visitor]]:
+def visit(
+    chromium: Any, address: str, offered: Shelf, outside: Outside
+) -> Iterator[Callable[..., Visitor]]:
     """Return a function that opens the page; at the end nothing must have gone wrong in any."""
+    from memdriven.ui import state
+
+    state.use(offered)  # tests of handlers leave others behind in this process
     visitors: list[Visitor] = []
 
     def open_page(query: str = "", **options: Any) -> Visitor:

@@ -1,0 +1,74 @@
+"""How much of the memory is used, from the slider to every tab, in a real browser."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Recipe
+from memdriven.ui import strings
+from tests.ui.asking import CAPTION
+from tests.ui.conftest import Visitor
+
+Visit = Callable[..., Visitor]
+
+
+def share(visitor: Visitor, value: str) -> None:
+    visitor.page.fill("#fade-share input[type=number]", value)
+    visitor.page.keyboard.press("Tab")
+
+
+def made(visitor: Visitor) -> bytes:
+    return base64.b64decode(visitor.generate().split(b",")[1])
+
+
+def test_part_of_the_memory_from_slider_to_recipe_and_back(
+    visit: Visit, fading: MemoryDrivenPipeline, shots: Path
+) -> None:
+    visitor = visit(viewport={"width": 1280, "height": 1000})
+    page = visitor.page
+    visitor.write(CAPTION)
+    visitor.keep_seed("7")
+    assert page.locator("#fade-share:visible").count() == 0
+    visitor.use_model("fading")
+    page.wait_for_selector("#fade-share:visible")
+    assert visitor.text("#fade .md-fade-ends").split("\n") == list(strings.FADE_ENDS)
+
+    assert made(visitor) == fading(CAPTION, k=1, seed=7).png()
+    share(visitor, "0")
+    alone = made(visitor)
+    assert alone == fading(CAPTION, k=1, seed=7, memory=0.0).png()
+    share(visitor, "0.5")
+    assert Recipe.from_png(made(visitor)).memory == 0.5
+    page.screenshot(path=shots / "fading-1280.png", full_page=True)
+
+    page.get_by_role("tab", name=strings.TAB_INSIDE).click()
+    page.click("#inside-run")
+    page.wait_for_function("document.querySelectorAll('#inside-fading [data-share]').length === 5")
+    visitor.wait_text("#status", strings.INSIDE_DONE.format(seed=7))
+    sources = page.locator("#inside-fading img").evaluate_all("all => all.map(each => each.src)")
+    assert len(set(sources)) == 5
+    page.screenshot(path=shots / "inside-fading-1280.png", full_page=True)
+
+    # The second newest of the history was made with words alone.
+    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.click('#history [data-act="inspect"][data-place="1"]:not(.md-history-picture)')
+    visitor.wait_text("#inspection", strings.RECIPE_FIELDS["memory"])
+    page.click('#inspection [data-act="restore"]')
+    visitor.wait_text("#status", strings.RESTORED)
+    page.wait_for_function("document.querySelector('#fade-share input[type=number]').value === '0'")
+    assert made(visitor) == alone
+
+    visitor.use_model("tiny")
+    page.wait_for_selector("#fade-share", state="hidden")
+    assert Recipe.from_png(made(visitor)).memory == 1
+
+    # A link brings its model, and with it the slider, at the recipe's strength.
+    weak = fading(CAPTION, k=1, seed=9, memory=0.25)
+    visitor.go(f"{page.url}?r={weak.recipe.to_url()}")
+    page.wait_for_selector('.md-result[data-seed="9"]')
+    page.wait_for_selector("#fade-share:visible")
+    assert page.input_value("#fade-share input[type=number]") == "0.25"
+    assert made(visitor) == weak.png()
