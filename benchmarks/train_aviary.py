@@ -97,7 +97,8 @@ class Chain:
         )  # fmt: skip
         train_gan(
             self.data, self.features, self.damsm, self.run, config, device=self.of.device,
-            vgg_weights=self.of.vgg, resume=(self.run / "config.json").exists(),
+            vgg_weights=self.of.vgg, squeezenet_weights=self.of.squeezenet,
+            resume=(self.run / "config.json").exists(),
         )  # fmt: skip
         return self.of.gan_minutes - self._trained() < ROUNDING
 

@@ -50,7 +50,7 @@ class Checkpoint:
     facts: dict[str, Any]
     """What was trained: steps, images, minutes, device, data set."""
     hash: str
-    """Short id: of the SHA-256 of all weights."""
+    """Short id of what decides the pixels: all weights, the networks' settings, retrieval's."""
 
     @property
     def name(self) -> str:
@@ -134,7 +134,7 @@ def load_checkpoint(
                 found=found[:12],
                 fix="the file is damaged or was exchanged: restore it from its source",
             )
-    config = from_dict(Config, content.get("config", {}))
+    config = from_dict(Config, content.setdefault("config", {}))
     vocabulary = Vocabulary.from_json(read_json(path / "vocabulary.json", CheckpointError))
     damsm = load_damsm_weights(
         path / "damsm.safetensors", len(vocabulary), config.text, config.damsm
@@ -150,9 +150,11 @@ def load_checkpoint(
         damsm.to(device),
         generator.to(device).eval().requires_grad_(False),
         content.get("facts", {}),
-        _short_hash(files),
+        _short_hash(files, content["config"]),
     )
 
 
-def _short_hash(files: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:12]
+def _short_hash(files: dict[str, str], settings: dict[str, Any]) -> str:
+    # As the file has them: a default that a later version adds must not rename a checkpoint.
+    sections = [settings.get(name) for name in ("text", "damsm", "generator", "retrieval")]
+    return hashlib.sha256(json.dumps([files, *sections], sort_keys=True).encode()).hexdigest()[:12]

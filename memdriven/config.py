@@ -100,6 +100,8 @@ class GeneratorConfig:
     """Feed v_global = spatial mean of v to the first stage."""
     use_v: bool = True
     """Fuse v at every stage through an ACM."""
+    fuse_early: bool = False
+    """Fuse v into the first stage's maps of 16 px, v's own grid, and 32 px, too [ours]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,8 @@ class DiscriminatorConfig:
     """Pooling that makes the content features a_128 ... a_4, or `none` to leave them out."""
     spectral_norm: bool = True
     """Spectral normalisation in place of BatchNorm [ours]."""
+    projected: bool = False
+    """Judge the last stage's images by maps of a frozen ImageNet network, too [ours]."""
     minibatch_std: bool = False
     """Append the batch's standard deviation to the last map, against mode collapse [ours]."""
 

@@ -49,6 +49,20 @@ def test_round_trip(folder: Path) -> None:
         torch.testing.assert_close(value, original[name], atol=1e-3, rtol=1e-3)
 
 
+def test_hash_names_what_decides_the_pixels(folder: Path) -> None:
+    content = json.loads((folder / "config.json").read_text())
+
+    def changed(section: str, name: str, value: object) -> str:
+        settings = {**content["config"], section: {**content["config"][section], name: value}}
+        (folder / "config.json").write_text(json.dumps({**content, "config": settings}))
+        return load_checkpoint(folder).hash
+
+    same = load_checkpoint(folder).hash
+    assert changed("train", "seed", 5) == same
+    assert changed("retrieval", "temperature", 0.2) != same
+    assert changed("retrieval", "k", 2) != same
+
+
 @pytest.mark.parametrize("name", ["generator.safetensors", "damsm.safetensors"])
 @pytest.mark.parametrize("verify", [True, False])
 def test_truncated_weights(folder: Path, name: str, verify: bool) -> None:

@@ -119,6 +119,8 @@ class Train:
     """auto, cpu, cuda, cuda:1, ..."""
     vgg: PathOption = None
     """VGG-16 weight file, where damsm.pixel_backbone is vgg16; else a download."""
+    squeezenet: PathOption = None
+    """SqueezeNet 1.1 weight file, where discriminator.projected is on; else a download."""
     config: AllSettings = field(default_factory=Config)
 
     def run(self) -> None:
@@ -132,7 +134,8 @@ class Train:
         train_gan(
             self.dataset, self.features, self.damsm, self.out, config,
             device=choose_device(self.device), resume=self.resume,
-            start_from=self.start_from, dry_run=self.dry_run, vgg_weights=self.vgg, progress=True,
+            start_from=self.start_from, dry_run=self.dry_run, vgg_weights=self.vgg,
+            squeezenet_weights=self.squeezenet, progress=True,
         )  # fmt: skip
         if not self.dry_run:
             print(f"run in {self.out}; next: build-memory --checkpoint {self.out / 'checkpoint'}")

@@ -170,7 +170,8 @@ def _train(plan: Plan, row: Variant) -> Path:
     train_gan(
         plan.dataset, plan.features, plan.damsm, run, plan.settings(row, minutes),
         device=plan.device, resume=(run / "config.json").exists(),
-        vgg_weights=plan.resources.vgg, progress=plan.progress,
+        vgg_weights=plan.resources.vgg,
+        squeezenet_weights=plan.resources.squeezenet, progress=plan.progress,
     )  # fmt: skip
     return made
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from memdriven.checkpoint import Checkpoint
 from memdriven.data.image_cache import load_images
 from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.features import Extractor, vgg_extractor
@@ -24,7 +25,7 @@ from memdriven.evaluation.prompts import Prompt
 from memdriven.evaluation.resources import Resources
 from memdriven.evaluation.rows import CONTROLS, MODEL, STRATEGY, Row
 from memdriven.evaluation.soa import Detector, torchvision_detector
-from memdriven.evaluation.squeezenet import SqueezeNet, squeezenet_extractor
+from memdriven.evaluation.squeezenet import squeezenet_extractor
 from memdriven.files import read_json, sha256_file
 from memdriven.memory.bank import HEADER, MemoryBank
 from memdriven.memory.matches import Match

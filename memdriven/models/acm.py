@@ -48,10 +48,11 @@ class FeaturePyramid(nn.Module):
 
     The first step projects v to `width` channels by a 1x1 convolution [ours]: relu5_3's 512
     channels at 64 px and above would cost more than the rest of the generator.
-    Stage i's map has `width` / 2^(i+1) channels, at least 16 [ours].
+    Stage i's map has `width` / 2^(i+1) channels, at least 16 [ours]; the maps before the first
+    stage's, of 16 and 32 px, have `width`.
     """
 
-    def __init__(self, in_channels: int, width: int, stages: int) -> None:
+    def __init__(self, in_channels: int, width: int, stages: int, *, early: bool = False) -> None:
         super().__init__()
         self.project = nn.Conv2d(in_channels, width, 1)
         self.channels = [max(min(16, width), width >> (stage + 1)) for stage in range(stages)]
@@ -59,11 +60,20 @@ class FeaturePyramid(nn.Module):
         self.next = nn.ModuleList(
             UpBlock(self.channels[i], self.channels[i + 1]) for i in range(stages - 1)
         )
+        # relu5_3's scale is foreign to the hidden maps; later maps come normalised.
+        self.early_norm = nn.BatchNorm2d(width) if early else None
         self.project.apply(initialise)
 
-    def forward(self, v: Tensor) -> list[Tensor]:
-        """Return one map a stage: (b, c_i, 64 * 2^i, 64 * 2^i) for a 16 x 16 grid."""
-        maps = [self.to_first(F.leaky_relu(self.project(v), 0.2))]
+    def forward(self, v: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the early maps and one a stage, for a 16 x 16 grid.
+
+        The early ones, (b, width, 16, 16) and (b, width, 32, 32), are none unless asked for; the
+        stages' are (b, c_i, 64 * 2^i, 64 * 2^i).
+        """
+        projected = F.leaky_relu(self.project(v), 0.2)
+        double = self.to_first[0](projected)
+        early = [] if self.early_norm is None else [self.early_norm(projected), double]
+        maps = [self.to_first[1](double)]
         for block in self.next:
             maps.append(block(maps[-1]))
-        return maps
+        return early, maps

@@ -10,7 +10,7 @@ The h that a stage hands on is the one before its ACM [family].
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -23,6 +23,8 @@ from memdriven.models.layers import ResidualBlock, UpBlock, conv3x3, initialise
 
 BASE_SIZE = 64
 """Side in px of the first stage's image; each stage doubles it."""
+EARLY_SIZES = (16, 32)
+"""Sides in px of the first stage's maps into which v can be fused before its last."""
 
 
 class Stage(NamedTuple):
@@ -78,14 +80,18 @@ class FirstStage(nn.Module):
         )
         self.shape = (16 * g, 4, 4)
 
-    def forward(self, z: Tensor, c: Tensor, v_global: Tensor) -> Tensor:
-        """Return h_0 (b, g, 64, 64)."""
+    def forward(
+        self, z: Tensor, c: Tensor, v_global: Tensor, fuse: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Return h_0 (b, g, 64, 64); `fuse` is applied to each map on the way."""
         parts = [z, c]
         if self.use_v_global:
             parts.append(self.global_norm(v_global))
         h = F.glu(self.norm(self.linear(torch.cat(parts, dim=1))), dim=1)
-        result: Tensor = self.blocks(h.view(-1, *self.shape))
-        return result
+        h = h.view(-1, *self.shape)
+        for block in self.blocks:
+            h = fuse(block(h))
+        return h
 
 
 class NextStage(nn.Module):
@@ -126,11 +132,20 @@ class Generator(nn.Module):
         if not trained:
             self.apply(initialise)
         if config.use_v:
-            self.pyramid = FeaturePyramid(FEATURE_CHANNELS, config.feature_width, config.stages)
+            self.pyramid = FeaturePyramid(
+                FEATURE_CHANNELS, config.feature_width, config.stages,
+                early=config.fuse_early,
+            )  # fmt: skip
             self.acm = nn.ModuleList(
                 AffineCombination(config.width, channels, config.acm_width)
                 for channels in self.pyramid.channels
             )
+        self.early_acm = nn.ModuleDict({
+            str(side): AffineCombination(
+                BASE_SIZE // side * config.width, config.feature_width, config.acm_width
+            )
+            for side in EARLY_SIZES if config.use_v and config.fuse_early
+        })  # fmt: skip
 
     @property
     def resolutions(self) -> list[int]:
@@ -176,8 +191,18 @@ class Generator(nn.Module):
             v: memory features (b, 512, 16, 16).
             count: how many stages to run.
         """
-        maps: list[Tensor] = self.pyramid(v) if self.config.use_v else []
-        h = self.first(z, condition, v.mean(dim=(2, 3)))
+        early: list[Tensor] = []
+        maps: list[Tensor] = []
+        if self.config.use_v:
+            early, maps = self.pyramid(v)
+
+        def fuse(h: Tensor) -> Tensor:
+            for features in early:
+                if features.shape[-1] == h.shape[-1]:
+                    h, _ = self.early_acm[str(h.shape[-1])](h, features)
+            return h
+
+        h = self.first(z, condition, v.mean(dim=(2, 3)), fuse)
         for stage in range(self.config.stages if count is None else count):
             if stage:
                 h = self.later[stage - 1](h, words)

@@ -20,6 +20,7 @@ def report(trainer: GanTrainer, data: GanData) -> str:
     """Run two steps on the first batches; return shapes, sizes, memory and a time estimate."""
     train = trainer.config.train
     batch = data.batch(0)
+    sizes = trainer.generator.resolutions
     lines = [
         f"training images      {len(data)}",
         f"batch                {train.batch_size} an update and process",
@@ -28,10 +29,8 @@ def report(trainer: GanTrainer, data: GanData) -> str:
         f"v                    {tuple(batch.v.shape)}",
         f"generator            {_parameters(trainer.generator)}",
         *(
-            f"discriminator {size:>4}   {_parameters(discriminator)}"
-            for size, discriminator in zip(
-                trainer.generator.resolutions, trainer.discriminators, strict=True
-            )
+            f"discriminator {sizes[stage]:>4}   {_parameters(discriminator)}"
+            for stage, discriminator in zip(trainer.stages, trainer.discriminators, strict=True)
         ),
     ]
     trainer.step(batch, 0)

@@ -16,8 +16,10 @@ from memdriven.config import Config
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import TrainingError
+from memdriven.models.projected import DEPTHS
 from memdriven.training.batches import GanData
 from memdriven.training.distributed import World, join_world, leave_world
 from memdriven.training.dry_run import report as dry_run_report
@@ -42,6 +44,7 @@ def train_gan(
     start_from: Path | None = None,
     dry_run: bool = False,
     vgg_weights: Path | None = None,
+    squeezenet_weights: Path | None = None,
     progress: bool = True,
 ) -> Path:
     """Train G and the D's; leave a checkpoint (without its memory bank) in `out`/checkpoint.
@@ -54,9 +57,11 @@ def train_gan(
         config: frozen into the run directory.
         device: of this process, e.g. "cuda"; under torchrun each takes its own GPU.
         start_from: run directory of a finished training whose networks and optimisers this run
-            begins with; its data, encoders and settings may differ, its shapes may not.
+            begins with; its data, encoders and settings may differ, its shapes may not, and what
+            it lacks (early fusion, say) starts fresh.
         dry_run: print shapes, parameters, memory and a time estimate; write nothing.
         vgg_weights: VGG-16 file, where `damsm.pixel_backbone` is `vgg16`.
+        squeezenet_weights: SqueezeNet 1.1 file, where `discriminator.projected` is on.
 
     Returns:
         The run directory.
@@ -70,7 +75,12 @@ def train_gan(
     try:
         encoders, vocabulary, *_ = load_damsm(damsm, device)
         score = pixel_scorer(encoders, config, vgg_weights, device)
-        trainer = GanTrainer(config, score, device, world)
+        backbone = None
+        if config.discriminator.projected:
+            network = SqueezeNet.load(squeezenet_weights, device)
+            network = network.to(memory_format=torch.channels_last)
+            backbone = partial(network, depths=DEPTHS)
+        trainer = GanTrainer(config, score, device, world, backbone)
         data = GanData(dataset, features, encoders, vocabulary, config, device, progress=show)
         if dry_run:
             if world.is_main:
@@ -81,7 +91,7 @@ def train_gan(
         if resume and (out / STATE).exists():
             facts |= load_state(out / STATE, trainer.modules, trainer.optimisers)
         elif start_from is not None:
-            past = load_state(start_from / STATE, trainer.modules, trainer.optimisers)
+            past = load_state(start_from / STATE, trainer.modules, trainer.optimisers, grow=True)
             facts["earlier"] = [
                 *past.get("earlier", []), {"steps": past["step"], "minutes": past["seconds"] / 60}
             ]  # fmt: skip

@@ -37,9 +37,20 @@ def save_state(
 
 
 def load_state(
-    path: Path, modules: dict[str, nn.Module], optimisers: dict[str, torch.optim.Optimizer]
+    path: Path,
+    modules: dict[str, nn.Module],
+    optimisers: dict[str, torch.optim.Optimizer],
+    *,
+    grow: bool = False,
 ) -> dict[str, Any]:
     """Restore what `save_state` wrote, in place; return its facts.
+
+    Args:
+        path: the file.
+        modules: by the names under which they were saved.
+        optimisers: likewise; each carries the name of the module that it trains.
+        grow: modules may have parts that the file lacks: these keep their values, and the
+            optimisers of such modules start anew.
 
     Raises:
         TrainingError: the file is missing, damaged, or of a network of another shape.
@@ -50,9 +61,18 @@ def load_state(
             tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
         if metadata.get("schema") != SCHEMA:
             raise ValueError(f"schema {metadata.get('schema')!r}")
+        grown = set()
         for name, module in modules.items():
-            module.load_state_dict(_below(tensors, f"module/{name}/"))
+            missing, extra = module.load_state_dict(
+                _below(tensors, f"module/{name}/"), strict=False
+            )
+            if extra or (missing and not grow):
+                raise ValueError(f"{name}: parts missing {missing[:2]}, unknown {extra[:2]}")
+            if missing:
+                grown.add(name)
         for name, optimiser in optimisers.items():
+            if name in grown:
+                continue
             parameters = [p for group in optimiser.param_groups for p in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in _below(tensors, f"optimiser/{name}/").items():

@@ -15,6 +15,7 @@ from memdriven.encoders.damsm import damsm_loss
 from memdriven.encoders.image import ImageFeatures
 from memdriven.models.discriminator import Discriminator, Logits
 from memdriven.models.generator import Generator
+from memdriven.models.projected import Backbone, ProjectedDiscriminator
 from memdriven.training.augment import augment
 from memdriven.training.batches import Batch
 from memdriven.training.distributed import World
@@ -32,19 +33,35 @@ class GanTrainer:
         score: scores generated pixels for L_DAMSM, frozen.
         device: where the networks live.
         world: the processes that train together.
+        backbone: frozen maps under the projected discriminator, where the config wants one.
     """
 
     def __init__(
-        self, config: Config, score: PixelScorer, device: torch.device, world: World
+        self,
+        config: Config,
+        score: PixelScorer,
+        device: torch.device,
+        world: World,
+        backbone: Backbone | None = None,
     ) -> None:
         train = config.train
         self.config, self.score, self.device, self.world = config, score, device, world
         torch.manual_seed(train.seed)
         self.generator = self._place(Generator(config.generator))
+        sizes = self.generator.resolutions
         self.discriminators = nn.ModuleList(
             self._place(Discriminator(config.discriminator, size, config.text.dim))
-            for size in self.generator.resolutions
+            for size in sizes
         )
+        self.stages = list(range(len(sizes)))
+        """Which stage's images each D judges."""
+        if backbone is not None:
+            self.discriminators.append(
+                self._place(
+                    ProjectedDiscriminator(backbone, sizes[-1], config.text.dim, device=device)
+                )
+            )
+            self.stages.append(len(sizes) - 1)
         for module in (self.generator, self.discriminators):
             world.broadcast(module.state_dict().values())
         self.average = AveragedModel(
@@ -56,8 +73,11 @@ class GanTrainer:
         self.g_optimiser = torch.optim.Adam(
             self.generator.parameters(), train.learning_rate, **settings
         )
+        self._d_parameters = [p for p in self.discriminators.parameters() if p.requires_grad]
         self.d_optimiser = torch.optim.Adam(
-            self.discriminators.parameters(), train.d_learning_rate, **settings
+            self._d_parameters,
+            train.d_learning_rate,
+            **settings,
         )
         self._generate: Callable[..., Any] = self.generator
         self._judges: list[Callable[..., Any]] = list(self.discriminators)
@@ -109,10 +129,12 @@ class GanTrainer:
                 batch.z, batch.text.sentence, batch.words, batch.v, batch.epsilon
             )
             record = self._update_discriminators(batch, output.images, step)
-            self.discriminators.requires_grad_(False)
+            for parameter in self._d_parameters:
+                parameter.requires_grad_(False)
             adversarial = output.mu.new_zeros((), dtype=torch.float32)
-            for judge, image in zip(self._judges, output.images):
-                logits = _in_float(judge(self._augment(image), batch.text.sentence))
+            for judge, stage in zip(self._judges, self.stages):
+                seen = self._augment(output.images[stage])
+                logits = _in_float(judge(seen, batch.text.sentence))
                 adversarial = adversarial + losses.generator_adversarial(logits)
             damsm = self._damsm(batch, output.images, step)
             kl = losses.kl_divergence(output.mu.float(), output.logvar.float())
@@ -125,7 +147,8 @@ class GanTrainer:
             ]).mean()  # fmt: skip
             total = total + weights.reconstruction_weight * record["reconstruction"]
         self._descend(self.generator, self.g_optimiser, total)
-        self.discriminators.requires_grad_(True)
+        for parameter in self._d_parameters:
+            parameter.requires_grad_(True)
         self.average.update_parameters(self.generator)
         record |= {"g_adversarial": adversarial, "damsm": damsm, "kl": kl}
         return {name: value.detach() for name, value in record.items()}
@@ -141,14 +164,12 @@ class GanTrainer:
         sentence = batch.text.sentence
         total = sentence.new_zeros(())
         accuracy: list[Tensor] = []
-        for module, judge, real, fake in zip(
-            self.discriminators, self._judges, batch.images, fakes
-        ):
-            assert isinstance(module, Discriminator)
-            seen = self._augment(real)
-            on_fake = _in_float(judge(self._augment(fake.detach()), sentence))
+        for module, judge, stage in zip(self.discriminators, self._judges, self.stages):
+            assert isinstance(module, Discriminator | ProjectedDiscriminator)
+            seen = self._augment(batch.images[stage])
+            on_fake = _in_float(judge(self._augment(fakes[stage].detach()), sentence))
             if config.mismatched:
-                features = module.features(seen)
+                features: Any = module.features(seen)
                 on_real = _in_float(
                     Logits(
                         module.unconditional(features).flatten(), module.judge(features, sentence)
@@ -166,8 +187,9 @@ class GanTrainer:
         record = {"d_adversarial": total, "d_accuracy": torch.stack(accuracy).mean()}
         if step % config.r1_every == 0 and config.r1_gamma > 0:
             penalties = [
-                losses.r1_penalty(module, real, sentence)  # type: ignore[arg-type]
-                for module, real in zip(self.discriminators, batch.images)
+                losses.r1_penalty(module, batch.images[stage], sentence)
+                for module, stage in zip(self.discriminators, self.stages)
+                if isinstance(module, Discriminator)
             ]
             record["r1"] = torch.stack(penalties).mean()
             total = total + config.r1_every * config.r1_gamma / 2 * torch.stack(penalties).sum()

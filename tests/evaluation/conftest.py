@@ -119,7 +119,7 @@ def checkpoint(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def squeezenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SqueezeNet weights in torchvision's layout, drawn at random."""
-    from memdriven.evaluation.squeezenet import SqueezeNet
+    from memdriven.encoders.squeezenet import SqueezeNet
 
     path = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
     with torch.random.fork_rng(devices=[]):

@@ -7,14 +7,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from memdriven.errors import EvaluationError
+from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.errors import CheckpointError
 from memdriven.evaluation import features
 from memdriven.evaluation.features import Extractor, vgg_extractor
-from memdriven.evaluation.squeezenet import (
-    SqueezeNet,
-    perceptual_distances,
-    squeezenet_extractor,
-)
+from memdriven.evaluation.squeezenet import perceptual_distances, squeezenet_extractor
 
 
 def images(n: int = 5, side: int = 24) -> torch.Tensor:
@@ -122,7 +119,7 @@ def test_missing_or_foreign_squeezenet_weights(tmp_path: Path, content: bytes | 
     path = tmp_path / "weights.safetensors"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(EvaluationError, match="SqueezeNet"):
+    with pytest.raises(CheckpointError, match="SqueezeNet"):
         SqueezeNet.load(path)
 
 

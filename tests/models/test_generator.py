@@ -1,5 +1,7 @@
 """The generator's shapes, gradients and independence, and its layers against slow references."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -128,8 +130,9 @@ def test_forward_is_bit_equal_to_the_equations_written_out() -> None:
     slopes = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
     model.zero_grad()
     c, _, _ = model.augment(sentence, epsilon)
-    first, second = model.pyramid(v)
-    h = model.first(z, c, v.mean(dim=(2, 3)))
+    early, (first, second) = model.pyramid(v)
+    assert not early
+    h = model.first(z, c, v.mean(dim=(2, 3)), lambda h: h)
     h = model.later[0](h, words)
     image = torch.tanh(model.to_rgb[1](model.acm[1](h, second)[0]))
     assert torch.equal(made.images[1], image)
@@ -138,3 +141,26 @@ def test_forward_is_bit_equal_to_the_equations_written_out() -> None:
     for before, parameter in zip(slopes, model.parameters(), strict=True):
         if before is not None:
             assert torch.equal(before, parameter.grad)
+
+
+def test_early_fusion_is_the_acm_at_16_and_32_px() -> None:
+    torch.manual_seed(0)
+    plain = Generator(SMALL)
+    model = Generator(dataclasses.replace(SMALL, fuse_early=True))
+    added = model.state_dict().keys() - plain.state_dict().keys()
+    assert {name.split(".")[0] for name in added} == {"early_acm", "pyramid"}
+    z, sentence, words, v, epsilon = inputs()
+    c, _, _ = model.augment(sentence, epsilon)
+    (grid, double), (last, _) = model.pyramid(v)
+    assert [m.shape[-1] for m in (grid, double, last)] == [16, 32, 64]
+    parts = [z, c, model.first.global_norm(v.mean(dim=(2, 3)))]
+    h = F.glu(model.first.norm(model.first.linear(torch.cat(parts, 1))), 1)
+    blocks = list(model.first.blocks)
+    h = blocks[1](blocks[0](h.view(2, *model.first.shape)))
+    assert h.shape[-1] == 16
+    h = blocks[2](model.early_acm["16"](h, grid)[0])
+    h = blocks[3](model.early_acm["32"](h, double)[0])
+    image = torch.tanh(model.to_rgb[0](model.acm[0](h, last)[0]))
+    assert torch.equal(model(z, sentence, words, v, epsilon).images[0], image)
+    scale = model.early_acm["16"](torch.ones(2, 16, 16, 16), grid)[1].scale
+    assert 0.5 < scale.detach().median().item() < 1.5, "a fresh module passes h through"

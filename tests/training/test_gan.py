@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from memdriven.checkpoint import load_checkpoint
@@ -26,6 +27,7 @@ from memdriven.data.prepared import PreparedDataset
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import load_damsm, save_damsm
+from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
 from memdriven.memory import codec
 from memdriven.memory.feature_store import write_store
@@ -353,6 +355,52 @@ def test_a_run_may_start_from_another_with_other_settings(world: Path, tmp_path:
     assert (facts["steps"], len(facts["earlier_runs"])) == (2, 2)
     with pytest.raises(TrainingError, match="saved state"):
         run(world, tmp_path / "fifth", changed, start_from=tmp_path / "nowhere")
+
+
+def test_a_run_may_grow_what_the_earlier_one_lacked(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "first", train_settings(steps=2))
+    grown = dataclasses.replace(
+        train_settings(steps=0), generator=dataclasses.replace(CONFIG.generator, fuse_early=True)
+    )
+    run(world, tmp_path / "second", grown, start_from=tmp_path / "first")
+    first, second = (
+        load_checkpoint(tmp_path / name / "checkpoint").generator.state_dict()
+        for name in ("first", "second")
+    )
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert any(name.startswith("early_acm") for name in second)
+    trained = dataclasses.replace(grown, train=dataclasses.replace(grown.train, steps=1))
+    run(world, tmp_path / "third", trained, start_from=tmp_path / "first")
+    with pytest.raises(TrainingError, match="unknown"):
+        run(world, tmp_path / "fourth", train_settings(steps=2), start_from=tmp_path / "third")
+
+
+def test_a_projected_discriminator_trains_beside_the_others(world: Path, tmp_path: Path) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_file(SqueezeNet().state_dict(), tmp_path / "squeezenet.safetensors")
+    config = dataclasses.replace(
+        train_settings(steps=2),
+        discriminator=dataclasses.replace(CONFIG.discriminator, projected=True),
+    )
+
+    def go(name: str, **options: bool) -> Path:
+        return train_gan(
+            world / "data", world / "features", world / "damsm", tmp_path / name, config,
+            squeezenet_weights=tmp_path / "squeezenet.safetensors", progress=False, **options,
+        )  # fmt: skip
+
+    state = load_file(go("run") / "state.safetensors")
+    heads = [name for name in state if name.startswith("module/discriminators/1.heads")]
+    assert heads
+    assert not any("backbone" in name for name in state)
+    again = load_file(go("again") / "state.safetensors")
+    assert all(torch.equal(value, again[name]) for name, value in state.items())
+    plain = dataclasses.replace(config, discriminator=CONFIG.discriminator)
+    run(world, tmp_path / "plain", plain)
+    without = load_file(tmp_path / "plain/state.safetensors")
+    name = "module/generator/to_rgb.0.weight"
+    assert not torch.equal(state[name], without[name])
 
 
 def test_a_faded_memory_is_weaker_and_not_reconstructed(world: Path) -> None:

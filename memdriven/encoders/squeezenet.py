@@ -1,0 +1,90 @@
+"""SqueezeNet 1.1 of ImageNet: a second feature space beside the memory's, small enough for a CPU.
+
+The evaluation measures in it; a projected discriminator, where one is used, trains on it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from memdriven.encoders.weights import read_weights
+from memdriven.errors import CheckpointError
+
+DEPTHS = (1, 4, 7, 9, 10, 11, 12)
+"""Indices into `features` whose outputs are used, as in LPIPS."""
+ENVIRONMENT = "MEMDRIVEN_SQUEEZENET"
+_MEAN = (0.485, 0.456, 0.406)
+_STD = (0.229, 0.224, 0.225)
+_CAFFE_MEAN = (123 / 255, 117 / 255, 104 / 255)
+_CAFFE_LIMIT = 0.02
+
+
+class SqueezeNet(nn.Module):
+    """The convolutions of torchvision's `squeezenet1_1`, frozen.
+
+    Weights exist for two input scalings: torchvision's (ImageNet mean and deviation) and Caffe's
+    (0..255 minus the mean). The first layer's weights tell which: Caffe's are a hundred times
+    smaller.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        from torchvision.models import squeezenet1_1
+
+        self.features: nn.Sequential = squeezenet1_1(weights=None).features
+        self.requires_grad_(False).eval()
+
+    @property
+    def scaling(self) -> tuple[Tensor, Tensor]:
+        """Mean and factor (1, 3, 1, 1) that bring images in [0, 1] to the input."""
+        weight: Tensor = self.features[0].weight  # type: ignore[assignment]
+        caffe = float(weight.abs().mean()) < _CAFFE_LIMIT
+        mean = weight.new_tensor(_CAFFE_MEAN if caffe else _MEAN)
+        factor = weight.new_full((3,), 255.0) if caffe else 1 / weight.new_tensor(_STD)
+        return mean.view(1, 3, 1, 1), factor.view(1, 3, 1, 1)
+
+    def forward(self, images: Tensor, depths: tuple[int, ...] = DEPTHS) -> list[Tensor]:
+        """Return the maps at `depths`, ascending, of images (b, 3, h, w) in [0, 1]."""
+        mean, factor = self.scaling
+        x = (images - mean) * factor
+        maps = []
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            if index in depths:
+                maps.append(x)
+        return maps
+
+    @classmethod
+    def load(cls, weights: Path | None = None, device: torch.device | str = "cpu") -> SqueezeNet:
+        """Load a local file (.safetensors or .pth), $MEMDRIVEN_SQUEEZENET, or torchvision's.
+
+        Raises:
+            CheckpointError: the weights are neither here nor to be had.
+        """
+        network = cls()
+        if weights is None and os.environ.get(ENVIRONMENT):
+            weights = Path(os.environ[ENVIRONMENT])
+        try:
+            state = _read(weights)
+            kept = {k: v.float() for k, v in state.items() if k.startswith("features.")}
+            network.load_state_dict(kept)
+        except Exception as error:
+            raise CheckpointError(
+                wanted=f"SqueezeNet 1.1 weights ({weights or 'torchvision download'})",
+                found=f"{type(error).__name__}: {error}"[:160],
+                fix=f"give a file in torchvision's layout by --squeezenet or ${ENVIRONMENT}",
+            ) from error
+        return network.to(device)
+
+
+def _read(weights: Path | None) -> dict[str, Tensor]:
+    if weights is None:
+        from torchvision.models import SqueezeNet1_1_Weights
+
+        source = SqueezeNet1_1_Weights.IMAGENET1K_V1
+        return dict(source.get_state_dict(progress=True, check_hash=True))
+    return read_weights(weights)
