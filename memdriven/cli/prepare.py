@@ -85,17 +85,13 @@ class PrepareFolder:
 
 
 @dataclass(kw_only=True)
-class PrepareCub:
-    """CUB-200-2011 birds with Reed's captions: downloaded, or from --archive.
-
-    The photographs (1.2 GB) are downloaded; Reed's captions, cvpr2016_cub.tar.gz, lie where only
-    browsers are served, and are given with --captions.
-    """
+class _ReedOptions:
+    """What the two photo sets with Reed's captions are asked for."""
 
     out: Path
     """Folder for the data set."""
     archive: tuple[Path, ...] = ()
-    """CUB_200_2011 as a folder, .tgz or .zip, or a folder with all archives: nothing is loaded."""
+    """The photographs, a folder, .tgz or .zip, or a folder of all archives: nothing is loaded."""
     captions: tuple[Path, ...] = ()
     """Reed's captions as a folder or archive, where --archive does not hold them."""
     downloads: PathOption = None
@@ -103,12 +99,38 @@ class PrepareCub:
     image_size: int = 256
     """Side in px."""
 
+
+@dataclass(kw_only=True)
+class PrepareCub(_ReedOptions):
+    """CUB-200-2011 birds with Reed's captions: downloaded, or from --archive.
+
+    The photographs (1.2 GB) are downloaded; Reed's captions, cvpr2016_cub.tar.gz, lie where only
+    browsers are served, and are given with --captions.
+    """
+
     def run(self) -> None:
         """Call the library."""
         from memdriven.data.cub import prepare_cub
 
         prepare_cub(self.out, archives=self.archive, captions=self.captions,
                     downloads=self.downloads, image_size=self.image_size)  # fmt: skip
+        _done(self.out)
+
+
+@dataclass(kw_only=True)
+class PrepareFlowers(_ReedOptions):
+    """Oxford-102 flowers with Reed's captions: downloaded, or from --archive.
+
+    The photographs (0.3 GB) are downloaded; Reed's captions, cvpr2016_flowers.tar.gz, lie where
+    only browsers are served, and are given with --captions.
+    """
+
+    def run(self) -> None:
+        """Call the library."""
+        from memdriven.data.flowers import prepare_flowers
+
+        prepare_flowers(self.out, archives=self.archive, captions=self.captions,
+                        downloads=self.downloads, image_size=self.image_size)  # fmt: skip
         _done(self.out)
 
 
@@ -131,34 +153,6 @@ class PrepareCoco:
 
         prepare_coco(self.out, archives=self.archive, downloads=self.downloads,
                      image_size=self.image_size)  # fmt: skip
-        _done(self.out)
-
-
-@dataclass(kw_only=True)
-class PrepareFlowers:
-    """Oxford-102 flowers with Reed's captions: downloaded, or from --archive.
-
-    The photographs (0.3 GB) are downloaded; Reed's captions, cvpr2016_flowers.tar.gz, lie where
-    only browsers are served, and are given with --captions.
-    """
-
-    out: Path
-    """Folder for the data set."""
-    archive: tuple[Path, ...] = ()
-    """102flowers as a folder, .tgz or .zip, or a folder with all archives: nothing is loaded."""
-    captions: tuple[Path, ...] = ()
-    """Reed's captions as a folder or archive, where --archive does not hold them."""
-    downloads: PathOption = None
-    """Folder of downloaded archives; `archives` beside --out when left out."""
-    image_size: int = 256
-    """Side in px."""
-
-    def run(self) -> None:
-        """Call the library."""
-        from memdriven.data.flowers import prepare_flowers
-
-        prepare_flowers(self.out, archives=self.archive, captions=self.captions,
-                        downloads=self.downloads, image_size=self.image_size)  # fmt: skip
         _done(self.out)
 
 
