@@ -14,24 +14,25 @@ from memdriven.config import (
 )
 from memdriven.errors import ConfigError
 
-_COMPACT = GeneratorConfig(stages=1, width=16, acm_width=32, feature_width=32)
+_EARLY = GeneratorConfig(fuse_early=True)
+_COMPACT = replace(_EARLY, stages=1, width=16, acm_width=32, feature_width=32)
 _COMPACT_LOSS = LossConfig(
     damsm_weight=2.0, damsm_disturbed=True, kl_weight=0.1, reconstruction_weight=20.0, r1_gamma=0.2
 )
 _COMPACT_TRAIN = TrainConfig(
     batch_size=16, crop=1.0, learning_rate=4e-4, d_learning_rate=4e-4, decay_from=0.5,
-    p_swap=0.6, p_fade=0.15, ema=0.998, amp=False, sample_every=500, save_every=500,
+    p_swap=0.6, swap_mix=3, p_fade=0.15, ema=0.998, amp=False, sample_every=500, save_every=500,
 )  # fmt: skip
 
-_FADING = TrainConfig(p_fade=0.1)
+_MEMORY = TrainConfig(swap_mix=3, p_fade=0.1)
 
 PRESETS: dict[str, Config] = {
-    "bird": Config(preset="bird", train=_FADING),
+    "bird": Config(preset="bird", generator=_EARLY, train=_MEMORY),
     "coco": Config(
         preset="coco",
-        generator=GeneratorConfig(width=48, residual_blocks=3),
+        generator=replace(_EARLY, width=48, residual_blocks=3),
         loss=LossConfig(damsm_weight=50.0),
-        train=_FADING,
+        train=_MEMORY,
     ),
     "paper": Config(
         preset="paper",
@@ -70,8 +71,8 @@ PRESETS: dict[str, Config] = {
     ),
 }
 """`bird`, `coco`: the paper's sizes with our safeguards; `paper`: the literal Eqs. 1-4, no
-neighbour swap; `aviary-64`, `photo-64`: one stage, for an hour or two of two CPU cores; `tiny`:
-first pictures on a laptop's CPU."""
+neighbour swap, no early fusion; `aviary-64`, `photo-64`: one stage, for an hour or two of two CPU
+cores; `tiny`: first pictures on a laptop's CPU."""
 
 
 def preset(name: str) -> Config:

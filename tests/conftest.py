@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -99,12 +99,20 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def fading_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the miniature checkpoint as one that was trained on weakened memories."""
+    """Return the miniature checkpoint as one that fuses early and knows weakened memories."""
     folder = tmp_path_factory.mktemp("fading") / "fading"
-    shutil.copytree(tiny_checkpoint, folder)
-    content = json.loads((folder / "config.json").read_text("utf-8"))
-    content["config"]["train"]["p_fade"] = 0.5
-    (folder / "config.json").write_text(json.dumps(content), "utf-8")
+    tiny = load_checkpoint(tiny_checkpoint)
+    config = dataclasses.replace(
+        tiny.config,
+        generator=dataclasses.replace(tiny.config.generator, fuse_early=True),
+        train=dataclasses.replace(tiny.config.train, p_fade=0.5),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        generator = Generator(config.generator)
+    generator.load_state_dict(tiny.generator.state_dict(), strict=False)
+    save_checkpoint(folder, config, tiny.vocabulary, tiny.damsm, generator, tiny.facts)
+    shutil.copytree(tiny.bank_path, folder / "memory")
     return folder
 
 

@@ -39,6 +39,9 @@ def variants(base: Config) -> list[Variant]:
         "content-none": {"discriminator.content": "none"},
         "no-v": {"generator.use_v": False, "generator.use_v_global": False},
         "v-global-only": {"generator.use_v": False, "generator.use_v_global": True},
+        f"fuse-early-{on_off[not base.generator.fuse_early]}": {
+            "generator.fuse_early": not base.generator.fuse_early
+        },
         f"p-swap-{on_off[not swaps]}": {"train.p_swap": 0.0 if swaps else SWAP},
         f"spectral-norm-{on_off[not settings.spectral_norm]}": {
             "discriminator.spectral_norm": not settings.spectral_norm
@@ -87,6 +90,8 @@ def chosen(rows: list[Variant], names: tuple[str, ...]) -> list[Variant]:
 
 def place(name: str) -> tuple[int, str]:
     """Return where a row stands in tables: the base first, then families of rows."""
-    families = (BASE, "content", "no-v", "v-global", "p-swap", "spectral", "mismatched")
+    families = (
+        BASE, "content", "no-v", "v-global", "fuse-early", "p-swap", "spectral", "mismatched",
+    )  # fmt: skip
     found = [number for number, family in enumerate(families) if name.startswith(family)]
     return (found[0] if found else len(families), name)

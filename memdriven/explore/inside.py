@@ -41,8 +41,10 @@ class Channel:
 
 @dataclass(frozen=True)
 class GateMaps:
-    """How much one stage's gates did at each place, averaged over channels; (s, s) each."""
+    """How much one module's gates did at each place, averaged over channels; (s, s) each."""
 
+    side: int
+    """Of the hidden map that they gate, in px."""
     scale: Tensor
     """|scale - 1|: 0 where the hidden features pass unchanged."""
     shift: Tensor
@@ -60,8 +62,8 @@ class Inside:
     """Length of v's 512 numbers at each place, (h, w)."""
     channels: tuple[Channel, ...]
     """The strongest of v_global, strongest first; none without memory."""
-    gates: tuple[GateMaps | None, ...]
-    """A stage each."""
+    gates: tuple[tuple[GateMaps, ...], ...]
+    """A stage each: of every map that it fuses, the image's last; none without features."""
 
 
 def look_inside(pipe: MemoryDrivenPipeline, inputs: Inputs, retrieval: Retrieval) -> Inside:
@@ -69,7 +71,7 @@ def look_inside(pipe: MemoryDrivenPipeline, inputs: Inputs, retrieval: Retrieval
     pictures, gates = [], []
     for stage in stages(pipe, inputs):
         pictures.append(to_picture(stage.image))
-        gates.append(None if stage.gates is None else gate_maps(stage.gates))
+        gates.append(tuple(gate_maps(each) for each in stage.gates))
     v = inputs.v[0].float().cpu()
     return Inside(
         retrieval=retrieval, pictures=tuple(pictures), gates=tuple(gates),
@@ -102,6 +104,7 @@ def strongest(v: Tensor, count: int = CHANNELS) -> tuple[Channel, ...]:
 def gate_maps(gates: Gates, side: int = LARGEST_MAP) -> GateMaps:
     """Return how much gates (1, c, h, w) do at each place, at most `side` px."""
     return GateMaps(
+        gates.scale.shape[-1],
         _smaller((gates.scale - 1).abs().mean(dim=1), side),
         _smaller(gates.shift.abs().mean(dim=1), side),
     )

@@ -32,8 +32,8 @@ class Stage(NamedTuple):
 
     image: Tensor
     """(b, 3, s, s) in [-1, 1]."""
-    gates: Gates | None
-    """None where the memory's features are switched off."""
+    gates: tuple[Gates, ...]
+    """Of each fused map, in their order; none where the memory's features are switched off."""
 
 
 class GeneratorOutput(NamedTuple):
@@ -44,8 +44,8 @@ class GeneratorOutput(NamedTuple):
     mu: Tensor
     logvar: Tensor
     """Of the conditioning augmentation, (b, condition_dim)."""
-    gates: list[Gates | None]
-    """A stage each; None where the memory's features are switched off."""
+    gates: list[tuple[Gates, ...]]
+    """A stage each, as in `Stage`."""
 
 
 class ConditioningAugmentation(nn.Module):
@@ -173,7 +173,7 @@ class Generator(nn.Module):
         """
         c, mu, logvar = self.augment(sentence, epsilon)
         images: list[Tensor] = []
-        gates: list[Gates | None] = []
+        gates: list[tuple[Gates, ...]] = []
         for image, gate in self.stages(z, c, words, v, stages):
             images.append(image)
             gates.append(gate)
@@ -196,15 +196,22 @@ class Generator(nn.Module):
         if self.config.use_v:
             early, maps = self.pyramid(v)
 
+        gates: list[Gates] = []
+
         def fuse(h: Tensor) -> Tensor:
             for features in early:
                 if features.shape[-1] == h.shape[-1]:
-                    h, _ = self.early_acm[str(h.shape[-1])](h, features)
+                    h, gate = self.early_acm[str(h.shape[-1])](h, features)
+                    gates.append(gate)
             return h
 
         h = self.first(z, condition, v.mean(dim=(2, 3)), fuse)
         for stage in range(self.config.stages if count is None else count):
             if stage:
                 h = self.later[stage - 1](h, words)
-            fused, gates = self.acm[stage](h, maps[stage]) if maps else (h, None)
-            yield Stage(torch.tanh(self.to_rgb[stage](fused)), gates)
+            fused = h
+            if maps:
+                fused, gate = self.acm[stage](h, maps[stage])
+                gates.append(gate)
+            yield Stage(torch.tanh(self.to_rgb[stage](fused)), tuple(gates))
+            gates.clear()

@@ -78,8 +78,9 @@ def inside_html(seen: Inside) -> str:
     stages = [
         tag("li", tag("h3", text(strings.STAGE_LABEL.format(side=picture.width)),
                       class_="md-row-name")
-            + tag("div", _gates(gates, picture.width, seen, place), class_="md-gates"))
-        for place, (picture, gates) in enumerate(zip(seen.pictures, seen.gates, strict=True))
+            + ("".join(_gates(each, picture, best) for each in gates)
+               or tag("p", text(strings.NO_GATES), class_="md-hint")))
+        for picture, gates in zip(seen.pictures, seen.gates, strict=True)
     ]  # fmt: skip
     return tag(
         "div",
@@ -149,18 +150,19 @@ def _channels(channels: Sequence[Channel], best: Neighbour) -> str:
     return tag("div", title + tag("ol", "".join(rows), class_="md-channels"))
 
 
-def _gates(gates: GateMaps | None, side: int, seen: Inside, place: int) -> str:
-    """Return one stage's gates over its picture, and over the memory's image."""
-    picture, best = seen.pictures[place], seen.retrieval[0]
-    if gates is None:
-        return tag("p", text(strings.NO_GATES), class_="md-hint")
+def _gates(gates: GateMaps, picture: Image.Image, best: Neighbour) -> str:
+    """Return one module's gates over the stage's picture, and over the memory's image."""
     made = []
     for map_, label in ((gates.scale, strings.GATE_SCALE), (gates.shift, strings.GATE_SHIFT)):
-        alt = strings.GATE_ALT.format(gate=label, side=side)
+        alt = strings.GATE_ALT.format(gate=label, side=gates.side)
         made.append(linked(picture, map_, "memory", label, alt))
         made.append(linked(best.image, map_, "memory", strings.GATE_ON_MEMORY.format(gate=label),
                            alt))  # fmt: skip
-    return "".join(made)
+    early = gates.side < picture.width
+    name = strings.GATE_EARLY if early else strings.GATE_LAST
+    return tag("p", text(name.format(side=gates.side)), class_="md-hint") + tag(
+        "div", "".join(made), class_="md-gates"
+    )
 
 
 def build(compose: Compose) -> list[gr.events.Dependency]:

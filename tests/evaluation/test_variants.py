@@ -26,8 +26,8 @@ def changed(name: str, base: str = "tiny") -> dict[str, object]:
 def test_rows_of_the_paper() -> None:
     names = [row.name for row in variants(preset("tiny"))]
     assert names == [
-        "base", "content-max", "content-none", "no-v", "v-global-only", "p-swap-off",
-        "spectral-norm-off", "mismatched-off",
+        "base", "content-max", "content-none", "no-v", "v-global-only", "fuse-early-off",
+        "p-swap-off", "spectral-norm-off", "mismatched-off",
     ]  # fmt: skip
     assert sorted(names, key=place) == names
     assert changed("base") == {}
@@ -38,6 +38,7 @@ def test_rows_of_the_paper() -> None:
 
 
 def test_what_is_off_in_the_base_is_switched_on() -> None:
+    assert changed("fuse-early-on", "paper") == {"generator.fuse_early": True}
     assert changed("p-swap-on", "paper") == {"train.p_swap": 0.5}
     assert changed("mismatched-on", "paper") == {"loss.mismatched": True}
     base = with_changes(preset("tiny"), {"discriminator.content": "max"})

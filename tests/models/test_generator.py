@@ -36,8 +36,8 @@ def test_each_stage_doubles_the_image() -> None:
     assert model.resolutions == [64, 128]
     assert all(i.abs().max() <= 1 for i in output.images)
     assert output.mu.shape == output.logvar.shape == (2, 100)
-    assert output.gates[1] is not None
-    assert output.gates[1].scale.shape == (2, 4, 128, 128)
+    assert [len(each) for each in output.gates] == [1, 1]
+    assert output.gates[1][0].scale.shape == (2, 4, 128, 128)
     assert len(model(*inputs(), stages=1).images) == 1
 
 
@@ -83,7 +83,7 @@ def test_switches_remove_the_memory() -> None:
         first = model(*inputs())
         other = list(inputs())
         other[3] = torch.zeros_like(other[3])
-        assert first.gates == [None]
+        assert first.gates == [()]
         assert torch.equal(first.images[0], model(*other).images[0])
 
 
@@ -114,9 +114,8 @@ def test_stages_can_be_taken_one_at_a_time() -> None:
         for image, gates in zip(whole.images, whole.gates, strict=True):
             stage = next(stages)
             assert torch.equal(stage.image, image)
-            assert stage.gates is not None
-            assert gates is not None
-            assert torch.equal(stage.gates.shift, gates.shift)
+            for one, other in zip(stage.gates, gates, strict=True):
+                assert torch.equal(one.shift, other.shift)
         assert next(stages, None) is None
         assert len(list(model.stages(z, c, words, v, count=1))) == 1
 
@@ -161,6 +160,9 @@ def test_early_fusion_is_the_acm_at_16_and_32_px() -> None:
     h = blocks[2](model.early_acm["16"](h, grid)[0])
     h = blocks[3](model.early_acm["32"](h, double)[0])
     image = torch.tanh(model.to_rgb[0](model.acm[0](h, last)[0]))
-    assert torch.equal(model(z, sentence, words, v, epsilon).images[0], image)
+    output = model(z, sentence, words, v, epsilon)
+    assert torch.equal(output.images[0], image)
+    assert [g.scale.shape[-1] for g in output.gates[0]] == [16, 32, 64]
+    assert [g.scale.shape[-1] for g in output.gates[1]] == [128]
     scale = model.early_acm["16"](torch.ones(2, 16, 16, 16), grid)[1].scale
     assert 0.5 < scale.detach().median().item() < 1.5, "a fresh module passes h through"

@@ -33,7 +33,8 @@ def test_without_memory_there_is_nothing_to_see() -> None:
 def test_strengths_of_the_memory_come_one_by_one(fading: MemoryDrivenPipeline) -> None:
     state.use(fading)
     first, *strips = inside.look(*asking(memory=0.5))
-    assert "md-gates" in str(first[0])
+    assert str(first[0]).count("md-gates") == len(fading.resolutions) + 2
+    assert strings.GATE_EARLY.format(side=16) in str(first[0])
     assert [str(step[1]).count("data-share") for step in strips] == [1, 2, 3, 4, 5]
     assert ['data-busy="true"' in step[2] for step in (first, *strips)] == [True] * 5 + [False]
     assert all(step[0] == gr.skip() for step in strips)
