@@ -22,6 +22,7 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
 from memdriven.memory.feature_store import FeatureStore
 from memdriven.models.generator import BASE_SIZE
+from memdriven.training.memories import Memories
 
 RESIDENT_BYTES = 12e9
 """Images and features up to this size are kept on the GPU."""
@@ -107,7 +108,6 @@ class GanData:
             owner.extend([index] * len(item.captions))
             self.captions_of.append(range(start, len(encoded)))
         ids, lengths = self.vocabulary.batch(encoded)
-        self.owner = torch.tensor(owner, device=self.device)
         self.words = torch.empty(*ids.shape, self.config.text.dim, dtype=torch.float16)
         self.mask = torch.empty(ids.shape, dtype=torch.bool)
         sentences = []
@@ -117,7 +117,9 @@ class GanData:
                 self.words[rows], self.mask[rows] = text.words.half().cpu(), text.mask.cpu()
                 sentences.append(text.sentence)
         self.sentences = torch.cat(sentences)  # (m, d)
-        self.sentence_keys = F.normalize(self.sentences, dim=1)
+        self.memories = Memories(
+            self.config, self.sentences, torch.tensor(owner, device=self.device), self.class_ids
+        )
 
     def _text(self, rows: Tensor) -> TextFeatures:
         """Return the features of captions (b,), cut to the longest of them."""
@@ -148,7 +150,7 @@ class GanData:
         )
         with torch.no_grad():
             text = self._text(chosen)
-            sources, shares = self._swap(index, text.sentence, generator)
+            sources, shares = self.memories.draw(index, text.sentence, generator)
         flips = torch.rand(len(index), generator=generator) < (0.5 if config.flip else 0.0)
         rows = self.rows[sources].to(self.features.device)
         v = self.features[rows].to(self.device, non_blocking=True).float()
@@ -163,7 +165,7 @@ class GanData:
         z = torch.randn(shape, generator=generator)
         epsilon = torch.randn(len(index), self.config.generator.condition_dim, generator=generator)
         classes = None if self.class_ids is None else self.class_ids[index].to(self.device)
-        strength = self._strength(len(index), generator)
+        strength = self.memories.strength(len(index), generator)
         return Batch(
             pyramid(images, self.config.generator.stages),
             text,
@@ -200,49 +202,6 @@ class GanData:
             image[:, y : y + self.size, x : x + self.size] for image, (y, x) in zip(full, corners)
         ]
         return torch.stack(crops).to(self.device, non_blocking=True)
-
-    def _strength(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return each item's factor on v (b,): 1, or uniform in 0..1 with p_fade [ours]."""
-        p = self.config.train.p_fade
-        if not p:
-            return torch.ones(count)
-        faded = torch.rand(count, generator=generator) < p
-        return torch.where(faded, torch.rand(count, generator=generator), 1.0)
-
-    def _swap(
-        self, index: Tensor, sentence: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Return whose features each image gets (b, m), and their shares (b, m), which sum to 1.
-
-        It is the image's own, or with p_swap neighbours': 1 to m = swap_mix of them, weighted as
-        retrieval weights them [ours]. Neighbours are those of `sentence-sentence`, the image itself
-        (and by default its whole class) left out: what an unseen caption would meet.
-        """
-        config, count = self.config.train, len(index)
-        width = min(config.swap_neighbours, len(self) - 1)
-        mix = min(config.swap_mix, width)
-        swapped = torch.rand(count, generator=generator) < config.p_swap
-        places = torch.rand(count, width, generator=generator).argsort(1)[:, :mix]
-        used = torch.randint(1, mix + 1, (count, 1), generator=generator)
-        sources = index[:, None].repeat(1, mix)
-        shares = F.one_hot(torch.zeros(count, dtype=torch.long), mix).float()
-        if not swapped.any():
-            return sources, shares
-        scores = F.normalize(sentence[swapped.to(self.device)], dim=1) @ self.sentence_keys.T
-        best = scores.new_full((len(scores), len(self)), -2.0)
-        best.scatter_reduce_(1, self.owner.expand(len(scores), -1), scores, "amax")
-        own = index[swapped]
-        best[torch.arange(len(own)), own] = -2.0
-        if config.swap_other_class and self.class_ids is not None:
-            same = self.class_ids[own][:, None] == self.class_ids[None]  # (b', n)
-            best.masked_fill_(same.to(self.device), -2.0)
-        nearest = best.topk(width, dim=1)
-        places = places[swapped]
-        sources[swapped] = nearest.indices.cpu().gather(1, places)
-        scores = nearest.values.cpu().gather(1, places) / self.config.retrieval.temperature
-        unused = torch.arange(mix) >= used[swapped]
-        shares[swapped] = scores.masked_fill(unused, -float("inf")).softmax(1)
-        return sources, shares
 
 
 def pyramid(images: Tensor, stages: int) -> list[Tensor]:

@@ -212,7 +212,7 @@ def test_swap_takes_the_nearest_stranger(world: Path) -> None:
 
     index = torch.arange(4)
     queries = torch.stack([sentence(items[i].captions[0]) for i in index])
-    found, shares = source._swap(index, queries, torch.Generator().manual_seed(0))
+    found, shares = source.memories.draw(index, queries, torch.Generator().manual_seed(0))
     assert found.shape == shares.shape == (4, 1)
     assert torch.all(shares == 1)
     for i, query in enumerate(queries):
@@ -236,7 +236,7 @@ def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path) -> None:
     generator = torch.Generator().manual_seed(source.config.train.seed * 1_000_003 * 512)
     for i in index.tolist():
         torch.randint(len(source.captions_of[i]), (), generator=generator)
-    sources, shares = source._swap(index, batch.text.sentence, generator)
+    sources, shares = source.memories.draw(index, batch.text.sentence, generator)
 
     assert set((shares > 0).sum(1).tolist()) == {1, 2, 3}
     torch.testing.assert_close(shares.sum(1), torch.ones(12))
@@ -246,7 +246,7 @@ def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path) -> None:
         assert batch.own[row] == (used == [int(index[row])])
         query = F.normalize(batch.text.sentence[row], dim=0)
         scores = torch.stack([
-            (source.sentence_keys[source.captions_of[i].start : source.captions_of[i].stop]
+            (source.memories.keys[source.captions_of[i].start : source.captions_of[i].stop]
              @ query).max() for i in used
         ])  # fmt: skip
         temperature = source.config.retrieval.temperature
