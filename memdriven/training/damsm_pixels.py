@@ -19,63 +19,24 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from memdriven.config import Config
-from memdriven.data.attributes import IGNORED, attribute_values, label_ids, visible_record
-from memdriven.data.image_cache import load_images
-from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.attributes import IGNORED, attribute_values, label_ids
+from memdriven.data.prepared import PreparedDataset
 from memdriven.data.transforms import to_unit
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.attribute_head import AttributeHead, attribute_loss
 from memdriven.encoders.damsm import Damsm, cosine, damsm_loss
 from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
 from memdriven.errors import ConfigError, TrainingError
 from memdriven.files import atomic_write_json
-from memdriven.training.damsm_data import GALLERY, NO_CLASS, encode_captions, mixed_seed
+from memdriven.training.damsm_data import GALLERY, mixed_seed
 from memdriven.training.damsm_state import STATE, Progress, load_state, not_finite, save_state
 from memdriven.training.disturb import disturb
+from memdriven.training.pixel_data import PixelData
 
 METRICS = "pixels.json"
 ATTRIBUTE_WEIGHT = 2.0
 """Weight of the auxiliary loss beside DAMSM's."""
 SAVE_SECONDS = 120.0
-
-
-class PixelData:
-    """Captioned pictures of one or several data sets, in RAM.
-
-    Args:
-        datasets: prepared data sets; items of one and the same class id in two sets do not share
-            a class.
-        split: `train` or `test`.
-        vocabulary: of the trained encoders.
-        config: for the picture's size and the longest caption.
-        limit: at most this many items, evenly spread.
-    """
-
-    def __init__(
-        self, datasets: Sequence[PreparedDataset], split: str, vocabulary: Vocabulary,
-        config: Config, limit: int | None = None, progress: bool = True,
-    ) -> None:  # fmt: skip
-        pictures: list[Tensor] = []
-        classes: list[int] = []
-        self.items: list[Item] = []
-        for number, dataset in enumerate(datasets):
-            items = dataset.split(split)
-            items = items[:: max(1, math.ceil(len(items) / limit))] if limit else items
-            pictures.append(load_images(dataset, items, config.damsm.pixel_size, progress))
-            self.items += items
-            offset = number * 1_000_000
-            classes += [NO_CLASS if i.class_id is None else offset + i.class_id for i in items]
-        self.pictures = torch.cat(pictures) if pictures else torch.zeros(0, 3, 1, 1)
-        self.class_ids = torch.tensor(classes, dtype=torch.long)
-        self.captions = [
-            encode_captions(item, vocabulary, config.text.max_words) for item in self.items
-        ]
-        self.records = [visible_record(item) for item in self.items]
-
-    def __len__(self) -> int:
-        return len(self.items)
 
 
 class PixelTrainer(nn.Module):
@@ -202,11 +163,11 @@ def _fit(
             rate = peak * min(1.0, part / 0.05 + 0.02) * 0.5 * (1 + math.cos(math.pi * part))
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            rows = _rows(len(data), batch, seed, state.step)
+            rows = data.rows(batch, seed, state.step)
             chance = torch.Generator().manual_seed(mixed_seed(seed, state.step, 3))
             images = disturb(to_unit(data.pictures[rows]), chance).to(device)
             with torch.no_grad():
-                text = model.encode_captions(_draw(data.captions, rows, chance))
+                text = model.encode_captions(data.draw(rows, chance))
             found = trainer.losses(
                 images, text, None if classes is None else classes[rows].to(device),
                 labels[rows].to(device),
@@ -235,22 +196,6 @@ def _fit(
             bar.update(0)
     save_state(out, trainer, optimiser, state, identity)
     return curve
-
-
-def _rows(count: int, batch: int, seed: int, step: int) -> Tensor:
-    """Return the step's items (batch,) of an endless run of permutations, remainders dropped."""
-    epoch, at = divmod(step, count // batch)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(mixed_seed(seed, epoch)))
-    return order[at * batch : (at + 1) * batch]
-
-
-def _draw(
-    captions: list[list[EncodedCaption]], rows: Tensor, chance: torch.Generator
-) -> list[EncodedCaption]:
-    """Return one random caption of each item."""
-    draws = torch.rand(len(rows), generator=chance).tolist()
-    mine = [captions[row] for row in rows.tolist()]
-    return [own[int(at * len(own))] for own, at in zip(mine, draws, strict=True)]
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import load_damsm, save_damsm
 from memdriven.errors import CheckpointError, ConfigError, TrainingError
 from memdriven.presets import preset
-from memdriven.training.damsm_pixels import PixelData, train_pixels
+from memdriven.training.damsm_pixels import train_pixels
+from memdriven.training.pixel_data import PixelData
 from tests.small_world import write_world
 
 
