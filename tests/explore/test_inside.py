@@ -42,7 +42,7 @@ def test_pictures_and_gates_of_every_stage(pipe: MemoryDrivenPipeline) -> None:
     wanted = pipe(CAPTION, k=1, seed=3)
     assert [p.tobytes() for p in seen.pictures] == [p.tobytes() for p in wanted.stages]
     assert [[g.side for g in stage] for stage in seen.gates] == [[64], [128], [256]]
-    assert [tuple(g.scale.shape) for g, in seen.gates] == [(64, 64)] * 3
+    assert [tuple(g.scale.shape) for (g,) in seen.gates] == [(64, 64)] * 3
 
 
 def test_gate_maps_average_how_much_is_changed() -> None:
