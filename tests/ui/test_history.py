@@ -103,10 +103,10 @@ def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: lis
 def test_how_much_of_the_memory_was_used_comes_back(
     pipe: MemoryDrivenPipeline, fading: MemoryDrivenPipeline
 ) -> None:
-    out = fading(CAPTION, seed=4, memory=0.35)
-    weak = moment(out)
     for loaded, share, shown in ((fading, 0.35, True), (pipe, 1.0, False)):
         state.use(loaded)
+        out = loaded(CAPTION, seed=4, memory=0.35)
+        weak = moment(out)
         for kind in ("restore", "remix"):
             made = history.act(Event(act=kind, place="0"), [weak], None, Steering(), *QUERY)  # type: ignore[arg-type]
             assert made[3 + restore.STEERING + 1] == share
