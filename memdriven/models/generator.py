@@ -5,7 +5,8 @@
     h_i         = F_i(h_{i-1}, mean_t(e))                 128 x 128, 256 x 256, ...
     image_i     = tanh(conv(ACM_i(h_i, v'_i)))
 
-The h that a stage hands on is the one before its ACM [family].
+The h that a stage hands on is the one before its ACM [family]. With `fuse_early`, F_0 fuses v
+into its maps of 16 and 32 px by ACMs of their own, so that h_0 knows where v has what [ours].
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """A discriminator on the maps of a frozen ImageNet network (Sauer et al., Projected GANs, 2021).
 
-It sees what pixels alone take many images to teach, and so helps where budgets are small [ours].
-Maps of four depths are mixed across channels and across depths by fixed random convolutions, as
-there; a small head at each depth judges picture and caption by patches.
+A trained network's maps know what pixels alone take many images to teach; whether that helps
+here is open (docs/log.md), and it is off by default [ours]. Maps of four depths are mixed across
+channels and across depths by fixed random convolutions, as there; a small head at each depth
+judges picture and caption by patches.
 """
 
 from __future__ import annotations

@@ -221,7 +221,7 @@ def decay(part: float, start: float) -> float:
 class SampleGrid:
     """A fixed batch whose pictures show progress: real, then three noises each, column by column.
 
-    Features come from neighbours whatever p_swap is, as at inference.
+    Captions and features are drawn as in training: some are the image's own, others neighbours'.
     """
 
     def __init__(self, data: GanData) -> None:

@@ -74,11 +74,7 @@ class GanTrainer:
             self.generator.parameters(), train.learning_rate, **settings
         )
         self._d_parameters = [p for p in self.discriminators.parameters() if p.requires_grad]
-        self.d_optimiser = torch.optim.Adam(
-            self._d_parameters,
-            train.d_learning_rate,
-            **settings,
-        )
+        self.d_optimiser = torch.optim.Adam(self._d_parameters, train.d_learning_rate, **settings)
         self._generate: Callable[..., Any] = self.generator
         self._judges: list[Callable[..., Any]] = list(self.discriminators)
         if train.compile:
