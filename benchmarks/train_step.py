@@ -32,7 +32,8 @@ from memdriven.presets import PRESETS, preset
 from memdriven.training.batches import Batch, pyramid
 from memdriven.training.distributed import World
 from memdriven.training.gan import device_name
-from memdriven.training.steps import GanTrainer, PixelScorer
+from memdriven.training.steps import GanTrainer
+from memdriven.training.text_loss import TextLoss
 
 WORDS, VOCABULARY = 12, 1000
 PRODUCT = {"cpu": 1536, "cuda": 8192}
@@ -115,11 +116,10 @@ def made_up(config: Config, device: torch.device) -> Batch:
 def prepared(config: Config, device: torch.device) -> Callable[[int], None]:
     """Return a function of the step's number that makes that step, already warm."""
     damsm = Damsm(VOCABULARY, config.text, config.damsm).to(device).eval().requires_grad_(False)
-    score: PixelScorer = damsm.encode_images
+    vgg = None
     if damsm.pixels is None:
         vgg = Vgg16Features().to(memory_format=torch.channels_last).to(device)
-        score = lambda images: damsm.encode_images(images, vgg)  # noqa: E731
-    trainer = GanTrainer(config, score, device, World())
+    trainer = GanTrainer(config, TextLoss(config, damsm, vgg), device, World())
     batch = made_up(config, device)
 
     def step(number: int) -> None:

@@ -132,11 +132,21 @@ class LossConfig:
     damsm_disturbed: bool = False
     """Score generated pictures moved, softened and noised a little, as DAMSM's own pictures are in
     training: details too fine to survive that cannot please it [ours]."""
+    attribute_weight: float = 0.0
+    """Weight of the cross-entropy with which DAMSM's pixel network (after `train-pixels`) reads the
+    caption's attributes off G's pictures, where the data has attribute records [ours]."""
     kl_weight: float = 1.0
     """Weight of the conditioning augmentation's KL term [family]."""
     reconstruction_weight: float = 0.0
     """Weight of |G(z, S, v) - I| where v is the image's own: a fast start for small budgets; the
     paper has none [ours]."""
+    diversity_weight: float = 0.0
+    """Weight of the difference that z makes between two pictures of one caption and memory [ours]
+    (Yang et al. 2019)."""
+    diversity_limit: float = 0.1
+    """The difference, in units of pixels in [-1, 1] over units of z, that is enough."""
+    diversity_every: int = 4
+    """Steps from one look at it to the next; its weight is scaled by them."""
     r1_gamma: float = 1.0
     """gamma of R1 (Eq. 4)."""
     r1_every: int = 16
@@ -254,6 +264,11 @@ class Config:
                 self.train.decay_from,
             ),
             (self.loss.r1_every >= 1, "loss.r1_every >= 1", self.loss.r1_every),
+            (
+                self.loss.diversity_every >= 1,
+                "loss.diversity_every >= 1",
+                self.loss.diversity_every,
+            ),
             (self.generator.width % 2 == 0, "an even generator.width", self.generator.width),
         )
         for holds, wanted, found in checks:

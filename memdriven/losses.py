@@ -60,6 +60,20 @@ def reconstruction(fake: Tensor, real: Tensor, own: Tensor) -> Tensor:
     return (distance * own).sum() / own.sum().clamp(min=1)
 
 
+def diversity(first: Tensor, second: Tensor, z: Tensor, other: Tensor, limit: float) -> Tensor:
+    """-E min(|G(z) - G(z')| / |z - z'|, limit), means of absolute values (Yang et al. 2019, Eq. 2).
+
+    Args:
+        first: images (b, 3, s, s) in [-1, 1] made with z.
+        second: those made with `other` from the same caption and memory.
+        z: noise (b, z_dim).
+        other: noise of the same shape.
+        limit: tau, beyond which more difference is worth nothing.
+    """
+    apart = (first - second).abs().mean(dim=(1, 2, 3))  # (b,)
+    return -(apart / (z - other).abs().mean(dim=1).clamp(min=1e-5)).clamp(max=limit).mean()
+
+
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, e^logvar) || N(0, 1)) = -1/2 mean(1 + logvar - mu^2 - e^logvar) [family]."""
     return -0.5 * (1 + logvar - mu.square() - logvar.exp()).mean()

@@ -27,6 +27,7 @@ def write_world(folder: Path, train: int = 24, test: int = 6, size: int = 64) ->
             id=item_id, file=image_file(split, item_id), split=split, class_id=number // 3 % 2,
             class_name=shape, captions=[f"a {colour} {shape}", f"this {shape} is {colour}"],
             attributes={"colour": colour},
+            caption_attributes=[{"colour": colour}, {"colour": colour}],
         )  # fmt: skip
         save_webp(folder / item.file, _draw(colour, shape, size, number))
         items.append(item)

@@ -111,6 +111,8 @@ class Train:
     """Stop cleanly after this many minutes (short for --train.max-minutes)."""
     resume: bool = False
     """Go on with the run in --out."""
+    extra: list[Path] = field(default_factory=list)
+    """More data sets of the same classes, without features: theirs are always neighbours'."""
     start_from: PathOption = None
     """Run directory whose networks this new run begins with, e.g. with other encoders or losses."""
     dry_run: bool = False
@@ -134,8 +136,8 @@ class Train:
         train_gan(
             self.dataset, self.features, self.damsm, self.out, config,
             device=choose_device(self.device), resume=self.resume,
-            start_from=self.start_from, dry_run=self.dry_run, vgg_weights=self.vgg,
-            squeezenet_weights=self.squeezenet, progress=True,
+            start_from=self.start_from, extra=self.extra, dry_run=self.dry_run,
+            vgg_weights=self.vgg, squeezenet_weights=self.squeezenet, progress=True,
         )  # fmt: skip
         if not self.dry_run:
             print(f"run in {self.out}; next: build-memory --checkpoint {self.out / 'checkpoint'}")

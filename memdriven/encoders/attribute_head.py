@@ -27,6 +27,7 @@ class AttributeHead(nn.Module):
 
     def __init__(self, channels: int, attributes: Mapping[str, Sequence[str]]) -> None:
         super().__init__()
+        self.attributes = {name: tuple(values) for name, values in attributes.items()}
         count, most = len(attributes), max(map(len, attributes.values()))
         self.look = nn.Conv2d(channels, count, 1)
         self.weight = nn.Parameter(torch.randn(count, most, channels) * channels**-0.5)

@@ -6,16 +6,19 @@ seen, and the order of epochs is a fresh permutation each.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.config import Config
+from memdriven.data.attributes import label_ids
 from memdriven.data.image_cache import load_images
-from memdriven.data.prepared import PreparedDataset
+from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
@@ -43,6 +46,8 @@ class Batch:
     class_ids: Tensor | None
     z: Tensor
     epsilon: Tensor
+    labels: Tensor | None = None
+    """(b, attributes) what the captions name, for the attribute loss."""
 
     @property
     def words(self) -> Tensor:
@@ -58,6 +63,9 @@ class GanData:
         features: its feature store (relu5_3 of every training image).
         damsm: trained encoders, on `device`.
         vocabulary: of the encoders.
+        extra: more data sets, whose training images have no features: their v is always
+            neighbours' [ours].
+        attributes: those to label captions with, and their values.
     """
 
     def __init__(
@@ -69,32 +77,45 @@ class GanData:
         config: Config,
         device: torch.device,
         *,
+        extra: Sequence[Path] = (),
+        attributes: Mapping[str, Sequence[str]] | None = None,
         progress: bool = True,
     ) -> None:
         self.config, self.device, self.damsm = config, device, damsm
         self.vocabulary = vocabulary
-        prepared = PreparedDataset.open(dataset)
-        self.items = prepared.split("train")
         self.size = BASE_SIZE << (config.generator.stages - 1)
-        self.images = load_images(
-            prepared, self.items, round(self.size * config.train.crop), progress=progress
-        )
+        self.items: list[Item] = []
+        images = []
+        for folder in (dataset, *extra):
+            prepared = PreparedDataset.open(folder)
+            items = prepared.split("train")
+            side = round(self.size * config.train.crop)
+            images.append(load_images(prepared, items, side, progress=progress))
+            self.items += items
+            if folder is dataset:
+                self.featured = len(items)
+        self.images = torch.cat(images) if extra else images[0]
         store = FeatureStore.open(features)
         position = {identifier: i for i, identifier in enumerate(store.ids)}
-        missing = [item.id for item in self.items if item.id not in position]
+        own = self.items[: self.featured]
+        missing = [item.id for item in own if item.id not in position]
         if missing:
             raise TrainingError(
-                wanted=f"features of all {len(self.items)} training images in {features}",
+                wanted=f"features of all {len(own)} training images in {features}",
                 found=f"{len(missing)} without, e.g. {missing[0]}",
                 fix="run extract-features on this data set again",
             )
-        self.rows = torch.tensor([position[item.id] for item in self.items])
+        self.rows = torch.tensor([position[item.id] for item in own])
         self.features, self.feature_scale = store.load_all(progress=progress)
         if device.type == "cuda" and self.images.nbytes + self.features.nbytes < RESIDENT_BYTES:
             self.images, self.features = self.images.to(device), self.features.to(device)
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
         self._encode_captions()
+        self.labels = None
+        if attributes:
+            named = [record for item in self.items for record in _named(item)]
+            self.labels = label_ids(named, attributes)
 
     def _encode_captions(self) -> None:
         """Encode every caption once: the encoders are frozen, and an LSTM is slow on a CPU."""
@@ -118,8 +139,9 @@ class GanData:
                 sentences.append(text.sentence)
         self.sentences = torch.cat(sentences)  # (m, d)
         self.memories = Memories(
-            self.config, self.sentences, torch.tensor(owner, device=self.device), self.class_ids
-        )
+            self.config, self.sentences, torch.tensor(owner, device=self.device), self.class_ids,
+            self.featured,
+        )  # fmt: skip
 
     def _text(self, rows: Tensor) -> TextFeatures:
         """Return the features of captions (b,), cut to the longest of them."""
@@ -174,6 +196,7 @@ class GanData:
             classes,
             z.to(self.device),
             epsilon.to(self.device),
+            None if self.labels is None else self.labels[chosen].to(self.device),
         )
 
     def _indices(self, position: int) -> Tensor:
@@ -202,6 +225,12 @@ class GanData:
             image[:, y : y + self.size, x : x + self.size] for image, (y, x) in zip(full, corners)
         ]
         return torch.stack(crops).to(self.device, non_blocking=True)
+
+
+def _named(item: Item) -> list[Mapping[str, Any]]:
+    """Return what each of an item's captions names; nothing where the data set does not say."""
+    records = list(item.caption_attributes)
+    return records + [{}] * (len(item.captions) - len(records))
 
 
 def pyramid(images: Tensor, stages: int) -> list[Tensor]:

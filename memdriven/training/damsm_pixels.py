@@ -2,8 +2,8 @@
 
 The text encoder and the heads over v stay as they are, so keys, memory banks and generators that
 were made with them stay valid. Where the items carry attribute records, the network's maps also
-have to name them: an auxiliary task, dropped afterwards, which teaches small parts far sooner than
-captions do [ours].
+have to name them: an auxiliary task, which teaches small parts far sooner than captions do [ours].
+The head that does so is kept beside the encoders, for G's attribute loss and for further training.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids
 from memdriven.data.prepared import PreparedDataset
 from memdriven.data.transforms import to_unit
+from memdriven.encoders.attribute_files import load_head, save_head
 from memdriven.encoders.attribute_head import AttributeHead, attribute_loss
 from memdriven.encoders.damsm import Damsm, cosine, damsm_loss
 from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
@@ -42,7 +43,10 @@ SAVE_SECONDS = 120.0
 class PixelTrainer(nn.Module):
     """The pixel network, its auxiliary head, and the loss of a batch."""
 
-    def __init__(self, damsm: Damsm, attributes: dict[str, tuple[str, ...]]) -> None:
+    def __init__(
+        self, damsm: Damsm, attributes: dict[str, tuple[str, ...]],
+        head: AttributeHead | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         if not isinstance(damsm.pixels, CompactBackbone):
             raise ConfigError(
@@ -54,6 +58,8 @@ class PixelTrainer(nn.Module):
         self.config = damsm.config
         channels = self.pixels.project.regions.in_channels
         self.head = AttributeHead(channels, attributes) if attributes else None
+        if self.head is not None and head is not None and head.attributes == attributes:
+            self.head.load_state_dict(head.state_dict())
 
     def losses(
         self, images: Tensor, text: Any, classes: Tensor | None, labels: Tensor
@@ -117,7 +123,7 @@ def train_pixels(
                             fix="give more pictures, or a smaller batch")  # fmt: skip
     attributes = attribute_values(data.records)
     torch.manual_seed(seed)
-    trainer = PixelTrainer(model, attributes).to(device)
+    trainer = PixelTrainer(model, attributes, load_head(Path(damsm), facts["hash"])).to(device)
     before = recall_of_pixels(model, gallery)
     optimiser = torch.optim.Adam(trainer.parameters(), learning_rate, (0.9, 0.99))
     identity = {"damsm": facts["hash"], "pictures": len(data), "seed": seed, "batch": batch}
@@ -134,6 +140,8 @@ def train_pixels(
     }  # fmt: skip
     keep = {key: value for key, value in facts.items() if key not in ("schema", "hash")}
     save_damsm(out, model, vocabulary, config, {**keep, **told})
+    if trainer.head is not None:
+        save_head(out, trainer.head, model.hash())
     atomic_write_json(
         out / METRICS,
         {**told, "gallery": len(gallery), "before": before, "after": after, "curve": curve},

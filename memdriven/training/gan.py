@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
-from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import TrainingError
 from memdriven.models.projected import DEPTHS
 from memdriven.training.batches import GanData
@@ -25,7 +25,8 @@ from memdriven.training.distributed import World, join_world, leave_world
 from memdriven.training.dry_run import report as dry_run_report
 from memdriven.training.run_directory import RunDirectory
 from memdriven.training.state import load_state, save_state
-from memdriven.training.steps import GanTrainer, PixelScorer
+from memdriven.training.steps import GanTrainer
+from memdriven.training.text_loss import TextLoss
 
 STATE = "state.safetensors"
 SAMPLES = 8
@@ -42,6 +43,7 @@ def train_gan(
     device: torch.device | str = "cpu",
     resume: bool = False,
     start_from: Path | None = None,
+    extra: Sequence[Path] = (),
     dry_run: bool = False,
     vgg_weights: Path | None = None,
     squeezenet_weights: Path | None = None,
@@ -59,6 +61,8 @@ def train_gan(
         start_from: run directory of a finished training whose networks and optimisers this run
             begins with; its data, encoders and settings may differ, its shapes may not, and what
             it lacks (early fusion, say) starts fresh.
+        extra: prepared data sets of the same classes whose training images have no features: they
+            are always given neighbours' v, as an unseen caption is [ours].
         dry_run: print shapes, parameters, memory and a time estimate; write nothing.
         vgg_weights: VGG-16 file, where `damsm.pixel_backbone` is `vgg16`.
         squeezenet_weights: SqueezeNet 1.1 file, where `discriminator.projected` is on.
@@ -73,15 +77,19 @@ def train_gan(
     world, device = join_world(torch.device(device))
     show = progress and world.is_main
     try:
-        encoders, vocabulary, *_ = load_damsm(damsm, device)
-        score = pixel_scorer(encoders, config, vgg_weights, device)
+        trained = load_damsm(damsm, device)
+        encoders, vocabulary = trained.damsm, trained.vocabulary
+        text_loss = TextLoss.load(config, trained, damsm, vgg_weights)
         backbone = None
         if config.discriminator.projected:
             network = SqueezeNet.load(squeezenet_weights, device)
             network = network.to(memory_format=torch.channels_last)
             backbone = partial(network, depths=DEPTHS)
-        trainer = GanTrainer(config, score, device, world, backbone)
-        data = GanData(dataset, features, encoders, vocabulary, config, device, progress=show)
+        trainer = GanTrainer(config, text_loss, device, world, backbone)
+        data = GanData(
+            dataset, features, encoders, vocabulary, config, device, extra=extra,
+            attributes=text_loss.attributes, progress=show,
+        )  # fmt: skip
         if dry_run:
             if world.is_main:
                 print(dry_run_report(trainer, data))
@@ -99,16 +107,6 @@ def train_gan(
     finally:
         leave_world(world)
     return out
-
-
-def pixel_scorer(
-    damsm: Damsm, config: Config, vgg_weights: Path | None, device: torch.device
-) -> PixelScorer:
-    """Return the frozen network that scores generated pixels (b, 3, h, w) in [0, 1]."""
-    if damsm.pixels is not None:
-        return damsm.encode_images
-    vgg = Vgg16Features.load(vgg_weights, device)
-    return partial(damsm.encode_images, vgg=vgg)
 
 
 class Loop:

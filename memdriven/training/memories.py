@@ -23,14 +23,16 @@ class Memories:
         sentences: embeddings of all captions (m, d).
         owner: (m,) the image of each, 0..n-1, on the same device.
         class_ids: (n,) on the CPU, or None.
+        featured: only the first so many images have features; the others always get neighbours'.
     """
 
     def __init__(
-        self, config: Config, sentences: Tensor, owner: Tensor, class_ids: Tensor | None
-    ) -> None:
-        self.config, self.owner, self.class_ids = config, owner, class_ids
-        self.keys = F.normalize(sentences, dim=1)
-        self.count = int(owner.max()) + 1
+        self, config: Config, sentences: Tensor, owner: Tensor, class_ids: Tensor | None,
+        featured: int,
+    ) -> None:  # fmt: skip
+        self.config, self.class_ids, self.count = config, class_ids, featured
+        known = owner < featured
+        self.owner, self.keys = owner[known], F.normalize(sentences[known], dim=1)
 
     def draw(
         self, index: Tensor, sentence: Tensor, generator: torch.Generator
@@ -49,6 +51,7 @@ class Memories:
         width = min(train.swap_neighbours, self.count - 1)
         mix = min(train.swap_mix, width)
         swapped = torch.rand(count, generator=generator) < train.p_swap
+        swapped |= index >= self.count
         places = torch.rand(count, width, generator=generator).argsort(1)[:, :mix]
         used = torch.randint(1, mix + 1, (count, 1), generator=generator)
         sources = index[:, None].repeat(1, mix)
@@ -70,9 +73,10 @@ class Memories:
         scores = F.normalize(sentence[swapped.to(sentence.device)], dim=1) @ self.keys.T
         best = scores.new_full((len(scores), self.count), -2.0)
         best.scatter_reduce_(1, self.owner.expand(len(scores), -1), scores, "amax")
-        best[torch.arange(len(own)), own] = -2.0
+        mine = own < self.count
+        best[torch.arange(len(own))[mine], own[mine]] = -2.0
         if self.config.train.swap_other_class and self.class_ids is not None:
-            same = self.class_ids[own][:, None] == self.class_ids[None]  # (b', n)
+            same = self.class_ids[own][:, None] == self.class_ids[None, : self.count]  # (b', n)
             best.masked_fill_(same.to(best.device), -2.0)
         found = best.topk(width, dim=1)
         return found.values.cpu(), found.indices.cpu()

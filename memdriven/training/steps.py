@@ -11,18 +11,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from memdriven import losses
 from memdriven.config import Config
-from memdriven.encoders.damsm import damsm_loss
-from memdriven.encoders.image import ImageFeatures
 from memdriven.models.discriminator import Discriminator, Logits
 from memdriven.models.generator import Generator
 from memdriven.models.projected import Backbone, ProjectedDiscriminator
 from memdriven.training.augment import augment
 from memdriven.training.batches import Batch
 from memdriven.training.distributed import World
-from memdriven.training.disturb import disturb
-
-PixelScorer = Callable[[Tensor], ImageFeatures]
-"""Maps images (b, 3, s, s) in [0, 1] into the text's space."""
+from memdriven.training.text_loss import TextLoss
 
 
 class GanTrainer:
@@ -30,7 +25,7 @@ class GanTrainer:
 
     Args:
         config: the run's settings.
-        score: scores generated pixels for L_DAMSM, frozen.
+        text_loss: scores generated pictures against their captions, frozen.
         device: where the networks live.
         world: the processes that train together.
         backbone: frozen maps under the projected discriminator, where the config wants one.
@@ -39,13 +34,14 @@ class GanTrainer:
     def __init__(
         self,
         config: Config,
-        score: PixelScorer,
+        text_loss: TextLoss,
         device: torch.device,
         world: World,
         backbone: Backbone | None = None,
     ) -> None:
         train = config.train
-        self.config, self.score, self.device, self.world = config, score, device, world
+        self.config, self.text_loss = config, text_loss
+        self.device, self.world = device, world
         torch.manual_seed(train.seed)
         self.generator = self._place(Generator(config.generator))
         sizes = self.generator.resolutions
@@ -132,21 +128,29 @@ class GanTrainer:
                 seen = self._augment(output.images[stage])
                 logits = _in_float(judge(seen, batch.text.sentence))
                 adversarial = adversarial + losses.generator_adversarial(logits)
-            damsm = self._damsm(batch, output.images, step)
+            told = self.text_loss(batch, output.images, step)
             kl = losses.kl_divergence(output.mu.float(), output.logvar.float())
         weights = self.config.loss
-        total = adversarial + weights.damsm_weight * damsm + weights.kl_weight * kl
+        total = adversarial + weights.damsm_weight * told["damsm"] + weights.kl_weight * kl
+        if "attributes" in told:
+            total = total + weights.attribute_weight * told["attributes"]
         if weights.reconstruction_weight > 0:
             record["reconstruction"] = torch.stack([
                 losses.reconstruction(fake.float(), real, batch.own)
                 for fake, real in zip(output.images, batch.images)
             ]).mean()  # fmt: skip
             total = total + weights.reconstruction_weight * record["reconstruction"]
+        if weights.diversity_weight > 0 and step % weights.diversity_every == 0:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
+                record["diversity"] = self._diversity(batch, output.images[-1])
+            total = total + (
+                weights.diversity_every * weights.diversity_weight * record["diversity"]
+            )
         self._descend(self.generator, self.g_optimiser, total)
         for parameter in self._d_parameters:
             parameter.requires_grad_(True)
         self.average.update_parameters(self.generator)
-        record |= {"g_adversarial": adversarial, "damsm": damsm, "kl": kl}
+        record |= {"g_adversarial": adversarial, "kl": kl, **told}
         return {name: value.detach() for name, value in record.items()}
 
     def _augment(self, images: Tensor) -> Tensor:
@@ -192,20 +196,16 @@ class GanTrainer:
         self._descend(self.discriminators, self.d_optimiser, total)
         return record
 
-    def _damsm(self, batch: Batch, images: list[Tensor], step: int) -> Tensor:
-        """lambda's factor in Eq. 1: L_DAMSM of the images of all stages, or of the last."""
-        scored = images if self.config.loss.damsm_stages == "all" else images[-1:]
-        total = batch.v.new_zeros(())
-        chance = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + step)
-        for image in scored:
-            seen = (image.float() + 1) / 2
-            features = self.score(disturb(seen, chance) if self.config.loss.damsm_disturbed
-                                  else seen)  # fmt: skip
-            features = type(features)(*(part.float() for part in features))
-            total = (
-                total + damsm_loss(features, batch.text, self.config.damsm, batch.class_ids).total
-            )
-        return total
+    def _diversity(self, batch: Batch, images: Tensor) -> Tensor:
+        """How far another z moves the first half of the batch's last images (negative)."""
+        half = max(1, len(images) // 2)
+        z, other = batch.z[:half], batch.z.roll(1, dims=0)[:half]
+        again = self._generate(
+            other, batch.text.sentence[:half], batch.words[:half], batch.v[:half],
+            batch.epsilon[:half],
+        ).images[-1]  # fmt: skip
+        limit = self.config.loss.diversity_limit
+        return losses.diversity(images[:half].float(), again.float(), z, other, limit)
 
     def _descend(self, module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         optimiser.zero_grad(set_to_none=True)

@@ -14,81 +14,18 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from memdriven.checkpoint import load_checkpoint
-from memdriven.config import (
-    Config,
-    DamsmConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    LossConfig,
-    TextConfig,
-    TrainConfig,
-)
 from memdriven.data.prepared import PreparedDataset
-from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.damsm import Damsm
-from memdriven.encoders.damsm_files import load_damsm, save_damsm
+from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
-from memdriven.memory import codec
-from memdriven.memory.feature_store import write_store
 from memdriven.training.augment import augment
-from memdriven.training.batches import GanData, pyramid
+from memdriven.training.batches import pyramid
 from memdriven.training.distributed import World
-from memdriven.training.gan import decay, pixel_scorer, train_gan
+from memdriven.training.gan import decay, train_gan
 from memdriven.training.steps import GanTrainer
+from memdriven.training.text_loss import TextLoss
 from tests.small_world import write_world
-
-CONFIG = Config(
-    preset="test",
-    text=TextConfig(embedding_dim=16, dim=16, max_words=8),
-    damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64),
-    generator=GeneratorConfig(
-        stages=1, width=4, text_dim=16, z_dim=8, condition_dim=8, acm_width=8, feature_width=8
-    ),
-    discriminator=DiscriminatorConfig(width=8, max_width=16),
-    loss=LossConfig(r1_every=2),
-    train=TrainConfig(
-        batch_size=4, steps=4, crop=1.0, log_every=2, sample_every=4, save_every=2, amp=False
-    ),
-)
-
-
-def train_settings(**changes: object) -> Config:
-    return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny data set, its features at 16 x 16, and an untrained DAMSM."""
-    root = tmp_path_factory.mktemp("world")
-    items = write_world(root / "data", train=12, test=3)
-    random = np.random.default_rng(0)
-    v = [np.maximum(random.normal(-1.5, 1, (512, 16, 16)), 0).astype(np.float32) for _ in items]
-    (root / "features").mkdir()
-    write_store(
-        root / "features", [i.id for i in items], [codec.encode(x) for x in v],
-        (512, 16, 16), {"encoder": "0" * 16},
-    )  # fmt: skip
-    torch.manual_seed(0)
-    vocabulary = Vocabulary.build([c for i in items for c in i.captions], 1)
-    damsm = Damsm(len(vocabulary), CONFIG.text, CONFIG.damsm)
-    save_damsm(root / "damsm", damsm, vocabulary, CONFIG, {})
-    return root
-
-
-def run(world: Path, out: Path, config: Config = CONFIG, **options: object) -> Path:
-    return train_gan(
-        world / "data", world / "features", world / "damsm", out, config,
-        progress=False, **options,
-    )  # fmt: skip
-
-
-def data(world: Path, config: Config = CONFIG) -> GanData:
-    damsm, vocabulary, *_ = load_damsm(world / "damsm")
-    return GanData(
-        world / "data", world / "features", damsm, vocabulary, config,
-        torch.device("cpu"), progress=False,
-    )  # fmt: skip
+from tests.training.small_gan import CONFIG, data, run, train_settings
 
 
 def test_a_run_leaves_what_it_promises(world: Path, tmp_path: Path) -> None:
@@ -158,25 +95,6 @@ def test_learning_rates_fall_to_zero_over_the_last_part(
     run(world, tmp_path / "run", train_settings(decay_from=0.5, d_learning_rate=1e-4))
     wanted = [[2e-4, 1e-4], [2e-4, 1e-4], [2e-4, 1e-4], [1e-4, 0.5e-4]]
     assert np.allclose(rates, wanted, rtol=1e-6, atol=0)
-
-
-def test_disturbed_scoring_follows_from_seed_and_step(world: Path) -> None:
-    damsm, *_ = load_damsm(world / "damsm")
-    device, batch = torch.device("cpu"), data(world).batch(0)
-    found = {}
-    for disturbed in (False, True):
-        config = dataclasses.replace(
-            CONFIG, loss=dataclasses.replace(CONFIG.loss, damsm_disturbed=disturbed)
-        )
-        trainer = GanTrainer(config, pixel_scorer(damsm, config, None, device), device, World())
-        image = batch.images[-1].clone().requires_grad_()
-        first, again, other = (trainer._damsm(batch, [image], step) for step in (3, 3, 4))
-        assert torch.equal(first, again)
-        assert torch.equal(first, other) != disturbed
-        (gradient,) = torch.autograd.grad(first, image)
-        assert gradient.abs().sum() > 0
-        found[disturbed] = first.item()
-    assert found[True] != found[False]
 
 
 def test_dry_run_writes_nothing(
@@ -258,6 +176,31 @@ def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path) -> None:
         torch.testing.assert_close(batch.v[row], memory)
 
 
+def test_extra_pictures_always_get_neighbours(world: Path, tmp_path: Path) -> None:
+    """Pictures without features train G as an unseen caption meets it: v is the memory's."""
+    write_world(tmp_path / "more", train=9, test=1)
+    settings = train_settings(p_swap=0.0, swap_neighbours=1, batch_size=21, flip=False)
+    source = data(world, settings, extra=[tmp_path / "more"])
+    assert (len(source), source.featured) == (21, 12)
+    batch = source.batch(0)
+    index = source._indices(0)
+    assert torch.equal(batch.own, index < 12)
+    own = data(world, settings)
+    known = own.features[own.rows].float() * own.feature_scale[own.rows]
+    gap = (batch.v[:, None] - known[None]).abs().amax((2, 3, 4))
+    for place, i in enumerate(index.tolist()):
+        nearest = int(gap[place].argmin())
+        assert gap[place, nearest] == 0, "every v is one of the memory's"
+        if i < 12:
+            assert nearest == i
+        else:
+            assert source.class_ids is not None
+            assert source.class_ids[nearest] != source.class_ids[i], "a stranger's"
+    run(world, tmp_path / "run", extra=[tmp_path / "more"])
+    facts = load_checkpoint(tmp_path / "run/checkpoint").facts
+    assert facts["training_images"] == 21
+
+
 def test_without_swap_features_are_the_images_own(world: Path) -> None:
     source = data(world, train_settings(p_swap=0.0, flip=False))
     index = source._indices(0)
@@ -277,10 +220,9 @@ def test_pyramid_halves_by_area() -> None:
 def test_moving_average_holds_buffers(world: Path) -> None:
     source = data(world)
     damsm, *_ = load_damsm(world / "damsm")
-    from memdriven.training.distributed import World
 
     config = train_settings(ema=0.5, ema_warmup=False)
-    trainer = GanTrainer(config, damsm.encode_images, torch.device("cpu"), World())
+    trainer = GanTrainer(config, TextLoss(config, damsm), torch.device("cpu"), World())
     name = "first.norm.running_mean"
     expected = None
     for step in range(3):
@@ -315,10 +257,14 @@ from pathlib import Path
 from memdriven.training.distributed import join_world, leave_world
 from memdriven.training.distributed import World
 from memdriven.training.steps import GanTrainer
-from tests.training.test_gan import CONFIG, data, load_damsm
+from memdriven.training.text_loss import TextLoss
+from memdriven.encoders.damsm_files import load_damsm
+from memdriven.training.text_loss import TextLoss
+from tests.small_world import write_world
+from tests.training.small_gan import CONFIG, data
 world, device = join_world(torch.device("cpu"))
 root = Path({str(world)!r})
-trainer = GanTrainer(CONFIG, load_damsm(root / "damsm").damsm.encode_images, device, world)
+trainer = GanTrainer(CONFIG, TextLoss(CONFIG, load_damsm(root / "damsm").damsm), device, world)
 source = data(root)
 for step in range(2):
     trainer.step(source.batch(step, world.rank, world.size), step)

@@ -1,0 +1,97 @@
+"""What G's pictures are told by frozen encoders: L_DAMSM (Eq. 2), and the attributes they show."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from memdriven.config import Config
+from memdriven.encoders.attribute_files import load_head
+from memdriven.encoders.attribute_head import AttributeHead, attribute_loss
+from memdriven.encoders.damsm import Damsm, damsm_loss
+from memdriven.encoders.damsm_files import TrainedDamsm
+from memdriven.encoders.image import CompactBackbone, ImageFeatures
+from memdriven.encoders.vgg import Vgg16Features
+from memdriven.errors import TrainingError
+from memdriven.training.batches import Batch
+from memdriven.training.disturb import disturb
+
+
+class TextLoss:
+    """Scores generated pictures against the captions they were made for; nothing here is trained.
+
+    Args:
+        config: the run's settings.
+        damsm: trained encoders.
+        vgg: under DAMSM's heads, where `damsm.pixel_backbone` is `vgg16`.
+        head: names attributes from the maps of the pixel network, for `loss.attribute_weight`.
+    """
+
+    def __init__(
+        self, config: Config, damsm: Damsm, vgg: Vgg16Features | None = None,
+        head: AttributeHead | None = None,
+    ) -> None:  # fmt: skip
+        self.config, self.damsm, self.vgg, self.head = config, damsm, vgg, head
+
+    @classmethod
+    def load(
+        cls, config: Config, trained: TrainedDamsm, folder: Path, vgg_weights: Path | None
+    ) -> TextLoss:
+        """Build it for a run, with what the encoders in `folder` lack.
+
+        Raises:
+            TrainingError: an attribute loss is wanted and the encoders have no attribute head.
+            CheckpointError: a file is missing or damaged.
+        """
+        damsm = trained.damsm
+        vgg = Vgg16Features.load(vgg_weights, damsm.device) if damsm.pixels is None else None
+        if not config.loss.attribute_weight:
+            return cls(config, damsm, vgg)
+        head = load_head(folder, trained.facts["hash"])
+        if head is None or not isinstance(damsm.pixels, CompactBackbone):
+            raise TrainingError(
+                wanted=f"encoders with an attribute head in {folder}, for loss.attribute_weight",
+                found="encoders without one",
+                fix="run train-pixels on data with attribute records, or set the weight to 0",
+            )
+        return cls(config, damsm, None, head.to(damsm.device))
+
+    @property
+    def attributes(self) -> dict[str, tuple[str, ...]]:
+        """The attributes whose labels a batch must hold, with their values; empty without head."""
+        return self.head.attributes if self.head is not None else {}
+
+    def __call__(self, batch: Batch, images: list[Tensor], step: int) -> dict[str, Tensor]:
+        """Return the losses of G's images of all stages, or of the last (`damsm_stages`).
+
+        `damsm` is summed over the stages, `attributes` (where there is a head) is their mean.
+        """
+        scored = images if self.config.loss.damsm_stages == "all" else images[-1:]
+        chance = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + step)
+        damsm = batch.v.new_zeros(())
+        named = []
+        for image in scored:
+            seen = (image.float() + 1) / 2
+            if self.config.loss.damsm_disturbed:
+                seen = disturb(seen, chance)
+            features, maps = self._look(seen)
+            features = ImageFeatures(*(part.float() for part in features))
+            damsm = (
+                damsm + damsm_loss(features, batch.text, self.config.damsm, batch.class_ids).total
+            )
+            if self.head is not None and maps is not None and batch.labels is not None:
+                named.append(attribute_loss(self.head(maps).float(), batch.labels))
+        found = {"damsm": damsm}
+        if named:
+            found["attributes"] = torch.stack(named).mean()
+        return found
+
+    def _look(self, images: Tensor) -> tuple[ImageFeatures, Tensor | None]:
+        """Return DAMSM's view of images (b, 3, h, w) in [0, 1], and the maps under it if used."""
+        pixels = self.damsm.pixels
+        if self.head is not None and isinstance(pixels, CompactBackbone):
+            maps = pixels.maps(images)
+            return pixels.embed(maps), maps
+        return self.damsm.encode_images(images, self.vgg), None

@@ -1,0 +1,80 @@
+"""A tiny data set with features and untrained encoders, and GAN runs on it that take seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from memdriven.config import (
+    Config,
+    DamsmConfig,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    LossConfig,
+    TextConfig,
+    TrainConfig,
+)
+from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.damsm_files import load_damsm, save_damsm
+from memdriven.memory import codec
+from memdriven.memory.feature_store import write_store
+from memdriven.training.batches import GanData
+from memdriven.training.gan import train_gan
+from tests.small_world import write_world
+
+CONFIG = Config(
+    preset="test",
+    text=TextConfig(embedding_dim=16, dim=16, max_words=8),
+    damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64),
+    generator=GeneratorConfig(
+        stages=1, width=4, text_dim=16, z_dim=8, condition_dim=8, acm_width=8, feature_width=8
+    ),
+    discriminator=DiscriminatorConfig(width=8, max_width=16),
+    loss=LossConfig(r1_every=2),
+    train=TrainConfig(
+        batch_size=4, steps=4, crop=1.0, log_every=2, sample_every=4, save_every=2, amp=False
+    ),
+)
+
+
+def train_settings(**changes: object) -> Config:
+    """Return the test's config with other settings of the loop."""
+    return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
+
+
+def write_gan_world(root: Path) -> Path:
+    """Write a tiny data set, its features at 16 x 16, and an untrained DAMSM."""
+    items = write_world(root / "data", train=12, test=3)
+    random = np.random.default_rng(0)
+    v = [np.maximum(random.normal(-1.5, 1, (512, 16, 16)), 0).astype(np.float32) for _ in items]
+    (root / "features").mkdir()
+    write_store(
+        root / "features", [i.id for i in items], [codec.encode(x) for x in v],
+        (512, 16, 16), {"encoder": "0" * 16},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.build([c for i in items for c in i.captions], 1)
+    damsm = Damsm(len(vocabulary), CONFIG.text, CONFIG.damsm)
+    save_damsm(root / "damsm", damsm, vocabulary, CONFIG, {})
+    return root
+
+
+def run(world: Path, out: Path, config: Config = CONFIG, **options: object) -> Path:
+    """Train on the small world; return the run directory."""
+    return train_gan(
+        world / "data", world / "features", world / "damsm", out, config,
+        progress=False, **options,
+    )  # fmt: skip
+
+
+def data(world: Path, config: Config = CONFIG, **options: object) -> GanData:
+    """Return the training data of the small world."""
+    damsm, vocabulary, *_ = load_damsm(world / "damsm")
+    return GanData(
+        world / "data", world / "features", damsm, vocabulary, config,
+        torch.device("cpu"), progress=False, **options,
+    )  # fmt: skip

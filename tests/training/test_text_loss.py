@@ -1,0 +1,127 @@
+"""What frozen encoders tell G: DAMSM's loss and, where they have a head, the attribute loss."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from memdriven.encoders.attribute_files import FILE, load_head, save_head
+from memdriven.encoders.attribute_head import AttributeHead
+from memdriven.encoders.damsm_files import load_damsm
+from memdriven.errors import CheckpointError, TrainingError
+from memdriven.training.damsm_pixels import train_pixels
+from memdriven.training.text_loss import TextLoss
+from tests.training.small_gan import CONFIG, data, run
+
+
+def weighted(**changes: object) -> object:
+    return dataclasses.replace(CONFIG, loss=dataclasses.replace(CONFIG.loss, **changes))
+
+
+@pytest.fixture(scope="module")
+def taught(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Encoders whose pixel network has learnt to name colours."""
+    out = tmp_path_factory.mktemp("taught") / "damsm"
+    train_pixels([world / "data"], world / "damsm", out, minutes=0.1, batch=12, progress=False)
+    return out
+
+
+def test_disturbed_scoring_follows_from_seed_and_step(world: Path) -> None:
+    damsm, *_ = load_damsm(world / "damsm")
+    batch = data(world).batch(0)
+    found = {}
+    for disturbed in (False, True):
+        scored = TextLoss(weighted(damsm_disturbed=disturbed), damsm)
+        image = batch.images[-1].clone().requires_grad_()
+        first, again, other = (scored(batch, [image], step)["damsm"] for step in (3, 3, 4))
+        assert torch.equal(first, again)
+        assert torch.equal(first, other) != disturbed
+        (gradient,) = torch.autograd.grad(first, image)
+        assert gradient.abs().sum() > 0
+        found[disturbed] = first.item()
+    assert found[True] != found[False]
+
+
+def test_attribute_loss_is_the_heads_cross_entropy(world: Path, taught: Path) -> None:
+    trained = load_damsm(taught)
+    loss = TextLoss.load(weighted(attribute_weight=2.0), trained, taught, None)
+    assert loss.attributes == {"colour": ("blue", "green", "red")}
+    batch = data(world, attributes=loss.attributes).batch(0)
+    found = loss(batch, batch.images, 0)
+    assert batch.labels is not None
+    assert loss.head is not None
+    pixels = trained.damsm.pixels
+    assert pixels is not None
+    with torch.no_grad():
+        logits = loss.head(pixels.maps((batch.images[-1] + 1) / 2))[:, 0]
+    torch.testing.assert_close(
+        found["attributes"], F.cross_entropy(logits, batch.labels[:, 0]).detach()
+    )
+    plain = TextLoss(CONFIG, trained.damsm)(batch, batch.images, 0)
+    torch.testing.assert_close(plain["damsm"], found["damsm"])
+    assert "attributes" not in plain
+
+
+def test_it_prefers_the_picture_that_shows_what_is_named(world: Path, taught: Path) -> None:
+    loss = TextLoss.load(weighted(attribute_weight=2.0), load_damsm(taught), taught, None)
+    batch = data(world, attributes=loss.attributes).batch(0)
+    assert batch.labels is not None
+    right = loss(batch, batch.images, 0)["attributes"]
+    wrong = dataclasses.replace(batch, labels=(batch.labels + 1) % 3)
+    assert right < loss(wrong, batch.images, 0)["attributes"]
+    unnamed = dataclasses.replace(batch, labels=None)
+    assert "attributes" not in loss(unnamed, batch.images, 0)
+
+
+def test_a_run_with_it(world: Path, taught: Path, tmp_path: Path) -> None:
+    config = weighted(attribute_weight=2.0)
+    with pytest.raises(TrainingError, match="train-pixels"):
+        run(world, tmp_path / "without", config)
+    (tmp_path / "world").mkdir()
+    for name in ("data", "features"):
+        (tmp_path / "world" / name).symlink_to(world / name)
+    (tmp_path / "world/damsm").symlink_to(taught)
+    run(tmp_path / "world", tmp_path / "run", config)
+    lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["attributes"] > 0 for line in lines)
+
+
+def test_a_head_belongs_to_its_encoders(taught: Path, tmp_path: Path) -> None:
+    known = load_damsm(taught).facts["hash"]
+    head = load_head(taught, known)
+    assert head is not None
+    with pytest.raises(CheckpointError, match="0123456789abcdef"):
+        load_head(taught, "0123456789abcdef")
+    save_head(tmp_path, head, known)
+    again = load_head(tmp_path, known)
+    assert again is not None
+    maps = torch.randn(2, 112, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(head(maps), again(maps))
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_head(tmp_path, known)
+    assert load_head(tmp_path / "elsewhere", known) is None
+
+
+def test_further_training_goes_on_with_the_head(
+    world: Path, taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+    load = AttributeHead.load_state_dict
+
+    def watched(self: AttributeHead, state: object, **options: object) -> object:
+        taken.append(state)
+        return load(self, state, **options)
+
+    monkeypatch.setattr(AttributeHead, "load_state_dict", watched)
+    train_pixels([world / "data"], taught, tmp_path / "out", minutes=0.01, batch=12,
+                 progress=False)  # fmt: skip
+    kept = load_head(taught, load_damsm(taught).facts["hash"])
+    assert kept is not None
+    assert any(torch.equal(state["bias"], kept.bias) for state in taken)
