@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import RetrievalError
 
@@ -22,6 +24,10 @@ class Query:
     """The caption itself; by it `oracle` finds the item when there is no `item_id`."""
     words: tuple[str, ...] = ()
     """The words that were encoded, for the word weights of sentence-level strategies."""
+
+    def known_words(self) -> Tensor:
+        """Return the embeddings (t, d) of its words, without padding."""
+        return self.text.words[0][self.text.mask[0]].float()
 
 
 @dataclass(frozen=True)

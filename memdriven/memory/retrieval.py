@@ -1,16 +1,13 @@
 """From a caption to its neighbours in the memory bank, and to their mixed features v (Sec. 3.2).
 
-Word-level strategies re-rank a shortlist that the sentence level finds, by the likeliest few of
-each item's captions where it has many. Scores, z-scores and percentiles of these strategies are
-over that shortlist, of the others over the whole bank (with `index="annoy"`, over the candidates
-that the index returns).
+`ranking` says which items are candidates and how well they fit; percentiles are over these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -22,24 +19,11 @@ from memdriven.errors import BankError, RetrievalError
 from memdriven.memory import scores as score
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.matches import Match, Query, shares
-from memdriven.memory.sentence_level import SentenceLevel, SentenceScores
-from memdriven.memory.word_level import CACHED_CAPTIONS, CACHED_IMAGES, WordLevel
+from memdriven.memory.ranking import WORD_LEVEL, Ranker, Ranking
+from memdriven.memory.word_level import CACHED_CAPTIONS, CACHED_IMAGES
 
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
 __all__ = ["STRATEGIES", "Match", "Query", "Retriever"]
-
-WORD_LEVEL = ("words-words", "words-image", "words-both", "all")
-
-
-class Ranking(NamedTuple):
-    """Candidates of a strategy with their scores, in no order."""
-
-    items: Tensor
-    """(c,) rows of the bank."""
-    scores: Tensor
-    """(c,)."""
-    captions: Tensor
-    """(c,) row of each candidate's best caption."""
 
 
 class Retriever:
@@ -71,8 +55,7 @@ class Retriever:
                             fix="build the bank with these encoders")  # fmt: skip
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
         self.config = config or RetrievalConfig()
-        self._sentences = SentenceLevel(bank, index_cache)
-        self._words = WordLevel(bank, damsm, vocabulary, cached_captions, cached_images)
+        self._ranker = Ranker(bank, damsm, vocabulary, index_cache, cached_captions, cached_images)
         self._own: dict[str, int] = {}
 
     @torch.no_grad()
@@ -125,7 +108,7 @@ class Retriever:
         query = self.query(caption) if isinstance(caption, str) else caption
         if strategy == "none":
             return []
-        ranking = self._rank(query, strategy, k, allowed, config)
+        ranking = self._ranker.rank(query, strategy, k, allowed, config)
         if strategy == "oracle":
             places = self._own_place(query, ranking)
         elif strategy == "random":
@@ -172,49 +155,6 @@ class Retriever:
             mixed[0] += share * self.bank.v(row)
         return mixed
 
-    def _rank(
-        self, query: Query, strategy: str, k: int, allowed: Tensor, config: RetrievalConfig
-    ) -> Ranking:
-        """Score the allowed candidates of a strategy; controls rank by sentence-sentence."""
-        wanted = max(k, config.shortlist)
-        found = self._sentence_level(query, strategy, wanted, allowed, config)
-        if strategy in ("sentence-image", "words-image"):
-            coarse = found.image
-        elif strategy in ("sentence-both", "words-both", "all"):
-            coarse = score.fuse([found.text], [found.image], config.alpha, config.fusion)
-        else:
-            coarse = found.text
-        if strategy not in WORD_LEVEL:
-            return Ranking(found.items, coarse, found.captions)
-        short = score.top(coarse, wanted)
-        items, captions = found.items[short], found.captions[short]
-        words, rows = _words(query), items.tolist()
-        if strategy == "words-image":
-            return Ranking(items, self._words.words_image(words, rows), captions)
-        sentence = query.text.sentence[0].float().cpu()
-        text, captions = self._words.words_words(words, sentence, rows)
-        if strategy == "words-words":
-            return Ranking(items, text, captions)
-        texts, images = [text], [self._words.words_image(words, rows)]
-        if strategy == "all":
-            texts.append(found.text[short])
-            images.append(found.image[short])
-        fused = score.fuse(texts, images, config.alpha, config.fusion)
-        return Ranking(items, fused, captions)
-
-    def _sentence_level(
-        self, query: Query, strategy: str, least: int, allowed: Tensor, config: RetrievalConfig
-    ) -> SentenceScores:
-        sentence = query.text.sentence[0].float().cpu()
-        if config.index == "exact" or strategy in ("random", "oracle"):
-            found = self._sentences.everything(sentence, config.caption_pool)
-            return found.keep(allowed)
-        return self._sentences.nearest(
-            sentence, config.caption_pool, min(least, int(allowed.sum())), allowed,
-            text=strategy not in ("sentence-image", "words-image"),
-            image=strategy not in ("sentence-sentence", "words-words"),
-        )  # fmt: skip
-
     def _own_place(self, query: Query, ranking: Ranking) -> Tensor:
         """Return where the query's own item stands in a ranking, (1,)."""
         if query.item_id is not None:
@@ -260,11 +200,11 @@ class Retriever:
                 return None
             said = set(tokenize(self.bank.caption(row)))
             return tuple(float(word in said) for word in query.words)
-        words, parts = _words(query), []
+        words, parts = query.known_words(), []
         if strategy != "words-image":
-            parts.append(self._words.caption_matches(words, row))
+            parts.append(self._ranker.words.caption_matches(words, row))
         if strategy != "words-words":
-            parts.append(self._words.image_matches(words, index))
+            parts.append(self._ranker.words.image_matches(words, index))
         return tuple(torch.stack(parts).mean(dim=0).clamp(0, 1).tolist())
 
     def _checked_k(self, k: int, available: int) -> int:
@@ -274,11 +214,6 @@ class Retriever:
                 found=repr(k)[:80], fix="ask for fewer neighbours",
             )  # fmt: skip
         return k
-
-
-def _words(query: Query) -> Tensor:
-    """Return e (t, d) of the query without padding."""
-    return query.text.words[0][query.text.mask[0]].float()
 
 
 def _normal(caption: str) -> str:
