@@ -14,6 +14,7 @@ from memdriven.errors import ConfigError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import Recipe, Variation
 from memdriven.ui import diversity, export, history, restore, state, strings
+from memdriven.ui.history_list import panel_html
 from memdriven.ui.moment import MOST, Moment, is_moment, moment, remember
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
@@ -67,8 +68,8 @@ def test_what_a_browser_stored_is_not_trusted(moments: list[Moment]) -> None:
     assert not is_moment({**good, "recipe": good["recipe"].replace('"k": 2', '"k": -2')})
     for odd in HOSTILE:
         assert not is_moment(odd)
-        assert strings.HISTORY_EMPTY in history.panel_html(odd)
-    assert history.panel_html([*HOSTILE, good]).count('class="md-moment"') == 1
+        assert strings.HISTORY_EMPTY in panel_html(odd)
+    assert panel_html([*HOSTILE, good]).count('class="md-moment"') == 1
 
 
 def test_inspect_changes_no_setting(moments: list[Moment]) -> None:
@@ -176,7 +177,7 @@ def test_hostile_words_of_a_recipe_stay_words(pipe: MemoryDrivenPipeline) -> Non
     recipe = replace(pipe(CAPTION, seed=1).recipe, caption="<img src=x onerror=1> red bird")
     assert "<img src=x" not in restore.inspection(recipe)
     item = {"recipe": recipe.to_json(), "image": moment(pipe(CAPTION, seed=1))["image"]}
-    assert "<img src=x" not in history.panel_html([item])
+    assert "<img src=x" not in panel_html([item])
 
 
 def test_zip_and_sheet_hold_the_chosen_pictures(
