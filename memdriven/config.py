@@ -145,7 +145,7 @@ class LossConfig:
     (Yang et al. 2019)."""
     diversity_limit: float = 0.1
     """The difference, in units of pixels in [-1, 1] over units of z, that is enough."""
-    diversity_every: int = 4
+    diversity_every: int = 8
     """Steps from one look at it to the next; its weight is scaled by them."""
     r1_gamma: float = 1.0
     """gamma of R1 (Eq. 4)."""

@@ -197,15 +197,17 @@ class GanTrainer:
         return record
 
     def _diversity(self, batch: Batch, images: Tensor) -> Tensor:
-        """How far another z moves the first half of the batch's last images (negative)."""
-        half = max(1, len(images) // 2)
-        z, other = batch.z[:half], batch.z.roll(1, dims=0)[:half]
+        """How far another z moves the batch's last images (negative).
+
+        The whole batch is painted again: of a part, G's normalisation would see other statistics,
+        and the difference would be that.
+        """
+        other = batch.z.roll(1, dims=0)
         again = self._generate(
-            other, batch.text.sentence[:half], batch.words[:half], batch.v[:half],
-            batch.epsilon[:half],
+            other, batch.text.sentence, batch.words, batch.v, batch.epsilon
         ).images[-1]  # fmt: skip
         limit = self.config.loss.diversity_limit
-        return losses.diversity(images[:half].float(), again.float(), z, other, limit)
+        return losses.diversity(images.float(), again.float(), batch.z, other, limit)
 
     def _descend(self, module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
         optimiser.zero_grad(set_to_none=True)

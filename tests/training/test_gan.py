@@ -97,6 +97,15 @@ def test_learning_rates_fall_to_zero_over_the_last_part(
     assert np.allclose(rates, wanted, rtol=1e-6, atol=0)
 
 
+def test_noise_is_asked_to_make_a_difference(world: Path, tmp_path: Path) -> None:
+    """Every so many steps the batch is painted again with other noise, all else equal."""
+    loss = dataclasses.replace(CONFIG.loss, diversity_weight=1.0, diversity_every=4)
+    run(world, tmp_path / "run", dataclasses.replace(CONFIG, loss=loss))
+    records = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert ["diversity" in record for record in records] == [True, False], "step 0, not 1 to 3"
+    assert -loss.diversity_limit <= records[0]["diversity"] < 0
+
+
 def test_dry_run_writes_nothing(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
