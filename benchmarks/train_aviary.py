@@ -89,16 +89,12 @@ class Chain:
 
     def generator(self) -> bool:
         """G and the D's; false while minutes of its budget are left for another call."""
-        left = self.of.gan_minutes - self._trained()
-        config = dataclasses.replace(
-            self.config, train=dataclasses.replace(
-                self.config.train, max_minutes=min(left, self.of.call_minutes or left)
-            )
-        )  # fmt: skip
+        train = dataclasses.replace(self.config.train, max_minutes=self.of.gan_minutes)
+        config = dataclasses.replace(self.config, train=train)
         train_gan(
             self.data, self.features, self.damsm, self.run, config, device=self.of.device,
             vgg_weights=self.of.vgg, squeezenet_weights=self.of.squeezenet,
-            resume=(self.run / "config.json").exists(),
+            resume=(self.run / "config.json").exists(), call_minutes=self.of.call_minutes or 0.0,
         )  # fmt: skip
         return self.of.gan_minutes - self._trained() < ROUNDING
 

@@ -31,7 +31,7 @@ from memdriven.models.generator import BASE_SIZE
 from memdriven.presets import PRESETS, preset
 from memdriven.training.batches import Batch, pyramid
 from memdriven.training.distributed import World
-from memdriven.training.gan import device_name
+from memdriven.training.loop import device_name
 from memdriven.training.steps import GanTrainer
 from memdriven.training.text_loss import TextLoss
 

@@ -57,7 +57,7 @@ PRESETS: dict[str, Config] = {
         generator=_COMPACT,
         discriminator=DiscriminatorConfig(width=32, max_width=256),
         loss=_COMPACT_LOSS,
-        train=replace(_COMPACT_TRAIN, crop=76 / 64, augment="color,translation,cutout"),
+        train=replace(_COMPACT_TRAIN, augment="color,translation,cutout"),
     ),
     "tiny": Config(
         preset="tiny",

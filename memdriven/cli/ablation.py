@@ -75,6 +75,7 @@ class Ablate:
             train_gan(
                 self.dataset, self.features, self.damsm, self.out / "base", self.config,
                 device=plan.device, dry_run=True, vgg_weights=self.vgg,
+                squeezenet_weights=self.squeezenet,
             )  # fmt: skip
             return
         failed = ablate(plan)

@@ -129,6 +129,8 @@ def damsm_loss(
 def _both_ways(logits: Tensor, excluded: Tensor | None) -> Tensor:
     """Return the sum of the cross-entropies over captions and over images."""
     if excluded is not None:
+        # A batch of one class alone would leave nothing to tell apart from.
+        excluded = excluded & (excluded.sum() < len(excluded) * (len(excluded) - 1))
         logits = logits.masked_fill(excluded, -torch.inf)
     right = torch.arange(len(logits), device=logits.device)
     return F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)

@@ -11,12 +11,10 @@ A run that was stopped goes on in the row and step where it was.
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from memdriven.config import Config, to_dict
 from memdriven.encoders.damsm_files import load_damsm
@@ -31,8 +29,6 @@ from memdriven.training.gan import train_gan
 
 SCHEMA = "memdriven.ablation/1"
 METRICS = ("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity")
-LEAST_MINUTES = 0.05
-"""A row whose time is spent but that wrote no checkpoint trains so long to write it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,10 +69,10 @@ class Plan:
             parts.append(f"{self.minutes:g} minutes")
         return f"{' or '.join(parts)}, seed {self.base.train.seed}, base {self.base.preset}"
 
-    def settings(self, variant: Variant, minutes: float) -> Config:
+    def settings(self, variant: Variant) -> Config:
         """Return a row's configuration with its budget."""
         loop = dataclasses.replace(
-            variant.config.train, steps=self.steps or 10**9, max_minutes=minutes
+            variant.config.train, steps=self.steps or 10**9, max_minutes=self.minutes
         )
         return dataclasses.replace(variant.config, train=loop)
 
@@ -164,26 +160,10 @@ def _train(plan: Plan, row: Variant) -> Path:
     made = run / "checkpoint"
     if (made / "config.json").exists():
         return made
-    minutes = plan.minutes
-    if minutes:
-        minutes = max(minutes - _spent(run), LEAST_MINUTES)
     train_gan(
-        plan.dataset, plan.features, plan.damsm, run, plan.settings(row, minutes),
+        plan.dataset, plan.features, plan.damsm, run, plan.settings(row),
         device=plan.device, resume=(run / "config.json").exists(),
         vgg_weights=plan.resources.vgg,
         squeezenet_weights=plan.resources.squeezenet, progress=plan.progress,
     )  # fmt: skip
     return made
-
-
-def _spent(run: Path) -> float:
-    """Return the minutes that an earlier start trained."""
-    log = run / "metrics.jsonl"
-    spent = 0.0
-    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
-        try:
-            record: dict[str, Any] = json.loads(line)
-            spent = float(record["minutes"])
-        except (ValueError, KeyError, TypeError):
-            continue
-    return spent

@@ -12,11 +12,12 @@ SHIFT = 1 / 8
 """Largest translation, as a share of the side."""
 
 
-def augment(images: Tensor, policy: str) -> Tensor:
+def augment(images: Tensor, policy: str, chance: torch.Generator) -> Tensor:
     """Apply the named augmentations to images (b, 3, s, s), each image its own draw.
 
     Args:
         policy: any of `color`, `translation`, `cutout`, joined by commas; empty for none.
+        chance: a CPU generator; the same state augments alike.
 
     Raises:
         ConfigError: another name.
@@ -28,29 +29,33 @@ def augment(images: Tensor, policy: str) -> Tensor:
                 found=repr(name),
                 fix="correct train.augment",
             )
-        images = AUGMENTATIONS[name](images)
+        images = AUGMENTATIONS[name](images, chance)
     return images
 
 
-def _uniform(images: Tensor) -> Tensor:
-    return torch.rand(len(images), 1, 1, 1, device=images.device, dtype=images.dtype)
+def _uniform(images: Tensor, chance: torch.Generator) -> Tensor:
+    return torch.rand(len(images), 1, 1, 1, generator=chance).to(images)
 
 
-def _color(images: Tensor) -> Tensor:
+def _places(images: Tensor, below: int, chance: torch.Generator) -> Tensor:
+    return torch.randint(below, (len(images), 2), generator=chance).to(images.device)
+
+
+def _color(images: Tensor, chance: torch.Generator) -> Tensor:
     """Shift brightness, scale saturation and contrast about their means."""
-    images = images + _uniform(images) - 0.5
+    images = images + _uniform(images, chance) - 0.5
     grey = images.mean(dim=1, keepdim=True)
-    images = (images - grey) * (2 * _uniform(images)) + grey
+    images = (images - grey) * (2 * _uniform(images, chance)) + grey
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    return (images - mean) * (0.5 + _uniform(images)) + mean
+    return (images - mean) * (0.5 + _uniform(images, chance)) + mean
 
 
-def _translation(images: Tensor) -> Tensor:
+def _translation(images: Tensor, chance: torch.Generator) -> Tensor:
     """Move each image by up to an eighth of its side, zeros (grey) moving in."""
     size = images.shape[-1]
     reach = round(size * SHIFT)
     padded = F.pad(images, (reach,) * 4)
-    corners = torch.randint(2 * reach + 1, (len(images), 2), device=images.device)
+    corners = _places(images, 2 * reach + 1, chance)
     line = torch.arange(size, device=images.device)
     rows = (corners[:, :1] + line)[:, None, :, None]  # (b, 1, s, 1)
     columns = (corners[:, 1:] + line)[:, None, None, :]  # (b, 1, 1, s)
@@ -59,10 +64,10 @@ def _translation(images: Tensor) -> Tensor:
     return padded[which, channel, rows, columns]
 
 
-def _cutout(images: Tensor) -> Tensor:
+def _cutout(images: Tensor, chance: torch.Generator) -> Tensor:
     """Blank a square of half the side at a random place."""
     size = images.shape[-1]
-    centre = torch.randint(size, (len(images), 2), device=images.device)
+    centre = _places(images, size, chance)
     line = torch.arange(size, device=images.device)
     rows = ((line - centre[:, :1]).abs() < size // 4)[:, None, :, None]
     columns = ((line - centre[:, 1:]).abs() < size // 4)[:, None, None, :]

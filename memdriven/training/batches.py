@@ -6,25 +6,25 @@ seen, and the order of epochs is a fresh permutation each.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.config import Config
-from memdriven.data.attributes import label_ids
 from memdriven.data.image_cache import load_images
 from memdriven.data.prepared import Item, PreparedDataset
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
 from memdriven.memory.feature_store import FeatureStore
 from memdriven.models.generator import BASE_SIZE
+from memdriven.training.captions import TrainingCaptions
 from memdriven.training.memories import Memories
 
 RESIDENT_BYTES = 12e9
@@ -85,16 +85,18 @@ class GanData:
         self.vocabulary = vocabulary
         self.size = BASE_SIZE << (config.generator.stages - 1)
         self.items: list[Item] = []
+        sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
+        self.name = " + ".join(prepared.name for prepared in sets)
+        # Crops are cut where the stored pictures have room for it; none are enlarged for it.
+        least = min(prepared.image_size for prepared in sets)
+        side = max(self.size, min(round(self.size * config.train.crop), least))
         images = []
-        for folder in (dataset, *extra):
-            prepared = PreparedDataset.open(folder)
+        for prepared in sets:
             items = prepared.split("train")
-            side = round(self.size * config.train.crop)
             images.append(load_images(prepared, items, side, progress=progress))
             self.items += items
-            if folder is dataset:
-                self.featured = len(items)
         self.images = torch.cat(images) if extra else images[0]
+        self.featured = len(sets[0].split("train"))
         store = FeatureStore.open(features)
         position = {identifier: i for i, identifier in enumerate(store.ids)}
         own = self.items[: self.featured]
@@ -111,47 +113,18 @@ class GanData:
             self.images, self.features = self.images.to(device), self.features.to(device)
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
-        self._encode_captions()
-        self.labels = None
-        if attributes:
-            named = [record for item in self.items for record in _named(item)]
-            self.labels = label_ids(named, attributes)
-
-    def _encode_captions(self) -> None:
-        """Encode every caption once: the encoders are frozen, and an LSTM is slow on a CPU."""
-        limit = self.config.text.max_words
-        encoded: list[EncodedCaption] = []
-        owner: list[int] = []
-        self.captions_of: list[range] = []
-        for index, item in enumerate(self.items):
-            start = len(encoded)
-            encoded.extend(self.vocabulary.encode(text, limit) for text in item.captions)
-            owner.extend([index] * len(item.captions))
-            self.captions_of.append(range(start, len(encoded)))
-        ids, lengths = self.vocabulary.batch(encoded)
-        self.words = torch.empty(*ids.shape, self.config.text.dim, dtype=torch.float16)
-        self.mask = torch.empty(ids.shape, dtype=torch.bool)
-        sentences = []
-        with torch.no_grad():
-            for rows in torch.split(torch.arange(len(ids)), 512):
-                text = self.damsm.text(ids[rows].to(self.device), lengths[rows].to(self.device))
-                self.words[rows], self.mask[rows] = text.words.half().cpu(), text.mask.cpu()
-                sentences.append(text.sentence)
-        self.sentences = torch.cat(sentences)  # (m, d)
-        self.memories = Memories(
-            self.config, self.sentences, torch.tensor(owner, device=self.device), self.class_ids,
-            self.featured,
-        )  # fmt: skip
-
-    def _text(self, rows: Tensor) -> TextFeatures:
-        """Return the features of captions (b,), cut to the longest of them."""
-        length = int(self.mask[rows].sum(1).max())
-        words, mask = self.words[rows, :length], self.mask[rows, :length]
-        return TextFeatures(
-            words.to(self.device, non_blocking=True).float(),
-            self.sentences[rows.to(self.device)],
-            mask.to(self.device, non_blocking=True),
+        self.captions = TrainingCaptions(
+            self.items, damsm, vocabulary, config.text.max_words, attributes
         )
+        self.memories = Memories(
+            config, self.captions.sentences, self.captions.owner, self.class_ids, self.featured
+        )
+        told = repr([(item.id, tuple(item.captions)) for item in self.items])
+        self.identity = {
+            "vgg": str(store.header["encoder"]),
+            "items": hashlib.sha256(told.encode()).hexdigest()[:16],
+        }
+        """Names the data: a run resumes with no other."""
 
     def __len__(self) -> int:
         """Return the number of training images."""
@@ -162,16 +135,9 @@ class GanData:
         config = self.config.train
         generator = torch.Generator().manual_seed((config.seed * 1_000_003 + step) * 512 + rank)
         index = self._indices(step * world + rank)
-        chosen = torch.tensor(
-            [
-                self.captions_of[i][
-                    int(torch.randint(len(self.captions_of[i]), (), generator=generator))
-                ]
-                for i in index.tolist()
-            ]
-        )
+        chosen = self.captions.draw(index, generator)
         with torch.no_grad():
-            text = self._text(chosen)
+            text = self.captions.text(chosen)
             sources, shares = self.memories.draw(index, text.sentence, generator)
         flips = torch.rand(len(index), generator=generator) < (0.5 if config.flip else 0.0)
         rows = self.rows[sources].to(self.features.device)
@@ -188,6 +154,7 @@ class GanData:
         epsilon = torch.randn(len(index), self.config.generator.condition_dim, generator=generator)
         classes = None if self.class_ids is None else self.class_ids[index].to(self.device)
         strength = self.memories.strength(len(index), generator)
+        labels = self.captions.labels
         return Batch(
             pyramid(images, self.config.generator.stages),
             text,
@@ -196,7 +163,7 @@ class GanData:
             classes,
             z.to(self.device),
             epsilon.to(self.device),
-            None if self.labels is None else self.labels[chosen].to(self.device),
+            None if labels is None else labels[chosen].to(self.device),
         )
 
     def _indices(self, position: int) -> Tensor:
@@ -225,12 +192,6 @@ class GanData:
             image[:, y : y + self.size, x : x + self.size] for image, (y, x) in zip(full, corners)
         ]
         return torch.stack(crops).to(self.device, non_blocking=True)
-
-
-def _named(item: Item) -> list[Mapping[str, Any]]:
-    """Return what each of an item's captions names; nothing where the data set does not say."""
-    records = list(item.caption_attributes)
-    return records + [{}] * (len(item.captions) - len(records))
 
 
 def pyramid(images: Tensor, stages: int) -> list[Tensor]:

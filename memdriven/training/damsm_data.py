@@ -15,8 +15,9 @@ from memdriven.data.image_cache import load_images
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.transforms import to_unit
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
-from memdriven.errors import CaptionError, DataError
+from memdriven.errors import DataError
 from memdriven.memory.feature_store import FeatureStore
+from memdriven.training.captions import encode_captions
 from memdriven.training.disturb import disturb
 
 HELD_OUT = 0.1
@@ -119,26 +120,6 @@ class DamsmData:
         chosen = [own[int(at * len(own))] for own, at in zip(mine, choice, strict=True)]
         ids, lengths = Vocabulary.batch(chosen)
         return Batch(v, images, ids, lengths, self.class_ids[rows])
-
-
-def encode_captions(item: Item, vocabulary: Vocabulary, max_words: int) -> list[EncodedCaption]:
-    """Return an item's usable captions.
-
-    Raises:
-        DataError: it has none.
-    """
-    encoded: list[EncodedCaption] = []
-    for caption in item.captions:
-        try:
-            encoded.append(vocabulary.encode(caption, max_words))
-        except CaptionError as error:
-            reason = error
-    if not encoded:
-        raise DataError(
-            wanted=f"a usable caption of item {item.id}", found=reason.found,
-            fix="correct its captions, or lower text.min_count",
-        )  # fmt: skip
-    return encoded
 
 
 def choose_items(

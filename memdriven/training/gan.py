@@ -1,36 +1,28 @@
-"""`train`: the loop around the GAN's steps: time, logs, samples, saves, resume (Sec. 4.3)."""
+"""`train`: the networks, the data and the loop put together (Sec. 4.3)."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
-from memdriven.checkpoint import save_checkpoint
 from memdriven.config import Config
-from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
 from memdriven.models.projected import DEPTHS
 from memdriven.training.batches import GanData
-from memdriven.training.distributed import World, join_world, leave_world
+from memdriven.training.distributed import join_world, leave_world
 from memdriven.training.dry_run import report as dry_run_report
+from memdriven.training.loop import STATE, Loop
 from memdriven.training.run_directory import RunDirectory
-from memdriven.training.state import load_state, save_state
+from memdriven.training.state import load_state
 from memdriven.training.steps import GanTrainer
 from memdriven.training.text_loss import TextLoss
-
-STATE = "state.safetensors"
-SAMPLES = 8
-"""Captions of a sample grid, each drawn with three noises."""
 
 
 def train_gan(
@@ -44,6 +36,7 @@ def train_gan(
     resume: bool = False,
     start_from: Path | None = None,
     extra: Sequence[Path] = (),
+    call_minutes: float = 0.0,
     dry_run: bool = False,
     vgg_weights: Path | None = None,
     squeezenet_weights: Path | None = None,
@@ -56,13 +49,14 @@ def train_gan(
         features: feature store of its training images.
         damsm: folder that `train-damsm` wrote.
         out: run directory; made, or gone on with when `resume`.
-        config: frozen into the run directory.
+        config: frozen into the run directory; its `text` and `damsm` give way to the encoders' own.
         device: of this process, e.g. "cuda"; under torchrun each takes its own GPU.
         start_from: run directory of a finished training whose networks and optimisers this run
             begins with; its data, encoders and settings may differ, its shapes may not, and what
             it lacks (early fusion, say) starts fresh.
         extra: prepared data sets of the same classes whose training images have no features: they
             are always given neighbours' v, as an unseen caption is [ours].
+        call_minutes: stop after this much of `train.max_minutes`, to be resumed; 0 means no limit.
         dry_run: print shapes, parameters, memory and a time estimate; write nothing.
         vgg_weights: VGG-16 file, where `damsm.pixel_backbone` is `vgg16`.
         squeezenet_weights: SqueezeNet 1.1 file, where `discriminator.projected` is on.
@@ -73,11 +67,13 @@ def train_gan(
     Raises:
         TrainingError: a loss is not finite (the last good state is kept), or the run directory
             does not fit.
+        ConfigError: the generator does not fit the encoders.
     """
     world, device = join_world(torch.device(device))
     show = progress and world.is_main
     try:
         trained = load_damsm(damsm, device)
+        config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
         encoders, vocabulary = trained.damsm, trained.vocabulary
         text_loss = TextLoss.load(config, trained, damsm, vgg_weights)
         backbone = None
@@ -91,158 +87,34 @@ def train_gan(
             attributes=text_loss.attributes, progress=show,
         )  # fmt: skip
         if dry_run:
+            told = dry_run_report(trainer, data)  # every process: gradients are averaged
             if world.is_main:
-                print(dry_run_report(trainer, data))
+                print(told)
             return out
         run = RunDirectory(out, config, resume=resume) if world.is_main else None
+        identity = {"damsm": trained.facts["hash"], **data.identity}
         facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "earlier": []}
         if resume and (out / STATE).exists():
             facts |= load_state(out / STATE, trainer.modules, trainer.optimisers)
+            _check_same(facts.get("identity", identity), identity, out)
         elif start_from is not None:
             past = load_state(start_from / STATE, trainer.modules, trainer.optimisers, grow=True)
             facts["earlier"] = [
                 *past.get("earlier", []), {"steps": past["step"], "minutes": past["seconds"] / 60}
             ]  # fmt: skip
+        facts |= {"identity": identity, "until": facts["seconds"] + 60 * call_minutes}
         Loop(trainer, data, run, out, world, facts, show).run(encoders, vocabulary)
     finally:
         leave_world(world)
     return out
 
 
-class Loop:
-    """Steps until the budget of steps or minutes is spent."""
-
-    def __init__(
-        self,
-        trainer: GanTrainer,
-        data: GanData,
-        run: RunDirectory | None,
-        out: Path,
-        world: World,
-        facts: dict[str, Any],
-        show: bool,
-    ) -> None:
-        self.trainer, self.data, self.directory, self.out = trainer, data, run, out
-        self.world, self.show = world, show
-        self.config = trainer.config
-        self.step, self.spent = int(facts["step"]), float(facts["seconds"])
-        self.earlier: list[dict[str, float]] = facts["earlier"]
-        self.batch_images = self.config.train.batch_size * world.size
-
-    def run(self, damsm: Damsm, vocabulary: Vocabulary) -> None:
-        """Train, then write the checkpoint."""
-        train = self.config.train
-        started = self.logged = time.perf_counter()
-        limit = train.max_minutes * 60 or float("inf")
-        sums: dict[str, list[Tensor]] = {}
-        samples = SampleGrid(self.data)
-        before = self.spent
-        with tqdm(
-            total=train.steps, initial=self.step, disable=not self.show, unit="step", desc="train"
-        ) as bar:
-            stop = self.step >= train.steps
-            while not stop:
-                part = max(self.step / train.steps, (time.perf_counter() - started) / limit)
-                self.trainer.scale_learning_rates(decay(part, train.decay_from))
-                batch = self.data.batch(self.step, self.world.rank, self.world.size)
-                for name, value in self.trainer.step(batch, self.step).items():
-                    sums.setdefault(name, []).append(value)
-                self.step += 1
-                bar.update()
-                now = time.perf_counter()
-                self.spent = before + now - started
-                stop = self.step >= train.steps or now - started > limit
-                stop = self.world.agree(stop, self.trainer.device)
-                if self.step % train.log_every == 0 or stop:
-                    bar.set_postfix(self._log(sums))
-                    sums = {}
-                if self.directory is not None and (self.step % train.sample_every == 0 or stop):
-                    images = samples.draw(self.trainer)
-                    self.directory.save_grid(f"{self.step:06d}", images, columns=8)
-                if self.directory is not None and (self.step % train.save_every == 0 or stop):
-                    self._save()
-        if self.directory is not None:
-            facts = {
-                "steps": self.step,
-                "images": self.step * self.batch_images,
-                "minutes": round(self.spent / 60, 1),
-                "device": device_name(self.trainer.device),
-                "training_images": len(self.data),
-                "earlier_runs": self.earlier,
-            }
-            save_checkpoint(
-                self.out / "checkpoint", self.config, vocabulary, damsm, self.trainer.ema, facts
-            )
-            self.directory.close()
-
-    def _save(self) -> None:
-        facts = {"step": self.step, "seconds": self.spent, "earlier": self.earlier}
-        save_state(self.out / STATE, self.trainer.modules, self.trainer.optimisers, facts)
-
-    def _log(self, sums: dict[str, list[Tensor]]) -> dict[str, str]:
-        """Write the means since the last log; stop the run if one is not finite."""
-        means = {name: torch.stack(values).mean().item() for name, values in sums.items()}
-        broken = [name for name, value in means.items() if value - value != 0]
-        if broken:
-            raise TrainingError(
-                wanted="finite losses",
-                found=f"{', '.join(broken)} at step {self.step}",
-                fix=f"the last good state is in {self.out / STATE}; lower the learning rate",
-            )
-        now = time.perf_counter()
-        count = max(map(len, sums.values())) * self.batch_images
-        rate = count / (now - self.logged)
-        self.logged = now
-        record: dict[str, Any] = {
-            "step": self.step,
-            "images": self.step * self.batch_images,
-            "minutes": round(self.spent / 60, 2),
-            "images_per_second": round(rate, 1),
-        }
-        record |= {name: round(value, 5) for name, value in means.items()}
-        if self.directory is not None:
-            self.directory.log(record)
-        return {
-            "img/s": f"{rate:.0f}",
-            "d": f"{means['d_adversarial']:.2f}",
-            "g": f"{means['g_adversarial']:.2f}",
-            "damsm": f"{means['damsm']:.2f}",
-        }
-
-
-def decay(part: float, start: float) -> float:
-    """Return the factor on the learning rates when `part` of the budget is spent."""
-    part = min(part, 1.0)  # the clock may run past the budget
-    return 1.0 if part <= start else (1 - part) / (1 - start)
-
-
-class SampleGrid:
-    """A fixed batch whose pictures show progress: real, then three noises each, column by column.
-
-    Captions and features are drawn as in training: some are the image's own, others neighbours'.
-    """
-
-    def __init__(self, data: GanData) -> None:
-        self.batch = data.batch(2**40)
-        self.z = torch.randn(3, *self.batch.z.shape, generator=torch.Generator().manual_seed(0)).to(
-            self.batch.z.device
+def _check_same(then: dict[str, str], now: dict[str, str], out: Path) -> None:
+    """Refuse to resume a run with other data or encoders."""
+    changed = [name for name in now if now[name] != then.get(name)]
+    if changed:
+        raise TrainingError(
+            wanted=f"the {changed[0]} with which the run in {out} was started",
+            found="another one",
+            fix="resume with the same data and encoders, or start a new run with --start-from",
         )
-
-    @torch.no_grad()
-    def draw(self, trainer: GanTrainer) -> Tensor:
-        """Return pictures (32, 3, s, s): the real images, then one row a noise."""
-        model, batch = trainer.ema.eval(), self.batch
-        rows = [batch.images[-1]]
-        for z in self.z:
-            output = model(
-                z, batch.text.sentence, batch.words, batch.v, torch.zeros_like(batch.epsilon)
-            )
-            rows.append(output.images[-1])
-        return torch.cat([row[:SAMPLES].cpu().float() for row in rows])
-
-
-def device_name(device: torch.device) -> str:
-    """Return what trained, for the model card."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"

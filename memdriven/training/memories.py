@@ -74,10 +74,11 @@ class Memories:
         best = scores.new_full((len(scores), self.count), -2.0)
         best.scatter_reduce_(1, self.owner.expand(len(scores), -1), scores, "amax")
         mine = own < self.count
-        best[torch.arange(len(own))[mine], own[mine]] = -2.0
+        best[torch.arange(len(own))[mine], own[mine]] = -torch.inf
         if self.config.train.swap_other_class and self.class_ids is not None:
             same = self.class_ids[own][:, None] == self.class_ids[None, : self.count]  # (b', n)
-            best.masked_fill_(same.to(best.device), -2.0)
+            # Behind every stranger, not out of reach: there may be too few strangers.
+            best -= 4.0 * same.to(best.device)
         found = best.topk(width, dim=1)
         return found.values.cpu(), found.indices.cpu()
 

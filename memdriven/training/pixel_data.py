@@ -13,7 +13,8 @@ from memdriven.data.attributes import visible_record
 from memdriven.data.image_cache import load_images
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
-from memdriven.training.damsm_data import NO_CLASS, encode_captions, mixed_seed
+from memdriven.training.captions import encode_captions
+from memdriven.training.damsm_data import NO_CLASS, mixed_seed
 
 
 class PixelData:

@@ -23,7 +23,12 @@ def save_state(
     optimisers: dict[str, torch.optim.Optimizer],
     facts: dict[str, Any],
 ) -> None:
-    """Write modules, optimisers and plain facts (step, seconds, ...) atomically."""
+    """Write modules, optimisers and plain facts (step, seconds, ...) atomically.
+
+    Raises:
+        TrainingError: a weight is not finite; the state on disk is left as it was.
+        DataError: the disk is full or refuses writing.
+    """
     tensors: dict[str, Tensor] = {}
     for name, module in modules.items():
         for key, value in module.state_dict().items():
@@ -32,6 +37,13 @@ def save_state(
         for index, entry in optimiser.state_dict()["state"].items():
             for key, value in entry.items():
                 tensors[f"optimiser/{name}/{index}/{key}"] = value.cpu().contiguous().clone()
+    broken = [key for key, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise TrainingError(
+            wanted="finite weights",
+            found=f"NaN or infinity in {broken[0]}",
+            fix=f"the last good state is kept in {path}; lower the learning rate",
+        )
     metadata = {"schema": SCHEMA, "facts": json.dumps(facts)}
     atomic_write_bytes(path, safetensors.torch.save(tensors, metadata))
 

@@ -71,6 +71,8 @@ class GanTrainer:
         )
         self._d_parameters = [p for p in self.discriminators.parameters() if p.requires_grad]
         self.d_optimiser = torch.optim.Adam(self._d_parameters, train.d_learning_rate, **settings)
+        self._chance = torch.Generator()
+        """Of what D sees augmented: follows from seed, step and process, so that runs resume."""
         self._generate: Callable[..., Any] = self.generator
         self._judges: list[Callable[..., Any]] = list(self.discriminators)
         if train.compile:
@@ -115,6 +117,8 @@ class GanTrainer:
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Update the D's, then G, then its average; return the losses, detached."""
         self.generator.train()
+        seed = self.config.train.seed * 1_000_003 + step
+        self._chance.manual_seed(seed * 512 + self.world.rank)
         amp = self.config.train.amp and self.device.type == "cuda"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
             output = self._generate(
@@ -154,7 +158,7 @@ class GanTrainer:
         return {name: value.detach() for name, value in record.items()}
 
     def _augment(self, images: Tensor) -> Tensor:
-        return augment(images, self.config.train.augment)
+        return augment(images, self.config.train.augment, self._chance)
 
     def _update_discriminators(
         self, batch: Batch, fakes: list[Tensor], step: int

@@ -70,6 +70,7 @@ class TextLoss:
         """
         scored = images if self.config.loss.damsm_stages == "all" else images[-1:]
         chance = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + step)
+        classes = batch.class_ids if self.config.damsm.mask_same_class else None
         damsm = batch.v.new_zeros(())
         named = []
         for image in scored:
@@ -78,9 +79,7 @@ class TextLoss:
                 seen = disturb(seen, chance)
             features, maps = self._look(seen)
             features = ImageFeatures(*(part.float() for part in features))
-            damsm = (
-                damsm + damsm_loss(features, batch.text, self.config.damsm, batch.class_ids).total
-            )
+            damsm = damsm + damsm_loss(features, batch.text, self.config.damsm, classes).total
             if self.head is not None and maps is not None and batch.labels is not None:
                 named.append(attribute_loss(self.head(maps).float(), batch.labels))
         found = {"damsm": damsm}

@@ -131,13 +131,6 @@ def test_a_row_that_breaks_does_not_stop_the_others(
     assert "finite losses" in said[1]
 
 
-def test_minutes_that_were_trained_count(tmp_path: Path) -> None:
-    assert ablation._spent(tmp_path) == 0
-    lines = ['{"step": 1, "minutes": 0.5}', '{"step": 2, "minutes": 1.25}', '{"st']
-    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))
-    assert ablation._spent(tmp_path) == 1.25
-
-
 def test_a_plan_tells_its_rows_and_needs_a_budget(tmp_path: Path) -> None:
     asked = plan(tmp_path, tmp_path, tmp_path, rows=("content-max", "no-v"))
     shown = plan_text(asked)

@@ -21,7 +21,8 @@ from memdriven.errors import TrainingError
 from memdriven.training.augment import augment
 from memdriven.training.batches import pyramid
 from memdriven.training.distributed import World
-from memdriven.training.gan import decay, train_gan
+from memdriven.training.gan import train_gan
+from memdriven.training.loop import decay
 from memdriven.training.steps import GanTrainer
 from memdriven.training.text_loss import TextLoss
 from tests.small_world import write_world
@@ -41,36 +42,12 @@ def test_a_run_leaves_what_it_promises(world: Path, tmp_path: Path) -> None:
     assert len(checkpoint.hash) == 12
 
 
-def test_resume_gives_the_same_bits(world: Path, tmp_path: Path) -> None:
-    run(world, tmp_path / "whole")
-    run(world, tmp_path / "parts", train_settings(steps=2))
-    run(world, tmp_path / "parts", resume=True)
-    name = "checkpoint/generator.safetensors"
-    assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
-
-
 def test_a_run_directory_is_not_overwritten(world: Path, tmp_path: Path) -> None:
     run(world, tmp_path / "run", train_settings(steps=2))
     with pytest.raises(TrainingError, match="one that holds a run"):
         run(world, tmp_path / "run")
     with pytest.raises(TrainingError, match="settings"):
         run(world, tmp_path / "run", train_settings(learning_rate=1.0), resume=True)
-
-
-def test_nan_stops_and_keeps_the_last_good_state(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(world, tmp_path / "run", train_settings(steps=2))
-    good = (tmp_path / "run/state.safetensors").read_bytes()
-    step = GanTrainer.step
-
-    def poisoned(self: GanTrainer, batch: object, number: int) -> dict[str, torch.Tensor]:
-        return step(self, batch, number) | {"damsm": torch.tensor(float("nan"))}
-
-    monkeypatch.setattr(GanTrainer, "step", poisoned)
-    with pytest.raises(TrainingError, match="damsm at step 4"):
-        run(world, tmp_path / "run", resume=True)
-    assert (tmp_path / "run/state.safetensors").read_bytes() == good
 
 
 def test_time_limit_stops_cleanly(world: Path, tmp_path: Path) -> None:
@@ -162,7 +139,7 @@ def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path) -> None:
     # The draws of `batch`, in its order.
     generator = torch.Generator().manual_seed(source.config.train.seed * 1_000_003 * 512)
     for i in index.tolist():
-        torch.randint(len(source.captions_of[i]), (), generator=generator)
+        torch.randint(len(source.captions.of[i]), (), generator=generator)
     sources, shares = source.memories.draw(index, batch.text.sentence, generator)
 
     assert set((shares > 0).sum(1).tolist()) == {1, 2, 3}
@@ -173,7 +150,7 @@ def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path) -> None:
         assert batch.own[row] == (used == [int(index[row])])
         query = F.normalize(batch.text.sentence[row], dim=0)
         scores = torch.stack([
-            (source.memories.keys[source.captions_of[i].start : source.captions_of[i].stop]
+            (source.memories.keys[source.captions.of[i].start : source.captions.of[i].stop]
              @ query).max() for i in used
         ])  # fmt: skip
         temperature = source.config.retrieval.temperature
@@ -244,14 +221,16 @@ def test_moving_average_holds_buffers(world: Path) -> None:
 def test_augmentation_is_differentiable_and_refuses_strangers() -> None:
     torch.manual_seed(0)
     images = torch.randn(4, 3, 16, 16, requires_grad=True)
-    result = augment(images, "color,translation,cutout")
+    chance = torch.Generator().manual_seed(0)
+    result = augment(images, "color,translation,cutout", chance)
+    assert torch.equal(result, augment(images, "color,translation,cutout", chance.manual_seed(0)))
     assert result.shape == images.shape
     result.square().sum().backward()
     assert images.grad is not None
     assert images.grad.abs().sum() > 0
-    assert augment(images, "") is images
+    assert augment(images, "", chance) is images
     with pytest.raises(Exception, match="colour"):
-        augment(images, "colour")
+        augment(images, "colour", chance)
 
 
 @pytest.mark.timeout(600)

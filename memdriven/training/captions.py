@@ -1,0 +1,112 @@
+"""The captions that train: which of an item's are usable, and all of a split's, encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memdriven.data.attributes import label_ids
+from memdriven.data.prepared import Item
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.text import TextFeatures
+from memdriven.errors import CaptionError, DataError
+
+CHUNK = 512
+"""Captions in one pass of the text encoder."""
+
+
+def encode_captions(item: Item, vocabulary: Vocabulary, max_words: int) -> list[EncodedCaption]:
+    """Return an item's usable captions.
+
+    Raises:
+        DataError: it has none.
+    """
+    return list(usable_captions(item, vocabulary, max_words).values())
+
+
+def usable_captions(
+    item: Item, vocabulary: Vocabulary, max_words: int
+) -> dict[int, EncodedCaption]:
+    """Return an item's usable captions by their places among all of its captions.
+
+    Raises:
+        DataError: it has none.
+    """
+    encoded: dict[int, EncodedCaption] = {}
+    for place, caption in enumerate(item.captions):
+        try:
+            encoded[place] = vocabulary.encode(caption, max_words)
+        except CaptionError as error:
+            reason = error
+    if not encoded:
+        raise DataError(
+            wanted=f"a usable caption of item {item.id}", found=reason.found,
+            fix="correct its captions, or lower text.min_count",
+        )  # fmt: skip
+    return encoded
+
+
+class TrainingCaptions:
+    """All usable captions of items, encoded: the encoders are frozen, an LSTM slow on a CPU.
+
+    Args:
+        items: the training images.
+        damsm: trained encoders.
+        vocabulary: theirs.
+        max_words: longer captions are cut.
+        attributes: those to label captions with, and their values.
+    """
+
+    def __init__(
+        self, items: Sequence[Item], damsm: Damsm, vocabulary: Vocabulary, max_words: int,
+        attributes: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:  # fmt: skip
+        self.device = damsm.device
+        encoded: list[EncodedCaption] = []
+        owner: list[int] = []
+        named: list[Mapping[str, Any]] = []
+        self.of: list[range] = []
+        """The captions of each item."""
+        for index, item in enumerate(items):
+            usable = usable_captions(item, vocabulary, max_words)
+            self.of.append(range(len(encoded), len(encoded) + len(usable)))
+            encoded.extend(usable.values())
+            owner.extend([index] * len(usable))
+            records = item.caption_attributes
+            named.extend(records[place] if place < len(records) else {} for place in usable)
+        ids, lengths = vocabulary.batch(encoded)
+        width = damsm.text.lstm.hidden_size * 2
+        self.words = torch.empty(*ids.shape, width, dtype=torch.float16)
+        self.mask = torch.empty(ids.shape, dtype=torch.bool)
+        sentences = []
+        with torch.no_grad():
+            for rows in torch.split(torch.arange(len(ids)), CHUNK):
+                text = damsm.text(ids[rows].to(self.device), lengths[rows].to(self.device))
+                self.words[rows], self.mask[rows] = text.words.half().cpu(), text.mask.cpu()
+                sentences.append(text.sentence)
+        self.sentences = torch.cat(sentences)  # (m, d)
+        self.owner = torch.tensor(owner, device=self.device)
+        """(m,) the item of each caption."""
+        self.labels = label_ids(named, attributes) if attributes else None
+        """(m, attributes) what each caption names, where that was asked for."""
+
+    def draw(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a random caption (b,) of each item (b,)."""
+        mine = [self.of[i] for i in index.tolist()]
+        return torch.tensor(
+            [own[int(torch.randint(len(own), (), generator=generator))] for own in mine]
+        )
+
+    def text(self, rows: Tensor) -> TextFeatures:
+        """Return the features of captions (b,), cut to the longest of them."""
+        length = int(self.mask[rows].sum(1).max())
+        words, mask = self.words[rows, :length], self.mask[rows, :length]
+        return TextFeatures(
+            words.to(self.device, non_blocking=True).float(),
+            self.sentences[rows.to(self.device)],
+            mask.to(self.device, non_blocking=True),
+        )

@@ -1,0 +1,98 @@
+"""What a batch is made of where the data is not as even as one would like."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from memdriven.data.prepared import Item, PreparedDataset, write_prepared
+from memdriven.encoders.damsm import damsm_loss
+from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.image import ImageFeatures
+from tests.training.small_gan import CONFIG, data, train_settings
+
+
+def rewritten(world: Path, folder: Path, change: object) -> Path:
+    """Copy the world, with other items."""
+    shutil.copytree(world, folder)
+    prepared = PreparedDataset.open(folder / "data")
+    items = [change(item) for item in prepared.items]  # type: ignore[operator]
+    write_prepared(folder / "data", name="other", items=items, classes=prepared.classes,
+                   image_size=prepared.image_size)  # fmt: skip
+    return folder
+
+
+def test_one_class_alone_still_has_neighbours(world: Path, tmp_path: Path) -> None:
+    """Where all images are of one class, strangers of it serve, never the image itself."""
+    one = rewritten(world, tmp_path / "one", lambda i: dataclasses.replace(i, class_id=0))
+    source = data(one, train_settings(p_swap=1.0, swap_neighbours=4, batch_size=12))
+    index = source._indices(0)
+    generator = torch.Generator().manual_seed(0)
+    sentences = source.captions.sentences[[source.captions.of[i].start for i in index.tolist()]]
+    sources, shares = source.memories.draw(index, sentences, generator)
+    assert (sources[:, 0] != index).all()
+    assert len(set(sources[:, 0].tolist())) > 4, "not the same few for everyone"
+    torch.testing.assert_close(shares.sum(1), torch.ones(12))
+
+
+def test_few_strangers_come_before_the_own_class(world: Path, tmp_path: Path) -> None:
+    def lonely(item: Item) -> Item:
+        return dataclasses.replace(item, class_id=int(item.id in ("train-000", "train-005")))
+
+    few = rewritten(world, tmp_path / "few", lonely)
+    source = data(few, train_settings(p_swap=1.0, swap_neighbours=3, swap_mix=3, batch_size=12))
+    assert source.class_ids is not None
+    index = torch.arange(12)
+    sentences = source.captions.sentences[[own.start for own in source.captions.of]]
+    sources, shares = source.memories.draw(index, sentences, torch.Generator().manual_seed(1))
+    same = source.class_ids[sources] == source.class_ids[index][:, None]
+    strangers = (shares * ~same).sum(1)
+    mixed = (~same & (shares > 0)).any(1)
+    assert mixed.any()
+    assert (strangers[mixed] > 0.99).all(), "of the own class there is hardly anything in the mix"
+
+
+def test_one_class_alone_still_teaches_damsm() -> None:
+    config = CONFIG.damsm
+    chance = torch.Generator().manual_seed(0)
+    words = torch.randn(4, 5, 16, generator=chance)
+    from memdriven.encoders.text import TextFeatures
+
+    text = TextFeatures(words, torch.randn(4, 16, generator=chance), torch.ones(4, 5).bool())
+    image = ImageFeatures(torch.randn(4, 9, 16, generator=chance),
+                          torch.randn(4, 16, generator=chance))  # fmt: skip
+    assert config.mask_same_class
+    alone = damsm_loss(image, text, config, torch.zeros(4, dtype=torch.long)).total
+    assert alone == damsm_loss(image, text, config, None).total > 0
+    two = damsm_loss(image, text, config, torch.tensor([0, 0, 1, 1])).total
+    assert 0 < two < alone
+
+
+@pytest.mark.parametrize(("crop", "side"), [(1.0, 64), (76 / 64, 64)])
+def test_pictures_are_not_enlarged_for_a_crop(world: Path, crop: float, side: int) -> None:
+    assert data(world, train_settings(crop=crop)).images.shape[-1] == side
+
+
+def test_captions_without_known_words_are_left_out(world: Path, tmp_path: Path) -> None:
+    def foreign(item: Item) -> Item:
+        colour = item.attributes["colour"]
+        return dataclasses.replace(
+            item, captions=["xyzzy plugh", *item.captions],
+            caption_attributes=[{}, {"colour": colour}, {}],
+        )  # fmt: skip
+
+    odd = rewritten(world, tmp_path / "odd", foreign)
+    source = data(odd, attributes={"colour": ("blue", "green", "red")})
+    captions = source.captions
+    assert [len(own) for own in captions.of] == [2] * 12
+    assert captions.labels is not None
+    for item, own in zip(source.items, captions.of, strict=True):
+        expected = ("blue", "green", "red").index(str(item.attributes["colour"]))
+        assert captions.labels[own, 0].tolist() == [expected, -1], "labels keep in step"
+    damsm, vocabulary, *_ = load_damsm(odd / "damsm")
+    first = damsm.encode_captions([vocabulary.encode(source.items[3].captions[1], 8)])
+    torch.testing.assert_close(captions.sentences[captions.of[3].start], first.sentence[0])

@@ -1,0 +1,126 @@
+"""One step's two totals, put together again from the losses, with each switch on and off."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from memdriven.config import Config
+from memdriven.encoders.damsm import damsm_loss
+from memdriven.encoders.damsm_files import load_damsm
+from memdriven.training.distributed import World
+from memdriven.training.steps import GanTrainer
+from memdriven.training.text_loss import TextLoss
+from tests.training.small_gan import CONFIG, data
+
+
+def two_stages(**loss: Any) -> Config:
+    return dataclasses.replace(
+        CONFIG, generator=dataclasses.replace(CONFIG.generator, stages=2),
+        loss=dataclasses.replace(CONFIG.loss, r1_every=3, r1_gamma=2.0, **loss),
+    )  # fmt: skip
+
+
+def totals(trainer: GanTrainer, batch: Any, step: int) -> tuple[Tensor, Tensor]:
+    """Return the step's totals of the D's and of G, without updating anything."""
+    seen: list[Tensor] = []
+
+    def kept(module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+        seen.append(loss.detach())
+
+    trainer._descend = kept  # type: ignore[method-assign]
+    trainer.discriminators.eval()  # spectral normalisation holds still
+    trainer.step(batch, step)
+    return seen[0], seen[1]
+
+
+@pytest.mark.parametrize(
+    ("step", "changes"),
+    [
+        (0, {}),
+        (1, {}),
+        (0, {"mismatched": False}),
+        (1, {"damsm_stages": "last"}),
+        (1, {"damsm_weight": 0.5, "kl_weight": 7.0}),
+        (1, {"reconstruction_weight": 3.0}),
+        (2, {"diversity_weight": 3.0, "diversity_every": 2}),
+        (1, {"diversity_weight": 3.0, "diversity_every": 2}),
+    ],
+)
+def test_totals(world: Path, step: int, changes: dict[str, Any]) -> None:
+    config = two_stages(**changes)
+    loss = config.loss
+    damsm, *_ = load_damsm(world / "damsm")
+    trainer = GanTrainer(config, TextLoss(config, damsm), torch.device("cpu"), World())
+    batch = data(world, config).batch(0)
+    found_d, found_g = totals(trainer, batch, step)
+
+    sentence = batch.text.sentence
+    made = trainer.generator(batch.z, sentence, batch.words, batch.v, batch.epsilon)
+    wanted_d, wanted_g = torch.zeros(()), torch.zeros(())
+    for judge, fake, real in zip(trainer.discriminators, made.images, batch.images, strict=True):
+        on_fake, on_real = judge(fake, sentence), judge(real, sentence)
+        wrong = judge(real, sentence.roll(1, 0)).conditional
+        wanted_d = wanted_d - 0.5 * (
+            F.logsigmoid(on_real.unconditional).mean() + F.logsigmoid(-on_fake.unconditional).mean()
+        )
+        wanted_d = wanted_d - 0.5 * F.logsigmoid(on_real.conditional).mean()
+        told = F.logsigmoid(-on_fake.conditional).mean()
+        if loss.mismatched:
+            told = (told + F.logsigmoid(-wrong).mean()) / 2
+        wanted_d = wanted_d - 0.5 * told
+        wanted_g = wanted_g - 0.5 * (
+            F.logsigmoid(on_fake.unconditional).mean() + F.logsigmoid(on_fake.conditional).mean()
+        )
+        if step % loss.r1_every == 0:
+            seen = real.clone().requires_grad_()
+            logits = judge(seen, sentence)
+            half = (logits.unconditional + logits.conditional) / 2
+            (slope,) = torch.autograd.grad(half.sum(), seen)
+            squared = slope.flatten(1).square().sum(1).mean()
+            wanted_d = wanted_d + loss.r1_every * loss.r1_gamma / 2 * squared
+    scored = made.images if loss.damsm_stages == "all" else made.images[-1:]
+    for image in scored:
+        features = damsm.encode_images((image + 1) / 2)
+        match = damsm_loss(features, batch.text, config.damsm, batch.class_ids).total
+        wanted_g = wanted_g + loss.damsm_weight * match
+    spread = made.logvar.exp()
+    wanted_g = wanted_g + loss.kl_weight * 0.5 * (made.mu**2 + spread - made.logvar - 1).mean()
+    if loss.reconstruction_weight:
+        own = batch.own
+        assert own.any()
+        gaps = [
+            (fake[own] - real[own]).abs().mean() for fake, real in zip(made.images, batch.images)
+        ]
+        wanted_g = wanted_g + loss.reconstruction_weight * torch.stack(gaps).mean()
+    if loss.diversity_weight and step % loss.diversity_every == 0:
+        other = batch.z.roll(1, 0)
+        again = trainer.generator(other, sentence, batch.words, batch.v, batch.epsilon).images[-1]
+        apart = (made.images[-1] - again).abs().flatten(1).mean(1)
+        gained = (apart / (batch.z - other).abs().mean(1)).clamp(max=loss.diversity_limit).mean()
+        wanted_g = wanted_g - loss.diversity_every * loss.diversity_weight * gained
+    torch.testing.assert_close(found_d, wanted_d.detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found_g, wanted_g.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_own_classes_are_negatives_where_damsm_was_trained_so(world: Path) -> None:
+    """Members of one class compete in G's loss exactly where they did in DAMSM's."""
+    damsm, *_ = load_damsm(world / "damsm")
+    batch = data(world).batch(0)
+    assert batch.class_ids is not None
+    found = {}
+    for masked in (True, False):
+        config = dataclasses.replace(
+            CONFIG, damsm=dataclasses.replace(CONFIG.damsm, mask_same_class=masked)
+        )
+        found[masked] = TextLoss(config, damsm)(batch, batch.images, 0)["damsm"]
+        image = damsm.encode_images((batch.images[-1] + 1) / 2)
+        classes = batch.class_ids if masked else None
+        assert found[masked] == damsm_loss(image, batch.text, config.damsm, classes).total
+    assert found[False] > found[True], "more to be told apart from"
