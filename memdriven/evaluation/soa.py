@@ -28,10 +28,10 @@ Detector = Callable[[Tensor], list[set[str]]]
 COCO_WORDS: dict[str, tuple[str, ...]] = {
     "person": ("man", "woman", "boy", "girl", "child", "people", "men", "women", "children"),
     "bicycle": ("bike",),
-    "motorcycle": ("motorbike",),
+    "motorcycle": ("motorbike", "scooter"),
     "airplane": ("plane", "aeroplane", "jet"),
     "couch": ("sofa",),
-    "tv": ("television",),
+    "tv": ("television", "monitor"),
     "cell phone": ("cellphone", "phone"),
     "dog": ("puppy",),
     "cat": ("kitten",),
@@ -40,8 +40,23 @@ COCO_WORDS: dict[str, tuple[str, ...]] = {
     "refrigerator": ("fridge",),
     "hair drier": ("hair dryer",),
     "sports ball": ("ball",),
+    "mouse": ("mice", "computer mouse"),
+    "dining table": ("table", "desk"),
+    "tennis racket": ("racket", "racquet"),
+    "fire hydrant": ("hydrant",),
+    "surfboard": ("surf board",),
+    "skis": ("ski",),
 }
 """Words of captions that stand for a class, beside its own name and plural [ours]."""
+FALSE_FRIENDS = ("train car", "cable car", "street car", "toilet bowl")
+"""Phrases that hold a class's word and mean something else [ours]."""
+COLOURS = ("orange",)
+NO_NOUNS = (
+    "and a", "and an", "and some", "and other", "on", "in", "at", "with", "of", "to", "is", "are",
+    "that", "which", "next", "near", "by", "beside", "behind", "under", "for", "from", "sitting",
+    "laying", "lying", "being", "cut",
+)  # fmt: skip
+"""What may follow a colour's word where it is the thing and not the colour [ours]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +72,24 @@ class Soa:
 
 
 def named_classes(caption: str, classes: Sequence[str]) -> set[str]:
-    """Return the classes that a caption names, singular or plural, by name or by `COCO_WORDS`."""
+    """Return the classes that a caption names, singular or plural, by name or by `COCO_WORDS`.
+
+    Longer names come first and use their words up: a hot dog is no dog. A colour that is also a
+    thing (`COLOURS`) counts where no noun follows it.
+    """
     text = " " + " ".join(re.findall(r"\w+", caption.lower())) + " "
+    forms = [(form, "") for phrase in FALSE_FRIENDS for form in _forms(phrase)]
+    forms += [
+        (form, name)
+        for name in classes
+        for word in (name.lower(), *COCO_WORDS.get(name, ()))
+        for form in _forms(word)
+    ]
     found = set()
-    for name in classes:
-        words = (name.lower(), *COCO_WORDS.get(name, ()))
-        if any(f" {form} " in text for word in words for form in _forms(word)):
+    for form, name in sorted(forms, key=lambda pair: -len(pair[0])):
+        behind = rf" (?=$|(?:{'|'.join(NO_NOUNS)}) )" if form in COLOURS else " "
+        text, count = re.subn(rf" {re.escape(form)}{behind}", " , ", text)
+        if count and name:
             found.add(name)
     return found
 
