@@ -29,7 +29,7 @@ CLASSES = [
         ("an orange cat", {"cat"}),
         ("an orange and white cat", {"cat"}),
         ("an orange", {"orange"}),
-        ("oranges in a bowl", {"orange"}),
+        ("oranges in a bowl", {"orange", "bowl"}),
         ("an orange and a knife", {"orange", "knife"}),
         ("mice on one ski", {"mouse", "skis"}),
         ("knives near a television", {"knife", "tv"}),
