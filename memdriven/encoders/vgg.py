@@ -19,6 +19,8 @@ STRIDE = 16
 """relu5_3 is this much smaller than its input, after four of VGG's five poolings."""
 WINOGRAD_CHANNELS = 256
 """On a CPU, layers with this many input channels use Winograd's convolution."""
+CLASSIFIER = "classifier.6.weight"
+"""The last layer of torchvision's whole network; the file of features holds no numbers there."""
 
 _MEAN = (0.48235, 0.45882, 0.40784)
 _LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)
@@ -83,6 +85,13 @@ class Vgg16Features(nn.Module):
         Raises:
             CheckpointError: an entry is missing, of another shape, or not finite.
         """
+        head = state.get(CLASSIFIER)
+        if head is not None and bool(torch.isfinite(head).all()):
+            raise CheckpointError(
+                wanted=f"VGG-16 weights for features (IMAGENET1K_FEATURES) in {name}",
+                found="weights for classification (IMAGENET1K_V1), for inputs of another scale",
+                fix="give torchvision's vgg16_features file",
+            )
         rounded: dict[str, Tensor] = {}
         for key, own in self.state_dict().items():
             given = state.get(key)

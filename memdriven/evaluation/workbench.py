@@ -206,6 +206,12 @@ class Workbench:
 
     def retrieved(self, matches: Sequence[Sequence[Match]], strategy: str) -> Row:
         """The first neighbours' own images; thumbnails where the data set lacks the originals."""
+        if not all(matches):
+            raise EvaluationError(
+                wanted="neighbours for the row `retrieved`",
+                found=f"strategy {strategy!r}, which has none",
+                fix="leave the row out, or evaluate with another default strategy",
+            )
         by_id = {item.id: item for item in self.dataset.items}
         ids = [found[0].id for found in matches]
         if all(item_id in by_id for item_id in ids):

@@ -88,6 +88,15 @@ def test_the_environment_may_name_the_weights(
     assert Vgg16Features.load().hash == Vgg16Features.load(weights).hash
 
 
+def test_weights_for_classification_are_refused() -> None:
+    """They have the same shapes, and were made for pixels of another scale."""
+    head = {"classifier.6.weight": torch.zeros(10, 4)}
+    with pytest.raises(CheckpointError, match="IMAGENET1K_V1"):
+        Vgg16Features().take(_random_state() | head, "x")
+    nothing = {key: torch.full_like(value, torch.nan) for key, value in head.items()}
+    Vgg16Features().take(_random_state() | nothing, "x")
+
+
 def test_unusable_weights_are_refused(tmp_path: Path, weights: Path) -> None:
     with pytest.raises(CheckpointError, match="no such file"):
         Vgg16Features.load(tmp_path / "none.safetensors")

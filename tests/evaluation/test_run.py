@@ -36,6 +36,20 @@ def values(found: Evaluation, metric: str) -> dict[str, float]:
     return {r.row: r.value for r in found.results if r.metric == metric}
 
 
+def test_a_strategy_without_neighbours_has_no_retrieved_row(
+    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(checkpoint, bare)
+    content = json.loads((bare / "config.json").read_text())
+    content["config"]["retrieval"]["strategy"] = "none"
+    (bare / "config.json").write_text(json.dumps(content))
+    found = run(bare, squares, tmp_path / "out", resources, metrics=["attributes"],
+                controls=["retrieved", "real"])  # fmt: skip
+    assert list(values(found, "asked_colours")) == ["model", "real"]
+    assert "which has none" in found.left_out["row retrieved"]
+
+
 @pytest.mark.usefixtures("fake_vgg")
 def test_all_measures_beside_their_controls(
     checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path

@@ -21,9 +21,10 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from memdriven.data.prepared import Item, image_file, write_prepared
+from memdriven.data.assemble import refuse_other_content
+from memdriven.data.prepared import HEADER, Item, image_file, write_prepared
 from memdriven.errors import DataError
-from memdriven.files import atomic_write_bytes, explain_disk_errors
+from memdriven.files import atomic_write_bytes, explain_disk_errors, read_json
 
 from .captions import describe
 from .render import render_birds
@@ -32,6 +33,7 @@ from .species import TEST_SPECIES, TRAIN_SPECIES, Species, all_species, stream
 from .specimen import BirdSpec, sample_bird
 from .visibility import visible_attributes
 
+NAME = "aviary"
 QUALITY = 92
 RENDERER = 2
 """Raised whenever the same specimen would give other pixels, so that no run keeps outdated
@@ -86,14 +88,15 @@ def prepare_aviary(
 
     workers: processes on the CPU (all cores when None; 0 or 1 renders in this process); another
     device renders in this process, in batches. species_limit keeps only the first so many species
-    of each split. Raises `DataError` when the disk is full. A run that was stopped, or a folder
-    with damaged pictures, is completed.
+    of each split. Raises `DataError` when the disk is full or the folder holds something else. A
+    run that was stopped, or a folder with damaged pictures, is completed.
     """
     out = Path(out)
     counts = {"train": train_per_species, "test": test_per_species}
     chosen = _choose(species_limit)
-    with explain_disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
+    _make_room(out, {"seed": seed, "image_size": image_size, "counts": {
+        split: counts[split] * sum(s.split == split for s in chosen) for split in counts
+    }})  # fmt: skip
     tasks = [_Task(out, s.id, counts[s.split], image_size, seed, device) for s in chosen]
     pictures: dict[int, list[_Picture]] = {}
     total = sum(task.count for task in tasks)
@@ -107,10 +110,35 @@ def prepare_aviary(
         for index, picture in enumerate(pictures[species.id])
     ]
     write_prepared(
-        out, name="aviary", items=items, classes=[s.name for s in all_species()],
+        out, name=NAME, items=items, classes=[s.name for s in all_species()],
         image_size=image_size, seed=seed, source=SOURCE, licence="Apache-2.0",
     )  # fmt: skip
     return out
+
+
+def _make_room(out: Path, wanted: dict[str, object]) -> None:
+    """Make the folder; take the header away from a data set that is about to become another.
+
+    Without its header a half-rendered folder is no data set, so that nobody reads captions of one
+    bird under the picture of another.
+
+    Raises:
+        DataError: `out` holds something else than a (begun) rendering of Aviary, or the disk is
+            full.
+    """
+    header = out / HEADER
+    if header.exists():
+        found = read_json(header, DataError)
+        if found.get("name") != NAME:
+            raise DataError(wanted=f"a new folder, or an earlier Aviary, at {out}",
+                            found=f"the data set {found.get('name')!r}",
+                            fix="choose another folder")  # fmt: skip
+        if any(found.get(key) != value for key, value in wanted.items()):
+            header.unlink()
+    elif not (out / "progress").is_dir():
+        refuse_other_content(out)
+    with explain_disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
 
 
 def _choose(limit: int | None) -> list[Species]:

@@ -12,6 +12,7 @@ from memdriven.data.aviary import sample_bird as sighting
 from memdriven.data.aviary.species import all_species
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import DataError
+from tests.small_world import write_world
 
 
 def _make(out: Path, workers: int = 0) -> Path:
@@ -86,3 +87,39 @@ def test_captions_are_not_put_under_another_bird() -> None:
     picture = prepare._Picture({"wing": 0.5}, prepare.fingerprint(sighting(0, 1, 0)))
     with pytest.raises(DataError, match="another bird"):
         prepare._item(species, 0, 0, picture)
+
+
+def test_another_rendering_takes_the_header_away_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set that is cut short while it becomes another one is none, rather than a mixture."""
+    out = tmp_path / "aviary"
+    few = {"train_per_species": 1, "test_per_species": 1, "image_size": 16, "species_limit": 1,
+           "workers": 0, "progress": False}  # fmt: skip
+    prepare_aviary(out, seed=0, **few)
+    assert len(PreparedDataset.open(out)) == 2
+    monkeypatch.setattr(prepare, "_render_species", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_aviary(out, seed=0, **few)
+    assert len(PreparedDataset.open(out)) == 2, "the same rendering only completes"
+    with pytest.raises(KeyboardInterrupt):
+        prepare_aviary(out, seed=1, **few)
+    with pytest.raises(DataError):
+        PreparedDataset.open(out)
+    monkeypatch.undo()
+    prepare_aviary(out, seed=1, **few)
+    assert PreparedDataset.open(out).header["seed"] == 1
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_other_content_is_not_rendered_over(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters/a.txt").write_text("dear")
+    with pytest.raises(DataError, match="something else"):
+        prepare_aviary(tmp_path / "letters", progress=False)
+    write_world(tmp_path / "squares", train=2, test=1)
+    with pytest.raises(DataError, match="small-world"):
+        prepare_aviary(tmp_path / "squares", progress=False)
