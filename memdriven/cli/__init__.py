@@ -25,7 +25,7 @@ from memdriven.cli.prepare import (
     PrepareFolder,
 )
 from memdriven.cli.report import Report
-from memdriven.cli.training import Train, TrainDamsm, TrainPixels, with_preset
+from memdriven.cli.training import Train, TrainDamsm, TrainPixels, TrainText, with_preset
 from memdriven.cli.use import Generate, Info, Retrieve
 from memdriven.errors import MemDrivenError
 from memdriven.presets import PRESETS
@@ -51,6 +51,7 @@ COMMANDS: dict[str, type[Any]] = {
     "extract-features": ExtractFeatures,
     "train-damsm": TrainDamsm,
     "train-pixels": TrainPixels,
+    "train-text": TrainText,
     "train": Train,
     "build-memory": BuildMemory,
     "train-judge": TrainJudge,

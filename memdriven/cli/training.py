@@ -91,6 +91,47 @@ class TrainPixels:
 
 
 @dataclass(kw_only=True)
+class TrainText:
+    """Train DAMSM's text encoder further, on pictures its pixel network looks at once.
+
+    Run it after `train-pixels`. Keys change: build memories anew, and let generators go on with
+    `train --start-from`.
+    """
+
+    datasets: list[Path]
+    """Folders of prepared data sets; the first one's test split measures."""
+    features: Path
+    """Folder of the first one's features (extract-features)."""
+    damsm: Path
+    """Folder of trained encoders with the compact pixel network."""
+    out: Path
+    """New folder for the encoders."""
+    minutes: float = 10.0
+    """Budget, after the maps are computed."""
+    batch: int = 64
+    """Captions that compete."""
+    learning_rate: float = 1e-3
+    """Its peak."""
+    views: int = 2
+    """Disturbed views kept of each picture."""
+    seed: int = 0
+    """Of order, captions and disturbances."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Call the library."""
+        from memdriven.training.damsm_text import train_text
+
+        train_text(
+            self.datasets, self.features, self.damsm, self.out, minutes=self.minutes,
+            batch=self.batch, learning_rate=self.learning_rate, views=self.views, seed=self.seed,
+            device=choose_device(self.device),
+        )  # fmt: skip
+        print(f"encoders in {self.out}; next: build-memory, and train --start-from")
+
+
+@dataclass(kw_only=True)
 class Train:
     """Train the generator against its discriminators.
 

@@ -50,6 +50,15 @@ def usable_captions(
     return encoded
 
 
+def named_by(item: Item, vocabulary: Vocabulary, max_words: int) -> list[Mapping[str, Any]]:
+    """Return what each usable caption of an item names; nothing where the data set is silent."""
+    records = item.caption_attributes
+    return [
+        records[place] if place < len(records) else {}
+        for place in usable_captions(item, vocabulary, max_words)
+    ]
+
+
 class TrainingCaptions:
     """All usable captions of items, encoded: the encoders are frozen, an LSTM slow on a CPU.
 
@@ -76,8 +85,7 @@ class TrainingCaptions:
             self.of.append(range(len(encoded), len(encoded) + len(usable)))
             encoded.extend(usable.values())
             owner.extend([index] * len(usable))
-            records = item.caption_attributes
-            named.extend(records[place] if place < len(records) else {} for place in usable)
+            named.extend(named_by(item, vocabulary, max_words))
         ids, lengths = vocabulary.batch(encoded)
         width = damsm.text.lstm.hidden_size * 2
         self.words = torch.empty(*ids.shape, width, dtype=torch.float16)

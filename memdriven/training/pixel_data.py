@@ -42,6 +42,9 @@ class PixelData:
             pictures.append(load_images(dataset, items, config.damsm.pixel_size, progress))
             self.items += items
             offset = number * 1_000_000
+            if number == 0:
+                self.first = range(len(items))
+                """The items of the first data set."""
             classes += [NO_CLASS if i.class_id is None else offset + i.class_id for i in items]
         self.pictures = torch.cat(pictures) if pictures else torch.zeros(0, 3, 1, 1)
         self.class_ids = torch.tensor(classes, dtype=torch.long)

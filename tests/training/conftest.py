@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from memdriven.training import damsm_pixels
+from memdriven.training import damsm_pixels, damsm_text
 from tests.training.small_gan import write_gan_world
 
 
@@ -22,5 +22,6 @@ def _steady_clock() -> Iterator[None]:
     ticks = itertools.count()
     clock = SimpleNamespace(perf_counter=lambda: 0.1 * next(ticks))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(damsm_pixels, "time", clock)
+        for module in (damsm_pixels, damsm_text):
+            patch.setattr(module, "time", clock)
         yield
