@@ -210,6 +210,7 @@ PRIVATE_NOTE: Final = (
 )
 VARIED: Final = "seed {seed}, step {count} away"
 STEADY: Final = "Leave the steps, keep the seed"
+KEEP_GONE_WANTED: Final = "a picture whose noise can be kept"
 KEPT: Final = "The noise of this picture is kept: seed {seed}."
 
 # Near-by noise and the distance of a grid

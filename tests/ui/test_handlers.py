@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import MAX_SEED, Recipe
-from memdriven.ui import diversity, generate, lineup, state, strings
+from memdriven.ui import app, diversity, generate, lineup, state, steer, strings
 from memdriven.ui.compose import example_chips, read_examples
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
@@ -131,6 +132,25 @@ def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
     assert "make nine new ones" in str(diversity.adopt(Click("1"), None, Steering())[4])
     (only,) = diversity.vary("qqq", *QUERY)
     assert 'role="alert"' in str(only[2])
+
+
+def test_the_noise_of_a_forgotten_picture_cannot_be_kept() -> None:
+    *rest, line = steer.keep(None, Steering())
+    assert rest == [gr.skip()] * 4
+    assert 'role="alert"' in line
+    assert strings.KEEP_GONE_WANTED in line
+
+
+def test_what_a_tab_holds_outlives_a_working_day(pipe: MemoryDrivenPipeline) -> None:
+    """Gradio forgets a state so long after it was written, however often it is used."""
+
+    async def build() -> gr.Blocks:  # outside of a running event loop Gradio closes none of its own
+        return app.build(pipe)
+
+    page = asyncio.run(build())
+    kept = [block for block in page.blocks.values() if isinstance(block, gr.State)]
+    assert len(kept) >= 4
+    assert all(block.time_to_live > 8 * 3600 for block in kept)
 
 
 def test_examples_come_with_the_repository() -> None:
