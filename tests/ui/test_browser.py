@@ -150,7 +150,9 @@ def test_hostile_words_stay_words_and_visitors_stay_apart(visit: Visit) -> None:
     other.write("bird " * 2_000)
     other.wait_text("#status", "10,000 characters")
     other.write("qqq")
-    other.wait_text("#status", "only unknown words: qqq")
+    other.wait_text("#status", strings.FOUND_NO_WORD)
+    other.wait_text("#unknown", "qqq")
+    assert other.page.locator("#status [role=alert]").count() == 0
     other.write("a red bird")
     other.keep_seed("seven")
     other.page.click("#generate")

@@ -51,12 +51,29 @@ def test_line_up_agrees_with_the_pipeline(pipe: MemoryDrivenPipeline, k: int) ->
 
 def test_look_answers_nothing_and_nonsense() -> None:
     assert strings.MEMORY_EMPTY in generate.look("  ", *QUERY)[0]
-    memory, _, line = generate.look("qqq", *QUERY)
-    assert strings.MEMORY_ERROR in memory
-    assert 'role="alert"' in line
+    for cleared in (None, 3, []):
+        assert strings.MEMORY_EMPTY in generate.look(cleared, *QUERY)[0]
+    assert 'role="alert"' in generate.look("bird " * 2_000, *QUERY)[2]
     assert (
         strings.MEMORY_NONE in generate.look(CAPTION, "none", "sentence-sentence", 1, "", False)[0]
     )
+
+
+@pytest.mark.parametrize("caption", ["qqq", "qqq zzz", "!?"])
+def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
+    memory, unknown, line = generate.look(caption, *QUERY)
+    assert strings.MEMORY_ERROR in memory
+    assert unknown.count("<del>") == len(caption.strip("!?").split())
+    assert 'role="alert"' not in line
+    assert strings.FOUND_NO_WORD in line
+    *_, painted = generate.paint(caption, *QUERY)
+    assert 'role="alert"' in str(painted[3])
+
+
+def test_only_random_memories_need_the_seed() -> None:
+    half_written = ("sentence-sentence", 1, "-", True)
+    assert "md-card" in generate.look(CAPTION, "retrieved", *half_written)[0]
+    assert strings.SEED_FIX in generate.look(CAPTION, "random", *half_written)[2]
 
 
 @pytest.mark.parametrize("k", [0, -3, 99, 2.7, "many", None, float("nan"), float("inf")])

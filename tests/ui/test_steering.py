@@ -117,7 +117,8 @@ def test_steps_belong_to_their_seed() -> None:
 
 FORGED: list[tuple[Any, Any, bool]] = [
     ("pin", "bird-99", False), ("pin", None, True), ("eval", "bird-01", True), (None, None, False),
-    (["pin"], "bird-01", True), ({"act": "pin"}, "bird-01", True), ("only", {"a": 1}, True), ("weigh", "nobody", False),
+    (["pin"], "bird-01", True), ({"act": "pin"}, "bird-01", True), ("only", {"a": 1}, True),
+    ("weigh", "nobody", False),
 ]  # fmt: skip
 
 
