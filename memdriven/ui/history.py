@@ -107,23 +107,30 @@ def arrive(link: str, steering: Steering) -> tuple[Any, ...]:
 def save(
     event: gr.EventData, stored: object, steering: Steering
 ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
-    """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures."""
+    """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures.
+
+    What this page cannot make again is left out and named, unless nothing would be left.
+    """
     moments, kind = history(stored), getattr(event, "kind", None)
     places = getattr(event, "places", None)
     wanted = {str(each) for each in places} if isinstance(places, list) else set()
-    chosen = [each for place, each in enumerate(moments) if str(place) in wanted] or moments
-    outputs = []
-    try:
-        if not chosen:
-            raise ConfigError(wanted=strings.GONE_WANTED, found=strings.EXPORT_NONE,
-                              fix=strings.NEAR_GONE_FIX)  # fmt: skip
-        for number, each in enumerate(chosen, start=1):
-            said = strings.EXPORTING.format(done=number, count=len(chosen))
-            yield gr.skip(), status(said, busy=True)
-            recipe = Recipe.from_json(each["recipe"])
+    numbered = list(enumerate(moments, start=1))
+    chosen = [each for each in numbered if str(each[0] - 1) in wanted] or numbered
+    outputs, left_out = [], []
+    problem: MemDrivenError = ConfigError(
+        wanted=strings.GONE_WANTED, found=strings.EXPORT_NONE, fix=strings.NEAR_GONE_FIX
+    )
+    for done, (number, each) in enumerate(chosen, start=1):
+        said = strings.EXPORTING.format(done=done, count=len(chosen))
+        yield gr.skip(), status(said, busy=True)
+        recipe = Recipe.from_json(each["recipe"])
+        try:
             outputs.append(restore.made_here(recipe).from_recipe(recipe, steering.guests))
-    except MemDrivenError as error:
-        yield "", failure(error)
+        except MemDrivenError as error:
+            problem = error
+            left_out.append(strings.RANK.format(rank=number))
+    if not outputs:
+        yield "", failure(problem)
         return
     zipped = kind == "zip"
     content = export.archive(outputs) if zipped else export.contact_sheet(outputs)
@@ -132,7 +139,8 @@ def save(
     link = tag("a", text(label), class_="md-action",
                href=f"data:{media};base64,{base64.b64encode(content).decode('ascii')}",
                download="memdriven.zip" if zipped else "memdriven-sheet.png")  # fmt: skip
-    yield link, status(strings.EXPORTED.format(count=len(outputs)))
+    said = strings.EXPORTED_PART if left_out else strings.EXPORTED
+    yield link, status(said.format(count=len(outputs), numbers=", ".join(left_out)))
 
 
 def build(

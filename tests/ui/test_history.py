@@ -199,6 +199,30 @@ def test_zip_and_sheet_hold_the_chosen_pictures(
     assert 'role="alert"' in line
 
 
+def test_what_cannot_be_made_again_is_left_out_and_named(moments: list[Moment]) -> None:
+    old = Recipe.from_json(moments[1]["recipe"])
+    old_moment: Moment = {
+        "recipe": replace(old, checkpoint_hash="abc").to_json(), "image": moments[1]["image"],
+    }  # fmt: skip
+    stored = [moments[0], old_moment, moments[2]]
+    assert [f"No. {number}" in panel_html(stored) for number in (1, 2, 3, 4)] == [True] * 3 + [
+        False
+    ]
+    event = Event(kind="zip", places=[])
+    *_, (link, line) = history.save(event, stored, Steering())  # type: ignore[arg-type]
+    with zipfile.ZipFile(
+        io.BytesIO(base64.b64decode(link.split("base64,")[1].split('"')[0]))
+    ) as pack:
+        assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
+    assert "No. 2" in line
+    assert "No. 3" not in line
+    event = Event(kind="zip", places=["1"])
+    *_, (link, line) = history.save(event, stored, Steering())  # type: ignore[arg-type]
+    assert link == ""
+    assert 'role="alert"' in line
+    assert "abc" in line
+
+
 def test_long_words_fit_on_the_sheet(pipe: MemoryDrivenPipeline) -> None:
     out = pipe("red " + "w" * 300 + " bird " + "and red " * 40, seed=1)
     with Image.open(io.BytesIO(export.contact_sheet([out] * 5))) as sheet:
