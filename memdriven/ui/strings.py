@@ -455,6 +455,7 @@ LEARN_NO_ANSWER: Final = "none"
 LEARN_APART: Final = "Two of them differ by {share} on average (mean of the colours' differences)."
 LESSON_WANTED: Final = "a lesson: {names}"
 LESSON_FIX: Final = "choose one above"
+LESSON_GONE: Final = "This page has no lesson of the name that its address asks for."
 
 # Paper
 TAB_PAPER: Final = "Paper"

@@ -176,6 +176,30 @@ def test_learn_predict_run_reveal_by_a_teachers_link(visit: Visit, shots: Path) 
     page.screenshot(path=shots / "learn-1280.png", full_page=True)
 
 
+def test_an_unknown_lesson_is_named_as_such(visit: Visit) -> None:
+    visitor = visit("?lesson=sql&hide=compose", viewport=WIDE)
+    visitor.page.wait_for_selector("#lesson-gone p:visible")
+    assert strings.LESSON_GONE in visitor.text("#lesson-gone")
+    visitor.page.wait_for_selector('#lesson [data-lesson="noise"]')
+
+
+@pytest.mark.usefixtures("slow")
+def test_another_lesson_ends_the_one_that_runs(visit: Visit) -> None:
+    visitor = visit("?lesson=noise", viewport=WIDE)
+    page = visitor.page
+    page.wait_for_selector('#lesson [data-lesson="noise"]')
+    page.locator("#lesson-answer label").first.click()
+    page.wait_for_selector("#lesson-run:not([disabled])")
+    page.click("#lesson-run")
+    page.wait_for_selector("#lesson-result .md-experiment")
+    page.locator("#lesson-choice label").nth(1).click()
+    page.wait_for_selector('#lesson [data-lesson="retrieval"]')
+    visitor.wait_text("#lesson-result", strings.LEARN_EMPTY)
+    page.wait_for_timeout(3_000)
+    assert strings.LEARN_EMPTY in visitor.text("#lesson-result")
+    assert page.locator("#lesson-reveal:visible").count() == 0
+
+
 def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:
     visitor = visit("?mode=paper", viewport=WIDE)
     page = visitor.page
