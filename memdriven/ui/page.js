@@ -15,8 +15,25 @@
     write(words.map((word) => (word.toLowerCase() === unknown ? known : word)).join(""));
   };
 
+  // Without a clipboard (plain http, or refused) the words lie selected beside the button.
+  const offer = (button, words) => {
+    const label = document.createElement("label");
+    const box = document.createElement("input");
+    label.className = "md-by-hand";
+    Object.assign(box, { readOnly: true, value: words });
+    label.append(button.dataset.byHand, box);
+    if (button.nextElementSibling?.matches(".md-by-hand")) button.nextElementSibling.remove();
+    button.after(label);
+    box.select();
+  };
+
   const copy = async (button, words) => {
-    await navigator.clipboard.writeText(words);
+    try {
+      await navigator.clipboard.writeText(words);
+    } catch {
+      offer(button, words);
+      return;
+    }
     const before = button.textContent;
     button.textContent = button.dataset.copied;
     setTimeout(() => { button.textContent = before; }, 1500);

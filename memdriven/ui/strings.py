@@ -97,6 +97,7 @@ RECIPE_TITLE: Final = "Recipe"
 RECIPE_NOTE: Final = "Everything that makes this picture again. It also travels inside the PNG."
 RECIPE_COPY: Final = "Copy recipe"
 RECIPE_COPIED: Final = "Copied"
+COPY_BY_HAND: Final = "Selected for you to copy:"
 DOWNLOAD: Final = "Download PNG"
 SEED_SHOWN: Final = "seed {seed}"
 

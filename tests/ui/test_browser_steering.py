@@ -234,6 +234,20 @@ def test_links_and_png_files_bring_a_picture_back(visit: Visit, pipe: MemoryDriv
     visitor.wait_text("#inspection", "bird-05")
 
 
+def test_without_a_clipboard_the_link_is_there_to_copy_by_hand(visit: Visit) -> None:
+    visitor = ready(visit, 1)
+    page = visitor.page
+    made = recipe_of(visitor.generate())
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.click("#result [data-link]")
+    page.click("#result [data-link]")
+    offered = page.locator("#result .md-by-hand input")
+    assert offered.count() == 1
+    assert Recipe.from_url(offered.input_value().split("?r=")[1]) == made
+    assert page.evaluate("String(getSelection())") == offered.input_value()
+    assert page.inner_text("#result [data-link]") == strings.LINK
+
+
 def test_near_by_pictures_are_kept_with_their_noise(visit: Visit, shots: Path) -> None:
     visitor = ready(visit, 1, viewport={"width": 1280, "height": 900})
     page = visitor.page
