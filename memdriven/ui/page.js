@@ -48,12 +48,12 @@
   };
 
   // A tab's content is made when the tab is first opened, so its button may not be there at once.
-  const press = (selector, tab) => {
+  const reach = (selector, tab, act) => {
     document.querySelector(`button[role="tab"][data-tab-id="${tab}"]`)?.click();
     const began = performance.now();
     const look = () => {
-      const button = document.querySelector(selector);
-      if (button?.offsetParent) button.click();
+      const found = document.querySelector(selector);
+      if (found?.offsetParent) act(found);
       else if (performance.now() - began < 5000) requestAnimationFrame(look);
     };
     look();
@@ -68,7 +68,7 @@
     if (data.caption) write(data.caption);
     else if (data.unknown) replaceWord(data.unknown, data.known);
     else if (data.link) link(target);
-    else if (data.press) press(data.press, data.tab);
+    else if (data.press) reach(data.press, data.tab, (button) => button.click());
     else copy(target, data.copy);
   });
 
@@ -82,6 +82,20 @@
       else reader.readAsDataURL(file);
     },
   };
+
+  // A file dropped beside a drop zone would replace the page; a PNG may carry a recipe.
+  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => {
+    if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    const file = event.dataTransfer.files[0];
+    if (kind === "dragover" || file?.type !== "image/png") return;
+    const files = new DataTransfer();
+    files.items.add(file);
+    reach("#recipe-drop input[type=file]", "history", (input) => {
+      input.files = files.files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+    });
+  });
 
   // Python answers a press on a card with a new panel: the focus goes back to where it was.
   let focused = null;
