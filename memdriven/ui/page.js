@@ -111,12 +111,39 @@
     if (output) output.textContent = `\u00d7${event.target.value}`;
   });
 
+  // Ctrl + Enter: the button beside the box that is written in, else the open tab's first.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
-    const grid = document.querySelector("#make-grid");
-    const open = grid && grid.offsetParent !== null;
-    (open ? grid : document.querySelector("#generate")).click();
+    const beside = event.target.closest(".md-tools")?.querySelector(".md-run");
+    const runs = [...document.querySelectorAll("#make-grid, .md-run")];
+    const open = beside ?? runs.find((button) => button.offsetParent !== null);
+    (open ?? document.querySelector("#generate")).click();
+  });
+
+  // Arrow keys go to the nearest picture or button in that direction, as they lie on the page.
+  const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  const middle = (one) => {
+    const box = one.getBoundingClientRect();
+    return [box.x + box.width / 2, box.y + box.height / 2];
+  };
+  document.addEventListener("keydown", (event) => {
+    const [x, y] = STEPS[event.key] ?? [0, 0];
+    const place = event.target.closest(".md-grid, .md-rows, .md-history");
+    if (!place || (!x && !y) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    const [left, top] = middle(event.target);
+    let next = null;
+    let nearest = Infinity;
+    for (const one of place.querySelectorAll("button, input")) {
+      const [right, down] = middle(one);
+      const along = (right - left) * x + (down - top) * y;
+      const aside = Math.abs((right - left) * y) + Math.abs((down - top) * x);
+      // What lies aside counts more, so that a row or a column is followed to its end.
+      if (along < 1 || along + 4 * aside >= nearest) continue;
+      [next, nearest] = [one, along + 4 * aside];
+    }
+    next?.focus();
   });
 
   // A seed that somebody wrote or pasted is meant to be kept.
