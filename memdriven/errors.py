@@ -33,6 +33,10 @@ class CaptionError(MemDrivenError):
     """A caption is empty, too long, or holds no word that the model knows."""
 
 
+class WordlessCaptionError(CaptionError):
+    """A caption without a single word that the model knows, as while the first is being typed."""
+
+
 class RetrievalError(MemDrivenError):
     """A strategy, neighbour id, weight or k that the memory bank cannot serve."""
 

@@ -261,8 +261,8 @@ def test_retrieve_lists_neighbours(
     [
         (["a bird", "--strategy", "best"], "RetrievalError"),
         (["a bird", "--k", "99"], "RetrievalError"),
-        (["", "--k", "1"], "CaptionError"),
-        (["qqq zzz"], "CaptionError"),
+        (["", "--k", "1"], "WordlessCaptionError"),
+        (["qqq zzz"], "WordlessCaptionError"),
         (["a bird", "--device", "toaster"], "ConfigError"),
         (["a bird", "--checkpoint", "nowhere"], "CheckpointError"),
     ],

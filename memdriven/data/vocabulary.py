@@ -14,7 +14,7 @@ from torch import Tensor
 
 from memdriven.data.spelling import edit_distance, letter_bits
 from memdriven.data.synonyms import near_synonyms
-from memdriven.errors import CaptionError, CheckpointError, DataError
+from memdriven.errors import CaptionError, CheckpointError, DataError, WordlessCaptionError
 
 SCHEMA = "memdriven.vocabulary/1"
 PADDING = 0
@@ -106,7 +106,8 @@ class Vocabulary:
         is a likely typo of; a word with neither is left out. All are listed in `unknown`.
 
         Raises:
-            CaptionError: the caption is empty, longer than 2,000 characters, or has no known word.
+            WordlessCaptionError: the caption is empty, or has no known word.
+            CaptionError: it is longer than 2,000 characters.
         """
         if not isinstance(text, str):
             raise CaptionError(wanted="a caption as text", found=type(text).__name__,
@@ -118,24 +119,16 @@ class Vocabulary:
             )  # fmt: skip
         tokens = tokenize(text)
         if not tokens:
-            raise CaptionError(
+            raise WordlessCaptionError(
                 wanted="a caption with at least one word",
                 found="an empty caption" if not text.strip() else repr(text.strip()[:40]),
                 fix="describe the picture in a sentence, e.g. 'a small red bird'",
             )
-        words: list[str] = []
-        unknown: dict[str, UnknownWord] = {}
-        for token in tokens:
-            if token in self._ids:
-                words.append(token)
-                continue
-            if token not in unknown:
-                unknown[token] = self._stand_in(token)
-            replacement = unknown[token].replacement
-            if replacement is not None:
-                words.append(replacement)
+        unknown = {each.word: each for each in self.unknown(text)}
+        read = (unknown[word].replacement if word in unknown else word for word in tokens)
+        words = [word for word in read if word is not None]
         if not words:
-            raise CaptionError(
+            raise WordlessCaptionError(
                 wanted=f"a caption with some of the {len(self.words):,} words that the model knows",
                 found="only unknown words: " + ", ".join(list(unknown)[:8]),
                 fix="use other words, e.g. " + ", ".join(w for w in self.words[:40] if len(w) > 3),
@@ -145,6 +138,11 @@ class Vocabulary:
             ids=[self._ids[word] for word in kept], words=kept,
             unknown=tuple(unknown.values()), truncated=len(words) - len(kept),
         )  # fmt: skip
+
+    def unknown(self, text: str) -> tuple[UnknownWord, ...]:
+        """Return a caption's unknown words, each once, with what stands in for them."""
+        words = dict.fromkeys(tokenize(text))
+        return tuple(self._stand_in(word) for word in words if word not in self._ids)
 
     def _stand_in(self, word: str) -> UnknownWord:
         """Return what becomes of an unknown word; remembered, for data sets with rare words."""

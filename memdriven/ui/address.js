@@ -16,5 +16,9 @@ if (tab)
   soon(() => document.querySelector(`button[role="tab"][data-tab-id="${tab}"]`),
        (button) => button.click());
 if (lesson)
-  soon(() => [...document.querySelectorAll("#lesson-choice input")].find((one) => one.value === lesson),
-       (choice) => choice.click(), 60);
+  soon(() => document.querySelector("#lesson-choice input"), () => {
+    const choices = [...document.querySelectorAll("#lesson-choice input")];
+    const choice = choices.find((one) => one.value === lesson);
+    if (choice) choice.click();
+    else document.querySelector("#lesson-gone p").hidden = false;
+  });

@@ -18,8 +18,9 @@ from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import Fade
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples.json"
-STATE_SECONDS = 3600
-"""What a tab holds on the server is forgotten after so long without use."""
+STATE_SECONDS = 24 * 3600
+"""How long the server keeps what a tab holds: a day, because Gradio counts from its last change
+and not its last use. An hour after a tab is closed it goes in any case."""
 _DRAW_SEED = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
 
 

@@ -25,6 +25,7 @@ STORAGE = "memdriven.history.1"
 _NOT_SECRET = "memdriven-history"
 """Gradio insists on scrambling what a browser stores; the list must outlive the server."""
 _ARRIVE = "(link, steering) => [new URLSearchParams(location.search).get('r') || '', steering]"
+_NOT_INSPECTED = (gr.skip(), gr.skip())
 _CHECKPOINT = ("checkpoint", "facts", "fade")
 _SAVE = "() => setTimeout(() => document.querySelector('#saved a')?.click(), 100)"
 _CHOSEN = """
@@ -40,7 +41,7 @@ element.addEventListener('click', event => {
 def act(
     event: gr.EventData, stored: object, inspected: str | None, steering: Steering, *query: Any
 ) -> tuple[Any, ...]:
-    """Return what a press on Inspect, Remix, Restore or Forget changes.
+    """Return what a press on Inspect, Remix, Restore, Similar or Forget changes.
 
     Returns:
         History, inspection, inspected recipe, then `restore.settings`, then
@@ -57,6 +58,10 @@ def act(
             return [*moments[:place], *moments[place + 1 :]], same, same, *nothing
         if kind == "inspect":
             return same, restore.inspection(recipe), recipe.to_json(), *nothing
+        if kind in ("remix", "similar"):
+            recipe = restore.adapted(recipe, steering)
+        if kind == "similar":
+            return same, same, same, *_restored(recipe, steering, strings.SIMILAR_DONE)
         if kind == "remix":
             restore.made_here(recipe)
             taken = restore.settings(recipe, steering, noise=False)
@@ -65,7 +70,8 @@ def act(
             panels = _panels(memory=memory, status=status(strings.REMIXED), steps="",
                              tab=gr.Tabs(selected="picture"), **_checkpoint())  # fmt: skip
             return same, same, same, *taken, *panels
-        return same, same, same, *_restored(recipe, steering)
+        *restored, seen, kept = _brought(recipe, steering)
+        return same, seen, kept, *restored
     except MemDrivenError as error:
         return same, same, same, *_failed(error)
 
@@ -80,50 +86,57 @@ def paste(written: str) -> tuple[Any, ...]:
 
 
 def drop(event: gr.EventData, steering: Steering) -> tuple[Any, ...]:
-    """Return settings and panels for a PNG that carries a recipe."""
+    """Return settings, panels, inspection and inspected recipe for a PNG that carries a recipe."""
     content = getattr(event, "content", None)
     try:
         if not isinstance(content, str) or len(content) > restore.MAX_PNG:
             raise DataError(wanted=strings.UPLOAD_WANTED, found=strings.UPLOAD_LARGE.format(
                 megabytes=8), fix=strings.UPLOAD_FIX)  # fmt: skip
-        return _restored(Recipe.from_png(base64.b64decode(content, validate=True)), steering)
+        return _brought(Recipe.from_png(base64.b64decode(content, validate=True)), steering)
     except (binascii.Error, ValueError):
-        return _failed(DataError(wanted=strings.UPLOAD_WANTED, found=strings.UPLOAD_KIND,
-                                 fix=strings.UPLOAD_FIX))  # fmt: skip
+        return *_failed(DataError(wanted=strings.UPLOAD_WANTED, found=strings.UPLOAD_KIND,
+                                  fix=strings.UPLOAD_FIX)), *_NOT_INSPECTED  # fmt: skip
     except MemDrivenError as error:
-        return _failed(error)
+        return *_failed(error), *_NOT_INSPECTED
 
 
 def arrive(link: str, steering: Steering) -> tuple[Any, ...]:
-    """Return settings and panels for the recipe in the page's address, if there is one."""
+    """Return the same as `drop` for the recipe in the page's address, if there is one."""
     if not link:
-        return (gr.skip(),) * (restore.SETTINGS + restore.PANELS)
+        return *(gr.skip(),) * (restore.SETTINGS + restore.PANELS), *_NOT_INSPECTED
     try:
-        return _restored(restore.read(link), steering)
+        return _brought(restore.read(link), steering)
     except MemDrivenError as error:
-        return _failed(error)
+        return *_failed(error), *_NOT_INSPECTED
 
 
 def save(
     event: gr.EventData, stored: object, steering: Steering
 ) -> Iterator[tuple[Any, Any]]:  # fmt: skip
-    """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures."""
+    """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures.
+
+    What this page cannot make again is left out and named, unless nothing would be left.
+    """
     moments, kind = history(stored), getattr(event, "kind", None)
     places = getattr(event, "places", None)
     wanted = {str(each) for each in places} if isinstance(places, list) else set()
-    chosen = [each for place, each in enumerate(moments) if str(place) in wanted] or moments
-    outputs = []
-    try:
-        if not chosen:
-            raise ConfigError(wanted=strings.GONE_WANTED, found=strings.EXPORT_NONE,
-                              fix=strings.NEAR_GONE_FIX)  # fmt: skip
-        for number, each in enumerate(chosen, start=1):
-            said = strings.EXPORTING.format(done=number, count=len(chosen))
-            yield gr.skip(), status(said, busy=True)
-            recipe = Recipe.from_json(each["recipe"])
+    numbered = list(enumerate(moments, start=1))
+    chosen = [each for each in numbered if str(each[0] - 1) in wanted] or numbered
+    outputs, left_out = [], []
+    problem: MemDrivenError = ConfigError(
+        wanted=strings.GONE_WANTED, found=strings.EXPORT_NONE, fix=strings.NEAR_GONE_FIX
+    )
+    for done, (number, each) in enumerate(chosen, start=1):
+        said = strings.EXPORTING.format(done=done, count=len(chosen))
+        yield gr.skip(), status(said, busy=True)
+        recipe = Recipe.from_json(each["recipe"])
+        try:
             outputs.append(restore.made_here(recipe).from_recipe(recipe, steering.guests))
-    except MemDrivenError as error:
-        yield "", failure(error)
+        except MemDrivenError as error:
+            problem = error
+            left_out.append(strings.RANK.format(rank=number))
+    if not outputs:
+        yield "", failure(problem)
         return
     zipped = kind == "zip"
     content = export.archive(outputs) if zipped else export.contact_sheet(outputs)
@@ -132,7 +145,8 @@ def save(
     link = tag("a", text(label), class_="md-action",
                href=f"data:{media};base64,{base64.b64encode(content).decode('ascii')}",
                download="memdriven.zip" if zipped else "memdriven-sheet.png")  # fmt: skip
-    yield link, status(strings.EXPORTED.format(count=len(outputs)))
+    said = strings.EXPORTED_PART if left_out else strings.EXPORTED
+    yield link, status(said.format(count=len(outputs), numbers=", ".join(left_out)))
 
 
 def build(
@@ -170,8 +184,9 @@ def build(
             [stored, seen, inspected, *settings, *panels], trigger_mode="once", **queued,
         )  # fmt: skip
     gr.on([read.click, written.submit], paste, written, [seen, inspected, compose.status], **quiet)
-    dropped.upload(drop, compose.steering, [*settings, *panels], trigger_mode="once", **queued)
-    page.load(arrive, [link, compose.steering], [*settings, *panels], js=_ARRIVE, **queued)
+    brought = [*settings, *panels, seen, inspected]
+    dropped.upload(drop, compose.steering, brought, trigger_mode="once", **queued)
+    page.load(arrive, [link, compose.steering], brought, js=_ARRIVE, **queued)
     compose.current.change(remember, [compose.current, stored], stored, queue=False, **quiet)
     gr.on([stored.change, page.load], panel_html, stored, listed, queue=False, **quiet)
     saving = listed.submit(save, [stored, compose.steering], [saved, compose.status],
@@ -201,13 +216,22 @@ def _comparison(taken: Any, query: Sequence[Any]) -> str:
     return taken if isinstance(taken, str) else str(query[2])
 
 
-def _restored(recipe: Recipe, steering: Steering) -> tuple[Any, ...]:
+def _restored(recipe: Recipe, steering: Steering, said: str = strings.RESTORED) -> tuple[Any, ...]:
     output, taken = restore.restored(recipe, steering)
-    return *taken, *restore.restored_panels(output, taken[restore.STEERING])
+    return *taken, *restore.restored_panels(output, taken[restore.STEERING], said)
 
 
-def _failed(error: MemDrivenError) -> tuple[Any, ...]:
-    return *(gr.skip(),) * restore.SETTINGS, *_panels(status=failure(error))
+def _brought(recipe: Recipe, steering: Steering) -> tuple[Any, ...]:
+    """Return a restored page; of a picture that cannot be made here, what can be done with it."""
+    try:
+        return *_restored(recipe, steering), *_NOT_INSPECTED
+    except MemDrivenError as error:
+        failed = _failed(error, tab=gr.Tabs(selected="history"))
+        return *failed, restore.inspection(recipe), recipe.to_json()
+
+
+def _failed(error: MemDrivenError, **given: Any) -> tuple[Any, ...]:
+    return *(gr.skip(),) * restore.SETTINGS, *_panels(status=failure(error), **given)
 
 
 def _checkpoint() -> dict[str, Any]:

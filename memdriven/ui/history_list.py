@@ -35,8 +35,10 @@ def _item(place: int, each: Moment) -> str:
                data_place=place, title=strings.INSPECT_HINT)  # fmt: skip
     words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
     seed = words.format(seed=recipe.seed, count=len(recipe.variations))
-    facts = tag("p", text(recipe.caption), class_="md-history-words") + tag(
-        "span", text(seed), class_="md-seed"
+    facts = (
+        tag("p", text(recipe.caption), class_="md-history-words")
+        + tag("span", text(strings.RANK.format(rank=place + 1)), class_="md-history-number")
+        + tag("span", text(seed), class_="md-seed")
     )
     buttons = "".join(
         tag("button", text(name), type="button", class_="md-steer-button", data_act=kind,

@@ -78,7 +78,7 @@ def lesson_html(lesson: Lesson) -> str:
     """Return the lesson's words: which term it is about, its text, its question."""
     about = {lesson.highlight: " md-about"}
     terms = "".join(
-        tag("b", text(word), class_=f"md-{kind}{about.get(word, '')}") if kind
+        tag("b", text(word), class_=f"md-{kind}{about.get(kind, '')}") if kind
         else text(f" {word} ")
         for kind, word in strings.EQUATION
     )  # fmt: skip
@@ -104,6 +104,8 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     first = next(iter(lessons().values()))
     with gr.Tab(strings.TAB_LEARN, id="learn"):
+        panel(tag("p", text(strings.LESSON_GONE), class_="md-error", role="alert", hidden=True),
+              elem_id="lesson-gone")  # fmt: skip
         chosen = gr.Radio(
             [(each.title, each.id) for each in lessons().values()], value=first.id,
             label=strings.LEARN_LESSONS, show_label=False, elem_id="lesson-choice",
@@ -123,9 +125,13 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                                   elem_classes="md-run")  # fmt: skip
                 told = panel(elem_id="lesson-told")
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    chosen.change(choose, chosen, [words, answer, start, made, open_, compose.status], **quick)
+    running = start.click(run, chosen, [made, compose.status, open_], **event_options())
+    # What still runs is the lesson before's, and would fill the new one's place.
+    chosen.change(
+        choose, chosen, [words, answer, start, made, open_, compose.status], cancels=running,
+        **quick,
+    )  # fmt: skip
     chosen.change(lambda: "", None, told, **quick)
     answer.change(predict, answer, start, **quick)
-    running = start.click(run, chosen, [made, compose.status, open_], **event_options())
     open_.click(reveal, [chosen, answer], [told, open_], **quick)
     return [running]

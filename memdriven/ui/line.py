@@ -20,7 +20,8 @@ FOLLOWERS = 20
 """Visitors who are told at the same time; well below the 40 events that Gradio runs at once."""
 PRESSES = """
 document.addEventListener('click', event => {
-  if (event.target.closest('#generate, #make-grid, #make-near, .md-run, [data-act="restore"]')) {
+  if (event.target.closest('#generate, #make-grid, #make-near, .md-run, ' +
+      '[data-act="restore"], [data-act="similar"]')) {
     const before = element.innerHTML;
     setTimeout(() => {
       if (element.innerHTML === before && !element.querySelector('[data-busy="true"]'))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memdriven.errors import MemDrivenError
+from memdriven.errors import MemDrivenError, WordlessCaptionError
 from memdriven.ui import cards, lineup, state, strings
 from memdriven.ui.lineup import LineUp
 from memdriven.ui.status import failure, status
@@ -10,23 +10,26 @@ from memdriven.ui.steering import Steering
 
 
 def look(
-    caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
+    caption: object, source: str, comparison: str, k: int, seed: str, keep: bool,
     steering: Steering | None = None,
 ) -> tuple[str, str, str]:  # fmt: skip
     """Return memory panel, unknown words and status for what is written so far."""
-    if not caption.strip():
+    if not isinstance(caption, str) or not caption.strip():
         return cards.note(strings.MEMORY_EMPTY), "", status(strings.READY)
     try:
-        number = state.read_seed(seed, keep)
         strategy = state.read_strategy(source, comparison)
+        number = state.read_seed(seed, keep) if strategy == "random" else 0
         line = lineup.line_up(caption, strategy, state.read_k(k), number, steering)
+    except WordlessCaptionError:  # no failure yet: the first word may be half written
+        unknown = cards.unknown_words(state.pipeline().checkpoint.vocabulary.unknown(caption))
+        return cards.note(strings.MEMORY_ERROR), unknown, status(strings.FOUND_NO_WORD)
     except MemDrivenError as error:
         return cards.note(strings.MEMORY_ERROR), "", failure(error)
     return (*panels(line), status(_found(line)))
 
 
 def look_again(
-    caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
+    caption: object, source: str, comparison: str, k: int, seed: str, keep: bool,
     steering: Steering | None = None,
 ) -> tuple[str, str]:  # fmt: skip
     """Return memory panel and unknown words alone, where the status has something else to say."""

@@ -15,8 +15,25 @@
     write(words.map((word) => (word.toLowerCase() === unknown ? known : word)).join(""));
   };
 
+  // Without a clipboard (plain http, or refused) the words lie selected beside the button.
+  const offer = (button, words) => {
+    const label = document.createElement("label");
+    const box = document.createElement("input");
+    label.className = "md-by-hand";
+    Object.assign(box, { readOnly: true, value: words });
+    label.append(button.dataset.byHand, box);
+    if (button.nextElementSibling?.matches(".md-by-hand")) button.nextElementSibling.remove();
+    button.after(label);
+    box.select();
+  };
+
   const copy = async (button, words) => {
-    await navigator.clipboard.writeText(words);
+    try {
+      await navigator.clipboard.writeText(words);
+    } catch {
+      offer(button, words);
+      return;
+    }
     const before = button.textContent;
     button.textContent = button.dataset.copied;
     setTimeout(() => { button.textContent = before; }, 1500);
@@ -31,12 +48,12 @@
   };
 
   // A tab's content is made when the tab is first opened, so its button may not be there at once.
-  const press = (selector, tab) => {
+  const reach = (selector, tab, act) => {
     document.querySelector(`button[role="tab"][data-tab-id="${tab}"]`)?.click();
     const began = performance.now();
     const look = () => {
-      const button = document.querySelector(selector);
-      if (button?.offsetParent) button.click();
+      const found = document.querySelector(selector);
+      if (found?.offsetParent) act(found);
       else if (performance.now() - began < 5000) requestAnimationFrame(look);
     };
     look();
@@ -51,7 +68,7 @@
     if (data.caption) write(data.caption);
     else if (data.unknown) replaceWord(data.unknown, data.known);
     else if (data.link) link(target);
-    else if (data.press) press(data.press, data.tab);
+    else if (data.press) reach(data.press, data.tab, (button) => button.click());
     else copy(target, data.copy);
   });
 
@@ -65,6 +82,20 @@
       else reader.readAsDataURL(file);
     },
   };
+
+  // A file dropped beside a drop zone would replace the page; a PNG may carry a recipe.
+  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => {
+    if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    const file = event.dataTransfer.files[0];
+    if (kind === "dragover" || file?.type !== "image/png") return;
+    const files = new DataTransfer();
+    files.items.add(file);
+    reach("#recipe-drop input[type=file]", "history", (input) => {
+      input.files = files.files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+    });
+  });
 
   // Python answers a press on a card with a new panel: the focus goes back to where it was.
   let focused = null;
@@ -80,12 +111,39 @@
     if (output) output.textContent = `\u00d7${event.target.value}`;
   });
 
+  // Ctrl + Enter: the button beside the box that is written in, else the open tab's first.
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
     event.preventDefault();
-    const grid = document.querySelector("#make-grid");
-    const open = grid && grid.offsetParent !== null;
-    (open ? grid : document.querySelector("#generate")).click();
+    const beside = event.target.closest(".md-tools")?.querySelector(".md-run");
+    const runs = [...document.querySelectorAll("#make-grid, .md-run")];
+    const open = beside ?? runs.find((button) => button.offsetParent !== null);
+    (open ?? document.querySelector("#generate")).click();
+  });
+
+  // Arrow keys go to the nearest picture or button in that direction, as they lie on the page.
+  const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  const middle = (one) => {
+    const box = one.getBoundingClientRect();
+    return [box.x + box.width / 2, box.y + box.height / 2];
+  };
+  document.addEventListener("keydown", (event) => {
+    const [x, y] = STEPS[event.key] ?? [0, 0];
+    const place = event.target.closest(".md-grid, .md-rows, .md-history");
+    if (!place || (!x && !y) || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    const [left, top] = middle(event.target);
+    let next = null;
+    let nearest = Infinity;
+    for (const one of place.querySelectorAll("button, input")) {
+      const [right, down] = middle(one);
+      const along = (right - left) * x + (down - top) * y;
+      const aside = Math.abs((right - left) * y) + Math.abs((down - top) * x);
+      // What lies aside counts more, so that a row or a column is followed to its end.
+      if (along < 1 || along + 4 * aside >= nearest) continue;
+      [next, nearest] = [one, along + 4 * aside];
+    }
+    next?.focus();
   });
 
   // A seed that somebody wrote or pasted is meant to be kept.

@@ -8,6 +8,7 @@ from PIL import Image
 
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import MAX_SEED
 from memdriven.trace import PipelineOutput, Retrieval
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
@@ -27,7 +28,7 @@ def draw(number: str, *query: object) -> Iterator[tuple[str, str]]:
     pipe = state.pipeline()
     try:
         captions, seed = _captions(*query)
-        page = PAGES.get(number, first)
+        page = PAGES.get(str(number), first)
         for made in page(pipe, captions, seed):
             yield made, status(strings.PAPER_DRAWING, busy=True)
         yield made, status(strings.PAPER_DONE.format(seed=seed))
@@ -60,8 +61,9 @@ def third(pipe: MemoryDrivenPipeline, captions: Sequence[str], seed: int) -> Ite
 def fifth(pipe: MemoryDrivenPipeline, captions: Sequence[str], seed: int) -> Iterator[str]:
     """Yield Fig. 5: fixed sentence and features above, pictures of several noises below."""
     columns: list[tuple[str, Retrieval, PipelineOutput]] = []
+    seeds = [(seed + step) % (MAX_SEED + 1) for step in range(NOISES)]
     for caption in captions[:2]:
-        for output in pipe.stream(caption, None, 1, seeds=range(seed, seed + NOISES)):
+        for output in pipe.stream(caption, None, 1, seeds=seeds):
             blocks = [_block(*each) for each in [*columns, (caption, output.retrieval, output)]]
             yield _figure("5", blocks)
         columns.append((caption, output.retrieval, output))

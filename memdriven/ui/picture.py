@@ -119,7 +119,8 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     keep = _action(strings.KEEP_SEED, data_act="keep")
     near = _action(strings.NEARBY, data_press="#make-near", data_tab="diversity")
     share = "" if recipe.private else _action(
-        strings.LINK, data_link=recipe.to_url(), data_copied=strings.RECIPE_COPIED
+        strings.LINK, data_link=recipe.to_url(), data_copied=strings.RECIPE_COPIED,
+        data_by_hand=strings.COPY_BY_HAND,
     )  # fmt: skip
     note = tag("p", text(strings.PRIVATE_NOTE), class_="md-hint") if recipe.private else ""
     facts = tag("div", seed + tag("span", side, class_="md-side"), class_="md-actions")
@@ -133,7 +134,8 @@ def _action(label: str, **data: object) -> str:
 def _recipe(output: PipelineOutput) -> str:
     content = output.recipe.to_json(indent=1)
     copy = tag("button", text(strings.RECIPE_COPY), type="button", class_="md-action md-copy",
-               data_copy=content, data_copied=strings.RECIPE_COPIED)  # fmt: skip
+               data_copy=content, data_copied=strings.RECIPE_COPIED,
+               data_by_hand=strings.COPY_BY_HAND)  # fmt: skip
     return tag(
         "details",
         tag("summary", text(strings.RECIPE_TITLE))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html as markup
+import math
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -96,11 +98,35 @@ def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[
     return output, settings(recipe, steering, noise=True)
 
 
-def restored_panels(output: PipelineOutput, steering: Steering) -> tuple[Any, ...]:
+def adapted(recipe: Recipe, steering: Steering) -> Recipe:
+    """Return a recipe for the model as it is here now, with those neighbours that are at hand.
+
+    Its hashes are cleared; neighbours that are gone leave their shares to the others.
+
+    Raises:
+        CheckpointError, BankError: the page's model of that name cannot be opened.
+    """
+    loose = replace(recipe, checkpoint_hash="", bank_hash="")
+    bank = made_here(loose).bank
+    own = {guest.id for guest in steering.guests}
+    found = {
+        name: share for name, share in zip(recipe.neighbours, recipe.weights, strict=True)
+        if name in own or name in bank.ids
+    }  # fmt: skip
+    if len(found) < len(recipe.neighbours):
+        whole = math.fsum(found.values())
+        found = {name: share / whole for name, share in found.items()} if whole else {}
+    return replace(loose, k=min(recipe.k, bank.n), neighbours=tuple(found),
+                   weights=tuple(found.values()))  # fmt: skip
+
+
+def restored_panels(
+    output: PipelineOutput, steering: Steering, said: str = strings.RESTORED
+) -> tuple[Any, ...]:
     """Return memory panel, result, status, steps, moment, tab, and `checkpoint_panels`."""
     memory = cards.memory_panel(output.retrieval, common=state.common_words(), steering=steering)
     return (
-        memory, show(output), status(strings.RESTORED), steps_line(steering), moment(output),
+        memory, show(output), status(said), steps_line(steering), moment(output),
         gr.Tabs(selected="picture"), *checkpoint_panels(),
     )  # fmt: skip
 
@@ -112,7 +138,7 @@ def checkpoint_panels() -> tuple[Any, ...]:
 
 
 def inspection(recipe: Recipe) -> str:
-    """Return a recipe as a table, with its memories, changing nothing."""
+    """Return a recipe as a table, with its memories and what can be done with it here."""
     values = recipe.to_dict()
     values["variations"] = len(recipe.variations) or None
     values["memory"] = f"{recipe.memory:.0%}" if recipe.memory != 1 else None
@@ -132,15 +158,17 @@ def inspection(recipe: Recipe) -> str:
         shown = strings.OWN_CAPTION if name.startswith(PRIVATE) else name
         cells.append(tag("li", picture + tag("span", text(f"{shown}, {share}"))))
     notes = [strings.RECIPE_PRIVATE] if recipe.private else []
-    known = recipe.checkpoint == state.chosen() or recipe.checkpoint in state.shelf().entries
-    if not same or (recipe.checkpoint and not known):
+    fits, closed = _fits(recipe), _closed(recipe)
+    if not fits and not closed:
         notes.append(strings.RECIPE_ELSEWHERE)
     buttons = "".join(
         tag("button", text(label), type="button", class_="md-action", data_act=act, title=hint)
-        for act, label, hint in (
-            ("remix", strings.REMIX, strings.REMIX_HINT),
-            ("restore", strings.RESTORE, strings.RESTORE_HINT),
+        for act, label, hint, offered in (
+            ("remix", strings.REMIX, strings.REMIX_HINT, True),
+            ("restore", strings.RESTORE, strings.RESTORE_HINT, fits or closed),
+            ("similar", strings.SIMILAR, strings.SIMILAR_HINT, not fits or recipe.private),
         )
+        if offered
     )
     return tag(
         "div",
@@ -151,3 +179,17 @@ def inspection(recipe: Recipe) -> str:
         + tag("div", buttons, class_="md-actions"),
         class_="md-inspection",
     )
+
+
+def _fits(recipe: Recipe) -> bool:
+    """Return whether the model in use is the one that a recipe was made with."""
+    try:
+        state.pipeline().check_recipe(recipe)
+    except MemDrivenError:
+        return False
+    return not _closed(recipe)
+
+
+def _closed(recipe: Recipe) -> bool:
+    """Return whether a recipe names another model of the page: opening it is left to a press."""
+    return recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().entries

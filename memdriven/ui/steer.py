@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from memdriven.errors import MemDrivenError, RetrievalError
+from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
 from memdriven.recipe import Recipe
 from memdriven.ui import card_controls, own_image, state, strings
 from memdriven.ui.compose import steps_line
@@ -62,7 +62,9 @@ def add_own(
 def keep(current: object, steering: Steering) -> tuple[Any, ...]:
     """Return seed, keep, steering, steps and status: the noise of the picture on screen is kept."""
     if not is_moment(current):
-        return (gr.skip(),) * 5
+        gone = ConfigError(wanted=strings.KEEP_GONE_WANTED, found=strings.GRID_GONE_FOUND,
+                           fix=strings.NEAR_GONE_FIX)  # fmt: skip
+        return *(gr.skip(),) * 4, failure(gone)
     recipe = Recipe.from_json(current["recipe"])
     new = steering.step(recipe.seed, recipe.variations)
     line = status(strings.KEPT.format(seed=recipe.seed))

@@ -177,10 +177,10 @@ def apply(steering: Steering, act: object, item: object, value: object, known: b
         return replace(steering, like=None)
     acts = {"pin": steering.pin, "mask": steering.mask, "only": steering.only,
             "like": steering.more_like, "dismiss": steering.dismiss}  # fmt: skip
-    if not known or not isinstance(item, str) or (act != "weigh" and act not in acts):
+    if not (known and isinstance(act, str) and isinstance(item, str) and act in (*acts, "weigh")):
         raise RetrievalError(wanted=strings.CARD_WANTED, found=repr((act, item))[:80],
                              fix=strings.CARD_FIX)  # fmt: skip
-    return steering.weigh(item, value) if act == "weigh" else acts[str(act)](item)
+    return steering.weigh(item, value) if act == "weigh" else acts[act](item)
 
 
 def _number(value: object) -> float:

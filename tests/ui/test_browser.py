@@ -130,6 +130,25 @@ def test_stop_ends_the_grid(visit: Visit) -> None:
     assert strings.STOPPED in visitor.text("#status")
 
 
+@pytest.mark.usefixtures("slow")
+def test_stop_ends_the_picture_and_its_frames_rest(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    visitor.write(CAPTION)
+    moving = """() => document.getAnimations().filter(one => one.playState === "running"
+        && one.effect.target.matches(".md-busy")).length"""
+    page.click("#generate")
+    page.wait_for_selector('.md-result[data-complete="false"]')
+    assert page.evaluate(moving) > 0
+    page.click("#stop")
+    visitor.wait_text("#status", strings.STOPPED)
+    page.wait_for_timeout(1_500)
+    assert page.locator('.md-result[data-complete="true"]').count() == 0
+    assert page.locator("#result .md-busy").count() > 0
+    assert page.evaluate(moving) == 0
+    assert strings.STOPPED in visitor.text("#status")
+
+
 def test_hostile_words_stay_words_and_visitors_stay_apart(visit: Visit) -> None:
     hostile = (
         "red <img src=x onerror=window.hacked=1> ${window.hacked=2} {{value}} `${hacked=3}`"
@@ -150,7 +169,9 @@ def test_hostile_words_stay_words_and_visitors_stay_apart(visit: Visit) -> None:
     other.write("bird " * 2_000)
     other.wait_text("#status", "10,000 characters")
     other.write("qqq")
-    other.wait_text("#status", "only unknown words: qqq")
+    other.wait_text("#status", strings.FOUND_NO_WORD)
+    other.wait_text("#unknown", "qqq")
+    assert other.page.locator("#status [role=alert]").count() == 0
     other.write("a red bird")
     other.keep_seed("seven")
     other.page.click("#generate")

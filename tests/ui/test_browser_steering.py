@@ -234,6 +234,42 @@ def test_links_and_png_files_bring_a_picture_back(visit: Visit, pipe: MemoryDriv
     visitor.wait_text("#inspection", "bird-05")
 
 
+def test_without_a_clipboard_the_link_is_there_to_copy_by_hand(visit: Visit) -> None:
+    visitor = ready(visit, 1)
+    page = visitor.page
+    made = recipe_of(visitor.generate())
+    page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    page.click("#result [data-link]")
+    page.click("#result [data-link]")
+    offered = page.locator("#result .md-by-hand input")
+    assert offered.count() == 1
+    assert Recipe.from_url(offered.input_value().split("?r=")[1]) == made
+    assert page.evaluate("String(getSelection())") == offered.input_value()
+    assert page.inner_text("#result [data-link]") == strings.LINK
+
+
+DROP = """([selector, content, name, type]) => {
+    const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File([bytes], name, {type}));
+    return ["dragover", "drop"].map(kind => !document.querySelector(selector).dispatchEvent(
+        new DragEvent(kind, {dataTransfer, bubbles: true, cancelable: true})));
+}"""
+
+
+def test_a_file_dropped_anywhere_does_not_leave_the_page(
+    visit: Visit, pipe: MemoryDrivenPipeline
+) -> None:
+    out = pipe(CAPTION, seed=11)
+    page = visit().page
+    content = base64.b64encode(out.png()).decode()
+    assert page.evaluate(DROP, ["#caption", content, "x.txt", "text/plain"]) == [True, True]
+    assert page.locator("#recipe-drop:visible").count() == 0
+    assert page.evaluate(DROP, ["#caption", content, "x.png", "image/png"]) == [True, True]
+    page.wait_for_selector('#result .md-result[data-seed="11"]')
+    assert recipe_of(page.get_attribute("#result .md-result", "src").encode()) == out.recipe
+
+
 def test_near_by_pictures_are_kept_with_their_noise(visit: Visit, shots: Path) -> None:
     visitor = ready(visit, 1, viewport={"width": 1280, "height": 900})
     page = visitor.page

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import MAX_SEED, Recipe
-from memdriven.ui import diversity, generate, lineup, state, strings
+from memdriven.ui import app, diversity, generate, lineup, state, steer, strings
 from memdriven.ui.compose import example_chips, read_examples
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
@@ -50,12 +51,29 @@ def test_line_up_agrees_with_the_pipeline(pipe: MemoryDrivenPipeline, k: int) ->
 
 def test_look_answers_nothing_and_nonsense() -> None:
     assert strings.MEMORY_EMPTY in generate.look("  ", *QUERY)[0]
-    memory, _, line = generate.look("qqq", *QUERY)
-    assert strings.MEMORY_ERROR in memory
-    assert 'role="alert"' in line
+    for cleared in (None, 3, []):
+        assert strings.MEMORY_EMPTY in generate.look(cleared, *QUERY)[0]
+    assert 'role="alert"' in generate.look("bird " * 2_000, *QUERY)[2]
     assert (
         strings.MEMORY_NONE in generate.look(CAPTION, "none", "sentence-sentence", 1, "", False)[0]
     )
+
+
+@pytest.mark.parametrize("caption", ["qqq", "qqq zzz", "!?"])
+def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
+    memory, unknown, line = generate.look(caption, *QUERY)
+    assert strings.MEMORY_ERROR in memory
+    assert unknown.count("<del>") == len(caption.strip("!?").split())
+    assert 'role="alert"' not in line
+    assert strings.FOUND_NO_WORD in line
+    *_, painted = generate.paint(caption, *QUERY)
+    assert 'role="alert"' in str(painted[3])
+
+
+def test_only_random_memories_need_the_seed() -> None:
+    half_written = ("sentence-sentence", 1, "-", True)
+    assert "md-card" in generate.look(CAPTION, "retrieved", *half_written)[0]
+    assert strings.SEED_FIX in generate.look(CAPTION, "random", *half_written)[2]
 
 
 @pytest.mark.parametrize("k", [0, -3, 99, 2.7, "many", None, float("nan"), float("inf")])
@@ -131,6 +149,25 @@ def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
     assert "make nine new ones" in str(diversity.adopt(Click("1"), None, Steering())[4])
     (only,) = diversity.vary("qqq", *QUERY)
     assert 'role="alert"' in str(only[2])
+
+
+def test_the_noise_of_a_forgotten_picture_cannot_be_kept() -> None:
+    *rest, line = steer.keep(None, Steering())
+    assert rest == [gr.skip()] * 4
+    assert 'role="alert"' in line
+    assert strings.KEEP_GONE_WANTED in line
+
+
+def test_what_a_tab_holds_outlives_a_working_day(pipe: MemoryDrivenPipeline) -> None:
+    """Gradio forgets a state so long after it was written, however often it is used."""
+
+    async def build() -> gr.Blocks:  # outside of a running event loop Gradio closes none of its own
+        return app.build(pipe)
+
+    page = asyncio.run(build())
+    kept = [block for block in page.blocks.values() if isinstance(block, gr.State)]
+    assert len(kept) >= 4
+    assert all(block.time_to_live > 8 * 3600 for block in kept)
 
 
 def test_examples_come_with_the_repository() -> None:

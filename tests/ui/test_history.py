@@ -173,6 +173,55 @@ def test_recipes_that_cannot_be_made_here_say_so(pipe: MemoryDrivenPipeline) -> 
     assert 'role="alert"' in str(history.arrive(foreign.to_url(), Steering()))
 
 
+def test_a_recipe_of_an_older_model_can_still_be_used(
+    pipe: MemoryDrivenPipeline, moments: list[Moment]
+) -> None:
+    out = pipe(CAPTION, neighbours=["bird-05", "bird-02"], weights=[3, 1], seed=11)
+    lost = replace(out.recipe, neighbours=("bird-05", "bird-99"), checkpoint_hash="abc",
+                   bank_hash="def")  # fmt: skip
+    shown = restore.inspection(lost)
+    assert [f'data-act="{act}"' in shown for act in ("remix", "restore", "similar")] == [
+        True, False, True,
+    ]  # fmt: skip
+    assert strings.RECIPE_ELSEWHERE in shown
+    old: Moment = {"recipe": lost.to_json(), "image": moments[0]["image"]}
+    for kind, seed, said in (("remix", "", strings.REMIXED),
+                             ("similar", "11", strings.SIMILAR_DONE)):  # fmt: skip
+        made = history.act(Event(act=kind, place="0"), [old], None, Steering(), *QUERY)  # type: ignore[arg-type]
+        assert made[3] == CAPTION
+        assert made[3 + 4] == seed
+        assert made[3 + restore.STEERING].pins == ("bird-05",)
+        assert said in made[3 + restore.SETTINGS + 2]
+    alone = pipe(CAPTION, out.recipe.strategy, 1, 11, neighbours=["bird-05"], weights=[1])
+    picture = Recipe.from_json(made[3 + restore.SETTINGS + 4]["recipe"])
+    assert picture.neighbours == ("bird-05",)
+    assert picture.checkpoint_hash == pipe.checkpoint.hash
+    assert alone.images[0] == pipe.from_recipe(picture).images[0]
+
+
+def test_a_recipe_of_which_no_memory_is_left_is_retrieved_anew(pipe: MemoryDrivenPipeline) -> None:
+    recipe = replace(pipe(CAPTION, k=2, seed=3).recipe, neighbours=("x", "y"), k=9_999)
+    taken = restore.adapted(recipe, Steering())
+    assert (taken.neighbours, taken.weights, taken.k) == ((), (), pipe.bank.n)
+    whole = pipe(CAPTION, k=2, seed=3).recipe
+    kept = restore.adapted(replace(whole, bank_hash="abc"), Steering())
+    assert kept == replace(whole, bank_hash="", checkpoint_hash="")
+
+
+def test_links_and_files_of_an_older_model_are_shown(pipe: MemoryDrivenPipeline) -> None:
+    old = replace(pipe(CAPTION, seed=3).recipe, checkpoint_hash="abc")
+    made = history.arrive(old.to_url(), Steering())
+    assert 'role="alert"' in made[restore.SETTINGS + 2]
+    assert made[restore.SETTINGS + 5].selected == "history"
+    assert 'data-act="similar"' in made[-2]
+    assert Recipe.from_json(made[-1]) == old
+    assert 'data-act="similar"' not in restore.inspection(pipe(CAPTION, seed=3).recipe)
+    stored: Moment = {"recipe": old.to_json(), "image": moment(pipe(CAPTION, seed=3))["image"]}
+    made = history.act(Event(act="restore", place="0"), [stored], None, Steering(), *QUERY)  # type: ignore[arg-type]
+    assert 'data-act="similar"' in made[1]
+    assert 'role="alert"' in made[3 + restore.SETTINGS + 2]
+
+
 def test_hostile_words_of_a_recipe_stay_words(pipe: MemoryDrivenPipeline) -> None:
     recipe = replace(pipe(CAPTION, seed=1).recipe, caption="<img src=x onerror=1> red bird")
     assert "<img src=x" not in restore.inspection(recipe)
@@ -197,6 +246,30 @@ def test_zip_and_sheet_hold_the_chosen_pictures(
     assert "image/png" in link
     ((_, line),) = history.save(Event(kind="zip", places=[]), [], Steering())  # type: ignore[arg-type]
     assert 'role="alert"' in line
+
+
+def test_what_cannot_be_made_again_is_left_out_and_named(moments: list[Moment]) -> None:
+    old = Recipe.from_json(moments[1]["recipe"])
+    old_moment: Moment = {
+        "recipe": replace(old, checkpoint_hash="abc").to_json(), "image": moments[1]["image"],
+    }  # fmt: skip
+    stored = [moments[0], old_moment, moments[2]]
+    assert [f"No. {number}" in panel_html(stored) for number in (1, 2, 3, 4)] == [True] * 3 + [
+        False
+    ]
+    event = Event(kind="zip", places=[])
+    *_, (link, line) = history.save(event, stored, Steering())  # type: ignore[arg-type]
+    with zipfile.ZipFile(
+        io.BytesIO(base64.b64decode(link.split("base64,")[1].split('"')[0]))
+    ) as pack:
+        assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
+    assert "No. 2" in line
+    assert "No. 3" not in line
+    event = Event(kind="zip", places=["1"])
+    *_, (link, line) = history.save(event, stored, Steering())  # type: ignore[arg-type]
+    assert link == ""
+    assert 'role="alert"' in line
+    assert "abc" in line
 
 
 def test_long_words_fit_on_the_sheet(pipe: MemoryDrivenPipeline) -> None:

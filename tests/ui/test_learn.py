@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from memdriven.errors import DataError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.ui import experiments, learn, state, strings
-from memdriven.ui.lessons import EXPERIMENTS, lessons, read_lesson
+from memdriven.ui.lessons import EXPERIMENTS, HIGHLIGHTS, lessons, read_lesson
 from memdriven.ui.startup import gr
 
 
@@ -49,6 +53,30 @@ def test_predict_before_running_and_reveal_after() -> None:
     assert lesson.reveal[0] in told
     assert button.visible is False
     assert strings.LEARN_NO_ANSWER in learn.reveal("wrong", "<img src=x>")[0]
+
+
+def test_every_highlight_marks_one_term_of_the_equation() -> None:
+    lesson = lessons()["noise"]
+    assert len(HIGHLIGHTS) == 4
+    for highlight in HIGHLIGHTS:
+        shown = learn.lesson_html(replace(lesson, highlight=highlight))
+        assert shown.count(f'class="md-{highlight} md-about"') == 1
+        content = json.loads(files("memdriven.ui.lessons").joinpath("1-noise.json").read_text())
+        assert (
+            read_lesson(json.dumps(content | {"highlight": highlight}), "x").highlight == highlight
+        )
+
+
+def test_teachers_links_are_documented() -> None:
+    written = Path(__file__).parents[2].joinpath("docs/teaching.md").read_text("utf-8")
+    style = files("memdriven.ui").joinpath("tabs.css").read_text("utf-8")
+    hidden = set(re.findall(r"\.md-hide-([a-z]+)", style))
+    address = files("memdriven.ui").joinpath("address.js").read_text("utf-8")
+    modes = set(re.findall(r"(\w+): \"", re.findall(r"mode = \{(.*?)\}", address)[0]))
+    assert {"compose", "reveal"} < hidden
+    assert modes == {"design", "paper", "class"}
+    for name in (*hidden, *modes, *lessons()):
+        assert f"`{name}`" in written
 
 
 @pytest.mark.parametrize("name", [None, "sql", 3, ["noise"]])

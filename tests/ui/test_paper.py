@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import MAX_SEED
 from memdriven.ui import paper, state
 from tests.ui.asking import EMPTY, HOSTILE, QUERY, asking
 
@@ -30,6 +31,14 @@ def test_own_words_come_first_and_are_escaped() -> None:
     assert "<img src=x" not in made
     assert made.index("&lt;img src=x") < made.index("md-paper-memory")
     *_, (made, _) = paper.draw("no such figure", *EMPTY)
+    assert 'data-figure="1"' in made
+
+
+def test_noises_after_the_largest_seed_go_on_from_zero() -> None:
+    *_, (made, line) = paper.draw("5", *asking(seed=str(MAX_SEED)))
+    assert made.count("<img") == 12
+    assert str(MAX_SEED) in line
+    *_, (made, _) = paper.draw(["5"], *asking())  # type: ignore[arg-type]
     assert 'data-figure="1"' in made
 
 

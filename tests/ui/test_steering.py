@@ -117,14 +117,15 @@ def test_steps_belong_to_their_seed() -> None:
 
 FORGED: list[tuple[Any, Any, bool]] = [
     ("pin", "bird-99", False), ("pin", None, True), ("eval", "bird-01", True), (None, None, False),
-    (["pin"], "bird-01", True), ("only", {"a": 1}, True), ("weigh", "nobody", False),
+    (["pin"], "bird-01", True), ({"act": "pin"}, "bird-01", True), ("only", {"a": 1}, True),
+    ("weigh", "nobody", False),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("act", "item", "known"), FORGED)
 def test_forged_clicks_are_refused(act: Any, item: Any, known: bool) -> None:
     with pytest.raises(RetrievalError):
-        apply(Steering(), act if isinstance(act, str | None) else str(act), item, None, known)
+        apply(Steering(), act, item, None, known)
 
 
 def test_counts_are_limited() -> None:

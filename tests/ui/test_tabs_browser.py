@@ -60,6 +60,54 @@ def test_compare_strategies_seeds_and_words(visit: Visit, shots: Path) -> None:
     assert page.locator("#edit-result figure").count() == 3
 
 
+def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> None:
+    visitor = visit(viewport=WIDE)
+    page = open_tab(visitor, strings.TAB_COMPARE)
+
+    def focused(name: str) -> str:
+        return str(page.evaluate(f"document.activeElement.dataset.{name} ?? ''"))
+
+    def walk(*keys: str) -> None:
+        for key in keys:
+            page.keyboard.press(f"Arrow{key}")
+
+    page.fill("#compare-seeds input[type=number]", "2")
+    page.focus("#caption textarea")
+    page.keyboard.press("Control+Enter")
+    visitor.wait_text("#status", strings.COMPARE_DONE)
+    picks = page.locator("#compare-table .md-pick")
+    picks.first.focus()
+    walk("Down", "Right")
+    assert focused("label") == picks.nth(3).get_attribute("data-label")
+    walk("Right", "Up", "Left")
+    assert focused("label") == picks.first.get_attribute("data-label")
+    page.fill("#edit-words textarea", CAPTION.replace("red", "blue"))
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("#edit-result ins")
+
+    page.get_by_role("tab", name=strings.TAB_DIVERSITY).click()
+    page.wait_for_selector("#make-grid:visible")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("document.querySelectorAll('button.md-tile').length >= 9")
+    visitor.wait_text("#status", "Nine variations")
+    page.focus('#grid button[data-seed="7"]')
+    walk("Right", "Down", "Down", "Down", "Left")
+    assert focused("seed") == "13"
+    page.keyboard.press("Enter")
+    page.wait_for_selector('#result .md-result[data-seed="13"]')
+    visitor.keep_seed("8")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector('#result .md-result[data-complete="true"][data-seed="8"]')
+
+    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
+    page.focus('#history [data-act="remix"][data-place="0"]')
+    walk("Down")
+    assert (focused("act"), focused("place")) == ("remix", "1")
+    walk("Right")
+    assert (focused("act"), focused("place")) == ("restore", "1")
+
+
 def test_look_inside_marks_one_spot_everywhere(visit: Visit, shots: Path) -> None:
     visitor = visit(viewport=WIDE)
     page = open_tab(visitor, strings.TAB_INSIDE)
@@ -174,6 +222,30 @@ def test_learn_predict_run_reveal_by_a_teachers_link(visit: Visit, shots: Path) 
     page.wait_for_selector("#lesson-told .md-reveal")
     assert strings.LEARN_SAID in visitor.text("#lesson-told")
     page.screenshot(path=shots / "learn-1280.png", full_page=True)
+
+
+def test_an_unknown_lesson_is_named_as_such(visit: Visit) -> None:
+    visitor = visit("?lesson=sql&hide=compose", viewport=WIDE)
+    visitor.page.wait_for_selector("#lesson-gone p:visible")
+    assert strings.LESSON_GONE in visitor.text("#lesson-gone")
+    visitor.page.wait_for_selector('#lesson [data-lesson="noise"]')
+
+
+@pytest.mark.usefixtures("slow")
+def test_another_lesson_ends_the_one_that_runs(visit: Visit) -> None:
+    visitor = visit("?lesson=noise", viewport=WIDE)
+    page = visitor.page
+    page.wait_for_selector('#lesson [data-lesson="noise"]')
+    page.locator("#lesson-answer label").first.click()
+    page.wait_for_selector("#lesson-run:not([disabled])")
+    page.click("#lesson-run")
+    page.wait_for_selector("#lesson-result .md-experiment")
+    page.locator("#lesson-choice label").nth(1).click()
+    page.wait_for_selector('#lesson [data-lesson="retrieval"]')
+    visitor.wait_text("#lesson-result", strings.LEARN_EMPTY)
+    page.wait_for_timeout(3_000)
+    assert strings.LEARN_EMPTY in visitor.text("#lesson-result")
+    assert page.locator("#lesson-reveal:visible").count() == 0
 
 
 def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 from memdriven.errors import DataError
 from memdriven.recipe import STRATEGIES
+from memdriven.ui import strings
 
 SCHEMA = "memdriven.lesson/1"
 EXPERIMENTS = ("seeds", "strategies", "controls", "copy", "stages")
-HIGHLIGHTS = ("words", "memory", "noise", "picture")
+HIGHLIGHTS = tuple(kind for kind, _ in strings.EQUATION if kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Lesson:
     id: str
     title: str
     highlight: str
-    """The term of words + memory + noise = picture that it is about."""
+    """The term that it is about, by its kind in `strings.EQUATION`."""
     text: tuple[str, ...]
     question: str
     options: tuple[str, ...]
