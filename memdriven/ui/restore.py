@@ -51,15 +51,24 @@ def read(written: object) -> Recipe:
 
 
 def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
-    """Return the pipeline of a recipe's checkpoint, which the visitor then uses.
+    """Return the pipeline of a recipe's checkpoint; the visitor's own choice stays as it is.
 
     Raises:
         CheckpointError, BankError: it is not on this page, or is another version of it.
     """
-    name = recipe.checkpoint if recipe.checkpoint in state.shelf().entries else state.chosen()
-    pipe = state.shelf().get(name)
+    pipe = state.shelf().get(_model(recipe))
     pipe.check_recipe(recipe)
-    return state.choose(name)
+    return pipe
+
+
+def use(recipe: Recipe) -> None:
+    """Let the visitor use a recipe's checkpoint from now on.
+
+    Raises:
+        CheckpointError, BankError: as `made_here`; the choice then stays as it was.
+    """
+    made_here(recipe)
+    state.choose(_model(recipe))
 
 
 def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, ...]:
@@ -93,6 +102,7 @@ def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[
         MemDrivenError: this page cannot make that picture.
     """
     output = made_here(recipe).from_recipe(recipe, steering.guests)
+    use(recipe)
     return output, settings(recipe, steering, noise=True)
 
 
@@ -151,3 +161,8 @@ def inspection(recipe: Recipe) -> str:
         + tag("div", buttons, class_="md-actions"),
         class_="md-inspection",
     )
+
+
+def _model(recipe: Recipe) -> str:
+    """Return the name of a recipe's checkpoint where the page has it, else of the one in use."""
+    return recipe.checkpoint if recipe.checkpoint in state.shelf().entries else state.chosen()

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from memdriven.recipe import Recipe, Variation
 from memdriven.ui import diversity, export, history, restore, state, strings
 from memdriven.ui.history_list import panel_html
 from memdriven.ui.moment import MOST, Moment, is_moment, moment, remember
+from memdriven.ui.shelf import Shelf, find_checkpoints
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
 
@@ -197,6 +199,25 @@ def test_zip_and_sheet_hold_the_chosen_pictures(
     assert "image/png" in link
     ((_, line),) = history.save(Event(kind="zip", places=[]), [], Steering())  # type: ignore[arg-type]
     assert 'role="alert"' in line
+
+
+def test_only_taking_a_recipe_changes_the_model_in_use(
+    pipe: MemoryDrivenPipeline, fading: MemoryDrivenPipeline, tiny_checkpoint: Path,
+    fading_checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
+    monkeypatch.setattr(state, "session", lambda: "ann")
+    other, own = moment(fading(CAPTION, seed=1)), moment(pipe(CAPTION, seed=1))
+    *_, (_, line) = history.save(Event(kind="sheet"), [own, other], Steering())  # type: ignore[arg-type]
+    assert "2 pictures" in line
+    assert state.chosen() == "tiny"
+    private = replace(fading(CAPTION, seed=1).recipe, neighbours=("own:0123456789ab",))
+    assert "private image" in str(history.arrive(private.to_url(), Steering()))
+    assert state.chosen() == "tiny"
+    for kind in ("restore", "remix"):
+        for wanted, name in ((other, "fading"), (own, "tiny")):
+            made = history.act(Event(act=kind, place="0"), [wanted], None, Steering(), *QUERY)  # type: ignore[arg-type]
+            assert made[-3] == state.chosen() == name
 
 
 def test_long_words_fit_on_the_sheet(pipe: MemoryDrivenPipeline) -> None:
