@@ -90,18 +90,23 @@ def next_in_line(retrieval: Retrieval) -> tuple[Neighbour, ...]:
     return line[len(retrieval) : SHOWN]
 
 
+def masks(pipe: MemoryDrivenPipeline, steering: Steering) -> tuple[str, ...]:
+    """Return the masked ids that a model's memory has; what is masked may be of another one."""
+    return tuple(sorted(set(steering.masks).intersection(pipe.bank.ids)))
+
+
 def _steered_line(
     pipe: MemoryDrivenPipeline, caption: str, strategy: str, k: int, seed: int, steering: Steering
 ) -> Sequence[Neighbour]:
     """Return retrieval's own line without what is masked, or an image's look-alikes."""
-    masks = tuple(sorted(set(steering.masks).intersection(pipe.bank.ids)))
-    longest = min(max(SHOWN, state.MAX_K) + MAX_PINS, pipe.bank.n - len(masks))
+    masked = masks(pipe, steering)
+    longest = min(max(SHOWN, state.MAX_K) + MAX_PINS, pipe.bank.n - len(masked))
     if steering.like is not None:
-        return pipe.lookup.alike(steering.like, longest, masks, steering.guests)
+        return pipe.lookup.alike(steering.like, longest, masked, steering.guests)
     if strategy in CONTROLS:
         count = min(longest, max(1, k + len(steering.pins)))
-        return pipe.retrieve(caption, strategy, count, exclude=masks, seed=seed)
-    return _line(_key(pipe), caption, strategy, longest, masks)
+        return pipe.retrieve(caption, strategy, count, exclude=masked, seed=seed)
+    return _line(_key(pipe), caption, strategy, longest, masked)
 
 
 def _key(pipe: MemoryDrivenPipeline) -> str:
