@@ -8,10 +8,10 @@ from functools import partial
 from PIL import Image
 
 from memdriven.errors import MemDrivenError
-from memdriven.explore.copies import CopySpace, Near
+from memdriven.explore.copies import CopySpace, Near, Standing
 from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.trace import PipelineOutput
+from memdriven.trace import Neighbour, PipelineOutput
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
@@ -53,45 +53,65 @@ def check(*query: object) -> Iterator[tuple[str, str]]:
 def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> str:
     """Return the picture, the nearest pictures, where it stands among their distances."""
     near = memory.nearest(output.images[0], SHOWN)
-    own = [bank.index_of(each) for each in output.retrieval.ids]
+    references = {bank.index_of(each.id): each for each in output.retrieval
+                  if each.id in bank.ids}  # fmt: skip
+    own = [(each, memory.standing(output.images[0], each.image)) for each in output.retrieval
+           if each.id not in bank.ids]  # fmt: skip
     picture = figure(image_uri(output.images[0]),
                      strings.PICTURE_ALT.format(caption=output.recipe.caption),
                      text(strings.COPY_PICTURE))  # fmt: skip
-    used = _used(output, [each.index for each in near])
-    best = near[0]
+    found = {each.index for each in near}
+    rest = [each for index, each in references.items() if index not in found]
+    every = [*near, *(each for _, each in own)]
+    best = min(every, key=lambda each: each.distance)
     level = "suspect" if best.suspect else "clear"
     verdict = strings.COPY_SUSPECT if best.suspect else strings.COPY_CLEAR
     head = tag(
         "p", tag("strong", text(verdict)) + " " + tag("span", text(_standing(best))),
         class_=f"md-verdict md-{level}",
     )  # fmt: skip
-    cells = "".join(_near(each, rank, bank, own) for rank, each in enumerate(near, start=1))
+    cells = "".join(
+        _near(each, rank, bank, each.index in references) for rank, each in enumerate(near, start=1)
+    )
     return tag(
         "div",
-        head + _scale(near)
-        + tag("div", picture + tag("div", tag("ol", cells, class_="md-near") + used),
+        head + _scale(every, best)
+        + tag("div", picture + tag("div", tag("ol", cells, class_="md-near") + _own(own)
+                                   + _used(rest)),
               class_="md-copy-pair")
         + tag("p", text(strings.COPY_SPACE), class_="md-hint"),
         class_="md-copy",
     )  # fmt: skip
 
 
-def _near(near: Near, rank: int, bank: MemoryBank, own: Sequence[int]) -> str:
+def _near(near: Near, rank: int, bank: MemoryBank, reference: bool) -> str:
     item = bank.item(near.index)
     picture: Image.Image = bank.thumbnail(near.index)
     words = [tag("b", text(strings.RANK.format(rank=rank)), class_="md-rank"),
              tag("span", text(_standing(near)))]  # fmt: skip
-    if near.index in own:
+    if reference:
         words.append(tag("span", text(strings.COPY_REFERENCE), class_="md-own"))
     alt = strings.CARD_ALT.format(rank=rank, caption=item.captions[0])
     return tag("li", figure(image_uri(picture), alt, "".join(words), title=item.captions[0]),
                data_id=item.id)  # fmt: skip
 
 
-def _used(output: PipelineOutput, found: Sequence[int]) -> str:
-    """Return the references that the picture drew on, where they are not among the nearest."""
-    bank = state.pipeline().bank
-    rest = [each for each in output.retrieval if bank.index_of(each.id) not in found]
+def _own(used: Sequence[tuple[Neighbour, Standing]]) -> str:
+    """Return the visitor's own images among the references, and how near they are."""
+    if not used:
+        return ""
+    cells = "".join(
+        tag("li", figure(image_uri(each.image), strings.OWN_ALT.format(number=number),
+                         tag("span", text(_standing(near)))))
+        for number, (each, near) in enumerate(used, start=1)
+    )  # fmt: skip
+    return tag("h3", text(strings.COPY_OWN), class_="md-small-title") + tag(
+        "ol", cells, class_="md-near"
+    )
+
+
+def _used(rest: Sequence[Neighbour]) -> str:
+    """Return the references that are not among the nearest."""
     if not rest:
         return ""
     images = "".join(
@@ -104,17 +124,17 @@ def _used(output: PipelineOutput, found: Sequence[int]) -> str:
     )
 
 
-def _standing(near: Near) -> str:
+def _standing(near: Standing) -> str:
     return strings.COPY_STANDING.format(percentile=f"{near.percentile:.0f}")
 
 
-def _scale(near: Sequence[Near]) -> str:
+def _scale(near: Sequence[Standing], best: Standing) -> str:
     """Return a line from copy to new with a mark for each of the nearest."""
     marks = "".join(
         tag("span", class_="md-mark", style=f"left:{each.percentile:.1f}%") for each in near
     )
     ends = tag("span", text(strings.COPY_SCALE[0])) + tag("span", text(strings.COPY_SCALE[1]))
-    label = strings.COPY_STANDING.format(percentile=f"{near[0].percentile:.0f}")
+    label = strings.COPY_STANDING.format(percentile=f"{best.percentile:.0f}")
     return tag("div", tag("div", marks, class_="md-scale-line", role="img", aria_label=label)
                + tag("div", ends, class_="md-scale-ends"), class_="md-scale")  # fmt: skip
 

@@ -398,6 +398,7 @@ COPY_STANDING: Final = (
 )
 COPY_REFERENCE: Final = "was its reference"
 COPY_OTHERS: Final = "References that are not among the nearest"
+COPY_OWN: Final = "Your own images that it drew on"
 COPY_SCALE: Final = ("a copy", "as new as can be")
 COPY_SPACE: Final = (
     "Compared by colours at 4, 8 and 16 px and by edges in eight directions, mirrored or not; "

@@ -3,9 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 
+from memdriven.lookup import Guest
+from memdriven.memory import codec
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.ui import copies, state, strings
+from memdriven.ui.html import image_uri
 from tests.ui.asking import CAPTION, EMPTY, QUERY
 
 
@@ -29,6 +33,22 @@ def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
     assert strings.COPY_SUSPECT in made
     assert strings.COPY_REFERENCE in made
     assert strings.COPY_OTHERS not in made
+
+
+def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
+    like = pipe(CAPTION, seed=3).images[0]
+    for image, verdict in ((like, strings.COPY_SUSPECT), (Image.new("RGB", (96, 96)),
+                                                          strings.COPY_CLEAR)):  # fmt: skip
+        guest = Guest(id="own:abc", image=image, caption="mine", shape=(512, 16, 16),
+                      features=codec.encode(pipe.bank.v(3).numpy()))  # fmt: skip
+        output = pipe(CAPTION, neighbours=["own:abc", "bird-03"], guests=[guest], seed=1)
+        forged = replace(output, all_stages=((like,),))
+        made = copies.check_html(forged, copies.space(pipe).result(), pipe.bank)
+        assert verdict in made
+        own = made.split(strings.COPY_OWN)[1]
+        assert image_uri(image) in own
+        assert own.count("Farther than") == 1
+        assert made.count('class="md-mark"') == copies.SHOWN + 1
 
 
 def test_nothing_to_check_is_explained() -> None:
