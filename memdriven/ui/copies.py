@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from PIL import Image
 
@@ -11,12 +12,15 @@ from memdriven.errors import MemDrivenError
 from memdriven.explore.copies import CopySpace, Near, Standing
 from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Recipe
 from memdriven.trace import Neighbour, PipelineOutput
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
 from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.moment import is_moment
 from memdriven.ui.parts import panel, section
+from memdriven.ui.restore import made_here
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 from memdriven.ui.waiting import Once, Shelved
@@ -33,19 +37,29 @@ def space(pipe: MemoryDrivenPipeline) -> Once[CopySpace]:
     return _spaces.get(pipe.bank_hash, partial(CopySpace, pipe.bank))
 
 
-def check(*query: object) -> Iterator[tuple[str, str]]:
-    """Yield progress, then the picture beside the pictures of the memory that are nearest."""
-    pipe = state.pipeline()
+def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
+    """Yield progress, then the picture beside the pictures of the memory that are nearest.
+
+    Args:
+        current: the moment of the picture on the page; without one, the left column's is painted.
+        query: what the left column asks.
+    """
     try:
-        wanted = asked.read(*query)
+        if is_moment(current):
+            recipe = Recipe.from_json(current["recipe"])
+            pipe = made_here(recipe)
+            paint = partial(pipe.from_recipe, recipe, query[6].guests)
+        else:
+            pipe = state.pipeline()
+            paint = partial(asked.read(*query).paint, pipe)
         yield note(strings.COPY_BUSY), status(strings.COPY_PREPARING, busy=True)
         memory = space(pipe)
         for done, count in memory.wait():
             line = strings.COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")
             yield note(line), status(line, busy=True)
-        output = wanted.paint(pipe)
+        output = paint()
         made = check_html(output, memory.result(), pipe.bank)
-        yield made, status(strings.COPY_DONE.format(seed=wanted.seed))
+        yield made, status(strings.COPY_DONE.format(seed=output.recipe.seed))
     except MemDrivenError as error:
         yield note(strings.COPY_EMPTY), failure(error)
 
@@ -147,4 +161,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         run = gr.Button(strings.COPY_RUN, variant="primary", elem_id="copy-run",
                         elem_classes="md-run")  # fmt: skip
         made = panel(note(strings.COPY_EMPTY), elem_id="copy-result")
-    return [run.click(check, compose.whole_query, [made, compose.status], **event_options())]
+    return [
+        run.click(check, [compose.current, *compose.whole_query], [made, compose.status],
+                  **event_options())
+    ]  # fmt: skip

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -8,8 +9,11 @@ from PIL import Image
 from memdriven.lookup import Guest
 from memdriven.memory import codec
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Variation
 from memdriven.ui import copies, state, strings
 from memdriven.ui.html import image_uri
+from memdriven.ui.moment import moment
+from memdriven.ui.shelf import Shelf, find_checkpoints
 from tests.ui.asking import CAPTION, EMPTY, QUERY
 
 
@@ -19,11 +23,28 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_the_check_shows_the_nearest_beside_the_result() -> None:
-    *_, (made, line) = copies.check(*QUERY)
+    *_, (made, line) = copies.check(None, *QUERY)
     assert made.count("data-id=") == copies.SHOWN
     assert strings.COPY_CLEAR in made
     assert made.count('class="md-mark"') == copies.SHOWN
     assert "seed 7" in line
+
+
+def test_the_picture_on_the_page_is_checked(
+    pipe: MemoryDrivenPipeline, fading: MemoryDrivenPipeline, tiny_checkpoint: Path,
+    fading_checkpoint: Path,
+) -> None:  # fmt: skip
+    state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
+    step = Variation(seed=2, strength=0.5)
+    for model in (pipe, fading):
+        shown = model("a blue bird", k=2, seed=9, variations=[step])
+        *_, (made, line) = copies.check(moment(shown), *QUERY)
+        assert image_uri(shown.images[0]) in made
+        assert "seed 9" in line
+    assert state.chosen() == "tiny"
+    private = replace(shown.recipe, neighbours=("own:abc",), weights=(1.0,))
+    *_, (_, line) = copies.check({**moment(shown), "recipe": private.to_json()}, *QUERY)
+    assert 'role="alert"' in line
 
 
 def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
@@ -52,5 +73,5 @@ def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_nothing_to_check_is_explained() -> None:
-    *_, (_, line) = copies.check(*EMPTY)
+    *_, (_, line) = copies.check(None, *EMPTY)
     assert 'role="alert"' in line
