@@ -103,19 +103,33 @@ def query_html(retrieval: Retrieval, at: tuple[float, float]) -> str:
     return tag("p", text(words), class_="md-hint", data_query=json.dumps(content))
 
 
-def unfold(shown: bool, *query: object) -> Iterator[tuple[object, object, object, object]]:
-    """Yield the map (unless it is there), the star, the status, and that the map is there."""
+def unfold(shown: str, *query: object) -> Iterator[tuple[object, object, object, object]]:
+    """Yield the map (unless it is there), the star, the status, and which memory's map is there.
+
+    Args:
+        shown: hash of the memory whose map is on the page; empty before the first.
+        query: what the left column asks.
+    """
     try:
-        once = drawing(state.pipeline())
+        pipe = state.pipeline()
+        once = drawing(pipe)
         for done, count in once.wait():
-            line = strings.MAP_PROGRESS.format(share=f"{done / max(1, count):.0%}")
-            yield cards.note(line), gr.skip(), status(line, busy=True), False
+            line, shown = strings.MAP_PROGRESS.format(share=f"{done / max(1, count):.0%}"), ""
+            yield cards.note(line), "", status(line, busy=True), shown
         drawn = once.result()
     except MemDrivenError as error:
-        yield cards.note(strings.MAP_EMPTY), "", failure(error), False
+        yield cards.note(strings.MAP_EMPTY), "", failure(error), ""
         return
     star, line = find(*query)
-    yield (gr.skip() if shown else drawn.html), star, line, True
+    yield (gr.skip() if shown == pipe.bank_hash else drawn.html), star, line, pipe.bank_hash
+
+
+def follow(shown: str, *query: object) -> Iterator[tuple[object, object, object, object]]:
+    """Yield as `unfold` where another memory's map is on the page; else change nothing."""
+    if shown in ("", state.pipeline().bank_hash):
+        yield (gr.skip(),) * 4
+    else:
+        yield from unfold(shown, *query)
 
 
 def find(*query: object) -> tuple[str, str]:
@@ -186,10 +200,14 @@ def build(compose: Compose, memory: gr.HTML) -> list[gr.events.Dependency]:
             with gr.Column(elem_id="map-side", min_width=220):
                 chosen = panel(cards.note(strings.MAP_CHOOSE), elem_id="map-chosen")
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
-                shown = gr.State(False)
+                shown = gr.State("")
     outputs = [drawn, star, compose.status, shown]
     return [
         tab.select(unfold, [shown, *compose.steered_query], outputs, **event_options()),
+        # The facts tell of every way to another checkpoint: the choice, and restored pictures.
+        compose.switcher.facts.change(
+            follow, [shown, *compose.steered_query], outputs, **event_options()
+        ),
         again.click(find, compose.steered_query, [star, compose.status], **event_options()),
         drawn.click(
             choose,

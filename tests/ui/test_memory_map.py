@@ -33,19 +33,30 @@ def content(made: str, name: str) -> dict[str, object]:
 
 
 def test_map_holds_every_memory(pipe: MemoryDrivenPipeline) -> None:
-    *_, (made, star, _, there) = memory_map.unfold(False, *QUERY)
+    *_, (made, star, _, there) = memory_map.unfold("", *QUERY)
     values = content(str(made), "map")
     assert values["ids"] == pipe.bank.ids
     points = np.frombuffer(base64.b64decode(str(values["points"])), "<i2").reshape(-1, 2)
     assert np.abs(points).max() == 32_000
     assert len(base64.b64decode(str(values["colours"]))) == 3 * pipe.bank.n
     assert content(str(star), "query")["ids"] == ["bird-00"]
-    assert there is True
+    assert there == pipe.bank_hash
 
 
-def test_map_travels_once() -> None:
-    *_, (made, _, _, _) = memory_map.unfold(True, *EMPTY)
+def test_map_travels_once_for_each_memory(pipe: MemoryDrivenPipeline) -> None:
+    *_, (made, _, _, there) = memory_map.unfold(pipe.bank_hash, *EMPTY)
     assert not isinstance(made, str)
+    assert there == pipe.bank_hash
+    for other in (memory_map.unfold, memory_map.follow):
+        *_, (made, _, _, there) = other("another memory", *EMPTY)
+        assert content(str(made), "map")["ids"] == pipe.bank.ids
+        assert there == pipe.bank_hash
+
+
+def test_a_map_is_not_drawn_before_it_is_opened(pipe: MemoryDrivenPipeline) -> None:
+    for shown in ("", pipe.bank_hash):
+        ((made, *_),) = memory_map.follow(shown, *EMPTY)
+        assert not isinstance(made, str)
 
 
 def test_a_choice_is_pinned_painted_and_released(pipe: MemoryDrivenPipeline) -> None:
