@@ -10,10 +10,11 @@ from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import PRIVATE, Recipe
 from memdriven.trace import PipelineOutput
-from memdriven.ui import cards, lineup, state, strings
+from memdriven.ui import lineup, state, strings
 from memdriven.ui.compose import steps_line
 from memdriven.ui.generate import show
 from memdriven.ui.html import tag, text, webp_uri
+from memdriven.ui.looking import panels_again
 from memdriven.ui.moment import moment
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
@@ -108,7 +109,7 @@ def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[
 
 def restored_panels(output: PipelineOutput, steering: Steering) -> tuple[Any, ...]:
     """Return memory panel, result, status, steps, moment, tab, and `checkpoint_panels`."""
-    memory = cards.memory_panel(output.retrieval, common=state.common_words(), steering=steering)
+    memory, _ = panels_again(output.retrieval, output.recipe.seed, steering)
     return (
         memory, show(output), status(strings.RESTORED), steps_line(steering), moment(output),
         gr.Tabs(selected="picture"), *checkpoint_panels(),

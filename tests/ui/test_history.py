@@ -14,7 +14,7 @@ from PIL import Image
 from memdriven.errors import ConfigError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import Recipe, Variation
-from memdriven.ui import diversity, export, history, restore, state, strings
+from memdriven.ui import diversity, export, generate, history, restore, state, strings
 from memdriven.ui.history_list import panel_html
 from memdriven.ui.moment import MOST, Moment, is_moment, moment, remember
 from memdriven.ui.shelf import Shelf, find_checkpoints
@@ -98,6 +98,8 @@ def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: lis
     assert made[3 + 4 : 3 + 6] == ("3", True)
     png = base64.b64encode(pipe(CAPTION, k=2, seed=3).png()).decode()
     assert png in made[3 + restore.SETTINGS + 1]
+    look = generate.look(CAPTION, "retrieved", "sentence-sentence", 2, "3", True, Steering())
+    assert made[3 + restore.SETTINGS] == look[0]
     inspected = moments[0]["recipe"]
     again = history.act(Event(act="restore"), moments, inspected, Steering(), *QUERY)  # type: ignore[arg-type]
     assert again[3 + 4] == "1"
@@ -234,7 +236,8 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     made = steps[-1][3]
     assert made is not None
     assert "Eight near-by pictures" in str(steps[-1][2])
-    seed, _, shown, *_, steering, kept, current = diversity.adopt(
+    assert 'class="md-score"' in str(steps[-1][0])
+    seed, _, shown, memory, *_, steering, kept, current = diversity.adopt(
         Event(seed="5"), made, Steering()  # type: ignore[arg-type]
     )  # fmt: skip
     step = Variation(seed=5, strength=0.3)
@@ -242,6 +245,7 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     wanted = pipe(CAPTION, seed=4, variations=[step])
     assert base64.b64encode(wanted.png()).decode() in shown
     assert "1 away" in kept
+    assert memory == generate.look(*QUERY, Steering())[0]
     assert Recipe.from_json(current["recipe"]) == wanted.recipe
     further = list(diversity.vary_near(current, "far", Steering()))[-1][3]
     assert further is not None
