@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -15,6 +15,7 @@ from torch import Tensor
 from memdriven.data.transforms import to_tensor
 from memdriven.errors import ConfigError, RetrievalError
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Variation
 from memdriven.trace import PipelineOutput, Retrieval
 
 _WORD = re.compile(r"\S+")
@@ -33,9 +34,20 @@ class Row:
 
 def across(
     pipe: MemoryDrivenPipeline, caption: str, strategies: Sequence[str], k: int,
-    seeds: Sequence[int], memory: float = 1.0,
+    seeds: Sequence[int], memory: float = 1.0, *, variations: Sequence[Variation] = (),
+    exclude: Sequence[str] = (),
 ) -> Iterator[tuple[Row, ...]]:  # fmt: skip
     """Yield the table of strategies and seeds after each picture, rows not yet begun left out.
+
+    Args:
+        pipe: the model.
+        caption: the words of all pictures.
+        strategies: a row each.
+        k: how many neighbours are mixed.
+        seeds: a column each.
+        memory: how much of the memory is used.
+        variations: steps away from each seed's noise.
+        exclude: ids that no strategy may find.
 
     Raises:
         CaptionError, RetrievalError, ConfigError: as the pipeline's call; only a missing `oracle`
@@ -45,7 +57,8 @@ def across(
     for strategy in strategies:
         row = Row(strategy, None, (None,) * len(seeds))
         try:
-            for output in pipe.stream(caption, strategy, k, seeds=seeds, memory=memory):
+            for output in pipe.stream(caption, strategy, k, seeds=seeds, memory=memory,
+                                      variations=variations, exclude=exclude):  # fmt: skip
                 pictures = _finished(output, len(pipe.resolutions))
                 if row.retrieval is None or pictures != row.pictures:
                     row = Row(strategy, output.retrieval, pictures)
@@ -91,9 +104,11 @@ class Edit:
 
 def edit(
     pipe: MemoryDrivenPipeline, caption: str, edited: str, strategy: str, k: int, seed: int,
-    memory: float = 1.0,
+    **options: Any,
 ) -> Edit:  # fmt: skip
     """Paint a caption and an edited one with the first one's neighbours and noise.
+
+    The options are those of the pipeline's call.
 
     Raises:
         ConfigError: both captions have the same words.
@@ -103,9 +118,9 @@ def edit(
     if all(kind == "same" for kind, _ in changes):
         raise ConfigError(wanted="a caption in which a word is changed", found="the same words",
                           fix="change a word, e.g. the colour")  # fmt: skip
-    before = pipe(caption, strategy, k, seed, memory=memory)
-    after = pipe(edited, strategy, k, seed, neighbours=before.retrieval.ids,
-                 weights=before.retrieval.weights or None, memory=memory)  # fmt: skip
+    before = pipe(caption, strategy, k, seed, **options)
+    held = {"neighbours": before.retrieval.ids, "weights": before.retrieval.weights or None}
+    after = pipe(edited, strategy, k, seed, **options | held)
     return Edit(before, after, changes, difference(before.images[0], after.images[0]))
 
 

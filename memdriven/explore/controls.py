@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from PIL import Image
@@ -12,6 +12,7 @@ from PIL import Image
 from memdriven.errors import RetrievalError
 from memdriven.explore.painting import gather, picture
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Variation
 from memdriven.trace import Retrieval
 
 Name = Literal["retrieved", "none", "wrong", "random", "oracle"]
@@ -29,24 +30,41 @@ class Control:
 
 def controls(
     pipe: MemoryDrivenPipeline, caption: str, strategy: str | None, k: int | None, seed: int,
-    memory: float = 1.0,
+    memory: float = 1.0, *, variations: Sequence[Variation] = (), exclude: Sequence[str] = (),
+    given: Mapping[str, Any] | None = None,
 ) -> Iterator[Control]:  # fmt: skip
     """Yield a picture of each control with the same words and noise.
 
     `retrieved` is the strategy asked for; where that is itself a control, the checkpoint's own.
     `oracle` is given without a picture for a caption that is nobody's in the memory.
 
+    Args:
+        pipe: the model.
+        caption: the words of all pictures.
+        strategy: the checkpoint's default when None.
+        k: how many neighbours are mixed; the checkpoint's default when None.
+        seed: of the noise, and of `random`.
+        memory: how much of the memory is used.
+        variations: steps away from the noise.
+        exclude: ids that no control may use.
+        given: `neighbours`, `weights` and `guests` in place of what the strategy finds.
+
     Raises:
         CaptionError, RetrievalError: as the pipeline's call.
     """
-    own = pipe.config.retrieval.strategy if strategy in ("none", "random", "oracle") else strategy
+    control = strategy in ("none", "random", "oracle")
+    own = pipe.config.retrieval.strategy if control else strategy
+    memories: dict[Name, Mapping[str, Any]] = {
+        "retrieved": {} if control else given or {},
+        "wrong": {"neighbours": [least_alike(pipe, caption, exclude)]},
+    }
     for name in CONTROLS:
         asked: str | None = own if name in ("retrieved", "wrong") else name
-        wrong = [least_alike(pipe, caption)] if name == "wrong" else None
         try:
             inputs, retrieval = gather(
-                pipe, caption, asked, k, seed, neighbours=wrong, memory=memory
-            )
+                pipe, caption, asked, k, seed, memory=memory, variations=variations,
+                exclude=exclude, **memories.get(name, {}),
+            )  # fmt: skip
         except RetrievalError:
             if name != "oracle":
                 raise
@@ -56,8 +74,8 @@ def controls(
 
 
 @torch.inference_mode()
-def least_alike(pipe: MemoryDrivenPipeline, caption: str) -> str:
-    """Return the id of the item whose captions are all least like this one.
+def least_alike(pipe: MemoryDrivenPipeline, caption: str, exclude: Sequence[str] = ()) -> str:
+    """Return the id of the item whose captions are all least like this one, `exclude` left out.
 
     Raises:
         CaptionError: the caption cannot be encoded.
@@ -67,4 +85,5 @@ def least_alike(pipe: MemoryDrivenPipeline, caption: str) -> str:
     best = torch.full((pipe.bank.n,), -2.0).scatter_reduce(
         0, pipe.bank.caption_item, cosines, "amax"
     )
+    best[[pipe.bank.index_of(each) for each in exclude]] = torch.inf
     return pipe.bank.ids[int(best.argmin())]

@@ -34,11 +34,9 @@ REFERENCE = 1_000
 
 
 @dataclass(frozen=True)
-class Near:
-    """One picture of the memory that is near."""
+class Standing:
+    """How near a picture is to another one."""
 
-    index: int
-    """Row in the bank."""
     distance: float
     percentile: float
     """Share (0..100) of the memory's pictures whose own nearest picture is nearer than this."""
@@ -47,6 +45,14 @@ class Near:
     def suspect(self) -> bool:
         """Return whether this near counts as a copy."""
         return self.percentile < SUSPECT
+
+
+@dataclass(frozen=True)
+class Near(Standing):
+    """One picture of the memory that is near."""
+
+    index: int
+    """Row in the bank."""
 
 
 class CopySpace:
@@ -79,15 +85,23 @@ class CopySpace:
         shares = percentile(found.values.double(), self.own)
         return [
             Near(*each)
-            for each in zip(found.indices.tolist(), found.values.tolist(), shares.tolist(),
+            for each in zip(found.values.tolist(), shares.tolist(), found.indices.tolist(),
                             strict=True)
         ]  # fmt: skip
 
+    def standing(self, picture: Image.Image, other: Image.Image) -> Standing:
+        """Return how near a picture, or its mirror image, is to one outside the memory."""
+        gap = torch.cdist(self._both(picture), self._both(other)[:1]).amin().reshape(1)
+        return Standing(float(gap), float(percentile(gap.double(), self.own)))
+
     def distances(self, picture: Image.Image) -> Tensor:
         """Return how far each picture of the memory is from a picture or its mirror image, (n,)."""
+        return torch.cdist(self._both(picture), self.pictures).amin(dim=0)
+
+    def _both(self, picture: Image.Image) -> Tensor:
+        """Return the points of a picture and its mirror image, (2, d)."""
         small = np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
-        both = self._point(_blocks(np.stack([small, small[:, ::-1]])))
-        return torch.cdist(both, self.pictures).amin(dim=0)
+        return self._point(_blocks(np.stack([small, small[:, ::-1]])))
 
     def _point(self, blocks: list[Tensor]) -> Tensor:
         parts = zip(blocks, self._centres, self._scales, strict=True)

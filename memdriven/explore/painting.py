@@ -42,6 +42,7 @@ def gather(
     variations: Sequence[Variation] = (),
     memory: float = 1.0,
     guests: Sequence[Guest] = (),
+    exclude: Sequence[str] = (),
 ) -> tuple[Inputs, Retrieval]:
     """Return a caption's inputs and its neighbours; arguments as those of the pipeline.
 
@@ -50,7 +51,7 @@ def gather(
     """
     with pipe.turn:
         retrieval, text = pipe.lookup.find(
-            caption, strategy, k, seed, neighbours, weights, (), None, guests
+            caption, strategy, k, seed, neighbours, weights, exclude, None, guests
         )
         v = pipe.lookup.features(retrieval, guests, memory)
         v = v.to(pipe.device, memory_format=torch.channels_last)

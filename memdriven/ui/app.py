@@ -80,7 +80,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
                 trying = [
                     event for tab in (compare, inside, morph, copies) for event in tab.build(column)
                 ]
-                trying += memory_map.build(column, shown.memory)
+                trying += memory_map.build(column, shown)
                 saving = history.build(column, tabs, shown, page)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
         waiting = line.told(page, column.status)

@@ -9,6 +9,7 @@ from typing import Any
 from memdriven.errors import CaptionError
 from memdriven.explore.painting import Inputs, gather
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Variation
 from memdriven.trace import PipelineOutput, Retrieval
 from memdriven.ui import lineup, state, strings
 from memdriven.ui.steering import Steering
@@ -24,21 +25,30 @@ class Asked:
     seed: int
     memory: float = 1.0
     """How much of the memory is used."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """What was steered by hand: neighbours and weights, own images, steps away from the noise."""
+    variations: tuple[Variation, ...] = ()
+    """Steps away from the seed's noise."""
+    masks: tuple[str, ...] = ()
+    """Memories that are never used; `given` is without them already."""
+    given: dict[str, Any] = field(default_factory=dict)
+    """What takes the place of retrieval: neighbours and weights, and own images among them."""
 
     @property
     def arguments(self) -> tuple[str, str, int, int]:
         """Caption, strategy, k and seed: the order in which the pipeline takes them."""
         return self.caption, self.strategy, self.k, self.seed
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything else that the pipeline takes."""
+        return {"memory": self.memory, "variations": self.variations, **self.given}
+
     def gather(self, pipe: MemoryDrivenPipeline) -> tuple[Inputs, Retrieval]:
         """Return the picture's inputs and neighbours."""
-        return gather(pipe, *self.arguments, memory=self.memory, **self.options)
+        return gather(pipe, *self.arguments, **self.options)
 
     def paint(self, pipe: MemoryDrivenPipeline) -> PipelineOutput:
         """Return the picture, the same as the Picture tab's."""
-        return pipe(*self.arguments, memory=self.memory, **self.options)
+        return pipe(*self.arguments, **self.options)
 
 
 def read(*query: object) -> Asked:
@@ -67,12 +77,13 @@ def _steered(wanted: Asked, keep: bool, rest: Sequence[object]) -> Asked:
     steering = next((each for each in rest if isinstance(each, Steering)), None)
     if steering is None:
         return wanted
-    options: dict[str, Any] = {"variations": steering.steps_from(wanted.seed, keep)}
+    wanted = replace(
+        wanted, variations=steering.steps_from(wanted.seed, keep),
+        masks=lineup.masks(state.pipeline(), steering),
+    )  # fmt: skip
     found = lineup.line_up(*wanted.arguments, steering)
-    if found.steered:
-        options |= {
-            "neighbours": found.retrieval.ids, "weights": found.retrieval.weights,
-            "guests": steering.guests,
-        }  # fmt: skip
-    count = max(1, len(found.retrieval)) if found.steered else wanted.k
-    return replace(wanted, k=count, options=options)
+    if not found.steered:
+        return wanted
+    given = {"neighbours": found.retrieval.ids, "weights": found.retrieval.weights,
+             "guests": steering.guests}  # fmt: skip
+    return replace(wanted, k=max(1, len(found.retrieval)), given=given)

@@ -38,14 +38,16 @@ def table(
         count = max(1, min(int(seeds), MAX_SEEDS))
         noises = [(wanted.seed + step) % (MAX_SEED + 1) for step in range(count)]
         chosen = [name for name in NAMES if name in strategies]
-        whole = len(chosen) * count
+        whole, steps = len(chosen) * count, len(wanted.variations)
         rows: Sequence[Row] = ()
         for rows in across(state.pipeline(), wanted.caption, chosen, wanted.k, noises,
-                           wanted.memory):  # fmt: skip
+                           wanted.memory, variations=wanted.variations,
+                           exclude=wanted.masks):  # fmt: skip
             done = sum(picture is not None for row in rows for picture in row.pictures)
             line = strings.COMPARE_PROGRESS.format(done=done, count=whole)
-            yield table_html(rows, noises), status(line, busy=True)
-        yield table_html(rows, noises), status(strings.COMPARE_DONE if rows else strings.READY)
+            yield table_html(rows, noises, steps), status(line, busy=True)
+        line = strings.COMPARE_DONE if rows else strings.READY
+        yield table_html(rows, noises, steps), status(line)
     except MemDrivenError as error:
         yield empty(strings.COMPARE_EMPTY), failure(error)
 
@@ -54,33 +56,38 @@ def change(edited: str, *query: object) -> tuple[str, str]:
     """Return both captions' pictures with their difference, and the status."""
     try:
         wanted = asked.read(*query)
-        made = edit(state.pipeline(), wanted.caption, edited, *wanted.arguments[1:], wanted.memory)
+        made = edit(state.pipeline(), wanted.caption, edited, *wanted.arguments[1:],
+                    **wanted.options)  # fmt: skip
     except MemDrivenError as error:
         return empty(strings.EDIT_EMPTY), failure(error)
     return edit_html(made), status(strings.EDIT_DONE.format(seed=wanted.seed))
 
 
-def table_html(rows: Sequence[Row], seeds: Sequence[int], *, pick: bool = True) -> str:
+def table_html(
+    rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pick: bool = True
+) -> str:
     """Return the table: a row a strategy with its neighbours, then a picture a seed.
 
     Args:
         rows: what `across` yields.
         seeds: the columns.
+        steps: how many steps each is away from its seed's noise.
         pick: let two pictures be picked for the slider.
     """
-    lines = []
+    words, lines = strings.VARIED if steps else strings.SEED_SHOWN, []
     for row in rows:
         name = NAMES.get(row.strategy, row.strategy)
         head = tag("h3", text(name), class_="md-row-name") + thumbs(row.retrieval)
         cells = [tag("div", head, class_="md-row-head")]
         for seed, picture in zip(seeds, row.pictures, strict=True):
-            label = strings.COMPARE_LABEL.format(strategy=name, seed=seed)
+            noise = words.format(seed=seed, count=steps)
+            label = strings.COMPARE_LABEL.format(strategy=name, noise=noise)
             if picture is None:
                 lost = row.retrieval is None
                 cells.append(tag("span", class_="md-tile" if lost else "md-tile md-busy"))
                 continue
             image = tag("img", src=image_uri(picture), alt=label) + tag(
-                "span", text(strings.SEED_SHOWN.format(seed=seed)), class_="md-tile-seed"
+                "span", text(noise), class_="md-tile-seed"
             )
             cells.append(
                 tag("button", image, type="button", class_="md-tile md-pick",

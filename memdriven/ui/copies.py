@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 from PIL import Image
 
 from memdriven.errors import MemDrivenError
-from memdriven.explore.copies import CopySpace, Near
+from memdriven.explore.copies import CopySpace, Near, Standing
 from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.trace import PipelineOutput
+from memdriven.recipe import Recipe
+from memdriven.trace import Neighbour, PipelineOutput
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
 from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.moment import is_moment
 from memdriven.ui.parts import panel, section
+from memdriven.ui.restore import made_here
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 from memdriven.ui.waiting import Once, Shelved
@@ -33,19 +37,29 @@ def space(pipe: MemoryDrivenPipeline) -> Once[CopySpace]:
     return _spaces.get(pipe.bank_hash, partial(CopySpace, pipe.bank))
 
 
-def check(*query: object) -> Iterator[tuple[str, str]]:
-    """Yield progress, then the picture beside the pictures of the memory that are nearest."""
-    pipe = state.pipeline()
+def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
+    """Yield progress, then the picture beside the pictures of the memory that are nearest.
+
+    Args:
+        current: the moment of the picture on the page; without one, the left column's is painted.
+        query: what the left column asks.
+    """
     try:
-        wanted = asked.read(*query)
+        if is_moment(current):
+            recipe = Recipe.from_json(current["recipe"])
+            pipe = made_here(recipe)
+            paint = partial(pipe.from_recipe, recipe, query[6].guests)
+        else:
+            pipe = state.pipeline()
+            paint = partial(asked.read(*query).paint, pipe)
         yield note(strings.COPY_BUSY), status(strings.COPY_PREPARING, busy=True)
         memory = space(pipe)
         for done, count in memory.wait():
             line = strings.COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")
             yield note(line), status(line, busy=True)
-        output = wanted.paint(pipe)
+        output = paint()
         made = check_html(output, memory.result(), pipe.bank)
-        yield made, status(strings.COPY_DONE.format(seed=wanted.seed))
+        yield made, status(strings.COPY_DONE.format(seed=output.recipe.seed))
     except MemDrivenError as error:
         yield note(strings.COPY_EMPTY), failure(error)
 
@@ -53,45 +67,65 @@ def check(*query: object) -> Iterator[tuple[str, str]]:
 def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> str:
     """Return the picture, the nearest pictures, where it stands among their distances."""
     near = memory.nearest(output.images[0], SHOWN)
-    own = [bank.index_of(each) for each in output.retrieval.ids]
+    references = {bank.index_of(each.id): each for each in output.retrieval
+                  if each.id in bank.ids}  # fmt: skip
+    own = [(each, memory.standing(output.images[0], each.image)) for each in output.retrieval
+           if each.id not in bank.ids]  # fmt: skip
     picture = figure(image_uri(output.images[0]),
                      strings.PICTURE_ALT.format(caption=output.recipe.caption),
                      text(strings.COPY_PICTURE))  # fmt: skip
-    used = _used(output, [each.index for each in near])
-    best = near[0]
+    found = {each.index for each in near}
+    rest = [each for index, each in references.items() if index not in found]
+    every = [*near, *(each for _, each in own)]
+    best = min(every, key=lambda each: each.distance)
     level = "suspect" if best.suspect else "clear"
     verdict = strings.COPY_SUSPECT if best.suspect else strings.COPY_CLEAR
     head = tag(
         "p", tag("strong", text(verdict)) + " " + tag("span", text(_standing(best))),
         class_=f"md-verdict md-{level}",
     )  # fmt: skip
-    cells = "".join(_near(each, rank, bank, own) for rank, each in enumerate(near, start=1))
+    cells = "".join(
+        _near(each, rank, bank, each.index in references) for rank, each in enumerate(near, start=1)
+    )
     return tag(
         "div",
-        head + _scale(near)
-        + tag("div", picture + tag("div", tag("ol", cells, class_="md-near") + used),
+        head + _scale(every, best)
+        + tag("div", picture + tag("div", tag("ol", cells, class_="md-near") + _own(own)
+                                   + _used(rest)),
               class_="md-copy-pair")
         + tag("p", text(strings.COPY_SPACE), class_="md-hint"),
         class_="md-copy",
     )  # fmt: skip
 
 
-def _near(near: Near, rank: int, bank: MemoryBank, own: Sequence[int]) -> str:
+def _near(near: Near, rank: int, bank: MemoryBank, reference: bool) -> str:
     item = bank.item(near.index)
     picture: Image.Image = bank.thumbnail(near.index)
     words = [tag("b", text(strings.RANK.format(rank=rank)), class_="md-rank"),
              tag("span", text(_standing(near)))]  # fmt: skip
-    if near.index in own:
+    if reference:
         words.append(tag("span", text(strings.COPY_REFERENCE), class_="md-own"))
     alt = strings.CARD_ALT.format(rank=rank, caption=item.captions[0])
     return tag("li", figure(image_uri(picture), alt, "".join(words), title=item.captions[0]),
                data_id=item.id)  # fmt: skip
 
 
-def _used(output: PipelineOutput, found: Sequence[int]) -> str:
-    """Return the references that the picture drew on, where they are not among the nearest."""
-    bank = state.pipeline().bank
-    rest = [each for each in output.retrieval if bank.index_of(each.id) not in found]
+def _own(used: Sequence[tuple[Neighbour, Standing]]) -> str:
+    """Return the visitor's own images among the references, and how near they are."""
+    if not used:
+        return ""
+    cells = "".join(
+        tag("li", figure(image_uri(each.image), strings.OWN_ALT.format(number=number),
+                         tag("span", text(_standing(near)))))
+        for number, (each, near) in enumerate(used, start=1)
+    )  # fmt: skip
+    return tag("h3", text(strings.COPY_OWN), class_="md-small-title") + tag(
+        "ol", cells, class_="md-near"
+    )
+
+
+def _used(rest: Sequence[Neighbour]) -> str:
+    """Return the references that are not among the nearest."""
     if not rest:
         return ""
     images = "".join(
@@ -104,17 +138,17 @@ def _used(output: PipelineOutput, found: Sequence[int]) -> str:
     )
 
 
-def _standing(near: Near) -> str:
+def _standing(near: Standing) -> str:
     return strings.COPY_STANDING.format(percentile=f"{near.percentile:.0f}")
 
 
-def _scale(near: Sequence[Near]) -> str:
+def _scale(near: Sequence[Standing], best: Standing) -> str:
     """Return a line from copy to new with a mark for each of the nearest."""
     marks = "".join(
         tag("span", class_="md-mark", style=f"left:{each.percentile:.1f}%") for each in near
     )
     ends = tag("span", text(strings.COPY_SCALE[0])) + tag("span", text(strings.COPY_SCALE[1]))
-    label = strings.COPY_STANDING.format(percentile=f"{near[0].percentile:.0f}")
+    label = strings.COPY_STANDING.format(percentile=f"{best.percentile:.0f}")
     return tag("div", tag("div", marks, class_="md-scale-line", role="img", aria_label=label)
                + tag("div", ends, class_="md-scale-ends"), class_="md-scale")  # fmt: skip
 
@@ -127,4 +161,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         run = gr.Button(strings.COPY_RUN, variant="primary", elem_id="copy-run",
                         elem_classes="md-run")  # fmt: skip
         made = panel(note(strings.COPY_EMPTY), elem_id="copy-result")
-    return [run.click(check, compose.whole_query, [made, compose.status], **event_options())]
+    return [
+        run.click(check, [compose.current, *compose.whole_query], [made, compose.status],
+                  **event_options())
+    ]  # fmt: skip

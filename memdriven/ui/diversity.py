@@ -20,6 +20,7 @@ from memdriven.ui import cards, lineup, picture, state, strings
 from memdriven.ui.compose import STATE_SECONDS, Compose, steps_line
 from memdriven.ui.generate import PictureTab, Update, show
 from memdriven.ui.html import tag, text
+from memdriven.ui.looking import panels_again
 from memdriven.ui.moment import is_moment, moment
 from memdriven.ui.parts import panel, section
 from memdriven.ui.startup import gr
@@ -104,7 +105,8 @@ def vary_near(
         for ready, (place, each) in enumerate(enumerate(near_recipes(recipe, far)), start=1):
             output = pipe.from_recipe(each, steering.guests)
             tiles[place] = output.images[0]
-            panel_ = cards.memory_panel(output.retrieval, common=state.common_words())
+            found = lineup.again(output.retrieval, recipe.seed, steering).retrieval
+            panel_ = cards.memory_panel(found, common=state.common_words())
             end = strings.NEAR_DONE if ready == len(tiles) else ""
             grid = picture.grid(tiles, numbers, near=True) + _distance(tiles)
             yield panel_, grid, _line(ready, start, end), _grid(recipe, far)
@@ -130,7 +132,7 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> tuple[A
             raise ConfigError(wanted=strings.GRID_GONE_WANTED, found=strings.GRID_GONE_FOUND,
                               fix=strings.GRID_GONE_FIX)  # fmt: skip
         number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
-        recipe = Recipe.from_json(grid["recipe"])
+        recipe = first = Recipe.from_json(grid["recipe"])
         if grid["strength"]:
             recipe = near_recipe(recipe, min(number, picture.TILES), grid["strength"])
         else:
@@ -138,7 +140,7 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> tuple[A
         output = state.pipeline().from_recipe(recipe, steering.guests)
     except MemDrivenError as error:
         return *(gr.skip(),) * 4, failure(error), *(gr.skip(),) * 4
-    memory = cards.memory_panel(output.retrieval, common=state.common_words(), steering=steering)
+    memory, _ = panels_again(output.retrieval, first.seed, steering)
     new = steering.step(recipe.seed, recipe.variations)
     said = strings.NEAR_ADOPTED if recipe.variations else strings.ADOPTED
     return (

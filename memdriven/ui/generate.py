@@ -82,10 +82,7 @@ def build(compose: Compose) -> tuple[PictureTab, gr.events.Dependency]:
             section("paint", strings.PICTURE_TITLE)
             result = panel(picture.empty_picture(), elem_id="result", js_on_load=CLICKS)
     shown = PictureTab(tab, memory, result, own)
-    # Beside the queue: typing must not wait for a grid that is painted, only for the stage that
-    # the networks are busy with (`MemoryDrivenPipeline.turn`).
-    beside: dict[str, Any] = {"queue": False, "show_progress": "hidden",
-                              "api_visibility": "private"}  # fmt: skip
+    beside = _beside()
     seen = [memory, compose.unknown, compose.status]
     gr.on(
         [compose.caption.change, compose.source.change, compose.comparison.change,
@@ -103,10 +100,7 @@ def build(compose: Compose) -> tuple[PictureTab, gr.events.Dependency]:
         "concurrency_id": state.CONCURRENCY_ID, "api_visibility": "private",
     }  # fmt: skip
     own.upload(steer.add_own, compose.steered_query, steered, **queued)
-    result.click(
-        steer.keep, [compose.current, compose.steering],
-        [compose.seed, compose.keep, compose.steering, compose.steps, compose.status], **beside,
-    )  # fmt: skip
+    keep_from(result, compose)
     compose.switcher.choice.input(
         switch, compose.switcher.choice,
         [compose.switcher.facts, compose.switcher.choice, compose.k, compose.steering, own,
@@ -117,6 +111,23 @@ def build(compose: Compose) -> tuple[PictureTab, gr.events.Dependency]:
         [memory, compose.unknown, result, compose.status, compose.seed, compose.current], **queued,
     )  # fmt: skip
     return shown, event
+
+
+def keep_from(result: gr.HTML, compose: Compose) -> None:
+    """Let the button of a panel that shows the current picture keep its noise."""
+    result.click(
+        steer.keep, [compose.current, compose.steering],
+        [compose.seed, compose.keep, compose.steering, compose.steps, compose.status], **_beside(),
+    )  # fmt: skip
+
+
+def _beside() -> dict[str, Any]:
+    """Return the options of events beside the queue.
+
+    Typing must not wait for a grid that is painted, only for the stage that the networks are busy
+    with (`MemoryDrivenPipeline.turn`).
+    """
+    return {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def _progress(output: PipelineOutput) -> str:

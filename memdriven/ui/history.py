@@ -63,7 +63,7 @@ def act(
         if kind == "similar":
             return same, same, same, *_restored(recipe, steering, strings.SIMILAR_DONE)
         if kind == "remix":
-            restore.made_here(recipe)
+            restore.use(recipe)
             taken = restore.settings(recipe, steering, noise=False)
             memory = look(recipe.caption, taken[1], _comparison(taken[2], query), taken[3], "",
                           False, taken[restore.STEERING])[0]  # fmt: skip

@@ -54,7 +54,9 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
     made: list[Control] = []
     try:
         wanted = asked.read(*query)
-        for control in controls(state.pipeline(), *wanted.arguments, wanted.memory):
+        for control in controls(state.pipeline(), *wanted.arguments, wanted.memory,
+                                variations=wanted.variations, exclude=wanted.masks,
+                                given=wanted.given):  # fmt: skip
             made.append(control)
             line = strings.CONTROLS_PROGRESS.format(done=len(made), count=len(CONTROLS))
             yield controls_html(made), status(line, busy=len(made) < len(CONTROLS))

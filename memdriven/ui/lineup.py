@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+from memdriven.errors import RetrievalError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.trace import Neighbour, Retrieval
 from memdriven.ui import state
@@ -47,7 +49,7 @@ def line_up(
         return LineUp(*neighbours(caption, strategy, k, seed), steering)
     pipe = state.pipeline()
     with pipe.turn:
-        line = _steered_line(pipe, caption, strategy, k, seed, steering)
+        line = _long_line(pipe, caption, strategy, k, seed, steering)
         fill = 0 if steering.alone else max(0, k - len(steering.pins))
         found = {each.id: each for each in line if each.id not in steering.pins}
         used = list(found.values())[:fill]
@@ -56,13 +58,7 @@ def line_up(
         retrieval, _ = pipe.lookup.find(
             caption, strategy, max(1, len(ids)), seed, ids, weights, (), None, steering.guests
         )
-    rich = {each.id: each for each in line}
-    shown = tuple(
-        replace(rich[each.id], weight=each.weight) if each.id in rich else each
-        for each in retrieval
-    )
-    spare = tuple(found.values())[len(used) : max(SHOWN - len(ids), 2) + len(used)]
-    return LineUp(replace(retrieval, neighbours=shown), spare, steering)
+    return _placed(retrieval, line, steering)
 
 
 def neighbours(
@@ -82,26 +78,53 @@ def neighbours(
     return replace(line, k=k, neighbours=used), line[k:SHOWN]
 
 
-def next_in_line(retrieval: Retrieval) -> tuple[Neighbour, ...]:
-    """Return the neighbours behind those in use."""
-    if retrieval.strategy in CONTROLS or len(retrieval) >= SHOWN:
-        return ()
-    line = _line(_key(state.pipeline()), retrieval.caption, retrieval.strategy)
-    return line[len(retrieval) : SHOWN]
+def again(retrieval: Retrieval, seed: int, steering: Steering | None = None) -> LineUp:
+    """Return the line-up of a picture that was made from ids, as `line_up` would show it.
+
+    Args:
+        retrieval: the picture's, which tells of its ids nothing but their shares.
+        seed: the one that strategy `random` drew them with.
+        steering: what was done by hand since, e.g. which images are masked.
+    """
+    pipe, steering = state.pipeline(), steering or Steering()
+    line: Sequence[Neighbour] = ()
+    # A recipe may name the neighbours of an `oracle` that its words do not have.
+    with pipe.turn, suppress(RetrievalError):
+        line = _long_line(
+            pipe, retrieval.caption, retrieval.strategy, len(retrieval), seed, steering
+        )
+    return _placed(retrieval, line, steering)
 
 
-def _steered_line(
+def _placed(retrieval: Retrieval, line: Sequence[Neighbour], steering: Steering) -> LineUp:
+    """Return given neighbours with what a line tells of them, and who is next in it."""
+    rich = {each.id: each for each in line}
+    used = tuple(
+        replace(rich[each.id], weight=each.weight) if each.id in rich else each
+        for each in retrieval
+    )
+    rest = [each for each in line if each.id not in retrieval.ids]
+    count = max(SHOWN - len(used), 2 if steering.active else 0)
+    return LineUp(replace(retrieval, neighbours=used), tuple(rest[:count]), steering)
+
+
+def masks(pipe: MemoryDrivenPipeline, steering: Steering) -> tuple[str, ...]:
+    """Return the masked ids that a model's memory has; what is masked may be of another one."""
+    return tuple(sorted(set(steering.masks).intersection(pipe.bank.ids)))
+
+
+def _long_line(
     pipe: MemoryDrivenPipeline, caption: str, strategy: str, k: int, seed: int, steering: Steering
 ) -> Sequence[Neighbour]:
     """Return retrieval's own line without what is masked, or an image's look-alikes."""
-    masks = tuple(sorted(set(steering.masks).intersection(pipe.bank.ids)))
-    longest = min(max(SHOWN, state.MAX_K) + MAX_PINS, pipe.bank.n - len(masks))
+    masked = masks(pipe, steering)
+    longest = min(max(SHOWN, state.MAX_K) + MAX_PINS, pipe.bank.n - len(masked))
     if steering.like is not None:
-        return pipe.lookup.alike(steering.like, longest, masks, steering.guests)
+        return pipe.lookup.alike(steering.like, longest, masked, steering.guests)
     if strategy in CONTROLS:
         count = min(longest, max(1, k + len(steering.pins)))
-        return pipe.retrieve(caption, strategy, count, exclude=masks, seed=seed)
-    return _line(_key(pipe), caption, strategy, longest, masks)
+        return pipe.retrieve(caption, strategy, count, exclude=masked, seed=seed)
+    return _line(_key(pipe), caption, strategy, longest, masked)
 
 
 def _key(pipe: MemoryDrivenPipeline) -> str:

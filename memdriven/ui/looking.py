@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memdriven.errors import MemDrivenError, WordlessCaptionError
+from memdriven.trace import Retrieval
 from memdriven.ui import cards, lineup, state, strings
 from memdriven.ui.lineup import LineUp
 from memdriven.ui.status import failure, status
@@ -35,6 +36,13 @@ def look_again(
     """Return memory panel and unknown words alone, where the status has something else to say."""
     memory, unknown, _ = look(caption, source, comparison, k, seed, keep, steering)
     return memory, unknown
+
+
+def panels_again(
+    retrieval: Retrieval, seed: int, steering: Steering | None = None
+) -> tuple[str, str]:
+    """Return memory panel and unknown words for a picture that was made from a recipe."""
+    return panels(lineup.again(retrieval, seed, steering))
 
 
 def panels(line: LineUp) -> tuple[str, str]:

@@ -19,12 +19,13 @@ from memdriven.explore.projection import FILE, Map, read_map
 from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.trace import Retrieval
-from memdriven.ui import asked, cards, state, strings
+from memdriven.ui import asked, cards, lineup, state, strings
 from memdriven.ui.compose import Compose
-from memdriven.ui.generate import show
+from memdriven.ui.generate import PictureTab, keep_from, show
 from memdriven.ui.html import tag, text
-from memdriven.ui.looking import look
-from memdriven.ui.parts import panel, section
+from memdriven.ui.looking import panels
+from memdriven.ui.moment import moment
+from memdriven.ui.parts import CLICKS, panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 from memdriven.ui.waiting import Once, Shelved
@@ -103,19 +104,33 @@ def query_html(retrieval: Retrieval, at: tuple[float, float]) -> str:
     return tag("p", text(words), class_="md-hint", data_query=json.dumps(content))
 
 
-def unfold(shown: bool, *query: object) -> Iterator[tuple[object, object, object, object]]:
-    """Yield the map (unless it is there), the star, the status, and that the map is there."""
+def unfold(shown: str, *query: object) -> Iterator[tuple[object, object, object, object]]:
+    """Yield the map (unless it is there), the star, the status, and which memory's map is there.
+
+    Args:
+        shown: hash of the memory whose map is on the page; empty before the first.
+        query: what the left column asks.
+    """
     try:
-        once = drawing(state.pipeline())
+        pipe = state.pipeline()
+        once = drawing(pipe)
         for done, count in once.wait():
-            line = strings.MAP_PROGRESS.format(share=f"{done / max(1, count):.0%}")
-            yield cards.note(line), gr.skip(), status(line, busy=True), False
+            line, shown = strings.MAP_PROGRESS.format(share=f"{done / max(1, count):.0%}"), ""
+            yield cards.note(line), "", status(line, busy=True), shown
         drawn = once.result()
     except MemDrivenError as error:
-        yield cards.note(strings.MAP_EMPTY), "", failure(error), False
+        yield cards.note(strings.MAP_EMPTY), "", failure(error), ""
         return
     star, line = find(*query)
-    yield (gr.skip() if shown else drawn.html), star, line, True
+    yield (gr.skip() if shown == pipe.bank_hash else drawn.html), star, line, pipe.bank_hash
+
+
+def follow(shown: str, *query: object) -> Iterator[tuple[object, object, object, object]]:
+    """Yield as `unfold` where another memory's map is on the page; else change nothing."""
+    if shown in ("", state.pipeline().bank_hash):
+        yield (gr.skip(),) * 4
+    else:
+        yield from unfold(shown, *query)
 
 
 def find(*query: object) -> tuple[str, str]:
@@ -136,7 +151,8 @@ def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:
     """Pin the chosen item, or release it, and paint with the memory as it then is.
 
     Returns:
-        Chosen item with its picture, star, status, steering, memory panel, unknown words.
+        Chosen item with its picture, star, status, steering, memory panel, unknown words, result,
+        seed and moment.
     """
     pipe, steering = state.pipeline(), query[6]
     try:
@@ -150,29 +166,31 @@ def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:
         wanted = asked.read(own, *query[1:6], new, *query[7:])
         output = wanted.paint(pipe)
     except MemDrivenError as error:
-        return gr.skip(), gr.skip(), failure(error), *(gr.skip(),) * 3
+        return gr.skip(), gr.skip(), failure(error), *(gr.skip(),) * 6
     pinned = chosen in new.pins
     title = strings.MAP_CHOSEN if pinned else strings.MAP_RELEASED
-    cards_ = cards.memory_panel(output.retrieval, common=state.common_words())
-    made = tag("div", tag("h3", text(title), class_="md-small-title") + cards_ + show(output),
+    line, result = lineup.again(output.retrieval, wanted.seed, new), show(output)
+    cards_ = cards.memory_panel(line.retrieval, common=state.common_words())
+    made = tag("div", tag("h3", text(title), class_="md-small-title") + cards_ + result,
                class_="md-map-chosen", data_item=chosen)  # fmt: skip
-    caption, source, comparison, k, seed, keep, *_ = query
-    memory, unknown, _ = look(caption, source, comparison, k, seed, keep, new)
     star, _ = find(own, *query[1:6], new)
     said = strings.MAP_PINNED if pinned else strings.MAP_FREED
-    return made, star, status(said.format(seed=wanted.seed)), new, memory, unknown
+    return (
+        made, star, status(said.format(seed=wanted.seed)), new, *panels(line), result,
+        str(wanted.seed), moment(output),
+    )  # fmt: skip
 
 
 def _packed(values: np.ndarray) -> str:
     return base64.b64encode(values.tobytes()).decode("ascii")
 
 
-def build(compose: Compose, memory: gr.HTML) -> list[gr.events.Dependency]:
+def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them.
 
     Args:
         compose: the left column.
-        memory: the Picture tab's memory panel, which shows what is pinned here.
+        picture: the Picture tab, which shows what is pinned and painted here, too.
     """
     with gr.Tab(strings.TAB_MAP, id="map") as tab:
         section("memory", strings.MAP_TITLE)
@@ -184,17 +202,20 @@ def build(compose: Compose, memory: gr.HTML) -> list[gr.events.Dependency]:
                 star = panel(elem_id="map-query")
                 again = gr.Button(strings.MAP_FIND, elem_id="map-find", elem_classes="md-quiet")
             with gr.Column(elem_id="map-side", min_width=220):
-                chosen = panel(cards.note(strings.MAP_CHOOSE), elem_id="map-chosen")
+                chosen = panel(cards.note(strings.MAP_CHOOSE), elem_id="map-chosen",
+                               js_on_load=CLICKS)  # fmt: skip
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
-                shown = gr.State(False)
+                shown = gr.State("")
+    keep_from(chosen, compose)
     outputs = [drawn, star, compose.status, shown]
+    painted = [chosen, star, compose.status, compose.steering, picture.memory, compose.unknown,
+               picture.result, compose.seed, compose.current]  # fmt: skip
     return [
         tab.select(unfold, [shown, *compose.steered_query], outputs, **event_options()),
-        again.click(find, compose.steered_query, [star, compose.status], **event_options()),
-        drawn.click(
-            choose,
-            compose.whole_query,
-            [chosen, star, compose.status, compose.steering, memory, compose.unknown],
-            **event_options(),
+        # The facts tell of every way to another checkpoint: the choice, and restored pictures.
+        compose.switcher.facts.change(
+            follow, [shown, *compose.steered_query], outputs, **event_options()
         ),
+        again.click(find, compose.steered_query, [star, compose.status], **event_options()),
+        drawn.click(choose, compose.whole_query, painted, **event_options()),
     ]

@@ -12,7 +12,6 @@ from PIL import Image
 from memdriven.errors import MemDrivenError
 from memdriven.explore import morph
 from memdriven.explore.compare import difference
-from memdriven.explore.painting import gather
 from memdriven.trace import Retrieval
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
@@ -34,9 +33,10 @@ def run(
     try:
         wanted = asked.read(*query)
         other = words if isinstance(words, str) and words.strip() else wanted.caption
-        end_seed = state.read_seed(seed, keep=True)
+        # The far end is what the left column would give for these words and this seed.
+        far = asked.read(other, *query[1:4], seed, *query[5:])
         start, first = wanted.gather(pipe)
-        end, last = gather(pipe, other, wanted.strategy, wanted.k, end_seed, memory=wanted.memory)
+        end, last = far.gather(pipe)
         made: list[Image.Image] = []
         total = _count(count)
         for picture in morph.frames(pipe, start, end, list(moving or ()), total):
@@ -44,7 +44,7 @@ def run(
             line = strings.MORPH_PROGRESS.format(done=len(made), count=total)
             if len(made) < total:
                 yield _making(picture, len(made) / total), status(line, busy=True)
-        ends = ((first, wanted.seed), (last, end_seed))
+        ends = ((first, wanted.seed), (last, far.seed))
         yield morph_html(made, ends, moving), status(strings.MORPH_DONE.format(count=total))
     except MemDrivenError as error:
         yield note(strings.MORPH_EMPTY), failure(error)

@@ -12,10 +12,11 @@ from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import PRIVATE, Recipe
 from memdriven.trace import PipelineOutput
-from memdriven.ui import cards, lineup, state, strings
+from memdriven.ui import lineup, state, strings
 from memdriven.ui.compose import steps_line
 from memdriven.ui.generate import show
 from memdriven.ui.html import tag, text, webp_uri
+from memdriven.ui.looking import panels_again
 from memdriven.ui.moment import moment
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
@@ -53,15 +54,24 @@ def read(written: object) -> Recipe:
 
 
 def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
-    """Return the pipeline of a recipe's checkpoint, which the visitor then uses.
+    """Return the pipeline of a recipe's checkpoint; the visitor's own choice stays as it is.
 
     Raises:
         CheckpointError, BankError: it is not on this page, or is another version of it.
     """
-    name = recipe.checkpoint if recipe.checkpoint in state.shelf().entries else state.chosen()
-    pipe = state.shelf().get(name)
+    pipe = state.shelf().get(_model(recipe))
     pipe.check_recipe(recipe)
-    return state.choose(name)
+    return pipe
+
+
+def use(recipe: Recipe) -> None:
+    """Let the visitor use a recipe's checkpoint from now on.
+
+    Raises:
+        CheckpointError, BankError: as `made_here`; the choice then stays as it was.
+    """
+    made_here(recipe)
+    state.choose(_model(recipe))
 
 
 def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, ...]:
@@ -95,6 +105,7 @@ def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[
         MemDrivenError: this page cannot make that picture.
     """
     output = made_here(recipe).from_recipe(recipe, steering.guests)
+    use(recipe)
     return output, settings(recipe, steering, noise=True)
 
 
@@ -124,7 +135,7 @@ def restored_panels(
     output: PipelineOutput, steering: Steering, said: str = strings.RESTORED
 ) -> tuple[Any, ...]:
     """Return memory panel, result, status, steps, moment, tab, and `checkpoint_panels`."""
-    memory = cards.memory_panel(output.retrieval, common=state.common_words(), steering=steering)
+    memory, _ = panels_again(output.retrieval, output.recipe.seed, steering)
     return (
         memory, show(output), status(said), steps_line(steering), moment(output),
         gr.Tabs(selected="picture"), *checkpoint_panels(),
@@ -193,3 +204,8 @@ def _fits(recipe: Recipe) -> bool:
 def _closed(recipe: Recipe) -> bool:
     """Return whether a recipe names another model of the page: opening it is left to a press."""
     return recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().entries
+
+
+def _model(recipe: Recipe) -> str:
+    """Return the name of a recipe's checkpoint where the page has it, else of the one in use."""
+    return recipe.checkpoint if recipe.checkpoint in state.shelf().entries else state.chosen()

@@ -294,7 +294,7 @@ COMPARE_SEEDS: Final = "Noises side by side"
 COMPARE_RUN: Final = "Compare"
 COMPARE_EMPTY: Final = "A picture for each way of comparing, with the neighbours that it found."
 COMPARE_PICK: Final = "Choose two pictures to lay them over each other."
-COMPARE_LABEL: Final = "{strategy}, seed {seed}"
+COMPARE_LABEL: Final = "{strategy}, {noise}"
 COMPARE_PROGRESS: Final = "Painting: {done} of {count} pictures."
 COMPARE_DONE: Final = "Compared."
 EDIT_TITLE: Final = "Another word, same noise, same memory"
@@ -405,6 +405,7 @@ COPY_STANDING: Final = (
 )
 COPY_REFERENCE: Final = "was its reference"
 COPY_OTHERS: Final = "References that are not among the nearest"
+COPY_OWN: Final = "Your own images that it drew on"
 COPY_SCALE: Final = ("a copy", "as new as can be")
 COPY_SPACE: Final = (
     "Compared by colours at 4, 8 and 16 px and by edges in eight directions, mirrored or not; "

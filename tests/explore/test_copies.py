@@ -8,6 +8,8 @@ from memdriven.explore.atlas import mean_colours, sheet, small_pictures
 from memdriven.explore.copies import CopySpace
 from memdriven.pipeline import MemoryDrivenPipeline
 
+CAPTION = "a small red bird with black wings"
+
 
 @pytest.fixture(scope="module")
 def space(pipe: MemoryDrivenPipeline) -> CopySpace:
@@ -30,6 +32,17 @@ def test_noise_is_no_copy(space: CopySpace) -> None:
     assert not found[0].suspect
     assert found[0].percentile == 100.0
     assert [near.distance for near in found] == sorted(near.distance for near in found)
+
+
+def test_a_picture_outside_the_memory_is_judged_alike(
+    pipe: MemoryDrivenPipeline, space: CopySpace
+) -> None:
+    picture = pipe(CAPTION, seed=1).images[0]
+    distances = space.distances(picture)
+    for row in (0, 5):
+        one = space.standing(picture, pipe.bank.thumbnail(row))
+        assert one.distance == pytest.approx(float(distances[row]), rel=1e-3)
+    assert space.standing(picture, ImageOps.mirror(picture)).suspect
 
 
 def test_own_distances_are_those_to_the_nearest_other(

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Variation
 from memdriven.ui import compare, state, strings
 from memdriven.ui.html import image_uri
+from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, EMPTY, HOSTILE, QUERY, asking
 
 
@@ -60,3 +62,24 @@ def test_hostile_words_are_escaped() -> None:
     made, _ = compare.change("a blue bird <img src=y>", *asking(HOSTILE))
     assert "<img src=x" not in made
     assert "<img src=y" not in made
+
+
+STEP = Variation(seed=2, strength=0.5)
+
+
+def test_an_edit_holds_what_was_steered_by_hand(pipe: MemoryDrivenPipeline) -> None:
+    steering = Steering().only("bird-05").step(7, (STEP,))
+    made, _ = compare.change("a blue bird", *asking(steering=steering))
+    for caption in (CAPTION, "a blue bird"):
+        wanted = pipe(caption, seed=7, neighbours=["bird-05"], variations=[STEP])
+        assert image_uri(wanted.images[0]) in made
+
+
+def test_the_table_keeps_masked_memories_out_and_the_steps_in(pipe: MemoryDrivenPipeline) -> None:
+    first, second = pipe.retrieve(CAPTION, "sentence-sentence", 2).ids
+    steering = Steering().mask(first).step(7, (STEP,))
+    *_, (made, _) = compare.table(["sentence-sentence", "none"], 1, *asking(steering=steering))
+    for given in ([second], []):
+        wanted = pipe(CAPTION, seed=7, neighbours=given, variations=[STEP])
+        assert image_uri(wanted.images[0]) in made
+    assert strings.VARIED.format(seed=7, count=1) in made

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from memdriven.lookup import Guest
+from memdriven.memory import codec
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Variation
 from memdriven.ui import copies, state, strings
+from memdriven.ui.html import image_uri
+from memdriven.ui.moment import moment
+from memdriven.ui.shelf import Shelf, find_checkpoints
 from tests.ui.asking import CAPTION, EMPTY, QUERY
 
 
@@ -15,11 +23,28 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_the_check_shows_the_nearest_beside_the_result() -> None:
-    *_, (made, line) = copies.check(*QUERY)
+    *_, (made, line) = copies.check(None, *QUERY)
     assert made.count("data-id=") == copies.SHOWN
     assert strings.COPY_CLEAR in made
     assert made.count('class="md-mark"') == copies.SHOWN
     assert "seed 7" in line
+
+
+def test_the_picture_on_the_page_is_checked(
+    pipe: MemoryDrivenPipeline, fading: MemoryDrivenPipeline, tiny_checkpoint: Path,
+    fading_checkpoint: Path,
+) -> None:  # fmt: skip
+    state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
+    step = Variation(seed=2, strength=0.5)
+    for model in (pipe, fading):
+        shown = model("a blue bird", k=2, seed=9, variations=[step])
+        *_, (made, line) = copies.check(moment(shown), *QUERY)
+        assert image_uri(shown.images[0]) in made
+        assert "seed 9" in line
+    assert state.chosen() == "tiny"
+    private = replace(shown.recipe, neighbours=("own:abc",), weights=(1.0,))
+    *_, (_, line) = copies.check({**moment(shown), "recipe": private.to_json()}, *QUERY)
+    assert 'role="alert"' in line
 
 
 def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
@@ -31,6 +56,22 @@ def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
     assert strings.COPY_OTHERS not in made
 
 
+def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
+    like = pipe(CAPTION, seed=3).images[0]
+    for image, verdict in ((like, strings.COPY_SUSPECT), (Image.new("RGB", (96, 96)),
+                                                          strings.COPY_CLEAR)):  # fmt: skip
+        guest = Guest(id="own:abc", image=image, caption="mine", shape=(512, 16, 16),
+                      features=codec.encode(pipe.bank.v(3).numpy()))  # fmt: skip
+        output = pipe(CAPTION, neighbours=["own:abc", "bird-03"], guests=[guest], seed=1)
+        forged = replace(output, all_stages=((like,),))
+        made = copies.check_html(forged, copies.space(pipe).result(), pipe.bank)
+        assert verdict in made
+        own = made.split(strings.COPY_OWN)[1]
+        assert image_uri(image) in own
+        assert own.count("Farther than") == 1
+        assert made.count('class="md-mark"') == copies.SHOWN + 1
+
+
 def test_nothing_to_check_is_explained() -> None:
-    *_, (_, line) = copies.check(*EMPTY)
+    *_, (_, line) = copies.check(None, *EMPTY)
     assert 'role="alert"' in line

@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from PIL import Image
 from memdriven.errors import ConfigError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import Recipe, Variation
-from memdriven.ui import diversity, export, history, restore, state, strings
+from memdriven.ui import diversity, export, generate, history, restore, state, strings
 from memdriven.ui.history_list import panel_html
 from memdriven.ui.moment import MOST, Moment, is_moment, moment, remember
+from memdriven.ui.shelf import Shelf, find_checkpoints
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
 
@@ -96,6 +98,8 @@ def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: lis
     assert made[3 + 4 : 3 + 6] == ("3", True)
     png = base64.b64encode(pipe(CAPTION, k=2, seed=3).png()).decode()
     assert png in made[3 + restore.SETTINGS + 1]
+    look = generate.look(CAPTION, "retrieved", "sentence-sentence", 2, "3", True, Steering())
+    assert made[3 + restore.SETTINGS] == look[0]
     inspected = moments[0]["recipe"]
     again = history.act(Event(act="restore"), moments, inspected, Steering(), *QUERY)  # type: ignore[arg-type]
     assert again[3 + 4] == "1"
@@ -272,6 +276,25 @@ def test_what_cannot_be_made_again_is_left_out_and_named(moments: list[Moment]) 
     assert "abc" in line
 
 
+def test_only_taking_a_recipe_changes_the_model_in_use(
+    pipe: MemoryDrivenPipeline, fading: MemoryDrivenPipeline, tiny_checkpoint: Path,
+    fading_checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
+    monkeypatch.setattr(state, "session", lambda: "ann")
+    other, own = moment(fading(CAPTION, seed=1)), moment(pipe(CAPTION, seed=1))
+    *_, (_, line) = history.save(Event(kind="sheet"), [own, other], Steering())  # type: ignore[arg-type]
+    assert "2 pictures" in line
+    assert state.chosen() == "tiny"
+    private = replace(fading(CAPTION, seed=1).recipe, neighbours=("own:0123456789ab",))
+    assert "private image" in str(history.arrive(private.to_url(), Steering()))
+    assert state.chosen() == "tiny"
+    for kind in ("restore", "remix"):
+        for wanted, name in ((other, "fading"), (own, "tiny")):
+            made = history.act(Event(act=kind, place="0"), [wanted], None, Steering(), *QUERY)  # type: ignore[arg-type]
+            assert made[-3] == state.chosen() == name
+
+
 def test_long_words_fit_on_the_sheet(pipe: MemoryDrivenPipeline) -> None:
     out = pipe("red " + "w" * 300 + " bird " + "and red " * 40, seed=1)
     with Image.open(io.BytesIO(export.contact_sheet([out] * 5))) as sheet:
@@ -286,7 +309,8 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     made = steps[-1][3]
     assert made is not None
     assert "Eight near-by pictures" in str(steps[-1][2])
-    seed, _, shown, *_, steering, kept, current = diversity.adopt(
+    assert 'class="md-score"' in str(steps[-1][0])
+    seed, _, shown, memory, *_, steering, kept, current = diversity.adopt(
         Event(seed="5"), made, Steering()  # type: ignore[arg-type]
     )  # fmt: skip
     step = Variation(seed=5, strength=0.3)
@@ -294,6 +318,7 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     wanted = pipe(CAPTION, seed=4, variations=[step])
     assert base64.b64encode(wanted.png()).decode() in shown
     assert "1 away" in kept
+    assert memory == generate.look(*QUERY, Steering())[0]
     assert Recipe.from_json(current["recipe"]) == wanted.recipe
     further = list(diversity.vary_near(current, "far", Steering()))[-1][3]
     assert further is not None

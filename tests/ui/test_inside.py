@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Variation
 from memdriven.ui import inside, state, strings
 from memdriven.ui.html import image_uri
 from memdriven.ui.startup import gr
+from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
 
@@ -64,3 +66,17 @@ def test_controls_come_one_by_one() -> None:
     assert 'data-busy="false"' in line
     (only,) = inside.exchange(*asking("qqq"))
     assert 'role="alert"' in only[1]
+
+
+def test_controls_hold_what_was_steered_by_hand(pipe: MemoryDrivenPipeline) -> None:
+    step = Variation(seed=2, strength=0.5)
+    worst = pipe.retrieve(CAPTION, "sentence-sentence", pipe.bank.n).ids[-1]
+    steering = Steering().pin("bird-05").mask(worst).mask("bird-00").step(7, (step,))
+    *_, (made, _) = inside.exchange(*asking(steering=steering))
+    shown = {name: made.split(f'data-control="{name}"')[-1].split("</li>")[0]
+             for name in ("retrieved", "none")}  # fmt: skip
+    for name, given in (("retrieved", ["bird-05"]), ("none", [])):
+        wanted = pipe(CAPTION, seed=7, neighbours=given, variations=[step])
+        assert image_uri(wanted.images[0]) in shown[name]
+    assert image_uri(pipe.bank.thumbnail(pipe.bank.index_of(worst))) not in made
+    assert strings.CONTROL_GONE in made  # the caption's own memory is masked

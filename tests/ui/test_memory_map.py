@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.ui import memory_map, state, strings
-from tests.ui.asking import EMPTY, QUERY, asking
+from memdriven.recipe import Recipe
+from memdriven.ui import generate, memory_map, state, strings
+from memdriven.ui.moment import moment
+from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
 
 @pytest.fixture(autouse=True)
@@ -33,28 +35,47 @@ def content(made: str, name: str) -> dict[str, object]:
 
 
 def test_map_holds_every_memory(pipe: MemoryDrivenPipeline) -> None:
-    *_, (made, star, _, there) = memory_map.unfold(False, *QUERY)
+    *_, (made, star, _, there) = memory_map.unfold("", *QUERY)
     values = content(str(made), "map")
     assert values["ids"] == pipe.bank.ids
     points = np.frombuffer(base64.b64decode(str(values["points"])), "<i2").reshape(-1, 2)
     assert np.abs(points).max() == 32_000
     assert len(base64.b64decode(str(values["colours"]))) == 3 * pipe.bank.n
     assert content(str(star), "query")["ids"] == ["bird-00"]
-    assert there is True
+    assert there == pipe.bank_hash
 
 
-def test_map_travels_once() -> None:
-    *_, (made, _, _, _) = memory_map.unfold(True, *EMPTY)
+def test_map_travels_once_for_each_memory(pipe: MemoryDrivenPipeline) -> None:
+    *_, (made, _, _, there) = memory_map.unfold(pipe.bank_hash, *EMPTY)
     assert not isinstance(made, str)
+    assert there == pipe.bank_hash
+    for other in (memory_map.unfold, memory_map.follow):
+        *_, (made, _, _, there) = other("another memory", *EMPTY)
+        assert content(str(made), "map")["ids"] == pipe.bank.ids
+        assert there == pipe.bank_hash
+
+
+def test_a_map_is_not_drawn_before_it_is_opened(pipe: MemoryDrivenPipeline) -> None:
+    for shown in ("", pipe.bank_hash):
+        ((made, *_),) = memory_map.follow(shown, *EMPTY)
+        assert not isinstance(made, str)
 
 
 def test_a_choice_is_pinned_painted_and_released(pipe: MemoryDrivenPipeline) -> None:
-    made, star, line, steering, memory, _ = memory_map.choose(Click("bird-04"), *QUERY)
+    made, star, line, steering, memory, _, result, seed, current = memory_map.choose(
+        Click("bird-04"), *QUERY
+    )
     assert steering.pins == ("bird-04",)
     assert strings.MAP_CHOSEN in made
     assert 'data-id="bird-04"' in memory
     assert content(star, "query")["ids"] == ["bird-04"]
     assert "seed 7" in line
+    # The Picture tab shows the same picture, which is the current one from now on.
+    wanted = pipe(CAPTION, neighbours=["bird-04"], seed=7)
+    assert base64.b64encode(wanted.png()).decode() in result
+    assert result in made
+    assert (seed, current) == ("7", moment(wanted))
+    assert memory == generate.look(*QUERY[:6], steering)[0]
     again = memory_map.choose(Click("bird-04"), *asking(steering=steering))
     assert again[3].pins == ()
     assert strings.MAP_RELEASED in again[0]
@@ -65,9 +86,17 @@ def test_without_words_a_memory_is_painted_with_its_own(pipe: MemoryDrivenPipeli
     assert html.escape(pipe.bank.items[4].captions[0]) in made
 
 
+def test_a_drawn_seed_is_told_and_the_next_choice_is_painted_with_it() -> None:
+    made = memory_map.choose(Click("bird-04"), *asking(seed="", keep=False))
+    seed, steering = made[-2], made[3]
+    again = memory_map.choose(Click("bird-05"), *asking(seed=seed, keep=False, steering=steering))
+    seeds = [Recipe.from_json(each[-1]["recipe"]).seed for each in (made, again)]
+    assert seeds == [int(seed)] * 2
+
+
 @pytest.mark.parametrize("item", [None, 3, "bird-99", "<img>", ["bird-00"]])
 def test_forged_choices_are_refused(item: object) -> None:
     _, _, line, *rest = memory_map.choose(Click(item), *QUERY)
     assert 'role="alert"' in line
     assert "<img>" not in line
-    assert len(rest) == 3
+    assert len(rest) == 6

@@ -8,6 +8,7 @@ from memdriven.explore.morph import MAX_FRAMES
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.ui import morph, state
 from memdriven.ui.html import image_uri
+from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
 
@@ -52,3 +53,15 @@ def test_nonsense_is_explained(moving: Any, count: int, seed: str) -> None:
 )
 def test_counts_are_clamped(given: Any, taken: int) -> None:
     assert morph._count(given) == taken
+
+
+def test_both_ends_are_steered(pipe: MemoryDrivenPipeline) -> None:
+    other = "a small blue bird with white wings"
+    first, second = pipe.retrieve(other, "sentence-sentence", 2).ids
+    query = asking(steering=Steering().mask(first))
+    *_, (made, _) = morph.run(other, "9", ["words", "memory", "noise"], 5, *query)
+    assert image_uri(pipe(other, seed=9, neighbours=[second]).images[0]) in made
+    pinned = asking(steering=Steering().only("bird-05"))
+    *_, (made, _) = morph.run("", "9", ["noise"], 5, *pinned)
+    for seed in (7, 9):
+        assert image_uri(pipe(CAPTION, seed=seed, neighbours=["bird-05"]).images[0]) in made

@@ -201,8 +201,13 @@ def test_memory_map_hovers_searches_and_pins(visit: Visit, shots: Path) -> None:
     page.screenshot(path=shots / "map-1280.png", full_page=True)
     page.keyboard.press("Enter")
     page.wait_for_selector(f'#map-chosen [data-item="{chosen}"] .md-result')
+    page.click("#map-chosen [data-act=keep]")
+    visitor.wait_text("#status", strings.KEPT.format(seed=7))
     page.get_by_role("tab", name=strings.TAB_PICTURE).click()
     page.wait_for_selector(f'#memory .md-card[data-id="{chosen}"]')
+    page.wait_for_selector("#result .md-result[data-seed='7']")
+    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.wait_for_selector("#history .md-moment")
 
 
 def test_learn_predict_run_reveal_by_a_teachers_link(visit: Visit, shots: Path) -> None:
