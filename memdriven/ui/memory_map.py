@@ -125,14 +125,6 @@ def unfold(shown: str, *query: object) -> Iterator[tuple[object, object, object,
     yield (gr.skip() if shown == pipe.bank_hash else drawn.html), star, line, pipe.bank_hash
 
 
-def follow(shown: str, *query: object) -> Iterator[tuple[object, object, object, object]]:
-    """Yield as `unfold` where another memory's map is on the page; else change nothing."""
-    if shown in ("", state.pipeline().bank_hash):
-        yield (gr.skip(),) * 4
-    else:
-        yield from unfold(shown, *query)
-
-
 def find(*query: object) -> tuple[str, str]:
     """Return the star for the words in the left column, if there are any, and the status."""
     pipe = state.pipeline()
@@ -212,10 +204,6 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
                picture.result, compose.seed, compose.current]  # fmt: skip
     return [
         tab.select(unfold, [shown, *compose.steered_query], outputs, **event_options()),
-        # The facts tell of every way to another checkpoint: the choice, and restored pictures.
-        compose.switcher.facts.change(
-            follow, [shown, *compose.steered_query], outputs, **event_options()
-        ),
         again.click(find, compose.steered_query, [star, compose.status], **event_options()),
         drawn.click(choose, compose.whole_query, painted, **event_options()),
     ]
