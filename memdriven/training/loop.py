@@ -43,6 +43,8 @@ class Loop:
         self.config = trainer.config
         self.step, self.spent = int(facts["step"]), float(facts["seconds"])
         self.earlier: list[dict[str, float]] = facts["earlier"]
+        self.seen = round(sum(run["steps"] for run in self.earlier))
+        """Steps of the runs this one goes on from: their batches are not drawn again."""
         self.identity: dict[str, str] = facts["identity"]
         self.limit = self.config.train.max_minutes * 60 or float("inf")
         self.until = facts["until"] if facts["until"] > self.spent else float("inf")
@@ -62,7 +64,7 @@ class Loop:
             while not stop:
                 part = max(self.step / train.steps, self.spent / self.limit)
                 self.trainer.scale_learning_rates(decay(part, train.decay_from))
-                batch = self.data.batch(self.step, self.world.rank, self.world.size)
+                batch = self.data.batch(self.seen + self.step, self.world.rank, self.world.size)
                 for name, value in self.trainer.step(batch, self.step).items():
                     sums.setdefault(name, []).append(value)
                 self.step += 1

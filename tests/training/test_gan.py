@@ -19,7 +19,7 @@ from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
 from memdriven.training.augment import augment
-from memdriven.training.batches import pyramid
+from memdriven.training.batches import GanData, pyramid
 from memdriven.training.distributed import World
 from memdriven.training.gan import train_gan
 from memdriven.training.loop import decay
@@ -289,6 +289,25 @@ def test_a_run_may_start_from_another_with_other_settings(world: Path, tmp_path:
     assert (facts["steps"], len(facts["earlier_runs"])) == (2, 2)
     with pytest.raises(TrainingError, match="saved state"):
         run(world, tmp_path / "fifth", changed, start_from=tmp_path / "nowhere")
+
+
+def test_a_run_that_goes_on_sees_new_batches(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = []
+    batch = GanData.batch
+
+    def watched(self: GanData, step: int, *rest: int) -> object:
+        if step < 2**30:  # beyond lies the sample grid
+            drawn.append(step)
+        return batch(self, step, *rest)
+
+    monkeypatch.setattr(GanData, "batch", watched)
+    run(world, tmp_path / "first", train_settings(steps=2))
+    run(world, tmp_path / "second", train_settings(steps=1), start_from=tmp_path / "first")
+    run(world, tmp_path / "second", train_settings(steps=2), resume=True)
+    run(world, tmp_path / "third", train_settings(steps=1), start_from=tmp_path / "second")
+    assert drawn == [0, 1, 2, 3, 4]
 
 
 def test_a_run_may_grow_what_the_earlier_one_lacked(world: Path, tmp_path: Path) -> None:
