@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -181,7 +182,8 @@ def test_what_a_tab_holds_outlives_a_working_day(pipe: MemoryDrivenPipeline) -> 
     async def build() -> gr.Blocks:  # outside of a running event loop Gradio closes none of its own
         return app.build(pipe)
 
-    page = asyncio.run(build())
+    with ThreadPoolExecutor(1) as other:  # in this thread a browser's loop may be running
+        page = other.submit(lambda: asyncio.run(build())).result()
     kept = [block for block in page.blocks.values() if isinstance(block, gr.State)]
     assert len(kept) >= 4
     assert all(block.time_to_live > 8 * 3600 for block in kept)
