@@ -38,6 +38,8 @@ class Compose:
     generate: gr.Button
     stop: gr.Button
     status: gr.HTML
+    place: gr.HTML
+    """Where in line the visitor stands, shown instead of the status while there is one."""
     steering: gr.State
     """What this tab did to the memory by hand: a `Steering`."""
     current: gr.State
@@ -126,7 +128,8 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
         with gr.Row(elem_id="actions"):
             generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate", scale=3)
             stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
-        told = panel(status(strings.READY), elem_id="status", js_on_load=line.PRESSES)
+        told = panel(status(strings.READY), elem_id="status")
+        place = panel(elem_id="place", js_on_load=line.PRESSES)
     steering = gr.State(Steering(), time_to_live=STATE_SECONDS)
     current = gr.State(None, time_to_live=STATE_SECONDS)
     source.change(
@@ -135,7 +138,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
     )  # fmt: skip
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
     return Compose(caption, unknown, source, comparison, k, seed, keep, generate, stop, told,
-                   steering, current, checkpoints, fade, steps)  # fmt: skip
+                   place, steering, current, checkpoints, fade, steps)  # fmt: skip
 
 
 def steps_line(steering: Steering) -> str:

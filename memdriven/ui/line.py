@@ -1,7 +1,8 @@
 """Waiting in line: one picture at a time is painted, and those who wait are told their place.
 
 Beside each event that paints runs one that looks where it stands in Gradio's queue, and says so
-in the status line until its turn has come. Whoever need not wait never hears of it.
+in a line of its own, in place of the status, until its turn has come. Whoever need not wait never
+hears of it. (In the status line itself its last words could arrive after the painting's.)
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ PRESSES = """
 document.addEventListener('click', event => {
   if (event.target.closest('#generate, #make-grid, #make-near, .md-run, ' +
       '[data-act="restore"], [data-act="similar"]')) {
-    const before = element.innerHTML;
+    const line = document.querySelector('#status'), before = line.innerHTML;
     setTimeout(() => {
-      if (element.innerHTML === before && !element.querySelector('[data-busy="true"]'))
+      if (line.innerHTML === before && !line.querySelector('[data-busy="true"]'))
         trigger('submit');
     }, 400);
   }
@@ -47,14 +48,14 @@ def ahead(page: gr.Blocks, visitor: str | None) -> int | None:
 
 
 def told(page: gr.Blocks, line: gr.HTML) -> gr.events.Dependency:
-    """Let the status line, built with `PRESSES`, tell each visitor's place, until it is stopped."""
+    """Let a line, built with `PRESSES`, tell each visitor's place, until it is stopped."""
 
     async def follow() -> AsyncIterator[Any]:
         visitor = session()
-        yield gr.skip()  # a generator without a word would empty the line
         while (before := ahead(page, visitor)) is not None:
             yield status(strings.IN_LINE.format(count=before), busy=True)
             await asyncio.sleep(EVERY)
+        yield ""
 
     event: gr.events.Dependency = line.submit(
         follow, None, line, trigger_mode="once", show_progress="hidden", concurrency_id="line",

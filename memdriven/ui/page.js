@@ -162,8 +162,7 @@
     column?.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
   });
 
-  const line = document.querySelector("#status");
-  if (line) {
+  for (const line of document.querySelectorAll("#status, #place")) {
     line.setAttribute("role", "status");
     line.setAttribute("aria-live", "polite");
   }

@@ -6,22 +6,8 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from memdriven.config import (
-    Config,
-    DamsmConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    LossConfig,
-    TextConfig,
-    TrainConfig,
-)
-from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.damsm import Damsm
-from memdriven.encoders.damsm_files import save_damsm
 from memdriven.errors import ConfigError, EvaluationError, TrainingError
 from memdriven.evaluation import ablation
 from memdriven.evaluation.ablation import Plan, ablate, plan_text
@@ -29,41 +15,14 @@ from memdriven.evaluation.report.contents import tables_of
 from memdriven.evaluation.report.write import write_report
 from memdriven.evaluation.resources import Resources
 from memdriven.evaluation.results import read_results
-from memdriven.memory import codec
-from memdriven.memory.feature_store import write_store
-from tests.small_world import write_world
+from tests.training.small_gan import train_settings, write_gan_world
 
-BASE = Config(
-    preset="test",
-    text=TextConfig(embedding_dim=16, dim=16, max_words=8),
-    damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64),
-    generator=GeneratorConfig(
-        stages=1, width=4, text_dim=16, z_dim=8, condition_dim=8, acm_width=8, feature_width=8
-    ),
-    discriminator=DiscriminatorConfig(width=8, max_width=16),
-    loss=LossConfig(r1_every=2),
-    train=TrainConfig(
-        batch_size=4, crop=1.0, log_every=1, sample_every=100, save_every=1, amp=False
-    ),
-)  # fmt: skip
+BASE = train_settings(steps=2, log_every=1, sample_every=100, save_every=1)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small world with features at 16 x 16 and an untrained DAMSM."""
-    root = tmp_path_factory.mktemp("world")
-    items = write_world(root / "data", train=9, test=4)
-    random = np.random.default_rng(0)
-    v = [np.maximum(random.normal(-1.5, 1, (512, 16, 16)), 0).astype(np.float32) for _ in items]
-    (root / "features").mkdir()
-    write_store(
-        root / "features", [i.id for i in items], [codec.encode(x) for x in v],
-        (512, 16, 16), {"encoder": "0" * 16},
-    )  # fmt: skip
-    torch.manual_seed(0)
-    vocabulary = Vocabulary.build([c for i in items for c in i.captions], 1)
-    save_damsm(root / "damsm", Damsm(len(vocabulary), BASE.text, BASE.damsm), vocabulary, BASE, {})
-    return root
+    return write_gan_world(tmp_path_factory.mktemp("world"), train=9, test=4)
 
 
 def plan(world: Path, out: Path, squeezenet: Path, **changes: object) -> Plan:

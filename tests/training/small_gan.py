@@ -46,9 +46,9 @@ def train_settings(**changes: object) -> Config:
     return dataclasses.replace(CONFIG, train=dataclasses.replace(CONFIG.train, **changes))
 
 
-def write_gan_world(root: Path) -> Path:
+def write_gan_world(root: Path, train: int = 12, test: int = 3) -> Path:
     """Write a tiny data set, its features at 16 x 16, and an untrained DAMSM."""
-    items = write_world(root / "data", train=12, test=3)
+    items = write_world(root / "data", train=train, test=test)
     random = np.random.default_rng(0)
     v = [np.maximum(random.normal(-1.5, 1, (512, 16, 16)), 0).astype(np.float32) for _ in items]
     (root / "features").mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,8 @@ from memdriven.training import loop
 from memdriven.training.steps import GanTrainer
 from tests.training.small_gan import CONFIG, run, train_settings
 
+Poison = Callable[[GanTrainer, dict[str, torch.Tensor]], dict[str, torch.Tensor]]
+
 
 @pytest.mark.parametrize("augment", ["", "color,translation,cutout"])
 def test_resume_gives_the_same_bits(world: Path, tmp_path: Path, augment: str) -> None:
@@ -29,38 +32,35 @@ def test_resume_gives_the_same_bits(world: Path, tmp_path: Path, augment: str) -
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
 
-def test_nan_stops_and_keeps_the_last_good_state(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def nan_loss(trainer: GanTrainer, losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return losses | {"damsm": torch.tensor(float("nan"))}
+
+
+def nan_weight(trainer: GanTrainer, losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    with torch.no_grad():
+        next(trainer.generator.parameters()).view(-1)[0] = float("nan")
+    return {name: torch.zeros(()) for name in losses}
+
+
+@pytest.mark.parametrize(
+    ("poison", "told", "often"),
+    [(nan_loss, "damsm at step 4", {}),
+     (nan_weight, "finite weights", {"log_every": 100, "save_every": 1})],
+)  # fmt: skip
+def test_what_is_no_number_stops_and_keeps_the_last_good_state(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    poison: Poison, told: str, often: dict[str, int],
+) -> None:  # fmt: skip
     run(world, tmp_path / "run", train_settings(steps=2))
     good = (tmp_path / "run/state.safetensors").read_bytes()
     step = GanTrainer.step
 
-    def poisoned(self: GanTrainer, batch: object, number: int) -> dict[str, torch.Tensor]:
-        return step(self, batch, number) | {"damsm": torch.tensor(float("nan"))}
+    def poisoned(self: GanTrainer, *arguments: object) -> dict[str, torch.Tensor]:
+        return poison(self, step(self, *arguments))
 
     monkeypatch.setattr(GanTrainer, "step", poisoned)
-    with pytest.raises(TrainingError, match="damsm at step 4"):
-        run(world, tmp_path / "run", resume=True)
-    assert (tmp_path / "run/state.safetensors").read_bytes() == good
-
-
-def test_weights_that_are_no_numbers_are_never_saved(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run(world, tmp_path / "run", train_settings(steps=2))
-    good = (tmp_path / "run/state.safetensors").read_bytes()
-    step = GanTrainer.step
-
-    def poisoned(self: GanTrainer, batch: object, number: int) -> dict[str, torch.Tensor]:
-        found = step(self, batch, number)
-        with torch.no_grad():
-            next(self.generator.parameters()).view(-1)[0] = float("nan")
-        return {name: torch.zeros(()) for name in found}
-
-    monkeypatch.setattr(GanTrainer, "step", poisoned)
-    with pytest.raises(TrainingError, match="finite weights"):
-        run(world, tmp_path / "run", train_settings(log_every=100, save_every=1), resume=True)
+    with pytest.raises(TrainingError, match=told):
+        run(world, tmp_path / "run", train_settings(**often), resume=True)
     assert (tmp_path / "run/state.safetensors").read_bytes() == good
 
 

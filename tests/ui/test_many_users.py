@@ -25,9 +25,9 @@ BROWSERS = int(os.environ.get("MEMDRIVEN_BROWSERS", "4"))
 """Real pages at once; opening one takes a core some four seconds, so 16 are for a special run."""
 PROGRAMS = 12
 KEEP_LINES = """() => { window.said = []; new MutationObserver(() => {
-    const line = document.querySelector('#status .md-status')?.innerText;
+    const line = document.querySelector('#place .md-status')?.innerText;
     if (line && line !== window.said.at(-1)) window.said.push(line);
-}).observe(document.querySelector('#status'), {childList: true, subtree: true}); }"""
+}).observe(document.querySelector('#place'), {childList: true, subtree: true}); }"""
 HISTORY = "[...document.querySelectorAll('#history .md-history-words')].map(each => each.innerText)"
 
 
@@ -70,6 +70,7 @@ def test_sixteen_at_once_each_get_their_own(
     for number, visitor in enumerate(visitors):
         page, caption, seed = visitor.page, CAPTIONS[number], 100 + number
         done = page.wait_for_selector('.md-result[data-complete="true"]').get_attribute("src")
+        visitor.wait_text("#status", f"with seed {seed}")
         recipe = Recipe.from_png(base64.b64decode(done.split(",")[1]))
         wanted = pipe(caption, k=1, seed=seed)
         assert base64.b64decode(done.split(",")[1]) == wanted.png()
@@ -77,12 +78,11 @@ def test_sixteen_at_once_each_get_their_own(
         assert page.input_value("#caption textarea") == caption
         said += page.evaluate("window.said")
     # Whoever had to wait was told how many came first.
-    waited = [each for each in said if each.startswith("In line:")]
-    assert waited
-    assert set(waited) <= {strings.IN_LINE.format(count=n) for n in range(1, BROWSERS + PROGRAMS)}
+    assert said
+    assert set(said) <= {strings.IN_LINE.format(count=n) for n in range(1, BROWSERS + PROGRAMS)}
     for number, visitor in enumerate(visitors):
-        said_of = [line for line in visitor.page.evaluate("window.said") if "with seed" in line]
-        assert all(f"with seed {100 + number}" in line for line in said_of), "nobody else's"
+        assert f"with seed {100 + number}" in visitor.text("#status"), "nobody else's"
+        assert visitor.page.locator("#place p").count() == 0, "the line has gone"
         visitor.page.get_by_role("tab", name=strings.TAB_HISTORY).click()
         visitor.page.wait_for_selector("#history .md-moment")
         assert visitor.page.evaluate(HISTORY) == [CAPTIONS[number]]
@@ -96,12 +96,13 @@ def test_who_waits_may_stop_waiting(visit: Visit) -> None:
         visitor.page.wait_for_selector("#memory .md-card")
     first.page.click("#generate")
     second.page.click("#generate")
-    second.wait_text("#status", strings.IN_LINE.format(count=1))
+    second.wait_text("#place", strings.IN_LINE.format(count=1))
     second.page.click("#stop")
     second.wait_text("#status", strings.STOPPED)
     first.page.wait_for_selector('.md-result[data-complete="true"]')
     second.page.wait_for_timeout(600)
     assert strings.STOPPED in second.text("#status")
+    assert second.page.locator("#place p").count() == 0
     assert second.page.locator(".md-result").count() == 0
 
 
