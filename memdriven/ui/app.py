@@ -83,10 +83,10 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
                 trying += memory_map.build(column, shown)
                 saving = history.build(column, tabs, shown, page)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
-        waiting = line.told(page, column.place)
+        line.tell(page, column.place)
         column.stop.click(
-            lambda: (status(strings.STOPPED), ""), None, [column.status, column.place],
-            cancels=[waiting, painting, *varying, *trying, *saving], queue=False,
+            lambda: status(strings.STOPPED), None, column.status,
+            cancels=[painting, *varying, *trying, *saving], queue=False,
             show_progress="hidden", api_visibility="private",
         )  # fmt: skip
         api.build()

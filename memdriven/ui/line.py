@@ -23,7 +23,8 @@ PRESSES = """
 document.addEventListener('click', event => {
   if (event.target.closest('#generate, #make-grid, #make-near, .md-run, ' +
       '[data-act="restore"], [data-act="similar"]')) {
-    const line = document.querySelector('#status'), before = line.innerHTML;
+    const line = document.querySelector('#status .html-container');
+    const before = line.innerHTML;
     setTimeout(() => {
       if (line.innerHTML === before && !line.querySelector('[data-busy="true"]'))
         trigger('submit');
@@ -47,8 +48,11 @@ def ahead(page: gr.Blocks, visitor: str | None) -> int | None:
     return waiting.index(visitor) + line.current_concurrency if visitor in waiting else None
 
 
-def told(page: gr.Blocks, line: gr.HTML) -> gr.events.Dependency:
-    """Let a line, built with `PRESSES`, tell each visitor's place, until it is stopped."""
+def tell(page: gr.Blocks, line: gr.HTML) -> None:
+    """Let a line, built with `PRESSES`, tell each visitor's place.
+
+    Stop takes the visitor out of the queue, which ends this too: cut off, its last words might stay.
+    """
 
     async def follow() -> AsyncIterator[Any]:
         visitor = session()
@@ -57,8 +61,7 @@ def told(page: gr.Blocks, line: gr.HTML) -> gr.events.Dependency:
             await asyncio.sleep(EVERY)
         yield ""
 
-    event: gr.events.Dependency = line.submit(
+    line.submit(
         follow, None, line, trigger_mode="once", show_progress="hidden", concurrency_id="line",
         concurrency_limit=FOLLOWERS, api_visibility="private",
     )  # fmt: skip
-    return event

@@ -99,6 +99,7 @@ def test_who_waits_may_stop_waiting(visit: Visit) -> None:
     second.wait_text("#place", strings.IN_LINE.format(count=1))
     second.page.click("#stop")
     second.wait_text("#status", strings.STOPPED)
+    second.page.wait_for_function("!document.querySelector('#place p')")
     first.page.wait_for_selector('.md-result[data-complete="true"]')
     second.page.wait_for_timeout(600)
     assert strings.STOPPED in second.text("#status")
