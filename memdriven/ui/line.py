@@ -51,7 +51,8 @@ def ahead(page: gr.Blocks, visitor: str | None) -> int | None:
 def tell(page: gr.Blocks, line: gr.HTML) -> None:
     """Let a line, built with `PRESSES`, tell each visitor's place.
 
-    Stop takes the visitor out of the queue, which ends this too: cut off, its last words might stay.
+    Stop takes the visitor out of the queue, which ends this too; cut off, its last words might
+    stay.
     """
 
     async def follow() -> AsyncIterator[Any]:
