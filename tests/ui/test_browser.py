@@ -149,6 +149,22 @@ def test_stop_ends_the_picture_and_its_frames_rest(visit: Visit) -> None:
     assert strings.STOPPED in visitor.text("#status")
 
 
+@pytest.mark.usefixtures("slow")
+def test_nothing_moves_for_whoever_wants_it_still(visit: Visit) -> None:
+    visitor = visit(reduced_motion="reduce")
+    page = visitor.page
+    visitor.write(CAPTION)
+    page.click("#generate")
+    page.wait_for_selector('.md-result[data-complete="false"]')
+    assert page.locator("#result .md-busy").count() > 0
+    assert (
+        page.evaluate("""() => document.getAnimations().filter(one =>
+        [...(one.effect.target?.classList ?? [])].some(name => name.startsWith("md-"))).length""")
+        == 0
+    )
+    page.wait_for_selector('.md-result[data-complete="true"]')
+
+
 def test_hostile_words_stay_words_and_visitors_stay_apart(visit: Visit) -> None:
     hostile = (
         "red <img src=x onerror=window.hacked=1> ${window.hacked=2} {{value}} `${hacked=3}`"
