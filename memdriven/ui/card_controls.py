@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from memdriven.encoders.vgg import WEIGHTS_VARIABLE
 from memdriven.trace import Neighbour
 from memdriven.ui import strings
 from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.own_image import weight_file
 from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, Steering
 
 
@@ -67,9 +69,17 @@ def own_panel(steering: Steering) -> str:
                  class_="md-file", aria_describedby="md-mine-hint",
                  disabled=len(steering.guests) >= MAX_GUESTS)  # fmt: skip
     add = tag("label", text(strings.OWN_ADD) + choose, class_="md-action md-mine-add")
-    hint = tag("span", text(strings.OWN_HINT), class_="md-hint", id="md-mine-hint")
     images = tag("ul", "".join(cells), class_="md-mine-images") if cells else ""
-    return tag("div", images + add + hint, class_="md-mine")
+    return tag("div", images + add + _own_hint(), class_="md-mine")
+
+
+def _own_hint() -> str:
+    """Return what becomes of an own image, or what it takes to read one."""
+    if weight_file() is not None:
+        return tag("span", text(strings.OWN_HINT), class_="md-hint", id="md-mine-hint")
+    fix = strings.VGG_FIX.format(variable=WEIGHTS_VARIABLE)
+    words = tag("summary", text(strings.OWN_ABSENT)) + tag("span", text(fix))
+    return tag("details", words, class_="md-hint", id="md-mine-hint")
 
 
 def _button(

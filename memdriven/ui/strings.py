@@ -183,6 +183,7 @@ OWN_ADD: Final = "Add your own image"
 OWN_HINT: Final = (
     "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
 )
+OWN_ABSENT: Final = "Needs VGG-16, whose weights are not on this computer yet."
 OWN_CAPTION: Final = "your own image"
 OWN_ALT: Final = "Your own image {number}"
 OWN_FORGET: Final = "Forget"

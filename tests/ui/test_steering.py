@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from memdriven.encoders.vgg import WEIGHTS_VARIABLE
 from memdriven.errors import RetrievalError
 from memdriven.lookup import Guest
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import Recipe, Variation
-from memdriven.ui import lineup, state
+from memdriven.ui import lineup, state, strings
 from memdriven.ui.card_controls import card_buttons, own_panel, steering_line
 from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, apply
 
@@ -153,6 +155,18 @@ def test_controls_and_the_line_of_what_was_done() -> None:
     assert "<b>" not in said
     assert steering_line(Steering()) == ""
     assert own_panel(Steering().welcome(guest())).count("<img") == 1
+
+
+def test_what_own_images_need_is_said_before_one_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
+    assert strings.OWN_ABSENT in own_panel(Steering())
+    assert WEIGHTS_VARIABLE in own_panel(Steering())
+    monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "vgg.safetensors"))
+    assert strings.OWN_HINT in own_panel(Steering())
+    assert strings.OWN_ABSENT not in own_panel(Steering())
 
 
 def test_controls_of_the_memory_work_with_pins_too() -> None:
