@@ -38,6 +38,8 @@ class TrainDamsm:
     """Go on with the training in --out."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
+    inception: PathOption = None
+    """Inception-v3 weight file, where damsm.pixel_backbone is inception_v3; else a download."""
     config: AllSettings = field(default_factory=Config)
 
     def run(self) -> None:
@@ -46,7 +48,8 @@ class TrainDamsm:
 
         train_damsm(
             self.dataset, self.features, self.out, self.config, minutes=self.minutes,
-            device=choose_device(self.device), resume=self.resume, progress=True,
+            device=choose_device(self.device), resume=self.resume,
+            inception_weights=self.inception, progress=True,
         )  # fmt: skip
         print(f"encoders in {self.out}")
 

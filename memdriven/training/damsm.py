@@ -30,6 +30,7 @@ def train_damsm(
     minutes: float = 0.0,
     device: torch.device | str = "cpu",
     resume: bool = False,
+    inception_weights: Path | None = None,
     progress: bool = True,
 ) -> TrainedDamsm:
     """Train DAMSM on cached features, and on pixels where the config has a pixel network.
@@ -55,6 +56,8 @@ def train_damsm(
         minutes: stop after this long; 0 trains `damsm.epochs` epochs.
         device: where to compute.
         resume: go on from `out`.
+        inception_weights: torchvision's Inception-v3 file, where `damsm.pixel_backbone` is
+            inception_v3; without one it is downloaded.
         progress: show bars and one line an epoch.
 
     Returns:
@@ -62,7 +65,7 @@ def train_damsm(
 
     Raises:
         DataError, BankError: data or features are missing or damaged.
-        CheckpointError: `resume` without a usable state.
+        CheckpointError: `resume` without a usable state, or unusable Inception weights.
         TrainingError: `out` is taken, or a loss is not finite; the last good state is kept.
     """  # fmt: skip
     out = Path(out)
@@ -79,8 +82,9 @@ def train_damsm(
         show = progress and world.is_main
         data, recall_data, vocabulary, facts = _load(dataset, features, config, show)
         run = DamsmRun(
-            out, config, vocabulary, data, recall_data, device, facts, 60 * minutes, show, world
-        )
+            out, config, vocabulary, data, recall_data, device, facts, 60 * minutes, show, world,
+            inception_weights,
+        )  # fmt: skip
         with _own_randomness(device):
             run.start(resume)
             run.train()

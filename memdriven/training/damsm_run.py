@@ -46,6 +46,8 @@ class DamsmRun:
     """Seconds, or 0."""
     show: bool
     world: World
+    inception: Path | None = None
+    """Weight file for the pixel network of that name; None downloads."""
     model: Damsm = field(init=False)
     optimiser: torch.optim.Adam = field(init=False)
     progress: Progress = field(default_factory=Progress)
@@ -56,7 +58,7 @@ class DamsmRun:
         torch.manual_seed(mixed_seed(self.config.train.seed, 0, 0))
         self.model = Damsm(len(self.vocabulary), self.config.text, settings)
         if isinstance(self.model.pixels, InceptionBackbone) and not resume:
-            self.model.pixels.load_pretrained()
+            self.model.pixels.load_pretrained(self.inception)
         sample = self.data.order(self.config.train.seed, -1)[:_SPREAD_SAMPLE]
         self.model.heads.fit_spread(self.data.v(sample))
         self.model.to(self.device)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from memdriven.config import Config, GeneratorConfig, TextConfig
 from memdriven.data.prepared import PreparedDataset
@@ -161,6 +161,13 @@ def test_a_vgg16_config_trains_heads_alone(world: Path, tmp_path: Path) -> None:
     trained = _train(world, tmp_path / "out", config)
     assert trained.damsm.pixels is None
     assert not any(key.startswith("pixels") for key in _rows(tmp_path / "out")[0])
+
+
+def test_inception_takes_the_weights_it_is_given(world: Path, tmp_path: Path) -> None:
+    save_file({"other": torch.zeros(1)}, tmp_path / "weights.safetensors")
+    with pytest.raises(CheckpointError, match=r"inception_v3 weights in .*weights\.safetensors"):
+        _train(world, tmp_path / "out", _config(pixel_backbone="inception_v3"),
+               inception_weights=tmp_path / "weights.safetensors")  # fmt: skip
 
 
 def test_what_cannot_be_trained_is_refused(world: Path, tmp_path: Path) -> None:
