@@ -70,6 +70,10 @@ def inside_html(seen: Inside) -> str:
         return note(strings.INSIDE_NO_MEMORY)
     best = seen.retrieval[0]
     alt = strings.CARD_ALT.format(rank=best.rank, caption=best.caption)
+    mixed = ""
+    if len(seen.retrieval) > 1:
+        words = strings.INSIDE_MIXED.format(count=len(seen.retrieval), share=best.weight)
+        mixed = tag("p", text(words), class_="md-hint")
     strength = tag(
         "label", text(strings.WASH_LABEL) + tag("input", type="range", min=0, max=100, value=75,
                                                 class_="md-wash-strength"),
@@ -86,7 +90,7 @@ def inside_html(seen: Inside) -> str:
     ]  # fmt: skip
     return tag(
         "div",
-        strength + tag("h3", text(strings.V_TITLE), class_="md-step-title") + first
+        mixed + strength + tag("h3", text(strings.V_TITLE), class_="md-step-title") + first
         + tag("h3", text(strings.GATES_TITLE), class_="md-step-title")
         + tag("p", text(strings.GATES_NOTE), class_="md-hint")
         + tag("ol", "".join(stages), class_="md-stages"),

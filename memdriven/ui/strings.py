@@ -320,6 +320,10 @@ INSIDE_NOTE: Final = (
 INSIDE_RUN: Final = "Look inside"
 INSIDE_EMPTY: Final = "The features of the memory, and the gates of each stage, appear here."
 INSIDE_NO_MEMORY: Final = "No memory took part, so there is nothing to look into."
+INSIDE_MIXED: Final = (
+    "{count} memories took part, mixed before the first gate. The maps are of the mixture, shown "
+    "over the image of No. 1, which weighs {share:.0%}."
+)
 INSIDE_DONE: Final = "Inside the picture of seed {seed}."
 WASH_LABEL: Final = "Strength of the maps"
 V_TITLE: Final = "The memory's features: v, and its summary v_global"

@@ -25,6 +25,15 @@ def test_maps_of_features_and_gates_are_linked(pipe: MemoryDrivenPipeline) -> No
     assert strengths == ""
 
 
+def test_a_mixture_is_named_over_the_first_of_it(pipe: MemoryDrivenPipeline) -> None:
+    ((made, _, _),) = inside.look(*asking(k=3))
+    share = pipe.retrieve(CAPTION, "sentence-sentence", 3)[0].weight
+    assert 0 < share < 1
+    assert strings.INSIDE_MIXED.format(count=3, share=share) in made
+    ((made, _, _),) = inside.look(*QUERY)
+    assert "memories took part" not in made
+
+
 def test_without_memory_there_is_nothing_to_see() -> None:
     ((made, _, line),) = inside.look(*asking(source="none"))
     assert strings.INSIDE_NO_MEMORY in made
