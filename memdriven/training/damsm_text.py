@@ -21,12 +21,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import trange
 
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids
 from memdriven.data.prepared import PreparedDataset
 from memdriven.encoders.attribute_files import load_head, save_head
+from memdriven.encoders.attribute_head import attribute_loss
 from memdriven.encoders.damsm import Damsm, damsm_loss
 from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
@@ -56,12 +56,10 @@ class CaptionReader(nn.Module):
         self.shape = (len(attributes), max(map(len, attributes.values())))
         self.layer = nn.Linear(2 * dim, math.prod(self.shape))
 
-    def loss(self, text: TextFeatures, labels: Tensor) -> Tensor:
-        """Return the mean cross-entropy over labels (b, attributes) that are not `IGNORED`."""
-        logits = self.layer(torch.cat([text.sentence, text.words_mean], dim=1))
-        return F.cross_entropy(
-            logits.view(-1, self.shape[1]), labels.flatten(), ignore_index=IGNORED
-        )
+    def forward(self, text: TextFeatures) -> Tensor:
+        """Return logits (b, attributes, most values)."""
+        logits: Tensor = self.layer(torch.cat([text.sentence, text.words_mean], dim=1))
+        return logits.view(-1, *self.shape)
 
 
 def train_text(
@@ -216,7 +214,7 @@ class _Run:
         seen = self.pixels.embed(self.maps.draw(rows, chance).to(device))
         found = {"pixels": damsm_loss(seen, text, config, classes).total}
         if self.reader is not None and bool((labels != IGNORED).any()):
-            found["named"] = NAMED_WEIGHT * self.reader.loss(text, labels.to(device))
+            found["named"] = NAMED_WEIGHT * attribute_loss(self.reader(text), labels.to(device))
         if step % HEADS_EVERY == 0 and len(self.featured):
             chosen = torch.randperm(len(self.featured), generator=chance)[:batch]
             v = self.levels[chosen].float().mul_(self.scale[chosen]).to(device)
