@@ -33,11 +33,15 @@ WATCH = """() => {
     for (const name of names)
       window.waits[name] = {start: performance.now(), end: null, before: html(panels[name])};
   };
-  const look = () => requestAnimationFrame(() => {
+  const look = () => {
     for (const [name, wait] of Object.entries(window.waits))
-      if (wait.end === null && html(panels[name]) !== wait.before && ready[name]())
-        wait.end = performance.now() - wait.start;
-  });
+      wait.changed ||= html(panels[name]) !== wait.before;
+    requestAnimationFrame(() => {
+      for (const [name, wait] of Object.entries(window.waits))
+        if (wait.end === null && wait.changed && ready[name]())
+          wait.end = performance.now() - wait.start;
+    });
+  };
   for (const selector of new Set(Object.values(panels)))
     new MutationObserver(look).observe(document.querySelector(selector),
         {childList: true, subtree: true, characterData: true, attributes: true});
