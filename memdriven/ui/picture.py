@@ -118,13 +118,17 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     side = text(strings.STAGE_LABEL.format(side=output.images[0].width))
     keep = _action(strings.KEEP_SEED, data_act="keep")
     near = _action(strings.NEARBY, data_press="#make-near", data_tab="diversity")
+    others = _action(strings.COMPARE_IT, data_press="#compare-run", data_tab="compare")
+    check = _action(strings.CHECK_IT, data_press="#copy-run", data_tab="copies")
     share = "" if recipe.private else _action(
         strings.LINK, data_link=recipe.to_url(), data_copied=strings.RECIPE_COPIED,
         data_by_hand=strings.COPY_BY_HAND,
     )  # fmt: skip
     note = tag("p", text(strings.PRIVATE_NOTE), class_="md-hint") if recipe.private else ""
     facts = tag("div", seed + tag("span", side, class_="md-side"), class_="md-actions")
-    return facts + tag("div", link + keep + near + share, class_="md-actions") + note
+    return (
+        facts + tag("div", link + keep + near + others + check + share, class_="md-actions") + note
+    )
 
 
 def _action(label: str, **data: object) -> str:

@@ -207,6 +207,8 @@ VGG_OTHER_FIX: Final = "give the weights that the memory bank was built with"
 # Actions of a picture
 KEEP_SEED: Final = "Keep this noise"
 NEARBY: Final = "Vary this picture"
+COMPARE_IT: Final = "Compare memories"
+CHECK_IT: Final = "Is it a copy?"
 LINK: Final = "Copy link"
 PRIVATE_NOTE: Final = (
     "Made with your own image: only this tab, while it is open, can make it again."

@@ -13,6 +13,7 @@ from PIL import Image
 
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.ui import strings
+from memdriven.ui.html import image_uri
 from tests.ui.asking import CAPTION, HOSTILE
 from tests.ui.conftest import Visitor
 
@@ -173,6 +174,21 @@ def test_copy_check_puts_the_nearest_beside_the_result(visit: Visit, shots: Path
     assert page.locator("#copy-result .md-near li").count() == 4
     visitor.wait_text("#status", "seed 7")
     page.screenshot(path=shots / "copies-1280.png", full_page=True)
+
+
+def test_a_picture_leads_to_its_copy_check_and_to_other_memories(visit: Visit) -> None:
+    visitor = visit()
+    visitor.write(CAPTION)
+    content = base64.b64decode(visitor.generate().decode().split(",")[1])
+    with Image.open(io.BytesIO(content)) as image:
+        made = image_uri(image.convert("RGB"))
+    visitor.page.click('#result [data-press="#copy-run"]')
+    visitor.page.wait_for_selector("#copy-result .md-verdict")
+    assert visitor.page.locator(f'#copy-result img[src="{made}"]').count() == 1
+    visitor.page.get_by_role("tab", name=strings.TAB_PICTURE).click()
+    visitor.page.click('#result [data-press="#compare-run"]')
+    visitor.wait_text("#status", strings.COMPARE_DONE)
+    assert visitor.page.locator(f'#compare-table img[src="{made}"]').count() == 1
 
 
 def test_memory_map_hovers_searches_and_pins(visit: Visit, shots: Path) -> None:
