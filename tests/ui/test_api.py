@@ -7,6 +7,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -26,14 +27,16 @@ SNAPSHOT = Path(__file__).with_name("api.json")
 def serve(pipe: MemoryDrivenPipeline) -> tuple[gr.Blocks, str]:
     """Serve the page, with or without a browser, and return it with its address.
 
-    Outside of a running event loop Gradio would make several and close none.
+    Outside of a running event loop Gradio would make several and close none. The loop has a thread
+    of its own, as the main one's may be the browser's.
     """
 
     async def launch() -> tuple[gr.Blocks, str]:
         page = app.build(pipe)
         return page, app.launch(page)
 
-    return asyncio.run(launch())
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(launch())).result()
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import asyncio
 import json
 from ast import literal_eval
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -41,7 +42,8 @@ def ask(address: str, name: str = "", **values: object) -> Any:
                 return (await session.list_tools()).tools
             return await session.call_tool(name, values)
 
-    return asyncio.run(talk())
+    with ThreadPoolExecutor(1) as thread:  # the main one may hold the browser's event loop
+        return thread.submit(lambda: asyncio.run(talk())).result()
 
 
 def test_tools_are_the_endpoints(tools: str) -> None:
