@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,18 @@ from memdriven.ui.status import failure, status
 from memdriven.ui.widgets import event_options, script
 
 Choice = tuple[Any, ...]
+
+_OF_THIS_LESSON = f"""(made, lesson) => {{
+  const of = (html, name) => new RegExp(`data-${{name}}="([^"]*)"`).exec(html || "")?.[1];
+  const late = of(made, "of") !== undefined && of(made, "of") !== of(lesson, "lesson");
+  const open = !late && of(made, "done") === "true";
+  return late
+    ? [{json.dumps(note(strings.LEARN_EMPTY))}, {{__type__: "update", visible: false}},
+       {json.dumps(status(strings.READY))}]
+    : [undefined, {{__type__: "update", visible: open}}, undefined];
+}}"""
+"""A cancelled run's last words may still be on their way when the next lesson is there already;
+the browser alone sees both, and puts such a result away again."""
 
 
 def lesson_of(chosen: object) -> Lesson:
@@ -37,10 +50,10 @@ def choose(chosen: object) -> Choice:
     try:
         lesson = lesson_of(chosen)
     except MemDrivenError as error:
-        return (gr.skip(),) * 5 + (failure(error),)
+        return (gr.skip(),) * 4 + (failure(error),)
     return (
         lesson_html(lesson), gr.Radio(choices=list(lesson.options), value=None),
-        gr.Button(interactive=False), note(strings.LEARN_EMPTY), _closed(), status(strings.READY),
+        gr.Button(interactive=False), note(strings.LEARN_EMPTY), status(strings.READY),
     )  # fmt: skip
 
 
@@ -50,15 +63,15 @@ def predict(answer: object) -> gr.Button:
 
 
 def run(chosen: object) -> Iterator[Choice]:
-    """Yield the experiment, the status, and at last the button that reveals."""
+    """Yield the status and the experiment, which says of which lesson it is and when it is done."""
     try:
         lesson = lesson_of(chosen)
-        line = status(strings.LEARN_RUNNING, busy=True)
+        line, made = status(strings.LEARN_RUNNING, busy=True), ""
         for made in experiments.run(state.pipeline(), lesson):
-            yield _result(lesson, made), line, gr.skip()
-        yield gr.skip(), status(strings.LEARN_RAN), gr.Button(visible=True)
+            yield line, _result(lesson, made)
+        yield status(strings.LEARN_RAN), _result(lesson, made, done=True)
     except MemDrivenError as error:
-        yield note(strings.LEARN_EMPTY), failure(error), gr.skip()
+        yield failure(error), note(strings.LEARN_EMPTY)
 
 
 def reveal(chosen: object, answer: object) -> tuple[str, Any]:
@@ -92,8 +105,9 @@ def lesson_html(lesson: Lesson) -> str:
     )  # fmt: skip
 
 
-def _result(lesson: Lesson, made: str) -> str:
-    return tag("div", made, class_="md-experiment", data_experiment=lesson.experiment)
+def _result(lesson: Lesson, made: str, *, done: bool = False) -> str:
+    return tag("div", made, class_="md-experiment", data_experiment=lesson.experiment,
+               data_of=lesson.id, data_done=str(done).lower())  # fmt: skip
 
 
 def _closed() -> gr.Button:
@@ -125,12 +139,12 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                                   elem_classes="md-run")  # fmt: skip
                 told = panel(elem_id="lesson-told")
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    running = start.click(run, chosen, [made, compose.status, open_], **event_options())
+    running = start.click(run, chosen, [compose.status, made], **event_options())
     # What still runs is the lesson before's, and would fill the new one's place.
     chosen.change(
-        choose, chosen, [words, answer, start, made, open_, compose.status], cancels=running,
-        **quick,
-    )  # fmt: skip
+        choose, chosen, [words, answer, start, made, compose.status], cancels=running, **quick
+    )
+    made.change(None, [made, words], [made, open_, compose.status], js=_OF_THIS_LESSON, **quick)
     chosen.change(lambda: "", None, told, **quick)
     answer.change(predict, answer, start, **quick)
     open_.click(reveal, [chosen, answer], [told, open_], **quick)

@@ -6,14 +6,16 @@ import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.ui import strings
+from memdriven.ui import learn, strings
 from memdriven.ui.html import image_uri
+from memdriven.ui.lessons import Lesson, lessons
 from tests.ui.asking import CAPTION, HOSTILE
 from tests.ui.conftest import Visitor
 
@@ -265,6 +267,30 @@ def test_another_lesson_ends_the_one_that_runs(visit: Visit) -> None:
     page.wait_for_selector('#lesson [data-lesson="retrieval"]')
     visitor.wait_text("#lesson-result", strings.LEARN_EMPTY)
     page.wait_for_timeout(3_000)
+    assert strings.LEARN_EMPTY in visitor.text("#lesson-result")
+    assert page.locator("#lesson-reveal:visible").count() == 0
+
+
+def test_what_comes_late_from_another_lesson_is_put_away(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, over = learn._result, Event()
+
+    def of_another(_: Lesson, made: str, *, done: bool = False) -> str:
+        if done:
+            over.set()
+        return mine(lessons()["copy"], made, done=done)
+
+    monkeypatch.setattr(learn, "_result", of_another)
+    visitor = visit("?lesson=noise", viewport=WIDE)
+    page = visitor.page
+    page.wait_for_selector('#lesson [data-lesson="noise"]')
+    page.locator("#lesson-answer label").first.click()
+    page.wait_for_selector("#lesson-run:not([disabled])")
+    page.click("#lesson-run")
+    assert over.wait(60)
+    page.wait_for_timeout(1_500)
+    assert strings.READY in visitor.text("#status")
     assert strings.LEARN_EMPTY in visitor.text("#lesson-result")
     assert page.locator("#lesson-reveal:visible").count() == 0
 
