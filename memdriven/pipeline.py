@@ -148,19 +148,21 @@ class MemoryDrivenPipeline:
             checkpoint_hash=self.checkpoint.hash, bank_hash=self.bank_hash, version=__version__,
             variations=tuple(variations), memory=memory,
         )  # fmt: skip
+        generator = self.checkpoint.generator
+        noises = [draw_noise(each, generator, variations) for each in wanted]
         output = PipelineOutput(
             retrieval=retrieval, all_stages=((),) * len(wanted), timings=retrieval.timings,
             recipes=tuple(replace(recipe, seed=each) for each in wanted), complete=False,
+            mirrored=tuple(bool(noise.mirror and memory and len(retrieval)) for noise in noises),
         )  # fmt: skip
         yield output
         clock = Clock(retrieval.timings)
-        generator = self.checkpoint.generator
         with self.turn:
             v = self.lookup.features(retrieval, guests, memory)
             v = v.to(self.device, memory_format=torch.channels_last)
         clock.lap("features")
-        for place, each in enumerate(wanted):
-            images = staged_images(generator, draw_noise(each, generator, variations), text, v)
+        for place, noise in enumerate(noises):
+            images = staged_images(generator, noise, text, v)
             for side in self.resolutions:
                 with self.turn, repeatable():
                     clock.resume()

@@ -14,7 +14,7 @@ from memdriven.config import (
 )
 from memdriven.errors import ConfigError
 
-_EARLY = GeneratorConfig(fuse_early=True)
+_EARLY = GeneratorConfig(fuse_early=True, mirror=True)
 _COMPACT = replace(_EARLY, stages=1, width=16, acm_width=32, feature_width=32)
 _COMPACT_LOSS = LossConfig(
     damsm_weight=2.0, damsm_disturbed=True, kl_weight=0.1, reconstruction_weight=20.0, r1_gamma=0.2

@@ -23,23 +23,34 @@ class Noise(NamedTuple):
     """(1, z_dim)"""
     epsilon: Tensor
     """Of the conditioning augmentation, (1, condition_dim)."""
+    mirror: float = 0.0
+    """How much of the memory is mirrored left to right: 0 or 1, in between only on the way from
+    one to the other."""
 
 
 def draw_noise(seed: int, generator: Generator, variations: Sequence[Variation] = ()) -> Noise:
-    """Return a picture's noise: z first, then epsilon, from one CPU generator (ours).
+    """Return a picture's noise: z, epsilon, the memory's side, from one CPU generator (ours).
 
-    Each variation turns z towards the z of its own seed; epsilon stays.
+    Each variation turns z towards the z of its own seed; the others stay.
     """
     source = torch.Generator("cpu").manual_seed(seed)
     device = next(generator.parameters()).device
     z = torch.randn(1, generator.config.z_dim, generator=source)
     epsilon = torch.randn(1, generator.config.condition_dim, generator=source)
+    mirror = generator.config.mirror and bool(torch.rand((), generator=source) < 0.5)
     for variation in variations:
         source.manual_seed(variation.seed)
         other = torch.randn(1, generator.config.z_dim, generator=source)
         angle = variation.strength * math.pi / 2
         z = math.cos(angle) * z + math.sin(angle) * other
-    return Noise(z.to(device), epsilon.to(device))
+    return Noise(z.to(device), epsilon.to(device), float(mirror))
+
+
+def facing(v: Tensor, mirror: float) -> Tensor:
+    """Return v (..., h, w) as a picture's noise turns it: see `Noise.mirror`."""
+    if mirror in (0.0, 1.0):
+        return v.flip(-1) if mirror else v
+    return v.lerp(v.flip(-1), mirror)
 
 
 def mean_words(text: TextFeatures) -> Tensor:
@@ -55,13 +66,13 @@ def staged(
 
     Args:
         generator: the network.
-        noise: z and epsilon.
+        noise: z, epsilon, and which way v is turned.
         sentence: (1, d).
         words: masked mean of the word embeddings, (1, d).
         v: memory features (1, 512, 16, 16).
     """
     c, _, _ = generator.augment(sentence, noise.epsilon)
-    yield from generator.stages(noise.z, c, words, v)
+    yield from generator.stages(noise.z, c, words, facing(v, noise.mirror))
 
 
 def staged_images(

@@ -96,6 +96,8 @@ class PipelineOutput:
     timings: Mapping[str, float]
     """Milliseconds: `encode`, `retrieve`, `features`, each `stage <side>` (of the image that was
     last worked on) and `total`."""
+    mirrored: tuple[bool, ...] = ()
+    """An image each: whether its noise mirrors the memory, left to right."""
     complete: bool = True
     """False while a stream still has stages to yield."""
 

@@ -7,6 +7,7 @@ other than v. A percentile near 0 is a copy; about 50 is as new as another train
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,11 +66,14 @@ def percentile(values: Tensor, reference: Tensor) -> Tensor:
     return 100.0 * torch.searchsorted(ordered, values.contiguous()).double() / len(ordered)
 
 
-def copy_check(outputs: Tensor, training: Tensor, neighbours: Tensor | None = None) -> CopyCheck:
+def copy_check(
+    outputs: Sequence[Tensor], training: Tensor, neighbours: Tensor | None = None
+) -> CopyCheck:
     """Compare outputs with the training set.
 
     Args:
-        outputs: features of the outputs (n, d).
+        outputs: features of the outputs (n, d), seen in one way or in several (mirrored, too):
+            the nearest counts.
         training: features of the training images (m, d).
         neighbours: row of `training` that each output drew on (n,); negative where there is none.
 
@@ -80,10 +84,13 @@ def copy_check(outputs: Tensor, training: Tensor, neighbours: Tensor | None = No
         raise EvaluationError(wanted="three training images or more", found=str(len(training)),
                               fix="compare with the whole training split")  # fmt: skip
     own, _ = nearest_distances(training, training, skip_self=True)
-    distance, index = nearest_distances(outputs, training)
+    ways = [nearest_distances(seen, training) for seen in outputs]
+    distance, way = torch.stack([found for found, _ in ways]).min(dim=0)
+    index = torch.stack([at for _, at in ways]).gather(0, way[None])[0]
     to_neighbour = None
     if neighbours is not None and bool((neighbours >= 0).any()):
         drew = neighbours >= 0
-        gap = (outputs[drew].double() - training[neighbours[drew]].double()).norm(dim=1)
-        to_neighbour = percentile(gap, own)
+        own_neighbour = training[neighbours[drew]].double()
+        gaps = torch.stack([(seen[drew].double() - own_neighbour).norm(dim=1) for seen in outputs])
+        to_neighbour = percentile(gaps.amin(dim=0), own)
     return CopyCheck(nearest=percentile(distance, own), nearest_index=index, neighbour=to_neighbour)

@@ -12,6 +12,7 @@ from memdriven.evaluation import distances
 from memdriven.evaluation.attributes import attribute_accuracy, caption_log_odds
 from memdriven.evaluation.copy_check import copy_check
 from memdriven.evaluation.diversity import diversity
+from memdriven.evaluation.features import SHARD
 from memdriven.evaluation.measurement import Measure, Measurement
 from memdriven.evaluation.r_precision import (
     MISMATCHED,
@@ -112,8 +113,17 @@ def measure_copy_check(bench: Workbench, row: Row) -> list[Measurement]:
     drew_on = None
     if row.drew_on is not None:
         drew_on = torch.tensor([place.get(one or "", -1) for one in row.drew_on])
-    found = copy_check(space.cached(row.images, cache, progress=bench.progress), training, drew_on)
-    protocol = f"{space.name}; percentile of {len(training)} training images' nearest distances"
+    as_made = space.cached(row.images, cache, progress=bench.progress)
+    # Part by part: images may be a file far larger than the memory.
+    mirrored = [
+        space.cached(part.flip(3), cache, progress=bench.progress)
+        for part in torch.split(row.images, SHARD)
+    ]
+    found = copy_check([as_made, torch.cat(mirrored)], training, drew_on)
+    protocol = (
+        f"{space.name}, as made or mirrored; percentile of {len(training)} training images' "
+        "nearest distances"
+    )
     return [
         Measurement(metric=metric, value=value, n=len(row.images), protocol=protocol)
         for metric, value in found.summary().items()

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from memdriven.explore.painting import Inputs, picture, stages
 from memdriven.models.acm import Gates
 from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.stages import to_picture
+from memdriven.stages import facing, to_picture
 from memdriven.trace import Retrieval
 
 CHANNELS = 8
@@ -64,6 +64,8 @@ class Inside:
     """The strongest of v_global, strongest first; none without memory."""
     gates: tuple[tuple[GateMaps, ...], ...]
     """A stage each: of every map that it fuses, the image's last; none without features."""
+    mirrored: bool = False
+    """Whether the noise turned the memory left to right, and all maps with it."""
 
 
 def look_inside(pipe: MemoryDrivenPipeline, inputs: Inputs, retrieval: Retrieval) -> Inside:
@@ -72,10 +74,10 @@ def look_inside(pipe: MemoryDrivenPipeline, inputs: Inputs, retrieval: Retrieval
     for stage in stages(pipe, inputs):
         pictures.append(to_picture(stage.image))
         gates.append(tuple(gate_maps(each) for each in stage.gates))
-    v = inputs.v[0].float().cpu()
+    v = facing(inputs.v[0].float().cpu(), inputs.noise.mirror)
     return Inside(
         retrieval=retrieval, pictures=tuple(pictures), gates=tuple(gates),
-        energy=v.norm(dim=0), channels=strongest(v),
+        energy=v.norm(dim=0), channels=strongest(v), mirrored=bool(inputs.noise.mirror),
     )  # fmt: skip
 
 

@@ -44,7 +44,9 @@ def between(start: Inputs, end: Inputs, moving: Collection[str], t: float) -> In
     """Return the inputs at t: slerp of the noise, lerp of v and of the text's embeddings."""
     noise, sentence, words, v = start.noise, start.sentence, start.words, start.v
     if "noise" in moving:
-        noise = Noise(*(slerp(a, b, t) for a, b in zip(start.noise, end.noise, strict=True)))
+        (z, epsilon, side), (far_z, far_epsilon, far_side) = start.noise, end.noise
+        mirror = (1 - t) * side + t * far_side
+        noise = Noise(slerp(z, far_z, t), slerp(epsilon, far_epsilon, t), mirror)
     if "words" in moving:
         sentence, words = lerp(sentence, end.sentence, t), lerp(words, end.words, t)
     if "memory" in moving:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from memdriven.errors import MemDrivenError
 from memdriven.explore.controls import CONTROLS, Control, controls
@@ -69,11 +69,15 @@ def inside_html(seen: Inside) -> str:
     if not len(seen.retrieval):
         return note(strings.INSIDE_NO_MEMORY)
     best = seen.retrieval[0]
+    if seen.mirrored:
+        best = replace(best, image=ImageOps.mirror(best.image))
     alt = strings.CARD_ALT.format(rank=best.rank, caption=best.caption)
     mixed = ""
     if len(seen.retrieval) > 1:
         words = strings.INSIDE_MIXED.format(count=len(seen.retrieval), share=best.weight)
         mixed = tag("p", text(words), class_="md-hint")
+    if seen.mirrored:
+        mixed += tag("p", text(strings.INSIDE_MIRRORED), class_="md-hint md-mirrored")
     strength = tag(
         "label", text(strings.WASH_LABEL) + tag("input", type="range", min=0, max=100, value=75,
                                                 class_="md-wash-strength"),

@@ -113,8 +113,10 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     link = tag("a", text(strings.DOWNLOAD), href=uri, download=name, class_="md-action")
     recipe = output.recipe
     words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
-    seed = tag("span", text(words.format(seed=recipe.seed, count=len(recipe.variations))),
-               class_="md-seed")  # fmt: skip
+    shown = words.format(seed=recipe.seed, count=len(recipe.variations))
+    if any(output.mirrored[:1]):
+        shown = strings.MIRRORED.format(seed=shown)
+    seed = tag("span", text(shown), class_="md-seed")
     side = text(strings.STAGE_LABEL.format(side=output.images[0].width))
     keep = _action(strings.KEEP_SEED, data_act="keep")
     near = _action(strings.NEARBY, data_press="#make-near", data_tab="diversity")

@@ -214,6 +214,7 @@ PRIVATE_NOTE: Final = (
     "Made with your own image: only this tab, while it is open, can make it again."
 )
 VARIED: Final = "seed {seed}, step {count} away"
+MIRRORED: Final = "{seed}, memory mirrored"
 STEADY: Final = "Leave the steps, keep the seed"
 KEEP_GONE_WANTED: Final = "a picture whose noise can be kept"
 KEPT: Final = "The noise of this picture is kept: seed {seed}."
@@ -325,6 +326,9 @@ INSIDE_NO_MEMORY: Final = "No memory took part, so there is nothing to look into
 INSIDE_MIXED: Final = (
     "{count} memories took part, mixed before the first gate. The maps are of the mixture, shown "
     "over the image of No. 1, which weighs {share:.0%}."
+)
+INSIDE_MIRRORED: Final = (
+    "This noise turns the memory left to right, so its image is shown mirrored here, too."
 )
 INSIDE_DONE: Final = "Inside the picture of seed {seed}."
 WASH_LABEL: Final = "Strength of the maps"

@@ -24,24 +24,32 @@ def test_percentile_counts_what_is_smaller() -> None:
 
 
 def test_copies_are_at_zero_and_new_images_are_not() -> None:
-    copies = copy_check(TRAINING[:50] + 1e-5, TRAINING, torch.arange(50))
+    copies = copy_check([TRAINING[:50] + 1e-5], TRAINING, torch.arange(50))
     assert copies.summary() == {
         "copy_nearest_percentile": 0, "copy_suspected": 1, "copy_neighbour_percentile": 0,
     }  # fmt: skip
     assert copies.nearest_index.tolist() == list(range(50))
     fresh = torch.randn(400, 6, generator=torch.Generator().manual_seed(1))
-    found = copy_check(fresh, TRAINING).summary()
+    found = copy_check([fresh], TRAINING).summary()
     assert 40 < found["copy_nearest_percentile"] < 60
     assert found["copy_suspected"] < 0.04
     assert "copy_neighbour_percentile" not in found
 
 
+def test_the_nearer_of_several_views_counts() -> None:
+    fresh = torch.randn(50, 6, generator=torch.Generator().manual_seed(1)) + 3
+    found = copy_check([fresh, TRAINING[:50]], TRAINING, torch.arange(50))
+    assert found.nearest_index.tolist() == list(range(50))
+    assert found.summary()["copy_suspected"] == 1
+    assert found.summary()["copy_neighbour_percentile"] == 0
+
+
 def test_neighbours_may_be_missing_for_some() -> None:
-    found = copy_check(TRAINING[:2], TRAINING, torch.tensor([-1, 900]))
+    found = copy_check([TRAINING[:2]], TRAINING, torch.tensor([-1, 900]))
     assert found.neighbour is not None
     assert len(found.neighbour) == 1
 
 
 def test_a_tiny_training_set_is_refused() -> None:
     with pytest.raises(EvaluationError, match="three training images"):
-        copy_check(TRAINING[:2], TRAINING[:2])
+        copy_check([TRAINING[:2]], TRAINING[:2])

@@ -1,0 +1,131 @@
+"""The memory's side as part of a picture's noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import ImageOps
+
+from memdriven.data.prepared import Item
+from memdriven.evaluation.painting import Painter
+from memdriven.evaluation.prompts import Prompt
+from memdriven.explore.inside import look_inside
+from memdriven.explore.morph import between, frames
+from memdriven.explore.painting import gather
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.presets import PRESETS
+from memdriven.recipe import Recipe, Variation
+from memdriven.stages import draw_noise, facing, mean_words, to_picture
+from memdriven.ui import inside, picture, strings
+from memdriven.ui.html import image_uri
+
+CAPTION = "a small red bird with black wings"
+
+
+@pytest.fixture
+def mirroring(
+    pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[MemoryDrivenPipeline]:
+    """Return the miniature pipeline as one whose noise turns the memory."""
+    generator = pipe.checkpoint.generator
+    monkeypatch.setattr(generator, "config", replace(generator.config, mirror=True))
+    return pipe
+
+
+def sides(pipe: MemoryDrivenPipeline) -> tuple[int, int]:
+    """Return a seed that leaves the memory as it is, and one that mirrors it."""
+    found = {draw_noise(seed, pipe.checkpoint.generator).mirror: seed for seed in range(20)}
+    return found[0.0], found[1.0]
+
+
+def test_half_of_the_seeds_mirror_and_nothing_else_changes(mirroring: MemoryDrivenPipeline) -> None:
+    generator = mirroring.checkpoint.generator
+    drawn = [draw_noise(seed, generator) for seed in range(200)]
+    assert {one.mirror for one in drawn} == {0.0, 1.0}
+    assert 80 < sum(one.mirror for one in drawn) < 120
+    stepped = draw_noise(3, generator, [Variation(seed=9, strength=0.5)])
+    assert stepped.mirror == drawn[3].mirror
+    generator.config = replace(generator.config, mirror=False)
+    plain = draw_noise(3, generator)
+    assert plain.mirror == 0.0
+    assert torch.equal(plain.z, drawn[3].z)
+    assert torch.equal(plain.epsilon, drawn[3].epsilon)
+
+
+def test_all_presets_but_the_papers_mirror() -> None:
+    assert {name for name, one in PRESETS.items() if not one.generator.mirror} == {"paper"}
+
+
+def test_facing_is_a_flip_and_half_way_a_mean() -> None:
+    v = torch.arange(6.0).reshape(1, 1, 2, 3)
+    assert facing(v, 0.0) is v
+    assert facing(v, 1.0).tolist() == [[[[2, 1, 0], [5, 4, 3]]]]
+    assert facing(v, 0.5).tolist() == [[[[1, 1, 1], [4, 4, 4]]]]
+
+
+def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenPipeline) -> None:
+    plain, turned = sides(mirroring)
+    out = mirroring(CAPTION, seeds=[plain, turned])
+    assert out.mirrored == (False, True)
+    generator, v = mirroring.checkpoint.generator, mirroring.bank.v
+    text = mirroring.lookup.find(CAPTION, None, None, 0, None, None, (), None, ())[1]
+    for seed, made, flip in zip((plain, turned), out.images, (False, True), strict=True):
+        own = v(mirroring.bank.index_of(out.neighbours[0].id))[None]
+        noise = draw_noise(seed, generator)
+        with torch.inference_mode():
+            whole = generator(
+                noise.z, text.sentence, mean_words(text), own.flip(3) if flip else own,
+                noise.epsilon,
+            )  # fmt: skip
+        other = to_picture(whole.images[-1])
+        gap = torch.tensor(list(made.tobytes())).sub(torch.tensor(list(other.tobytes())))
+        assert gap.abs().max() <= 1
+    again = mirroring.from_recipe(Recipe.from_png(out.png(1)))
+    assert again.images[0].tobytes() == out.images[1].tobytes()
+    assert strings.MIRRORED.format(seed=f"seed {turned}") in picture.picture_panel(
+        again, mirroring.resolutions
+    )
+    assert mirroring(CAPTION, "none", seed=turned).mirrored == (False,)
+
+
+def test_a_morph_turns_the_memory_with_the_noise(mirroring: MemoryDrivenPipeline) -> None:
+    plain, turned = sides(mirroring)
+    start = gather(mirroring, CAPTION, None, 1, plain)[0]
+    end = gather(mirroring, CAPTION, None, 1, turned)[0]
+    assert between(start, end, {"noise"}, 0.25).noise.mirror == 0.25
+    assert between(start, end, {"memory"}, 0.25).noise.mirror == 0.0
+    first, _, last = frames(mirroring, start, end, {"noise"}, 3)
+    assert first.tobytes() == mirroring(CAPTION, k=1, seed=plain).images[0].tobytes()
+    assert last.tobytes() == mirroring(CAPTION, k=1, seed=turned).images[0].tobytes()
+
+
+def test_maps_lie_over_the_memory_as_it_was_used(mirroring: MemoryDrivenPipeline) -> None:
+    plain, turned = sides(mirroring)
+    looks = {}
+    for seed in (plain, turned):
+        looks[seed] = look_inside(mirroring, *gather(mirroring, CAPTION, None, 1, seed))
+    assert (looks[plain].mirrored, looks[turned].mirrored) == (False, True)
+    torch.testing.assert_close(looks[turned].energy, looks[plain].energy.flip(1))
+    image = looks[plain].retrieval[0].image
+    shown = inside.inside_html(looks[turned])
+    assert image_uri(ImageOps.mirror(image)) in shown
+    assert image_uri(image) not in shown
+    assert strings.INSIDE_MIRRORED in shown
+    assert strings.INSIDE_MIRRORED not in inside.inside_html(looks[plain])
+
+
+def test_an_evaluation_paints_what_the_pipeline_paints(mirroring: MemoryDrivenPipeline) -> None:
+    seeds = list(sides(mirroring))
+    painter = Painter(mirroring.checkpoint, None, None, None)  # type: ignore[arg-type]
+    prompt = Prompt(item=Item("x", "x", "test", None, "", (CAPTION,)), caption=CAPTION)
+    v = mirroring.bank.v(mirroring.bank.index_of(mirroring.retrieve(CAPTION, k=1).ids[0]))
+    stages = painter.paint([prompt] * 2, v.expand(2, -1, -1, -1), seeds)
+    wanted = mirroring(CAPTION, k=1, seeds=seeds)
+    for place in range(2):
+        mine = stages[-1][place].permute(1, 2, 0).int()
+        image = torch.from_numpy(np.array(wanted.images[place])).int()
+        assert (mine - image).abs().max() <= 1
