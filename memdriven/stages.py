@@ -37,7 +37,8 @@ def draw_noise(seed: int, generator: Generator, variations: Sequence[Variation] 
     device = next(generator.parameters()).device
     z = torch.randn(1, generator.config.z_dim, generator=source)
     epsilon = torch.randn(1, generator.config.condition_dim, generator=source)
-    mirror = generator.config.mirror and bool(torch.rand((), generator=source) < 0.5)
+    # A drawn number's lowest bit: its highest ones are much alike for seeds that are neighbours.
+    mirror = generator.config.mirror and bool(torch.randint(2, (), generator=source))
     for variation in variations:
         source.manual_seed(variation.seed)
         other = torch.randn(1, generator.config.z_dim, generator=source)

@@ -47,6 +47,7 @@ def test_half_of_the_seeds_mirror_and_nothing_else_changes(mirroring: MemoryDriv
     drawn = [draw_noise(seed, generator) for seed in range(200)]
     assert {one.mirror for one in drawn} == {0.0, 1.0}
     assert 80 < sum(one.mirror for one in drawn) < 120
+    assert all(len({one.mirror for one in drawn[at : at + 10]}) == 2 for at in range(0, 200, 10))
     stepped = draw_noise(3, generator, [Variation(seed=9, strength=0.5)])
     assert stepped.mirror == drawn[3].mirror
     generator.config = replace(generator.config, mirror=False)
