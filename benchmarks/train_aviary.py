@@ -1,9 +1,10 @@
 """Aviary's checkpoint from nothing, in one resumable chain that needs only torch and friends.
 
-    python -m benchmarks.train_aviary --work runs/aviary --preset bird --device cuda \
-        --damsm-minutes 3 --gan-minutes 20 --vgg vgg16_features.safetensors
+    python -m benchmarks.train_aviary --work runs/aviary --device cuda --gan-minutes 15 \
+        --vgg vgg16_features.safetensors --squeezenet squeezenet1_1.safetensors
 
-renders the birds, extracts features, trains DAMSM and the attribute judge, trains G, builds the
+renders the birds, extracts features, trains DAMSM, then its pixel network and text encoder by
+themselves (where the preset has the compact one) and the attribute judge, trains G, builds the
 memory and measures. A finished stage is skipped and a stopped one gone on with, so that the same
 command, repeated, spends one budget over several calls; `--until` ends a call after a stage.
 Imports neither annoy, gradio nor tyro, for machines that lack them.
@@ -31,6 +32,9 @@ from memdriven.memory.build import build_memory
 from memdriven.memory.extraction import extract_features
 from memdriven.presets import PRESETS, preset
 from memdriven.training.damsm import train_damsm
+from memdriven.training.damsm_pixels import STATE as PIXEL_STATE
+from memdriven.training.damsm_pixels import train_pixels
+from memdriven.training.damsm_text import train_text
 from memdriven.training.gan import train_gan
 
 METRICS = (
@@ -47,9 +51,21 @@ class Chain:
     def __init__(self, options: argparse.Namespace) -> None:
         self.of, self.work = options, options.work
         self.data, self.renders = self.work / "data", self.work / "judge-data"
-        self.features, self.damsm = self.work / "features", self.work / "damsm"
+        self.pictures, self.features = self.work / "pixel-data", self.work / "features"
+        parts = ("damsm", "damsm-pixels", "damsm-text")
+        self.first, self.seeing, self.reading = (self.work / part for part in parts)
         self.run, self.judge = self.work / "gan", self.work / "judge"
         self.checkpoint = self.run / "checkpoint"
+
+    @property
+    def apart(self) -> bool:
+        """Whether DAMSM has a pixel network that can be trained by itself."""
+        return self.config.damsm.pixel_backbone == "compact"
+
+    @property
+    def damsm(self) -> Path:
+        """The encoders that G is trained with."""
+        return self.reading if self.apart else self.first
 
     @property
     def config(self) -> Config:
@@ -61,12 +77,16 @@ class Chain:
         return dataclasses.replace(config, train=dataclasses.replace(config.train, **changes))
 
     def render(self) -> None:
-        """The data set, and smaller renders of other birds for the attribute judge."""
+        """The data set, and smaller renders of other birds: for pixels alone, for the judge."""
         of = self.of
         prepare_aviary(self.data, train_per_species=of.train_per_species,
                        test_per_species=of.test_per_species, workers=of.workers)  # fmt: skip
         prepare_aviary(self.renders, train_per_species=of.judge_per_species, test_per_species=4,
                        image_size=64, seed=1, workers=of.workers)  # fmt: skip
+        if self.apart:
+            prepare_aviary(self.pictures, train_per_species=of.pixels_per_species,
+                           test_per_species=1, image_size=self.config.damsm.pixel_size, seed=2,
+                           workers=of.workers)  # fmt: skip
 
     def extract(self) -> None:
         """Features of the training pictures, and of every fourth test picture for recall."""
@@ -78,9 +98,26 @@ class Chain:
     def encoders(self) -> None:
         """DAMSM."""
         train_damsm(
-            self.data, self.features, self.damsm, self.config, minutes=self.of.damsm_minutes,
-            device=self.of.device, resume=(self.damsm / "last.safetensors").exists(),
+            self.data, self.features, self.first, self.config, minutes=self.of.damsm_minutes,
+            device=self.of.device, resume=(self.first / "last.safetensors").exists(),
         )  # fmt: skip
+
+    def pixels(self) -> None:
+        """DAMSM's pixel network and the head that names attributes, on more pictures."""
+        if self.apart:
+            train_pixels(
+                [self.data, self.pictures], self.first, self.seeing,
+                minutes=self.of.pixels_minutes, device=self.of.device,
+                resume=(self.seeing / PIXEL_STATE).exists(),
+            )  # fmt: skip
+
+    def text(self) -> None:
+        """DAMSM's text encoder, on what the pixel network sees."""
+        if self.apart:
+            train_text(
+                [self.data, self.pictures], self.features, self.seeing, self.reading,
+                minutes=self.of.text_minutes, device=self.of.device,
+            )  # fmt: skip
 
     def witness(self) -> None:
         """The attribute judge, on renders of birds that the generator never meets."""
@@ -122,8 +159,8 @@ class Chain:
         """Name -> what to do, in order."""
         return {
             "render": self.render, "extract": self.extract, "encoders": self.encoders,
-            "witness": self.witness, "generator": self.generator, "memory": self.memory,
-            "measure": self.measure,
+            "pixels": self.pixels, "text": self.text, "witness": self.witness,
+            "generator": self.generator, "memory": self.memory, "measure": self.measure,
         }  # fmt: skip
 
     def start(self) -> None:
@@ -155,7 +192,7 @@ def main() -> None:
     """Read the command line and run the chain."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of everything made")
-    parser.add_argument("--preset", choices=PRESETS, default="bird")
+    parser.add_argument("--preset", choices=PRESETS, default="aviary")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--vgg", type=existing, help="VGG-16 weight file; else a download")
     parser.add_argument("--squeezenet", type=existing, help="SqueezeNet weights; else a download")
@@ -163,6 +200,9 @@ def main() -> None:
     parser.add_argument("--test-per-species", type=int, default=10)
     parser.add_argument("--judge-per-species", type=int, default=80)
     parser.add_argument("--damsm-minutes", type=float, default=3.0)
+    parser.add_argument("--pixels-per-species", type=int, default=54)
+    parser.add_argument("--pixels-minutes", type=float, default=2.0)
+    parser.add_argument("--text-minutes", type=float, default=1.5)
     parser.add_argument("--judge-minutes", type=float, default=2.0)
     parser.add_argument("--gan-minutes", type=float, default=20.0)
     parser.add_argument("--call-minutes", type=float, default=0.0,

@@ -273,6 +273,11 @@ class Config:
                 self.loss.diversity_every,
             ),
             (self.generator.width % 2 == 0, "an even generator.width", self.generator.width),
+            (
+                self.damsm.pixel_backbone != "compact" or self.damsm.pixel_size % 16 == 0,
+                "damsm.pixel_size a multiple of 16 for the compact network",
+                self.damsm.pixel_size,
+            ),
         )
         for holds, wanted, found in checks:
             if not holds:

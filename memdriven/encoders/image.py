@@ -94,13 +94,12 @@ class CompactBackbone(nn.Module):
 
     It is trained from scratch with DAMSM, on disturbed images (`training/damsm.py`), and scores
     generated ones in the generator's loss; activations are leaky, so that its gradient reaches
-    every pixel.
+    every pixel. At a larger `size` (in px, a multiple of 16) it sees more and smaller regions.
     """
 
-    size = 64
-
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, size: int = 64) -> None:
         super().__init__()
+        self.size = size
         self.fine = nn.Sequential(
             _halve(3, 32, kernel=4), _halve(32, 64), ResidualBlock(64),
             _halve(64, 112), ResidualBlock(112),
@@ -109,18 +108,18 @@ class CompactBackbone(nn.Module):
         self.project = Projection(112, 112 + 160, dim)
 
     def forward(self, images: Tensor) -> ImageFeatures:
-        """Embed images (b, 3, h, w) in [0, 1], resized to 64 px where they are not."""
+        """Embed images (b, 3, h, w) in [0, 1], resized to its size where they are not."""
         return self.embed(self.maps(images))
 
     def maps(self, images: Tensor) -> Tensor:
-        """Return the features (b, 112, 8, 8) from which regions and the global vector come."""
+        """Return the features (b, 112, size / 8, size / 8) that regions and global vector need."""
         scaled = resized(images, self.size) * 4 - 2
         maps: Tensor = self.fine(scaled.contiguous(memory_format=torch.channels_last))
         return maps
 
     def embed(self, maps: Tensor) -> ImageFeatures:
-        """Embed features (b, 112, 8, 8)."""
-        coarse = self.coarse(maps)  # (b, 160, 4, 4)
+        """Embed features (b, 112, size / 8, size / 8)."""
+        coarse = self.coarse(maps)  # half as many a side
         pooled = torch.cat([maps.mean((2, 3)), coarse.mean((2, 3))], dim=1)
         return self.project.embed(maps, pooled)
 
@@ -205,7 +204,7 @@ def build_pixel_encoder(config: DamsmConfig, dim: int) -> nn.Module | None:
     it.
     """
     if config.pixel_backbone == "compact":
-        return CompactBackbone(dim)
+        return CompactBackbone(dim, config.pixel_size)
     if config.pixel_backbone == "inception_v3":
         return InceptionBackbone(dim)
     return None

@@ -35,7 +35,7 @@ class Maps:
                 images = disturb(to_unit(pictures[rows]), chance).to(device)
                 found.append(pixels.maps(images).half().cpu())
         self.views, self.count = views, len(pictures)
-        self.maps = torch.cat(found)  # (views * n, 112, 8, 8)
+        self.maps = torch.cat(found)  # (views * n, 112, h, w)
 
     def draw(self, rows: Tensor, chance: torch.Generator) -> Tensor:
         """Return one of the kept views of pictures (b,)."""

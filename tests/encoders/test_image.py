@@ -66,6 +66,10 @@ def test_compact_shapes_cost_and_gradient_to_every_pixel() -> None:
         backbone(torch.rand(1, 3, 64, 64))
     assert 30e6 < counter.get_total_flops() / 2 < 50e6
     assert backbone(torch.rand(1, 3, 128, 128)).regions.shape == (1, 64, 16)
+    larger = CompactBackbone(16, 128).eval()
+    larger.load_state_dict(backbone.state_dict())  # the same weights see twice as finely
+    assert larger(torch.rand(1, 3, 64, 64)).regions.shape == (1, 256, 16)
+    assert larger(torch.rand(1, 3, 64, 64)).global_.shape == (1, 16)
     network = CompactBackbone(16)
     result = network(torch.rand(4, 3, 64, 64))
     _every_parameter_learns(
@@ -82,8 +86,9 @@ def test_resizing_keeps_what_fits_and_averages_what_shrinks() -> None:
 
 def test_the_config_chooses_the_network() -> None:
     assert build_pixel_encoder(DamsmConfig(pixel_backbone="vgg16"), 8) is None
-    compact = build_pixel_encoder(DamsmConfig(pixel_backbone="compact"), 8)
+    compact = build_pixel_encoder(DamsmConfig(pixel_backbone="compact", pixel_size=96), 8)
     assert isinstance(compact, CompactBackbone)
+    assert compact.size == 96
 
 
 def test_inception_is_frozen_and_takes_only_its_own_weights(
