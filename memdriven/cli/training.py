@@ -158,7 +158,8 @@ class Train:
     extra: list[Path] = field(default_factory=list)
     """More data sets of the same classes, without features: theirs are always neighbours'."""
     start_from: PathOption = None
-    """Run directory whose networks this new run begins with, e.g. with other encoders or losses."""
+    """Run directory whose networks this new run begins with, e.g. with other encoders or losses;
+    or a checkpoint, such as checkpoints/aviary, for its generator alone."""
     dry_run: bool = False
     """Print shapes, parameters, memory and a time estimate; write nothing."""
     device: str = "auto"

@@ -20,6 +20,7 @@ from memdriven.training.distributed import join_world, leave_world
 from memdriven.training.dry_run import report as dry_run_report
 from memdriven.training.loop import STATE, Loop
 from memdriven.training.run_directory import RunDirectory
+from memdriven.training.start import begin_from
 from memdriven.training.state import load_state
 from memdriven.training.steps import GanTrainer
 from memdriven.training.text_loss import TextLoss
@@ -52,8 +53,8 @@ def train_gan(
         config: frozen into the run directory; its `text` and `damsm` give way to the encoders' own.
         device: of this process, e.g. "cuda"; under torchrun each takes its own GPU.
         start_from: run directory of a finished training whose networks and optimisers this run
-            begins with; its data, encoders and settings may differ, its shapes may not, and what
-            it lacks (early fusion, say) starts fresh.
+            begins with, or a checkpoint, for its generator alone; data, encoders and settings may
+            differ, shapes may not, and what it lacks (early fusion, say) starts fresh.
         extra: prepared data sets of the same classes whose training images have no features: they
             are always given neighbours' v, as an unseen caption is [ours].
         call_minutes: stop after this much of `train.max_minutes`, to be resumed; 0 means no limit.
@@ -68,6 +69,7 @@ def train_gan(
         TrainingError: a loss is not finite (the last good state is kept), or the run directory
             does not fit.
         ConfigError: the generator does not fit the encoders.
+        CheckpointError: the checkpoint to start from is damaged or of another shape.
     """
     world, device = join_world(torch.device(device))
     show = progress and world.is_main
@@ -98,10 +100,7 @@ def train_gan(
             facts |= load_state(out / STATE, trainer.modules, trainer.optimisers)
             _check_same(facts.get("identity", identity), identity, out)
         elif start_from is not None:
-            past = load_state(start_from / STATE, trainer.modules, trainer.optimisers, grow=True)
-            facts["earlier"] = [
-                *past.get("earlier", []), {"steps": past["step"], "minutes": past["seconds"] / 60}
-            ]  # fmt: skip
+            facts["earlier"] = begin_from(start_from, trainer)
         facts |= {"identity": identity, "until": facts["seconds"] + 60 * call_minutes}
         Loop(trainer, data, run, out, world, facts, show).run(encoders, vocabulary)
     finally:

@@ -17,7 +17,7 @@ from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
-from memdriven.errors import TrainingError
+from memdriven.errors import CheckpointError, TrainingError
 from memdriven.training.augment import augment
 from memdriven.training.batches import GanData, pyramid
 from memdriven.training.distributed import World
@@ -289,6 +289,28 @@ def test_a_run_may_start_from_another_with_other_settings(world: Path, tmp_path:
     assert (facts["steps"], len(facts["earlier_runs"])) == (2, 2)
     with pytest.raises(TrainingError, match="saved state"):
         run(world, tmp_path / "fifth", changed, start_from=tmp_path / "nowhere")
+
+
+def test_a_run_may_start_from_a_checkpoints_generator(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "first", train_settings(steps=2))
+    made = tmp_path / "first/checkpoint"
+    run(world, tmp_path / "second", train_settings(steps=0), start_from=made)
+    first, second = (
+        load_checkpoint(tmp_path / name / "checkpoint").generator.state_dict()
+        for name in ("first", "second")
+    )
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    facts = load_checkpoint(tmp_path / "second/checkpoint").facts
+    assert [part["steps"] for part in facts["earlier_runs"]] == [2]
+    run(world, tmp_path / "third", train_settings(steps=1), start_from=made)
+    wider = dataclasses.replace(
+        train_settings(steps=1), generator=dataclasses.replace(CONFIG.generator, width=12)
+    )
+    with pytest.raises(CheckpointError, match="another shape"):
+        run(world, tmp_path / "fourth", wider, start_from=made)
+    (made / "generator.safetensors").write_bytes(b"x")
+    with pytest.raises(CheckpointError, match="damaged"):
+        run(world, tmp_path / "fifth", train_settings(steps=1), start_from=made)
 
 
 def test_a_run_that_goes_on_sees_new_batches(

@@ -1,0 +1,48 @@
+"""What a new run begins with: another run's networks, or a checkpoint's generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from memdriven.checkpoint import load_checkpoint
+from memdriven.errors import CheckpointError
+from memdriven.training.loop import STATE
+from memdriven.training.state import load_state
+from memdriven.training.steps import GanTrainer
+
+WEIGHTS = "generator.safetensors"
+
+
+def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
+    """Load what an earlier training left, in place; return the steps and minutes it took, by part.
+
+    Args:
+        folder: a run directory, whose networks and optimisers are taken, or a checkpoint, which
+            holds the averaged generator alone, so that the discriminators start fresh. What
+            either lacks (early fusion, say) keeps its first values.
+        trainer: the new run's networks.
+
+    Raises:
+        TrainingError: neither is there, or the networks are of another shape.
+        CheckpointError: the checkpoint is damaged, or its generator of another shape.
+    """
+    if (folder / STATE).exists() or not (folder / WEIGHTS).exists():
+        past = load_state(folder / STATE, trainer.modules, trainer.optimisers, grow=True)
+        part = {"steps": past["step"], "minutes": past["seconds"] / 60}
+        return [*past.get("earlier", []), part]
+    made = load_checkpoint(folder)
+    weights = made.generator.state_dict()
+    for module in (trainer.generator, trainer.average.module):
+        own = module.state_dict()
+        wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
+        if wrong:
+            raise CheckpointError(
+                wanted="a generator of this run's shape, to start from",
+                found=f"{wrong[0]} in {folder} is unknown, or of another shape",
+                fix="use the preset and the settings that it was trained with",
+            )
+        module.load_state_dict(weights, strict=False)
+    facts = made.facts
+    part = {"steps": facts.get("steps", 0), "minutes": facts.get("minutes", 0.0)}
+    return [*facts.get("earlier_runs", []), part]
