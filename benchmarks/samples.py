@@ -2,7 +2,8 @@
 
     python -m benchmarks.samples --checkpoint checkpoints/aviary --dataset data/aviary
 
-Each cell shows the retrieved image (left) and the picture (right). One caption an image, the
+Each cell shows the retrieved image (left) and the picture (right) over the caption; with
+`--pictures-only` the picture alone, for data that may not be passed on. One caption an image, the
 first of its ten; images are taken evenly over the test classes; seed 0 throughout.
 """
 
@@ -29,21 +30,24 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--columns", type=int, default=4)
     parser.add_argument("--strategy", default=None)
+    parser.add_argument("--pictures-only", action="store_true")
     arguments = parser.parse_args()
     pipe = MemoryDrivenPipeline.from_pretrained(arguments.checkpoint)
     items = PreparedDataset.open(arguments.dataset).split("test")
     items = items[:: max(1, len(items) // arguments.count)][: arguments.count]
-    width, height = 2 * SIDE + 3 * GAP, SIDE + 32
+    alone = arguments.pictures_only
+    width, height = (SIDE + GAP, SIDE + GAP) if alone else (2 * SIDE + 3 * GAP, SIDE + 32)
     rows = -(-len(items) // arguments.columns)
     sheet = Image.new("RGB", (width * arguments.columns, height * rows), "white")
     draw = ImageDraw.Draw(sheet)
     for place, item in enumerate(tqdm(items, "samples")):
         output = pipe(item.captions[0], arguments.strategy, seed=0)
         x, y = width * (place % arguments.columns), height * (place // arguments.columns)
-        for column, picture in enumerate((output.neighbours[0].image, output.images[0])):
+        shown = output.images if alone else [output.neighbours[0].image, output.images[0]]
+        for column, picture in enumerate(shown):
             square = picture.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             sheet.paste(square, (x + GAP + column * (SIDE + GAP), y + GAP))
-        for line, text in enumerate(_wrap(item.captions[0])):
+        for line, text in enumerate([] if alone else _wrap(item.captions[0])):
             draw.text((x + GAP, y + SIDE + GAP + 2 + 11 * line), text, fill="#333333")
     out = arguments.out or arguments.checkpoint / "samples.webp"
     sheet.save(out, quality=85, method=6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from pathlib import Path
 
@@ -87,6 +88,8 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
     save_checkpoint(folder, CONFIG, vocabulary, damsm, generator, {"steps": 0})
     saved = load_checkpoint(folder)
     build_memory(work, features, saved.damsm, saved.vocabulary, saved.bank_path, progress=False)
+    examples = ["a small red bird with black wings", "this bird is green and has white wings"]
+    (folder / "examples.json").write_text(json.dumps({"captions": examples}))
     return folder
 
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from memdriven.errors import DataError
-from memdriven.files import read_json
-from memdriven.ui import line, state, strings, switcher
+from memdriven.ui import examples, line, state, strings, switcher
 from memdriven.ui.html import tag, text
 from memdriven.ui.parts import CLICKS, panel, section
 from memdriven.ui.startup import gr
@@ -17,7 +12,6 @@ from memdriven.ui.status import status
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import Fade
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples.json"
 STATE_SECONDS = 24 * 3600
 """How long the server keeps what a tab holds: a day, because Gradio counts from its last change
 and not its last use. An hour after a tab is closed it goes in any case."""
@@ -66,26 +60,6 @@ class Compose:
         return [*self.steered_query, self.fade.share]
 
 
-def read_examples(path: Path = EXAMPLES) -> list[str]:
-    """Return the example captions; none when the file did not come along with the package."""
-    if not path.is_file():
-        return []
-    captions = read_json(path, DataError).get("captions")
-    if not isinstance(captions, list) or not all(isinstance(each, str) for each in captions):
-        raise DataError(wanted=f"a list of captions in {path}", found=json.dumps(captions)[:80],
-                        fix="restore the file")  # fmt: skip
-    return captions
-
-
-def example_chips(captions: Sequence[str]) -> str:
-    """Return the example captions as buttons; page.js writes a clicked one into the box."""
-    chips = "".join(
-        tag("li", tag("button", text(each), type="button", class_="md-chip", data_caption=each))
-        for each in captions
-    )
-    return tag("ul", chips, class_="md-chips", aria_label=strings.EXAMPLES_LABEL)
-
-
 def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
     """Add the column to the page that is being built."""
     known = {value for _, value in strings.STRATEGIES}
@@ -97,7 +71,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
             placeholder=strings.CAPTION_PLACEHOLDER, elem_id="caption", autofocus=True,
         )  # fmt: skip
         unknown = panel(elem_id="unknown")
-        panel(example_chips(read_examples()), elem_id="examples")
+        tried = panel(examples.chips(), elem_id="examples")
         section("memory", strings.MEMORY)
         checkpoints = switcher.build()
         source = gr.Radio(
@@ -125,11 +99,14 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
             dice = gr.Button(strings.DICE, elem_id="dice", min_width=60, scale=1)
         steps = panel(elem_id="steps", js_on_load=CLICKS)
         keep = gr.Checkbox(label=strings.LOCK, info=strings.LOCK_HINT, elem_id="keep")
-        with gr.Row(elem_id="actions"):
-            generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate", scale=3)
-            stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
-        told = panel(status(strings.READY), elem_id="status")
-        place = panel(elem_id="place", js_on_load=line.PRESSES)
+        # It stays in sight, what went wrong included.
+        with gr.Column(elem_id="foot"):
+            with gr.Row(elem_id="actions"):
+                generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate",
+                                     scale=3)  # fmt: skip
+                stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
+            told = panel(status(strings.READY), elem_id="status")
+            place = panel(elem_id="place", js_on_load=line.PRESSES)
     steering = gr.State(Steering(), time_to_live=STATE_SECONDS)
     current = gr.State(None, time_to_live=STATE_SECONDS)
     source.change(
@@ -137,6 +114,10 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
         api_visibility="private",
     )  # fmt: skip
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
+    # What is in use changed, by the choice or by a recipe.
+    checkpoints.facts.change(
+        examples.chips, None, tried, queue=False, show_progress="hidden", api_visibility="private"
+    )
     return Compose(caption, unknown, source, comparison, k, seed, keep, generate, stop, told,
                    place, steering, current, checkpoints, fade, steps)  # fmt: skip
 

@@ -12,7 +12,8 @@ from memdriven.recipe import MAX_SEED
 from memdriven.trace import PipelineOutput, Retrieval
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
-from memdriven.ui.compose import Compose, read_examples
+from memdriven.ui.compose import Compose
+from memdriven.ui.examples import read_examples
 from memdriven.ui.html import image_uri, tag, text
 from memdriven.ui.parts import panel
 from memdriven.ui.startup import gr
@@ -75,7 +76,7 @@ PAGES: dict[str, Page] = {"1": first, "3": third, "5": fifth}
 def _captions(*query: object) -> tuple[list[str], int]:
     """Return the words in the left column and the examples, and the seed."""
     seed = state.read_seed(query[4] if isinstance(query[4], str) else "", keep=True)
-    captions = list(read_examples())
+    captions = read_examples(state.pipeline())
     if str(query[0]).strip():
         own = asked.read(*query).caption
         captions = [own, *(each for each in captions if each != own)]

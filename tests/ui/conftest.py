@@ -99,6 +99,7 @@ def offered(
         shutil.copytree(tiny_checkpoint, beside / name)
     shutil.copytree(fading_checkpoint, beside / "fading")
     shutil.rmtree(beside / "unbuilt" / "memory")
+    (beside / "other/examples.json").write_text('{"captions": ["a blue bird"]}')
     offered = shelf.Shelf(shelf.find_checkpoints([tiny_checkpoint, beside / "other"]), "cpu")
     offered.put(pipe)
     return offered

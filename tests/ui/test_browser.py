@@ -63,9 +63,10 @@ def test_caption_to_cards_to_picture_and_back(
 def test_generate_is_always_in_sight(visit: Visit, size: tuple[int, int]) -> None:
     page = visit().page
     page.set_viewport_size({"width": size[0], "height": size[1]})
-    box = page.locator("#generate").bounding_box()
-    assert box is not None
-    assert box["y"] + box["height"] <= size[1]
+    for part in ("#generate", "#status"):
+        box = page.locator(part).bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= size[1]
 
 
 def test_every_source_of_the_reference(visit: Visit) -> None:

@@ -156,6 +156,8 @@ def test_switching_checkpoints(visit: Visit) -> None:
     choose("other")
     visitor.wait_text("#facts", "other: 12 pictures")
     page.wait_for_selector("#memory .md-card")
+    page.wait_for_selector('[data-caption="a blue bird"]')
+    assert page.locator("#examples [data-caption]").count() == 1
     assert recipe_of(visitor.generate()).checkpoint == "other"
     assert recipe_of(other.generate()).checkpoint == "tiny"
 

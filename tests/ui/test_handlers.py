@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memdriven.errors import DataError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import MAX_SEED, Recipe
 from memdriven.ui import app, diversity, generate, lineup, state, steer, strings
-from memdriven.ui.compose import example_chips, read_examples
+from memdriven.ui.examples import example_chips, read_examples
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
 
@@ -189,8 +193,19 @@ def test_what_a_tab_holds_outlives_a_working_day(pipe: MemoryDrivenPipeline) -> 
     assert all(block.time_to_live > 8 * 3600 for block in kept)
 
 
-def test_examples_come_with_the_repository() -> None:
-    captions = read_examples()
-    assert len(captions) >= 3
+def test_examples_are_the_checkpoints_or_its_memorys(
+    pipe: MemoryDrivenPipeline, tmp_path: Path
+) -> None:
+    assert read_examples(pipe)[0] == CAPTION
+    elsewhere = copy(pipe)
+    elsewhere.checkpoint = replace(pipe.checkpoint, path=tmp_path)
+    captions = read_examples(elsewhere)
+    assert len(captions) == len(set(captions)) == 4
+    assert set(captions) <= {each for item in pipe.bank.items for each in item.captions}
+    (tmp_path / "examples.json").write_text('{"captions": ["a", "b"]}')
+    assert read_examples(elsewhere) == ["a", "b"]
+    (tmp_path / "examples.json").write_text('{"captions": "a"}')
+    with pytest.raises(DataError, match="list of captions"):
+        read_examples(elsewhere)
     assert example_chips(["<b>"]).count("&lt;b&gt;") == 2
     assert gr.__version__.startswith("6.")

@@ -1,0 +1,49 @@
+"""Captions to try, as buttons: the checkpoint's own, or some of what its memory is described by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from memdriven.errors import DataError
+from memdriven.files import read_json
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.ui import state, strings
+from memdriven.ui.html import tag, text
+
+FILE = "examples.json"
+COUNT = 4
+
+
+def read_examples(pipe: MemoryDrivenPipeline) -> list[str]:
+    """Return captions that a model knows the words of.
+
+    They are those in examples.json of its folder; without one, the shortest captions of some
+    items of its memory.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    path = pipe.checkpoint.path / FILE
+    if not path.is_file():
+        items = pipe.bank.items[:: max(1, pipe.bank.n // COUNT)][:COUNT]
+        return list(dict.fromkeys(min(item.captions, key=len) for item in items))
+    captions = read_json(path, DataError).get("captions")
+    if not isinstance(captions, list) or not all(isinstance(each, str) for each in captions):
+        raise DataError(wanted=f"a list of captions in {path}", found=json.dumps(captions)[:80],
+                        fix="restore the file")  # fmt: skip
+    return captions
+
+
+def example_chips(captions: Sequence[str]) -> str:
+    """Return example captions as buttons; page.js writes a clicked one into the box."""
+    chips = "".join(
+        tag("li", tag("button", text(each), type="button", class_="md-chip", data_caption=each))
+        for each in captions
+    )
+    return tag("ul", chips, class_="md-chips", aria_label=strings.EXAMPLES_LABEL)
+
+
+def chips() -> str:
+    """Return the buttons for the visitor's model."""
+    return example_chips(read_examples(state.pipeline()))
