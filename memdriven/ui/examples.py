@@ -10,6 +10,7 @@ from memdriven.files import read_json
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.ui import state, strings
 from memdriven.ui.html import tag, text
+from memdriven.ui.status import failure
 
 FILE = "examples.json"
 COUNT = 4
@@ -45,5 +46,8 @@ def example_chips(captions: Sequence[str]) -> str:
 
 
 def chips() -> str:
-    """Return the buttons for the visitor's model."""
-    return example_chips(read_examples(state.pipeline()))
+    """Return the buttons for the visitor's model, or what is wrong with its file."""
+    try:
+        return example_chips(read_examples(state.pipeline()))
+    except DataError as error:
+        return failure(error)

@@ -14,7 +14,7 @@ import pytest
 from memdriven.errors import DataError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import MAX_SEED, Recipe
-from memdriven.ui import app, diversity, generate, lineup, state, steer, strings
+from memdriven.ui import app, diversity, examples, generate, lineup, state, steer, strings
 from memdriven.ui.examples import example_chips, read_examples
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
@@ -207,5 +207,7 @@ def test_examples_are_the_checkpoints_or_its_memorys(
     (tmp_path / "examples.json").write_text('{"captions": "a"}')
     with pytest.raises(DataError, match="list of captions"):
         read_examples(elsewhere)
+    state.use(elsewhere)
+    assert 'role="alert"' in examples.chips()
     assert example_chips(["<b>"]).count("&lt;b&gt;") == 2
     assert gr.__version__.startswith("6.")
