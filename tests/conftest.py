@@ -88,7 +88,10 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
     save_checkpoint(folder, CONFIG, vocabulary, damsm, generator, {"steps": 0})
     saved = load_checkpoint(folder)
     build_memory(work, features, saved.damsm, saved.vocabulary, saved.bank_path, progress=False)
-    examples = ["a small red bird with black wings", "this bird is green and has white wings"]
+    examples = [
+        "a small red bird with black wings", "this bird is green and has white wings",
+        "a yellow bird with brown wings", "a small blue bird",
+    ]  # fmt: skip
     (folder / "examples.json").write_text(json.dumps({"captions": examples}))
     return folder
 
