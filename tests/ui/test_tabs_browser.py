@@ -254,14 +254,21 @@ def test_an_unknown_lesson_is_named_as_such(visit: Visit) -> None:
     visitor.page.wait_for_selector('#lesson [data-lesson="noise"]')
 
 
-@pytest.mark.usefixtures("slow")
-def test_another_lesson_ends_the_one_that_runs(visit: Visit) -> None:
+def first_lesson_begun(visit: Visit) -> Visitor:
+    """Return a visitor who has answered the lesson on noise and pressed its button."""
     visitor = visit("?lesson=noise", viewport=WIDE)
     page = visitor.page
     page.wait_for_selector('#lesson [data-lesson="noise"]')
     page.locator("#lesson-answer label").first.click()
     page.wait_for_selector("#lesson-run:not([disabled])")
     page.click("#lesson-run")
+    return visitor
+
+
+@pytest.mark.usefixtures("slow")
+def test_another_lesson_ends_the_one_that_runs(visit: Visit) -> None:
+    visitor = first_lesson_begun(visit)
+    page = visitor.page
     page.wait_for_selector("#lesson-result .md-experiment")
     page.locator("#lesson-choice label").nth(1).click()
     page.wait_for_selector('#lesson [data-lesson="retrieval"]')
@@ -282,12 +289,8 @@ def test_what_comes_late_from_another_lesson_is_put_away(
         return mine(lessons()["copy"], made, done=done)
 
     monkeypatch.setattr(learn, "_result", of_another)
-    visitor = visit("?lesson=noise", viewport=WIDE)
+    visitor = first_lesson_begun(visit)
     page = visitor.page
-    page.wait_for_selector('#lesson [data-lesson="noise"]')
-    page.locator("#lesson-answer label").first.click()
-    page.wait_for_selector("#lesson-run:not([disabled])")
-    page.click("#lesson-run")
     assert over.wait(60)
     page.wait_for_timeout(1_500)
     assert strings.READY in visitor.text("#status")
