@@ -5,12 +5,19 @@ The public names are imported when first used, so that `import memdriven` stays 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memdriven.pipeline import MemoryDrivenPipeline
     from memdriven.recipe import Recipe
     from memdriven.trace import PipelineOutput
+
+# torch's threads wait for each other by spinning. Beside other work (a browser, another run) the
+# spinning takes the time that they wait for: five times slower than with this limit, which costs
+# nothing alone (benchmarks/contention.py). Read when torch loads; what the user has set stays.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "10000"
 
 __version__ = "0.1.0"
 __all__ = ["MemoryDrivenPipeline", "PipelineOutput", "Recipe", "__version__"]

@@ -3,7 +3,8 @@
 config.json            schema, settings, training facts, SHA-256 of each file below
 vocabulary.json
 damsm.safetensors      text encoder and image heads, float16
-generator.safetensors  moving average of G, float16
+generator.safetensors  moving average of G's first stage, float16
+generator-128.safetensors, ... what each later stage adds; the first's file stays as it is
 memory/                the memory bank
 README.md              the model card
 """
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from memdriven.config import Config, from_dict, to_dict
+from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import load_damsm_weights
@@ -31,10 +33,10 @@ from memdriven.files import (
     read_json,
     sha256_file,
 )
-from memdriven.models.generator import Generator
+from memdriven.models.generator import BASE_SIZE, Generator
 
 SCHEMA = "memdriven.checkpoint/1"
-FILES = ("vocabulary.json", "damsm.safetensors", "generator.safetensors")
+FILES = ("vocabulary.json", "damsm.safetensors")
 MEMORY = "memory"
 
 
@@ -63,6 +65,12 @@ class Checkpoint:
         return self.path / MEMORY
 
 
+def stage_files(config: GeneratorConfig) -> list[str]:
+    """Return the names of G's weight files, one a stage."""
+    later = (f"generator-{BASE_SIZE << stage}.safetensors" for stage in range(1, config.stages))
+    return ["generator.safetensors", *later]
+
+
 def save_checkpoint(
     path: Path,
     config: Config,
@@ -72,17 +80,20 @@ def save_checkpoint(
     facts: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint folder, whole or not at all; a memory bank is added by `build_memory`."""
+    names = (*FILES, *stage_files(config.generator))
     with atomic_folder(path) as folder:
         atomic_write_json(folder / "vocabulary.json", vocabulary.to_json())
         write_weights(folder / "damsm.safetensors", damsm, {"schema": SCHEMA})
-        write_weights(folder / "generator.safetensors", generator, {"schema": SCHEMA})
+        for stage, name in enumerate(stage_files(generator.config)):
+            parts = generator.stage_parts(stage)
+            write_weights(folder / name, generator, {"schema": SCHEMA}, parts)
         atomic_write_json(
             folder / "config.json",
             {
                 "schema": SCHEMA,
                 "config": to_dict(config),
                 "facts": dict(facts),
-                "files": {name: sha256_file(folder / name) for name in FILES},
+                "files": {name: sha256_file(folder / name) for name in names},
             },
         )
 
@@ -114,10 +125,12 @@ def load_checkpoint(
             found=repr(content.get("schema")),
             fix="load it with the version of memdriven that wrote it",
         )
+    config = from_dict(Config, content.setdefault("config", {}))
+    names = (*FILES, *stage_files(config.generator))
     files = content.get("files")
-    if not isinstance(files, dict) or set(files) != set(FILES):
+    if not isinstance(files, dict) or set(files) != set(names):
         raise CheckpointError(
-            wanted="the hashes of " + ", ".join(FILES),
+            wanted="the hashes of " + ", ".join(names),
             found=repr(files)[:200],
             fix="restore config.json from its source",
         )
@@ -134,15 +147,16 @@ def load_checkpoint(
                 found=found[:12],
                 fix="the file is damaged or was exchanged: restore it from its source",
             )
-    config = from_dict(Config, content.setdefault("config", {}))
     vocabulary = Vocabulary.from_json(read_json(path / "vocabulary.json", CheckpointError))
     damsm = load_damsm_weights(
         path / "damsm.safetensors", len(vocabulary), config.text, config.damsm
     )
     with torch.random.fork_rng(devices=[]):
         generator = Generator(config.generator, trained=True)
-    weights = path / "generator.safetensors"
-    take_weights(generator, read_weights(weights), str(weights))
+    weights: dict[str, Tensor] = {}
+    for name in stage_files(config.generator):
+        weights |= read_weights(path / name)
+    take_weights(generator, weights, str(path))
     return Checkpoint(
         path,
         config,

@@ -216,6 +216,9 @@ class TrainConfig:
     """bf16 autocast where the device has it (never on the CPU)."""
     channels_last: bool = True
     compile: bool = False
+    frozen_stages: int = 0
+    """Stages of G, from the first, that keep the weights they began with; only later ones and their
+    D's are trained [ours]."""
     augment: str = ""
     """Differentiable augmentation of what D sees: any of `color,translation,cutout` [ours]."""
     log_every: int = 50
@@ -241,6 +244,11 @@ class Config:
         """Refuse settings that cannot work together."""
         checks = (
             (1 <= self.generator.stages <= 5, "generator.stages in 1..5", self.generator.stages),
+            (
+                0 <= self.train.frozen_stages < self.generator.stages,
+                "0 <= train.frozen_stages < generator.stages",
+                (self.train.frozen_stages, self.generator.stages),
+            ),
             (self.text.dim % 2 == 0, "an even text.dim", self.text.dim),
             (
                 self.text.dim == self.generator.text_dim,

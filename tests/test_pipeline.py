@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -338,3 +339,15 @@ def test_package_imports_lazily() -> None:
     assert set(memdriven.__all__) <= set(dir(memdriven))
     with pytest.raises(AttributeError, match="nonsense"):
         memdriven.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("set_before", "spin"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"),
+                             ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+)  # fmt: skip
+def test_threads_wait_without_spinning_for_long(set_before: dict[str, str], spin: str) -> None:
+    kept = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    code = "import memdriven, os; print(os.environ.get('GOMP_SPINCOUNT'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          check=True, env=kept | set_before)  # fmt: skip
+    assert done.stdout.strip() == spin

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -49,14 +49,20 @@ def float_entries(module: nn.Module) -> dict[str, Tensor]:
     return {key: state[key] for key in sorted(state) if state[key].is_floating_point()}
 
 
-def write_weights(path: Path, module: nn.Module, metadata: Mapping[str, str]) -> None:
-    """Write a module's weights as float16 safetensors, atomically.
+def write_weights(
+    path: Path, module: nn.Module, metadata: Mapping[str, str], parts: Collection[str] = ()
+) -> None:
+    """Write a module's weights as float16 safetensors, atomically; those of some parts if named.
 
     Raises:
         CheckpointError: a weight is not finite in float16.
         DataError: the disk is full or refuses writing.
     """
-    halves = {key: value.detach().half().cpu() for key, value in float_entries(module).items()}
+    entries = float_entries(module)
+    if parts:
+        below = tuple(f"{part}." for part in parts)
+        entries = {key: value for key, value in entries.items() if key.startswith(below)}
+    halves = {key: value.detach().half().cpu() for key, value in entries.items()}
     for key, value in halves.items():
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(

@@ -9,6 +9,9 @@ from torch.nn import functional as F
 
 from memdriven.models.layers import UpBlock, conv3x3, initialise
 
+FIRST_PARTS = ("project", "to_first", "early_norm")
+"""The parts of a `FeaturePyramid` that the first stage needs."""
+
 
 class Gates(NamedTuple):
     """What one ACM did to the hidden features, for looking inside."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memdriven.config import FEATURE_CHANNELS, GeneratorConfig
-from memdriven.models.acm import AffineCombination, FeaturePyramid, Gates
+from memdriven.models.acm import FIRST_PARTS, AffineCombination, FeaturePyramid, Gates
 from memdriven.models.layers import ResidualBlock, UpBlock, conv3x3, initialise
 
 BASE_SIZE = 64
@@ -147,11 +147,35 @@ class Generator(nn.Module):
             )
             for side in EARLY_SIZES if config.use_v and config.fuse_early
         })  # fmt: skip
+        self._frozen: list[nn.Module] = []
 
     @property
     def resolutions(self) -> list[int]:
         """Side in px of each stage's image."""
         return [BASE_SIZE << stage for stage in range(self.config.stages)]
+
+    def stage_parts(self, stage: int) -> dict[str, nn.Module]:
+        """Return the modules that a stage adds to those before it, by their names in G."""
+        names = [f"later.{stage - 1}", f"pyramid.next.{stage - 1}"]
+        if stage == 0:
+            names = ["augment", "first", "early_acm", *(f"pyramid.{part}" for part in FIRST_PARTS)]
+        names += [f"to_rgb.{stage}", f"acm.{stage}"]
+        modules = dict(self.named_modules())
+        return {name: modules[name] for name in names if name in modules}
+
+    def freeze(self, stages: int) -> None:
+        """Keep the first `stages` stages as they are: no gradients, no new batch statistics."""
+        self._frozen = [p for i in range(stages) for p in self.stage_parts(i).values()]
+        for part in self._frozen:
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Generator:
+        """Set the mode of all that is not frozen."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def forward(
         self,

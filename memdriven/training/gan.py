@@ -93,6 +93,12 @@ def train_gan(
             if world.is_main:
                 print(told)
             return out
+        if config.train.frozen_stages and start_from is None and not resume:
+            raise TrainingError(
+                wanted="trained stages to freeze (train.frozen_stages)",
+                found="a run that starts from nothing",
+                fix="name a checkpoint that has them with --start-from",
+            )
         run = RunDirectory(out, config, resume=resume) if world.is_main else None
         identity = {"damsm": trained.facts["hash"], **data.identity}
         facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "earlier": []}

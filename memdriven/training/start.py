@@ -20,18 +20,28 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
     Args:
         folder: a run directory, whose networks and optimisers are taken, or a checkpoint, which
             holds the averaged generator alone, so that the discriminators start fresh. What
-            either lacks (early fusion, say) keeps its first values.
+            either lacks (early fusion, say) keeps its first values. With frozen stages, which are
+            to stay as they make pictures, a run's checkpoint is taken.
         trainer: the new run's networks.
 
     Raises:
         TrainingError: neither is there, or the networks are of another shape.
         CheckpointError: the checkpoint is damaged, or its generator of another shape.
     """
-    if (folder / STATE).exists() or not (folder / WEIGHTS).exists():
+    frozen = trainer.config.train.frozen_stages
+    if frozen and not (folder / WEIGHTS).exists():
+        folder = folder / "checkpoint"
+    elif (folder / STATE).exists() or not (folder / WEIGHTS).exists():
         past = load_state(folder / STATE, trainer.modules, trainer.optimisers, grow=True)
         part = {"steps": past["step"], "minutes": past["seconds"] / 60}
         return [*past.get("earlier", []), part]
     made = load_checkpoint(folder)
+    if made.config.generator.stages < frozen:
+        raise CheckpointError(
+            wanted=f"a generator of at least {frozen} stages in {folder}, as so many are frozen",
+            found=f"{made.config.generator.stages}",
+            fix="lower train.frozen_stages",
+        )
     weights = made.generator.state_dict()
     for module in (trainer.generator, trainer.average.module):
         own = module.state_dict()

@@ -44,13 +44,14 @@ class GanTrainer:
         self.device, self.world = device, world
         torch.manual_seed(train.seed)
         self.generator = self._place(Generator(config.generator))
+        self.generator.freeze(train.frozen_stages)
         sizes = self.generator.resolutions
-        self.discriminators = nn.ModuleList(
-            self._place(Discriminator(config.discriminator, size, config.text.dim))
-            for size in sizes
-        )
-        self.stages = list(range(len(sizes)))
+        self.stages = list(range(train.frozen_stages, len(sizes)))
         """Which stage's images each D judges."""
+        self.discriminators = nn.ModuleList(
+            self._place(Discriminator(config.discriminator, sizes[stage], config.text.dim))
+            for stage in self.stages
+        )
         if backbone is not None:
             self.discriminators.append(
                 self._place(
@@ -66,9 +67,8 @@ class GanTrainer:
             use_buffers=True,
         )
         settings: dict[str, Any] = {"betas": train.betas, "fused": True}
-        self.g_optimiser = torch.optim.Adam(
-            self.generator.parameters(), train.learning_rate, **settings
-        )
+        g_parameters = [p for p in self.generator.parameters() if p.requires_grad]
+        self.g_optimiser = torch.optim.Adam(g_parameters, train.learning_rate, **settings)
         self._d_parameters = [p for p in self.discriminators.parameters() if p.requires_grad]
         self.d_optimiser = torch.optim.Adam(self._d_parameters, train.d_learning_rate, **settings)
         self._chance = torch.Generator()
@@ -117,6 +117,7 @@ class GanTrainer:
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Update the D's, then G, then its average; return the losses, detached."""
         self.generator.train()
+        frozen = self.config.train.frozen_stages
         seed = self.config.train.seed * 1_000_003 + step
         self._chance.manual_seed(seed * 512 + self.world.rank)
         amp = self.config.train.amp and self.device.type == "cuda"
@@ -132,7 +133,7 @@ class GanTrainer:
                 seen = self._augment(output.images[stage])
                 logits = _in_float(judge(seen, batch.text.sentence))
                 adversarial = adversarial + losses.generator_adversarial(logits)
-            told = self.text_loss(batch, output.images, step)
+            told = self.text_loss(batch, output.images[frozen:], step)
             kl = losses.kl_divergence(output.mu.float(), output.logvar.float())
         weights = self.config.loss
         total = adversarial + weights.damsm_weight * told["damsm"] + weights.kl_weight * kl
@@ -141,7 +142,7 @@ class GanTrainer:
         if weights.reconstruction_weight > 0:
             record["reconstruction"] = torch.stack([
                 losses.reconstruction(fake.float(), real, batch.own)
-                for fake, real in zip(output.images, batch.images)
+                for fake, real in zip(output.images[frozen:], batch.images[frozen:])
             ]).mean()  # fmt: skip
             total = total + weights.reconstruction_weight * record["reconstruction"]
         if weights.diversity_weight > 0 and step % weights.diversity_every == 0:

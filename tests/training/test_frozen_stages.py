@@ -1,0 +1,84 @@
+"""A later stage is trained on frozen ones: these keep their bits, it alone learns."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from memdriven.checkpoint import load_checkpoint
+from memdriven.config import Config
+from memdriven.encoders.damsm_files import load_damsm
+from memdriven.errors import CheckpointError, ConfigError, TrainingError
+from memdriven.training.distributed import World
+from memdriven.training.steps import GanTrainer
+from memdriven.training.text_loss import TextLoss
+from tests.training.small_gan import CONFIG, data, run, train_settings
+
+FIRST, SECOND = "checkpoint/generator.safetensors", "checkpoint/generator-128.safetensors"
+
+
+def settings(stages: int, frozen: int, steps: int = 2) -> Config:
+    """Return a run's settings with that many stages, the first of them frozen."""
+    generator = dataclasses.replace(CONFIG.generator, stages=stages, fuse_early=True)
+    return dataclasses.replace(
+        CONFIG, generator=generator, train=dataclasses.replace(CONFIG.train, steps=steps,
+                                                               frozen_stages=frozen),
+    )  # fmt: skip
+
+
+def test_the_first_stage_keeps_its_bits_and_the_second_learns(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "one", settings(1, 0))
+    for steps, name in ((0, "fresh"), (2, "two")):
+        run(world, tmp_path / name, settings(2, 1, steps), start_from=tmp_path / "one")
+    first = (tmp_path / "one" / FIRST).read_bytes()
+    assert (tmp_path / "two" / FIRST).read_bytes() == first
+    assert (tmp_path / "two" / SECOND).read_bytes() != (tmp_path / "fresh" / SECOND).read_bytes()
+    made = load_checkpoint(tmp_path / "two/checkpoint")
+    assert [part["steps"] for part in made.facts["earlier_runs"]] == [2]
+    g = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(shape, generator=g)
+              for shape in ((2, 8), (2, 16), (2, 16), (2, 512, 16, 16), (2, 8))]  # fmt: skip
+    small, large = made.generator(*inputs).images
+    alone = load_checkpoint(tmp_path / "one/checkpoint").generator(*inputs).images[0]
+    assert torch.equal(small, alone)
+    assert large.shape == (2, 3, 128, 128)
+
+
+def test_a_stopped_run_goes_on_with_the_same_bits(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "one", settings(1, 0))
+    made = tmp_path / "one/checkpoint"
+    run(world, tmp_path / "whole", settings(2, 1, 4), start_from=made)
+    run(world, tmp_path / "parts", settings(2, 1, 2), start_from=made)
+    run(world, tmp_path / "parts", settings(2, 1, 4), resume=True)
+    for name in (FIRST, SECOND):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_only_the_later_stages_are_judged_and_moved(world: Path) -> None:
+    config = settings(2, 1)
+    encoders = load_damsm(world / "damsm").damsm
+    trainer = GanTrainer(config, TextLoss(config, encoders), torch.device("cpu"), World())
+    assert [len(d.downs) for d in trainer.discriminators] == [5]
+    before = {name: value.clone() for name, value in trainer.generator.state_dict().items()}
+    losses = trainer.step(data(world, config).batch(0), 0)
+    after = trainer.generator.state_dict()
+    moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    parts = tuple(f"{part}." for part in trainer.generator.stage_parts(1))
+    assert moved == {name for name in before if name.startswith(parts)}
+    single = dataclasses.replace(config, loss=dataclasses.replace(config.loss, damsm_stages="last"))
+    again = GanTrainer(single, TextLoss(single, encoders), torch.device("cpu"), World())
+    told = again.step(data(world, single).batch(0), 0)
+    assert torch.equal(losses["damsm"], told["damsm"]), "the frozen stage is not scored"
+
+
+def test_there_must_be_trained_stages_to_freeze(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="frozen_stages"):
+        train_settings(frozen_stages=1)
+    with pytest.raises(TrainingError, match="stages to freeze"):
+        run(world, tmp_path / "alone", settings(2, 1))
+    run(world, tmp_path / "one", settings(1, 0))
+    with pytest.raises(CheckpointError, match="at least 2 stages"):
+        run(world, tmp_path / "three", settings(3, 2), start_from=tmp_path / "one/checkpoint")
