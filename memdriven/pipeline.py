@@ -21,6 +21,7 @@ import torch
 
 from memdriven import __version__
 from memdriven.checkpoint import Checkpoint, load_checkpoint
+from memdriven.choosing import choose
 from memdriven.errors import CheckpointError, ConfigError, RetrievalError
 from memdriven.files import sha256_file
 from memdriven.lookup import Guest, Lookup
@@ -85,6 +86,7 @@ class MemoryDrivenPipeline:
         oracle_id: str | None = None,
         variations: Sequence[Variation] = (),
         memory: float = 1.0,
+        best_of: int = 1,
         guests: Sequence[Guest] = (),
     ) -> PipelineOutput:
         """Generate one picture, or one for each of `seeds` at the same neighbours.
@@ -103,17 +105,20 @@ class MemoryDrivenPipeline:
             variations: steps away from each seed's noise.
             memory: how much of the memory is used: v is multiplied by it, 0 leaving the words
                 alone. Of use with models trained so (`train.p_fade` above 0).
+            best_of: paint with so many nearest neighbours, and keep the k whose pictures fit the
+                words best (see `choose`).
             guests: the caller's own images, which `neighbours` may name beside the bank's.
 
         Raises:
             CaptionError: the caption is empty, too long, or holds no known word.
             RetrievalError: a strategy, k, id or weight that the bank cannot serve.
-            ConfigError: a seed is no whole number in 0..2^53 - 1, or `memory` none in 0..1.
+            ConfigError: a seed is no whole number in 0..2^53 - 1, `memory` none in 0..1, or
+                `best_of` none in 1..16.
         """
         *_, output = self.stream(
             caption, strategy, k, seed, seeds=seeds, neighbours=neighbours, weights=weights,
             exclude=exclude, oracle_id=oracle_id, variations=variations, memory=memory,
-            guests=guests,
+            best_of=best_of, guests=guests,
         )  # fmt: skip
         return output
 
@@ -131,14 +136,21 @@ class MemoryDrivenPipeline:
         oracle_id: str | None = None,
         variations: Sequence[Variation] = (),
         memory: float = 1.0,
+        best_of: int = 1,
         guests: Sequence[Guest] = (),
     ) -> Iterator[PipelineOutput]:
         """Yield after retrieval, then after each stage of each image; as `__call__` otherwise."""
         wanted = _seeds(seed, seeds)
         with self.turn:
-            retrieval, text = self.lookup.find(
-                caption, strategy, k, wanted[0], neighbours, weights, exclude, oracle_id, guests
-            )
+            if best_of != 1 and neighbours is None:
+                retrieval, text = choose(
+                    self.checkpoint, self.lookup, caption, strategy, k, wanted[0], best_of,
+                    exclude, oracle_id, variations, memory,
+                )  # fmt: skip
+            else:
+                retrieval, text = self.lookup.find(
+                    caption, strategy, k, wanted[0], neighbours, weights, exclude, oracle_id, guests
+                )
         if len(retrieval) > MAX_NEIGHBOURS:
             raise RetrievalError(wanted=f"at most {MAX_NEIGHBOURS} neighbours in one picture",
                                  found=str(len(retrieval)), fix="lower k")  # fmt: skip
@@ -195,6 +207,35 @@ class MemoryDrivenPipeline:
         with self.turn:
             return self.lookup.find(
                 caption, strategy, k, wanted, None, None, exclude, oracle_id
+            )[0]  # fmt: skip
+
+    def choose(
+        self,
+        caption: str,
+        strategy: str | None = None,
+        k: int | None = None,
+        seed: int | None = None,
+        *,
+        best_of: int,
+        exclude: Sequence[str] = (),
+        variations: Sequence[Variation] = (),
+        memory: float = 1.0,
+    ) -> Retrieval:
+        """Return the k neighbours whose pictures fit the words best, of the `best_of` nearest.
+
+        Each is painted with once, with this seed's noise, and DAMSM's word score decides. Where
+        there is nothing to choose from (`none`, `oracle`, k no less than `best_of`) retrieval
+        decides alone.
+
+        Raises:
+            CaptionError, RetrievalError: as `__call__`.
+            ConfigError: as `__call__`, or the encoders do not read pictures.
+        """
+        (wanted,) = _seeds(seed, None)
+        with self.turn:
+            return choose(
+                self.checkpoint, self.lookup, caption, strategy, k, wanted, best_of,
+                exclude, None, variations, memory,
             )[0]  # fmt: skip
 
     def from_recipe(self, recipe: Recipe, guests: Sequence[Guest] = ()) -> PipelineOutput:

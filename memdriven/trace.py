@@ -54,6 +54,8 @@ class Retrieval(Sequence[Neighbour]):
     unknown_words: tuple[UnknownWord, ...] = ()
     truncated: int = 0
     """Words beyond the model's limit, cut from the end."""
+    tried: int = 0
+    """Memories that were painted with to choose these; 0 where retrieval alone decided."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds of `encode` and `retrieve`."""
 

@@ -34,7 +34,7 @@ WINGS = {"black": (40, 40, 44), "white": (236, 234, 226), "brown": (120, 84, 56)
 CONFIG = Config(
     preset="tiny",
     text=TextConfig(embedding_dim=16, dim=32),
-    damsm=DamsmConfig(pixel_backbone="vgg16"),
+    damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64),
     generator=GeneratorConfig(
         stages=3, width=8, residual_blocks=1, text_dim=32, acm_width=8, feature_width=16
     ),
@@ -78,14 +78,16 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
     features.mkdir()
     write_store(features, [item.id for item in items], blobs, (512, 16, 16), {"encoder": "0" * 16})
     vocabulary = Vocabulary.build([caption for item in items for caption in item.captions])
-    damsm = Damsm(len(vocabulary), CONFIG.text, CONFIG.damsm).eval()
+    damsm = Damsm(len(vocabulary), CONFIG.text, DamsmConfig(pixel_backbone="vgg16")).eval()
     with torch.no_grad():
         damsm.text.embedding.weight.mul_(30)  # words that are told apart without training
     generator = Generator(CONFIG.generator).eval()
     with torch.no_grad():
         for head in generator.to_rgb:
             head.weight.mul_(60)  # pictures of two seeds that differ to the eye
-    save_checkpoint(folder, CONFIG, vocabulary, damsm, generator, {"steps": 0})
+    sighted = Damsm(len(vocabulary), CONFIG.text, CONFIG.damsm).eval()
+    sighted.load_state_dict(damsm.state_dict(), strict=False)
+    save_checkpoint(folder, CONFIG, vocabulary, sighted, generator, {"steps": 0})
     saved = load_checkpoint(folder)
     build_memory(work, features, saved.damsm, saved.vocabulary, saved.bank_path, progress=False)
     examples = [

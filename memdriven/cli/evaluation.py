@@ -72,7 +72,8 @@ class Evaluate:
     """Noise of image i is drawn from seed + i."""
     controls: tuple[str, ...] = ("retrieved", "real", "random", "none", "oracle")
     """Rows beside the model's: the retrieved images themselves, real images (for distances: of the
-    other split), random memory, no memory, each caption's own image as memory."""
+    other split), random memory, no memory, each caption's own image as memory; also best-of-8, the
+    model with the one of eight neighbours whose picture fits the words best."""
     all_strategies: bool = False
     """Also measure the pictures of every retrieval strategy, each in a row of its own."""
     split: str = "test"

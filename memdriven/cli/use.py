@@ -46,6 +46,8 @@ class Generate:
     """Shares of --neighbours; equal when left out."""
     memory: float = 1.0
     """How much of the memory is used, 0 (words alone) to 1; for models trained with p_fade."""
+    best_of: int = 1
+    """Paint with so many nearest neighbours, and keep the k whose pictures fit the words best."""
     stages: bool = False
     """Also write every stage's picture, as NAME-64px.png, ..."""
     device: str = "auto"
@@ -64,7 +66,7 @@ class Generate:
         output = pipe(
             self.caption, self.strategy, self.k, neighbours=self.neighbours or None,
             weights=self.weights or None, seeds=range(first, first + max(self.count, 1)),
-            memory=self.memory,
+            memory=self.memory, best_of=self.best_of,
         )  # fmt: skip
         _tell_unknown(output.unknown_words)
         _list_neighbours(output.neighbours)

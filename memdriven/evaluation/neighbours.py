@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
@@ -27,6 +27,17 @@ CACHED_CAPTIONS, CACHED_IMAGES = 60_000, 8_000
 times: what it keeps of them covers a bank of some thousand images (0.7 and 0.3 GB at most)."""
 FLUSH = 32
 """Captions between two writes."""
+
+
+class Choice(NamedTuple):
+    """Keeps some of a caption's neighbours."""
+
+    of: int
+    """From so many."""
+    name: str
+    """Of everything that the choice depends on beside them."""
+    keep: Callable[[Prompt, Sequence[Match], int], list[Match]]
+    """Of a caption, its neighbours and its picture's seed."""
 
 
 class Neighbours:
@@ -51,41 +62,53 @@ class Neighbours:
         self._held = set(bank.ids)
 
     def find(
-        self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int
-    ) -> list[list[Match]]:
+        self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int,
+        choice: Choice | None = None,
+    ) -> list[list[Match]]:  # fmt: skip
         """Return each caption's k neighbours, best first; empty lists for `none` and `oracle`.
 
         The caption's own image is left out where the bank holds it.
+
+        Args:
+            prompts: the captions.
+            strategy: how neighbours are found.
+            k: how many; without meaning where there is a choice.
+            seed: of the first picture, and of strategy `random`.
+            choice: which of more neighbours to keep.
         """
+        k = choice.of if choice else k
         if strategy in ("none", "oracle"):
             return [[] for _ in prompts]
         path = None
         if self.folder is not None:
-            path = self.folder / f"{self._key(prompts, strategy, k, seed)}.jsonl"
+            path = self.folder / f"{self._key(prompts, strategy, k, seed, choice)}.jsonl"
         found = _read(path, len(prompts))
         fresh: list[list[Match]] = []
         with tqdm(total=len(prompts), initial=len(found), desc=f"neighbours ({strategy})",
                   unit="caption", disable=not self.progress) as bar:  # fmt: skip
             for i in range(len(found), len(prompts)):
                 item_id = prompts[i].item.id
-                fresh.append(
-                    self.retriever.retrieve(
-                        prompts[i].caption, strategy, k, seed=seed + i,
-                        exclude=(item_id,) if item_id in self._held else (),
-                    )
+                matches = self.retriever.retrieve(
+                    prompts[i].caption, strategy, k, seed=seed + i,
+                    exclude=(item_id,) if item_id in self._held else (),
                 )  # fmt: skip
+                fresh.append(choice.keep(prompts[i], matches, seed + i) if choice else matches)
                 if len(fresh) == FLUSH or i + 1 == len(prompts):
                     _append(path, fresh)
                     found, fresh = found + fresh, []
                 bar.update()
         return found
 
-    def _key(self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int) -> str:
+    def _key(
+        self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int, choice: Choice | None
+    ) -> str:
         """Name everything that the neighbours depend on."""
         facts: list[Any] = [
             prompts_hash(prompts), strategy, k, seed, self.checkpoint.damsm.hash(),
             self.bank.header["files"], to_dict(self.checkpoint.config.retrieval),
         ]  # fmt: skip
+        if choice:
+            facts.append(choice.name)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.checkpoint import Checkpoint
+from memdriven.choosing import best, fits
 from memdriven.data.prepared import PreparedDataset
 from memdriven.data.transforms import centre_square, to_tensor
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.neighbours import Neighbours
+from memdriven.evaluation.neighbours import Choice, Neighbours
 from memdriven.evaluation.prompts import Prompt
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
-from memdriven.memory.matches import Match
+from memdriven.memory.matches import Match, shares
 from memdriven.stages import draw_noise, facing, mean_words
 
 FEATURE_SIDE = 256
@@ -69,6 +71,24 @@ class Painter:
                 own: Tensor = self.vgg()(image[None].to(self.device))
             return own.float()
         return self.finder.retriever.mix(matches).to(self.device)
+
+    def choice(self, best_of: int) -> Choice:
+        """Return what keeps those of `best_of` neighbours whose pictures fit the words best."""
+        checkpoint, k = self.checkpoint, self.checkpoint.config.retrieval.k
+
+        def keep(prompt: Prompt, matches: Sequence[Match], seed: int) -> list[Match]:
+            encoded = checkpoint.vocabulary.encode(prompt.caption, checkpoint.config.text.max_words)
+            with torch.no_grad():
+                text = checkpoint.damsm.encode_captions([encoded])
+            v = torch.cat([self.finder.retriever.mix([match]) for match in matches])
+            noise = draw_noise(seed, checkpoint.generator)
+            chosen = best(fits(checkpoint, text, noise, v.to(self.device)), k)
+            weights = shares([matches[place].weight for place in chosen], len(chosen))
+            return [
+                replace(matches[place], weight=weight) for place, weight in zip(chosen, weights)
+            ]
+
+        return Choice(best_of, f"best of {best_of} by {checkpoint.hash}", keep)
 
     @torch.no_grad()
     def paint(

@@ -9,6 +9,11 @@ from torch import Tensor
 
 MODEL = "model"
 CONTROLS = ("retrieved", "real", "random", "none", "oracle")
+TRIED = 8
+BEST = f"best-of-{TRIED}"
+"""The model, with the one of so many neighbours whose picture fits the words best."""
+ROWS = (*CONTROLS, BEST)
+"""What can stand beside the model; the last costs a painting a neighbour."""
 STRATEGY = "strategy "
 """Begins the name of a row whose neighbours another strategy found."""
 

@@ -19,7 +19,7 @@ from memdriven.evaluation.ledger import Evaluation, Ledger
 from memdriven.evaluation.measures import MEASURES, NOT_FOR
 from memdriven.evaluation.prompts import choose_prompts
 from memdriven.evaluation.resources import Resources
-from memdriven.evaluation.rows import CONTROLS, MODEL, STRATEGY, Row
+from memdriven.evaluation.rows import CONTROLS, MODEL, ROWS, STRATEGY, Row
 from memdriven.evaluation.strategies import SEARCHED, measure_strategy
 from memdriven.evaluation.workbench import Workbench
 from memdriven.memory.retrieval import STRATEGIES
@@ -50,7 +50,7 @@ def evaluate(
         metrics: names among `METRICS`.
         n: captions, one image each (the paper: 30,000).
         seed: noise of image i is seed + i.
-        controls: rows beside the model's, among `CONTROLS`.
+        controls: rows beside the model's, among `ROWS`.
         strategies: further rows whose neighbours these strategies find, among `STRATEGIES`.
         out: folder for results, images and cached features.
         split: whose captions are drawn.
@@ -67,7 +67,7 @@ def evaluate(
         CheckpointError, BankError, DataError: the inputs are unusable.
     """
     _refuse_unknown("metric", metrics, METRICS)
-    _refuse_unknown("control", controls, CONTROLS)
+    _refuse_unknown("control", controls, ROWS)
     _refuse_unknown("strategy", strategies, STRATEGIES)
     loaded, data = load_checkpoint(checkpoint, device), PreparedDataset.open(dataset)
     prompts = choose_prompts(data, split, n)

@@ -23,7 +23,7 @@ from memdriven.evaluation.neighbours import Neighbours
 from memdriven.evaluation.painting import Painter
 from memdriven.evaluation.prompts import Prompt
 from memdriven.evaluation.resources import Resources
-from memdriven.evaluation.rows import CONTROLS, MODEL, STRATEGY, Row
+from memdriven.evaluation.rows import BEST, MODEL, ROWS, STRATEGY, TRIED, Row
 from memdriven.evaluation.soa import Detector, torchvision_detector
 from memdriven.evaluation.squeezenet import squeezenet_extractor
 from memdriven.files import read_json, sha256_file
@@ -173,7 +173,7 @@ class Workbench:
         return gather(self.training_images, rows, self.folder / "rows" / "training.npy")
 
     def row(self, name: str, prompts: Sequence[Prompt] | None = None, file: str = "") -> Row:
-        """Make one row: `model`, one of `CONTROLS`, or `strategy NAME`.
+        """Make one row: `model`, one of `ROWS`, or `strategy NAME`.
 
         Args:
             name: of the row.
@@ -191,11 +191,13 @@ class Workbench:
             return self.retrieved(
                 self.finder.find(prompts, retrieval.strategy, 1, self.seed), retrieval.strategy
             )
-        strategy = retrieval.strategy if name == MODEL else name.removeprefix(STRATEGY)
+        own = name in (MODEL, BEST)
+        strategy = retrieval.strategy if own else name.removeprefix(STRATEGY)
         if strategy not in STRATEGIES:
-            raise EvaluationError(wanted="rows among " + ", ".join((MODEL, *CONTROLS)),
+            raise EvaluationError(wanted="rows among " + ", ".join((MODEL, *ROWS)),
                                   found=name, fix="choose of these")  # fmt: skip
-        matches = self.finder.find(prompts, strategy, retrieval.k, self.seed)
+        choice = self.painter.choice(TRIED) if name == BEST else None
+        matches = self.finder.find(prompts, strategy, retrieval.k, self.seed, choice)
         images = self.painter.row(
             prompts, matches, strategy, self.seed, self.folder / "rows",
             file or name.replace(" ", "-"),

@@ -89,6 +89,7 @@ def generate(
     neighbours: list[str] | None = None,
     weights: list[float] | None = None,
     memory: float = 1.0,
+    best_of: int = 1,
 ) -> Generated:
     """Generate one picture from a caption, memory pictures and noise.
 
@@ -100,6 +101,7 @@ def generate(
         neighbours: Ids of memory pictures to use instead of retrieval.
         weights: Their shares, one each; equal when left out.
         memory: How much of the memory is used, 0 (words alone) to 1; for models trained so.
+        best_of: Paint with so many neighbours, 1 to 16; keep the k whose pictures fit the words.
 
     Returns:
         png (base64, with its recipe inside), recipe, neighbours, unknown_words and milliseconds.
@@ -107,7 +109,7 @@ def generate(
     try:
         output = state.pipeline()(
             caption, strategy, state.read_k(k), None if seed == -1 else seed,
-            neighbours=_few(neighbours), weights=weights, memory=memory,
+            neighbours=_few(neighbours), weights=weights, memory=memory, best_of=best_of,
         )  # fmt: skip
     except MemDrivenError as error:
         raise refusal(error) from error

@@ -68,12 +68,13 @@ def read(*query: object) -> Asked:
     number = state.read_seed(seed if isinstance(seed, str) else "", keep=True)
     strategy = state.read_strategy(str(source), str(comparison))
     share = state.read_memory(query[7]) if len(query) > 7 else 1.0
+    tries = state.read_tries(query[8]) if len(query) > 8 else 1
     wanted = Asked(caption, strategy, state.read_k(k), number, share)
-    return _steered(wanted, bool(keep), query[6:])
+    return _steered(wanted, bool(keep), query[6:], tries)
 
 
-def _steered(wanted: Asked, keep: bool, rest: Sequence[object]) -> Asked:
-    """Add what the visitor steered by hand, if the column knows of it."""
+def _steered(wanted: Asked, keep: bool, rest: Sequence[object], tries: int) -> Asked:
+    """Add what the visitor steered by hand, if the column knows of it, or what trying chose."""
     steering = next((each for each in rest if isinstance(each, Steering)), None)
     if steering is None:
         return wanted
@@ -81,9 +82,10 @@ def _steered(wanted: Asked, keep: bool, rest: Sequence[object]) -> Asked:
         wanted, variations=steering.steps_from(wanted.seed, keep),
         masks=lineup.masks(state.pipeline(), steering),
     )  # fmt: skip
-    found = lineup.line_up(*wanted.arguments, steering)
-    if not found.steered:
+    found = lineup.line_up(
+        *wanted.arguments, steering, tries, wanted.variations, wanted.memory
+    )  # fmt: skip
+    if not found.given:
         return wanted
-    given = {"neighbours": found.retrieval.ids, "weights": found.retrieval.weights,
-             "guests": steering.guests}  # fmt: skip
+    given = {**found.given, "guests": steering.guests}
     return replace(wanted, k=max(1, len(found.retrieval)), given=given)

@@ -89,6 +89,8 @@ def memory_panel(
         neighbour_card(neighbour, retrieval, common, steering) for neighbour in retrieval
     )
     panel = steering_line(steering) if steering else ""
+    if retrieval.tried:
+        panel += tag("p", text(strings.TRIED.format(count=retrieval.tried)), class_="md-hint")
     panel += tag("ol", cards, class_="md-cards")
     if spare:
         rows = "".join(_spare_card(neighbour, retrieval, common, steering) for neighbour in spare)

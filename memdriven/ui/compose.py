@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memdriven.choosing import MAX_TRIED
 from memdriven.ui import examples, line, state, strings, switcher
 from memdriven.ui.html import tag, text
 from memdriven.ui.parts import CLICKS, panel, section
@@ -27,6 +28,8 @@ class Compose:
     source: gr.Radio
     comparison: gr.Dropdown
     k: gr.Slider
+    tries: gr.Slider
+    """Memories that are painted with before one is chosen."""
     seed: gr.Textbox
     keep: gr.Checkbox
     generate: gr.Button
@@ -55,9 +58,14 @@ class Compose:
         return [*self.query, self.steering]
 
     @property
-    def whole_query(self) -> list[gr.components.Component]:
-        """All that a picture is made from: the steered query, and how much of the memory."""
+    def settings(self) -> list[gr.components.Component]:
+        """What a recipe sets: the steered query, and how much of the memory."""
         return [*self.steered_query, self.fade.share]
+
+    @property
+    def whole_query(self) -> list[gr.components.Component]:
+        """All that a picture is made from: the settings, and how many memories are tried."""
+        return [*self.settings, self.tries]
 
 
 def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
@@ -89,6 +97,10 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
                 1, largest_k, value=min(default_k, largest_k), step=1, label=strings.K_LABEL,
                 elem_id="k", buttons=[], min_width=120, scale=2,
             )  # fmt: skip
+            tries = gr.Slider(
+                1, min(MAX_TRIED, bank_size), value=1, step=1, label=strings.TRIES_LABEL,
+                info=strings.TRIES_HINT, elem_id="tries", buttons=[], visible=state.offers_tries(),
+            )  # fmt: skip
         fade = switcher.build_fade()
         section("noise", strings.NOISE)
         with gr.Row(elem_id="noise"):
@@ -110,7 +122,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
     steering = gr.State(Steering(), time_to_live=STATE_SECONDS)
     current = gr.State(None, time_to_live=STATE_SECONDS)
     source.change(
-        _show_source, source, [hint, comparison, k], queue=False, show_progress="hidden",
+        _show_source, source, [hint, comparison, k, tries], queue=False, show_progress="hidden",
         api_visibility="private",
     )  # fmt: skip
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
@@ -118,7 +130,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
     checkpoints.facts.change(
         examples.chips, None, tried, queue=False, show_progress="hidden", api_visibility="private"
     )
-    return Compose(caption, unknown, source, comparison, k, seed, keep, generate, stop, told,
+    return Compose(caption, unknown, source, comparison, k, tries, seed, keep, generate, stop, told,
                    place, steering, current, checkpoints, fade, steps)  # fmt: skip
 
 
@@ -136,9 +148,10 @@ def _source_hint(source: str) -> str:
     return tag("p", text(strings.SOURCE_HINTS.get(source, "")), class_="md-hint")
 
 
-def _show_source(source: str) -> tuple[str, gr.Dropdown, gr.Slider]:
+def _show_source(source: str) -> tuple[str, gr.Dropdown, gr.Slider, gr.Slider]:
     return (
         _source_hint(source),
         gr.Dropdown(interactive=source == "retrieved"),
+        gr.Slider(interactive=source in ("retrieved", "random")),
         gr.Slider(interactive=source in ("retrieved", "random")),
     )

@@ -60,28 +60,27 @@ def near_recipe(recipe: Recipe, number: int, strength: float) -> Recipe:
 
 def vary(
     caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
-    steering: Steering | None = None, memory: object = 1.0,
+    steering: Steering | None = None, memory: object = 1.0, tries: object = 1,
 ) -> Iterator[tuple[Update, Update, Update, Grid | None]]:  # fmt: skip
     """Yield references, grid, status and what the grid is made from after each variation."""
     pipe, start, shown = state.pipeline(), time.perf_counter(), -1
     try:
         seeds = tile_seeds(state.read_seed(seed, keep))
         strategy, count = state.read_strategy(source, comparison), state.read_k(k)
-        line = lineup.line_up(caption, strategy, count, seeds[0], steering)
-        given: dict[str, Any] = {}
-        if line.steered:
+        share = state.read_memory(memory)
+        line = lineup.line_up(caption, strategy, count, seeds[0], steering,
+                              state.read_tries(tries), (), share)  # fmt: skip
+        if line.given:
             count = max(1, len(line.retrieval))
-            given = {"neighbours": line.retrieval.ids, "weights": line.retrieval.weights}
-        for output in pipe.stream(caption, strategy, count, seeds=seeds,
-                                  memory=state.read_memory(memory),
-                                  guests=line.steering.guests, **given):  # fmt: skip
+        for output in pipe.stream(caption, strategy, count, seeds=seeds, memory=share,
+                                  guests=line.steering.guests, **line.given):  # fmt: skip
             done = [stages[-1] if len(stages) == len(pipe.resolutions) else None
                     for stages in output.all_stages]  # fmt: skip
             ready = sum(tile is not None for tile in done)
             if ready == shown:
                 continue
             shown = ready
-            shows = replace(line, retrieval=output.retrieval) if not line.steered else line
+            shows = replace(line, retrieval=output.retrieval) if not line.given else line
             panel_ = cards.memory_panel(shows.retrieval, common=state.common_words())
             grid = picture.grid(done, seeds) + _distance(done)
             end = strings.GRID_DONE if output.complete else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,7 +37,7 @@ class PictureTab:
 
 def paint(
     caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
-    steering: Steering | None = None, memory: object = 1.0,
+    steering: Steering | None = None, memory: object = 1.0, tries: object = 1,
 ) -> Iterator[tuple[Update, Update, Update, Update, Update, Any]]:  # fmt: skip
     """Yield memory panel, unknown words, result, status, seed and the finished picture's moment."""
     pipe, steering = state.pipeline(), steering or Steering()
@@ -46,17 +46,19 @@ def paint(
         number = state.read_seed(seed, keep)
         strategy, count = state.read_strategy(source, comparison), state.read_k(k)
         steps = steering.steps_from(number, keep)
-        yield same, same, same, status(strings.RETRIEVING, busy=True), str(number), same
-        line = lineup.line_up(caption, strategy, count, number, steering)
-        given: dict[str, Any] = {}
-        if line.steered:
+        many, share = state.read_tries(tries), state.read_memory(memory)
+        told = strings.TRYING.format(count=many) if many > count else strings.RETRIEVING
+        yield same, same, same, status(told, busy=True), str(number), same
+        line = lineup.line_up(caption, strategy, count, number, steering, many, steps, share)
+        if line.given:
             count = max(1, len(line.retrieval))
-            given = {"neighbours": line.retrieval.ids, "weights": line.retrieval.weights}
         for output in pipe.stream(caption, strategy, count, number, variations=steps,
-                                  memory=state.read_memory(memory), guests=steering.guests,
-                                  **given):  # fmt: skip
+                                  memory=share, guests=steering.guests,
+                                  **line.given):  # fmt: skip
+            if chose := line.retrieval.timings.get("choose", 0.0):
+                output = replace(output, timings=with_choice(output.timings, chose))
             if not output.stages:
-                if not line.steered:
+                if not line.given:
                     line = replace(line, retrieval=output.retrieval)
                 yield *panels(line), show(output), _progress(output), same, same
                 continue
@@ -64,6 +66,12 @@ def paint(
             yield same, same, show(output), _progress(output), same, finished
     except MemDrivenError as error:
         yield same, same, picture.empty_picture(), failure(error), same, same
+
+
+def with_choice(timings: Mapping[str, float], milliseconds: float) -> dict[str, float]:
+    """Return a picture's timings with the time that went into choosing its memories."""
+    total = timings.get("total", 0.0) + milliseconds
+    return {**timings, "choose": milliseconds, "total": total}
 
 
 def show(output: PipelineOutput) -> str:

@@ -175,7 +175,7 @@ def build(
     queued: dict[str, Any] = {
         **quiet, "concurrency_id": state.CONCURRENCY_ID, "concurrency_limit": 1,
     }  # fmt: skip
-    settings = compose.whole_query
+    settings = compose.settings
     panels = [shown.memory, shown.result, compose.status, compose.steps, compose.current, tabs,
               compose.switcher.choice, compose.switcher.facts, compose.fade.column]  # fmt: skip
     for source in (listed, seen):

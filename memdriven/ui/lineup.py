@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 from memdriven.errors import RetrievalError
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe import Variation
 from memdriven.trace import Neighbour, Retrieval
 from memdriven.ui import state
 from memdriven.ui.steering import MAX_PINS, Steering
@@ -31,22 +33,39 @@ class LineUp:
     steering: Steering = field(default_factory=Steering)
 
     @property
+    def given(self) -> dict[str, Any]:
+        """What takes the place of retrieval, as the pipeline takes it; nothing where that is it."""
+        if not self.steered and not self.retrieval.tried:
+            return {}
+        return {"neighbours": self.retrieval.ids, "weights": self.retrieval.weights}
+
+    @property
     def steered(self) -> bool:
         """Whether the neighbours are given by hand, at least in part."""
         return self.steering.active and self.retrieval.strategy != "none"
 
 
 def line_up(
-    caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None
-) -> LineUp:
+    caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None,
+    tries: int = 1, variations: tuple[Variation, ...] = (), memory: float = 1.0,
+) -> LineUp:  # fmt: skip
     """Return the neighbours in use and those next in line, after a visitor's wishes.
+
+    With `tries` above 1 the neighbours are chosen by the pictures that they give, unless they were
+    steered by hand.
 
     Raises:
         CaptionError, RetrievalError: as `MemoryDrivenPipeline.retrieve`.
     """
     steering = steering or Steering()
     if strategy == "none" or not steering.active:
-        return LineUp(*neighbours(caption, strategy, k, seed), steering)
+        retrieval, spare = neighbours(caption, strategy, k, seed)
+        if tries > k and strategy not in ("none", "oracle"):
+            key = _key(state.pipeline())
+            retrieval = _chosen(key, caption, strategy, k, seed, tries, variations, memory)
+            every = (*neighbours(caption, strategy, k, seed)[0], *spare)
+            spare = tuple(each for each in every if each.id not in retrieval.ids)
+        return LineUp(retrieval, spare, steering)
     pipe = state.pipeline()
     with pipe.turn:
         line = _long_line(pipe, caption, strategy, k, seed, steering)
@@ -129,6 +148,17 @@ def _long_line(
 
 def _key(pipe: MemoryDrivenPipeline) -> str:
     return pipe.checkpoint.hash + pipe.bank_hash
+
+
+@lru_cache(maxsize=16)
+def _chosen(
+    key: str, caption: str, strategy: str, k: int, seed: int, tries: int,
+    variations: tuple[Variation, ...], memory: float,
+) -> Retrieval:  # fmt: skip
+    """Try once, for all the tabs that ask for the same picture."""
+    return state.pipeline().choose(
+        caption, strategy, k, seed, best_of=tries, variations=variations, memory=memory
+    )
 
 
 @lru_cache(maxsize=16)

@@ -155,7 +155,7 @@ def _recipe(output: PipelineOutput) -> str:
 def _step_kind(name: str) -> str:
     if name == "encode":
         return "md-text"
-    return "md-memory" if name in ("retrieve", "features") else "md-paint"
+    return "md-memory" if name in ("retrieve", "choose", "features") else "md-paint"
 
 
 def _step_name(name: str) -> str:

@@ -7,6 +7,7 @@ import secrets
 from collections import Counter, OrderedDict
 from functools import lru_cache
 
+from memdriven.choosing import MAX_TRIED
 from memdriven.data.vocabulary import tokenize
 from memdriven.errors import CheckpointError, ConfigError
 from memdriven.pipeline import RANDOM_SEEDS, MemoryDrivenPipeline
@@ -121,6 +122,18 @@ def read_memory(share: object) -> float:
     if isinstance(share, bool) or not isinstance(share, int | float) or not math.isfinite(share):
         return 1.0
     return min(1.0, max(0.0, float(share))) if offers_memory() else 1.0
+
+
+def offers_tries() -> bool:
+    """Return whether the visitor's model can tell which of several pictures fits the words."""
+    return pipeline().checkpoint.damsm.pixels is not None
+
+
+def read_tries(tries: object) -> int:
+    """Return how many memories are tried, clamped; one where the model cannot choose."""
+    if isinstance(tries, bool) or not isinstance(tries, int | float) or not math.isfinite(tries):
+        return 1
+    return min(MAX_TRIED, max(1, int(tries))) if offers_tries() else 1
 
 
 def read_strategy(source: str, comparison: str) -> str:

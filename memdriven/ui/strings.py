@@ -46,6 +46,10 @@ STRATEGIES: Final = (
     ("everything with everything", "all"),
 )
 K_LABEL: Final = "References mixed (k)"
+TRIES_LABEL: Final = "References tried"
+TRIES_HINT: Final = "Paint with so many, keep those whose picture fits the words best."
+TRYING: Final = "Painting with {count} references to choose from ..."
+TRIED: Final = "Chosen of {count} by the pictures they gave."
 FADE_LABEL: Final = "How much of the memory is used"
 FADE_ENDS: Final = ("words alone", "all of the memory")
 NOISE: Final = "Noise"
@@ -89,7 +93,7 @@ STAGE_LABEL: Final = "{side} px"
 TIMES_TITLE: Final = "Time"
 STEP_NAMES: Final = {
     "encode": "read words", "retrieve": "search memory", "features": "recall features",
-    "total": "total",
+    "choose": "try and choose", "total": "total",
 }  # fmt: skip
 STEP_STAGE: Final = "paint {side} px"
 MILLISECONDS: Final = "{ms} ms"

@@ -17,7 +17,7 @@ from memdriven.evaluation.report.tables import (
     row_of,
 )
 from memdriven.evaluation.results import Result
-from memdriven.evaluation.rows import CONTROLS, MODEL, STRATEGY
+from memdriven.evaluation.rows import MODEL, ROWS, STRATEGY
 from memdriven.evaluation.variants import place
 from memdriven.memory.retrieval import STRATEGIES
 
@@ -94,7 +94,7 @@ def _beside_published(
     group: Sequence[Result], first: Result, keys: Sequence[str]
 ) -> list[TableRow]:
     rows = []
-    for name in (MODEL, *CONTROLS):
+    for name in (MODEL, *ROWS):
         found = newest(r for r in group if r.row == name and r.metric in OURS)
         cells = {
             key: row_of("", [found[ours]]).cells[ours]
@@ -116,11 +116,11 @@ def _beside_published(
 
 def _model_table(group: Sequence[Result]) -> Table | None:
     """A model beside its controls."""
-    shown = [r for r in group if r.row in (MODEL, *CONTROLS)]
+    shown = [r for r in group if r.row in (MODEL, *ROWS)]
     if not shown:
         return None
     rows = []
-    for name in (MODEL, *CONTROLS):
+    for name in (MODEL, *ROWS):
         of_row = [r for r in shown if r.row == name]
         if of_row:
             kind: Kind = "ours" if name == MODEL else "control"
@@ -178,7 +178,7 @@ def _ablation_table(group: Sequence[Result]) -> Table | None:
     for variant in variants:
         of_row = [r for r in group if r.variant == variant and r.row == MODEL]
         rows.append(row_of(variant, of_row, base=None if variant == first else base))
-    for name in CONTROLS:
+    for name in ROWS:
         of_row = [r for r in group if r.variant == first and r.row == name]
         if of_row:
             rows.append(row_of(name, of_row, kind="control", hint=CONTROL_HINTS[name]))

@@ -1,0 +1,103 @@
+"""Of several memories, those whose pictures say the words best: retrieval re-ranked by painting.
+
+Retrieval compares words with memories, not with what G makes of them. Painting with each of the
+nearest few is cheap, and DAMSM's word score of the pictures, the one G was trained by, tells which
+memory lets the words through [ours].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from memdriven.checkpoint import Checkpoint
+from memdriven.encoders.damsm import matching_scores
+from memdriven.encoders.text import TextFeatures
+from memdriven.errors import ConfigError
+from memdriven.lookup import Lookup
+from memdriven.recipe import Variation
+from memdriven.recipe_fields import is_whole
+from memdriven.stages import Noise, draw_noise, facing, mean_words, repeatable
+from memdriven.trace import Clock, Retrieval
+
+MAX_TRIED = 16
+"""More are not tried for one picture."""
+
+
+@torch.inference_mode()
+def fits(checkpoint: Checkpoint, text: TextFeatures, noise: Noise, v: Tensor) -> Tensor:
+    """Paint a caption with each of n memories; return how well each picture fits the words (n,).
+
+    Args:
+        checkpoint: the model.
+        text: the caption's embeddings.
+        noise: of the picture.
+        v: the memories' features (n, 512, 16, 16), on the model's device.
+
+    Raises:
+        ConfigError: the encoders have no network of their own that reads pictures.
+    """
+    damsm, generator, n = checkpoint.damsm, checkpoint.generator, len(v)
+    config = checkpoint.config.damsm
+    if damsm.pixels is None:
+        raise ConfigError(
+            wanted="encoders that read pictures (damsm.pixel_backbone compact), to try memories",
+            found=config.pixel_backbone, fix="leave best_of at 1",
+        )  # fmt: skip
+    seen = sum(side < config.pixel_size for side in generator.resolutions) + 1
+    parts = (noise.z, text.sentence, mean_words(text))
+    with repeatable():
+        painted = generator(
+            *(part.expand(n, -1) for part in parts), facing(v, noise.mirror),
+            noise.epsilon.expand(n, -1), min(seen, len(generator.resolutions)),
+        ).images[-1]  # fmt: skip
+        regions = damsm.encode_images((painted + 1) / 2).regions
+    return matching_scores(text.words, text.mask, regions, config.gamma1, config.gamma2)[:, 0].cpu()
+
+
+def best(scores: Tensor, k: int) -> list[int]:
+    """Return the places of the k highest scores, best first; of equal ones the first."""
+    return torch.sort(scores, descending=True, stable=True).indices[:k].tolist()
+
+
+def keep(retrieval: Retrieval, places: Sequence[int]) -> Retrieval:
+    """Return a retrieval with the neighbours at these places alone, their shares scaled."""
+    found = [retrieval[place] for place in places]
+    whole = math.fsum(each.weight for each in found)
+    return replace(
+        retrieval, k=len(found), tried=len(retrieval),
+        neighbours=tuple(replace(each, weight=each.weight / whole) for each in found),
+    )  # fmt: skip
+
+
+def choose(
+    checkpoint: Checkpoint, lookup: Lookup, caption: str, strategy: str | None, k: int | None,
+    seed: int, best_of: int, exclude: Sequence[str] = (), oracle_id: str | None = None,
+    variations: Sequence[Variation] = (), memory: float = 1.0,
+) -> tuple[Retrieval, TextFeatures]:  # fmt: skip
+    """Return the k neighbours whose pictures fit best, of the `best_of` nearest; and embeddings.
+
+    The arguments are those of `MemoryDrivenPipeline.choose`, which says what is raised.
+    """
+    if not _counts(best_of) or best_of > MAX_TRIED:
+        raise ConfigError(wanted=f"best_of: a whole number in 1..{MAX_TRIED}",
+                          found=repr(best_of)[:80], fix="try another number")  # fmt: skip
+    k = checkpoint.config.retrieval.k if k is None else k
+    most = max(k, min(best_of, lookup.bank.n - len(set(exclude)))) if _counts(k) else k
+    found, text = lookup.find(caption, strategy, most, seed, None, None, exclude, oracle_id)
+    if len(found) <= k:
+        return replace(found, k=k), text
+    clock = Clock(found.timings)
+    v = torch.cat([lookup.features(keep(found, [i]), (), memory) for i in range(len(found))])
+    noise = draw_noise(seed, checkpoint.generator, variations)
+    scores = fits(checkpoint, text, noise, v.to(checkpoint.damsm.device))
+    clock.lap("choose")
+    return replace(keep(found, best(scores, k)), timings=clock.timings), text
+
+
+def _counts(number: object) -> bool:
+    return is_whole(number) and number >= 1
