@@ -102,6 +102,9 @@ class GeneratorConfig:
     """Fuse v at every stage through an ACM."""
     fuse_early: bool = False
     """Fuse v into the first stage's maps of 16 px, v's own grid, and 32 px, too [ours]."""
+    refine: bool = False
+    """Let a later stage add to the image of the one before, enlarged; it begins with adding nothing
+    [ours]."""
     mirror: bool = False
     """Let the noise of a picture also say which way its memory faces: v as it is, or mirrored left
     to right, as training's flips show both [ours]."""

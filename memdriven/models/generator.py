@@ -6,7 +6,8 @@
     image_i     = tanh(conv(ACM_i(h_i, v'_i)))
 
 The h that a stage hands on is the one before its ACM [family]. With `fuse_early`, F_0 fuses v
-into its maps of 16 and 32 px by ACMs of their own, so that h_0 knows where v has what [ours].
+into its maps of 16 and 32 px by ACMs of their own, so that h_0 knows where v has what [ours]. With
+`refine`, conv(ACM_i) is added to the image before, enlarged and still without its tanh [ours].
 """
 
 from __future__ import annotations
@@ -132,6 +133,8 @@ class Generator(nn.Module):
         self.to_rgb = nn.ModuleList(conv3x3(config.width, 3) for _ in range(config.stages))
         if not trained:
             self.apply(initialise)
+            for last in self.to_rgb[1:] if config.refine else ():
+                nn.init.zeros_(last.get_parameter("weight"))
         if config.use_v:
             self.pyramid = FeaturePyramid(
                 FEATURE_CHANNELS, config.feature_width, config.stages,
@@ -231,6 +234,7 @@ class Generator(nn.Module):
             return h
 
         h = self.first(z, condition, v.mean(dim=(2, 3)), fuse)
+        image: Tensor | None = None
         for stage in range(self.config.stages if count is None else count):
             if stage:
                 h = self.later[stage - 1](h, words)
@@ -238,5 +242,11 @@ class Generator(nn.Module):
             if maps:
                 fused, gate = self.acm[stage](h, maps[stage])
                 gates.append(gate)
-            yield Stage(torch.tanh(self.to_rgb[stage](fused)), tuple(gates))
+            added = self.to_rgb[stage](fused)
+            if self.config.refine and image is not None:
+                added = added + F.interpolate(
+                    image, scale_factor=2, mode="bilinear", align_corners=False
+                )
+            image = added
+            yield Stage(torch.tanh(image), tuple(gates))
             gates.clear()

@@ -90,7 +90,9 @@ def memory_panel(
     )
     panel = steering_line(steering) if steering else ""
     if retrieval.tried:
-        panel += tag("p", text(strings.TRIED.format(count=retrieval.tried)), class_="md-hint")
+        panel += tag(
+            "p", text(strings.TRIED.format(count=retrieval.tried)), class_="md-hint md-tried"
+        )
     panel += tag("ol", cards, class_="md-cards")
     if spare:
         rows = "".join(_spare_card(neighbour, retrieval, common, steering) for neighbour in spare)

@@ -99,7 +99,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
             )  # fmt: skip
             tries = gr.Slider(
                 1, min(MAX_TRIED, bank_size), value=1, step=1, label=strings.TRIES_LABEL,
-                info=strings.TRIES_HINT, elem_id="tries", buttons=[], visible=state.offers_tries(),
+                elem_id="tries", buttons=[], visible=state.offers_tries(),
             )  # fmt: skip
         fade = switcher.build_fade()
         section("noise", strings.NOISE)

@@ -63,15 +63,19 @@ def paint(
                 yield *panels(line), show(output), _progress(output), same, same
                 continue
             finished = moment(output) if output.complete else same
-            yield same, same, show(output), _progress(output), same, finished
+            # A panel that was asked for while the words were typed may have come in between.
+            memory_ = panels(line)[0] if output.complete and line.retrieval.tried else same
+            yield memory_, same, show(output), _progress(output), same, finished
     except MemDrivenError as error:
         yield same, same, picture.empty_picture(), failure(error), same, same
 
 
 def with_choice(timings: Mapping[str, float], milliseconds: float) -> dict[str, float]:
     """Return a picture's timings with the time that went into choosing its memories."""
+    after = {name: ms for name, ms in timings.items() if name not in ("encode", "retrieve")}
+    before = {name: ms for name, ms in timings.items() if name not in after}
     total = timings.get("total", 0.0) + milliseconds
-    return {**timings, "choose": milliseconds, "total": total}
+    return {**before, "choose": milliseconds, **after, "total": total}
 
 
 def show(output: PipelineOutput) -> str:

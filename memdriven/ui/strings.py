@@ -46,8 +46,7 @@ STRATEGIES: Final = (
     ("everything with everything", "all"),
 )
 K_LABEL: Final = "References mixed (k)"
-TRIES_LABEL: Final = "References tried"
-TRIES_HINT: Final = "Paint with so many, keep those whose picture fits the words best."
+TRIES_LABEL: Final = "References tried, best kept"
 TRYING: Final = "Painting with {count} references to choose from ..."
 TRIED: Final = "Chosen of {count} by the pictures they gave."
 FADE_LABEL: Final = "How much of the memory is used"

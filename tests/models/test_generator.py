@@ -142,6 +142,26 @@ def test_forward_is_bit_equal_to_the_equations_written_out() -> None:
             assert torch.equal(before, parameter.grad)
 
 
+def test_a_refining_stage_adds_to_the_enlarged_image_before() -> None:
+    torch.manual_seed(0)
+    model = Generator(dataclasses.replace(SMALL, refine=True)).eval()
+    z, sentence, words, v, epsilon = inputs()
+
+    def enlarged(image: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(image.atanh(), scale_factor=2, mode="bilinear")
+
+    with torch.no_grad():
+        small, large = model(z, sentence, words, v, epsilon).images
+        torch.testing.assert_close(large, enlarged(small).tanh(), atol=1e-4, rtol=1e-3)
+        model.to_rgb[1].weight.normal_(std=0.1)
+        small, large = model(z, sentence, words, v, epsilon).images
+        _, maps = model.pyramid(v)
+        c, _, _ = model.augment(sentence, epsilon)
+        h = model.later[0](model.first(z, c, v.mean(dim=(2, 3)), lambda h: h), words)
+        wanted = enlarged(small) + model.to_rgb[1](model.acm[1](h, maps[1])[0])
+        torch.testing.assert_close(large, wanted.tanh(), atol=1e-4, rtol=1e-3)
+
+
 def test_early_fusion_is_the_acm_at_16_and_32_px() -> None:
     torch.manual_seed(0)
     plain = Generator(SMALL)

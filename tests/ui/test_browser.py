@@ -95,6 +95,11 @@ def test_every_source_of_the_reference(visit: Visit) -> None:
     page.wait_for_function("document.querySelectorAll('#memory .md-card').length === 3")
     assert visitor.text("#memory").count("of the mix") == 3
     assert visitor.generate() != without
+    page.fill("#k input[type=number]", "1")
+    page.fill("#tries input[type=number]", "6")
+    visitor.generate()
+    assert strings.TRIED.format(count=6) in visitor.text("#memory")
+    assert page.locator("#memory .md-card").count() == 1
 
 
 def test_nine_noises_and_keeping_one(visit: Visit, shots: Path) -> None:

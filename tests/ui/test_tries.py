@@ -1,0 +1,68 @@
+"""Memories chosen by the pictures they give, as the page's handlers use it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from memdriven.choosing import MAX_TRIED
+from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.ui import asked, diversity, generate, lineup, state, strings
+from memdriven.ui.steering import Steering
+from tests.ui.asking import CAPTION, asking
+
+
+@pytest.fixture(autouse=True)
+def loaded(pipe: MemoryDrivenPipeline) -> None:
+    state.use(pipe)
+
+
+def test_every_tab_paints_with_what_trying_chose(pipe: MemoryDrivenPipeline) -> None:
+    wanted = pipe(CAPTION, k=1, seed=7, best_of=5)
+    query = asking(tries=5)
+    read = asked.read(*query)
+    assert read.paint(pipe).png() == wanted.png()
+    assert read.gather(pipe)[1].ids == wanted.retrieval.ids
+    busy, *_, last = generate.paint(*query)
+    assert strings.TRYING.format(count=5) in str(busy[3])
+    assert last[-1]["recipe"] == wanted.recipe.to_json()
+    memory = next(str(step[0]) for step in generate.paint(*query) if isinstance(step[0], str))
+    assert strings.TRIED.format(count=5) in memory
+    assert f'data-id="{wanted.retrieval.ids[0]}"' in memory
+    assert strings.STEP_NAMES["choose"] in str(last[2])
+    *_, (cards, _, _, grid) = diversity.vary(*query)
+    assert wanted.retrieval.ids[0] in cards
+    assert grid is not None
+    assert wanted.retrieval.ids[0] in grid["recipe"]
+
+
+def test_those_not_chosen_are_next_in_line(pipe: MemoryDrivenPipeline) -> None:
+    line = lineup.line_up(CAPTION, "sentence-sentence", 1, 7, None, 5)
+    shown = [*line.retrieval.ids, *(each.id for each in line.spare)]
+    assert set(pipe.retrieve(CAPTION, k=5).ids) <= set(shown)
+    assert len(shown) == len(set(shown))
+
+
+def test_what_was_steered_by_hand_comes_first(pipe: MemoryDrivenPipeline) -> None:
+    query = asking(steering=Steering().only("bird-05"), tries=5)
+    assert asked.read(*query).paint(pipe).retrieval.ids == ("bird-05",)
+    for source in ("none", "oracle"):
+        assert lineup.line_up(CAPTION, source, 1, 7, None, 5).retrieval.tried == 0
+
+
+@pytest.mark.parametrize(("given", "used"), [(4, 4), (4.9, 4), (0, 1), (99, MAX_TRIED), (True, 1),
+                                            ("4", 1), (None, 1), (float("nan"), 1)])  # fmt: skip
+def test_numbers_from_the_page_are_clamped(
+    pipe: MemoryDrivenPipeline, given: object, used: int
+) -> None:
+    assert state.read_tries(given) == used
+    blind = MemoryDrivenPipeline(pipe.checkpoint, pipe.bank)
+    damsm = type(pipe.checkpoint.damsm)(
+        len(pipe.checkpoint.vocabulary), pipe.config.text,
+        dataclasses.replace(pipe.config.damsm, pixel_backbone="vgg16"),
+    )  # fmt: skip
+    blind.checkpoint = dataclasses.replace(pipe.checkpoint, damsm=damsm)
+    state.use(blind)
+    assert not state.offers_tries()
+    assert state.read_tries(given) == 1
