@@ -22,7 +22,7 @@ from memdriven.evaluation.r_precision import (
     mismatched_captions,
     r_precision,
 )
-from memdriven.evaluation.rows import CONTROLS, Row
+from memdriven.evaluation.rows import ROWS, Row
 from memdriven.evaluation.soa import IMAGES_PER_CAPTION, THRESHOLD, named_classes, soa
 from memdriven.evaluation.workbench import Workbench
 
@@ -174,7 +174,7 @@ MEASURES: dict[str, Measure] = {
 `fd_squeezenet` and `kd_squeezenet` cost a fortieth of VGG's time: a CPU's choice where rows are
 many."""
 NOT_FOR: dict[str, tuple[str, ...]] = {
-    "diversity": CONTROLS,
+    "diversity": ROWS,
     "copy_check": ("real", "retrieved"),
 }
 """Rows that a measure has nothing to say of."""
