@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from memdriven.checkpoint import load_checkpoint
-from memdriven.errors import CheckpointError
+from memdriven.config import Config, from_dict
+from memdriven.errors import CheckpointError, TrainingError
+from memdriven.files import read_json
 from memdriven.training.loop import STATE
 from memdriven.training.state import load_state
 from memdriven.training.steps import GanTrainer
@@ -20,8 +22,8 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
     Args:
         folder: a run directory, whose networks and optimisers are taken, or a checkpoint, which
             holds the averaged generator alone, so that the discriminators start fresh. What
-            either lacks (early fusion, say) keeps its first values. With frozen stages, which are
-            to stay as they make pictures, a run's checkpoint is taken.
+            either lacks (early fusion, say) keeps its first values. With stages frozen that the
+            run had not frozen, its checkpoint is taken: they are to stay as they make pictures.
         trainer: the new run's networks.
 
     Raises:
@@ -29,7 +31,7 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
         CheckpointError: the checkpoint is damaged, or its generator of another shape.
     """
     frozen = trainer.config.train.frozen_stages
-    if frozen and not (folder / WEIGHTS).exists():
+    if frozen and not (folder / WEIGHTS).exists() and frozen != _frozen_in(folder):
         folder = folder / "checkpoint"
     elif (folder / STATE).exists() or not (folder / WEIGHTS).exists():
         past = load_state(folder / STATE, trainer.modules, trainer.optimisers, grow=True)
@@ -56,3 +58,8 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
     facts = made.facts
     part = {"steps": facts.get("steps", 0), "minutes": facts.get("minutes", 0.0)}
     return [*facts.get("earlier_runs", []), part]
+
+
+def _frozen_in(run: Path) -> int:
+    settings = from_dict(Config, read_json(run / "config.json", TrainingError))
+    return settings.train.frozen_stages

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.config import Config
@@ -55,6 +56,20 @@ def test_a_stopped_run_goes_on_with_the_same_bits(world: Path, tmp_path: Path) -
     run(world, tmp_path / "parts", settings(2, 1, 4), resume=True)
     for name in (FIRST, SECOND):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_run_with_the_same_stages_frozen_is_gone_on_with(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "one", settings(1, 0))
+    run(world, tmp_path / "two", settings(2, 1), start_from=tmp_path / "one")
+    still = settings(2, 1, 1)
+    still = dataclasses.replace(still, train=dataclasses.replace(still.train, d_learning_rate=0.0))
+    run(world, tmp_path / "more", still, start_from=tmp_path / "two")
+    states = [load_file(tmp_path / name / "state.safetensors") for name in ("two", "more")]
+    judges = [key for key in states[0] if "discriminators/" in key and "bias" in key]
+    assert judges
+    assert all(torch.equal(states[0][key], states[1][key]) for key in judges)
+    with pytest.raises(TrainingError, match=r"config\.json"):
+        run(world, tmp_path / "lost", settings(2, 1), start_from=tmp_path / "nowhere")
 
 
 def test_only_the_later_stages_are_judged_and_moved(world: Path) -> None:
