@@ -150,7 +150,8 @@ class Generator(nn.Module):
             )
             for side in EARLY_SIZES if config.use_v and config.fuse_early
         })  # fmt: skip
-        self._frozen: list[nn.Module] = []
+        self.frozen: list[nn.Module] = []
+        """Parts that `freeze` keeps as they are."""
 
     @property
     def resolutions(self) -> list[int]:
@@ -168,15 +169,15 @@ class Generator(nn.Module):
 
     def freeze(self, stages: int) -> None:
         """Keep the first `stages` stages as they are: no gradients, no new batch statistics."""
-        self._frozen = [p for i in range(stages) for p in self.stage_parts(i).values()]
-        for part in self._frozen:
+        self.frozen = [p for i in range(stages) for p in self.stage_parts(i).values()]
+        for part in self.frozen:
             part.requires_grad_(False)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Generator:
         """Set the mode of all that is not frozen."""
         super().train(mode)
-        for part in self._frozen:
+        for part in self.frozen:
             part.eval()
         return self
 

@@ -89,6 +89,9 @@ class GanTrainer:
         """The moving average of G, which makes the pictures."""
         module = self.average.module
         assert isinstance(module, Generator)
+        # Averaging adds zeros to zeros, which loses their sign: what is frozen keeps its bits.
+        for part, own in zip(module.frozen, self.generator.frozen, strict=True):
+            part.load_state_dict(own.state_dict())
         return module
 
     @property

@@ -77,8 +77,12 @@ def test_only_the_later_stages_are_judged_and_moved(world: Path) -> None:
     encoders = load_damsm(world / "damsm").damsm
     trainer = GanTrainer(config, TextLoss(config, encoders), torch.device("cpu"), World())
     assert [len(d.downs) for d in trainer.discriminators] == [5]
+    with torch.no_grad():
+        for model in (trainer.generator, trainer.average.module):
+            model.first.linear.weight[0, 0] = -0.0
     before = {name: value.clone() for name, value in trainer.generator.state_dict().items()}
     losses = trainer.step(data(world, config).batch(0), 0)
+    assert trainer.ema.first.linear.weight[0, 0].signbit()
     after = trainer.generator.state_dict()
     moved = {name for name, value in before.items() if not torch.equal(value, after[name])}
     parts = tuple(f"{part}." for part in trainer.generator.stage_parts(1))
