@@ -75,11 +75,16 @@ def test_a_run_with_the_same_stages_frozen_is_gone_on_with(world: Path, tmp_path
 def test_only_the_later_stages_are_judged_and_moved(world: Path) -> None:
     config = settings(2, 1)
     encoders = load_damsm(world / "damsm").damsm
-    trainer = GanTrainer(config, TextLoss(config, encoders), torch.device("cpu"), World())
+
+    def built(settings: Config) -> GanTrainer:
+        made = GanTrainer(settings, TextLoss(settings, encoders), torch.device("cpu"), World())
+        with torch.no_grad():
+            for model in (made.generator, made.average.module):
+                model.first.linear.weight[0, 0] = -0.0
+        return made
+
+    trainer = built(config)
     assert [len(d.downs) for d in trainer.discriminators] == [5]
-    with torch.no_grad():
-        for model in (trainer.generator, trainer.average.module):
-            model.first.linear.weight[0, 0] = -0.0
     before = {name: value.clone() for name, value in trainer.generator.state_dict().items()}
     losses = trainer.step(data(world, config).batch(0), 0)
     assert trainer.ema.first.linear.weight[0, 0].signbit()
@@ -88,8 +93,7 @@ def test_only_the_later_stages_are_judged_and_moved(world: Path) -> None:
     parts = tuple(f"{part}." for part in trainer.generator.stage_parts(1))
     assert moved == {name for name in before if name.startswith(parts)}
     single = dataclasses.replace(config, loss=dataclasses.replace(config.loss, damsm_stages="last"))
-    again = GanTrainer(single, TextLoss(single, encoders), torch.device("cpu"), World())
-    told = again.step(data(world, single).batch(0), 0)
+    told = built(single).step(data(world, single).batch(0), 0)
     assert torch.equal(losses["damsm"], told["damsm"]), "the frozen stage is not scored"
 
 
