@@ -22,6 +22,7 @@ import torch
 from memdriven import __version__
 from memdriven.checkpoint import Checkpoint, load_checkpoint
 from memdriven.choosing import choose
+from memdriven.devices import choose_device
 from memdriven.errors import CheckpointError, ConfigError, RetrievalError
 from memdriven.files import sha256_file
 from memdriven.lookup import Guest, Lookup
@@ -268,25 +269,6 @@ class MemoryDrivenPipeline:
                     wanted=f"the {name} {wanted} of the recipe", found=f"{name} {found}",
                     fix="load that checkpoint, or clear the recipe's hashes for a similar picture",
                 )  # fmt: skip
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is CUDA when there is one, else the CPU.
-
-    Raises:
-        ConfigError: this machine has no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(
-            wanted=f"the device {name!r}", found=str(error).splitlines()[0][:120],
-            fix="use auto, cpu, or cuda on a machine with a CUDA device",
-        ) from None  # fmt: skip
-    return device
 
 
 def _seeds(seed: int | None, seeds: Sequence[int] | None) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import memdriven
+from memdriven.devices import choose_device
 from memdriven.errors import (
     BankError,
     CaptionError,
@@ -24,7 +25,7 @@ from memdriven.errors import (
 )
 from memdriven.lookup import Guest
 from memdriven.memory import codec
-from memdriven.pipeline import MemoryDrivenPipeline, choose_device
+from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import MAX_SEED, STRATEGIES, Recipe, Variation
 from memdriven.stages import draw_noise, to_picture
 

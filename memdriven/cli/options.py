@@ -7,8 +7,6 @@ from typing import Annotated
 
 import tyro
 
-from memdriven.errors import ConfigError
-
 # Options that may be left out: their help shows the type alone, not `{None}|PATH (default: None)`.
 PathOption = Annotated[Path | None, tyro.conf.arg(metavar="PATH", help_behavior_hint="")]
 IntOption = Annotated[int | None, tyro.conf.arg(metavar="INT", help_behavior_hint="")]
@@ -24,16 +22,6 @@ def choose_device(name: str) -> str:
     Raises:
         ConfigError: an unknown device, or a GPU that is not there.
     """
-    import torch
+    from memdriven import devices
 
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(wanted="a device: auto, cpu, cuda, cuda:1, ...", found=repr(name),
-                          fix="use one of these") from None  # fmt: skip
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(wanted=f"the GPU {name}", found=f"{torch.cuda.device_count()} GPUs",
-                          fix="use --device cpu or auto")  # fmt: skip
-    return name
+    return str(devices.choose_device(name))

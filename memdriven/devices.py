@@ -1,0 +1,26 @@
+"""Which device a model runs on."""
+
+from __future__ import annotations
+
+import torch
+
+from memdriven.errors import ConfigError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of that name; `auto` is CUDA when there is one, else the CPU.
+
+    Raises:
+        ConfigError: this machine has no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(
+            wanted=f"the device {name!r}", found=str(error).splitlines()[0][:120],
+            fix="use auto, cpu, or cuda on a machine with a CUDA device",
+        ) from None  # fmt: skip
+    return device
