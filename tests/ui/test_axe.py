@@ -20,7 +20,11 @@ GRAVE = ("serious", "critical")
 def findings(page: Any, place: str) -> list[str]:
     """Return what axe finds of grave impact, a line an element."""
     found = []
-    for rule in Axe().run(page).response["violations"]:
+    # Axe would take the sticky buttons for the background of what is scrolled beneath them.
+    page.evaluate("document.querySelector('#foot').style.position = 'static'")
+    checked = Axe().run(page).response["violations"]
+    page.evaluate("document.querySelector('#foot').style.position = ''")
+    for rule in checked:
         if rule["impact"] not in GRAVE:
             continue
         for node in rule["nodes"]:
