@@ -56,7 +56,7 @@ def main() -> None:
 def ask(address: str, caption: str, seed: int, visitor: str) -> dict[str, Any]:
     """Return what a program gets that asks for one picture."""
     url = f"{address}gradio_api/call/generate"
-    data = [caption, "sentence-sentence", 1, seed, None, None, 1.0]
+    data = [caption, "sentence-sentence", 1, seed, None, None, 1.0, 1]
     body = json.dumps({"data": data, "session_hash": visitor}).encode()
     with urlopen(Request(url, body, {"Content-Type": "application/json"})) as answer:
         event = json.load(answer)["event_id"]
