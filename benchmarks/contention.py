@@ -50,9 +50,17 @@ def together(case: str, processes: int, preset: str, seconds: float) -> float:
     command = [sys.executable, "-m", "benchmarks.contention", "--one", "--preset", preset,
                "--seconds", str(seconds)]  # fmt: skip
     running = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         text=True)
         for _ in range(processes)
-    ]
+    ]  # fmt: skip
+    for run in running:
+        assert run.stdout is not None
+        run.stdout.readline()  # warm; none begins before all are
+    for run in running:
+        assert run.stdin is not None
+        run.stdin.write("go\n")
+        run.stdin.flush()
     return statistics.mean(float(run.communicate()[0]) for run in running)
 
 
@@ -62,6 +70,8 @@ def median_step(name: str, seconds: float) -> float:
     from memdriven.presets import preset
 
     step = prepared(preset(name), torch.device("cpu"))
+    print("ready", flush=True)
+    input()
     times: list[float] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from memdriven.trace import PipelineOutput
 
 # torch's threads wait for each other by spinning. Beside other work (a browser, another run) the
-# spinning takes the time that they wait for: five times slower than with this limit, which costs
-# nothing alone (benchmarks/contention.py). Read when torch loads; what the user has set stays.
+# spinning takes the time that they wait for; with this limit a process alone loses little, and two
+# share their cores fairly (docs/log.md). Read when torch loads; what the user has set stays.
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 
