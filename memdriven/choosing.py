@@ -7,7 +7,6 @@ memory lets the words through [ours].
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from memdriven.encoders.damsm import matching_scores
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError
 from memdriven.lookup import Lookup
+from memdriven.memory.matches import shares
 from memdriven.recipe import Variation
 from memdriven.recipe_fields import is_whole
 from memdriven.stages import Noise, draw_noise, facing, mean_words, repeatable
@@ -67,11 +67,16 @@ def best(scores: Tensor, k: int) -> list[int]:
 def keep(retrieval: Retrieval, places: Sequence[int]) -> Retrieval:
     """Return a retrieval with the neighbours at these places alone, their shares scaled."""
     found = [retrieval[place] for place in places]
-    whole = math.fsum(each.weight for each in found)
+    weights = scaled([each.weight for each in found])
     return replace(
         retrieval, k=len(found), tried=len(retrieval),
-        neighbours=tuple(replace(each, weight=each.weight / whole) for each in found),
+        neighbours=tuple(replace(n, weight=w) for n, w in zip(found, weights, strict=True)),
     )  # fmt: skip
+
+
+def scaled(weights: Sequence[float]) -> list[float]:
+    """Return the shares of those that were kept; equal ones where the far ones' came to nothing."""
+    return shares(weights if any(weights) else [1.0] * len(weights), len(weights))
 
 
 def choose(

@@ -16,6 +16,10 @@ from memdriven.errors import ConfigError
 
 _EARLY = GeneratorConfig(fuse_early=True, mirror=True)
 _COMPACT = replace(_EARLY, stages=1, width=16, acm_width=32, feature_width=32)
+_COMPACT_D = DiscriminatorConfig(width=32, max_width=256)
+_PHOTO_DAMSM = DamsmConfig(pixel_backbone="compact", pixel_size=64, epochs=60)
+# Members of one Aviary species differ in colour, so they may compete as negatives.
+_AVIARY_DAMSM = replace(_PHOTO_DAMSM, epochs=40, mask_same_class=False)
 _COMPACT_LOSS = LossConfig(
     damsm_weight=2.0, damsm_disturbed=True, kl_weight=0.1, reconstruction_weight=20.0, r1_gamma=0.2
 )
@@ -43,24 +47,19 @@ PRESETS: dict[str, Config] = {
         loss=LossConfig(mismatched=False),
         train=TrainConfig(p_swap=0.0),
     ),
-    # Members of one Aviary species differ in colour, so they may compete as negatives.
     "aviary-64": Config(
         preset="aviary-64",
-        damsm=DamsmConfig(
-            pixel_backbone="compact", pixel_size=64, epochs=40, mask_same_class=False
-        ),
+        damsm=_AVIARY_DAMSM,
         generator=_COMPACT,
-        discriminator=DiscriminatorConfig(width=32, max_width=256),
+        discriminator=_COMPACT_D,
         loss=_COMPACT_LOSS,
         train=_COMPACT_TRAIN,
     ),
     "aviary-128": Config(
         preset="aviary-128",
-        damsm=DamsmConfig(
-            pixel_backbone="compact", pixel_size=64, epochs=40, mask_same_class=False
-        ),
+        damsm=_AVIARY_DAMSM,
         generator=_SECOND,
-        discriminator=DiscriminatorConfig(width=32, max_width=256),
+        discriminator=_COMPACT_D,
         loss=replace(
             _COMPACT_LOSS, damsm_weight=3.0, attribute_weight=6.0, reconstruction_weight=15.0
         ),
@@ -87,17 +86,17 @@ PRESETS: dict[str, Config] = {
     # Photos are few and their classes look alike: D sees them augmented.
     "photo-64": Config(
         preset="photo-64",
-        damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64, epochs=60),
+        damsm=_PHOTO_DAMSM,
         generator=_COMPACT,
-        discriminator=DiscriminatorConfig(width=32, max_width=256),
+        discriminator=_COMPACT_D,
         loss=_COMPACT_LOSS,
         train=replace(_COMPACT_TRAIN, augment="color,translation,cutout"),
     ),
     "photo-128": Config(
         preset="photo-128",
-        damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64, epochs=60),
+        damsm=_PHOTO_DAMSM,
         generator=_SECOND,
-        discriminator=DiscriminatorConfig(width=32, max_width=256),
+        discriminator=_COMPACT_D,
         loss=_COMPACT_LOSS,
         train=replace(_SECOND_TRAIN, augment="color,translation,cutout"),
     ),
@@ -107,7 +106,7 @@ PRESETS: dict[str, Config] = {
             pixel_backbone="compact", pixel_size=64, epochs=8, batch_size=32, mask_same_class=False
         ),
         generator=_COMPACT,
-        discriminator=DiscriminatorConfig(width=32, max_width=256),
+        discriminator=_COMPACT_D,
         loss=_COMPACT_LOSS,
         train=replace(_COMPACT_TRAIN, ema=0.995, steps=800),
     ),

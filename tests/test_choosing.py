@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from memdriven.choosing import MAX_TRIED, best, fits
+from memdriven.choosing import MAX_TRIED, best, fits, keep
 from memdriven.config import DamsmConfig
 from memdriven.encoders.damsm import Damsm, matching_scores
 from memdriven.errors import ConfigError, RetrievalError
@@ -60,6 +60,17 @@ def test_several_are_kept_with_their_shares_scaled(pipe: MemoryDrivenPipeline) -
     natural = {n.id: n.weight for n in near}
     whole = sum(natural[name] for name in kept.ids)
     assert kept.weights == pytest.approx([natural[name] / whole for name in kept.ids])
+
+
+def test_far_memories_whose_shares_came_to_nothing(pipe: MemoryDrivenPipeline) -> None:
+    near = pipe.retrieve(CAPTION, k=4)
+    weights = (1.0, 0.0, 0.0, 0.0)
+    none = dataclasses.replace(
+        near, neighbours=tuple(dataclasses.replace(n, weight=w) for n, w in zip(near, weights)),
+    )  # fmt: skip
+    assert keep(none, [2]).weights == (1.0,)
+    assert keep(none, [3, 1]).weights == (0.5, 0.5)
+    assert keep(none, [3, 0]).weights == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("strategy", "count"), [("none", 0), ("oracle", 1), ("random", 1)])

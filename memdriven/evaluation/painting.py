@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.checkpoint import Checkpoint
-from memdriven.choosing import best, fits
+from memdriven.choosing import best, fits, scaled
 from memdriven.data.prepared import PreparedDataset
 from memdriven.data.transforms import centre_square, to_tensor
 from memdriven.encoders.vgg import Vgg16Features
@@ -27,7 +27,7 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.neighbours import Choice, Neighbours
 from memdriven.evaluation.prompts import Prompt
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
-from memdriven.memory.matches import Match, shares
+from memdriven.memory.matches import Match
 from memdriven.stages import draw_noise, facing, mean_words
 
 FEATURE_SIDE = 256
@@ -83,7 +83,7 @@ class Painter:
             v = torch.cat([self.finder.retriever.mix([match]) for match in matches])
             noise = draw_noise(seed, checkpoint.generator)
             chosen = best(fits(checkpoint, text, noise, v.to(self.device)), k)
-            weights = shares([matches[place].weight for place in chosen], len(chosen))
+            weights = scaled([matches[place].weight for place in chosen])
             return [
                 replace(matches[place], weight=weight) for place, weight in zip(chosen, weights)
             ]

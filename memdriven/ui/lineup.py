@@ -62,8 +62,8 @@ def line_up(
         retrieval, spare = neighbours(caption, strategy, k, seed)
         if tries > k and strategy not in ("none", "oracle"):
             key = _key(state.pipeline())
+            every = () if strategy in CONTROLS else (*retrieval, *spare)
             retrieval = _chosen(key, caption, strategy, k, seed, tries, variations, memory)
-            every = (*neighbours(caption, strategy, k, seed)[0], *spare)
             spare = tuple(each for each in every if each.id not in retrieval.ids)
         return LineUp(retrieval, spare, steering)
     pipe = state.pipeline()

@@ -42,6 +42,9 @@ def test_those_not_chosen_are_next_in_line(pipe: MemoryDrivenPipeline) -> None:
     shown = [*line.retrieval.ids, *(each.id for each in line.spare)]
     assert set(pipe.retrieve(CAPTION, k=5).ids) <= set(shown)
     assert len(shown) == len(set(shown))
+    control = lineup.line_up(CAPTION, "random", 1, 7, None, 5)
+    assert control.retrieval.tried == 5
+    assert control.spare == ()
 
 
 def test_what_was_steered_by_hand_comes_first(pipe: MemoryDrivenPipeline) -> None:
