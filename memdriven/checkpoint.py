@@ -24,7 +24,7 @@ from torch import Tensor
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
-from memdriven.encoders.damsm_files import load_damsm_weights
+from memdriven.encoders.damsm_files import OF_CHECKPOINT, load_damsm_weights
 from memdriven.encoders.weights import read_weights, take_weights, write_weights
 from memdriven.errors import CheckpointError
 from memdriven.files import (
@@ -35,7 +35,7 @@ from memdriven.files import (
 )
 from memdriven.models.generator import BASE_SIZE, Generator
 
-SCHEMA = "memdriven.checkpoint/1"
+SCHEMA = OF_CHECKPOINT
 FILES = ("vocabulary.json", "damsm.safetensors")
 MEMORY = "memory"
 

@@ -21,7 +21,7 @@ from memdriven.lookup import Lookup
 from memdriven.memory.matches import shares
 from memdriven.recipe import Variation
 from memdriven.recipe_fields import is_whole
-from memdriven.stages import Noise, draw_noise, facing, mean_words, repeatable
+from memdriven.stages import Noise, draw_noise, mean_words, repeatable, seen_by
 from memdriven.trace import Clock, Retrieval
 
 MAX_TRIED = 16
@@ -52,7 +52,7 @@ def fits(checkpoint: Checkpoint, text: TextFeatures, noise: Noise, v: Tensor) ->
     parts = (noise.z, text.sentence, mean_words(text))
     with repeatable():
         painted = generator(
-            *(part.expand(n, -1) for part in parts), facing(v, noise.mirror),
+            *(part.expand(n, -1) for part in parts), seen_by(noise, v),
             noise.epsilon.expand(n, -1), min(seen, len(generator.resolutions)),
         ).images[-1]  # fmt: skip
         regions = damsm.encode_images((painted + 1) / 2).regions

@@ -102,12 +102,18 @@ class GeneratorConfig:
     """Fuse v at every stage through an ACM."""
     fuse_early: bool = False
     """Fuse v into the first stage's maps of 16 px, v's own grid, and 32 px, too [ours]."""
+    early_blocks: int = 0
+    """Residual blocks after each of these fusions, which work out what words and memory make of
+    each other where a map is small and depth cheap [ours]."""
     refine: bool = False
     """Let a later stage add to the image of the one before, enlarged; it begins with adding nothing
     [ours]."""
     mirror: bool = False
     """Let the noise of a picture also say which way its memory faces: v as it is, or mirrored left
     to right, as training's flips show both [ours]."""
+    zoom: float = 0.0
+    """Let the noise also say how much of its memory a picture sees: a square whose side is 1 - zoom
+    to 1 of the whole, anywhere. In training, images and their features are cut alike [ours]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +137,8 @@ class DiscriminatorConfig:
 class LossConfig:
     """Weights of the losses (Eqs. 1-4)."""
 
+    adversarial_weight: float = 1.0
+    """Weight of Eq. 1's adversarial terms; 0 leaves the D's out, G learns by the rest [ours]."""
     damsm_weight: float = 5.0
     """lambda of Eq. 1: 5 bird, 50 COCO [family]."""
     damsm_stages: Literal["all", "last"] = "all"
@@ -146,6 +154,9 @@ class LossConfig:
     reconstruction_weight: float = 0.0
     """Weight of |G(z, S, v) - I| where v is the image's own: a fast start for small budgets; the
     paper has none [ours]."""
+    perceptual_weight: float = 0.0
+    """Weight of the same difference in the maps of DAMSM's pixel network, each as a share of the
+    image's own size there [ours] (Johnson et al. 2016)."""
     diversity_weight: float = 0.0
     """Weight of the difference that z makes between two pictures of one caption and memory [ours]
     (Yang et al. 2019)."""

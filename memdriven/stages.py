@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from hashlib import sha256
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,12 @@ from torch import Tensor
 
 from memdriven.encoders.text import TextFeatures
 from memdriven.models.generator import Generator, Stage
+from memdriven.models.window import draw_windows, seen_through
 from memdriven.recipe import Variation
+
+Window = tuple[float, float, float]
+"""Left, top and side of a square, as shares of the whole."""
+WHOLE: Window = (0.0, 0.0, 1.0)
 
 
 class Noise(NamedTuple):
@@ -26,10 +32,12 @@ class Noise(NamedTuple):
     mirror: float = 0.0
     """How much of the memory is mirrored left to right: 0 or 1, in between only on the way from
     one to the other."""
+    window: Window = WHOLE
+    """The part of the memory that is seen, before it is mirrored."""
 
 
 def draw_noise(seed: int, generator: Generator, variations: Sequence[Variation] = ()) -> Noise:
-    """Return a picture's noise: z, epsilon, the memory's side, from one CPU generator (ours).
+    """Return a picture's noise: z, epsilon, the memory's side and part, drawn on the CPU (ours).
 
     Each variation turns z towards the z of its own seed; the others stay.
     """
@@ -39,12 +47,25 @@ def draw_noise(seed: int, generator: Generator, variations: Sequence[Variation] 
     epsilon = torch.randn(1, generator.config.condition_dim, generator=source)
     # A drawn number's lowest bit: its highest ones are much alike for seeds that are neighbours.
     mirror = generator.config.mirror and bool(torch.randint(2, (), generator=source))
+    window = WHOLE
+    if generator.config.zoom:
+        # The first numbers of neighbouring small seeds are alike: a hash tells them apart.
+        source.manual_seed(int.from_bytes(sha256(f"window {seed}".encode()).digest()[:7]))
+        x, y, side = draw_windows(1, generator.config.zoom, source)[0].tolist()
+        window = (x, y, side)
     for variation in variations:
         source.manual_seed(variation.seed)
         other = torch.randn(1, generator.config.z_dim, generator=source)
         angle = variation.strength * math.pi / 2
         z = math.cos(angle) * z + math.sin(angle) * other
-    return Noise(z.to(device), epsilon.to(device), float(mirror))
+    return Noise(z.to(device), epsilon.to(device), float(mirror), window)
+
+
+def seen_by(noise: Noise, v: Tensor) -> Tensor:
+    """Return v (b, c, h, w) as a picture's noise sees it: a part of it, turned its way."""
+    if noise.window != WHOLE:
+        v = seen_through(v, v.new_tensor([noise.window]).expand(len(v), -1))
+    return facing(v, noise.mirror)
 
 
 def facing(v: Tensor, mirror: float) -> Tensor:
@@ -67,13 +88,13 @@ def staged(
 
     Args:
         generator: the network.
-        noise: z, epsilon, and which way v is turned.
+        noise: z, epsilon, and how v is seen.
         sentence: (1, d).
         words: masked mean of the word embeddings, (1, d).
         v: memory features (1, 512, 16, 16).
     """
     c, _, _ = generator.augment(sentence, noise.epsilon)
-    yield from generator.stages(noise.z, c, words, facing(v, noise.mirror))
+    yield from generator.stages(noise.z, c, words, seen_by(noise, v))
 
 
 def staged_images(

@@ -23,6 +23,7 @@ from memdriven.cli.prepare import (
     PrepareCub,
     PrepareFlowers,
     PrepareFolder,
+    PrepareRecoloured,
 )
 from memdriven.cli.report import Report
 from memdriven.cli.training import Train, TrainDamsm, TrainPixels, TrainText, with_preset
@@ -44,6 +45,7 @@ class Command(Protocol):
 
 COMMANDS: dict[str, type[Any]] = {
     "prepare aviary": PrepareAviary,
+    "prepare recoloured": PrepareRecoloured,
     "prepare folder": PrepareFolder,
     "prepare cub": PrepareCub,
     "prepare coco": PrepareCoco,

@@ -46,6 +46,39 @@ class PrepareAviary:
 
 
 @dataclass(kw_only=True)
+class PrepareRecoloured:
+    """Render Aviary's training birds in colours that other captions ask for, for `train --extra`.
+
+    G is shown what should come of a memory and words that disagree, which only a renderer knows.
+    """
+
+    dataset: Path
+    """Folder of a prepared Aviary."""
+    out: Path
+    """Folder for the data set."""
+    per_image: int = 4
+    """Captions tried on each training image; those naming what is hidden are dropped."""
+    image_size: int = 128
+    """Side in px."""
+    seed: int = 0
+    """Another seed gives other captions and colours."""
+    workers: IntOption = None
+    """Processes on the CPU; its cores when left out."""
+    device: str = "cpu"
+    """cpu, auto, cuda, ..."""
+
+    def run(self) -> None:
+        """Call the library."""
+        from memdriven.data.aviary.recolour import prepare_recoloured
+
+        prepare_recoloured(
+            self.dataset, self.out, per_image=self.per_image, image_size=self.image_size,
+            seed=self.seed, workers=self.workers, device=choose_device(self.device), progress=True,
+        )  # fmt: skip
+        _done(self.out)
+
+
+@dataclass(kw_only=True)
 class PrepareFolder:
     """Read your own captioned images: a folder with metadata.jsonl or .csv.
 

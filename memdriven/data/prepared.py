@@ -46,6 +46,8 @@ class Item:
     """Names of the attributes that can be seen in the image."""
     box: Sequence[float] | None = None
     """Left, top, width, height in px of the object in the source's own photograph, if known."""
+    memory: str = ""
+    """Id of the image whose features it is painted from, where those are not its own."""
 
     def __post_init__(self) -> None:
         """Make the sequences immutable."""
@@ -166,7 +168,7 @@ def write_prepared(
 
 def _to_json(item: Item) -> dict[str, Any]:
     values = {entry.name: getattr(item, entry.name) for entry in dataclasses.fields(item)}
-    optional = ("attributes", "caption_attributes", "visible", "box")
+    optional = ("attributes", "caption_attributes", "visible", "box", "memory")
     return {key: value for key, value in values.items() if key not in optional or value}
 
 
@@ -193,6 +195,7 @@ def _read_item(line: str, place: str) -> Item:
             and isinstance(item.split, str)
             and isinstance(item.class_id, int | None)
             and isinstance(item.class_name, str)
+            and isinstance(item.memory, str)
             and isinstance(values["captions"], list)
             and all(isinstance(caption, str) for caption in item.captions)
             and isinstance(item.attributes, dict)

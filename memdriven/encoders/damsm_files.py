@@ -15,6 +15,8 @@ from memdriven.errors import CheckpointError
 from memdriven.files import atomic_write_json, read_json
 
 SCHEMA = "memdriven.damsm/1"
+OF_CHECKPOINT = "memdriven.checkpoint/1"
+"""Schema of a generator's checkpoint, whose encoders lie in files of the same names."""
 WEIGHTS, VOCABULARY, CONFIG = "damsm.safetensors", "vocabulary.json", "config.json"
 
 
@@ -45,7 +47,7 @@ def save_damsm(
 
 
 def load_damsm(folder: Path | str, device: torch.device | str = "cpu") -> TrainedDamsm:
-    """Read a DAMSM folder, in evaluation mode and without gradients.
+    """Read a DAMSM folder, or the encoders of a checkpoint: evaluation mode, no gradients.
 
     Raises:
         CheckpointError: a file is missing, damaged, or does not belong to the others.
@@ -53,7 +55,11 @@ def load_damsm(folder: Path | str, device: torch.device | str = "cpu") -> Traine
     """
     folder = Path(folder)
     content = read_json(folder / CONFIG, CheckpointError)
-    if content.get("schema") != SCHEMA:
+    if content.get("schema") == OF_CHECKPOINT:
+        made = content.get("facts")
+        content = {"hash": made.get("damsm") if isinstance(made, dict) else None,
+                   "config": content.get("config", {})}  # fmt: skip
+    elif content.get("schema") != SCHEMA:
         raise CheckpointError(
             wanted=f"a DAMSM folder of schema {SCHEMA} in {folder}",
             found=f"schema {content.get('schema')!r}", fix="run `memdriven train-damsm`",

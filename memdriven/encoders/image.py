@@ -113,9 +113,19 @@ class CompactBackbone(nn.Module):
 
     def maps(self, images: Tensor) -> Tensor:
         """Return the features (b, 112, size / 8, size / 8) that regions and global vector need."""
+        return self.levels(images)[-1]
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """Return the features at every size on the way to `maps`, which are the last of them."""
         scaled = resized(images, self.size) * 4 - 2
-        maps: Tensor = self.fine(scaled.contiguous(memory_format=torch.channels_last))
-        return maps
+        h = scaled.contiguous(memory_format=torch.channels_last)
+        found: list[Tensor] = []
+        for layer in self.fine:
+            h = layer(h)
+            if found and found[-1].shape == h.shape:
+                found.pop()  # of two layers of one size, the later
+            found.append(h)
+        return found
 
     def embed(self, maps: Tensor) -> ImageFeatures:
         """Embed features (b, 112, size / 8, size / 8)."""

@@ -28,7 +28,7 @@ from memdriven.evaluation.neighbours import Choice, Neighbours
 from memdriven.evaluation.prompts import Prompt
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
 from memdriven.memory.matches import Match
-from memdriven.stages import draw_noise, facing, mean_words
+from memdriven.stages import draw_noise, mean_words, seen_by
 
 FEATURE_SIDE = 256
 """Side in px at which VGG sees an image to make v."""
@@ -107,9 +107,7 @@ class Painter:
         ]
         text = self.checkpoint.damsm.encode_captions(encoded)
         noise = [draw_noise(seed, generator) for seed in seeds]
-        turned = torch.stack(
-            [facing(v, one.mirror) for v, one in zip(features, noise, strict=True)]
-        )
+        turned = torch.cat([seen_by(one, v[None]) for v, one in zip(features, noise, strict=True)])
         output = generator(
             torch.cat([one.z for one in noise]), text.sentence, mean_words(text), turned,
             torch.cat([one.epsilon for one in noise]),

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from memdriven.explore.painting import Inputs, picture, stages
 from memdriven.models.acm import Gates
 from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.stages import facing, to_picture
+from memdriven.stages import WHOLE, Window, seen_by, to_picture
 from memdriven.trace import Retrieval
 
 CHANNELS = 8
@@ -66,6 +66,8 @@ class Inside:
     """A stage each: of every map that it fuses, the image's last; none without features."""
     mirrored: bool = False
     """Whether the noise turned the memory left to right, and all maps with it."""
+    window: Window = WHOLE
+    """The part of the memory that the noise let it see, before it was turned."""
 
 
 def look_inside(pipe: MemoryDrivenPipeline, inputs: Inputs, retrieval: Retrieval) -> Inside:
@@ -74,10 +76,11 @@ def look_inside(pipe: MemoryDrivenPipeline, inputs: Inputs, retrieval: Retrieval
     for stage in stages(pipe, inputs):
         pictures.append(to_picture(stage.image))
         gates.append(tuple(gate_maps(each) for each in stage.gates))
-    v = facing(inputs.v[0].float().cpu(), inputs.noise.mirror)
+    v = seen_by(inputs.noise, inputs.v.float().cpu())[0]
     return Inside(
         retrieval=retrieval, pictures=tuple(pictures), gates=tuple(gates),
         energy=v.norm(dim=0), channels=strongest(v), mirrored=bool(inputs.noise.mirror),
+        window=inputs.noise.window,
     )  # fmt: skip
 
 

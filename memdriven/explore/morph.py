@@ -44,9 +44,12 @@ def between(start: Inputs, end: Inputs, moving: Collection[str], t: float) -> In
     """Return the inputs at t: slerp of the noise, lerp of v and of the text's embeddings."""
     noise, sentence, words, v = start.noise, start.sentence, start.words, start.v
     if "noise" in moving:
-        (z, epsilon, side), (far_z, far_epsilon, far_side) = start.noise, end.noise
-        mirror = (1 - t) * side + t * far_side
-        noise = Noise(slerp(z, far_z, t), slerp(epsilon, far_epsilon, t), mirror)
+        here, there = start.noise, end.noise
+        x, y, side = ((1 - t) * a + t * b for a, b in zip(here.window, there.window, strict=True))
+        noise = Noise(
+            slerp(here.z, there.z, t), slerp(here.epsilon, there.epsilon, t),
+            (1 - t) * here.mirror + t * there.mirror, (x, y, side),
+        )  # fmt: skip
     if "words" in moving:
         sentence, words = lerp(sentence, end.sentence, t), lerp(words, end.words, t)
     if "memory" in moving:

@@ -150,6 +150,18 @@ class Generator(nn.Module):
             )
             for side in EARLY_SIZES if config.use_v and config.fuse_early
         })  # fmt: skip
+        self.early_residual = nn.ModuleDict({
+            side: nn.Sequential(*(
+                ResidualBlock(BASE_SIZE // int(side) * config.width)
+                for _ in range(config.early_blocks)
+            ))
+            for side in self.early_acm if config.early_blocks
+        })  # fmt: skip
+        if not trained:
+            self.early_residual.apply(initialise)
+            for blocks in self.early_residual.values():
+                for block in blocks.children():  # each begins as the identity
+                    nn.init.zeros_(block.get_submodule("body.4").get_parameter("weight"))
         self.frozen: list[nn.Module] = []
         """Parts that `freeze` keeps as they are."""
 
@@ -162,7 +174,8 @@ class Generator(nn.Module):
         """Return the modules that a stage adds to those before it, by their names in G."""
         names = [f"later.{stage - 1}", f"pyramid.next.{stage - 1}"]
         if stage == 0:
-            names = ["augment", "first", "early_acm", *(f"pyramid.{part}" for part in FIRST_PARTS)]
+            names = ["augment", "first", "early_acm", "early_residual"]
+            names += [f"pyramid.{part}" for part in FIRST_PARTS]
         names += [f"to_rgb.{stage}", f"acm.{stage}"]
         modules = dict(self.named_modules())
         return {name: modules[name] for name in names if name in modules}
@@ -230,8 +243,11 @@ class Generator(nn.Module):
         def fuse(h: Tensor) -> Tensor:
             for features in early:
                 if features.shape[-1] == h.shape[-1]:
-                    h, gate = self.early_acm[str(h.shape[-1])](h, features)
+                    side = str(h.shape[-1])
+                    h, gate = self.early_acm[side](h, features)
                     gates.append(gate)
+                    if side in self.early_residual:
+                        h = self.early_residual[side](h)
             return h
 
         h = self.first(z, condition, v.mean(dim=(2, 3)), fuse)

@@ -24,6 +24,7 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
 from memdriven.memory.feature_store import FeatureStore
 from memdriven.models.generator import BASE_SIZE
+from memdriven.models.window import draw_windows, seen_through
 from memdriven.training.captions import TrainingCaptions
 from memdriven.training.memories import Memories
 
@@ -63,8 +64,8 @@ class GanData:
         features: its feature store (relu5_3 of every training image).
         damsm: trained encoders, on `device`.
         vocabulary: of the encoders.
-        extra: more data sets, whose training images have no features: their v is always
-            neighbours' [ours].
+        extra: more data sets, whose training images have no features of their own: their v is that
+            of the memory they name, or else always neighbours' [ours].
         attributes: those to label captions with, and their values.
     """
 
@@ -89,7 +90,8 @@ class GanData:
         self.name = " + ".join(prepared.name for prepared in sets)
         # Crops are cut where the stored pictures have room for it; none are enlarged for it.
         least = min(prepared.image_size for prepared in sets)
-        side = max(self.size, min(round(self.size * config.train.crop), least))
+        wanted = 2 * self.size if config.generator.zoom else round(self.size * config.train.crop)
+        side = max(self.size, min(wanted, least))
         images = []
         for prepared in sets:
             items = prepared.split("train")
@@ -99,15 +101,18 @@ class GanData:
         self.featured = len(sets[0].split("train"))
         store = FeatureStore.open(features)
         position = {identifier: i for i, identifier in enumerate(store.ids)}
-        own = self.items[: self.featured]
-        missing = [item.id for item in own if item.id not in position]
+        # Whose features each image is painted from: its own, those of a named memory, or none.
+        needed = [item.id for item in self.items[: self.featured]]
+        needed += [item.memory for item in self.items[self.featured :]]
+        missing = [name for name in needed if name and name not in position]
         if missing:
             raise TrainingError(
-                wanted=f"features of all {len(own)} training images in {features}",
+                wanted=f"features of all training images, and of what they name, in {features}",
                 found=f"{len(missing)} without, e.g. {missing[0]}",
                 fix="run extract-features on this data set again",
             )
-        self.rows = torch.tensor([position[item.id] for item in own])
+        self.rows = torch.tensor([position[name] if name else -1 for name in needed])
+        """(n,) row of the features of each image, -1 where it has none."""
         self.features, self.feature_scale = store.load_all(progress=progress)
         if device.type == "cuda" and self.images.nbytes + self.features.nbytes < RESIDENT_BYTES:
             self.images, self.features = self.images.to(device), self.features.to(device)
@@ -117,8 +122,9 @@ class GanData:
             self.items, damsm, vocabulary, config.text.max_words, attributes
         )
         self.memories = Memories(
-            config, self.captions.sentences, self.captions.owner, self.class_ids, self.featured
-        )
+            config, self.captions.sentences, self.captions.owner, self.class_ids,
+            pool=self.featured, given=self.rows >= 0,
+        )  # fmt: skip
         told = repr([(item.id, tuple(item.captions)) for item in self.items])
         self.identity = {
             "vgg": str(store.header["encoder"]),
@@ -146,8 +152,13 @@ class GanData:
             v * (self.feature_scale[rows.cpu()] * shares[..., None, None, None]).to(self.device)
         ).sum(1)
         flips = flips.to(self.device)[:, None, None, None]
+        if self.config.generator.zoom:
+            windows = draw_windows(len(index), self.config.generator.zoom, generator)
+            v = seen_through(v, windows.to(v.device))
+            images = self._zoom(index, windows)
+        else:
+            images = self._crop(index, generator)
         v = torch.where(flips, v.flip(3), v)
-        images = self._crop(index, generator)
         images = torch.where(flips, images.flip(3), images).float() / 127.5 - 1
         shape = (len(index), self.config.generator.z_dim)
         z = torch.randn(shape, generator=generator)
@@ -192,6 +203,21 @@ class GanData:
             image[:, y : y + self.size, x : x + self.size] for image, (y, x) in zip(full, corners)
         ]
         return torch.stack(crops).to(self.device, non_blocking=True)
+
+    def _zoom(self, index: Tensor, windows: Tensor) -> Tensor:
+        """Return what the windows (b, 3) show of the images, uint8 (b, 3, size, size)."""
+        full = self.images[index.to(self.images.device)]
+        side = full.shape[-1]
+        parts = []
+        for image, (x, y, share) in zip(full, windows.tolist()):
+            left, top = round(x * side), round(y * side)
+            span = round(share * side)
+            part = image[None, :, top : top + span, left : left + span].float()
+            parts.append(
+                F.interpolate(part, (self.size, self.size), mode="bilinear", antialias=True)
+            )
+        zoomed = torch.cat(parts).round().clamp(0, 255).to(torch.uint8)
+        return zoomed.to(self.device, non_blocking=True)
 
 
 def pyramid(images: Tensor, stages: int) -> list[Tensor]:

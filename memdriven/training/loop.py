@@ -125,12 +125,10 @@ class Loop:
         record |= {name: round(value, 5) for name, value in means.items()}
         if self.directory is not None:
             self.directory.log(record)
-        return {
-            "img/s": f"{rate:.0f}",
-            "d": f"{means['d_adversarial']:.2f}",
-            "g": f"{means['g_adversarial']:.2f}",
-            "damsm": f"{means['damsm']:.2f}",
-        }
+        shown = {"d": "d_adversarial", "g": "g_adversarial", "damsm": "damsm",
+                 "l1": "reconstruction"}  # fmt: skip
+        told = {short: f"{means[name]:.2f}" for short, name in shown.items() if name in means}
+        return {"img/s": f"{rate:.0f}", **told}
 
 
 def decay(part: float, start: float) -> float:

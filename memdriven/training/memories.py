@@ -23,15 +23,17 @@ class Memories:
         sentences: embeddings of all captions (m, d).
         owner: (m,) the image of each, 0..n-1, on the same device.
         class_ids: (n,) on the CPU, or None.
-        featured: only the first so many images have features; the others always get neighbours'.
+        pool: the first so many images are what others may be given; those behind were made for one
+            memory, or have none.
+        given: (n,) bool, whether an image has features to begin with.
     """
 
     def __init__(
         self, config: Config, sentences: Tensor, owner: Tensor, class_ids: Tensor | None,
-        featured: int,
+        pool: int, given: Tensor,
     ) -> None:  # fmt: skip
-        self.config, self.class_ids, self.count = config, class_ids, featured
-        known = owner < featured
+        self.config, self.class_ids, self.count, self.given = config, class_ids, pool, given
+        known = owner < pool
         self.owner, self.keys = owner[known], F.normalize(sentences[known], dim=1)
 
     def draw(
@@ -39,8 +41,8 @@ class Memories:
     ) -> tuple[Tensor, Tensor]:
         """Return whose features each image gets (b, m), and their shares (b, m), which sum to 1.
 
-        It is the image's own, or with p_swap neighbours': 1 to m = swap_mix of them, weighted as
-        retrieval weights them.
+        It is the image's own (or its memory's), or with p_swap neighbours': 1 to m = swap_mix of
+        them, weighted as retrieval weights them.
 
         Args:
             index: the images (b,).
@@ -51,7 +53,8 @@ class Memories:
         width = min(train.swap_neighbours, self.count - 1)
         mix = min(train.swap_mix, width)
         swapped = torch.rand(count, generator=generator) < train.p_swap
-        swapped |= index >= self.count
+        # An image made for a memory keeps it; one without any is always a stranger.
+        swapped = swapped & (index < self.count) | ~self.given[index]
         places = torch.rand(count, width, generator=generator).argsort(1)[:, :mix]
         used = torch.randint(1, mix + 1, (count, 1), generator=generator)
         sources = index[:, None].repeat(1, mix)

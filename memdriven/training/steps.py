@@ -17,6 +17,7 @@ from memdriven.models.projected import Backbone, ProjectedDiscriminator
 from memdriven.training.augment import augment
 from memdriven.training.batches import Batch
 from memdriven.training.distributed import World
+from memdriven.training.perceptual import Perceptual
 from memdriven.training.text_loss import TextLoss
 
 
@@ -41,6 +42,7 @@ class GanTrainer:
     ) -> None:
         train = config.train
         self.config, self.text_loss = config, text_loss
+        self.perceptual = Perceptual(text_loss.damsm) if config.loss.perceptual_weight > 0 else None
         self.device, self.world = device, world
         torch.manual_seed(train.seed)
         self.generator = self._place(Generator(config.generator))
@@ -124,30 +126,36 @@ class GanTrainer:
         seed = self.config.train.seed * 1_000_003 + step
         self._chance.manual_seed(seed * 512 + self.world.rank)
         amp = self.config.train.amp and self.device.type == "cuda"
+        weights = self.config.loss
         with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
             output = self._generate(
                 batch.z, batch.text.sentence, batch.words, batch.v, batch.epsilon
             )
-            record = self._update_discriminators(batch, output.images, step)
-            for parameter in self._d_parameters:
-                parameter.requires_grad_(False)
-            adversarial = output.mu.new_zeros((), dtype=torch.float32)
-            for judge, stage in zip(self._judges, self.stages):
-                seen = self._augment(output.images[stage])
-                logits = _in_float(judge(seen, batch.text.sentence))
-                adversarial = adversarial + losses.generator_adversarial(logits)
-            told = self.text_loss(batch, output.images[frozen:], step)
-            kl = losses.kl_divergence(output.mu.float(), output.logvar.float())
-        weights = self.config.loss
-        total = adversarial + weights.damsm_weight * told["damsm"] + weights.kl_weight * kl
-        if "attributes" in told:
-            total = total + weights.attribute_weight * told["attributes"]
+            record: dict[str, Tensor] = {}
+            if weights.adversarial_weight:
+                record = self._update_discriminators(batch, output.images, step)
+                for parameter in self._d_parameters:
+                    parameter.requires_grad_(False)
+                record["g_adversarial"] = self._adversarial(batch, output.images)
+            if weights.damsm_weight or weights.attribute_weight:
+                record |= self.text_loss(batch, output.images[frozen:], step)
+            record["kl"] = losses.kl_divergence(output.mu.float(), output.logvar.float())
+        pairs = list(zip(output.images[frozen:], batch.images[frozen:]))
         if weights.reconstruction_weight > 0:
             record["reconstruction"] = torch.stack([
-                losses.reconstruction(fake.float(), real, batch.own)
-                for fake, real in zip(output.images[frozen:], batch.images[frozen:])
+                losses.reconstruction(fake.float(), real, batch.own) for fake, real in pairs
             ]).mean()  # fmt: skip
-            total = total + weights.reconstruction_weight * record["reconstruction"]
+        if self.perceptual is not None:
+            record["perceptual"] = torch.stack([
+                self.perceptual(fake.float(), real, batch.own) for fake, real in pairs
+            ]).mean()  # fmt: skip
+        weighted = {
+            "g_adversarial": weights.adversarial_weight, "damsm": weights.damsm_weight,
+            "attributes": weights.attribute_weight, "kl": weights.kl_weight,
+            "reconstruction": weights.reconstruction_weight,
+            "perceptual": weights.perceptual_weight,
+        }  # fmt: skip
+        total = torch.stack([w * record[n] for n, w in weighted.items() if n in record]).sum()
         if weights.diversity_weight > 0 and step % weights.diversity_every == 0:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
                 record["diversity"] = self._diversity(batch, output.images[-1])
@@ -158,8 +166,15 @@ class GanTrainer:
         for parameter in self._d_parameters:
             parameter.requires_grad_(True)
         self.average.update_parameters(self.generator)
-        record |= {"g_adversarial": adversarial, "kl": kl, **told}
         return {name: value.detach() for name, value in record.items()}
+
+    def _adversarial(self, batch: Batch, images: list[Tensor]) -> Tensor:
+        """Eq. 1's adversarial terms, summed over the stages."""
+        total = images[0].new_zeros((), dtype=torch.float32)
+        for judge, stage in zip(self._judges, self.stages):
+            logits = _in_float(judge(self._augment(images[stage]), batch.text.sentence))
+            total = total + losses.generator_adversarial(logits)
+        return total
 
     def _augment(self, images: Tensor) -> Tensor:
         return augment(images, self.config.train.augment, self._chance)

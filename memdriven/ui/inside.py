@@ -17,6 +17,7 @@ from memdriven.explore.inside import (
     fading,
     look_inside,
 )
+from memdriven.stages import WHOLE, Window
 from memdriven.trace import Neighbour
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
@@ -69,6 +70,8 @@ def inside_html(seen: Inside) -> str:
     if not len(seen.retrieval):
         return note(strings.INSIDE_NO_MEMORY)
     best = seen.retrieval[0]
+    if seen.window != WHOLE:
+        best = replace(best, image=_cut(best.image, seen.window))
     if seen.mirrored:
         best = replace(best, image=ImageOps.mirror(best.image))
     alt = strings.CARD_ALT.format(rank=best.rank, caption=best.caption)
@@ -76,6 +79,8 @@ def inside_html(seen: Inside) -> str:
     if len(seen.retrieval) > 1:
         words = strings.INSIDE_MIXED.format(count=len(seen.retrieval), share=best.weight)
         mixed = tag("p", text(words), class_="md-hint")
+    if seen.window != WHOLE:
+        mixed += tag("p", text(strings.INSIDE_PART), class_="md-hint")
     if seen.mirrored:
         mixed += tag("p", text(strings.INSIDE_MIRRORED), class_="md-hint md-mirrored")
     strength = tag(
@@ -195,3 +200,9 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         open_.click(look, compose.whole_query, [seen, faded, compose.status], **options),
         run.click(exchange, compose.whole_query, [made, compose.status], **options),
     ]
+
+
+def _cut(image: Image.Image, window: Window) -> Image.Image:
+    """Return the part of an image that a window shows, as large as the whole."""
+    x, y, side = (share * image.width for share in window)
+    return image.resize(image.size, Image.Resampling.BICUBIC, (x, y, x + side, y + side))

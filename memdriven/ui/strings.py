@@ -333,6 +333,9 @@ INSIDE_MIXED: Final = (
 INSIDE_MIRRORED: Final = (
     "This noise turns the memory left to right, so its image is shown mirrored here, too."
 )
+INSIDE_PART: Final = (
+    "This noise lets the picture see a part of the memory, so its image is shown cut here, too."
+)
 INSIDE_DONE: Final = "Inside the picture of seed {seed}."
 WASH_LABEL: Final = "Strength of the maps"
 V_TITLE: Final = "The memory's features: v, and its summary v_global"

@@ -186,3 +186,22 @@ def test_early_fusion_is_the_acm_at_16_and_32_px() -> None:
     assert [g.scale.shape[-1] for g in output.gates[1]] == [128]
     scale = model.early_acm["16"](torch.ones(2, 16, 16, 16), grid)[1].scale
     assert 0.5 < scale.detach().median().item() < 1.5, "a fresh module passes h through"
+
+
+def test_early_blocks_begin_as_the_identity_and_follow_each_fusion() -> None:
+    torch.manual_seed(0)
+    plain = Generator(dataclasses.replace(SMALL, fuse_early=True))
+    deeper = Generator(dataclasses.replace(SMALL, fuse_early=True, early_blocks=2))
+    kept = deeper.load_state_dict(plain.state_dict(), strict=False)
+    assert {name.split(".")[0] for name in kept.missing_keys} == {"early_residual"}
+    assert {side: len(blocks) for side, blocks in deeper.early_residual.items()} == {
+        "16": 2, "32": 2,
+    }  # fmt: skip
+    wanted, found = plain(*inputs()).images, deeper(*inputs()).images
+    assert all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
+    h = torch.randn(2, 4 * SMALL.width, 16, 16)
+    last = deeper.early_residual["16"][1].body[4]
+    torch.nn.init.ones_(last.weight)
+    assert not torch.equal(deeper.early_residual["16"](h), h)
+    assert not torch.equal(deeper(*inputs()).images[0], wanted[0])
+    assert "early_residual" in deeper.stage_parts(0)

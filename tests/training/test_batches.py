@@ -13,6 +13,7 @@ from memdriven.data.prepared import Item, PreparedDataset, write_prepared
 from memdriven.encoders.damsm import damsm_loss
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.image import ImageFeatures
+from memdriven.errors import TrainingError
 from tests.training.small_gan import CONFIG, data, train_settings
 
 
@@ -54,6 +55,26 @@ def test_few_strangers_come_before_the_own_class(world: Path, tmp_path: Path) ->
     mixed = (~same & (shares > 0)).any(1)
     assert mixed.any()
     assert (strangers[mixed] > 0.99).all(), "of the own class there is hardly anything in the mix"
+
+
+def test_an_image_made_for_a_memory_is_painted_from_it(world: Path, tmp_path: Path) -> None:
+    """It keeps that memory, is a target for it, and is nobody's neighbour."""
+    made = rewritten(
+        world, tmp_path / "made",
+        lambda i: dataclasses.replace(i, id=f"{i.id}-wish", memory=i.id),
+    )  # fmt: skip
+    settings = train_settings(p_swap=1.0, batch_size=24, flip=False)
+    source = data(world, settings, extra=[made / "data"])
+    index, batch = source._indices(0), source.batch(0)
+    assert torch.equal(batch.own, index >= 12)
+    stored = source.features.float() * source.feature_scale
+    for place, i in enumerate(index.tolist()):
+        if i >= 12:
+            assert torch.equal(batch.v[place], stored[source.rows[i - 12]])
+    assert int(source.memories.owner.max()) < 12
+    lost = rewritten(world, tmp_path / "lost", lambda i: dataclasses.replace(i, memory="nobody"))
+    with pytest.raises(TrainingError, match="nobody"):
+        data(world, settings, extra=[lost / "data"])
 
 
 def test_one_class_alone_still_teaches_damsm() -> None:

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memdriven.config import Config
-from memdriven.encoders.damsm import damsm_loss
+from memdriven.encoders.damsm import Damsm, damsm_loss
 from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.image import CompactBackbone
+from memdriven.errors import TrainingError
 from memdriven.training.distributed import World
+from memdriven.training.perceptual import Perceptual
 from memdriven.training.steps import GanTrainer
 from memdriven.training.text_loss import TextLoss
 from tests.training.small_gan import CONFIG, data
@@ -49,6 +52,8 @@ def totals(trainer: GanTrainer, batch: Any, step: int) -> tuple[Tensor, Tensor]:
         (1, {"damsm_stages": "last"}),
         (1, {"damsm_weight": 0.5, "kl_weight": 7.0}),
         (1, {"reconstruction_weight": 3.0}),
+        (1, {"perceptual_weight": 3.0}),
+        (1, {"adversarial_weight": 0.5}),
         (2, {"diversity_weight": 3.0, "diversity_every": 2}),
         (1, {"diversity_weight": 3.0, "diversity_every": 2}),
     ],
@@ -75,7 +80,7 @@ def test_totals(world: Path, step: int, changes: dict[str, Any]) -> None:
         if loss.mismatched:
             told = (told + F.logsigmoid(-wrong).mean()) / 2
         wanted_d = wanted_d - 0.5 * told
-        wanted_g = wanted_g - 0.5 * (
+        wanted_g = wanted_g - loss.adversarial_weight * 0.5 * (
             F.logsigmoid(on_fake.unconditional).mean() + F.logsigmoid(on_fake.conditional).mean()
         )
         if step % loss.r1_every == 0:
@@ -99,6 +104,16 @@ def test_totals(world: Path, step: int, changes: dict[str, Any]) -> None:
             (fake[own] - real[own]).abs().mean() for fake, real in zip(made.images, batch.images)
         ]
         wanted_g = wanted_g + loss.reconstruction_weight * torch.stack(gaps).mean()
+    if loss.perceptual_weight:
+        own, gaps = batch.own, []
+        for fake, real in zip(made.images, batch.images):
+            levels = zip(pixel_maps(damsm, fake), pixel_maps(damsm, real))
+            each = [
+                (a - b).abs().flatten(1).mean(1)[own].mean() / b.abs().mean() for a, b in levels
+            ]
+            assert len(each) == 3
+            gaps.append(torch.stack(each).mean())
+        wanted_g = wanted_g + loss.perceptual_weight * torch.stack(gaps).mean()
     if loss.diversity_weight and step % loss.diversity_every == 0:
         other = batch.z.roll(1, 0)
         again = trainer.generator(other, sentence, batch.words, batch.v, batch.epsilon).images[-1]
@@ -107,6 +122,44 @@ def test_totals(world: Path, step: int, changes: dict[str, Any]) -> None:
         wanted_g = wanted_g - loss.diversity_every * loss.diversity_weight * gained
     torch.testing.assert_close(found_d, wanted_d.detach(), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found_g, wanted_g.detach(), rtol=1e-4, atol=1e-5)
+
+
+def pixel_maps(damsm: Damsm, images: Tensor) -> list[Tensor]:
+    """Return the pixel network's maps at 32, 16 and 8 px, each the last of its size."""
+    pixels = damsm.pixels
+    assert isinstance(pixels, CompactBackbone)
+    seen = (images + 1) / 2
+    if seen.shape[-1] != pixels.size:
+        seen = F.interpolate(seen, (pixels.size, pixels.size), mode="bilinear", antialias=True)
+    first, second, third, fourth, fifth = pixels.fine
+    large = first(seen * 4 - 2)
+    middle = third(second(large))
+    return [large, middle, fifth(fourth(middle))]
+
+
+def test_without_adversaries_only_g_learns(world: Path) -> None:
+    config = dataclasses.replace(
+        CONFIG, loss=dataclasses.replace(
+            CONFIG.loss, adversarial_weight=0.0, damsm_weight=0.0, reconstruction_weight=1.0
+        ),
+    )  # fmt: skip
+    damsm, *_ = load_damsm(world / "damsm")
+    trainer = GanTrainer(config, TextLoss(config, damsm), torch.device("cpu"), World())
+    before = {n: p.clone() for n, p in trainer.discriminators.state_dict().items()}
+    g_before = [p.clone() for p in trainer.generator.parameters()]
+    told = trainer.step(data(world, config).batch(0), 0)
+    assert told.keys() == {"kl", "reconstruction"}
+    after = trainer.discriminators.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    moved = [not torch.equal(a, b) for a, b in zip(g_before, trainer.generator.parameters())]
+    assert sum(moved) > len(moved) / 2
+
+
+def test_a_perceptual_loss_needs_a_network_of_its_own(world: Path) -> None:
+    damsm, *_ = load_damsm(world / "damsm")
+    damsm.pixels = None
+    with pytest.raises(TrainingError, match="perceptual_weight"):
+        Perceptual(damsm)
 
 
 def test_own_classes_are_negatives_where_damsm_was_trained_so(world: Path) -> None:

@@ -53,7 +53,8 @@ def choose_setting(spec: BirdSpec) -> Setting:
     rng = stream("setting", spec.seed, spec.species_id, spec.index)
     options = SETTINGS[spec.attributes["background"]]
     shown = rng.sample(options, min(len(options), 3))
-    bird = [np.sqrt(spec.colours[part]) for part in ("back", "wing", "breast", "head")]
+    worn = spec.placed_as or spec.colours
+    bird = [np.sqrt(worn[part]) for part in ("back", "wing", "breast", "head")]
 
     def apart(setting: Setting) -> float:
         behind = np.sqrt((np.array(setting.bottom) + setting.top + setting.blotch) / 3)

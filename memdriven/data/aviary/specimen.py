@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .palette import individual
 from .plans import BEAK_SHAPES, PLANS
@@ -48,6 +48,8 @@ class BirdSpec:
     shift: tuple[float, float]
     noise: tuple[float, ...]
     """Eight numbers in [0, 1) that place textures and scenery."""
+    placed_as: dict[str, tuple[float, float, float]] | None = field(default=None, repr=False)
+    """The colours for which a place was chosen, where these are not the bird's own any more."""
 
 
 def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from memdriven.data.aviary import ATTRIBUTES, BirdSpec, prepare, prepare_aviary, render_birds
+from memdriven.data.aviary import (
+    ATTRIBUTES,
+    BirdSpec,
+    prepare,
+    prepare_aviary,
+    render_birds,
+    studio,
+)
 from memdriven.data.aviary import sample_bird as sighting
 from memdriven.data.aviary.species import all_species
 from memdriven.data.prepared import PreparedDataset
@@ -69,7 +76,7 @@ def test_a_damaged_data_set_is_completed(aviary: Path, monkeypatch: pytest.Monke
         rendered.extend((spec.species_id, spec.index) for spec in specs)
         return render_birds(specs, size, device)
 
-    monkeypatch.setattr("memdriven.data.aviary.prepare.render_birds", counted)
+    monkeypatch.setattr("memdriven.data.aviary.studio.render_birds", counted)
     _make(aviary)
     assert rendered == [(0, 0), (0, 1)]
     assert _contents(aviary) == before
@@ -84,7 +91,7 @@ def test_worker_processes_make_the_same_files(aviary: Path, tmp_path: Path) -> N
 
 def test_captions_are_not_put_under_another_bird() -> None:
     species = all_species()[0]
-    picture = prepare._Picture({"wing": 0.5}, prepare.fingerprint(sighting(0, 1, 0)))
+    picture = studio.Picture({"wing": 0.5}, studio.fingerprint(sighting(0, 1, 0)))
     with pytest.raises(DataError, match="another bird"):
         prepare._item(species, 0, 0, picture)
 
@@ -98,7 +105,7 @@ def test_another_rendering_takes_the_header_away_first(
            "workers": 0, "progress": False}  # fmt: skip
     prepare_aviary(out, seed=0, **few)
     assert len(PreparedDataset.open(out)) == 2
-    monkeypatch.setattr(prepare, "_render_species", _stop)
+    monkeypatch.setattr(studio, "_render", _stop)
     with pytest.raises(KeyboardInterrupt):
         prepare_aviary(out, seed=0, **few)
     assert len(PreparedDataset.open(out)) == 2, "the same rendering only completes"

@@ -19,9 +19,9 @@ from memdriven.data.aviary import (
 )
 from memdriven.data.aviary.palette import linear
 from memdriven.data.aviary.plans import PLANS
-from memdriven.data.aviary.prepare import part_shares
 from memdriven.data.aviary.sheet import GAP, choose_birds
 from memdriven.data.aviary.skin import PART
+from memdriven.data.aviary.studio import part_shares
 
 
 def _profile(plan: str, **colours: str) -> BirdSpec:
