@@ -3,10 +3,11 @@
     python -m benchmarks.train_aviary --work runs/aviary --device cuda --gan-minutes 15 \
         --vgg vgg16_features.safetensors --squeezenet squeezenet1_1.safetensors
 
-renders the birds, extracts features, trains DAMSM, then its pixel network and text encoder by
-themselves (where the preset has the compact one) and the attribute judge, trains G, builds the
-memory and measures. A finished stage is skipped and a stopped one gone on with, so that the same
-command, repeated, spends one budget over several calls; `--until` ends a call after a stage.
+renders the birds, and the recoloured ones, extracts features, trains DAMSM, then its pixel network
+and text encoder by themselves (where the preset has the compact one) and the attribute judge,
+shapes G without adversaries, trains it with them, builds the memory and measures. A finished stage
+is skipped and a stopped one gone on with, so that the same command, repeated, spends one budget
+over several calls; `--until` ends a call after a stage.
 Imports neither annoy, gradio nor tyro, for machines that lack them.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 
 from memdriven.config import Config
 from memdriven.data.aviary import prepare_aviary
+from memdriven.data.aviary.recolour import prepare_recoloured
 from memdriven.data.prepared import PreparedDataset
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.vgg import Vgg16Features
@@ -30,6 +32,7 @@ from memdriven.evaluation.run import evaluate
 from memdriven.files import atomic_write_json
 from memdriven.memory.build import build_memory
 from memdriven.memory.extraction import extract_features
+from memdriven.models.generator import BASE_SIZE
 from memdriven.presets import PRESETS, preset
 from memdriven.training.damsm import train_damsm
 from memdriven.training.damsm_pixels import STATE as PIXEL_STATE
@@ -54,7 +57,9 @@ class Chain:
         self.pictures, self.features = self.work / "pixel-data", self.work / "features"
         parts = ("damsm", "damsm-pixels", "damsm-text")
         self.first, self.seeing, self.reading = (self.work / part for part in parts)
-        self.run, self.judge = self.work / "gan", self.work / "judge"
+        self.recoloured, self.extra = self.work / "recoloured", self.work / "extra"
+        self.shaped, self.run = self.work / "gan-shape", self.work / "gan"
+        self.judge = self.work / "judge"
         self.checkpoint = self.run / "checkpoint"
 
     @property
@@ -83,6 +88,11 @@ class Chain:
                        test_per_species=of.test_per_species, workers=of.workers)  # fmt: skip
         prepare_aviary(self.renders, train_per_species=of.judge_per_species, test_per_species=4,
                        image_size=64, seed=1, workers=of.workers)  # fmt: skip
+        side = max(128, BASE_SIZE << (self.config.generator.stages - 1))
+        prepare_recoloured(self.data, self.recoloured, per_image=of.recoloured, image_size=side,
+                           workers=of.workers)  # fmt: skip
+        prepare_aviary(self.extra, train_per_species=of.train_per_species, test_per_species=0,
+                       image_size=side, seed=4, workers=of.workers)  # fmt: skip
         if self.apart:
             prepare_aviary(self.pictures, train_per_species=of.pixels_per_species,
                            test_per_species=1, image_size=self.config.damsm.pixel_size, seed=2,
@@ -124,22 +134,39 @@ class Chain:
         train_attribute_judge(self.renders, self.judge, minutes=self.of.judge_minutes,
                               device=self.of.device)  # fmt: skip
 
-    def generator(self) -> bool:
-        """G and the D's; false while minutes of its budget are left for another call."""
-        train = dataclasses.replace(self.config.train, max_minutes=self.of.gan_minutes)
-        config = dataclasses.replace(self.config, train=train)
-        train_gan(
-            self.data, self.features, self.damsm, self.run, config, device=self.of.device,
-            vgg_weights=self.of.vgg, squeezenet_weights=self.of.squeezenet,
-            resume=(self.run / "config.json").exists(), call_minutes=self.of.call_minutes or 0.0,
+    def shape(self) -> bool:
+        """G alone, on targets: shapes and colours, before anything judges the picture."""
+        config = self.config
+        loss = dataclasses.replace(
+            config.loss, adversarial_weight=0.0, damsm_weight=0.0, attribute_weight=0.0,
+            diversity_weight=0.0,
         )  # fmt: skip
-        return self.of.gan_minutes - self._trained() < ROUNDING
+        train = dataclasses.replace(
+            config.train, p_swap=0.0, p_fade=0.0, learning_rate=1e-3, decay_from=1.0
+        )
+        config = dataclasses.replace(config, loss=loss, train=train)
+        return self._train(self.shaped, config, self.of.shape_minutes, [self.recoloured], None)
 
-    def _trained(self) -> float:
-        """Minutes that G has trained, from its log."""
-        log = self.run / "metrics.jsonl"
+    def generator(self) -> bool:
+        """G and the D's."""
+        extra = [self.recoloured, self.extra]
+        return self._train(self.run, self.config, self.of.gan_minutes, extra, self.shaped)
+
+    def _train(
+        self, run: Path, config: Config, minutes: float, extra: list[Path], start: Path | None
+    ) -> bool:
+        """Train; false while minutes of the budget are left for another call."""
+        train = dataclasses.replace(config.train, max_minutes=minutes)
+        train_gan(
+            self.data, self.features, self.damsm, run, dataclasses.replace(config, train=train),
+            device=self.of.device, vgg_weights=self.of.vgg, squeezenet_weights=self.of.squeezenet,
+            resume=(run / "config.json").exists(), call_minutes=self.of.call_minutes or 0.0,
+            extra=extra, start_from=start,
+        )  # fmt: skip
+        log = run / "metrics.jsonl"
         lines = log.read_text().splitlines() if log.exists() else []
-        return float(json.loads(lines[-1])["minutes"]) if lines else 0.0
+        spent = float(json.loads(lines[-1])["minutes"]) if lines else 0.0
+        return minutes - spent < ROUNDING
 
     def memory(self) -> None:
         """The bank, beside the weights."""
@@ -160,7 +187,8 @@ class Chain:
         return {
             "render": self.render, "extract": self.extract, "encoders": self.encoders,
             "pixels": self.pixels, "text": self.text, "witness": self.witness,
-            "generator": self.generator, "memory": self.memory, "measure": self.measure,
+            "shape": self.shape, "generator": self.generator, "memory": self.memory,
+            "measure": self.measure,
         }  # fmt: skip
 
     def start(self) -> None:
@@ -204,6 +232,8 @@ def main() -> None:
     parser.add_argument("--pixels-minutes", type=float, default=2.0)
     parser.add_argument("--text-minutes", type=float, default=1.5)
     parser.add_argument("--judge-minutes", type=float, default=2.0)
+    parser.add_argument("--recoloured", type=int, default=5, help="targets a training picture")
+    parser.add_argument("--shape-minutes", type=float, default=3.0)
     parser.add_argument("--gan-minutes", type=float, default=20.0)
     parser.add_argument("--call-minutes", type=float, default=0.0,
                         help="train G at most this long in one call; 0 is no limit")  # fmt: skip

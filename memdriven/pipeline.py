@@ -167,6 +167,7 @@ class MemoryDrivenPipeline:
             retrieval=retrieval, all_stages=((),) * len(wanted), timings=retrieval.timings,
             recipes=tuple(replace(recipe, seed=each) for each in wanted), complete=False,
             mirrored=tuple(bool(noise.mirror and memory and len(retrieval)) for noise in noises),
+            windows=tuple(noise.window for noise in noises),
         )  # fmt: skip
         yield output
         clock = Clock(retrieval.timings)

@@ -14,12 +14,8 @@ from torch import Tensor
 
 from memdriven.encoders.text import TextFeatures
 from memdriven.models.generator import Generator, Stage
-from memdriven.models.window import draw_windows, seen_through
+from memdriven.models.window import WHOLE, Window, draw_windows, seen_through
 from memdriven.recipe import Variation
-
-Window = tuple[float, float, float]
-"""Left, top and side of a square, as shares of the whole."""
-WHOLE: Window = (0.0, 0.0, 1.0)
 
 
 class Noise(NamedTuple):

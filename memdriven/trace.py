@@ -13,6 +13,7 @@ from PIL import Image
 
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.files import atomic_write_bytes
+from memdriven.models.window import Window
 from memdriven.recipe import Recipe
 
 
@@ -100,6 +101,8 @@ class PipelineOutput:
     last worked on) and `total`."""
     mirrored: tuple[bool, ...] = ()
     """An image each: whether its noise mirrors the memory, left to right."""
+    windows: tuple[Window, ...] = ()
+    """An image each: the part of the memory that its noise let it see."""
     complete: bool = True
     """False while a stream still has stages to yield."""
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from memdriven.evaluation.views import as_seen
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import between, frames
 from memdriven.explore.painting import gather
-from memdriven.models.window import draw_windows, seen_through
+from memdriven.models.window import WHOLE, draw_windows, seen_through
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import Recipe
-from memdriven.stages import WHOLE, Noise, draw_noise, seen_by
+from memdriven.stages import Noise, draw_noise, seen_by
 from memdriven.ui import inside, strings
 from tests.training.small_gan import CONFIG, data, train_settings, write_gan_world
 
@@ -130,3 +131,14 @@ def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:
     made = list(frames(zooming, start, end, {"noise"}, 2))
     assert made[0].tobytes() == zooming(CAPTION, k=1, seed=5).images[0].tobytes()
     assert made[1].tobytes() == zooming(CAPTION, k=1, seed=6).images[0].tobytes()
+
+
+def test_the_copy_check_cuts_a_memory_as_the_noise_did(zooming: MemoryDrivenPipeline) -> None:
+    generator = zooming.checkpoint.generator
+    images = torch.randint(0, 256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    seen = as_seen(generator, images.to(torch.uint8), torch.tensor([2, -1]), [5, 6])
+    wanted = seen_by(draw_noise(5, generator), images[2:].float())
+    assert seen.shape == (2, 3, 16, 16)
+    torch.testing.assert_close(seen[:1].float(), wanted.round())
+    out = zooming(CAPTION, seeds=[5, 6])
+    assert out.windows == tuple(draw_noise(seed, generator).window for seed in (5, 6))

@@ -148,7 +148,7 @@ class Train:
     features: Path
     """Folder of its features (extract-features)."""
     damsm: Path
-    """Folder of trained encoders (train-damsm)."""
+    """Folder of trained encoders (train-damsm), or a checkpoint, for its encoders."""
     out: Path
     """Run directory: config, metrics, samples, state and checkpoint; new, unless --resume."""
     max_minutes: FloatOption = None
@@ -156,7 +156,8 @@ class Train:
     resume: bool = False
     """Go on with the run in --out."""
     extra: list[Path] = field(default_factory=list)
-    """More data sets of the same classes, without features: theirs are always neighbours'."""
+    """More data sets of the same classes, without features of their own: they are painted from the
+    memories they name (prepare recoloured), or else from neighbours of their captions."""
     start_from: PathOption = None
     """Run directory whose networks this new run begins with, e.g. with other encoders or losses;
     or a checkpoint, such as checkpoints/aviary, for its generator alone."""

@@ -67,8 +67,9 @@ def percentile(values: Tensor, reference: Tensor) -> Tensor:
 
 
 def copy_check(
-    outputs: Sequence[Tensor], training: Tensor, neighbours: Tensor | None = None
-) -> CopyCheck:
+    outputs: Sequence[Tensor], training: Tensor, neighbours: Tensor | None = None,
+    views: Tensor | None = None,
+) -> CopyCheck:  # fmt: skip
     """Compare outputs with the training set.
 
     Args:
@@ -76,6 +77,8 @@ def copy_check(
             the nearest counts.
         training: features of the training images (m, d).
         neighbours: row of `training` that each output drew on (n,); negative where there is none.
+        views: features of that image as the output's noise saw it, cut and turned (n, d), compared
+            with the first way of seeing the outputs; the nearer counts.
 
     Raises:
         EvaluationError: fewer than three training images.
@@ -90,7 +93,12 @@ def copy_check(
     to_neighbour = None
     if neighbours is not None and bool((neighbours >= 0).any()):
         drew = neighbours >= 0
+        apart = torch.full_like(distance, torch.inf)
+        if views is not None:
+            apart[drew] = (outputs[0][drew].double() - views[drew].double()).norm(dim=1)
+            index = torch.where(apart < distance, neighbours, index)
+            distance = torch.minimum(distance, apart)
         own_neighbour = training[neighbours[drew]].double()
         gaps = torch.stack([(seen[drew].double() - own_neighbour).norm(dim=1) for seen in outputs])
-        to_neighbour = percentile(gaps.amin(dim=0), own)
+        to_neighbour = percentile(torch.minimum(gaps.amin(dim=0), apart[drew]), own)
     return CopyCheck(nearest=percentile(distance, own), nearest_index=index, neighbour=to_neighbour)

@@ -24,6 +24,7 @@ from memdriven.evaluation.r_precision import (
 )
 from memdriven.evaluation.rows import ROWS, Row
 from memdriven.evaluation.soa import IMAGES_PER_CAPTION, THRESHOLD, named_classes, soa
+from memdriven.evaluation.views import as_seen
 from memdriven.evaluation.workbench import Workbench
 
 DIVERSITY_CAPTIONS = 24
@@ -119,10 +120,17 @@ def measure_copy_check(bench: Workbench, row: Row) -> list[Measurement]:
         space.cached(part.flip(3), cache, progress=bench.progress)
         for part in torch.split(row.images, SHARD)
     ]
-    found = copy_check([as_made, torch.cat(mirrored)], training, drew_on)
+    views, ways = None, "as made or mirrored"
+    generator = bench.checkpoint.generator
+    if drew_on is not None and row.seeds is not None and generator.config.zoom:
+        seen = as_seen(generator, bench.training_images, drew_on, row.seeds)
+        views, ways = (
+            space.cached(seen, cache, progress=bench.progress),
+            ("as made, mirrored, or beside its memory as the noise saw it"),
+        )
+    found = copy_check([as_made, torch.cat(mirrored)], training, drew_on, views)
     protocol = (
-        f"{space.name}, as made or mirrored; percentile of {len(training)} training images' "
-        "nearest distances"
+        f"{space.name}, {ways}; percentile of {len(training)} training images' nearest distances"
     )
     return [
         Measurement(metric=metric, value=value, n=len(row.images), protocol=protocol)

@@ -27,6 +27,8 @@ class Row:
     """uint8 (n, 3, size, size)."""
     drew_on: Sequence[str | None] | None = None
     """Id of the first neighbour each image drew on."""
+    seeds: range | None = None
+    """Of each image's noise, where G painted it."""
     strategy: str = ""
     """By which the neighbours were found."""
     note: str = ""

@@ -204,6 +204,7 @@ class Workbench:
         )  # fmt: skip
         drew_on = [found[0].id if found else None for found in matches]
         return Row(name=name, images=images, strategy=strategy,
+                   seeds=range(self.seed, self.seed + len(prompts)),
                    drew_on=drew_on if any(drew_on) else None)  # fmt: skip
 
     def retrieved(self, matches: Sequence[Sequence[Match]], strategy: str) -> Row:

@@ -3,7 +3,8 @@
 Two pictures are compared by a pyramid of their pixels: colours at 4, 8 and 16 px a side, and how
 strongly the light changes in each of eight directions at 8 x 8 places. Each of the four blocks is
 centred and scaled over the memory so that all count alike. No network takes part, and v least of
-all, so that a model cannot have been trained to please it; a mirrored copy counts as a copy.
+all, so that a model cannot have been trained to please it. A mirrored copy counts as a copy, and
+so does one of the part of a picture that the noise let the model see.
 
 A distance says little by itself. It is given as a percentile of the distances at which the
 memory's pictures have their own nearest neighbour: near 0 is a copy, about 50 as new as
@@ -24,6 +25,7 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.copy_check import SUSPECT, percentile
 from memdriven.explore.atlas import Progress, small_pictures
 from memdriven.memory.bank import MemoryBank
+from memdriven.models.window import WHOLE, Window, seen_through
 
 SIDE = 32
 """Pictures are brought to this side first, whatever they come from."""
@@ -68,7 +70,8 @@ class CopySpace:
         if bank.n < 3:
             raise EvaluationError(wanted="three pictures in the memory or more",
                                   found=str(bank.n), fix="use a larger memory")  # fmt: skip
-        raw = _blocks(small_pictures(bank, range(bank.n), SIDE, progress))
+        self._small = small_pictures(bank, range(bank.n), SIDE, progress)
+        raw = _blocks(self._small)
         self._centres = [block.mean(dim=0) for block in raw]
         self._scales = [
             (block - centre).norm(dim=1).mean().clamp_min(1e-6)
@@ -78,9 +81,15 @@ class CopySpace:
         self.own = self._own_distances(progress)
         """Distance of sampled pictures to their nearest other one, (m,)."""
 
-    def nearest(self, picture: Image.Image, count: int = 4) -> list[Near]:
-        """Return the pictures of the memory that are nearest, nearest first."""
-        distances = self.distances(picture)
+    def nearest(self, picture: Image.Image, count: int = 4, window: Window = WHOLE) -> list[Near]:
+        """Return the pictures of the memory that are nearest, nearest first.
+
+        Args:
+            picture: of any size.
+            count: how many.
+            window: the part of its memory that it could see.
+        """
+        distances = self.distances(picture, window)
         found = distances.topk(min(count, len(distances)), largest=False)
         shares = percentile(found.values.double(), self.own)
         return [
@@ -89,18 +98,35 @@ class CopySpace:
                             strict=True)
         ]  # fmt: skip
 
-    def standing(self, picture: Image.Image, other: Image.Image) -> Standing:
+    def standing(
+        self, picture: Image.Image, other: Image.Image, window: Window = WHOLE
+    ) -> Standing:
         """Return how near a picture, or its mirror image, is to one outside the memory."""
-        gap = torch.cdist(self._both(picture), self._both(other)[:1]).amin().reshape(1)
+        others = torch.cat([self._both(other)[:1], self._seen(np.stack([_small(other)]), window)])
+        gap = torch.cdist(self._both(picture), others).amin().reshape(1)
         return Standing(float(gap), float(percentile(gap.double(), self.own)))
 
-    def distances(self, picture: Image.Image) -> Tensor:
-        """Return how far each picture of the memory is from a picture or its mirror image, (n,)."""
-        return torch.cdist(self._both(picture), self.pictures).amin(dim=0)
+    def distances(self, picture: Image.Image, window: Window = WHOLE) -> Tensor:
+        """Return how far each picture of the memory is from a picture or its mirror image, (n,).
+
+        With a window, the part of each that it shows counts, too, where that is nearer.
+        """
+        both = self._both(picture)
+        found = torch.cdist(both, self.pictures).amin(dim=0)
+        if window != WHOLE:
+            parts = torch.cdist(both, self._seen(self._small, window)).amin(dim=0)
+            found = torch.minimum(found, parts)
+        return found
+
+    def _seen(self, pictures: np.ndarray, window: Window) -> Tensor:
+        """Return the points of what a window shows of uint8 pictures (n, side, side, 3), (n, d)."""
+        images = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
+        parts = seen_through(images, images.new_tensor([window]).expand(len(images), -1))
+        return self._point(_blocks(parts.permute(0, 2, 3, 1).numpy()))
 
     def _both(self, picture: Image.Image) -> Tensor:
         """Return the points of a picture and its mirror image, (2, d)."""
-        small = np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
+        small = _small(picture)
         return self._point(_blocks(np.stack([small, small[:, ::-1]])))
 
     def _point(self, blocks: list[Tensor]) -> Tensor:
@@ -121,8 +147,12 @@ class CopySpace:
         return torch.cat(nearest).double()
 
 
+def _small(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
+
+
 def _blocks(pictures: np.ndarray) -> list[Tensor]:
-    """Return the pyramid's blocks of uint8 pictures (n, side, side, 3), each (n, d)."""
+    """Return the pyramid's blocks of pictures (n, side, side, 3) in 0..255, each (n, d)."""
     images = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
     blocks = [F.adaptive_avg_pool2d(images, side).flatten(1) for side in COLOUR_SIDES]
     light = images.mean(dim=1)  # (n, side, side)

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from memdriven.explore.painting import Inputs, picture, stages
 from memdriven.models.acm import Gates
+from memdriven.models.window import WHOLE, Window
 from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.stages import WHOLE, Window, seen_by, to_picture
+from memdriven.stages import seen_by, to_picture
 from memdriven.trace import Retrieval
 
 CHANNELS = 8

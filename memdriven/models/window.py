@@ -6,6 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+Window = tuple[float, float, float]
+"""Left, top and side of a square, as shares of the whole."""
+WHOLE: Window = (0.0, 0.0, 1.0)
+
 
 def draw_windows(count: int, zoom: float, generator: torch.Generator) -> Tensor:
     """Return squares (count, 3): left, top and side as shares of the whole, all within it.

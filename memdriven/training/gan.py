@@ -48,15 +48,16 @@ def train_gan(
     Args:
         dataset: prepared data set.
         features: feature store of its training images.
-        damsm: folder that `train-damsm` wrote.
+        damsm: folder that `train-damsm` wrote, or a checkpoint, for its encoders.
         out: run directory; made, or gone on with when `resume`.
         config: frozen into the run directory; its `text` and `damsm` give way to the encoders' own.
         device: of this process, e.g. "cuda"; under torchrun each takes its own GPU.
         start_from: run directory of a finished training whose networks and optimisers this run
             begins with, or a checkpoint, for its generator alone; data, encoders and settings may
             differ, shapes may not, and what it lacks (early fusion, say) starts fresh.
-        extra: prepared data sets of the same classes whose training images have no features: they
-            are always given neighbours' v, as an unseen caption is [ours].
+        extra: prepared data sets of the same classes whose training images have no features of their
+            own: they are given those of the memory they name (`prepare recoloured`), or else always
+            neighbours' v, as an unseen caption is [ours].
         call_minutes: stop after this much of `train.max_minutes`, to be resumed; 0 means no limit.
         dry_run: print shapes, parameters, memory and a time estimate; write nothing.
         vgg_weights: VGG-16 file, where `damsm.pixel_backbone` is `vgg16`.

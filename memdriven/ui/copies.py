@@ -11,6 +11,7 @@ from PIL import Image
 from memdriven.errors import MemDrivenError
 from memdriven.explore.copies import CopySpace, Near, Standing
 from memdriven.memory.bank import MemoryBank
+from memdriven.models.window import WHOLE
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import Recipe
 from memdriven.trace import Neighbour, PipelineOutput
@@ -66,11 +67,12 @@ def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
 
 def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> str:
     """Return the picture, the nearest pictures, where it stands among their distances."""
-    near = memory.nearest(output.images[0], SHOWN)
+    window = output.windows[0] if output.windows else WHOLE
+    near = memory.nearest(output.images[0], SHOWN, window)
     references = {bank.index_of(each.id): each for each in output.retrieval
                   if each.id in bank.ids}  # fmt: skip
-    own = [(each, memory.standing(output.images[0], each.image)) for each in output.retrieval
-           if each.id not in bank.ids]  # fmt: skip
+    own = [(each, memory.standing(output.images[0], each.image, window))
+           for each in output.retrieval if each.id not in bank.ids]  # fmt: skip
     picture = figure(image_uri(output.images[0]),
                      strings.PICTURE_ALT.format(caption=output.recipe.caption),
                      text(strings.COPY_PICTURE))  # fmt: skip

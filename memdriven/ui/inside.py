@@ -17,7 +17,7 @@ from memdriven.explore.inside import (
     fading,
     look_inside,
 )
-from memdriven.stages import WHOLE, Window
+from memdriven.models.window import WHOLE, Window
 from memdriven.trace import Neighbour
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note

@@ -53,3 +53,18 @@ def test_neighbours_may_be_missing_for_some() -> None:
 def test_a_tiny_training_set_is_refused() -> None:
     with pytest.raises(EvaluationError, match="three training images"):
         copy_check([TRAINING[:2]], TRAINING[:2])
+
+
+def test_a_copy_of_what_the_noise_saw_is_a_copy() -> None:
+    """The part of a memory that a picture saw counts, though the whole of it is far."""
+    fresh = torch.randn(50, TRAINING.shape[1], generator=torch.Generator().manual_seed(5)) + 3
+    rows = torch.arange(50)
+    rows[0] = -1
+    alone = copy_check([fresh], TRAINING, rows)
+    assert (alone.nearest > 1).all()
+    found = copy_check([fresh], TRAINING, rows, fresh + 1e-6)
+    assert found.neighbour is not None
+    assert found.neighbour.max() == 0
+    assert found.nearest[1:].max() == 0
+    assert found.nearest_index[1:].tolist() == rows[1:].tolist()
+    assert found.nearest[0] == alone.nearest[0], "no memory, nothing seen"

@@ -72,3 +72,16 @@ def test_sheet_puts_pictures_row_by_row(pipe: MemoryDrivenPipeline) -> None:
     assert mean_colours(pictures)[2].tolist() == pytest.approx(
         pictures[2, 2:6, 2:6].reshape(-1, 3).mean(0), abs=0.51
     )
+
+
+def test_a_part_of_a_memory_is_a_copy_of_it(pipe: MemoryDrivenPipeline, space: CopySpace) -> None:
+    window = (0.1, 0.05, 0.8)
+    whole = pipe.bank.thumbnail(5).convert("RGB")
+    left, top, side = (round(share * whole.width) for share in window)
+    part = whole.crop((left, top, left + side, top + side)).resize((64, 64))
+    plain, seen = space.nearest(part, 1)[0], space.nearest(part, 1, window)[0]
+    assert seen.index == 5
+    assert seen.distance < 0.6 * float(space.distances(part)[5])
+    assert seen.distance < plain.distance
+    assert space.nearest(whole, 1, window)[0].distance == pytest.approx(0, abs=1e-3)
+    assert space.standing(part, whole, window).distance < space.standing(part, whole).distance

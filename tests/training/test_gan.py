@@ -388,3 +388,20 @@ def test_a_faded_memory_is_weaker_and_not_reconstructed(world: Path) -> None:
     assert torch.equal(other.own, ~weak)
     assert torch.equal(one.z, other.z), "other noise would make other experiments"
     torch.testing.assert_close(other.v, one.v * ratio[:, None, None, None])
+
+
+def test_a_checkpoint_lends_its_encoders(world: Path, tmp_path: Path) -> None:
+    """A new run can use the encoders of a finished one; others' names for them are refused."""
+    made = run(world, tmp_path / "run") / "checkpoint"
+    lent, own = load_damsm(made), load_damsm(world / "damsm")
+    assert lent.damsm.hash() == own.damsm.hash() == lent.facts["hash"]
+    assert lent.vocabulary.to_json() == own.vocabulary.to_json()
+    again = train_gan(
+        world / "data", world / "features", made, tmp_path / "again", CONFIG, progress=False
+    )
+    assert load_checkpoint(again / "checkpoint").facts["damsm"] == lent.facts["hash"]
+    told = json.loads((made / "config.json").read_text())
+    told["facts"]["damsm"] = "0" * 16
+    (made / "config.json").write_text(json.dumps(told))
+    with pytest.raises(CheckpointError, match="the DAMSM weights 0000"):
+        load_damsm(made)
