@@ -47,7 +47,7 @@ class PrepareAviary:
 
 @dataclass(kw_only=True)
 class PrepareRecoloured:
-    """Render Aviary's training birds in colours that other captions ask for, for `train --extra`.
+    """Render Aviary's birds in colours that captions ask for, for `train --extra`.
 
     G is shown what should come of a memory and words that disagree, which only a renderer knows.
     """

@@ -55,9 +55,9 @@ def train_gan(
         start_from: run directory of a finished training whose networks and optimisers this run
             begins with, or a checkpoint, for its generator alone; data, encoders and settings may
             differ, shapes may not, and what it lacks (early fusion, say) starts fresh.
-        extra: prepared data sets of the same classes whose training images have no features of their
-            own: they are given those of the memory they name (`prepare recoloured`), or else always
-            neighbours' v, as an unseen caption is [ours].
+        extra: prepared data sets of the same classes whose training images have no features of
+            their own: they are given those of the memory they name (`prepare recoloured`), or else
+            always neighbours' v, as an unseen caption is [ours].
         call_minutes: stop after this much of `train.max_minutes`, to be resumed; 0 means no limit.
         dry_run: print shapes, parameters, memory and a time estimate; write nothing.
         vgg_weights: VGG-16 file, where `damsm.pixel_backbone` is `vgg16`.
