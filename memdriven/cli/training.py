@@ -95,7 +95,7 @@ class TrainPixels:
 
 @dataclass(kw_only=True)
 class TrainText:
-    """Train DAMSM's text encoder further, on pictures as its pixel network sees them.
+    """Train DAMSM's text encoder further, on what its pixel network sees.
 
     Run it after `train-pixels`. Keys change: build memories anew, and let generators go on with
     `train --start-from`.
