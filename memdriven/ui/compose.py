@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memdriven.choosing import MAX_TRIED
+from memdriven.errors import DataError
 from memdriven.ui import examples, line, state, strings, switcher
 from memdriven.ui.html import tag, text
 from memdriven.ui.parts import CLICKS, panel, section
@@ -98,7 +99,8 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
                 elem_id="k", buttons=[], min_width=120, scale=2,
             )  # fmt: skip
             tries = gr.Slider(
-                1, min(MAX_TRIED, bank_size), value=1, step=1, label=strings.TRIES_LABEL,
+                1, min(MAX_TRIED, bank_size), value=_tries(bank_size), step=1,
+                label=strings.TRIES_LABEL,
                 elem_id="tries", buttons=[], visible=state.offers_tries(),
             )  # fmt: skip
         fade = switcher.build_fade()
@@ -142,6 +144,14 @@ def steps_line(steering: Steering) -> str:
     back = tag("button", text(strings.STEADY), type="button", class_="md-link",
                data_act="steady")  # fmt: skip
     return tag("p", text(label) + " " + back, class_="md-steps")
+
+
+def _tries(bank_size: int) -> int:
+    """Return how many references the page begins by trying; one where its file is damaged."""
+    try:
+        return min(examples.read_tries(state.pipeline()), bank_size) if state.offers_tries() else 1
+    except DataError:
+        return 1  # the captions' place on the page says what is wrong with the file
 
 
 def _source_hint(source: str) -> str:

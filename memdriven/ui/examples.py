@@ -1,10 +1,14 @@
-"""Captions to try, as buttons: the checkpoint's own, or some of what its memory is described by."""
+"""What the page begins with: captions to try, as buttons, and how many references are tried.
+
+Both are a checkpoint's own, in examples.json; without it, captions of its memory and one reference.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 
+from memdriven.choosing import MAX_TRIED
 from memdriven.errors import DataError
 from memdriven.files import read_json
 from memdriven.pipeline import MemoryDrivenPipeline
@@ -36,6 +40,20 @@ def read_examples(pipe: MemoryDrivenPipeline) -> list[str]:
     return captions
 
 
+def read_tries(pipe: MemoryDrivenPipeline) -> int:
+    """Return how many references a model's page begins by trying (`references_tried`).
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    path = pipe.checkpoint.path / FILE
+    told = read_json(path, DataError).get("references_tried", 1) if path.is_file() else 1
+    if type(told) is not int or not 1 <= told <= MAX_TRIED:
+        raise DataError(wanted=f"references_tried in 1..{MAX_TRIED} in {path}",
+                        found=json.dumps(told)[:80], fix="restore the file")  # fmt: skip
+    return told
+
+
 def example_chips(captions: Sequence[str]) -> str:
     """Return example captions as buttons; page.js writes a clicked one into the box."""
     chips = "".join(
@@ -48,6 +66,8 @@ def example_chips(captions: Sequence[str]) -> str:
 def chips() -> str:
     """Return the buttons for the visitor's model, or what is wrong with its file."""
     try:
-        return example_chips(read_examples(state.pipeline()))
+        pipe = state.pipeline()
+        read_tries(pipe)
+        return example_chips(read_examples(pipe))
     except DataError as error:
         return failure(error)

@@ -14,8 +14,8 @@ import pytest
 from memdriven.errors import DataError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import MAX_SEED, Recipe
-from memdriven.ui import app, diversity, examples, generate, lineup, state, steer, strings
-from memdriven.ui.examples import example_chips, read_examples
+from memdriven.ui import app, compose, diversity, examples, generate, lineup, state, steer, strings
+from memdriven.ui.examples import example_chips, read_examples, read_tries
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
 
@@ -204,6 +204,17 @@ def test_examples_are_the_checkpoints_or_its_memorys(
     assert set(captions) <= {each for item in pipe.bank.items for each in item.captions}
     (tmp_path / "examples.json").write_text('{"captions": ["a", "b"]}')
     assert read_examples(elsewhere) == ["a", "b"]
+    assert read_tries(elsewhere) == 1
+    (tmp_path / "examples.json").write_text('{"captions": ["a"], "references_tried": 6}')
+    assert read_tries(elsewhere) == 6
+    state.use(elsewhere)
+    assert compose._tries(100) == 6
+    assert compose._tries(4) == 4, "no more than there are"
+    for wrong in ("0", "17", "true", '"8"', "2.0"):
+        (tmp_path / "examples.json").write_text(f'{{"references_tried": {wrong}}}')
+        with pytest.raises(DataError, match="references_tried"):
+            read_tries(elsewhere)
+        assert compose._tries(100) == 1
     (tmp_path / "examples.json").write_text('{"captions": "a"}')
     with pytest.raises(DataError, match="list of captions"):
         read_examples(elsewhere)
