@@ -154,6 +154,9 @@ class LossConfig:
     reconstruction_weight: float = 0.0
     """Weight of |G(z, S, v) - I| where v is the image's own: a fast start for small budgets; the
     paper has none [ours]."""
+    change_weight: float = 0.0
+    """How much more it counts where an image made for a memory differs from the memory's own, for
+    what the words changed is a small part of a picture; needs generator.zoom [ours]."""
     perceptual_weight: float = 0.0
     """Weight of the same difference in the maps of DAMSM's pixel network, each as a share of the
     image's own size there [ours] (Johnson et al. 2016)."""

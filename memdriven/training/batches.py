@@ -28,6 +28,8 @@ from memdriven.models.window import draw_windows, seen_through
 from memdriven.training.captions import TrainingCaptions
 from memdriven.training.memories import Memories
 
+CHANGE = 0.2
+"""Difference of a colour channel, in [-1, 1], that counts as a change."""
 RESIDENT_BYTES = 12e9
 """Images and features up to this size are kept on the GPU."""
 
@@ -49,6 +51,9 @@ class Batch:
     epsilon: Tensor
     labels: Tensor | None = None
     """(b, attributes) what the captions name, for the attribute loss."""
+
+    places: Tensor | None = None
+    """(b, 1, s, s) weight of each place in the reconstruction loss, with `loss.change_weight`."""
 
     @property
     def words(self) -> Tensor:
@@ -113,6 +118,9 @@ class GanData:
             )
         self.rows = torch.tensor([position[name] if name else -1 for name in needed])
         """(n,) row of the features of each image, -1 where it has none."""
+        first = {name: i for i, name in enumerate(needed[: self.featured])}
+        self.painted_from = torch.tensor([first.get(name, i) for i, name in enumerate(needed)])
+        """(n,) the image whose features each image is painted from to begin with."""
         self.features, self.feature_scale = store.load_all(progress=progress)
         if device.type == "cuda" and self.images.nbytes + self.features.nbytes < RESIDENT_BYTES:
             self.images, self.features = self.images.to(device), self.features.to(device)
@@ -152,14 +160,21 @@ class GanData:
             v * (self.feature_scale[rows.cpu()] * shares[..., None, None, None]).to(self.device)
         ).sum(1)
         flips = flips.to(self.device)[:, None, None, None]
+        source_images: Tensor | None = None
         if self.config.generator.zoom:
             windows = draw_windows(len(index), self.config.generator.zoom, generator)
             v = seen_through(v, windows.to(v.device))
             images = self._zoom(index, windows)
+            if self.config.loss.change_weight:
+                source_images = self._zoom(self.painted_from[index], windows)
         else:
             images = self._crop(index, generator)
         v = torch.where(flips, v.flip(3), v)
         images = torch.where(flips, images.flip(3), images).float() / 127.5 - 1
+        places = None
+        if source_images is not None:
+            before = torch.where(flips, source_images.flip(3), source_images).float() / 127.5 - 1
+            places = 1 + self.config.loss.change_weight * changed(before, images)
         shape = (len(index), self.config.generator.z_dim)
         z = torch.randn(shape, generator=generator)
         epsilon = torch.randn(len(index), self.config.generator.condition_dim, generator=generator)
@@ -175,6 +190,7 @@ class GanData:
             z.to(self.device),
             epsilon.to(self.device),
             None if labels is None else labels[chosen].to(self.device),
+            places,
         )
 
     def _indices(self, position: int) -> Tensor:
@@ -218,6 +234,12 @@ class GanData:
             )
         zoomed = torch.cat(parts).round().clamp(0, 255).to(torch.uint8)
         return zoomed.to(self.device, non_blocking=True)
+
+
+def changed(before: Tensor, after: Tensor) -> Tensor:
+    """Return where images in [-1, 1] differ visibly, and next to it: (b, 1, s, s) of 0 and 1."""
+    apart = (after - before).abs().amax(dim=1, keepdim=True) > CHANGE
+    return F.max_pool2d(apart.float(), 3, stride=1, padding=1)
 
 
 def pyramid(images: Tensor, stages: int) -> list[Tensor]:

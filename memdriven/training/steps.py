@@ -143,7 +143,8 @@ class GanTrainer:
         pairs = list(zip(output.images[frozen:], batch.images[frozen:]))
         if weights.reconstruction_weight > 0:
             record["reconstruction"] = torch.stack([
-                losses.reconstruction(fake.float(), real, batch.own) for fake, real in pairs
+                losses.reconstruction(fake.float(), real, batch.own, batch.places)
+                for fake, real in pairs
             ]).mean()  # fmt: skip
         if self.perceptual is not None:
             record["perceptual"] = torch.stack([

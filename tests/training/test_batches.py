@@ -14,6 +14,7 @@ from memdriven.encoders.damsm import damsm_loss
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.image import ImageFeatures
 from memdriven.errors import TrainingError
+from memdriven.losses import reconstruction
 from tests.training.small_gan import CONFIG, data, train_settings
 
 
@@ -75,6 +76,41 @@ def test_an_image_made_for_a_memory_is_painted_from_it(world: Path, tmp_path: Pa
     lost = rewritten(world, tmp_path / "lost", lambda i: dataclasses.replace(i, memory="nobody"))
     with pytest.raises(TrainingError, match="nobody"):
         data(world, settings, extra=[lost / "data"])
+
+
+def test_what_the_words_changed_counts_more(world: Path, tmp_path: Path) -> None:
+    """Only where an image differs from its memory's, seen through the same window and turned."""
+    made = rewritten(
+        world, tmp_path / "made",
+        lambda i: dataclasses.replace(i, id=f"{i.id}-wish", memory=i.id),
+    )  # fmt: skip
+    settings = train_settings(p_swap=0.0, batch_size=24)
+    settings = dataclasses.replace(
+        settings, generator=dataclasses.replace(CONFIG.generator, zoom=0.2),
+        loss=dataclasses.replace(CONFIG.loss, change_weight=4.0),
+    )  # fmt: skip
+    source = data(world, settings, extra=[made / "data"])
+    side = source.images.shape[-1]
+    source.images[12:] = source.images[:12]
+    source.images[12:, 0, : side // 2] = 255 - source.images[12:, 0, : side // 2]
+    index, batch = source._indices(0), source.batch(0)
+    assert batch.places is not None
+    assert batch.places.shape == (24, 1, *batch.images[-1].shape[2:])
+    assert set(batch.places.unique().tolist()) == {1.0, 5.0}
+    assert (batch.places[index < 12] == 1).all(), "its own image is no change"
+    assert (batch.places[index >= 12][:, :, -20:] == 1).all()
+    assert (batch.places[index >= 12][:, :, :20] == 5).float().mean() > 0.3
+    plain = data(world, train_settings(batch_size=24), extra=[made / "data"])
+    assert plain.batch(0).places is None
+
+
+def test_weighted_places_count_in_the_reconstruction() -> None:
+    fake, real = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)
+    places = torch.ones(2, 1, 8, 8)
+    places[:, :, :4] = 5.0
+    own = torch.tensor([True, False])
+    assert reconstruction(fake, real, own) == 1.0
+    assert reconstruction(fake, real, own, places) == 3.0, "half of it counts five times"
 
 
 def test_one_class_alone_still_teaches_damsm() -> None:
