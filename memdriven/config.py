@@ -266,6 +266,12 @@ class Config:
                 "0 <= train.frozen_stages < generator.stages",
                 (self.train.frozen_stages, self.generator.stages),
             ),
+            (0 <= self.generator.zoom < 1, "0 <= generator.zoom < 1", self.generator.zoom),
+            (
+                not self.loss.change_weight or self.generator.zoom > 0,
+                "generator.zoom above 0 with loss.change_weight",
+                self.generator.zoom,
+            ),
             (self.text.dim % 2 == 0, "an even text.dim", self.text.dim),
             (
                 self.text.dim == self.generator.text_dim,

@@ -32,6 +32,8 @@ def test_absent_fields_take_their_default() -> None:
         ({"train": {"p_swap": 1.5}}, "p_swap"),
         ({"generator": {"text_dim": 128}}, "text_dim"),
         ({"generator": {"stages": 0}}, "stages"),
+        ({"generator": {"zoom": 1.0}}, "zoom < 1"),
+        ({"loss": {"change_weight": 2.0}}, "change_weight"),
     ],
 )
 def test_wrong_settings_are_named(values: dict, message: str) -> None:

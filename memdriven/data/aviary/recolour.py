@@ -118,14 +118,14 @@ def prepare_recoloured(
     wishes = [_wishes(item, prepared.header["seed"], seed, per_image) for item in items]
     jobs = [
         Job(out, item.id, [out / _file(item, k) for k in range(per_image)],
-            [wish.specimen for wish in mine], image_size, seed, device)
+            [one.specimen for one in mine], image_size, seed, device)
         for item, mine in zip(items, wishes, strict=True)
     ]  # fmt: skip
     pictures = render_jobs(jobs, workers=workers, progress=progress)
     made = [
-        _item(item, k, wish, picture)
+        _item(item, k, one, picture)
         for item, mine, found in zip(items, wishes, pictures, strict=True)
-        for k, (wish, picture) in enumerate(zip(mine, found, strict=True))
+        for k, (one, picture) in enumerate(zip(mine, found, strict=True))
     ]
     write_prepared(
         out, name=RECOLOURED, items=[item for item in made if item is not None],
@@ -149,10 +149,10 @@ def _file(item: Item, number: int) -> str:
     return image_file("train", _name(item, number))
 
 
-def _item(memory: Item, number: int, wish: Wish, picture: Picture) -> Item | None:
+def _item(memory: Item, number: int, asked: Wish, picture: Picture) -> Item | None:
     """Return the item, or none where its picture does not show what its caption names."""
-    visible = visible_attributes(wish.specimen.attributes, picture.shares)
-    if not wish.names.keys() <= set(visible):
+    visible = visible_attributes(asked.specimen.attributes, picture.shares)
+    if not asked.names.keys() <= set(visible):
         return None
     return Item(
         id=_name(memory, number),
@@ -160,9 +160,9 @@ def _item(memory: Item, number: int, wish: Wish, picture: Picture) -> Item | Non
         split="train",
         class_id=memory.class_id,
         class_name=memory.class_name,
-        captions=[wish.caption],
-        attributes=dict(wish.specimen.attributes),
-        caption_attributes=[wish.names],
+        captions=[asked.caption],
+        attributes=dict(asked.specimen.attributes),
+        caption_attributes=[asked.names],
         visible=visible,
         memory=memory.id,
     )
