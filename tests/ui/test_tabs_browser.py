@@ -75,6 +75,7 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> 
             page.keyboard.press(f"Arrow{key}")
 
     page.fill("#compare-seeds input[type=number]", "2")
+    page.wait_for_function("document.querySelector('#compare-seeds input[type=range]').value == 2")
     page.focus("#caption textarea")
     page.keyboard.press("Control+Enter")
     visitor.wait_text("#status", strings.COMPARE_DONE)
