@@ -105,6 +105,9 @@ class GeneratorConfig:
     early_blocks: int = 0
     """Residual blocks after each of these fusions, which work out what words and memory make of
     each other where a map is small and depth cheap [ours]."""
+    text_code: int = 0
+    """Width of a code of the text that scales and shifts these blocks' channels, so that the words
+    meet the memory where it is fused; 0 for none [ours]."""
     refine: bool = False
     """Let a later stage add to the image of the one before, enlarged; it begins with adding nothing
     [ours]."""
@@ -265,6 +268,12 @@ class Config:
                 0 <= self.train.frozen_stages < self.generator.stages,
                 "0 <= train.frozen_stages < generator.stages",
                 (self.train.frozen_stages, self.generator.stages),
+            ),
+            (
+                not self.generator.text_code
+                or (self.generator.fuse_early and self.generator.early_blocks > 0),
+                "generator.fuse_early and generator.early_blocks above 0 with generator.text_code",
+                (self.generator.fuse_early, self.generator.early_blocks),
             ),
             (0 <= self.generator.zoom < 1, "0 <= generator.zoom < 1", self.generator.zoom),
             (

@@ -34,6 +34,7 @@ def test_absent_fields_take_their_default() -> None:
         ({"generator": {"stages": 0}}, "stages"),
         ({"generator": {"zoom": 1.0}}, "zoom < 1"),
         ({"loss": {"change_weight": 2.0}}, "change_weight"),
+        ({"generator": {"text_code": 8}}, "text_code"),
     ],
 )
 def test_wrong_settings_are_named(values: dict, message: str) -> None:

@@ -6,7 +6,8 @@
     image_i     = tanh(conv(ACM_i(h_i, v'_i)))
 
 The h that a stage hands on is the one before its ACM [family]. With `fuse_early`, F_0 fuses v
-into its maps of 16 and 32 px by ACMs of their own, so that h_0 knows where v has what [ours]. With
+into its maps of 16 and 32 px by ACMs of their own, so that h_0 knows where v has what [ours]; with
+`text_code`, the text scales and shifts the channels of the blocks behind these [ours]. With
 `refine`, conv(ACM_i) is added to the image before, enlarged and still without its tanh [ours].
 """
 
@@ -151,17 +152,24 @@ class Generator(nn.Module):
             for side in EARLY_SIZES if config.use_v and config.fuse_early
         })  # fmt: skip
         self.early_residual = nn.ModuleDict({
-            side: nn.Sequential(*(
-                ResidualBlock(BASE_SIZE // int(side) * config.width)
+            side: nn.ModuleList(
+                ResidualBlock(BASE_SIZE // int(side) * config.width, config.text_code)
                 for _ in range(config.early_blocks)
-            ))
+            )
             for side in self.early_acm if config.early_blocks
         })  # fmt: skip
+        self.text_code = nn.Sequential(*(
+            (nn.Linear(config.condition_dim + config.text_dim, config.text_code), nn.LeakyReLU(0.2))
+            if self.early_residual and config.text_code else ()
+        ))  # fmt: skip
         if not trained:
+            self.text_code.apply(initialise)
             self.early_residual.apply(initialise)
             for blocks in self.early_residual.values():
                 for block in blocks.children():  # each begins as the identity
                     nn.init.zeros_(block.get_submodule("body.4").get_parameter("weight"))
+                    if config.text_code:
+                        nn.init.zeros_(block.get_submodule("modulate").get_parameter("weight"))
         self.frozen: list[nn.Module] = []
         """Parts that `freeze` keeps as they are."""
 
@@ -174,7 +182,7 @@ class Generator(nn.Module):
         """Return the modules that a stage adds to those before it, by their names in G."""
         names = [f"later.{stage - 1}", f"pyramid.next.{stage - 1}"]
         if stage == 0:
-            names = ["augment", "first", "early_acm", "early_residual"]
+            names = ["augment", "first", "early_acm", "early_residual", "text_code"]
             names += [f"pyramid.{part}" for part in FIRST_PARTS]
         names += [f"to_rgb.{stage}", f"acm.{stage}"]
         modules = dict(self.named_modules())
@@ -239,6 +247,7 @@ class Generator(nn.Module):
             early, maps = self.pyramid(v)
 
         gates: list[Gates] = []
+        text = self.text_code(torch.cat([condition, words], dim=1)) if self.text_code else None
 
         def fuse(h: Tensor) -> Tensor:
             for features in early:
@@ -247,7 +256,8 @@ class Generator(nn.Module):
                     h, gate = self.early_acm[side](h, features)
                     gates.append(gate)
                     if side in self.early_residual:
-                        h = self.early_residual[side](h)
+                        for block in self.early_residual[side].children():
+                            h = block(h, text)
             return h
 
         h = self.first(z, condition, v.mean(dim=(2, 3)), fuse)

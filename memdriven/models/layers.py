@@ -50,9 +50,15 @@ class UpBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv-BN-GLU-conv-BN(x), channels kept [family]."""
+    """x + conv-BN-GLU-conv-BN(x), channels kept [family].
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        channels: of x.
+        text_width: of the text code that scales and shifts the first normalised maps, channel by
+            channel, as in DF-GAN (Tao et al. 2022) [ours]; 0 for none.
+    """
+
+    def __init__(self, channels: int, text_width: int = 0) -> None:
         super().__init__()
         self.body = nn.Sequential(
             conv3x3(channels, 2 * channels),
@@ -61,10 +67,15 @@ class ResidualBlock(nn.Module):
             conv3x3(channels, channels),
             nn.BatchNorm2d(channels),
         )
+        self.modulate = nn.Linear(text_width, 4 * channels) if text_width else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (b, c, h, w) to the same shape."""
-        result: Tensor = x + self.body(x)
+    def forward(self, x: Tensor, text: Tensor | None = None) -> Tensor:
+        """Map (b, c, h, w), and the text code (b, text_width) where it has one, to x's shape."""
+        inner = self.body[:2](x)
+        if self.modulate is not None:
+            scale, shift = self.modulate(text)[:, :, None, None].chunk(2, dim=1)
+            inner = inner * (1 + scale) + shift
+        result: Tensor = x + self.body[2:](inner)
         return result
 
 

@@ -202,6 +202,32 @@ def test_early_blocks_begin_as_the_identity_and_follow_each_fusion() -> None:
     h = torch.randn(2, 4 * SMALL.width, 16, 16)
     last = deeper.early_residual["16"][1].body[4]
     torch.nn.init.ones_(last.weight)
-    assert not torch.equal(deeper.early_residual["16"](h), h)
+    assert not torch.equal(deeper.early_residual["16"][1](h), h)
     assert not torch.equal(deeper(*inputs()).images[0], wanted[0])
     assert "early_residual" in deeper.stage_parts(0)
+
+
+def test_a_text_code_begins_as_nothing_and_then_scales_and_shifts_channels() -> None:
+    torch.manual_seed(0)
+    plain = Generator(dataclasses.replace(SMALL, fuse_early=True, early_blocks=1))
+    model = Generator(dataclasses.replace(plain.config, text_code=6))
+    for blocks in plain.early_residual.values():
+        torch.nn.init.ones_(blocks[0].body[4].weight)
+    kept = model.load_state_dict(plain.state_dict(), strict=False)
+    assert {"text_code" in name or "modulate" in name for name in kept.missing_keys} == {True}
+    before, same = plain(*inputs()).images[-1], model(*inputs()).images[-1]
+    torch.testing.assert_close(same, before)
+
+    block = model.early_residual["32"][0]
+    torch.nn.init.normal_(block.modulate.weight)
+    assert not torch.allclose(model(*inputs()).images[-1], before)
+    x, code = torch.randn(2, 2 * SMALL.width, 32, 32), torch.randn(2, 6)
+    factors = code @ block.modulate.weight.T + block.modulate.bias
+    half = 4 * SMALL.width
+    inner = F.batch_norm(
+        F.conv2d(x, block.body[0].weight, padding=1), None, None,
+        block.body[1].weight, block.body[1].bias, training=True,
+    )  # fmt: skip
+    inner = inner * (1 + factors[:, :half, None, None]) + factors[:, half:, None, None]
+    torch.testing.assert_close(block(x, code), x + block.body[2:](inner), atol=1e-5, rtol=1e-4)
+    assert "text_code" in model.stage_parts(0)
