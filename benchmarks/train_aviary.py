@@ -75,7 +75,9 @@ class Chain:
     @property
     def config(self) -> Config:
         """The preset, with the asked seed and batch size."""
-        config = preset(self.of.preset)
+        return self._as_asked(preset(self.of.preset))
+
+    def _as_asked(self, config: Config) -> Config:
         changes = {"seed": self.of.seed}
         if self.of.batch_size:
             changes["batch_size"] = self.of.batch_size
@@ -136,21 +138,15 @@ class Chain:
 
     def shape(self) -> bool:
         """G alone, on targets: shapes and colours, before anything judges the picture."""
-        config = self.config
-        loss = dataclasses.replace(
-            config.loss, adversarial_weight=0.0, damsm_weight=0.0, attribute_weight=0.0,
-            diversity_weight=0.0,
-        )  # fmt: skip
-        train = dataclasses.replace(
-            config.train, p_swap=0.0, p_fade=0.0, learning_rate=1e-3, decay_from=1.0
-        )
-        config = dataclasses.replace(config, loss=loss, train=train)
+        config = self._as_asked(preset(f"{self.of.preset}-shape"))
         return self._train(self.shaped, config, self.of.shape_minutes, [self.recoloured], None)
 
     def generator(self) -> bool:
         """G and the D's."""
         extra = [self.recoloured, self.extra]
-        return self._train(self.run, self.config, self.of.gan_minutes, extra, self.shaped)
+        return self._train(
+            self.run, self.config, self.of.gan_minutes, extra, self.shaped / "checkpoint"
+        )
 
     def _train(
         self, run: Path, config: Config, minutes: float, extra: list[Path], start: Path | None
@@ -220,7 +216,8 @@ def main() -> None:
     """Read the command line and run the chain."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder of everything made")
-    parser.add_argument("--preset", choices=PRESETS, default="aviary")
+    phased = [name for name in PRESETS if f"{name}-shape" in PRESETS]
+    parser.add_argument("--preset", choices=phased, default="aviary")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--vgg", type=existing, help="VGG-16 weight file; else a download")
     parser.add_argument("--squeezenet", type=existing, help="SqueezeNet weights; else a download")
@@ -233,7 +230,7 @@ def main() -> None:
     parser.add_argument("--text-minutes", type=float, default=1.5)
     parser.add_argument("--judge-minutes", type=float, default=2.0)
     parser.add_argument("--recoloured", type=int, default=5, help="targets a training picture")
-    parser.add_argument("--shape-minutes", type=float, default=3.0)
+    parser.add_argument("--shape-minutes", type=float, default=6.0)
     parser.add_argument("--gan-minutes", type=float, default=20.0)
     parser.add_argument("--call-minutes", type=float, default=0.0,
                         help="train G at most this long in one call; 0 is no limit")  # fmt: skip

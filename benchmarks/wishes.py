@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, default=Path("benchmarks/judge"))
     parser.add_argument("--features", type=Path, help="default: those of the first checkpoint")
     parser.add_argument("--count", type=int, default=400)
+    parser.add_argument("--guidance", type=float, nargs="+", help="default: each checkpoint's own")
     arguments = parser.parse_args()
     base = PreparedDataset.open(arguments.dataset)
     wishes = PreparedDataset.open(arguments.wishes)
@@ -57,8 +58,11 @@ def main() -> None:
         arguments.features or arguments.checkpoints[0] / "memory" / "features"
     )
     for folder in arguments.checkpoints:
-        pictures = painted(load_checkpoint(folder), items, store)
-        row(str(folder), pictures, target, memory, items, memories, judge)
+        checkpoint = load_checkpoint(folder)
+        for guidance in arguments.guidance or [checkpoint.config.generator.guidance]:
+            pictures = painted(checkpoint, items, memories, store, guidance)
+            name = f"{folder}, guidance {guidance:g}"
+            row(name, pictures, target, memory, items, memories, judge)
 
 
 def row(
@@ -84,12 +88,16 @@ def row(
 
 
 @torch.inference_mode()
-def painted(checkpoint: Checkpoint, items: list[Item], store: FeatureStore) -> Tensor:
+def painted(
+    checkpoint: Checkpoint, items: list[Item], memories: list[Item], store: FeatureStore,
+    guidance: float,
+) -> Tensor:  # fmt: skip
     """Return the first stage's pictures, uint8, each from its own caption and the named memory."""
     generator, config = checkpoint.generator.eval(), checkpoint.config
     captions = TrainingCaptions(
         items, checkpoint.damsm, checkpoint.vocabulary, config.text.max_words
     )
+    own = TrainingCaptions(memories, checkpoint.damsm, checkpoint.vocabulary, config.text.max_words)
     made = []
     for start in range(0, len(items), BATCH):
         rows = torch.arange(start, min(start + BATCH, len(items)))
@@ -98,7 +106,13 @@ def painted(checkpoint: Checkpoint, items: list[Item], store: FeatureStore) -> T
         noise = torch.Generator().manual_seed(start)
         z = torch.randn(len(rows), config.generator.z_dim, generator=noise)
         epsilon = torch.randn(len(rows), config.generator.condition_dim, generator=noise)
-        image = generator(z, text.sentence, text.words_mean, v, epsilon, stages=1).images[0]
+        said = [own.text(torch.tensor(own.of[i])) for i in rows]
+        sentence, words = text.sentence, text.words_mean
+        sentence = sentence + guidance * (
+            sentence - torch.stack([s.sentence.mean(0) for s in said])
+        )
+        words = words + guidance * (words - torch.stack([s.words_mean.mean(0) for s in said]))
+        image = generator(z, sentence, words, v, epsilon, stages=1).images[0]
         made.append(((image + 1) * 127.5).round().clamp(0, 255).byte())
     return torch.cat(made)
 

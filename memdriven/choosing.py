@@ -29,7 +29,10 @@ MAX_TRIED = 16
 
 
 @torch.inference_mode()
-def fits(checkpoint: Checkpoint, text: TextFeatures, noise: Noise, v: Tensor) -> Tensor:
+def fits(
+    checkpoint: Checkpoint, text: TextFeatures, noise: Noise, v: Tensor,
+    read: Sequence[TextFeatures],
+) -> Tensor:  # fmt: skip
     """Paint a caption with each of n memories; return how well each picture fits the words (n,).
 
     Args:
@@ -37,6 +40,7 @@ def fits(checkpoint: Checkpoint, text: TextFeatures, noise: Noise, v: Tensor) ->
         text: the caption's embeddings.
         noise: of the picture.
         v: the memories' features (n, 512, 16, 16), on the model's device.
+        read: the caption as G reads it beside each of them, n times one (see `guidance`).
 
     Raises:
         ConfigError: the encoders have no network of their own that reads pictures.
@@ -49,10 +53,11 @@ def fits(checkpoint: Checkpoint, text: TextFeatures, noise: Noise, v: Tensor) ->
             found=config.pixel_backbone, fix="leave best_of at 1",
         )  # fmt: skip
     seen = sum(side < config.pixel_size for side in generator.resolutions) + 1
-    parts = (noise.z, text.sentence, mean_words(text))
+    sentences = torch.cat([each.sentence for each in read])
+    words = torch.cat([mean_words(each) for each in read])
     with repeatable():
         painted = generator(
-            *(part.expand(n, -1) for part in parts), seen_by(noise, v),
+            noise.z.expand(n, -1), sentences, words, seen_by(noise, v),
             noise.epsilon.expand(n, -1), min(seen, len(generator.resolutions)),
         ).images[-1]  # fmt: skip
         regions = damsm.encode_images((painted + 1) / 2).regions
@@ -82,7 +87,7 @@ def scaled(weights: Sequence[float]) -> list[float]:
 def choose(
     checkpoint: Checkpoint, lookup: Lookup, caption: str, strategy: str | None, k: int | None,
     seed: int, best_of: int, exclude: Sequence[str] = (), oracle_id: str | None = None,
-    variations: Sequence[Variation] = (), memory: float = 1.0,
+    variations: Sequence[Variation] = (), memory: float = 1.0, guidance: float | None = None,
 ) -> tuple[Retrieval, TextFeatures]:  # fmt: skip
     """Return the k neighbours whose pictures fit best, of the `best_of` nearest; and embeddings.
 
@@ -97,9 +102,11 @@ def choose(
     if len(found) <= k:
         return replace(found, k=k), text
     clock = Clock(found.timings)
-    v = torch.cat([lookup.features(keep(found, [i]), (), memory) for i in range(len(found))])
+    alone = [keep(found, [i]) for i in range(len(found))]
+    v = torch.cat([lookup.features(each, (), memory) for each in alone])
+    read = [lookup.guided(text, each, guidance, memory) for each in alone]
     noise = draw_noise(seed, checkpoint.generator, variations)
-    scores = fits(checkpoint, text, noise, v.to(checkpoint.damsm.device))
+    scores = fits(checkpoint, text, noise, v.to(checkpoint.damsm.device), read)
     clock.lap("choose")
     return replace(keep(found, best(scores, k)), timings=clock.timings), text
 

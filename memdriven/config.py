@@ -27,6 +27,8 @@ Strategy = Literal[
     "none",
 ]
 
+MAX_GUIDANCE = 4.0
+"""The strongest guidance that is offered."""
 FEATURE_CHANNELS = 512
 """Channels of VGG-16 relu5_3."""
 FEATURE_GRID = 16
@@ -108,6 +110,9 @@ class GeneratorConfig:
     text_code: int = 0
     """Width of a code of the text that scales and shifts these blocks' channels, so that the words
     meet the memory where it is fused; 0 for none [ours]."""
+    guidance: float = 0.0
+    """How far the text is moved away from what the memory's own captions say before G reads it, at
+    inference; see `memdriven.guidance` [ours]."""
     refine: bool = False
     """Let a later stage add to the image of the one before, enlarged; it begins with adding nothing
     [ours]."""
@@ -274,6 +279,11 @@ class Config:
                 or (self.generator.fuse_early and self.generator.early_blocks > 0),
                 "generator.fuse_early and generator.early_blocks above 0 with generator.text_code",
                 (self.generator.fuse_early, self.generator.early_blocks),
+            ),
+            (
+                0 <= self.generator.guidance <= MAX_GUIDANCE,
+                f"0 <= generator.guidance <= {MAX_GUIDANCE:g}",
+                self.generator.guidance,
             ),
             (0 <= self.generator.zoom < 1, "0 <= generator.zoom < 1", self.generator.zoom),
             (

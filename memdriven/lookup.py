@@ -13,12 +13,13 @@ from torch import Tensor
 from memdriven.checkpoint import Checkpoint
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import RetrievalError
+from memdriven.guidance import MemoryWords
 from memdriven.memory import codec, scores
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.matches import Match, Query, shares
 from memdriven.memory.retrieval import Retriever
 from memdriven.recipe import MAX_K, PRIVATE, STRATEGIES
-from memdriven.recipe_fields import check_memory, is_whole, sums_to_one
+from memdriven.recipe_fields import check_guidance, check_memory, is_whole, sums_to_one
 from memdriven.trace import Clock, Neighbour, Retrieval
 
 
@@ -47,6 +48,8 @@ class Lookup:
         self.config = checkpoint.config
         self.vocabulary, self.damsm, self.bank = checkpoint.vocabulary, checkpoint.damsm, bank
         self.retriever = Retriever(bank, self.damsm, self.vocabulary, self.config.retrieval)
+        self.memory_words = MemoryWords(bank, self.damsm, self.vocabulary,
+                                        self.config.text.max_words)  # fmt: skip
 
     def find(
         self, caption: str, strategy: str | None, k: int | None, seed: int,
@@ -146,6 +149,24 @@ class Lookup:
         for each, weight in zip(retrieval.ids, retrieval.weights, strict=True):
             mixed[0] += weight * (own[each].v() if each in own else self.bank.v(self._row(each)))
         return mixed * memory
+
+    def guided(
+        self, text: TextFeatures, retrieval: Retrieval, guidance: float | None, memory: float = 1.0
+    ) -> TextFeatures:
+        """Return the text as G is to read it beside these neighbours; see `memdriven.guidance`.
+
+        A memory used in part is argued with in part; the caller's own images say nothing.
+
+        Raises:
+            ConfigError: `guidance` is no number in 0..`MAX_GUIDANCE`, or `memory` none in 0..1.
+        """
+        strength = self.config.generator.guidance if guidance is None else guidance
+        check_guidance(strength)
+        check_memory(memory)
+        own = [n for n in retrieval if not n.id.startswith(PRIVATE) or n.id in self.bank.ids]
+        rows = [self._row(neighbour.id) for neighbour in own]
+        shares_ = [neighbour.weight for neighbour in own]
+        return self.memory_words.guided(text, rows, shares_, strength * memory)
 
     @torch.inference_mode()
     def alike(

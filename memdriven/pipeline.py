@@ -89,6 +89,7 @@ class MemoryDrivenPipeline:
         memory: float = 1.0,
         best_of: int = 1,
         guests: Sequence[Guest] = (),
+        guidance: float | None = None,
     ) -> PipelineOutput:
         """Generate one picture, or one for each of `seeds` at the same neighbours.
 
@@ -109,17 +110,19 @@ class MemoryDrivenPipeline:
             best_of: paint with so many nearest neighbours, and keep the k whose pictures fit the
                 words best (see `choose`).
             guests: the caller's own images, which `neighbours` may name beside the bank's.
+            guidance: how far the words are moved away from what the neighbours' own captions say
+                (see `memdriven.guidance`); the checkpoint's default when None.
 
         Raises:
             CaptionError: the caption is empty, too long, or holds no known word.
             RetrievalError: a strategy, k, id or weight that the bank cannot serve.
-            ConfigError: a seed is no whole number in 0..2^53 - 1, `memory` none in 0..1, or
-                `best_of` none in 1..16.
+            ConfigError: a seed is no whole number in 0..2^53 - 1, `memory` none in 0..1, `best_of`
+                none in 1..16, or `guidance` none in 0..`config.MAX_GUIDANCE`.
         """
         *_, output = self.stream(
             caption, strategy, k, seed, seeds=seeds, neighbours=neighbours, weights=weights,
             exclude=exclude, oracle_id=oracle_id, variations=variations, memory=memory,
-            best_of=best_of, guests=guests,
+            best_of=best_of, guests=guests, guidance=guidance,
         )  # fmt: skip
         return output
 
@@ -139,6 +142,7 @@ class MemoryDrivenPipeline:
         memory: float = 1.0,
         best_of: int = 1,
         guests: Sequence[Guest] = (),
+        guidance: float | None = None,
     ) -> Iterator[PipelineOutput]:
         """Yield after retrieval, then after each stage of each image; as `__call__` otherwise."""
         wanted = _seeds(seed, seeds)
@@ -146,12 +150,13 @@ class MemoryDrivenPipeline:
             if best_of != 1 and neighbours is None:
                 retrieval, text = choose(
                     self.checkpoint, self.lookup, caption, strategy, k, wanted[0], best_of,
-                    exclude, oracle_id, variations, memory,
+                    exclude, oracle_id, variations, memory, guidance,
                 )  # fmt: skip
             else:
                 retrieval, text = self.lookup.find(
                     caption, strategy, k, wanted[0], neighbours, weights, exclude, oracle_id, guests
                 )
+            text = self.lookup.guided(text, retrieval, guidance, memory)
         if len(retrieval) > MAX_NEIGHBOURS:
             raise RetrievalError(wanted=f"at most {MAX_NEIGHBOURS} neighbours in one picture",
                                  found=str(len(retrieval)), fix="lower k")  # fmt: skip
@@ -160,6 +165,7 @@ class MemoryDrivenPipeline:
             neighbours=retrieval.ids, weights=retrieval.weights, checkpoint=self.checkpoint.name,
             checkpoint_hash=self.checkpoint.hash, bank_hash=self.bank_hash, version=__version__,
             variations=tuple(variations), memory=memory,
+            guidance=self.config.generator.guidance if guidance is None else guidance,
         )  # fmt: skip
         generator = self.checkpoint.generator
         noises = [draw_noise(each, generator, variations) for each in wanted]
@@ -222,6 +228,7 @@ class MemoryDrivenPipeline:
         exclude: Sequence[str] = (),
         variations: Sequence[Variation] = (),
         memory: float = 1.0,
+        guidance: float | None = None,
     ) -> Retrieval:
         """Return the k neighbours whose pictures fit the words best, of the `best_of` nearest.
 
@@ -237,7 +244,7 @@ class MemoryDrivenPipeline:
         with self.turn:
             return choose(
                 self.checkpoint, self.lookup, caption, strategy, k, wanted, best_of,
-                exclude, None, variations, memory,
+                exclude, None, variations, memory, guidance,
             )[0]  # fmt: skip
 
     def from_recipe(self, recipe: Recipe, guests: Sequence[Guest] = ()) -> PipelineOutput:
@@ -255,6 +262,7 @@ class MemoryDrivenPipeline:
             recipe.caption, recipe.strategy, recipe.k, recipe.seed,
             neighbours=recipe.neighbours or None, weights=recipe.weights or None,
             variations=recipe.variations, memory=recipe.memory, guests=guests,
+            guidance=recipe.guidance,
         )  # fmt: skip
 
     def check_recipe(self, recipe: Recipe) -> None:

@@ -16,7 +16,7 @@ from memdriven.errors import ConfigError
 
 _EARLY = GeneratorConfig(fuse_early=True, mirror=True)
 _TINY = replace(_EARLY, stages=1, width=16, acm_width=32, feature_width=32)
-_COMPACT = replace(_TINY, width=24, feature_width=48, early_blocks=1, zoom=0.15)
+_COMPACT = replace(_TINY, width=24, feature_width=48, early_blocks=1, text_code=128, zoom=0.15)
 _COMPACT_D = DiscriminatorConfig(width=32, max_width=256)
 _PHOTO_DAMSM = DamsmConfig(pixel_backbone="compact", pixel_size=64, epochs=60)
 # Members of one Aviary species differ in colour, so they may compete as negatives.
@@ -30,12 +30,22 @@ _AVIARY_LOSS = replace(
     damsm_weight=0.1,
     kl_weight=0.01,
     reconstruction_weight=12.0,
+    change_weight=8.0,
     perceptual_weight=4.0,
 )
 _COMPACT_TRAIN = TrainConfig(
     batch_size=16, crop=1.0, learning_rate=4e-4, d_learning_rate=4e-4, decay_from=0.5,
     p_swap=0.6, swap_mix=3, p_fade=0.15, ema=0.998, amp=False, sample_every=500, save_every=500,
 )  # fmt: skip
+
+
+def _shape(config: Config) -> Config:
+    """A first phase, on targets alone: what the words change, before anything judges a picture."""
+    loss = replace(config.loss, adversarial_weight=0.0, damsm_weight=0.0, perceptual_weight=0.0,
+                   change_weight=10.0)  # fmt: skip
+    train = replace(config.train, p_swap=0.0, p_fade=0.0, learning_rate=1e-3, betas=(0.9, 0.99))
+    return replace(config, preset=f"{config.preset}-shape", loss=loss, train=train)
+
 
 # A second stage on a first one that is kept. At 128 px, channels_last costs a CPU a third more.
 _SECOND = replace(_COMPACT, stages=2, refine=True)
@@ -78,7 +88,7 @@ PRESETS: dict[str, Config] = {
         damsm=DamsmConfig(
             pixel_backbone="compact", pixel_size=128, epochs=40, mask_same_class=False
         ),
-        generator=replace(_EARLY, early_blocks=1, zoom=0.15),
+        generator=replace(_EARLY, early_blocks=1, text_code=128, zoom=0.15),
         loss=replace(_AVIARY_LOSS, r1_gamma=1.0),
         train=replace(_COMPACT_TRAIN, batch_size=64, amp=True),
     ),
@@ -110,11 +120,13 @@ PRESETS: dict[str, Config] = {
         train=replace(_COMPACT_TRAIN, ema=0.995, steps=800),
     ),
 }
+PRESETS |= {f"{name}-shape": _shape(PRESETS[name]) for name in ("aviary-64", "aviary")}
 """`bird`, `coco`: the paper's sizes with our safeguards; `paper`: the literal Eqs. 1-4, no
 neighbour swap, no early fusion; `aviary-64`, `photo-64`: one stage, for an hour or two of two CPU
 cores; `aviary-128`, `photo-128`: a second stage on such a one (`--start-from`), which is kept;
-`aviary`: three stages with all that the shipped model was taught, for a GPU; `tiny`: first pictures
-on a laptop's CPU."""
+`aviary`: three stages with all that the shipped model was taught, for a GPU; `aviary-64-shape`,
+`aviary-shape`: a first phase of these, on recoloured targets (`--extra`) and without adversaries;
+`tiny`: first pictures on a laptop's CPU."""
 
 
 def preset(name: str) -> Config:

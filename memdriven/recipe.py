@@ -23,6 +23,7 @@ from memdriven.png import text_chunk
 from memdriven.recipe_fields import (
     check,
     check_extra,
+    check_guidance,
     check_memory,
     check_text,
     check_weights,
@@ -109,8 +110,10 @@ class Recipe:
     """Steps away from the seed's noise, one after the other; none for the seed's own picture."""
     memory: float = 1.0
     """What the mixed features v are multiplied by, in 0..1: at 0 the words are alone."""
+    guidance: float = 0.0
+    """How far the words were moved away from what the neighbours' captions say."""
     extra: Mapping[str, Scalar] = field(default_factory=dict)
-    """Settings of later versions (guidance, truncation, ...): kept, shown, never guessed at."""
+    """Settings of later versions (truncation, ...): kept, shown, never guessed at."""
 
     def __post_init__(self) -> None:
         """Refuse what no pipeline could have written."""
@@ -134,6 +137,7 @@ class Recipe:
             good = isinstance(value, str) and _HASH.fullmatch(value) is not None
             check(good, f"{name}: hexadecimal digits", value)
         check_memory(self.memory)
+        check_guidance(self.guidance)
         check_extra(self.extra)
 
     @property
@@ -154,6 +158,7 @@ class Recipe:
             "bank_hash": self.bank_hash, "version": self.version, "extra": dict(self.extra),
             **({"variations": [asdict(v) for v in self.variations]} if self.variations else {}),
             **({"memory": self.memory} if self.memory != 1 else {}),
+            **({"guidance": self.guidance} if self.guidance else {}),
         }  # fmt: skip
 
     def to_json(self, indent: int | None = None) -> str:

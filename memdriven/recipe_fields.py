@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
+from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import ConfigError
 
 MAX_EXTRA = 16
@@ -59,6 +60,16 @@ def check_weights(weights: tuple[Any, ...], count: int) -> None:
         good = isinstance(weight, int | float) and not isinstance(weight, bool)
         check(good and 0.0 <= weight <= 1.0, "weights in 0..1", weight)
     check(not weights or sums_to_one(weights), "weights that sum to 1", math.fsum(weights))
+
+
+def check_guidance(value: object) -> None:
+    """Refuse all but a strength of guidance: a number in 0..`MAX_GUIDANCE`."""
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    if not good or not 0 <= value <= MAX_GUIDANCE:  # type: ignore[operator]
+        raise ConfigError(
+            wanted=f"guidance: a number in 0..{MAX_GUIDANCE:g}", found=repr(value)[:80],
+            fix="0 reads the words alone, 1 doubles what they change",
+        )  # fmt: skip
 
 
 def check_memory(value: object) -> None:

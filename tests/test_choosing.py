@@ -106,7 +106,7 @@ def test_encoders_that_read_no_pictures_say_so(pipe: MemoryDrivenPipeline) -> No
     _, text = pipe.lookup.find(CAPTION, None, 1, 0, None, None, (), None)
     noise = draw_noise(0, checkpoint.generator)
     with pytest.raises(ConfigError, match="read pictures"):
-        fits(checkpoint, text, noise, torch.zeros(2, 512, 16, 16))
+        fits(checkpoint, text, noise, torch.zeros(2, 512, 16, 16), [text] * 2)
 
 
 def test_of_equal_scores_the_nearest_wins() -> None:

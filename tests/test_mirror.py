@@ -124,7 +124,7 @@ def test_an_evaluation_paints_what_the_pipeline_paints(mirroring: MemoryDrivenPi
     painter = Painter(mirroring.checkpoint, None, None, None)  # type: ignore[arg-type]
     prompt = Prompt(item=Item("x", "x", "test", None, "", (CAPTION,)), caption=CAPTION)
     v = mirroring.bank.v(mirroring.bank.index_of(mirroring.retrieve(CAPTION, k=1).ids[0]))
-    stages = painter.paint([prompt] * 2, v.expand(2, -1, -1, -1), seeds)
+    stages = painter.paint([prompt] * 2, v.expand(2, -1, -1, -1), seeds, [(), ()])
     wanted = mirroring(CAPTION, k=1, seeds=seeds)
     for place in range(2):
         mine = stages[-1][place].permute(1, 2, 0).int()

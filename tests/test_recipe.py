@@ -99,7 +99,7 @@ HOSTILE_JSON = {
     "infinity": changed().replace("1.5", "1e999"),
     "twice": changed()[:-1] + ', "seed": 1}',
     "another schema": changed(schema="memdriven.recipe/9"),
-    "unknown field": changed(guidance=2.0),
+    "unknown field": changed(sampler=2.0),
     "missing field": json.dumps({"schema": SCHEMA, "caption": "a", "strategy": "none", "k": 1}),
     "negative seed": changed(seed=-1),
     "large seed": changed(seed=MAX_SEED + 1),

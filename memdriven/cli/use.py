@@ -48,6 +48,9 @@ class Generate:
     """How much of the memory is used, 0 (words alone) to 1; for models trained with p_fade."""
     best_of: int = 1
     """Paint with so many nearest neighbours, and keep the k whose pictures fit the words best."""
+    guidance: Annotated[float | None, tyro.conf.arg(help_behavior_hint="")] = None
+    """How far the words are moved away from what the neighbours' own captions say, 0 to 4; the
+    checkpoint's default when left out."""
     stages: bool = False
     """Also write every stage's picture, as NAME-64px.png, ..."""
     device: str = "auto"
@@ -66,7 +69,7 @@ class Generate:
         output = pipe(
             self.caption, self.strategy, self.k, neighbours=self.neighbours or None,
             weights=self.weights or None, seeds=range(first, first + max(self.count, 1)),
-            memory=self.memory, best_of=self.best_of,
+            memory=self.memory, best_of=self.best_of, guidance=self.guidance,
         )  # fmt: skip
         _tell_unknown(output.unknown_words)
         _list_neighbours(output.neighbours)

@@ -74,7 +74,7 @@ def _paint(bench: Workbench, prompt: Prompt, matches: list[Match], seeds: list[i
     """Return the last stage's pictures of one caption at several seeds, (q, 3, s, s)."""
     painter, strategy = bench.painter, bench.checkpoint.config.retrieval.strategy
     v = painter.features(prompt, matches, strategy)
-    return torch.cat([painter.paint([prompt], v, [seed])[-1] for seed in seeds])
+    return torch.cat([painter.paint([prompt], v, [seed], [matches])[-1] for seed in seeds])
 
 
 def _about(bench: Workbench, prompt: Prompt, matches: list[Match]) -> dict[str, Any]:

@@ -87,9 +87,9 @@ def measure_diversity(bench: Workbench, row: Row) -> list[Measurement]:
     for i, prompt in enumerate(prompts):
         v = painter.features(prompt, matches[i], retrieval.strategy)
         seeds = [bench.seed + 1_000_000 + i * DIVERSITY_DRAWS + q for q in range(DIVERSITY_DRAWS)]
-        groups.append(
-            painter.paint([prompt] * DIVERSITY_DRAWS, v.expand(DIVERSITY_DRAWS, -1, -1, -1), seeds)
-        )
+        v = v.expand(DIVERSITY_DRAWS, -1, -1, -1)
+        again = [matches[i]] * DIVERSITY_DRAWS
+        groups.append(painter.paint([prompt] * DIVERSITY_DRAWS, v, seeds, again))
     network = bench.squeezenet
     by_stage = {
         int(stages[0].shape[-1]): diversity(

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from memdriven.checkpoint import Checkpoint
 from memdriven.choosing import best, fits, scaled
 from memdriven.data.prepared import PreparedDataset
 from memdriven.data.transforms import centre_square, to_tensor
+from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.neighbours import Choice, Neighbours
 from memdriven.evaluation.prompts import Prompt
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
+from memdriven.guidance import MemoryWords
 from memdriven.memory.matches import Match
 from memdriven.stages import draw_noise, mean_words, seen_by
 
@@ -82,7 +85,8 @@ class Painter:
                 text = checkpoint.damsm.encode_captions([encoded])
             v = torch.cat([self.finder.retriever.mix([match]) for match in matches])
             noise = draw_noise(seed, checkpoint.generator)
-            chosen = best(fits(checkpoint, text, noise, v.to(self.device)), k)
+            read = [self.guided(text, [replace(match, weight=1.0)]) for match in matches]
+            chosen = best(fits(checkpoint, text, noise, v.to(self.device), read), k)
             weights = scaled([matches[place].weight for place in chosen])
             return [
                 replace(matches[place], weight=weight) for place, weight in zip(chosen, weights)
@@ -90,16 +94,31 @@ class Painter:
 
         return Choice(best_of, f"best of {best_of} by {checkpoint.hash}", keep)
 
+    def guided(self, text: TextFeatures, matches: Sequence[Match]) -> TextFeatures:
+        """Return one caption as G reads it beside these neighbours; see `memdriven.guidance`."""
+        if not matches:
+            return text
+        rows, shares = [m.index for m in matches], [m.weight for m in matches]
+        return self._words.guided(text, rows, shares, self.checkpoint.config.generator.guidance)
+
+    @cached_property
+    def _words(self) -> MemoryWords:
+        checkpoint = self.checkpoint
+        return MemoryWords(self.finder.bank, checkpoint.damsm, checkpoint.vocabulary,
+                           checkpoint.config.text.max_words)  # fmt: skip
+
     @torch.no_grad()
     def paint(
-        self, prompts: Sequence[Prompt], features: Tensor, seeds: Sequence[int]
-    ) -> list[Tensor]:
+        self, prompts: Sequence[Prompt], features: Tensor, seeds: Sequence[int],
+        matches: Sequence[Sequence[Match]],
+    ) -> list[Tensor]:  # fmt: skip
         """Return every stage's images, uint8 (b, 3, s, s) on the CPU.
 
         Args:
             prompts: b captions.
             features: v (b, 512, 16, 16).
             seeds: of each image's noise.
+            matches: the neighbours that the features are of; none for `none` and `oracle`.
         """
         config, generator = self.checkpoint.config, self.checkpoint.generator
         encoded = [
@@ -108,8 +127,13 @@ class Painter:
         text = self.checkpoint.damsm.encode_captions(encoded)
         noise = [draw_noise(seed, generator) for seed in seeds]
         turned = torch.cat([seen_by(one, v[None]) for v, one in zip(features, noise, strict=True)])
+        read = [
+            self.guided(TextFeatures(text.words[[i]], text.sentence[[i]], text.mask[[i]]), found)
+            for i, found in enumerate(matches)
+        ]
         output = generator(
-            torch.cat([one.z for one in noise]), text.sentence, mean_words(text), turned,
+            torch.cat([one.z for one in noise]), torch.cat([one.sentence for one in read]),
+            torch.cat([mean_words(one) for one in read]), turned,
             torch.cat([one.epsilon for one in noise]),
         )  # fmt: skip
         return [
@@ -133,7 +157,10 @@ class Painter:
             for start in range(done, len(prompts), self.batch):
                 chosen = range(start, min(start + self.batch, len(prompts)))
                 v = torch.cat([self.features(prompts[i], matches[i], strategy) for i in chosen])
-                stages = self.paint([prompts[i] for i in chosen], v, [seed + i for i in chosen])
+                stages = self.paint(
+                    [prompts[i] for i in chosen], v, [seed + i for i in chosen],
+                    [matches[i] for i in chosen],
+                )  # fmt: skip
                 images[start : start + len(chosen)] = stages[-1].numpy()
                 images.flush()
                 atomic_write_json(mark, {"key": key, "done": start + len(chosen)})

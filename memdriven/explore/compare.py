@@ -35,7 +35,7 @@ class Row:
 def across(
     pipe: MemoryDrivenPipeline, caption: str, strategies: Sequence[str], k: int,
     seeds: Sequence[int], memory: float = 1.0, *, variations: Sequence[Variation] = (),
-    exclude: Sequence[str] = (),
+    exclude: Sequence[str] = (), guidance: float | None = None,
 ) -> Iterator[tuple[Row, ...]]:  # fmt: skip
     """Yield the table of strategies and seeds after each picture, rows not yet begun left out.
 
@@ -48,6 +48,7 @@ def across(
         memory: how much of the memory is used.
         variations: steps away from each seed's noise.
         exclude: ids that no strategy may find.
+        guidance: how far the words are moved away from the memory's; see the pipeline's call.
 
     Raises:
         CaptionError, RetrievalError, ConfigError: as the pipeline's call; only a missing `oracle`
@@ -58,7 +59,8 @@ def across(
         row = Row(strategy, None, (None,) * len(seeds))
         try:
             for output in pipe.stream(caption, strategy, k, seeds=seeds, memory=memory,
-                                      variations=variations, exclude=exclude):  # fmt: skip
+                                      variations=variations, exclude=exclude,
+                                      guidance=guidance):  # fmt: skip
                 pictures = _finished(output, len(pipe.resolutions))
                 if row.retrieval is None or pictures != row.pictures:
                     row = Row(strategy, output.retrieval, pictures)

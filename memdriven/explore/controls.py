@@ -31,7 +31,7 @@ class Control:
 def controls(
     pipe: MemoryDrivenPipeline, caption: str, strategy: str | None, k: int | None, seed: int,
     memory: float = 1.0, *, variations: Sequence[Variation] = (), exclude: Sequence[str] = (),
-    given: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None, guidance: float | None = None,
 ) -> Iterator[Control]:  # fmt: skip
     """Yield a picture of each control with the same words and noise.
 
@@ -48,6 +48,7 @@ def controls(
         variations: steps away from the noise.
         exclude: ids that no control may use.
         given: `neighbours`, `weights` and `guests` in place of what the strategy finds.
+        guidance: how far the words are moved away from the memory's; see the pipeline's call.
 
     Raises:
         CaptionError, RetrievalError: as the pipeline's call.
@@ -63,7 +64,7 @@ def controls(
         try:
             inputs, retrieval = gather(
                 pipe, caption, asked, k, seed, memory=memory, variations=variations,
-                exclude=exclude, **memories.get(name, {}),
+                exclude=exclude, guidance=guidance, **memories.get(name, {}),
             )  # fmt: skip
         except RetrievalError:
             if name != "oracle":

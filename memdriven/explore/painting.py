@@ -19,7 +19,7 @@ from memdriven.trace import Retrieval
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that one picture is made of, on the model's device."""
+    """Everything that one picture is made of, on the model's device; its words as guided."""
 
     noise: Noise
     sentence: Tensor
@@ -43,6 +43,7 @@ def gather(
     memory: float = 1.0,
     guests: Sequence[Guest] = (),
     exclude: Sequence[str] = (),
+    guidance: float | None = None,
 ) -> tuple[Inputs, Retrieval]:
     """Return a caption's inputs and its neighbours; arguments as those of the pipeline.
 
@@ -53,6 +54,7 @@ def gather(
         retrieval, text = pipe.lookup.find(
             caption, strategy, k, seed, neighbours, weights, exclude, None, guests
         )
+        text = pipe.lookup.guided(text, retrieval, guidance, memory)
         v = pipe.lookup.features(retrieval, guests, memory)
         v = v.to(pipe.device, memory_format=torch.channels_last)
     noise = draw_noise(seed, pipe.checkpoint.generator, variations)

@@ -90,6 +90,7 @@ def generate(
     weights: list[float] | None = None,
     memory: float = 1.0,
     best_of: int = 1,
+    guidance: float | None = None,
 ) -> Generated:
     """Generate one picture from a caption, memory pictures and noise.
 
@@ -102,6 +103,7 @@ def generate(
         weights: Their shares, one each; equal when left out.
         memory: How much of the memory is used, 0 (words alone) to 1; for models trained so.
         best_of: Paint with so many neighbours, 1 to 16; keep the k whose pictures fit the words.
+        guidance: How far the words are moved away from the neighbours' captions, 0 to 4.
 
     Returns:
         png (base64, with its recipe inside), recipe, neighbours, unknown_words and milliseconds.
@@ -110,6 +112,7 @@ def generate(
         output = state.pipeline()(
             caption, strategy, state.read_k(k), None if seed == -1 else seed,
             neighbours=_few(neighbours), weights=weights, memory=memory, best_of=best_of,
+            guidance=guidance,
         )  # fmt: skip
     except MemDrivenError as error:
         raise refusal(error) from error

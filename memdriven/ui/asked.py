@@ -25,6 +25,8 @@ class Asked:
     seed: int
     memory: float = 1.0
     """How much of the memory is used."""
+    guidance: float | None = None
+    """How far the words are moved away from the memory's; the model's own default when None."""
     variations: tuple[Variation, ...] = ()
     """Steps away from the seed's noise."""
     masks: tuple[str, ...] = ()
@@ -40,7 +42,8 @@ class Asked:
     @property
     def options(self) -> dict[str, Any]:
         """Everything else that the pipeline takes."""
-        return {"memory": self.memory, "variations": self.variations, **self.given}
+        return {"memory": self.memory, "guidance": self.guidance,
+                "variations": self.variations, **self.given}  # fmt: skip
 
     def gather(self, pipe: MemoryDrivenPipeline) -> tuple[Inputs, Retrieval]:
         """Return the picture's inputs and neighbours."""
@@ -68,8 +71,9 @@ def read(*query: object) -> Asked:
     number = state.read_seed(seed if isinstance(seed, str) else "", keep=True)
     strategy = state.read_strategy(str(source), str(comparison))
     share = state.read_memory(query[7]) if len(query) > 7 else 1.0
-    tries = state.read_tries(query[8]) if len(query) > 8 else 1
-    wanted = Asked(caption, strategy, state.read_k(k), number, share)
+    guidance = state.read_guidance(query[8] if len(query) > 8 else None)
+    tries = state.read_tries(query[9]) if len(query) > 9 else 1
+    wanted = Asked(caption, strategy, state.read_k(k), number, share, guidance)
     return _steered(wanted, bool(keep), query[6:], tries)
 
 
@@ -83,7 +87,7 @@ def _steered(wanted: Asked, keep: bool, rest: Sequence[object], tries: int) -> A
         masks=lineup.masks(state.pipeline(), steering),
     )  # fmt: skip
     found = lineup.line_up(
-        *wanted.arguments, steering, tries, wanted.variations, wanted.memory
+        *wanted.arguments, steering, tries, wanted.variations, wanted.memory, wanted.guidance
     )  # fmt: skip
     if not found.given:
         return wanted

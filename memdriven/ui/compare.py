@@ -42,7 +42,7 @@ def table(
         rows: Sequence[Row] = ()
         for rows in across(state.pipeline(), wanted.caption, chosen, wanted.k, noises,
                            wanted.memory, variations=wanted.variations,
-                           exclude=wanted.masks):  # fmt: skip
+                           exclude=wanted.masks, guidance=wanted.guidance):  # fmt: skip
             done = sum(picture is not None for row in rows for picture in row.pictures)
             line = strings.COMPARE_PROGRESS.format(done=done, count=whole)
             yield table_html(rows, noises, steps), status(line, busy=True)

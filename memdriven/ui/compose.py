@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memdriven.choosing import MAX_TRIED
+from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import DataError
 from memdriven.ui import examples, line, state, strings, switcher
 from memdriven.ui.html import tag, text
@@ -43,6 +44,8 @@ class Compose:
     current: gr.State
     """The last finished picture: `moment.Moment` as a dictionary; None before the first."""
     switcher: switcher.Switcher
+    guidance: gr.Slider
+    """How far the words are moved away from what the memory's captions say."""
     fade: Fade
     """How much of the memory is used, where the model offers it."""
     steps: gr.HTML
@@ -60,8 +63,8 @@ class Compose:
 
     @property
     def settings(self) -> list[gr.components.Component]:
-        """What a recipe sets: the steered query, and how much of the memory."""
-        return [*self.steered_query, self.fade.share]
+        """What a recipe sets: the steered query, how much of the memory, and the guidance."""
+        return [*self.steered_query, self.fade.share, self.guidance]
 
     @property
     def whole_query(self) -> list[gr.components.Component]:
@@ -103,6 +106,11 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
                 label=strings.TRIES_LABEL,
                 elem_id="tries", buttons=[], visible=state.offers_tries(),
             )  # fmt: skip
+            guidance = gr.Slider(
+                0, MAX_GUIDANCE, value=state.read_guidance(None), step=0.25,
+                label=strings.GUIDANCE_LABEL, info=strings.GUIDANCE_HINT, elem_id="guidance",
+                buttons=[],
+            )  # fmt: skip
         fade = switcher.build_fade()
         section("noise", strings.NOISE)
         with gr.Row(elem_id="noise"):
@@ -124,8 +132,8 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
     steering = gr.State(Steering(), time_to_live=STATE_SECONDS)
     current = gr.State(None, time_to_live=STATE_SECONDS)
     source.change(
-        _show_source, source, [hint, comparison, k, tries], queue=False, show_progress="hidden",
-        api_visibility="private",
+        _show_source, source, [hint, comparison, k, tries, guidance], queue=False,
+        show_progress="hidden", api_visibility="private",
     )  # fmt: skip
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
     # What is in use changed, by the choice or by a recipe.
@@ -133,7 +141,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
         examples.chips, None, tried, queue=False, show_progress="hidden", api_visibility="private"
     )
     return Compose(caption, unknown, source, comparison, k, tries, seed, keep, generate, stop, told,
-                   place, steering, current, checkpoints, fade, steps)  # fmt: skip
+                   place, steering, current, checkpoints, guidance, fade, steps)  # fmt: skip
 
 
 def steps_line(steering: Steering) -> str:
@@ -158,10 +166,11 @@ def _source_hint(source: str) -> str:
     return tag("p", text(strings.SOURCE_HINTS.get(source, "")), class_="md-hint")
 
 
-def _show_source(source: str) -> tuple[str, gr.Dropdown, gr.Slider, gr.Slider]:
+def _show_source(source: str) -> tuple[str, gr.Dropdown, gr.Slider, gr.Slider, gr.Slider]:
     return (
         _source_hint(source),
         gr.Dropdown(interactive=source == "retrieved"),
         gr.Slider(interactive=source in ("retrieved", "random")),
         gr.Slider(interactive=source in ("retrieved", "random")),
+        gr.Slider(interactive=source != "none"),
     )

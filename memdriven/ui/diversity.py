@@ -60,20 +60,22 @@ def near_recipe(recipe: Recipe, number: int, strength: float) -> Recipe:
 
 def vary(
     caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
-    steering: Steering | None = None, memory: object = 1.0, tries: object = 1,
+    steering: Steering | None = None, memory: object = 1.0, guidance: object = None,
+    tries: object = 1,
 ) -> Iterator[tuple[Update, Update, Update, Grid | None]]:  # fmt: skip
     """Yield references, grid, status and what the grid is made from after each variation."""
     pipe, start, shown = state.pipeline(), time.perf_counter(), -1
     try:
         seeds = tile_seeds(state.read_seed(seed, keep))
         strategy, count = state.read_strategy(source, comparison), state.read_k(k)
-        share = state.read_memory(memory)
+        share, strength = state.read_memory(memory), state.read_guidance(guidance)
         line = lineup.line_up(caption, strategy, count, seeds[0], steering,
-                              state.read_tries(tries), (), share)  # fmt: skip
+                              state.read_tries(tries), (), share, strength)  # fmt: skip
         if line.given:
             count = max(1, len(line.retrieval))
         for output in pipe.stream(caption, strategy, count, seeds=seeds, memory=share,
-                                  guests=line.steering.guests, **line.given):  # fmt: skip
+                                  guidance=strength, guests=line.steering.guests,
+                                  **line.given):  # fmt: skip
             done = [stages[-1] if len(stages) == len(pipe.resolutions) else None
                     for stages in output.all_stages]  # fmt: skip
             ready = sum(tile is not None for tile in done)

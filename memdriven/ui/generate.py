@@ -37,7 +37,8 @@ class PictureTab:
 
 def paint(
     caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
-    steering: Steering | None = None, memory: object = 1.0, tries: object = 1,
+    steering: Steering | None = None, memory: object = 1.0, guidance: object = None,
+    tries: object = 1,
 ) -> Iterator[tuple[Update, Update, Update, Update, Update, Any]]:  # fmt: skip
     """Yield memory panel, unknown words, result, status, seed and the finished picture's moment."""
     pipe, steering = state.pipeline(), steering or Steering()
@@ -47,13 +48,15 @@ def paint(
         strategy, count = state.read_strategy(source, comparison), state.read_k(k)
         steps = steering.steps_from(number, keep)
         many, share = state.read_tries(tries), state.read_memory(memory)
+        strength = state.read_guidance(guidance)
         told = strings.TRYING.format(count=many) if many > count else strings.RETRIEVING
         yield same, same, same, status(told, busy=True), str(number), same
-        line = lineup.line_up(caption, strategy, count, number, steering, many, steps, share)
+        line = lineup.line_up(caption, strategy, count, number, steering, many, steps, share,
+                              strength)  # fmt: skip
         if line.given:
             count = max(1, len(line.retrieval))
         for output in pipe.stream(caption, strategy, count, number, variations=steps,
-                                  memory=share, guests=steering.guests,
+                                  memory=share, guidance=strength, guests=steering.guests,
                                   **line.given):  # fmt: skip
             if chose := line.retrieval.timings.get("choose", 0.0):
                 output = replace(output, timings=with_choice(output.timings, chose))
@@ -116,7 +119,8 @@ def build(compose: Compose) -> tuple[PictureTab, gr.events.Dependency]:
     compose.switcher.choice.input(
         switch, compose.switcher.choice,
         [compose.switcher.facts, compose.switcher.choice, compose.k, compose.steering, own,
-         compose.steps, compose.fade.share, compose.fade.column, compose.status], **queued,
+         compose.steps, compose.fade.share, compose.fade.column, compose.guidance,
+         compose.status], **queued,
     ).success(look_again, compose.steered_query, [memory, compose.unknown], **beside)  # fmt: skip
     event = compose.generate.click(
         paint, compose.whole_query,

@@ -57,7 +57,7 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
         wanted = asked.read(*query)
         for control in controls(state.pipeline(), *wanted.arguments, wanted.memory,
                                 variations=wanted.variations, exclude=wanted.masks,
-                                given=wanted.given):  # fmt: skip
+                                given=wanted.given, guidance=wanted.guidance):  # fmt: skip
             made.append(control)
             line = strings.CONTROLS_PROGRESS.format(done=len(made), count=len(CONTROLS))
             yield controls_html(made), status(line, busy=len(made) < len(CONTROLS))

@@ -48,6 +48,7 @@ class LineUp:
 def line_up(
     caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None,
     tries: int = 1, variations: tuple[Variation, ...] = (), memory: float = 1.0,
+    guidance: float | None = None,
 ) -> LineUp:  # fmt: skip
     """Return the neighbours in use and those next in line, after a visitor's wishes.
 
@@ -63,7 +64,9 @@ def line_up(
         if tries > k and strategy not in ("none", "oracle"):
             key = _key(state.pipeline())
             every = () if strategy in CONTROLS else (*retrieval, *spare)
-            retrieval = _chosen(key, caption, strategy, k, seed, tries, variations, memory)
+            retrieval = _chosen(
+                key, caption, strategy, k, seed, tries, variations, memory, guidance
+            )
             spare = tuple(each for each in every if each.id not in retrieval.ids)
         return LineUp(retrieval, spare, steering)
     pipe = state.pipeline()
@@ -153,11 +156,18 @@ def _key(pipe: MemoryDrivenPipeline) -> str:
 @lru_cache(maxsize=16)
 def _chosen(
     key: str, caption: str, strategy: str, k: int, seed: int, tries: int,
-    variations: tuple[Variation, ...], memory: float,
+    variations: tuple[Variation, ...], memory: float, guidance: float | None,
 ) -> Retrieval:  # fmt: skip
     """Try once, for all the tabs that ask for the same picture."""
     return state.pipeline().choose(
-        caption, strategy, k, seed, best_of=tries, variations=variations, memory=memory
+        caption,
+        strategy,
+        k,
+        seed,
+        best_of=tries,
+        variations=variations,
+        memory=memory,
+        guidance=guidance,
     )
 
 

@@ -26,7 +26,7 @@ from memdriven.ui.switcher import facts, fade_column
 MAX_TEXT = 200_000
 """A pasted recipe or link is never longer."""
 MAX_PNG = 8_000_000 * 4 // 3
-SETTINGS, PANELS = 8, 9
+SETTINGS, PANELS = 9, 9
 """Values that `settings` and `restored_panels` return."""
 STEERING = 6
 """Place of the steering among the settings."""
@@ -75,7 +75,7 @@ def use(recipe: Recipe) -> None:
 
 
 def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, ...]:
-    """Return caption, source, comparison, k, seed, keep, steering and memory for a recipe.
+    """Return caption, source, comparison, k, seed, keep, steering, memory and guidance.
 
     Args:
         recipe: one whose checkpoint is in use.
@@ -95,11 +95,12 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, .
     return (
         recipe.caption, source, recipe.strategy if ordinary else gr.skip(), k,
         str(recipe.seed) if noise else "", noise, taken, state.read_memory(recipe.memory),
+        recipe.guidance,
     )  # fmt: skip
 
 
 def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[Any, ...]]:
-    """Return a recipe's picture, and caption ... memory as `settings`, for a restored page.
+    """Return a recipe's picture, and caption ... guidance as `settings`, for a restored page.
 
     Raises:
         MemDrivenError: this page cannot make that picture.
@@ -153,6 +154,7 @@ def inspection(recipe: Recipe) -> str:
     values = recipe.to_dict()
     values["variations"] = len(recipe.variations) or None
     values["memory"] = f"{recipe.memory:.0%}" if recipe.memory != 1 else None
+    values["guidance"] = f"{recipe.guidance:g}" if recipe.guidance else None
     rows = [
         tag("div", tag("dt", text(label)) + tag("dd", text(values[name])))
         for name, label in strings.RECIPE_FIELDS.items()

@@ -8,6 +8,7 @@ from collections import Counter, OrderedDict
 from functools import lru_cache
 
 from memdriven.choosing import MAX_TRIED
+from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import tokenize
 from memdriven.errors import CheckpointError, ConfigError
 from memdriven.pipeline import RANDOM_SEEDS, MemoryDrivenPipeline
@@ -122,6 +123,14 @@ def read_memory(share: object) -> float:
     if isinstance(share, bool) or not isinstance(share, int | float) or not math.isfinite(share):
         return 1.0
     return min(1.0, max(0.0, float(share))) if offers_memory() else 1.0
+
+
+def read_guidance(guidance: object) -> float:
+    """Return how far words are moved from their memory's, clamped; else the model's own."""
+    good = isinstance(guidance, int | float) and not isinstance(guidance, bool)
+    if not good or not math.isfinite(guidance):  # type: ignore[arg-type]
+        return pipeline().config.generator.guidance
+    return min(MAX_GUIDANCE, max(0.0, float(guidance)))  # type: ignore[arg-type]
 
 
 def offers_tries() -> bool:

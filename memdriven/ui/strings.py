@@ -49,6 +49,8 @@ K_LABEL: Final = "References mixed (k)"
 TRIES_LABEL: Final = "References tried, best kept"
 TRYING: Final = "Painting with {count} references to choose from ..."
 TRIED: Final = "Chosen of {count} by the pictures they gave."
+GUIDANCE_LABEL: Final = "Words over memory"
+GUIDANCE_HINT: Final = "How hard words push where the reference's own captions say otherwise."
 FADE_LABEL: Final = "How much of the memory is used"
 FADE_ENDS: Final = ("words alone", "all of the memory")
 NOISE: Final = "Noise"
@@ -269,8 +271,8 @@ RECIPE_PASTE: Final = "Recipe (JSON) or link"
 RECIPE_READ: Final = "Inspect"
 RECIPE_FIELDS: Final = {
     "caption": "Words", "strategy": "Compare", "k": "References mixed (k)", "seed": "Seed",
-    "variations": "Steps away", "memory": "Memory used", "checkpoint": "Model",
-    "version": "Version",
+    "variations": "Steps away", "memory": "Memory used", "guidance": "Words over memory",
+    "checkpoint": "Model", "version": "Version",
 }  # fmt: skip
 RECIPE_MEMORY: Final = "Memories"
 RECIPE_ELSEWHERE: Final = "Made with a model or memory that this page does not have now."

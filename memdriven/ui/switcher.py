@@ -48,9 +48,10 @@ def switch(name: object) -> Iterator[tuple[Any, ...]]:
     """Yield what changes before and after loading.
 
     Yields:
-        Facts, choice, k, steering, own images, steps, share of the memory, its column, status.
+        Facts, choice, k, steering, own images, steps, share of the memory, its column,
+        guidance, status.
     """
-    stay = (gr.skip(),) * 8
+    stay = (gr.skip(),) * 9
     yield *stay, status(strings.SHELF_LOADING.format(name=name), busy=True)
     try:
         pipe = state.choose(str(name))
@@ -61,6 +62,7 @@ def switch(name: object) -> Iterator[tuple[Any, ...]]:
     yield (
         facts(used, pipe.bank.n), gr.skip(), gr.Slider(maximum=most), Steering(),
         card_controls.own_panel(Steering()), "", 1.0, fade_column(),
+        pipe.config.generator.guidance,
         status(strings.SHELF_USED.format(name=used, count=f"{pipe.bank.n:,}")),
     )  # fmt: skip
 

@@ -187,9 +187,11 @@ def test_a_killed_run_goes_on_without_drawing_again(
     assert not kept[8:].any(), "the third batch was not drawn"
     paint, seeds = painting.Painter.paint, []
 
-    def counted(self: painting.Painter, prompts: object, v: object, noise: list[int]) -> object:
+    def counted(
+        self: painting.Painter, prompts: object, v: object, noise: list[int], found: object
+    ) -> object:
         seeds.extend(noise)
-        return paint(self, prompts, v, noise)  # type: ignore[arg-type]
+        return paint(self, prompts, v, noise, found)  # type: ignore[arg-type]
 
     monkeypatch.setattr(painting.Painter, "paint", counted)
     options = {"metrics": ("r_precision",), "controls": (), "batch": 4, "figures": False}

@@ -16,6 +16,7 @@ QUERY: tuple[Any, ...] = (
     True,
     Steering(),
     1.0,
+    0.0,
     1,
 )
 EMPTY: tuple[Any, ...] = ("  ", *QUERY[1:])
@@ -24,6 +25,7 @@ HOSTILE = "a red bird <img src=x onerror=window.hacked=1> ${window.hacked=2} {{v
 
 def asking(caption: str = CAPTION, **changed: Any) -> tuple[Any, ...]:
     """Return a query with some values changed."""
-    names = ("caption", "source", "comparison", "k", "seed", "keep", "steering", "memory", "tries")
+    names = ("caption", "source", "comparison", "k", "seed", "keep", "steering", "memory",
+             "guidance", "tries")  # fmt: skip
     values = dict(zip(names, QUERY, strict=True)) | {"caption": caption} | changed
     return tuple(values[name] for name in names)

@@ -14,7 +14,7 @@ from PIL import Image
 from memdriven.errors import ConfigError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import Recipe, Variation
-from memdriven.ui import diversity, export, generate, history, restore, state, strings
+from memdriven.ui import asked, diversity, export, generate, history, restore, state, strings
 from memdriven.ui.history_list import panel_html
 from memdriven.ui.moment import MOST, Moment, is_moment, moment, remember
 from memdriven.ui.shelf import Shelf, find_checkpoints
@@ -84,12 +84,13 @@ def test_inspect_changes_no_setting(moments: list[Moment]) -> None:
 
 def test_remix_takes_everything_but_the_noise(moments: list[Moment]) -> None:
     made = history.act(Event(act="remix", place="1"), moments, None, Steering(), *QUERY)  # type: ignore[arg-type]
-    caption, source, comparison, k, seed, keep, steering, memory = made[3 : 3 + restore.SETTINGS]
+    taken = made[3 : 3 + restore.SETTINGS]
+    caption, source, comparison, k, seed, keep, steering, memory, guidance = taken
     assert (caption, source, comparison, k, seed, keep) == (
         CAPTION, "retrieved", "sentence-sentence", 2, "", False,
     )  # fmt: skip
     assert not steering.active
-    assert memory == 1.0
+    assert (memory, guidance) == (1.0, 0.0)
     assert made[3 + restore.SETTINGS + 1] == gr.skip()  # the picture stays
 
 
@@ -103,6 +104,18 @@ def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: lis
     inspected = moments[0]["recipe"]
     again = history.act(Event(act="restore"), moments, inspected, Steering(), *QUERY)  # type: ignore[arg-type]
     assert again[3 + 4] == "1"
+
+
+def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
+    out = pipe(CAPTION, seed=4, guidance=1.25)
+    taken = restore.settings(out.recipe, Steering(), noise=True)
+    assert taken[-1] == 1.25
+    query = (*taken[:7], 1.0, taken[-1], 1)
+    assert asked.read(*query).paint(pipe).images[0].tobytes() == out.images[0].tobytes()
+    *_, last = generate.paint(*query)
+    assert last[-1]["recipe"] == out.recipe.to_json()
+    assert strings.RECIPE_FIELDS["guidance"] in restore.inspection(out.recipe)
+    assert strings.RECIPE_FIELDS["guidance"] not in restore.inspection(pipe(CAPTION).recipe)
 
 
 def test_how_much_of_the_memory_was_used_comes_back(

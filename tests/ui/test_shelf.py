@@ -73,8 +73,9 @@ def test_strength_of_the_memory_is_shown_where_the_model_offers_it(
     assert not state.offers_memory()
     for name, shown in (("fading", True), ("tiny", False)):
         *_, last = switcher.switch(name)
-        assert last[-3] == 1.0
-        assert last[-2].visible is shown
+        assert last[-4] == 1.0
+        assert last[-3].visible is shown
+        assert last[-2] == 0.0  # the guidance that this model asks for by itself
 
 
 def test_choices_say_what_has_no_memory(two: Path, pipe: MemoryDrivenPipeline) -> None:

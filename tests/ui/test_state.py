@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from memdriven.config import RetrievalConfig
+from memdriven.config import MAX_GUIDANCE, RetrievalConfig
 from memdriven.errors import CheckpointError, ConfigError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import MAX_SEED, STRATEGIES
@@ -44,3 +46,16 @@ def test_loaded_model_is_shared_with_its_common_words(
     state.use(pipe)
     assert state.pipeline() is pipe
     assert state.common_words() == {"a", "small", "bird", "with", "wings"}
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [(1.5, 1.5), (9, MAX_GUIDANCE), (-1, 0.0), (None, 0.5), ("2", 0.5), (float("nan"), 0.5)],
+)
+def test_guidance_from_the_page_is_clamped(
+    pipe: MemoryDrivenPipeline, given: object, used: float
+) -> None:
+    generator = dataclasses.replace(pipe.config.generator, guidance=0.5)
+    config = dataclasses.replace(pipe.config, generator=generator)
+    state.use(MemoryDrivenPipeline(dataclasses.replace(pipe.checkpoint, config=config), pipe.bank))
+    assert state.read_guidance(given) == used
