@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from memdriven.errors import ConfigError
+from memdriven.recipe_fields import MAX_GUIDANCE
 
 Pooling = Literal["average", "max", "none"]
 PixelBackbone = Literal["vgg16", "inception_v3", "compact"]
@@ -27,8 +28,6 @@ Strategy = Literal[
     "none",
 ]
 
-MAX_GUIDANCE = 4.0
-"""The strongest guidance that is offered."""
 FEATURE_CHANNELS = 512
 """Channels of VGG-16 relu5_3."""
 FEATURE_GRID = 16

@@ -117,7 +117,7 @@ class MemoryDrivenPipeline:
             CaptionError: the caption is empty, too long, or holds no known word.
             RetrievalError: a strategy, k, id or weight that the bank cannot serve.
             ConfigError: a seed is no whole number in 0..2^53 - 1, `memory` none in 0..1, `best_of`
-                none in 1..16, or `guidance` none in 0..`config.MAX_GUIDANCE`.
+                none in 1..16, or `guidance` none in 0..`recipe_fields.MAX_GUIDANCE`.
         """
         *_, output = self.stream(
             caption, strategy, k, seed, seeds=seeds, neighbours=neighbours, weights=weights,

@@ -7,10 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import ConfigError
 
 MAX_EXTRA = 16
+MAX_GUIDANCE = 4.0
+"""The strongest guidance that is offered."""
 _EXTRA_KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _WEIGHT_TOLERANCE = 1e-4

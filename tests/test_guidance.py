@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from memdriven.config import MAX_GUIDANCE
 from memdriven.data.prepared import Item
 from memdriven.errors import ConfigError
 from memdriven.evaluation.neighbours import Neighbours
@@ -16,6 +15,7 @@ from memdriven.evaluation.painting import Painter
 from memdriven.evaluation.prompts import Prompt
 from memdriven.guidance import MemoryWords
 from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.recipe_fields import MAX_GUIDANCE
 from memdriven.stages import mean_words
 
 CAPTION = "a small red bird with black wings"

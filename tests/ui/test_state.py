@@ -4,10 +4,11 @@ import dataclasses
 
 import pytest
 
-from memdriven.config import MAX_GUIDANCE, RetrievalConfig
+from memdriven.config import RetrievalConfig
 from memdriven.errors import CheckpointError, ConfigError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import MAX_SEED, STRATEGIES
+from memdriven.recipe_fields import MAX_GUIDANCE
 from memdriven.ui import state, strings
 
 
