@@ -100,6 +100,11 @@ def test_every_source_of_the_reference(visit: Visit) -> None:
     visitor.generate()
     assert strings.TRIED.format(count=6) in visitor.text("#memory")
     assert page.locator("#memory .md-card").count() == 1
+    visitor.keep_seed("40")
+    unguided = visitor.generate()
+    page.fill("#guidance input[type=number]", "2")
+    page.wait_for_function("document.querySelector('#guidance input[type=range]').value === '2'")
+    assert visitor.generate() != unguided
 
 
 def test_nine_noises_and_keeping_one(visit: Visit, shots: Path) -> None:
