@@ -34,9 +34,8 @@ HISTORY = "[...document.querySelectorAll('#history .md-history-words')].map(each
 def ask(address: str, caption: str, seed: int) -> dict[str, Any]:
     """Return what a program gets that asks for a picture over HTTP."""
     url = f"{address}gradio_api/call/generate"
-    body = json.dumps(
-        {"data": [caption, "sentence-sentence", 1, seed, None, None, 1.0, 1]}
-    ).encode()
+    data = [caption, "sentence-sentence", 1, seed, None, None, 1.0, 1, 0.0]
+    body = json.dumps({"data": data}).encode()
     with urlopen(Request(url, body, {"Content-Type": "application/json"})) as answer:
         event = json.load(answer)["event_id"]
     with urlopen(f"{url}/{event}") as stream:
