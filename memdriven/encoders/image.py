@@ -113,11 +113,14 @@ class CompactBackbone(nn.Module):
 
     def maps(self, images: Tensor) -> Tensor:
         """Return the features (b, 112, size / 8, size / 8) that regions and global vector need."""
-        return self.levels(images)[-1]
+        return self.levels(resized(images, self.size))[-1]
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """Return the features at every size on the way to `maps`, which are the last of them."""
-        scaled = resized(images, self.size) * 4 - 2
+        """Return the features at every size on the way to `maps`, of images as large as they are.
+
+        The last of them are `maps` where the images are of the network's size.
+        """
+        scaled = images * 4 - 2
         h = scaled.contiguous(memory_format=torch.channels_last)
         found: list[Tensor] = []
         for layer in self.fine:

@@ -8,7 +8,8 @@
 The h that a stage hands on is the one before its ACM [family]. With `fuse_early`, F_0 fuses v
 into its maps of 16 and 32 px by ACMs of their own, so that h_0 knows where v has what [ours]; with
 `text_code`, the text scales and shifts the channels of the blocks behind these [ours]. With
-`refine`, conv(ACM_i) is added to the image before, enlarged and still without its tanh [ours].
+`refine`, conv(ACM_i) is added to the image before, enlarged and still without its tanh, and the h
+handed on is the one behind the ACM, for what is to be refined must be known [ours].
 """
 
 from __future__ import annotations
@@ -270,10 +271,12 @@ class Generator(nn.Module):
                 fused, gate = self.acm[stage](h, maps[stage])
                 gates.append(gate)
             added = self.to_rgb[stage](fused)
-            if self.config.refine and image is not None:
-                added = added + F.interpolate(
-                    image, scale_factor=2, mode="bilinear", align_corners=False
-                )
+            if self.config.refine:
+                h = fused
+                if image is not None:
+                    added = added + F.interpolate(
+                        image, scale_factor=2, mode="bilinear", align_corners=False
+                    )
             image = added
             yield Stage(torch.tanh(image), tuple(gates))
             gates.clear()

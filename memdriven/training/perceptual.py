@@ -15,7 +15,8 @@ class Perceptual:
 
     A perceptual loss (Johnson et al. 2016) without ImageNet's networks, which are to measure the
     pictures later. Each map's distance is a share of the real picture's own size there, so that
-    fine and coarse ones count alike.
+    fine and coarse ones count alike. Pictures are seen at their own size, whatever the network's:
+    reduced, a later stage's details would not count.
 
     Args:
         damsm: trained encoders with the compact pixel network.

@@ -157,7 +157,9 @@ def test_a_refining_stage_adds_to_the_enlarged_image_before() -> None:
         small, large = model(z, sentence, words, v, epsilon).images
         _, maps = model.pyramid(v)
         c, _, _ = model.augment(sentence, epsilon)
-        h = model.later[0](model.first(z, c, v.mean(dim=(2, 3)), lambda h: h), words)
+        first = model.first(z, c, v.mean(dim=(2, 3)), lambda h: h)
+        # What is to be refined must be known: it reads the features that the image was made of.
+        h = model.later[0](model.acm[0](first, maps[0])[0], words)
         wanted = enlarged(small) + model.to_rgb[1](model.acm[1](h, maps[1])[0])
         torch.testing.assert_close(large, wanted.tanh(), atol=1e-4, rtol=1e-3)
 

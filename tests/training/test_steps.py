@@ -125,12 +125,10 @@ def test_totals(world: Path, step: int, changes: dict[str, Any]) -> None:
 
 
 def pixel_maps(damsm: Damsm, images: Tensor) -> list[Tensor]:
-    """Return the pixel network's maps at 32, 16 and 8 px, each the last of its size."""
+    """Return the pixel network's maps at a half, quarter and eighth, each the last of its size."""
     pixels = damsm.pixels
     assert isinstance(pixels, CompactBackbone)
     seen = (images + 1) / 2
-    if seen.shape[-1] != pixels.size:
-        seen = F.interpolate(seen, (pixels.size, pixels.size), mode="bilinear", antialias=True)
     first, second, third, fourth, fifth = pixels.fine
     large = first(seen * 4 - 2)
     middle = third(second(large))
@@ -160,6 +158,14 @@ def test_a_perceptual_loss_needs_a_network_of_its_own(world: Path) -> None:
     damsm.pixels = None
     with pytest.raises(TrainingError, match="perceptual_weight"):
         Perceptual(damsm)
+
+
+def test_a_perceptual_loss_sees_details_beyond_the_networks_size(world: Path) -> None:
+    distance = Perceptual(load_damsm(world / "damsm").damsm)
+    board = torch.ones(128, 128)
+    board[::2, ::2] = board[1::2, 1::2] = -1  # flat once it is halved
+    fake = (board / 2).expand(2, 3, -1, -1)
+    assert distance(fake, torch.zeros_like(fake), torch.tensor([True, True])) > 0.05
 
 
 def test_own_classes_are_negatives_where_damsm_was_trained_so(world: Path) -> None:
