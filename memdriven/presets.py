@@ -120,7 +120,9 @@ PRESETS: dict[str, Config] = {
         train=replace(_COMPACT_TRAIN, ema=0.995, steps=800),
     ),
 }
-PRESETS |= {f"{name}-shape": _shape(PRESETS[name]) for name in ("aviary-64", "aviary-128", "aviary")}
+PRESETS |= {
+    f"{name}-shape": _shape(PRESETS[name]) for name in ("aviary-64", "aviary-128", "aviary")
+}
 """`bird`, `coco`: the paper's sizes with our safeguards; `paper`: the literal Eqs. 1-4, no
 neighbour swap, no early fusion; `aviary-64`, `photo-64`: one stage, for an hour or two of two CPU
 cores; `aviary-128`, `photo-128`: a second stage on such a one (`--start-from`), which is kept;
