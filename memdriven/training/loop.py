@@ -22,7 +22,7 @@ from memdriven.training.steps import GanTrainer
 
 STATE = "state.safetensors"
 SAMPLES = 8
-"""Captions of a sample grid, each drawn with three noises."""
+"""Captions of a sample grid at most, each drawn with three noises."""
 
 
 class Loop:
@@ -78,7 +78,7 @@ class Loop:
                     sums = {}
                 if self.directory is not None and (self.step % train.sample_every == 0 or stop):
                     images = samples.draw(self.trainer)
-                    self.directory.save_grid(f"{self.step:06d}", images, columns=8)
+                    self.directory.save_grid(f"{self.step:06d}", images, columns=samples.count)
                 if self.directory is not None and (self.step % train.save_every == 0 or stop):
                     self._save()
         if self.directory is not None:
@@ -145,6 +145,7 @@ class SampleGrid:
 
     def __init__(self, data: GanData) -> None:
         self.batch = data.batch(2**40)
+        self.count = min(SAMPLES, len(self.batch.z))
         self.z = torch.randn(3, *self.batch.z.shape, generator=torch.Generator().manual_seed(0)).to(
             self.batch.z.device
         )
@@ -159,7 +160,7 @@ class SampleGrid:
                 z, batch.text.sentence, batch.words, batch.v, torch.zeros_like(batch.epsilon)
             )
             rows.append(output.images[-1])
-        return torch.cat([row[:SAMPLES].cpu().float() for row in rows])
+        return torch.cat([row[: self.count].cpu().float() for row in rows])
 
 
 def device_name(device: torch.device) -> str:
