@@ -32,6 +32,7 @@ from memdriven.presets import PRESETS, preset
 from memdriven.training.batches import Batch, pyramid
 from memdriven.training.distributed import World
 from memdriven.training.loop import device_name
+from memdriven.training.perceptual import Perceptual
 from memdriven.training.steps import GanTrainer
 from memdriven.training.text_loss import TextLoss
 
@@ -119,7 +120,10 @@ def prepared(config: Config, device: torch.device) -> Callable[[int], None]:
     vgg = None
     if damsm.pixels is None:
         vgg = Vgg16Features().to(memory_format=torch.channels_last).to(device)
-    trainer = GanTrainer(config, TextLoss(config, damsm, vgg), device, World())
+    likeness = Perceptual.of_damsm(damsm) if config.loss.perceptual_weight else None
+    trainer = GanTrainer(
+        config, TextLoss(config, damsm, vgg), device, World(), perceptual=likeness
+    )
     batch = made_up(config, device)
 
     def step(number: int) -> None:

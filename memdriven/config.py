@@ -165,8 +165,11 @@ class LossConfig:
     """How much more it counts where an image made for a memory differs from the memory's own, for
     what the words changed is a small part of a picture; needs generator.zoom [ours]."""
     perceptual_weight: float = 0.0
-    """Weight of the same difference in the maps of DAMSM's pixel network, each as a share of the
-    image's own size there [ours] (Johnson et al. 2016)."""
+    """Weight of the same difference in the maps of a frozen network, each as a share of the image's
+    own size there [ours] (Johnson et al. 2016)."""
+    perceptual_network: Literal["damsm", "squeezenet"] = "damsm"
+    """That network: DAMSM's pixel network, or SqueezeNet 1.1 of ImageNet, for data on which the
+    first had too few pictures to learn from [ours]."""
     diversity_weight: float = 0.0
     """Weight of the difference that z makes between two pictures of one caption and memory [ours]
     (Yang et al. 2019)."""
@@ -243,12 +246,20 @@ class TrainConfig:
     frozen_stages: int = 0
     """Stages of G, from the first, that keep the weights they began with; only later ones and their
     D's are trained [ours]."""
+    frozen_parts: str = ""
+    """Parts of G, by their names and separated by commas, that keep the weights they began with:
+    `first.linear`, say, three quarters of a small generator's weights [ours]."""
     augment: str = ""
     """Differentiable augmentation of what D sees: any of `color,translation,cutout` [ours]."""
     log_every: int = 50
     sample_every: int = 1000
     save_every: int = 1000
     seed: int = 0
+
+    @property
+    def frozen_names(self) -> tuple[str, ...]:
+        """`frozen_parts`, taken apart."""
+        return tuple(name.strip() for name in self.frozen_parts.split(",") if name.strip())
 
 
 @dataclass(frozen=True, kw_only=True)

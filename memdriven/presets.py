@@ -33,6 +33,10 @@ _AVIARY_LOSS = replace(
     change_weight=8.0,
     perceptual_weight=4.0,
 )
+# DAMSM learns little from so few photographs; ImageNet's network knows what they show.
+_PHOTO_LOSS = replace(
+    _AVIARY_LOSS, change_weight=0.0, damsm_weight=0.2, perceptual_network="squeezenet"
+)
 _COMPACT_TRAIN = TrainConfig(
     batch_size=16, crop=1.0, learning_rate=4e-4, d_learning_rate=4e-4, decay_from=0.5,
     p_swap=0.6, swap_mix=3, p_fade=0.15, ema=0.998, amp=False, sample_every=500, save_every=500,
@@ -103,8 +107,8 @@ PRESETS: dict[str, Config] = {
         preset="photo-64",
         damsm=_PHOTO_DAMSM,
         generator=_COMPACT,
-        discriminator=_COMPACT_D,
-        loss=_COMPACT_LOSS,
+        discriminator=_SECOND_D,
+        loss=_PHOTO_LOSS,
         train=replace(_COMPACT_TRAIN, augment="color,translation,cutout"),
     ),
     "photo-128": Config(
@@ -112,7 +116,7 @@ PRESETS: dict[str, Config] = {
         damsm=_PHOTO_DAMSM,
         generator=_SECOND,
         discriminator=_SECOND_D,
-        loss=_COMPACT_LOSS,
+        loss=replace(_PHOTO_LOSS, reconstruction_weight=6.0, perceptual_weight=2.0),
         train=replace(_SECOND_TRAIN, augment="color,translation,cutout"),
     ),
     "tiny": Config(

@@ -14,7 +14,7 @@ handed on is the one behind the ACM, for what is to be refined must be known [ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memdriven.config import FEATURE_CHANNELS, GeneratorConfig
+from memdriven.errors import ConfigError
 from memdriven.models.acm import FIRST_PARTS, AffineCombination, FeaturePyramid, Gates
 from memdriven.models.layers import ResidualBlock, UpBlock, conv3x3, initialise
 
@@ -189,9 +190,26 @@ class Generator(nn.Module):
         modules = dict(self.named_modules())
         return {name: modules[name] for name in names if name in modules}
 
-    def freeze(self, stages: int) -> None:
-        """Keep the first `stages` stages as they are: no gradients, no new batch statistics."""
+    def freeze(self, stages: int, parts: Sequence[str] = ()) -> None:
+        """Keep the first `stages` stages, and parts by their names, as they are.
+
+        They get neither gradients nor new batch statistics.
+
+        Raises:
+            ConfigError: there is no such part.
+        """
+        modules = dict(self.named_modules())
+        for name in parts:
+            if name not in modules:
+                raise ConfigError(
+                    wanted="names of G's parts in train.frozen_parts: " + ", ".join(
+                        n for n in modules if n.count(".") == 1
+                    ),
+                    found=repr(name),
+                    fix="name one of these, or a part of it",
+                )  # fmt: skip
         self.frozen = [p for i in range(stages) for p in self.stage_parts(i).values()]
+        self.frozen += [modules[name] for name in parts]
         for part in self.frozen:
             part.requires_grad_(False)
         self.train(self.training)

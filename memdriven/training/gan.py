@@ -19,6 +19,7 @@ from memdriven.training.batches import GanData
 from memdriven.training.distributed import join_world, leave_world
 from memdriven.training.dry_run import report as dry_run_report
 from memdriven.training.loop import STATE, Loop
+from memdriven.training.perceptual import Perceptual
 from memdriven.training.run_directory import RunDirectory
 from memdriven.training.start import begin_from
 from memdriven.training.state import load_state
@@ -61,7 +62,8 @@ def train_gan(
         call_minutes: stop after this much of `train.max_minutes`, to be resumed; 0 means no limit.
         dry_run: print shapes, parameters, memory and a time estimate; write nothing.
         vgg_weights: VGG-16 file, where `damsm.pixel_backbone` is `vgg16`.
-        squeezenet_weights: SqueezeNet 1.1 file, where `discriminator.projected` is on.
+        squeezenet_weights: SqueezeNet 1.1 file, where `discriminator.projected` is on, or
+            `loss.perceptual_network` is `squeezenet`.
 
     Returns:
         The run directory.
@@ -79,12 +81,18 @@ def train_gan(
         config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
         encoders, vocabulary = trained.damsm, trained.vocabulary
         text_loss = TextLoss.load(config, trained, damsm, vgg_weights)
-        backbone = None
-        if config.discriminator.projected:
+        by = config.loss.perceptual_network if config.loss.perceptual_weight else ""
+        backbone, perceptual = None, None
+        if config.discriminator.projected or by == "squeezenet":
             network = SqueezeNet.load(squeezenet_weights, device)
             network = network.to(memory_format=torch.channels_last)
-            backbone = partial(network, depths=DEPTHS)
-        trainer = GanTrainer(config, text_loss, device, world, backbone)
+            if config.discriminator.projected:
+                backbone = partial(network, depths=DEPTHS)
+            if by == "squeezenet":
+                perceptual = Perceptual.of_squeezenet(network)
+        if by == "damsm":
+            perceptual = Perceptual.of_damsm(encoders)
+        trainer = GanTrainer(config, text_loss, device, world, backbone, perceptual)
         data = GanData(
             dataset, features, encoders, vocabulary, config, device, extra=extra,
             attributes=text_loss.attributes, progress=show,
@@ -94,9 +102,10 @@ def train_gan(
             if world.is_main:
                 print(told)
             return out
-        if config.train.frozen_stages and start_from is None and not resume:
+        frozen = config.train.frozen_stages or config.train.frozen_names
+        if frozen and start_from is None and not resume:
             raise TrainingError(
-                wanted="trained stages to freeze (train.frozen_stages)",
+                wanted="trained weights to freeze (train.frozen_stages, train.frozen_parts)",
                 found="a run that starts from nothing",
                 fix="name a checkpoint that has them with --start-from",
             )

@@ -22,16 +22,19 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
     Args:
         folder: a run directory, whose networks and optimisers are taken, or a checkpoint, which
             holds the averaged generator alone, so that the discriminators start fresh. What
-            either lacks (early fusion, say) keeps its first values. With stages frozen that the
-            run had not frozen, its checkpoint is taken: they are to stay as they make pictures.
+            either lacks (early fusion, say) keeps its first values; a checkpoint's later stages
+            are left behind. With stages or parts frozen that the run had not frozen, its checkpoint
+            is taken: they are to stay as they make pictures.
         trainer: the new run's networks.
 
     Raises:
         TrainingError: neither is there, or the networks are of another shape.
         CheckpointError: the checkpoint is damaged, or its generator of another shape.
     """
-    frozen = trainer.config.train.frozen_stages
-    if frozen and not (folder / WEIGHTS).exists() and frozen != _frozen_in(folder):
+    train = trainer.config.train
+    frozen = train.frozen_stages
+    kept = (frozen, train.frozen_names)
+    if any(kept) and not (folder / WEIGHTS).exists() and kept != _frozen_in(folder):
         folder = folder / "checkpoint"
     elif (folder / STATE).exists() or not (folder / WEIGHTS).exists():
         past = load_state(folder / STATE, trainer.modules, trainer.optimisers, grow=True)
@@ -44,7 +47,12 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
             found=f"{made.config.generator.stages}",
             fix="lower train.frozen_stages",
         )
-    weights = made.generator.state_dict()
+    later = tuple(
+        f"{name}."
+        for stage in range(trainer.config.generator.stages, made.config.generator.stages)
+        for name in made.generator.stage_parts(stage)
+    )
+    weights = {k: v for k, v in made.generator.state_dict().items() if not k.startswith(later)}
     for module in (trainer.generator, trainer.average.module):
         own = module.state_dict()
         wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
@@ -60,6 +68,6 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
     return [*facts.get("earlier_runs", []), part]
 
 
-def _frozen_in(run: Path) -> int:
-    settings = from_dict(Config, read_json(run / "config.json", TrainingError))
-    return settings.train.frozen_stages
+def _frozen_in(run: Path) -> tuple[int, tuple[str, ...]]:
+    train = from_dict(Config, read_json(run / "config.json", TrainingError)).train
+    return train.frozen_stages, train.frozen_names

@@ -29,7 +29,8 @@ class GanTrainer:
         text_loss: scores generated pictures against their captions, frozen.
         device: where the networks live.
         world: the processes that train together.
-        backbone: frozen maps under the projected discriminator, where the config wants one.
+        backbone: frozen maps under the projected discriminator, where there is one.
+        perceptual: judges likeness to a target, for `loss.perceptual_weight`.
     """
 
     def __init__(
@@ -39,14 +40,15 @@ class GanTrainer:
         device: torch.device,
         world: World,
         backbone: Backbone | None = None,
+        perceptual: Perceptual | None = None,
     ) -> None:
         train = config.train
         self.config, self.text_loss = config, text_loss
-        self.perceptual = Perceptual(text_loss.damsm) if config.loss.perceptual_weight > 0 else None
+        self.perceptual = perceptual
         self.device, self.world = device, world
         torch.manual_seed(train.seed)
         self.generator = self._place(Generator(config.generator))
-        self.generator.freeze(train.frozen_stages)
+        self.generator.freeze(train.frozen_stages, train.frozen_names)
         sizes = self.generator.resolutions
         self.stages = list(range(train.frozen_stages, len(sizes)))
         """Which stage's images each D judges."""

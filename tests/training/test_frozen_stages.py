@@ -100,8 +100,42 @@ def test_only_the_later_stages_are_judged_and_moved(world: Path) -> None:
 def test_there_must_be_trained_stages_to_freeze(world: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="frozen_stages"):
         train_settings(frozen_stages=1)
-    with pytest.raises(TrainingError, match="stages to freeze"):
+    with pytest.raises(TrainingError, match="weights to freeze"):
         run(world, tmp_path / "alone", settings(2, 1))
     run(world, tmp_path / "one", settings(1, 0))
     with pytest.raises(CheckpointError, match="at least 2 stages"):
         run(world, tmp_path / "three", settings(3, 2), start_from=tmp_path / "one/checkpoint")
+
+
+def parts_frozen(names: str, steps: int = 2) -> Config:
+    """Return a run's settings of one stage with these parts frozen."""
+    alone = settings(1, 0, steps)
+    return dataclasses.replace(alone, train=dataclasses.replace(alone.train, frozen_parts=names))
+
+
+def test_a_frozen_part_keeps_its_bits_and_the_rest_learns(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "one", settings(1, 0))
+    run(world, tmp_path / "kept", parts_frozen("first.linear"), start_from=tmp_path / "one")
+    run(world, tmp_path / "more", parts_frozen("first.linear"), start_from=tmp_path / "kept")
+    one, kept, more = (load_file(tmp_path / name / FIRST) for name in ("one", "kept", "more"))
+    linear = "first.linear.weight"
+    assert torch.equal(one[linear].view(torch.int16), more[linear].view(torch.int16))
+    for name in ("first.blocks.0.conv.weight", "to_rgb.0.weight"):
+        assert not torch.equal(one[name], kept[name])
+        assert not torch.equal(kept[name], more[name])
+
+
+def test_a_part_to_freeze_must_exist_and_be_trained(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "one", settings(1, 0))
+    with pytest.raises(ConfigError, match=r"first\.linear.*'first\.liner'"):
+        run(world, tmp_path / "no", parts_frozen("first.liner"), start_from=tmp_path / "one")
+    with pytest.raises(TrainingError, match="weights to freeze"):
+        run(world, tmp_path / "alone", parts_frozen("first.linear"))
+
+
+def test_a_first_stage_goes_on_from_a_checkpoint_of_two(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "two", settings(2, 0))
+    run(world, tmp_path / "first", settings(1, 0, 0), start_from=tmp_path / "two/checkpoint")
+    wanted, found = (load_file(tmp_path / name / FIRST) for name in ("two", "first"))
+    assert all(torch.equal(value, found[name]) for name, value in wanted.items())
+    assert not (tmp_path / "first" / SECOND).exists()

@@ -62,7 +62,10 @@ def test_totals(world: Path, step: int, changes: dict[str, Any]) -> None:
     config = two_stages(**changes)
     loss = config.loss
     damsm, *_ = load_damsm(world / "damsm")
-    trainer = GanTrainer(config, TextLoss(config, damsm), torch.device("cpu"), World())
+    trainer = GanTrainer(
+        config, TextLoss(config, damsm), torch.device("cpu"), World(),
+        perceptual=Perceptual.of_damsm(damsm) if loss.perceptual_weight else None,
+    )  # fmt: skip
     batch = data(world, config).batch(0)
     found_d, found_g = totals(trainer, batch, step)
 
@@ -157,11 +160,11 @@ def test_a_perceptual_loss_needs_a_network_of_its_own(world: Path) -> None:
     damsm, *_ = load_damsm(world / "damsm")
     damsm.pixels = None
     with pytest.raises(TrainingError, match="perceptual_weight"):
-        Perceptual(damsm)
+        Perceptual.of_damsm(damsm)
 
 
 def test_a_perceptual_loss_sees_details_beyond_the_networks_size(world: Path) -> None:
-    distance = Perceptual(load_damsm(world / "damsm").damsm)
+    distance = Perceptual.of_damsm(load_damsm(world / "damsm").damsm)
     board = torch.ones(128, 128)
     board[::2, ::2] = board[1::2, 1::2] = -1  # flat once it is halved
     fake = (board / 2).expand(2, 3, -1, -1)
