@@ -121,9 +121,7 @@ def prepared(config: Config, device: torch.device) -> Callable[[int], None]:
     if damsm.pixels is None:
         vgg = Vgg16Features().to(memory_format=torch.channels_last).to(device)
     likeness = Perceptual.of_damsm(damsm) if config.loss.perceptual_weight else None
-    trainer = GanTrainer(
-        config, TextLoss(config, damsm, vgg), device, World(), perceptual=likeness
-    )
+    trainer = GanTrainer(config, TextLoss(config, damsm, vgg), device, World(), perceptual=likeness)
     batch = made_up(config, device)
 
     def step(number: int) -> None:

@@ -134,3 +134,17 @@ def fading(fading_checkpoint: Path) -> MemoryDrivenPipeline:
 def pipe(tiny_checkpoint: Path) -> MemoryDrivenPipeline:
     """Return the miniature checkpoint as a pipeline on the CPU."""
     return MemoryDrivenPipeline.from_pretrained(tiny_checkpoint, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def squeezenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SqueezeNet weights in torchvision's layout, drawn at random."""
+    from safetensors.torch import save_file
+
+    from memdriven.encoders.squeezenet import SqueezeNet
+
+    path = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        save_file(SqueezeNet().state_dict(), path)
+    return path

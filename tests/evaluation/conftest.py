@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -114,18 +113,6 @@ def checkpoint(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 {"encoder": FakeVgg.hash})  # fmt: skip
     build_memory(squares, features, loaded.damsm, vocabulary, loaded.bank_path, progress=False)
     return folder
-
-
-@pytest.fixture(scope="session")
-def squeezenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SqueezeNet weights in torchvision's layout, drawn at random."""
-    from memdriven.encoders.squeezenet import SqueezeNet
-
-    path = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        save_file(SqueezeNet().state_dict(), path)
-    return path
 
 
 @pytest.fixture(scope="session")
