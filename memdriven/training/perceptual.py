@@ -15,8 +15,6 @@ from memdriven.errors import TrainingError
 
 DEPTHS = (1, 4, 7, 12)
 """Which of SqueezeNet 1.1's layers: the last of each scale."""
-SHIFTS = 4
-"""Pictures are seen from this many rows and columns on, in turn."""
 
 
 class Perceptual:
@@ -24,8 +22,7 @@ class Perceptual:
 
     Each map's distance is a share of the real picture's own size there, so that fine and coarse
     ones count alike. Pictures are seen at their own size, whatever the network's: reduced, a later
-    stage's details would not count. And each step sees them from another row and column on: what
-    strides of 2 pass over, G would otherwise fill with combs.
+    stage's details would not count.
 
     Args:
         levels: maps images (b, 3, s, s) in [0, 1] to the maps that are compared.
@@ -55,17 +52,14 @@ class Perceptual:
         """Compare by ImageNet's photographs; measures by SqueezeNet are flattered then."""
         return cls(partial(network, depths=DEPTHS))
 
-    def __call__(self, fake: Tensor, real: Tensor, own: Tensor, step: int = 0) -> Tensor:
+    def __call__(self, fake: Tensor, real: Tensor, own: Tensor) -> Tensor:
         """Return the mean distance of the images whose target is known.
 
         Args:
             fake: generated images (b, 3, s, s) in [-1, 1].
             real: their targets, of the same shape.
             own: (b,) bool, whether `real` is what `fake` should be.
-            step: of the training, which decides the row and column.
         """
-        top, left = step % SHIFTS, step // SHIFTS % SHIFTS
-        fake, real = fake[..., top:, left:], real[..., top:, left:]
         with torch.no_grad():
             wanted = self.levels((real + 1) / 2)
         found = self.levels((fake + 1) / 2)

@@ -150,7 +150,7 @@ class GanTrainer:
             ]).mean()  # fmt: skip
         if self.perceptual is not None:
             record["perceptual"] = torch.stack([
-                self.perceptual(fake.float(), real, batch.own, step) for fake, real in pairs
+                self.perceptual(fake.float(), real, batch.own) for fake, real in pairs
             ]).mean()  # fmt: skip
         weighted = {
             "g_adversarial": weights.adversarial_weight, "damsm": weights.damsm_weight,

@@ -49,9 +49,6 @@ def test_squeezenets_maps_are_compared_as_shares(squeezenet_file: Path) -> None:
     fake, real = (torch.rand(3, 3, 64, 64, generator=random) * 2 - 1 for _ in range(2))
     own = torch.tensor([True, False, True])
     found = Perceptual.of_squeezenet(network)(fake, real, own)
-    shifted = Perceptual.of_squeezenet(network)(fake, real, own, step=6)
-    cut = Perceptual.of_squeezenet(network)(fake[..., 2:, 1:], real[..., 2:, 1:], own)
-    torch.testing.assert_close(shifted, cut)
     mean, factor = network.scaling
     maps = [((image + 1) / 2 - mean) * factor for image in (fake, real)]
     wanted = []
