@@ -44,9 +44,13 @@ _COMPACT_TRAIN = TrainConfig(
 
 
 def _shape(config: Config) -> Config:
-    """A first phase, on targets alone: what the words change, before anything judges a picture."""
-    loss = replace(config.loss, adversarial_weight=0.0, damsm_weight=0.0, perceptual_weight=0.0,
-                   change_weight=10.0)  # fmt: skip
+    """A first phase, on targets alone, before anything judges a picture.
+
+    Where words change the target, what they change comes first.
+    """
+    loss = replace(config.loss, adversarial_weight=0.0, damsm_weight=0.0)
+    if config.loss.change_weight:
+        loss = replace(loss, perceptual_weight=0.0, change_weight=10.0)
     train = replace(config.train, p_swap=0.0, p_fade=0.0, learning_rate=1e-3, betas=(0.9, 0.99))
     return replace(config, preset=f"{config.preset}-shape", loss=loss, train=train)
 
@@ -130,12 +134,13 @@ PRESETS: dict[str, Config] = {
         train=replace(_COMPACT_TRAIN, ema=0.995, steps=800),
     ),
 }
-PRESETS |= {f"{name}-shape": _shape(PRESETS[name]) for name in ("aviary-64", "aviary")}
+PRESETS |= {f"{name}-shape": _shape(PRESETS[name]) for name in ("aviary-64", "aviary", "photo-64")}
 """`bird`, `coco`: the paper's sizes with our safeguards; `paper`: the literal Eqs. 1-4, no
 neighbour swap, no early fusion; `aviary-64`, `photo-64`: one stage, for an hour or two of two CPU
 cores; `aviary-128`, `photo-128`: a second stage on such a one (`--start-from`), which is kept;
 `aviary`: three stages with all that the shipped model was taught, for a GPU; `aviary-64-shape`,
-`aviary-shape`: a first phase of these, on recoloured targets (`--extra`) and without adversaries;
+`aviary-shape`, `photo-64-shape`: a first phase of these without adversaries, of birds on recoloured
+targets (`--extra`);
 `tiny`: first pictures on a laptop's CPU."""
 
 
