@@ -69,6 +69,25 @@ def test_generate_is_always_in_sight(visit: Visit, size: tuple[int, int]) -> Non
         assert box["y"] + box["height"] <= size[1]
 
 
+def test_what_is_scrolled_beneath_the_buttons_stays_beneath_them(visit: Visit) -> None:
+    page = visit(viewport={"width": 1280, "height": 720}).page
+    met = """() => {
+        const foot = document.querySelector('#foot'), edge = foot.getBoundingClientRect();
+        const labels = [...document.querySelectorAll('#page [data-testid="block-info"]')];
+        return labels.filter(label => !foot.contains(label)).map(label => {
+            const box = label.getBoundingClientRect(), y = (box.top + box.bottom) / 2;
+            if (!box.height || y < edge.top + 2 || y > edge.bottom - 2) return null;
+            return foot.contains(document.elementFromPoint(box.left + 2, y));
+        }).filter(beneath => beneath !== null);
+    }"""
+    found: list[bool] = []
+    for scrolled in range(0, 400, 8):
+        page.evaluate(f"scrollTo(0, {scrolled})")
+        found += page.evaluate(met)
+    assert found
+    assert all(found)
+
+
 def test_every_source_of_the_reference(visit: Visit) -> None:
     visitor = visit()
     page = visitor.page
