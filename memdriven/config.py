@@ -219,6 +219,11 @@ class TrainConfig:
     """Share of the budget (steps or minutes) after which both learning rates fall linearly to zero;
     1 keeps them constant [ours]."""
     betas: tuple[float, float] = (0.5, 0.999)
+    optimiser: Literal["adam", "muon"] = "adam"
+    """What moves G's weights: Adam, or Muon for those that are matrices or convolutions of middling
+    size, and Adam for the rest [ours]. The D's have Adam."""
+    momentum: float = 0.95
+    """Muon's."""
     ema: float = 0.999
     """Decay of the generator's moving average, buffers included."""
     ema_warmup: bool = True

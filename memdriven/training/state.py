@@ -60,9 +60,10 @@ def load_state(
     Args:
         path: the file.
         modules: by the names under which they were saved.
-        optimisers: likewise; each carries the name of the module that it trains.
+        optimisers: likewise; each carries the name of the module that it trains, and whatever
+            follows a hyphen.
         grow: modules may have parts that the file lacks: these keep their values, and the
-            optimisers of such modules start anew.
+            optimisers of such modules start anew, as do those that moved other weights there.
 
     Raises:
         TrainingError: the file is missing, damaged, or of a network of another shape.
@@ -83,11 +84,16 @@ def load_state(
             if missing:
                 grown.add(name)
         for name, optimiser in optimisers.items():
-            if name in grown:
+            if name.partition("-")[0] in grown:
                 continue
+            saved = _below(tensors, f"optimiser/{name}/")
             parameters = [p for group in optimiser.param_groups for p in group["params"]]
+            if not _fits(saved, parameters):
+                if grow:
+                    continue
+                raise ValueError(f"moments of other weights than {name}'s")
             state: dict[int, dict[str, Tensor]] = {}
-            for key, value in _below(tensors, f"optimiser/{name}/").items():
+            for key, value in saved.items():
                 index, entry = key.split("/")
                 state.setdefault(int(index), {})[entry] = _like(value, parameters[int(index)])
             groups = optimiser.state_dict()["param_groups"]
@@ -108,6 +114,15 @@ def load_state(
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _fits(saved: dict[str, Tensor], parameters: list[Tensor]) -> bool:
+    """Whether saved moments are of weights of these shapes; step counts have none."""
+    for key, value in saved.items():
+        index = int(key.partition("/")[0])
+        if index >= len(parameters) or (value.ndim and value.shape != parameters[index].shape):
+            return False
+    return True
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from memdriven.models.projected import Backbone, ProjectedDiscriminator
 from memdriven.training.augment import augment
 from memdriven.training.batches import Batch
 from memdriven.training.distributed import World
+from memdriven.training.muon import Muon, is_matrix
 from memdriven.training.perceptual import Perceptual
 from memdriven.training.text_loss import TextLoss
 
@@ -72,7 +73,11 @@ class GanTrainer:
         )
         settings: dict[str, Any] = {"betas": train.betas, "fused": True}
         g_parameters = [p for p in self.generator.parameters() if p.requires_grad]
+        by_muon = [p for p in g_parameters if train.optimiser == "muon" and is_matrix(p)]
+        chosen = set(by_muon)
+        g_parameters = [p for p in g_parameters if p not in chosen]
         self.g_optimiser = torch.optim.Adam(g_parameters, train.learning_rate, **settings)
+        self.g_muon = Muon(by_muon, train.learning_rate, train.momentum) if by_muon else None
         self._d_parameters = [p for p in self.discriminators.parameters() if p.requires_grad]
         self.d_optimiser = torch.optim.Adam(self._d_parameters, train.d_learning_rate, **settings)
         self._chance = torch.Generator()
@@ -110,16 +115,18 @@ class GanTrainer:
     @property
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """What a saved state holds of the optimisers."""
-        return {"generator": self.g_optimiser, "discriminators": self.d_optimiser}
+        found: dict[str, torch.optim.Optimizer] = {
+            "generator": self.g_optimiser, "discriminators": self.d_optimiser,
+        }  # fmt: skip
+        return found | ({"generator-muon": self.g_muon} if self.g_muon is not None else {})
 
     def scale_learning_rates(self, factor: float) -> None:
         """Set both learning rates to `factor` times the config's."""
         train = self.config.train
-        for optimiser, rate in (
-            (self.g_optimiser, train.learning_rate), (self.d_optimiser, train.d_learning_rate),
-        ):  # fmt: skip
+        for optimiser in self.optimisers.values():
+            own = train.d_learning_rate if optimiser is self.d_optimiser else train.learning_rate
             for group in optimiser.param_groups:
-                group["lr"] = rate * factor
+                group["lr"] = own * factor
 
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Update the D's, then G, then its average; return the losses, detached."""
@@ -165,7 +172,7 @@ class GanTrainer:
             total = total + (
                 weights.diversity_every * weights.diversity_weight * record["diversity"]
             )
-        self._descend(self.generator, self.g_optimiser, total)
+        self._descend(self.generator, total, self.g_optimiser, self.g_muon)
         for parameter in self._d_parameters:
             parameter.requires_grad_(True)
         self.average.update_parameters(self.generator)
@@ -219,7 +226,7 @@ class GanTrainer:
             ]
             record["r1"] = torch.stack(penalties).mean()
             total = total + config.r1_every * config.r1_gamma / 2 * torch.stack(penalties).sum()
-        self._descend(self.discriminators, self.d_optimiser, total)
+        self._descend(self.discriminators, total, self.d_optimiser)
         return record
 
     def _diversity(self, batch: Batch, images: Tensor) -> Tensor:
@@ -235,11 +242,14 @@ class GanTrainer:
         limit = self.config.loss.diversity_limit
         return losses.diversity(images.float(), again.float(), batch.z, other, limit)
 
-    def _descend(self, module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-        optimiser.zero_grad(set_to_none=True)
+    def _descend(
+        self, module: nn.Module, loss: Tensor, *optimisers: torch.optim.Optimizer | None
+    ) -> None:
+        module.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.world.average_gradients(module)
-        optimiser.step()
+        for optimiser in filter(None, optimisers):
+            optimiser.step()
 
 
 def _in_float(logits: Logits) -> Logits:

@@ -66,7 +66,8 @@ class TextLoss:
     def __call__(self, batch: Batch, images: list[Tensor], step: int) -> dict[str, Tensor]:
         """Return the losses of G's images of all stages, or of the last (`damsm_stages`).
 
-        `damsm` is summed over the stages, `attributes` (where there is a head) is their mean.
+        `damsm` (where it has a weight) is summed over the stages, `attributes` (where there is a
+        head) is their mean.
         """
         scored = images if self.config.loss.damsm_stages == "all" else images[-1:]
         chance = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + step)
@@ -78,11 +79,12 @@ class TextLoss:
             if self.config.loss.damsm_disturbed:
                 seen = disturb(seen, chance)
             features, maps = self._look(seen)
-            features = ImageFeatures(*(part.float() for part in features))
-            damsm = damsm + damsm_loss(features, batch.text, self.config.damsm, classes).total
+            if self.config.loss.damsm_weight:
+                features = ImageFeatures(*(part.float() for part in features))
+                damsm = damsm + damsm_loss(features, batch.text, self.config.damsm, classes).total
             if self.head is not None and maps is not None and batch.labels is not None:
                 named.append(attribute_loss(self.head(maps).float(), batch.labels))
-        found = {"damsm": damsm}
+        found = {"damsm": damsm} if self.config.loss.damsm_weight else {}
         if named:
             found["attributes"] = torch.stack(named).mean()
         return found

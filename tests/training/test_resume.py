@@ -22,12 +22,17 @@ from tests.training.small_gan import CONFIG, run, train_settings
 Poison = Callable[[GanTrainer, dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 
 
-@pytest.mark.parametrize("augment", ["", "color,translation,cutout"])
-def test_resume_gives_the_same_bits(world: Path, tmp_path: Path, augment: str) -> None:
-    run(world, tmp_path / "whole", train_settings(augment=augment))
-    run(world, tmp_path / "parts", train_settings(augment=augment, steps=2))
+@pytest.mark.parametrize(
+    ("augment", "optimiser"), [("", "adam"), ("color,translation,cutout", "muon")]
+)
+def test_resume_gives_the_same_bits(
+    world: Path, tmp_path: Path, augment: str, optimiser: str
+) -> None:
+    whole = train_settings(augment=augment, optimiser=optimiser)
+    run(world, tmp_path / "whole", whole)
+    run(world, tmp_path / "parts", train_settings(augment=augment, optimiser=optimiser, steps=2))
     torch.manual_seed(7)  # nothing hangs on what else was drawn in the process
-    run(world, tmp_path / "parts", train_settings(augment=augment), resume=True)
+    run(world, tmp_path / "parts", whole, resume=True)
     name = "checkpoint/generator.safetensors"
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
 
