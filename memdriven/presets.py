@@ -55,6 +55,21 @@ def _shape(config: Config) -> Config:
     return replace(config, preset=f"{config.preset}-shape", loss=loss, train=train)
 
 
+def _words(config: Config) -> Config:
+    """A last phase of G alone: targets, and the caption's attributes read off the picture.
+
+    It goes on from trained networks, and wants encoders that `train-pixels` left a head with.
+    """
+    loss = replace(config.loss, adversarial_weight=0.0, damsm_weight=0.0, attribute_weight=1.0,
+                   perceptual_network="squeezenet")  # fmt: skip
+    train = replace(config.train, p_swap=0.0, p_fade=0.0, learning_rate=1e-3, betas=(0.9, 0.99),
+                    optimiser="muon")  # fmt: skip
+    generator = replace(config.generator, zoom=0.08, guidance=0.5)
+    return replace(
+        config, preset=f"{config.preset}-words", generator=generator, loss=loss, train=train
+    )
+
+
 # A second stage on a first one that is kept: it sharpens, which a projected D sees at once, and is
 # convolutional, so that few pictures are many places. `--train.compile` makes 1.5 steps of one.
 _SECOND = replace(_COMPACT, stages=2, refine=True, residual_blocks=1, zoom=0.08)
@@ -103,7 +118,7 @@ PRESETS: dict[str, Config] = {
             pixel_backbone="compact", pixel_size=128, epochs=40, mask_same_class=False
         ),
         generator=replace(_EARLY, early_blocks=1, text_code=128, zoom=0.15),
-        loss=replace(_AVIARY_LOSS, r1_gamma=1.0),
+        loss=replace(_AVIARY_LOSS, r1_gamma=1.0, attribute_weight=1.0),
         train=replace(_COMPACT_TRAIN, batch_size=64, amp=True),
     ),
     # Photos are few and their classes look alike: D sees them augmented.
@@ -135,12 +150,13 @@ PRESETS: dict[str, Config] = {
     ),
 }
 PRESETS |= {f"{name}-shape": _shape(PRESETS[name]) for name in ("aviary-64", "aviary", "photo-64")}
+PRESETS["aviary-64-words"] = _words(PRESETS["aviary-64"])
 """`bird`, `coco`: the paper's sizes with our safeguards; `paper`: the literal Eqs. 1-4, no
 neighbour swap, no early fusion; `aviary-64`, `photo-64`: one stage, for an hour or two of two CPU
 cores; `aviary-128`, `photo-128`: a second stage on such a one (`--start-from`), which is kept;
 `aviary`: three stages with all that the shipped model was taught, for a GPU; `aviary-64-shape`,
 `aviary-shape`, `photo-64-shape`: a first phase of these without adversaries, of birds on recoloured
-targets (`--extra`);
+targets (`--extra`); `aviary-64-words`: a last one, for what the caption names;
 `tiny`: first pictures on a laptop's CPU."""
 
 

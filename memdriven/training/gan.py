@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from memdriven.config import Config
+from memdriven.encoders.attribute_files import save_head
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
@@ -119,6 +120,8 @@ def train_gan(
             facts["earlier"] = begin_from(start_from, trainer)
         facts |= {"identity": identity, "until": facts["seconds"] + 60 * call_minutes}
         Loop(trainer, data, run, out, world, facts, show).run(encoders, vocabulary)
+        if world.is_main and text_loss.head is not None:  # who trains on from it needs it again
+            save_head(out / "checkpoint", text_loss.head, trained.facts["hash"])
     finally:
         leave_world(world)
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,23 @@ def test_a_run_with_it(world: Path, taught: Path, tmp_path: Path) -> None:
     run(tmp_path / "world", tmp_path / "run", config)
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     assert all(json.loads(line)["attributes"] > 0 for line in lines)
+    made = tmp_path / "run/checkpoint"
+    shutil.copytree(made, tmp_path / "world2/damsm")
+    for name in ("data", "features"):
+        (tmp_path / "world2" / name).symlink_to(world / name)
+    run(tmp_path / "world2", tmp_path / "next", config, start_from=made)
+    heads = [load_head(folder, load_damsm(folder).facts["hash"])
+             for folder in (taught, tmp_path / "next/checkpoint")]  # fmt: skip
+    first, last = (head.state_dict() for head in heads if head is not None)
+    assert all(torch.equal(first[name], last[name]) for name in first)
+
+
+def test_attributes_alone(world: Path, taught: Path) -> None:
+    """Without a weight DAMSM's loss is neither computed nor logged."""
+    config = weighted(attribute_weight=2.0, damsm_weight=0.0)
+    loss = TextLoss.load(config, load_damsm(taught), taught, None)
+    batch = data(world, attributes=loss.attributes).batch(0)
+    assert list(loss(batch, batch.images, 0)) == ["attributes"]
 
 
 def test_a_head_belongs_to_its_encoders(taught: Path, tmp_path: Path) -> None:
