@@ -33,7 +33,7 @@ def totals(trainer: GanTrainer, batch: Any, step: int) -> tuple[Tensor, Tensor]:
     """Return the step's totals of the D's and of G, without updating anything."""
     seen: list[Tensor] = []
 
-    def kept(module: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    def kept(module: nn.Module, loss: Tensor, *optimisers: object) -> None:
         seen.append(loss.detach())
 
     trainer._descend = kept  # type: ignore[method-assign]
