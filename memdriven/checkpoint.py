@@ -3,6 +3,7 @@
 config.json            schema, settings, training facts, SHA-256 of each file below
 vocabulary.json
 damsm.safetensors      text encoder and image heads, float16
+attributes.safetensors readers of what captions name and pictures show; not every model has them
 generator.safetensors  moving average of G's first stage, float16
 generator-128.safetensors, ... what each later stage adds; the first's file stays as it is
 memory/                the memory bank
@@ -23,6 +24,8 @@ from torch import Tensor
 
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.attribute_files import FILE as ATTRIBUTES
+from memdriven.encoders.attribute_files import Attributes, load_attributes, save_attributes
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import OF_CHECKPOINT, load_damsm_weights
 from memdriven.encoders.weights import read_weights, take_weights, write_weights
@@ -53,6 +56,8 @@ class Checkpoint:
     """What was trained: steps, images, minutes, device, data set."""
     hash: str
     """Short id of what decides the pixels: all weights, the networks' settings, retrieval's."""
+    attributes: Attributes | None = None
+    """Reads what captions name and pictures show, where the encoders were taught it."""
 
     @property
     def name(self) -> str:
@@ -78,15 +83,19 @@ def save_checkpoint(
     damsm: Damsm,
     generator: Generator,
     facts: Mapping[str, Any],
+    attributes: Attributes | None = None,
 ) -> None:
     """Write a checkpoint folder, whole or not at all; a memory bank is added by `build_memory`."""
-    names = (*FILES, *stage_files(config.generator))
+    names = [*FILES, *stage_files(config.generator)]
     with atomic_folder(path) as folder:
         atomic_write_json(folder / "vocabulary.json", vocabulary.to_json())
         write_weights(folder / "damsm.safetensors", damsm, {"schema": SCHEMA})
         for stage, name in enumerate(stage_files(generator.config)):
             parts = generator.stage_parts(stage)
             write_weights(folder / name, generator, {"schema": SCHEMA}, parts)
+        if attributes is not None:
+            save_attributes(folder, attributes, damsm.hash())
+            names.append(ATTRIBUTES)
         atomic_write_json(
             folder / "config.json",
             {
@@ -128,7 +137,7 @@ def load_checkpoint(
     config = from_dict(Config, content.setdefault("config", {}))
     names = (*FILES, *stage_files(config.generator))
     files = content.get("files")
-    if not isinstance(files, dict) or set(files) != set(names):
+    if not isinstance(files, dict) or set(files) - {ATTRIBUTES} != set(names):
         raise CheckpointError(
             wanted="the hashes of " + ", ".join(names),
             found=repr(files)[:200],
@@ -151,6 +160,7 @@ def load_checkpoint(
     damsm = load_damsm_weights(
         path / "damsm.safetensors", len(vocabulary), config.text, config.damsm
     )
+    attributes = load_attributes(path, damsm.hash()) if ATTRIBUTES in files else None
     with torch.random.fork_rng(devices=[]):
         generator = Generator(config.generator, trained=True)
     weights: dict[str, Tensor] = {}
@@ -165,6 +175,7 @@ def load_checkpoint(
         generator.to(device).eval().requires_grad_(False),
         content.get("facts", {}),
         _short_hash(files, content["config"]),
+        attributes and attributes.to(device),
     )
 
 

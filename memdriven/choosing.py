@@ -1,8 +1,10 @@
 """Of several memories, those whose pictures say the words best: retrieval re-ranked by painting.
 
 Retrieval compares words with memories, not with what G makes of them. Painting with each of the
-nearest few is cheap, and DAMSM's word score of the pictures, the one G was trained by, tells which
-memory lets the words through [ours].
+nearest few is cheap, and two measures of the pictures tell which memory lets the words through:
+DAMSM's word score and, where the encoders were taught attributes, how far the picture shows what
+the caption names. They are added: the word score, a tenth as wide, decides where nothing is named
+[ours].
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor
 
 from memdriven.checkpoint import Checkpoint
+from memdriven.encoders.caption_reader import agreement
 from memdriven.encoders.damsm import matching_scores
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError
@@ -46,7 +49,7 @@ def fits(
         ConfigError: the encoders have no network of their own that reads pictures.
     """
     damsm, generator, n = checkpoint.damsm, checkpoint.generator, len(v)
-    config = checkpoint.config.damsm
+    config, attributes = checkpoint.config.damsm, checkpoint.attributes
     if damsm.pixels is None:
         raise ConfigError(
             wanted="encoders that read pictures (damsm.pixel_backbone compact), to try memories",
@@ -60,8 +63,12 @@ def fits(
             noise.z.expand(n, -1), sentences, words, seen_by(noise, v),
             noise.epsilon.expand(n, -1), min(seen, len(generator.resolutions)),
         ).images[-1]  # fmt: skip
-        regions = damsm.encode_images((painted + 1) / 2).regions
-    return matching_scores(text.words, text.mask, regions, config.gamma1, config.gamma2)[:, 0].cpu()
+        (regions, _), maps = damsm.look((painted + 1) / 2)
+        scores = matching_scores(text.words, text.mask, regions, config.gamma1, config.gamma2)[:, 0]
+        if maps is not None and attributes is not None and attributes.reader is not None:
+            named = attributes.reader.named(text)[0]
+            scores = scores + agreement(named, attributes.head(maps))
+    return scores.cpu()
 
 
 def best(scores: Tensor, k: int) -> list[int]:

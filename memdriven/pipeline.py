@@ -22,6 +22,7 @@ import torch
 from memdriven import __version__
 from memdriven.checkpoint import Checkpoint, load_checkpoint
 from memdriven.choosing import choose
+from memdriven.claims import claims
 from memdriven.devices import choose_device
 from memdriven.errors import CheckpointError, ConfigError, RetrievalError
 from memdriven.files import sha256_file
@@ -156,7 +157,7 @@ class MemoryDrivenPipeline:
                 retrieval, text = self.lookup.find(
                     caption, strategy, k, wanted[0], neighbours, weights, exclude, oracle_id, guests
                 )
-            text = self.lookup.guided(text, retrieval, guidance, memory)
+            asked, text = text, self.lookup.guided(text, retrieval, guidance, memory)
         if len(retrieval) > MAX_NEIGHBOURS:
             raise RetrievalError(wanted=f"at most {MAX_NEIGHBOURS} neighbours in one picture",
                                  found=str(len(retrieval)), fix="lower k")  # fmt: skip
@@ -186,14 +187,22 @@ class MemoryDrivenPipeline:
             for side in self.resolutions:
                 with self.turn, repeatable():
                     clock.resume()
-                    picture = to_picture(next(images))
+                    image = next(images)
+                    picture = to_picture(image)
                 clock.lap(f"stage {side}")
+                told = output.claims
+                if side == self.resolutions[-1]:
+                    with self.turn:
+                        told = (*told, claims(self.checkpoint, asked, image))
+                    if told[-1]:
+                        clock.lap("check")
                 stages = list(output.all_stages)
                 stages[place] = (*stages[place], picture)
                 complete = place + 1 == len(wanted) and side == self.resolutions[-1]
                 output = replace(
-                    output, all_stages=tuple(stages), timings=clock.timings, complete=complete
-                )
+                    output, all_stages=tuple(stages), timings=clock.timings, complete=complete,
+                    claims=told,
+                )  # fmt: skip
                 yield output
 
     def retrieve(
@@ -232,9 +241,9 @@ class MemoryDrivenPipeline:
     ) -> Retrieval:
         """Return the k neighbours whose pictures fit the words best, of the `best_of` nearest.
 
-        Each is painted with once, with this seed's noise, and DAMSM's word score decides. Where
-        there is nothing to choose from (`none`, `oracle`, k no less than `best_of`) retrieval
-        decides alone.
+        Each is painted with once, with this seed's noise; what decides is what the caption names
+        and the picture shows, and DAMSM's word score (see `choosing`). Where there is nothing to
+        choose from (`none`, `oracle`, k no less than `best_of`) retrieval decides alone.
 
         Raises:
             CaptionError, RetrievalError: as `__call__`.

@@ -11,6 +11,7 @@ from typing import overload
 
 from PIL import Image
 
+from memdriven.claims import Claim
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.files import atomic_write_bytes
 from memdriven.models.window import Window
@@ -103,6 +104,8 @@ class PipelineOutput:
     """An image each: whether its noise mirrors the memory, left to right."""
     windows: tuple[Window, ...] = ()
     """An image each: the part of the memory that its noise let it see."""
+    claims: tuple[tuple[Claim, ...], ...] = ()
+    """An image each, once it is whole: what the caption names, and whether it shows there."""
     complete: bool = True
     """False while a stream still has stages to yield."""
 

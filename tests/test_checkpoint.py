@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from memdriven.checkpoint import load_checkpoint, save_checkpoint
+from memdriven.checkpoint import ATTRIBUTES, load_checkpoint, save_checkpoint
 from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
 from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.attribute_files import Attributes, save_attributes
+from memdriven.encoders.attribute_head import AttributeHead
+from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
 from memdriven.errors import CheckpointError, ConfigError
 from memdriven.models.generator import Generator
@@ -105,3 +108,26 @@ def test_another_networks_weights(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match="Generator"):
         load_checkpoint(folder)
+
+
+def test_attributes_belong_to_the_checkpoint(folder: Path, tmp_path: Path) -> None:
+    bare = load_checkpoint(folder)
+    assert bare.attributes is None
+    values = {"crown": ("blue", "red")}
+    torch.manual_seed(0)
+    readers = Attributes(AttributeHead(4, values), CaptionReader(8, values))
+    out = tmp_path / "reading"
+    save_checkpoint(out, CONFIG, bare.vocabulary, bare.damsm, bare.generator, {}, readers)
+    first = load_checkpoint(out)
+    assert first.attributes is not None
+    assert first.attributes.values == values
+    assert not first.attributes.training
+    assert first.hash != bare.hash, "they decide which memory is kept"
+    (out / ATTRIBUTES).unlink()
+    with pytest.raises(CheckpointError, match=ATTRIBUTES):
+        load_checkpoint(out)
+    save_attributes(out, readers, "0" * 16)
+    with pytest.raises(CheckpointError, match="damaged or was exchanged"):
+        load_checkpoint(out)
+    with pytest.raises(CheckpointError, match="encoders 0000000000000000"):
+        load_checkpoint(out, verify=False)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 import torch
 
+from memdriven.checkpoint import Checkpoint
 from memdriven.choosing import MAX_TRIED, best, fits, keep
 from memdriven.config import DamsmConfig
+from memdriven.encoders.attribute_files import Attributes
+from memdriven.encoders.attribute_head import AttributeHead
+from memdriven.encoders.caption_reader import FLOOR, CaptionReader
 from memdriven.encoders.damsm import Damsm, matching_scores
+from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, RetrievalError
 from memdriven.pipeline import MemoryDrivenPipeline
 from memdriven.recipe import Variation
@@ -28,7 +34,25 @@ def fit(pipe: MemoryDrivenPipeline, neighbour: str, seed: int, **options: object
     with torch.no_grad():
         text = checkpoint.damsm.encode_captions([encoded])
         regions = checkpoint.damsm.encode_images(pixels).regions
-    return float(matching_scores(text.words, text.mask, regions))
+    score = float(matching_scores(text.words, text.mask, regions))
+    if checkpoint.attributes is not None:
+        score += shown(checkpoint, text, pixels)
+    return score
+
+
+def shown(checkpoint: Checkpoint, text: TextFeatures, pixels: torch.Tensor) -> float:
+    """Return how much of what the caption may name the picture may show."""
+    assert checkpoint.attributes is not None
+    assert checkpoint.attributes.reader is not None
+    assert checkpoint.damsm.pixels is not None
+    with torch.no_grad():
+        named = checkpoint.attributes.reader(text)[0].softmax(1)
+        seen = checkpoint.attributes.head(checkpoint.damsm.pixels.maps(pixels))[0].softmax(1)
+    return sum(
+        float(named[row, value]) * max(math.log(float(seen[row, value]) + 1e-30), FLOOR)
+        for row, values in enumerate(checkpoint.attributes.values.values())
+        for value in range(len(values))
+    )
 
 
 @pytest.mark.parametrize("memory", [1.0, 0.5])
@@ -50,6 +74,28 @@ def test_the_best_pictures_memory_is_kept(pipe: MemoryDrivenPipeline, memory: fl
         chosen = pipe.choose(CAPTION, seed=seed, best_of=5, memory=memory, variations=steps)
         assert chosen.ids == out.retrieval.ids
     assert ranks != {1}, "not simply the nearest"
+
+
+def test_what_the_caption_names_decides_where_the_encoders_can_read_it(
+    pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"crown": ("blue", "green", "red"), "crest": ("no", "yes")}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        readers = Attributes(AttributeHead(112, values), CaptionReader(32, values)).eval()
+        readers.head.weight.data.mul_(20)
+    plain = [pipe.choose(CAPTION, seed=seed, best_of=6).ids for seed in range(4)]
+    checkpoint = dataclasses.replace(pipe.checkpoint, attributes=readers)
+    monkeypatch.setattr(pipe, "checkpoint", checkpoint)
+    near = pipe.retrieve(CAPTION, k=6)
+    found = [pipe.choose(CAPTION, seed=seed, best_of=6).ids for seed in range(4)]
+    for seed, ids in enumerate(found):
+        scores = [fit(pipe, n.id, seed) for n in near]
+        assert ids == (near[int(np.argmax(scores))].id,)
+    assert found != plain
+    silent = dataclasses.replace(checkpoint, attributes=Attributes(readers.head, None))
+    monkeypatch.setattr(pipe, "checkpoint", silent)
+    assert [pipe.choose(CAPTION, seed=seed, best_of=6).ids for seed in range(4)] == plain
 
 
 def test_several_are_kept_with_their_shares_scaled(pipe: MemoryDrivenPipeline) -> None:

@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from memdriven.config import DamsmConfig, TextConfig
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
-from memdriven.encoders.image import FeatureHeads, ImageFeatures, build_pixel_encoder, resized
+from memdriven.encoders.image import (
+    CompactBackbone,
+    FeatureHeads,
+    ImageFeatures,
+    build_pixel_encoder,
+    resized,
+)
 from memdriven.encoders.text import TextEncoder, TextFeatures
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.encoders.weights import weights_hash
@@ -176,6 +182,15 @@ class Damsm(nn.Module):
             raise ValueError("pixel_backbone 'vgg16' embeds pictures through Vgg16Features")
         from_v: ImageFeatures = self.heads(vgg(resized(images, self.config.pixel_size)))
         return from_v
+
+    def look(
+        self, images: Tensor, vgg: Vgg16Features | None = None
+    ) -> tuple[ImageFeatures, Tensor | None]:
+        """As `encode_images`; also the compact network's maps, off which attributes are read."""
+        if isinstance(self.pixels, CompactBackbone):
+            maps = self.pixels.maps(images)
+            return self.pixels.embed(maps), maps
+        return self.encode_images(images, vgg), None
 
     @property
     def device(self) -> torch.device:

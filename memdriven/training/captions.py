@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from memdriven.data.attributes import label_ids
 from memdriven.data.prepared import Item
@@ -68,11 +69,12 @@ class TrainingCaptions:
         vocabulary: theirs.
         max_words: longer captions are cut.
         attributes: those to label captions with, and their values.
+        progress: show a bar.
     """
 
     def __init__(
         self, items: Sequence[Item], damsm: Damsm, vocabulary: Vocabulary, max_words: int,
-        attributes: Mapping[str, Sequence[str]] | None = None,
+        attributes: Mapping[str, Sequence[str]] | None = None, *, progress: bool = False,
     ) -> None:  # fmt: skip
         self.device = damsm.device
         encoded: list[EncodedCaption] = []
@@ -92,7 +94,8 @@ class TrainingCaptions:
         self.mask = torch.empty(ids.shape, dtype=torch.bool)
         sentences = []
         with torch.no_grad():
-            for rows in torch.split(torch.arange(len(ids)), CHUNK):
+            chunks = torch.split(torch.arange(len(ids)), CHUNK)
+            for rows in tqdm(chunks, desc="captions", disable=not progress):
                 text = damsm.text(ids[rows].to(self.device), lengths[rows].to(self.device))
                 self.words[rows], self.mask[rows] = text.words.half().cpu(), text.mask.cpu()
                 sentences.append(text.sentence)

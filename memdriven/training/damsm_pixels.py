@@ -22,13 +22,14 @@ from tqdm import tqdm
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids
 from memdriven.data.prepared import PreparedDataset
 from memdriven.data.transforms import to_unit
-from memdriven.encoders.attribute_files import load_head, save_head
+from memdriven.encoders.attribute_files import Attributes, load_attributes, save_attributes
 from memdriven.encoders.attribute_head import AttributeHead, attribute_loss
 from memdriven.encoders.damsm import Damsm, cosine, damsm_loss
 from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
 from memdriven.errors import ConfigError, TrainingError
 from memdriven.files import atomic_write_json
+from memdriven.training.caption_reading import fit_reader
 from memdriven.training.damsm_data import GALLERY, mixed_seed
 from memdriven.training.damsm_state import STATE, Progress, load_state, not_finite, save_state
 from memdriven.training.disturb import disturb
@@ -122,8 +123,9 @@ def train_pixels(
         raise TrainingError(wanted=f"a batch of {batch} training pictures", found=str(len(data)),
                             fix="give more pictures, or a smaller batch")  # fmt: skip
     attributes = attribute_values(data.records)
+    earlier = load_attributes(damsm, facts["hash"])
     torch.manual_seed(seed)
-    trainer = PixelTrainer(model, attributes, load_head(Path(damsm), facts["hash"])).to(device)
+    trainer = PixelTrainer(model, attributes, earlier.head if earlier else None).to(device)
     before = recall_of_pixels(model, gallery)
     optimiser = torch.optim.Adam(trainer.parameters(), learning_rate, (0.9, 0.99))
     identity = {"damsm": facts["hash"], "pictures": len(data), "seed": seed, "batch": batch}
@@ -141,7 +143,9 @@ def train_pixels(
     keep = {key: value for key, value in facts.items() if key not in ("schema", "hash")}
     save_damsm(out, model, vocabulary, config, {**keep, **told})
     if trainer.head is not None:
-        save_head(out, trainer.head, model.hash())
+        items, words = sets[0].split("train"), config.text.max_words
+        reader = fit_reader(items, model, vocabulary, words, attributes, progress=progress)
+        save_attributes(out, Attributes(trainer.head, reader), model.hash())
     atomic_write_json(
         out / METRICS,
         {**told, "gallery": len(gallery), "before": before, "after": after, "curve": curve},

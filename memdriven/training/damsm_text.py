@@ -25,7 +25,7 @@ from tqdm import trange
 
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids
 from memdriven.data.prepared import PreparedDataset
-from memdriven.encoders.attribute_files import load_head, save_head
+from memdriven.encoders.attribute_files import Attributes, load_attributes, save_attributes
 from memdriven.encoders.attribute_head import attribute_loss
 from memdriven.encoders.damsm import Damsm, damsm_loss
 from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
@@ -34,6 +34,7 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, TrainingError
 from memdriven.files import atomic_write_json
 from memdriven.memory.feature_store import FeatureStore
+from memdriven.training.caption_reading import fit_reader
 from memdriven.training.captions import named_by
 from memdriven.training.damsm_data import DamsmData, choose_items, mixed_seed
 from memdriven.training.damsm_recall import recall
@@ -48,8 +49,8 @@ HEADS_EVERY = 4
 """Steps from one batch of v to the next: the heads are two linear maps, and learn fast."""
 
 
-class CaptionReader(nn.Module):
-    """Reads what a caption names off its embeddings, one softmax per attribute."""
+class LinearReader(nn.Module):
+    """Reads what a caption names off the two vectors that G is given, one softmax per attribute."""
 
     def __init__(self, dim: int, attributes: dict[str, tuple[str, ...]]) -> None:
         super().__init__()
@@ -134,9 +135,11 @@ def train_text(
     }  # fmt: skip
     keep = {key: value for key, value in facts.items() if key not in ("schema", "hash", "best")}
     save_damsm(out, model, vocabulary, config, {**keep, **told})
-    head = load_head(Path(damsm), facts["hash"])
-    if head is not None:  # it reads the maps, which stand still
-        save_head(out, head, model.hash())
+    known = load_attributes(damsm, facts["hash"])
+    if known is not None:  # its head reads the maps, which stand still
+        items, words = sets[0].split("train"), config.text.max_words
+        reader = fit_reader(items, model, vocabulary, words, known.values, progress=progress)
+        save_attributes(out, Attributes(known.head, reader), model.hash())
     atomic_write_json(out / METRICS, {**told, "before": before, "after": after, "curve": curve})
     if progress:
         print(json.dumps({"recall before": before, "recall after": after}))
@@ -160,7 +163,7 @@ class _Run:
         attributes = attribute_values([record for some in records for record in some])
         self.labels = [label_ids(some, attributes) for some in records]
         width = 2 * model.text.lstm.hidden_size
-        self.reader = CaptionReader(width, attributes) if attributes else None
+        self.reader = LinearReader(width, attributes) if attributes else None
         self.trained: list[nn.Module] = [model.text, model.heads, model.pixels.project]
         if self.reader is not None:
             self.trained.append(self.reader.to(model.device))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from memdriven.config import Config
-from memdriven.encoders.attribute_files import save_head
+from memdriven.encoders.attribute_files import load_attributes
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
@@ -81,7 +81,8 @@ def train_gan(
         trained = load_damsm(damsm, device)
         config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
         encoders, vocabulary = trained.damsm, trained.vocabulary
-        text_loss = TextLoss.load(config, trained, damsm, vgg_weights)
+        attributes = load_attributes(damsm, trained.facts["hash"])
+        text_loss = TextLoss.load(config, trained, attributes, vgg_weights)
         by = config.loss.perceptual_network if config.loss.perceptual_weight else ""
         backbone, perceptual = None, None
         if config.discriminator.projected or by == "squeezenet":
@@ -119,9 +120,7 @@ def train_gan(
         elif start_from is not None:
             facts["earlier"] = begin_from(start_from, trainer)
         facts |= {"identity": identity, "until": facts["seconds"] + 60 * call_minutes}
-        Loop(trainer, data, run, out, world, facts, show).run(encoders, vocabulary)
-        if world.is_main and text_loss.head is not None:  # who trains on from it needs it again
-            save_head(out / "checkpoint", text_loss.head, trained.facts["hash"])
+        Loop(trainer, data, run, out, world, facts, show).run(encoders, vocabulary, attributes)
     finally:
         leave_world(world)
     return out

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from memdriven.checkpoint import save_checkpoint
 from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.attribute_files import Attributes
 from memdriven.encoders.damsm import Damsm
 from memdriven.errors import TrainingError
 from memdriven.training.batches import GanData
@@ -50,8 +51,10 @@ class Loop:
         self.until = facts["until"] if facts["until"] > self.spent else float("inf")
         self.batch_images = self.config.train.batch_size * world.size
 
-    def run(self, damsm: Damsm, vocabulary: Vocabulary) -> None:
-        """Train, then write the checkpoint."""
+    def run(
+        self, damsm: Damsm, vocabulary: Vocabulary, attributes: Attributes | None = None
+    ) -> None:
+        """Train, then write the checkpoint, which keeps the encoders' attributes too."""
         train = self.config.train
         started = self.logged = time.perf_counter()
         sums: dict[str, list[Tensor]] = {}
@@ -93,8 +96,9 @@ class Loop:
                 "earlier_runs": self.earlier,
             }
             save_checkpoint(
-                self.out / "checkpoint", self.config, vocabulary, damsm, self.trainer.ema, facts
-            )
+                self.out / "checkpoint", self.config, vocabulary, damsm, self.trainer.ema, facts,
+                attributes,
+            )  # fmt: skip
             self.directory.close()
 
     def _save(self) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from memdriven.config import Config
-from memdriven.encoders.attribute_files import load_head
+from memdriven.encoders.attribute_files import Attributes
 from memdriven.encoders.attribute_head import AttributeHead, attribute_loss
 from memdriven.encoders.damsm import Damsm, damsm_loss
 from memdriven.encoders.damsm_files import TrainedDamsm
@@ -37,9 +37,10 @@ class TextLoss:
 
     @classmethod
     def load(
-        cls, config: Config, trained: TrainedDamsm, folder: Path, vgg_weights: Path | None
-    ) -> TextLoss:
-        """Build it for a run, with what the encoders in `folder` lack.
+        cls, config: Config, trained: TrainedDamsm, attributes: Attributes | None,
+        vgg_weights: Path | None,
+    ) -> TextLoss:  # fmt: skip
+        """Build it for a run, with what the encoders lack and the attributes they were taught.
 
         Raises:
             TrainingError: an attribute loss is wanted and the encoders have no attribute head.
@@ -49,14 +50,13 @@ class TextLoss:
         vgg = Vgg16Features.load(vgg_weights, damsm.device) if damsm.pixels is None else None
         if not config.loss.attribute_weight:
             return cls(config, damsm, vgg)
-        head = load_head(folder, trained.facts["hash"])
-        if head is None or not isinstance(damsm.pixels, CompactBackbone):
+        if attributes is None or not isinstance(damsm.pixels, CompactBackbone):
             raise TrainingError(
-                wanted=f"encoders with an attribute head in {folder}, for loss.attribute_weight",
+                wanted="encoders with an attribute head, for loss.attribute_weight",
                 found="encoders without one",
                 fix="run train-pixels on data with attribute records, or set the weight to 0",
             )
-        return cls(config, damsm, None, head.to(damsm.device))
+        return cls(config, damsm, None, attributes.head.to(damsm.device))
 
     @property
     def attributes(self) -> dict[str, tuple[str, ...]]:
@@ -78,7 +78,7 @@ class TextLoss:
             seen = (image.float() + 1) / 2
             if self.config.loss.damsm_disturbed:
                 seen = disturb(seen, chance)
-            features, maps = self._look(seen)
+            features, maps = self.damsm.look(seen, self.vgg)
             if self.config.loss.damsm_weight:
                 features = ImageFeatures(*(part.float() for part in features))
                 damsm = damsm + damsm_loss(features, batch.text, self.config.damsm, classes).total
@@ -88,11 +88,3 @@ class TextLoss:
         if named:
             found["attributes"] = torch.stack(named).mean()
         return found
-
-    def _look(self, images: Tensor) -> tuple[ImageFeatures, Tensor | None]:
-        """Return DAMSM's view of images (b, 3, h, w) in [0, 1], and the maps under it if used."""
-        pixels = self.damsm.pixels
-        if self.head is not None and isinstance(pixels, CompactBackbone):
-            maps = pixels.maps(images)
-            return pixels.embed(maps), maps
-        return self.damsm.encode_images(images, self.vgg), None

@@ -8,6 +8,7 @@ from PIL import Image
 
 from memdriven.trace import PipelineOutput
 from memdriven.ui import strings
+from memdriven.ui.claims import claims_list
 from memdriven.ui.html import image_uri, png_uri, tag, text
 
 TILES = 9
@@ -34,7 +35,10 @@ def picture_panel(output: PipelineOutput, resolutions: Sequence[int]) -> str:
     )  # fmt: skip
     parts = [tag("div", image, class_="md-frame"), _strip(stages, resolutions)]
     if output.complete:
-        parts += [_actions(output, uri), time_bar(output.timings), _recipe(output)]
+        parts += [
+            *map(claims_list, output.claims[:1]), _actions(output, uri),
+            time_bar(output.timings), _recipe(output),
+        ]  # fmt: skip
     return tag("div", "".join(parts), class_="md-canvas")
 
 

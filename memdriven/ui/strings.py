@@ -94,7 +94,7 @@ STAGE_LABEL: Final = "{side} px"
 TIMES_TITLE: Final = "Time"
 STEP_NAMES: Final = {
     "encode": "read words", "retrieve": "search memory", "features": "recall features",
-    "choose": "try and choose", "total": "total",
+    "choose": "try and choose", "check": "look for what is named", "total": "total",
 }  # fmt: skip
 STEP_STAGE: Final = "paint {side} px"
 MILLISECONDS: Final = "{ms} ms"
@@ -105,6 +105,24 @@ RECIPE_COPIED: Final = "Copied"
 COPY_BY_HAND: Final = "Selected for you to copy:"
 DOWNLOAD: Final = "Download PNG"
 SEED_SHOWN: Final = "seed {seed}"
+
+# What the words name
+CLAIMS_TITLE: Final = "Named and seen: {right} of {count}"
+CLAIMS_NOTE: Final = (
+    "Read by the model's own small networks, which choose among references too: "
+    "what it aims at, not proof."
+)
+CLAIM: Final = "{name}: {value}"
+CLAIM_NAMES: Final = {
+    "beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars",
+}  # fmt: skip
+CLAIM_ABSENT: Final = "no"
+CLAIM_INSTEAD: Final = "looks {value}"
+CLAIM_INSTEAD_ABSENT: Final = "there is none"
+CLAIM_MARKS: Final = ("\u2713", "\u2717")
+CLAIM_SEEN: Final = "seen"
+CLAIM_UNSEEN: Final = "not seen"
+CLAIM_SURE: Final = "probability {share} %"
 
 # Diversity
 DIVERSITY_TITLE: Final = "Same words, same memory, nine noises"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from memdriven.data.attributes import IGNORED
-from memdriven.encoders.attribute_files import load_head
+from memdriven.encoders.attribute_files import load_attributes
 from memdriven.encoders.attribute_head import attribute_loss
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import load_damsm, save_damsm
@@ -18,7 +18,7 @@ from memdriven.encoders.image import CompactBackbone
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, TrainingError
 from memdriven.training.damsm_pixels import train_pixels
-from memdriven.training.damsm_text import METRICS, CaptionReader, train_text
+from memdriven.training.damsm_text import METRICS, LinearReader, train_text
 from memdriven.training.frozen_maps import Maps
 
 
@@ -60,12 +60,15 @@ def test_it_learns_and_tells(before: Path, after: Path) -> None:
 
 
 def test_the_attribute_head_comes_along(before: Path, after: Path) -> None:
-    old = load_head(before, load_damsm(before).facts["hash"])
-    new = load_head(after, load_damsm(after).facts["hash"])
+    old = load_attributes(before, load_damsm(before).facts["hash"])
+    new = load_attributes(after, load_damsm(after).facts["hash"])
     assert old is not None
     assert new is not None
     maps = torch.randn(1, 112, 8, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(old(maps), new(maps))
+    assert torch.equal(old.head(maps), new.head(maps))
+    assert old.reader is not None
+    assert new.reader is not None
+    assert not torch.equal(old.reader.weight, new.reader.weight), "words have moved"
 
 
 def test_maps_are_the_networks_own() -> None:
@@ -84,7 +87,7 @@ def test_maps_are_the_networks_own() -> None:
 
 def test_the_reader_ignores_what_is_not_named() -> None:
     torch.manual_seed(0)
-    reader = CaptionReader(4, {"a": ("x", "y"), "b": ("u", "v", "w")})
+    reader = LinearReader(4, {"a": ("x", "y"), "b": ("u", "v", "w")})
     text = TextFeatures(torch.randn(2, 3, 4), torch.randn(2, 4), torch.ones(2, 3).bool())
     labels = torch.tensor([[1, IGNORED], [IGNORED, 2]])
     logits = reader.layer(torch.cat([text.sentence, text.words.mean(1)], 1)).view(2, 2, 3)

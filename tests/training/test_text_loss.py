@@ -11,7 +11,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from memdriven.encoders.attribute_files import FILE, load_head, save_head
+from memdriven.checkpoint import load_checkpoint
+from memdriven.encoders.attribute_files import (
+    FILE,
+    Attributes,
+    load_attributes,
+    save_attributes,
+)
 from memdriven.encoders.attribute_head import AttributeHead
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.errors import CheckpointError, TrainingError
@@ -22,6 +28,13 @@ from tests.training.small_gan import CONFIG, data, run
 
 def weighted(**changes: object) -> object:
     return dataclasses.replace(CONFIG, loss=dataclasses.replace(CONFIG.loss, **changes))
+
+
+def known(folder: Path) -> Attributes:
+    """What the encoders in a folder were taught of attributes."""
+    found = load_attributes(folder, load_damsm(folder).facts["hash"])
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +63,7 @@ def test_disturbed_scoring_follows_from_seed_and_step(world: Path) -> None:
 
 def test_attribute_loss_is_the_heads_cross_entropy(world: Path, taught: Path) -> None:
     trained = load_damsm(taught)
-    loss = TextLoss.load(weighted(attribute_weight=2.0), trained, taught, None)
+    loss = TextLoss.load(weighted(attribute_weight=2.0), trained, known(taught), None)
     assert loss.attributes == {"colour": ("blue", "green", "red")}
     batch = data(world, attributes=loss.attributes).batch(0)
     found = loss(batch, batch.images, 0)
@@ -69,7 +82,8 @@ def test_attribute_loss_is_the_heads_cross_entropy(world: Path, taught: Path) ->
 
 
 def test_it_prefers_the_picture_that_shows_what_is_named(world: Path, taught: Path) -> None:
-    loss = TextLoss.load(weighted(attribute_weight=2.0), load_damsm(taught), taught, None)
+    trained = load_damsm(taught)
+    loss = TextLoss.load(weighted(attribute_weight=2.0), trained, known(taught), None)
     batch = data(world, attributes=loss.attributes).batch(0)
     assert batch.labels is not None
     right = loss(batch, batch.images, 0)["attributes"]
@@ -95,36 +109,41 @@ def test_a_run_with_it(world: Path, taught: Path, tmp_path: Path) -> None:
     for name in ("data", "features"):
         (tmp_path / "world2" / name).symlink_to(world / name)
     run(tmp_path / "world2", tmp_path / "next", config, start_from=made)
-    heads = [load_head(folder, load_damsm(folder).facts["hash"])
-             for folder in (taught, tmp_path / "next/checkpoint")]  # fmt: skip
-    first, last = (head.state_dict() for head in heads if head is not None)
+    first, last = (known(folder).state_dict() for folder in (taught, tmp_path / "next/checkpoint"))
+    assert first.keys() == last.keys()
     assert all(torch.equal(first[name], last[name]) for name in first)
+    assert load_checkpoint(tmp_path / "next/checkpoint").attributes is not None
 
 
 def test_attributes_alone(world: Path, taught: Path) -> None:
     """Without a weight DAMSM's loss is neither computed nor logged."""
     config = weighted(attribute_weight=2.0, damsm_weight=0.0)
-    loss = TextLoss.load(config, load_damsm(taught), taught, None)
+    loss = TextLoss.load(config, load_damsm(taught), known(taught), None)
     batch = data(world, attributes=loss.attributes).batch(0)
     assert list(loss(batch, batch.images, 0)) == ["attributes"]
 
 
-def test_a_head_belongs_to_its_encoders(taught: Path, tmp_path: Path) -> None:
-    known = load_damsm(taught).facts["hash"]
-    head = load_head(taught, known)
-    assert head is not None
+def test_attributes_belong_to_their_encoders(taught: Path, tmp_path: Path) -> None:
+    name = load_damsm(taught).facts["hash"]
+    readers = known(taught)
+    assert readers.reader is not None
     with pytest.raises(CheckpointError, match="0123456789abcdef"):
-        load_head(taught, "0123456789abcdef")
-    save_head(tmp_path, head, known)
-    again = load_head(tmp_path, known)
+        load_attributes(taught, "0123456789abcdef")
+    save_attributes(tmp_path, readers, name)
+    again = load_attributes(tmp_path, name)
     assert again is not None
     maps = torch.randn(2, 112, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(head(maps), again(maps))
+    assert torch.equal(readers.head(maps), again.head(maps))
+    save_attributes(tmp_path, Attributes(readers.head, None), name)
+    silent = load_attributes(tmp_path, name)
+    assert silent is not None
+    assert silent.reader is None
+    assert silent.values == readers.values
     whole = (tmp_path / FILE).read_bytes()
     (tmp_path / FILE).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match="damaged"):
-        load_head(tmp_path, known)
-    assert load_head(tmp_path / "elsewhere", known) is None
+        load_attributes(tmp_path, name)
+    assert load_attributes(tmp_path / "elsewhere", name) is None
 
 
 def test_further_training_goes_on_with_the_head(
@@ -140,6 +159,4 @@ def test_further_training_goes_on_with_the_head(
     monkeypatch.setattr(AttributeHead, "load_state_dict", watched)
     train_pixels([world / "data"], taught, tmp_path / "out", minutes=0.01, batch=12,
                  progress=False)  # fmt: skip
-    kept = load_head(taught, load_damsm(taught).facts["hash"])
-    assert kept is not None
-    assert any(torch.equal(state["bias"], kept.bias) for state in taken)
+    assert any(torch.equal(state["bias"], known(taught).head.bias) for state in taken)

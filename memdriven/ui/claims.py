@@ -1,0 +1,43 @@
+"""What the words name, as a list of marks: does the picture show it, by the model's own readers?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memdriven.claims import Claim
+from memdriven.data.attributes import ABSENT
+from memdriven.ui import strings
+from memdriven.ui.html import tag, text
+
+
+def claims_list(claims: Sequence[Claim]) -> str:
+    """Return the list, or nothing where nothing is named."""
+    if not claims:
+        return ""
+    right = sum(claim.holds for claim in claims)
+    title = strings.CLAIMS_TITLE.format(right=right, count=len(claims))
+    return tag(
+        "div",
+        tag("h3", text(title), class_="md-small-title")
+        + tag("ul", "".join(map(_entry, claims)), class_="md-claims")
+        + tag("p", text(strings.CLAIMS_NOTE), class_="md-hint"),
+    )
+
+
+def _entry(claim: Claim) -> str:
+    name = claim.attribute.replace("_", " ")
+    name = strings.CLAIM_NAMES.get(claim.attribute, name)
+    wanted = strings.CLAIM.format(name=name, value=_said(claim.wanted))
+    hint = strings.CLAIM_SURE.format(share=f"{100 * claim.probability:.0f}")
+    if claim.holds:
+        mark = tag("span", text(strings.CLAIM_MARKS[0]), role="img", aria_label=strings.CLAIM_SEEN)
+        return tag("li", mark + text(wanted), class_="md-holds", title=hint)
+    mark = tag("span", text(strings.CLAIM_MARKS[1]), role="img", aria_label=strings.CLAIM_UNSEEN)
+    seen = strings.CLAIM_INSTEAD.format(value=_said(claim.seen))
+    if claim.seen in ABSENT:
+        seen = strings.CLAIM_INSTEAD_ABSENT
+    return tag("li", mark + text(wanted) + tag("i", text(seen)), title=hint)
+
+
+def _said(value: str) -> str:
+    return strings.CLAIM_ABSENT if value in ABSENT else value.replace("_", " ")
