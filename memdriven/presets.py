@@ -62,7 +62,7 @@ def _words(config: Config) -> Config:
     """
     loss = replace(config.loss, adversarial_weight=0.0, damsm_weight=0.0, attribute_weight=1.0,
                    perceptual_network="squeezenet")  # fmt: skip
-    train = replace(config.train, p_swap=0.0, p_fade=0.0, learning_rate=1e-3, betas=(0.9, 0.99),
+    train = replace(config.train, p_swap=0.0, learning_rate=1e-3, betas=(0.9, 0.99),
                     optimiser="muon")  # fmt: skip
     generator = replace(config.generator, zoom=0.08, guidance=0.5)
     return replace(

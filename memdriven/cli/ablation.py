@@ -15,8 +15,8 @@ class Ablate:
     """Train one base and its variants with the same seed and budget; measure each.
 
     Rows: content features by max, by average or none; no v; v_global only; p_swap, spectral norm
-    and mismatched pairs switched over. A run that was stopped goes on where it was. `report OUT`
-    makes the table.
+    and mismatched pairs switched over; the paper's own equations at the base's sizes. A run that
+    was stopped goes on where it was. `report OUT` makes the table.
     """
 
     dataset: Path
@@ -41,6 +41,8 @@ class Ablate:
     """Captions of the evaluation."""
     controls: tuple[str, ...] = ("retrieved", "real", "random", "none", "oracle")
     """Rows beside the base's in the evaluation."""
+    extra: tuple[Path, ...] = ()
+    """Further training data, as train takes it; the row paper does without."""
     memory: PathOption = None
     """A memory bank of these encoders; built in OUT when left out."""
     judge: PathOption = None
@@ -66,7 +68,8 @@ class Ablate:
         plan = Plan(
             dataset=self.dataset, features=self.features, damsm=self.damsm, out=self.out,
             base=self.config, steps=self.steps, minutes=self.minutes, rows=self.rows,
-            metrics=self.metrics, n=self.n, controls=self.controls, memory=self.memory,
+            metrics=self.metrics, n=self.n, controls=self.controls, extra=self.extra,
+            memory=self.memory,
             resources=Resources(judge=self.judge, vgg=self.vgg, squeezenet=self.squeezenet),
             device=choose_device(self.device), batch=self.batch,
         )  # fmt: skip
@@ -74,7 +77,7 @@ class Ablate:
         if self.dry_run:
             train_gan(
                 self.dataset, self.features, self.damsm, self.out / "base", self.config,
-                device=plan.device, dry_run=True, vgg_weights=self.vgg,
+                device=plan.device, extra=self.extra, dry_run=True, vgg_weights=self.vgg,
                 squeezenet_weights=self.squeezenet,
             )  # fmt: skip
             return

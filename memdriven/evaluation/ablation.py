@@ -22,7 +22,7 @@ from memdriven.errors import ConfigError, EvaluationError, TrainingError
 from memdriven.evaluation.resources import Resources
 from memdriven.evaluation.rows import CONTROLS
 from memdriven.evaluation.run import evaluate
-from memdriven.evaluation.variants import Variant, chosen, variants
+from memdriven.evaluation.variants import PAPER, Variant, chosen, variants
 from memdriven.files import atomic_write_json, read_json
 from memdriven.memory.build import build_memory
 from memdriven.training.gan import train_gan
@@ -52,6 +52,8 @@ class Plan:
     controls: Sequence[str] = CONTROLS
     """Measured for the base alone."""
     resources: Resources = field(default_factory=Resources)
+    extra: Sequence[Path] = ()
+    """Further training data, as `train` takes it; the row `paper` does without."""
     memory: Path | None = None
     """A bank of these encoders; built under `out` when None."""
     device: str = "cpu"
@@ -67,7 +69,8 @@ class Plan:
             parts.append(f"{self.steps} steps of {size} images")
         if self.minutes:
             parts.append(f"{self.minutes:g} minutes")
-        return f"{' or '.join(parts)}, seed {self.base.train.seed}, base {self.base.preset}"
+        words = f"{' or '.join(parts)}, seed {self.base.train.seed}, base {self.base.preset}"
+        return " with ".join([words, *(path.name for path in self.extra)])
 
     def settings(self, variant: Variant) -> Config:
         """Return a row's configuration with its budget."""
@@ -163,7 +166,7 @@ def _train(plan: Plan, row: Variant) -> Path:
     train_gan(
         plan.dataset, plan.features, plan.damsm, run, plan.settings(row),
         device=plan.device, resume=(run / "config.json").exists(),
-        vgg_weights=plan.resources.vgg,
+        extra=() if row.name == PAPER else plan.extra, vgg_weights=plan.resources.vgg,
         squeezenet_weights=plan.resources.squeezenet, progress=plan.progress,
     )  # fmt: skip
     return made

@@ -1,6 +1,7 @@
 """The rows of an ablation: one base configuration, each time with one thing changed (Sec. 5.2).
 
 What is on in the base is switched off, and the other way round, so that any preset can be a base.
+The last row, `paper`, is the preset of that name at the base's sizes.
 """
 
 from __future__ import annotations
@@ -9,10 +10,16 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from memdriven.config import Config, TrainConfig
+from memdriven.config import Config, GeneratorConfig, TrainConfig
 from memdriven.errors import ConfigError
+from memdriven.presets import PRESETS
 
-BASE = "base"
+BASE, PAPER = "base", "paper"
+SIZES = (
+    "stages", "width", "residual_blocks", "z_dim", "condition_dim", "text_dim", "acm_width",
+    "feature_width",
+)  # fmt: skip
+"""What the row `paper` keeps of the base's generator."""
 SWAP = TrainConfig().p_swap
 """p_swap where it is switched on."""
 
@@ -39,14 +46,13 @@ def variants(base: Config) -> list[Variant]:
         "content-none": {"discriminator.content": "none"},
         "no-v": {"generator.use_v": False, "generator.use_v_global": False},
         "v-global-only": {"generator.use_v": False, "generator.use_v_global": True},
-        f"fuse-early-{on_off[not base.generator.fuse_early]}": {
-            "generator.fuse_early": not base.generator.fuse_early
-        },
+        f"fuse-early-{on_off[not base.generator.fuse_early]}": _early(base.generator),
         f"p-swap-{on_off[not swaps]}": {"train.p_swap": 0.0 if swaps else SWAP},
         f"spectral-norm-{on_off[not settings.spectral_norm]}": {
             "discriminator.spectral_norm": not settings.spectral_norm
         },
         f"mismatched-{on_off[not mismatched]}": {"loss.mismatched": not mismatched},
+        PAPER: _paper(base),
     }
     rows = [Variant(name=BASE, changes={}, config=base)]
     for name, changes in table.items():
@@ -56,22 +62,47 @@ def variants(base: Config) -> list[Variant]:
     return rows
 
 
+def _early(generator: GeneratorConfig) -> dict[str, Any]:
+    """Return early fusion switched over, and off with all that is built on it."""
+    if not generator.fuse_early:
+        return {"generator.fuse_early": True}
+    built_on = {"early_blocks": 0, "text_code": 0}
+    more = {f"generator.{n}": v for n, v in built_on.items() if getattr(generator, n) != v}
+    return {"generator.fuse_early": False, **more}
+
+
+def _paper(base: Config) -> dict[str, Any]:
+    """Return what makes the preset `paper` of a base, but for its sizes and its budget."""
+    literal = PRESETS["paper"]
+    wanted = {
+        "generator": {f: v for f, v in vars(literal.generator).items() if f not in SIZES},
+        "discriminator": {"content": "average", "projected": False, "minibatch_std": False},
+        "loss": vars(literal.loss),
+        "train": {"p_swap": 0.0, "p_fade": 0.0, "augment": literal.train.augment},
+    }
+    return {
+        f"{section}.{name}": value
+        for section, values in wanted.items()
+        for name, value in values.items()
+        if getattr(getattr(base, section), name) != value
+    }
+
+
 def with_changes(config: Config, changes: dict[str, Any]) -> Config:
     """Return a configuration with `section.field` values replaced.
 
     Raises:
         ConfigError: there is no such field, or the values cannot work together.
     """
+    parts: dict[str, Any] = {}
     for path, value in changes.items():
         section, _, name = path.partition(".")
-        part = getattr(config, section, None)
+        part = parts.get(section, getattr(config, section, None))
         if part is None or not hasattr(part, name):
             raise ConfigError(wanted="a setting such as loss.mismatched", found=path,
                               fix="see train --help")  # fmt: skip
-        config = dataclasses.replace(
-            config, **{section: dataclasses.replace(part, **{name: value})}
-        )
-    return config
+        parts[section] = dataclasses.replace(part, **{name: value})
+    return dataclasses.replace(config, **parts)
 
 
 def chosen(rows: list[Variant], names: tuple[str, ...]) -> list[Variant]:
@@ -92,6 +123,7 @@ def place(name: str) -> tuple[int, str]:
     """Return where a row stands in tables: the base first, then families of rows."""
     families = (
         BASE, "content", "no-v", "v-global", "fuse-early", "p-swap", "spectral", "mismatched",
+        PAPER,
     )  # fmt: skip
     found = [number for number, family in enumerate(families) if name.startswith(family)]
     return (found[0] if found else len(families), name)

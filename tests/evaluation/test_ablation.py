@@ -77,6 +77,24 @@ def test_rows_are_trained_measured_and_gone_on_with(
         ablate(dataclasses.replace(asked, steps=3), said.append)
 
 
+def test_further_data_is_not_the_papers(
+    world: Path, tmp_path: Path, squeezenet_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {}
+
+    def told(*arguments: object, **options: object) -> None:
+        given[Path(str(arguments[3])).name] = options["extra"]
+        raise TrainingError(wanted="nothing", found="nothing", fix="nothing")
+
+    monkeypatch.setattr(ablation, "train_gan", told)
+    more = (tmp_path / "recoloured",)
+    asked = plan(world, tmp_path, squeezenet_file, rows=("no-v", "paper"), extra=more,
+                 memory=tmp_path / "bank")  # fmt: skip
+    ablate(asked, lambda _: None)
+    assert given == {"base": more, "no-v": more, "paper": ()}
+    assert asked.budget.endswith("base test with recoloured")
+
+
 def test_a_row_that_breaks_does_not_stop_the_others(
     world: Path, tmp_path: Path, squeezenet_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

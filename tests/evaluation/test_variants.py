@@ -7,7 +7,7 @@ import pytest
 from memdriven.config import to_dict
 from memdriven.errors import ConfigError
 from memdriven.evaluation.variants import chosen, place, variants, with_changes
-from memdriven.presets import preset
+from memdriven.presets import PRESETS, preset
 
 
 def changed(name: str, base: str = "tiny") -> dict[str, object]:
@@ -27,7 +27,7 @@ def test_rows_of_the_paper() -> None:
     names = [row.name for row in variants(preset("tiny"))]
     assert names == [
         "base", "content-max", "content-none", "no-v", "v-global-only", "fuse-early-off",
-        "p-swap-off", "spectral-norm-off", "mismatched-off",
+        "p-swap-off", "spectral-norm-off", "mismatched-off", "paper",
     ]  # fmt: skip
     assert sorted(names, key=place) == names
     assert changed("base") == {}
@@ -46,6 +46,19 @@ def test_what_is_off_in_the_base_is_switched_on() -> None:
     assert "content-max" not in [row.name for row in variants(base)]
 
 
+def test_the_papers_own_equations_at_the_bases_sizes() -> None:
+    base, literal = preset("aviary-64"), preset("paper")
+    row = next(row for row in variants(base) if row.name == "paper").config
+    assert row.loss == literal.loss
+    assert (row.train.p_swap, row.train.p_fade) == (0, 0)
+    assert (row.train.batch_size, row.train.learning_rate) == (16, base.train.learning_rate)
+    sizes = ("stages", "width", "feature_width", "acm_width")
+    assert [getattr(row.generator, s) for s in sizes] == [getattr(base.generator, s) for s in sizes]
+    assert dataclasses.replace(literal.generator, **{s: getattr(base.generator, s) for s in (
+        *sizes, "residual_blocks")}) == row.generator  # fmt: skip
+    assert "paper" not in [row.name for row in variants(literal)]
+
+
 def test_chosen_rows_keep_the_base() -> None:
     rows = variants(preset("tiny"))
     assert [row.name for row in chosen(rows, ("no-v",))] == ["base", "no-v"]
@@ -61,3 +74,8 @@ def test_unknown_settings_are_refused() -> None:
     assert dataclasses.asdict(with_changes(preset("tiny"), {})) == dataclasses.asdict(
         preset("tiny")
     )
+
+
+@pytest.mark.parametrize("base", sorted(PRESETS))
+def test_every_preset_can_be_a_base(base: str) -> None:
+    assert len(variants(preset(base))) > 5
