@@ -17,6 +17,9 @@ from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
 from memdriven.data.image_file import save_webp
 from memdriven.data.prepared import Item, image_file, write_prepared
 from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.attribute_files import Attributes
+from memdriven.encoders.attribute_head import AttributeHead
+from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
 from memdriven.memory import codec
 from memdriven.memory.build import build_memory
@@ -31,6 +34,7 @@ COLOURS = {
     "red": (196, 52, 45), "blue": (52, 96, 178), "yellow": (226, 186, 58), "green": (70, 140, 84),
 }  # fmt: skip
 WINGS = {"black": (40, 40, 44), "white": (236, 234, 226), "brown": (120, 84, 56)}
+NAMED = {"crown": ("blue", "green", "red"), "crest": ("crested", "none"), "legs": ("grey", "red")}
 CONFIG = Config(
     preset="tiny",
     text=TextConfig(embedding_dim=16, dim=32),
@@ -98,6 +102,18 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
     return folder
 
 
+def known_readers() -> Attributes:
+    """The caption names a red crown and no crest, of legs nothing; pictures show blue, none."""
+    head, reader = AttributeHead(112, NAMED), CaptionReader(32, NAMED)
+    for parameter in (head.weight, reader.weight):
+        parameter.data.zero_()
+    head.bias.data.copy_(torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]]))
+    reader.bias.data.copy_(
+        torch.tensor([[0.0, 0.0, 3.0, 0.0], [0.0, 2.0, 0.0, 0.0], [0.0, 1.0, 0.0, 2.0]])
+    )
+    return Attributes(head, reader).eval()
+
+
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of a complete miniature checkpoint, which tests must not change."""
@@ -107,7 +123,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def fading_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the miniature checkpoint as one that fuses early and knows weakened memories."""
+    """Return the checkpoint as one that fuses early, knows weakened memories and has readers."""
     folder = tmp_path_factory.mktemp("fading") / "fading"
     tiny = load_checkpoint(tiny_checkpoint)
     config = dataclasses.replace(
@@ -119,7 +135,9 @@ def fading_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFa
         torch.manual_seed(1)
         generator = Generator(config.generator)
     generator.load_state_dict(tiny.generator.state_dict(), strict=False)
-    save_checkpoint(folder, config, tiny.vocabulary, tiny.damsm, generator, tiny.facts)
+    save_checkpoint(
+        folder, config, tiny.vocabulary, tiny.damsm, generator, tiny.facts, known_readers()
+    )
     shutil.copytree(tiny.bank_path, folder / "memory")
     return folder
 

@@ -36,7 +36,7 @@ def _entry(claim: Claim) -> str:
     seen = strings.CLAIM_INSTEAD.format(value=_said(claim.seen))
     if claim.seen in ABSENT:
         seen = strings.CLAIM_INSTEAD_ABSENT
-    return tag("li", mark + text(wanted) + tag("i", text(seen)), title=hint)
+    return tag("li", mark + text(wanted + " ") + tag("i", text(seen)), title=hint)
 
 
 def _said(value: str) -> str:
