@@ -94,10 +94,11 @@ def painted(
 ) -> Tensor:  # fmt: skip
     """Return the first stage's pictures, uint8, each from its own caption and the named memory."""
     generator, config = checkpoint.generator.eval(), checkpoint.config
-    captions = TrainingCaptions(
-        items, checkpoint.damsm, checkpoint.vocabulary, config.text.max_words
-    )
-    own = TrainingCaptions(memories, checkpoint.damsm, checkpoint.vocabulary, config.text.max_words)
+    encoders = (checkpoint.damsm, checkpoint.vocabulary, config.text.max_words)
+    known = checkpoint.attributes if config.generator.named_width else None
+    reader = known.reader if known else None
+    captions = TrainingCaptions(items, *encoders, reader=reader)
+    own = TrainingCaptions(memories, *encoders, reader=reader)
     made = []
     for start in range(0, len(items), BATCH):
         rows = torch.arange(start, min(start + BATCH, len(items)))
@@ -107,11 +108,11 @@ def painted(
         z = torch.randn(len(rows), config.generator.z_dim, generator=noise)
         epsilon = torch.randn(len(rows), config.generator.condition_dim, generator=noise)
         said = [own.text(torch.tensor(own.of[i])) for i in rows]
-        sentence, words = text.sentence, text.words_mean
+        sentence, words = text.sentence, text.for_generator
         sentence = sentence + guidance * (
             sentence - torch.stack([s.sentence.mean(0) for s in said])
         )
-        words = words + guidance * (words - torch.stack([s.words_mean.mean(0) for s in said]))
+        words = words + guidance * (words - torch.stack([s.for_generator.mean(0) for s in said]))
         image = generator(z, sentence, words, v, epsilon, stages=1).images[0]
         made.append(((image + 1) * 127.5).round().clamp(0, 255).byte())
     return torch.cat(made)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,17 @@ import torch
 from torch import Tensor
 
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
-from memdriven.data.vocabulary import Vocabulary
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.attribute_files import FILE as ATTRIBUTES
-from memdriven.encoders.attribute_files import Attributes, load_attributes, save_attributes
+from memdriven.encoders.attribute_files import (
+    Attributes,
+    check_named_width,
+    load_attributes,
+    save_attributes,
+)
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import OF_CHECKPOINT, load_damsm_weights
+from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import read_weights, take_weights, write_weights
 from memdriven.errors import CheckpointError
 from memdriven.files import (
@@ -58,6 +64,15 @@ class Checkpoint:
     """Short id of what decides the pixels: all weights, the networks' settings, retrieval's."""
     attributes: Attributes | None = None
     """Reads what captions name and pictures show, where the encoders were taught it."""
+
+    def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
+        """Embed captions as the generator reads them."""
+        text = self.damsm.encode_captions(captions)
+        if not self.config.generator.named_width:
+            return text
+        assert self.attributes is not None
+        assert self.attributes.reader is not None
+        return self.attributes.reader.read(text)
 
     @property
     def name(self) -> str:
@@ -161,6 +176,7 @@ def load_checkpoint(
         path / "damsm.safetensors", len(vocabulary), config.text, config.damsm
     )
     attributes = load_attributes(path, damsm.hash()) if ATTRIBUTES in files else None
+    check_named_width(config.generator.named_width, attributes)
     with torch.random.fork_rng(devices=[]):
         generator = Generator(config.generator, trained=True)
     weights: dict[str, Tensor] = {}

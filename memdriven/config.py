@@ -109,6 +109,9 @@ class GeneratorConfig:
     text_code: int = 0
     """Width of a code of the text that scales and shifts these blocks' channels, so that the words
     meet the memory where it is fused; 0 for none [ours]."""
+    named_width: int = 0
+    """Numbers (attributes x most values) in which the encoders' reader says what the caption names;
+    that code is given them, too. 0 for none [ours]."""
     guidance: float = 0.0
     """How far the text is moved away from what the memory's own captions say before G reads it, at
     inference; see `memdriven.guidance` [ours]."""
@@ -294,6 +297,11 @@ class Config:
                 or (self.generator.fuse_early and self.generator.early_blocks > 0),
                 "generator.fuse_early and generator.early_blocks above 0 with generator.text_code",
                 (self.generator.fuse_early, self.generator.early_blocks),
+            ),
+            (
+                not self.generator.named_width or self.generator.text_code > 0,
+                "generator.text_code above 0 with generator.named_width",
+                self.generator.text_code,
             ),
             (
                 0 <= self.generator.guidance <= MAX_GUIDANCE,

@@ -2,7 +2,8 @@
 
     t' = t + w (t - t_m)
 
-t is the text that G reads (the sentence, and the mean word), t_m the mean of the same embeddings
+t is the text that G reads (the sentence, the mean word, and what the caption names where G is
+told it), t_m the mean of the same embeddings
 over the captions of the memory's images. A generator trained on a reconstruction loss does less
 than it is asked wherever it is unsure, so that a memory's colours shine through; w exaggerates
 what the words change, and leaves alone what they share with the memory [ours]. It is to a memory
@@ -11,14 +12,13 @@ what classifier-free guidance (Ho & Salimans 2022) is to noise, but costs no sec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.damsm import Damsm
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CaptionError
 from memdriven.memory.bank import MemoryBank
@@ -32,20 +32,21 @@ class MemoryWords:
 
     Args:
         bank: whose captions.
-        damsm: the encoders.
-        vocabulary: theirs.
+        encode: embeds captions as G reads them.
+        vocabulary: the encoders'.
         max_words: longer captions are cut.
     """
 
     def __init__(
-        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, max_words: int
-    ) -> None:
-        self.bank, self.damsm = bank, damsm
+        self, bank: MemoryBank, encode: Callable[[Sequence[EncodedCaption]], TextFeatures],
+        vocabulary: Vocabulary, max_words: int,
+    ) -> None:  # fmt: skip
+        self.bank, self.encode = bank, encode
         self.vocabulary, self.max_words = vocabulary, max_words
         self._mean = lru_cache(maxsize=_KEPT)(self._encode)
 
     def mean(self, row: int) -> Tensor | None:
-        """Return t_m of one item, sentence and mean word (2, d); None if no caption is usable."""
+        """Return t_m of one item (2 d + n,); None if no caption is usable."""
         return self._mean(row)
 
     @torch.inference_mode()
@@ -58,8 +59,7 @@ class MemoryWords:
                 continue
         if not encoded:
             return None
-        text = self.damsm.encode_captions(encoded)
-        return torch.stack([text.sentence.mean(0), text.words_mean.mean(0)])
+        return _read(self.encode(encoded)).mean(0)
 
     def guided(
         self, text: TextFeatures, rows: Sequence[int], shares: Sequence[float], strength: float
@@ -76,8 +76,15 @@ class MemoryWords:
         known = [(mean, share) for mean, share in said if mean is not None]
         if not strength or not known:
             return text
-        asked = torch.stack([text.sentence[0], text.words_mean[0]])
+        asked = _read(text)[0]
         away = strength * torch.stack([share * (asked - mean) for mean, share in known]).sum(0)
+        d = text.sentence.shape[1]
         # Each word moves alike, so that their mean does; padding stays zero.
-        words = text.words + away[1] * text.mask[..., None]
-        return TextFeatures(words, text.sentence + away[0], text.mask)
+        words = text.words + away[d : 2 * d] * text.mask[..., None]
+        named = None if text.named is None else text.named + away[2 * d :]
+        return TextFeatures(words, text.sentence + away[:d], text.mask, named)
+
+
+def _read(text: TextFeatures) -> Tensor:
+    """Return all that G reads of captions, side by side (b, 2 d + n)."""
+    return torch.cat([text.sentence, text.for_generator], dim=1)

@@ -48,7 +48,8 @@ class Lookup:
         self.config = checkpoint.config
         self.vocabulary, self.damsm, self.bank = checkpoint.vocabulary, checkpoint.damsm, bank
         self.retriever = Retriever(bank, self.damsm, self.vocabulary, self.config.retrieval)
-        self.memory_words = MemoryWords(bank, self.damsm, self.vocabulary,
+        self.encode = checkpoint.encode_captions
+        self.memory_words = MemoryWords(bank, self.encode, self.vocabulary,
                                         self.config.text.max_words)  # fmt: skip
 
     def find(
@@ -69,7 +70,7 @@ class Lookup:
         clock = Clock()
         encoded = self.vocabulary.encode(caption, self.config.text.max_words)
         with torch.inference_mode():
-            text = self.damsm.encode_captions([encoded])
+            text = self.encode([encoded])
         clock.lap("encode")
         if neighbours is None:
             if weights is not None:

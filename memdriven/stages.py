@@ -72,8 +72,8 @@ def facing(v: Tensor, mirror: float) -> Tensor:
 
 
 def mean_words(text: TextFeatures) -> Tensor:
-    """Return the masked mean of the word embeddings (b, d), how words enter G (ours)."""
-    return text.words_mean
+    """Return the masked mean of the word embeddings, how words enter G, with what they name."""
+    return text.for_generator
 
 
 @torch.inference_mode()

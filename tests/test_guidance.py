@@ -52,7 +52,7 @@ def test_nothing_to_argue_with(pipe: MemoryDrivenPipeline) -> None:
     assert pipe.lookup.guided(text, found, 2.0, 0.0) is text
     assert pipe.lookup.guided(text, pipe.retrieve(CAPTION, "none"), 2.0) is text
     words = pipe.lookup.memory_words
-    mute = MemoryWords(pipe.bank, words.damsm, words.vocabulary, 1)
+    mute = MemoryWords(pipe.bank, words.encode, words.vocabulary, 1)
     mute._mean = lambda _: None
     assert mute.guided(text, [0], [1.0], 2.0) is text
 

@@ -37,6 +37,23 @@ class Attributes(nn.Module):
         return self.head.attributes
 
 
+def check_named_width(width: int, attributes: Attributes | None) -> None:
+    """Refuse a `generator.named_width` other than that of the readers, where it is not 0.
+
+    Raises:
+        CheckpointError: there is no reader of captions, or one of other attributes.
+    """
+    reader = attributes.reader if attributes is not None else None
+    own = 0 if reader is None else reader.width
+    if width and width != own:
+        raise CheckpointError(
+            wanted=f"a reader of captions with generator.named_width {width} numbers",
+            found=f"one with {own}" if own else "encoders without one",
+            fix=f"set generator.named_width {own}" if own else
+            "run train-pixels on data with attribute records, or set generator.named_width 0",
+        )  # fmt: skip
+
+
 def save_attributes(folder: Path, attributes: Attributes, damsm: str) -> None:
     """Write the readers into the folder of the encoders with hash `damsm`: float16, atomically.
 

@@ -42,6 +42,11 @@ class CaptionReader(nn.Module):
         used[:, most] = True
         self.register_buffer("used", used, persistent=False)
 
+    @property
+    def width(self) -> int:
+        """Numbers in which `read` says what a caption names."""
+        return self.weight.shape[0] * (self.weight.shape[1] - 1)
+
     def forward(self, text: TextFeatures) -> Tensor:
         """Return logits (b, attributes, most values + 1) of captions.
 
@@ -57,6 +62,10 @@ class CaptionReader(nn.Module):
         """Return the probabilities (b, attributes, most values) that captions name a value."""
         probabilities: Tensor = self(text).softmax(dim=2)
         return probabilities[..., :-1]
+
+    def read(self, text: TextFeatures) -> TextFeatures:
+        """Return captions' embeddings with what they name beside them, for the generator."""
+        return text._replace(named=self.named(text).flatten(1))
 
 
 def reading_loss(logits: Tensor, labels: Tensor) -> Tensor:

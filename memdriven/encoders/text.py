@@ -21,11 +21,25 @@ class TextFeatures(NamedTuple):
     """s: (b, d)."""
     mask: Tensor
     """(b, t) bool, true at words, false at padding."""
+    named: Tensor | None = None
+    """(b, n) what captions name (`CaptionReader.read`), where the generator is told it."""
 
     @property
     def words_mean(self) -> Tensor:
         """Mean of each caption's word embeddings, padding left out: (b, d)."""
         return self.words.sum(1) / self.mask.sum(1, keepdim=True)
+
+    def one(self, place: int) -> TextFeatures:
+        """Return a single caption's embeddings, as a batch."""
+        named = None if self.named is None else self.named[[place]]
+        return TextFeatures(self.words[[place]], self.sentence[[place]], self.mask[[place]], named)
+
+    @property
+    def for_generator(self) -> Tensor:
+        """What G reads beside the sentence: `words_mean`, and `named` behind it (b, d + n)."""
+        if self.named is None:
+            return self.words_mean
+        return torch.cat([self.words_mean, self.named], dim=1)
 
 
 class TextEncoder(nn.Module):

@@ -82,7 +82,7 @@ class Painter:
         def keep(prompt: Prompt, matches: Sequence[Match], seed: int) -> list[Match]:
             encoded = checkpoint.vocabulary.encode(prompt.caption, checkpoint.config.text.max_words)
             with torch.no_grad():
-                text = checkpoint.damsm.encode_captions([encoded])
+                text = checkpoint.encode_captions([encoded])
             v = torch.cat([self.finder.retriever.mix([match]) for match in matches])
             noise = draw_noise(seed, checkpoint.generator)
             read = [self.guided(text, [replace(match, weight=1.0)]) for match in matches]
@@ -104,7 +104,7 @@ class Painter:
     @cached_property
     def _words(self) -> MemoryWords:
         checkpoint = self.checkpoint
-        return MemoryWords(self.finder.bank, checkpoint.damsm, checkpoint.vocabulary,
+        return MemoryWords(self.finder.bank, checkpoint.encode_captions, checkpoint.vocabulary,
                            checkpoint.config.text.max_words)  # fmt: skip
 
     @torch.no_grad()
@@ -124,13 +124,10 @@ class Painter:
         encoded = [
             self.checkpoint.vocabulary.encode(p.caption, config.text.max_words) for p in prompts
         ]
-        text = self.checkpoint.damsm.encode_captions(encoded)
+        text = self.checkpoint.encode_captions(encoded)
         noise = [draw_noise(seed, generator) for seed in seeds]
         turned = torch.cat([seen_by(one, v[None]) for v, one in zip(features, noise, strict=True)])
-        read = [
-            self.guided(TextFeatures(text.words[[i]], text.sentence[[i]], text.mask[[i]]), found)
-            for i, found in enumerate(matches)
-        ]
+        read = [self.guided(text.one(i), found) for i, found in enumerate(matches)]
         output = generator(
             torch.cat([one.z for one in noise]), torch.cat([one.sentence for one in read]),
             torch.cat([mean_words(one) for one in read]), turned,

@@ -164,8 +164,14 @@ class Generator(nn.Module):
             (nn.Linear(config.condition_dim + config.text_dim, config.text_code), nn.LeakyReLU(0.2))
             if self.early_residual and config.text_code else ()
         ))  # fmt: skip
+        self.named_code = nn.Sequential(*(  # adds to the first layer of `text_code`
+            (nn.Linear(config.named_width, config.text_code, bias=False),)
+            if self.text_code and config.named_width else ()
+        ))  # fmt: skip
         if not trained:
             self.text_code.apply(initialise)
+            for layer in self.named_code:
+                nn.init.zeros_(layer.get_parameter("weight"))
             self.early_residual.apply(initialise)
             for blocks in self.early_residual.values():
                 for block in blocks.children():  # each begins as the identity
@@ -184,7 +190,7 @@ class Generator(nn.Module):
         """Return the modules that a stage adds to those before it, by their names in G."""
         names = [f"later.{stage - 1}", f"pyramid.next.{stage - 1}"]
         if stage == 0:
-            names = ["augment", "first", "early_acm", "early_residual", "text_code"]
+            names = ["augment", "first", "early_acm", "early_residual", "text_code", "named_code"]
             names += [f"pyramid.{part}" for part in FIRST_PARTS]
         names += [f"to_rgb.{stage}", f"acm.{stage}"]
         modules = dict(self.named_modules())
@@ -235,7 +241,8 @@ class Generator(nn.Module):
         Args:
             z: noise (b, z_dim), standard normal.
             sentence: s (b, d).
-            words: masked mean of the word embeddings (b, d) [ours].
+            words: masked mean of the word embeddings (b, d) [ours], and behind it, with
+                `named_width`, what the caption names (b, d + n).
             v: memory features (b, 512, 16, 16); zeros for no memory.
             epsilon: noise of the conditioning augmentation (b, condition_dim).
             stages: how many stages to run.
@@ -256,7 +263,7 @@ class Generator(nn.Module):
         Args:
             z: noise (b, z_dim).
             condition: c = CA(s) (b, condition_dim).
-            words: masked mean of the word embeddings (b, d).
+            words: masked mean of the word embeddings (b, d), and what the caption names.
             v: memory features (b, 512, 16, 16).
             count: how many stages to run.
         """
@@ -266,7 +273,12 @@ class Generator(nn.Module):
             early, maps = self.pyramid(v)
 
         gates: list[Gates] = []
-        text = self.text_code(torch.cat([condition, words], dim=1)) if self.text_code else None
+        d = self.config.text_dim
+        words, named = words[:, :d], words[:, d:]
+        text: Tensor | None = None
+        if self.text_code:
+            text = self.text_code[0](torch.cat([condition, words], dim=1))
+            text = self.text_code[1](text + self.named_code(named) if self.named_code else text)
 
         def fuse(h: Tensor) -> Tensor:
             for features in early:

@@ -19,6 +19,7 @@ from memdriven.config import Config
 from memdriven.data.image_cache import load_images
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
@@ -57,8 +58,8 @@ class Batch:
 
     @property
     def words(self) -> Tensor:
-        """Masked mean of the word embeddings (b, d)."""
-        return self.text.words_mean
+        """Masked mean of the word embeddings (b, d), with what the captions name if G reads it."""
+        return self.text.for_generator
 
 
 class GanData:
@@ -72,6 +73,7 @@ class GanData:
         extra: more data sets, whose training images have no features of their own: their v is that
             of the memory they name, or else always neighbours' [ours].
         attributes: those to label captions with, and their values.
+        reader: of what captions name, where G is told it.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class GanData:
         *,
         extra: Sequence[Path] = (),
         attributes: Mapping[str, Sequence[str]] | None = None,
+        reader: CaptionReader | None = None,
         progress: bool = True,
     ) -> None:
         self.config, self.device, self.damsm = config, device, damsm
@@ -127,8 +130,9 @@ class GanData:
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
         self.captions = TrainingCaptions(
-            self.items, damsm, vocabulary, config.text.max_words, attributes
-        )
+            self.items, damsm, vocabulary, config.text.max_words, attributes, reader=reader,
+            progress=progress,
+        )  # fmt: skip
         self.memories = Memories(
             config, self.captions.sentences, self.captions.owner, self.class_ids,
             pool=self.featured, given=self.rows >= 0,

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from memdriven.data.attributes import label_ids
 from memdriven.data.prepared import Item
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CaptionError, DataError
@@ -69,12 +70,14 @@ class TrainingCaptions:
         vocabulary: theirs.
         max_words: longer captions are cut.
         attributes: those to label captions with, and their values.
+        reader: says what they name, for G; not without.
         progress: show a bar.
     """
 
     def __init__(
         self, items: Sequence[Item], damsm: Damsm, vocabulary: Vocabulary, max_words: int,
-        attributes: Mapping[str, Sequence[str]] | None = None, *, progress: bool = False,
+        attributes: Mapping[str, Sequence[str]] | None = None, *,
+        reader: CaptionReader | None = None, progress: bool = False,
     ) -> None:  # fmt: skip
         self.device = damsm.device
         encoded: list[EncodedCaption] = []
@@ -92,14 +95,18 @@ class TrainingCaptions:
         width = damsm.text.lstm.hidden_size * 2
         self.words = torch.empty(*ids.shape, width, dtype=torch.float16)
         self.mask = torch.empty(ids.shape, dtype=torch.bool)
-        sentences = []
+        sentences, known = [], []
         with torch.no_grad():
             chunks = torch.split(torch.arange(len(ids)), CHUNK)
             for rows in tqdm(chunks, desc="captions", disable=not progress):
                 text = damsm.text(ids[rows].to(self.device), lengths[rows].to(self.device))
                 self.words[rows], self.mask[rows] = text.words.half().cpu(), text.mask.cpu()
                 sentences.append(text.sentence)
+                if reader is not None:
+                    known.append(reader.named(text).flatten(1).half())
         self.sentences = torch.cat(sentences)  # (m, d)
+        self.named = torch.cat(known) if known else None
+        """(m, n) what each caption names, by the reader."""
         self.owner = torch.tensor(owner, device=self.device)
         """(m,) the item of each caption."""
         self.labels = label_ids(named, attributes) if attributes else None
@@ -120,4 +127,5 @@ class TrainingCaptions:
             words.to(self.device, non_blocking=True).float(),
             self.sentences[rows.to(self.device)],
             mask.to(self.device, non_blocking=True),
+            None if self.named is None else self.named[rows.to(self.device)].float(),
         )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from memdriven.config import Config
-from memdriven.encoders.attribute_files import load_attributes
+from memdriven.encoders.attribute_files import check_named_width, load_attributes
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
@@ -82,6 +82,8 @@ def train_gan(
         config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
         encoders, vocabulary = trained.damsm, trained.vocabulary
         attributes = load_attributes(damsm, trained.facts["hash"])
+        check_named_width(config.generator.named_width, attributes)
+        reads = attributes if config.generator.named_width else None
         text_loss = TextLoss.load(config, trained, attributes, vgg_weights)
         by = config.loss.perceptual_network if config.loss.perceptual_weight else ""
         backbone, perceptual = None, None
@@ -98,6 +100,7 @@ def train_gan(
         data = GanData(
             dataset, features, encoders, vocabulary, config, device, extra=extra,
             attributes=text_loss.attributes, progress=show,
+            reader=reads.reader if reads else None,
         )  # fmt: skip
         if dry_run:
             told = dry_run_report(trainer, data)  # every process: gradients are averaged
