@@ -105,8 +105,9 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
 def known_readers() -> Attributes:
     """The caption names a red crown and no crest, of legs nothing; pictures show blue, none."""
     head, reader = AttributeHead(112, NAMED), CaptionReader(32, NAMED)
-    for parameter in (head.weight, reader.weight):
-        parameter.data.zero_()
+    head.weight.data.zero_()
+    random = torch.Generator().manual_seed(0)
+    reader.weight.data.copy_(torch.randn(reader.weight.shape, generator=random) * 0.2)
     head.bias.data.copy_(torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]]))
     reader.bias.data.copy_(
         torch.tensor([[0.0, 0.0, 3.0, 0.0], [0.0, 2.0, 0.0, 0.0], [0.0, 1.0, 0.0, 2.0]])
@@ -123,17 +124,26 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def fading_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the checkpoint as one that fuses early, knows weakened memories and has readers."""
+    """Return the checkpoint as one that fuses early, knows weakened memories and is read to."""
     folder = tmp_path_factory.mktemp("fading") / "fading"
     tiny = load_checkpoint(tiny_checkpoint)
     config = dataclasses.replace(
         tiny.config,
-        generator=dataclasses.replace(tiny.config.generator, fuse_early=True),
+        generator=dataclasses.replace(
+            tiny.config.generator,
+            fuse_early=True,
+            early_blocks=1,
+            text_code=8,
+            named_width=known_readers().reader.width,
+        ),
         train=dataclasses.replace(tiny.config.train, p_fade=0.5),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         generator = Generator(config.generator)
+        for name, parameter in generator.named_parameters():
+            if "modulate" in name or "early_residual" in name or "named_code" in name:
+                torch.nn.init.normal_(parameter, std=0.2)  # as if it had learnt to use them
     generator.load_state_dict(tiny.generator.state_dict(), strict=False)
     save_checkpoint(
         folder, config, tiny.vocabulary, tiny.damsm, generator, tiny.facts, known_readers()

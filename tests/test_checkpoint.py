@@ -1,5 +1,6 @@
 """A checkpoint loads as it was saved; damage, strangers and gaps are named."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -131,3 +132,29 @@ def test_attributes_belong_to_the_checkpoint(folder: Path, tmp_path: Path) -> No
         load_checkpoint(out)
     with pytest.raises(CheckpointError, match="encoders 0000000000000000"):
         load_checkpoint(out, verify=False)
+
+
+def test_a_generator_is_told_by_the_reader_it_was_taught_by(fading_checkpoint: Path) -> None:
+    made = load_checkpoint(fading_checkpoint)
+    encoded = [made.vocabulary.encode("a small red bird", made.config.text.max_words)]
+    with torch.no_grad():
+        text, plain = made.encode_captions(encoded), made.damsm.encode_captions(encoded)
+    assert plain.named is None
+    assert text.named is not None
+    assert text.named.shape == (1, made.config.generator.named_width)
+    assert torch.equal(text.for_generator[:, :32], plain.words_mean)
+
+
+@pytest.mark.parametrize(("width", "readers"), [(8, True), (9, False)])
+def test_another_reader_is_refused(
+    fading_checkpoint: Path, tmp_path: Path, width: int, readers: bool
+) -> None:
+    made = load_checkpoint(fading_checkpoint)
+    settings = dataclasses.replace(made.config.generator, named_width=width)
+    config = dataclasses.replace(made.config, generator=settings)
+    save_checkpoint(
+        tmp_path / "other", config, made.vocabulary, made.damsm, Generator(settings), {},
+        made.attributes if readers else None,
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match="named_width"):
+        load_checkpoint(tmp_path / "other")

@@ -46,6 +46,28 @@ def test_the_text_moves_away_from_the_mix_of_what_is_said(pipe: MemoryDrivenPipe
     assert not torch.allclose(moved.sentence, text.sentence)
 
 
+def test_what_is_named_moves_too(fading: MemoryDrivenPipeline) -> None:
+    attributes = fading.checkpoint.attributes
+    assert attributes is not None
+    assert attributes.reader is not None
+
+    def named(caption: str) -> torch.Tensor:
+        encoded = fading.checkpoint.vocabulary.encode(caption, fading.config.text.max_words)
+        with torch.no_grad():
+            text = fading.checkpoint.damsm.encode_captions([encoded])
+            return attributes.reader(text).softmax(2)[0, :, :-1].flatten()
+
+    found, text = fading.lookup.find(CAPTION, None, 1, 0, None, None, (), None)
+    own = named(CAPTION)
+    torch.testing.assert_close(text.named[0], own)
+    moved = fading.lookup.guided(text, found, 1.5)
+    captions = fading.bank.item(fading.bank.index_of(found[0].id)).captions
+    mean = torch.stack([named(caption) for caption in captions]).mean(0)
+    assert not torch.allclose(mean, own)
+    torch.testing.assert_close(moved.named[0], own + 1.5 * (own - mean), atol=1e-5, rtol=1e-4)
+    assert torch.equal(mean_words(moved)[:, -len(own) :], moved.named)
+
+
 def test_nothing_to_argue_with(pipe: MemoryDrivenPipeline) -> None:
     found, text = pipe.lookup.find(CAPTION, None, 1, 0, None, None, (), None)
     assert pipe.lookup.guided(text, found, 0.0) is text

@@ -233,3 +233,36 @@ def test_a_text_code_begins_as_nothing_and_then_scales_and_shifts_channels() -> 
     inner = inner * (1 + factors[:, :half, None, None]) + factors[:, half:, None, None]
     torch.testing.assert_close(block(x, code), x + block.body[2:](inner), atol=1e-5, rtol=1e-4)
     assert "text_code" in model.stage_parts(0)
+
+
+def test_what_is_named_adds_to_the_text_code() -> None:
+    torch.manual_seed(0)
+    plain = Generator(dataclasses.replace(SMALL, fuse_early=True, early_blocks=1, text_code=6))
+    model = Generator(dataclasses.replace(plain.config, named_width=5))
+    for blocks in plain.early_residual.values():
+        torch.nn.init.ones_(blocks[0].body[4].weight)
+        torch.nn.init.normal_(blocks[0].modulate.weight)
+    kept = model.load_state_dict(plain.state_dict(), strict=False)
+    assert kept.missing_keys == ["named_code.0.weight"]
+    z, sentence, words, v, epsilon = inputs()
+    named = torch.rand(len(z), 5)
+    told = torch.cat([words, named], dim=1)
+    before = plain(z, sentence, words, v, epsilon).images
+    for image, same in zip(before, model(z, sentence, told, v, epsilon).images, strict=True):
+        torch.testing.assert_close(same, image)
+
+    torch.nn.init.normal_(model.named_code[0].weight)
+    assert not torch.allclose(model(z, sentence, told, v, epsilon).images[-1], before[-1])
+    # The same as one wider first layer of the text code.
+    wide = Generator(plain.config)
+    wide.load_state_dict(plain.state_dict())
+    both = torch.cat([plain.text_code[0].weight, model.named_code[0].weight], dim=1)
+    wide.text_code[0] = torch.nn.Linear(both.shape[1], 6)
+    wide.text_code[0].weight.data.copy_(both)
+    wide.text_code[0].bias.data.copy_(plain.text_code[0].bias)
+    seen = []
+    model.early_residual["16"][0].register_forward_hook(lambda _, given, __: seen.append(given[1]))
+    model(z, sentence, told, v, epsilon)
+    c, *_ = model.augment(sentence, epsilon)
+    torch.testing.assert_close(seen[0], wide.text_code(torch.cat([c, told], dim=1)))
+    assert "named_code" in model.stage_parts(0)

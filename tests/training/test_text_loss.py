@@ -115,6 +115,32 @@ def test_a_run_with_it(world: Path, taught: Path, tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "next/checkpoint").attributes is not None
 
 
+def test_a_generator_that_is_told_what_captions_name(
+    world: Path, taught: Path, tmp_path: Path
+) -> None:
+    reader = known(taught).reader
+    assert reader is not None
+    settings = dataclasses.replace(
+        CONFIG.generator, fuse_early=True, early_blocks=1, text_code=4, named_width=reader.width
+    )
+    config = dataclasses.replace(CONFIG, generator=settings)
+    drawn = data(world, config, reader=reader)
+    batch = drawn.batch(0)
+    wanted = reader.named(batch.text).flatten(1)
+    assert batch.text.named is not None
+    torch.testing.assert_close(batch.text.named, wanted, atol=1e-3, rtol=1e-2)
+    assert torch.equal(batch.words, torch.cat([batch.text.words_mean, batch.text.named], dim=1))
+    with pytest.raises(CheckpointError, match="named_width"):
+        run(world, tmp_path / "without", config)
+    (tmp_path / "world").mkdir()
+    for name in ("data", "features"):
+        (tmp_path / "world" / name).symlink_to(world / name)
+    (tmp_path / "world/damsm").symlink_to(taught)
+    run(tmp_path / "world", tmp_path / "run", config)
+    made = load_checkpoint(tmp_path / "run/checkpoint")
+    assert made.generator.named_code[0].weight.abs().sum() > 0, "it has learnt to listen"
+
+
 def test_attributes_alone(world: Path, taught: Path) -> None:
     """Without a weight DAMSM's loss is neither computed nor logged."""
     config = weighted(attribute_weight=2.0, damsm_weight=0.0)
