@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from memdriven import losses
 from memdriven.checkpoint import load_checkpoint
+from memdriven.encoders.attribute_files import reader_of
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.models.discriminator import Discriminator, Logits
 from memdriven.models.projected import DEPTHS, ProjectedDiscriminator
@@ -49,9 +50,10 @@ def main() -> None:
         train=replace(made.config.train, batch_size=of.batch_size),
     )  # fmt: skip
     cpu = torch.device("cpu")
+    reader = reader_of(made.attributes) if made.config.generator.named_width else None
     data = GanData(
         of.dataset, of.features or made.bank_path / "features", made.damsm, made.vocabulary,
-        config, cpu, extra=of.extra,
+        config, cpu, extra=of.extra, reader=reader,
     )  # fmt: skip
     shown = []
     for step in range(of.steps):

@@ -106,6 +106,7 @@ def made_up(config: Config, device: torch.device) -> Batch:
     text = TextFeatures(
         normal(size, WORDS, dim), normal(size, dim),
         torch.ones(size, WORDS, dtype=torch.bool, device=device),
+        normal(size, config.generator.named_width) if config.generator.named_width else None,
     )  # fmt: skip
     return Batch(
         pyramid(normal(size, 3, side, side).tanh(), config.generator.stages), text,

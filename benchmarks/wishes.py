@@ -23,6 +23,7 @@ from torch import Tensor
 from memdriven.checkpoint import Checkpoint, load_checkpoint
 from memdriven.data.image_cache import load_images
 from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.encoders.attribute_files import reader_of
 from memdriven.evaluation.attributes import AttributeJudge, attribute_accuracy, load_judge
 from memdriven.memory.feature_store import FeatureStore
 from memdriven.models.generator import BASE_SIZE
@@ -95,8 +96,7 @@ def painted(
     """Return the first stage's pictures, uint8, each from its own caption and the named memory."""
     generator, config = checkpoint.generator.eval(), checkpoint.config
     encoders = (checkpoint.damsm, checkpoint.vocabulary, config.text.max_words)
-    known = checkpoint.attributes if config.generator.named_width else None
-    reader = known.reader if known else None
+    reader = reader_of(checkpoint.attributes) if config.generator.named_width else None
     captions = TrainingCaptions(items, *encoders, reader=reader)
     own = TrainingCaptions(memories, *encoders, reader=reader)
     made = []

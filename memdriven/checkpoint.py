@@ -27,8 +27,8 @@ from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.attribute_files import FILE as ATTRIBUTES
 from memdriven.encoders.attribute_files import (
     Attributes,
-    check_named_width,
     load_attributes,
+    reader_of,
     save_attributes,
 )
 from memdriven.encoders.damsm import Damsm
@@ -70,9 +70,7 @@ class Checkpoint:
         text = self.damsm.encode_captions(captions)
         if not self.config.generator.named_width:
             return text
-        assert self.attributes is not None
-        assert self.attributes.reader is not None
-        return self.attributes.reader.read(text)
+        return reader_of(self.attributes).read(text)
 
     @property
     def name(self) -> str:
@@ -176,7 +174,8 @@ def load_checkpoint(
         path / "damsm.safetensors", len(vocabulary), config.text, config.damsm
     )
     attributes = load_attributes(path, damsm.hash()) if ATTRIBUTES in files else None
-    check_named_width(config.generator.named_width, attributes)
+    if width := config.generator.named_width:
+        _check_width(width, reader_of(attributes).width, path)
     with torch.random.fork_rng(devices=[]):
         generator = Generator(config.generator, trained=True)
     weights: dict[str, Tensor] = {}
@@ -193,6 +192,14 @@ def load_checkpoint(
         _short_hash(files, content["config"]),
         attributes and attributes.to(device),
     )
+
+
+def _check_width(wanted: int, found: int, path: Path) -> None:
+    if wanted != found:
+        raise CheckpointError(
+            wanted=f"a reader of captions of generator.named_width {wanted} in {path}",
+            found=f"one of {found}", fix="restore the files of one and the same training",
+        )  # fmt: skip
 
 
 def _short_hash(files: dict[str, str], settings: dict[str, Any]) -> str:

@@ -111,7 +111,7 @@ class GeneratorConfig:
     meet the memory where it is fused; 0 for none [ours]."""
     named_width: int = 0
     """Numbers (attributes x most values) in which the encoders' reader says what the caption names;
-    that code is given them, too. 0 for none [ours]."""
+    that code is given them, too. 0 for none; in training any other gives way to theirs [ours]."""
     guidance: float = 0.0
     """How far the text is moved away from what the memory's own captions say before G reads it, at
     inference; see `memdriven.guidance` [ours]."""

@@ -17,6 +17,7 @@ from memdriven.errors import ConfigError
 _EARLY = GeneratorConfig(fuse_early=True, mirror=True)
 _TINY = replace(_EARLY, stages=1, width=16, acm_width=32, feature_width=32)
 _COMPACT = replace(_TINY, width=24, feature_width=48, early_blocks=1, text_code=128, zoom=0.15)
+_NAMED = 320  # Aviary's 20 attributes of at most 16 values
 _COMPACT_D = DiscriminatorConfig(width=32, max_width=256)
 _PHOTO_DAMSM = DamsmConfig(pixel_backbone="compact", pixel_size=64, epochs=60)
 # Members of one Aviary species differ in colour, so they may compete as negatives.
@@ -64,7 +65,7 @@ def _words(config: Config) -> Config:
                    perceptual_network="squeezenet")  # fmt: skip
     train = replace(config.train, p_swap=0.0, learning_rate=1e-3, betas=(0.9, 0.99),
                     optimiser="muon")  # fmt: skip
-    generator = replace(config.generator, zoom=0.08, guidance=0.5)
+    generator = replace(config.generator, zoom=0.08, guidance=0.5, named_width=_NAMED)
     return replace(
         config, preset=f"{config.preset}-words", generator=generator, loss=loss, train=train
     )
@@ -104,7 +105,7 @@ PRESETS: dict[str, Config] = {
     "aviary-128": Config(
         preset="aviary-128",
         damsm=_AVIARY_DAMSM,
-        generator=_SECOND,
+        generator=replace(_SECOND, named_width=_NAMED),
         discriminator=_SECOND_D,
         loss=replace(
             _AVIARY_LOSS, reconstruction_weight=6.0, change_weight=2.0, perceptual_weight=1.0
@@ -117,7 +118,7 @@ PRESETS: dict[str, Config] = {
         damsm=DamsmConfig(
             pixel_backbone="compact", pixel_size=128, epochs=40, mask_same_class=False
         ),
-        generator=replace(_EARLY, early_blocks=1, text_code=128, zoom=0.15),
+        generator=replace(_EARLY, early_blocks=1, text_code=128, zoom=0.15, named_width=_NAMED),
         loss=replace(_AVIARY_LOSS, r1_gamma=1.0, attribute_weight=1.0),
         train=replace(_COMPACT_TRAIN, batch_size=64, amp=True),
     ),

@@ -37,21 +37,19 @@ class Attributes(nn.Module):
         return self.head.attributes
 
 
-def check_named_width(width: int, attributes: Attributes | None) -> None:
-    """Refuse a `generator.named_width` other than that of the readers, where it is not 0.
+def reader_of(attributes: Attributes | None) -> CaptionReader:
+    """Return the reader of captions that a generator with `generator.named_width` needs.
 
     Raises:
-        CheckpointError: there is no reader of captions, or one of other attributes.
+        CheckpointError: there is none.
     """
-    reader = attributes.reader if attributes is not None else None
-    own = 0 if reader is None else reader.width
-    if width and width != own:
+    if attributes is None or attributes.reader is None:
         raise CheckpointError(
-            wanted=f"a reader of captions with generator.named_width {width} numbers",
-            found=f"one with {own}" if own else "encoders without one",
-            fix=f"set generator.named_width {own}" if own else
-            "run train-pixels on data with attribute records, or set generator.named_width 0",
-        )  # fmt: skip
+            wanted="encoders with a reader of captions, for generator.named_width",
+            found="encoders without one",
+            fix="run train-pixels on data with attribute records, or set generator.named_width 0",
+        )
+    return attributes.reader
 
 
 def save_attributes(folder: Path, attributes: Attributes, damsm: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from memdriven.config import Config
-from memdriven.encoders.attribute_files import check_named_width, load_attributes
+from memdriven.encoders.attribute_files import load_attributes, reader_of
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
@@ -52,7 +52,8 @@ def train_gan(
         features: feature store of its training images.
         damsm: folder that `train-damsm` wrote, or a checkpoint, for its encoders.
         out: run directory; made, or gone on with when `resume`.
-        config: frozen into the run directory; its `text` and `damsm` give way to the encoders' own.
+        config: frozen into the run directory; its `text` and `damsm`, and a `generator.named_width`
+            that is not 0, give way to the encoders' own.
         device: of this process, e.g. "cuda"; under torchrun each takes its own GPU.
         start_from: run directory of a finished training whose networks and optimisers this run
             begins with, or a checkpoint, for its generator alone; data, encoders and settings may
@@ -82,8 +83,11 @@ def train_gan(
         config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
         encoders, vocabulary = trained.damsm, trained.vocabulary
         attributes = load_attributes(damsm, trained.facts["hash"])
-        check_named_width(config.generator.named_width, attributes)
-        reads = attributes if config.generator.named_width else None
+        reader = None
+        if config.generator.named_width:
+            reader = reader_of(attributes)
+            settings = replace(config.generator, named_width=reader.width)
+            config = replace(config, generator=settings)
         text_loss = TextLoss.load(config, trained, attributes, vgg_weights)
         by = config.loss.perceptual_network if config.loss.perceptual_weight else ""
         backbone, perceptual = None, None
@@ -100,7 +104,7 @@ def train_gan(
         data = GanData(
             dataset, features, encoders, vocabulary, config, device, extra=extra,
             attributes=text_loss.attributes, progress=show,
-            reader=reads.reader if reads else None,
+            reader=reader,
         )  # fmt: skip
         if dry_run:
             told = dry_run_report(trainer, data)  # every process: gradients are averaged

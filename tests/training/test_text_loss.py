@@ -121,7 +121,7 @@ def test_a_generator_that_is_told_what_captions_name(
     reader = known(taught).reader
     assert reader is not None
     settings = dataclasses.replace(
-        CONFIG.generator, fuse_early=True, early_blocks=1, text_code=4, named_width=reader.width
+        CONFIG.generator, fuse_early=True, early_blocks=1, text_code=4, named_width=1
     )
     config = dataclasses.replace(CONFIG, generator=settings)
     drawn = data(world, config, reader=reader)
@@ -138,6 +138,7 @@ def test_a_generator_that_is_told_what_captions_name(
     (tmp_path / "world/damsm").symlink_to(taught)
     run(tmp_path / "world", tmp_path / "run", config)
     made = load_checkpoint(tmp_path / "run/checkpoint")
+    assert made.config.generator.named_width == reader.width
     assert made.generator.named_code[0].weight.abs().sum() > 0, "it has learnt to listen"
 
 
