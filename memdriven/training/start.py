@@ -23,7 +23,7 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
         folder: a run directory, whose networks and optimisers are taken, or a checkpoint, which
             holds the averaged generator alone, so that the discriminators start fresh. What
             either lacks (early fusion, say) keeps its first values; a checkpoint's later stages
-            are left behind. With stages or parts frozen that the run had not frozen, its checkpoint
+            are left behind, and what it knows of other data's attributes (`named_width`). With stages or parts frozen that the run had not frozen, its checkpoint
             is taken: they are to stay as they make pictures.
         trainer: the new run's networks.
 
@@ -52,6 +52,8 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
         for stage in range(trainer.config.generator.stages, made.config.generator.stages)
         for name in made.generator.stage_parts(stage)
     )
+    if made.config.generator.named_width != trainer.config.generator.named_width:
+        later = (*later, "named_code.")
     weights = {k: v for k, v in made.generator.state_dict().items() if not k.startswith(later)}
     for module in (trainer.generator, trainer.average.module):
         own = module.state_dict()

@@ -140,6 +140,15 @@ def test_a_generator_that_is_told_what_captions_name(
     made = load_checkpoint(tmp_path / "run/checkpoint")
     assert made.config.generator.named_width == reader.width
     assert made.generator.named_code[0].weight.abs().sum() > 0, "it has learnt to listen"
+    deaf = dataclasses.replace(
+        config, generator=dataclasses.replace(settings, named_width=0),
+        train=dataclasses.replace(CONFIG.train, learning_rate=0.0),
+    )  # fmt: skip
+    run(world, tmp_path / "deaf", deaf, start_from=tmp_path / "run/checkpoint")
+    later = load_checkpoint(tmp_path / "deaf/checkpoint")
+    own, then = later.generator.state_dict(), made.generator.state_dict()
+    assert set(then) - set(own) == {"named_code.0.weight"}
+    assert torch.equal(own["text_code.0.weight"], then["text_code.0.weight"])
 
 
 def test_attributes_alone(world: Path, taught: Path) -> None:
