@@ -23,8 +23,9 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
         folder: a run directory, whose networks and optimisers are taken, or a checkpoint, which
             holds the averaged generator alone, so that the discriminators start fresh. What
             either lacks (early fusion, say) keeps its first values; a checkpoint's later stages
-            are left behind, and what it knows of other data's attributes (`named_width`). With stages or parts frozen that the run had not frozen, its checkpoint
-            is taken: they are to stay as they make pictures.
+            are left behind, and what it knows of other data's attributes (`named_width`). With
+            stages or parts frozen that the run had not frozen, its checkpoint is taken: they are to
+            stay as they make pictures.
         trainer: the new run's networks.
 
     Raises:
