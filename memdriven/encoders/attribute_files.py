@@ -16,6 +16,8 @@ from memdriven.errors import CheckpointError
 
 SCHEMA = "memdriven.attributes/2"
 FILE = "attributes.safetensors"
+TOLD = "memdriven"
+"""The file's one entry of metadata."""
 
 
 class Attributes(nn.Module):
@@ -59,9 +61,9 @@ def save_attributes(folder: Path, attributes: Attributes, damsm: str) -> None:
         CheckpointError: a weight is not finite.
         DataError: the disk is full or refuses writing.
     """
-    values = json.dumps({name: list(some) for name, some in attributes.values.items()})
-    told = {"schema": SCHEMA, "damsm": damsm, "attributes": values}
-    write_weights(folder / FILE, attributes, told)
+    told = {"schema": SCHEMA, "damsm": damsm, "attributes": attributes.values}
+    # One entry: safetensors writes several in any order, and a file's bytes are its hash.
+    write_weights(folder / FILE, attributes, {TOLD: json.dumps(told)})
 
 
 def load_attributes(folder: Path | str, damsm: str) -> Attributes | None:
@@ -78,14 +80,14 @@ def load_attributes(folder: Path | str, damsm: str) -> Attributes | None:
     state = read_weights(path)
     try:
         with safe_open(path, "pt") as file:
-            told = file.metadata() or {}
+            told = json.loads((file.metadata() or {}).get(TOLD, "{}"))
         if told.get("schema") != SCHEMA or told.get("damsm") != damsm:
             raise CheckpointError(
                 wanted=f"the attributes (schema {SCHEMA}) of the encoders {damsm} in {path}",
                 found=f"schema {told.get('schema')}, encoders {told.get('damsm')}",
                 fix="restore the files of one and the same training, or run train-pixels again",
             )
-        values: Mapping[str, Sequence[str]] = json.loads(told["attributes"])
+        values: Mapping[str, Sequence[str]] = told["attributes"]
         head = AttributeHead(state["head.look.weight"].shape[1], values)
         words = state.get("reader.look.weight")
         reader = None if words is None else CaptionReader(words.shape[1], values)

@@ -170,6 +170,11 @@ def test_attributes_belong_to_their_encoders(taught: Path, tmp_path: Path) -> No
     assert again is not None
     maps = torch.randn(2, 112, 4, 4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(readers.head(maps), again.head(maps))
+    written = {(tmp_path / FILE).read_bytes()}
+    for _ in range(5):
+        save_attributes(tmp_path, readers, name)
+        written.add((tmp_path / FILE).read_bytes())
+    assert len(written) == 1, "a file's bytes are its hash"
     save_attributes(tmp_path, Attributes(readers.head, None), name)
     silent = load_attributes(tmp_path, name)
     assert silent is not None
