@@ -1,9 +1,11 @@
-"""What a text encoder's embeddings say of what captions name, read by linear layers.
+"""What a text encoder's embeddings say of what captions name, read by linear layers and a reader.
 
     python -m benchmarks.text_probe --damsm runs/damsm --dataset data/aviary
 
 Layers are trained on captions of the training split and read those of the test split. What no
-layer finds, no generator can paint.
+layer finds, no generator can paint. The layers must name a value; with "not named" as one more, as
+the encoders' own reader has it (`train-pixels`), a last row each says how much of what is named is
+found.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from tqdm import trange
 
 from memdriven.data.attributes import IGNORED, attribute_values
 from memdriven.data.prepared import PreparedDataset
+from memdriven.encoders.attribute_files import load_attributes
 from memdriven.encoders.attribute_head import attribute_loss
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.training.captions import TrainingCaptions
@@ -30,7 +33,7 @@ def main() -> None:
     parser.add_argument("--damsm", type=Path, required=True)
     parser.add_argument("--dataset", type=Path, required=True)
     arguments = parser.parse_args()
-    damsm, vocabulary, config, _ = load_damsm(arguments.damsm)
+    damsm, vocabulary, config, facts = load_damsm(arguments.damsm)
     data = PreparedDataset.open(arguments.dataset)
     attributes = attribute_values([item.attributes for item in data.split("train")])
     train, test = (
@@ -46,6 +49,25 @@ def main() -> None:
         share = (right & named).sum(0) / named.sum(0)
         print(f"{name}: all {float((right & named).sum() / named.sum()):.1%}")
         print("  " + ", ".join(f"{a} {v:.0%}" for a, v in zip(attributes, share, strict=True)))
+    known = load_attributes(arguments.damsm, facts["hash"])
+    if known is None or known.reader is None:
+        return
+    train, test = (
+        TrainingCaptions(data.split(split), damsm, vocabulary, config.text.max_words, known.values)
+        for split in ("train", "test")
+    )
+    named, unnamed = test.labels != IGNORED, max(map(len, known.values.values()))
+    shape = (len(known.values), unnamed + 1)
+    torch.manual_seed(0)
+    silent = torch.where(train.labels == IGNORED, unnamed, train.labels)
+    found = probe(both(train), silent, both(test), shape)
+    print(f"both, or not named: {float((found == test.labels)[named].float().mean()):.1%}")
+    rows = torch.split(torch.arange(len(test.labels)), BATCH)
+    with torch.no_grad():
+        found = torch.cat([known.reader(test.text(r)).argmax(2) for r in rows])
+    right = found == test.labels
+    print(f"the encoders' reader: {float(right[named].float().mean()):.1%}")
+    print(f"  of what it names, right: {float(right[found != unnamed].float().mean()):.1%}")
 
 
 def both(captions: TrainingCaptions) -> Tensor:

@@ -3,8 +3,8 @@
 Retrieval compares words with memories, not with what G makes of them. Painting with each of the
 nearest few is cheap, and two measures of the pictures tell which memory lets the words through:
 DAMSM's word score and, where the encoders were taught attributes, how far the picture shows what
-the caption names. They are added: the word score, a tenth as wide, decides where nothing is named
-[ours].
+the caption names. They are added: the word score, a twentieth as wide, decides where nothing is
+named [ours].
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
     t' = t + w (t - t_m)
 
 t is the text that G reads (the sentence, the mean word, and what the caption names where G is
-told it), t_m the mean of the same embeddings
-over the captions of the memory's images. A generator trained on a reconstruction loss does less
-than it is asked wherever it is unsure, so that a memory's colours shine through; w exaggerates
-what the words change, and leaves alone what they share with the memory [ours]. It is to a memory
-what classifier-free guidance (Ho & Salimans 2022) is to noise, but costs no second pass.
+told it), t_m the mean of the same over the captions of the memory's images. A generator trained on
+a reconstruction loss does less than it is asked wherever it is unsure, so that a memory's colours
+shine through; w exaggerates what the words change, and leaves alone what they share with the
+memory [ours]. It is to a memory what classifier-free guidance (Ho & Salimans 2022) is to noise, but
+costs no second pass.
 """
 
 from __future__ import annotations

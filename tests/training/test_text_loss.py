@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -43,6 +42,15 @@ def taught(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("taught") / "damsm"
     train_pixels([world / "data"], world / "damsm", out, minutes=0.1, batch=12, progress=False)
     return out
+
+
+def world_of(world: Path, damsm: Path, folder: Path) -> Path:
+    """A folder with the world's data and features and other encoders."""
+    folder.mkdir()
+    for name in ("data", "features"):
+        (folder / name).symlink_to(world / name)
+    (folder / "damsm").symlink_to(damsm)
+    return folder
 
 
 def test_disturbed_scoring_follows_from_seed_and_step(world: Path) -> None:
@@ -97,17 +105,12 @@ def test_a_run_with_it(world: Path, taught: Path, tmp_path: Path) -> None:
     config = weighted(attribute_weight=2.0)
     with pytest.raises(TrainingError, match="train-pixels"):
         run(world, tmp_path / "without", config)
-    (tmp_path / "world").mkdir()
-    for name in ("data", "features"):
-        (tmp_path / "world" / name).symlink_to(world / name)
-    (tmp_path / "world/damsm").symlink_to(taught)
+    world_of(world, taught, tmp_path / "world")
     run(tmp_path / "world", tmp_path / "run", config)
     lines = (tmp_path / "run/metrics.jsonl").read_text().splitlines()
     assert all(json.loads(line)["attributes"] > 0 for line in lines)
     made = tmp_path / "run/checkpoint"
-    shutil.copytree(made, tmp_path / "world2/damsm")
-    for name in ("data", "features"):
-        (tmp_path / "world2" / name).symlink_to(world / name)
+    world_of(world, made, tmp_path / "world2")
     run(tmp_path / "world2", tmp_path / "next", config, start_from=made)
     first, last = (known(folder).state_dict() for folder in (taught, tmp_path / "next/checkpoint"))
     assert first.keys() == last.keys()
@@ -132,10 +135,7 @@ def test_a_generator_that_is_told_what_captions_name(
     assert torch.equal(batch.words, torch.cat([batch.text.words_mean, batch.text.named], dim=1))
     with pytest.raises(CheckpointError, match="named_width"):
         run(world, tmp_path / "without", config)
-    (tmp_path / "world").mkdir()
-    for name in ("data", "features"):
-        (tmp_path / "world" / name).symlink_to(world / name)
-    (tmp_path / "world/damsm").symlink_to(taught)
+    world_of(world, taught, tmp_path / "world")
     run(tmp_path / "world", tmp_path / "run", config)
     made = load_checkpoint(tmp_path / "run/checkpoint")
     assert made.config.generator.named_width == reader.width
