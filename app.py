@@ -22,18 +22,21 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     on_space = "SPACE_ID" in os.environ
     host = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1")
+    parser.add_argument("--host", default=host, help="address to listen on; 0.0.0.0 lets other machines in")
     parser.add_argument(
-        "--host", default=host, help="address to listen on; 0.0.0.0 lets other machines in"
+        "--port",
+        type=int,
+        default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
+        help="port to listen on",
     )
     parser.add_argument(
-        "--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
-        help="port to listen on",
-    )  # fmt: skip
-    parser.add_argument(
-        "--checkpoint", type=Path, action="append", metavar="FOLDER",
+        "--checkpoint",
+        type=Path,
+        action="append",
+        metavar="FOLDER",
         help="folder with a model and its memory; may be given several times, and the page also "
         "offers the checkpoints beside it; checkpoints/aviary when none is given",
-    )  # fmt: skip
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument(
         "--share", action="store_true", help="also open a public link through Gradio's servers"
@@ -63,17 +66,26 @@ def main(arguments: list[str] | None = None) -> int:
         offered = shelf.Shelf(shelf.find_checkpoints(options.checkpoint), options.device)
         offered.put(pipe)
     except MemDrivenError as error:
-        print(f"memdriven cannot start.\n  wanted: {error.wanted}\n  found:  {error.found}\n"
-              f"  do:     {error.fix}", file=sys.stderr)  # fmt: skip
+        print(
+            f"memdriven cannot start.\n  wanted: {error.wanted}\n  found:  {error.found}\n"
+            f"  do:     {error.fix}",
+            file=sys.stderr,
+        )
         return 2
     try:
         app.serve(
-            app.build(offered), host=options.host, port=options.port, share=options.share,
+            app.build(offered),
+            host=options.host,
+            port=options.port,
+            share=options.share,
             browser=not options.no_browser,
-        )  # fmt: skip
+        )
     except OSError as error:
-        print(f"memdriven cannot serve at {options.host}:{options.port}: {error}\n"
-              "  do:     choose another --port, or stop what uses it", file=sys.stderr)  # fmt: skip
+        print(
+            f"memdriven cannot serve at {options.host}:{options.port}: {error}\n"
+            "  do:     choose another --port, or stop what uses it",
+            file=sys.stderr,
+        )
         return 2
     return 0
 

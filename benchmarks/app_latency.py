@@ -93,10 +93,13 @@ def visit(visitor: Visitor, captions: list[str]) -> dict[str, list[float]]:
     page = visitor.page
     page.evaluate(WATCH)
     waits: dict[str, list[float]] = {
-        "key to cards": [], "of it, the request": [], "Generate to the empty frame": [],
-        "Generate to the first stage": [], "Generate to the last stage": [],
+        "key to cards": [],
+        "of it, the request": [],
+        "Generate to the empty frame": [],
+        "Generate to the first stage": [],
+        "Generate to the last stage": [],
         "nine variations": [],
-    }  # fmt: skip
+    }
     for number in trange(-2, len(captions), desc="captions"):  # two to warm up
         caption = captions[number]
         visitor.write(caption[:-2])

@@ -43,10 +43,14 @@ def main() -> None:
         ask(address, caption, number + WARM, f"visitor-{number % VISITORS}")
     figures.append((arguments.count, *held(), tensors()))
     for number, own, mapped, alive in figures:
-        print(f"{number:>5} pictures  {own + mapped:7.1f} MB resident, {mapped:.1f} of it mapped "
-              f"from files  {alive:,} tensors")  # fmt: skip
-    print(f"grown by {figures[-1][1] - figures[0][1]:.1f} MB, and "
-          f"{figures[-1][2] - figures[0][2]:.1f} mapped from files")  # fmt: skip
+        print(
+            f"{number:>5} pictures  {own + mapped:7.1f} MB resident, {mapped:.1f} of it mapped "
+            f"from files  {alive:,} tensors"
+        )
+    print(
+        f"grown by {figures[-1][1] - figures[0][1]:.1f} MB, and "
+        f"{figures[-1][2] - figures[0][2]:.1f} mapped from files"
+    )
     for number in range(FURTHER):
         ask(address, items[0].captions[0], number, f"further-{number}")
     print(f"{(held()[0] - figures[-1][1]) / FURTHER:.2f} MB a further visitor")
@@ -70,8 +74,10 @@ def ask(address: str, caption: str, seed: int, visitor: str) -> dict[str, Any]:
 def held() -> tuple[float, float]:
     """Return the megabytes of memory that are this process's own, and of files (Linux)."""
     lines = Path("/proc/self/status").read_text("ascii").splitlines()
-    kilobytes = {name: value.split()[0] for name, value in (line.split(":") for line in lines
-                                                            if line.startswith("Rss"))}  # fmt: skip
+    kilobytes = {
+        name: value.split()[0]
+        for name, value in (line.split(":") for line in lines if line.startswith("Rss"))
+    }
     own, mapped = (int(kilobytes[name]) * 1024 / 1e6 for name in ("RssAnon", "RssFile"))
     return own, mapped
 

@@ -36,10 +36,18 @@ def main() -> None:
     for case in CASES:
         alone = together(case, 1, of.preset, of.seconds)
         beside = together(case, of.processes, of.preset, of.seconds)
-        print(json.dumps({
-            "spin": case, "processes": of.processes, "alone_s": round(alone, 2),
-            "beside_s": round(beside, 2), "ratio": round(beside / alone, 2),
-        }), flush=True)  # fmt: skip
+        print(
+            json.dumps(
+                {
+                    "spin": case,
+                    "processes": of.processes,
+                    "alone_s": round(alone, 2),
+                    "beside_s": round(beside, 2),
+                    "ratio": round(beside / alone, 2),
+                }
+            ),
+            flush=True,
+        )
 
 
 def together(case: str, processes: int, preset: str, seconds: float) -> float:
@@ -47,13 +55,20 @@ def together(case: str, processes: int, preset: str, seconds: float) -> float:
     environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
     # 300,000 is what libgomp counts to where threads are no more than cores and nothing is set.
     environment["GOMP_SPINCOUNT"] = "300000" if case == "default" else case
-    command = [sys.executable, "-m", "benchmarks.contention", "--one", "--preset", preset,
-               "--seconds", str(seconds)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.contention",
+        "--one",
+        "--preset",
+        preset,
+        "--seconds",
+        str(seconds),
+    ]
     running = [
-        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                         text=True)
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(processes)
-    ]  # fmt: skip
+    ]
     for run in running:
         assert run.stdout is not None
         run.stdout.readline()  # warm; none begins before all are

@@ -46,15 +46,22 @@ def main() -> None:
     of = parser.parse_args()
     made = load_checkpoint(of.checkpoint)
     config = replace(
-        made.config, discriminator=preset(of.preset).discriminator,
+        made.config,
+        discriminator=preset(of.preset).discriminator,
         train=replace(made.config.train, batch_size=of.batch_size),
-    )  # fmt: skip
+    )
     cpu = torch.device("cpu")
     reader = reader_of(made.attributes) if made.config.generator.named_width else None
     data = GanData(
-        of.dataset, of.features or made.bank_path / "features", made.damsm, made.vocabulary,
-        config, cpu, extra=of.extra, reader=reader,
-    )  # fmt: skip
+        of.dataset,
+        of.features or made.bank_path / "features",
+        made.damsm,
+        made.vocabulary,
+        config,
+        cpu,
+        extra=of.extra,
+        reader=reader,
+    )
     shown = []
     for step in range(of.steps):
         batch = data.batch(step)
@@ -71,9 +78,10 @@ def main() -> None:
         "no spectral normalisation, 4e-4": (lambda: Discriminator(bare, size, dim), 4e-4),
         "no spectral normalisation, 4e-3": (lambda: Discriminator(bare, size, dim), 4e-3),
         "projected, 4e-4": (
-            lambda: ProjectedDiscriminator(partial(backbone, depths=DEPTHS), size, dim), 4e-4,
+            lambda: ProjectedDiscriminator(partial(backbone, depths=DEPTHS), size, dim),
+            4e-4,
         ),
-    }  # fmt: skip
+    }
     for name, (build, rate) in variants.items():
         torch.manual_seed(0)
         started = time.perf_counter()
@@ -83,13 +91,9 @@ def main() -> None:
         print(f"{name}: {' '.join(f'{p:.2f}' for p in parts)}, {seconds:.2f} s a step", flush=True)
 
 
-def taught(
-    judge: nn.Module, rate: float, shown: list[tuple[Tensor, Tensor, Tensor]]
-) -> list[float]:
+def taught(judge: nn.Module, rate: float, shown: list[tuple[Tensor, Tensor, Tensor]]) -> list[float]:
     """Train a D on (real, generated, sentence); return its share of right decisions a step."""
-    optimiser = torch.optim.Adam(
-        [p for p in judge.parameters() if p.requires_grad], rate, betas=(0.5, 0.999)
-    )
+    optimiser = torch.optim.Adam([p for p in judge.parameters() if p.requires_grad], rate, betas=(0.5, 0.999))
     right = []
     for real, fake, sentence in shown:
         on_real, on_fake = Logits(*judge(real, sentence)), Logits(*judge(fake, sentence))

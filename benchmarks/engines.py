@@ -192,8 +192,9 @@ class Usearch:
     def __init__(self, n: int, dim: int) -> None:
         from usearch.index import Index
 
-        self.index: Any = Index(ndim=dim, metric="ip", dtype="f32", connectivity=LINKS,
-                                expansion_add=CANDIDATES)  # fmt: skip
+        self.index: Any = Index(
+            ndim=dim, metric="ip", dtype="f32", connectivity=LINKS, expansion_add=CANDIDATES
+        )
 
     def add(self, rows: Rows) -> None:
         self.index.add(np.arange(len(self), len(self) + len(rows)), rows, threads=1)
@@ -215,5 +216,9 @@ class Usearch:
 
 
 ENGINES: dict[str, type[Engine]] = {
-    "exact": Exact, "annoy": Annoy, "faiss": Faiss, "hnswlib": Hnswlib, "usearch": Usearch,
-}  # fmt: skip
+    "exact": Exact,
+    "annoy": Annoy,
+    "faiss": Faiss,
+    "hnswlib": Hnswlib,
+    "usearch": Usearch,
+}

@@ -61,8 +61,10 @@ def main() -> None:
         keys = retriever.bank.sentence_keys
         rows = list(measure_indices(keys, torch.stack(texts).cpu(), about))
         rows += measure_strategies(retriever, captions[:20], about)
-    for metrics in (("build_s", "megabytes", "recall_at_1", "recall_at_10", "ms"),
-                    ("first_ms", "warm_ms", "annoy_overlap_at_10")):  # fmt: skip
+    for metrics in (
+        ("build_s", "megabytes", "recall_at_1", "recall_at_10", "ms"),
+        ("first_ms", "warm_ms", "annoy_overlap_at_10"),
+    ):
         chosen = [row for row in rows if row.metric in metrics]
         if chosen:
             print(format_table(chosen, metrics), end="\n\n")
@@ -74,8 +76,15 @@ def measure_indices(keys: Tensor, queries: Tensor, about: dict[str, Any]) -> Ite
     exact = ExactIndex(keys)
     truth, _ = exact.search(queries, 10)
     note = f"{len(queries)} queries in {len(keys)} keys of width {keys.shape[1]}, one at a time"
-    yield from numbers("exact", note, about, ms=per_query(exact, queries), recall_at_10=1.0,
-                       recall_at_1=1.0, megabytes=keys.nbytes / 1e6)  # fmt: skip
+    yield from numbers(
+        "exact",
+        note,
+        about,
+        ms=per_query(exact, queries),
+        recall_at_10=1.0,
+        recall_at_1=1.0,
+        megabytes=keys.nbytes / 1e6,
+    )
     for trees in TREES:
         start = time.perf_counter()
         annoy = AnnoyIndex.build(keys, trees)
@@ -85,28 +94,47 @@ def measure_indices(keys: Tensor, queries: Tensor, about: dict[str, Any]) -> Ite
             size = (Path(folder) / "trees").stat().st_size / 1e6
         for effort in EFFORTS:
             annoy.search_k = 10 * trees * effort
-            yield from recalls(f"annoy {trees} trees, search_k {annoy.search_k}", annoy, queries,
-                               truth, note, about, built, size)  # fmt: skip
+            yield from recalls(
+                f"annoy {trees} trees, search_k {annoy.search_k}",
+                annoy,
+                queries,
+                truth,
+                note,
+                about,
+                built,
+                size,
+            )
         annoy.tune(keys)
-        yield from recalls(f"annoy {trees} trees, tuned to {annoy.search_k}", annoy, queries,
-                           truth, note, about, built, size)  # fmt: skip
+        yield from recalls(
+            f"annoy {trees} trees, tuned to {annoy.search_k}", annoy, queries, truth, note, about, built, size
+        )
 
 
 def recalls(
-    row: str, annoy: AnnoyIndex, queries: Tensor, truth: Tensor, note: str, about: dict[str, Any],
-    built: float, size: float,
-) -> Iterator[Result]:  # fmt: skip
+    row: str,
+    annoy: AnnoyIndex,
+    queries: Tensor,
+    truth: Tensor,
+    note: str,
+    about: dict[str, Any],
+    built: float,
+    size: float,
+) -> Iterator[Result]:
     """Yield one setting's numbers."""
     ids, _ = annoy.search(queries, 10)
     yield from numbers(
-        row, note, about, build_s=built, megabytes=size, ms=per_query(annoy, queries),
-        recall_at_1=recall_at_k(ids[:, :1], truth[:, :1]), recall_at_10=recall_at_k(ids, truth),
-    )  # fmt: skip
+        row,
+        note,
+        about,
+        build_s=built,
+        megabytes=size,
+        ms=per_query(annoy, queries),
+        recall_at_1=recall_at_k(ids[:, :1], truth[:, :1]),
+        recall_at_10=recall_at_k(ids, truth),
+    )
 
 
-def measure_strategies(
-    retriever: Retriever, captions: list[str], about: dict[str, Any]
-) -> Iterator[Result]:
+def measure_strategies(retriever: Retriever, captions: list[str], about: dict[str, Any]) -> Iterator[Result]:
     """Yield each strategy's median time, before and after its caches are warm, at k = 10."""
     annoy_config = dataclasses.replace(retriever.config, index="annoy")
     retriever.retrieve(captions[0], "sentence-both", 1, config=annoy_config)  # plants the trees
@@ -123,23 +151,33 @@ def measure_strategies(
             annoy = retriever.retrieve(caption, strategy, 10, config=annoy_config)
             overlaps.append(len(exact & {m.id for m in annoy}) / 10)
         yield from numbers(
-            f"strategy {strategy}", note, about, first_ms=first, warm_ms=statistics.median(warm),
+            f"strategy {strategy}",
+            note,
+            about,
+            first_ms=first,
+            warm_ms=statistics.median(warm),
             annoy_overlap_at_10=statistics.mean(overlaps),
-        )  # fmt: skip
+        )
 
 
 def numbers(row: str, note: str, about: dict[str, Any], **values: float) -> Iterator[Result]:
     """Yield one result a value."""
     for metric, value in values.items():
-        yield Result(**about, row=row, metric=metric, protocol=note, value=value, n=0,
-                     seed=0, device=f"cpu, {torch.get_num_threads()} threads")  # fmt: skip
+        yield Result(
+            **about,
+            row=row,
+            metric=metric,
+            protocol=note,
+            value=value,
+            n=0,
+            seed=0,
+            device=f"cpu, {torch.get_num_threads()} threads",
+        )
 
 
 def per_query(index: Index, queries: Tensor) -> float:
     """Return the median milliseconds of one query at k = 10."""
-    return statistics.median(
-        timed(partial(index.search, query, 10)) for query in torch.split(queries, 1)
-    )
+    return statistics.median(timed(partial(index.search, query, 10)) for query in torch.split(queries, 1))
 
 
 def timed(work: Callable[[], Any]) -> float:

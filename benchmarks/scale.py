@@ -97,9 +97,15 @@ def write_keys(checkpoint: Path, captions: Path, work: Path) -> None:
         varied = base[i] + 0.5 * (base[j] - base[first[j]])
         keys[start : start + rows] = varied / np.linalg.norm(varied, axis=1, keepdims=True)
     keys.flush()
-    about = {"captions": len(s), "real_keys": len(base), "queries": len(queries),
-             "images": len(images), "encoder": loaded.damsm.hash(), "words_known": known / words,
-             "different": len(np.unique(base.round(5), axis=0))}  # fmt: skip
+    about = {
+        "captions": len(s),
+        "real_keys": len(base),
+        "queries": len(queries),
+        "images": len(images),
+        "encoder": loaded.damsm.hash(),
+        "words_known": known / words,
+        "different": len(np.unique(base.round(5), axis=0)),
+    }
     (work / "keys.json").write_text(json.dumps(about))
     print(about)
 
@@ -120,12 +126,17 @@ def measure(arguments: argparse.Namespace) -> None:
     search = partial(engine.search, k=K)
     found = [search(query) for query in rest]
     row = {
-        "engine": arguments.engine, "n": arguments.n, "effort": effort,
-        "recall_at_10": recall(keys, rest, found, least), "bytes": path.stat().st_size,
-        "build_cpu_s": build["cpu"], "build_wall_s": build["wall"],
-        "load": os.getloadavg()[0], "cores": os.cpu_count(),
+        "engine": arguments.engine,
+        "n": arguments.n,
+        "effort": effort,
+        "recall_at_10": recall(keys, rest, found, least),
+        "bytes": path.stat().st_size,
+        "build_cpu_s": build["cpu"],
+        "build_wall_s": build["wall"],
+        "load": os.getloadavg()[0],
+        "cores": os.cpu_count(),
         **json.loads((arguments.work / "keys.json").read_text()),
-    }  # fmt: skip
+    }
     for callers in (1, 2):
         wall, cpu = latencies(search, rest, callers)
         for name, times in (("wall", wall), ("cpu", cpu)):
@@ -139,9 +150,7 @@ def measure(arguments: argparse.Namespace) -> None:
             file.unlink()
 
 
-def fill(
-    name: str, keys: Rows, path: Path, seconds: float
-) -> tuple[Engine | None, dict[str, float]]:
+def fill(name: str, keys: Rows, path: Path, seconds: float) -> tuple[Engine | None, dict[str, float]]:
     """Return the index over the keys and what it cost; None when the time was up before."""
     notes = path.with_name(path.name + NOTES)
     build = json.loads(notes.read_text()) if notes.is_file() else {"cpu": 0, "wall": 0, "keys": 0}
@@ -197,9 +206,7 @@ def recall(keys: Rows, queries: Rows, found: Sequence[Any], least: Rows) -> floa
     return float(np.mean(hits))
 
 
-def latencies(
-    search: Callable[[Rows], Any], queries: Rows, callers: int
-) -> tuple[list[float], list[float]]:
+def latencies(search: Callable[[Rows], Any], queries: Rows, callers: int) -> tuple[list[float], list[float]]:
     """Return the milliseconds of each query, passed and of CPU, with so many callers at once."""
     wall: list[float] = []
     cpu: list[float] = []

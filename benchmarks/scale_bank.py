@@ -79,18 +79,27 @@ def write_made_up(folder: Path, n: int, captions: Path) -> None:
             save_webp(data / f"images/train/{number}.webp", picture)
         texts = varied(captions)
         items = [
-            Item(id=f"item-{number:06d}", file=f"images/train/{number % PICTURES}.webp",
-                 split="train", class_id=None, class_name="",
-                 captions=list(itertools.islice(texts, PER_ITEM)))
+            Item(
+                id=f"item-{number:06d}",
+                file=f"images/train/{number % PICTURES}.webp",
+                split="train",
+                class_id=None,
+                class_name="",
+                captions=list(itertools.islice(texts, PER_ITEM)),
+            )
             for number in range(n)
-        ]  # fmt: skip
+        ]
         write_prepared(data, name="made-up", items=items, classes=[], image_size=64)
     maps = np.maximum(chance.normal(-1.55, 1, (FEATURES, *SHAPE)), 0).astype(np.float32)
     blobs = [codec.encode(v) for v in maps]
     with atomic_folder(folder / "features") as store:
-        write_store(store, [item.id for item in items],
-                    (blobs[number % FEATURES] for number in range(n)), SHAPE,
-                    {"encoder": "0" * 16})  # fmt: skip
+        write_store(
+            store,
+            [item.id for item in items],
+            (blobs[number % FEATURES] for number in range(n)),
+            SHAPE,
+            {"encoder": "0" * 16},
+        )
 
 
 def varied(path: Path) -> Iterator[str]:
@@ -142,15 +151,28 @@ def measure_build(folder: Path, checkpoint: Path, seconds: int) -> dict[str, Any
     with PeakMemory() as memory:
         try:
             write_memory(
-                folder / "data", folder / "features", loaded.damsm, loaded.vocabulary,
-                folder / "bank", split="train", limit=None, thumbnail_size=THUMBNAIL,
-                captions_per_item=None, max_words=loaded.config.text.max_words, progress=True,
-            )  # fmt: skip
+                folder / "data",
+                folder / "features",
+                loaded.damsm,
+                loaded.vocabulary,
+                folder / "bank",
+                split="train",
+                limit=None,
+                thumbnail_size=THUMBNAIL,
+                captions_per_item=None,
+                max_words=loaded.config.text.max_words,
+                progress=True,
+            )
         except KeyboardInterrupt:
             whole = False
     signal.alarm(0)
-    return {"whole": whole, "cpu_s": time.process_time() - cpu, "before_mb": memory.before,
-            "peak_mb": memory.peak, "peak_rss_mb": _peak_rss()}  # fmt: skip
+    return {
+        "whole": whole,
+        "cpu_s": time.process_time() - cpu,
+        "before_mb": memory.before,
+        "peak_mb": memory.peak,
+        "peak_rss_mb": _peak_rss(),
+    }
 
 
 def measure_open(path: Path) -> dict[str, Any]:
@@ -160,9 +182,16 @@ def measure_open(path: Path) -> dict[str, Any]:
         wall, cpu = time.monotonic(), time.process_time()
         bank = MemoryBank.open(path)
         wall, cpu = time.monotonic() - wall, time.process_time() - cpu
-    return {"wall_s": wall, "cpu_s": cpu, "load": os.getloadavg()[0], "mb": size / 1e6,
-            "captions": len(bank.sentence_keys), "before_mb": memory.before,
-            "peak_mb": memory.peak, "peak_rss_mb": _peak_rss()}  # fmt: skip
+    return {
+        "wall_s": wall,
+        "cpu_s": cpu,
+        "load": os.getloadavg()[0],
+        "mb": size / 1e6,
+        "captions": len(bank.sentence_keys),
+        "before_mb": memory.before,
+        "peak_mb": memory.peak,
+        "peak_rss_mb": _peak_rss(),
+    }
 
 
 def _peak_rss() -> float:

@@ -14,15 +14,30 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 
 NAMES = {
-    "exact": "exact", "annoy": "Annoy, 40 trees", "faiss": "faiss-cpu HNSW", "hnswlib": "hnswlib",
+    "exact": "exact",
+    "annoy": "Annoy, 40 trees",
+    "faiss": "faiss-cpu HNSW",
+    "hnswlib": "hnswlib",
     "usearch": "usearch",
-}  # fmt: skip
+}
 COLOURS = {
-    "exact": "#222222", "annoy": "#1f7a5c", "faiss": "#b5542d", "hnswlib": "#7a5ea8",
+    "exact": "#222222",
+    "annoy": "#1f7a5c",
+    "faiss": "#b5542d",
+    "hnswlib": "#7a5ea8",
     "usearch": "#2f78b7",
-}  # fmt: skip
-HEADER = ("keys", "index", "effort", "recall@10", "build, CPU s", "MB", "CPU ms a query: p50 / p99",
-          "wall ms, 1 caller: p50 / p99", "2 callers: p50 / p99")  # fmt: skip
+}
+HEADER = (
+    "keys",
+    "index",
+    "effort",
+    "recall@10",
+    "build, CPU s",
+    "MB",
+    "CPU ms a query: p50 / p99",
+    "wall ms, 1 caller: p50 / p99",
+    "2 callers: p50 / p99",
+)
 
 
 def main() -> None:
@@ -43,11 +58,19 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Return a Markdown table, one line a measurement."""
     lines = ["| " + " | ".join(HEADER) + " |", "|---" * len(HEADER) + "|"]
     for row in rows:
-        pairs = [f"{row[f'{kind}_p50_ms_{callers}']:.3g} / {row[f'{kind}_p99_ms_{callers}']:.3g}"
-                 for kind, callers in (("cpu", 1), ("wall", 1), ("wall", 2))]  # fmt: skip
-        cells = [f"{row['n']:,}", NAMES[row["engine"]], str(row["effort"] or ""),
-                 f"{row['recall_at_10']:.3f}", f"{row['build_cpu_s']:.3g}",
-                 f"{row['bytes'] / 1e6:,.0f}", *pairs]  # fmt: skip
+        pairs = [
+            f"{row[f'{kind}_p50_ms_{callers}']:.3g} / {row[f'{kind}_p99_ms_{callers}']:.3g}"
+            for kind, callers in (("cpu", 1), ("wall", 1), ("wall", 2))
+        ]
+        cells = [
+            f"{row['n']:,}",
+            NAMES[row["engine"]],
+            str(row["effort"] or ""),
+            f"{row['recall_at_10']:.3f}",
+            f"{row['build_cpu_s']:.3g}",
+            f"{row['bytes'] / 1e6:,.0f}",
+            *pairs,
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

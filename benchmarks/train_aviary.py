@@ -40,10 +40,7 @@ from memdriven.training.damsm_pixels import train_pixels
 from memdriven.training.damsm_text import train_text
 from memdriven.training.gan import train_gan
 
-METRICS = (
-    "attributes", "r_precision", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity",
-    "copy_check",
-)  # fmt: skip
+METRICS = ("attributes", "r_precision", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity", "copy_check")
 ROUNDING = 0.02
 """Minutes that a log's rounding may hide."""
 
@@ -86,55 +83,87 @@ class Chain:
     def render(self) -> None:
         """The data set, and smaller renders of other birds: for pixels alone, for the judge."""
         of = self.of
-        prepare_aviary(self.data, train_per_species=of.train_per_species,
-                       test_per_species=of.test_per_species, workers=of.workers)  # fmt: skip
-        prepare_aviary(self.renders, train_per_species=of.judge_per_species, test_per_species=4,
-                       image_size=64, seed=1, workers=of.workers)  # fmt: skip
+        prepare_aviary(
+            self.data,
+            train_per_species=of.train_per_species,
+            test_per_species=of.test_per_species,
+            workers=of.workers,
+        )
+        prepare_aviary(
+            self.renders,
+            train_per_species=of.judge_per_species,
+            test_per_species=4,
+            image_size=64,
+            seed=1,
+            workers=of.workers,
+        )
         side = max(128, BASE_SIZE << (self.config.generator.stages - 1))
-        prepare_recoloured(self.data, self.recoloured, per_image=of.recoloured, image_size=side,
-                           workers=of.workers)  # fmt: skip
-        prepare_aviary(self.extra, train_per_species=of.train_per_species, test_per_species=0,
-                       image_size=side, seed=4, workers=of.workers)  # fmt: skip
+        prepare_recoloured(
+            self.data, self.recoloured, per_image=of.recoloured, image_size=side, workers=of.workers
+        )
+        prepare_aviary(
+            self.extra,
+            train_per_species=of.train_per_species,
+            test_per_species=0,
+            image_size=side,
+            seed=4,
+            workers=of.workers,
+        )
         if self.apart:
-            prepare_aviary(self.pictures, train_per_species=of.pixels_per_species,
-                           test_per_species=1, image_size=self.config.damsm.pixel_size, seed=2,
-                           workers=of.workers)  # fmt: skip
+            prepare_aviary(
+                self.pictures,
+                train_per_species=of.pixels_per_species,
+                test_per_species=1,
+                image_size=self.config.damsm.pixel_size,
+                seed=2,
+                workers=of.workers,
+            )
 
     def extract(self) -> None:
         """Features of the training pictures, and of every fourth test picture for recall."""
         data = PreparedDataset.open(self.data)
         items = data.split("train") + data.split("test")[::4]
-        extract_features(data, items, Vgg16Features.load(self.of.vgg, self.of.device),
-                         self.features)  # fmt: skip
+        extract_features(data, items, Vgg16Features.load(self.of.vgg, self.of.device), self.features)
 
     def encoders(self) -> None:
         """DAMSM."""
         train_damsm(
-            self.data, self.features, self.first, self.config, minutes=self.of.damsm_minutes,
-            device=self.of.device, resume=(self.first / "last.safetensors").exists(),
-        )  # fmt: skip
+            self.data,
+            self.features,
+            self.first,
+            self.config,
+            minutes=self.of.damsm_minutes,
+            device=self.of.device,
+            resume=(self.first / "last.safetensors").exists(),
+        )
 
     def pixels(self) -> None:
         """DAMSM's pixel network and the head that names attributes, on more pictures."""
         if self.apart:
             train_pixels(
-                [self.data, self.pictures], self.first, self.seeing,
-                minutes=self.of.pixels_minutes, device=self.of.device,
+                [self.data, self.pictures],
+                self.first,
+                self.seeing,
+                minutes=self.of.pixels_minutes,
+                device=self.of.device,
                 resume=(self.seeing / PIXEL_STATE).exists(),
-            )  # fmt: skip
+            )
 
     def text(self) -> None:
         """DAMSM's text encoder, on what the pixel network sees."""
         if self.apart:
             train_text(
-                [self.data, self.pictures], self.features, self.seeing, self.reading,
-                minutes=self.of.text_minutes, device=self.of.device,
-            )  # fmt: skip
+                [self.data, self.pictures],
+                self.features,
+                self.seeing,
+                self.reading,
+                minutes=self.of.text_minutes,
+                device=self.of.device,
+            )
 
     def witness(self) -> None:
         """The attribute judge, on renders of birds that the generator never meets."""
-        train_attribute_judge(self.renders, self.judge, minutes=self.of.judge_minutes,
-                              device=self.of.device)  # fmt: skip
+        train_attribute_judge(self.renders, self.judge, minutes=self.of.judge_minutes, device=self.of.device)
 
     def shape(self) -> bool:
         """G alone, on targets: shapes and colours, before anything judges the picture."""
@@ -144,9 +173,7 @@ class Chain:
     def generator(self) -> bool:
         """G and the D's."""
         extra = [self.recoloured, self.extra]
-        return self._train(
-            self.run, self.config, self.of.gan_minutes, extra, self.shaped / "checkpoint"
-        )
+        return self._train(self.run, self.config, self.of.gan_minutes, extra, self.shaped / "checkpoint")
 
     def _train(
         self, run: Path, config: Config, minutes: float, extra: list[Path], start: Path | None
@@ -154,11 +181,19 @@ class Chain:
         """Train; false while minutes of the budget are left for another call."""
         train = dataclasses.replace(config.train, max_minutes=minutes)
         train_gan(
-            self.data, self.features, self.damsm, run, dataclasses.replace(config, train=train),
-            device=self.of.device, vgg_weights=self.of.vgg, squeezenet_weights=self.of.squeezenet,
-            resume=(run / "config.json").exists(), call_minutes=self.of.call_minutes or 0.0,
-            extra=extra, start_from=start,
-        )  # fmt: skip
+            self.data,
+            self.features,
+            self.damsm,
+            run,
+            dataclasses.replace(config, train=train),
+            device=self.of.device,
+            vgg_weights=self.of.vgg,
+            squeezenet_weights=self.of.squeezenet,
+            resume=(run / "config.json").exists(),
+            call_minutes=self.of.call_minutes or 0.0,
+            extra=extra,
+            start_from=start,
+        )
         log = run / "metrics.jsonl"
         lines = log.read_text().splitlines() if log.exists() else []
         spent = float(json.loads(lines[-1])["minutes"]) if lines else 0.0
@@ -173,19 +208,30 @@ class Chain:
         """Every measure of the model card, with its controls."""
         weights = Resources(vgg=self.of.vgg, squeezenet=self.of.squeezenet, judge=self.judge)
         evaluate(
-            self.checkpoint, self.data, metrics=METRICS, n=self.of.n, out=self.work / "results",
-            resources=weights, device=self.of.device,
-        )  # fmt: skip
+            self.checkpoint,
+            self.data,
+            metrics=METRICS,
+            n=self.of.n,
+            out=self.work / "results",
+            resources=weights,
+            device=self.of.device,
+        )
 
     @property
     def stages(self) -> dict[str, Callable[[], bool | None]]:
         """Name -> what to do, in order."""
         return {
-            "render": self.render, "extract": self.extract, "encoders": self.encoders,
-            "pixels": self.pixels, "text": self.text, "witness": self.witness,
-            "shape": self.shape, "generator": self.generator, "memory": self.memory,
+            "render": self.render,
+            "extract": self.extract,
+            "encoders": self.encoders,
+            "pixels": self.pixels,
+            "text": self.text,
+            "witness": self.witness,
+            "shape": self.shape,
+            "generator": self.generator,
+            "memory": self.memory,
             "measure": self.measure,
-        }  # fmt: skip
+        }
 
     def start(self) -> None:
         """Run what is not done yet, and record how long each stage took."""
@@ -232,8 +278,9 @@ def main() -> None:
     parser.add_argument("--recoloured", type=int, default=5, help="targets a training picture")
     parser.add_argument("--shape-minutes", type=float, default=6.0)
     parser.add_argument("--gan-minutes", type=float, default=20.0)
-    parser.add_argument("--call-minutes", type=float, default=0.0,
-                        help="train G at most this long in one call; 0 is no limit")  # fmt: skip
+    parser.add_argument(
+        "--call-minutes", type=float, default=0.0, help="train G at most this long in one call; 0 is no limit"
+    )
     parser.add_argument("--batch-size", type=int, default=0, help="of G; 0 keeps the preset's")
     parser.add_argument("--n", type=int, default=2000, help="captions to measure")
     parser.add_argument("--seed", type=int, default=0)

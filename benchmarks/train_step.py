@@ -84,11 +84,16 @@ def main() -> None:
         seconds, size = statistics.median(times[name]), config.train.batch_size
         work = operations(config, device)
         row = {
-            "preset": of.preset, "variant": name, "device": where,
-            "images_per_second": round(size / seconds, 2), "step_ms": round(1000 * seconds, 1),
-            "gflop_an_image": round(work / size / 1e9, 2), "product_gflops": round(rate / 1e9, 1),
-            "share_of_floor": round(work / rate / seconds, 3), "memory_gb": memory(device),
-        }  # fmt: skip
+            "preset": of.preset,
+            "variant": name,
+            "device": where,
+            "images_per_second": round(size / seconds, 2),
+            "step_ms": round(1000 * seconds, 1),
+            "gflop_an_image": round(work / size / 1e9, 2),
+            "product_gflops": round(rate / 1e9, 1),
+            "share_of_floor": round(work / rate / seconds, 3),
+            "memory_gb": memory(device),
+        }
         print(json.dumps(row), flush=True)
         if of.out:
             with of.out.open("a") as stream:
@@ -104,15 +109,20 @@ def made_up(config: Config, device: torch.device) -> Batch:
         return torch.randn(*shape, generator=chance).to(device)
 
     text = TextFeatures(
-        normal(size, WORDS, dim), normal(size, dim),
+        normal(size, WORDS, dim),
+        normal(size, dim),
         torch.ones(size, WORDS, dtype=torch.bool, device=device),
         normal(size, config.generator.named_width) if config.generator.named_width else None,
-    )  # fmt: skip
+    )
     return Batch(
-        pyramid(normal(size, 3, side, side).tanh(), config.generator.stages), text,
-        normal(size, 512, 16, 16).sub(1.5).relu(), torch.arange(size, device=device) % 2 == 0,
-        None, normal(size, config.generator.z_dim), normal(size, config.generator.condition_dim),
-    )  # fmt: skip
+        pyramid(normal(size, 3, side, side).tanh(), config.generator.stages),
+        text,
+        normal(size, 512, 16, 16).sub(1.5).relu(),
+        torch.arange(size, device=device) % 2 == 0,
+        None,
+        normal(size, config.generator.z_dim),
+        normal(size, config.generator.condition_dim),
+    )
 
 
 def prepared(config: Config, device: torch.device) -> Callable[[int], None]:

@@ -55,9 +55,7 @@ def main() -> None:
     memory = load_images(base, memories, BASE_SIZE, progress=False)
     row("targets", target, target, memory, items, memories, judge)
     row("memories", memory, target, memory, items, memories, judge)
-    store = FeatureStore.open(
-        arguments.features or arguments.checkpoints[0] / "memory" / "features"
-    )
+    store = FeatureStore.open(arguments.features or arguments.checkpoints[0] / "memory" / "features")
     for folder in arguments.checkpoints:
         checkpoint = load_checkpoint(folder)
         for guidance in arguments.guidance or [checkpoint.config.generator.guidance]:
@@ -67,9 +65,14 @@ def main() -> None:
 
 
 def row(
-    name: str, pictures: Tensor, target: Tensor, memory: Tensor,
-    items: list[Item], memories: list[Item], judge: AttributeJudge,
-) -> None:  # fmt: skip
+    name: str,
+    pictures: Tensor,
+    target: Tensor,
+    memory: Tensor,
+    items: list[Item],
+    memories: list[Item],
+    judge: AttributeJudge,
+) -> None:
     """Print one line; pictures, target and memory are uint8 (n, 3, s, s)."""
     asked = [item.caption_attributes[0] for item in items]
     differing = [
@@ -90,9 +93,8 @@ def row(
 
 @torch.inference_mode()
 def painted(
-    checkpoint: Checkpoint, items: list[Item], memories: list[Item], store: FeatureStore,
-    guidance: float,
-) -> Tensor:  # fmt: skip
+    checkpoint: Checkpoint, items: list[Item], memories: list[Item], store: FeatureStore, guidance: float
+) -> Tensor:
     """Return the first stage's pictures, uint8, each from its own caption and the named memory."""
     generator, config = checkpoint.generator.eval(), checkpoint.config
     encoders = (checkpoint.damsm, checkpoint.vocabulary, config.text.max_words)
@@ -109,9 +111,7 @@ def painted(
         epsilon = torch.randn(len(rows), config.generator.condition_dim, generator=noise)
         said = [own.text(torch.tensor(own.of[i])) for i in rows]
         sentence, words = text.sentence, text.for_generator
-        sentence = sentence + guidance * (
-            sentence - torch.stack([s.sentence.mean(0) for s in said])
-        )
+        sentence = sentence + guidance * (sentence - torch.stack([s.sentence.mean(0) for s in said]))
         words = words + guidance * (words - torch.stack([s.for_generator.mean(0) for s in said]))
         image = generator(z, sentence, words, v, epsilon, stages=1).images[0]
         made.append(((image + 1) * 127.5).round().clamp(0, 255).byte())

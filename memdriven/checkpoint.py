@@ -25,23 +25,13 @@ from torch import Tensor
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.attribute_files import FILE as ATTRIBUTES
-from memdriven.encoders.attribute_files import (
-    Attributes,
-    load_attributes,
-    reader_of,
-    save_attributes,
-)
+from memdriven.encoders.attribute_files import Attributes, load_attributes, reader_of, save_attributes
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import OF_CHECKPOINT, load_damsm_weights
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import read_weights, take_weights, write_weights
 from memdriven.errors import CheckpointError
-from memdriven.files import (
-    atomic_folder,
-    atomic_write_json,
-    read_json,
-    sha256_file,
-)
+from memdriven.files import atomic_folder, atomic_write_json, read_json, sha256_file
 from memdriven.models.generator import BASE_SIZE, Generator
 
 SCHEMA = OF_CHECKPOINT
@@ -159,9 +149,7 @@ def load_checkpoint(
     for name, expected in files.items():
         if not (path / name).is_file():
             raise CheckpointError(
-                wanted=f"the file {path / name}",
-                found="no such file",
-                fix="restore it from its source",
+                wanted=f"the file {path / name}", found="no such file", fix="restore it from its source"
             )
         if verify and (found := sha256_file(path / name)) != expected:
             raise CheckpointError(
@@ -170,9 +158,7 @@ def load_checkpoint(
                 fix="the file is damaged or was exchanged: restore it from its source",
             )
     vocabulary = Vocabulary.from_json(read_json(path / "vocabulary.json", CheckpointError))
-    damsm = load_damsm_weights(
-        path / "damsm.safetensors", len(vocabulary), config.text, config.damsm
-    )
+    damsm = load_damsm_weights(path / "damsm.safetensors", len(vocabulary), config.text, config.damsm)
     attributes = load_attributes(path, damsm.hash()) if ATTRIBUTES in files else None
     if width := config.generator.named_width:
         _check_width(width, reader_of(attributes).width, path)
@@ -198,8 +184,9 @@ def _check_width(wanted: int, found: int, path: Path) -> None:
     if wanted != found:
         raise CheckpointError(
             wanted=f"a reader of captions of generator.named_width {wanted} in {path}",
-            found=f"one of {found}", fix="restore the files of one and the same training",
-        )  # fmt: skip
+            found=f"one of {found}",
+            fix="restore the files of one and the same training",
+        )
 
 
 def _short_hash(files: dict[str, str], settings: dict[str, Any]) -> str:

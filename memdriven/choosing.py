@@ -33,9 +33,8 @@ MAX_TRIED = 16
 
 @torch.inference_mode()
 def fits(
-    checkpoint: Checkpoint, text: TextFeatures, noise: Noise, v: Tensor,
-    read: Sequence[TextFeatures],
-) -> Tensor:  # fmt: skip
+    checkpoint: Checkpoint, text: TextFeatures, noise: Noise, v: Tensor, read: Sequence[TextFeatures]
+) -> Tensor:
     """Paint a caption with each of n memories; return how well each picture fits the words (n,).
 
     Args:
@@ -53,16 +52,21 @@ def fits(
     if damsm.pixels is None:
         raise ConfigError(
             wanted="encoders that read pictures (damsm.pixel_backbone compact), to try memories",
-            found=config.pixel_backbone, fix="leave best_of at 1",
-        )  # fmt: skip
+            found=config.pixel_backbone,
+            fix="leave best_of at 1",
+        )
     seen = sum(side < config.pixel_size for side in generator.resolutions) + 1
     sentences = torch.cat([each.sentence for each in read])
     words = torch.cat([mean_words(each) for each in read])
     with repeatable():
         painted = generator(
-            noise.z.expand(n, -1), sentences, words, seen_by(noise, v),
-            noise.epsilon.expand(n, -1), min(seen, len(generator.resolutions)),
-        ).images[-1]  # fmt: skip
+            noise.z.expand(n, -1),
+            sentences,
+            words,
+            seen_by(noise, v),
+            noise.epsilon.expand(n, -1),
+            min(seen, len(generator.resolutions)),
+        ).images[-1]
         (regions, _), maps = damsm.look((painted + 1) / 2)
         scores = matching_scores(text.words, text.mask, regions, config.gamma1, config.gamma2)[:, 0]
         if maps is not None and attributes is not None and attributes.reader is not None:
@@ -81,9 +85,11 @@ def keep(retrieval: Retrieval, places: Sequence[int]) -> Retrieval:
     found = [retrieval[place] for place in places]
     weights = scaled([each.weight for each in found])
     return replace(
-        retrieval, k=len(found), tried=len(retrieval),
+        retrieval,
+        k=len(found),
+        tried=len(retrieval),
         neighbours=tuple(replace(n, weight=w) for n, w in zip(found, weights, strict=True)),
-    )  # fmt: skip
+    )
 
 
 def scaled(weights: Sequence[float]) -> list[float]:
@@ -92,17 +98,29 @@ def scaled(weights: Sequence[float]) -> list[float]:
 
 
 def choose(
-    checkpoint: Checkpoint, lookup: Lookup, caption: str, strategy: str | None, k: int | None,
-    seed: int, best_of: int, exclude: Sequence[str] = (), oracle_id: str | None = None,
-    variations: Sequence[Variation] = (), memory: float = 1.0, guidance: float | None = None,
-) -> tuple[Retrieval, TextFeatures]:  # fmt: skip
+    checkpoint: Checkpoint,
+    lookup: Lookup,
+    caption: str,
+    strategy: str | None,
+    k: int | None,
+    seed: int,
+    best_of: int,
+    exclude: Sequence[str] = (),
+    oracle_id: str | None = None,
+    variations: Sequence[Variation] = (),
+    memory: float = 1.0,
+    guidance: float | None = None,
+) -> tuple[Retrieval, TextFeatures]:
     """Return the k neighbours whose pictures fit best, of the `best_of` nearest; and embeddings.
 
     The arguments are those of `MemoryDrivenPipeline.choose`, which says what is raised.
     """
     if not _counts(best_of) or best_of > MAX_TRIED:
-        raise ConfigError(wanted=f"best_of: a whole number in 1..{MAX_TRIED}",
-                          found=repr(best_of)[:80], fix="try another number")  # fmt: skip
+        raise ConfigError(
+            wanted=f"best_of: a whole number in 1..{MAX_TRIED}",
+            found=repr(best_of)[:80],
+            fix="try another number",
+        )
     k = checkpoint.config.retrieval.k if k is None else k
     most = max(k, min(best_of, lookup.bank.n - len(set(exclude)))) if _counts(k) else k
     found, text = lookup.find(caption, strategy, most, seed, None, None, exclude, oracle_id)

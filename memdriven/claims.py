@@ -56,8 +56,12 @@ def claims(checkpoint: Checkpoint, text: TextFeatures, image: Tensor) -> tuple[C
     for row, (name, values) in enumerate(attributes.values.items()):
         share, value = named[row, : len(values)].max(dim=0)
         if float(share) > NAMED:
-            found.append(Claim(
-                attribute=name, wanted=values[int(value)], seen=values[int(seen[row].argmax())],
-                probability=float(seen[row, value]),
-            ))  # fmt: skip
+            found.append(
+                Claim(
+                    attribute=name,
+                    wanted=values[int(value)],
+                    seen=values[int(seen[row].argmax())],
+                    probability=float(seen[row, value]),
+                )
+            )
     return tuple(found)

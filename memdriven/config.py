@@ -327,24 +327,12 @@ class Config:
                 (self.train.swap_mix, self.train.swap_neighbours),
             ),
             (0.0 <= self.retrieval.alpha <= 1.0, "retrieval.alpha in 0..1", self.retrieval.alpha),
-            (
-                self.retrieval.temperature > 0,
-                "retrieval.temperature > 0",
-                self.retrieval.temperature,
-            ),
+            (self.retrieval.temperature > 0, "retrieval.temperature > 0", self.retrieval.temperature),
             (self.retrieval.k >= 1, "retrieval.k >= 1", self.retrieval.k),
             (self.train.batch_size >= 2, "train.batch_size >= 2", self.train.batch_size),
-            (
-                0.0 <= self.train.decay_from <= 1.0,
-                "train.decay_from in 0..1",
-                self.train.decay_from,
-            ),
+            (0.0 <= self.train.decay_from <= 1.0, "train.decay_from in 0..1", self.train.decay_from),
             (self.loss.r1_every >= 1, "loss.r1_every >= 1", self.loss.r1_every),
-            (
-                self.loss.diversity_every >= 1,
-                "loss.diversity_every >= 1",
-                self.loss.diversity_every,
-            ),
+            (self.loss.diversity_every >= 1, "loss.diversity_every >= 1", self.loss.diversity_every),
             (self.generator.width % 2 == 0, "an even generator.width", self.generator.width),
             (
                 self.damsm.pixel_backbone != "compact" or self.damsm.pixel_size % 16 == 0,

@@ -20,7 +20,8 @@ def choose_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(
-            wanted=f"the device {name!r}", found=str(error).splitlines()[0][:120],
+            wanted=f"the device {name!r}",
+            found=str(error).splitlines()[0][:120],
             fix="use auto, cpu, or cuda on a machine with a CUDA device",
-        ) from None  # fmt: skip
+        ) from None
     return device

@@ -38,9 +38,12 @@ class MemoryWords:
     """
 
     def __init__(
-        self, bank: MemoryBank, encode: Callable[[Sequence[EncodedCaption]], TextFeatures],
-        vocabulary: Vocabulary, max_words: int,
-    ) -> None:  # fmt: skip
+        self,
+        bank: MemoryBank,
+        encode: Callable[[Sequence[EncodedCaption]], TextFeatures],
+        vocabulary: Vocabulary,
+        max_words: int,
+    ) -> None:
         self.bank, self.encode = bank, encode
         self.vocabulary, self.max_words = vocabulary, max_words
         self._mean = lru_cache(maxsize=_KEPT)(self._encode)

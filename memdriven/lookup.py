@@ -49,14 +49,20 @@ class Lookup:
         self.vocabulary, self.damsm, self.bank = checkpoint.vocabulary, checkpoint.damsm, bank
         self.retriever = Retriever(bank, self.damsm, self.vocabulary, self.config.retrieval)
         self.encode = checkpoint.encode_captions
-        self.memory_words = MemoryWords(bank, self.encode, self.vocabulary,
-                                        self.config.text.max_words)  # fmt: skip
+        self.memory_words = MemoryWords(bank, self.encode, self.vocabulary, self.config.text.max_words)
 
     def find(
-        self, caption: str, strategy: str | None, k: int | None, seed: int,
-        neighbours: Sequence[str] | None, weights: Sequence[float] | None,
-        exclude: Sequence[str], oracle_id: str | None, guests: Sequence[Guest] = (),
-    ) -> tuple[Retrieval, TextFeatures]:  # fmt: skip
+        self,
+        caption: str,
+        strategy: str | None,
+        k: int | None,
+        seed: int,
+        neighbours: Sequence[str] | None,
+        weights: Sequence[float] | None,
+        exclude: Sequence[str],
+        oracle_id: str | None,
+        guests: Sequence[Guest] = (),
+    ) -> tuple[Retrieval, TextFeatures]:
         """Return a caption's neighbours, and its embeddings.
 
         The arguments are those of `MemoryDrivenPipeline.__call__`; `seed` is that of strategy
@@ -65,8 +71,11 @@ class Lookup:
         settings = self.config.retrieval
         strategy = settings.strategy if strategy is None else strategy
         if strategy not in STRATEGIES:
-            raise RetrievalError(wanted="a strategy: " + ", ".join(STRATEGIES),
-                                 found=repr(strategy)[:80], fix="choose one of these")  # fmt: skip
+            raise RetrievalError(
+                wanted="a strategy: " + ", ".join(STRATEGIES),
+                found=repr(strategy)[:80],
+                fix="choose one of these",
+            )
         clock = Clock()
         encoded = self.vocabulary.encode(caption, self.config.text.max_words)
         with torch.inference_mode():
@@ -74,8 +83,11 @@ class Lookup:
         clock.lap("encode")
         if neighbours is None:
             if weights is not None:
-                raise RetrievalError(wanted="weights beside the neighbours they belong to",
-                                     found="weights alone", fix="pass both")  # fmt: skip
+                raise RetrievalError(
+                    wanted="weights beside the neighbours they belong to",
+                    found="weights alone",
+                    fix="pass both",
+                )
             k = _count(settings.k if k is None else k)
             query = Query(text, oracle_id, caption, tuple(encoded.words))
             matches = self.retriever.retrieve(query, strategy, k, exclude, seed)
@@ -85,9 +97,15 @@ class Lookup:
             k = max(1, len(found)) if k is None else _count(k)
         clock.lap("retrieve")
         retrieval = Retrieval(
-            caption=caption, strategy=strategy, k=k, neighbours=found, words=tuple(encoded.words),
-            unknown_words=encoded.unknown, truncated=encoded.truncated, timings=clock.timings,
-        )  # fmt: skip
+            caption=caption,
+            strategy=strategy,
+            k=k,
+            neighbours=found,
+            words=tuple(encoded.words),
+            unknown_words=encoded.unknown,
+            truncated=encoded.truncated,
+            timings=clock.timings,
+        )
         return retrieval, text
 
     def _neighbour(self, match: Match, words: Sequence[str]) -> Neighbour:
@@ -96,11 +114,17 @@ class Lookup:
         if match.word_weights is not None:
             met = dict(zip(words, match.word_weights, strict=True))
         return Neighbour(
-            id=match.id, image=self.bank.thumbnail(match.index), rank=match.rank,
-            caption=item.captions[match.caption_index], weight=match.weight, score=match.score,
-            percentile=match.percentile, word_weights=met, class_name=item.class_name,
+            id=match.id,
+            image=self.bank.thumbnail(match.index),
+            rank=match.rank,
+            caption=item.captions[match.caption_index],
+            weight=match.weight,
+            score=match.score,
+            percentile=match.percentile,
+            word_weights=met,
+            class_name=item.class_name,
             webp=self.bank.thumbnail_bytes(match.index),
-        )  # fmt: skip
+        )
 
     def given(
         self, ids: Sequence[str], weights: Sequence[float] | None, guests: Sequence[Guest] = ()
@@ -111,8 +135,11 @@ class Lookup:
             RetrievalError: an id is unknown or given twice, or a weight is none.
         """
         if isinstance(ids, str) or len(set(ids)) != len(ids):
-            raise RetrievalError(wanted="a list of ids, each once", found=repr(ids)[:80],
-                                 fix="raise a neighbour's weight instead")  # fmt: skip
+            raise RetrievalError(
+                wanted="a list of ids, each once",
+                found=repr(ids)[:80],
+                fix="raise a neighbour's weight instead",
+            )
         parts = [1.0] * len(ids) if weights is None else [float(weight) for weight in weights]
         # A recipe's shares are kept to the last bit, so that its pixels are too.
         if not (weights and len(parts) == len(ids) and sums_to_one(parts)):
@@ -120,21 +147,28 @@ class Lookup:
         found, own = [], {guest.id: guest for guest in guests}
         for rank, (each, weight) in enumerate(zip(ids, parts, strict=True), start=1):
             if each in own:
-                found.append(Neighbour(id=each, image=own[each].image, caption=own[each].caption,
-                                       rank=rank, weight=weight))  # fmt: skip
+                found.append(
+                    Neighbour(
+                        id=each, image=own[each].image, caption=own[each].caption, rank=rank, weight=weight
+                    )
+                )
                 continue
             index = self._row(each)
             item = self.bank.item(index)
             found.append(
-                Neighbour(id=each, image=self.bank.thumbnail(index), caption=item.captions[0],
-                          rank=rank, weight=weight, class_name=item.class_name,
-                          webp=self.bank.thumbnail_bytes(index))
-            )  # fmt: skip
+                Neighbour(
+                    id=each,
+                    image=self.bank.thumbnail(index),
+                    caption=item.captions[0],
+                    rank=rank,
+                    weight=weight,
+                    class_name=item.class_name,
+                    webp=self.bank.thumbnail_bytes(index),
+                )
+            )
         return tuple(found)
 
-    def features(
-        self, retrieval: Retrieval, guests: Sequence[Guest] = (), memory: float = 1.0
-    ) -> Tensor:
+    def features(self, retrieval: Retrieval, guests: Sequence[Guest] = (), memory: float = 1.0) -> Tensor:
         """Return the neighbours' mixed v times `memory` (1, c, h, w), on the CPU.
 
         It is zero without neighbours.
@@ -201,12 +235,15 @@ class Lookup:
                 wanted="an image of the memory, or an own image of this tab",
                 found="a private image that is not here",
                 fix="add that image as your own again: the same file gets the same name",
-            )  # fmt: skip
+            )
         return self.bank.index_of(item)
 
 
 def _count(k: object) -> int:
     if not is_whole(k) or not 1 <= k <= MAX_K:
-        raise RetrievalError(wanted=f"k: a whole number in 1..{MAX_K}", found=repr(k)[:80],
-                             fix="ask for another number of neighbours")  # fmt: skip
+        raise RetrievalError(
+            wanted=f"k: a whole number in 1..{MAX_K}",
+            found=repr(k)[:80],
+            fix="ask for another number of neighbours",
+        )
     return k

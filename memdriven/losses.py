@@ -18,9 +18,7 @@ def generator_adversarial(fake: Logits) -> Tensor:
     return 0.5 * (F.softplus(-fake.unconditional) + F.softplus(-fake.conditional)).mean()
 
 
-def discriminator_adversarial(
-    real: Logits, fake: Logits, mismatched: Tensor | None = None
-) -> Tensor:
+def discriminator_adversarial(real: Logits, fake: Logits, mismatched: Tensor | None = None) -> Tensor:
     """Eq. 3: both heads, real against fake, each with weight 1/2.
 
     With `mismatched`, the conditional logits of real images beside a wrong caption, these share
@@ -48,9 +46,7 @@ def r1_penalty(discriminator: Discriminator, images: Tensor, sentence: Tensor) -
         return gradient.square().sum(dim=(1, 2, 3)).mean()
 
 
-def reconstruction(
-    fake: Tensor, real: Tensor, own: Tensor, weights: Tensor | None = None
-) -> Tensor:
+def reconstruction(fake: Tensor, real: Tensor, own: Tensor, weights: Tensor | None = None) -> Tensor:
     """Mean |G(z, S, v) - I| over the images whose own features v were given [ours].
 
     Args:

@@ -121,10 +121,21 @@ class MemoryDrivenPipeline:
                 none in 1..16, or `guidance` none in 0..`recipe_fields.MAX_GUIDANCE`.
         """
         *_, output = self.stream(
-            caption, strategy, k, seed, seeds=seeds, neighbours=neighbours, weights=weights,
-            exclude=exclude, oracle_id=oracle_id, variations=variations, memory=memory,
-            best_of=best_of, guests=guests, guidance=guidance,
-        )  # fmt: skip
+            caption,
+            strategy,
+            k,
+            seed,
+            seeds=seeds,
+            neighbours=neighbours,
+            weights=weights,
+            exclude=exclude,
+            oracle_id=oracle_id,
+            variations=variations,
+            memory=memory,
+            best_of=best_of,
+            guests=guests,
+            guidance=guidance,
+        )
         return output
 
     def stream(
@@ -150,32 +161,56 @@ class MemoryDrivenPipeline:
         with self.turn:
             if best_of != 1 and neighbours is None:
                 retrieval, text = choose(
-                    self.checkpoint, self.lookup, caption, strategy, k, wanted[0], best_of,
-                    exclude, oracle_id, variations, memory, guidance,
-                )  # fmt: skip
+                    self.checkpoint,
+                    self.lookup,
+                    caption,
+                    strategy,
+                    k,
+                    wanted[0],
+                    best_of,
+                    exclude,
+                    oracle_id,
+                    variations,
+                    memory,
+                    guidance,
+                )
             else:
                 retrieval, text = self.lookup.find(
                     caption, strategy, k, wanted[0], neighbours, weights, exclude, oracle_id, guests
                 )
             asked, text = text, self.lookup.guided(text, retrieval, guidance, memory)
         if len(retrieval) > MAX_NEIGHBOURS:
-            raise RetrievalError(wanted=f"at most {MAX_NEIGHBOURS} neighbours in one picture",
-                                 found=str(len(retrieval)), fix="lower k")  # fmt: skip
+            raise RetrievalError(
+                wanted=f"at most {MAX_NEIGHBOURS} neighbours in one picture",
+                found=str(len(retrieval)),
+                fix="lower k",
+            )
         recipe = Recipe(
-            caption=caption, strategy=retrieval.strategy, k=retrieval.k, seed=wanted[0],
-            neighbours=retrieval.ids, weights=retrieval.weights, checkpoint=self.checkpoint.name,
-            checkpoint_hash=self.checkpoint.hash, bank_hash=self.bank_hash, version=__version__,
-            variations=tuple(variations), memory=memory,
+            caption=caption,
+            strategy=retrieval.strategy,
+            k=retrieval.k,
+            seed=wanted[0],
+            neighbours=retrieval.ids,
+            weights=retrieval.weights,
+            checkpoint=self.checkpoint.name,
+            checkpoint_hash=self.checkpoint.hash,
+            bank_hash=self.bank_hash,
+            version=__version__,
+            variations=tuple(variations),
+            memory=memory,
             guidance=self.config.generator.guidance if guidance is None else guidance,
-        )  # fmt: skip
+        )
         generator = self.checkpoint.generator
         noises = [draw_noise(each, generator, variations) for each in wanted]
         output = PipelineOutput(
-            retrieval=retrieval, all_stages=((),) * len(wanted), timings=retrieval.timings,
-            recipes=tuple(replace(recipe, seed=each) for each in wanted), complete=False,
+            retrieval=retrieval,
+            all_stages=((),) * len(wanted),
+            timings=retrieval.timings,
+            recipes=tuple(replace(recipe, seed=each) for each in wanted),
+            complete=False,
             mirrored=tuple(bool(noise.mirror and memory and len(retrieval)) for noise in noises),
             windows=tuple(noise.window for noise in noises),
-        )  # fmt: skip
+        )
         yield output
         clock = Clock(retrieval.timings)
         with self.turn:
@@ -200,9 +235,8 @@ class MemoryDrivenPipeline:
                 stages[place] = (*stages[place], picture)
                 complete = place + 1 == len(wanted) and side == self.resolutions[-1]
                 output = replace(
-                    output, all_stages=tuple(stages), timings=clock.timings, complete=complete,
-                    claims=told,
-                )  # fmt: skip
+                    output, all_stages=tuple(stages), timings=clock.timings, complete=complete, claims=told
+                )
                 yield output
 
     def retrieve(
@@ -222,9 +256,7 @@ class MemoryDrivenPipeline:
         """
         (wanted,) = _seeds(seed, None)
         with self.turn:
-            return self.lookup.find(
-                caption, strategy, k, wanted, None, None, exclude, oracle_id
-            )[0]  # fmt: skip
+            return self.lookup.find(caption, strategy, k, wanted, None, None, exclude, oracle_id)[0]
 
     def choose(
         self,
@@ -252,9 +284,19 @@ class MemoryDrivenPipeline:
         (wanted,) = _seeds(seed, None)
         with self.turn:
             return choose(
-                self.checkpoint, self.lookup, caption, strategy, k, wanted, best_of,
-                exclude, None, variations, memory, guidance,
-            )[0]  # fmt: skip
+                self.checkpoint,
+                self.lookup,
+                caption,
+                strategy,
+                k,
+                wanted,
+                best_of,
+                exclude,
+                None,
+                variations,
+                memory,
+                guidance,
+            )[0]
 
     def from_recipe(self, recipe: Recipe, guests: Sequence[Guest] = ()) -> PipelineOutput:
         """Make a recipe's picture again, pixel for pixel.
@@ -268,11 +310,17 @@ class MemoryDrivenPipeline:
         """
         self.check_recipe(recipe)
         return self(
-            recipe.caption, recipe.strategy, recipe.k, recipe.seed,
-            neighbours=recipe.neighbours or None, weights=recipe.weights or None,
-            variations=recipe.variations, memory=recipe.memory, guests=guests,
+            recipe.caption,
+            recipe.strategy,
+            recipe.k,
+            recipe.seed,
+            neighbours=recipe.neighbours or None,
+            weights=recipe.weights or None,
+            variations=recipe.variations,
+            memory=recipe.memory,
+            guests=guests,
             guidance=recipe.guidance,
-        )  # fmt: skip
+        )
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Refuse a recipe that was made with another checkpoint or bank.
@@ -284,9 +332,10 @@ class MemoryDrivenPipeline:
             wanted = getattr(recipe, f"{name}_hash")
             if wanted and wanted != found:
                 raise CheckpointError(
-                    wanted=f"the {name} {wanted} of the recipe", found=f"{name} {found}",
+                    wanted=f"the {name} {wanted} of the recipe",
+                    found=f"{name} {found}",
                     fix="load that checkpoint, or clear the recipe's hashes for a similar picture",
-                )  # fmt: skip
+                )
 
 
 def _seeds(seed: int | None, seeds: Sequence[int] | None) -> tuple[int, ...]:
@@ -296,6 +345,7 @@ def _seeds(seed: int | None, seeds: Sequence[int] | None) -> tuple[int, ...]:
         seeds = [secrets.randbelow(RANDOM_SEEDS) if seed is None else seed]
     wanted = tuple(seeds)
     if not wanted or not all(is_whole(each) and 0 <= each <= MAX_SEED for each in wanted):
-        raise ConfigError(wanted=f"seeds: whole numbers in 0..{MAX_SEED}",
-                          found=repr(wanted)[:80], fix="use other seeds")  # fmt: skip
+        raise ConfigError(
+            wanted=f"seeds: whole numbers in 0..{MAX_SEED}", found=repr(wanted)[:80], fix="use other seeds"
+        )
     return wanted

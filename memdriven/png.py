@@ -35,9 +35,7 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         (length,) = struct.unpack_from(">I", content, position)
         end = position + 12 + length
         kind, data = content[position + 4 : position + 8], content[position + 8 : end - 4]
-        if end > len(content) or zlib.crc32(kind + data) != int.from_bytes(
-            content[end - 4 : end], "big"
-        ):
+        if end > len(content) or zlib.crc32(kind + data) != int.from_bytes(content[end - 4 : end], "big"):
             raise DataError(wanted="a whole PNG", found="a damaged chunk", fix="save it again")
         yield kind, data
         position = end

@@ -35,13 +35,21 @@ _AVIARY_LOSS = replace(
     perceptual_weight=4.0,
 )
 # DAMSM learns little from so few photographs; ImageNet's network knows what they show.
-_PHOTO_LOSS = replace(
-    _AVIARY_LOSS, change_weight=0.0, damsm_weight=0.2, perceptual_network="squeezenet"
-)
+_PHOTO_LOSS = replace(_AVIARY_LOSS, change_weight=0.0, damsm_weight=0.2, perceptual_network="squeezenet")
 _COMPACT_TRAIN = TrainConfig(
-    batch_size=16, crop=1.0, learning_rate=4e-4, d_learning_rate=4e-4, decay_from=0.5,
-    p_swap=0.6, swap_mix=3, p_fade=0.15, ema=0.998, amp=False, sample_every=500, save_every=500,
-)  # fmt: skip
+    batch_size=16,
+    crop=1.0,
+    learning_rate=4e-4,
+    d_learning_rate=4e-4,
+    decay_from=0.5,
+    p_swap=0.6,
+    swap_mix=3,
+    p_fade=0.15,
+    ema=0.998,
+    amp=False,
+    sample_every=500,
+    save_every=500,
+)
 
 
 def _shape(config: Config) -> Config:
@@ -61,14 +69,16 @@ def _words(config: Config) -> Config:
 
     It goes on from trained networks, and wants encoders that `train-pixels` left a head with.
     """
-    loss = replace(config.loss, adversarial_weight=0.0, damsm_weight=0.0, attribute_weight=1.0,
-                   perceptual_network="squeezenet")  # fmt: skip
-    train = replace(config.train, p_swap=0.0, learning_rate=1e-3, betas=(0.9, 0.99),
-                    optimiser="muon")  # fmt: skip
-    generator = replace(config.generator, zoom=0.08, guidance=0.5, named_width=_NAMED)
-    return replace(
-        config, preset=f"{config.preset}-words", generator=generator, loss=loss, train=train
+    loss = replace(
+        config.loss,
+        adversarial_weight=0.0,
+        damsm_weight=0.0,
+        attribute_weight=1.0,
+        perceptual_network="squeezenet",
     )
+    train = replace(config.train, p_swap=0.0, learning_rate=1e-3, betas=(0.9, 0.99), optimiser="muon")
+    generator = replace(config.generator, zoom=0.08, guidance=0.5, named_width=_NAMED)
+    return replace(config, preset=f"{config.preset}-words", generator=generator, loss=loss, train=train)
 
 
 # A second stage on a first one that is kept: it sharpens, which a projected D sees at once, and is
@@ -89,11 +99,7 @@ PRESETS: dict[str, Config] = {
         loss=LossConfig(damsm_weight=50.0),
         train=_MEMORY,
     ),
-    "paper": Config(
-        preset="paper",
-        loss=LossConfig(mismatched=False),
-        train=TrainConfig(p_swap=0.0),
-    ),
+    "paper": Config(preset="paper", loss=LossConfig(mismatched=False), train=TrainConfig(p_swap=0.0)),
     "aviary-64": Config(
         preset="aviary-64",
         damsm=_AVIARY_DAMSM,
@@ -107,17 +113,13 @@ PRESETS: dict[str, Config] = {
         damsm=_AVIARY_DAMSM,
         generator=replace(_SECOND, named_width=_NAMED),
         discriminator=_SECOND_D,
-        loss=replace(
-            _AVIARY_LOSS, reconstruction_weight=6.0, change_weight=2.0, perceptual_weight=1.0
-        ),
+        loss=replace(_AVIARY_LOSS, reconstruction_weight=6.0, change_weight=2.0, perceptual_weight=1.0),
         train=_SECOND_TRAIN,
     ),
     # What the shipped model was taught, at the paper's size and a GPU's batch.
     "aviary": Config(
         preset="aviary",
-        damsm=DamsmConfig(
-            pixel_backbone="compact", pixel_size=128, epochs=40, mask_same_class=False
-        ),
+        damsm=DamsmConfig(pixel_backbone="compact", pixel_size=128, epochs=40, mask_same_class=False),
         generator=replace(_EARLY, early_blocks=1, text_code=128, zoom=0.15, named_width=_NAMED),
         loss=replace(_AVIARY_LOSS, r1_gamma=1.0, attribute_weight=1.0),
         train=replace(_COMPACT_TRAIN, batch_size=64, amp=True),

@@ -72,8 +72,7 @@ class Variation:
         """Refuse what no page could have written."""
         check_whole("variation's seed", self.seed, 0, MAX_SEED)
         good = isinstance(self.strength, int | float) and not isinstance(self.strength, bool)
-        check(good and 0 < self.strength <= 1, "a variation's strength above 0, at most 1",
-               self.strength)  # fmt: skip
+        check(good and 0 < self.strength <= 1, "a variation's strength above 0, at most 1", self.strength)
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
@@ -121,15 +120,20 @@ class Recipe:
         check_whole("seed", self.seed, 0, MAX_SEED)
         check_text("caption", self.caption, MAX_CAPTION)
         check(self.strategy in STRATEGIES, "a strategy: " + ", ".join(STRATEGIES), self.strategy)
-        check(len(self.neighbours) <= MAX_NEIGHBOURS, f"at most {MAX_NEIGHBOURS} neighbours",
-               len(self.neighbours))  # fmt: skip
+        check(
+            len(self.neighbours) <= MAX_NEIGHBOURS,
+            f"at most {MAX_NEIGHBOURS} neighbours",
+            len(self.neighbours),
+        )
         for name in self.neighbours:
             check_text("a neighbour's id", name, 200)
-        check(len(set(self.neighbours)) == len(self.neighbours), "each neighbour once",
-               self.neighbours)  # fmt: skip
+        check(len(set(self.neighbours)) == len(self.neighbours), "each neighbour once", self.neighbours)
         check_weights(self.weights, len(self.neighbours))
-        check(len(self.variations) <= MAX_VARIATIONS, f"at most {MAX_VARIATIONS} variations",
-              len(self.variations))  # fmt: skip
+        check(
+            len(self.variations) <= MAX_VARIATIONS,
+            f"at most {MAX_VARIATIONS} variations",
+            len(self.variations),
+        )
         for name in ("checkpoint", "version"):
             check_text(name, getattr(self, name), 100)
         for name in ("checkpoint_hash", "bank_hash"):
@@ -152,14 +156,22 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-ready values, schema first."""
         return {
-            "schema": SCHEMA, "caption": self.caption, "strategy": self.strategy, "k": self.k,
-            "seed": self.seed, "neighbours": list(self.neighbours), "weights": list(self.weights),
-            "checkpoint": self.checkpoint, "checkpoint_hash": self.checkpoint_hash,
-            "bank_hash": self.bank_hash, "version": self.version, "extra": dict(self.extra),
+            "schema": SCHEMA,
+            "caption": self.caption,
+            "strategy": self.strategy,
+            "k": self.k,
+            "seed": self.seed,
+            "neighbours": list(self.neighbours),
+            "weights": list(self.weights),
+            "checkpoint": self.checkpoint,
+            "checkpoint_hash": self.checkpoint_hash,
+            "bank_hash": self.bank_hash,
+            "version": self.version,
+            "extra": dict(self.extra),
             **({"variations": [asdict(v) for v in self.variations]} if self.variations else {}),
             **({"memory": self.memory} if self.memory != 1 else {}),
             **({"guidance": self.guidance} if self.guidance else {}),
-        }  # fmt: skip
+        }
 
     def to_json(self, indent: int | None = None) -> str:
         """Return JSON in ASCII, so that it fits any PNG text chunk unchanged."""
@@ -214,9 +226,7 @@ class Recipe:
         """
         check(len(text) <= MAX_BYTES, f"at most {MAX_BYTES} bytes", f"{len(text)} bytes")
         try:
-            values = json.loads(
-                text, parse_constant=refuse_constant, object_pairs_hook=unique_pairs
-            )
+            values = json.loads(text, parse_constant=refuse_constant, object_pairs_hook=unique_pairs)
         except (ValueError, RecursionError) as error:
             raise recipe_error("JSON", f"{type(error).__name__}: {error}") from None
         return cls.from_dict(values)
@@ -251,6 +261,7 @@ class Recipe:
         if text is not None:
             return cls.from_json(text)
         raise DataError(
-            wanted="a PNG with a recipe", found="no recipe in its text",
+            wanted="a PNG with a recipe",
+            found="no recipe in its text",
             fix="use a picture as memdriven saved it; other programs drop the text",
-        )  # fmt: skip
+        )

@@ -30,9 +30,10 @@ def sums_to_one(weights: Sequence[float]) -> bool:
 def recipe_error(wanted: str, found: object) -> ConfigError:
     """Return the error of a recipe that cannot be used."""
     return ConfigError(
-        wanted=f"a recipe ({wanted})", found=str(found)[:120],
+        wanted=f"a recipe ({wanted})",
+        found=str(found)[:120],
         fix="copy the recipe again from where it was made",
-    )  # fmt: skip
+    )
 
 
 def check(holds: bool, wanted: str, found: object) -> None:
@@ -68,25 +69,32 @@ def check_guidance(value: object) -> None:
     good = isinstance(value, int | float) and not isinstance(value, bool)
     if not good or not 0 <= value <= MAX_GUIDANCE:  # type: ignore[operator]
         raise ConfigError(
-            wanted=f"guidance: a number in 0..{MAX_GUIDANCE:g}", found=repr(value)[:80],
+            wanted=f"guidance: a number in 0..{MAX_GUIDANCE:g}",
+            found=repr(value)[:80],
             fix="0 reads the words alone, 1 doubles what they change",
-        )  # fmt: skip
+        )
 
 
 def check_memory(value: object) -> None:
     """Refuse all but a share of the memory's features: a number in 0..1."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
     if not good:
-        raise ConfigError(wanted="a recipe's memory: a number in 0..1", found=repr(value)[:80],
-                          fix="0 leaves the words alone, 1 is all of the memory")  # fmt: skip
+        raise ConfigError(
+            wanted="a recipe's memory: a number in 0..1",
+            found=repr(value)[:80],
+            fix="0 leaves the words alone, 1 is all of the memory",
+        )
 
 
 def check_extra(extra: Mapping[Any, Any]) -> None:
     """Refuse extra settings that are not few, short and plain."""
     check(len(extra) <= MAX_EXTRA, f"at most {MAX_EXTRA} extra settings", len(extra))
     for key, value in extra.items():
-        check(isinstance(key, str) and _EXTRA_KEY.fullmatch(key) is not None,
-               "names of extra settings in lower case", key)  # fmt: skip
+        check(
+            isinstance(key, str) and _EXTRA_KEY.fullmatch(key) is not None,
+            "names of extra settings in lower case",
+            key,
+        )
         check(isinstance(value, str | int | float | bool), "plain extra settings", value)
         if isinstance(value, float):
             check(math.isfinite(value), "finite extra settings", value)

@@ -77,9 +77,7 @@ def mean_words(text: TextFeatures) -> Tensor:
 
 
 @torch.inference_mode()
-def staged(
-    generator: Generator, noise: Noise, sentence: Tensor, words: Tensor, v: Tensor
-) -> Iterator[Stage]:
+def staged(generator: Generator, noise: Noise, sentence: Tensor, words: Tensor, v: Tensor) -> Iterator[Stage]:
     """Yield each stage's image (1, 3, s, s) in [-1, 1] and gates as soon as they are there.
 
     Args:
@@ -93,9 +91,7 @@ def staged(
     yield from generator.stages(noise.z, c, words, seen_by(noise, v))
 
 
-def staged_images(
-    generator: Generator, noise: Noise, text: TextFeatures, v: Tensor
-) -> Iterator[Tensor]:
+def staged_images(generator: Generator, noise: Noise, text: TextFeatures, v: Tensor) -> Iterator[Tensor]:
     """Yield the images of `staged` alone, for a caption's embeddings."""
     for stage in staged(generator, noise, text.sentence, mean_words(text), v):
         yield stage.image

@@ -30,9 +30,7 @@ from memdriven.pipeline import MemoryDrivenPipeline
 # Tiny networks gain nothing from threads, and wait for each other on a busy machine.
 torch.set_num_threads(1)
 
-COLOURS = {
-    "red": (196, 52, 45), "blue": (52, 96, 178), "yellow": (226, 186, 58), "green": (70, 140, 84),
-}  # fmt: skip
+COLOURS = {"red": (196, 52, 45), "blue": (52, 96, 178), "yellow": (226, 186, 58), "green": (70, 140, 84)}
 WINGS = {"black": (40, 40, 44), "white": (236, 234, 226), "brown": (120, 84, 56)}
 NAMED = {"crown": ("blue", "green", "red"), "crest": ("crested", "none"), "legs": ("grey", "red")}
 CONFIG = Config(
@@ -66,18 +64,30 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
     for number, (body, wing) in enumerate((b, w) for b in COLOURS for w in WINGS):
         name = f"bird-{number:02d}"
         item = Item(
-            id=name, file=image_file("train", name), split="train", class_id=number,
+            id=name,
+            file=image_file("train", name),
+            split="train",
+            class_id=number,
             class_name=f"{body} {wing}-wing",
-            captions=[f"a small {body} bird with {wing} wings",
-                      f"this bird is {body} and has {wing} wings and a short beak"],
-        )  # fmt: skip
+            captions=[
+                f"a small {body} bird with {wing} wings",
+                f"this bird is {body} and has {wing} wings and a short beak",
+            ],
+        )
         save_webp(work / item.file, drawn_bird(body, wing))
         items.append(item)
         random = np.random.default_rng(number)
         v = np.maximum(random.normal(-1.5, 1.0, (512, 16, 16)), 0).astype(np.float32)
         blobs.append(codec.encode(v))
-    write_prepared(work, name="tiny", items=items, classes=[item.class_name for item in items],
-                   image_size=96, source="drawn by the tests", licence="Apache-2.0")  # fmt: skip
+    write_prepared(
+        work,
+        name="tiny",
+        items=items,
+        classes=[item.class_name for item in items],
+        image_size=96,
+        source="drawn by the tests",
+        licence="Apache-2.0",
+    )
     features = work / "features"
     features.mkdir()
     write_store(features, [item.id for item in items], blobs, (512, 16, 16), {"encoder": "0" * 16})
@@ -95,9 +105,11 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
     saved = load_checkpoint(folder)
     build_memory(work, features, saved.damsm, saved.vocabulary, saved.bank_path, progress=False)
     examples = [
-        "a small red bird with black wings", "this bird is green and has white wings",
-        "a yellow bird with brown wings", "a small blue bird",
-    ]  # fmt: skip
+        "a small red bird with black wings",
+        "this bird is green and has white wings",
+        "a yellow bird with brown wings",
+        "a small blue bird",
+    ]
     (folder / "examples.json").write_text(json.dumps({"captions": examples}))
     return folder
 
@@ -109,9 +121,7 @@ def known_readers() -> Attributes:
     random = torch.Generator().manual_seed(0)
     reader.weight.data.copy_(torch.randn(reader.weight.shape, generator=random) * 0.2)
     head.bias.data.copy_(torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0], [0.0, 0.0, 0.0]]))
-    reader.bias.data.copy_(
-        torch.tensor([[0.0, 0.0, 3.0, 0.0], [0.0, 2.0, 0.0, 0.0], [0.0, 1.0, 0.0, 2.0]])
-    )
+    reader.bias.data.copy_(torch.tensor([[0.0, 0.0, 3.0, 0.0], [0.0, 2.0, 0.0, 0.0], [0.0, 1.0, 0.0, 2.0]]))
     return Attributes(head, reader).eval()
 
 
@@ -145,9 +155,7 @@ def fading_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFa
             if "modulate" in name or "early_residual" in name or "named_code" in name:
                 torch.nn.init.normal_(parameter, std=0.2)  # as if it had learnt to use them
     generator.load_state_dict(tiny.generator.state_dict(), strict=False)
-    save_checkpoint(
-        folder, config, tiny.vocabulary, tiny.damsm, generator, tiny.facts, known_readers()
-    )
+    save_checkpoint(folder, config, tiny.vocabulary, tiny.damsm, generator, tiny.facts, known_readers())
     shutil.copytree(tiny.bank_path, folder / "memory")
     return folder
 

@@ -24,15 +24,26 @@ def write_world(folder: Path, train: int = 24, test: int = 6, size: int = 64) ->
         shape = SHAPES[number // 3 % 2]
         item_id = f"{split}-{number:03d}"
         item = Item(
-            id=item_id, file=image_file(split, item_id), split=split, class_id=number // 3 % 2,
-            class_name=shape, captions=[f"a {colour} {shape}", f"this {shape} is {colour}"],
+            id=item_id,
+            file=image_file(split, item_id),
+            split=split,
+            class_id=number // 3 % 2,
+            class_name=shape,
+            captions=[f"a {colour} {shape}", f"this {shape} is {colour}"],
             attributes={"colour": colour},
             caption_attributes=[{"colour": colour}, {"colour": colour}],
-        )  # fmt: skip
+        )
         save_webp(folder / item.file, _draw(colour, shape, size, number))
         items.append(item)
-    write_prepared(folder, name="small-world", items=items, classes=SHAPES, image_size=size,
-                   source="drawn by the tests", licence="Apache-2.0")  # fmt: skip
+    write_prepared(
+        folder,
+        name="small-world",
+        items=items,
+        classes=SHAPES,
+        image_size=size,
+        source="drawn by the tests",
+        licence="Apache-2.0",
+    )
     return items
 
 
@@ -61,5 +72,4 @@ def write_features(folder: Path, items: list[Item], encoder: str = "0" * 16) -> 
 
     folder.mkdir(parents=True, exist_ok=True)
     blobs = [codec.encode(fake_v(item)) for item in items]
-    write_store(folder, [item.id for item in items], blobs, (CHANNELS, GRID, GRID),
-                {"encoder": encoder})  # fmt: skip
+    write_store(folder, [item.id for item in items], blobs, (CHANNELS, GRID, GRID), {"encoder": encoder})

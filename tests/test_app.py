@@ -14,9 +14,7 @@ def test_defaults_stay_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     options = app.read_options([])
     assert (options.host, options.port, options.share) == ("127.0.0.1", 7860, False)
     assert options.checkpoint == [Path(app.__file__).resolve().parent / "checkpoints" / "aviary"]
-    assert app.read_options(["--checkpoint", "a", "--checkpoint", "b"]).checkpoint == [
-        Path("a"), Path("b"),
-    ]  # fmt: skip
+    assert app.read_options(["--checkpoint", "a", "--checkpoint", "b"]).checkpoint == [Path("a"), Path("b")]
     assert not options.no_browser
     monkeypatch.setenv("SPACE_ID", "someone/birds")
     options = app.read_options(["--device", "cpu"])

@@ -31,9 +31,7 @@ def folder(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     vocabulary = Vocabulary(["red", "bird"])
     damsm = Damsm(len(vocabulary), CONFIG.text, CONFIG.damsm)
-    save_checkpoint(
-        tmp_path / "model", CONFIG, vocabulary, damsm, Generator(CONFIG.generator), {"steps": 3}
-    )
+    save_checkpoint(tmp_path / "model", CONFIG, vocabulary, damsm, Generator(CONFIG.generator), {"steps": 3})
     return tmp_path / "model"
 
 
@@ -153,8 +151,13 @@ def test_another_reader_is_refused(
     settings = dataclasses.replace(made.config.generator, named_width=width)
     config = dataclasses.replace(made.config, generator=settings)
     save_checkpoint(
-        tmp_path / "other", config, made.vocabulary, made.damsm, Generator(settings), {},
+        tmp_path / "other",
+        config,
+        made.vocabulary,
+        made.damsm,
+        Generator(settings),
+        {},
         made.attributes if readers else None,
-    )  # fmt: skip
+    )
     with pytest.raises(CheckpointError, match="named_width"):
         load_checkpoint(tmp_path / "other")

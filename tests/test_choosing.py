@@ -112,17 +112,15 @@ def test_far_memories_whose_shares_came_to_nothing(pipe: MemoryDrivenPipeline) -
     near = pipe.retrieve(CAPTION, k=4)
     weights = (1.0, 0.0, 0.0, 0.0)
     none = dataclasses.replace(
-        near, neighbours=tuple(dataclasses.replace(n, weight=w) for n, w in zip(near, weights)),
-    )  # fmt: skip
+        near, neighbours=tuple(dataclasses.replace(n, weight=w) for n, w in zip(near, weights))
+    )
     assert keep(none, [2]).weights == (1.0,)
     assert keep(none, [3, 1]).weights == (0.5, 0.5)
     assert keep(none, [3, 0]).weights == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("strategy", "count"), [("none", 0), ("oracle", 1), ("random", 1)])
-def test_where_there_is_nothing_to_choose(
-    pipe: MemoryDrivenPipeline, strategy: str, count: int
-) -> None:
+def test_where_there_is_nothing_to_choose(pipe: MemoryDrivenPipeline, strategy: str, count: int) -> None:
     found = pipe.choose(CAPTION, strategy, 1, seed=5, best_of=4)
     assert len(found) == count
     assert found.tried == (4 if strategy == "random" else 0)

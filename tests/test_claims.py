@@ -34,28 +34,16 @@ def test_each_picture_has_its_claims_when_it_is_whole(
     assert [len(part.claims) for part in parts] == [0, 0, 0, 1, 1, 1, 2]
     crown, crest = parts[-1].claims[0]
     share = torch.tensor([2.0, 0.0, 1.0]).softmax(0)[2]
-    assert (crown.attribute, crown.wanted, crown.seen, crown.holds) == (
-        "crown",
-        "red",
-        "blue",
-        False,
-    )
+    assert (crown.attribute, crown.wanted, crown.seen, crown.holds) == ("crown", "red", "blue", False)
     assert crown.probability == pytest.approx(float(share), abs=1e-5)
-    assert (crest.attribute, crest.wanted, crest.seen, crest.holds) == (
-        "crest",
-        "none",
-        "none",
-        True,
-    )
+    assert (crest.attribute, crest.wanted, crest.seen, crest.holds) == ("crest", "none", "none", True)
     assert "check" in parts[-1].timings
     panel = picture_panel(parts[-1], pipe.resolutions)
     assert strings.CLAIMS_TITLE.format(right=1, count=2) in panel
     assert 'class="md-claims"' not in picture_panel(parts[2], pipe.resolutions)
 
 
-def test_without_readers_nothing_is_claimed(
-    pipe: MemoryDrivenPipeline, reading: Checkpoint
-) -> None:
+def test_without_readers_nothing_is_claimed(pipe: MemoryDrivenPipeline, reading: Checkpoint) -> None:
     _, text = pipe.lookup.find(CAPTION, None, 1, 0, None, None, (), None)
     image = torch.zeros(1, 3, 64, 64)
     assert reading.attributes is not None
@@ -72,11 +60,13 @@ def test_without_readers_nothing_is_claimed(
 
 
 def test_the_list_says_what_is_seen_instead() -> None:
-    made = claims_list([
-        Claim(attribute="wing_bars", wanted="white", seen="none", probability=0.2),
-        Claim(attribute="crest", wanted="none", seen="none", probability=0.914),
-        Claim(attribute="body_plan", wanted="<b>", seen="owl", probability=0.0),
-    ])  # fmt: skip
+    made = claims_list(
+        [
+            Claim(attribute="wing_bars", wanted="white", seen="none", probability=0.2),
+            Claim(attribute="crest", wanted="none", seen="none", probability=0.914),
+            Claim(attribute="body_plan", wanted="<b>", seen="owl", probability=0.0),
+        ]
+    )
     assert "wing bars: white <i>" + strings.CLAIM_INSTEAD_ABSENT + "</i>" in made
     assert "crest: no</li>" in made
     assert 'title="probability 91 %"' in made

@@ -78,8 +78,19 @@ def test_presets_are_defaults_that_options_override() -> None:
     assert train().config == PRESETS["bird"]
     assert train("--preset", "tiny").config == PRESETS["tiny"]
     assert train("--preset=coco").config == PRESETS["coco"]
-    changed = train("--preset", "tiny", "--generator.width", "24", "--train.betas", "0", "0.9",
-                    "--train.amp", "--no-resume", "--discriminator.content", "max")  # fmt: skip
+    changed = train(
+        "--preset",
+        "tiny",
+        "--generator.width",
+        "24",
+        "--train.betas",
+        "0",
+        "0.9",
+        "--train.amp",
+        "--no-resume",
+        "--discriminator.content",
+        "max",
+    )
     wanted = to_dict(PRESETS["tiny"])
     wanted["generator"]["width"] = 24
     wanted["train"] |= {"betas": [0.0, 0.9], "amp": True}
@@ -92,9 +103,7 @@ def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
     return [
         name
         for key, value in values.items()
-        for name in (
-            leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key]
-        )
+        for name in (leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [prefix + key])
     ]
 
 
@@ -109,8 +118,7 @@ def test_every_setting_is_an_option(command: str, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [["--preset", "huge"], ["--generator.width", "15"], ["--train.p-swap", "2"]],
+    "arguments", [["--preset", "huge"], ["--generator.width", "15"], ["--train.p-swap", "2"]]
 )
 def test_settings_that_cannot_work_are_named(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -130,9 +138,7 @@ def test_settings_that_cannot_work_are_named(
         (["xyz"], "--help"),
     ],
 )
-def test_unknown_commands(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unknown_commands(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert said in capsys.readouterr().err
 
@@ -157,11 +163,10 @@ def test_ctrl_c_and_a_closed_pipe_end_quietly(
 
 
 def test_a_closed_pipe_is_no_error() -> None:
-    code = (
-        "import sys; sys.argv = ['x', '--help']\nfrom memdriven.cli import main\nsys.exit(main())"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE) as process:  # fmt: skip
+    code = "import sys; sys.argv = ['x', '--help']\nfrom memdriven.cli import main\nsys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
@@ -196,8 +201,10 @@ def test_train_hands_its_settings_to_the_library(monkeypatch: pytest.MonkeyPatch
     assert arguments[4].train.max_minutes == 7
     assert options["resume"] is True
     assert options["dry_run"] is False
-    command = parse("train-damsm", ["--dataset", "a", "--features", "b", "--out", "d",
-                                    "--minutes", "3", "--device", "cpu"])  # fmt: skip
+    command = parse(
+        "train-damsm",
+        ["--dataset", "a", "--features", "b", "--out", "d", "--minutes", "3", "--device", "cpu"],
+    )
     assert isinstance(command, TrainDamsm)
     command.run()
     assert seen[1][1]["minutes"] == 3
@@ -213,9 +220,21 @@ def test_build_memory_of_a_checkpoint(
     tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = tiny_checkpoint.parent / "work"
-    arguments = ["build-memory", "--dataset", str(work), "--features", str(work / "features"),
-                 "--checkpoint", str(tiny_checkpoint), "--out", str(tmp_path / "memory"),
-                 "--limit", "5", "--device", "cpu"]  # fmt: skip
+    arguments = [
+        "build-memory",
+        "--dataset",
+        str(work),
+        "--features",
+        str(work / "features"),
+        "--checkpoint",
+        str(tiny_checkpoint),
+        "--out",
+        str(tmp_path / "memory"),
+        "--limit",
+        "5",
+        "--device",
+        "cpu",
+    ]
     assert main(arguments) == 0
     assert "memory bank of 5 images" in capsys.readouterr().out
     assert json.loads((tmp_path / "memory" / "bank.json").read_text())["count"] == 5
@@ -225,8 +244,21 @@ def test_generate_writes_pictures_with_their_recipes(
     tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "birds" / "red.png"
-    arguments = ["generate", "a small crimson bird", "--checkpoint", str(tiny_checkpoint), "--seed",
-                 "7", "--out", str(out), "--count", "2", "--stages", "--device", "cpu"]  # fmt: skip
+    arguments = [
+        "generate",
+        "a small crimson bird",
+        "--checkpoint",
+        str(tiny_checkpoint),
+        "--seed",
+        "7",
+        "--out",
+        str(out),
+        "--count",
+        "2",
+        "--stages",
+        "--device",
+        "cpu",
+    ]
     assert main(arguments) == 0
     shown = capsys.readouterr().out
     assert "'crimson'" in shown
@@ -249,8 +281,23 @@ def test_generate_writes_pictures_with_their_recipes(
 def test_retrieve_lists_neighbours(
     tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["retrieve", "a red bird with black wings", "--checkpoint", str(tiny_checkpoint),
-                 "--k", "3", "--out", str(tmp_path / "near"), "--device", "cpu"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "retrieve",
+                "a red bird with black wings",
+                "--checkpoint",
+                str(tiny_checkpoint),
+                "--k",
+                "3",
+                "--out",
+                str(tmp_path / "near"),
+                "--device",
+                "cpu",
+            ]
+        )
+        == 0
+    )
     shown = capsys.readouterr().out
     assert [f"{rank}. bird-" in shown for rank in (1, 2, 3)] == [True] * 3
     assert len(list((tmp_path / "near").glob("*.png"))) == 3
@@ -294,14 +341,33 @@ def test_prepare_folder_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture
         lines.append(json.dumps({"file_name": f"{i}.png", "text": f"square number {i}"}))
     (source / "metadata.jsonl").write_text("\n".join(lines))
     out = tmp_path / "prepared"
-    assert main(["prepare", "folder", str(source), "--out", str(out), "--image-size", "32",
-                 "--test-fraction", "0.34"]) == 0  # fmt: skip
+    assert (
+        main(
+            [
+                "prepare",
+                "folder",
+                str(source),
+                "--out",
+                str(out),
+                "--image-size",
+                "32",
+                "--test-fraction",
+                "0.34",
+            ]
+        )
+        == 0
+    )
     assert "4 train, 2 test images at 32 px" in capsys.readouterr().out
 
 
 def test_module_runs() -> None:
-    done = subprocess.run([sys.executable, "-m", "memdriven", "prepare", "--help"],
-                          capture_output=True, text=True, timeout=60, check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "memdriven", "prepare", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0
     assert "prepare folder" in done.stdout
     assert cli.PROGRAM in done.stdout

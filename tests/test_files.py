@@ -8,13 +8,7 @@ from pathlib import Path
 import pytest
 
 from memdriven.errors import CheckpointError, DataError, MemDrivenError
-from memdriven.files import (
-    atomic_folder,
-    atomic_write_bytes,
-    atomic_write_json,
-    read_json,
-    sha256_file,
-)
+from memdriven.files import atomic_folder, atomic_write_bytes, atomic_write_json, read_json, sha256_file
 
 
 def test_write_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -27,9 +21,7 @@ def test_write_replaces_and_leaves_nothing_beside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
-def test_full_disk_keeps_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
+def test_full_disk_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     target = tmp_path / "file.bin"
     atomic_write_bytes(target, b"old")
 

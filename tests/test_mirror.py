@@ -27,9 +27,7 @@ CAPTION = "a small red bird with black wings"
 
 
 @pytest.fixture
-def mirroring(
-    pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MemoryDrivenPipeline]:
+def mirroring(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryDrivenPipeline]:
     """Return the miniature pipeline as one whose noise turns the memory."""
     generator = pipe.checkpoint.generator
     monkeypatch.setattr(generator, "config", replace(generator.config, mirror=True))
@@ -79,9 +77,8 @@ def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenP
         noise = draw_noise(seed, generator)
         with torch.inference_mode():
             whole = generator(
-                noise.z, text.sentence, mean_words(text), own.flip(3) if flip else own,
-                noise.epsilon,
-            )  # fmt: skip
+                noise.z, text.sentence, mean_words(text), own.flip(3) if flip else own, noise.epsilon
+            )
         other = to_picture(whole.images[-1])
         gap = torch.tensor(list(made.tobytes())).sub(torch.tensor(list(other.tobytes())))
         assert gap.abs().max() <= 1

@@ -47,8 +47,14 @@ def test_one_caption_gives_a_picture_with_its_whole_trace(pipe: MemoryDrivenPipe
     assert neighbour.image.size == (96, 96)
     assert neighbour.score == pytest.approx(1.0, abs=0.01)
     assert list(out.timings) == [
-        "encode", "retrieve", "features", "stage 64", "stage 128", "stage 256", "total",
-    ]  # fmt: skip
+        "encode",
+        "retrieve",
+        "features",
+        "stage 64",
+        "stage 128",
+        "stage 256",
+        "total",
+    ]
     assert out.timings["total"] == pytest.approx(
         sum(ms for name, ms in out.timings.items() if name != "total")
     )
@@ -61,8 +67,10 @@ def test_one_caption_gives_a_picture_with_its_whole_trace(pipe: MemoryDrivenPipe
 def test_unknown_words_are_reported(pipe: MemoryDrivenPipeline) -> None:
     out = pipe.retrieve("a smal crimson bird zzz")
     assert [(word.word, word.replacement) for word in out.unknown_words] == [
-        ("smal", "small"), ("crimson", "red"), ("zzz", None),
-    ]  # fmt: skip
+        ("smal", "small"),
+        ("crimson", "red"),
+        ("zzz", None),
+    ]
     assert out.words == ("a", "small", "red", "bird")
 
 
@@ -76,9 +84,7 @@ def test_same_recipe_same_pixels_whatever_the_batch(pipe: MemoryDrivenPipeline) 
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_comes_back_from_its_recipe(
-    pipe: MemoryDrivenPipeline, strategy: str
-) -> None:
+def test_every_strategy_comes_back_from_its_recipe(pipe: MemoryDrivenPipeline, strategy: str) -> None:
     out = pipe(CAPTION, strategy, 2, 11)
     again = pipe.from_recipe(Recipe.from_png(out.png()))
     assert pixels(again) == pixels(out)
@@ -106,8 +112,14 @@ def test_stages_are_those_of_the_generator(pipe: MemoryDrivenPipeline) -> None:
 def test_stream_yields_after_retrieval_and_after_each_stage(pipe: MemoryDrivenPipeline) -> None:
     steps = list(pipe.stream(CAPTION, seeds=[1, 2]))
     assert [tuple(map(len, step.all_stages)) for step in steps] == [
-        (0, 0), (1, 0), (2, 0), (3, 0), (3, 1), (3, 2), (3, 3),
-    ]  # fmt: skip
+        (0, 0),
+        (1, 0),
+        (2, 0),
+        (3, 0),
+        (3, 1),
+        (3, 2),
+        (3, 3),
+    ]
     assert [step.complete for step in steps] == [False] * 6 + [True]
     assert steps[0].images == []
     assert all(a.recipes == b.recipes for a, b in pairwise(steps))
@@ -117,8 +129,9 @@ def test_stream_yields_after_retrieval_and_after_each_stage(pipe: MemoryDrivenPi
 def test_chosen_neighbours_replace_retrieval(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, neighbours=["bird-05", "bird-02"], weights=[3, 1], seed=1)
     assert [(n.id, n.weight, n.score, n.rank) for n in out.neighbours] == [
-        ("bird-05", 0.75, None, 1), ("bird-02", 0.25, None, 2),
-    ]  # fmt: skip
+        ("bird-05", 0.75, None, 1),
+        ("bird-02", 0.25, None, 2),
+    ]
     assert out.recipe.weights == (0.75, 0.25)
     assert pixels(pipe(CAPTION, neighbours=["bird-05"], seed=1)) != pixels(out)
     equal = pipe(CAPTION, neighbours=["bird-05", "bird-02", "bird-01"], seed=1)
@@ -134,9 +147,7 @@ def test_no_memory_and_empty_neighbours_are_zero_features(pipe: MemoryDrivenPipe
 
 
 def test_controls(pipe: MemoryDrivenPipeline) -> None:
-    assert pipe.retrieve(CAPTION, "random", 4, seed=1).ids == pipe.retrieve(
-        CAPTION, "random", 4, seed=1
-    ).ids  # fmt: skip
+    assert pipe.retrieve(CAPTION, "random", 4, seed=1).ids == pipe.retrieve(CAPTION, "random", 4, seed=1).ids
     draws = {pipe.retrieve(CAPTION, "random", 4, seed=seed).ids for seed in range(5)}
     assert len(draws) > 1
     own = "this bird is green and has white wings and a short beak"
@@ -194,8 +205,13 @@ def test_memory_is_used_in_part(pipe: MemoryDrivenPipeline) -> None:
 
 def guest(pipe: MemoryDrivenPipeline, number: int) -> Guest:
     v = pipe.bank.v(number)
-    return Guest(id="own:abc", image=pipe.bank.thumbnail(number), caption="mine",
-                 features=codec.encode(v.numpy()), shape=tuple(v.shape))  # type: ignore[arg-type]  # fmt: skip
+    return Guest(
+        id="own:abc",
+        image=pipe.bank.thumbnail(number),
+        caption="mine",
+        features=codec.encode(v.numpy()),
+        shape=tuple(v.shape),
+    )  # type: ignore[arg-type]
 
 
 def test_guests_stand_beside_the_bank_for_one_call(pipe: MemoryDrivenPipeline) -> None:
@@ -343,12 +359,13 @@ def test_package_imports_lazily() -> None:
 
 
 @pytest.mark.parametrize(
-    ("set_before", "spin"), [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"),
-                             ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
-)  # fmt: skip
+    ("set_before", "spin"),
+    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+)
 def test_threads_wait_without_spinning_for_long(set_before: dict[str, str], spin: str) -> None:
     kept = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     code = "import memdriven, os; print(os.environ.get('GOMP_SPINCOUNT'))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          check=True, env=kept | set_before)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=kept | set_before
+    )
     assert done.stdout.strip() == spin

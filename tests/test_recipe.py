@@ -14,11 +14,18 @@ from memdriven.errors import ConfigError, DataError, MemDrivenError
 from memdriven.recipe import MAX_BYTES, MAX_SEED, PNG_KEY, SCHEMA, Recipe, Variation
 
 RECIPE = Recipe(
-    caption="a bird, “crimson” \U0001f426 & <b>black</b>", strategy="words-both", k=2,
-    seed=MAX_SEED, neighbours=("finch-01", "heron/07"), weights=(2 / 3, 1 / 3), checkpoint="aviary",
-    checkpoint_hash="0123456789ab", bank_hash="ba9876543210", version="0.1.0",
+    caption="a bird, “crimson” \U0001f426 & <b>black</b>",
+    strategy="words-both",
+    k=2,
+    seed=MAX_SEED,
+    neighbours=("finch-01", "heron/07"),
+    weights=(2 / 3, 1 / 3),
+    checkpoint="aviary",
+    checkpoint_hash="0123456789ab",
+    bank_hash="ba9876543210",
+    version="0.1.0",
     extra={"guidance": 1.5, "sampler": "plain", "steps": 3, "tiled": True},
-)  # fmt: skip
+)
 
 
 def changed(**fields: object) -> str:
@@ -179,12 +186,7 @@ def test_png_without_a_recipe_is_refused() -> None:
     Image.new("RGB", (2, 2)).save(buffer, format="PNG", pnginfo=other)
     with pytest.raises(DataError, match="no recipe"):
         Recipe.from_png(buffer.getvalue())
-    for content in (
-        b"",
-        b"GIF89a",
-        b"\x89PNG\r\n\x1a\n",
-        b"\x89PNG\r\n\x1a\n\xff\xff\xff\xfftEXt....",
-    ):
+    for content in (b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n\xff\xff\xff\xfftEXt...."):
         with pytest.raises(DataError):
             Recipe.from_png(content)
 

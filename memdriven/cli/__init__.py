@@ -128,9 +128,13 @@ def parse(name: str, arguments: Sequence[str]) -> Command:
         more["default"] = with_preset(kind, arguments)
         description += "\n\nPresets: " + ", ".join(PRESETS) + "."
     command: Command = tyro.cli(
-        kind, prog=f"{PROGRAM} {name}", args=list(arguments), description=description,
-        config=(tyro.conf.HelptextFromCommentsOff,), **more,
-    )  # fmt: skip
+        kind,
+        prog=f"{PROGRAM} {name}",
+        args=list(arguments),
+        description=description,
+        config=(tyro.conf.HelptextFromCommentsOff,),
+        **more,
+    )
     return command
 
 

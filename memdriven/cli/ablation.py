@@ -33,9 +33,7 @@ class Ablate:
     """Minutes a row; 0 means --steps alone."""
     rows: tuple[str, ...] = ()
     """Rows beside the base, e.g. no-v content-max; all by default."""
-    metrics: tuple[str, ...] = (
-        "attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity",
-    )  # fmt: skip
+    metrics: tuple[str, ...] = ("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity")
     """Measures of evaluate; on a slow CPU fd_squeezenet and kd_squeezenet for those by VGG."""
     n: int = 500
     """Captions of the evaluation."""
@@ -66,20 +64,37 @@ class Ablate:
         from memdriven.training.gan import train_gan
 
         plan = Plan(
-            dataset=self.dataset, features=self.features, damsm=self.damsm, out=self.out,
-            base=self.config, steps=self.steps, minutes=self.minutes, rows=self.rows,
-            metrics=self.metrics, n=self.n, controls=self.controls, extra=self.extra,
+            dataset=self.dataset,
+            features=self.features,
+            damsm=self.damsm,
+            out=self.out,
+            base=self.config,
+            steps=self.steps,
+            minutes=self.minutes,
+            rows=self.rows,
+            metrics=self.metrics,
+            n=self.n,
+            controls=self.controls,
+            extra=self.extra,
             memory=self.memory,
             resources=Resources(judge=self.judge, vgg=self.vgg, squeezenet=self.squeezenet),
-            device=choose_device(self.device), batch=self.batch,
-        )  # fmt: skip
+            device=choose_device(self.device),
+            batch=self.batch,
+        )
         print(plan_text(plan))
         if self.dry_run:
             train_gan(
-                self.dataset, self.features, self.damsm, self.out / "base", self.config,
-                device=plan.device, extra=self.extra, dry_run=True, vgg_weights=self.vgg,
+                self.dataset,
+                self.features,
+                self.damsm,
+                self.out / "base",
+                self.config,
+                device=plan.device,
+                extra=self.extra,
+                dry_run=True,
+                vgg_weights=self.vgg,
                 squeezenet_weights=self.squeezenet,
-            )  # fmt: skip
+            )
             return
         failed = ablate(plan)
         print(f"results in {self.out / 'evaluation' / 'results.jsonl'}; next: report {self.out}")

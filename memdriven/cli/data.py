@@ -92,9 +92,16 @@ class BuildMemory:
                 fix="say whose encoders to use",
             )
         bank = build_memory(
-            self.dataset, self.features, damsm, vocabulary, out, split=self.split,
-            limit=self.limit, thumbnail_size=self.thumbnail_size,
-            captions_per_item=self.captions_per_item, max_words=config.text.max_words,
+            self.dataset,
+            self.features,
+            damsm,
+            vocabulary,
+            out,
+            split=self.split,
+            limit=self.limit,
+            thumbnail_size=self.thumbnail_size,
+            captions_per_item=self.captions_per_item,
+            max_words=config.text.max_words,
             progress=True,
-        )  # fmt: skip
+        )
         print(f"memory bank of {bank.n} images in {out}")

@@ -37,9 +37,16 @@ class TrainJudge:
         from memdriven.files import read_json
 
         train_attribute_judge(
-            self.dataset, self.out, minutes=self.minutes, steps=self.steps, batch=self.batch,
-            size=self.size, limit=self.limit, seed=self.seed, device=choose_device(self.device),
-        )  # fmt: skip
+            self.dataset,
+            self.out,
+            minutes=self.minutes,
+            steps=self.steps,
+            batch=self.batch,
+            size=self.size,
+            limit=self.limit,
+            seed=self.seed,
+            device=choose_device(self.device),
+        )
         facts = read_json(self.out / "judge.json", EvaluationError)["facts"]
         print(f"judge in {self.out}; right on {facts['test_images']} unseen renders:")
         for name, tally in facts.get("test_accuracy", {}).items():
@@ -62,9 +69,15 @@ class Evaluate:
     out: Path = Path("runs/evaluation")
     """Folder for results.jsonl, generated images and cached features."""
     metrics: tuple[str, ...] = (
-        "attributes", "r_precision", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity",
-        "copy_check", "retrieval",
-    )  # fmt: skip
+        "attributes",
+        "r_precision",
+        "r_precision_judge",
+        "fid_vgg",
+        "kid_vgg",
+        "diversity",
+        "copy_check",
+        "retrieval",
+    )
     """Which measures."""
     n: int = 1000
     """Captions, one image each (the paper: 30000)."""
@@ -105,13 +118,27 @@ class Evaluate:
         from memdriven.memory.retrieval import STRATEGIES
 
         resources = Resources(
-            judge=self.judge, vgg=self.vgg, squeezenet=self.squeezenet,
-            inception_a=self.inception_a, inception_b=self.inception_b, detector=self.detector,
-        )  # fmt: skip
+            judge=self.judge,
+            vgg=self.vgg,
+            squeezenet=self.squeezenet,
+            inception_a=self.inception_a,
+            inception_b=self.inception_b,
+            detector=self.detector,
+        )
         found = evaluate(
-            self.checkpoint, self.dataset, metrics=self.metrics, n=self.n, seed=self.seed,
-            controls=self.controls, strategies=STRATEGIES if self.all_strategies else (),
-            out=self.out, split=self.split, resources=resources, memory=self.memory,
-            device=choose_device(self.device), batch=self.batch, progress=True,
-        )  # fmt: skip
+            self.checkpoint,
+            self.dataset,
+            metrics=self.metrics,
+            n=self.n,
+            seed=self.seed,
+            controls=self.controls,
+            strategies=STRATEGIES if self.all_strategies else (),
+            out=self.out,
+            split=self.split,
+            resources=resources,
+            memory=self.memory,
+            device=choose_device(self.device),
+            batch=self.batch,
+            progress=True,
+        )
         print(f"{found.table()}\n\nresults in {self.out / 'results.jsonl'}")

@@ -37,11 +37,16 @@ class PrepareAviary:
         from memdriven.data.aviary.prepare import prepare_aviary
 
         prepare_aviary(
-            self.out, train_per_species=self.train_per_species,
-            test_per_species=self.test_per_species, image_size=self.image_size, seed=self.seed,
-            workers=self.workers, device=choose_device(self.device), progress=True,
+            self.out,
+            train_per_species=self.train_per_species,
+            test_per_species=self.test_per_species,
+            image_size=self.image_size,
+            seed=self.seed,
+            workers=self.workers,
+            device=choose_device(self.device),
+            progress=True,
             species_limit=self.species_limit,
-        )  # fmt: skip
+        )
         _done(self.out)
 
 
@@ -72,9 +77,15 @@ class PrepareRecoloured:
         from memdriven.data.aviary.recolour import prepare_recoloured
 
         prepare_recoloured(
-            self.dataset, self.out, per_image=self.per_image, image_size=self.image_size,
-            seed=self.seed, workers=self.workers, device=choose_device(self.device), progress=True,
-        )  # fmt: skip
+            self.dataset,
+            self.out,
+            per_image=self.per_image,
+            image_size=self.image_size,
+            seed=self.seed,
+            workers=self.workers,
+            device=choose_device(self.device),
+            progress=True,
+        )
         _done(self.out)
 
 
@@ -110,10 +121,15 @@ class PrepareFolder:
         from memdriven.data.folder import prepare_folder
 
         prepare_folder(
-            self.source, self.out, images=self.images, name=self.name,
-            split_column=self.split_column, image_size=self.image_size,
-            test_fraction=self.test_fraction, seed=self.seed,
-        )  # fmt: skip
+            self.source,
+            self.out,
+            images=self.images,
+            name=self.name,
+            split_column=self.split_column,
+            image_size=self.image_size,
+            test_fraction=self.test_fraction,
+            seed=self.seed,
+        )
         _done(self.out)
 
 
@@ -145,8 +161,13 @@ class PrepareCub(_ReedOptions):
         """Call the library."""
         from memdriven.data.cub import prepare_cub
 
-        prepare_cub(self.out, archives=self.archive, captions=self.captions,
-                    downloads=self.downloads, image_size=self.image_size)  # fmt: skip
+        prepare_cub(
+            self.out,
+            archives=self.archive,
+            captions=self.captions,
+            downloads=self.downloads,
+            image_size=self.image_size,
+        )
         _done(self.out)
 
 
@@ -162,8 +183,13 @@ class PrepareFlowers(_ReedOptions):
         """Call the library."""
         from memdriven.data.flowers import prepare_flowers
 
-        prepare_flowers(self.out, archives=self.archive, captions=self.captions,
-                        downloads=self.downloads, image_size=self.image_size)  # fmt: skip
+        prepare_flowers(
+            self.out,
+            archives=self.archive,
+            captions=self.captions,
+            downloads=self.downloads,
+            image_size=self.image_size,
+        )
         _done(self.out)
 
 
@@ -184,8 +210,7 @@ class PrepareCoco:
         """Call the library."""
         from memdriven.data.coco import prepare_coco
 
-        prepare_coco(self.out, archives=self.archive, downloads=self.downloads,
-                     image_size=self.image_size)  # fmt: skip
+        prepare_coco(self.out, archives=self.archive, downloads=self.downloads, image_size=self.image_size)
         _done(self.out)
 
 

@@ -47,10 +47,16 @@ class TrainDamsm:
         from memdriven.training.damsm import train_damsm
 
         train_damsm(
-            self.dataset, self.features, self.out, self.config, minutes=self.minutes,
-            device=choose_device(self.device), resume=self.resume,
-            inception_weights=self.inception, progress=True,
-        )  # fmt: skip
+            self.dataset,
+            self.features,
+            self.out,
+            self.config,
+            minutes=self.minutes,
+            device=choose_device(self.device),
+            resume=self.resume,
+            inception_weights=self.inception,
+            progress=True,
+        )
         print(f"encoders in {self.out}")
 
 
@@ -86,10 +92,16 @@ class TrainPixels:
         from memdriven.training.damsm_pixels import train_pixels
 
         train_pixels(
-            self.datasets, self.damsm, self.out, minutes=self.minutes, batch=self.batch,
-            learning_rate=self.learning_rate, seed=self.seed, device=choose_device(self.device),
+            self.datasets,
+            self.damsm,
+            self.out,
+            minutes=self.minutes,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            seed=self.seed,
+            device=choose_device(self.device),
             resume=self.resume,
-        )  # fmt: skip
+        )
         print(f"encoders in {self.out}")
 
 
@@ -127,10 +139,17 @@ class TrainText:
         from memdriven.training.damsm_text import train_text
 
         train_text(
-            self.datasets, self.features, self.damsm, self.out, minutes=self.minutes,
-            batch=self.batch, learning_rate=self.learning_rate, views=self.views, seed=self.seed,
+            self.datasets,
+            self.features,
+            self.damsm,
+            self.out,
+            minutes=self.minutes,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            views=self.views,
+            seed=self.seed,
             device=choose_device(self.device),
-        )  # fmt: skip
+        )
         print(f"encoders in {self.out}; next: build-memory, and train --start-from")
 
 
@@ -180,11 +199,20 @@ class Train:
             loop = dataclasses.replace(config.train, max_minutes=self.max_minutes)
             config = dataclasses.replace(config, train=loop)
         train_gan(
-            self.dataset, self.features, self.damsm, self.out, config,
-            device=choose_device(self.device), resume=self.resume,
-            start_from=self.start_from, extra=self.extra, dry_run=self.dry_run,
-            vgg_weights=self.vgg, squeezenet_weights=self.squeezenet, progress=True,
-        )  # fmt: skip
+            self.dataset,
+            self.features,
+            self.damsm,
+            self.out,
+            config,
+            device=choose_device(self.device),
+            resume=self.resume,
+            start_from=self.start_from,
+            extra=self.extra,
+            dry_run=self.dry_run,
+            vgg_weights=self.vgg,
+            squeezenet_weights=self.squeezenet,
+            progress=True,
+        )
         if not self.dry_run:
             print(f"run in {self.out}; next: build-memory --checkpoint {self.out / 'checkpoint'}")
 

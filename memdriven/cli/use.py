@@ -67,10 +67,16 @@ class Generate:
         pipe = MemoryDrivenPipeline.from_pretrained(self.checkpoint, device=self.device)
         first = secrets.randbelow(MAX_SEED // 2) if self.seed is None else self.seed
         output = pipe(
-            self.caption, self.strategy, self.k, neighbours=self.neighbours or None,
-            weights=self.weights or None, seeds=range(first, first + max(self.count, 1)),
-            memory=self.memory, best_of=self.best_of, guidance=self.guidance,
-        )  # fmt: skip
+            self.caption,
+            self.strategy,
+            self.k,
+            neighbours=self.neighbours or None,
+            weights=self.weights or None,
+            seeds=range(first, first + max(self.count, 1)),
+            memory=self.memory,
+            best_of=self.best_of,
+            guidance=self.guidance,
+        )
         _tell_unknown(output.unknown_words)
         _list_neighbours(output.neighbours)
         for i, images in enumerate(output.all_stages):
@@ -113,9 +119,7 @@ class Retrieve:
         from memdriven.pipeline import MemoryDrivenPipeline
 
         pipe = MemoryDrivenPipeline.from_pretrained(self.checkpoint, device=self.device)
-        found = pipe.retrieve(
-            self.caption, self.strategy, self.k, exclude=self.exclude, seed=self.seed
-        )
+        found = pipe.retrieve(self.caption, self.strategy, self.k, exclude=self.exclude, seed=self.seed)
         _tell_unknown(found.unknown_words)
         _list_neighbours(found.neighbours)
         for neighbour in found.neighbours if self.out else ():

@@ -47,8 +47,11 @@ class Archive:
             DataError: there is no such file, or it is damaged.
         """
         if name not in self._read:
-            raise DataError(wanted=f"{name} in {self.place}", found="no such file",
-                            fix="give the complete official archive")  # fmt: skip
+            raise DataError(
+                wanted=f"{name} in {self.place}",
+                found="no such file",
+                fix="give the complete official archive",
+            )
         try:
             return self._read[name]()
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
@@ -113,8 +116,9 @@ def open_archives(*paths: Path) -> Iterator[Archive]:
             elif path.is_file():
                 _add_file(archive, path, stack)
             else:
-                raise DataError(wanted=f"the archive or folder {path}", found="nothing there",
-                                fix="check the path")  # fmt: skip
+                raise DataError(
+                    wanted=f"the archive or folder {path}", found="nothing there", fix="check the path"
+                )
         yield archive
 
 
@@ -139,14 +143,15 @@ def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None
                 _unpack(tar, Path(folder), max(MAX_FILE, MAX_RATIO * path.stat().st_size))
             _add_folder(archive, Path(folder), "")
         else:
-            raise DataError(wanted=f"a zip or tar archive at {path}", found="neither",
-                            fix="download the archive again")  # fmt: skip
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError,
-            OSError) as error:  # fmt: skip
+            raise DataError(
+                wanted=f"a zip or tar archive at {path}", found="neither", fix="download the archive again"
+            )
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
         raise DataError(
-            wanted=f"a whole archive at {path}", found=f"{type(error).__name__}: {error}"[:200],
+            wanted=f"a whole archive at {path}",
+            found=f"{type(error).__name__}: {error}"[:200],
             fix="download the archive again",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _unpack(tar: tarfile.TarFile, folder: Path, limit: int) -> None:

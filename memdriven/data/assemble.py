@@ -35,10 +35,18 @@ class Draft:
 
 
 def assemble(
-    out: Path, drafts: Sequence[Draft], *, name: str, classes: Sequence[str], image_size: int,
-    seed: int = 0, source: str, licence: str, extra: Mapping[str, Any] | None = None,
+    out: Path,
+    drafts: Sequence[Draft],
+    *,
+    name: str,
+    classes: Sequence[str],
+    image_size: int,
+    seed: int = 0,
+    source: str,
+    licence: str,
+    extra: Mapping[str, Any] | None = None,
     progress: bool = True,
-) -> PreparedDataset:  # fmt: skip
+) -> PreparedDataset:
     """Write a prepared data set: each image's central square at `image_size` px, and the tables.
 
     A plain WebP of that very size is kept byte for byte. Everything is written beside `out` and
@@ -77,9 +85,16 @@ def assemble(
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         write_prepared(
-            folder, name=name, items=[draft.item for draft in drafts], classes=classes,
-            image_size=image_size, seed=seed, source=source, licence=licence, extra=extra,
-        )  # fmt: skip
+            folder,
+            name=name,
+            items=[draft.item for draft in drafts],
+            classes=classes,
+            image_size=image_size,
+            seed=seed,
+            source=source,
+            licence=licence,
+            extra=extra,
+        )
     return PreparedDataset.open(out)
 
 
@@ -112,6 +127,7 @@ def refuse_other_content(out: Path) -> None:
     if header.is_file() and read_json(header, DataError).get("schema") == SCHEMA:
         return
     raise DataError(
-        wanted=f"a new or empty folder, or an earlier data set, at {out}", found="something else",
+        wanted=f"a new or empty folder, or an earlier data set, at {out}",
+        found="something else",
         fix="choose another folder for the data set",
-    )  # fmt: skip
+    )

@@ -39,19 +39,13 @@ def visible_record(item: Item) -> dict[str, Any]:
     }
 
 
-def label_ids(
-    records: Sequence[Mapping[str, Any]], attributes: Mapping[str, Sequence[str]]
-) -> Tensor:
+def label_ids(records: Sequence[Mapping[str, Any]], attributes: Mapping[str, Sequence[str]]) -> Tensor:
     """Return label ids (n, attributes) of records; `IGNORED` where a value is absent."""
     tables = [
-        dict[str | None, int]((value, i) for i, value in enumerate(values))
-        for values in attributes.values()
+        dict[str | None, int]((value, i) for i, value in enumerate(values)) for values in attributes.values()
     ]
     rows = [
-        [
-            table.get(_plain(record.get(name)), IGNORED)
-            for name, table in zip(attributes, tables, strict=True)
-        ]
+        [table.get(_plain(record.get(name)), IGNORED) for name, table in zip(attributes, tables, strict=True)]
         for record in records
     ]
     return torch.tensor(rows, dtype=torch.long).view(len(rows), len(attributes))

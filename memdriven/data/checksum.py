@@ -19,9 +19,15 @@ def sha256_with_progress(path: Path, name: str, progress: bool) -> str:
     digest = hashlib.sha256()
     with (
         path.open("rb") as stream,
-        tqdm(total=path.stat().st_size, desc=f"checking {name}", unit="B", unit_scale=True,
-             disable=not progress, delay=1) as bar,
-    ):  # fmt: skip
+        tqdm(
+            total=path.stat().st_size,
+            desc=f"checking {name}",
+            unit="B",
+            unit_scale=True,
+            disable=not progress,
+            delay=1,
+        ) as bar,
+    ):
         while block := stream.read(BLOCK):
             digest.update(block)
             bar.update(len(block))

@@ -23,13 +23,22 @@ PARTS = {"train": "train2014", "test": "val2014"}
 """Our splits and the official parts that they are."""
 _HOST = "http://images.cocodataset.org"  # its certificate is another host's; the sums protect us
 ARCHIVES = (
-    Remote(f"{_HOST}/zips/train2014.zip", 13_510_573_713,
-           "ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775"),
-    Remote(f"{_HOST}/zips/val2014.zip", 6_645_013_297,
-           "fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0"),
-    Remote(f"{_HOST}/annotations/annotations_trainval2014.zip", 252_872_794,
-           "031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009"),
-)  # fmt: skip
+    Remote(
+        f"{_HOST}/zips/train2014.zip",
+        13_510_573_713,
+        "ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
+    ),
+    Remote(
+        f"{_HOST}/zips/val2014.zip",
+        6_645_013_297,
+        "fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
+    ),
+    Remote(
+        f"{_HOST}/annotations/annotations_trainval2014.zip",
+        252_872_794,
+        "031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
+    ),
+)
 """Sizes and sums as recorded by TensorFlow Datasets."""
 
 
@@ -64,10 +73,15 @@ def prepare_coco(
     with open_archives(*given) as files:
         drafts = [draft for split in PARTS for draft in _drafts(files, split)]
         return assemble(
-            out, drafts, name="coco", classes=[], image_size=image_size,
-            source="COCO 2014 (Lin et al. 2014)", progress=progress,
+            out,
+            drafts,
+            name="coco",
+            classes=[],
+            image_size=image_size,
+            source="COCO 2014 (Lin et al. 2014)",
+            progress=progress,
             licence="photos: their Flickr licences; captions: CC-BY 4.0",
-        )  # fmt: skip
+        )
 
 
 def _drafts(files: Archive, split: str) -> list[Draft]:
@@ -82,20 +96,28 @@ def _drafts(files: Archive, split: str) -> list[Draft]:
         named = [(int(image["id"]), str(image["file_name"])) for image in content["images"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
-            wanted=f"COCO captions in {listing}", found=f"{type(error).__name__}: {error}"[:200],
+            wanted=f"COCO captions in {listing}",
+            found=f"{type(error).__name__}: {error}"[:200],
             fix="download the annotations again",
-        ) from error  # fmt: skip
+        ) from error
     drafts = []
     for number, name in named:
         if number not in captions:
             continue
         if name not in photos:
-            raise DataError(wanted=f"{part}/{name} in {files.place}", found="no such photo",
-                            fix=f"give the whole of {part}")  # fmt: skip
+            raise DataError(
+                wanted=f"{part}/{name} in {files.place}",
+                found="no such photo",
+                fix=f"give the whole of {part}",
+            )
         item_id = f"{part}-{number:012d}"
         item = Item(
-            id=item_id, file=image_file(split, item_id), split=split, class_id=None, class_name="",
+            id=item_id,
+            file=image_file(split, item_id),
+            split=split,
+            class_id=None,
+            class_name="",
             captions=clean_captions(captions[number], f"{listing}, image {number}"),
-        )  # fmt: skip
+        )
         drafts.append(Draft(item, photos[name], partial(files.read, photos[name])))
     return drafts

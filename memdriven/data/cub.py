@@ -19,20 +19,71 @@ from memdriven.data.reed import CaptionedSet, Photo, prepare_captioned
 from memdriven.errors import DataError
 
 PHOTOS = Remote(
-    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz", 1_150_585_339,
+    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+    1_150_585_339,
     "0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
-)  # fmt: skip
+)
 """Size and sum as recorded by TensorFlow Datasets."""
 CAPTIONS = ByHand(
-    "cvpr2016_cub.tar.gz", "https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE"
-    "/view?resourcekey=0-8y2UVmBHAlG26HafWYNoFQ", "--captions",
-)  # fmt: skip
+    "cvpr2016_cub.tar.gz",
+    "https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view?resourcekey=0-8y2UVmBHAlG26HafWYNoFQ",
+    "--captions",
+)
 """The page that github.com/reedscot/cvpr2016 names."""
-TEST_CLASSES = frozenset({
-    1, 4, 6, 8, 9, 14, 23, 29, 31, 33, 34, 35, 36, 37, 38, 43, 49, 51, 53, 66, 72, 79, 83, 84, 86,
-    91, 95, 96, 98, 101, 102, 103, 112, 114, 119, 121, 130, 135, 138, 147, 156, 163, 165, 166, 180,
-    183, 185, 186, 187, 197,
-})  # fmt: skip
+TEST_CLASSES = frozenset(
+    {
+        1,
+        4,
+        6,
+        8,
+        9,
+        14,
+        23,
+        29,
+        31,
+        33,
+        34,
+        35,
+        36,
+        37,
+        38,
+        43,
+        49,
+        51,
+        53,
+        66,
+        72,
+        79,
+        83,
+        84,
+        86,
+        91,
+        95,
+        96,
+        98,
+        101,
+        102,
+        103,
+        112,
+        114,
+        119,
+        121,
+        130,
+        135,
+        138,
+        147,
+        156,
+        163,
+        165,
+        166,
+        180,
+        183,
+        185,
+        186,
+        187,
+        197,
+    }
+)
 """Reed's class-disjoint split, counted from 1: 50 test species, the other 150 are for training."""
 BOX_MARGIN = 1.5
 
@@ -63,15 +114,24 @@ def prepare_cub(
     Raises:
         DataError: the host is down, a file is missing or malformed, Reed's captions have to be
             fetched by hand, or `out` cannot be written.
-    """  # fmt: skip
+    """
     kind = CaptionedSet(
-        "cub", PHOTOS, CAPTIONS, "CUB-200-2011 (Wah et al. 2011), captions of Reed et al. 2016",
-        TEST_CLASSES, _read,
-    )  # fmt: skip
+        "cub",
+        PHOTOS,
+        CAPTIONS,
+        "CUB-200-2011 (Wah et al. 2011), captions of Reed et al. 2016",
+        TEST_CLASSES,
+        _read,
+    )
     return prepare_captioned(
-        kind, out, archives=archives, captions=captions, downloads=downloads,
-        image_size=image_size, progress=progress,
-    )  # fmt: skip
+        kind,
+        out,
+        archives=archives,
+        captions=captions,
+        downloads=downloads,
+        image_size=image_size,
+        progress=progress,
+    )
 
 
 def _read(files: Archive) -> tuple[list[str], Iterator[Photo]]:
@@ -92,12 +152,11 @@ def _photos(files: Archive, classes: int) -> Iterator[Photo]:
         except (KeyError, ValueError) as error:
             raise DataError(
                 wanted=f"a class and a box of 4 numbers for image {number}, {name}",
-                found=f"{type(error).__name__}: {error}", fix="give the official archive",
-            ) from error  # fmt: skip
+                found=f"{type(error).__name__}: {error}",
+                fix="give the official archive",
+            ) from error
         box = (left, top, width, height)
-        yield Photo(
-            PurePosixPath(name).stem, f"{root}images/{name}", class_number, box, partial(_crop, box)
-        )
+        yield Photo(PurePosixPath(name).stem, f"{root}images/{name}", class_number, box, partial(_crop, box))
 
 
 def _table(files: Archive, name: str) -> dict[str, str]:
@@ -125,6 +184,8 @@ def square_around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     half = int(max(width, height) * BOX_MARGIN / 2)
     across, down = int(left + width / 2), int(top + height / 2)
     return (
-        max(0, across - half), max(0, down - half),
-        min(size[0], across + half), min(size[1], down + half),
-    )  # fmt: skip
+        max(0, across - half),
+        max(0, down - half),
+        min(size[0], across + half),
+        min(size[1], down + half),
+    )

@@ -102,7 +102,7 @@ def fetch(file: Remote, folder: Path, progress: bool = True) -> Path:
     Raises:
         DataError: the host is down or refuses, the content is not what was published, or the disk
             is full or refuses writing.
-    """  # fmt: skip
+    """
     target = folder / file.name
     with explain_disk_errors(target):
         folder.mkdir(parents=True, exist_ok=True)
@@ -170,9 +170,10 @@ def _receive(file: Remote, partial: Path, progress: bool) -> bool:
         start, end = _extent(answer, start)
         with (
             partial.open("r+b" if start else "wb") as stream,
-            tqdm(total=end, initial=start, desc=file.name, unit="B", unit_scale=True,
-                 disable=not progress) as bar,
-        ):  # fmt: skip
+            tqdm(
+                total=end, initial=start, desc=file.name, unit="B", unit_scale=True, disable=not progress
+            ) as bar,
+        ):
             stream.seek(start)
             stream.truncate()
             while block := answer.read(BLOCK):
@@ -215,8 +216,7 @@ def _check(file: Remote, path: Path, progress: bool) -> str:
 
 def _was_checked(file: Remote, path: Path) -> bool:
     noted = read_note(path)
-    return noted is not None and file.size in (None, _length(path)) \
-        and file.sha256 in (None, noted)  # fmt: skip
+    return noted is not None and file.size in (None, _length(path)) and file.sha256 in (None, noted)
 
 
 def _check_room(folder: Path, wanted: int) -> None:

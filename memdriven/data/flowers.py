@@ -17,14 +17,16 @@ from memdriven.data.reed import CaptionedSet, Photo, caption_files, prepare_capt
 from memdriven.errors import DataError
 
 PHOTOS = Remote(
-    "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz", 344_862_509,
+    "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
+    344_862_509,
     "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
-)  # fmt: skip
+)
 """Size and sum as recorded by TensorFlow Datasets."""
 CAPTIONS = ByHand(
-    "cvpr2016_flowers.tar.gz", "https://drive.google.com/file/d/0B0ywwgffWnLLcms2WWJQRFNSWXM"
-    "/view?resourcekey=0-Av8zFbeDDvNcF1sSjDR32w", "--captions",
-)  # fmt: skip
+    "cvpr2016_flowers.tar.gz",
+    "https://drive.google.com/file/d/0B0ywwgffWnLLcms2WWJQRFNSWXM/view?resourcekey=0-Av8zFbeDDvNcF1sSjDR32w",
+    "--captions",
+)
 """The page that github.com/reedscot/cvpr2016 names."""
 CLASSES = 102
 TEST_CLASSES = frozenset(range(5, CLASSES + 1, 5))
@@ -54,15 +56,24 @@ def prepare_flowers(
     Raises:
         DataError: the host is down, a file is missing or malformed, Reed's captions have to be
             fetched by hand, or `out` cannot be written.
-    """  # fmt: skip
+    """
     kind = CaptionedSet(
-        "flowers", PHOTOS, CAPTIONS,
-        "Oxford-102 (Nilsback & Zisserman 2008), captions of Reed et al. 2016", TEST_CLASSES, _read,
-    )  # fmt: skip
+        "flowers",
+        PHOTOS,
+        CAPTIONS,
+        "Oxford-102 (Nilsback & Zisserman 2008), captions of Reed et al. 2016",
+        TEST_CLASSES,
+        _read,
+    )
     return prepare_captioned(
-        kind, out, archives=archives, captions=captions, downloads=downloads,
-        image_size=image_size, progress=progress,
-    )  # fmt: skip
+        kind,
+        out,
+        archives=archives,
+        captions=captions,
+        downloads=downloads,
+        image_size=image_size,
+        progress=progress,
+    )
 
 
 def _read(files: Archive) -> tuple[list[str], Iterator[Photo]]:

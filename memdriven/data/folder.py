@@ -77,12 +77,13 @@ def prepare_folder(
         DataError: the metadata is missing, malformed or contradicts itself, a file name points
             out of the folder, an image is missing or unreadable, a caption is empty or longer
             than 2,000 characters, or `out` cannot be written. Nothing is left behind.
-    """  # fmt: skip
+    """
     source, out = Path(source), Path(out)
     refuse_other_content(out)
     if not 0 <= test_fraction < 1:
-        raise DataError(wanted="a test fraction of 0 or more, below 1", found=str(test_fraction),
-                        fix="change it")  # fmt: skip
+        raise DataError(
+            wanted="a test fraction of 0 or more, below 1", found=str(test_fraction), fix="change it"
+        )
     with contextlib.ExitStack() as stack:
         packed = _packed(source, images)
         archive = None if packed is None else stack.enter_context(open_archives(packed))
@@ -91,17 +92,22 @@ def prepare_folder(
         classes = sorted({p.class_name for p in pictures if p.class_name is not None}, key=_natural)
         ids = _ids([picture.name for picture in pictures])
         numbers = {class_name: number for number, class_name in enumerate(classes)}
-        drafts = [
-            _draft(picture, item_id, numbers)
-            for picture, item_id in zip(pictures, ids, strict=True)
-        ]
+        drafts = [_draft(picture, item_id, numbers) for picture, item_id in zip(pictures, ids, strict=True)]
         return assemble(
-            out, drafts, name=name or source.resolve().name or "folder", classes=classes,
-            image_size=image_size, seed=seed, source="a captioned folder",
-            licence="that of the source", progress=progress,
-            extra={"images_without_caption": _uncaptioned(source, archive, pictures),
-                   "captions_without_words": wordless},
-        )  # fmt: skip
+            out,
+            drafts,
+            name=name or source.resolve().name or "folder",
+            classes=classes,
+            image_size=image_size,
+            seed=seed,
+            source="a captioned folder",
+            licence="that of the source",
+            progress=progress,
+            extra={
+                "images_without_caption": _uncaptioned(source, archive, pictures),
+                "captions_without_words": wordless,
+            },
+        )
 
 
 def _packed(source: Path, images: Path | str | None) -> Path | None:
@@ -115,9 +121,10 @@ def _packed(source: Path, images: Path | str | None) -> Path | None:
     zips = sorted(source.glob("*.zip"))
     if len(zips) > 1:
         raise DataError(
-            wanted=f"one zip of images in {source}", found=", ".join(zip_.name for zip_ in zips),
+            wanted=f"one zip of images in {source}",
+            found=", ".join(zip_.name for zip_ in zips),
             fix=f"choose one, e.g. --images {zips[0].name}",
-        )  # fmt: skip
+        )
     return zips[0] if zips else None
 
 
@@ -133,20 +140,25 @@ def _gather(source: Path, archive: Archive | None, split_column: str) -> tuple[l
             wordless += len(row.captions) - len(spoken)
             picture.captions = list(dict.fromkeys([*picture.captions, *spoken]))
             for name, value in (
-                ("split", row.split or folder_split), ("class_name", row.class_), ("box", row.box)
-            ):  # fmt: skip
+                ("split", row.split or folder_split),
+                ("class_name", row.class_),
+                ("box", row.box),
+            ):
                 before = getattr(picture, name)
                 if before is not None and value is not None and before != value:
                     raise DataError(
                         wanted=f"one {name.partition('_')[0]} for {row.file_name}",
-                        found=f"{before!r} and, in {row.place}, {value!r}", fix="make them agree",
-                    )  # fmt: skip
+                        found=f"{before!r} and, in {row.place}, {value!r}",
+                        fix="make them agree",
+                    )
                 setattr(picture, name, before if value is None else value)
     silent = [picture.file for picture in pictures.values() if not picture.captions]
     if not pictures or silent:
-        raise DataError(wanted=f"captioned images in {source}",
-                        found=f"no word about {silent[0]}" if silent else "metadata without rows",
-                        fix="add a row with file_name and text for each image")  # fmt: skip
+        raise DataError(
+            wanted=f"captioned images in {source}",
+            found=f"no word about {silent[0]}" if silent else "metadata without rows",
+            fix="add a row with file_name and text for each image",
+        )
     return list(pictures.values()), wordless
 
 
@@ -159,12 +171,7 @@ def _locate(source: Path, folder: Path, row: Row, archive: Archive | None) -> _P
     name = PurePosixPath(row.file_name.replace("\\", "/"))
     windows_drive = bool(re.match(r"[A-Za-z]:", row.file_name))
     path = (folder / name).resolve() if "\0" not in row.file_name else folder
-    if (
-        name.is_absolute()
-        or windows_drive
-        or ".." in name.parts
-        or not path.is_relative_to(source.resolve())
-    ):
+    if name.is_absolute() or windows_drive or ".." in name.parts or not path.is_relative_to(source.resolve()):
         raise DataError(
             wanted=f"a file_name inside the folder, in {row.place}",
             found=repr(row.file_name)[:120],
@@ -178,9 +185,11 @@ def _locate(source: Path, folder: Path, row: Row, archive: Archive | None) -> _P
         packed = inside if (inside := name.as_posix()) in archive else archive.find(inside)
     if archive is None or packed is None:
         where = "" if archive is None else f", in the folder or in {archive.place}"
-        raise DataError(wanted=f"the image {row.file_name} of {row.place}",
-                        found=f"no such file{where}",
-                        fix="add the image or remove the row")  # fmt: skip
+        raise DataError(
+            wanted=f"the image {row.file_name} of {row.place}",
+            found=f"no such file{where}",
+            fix="add the image or remove the row",
+        )
     return _Picture(f"{archive.place}: {packed}", name, partial(archive.read, packed))
 
 
@@ -207,10 +216,14 @@ def _complete_splits(pictures: Sequence[_Picture], test_fraction: float, seed: i
 def _draft(picture: _Picture, item_id: str, classes: dict[str, int]) -> Draft:
     split = picture.split or "train"
     item = Item(
-        id=item_id, file=image_file(split, item_id), split=split,
+        id=item_id,
+        file=image_file(split, item_id),
+        split=split,
         class_id=None if picture.class_name is None else classes[picture.class_name],
-        class_name=picture.class_name or "", captions=picture.captions, box=picture.box,
-    )  # fmt: skip
+        class_name=picture.class_name or "",
+        captions=picture.captions,
+        box=picture.box,
+    )
     return Draft(item, picture.file, picture.read)
 
 

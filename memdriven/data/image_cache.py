@@ -23,9 +23,7 @@ FOLDER = "cache"
 _WORKERS = 4
 
 
-def load_images(
-    dataset: PreparedDataset, items: Sequence[Item], size: int, progress: bool = True
-) -> Tensor:
+def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int, progress: bool = True) -> Tensor:
     """Return the items' images as uint8 (n, 3, size, size), in the order of `items`.
 
     The first call decodes them (on several threads) into `<data set>/cache/`; later calls map that

@@ -16,9 +16,17 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """Decoders that an image file may reach."""
 WEBP_QUALITY = 90
 _DECODING_ERRORS = (
-    OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, OverflowError,
-    Image.DecompressionBombError, Warning,
-)  # fmt: skip
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    Image.DecompressionBombError,
+    Warning,
+)
 """What Pillow's decoders have been seen to raise on damaged files."""
 
 
@@ -45,8 +53,11 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise DataError(wanted=f"the image {path}", found=error.strerror or "unreadable",
-                        fix="restore the file or remove its entry") from error  # fmt: skip
+        raise DataError(
+            wanted=f"the image {path}",
+            found=error.strerror or "unreadable",
+            fix="restore the file or remove its entry",
+        ) from error
 
 
 def decode_image(content: bytes, name: str, least_side: int = 0) -> Image.Image:

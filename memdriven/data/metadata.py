@@ -58,8 +58,7 @@ def find_metadata(source: Path) -> list[tuple[Path, str | None]]:
         here = [folder / name for name in NAMES if (folder / name).is_file()]
         if len(here) > 1:
             names = " and ".join(path.name for path in here)
-            raise DataError(wanted=f"one metadata file in {folder}", found=names,
-                            fix="remove one of them")  # fmt: skip
+            raise DataError(wanted=f"one metadata file in {folder}", found=names, fix="remove one of them")
         found += [(path, split) for path in here]
     if not found:
         raise DataError(
@@ -84,9 +83,10 @@ def read_metadata(path: Path, split_column: str = "split") -> Iterator[Row]:
             yield _row(values, f"{path}, line {line}", split_column)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(
-            wanted=f"readable UTF-8 rows in {path}", found=f"{type(error).__name__}: {error}"[:200],
+            wanted=f"readable UTF-8 rows in {path}",
+            found=f"{type(error).__name__}: {error}"[:200],
             fix="save the file as UTF-8 text",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
@@ -98,9 +98,10 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
                 raise DataError(
-                    wanted=f"one JSON object in {path}, line {number}", found=str(error)[:200],
+                    wanted=f"one JSON object in {path}, line {number}",
+                    found=str(error)[:200],
                     fix="correct the line",
-                ) from error  # fmt: skip
+                ) from error
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
@@ -110,15 +111,19 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
             if None in values:
                 raise DataError(
                     wanted=f"as many fields as columns in {path}, line {reader.line_num}",
-                    found="more", fix="put captions that hold commas in double quotes",
-                )  # fmt: skip
+                    found="more",
+                    fix="put captions that hold commas in double quotes",
+                )
             yield reader.line_num, {key: value or None for key, value in values.items()}
 
 
 def _row(values: Any, place: str, split_column: str) -> Row:
     if not isinstance(values, dict):
-        raise DataError(wanted=f"an object with file_name and text in {place}",
-                        found=type(values).__name__, fix="correct the line")  # fmt: skip
+        raise DataError(
+            wanted=f"an object with file_name and text in {place}",
+            found=type(values).__name__,
+            fix="correct the line",
+        )
     name, text = _first(values, FILE), _first(values, TEXT)
     texts = text if isinstance(text, list) else [text]
     if not isinstance(name, str) or not name or not texts:
@@ -134,9 +139,14 @@ def _row(values: Any, place: str, split_column: str) -> Row:
             fix="name one of these with --split-column",
         )
     captions = tuple(_caption(entry, name, place) for entry in texts)
-    return Row(name, captions, _split(values.get(split_column), name, place),
-               _class(_first(values, CLASS), place), _box(_first(values, BOX), place),
-               place)  # fmt: skip
+    return Row(
+        name,
+        captions,
+        _split(values.get(split_column), name, place),
+        _class(_first(values, CLASS), place),
+        _box(_first(values, BOX), place),
+        place,
+    )
 
 
 def _first(values: dict[str, Any], names: tuple[str, ...]) -> Any:
@@ -165,16 +175,22 @@ def _split(value: Any, name: str, place: str) -> str | None:
     for split, words in SPLITS.items():
         if isinstance(value, str) and value.strip().lower() in words:
             return split
-    raise DataError(wanted=f"split train, validation or test in {place}", found=repr(value)[:80],
-                    fix="correct the split, or leave it empty")  # fmt: skip
+    raise DataError(
+        wanted=f"split train, validation or test in {place}",
+        found=repr(value)[:80],
+        fix="correct the split, or leave it empty",
+    )
 
 
 def _class(value: Any, place: str) -> str | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise DataError(wanted=f"a class name in {place}", found=repr(value)[:80],
-                        fix="give a text or a whole number, or leave it empty")  # fmt: skip
+        raise DataError(
+            wanted=f"a class name in {place}",
+            found=repr(value)[:80],
+            fix="give a text or a whole number, or leave it empty",
+        )
     return str(value).strip()
 
 
@@ -187,6 +203,7 @@ def _box(value: Any, place: str) -> tuple[float, float, float, float] | None:
     except (TypeError, ValueError):
         raise DataError(
             wanted=f"a box of 4 numbers in {place}: left, top, width, height in px",
-            found=repr(value)[:80], fix="correct it, or leave it empty",
-        ) from None  # fmt: skip
+            found=repr(value)[:80],
+            fix="correct it, or leave it empty",
+        ) from None
     return left, top, width, height

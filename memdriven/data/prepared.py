@@ -79,15 +79,17 @@ class PreparedDataset:
         if header.get("schema") != SCHEMA:
             raise DataError(
                 wanted=f"a data set of schema {SCHEMA} in {path}",
-                found=f"schema {header.get('schema')!r}", fix="run `memdriven prepare` again",
-            )  # fmt: skip
+                found=f"schema {header.get('schema')!r}",
+                fix="run `memdriven prepare` again",
+            )
         items = _read_items(path / ITEMS)
         counts = dict(Counter(item.split for item in items))
         if counts != header.get("counts"):
             raise DataError(
                 wanted=f"the items that {path / HEADER} counts: {header.get('counts')}",
-                found=str(counts), fix="run `memdriven prepare` again",
-            )  # fmt: skip
+                found=str(counts),
+                fix="run `memdriven prepare` again",
+            )
         return cls(path, header, items)
 
     @property
@@ -118,8 +120,9 @@ class PreparedDataset:
         if not chosen:
             raise DataError(
                 wanted=f"a split {name!r} in {self.path}",
-                found="splits " + ", ".join(self.header["counts"]), fix="choose one of these",
-            )  # fmt: skip
+                found="splits " + ", ".join(self.header["counts"]),
+                fix="choose one of these",
+            )
         return chosen
 
     def image_path(self, item: Item) -> Path:
@@ -136,9 +139,17 @@ class PreparedDataset:
 
 
 def write_prepared(
-    out: Path, *, name: str, items: Sequence[Item], classes: Sequence[str], image_size: int,
-    seed: int = 0, source: str = "", licence: str = "", extra: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
+    out: Path,
+    *,
+    name: str,
+    items: Sequence[Item],
+    classes: Sequence[str],
+    image_size: int,
+    seed: int = 0,
+    source: str = "",
+    licence: str = "",
+    extra: Mapping[str, Any] | None = None,
+) -> None:
     """Write the header and item table of a data set whose images are already in place.
 
     Args:
@@ -160,9 +171,16 @@ def write_prepared(
     atomic_write_bytes(out / ITEMS, "".join(lines).encode())
     counts = dict(Counter(item.split for item in items))
     header = {
-        "schema": SCHEMA, "name": name, "image_size": image_size, "counts": counts, "seed": seed,
-        "classes": list(classes), "source": source, "licence": licence, **(extra or {}),
-    }  # fmt: skip
+        "schema": SCHEMA,
+        "name": name,
+        "image_size": image_size,
+        "counts": counts,
+        "seed": seed,
+        "classes": list(classes),
+        "source": source,
+        "licence": licence,
+        **(extra or {}),
+    }
     atomic_write_json(out / HEADER, header)
 
 
@@ -175,12 +193,13 @@ def _to_json(item: Item) -> dict[str, Any]:
 def _read_items(path: Path) -> list[Item]:
     try:
         with path.open(encoding="utf-8") as stream:
-            items = [
-                _read_item(line, f"{path}, line {n}") for n, line in enumerate(stream, start=1)
-            ]
+            items = [_read_item(line, f"{path}, line {n}") for n, line in enumerate(stream, start=1)]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(wanted=f"the item table {path}", found=f"{type(error).__name__}: {error}",
-                        fix="run `memdriven prepare` again") from error  # fmt: skip
+        raise DataError(
+            wanted=f"the item table {path}",
+            found=f"{type(error).__name__}: {error}",
+            fix="run `memdriven prepare` again",
+        ) from error
     _check(items, path)
     return items
 
@@ -202,12 +221,18 @@ def _read_item(line: str, place: str) -> Item:
             and (item.box is None or _is_box(item.box))
         )
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataError(wanted=f"an item in {place}", found=f"{type(error).__name__}: {error}",
-                        fix="run `memdriven prepare` again") from error  # fmt: skip
+        raise DataError(
+            wanted=f"an item in {place}",
+            found=f"{type(error).__name__}: {error}",
+            fix="run `memdriven prepare` again",
+        ) from error
     inside = good and not PurePosixPath(item.file).is_absolute() and "\\" not in item.file
     if not inside or ".." in PurePosixPath(item.file).parts:
-        raise DataError(wanted=f"an item with a file inside the folder in {place}",
-                        found=line[:120], fix="run `memdriven prepare` again")  # fmt: skip
+        raise DataError(
+            wanted=f"an item with a file inside the folder in {place}",
+            found=line[:120],
+            fix="run `memdriven prepare` again",
+        )
     return item
 
 
@@ -225,5 +250,8 @@ def _check(items: Sequence[Item], place: Path) -> None:
         (bare, f"items without a caption, e.g. {bare[:1]}"),
     ):
         if wrong:
-            raise DataError(wanted=f"items with their own ids and captions in {place}", found=found,
-                            fix="correct the source and prepare again")  # fmt: skip
+            raise DataError(
+                wanted=f"items with their own ids and captions in {place}",
+                found=found,
+                fix="correct the source and prepare again",
+            )

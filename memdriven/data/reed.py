@@ -53,9 +53,15 @@ class CaptionedSet:
 
 
 def prepare_captioned(
-    kind: CaptionedSet, out: Path | str, *, archives: Sequence[Path | str],
-    captions: Sequence[Path | str], downloads: Path | str | None, image_size: int, progress: bool,
-) -> PreparedDataset:  # fmt: skip
+    kind: CaptionedSet,
+    out: Path | str,
+    *,
+    archives: Sequence[Path | str],
+    captions: Sequence[Path | str],
+    downloads: Path | str | None,
+    image_size: int,
+    progress: bool,
+) -> PreparedDataset:
     """Write a data set of photographs with Reed's captions; `prepare_cub` has the arguments.
 
     Raises:
@@ -73,10 +79,16 @@ def prepare_captioned(
         test, origin = _test_classes(files, kind.test_classes)
         drafts = _drafts(files, kind, classes, photos, test)
         return assemble(
-            out, drafts, name=kind.name, classes=classes, image_size=image_size,
-            source=kind.source, licence="for research; see the data sets' pages",
-            extra={"test_classes": origin}, progress=progress,
-        )  # fmt: skip
+            out,
+            drafts,
+            name=kind.name,
+            classes=classes,
+            image_size=image_size,
+            source=kind.source,
+            licence="for research; see the data sets' pages",
+            extra={"test_classes": origin},
+            progress=progress,
+        )
 
 
 def default_downloads(out: Path) -> Path:
@@ -104,29 +116,33 @@ def clean_captions(lines: Iterable[str], name: str) -> list[str]:
 
 
 def _drafts(
-    files: Archive, kind: CaptionedSet, classes: Sequence[str], photos: Iterable[Photo],
-    test: frozenset[int],
-) -> list[Draft]:  # fmt: skip
+    files: Archive, kind: CaptionedSet, classes: Sequence[str], photos: Iterable[Photo], test: frozenset[int]
+) -> list[Draft]:
     texts = caption_files(files)
     if not texts:
         raise DataError(
-            wanted=f"captions text_c10/*/*.txt in {files.place}", found="none",
-            fix=f"give {kind.captions.name} (from {kind.captions.page}) with "
-            f"{kind.captions.option} PATH",
-        )  # fmt: skip
+            wanted=f"captions text_c10/*/*.txt in {files.place}",
+            found="none",
+            fix=f"give {kind.captions.name} (from {kind.captions.page}) with {kind.captions.option} PATH",
+        )
     drafts = []
     for photo in photos:
         if photo.stem not in texts:
             raise DataError(
                 wanted=f"the captions text_c10/.../{photo.stem}.txt",
-                found=f"{len(texts)} other caption files", fix=f"give {kind.captions.name} whole",
-            )  # fmt: skip
+                found=f"{len(texts)} other caption files",
+                fix=f"give {kind.captions.name} whole",
+            )
         split, text = "test" if photo.class_number in test else "train", texts[photo.stem].string
         item = Item(
-            id=photo.stem, file=image_file(split, photo.stem), split=split,
-            class_id=photo.class_number - 1, class_name=classes[photo.class_number - 1],
-            captions=clean_captions(files.text(text).splitlines(), text), box=photo.box,
-        )  # fmt: skip
+            id=photo.stem,
+            file=image_file(split, photo.stem),
+            split=split,
+            class_id=photo.class_number - 1,
+            class_name=classes[photo.class_number - 1],
+            captions=clean_captions(files.text(text).splitlines(), text),
+            box=photo.box,
+        )
         drafts.append(Draft(item, photo.file, partial(files.read, photo.file), photo.crop))
     return drafts
 
@@ -154,6 +170,4 @@ def _test_classes(files: Archive, default: frozenset[int]) -> tuple[frozenset[in
 
 def _class_list(files: Archive, name: str) -> frozenset[int]:
     """Return the numbers in lines such as `001.Black_footed_Albatross` or `class_00001`."""
-    return frozenset(
-        int(number) for number in re.findall(r"(?m)^\s*(?:class_)?(\d+)", files.text(name))
-    )
+    return frozenset(int(number) for number in re.findall(r"(?m)^\s*(?:class_)?(\d+)", files.text(name)))

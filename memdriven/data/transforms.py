@@ -20,9 +20,7 @@ def centre_square(image: Image.Image, size: int) -> Image.Image:
     left, top = (image.width - side) / 2, (image.height - side) / 2
     if image.size == (size, size):
         return image
-    return image.resize(
-        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
-    )
+    return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
 
 
 def resize_for_training(image: Image.Image, size: int, crop: float = CROP) -> Image.Image:
@@ -62,9 +60,7 @@ def to_symmetric(images: Tensor) -> Tensor:
     return images.float().div_(127.5).sub_(1.0)
 
 
-def random_crop_flip(
-    images: Tensor, size: int, generator: torch.Generator, flip: bool = True
-) -> Tensor:
+def random_crop_flip(images: Tensor, size: int, generator: torch.Generator, flip: bool = True) -> Tensor:
     """Cut a random `size` px square from each image and mirror half of them.
 
     Args:

@@ -110,13 +110,13 @@ class Vocabulary:
             CaptionError: it is longer than 2,000 characters.
         """
         if not isinstance(text, str):
-            raise CaptionError(wanted="a caption as text", found=type(text).__name__,
-                               fix="pass a string")  # fmt: skip
+            raise CaptionError(wanted="a caption as text", found=type(text).__name__, fix="pass a string")
         if len(text) > MAX_CHARACTERS:
             raise CaptionError(
                 wanted=f"a caption of at most {MAX_CHARACTERS:,} characters",
-                found=f"{len(text):,} characters", fix="describe the picture in a sentence or two",
-            )  # fmt: skip
+                found=f"{len(text):,} characters",
+                fix="describe the picture in a sentence or two",
+            )
         tokens = tokenize(text)
         if not tokens:
             raise WordlessCaptionError(
@@ -135,9 +135,11 @@ class Vocabulary:
             )
         kept = words[:max_words]
         return EncodedCaption(
-            ids=[self._ids[word] for word in kept], words=kept,
-            unknown=tuple(unknown.values()), truncated=len(words) - len(kept),
-        )  # fmt: skip
+            ids=[self._ids[word] for word in kept],
+            words=kept,
+            unknown=tuple(unknown.values()),
+            truncated=len(words) - len(kept),
+        )
 
     def unknown(self, text: str) -> tuple[UnknownWord, ...]:
         """Return a caption's unknown words, each once, with what stands in for them."""
@@ -182,8 +184,11 @@ class Vocabulary:
         """Yield the known words of like length and letters: an edit changes two letters at most."""
         own = letter_bits(word)
         for index, (known, letters) in enumerate(zip(self.words, self._letters, strict=True)):
-            if (own ^ letters).bit_count() <= 2 * reach and len(known) >= _SHORT_WORD \
-                    and abs(len(known) - len(word)) <= reach:  # fmt: skip
+            if (
+                (own ^ letters).bit_count() <= 2 * reach
+                and len(known) >= _SHORT_WORD
+                and abs(len(known) - len(word)) <= reach
+            ):
                 yield index, known
 
     @staticmethod
@@ -198,8 +203,11 @@ class Vocabulary:
         """
         lengths = [len(caption.ids) for caption in captions]
         if not lengths or min(lengths) == 0:
-            raise CaptionError(wanted="captions with words", found=f"lengths {lengths}",
-                               fix="encode each caption with Vocabulary.encode")  # fmt: skip
+            raise CaptionError(
+                wanted="captions with words",
+                found=f"lengths {lengths}",
+                fix="encode each caption with Vocabulary.encode",
+            )
         ids = torch.full((len(lengths), max(lengths)), PADDING, dtype=torch.int64)
         for row, caption in zip(ids, captions, strict=True):
             row[: len(caption.ids)] = torch.tensor(caption.ids)

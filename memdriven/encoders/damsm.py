@@ -106,10 +106,7 @@ def matching_scores(
 
 
 def damsm_loss(
-    image: ImageFeatures,
-    text: TextFeatures,
-    config: DamsmConfig,
-    class_ids: Tensor | None = None,
+    image: ImageFeatures, text: TextFeatures, config: DamsmConfig, class_ids: Tensor | None = None
 ) -> DamsmLoss:
     """Return the cross-entropies that name each caption's image, and each image's caption.
 
@@ -118,9 +115,7 @@ def damsm_loss(
     are given, none below 0; a negative id stands for "no class".
     """
     literal = config.score == "literal"
-    scores = matching_scores(
-        text.words, text.mask, image.regions, config.gamma1, config.gamma2, literal
-    )
+    scores = matching_scores(text.words, text.mask, image.regions, config.gamma1, config.gamma2, literal)
     with torch.autocast(scores.device.type, enabled=False):
         cosines = cosine(image.global_.float(), text.sentence.float())
     excluded = None
@@ -183,9 +178,7 @@ class Damsm(nn.Module):
         from_v: ImageFeatures = self.heads(vgg(resized(images, self.config.pixel_size)))
         return from_v
 
-    def look(
-        self, images: Tensor, vgg: Vgg16Features | None = None
-    ) -> tuple[ImageFeatures, Tensor | None]:
+    def look(self, images: Tensor, vgg: Vgg16Features | None = None) -> tuple[ImageFeatures, Tensor | None]:
         """As `encode_images`; also the compact network's maps, off which attributes are read."""
         if isinstance(self.pixels, CompactBackbone):
             maps = self.pixels.maps(images)

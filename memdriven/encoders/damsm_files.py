@@ -57,28 +57,30 @@ def load_damsm(folder: Path | str, device: torch.device | str = "cpu") -> Traine
     content = read_json(folder / CONFIG, CheckpointError)
     if content.get("schema") == OF_CHECKPOINT:
         made = content.get("facts")
-        content = {"hash": made.get("damsm") if isinstance(made, dict) else None,
-                   "config": content.get("config", {})}  # fmt: skip
+        content = {
+            "hash": made.get("damsm") if isinstance(made, dict) else None,
+            "config": content.get("config", {}),
+        }
     elif content.get("schema") != SCHEMA:
         raise CheckpointError(
             wanted=f"a DAMSM folder of schema {SCHEMA} in {folder}",
-            found=f"schema {content.get('schema')!r}", fix="run `memdriven train-damsm`",
-        )  # fmt: skip
+            found=f"schema {content.get('schema')!r}",
+            fix="run `memdriven train-damsm`",
+        )
     config = from_dict(Config, content.get("config", {}))
     vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY, CheckpointError))
     damsm = load_damsm_weights(folder / WEIGHTS, len(vocabulary), config.text, config.damsm)
     if damsm.hash() != content.get("hash"):
         raise CheckpointError(
             wanted=f"the DAMSM weights {content.get('hash')} in {folder / WEIGHTS}",
-            found=f"weights {damsm.hash()}", fix="restore the files of one and the same training",
-        )  # fmt: skip
+            found=f"weights {damsm.hash()}",
+            fix="restore the files of one and the same training",
+        )
     facts = {key: value for key, value in content.items() if key != "config"}
     return TrainedDamsm(damsm.to(device), vocabulary, config, facts)
 
 
-def load_damsm_weights(
-    path: Path, vocabulary_size: int, text: TextConfig, damsm: DamsmConfig
-) -> Damsm:
+def load_damsm_weights(path: Path, vocabulary_size: int, text: TextConfig, damsm: DamsmConfig) -> Damsm:
     """Build a DAMSM and fill it from a weight file; evaluation mode, no gradients.
 
     The caller's random state stays as it is.

@@ -72,10 +72,12 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
             nn.LeakyReLU(0.1),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels),
-        )  # fmt: skip
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (b, c, h, w) of the same shape."""
@@ -85,8 +87,9 @@ class ResidualBlock(nn.Module):
 def _halve(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(outputs), nn.LeakyReLU(0.1),
-    )  # fmt: skip
+        nn.BatchNorm2d(outputs),
+        nn.LeakyReLU(0.1),
+    )
 
 
 class CompactBackbone(nn.Module):
@@ -101,9 +104,8 @@ class CompactBackbone(nn.Module):
         super().__init__()
         self.size = size
         self.fine = nn.Sequential(
-            _halve(3, 32, kernel=4), _halve(32, 64), ResidualBlock(64),
-            _halve(64, 112), ResidualBlock(112),
-        )  # fmt: skip
+            _halve(3, 32, kernel=4), _halve(32, 64), ResidualBlock(64), _halve(64, 112), ResidualBlock(112)
+        )
         self.coarse = _halve(112, 160)
         self.project = Projection(112, 112 + 160, dim)
 

@@ -54,9 +54,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PADDING)
         self.dropout = nn.Dropout(config.dropout)
-        self.lstm = nn.LSTM(
-            config.embedding_dim, config.dim // 2, batch_first=True, bidirectional=True
-        )
+        self.lstm = nn.LSTM(config.embedding_dim, config.dim // 2, batch_first=True, bidirectional=True)
         with torch.no_grad():
             self.embedding.weight.uniform_(-0.1, 0.1)
             self.embedding.weight[PADDING] = 0.0
@@ -69,9 +67,7 @@ class TextEncoder(nn.Module):
             lengths: (b,) number of words of each caption, at least 1.
         """
         embedded = self.dropout(self.embedding(ids))  # (b, t, 300)
-        packed = pack_padded_sequence(
-            embedded, lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
+        packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
         outputs, (last, _) = self.lstm(packed)
         words, _ = pad_packed_sequence(outputs, batch_first=True, total_length=ids.shape[1])
         sentence = last.transpose(0, 1).flatten(1)  # (2, b, d/2) -> (b, d)

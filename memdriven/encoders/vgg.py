@@ -58,9 +58,7 @@ class Vgg16Features(nn.Module):
         self.eval()
 
     @classmethod
-    def load(
-        cls, weights: Path | str | None = None, device: torch.device | str = "cpu"
-    ) -> Vgg16Features:
+    def load(cls, weights: Path | str | None = None, device: torch.device | str = "cpu") -> Vgg16Features:
         """Build the network with its ImageNet weights.
 
         Args:
@@ -98,15 +96,17 @@ class Vgg16Features(nn.Module):
             if given is None or given.shape != own.shape:
                 found = "no such entry" if given is None else f"shape {tuple(given.shape)}"
                 raise CheckpointError(
-                    wanted=f"VGG-16 entry {key} of shape {tuple(own.shape)} in {name}", found=found,
+                    wanted=f"VGG-16 entry {key} of shape {tuple(own.shape)} in {name}",
+                    found=found,
                     fix="give torchvision's vgg16 weights (IMAGENET1K_FEATURES)",
-                )  # fmt: skip
+                )
             rounded[key] = given.half().float()
             if not bool(torch.isfinite(rounded[key]).all()):
                 raise CheckpointError(
-                    wanted=f"finite numbers in {key} of {name}", found="NaN or infinity",
+                    wanted=f"finite numbers in {key} of {name}",
+                    found="NaN or infinity",
                     fix="fetch the weight file again",
-                )  # fmt: skip
+                )
         self.load_state_dict(rounded)
         self._winograd.clear()
 
@@ -169,7 +169,8 @@ def _download() -> Mapping[str, Tensor]:
         )
     except (OSError, RuntimeError) as error:
         raise CheckpointError(
-            wanted="the ImageNet VGG-16 weights", found=f"the download failed: {error}"[:200],
+            wanted="the ImageNet VGG-16 weights",
+            found=f"the download failed: {error}"[:200],
             fix=f"connect once, or set {WEIGHTS_VARIABLE} to a local weight file",
-        ) from error  # fmt: skip
+        ) from error
     return state

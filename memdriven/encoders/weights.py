@@ -21,9 +21,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         CheckpointError: the file is missing, truncated, or holds anything else than tensors.
     """
     if not path.is_file():
-        raise CheckpointError(
-            wanted=f"the weight file {path}", found="no such file", fix="check the path"
-        )
+        raise CheckpointError(wanted=f"the weight file {path}", found="no such file", fix="check the path")
     try:
         if path.suffix in (".pth", ".pt"):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -37,9 +35,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(
-            wanted=f"a table of tensors in {path}", found=type(content).__name__,
-            fix="give a state dict",
-        )  # fmt: skip
+            wanted=f"a table of tensors in {path}", found=type(content).__name__, fix="give a state dict"
+        )
     return content
 
 
@@ -66,9 +63,10 @@ def write_weights(
     for key, value in halves.items():
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(
-                wanted=f"finite float16 numbers in {key}", found="NaN or infinity",
+                wanted=f"finite float16 numbers in {key}",
+                found="NaN or infinity",
                 fix="train again from the last good state",
-            )  # fmt: skip
+            )
     halves = {key: value.contiguous() for key, value in halves.items()}
     atomic_write_bytes(path, save(halves, metadata=dict(metadata)))
 
@@ -92,9 +90,10 @@ def take_weights(module: nn.Module, state: Mapping[str, Tensor], name: str) -> N
     for key, value in state.items():
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(
-                wanted=f"finite numbers in {key} of {name}", found="NaN or infinity",
+                wanted=f"finite numbers in {key} of {name}",
+                found="NaN or infinity",
                 fix="restore the file from its source",
-            )  # fmt: skip
+            )
     module.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
 
 

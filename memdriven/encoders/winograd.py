@@ -25,13 +25,14 @@ _INPUT = torch.tensor(
     dtype=torch.float64,
 )
 """B^T of Lavin & Gray, Sec. 4.3; the next two are G (times 24) and A^T."""
-_FILTER = torch.tensor(
-    [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]],
-    dtype=torch.float64,
-) / 24  # fmt: skip
+_FILTER = (
+    torch.tensor(
+        [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64
+    )
+    / 24
+)
 _OUTPUT = torch.tensor(
-    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
-    dtype=torch.float64,
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float64
 )
 _INPUT_2D = torch.kron(_INPUT, _INPUT).float()  # (36, 36)
 _OUTPUT_2D = torch.kron(_OUTPUT, _OUTPUT).float()  # (16, 36)
@@ -39,9 +40,9 @@ _OUTPUT_2D = torch.kron(_OUTPUT, _OUTPUT).float()  # (16, 36)
 
 def transform_weight(weight: Tensor) -> Tensor:
     """Return G w G^T of filters (k, c, 3, 3): (36, c, k) float32."""
-    return torch.einsum(
-        "ia,kcab,jb->ijck", _FILTER, weight.double(), _FILTER
-    ).flatten(0, 1).float().contiguous()  # fmt: skip
+    return (
+        torch.einsum("ia,kcab,jb->ijck", _FILTER, weight.double(), _FILTER).flatten(0, 1).float().contiguous()
+    )
 
 
 def convolve(x: Tensor, transformed: Tensor, bias: Tensor) -> Tensor:
@@ -60,8 +61,7 @@ def convolve(x: Tensor, transformed: Tensor, bias: Tensor) -> Tensor:
     down, across = height // TILE, width // TILE
     image, row, column, channel = padded.stride()
     tiles = padded.as_strided(
-        (6, 6, count, down, across, padded.shape[3]),
-        (row, column, image, TILE * row, TILE * column, channel),
+        (6, 6, count, down, across, padded.shape[3]), (row, column, image, TILE * row, TILE * column, channel)
     ).reshape(36, -1)  # (36, b*h/4*w/4*c)
     products = torch.bmm((_INPUT_2D @ tiles).view(36, -1, padded.shape[3]), transformed)
     out = (_OUTPUT_2D @ products.flatten(1)).view(TILE, TILE, count, down, across, -1)

@@ -74,9 +74,7 @@ class Plan:
 
     def settings(self, variant: Variant) -> Config:
         """Return a row's configuration with its budget."""
-        loop = dataclasses.replace(
-            variant.config.train, steps=self.steps or 10**9, max_minutes=self.minutes
-        )
+        loop = dataclasses.replace(variant.config.train, steps=self.steps or 10**9, max_minutes=self.minutes)
         return dataclasses.replace(variant.config, train=loop)
 
 
@@ -106,8 +104,9 @@ def ablate(plan: Plan, say: Callable[[str], object] = print) -> dict[str, str]:
         EvaluationError: the folder holds another ablation.
     """
     if plan.steps <= 0 and plan.minutes <= 0:
-        raise ConfigError(wanted="a budget a row", found="neither steps nor minutes",
-                          fix="give --steps or --minutes")  # fmt: skip
+        raise ConfigError(
+            wanted="a budget a row", found="neither steps nor minutes", fix="give --steps or --minutes"
+        )
     rows = chosen(variants(plan.base), plan.rows)
     _freeze(plan)
     memory = plan.memory or _memory(plan)
@@ -121,11 +120,21 @@ def ablate(plan: Plan, say: Callable[[str], object] = print) -> dict[str, str]:
             say(f"{number}/{len(rows)} {row.name}: {error}")
             continue
         found = evaluate(
-            trained, plan.dataset, metrics=plan.metrics, n=plan.n, seed=plan.base.train.seed,
-            controls=plan.controls if number == 1 else (), out=plan.out / "evaluation",
-            resources=plan.resources, memory=memory, device=plan.device, batch=plan.batch,
-            variant=row.name, budget=plan.budget, progress=plan.progress,
-        )  # fmt: skip
+            trained,
+            plan.dataset,
+            metrics=plan.metrics,
+            n=plan.n,
+            seed=plan.base.train.seed,
+            controls=plan.controls if number == 1 else (),
+            out=plan.out / "evaluation",
+            resources=plan.resources,
+            memory=memory,
+            device=plan.device,
+            batch=plan.batch,
+            variant=row.name,
+            budget=plan.budget,
+            progress=plan.progress,
+        )
         spent = (time.perf_counter() - started) / 60
         left_out = "".join(f"; left out: {name}" for name in found.left_out)
         say(f"{number}/{len(rows)} {row.name}: {spent:.1f} minutes{left_out}")
@@ -141,7 +150,7 @@ def _freeze(plan: Plan) -> None:
             wanted=f"the ablation that {plan.out} was started with: {earlier.get('budget')}",
             found=plan.budget + ("" if earlier.get("base") == facts["base"] else ", another base"),
             fix="use the same settings, or another folder",
-        )  # fmt: skip
+        )
     atomic_write_json(path, facts)
 
 
@@ -151,9 +160,14 @@ def _memory(plan: Plan) -> Path:
     if not (out / "bank.json").exists():
         encoders = load_damsm(plan.damsm, plan.device)
         build_memory(
-            plan.dataset, plan.features, encoders.damsm, encoders.vocabulary, out,
-            max_words=encoders.config.text.max_words, progress=plan.progress,
-        )  # fmt: skip
+            plan.dataset,
+            plan.features,
+            encoders.damsm,
+            encoders.vocabulary,
+            out,
+            max_words=encoders.config.text.max_words,
+            progress=plan.progress,
+        )
     return out
 
 
@@ -164,9 +178,16 @@ def _train(plan: Plan, row: Variant) -> Path:
     if (made / "config.json").exists():
         return made
     train_gan(
-        plan.dataset, plan.features, plan.damsm, run, plan.settings(row),
-        device=plan.device, resume=(run / "config.json").exists(),
-        extra=() if row.name == PAPER else plan.extra, vgg_weights=plan.resources.vgg,
-        squeezenet_weights=plan.resources.squeezenet, progress=plan.progress,
-    )  # fmt: skip
+        plan.dataset,
+        plan.features,
+        plan.damsm,
+        run,
+        plan.settings(row),
+        device=plan.device,
+        resume=(run / "config.json").exists(),
+        extra=() if row.name == PAPER else plan.extra,
+        vgg_weights=plan.resources.vgg,
+        squeezenet_weights=plan.resources.squeezenet,
+        progress=plan.progress,
+    )
     return made

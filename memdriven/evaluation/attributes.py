@@ -105,9 +105,7 @@ def attribute_accuracy(
     return AttributeAccuracy(
         overall=Tally(right=int(right.sum()), count=int(asked.sum())),
         asked_colours=Tally(right=int(found.sum()), count=int(colours.sum())),
-        all_colours_right=Tally(
-            right=int(((found == colours) & (colours > 0)).sum()), count=naming
-        ),
+        all_colours_right=Tally(right=int(((found == colours) & (colours > 0)).sum()), count=naming),
         most_colours_right=Tally(right=int((2 * found > colours).sum()), count=naming),
         by_attribute={
             name: Tally(right=int(right[:, i].sum()), count=int(asked[:, i].sum()))
@@ -144,6 +142,7 @@ def caption_log_odds(
 def _same_number(images: Tensor, records: Sequence[Any]) -> None:
     if len(images) != len(records):
         raise EvaluationError(
-            wanted="one attribute record an image", found=f"{len(images)} and {len(records)}",
+            wanted="one attribute record an image",
+            found=f"{len(images)} and {len(records)}",
             fix="pass the record of the caption each image was made from",
-        )  # fmt: skip
+        )

@@ -41,9 +41,7 @@ class CopyCheck:
         return found
 
 
-def nearest_distances(
-    queries: Tensor, base: Tensor, *, skip_self: bool = False
-) -> tuple[Tensor, Tensor]:
+def nearest_distances(queries: Tensor, base: Tensor, *, skip_self: bool = False) -> tuple[Tensor, Tensor]:
     """Return each query's (n, d) distance to its nearest row of `base` (m, d), and which it is.
 
     skip_self leaves row i out for query i.
@@ -67,9 +65,8 @@ def percentile(values: Tensor, reference: Tensor) -> Tensor:
 
 
 def copy_check(
-    outputs: Sequence[Tensor], training: Tensor, neighbours: Tensor | None = None,
-    views: Tensor | None = None,
-) -> CopyCheck:  # fmt: skip
+    outputs: Sequence[Tensor], training: Tensor, neighbours: Tensor | None = None, views: Tensor | None = None
+) -> CopyCheck:
     """Compare outputs with the training set.
 
     Args:
@@ -84,8 +81,11 @@ def copy_check(
         EvaluationError: fewer than three training images.
     """
     if len(training) < 3:
-        raise EvaluationError(wanted="three training images or more", found=str(len(training)),
-                              fix="compare with the whole training split")  # fmt: skip
+        raise EvaluationError(
+            wanted="three training images or more",
+            found=str(len(training)),
+            fix="compare with the whole training split",
+        )
     own, _ = nearest_distances(training, training, skip_self=True)
     ways = [nearest_distances(seen, training) for seen in outputs]
     distance, way = torch.stack([found for found, _ in ways]).min(dim=0)

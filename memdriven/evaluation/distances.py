@@ -47,10 +47,12 @@ def frechet(metric: str, space_of: Space) -> Measure:
         real, fake = _two_sets(bench, row, space)
         return [
             Measurement(
-                metric=metric, value=frechet_distance(real, fake), n=len(fake),
+                metric=metric,
+                value=frechet_distance(real, fake),
+                n=len(fake),
                 protocol=f"Frechet distance, {_against(bench, space, row)}",
             )
-        ]  # fmt: skip
+        ]
 
     return measure
 
@@ -64,11 +66,13 @@ def kernel(metric: str, space_of: Space) -> Measure:
         found = kernel_distance(real, fake, seed=bench.seed)
         return [
             Measurement(
-                metric=metric, value=1000 * found.mean, n=len(fake),
+                metric=metric,
+                value=1000 * found.mean,
+                n=len(fake),
                 protocol=f"KID x 1000, {_against(bench, space, row)}",
                 details={"std": round(1000 * found.std, 4)},
             )
-        ]  # fmt: skip
+        ]
 
     return measure
 
@@ -82,11 +86,13 @@ def measure_inception_score(bench: Workbench, row: Row) -> list[Measurement]:
     found = inception_score(logits, seed=bench.seed)
     return [
         Measurement(
-            metric="inception_score", value=found.mean, n=len(logits),
+            metric="inception_score",
+            value=found.mean,
+            n=len(logits),
             protocol=f"IS, {space.name}, 10 splits; not the bird-tuned network of CUB tables",
             details={"std": found.std},
         )
-    ]  # fmt: skip
+    ]
 
 
 def _two_sets(bench: Workbench, row: Row, space: Extractor) -> tuple[Tensor, Tensor]:

@@ -29,8 +29,9 @@ def mean_pairwise_distance(images: Tensor, maps: Maps) -> float:
         EvaluationError: fewer than two images.
     """
     if len(images) < 2:
-        raise EvaluationError(wanted="two images or more of a caption", found=str(len(images)),
-                              fix="draw z more often")  # fmt: skip
+        raise EvaluationError(
+            wanted="two images or more of a caption", found=str(len(images)), fix="draw z more often"
+        )
     depths = maps(images)
     first, second = torch.combinations(torch.arange(len(images)), 2).T
     distances = perceptual_distances([m[first] for m in depths], [m[second] for m in depths])

@@ -102,6 +102,9 @@ def vgg_extractor(vgg: nn.Module, side: int, device: str = "cpu") -> Extractor:
         return maps.float().mean(dim=(2, 3))
 
     return Extractor(
-        name=f"vgg16 relu5_3 mean at {side} px", identity=weights_hash(vgg), side=side,
-        function=function, device=device,
-    )  # fmt: skip
+        name=f"vgg16 relu5_3 mean at {side} px",
+        identity=weights_hash(vgg),
+        side=side,
+        function=function,
+        device=device,
+    )

@@ -29,9 +29,11 @@ class Precomputed(nn.Module):
 def check_features(real: Tensor, fake: Tensor, least: int = 2) -> None:
     """Refuse features that are not two (n, d) tables of one width with `least` rows or more."""
     if (
-        real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]
+        real.ndim != 2
+        or fake.ndim != 2
+        or real.shape[1] != fake.shape[1]
         or min(len(real), len(fake)) < least
-    ):  # fmt: skip
+    ):
         raise EvaluationError(
             wanted=f"two feature tables (n, d) of the same d, n >= {least}",
             found=f"{tuple(real.shape)} and {tuple(fake.shape)}",

@@ -36,12 +36,17 @@ def draw_figures(bench: Workbench, variant: str = "") -> Path:
     """
     folder, retrieval = bench.folder / FOLDER, bench.checkpoint.config.retrieval
     facts = {
-        "schema": SCHEMA, "checkpoint": bench.model_name,
-        "checkpoint_hash": bench.checkpoint.hash, "memory": bench.memory_hash,
-        "dataset": f"{bench.dataset.name}/{bench.split}", "seed": bench.seed,
-        "prompts": prompts_hash(bench.prompts), "strategy": retrieval.strategy, "k": retrieval.k,
+        "schema": SCHEMA,
+        "checkpoint": bench.model_name,
+        "checkpoint_hash": bench.checkpoint.hash,
+        "memory": bench.memory_hash,
+        "dataset": f"{bench.dataset.name}/{bench.split}",
+        "seed": bench.seed,
+        "prompts": prompts_hash(bench.prompts),
+        "strategy": retrieval.strategy,
+        "k": retrieval.k,
         "variant": variant,
-    }  # fmt: skip
+    }
     index = folder / INDEX
     if index.exists() and facts.items() <= read_json(index, EvaluationError).items():
         return index
@@ -62,9 +67,7 @@ def draw_figures(bench: Workbench, variant: str = "") -> Path:
         seeds = [bench.seed + FIRST_DRAW + i * DRAWS + q for q in range(DRAWS)]
         draws = _paint(bench, prompt, matches[i], seeds)
         names = [_save(folder, f"draw-{i}-{q}", image) for q, image in enumerate(draws)]
-        groups.append(
-            _about(bench, prompt, matches[i]) | {"retrieved": shown[i], "draws": names}
-        )  # fmt: skip
+        groups.append(_about(bench, prompt, matches[i]) | {"retrieved": shown[i], "draws": names})
     content = facts | {"commit": git_commit(), "pairs": pairs, "diversity": groups}
     atomic_write_json(index, content)
     return index

@@ -31,10 +31,26 @@ SIDE = 299
 FEATURES = 2048
 EXTRA = 'pip install "memdriven[fid]" (or: pip install torch-fidelity)'
 LAYERS_2015 = (
-    "Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1",
-    "Conv2d_4a_3x3", "MaxPool_2", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b",
-    "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool",
-)  # fmt: skip
+    "Conv2d_1a_3x3",
+    "Conv2d_2a_3x3",
+    "Conv2d_2b_3x3",
+    "MaxPool_1",
+    "Conv2d_3b_1x1",
+    "Conv2d_4a_3x3",
+    "MaxPool_2",
+    "Mixed_5b",
+    "Mixed_5c",
+    "Mixed_5d",
+    "Mixed_6a",
+    "Mixed_6b",
+    "Mixed_6c",
+    "Mixed_6d",
+    "Mixed_6e",
+    "Mixed_7a",
+    "Mixed_7b",
+    "Mixed_7c",
+    "AvgPool",
+)
 """torch-fidelity's names of the layers, from the pixels to the pooled features."""
 
 
@@ -65,15 +81,19 @@ def inception_extractor(
     except ImportError as error:
         raise EvaluationError(
             wanted=f"torch-fidelity, which holds the network of FID form ({form})",
-            found=str(error)[:160], fix=EXTRA,
-        ) from error  # fmt: skip
+            found=str(error)[:160],
+            fix=EXTRA,
+        ) from error
     except Exception as error:  # foreign bytes and failed downloads raise all kinds
         raise _unusable(form, weights, f"{type(error).__name__}: {error}") from error
     network = network.to(device).eval()
     return Extractor(
         name=f"inception form ({form}) {'logits' if logits else 'pool'} from {side} px",
-        identity=weights_hash(network), side=side, function=network, device=device,
-    )  # fmt: skip
+        identity=weights_hash(network),
+        side=side,
+        function=network,
+        device=device,
+    )
 
 
 class Inception2015(nn.Module):
@@ -85,9 +105,7 @@ class Inception2015(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (b, 3, h, w) in [0, 1] to features (b, 2048) or scores (b, 1008)."""
-        from torch_fidelity.interpolate_compat_tensorflow import (
-            interpolate_bilinear_2d_like_tensorflow1x,
-        )
+        from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
         pixels = (images * 255).round().clamp(0, 255)
         if self.antialiased:
@@ -140,10 +158,7 @@ def _torchvision(weights: Path | None) -> nn.Module:
 
 def _fidelity(weights: Path | None, *, antialiased: bool, logits: bool) -> nn.Module:
     """Return form (a) or (c)."""
-    from torch_fidelity.feature_extractor_inceptionv3 import (
-        URL_INCEPTION_V3,
-        FeatureExtractorInceptionV3,
-    )
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
     if weights is None:
         torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, check_hash=True, weights_only=True)

@@ -34,9 +34,10 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Score
 
     if logits.ndim != 2 or len(logits) < splits:
         raise EvaluationError(
-            wanted=f"logits (n, classes), n >= {splits}", found=str(tuple(logits.shape)),
+            wanted=f"logits (n, classes), n >= {splits}",
+            found=str(tuple(logits.shape)),
             fix="score more images, or use fewer splits",
-        )  # fmt: skip
+        )
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", UserWarning)  # a note on memory
         torch.manual_seed(seed)

@@ -51,9 +51,10 @@ class AttributeJudge(nn.Module):
         super().__init__()
         if not attributes or any(len(values) < 2 for values in attributes.values()):
             raise EvaluationError(
-                wanted="attributes with two or more values each", found=str(dict(attributes))[:80],
+                wanted="attributes with two or more values each",
+                found=str(dict(attributes))[:80],
                 fix="judge a data set whose items record varied attributes",
-            )  # fmt: skip
+            )
         self.attributes = {name: tuple(values) for name, values in attributes.items()}
         self.priors = {
             name: tuple(priors[name]) if priors else (1 / len(values),) * len(values)
@@ -62,9 +63,12 @@ class AttributeJudge(nn.Module):
         self.size = size
         first, second, third, last = WIDTHS
         self.trunk = nn.Sequential(
-            _block(3, first, 1), _block(first, second, 2), _block(second, third, 2),
-            _block(third, last, 2), _block(last, last, 1),
-        )  # fmt: skip
+            _block(3, first, 1),
+            _block(first, second, 2),
+            _block(second, third, 2),
+            _block(third, last, 2),
+            _block(last, last, 1),
+        )
         self.head = AttributeHead(last, self.attributes)
 
     @property
@@ -79,9 +83,7 @@ class AttributeJudge(nn.Module):
         """
         if images.shape[-2:] != (self.size, self.size):
             side = (self.size, self.size)
-            images = F.interpolate(
-                images, side, mode="bilinear", antialias=True, align_corners=False
-            )
+            images = F.interpolate(images, side, mode="bilinear", antialias=True, align_corners=False)
         features = self.trunk((images - 0.5) * 4.0)  # (b, c, h, w)
         logits: Tensor = self.head(features)
         return logits
@@ -137,16 +139,18 @@ def load_judge(folder: Path | str, device: str | torch.device = "cpu") -> Attrib
     header = read_json(folder / "judge.json", EvaluationError)
     again = "train a judge again: python -m memdriven train-judge"
     if header.get("schema") != SCHEMA:
-        raise EvaluationError(wanted=f"a judge of schema {SCHEMA} in {folder}",
-                              found=str(header.get("schema")), fix=again)  # fmt: skip
+        raise EvaluationError(
+            wanted=f"a judge of schema {SCHEMA} in {folder}", found=str(header.get("schema")), fix=again
+        )
     path = folder / "judge.safetensors"
     try:
         content = path.read_bytes()
         if sha256_file(path) != header["sha256"]:
             raise EvaluationError(
                 wanted=f"{path} with the hash that judge.json names",
-                found="another hash: a damaged or foreign file", fix=again,
-            )  # fmt: skip
+                found="another hash: a damaged or foreign file",
+                fix=again,
+            )
         judge = AttributeJudge(header["attributes"], int(header["size"]), header["priors"])
         judge.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in load(content).items()}
@@ -154,6 +158,7 @@ def load_judge(folder: Path | str, device: str | torch.device = "cpu") -> Attrib
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise EvaluationError(
             wanted=f"a whole attribute judge in {folder}",
-            found=f"{type(error).__name__}: {error}"[:160], fix=again,
-        ) from error  # fmt: skip
+            found=f"{type(error).__name__}: {error}"[:160],
+            fix=again,
+        ) from error
     return judge.to(device).eval()

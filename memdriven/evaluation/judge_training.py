@@ -122,9 +122,10 @@ def train_attribute_judge(
     )
     if len(items) < 2:
         raise EvaluationError(
-            wanted=f"attribute records on the items of {dataset}", found=f"{len(items)} of them",
+            wanted=f"attribute records on the items of {dataset}",
+            found=f"{len(items)} of them",
             fix="train the judge on a data set with attributes, e.g. `prepare aviary`",
-        )  # fmt: skip
+        )
     records = [visible_record(item) for item in items]
     attributes = attribute_values(records)
     with torch.random.fork_rng(devices=[]):
@@ -134,28 +135,39 @@ def train_attribute_judge(
     judge.priors = {name: tuple(v) for name, v in _priors(labels, attributes).items()}
     images = load_images(data, items, size, progress)
     started = time.monotonic()
-    done = _fit(
-        judge.to(device), images, labels, minutes, steps, batch, learning_rate, seed, progress
-    )
+    done = _fit(judge.to(device), images, labels, minutes, steps, batch, learning_rate, seed, progress)
     facts = {
-        "dataset": data.name, "train_images": len(items), "test_images": len(tested),
-        "steps": done, "batch": batch, "seed": seed,
-        "minutes": round((time.monotonic() - started) / 60, 2), "device": str(device),
+        "dataset": data.name,
+        "train_images": len(items),
+        "test_images": len(tested),
+        "steps": done,
+        "batch": batch,
+        "seed": seed,
+        "minutes": round((time.monotonic() - started) / 60, 2),
+        "device": str(device),
         "parameters": sum(p.numel() for p in judge.parameters()),
-    }  # fmt: skip
+    }
     if tested:
         facts["test_accuracy"] = accuracy_by_attribute(
-            judge, load_images(data, tested, size, progress),
+            judge,
+            load_images(data, tested, size, progress),
             judge.labels([visible_record(item) for item in tested]),
-        )  # fmt: skip
+        )
     judge.save(out, facts)
     return judge
 
 
 def _fit(
-    judge: AttributeJudge, images: Tensor, labels: Tensor, minutes: float, steps: int, batch: int,
-    learning_rate: float, seed: int, progress: bool,
-) -> int:  # fmt: skip
+    judge: AttributeJudge,
+    images: Tensor,
+    labels: Tensor,
+    minutes: float,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    seed: int,
+    progress: bool,
+) -> int:
     """Run the training loop; return the steps taken."""
     device = judge.head.bias.device
     judge.train().to(memory_format=torch.channels_last)

@@ -10,13 +10,7 @@ from typing import TypeVar
 from memdriven.errors import CheckpointError, EvaluationError
 from memdriven.evaluation.measurement import Measurement
 from memdriven.evaluation.prompts import prompts_hash
-from memdriven.evaluation.results import (
-    Result,
-    append_results,
-    device_name,
-    format_table,
-    read_results,
-)
+from memdriven.evaluation.results import Result, append_results, device_name, format_table, read_results
 from memdriven.evaluation.rows import STRATEGY
 from memdriven.evaluation.workbench import Workbench
 
@@ -54,9 +48,7 @@ class Ledger:
         self._prompts = prompts_hash(bench.prompts)
         # Later lines replace earlier ones of the same number.
         self._earlier = {
-            (result.row, result.metric): result
-            for result in read_results(path)
-            if self._same(result)
+            (result.row, result.metric): result for result in read_results(path) if self._same(result)
         }
 
     def _same(self, result: Result) -> bool:
@@ -79,9 +71,7 @@ class Ledger:
     def reuse(self, row: str, measure: str) -> bool:
         """Take over an earlier run's numbers of a measure for a row, if there are."""
         earlier = [
-            result
-            for result in self._earlier.values()
-            if result.measure == measure and result.row == row
+            result for result in self._earlier.values() if result.measure == measure and result.row == row
         ]
         self.evaluation.results += earlier
         return bool(earlier)
@@ -95,24 +85,34 @@ class Ledger:
             return None
 
     def add(
-        self, measure: str, found: Sequence[tuple[str, Measurement]], note: str = "",
-        strategy: str = "",
-    ) -> None:  # fmt: skip
+        self, measure: str, found: Sequence[tuple[str, Measurement]], note: str = "", strategy: str = ""
+    ) -> None:
         """Append the numbers of a measure, each with its row, to the table and to the file."""
         bench = self.bench
         results = [
             Result(
-                checkpoint=bench.model_name, checkpoint_hash=bench.checkpoint.hash,
-                dataset=self._dataset, row=row, metric=number.metric,
-                protocol=number.protocol + (f"; {note}" if note else ""), value=number.value,
-                n=number.n, seed=bench.seed, device=self.device, measure=measure,
-                captions=len(bench.prompts), prompts=self._prompts,
-                judge=bench.judge_hash if measure in JUDGED else "", details=number.details,
-                memory=bench.memory_hash, strategy=strategy,
-                k=bench.checkpoint.config.retrieval.k, variant=self.variant,
+                checkpoint=bench.model_name,
+                checkpoint_hash=bench.checkpoint.hash,
+                dataset=self._dataset,
+                row=row,
+                metric=number.metric,
+                protocol=number.protocol + (f"; {note}" if note else ""),
+                value=number.value,
+                n=number.n,
+                seed=bench.seed,
+                device=self.device,
+                measure=measure,
+                captions=len(bench.prompts),
+                prompts=self._prompts,
+                judge=bench.judge_hash if measure in JUDGED else "",
+                details=number.details,
+                memory=bench.memory_hash,
+                strategy=strategy,
+                k=bench.checkpoint.config.retrieval.k,
+                variant=self.variant,
                 budget=self.budget,
             )
             for row, number in found
-        ]  # fmt: skip
+        ]
         append_results(self.path, results)
         self.evaluation.results += results

@@ -37,11 +37,14 @@ def measure_attributes(bench: Workbench, row: Row) -> list[Measurement]:
     protocol = f"attribute judge trained on renders, at {bench.judge.size} px; top value named"
     return [
         Measurement(
-            metric=metric, value=value, n=len(row.images), protocol=protocol,
+            metric=metric,
+            value=value,
+            n=len(row.images),
+            protocol=protocol,
             details=found.details() if metric == "attributes" else {},
         )
         for metric, value in found.summary().items()
-    ]  # fmt: skip
+    ]
 
 
 def measure_r_precision(bench: Workbench, row: Row) -> list[Measurement]:
@@ -53,13 +56,9 @@ def measure_r_precision(bench: Workbench, row: Row) -> list[Measurement]:
 
 def measure_r_precision_judge(bench: Workbench, row: Row) -> list[Measurement]:
     """R-precision with the attribute judge, which the generator never saw."""
-    images, captions = caption_log_odds(
-        bench.judge, row.images, [prompt.named for prompt in bench.prompts]
-    )
+    images, captions = caption_log_odds(bench.judge, row.images, [prompt.named for prompt in bench.prompts])
     found = r_precision(dot_scores(images, captions), _mismatched(bench), progress=bench.progress)
-    return [
-        _r_precision("r_precision_judge", found, row, "attribute judge (never trained against)")
-    ]
+    return [_r_precision("r_precision_judge", found, row, "attribute judge (never trained against)")]
 
 
 def _mismatched(bench: Workbench) -> torch.Tensor:
@@ -72,10 +71,12 @@ def _mismatched(bench: Workbench) -> torch.Tensor:
 
 def _r_precision(metric: str, found: RPrecision, row: Row, judge: str) -> Measurement:
     return Measurement(
-        metric=metric, value=100 * found.mean, n=len(row.images),
+        metric=metric,
+        value=100 * found.mean,
+        n=len(row.images),
         protocol=f"{judge}; 1 true + {MISMATCHED} captions of other classes, top-1, %",
         details={"std": round(100 * found.std, 3)},
-    )  # fmt: skip
+    )
 
 
 def measure_diversity(bench: Workbench, row: Row) -> list[Measurement]:
@@ -92,18 +93,18 @@ def measure_diversity(bench: Workbench, row: Row) -> list[Measurement]:
         groups.append(painter.paint([prompt] * DIVERSITY_DRAWS, v, seeds, again))
     network = bench.squeezenet
     by_stage = {
-        int(stages[0].shape[-1]): diversity(
-            torch.stack(stages).to(bench.device).float() / 255, network
-        )
+        int(stages[0].shape[-1]): diversity(torch.stack(stages).to(bench.device).float() / 255, network)
         for stages in zip(*groups, strict=True)
     }
     return [
         Measurement(
-            metric="diversity", value=by_stage[bench.size], n=len(prompts) * DIVERSITY_DRAWS,
+            metric="diversity",
+            value=by_stage[bench.size],
+            n=len(prompts) * DIVERSITY_DRAWS,
             protocol=f"LPIPS-like on squeezenet1_1, {DIVERSITY_DRAWS} draws of z a caption",
             details={f"{side} px": round(value, 4) for side, value in by_stage.items()},
         )
-    ]  # fmt: skip
+    ]
 
 
 def measure_copy_check(bench: Workbench, row: Row) -> list[Measurement]:
@@ -117,8 +118,7 @@ def measure_copy_check(bench: Workbench, row: Row) -> list[Measurement]:
     as_made = space.cached(row.images, cache, progress=bench.progress)
     # Part by part: images may be a file far larger than the memory.
     mirrored = [
-        space.cached(part.flip(3), cache, progress=bench.progress)
-        for part in torch.split(row.images, SHARD)
+        space.cached(part.flip(3), cache, progress=bench.progress) for part in torch.split(row.images, SHARD)
     ]
     views, ways = None, "as made or mirrored"
     generator = bench.checkpoint.generator
@@ -129,9 +129,7 @@ def measure_copy_check(bench: Workbench, row: Row) -> list[Measurement]:
             ("as made, mirrored, or beside its memory as the noise saw it"),
         )
     found = copy_check([as_made, torch.cat(mirrored)], training, drew_on, views)
-    protocol = (
-        f"{space.name}, {ways}; percentile of {len(training)} training images' nearest distances"
-    )
+    protocol = f"{space.name}, {ways}; percentile of {len(training)} training images' nearest distances"
     return [
         Measurement(metric=metric, value=value, n=len(row.images), protocol=protocol)
         for metric, value in found.summary().items()
@@ -154,10 +152,11 @@ def measure_soa(bench: Workbench, row: Row) -> list[Measurement]:
     protocol = f"torchvision Faster R-CNN R50-FPN-v2 at {THRESHOLD}, {times} image(s) a caption"
     counts = {name: list(tally) for name, tally in found.classes.items()}
     return [
-        Measurement(metric="soa_c", value=100 * found.by_class, n=len(images), protocol=protocol,
-                    details=counts),
+        Measurement(
+            metric="soa_c", value=100 * found.by_class, n=len(images), protocol=protocol, details=counts
+        ),
         Measurement(metric="soa_i", value=100 * found.by_image, n=len(images), protocol=protocol),
-    ]  # fmt: skip
+    ]
 
 
 MEASURES: dict[str, Measure] = {
@@ -181,8 +180,5 @@ MEASURES: dict[str, Measure] = {
 
 `fd_squeezenet` and `kd_squeezenet` cost a fortieth of VGG's time: a CPU's choice where rows are
 many."""
-NOT_FOR: dict[str, tuple[str, ...]] = {
-    "diversity": ROWS,
-    "copy_check": ("real", "retrieved"),
-}
+NOT_FOR: dict[str, tuple[str, ...]] = {"diversity": ROWS, "copy_check": ("real", "retrieved")}
 """Rows that a measure has nothing to say of."""

@@ -56,15 +56,18 @@ class Neighbours:
         self.checkpoint, self.bank, self.folder = checkpoint, bank, folder
         self.progress = progress
         self.retriever = Retriever(
-            bank, checkpoint.damsm, checkpoint.vocabulary, checkpoint.config.retrieval,
-            cached_captions=CACHED_CAPTIONS, cached_images=CACHED_IMAGES,
-        )  # fmt: skip
+            bank,
+            checkpoint.damsm,
+            checkpoint.vocabulary,
+            checkpoint.config.retrieval,
+            cached_captions=CACHED_CAPTIONS,
+            cached_images=CACHED_IMAGES,
+        )
         self._held = set(bank.ids)
 
     def find(
-        self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int,
-        choice: Choice | None = None,
-    ) -> list[list[Match]]:  # fmt: skip
+        self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int, choice: Choice | None = None
+    ) -> list[list[Match]]:
         """Return each caption's k neighbours, best first; empty lists for `none` and `oracle`.
 
         The caption's own image is left out where the bank holds it.
@@ -84,14 +87,22 @@ class Neighbours:
             path = self.folder / f"{self._key(prompts, strategy, k, seed, choice)}.jsonl"
         found = _read(path, len(prompts))
         fresh: list[list[Match]] = []
-        with tqdm(total=len(prompts), initial=len(found), desc=f"neighbours ({strategy})",
-                  unit="caption", disable=not self.progress) as bar:  # fmt: skip
+        with tqdm(
+            total=len(prompts),
+            initial=len(found),
+            desc=f"neighbours ({strategy})",
+            unit="caption",
+            disable=not self.progress,
+        ) as bar:
             for i in range(len(found), len(prompts)):
                 item_id = prompts[i].item.id
                 matches = self.retriever.retrieve(
-                    prompts[i].caption, strategy, k, seed=seed + i,
+                    prompts[i].caption,
+                    strategy,
+                    k,
+                    seed=seed + i,
                     exclude=(item_id,) if item_id in self._held else (),
-                )  # fmt: skip
+                )
                 fresh.append(choice.keep(prompts[i], matches, seed + i) if choice else matches)
                 if len(fresh) == FLUSH or i + 1 == len(prompts):
                     _append(path, fresh)
@@ -99,14 +110,17 @@ class Neighbours:
                 bar.update()
         return found
 
-    def _key(
-        self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int, choice: Choice | None
-    ) -> str:
+    def _key(self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int, choice: Choice | None) -> str:
         """Name everything that the neighbours depend on."""
         facts: list[Any] = [
-            prompts_hash(prompts), strategy, k, seed, self.checkpoint.damsm.hash(),
-            self.bank.header["files"], to_dict(self.checkpoint.config.retrieval),
-        ]  # fmt: skip
+            prompts_hash(prompts),
+            strategy,
+            k,
+            seed,
+            self.checkpoint.damsm.hash(),
+            self.bank.header["files"],
+            to_dict(self.checkpoint.config.retrieval),
+        ]
         if choice:
             facts.append(choice.name)
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
@@ -116,12 +130,11 @@ def _append(path: Path | None, found: Sequence[Sequence[Match]]) -> None:
     if path is None:
         return
     lines = [
-        json.dumps([
-            [m.index, m.id, m.score, m.percentile, m.rank, m.weight, m.caption_index]
-            for m in matches
-        ])
+        json.dumps(
+            [[m.index, m.id, m.score, m.percentile, m.rank, m.weight, m.caption_index] for m in matches]
+        )
         for matches in found
-    ]  # fmt: skip
+    ]
     with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as stream:
@@ -138,10 +151,12 @@ def _read(path: Path | None, limit: int) -> list[list[Match]]:
     kept = 0
     for line in whole.splitlines(keepends=True)[:limit]:
         try:
-            found.append([
-                Match(index, name, score, percentile, rank, weight, caption, None)
-                for index, name, score, percentile, rank, weight, caption in json.loads(line)
-            ])  # fmt: skip
+            found.append(
+                [
+                    Match(index, name, score, percentile, rank, weight, caption, None)
+                    for index, name, score, percentile, rank, weight, caption in json.loads(line)
+                ]
+            )
         except (ValueError, TypeError):
             break
         kept += len(line)

@@ -48,17 +48,21 @@ class Painter:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, finder: Neighbours, dataset: PreparedDataset,
-        vgg: Callable[[], Vgg16Features], *, batch: int = 16, progress: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        checkpoint: Checkpoint,
+        finder: Neighbours,
+        dataset: PreparedDataset,
+        vgg: Callable[[], Vgg16Features],
+        *,
+        batch: int = 16,
+        progress: bool = True,
+    ) -> None:
         self.checkpoint, self.finder, self.dataset, self.vgg = checkpoint, finder, dataset, vgg
         self.batch, self.progress = batch, progress
         self.device = checkpoint.damsm.device
         self.size = checkpoint.generator.resolutions[-1]
 
-    def neighbours(
-        self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int
-    ) -> list[list[Match]]:
+    def neighbours(self, prompts: Sequence[Prompt], strategy: str, k: int, seed: int) -> list[list[Match]]:
         """Return each caption's neighbours, best first; empty lists for `none` and `oracle`."""
         return self.finder.find(prompts, strategy, k, seed)
 
@@ -88,9 +92,7 @@ class Painter:
             read = [self.guided(text, [replace(match, weight=1.0)]) for match in matches]
             chosen = best(fits(checkpoint, text, noise, v.to(self.device), read), k)
             weights = scaled([matches[place].weight for place in chosen])
-            return [
-                replace(matches[place], weight=weight) for place, weight in zip(chosen, weights)
-            ]
+            return [replace(matches[place], weight=weight) for place, weight in zip(chosen, weights)]
 
         return Choice(best_of, f"best of {best_of} by {checkpoint.hash}", keep)
 
@@ -104,14 +106,21 @@ class Painter:
     @cached_property
     def _words(self) -> MemoryWords:
         checkpoint = self.checkpoint
-        return MemoryWords(self.finder.bank, checkpoint.encode_captions, checkpoint.vocabulary,
-                           checkpoint.config.text.max_words)  # fmt: skip
+        return MemoryWords(
+            self.finder.bank,
+            checkpoint.encode_captions,
+            checkpoint.vocabulary,
+            checkpoint.config.text.max_words,
+        )
 
     @torch.no_grad()
     def paint(
-        self, prompts: Sequence[Prompt], features: Tensor, seeds: Sequence[int],
+        self,
+        prompts: Sequence[Prompt],
+        features: Tensor,
+        seeds: Sequence[int],
         matches: Sequence[Sequence[Match]],
-    ) -> list[Tensor]:  # fmt: skip
+    ) -> list[Tensor]:
         """Return every stage's images, uint8 (b, 3, s, s) on the CPU.
 
         Args:
@@ -121,27 +130,32 @@ class Painter:
             matches: the neighbours that the features are of; none for `none` and `oracle`.
         """
         config, generator = self.checkpoint.config, self.checkpoint.generator
-        encoded = [
-            self.checkpoint.vocabulary.encode(p.caption, config.text.max_words) for p in prompts
-        ]
+        encoded = [self.checkpoint.vocabulary.encode(p.caption, config.text.max_words) for p in prompts]
         text = self.checkpoint.encode_captions(encoded)
         noise = [draw_noise(seed, generator) for seed in seeds]
         turned = torch.cat([seen_by(one, v[None]) for v, one in zip(features, noise, strict=True)])
         read = [self.guided(text.one(i), found) for i, found in enumerate(matches)]
         output = generator(
-            torch.cat([one.z for one in noise]), torch.cat([one.sentence for one in read]),
-            torch.cat([mean_words(one) for one in read]), turned,
+            torch.cat([one.z for one in noise]),
+            torch.cat([one.sentence for one in read]),
+            torch.cat([mean_words(one) for one in read]),
+            turned,
             torch.cat([one.epsilon for one in noise]),
-        )  # fmt: skip
+        )
         return [
             ((image.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
             for image in output.images
         ]
 
     def row(
-        self, prompts: Sequence[Prompt], matches: Sequence[Sequence[Match]], strategy: str,
-        seed: int, folder: Path, name: str,
-    ) -> Tensor:  # fmt: skip
+        self,
+        prompts: Sequence[Prompt],
+        matches: Sequence[Sequence[Match]],
+        strategy: str,
+        seed: int,
+        folder: Path,
+        name: str,
+    ) -> Tensor:
         """Return the row's images, uint8 (n, 3, size, size), mapped from a file in `folder`.
 
         A run that was cut short goes on after its last whole batch.
@@ -149,15 +163,15 @@ class Painter:
         key = self._key(prompts, matches, strategy, seed)
         path, mark = folder / f"{name}.npy", folder / f"{name}.json"
         images, done = _open(path, mark, key, (len(prompts), 3, self.size, self.size))
-        with tqdm(total=len(prompts), initial=done, desc=f"images ({name})", unit="img",
-                  disable=not self.progress) as bar:  # fmt: skip
+        with tqdm(
+            total=len(prompts), initial=done, desc=f"images ({name})", unit="img", disable=not self.progress
+        ) as bar:
             for start in range(done, len(prompts), self.batch):
                 chosen = range(start, min(start + self.batch, len(prompts)))
                 v = torch.cat([self.features(prompts[i], matches[i], strategy) for i in chosen])
                 stages = self.paint(
-                    [prompts[i] for i in chosen], v, [seed + i for i in chosen],
-                    [matches[i] for i in chosen],
-                )  # fmt: skip
+                    [prompts[i] for i in chosen], v, [seed + i for i in chosen], [matches[i] for i in chosen]
+                )
                 images[start : start + len(chosen)] = stages[-1].numpy()
                 images.flush()
                 atomic_write_json(mark, {"key": key, "done": start + len(chosen)})
@@ -165,11 +179,7 @@ class Painter:
         return torch.from_numpy(images)
 
     def _key(
-        self,
-        prompts: Sequence[Prompt],
-        matches: Sequence[Sequence[Match]],
-        strategy: str,
-        seed: int,
+        self, prompts: Sequence[Prompt], matches: Sequence[Sequence[Match]], strategy: str, seed: int
     ) -> str:
         """Return a hash of everything that a row's pixels depend on."""
         asked = [

@@ -28,8 +28,7 @@ def mean_pairwise_pyramid(images: Sequence[Image.Image]) -> float:
         EvaluationError: fewer than two images.
     """
     if len(images) < 2:
-        raise EvaluationError(wanted="two pictures or more", found=str(len(images)),
-                              fix="make more of them")  # fmt: skip
+        raise EvaluationError(wanted="two pictures or more", found=str(len(images)), fix="make more of them")
     pyramids = [_pyramid(image) for image in images]
     pairs = [
         np.mean([np.abs(a - b).mean() for a, b in zip(first, second, strict=True)])

@@ -33,9 +33,8 @@ class RPrecision:
 
 
 def mismatched_captions(
-    classes: Sequence[int | str | None], captions: Sequence[str], *, count: int = MISMATCHED,
-    seed: int = 0,
-) -> Tensor:  # fmt: skip
+    classes: Sequence[int | str | None], captions: Sequence[str], *, count: int = MISMATCHED, seed: int = 0
+) -> Tensor:
     """Draw, for each caption, others that do not belong to its picture: ids (n, count).
 
     Captions of the same class, or of the same words, are never drawn; where classes are unknown
@@ -54,17 +53,21 @@ def mismatched_captions(
         allowed = np.flatnonzero((group != group[i]) & (text != text[i]))
         if not len(allowed):
             raise EvaluationError(
-                wanted="captions of at least two classes", found=f"{len(captions)} captions of one",
+                wanted="captions of at least two classes",
+                found=f"{len(captions)} captions of one",
                 fix="evaluate over more captions",
-            )  # fmt: skip
+            )
         chosen[i] = rng.choice(allowed, count, replace=len(allowed) < count)
     return torch.from_numpy(chosen)
 
 
 def r_precision(
-    scores: Callable[[Tensor, Tensor], Tensor], mismatched: Tensor, *, folds: int = FOLDS,
+    scores: Callable[[Tensor, Tensor], Tensor],
+    mismatched: Tensor,
+    *,
+    folds: int = FOLDS,
     progress: bool = False,
-) -> RPrecision:  # fmt: skip
+) -> RPrecision:
     """Return the share of images whose own caption scores highest.
 
     Args:

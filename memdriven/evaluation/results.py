@@ -77,9 +77,8 @@ def git_commit() -> str:
 
     def git(*arguments: str) -> str:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20,
-            check=False,
-        )  # fmt: skip
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=False
+        )
         return done.stdout.strip() if done.returncode == 0 else ""
 
     try:

@@ -18,9 +18,7 @@ Ranked = Sequence[Sequence[Any]]
 """Neighbours by query, best first."""
 
 
-def recall_at_k(
-    ranked: Ranked, fits: Callable[[int, Any], bool], ks: Sequence[int] = KS
-) -> dict[str, float]:
+def recall_at_k(ranked: Ranked, fits: Callable[[int, Any], bool], ks: Sequence[int] = KS) -> dict[str, float]:
     """Return `recall@k`: the share of queries with a fitting neighbour among the first k.
 
     Args:
@@ -32,15 +30,14 @@ def recall_at_k(
         EvaluationError: there are no queries.
     """
     if not ranked:
-        raise EvaluationError(wanted="captions to retrieve for", found="none",
-                              fix="choose a split that holds captions")  # fmt: skip
+        raise EvaluationError(
+            wanted="captions to retrieve for", found="none", fix="choose a split that holds captions"
+        )
     first = [
         next((rank for rank, match in enumerate(found) if fits(i, match)), None)
         for i, found in enumerate(ranked)
     ]
-    return {
-        f"recall@{k}": sum(rank is not None and rank < k for rank in first) / len(first) for k in ks
-    }
+    return {f"recall@{k}": sum(rank is not None and rank < k for rank in first) / len(first) for k in ks}
 
 
 def share_named(named: Mapping[str, Any], found: Mapping[str, Any]) -> float | None:
@@ -68,6 +65,7 @@ def attribute_agreement(
         if found and (share := share_named(wanted, found[0])) is not None
     ]
     if not shares:
-        raise EvaluationError(wanted="captions that name attributes", found="none",
-                              fix="use a data set with attribute records")  # fmt: skip
+        raise EvaluationError(
+            wanted="captions that name attributes", found="none", fix="use a data set with attribute records"
+        )
     return sum(shares) / len(shares)

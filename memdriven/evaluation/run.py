@@ -30,18 +30,37 @@ RETRIEVAL = "retrieval"
 """The measure that has a row a strategy instead of a row of images."""
 METRICS = (*MEASURES, RETRIEVAL)
 DEFAULT_METRICS = (
-    "attributes", "r_precision", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity",
-    "copy_check", RETRIEVAL,
-)  # fmt: skip
+    "attributes",
+    "r_precision",
+    "r_precision_judge",
+    "fid_vgg",
+    "kid_vgg",
+    "diversity",
+    "copy_check",
+    RETRIEVAL,
+)
 
 
 def evaluate(
-    checkpoint: Path, dataset: Path, *, metrics: Sequence[str] = DEFAULT_METRICS, n: int = 1000,
-    seed: int = 0, controls: Sequence[str] = CONTROLS, strategies: Sequence[str] = (), out: Path,
-    split: str = "test", resources: Resources | None = None, memory: Path | None = None,
-    device: str = "cpu", batch: int = 16, figures: bool = True, variant: str = "",
-    budget: str = "", progress: bool = True,
-) -> Evaluation:  # fmt: skip
+    checkpoint: Path,
+    dataset: Path,
+    *,
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    n: int = 1000,
+    seed: int = 0,
+    controls: Sequence[str] = CONTROLS,
+    strategies: Sequence[str] = (),
+    out: Path,
+    split: str = "test",
+    resources: Resources | None = None,
+    memory: Path | None = None,
+    device: str = "cpu",
+    batch: int = 16,
+    figures: bool = True,
+    variant: str = "",
+    budget: str = "",
+    progress: bool = True,
+) -> Evaluation:
     """Measure a checkpoint and its controls, and append the numbers to `out`/results.jsonl.
 
     Args:
@@ -72,9 +91,17 @@ def evaluate(
     loaded, data = load_checkpoint(checkpoint, device), PreparedDataset.open(dataset)
     prompts = choose_prompts(data, split, n)
     bench = Workbench(
-        loaded, data, prompts, resources or Resources(), split=split, seed=seed,
-        folder=out / f"{loaded.name}-{loaded.hash}", memory=memory, batch=batch, progress=progress,
-    )  # fmt: skip
+        loaded,
+        data,
+        prompts,
+        resources or Resources(),
+        split=split,
+        seed=seed,
+        folder=out / f"{loaded.name}-{loaded.hash}",
+        memory=memory,
+        batch=batch,
+        progress=progress,
+    )
     ledger = Ledger(bench, out / "results.jsonl", device, variant=variant, budget=budget)
     for name in (MODEL, *controls, *_strategy_rows(bench, controls, strategies)):
         _measure_row(bench, ledger, name, [m for m in metrics if m != RETRIEVAL])
@@ -85,9 +112,7 @@ def evaluate(
     return ledger.evaluation
 
 
-def _strategy_rows(
-    bench: Workbench, controls: Sequence[str], strategies: Sequence[str]
-) -> list[str]:
+def _strategy_rows(bench: Workbench, controls: Sequence[str], strategies: Sequence[str]) -> list[str]:
     """Return the rows of strategies that no other row shows already."""
     shown = {bench.checkpoint.config.retrieval.strategy, *controls}
     return [STRATEGY + name for name in strategies if name not in shown]
@@ -122,5 +147,6 @@ def _measure_row(bench: Workbench, ledger: Ledger, name: str, metrics: Sequence[
 def _refuse_unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise EvaluationError(wanted=f"a {kind} among {', '.join(known)}",
-                              found=", ".join(unknown), fix="choose of these")  # fmt: skip
+        raise EvaluationError(
+            wanted=f"a {kind} among {', '.join(known)}", found=", ".join(unknown), fix="choose of these"
+        )

@@ -52,10 +52,34 @@ FALSE_FRIENDS = ("train car", "cable car", "street car", "toilet bowl")
 """Phrases that hold a class's word and mean something else [ours]."""
 COLOURS = ("orange",)
 NO_NOUNS = (
-    "and a", "and an", "and some", "and other", "on", "in", "at", "with", "of", "to", "is", "are",
-    "that", "which", "next", "near", "by", "beside", "behind", "under", "for", "from", "sitting",
-    "laying", "lying", "being", "cut",
-)  # fmt: skip
+    "and a",
+    "and an",
+    "and some",
+    "and other",
+    "on",
+    "in",
+    "at",
+    "with",
+    "of",
+    "to",
+    "is",
+    "are",
+    "that",
+    "which",
+    "next",
+    "near",
+    "by",
+    "beside",
+    "behind",
+    "under",
+    "for",
+    "from",
+    "sitting",
+    "laying",
+    "lying",
+    "being",
+    "cut",
+)
 """What may follow a colour's word where it is the thing and not the colour [ours]."""
 
 
@@ -118,8 +142,11 @@ def soa(images: Tensor, named: Sequence[set[str]], detector: Detector, *, batch:
     """
     keep = [i for i, classes in enumerate(named) if classes]
     if not keep:
-        raise EvaluationError(wanted="captions that name a class of the detector", found="none",
-                              fix="use captions of everyday objects, e.g. COCO's")  # fmt: skip
+        raise EvaluationError(
+            wanted="captions that name a class of the detector",
+            found="none",
+            fix="use captions of everyday objects, e.g. COCO's",
+        )
     counts: dict[str, list[int]] = {}
     for start in range(0, len(keep), batch):
         chosen = keep[start : start + batch]
@@ -148,10 +175,7 @@ def torchvision_detector(
     Raises:
         EvaluationError: the weights are neither here nor to be had.
     """
-    from torchvision.models.detection import (
-        FasterRCNN_ResNet50_FPN_V2_Weights,
-        fasterrcnn_resnet50_fpn_v2,
-    )
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_V2_Weights, fasterrcnn_resnet50_fpn_v2
 
     source = FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1
     categories: list[str] = list(source.meta["categories"])

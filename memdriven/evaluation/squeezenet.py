@@ -18,9 +18,12 @@ from memdriven.evaluation.features import Extractor
 def squeezenet_extractor(network: SqueezeNet, side: int = 128, device: str = "cpu") -> Extractor:
     """Return the spatial mean of the last maps, (n, 512)."""
     return Extractor(
-        name=f"squeezenet1_1 mean at {side} px", identity=weights_hash(network), side=side,
-        function=lambda images: network(images)[-1].mean(dim=(2, 3)), device=device,
-    )  # fmt: skip
+        name=f"squeezenet1_1 mean at {side} px",
+        identity=weights_hash(network),
+        side=side,
+        function=lambda images: network(images)[-1].mean(dim=(2, 3)),
+        device=device,
+    )
 
 
 def perceptual_distances(maps_a: list[Tensor], maps_b: list[Tensor]) -> Tensor:

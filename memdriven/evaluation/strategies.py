@@ -7,12 +7,7 @@ from collections.abc import Sequence
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.measurement import Measurement
 from memdriven.evaluation.prompts import Prompt
-from memdriven.evaluation.retrieval_recall import (
-    KS,
-    attribute_agreement,
-    recall_at_k,
-    share_named,
-)
+from memdriven.evaluation.retrieval_recall import KS, attribute_agreement, recall_at_k, share_named
 from memdriven.evaluation.workbench import Workbench
 from memdriven.memory.bank import BankItem
 from memdriven.memory.retrieval import STRATEGIES
@@ -38,9 +33,10 @@ def measure_strategy(bench: Workbench, strategy: str) -> list[Measurement]:
     chosen = of_class or [prompt for prompt in prompts if prompt.named]
     if not chosen:
         raise EvaluationError(
-            wanted="captions of the bank's classes, or with attributes", found="neither",
+            wanted="captions of the bank's classes, or with attributes",
+            found="neither",
             fix="leave the measure out, or use a data set that has one of them",
-        )  # fmt: skip
+        )
     meaning = "its class" if of_class else "all named attributes"
     protocol = f"{len(chosen)} {bench.split} captions in {bank.n} images; fitting: {meaning}"
     return _measure(bench, chosen, strategy, bool(of_class), protocol)
@@ -65,13 +61,14 @@ def _measure(
     ]
     if any(prompt.named for prompt in prompts):
         share = attribute_agreement(
-            [[item.attributes for item in found] for found in ranked],
-            [prompt.named for prompt in prompts],
+            [[item.attributes for item in found] for found in ranked], [prompt.named for prompt in prompts]
         )
         numbers.append(
             Measurement(
-                metric="attributes_of_first", value=share, n=len(prompts),
+                metric="attributes_of_first",
+                value=share,
+                n=len(prompts),
                 protocol="mean share of named attributes in the first neighbour's record",
             )
-        )  # fmt: skip
+        )
     return numbers

@@ -16,9 +16,15 @@ from memdriven.presets import PRESETS
 
 BASE, PAPER = "base", "paper"
 SIZES = (
-    "stages", "width", "residual_blocks", "z_dim", "condition_dim", "text_dim", "acm_width",
+    "stages",
+    "width",
+    "residual_blocks",
+    "z_dim",
+    "condition_dim",
+    "text_dim",
+    "acm_width",
     "feature_width",
-)  # fmt: skip
+)
 """What the row `paper` keeps of the base's generator."""
 SWAP = TrainConfig().p_swap
 """p_swap where it is switched on."""
@@ -99,8 +105,7 @@ def with_changes(config: Config, changes: dict[str, Any]) -> Config:
         section, _, name = path.partition(".")
         part = parts.get(section, getattr(config, section, None))
         if part is None or not hasattr(part, name):
-            raise ConfigError(wanted="a setting such as loss.mismatched", found=path,
-                              fix="see train --help")  # fmt: skip
+            raise ConfigError(wanted="a setting such as loss.mismatched", found=path, fix="see train --help")
         parts[section] = dataclasses.replace(part, **{name: value})
     return dataclasses.replace(config, **parts)
 
@@ -114,16 +119,14 @@ def chosen(rows: list[Variant], names: tuple[str, ...]) -> list[Variant]:
     known = [row.name for row in rows]
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise ConfigError(wanted="rows among " + ", ".join(known), found=", ".join(unknown),
-                          fix="choose of these")  # fmt: skip
+        raise ConfigError(
+            wanted="rows among " + ", ".join(known), found=", ".join(unknown), fix="choose of these"
+        )
     return [row for row in rows if not names or row.name in (BASE, *names)]
 
 
 def place(name: str) -> tuple[int, str]:
     """Return where a row stands in tables: the base first, then families of rows."""
-    families = (
-        BASE, "content", "no-v", "v-global", "fuse-early", "p-swap", "spectral", "mismatched",
-        PAPER,
-    )  # fmt: skip
+    families = (BASE, "content", "no-v", "v-global", "fuse-early", "p-swap", "spectral", "mismatched", PAPER)
     found = [number for number, family in enumerate(families) if name.startswith(family)]
     return (found[0] if found else len(families), name)

@@ -50,10 +50,19 @@ class Workbench:
     """
 
     def __init__(
-        self, checkpoint: Checkpoint, dataset: PreparedDataset, prompts: Sequence[Prompt],
-        resources: Resources, *, split: str = "test", seed: int = 0, folder: Path,
-        memory: Path | None = None, batch: int = 16, progress: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        checkpoint: Checkpoint,
+        dataset: PreparedDataset,
+        prompts: Sequence[Prompt],
+        resources: Resources,
+        *,
+        split: str = "test",
+        seed: int = 0,
+        folder: Path,
+        memory: Path | None = None,
+        batch: int = 16,
+        progress: bool = True,
+    ) -> None:
         self.checkpoint, self.dataset, self.prompts = checkpoint, dataset, list(prompts)
         self.resources, self.split, self.seed, self.folder = resources, split, seed, folder
         self.memory, self.cache = memory or checkpoint.bank_path, folder.parent / "features"
@@ -87,9 +96,13 @@ class Workbench:
     def painter(self) -> Painter:
         """Makes the model's rows."""
         return Painter(
-            self.checkpoint, self.finder, self.dataset, lambda: self.vgg, batch=self.batch,
+            self.checkpoint,
+            self.finder,
+            self.dataset,
+            lambda: self.vgg,
+            batch=self.batch,
             progress=self.progress,
-        )  # fmt: skip
+        )
 
     @cached_property
     def judge(self) -> AttributeJudge:
@@ -99,8 +112,11 @@ class Workbench:
             EvaluationError: none is given, or it is damaged.
         """
         if self.resources.judge is None:
-            raise EvaluationError(wanted="an attribute judge", found="none given",
-                                  fix="train one (train-judge) and give it by --judge")  # fmt: skip
+            raise EvaluationError(
+                wanted="an attribute judge",
+                found="none given",
+                fix="train one (train-judge) and give it by --judge",
+            )
         return load_judge(self.resources.judge, self.device)
 
     @cached_property
@@ -194,18 +210,22 @@ class Workbench:
         own = name in (MODEL, BEST)
         strategy = retrieval.strategy if own else name.removeprefix(STRATEGY)
         if strategy not in STRATEGIES:
-            raise EvaluationError(wanted="rows among " + ", ".join((MODEL, *ROWS)),
-                                  found=name, fix="choose of these")  # fmt: skip
+            raise EvaluationError(
+                wanted="rows among " + ", ".join((MODEL, *ROWS)), found=name, fix="choose of these"
+            )
         choice = self.painter.choice(TRIED) if name == BEST else None
         matches = self.finder.find(prompts, strategy, retrieval.k, self.seed, choice)
         images = self.painter.row(
-            prompts, matches, strategy, self.seed, self.folder / "rows",
-            file or name.replace(" ", "-"),
-        )  # fmt: skip
+            prompts, matches, strategy, self.seed, self.folder / "rows", file or name.replace(" ", "-")
+        )
         drew_on = [found[0].id if found else None for found in matches]
-        return Row(name=name, images=images, strategy=strategy,
-                   seeds=range(self.seed, self.seed + len(prompts)),
-                   drew_on=drew_on if any(drew_on) else None)  # fmt: skip
+        return Row(
+            name=name,
+            images=images,
+            strategy=strategy,
+            seeds=range(self.seed, self.seed + len(prompts)),
+            drew_on=drew_on if any(drew_on) else None,
+        )
 
     def retrieved(self, matches: Sequence[Sequence[Match]], strategy: str) -> Row:
         """The first neighbours' own images; thumbnails where the data set lacks the originals."""
@@ -223,15 +243,15 @@ class Workbench:
         from memdriven.data.transforms import centre_square, to_bytes
 
         unique = {found[0].id: found[0].index for found in matches}
-        thumbnails = torch.stack([
-            to_bytes(centre_square(self.bank.thumbnail(index), self.size))
-            for index in unique.values()
-        ])  # fmt: skip
+        thumbnails = torch.stack(
+            [to_bytes(centre_square(self.bank.thumbnail(index), self.size)) for index in unique.values()]
+        )
         place = {item_id: i for i, item_id in enumerate(unique)}
         rows = torch.tensor([place[item_id] for item_id in ids])
         images = gather(thumbnails, rows, self.folder / "rows" / "retrieved.npy")
-        return Row(name="retrieved", images=images, drew_on=ids, strategy=strategy,
-                   note="the bank's thumbnails")  # fmt: skip
+        return Row(
+            name="retrieved", images=images, drew_on=ids, strategy=strategy, note="the bank's thumbnails"
+        )
 
     @torch.no_grad()
     def damsm_images(self, images: Tensor) -> Tensor:

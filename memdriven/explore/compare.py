@@ -33,10 +33,17 @@ class Row:
 
 
 def across(
-    pipe: MemoryDrivenPipeline, caption: str, strategies: Sequence[str], k: int,
-    seeds: Sequence[int], memory: float = 1.0, *, variations: Sequence[Variation] = (),
-    exclude: Sequence[str] = (), guidance: float | None = None,
-) -> Iterator[tuple[Row, ...]]:  # fmt: skip
+    pipe: MemoryDrivenPipeline,
+    caption: str,
+    strategies: Sequence[str],
+    k: int,
+    seeds: Sequence[int],
+    memory: float = 1.0,
+    *,
+    variations: Sequence[Variation] = (),
+    exclude: Sequence[str] = (),
+    guidance: float | None = None,
+) -> Iterator[tuple[Row, ...]]:
     """Yield the table of strategies and seeds after each picture, rows not yet begun left out.
 
     Args:
@@ -58,9 +65,16 @@ def across(
     for strategy in strategies:
         row = Row(strategy, None, (None,) * len(seeds))
         try:
-            for output in pipe.stream(caption, strategy, k, seeds=seeds, memory=memory,
-                                      variations=variations, exclude=exclude,
-                                      guidance=guidance):  # fmt: skip
+            for output in pipe.stream(
+                caption,
+                strategy,
+                k,
+                seeds=seeds,
+                memory=memory,
+                variations=variations,
+                exclude=exclude,
+                guidance=guidance,
+            ):
                 pictures = _finished(output, len(pipe.resolutions))
                 if row.retrieval is None or pictures != row.pictures:
                     row = Row(strategy, output.retrieval, pictures)
@@ -105,9 +119,8 @@ class Edit:
 
 
 def edit(
-    pipe: MemoryDrivenPipeline, caption: str, edited: str, strategy: str, k: int, seed: int,
-    **options: Any,
-) -> Edit:  # fmt: skip
+    pipe: MemoryDrivenPipeline, caption: str, edited: str, strategy: str, k: int, seed: int, **options: Any
+) -> Edit:
     """Paint a caption and an edited one with the first one's neighbours and noise.
 
     The options are those of the pipeline's call.
@@ -118,8 +131,11 @@ def edit(
     """
     changes = word_changes(caption, edited)
     if all(kind == "same" for kind, _ in changes):
-        raise ConfigError(wanted="a caption in which a word is changed", found="the same words",
-                          fix="change a word, e.g. the colour")  # fmt: skip
+        raise ConfigError(
+            wanted="a caption in which a word is changed",
+            found="the same words",
+            fix="change a word, e.g. the colour",
+        )
     before = pipe(caption, strategy, k, seed, **options)
     held = {"neighbours": before.retrieval.ids, "weights": before.retrieval.weights or None}
     after = pipe(edited, strategy, k, seed, **options | held)

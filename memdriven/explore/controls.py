@@ -29,10 +29,18 @@ class Control:
 
 
 def controls(
-    pipe: MemoryDrivenPipeline, caption: str, strategy: str | None, k: int | None, seed: int,
-    memory: float = 1.0, *, variations: Sequence[Variation] = (), exclude: Sequence[str] = (),
-    given: Mapping[str, Any] | None = None, guidance: float | None = None,
-) -> Iterator[Control]:  # fmt: skip
+    pipe: MemoryDrivenPipeline,
+    caption: str,
+    strategy: str | None,
+    k: int | None,
+    seed: int,
+    memory: float = 1.0,
+    *,
+    variations: Sequence[Variation] = (),
+    exclude: Sequence[str] = (),
+    given: Mapping[str, Any] | None = None,
+    guidance: float | None = None,
+) -> Iterator[Control]:
     """Yield a picture of each control with the same words and noise.
 
     `retrieved` is the strategy asked for; where that is itself a control, the checkpoint's own.
@@ -63,9 +71,17 @@ def controls(
         asked: str | None = own if name in ("retrieved", "wrong") else name
         try:
             inputs, retrieval = gather(
-                pipe, caption, asked, k, seed, memory=memory, variations=variations,
-                exclude=exclude, guidance=guidance, **memories.get(name, {}),
-            )  # fmt: skip
+                pipe,
+                caption,
+                asked,
+                k,
+                seed,
+                memory=memory,
+                variations=variations,
+                exclude=exclude,
+                guidance=guidance,
+                **memories.get(name, {}),
+            )
         except RetrievalError:
             if name != "oracle":
                 raise
@@ -83,8 +99,6 @@ def least_alike(pipe: MemoryDrivenPipeline, caption: str, exclude: Sequence[str]
     """
     sentence = pipe.lookup.retriever.query(caption).text.sentence[0].float().cpu()
     cosines = pipe.bank.sentence_keys @ torch.nn.functional.normalize(sentence, dim=0)  # (m,)
-    best = torch.full((pipe.bank.n,), -2.0).scatter_reduce(
-        0, pipe.bank.caption_item, cosines, "amax"
-    )
+    best = torch.full((pipe.bank.n,), -2.0).scatter_reduce(0, pipe.bank.caption_item, cosines, "amax")
     best[[pipe.bank.index_of(each) for each in exclude]] = torch.inf
     return pipe.bank.ids[int(best.argmin())]

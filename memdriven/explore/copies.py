@@ -68,8 +68,9 @@ class CopySpace:
             BankError: a thumbnail is damaged.
         """
         if bank.n < 3:
-            raise EvaluationError(wanted="three pictures in the memory or more",
-                                  found=str(bank.n), fix="use a larger memory")  # fmt: skip
+            raise EvaluationError(
+                wanted="three pictures in the memory or more", found=str(bank.n), fix="use a larger memory"
+            )
         self._small = small_pictures(bank, range(bank.n), SIDE, progress)
         raw = _blocks(self._small)
         self._centres = [block.mean(dim=0) for block in raw]
@@ -94,13 +95,10 @@ class CopySpace:
         shares = percentile(found.values.double(), self.own)
         return [
             Near(*each)
-            for each in zip(found.values.tolist(), shares.tolist(), found.indices.tolist(),
-                            strict=True)
-        ]  # fmt: skip
+            for each in zip(found.values.tolist(), shares.tolist(), found.indices.tolist(), strict=True)
+        ]
 
-    def standing(
-        self, picture: Image.Image, other: Image.Image, window: Window = WHOLE
-    ) -> Standing:
+    def standing(self, picture: Image.Image, other: Image.Image, window: Window = WHOLE) -> Standing:
         """Return how near a picture, or its mirror image, is to one outside the memory."""
         others = torch.cat([self._both(other)[:1], self._seen(np.stack([_small(other)]), window)])
         gap = torch.cdist(self._both(picture), others).amin().reshape(1)

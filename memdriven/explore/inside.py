@@ -79,10 +79,14 @@ def look_inside(pipe: MemoryDrivenPipeline, inputs: Inputs, retrieval: Retrieval
         gates.append(tuple(gate_maps(each) for each in stage.gates))
     v = seen_by(inputs.noise, inputs.v.float().cpu())[0]
     return Inside(
-        retrieval=retrieval, pictures=tuple(pictures), gates=tuple(gates),
-        energy=v.norm(dim=0), channels=strongest(v), mirrored=bool(inputs.noise.mirror),
+        retrieval=retrieval,
+        pictures=tuple(pictures),
+        gates=tuple(gates),
+        energy=v.norm(dim=0),
+        channels=strongest(v),
+        mirrored=bool(inputs.noise.mirror),
         window=inputs.noise.window,
-    )  # fmt: skip
+    )
 
 
 def fading(pipe: MemoryDrivenPipeline, inputs: Inputs) -> Iterator[Image.Image]:

@@ -47,9 +47,11 @@ def between(start: Inputs, end: Inputs, moving: Collection[str], t: float) -> In
         here, there = start.noise, end.noise
         x, y, side = ((1 - t) * a + t * b for a, b in zip(here.window, there.window, strict=True))
         noise = Noise(
-            slerp(here.z, there.z, t), slerp(here.epsilon, there.epsilon, t),
-            (1 - t) * here.mirror + t * there.mirror, (x, y, side),
-        )  # fmt: skip
+            slerp(here.z, there.z, t),
+            slerp(here.epsilon, there.epsilon, t),
+            (1 - t) * here.mirror + t * there.mirror,
+            (x, y, side),
+        )
     if "words" in moving:
         sentence, words = lerp(sentence, end.sentence, t), lerp(words, end.words, t)
     if "memory" in moving:
@@ -66,12 +68,15 @@ def frames(
         ConfigError: nothing moves, an unknown part moves, or a count outside 2..33.
     """
     if not moving or not set(moving) <= set(PARTS):
-        raise ConfigError(wanted="something that moves: " + ", ".join(PARTS),
-                          found=", ".join(map(str, moving))[:80] or "nothing",
-                          fix="choose one or more")  # fmt: skip
+        raise ConfigError(
+            wanted="something that moves: " + ", ".join(PARTS),
+            found=", ".join(map(str, moving))[:80] or "nothing",
+            fix="choose one or more",
+        )
     if not 2 <= count <= MAX_FRAMES:
-        raise ConfigError(wanted=f"2 to {MAX_FRAMES} pictures", found=str(count)[:40],
-                          fix="choose another number")  # fmt: skip
+        raise ConfigError(
+            wanted=f"2 to {MAX_FRAMES} pictures", found=str(count)[:40], fix="choose another number"
+        )
     for place in range(count):
         t = place / (count - 1)
         yield picture(pipe, between(start, end, moving, t))
@@ -84,12 +89,18 @@ def animation(pictures: Sequence[Image.Image], kind: str, ms: int = 90) -> bytes
         ConfigError: another kind.
     """
     if kind not in FORMATS:
-        raise ConfigError(wanted="a kind: " + ", ".join(FORMATS), found=repr(kind)[:40],
-                          fix="choose one of these")  # fmt: skip
+        raise ConfigError(
+            wanted="a kind: " + ", ".join(FORMATS), found=repr(kind)[:40], fix="choose one of these"
+        )
     there_and_back = [*pictures, *pictures[-2:0:-1]]
     buffer = io.BytesIO()
     there_and_back[0].save(
-        buffer, format=kind, save_all=True, append_images=there_and_back[1:], duration=ms, loop=0,
+        buffer,
+        format=kind,
+        save_all=True,
+        append_images=there_and_back[1:],
+        duration=ms,
+        loop=0,
         **({"quality": 90, "method": 2} if kind == "WEBP" else {}),
-    )  # fmt: skip
+    )
     return buffer.getvalue()

@@ -63,9 +63,7 @@ def gather(
 
 def stages(pipe: MemoryDrivenPipeline, inputs: Inputs) -> Iterator[Stage]:
     """Yield each stage's image and gates; the images are the pipeline's for the same inputs."""
-    made = staged(
-        pipe.checkpoint.generator, inputs.noise, inputs.sentence, inputs.words, inputs.v
-    )  # fmt: skip
+    made = staged(pipe.checkpoint.generator, inputs.noise, inputs.sentence, inputs.words, inputs.v)
     for _ in pipe.resolutions:
         with pipe.turn, repeatable():
             stage = next(made)

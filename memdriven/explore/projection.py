@@ -63,13 +63,17 @@ def read_map(bank: MemoryBank, path: Path) -> Map:
             facts = content.metadata() or {}
             points = content.get_tensor("points").float()
     except (SafetensorError, OSError) as error:
-        raise BankError(wanted=f"a map of the memory in {path}", found=str(error)[:120],
-                        fix="delete the file, or write it again") from error  # fmt: skip
+        raise BankError(
+            wanted=f"a map of the memory in {path}",
+            found=str(error)[:120],
+            fix="delete the file, or write it again",
+        ) from error
     wanted = (SCHEMA, _bank_hash(bank), (bank.n, 2))
     found = (facts.get("schema"), facts.get("bank"), tuple(points.shape))
     if found != wanted:
-        raise BankError(wanted=f"the map {wanted} in {path}", found=str(found),
-                        fix="delete the file, or write it again")  # fmt: skip
+        raise BankError(
+            wanted=f"the map {wanted} in {path}", found=str(found), fix="delete the file, or write it again"
+        )
     return Map(points, directions, stored=True)
 
 

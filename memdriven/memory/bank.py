@@ -30,13 +30,7 @@ from torch import Tensor
 from memdriven.errors import BankError, RetrievalError
 from memdriven.memory.feature_store import FeatureStore
 from memdriven.memory.keys import unit_keys
-from memdriven.memory.manifest import (
-    count,
-    read_manifest,
-    read_offsets,
-    refuse_other,
-    verify_manifest,
-)
+from memdriven.memory.manifest import count, read_manifest, read_offsets, refuse_other, verify_manifest
 
 SCHEMA = "memdriven.bank/1"
 HEADER = "bank.json"
@@ -73,10 +67,12 @@ class MemoryBank:
         self.caption_item = torch.arange(len(self.items)).repeat_interleave(counts)  # (m,)
         self.first_caption = torch.cat([counts.new_zeros(1), counts.cumsum(0)[:-1]])  # (n,)
         if self.ids != self.features.ids or len(self.items) != n or len(self.caption_item) != m:
-            raise BankError(wanted=f"{n} items with {m} captions and their features in {path}",
-                            found=f"{len(self.items)} items, {len(self.caption_item)} captions, "
-                            f"{len(self.features)} features, or other ids",
-                            fix="build the memory bank again")  # fmt: skip
+            raise BankError(
+                wanted=f"{n} items with {m} captions and their features in {path}",
+                found=f"{len(self.items)} items, {len(self.caption_item)} captions, "
+                f"{len(self.features)} features, or other ids",
+                fix="build the memory bank again",
+            )
         self.sentence_keys, self.global_keys = _read_keys(path / KEYS, m, n)  # (m, d), (n, d)
         self._positions = read_offsets(path / POSITIONS, n, (path / THUMBNAILS).stat().st_size)
         with (path / THUMBNAILS).open("rb") as stream:
@@ -100,11 +96,12 @@ class MemoryBank:
         path = Path(path)
         if not path.is_dir():
             raise BankError(
-                wanted=f"a memory bank in {path}", found="no such folder",
+                wanted=f"a memory bank in {path}",
+                found="no such folder",
                 fix=f"build it from your data: python -m memdriven build-memory --checkpoint "
                 f"{path.parent} --dataset DATA --features FEATURES, after prepare and "
                 "extract-features (README), or check the path",
-            )  # fmt: skip
+            )
         header = read_manifest(path, HEADER, SCHEMA, FILES)
         refuse_other(path, "DAMSM encoders", header.get("damsm"), expect_encoder)
         refuse_other(path, "image encoder", header.get("encoder"), expect_vgg)
@@ -164,9 +161,11 @@ class MemoryBank:
             RetrievalError: the bank does not hold it.
         """
         if item_id not in self._rows:
-            raise RetrievalError(wanted="the id of an item in the memory bank",
-                                 found=repr(item_id)[:80],
-                                 fix=f"use an id such as {self.ids[0]!r}")  # fmt: skip
+            raise RetrievalError(
+                wanted="the id of an item in the memory bank",
+                found=repr(item_id)[:80],
+                fix=f"use an id such as {self.ids[0]!r}",
+            )
         return self._rows[item_id]
 
     def caption_rows(self, index: int) -> range:
@@ -190,8 +189,11 @@ class MemoryBank:
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < self.n:
-            raise RetrievalError(wanted=f"an item number in 0..{self.n - 1}", found=str(index),
-                                 fix="use one that retrieval returned")  # fmt: skip
+            raise RetrievalError(
+                wanted=f"an item number in 0..{self.n - 1}",
+                found=str(index),
+                fix="use one that retrieval returned",
+            )
         return index
 
 
@@ -200,8 +202,12 @@ def write_items(path: Path, items: Iterable[BankItem]) -> int:
     size, compressor = 0, lzma.LZMACompressor(preset=6)
     with path.open("wb") as stream:
         for item in items:
-            entry = {"id": item.id, "captions": item.captions, "class": item.class_name,
-                     "attributes": dict(item.attributes)}  # fmt: skip
+            entry = {
+                "id": item.id,
+                "captions": item.captions,
+                "class": item.class_name,
+                "attributes": dict(item.attributes),
+            }
             line = (json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n").encode()
             size += len(line)
             stream.write(compressor.compress(line))
@@ -218,16 +224,19 @@ def _read_items(path: Path, size: int) -> list[BankItem]:
             raise ValueError(f"{len(table)} bytes")
         return [_item(json.loads(line)) for line in table.split(b"\n")[:-1]]
     except (lzma.LZMAError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BankError(
-            wanted=wanted, found=f"{type(error).__name__}: {error}"[:200], fix=AGAIN
-        ) from error
+        raise BankError(wanted=wanted, found=f"{type(error).__name__}: {error}"[:200], fix=AGAIN) from error
 
 
 def _item(entry: dict[str, Any]) -> BankItem:
     captions = entry["captions"]
-    if not (isinstance(entry["id"], str) and isinstance(entry["class"], str)
-            and isinstance(entry["attributes"], dict) and isinstance(captions, list) and captions
-            and all(isinstance(caption, str) for caption in captions)):  # fmt: skip
+    if not (
+        isinstance(entry["id"], str)
+        and isinstance(entry["class"], str)
+        and isinstance(entry["attributes"], dict)
+        and isinstance(captions, list)
+        and captions
+        and all(isinstance(caption, str) for caption in captions)
+    ):
         raise ValueError(f"an odd item {entry['id']!r}"[:80])
     return BankItem(entry["id"], tuple(captions), entry["class"], entry["attributes"])
 
@@ -238,11 +247,15 @@ def _read_keys(path: Path, captions: int, items: int) -> tuple[Tensor, Tensor]:
         keys = load_file(path)
         sentence, global_ = keys["sentence"], keys["global"]
     except (SafetensorError, KeyError, OSError) as error:
-        raise BankError(wanted=f"keys in {path}", found=str(error)[:120],
-                        fix="build the memory bank again") from error  # fmt: skip
+        raise BankError(
+            wanted=f"keys in {path}", found=str(error)[:120], fix="build the memory bank again"
+        ) from error
     shapes = (tuple(sentence.shape), tuple(global_.shape))
     dim = sentence.shape[-1]
     if shapes != ((captions, dim), (items, dim)) or {sentence.dtype, global_.dtype} != {torch.int8}:
-        raise BankError(wanted=f"int8 keys ({captions}, d) and ({items}, d) in {path}",
-                        found=f"{shapes}", fix="build the memory bank again")  # fmt: skip
+        raise BankError(
+            wanted=f"int8 keys ({captions}, d) and ({items}, d) in {path}",
+            found=f"{shapes}",
+            fix="build the memory bank again",
+        )
     return unit_keys(sentence), unit_keys(global_)

@@ -72,20 +72,37 @@ def build_memory(
     Raises:
         DataError: the data set cannot be read, has no usable caption, or the disk is full.
         BankError: the feature store is damaged or lacks items.
-    """  # fmt: skip
+    """
     write_memory(
-        dataset, features, damsm, vocabulary, out, split=split, limit=limit,
-        thumbnail_size=thumbnail_size, captions_per_item=captions_per_item, max_words=max_words,
+        dataset,
+        features,
+        damsm,
+        vocabulary,
+        out,
+        split=split,
+        limit=limit,
+        thumbnail_size=thumbnail_size,
+        captions_per_item=captions_per_item,
+        max_words=max_words,
         progress=progress,
-    )  # fmt: skip
+    )
     return MemoryBank.open(out)
 
 
 def write_memory(
-    dataset: Path | str, features: Path | str, damsm: Damsm, vocabulary: Vocabulary,
-    out: Path | str, *, split: str, limit: int | None, thumbnail_size: int,
-    captions_per_item: int | None, max_words: int, progress: bool,
-) -> None:  # fmt: skip
+    dataset: Path | str,
+    features: Path | str,
+    damsm: Damsm,
+    vocabulary: Vocabulary,
+    out: Path | str,
+    *,
+    split: str,
+    limit: int | None,
+    thumbnail_size: int,
+    captions_per_item: int | None,
+    max_words: int,
+    progress: bool,
+) -> None:
     """Write the folder of `build_memory`, without opening it.
 
     Keys, thumbnails and v go to disk a shard at a time: what stays in memory is the data set's
@@ -101,15 +118,26 @@ def write_memory(
     was_training = damsm.training
     damsm.eval()
     try:
-        spoken = Shards(out.with_name(f"{out.name}.captions"), {
-            **facts, "block": CAPTION_BLOCK, "max_words": max_words,
-            "texts": _fingerprint(texts), "words": _fingerprint(vocabulary),
-        })  # fmt: skip
+        spoken = Shards(
+            out.with_name(f"{out.name}.captions"),
+            {
+                **facts,
+                "block": CAPTION_BLOCK,
+                "max_words": max_words,
+                "texts": _fingerprint(texts),
+                "words": _fingerprint(vocabulary),
+            },
+        )
         fill_captions(spoken, damsm, vocabulary, texts, max_words, progress)
-        shown = Shards(out, {
-            **facts, "features": store.header["files"]["features.bin"]["sha256"],
-            "thumbnail_size": thumbnail_size, "ids": _fingerprint(item.id for item in items),
-        })  # fmt: skip
+        shown = Shards(
+            out,
+            {
+                **facts,
+                "features": store.header["files"]["features.bin"]["sha256"],
+                "thumbnail_size": thumbnail_size,
+                "ids": _fingerprint(item.id for item in items),
+            },
+        )
         images = _Images(prepared, store, damsm, thumbnail_size)
         images.fill(shown, items, rows, progress)
     finally:
@@ -130,16 +158,33 @@ def write_memory(
         write_offsets(folder / layout.POSITIONS, sizes)
         (folder / layout.FEATURES).mkdir()
         known = {
-            name: value for name, value in store.header.items()
-            if name in ("encoder", "image_size", "cosine")
-        }  # fmt: skip
-        write_store(folder / layout.FEATURES, [item.id for item in items],
-                    (store.blob(row) for row in rows), store.shape, known)  # fmt: skip
-        write_manifest(folder, layout.HEADER, layout.SCHEMA, {
-            "damsm": damsm.hash(), "encoder": store.encoder, "dataset": prepared.name,
-            "split": split, "count": len(items), "captions": len(texts), "dim": dim,
-            "max_words": max_words, "thumbnail_size": thumbnail_size, "items_bytes": table_bytes,
-        }, layout.FILES)  # fmt: skip
+            name: value for name, value in store.header.items() if name in ("encoder", "image_size", "cosine")
+        }
+        write_store(
+            folder / layout.FEATURES,
+            [item.id for item in items],
+            (store.blob(row) for row in rows),
+            store.shape,
+            known,
+        )
+        write_manifest(
+            folder,
+            layout.HEADER,
+            layout.SCHEMA,
+            {
+                "damsm": damsm.hash(),
+                "encoder": store.encoder,
+                "dataset": prepared.name,
+                "split": split,
+                "count": len(items),
+                "captions": len(texts),
+                "dim": dim,
+                "max_words": max_words,
+                "thumbnail_size": thumbnail_size,
+                "items_bytes": table_bytes,
+            },
+            layout.FILES,
+        )
     spoken.remove()
     shown.remove()
 
@@ -147,14 +192,10 @@ def write_memory(
 class _Images:
     """The part of a build that looks at each image: its global key and its thumbnail."""
 
-    def __init__(
-        self, dataset: PreparedDataset, store: FeatureStore, damsm: Damsm, size: int
-    ) -> None:
+    def __init__(self, dataset: PreparedDataset, store: FeatureStore, damsm: Damsm, size: int) -> None:
         self.dataset, self.store, self.damsm, self.size = dataset, store, damsm, size
 
-    def fill(
-        self, shards: Shards, items: Sequence[Item], rows: Sequence[int], progress: bool
-    ) -> None:
+    def fill(self, shards: Shards, items: Sequence[Item], rows: Sequence[int], progress: bool) -> None:
         """Write the shards that are missing: each blob is an int8 key and a WebP picture."""
         with (
             ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool,
@@ -167,14 +208,15 @@ class _Images:
                     continue
                 pictures = [pool.submit(self._thumbnail, item) for item in chunk]
                 keys = [key for batch in self._keys(pool, places, bar) for key in batch]
-                shards.write(number, [
-                    key.numpy().tobytes() + picture.result()
-                    for key, picture in zip(keys, pictures, strict=True)
-                ])  # fmt: skip
+                shards.write(
+                    number,
+                    [
+                        key.numpy().tobytes() + picture.result()
+                        for key, picture in zip(keys, pictures, strict=True)
+                    ],
+                )
 
-    def _keys(
-        self, pool: ThreadPoolExecutor, rows: Sequence[int], bar: tqdm[Any]
-    ) -> Iterator[Tensor]:
+    def _keys(self, pool: ThreadPoolExecutor, rows: Sequence[int], bar: tqdm[Any]) -> Iterator[Tensor]:
         for start in range(0, len(rows), IMAGE_BATCH):
             batch = rows[start : start + IMAGE_BATCH]
             v = torch.from_numpy(np.stack(list(pool.map(self.store.__getitem__, batch))))
@@ -191,13 +233,17 @@ class _Images:
 
 def _check_request(out: Path, store: FeatureStore) -> None:
     if store.shape[0] != FEATURE_CHANNELS:
-        raise BankError(wanted=f"features of {FEATURE_CHANNELS} channels", found=f"{store.shape}",
-                        fix="extract relu5_3 of VGG-16")  # fmt: skip
-    if out.exists() and (
-        not out.is_dir() or (any(out.iterdir()) and not (out / layout.HEADER).exists())
-    ):
-        raise DataError(wanted=f"a new or empty folder, or a memory bank, at {out}",
-                        found="something else", fix="choose another folder")  # fmt: skip
+        raise BankError(
+            wanted=f"features of {FEATURE_CHANNELS} channels",
+            found=f"{store.shape}",
+            fix="extract relu5_3 of VGG-16",
+        )
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / layout.HEADER).exists())):
+        raise DataError(
+            wanted=f"a new or empty folder, or a memory bank, at {out}",
+            found="something else",
+            fix="choose another folder",
+        )
 
 
 def _spread(items: Sequence[Item], limit: int | None) -> list[Item]:
@@ -205,8 +251,11 @@ def _spread(items: Sequence[Item], limit: int | None) -> list[Item]:
     if limit is not None and limit < 1:
         raise DataError(wanted="a limit of 1 item or more", found=str(limit), fix="raise it")
     if not items:
-        raise DataError(wanted="items in this split", found="none",
-                        fix="choose another split, or prepare the data set again")  # fmt: skip
+        raise DataError(
+            wanted="items in this split",
+            found="none",
+            fix="choose another split, or prepare the data set again",
+        )
     if limit is None or limit >= len(items):
         return list(items)
     return [items[place * len(items) // limit] for place in range(limit)]
@@ -226,8 +275,11 @@ def _entries(
                 vocabulary.encode(caption, max_words)
                 kept.append(caption)
         if not kept:
-            raise DataError(wanted=f"a caption of {item.id!r} with known words", found="none",
-                            fix="use the vocabulary of this data set")  # fmt: skip
+            raise DataError(
+                wanted=f"a caption of {item.id!r} with known words",
+                found="none",
+                fix="use the vocabulary of this data set",
+            )
         entries.append(BankItem(item.id, tuple(kept), item.class_name, item.attributes))
     return entries
 

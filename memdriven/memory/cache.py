@@ -25,9 +25,7 @@ class LruCache:
         """Return how many tensors are held."""
         return len(self._held)
 
-    def fetch(
-        self, keys: Sequence[int], make: Callable[[list[int]], Sequence[Tensor]]
-    ) -> list[Tensor]:
+    def fetch(self, keys: Sequence[int], make: Callable[[list[int]], Sequence[Tensor]]) -> list[Tensor]:
         """Return the tensor of each key, computing those that are missing in one call.
 
         Args:

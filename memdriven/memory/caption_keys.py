@@ -19,9 +19,8 @@ CAPTION_BLOCK = 4096
 
 
 def fill_captions(
-    shards: Shards, damsm: Damsm, vocabulary: Vocabulary, texts: Sequence[str], max_words: int,
-    progress: bool,
-) -> None:  # fmt: skip
+    shards: Shards, damsm: Damsm, vocabulary: Vocabulary, texts: Sequence[str], max_words: int, progress: bool
+) -> None:
     """Write the blocks that are missing: s of their captions as int8, end to end."""
     with tqdm(desc="memory captions", total=len(texts), disable=not progress) as bar:
         for number, start in enumerate(range(0, len(texts), CAPTION_BLOCK)):
@@ -33,9 +32,7 @@ def fill_captions(
             bar.update(len(block))
 
 
-def sentence_keys(
-    damsm: Damsm, captions: Sequence[EncodedCaption], progress: bool = False
-) -> Tensor:
+def sentence_keys(damsm: Damsm, captions: Sequence[EncodedCaption], progress: bool = False) -> Tensor:
     """Return s of every caption (m, d), encoding captions of like length together."""
     order = sorted(range(len(captions)), key=lambda row: len(captions[row].ids))
     parts = []

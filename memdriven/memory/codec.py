@@ -29,9 +29,7 @@ MAX_LEVEL = 255
 MAX_GAP = 255
 
 _SCALE = struct.Struct("<f")
-_FILTERS = [
-    {"id": lzma.FILTER_LZMA1, "lc": 0, "lp": 0, "pb": 0, "dict_size": 1 << 18, "preset": 6},
-]  # fmt: skip
+_FILTERS = [{"id": lzma.FILTER_LZMA1, "lc": 0, "lp": 0, "pb": 0, "dict_size": 1 << 18, "preset": 6}]
 """No literal context (lc = 0): the planes hold too few bytes to learn one."""
 
 
@@ -47,9 +45,11 @@ def encode(v: NDArray[np.floating], cosine: float = COSINE) -> bytes:
     """
     flat = np.asarray(v, dtype=np.float32).ravel()
     if not (np.isfinite(flat).all() and (flat >= 0).all()):
-        raise BankError(wanted="finite, non-negative features (the output of a ReLU)",
-                        found="a negative, infinite or NaN value",
-                        fix="check the encoder's weights and input")  # fmt: skip
+        raise BankError(
+            wanted="finite, non-negative features (the output of a ReLU)",
+            found="a negative, infinite or NaN value",
+            fix="check the encoder's weights and input",
+        )
     places = np.flatnonzero(flat)
     levels, scale = _quantise(flat[places].astype(np.float64), cosine)
     kept = levels > 0
@@ -124,9 +124,11 @@ def _quantise(values: NDArray[np.float64], cosine: float) -> tuple[NDArray[np.ui
     fine, coarse = peak / (MAX_LEVEL + 1 - ROUNDING), peak / (1 - ROUNDING)
     best = levels_at(fine)
     if not reaches(best):
-        raise BankError(wanted=f"cosine {cosine} from {MAX_LEVEL} levels",
-                        found="features whose largest value dwarfs the rest",
-                        fix="ask for a lower cosine, or check the encoder")  # fmt: skip
+        raise BankError(
+            wanted=f"cosine {cosine} from {MAX_LEVEL} levels",
+            found="features whose largest value dwarfs the rest",
+            fix="ask for a lower cosine, or check the encoder",
+        )
     for _ in range(BISECTIONS):
         step = (fine * coarse) ** 0.5
         levels = levels_at(step)
@@ -148,5 +150,8 @@ def _with_fillers(
 
 
 def _damaged(found: str) -> BankError:
-    return BankError(wanted="the compressed features of one item", found=found or "damaged data",
-                     fix="build the memory bank or feature store again")  # fmt: skip
+    return BankError(
+        wanted="the compressed features of one item",
+        found=found or "damaged data",
+        fix="build the memory bank or feature store again",
+    )

@@ -64,14 +64,20 @@ def extract_features(
     Raises:
         DataError: an image cannot be read, there are no items, an id is not one line or comes
             twice, the disk is full, or `out` holds something else.
-    """  # fmt: skip
+    """
     out = Path(out)
     _check_request(out, items)
     device = next(itertools.chain(vgg.parameters(), vgg.buffers())).device
     with torch.inference_mode():
         probe = vgg(torch.zeros(1, 3, size, size, device=device))
-    plan = {"dataset": dataset.name, "encoder": vgg.hash, "image_size": size, "cosine": cosine,
-            "shape": list(probe.shape[1:]), "items": _fingerprint(dataset, items)}  # fmt: skip
+    plan = {
+        "dataset": dataset.name,
+        "encoder": vgg.hash,
+        "image_size": size,
+        "cosine": cosine,
+        "shape": list(probe.shape[1:]),
+        "items": _fingerprint(dataset, items),
+    }
     if (out / HEADER).exists():
         with contextlib.suppress(BankError):
             store = FeatureStore.open(out, vgg.hash)
@@ -105,8 +111,7 @@ def extract_features(
                 bar.update(len(group))
             shards.write(number, [blob.result() for blob in pending])
     with atomic_folder(out) as scratch:
-        write_store(scratch, [item.id for item in items], shards.blobs(len(numbers)),
-                    probe.shape[1:], plan)  # fmt: skip
+        write_store(scratch, [item.id for item in items], shards.blobs(len(numbers)), probe.shape[1:], plan)
     shards.remove()
     return FeatureStore.open(out, vgg.hash)
 
@@ -115,12 +120,17 @@ def _check_request(out: Path, items: Sequence[Item]) -> None:
     ids = [item.id for item in items]
     odd = [id_ for id_ in ids if not id_ or "\n" in id_ or "\r" in id_]
     if not ids or odd or len(set(ids)) != len(ids):
-        raise DataError(wanted="items with different ids of one line each",
-                        found=repr(odd[0]) if odd else f"{len(ids)} items, {len(set(ids))} ids",
-                        fix="prepare the data set again")  # fmt: skip
+        raise DataError(
+            wanted="items with different ids of one line each",
+            found=repr(odd[0]) if odd else f"{len(ids)} items, {len(set(ids))} ids",
+            fix="prepare the data set again",
+        )
     if out.exists() and not (out.is_dir() and ((out / HEADER).exists() or not any(out.iterdir()))):
-        raise DataError(wanted=f"a new or empty folder, or a feature store, at {out}",
-                        found="something else", fix="choose another folder")  # fmt: skip
+        raise DataError(
+            wanted=f"a new or empty folder, or a feature store, at {out}",
+            found="something else",
+            fix="choose another folder",
+        )
 
 
 def _fingerprint(dataset: PreparedDataset, items: Sequence[Item]) -> str:

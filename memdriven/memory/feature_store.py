@@ -70,16 +70,22 @@ class FeatureStore:
         refuse_other(path, "image encoder", header.get("encoder"), expect_encoder)
         n = count(header, "count", path / HEADER)
         shape = header.get("shape")
-        if not (isinstance(shape, list) and len(shape) == 3
-                and all(type(side) is int and side > 0 for side in shape)):  # fmt: skip
-            raise BankError(wanted="a shape [c, h, w]", found=repr(shape)[:80],
-                            fix="build the feature store again")  # fmt: skip
+        if not (
+            isinstance(shape, list)
+            and len(shape) == 3
+            and all(type(side) is int and side > 0 for side in shape)
+        ):
+            raise BankError(
+                wanted="a shape [c, h, w]", found=repr(shape)[:80], fix="build the feature store again"
+            )
         ids = (path / "ids.txt").read_text(encoding="utf-8").split("\n")[:-1]
         offsets = read_offsets(path / "offsets.npy", n, (path / "features.bin").stat().st_size)
         if len(ids) != n or len(set(ids)) != n:
-            raise BankError(wanted=f"{n} different ids in {path / 'ids.txt'}",
-                            found=f"{len(ids)} lines, {len(set(ids))} different",
-                            fix="build the feature store again")  # fmt: skip
+            raise BankError(
+                wanted=f"{n} different ids in {path / 'ids.txt'}",
+                found=f"{len(ids)} lines, {len(set(ids))} different",
+                fix="build the feature store again",
+            )
         return cls(path, header, ids, offsets)
 
     def __len__(self) -> int:
@@ -107,8 +113,11 @@ class FeatureStore:
             BankError: the store does not hold it.
         """
         if item_id not in self._rows:
-            raise BankError(wanted=f"features of item {item_id!r} in {self.path}",
-                            found="no such id", fix="extract the features again")  # fmt: skip
+            raise BankError(
+                wanted=f"features of item {item_id!r} in {self.path}",
+                found="no such id",
+                fix="extract the features again",
+            )
         return self._rows[item_id]
 
     def blob(self, index: int) -> bytes:
@@ -122,11 +131,7 @@ class FeatureStore:
         return self._map[self.offsets[index] : self.offsets[index + 1]]
 
     def load_all(
-        self,
-        indices: Sequence[int] | None = None,
-        *,
-        workers: int | None = None,
-        progress: bool = True,
+        self, indices: Sequence[int] | None = None, *, workers: int | None = None, progress: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Decode many items at once, e.g. for training, in threads.
 
@@ -143,15 +148,14 @@ class FeatureStore:
 
         Raises:
             BankError: an item's bytes are damaged.
-        """  # fmt: skip
+        """
         rows = range(len(self)) if indices is None else indices
         levels = torch.empty((len(rows), *self.shape), dtype=torch.uint8)
         scale = torch.empty((len(rows), 1, 1, 1))
         views, scales = levels.numpy(), scale.view(-1).numpy()
 
         def fill(place: int) -> None:
-            _, scales[place] = codec.decode_levels(self.blob(rows[place]), self.shape,
-                                                   views[place])  # fmt: skip
+            _, scales[place] = codec.decode_levels(self.blob(rows[place]), self.shape, views[place])
 
         with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
             work = pool.map(fill, range(len(rows)))
@@ -169,11 +173,7 @@ class FeatureStore:
 
 
 def write_store(
-    folder: Path,
-    ids: Sequence[str],
-    blobs: Iterable[bytes],
-    shape: Sequence[int],
-    facts: dict[str, Any],
+    folder: Path, ids: Sequence[str], blobs: Iterable[bytes], shape: Sequence[int], facts: dict[str, Any]
 ) -> None:
     """Write a store's files into an existing folder (make it atomic around this).
 
@@ -186,12 +186,10 @@ def write_store(
 
     Raises:
         DataError: the disk is full.
-    """  # fmt: skip
+    """
     with explain_disk_errors(folder):
         with (folder / "features.bin").open("wb") as stream:
             sizes = [stream.write(blob) for blob in blobs]
         write_offsets(folder / "offsets.npy", sizes)
         (folder / "ids.txt").write_text("".join(f"{id_}\n" for id_ in ids), encoding="utf-8")
-    write_manifest(
-        folder, HEADER, SCHEMA, {**facts, "count": len(ids), "shape": list(shape)}, FILES
-    )
+    write_manifest(folder, HEADER, SCHEMA, {**facts, "count": len(ids), "shape": list(shape)}, FILES)

@@ -151,8 +151,14 @@ class AnnoyIndex:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._trees.save(str(scratch))
             scratch.replace(path)
-        facts = {"schema": SCHEMA, "count": len(self), "dim": self.dim, "search_k": self.search_k,
-                 "recall": self.recall, "sha256": sha256_file(path)}  # fmt: skip
+        facts = {
+            "schema": SCHEMA,
+            "count": len(self),
+            "dim": self.dim,
+            "search_k": self.search_k,
+            "recall": self.recall,
+            "sha256": sha256_file(path),
+        }
         atomic_write_json(_facts_path(path), facts)
 
     @classmethod
@@ -166,11 +172,12 @@ class AnnoyIndex:
 
         facts = read_json(_facts_path(path), BankError)
         # Annoy trusts its file: one that was cut or changed would crash the process.
-        if facts.get("schema") != SCHEMA or not path.is_file() \
-                or sha256_file(path) != facts.get("sha256"):  # fmt: skip
-            raise BankError(wanted=f"Annoy trees in {path} as {_facts_path(path).name} describes",
-                            found="a missing, changed or foreign file",
-                            fix="delete both; they are built again")  # fmt: skip
+        if facts.get("schema") != SCHEMA or not path.is_file() or sha256_file(path) != facts.get("sha256"):
+            raise BankError(
+                wanted=f"Annoy trees in {path} as {_facts_path(path).name} describes",
+                found="a missing, changed or foreign file",
+                fix="delete both; they are built again",
+            )
         own = Trees(int(facts["dim"]), "angular")
         own.load(str(path))
         return cls(own, int(facts["dim"]), int(facts["search_k"]), float(facts["recall"]))
@@ -203,8 +210,7 @@ def _doubling(start: int) -> Iterator[int]:
 
 def _check_k(k: int, n: int) -> None:
     if not 1 <= k <= n:
-        raise RetrievalError(wanted=f"k in 1..{n}", found=str(k),
-                             fix="ask for fewer neighbours")  # fmt: skip
+        raise RetrievalError(wanted=f"k in 1..{n}", found=str(k), fix="ask for fewer neighbours")
 
 
 def _facts_path(path: Path) -> Path:

@@ -39,15 +39,18 @@ class Ranker:
     """Scores a bank's items for a query; `retrieval.Retriever` picks among them."""
 
     def __init__(
-        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, index_cache: Path | None,
-        cached_captions: int, cached_images: int,
-    ) -> None:  # fmt: skip
+        self,
+        bank: MemoryBank,
+        damsm: Damsm,
+        vocabulary: Vocabulary,
+        index_cache: Path | None,
+        cached_captions: int,
+        cached_images: int,
+    ) -> None:
         self.sentences = SentenceLevel(bank, index_cache)
         self.words = WordLevel(bank, damsm, vocabulary, cached_captions, cached_images)
 
-    def rank(
-        self, query: Query, strategy: str, k: int, allowed: Tensor, config: RetrievalConfig
-    ) -> Ranking:
+    def rank(self, query: Query, strategy: str, k: int, allowed: Tensor, config: RetrievalConfig) -> Ranking:
         """Score the allowed candidates of a strategy; controls rank by sentence-sentence."""
         wanted = max(k, config.shortlist)
         found = self._sentence_level(query, strategy, wanted, allowed, config)
@@ -83,7 +86,10 @@ class Ranker:
             found = self.sentences.everything(sentence, config.caption_pool)
             return found.keep(allowed)
         return self.sentences.nearest(
-            sentence, config.caption_pool, min(least, int(allowed.sum())), allowed,
+            sentence,
+            config.caption_pool,
+            min(least, int(allowed.sum())),
+            allowed,
             text=strategy not in ("sentence-image", "words-image"),
             image=strategy not in ("sentence-sentence", "words-words"),
-        )  # fmt: skip
+        )

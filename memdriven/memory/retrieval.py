@@ -30,10 +30,16 @@ class Retriever:
     """Finds and mixes the neighbours of captions; safe to share between threads."""
 
     def __init__(
-        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary,
-        config: RetrievalConfig | None = None, *, index_cache: Path | None = None,
-        cached_captions: int = CACHED_CAPTIONS, cached_images: int = CACHED_IMAGES,
-    ) -> None:  # fmt: skip
+        self,
+        bank: MemoryBank,
+        damsm: Damsm,
+        vocabulary: Vocabulary,
+        config: RetrievalConfig | None = None,
+        *,
+        index_cache: Path | None = None,
+        cached_captions: int = CACHED_CAPTIONS,
+        cached_images: int = CACHED_IMAGES,
+    ) -> None:
         """Tie a bank to the encoders that made its keys.
 
         Args:
@@ -50,9 +56,11 @@ class Retriever:
         """
         width = 2 * damsm.text.lstm.hidden_size
         if bank.sentence_keys.shape[1] != width:
-            raise BankError(wanted=f"a bank with keys of width {width}",
-                            found=f"width {bank.sentence_keys.shape[1]}",
-                            fix="build the bank with these encoders")  # fmt: skip
+            raise BankError(
+                wanted=f"a bank with keys of width {width}",
+                found=f"width {bank.sentence_keys.shape[1]}",
+                fix="build the bank with these encoders",
+            )
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
         self.config = config or RetrievalConfig()
         self._ranker = Ranker(bank, damsm, vocabulary, index_cache, cached_captions, cached_images)
@@ -96,12 +104,15 @@ class Retriever:
             CaptionError: the caption cannot be encoded.
             RetrievalError: an unknown strategy or id, a k that the bank cannot serve, or an
                 `oracle` that has no image.
-        """  # fmt: skip
+        """
         config = config or self.config
         strategy = config.strategy if strategy is None else strategy
         if strategy not in STRATEGIES:
-            raise RetrievalError(wanted="a strategy: " + ", ".join(STRATEGIES),
-                                 found=repr(strategy)[:80], fix="choose one of these")  # fmt: skip
+            raise RetrievalError(
+                wanted="a strategy: " + ", ".join(STRATEGIES),
+                found=repr(strategy)[:80],
+                fix="choose one of these",
+            )
         allowed = torch.ones(self.bank.n, dtype=torch.bool)
         allowed[[self.bank.index_of(item_id) for item_id in exclude]] = False
         k = self._checked_k(config.k if k is None else k, int(allowed.sum()))
@@ -125,10 +136,9 @@ class Retriever:
             weights = torch.full_like(weights, 1 / len(weights))
         percentiles = score.percentiles(ranking.scores)
         return [
-            self._match(query, strategy, ranking, place, rank, float(weight),
-                        float(percentiles[place]))
+            self._match(query, strategy, ranking, place, rank, float(weight), float(percentiles[place]))
             for rank, (place, weight) in enumerate(zip(places.tolist(), weights, strict=True), 1)
-        ]  # fmt: skip
+        ]
 
     @torch.no_grad()
     def mix(
@@ -175,26 +185,36 @@ class Retriever:
             row = found
         place = (ranking.items == row).nonzero()[:, 0]
         if len(place) == 0:
-            raise RetrievalError(wanted="for `oracle`, the caption's own image",
-                                 found=f"{self.bank.ids[row]!r} among the excluded ids",
-                                 fix="do not exclude it")  # fmt: skip
+            raise RetrievalError(
+                wanted="for `oracle`, the caption's own image",
+                found=f"{self.bank.ids[row]!r} among the excluded ids",
+                fix="do not exclude it",
+            )
         return place
 
     def _match(
-        self, query: Query, strategy: str, ranking: Ranking, place: int, rank: int, weight: float,
+        self,
+        query: Query,
+        strategy: str,
+        ranking: Ranking,
+        place: int,
+        rank: int,
+        weight: float,
         percentile: float,
-    ) -> Match:  # fmt: skip
+    ) -> Match:
         index, row = int(ranking.items[place]), int(ranking.captions[place])
         return Match(
-            index=index, id=self.bank.ids[index], score=float(ranking.scores[place]),
-            percentile=percentile, rank=rank, weight=weight,
+            index=index,
+            id=self.bank.ids[index],
+            score=float(ranking.scores[place]),
+            percentile=percentile,
+            rank=rank,
+            weight=weight,
             caption_index=row - self.bank.caption_rows(index).start,
             word_weights=self._word_weights(query, strategy, index, row),
-        )  # fmt: skip
+        )
 
-    def _word_weights(
-        self, query: Query, strategy: str, index: int, row: int
-    ) -> tuple[float, ...] | None:
+    def _word_weights(self, query: Query, strategy: str, index: int, row: int) -> tuple[float, ...] | None:
         if strategy not in WORD_LEVEL:
             if not query.words:
                 return None
@@ -211,8 +231,9 @@ class Retriever:
         if type(k) is not int or not 1 <= k <= available:
             raise RetrievalError(
                 wanted=f"k in 1..{available} ({self.bank.n} items, less those excluded)",
-                found=repr(k)[:80], fix="ask for fewer neighbours",
-            )  # fmt: skip
+                found=repr(k)[:80],
+                fix="ask for fewer neighbours",
+            )
         return k
 
 

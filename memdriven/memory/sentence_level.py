@@ -53,14 +53,7 @@ class SentenceLevel:
         return self._score(sentence, torch.arange(self.bank.n), pool)
 
     def nearest(
-        self,
-        sentence: Tensor,
-        pool: CaptionPool,
-        least: int,
-        allowed: Tensor,
-        *,
-        text: bool,
-        image: bool,
+        self, sentence: Tensor, pool: CaptionPool, least: int, allowed: Tensor, *, text: bool, image: bool
     ) -> SentenceScores:
         """Score the allowed items among those that Annoy finds near s (d,).
 
@@ -71,7 +64,7 @@ class SentenceLevel:
             allowed: (n,) mask of the items that may be returned.
             text: search the captions' keys.
             image: search the images' keys.
-        """  # fmt: skip
+        """
         bank = self.bank
         wide = 2 * (least + int((~allowed).sum()))
         while True:

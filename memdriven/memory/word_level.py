@@ -42,9 +42,7 @@ class WordLevel:
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
         self._words, self._regions = LruCache(captions), LruCache(images)
 
-    def words_words(
-        self, words: Tensor, sentence: Tensor, items: list[int]
-    ) -> tuple[Tensor, Tensor]:
+    def words_words(self, words: Tensor, sentence: Tensor, items: list[int]) -> tuple[Tensor, Tensor]:
         """Score each item by its best caption, among its CAPTIONS_PER_ITEM likeliest ones.
 
         Args:

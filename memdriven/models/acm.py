@@ -60,9 +60,7 @@ class FeaturePyramid(nn.Module):
         self.project = nn.Conv2d(in_channels, width, 1)
         self.channels = [max(min(16, width), width >> (stage + 1)) for stage in range(stages)]
         self.to_first = nn.Sequential(UpBlock(width, width), UpBlock(width, self.channels[0]))
-        self.next = nn.ModuleList(
-            UpBlock(self.channels[i], self.channels[i + 1]) for i in range(stages - 1)
-        )
+        self.next = nn.ModuleList(UpBlock(self.channels[i], self.channels[i + 1]) for i in range(stages - 1))
         # relu5_3's scale is foreign to the hidden maps; later maps come normalised.
         self.early_norm = nn.BatchNorm2d(width) if early else None
         self.project.apply(initialise)

@@ -85,9 +85,7 @@ class FirstStage(nn.Module):
         )
         self.shape = (16 * g, 4, 4)
 
-    def forward(
-        self, z: Tensor, c: Tensor, v_global: Tensor, fuse: Callable[[Tensor], Tensor]
-    ) -> Tensor:
+    def forward(self, z: Tensor, c: Tensor, v_global: Tensor, fuse: Callable[[Tensor], Tensor]) -> Tensor:
         """Return h_0 (b, g, 64, 64); `fuse` is applied to each map on the way."""
         parts = [z, c]
         if self.use_v_global:
@@ -107,9 +105,7 @@ class NextStage(nn.Module):
         g = config.width
         self.words = nn.Linear(config.text_dim, g)
         self.merge = nn.Sequential(conv3x3(2 * g, 4 * g), nn.BatchNorm2d(4 * g), nn.GLU(dim=1))
-        self.residual = nn.Sequential(
-            *(ResidualBlock(2 * g) for _ in range(config.residual_blocks))
-        )
+        self.residual = nn.Sequential(*(ResidualBlock(2 * g) for _ in range(config.residual_blocks)))
         self.up = UpBlock(2 * g, g)
 
     def forward(self, h: Tensor, words: Tensor) -> Tensor:
@@ -140,34 +136,45 @@ class Generator(nn.Module):
                 nn.init.zeros_(last.get_parameter("weight"))
         if config.use_v:
             self.pyramid = FeaturePyramid(
-                FEATURE_CHANNELS, config.feature_width, config.stages,
-                early=config.fuse_early,
-            )  # fmt: skip
+                FEATURE_CHANNELS, config.feature_width, config.stages, early=config.fuse_early
+            )
             self.acm = nn.ModuleList(
                 AffineCombination(config.width, channels, config.acm_width)
                 for channels in self.pyramid.channels
             )
-        self.early_acm = nn.ModuleDict({
-            str(side): AffineCombination(
-                BASE_SIZE // side * config.width, config.feature_width, config.acm_width
+        self.early_acm = nn.ModuleDict(
+            {
+                str(side): AffineCombination(
+                    BASE_SIZE // side * config.width, config.feature_width, config.acm_width
+                )
+                for side in EARLY_SIZES
+                if config.use_v and config.fuse_early
+            }
+        )
+        self.early_residual = nn.ModuleDict(
+            {
+                side: nn.ModuleList(
+                    ResidualBlock(BASE_SIZE // int(side) * config.width, config.text_code)
+                    for _ in range(config.early_blocks)
+                )
+                for side in self.early_acm
+                if config.early_blocks
+            }
+        )
+        self.text_code = nn.Sequential(
+            *(
+                (nn.Linear(config.condition_dim + config.text_dim, config.text_code), nn.LeakyReLU(0.2))
+                if self.early_residual and config.text_code
+                else ()
             )
-            for side in EARLY_SIZES if config.use_v and config.fuse_early
-        })  # fmt: skip
-        self.early_residual = nn.ModuleDict({
-            side: nn.ModuleList(
-                ResidualBlock(BASE_SIZE // int(side) * config.width, config.text_code)
-                for _ in range(config.early_blocks)
+        )
+        self.named_code = nn.Sequential(
+            *(  # adds to the first layer of `text_code`
+                (nn.Linear(config.named_width, config.text_code, bias=False),)
+                if self.text_code and config.named_width
+                else ()
             )
-            for side in self.early_acm if config.early_blocks
-        })  # fmt: skip
-        self.text_code = nn.Sequential(*(
-            (nn.Linear(config.condition_dim + config.text_dim, config.text_code), nn.LeakyReLU(0.2))
-            if self.early_residual and config.text_code else ()
-        ))  # fmt: skip
-        self.named_code = nn.Sequential(*(  # adds to the first layer of `text_code`
-            (nn.Linear(config.named_width, config.text_code, bias=False),)
-            if self.text_code and config.named_width else ()
-        ))  # fmt: skip
+        )
         if not trained:
             self.text_code.apply(initialise)
             for layer in self.named_code:
@@ -208,12 +215,11 @@ class Generator(nn.Module):
         for name in parts:
             if name not in modules:
                 raise ConfigError(
-                    wanted="names of G's parts in train.frozen_parts: " + ", ".join(
-                        n for n in modules if n.count(".") == 1
-                    ),
+                    wanted="names of G's parts in train.frozen_parts: "
+                    + ", ".join(n for n in modules if n.count(".") == 1),
                     found=repr(name),
                     fix="name one of these, or a part of it",
-                )  # fmt: skip
+                )
         self.frozen = [p for i in range(stages) for p in self.stage_parts(i).values()]
         self.frozen += [modules[name] for name in parts]
         for part in self.frozen:
@@ -304,9 +310,7 @@ class Generator(nn.Module):
             if self.config.refine:
                 h = fused
                 if image is not None:
-                    added = added + F.interpolate(
-                        image, scale_factor=2, mode="bilinear", align_corners=False
-                    )
+                    added = added + F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
             image = added
             yield Stage(torch.tanh(image), tuple(gates))
             gates.clear()

@@ -58,12 +58,8 @@ class ProjectedDiscriminator(nn.Module):
             nn.init.zeros_(layer.bias)
             layer.requires_grad_(False)
         self.heads = nn.ModuleList(_head(width, m.shape[-1]) for m in maps)
-        self.unconditional_layers = nn.ModuleList(
-            spectral_norm(nn.Conv2d(width, 1, 1)) for _ in maps
-        )
-        self.conditional_layers = nn.ModuleList(
-            spectral_norm(nn.Linear(text_dim, width)) for _ in maps
-        )
+        self.unconditional_layers = nn.ModuleList(spectral_norm(nn.Conv2d(width, 1, 1)) for _ in maps)
+        self.conditional_layers = nn.ModuleList(spectral_norm(nn.Linear(text_dim, width)) for _ in maps)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Map images (b, 3, s, s) in [-1, 1] to the heads' maps (b, width, 4, 4), one a depth."""

@@ -130,13 +130,16 @@ class GanData:
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
         self.captions = TrainingCaptions(
-            self.items, damsm, vocabulary, config.text.max_words, attributes, reader=reader,
-            progress=progress,
-        )  # fmt: skip
+            self.items, damsm, vocabulary, config.text.max_words, attributes, reader=reader, progress=progress
+        )
         self.memories = Memories(
-            config, self.captions.sentences, self.captions.owner, self.class_ids,
-            pool=self.featured, given=self.rows >= 0,
-        )  # fmt: skip
+            config,
+            self.captions.sentences,
+            self.captions.owner,
+            self.class_ids,
+            pool=self.featured,
+            given=self.rows >= 0,
+        )
         told = repr([(item.id, tuple(item.captions)) for item in self.items])
         self.identity = {
             "vgg": str(store.header["encoder"]),
@@ -160,9 +163,7 @@ class GanData:
         flips = torch.rand(len(index), generator=generator) < (0.5 if config.flip else 0.0)
         rows = self.rows[sources].to(self.features.device)
         v = self.features[rows].to(self.device, non_blocking=True).float()
-        v = (
-            v * (self.feature_scale[rows.cpu()] * shares[..., None, None, None]).to(self.device)
-        ).sum(1)
+        v = (v * (self.feature_scale[rows.cpu()] * shares[..., None, None, None]).to(self.device)).sum(1)
         flips = flips.to(self.device)[:, None, None, None]
         source_images: Tensor | None = None
         if self.config.generator.zoom:
@@ -219,9 +220,7 @@ class GanData:
         if not room:
             return full.to(self.device, non_blocking=True)
         corners = torch.randint(room + 1, (len(index), 2), generator=generator).tolist()
-        crops = [
-            image[:, y : y + self.size, x : x + self.size] for image, (y, x) in zip(full, corners)
-        ]
+        crops = [image[:, y : y + self.size, x : x + self.size] for image, (y, x) in zip(full, corners)]
         return torch.stack(crops).to(self.device, non_blocking=True)
 
     def _zoom(self, index: Tensor, windows: Tensor) -> Tensor:
@@ -233,9 +232,7 @@ class GanData:
             left, top = round(x * side), round(y * side)
             span = round(share * side)
             part = image[None, :, top : top + span, left : left + span].float()
-            parts.append(
-                F.interpolate(part, (self.size, self.size), mode="bilinear", antialias=True)
-            )
+            parts.append(F.interpolate(part, (self.size, self.size), mode="bilinear", antialias=True))
         zoomed = torch.cat(parts).round().clamp(0, 255).to(torch.uint8)
         return zoomed.to(self.device, non_blocking=True)
 

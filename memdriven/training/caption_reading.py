@@ -22,10 +22,16 @@ RATE = 1e-2
 
 
 def fit_reader(
-    items: Sequence[Item], damsm: Damsm, vocabulary: Vocabulary, max_words: int,
-    attributes: Mapping[str, Sequence[str]], *, epochs: int = EPOCHS, seed: int = 0,
+    items: Sequence[Item],
+    damsm: Damsm,
+    vocabulary: Vocabulary,
+    max_words: int,
+    attributes: Mapping[str, Sequence[str]],
+    *,
+    epochs: int = EPOCHS,
+    seed: int = 0,
     progress: bool = True,
-) -> CaptionReader | None:  # fmt: skip
+) -> CaptionReader | None:
     """Return a reader of captions' word embeddings; None where no caption records what it names.
 
     Args:

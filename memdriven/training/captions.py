@@ -30,9 +30,7 @@ def encode_captions(item: Item, vocabulary: Vocabulary, max_words: int) -> list[
     return list(usable_captions(item, vocabulary, max_words).values())
 
 
-def usable_captions(
-    item: Item, vocabulary: Vocabulary, max_words: int
-) -> dict[int, EncodedCaption]:
+def usable_captions(item: Item, vocabulary: Vocabulary, max_words: int) -> dict[int, EncodedCaption]:
     """Return an item's usable captions by their places among all of its captions.
 
     Raises:
@@ -46,9 +44,10 @@ def usable_captions(
             reason = error
     if not encoded:
         raise DataError(
-            wanted=f"a usable caption of item {item.id}", found=reason.found,
+            wanted=f"a usable caption of item {item.id}",
+            found=reason.found,
             fix="correct its captions, or lower text.min_count",
-        )  # fmt: skip
+        )
     return encoded
 
 
@@ -75,10 +74,16 @@ class TrainingCaptions:
     """
 
     def __init__(
-        self, items: Sequence[Item], damsm: Damsm, vocabulary: Vocabulary, max_words: int,
-        attributes: Mapping[str, Sequence[str]] | None = None, *,
-        reader: CaptionReader | None = None, progress: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        items: Sequence[Item],
+        damsm: Damsm,
+        vocabulary: Vocabulary,
+        max_words: int,
+        attributes: Mapping[str, Sequence[str]] | None = None,
+        *,
+        reader: CaptionReader | None = None,
+        progress: bool = False,
+    ) -> None:
         self.device = damsm.device
         encoded: list[EncodedCaption] = []
         owner: list[int] = []
@@ -115,9 +120,7 @@ class TrainingCaptions:
     def draw(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """Return a random caption (b,) of each item (b,)."""
         mine = [self.of[i] for i in index.tolist()]
-        return torch.tensor(
-            [own[int(torch.randint(len(own), (), generator=generator))] for own in mine]
-        )
+        return torch.tensor([own[int(torch.randint(len(own), (), generator=generator))] for own in mine])
 
     def text(self, rows: Tensor) -> TextFeatures:
         """Return the features of captions (b,), cut to the longest of them."""

@@ -67,24 +67,35 @@ def train_damsm(
         DataError, BankError: data or features are missing or damaged.
         CheckpointError: `resume` without a usable state, or unusable Inception weights.
         TrainingError: `out` is taken, or a loss is not finite; the last good state is kept.
-    """  # fmt: skip
+    """
     out = Path(out)
     if (out / STATE).exists() and not resume:
         raise TrainingError(
             wanted=f"a new folder for the training, or resume, at {out}",
-            found="an earlier training", fix="resume it, or choose another folder",
-        )  # fmt: skip
+            found="an earlier training",
+            fix="resume it, or choose another folder",
+        )
     if config.damsm.epochs < 1:
-        raise ConfigError(wanted="damsm.epochs of 1 or more", found=str(config.damsm.epochs),
-                          fix="change that setting")  # fmt: skip
+        raise ConfigError(
+            wanted="damsm.epochs of 1 or more", found=str(config.damsm.epochs), fix="change that setting"
+        )
     world, device = join_world(torch.device(device))
     try:
         show = progress and world.is_main
         data, recall_data, vocabulary, facts = _load(dataset, features, config, show)
         run = DamsmRun(
-            out, config, vocabulary, data, recall_data, device, facts, 60 * minutes, show, world,
+            out,
+            config,
+            vocabulary,
+            data,
+            recall_data,
+            device,
+            facts,
+            60 * minutes,
+            show,
+            world,
             inception_weights,
-        )  # fmt: skip
+        )
         with _own_randomness(device):
             run.start(resume)
             run.train()

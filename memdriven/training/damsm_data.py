@@ -73,18 +73,19 @@ class DamsmData:
         Raises:
             DataError: an image is unreadable, or none of an item's captions has a known word.
             BankError: the features lack an item or are damaged.
-        """  # fmt: skip
+        """
         levels, scale = store.load_all([store.index_of(i.id) for i in items], progress=progress)
         images = None
         if pixel_size is not None:
             images = load_images(dataset, items, pixel_size, progress)
         return cls(
-            items=list(items), levels=levels, scale=scale, images=images,
+            items=list(items),
+            levels=levels,
+            scale=scale,
+            images=images,
             captions=[encode_captions(item, vocabulary, max_words) for item in items],
-            class_ids=torch.tensor(
-                [NO_CLASS if item.class_id is None else item.class_id for item in items]
-            ),
-        )  # fmt: skip
+            class_ids=torch.tensor([NO_CLASS if item.class_id is None else item.class_id for item in items]),
+        )
 
     def __len__(self) -> int:
         return len(self.items)
@@ -122,9 +123,7 @@ class DamsmData:
         return Batch(v, images, ids, lengths, self.class_ids[rows])
 
 
-def choose_items(
-    dataset: PreparedDataset, store: FeatureStore
-) -> tuple[list[Item], list[Item], str]:
+def choose_items(dataset: PreparedDataset, store: FeatureStore) -> tuple[list[Item], list[Item], str]:
     """Return the training items, the items to measure recall on, and what the latter are.
 
     Those of the `test` split with features serve for recall; where there are none, every tenth

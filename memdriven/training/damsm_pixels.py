@@ -45,9 +45,8 @@ class PixelTrainer(nn.Module):
     """The pixel network, its auxiliary head, and the loss of a batch."""
 
     def __init__(
-        self, damsm: Damsm, attributes: dict[str, tuple[str, ...]],
-        head: AttributeHead | None = None,
-    ) -> None:  # fmt: skip
+        self, damsm: Damsm, attributes: dict[str, tuple[str, ...]], head: AttributeHead | None = None
+    ) -> None:
         super().__init__()
         if not isinstance(damsm.pixels, CompactBackbone):
             raise ConfigError(
@@ -62,9 +61,7 @@ class PixelTrainer(nn.Module):
         if self.head is not None and head is not None and head.attributes == attributes:
             self.head.load_state_dict(head.state_dict())
 
-    def losses(
-        self, images: Tensor, text: Any, classes: Tensor | None, labels: Tensor
-    ) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, text: Any, classes: Tensor | None, labels: Tensor) -> dict[str, Tensor]:
         """Return the losses of images (b, 3, s, s) in [0, 1] with labels (b, attributes)."""
         maps = self.pixels.maps(images)
         parts = damsm_loss(self.pixels.embed(maps), text, self.config, classes)
@@ -112,16 +109,21 @@ def train_pixels(
     """
     out, device = Path(out), torch.device(device)
     if (out / STATE).exists() and not resume:
-        raise TrainingError(wanted=f"a new folder for the training, or resume, at {out}",
-                            found="an earlier training",
-                            fix="resume it, or choose another folder")  # fmt: skip
+        raise TrainingError(
+            wanted=f"a new folder for the training, or resume, at {out}",
+            found="an earlier training",
+            fix="resume it, or choose another folder",
+        )
     model, vocabulary, config, facts = load_damsm(damsm, device)
     sets = [PreparedDataset.open(path) for path in datasets]
     data = PixelData(sets, "train", vocabulary, config, progress=progress)
     gallery = PixelData(sets[:1], "test", vocabulary, config, GALLERY, progress)
     if len(data) < batch:
-        raise TrainingError(wanted=f"a batch of {batch} training pictures", found=str(len(data)),
-                            fix="give more pictures, or a smaller batch")  # fmt: skip
+        raise TrainingError(
+            wanted=f"a batch of {batch} training pictures",
+            found=str(len(data)),
+            fix="give more pictures, or a smaller batch",
+        )
     attributes = attribute_values(data.records)
     earlier = load_attributes(damsm, facts["hash"])
     torch.manual_seed(seed)
@@ -131,15 +133,29 @@ def train_pixels(
     identity = {"damsm": facts["hash"], "pictures": len(data), "seed": seed, "batch": batch}
     state = load_state(out, trainer, optimiser, identity) if resume else Progress()
     labels = label_ids(data.records, attributes)
-    curve = _fit(trainer, model, data, labels, optimiser, state, 60 * minutes, batch,
-                 learning_rate, seed, out, identity, progress)  # fmt: skip
+    curve = _fit(
+        trainer,
+        model,
+        data,
+        labels,
+        optimiser,
+        state,
+        60 * minutes,
+        batch,
+        learning_rate,
+        seed,
+        out,
+        identity,
+        progress,
+    )
     model.eval().requires_grad_(False)
     after = recall_of_pixels(model, gallery)
     told = {
         "pixels_trained_on": f"{len(data)} pictures of {', '.join(s.name for s in sets)}",
-        "pixels_minutes": round(state.seconds / 60, 1), "pixels_from": facts["hash"],
+        "pixels_minutes": round(state.seconds / 60, 1),
+        "pixels_from": facts["hash"],
         "pixels_attributes": len(attributes),
-    }  # fmt: skip
+    }
     keep = {key: value for key, value in facts.items() if key not in ("schema", "hash")}
     save_damsm(out, model, vocabulary, config, {**keep, **told})
     if trainer.head is not None:
@@ -147,8 +163,7 @@ def train_pixels(
         reader = fit_reader(items, model, vocabulary, words, attributes, progress=progress)
         save_attributes(out, Attributes(trainer.head, reader), model.hash())
     atomic_write_json(
-        out / METRICS,
-        {**told, "gallery": len(gallery), "before": before, "after": after, "curve": curve},
+        out / METRICS, {**told, "gallery": len(gallery), "before": before, "after": after, "curve": curve}
     )
     if progress and after:
         print(json.dumps({"recall before": before, "recall after": after}))
@@ -156,10 +171,20 @@ def train_pixels(
 
 
 def _fit(
-    trainer: PixelTrainer, model: Damsm, data: PixelData, labels: Tensor,
-    optimiser: torch.optim.Optimizer, state: Progress, budget: float, batch: int, peak: float,
-    seed: int, out: Path, identity: dict[str, Any], progress: bool,
-) -> list[dict[str, float]]:  # fmt: skip
+    trainer: PixelTrainer,
+    model: Damsm,
+    data: PixelData,
+    labels: Tensor,
+    optimiser: torch.optim.Optimizer,
+    state: Progress,
+    budget: float,
+    batch: int,
+    peak: float,
+    seed: int,
+    out: Path,
+    identity: dict[str, Any],
+    progress: bool,
+) -> list[dict[str, float]]:
     """Train until the budget of seconds is spent; return the mean losses of every epoch."""
     device = labels.device if trainer.head is None else trainer.head.bias.device
     started = saved = time.perf_counter()
@@ -181,9 +206,8 @@ def _fit(
             with torch.no_grad():
                 text = model.encode_captions(data.draw(rows, chance))
             found = trainer.losses(
-                images, text, None if classes is None else classes[rows].to(device),
-                labels[rows].to(device),
-            )  # fmt: skip
+                images, text, None if classes is None else classes[rows].to(device), labels[rows].to(device)
+            )
             total = found["damsm"] + ATTRIBUTE_WEIGHT * found.get("attributes", 0.0)
             if not bool(torch.isfinite(total)):
                 raise not_finite(out, "loss of the pixel network", state.step)
@@ -218,9 +242,7 @@ def recall_of_pixels(model: Damsm, data: PixelData) -> dict[str, float]:
         return {}
     model.eval()
     rows = torch.split(torch.arange(len(data)), 64)
-    images = torch.cat(
-        [model.pixels(to_unit(data.pictures[r]).to(model.device)).global_ for r in rows]
-    )
+    images = torch.cat([model.pixels(to_unit(data.pictures[r]).to(model.device)).global_ for r in rows])
     text = torch.cat(
         [model.encode_captions([data.captions[i][0] for i in r.tolist()]).sentence for r in rows]
     )

@@ -76,10 +76,13 @@ class DamsmRun:
         """What must not change between a training and its continuation."""
         own = to_dict(self.config)
         return {
-            "text config": own["text"], "damsm config": {**own["damsm"], "epochs": 0},
-            "seed": own["train"]["seed"], "vocabulary": len(self.vocabulary),
-            "training items": self.data.key(), "features": self.facts["features_encoder"],
-        }  # fmt: skip
+            "text config": own["text"],
+            "damsm config": {**own["damsm"], "epochs": 0},
+            "seed": own["train"]["seed"],
+            "vocabulary": len(self.vocabulary),
+            "training items": self.data.key(),
+            "features": self.facts["features_encoder"],
+        }
 
     def save(self) -> None:
         """Write the state, from the main process."""
@@ -101,8 +104,9 @@ class DamsmRun:
         if len(batches) < self.world.size:
             raise TrainingError(
                 wanted=f"a batch of {size} for each of {self.world.size} processes",
-                found=f"{len(self.data)} training items", fix="use fewer processes",
-            )  # fmt: skip
+                found=f"{len(self.data)} training items",
+                fix="use fewer processes",
+            )
         per_process = len(batches) // self.world.size
         batches = batches[self.world.rank :: self.world.size][:per_process]
         sums: dict[str, float] = {}
@@ -185,10 +189,12 @@ class DamsmRun:
         recalls = recall(self.model, self.recall_data)
         mean = sum(recalls.values()) / len(recalls)
         row = {
-            "epoch": state.epoch, "step": state.step, "minutes": round(state.seconds / 60, 3),
+            "epoch": state.epoch,
+            "step": state.step,
+            "minutes": round(state.seconds / 60, 3),
             "learning_rate": self.optimiser.param_groups[0]["lr"],
             **{key: round(value, 4) for key, value in {**means, **recalls}.items()},
-        }  # fmt: skip
+        }
         if mean > state.best:
             state.best = mean
             facts = {**self.facts, "best": row}

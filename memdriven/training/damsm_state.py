@@ -48,12 +48,13 @@ def save_state(
     Raises:
         TrainingError: a weight is not finite; the state on disk is left as it was.
         DataError: the disk is full or refuses writing.
-    """  # fmt: skip
+    """
     tensors = {f"model/{key}": value for key, value in model.state_dict().items()}
     broken = [k for k, v in tensors.items() if not bool(torch.isfinite(v).all())]
     if broken:
-        raise TrainingError(wanted="finite weights", found=f"NaN or infinity in {broken[0]}",
-                            fix=_advice(folder))  # fmt: skip
+        raise TrainingError(
+            wanted="finite weights", found=f"NaN or infinity in {broken[0]}", fix=_advice(folder)
+        )
     for name, parameter in model.named_parameters():
         for key, value in optimiser.state.get(parameter, {}).items():
             tensors[f"optimiser/{name}/{key}"] = value
@@ -81,33 +82,33 @@ def load_state(
         found = described["identity"]
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(
-            wanted=f"a state to go on from in {path}", found=f"{type(error).__name__}: {error}",
+            wanted=f"a state to go on from in {path}",
+            found=f"{type(error).__name__}: {error}",
             fix="train anew in another folder",
-        ) from error  # fmt: skip
+        ) from error
     changed = [key for key in identity if identity[key] != found.get(key)]
     if changed:
         raise TrainingError(
             wanted=f"the {changed[0]} that the training in {folder} began with",
-            found="another one", fix="go on with the same data and settings, or use a new folder",
-        )  # fmt: skip
-    model.load_state_dict(
-        {k.removeprefix("model/"): v for k, v in content.items() if k.startswith("model/")}
-    )
+            found="another one",
+            fix="go on with the same data and settings, or use a new folder",
+        )
+    model.load_state_dict({k.removeprefix("model/"): v for k, v in content.items() if k.startswith("model/")})
     for name, parameter in model.named_parameters():
         prefix = f"optimiser/{name}/"
         own = {k.removeprefix(prefix): v for k, v in content.items() if k.startswith(prefix)}
         if own:
             optimiser.state[parameter] = {
-                key: value if key == "step" else value.to(parameter.device)
-                for key, value in own.items()
+                key: value if key == "step" else value.to(parameter.device) for key, value in own.items()
             }
     return progress
 
 
 def not_finite(folder: Path, what: str, step: int) -> TrainingError:
     """Return the error of a loss or gradient that is no number any more."""
-    return TrainingError(wanted=f"a finite {what}", found=f"NaN or infinity at step {step}",
-                         fix=_advice(folder))  # fmt: skip
+    return TrainingError(
+        wanted=f"a finite {what}", found=f"NaN or infinity at step {step}", fix=_advice(folder)
+    )
 
 
 def _advice(folder: Path) -> str:

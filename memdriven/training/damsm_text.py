@@ -103,8 +103,9 @@ def train_text(
     """
     out, device = Path(out), torch.device(device)
     if (out / METRICS).exists():
-        raise TrainingError(wanted=f"a new folder at {out}", found="an earlier training",
-                            fix="choose another folder")  # fmt: skip
+        raise TrainingError(
+            wanted=f"a new folder at {out}", found="an earlier training", fix="choose another folder"
+        )
     model, vocabulary, config, facts = load_damsm(damsm, device)
     if not isinstance(model.pixels, CompactBackbone):
         raise ConfigError(
@@ -115,13 +116,21 @@ def train_text(
     sets = [PreparedDataset.open(path) for path in datasets]
     data = PixelData(sets, "train", vocabulary, config, progress=progress)
     if len(data) < batch:
-        raise TrainingError(wanted=f"a batch of {batch} training pictures", found=str(len(data)),
-                            fix="give more pictures, or a smaller batch")  # fmt: skip
+        raise TrainingError(
+            wanted=f"a batch of {batch} training pictures",
+            found=str(len(data)),
+            fix="give more pictures, or a smaller batch",
+        )
     store = FeatureStore.open(features)
     gallery = DamsmData.load(
-        sets[0], choose_items(sets[0], store)[1], store, vocabulary, config.text.max_words,
-        config.damsm.pixel_size, progress,
-    )  # fmt: skip
+        sets[0],
+        choose_items(sets[0], store)[1],
+        store,
+        vocabulary,
+        config.text.max_words,
+        config.damsm.pixel_size,
+        progress,
+    )
     torch.manual_seed(seed)
     before = recall(model, gallery)
     records = [named_by(item, vocabulary, config.text.max_words) for item in data.items]
@@ -131,8 +140,9 @@ def train_text(
     after = recall(model, gallery)
     told = {
         "text_trained_on": f"{len(data)} pictures of {', '.join(s.name for s in sets)}",
-        "text_minutes": minutes, "text_from": facts["hash"],
-    }  # fmt: skip
+        "text_minutes": minutes,
+        "text_from": facts["hash"],
+    }
     keep = {key: value for key, value in facts.items() if key not in ("schema", "hash", "best")}
     save_damsm(out, model, vocabulary, config, {**keep, **told})
     known = load_attributes(damsm, facts["hash"])
@@ -150,9 +160,15 @@ class _Run:
     """One call of `train_text`: what learns, what it learns from, and the loop."""
 
     def __init__(
-        self, model: Damsm, data: PixelData, records: list[list[Mapping[str, Any]]],
-        store: FeatureStore, views: int, seed: int, progress: bool,
-    ) -> None:  # fmt: skip
+        self,
+        model: Damsm,
+        data: PixelData,
+        records: list[list[Mapping[str, Any]]],
+        store: FeatureStore,
+        views: int,
+        seed: int,
+        progress: bool,
+    ) -> None:
         assert isinstance(model.pixels, CompactBackbone)
         self.model, self.pixels, self.data, self.seed = model, model.pixels, data, seed
         self.maps = Maps(model.pixels.eval(), data.pictures, views, seed, progress)
@@ -190,9 +206,7 @@ class _Run:
                     raise not_finite(out, "loss of the text encoder", step)
                 optimiser.zero_grad(set_to_none=True)
                 total.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(
-                    self.model.text.parameters(), self.model.config.gradient_clip
-                )
+                nn.utils.clip_grad_norm_(self.model.text.parameters(), self.model.config.gradient_clip)
                 optimiser.step()
                 for name, value in losses.items():
                     sums.setdefault(name, []).append(float(value.detach()))

@@ -29,9 +29,11 @@ class Maps:
         found = []
         with torch.no_grad():
             for rows in tqdm(
-                torch.split(torch.arange(len(pictures)).repeat(views), 64), "maps",
-                disable=not progress, leave=False,
-            ):  # fmt: skip
+                torch.split(torch.arange(len(pictures)).repeat(views), 64),
+                "maps",
+                disable=not progress,
+                leave=False,
+            ):
                 images = disturb(to_unit(pictures[rows]), chance).to(device)
                 found.append(pixels.maps(images).half().cpu())
         self.views, self.count = views, len(pictures)

@@ -102,10 +102,17 @@ def train_gan(
             perceptual = Perceptual.of_damsm(encoders)
         trainer = GanTrainer(config, text_loss, device, world, backbone, perceptual)
         data = GanData(
-            dataset, features, encoders, vocabulary, config, device, extra=extra,
-            attributes=text_loss.attributes, progress=show,
+            dataset,
+            features,
+            encoders,
+            vocabulary,
+            config,
+            device,
+            extra=extra,
+            attributes=text_loss.attributes,
+            progress=show,
             reader=reader,
-        )  # fmt: skip
+        )
         if dry_run:
             told = dry_run_report(trainer, data)  # every process: gradients are averaged
             if world.is_main:

@@ -51,9 +51,7 @@ class Loop:
         self.until = facts["until"] if facts["until"] > self.spent else float("inf")
         self.batch_images = self.config.train.batch_size * world.size
 
-    def run(
-        self, damsm: Damsm, vocabulary: Vocabulary, attributes: Attributes | None = None
-    ) -> None:
+    def run(self, damsm: Damsm, vocabulary: Vocabulary, attributes: Attributes | None = None) -> None:
         """Train, then write the checkpoint, which keeps the encoders' attributes too."""
         train = self.config.train
         started = self.logged = time.perf_counter()
@@ -96,14 +94,12 @@ class Loop:
                 "earlier_runs": self.earlier,
             }
             save_checkpoint(
-                self.out / "checkpoint", self.config, vocabulary, damsm, self.trainer.ema, facts,
-                attributes,
-            )  # fmt: skip
+                self.out / "checkpoint", self.config, vocabulary, damsm, self.trainer.ema, facts, attributes
+            )
             self.directory.close()
 
     def _save(self) -> None:
-        facts = {"step": self.step, "seconds": self.spent, "earlier": self.earlier,
-                 "identity": self.identity}  # fmt: skip
+        facts = {"step": self.step, "seconds": self.spent, "earlier": self.earlier, "identity": self.identity}
         save_state(self.out / STATE, self.trainer.modules, self.trainer.optimisers, facts)
 
     def _log(self, sums: dict[str, list[Tensor]]) -> dict[str, str]:
@@ -129,8 +125,7 @@ class Loop:
         record |= {name: round(value, 5) for name, value in means.items()}
         if self.directory is not None:
             self.directory.log(record)
-        shown = {"d": "d_adversarial", "g": "g_adversarial", "damsm": "damsm",
-                 "l1": "reconstruction"}  # fmt: skip
+        shown = {"d": "d_adversarial", "g": "g_adversarial", "damsm": "damsm", "l1": "reconstruction"}
         told = {short: f"{means[name]:.2f}" for short, name in shown.items() if name in means}
         return {"img/s": f"{rate:.0f}", **told}
 
@@ -160,9 +155,7 @@ class SampleGrid:
         model, batch = trainer.ema.eval(), self.batch
         rows = [batch.images[-1]]
         for z in self.z:
-            output = model(
-                z, batch.text.sentence, batch.words, batch.v, torch.zeros_like(batch.epsilon)
-            )
+            output = model(z, batch.text.sentence, batch.words, batch.v, torch.zeros_like(batch.epsilon))
             rows.append(output.images[-1])
         return torch.cat([row[: self.count].cpu().float() for row in rows])
 

@@ -29,16 +29,19 @@ class Memories:
     """
 
     def __init__(
-        self, config: Config, sentences: Tensor, owner: Tensor, class_ids: Tensor | None,
-        pool: int, given: Tensor,
-    ) -> None:  # fmt: skip
+        self,
+        config: Config,
+        sentences: Tensor,
+        owner: Tensor,
+        class_ids: Tensor | None,
+        pool: int,
+        given: Tensor,
+    ) -> None:
         self.config, self.class_ids, self.count, self.given = config, class_ids, pool, given
         known = owner < pool
         self.owner, self.keys = owner[known], F.normalize(sentences[known], dim=1)
 
-    def draw(
-        self, index: Tensor, sentence: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def draw(self, index: Tensor, sentence: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return whose features each image gets (b, m), and their shares (b, m), which sum to 1.
 
         It is the image's own (or its memory's), or with p_swap neighbours': 1 to m = swap_mix of

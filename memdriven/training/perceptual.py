@@ -63,7 +63,7 @@ class Perceptual:
         with torch.no_grad():
             wanted = self.levels((real + 1) / 2)
         found = self.levels((fake + 1) / 2)
-        apart = torch.stack([
-            (a - b).abs().mean(dim=(1, 2, 3)) / b.abs().mean() for a, b in zip(found, wanted)
-        ]).mean(dim=0)  # fmt: skip
+        apart = torch.stack(
+            [(a - b).abs().mean(dim=(1, 2, 3)) / b.abs().mean() for a, b in zip(found, wanted)]
+        ).mean(dim=0)
         return (apart * own).sum() / own.sum().clamp(min=1)

@@ -30,9 +30,14 @@ class PixelData:
     """
 
     def __init__(
-        self, datasets: Sequence[PreparedDataset], split: str, vocabulary: Vocabulary,
-        config: Config, limit: int | None = None, progress: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        datasets: Sequence[PreparedDataset],
+        split: str,
+        vocabulary: Vocabulary,
+        config: Config,
+        limit: int | None = None,
+        progress: bool = True,
+    ) -> None:
         pictures: list[Tensor] = []
         classes: list[int] = []
         self.items: list[Item] = []
@@ -48,9 +53,7 @@ class PixelData:
             classes += [NO_CLASS if i.class_id is None else offset + i.class_id for i in items]
         self.pictures = torch.cat(pictures) if pictures else torch.zeros(0, 3, 1, 1)
         self.class_ids = torch.tensor(classes, dtype=torch.long)
-        self.captions = [
-            encode_captions(item, vocabulary, config.text.max_words) for item in self.items
-        ]
+        self.captions = [encode_captions(item, vocabulary, config.text.max_words) for item in self.items]
         self.records = [visible_record(item) for item in self.items]
 
     def __len__(self) -> int:

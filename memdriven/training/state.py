@@ -76,9 +76,7 @@ def load_state(
             raise ValueError(f"schema {metadata.get('schema')!r}")
         grown = set()
         for name, module in modules.items():
-            missing, extra = module.load_state_dict(
-                _below(tensors, f"module/{name}/"), strict=False
-            )
+            missing, extra = module.load_state_dict(_below(tensors, f"module/{name}/"), strict=False)
             if extra or (missing and not grow):
                 raise ValueError(f"{name}: parts missing {missing[:2]}, unknown {extra[:2]}")
             if missing:

@@ -59,17 +59,13 @@ class GanTrainer:
         )
         if backbone is not None:
             self.discriminators.append(
-                self._place(
-                    ProjectedDiscriminator(backbone, sizes[-1], config.text.dim, device=device)
-                )
+                self._place(ProjectedDiscriminator(backbone, sizes[-1], config.text.dim, device=device))
             )
             self.stages.append(len(sizes) - 1)
         for module in (self.generator, self.discriminators):
             world.broadcast(module.state_dict().values())
         self.average = AveragedModel(
-            self.generator,
-            multi_avg_fn=_moving_average(train.ema, warmup=train.ema_warmup),
-            use_buffers=True,
+            self.generator, multi_avg_fn=_moving_average(train.ema, warmup=train.ema_warmup), use_buffers=True
         )
         settings: dict[str, Any] = {"betas": train.betas, "fused": True}
         g_parameters = [p for p in self.generator.parameters() if p.requires_grad]
@@ -106,18 +102,15 @@ class GanTrainer:
     @property
     def modules(self) -> dict[str, nn.Module]:
         """What a saved state holds."""
-        return {
-            "generator": self.generator,
-            "average": self.average,
-            "discriminators": self.discriminators,
-        }
+        return {"generator": self.generator, "average": self.average, "discriminators": self.discriminators}
 
     @property
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         """What a saved state holds of the optimisers."""
         found: dict[str, torch.optim.Optimizer] = {
-            "generator": self.g_optimiser, "discriminators": self.d_optimiser,
-        }  # fmt: skip
+            "generator": self.g_optimiser,
+            "discriminators": self.d_optimiser,
+        }
         return found | ({"generator-muon": self.g_muon} if self.g_muon is not None else {})
 
     def scale_learning_rates(self, factor: float) -> None:
@@ -137,9 +130,7 @@ class GanTrainer:
         amp = self.config.train.amp and self.device.type == "cuda"
         weights = self.config.loss
         with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
-            output = self._generate(
-                batch.z, batch.text.sentence, batch.words, batch.v, batch.epsilon
-            )
+            output = self._generate(batch.z, batch.text.sentence, batch.words, batch.v, batch.epsilon)
             record: dict[str, Tensor] = {}
             if weights.adversarial_weight:
                 record = self._update_discriminators(batch, output.images, step)
@@ -151,27 +142,26 @@ class GanTrainer:
             record["kl"] = losses.kl_divergence(output.mu.float(), output.logvar.float())
         pairs = list(zip(output.images[frozen:], batch.images[frozen:]))
         if weights.reconstruction_weight > 0:
-            record["reconstruction"] = torch.stack([
-                losses.reconstruction(fake.float(), real, batch.own, batch.places)
-                for fake, real in pairs
-            ]).mean()  # fmt: skip
+            record["reconstruction"] = torch.stack(
+                [losses.reconstruction(fake.float(), real, batch.own, batch.places) for fake, real in pairs]
+            ).mean()
         if self.perceptual is not None:
-            record["perceptual"] = torch.stack([
-                self.perceptual(fake.float(), real, batch.own) for fake, real in pairs
-            ]).mean()  # fmt: skip
+            record["perceptual"] = torch.stack(
+                [self.perceptual(fake.float(), real, batch.own) for fake, real in pairs]
+            ).mean()
         weighted = {
-            "g_adversarial": weights.adversarial_weight, "damsm": weights.damsm_weight,
-            "attributes": weights.attribute_weight, "kl": weights.kl_weight,
+            "g_adversarial": weights.adversarial_weight,
+            "damsm": weights.damsm_weight,
+            "attributes": weights.attribute_weight,
+            "kl": weights.kl_weight,
             "reconstruction": weights.reconstruction_weight,
             "perceptual": weights.perceptual_weight,
-        }  # fmt: skip
+        }
         total = torch.stack([w * record[n] for n, w in weighted.items() if n in record]).sum()
         if weights.diversity_weight > 0 and step % weights.diversity_every == 0:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=amp):
                 record["diversity"] = self._diversity(batch, output.images[-1])
-            total = total + (
-                weights.diversity_every * weights.diversity_weight * record["diversity"]
-            )
+            total = total + (weights.diversity_every * weights.diversity_weight * record["diversity"])
         self._descend(self.generator, total, self.g_optimiser, self.g_muon)
         for parameter in self._d_parameters:
             parameter.requires_grad_(True)
@@ -189,9 +179,7 @@ class GanTrainer:
     def _augment(self, images: Tensor) -> Tensor:
         return augment(images, self.config.train.augment, self._chance)
 
-    def _update_discriminators(
-        self, batch: Batch, fakes: list[Tensor], step: int
-    ) -> dict[str, Tensor]:
+    def _update_discriminators(self, batch: Batch, fakes: list[Tensor], step: int) -> dict[str, Tensor]:
         """Eq. 4: the adversarial losses of all stages, and R1 every `r1_every` steps."""
         config = self.config.loss
         sentence = batch.text.sentence
@@ -204,19 +192,14 @@ class GanTrainer:
             if config.mismatched:
                 features: Any = module.features(seen)
                 on_real = _in_float(
-                    Logits(
-                        module.unconditional(features).flatten(), module.judge(features, sentence)
-                    )
+                    Logits(module.unconditional(features).flatten(), module.judge(features, sentence))
                 )
                 wrong = module.judge(features, sentence.roll(1, dims=0)).float()
                 total = total + losses.discriminator_adversarial(on_real, on_fake, wrong)
             else:
                 on_real = _in_float(judge(seen, sentence))
                 total = total + losses.discriminator_adversarial(on_real, on_fake)
-            accuracy += [
-                (on_real.conditional > 0).float().mean(),
-                (on_fake.conditional < 0).float().mean(),
-            ]
+            accuracy += [(on_real.conditional > 0).float().mean(), (on_fake.conditional < 0).float().mean()]
         record = {"d_adversarial": total, "d_accuracy": torch.stack(accuracy).mean()}
         if step % config.r1_every == 0 and config.r1_gamma > 0:
             penalties = [
@@ -236,15 +219,11 @@ class GanTrainer:
         and the difference would be that.
         """
         other = batch.z.roll(1, dims=0)
-        again = self._generate(
-            other, batch.text.sentence, batch.words, batch.v, batch.epsilon
-        ).images[-1]  # fmt: skip
+        again = self._generate(other, batch.text.sentence, batch.words, batch.v, batch.epsilon).images[-1]
         limit = self.config.loss.diversity_limit
         return losses.diversity(images.float(), again.float(), batch.z, other, limit)
 
-    def _descend(
-        self, module: nn.Module, loss: Tensor, *optimisers: torch.optim.Optimizer | None
-    ) -> None:
+    def _descend(self, module: nn.Module, loss: Tensor, *optimisers: torch.optim.Optimizer | None) -> None:
         module.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.world.average_gradients(module)

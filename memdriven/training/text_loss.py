@@ -30,16 +30,18 @@ class TextLoss:
     """
 
     def __init__(
-        self, config: Config, damsm: Damsm, vgg: Vgg16Features | None = None,
+        self,
+        config: Config,
+        damsm: Damsm,
+        vgg: Vgg16Features | None = None,
         head: AttributeHead | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.config, self.damsm, self.vgg, self.head = config, damsm, vgg, head
 
     @classmethod
     def load(
-        cls, config: Config, trained: TrainedDamsm, attributes: Attributes | None,
-        vgg_weights: Path | None,
-    ) -> TextLoss:  # fmt: skip
+        cls, config: Config, trained: TrainedDamsm, attributes: Attributes | None, vgg_weights: Path | None
+    ) -> TextLoss:
         """Build it for a run, with what the encoders lack and the attributes they were taught.
 
         Raises:

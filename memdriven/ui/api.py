@@ -110,25 +110,28 @@ def generate(
     """
     try:
         output = state.pipeline()(
-            caption, strategy, state.read_k(k), None if seed == -1 else seed,
-            neighbours=_few(neighbours), weights=weights, memory=memory, best_of=best_of,
+            caption,
+            strategy,
+            state.read_k(k),
+            None if seed == -1 else seed,
+            neighbours=_few(neighbours),
+            weights=weights,
+            memory=memory,
+            best_of=best_of,
             guidance=guidance,
-        )  # fmt: skip
+        )
     except MemDrivenError as error:
         raise refusal(error) from error
     return {
-        "png": _png(output, 0), "recipe": output.recipe.to_dict(),
-        "neighbours": neighbours_json(output.retrieval), "unknown_words": _unknown(output),
+        "png": _png(output, 0),
+        "recipe": output.recipe.to_dict(),
+        "neighbours": neighbours_json(output.retrieval),
+        "unknown_words": _unknown(output),
         "milliseconds": dict(output.timings),
-    }  # fmt: skip
+    }
 
 
-def grid(
-    caption: str,
-    seeds: list[int],
-    strategy: Strategy = "sentence-sentence",
-    k: int = 1,
-) -> Grid:
+def grid(caption: str, seeds: list[int], strategy: Strategy = "sentence-sentence", k: int = 1) -> Grid:
     """Generate one picture a seed at the same caption and memory: what the noise alone changes.
 
     Args:
@@ -142,28 +145,39 @@ def grid(
     """
     try:
         if not isinstance(seeds, list) or not 1 <= len(seeds) <= MAX_TILES:
-            raise ConfigError(wanted=strings.API_SEEDS_WANTED.format(most=MAX_TILES),
-                              found=repr(seeds)[:60], fix=strings.API_SEEDS_FIX)  # fmt: skip
+            raise ConfigError(
+                wanted=strings.API_SEEDS_WANTED.format(most=MAX_TILES),
+                found=repr(seeds)[:60],
+                fix=strings.API_SEEDS_FIX,
+            )
         output = state.pipeline()(caption, strategy, state.read_k(k), seeds=seeds)
     except MemDrivenError as error:
         raise refusal(error) from error
     pictures = [
-        Picture(seed=recipe.seed, png=_png(output, place))
-        for place, recipe in enumerate(output.recipes)
+        Picture(seed=recipe.seed, png=_png(output, place)) for place, recipe in enumerate(output.recipes)
     ]
     return {
-        "pictures": pictures, "neighbours": neighbours_json(output.retrieval),
-        "unknown_words": _unknown(output), "milliseconds": dict(output.timings),
-    }  # fmt: skip
+        "pictures": pictures,
+        "neighbours": neighbours_json(output.retrieval),
+        "unknown_words": _unknown(output),
+        "milliseconds": dict(output.timings),
+    }
 
 
 def neighbours_json(retrieval: Retrieval) -> list[Found]:
     """Return neighbours as JSON-ready values, without their pictures."""
     return [
-        Found(id=each.id, caption=each.caption, class_name=each.class_name, rank=each.rank,
-              weight=each.weight, score=each.score, percentile=each.percentile)
+        Found(
+            id=each.id,
+            caption=each.caption,
+            class_name=each.class_name,
+            rank=each.rank,
+            weight=each.weight,
+            score=each.score,
+            percentile=each.percentile,
+        )
         for each in retrieval
-    ]  # fmt: skip
+    ]
 
 
 def refusal(error: MemDrivenError) -> gr.Error:
@@ -181,18 +195,23 @@ def build() -> None:
     """Add the endpoints to the page that is being built."""
     for function in (retrieve, generate, grid):
         gr.api(  # type: ignore[attr-defined]  # made by a stub that gradio leaves out
-            function, api_name=function.__name__, concurrency_id=state.CONCURRENCY_ID,
+            function,
+            api_name=function.__name__,
+            concurrency_id=state.CONCURRENCY_ID,
             concurrency_limit=1,
             api_visibility="public",
-        )  # fmt: skip
+        )
 
 
 def _few(neighbours: list[str] | None) -> list[str] | None:
     if neighbours is None:
         return None
     if not isinstance(neighbours, list) or len(neighbours) > state.MAX_K:
-        raise ConfigError(wanted=strings.API_IDS_WANTED.format(most=state.MAX_K),
-                          found=repr(neighbours)[:60], fix=strings.API_IDS_FIX)  # fmt: skip
+        raise ConfigError(
+            wanted=strings.API_IDS_WANTED.format(most=state.MAX_K),
+            found=repr(neighbours)[:60],
+            fix=strings.API_IDS_FIX,
+        )
     return neighbours
 
 

@@ -77,27 +77,28 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
                 shown, painting = generate.build(column)
                 varying = diversity.build(column, tabs, shown)
-                trying = [
-                    event for tab in (compare, inside, morph, copies) for event in tab.build(column)
-                ]
+                trying = [event for tab in (compare, inside, morph, copies) for event in tab.build(column)]
                 trying += memory_map.build(column, shown)
                 saving = history.build(column, tabs, shown, page)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
         line.tell(page, column.place)
         column.stop.click(
-            lambda: status(strings.STOPPED), None, column.status,
-            cancels=[painting, *varying, *trying, *saving], queue=False,
-            show_progress="hidden", api_visibility="private",
-        )  # fmt: skip
+            lambda: status(strings.STOPPED),
+            None,
+            column.status,
+            cancels=[painting, *varying, *trying, *saving],
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
         api.build()
     queued: gr.Blocks = page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
     return queued
 
 
 def launch(
-    page: gr.Blocks, *, host: str = "127.0.0.1", port: int = 0, share: bool = False,
-    browser: bool = False,
-) -> str:  # fmt: skip
+    page: gr.Blocks, *, host: str = "127.0.0.1", port: int = 0, share: bool = False, browser: bool = False
+) -> str:
     """Serve the page from a background thread and return its address.
 
     Args:
@@ -112,28 +113,41 @@ def launch(
     """
     port = _port(host, port)
     options: dict[str, Any] = {
-        "theme": theme.theme(), "css": theme.style_sheet(), "js": theme.script(),
-        "head": theme.HEAD, "footer_links": [], "ssr_mode": False,
+        "theme": theme.theme(),
+        "css": theme.style_sheet(),
+        "js": theme.script(),
+        "head": theme.HEAD,
+        "footer_links": [],
+        "ssr_mode": False,
         "mcp_server": api.mcp_installed(),
-        "enable_monitoring": False, "run_history": False, "pwa": False, "allowed_paths": [],
-        "max_file_size": "1mb", "state_session_capacity": SESSIONS, "show_error": False,
+        "enable_monitoring": False,
+        "run_history": False,
+        "pwa": False,
+        "allowed_paths": [],
+        "max_file_size": "1mb",
+        "state_session_capacity": SESSIONS,
+        "show_error": False,
         "favicon_path": FAVICON,
         "app_kwargs": {"middleware": [Middleware(OwnServerOnly)]},
-    }  # fmt: skip
+    }
     _, local, public = page.launch(
-        server_name=host, server_port=port, share=share, inbrowser=browser,
-        quiet=True, prevent_thread_lock=True, **options,
-    )  # fmt: skip
+        server_name=host,
+        server_port=port,
+        share=share,
+        inbrowser=browser,
+        quiet=True,
+        prevent_thread_lock=True,
+        **options,
+    )
     return str(public or local)
 
 
-def serve(
-    page: gr.Blocks, *, host: str, port: int, share: bool = False, browser: bool = False
-) -> None:
+def serve(page: gr.Blocks, *, host: str, port: int, share: bool = False, browser: bool = False) -> None:
     """Serve the page, say where, and return when the server is stopped (Ctrl + C)."""
-    print(strings.SERVED.format(
-        address=launch(page, host=host, port=port, share=share, browser=browser)
-    ), flush=True)  # fmt: skip
+    print(
+        strings.SERVED.format(address=launch(page, host=host, port=port, share=share, browser=browser)),
+        flush=True,
+    )
     page.block_thread()
 
 

@@ -42,8 +42,7 @@ class Asked:
     @property
     def options(self) -> dict[str, Any]:
         """Everything else that the pipeline takes."""
-        return {"memory": self.memory, "guidance": self.guidance,
-                "variations": self.variations, **self.given}  # fmt: skip
+        return {"memory": self.memory, "guidance": self.guidance, "variations": self.variations, **self.given}
 
     def gather(self, pipe: MemoryDrivenPipeline) -> tuple[Inputs, Retrieval]:
         """Return the picture's inputs and neighbours."""
@@ -66,8 +65,9 @@ def read(*query: object) -> Asked:
     """
     caption, source, comparison, k, seed, keep = query[:6]
     if not isinstance(caption, str) or not caption.strip():
-        raise CaptionError(wanted=strings.NO_WORDS_WANTED, found=strings.NO_WORDS_FOUND,
-                           fix=strings.NO_WORDS_FIX)  # fmt: skip
+        raise CaptionError(
+            wanted=strings.NO_WORDS_WANTED, found=strings.NO_WORDS_FOUND, fix=strings.NO_WORDS_FIX
+        )
     number = state.read_seed(seed if isinstance(seed, str) else "", keep=True)
     strategy = state.read_strategy(str(source), str(comparison))
     share = state.read_memory(query[7]) if len(query) > 7 else 1.0
@@ -83,12 +83,13 @@ def _steered(wanted: Asked, keep: bool, rest: Sequence[object], tries: int) -> A
     if steering is None:
         return wanted
     wanted = replace(
-        wanted, variations=steering.steps_from(wanted.seed, keep),
+        wanted,
+        variations=steering.steps_from(wanted.seed, keep),
         masks=lineup.masks(state.pipeline(), steering),
-    )  # fmt: skip
+    )
     found = lineup.line_up(
         *wanted.arguments, steering, tries, wanted.variations, wanted.memory, wanted.guidance
-    )  # fmt: skip
+    )
     if not found.given:
         return wanted
     given = {**found.given, "guests": steering.guests}

@@ -15,13 +15,19 @@ def card_buttons(neighbour: Neighbour, steering: Steering, count: int) -> str:
     pinned = neighbour.id in steering.pins
     own = any(guest.id == neighbour.id for guest in steering.guests)
     buttons = [
-        _button("pin", neighbour, strings.PINNED if pinned else strings.PIN, strings.PIN_HINT,
-                pressed=pinned),
+        _button(
+            "pin", neighbour, strings.PINNED if pinned else strings.PIN, strings.PIN_HINT, pressed=pinned
+        ),
         "" if own else _button("mask", neighbour, strings.MASK, strings.MASK_HINT),
         _button("only", neighbour, strings.ONLY, strings.ONLY_HINT) if count > 1 else "",
-        _button("like", neighbour, strings.LIKE, strings.LIKE_HINT,
-                pressed=True if steering.like == neighbour.id else None),
-    ]  # fmt: skip
+        _button(
+            "like",
+            neighbour,
+            strings.LIKE,
+            strings.LIKE_HINT,
+            pressed=True if steering.like == neighbour.id else None,
+        ),
+    ]
     if count > 1:
         buttons.append(_weight(neighbour, steering.factors.get(neighbour.id, 1.0)))
     return tag("div", "".join(buttons), class_="md-steer")
@@ -46,9 +52,7 @@ def steering_line(steering: Steering) -> str:
         _undo("mask", masked, strings.MASKED.format(id=masked), strings.UNMASK.format(id=masked))
         for masked in steering.masks
     ]
-    parts.append(
-        tag("button", text(strings.RELEASE), type="button", class_="md-link", data_act="release")
-    )
+    parts.append(tag("button", text(strings.RELEASE), type="button", class_="md-link", data_act="release"))
     return tag("div", "".join(parts), class_="md-steered")
 
 
@@ -57,17 +61,36 @@ def own_panel(steering: Steering) -> str:
     cells = []
     for number, guest in enumerate(steering.guests, start=1):
         used = guest.id in steering.pins
-        picture = tag("img", src=image_uri(guest.image), width=48, height=48,
-                      alt=strings.OWN_ALT.format(number=number))  # fmt: skip
-        pin = tag("button", picture, type="button", class_="md-mine-pin", data_act="pin",
-                  data_id=guest.id, aria_pressed=str(used).lower(),
-                  title=strings.OWN_USE.format(number=number))  # fmt: skip
-        forget = tag("button", text(strings.OWN_FORGET), type="button", class_="md-link",
-                     data_act="dismiss", data_id=guest.id)  # fmt: skip
+        picture = tag(
+            "img", src=image_uri(guest.image), width=48, height=48, alt=strings.OWN_ALT.format(number=number)
+        )
+        pin = tag(
+            "button",
+            picture,
+            type="button",
+            class_="md-mine-pin",
+            data_act="pin",
+            data_id=guest.id,
+            aria_pressed=str(used).lower(),
+            title=strings.OWN_USE.format(number=number),
+        )
+        forget = tag(
+            "button",
+            text(strings.OWN_FORGET),
+            type="button",
+            class_="md-link",
+            data_act="dismiss",
+            data_id=guest.id,
+        )
         cells.append(tag("li", pin + forget))
-    choose = tag("input", type="file", accept="image/png,image/jpeg,image/webp",
-                 class_="md-file", aria_describedby="md-mine-hint",
-                 disabled=len(steering.guests) >= MAX_GUESTS)  # fmt: skip
+    choose = tag(
+        "input",
+        type="file",
+        accept="image/png,image/jpeg,image/webp",
+        class_="md-file",
+        aria_describedby="md-mine-hint",
+        disabled=len(steering.guests) >= MAX_GUESTS,
+    )
     add = tag("label", text(strings.OWN_ADD) + choose, class_="md-action md-mine-add")
     images = tag("ul", "".join(cells), class_="md-mine-images") if cells else ""
     return tag("div", images + add + _own_hint(), class_="md-mine")
@@ -82,31 +105,48 @@ def _own_hint() -> str:
     return tag("details", words, class_="md-hint", id="md-mine-hint")
 
 
-def _button(
-    act: str, neighbour: Neighbour, label: str, hint: str, pressed: bool | None = None
-) -> str:
+def _button(act: str, neighbour: Neighbour, label: str, hint: str, pressed: bool | None = None) -> str:
     if act == "pin":
         pressed = bool(pressed)
     return tag(
-        "button", text(label), type="button", class_="md-steer-button", data_act=act,
-        data_id=neighbour.id, data_focus=f"{act} {neighbour.id}", title=hint,
+        "button",
+        text(label),
+        type="button",
+        class_="md-steer-button",
+        data_act=act,
+        data_id=neighbour.id,
+        data_focus=f"{act} {neighbour.id}",
+        title=hint,
         aria_pressed=None if pressed is None else str(pressed).lower(),
         aria_label=f"{label}: {neighbour.caption}",
-    )  # fmt: skip
+    )
 
 
 def _weight(neighbour: Neighbour, factor: float) -> str:
     slider = tag(
-        "input", type="range", min=0, max=f"{MAX_FACTOR:g}", step=0.1, value=f"{factor:g}",
-        data_act="weigh", data_id=neighbour.id, data_focus=f"weigh {neighbour.id}",
+        "input",
+        type="range",
+        min=0,
+        max=f"{MAX_FACTOR:g}",
+        step=0.1,
+        value=f"{factor:g}",
+        data_act="weigh",
+        data_id=neighbour.id,
+        data_focus=f"weigh {neighbour.id}",
         aria_label=strings.WEIGHT_LABEL.format(rank=neighbour.rank),
-    )  # fmt: skip
+    )
     value = tag("output", text(f"\u00d7{factor:g}"))
-    return tag("label", tag("span", text(strings.WEIGHT_SHORT)) + slider + value,
-               class_="md-weight")  # fmt: skip
+    return tag("label", tag("span", text(strings.WEIGHT_SHORT)) + slider + value, class_="md-weight")
 
 
 def _undo(act: str, item: str, label: str, hint: str) -> str:
-    return tag("button", text(label) + tag("span", "\u00d7", aria_hidden="true"), type="button",
-               class_="md-undo", data_act=act, data_id=item, title=hint,
-               aria_label=f"{label}: {hint}")  # fmt: skip
+    return tag(
+        "button",
+        text(label) + tag("span", "\u00d7", aria_hidden="true"),
+        type="button",
+        class_="md-undo",
+        data_act=act,
+        data_id=item,
+        title=hint,
+        aria_label=f"{label}: {hint}",
+    )

@@ -15,9 +15,31 @@ from memdriven.ui.steering import Steering
 
 _PIECE = re.compile(r"\w+|\W+")
 _SMALL_WORDS = frozenset(
-    ("a", "an", "and", "are", "as", "at", "by", "has", "have", "in", "is", "it", "its", "of", "on",
-     "or", "that", "the", "this", "to", "which", "with")
-)  # fmt: skip
+    (
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "by",
+        "has",
+        "have",
+        "in",
+        "is",
+        "it",
+        "its",
+        "of",
+        "on",
+        "or",
+        "that",
+        "the",
+        "this",
+        "to",
+        "which",
+        "with",
+    )
+)
 """Shared by nearly every pair of captions, so marking them would say nothing."""
 
 
@@ -51,9 +73,11 @@ def mark_words(
 
 
 def neighbour_card(
-    neighbour: Neighbour, retrieval: Retrieval, common: Set[str] = frozenset(),
+    neighbour: Neighbour,
+    retrieval: Retrieval,
+    common: Set[str] = frozenset(),
     steering: Steering | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """Return one neighbour: image, rank, matched caption, percentile bar, share of the mix.
 
     With a steering there are controls, too.
@@ -71,28 +95,25 @@ def neighbour_card(
         tag("div", "".join(facts), class_="md-facts"),
         tag("p", _quote(neighbour, retrieval, common), class_="md-quote"),
         _percentile_bar(neighbour, retrieval.strategy),
-    ]  # fmt: skip
+    ]
     if steering is not None:
         lines.append(card_buttons(neighbour, steering, len(retrieval)))
-    return tag("li", _image(neighbour) + tag("div", "".join(lines)), class_="md-card",
-               data_id=neighbour.id)  # fmt: skip
+    return tag("li", _image(neighbour) + tag("div", "".join(lines)), class_="md-card", data_id=neighbour.id)
 
 
 def memory_panel(
-    retrieval: Retrieval, spare: Sequence[Neighbour] = (), common: Set[str] = frozenset(),
+    retrieval: Retrieval,
+    spare: Sequence[Neighbour] = (),
+    common: Set[str] = frozenset(),
     steering: Steering | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """Return the cards of the neighbours in use, then those next in line as a short list."""
     if retrieval.strategy == "none":
         return note(strings.MEMORY_NONE)
-    cards = "".join(
-        neighbour_card(neighbour, retrieval, common, steering) for neighbour in retrieval
-    )
+    cards = "".join(neighbour_card(neighbour, retrieval, common, steering) for neighbour in retrieval)
     panel = steering_line(steering) if steering else ""
     if retrieval.tried:
-        panel += tag(
-            "p", text(strings.TRIED.format(count=retrieval.tried)), class_="md-hint md-tried"
-        )
+        panel += tag("p", text(strings.TRIED.format(count=retrieval.tried)), class_="md-hint md-tried")
     panel += tag("ol", cards, class_="md-cards")
     if spare:
         rows = "".join(_spare_card(neighbour, retrieval, common, steering) for neighbour in spare)
@@ -111,10 +132,14 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
         else:
             how = strings.TYPO if unknown.reason == "typo" else strings.SYNONYM
             line += tag("span", text(how)) + tag(
-                "button", text(unknown.replacement), type="button", class_="md-offer",
-                data_unknown=unknown.word, data_known=unknown.replacement,
+                "button",
+                text(unknown.replacement),
+                type="button",
+                class_="md-offer",
+                data_unknown=unknown.word,
+                data_known=unknown.replacement,
                 title=strings.USE_WORD.format(word=unknown.replacement, unknown=unknown.word),
-            )  # fmt: skip
+            )
         lines.append(tag("li", line))
     if truncated:
         lines.append(tag("li", text(strings.TRUNCATED.format(count=truncated))))
@@ -133,8 +158,9 @@ def _spare_card(
     rank = tag("span", text(strings.RANK.format(rank=neighbour.rank)), class_="md-rank")
     facts = tag("span", rank + " " + quote, class_="md-quote")
     controls = spare_buttons(neighbour, steering) if steering is not None else ""
-    return tag("li", _image(neighbour) + tag("div", facts + controls), class_="md-spare",
-               data_id=neighbour.id)  # fmt: skip
+    return tag(
+        "li", _image(neighbour) + tag("div", facts + controls), class_="md-spare", data_id=neighbour.id
+    )
 
 
 def _quote(neighbour: Neighbour, retrieval: Retrieval, common: Set[str]) -> str:
@@ -153,10 +179,14 @@ def _percentile_bar(neighbour: Neighbour, strategy: str) -> str:
     percentile = min(100.0, max(0.0, neighbour.percentile))
     # Rounded down: nothing is closer than all of the memory, itself included.
     label = strings.PERCENTILE.format(percentile=f"{math.floor(percentile * 10) / 10:.1f} %")
-    score = "" if neighbour.score is None else strings.SCORE.format(
-        score=f"{neighbour.score:.3f}", strategy=strategy
-    )  # fmt: skip
-    bar = tag("span", tag("span", style=f"width:{percentile:.1f}%"), class_="md-bar",
-              role="img", aria_label=label)  # fmt: skip
-    return tag("div", bar + tag("span", text(label), class_="md-bar-label"), class_="md-score",
-               title=score or None)  # fmt: skip
+    score = (
+        ""
+        if neighbour.score is None
+        else strings.SCORE.format(score=f"{neighbour.score:.3f}", strategy=strategy)
+    )
+    bar = tag(
+        "span", tag("span", style=f"width:{percentile:.1f}%"), class_="md-bar", role="img", aria_label=label
+    )
+    return tag(
+        "div", bar + tag("span", text(label), class_="md-bar-label"), class_="md-score", title=score or None
+    )

@@ -13,15 +13,7 @@ from memdriven.ui.html import image_uri, tag, text
 from memdriven.ui.parts import panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
-from memdriven.ui.widgets import (
-    changed_words,
-    event_options,
-    figure,
-    script,
-    slide,
-    thumbs,
-    wash,
-)
+from memdriven.ui.widgets import changed_words, event_options, figure, script, slide, thumbs, wash
 
 NAMES = {value: label for label, value in (*strings.STRATEGIES, *strings.COMPARE_CONTROLS)}
 DEFAULT = ("sentence-sentence", "sentence-image", "words-image", "none")
@@ -29,9 +21,7 @@ MAX_SEEDS = 4
 _BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
 
-def table(
-    strategies: Sequence[str], seeds: float, *query: object
-) -> Iterator[tuple[str, str]]:  # fmt: skip
+def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[tuple[str, str]]:
     """Yield the table of strategies and seeds, and the status, after each picture."""
     try:
         wanted = asked.read(*query)
@@ -40,9 +30,17 @@ def table(
         chosen = [name for name in NAMES if name in strategies]
         whole, steps = len(chosen) * count, len(wanted.variations)
         rows: Sequence[Row] = ()
-        for rows in across(state.pipeline(), wanted.caption, chosen, wanted.k, noises,
-                           wanted.memory, variations=wanted.variations,
-                           exclude=wanted.masks, guidance=wanted.guidance):  # fmt: skip
+        for rows in across(
+            state.pipeline(),
+            wanted.caption,
+            chosen,
+            wanted.k,
+            noises,
+            wanted.memory,
+            variations=wanted.variations,
+            exclude=wanted.masks,
+            guidance=wanted.guidance,
+        ):
             done = sum(picture is not None for row in rows for picture in row.pictures)
             line = strings.COMPARE_PROGRESS.format(done=done, count=whole)
             yield table_html(rows, noises, steps), status(line, busy=True)
@@ -56,16 +54,13 @@ def change(edited: str, *query: object) -> tuple[str, str]:
     """Return both captions' pictures with their difference, and the status."""
     try:
         wanted = asked.read(*query)
-        made = edit(state.pipeline(), wanted.caption, edited, *wanted.arguments[1:],
-                    **wanted.options)  # fmt: skip
+        made = edit(state.pipeline(), wanted.caption, edited, *wanted.arguments[1:], **wanted.options)
     except MemDrivenError as error:
         return empty(strings.EDIT_EMPTY), failure(error)
     return edit_html(made), status(strings.EDIT_DONE.format(seed=wanted.seed))
 
 
-def table_html(
-    rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pick: bool = True
-) -> str:
+def table_html(rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pick: bool = True) -> str:
     """Return the table: a row a strategy with its neighbours, then a picture a seed.
 
     Args:
@@ -90,10 +85,17 @@ def table_html(
                 "span", text(noise), class_="md-tile-seed"
             )
             cells.append(
-                tag("button", image, type="button", class_="md-tile md-pick",
-                    aria_pressed="false", data_label=label)
-                if pick else tag("span", image, class_="md-tile")
-            )  # fmt: skip
+                tag(
+                    "button",
+                    image,
+                    type="button",
+                    class_="md-tile md-pick",
+                    aria_pressed="false",
+                    data_label=label,
+                )
+                if pick
+                else tag("span", image, class_="md-tile")
+            )
         lines.append(tag("li", "".join(cells), class_="md-row"))
     kind = "md-rows md-rows-one" if len(seeds) == 1 else "md-rows"
     made = tag("ol", "".join(lines), class_=kind, style=f"--columns:{len(seeds)}")
@@ -108,8 +110,12 @@ def edit_html(made: Edit) -> str:
     before, after = (image_uri(output.images[0]) for output in (made.before, made.after))
     words = made.before.recipe.caption, made.after.recipe.caption
     share = f"{100 * float(made.difference.mean()):.1f} %"
-    gap = figure(wash(made.difference, "text"), strings.EDIT_GAP_ALT,
-                 text(strings.EDIT_GAP.format(share=share)), class_="md-figure md-gap")  # fmt: skip
+    gap = figure(
+        wash(made.difference, "text"),
+        strings.EDIT_GAP_ALT,
+        text(strings.EDIT_GAP.format(share=share)),
+        class_="md-figure md-gap",
+    )
     figures = (
         figure(before, strings.PICTURE_ALT.format(caption=words[0]), text(strings.EDIT_BEFORE))
         + figure(after, strings.PICTURE_ALT.format(caption=words[1]), text(strings.EDIT_AFTER))
@@ -119,11 +125,14 @@ def edit_html(made: Edit) -> str:
         "div",
         tag("p", changed_words(made.changes), class_="md-changed")
         + tag("div", figures, class_="md-triple")
-        + tag("div", tag("h3", text(strings.DIVERSITY_MEMORY), class_="md-small-title")
-              + thumbs(made.before.retrieval))
+        + tag(
+            "div",
+            tag("h3", text(strings.DIVERSITY_MEMORY), class_="md-small-title")
+            + thumbs(made.before.retrieval),
+        )
         + slide((before, words[0]), (after, words[1])),
         class_="md-edit",
-    )  # fmt: skip
+    )
 
 
 def empty(message: str) -> str:
@@ -137,28 +146,43 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         section("memory", strings.COMPARE_TITLE)
         panel(tag("p", text(strings.COMPARE_NOTE), class_="md-hint"))
         chosen = gr.CheckboxGroup(
-            [(label, value) for value, label in NAMES.items()], value=list(DEFAULT),
-            label=strings.COMPARE_STRATEGIES, elem_id="compare-strategies",
+            [(label, value) for value, label in NAMES.items()],
+            value=list(DEFAULT),
+            label=strings.COMPARE_STRATEGIES,
+            elem_id="compare-strategies",
             elem_classes="md-choice",
-        )  # fmt: skip
+        )
         with gr.Row(elem_classes="md-tools"):
-            seeds = gr.Slider(1, MAX_SEEDS, value=1, step=1, label=strings.COMPARE_SEEDS,
-                              buttons=[], elem_id="compare-seeds", min_width=160)  # fmt: skip
-            run = gr.Button(strings.COMPARE_RUN, variant="primary", elem_id="compare-run",
-                            elem_classes="md-run")  # fmt: skip
-        made = panel(empty(strings.COMPARE_EMPTY), elem_id="compare-table",
-                     js_on_load=script("slide.js"))  # fmt: skip
+            seeds = gr.Slider(
+                1,
+                MAX_SEEDS,
+                value=1,
+                step=1,
+                label=strings.COMPARE_SEEDS,
+                buttons=[],
+                elem_id="compare-seeds",
+                min_width=160,
+            )
+            run = gr.Button(
+                strings.COMPARE_RUN, variant="primary", elem_id="compare-run", elem_classes="md-run"
+            )
+        made = panel(empty(strings.COMPARE_EMPTY), elem_id="compare-table", js_on_load=script("slide.js"))
         section("text", strings.EDIT_TITLE)
         panel(tag("p", text(strings.EDIT_NOTE), class_="md-hint"))
         with gr.Row(elem_classes="md-tools"):
-            words = gr.Textbox(label=strings.EDIT_LABEL, max_lines=2, elem_id="edit-words", scale=4,
-                               placeholder=strings.EDIT_PLACEHOLDER, min_width=220)  # fmt: skip
-            take = gr.Button(strings.EDIT_TAKE, elem_id="edit-take", elem_classes="md-quiet",
-                             min_width=120)  # fmt: skip
-            paint = gr.Button(strings.EDIT_RUN, variant="primary", elem_id="edit-run",
-                              elem_classes="md-run", min_width=120)  # fmt: skip
-        changed = panel(empty(strings.EDIT_EMPTY), elem_id="edit-result",
-                        js_on_load=script("slide.js"))  # fmt: skip
+            words = gr.Textbox(
+                label=strings.EDIT_LABEL,
+                max_lines=2,
+                elem_id="edit-words",
+                scale=4,
+                placeholder=strings.EDIT_PLACEHOLDER,
+                min_width=220,
+            )
+            take = gr.Button(strings.EDIT_TAKE, elem_id="edit-take", elem_classes="md-quiet", min_width=120)
+            paint = gr.Button(
+                strings.EDIT_RUN, variant="primary", elem_id="edit-run", elem_classes="md-run", min_width=120
+            )
+        changed = panel(empty(strings.EDIT_EMPTY), elem_id="edit-result", js_on_load=script("slide.js"))
     take.click(None, compose.caption, words, js="caption => caption")
     options = event_options()
     return [

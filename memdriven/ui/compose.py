@@ -79,69 +79,124 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         section("text", strings.WORDS)
         caption = gr.Textbox(
-            label=strings.CAPTION_LABEL, show_label=False, lines=2, max_lines=6,
-            placeholder=strings.CAPTION_PLACEHOLDER, elem_id="caption", autofocus=True,
-        )  # fmt: skip
+            label=strings.CAPTION_LABEL,
+            show_label=False,
+            lines=2,
+            max_lines=6,
+            placeholder=strings.CAPTION_PLACEHOLDER,
+            elem_id="caption",
+            autofocus=True,
+        )
         unknown = panel(elem_id="unknown")
         tried = panel(examples.chips(), elem_id="examples")
         section("memory", strings.MEMORY)
         checkpoints = switcher.build()
         source = gr.Radio(
-            list(strings.SOURCES), elem_id="source", label=strings.SOURCE_LABEL, show_label=False,
+            list(strings.SOURCES),
+            elem_id="source",
+            label=strings.SOURCE_LABEL,
+            show_label=False,
             value="retrieved" if default_strategy in known else default_strategy,
-        )  # fmt: skip
+        )
         hint = panel(_source_hint("retrieved"), elem_id="source-hint")
         with gr.Group(elem_id="retrieval"):
             comparison = gr.Dropdown(
-                list(strings.STRATEGIES), elem_id="comparison", label=strings.STRATEGY_LABEL,
+                list(strings.STRATEGIES),
+                elem_id="comparison",
+                label=strings.STRATEGY_LABEL,
                 value=default_strategy if default_strategy in known else strings.STRATEGIES[0][1],
-                filterable=False, min_width=160, scale=3,
-            )  # fmt: skip
+                filterable=False,
+                min_width=160,
+                scale=3,
+            )
             k = gr.Slider(
-                1, largest_k, value=min(default_k, largest_k), step=1, label=strings.K_LABEL,
-                elem_id="k", buttons=[], min_width=120, scale=2,
-            )  # fmt: skip
-            tries = gr.Slider(
-                1, min(MAX_TRIED, bank_size), value=_tries(bank_size), step=1,
-                label=strings.TRIES_LABEL,
-                elem_id="tries", buttons=[], visible=state.offers_tries(),
-            )  # fmt: skip
-            guidance = gr.Slider(
-                0, MAX_GUIDANCE, value=state.read_guidance(None), step=0.25,
-                label=strings.GUIDANCE_LABEL, info=strings.GUIDANCE_HINT, elem_id="guidance",
+                1,
+                largest_k,
+                value=min(default_k, largest_k),
+                step=1,
+                label=strings.K_LABEL,
+                elem_id="k",
                 buttons=[],
-            )  # fmt: skip
+                min_width=120,
+                scale=2,
+            )
+            tries = gr.Slider(
+                1,
+                min(MAX_TRIED, bank_size),
+                value=_tries(bank_size),
+                step=1,
+                label=strings.TRIES_LABEL,
+                elem_id="tries",
+                buttons=[],
+                visible=state.offers_tries(),
+            )
+            guidance = gr.Slider(
+                0,
+                MAX_GUIDANCE,
+                value=state.read_guidance(None),
+                step=0.25,
+                label=strings.GUIDANCE_LABEL,
+                info=strings.GUIDANCE_HINT,
+                elem_id="guidance",
+                buttons=[],
+            )
         fade = switcher.build_fade()
         section("noise", strings.NOISE)
         with gr.Row(elem_id="noise"):
             seed = gr.Textbox(
-                label=strings.SEED_LABEL, show_label=False, max_lines=1, min_width=120, scale=2,
-                placeholder=strings.SEED_PLACEHOLDER, elem_id="seed",
-            )  # fmt: skip
+                label=strings.SEED_LABEL,
+                show_label=False,
+                max_lines=1,
+                min_width=120,
+                scale=2,
+                placeholder=strings.SEED_PLACEHOLDER,
+                elem_id="seed",
+            )
             dice = gr.Button(strings.DICE, elem_id="dice", min_width=60, scale=1)
         steps = panel(elem_id="steps", js_on_load=CLICKS)
         keep = gr.Checkbox(label=strings.LOCK, info=strings.LOCK_HINT, elem_id="keep")
         # It stays in sight, what went wrong included.
         with gr.Column(elem_id="foot"):
             with gr.Row(elem_id="actions"):
-                generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate",
-                                     scale=3)  # fmt: skip
+                generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate", scale=3)
                 stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
             told = panel(status(strings.READY), elem_id="status")
             place = panel(elem_id="place", js_on_load=line.PRESSES)
     steering = gr.State(Steering(), time_to_live=STATE_SECONDS)
     current = gr.State(None, time_to_live=STATE_SECONDS)
     source.change(
-        _show_source, source, [hint, comparison, k, tries, guidance], queue=False,
-        show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+        _show_source,
+        source,
+        [hint, comparison, k, tries, guidance],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
     # What is in use changed, by the choice or by a recipe.
     checkpoints.facts.change(
         examples.chips, None, tried, queue=False, show_progress="hidden", api_visibility="private"
     )
-    return Compose(caption, unknown, source, comparison, k, tries, seed, keep, generate, stop, told,
-                   place, steering, current, checkpoints, guidance, fade, steps)  # fmt: skip
+    return Compose(
+        caption,
+        unknown,
+        source,
+        comparison,
+        k,
+        tries,
+        seed,
+        keep,
+        generate,
+        stop,
+        told,
+        place,
+        steering,
+        current,
+        checkpoints,
+        guidance,
+        fade,
+        steps,
+    )
 
 
 def steps_line(steering: Steering) -> str:
@@ -149,8 +204,7 @@ def steps_line(steering: Steering) -> str:
     if not steering.variations:
         return ""
     label = strings.VARIED.format(seed=steering.base, count=len(steering.variations))
-    back = tag("button", text(strings.STEADY), type="button", class_="md-link",
-               data_act="steady")  # fmt: skip
+    back = tag("button", text(strings.STEADY), type="button", class_="md-link", data_act="steady")
     return tag("p", text(label) + " " + back, class_="md-steps")
 
 

@@ -69,13 +69,17 @@ def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> s
     """Return the picture, the nearest pictures, where it stands among their distances."""
     window = output.windows[0] if output.windows else WHOLE
     near = memory.nearest(output.images[0], SHOWN, window)
-    references = {bank.index_of(each.id): each for each in output.retrieval
-                  if each.id in bank.ids}  # fmt: skip
-    own = [(each, memory.standing(output.images[0], each.image, window))
-           for each in output.retrieval if each.id not in bank.ids]  # fmt: skip
-    picture = figure(image_uri(output.images[0]),
-                     strings.PICTURE_ALT.format(caption=output.recipe.caption),
-                     text(strings.COPY_PICTURE))  # fmt: skip
+    references = {bank.index_of(each.id): each for each in output.retrieval if each.id in bank.ids}
+    own = [
+        (each, memory.standing(output.images[0], each.image, window))
+        for each in output.retrieval
+        if each.id not in bank.ids
+    ]
+    picture = figure(
+        image_uri(output.images[0]),
+        strings.PICTURE_ALT.format(caption=output.recipe.caption),
+        text(strings.COPY_PICTURE),
+    )
     found = {each.index for each in near}
     rest = [each for index, each in references.items() if index not in found]
     every = [*near, *(each for _, each in own)]
@@ -83,33 +87,38 @@ def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> s
     level = "suspect" if best.suspect else "clear"
     verdict = strings.COPY_SUSPECT if best.suspect else strings.COPY_CLEAR
     head = tag(
-        "p", tag("strong", text(verdict)) + " " + tag("span", text(_standing(best))),
+        "p",
+        tag("strong", text(verdict)) + " " + tag("span", text(_standing(best))),
         class_=f"md-verdict md-{level}",
-    )  # fmt: skip
+    )
     cells = "".join(
         _near(each, rank, bank, each.index in references) for rank, each in enumerate(near, start=1)
     )
     return tag(
         "div",
-        head + _scale(every, best)
-        + tag("div", picture + tag("div", tag("ol", cells, class_="md-near") + _own(own)
-                                   + _used(rest)),
-              class_="md-copy-pair")
+        head
+        + _scale(every, best)
+        + tag(
+            "div",
+            picture + tag("div", tag("ol", cells, class_="md-near") + _own(own) + _used(rest)),
+            class_="md-copy-pair",
+        )
         + tag("p", text(strings.COPY_SPACE), class_="md-hint"),
         class_="md-copy",
-    )  # fmt: skip
+    )
 
 
 def _near(near: Near, rank: int, bank: MemoryBank, reference: bool) -> str:
     item = bank.item(near.index)
     picture: Image.Image = bank.thumbnail(near.index)
-    words = [tag("b", text(strings.RANK.format(rank=rank)), class_="md-rank"),
-             tag("span", text(_standing(near)))]  # fmt: skip
+    words = [
+        tag("b", text(strings.RANK.format(rank=rank)), class_="md-rank"),
+        tag("span", text(_standing(near))),
+    ]
     if reference:
         words.append(tag("span", text(strings.COPY_REFERENCE), class_="md-own"))
     alt = strings.CARD_ALT.format(rank=rank, caption=item.captions[0])
-    return tag("li", figure(image_uri(picture), alt, "".join(words), title=item.captions[0]),
-               data_id=item.id)  # fmt: skip
+    return tag("li", figure(image_uri(picture), alt, "".join(words), title=item.captions[0]), data_id=item.id)
 
 
 def _own(used: Sequence[tuple[Neighbour, Standing]]) -> str:
@@ -117,13 +126,17 @@ def _own(used: Sequence[tuple[Neighbour, Standing]]) -> str:
     if not used:
         return ""
     cells = "".join(
-        tag("li", figure(image_uri(each.image), strings.OWN_ALT.format(number=number),
-                         tag("span", text(_standing(near)))))
+        tag(
+            "li",
+            figure(
+                image_uri(each.image),
+                strings.OWN_ALT.format(number=number),
+                tag("span", text(_standing(near))),
+            ),
+        )
         for number, (each, near) in enumerate(used, start=1)
-    )  # fmt: skip
-    return tag("h3", text(strings.COPY_OWN), class_="md-small-title") + tag(
-        "ol", cells, class_="md-near"
     )
+    return tag("h3", text(strings.COPY_OWN), class_="md-small-title") + tag("ol", cells, class_="md-near")
 
 
 def _used(rest: Sequence[Neighbour]) -> str:
@@ -131,10 +144,16 @@ def _used(rest: Sequence[Neighbour]) -> str:
     if not rest:
         return ""
     images = "".join(
-        tag("li", tag("img", src=image_uri(each.image),
-                      alt=strings.CARD_ALT.format(rank=each.rank, caption=each.caption)))
+        tag(
+            "li",
+            tag(
+                "img",
+                src=image_uri(each.image),
+                alt=strings.CARD_ALT.format(rank=each.rank, caption=each.caption),
+            ),
+        )
         for each in rest
-    )  # fmt: skip
+    )
     return tag("h3", text(strings.COPY_OTHERS), class_="md-small-title") + tag(
         "ul", images, class_="md-thumbs"
     )
@@ -146,13 +165,15 @@ def _standing(near: Standing) -> str:
 
 def _scale(near: Sequence[Standing], best: Standing) -> str:
     """Return a line from copy to new with a mark for each of the nearest."""
-    marks = "".join(
-        tag("span", class_="md-mark", style=f"left:{each.percentile:.1f}%") for each in near
-    )
+    marks = "".join(tag("span", class_="md-mark", style=f"left:{each.percentile:.1f}%") for each in near)
     ends = tag("span", text(strings.COPY_SCALE[0])) + tag("span", text(strings.COPY_SCALE[1]))
     label = strings.COPY_STANDING.format(percentile=f"{best.percentile:.0f}")
-    return tag("div", tag("div", marks, class_="md-scale-line", role="img", aria_label=label)
-               + tag("div", ends, class_="md-scale-ends"), class_="md-scale")  # fmt: skip
+    return tag(
+        "div",
+        tag("div", marks, class_="md-scale-line", role="img", aria_label=label)
+        + tag("div", ends, class_="md-scale-ends"),
+        class_="md-scale",
+    )
 
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
@@ -160,10 +181,8 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     with gr.Tab(strings.TAB_COPIES, id="copies"):
         section("memory", strings.COPY_TITLE)
         panel(tag("p", text(strings.COPY_NOTE), class_="md-hint"))
-        run = gr.Button(strings.COPY_RUN, variant="primary", elem_id="copy-run",
-                        elem_classes="md-run")  # fmt: skip
+        run = gr.Button(strings.COPY_RUN, variant="primary", elem_id="copy-run", elem_classes="md-run")
         made = panel(note(strings.COPY_EMPTY), elem_id="copy-result")
     return [
-        run.click(check, [compose.current, *compose.whole_query], [made, compose.status],
-                  **event_options())
-    ]  # fmt: skip
+        run.click(check, [compose.current, *compose.whole_query], [made, compose.status], **event_options())
+    ]

@@ -59,25 +59,41 @@ def near_recipe(recipe: Recipe, number: int, strength: float) -> Recipe:
 
 
 def vary(
-    caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
-    steering: Steering | None = None, memory: object = 1.0, guidance: object = None,
+    caption: str,
+    source: str,
+    comparison: str,
+    k: int,
+    seed: str,
+    keep: bool,
+    steering: Steering | None = None,
+    memory: object = 1.0,
+    guidance: object = None,
     tries: object = 1,
-) -> Iterator[tuple[Update, Update, Update, Grid | None]]:  # fmt: skip
+) -> Iterator[tuple[Update, Update, Update, Grid | None]]:
     """Yield references, grid, status and what the grid is made from after each variation."""
     pipe, start, shown = state.pipeline(), time.perf_counter(), -1
     try:
         seeds = tile_seeds(state.read_seed(seed, keep))
         strategy, count = state.read_strategy(source, comparison), state.read_k(k)
         share, strength = state.read_memory(memory), state.read_guidance(guidance)
-        line = lineup.line_up(caption, strategy, count, seeds[0], steering,
-                              state.read_tries(tries), (), share, strength)  # fmt: skip
+        line = lineup.line_up(
+            caption, strategy, count, seeds[0], steering, state.read_tries(tries), (), share, strength
+        )
         if line.given:
             count = max(1, len(line.retrieval))
-        for output in pipe.stream(caption, strategy, count, seeds=seeds, memory=share,
-                                  guidance=strength, guests=line.steering.guests,
-                                  **line.given):  # fmt: skip
-            done = [stages[-1] if len(stages) == len(pipe.resolutions) else None
-                    for stages in output.all_stages]  # fmt: skip
+        for output in pipe.stream(
+            caption,
+            strategy,
+            count,
+            seeds=seeds,
+            memory=share,
+            guidance=strength,
+            guests=line.steering.guests,
+            **line.given,
+        ):
+            done = [
+                stages[-1] if len(stages) == len(pipe.resolutions) else None for stages in output.all_stages
+            ]
             ready = sum(tile is not None for tile in done)
             if ready == shown:
                 continue
@@ -98,8 +114,9 @@ def vary_near(
     pipe, start = state.pipeline(), time.perf_counter()
     try:
         if not is_moment(current):
-            raise ConfigError(wanted=strings.NEAR_GONE_WANTED, found=strings.GRID_GONE_FOUND,
-                              fix=strings.NEAR_GONE_FIX)  # fmt: skip
+            raise ConfigError(
+                wanted=strings.NEAR_GONE_WANTED, found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
+            )
         recipe, far = Recipe.from_json(current["recipe"]), read_strength(strength)
         tiles: list[Image.Image | None] = [None] * picture.TILES
         numbers = [*range(1, CENTRE + 1), 0, *range(CENTRE + 1, picture.TILES)]
@@ -130,8 +147,9 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> tuple[A
     """
     try:
         if not grid:
-            raise ConfigError(wanted=strings.GRID_GONE_WANTED, found=strings.GRID_GONE_FOUND,
-                              fix=strings.GRID_GONE_FIX)  # fmt: skip
+            raise ConfigError(
+                wanted=strings.GRID_GONE_WANTED, found=strings.GRID_GONE_FOUND, fix=strings.GRID_GONE_FIX
+            )
         number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
         recipe = first = Recipe.from_json(grid["recipe"])
         if grid["strength"]:
@@ -145,10 +163,16 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> tuple[A
     new = steering.step(recipe.seed, recipe.variations)
     said = strings.NEAR_ADOPTED if recipe.variations else strings.ADOPTED
     return (
-        str(recipe.seed), gr.Checkbox(value=True), show(output), memory,
-        status(said.format(seed=recipe.seed)), gr.Tabs(selected="picture"), new, steps_line(new),
+        str(recipe.seed),
+        gr.Checkbox(value=True),
+        show(output),
+        memory,
+        status(said.format(seed=recipe.seed)),
+        gr.Tabs(selected="picture"),
+        new,
+        steps_line(new),
         moment(output),
-    )  # fmt: skip
+    )
 
 
 _ON_LOAD = """
@@ -166,11 +190,18 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
             section("noise", strings.DIVERSITY_TITLE)
             panel(tag("p", text(strings.DIVERSITY_NOTE), class_="md-hint"))
             with gr.Row(elem_id="grid-actions"):
-                run = gr.Button(strings.DIVERSITY_RUN, variant="primary", elem_id="make-grid",
-                                min_width=120)  # fmt: skip
+                run = gr.Button(strings.DIVERSITY_RUN, variant="primary", elem_id="make-grid", min_width=120)
                 near = gr.Button(strings.NEAR_RUN, elem_id="make-near", min_width=140)
-                far = gr.Slider(0.05, 1.0, value=STRENGTH, step=0.05, elem_id="strength",
-                                label=strings.NEAR_STRENGTH, buttons=[], min_width=140)  # fmt: skip
+                far = gr.Slider(
+                    0.05,
+                    1.0,
+                    value=STRENGTH,
+                    step=0.05,
+                    elem_id="strength",
+                    label=strings.NEAR_STRENGTH,
+                    buttons=[],
+                    min_width=140,
+                )
             grid = panel(picture.empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
             section("memory", strings.DIVERSITY_MEMORY)
@@ -178,19 +209,33 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
             # Inside the tab: Gradio counts whatever lies directly among the tabs as one of them.
             made = gr.State(None, time_to_live=STATE_SECONDS)
     options: dict[str, Any] = {
-        "trigger_mode": "once", "show_progress": "hidden", "concurrency_id": state.CONCURRENCY_ID,
-        "concurrency_limit": 1, "api_visibility": "private",
-    }  # fmt: skip
+        "trigger_mode": "once",
+        "show_progress": "hidden",
+        "concurrency_id": state.CONCURRENCY_ID,
+        "concurrency_limit": 1,
+        "api_visibility": "private",
+    }
     outputs = [memory, grid, compose.status, made]
     events = [
         run.click(vary, compose.whole_query, outputs, **options),
         near.click(vary_near, [compose.current, far, compose.steering], outputs, **options),
     ]
     grid.click(
-        adopt, [made, compose.steering],
-        [compose.seed, compose.keep, shown.result, shown.memory, compose.status, tabs,
-         compose.steering, compose.steps, compose.current], **options,
-    )  # fmt: skip
+        adopt,
+        [made, compose.steering],
+        [
+            compose.seed,
+            compose.keep,
+            shown.result,
+            shown.memory,
+            compose.status,
+            tabs,
+            compose.steering,
+            compose.steps,
+            compose.current,
+        ],
+        **options,
+    )
     return events
 
 

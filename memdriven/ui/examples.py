@@ -35,8 +35,9 @@ def read_examples(pipe: MemoryDrivenPipeline) -> list[str]:
         return list(dict.fromkeys(min(item.captions, key=len) for item in items))
     captions = read_json(path, DataError).get("captions")
     if not isinstance(captions, list) or not all(isinstance(each, str) for each in captions):
-        raise DataError(wanted=f"a list of captions in {path}", found=json.dumps(captions)[:80],
-                        fix="restore the file")  # fmt: skip
+        raise DataError(
+            wanted=f"a list of captions in {path}", found=json.dumps(captions)[:80], fix="restore the file"
+        )
     return captions
 
 
@@ -49,8 +50,11 @@ def read_tries(pipe: MemoryDrivenPipeline) -> int:
     path = pipe.checkpoint.path / FILE
     told = read_json(path, DataError).get("references_tried", 1) if path.is_file() else 1
     if type(told) is not int or not 1 <= told <= MAX_TRIED:
-        raise DataError(wanted=f"references_tried in 1..{MAX_TRIED} in {path}",
-                        found=json.dumps(told)[:80], fix="restore the file")  # fmt: skip
+        raise DataError(
+            wanted=f"references_tried in 1..{MAX_TRIED} in {path}",
+            found=json.dumps(told)[:80],
+            fix="restore the file",
+        )
     return told
 
 

@@ -26,8 +26,13 @@ def run(pipe: MemoryDrivenPipeline, lesson: Lesson) -> Iterator[str]:
     Raises:
         CaptionError, RetrievalError: the model cannot read the lesson's caption.
     """
-    kinds = {"seeds": _seeds, "strategies": _strategies, "controls": _controls, "copy": _copy,
-             "stages": _stages}  # fmt: skip
+    kinds = {
+        "seeds": _seeds,
+        "strategies": _strategies,
+        "controls": _controls,
+        "copy": _copy,
+        "stages": _stages,
+    }
     yield from kinds[lesson.experiment](pipe, lesson)
 
 
@@ -40,10 +45,16 @@ def _seeds(pipe: MemoryDrivenPipeline, lesson: Lesson) -> Iterator[str]:
     for output in pipe.stream(*_question(lesson), seeds=seeds):
         done = [made[-1] for made in output.all_stages if len(made) == len(pipe.resolutions)]
         cells = "".join(
-            tag("li", figure(image_uri(picture), strings.TILE_ALT.format(number=place, seed=seed),
-                             text(strings.SEED_SHOWN.format(seed=seed))))
+            tag(
+                "li",
+                figure(
+                    image_uri(picture),
+                    strings.TILE_ALT.format(number=place, seed=seed),
+                    text(strings.SEED_SHOWN.format(seed=seed)),
+                ),
+            )
             for place, (seed, picture) in enumerate(zip(seeds, done, strict=False), start=1)
-        )  # fmt: skip
+        )
         apart = ""
         if len(done) == NOISES:
             gaps = [float(difference(a, b).mean()) for a, b in combinations(done, 2)]

@@ -36,10 +36,17 @@ class PictureTab:
 
 
 def paint(
-    caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
-    steering: Steering | None = None, memory: object = 1.0, guidance: object = None,
+    caption: str,
+    source: str,
+    comparison: str,
+    k: int,
+    seed: str,
+    keep: bool,
+    steering: Steering | None = None,
+    memory: object = 1.0,
+    guidance: object = None,
     tries: object = 1,
-) -> Iterator[tuple[Update, Update, Update, Update, Update, Any]]:  # fmt: skip
+) -> Iterator[tuple[Update, Update, Update, Update, Update, Any]]:
     """Yield memory panel, unknown words, result, status, seed and the finished picture's moment."""
     pipe, steering = state.pipeline(), steering or Steering()
     same = gr.skip()
@@ -51,13 +58,20 @@ def paint(
         strength = state.read_guidance(guidance)
         told = strings.TRYING.format(count=many) if many > count else strings.RETRIEVING
         yield same, same, same, status(told, busy=True), str(number), same
-        line = lineup.line_up(caption, strategy, count, number, steering, many, steps, share,
-                              strength)  # fmt: skip
+        line = lineup.line_up(caption, strategy, count, number, steering, many, steps, share, strength)
         if line.given:
             count = max(1, len(line.retrieval))
-        for output in pipe.stream(caption, strategy, count, number, variations=steps,
-                                  memory=share, guidance=strength, guests=steering.guests,
-                                  **line.given):  # fmt: skip
+        for output in pipe.stream(
+            caption,
+            strategy,
+            count,
+            number,
+            variations=steps,
+            memory=share,
+            guidance=strength,
+            guests=steering.guests,
+            **line.given,
+        ):
             if chose := line.retrieval.timings.get("choose", 0.0):
                 output = replace(output, timings=with_choice(output.timings, chose))
             if not output.stages:
@@ -100,41 +114,61 @@ def build(compose: Compose) -> tuple[PictureTab, gr.events.Dependency]:
     beside = _beside()
     seen = [memory, compose.unknown, compose.status]
     gr.on(
-        [compose.caption.change, compose.source.change, compose.comparison.change,
-         compose.k.change],
-        look, compose.steered_query, seen, trigger_mode="always_last", **beside,
-    )  # fmt: skip
+        [compose.caption.change, compose.source.change, compose.comparison.change, compose.k.change],
+        look,
+        compose.steered_query,
+        seen,
+        trigger_mode="always_last",
+        **beside,
+    )
     steered = [*seen, compose.steering, own]
     for source in (memory, own, compose.steps):
         source.click(
-            steer.click, compose.steered_query, [*steered, compose.steps],
-            trigger_mode="multiple", **beside,
-        )  # fmt: skip
+            steer.click, compose.steered_query, [*steered, compose.steps], trigger_mode="multiple", **beside
+        )
     queued: dict[str, Any] = {
-        "trigger_mode": "once", "show_progress": "hidden", "concurrency_limit": 1,
-        "concurrency_id": state.CONCURRENCY_ID, "api_visibility": "private",
-    }  # fmt: skip
+        "trigger_mode": "once",
+        "show_progress": "hidden",
+        "concurrency_limit": 1,
+        "concurrency_id": state.CONCURRENCY_ID,
+        "api_visibility": "private",
+    }
     own.upload(steer.add_own, compose.steered_query, steered, **queued)
     keep_from(result, compose)
     compose.switcher.choice.input(
-        switch, compose.switcher.choice,
-        [compose.switcher.facts, compose.switcher.choice, compose.k, compose.steering, own,
-         compose.steps, compose.fade.share, compose.fade.column, compose.guidance,
-         compose.status], **queued,
-    ).success(look_again, compose.steered_query, [memory, compose.unknown], **beside)  # fmt: skip
+        switch,
+        compose.switcher.choice,
+        [
+            compose.switcher.facts,
+            compose.switcher.choice,
+            compose.k,
+            compose.steering,
+            own,
+            compose.steps,
+            compose.fade.share,
+            compose.fade.column,
+            compose.guidance,
+            compose.status,
+        ],
+        **queued,
+    ).success(look_again, compose.steered_query, [memory, compose.unknown], **beside)
     event = compose.generate.click(
-        paint, compose.whole_query,
-        [memory, compose.unknown, result, compose.status, compose.seed, compose.current], **queued,
-    )  # fmt: skip
+        paint,
+        compose.whole_query,
+        [memory, compose.unknown, result, compose.status, compose.seed, compose.current],
+        **queued,
+    )
     return shown, event
 
 
 def keep_from(result: gr.HTML, compose: Compose) -> None:
     """Let the button of a panel that shows the current picture keep its noise."""
     result.click(
-        steer.keep, [compose.current, compose.steering],
-        [compose.seed, compose.keep, compose.steering, compose.steps, compose.status], **_beside(),
-    )  # fmt: skip
+        steer.keep,
+        [compose.current, compose.steering],
+        [compose.seed, compose.keep, compose.steering, compose.steps, compose.status],
+        **_beside(),
+    )
 
 
 def _beside() -> dict[str, Any]:

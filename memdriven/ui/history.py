@@ -65,10 +65,22 @@ def act(
         if kind == "remix":
             restore.use(recipe)
             taken = restore.settings(recipe, steering, noise=False)
-            memory = look(recipe.caption, taken[1], _comparison(taken[2], query), taken[3], "",
-                          False, taken[restore.STEERING])[0]  # fmt: skip
-            panels = _panels(memory=memory, status=status(strings.REMIXED), steps="",
-                             tab=gr.Tabs(selected="picture"), **_checkpoint())  # fmt: skip
+            memory = look(
+                recipe.caption,
+                taken[1],
+                _comparison(taken[2], query),
+                taken[3],
+                "",
+                False,
+                taken[restore.STEERING],
+            )[0]
+            panels = _panels(
+                memory=memory,
+                status=status(strings.REMIXED),
+                steps="",
+                tab=gr.Tabs(selected="picture"),
+                **_checkpoint(),
+            )
             return same, same, same, *taken, *panels
         *restored, seen, kept = _brought(recipe, steering)
         return same, seen, kept, *restored
@@ -90,12 +102,16 @@ def drop(event: gr.EventData, steering: Steering) -> tuple[Any, ...]:
     content = getattr(event, "content", None)
     try:
         if not isinstance(content, str) or len(content) > restore.MAX_PNG:
-            raise DataError(wanted=strings.UPLOAD_WANTED, found=strings.UPLOAD_LARGE.format(
-                megabytes=8), fix=strings.UPLOAD_FIX)  # fmt: skip
+            raise DataError(
+                wanted=strings.UPLOAD_WANTED,
+                found=strings.UPLOAD_LARGE.format(megabytes=8),
+                fix=strings.UPLOAD_FIX,
+            )
         return _brought(Recipe.from_png(base64.b64decode(content, validate=True)), steering)
     except (binascii.Error, ValueError):
-        return *_failed(DataError(wanted=strings.UPLOAD_WANTED, found=strings.UPLOAD_KIND,
-                                  fix=strings.UPLOAD_FIX)), *_NOT_INSPECTED  # fmt: skip
+        return *_failed(
+            DataError(wanted=strings.UPLOAD_WANTED, found=strings.UPLOAD_KIND, fix=strings.UPLOAD_FIX)
+        ), *_NOT_INSPECTED
     except MemDrivenError as error:
         return *_failed(error), *_NOT_INSPECTED
 
@@ -110,9 +126,7 @@ def arrive(link: str, steering: Steering) -> tuple[Any, ...]:
         return *_failed(error), *_NOT_INSPECTED
 
 
-def save(
-    event: gr.EventData, stored: object, steering: Steering
-) -> Iterator[tuple[Any, Any]]:  # fmt: skip
+def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[tuple[Any, Any]]:
     """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures.
 
     What this page cannot make again is left out and named, unless nothing would be left.
@@ -142,16 +156,18 @@ def save(
     content = export.archive(outputs) if zipped else export.contact_sheet(outputs)
     label = (strings.SAVE_ZIP if zipped else strings.SAVE_SHEET).format(count=len(outputs))
     media = "application/zip" if zipped else "image/png"
-    link = tag("a", text(label), class_="md-action",
-               href=f"data:{media};base64,{base64.b64encode(content).decode('ascii')}",
-               download="memdriven.zip" if zipped else "memdriven-sheet.png")  # fmt: skip
+    link = tag(
+        "a",
+        text(label),
+        class_="md-action",
+        href=f"data:{media};base64,{base64.b64encode(content).decode('ascii')}",
+        download="memdriven.zip" if zipped else "memdriven-sheet.png",
+    )
     said = strings.EXPORTED_PART if left_out else strings.EXPORTED
     yield link, status(said.format(count=len(outputs), numbers=", ".join(left_out)))
 
 
-def build(
-    compose: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks
-) -> list[gr.events.Dependency]:
+def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks) -> list[gr.events.Dependency]:
     """Add the tab; return the events that paint, so that Stop can cancel them."""
     with gr.Tab(strings.TAB_HISTORY, id="history"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="history-column", min_width=300):
@@ -163,34 +179,49 @@ def build(
             dropped = panel(_drop_zone(), elem_id="recipe-drop", js_on_load=CLICKS)
             with gr.Row(elem_id="recipe-paste"):
                 written = gr.Textbox(
-                    label=strings.RECIPE_PASTE, max_lines=1, scale=3, max_length=restore.MAX_TEXT,
-                    elem_id="recipe-text", min_width=140,
-                )  # fmt: skip
+                    label=strings.RECIPE_PASTE,
+                    max_lines=1,
+                    scale=3,
+                    max_length=restore.MAX_TEXT,
+                    elem_id="recipe-text",
+                    min_width=140,
+                )
                 read = gr.Button(strings.RECIPE_READ, elem_id="recipe-read", scale=1, min_width=80)
             seen = panel(cards.note(strings.RECIPE_EMPTY), elem_id="inspection", js_on_load=CLICKS)
             link = gr.Textbox(visible=False)
             stored = gr.BrowserState([], storage_key=STORAGE, secret=_NOT_SECRET)
             inspected = gr.State(None, time_to_live=STATE_SECONDS)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    queued: dict[str, Any] = {
-        **quiet, "concurrency_id": state.CONCURRENCY_ID, "concurrency_limit": 1,
-    }  # fmt: skip
+    queued: dict[str, Any] = {**quiet, "concurrency_id": state.CONCURRENCY_ID, "concurrency_limit": 1}
     settings = compose.settings
-    panels = [shown.memory, shown.result, compose.status, compose.steps, compose.current, tabs,
-              compose.switcher.choice, compose.switcher.facts, compose.fade.column]  # fmt: skip
+    panels = [
+        shown.memory,
+        shown.result,
+        compose.status,
+        compose.steps,
+        compose.current,
+        tabs,
+        compose.switcher.choice,
+        compose.switcher.facts,
+        compose.fade.column,
+    ]
     for source in (listed, seen):
         source.click(
-            act, [stored, inspected, compose.steering, *compose.query],
-            [stored, seen, inspected, *settings, *panels], trigger_mode="once", **queued,
-        )  # fmt: skip
+            act,
+            [stored, inspected, compose.steering, *compose.query],
+            [stored, seen, inspected, *settings, *panels],
+            trigger_mode="once",
+            **queued,
+        )
     gr.on([read.click, written.submit], paste, written, [seen, inspected, compose.status], **quiet)
     brought = [*settings, *panels, seen, inspected]
     dropped.upload(drop, compose.steering, brought, trigger_mode="once", **queued)
     page.load(arrive, [link, compose.steering], brought, js=_ARRIVE, **queued)
     compose.current.change(remember, [compose.current, stored], stored, queue=False, **quiet)
     gr.on([stored.change, page.load], panel_html, stored, listed, queue=False, **quiet)
-    saving = listed.submit(save, [stored, compose.steering], [saved, compose.status],
-                           trigger_mode="once", **queued)  # fmt: skip
+    saving = listed.submit(
+        save, [stored, compose.steering], [saved, compose.status], trigger_mode="once", **queued
+    )
     saving.success(None, js=_SAVE)
     return [saving]
 
@@ -200,9 +231,7 @@ def _drop_zone() -> str:
     return tag("label", text(strings.RECIPE_DROP) + choose, class_="md-drop")
 
 
-def _wanted(
-    event: gr.EventData, moments: Sequence[Moment], inspected: str | None
-) -> tuple[Recipe, int]:
+def _wanted(event: gr.EventData, moments: Sequence[Moment], inspected: str | None) -> tuple[Recipe, int]:
     """Return the recipe that a press is about: a place in the list, or what is inspected."""
     place = getattr(event, "place", None)
     if place is None and inspected:

@@ -18,8 +18,7 @@ def panel_html(stored: object) -> str:
         tag("button", text(label), type="button", class_="md-action", data_export=kind)
         for kind, label in (("sheet", strings.SHEET), ("zip", strings.ZIP))
     ]
-    tools.append(tag("button", text(strings.CLEAR), type="button", class_="md-link",
-                     data_act="clear"))  # fmt: skip
+    tools.append(tag("button", text(strings.CLEAR), type="button", class_="md-link", data_act="clear"))
     note = tag("p", text(strings.HISTORY_NOTE.format(most=MOST)), class_="md-hint")
     actions = tag("div", "".join(tools), class_="md-actions")
     return note + actions + tag("ol", items, class_="md-history")
@@ -29,10 +28,18 @@ def _item(place: int, each: Moment) -> str:
     recipe = Recipe.from_json(each["recipe"])
     label = strings.HISTORY_CHOOSE.format(number=place + 1, caption=recipe.caption)
     box = tag("input", type="checkbox", value=place, aria_label=label)
-    picture = tag("img", src=each["image"], width=72, height=72,
-                  alt=strings.PICTURE_ALT.format(caption=recipe.caption))  # fmt: skip
-    seen = tag("button", picture, type="button", class_="md-history-picture", data_act="inspect",
-               data_place=place, title=strings.INSPECT_HINT)  # fmt: skip
+    picture = tag(
+        "img", src=each["image"], width=72, height=72, alt=strings.PICTURE_ALT.format(caption=recipe.caption)
+    )
+    seen = tag(
+        "button",
+        picture,
+        type="button",
+        class_="md-history-picture",
+        data_act="inspect",
+        data_place=place,
+        title=strings.INSPECT_HINT,
+    )
     words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
     seed = words.format(seed=recipe.seed, count=len(recipe.variations))
     facts = (
@@ -41,14 +48,22 @@ def _item(place: int, each: Moment) -> str:
         + tag("span", text(seed), class_="md-seed")
     )
     buttons = "".join(
-        tag("button", text(name), type="button", class_="md-steer-button", data_act=kind,
-            data_place=place, title=hint, aria_label=f"{name}: {recipe.caption}")
+        tag(
+            "button",
+            text(name),
+            type="button",
+            class_="md-steer-button",
+            data_act=kind,
+            data_place=place,
+            title=hint,
+            aria_label=f"{name}: {recipe.caption}",
+        )
         for kind, name, hint in (
             ("inspect", strings.INSPECT, strings.INSPECT_HINT),
             ("remix", strings.REMIX, strings.REMIX_HINT),
             ("restore", strings.RESTORE, strings.RESTORE_HINT),
             ("forget", strings.FORGET, None),
         )
-    )  # fmt: skip
+    )
     controls = tag("div", buttons, class_="md-steer")
     return tag("li", box + seen + tag("div", facts + controls), class_="md-moment")

@@ -9,14 +9,7 @@ from PIL import Image, ImageOps
 
 from memdriven.errors import MemDrivenError
 from memdriven.explore.controls import CONTROLS, Control, controls
-from memdriven.explore.inside import (
-    STRENGTHS,
-    Channel,
-    GateMaps,
-    Inside,
-    fading,
-    look_inside,
-)
+from memdriven.explore.inside import STRENGTHS, Channel, GateMaps, Inside, fading, look_inside
 from memdriven.models.window import WHOLE, Window
 from memdriven.trace import Neighbour
 from memdriven.ui import asked, state, strings
@@ -55,9 +48,15 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
     made: list[Control] = []
     try:
         wanted = asked.read(*query)
-        for control in controls(state.pipeline(), *wanted.arguments, wanted.memory,
-                                variations=wanted.variations, exclude=wanted.masks,
-                                given=wanted.given, guidance=wanted.guidance):  # fmt: skip
+        for control in controls(
+            state.pipeline(),
+            *wanted.arguments,
+            wanted.memory,
+            variations=wanted.variations,
+            exclude=wanted.masks,
+            given=wanted.given,
+            guidance=wanted.guidance,
+        ):
             made.append(control)
             line = strings.CONTROLS_PROGRESS.format(done=len(made), count=len(CONTROLS))
             yield controls_html(made), status(line, busy=len(made) < len(CONTROLS))
@@ -84,27 +83,35 @@ def inside_html(seen: Inside) -> str:
     if seen.mirrored:
         mixed += tag("p", text(strings.INSIDE_MIRRORED), class_="md-hint md-mirrored")
     strength = tag(
-        "label", text(strings.WASH_LABEL) + tag("input", type="range", min=0, max=100, value=75,
-                                                class_="md-wash-strength"),
+        "label",
+        text(strings.WASH_LABEL)
+        + tag("input", type="range", min=0, max=100, value=75, class_="md-wash-strength"),
         class_="md-wash-label",
-    )  # fmt: skip
+    )
     energy = linked(best.image, seen.energy, "memory", strings.ENERGY_LABEL, alt)
     first = tag("div", energy + _channels(seen.channels, best), class_="md-features")
     stages = [
-        tag("li", tag("h3", text(strings.STAGE_LABEL.format(side=picture.width)),
-                      class_="md-row-name")
-            + ("".join(_gates(each, picture, best) for each in gates)
-               or tag("p", text(strings.NO_GATES), class_="md-hint")))
+        tag(
+            "li",
+            tag("h3", text(strings.STAGE_LABEL.format(side=picture.width)), class_="md-row-name")
+            + (
+                "".join(_gates(each, picture, best) for each in gates)
+                or tag("p", text(strings.NO_GATES), class_="md-hint")
+            ),
+        )
         for picture, gates in zip(seen.pictures, seen.gates, strict=True)
-    ]  # fmt: skip
+    ]
     return tag(
         "div",
-        mixed + strength + tag("h3", text(strings.V_TITLE), class_="md-step-title") + first
+        mixed
+        + strength
+        + tag("h3", text(strings.V_TITLE), class_="md-step-title")
+        + first
         + tag("h3", text(strings.GATES_TITLE), class_="md-step-title")
         + tag("p", text(strings.GATES_NOTE), class_="md-hint")
         + tag("ol", "".join(stages), class_="md-stages"),
         class_="md-inside",
-    )  # fmt: skip
+    )
 
 
 def controls_html(made: Sequence[Control]) -> str:
@@ -118,8 +125,13 @@ def controls_html(made: Sequence[Control]) -> str:
             cells.append(tag("li", gone + tag("p", words, class_="md-control")))
             continue
         shown = figure(image_uri(control.picture), f"{name}: {why}")
-        cells.append(tag("li", shown + tag("p", words, class_="md-control")
-                         + thumbs(control.retrieval), data_control=control.name))  # fmt: skip
+        cells.append(
+            tag(
+                "li",
+                shown + tag("p", words, class_="md-control") + thumbs(control.retrieval),
+                data_control=control.name,
+            )
+        )
     return tag("ol", "".join(cells), class_="md-controls")
 
 
@@ -127,10 +139,13 @@ def fading_html(pictures: Sequence[Image.Image]) -> str:
     """Return the picture with ever more of the memory, side by side."""
     shares = [f"{strength:.0%}" for strength in STRENGTHS]
     cells = "".join(
-        tag("li", figure(image_uri(picture), strings.FADE_ALT.format(share=share), text(share)),
-            data_share=share)
+        tag(
+            "li",
+            figure(image_uri(picture), strings.FADE_ALT.format(share=share), text(share)),
+            data_share=share,
+        )
         for share, picture in zip(shares, pictures, strict=False)
-    )  # fmt: skip
+    )
     ends = "".join(tag("span", text(each)) for each in strings.FADE_ENDS)
     return tag(
         "div",
@@ -139,7 +154,7 @@ def fading_html(pictures: Sequence[Image.Image]) -> str:
         + tag("ol", cells, class_="md-fading")
         + tag("p", ends, class_="md-fade-ends"),
         class_="md-inside",
-    )  # fmt: skip
+    )
 
 
 def _strength(done: int) -> str:
@@ -154,13 +169,18 @@ def _channels(channels: Sequence[Channel], best: Neighbour) -> str:
     for channel in channels:
         label = strings.CHANNEL.format(number=channel.number)
         alt = strings.CHANNEL_ALT.format(number=channel.number)
-        bar = tag("span", tag("span", style=f"width:{100 * channel.mean / strongest:.1f}%"),
-                  class_="md-bar")  # fmt: skip
+        bar = tag("span", tag("span", style=f"width:{100 * channel.mean / strongest:.1f}%"), class_="md-bar")
         rows.append(
-            tag("li", linked(best.image, channel.map, "memory", label, alt)
-                + tag("div", bar + tag("span", text(f"{channel.mean:.1f}"), class_="md-bar-label"),
-                      class_="md-channel-mean"))
-        )  # fmt: skip
+            tag(
+                "li",
+                linked(best.image, channel.map, "memory", label, alt)
+                + tag(
+                    "div",
+                    bar + tag("span", text(f"{channel.mean:.1f}"), class_="md-bar-label"),
+                    class_="md-channel-mean",
+                ),
+            )
+        )
     title = tag("p", text(strings.V_GLOBAL_NOTE), class_="md-hint")
     return tag("div", title + tag("ol", "".join(rows), class_="md-channels"))
 
@@ -171,8 +191,7 @@ def _gates(gates: GateMaps, picture: Image.Image, best: Neighbour) -> str:
     for map_, label in ((gates.scale, strings.GATE_SCALE), (gates.shift, strings.GATE_SHIFT)):
         alt = strings.GATE_ALT.format(gate=label, side=gates.side)
         made.append(linked(picture, map_, "memory", label, alt))
-        made.append(linked(best.image, map_, "memory", strings.GATE_ON_MEMORY.format(gate=label),
-                           alt))  # fmt: skip
+        made.append(linked(best.image, map_, "memory", strings.GATE_ON_MEMORY.format(gate=label), alt))
     early = gates.side < picture.width
     name = strings.GATE_EARLY if early else strings.GATE_LAST
     return tag("p", text(name.format(side=gates.side)), class_="md-hint") + tag(
@@ -185,15 +204,14 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     with gr.Tab(strings.TAB_INSIDE, id="inside"):
         section("memory", strings.INSIDE_TITLE)
         panel(tag("p", text(strings.INSIDE_NOTE), class_="md-hint"))
-        open_ = gr.Button(strings.INSIDE_RUN, variant="primary", elem_id="inside-run",
-                          elem_classes="md-run")  # fmt: skip
-        seen = panel(note(strings.INSIDE_EMPTY), elem_id="inside-result",
-                     js_on_load=script("linked.js"))  # fmt: skip
+        open_ = gr.Button(strings.INSIDE_RUN, variant="primary", elem_id="inside-run", elem_classes="md-run")
+        seen = panel(note(strings.INSIDE_EMPTY), elem_id="inside-result", js_on_load=script("linked.js"))
         faded = panel(elem_id="inside-fading")
         section("noise", strings.CONTROLS_TITLE)
         panel(tag("p", text(strings.CONTROLS_NOTE), class_="md-hint"))
-        run = gr.Button(strings.CONTROLS_RUN, variant="primary", elem_id="controls-run",
-                        elem_classes="md-run")  # fmt: skip
+        run = gr.Button(
+            strings.CONTROLS_RUN, variant="primary", elem_id="controls-run", elem_classes="md-run"
+        )
         made = panel(note(strings.CONTROLS_EMPTY), elem_id="controls-result")
     options = event_options()
     return [

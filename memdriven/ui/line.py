@@ -63,6 +63,12 @@ def tell(page: gr.Blocks, line: gr.HTML) -> None:
         yield ""
 
     line.submit(
-        follow, None, line, trigger_mode="once", show_progress="hidden", concurrency_id="line",
-        concurrency_limit=FOLLOWERS, api_visibility="private",
-    )  # fmt: skip
+        follow,
+        None,
+        line,
+        trigger_mode="once",
+        show_progress="hidden",
+        concurrency_id="line",
+        concurrency_limit=FOLLOWERS,
+        api_visibility="private",
+    )

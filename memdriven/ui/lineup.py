@@ -46,10 +46,16 @@ class LineUp:
 
 
 def line_up(
-    caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None,
-    tries: int = 1, variations: tuple[Variation, ...] = (), memory: float = 1.0,
+    caption: str,
+    strategy: str,
+    k: int,
+    seed: int,
+    steering: Steering | None = None,
+    tries: int = 1,
+    variations: tuple[Variation, ...] = (),
+    memory: float = 1.0,
     guidance: float | None = None,
-) -> LineUp:  # fmt: skip
+) -> LineUp:
     """Return the neighbours in use and those next in line, after a visitor's wishes.
 
     With `tries` above 1 the neighbours are chosen by the pictures that they give, unless they were
@@ -64,9 +70,7 @@ def line_up(
         if tries > k and strategy not in ("none", "oracle"):
             key = _key(state.pipeline())
             every = () if strategy in CONTROLS else (*retrieval, *spare)
-            retrieval = _chosen(
-                key, caption, strategy, k, seed, tries, variations, memory, guidance
-            )
+            retrieval = _chosen(key, caption, strategy, k, seed, tries, variations, memory, guidance)
             spare = tuple(each for each in every if each.id not in retrieval.ids)
         return LineUp(retrieval, spare, steering)
     pipe = state.pipeline()
@@ -83,9 +87,7 @@ def line_up(
     return _placed(retrieval, line, steering)
 
 
-def neighbours(
-    caption: str, strategy: str, k: int, seed: int
-) -> tuple[Retrieval, tuple[Neighbour, ...]]:
+def neighbours(caption: str, strategy: str, k: int, seed: int) -> tuple[Retrieval, tuple[Neighbour, ...]]:
     """Return the k neighbours in use, and those next in line.
 
     Raises:
@@ -112,9 +114,7 @@ def again(retrieval: Retrieval, seed: int, steering: Steering | None = None) -> 
     line: Sequence[Neighbour] = ()
     # A recipe may name the neighbours of an `oracle` that its words do not have.
     with pipe.turn, suppress(RetrievalError):
-        line = _long_line(
-            pipe, retrieval.caption, retrieval.strategy, len(retrieval), seed, steering
-        )
+        line = _long_line(pipe, retrieval.caption, retrieval.strategy, len(retrieval), seed, steering)
     return _placed(retrieval, line, steering)
 
 
@@ -122,8 +122,7 @@ def _placed(retrieval: Retrieval, line: Sequence[Neighbour], steering: Steering)
     """Return given neighbours with what a line tells of them, and who is next in it."""
     rich = {each.id: each for each in line}
     used = tuple(
-        replace(rich[each.id], weight=each.weight) if each.id in rich else each
-        for each in retrieval
+        replace(rich[each.id], weight=each.weight) if each.id in rich else each for each in retrieval
     )
     rest = [each for each in line if each.id not in retrieval.ids]
     count = max(SHOWN - len(used), 2 if steering.active else 0)
@@ -155,26 +154,24 @@ def _key(pipe: MemoryDrivenPipeline) -> str:
 
 @lru_cache(maxsize=16)
 def _chosen(
-    key: str, caption: str, strategy: str, k: int, seed: int, tries: int,
-    variations: tuple[Variation, ...], memory: float, guidance: float | None,
-) -> Retrieval:  # fmt: skip
+    key: str,
+    caption: str,
+    strategy: str,
+    k: int,
+    seed: int,
+    tries: int,
+    variations: tuple[Variation, ...],
+    memory: float,
+    guidance: float | None,
+) -> Retrieval:
     """Try once, for all the tabs that ask for the same picture."""
     return state.pipeline().choose(
-        caption,
-        strategy,
-        k,
-        seed,
-        best_of=tries,
-        variations=variations,
-        memory=memory,
-        guidance=guidance,
+        caption, strategy, k, seed, best_of=tries, variations=variations, memory=memory, guidance=guidance
     )
 
 
 @lru_cache(maxsize=16)
-def _line(
-    key: str, caption: str, strategy: str, longest: int = 0, masks: tuple[str, ...] = ()
-) -> Retrieval:
+def _line(key: str, caption: str, strategy: str, longest: int = 0, masks: tuple[str, ...] = ()) -> Retrieval:
     """Retrieve once; the key names the model, so that the cache keeps none in memory."""
     pipe = state.pipeline()
     longest = longest or min(max(SHOWN, state.MAX_K), pipe.bank.n)

@@ -11,9 +11,14 @@ from memdriven.ui.steering import Steering
 
 
 def look(
-    caption: object, source: str, comparison: str, k: int, seed: str, keep: bool,
+    caption: object,
+    source: str,
+    comparison: str,
+    k: int,
+    seed: str,
+    keep: bool,
     steering: Steering | None = None,
-) -> tuple[str, str, str]:  # fmt: skip
+) -> tuple[str, str, str]:
     """Return memory panel, unknown words and status for what is written so far."""
     if not isinstance(caption, str) or not caption.strip():
         return cards.note(strings.MEMORY_EMPTY), "", status(strings.READY)
@@ -30,17 +35,20 @@ def look(
 
 
 def look_again(
-    caption: object, source: str, comparison: str, k: int, seed: str, keep: bool,
+    caption: object,
+    source: str,
+    comparison: str,
+    k: int,
+    seed: str,
+    keep: bool,
     steering: Steering | None = None,
-) -> tuple[str, str]:  # fmt: skip
+) -> tuple[str, str]:
     """Return memory panel and unknown words alone, where the status has something else to say."""
     memory, unknown, _ = look(caption, source, comparison, k, seed, keep, steering)
     return memory, unknown
 
 
-def panels_again(
-    retrieval: Retrieval, seed: int, steering: Steering | None = None
-) -> tuple[str, str]:
+def panels_again(retrieval: Retrieval, seed: int, steering: Steering | None = None) -> tuple[str, str]:
     """Return memory panel and unknown words for a picture that was made from a recipe."""
     return panels(lineup.again(retrieval, seed, steering))
 

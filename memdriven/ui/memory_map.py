@@ -73,28 +73,35 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
     atlas.save(buffer, format="WEBP", quality=70, method=2)
     points = (layout.points[rows].numpy() * 32_000).round().astype("<i2")
     content = {
-        "points": _packed(points), "colours": _packed(mean_colours(pictures)),
+        "points": _packed(points),
+        "colours": _packed(mean_colours(pictures)),
         "ids": [bank.ids[row] for row in rows],
         "captions": [bank.items[row].captions[0] for row in rows],
-        "tile": TILE, "columns": columns,
+        "tile": TILE,
+        "columns": columns,
         "atlas": "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"),
-    }  # fmt: skip
-    search = tag("input", type="search", class_="md-map-search", aria_label=strings.MAP_SEARCH,
-                 placeholder=strings.MAP_SEARCH)  # fmt: skip
+    }
+    search = tag(
+        "input",
+        type="search",
+        class_="md-map-search",
+        aria_label=strings.MAP_SEARCH,
+        placeholder=strings.MAP_SEARCH,
+    )
     found = tag("output", class_="md-map-found", data_words=strings.MAP_FOUND)
     zoom = "".join(
-        tag("button", text(sign), type="button", class_="md-action", data_zoom=way,
-            aria_label=label)
+        tag("button", text(sign), type="button", class_="md-action", data_zoom=way, aria_label=label)
         for sign, way, label in strings.MAP_ZOOM
-    )  # fmt: skip
+    )
     canvas = tag("canvas", tabindex=0, role="img", aria_label=strings.MAP_ALT.format(count=count))
     card = tag("div", tag("i") + tag("span"), class_="md-map-card", hidden=True)
     return tag(
         "div",
         tag("div", search + found + tag("span", zoom, class_="md-map-zoom"), class_="md-map-tools")
         + tag("div", canvas + card, class_="md-map-frame"),
-        class_="md-map", data_map=json.dumps(content),
-    )  # fmt: skip
+        class_="md-map",
+        data_map=json.dumps(content),
+    )
 
 
 def query_html(retrieval: Retrieval, at: tuple[float, float]) -> str:
@@ -150,8 +157,9 @@ def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:
     try:
         chosen = getattr(event, "item", None)
         if not isinstance(chosen, str):
-            raise ConfigError(wanted=strings.MAP_ITEM_WANTED, found=repr(chosen)[:40],
-                              fix=strings.MAP_ITEM_FIX)  # fmt: skip
+            raise ConfigError(
+                wanted=strings.MAP_ITEM_WANTED, found=repr(chosen)[:40], fix=strings.MAP_ITEM_FIX
+            )
         item = pipe.bank.items[pipe.bank.index_of(chosen)]
         new = steering.pin(chosen)
         own = str(query[0]).strip() or item.captions[0]
@@ -163,14 +171,24 @@ def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:
     title = strings.MAP_CHOSEN if pinned else strings.MAP_RELEASED
     line, result = lineup.again(output.retrieval, wanted.seed, new), show(output)
     cards_ = cards.memory_panel(line.retrieval, common=state.common_words())
-    made = tag("div", tag("h3", text(title), class_="md-small-title") + cards_ + result,
-               class_="md-map-chosen", data_item=chosen)  # fmt: skip
+    made = tag(
+        "div",
+        tag("h3", text(title), class_="md-small-title") + cards_ + result,
+        class_="md-map-chosen",
+        data_item=chosen,
+    )
     star, _ = find(own, *query[1:6], new)
     said = strings.MAP_PINNED if pinned else strings.MAP_FREED
     return (
-        made, star, status(said.format(seed=wanted.seed)), new, *panels(line), result,
-        str(wanted.seed), moment(output),
-    )  # fmt: skip
+        made,
+        star,
+        status(said.format(seed=wanted.seed)),
+        new,
+        *panels(line),
+        result,
+        str(wanted.seed),
+        moment(output),
+    )
 
 
 def _packed(values: np.ndarray) -> str:
@@ -189,19 +207,28 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
         panel(tag("p", text(strings.MAP_NOTE), class_="md-hint"))
         with gr.Row(elem_classes="md-columns"):
             with gr.Column(elem_id="map-column", min_width=300):
-                drawn = panel(cards.note(strings.MAP_EMPTY), elem_id="map",
-                              js_on_load=script("memory_map.js"))  # fmt: skip
+                drawn = panel(
+                    cards.note(strings.MAP_EMPTY), elem_id="map", js_on_load=script("memory_map.js")
+                )
                 star = panel(elem_id="map-query")
                 again = gr.Button(strings.MAP_FIND, elem_id="map-find", elem_classes="md-quiet")
             with gr.Column(elem_id="map-side", min_width=220):
-                chosen = panel(cards.note(strings.MAP_CHOOSE), elem_id="map-chosen",
-                               js_on_load=CLICKS)  # fmt: skip
+                chosen = panel(cards.note(strings.MAP_CHOOSE), elem_id="map-chosen", js_on_load=CLICKS)
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
                 shown = gr.State("")
     keep_from(chosen, compose)
     outputs = [drawn, star, compose.status, shown]
-    painted = [chosen, star, compose.status, compose.steering, picture.memory, compose.unknown,
-               picture.result, compose.seed, compose.current]  # fmt: skip
+    painted = [
+        chosen,
+        star,
+        compose.status,
+        compose.steering,
+        picture.memory,
+        compose.unknown,
+        picture.result,
+        compose.seed,
+        compose.current,
+    ]
     return [
         tab.select(unfold, [shown, *compose.steered_query], outputs, **event_options()),
         again.click(find, compose.steered_query, [star, compose.status], **event_options()),

@@ -55,14 +55,20 @@ def morph_html(
 ) -> str:
     """Return all pictures on one spot with a slider, how much each step changes, and exports."""
     images = "".join(
-        tag("img", src=image_uri(picture), alt=strings.MORPH_ALT.format(number=number),
-            data_shown=str(number == 1).lower())
+        tag(
+            "img",
+            src=image_uri(picture),
+            alt=strings.MORPH_ALT.format(number=number),
+            data_shown=str(number == 1).lower(),
+        )
         for number, picture in enumerate(pictures, start=1)
-    )  # fmt: skip
-    slider = tag("input", type="range", min=0, max=len(pictures) - 1, value=0,
-                 aria_label=strings.MORPH_SLIDER)  # fmt: skip
-    play = tag("button", text(strings.MORPH_PLAY), type="button", class_="md-action md-play",
-               aria_pressed="false")  # fmt: skip
+    )
+    slider = tag(
+        "input", type="range", min=0, max=len(pictures) - 1, value=0, aria_label=strings.MORPH_SLIDER
+    )
+    play = tag(
+        "button", text(strings.MORPH_PLAY), type="button", class_="md-action md-play", aria_pressed="false"
+    )
     links = "".join(_link(pictures, kind) for kind in morph.FORMATS)
     sides = "".join(_end(retrieval, seed, moving) for retrieval, seed in ends)
     return tag(
@@ -73,7 +79,7 @@ def morph_html(
         + tag("div", sides, class_="md-ends")
         + tag("div", links, class_="md-actions"),
         class_="md-morph",
-    )  # fmt: skip
+    )
 
 
 def _steps(pictures: Sequence[Image.Image]) -> str:
@@ -82,17 +88,19 @@ def _steps(pictures: Sequence[Image.Image]) -> str:
     highest = max(gaps) or 1.0
     bars = "".join(tag("span", style=f"height:{100 * gap / highest:.0f}%") for gap in gaps)
     label = strings.MORPH_STEPS.format(sum=f"{100 * math.fsum(gaps):.1f} %")
-    return tag("div", tag("div", bars, class_="md-morph-steps", aria_hidden="true")
-               + tag("p", text(label), class_="md-hint"))  # fmt: skip
+    return tag(
+        "div",
+        tag("div", bars, class_="md-morph-steps", aria_hidden="true")
+        + tag("p", text(label), class_="md-hint"),
+    )
 
 
 def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
     parts = [
         tag("q", text(retrieval.caption), class_="md-quote" + _still("words", moving)),
         tag("div", thumbs(retrieval), class_="md-end-memory" + _still("memory", moving)),
-        tag("span", text(strings.SEED_SHOWN.format(seed=seed)),
-            class_="md-seed" + _still("noise", moving)),
-    ]  # fmt: skip
+        tag("span", text(strings.SEED_SHOWN.format(seed=seed)), class_="md-seed" + _still("noise", moving)),
+    ]
     return tag("div", "".join(parts), class_="md-end")
 
 
@@ -103,8 +111,13 @@ def _still(part: str, moving: Sequence[str]) -> str:
 def _link(pictures: Sequence[Image.Image], kind: str) -> str:
     content = base64.b64encode(morph.animation(pictures, kind)).decode("ascii")
     href = f"data:image/{kind.lower()};base64,{content}"
-    return tag("a", text(strings.MORPH_SAVE.format(kind=strings.FORMAT_NAMES[kind])), href=href,
-               download=f"memdriven-morph.{kind.lower()}", class_="md-action")  # fmt: skip
+    return tag(
+        "a",
+        text(strings.MORPH_SAVE.format(kind=strings.FORMAT_NAMES[kind])),
+        href=href,
+        download=f"memdriven-morph.{kind.lower()}",
+        class_="md-action",
+    )
 
 
 def _making(picture: Image.Image, share: float) -> str:
@@ -126,19 +139,35 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             section("noise", strings.MORPH_TITLE)
             panel(tag("p", text(strings.MORPH_NOTE), class_="md-hint"))
             moving = gr.CheckboxGroup(
-                list(strings.MORPH_PARTS), value=["noise"], label=strings.MORPH_MOVING,
-                elem_id="morph-moving", elem_classes="md-choice md-choice-three",
-            )  # fmt: skip
-            words = gr.Textbox(label=strings.MORPH_WORDS, elem_id="morph-words", max_lines=3,
-                               placeholder=strings.MORPH_WORDS_EMPTY)  # fmt: skip
-            seed = gr.Textbox(label=strings.MORPH_SEED, elem_id="morph-seed", max_lines=1,
-                              placeholder=strings.SEED_PLACEHOLDER)  # fmt: skip
-            count = gr.Slider(FEWEST, morph.MAX_FRAMES, value=DEFAULT_FRAMES, step=2, buttons=[],
-                              label=strings.MORPH_COUNT, elem_id="morph-count")  # fmt: skip
-            make = gr.Button(strings.MORPH_RUN, variant="primary", elem_id="morph-run",
-                             elem_classes="md-run")  # fmt: skip
+                list(strings.MORPH_PARTS),
+                value=["noise"],
+                label=strings.MORPH_MOVING,
+                elem_id="morph-moving",
+                elem_classes="md-choice md-choice-three",
+            )
+            words = gr.Textbox(
+                label=strings.MORPH_WORDS,
+                elem_id="morph-words",
+                max_lines=3,
+                placeholder=strings.MORPH_WORDS_EMPTY,
+            )
+            seed = gr.Textbox(
+                label=strings.MORPH_SEED,
+                elem_id="morph-seed",
+                max_lines=1,
+                placeholder=strings.SEED_PLACEHOLDER,
+            )
+            count = gr.Slider(
+                FEWEST,
+                morph.MAX_FRAMES,
+                value=DEFAULT_FRAMES,
+                step=2,
+                buttons=[],
+                label=strings.MORPH_COUNT,
+                elem_id="morph-count",
+            )
+            make = gr.Button(strings.MORPH_RUN, variant="primary", elem_id="morph-run", elem_classes="md-run")
         with gr.Column(elem_id="morph-shown", min_width=300):
-            made = panel(note(strings.MORPH_EMPTY), elem_id="morph-result",
-                         js_on_load=script("morph.js"))  # fmt: skip
+            made = panel(note(strings.MORPH_EMPTY), elem_id="morph-result", js_on_load=script("morph.js"))
     asking = [words, seed, moving, count, *compose.whole_query]
     return [make.click(run, asking, [made, compose.status], **event_options())]

@@ -51,13 +51,22 @@ def read_upload(content: object) -> Image.Image:
             warnings.simplefilter("error")
             with Image.open(io.BytesIO(plain), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS or min(image.size) < 2:
-                    raise _refused(strings.UPLOAD_PIXELS.format(
-                        width=image.width, height=image.height
-                    ))  # fmt: skip
+                    raise _refused(strings.UPLOAD_PIXELS.format(width=image.width, height=image.height))
                 image.draft("RGB", (SIDE, SIDE))
                 upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError,
-            OverflowError, binascii.Error, Image.DecompressionBombError, Warning):  # fmt: skip
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        IndexError,
+        TypeError,
+        KeyError,
+        OverflowError,
+        binascii.Error,
+        Image.DecompressionBombError,
+        Warning,
+    ):
         raise _refused(strings.UPLOAD_KIND) from None
     small = centre_square(upright, SIDE)
     white = Image.new("RGBA", small.size, "white")
@@ -74,15 +83,17 @@ def guest(image: Image.Image, pipe: MemoryDrivenPipeline) -> Guest:
     vgg = feature_network()
     made_with = pipe.bank.header.get("encoder")
     if made_with != vgg.hash:
-        raise CheckpointError(wanted=strings.VGG_OTHER_WANTED, found=vgg.hash,
-                              fix=strings.VGG_OTHER_FIX)  # fmt: skip
+        raise CheckpointError(wanted=strings.VGG_OTHER_WANTED, found=vgg.hash, fix=strings.VGG_OTHER_FIX)
     with pipe.turn, torch.inference_mode():
         v = vgg(to_tensor(image)[None])[0].numpy()
     name = hashlib.sha256(image.tobytes()).hexdigest()[:12]
     return Guest(
-        id=PRIVATE + name, image=centre_square(image, THUMBNAIL), caption=strings.OWN_CAPTION,
-        features=codec.encode(v), shape=v.shape,
-    )  # fmt: skip
+        id=PRIVATE + name,
+        image=centre_square(image, THUMBNAIL),
+        caption=strings.OWN_CAPTION,
+        features=codec.encode(v),
+        shape=v.shape,
+    )
 
 
 def weight_file() -> Path | None:
@@ -107,8 +118,11 @@ def feature_network() -> Vgg16Features:
     """
     path = weight_file()
     if path is None:
-        raise CheckpointError(wanted=strings.VGG_WANTED, found=strings.VGG_FOUND,
-                              fix=strings.VGG_FIX.format(variable=WEIGHTS_VARIABLE))  # fmt: skip
+        raise CheckpointError(
+            wanted=strings.VGG_WANTED,
+            found=strings.VGG_FOUND,
+            fix=strings.VGG_FIX.format(variable=WEIGHTS_VARIABLE),
+        )
     return _network(path)
 
 

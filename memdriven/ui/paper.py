@@ -54,8 +54,9 @@ def third(pipe: MemoryDrivenPipeline, captions: Sequence[str], seed: int) -> Ite
     rows: list[str] = []
     for caption in captions:
         output = pipe(caption, None, 1, seed)
-        rows.append(_row([_words(caption), _retrieved(output.retrieval),
-                          _picture(output.images[0], caption)], 3))  # fmt: skip
+        rows.append(
+            _row([_words(caption), _retrieved(output.retrieval), _picture(output.images[0], caption)], 3)
+        )
         yield _figure("3", rows)
 
 
@@ -86,11 +87,20 @@ def _captions(*query: object) -> tuple[list[str], int]:
 def _figure(number: str, rows: Sequence[str]) -> str:
     heads = "".join(tag("span", text(head)) for head in strings.PAPER_HEADS[number])
     title = strings.PAPER_FIGURES[number]
-    head = tag("div", heads, class_="md-paper-row md-paper-head",
-               style=f"--cells:{len(strings.PAPER_HEADS[number])}") if heads else ""  # fmt: skip
+    head = (
+        tag(
+            "div",
+            heads,
+            class_="md-paper-row md-paper-head",
+            style=f"--cells:{len(strings.PAPER_HEADS[number])}",
+        )
+        if heads
+        else ""
+    )
     caption = tag("b", text(strings.PAPER_NUMBER.format(number=number))) + " " + text(title)
-    return tag("figure", head + "".join(rows) + tag("figcaption", caption), class_="md-paper",
-               data_figure=number)  # fmt: skip
+    return tag(
+        "figure", head + "".join(rows) + tag("figcaption", caption), class_="md-paper", data_figure=number
+    )
 
 
 def _row(cells: Sequence[str], count: int) -> str:
@@ -127,12 +137,21 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     with gr.Tab(strings.TAB_PAPER, id="paper"):
         panel(tag("p", text(strings.PAPER_NOTE), class_="md-hint"))
         with gr.Row(elem_classes="md-tools"):
-            number = gr.Radio([(label, each) for each, label in strings.PAPER_CHOICES], value="1",
-                              label=strings.PAPER_FIGURE, show_label=False, elem_id="paper-choice",
-                              elem_classes="md-choice", scale=3)  # fmt: skip
-            run = gr.Button(strings.PAPER_RUN, variant="primary", elem_id="paper-run",
-                            elem_classes="md-run", min_width=130)  # fmt: skip
+            number = gr.Radio(
+                [(label, each) for each, label in strings.PAPER_CHOICES],
+                value="1",
+                label=strings.PAPER_FIGURE,
+                show_label=False,
+                elem_id="paper-choice",
+                elem_classes="md-choice",
+                scale=3,
+            )
+            run = gr.Button(
+                strings.PAPER_RUN,
+                variant="primary",
+                elem_id="paper-run",
+                elem_classes="md-run",
+                min_width=130,
+            )
         made = panel(note(strings.PAPER_EMPTY), elem_id="paper-result")
-    return [
-        run.click(draw, [number, *compose.steered_query], [made, compose.status], **event_options())
-    ]
+    return [run.click(draw, [number, *compose.steered_query], [made, compose.status], **event_options())]

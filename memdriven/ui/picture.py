@@ -30,15 +30,21 @@ def picture_panel(output: PipelineOutput, resolutions: Sequence[int]) -> str:
     uri = png_uri(output.png()) if output.complete else image_uri(stages[-1])
     alt = strings.PICTURE_ALT.format(caption=output.recipe.caption)
     image = tag(
-        "img", src=uri, alt=alt, class_="md-result", data_seed=output.recipe.seed,
+        "img",
+        src=uri,
+        alt=alt,
+        class_="md-result",
+        data_seed=output.recipe.seed,
         data_complete=str(output.complete).lower(),
-    )  # fmt: skip
+    )
     parts = [tag("div", image, class_="md-frame"), _strip(stages, resolutions)]
     if output.complete:
         parts += [
-            *map(claims_list, output.claims[:1]), _actions(output, uri),
-            time_bar(output.timings), _recipe(output),
-        ]  # fmt: skip
+            *map(claims_list, output.claims[:1]),
+            _actions(output, uri),
+            time_bar(output.timings),
+            _recipe(output),
+        ]
     return tag("div", "".join(parts), class_="md-canvas")
 
 
@@ -72,29 +78,28 @@ def grid(tiles: Sequence[Image.Image | None], seeds: Sequence[int], near: bool =
     for number, (tile, seed) in enumerate(zip(tiles, seeds, strict=True), start=1):
         if tile is None:
             label = strings.TILE_WAITING.format(number=number)
-            cells.append(tag("li", tag("span", class_="md-tile md-busy", role="img",
-                                       aria_label=label)))  # fmt: skip
+            cells.append(tag("li", tag("span", class_="md-tile md-busy", role="img", aria_label=label)))
             continue
         alt = strings.TILE_ALT.format(number=number, seed=seed)
         label, hint = strings.SEED_SHOWN.format(seed=seed), strings.TILE_USE.format(seed=seed)
         if near:
             label = strings.NEAR_TILE.format(number=seed) if seed else strings.NEAR_CENTRE
             alt, hint = label, label
-        inside = tag("img", src=image_uri(tile), alt=alt) + tag(
-            "span", text(label), class_="md-tile-seed"
-        )
+        inside = tag("img", src=image_uri(tile), alt=alt) + tag("span", text(label), class_="md-tile-seed")
         kind = "md-tile md-tile-centre" if near and not seed else "md-tile"
-        cells.append(tag("li", tag("button", inside, type="button", class_=kind,
-                                   data_seed=seed, title=hint)))  # fmt: skip
+        cells.append(tag("li", tag("button", inside, type="button", class_=kind, data_seed=seed, title=hint)))
     return tag("ol", "".join(cells), class_="md-grid")
 
 
 def empty_grid() -> str:
     """Return the grid before its first use: nine blank tiles and a sentence."""
     blank = tag("li", tag("span", class_="md-tile")) * TILES
-    return tag("div", tag("ol", blank, class_="md-grid", aria_hidden="true")
-               + tag("p", text(strings.DIVERSITY_EMPTY), class_="md-grid-note"),
-               class_="md-grid-empty")  # fmt: skip
+    return tag(
+        "div",
+        tag("ol", blank, class_="md-grid", aria_hidden="true")
+        + tag("p", text(strings.DIVERSITY_EMPTY), class_="md-grid-note"),
+        class_="md-grid-empty",
+    )
 
 
 def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
@@ -104,8 +109,7 @@ def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
     for place, side in enumerate(resolutions):
         label = tag("span", text(strings.STAGE_LABEL.format(side=side)))
         if place < len(stages):
-            image = tag("img", src=image_uri(stages[place]),
-                        alt=strings.STAGE_ALT.format(side=side))  # fmt: skip
+            image = tag("img", src=image_uri(stages[place]), alt=strings.STAGE_ALT.format(side=side))
             cells.append(tag("li", image + label))
         else:
             cells.append(tag("li", tag("span", class_="md-blank md-busy") + label))
@@ -126,15 +130,19 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     near = _action(strings.NEARBY, data_press="#make-near", data_tab="diversity")
     others = _action(strings.COMPARE_IT, data_press="#compare-run", data_tab="compare")
     check = _action(strings.CHECK_IT, data_press="#copy-run", data_tab="copies")
-    share = "" if recipe.private else _action(
-        strings.LINK, data_link=recipe.to_url(), data_copied=strings.RECIPE_COPIED,
-        data_by_hand=strings.COPY_BY_HAND,
-    )  # fmt: skip
+    share = (
+        ""
+        if recipe.private
+        else _action(
+            strings.LINK,
+            data_link=recipe.to_url(),
+            data_copied=strings.RECIPE_COPIED,
+            data_by_hand=strings.COPY_BY_HAND,
+        )
+    )
     note = tag("p", text(strings.PRIVATE_NOTE), class_="md-hint") if recipe.private else ""
     facts = tag("div", seed + tag("span", side, class_="md-side"), class_="md-actions")
-    return (
-        facts + tag("div", link + keep + near + others + check + share, class_="md-actions") + note
-    )
+    return facts + tag("div", link + keep + near + others + check + share, class_="md-actions") + note
 
 
 def _action(label: str, **data: object) -> str:
@@ -143,9 +151,15 @@ def _action(label: str, **data: object) -> str:
 
 def _recipe(output: PipelineOutput) -> str:
     content = output.recipe.to_json(indent=1)
-    copy = tag("button", text(strings.RECIPE_COPY), type="button", class_="md-action md-copy",
-               data_copy=content, data_copied=strings.RECIPE_COPIED,
-               data_by_hand=strings.COPY_BY_HAND)  # fmt: skip
+    copy = tag(
+        "button",
+        text(strings.RECIPE_COPY),
+        type="button",
+        class_="md-action md-copy",
+        data_copy=content,
+        data_copied=strings.RECIPE_COPIED,
+        data_by_hand=strings.COPY_BY_HAND,
+    )
     return tag(
         "details",
         tag("summary", text(strings.RECIPE_TITLE))

@@ -40,8 +40,7 @@ def read(written: object) -> Recipe:
     """
     given = written.strip() if isinstance(written, str) else ""
     if not given:
-        raise ConfigError(wanted=strings.GONE_WANTED, found=strings.GONE_FOUND,
-                          fix=strings.GONE_FIX)  # fmt: skip
+        raise ConfigError(wanted=strings.GONE_WANTED, found=strings.GONE_FOUND, fix=strings.GONE_FIX)
     given = given[:MAX_TEXT]
     if given.startswith("{"):
         return Recipe.from_json(given)
@@ -93,10 +92,16 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, .
     if noise:
         taken = taken.step(recipe.seed, recipe.variations)
     return (
-        recipe.caption, source, recipe.strategy if ordinary else gr.skip(), k,
-        str(recipe.seed) if noise else "", noise, taken, state.read_memory(recipe.memory),
+        recipe.caption,
+        source,
+        recipe.strategy if ordinary else gr.skip(),
+        k,
+        str(recipe.seed) if noise else "",
+        noise,
+        taken,
+        state.read_memory(recipe.memory),
         recipe.guidance,
-    )  # fmt: skip
+    )
 
 
 def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[Any, ...]]:
@@ -122,14 +127,14 @@ def adapted(recipe: Recipe, steering: Steering) -> Recipe:
     bank = made_here(loose).bank
     own = {guest.id for guest in steering.guests}
     found = {
-        name: share for name, share in zip(recipe.neighbours, recipe.weights, strict=True)
+        name: share
+        for name, share in zip(recipe.neighbours, recipe.weights, strict=True)
         if name in own or name in bank.ids
-    }  # fmt: skip
+    }
     if len(found) < len(recipe.neighbours):
         whole = math.fsum(found.values())
         found = {name: share / whole for name, share in found.items()} if whole else {}
-    return replace(loose, k=min(recipe.k, bank.n), neighbours=tuple(found),
-                   weights=tuple(found.values()))  # fmt: skip
+    return replace(loose, k=min(recipe.k, bank.n), neighbours=tuple(found), weights=tuple(found.values()))
 
 
 def restored_panels(
@@ -138,9 +143,14 @@ def restored_panels(
     """Return memory panel, result, status, steps, moment, tab, and `checkpoint_panels`."""
     memory, _ = panels_again(output.retrieval, output.recipe.seed, steering)
     return (
-        memory, show(output), status(said), steps_line(steering), moment(output),
-        gr.Tabs(selected="picture"), *checkpoint_panels(),
-    )  # fmt: skip
+        memory,
+        show(output),
+        status(said),
+        steps_line(steering),
+        moment(output),
+        gr.Tabs(selected="picture"),
+        *checkpoint_panels(),
+    )
 
 
 def checkpoint_panels() -> tuple[Any, ...]:

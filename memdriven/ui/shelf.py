@@ -72,12 +72,15 @@ class Shelf:
             return held[1]
         entry = self.entries.get(name)
         if entry is None:
-            raise CheckpointError(wanted=strings.SHELF_WANTED, found=repr(name)[:80],
-                                  fix=", ".join(self.entries))  # fmt: skip
+            raise CheckpointError(
+                wanted=strings.SHELF_WANTED, found=repr(name)[:80], fix=", ".join(self.entries)
+            )
         if not entry.complete:
-            raise BankError(wanted=strings.NO_BANK_WANTED.format(name=name),
-                            found=strings.NO_BANK_FOUND,
-                            fix=strings.NO_BANK_FIX.format(path=entry.path.name))  # fmt: skip
+            raise BankError(
+                wanted=strings.NO_BANK_WANTED.format(name=name),
+                found=strings.NO_BANK_FOUND,
+                fix=strings.NO_BANK_FIX.format(path=entry.path.name),
+            )
         with self._lock:
             held = self._open
             if held is None or held[0] != name:

@@ -46,8 +46,7 @@ def shelf() -> Shelf:
         CheckpointError: there are none.
     """
     if not _shelf:
-        raise CheckpointError(wanted="a loaded checkpoint", found="none",
-                              fix="start the page with app.py")  # fmt: skip
+        raise CheckpointError(wanted="a loaded checkpoint", found="none", fix="start the page with app.py")
     return _shelf[0]
 
 
@@ -104,12 +103,16 @@ def read_seed(written: str, keep: bool) -> int:
     if not keep or not written:
         return secrets.randbelow(RANDOM_SEEDS)
     if not (written.isascii() and written.isdecimal() and len(written) <= 16):
-        raise ConfigError(wanted=strings.SEED_WANTED.format(largest=MAX_SEED),
-                          found=repr(written[:40]), fix=strings.SEED_FIX)  # fmt: skip
+        raise ConfigError(
+            wanted=strings.SEED_WANTED.format(largest=MAX_SEED),
+            found=repr(written[:40]),
+            fix=strings.SEED_FIX,
+        )
     seed = int(written)
     if seed > MAX_SEED:
-        raise ConfigError(wanted=strings.SEED_WANTED.format(largest=MAX_SEED), found=written,
-                          fix=strings.SEED_FIX)  # fmt: skip
+        raise ConfigError(
+            wanted=strings.SEED_WANTED.format(largest=MAX_SEED), found=written, fix=strings.SEED_FIX
+        )
     return seed
 
 

@@ -19,9 +19,15 @@ Query = tuple[str, str, str, int, str, bool]
 
 
 def click(
-    event: gr.EventData, caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
+    event: gr.EventData,
+    caption: str,
+    source: str,
+    comparison: str,
+    k: int,
+    seed: str,
+    keep: bool,
     steering: Steering,
-) -> tuple[Any, ...]:  # fmt: skip
+) -> tuple[Any, ...]:
     """Return memory, unknown words, status, steering, own images and steps after a click."""
     act, item = getattr(event, "act", None), getattr(event, "id", None)
     try:
@@ -43,9 +49,15 @@ def in_bank(item: object) -> bool:
 
 
 def add_own(
-    event: gr.EventData, caption: str, source: str, comparison: str, k: int, seed: str, keep: bool,
+    event: gr.EventData,
+    caption: str,
+    source: str,
+    comparison: str,
+    k: int,
+    seed: str,
+    keep: bool,
     steering: Steering,
-) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+) -> Iterator[tuple[Any, ...]]:
     """Yield memory, unknown words, status, steering and own images, with one more image pinned."""
     same = gr.skip()
     yield same, same, status(strings.OWN_BUSY, busy=True), same, same
@@ -62,8 +74,9 @@ def add_own(
 def keep(current: object, steering: Steering) -> tuple[Any, ...]:
     """Return seed, keep, steering, steps and status: the noise of the picture on screen is kept."""
     if not is_moment(current):
-        gone = ConfigError(wanted=strings.KEEP_GONE_WANTED, found=strings.GRID_GONE_FOUND,
-                           fix=strings.NEAR_GONE_FIX)  # fmt: skip
+        gone = ConfigError(
+            wanted=strings.KEEP_GONE_WANTED, found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
+        )
         return *(gr.skip(),) * 4, failure(gone)
     recipe = Recipe.from_json(current["recipe"])
     new = steering.step(recipe.seed, recipe.variations)

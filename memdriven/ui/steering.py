@@ -66,9 +66,8 @@ class Steering:
             raise _too_many(strings.PINS_WANTED, MAX_PINS)
         pins = (*self.pins, item)
         return replace(
-            self, pins=pins, masks=_without(self.masks, item),
-            fixed=_equal(pins) if self.alone else (),
-        )  # fmt: skip
+            self, pins=pins, masks=_without(self.masks, item), fixed=_equal(pins) if self.alone else ()
+        )
 
     def mask(self, item: str) -> Self:
         """Never use an item, or allow it again when it is masked."""
@@ -90,8 +89,9 @@ class Steering:
 
     def only(self, item: str) -> Self:
         """Use one item alone."""
-        return replace(self, pins=(item,), fixed=(1.0,), factors={}, like=None,
-                       masks=_without(self.masks, item))  # fmt: skip
+        return replace(
+            self, pins=(item,), fixed=(1.0,), factors={}, like=None, masks=_without(self.masks, item)
+        )
 
     def more_like(self, item: str) -> Self:
         """Let the images that look like an item take the place of retrieval."""
@@ -133,9 +133,11 @@ class Steering:
                 needs to be pinned.
         """
         fresh = self.release()
-        if retrieved is not None and retrieved.ids == recipe.neighbours and all(
-            abs(a - b) < _CLOSE for a, b in zip(retrieved.weights, recipe.weights, strict=True)
-        ):  # fmt: skip
+        if (
+            retrieved is not None
+            and retrieved.ids == recipe.neighbours
+            and all(abs(a - b) < _CLOSE for a, b in zip(retrieved.weights, recipe.weights, strict=True))
+        ):
             return fresh
         return replace(fresh, pins=recipe.neighbours, fixed=recipe.weights)
 
@@ -158,8 +160,7 @@ class Steering:
             # Untouched shares keep their last bit, so that a restored mix gives the same pixels.
             return ids, base if self.alone else shares(base, len(base))
         return ids, shares(
-            [share * self.factors.get(name, 1.0) for name, share in zip(ids, base, strict=True)],
-            len(ids),
+            [share * self.factors.get(name, 1.0) for name, share in zip(ids, base, strict=True)], len(ids)
         )
 
 
@@ -175,11 +176,15 @@ def apply(steering: Steering, act: object, item: object, value: object, known: b
         return steering.step(0, ())
     if act == "unlike":
         return replace(steering, like=None)
-    acts = {"pin": steering.pin, "mask": steering.mask, "only": steering.only,
-            "like": steering.more_like, "dismiss": steering.dismiss}  # fmt: skip
+    acts = {
+        "pin": steering.pin,
+        "mask": steering.mask,
+        "only": steering.only,
+        "like": steering.more_like,
+        "dismiss": steering.dismiss,
+    }
     if not (known and isinstance(act, str) and isinstance(item, str) and act in (*acts, "weigh")):
-        raise RetrievalError(wanted=strings.CARD_WANTED, found=repr((act, item))[:80],
-                             fix=strings.CARD_FIX)  # fmt: skip
+        raise RetrievalError(wanted=strings.CARD_WANTED, found=repr((act, item))[:80], fix=strings.CARD_FIX)
     return steering.weigh(item, value) if act == "weigh" else acts[act](item)
 
 
@@ -200,5 +205,4 @@ def _without(ids: Sequence[str], item: str) -> tuple[str, ...]:
 
 
 def _too_many(wanted: str, most: int) -> RetrievalError:
-    return RetrievalError(wanted=wanted.format(most=most), found=strings.ONE_MORE,
-                          fix=strings.RELEASE_FIX)  # fmt: skip
+    return RetrievalError(wanted=wanted.format(most=most), found=strings.ONE_MORE, fix=strings.RELEASE_FIX)

@@ -11,9 +11,14 @@ from typing import Final
 TITLE: Final = "memdriven"
 SUBTITLE: Final = "Pictures from words, with a memory you can look into"
 EQUATION: Final = (
-    ("text", "words"), ("", "+"), ("memory", "memory"), ("", "+"), ("noise", "noise"),
-    ("", "\u2192"), ("picture", "picture"),
-)  # fmt: skip
+    ("text", "words"),
+    ("", "+"),
+    ("memory", "memory"),
+    ("", "+"),
+    ("noise", "noise"),
+    ("", "\u2192"),
+    ("picture", "picture"),
+)
 PAPER: Final = "After Li, Torr and Lukasiewicz, BMVC 2022"
 
 SERVED: Final = "memdriven is at {address}  (Ctrl + C stops it)"
@@ -25,14 +30,11 @@ CAPTION_PLACEHOLDER: Final = "a small red bird with black wings"
 EXAMPLES_LABEL: Final = "Try one of these"
 MEMORY: Final = "Memory"
 SOURCE_LABEL: Final = "Where the reference comes from"
-SOURCES: Final = (
-    ("Retrieved", "retrieved"), ("Random", "random"), ("Oracle", "oracle"), ("None", "none"),
-)  # fmt: skip
+SOURCES: Final = (("Retrieved", "retrieved"), ("Random", "random"), ("Oracle", "oracle"), ("None", "none"))
 SOURCE_HINTS: Final = {
     "retrieved": "The pictures in memory that fit the words best.",
     "random": "Control: any picture of the memory. What does a wrong memory do?",
-    "oracle": "Control: the very picture that the caption was written for. "
-    "Needs a caption from the memory.",
+    "oracle": "Control: the very picture that the caption was written for. Needs a caption from the memory.",
     "none": "Control: no reference at all, words and noise alone.",
 }
 STRATEGY_LABEL: Final = "Compare"
@@ -93,9 +95,13 @@ STAGE_ALT: Final = "Stage of {side} pixels"
 STAGE_LABEL: Final = "{side} px"
 TIMES_TITLE: Final = "Time"
 STEP_NAMES: Final = {
-    "encode": "read words", "retrieve": "search memory", "features": "recall features",
-    "choose": "try and choose", "check": "look for what is named", "total": "total",
-}  # fmt: skip
+    "encode": "read words",
+    "retrieve": "search memory",
+    "features": "recall features",
+    "choose": "try and choose",
+    "check": "look for what is named",
+    "total": "total",
+}
 STEP_STAGE: Final = "paint {side} px"
 MILLISECONDS: Final = "{ms} ms"
 RECIPE_TITLE: Final = "Recipe"
@@ -109,13 +115,15 @@ SEED_SHOWN: Final = "seed {seed}"
 # What the words name
 CLAIMS_TITLE: Final = "Named and seen: {right} of {count}"
 CLAIMS_NOTE: Final = (
-    "Read by the model's own small networks, which choose among references too: "
-    "what it aims at, not proof."
+    "Read by the model's own small networks, which choose among references too: what it aims at, not proof."
 )
 CLAIM: Final = "{name}: {value}"
 CLAIM_NAMES: Final = {
-    "beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars",
-}  # fmt: skip
+    "beak_color": "beak",
+    "body_plan": "kind",
+    "eye_ring": "eye ring",
+    "wing_bars": "wing bars",
+}
 CLAIM_ABSENT: Final = "no"
 CLAIM_INSTEAD: Final = "looks {value}"
 CLAIM_INSTEAD_ABSENT: Final = "there is none"
@@ -203,9 +211,7 @@ STEERED_STATUS: Final = "Neighbours in use: {count}, {pins} pinned, {masks} mask
 
 # Own image
 OWN_ADD: Final = "Add your own image"
-OWN_HINT: Final = (
-    "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
-)
+OWN_HINT: Final = "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
 OWN_ABSENT: Final = "Needs VGG-16, whose weights are not on this computer yet."
 OWN_CAPTION: Final = "your own image"
 OWN_ALT: Final = "Your own image {number}"
@@ -233,9 +239,7 @@ NEARBY: Final = "Vary this picture"
 COMPARE_IT: Final = "Compare memories"
 CHECK_IT: Final = "Is it a copy?"
 LINK: Final = "Copy link"
-PRIVATE_NOTE: Final = (
-    "Made with your own image: only this tab, while it is open, can make it again."
-)
+PRIVATE_NOTE: Final = "Made with your own image: only this tab, while it is open, can make it again."
 VARIED: Final = "seed {seed}, step {count} away"
 MIRRORED: Final = "{seed}, memory mirrored"
 STEADY: Final = "Leave the steps, keep the seed"
@@ -288,10 +292,16 @@ RECIPE_DROP: Final = "Drop a PNG here to restore it, or choose one"
 RECIPE_PASTE: Final = "Recipe (JSON) or link"
 RECIPE_READ: Final = "Inspect"
 RECIPE_FIELDS: Final = {
-    "caption": "Words", "strategy": "Compare", "k": "References mixed (k)", "seed": "Seed",
-    "variations": "Steps away", "memory": "Memory used", "guidance": "Words over memory",
-    "checkpoint": "Model", "version": "Version",
-}  # fmt: skip
+    "caption": "Words",
+    "strategy": "Compare",
+    "k": "References mixed (k)",
+    "seed": "Seed",
+    "variations": "Steps away",
+    "memory": "Memory used",
+    "guidance": "Words over memory",
+    "checkpoint": "Model",
+    "version": "Version",
+}
 RECIPE_MEMORY: Final = "Memories"
 RECIPE_ELSEWHERE: Final = "Made with a model or memory that this page does not have now."
 RECIPE_PRIVATE: Final = "Needs a private image, which only the tab that had it can use."
@@ -314,9 +324,7 @@ TAB_COMPARE: Final = "Compare"
 COMPARE_TITLE: Final = "Same words, same noise, another memory"
 COMPARE_NOTE: Final = "Each way of comparing finds its own neighbours. Everything else is held."
 COMPARE_STRATEGIES: Final = "Ways of comparing"
-COMPARE_CONTROLS: Final = (
-    ("any memory", "random"), ("oracle", "oracle"), ("no memory", "none"),
-)  # fmt: skip
+COMPARE_CONTROLS: Final = (("any memory", "random"), ("oracle", "oracle"), ("no memory", "none"))
 COMPARE_SEEDS: Final = "Noises side by side"
 COMPARE_RUN: Final = "Compare"
 COMPARE_EMPTY: Final = "A picture for each way of comparing, with the neighbours that it found."
@@ -394,7 +402,7 @@ CONTROL_NAMES: Final = {
     "wrong": ("Wrong memory", "least like the words"),
     "random": ("Any memory", "drawn by the seed"),
     "oracle": ("Oracle", "the one the caption was written for"),
-}  # fmt: skip
+}
 CONTROL_GONE: Final = "only for a caption of the memory"
 
 # Morph
@@ -437,9 +445,7 @@ COPY_DONE: Final = "Checked the picture of seed {seed}."
 COPY_PICTURE: Final = "the result"
 COPY_SUSPECT: Final = "Looks like a copy."
 COPY_CLEAR: Final = "No copy."
-COPY_STANDING: Final = (
-    "Farther than {percentile} % of the memory's pictures are from their nearest."
-)
+COPY_STANDING: Final = "Farther than {percentile} % of the memory's pictures are from their nearest."
 COPY_REFERENCE: Final = "was its reference"
 COPY_OTHERS: Final = "References that are not among the nearest"
 COPY_OWN: Final = "Your own images that it drew on"
@@ -504,8 +510,10 @@ PAPER_NOTE: Final = (
 )
 PAPER_FIGURE: Final = "Figure"
 PAPER_CHOICES: Final = (
-    ("1", "Fig. 1: with and without"), ("3", "Fig. 3: references"), ("5", "Fig. 5: diversity"),
-)  # fmt: skip
+    ("1", "Fig. 1: with and without"),
+    ("3", "Fig. 3: references"),
+    ("5", "Fig. 5: diversity"),
+)
 PAPER_RUN: Final = "Draw it"
 PAPER_EMPTY: Final = "The figure is drawn here."
 PAPER_DRAWING: Final = "Drawing the figure\u2026"
@@ -513,8 +521,9 @@ PAPER_DONE: Final = "Drawn with seed {seed}."
 PAPER_NUMBER: Final = "Figure {number}:"
 PAPER_HEADS: Final = {
     "1": ("Given text", "No memory", "Any memory", "Ours"),
-    "3": ("Given text", "Retrieved", "Ours"), "5": (),
-}  # fmt: skip
+    "3": ("Given text", "Retrieved", "Ours"),
+    "5": (),
+}
 PAPER_FIGURES: Final = {
     "1": "Pictures from text. The paper compares with other models; here the same model without "
     "memory, and with any memory, stands in for them.",
@@ -522,4 +531,4 @@ PAPER_FIGURES: Final = {
     "may follow it, colours follow the text.",
     "5": "Diversity. Above: the fixed sentence and image features, shown by their image. Below: "
     "pictures made by only changing the noise z.",
-}  # fmt: skip
+}

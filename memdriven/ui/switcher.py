@@ -60,11 +60,17 @@ def switch(name: object) -> Iterator[tuple[Any, ...]]:
         return
     used, most = pipe.checkpoint.name, min(state.MAX_K, pipe.bank.n)
     yield (
-        facts(used, pipe.bank.n), gr.skip(), gr.Slider(maximum=most), Steering(),
-        card_controls.own_panel(Steering()), "", 1.0, fade_column(),
+        facts(used, pipe.bank.n),
+        gr.skip(),
+        gr.Slider(maximum=most),
+        Steering(),
+        card_controls.own_panel(Steering()),
+        "",
+        1.0,
+        fade_column(),
         pipe.config.generator.guidance,
         status(strings.SHELF_USED.format(name=used, count=f"{pipe.bank.n:,}")),
-    )  # fmt: skip
+    )
 
 
 def fade_column() -> gr.Column:
@@ -75,8 +81,9 @@ def fade_column() -> gr.Column:
 def build_fade() -> Fade:
     """Add the slider to the column that is being built."""
     with gr.Column(elem_id="fade", visible=state.offers_memory()) as column:
-        share = gr.Slider(0.0, 1.0, value=1.0, step=0.05, label=strings.FADE_LABEL,
-                          elem_id="fade-share", buttons=[])  # fmt: skip
+        share = gr.Slider(
+            0.0, 1.0, value=1.0, step=0.05, label=strings.FADE_LABEL, elem_id="fade-share", buttons=[]
+        )
         ends = "".join(tag("span", text(each)) for each in strings.FADE_ENDS)
         panel(tag("p", ends, class_="md-fade-ends"))
     return Fade(share, column)
@@ -86,7 +93,11 @@ def build() -> Switcher:
     """Add the choice to the column that is being built; with one checkpoint only the line."""
     pipe, offered = state.pipeline(), choices()
     choice = gr.Dropdown(
-        offered, value=state.shelf().default, label=strings.SHELF_LABEL, elem_id="checkpoint",
-        filterable=False, visible=len(offered) > 1,
-    )  # fmt: skip
+        offered,
+        value=state.shelf().default,
+        label=strings.SHELF_LABEL,
+        elem_id="checkpoint",
+        filterable=False,
+        visible=len(offered) > 1,
+    )
     return Switcher(choice, panel(facts(pipe.checkpoint.name, pipe.bank.n), elem_id="facts"))

@@ -26,9 +26,12 @@ COLOURS = {"memory": (214, 130, 0), "text": (29, 95, 141), "noise": (122, 68, 19
 def event_options() -> dict[str, Any]:
     """Return how Gradio treats a press of a tab's button: one at a time, through the queue."""
     return {
-        "trigger_mode": "once", "show_progress": "hidden", "concurrency_id": state.CONCURRENCY_ID,
-        "concurrency_limit": 1, "api_visibility": "private",
-    }  # fmt: skip
+        "trigger_mode": "once",
+        "show_progress": "hidden",
+        "concurrency_id": state.CONCURRENCY_ID,
+        "concurrency_limit": 1,
+        "api_visibility": "private",
+    }
 
 
 def script(*names: str) -> str:
@@ -67,10 +70,14 @@ def linked(picture: Image.Image | None, map_: Tensor, kind: str, label: str, alt
     frame = tag("div", base + over + tag("span", class_="md-spot"), class_="md-linked-frame")
     note = tag("span", text(label)) + tag("output", class_="md-value")
     return tag(
-        "figure", frame + tag("figcaption", note), class_="md-linked", tabindex=0,
+        "figure",
+        frame + tag("figcaption", note),
+        class_="md-linked",
+        tabindex=0,
         data_levels=base64.b64encode(levels(map_).tobytes()).decode("ascii"),
-        data_side=map_.shape[-1], data_largest=f"{largest:.6g}",
-    )  # fmt: skip
+        data_side=map_.shape[-1],
+        data_largest=f"{largest:.6g}",
+    )
 
 
 def slide(first: tuple[str, str], second: tuple[str, str]) -> str:
@@ -78,14 +85,16 @@ def slide(first: tuple[str, str], second: tuple[str, str]) -> str:
     labels = tag("span", text(first[1])) + tag("span", text(second[1]))
     return tag(
         "div",
-        tag("div",
-            tag("img", src=second[0], alt=second[1]) +
-            tag("img", src=first[0], alt=first[1], class_="md-slide-top"),
-            class_="md-slide-frame")
+        tag(
+            "div",
+            tag("img", src=second[0], alt=second[1])
+            + tag("img", src=first[0], alt=first[1], class_="md-slide-top"),
+            class_="md-slide-frame",
+        )
         + tag("input", type="range", min=0, max=100, value=50, aria_label=strings.SLIDE_LABEL)
         + tag("div", labels, class_="md-slide-labels"),
         class_="md-slide",
-    )  # fmt: skip
+    )
 
 
 def thumbs(retrieval: Retrieval | None) -> str:
@@ -93,10 +102,17 @@ def thumbs(retrieval: Retrieval | None) -> str:
     if not retrieval:
         return tag("p", text(strings.NO_MEMORY), class_="md-no-memory")
     images = "".join(
-        tag("li", tag("img", src=image_uri(each.image), title=each.caption,
-                      alt=strings.CARD_ALT.format(rank=each.rank, caption=each.caption)))
+        tag(
+            "li",
+            tag(
+                "img",
+                src=image_uri(each.image),
+                title=each.caption,
+                alt=strings.CARD_ALT.format(rank=each.rank, caption=each.caption),
+            ),
+        )
         for each in retrieval
-    )  # fmt: skip
+    )
     return tag("ul", images, class_="md-thumbs")
 
 

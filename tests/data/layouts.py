@@ -35,9 +35,7 @@ def write_cub(root: Path) -> None:
         write_text(text, f"a bird of {name[:3]}\n\nblack \ufffd wings\na bird of {name[:3]}\n.\n")
     write_text(official / "images.txt", "".join(f"{i} {n}\n" for i, n in enumerate(names, 1)))
     write_text(official / "image_class_labels.txt", "1 1\n2 2\n")
-    write_text(
-        official / "bounding_boxes.txt", "".join(f"{i} {b}\n" for i, b in enumerate(BOXES, 1))
-    )
+    write_text(official / "bounding_boxes.txt", "".join(f"{i} {b}\n" for i, b in enumerate(BOXES, 1)))
     write_text(official / "classes.txt", "1 001.Auk\n2 002.Gull\n")
 
 
@@ -79,9 +77,7 @@ def as_folder_of_archives(root: Path) -> list[Path]:
 def as_archives(root: Path) -> list[Path]:
     """Pack each folder on its own, as the official hosts do."""
     return [
-        Path(
-            shutil.make_archive(str(root.parent / "archives" / part.name), "gztar", root, part.name)
-        )
+        Path(shutil.make_archive(str(root.parent / "archives" / part.name), "gztar", root, part.name))
         for part in sorted(root.iterdir())
     ]
 

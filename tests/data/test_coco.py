@@ -17,24 +17,24 @@ from tests.data import layouts
 @pytest.mark.parametrize("pack", layouts.PACKINGS)
 def test_coco_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path]]) -> None:
     layouts.write_coco(tmp_path / "coco")
-    data = prepare_coco(tmp_path / "out", archives=pack(tmp_path / "coco"), image_size=16,
-                        progress=False)  # fmt: skip
+    data = prepare_coco(tmp_path / "out", archives=pack(tmp_path / "coco"), image_size=16, progress=False)
     assert [(i.id, i.split, len(i.captions)) for i in data.items] == [
-        ("train2014-000000000009", "train", 5), ("val2014-000000000042", "test", 5),
-    ]  # fmt: skip
+        ("train2014-000000000009", "train", 5),
+        ("val2014-000000000042", "test", 5),
+    ]
     assert data.items[0].class_id is None
 
 
-def test_coco_is_downloaded_without_an_archive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_coco_is_downloaded_without_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layouts.write_coco(tmp_path / "coco")
 
     def fetch(files: list[Remote], folder: Path, progress: bool) -> list[Path]:
         assert folder == tmp_path / "data/archives"
         assert [file.name for file in files] == [
-            "train2014.zip", "val2014.zip", "annotations_trainval2014.zip",
-        ]  # fmt: skip
+            "train2014.zip",
+            "val2014.zip",
+            "annotations_trainval2014.zip",
+        ]
         return layouts.as_archives(tmp_path / "coco")
 
     monkeypatch.setattr("memdriven.data.coco.fetch_all", fetch)

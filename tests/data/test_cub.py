@@ -19,8 +19,7 @@ from tests.data import layouts
 @pytest.mark.parametrize("pack", layouts.PACKINGS)
 def test_cub_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path]]) -> None:
     layouts.write_cub(tmp_path / "cub")
-    data = prepare_cub(tmp_path / "out", archives=pack(tmp_path / "cub"), image_size=24,
-                       progress=False)  # fmt: skip
+    data = prepare_cub(tmp_path / "out", archives=pack(tmp_path / "cub"), image_size=24, progress=False)
     assert [(i.id, i.split, i.class_id, i.class_name, i.box) for i in data.items] == [
         ("Auk_0001_2", "test", 0, "Auk", (10.0, 10.0, 20.0, 10.0)),
         ("Gull_0001_3", "train", 1, "Gull", (0.0, 0.0, 60.0, 40.0)),
@@ -33,8 +32,7 @@ def test_cub_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path
 
 def test_the_bird_fills_two_thirds_of_its_crop(tmp_path: Path) -> None:
     layouts.write_cub(tmp_path / "cub")
-    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=60,
-                       progress=False)  # fmt: skip
+    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=60, progress=False)
     pixels = np.asarray(data.load_image(data.items[0])).astype(int)
     red = (pixels[..., 0] > 170) & (pixels[..., 1] < 60)
     rows, columns = red.any(axis=1).nonzero()[0], red.any(axis=0).nonzero()[0]
@@ -50,8 +48,13 @@ def test_the_captions_may_lie_apart(tmp_path: Path) -> None:
     shutil.move(tmp_path / "cub/cvpr2016_cub", tmp_path / "reed")
     with pytest.raises(DataError, match=r"cvpr2016_cub\.tar\.gz .* --captions PATH"):
         prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], progress=False)
-    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], captions=[tmp_path / "reed"],
-                       image_size=16, progress=False)  # fmt: skip
+    data = prepare_cub(
+        tmp_path / "out",
+        archives=[tmp_path / "cub"],
+        captions=[tmp_path / "reed"],
+        image_size=16,
+        progress=False,
+    )
     assert len(data) == 2
 
 
@@ -60,8 +63,7 @@ def test_class_lists_in_the_archive_decide(tmp_path: Path) -> None:
     reed = tmp_path / "cub/cvpr2016_cub"
     layouts.write_text(reed / "testclasses.txt", "002.Gull\n")
     layouts.write_text(reed / "trainvalclasses.txt", "001.Auk\n")
-    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=16,
-                       progress=False)  # fmt: skip
+    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=16, progress=False)
     assert [item.split for item in data.items] == ["train", "test"]
     assert data.header["test_classes"].endswith("testclasses.txt")
     layouts.write_text(reed / "trainvalclasses.txt", "001.Auk\n002.Gull\n")

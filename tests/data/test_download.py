@@ -209,9 +209,7 @@ def test_a_host_that_is_down(host: Host, tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_host_that_falls_silent(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_host_that_falls_silent(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/a.zip"

@@ -21,8 +21,7 @@ def test_flowers_from_every_packing(
     layouts.write_flowers(tmp_path / "f")
     if lists:
         layouts.write_text(tmp_path / "f/cvpr2016_flowers/testclasses.txt", "class_00006\n")
-    data = prepare_flowers(tmp_path / "out", archives=pack(tmp_path / "f"), image_size=16,
-                           progress=False)  # fmt: skip
+    data = prepare_flowers(tmp_path / "out", archives=pack(tmp_path / "f"), image_size=16, progress=False)
     assert len(data.classes) == 102
     first = data.items[0]
     assert (first.id, first.class_id, first.split, first.box) == ("image_00001", 4, split, None)
@@ -36,8 +35,13 @@ def test_flowers_with_the_captions_apart(tmp_path: Path) -> None:
         prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"], progress=False)
     with pytest.raises(DataError, match="browsers only"):
         prepare_flowers(tmp_path / "out", progress=False)
-    data = prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"],
-                           captions=[tmp_path / "reed"], image_size=16, progress=False)  # fmt: skip
+    data = prepare_flowers(
+        tmp_path / "out",
+        archives=[tmp_path / "f"],
+        captions=[tmp_path / "reed"],
+        image_size=16,
+        progress=False,
+    )
     assert len(data) == 2
 
 

@@ -34,16 +34,20 @@ def _prepare(source: Path, out: Path, **options: Any) -> PreparedDataset:
 
 def test_captions_as_text_lists_and_several_rows(tmp_path: Path) -> None:
     source = _source(tmp_path / "src", ["a.png", "sub/b c.jpg", "plain.png"])
-    _jsonl(source / "metadata.jsonl", [
-        {"file_name": "a.png", "text": "a red  square"},
-        "",
-        {"file_name": "sub/b c.jpg", "text": ["one", "two"], "extra": 1},
-        {"file_name": "a.png", "text": ["a red square", "again"]},
-    ])  # fmt: skip
+    _jsonl(
+        source / "metadata.jsonl",
+        [
+            {"file_name": "a.png", "text": "a red  square"},
+            "",
+            {"file_name": "sub/b c.jpg", "text": ["one", "two"], "extra": 1},
+            {"file_name": "a.png", "text": ["a red square", "again"]},
+        ],
+    )
     data = _prepare(source, tmp_path / "out", test_fraction=0.0)
     assert {item.id: list(item.captions) for item in data.items} == {
-        "a": ["a red square", "again"], "sub-b-c": ["one", "two"],
-    }  # fmt: skip
+        "a": ["a red square", "again"],
+        "sub-b-c": ["one", "two"],
+    }
     assert data.header["counts"] == {"train": 2}
     assert data.header["images_without_caption"] == 1
     assert all(data.load_image(item).size == (32, 32) for item in data.items)
@@ -63,11 +67,7 @@ def test_csv_with_splits_and_classes(tmp_path: Path) -> None:
         writer.writerow(["c.png", "green", "val", "gull"])
     data = _prepare(source, tmp_path / "out")
     facts = [(item.id, item.split, item.class_id, item.class_name) for item in data.items]
-    assert facts == [
-        ("a", "train", 1, "gull"),
-        ("b", "test", 0, "auk"),
-        ("c", "validation", 1, "gull"),
-    ]
+    assert facts == [("a", "train", 1, "gull"), ("b", "test", 0, "auk"), ("c", "validation", 1, "gull")]
     assert data.classes == ["auk", "gull"]
     assert list(data.items[0].captions) == ["red, and small", "another"]
 
@@ -141,9 +141,7 @@ GOOD = {"file_name": "a.png", "text": "fine"}
         ([{**GOOD, "split": "test"}], "'train'"),
     ],
 )
-def test_hostile_metadata_is_named_and_leaves_nothing(
-    tmp_path: Path, rows: list[Any], message: str
-) -> None:
+def test_hostile_metadata_is_named_and_leaves_nothing(tmp_path: Path, rows: list[Any], message: str) -> None:
     source = _source(tmp_path / "src", ["a.png", "sub/b.png"])
     (source / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
     _source(tmp_path, ["secret.png"])
@@ -214,24 +212,31 @@ def test_a_zip_of_images_beside_the_captions(tmp_path: Path) -> None:
     tags = Image.Exif()
     tags[0x010E] = "a description"
     as_wanted, larger, tagged = _webp(), _webp(48), _webp(exif=tags)
-    _zip(source / "small.zip", {"10.Gull/a.webp": as_wanted, "2.Auk/b.webp": larger,
-                                "2.Auk/c.webp": tagged, "d.webp": larger})  # fmt: skip
-    _jsonl(source / "captions.jsonl", [
-        {"file": "10.Gull/a.webp", "id": 7, "class_id": 10, "split": None, "split_reed": "test",
-         "bbox": [1.0, 2, 30.5, 4], "captions": ["red", ".", "red", "a square"]},
-        {"file": "2.Auk/b.webp", "class_id": 2, "split_reed": "train", "captions": ["large"]},
-        {"file": "2.Auk/c.webp", "class_id": 2, "split_reed": "train", "captions": ["tagged"]},
-    ])  # fmt: skip
+    _zip(
+        source / "small.zip",
+        {"10.Gull/a.webp": as_wanted, "2.Auk/b.webp": larger, "2.Auk/c.webp": tagged, "d.webp": larger},
+    )
+    _jsonl(
+        source / "captions.jsonl",
+        [
+            {
+                "file": "10.Gull/a.webp",
+                "id": 7,
+                "class_id": 10,
+                "split": None,
+                "split_reed": "test",
+                "bbox": [1.0, 2, 30.5, 4],
+                "captions": ["red", ".", "red", "a square"],
+            },
+            {"file": "2.Auk/b.webp", "class_id": 2, "split_reed": "train", "captions": ["large"]},
+            {"file": "2.Auk/c.webp", "class_id": 2, "split_reed": "train", "captions": ["tagged"]},
+        ],
+    )
     data = _prepare(source, tmp_path / "out", name="some-birds", split_column="split_reed")
     assert data.name == "some-birds"
     assert data.classes == ["2", "10"]
     first = data.items[0]
-    assert (first.id, first.split, first.class_id, first.class_name) == (
-        "10-Gull-a",
-        "test",
-        1,
-        "10",
-    )
+    assert (first.id, first.split, first.class_id, first.class_name) == ("10-Gull-a", "test", 1, "10")
     assert first.captions == ("red", "a square")
     assert first.box == (1.0, 2.0, 30.5, 4.0)
     assert (data.header["images_without_caption"], data.header["captions_without_words"]) == (1, 1)
@@ -264,12 +269,12 @@ def test_hostile_zips(tmp_path: Path) -> None:
     source.mkdir()
     bomb = io.BytesIO()
     Image.new("1", (9_000, 9_000)).save(bomb, "PNG")
-    _zip(
-        source / "a.zip",
-        {"../up.webp": _webp(), "bomb.png": bomb.getvalue(), "cut.webp": _webp()[:40]},
-    )
-    for name, message in (("../up.webp", "inside the folder"), ("bomb.png", "million pixels"),
-                          ("cut.webp", r"cut\.webp")):  # fmt: skip
+    _zip(source / "a.zip", {"../up.webp": _webp(), "bomb.png": bomb.getvalue(), "cut.webp": _webp()[:40]})
+    for name, message in (
+        ("../up.webp", "inside the folder"),
+        ("bomb.png", "million pixels"),
+        ("cut.webp", r"cut\.webp"),
+    ):
         _jsonl(source / "metadata.jsonl", [{"file_name": name, "text": "x"}])
         with pytest.raises(DataError, match=message):
             _prepare(source, tmp_path / "out")

@@ -32,9 +32,7 @@ def test_images_come_in_the_items_order(dataset: PreparedDataset) -> None:
     assert torch.equal(images, wanted)
 
 
-def test_the_second_call_decodes_nothing(
-    dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_second_call_decodes_nothing(dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_images(dataset, dataset.items, 32, progress=False)
     monkeypatch.setattr(image_cache, "read_image", None)
     assert torch.equal(load_images(dataset, dataset.items, 32, progress=False), first)

@@ -37,8 +37,14 @@ def test_a_foreign_or_missing_folder(tmp_path: Path) -> None:
 
 
 def _item(**changes: object) -> str:
-    values = {"id": "a", "file": "images/train/a.webp", "split": "train", "class_id": None,
-              "class_name": "", "captions": ["a bird"]}  # fmt: skip
+    values = {
+        "id": "a",
+        "file": "images/train/a.webp",
+        "split": "train",
+        "class_id": None,
+        "class_name": "",
+        "captions": ["a bird"],
+    }
     return json.dumps({**values, **changes})
 
 
@@ -64,8 +70,13 @@ def _item(**changes: object) -> str:
     ],
 )
 def test_damaged_tables_are_refused(tmp_path: Path, lines: list[str]) -> None:
-    header = {"schema": "memdriven.dataset/1", "name": "x", "image_size": 64,
-              "counts": {"train": 2}, "classes": []}  # fmt: skip
+    header = {
+        "schema": "memdriven.dataset/1",
+        "name": "x",
+        "image_size": 64,
+        "counts": {"train": 2},
+        "classes": [],
+    }
     (tmp_path / "dataset.json").write_text(json.dumps(header))
     (tmp_path / "items.jsonl").write_text("\n".join(lines))
     with pytest.raises(DataError):

@@ -65,9 +65,7 @@ def test_crops_are_windows_of_the_images_and_repeat() -> None:
             for mirror in (False, True)
         }
         hits = [
-            key
-            for key, window in windows.items()
-            if torch.equal(crop, window.flip(-1) if key[2] else window)
+            key for key, window in windows.items() if torch.equal(crop, window.flip(-1) if key[2] else window)
         ]
         assert len(hits) == 1
         found.add(hits[0])

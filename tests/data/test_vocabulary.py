@@ -111,8 +111,13 @@ def test_a_batch_is_padded_behind_the_words(vocabulary: Vocabulary) -> None:
 def test_json_round_trip_and_foreign_json(vocabulary: Vocabulary) -> None:
     content = vocabulary.to_json()
     assert Vocabulary.from_json(content).words == vocabulary.words
-    for broken in ({}, {**content, "words": ["a", "a"]}, {**content, "words": [1]},
-                   {**content, "schema": "other/1"}, {**content, "words": []}):  # fmt: skip
+    for broken in (
+        {},
+        {**content, "words": ["a", "a"]},
+        {**content, "words": [1]},
+        {**content, "schema": "other/1"},
+        {**content, "words": []},
+    ):
         with pytest.raises(CheckpointError, match="vocabulary"):
             Vocabulary.from_json(broken)
     with pytest.raises(ValueError, match="differ"):
@@ -125,9 +130,9 @@ def _stand_in_captions(count: int) -> list[str]:
     """Captions with the frequencies of a real collection: word r occurs as often as 1 / r."""
     chance = random.Random(0)
     letters = "etaoinshrdlcum"
-    words = list(dict.fromkeys(
-        "".join(chance.choices(letters, k=chance.randint(3, 11))) for _ in range(6000)
-    ))  # fmt: skip
+    words = list(
+        dict.fromkeys("".join(chance.choices(letters, k=chance.randint(3, 11))) for _ in range(6000))
+    )
     weights = list(itertools.accumulate(1 / rank for rank in range(1, len(words) + 1)))
     return [" ".join(chance.choices(words, cum_weights=weights, k=12)) for _ in range(count)]
 
@@ -144,9 +149,10 @@ def test_a_large_collection_of_captions() -> None:
     for word in unseen:
         (unknown,) = vocabulary.encode(f"{vocabulary.words[0]} {word}", 24).unknown
         expected = [
-            known for known in vocabulary.words
+            known
+            for known in vocabulary.words
             if edit_distance(word, known, 2) <= (2 if len(word) >= 8 else 1)
-        ]  # fmt: skip
+        ]
         assert unknown.replacement in expected
     assert time.process_time() - start < 20, "1 s on an idle core"
 

@@ -35,9 +35,7 @@ def test_each_attribute_looks_at_its_words() -> None:
             weights = [math.exp(float(word @ query)) for word in words]
             pooled = sum(w * word for w, word in zip(weights, words)) / sum(weights)
             for value in [*range(len(values)), 3]:
-                wanted = float(
-                    reader.weight[row, value].double() @ pooled + reader.bias[row, value]
-                )
+                wanted = float(reader.weight[row, value].double() @ pooled + reader.bias[row, value])
                 assert math.isclose(float(found[caption, row, value]), wanted, abs_tol=1e-5)
     assert found[:, 1, 2].eq(float("-inf")).all(), "the second attribute has two values"
 

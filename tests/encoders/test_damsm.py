@@ -10,13 +10,7 @@ from torch import Tensor
 
 from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
 from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.damsm import (
-    Damsm,
-    cosine,
-    damsm_loss,
-    matching_scores,
-    word_cosines,
-)
+from memdriven.encoders.damsm import Damsm, cosine, damsm_loss, matching_scores, word_cosines
 from memdriven.encoders.damsm_files import load_damsm, save_damsm
 from memdriven.encoders.image import ImageFeatures
 from memdriven.encoders.text import TextFeatures
@@ -45,10 +39,9 @@ def _slow_word_cosines(words: Tensor, regions: Tensor, gamma1: float) -> list[fl
     """AttnGAN's equations 7 to 9 for one caption without padding and one image, in loops."""
     s = [[float(e @ r) for r in regions] for e in words]
     by_word = [
-        [math.exp(s[i][j]) / sum(math.exp(s[k][j]) for k in range(len(words)))
-         for j in range(len(regions))]
+        [math.exp(s[i][j]) / sum(math.exp(s[k][j]) for k in range(len(words))) for j in range(len(regions))]
         for i in range(len(words))
-    ]  # fmt: skip
+    ]
     cosines = []
     for i, e in enumerate(words):
         weights = [math.exp(gamma1 * value) for value in by_word[i]]
@@ -134,10 +127,10 @@ def _slow_loss(class_ids: list[int] | None, config: DamsmConfig) -> tuple[float,
         for scores in (table, table.T):
             for i in range(4):
                 rivals = [
-                    j for j in range(4)
-                    if j == i or class_ids is None or class_ids[j] < 0
-                    or class_ids[i] != class_ids[j]
-                ]  # fmt: skip
+                    j
+                    for j in range(4)
+                    if j == i or class_ids is None or class_ids[j] < 0 or class_ids[i] != class_ids[j]
+                ]
                 total = sum(math.exp(config.gamma3 * float(scores[i, j])) for j in rivals)
                 loss -= (config.gamma3 * float(scores[i, i]) - math.log(total)) / 4
         losses.append(loss)
@@ -157,9 +150,7 @@ def test_the_loss_equals_the_equations(classes: list[int] | None, score: str) ->
 
 def _damsm(backbone: str = "compact") -> Damsm:
     torch.manual_seed(0)
-    config = DamsmConfig(
-        pixel_backbone="compact" if backbone == "compact" else "vgg16", pixel_size=64
-    )
+    config = DamsmConfig(pixel_backbone="compact" if backbone == "compact" else "vgg16", pixel_size=64)
     return Damsm(len(VOCABULARY), CONFIG.text, config).eval()
 
 
@@ -195,8 +186,9 @@ def test_saving_and_loading_keep_the_hash_and_the_answers(tmp_path: Path) -> Non
     assert not found.damsm.training
     assert not any(p.requires_grad for p in found.damsm.parameters())
     caption = [VOCABULARY.encode("a red bird", 9)]
-    assert torch.allclose(found.damsm.encode_captions(caption).sentence,
-                          damsm.encode_captions(caption).sentence, atol=1e-3)  # fmt: skip
+    assert torch.allclose(
+        found.damsm.encode_captions(caption).sentence, damsm.encode_captions(caption).sentence, atol=1e-3
+    )
     again = tmp_path / "again"
     save_damsm(again, found.damsm, found.vocabulary, found.config, {"note": "a test"})
     for name in ("damsm.safetensors", "vocabulary.json", "config.json"):

@@ -72,9 +72,7 @@ def test_compact_shapes_cost_and_gradient_to_every_pixel() -> None:
     assert larger(torch.rand(1, 3, 64, 64)).global_.shape == (1, 16)
     network = CompactBackbone(16)
     result = network(torch.rand(4, 3, 64, 64))
-    _every_parameter_learns(
-        network, result.regions.square().mean() + result.global_.square().mean()
-    )
+    _every_parameter_learns(network, result.regions.square().mean() + result.global_.square().mean())
 
 
 def test_resizing_keeps_what_fits_and_averages_what_shrinks() -> None:

@@ -81,9 +81,7 @@ def test_the_hash_names_the_float16_weights(tmp_path: Path, weights: Path) -> No
     assert other.hash != half.hash
 
 
-def test_the_environment_may_name_the_weights(
-    weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_may_name_the_weights(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(weights))
     assert Vgg16Features.load().hash == Vgg16Features.load(weights).hash
 

@@ -71,10 +71,17 @@ def tiny_config() -> Config:
         base,
         text=replace(base.text, dim=16, embedding_dim=8),
         generator=replace(
-            base.generator, stages=2, width=4, text_dim=16, z_dim=8, condition_dim=8, acm_width=4,
-            feature_width=4, residual_blocks=1,
+            base.generator,
+            stages=2,
+            width=4,
+            text_dim=16,
+            z_dim=8,
+            condition_dim=8,
+            acm_width=4,
+            feature_width=4,
+            residual_blocks=1,
         ),
-    )  # fmt: skip
+    )
 
 
 class FakeVgg(nn.Module):
@@ -109,8 +116,7 @@ def checkpoint(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for item in items:
         image = to_tensor(centre_square(data.load_image(item), 256))
         blobs.append(codec.encode(FakeVgg()(image[None])[0].numpy()))
-    write_store(features, [item.id for item in items], blobs, (512, 16, 16),
-                {"encoder": FakeVgg.hash})  # fmt: skip
+    write_store(features, [item.id for item in items], blobs, (512, 16, 16), {"encoder": FakeVgg.hash})
     build_memory(squares, features, loaded.damsm, vocabulary, loaded.bank_path, progress=False)
     return folder
 
@@ -120,9 +126,8 @@ def judge_folder(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A judge of the squares, trained for a moment."""
     folder = tmp_path_factory.mktemp("judges") / "judge"
     train_attribute_judge(
-        squares, folder, minutes=0, size=32, steps=40, batch=16, learning_rate=5e-3,
-        progress=False,
-    )  # fmt: skip
+        squares, folder, minutes=0, size=32, steps=40, batch=16, learning_rate=5e-3, progress=False
+    )
     return folder
 
 

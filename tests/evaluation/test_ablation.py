@@ -27,11 +27,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def plan(world: Path, out: Path, squeezenet: Path, **changes: object) -> Plan:
     made = Plan(
-        dataset=world / "data", features=world / "features", damsm=world / "damsm", out=out,
-        base=BASE, steps=2, rows=("no-v",),
-        metrics=("fd_squeezenet", "kd_squeezenet", "attributes"), n=4, controls=("real",),
-        resources=Resources(squeezenet=squeezenet), progress=False,
-    )  # fmt: skip
+        dataset=world / "data",
+        features=world / "features",
+        damsm=world / "damsm",
+        out=out,
+        base=BASE,
+        steps=2,
+        rows=("no-v",),
+        metrics=("fd_squeezenet", "kd_squeezenet", "attributes"),
+        n=4,
+        controls=("real",),
+        resources=Resources(squeezenet=squeezenet),
+        progress=False,
+    )
     return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
 
 
@@ -54,9 +62,7 @@ def test_rows_are_trained_measured_and_gone_on_with(
     assert ablate(asked, said.append) == {}
     assert trained == [("base", False), ("no-v", False), ("no-v", False)], "the base trained once"
     results = read_results(asked.out / "evaluation" / "results.jsonl")
-    assert {(r.variant, r.row) for r in results} == {
-        ("base", "model"), ("base", "real"), ("no-v", "model"),
-    }  # fmt: skip
+    assert {(r.variant, r.row) for r in results} == {("base", "model"), ("base", "real"), ("no-v", "model")}
     assert {r.budget for r in results} == {asked.budget}
     assert len({r.checkpoint_hash for r in results}) == 2
     assert {r.checkpoint for r in results} == {"base", "no-v"}
@@ -88,8 +94,9 @@ def test_further_data_is_not_the_papers(
 
     monkeypatch.setattr(ablation, "train_gan", told)
     more = (tmp_path / "recoloured",)
-    asked = plan(world, tmp_path, squeezenet_file, rows=("no-v", "paper"), extra=more,
-                 memory=tmp_path / "bank")  # fmt: skip
+    asked = plan(
+        world, tmp_path, squeezenet_file, rows=("no-v", "paper"), extra=more, memory=tmp_path / "bank"
+    )
     ablate(asked, lambda _: None)
     assert given == {"base": more, "no-v": more, "paper": ()}
     assert asked.budget.endswith("base test with recoloured")

@@ -22,8 +22,15 @@ from memdriven.pipeline import MemoryDrivenPipeline
 def bench(checkpoint: Path, squares: Path, folder: Path, n: int = 6) -> Workbench:
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")
     data = PreparedDataset.open(squares)
-    return Workbench(pipe.checkpoint, data, choose_prompts(data, "test", n), Resources(), seed=3,
-                     folder=folder / "model", progress=False)  # fmt: skip
+    return Workbench(
+        pipe.checkpoint,
+        data,
+        choose_prompts(data, "test", n),
+        Resources(),
+        seed=3,
+        folder=folder / "model",
+        progress=False,
+    )
 
 
 def test_the_rows_memories_are_the_pipelines_choice(
@@ -56,9 +63,16 @@ def test_it_is_asked_for_like_a_control(
     checkpoint: Path, squares: Path, judge_folder: Path, tmp_path: Path
 ) -> None:
     found = evaluate(
-        checkpoint, squares, metrics=["attributes", "diversity"], n=6, controls=[BEST],
-        out=tmp_path, resources=Resources(judge=judge_folder), figures=False, progress=False,
-    )  # fmt: skip
+        checkpoint,
+        squares,
+        metrics=["attributes", "diversity"],
+        n=6,
+        controls=[BEST],
+        out=tmp_path,
+        resources=Resources(judge=judge_folder),
+        figures=False,
+        progress=False,
+    )
     rows = {(r.metric, r.row) for r in found.results}
     assert ("asked_colours", BEST) in rows
     assert ("diversity", BEST) not in rows

@@ -26,8 +26,10 @@ def test_percentile_counts_what_is_smaller() -> None:
 def test_copies_are_at_zero_and_new_images_are_not() -> None:
     copies = copy_check([TRAINING[:50] + 1e-5], TRAINING, torch.arange(50))
     assert copies.summary() == {
-        "copy_nearest_percentile": 0, "copy_suspected": 1, "copy_neighbour_percentile": 0,
-    }  # fmt: skip
+        "copy_nearest_percentile": 0,
+        "copy_suspected": 1,
+        "copy_neighbour_percentile": 0,
+    }
     assert copies.nearest_index.tolist() == list(range(50))
     fresh = torch.randn(400, 6, generator=torch.Generator().manual_seed(1))
     found = copy_check([fresh], TRAINING).summary()

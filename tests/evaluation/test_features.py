@@ -54,9 +54,7 @@ def test_cache_is_by_pixels_and_by_space(tmp_path: Path) -> None:
     assert torch.equal(space.cached(images(), None), first)
 
 
-def test_parts_that_were_made_are_not_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_that_were_made_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "SHARD", 2)
     network = Means()
     space = vgg_extractor(network, side=24)
@@ -94,10 +92,7 @@ def test_squeezenet_knows_both_input_scalings(tmp_path: Path, squeezenet_file: P
     again = SqueezeNet.load(path)
     assert float(again.scaling[1].max()) == 255
     x = torch.rand(2, 3, 64, 64)
-    inner = (
-        [m[:, :, 1:-1, 1:-1] for m in network(x)[:1]],
-        [m[:, :, 1:-1, 1:-1] for m in again(x)[:1]],
-    )
+    inner = ([m[:, :, 1:-1, 1:-1] for m in network(x)[:1]], [m[:, :, 1:-1, 1:-1] for m in again(x)[:1]])
     assert torch.allclose(inner[0][0], inner[1][0], atol=1e-3)
 
 

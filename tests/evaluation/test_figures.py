@@ -24,9 +24,14 @@ def test_pairs_and_draws_with_what_they_show(
     monkeypatch.setattr(figures, "DRAWS", 2)
     data = PreparedDataset.open(squares)
     bench = Workbench(
-        load_checkpoint(checkpoint), data, choose_prompts(data, "test", 8), Resources(vgg=squares),
-        folder=tmp_path / "model", seed=4, progress=False,
-    )  # fmt: skip
+        load_checkpoint(checkpoint),
+        data,
+        choose_prompts(data, "test", 8),
+        Resources(vgg=squares),
+        folder=tmp_path / "model",
+        seed=4,
+        progress=False,
+    )
     index = draw_figures(bench)
     content = json.loads(index.read_text())
     assert [pair["caption"] for pair in content["pairs"]] == [p.caption for p in bench.prompts[:3]]

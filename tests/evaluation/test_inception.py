@@ -87,9 +87,7 @@ def test_class_scores_leave_the_bias_out() -> None:
     assert torch.allclose(scores, layers.fc(pooled) - layers.fc.bias, atol=1e-6)
 
 
-def test_form_b_scales_pixels_as_the_family_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_form_b_scales_pixels_as_the_family_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pixels in [0, 1] times std / 0.5 plus (mean - 0.5) / 0.5, then torchvision's layers."""
     from torchvision.models import inception as library
     from torchvision.models import inception_v3
@@ -101,9 +99,7 @@ def test_form_b_scales_pixels_as_the_family_does(
     torch.save(network.state_dict(), path)
     seen: list[Tensor] = []
     forward = library.Inception3._forward
-    monkeypatch.setattr(
-        library.Inception3, "_forward", lambda self, x: (seen.append(x), forward(self, x))[1]
-    )
+    monkeypatch.setattr(library.Inception3, "_forward", lambda self, x: (seen.append(x), forward(self, x))[1])
     space = inception_extractor("b", path, 64)
     pictures = images(side=SMALL)
     assert space(pictures).shape == (1, 2048)
@@ -145,9 +141,7 @@ def test_a_pickle_with_code_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_without_torch_fidelity_the_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_torch_fidelity_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "weights.pth"
     torch.save({}, path)
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)

@@ -19,9 +19,8 @@ from memdriven.evaluation.judge_training import imperfect
 
 def train(dataset: Path, out: Path, steps: int = 60) -> AttributeJudge:
     return train_attribute_judge(
-        dataset, out, minutes=0, size=32, steps=steps, batch=16, learning_rate=5e-3,
-        progress=False,
-    )  # fmt: skip
+        dataset, out, minutes=0, size=32, steps=steps, batch=16, learning_rate=5e-3, progress=False
+    )
 
 
 def test_learns_colours_of_parts_from_renders_alone(squares: Path, tmp_path: Path) -> None:

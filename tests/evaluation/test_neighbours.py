@@ -37,9 +37,7 @@ def test_they_are_the_retrievers_without_the_captions_own_image(
     checkpoint = finder.checkpoint
     plain = Retriever(finder.bank, checkpoint.damsm, checkpoint.vocabulary)
     for prompt, matches in zip(prompts[:4], found[:4], strict=True):
-        assert [m.id for m in matches] == [
-            m.id for m in plain.retrieve(prompt.caption, "words-both", 3)
-        ]  # fmt: skip
+        assert [m.id for m in matches] == [m.id for m in plain.retrieve(prompt.caption, "words-both", 3)]
     for prompt, matches in zip(prompts[4:], found[4:], strict=True):
         assert prompt.item.id in finder.bank.ids
         assert prompt.item.id not in [m.id for m in matches]

@@ -7,12 +7,7 @@ import torch
 from torch import Tensor
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.r_precision import (
-    cosine_scores,
-    dot_scores,
-    mismatched_captions,
-    r_precision,
-)
+from memdriven.evaluation.r_precision import cosine_scores, dot_scores, mismatched_captions, r_precision
 
 Scores = Callable[[Tensor, Tensor], Tensor]
 
@@ -66,9 +61,7 @@ def test_random_features_score_one_in_a_hundred() -> None:
 def test_ties_count_as_a_draw() -> None:
     chosen = mismatched_captions(CLASSES, CAPTIONS)
     assert r_precision(table_scores(torch.zeros(300, 300)), chosen).mean == pytest.approx(0.01)
-    assert r_precision(table_scores(torch.zeros(300, 300)), chosen).std == pytest.approx(
-        0, abs=1e-6
-    )
+    assert r_precision(table_scores(torch.zeros(300, 300)), chosen).std == pytest.approx(0, abs=1e-6)
 
 
 def test_folds_give_the_deviation() -> None:

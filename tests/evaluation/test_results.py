@@ -19,9 +19,18 @@ from memdriven.evaluation.results import (
 
 def result(row: str = "model", metric: str = "fid_vgg", value: float = 1.5) -> Result:
     return Result(
-        checkpoint="tiny", checkpoint_hash="abc", dataset="squares/test", row=row, metric=metric,
-        protocol="as told", value=value, n=10, seed=0, device="cpu", details={"std": 0.1},
-    )  # fmt: skip
+        checkpoint="tiny",
+        checkpoint_hash="abc",
+        dataset="squares/test",
+        row=row,
+        metric=metric,
+        protocol="as told",
+        value=value,
+        n=10,
+        seed=0,
+        device="cpu",
+        details={"std": 0.1},
+    )
 
 
 def test_lines_come_back_as_they_went(tmp_path: Path) -> None:

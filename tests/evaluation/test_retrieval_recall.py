@@ -13,9 +13,7 @@ def test_recall_counts_queries_with_a_hit_among_the_first_k() -> None:
 
 
 def test_fit_may_depend_on_the_query() -> None:
-    assert recall_at_k([["a"], ["b"]], lambda i, match: match == "ab"[i], ks=(1,)) == {
-        "recall@1": 1
-    }
+    assert recall_at_k([["a"], ["b"]], lambda i, match: match == "ab"[i], ks=(1,)) == {"recall@1": 1}
 
 
 def test_no_queries_are_refused() -> None:

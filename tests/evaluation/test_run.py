@@ -24,12 +24,8 @@ def resources(judge_folder: Path, squeezenet_file: Path) -> Resources:
     return Resources(judge=judge_folder, squeezenet=squeezenet_file)
 
 
-def run(
-    checkpoint: Path, dataset: Path, out: Path, resources: Resources, **options: object
-) -> Evaluation:
-    return evaluate(
-        checkpoint, dataset, n=N, out=out, resources=resources, progress=False, **options
-    )  # type: ignore[arg-type]
+def run(checkpoint: Path, dataset: Path, out: Path, resources: Resources, **options: object) -> Evaluation:
+    return evaluate(checkpoint, dataset, n=N, out=out, resources=resources, progress=False, **options)  # type: ignore[arg-type]
 
 
 def values(found: Evaluation, metric: str) -> dict[str, float]:
@@ -44,8 +40,9 @@ def test_a_strategy_without_neighbours_has_no_retrieved_row(
     content = json.loads((bare / "config.json").read_text())
     content["config"]["retrieval"]["strategy"] = "none"
     (bare / "config.json").write_text(json.dumps(content))
-    found = run(bare, squares, tmp_path / "out", resources, metrics=["attributes"],
-                controls=["retrieved", "real"])  # fmt: skip
+    found = run(
+        bare, squares, tmp_path / "out", resources, metrics=["attributes"], controls=["retrieved", "real"]
+    )
     assert list(values(found, "asked_colours")) == ["model", "real"]
     assert "which has none" in found.left_out["row retrieved"]
 
@@ -56,9 +53,7 @@ def test_all_measures_beside_their_controls(
 ) -> None:
     found = run(checkpoint, squares, tmp_path, resources)
     assert found.left_out == {}
-    assert list(values(found, "fid_vgg")) == [
-        "model", "retrieved", "real", "random", "none", "oracle",
-    ]  # fmt: skip
+    assert list(values(found, "fid_vgg")) == ["model", "retrieved", "real", "random", "none", "oracle"]
     colours = values(found, "asked_colours")
     assert colours["real"] > 0.8, "the judge knows real images"
     assert colours["model"] < colours["real"], "an untrained generator does not draw colours"
@@ -79,9 +74,8 @@ def test_all_measures_beside_their_controls(
 
 @pytest.mark.usefixtures("fake_vgg")
 def test_a_second_run_measures_nothing_again(
-    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     metrics = ("fid_vgg", "kd_squeezenet", "fd_squeezenet", "attributes", "retrieval")
     first = run(checkpoint, squares, tmp_path, resources, metrics=metrics, controls=("none",))
     written = (tmp_path / "results.jsonl").read_bytes()
@@ -111,9 +105,8 @@ def test_another_number_of_neighbours_is_measured_anew(
 
 
 def test_rows_go_on_after_a_stop(
-    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = {"metrics": ("attributes",), "controls": (), "batch": 4, "figures": False}
     whole = run(checkpoint, squares, tmp_path / "whole", resources, **options)
     paint, calls = painting.Painter.paint, []
@@ -139,16 +132,32 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
 ) -> None:
     bad = tmp_path / "absent.safetensors"
     found = run(
-        checkpoint, squares, tmp_path,
+        checkpoint,
+        squares,
+        tmp_path,
         Resources(vgg=bad, squeezenet=bad, inception_a=bad, inception_b=bad),
-        metrics=("fid_a", "fid_b", "fid_c", "inception_score", "fid_vgg", "attributes",
-                 "diversity", "r_precision"),
+        metrics=(
+            "fid_a",
+            "fid_b",
+            "fid_c",
+            "inception_score",
+            "fid_vgg",
+            "attributes",
+            "diversity",
+            "r_precision",
+        ),
         controls=("oracle",),
-    )  # fmt: skip
+    )
     assert set(found.left_out) == {
-        "fid_a", "fid_b", "fid_c", "inception_score", "fid_vgg", "attributes", "diversity",
+        "fid_a",
+        "fid_b",
+        "fid_c",
+        "inception_score",
+        "fid_vgg",
+        "attributes",
+        "diversity",
         "row oracle",
-    }  # fmt: skip
+    }
     assert {r.metric for r in found.results} == {"r_precision"}
     assert "left out: fid_b" in found.table()
     assert "Inception weights of FID form (c)" in found.left_out["fid_c"]
@@ -178,9 +187,10 @@ def test_a_killed_run_goes_on_without_drawing_again(
     checkpoint: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(checkpoint), str(squares), str(tmp_path)], check=False,
+        [sys.executable, "-c", KILLED, str(checkpoint), str(squares), str(tmp_path)],
+        check=False,
         cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+    )
     assert done.returncode == -signal.SIGKILL
     kept = np.load(next(tmp_path.rglob("model.npy")))
     assert kept[:8].any(axis=(1, 2, 3)).all()
@@ -209,16 +219,25 @@ def test_rows_of_other_strategies_and_of_another_memory(
     strategies = ("sentence-sentence", "sentence-image", "none")
     found = run(checkpoint, squares, tmp_path / "a", Resources(), strategies=strategies, **options)
     assert {r.row: r.strategy for r in found.results} == {
-        "model": "sentence-sentence", "none": "none", "strategy sentence-image": "sentence-image",
-    }  # fmt: skip
+        "model": "sentence-sentence",
+        "none": "none",
+        "strategy sentence-image": "sentence-image",
+    }
     assert "strategy sentence-image" in found.table()
     from memdriven.checkpoint import load_checkpoint
     from memdriven.memory.build import build_memory
 
     loaded = load_checkpoint(checkpoint)
     smaller = tmp_path / "memory"
-    build_memory(squares, checkpoint.parent / "features", loaded.damsm, loaded.vocabulary, smaller,
-                 limit=5, progress=False)  # fmt: skip
+    build_memory(
+        squares,
+        checkpoint.parent / "features",
+        loaded.damsm,
+        loaded.vocabulary,
+        smaller,
+        limit=5,
+        progress=False,
+    )
     other = run(checkpoint, squares, tmp_path / "a", Resources(), memory=smaller, **options)
     assert {r.memory for r in other.results} & {r.memory for r in found.results} == set()
     assert len(other.results) == 2, "measured again, for the bank is another"
@@ -227,8 +246,9 @@ def test_rows_of_other_strategies_and_of_another_memory(
 def test_names_of_a_runs_checkpoint(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
     run_folder = tmp_path / "long-run" / "checkpoint"
     shutil.copytree(checkpoint, run_folder)
-    found = run(run_folder, squares, tmp_path, Resources(), metrics=("r_precision",), controls=(),
-                figures=False)  # fmt: skip
+    found = run(
+        run_folder, squares, tmp_path, Resources(), metrics=("r_precision",), controls=(), figures=False
+    )
     assert found.results[0].checkpoint == "long-run"
 
 

@@ -11,9 +11,22 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.soa import named_classes, soa, torchvision_detector
 
 CLASSES = [
-    "person", "dog", "bus", "bench", "teddy bear", "bear", "knife", "tv", "hot dog", "orange",
-    "mouse", "skis", "cat", "car", "bowl",
-]  # fmt: skip
+    "person",
+    "dog",
+    "bus",
+    "bench",
+    "teddy bear",
+    "bear",
+    "knife",
+    "tv",
+    "hot dog",
+    "orange",
+    "mouse",
+    "skis",
+    "cat",
+    "car",
+    "bowl",
+]
 
 
 @pytest.mark.parametrize(
@@ -70,10 +83,14 @@ def small_faster_rcnn(**options: Any) -> nn.Module:
     backbone = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8), nn.ReLU())
     backbone.out_channels = 4  # type: ignore[assignment]
     return FasterRCNN(
-        backbone, 91, min_size=32, max_size=32,
+        backbone,
+        91,
+        min_size=32,
+        max_size=32,
         rpn_anchor_generator=AnchorGenerator(((16,),), ((1.0,),)),
-        box_roi_pool=MultiScaleRoIAlign(["0"], 2, 2), box_detections_per_img=5,
-    )  # fmt: skip
+        box_roi_pool=MultiScaleRoIAlign(["0"], 2, 2),
+        box_detections_per_img=5,
+    )
 
 
 def test_torchvisions_detector_reads_weights_and_names_what_it_finds(
@@ -86,9 +103,7 @@ def test_torchvisions_detector_reads_weights_and_names_what_it_finds(
         bias[18] = 9.0  # label 18 is "dog"
     path = tmp_path / "detector.pth"
     torch.save(network.state_dict(), path)
-    monkeypatch.setattr(
-        "torchvision.models.detection.fasterrcnn_resnet50_fpn_v2", small_faster_rcnn
-    )
+    monkeypatch.setattr("torchvision.models.detection.fasterrcnn_resnet50_fpn_v2", small_faster_rcnn)
     detect, names = torchvision_detector(path)
     assert len(names) == 80
     assert {"person", "dog", "toothbrush"} <= set(names)

@@ -26,9 +26,17 @@ def changed(name: str, base: str = "tiny") -> dict[str, object]:
 def test_rows_of_the_paper() -> None:
     names = [row.name for row in variants(preset("tiny"))]
     assert names == [
-        "base", "content-max", "content-none", "no-v", "v-global-only", "fuse-early-off",
-        "p-swap-off", "spectral-norm-off", "mismatched-off", "paper",
-    ]  # fmt: skip
+        "base",
+        "content-max",
+        "content-none",
+        "no-v",
+        "v-global-only",
+        "fuse-early-off",
+        "p-swap-off",
+        "spectral-norm-off",
+        "mismatched-off",
+        "paper",
+    ]
     assert sorted(names, key=place) == names
     assert changed("base") == {}
     assert changed("content-max") == {"discriminator.content": "max"}
@@ -54,8 +62,12 @@ def test_the_papers_own_equations_at_the_bases_sizes() -> None:
     assert (row.train.batch_size, row.train.learning_rate) == (16, base.train.learning_rate)
     sizes = ("stages", "width", "feature_width", "acm_width")
     assert [getattr(row.generator, s) for s in sizes] == [getattr(base.generator, s) for s in sizes]
-    assert dataclasses.replace(literal.generator, **{s: getattr(base.generator, s) for s in (
-        *sizes, "residual_blocks")}) == row.generator  # fmt: skip
+    assert (
+        dataclasses.replace(
+            literal.generator, **{s: getattr(base.generator, s) for s in (*sizes, "residual_blocks")}
+        )
+        == row.generator
+    )
     assert "paper" not in [row.name for row in variants(literal)]
 
 
@@ -71,9 +83,7 @@ def test_unknown_settings_are_refused() -> None:
     for path in ("loss.nothing", "nowhere.at", "loss"):
         with pytest.raises(ConfigError):
             with_changes(preset("tiny"), {path: 1})
-    assert dataclasses.asdict(with_changes(preset("tiny"), {})) == dataclasses.asdict(
-        preset("tiny")
-    )
+    assert dataclasses.asdict(with_changes(preset("tiny"), {})) == dataclasses.asdict(preset("tiny"))
 
 
 @pytest.mark.parametrize("base", sorted(PRESETS))

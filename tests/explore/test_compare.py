@@ -22,9 +22,7 @@ def test_table_fills_picture_by_picture(pipe: MemoryDrivenPipeline) -> None:
     assert picture.tobytes() == pipe(CAPTION, "none", 1, 4).images[0].tobytes()
 
 
-def test_missing_oracle_leaves_an_empty_row_and_nonsense_is_refused(
-    pipe: MemoryDrivenPipeline,
-) -> None:
+def test_missing_oracle_leaves_an_empty_row_and_nonsense_is_refused(pipe: MemoryDrivenPipeline) -> None:
     *_, rows = across(pipe, "a red bird", ["oracle", "none"], 1, [3])
     assert rows[0].retrieval is None
     assert rows[0].pictures == (None,)
@@ -35,8 +33,12 @@ def test_missing_oracle_leaves_an_empty_row_and_nonsense_is_refused(
 
 def test_changes_name_the_words() -> None:
     assert word_changes("a red bird", "a blue bird here") == [
-        ("same", "a"), ("gone", "red"), ("new", "blue"), ("same", "bird"), ("new", "here"),
-    ]  # fmt: skip
+        ("same", "a"),
+        ("gone", "red"),
+        ("new", "blue"),
+        ("same", "bird"),
+        ("new", "here"),
+    ]
 
 
 @pytest.mark.parametrize("strategy", ["sentence-sentence", "none"])

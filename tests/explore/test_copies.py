@@ -34,9 +34,7 @@ def test_noise_is_no_copy(space: CopySpace) -> None:
     assert [near.distance for near in found] == sorted(near.distance for near in found)
 
 
-def test_a_picture_outside_the_memory_is_judged_alike(
-    pipe: MemoryDrivenPipeline, space: CopySpace
-) -> None:
+def test_a_picture_outside_the_memory_is_judged_alike(pipe: MemoryDrivenPipeline, space: CopySpace) -> None:
     picture = pipe(CAPTION, seed=1).images[0]
     distances = space.distances(picture)
     for row in (0, 5):
@@ -45,13 +43,10 @@ def test_a_picture_outside_the_memory_is_judged_alike(
     assert space.standing(picture, ImageOps.mirror(picture)).suspect
 
 
-def test_own_distances_are_those_to_the_nearest_other(
-    pipe: MemoryDrivenPipeline, space: CopySpace
-) -> None:
+def test_own_distances_are_those_to_the_nearest_other(pipe: MemoryDrivenPipeline, space: CopySpace) -> None:
     points = space.pictures.double().numpy()
     wanted = [
-        min(np.linalg.norm(a - b) for j, b in enumerate(points) if j != i)
-        for i, a in enumerate(points)
+        min(np.linalg.norm(a - b) for j, b in enumerate(points) if j != i) for i, a in enumerate(points)
     ]
     assert space.own.numpy() == pytest.approx(wanted, rel=1e-3)
 

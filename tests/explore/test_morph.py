@@ -52,9 +52,7 @@ def test_both_ends_are_the_pipelines_pictures(pipe: MemoryDrivenPipeline) -> Non
 
 
 @pytest.mark.parametrize(("moving", "count"), [((), 3), (("seed",), 3), (PARTS, 1), (PARTS, 99)])
-def test_nonsense_is_refused(
-    pipe: MemoryDrivenPipeline, moving: tuple[str, ...], count: int
-) -> None:
+def test_nonsense_is_refused(pipe: MemoryDrivenPipeline, moving: tuple[str, ...], count: int) -> None:
     start = gather(pipe, RED, None, 1, 1)[0]
     with pytest.raises(ConfigError):
         next(frames(pipe, start, start, moving, count))

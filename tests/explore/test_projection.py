@@ -6,13 +6,7 @@ import pytest
 import torch
 
 from memdriven.errors import BankError
-from memdriven.explore.projection import (
-    item_directions,
-    neighbour_embedding,
-    principal,
-    read_map,
-    write_map,
-)
+from memdriven.explore.projection import item_directions, neighbour_embedding, principal, read_map, write_map
 from memdriven.pipeline import MemoryDrivenPipeline
 
 

@@ -118,10 +118,19 @@ def test_no_bank_and_another_kind_of_folder(world: World, tmp_path: Path) -> Non
         MemoryBank.open(world.features)
 
 
-@pytest.mark.parametrize("changes", [
-    {"schema": "memdriven.bank/2"}, {"count": 23}, {"captions": 47}, {"count": None},
-    {"items_bytes": 10}, {"items_bytes": 10**6}, {"encoder": "another"}, {"files": None},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": "memdriven.bank/2"},
+        {"count": 23},
+        {"captions": 47},
+        {"count": None},
+        {"items_bytes": 10},
+        {"items_bytes": 10**6},
+        {"encoder": "another"},
+        {"files": None},
+    ],
+)
 def test_foreign_headers_are_refused(copy: Path, changes: dict[str, object]) -> None:
     header = json.loads((copy / "bank.json").read_text()) | changes
     (copy / "bank.json").write_text(json.dumps(header))
@@ -129,12 +138,19 @@ def test_foreign_headers_are_refused(copy: Path, changes: dict[str, object]) -> 
         MemoryBank.open(copy)
 
 
-@pytest.mark.parametrize("line", [
-    "[]", "{}", "null", "not json", '{"id": 3, "captions": ["a"], "class": "", "attributes": {}}',
-    '{"id": "x", "captions": [], "class": "", "attributes": {}}',
-    '{"id": "x", "captions": ["a"], "class": "", "attributes": {}}',
-    "[" * 100_000,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        "{}",
+        "null",
+        "not json",
+        '{"id": 3, "captions": ["a"], "class": "", "attributes": {}}',
+        '{"id": "x", "captions": [], "class": "", "attributes": {}}',
+        '{"id": "x", "captions": ["a"], "class": "", "attributes": {}}',
+        "[" * 100_000,
+    ],
+)
 def test_odd_item_tables_are_refused(copy: Path, line: str) -> None:
     table = f"{line}\n".encode()
     (copy / layout.ITEMS).write_bytes(lzma.compress(table))
@@ -190,8 +206,10 @@ def test_threads_read_what_one_thread_reads(world: World) -> None:
 
     def same(turn: int) -> bool:
         index = turn * 7 % 24
-        return (torch.equal(world.bank.v(index), wanted[index])
-                and world.bank.thumbnail(index).tobytes() == pixels[index])  # fmt: skip
+        return (
+            torch.equal(world.bank.v(index), wanted[index])
+            and world.bank.thumbnail(index).tobytes() == pixels[index]
+        )
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(same, range(200)))

@@ -19,9 +19,8 @@ def make(world: World, out: Path, **settings: object) -> MemoryBank:
     arguments = {"features": world.features, "damsm": world.damsm, "progress": False} | settings
     vocabulary = arguments.pop("vocabulary", world.vocabulary)
     return build.build_memory(
-        world.dataset, arguments.pop("features"), arguments.pop("damsm"), vocabulary, out,
-        **arguments,
-    )  # fmt: skip
+        world.dataset, arguments.pop("features"), arguments.pop("damsm"), vocabulary, out, **arguments
+    )
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -62,8 +61,9 @@ def test_a_killed_build_goes_on_where_it_was(
     first = set(world.bank.ids[:8])
     assert first <= set(reads)
     reads.clear()
-    monkeypatch.setattr(PreparedDataset, "load_image",
-                        lambda self, item: reads.append(item.id) or load(self, item))  # fmt: skip
+    monkeypatch.setattr(
+        PreparedDataset, "load_image", lambda self, item: reads.append(item.id) or load(self, item)
+    )
     made = make(world, tmp_path / "bank")
     assert len(reads) == 16
     assert not first & set(reads)
@@ -79,8 +79,7 @@ def test_a_limit_is_spread_over_the_split(world: World, tmp_path: Path) -> None:
 
 
 def test_other_splits_sizes_and_fewer_captions(world: World, tmp_path: Path) -> None:
-    bank = make(world, tmp_path / "bank", split="test", thumbnail_size=32, captions_per_item=1,
-                max_words=2)  # fmt: skip
+    bank = make(world, tmp_path / "bank", split="test", thumbnail_size=32, captions_per_item=1, max_words=2)
     assert bank.ids == [item.id for item in world.items if item.split == "test"]
     assert bank.thumbnail(0).size == (32, 32)
     assert bank.max_words == 2
@@ -90,8 +89,12 @@ def test_other_splits_sizes_and_fewer_captions(world: World, tmp_path: Path) -> 
 
 
 def test_captions_without_a_known_word_are_left_out(world: World, tmp_path: Path) -> None:
-    bank = make(world, tmp_path / "bank", vocabulary=Vocabulary(["this", "is"]),
-                damsm=make_damsm(Vocabulary(["this", "is"])))  # fmt: skip
+    bank = make(
+        world,
+        tmp_path / "bank",
+        vocabulary=Vocabulary(["this", "is"]),
+        damsm=make_damsm(Vocabulary(["this", "is"])),
+    )
     assert all(len(bank.item(index).captions) == 1 for index in range(bank.n))
     with pytest.raises(DataError, match="known words"):
         make(world, tmp_path / "nothing", vocabulary=Vocabulary(["heliotrope"]))

@@ -29,9 +29,7 @@ def test_keys_come_in_the_captions_order(world: World, monkeypatch: pytest.Monke
         assert torch.allclose(s, alone, atol=1e-5)
 
 
-def test_a_killed_run_goes_on(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_run_goes_on(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(caption_keys, "CAPTION_BLOCK", 2)
     encode, seen = Damsm.encode_captions, list[int]()
 

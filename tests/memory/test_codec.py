@@ -108,9 +108,16 @@ def test_a_value_that_dwarfs_the_rest_is_refused_when_the_cosine_is_out_of_reach
 def test_damaged_blobs_are_refused() -> None:
     v = sparse_features(7, (32, 4, 4))
     blob = codec.encode(v)
-    damaged = [b"", blob[:3], blob[:20], blob[:-1], b"\x00" * 40, blob[:4] + b"\xff" * 50,
-               struct.pack("<f", float("nan")) + blob[4:],
-               struct.pack("<f", -1.0) + blob[4:]]  # fmt: skip
+    damaged = [
+        b"",
+        blob[:3],
+        blob[:20],
+        blob[:-1],
+        b"\x00" * 40,
+        blob[:4] + b"\xff" * 50,
+        struct.pack("<f", float("nan")) + blob[4:],
+        struct.pack("<f", -1.0) + blob[4:],
+    ]
     for bad in damaged:
         with pytest.raises(BankError):
             codec.decode(bad, v.shape)

@@ -60,10 +60,21 @@ def test_missing_and_truncated_files_are_refused(stored: Path, file: str) -> Non
         FeatureStore.open(stored)
 
 
-@pytest.mark.parametrize("changes", [
-    {"schema": "memdriven.bank/1"}, {"count": 4}, {"count": "3"}, {"count": True}, {"count": -1},
-    {"shape": [4, 2]}, {"shape": None}, {"shape": [4, 2, -2]}, {"files": []}, {"files": {}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schema": "memdriven.bank/1"},
+        {"count": 4},
+        {"count": "3"},
+        {"count": True},
+        {"count": -1},
+        {"shape": [4, 2]},
+        {"shape": None},
+        {"shape": [4, 2, -2]},
+        {"files": []},
+        {"files": {}},
+    ],
+)
 def test_foreign_headers_are_refused(stored: Path, changes: dict[str, object]) -> None:
     edit_header(stored, **changes)
     with pytest.raises(BankError):

@@ -107,6 +107,8 @@ def test_recall() -> None:
 
 
 def test_annoy_is_imported_only_where_it_is_used() -> None:
-    code = ("import sys, memdriven.memory.retrieval, memdriven.memory.build;"
-            "assert not {'annoy', 'gradio', 'torchvision'} & set(sys.modules)")  # fmt: skip
+    code = (
+        "import sys, memdriven.memory.retrieval, memdriven.memory.build;"
+        "assert not {'annoy', 'gradio', 'torchvision'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

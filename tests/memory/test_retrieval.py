@@ -73,9 +73,7 @@ class Slow:
         regions = self.world.damsm.heads(self.world.bank.v(item)[None]).regions[0].double()
         dots = regions @ torch.stack(self.words).T  # (r, t)
         attention = (4.0 * dots.softmax(dim=1)).softmax(dim=0)
-        return self.soft_max([
-            self.cos(attention[:, i] @ regions, e) for i, e in enumerate(self.words)
-        ])  # fmt: skip
+        return self.soft_max([self.cos(attention[:, i] @ regions, e) for i, e in enumerate(self.words)])
 
     def scaled(self, values: list[float]) -> list[float]:
         if self.config.fusion == "z-score":
@@ -97,9 +95,11 @@ class Slow:
     def ranking(self, strategy: str, items: list[int]) -> dict[int, float]:
         text, image = [self.pooled(i) for i in items], [self.image(i) for i in items]
         coarse = {
-            "sentence-sentence": text, "words-words": text, "sentence-image": image,
+            "sentence-sentence": text,
+            "words-words": text,
+            "sentence-image": image,
             "words-image": image,
-        }.get(strategy) or self.fused([text], [image])  # fmt: skip
+        }.get(strategy) or self.fused([text], [image])
         if strategy.startswith("sentence"):
             return dict(zip(items, coarse, strict=True))
         order = sorted(range(len(items)), key=lambda i: -coarse[i])[: self.config.shortlist]
@@ -163,22 +163,16 @@ def test_annoy_finds_what_exact_search_finds(world: World, strategy: str, tmp_pa
     both = []
     for index in ("exact", "annoy"):
         config = RetrievalConfig(index=index, shortlist=24)
-        retriever = Retriever(
-            world.bank, world.damsm, world.vocabulary, config, index_cache=tmp_path
-        )
+        retriever = Retriever(world.bank, world.damsm, world.vocabulary, config, index_cache=tmp_path)
         both.append(retriever.retrieve(CAPTION, strategy, 4, exclude=["train-001"]))
     exact, annoy = both
     assert [m.score for m in annoy] == pytest.approx([m.score for m in exact], abs=1e-4)
 
 
-def test_annoy_widens_until_enough_are_found_and_keeps_its_index(
-    world: World, tmp_path: Path
-) -> None:
+def test_annoy_widens_until_enough_are_found_and_keeps_its_index(world: World, tmp_path: Path) -> None:
     config = RetrievalConfig(index="annoy", shortlist=1)
     for _ in range(2):  # built, then loaded
-        retriever = Retriever(
-            world.bank, world.damsm, world.vocabulary, config, index_cache=tmp_path
-        )
+        retriever = Retriever(world.bank, world.damsm, world.vocabulary, config, index_cache=tmp_path)
         found = retriever.retrieve(CAPTION, "sentence-sentence", 22, exclude=["train-000"])
         assert len({match.id for match in found}) == 22
     assert len(list(tmp_path.iterdir())) == 2
@@ -229,9 +223,9 @@ def test_mixing_is_a_weighted_sum(retriever: Retriever) -> None:
     assert torch.allclose(retriever.mix(matches[:1], [7.0])[0], bank.v(matches[0].index))
 
 
-@pytest.mark.parametrize("weights", [
-    [1.0], [1.0, 2.0, 3.0], [0.0, 0.0], [2.0, -1.0], [math.nan, 1.0], [math.inf, 1.0], [],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "weights", [[1.0], [1.0, 2.0, 3.0], [0.0, 0.0], [2.0, -1.0], [math.nan, 1.0], [math.inf, 1.0], []]
+)
 def test_weights_that_make_no_mixture(retriever: Retriever, weights: list[float]) -> None:
     with pytest.raises(RetrievalError, match="weights"):
         retriever.mix(["train-000", "train-001"], weights)
@@ -310,8 +304,10 @@ def test_a_config_for_one_call(retriever: Retriever) -> None:
 
 def test_the_same_question_has_the_same_answer(world: World, retriever: Retriever) -> None:
     """Whatever is cached by then, and from several threads at once."""
-    captions = [f"a {colour} {shape}" for colour, shape in
-                itertools.product(("red", "green", "blue"), ("disc", "square"))]  # fmt: skip
+    captions = [
+        f"a {colour} {shape}"
+        for colour, shape in itertools.product(("red", "green", "blue"), ("disc", "square"))
+    ]
     jobs = list(itertools.product(captions, SEARCHING)) * 2
 
     def ask(job: tuple[str, str]) -> list[Match]:

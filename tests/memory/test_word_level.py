@@ -10,9 +10,7 @@ from memdriven.memory.word_level import WordLevel
 from tests.memory.conftest import World
 
 
-def test_only_the_likeliest_captions_are_compared(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_the_likeliest_captions_are_compared(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     text = world.damsm.encode_captions([world.vocabulary.encode("this disc is red", 24)])
     words, sentence = text.words[0], text.sentence[0]
     level = WordLevel(world.bank, world.damsm, world.vocabulary)
@@ -28,9 +26,7 @@ def test_only_the_likeliest_captions_are_compared(
     assert float(scores[0]) > float(scores[1:].max())
 
 
-def test_captions_and_images_are_encoded_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_captions_and_images_are_encoded_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     level = WordLevel(world.bank, world.damsm, world.vocabulary)
     encoded: list[int] = []
     encode, project = level._encode, level._project
@@ -52,5 +48,4 @@ def test_the_batch_does_not_change_the_scores(world: World) -> None:
     together, _ = level.words_words(words, sentence, list(range(24)))
     for item in range(24):
         alone = WordLevel(world.bank, world.damsm, world.vocabulary)
-        assert torch.allclose(alone.words_words(words, sentence, [item])[0], together[item],
-                              atol=1e-5)  # fmt: skip
+        assert torch.allclose(alone.words_words(words, sentence, [item])[0], together[item], atol=1e-5)

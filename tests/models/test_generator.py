@@ -75,9 +75,7 @@ def test_a_picture_does_not_depend_on_its_batch() -> None:
 
 def test_switches_remove_the_memory() -> None:
     model = Generator(
-        GeneratorConfig(
-            stages=1, width=4, acm_width=8, feature_width=8, use_v=False, use_v_global=False
-        )
+        GeneratorConfig(stages=1, width=4, acm_width=8, feature_width=8, use_v=False, use_v_global=False)
     ).eval()
     with torch.no_grad():
         first = model(*inputs())
@@ -196,9 +194,7 @@ def test_early_blocks_begin_as_the_identity_and_follow_each_fusion() -> None:
     deeper = Generator(dataclasses.replace(SMALL, fuse_early=True, early_blocks=2))
     kept = deeper.load_state_dict(plain.state_dict(), strict=False)
     assert {name.split(".")[0] for name in kept.missing_keys} == {"early_residual"}
-    assert {side: len(blocks) for side, blocks in deeper.early_residual.items()} == {
-        "16": 2, "32": 2,
-    }  # fmt: skip
+    assert {side: len(blocks) for side, blocks in deeper.early_residual.items()} == {"16": 2, "32": 2}
     wanted, found = plain(*inputs()).images, deeper(*inputs()).images
     assert all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
     h = torch.randn(2, 4 * SMALL.width, 16, 16)
@@ -227,9 +223,13 @@ def test_a_text_code_begins_as_nothing_and_then_scales_and_shifts_channels() -> 
     factors = code @ block.modulate.weight.T + block.modulate.bias
     half = 4 * SMALL.width
     inner = F.batch_norm(
-        F.conv2d(x, block.body[0].weight, padding=1), None, None,
-        block.body[1].weight, block.body[1].bias, training=True,
-    )  # fmt: skip
+        F.conv2d(x, block.body[0].weight, padding=1),
+        None,
+        None,
+        block.body[1].weight,
+        block.body[1].bias,
+        training=True,
+    )
     inner = inner * (1 + factors[:, :half, None, None]) + factors[:, half:, None, None]
     torch.testing.assert_close(block(x, code), x + block.body[2:](inner), atol=1e-5, rtol=1e-4)
     assert "text_code" in model.stage_parts(0)

@@ -35,9 +35,7 @@ CONFIG = Config(
     ),
     discriminator=DiscriminatorConfig(width=8, max_width=16),
     loss=LossConfig(r1_every=2),
-    train=TrainConfig(
-        batch_size=4, steps=4, crop=1.0, log_every=2, sample_every=4, save_every=2, amp=False
-    ),
+    train=TrainConfig(batch_size=4, steps=4, crop=1.0, log_every=2, sample_every=4, save_every=2, amp=False),
 )
 
 
@@ -53,9 +51,12 @@ def write_gan_world(root: Path, train: int = 12, test: int = 3) -> Path:
     v = [np.maximum(random.normal(-1.5, 1, (512, 16, 16)), 0).astype(np.float32) for _ in items]
     (root / "features").mkdir()
     write_store(
-        root / "features", [i.id for i in items], [codec.encode(x) for x in v],
-        (512, 16, 16), {"encoder": "0" * 16},
-    )  # fmt: skip
+        root / "features",
+        [i.id for i in items],
+        [codec.encode(x) for x in v],
+        (512, 16, 16),
+        {"encoder": "0" * 16},
+    )
     torch.manual_seed(0)
     vocabulary = Vocabulary.build([c for i in items for c in i.captions], 1)
     damsm = Damsm(len(vocabulary), CONFIG.text, CONFIG.damsm)
@@ -66,15 +67,20 @@ def write_gan_world(root: Path, train: int = 12, test: int = 3) -> Path:
 def run(world: Path, out: Path, config: Config = CONFIG, **options: object) -> Path:
     """Train on the small world; return the run directory."""
     return train_gan(
-        world / "data", world / "features", world / "damsm", out, config,
-        progress=False, **options,
-    )  # fmt: skip
+        world / "data", world / "features", world / "damsm", out, config, progress=False, **options
+    )
 
 
 def data(world: Path, config: Config = CONFIG, **options: object) -> GanData:
     """Return the training data of the small world."""
     damsm, vocabulary, *_ = load_damsm(world / "damsm")
     return GanData(
-        world / "data", world / "features", damsm, vocabulary, config,
-        torch.device("cpu"), progress=False, **options,
-    )  # fmt: skip
+        world / "data",
+        world / "features",
+        damsm,
+        vocabulary,
+        config,
+        torch.device("cpu"),
+        progress=False,
+        **options,
+    )

@@ -23,8 +23,9 @@ def rewritten(world: Path, folder: Path, change: object) -> Path:
     shutil.copytree(world, folder)
     prepared = PreparedDataset.open(folder / "data")
     items = [change(item) for item in prepared.items]  # type: ignore[operator]
-    write_prepared(folder / "data", name="other", items=items, classes=prepared.classes,
-                   image_size=prepared.image_size)  # fmt: skip
+    write_prepared(
+        folder / "data", name="other", items=items, classes=prepared.classes, image_size=prepared.image_size
+    )
     return folder
 
 
@@ -61,9 +62,8 @@ def test_few_strangers_come_before_the_own_class(world: Path, tmp_path: Path) ->
 def test_an_image_made_for_a_memory_is_painted_from_it(world: Path, tmp_path: Path) -> None:
     """It keeps that memory, is a target for it, and is nobody's neighbour."""
     made = rewritten(
-        world, tmp_path / "made",
-        lambda i: dataclasses.replace(i, id=f"{i.id}-wish", memory=i.id),
-    )  # fmt: skip
+        world, tmp_path / "made", lambda i: dataclasses.replace(i, id=f"{i.id}-wish", memory=i.id)
+    )
     settings = train_settings(p_swap=1.0, batch_size=24, flip=False)
     source = data(world, settings, extra=[made / "data"])
     index, batch = source._indices(0), source.batch(0)
@@ -81,14 +81,14 @@ def test_an_image_made_for_a_memory_is_painted_from_it(world: Path, tmp_path: Pa
 def test_what_the_words_changed_counts_more(world: Path, tmp_path: Path) -> None:
     """Only where an image differs from its memory's, seen through the same window and turned."""
     made = rewritten(
-        world, tmp_path / "made",
-        lambda i: dataclasses.replace(i, id=f"{i.id}-wish", memory=i.id),
-    )  # fmt: skip
+        world, tmp_path / "made", lambda i: dataclasses.replace(i, id=f"{i.id}-wish", memory=i.id)
+    )
     settings = train_settings(p_swap=0.0, batch_size=24)
     settings = dataclasses.replace(
-        settings, generator=dataclasses.replace(CONFIG.generator, zoom=0.2),
+        settings,
+        generator=dataclasses.replace(CONFIG.generator, zoom=0.2),
         loss=dataclasses.replace(CONFIG.loss, change_weight=4.0),
-    )  # fmt: skip
+    )
     source = data(world, settings, extra=[made / "data"])
     side = source.images.shape[-1]
     source.images[12:] = source.images[:12]
@@ -120,8 +120,7 @@ def test_one_class_alone_still_teaches_damsm() -> None:
     from memdriven.encoders.text import TextFeatures
 
     text = TextFeatures(words, torch.randn(4, 16, generator=chance), torch.ones(4, 5).bool())
-    image = ImageFeatures(torch.randn(4, 9, 16, generator=chance),
-                          torch.randn(4, 16, generator=chance))  # fmt: skip
+    image = ImageFeatures(torch.randn(4, 9, 16, generator=chance), torch.randn(4, 16, generator=chance))
     assert config.mask_same_class
     alone = damsm_loss(image, text, config, torch.zeros(4, dtype=torch.long)).total
     assert alone == damsm_loss(image, text, config, None).total > 0
@@ -138,9 +137,8 @@ def test_captions_without_known_words_are_left_out(world: Path, tmp_path: Path) 
     def foreign(item: Item) -> Item:
         colour = item.attributes["colour"]
         return dataclasses.replace(
-            item, captions=["xyzzy plugh", *item.captions],
-            caption_attributes=[{}, {"colour": colour}, {}],
-        )  # fmt: skip
+            item, captions=["xyzzy plugh", *item.captions], caption_attributes=[{}, {"colour": colour}, {}]
+        )
 
     odd = rewritten(world, tmp_path / "odd", foreign)
     source = data(odd, attributes={"colour": ("blue", "green", "red")})

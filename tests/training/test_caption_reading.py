@@ -17,9 +17,10 @@ VALUES = {"colour": ("blue", "green", "red")}
 def silenced(item: Item) -> Item:
     """An item with one more caption, which names no colour."""
     return dataclasses.replace(
-        item, captions=[*item.captions, f"this is a {item.class_name}"],
+        item,
+        captions=[*item.captions, f"this is a {item.class_name}"],
         caption_attributes=[*item.caption_attributes, {}],
-    )  # fmt: skip
+    )
 
 
 def test_it_reads_what_is_named(world: Path) -> None:
@@ -59,5 +60,15 @@ def test_captions_without_records_teach_nothing(world: Path) -> None:
     trained = load_damsm(world / "damsm")
     items = PreparedDataset.open(world / "data").split("train")
     silent = [dataclasses.replace(item, caption_attributes=[]) for item in items]
-    assert fit_reader(silent, trained.damsm, trained.vocabulary, trained.config.text.max_words,
-                      VALUES, epochs=1, progress=False) is None  # fmt: skip
+    assert (
+        fit_reader(
+            silent,
+            trained.damsm,
+            trained.vocabulary,
+            trained.config.text.max_words,
+            VALUES,
+            epochs=1,
+            progress=False,
+        )
+        is None
+    )

@@ -43,9 +43,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _train(world: Path, out: Path, config: Config, **options: Any) -> TrainedDamsm:
-    return train_damsm(
-        world / "set", world / "features", out, config, progress=False, **options
-    )  # fmt: skip
+    return train_damsm(world / "set", world / "features", out, config, progress=False, **options)
 
 
 def _rows(out: Path) -> list[dict[str, Any]]:
@@ -57,8 +55,12 @@ def test_it_learns_and_leaves_a_whole_folder(world: Path, tmp_path: Path) -> Non
     trained = _train(world, tmp_path / "out", _config(epochs=8))
     assert torch.equal(torch.get_rng_state(), before)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "config.json", "damsm.safetensors", "last.safetensors", "metrics.jsonl", "vocabulary.json",
-    ]  # fmt: skip
+        "config.json",
+        "damsm.safetensors",
+        "last.safetensors",
+        "metrics.jsonl",
+        "vocabulary.json",
+    ]
     rows = _rows(tmp_path / "out")
     assert [row["epoch"] for row in rows] == list(range(1, 9))
     assert rows[-1]["heads_total"] < 0.3 * rows[0]["heads_total"]
@@ -82,9 +84,7 @@ def test_a_resumed_training_has_the_same_bits(world: Path, tmp_path: Path) -> No
     assert any(key.startswith("optimiser/") for key in one)
     assert all(torch.equal(one[key], two[key]) for key in one)
     weights = "damsm.safetensors"
-    assert (tmp_path / "whole" / weights).read_bytes() == (
-        tmp_path / "parts" / weights
-    ).read_bytes()
+    assert (tmp_path / "whole" / weights).read_bytes() == (tmp_path / "parts" / weights).read_bytes()
     assert [row["step"] for row in _rows(tmp_path / "parts")] == [3, 6, 9]
 
 
@@ -166,8 +166,12 @@ def test_a_vgg16_config_trains_heads_alone(world: Path, tmp_path: Path) -> None:
 def test_inception_takes_the_weights_it_is_given(world: Path, tmp_path: Path) -> None:
     save_file({"other": torch.zeros(1)}, tmp_path / "weights.safetensors")
     with pytest.raises(CheckpointError, match=r"inception_v3 weights in .*weights\.safetensors"):
-        _train(world, tmp_path / "out", _config(pixel_backbone="inception_v3"),
-               inception_weights=tmp_path / "weights.safetensors")  # fmt: skip
+        _train(
+            world,
+            tmp_path / "out",
+            _config(pixel_backbone="inception_v3"),
+            inception_weights=tmp_path / "weights.safetensors",
+        )
 
 
 def test_what_cannot_be_trained_is_refused(world: Path, tmp_path: Path) -> None:
@@ -249,14 +253,10 @@ def test_an_item_without_a_usable_caption_is_named(world: Path, tmp_path: Path) 
     item = {**json.loads(lines[-1]), "captions": ["!!!", "qqqqqqq xxxxxxx"]}
     table.write_text("\n".join([*lines[:-1], json.dumps(item)]) + "\n")
     with pytest.raises(DataError, match=item["id"]):
-        train_damsm(
-            tmp_path / "set", world / "features", tmp_path / "out", _config(), progress=False
-        )
+        train_damsm(tmp_path / "set", world / "features", tmp_path / "out", _config(), progress=False)
 
 
-def test_each_process_needs_a_batch(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_process_needs_a_batch(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = (World(rank=0, size=4), torch.device("cpu"))  # three batches of 8 in 24 items
     monkeypatch.setattr("memdriven.training.damsm.join_world", lambda device: many)
     monkeypatch.setattr("memdriven.training.damsm.leave_world", lambda world: None)

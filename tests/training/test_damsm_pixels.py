@@ -22,16 +22,19 @@ from tests.small_world import write_world
 def _config(**damsm: object) -> Config:
     tiny = preset("tiny")
     return dataclasses.replace(
-        tiny, text=TextConfig(embedding_dim=24, dim=32), generator=GeneratorConfig(text_dim=32),
+        tiny,
+        text=TextConfig(embedding_dim=24, dim=32),
+        generator=GeneratorConfig(text_dim=32),
         damsm=dataclasses.replace(tiny.damsm, **damsm),
-    )  # fmt: skip
+    )
 
 
 def _encoders(folder: Path, items: list[Item], config: Config) -> Path:
     vocabulary = Vocabulary.build((c for i in items for c in i.captions), 1)
     torch.manual_seed(0)
-    save_damsm(folder, Damsm(len(vocabulary), config.text, config.damsm), vocabulary, config,
-               {"dataset": "small"})  # fmt: skip
+    save_damsm(
+        folder, Damsm(len(vocabulary), config.text, config.damsm), vocabulary, config, {"dataset": "small"}
+    )
     return folder
 
 
@@ -43,16 +46,18 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_only_the_pixel_network_learns(world: Path, tmp_path: Path) -> None:
-    new = train_pixels([world / "set"], world / "damsm", tmp_path / "out", minutes=0.05, batch=8,
-                       progress=False)  # fmt: skip
+    new = train_pixels(
+        [world / "set"], world / "damsm", tmp_path / "out", minutes=0.05, batch=8, progress=False
+    )
     old = load_damsm(world / "damsm")
     for part in ("text", "heads"):
         before, after = (getattr(d.damsm, part).state_dict() for d in (old, new))
         assert all(torch.equal(before[name], after[name]) for name in before), part
     changed = [
-        name for name, value in new.damsm.pixels.state_dict().items()
+        name
+        for name, value in new.damsm.pixels.state_dict().items()
         if not torch.equal(value, old.damsm.pixels.state_dict()[name])
-    ]  # fmt: skip
+    ]
     assert "project.regions.weight" in changed
     told = json.loads((tmp_path / "out/pixels.json").read_text())
     assert told["pixels_from"] == old.damsm.hash() != new.damsm.hash()
@@ -67,12 +72,18 @@ def test_a_stopped_training_goes_on(world: Path, tmp_path: Path) -> None:
     train_pixels([world / "set"], world / "damsm", tmp_path / "out", minutes=0.01, **whole)
     with pytest.raises(TrainingError, match="an earlier training"):
         train_pixels([world / "set"], world / "damsm", tmp_path / "out", minutes=0.01, **whole)
-    train_pixels([world / "set"], world / "damsm", tmp_path / "out", minutes=0.02, resume=True,
-                 **whole)  # fmt: skip
+    train_pixels([world / "set"], world / "damsm", tmp_path / "out", minutes=0.02, resume=True, **whole)
     assert json.loads((tmp_path / "out/pixels.json").read_text())["curve"][0]["step"] > 1
     with pytest.raises(TrainingError, match="batch"):
-        train_pixels([world / "set"], world / "damsm", tmp_path / "out", minutes=0.03,
-                     resume=True, batch=4, progress=False)  # fmt: skip
+        train_pixels(
+            [world / "set"],
+            world / "damsm",
+            tmp_path / "out",
+            minutes=0.03,
+            resume=True,
+            batch=4,
+            progress=False,
+        )
 
 
 def test_data_sets_do_not_share_classes(world: Path) -> None:
@@ -89,10 +100,8 @@ def test_what_cannot_be_trained_is_refused(world: Path, tmp_path: Path) -> None:
     items = PreparedDataset.open(world / "set").items
     other = _encoders(tmp_path / "vgg", items, _config(pixel_backbone="vgg16"))
     with pytest.raises(ConfigError, match="compact"):
-        train_pixels([world / "set"], other, tmp_path / "out", minutes=0.01, batch=8,
-                     progress=False)  # fmt: skip
+        train_pixels([world / "set"], other, tmp_path / "out", minutes=0.01, batch=8, progress=False)
     with pytest.raises(TrainingError, match="batch of 64"):
-        train_pixels([world / "set"], world / "damsm", tmp_path / "out", minutes=0.01,
-                     progress=False)  # fmt: skip
+        train_pixels([world / "set"], world / "damsm", tmp_path / "out", minutes=0.01, progress=False)
     with pytest.raises(CheckpointError):
         train_pixels([world / "set"], tmp_path, tmp_path / "out", minutes=0.01, progress=False)

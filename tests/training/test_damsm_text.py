@@ -32,18 +32,18 @@ def before(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def after(world: Path, before: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("after") / "damsm"
-    train_text([world / "data"], world / "features", before, out, minutes=0.1, batch=12,
-               progress=False)  # fmt: skip
+    train_text([world / "data"], world / "features", before, out, minutes=0.1, batch=12, progress=False)
     return out
 
 
-def test_text_projection_and_heads_learn_and_the_maps_stand_still(
-    before: Path, after: Path
-) -> None:
+def test_text_projection_and_heads_learn_and_the_maps_stand_still(before: Path, after: Path) -> None:
     old, new = load_damsm(before).damsm.state_dict(), load_damsm(after).damsm.state_dict()
     changed = {name for name in old if not torch.equal(old[name], new[name])}
-    assert {"text.embedding.weight", "heads.project.global_.weight",
-            "pixels.project.regions.weight"} <= changed  # fmt: skip
+    assert {
+        "text.embedding.weight",
+        "heads.project.global_.weight",
+        "pixels.project.regions.weight",
+    } <= changed
     still = {name for name in old if name.startswith(("pixels.fine", "pixels.coarse"))}
     assert still
     assert not still & changed
@@ -95,21 +95,30 @@ def test_the_reader_ignores_what_is_not_named() -> None:
     torch.testing.assert_close(attribute_loss(reader(text), labels), wanted)
 
 
-def test_what_cannot_be_trained_is_refused(
-    world: Path, before: Path, after: Path, tmp_path: Path
-) -> None:
+def test_what_cannot_be_trained_is_refused(world: Path, before: Path, after: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="an earlier training"):
-        train_text([world / "data"], world / "features", before, after, minutes=0.1,
-                   progress=False)  # fmt: skip
+        train_text([world / "data"], world / "features", before, after, minutes=0.1, progress=False)
     with pytest.raises(TrainingError, match="batch of 64"):
-        train_text([world / "data"], world / "features", before, tmp_path / "out", minutes=0.1,
-                   progress=False)  # fmt: skip
+        train_text(
+            [world / "data"], world / "features", before, tmp_path / "out", minutes=0.1, progress=False
+        )
     trained = load_damsm(before)
     config = dataclasses.replace(
         trained.config, damsm=dataclasses.replace(trained.config.damsm, pixel_backbone="vgg16")
     )
-    save_damsm(tmp_path / "vgg", Damsm(len(trained.vocabulary), config.text, config.damsm),
-               trained.vocabulary, config, {})  # fmt: skip
+    save_damsm(
+        tmp_path / "vgg",
+        Damsm(len(trained.vocabulary), config.text, config.damsm),
+        trained.vocabulary,
+        config,
+        {},
+    )
     with pytest.raises(ConfigError, match="compact"):
-        train_text([world / "data"], world / "features", tmp_path / "vgg", tmp_path / "out",
-                   minutes=0.1, progress=False)  # fmt: skip
+        train_text(
+            [world / "data"],
+            world / "features",
+            tmp_path / "vgg",
+            tmp_path / "out",
+            minutes=0.1,
+            progress=False,
+        )

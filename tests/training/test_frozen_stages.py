@@ -25,9 +25,10 @@ def settings(stages: int, frozen: int, steps: int = 2) -> Config:
     """Return a run's settings with that many stages, the first of them frozen."""
     generator = dataclasses.replace(CONFIG.generator, stages=stages, fuse_early=True)
     return dataclasses.replace(
-        CONFIG, generator=generator, train=dataclasses.replace(CONFIG.train, steps=steps,
-                                                               frozen_stages=frozen),
-    )  # fmt: skip
+        CONFIG,
+        generator=generator,
+        train=dataclasses.replace(CONFIG.train, steps=steps, frozen_stages=frozen),
+    )
 
 
 def test_the_first_stage_keeps_its_bits_and_the_second_learns(world: Path, tmp_path: Path) -> None:
@@ -40,8 +41,9 @@ def test_the_first_stage_keeps_its_bits_and_the_second_learns(world: Path, tmp_p
     made = load_checkpoint(tmp_path / "two/checkpoint")
     assert [part["steps"] for part in made.facts["earlier_runs"]] == [2]
     g = torch.Generator().manual_seed(0)
-    inputs = [torch.randn(shape, generator=g)
-              for shape in ((2, 8), (2, 16), (2, 16), (2, 512, 16, 16), (2, 8))]  # fmt: skip
+    inputs = [
+        torch.randn(shape, generator=g) for shape in ((2, 8), (2, 16), (2, 16), (2, 512, 16, 16), (2, 8))
+    ]
     small, large = made.generator(*inputs).images
     alone = load_checkpoint(tmp_path / "one/checkpoint").generator(*inputs).images[0]
     assert torch.equal(small, alone)

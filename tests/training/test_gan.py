@@ -86,9 +86,7 @@ def test_noise_is_asked_to_make_a_difference(world: Path, tmp_path: Path) -> Non
     assert -loss.diversity_limit <= records[0]["diversity"] < 0
 
 
-def test_dry_run_writes_nothing(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_dry_run_writes_nothing(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(world, tmp_path / "run", dry_run=True)
     assert not (tmp_path / "run").exists()
     printed = capsys.readouterr().out
@@ -134,9 +132,7 @@ def test_swap_takes_the_nearest_stranger(world: Path) -> None:
 
 
 def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path) -> None:
-    source = data(
-        world, train_settings(p_swap=0.8, swap_neighbours=4, swap_mix=3, batch_size=12, flip=False)
-    )
+    source = data(world, train_settings(p_swap=0.8, swap_neighbours=4, swap_mix=3, batch_size=12, flip=False))
     batch = source.batch(0)
     index = source._indices(0)
     # The draws of `batch`, in its order.
@@ -152,10 +148,12 @@ def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path) -> None:
         assert len(set(used)) == len(used)
         assert batch.own[row] == (used == [int(index[row])])
         query = F.normalize(batch.text.sentence[row], dim=0)
-        scores = torch.stack([
-            (source.memories.keys[source.captions.of[i].start : source.captions.of[i].stop]
-             @ query).max() for i in used
-        ])  # fmt: skip
+        scores = torch.stack(
+            [
+                (source.memories.keys[source.captions.of[i].start : source.captions.of[i].stop] @ query).max()
+                for i in used
+            ]
+        )
         temperature = source.config.retrieval.temperature
         torch.testing.assert_close(weights[weights > 0], (scores / temperature).softmax(0))
         memory = sum(
@@ -193,9 +191,7 @@ def test_extra_pictures_always_get_neighbours(world: Path, tmp_path: Path) -> No
 def test_without_swap_features_are_the_images_own(world: Path) -> None:
     source = data(world, train_settings(p_swap=0.0, flip=False))
     index = source._indices(0)
-    expected = (
-        source.features[source.rows[index]].float() * source.feature_scale[source.rows[index]]
-    )
+    expected = source.features[source.rows[index]].float() * source.feature_scale[source.rows[index]]
     assert torch.equal(source.batch(0).v, expected)
 
 
@@ -267,9 +263,12 @@ leave_world(world)
     # torchrun's own warnings about thread counts are not the project's.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         str(script)], check=True, env=environment, capture_output=True, timeout=500,
-    )  # fmt: skip
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)],
+        check=True,
+        env=environment,
+        capture_output=True,
+        timeout=500,
+    )
     ranks = [(tmp_path / f"rank{i}").read_text() for i in range(2)]
     assert ranks[0] == ranks[1]
     assert ranks[0].startswith("2 ")
@@ -299,8 +298,7 @@ def test_a_run_may_start_from_a_checkpoints_generator(world: Path, tmp_path: Pat
     made = tmp_path / "first/checkpoint"
     run(world, tmp_path / "second", train_settings(steps=0), start_from=made)
     first, second = (
-        load_checkpoint(tmp_path / name / "checkpoint").generator.state_dict()
-        for name in ("first", "second")
+        load_checkpoint(tmp_path / name / "checkpoint").generator.state_dict() for name in ("first", "second")
     )
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     facts = load_checkpoint(tmp_path / "second/checkpoint").facts
@@ -342,8 +340,7 @@ def test_a_run_may_grow_what_the_earlier_one_lacked(world: Path, tmp_path: Path)
     )
     run(world, tmp_path / "second", grown, start_from=tmp_path / "first")
     first, second = (
-        load_checkpoint(tmp_path / name / "checkpoint").generator.state_dict()
-        for name in ("first", "second")
+        load_checkpoint(tmp_path / name / "checkpoint").generator.state_dict() for name in ("first", "second")
     )
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert any(name.startswith("early_acm") for name in second)
@@ -358,15 +355,20 @@ def test_a_projected_discriminator_trains_beside_the_others(world: Path, tmp_pat
         torch.manual_seed(0)
         save_file(SqueezeNet().state_dict(), tmp_path / "squeezenet.safetensors")
     config = dataclasses.replace(
-        train_settings(steps=2),
-        discriminator=dataclasses.replace(CONFIG.discriminator, projected=True),
+        train_settings(steps=2), discriminator=dataclasses.replace(CONFIG.discriminator, projected=True)
     )
 
     def go(name: str, **options: bool) -> Path:
         return train_gan(
-            world / "data", world / "features", world / "damsm", tmp_path / name, config,
-            squeezenet_weights=tmp_path / "squeezenet.safetensors", progress=False, **options,
-        )  # fmt: skip
+            world / "data",
+            world / "features",
+            world / "damsm",
+            tmp_path / name,
+            config,
+            squeezenet_weights=tmp_path / "squeezenet.safetensors",
+            progress=False,
+            **options,
+        )
 
     state = load_file(go("run") / "state.safetensors")
     heads = [name for name in state if name.startswith("module/discriminators/1.heads")]
@@ -399,9 +401,7 @@ def test_a_checkpoint_lends_its_encoders(world: Path, tmp_path: Path) -> None:
     lent, own = load_damsm(made), load_damsm(world / "damsm")
     assert lent.damsm.hash() == own.damsm.hash() == lent.facts["hash"]
     assert lent.vocabulary.to_json() == own.vocabulary.to_json()
-    again = train_gan(
-        world / "data", world / "features", made, tmp_path / "again", CONFIG, progress=False
-    )
+    again = train_gan(world / "data", world / "features", made, tmp_path / "again", CONFIG, progress=False)
     assert load_checkpoint(again / "checkpoint").facts["damsm"] == lent.facts["hash"]
     told = json.loads((made / "config.json").read_text())
     told["facts"]["damsm"] = "0" * 16

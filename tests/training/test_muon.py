@@ -59,16 +59,20 @@ def test_two_steps_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "fits"),
-    [((16, 16), True), ((20, 2, 3, 3), True), ((3, 24, 3, 3), False), ((64,), False),
-     ((20, 1, 3, 3), False), ((512, 512, 3, 3), False)],
-)  # fmt: skip
+    [
+        ((16, 16), True),
+        ((20, 2, 3, 3), True),
+        ((3, 24, 3, 3), False),
+        ((64,), False),
+        ((20, 1, 3, 3), False),
+        ((512, 512, 3, 3), False),
+    ],
+)
 def test_what_is_a_matrix(shape: tuple[int, ...], fits: bool) -> None:
     assert is_matrix(torch.empty(shape, device="meta")) == fits
 
 
-def test_every_weight_has_one_optimiser(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_weight_has_one_optimiser(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[GanTrainer] = []
     step = GanTrainer.step
 
@@ -80,9 +84,12 @@ def test_every_weight_has_one_optimiser(
     run(world, tmp_path / "run", train_settings(optimiser="muon", steps=1))
     trainer = seen[0]
     held = [
-        p for optimiser in (trainer.g_optimiser, trainer.g_muon)
-        if optimiser is not None for group in optimiser.param_groups for p in group["params"]
-    ]  # fmt: skip
+        p
+        for optimiser in (trainer.g_optimiser, trainer.g_muon)
+        if optimiser is not None
+        for group in optimiser.param_groups
+        for p in group["params"]
+    ]
     assert trainer.g_muon is not None
     assert sorted(map(id, held)) == sorted(map(id, trainer.generator.parameters()))
 

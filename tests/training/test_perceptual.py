@@ -21,9 +21,13 @@ from tests.training.small_gan import CONFIG, run
 def by_squeezenet() -> Config:
     """Return settings of a run whose only teacher is SqueezeNet."""
     loss = dataclasses.replace(
-        CONFIG.loss, adversarial_weight=0.0, damsm_weight=0.0, kl_weight=0.0,
-        perceptual_weight=1.0, perceptual_network="squeezenet",
-    )  # fmt: skip
+        CONFIG.loss,
+        adversarial_weight=0.0,
+        damsm_weight=0.0,
+        kl_weight=0.0,
+        perceptual_weight=1.0,
+        perceptual_network="squeezenet",
+    )
     train = dataclasses.replace(CONFIG.train, steps=12, p_swap=0.0, log_every=1, learning_rate=2e-3)
     return dataclasses.replace(CONFIG, loss=loss, train=train)
 
@@ -60,9 +64,7 @@ def test_squeezenets_maps_are_compared_as_shares(squeezenet_file: Path) -> None:
     torch.testing.assert_close(found, torch.stack(wanted).mean())
 
 
-def test_a_run_learns_by_squeezenet_alone(
-    world: Path, tmp_path: Path, squeezenet_file: Path
-) -> None:
+def test_a_run_learns_by_squeezenet_alone(world: Path, tmp_path: Path, squeezenet_file: Path) -> None:
     run(world, tmp_path / "run", by_squeezenet(), squeezenet_weights=squeezenet_file)
     log = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     course = [line["perceptual"] for line in log]

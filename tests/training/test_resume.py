@@ -22,12 +22,8 @@ from tests.training.small_gan import CONFIG, run, train_settings
 Poison = Callable[[GanTrainer, dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 
 
-@pytest.mark.parametrize(
-    ("augment", "optimiser"), [("", "adam"), ("color,translation,cutout", "muon")]
-)
-def test_resume_gives_the_same_bits(
-    world: Path, tmp_path: Path, augment: str, optimiser: str
-) -> None:
+@pytest.mark.parametrize(("augment", "optimiser"), [("", "adam"), ("color,translation,cutout", "muon")])
+def test_resume_gives_the_same_bits(world: Path, tmp_path: Path, augment: str, optimiser: str) -> None:
     whole = train_settings(augment=augment, optimiser=optimiser)
     run(world, tmp_path / "whole", whole)
     run(world, tmp_path / "parts", train_settings(augment=augment, optimiser=optimiser, steps=2))
@@ -49,13 +45,16 @@ def nan_weight(trainer: GanTrainer, losses: dict[str, torch.Tensor]) -> dict[str
 
 @pytest.mark.parametrize(
     ("poison", "told", "often"),
-    [(nan_loss, "damsm at step 4", {}),
-     (nan_weight, "finite weights", {"log_every": 100, "save_every": 1})],
-)  # fmt: skip
+    [(nan_loss, "damsm at step 4", {}), (nan_weight, "finite weights", {"log_every": 100, "save_every": 1})],
+)
 def test_what_is_no_number_stops_and_keeps_the_last_good_state(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    poison: Poison, told: str, often: dict[str, int],
-) -> None:  # fmt: skip
+    world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    poison: Poison,
+    told: str,
+    often: dict[str, int],
+) -> None:
     run(world, tmp_path / "run", train_settings(steps=2))
     good = (tmp_path / "run/state.safetensors").read_bytes()
     step = GanTrainer.step
@@ -75,8 +74,9 @@ def test_other_data_is_refused(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world, other)
     prepared = PreparedDataset.open(other / "data")
     items = [dataclasses.replace(item, captions=item.captions[:1]) for item in prepared.items]
-    write_prepared(other / "data", name="other", items=items, classes=prepared.classes,
-                   image_size=prepared.image_size)  # fmt: skip
+    write_prepared(
+        other / "data", name="other", items=items, classes=prepared.classes, image_size=prepared.image_size
+    )
     with pytest.raises(TrainingError, match="the items with which"):
         run(other, tmp_path / "run", resume=True)
     run(world, tmp_path / "run", resume=True)
@@ -124,8 +124,9 @@ def test_the_encoders_settings_are_facts(world: Path, tmp_path: Path) -> None:
     assert facts["dataset"] == "small-world"
     assert len(facts["damsm"]) == len(facts["vgg"]) == len(facts["items"]) == 16
     wide = dataclasses.replace(
-        CONFIG, text=dataclasses.replace(CONFIG.text, dim=32),
+        CONFIG,
+        text=dataclasses.replace(CONFIG.text, dim=32),
         generator=dataclasses.replace(CONFIG.generator, text_dim=32),
-    )  # fmt: skip
+    )
     with pytest.raises(ConfigError, match=r"generator\.text_dim"):
         run(world, tmp_path / "wide", wide)

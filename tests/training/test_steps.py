@@ -24,9 +24,10 @@ from tests.training.small_gan import CONFIG, data
 
 def two_stages(**loss: Any) -> Config:
     return dataclasses.replace(
-        CONFIG, generator=dataclasses.replace(CONFIG.generator, stages=2),
+        CONFIG,
+        generator=dataclasses.replace(CONFIG.generator, stages=2),
         loss=dataclasses.replace(CONFIG.loss, r1_every=3, r1_gamma=2.0, **loss),
-    )  # fmt: skip
+    )
 
 
 def totals(trainer: GanTrainer, batch: Any, step: int) -> tuple[Tensor, Tensor]:
@@ -62,9 +63,12 @@ def test_totals(world: Path, step: int, changes: dict[str, Any]) -> None:
     loss = config.loss
     damsm, *_ = load_damsm(world / "damsm")
     trainer = GanTrainer(
-        config, TextLoss(config, damsm), torch.device("cpu"), World(),
+        config,
+        TextLoss(config, damsm),
+        torch.device("cpu"),
+        World(),
         perceptual=Perceptual.of_damsm(damsm) if loss.perceptual_weight else None,
-    )  # fmt: skip
+    )
     batch = data(world, config).batch(0)
     found_d, found_g = totals(trainer, batch, step)
 
@@ -102,17 +106,13 @@ def test_totals(world: Path, step: int, changes: dict[str, Any]) -> None:
     if loss.reconstruction_weight:
         own = batch.own
         assert own.any()
-        gaps = [
-            (fake[own] - real[own]).abs().mean() for fake, real in zip(made.images, batch.images)
-        ]
+        gaps = [(fake[own] - real[own]).abs().mean() for fake, real in zip(made.images, batch.images)]
         wanted_g = wanted_g + loss.reconstruction_weight * torch.stack(gaps).mean()
     if loss.perceptual_weight:
         own, gaps = batch.own, []
         for fake, real in zip(made.images, batch.images):
             levels = zip(pixel_maps(damsm, fake), pixel_maps(damsm, real))
-            each = [
-                (a - b).abs().flatten(1).mean(1)[own].mean() / b.abs().mean() for a, b in levels
-            ]
+            each = [(a - b).abs().flatten(1).mean(1)[own].mean() / b.abs().mean() for a, b in levels]
             assert len(each) == 3
             gaps.append(torch.stack(each).mean())
         wanted_g = wanted_g + loss.perceptual_weight * torch.stack(gaps).mean()
@@ -139,10 +139,11 @@ def pixel_maps(damsm: Damsm, images: Tensor) -> list[Tensor]:
 
 def test_without_adversaries_only_g_learns(world: Path) -> None:
     config = dataclasses.replace(
-        CONFIG, loss=dataclasses.replace(
+        CONFIG,
+        loss=dataclasses.replace(
             CONFIG.loss, adversarial_weight=0.0, damsm_weight=0.0, reconstruction_weight=1.0
         ),
-    )  # fmt: skip
+    )
     damsm, *_ = load_damsm(world / "damsm")
     trainer = GanTrainer(config, TextLoss(config, damsm), torch.device("cpu"), World())
     before = {n: p.clone() for n, p in trainer.discriminators.state_dict().items()}
@@ -162,9 +163,7 @@ def test_own_classes_are_negatives_where_damsm_was_trained_so(world: Path) -> No
     assert batch.class_ids is not None
     found = {}
     for masked in (True, False):
-        config = dataclasses.replace(
-            CONFIG, damsm=dataclasses.replace(CONFIG.damsm, mask_same_class=masked)
-        )
+        config = dataclasses.replace(CONFIG, damsm=dataclasses.replace(CONFIG.damsm, mask_same_class=masked))
         found[masked] = TextLoss(config, damsm)(batch, batch.images, 0)["damsm"]
         image = damsm.encode_images((batch.images[-1] + 1) / 2)
         classes = batch.class_ids if masked else None

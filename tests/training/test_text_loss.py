@@ -11,12 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from memdriven.checkpoint import load_checkpoint
-from memdriven.encoders.attribute_files import (
-    FILE,
-    Attributes,
-    load_attributes,
-    save_attributes,
-)
+from memdriven.encoders.attribute_files import FILE, Attributes, load_attributes, save_attributes
 from memdriven.encoders.attribute_head import AttributeHead
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.errors import CheckpointError, TrainingError
@@ -81,9 +76,7 @@ def test_attribute_loss_is_the_heads_cross_entropy(world: Path, taught: Path) ->
     assert pixels is not None
     with torch.no_grad():
         logits = loss.head(pixels.maps((batch.images[-1] + 1) / 2))[:, 0]
-    torch.testing.assert_close(
-        found["attributes"], F.cross_entropy(logits, batch.labels[:, 0]).detach()
-    )
+    torch.testing.assert_close(found["attributes"], F.cross_entropy(logits, batch.labels[:, 0]).detach())
     plain = TextLoss(CONFIG, trained.damsm)(batch, batch.images, 0)
     torch.testing.assert_close(plain["damsm"], found["damsm"])
     assert "attributes" not in plain
@@ -118,9 +111,7 @@ def test_a_run_with_it(world: Path, taught: Path, tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "next/checkpoint").attributes is not None
 
 
-def test_a_generator_that_is_told_what_captions_name(
-    world: Path, taught: Path, tmp_path: Path
-) -> None:
+def test_a_generator_that_is_told_what_captions_name(world: Path, taught: Path, tmp_path: Path) -> None:
     reader = known(taught).reader
     assert reader is not None
     settings = dataclasses.replace(
@@ -141,9 +132,10 @@ def test_a_generator_that_is_told_what_captions_name(
     assert made.config.generator.named_width == reader.width
     assert made.generator.named_code[0].weight.abs().sum() > 0, "it has learnt to listen"
     deaf = dataclasses.replace(
-        config, generator=dataclasses.replace(settings, named_width=0),
+        config,
+        generator=dataclasses.replace(settings, named_width=0),
         train=dataclasses.replace(CONFIG.train, learning_rate=0.0),
-    )  # fmt: skip
+    )
     run(world, tmp_path / "deaf", deaf, start_from=tmp_path / "run/checkpoint")
     later = load_checkpoint(tmp_path / "deaf/checkpoint")
     own, then = later.generator.state_dict(), made.generator.state_dict()
@@ -198,6 +190,5 @@ def test_further_training_goes_on_with_the_head(
         return load(self, state, **options)
 
     monkeypatch.setattr(AttributeHead, "load_state_dict", watched)
-    train_pixels([world / "data"], taught, tmp_path / "out", minutes=0.01, batch=12,
-                 progress=False)  # fmt: skip
+    train_pixels([world / "data"], taught, tmp_path / "out", minutes=0.01, batch=12, progress=False)
     assert any(torch.equal(state["bias"], known(taught).head.bias) for state in taken)

@@ -88,9 +88,11 @@ def chromium(outside: Outside) -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def offered(
-    pipe: MemoryDrivenPipeline, tiny_checkpoint: Path, fading_checkpoint: Path,
+    pipe: MemoryDrivenPipeline,
+    tiny_checkpoint: Path,
+    fading_checkpoint: Path,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Shelf:  # fmt: skip
+) -> Shelf:
     """Return a shelf of the miniature checkpoint, another, a fading one, and one without memory."""
     from memdriven.ui import shelf
 
@@ -177,9 +179,7 @@ class Visitor:
 
 
 @pytest.fixture
-def visit(
-    chromium: Any, address: str, offered: Shelf, outside: Outside
-) -> Iterator[Callable[..., Visitor]]:
+def visit(chromium: Any, address: str, offered: Shelf, outside: Outside) -> Iterator[Callable[..., Visitor]]:
     """Return a function that opens the page; at the end nothing must have gone wrong in any."""
     from memdriven.ui import state
 

@@ -56,9 +56,7 @@ def test_description_is_as_it_was(served: str, outside: Outside) -> None:
     """Set MEMDRIVEN_WRITE_API=1 to accept a change of the interface."""
     with urlopen(f"{served}gradio_api/info") as answer:
         # The examples in it name the server's address, whose port differs from run to run.
-        found = json.loads(
-            answer.read().decode().replace(served.rstrip("/"), "http://127.0.0.1:7860")
-        )
+        found = json.loads(answer.read().decode().replace(served.rstrip("/"), "http://127.0.0.1:7860"))
     if os.environ.get("MEMDRIVEN_WRITE_API") == "1":
         SNAPSHOT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     assert sorted(found["named_endpoints"]) == ["/generate", "/grid", "/retrieve"]
@@ -101,11 +99,23 @@ def test_grid_gives_a_picture_a_seed(pipe: MemoryDrivenPipeline) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"caption": ""}, {"seed": -2}, {"seed": 2**53}, {"strategy": "sql"}, {"weights": [1.0]},
-     {"neighbours": ["nobody"]}, {"neighbours": ["bird-01"] * 2}, {"neighbours": ["a"] * 99},
-     {"neighbours": ["bird-01"], "weights": [float("nan")]}, {"seed": True},
-     {"memory": -0.5}, {"memory": 2}, {"memory": None}, {"memory": float("nan")}],
-)  # fmt: skip
+    [
+        {"caption": ""},
+        {"seed": -2},
+        {"seed": 2**53},
+        {"strategy": "sql"},
+        {"weights": [1.0]},
+        {"neighbours": ["nobody"]},
+        {"neighbours": ["bird-01"] * 2},
+        {"neighbours": ["a"] * 99},
+        {"neighbours": ["bird-01"], "weights": [float("nan")]},
+        {"seed": True},
+        {"memory": -0.5},
+        {"memory": 2},
+        {"memory": None},
+        {"memory": float("nan")},
+    ],
+)
 def test_nonsense_is_refused_with_a_reason(wrong: dict[str, Any]) -> None:
     with pytest.raises(gr.Error, match="wanted"):
         api.generate(**({"caption": CAPTION} | wrong))

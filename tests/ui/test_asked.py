@@ -37,9 +37,19 @@ def test_what_was_steered_by_hand_counts(pipe: MemoryDrivenPipeline) -> None:
     assert asked.read(*asking(steering=steering, source="none")).paint(pipe).retrieval.ids == ()
 
 
-@pytest.mark.parametrize(("given", "used"), [(0.25, 0.25), (0, 0.0), (-3, 0.0), (7, 1.0),
-                                            (None, 1.0), ("0.5", 1.0), (True, 1.0),
-                                            (float("nan"), 1.0)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        (0.25, 0.25),
+        (0, 0.0),
+        (-3, 0.0),
+        (7, 1.0),
+        (None, 1.0),
+        ("0.5", 1.0),
+        (True, 1.0),
+        (float("nan"), 1.0),
+    ],
+)
 def test_less_than_all_of_the_memory_where_the_model_offers_it(
     fading: MemoryDrivenPipeline, given: object, used: float
 ) -> None:

@@ -19,9 +19,7 @@ Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
 
 
-def test_caption_to_cards_to_picture_and_back(
-    visit: Visit, pipe: MemoryDrivenPipeline, shots: Path
-) -> None:
+def test_caption_to_cards_to_picture_and_back(visit: Visit, pipe: MemoryDrivenPipeline, shots: Path) -> None:
     visitor = visit(viewport={"width": 1280, "height": 900})
     page = visitor.page
     assert strings.MEMORY_EMPTY in visitor.text("#memory")
@@ -232,8 +230,9 @@ def test_narrow_page_is_one_column(visit: Visit, shots: Path, scheme: str) -> No
     page.wait_for_selector("#memory .md-card")
     visitor.generate()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    tops = [page.locator(column).bounding_box() for column in
-            ("#compose", "#memory-column", "#picture-column")]  # fmt: skip
+    tops = [
+        page.locator(column).bounding_box() for column in ("#compose", "#memory-column", "#picture-column")
+    ]
     assert all(box and box["width"] > 340 for box in tops)
     assert tops == sorted(tops, key=lambda box: box["y"] if box else 0)
     page.screenshot(path=shots / f"picture-390-{scheme}.png", full_page=True)

@@ -60,8 +60,7 @@ def test_pin_mask_weight_only_and_alike(visit: Visit, shots: Path) -> None:
     wait_cards(visitor, [spare, first])
     page.focus(f'#memory .md-card[data-id="{spare}"] [data-act="pin"]')
     visitor.write("a green bird with brown wings")
-    page.wait_for_function(f"([pin, old]) => {CARDS}[0] === pin && {CARDS}[1] !== old",
-                           arg=[spare, first])  # fmt: skip
+    page.wait_for_function(f"([pin, old]) => {CARDS}[0] === pin && {CARDS}[1] !== old", arg=[spare, first])
     assert page.get_attribute(f'[data-act="pin"][data-id="{spare}"]', "aria-pressed") == "true"
     visitor.write(CAPTION)
     wait_cards(visitor, [spare, first])
@@ -72,8 +71,9 @@ def test_pin_mask_weight_only_and_alike(visit: Visit, shots: Path) -> None:
     slider = page.locator(f'#memory input[data-id="{first}"]')
     slider.focus()
     slider.press("Home")
-    page.wait_for_function("document.querySelector('#memory .md-card .md-share').innerText"
-                           ".startsWith('100%')")  # fmt: skip
+    page.wait_for_function(
+        "document.querySelector('#memory .md-card .md-share').innerText.startsWith('100%')"
+    )
     assert recipe_of(visitor.generate()).weights == (1.0, 0.0)
     # The focus comes back to the slider that was moved, in a panel that is new.
     assert page.evaluate("document.activeElement.dataset.id ?? ''") in (first, "")
@@ -115,9 +115,7 @@ def test_forged_clicks_do_nothing_and_tabs_are_apart(visit: Visit) -> None:
     assert cards(other) == before
 
 
-def test_own_image_is_pinned_for_this_tab_alone(
-    visit: Visit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_image_is_pinned_for_this_tab_alone(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
     visitor, other = ready(visit), ready(visit)
     page = visitor.page
@@ -178,8 +176,7 @@ def test_history_inspect_remix_restore_and_zip(visit: Visit, shots: Path) -> Non
     assert page.input_value("#caption textarea").startswith("a green bird")
     page.screenshot(path=shots / "history-1280.png", full_page=True)
     page.click('#history [data-act="remix"][data-place="1"]')
-    page.wait_for_function("w => document.querySelector('#caption textarea').value === w",
-                           arg=CAPTION)  # fmt: skip
+    page.wait_for_function("w => document.querySelector('#caption textarea').value === w", arg=CAPTION)
     # Not the status line: neighbours of the new caption may have taken it before it is read.
     page.wait_for_function("document.querySelector('#seed input').value === ''")
     assert not page.is_checked("#keep input")
@@ -259,9 +256,7 @@ DROP = """([selector, content, name, type]) => {
 }"""
 
 
-def test_a_file_dropped_anywhere_does_not_leave_the_page(
-    visit: Visit, pipe: MemoryDrivenPipeline
-) -> None:
+def test_a_file_dropped_anywhere_does_not_leave_the_page(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, seed=11)
     page = visit().page
     content = base64.b64encode(out.png()).decode()

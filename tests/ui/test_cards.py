@@ -10,13 +10,18 @@ from memdriven.ui import strings
 from memdriven.ui.cards import mark_words, memory_panel, unknown_words
 
 BIRD = Neighbour(
-    id="finch-01", image=Image.new("RGB", (96, 96)), caption="A Red bird, with black wings.",
-    rank=1, weight=0.75, score=0.5, percentile=99.84, class_name="finch",
-)  # fmt: skip
+    id="finch-01",
+    image=Image.new("RGB", (96, 96)),
+    caption="A Red bird, with black wings.",
+    rank=1,
+    weight=0.75,
+    score=0.5,
+    percentile=99.84,
+    class_name="finch",
+)
 FOUND = Retrieval(
-    caption="a red bird", strategy="sentence-sentence", k=1, neighbours=(BIRD,),
-    words=("a", "red", "bird"),
-)  # fmt: skip
+    caption="a red bird", strategy="sentence-sentence", k=1, neighbours=(BIRD,), words=("a", "red", "bird")
+)
 
 
 def test_shared_words_are_marked_small_and_common_ones_are_not() -> None:
@@ -65,9 +70,13 @@ def test_memory_off_and_next_in_line() -> None:
 
 def test_unknown_words_are_struck_through_with_an_offer() -> None:
     made = unknown_words(
-        [UnknownWord("smal", "small", "typo"), UnknownWord("crimson", "red", "synonym"),
-         UnknownWord("<zzz>", None, "unknown")], truncated=3,
-    )  # fmt: skip
+        [
+            UnknownWord("smal", "small", "typo"),
+            UnknownWord("crimson", "red", "synonym"),
+            UnknownWord("<zzz>", None, "unknown"),
+        ],
+        truncated=3,
+    )
     assert "<del>smal</del><span>read as</span>" in made
     assert 'data-unknown="crimson" data-known="red"' in made
     assert "<del>&lt;zzz&gt;</del>" in made

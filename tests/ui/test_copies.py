@@ -31,9 +31,8 @@ def test_the_check_shows_the_nearest_beside_the_result() -> None:
 
 
 def test_the_picture_on_the_page_is_checked(
-    pipe: MemoryDrivenPipeline, fading: MemoryDrivenPipeline, tiny_checkpoint: Path,
-    fading_checkpoint: Path,
-) -> None:  # fmt: skip
+    pipe: MemoryDrivenPipeline, fading: MemoryDrivenPipeline, tiny_checkpoint: Path, fading_checkpoint: Path
+) -> None:
     state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
     step = Variation(seed=2, strength=0.5)
     for model in (pipe, fading):
@@ -58,10 +57,14 @@ def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
 
 def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
     like = pipe(CAPTION, seed=3).images[0]
-    for image, verdict in ((like, strings.COPY_SUSPECT), (Image.new("RGB", (96, 96)),
-                                                          strings.COPY_CLEAR)):  # fmt: skip
-        guest = Guest(id="own:abc", image=image, caption="mine", shape=(512, 16, 16),
-                      features=codec.encode(pipe.bank.v(3).numpy()))  # fmt: skip
+    for image, verdict in ((like, strings.COPY_SUSPECT), (Image.new("RGB", (96, 96)), strings.COPY_CLEAR)):
+        guest = Guest(
+            id="own:abc",
+            image=image,
+            caption="mine",
+            shape=(512, 16, 16),
+            features=codec.encode(pipe.bank.v(3).numpy()),
+        )
         output = pipe(CAPTION, neighbours=["own:abc", "bird-03"], guests=[guest], seed=1)
         forged = replace(output, all_stages=((like,),))
         made = copies.check_html(forged, copies.space(pipe).result(), pipe.bank)

@@ -38,8 +38,9 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
 
     assert made(visitor) == fading(CAPTION, k=1, seed=7).png()
     assert visitor.text("#result .md-claims").split("\n") == [
-        "\u2717crown: red looks blue", "\u2713crest: no",
-    ]  # fmt: skip
+        "\u2717crown: red looks blue",
+        "\u2713crest: no",
+    ]
     share(visitor, "0")
     alone = made(visitor)
     assert alone == fading(CAPTION, k=1, seed=7, memory=0.0).png()

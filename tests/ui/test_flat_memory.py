@@ -34,16 +34,16 @@ def alive() -> tuple[int, int]:
     gc.collect()
     # By their type alone: some objects of libraries answer isinstance with a warning.
     kinds = [type(each) for each in gc.get_objects()]
-    return tuple(sum(issubclass(kind, wanted) for kind in kinds)
-                 for wanted in (torch.Tensor, Image.Image))  # type: ignore[return-value]  # fmt: skip
+    return tuple(sum(issubclass(kind, wanted) for kind in kinds) for wanted in (torch.Tensor, Image.Image))  # type: ignore[return-value]
 
 
 def paint(numbers: range) -> None:
     for number in numbers:
         caption = CAPTIONS[number % len(CAPTIONS)]
         strategy = STRATEGIES[number // len(CAPTIONS) % len(STRATEGIES)]
-        *_, last = generate.paint(caption, "retrieved", strategy, 1 + number % 3, str(number),
-                                  True, Steering())  # fmt: skip
+        *_, last = generate.paint(
+            caption, "retrieved", strategy, 1 + number % 3, str(number), True, Steering()
+        )
         assert f"with seed {number}" in str(last[3])
 
 

@@ -58,9 +58,7 @@ def test_look_answers_nothing_and_nonsense() -> None:
     for cleared in (None, 3, []):
         assert strings.MEMORY_EMPTY in generate.look(cleared, *QUERY)[0]
     assert 'role="alert"' in generate.look("bird " * 2_000, *QUERY)[2]
-    assert (
-        strings.MEMORY_NONE in generate.look(CAPTION, "none", "sentence-sentence", 1, "", False)[0]
-    )
+    assert strings.MEMORY_NONE in generate.look(CAPTION, "none", "sentence-sentence", 1, "", False)[0]
 
 
 @pytest.mark.parametrize("caption", ["qqq", "qqq zzz", "!?"])
@@ -81,9 +79,7 @@ def test_only_random_memories_need_the_seed() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["sentence-sentence", "words-image", "all", "random"])
-def test_a_picture_made_from_ids_shows_what_looking_shows(
-    pipe: MemoryDrivenPipeline, strategy: str
-) -> None:
+def test_a_picture_made_from_ids_shows_what_looking_shows(pipe: MemoryDrivenPipeline, strategy: str) -> None:
     used, spare = lineup.neighbours(CAPTION, strategy, 2, 7)
     made = pipe.from_recipe(pipe(CAPTION, strategy, 2, 7).recipe)
     assert all(each.percentile is None for each in made.retrieval)
@@ -193,9 +189,7 @@ def test_what_a_tab_holds_outlives_a_working_day(pipe: MemoryDrivenPipeline) -> 
     assert all(block.time_to_live > 8 * 3600 for block in kept)
 
 
-def test_examples_are_the_checkpoints_or_its_memorys(
-    pipe: MemoryDrivenPipeline, tmp_path: Path
-) -> None:
+def test_examples_are_the_checkpoints_or_its_memorys(pipe: MemoryDrivenPipeline, tmp_path: Path) -> None:
     assert read_examples(pipe)[0] == CAPTION
     elsewhere = copy(pipe)
     elsewhere.checkpoint = replace(pipe.checkpoint, path=tmp_path)

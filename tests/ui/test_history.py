@@ -52,15 +52,23 @@ def test_history_is_short_newest_first_and_without_doubles(moments: list[Moment]
     for each in (*moments, moments[0]):
         known = remember(each, known)
     assert known == [moments[0], moments[2], moments[1]]
-    many = [{**moments[0], "recipe": Recipe.from_json(moments[0]["recipe"]).with_seed(n).to_json()}
-            for n in range(MOST + 9)]  # fmt: skip
+    many = [
+        {**moments[0], "recipe": Recipe.from_json(moments[0]["recipe"]).with_seed(n).to_json()}
+        for n in range(MOST + 9)
+    ]
     assert len(remember(moments[1], many)) == MOST
     assert remember(None, known) == known
 
 
 HOSTILE: list[Any] = [
-    None, "x", 3, {}, {"recipe": "{}", "image": "x"}, [], {"recipe": 1, "image": 2, "more": 3},
-]  # fmt: skip
+    None,
+    "x",
+    3,
+    {},
+    {"recipe": "{}", "image": "x"},
+    [],
+    {"recipe": 1, "image": 2, "more": 3},
+]
 
 
 def test_what_a_browser_stored_is_not_trusted(moments: list[Moment]) -> None:
@@ -87,8 +95,13 @@ def test_remix_takes_everything_but_the_noise(moments: list[Moment]) -> None:
     taken = made[3 : 3 + restore.SETTINGS]
     caption, source, comparison, k, seed, keep, steering, memory, guidance = taken
     assert (caption, source, comparison, k, seed, keep) == (
-        CAPTION, "retrieved", "sentence-sentence", 2, "", False,
-    )  # fmt: skip
+        CAPTION,
+        "retrieved",
+        "sentence-sentence",
+        2,
+        "",
+        False,
+    )
     assert not steering.active
     assert (memory, guidance) == (1.0, 0.0)
     assert made[3 + restore.SETTINGS + 1] == gr.skip()  # the picture stays
@@ -149,8 +162,11 @@ def test_forged_places_are_refused(moments: list[Moment], place: Any) -> None:
 
 def test_recipes_are_read_from_json_link_and_address(pipe: MemoryDrivenPipeline) -> None:
     recipe = pipe(CAPTION, seed=1).recipe
-    for written in (recipe.to_json(indent=1), recipe.to_url(),
-                    f" http://127.0.0.1:7860/?mode=paper&r={recipe.to_url()} "):  # fmt: skip
+    for written in (
+        recipe.to_json(indent=1),
+        recipe.to_url(),
+        f" http://127.0.0.1:7860/?mode=paper&r={recipe.to_url()} ",
+    ):
         assert restore.read(written) == recipe
         assert CAPTION in history.paste(written)[0]
     for wrong in ("", None, "{", "http://x/?a=1", "http://[/?r=1", "{}" * 9, "A" * 300_000):
@@ -194,16 +210,12 @@ def test_a_recipe_of_an_older_model_can_still_be_used(
     pipe: MemoryDrivenPipeline, moments: list[Moment]
 ) -> None:
     out = pipe(CAPTION, neighbours=["bird-05", "bird-02"], weights=[3, 1], seed=11)
-    lost = replace(out.recipe, neighbours=("bird-05", "bird-99"), checkpoint_hash="abc",
-                   bank_hash="def")  # fmt: skip
+    lost = replace(out.recipe, neighbours=("bird-05", "bird-99"), checkpoint_hash="abc", bank_hash="def")
     shown = restore.inspection(lost)
-    assert [f'data-act="{act}"' in shown for act in ("remix", "restore", "similar")] == [
-        True, False, True,
-    ]  # fmt: skip
+    assert [f'data-act="{act}"' in shown for act in ("remix", "restore", "similar")] == [True, False, True]
     assert strings.RECIPE_ELSEWHERE in shown
     old: Moment = {"recipe": lost.to_json(), "image": moments[0]["image"]}
-    for kind, seed, said in (("remix", "", strings.REMIXED),
-                             ("similar", "11", strings.SIMILAR_DONE)):  # fmt: skip
+    for kind, seed, said in (("remix", "", strings.REMIXED), ("similar", "11", strings.SIMILAR_DONE)):
         made = history.act(Event(act=kind, place="0"), [old], None, Steering(), *QUERY)  # type: ignore[arg-type]
         assert made[3] == CAPTION
         assert made[3 + 4] == seed
@@ -246,9 +258,7 @@ def test_hostile_words_of_a_recipe_stay_words(pipe: MemoryDrivenPipeline) -> Non
     assert "<img src=x" not in panel_html([item])
 
 
-def test_zip_and_sheet_hold_the_chosen_pictures(
-    pipe: MemoryDrivenPipeline, moments: list[Moment]
-) -> None:
+def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, moments: list[Moment]) -> None:
     event = Event(kind="zip", places=["0", "2"])
     *_, (link, line) = history.save(event, moments, Steering())  # type: ignore[arg-type]
     assert "2 pictures" in line
@@ -268,17 +278,14 @@ def test_zip_and_sheet_hold_the_chosen_pictures(
 def test_what_cannot_be_made_again_is_left_out_and_named(moments: list[Moment]) -> None:
     old = Recipe.from_json(moments[1]["recipe"])
     old_moment: Moment = {
-        "recipe": replace(old, checkpoint_hash="abc").to_json(), "image": moments[1]["image"],
-    }  # fmt: skip
+        "recipe": replace(old, checkpoint_hash="abc").to_json(),
+        "image": moments[1]["image"],
+    }
     stored = [moments[0], old_moment, moments[2]]
-    assert [f"No. {number}" in panel_html(stored) for number in (1, 2, 3, 4)] == [True] * 3 + [
-        False
-    ]
+    assert [f"No. {number}" in panel_html(stored) for number in (1, 2, 3, 4)] == [True] * 3 + [False]
     event = Event(kind="zip", places=[])
     *_, (link, line) = history.save(event, stored, Steering())  # type: ignore[arg-type]
-    with zipfile.ZipFile(
-        io.BytesIO(base64.b64decode(link.split("base64,")[1].split('"')[0]))
-    ) as pack:
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(link.split("base64,")[1].split('"')[0]))) as pack:
         assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
     assert "No. 2" in line
     assert "No. 3" not in line
@@ -290,9 +297,12 @@ def test_what_cannot_be_made_again_is_left_out_and_named(moments: list[Moment]) 
 
 
 def test_only_taking_a_recipe_changes_the_model_in_use(
-    pipe: MemoryDrivenPipeline, fading: MemoryDrivenPipeline, tiny_checkpoint: Path,
-    fading_checkpoint: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    pipe: MemoryDrivenPipeline,
+    fading: MemoryDrivenPipeline,
+    tiny_checkpoint: Path,
+    fading_checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
     monkeypatch.setattr(state, "session", lambda: "ann")
     other, own = moment(fading(CAPTION, seed=1)), moment(pipe(CAPTION, seed=1))
@@ -324,8 +334,10 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     assert "Eight near-by pictures" in str(steps[-1][2])
     assert 'class="md-score"' in str(steps[-1][0])
     seed, _, shown, memory, *_, steering, kept, current = diversity.adopt(
-        Event(seed="5"), made, Steering()  # type: ignore[arg-type]
-    )  # fmt: skip
+        Event(seed="5"),
+        made,
+        Steering(),  # type: ignore[arg-type]
+    )
     step = Variation(seed=5, strength=0.3)
     assert (seed, steering.variations) == ("4", (step,))
     wanted = pipe(CAPTION, seed=4, variations=[step])

@@ -19,9 +19,7 @@ def test_text_and_attributes_are_escaped() -> None:
 
 
 def test_attributes_without_value_and_void_elements() -> None:
-    assert tag("button", "x", disabled=True, hidden=False, title=None) == (
-        "<button disabled>x</button>"
-    )
+    assert tag("button", "x", disabled=True, hidden=False, title=None) == ("<button disabled>x</button>")
     assert tag("img", src="a", alt="") == '<img src="a" alt="">'
 
 

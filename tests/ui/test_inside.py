@@ -82,8 +82,9 @@ def test_controls_hold_what_was_steered_by_hand(pipe: MemoryDrivenPipeline) -> N
     worst = pipe.retrieve(CAPTION, "sentence-sentence", pipe.bank.n).ids[-1]
     steering = Steering().pin("bird-05").mask(worst).mask("bird-00").step(7, (step,))
     *_, (made, _) = inside.exchange(*asking(steering=steering))
-    shown = {name: made.split(f'data-control="{name}"')[-1].split("</li>")[0]
-             for name in ("retrieved", "none")}  # fmt: skip
+    shown = {
+        name: made.split(f'data-control="{name}"')[-1].split("</li>")[0] for name in ("retrieved", "none")
+    }
     for name, given in (("retrieved", ["bird-05"]), ("none", [])):
         wanted = pipe(CAPTION, seed=7, neighbours=given, variations=[step])
         assert image_uri(wanted.images[0]) in shown[name]

@@ -33,9 +33,12 @@ def test_every_lesson_runs(name: str) -> None:
     assert ['data-done="true"' in step[1] for step in steps] == [False] * (len(steps) - 1) + [True]
     made = steps[-1][1]
     wanted = {
-        "noise": ("<figure", experiments.NOISES), "retrieval": ('class="md-row"', 3),
-        "wrong": ("data-control", 4), "copy": ("data-id", 4), "stages": ("md-linked-frame", 21),
-    }  # fmt: skip
+        "noise": ("<figure", experiments.NOISES),
+        "retrieval": ('class="md-row"', 3),
+        "wrong": ("data-control", 4),
+        "copy": ("data-id", 4),
+        "stages": ("md-linked-frame", 21),
+    }
     mark, count = wanted[name]
     assert made.count(mark) >= count
 
@@ -62,9 +65,7 @@ def test_every_highlight_marks_one_term_of_the_equation() -> None:
         shown = learn.lesson_html(replace(lesson, highlight=highlight))
         assert shown.count(f'class="md-{highlight} md-about"') == 1
         content = json.loads(files("memdriven.ui.lessons").joinpath("1-noise.json").read_text())
-        assert (
-            read_lesson(json.dumps(content | {"highlight": highlight}), "x").highlight == highlight
-        )
+        assert read_lesson(json.dumps(content | {"highlight": highlight}), "x").highlight == highlight
 
 
 def test_teachers_links_are_documented() -> None:
@@ -89,12 +90,25 @@ def test_unknown_lessons_are_refused(name: object) -> None:
 
 def test_a_file_that_is_no_lesson_is_named() -> None:
     good = {
-        "schema": "memdriven.lesson/1", "id": "a", "title": "A", "highlight": "noise",
-        "text": ["a"], "question": "?", "options": ["a", "b"], "experiment": "seeds",
-        "recipe": {"caption": "a", "strategy": "none", "k": 1, "seed": 1}, "reveal": ["r"],
-    }  # fmt: skip
+        "schema": "memdriven.lesson/1",
+        "id": "a",
+        "title": "A",
+        "highlight": "noise",
+        "text": ["a"],
+        "question": "?",
+        "options": ["a", "b"],
+        "experiment": "seeds",
+        "recipe": {"caption": "a", "strategy": "none", "k": 1, "seed": 1},
+        "reveal": ["r"],
+    }
     assert read_lesson(json.dumps(good), "a.json").seed == 1
-    for change in ({"experiment": "x"}, {"options": ["a"]}, {"text": "a"}, {"title": " "},
-                   {"recipe": {}}, {"schema": 2}):  # fmt: skip
+    for change in (
+        {"experiment": "x"},
+        {"options": ["a"]},
+        {"text": "a"},
+        {"title": " "},
+        {"recipe": {}},
+        {"schema": 2},
+    ):
         with pytest.raises(DataError, match=r"a\.json"):
             read_lesson(json.dumps(good | change), "a.json")

@@ -44,9 +44,7 @@ def ask(address: str, caption: str, seed: int) -> dict[str, Any]:
     return dict(json.loads(made.removeprefix("data: "))[0])
 
 
-def test_sixteen_at_once_each_get_their_own(
-    visit: Visit, address: str, pipe: MemoryDrivenPipeline
-) -> None:
+def test_sixteen_at_once_each_get_their_own(visit: Visit, address: str, pipe: MemoryDrivenPipeline) -> None:
     visitors = [visit() for _ in range(BROWSERS)]
     for number, visitor in enumerate(visitors):
         visitor.write(CAPTIONS[number])
@@ -112,8 +110,7 @@ class Line:
     """Gradio's queue of those who wait, as far as it is looked at."""
 
     def __init__(self, *visitors: str) -> None:
-        self.queue = [type("Event", (), {"session_hash": each, "alive": each != "dead"})
-                      for each in visitors]  # fmt: skip
+        self.queue = [type("Event", (), {"session_hash": each, "alive": each != "dead"}) for each in visitors]
         self.current_concurrency = 1
 
 

@@ -33,10 +33,7 @@ def ask(address: str, name: str = "", **values: object) -> Any:
     """Return what a tool answers, or without a name the tools."""
 
     async def talk() -> Any:
-        async with (
-            streamable_http_client(address) as (read, write, _),
-            ClientSession(read, write) as session,
-        ):
+        async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
             await session.initialize()
             if not name:
                 return (await session.list_tools()).tools

@@ -56,9 +56,7 @@ def test_map_travels_once_for_each_memory(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_a_choice_is_pinned_painted_and_released(pipe: MemoryDrivenPipeline) -> None:
-    made, star, line, steering, memory, _, result, seed, current = memory_map.choose(
-        Click("bird-04"), *QUERY
-    )
+    made, star, line, steering, memory, _, result, seed, current = memory_map.choose(Click("bird-04"), *QUERY)
     assert steering.pins == ("bird-04",)
     assert strings.MAP_CHOSEN in made
     assert 'data-id="bird-04"' in memory

@@ -38,9 +38,8 @@ def test_both_ends_use_a_part_of_the_memory(fading: MemoryDrivenPipeline) -> Non
 
 
 @pytest.mark.parametrize(
-    ("moving", "count", "seed"), [([], 5, "9"), (["sql"], 5, "9"), (None, 5, "9"),
-                                  (["noise"], 5, "nine")],
-)  # fmt: skip
+    ("moving", "count", "seed"), [([], 5, "9"), (["sql"], 5, "9"), (None, 5, "9"), (["noise"], 5, "nine")]
+)
 def test_nonsense_is_explained(moving: Any, count: int, seed: str) -> None:
     *_, last = morph.run("", seed, moving, count, *QUERY)
     assert 'role="alert"' in last[1]

@@ -56,14 +56,10 @@ def bomb() -> str:
     """A PNG of a few bytes that claims to be huge."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(
-            ">I", zlib.crc32(kind + data)
-        )  # fmt: skip
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 9_000, 9_000, 8, 2, 0, 0, 0))
-    content = (
-        b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
-    )
+    content = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
     return base64.b64encode(content).decode()
 
 
@@ -87,9 +83,7 @@ def test_hostile_uploads_are_refused_with_a_message(content: object) -> None:
         own_image.read_upload(content)
 
 
-def test_guest_is_named_after_its_pixels(
-    pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_guest_is_named_after_its_pixels(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
     picture = own_image.read_upload(encoded(Image.effect_noise((300, 200), 60)))
     first, again = own_image.guest(picture, pipe), own_image.guest(picture.copy(), pipe)

@@ -28,8 +28,7 @@ def test_finished_picture_carries_its_recipe(pipe: MemoryDrivenPipeline) -> None
 
 
 def test_time_bar_names_every_step() -> None:
-    made = time_bar({"encode": 2.0, "retrieve": 1.0, "features": 1.0, "stage 64": 60.0,
-                     "total": 64.0})  # fmt: skip
+    made = time_bar({"encode": 2.0, "retrieve": 1.0, "features": 1.0, "stage 64": 60.0, "total": 64.0})
     assert "Time <b>64 ms</b>" in made
     assert "read words <b>2.0 ms</b>" in made
     assert "paint 64 px <b>60 ms</b>" in made

@@ -84,6 +84,4 @@ def test_choices_say_what_has_no_memory(two: Path, pipe: MemoryDrivenPipeline) -
     assert labels["unbuilt"] == strings.SHELF_NO_BANK.format(name="unbuilt")
     shelf = Shelf.holding(pipe)
     assert shelf.default == "tiny"
-    assert Shelf([Entry("a", two / "first"), Entry("a", two / "second")]).entries["a"].path == (
-        two / "first"
-    )
+    assert Shelf([Entry("a", two / "first"), Entry("a", two / "second")]).entries["a"].path == (two / "first")

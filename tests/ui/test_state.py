@@ -53,9 +53,7 @@ def test_loaded_model_is_shared_with_its_common_words(
     ("given", "used"),
     [(1.5, 1.5), (9, MAX_GUIDANCE), (-1, 0.0), (None, 0.5), ("2", 0.5), (float("nan"), 0.5)],
 )
-def test_guidance_from_the_page_is_clamped(
-    pipe: MemoryDrivenPipeline, given: object, used: float
-) -> None:
+def test_guidance_from_the_page_is_clamped(pipe: MemoryDrivenPipeline, given: object, used: float) -> None:
     generator = dataclasses.replace(pipe.config.generator, guidance=0.5)
     config = dataclasses.replace(pipe.config, generator=generator)
     state.use(MemoryDrivenPipeline(dataclasses.replace(pipe.checkpoint, config=config), pipe.bank))

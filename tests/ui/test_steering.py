@@ -25,8 +25,7 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
 
 
 def guest(name: str = "own:a") -> Guest:
-    return Guest(id=name, image=Image.new("RGB", (96, 96)), caption="mine", features=b"",
-                 shape=(512, 16, 16))  # fmt: skip
+    return Guest(id=name, image=Image.new("RGB", (96, 96)), caption="mine", features=b"", shape=(512, 16, 16))
 
 
 def ids(steering: Steering, k: int = 2, caption: str = CAPTION) -> list[str]:
@@ -68,9 +67,7 @@ def test_weights_multiply_shares_and_are_clamped() -> None:
         lineup.line_up(CAPTION, STRATEGY, 2, 0, nothing)
 
 
-def test_only_this_leaves_one_and_more_like_this_follows_the_image(
-    pipe: MemoryDrivenPipeline,
-) -> None:
+def test_only_this_leaves_one_and_more_like_this_follows_the_image(pipe: MemoryDrivenPipeline) -> None:
     assert ids(Steering().only("bird-09"), 3) == ["bird-09"]
     alike = [neighbour.id for neighbour in pipe.lookup.alike("bird-09", 3)]
     assert ids(Steering().more_like("bird-09"), 3) == alike
@@ -95,9 +92,7 @@ def test_own_images_come_pinned_and_can_be_forgotten() -> None:
         come.welcome(guest("own:last"))
 
 
-def test_recipes_are_taken_with_pins_only_where_retrieval_would_differ(
-    pipe: MemoryDrivenPipeline,
-) -> None:
+def test_recipes_are_taken_with_pins_only_where_retrieval_would_differ(pipe: MemoryDrivenPipeline) -> None:
     free = pipe(CAPTION, STRATEGY, 3, 1)
     now, _ = lineup.neighbours(CAPTION, STRATEGY, 3, 1)
     assert not Steering().take(free.recipe, now).active
@@ -118,10 +113,15 @@ def test_steps_belong_to_their_seed() -> None:
 
 
 FORGED: list[tuple[Any, Any, bool]] = [
-    ("pin", "bird-99", False), ("pin", None, True), ("eval", "bird-01", True), (None, None, False),
-    (["pin"], "bird-01", True), ({"act": "pin"}, "bird-01", True), ("only", {"a": 1}, True),
+    ("pin", "bird-99", False),
+    ("pin", None, True),
+    ("eval", "bird-01", True),
+    (None, None, False),
+    (["pin"], "bird-01", True),
+    ({"act": "pin"}, "bird-01", True),
+    ("only", {"a": 1}, True),
     ("weigh", "nobody", False),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("act", "item", "known"), FORGED)
@@ -180,7 +180,6 @@ def test_controls_of_the_memory_work_with_pins_too() -> None:
 
 def test_recipe_of_a_steered_picture_says_it_all(pipe: MemoryDrivenPipeline) -> None:
     line = lineup.line_up(CAPTION, STRATEGY, 2, 0, Steering().pin("bird-07").weigh("bird-07", 3))
-    out = pipe(CAPTION, STRATEGY, 2, 4, neighbours=line.retrieval.ids,
-               weights=line.retrieval.weights)  # fmt: skip
+    out = pipe(CAPTION, STRATEGY, 2, 4, neighbours=line.retrieval.ids, weights=line.retrieval.weights)
     assert Recipe.from_json(out.recipe.to_json()).neighbours[0] == "bird-07"
     assert out.recipe.weights == pytest.approx((0.75, 0.25))

@@ -54,17 +54,18 @@ def test_what_was_steered_by_hand_comes_first(pipe: MemoryDrivenPipeline) -> Non
         assert lineup.line_up(CAPTION, source, 1, 7, None, 5).retrieval.tried == 0
 
 
-@pytest.mark.parametrize(("given", "used"), [(4, 4), (4.9, 4), (0, 1), (99, MAX_TRIED), (True, 1),
-                                            ("4", 1), (None, 1), (float("nan"), 1)])  # fmt: skip
-def test_numbers_from_the_page_are_clamped(
-    pipe: MemoryDrivenPipeline, given: object, used: int
-) -> None:
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [(4, 4), (4.9, 4), (0, 1), (99, MAX_TRIED), (True, 1), ("4", 1), (None, 1), (float("nan"), 1)],
+)
+def test_numbers_from_the_page_are_clamped(pipe: MemoryDrivenPipeline, given: object, used: int) -> None:
     assert state.read_tries(given) == used
     blind = MemoryDrivenPipeline(pipe.checkpoint, pipe.bank)
     damsm = type(pipe.checkpoint.damsm)(
-        len(pipe.checkpoint.vocabulary), pipe.config.text,
+        len(pipe.checkpoint.vocabulary),
+        pipe.config.text,
         dataclasses.replace(pipe.config.damsm, pixel_backbone="vgg16"),
-    )  # fmt: skip
+    )
     blind.checkpoint = dataclasses.replace(pipe.checkpoint, damsm=damsm)
     state.use(blind)
     assert not state.offers_tries()

@@ -54,24 +54,17 @@ def _torso(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
         neck = x * forward * 0.98 + y * 0.22
     neck_base = x * 0.52 + y * 0.16 * h
     middle = (
-        (neck_base + neck) / 2
-        - x * plan.neck_curve * (0.35 if flying else 0.8)
-        + y * 0.12 * plan.neck_curve
+        (neck_base + neck) / 2 - x * plan.neck_curve * (0.35 if flying else 0.8) + y * 0.12 * plan.neck_curve
     )
     if plan.neck_curve and not flying:
         middle = (
-            neck_base * 0.55
-            + neck * 0.45
-            + x * plan.neck_curve * 0.15
-            - FORWARD * plan.neck_curve * 0.35
+            neck_base * 0.55 + neck * 0.45 + x * plan.neck_curve * 0.15 - FORWARD * plan.neck_curve * 0.35
         )
     thick = plan.neck_radius
     rig.put("neck1", neck_base - x * 0.1, middle, thick * 1.25, thick, normal=z)
     rig.put("neck2", middle, neck, thick, thick * 0.92, normal=z)
 
-    level = rotation(UP, -spec.head_yaw * (0.3 if flying else 1.0)) @ rotation(
-        RIGHT, spec.head_pitch * 0.7
-    )
+    level = rotation(UP, -spec.head_yaw * (0.3 if flying else 1.0)) @ rotation(RIGHT, spec.head_pitch * 0.7)
     if spec.attributes["pose"] == "clinging":
         level = rotation(RIGHT, np.radians(10)) @ level
     hx, hy, hz = level.T
@@ -79,13 +72,9 @@ def _torso(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
     rig.head, rig.head_at, rig.head_radius = level.T, neck, r
     rig.ellipsoid("head", neck, hx, hy, (r * plan.head_long, r, r * 0.94))
     if plan.face:
-        rig.ellipsoid(
-            "cheek", neck + hx * r * 0.42, hx, hy, (r * 0.38, r * plan.face, r * plan.face * 1.06)
-        )
+        rig.ellipsoid("cheek", neck + hx * r * 0.42, hx, hy, (r * 0.38, r * plan.face, r * plan.face * 1.06))
     else:
-        rig.ellipsoid(
-            "cheek", neck + hx * r * 0.30 - hy * r * 0.14, hx, hy, (r * 0.80, r * 0.70, r * 0.76)
-        )
+        rig.ellipsoid("cheek", neck + hx * r * 0.30 - hy * r * 0.14, hx, hy, (r * 0.80, r * 0.70, r * 0.76))
 
     depth = plan.head_long * 0.80
     eye = plan.eye * 1.12
@@ -98,11 +87,7 @@ def _torso(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
     rig.eye_at, rig.eye_radius = at, eye
     for s, side in (("-", -1.0), ("+", 1.0)):
         rig.ellipsoid(
-            f"eye{s}",
-            neck + (hx * at[0] + hy * at[1] + hz * at[2] * side) * r,
-            hx,
-            hy,
-            (eye * r,) * 3,
+            f"eye{s}", neck + (hx * at[0] + hy * at[1] + hz * at[2] * side) * r, hx, hy, (eye * r,) * 3
         )
 
     length, half, ratio, bend, tip = BEAK_SHAPES[spec.attributes["beak_shape"]]

@@ -27,9 +27,7 @@ class Camera:
     def rays(self, x: Tensor, y: Tensor) -> Tensor:
         """Unit directions (b, 3, n) through image points x, y in [-1, 1], y up; both (b, n)."""
         right, up, forward = (self.basis[:, i, :, None] for i in range(3))
-        ray = (
-            forward + (x * self.tangent).unsqueeze(1) * right + (y * self.tangent).unsqueeze(1) * up
-        )
+        ray = forward + (x * self.tangent).unsqueeze(1) * right + (y * self.tangent).unsqueeze(1) * up
         length: Tensor = ray.norm(dim=1, keepdim=True)
         return ray.div(length)
 
@@ -37,11 +35,7 @@ class Camera:
 def look_at(azimuth: float, elevation: float) -> Array:
     """Camera basis, rows right, up, forward, seen from an azimuth and an elevation [rad]."""
     forward = -np.array(
-        [
-            np.cos(elevation) * np.cos(azimuth),
-            np.sin(elevation),
-            np.cos(elevation) * np.sin(azimuth),
-        ]
+        [np.cos(elevation) * np.cos(azimuth), np.sin(elevation), np.cos(elevation) * np.sin(azimuth)]
     )
     right = np.cross(forward, [0.0, 1.0, 0.0])
     right /= np.linalg.norm(right)
@@ -49,12 +43,7 @@ def look_at(azimuth: float, elevation: float) -> Array:
 
 
 def frame(
-    points: Array,
-    radii: Array,
-    basis: Array,
-    tangent: float,
-    fill: float,
-    shift: tuple[float, float],
+    points: Array, radii: Array, basis: Array, tangent: float, fill: float, shift: tuple[float, float]
 ) -> Array:
     """Camera position from which spheres span `fill` of the frame's half-size.
 
@@ -64,9 +53,7 @@ def frame(
     local = points @ basis.T  # (k, 3)
     centre = np.zeros(2)
     distance = 8.0
-    for _ in range(
-        6
-    ):  # the box depends on the distance, and the distance on the box: a few rounds settle it
+    for _ in range(6):  # the box depends on the distance, and the distance on the box: a few rounds settle it
         depth = distance + local[:, 2]
         low = ((local[:, :2] - radii[:, None]) / depth[:, None]).min(0)
         high = ((local[:, :2] + radii[:, None]) / depth[:, None]).max(0)

@@ -29,10 +29,20 @@ WORDS = (8, 22)
 
 _BODY = ("crown", "throat", "breast", "belly", "back", "wing", "tail", "head")
 _SHOWY = {
-    "crown": 3.0, "wing": 3.0, "breast": 3.0, "belly": 2.6, "beak_shape": 2.4, "beak_color": 1.8,
-    "head": 2.2, "back": 2.0, "throat": 2.0, "tail": 1.6, "pattern": 2.2, "wing_bars": 2.0,
+    "crown": 3.0,
+    "wing": 3.0,
+    "breast": 3.0,
+    "belly": 2.6,
+    "beak_shape": 2.4,
+    "beak_color": 1.8,
+    "head": 2.2,
+    "back": 2.0,
+    "throat": 2.0,
+    "tail": 1.6,
+    "pattern": 2.2,
+    "wing_bars": 2.0,
     "crest": 1.5,
-}  # fmt: skip
+}
 """How often an attribute is mentioned, against 1 for the rest."""
 
 
@@ -54,9 +64,7 @@ def _article(text: str) -> str:
 class _Speaker:
     """One annotator before one picture."""
 
-    def __init__(
-        self, attributes: dict[str, str], visible: Sequence[str], rng: random.Random
-    ) -> None:
+    def __init__(self, attributes: dict[str, str], visible: Sequence[str], rng: random.Random) -> None:
         self.of, self.visible, self.rng = attributes, set(visible), rng
 
     def colour(self, name: str) -> str:
@@ -79,15 +87,11 @@ class _Speaker:
             word, names = rng.choice(PART_WORDS[where]), {"pattern": value}
             text = rng.choice(PATTERN_WORDS[value])
             if where in self.visible and rng.random() < 0.5:
-                text, names = (
-                    f"{text} {self.colour(self.of[where])}",
-                    {**names, where: self.of[where]},
-                )
+                text, names = (f"{text} {self.colour(self.of[where])}", {**names, where: self.of[where]})
             return _Phrase(_article(f"{text} {word}"), names)
         if name == "crest":
             return _Phrase(
-                rng.choice(("a crest on its head", "a pointed crest", "a feathered crest")),
-                {"crest": value},
+                rng.choice(("a crest on its head", "a pointed crest", "a feathered crest")), {"crest": value}
             )
         colour, word = self.colour(value), rng.choice(PART_WORDS[name])
         if name == "head" and self.of["crown"] == value and rng.random() < 0.7:
@@ -103,11 +107,7 @@ class _Speaker:
         text = f"{colour} {first} and {second}"
         names = {one: self.of[one], other: self.of[other]}
         return _Phrase(
-            text if first in PLURAL else _article(text),
-            names,
-            f"{first} and {second}",
-            colour,
-            True,
+            text if first in PLURAL else _article(text), names, f"{first} and {second}", colour, True
         )
 
     def phrases(self, count: int) -> list[_Phrase]:
@@ -118,9 +118,7 @@ class _Speaker:
         while pool and len(named) < count:
             name = self.rng.choices(pool, [_SHOWY.get(n, 1.0) for n in pool])[0]
             twins = [
-                n
-                for n in pool
-                if n in _BODY and name in _BODY and n != name and self.of[n] == self.of[name]
+                n for n in pool if n in _BODY and name in _BODY and n != name and self.of[n] == self.of[name]
             ]
             if twins and count - len(named) >= 2 and self.rng.random() < 0.6:
                 new = self.shared(name, self.rng.choice(twins))
@@ -208,8 +206,10 @@ class _Speaker:
             )
         elif form == 5 and len(clause) >= 2:
             one, other = clause[0], clause[1]
-            text = (f"the {self.kind(names)} has {one.text} while its {other.subject} "
-                    f"{'are' if other.plural else 'is'} {other.colour}")  # fmt: skip
+            text = (
+                f"the {self.kind(names)} has {one.text} while its {other.subject} "
+                f"{'are' if other.plural else 'is'} {other.colour}"
+            )
             names = {
                 k: v
                 for k, v in names.items()

@@ -17,9 +17,7 @@ def compose(
     layer = torch.zeros(b, 4, size * size, device=picture.device)
     solid = real.to(colour.dtype)
     values = torch.cat((colour * solid.unsqueeze(1), solid.unsqueeze(1)), 1)
-    layer = layer.scatter_add(2, index.unsqueeze(1).expand(-1, 4, -1), values).reshape(
-        b, 4, size, size
-    )
+    layer = layer.scatter_add(2, index.unsqueeze(1).expand(-1, 4, -1), values).reshape(b, 4, size, size)
     mask = layer[:, 3:]
     kernel = torch.tensor([1.0, 2.0, 1.0], device=picture.device)
     weights = (kernel[:, None] * kernel[None] / 16).expand(4, 1, 3, 3).contiguous()

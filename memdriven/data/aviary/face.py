@@ -27,9 +27,7 @@ def lay_head(
     on_head = smoothstep(-0.10, 0.06, near_body - near_head + 0.10 * rough - 0.02)
     layers.lay(on_head, tone["head"], PART["head"])
     low = h[:, 1] + 0.22 * rough
-    throat = smoothstep(-0.20, -0.36, low - 0.30 * h[:, 0].clamp(0.0, 0.6)) * smoothstep(
-        -0.35, 0.0, h[:, 0]
-    )
+    throat = smoothstep(-0.20, -0.36, low - 0.30 * h[:, 0].clamp(0.0, 0.6)) * smoothstep(-0.35, 0.0, h[:, 0])
     collar = smoothstep(-0.16, 0.04, near_body - near_head)
     layers.lay(torch.minimum(throat, collar), tone["throat"], PART["throat"])
     top = smoothstep(
@@ -44,17 +42,13 @@ def lay_head(
         * on_head
     )
     layers.lay(flag["eye_stripe"] * band, tone["eye_stripe"], PART["eye_stripe"])
-    to_eye = (
-        (h[:, 0] - ex).square() + (h[:, 1] - ey).square() + (h[:, 2].abs() - ez).square()
-    ).sqrt() / er
+    to_eye = ((h[:, 0] - ex).square() + (h[:, 1] - ey).square() + (h[:, 2].abs() - ez).square()).sqrt() / er
     disc = flag["face"] * smoothstep(0.12, 0.30, h[:, 0]) * on_head
     rim = smoothstep(0.70, 0.80, (h[:, 1].square() + h[:, 2].square()).sqrt()) * disc
     rays = 0.80 + 0.25 * (to_eye * 3.5 + 6 * wide[:, 2]).sin()
     layers.lay(disc * 0.75, layers.colour * rays.unsqueeze(1))
     layers.lay(rim * 0.6, layers.colour * 0.25)
-    layers.lay(
-        flag["eye_ring"] * smoothstep(1.95, 1.75, to_eye), tone["eye_ring"], PART["eye_ring"]
-    )
+    layers.lay(flag["eye_ring"] * smoothstep(1.95, 1.75, to_eye), tone["eye_ring"], PART["eye_ring"])
     lid = smoothstep(1.30, 1.16, to_eye)
     layers.lay(0.85 * lid, torch.full_like(layers.colour[:, :, :1], 0.012), PART["eye"])
 

@@ -19,9 +19,15 @@ from .sdf import SOFT
 from .skin import FLAGS, PART, TONES, Paint, Skin
 
 _KINDS = (
-    ("beak", "beak"), ("mandible", "beak"), ("eye", "eye"), ("leg", "legs"), ("toe", "legs"),
-    ("crest", "crown"), ("tail", "tail"), ("perch", "perch"),
-)  # fmt: skip
+    ("beak", "beak"),
+    ("mandible", "beak"),
+    ("eye", "eye"),
+    ("leg", "legs"),
+    ("toe", "legs"),
+    ("crest", "crown"),
+    ("tail", "tail"),
+    ("perch", "perch"),
+)
 """How the names of a part's slots begin, and the part."""
 
 
@@ -60,17 +66,12 @@ def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tenso
     nb = torch.bmm(skin.body, n)
     place = skin.place
     wide = noise(q[:, 0] * 5 + 90 * place[:, :1], q[:, 1] * 5 + q[:, 2] * 4 + 50 * place[:, 1:2])
-    fine = noise(
-        q[:, 0] * 9 + q[:, 1] * 3, q[:, 2] * 34 + q[:, 1] * 30
-    )  # stretched along the body: barbs
+    fine = noise(q[:, 0] * 9 + q[:, 1] * 3, q[:, 2] * 34 + q[:, 1] * 30)  # stretched along the body: barbs
     rough = wide[:, 0] - 0.5
 
     angle = torch.atan2(q[:, 2], q[:, 1])
     cu, cv, chance = _cells(q[:, 0] * 8.0, angle * 3.6)
-    coat = (
-        smoothstep(0.75, 0.30, (cu * cu + cv * cv * 0.9).sqrt()) * 0.5
-        + smoothstep(-0.5, 0.4, cu) * 0.5
-    )
+    coat = smoothstep(0.75, 0.30, (cu * cu + cv * cv * 0.9).sqrt()) * 0.5 + smoothstep(-0.5, 0.4, cu) * 0.5
     layers = Paint(tone["back"].expand_as(p).clone(), torch.full_like(kind, PART["back"]))
 
     qy = q[:, 1].clamp(-0.8, 0.8)
@@ -102,17 +103,13 @@ def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tenso
         - 0.18 * along_tail
         + 0.2 * (fine[:, 2] - 0.5)
     )
-    crisp.lay(
-        (off & (kind == PART["tail"])).to(p.dtype), tone["tail"] * lines.unsqueeze(1), PART["tail"]
-    )
+    crisp.lay((off & (kind == PART["tail"])).to(p.dtype), tone["tail"] * lines.unsqueeze(1), PART["tail"])
     crown = (tone["crown"] * (0.82 + 0.3 * fine[:, 3]).unsqueeze(1)).expand_as(p)
     crisp.lay((off & (kind == PART["crown"])).to(p.dtype), crown, PART["crown"])
 
     beak = off & (kind == PART["beak"])
     tip = t[:, SLOTS.index("beak")]
-    crisp.lay(
-        beak.to(p.dtype), tone["beak_color"] * (1.05 - 0.30 * tip * tip).unsqueeze(1), PART["beak"]
-    )
+    crisp.lay(beak.to(p.dtype), tone["beak_color"] * (1.05 - 0.30 * tip * tip).unsqueeze(1), PART["beak"])
     rings = 0.85 + 0.15 * (p[:, 1] * 60).sin()
     legs = off & (kind == PART["legs"])
     crisp.lay(legs.to(p.dtype), tone["legs"] * rings.unsqueeze(1), PART["legs"])
@@ -139,13 +136,9 @@ def _pattern(
     pale = torch.tensor([0.80, 0.72, 0.56], device=q.device).view(1, 3, 1)
     ink = torch.where(value > 0.14, dark, pale)
     u, v, chance = _cells(q[:, 0] * 3.4, angle * 2.7 + 0.3 * rough)
-    streak = smoothstep(0.20, 0.12, v.abs() + 0.34 * (u - 0.05).abs().pow(2) + 0.05 * rough) * (
-        chance > 0.12
-    )
+    streak = smoothstep(0.20, 0.12, v.abs() + 0.34 * (u - 0.05).abs().pow(2) + 0.05 * rough) * (chance > 0.12)
     us, vs, chance_s = _cells(q[:, 0] * 4.4, angle * 3.0)
-    spot = smoothstep(0.32, 0.22, (us * us + vs * vs * 1.1).sqrt() + 0.06 * rough) * (
-        chance_s > 0.10
-    )
+    spot = smoothstep(0.32, 0.22, (us * us + vs * vs * 1.1).sqrt() + 0.06 * rough) * (chance_s > 0.10)
     bar = smoothstep(0.15, 0.45, (q[:, 0] * 15.0 + 2.2 * rough + 0.6 * (angle * 5).sin()).sin())
     mask = where * (flag["streaked"] * streak + flag["spotted"] * spot + flag["barred"] * bar)
     layers.lay(0.92 * mask, ink)
@@ -165,9 +158,7 @@ def _wing(
         [
             s
             for s in SLOTS
-            if s.endswith("-")
-            and s[0] in "csp"
-            and s.startswith(("coverts", "secondaries", "primary"))
+            if s.endswith("-") and s[0] in "csp" and s.startswith(("coverts", "secondaries", "primary"))
         ]
     )
     first = SLOTS.index("coverts-") - SOFT
@@ -181,9 +172,7 @@ def _wing(
     c = torch.where(side == 1, c2[:, 1], c2[:, 0])
     fly = flag["flying"]
 
-    u, v, chance = _cells(
-        fly * c * 7.0 + (1 - fly) * s * 11.0, fly * s * 15.0 + (1 - fly) * c * 5.5
-    )
+    u, v, chance = _cells(fly * c * 7.0 + (1 - fly) * s * 11.0, fly * s * 15.0 + (1 - fly) * c * 5.5)
     coat = 0.68 + 0.34 * smoothstep(0.62, 0.25, (u * u + v * v).sqrt()) + 0.14 * (chance - 0.5)
     vane = fly * s * 22.0 + (1 - fly) * (c * 9.0 + s * 2.0)
     edge = vane.remainder(1.0)
@@ -219,12 +208,8 @@ def _perch(flag: dict[str, Tensor], p: Tensor, n: Tensor, place: Tensor) -> Tens
     near = noise(p[:, 0] * 21 + p[:, 2] * 17, p[:, 1] * (9.0 + 8 * math.sqrt(2)) + 4 * far[:, 1])
     grain = 0.45 * far[:, 0] + 0.55 * near[:, 0]
     device = p.device
-    bark = torch.tensor([0.20, 0.135, 0.085], device=device).view(1, 3, 1) * (
-        0.4 + 1.3 * grain
-    ).unsqueeze(1)
-    stone = torch.tensor([0.27, 0.26, 0.25], device=device).view(1, 3, 1) * (
-        0.5 + 1.0 * grain
-    ).unsqueeze(1)
+    bark = torch.tensor([0.20, 0.135, 0.085], device=device).view(1, 3, 1) * (0.4 + 1.3 * grain).unsqueeze(1)
+    stone = torch.tensor([0.27, 0.26, 0.25], device=device).view(1, 3, 1) * (0.5 + 1.0 * grain).unsqueeze(1)
     moss = smoothstep(0.62, 0.78, far[:, 2] + 0.25 * n[:, 1] - 0.1).unsqueeze(1) * 0.6
     green = torch.tensor([0.12, 0.17, 0.03], device=device).view(1, 3, 1)
     base = flag["rock"].unsqueeze(-1) * stone + (1 - flag["rock"].unsqueeze(-1)) * bark

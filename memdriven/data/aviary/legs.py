@@ -21,9 +21,7 @@ def place_legs(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
         trail = plan.leg > 1.0
         for s, side in SIDES:
             hip = body @ vec(-0.45, -0.62 * h, side * 0.3 * w)
-            back = body @ vec(
-                -1.15 - (0.7 * plan.leg if trail else 0.0), -0.25 * h, side * 0.14 * w
-            )
+            back = body @ vec(-1.15 - (0.7 * plan.leg if trail else 0.0), -0.25 * h, side * 0.14 * w)
             if trail:
                 rig.put(f"leg{s}", hip, back, plan.leg_radius, plan.leg_radius * 0.8)
         return
@@ -40,12 +38,8 @@ def place_legs(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
         floor = low - min(plan.leg, 0.4) * 0.55
     for s, side in SIDES:
         hip = vec(hip_x - 0.02, low + 0.30 * h, side * 0.36 * w)
-        knee = vec(
-            hip_x + 0.10 - 0.05 * plan.leg, min(low + 0.02, floor + plan.leg * 0.8), side * 0.34 * w
-        )
-        foot = vec(
-            hip_x + 0.06, floor + plan.leg_radius * 0.8, side * (0.26 if perched else 0.32) * w
-        )
+        knee = vec(hip_x + 0.10 - 0.05 * plan.leg, min(low + 0.02, floor + plan.leg * 0.8), side * 0.34 * w)
+        foot = vec(hip_x + 0.06, floor + plan.leg_radius * 0.8, side * (0.26 if perched else 0.32) * w)
         if not perched:
             foot += FORWARD * side * 0.10
         rig.put(f"thigh{s}", hip, knee, 0.30 * h, plan.leg_radius * 1.4, normal=RIGHT)
@@ -118,9 +112,7 @@ def _stones(rig: Rig, spec: BirdSpec, floor: float, hip_x: float) -> None:
     ):
         axes = (r * (1 + 0.3 * n[4]), 0.62 * r * 0.7, r * 0.9)
         keep = len(rig.bounds)
-        rig.ellipsoid(
-            slot, vec(x, floor - axes[1] + y, z), unit(vec(1, 0.06 - 0.12 * n[5], 0.2)), UP, axes
-        )
+        rig.ellipsoid(slot, vec(x, floor - axes[1] + y, z), unit(vec(1, 0.06 - 0.12 * n[5], 0.2)), UP, axes)
         del rig.bounds[keep:]  # stones may leave the frame
 
 

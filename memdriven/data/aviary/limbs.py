@@ -27,9 +27,16 @@ def place_tail(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
         start = root + z * turn * width * 0.30 - y * 0.012 * abs(turn)
         end_width = width * (0.5 if plan.fork > 0 and turn else 1.0)
         rig.put(
-            slot, start, start + direction * length, width * 0.80, end_width,
-            bulge=width * 0.08, flat=0.30, cap=1.2, normal=y,
-        )  # fmt: skip
+            slot,
+            start,
+            start + direction * length,
+            width * 0.80,
+            end_width,
+            bulge=width * 0.08,
+            flat=0.30,
+            cap=1.2,
+            normal=y,
+        )
 
 
 def place_wings(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
@@ -41,17 +48,13 @@ def place_wings(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
             _folded(rig, plan, spec, body, k, s, side)
 
 
-def _folded(
-    rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: str, side: float
-) -> None:
+def _folded(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: str, side: float) -> None:
     h, w = plan.height * spec.plump, plan.width * spec.plump
 
     def at(share: float, drop: float, lift: float = 0.0) -> Array:
         # The wing hugs the flank: out to the body's widest point, then in towards the tail.
         x = 0.52 - plan.wing * share
-        flank = float(
-            np.interp(-x, (-0.52, -0.1, 0.3, 0.6, 0.9, 1.4), (0.86, 1.02, 1.05, 0.94, 0.64, 0.26))
-        )
+        flank = float(np.interp(-x, (-0.52, -0.1, 0.3, 0.6, 0.9, 1.4), (0.86, 1.02, 1.05, 0.94, 0.64, 0.26)))
         rise = 0.22 - 0.06 * share
         return np.asarray(body @ vec(x, (rise - drop) * h, side * (flank + lift) * w))
 
@@ -62,15 +65,7 @@ def _folded(
     down = unit(np.cross(along, out) * side)
     if (down @ (body @ UP)) > 0:
         down = -down
-    rig.put(
-        f"coverts{s}",
-        at(0.06, 0.14),
-        at(0.34, 0.20, 0.02),
-        0.34 * h,
-        0.46 * h,
-        flat=0.30,
-        normal=out,
-    )
+    rig.put(f"coverts{s}", at(0.06, 0.14), at(0.34, 0.20, 0.02), 0.34 * h, 0.46 * h, flat=0.30, normal=out)
     rig.put(
         f"secondaries{s}",
         at(0.26, 0.22, 0.03),
@@ -84,16 +79,20 @@ def _folded(
         end = (1.0, 0.93, 0.85, 0.76)[i]
         drop = (-0.02, 0.08, 0.17, 0.26)[i]
         rig.put(
-            f"primary{i + 1}{s}", at(0.42, 0.14 + 0.4 * drop, 0.02), at(end, drop, 0.04 - 0.03 * i),
-            0.22 * h, 0.055 * h + 0.02, bulge=0.02 * h, flat=0.26, normal=out,
-        )  # fmt: skip
+            f"primary{i + 1}{s}",
+            at(0.42, 0.14 + 0.4 * drop, 0.02),
+            at(end, drop, 0.04 - 0.03 * i),
+            0.22 * h,
+            0.055 * h + 0.02,
+            bulge=0.02 * h,
+            flat=0.26,
+            normal=out,
+        )
     rig.wings[k] = np.stack([along, down, shoulder - down * 0.30 * h])
     rig.wing_size[k] = (reach, 1.05 * h)
 
 
-def _spread(
-    rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: str, side: float
-) -> None:
+def _spread(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: str, side: float) -> None:
     h, w = plan.height * spec.plump, plan.width * spec.plump
     shoulder = body @ vec(0.34, 0.45 * h, side * 0.45 * w)
     flap = spec.flap
@@ -115,9 +114,15 @@ def _spread(
         normal=up,
     )
     rig.put(
-        f"secondaries{s}", shoulder - fore * chord * 0.42 - out * 0.15, wrist - fore * chord * 0.42,
-        chord * 0.46, chord * 0.44, flat=0.12, normal=up, bend=(0.0, -0.03),
-    )  # fmt: skip
+        f"secondaries{s}",
+        shoulder - fore * chord * 0.42 - out * 0.15,
+        wrist - fore * chord * 0.42,
+        chord * 0.46,
+        chord * 0.44,
+        flat=0.12,
+        normal=up,
+        bend=(0.0, -0.03),
+    )
     sweep = plan.pointed
     for i in range(4):
         share = i / 3
@@ -127,9 +132,15 @@ def _spread(
         root = wrist - fore * chord * (0.05 + 0.34 * share) - hand * span * 0.09
         width = chord * (0.275 - 0.07 * sweep)
         rig.put(
-            f"primary{i + 1}{s}", root, root + direction * length, width,
-            width * (0.5 - 0.22 * sweep), bulge=width * 0.22, flat=0.17, normal=up,
+            f"primary{i + 1}{s}",
+            root,
+            root + direction * length,
+            width,
+            width * (0.5 - 0.22 * sweep),
+            bulge=width * 0.22,
+            flat=0.17,
+            normal=up,
             bend=(0.0, 0.06 * span * (1 - share)),
-        )  # fmt: skip
+        )
     rig.wings[k] = np.stack([unit(out * 0.9 - fore * 0.12), -fore, shoulder + fore * 0.22 * chord])
     rig.wing_size[k] = (span, chord * 1.15)

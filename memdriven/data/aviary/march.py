@@ -26,9 +26,7 @@ def chunks(n: int, device: torch.device) -> Iterator[slice]:
         yield slice(start, min(start + step, n))
 
 
-def field(
-    rig: Primitives, points: Tensor, f: Callable[[Primitives, Tensor], Tensor] = distance
-) -> Tensor:
+def field(rig: Primitives, points: Tensor, f: Callable[[Primitives, Tensor], Tensor] = distance) -> Tensor:
     """`f` over points (b, 3, n), in cache-sized pieces: (b, n)."""
     parts = [f(rig, points[:, :, c]) for c in chunks(points.shape[2], points.device)]
     return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
@@ -72,9 +70,7 @@ def _advance(
         stop = d < ti * cone
         # A cone keeps its distance from what it has not touched: step to where its edge might.
         t = t.scatter(
-            1,
-            live,
-            torch.where(stop | ~real, ti, ti + (d - 0.5 * cone * ti).clamp_min(0.3 * cone * ti)),
+            1, live, torch.where(stop | ~real, ti, ti + (d - 0.5 * cone * ti).clamp_min(0.3 * cone * ti))
         )
         touched = touched.scatter(1, live, torch.where(real, stop, touched.gather(1, live)))
         live, real = compact(~touched & (t < far))

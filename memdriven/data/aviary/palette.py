@@ -62,11 +62,7 @@ def individual(name: str, rng: random.Random) -> tuple[float, float, float]:
     value = 2.0 ** rng.uniform(-0.16, 0.16)
     warmth = rng.uniform(-0.05, 0.05)
     r, g, b = linear(name)
-    return (
-        min(r * value * (1 + warmth), 1.0),
-        min(g * value, 1.0),
-        min(b * value * (1 - warmth), 1.0),
-    )
+    return (min(r * value * (1 + warmth), 1.0), min(g * value, 1.0), min(b * value * (1 - warmth), 1.0))
 
 
 def contrast(one: str, other: str) -> bool:

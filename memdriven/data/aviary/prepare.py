@@ -41,9 +41,15 @@ def prepare_aviary(
     out = Path(out)
     counts = {"train": train_per_species, "test": test_per_species}
     chosen = _choose(species_limit)
-    make_room(out, NAME, {"seed": seed, "image_size": image_size, "counts": {
-        split: counts[split] * sum(s.split == split for s in chosen) for split in counts
-    }})  # fmt: skip
+    make_room(
+        out,
+        NAME,
+        {
+            "seed": seed,
+            "image_size": image_size,
+            "counts": {split: counts[split] * sum(s.split == split for s in chosen) for split in counts},
+        },
+    )
     jobs = [_job(out, s, counts[s.split], image_size, seed, device) for s in chosen]
     pictures = render_jobs(jobs, workers=workers, progress=progress)
     items = [
@@ -52,9 +58,15 @@ def prepare_aviary(
         for index, picture in enumerate(found)
     ]
     write_prepared(
-        out, name=NAME, items=items, classes=[s.name for s in all_species()],
-        image_size=image_size, seed=seed, source=SOURCE, licence="Apache-2.0",
-    )  # fmt: skip
+        out,
+        name=NAME,
+        items=items,
+        classes=[s.name for s in all_species()],
+        image_size=image_size,
+        seed=seed,
+        source=SOURCE,
+        licence="Apache-2.0",
+    )
     return out
 
 
@@ -78,9 +90,11 @@ def make_room(out: Path, name: str, wanted: dict[str, object]) -> None:
     if header.exists():
         found = read_json(header, DataError)
         if found.get("name") != name:
-            raise DataError(wanted=f"a new folder, or an earlier {name}, at {out}",
-                            found=f"the data set {found.get('name')!r}",
-                            fix="choose another folder")  # fmt: skip
+            raise DataError(
+                wanted=f"a new folder, or an earlier {name}, at {out}",
+                found=f"the data set {found.get('name')!r}",
+                fix="choose another folder",
+            )
         if any(found.get(key) != value for key, value in wanted.items()):
             header.unlink()
     elif not (out / "progress").is_dir():

@@ -54,16 +54,16 @@ def wish(spec: BirdSpec, visible: Sequence[str], rng: random.Random) -> Wish:
     if rng.random() < PATTERNS:
         other["pattern"] = rng.choice(ATTRIBUTES["pattern"])
     sayable = [
-        name for name, value in other.items()
+        name
+        for name, value in other.items()
         if value not in ("none", "plain") and (name in visible or _HOSTS.get(name) in visible)
-    ]  # fmt: skip
+    ]
     caption, names = describe(other, sayable, rng)[0]
     attributes = {**spec.attributes, **names}
     colours = dict(spec.colours)
     worn = {
-        attributes[slot]: spec.colours[slot]
-        for slot in PLUMAGE if attributes[slot] == spec.attributes[slot]
-    }  # fmt: skip
+        attributes[slot]: spec.colours[slot] for slot in PLUMAGE if attributes[slot] == spec.attributes[slot]
+    }
     for slot in COLOUR_SLOTS:
         name = attributes[slot]
         if name == spec.attributes[slot]:
@@ -108,19 +108,28 @@ def prepare_recoloured(
     """
     prepared = PreparedDataset.open(base)
     if prepared.name != NAME:
-        raise DataError(wanted=f"a data set of `prepare aviary` in {base}",
-                        found=f"the data set {prepared.name!r}",
-                        fix="only rendered birds can be recoloured")  # fmt: skip
+        raise DataError(
+            wanted=f"a data set of `prepare aviary` in {base}",
+            found=f"the data set {prepared.name!r}",
+            fix="only rendered birds can be recoloured",
+        )
     out = Path(out)
     items = prepared.split("train")
     facts = {"base_seed": prepared.header["seed"], "per_image": per_image}
     make_room(out, RECOLOURED, {"seed": seed, "image_size": image_size, **facts})
     wishes = [_wishes(item, prepared.header["seed"], seed, per_image) for item in items]
     jobs = [
-        Job(out, item.id, [out / _file(item, k) for k in range(per_image)],
-            [one.specimen for one in mine], image_size, seed, device)
+        Job(
+            out,
+            item.id,
+            [out / _file(item, k) for k in range(per_image)],
+            [one.specimen for one in mine],
+            image_size,
+            seed,
+            device,
+        )
         for item, mine in zip(items, wishes, strict=True)
-    ]  # fmt: skip
+    ]
     pictures = render_jobs(jobs, workers=workers, progress=progress)
     made = [
         _item(item, k, one, picture)
@@ -128,10 +137,16 @@ def prepare_recoloured(
         for k, (one, picture) in enumerate(zip(mine, found, strict=True))
     ]
     write_prepared(
-        out, name=RECOLOURED, items=[item for item in made if item is not None],
-        classes=prepared.classes, image_size=image_size, seed=seed, source=SOURCE,
-        licence="Apache-2.0", extra=facts,
-    )  # fmt: skip
+        out,
+        name=RECOLOURED,
+        items=[item for item in made if item is not None],
+        classes=prepared.classes,
+        image_size=image_size,
+        seed=seed,
+        source=SOURCE,
+        licence="Apache-2.0",
+        extra=facts,
+    )
     return out
 
 

@@ -127,9 +127,7 @@ def _surroundings(rig: Primitives, camera: Camera, scene: Scene, size: int) -> T
         seen = 1.0 - occlusion(rig, spots, bounce, 3.0, 12, 22.0)
         mirror = mirror.scatter(1, keep, torch.where(real, seen, 0.0))
     maps = torch.stack((light, mirror), 1).reshape(b, 2, small, small)
-    maps = F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False).reshape(
-        b, 2, -1
-    )
+    maps = F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False).reshape(b, 2, -1)
     water = scene.kind[:, 4:5].unsqueeze(1)
     tint = SUN * scene.sun * scene.sun_at[:, 1:2] * maps[:, :1] + 0.62 * SKY * scene.sky * (
         0.4 + 0.6 * maps[:, :1]
@@ -167,9 +165,7 @@ def _shade_birds(
     # Plumage is soft: light wraps a little past the edge of the shadow.
     sun = ((facing + 0.22) / 1.22).clamp(0.0, 1.0) * light
     up = 0.5 + 0.5 * normal[:, 1]
-    sky = (scene.sky * up.unsqueeze(1) + scene.bounce * (1 - up).unsqueeze(1)) * open_sky.unsqueeze(
-        1
-    )
+    sky = (scene.sky * up.unsqueeze(1) + scene.bounce * (1 - up).unsqueeze(1)) * open_sky.unsqueeze(1)
     towards = -(normal * ray).sum(1)
     rim = (1.0 - towards.clamp(0.0, 1.0)).pow(3) * open_sky * (0.35 + 0.65 * up)
     colour = albedo * (SUN * scene.sun * sun.unsqueeze(1) + 1.25 * SKY * sky)
@@ -183,13 +179,7 @@ def _shade_birds(
 
 
 def _shadows(
-    rig: Primitives,
-    scene: Scene,
-    points: Tensor,
-    normal: Tensor,
-    index: Tensor,
-    real: Tensor,
-    size: int,
+    rig: Primitives, scene: Scene, points: Tensor, normal: Tensor, index: Tensor, real: Tensor, size: int
 ) -> tuple[Tensor, Tensor]:
     """Sunlight and openness to the sky at every hit, each (b, n).
 
@@ -205,20 +195,14 @@ def _shadows(
     lifted = p + n * 0.025
     light = occlusion(rig, lifted, scene.sun_at, 2.2, 8, 9.0)
     open_sky = ambient(rig, p, n)
-    values = torch.stack((light, open_sky, torch.ones_like(light)), 1) * ok.unsqueeze(
-        1
-    )  # (b, 3, n)
+    values = torch.stack((light, open_sky, torch.ones_like(light)), 1) * ok.unsqueeze(1)  # (b, 3, n)
     cell = row.gather(1, some).div(2, rounding_mode="floor") * half + column.gather(1, some).div(
         2, rounding_mode="floor"
     )
     grid = torch.zeros(b, 3, half * half, device=points.device)
-    grid = grid.scatter_add(2, cell.unsqueeze(1).expand(-1, 3, -1), values).reshape(
-        b, 3, half, half
-    )
+    grid = grid.scatter_add(2, cell.unsqueeze(1).expand(-1, 3, -1), values).reshape(b, 3, half, half)
     grid = F.avg_pool2d(grid, 3, 1, 1)
-    full = F.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False).reshape(
-        b, 3, -1
-    )
+    full = F.interpolate(grid, size=(size, size), mode="bilinear", align_corners=False).reshape(b, 3, -1)
     picked = full.gather(2, index.unsqueeze(1).expand(-1, 3, -1))
     weight = picked[:, 2]
     sure = weight > 1e-3

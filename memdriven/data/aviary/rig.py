@@ -19,13 +19,33 @@ from .sdf import Primitives
 _WING = ("coverts", "secondaries", "primary1", "primary2", "primary3", "primary4")
 
 SLOTS: tuple[str, ...] = (
-    "body", "breast", "rear", "neck1", "neck2", "head", "cheek", "thigh-", "thigh+",
-    "beak", "beak_tip", "mandible", "eye-", "eye+",
-    "leg-", "leg+", *(f"toe{i}{s}" for s in "-+" for i in range(3)),
-    "crest1", "crest2", "tail0", "tail1", "tail2",
+    "body",
+    "breast",
+    "rear",
+    "neck1",
+    "neck2",
+    "head",
+    "cheek",
+    "thigh-",
+    "thigh+",
+    "beak",
+    "beak_tip",
+    "mandible",
+    "eye-",
+    "eye+",
+    "leg-",
+    "leg+",
+    *(f"toe{i}{s}" for s in "-+" for i in range(3)),
+    "crest1",
+    "crest2",
+    "tail0",
+    "tail1",
+    "tail2",
     *(f"{name}{s}" for s in "-+" for name in _WING),
-    "perch1", "perch2", "perch3",
-)  # fmt: skip
+    "perch1",
+    "perch2",
+    "perch3",
+)
 SLOT = {name: i for i, name in enumerate(SLOTS)}
 FORWARD, UP, RIGHT = np.eye(3)
 SIDES = (("-", -1.0), ("+", 1.0))
@@ -65,9 +85,7 @@ class Rig:
     head: Array = field(default_factory=lambda: np.eye(3))
     head_at: Array = field(default_factory=lambda: np.zeros(3))
     head_radius: float = 0.4
-    eye_at: Array = field(
-        default_factory=lambda: np.zeros(3)
-    )  # in head frame, head radii; z mirrored
+    eye_at: Array = field(default_factory=lambda: np.zeros(3))  # in head frame, head radii; z mirrored
     eye_radius: float = 0.2
     wings: Array = field(default_factory=lambda: np.zeros((2, 3, 3)))  # rows: along, across, origin
     wing_size: Array = field(default_factory=lambda: np.ones((2, 2)))  # length, chord
@@ -78,10 +96,20 @@ class Rig:
         self.matrix[:] = np.eye(3)
 
     def put(
-        self, slot: str, a: Array, b: Array, r0: float, r1: float, *, bulge: float = 0.0,
-        flat: float = 1.0, cap: float = 1.0, normal: Array = UP,
-        bend: tuple[float, float] = (0.0, 0.0), bound: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        slot: str,
+        a: Array,
+        b: Array,
+        r0: float,
+        r1: float,
+        *,
+        bulge: float = 0.0,
+        flat: float = 1.0,
+        cap: float = 1.0,
+        normal: Array = UP,
+        bend: tuple[float, float] = (0.0, 0.0),
+        bound: bool = True,
+    ) -> None:
         """Place a primitive from a to b, radius r0 to r1 plus `bulge` in the middle.
 
         flat squeezes it along `normal`, cap stretches its rounded ends, bend moves its end across
@@ -112,9 +140,7 @@ class Rig:
                 ((a + b) / 2, max(r0, r1, (r0 + r1) / 2 + bulge)),
             ]
 
-    def ellipsoid(
-        self, slot: str, at: Array, x: Array, y: Array, axes: tuple[float, float, float]
-    ) -> None:
+    def ellipsoid(self, slot: str, at: Array, x: Array, y: Array, axes: tuple[float, float, float]) -> None:
         """An ellipsoid with half-axes `axes` along x, y and their cross product."""
         i = SLOT[slot]
         lx, ly, lz = axes
@@ -133,9 +159,7 @@ def stack(rigs: list[Rig]) -> Primitives:
 
     count = len(SLOTS)
     rows = [rig.matrix.transpose(1, 0, 2).reshape(3 * count, 3) for rig in rigs]
-    shifts = [
-        -np.einsum("pij,pj->ip", rig.matrix, rig.origin).reshape(3 * count, 1) for rig in rigs
-    ]
+    shifts = [-np.einsum("pij,pj->ip", rig.matrix, rig.origin).reshape(3 * count, 1) for rig in rigs]
     return Primitives(
         matrix=tensor(rows),
         offset=tensor(shifts),

@@ -93,22 +93,26 @@ def stack_scenes(specs: list[BirdSpec], rigs: list[Rig]) -> Scene:
         )
         azimuth = spec.azimuth + spec.sun_azimuth
         up = spec.sun_elevation
-        suns.append(
-            [[math.cos(up) * math.cos(azimuth)], [math.sin(up)], [math.cos(up) * math.sin(azimuth)]]
-        )
+        suns.append([[math.cos(up) * math.cos(azimuth)], [math.sin(up)], [math.cos(up) * math.sin(azimuth)]])
 
     def colour(name: str) -> Tensor:
         return tensor([[[c] for c in getattr(s, name)] for s in settings])
 
     return Scene(
-        bottom=colour("bottom"), top=colour("top"), blotch=colour("blotch"),
+        bottom=colour("bottom"),
+        top=colour("top"),
+        blotch=colour("blotch"),
         ground=tensor([[[[c] for c in tone] for tone in s.ground] for s in settings]),
-        sun=colour("sun"), sky=colour("sky"), bounce=colour("bounce"),
+        sun=colour("sun"),
+        sky=colour("sky"),
+        bounce=colour("bounce"),
         amounts=tensor([[s.blotches, s.bokeh, s.clouds] for s in settings]),
-        kind=tensor(list(kinds)), level=tensor([[max(r.ground, -1e3)] for r in rigs]),
+        kind=tensor(list(kinds)),
+        level=tensor([[max(r.ground, -1e3)] for r in rigs]),
         discs=tensor(list(discs)),
-        place=tensor([s.noise for s in specs]), sun_at=tensor(list(suns)),
-    )  # fmt: skip
+        place=tensor([s.noise for s in specs]),
+        sun_at=tensor(list(suns)),
+    )
 
 
 def backdrop(scene: Scene, size: int) -> Tensor:
@@ -127,9 +131,7 @@ def backdrop(scene: Scene, size: int) -> Tensor:
     cloud = smoothstep(0.46, 0.72, cloud) * scene.amounts[:, 2:]
     colour = colour + cloud.unsqueeze(1) * (scene.blotch - colour)
     disc = scene.discs.unsqueeze(-1)  # (b, k, 4, 1)
-    away = (
-        (x.unsqueeze(1) - disc[:, :, 0]).square() + (y.unsqueeze(1) - disc[:, :, 1]).square()
-    ).sqrt()
+    away = ((x.unsqueeze(1) - disc[:, :, 0]).square() + (y.unsqueeze(1) - disc[:, :, 1]).square()).sqrt()
     glow = (
         smoothstep(1.0, 0.82, away / disc[:, :, 2])
         * (0.6 + 0.4 * smoothstep(0.6, 0.95, away / disc[:, :, 2]))
@@ -144,9 +146,7 @@ def backdrop(scene: Scene, size: int) -> Tensor:
     return image.reshape(b, 3, size * size)
 
 
-def ground(
-    scene: Scene, camera: Camera, ray: Tensor, behind: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def ground(scene: Scene, camera: Camera, ray: Tensor, behind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Colour of the ground before light, where rays meet it.
 
     ray (b, 3, n), behind (b, 3, n) the backdrop. Returns colour (b, 3, n), cover (b, n) in [0, 1]
@@ -185,9 +185,7 @@ def ground(
     )
     crest = smoothstep(0.48, 0.72, wave).unsqueeze(1) * kind[:, 4:5].unsqueeze(1)
     mirror = 0.55 * scene.top + 0.45 * scene.bottom
-    glance = (0.22 + 0.62 * (1.0 + ray[:, 1]).clamp(0.0, 1.0).pow(5)).unsqueeze(1) * kind[
-        :, 4:5
-    ].unsqueeze(1)
+    glance = (0.22 + 0.62 * (1.0 + ray[:, 1]).clamp(0.0, 1.0).pow(5)).unsqueeze(1) * kind[:, 4:5].unsqueeze(1)
     colour = colour + glance * (mirror - colour)
     colour = colour + 0.55 * crest * (mirror * 1.05 - colour)
     haze = smoothstep(0.35, 0.02, -ray[:, 1]).unsqueeze(1) * 0.45

@@ -51,17 +51,10 @@ def primitive_distances(rig: Primitives, points: Tensor) -> tuple[Tensor, Tensor
     t2 = t * t
     v.addcmul_(t2, rig.bend[..., 0:1], value=-1.0)
     w.addcmul_(t2, rig.bend[..., 1:2], value=-1.0)
-    a = torch.addcmul(rig.radius[..., 0:1], t, rig.radius[..., 1:2]).addcmul_(
-        t2, rig.radius[..., 2:3]
-    )
+    a = torch.addcmul(rig.radius[..., 0:1], t, rig.radius[..., 1:2]).addcmul_(t2, rig.radius[..., 2:3])
     uu, vv, ww = u * u, v * v, w * w
     r = (uu + vv).add_(ww).sqrt_()
-    g = (
-        vv.addcmul_(uu, rig.stretch[..., 0:1])
-        .addcmul_(ww, rig.stretch[..., 1:2])
-        .add_(1e-9)
-        .rsqrt_()
-    )
+    g = vv.addcmul_(uu, rig.stretch[..., 0:1]).addcmul_(ww, rig.stretch[..., 1:2]).add_(1e-9).rsqrt_()
     return a.neg_().add_(r).mul_(r).mul_(g), local, t
 
 

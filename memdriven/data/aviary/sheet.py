@@ -26,9 +26,7 @@ def choose_birds(count: int, seed: int) -> list[BirdSpec]:
     plans = sorted(by_plan)
     birds = []
     for k in range(count):
-        members = by_plan[
-            plans[(k * 7 + k // len(plans)) % len(plans)]
-        ]  # 7 steps through the plans
+        members = by_plan[plans[(k * 7 + k // len(plans)) % len(plans)]]  # 7 steps through the plans
         birds.append(sample_bird(members[(seed + k // len(plans)) % len(members)], seed + k, seed))
     return birds
 

@@ -13,9 +13,23 @@ from .rig import Rig
 from .specimen import COLOUR_SLOTS, BirdSpec
 
 PARTS = (
-    "background", "crown", "head", "throat", "breast", "belly", "back", "wing", "wing_bars", "tail",
-    "eye", "eye_ring", "eye_stripe", "beak", "legs", "perch",
-)  # fmt: skip
+    "background",
+    "crown",
+    "head",
+    "throat",
+    "breast",
+    "belly",
+    "back",
+    "wing",
+    "wing_bars",
+    "tail",
+    "eye",
+    "eye_ring",
+    "eye_stripe",
+    "beak",
+    "legs",
+    "perch",
+)
 """Names of the values in a part map."""
 PART = {name: i for i, name in enumerate(PARTS)}
 

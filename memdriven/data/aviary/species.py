@@ -118,28 +118,17 @@ def _plumage(draw: _Draw, plan: str) -> dict[str, str]:
     belly = breast
     if rng.random() < 0.45:
         belly = draw.pick(
-            "belly",
-            [c for c in (*PALE, "grey", "orange") if contrast(c, breast) and contrast(c, back)],
+            "belly", [c for c in (*PALE, "grey", "orange") if contrast(c, breast) and contrast(c, back)]
         )
-    head = (
-        draw.pick("head", [c for c in COLOURS if contrast(c, back)])
-        if rng.random() < 0.55
-        else back
-    )
-    crown = (
-        draw.pick("crown", [c for c in COLOURS if contrast(c, head)])
-        if rng.random() < 0.5
-        else head
-    )
+    head = draw.pick("head", [c for c in COLOURS if contrast(c, back)]) if rng.random() < 0.55 else back
+    crown = draw.pick("crown", [c for c in COLOURS if contrast(c, head)]) if rng.random() < 0.5 else head
     roll = rng.random()
     if roll < 0.4:
         throat = breast
     elif roll < 0.55:
         throat = head
     else:
-        throat = draw.pick(
-            "throat", [c for c in COLOURS if contrast(c, head) and contrast(c, breast)]
-        )
+        throat = draw.pick("throat", [c for c in COLOURS if contrast(c, head) and contrast(c, breast)])
     wing = back
     if rng.random() < 0.62:
         wing = draw.pick("wing", [c for c in COLOURS if contrast(c, back)])
@@ -149,9 +138,15 @@ def _plumage(draw: _Draw, plan: str) -> dict[str, str]:
         else draw.pick("tail", [c for c in COLOURS if contrast(c, back)])
     )
     return {
-        "crown": crown, "head": head, "throat": throat, "breast": breast, "belly": belly,
-        "back": back, "wing": wing, "tail": tail,
-    }  # fmt: skip
+        "crown": crown,
+        "head": head,
+        "throat": throat,
+        "breast": breast,
+        "belly": belly,
+        "back": back,
+        "wing": wing,
+        "tail": tail,
+    }
 
 
 def _markings(draw: _Draw, plan: str, plumage: dict[str, str]) -> dict[str, str]:
@@ -164,9 +159,7 @@ def _markings(draw: _Draw, plan: str, plumage: dict[str, str]) -> dict[str, str]
         )
     ring = "none"
     if rng.random() < 0.36:
-        ring = draw.pick(
-            "eye_ring", [c for c in ("white", "yellow", "red") if contrast(c, plumage["head"])]
-        )
+        ring = draw.pick("eye_ring", [c for c in ("white", "yellow", "red") if contrast(c, plumage["head"])])
     stripe = "none"
     if rng.random() < 0.3 and plan != "owl":
         stripe = "white" if plumage["head"] in DARK else "black"
@@ -175,21 +168,60 @@ def _markings(draw: _Draw, plan: str, plumage: dict[str, str]) -> dict[str, str]
         pattern = draw.pick("pattern", ("streaked", "spotted", "barred"))
     beak = draw.pick("beak_color", [c for c in BARE_COLOURS if contrast(c, plumage["head"])])
     return {
-        "wing_bars": bars, "eye_ring": ring, "eye_stripe": stripe, "pattern": pattern,
-        "beak_color": beak, "legs": draw.pick("legs", BARE_COLOURS),
+        "wing_bars": bars,
+        "eye_ring": ring,
+        "eye_stripe": stripe,
+        "pattern": pattern,
+        "beak_color": beak,
+        "legs": draw.pick("legs", BARE_COLOURS),
         "beak_shape": draw.pick("beak_shape", PLANS[plan].beaks),
         "crest": "crested" if PLANS[plan].crest and rng.random() < 0.6 else "none",
         "size": PLANS[plan].size,
-    }  # fmt: skip
+    }
 
 
 _FIRST = (
-    "ember", "willow", "harbour", "lantern", "thistle", "marble", "saffron", "juniper", "pebble",
-    "velvet", "cinder", "meadow", "frost", "copper", "orchard", "tidal", "amber", "bramble",
-    "cloud", "clover", "dawn", "drift", "fern", "glen", "hazel", "ivory", "jasper", "lichen",
-    "maple", "mist", "moss", "nettle", "opal", "plum", "quartz", "reed", "rowan", "sable", "shale",
+    "ember",
+    "willow",
+    "harbour",
+    "lantern",
+    "thistle",
+    "marble",
+    "saffron",
+    "juniper",
+    "pebble",
+    "velvet",
+    "cinder",
+    "meadow",
+    "frost",
+    "copper",
+    "orchard",
+    "tidal",
+    "amber",
+    "bramble",
+    "cloud",
+    "clover",
+    "dawn",
+    "drift",
+    "fern",
+    "glen",
+    "hazel",
+    "ivory",
+    "jasper",
+    "lichen",
+    "maple",
+    "mist",
+    "moss",
+    "nettle",
+    "opal",
+    "plum",
+    "quartz",
+    "reed",
+    "rowan",
+    "sable",
+    "shale",
     "sorrel",
-)  # fmt: skip
+)
 _SECOND = ("crowned", "breasted", "tailed", "winged", "throated", "necked", "vented", "naped")
 
 

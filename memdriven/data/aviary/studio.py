@@ -115,9 +115,8 @@ def _one_thread() -> None:
 def _render(job: Job) -> list[Picture]:
     done = _finished(job)
     missing = [
-        i for i, spec in enumerate(job.specimens)
-        if i not in done or done[i].specimen != fingerprint(spec)
-    ]  # fmt: skip
+        i for i, spec in enumerate(job.specimens) if i not in done or done[i].specimen != fingerprint(spec)
+    ]
     step = 1 if job.device == "cpu" else 32
     with explain_disk_errors(job.out):
         job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -133,9 +132,11 @@ def _render(job: Job) -> list[Picture]:
                 picture = Picture(part_shares(parts[k]), fingerprint(job.specimens[index]))
                 done[index] = picture
                 line = {
-                    "index": index, "crc": zlib.crc32(content), "specimen": picture.specimen,
+                    "index": index,
+                    "crc": zlib.crc32(content),
+                    "specimen": picture.specimen,
                     "shares": picture.shares,
-                }  # fmt: skip
+                }
                 with job.log.open("a", encoding="utf-8") as log:
                     log.write(json.dumps(line) + "\n")
     return [done[i] for i in range(len(job.files))]

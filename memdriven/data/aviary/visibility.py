@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 NEEDED_SHARE: dict[str, float] = {
-    "crown": 0.012, "head": 0.012, "throat": 0.010, "breast": 0.03, "belly": 0.03, "back": 0.03,
-    "wing": 0.04, "tail": 0.012, "wing_bars": 0.006, "eye_ring": 0.0022, "eye_stripe": 0.0035,
-    "beak_color": 0.005, "beak_shape": 0.008, "legs": 0.005, "crest": 0.02,
-}  # fmt: skip
+    "crown": 0.012,
+    "head": 0.012,
+    "throat": 0.010,
+    "breast": 0.03,
+    "belly": 0.03,
+    "back": 0.03,
+    "wing": 0.04,
+    "tail": 0.012,
+    "wing_bars": 0.006,
+    "eye_ring": 0.0022,
+    "eye_stripe": 0.0035,
+    "beak_color": 0.005,
+    "beak_shape": 0.008,
+    "legs": 0.005,
+    "crest": 0.02,
+}
 """Share of the bird's pixels that a part must have to be named."""
 _PART_OF = {"beak_color": "beak", "beak_shape": "beak", "crest": "crown"}
 

@@ -79,7 +79,16 @@ PLACE_WORDS: dict[str, tuple[str, ...]] = {
 }
 
 PLURAL = frozenset(
-    {"wings", "wing feathers", "tail feathers", "cheeks", "legs", "feet", "wing bars", "wingbars",
-     "bars on its wings"}
-)  # fmt: skip
+    {
+        "wings",
+        "wing feathers",
+        "tail feathers",
+        "cheeks",
+        "legs",
+        "feet",
+        "wing bars",
+        "wingbars",
+        "bars on its wings",
+    }
+)
 """Names of parts that take "are"."""

@@ -71,12 +71,13 @@ def _published_table(name: str, results: Sequence[Result]) -> Table:
     columns = {"form": "FID form"} | dict(zip(keys, HEADINGS))
     rows = [
         TableRow(
-            label=row.method, kind="published",
+            label=row.method,
+            kind="published",
             cells={key: Cell(text=text) for key, text in row.values.items()}
             | ({"form": Cell(text=row.form)} if row.form else {}),
         )
         for row in PUBLISHED[name]
-    ]  # fmt: skip
+    ]
     for group in _groups(results):
         first = group[0]
         if first.dataset.lower().startswith(name.lower()):
@@ -86,31 +87,30 @@ def _published_table(name: str, results: Sequence[Result]) -> Table:
         lead=f"As printed in {SOURCE}; none of the rows marked as published was measured here. "
         "Its FID comes in forms that cannot be compared: (b) is torchvision's ImageNet Inception, "
         "(a) the 2015 TensorFlow weights, ? is not stated. 30,000 pictures.",
-        columns=columns, rows=rows,
-    )  # fmt: skip
+        columns=columns,
+        rows=rows,
+    )
 
 
-def _beside_published(
-    group: Sequence[Result], first: Result, keys: Sequence[str]
-) -> list[TableRow]:
+def _beside_published(group: Sequence[Result], first: Result, keys: Sequence[str]) -> list[TableRow]:
     rows = []
     for name in (MODEL, *ROWS):
         found = newest(r for r in group if r.row == name and r.metric in OURS)
-        cells = {
-            key: row_of("", [found[ours]]).cells[ours]
-            for key, ours in zip(keys, OURS)
-            if ours in found
-        }
+        cells = {key: row_of("", [found[ours]]).cells[ours] for key, ours in zip(keys, OURS) if ours in found}
         if "fid" in cells:
             cells["form"] = Cell(text="b")
         if cells:
             label = f"Ours: {first.checkpoint} on {first.dataset}"
             label += "" if name == MODEL else f", {name}"
             rows.append(
-                TableRow(label=label, cells=cells, kind="ours" if name == MODEL else "control",
-                         hint=CONTROL_HINTS.get(name, ""),
-                         record=row_of("", found.values()).record)
-            )  # fmt: skip
+                TableRow(
+                    label=label,
+                    cells=cells,
+                    kind="ours" if name == MODEL else "control",
+                    hint=CONTROL_HINTS.get(name, ""),
+                    record=row_of("", found.values()).record,
+                )
+            )
     return rows
 
 
@@ -132,8 +132,10 @@ def _model_table(group: Sequence[Result]) -> Table | None:
         lead=f"{first.captions} captions, one picture each. A control says what a number is worth: "
         "a bank of real images can beat any generator on a distance, and a judge errs on real "
         "images too.",
-        columns=columns_of(shown), rows=rows, notes=protocols(shown),
-    )  # fmt: skip
+        columns=columns_of(shown),
+        rows=rows,
+        notes=protocols(shown),
+    )
 
 
 def _strategy_table(group: Sequence[Result]) -> Table | None:
@@ -152,21 +154,24 @@ def _strategy_table(group: Sequence[Result]) -> Table | None:
         return None
     rows = [
         row_of(
-            name + (" (the model's own)" if name == own else ""), by_strategy[name],
+            name + (" (the model's own)" if name == own else ""),
+            by_strategy[name],
             kind="control" if name in ("random", "oracle", "none") else "ours",
             hint=CONTROL_HINTS.get(name, ""),
         )
         for name in STRATEGIES
         if name in by_strategy
-    ]  # fmt: skip
+    ]
     shown = [r for found in by_strategy.values() for r in found]
     first = group[0]
     return Table(
         title=f"Retrieval strategies: {first.checkpoint} on {first.dataset}",
         lead="What each strategy finds for captions that training never saw, and where pictures "
         "were drawn with it, their scores. The best of the seven searching strategies is bold.",
-        columns=columns_of(shown), rows=mark_best(rows), notes=protocols(shown),
-    )  # fmt: skip
+        columns=columns_of(shown),
+        rows=mark_best(rows),
+        notes=protocols(shown),
+    )
 
 
 def _ablation_table(group: Sequence[Result]) -> Table | None:
@@ -187,6 +192,7 @@ def _ablation_table(group: Sequence[Result]) -> Table | None:
         lead=f"Each row is a model of its own, trained with {group[0].budget or 'one budget'}; "
         f"small numbers are the change against “{first}”. One seed a row: small changes may be "
         "chance. Controls below are of the first row's model.",
-        columns=columns_of(group, skip=RETRIEVAL_ONLY), rows=mark_best(rows),
+        columns=columns_of(group, skip=RETRIEVAL_ONLY),
+        rows=mark_best(rows),
         notes=protocols(group),
-    )  # fmt: skip
+    )

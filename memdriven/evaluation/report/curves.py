@@ -47,23 +47,31 @@ def panels(curves: Sequence[Curve]) -> list[str]:
     return drawn
 
 
-def _panel(
-    key: str, title: str, lines: Sequence[tuple[int, list[tuple[float, float]]]], axis: str
-) -> str:
+def _panel(key: str, title: str, lines: Sequence[tuple[int, list[tuple[float, float]]]], axis: str) -> str:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": key, "font.family": "sans-serif",
-                "font.size": 9, "path.simplify": True}  # fmt: skip
+    settings: Any = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": key,
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "path.simplify": True,
+    }
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=(3.6, 2.3), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         scale = 1000 if axis == "thousand images" else 1
         for place, points in lines:
-            axes.plot([x / scale for x, _ in points], [y for _, y in points], linewidth=1.4,
-                      color=_LINES[place % COLOURS], solid_joinstyle="round")  # fmt: skip
+            axes.plot(
+                [x / scale for x, _ in points],
+                [y for _, y in points],
+                linewidth=1.4,
+                color=_LINES[place % COLOURS],
+                solid_joinstyle="round",
+            )
         axes.set_title(title, loc="left", fontsize=10, color=_INK)
         axes.set_xlabel(axis, color=_INK)
         axes.tick_params(colors=_INK, length=0)

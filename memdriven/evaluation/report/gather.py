@@ -18,9 +18,7 @@ from memdriven.files import read_json
 RESULTS, LOG = "results.jsonl", "metrics.jsonl"
 DEPTH = 5
 """Folders below a run that are searched."""
-PASSED_OVER = frozenset(
-    ("features", "neighbours", "memory", "images", "cache", "samples", "tensorboard")
-)
+PASSED_OVER = frozenset(("features", "neighbours", "memory", "images", "cache", "samples", "tensorboard"))
 """Folders that hold no records."""
 
 
@@ -63,8 +61,11 @@ def gather(runs: Sequence[Path]) -> Gathered:
     found = Gathered()
     for run in runs:
         if not run.exists():
-            raise EvaluationError(wanted=f"a run at {run}", found="nothing there",
-                                  fix="give folders of evaluate, ablate or train")  # fmt: skip
+            raise EvaluationError(
+                wanted=f"a run at {run}",
+                found="nothing there",
+                fix="give folders of evaluate, ablate or train",
+            )
         for path in [run] if run.is_file() else _records(run):
             if path.name == LOG:
                 curve = read_curve(path, _name(path, run))
@@ -76,9 +77,10 @@ def gather(runs: Sequence[Path]) -> Gathered:
             found.sources.append(str(path))
     if not (found.results or found.curves or found.figures):
         raise EvaluationError(
-            wanted=f"{RESULTS} or {LOG} in the runs", found=", ".join(map(str, runs))[:160],
+            wanted=f"{RESULTS} or {LOG} in the runs",
+            found=", ".join(map(str, runs))[:160],
             fix="give folders of evaluate, ablate or train",
-        )  # fmt: skip
+        )
     return found
 
 
@@ -100,9 +102,11 @@ def _name(path: Path, run: Path) -> str:
 def _read_figures(path: Path) -> Figures:
     content = read_json(path, EvaluationError)
     if content.get("schema") != figures.SCHEMA:
-        raise EvaluationError(wanted=f"{path} of schema {figures.SCHEMA}",
-                              found=str(content.get("schema"))[:80],
-                              fix="evaluate again")  # fmt: skip
+        raise EvaluationError(
+            wanted=f"{path} of schema {figures.SCHEMA}",
+            found=str(content.get("schema"))[:80],
+            fix="evaluate again",
+        )
     return Figures(folder=path.parent, content=content)
 
 

@@ -44,8 +44,9 @@ def picture(path: Path, alt: str) -> str:
             raise ValueError("other first bytes")
     except (OSError, KeyError, ValueError) as error:
         raise EvaluationError(
-            wanted=f"a picture in {path}", found=f"{type(error).__name__}: {error}"[:120],
+            wanted=f"a picture in {path}",
+            found=f"{type(error).__name__}: {error}"[:120],
             fix="evaluate again, with its figures",
-        ) from error  # fmt: skip
+        ) from error
     data = base64.b64encode(content).decode("ascii")
     return element("img", src=f"data:{kind};base64,{data}", alt=alt)

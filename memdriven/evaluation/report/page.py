@@ -16,9 +16,8 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def document(
-    title: str, lead: str, tables: Sequence[Table], figures: Sequence[Figures],
-    curves: Sequence[Curve],
-) -> str:  # fmt: skip
+    title: str, lead: str, tables: Sequence[Table], figures: Sequence[Figures], curves: Sequence[Curve]
+) -> str:
     """Return the whole page."""
     style = files("memdriven.evaluation.report").joinpath("report.css").read_text("utf-8")
     sections = [_table(each) for each in tables]
@@ -28,12 +27,11 @@ def document(
     sections += [_ablation_figures(rows)] if rows else []
     sections += [_curves(curves)] if curves else []
     links = "".join(
-        element("li", element("a", text(name), href=f"#s{i}"))
-        for i, (name, _) in enumerate(sections)
+        element("li", element("a", text(name), href=f"#s{i}")) for i, (name, _) in enumerate(sections)
     )
-    body = element(
-        "header", element("h1", text(title)) + element("p", text(lead), class_="lead")
-    ) + element("nav", element("ol", links), aria_label="Contents")  # fmt: skip
+    body = element("header", element("h1", text(title)) + element("p", text(lead), class_="lead")) + element(
+        "nav", element("ol", links), aria_label="Contents"
+    )
     for i, (name, content) in enumerate(sections):
         body += element("section", element("h2", text(name)) + content, id=f"s{i}")
     return (
@@ -53,8 +51,7 @@ def _table(table: Table) -> tuple[str, str]:
     rows = "".join(_row(row, table.columns) for row in table.rows)
     grid = element("table", element("thead", element("tr", heads)) + element("tbody", rows))
     content = element("p", text(table.lead), class_="about")
-    content += element("div", grid, class_="scroll", tabindex="0", role="region",
-                       aria_label=table.title)  # fmt: skip
+    content += element("div", grid, class_="scroll", tabindex="0", role="region", aria_label=table.title)
     details = ""
     if table.notes:
         notes = "".join(element("li", text(note)) for note in table.notes)
@@ -142,8 +139,7 @@ def _ablation_figures(figures: Sequence[Figures]) -> tuple[str, str]:
         lines += _strip("retrieved", images, "retrieved")
     for each in figures:
         images = [
-            (each.folder / _plain(pair["picture"]), pair["caption"])
-            for pair in each.content.get("pairs", ())
+            (each.folder / _plain(pair["picture"]), pair["caption"]) for pair in each.content.get("pairs", ())
         ]
         lines += _strip(str(each.content["variant"]), images, "")
     about = "The evaluation's first captions with the same neighbours and noise in every row."
@@ -152,8 +148,7 @@ def _ablation_figures(figures: Sequence[Figures]) -> tuple[str, str]:
 
 def _strip(label: str, images: Sequence[tuple[Path, str]], kind: str) -> str:
     shown = "".join(_framed(picture(path, caption), kind) for path, caption in images)
-    return element("figure", element("figcaption", text(label)) + element("div", shown),
-                   class_="strip")  # fmt: skip
+    return element("figure", element("figcaption", text(label)) + element("div", shown), class_="strip")
 
 
 def _framed(image: str, kind: str) -> str:
@@ -167,10 +162,9 @@ def _plain(name: object) -> str:
 
 def _curves(curves: Sequence[Curve]) -> tuple[str, str]:
     keys = "".join(
-        element("li", element("i", "", style=f"background: var(--line-{i % COLOURS})")
-                + text(curve.name))
+        element("li", element("i", "", style=f"background: var(--line-{i % COLOURS})") + text(curve.name))
         for i, curve in enumerate(curves)
-    )  # fmt: skip
+    )
     drawn = "".join(element("div", svg, class_="panel") for svg in panels(curves))
     legend = element("ul", keys, class_="legend")
     return "Learning curves", legend + element("div", drawn, class_="panels")

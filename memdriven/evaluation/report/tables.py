@@ -66,9 +66,13 @@ def newest(results: Iterable[Result]) -> dict[str, Result]:
 
 
 def row_of(
-    label: str, results: Iterable[Result], *, kind: Kind = "ours", hint: str = "",
+    label: str,
+    results: Iterable[Result],
+    *,
+    kind: Kind = "ours",
+    hint: str = "",
     base: dict[str, Result] | None = None,
-) -> TableRow:  # fmt: skip
+) -> TableRow:
     """Return a row of results; with a base row, each number's change against it."""
     found = newest(results)
     cells = {}
@@ -77,9 +81,8 @@ def row_of(
         if base is not None and name in base:
             change = _signed(result.value - base[name].value, percent=metric(name).percent)
         cells[name] = Cell(
-            text=metric(name).show(result.value), change=change,
-            note=f"{result.protocol}; n = {result.n}",
-        )  # fmt: skip
+            text=metric(name).show(result.value), change=change, note=f"{result.protocol}; n = {result.n}"
+        )
     return TableRow(label=label, cells=cells, kind=kind, hint=hint, record=record(found.values()))
 
 
@@ -122,17 +125,22 @@ def mark_best(rows: Sequence[TableRow], kinds: Sequence[Kind] = ("ours",)) -> li
     }
     return [
         TableRow(
-            label=row.label, kind=row.kind, record=row.record, hint=row.hint,
+            label=row.label,
+            kind=row.kind,
+            record=row.record,
+            hint=row.hint,
             cells={
                 name: Cell(
-                    text=cell.text, change=cell.change, note=cell.note,
+                    text=cell.text,
+                    change=cell.change,
+                    note=cell.note,
                     best=row.kind in kinds and name in best and _value(cell) == best[name],
                 )
                 for name, cell in row.cells.items()
             },
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def _value(cell: Cell) -> float | None:

@@ -59,20 +59,34 @@ def read_lesson(content: str, name: str) -> Lesson:
         values: dict[str, Any] = json.loads(content)
         recipe = values["recipe"]
         lesson = Lesson(
-            id=_words(values["id"]), title=_words(values["title"]), highlight=values["highlight"],
-            text=_lines(values["text"]), question=_words(values["question"]),
-            options=_lines(values["options"]), experiment=values["experiment"],
-            caption=_words(recipe["caption"]), strategy=recipe["strategy"], k=int(recipe["k"]),
-            seed=int(recipe["seed"]), reveal=_lines(values["reveal"]),
-        )  # fmt: skip
-        known = (values["schema"] == SCHEMA and lesson.experiment in EXPERIMENTS
-                 and lesson.highlight in HIGHLIGHTS and lesson.strategy in STRATEGIES
-                 and len(lesson.options) > 1)  # fmt: skip
+            id=_words(values["id"]),
+            title=_words(values["title"]),
+            highlight=values["highlight"],
+            text=_lines(values["text"]),
+            question=_words(values["question"]),
+            options=_lines(values["options"]),
+            experiment=values["experiment"],
+            caption=_words(recipe["caption"]),
+            strategy=recipe["strategy"],
+            k=int(recipe["k"]),
+            seed=int(recipe["seed"]),
+            reveal=_lines(values["reveal"]),
+        )
+        known = (
+            values["schema"] == SCHEMA
+            and lesson.experiment in EXPERIMENTS
+            and lesson.highlight in HIGHLIGHTS
+            and lesson.strategy in STRATEGIES
+            and len(lesson.options) > 1
+        )
         if not known:
             raise ValueError("an unknown schema, experiment, highlight or strategy")
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(wanted=f"a lesson ({SCHEMA}) in {name}", found=str(error)[:120],
-                        fix="compare it with the lessons beside it") from None  # fmt: skip
+        raise DataError(
+            wanted=f"a lesson ({SCHEMA}) in {name}",
+            found=str(error)[:120],
+            fix="compare it with the lessons beside it",
+        ) from None
     return lesson
 
 

@@ -29,9 +29,7 @@ SINGLE = {"size": SIZE_WORDS, "pose": POSE_WORDS, "background": PLACE_WORDS}
 
 def _described(k: int) -> tuple[dict[str, str], list[str], Said]:
     bird = sample_bird((k * 7) % 200, k, 2)
-    shares = {
-        part: share for j, (part, share) in enumerate(ALL_SEEN.items()) if (j + k) % 3 or k % 4
-    }
+    shares = {part: share for j, (part, share) in enumerate(ALL_SEEN.items()) if (j + k) % 3 or k % 4}
     visible = visible_attributes(bird.attributes, shares)
     return bird.attributes, visible, describe(bird.attributes, visible, stream("test", k))
 
@@ -73,13 +71,7 @@ def test_the_record_is_true_visible_and_said() -> None:
 
 
 def test_what_is_said_is_in_the_record() -> None:
-    alone = (
-        "crown",
-        "throat",
-        "tail",
-        "eye_ring",
-        "wing_bars",
-    )  # parts named by no other attribute
+    alone = ("crown", "throat", "tail", "eye_ring", "wing_bars")  # parts named by no other attribute
     for _, _, said in BIRDS:
         for text, names in said:
             for name in alone:

@@ -7,14 +7,7 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from memdriven.data.aviary import (
-    ATTRIBUTES,
-    BirdSpec,
-    prepare,
-    prepare_aviary,
-    render_birds,
-    studio,
-)
+from memdriven.data.aviary import ATTRIBUTES, BirdSpec, prepare, prepare_aviary, render_birds, studio
 from memdriven.data.aviary import sample_bird as sighting
 from memdriven.data.aviary.species import all_species
 from memdriven.data.prepared import PreparedDataset
@@ -24,9 +17,14 @@ from tests.small_world import write_world
 
 def _make(out: Path, workers: int = 0) -> Path:
     return prepare_aviary(
-        out, train_per_species=2, test_per_species=1, image_size=32, workers=workers,
-        progress=False, species_limit=1,
-    )  # fmt: skip
+        out,
+        train_per_species=2,
+        test_per_species=1,
+        image_size=32,
+        workers=workers,
+        progress=False,
+        species_limit=1,
+    )
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -101,8 +99,14 @@ def test_another_rendering_takes_the_header_away_first(
 ) -> None:
     """A set that is cut short while it becomes another one is none, rather than a mixture."""
     out = tmp_path / "aviary"
-    few = {"train_per_species": 1, "test_per_species": 1, "image_size": 16, "species_limit": 1,
-           "workers": 0, "progress": False}  # fmt: skip
+    few = {
+        "train_per_species": 1,
+        "test_per_species": 1,
+        "image_size": 16,
+        "species_limit": 1,
+        "workers": 0,
+        "progress": False,
+    }
     prepare_aviary(out, seed=0, **few)
     assert len(PreparedDataset.open(out)) == 2
     monkeypatch.setattr(studio, "_render", _stop)

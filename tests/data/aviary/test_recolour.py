@@ -38,8 +38,9 @@ def test_only_what_the_caption_names_changes() -> None:
             same = after.attributes[slot] == bird.attributes[slot]
             assert (after.colours[slot] == bird.colours[slot]) == same, "a name keeps its shade"
             changed += not same
-        by_name = [{after.colours[s] for s in PLUMAGE if after.attributes[s] == c}
-                   for c in ATTRIBUTES["crown"]]  # fmt: skip
+        by_name = [
+            {after.colours[s] for s in PLUMAGE if after.attributes[s] == c} for c in ATTRIBUTES["crown"]
+        ]
         assert all(len(shades) <= 1 for shades in by_name), "parts of one colour match"
         assert (after.azimuth, after.noise, after.fill) == (bird.azimuth, bird.noise, bird.fill)
         assert choose_setting(after) is choose_setting(bird), "the place stays"
@@ -66,14 +67,18 @@ def test_the_picture_changes_on_the_bird_alone() -> None:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare_aviary(
-        tmp_path_factory.mktemp("base") / "birds", train_per_species=2, test_per_species=1,
-        image_size=64, workers=0, progress=False, species_limit=2,
-    )  # fmt: skip
+        tmp_path_factory.mktemp("base") / "birds",
+        train_per_species=2,
+        test_per_species=1,
+        image_size=64,
+        workers=0,
+        progress=False,
+        species_limit=2,
+    )
 
 
 def test_a_data_set_of_wishes_names_its_memories(base: Path, tmp_path: Path) -> None:
-    out = prepare_recoloured(base, tmp_path / "wishes", per_image=3, image_size=64, workers=0,
-                             progress=False)  # fmt: skip
+    out = prepare_recoloured(base, tmp_path / "wishes", per_image=3, image_size=64, workers=0, progress=False)
     made, memories = PreparedDataset.open(out), PreparedDataset.open(base).split("train")
     assert 6 <= len(made) <= 12
     assert {item.memory for item in made.items} == {item.id for item in memories}

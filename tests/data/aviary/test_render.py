@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from memdriven.data.aviary import (
-    PARTS,
-    BirdSpec,
-    all_species,
-    contact_sheet,
-    render_birds,
-    sample_bird,
-)
+from memdriven.data.aviary import PARTS, BirdSpec, all_species, contact_sheet, render_birds, sample_bird
 from memdriven.data.aviary.palette import linear
 from memdriven.data.aviary.plans import PLANS
 from memdriven.data.aviary.sheet import GAP, choose_birds
@@ -34,9 +27,17 @@ def _profile(plan: str, **colours: str) -> BirdSpec:
         bird,
         attributes={**bird.attributes, "pose": pose, "background": place},
         colours={**bird.colours, **{part: linear(name) for part, name in colours.items()}},
-        azimuth=math.pi / 2, elevation=0.1, head_yaw=0.0, head_pitch=0.0, pitch_change=0.0,
-        flap=0.6, bank=0.0, plump=1.0, fill=0.85, shift=(0.0, 0.0),
-    )  # fmt: skip
+        azimuth=math.pi / 2,
+        elevation=0.1,
+        head_yaw=0.0,
+        head_pitch=0.0,
+        pitch_change=0.0,
+        flap=0.6,
+        bank=0.0,
+        plump=1.0,
+        fill=0.85,
+        shift=(0.0, 0.0),
+    )
 
 
 def test_all_body_plans_have_different_silhouettes() -> None:
@@ -58,9 +59,7 @@ def test_parts_are_where_they_belong_and_of_their_colour() -> None:
     picture, part = rgb[0].double().numpy(), parts[0].numpy()
     row = {name: float(np.nonzero(part == PART[name])[0].mean()) for name in (*names, "legs")}
     assert row["crown"] < row["back"] < row["belly"] < row["legs"]
-    r, g, b = (
-        {name: float(channel[part == PART[name]].mean()) for name in names} for channel in picture
-    )
+    r, g, b = ({name: float(channel[part == PART[name]].mean()) for name in names} for channel in picture)
     assert r["breast"] > 1.8 * max(g["breast"], b["breast"])
     assert b["wing"] > 1.3 * max(r["wing"], g["wing"])
     assert min(r["crown"], g["crown"]) > 1.5 * b["crown"]

@@ -39,9 +39,7 @@ def _ball(radius: float) -> Primitives:
 
 def test_a_ball_is_exact() -> None:
     points = _points(400)
-    torch.testing.assert_close(
-        distance(_ball(0.7), points), points.norm(dim=1) - 0.7, atol=2e-3, rtol=0
-    )
+    torch.testing.assert_close(distance(_ball(0.7), points), points.norm(dim=1) - 0.7, atol=2e-3, rtol=0)
 
 
 def test_a_capsule_is_its_distance_to_a_segment() -> None:
@@ -60,9 +58,7 @@ def test_a_capsule_is_its_distance_to_a_segment() -> None:
 
 
 @pytest.mark.parametrize("axes", [(1.0, 0.6, 0.5), (0.4, 0.9, 0.3)])
-def test_an_ellipsoid_has_the_sign_and_slope_of_a_distance(
-    axes: tuple[float, float, float],
-) -> None:
+def test_an_ellipsoid_has_the_sign_and_slope_of_a_distance(axes: tuple[float, float, float]) -> None:
     turn = rotation(UP, 0.7) @ rotation(RIGHT, -0.4)
     rig = Rig()
     at = vec(0.2, -0.1, 0.15)
@@ -116,9 +112,7 @@ def test_the_march_stops_where_rays_meet_a_ball() -> None:
     size, away, tangent, radius = 32, 6.0, 0.25, 0.8
     basis = look_at(0.6, 0.2)
     position = torch.from_numpy((-away * basis[2])[None].astype(np.float32))
-    camera = Camera(
-        position, torch.from_numpy(basis[None].astype(np.float32)), torch.tensor([[tangent]])
-    )
+    camera = Camera(position, torch.from_numpy(basis[None].astype(np.float32)), torch.tensor([[tangent]]))
     ends = torch.tensor([[away - 2.0]]), torch.tensor([[away + 2.0]])
     index, hit, depth = trace(_ball(radius), camera, *ends, size)
     x, y = pixel_grid(index, size)
@@ -136,9 +130,7 @@ def test_the_march_stops_where_rays_meet_a_ball() -> None:
     assert left[inside].abs().max() < 0.36 * tangent / size  # a fraction of half a pixel
     whole = pixel_grid(torch.arange(size * size)[None], size)
     ray = camera.rays(*whole)[0]
-    assert int(inside.sum()) == int(
-        (away**2 - (position @ ray)[0] ** 2 < (0.97 * radius) ** 2).sum()
-    )
+    assert int(inside.sum()) == int((away**2 - (position @ ray)[0] ** 2 < (0.97 * radius) ** 2).sum())
 
 
 def test_noise_is_smooth_and_repeats_the_same() -> None:

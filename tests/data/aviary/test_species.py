@@ -62,9 +62,7 @@ def test_sightings_are_in_character() -> None:
         facts = dict(bird.attributes)
         pose, place = facts.pop("pose"), facts.pop("background")
         shared = facts.keys() - {*PLUMAGE, *COLOURED_MARKINGS}
-        assert {name: facts[name] for name in shared} == {
-            name: species.attributes()[name] for name in shared
-        }
+        assert {name: facts[name] for name in shared} == {name: species.attributes()[name] for name in shared}
         assert all(facts[name] in ATTRIBUTES[name] for name in facts)
         assert pose in dict(PLANS[species.body_plan].poses)
         assert place in ATTRIBUTES["background"]

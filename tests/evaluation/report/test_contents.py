@@ -32,9 +32,7 @@ def test_a_model_stands_beside_its_controls() -> None:
 
 def test_strategies_gather_their_rows() -> None:
     table = titled("Retrieval strategies")
-    assert [row.label for row in table.rows] == [
-        "sentence-sentence (the model's own)", "words-words", "none",
-    ]  # fmt: skip
+    assert [row.label for row in table.rows] == ["sentence-sentence (the model's own)", "words-words", "none"]
     own = table.rows[0].cells
     assert [own[name].text for name in ("recall@1", "fid_b")] == ["25.0", "30.25"]
     assert own["recall@1"].best
@@ -53,10 +51,14 @@ def test_ablation_rows_begin_with_the_base() -> None:
 
 
 def test_models_are_not_mixed() -> None:
-    mixed = [result("model", "fid_b", 1), result("model", "fid_b", 2, checkpoint_hash="other"),
-             result("model", "fid_b", 3, seed=9)]  # fmt: skip
+    mixed = [
+        result("model", "fid_b", 1),
+        result("model", "fid_b", 2, checkpoint_hash="other"),
+        result("model", "fid_b", 3, seed=9),
+    ]
     found = [t for t in tables_of(mixed) if "beside its controls" in t.title]
     assert [t.rows[0].cells["fid_b"].text for t in found] == ["1.00", "2.00", "3.00"]
     assert [t.title for t in tables_of([])] == [
-        "Table 1, CUB: published numbers", "Table 1, COCO: published numbers",
-    ]  # fmt: skip
+        "Table 1, CUB: published numbers",
+        "Table 1, COCO: published numbers",
+    ]

@@ -76,9 +76,15 @@ def test_hostile_names_are_text(page: str) -> None:
 def test_every_part_is_there(page: str) -> None:
     headings = re.findall("<h2>(.*?)</h2>", page)
     assert [heading.split(":")[0].split(",")[0] for heading in headings] == [
-        "Table 1", "Table 1", "bird on cub/test", "Retrieval strategies", "Ablation on aviary/test",
-        "Pictures", "Ablation", "Learning curves",
-    ]  # fmt: skip
+        "Table 1",
+        "Table 1",
+        "bird on cub/test",
+        "Retrieval strategies",
+        "Ablation on aviary/test",
+        "Pictures",
+        "Ablation",
+        "Learning curves",
+    ]
     assert page.count('class="mark">published') == 22
     assert page.count("data:image/webp") == 2 + 3 + 2
     assert "bird abc123 · commit c0ffee" in page

@@ -9,9 +9,7 @@ def test_rows_as_printed() -> None:
     cub = {row.method: row for row in PUBLISHED["CUB"]}
     coco = {row.method: row for row in PUBLISHED["COCO"]}
     assert (len(cub), len(coco)) == (8, 14)
-    assert cub["The paper"].values == {
-        "inception_score": "5.91", "fid": "10.49", "r_precision": "73.87",
-    }  # fmt: skip
+    assert cub["The paper"].values == {"inception_score": "5.91", "fid": "10.49", "r_precision": "73.87"}
     assert list(coco["The paper"].values.values()) == ["29.36", "19.47", "90.32", "47.46", "65.83"]
     assert coco["DF-GAN"].values == {"fid": "21.42"}
     assert coco["XMC-GAN"].values["soa_i"] == "71.33"

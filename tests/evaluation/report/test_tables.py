@@ -25,14 +25,14 @@ def test_the_newest_measurement_of_a_cell_counts() -> None:
 def test_a_row_tells_where_it_comes_from_and_what_changed() -> None:
     base = newest([result("model", "fid_b", 40), result("model", "asked_colours", 0.25)])
     row = row_of(
-        "x", [result("model", "fid_b", 28.5, n=50), result("model", "asked_colours", 0.5)],
-        base=base,
-    )  # fmt: skip
+        "x", [result("model", "fid_b", 28.5, n=50), result("model", "asked_colours", 0.5)], base=base
+    )
     assert row.record == "bird abc123 · commit c0ffee · n 50/600 · seed 3 · cpu"
     assert row.cells["fid_b"].change == "-11.5"
     assert row.cells["asked_colours"].change == "+25.0"
-    small = row_of("x", [result("model", "diversity", 0.2)],
-                   base=newest([result("model", "diversity", 0.25)]))  # fmt: skip
+    small = row_of(
+        "x", [result("model", "diversity", 0.2)], base=newest([result("model", "diversity", 0.25)])
+    )
     assert small.cells["diversity"].change == "-0.050"
     assert row.cells["fid_b"].note.endswith("n = 50")
 
@@ -49,8 +49,11 @@ def test_best_is_lowest_or_highest_among_ours() -> None:
 
 
 def test_columns_and_protocols_in_order() -> None:
-    found = [result("model", "diversity", 1), result("model", "fid_b", 1),
-             result("real", "fid_b", 1, protocol="other")]  # fmt: skip
+    found = [
+        result("model", "diversity", 1),
+        result("model", "fid_b", 1),
+        result("real", "fid_b", 1, protocol="other"),
+    ]
     assert columns_of(found) == {"fid_b": "FID (b) ↓", "diversity": "diversity ↑"}
     assert columns_of(found, skip=["fid_b"]) == {"diversity": "diversity ↑"}
     assert protocols(found)[0] == "FID (b): Frechet distance, form (b) | other"
