@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Load the checkpoint, build the page, and serve it until it is stopped."""
     options = read_options(arguments)
     from memdriven.errors import MemDrivenError
-    from memdriven.pipeline import MemoryDrivenPipeline
+    from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
     try:
         # Reading weights leaves Python's lock free: the page's library is imported meanwhile.

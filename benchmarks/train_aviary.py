@@ -20,9 +20,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from memdriven.aviary import prepare_aviary
+from memdriven.aviary.recolour import prepare_recoloured
 from memdriven.config import Config
-from memdriven.data.aviary import prepare_aviary
-from memdriven.data.aviary.recolour import prepare_recoloured
 from memdriven.data.prepared import PreparedDataset
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.vgg import Vgg16Features

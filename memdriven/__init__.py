@@ -9,9 +9,9 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from memdriven.pipeline import MemoryDrivenPipeline
-    from memdriven.recipe import Recipe
-    from memdriven.trace import PipelineOutput
+    from memdriven.pipeline.output import PipelineOutput
+    from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+    from memdriven.pipeline.recipe import Recipe
 
 # torch's threads wait for each other by spinning. Beside other work (a browser, another run) the
 # spinning takes the time that they wait for; with this limit a process alone loses little, and two
@@ -23,9 +23,9 @@ __version__ = "0.1.0"
 __all__ = ["MemoryDrivenPipeline", "PipelineOutput", "Recipe", "__version__"]
 
 _HOMES = {
-    "MemoryDrivenPipeline": "memdriven.pipeline",
-    "PipelineOutput": "memdriven.trace",
-    "Recipe": "memdriven.recipe",
+    "MemoryDrivenPipeline": "memdriven.pipeline.pipeline",
+    "PipelineOutput": "memdriven.pipeline.output",
+    "Recipe": "memdriven.pipeline.recipe",
 }
 
 

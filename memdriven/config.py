@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from memdriven.errors import ConfigError
-from memdriven.recipe_fields import MAX_GUIDANCE
 
 Pooling = Literal["average", "max", "none"]
 PixelBackbone = Literal["vgg16", "inception_v3", "compact"]
@@ -28,6 +27,8 @@ Strategy = Literal[
     "none",
 ]
 
+MAX_GUIDANCE = 4.0
+"""The strongest guidance that is offered."""
 FEATURE_CHANNELS = 512
 """Channels of VGG-16 relu5_3."""
 FEATURE_GRID = 16
@@ -114,7 +115,7 @@ class GeneratorConfig:
     that code is given them, too. 0 for none; in training any other gives way to theirs [ours]."""
     guidance: float = 0.0
     """How far the text is moved away from what the memory's own captions say before G reads it, at
-    inference; see `memdriven.guidance` [ours]."""
+    inference; see `memdriven.pipeline.guidance` [ours]."""
     refine: bool = False
     """Let a later stage add to the image of the one before, enlarged; it begins with adding nothing
     [ours]."""

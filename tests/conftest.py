@@ -25,7 +25,7 @@ from memdriven.memory import codec
 from memdriven.memory.build import build_memory
 from memdriven.memory.feature_store import write_store
 from memdriven.models.generator import Generator
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 # Tiny networks gain nothing from threads, and wait for each other on a busy machine.
 torch.set_num_threads(1)

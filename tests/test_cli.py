@@ -22,8 +22,8 @@ from memdriven.errors import ConfigError
 from memdriven.evaluation.resources import Resources
 from memdriven.evaluation.rows import CONTROLS
 from memdriven.evaluation.run import DEFAULT_METRICS, METRICS
+from memdriven.pipeline.recipe import Recipe
 from memdriven.presets import PRESETS
-from memdriven.recipe import Recipe
 
 FOLDERS = ("--dataset", "a", "--features", "b", "--damsm", "c", "--out", "d")
 

@@ -16,10 +16,10 @@ from memdriven.evaluation.prompts import Prompt
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import between, frames
 from memdriven.explore.painting import gather
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe, Variation
+from memdriven.pipeline.stages import draw_noise, facing, mean_words, to_picture
 from memdriven.presets import PRESETS
-from memdriven.recipe import Recipe, Variation
-from memdriven.stages import draw_noise, facing, mean_words, to_picture
 from memdriven.ui import inside, picture, strings
 from memdriven.ui.html import image_uri
 

@@ -14,9 +14,9 @@ from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import between, frames
 from memdriven.explore.painting import gather
 from memdriven.models.window import WHOLE, draw_windows, seen_through
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Recipe
-from memdriven.stages import Noise, draw_noise, seen_by
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.stages import Noise, draw_noise, seen_by
 from memdriven.ui import inside, strings
 from tests.training.small_gan import CONFIG, data, train_settings, write_gan_world
 

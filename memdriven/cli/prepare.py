@@ -34,7 +34,7 @@ class PrepareAviary:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.data.aviary.prepare import prepare_aviary
+        from memdriven.aviary.prepare import prepare_aviary
 
         prepare_aviary(
             self.out,
@@ -74,7 +74,7 @@ class PrepareRecoloured:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.data.aviary.recolour import prepare_recoloured
+        from memdriven.aviary.recolour import prepare_recoloured
 
         prepare_recoloured(
             self.dataset,

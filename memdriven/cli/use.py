@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memdriven.data.vocabulary import UnknownWord
-    from memdriven.trace import Neighbour
+    from memdriven.pipeline.output import Neighbour
 
 DEFAULT_CHECKPOINT = Path("checkpoints/aviary")
 IdsOption = Annotated[tuple[str, ...], tyro.conf.arg(metavar="ID ...", help_behavior_hint="")]
@@ -61,8 +61,8 @@ class Generate:
         import secrets
 
         from memdriven.files import atomic_write_bytes
-        from memdriven.pipeline import MemoryDrivenPipeline
-        from memdriven.recipe import MAX_SEED
+        from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+        from memdriven.pipeline.recipe import MAX_SEED
 
         pipe = MemoryDrivenPipeline.from_pretrained(self.checkpoint, device=self.device)
         first = secrets.randbelow(MAX_SEED // 2) if self.seed is None else self.seed
@@ -116,7 +116,7 @@ class Retrieve:
         import io
 
         from memdriven.files import atomic_write_bytes
-        from memdriven.pipeline import MemoryDrivenPipeline
+        from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
         pipe = MemoryDrivenPipeline.from_pretrained(self.checkpoint, device=self.device)
         found = pipe.retrieve(self.caption, self.strategy, self.k, exclude=self.exclude, seed=self.seed)

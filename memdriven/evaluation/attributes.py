@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from memdriven.aviary.palette import COLOURS
 from memdriven.data.attributes import IGNORED
-from memdriven.data.aviary.palette import COLOURS
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.judge import AttributeJudge, load_judge
 from memdriven.evaluation.judge_training import train_attribute_judge

@@ -20,7 +20,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.checkpoint import Checkpoint
-from memdriven.choosing import best, fits, scaled
 from memdriven.data.prepared import PreparedDataset
 from memdriven.data.transforms import centre_square, to_tensor
 from memdriven.encoders.text import TextFeatures
@@ -29,9 +28,10 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.neighbours import Choice, Neighbours
 from memdriven.evaluation.prompts import Prompt
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
-from memdriven.guidance import MemoryWords
 from memdriven.memory.matches import Match
-from memdriven.stages import draw_noise, mean_words, seen_by
+from memdriven.pipeline.guidance import MemoryWords
+from memdriven.pipeline.rerank import best, fits, scaled
+from memdriven.pipeline.stages import draw_noise, mean_words, seen_by
 
 FEATURE_SIDE = 256
 """Side in px at which VGG sees an image to make v."""
@@ -97,7 +97,7 @@ class Painter:
         return Choice(best_of, f"best of {best_of} by {checkpoint.hash}", keep)
 
     def guided(self, text: TextFeatures, matches: Sequence[Match]) -> TextFeatures:
-        """Return one caption as G reads it beside these neighbours; see `memdriven.guidance`."""
+        """Return one caption as G reads it beside these neighbours; see `memdriven.pipeline.guidance`."""
         if not matches:
             return text
         rows, shares = [m.index for m in matches], [m.weight for m in matches]

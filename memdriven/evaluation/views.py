@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from memdriven.models.generator import Generator
-from memdriven.stages import draw_noise, seen_by
+from memdriven.pipeline.stages import draw_noise, seen_by
 
 
 def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[int]) -> Tensor:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from memdriven.data.transforms import to_tensor
 from memdriven.errors import ConfigError, RetrievalError
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Variation
-from memdriven.trace import PipelineOutput, Retrieval
+from memdriven.pipeline.output import PipelineOutput, Retrieval
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Variation
 
 _WORD = re.compile(r"\S+")
 

@@ -11,9 +11,9 @@ from PIL import Image
 
 from memdriven.errors import RetrievalError
 from memdriven.explore.painting import gather, picture
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Variation
-from memdriven.trace import Retrieval
+from memdriven.pipeline.output import Retrieval
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Variation
 
 Name = Literal["retrieved", "none", "wrong", "random", "oracle"]
 CONTROLS: tuple[Name, ...] = get_args(Name)

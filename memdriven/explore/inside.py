@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from memdriven.explore.painting import Inputs, picture, stages
 from memdriven.models.acm import Gates
 from memdriven.models.window import WHOLE, Window
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.stages import seen_by, to_picture
-from memdriven.trace import Retrieval
+from memdriven.pipeline.output import Retrieval
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.stages import seen_by, to_picture
 
 CHANNELS = 8
 """Channels of v that are shown one by one."""

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from memdriven.errors import ConfigError
 from memdriven.explore.painting import Inputs, picture
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.stages import Noise
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.stages import Noise
 
 PARTS = ("words", "memory", "noise")
 MAX_FRAMES = 33

@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from memdriven.lookup import Guest
 from memdriven.models.generator import Stage
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Variation
-from memdriven.stages import Noise, draw_noise, mean_words, repeatable, staged, to_picture
-from memdriven.trace import Retrieval
+from memdriven.pipeline.lookup import Guest
+from memdriven.pipeline.output import Retrieval
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Variation
+from memdriven.pipeline.stages import Noise, draw_noise, mean_words, repeatable, staged, to_picture
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from memdriven.config import Strategy
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.trace import PipelineOutput, Retrieval
+from memdriven.pipeline.output import PipelineOutput, Retrieval
 from memdriven.ui import state, strings
 from memdriven.ui.startup import gr
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.middleware import Middleware
 
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import (
     api,
     compare,

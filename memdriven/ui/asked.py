@@ -8,9 +8,9 @@ from typing import Any
 
 from memdriven.errors import CaptionError
 from memdriven.explore.painting import Inputs, gather
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Variation
-from memdriven.trace import PipelineOutput, Retrieval
+from memdriven.pipeline.output import PipelineOutput, Retrieval
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Variation
 from memdriven.ui import lineup, state, strings
 from memdriven.ui.steering import Steering
 

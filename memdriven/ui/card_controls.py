@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE
-from memdriven.trace import Neighbour
+from memdriven.pipeline.output import Neighbour
 from memdriven.ui import strings
 from memdriven.ui.html import image_uri, tag, text
 from memdriven.ui.own_image import weight_file

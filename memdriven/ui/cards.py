@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence, Set
 
 from memdriven.data.vocabulary import UnknownWord, tokenize
-from memdriven.trace import Neighbour, Retrieval
+from memdriven.pipeline.output import Neighbour, Retrieval
 from memdriven.ui import strings
 from memdriven.ui.card_controls import card_buttons, spare_buttons, steering_line
 from memdriven.ui.html import image_uri, tag, text, webp_uri

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memdriven.claims import Claim
 from memdriven.data.attributes import ABSENT
+from memdriven.pipeline.claims import Claim
 from memdriven.ui import strings
 from memdriven.ui.html import tag, text
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from memdriven.errors import MemDrivenError
 from memdriven.explore.compare import Edit, Row, across, edit
-from memdriven.recipe import MAX_SEED
+from memdriven.pipeline.recipe import MAX_SEED
 from memdriven.ui import asked, state, strings
 from memdriven.ui.compose import Compose
 from memdriven.ui.html import image_uri, tag, text

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from memdriven.choosing import MAX_TRIED
+from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import DataError
-from memdriven.recipe_fields import MAX_GUIDANCE
+from memdriven.pipeline.rerank import MAX_TRIED
 from memdriven.ui import examples, line, state, strings, switcher
 from memdriven.ui.html import tag, text
 from memdriven.ui.parts import CLICKS, panel, section

@@ -12,9 +12,9 @@ from memdriven.errors import MemDrivenError
 from memdriven.explore.copies import CopySpace, Near, Standing
 from memdriven.memory.bank import MemoryBank
 from memdriven.models.window import WHOLE
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Recipe
-from memdriven.trace import Neighbour, PipelineOutput
+from memdriven.pipeline.output import Neighbour, PipelineOutput
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose

@@ -15,7 +15,7 @@ from PIL import Image
 
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.evaluation.pyramid import mean_pairwise_pyramid
-from memdriven.recipe import MAX_SEED, Recipe, Variation
+from memdriven.pipeline.recipe import MAX_SEED, Recipe, Variation
 from memdriven.ui import cards, lineup, picture, state, strings
 from memdriven.ui.compose import STATE_SECONDS, Compose, steps_line
 from memdriven.ui.generate import PictureTab, Update, show

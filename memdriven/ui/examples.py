@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from memdriven.choosing import MAX_TRIED
 from memdriven.errors import DataError
 from memdriven.files import read_json
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.rerank import MAX_TRIED
 from memdriven.ui import state, strings
 from memdriven.ui.html import tag, text
 from memdriven.ui.status import failure

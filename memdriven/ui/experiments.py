@@ -9,7 +9,7 @@ from memdriven.explore.compare import across, difference
 from memdriven.explore.controls import Control, controls
 from memdriven.explore.inside import look_inside
 from memdriven.explore.painting import gather
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import compare, copies, inside, strings
 from memdriven.ui.cards import note
 from memdriven.ui.html import image_uri, tag, text

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from memdriven.trace import PipelineOutput
+from memdriven.pipeline.output import PipelineOutput
 
 CELL, GAP, LINE = 256, 20, 18
 PAPER, INK, QUIET = "#faf8f3", "#24221e", "#6a655c"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from memdriven.errors import MemDrivenError
-from memdriven.trace import PipelineOutput
+from memdriven.pipeline.output import PipelineOutput
 from memdriven.ui import cards, lineup, picture, state, steer, strings
 from memdriven.ui.card_controls import own_panel
 from memdriven.ui.compose import Compose

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from memdriven.errors import ConfigError, DataError, MemDrivenError
-from memdriven.recipe import Recipe
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import cards, export, restore, state, strings
 from memdriven.ui.compose import STATE_SECONDS, Compose
 from memdriven.ui.generate import PictureTab

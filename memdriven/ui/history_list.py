@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memdriven.recipe import Recipe
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import cards, strings
 from memdriven.ui.html import tag, text
 from memdriven.ui.moment import MOST, Moment, history

@@ -11,7 +11,7 @@ from memdriven.errors import MemDrivenError
 from memdriven.explore.controls import CONTROLS, Control, controls
 from memdriven.explore.inside import STRENGTHS, Channel, GateMaps, Inside, fading, look_inside
 from memdriven.models.window import WHOLE, Window
-from memdriven.trace import Neighbour
+from memdriven.pipeline.output import Neighbour
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose

@@ -10,9 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 from memdriven.errors import RetrievalError
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Variation
-from memdriven.trace import Neighbour, Retrieval
+from memdriven.pipeline.output import Neighbour, Retrieval
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Variation
 from memdriven.ui import state
 from memdriven.ui.steering import MAX_PINS, Steering
 

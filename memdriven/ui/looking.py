@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memdriven.errors import MemDrivenError, WordlessCaptionError
-from memdriven.trace import Retrieval
+from memdriven.pipeline.output import Retrieval
 from memdriven.ui import cards, lineup, state, strings
 from memdriven.ui.lineup import LineUp
 from memdriven.ui.status import failure, status

@@ -17,8 +17,8 @@ from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.explore.atlas import Progress, mean_colours, sheet, small_pictures
 from memdriven.explore.projection import FILE, Map, read_map
 from memdriven.memory.bank import MemoryBank
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.trace import Retrieval
+from memdriven.pipeline.output import Retrieval
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import asked, cards, lineup, state, strings
 from memdriven.ui.compose import Compose
 from memdriven.ui.generate import PictureTab, keep_from, show

@@ -8,8 +8,8 @@ from typing import TypedDict, TypeGuard
 
 from memdriven.data.transforms import centre_square
 from memdriven.errors import MemDrivenError
-from memdriven.recipe import MAX_BYTES, Recipe
-from memdriven.trace import PipelineOutput
+from memdriven.pipeline.output import PipelineOutput
+from memdriven.pipeline.recipe import MAX_BYTES, Recipe
 from memdriven.ui.html import image_uri
 
 MOST = 50

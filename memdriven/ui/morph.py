@@ -12,7 +12,7 @@ from PIL import Image
 from memdriven.errors import MemDrivenError
 from memdriven.explore import morph
 from memdriven.explore.compare import difference
-from memdriven.trace import Retrieval
+from memdriven.pipeline.output import Retrieval
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose

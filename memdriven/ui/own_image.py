@@ -22,10 +22,10 @@ from PIL import Image, ImageOps
 from memdriven.data.transforms import centre_square, to_tensor
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, MemDrivenError
-from memdriven.lookup import Guest
 from memdriven.memory import codec
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import PRIVATE
+from memdriven.pipeline.lookup import Guest
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import PRIVATE
 from memdriven.ui import strings
 
 MAX_BYTES = 8_000_000

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
-from memdriven.trace import PipelineOutput
+from memdriven.pipeline.output import PipelineOutput
 from memdriven.ui import strings
 from memdriven.ui.claims import claims_list
 from memdriven.ui.html import image_uri, png_uri, tag, text

@@ -9,9 +9,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import PRIVATE, Recipe
-from memdriven.trace import PipelineOutput
+from memdriven.pipeline.output import PipelineOutput
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import PRIVATE, Recipe
 from memdriven.ui import lineup, state, strings
 from memdriven.ui.compose import steps_line
 from memdriven.ui.generate import show

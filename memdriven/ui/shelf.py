@@ -10,7 +10,7 @@ from pathlib import Path
 from memdriven.checkpoint import MEMORY
 from memdriven.errors import BankError, CheckpointError
 from memdriven.memory.bank import HEADER
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import strings
 
 

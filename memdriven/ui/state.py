@@ -7,12 +7,12 @@ import secrets
 from collections import Counter, OrderedDict
 from functools import lru_cache
 
-from memdriven.choosing import MAX_TRIED
+from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import tokenize
 from memdriven.errors import CheckpointError, ConfigError
-from memdriven.pipeline import RANDOM_SEEDS, MemoryDrivenPipeline
-from memdriven.recipe import MAX_SEED
-from memdriven.recipe_fields import MAX_GUIDANCE
+from memdriven.pipeline.pipeline import RANDOM_SEEDS, MemoryDrivenPipeline
+from memdriven.pipeline.recipe import MAX_SEED
+from memdriven.pipeline.rerank import MAX_TRIED
 from memdriven.ui import strings
 from memdriven.ui.shelf import Shelf
 from memdriven.ui.startup import session

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
-from memdriven.recipe import Recipe
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import card_controls, own_image, state, strings
 from memdriven.ui.compose import steps_line
 from memdriven.ui.looking import look

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from memdriven.errors import RetrievalError
-from memdriven.lookup import Guest
 from memdriven.memory.matches import shares
-from memdriven.recipe import MAX_NEIGHBOURS, Recipe, Variation
-from memdriven.trace import Retrieval
+from memdriven.pipeline.lookup import Guest
+from memdriven.pipeline.output import Retrieval
+from memdriven.pipeline.recipe import MAX_NEIGHBOURS, Recipe, Variation
 from memdriven.ui import strings
 
 MAX_PINS = 8

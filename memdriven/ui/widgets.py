@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from memdriven.trace import Retrieval
+from memdriven.pipeline.output import Retrieval
 from memdriven.ui import state, strings
 from memdriven.ui.html import image_uri, tag, text
 

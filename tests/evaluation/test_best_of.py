@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from memdriven import choosing
 from memdriven.data.prepared import PreparedDataset
 from memdriven.evaluation import painting
 from memdriven.evaluation.prompts import choose_prompts
@@ -16,7 +15,8 @@ from memdriven.evaluation.resources import Resources
 from memdriven.evaluation.rows import BEST, TRIED
 from memdriven.evaluation.run import evaluate
 from memdriven.evaluation.workbench import Workbench
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline import rerank as choosing
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 
 def bench(checkpoint: Path, squares: Path, folder: Path, n: int = 6) -> Workbench:

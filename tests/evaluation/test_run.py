@@ -265,7 +265,7 @@ def test_one_image_alone_equals_its_row(checkpoint: Path, squares: Path, tmp_pat
     """Image i of a row is the pipeline's picture of its caption with seed + i."""
     from memdriven.data.prepared import PreparedDataset
     from memdriven.evaluation.prompts import choose_prompts
-    from memdriven.pipeline import MemoryDrivenPipeline
+    from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
     run(
         checkpoint,

@@ -6,7 +6,7 @@ from PIL import Image
 
 from memdriven.errors import ConfigError, RetrievalError
 from memdriven.explore.compare import across, difference, edit, word_changes
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 CAPTION = "a small red bird with black wings"
 

@@ -6,7 +6,7 @@ from PIL import Image, ImageOps
 
 from memdriven.explore.atlas import mean_colours, sheet, small_pictures
 from memdriven.explore.copies import CopySpace
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 CAPTION = "a small red bird with black wings"
 

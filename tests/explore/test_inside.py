@@ -7,7 +7,7 @@ from memdriven.explore.controls import CONTROLS, controls, least_alike
 from memdriven.explore.inside import STRENGTHS, Inside, fading, gate_maps, look_inside, strongest
 from memdriven.explore.painting import gather
 from memdriven.models.acm import Gates
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 CAPTION = "a small red bird with black wings"
 

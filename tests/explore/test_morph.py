@@ -9,7 +9,7 @@ from PIL import Image
 from memdriven.errors import ConfigError
 from memdriven.explore.morph import PARTS, animation, between, frames, lerp, slerp
 from memdriven.explore.painting import gather
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 RED, BLUE = "a small red bird with black wings", "a small blue bird with white wings"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from memdriven.explore.painting import gather, picture, stages
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 CAPTION = "a small red bird with black wings"
 

@@ -7,7 +7,7 @@ import torch
 
 from memdriven.errors import BankError
 from memdriven.explore.projection import item_directions, neighbour_embedding, principal, read_map, write_map
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 
 def test_directions_are_the_mean_caption(pipe: MemoryDrivenPipeline) -> None:

@@ -24,8 +24,8 @@ from PIL import Image
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.memory.bank import MemoryBank
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Variation
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Variation
 
 ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).with_name("pictures.json")

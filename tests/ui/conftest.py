@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from torch import Tensor
 
-from memdriven import stages
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline import stages
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 if TYPE_CHECKING:
     from memdriven.ui.shelf import Shelf

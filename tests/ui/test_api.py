@@ -14,8 +14,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Recipe
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import api, app, state
 from memdriven.ui.startup import gr
 from tests.ui.asking import CAPTION

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from memdriven.errors import CaptionError, ConfigError
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Variation
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Variation
 from memdriven.ui import asked, state
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking

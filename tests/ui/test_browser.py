@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from memdriven import stages
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Recipe
+from memdriven.pipeline import stages
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import strings
 from tests.ui.conftest import Outside, Visitor
 

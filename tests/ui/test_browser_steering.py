@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Recipe
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import own_image, strings
 from tests.ui.conftest import Visitor
 from tests.ui.test_own_image import FakeNetwork

@@ -5,7 +5,7 @@ from dataclasses import replace
 from PIL import Image
 
 from memdriven.data.vocabulary import UnknownWord
-from memdriven.trace import Neighbour, Retrieval
+from memdriven.pipeline.output import Neighbour, Retrieval
 from memdriven.ui import strings
 from memdriven.ui.cards import mark_words, memory_panel, unknown_words
 

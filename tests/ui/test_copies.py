@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from memdriven.lookup import Guest
 from memdriven.memory import codec
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Variation
+from memdriven.pipeline.lookup import Guest
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Variation
 from memdriven.ui import copies, state, strings
 from memdriven.ui.html import image_uri
 from memdriven.ui.moment import moment

@@ -6,8 +6,8 @@ import base64
 from collections.abc import Callable
 from pathlib import Path
 
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Recipe
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import strings
 from tests.ui.asking import CAPTION
 from tests.ui.conftest import Visitor

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from memdriven.models.generator import Generator
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import generate, state
 from memdriven.ui.steering import Steering
 from tests.conftest import COLOURS, CONFIG, WINGS

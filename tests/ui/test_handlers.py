@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from memdriven.errors import DataError
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import MAX_SEED, Recipe
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import MAX_SEED, Recipe
 from memdriven.ui import app, compose, diversity, examples, generate, lineup, state, steer, strings
 from memdriven.ui.examples import example_chips, read_examples, read_tries
 from memdriven.ui.startup import gr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memdriven.errors import DataError
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import experiments, learn, state, strings
 from memdriven.ui.lessons import EXPERIMENTS, HIGHLIGHTS, lessons, read_lesson
 

@@ -12,8 +12,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Recipe
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import line, state, strings
 from tests.conftest import COLOURS, WINGS
 from tests.ui.conftest import Visitor

@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Recipe
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import generate, memory_map, state, strings
 from memdriven.ui.moment import moment
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from memdriven.explore.morph import MAX_FRAMES
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import morph, state
 from memdriven.ui.html import image_uri
 from memdriven.ui.steering import Steering

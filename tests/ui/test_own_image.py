@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from memdriven.errors import CheckpointError, DataError
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import own_image
 
 

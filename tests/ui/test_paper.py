@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import MAX_SEED
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import MAX_SEED
 from memdriven.ui import paper, state
 from tests.ui.asking import EMPTY, HOSTILE, QUERY, asking
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import base64
 import re
 
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Recipe
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import strings
 from memdriven.ui.picture import empty_grid, empty_picture, grid, picture_panel, time_bar
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memdriven.errors import BankError, CheckpointError
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import state, strings, switcher
 from memdriven.ui.shelf import Entry, Shelf, find_checkpoints
 

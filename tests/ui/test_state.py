@@ -4,11 +4,10 @@ import dataclasses
 
 import pytest
 
-from memdriven.config import RetrievalConfig
+from memdriven.config import MAX_GUIDANCE, RetrievalConfig
 from memdriven.errors import CheckpointError, ConfigError
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import MAX_SEED, STRATEGIES
-from memdriven.recipe_fields import MAX_GUIDANCE
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import MAX_SEED, STRATEGIES
 from memdriven.ui import state, strings
 
 

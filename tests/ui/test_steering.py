@@ -8,9 +8,9 @@ from PIL import Image
 
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE
 from memdriven.errors import RetrievalError
-from memdriven.lookup import Guest
-from memdriven.pipeline import MemoryDrivenPipeline
-from memdriven.recipe import Recipe, Variation
+from memdriven.pipeline.lookup import Guest
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe, Variation
 from memdriven.ui import lineup, state, strings
 from memdriven.ui.card_controls import card_buttons, own_panel, steering_line
 from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, apply

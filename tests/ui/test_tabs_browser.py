@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import learn, strings
 from memdriven.ui.html import image_uri
 from memdriven.ui.lessons import Lesson, lessons

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from memdriven.choosing import MAX_TRIED
-from memdriven.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.rerank import MAX_TRIED
 from memdriven.ui import asked, diversity, generate, lineup, state, strings
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking

@@ -1,0 +1,218 @@
+"""What each point of the bird is, and what colour: regions, feather rows, wing bars, eyes, bark.
+
+Regions follow the bird's own frame, not the primitives, so that a throat stays a throat when the
+head turns. Borders are ruffled by noise; rows of scallops stand for contour feathers and lines for
+flight feathers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from memdriven.aviary.face import eye_colour, lay_head
+from memdriven.aviary.noise import fraction, noise, smoothstep
+from memdriven.aviary.rig import SLOTS
+from memdriven.aviary.sdf import SOFT
+from memdriven.aviary.skin import FLAGS, PART, TONES, Paint, Skin
+
+_KINDS = (
+    ("beak", "beak"),
+    ("mandible", "beak"),
+    ("eye", "eye"),
+    ("leg", "legs"),
+    ("toe", "legs"),
+    ("crest", "crown"),
+    ("tail", "tail"),
+    ("perch", "perch"),
+)
+"""How the names of a part's slots begin, and the part."""
+
+
+def _kind(slot: str) -> str:
+    for start, kind in _KINDS:
+        if slot.startswith(start):
+            return kind
+    return "wing"
+
+
+_CRISP = tuple(PART[_kind(slot)] for slot in SLOTS[SOFT:])
+
+
+def _cells(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Brick-laid cells of a coat: place u, v in the cell, in [-0.5, 0.5], and its random number."""
+    row = u.floor()
+    shifted = v + 0.5 * row.remainder(2.0)
+    column = shifted.floor()
+    return u - row - 0.5, shifted - column - 0.5, fraction(row * 12.9898 + column * 78.233)
+
+
+def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Colour points of the bird's surface.
+
+    p, n: points and normals (b, 3, n); d, t: primitive distances and axis positions (b, slots, n).
+    Returns albedo (b, 3, n), part (b, n) int64, gloss (b, n) in [0, 1].
+    """
+    flag = {name: skin.flags[:, i : i + 1] for name, i in FLAGS.items()}
+    tone = {name: skin.colours[:, i, :, None] for name, i in TONES.items()}
+    soft = d[:, :SOFT].amin(1)
+    hard, which = d[:, SOFT:].min(1)
+    kind = torch.tensor(_CRISP, device=p.device)[which]
+    on_body = soft < hard + 0.006
+
+    q = torch.bmm(skin.body, p) / skin.axes
+    nb = torch.bmm(skin.body, n)
+    place = skin.place
+    wide = noise(q[:, 0] * 5 + 90 * place[:, :1], q[:, 1] * 5 + q[:, 2] * 4 + 50 * place[:, 1:2])
+    fine = noise(q[:, 0] * 9 + q[:, 1] * 3, q[:, 2] * 34 + q[:, 1] * 30)  # stretched along the body: barbs
+    rough = wide[:, 0] - 0.5
+
+    angle = torch.atan2(q[:, 2], q[:, 1])
+    cu, cv, chance = _cells(q[:, 0] * 8.0, angle * 3.6)
+    coat = smoothstep(0.75, 0.30, (cu * cu + cv * cv * 0.9).sqrt()) * 0.5 + smoothstep(-0.5, 0.4, cu) * 0.5
+    layers = Paint(tone["back"].expand_as(p).clone(), torch.full_like(kind, PART["back"]))
+
+    qy = q[:, 1].clamp(-0.8, 0.8)
+    upper = 0.60 * qy + 0.42 * nb[:, 1] - 0.62 * nb[:, 0].clamp_min(0.0) + 0.10 * rough
+    under = smoothstep(0.10, -0.06, upper)
+    layers.lay(under, tone["belly"], PART["belly"])
+    front = smoothstep(-0.14, 0.10, q[:, 0] + 0.18 * rough - 0.10 * q[:, 1])
+    layers.lay(under * front, tone["breast"], PART["breast"])
+    _pattern(layers, flag, tone, q, angle, under * smoothstep(-0.85, -0.5, q[:, 0]), rough)
+    lay_head(layers, skin, flag, tone, p, d, wide)
+
+    albedo = layers.colour * (
+        0.83 + 0.14 * coat + 0.09 * (chance - 0.5) + 0.36 * (fine[:, 1] - 0.5)
+    ).unsqueeze(1)
+    layers.colour = albedo
+    part = layers.part
+    crisp = Paint(layers.colour, part)
+    off = ~on_body
+    wing_colour, wing_part = _wing(skin, flag, tone, p, q, which, t)
+    wing = (off & (kind == PART["wing"])).to(p.dtype)
+    crisp.lay(wing, wing_colour)
+    crisp.part = torch.where(wing > 0.5, wing_part, crisp.part)
+
+    first = SLOTS.index("tail0")
+    along_tail = t[:, first : first + 3].amax(1)
+    lines = (
+        0.80
+        + 0.20 * smoothstep(-0.6, 0.6, (q[:, 2] * 42.0).sin())
+        - 0.18 * along_tail
+        + 0.2 * (fine[:, 2] - 0.5)
+    )
+    crisp.lay((off & (kind == PART["tail"])).to(p.dtype), tone["tail"] * lines.unsqueeze(1), PART["tail"])
+    crown = (tone["crown"] * (0.82 + 0.3 * fine[:, 3]).unsqueeze(1)).expand_as(p)
+    crisp.lay((off & (kind == PART["crown"])).to(p.dtype), crown, PART["crown"])
+
+    beak = off & (kind == PART["beak"])
+    tip = t[:, SLOTS.index("beak")]
+    crisp.lay(beak.to(p.dtype), tone["beak_color"] * (1.05 - 0.30 * tip * tip).unsqueeze(1), PART["beak"])
+    rings = 0.85 + 0.15 * (p[:, 1] * 60).sin()
+    legs = off & (kind == PART["legs"])
+    crisp.lay(legs.to(p.dtype), tone["legs"] * rings.unsqueeze(1), PART["legs"])
+    perch = off & (kind == PART["perch"])
+    crisp.lay(perch.to(p.dtype), _perch(flag, p, n, place), PART["perch"])
+    eye = off & (kind == PART["eye"])
+    crisp.lay(eye.to(p.dtype), eye_colour(skin, flag, n), PART["eye"])
+    gloss = eye.to(p.dtype) + 0.35 * beak.to(p.dtype) + 0.12 * legs.to(p.dtype)
+    return crisp.colour.clamp(0.0, 1.0), crisp.part, gloss
+
+
+def _pattern(
+    layers: Paint,
+    flag: dict[str, Tensor],
+    tone: dict[str, Tensor],
+    q: Tensor,
+    angle: Tensor,
+    where: Tensor,
+    rough: Tensor,
+) -> None:
+    """Streaks, spots or bars on the under side, dark on pale plumage and pale on dark."""
+    value = tone["breast"].mean(1, keepdim=True)
+    dark = torch.tensor([0.045, 0.026, 0.016], device=q.device).view(1, 3, 1)
+    pale = torch.tensor([0.80, 0.72, 0.56], device=q.device).view(1, 3, 1)
+    ink = torch.where(value > 0.14, dark, pale)
+    u, v, chance = _cells(q[:, 0] * 3.4, angle * 2.7 + 0.3 * rough)
+    streak = smoothstep(0.20, 0.12, v.abs() + 0.34 * (u - 0.05).abs().pow(2) + 0.05 * rough) * (chance > 0.12)
+    us, vs, chance_s = _cells(q[:, 0] * 4.4, angle * 3.0)
+    spot = smoothstep(0.32, 0.22, (us * us + vs * vs * 1.1).sqrt() + 0.06 * rough) * (chance_s > 0.10)
+    bar = smoothstep(0.15, 0.45, (q[:, 0] * 15.0 + 2.2 * rough + 0.6 * (angle * 5).sin()).sin())
+    mask = where * (flag["streaked"] * streak + flag["spotted"] * spot + flag["barred"] * bar)
+    layers.lay(0.92 * mask, ink)
+
+
+def _wing(
+    skin: Skin,
+    flag: dict[str, Tensor],
+    tone: dict[str, Tensor],
+    p: Tensor,
+    q: Tensor,
+    which: Tensor,
+    t: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Wing colour and part: rows of coverts, long flight feathers, bars, darker tips."""
+    per = len(
+        [
+            s
+            for s in SLOTS
+            if s.endswith("-") and s[0] in "csp" and s.startswith(("coverts", "secondaries", "primary"))
+        ]
+    )
+    first = SLOTS.index("coverts-") - SOFT
+    side = ((which - first) >= per).long()  # (b, n)
+    number = (which - first).remainder(per)
+    frames = skin.wings  # (b, 2, 3, 3)
+    offset = p.unsqueeze(1) - frames[:, :, 2, :, None]  # (b, 2, 3, n)
+    s2 = (offset * frames[:, :, 0, :, None]).sum(2) / skin.wing_size[:, :, :1]
+    c2 = (offset * frames[:, :, 1, :, None]).sum(2) / skin.wing_size[:, :, 1:]
+    s = torch.where(side == 1, s2[:, 1], s2[:, 0])
+    c = torch.where(side == 1, c2[:, 1], c2[:, 0])
+    fly = flag["flying"]
+
+    u, v, chance = _cells(fly * c * 7.0 + (1 - fly) * s * 11.0, fly * s * 15.0 + (1 - fly) * c * 5.5)
+    coat = 0.68 + 0.34 * smoothstep(0.62, 0.25, (u * u + v * v).sqrt()) + 0.14 * (chance - 0.5)
+    vane = fly * s * 22.0 + (1 - fly) * (c * 9.0 + s * 2.0)
+    edge = vane.remainder(1.0)
+    flight = (
+        0.66
+        + 0.36 * smoothstep(0.0, 0.30, edge) * smoothstep(1.0, 0.85, edge)
+        + 0.10 * (fraction(vane.floor()) - 0.5)
+    )
+    cover = torch.maximum((number == 0).to(p.dtype), smoothstep(0.48, 0.36, c) * fly)
+    shade = cover * coat + (1 - cover) * flight
+    far = t[:, SOFT:].gather(1, which.unsqueeze(1)).squeeze(1)
+    tip = (number >= 2).to(p.dtype) * smoothstep(0.55, 1.0, far)
+    shade = shade * (1.0 - 0.38 * tip)
+    colour = tone["wing"] * shade.unsqueeze(1)
+
+    wobble = 0.012 * (c * 26).sin()
+    upper = smoothstep(0.040, 0.026, (s - 0.33 - 0.10 * (c - 0.5) + wobble).abs())
+    lower = smoothstep(0.036, 0.024, (s - 0.49 - 0.08 * (c - 0.5) + wobble).abs())
+    folded = torch.maximum(upper, lower) * (number <= 1)
+    spread = (
+        smoothstep(0.075, 0.055, (c - 0.46 + wobble).abs())
+        * smoothstep(0.62, 0.55, s)
+        * smoothstep(-0.02, 0.05, s)
+    )
+    bars = flag["wing_bars"] * (fly * spread + (1 - fly) * folded)
+    colour = colour + bars.unsqueeze(1) * (tone["wing_bars"] * 0.95 - colour)
+    return colour, torch.where(bars > 0.5, PART["wing_bars"], torch.full_like(which, PART["wing"]))
+
+
+def _perch(flag: dict[str, Tensor], p: Tensor, n: Tensor, place: Tensor) -> Tensor:
+    """Bark, stone, and snow on top of either in winter."""
+    far = noise(p[:, 0] * 7 + p[:, 2] * 5 + 40 * place[:, 2:3], p[:, 1] * 5)
+    near = noise(p[:, 0] * 21 + p[:, 2] * 17, p[:, 1] * (9.0 + 8 * math.sqrt(2)) + 4 * far[:, 1])
+    grain = 0.45 * far[:, 0] + 0.55 * near[:, 0]
+    device = p.device
+    bark = torch.tensor([0.20, 0.135, 0.085], device=device).view(1, 3, 1) * (0.4 + 1.3 * grain).unsqueeze(1)
+    stone = torch.tensor([0.27, 0.26, 0.25], device=device).view(1, 3, 1) * (0.5 + 1.0 * grain).unsqueeze(1)
+    moss = smoothstep(0.62, 0.78, far[:, 2] + 0.25 * n[:, 1] - 0.1).unsqueeze(1) * 0.6
+    green = torch.tensor([0.12, 0.17, 0.03], device=device).view(1, 3, 1)
+    base = flag["rock"].unsqueeze(-1) * stone + (1 - flag["rock"].unsqueeze(-1)) * bark
+    base = base + moss * (green - base)
+    snow = (flag["snow"] * smoothstep(0.25, 0.5, n[:, 1] + 0.5 * (far[:, 3] - 0.5))).unsqueeze(1)
+    return base + snow * (0.85 - base)

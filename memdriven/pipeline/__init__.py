@@ -1,0 +1,1 @@
+"""From a caption to its picture: request, retrieval, painting."""

@@ -1,0 +1,171 @@
+"""What the pipeline tells of its work: neighbours, stages, timings, words and recipe."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import overload
+
+from PIL import Image
+
+from memdriven.data.vocabulary import UnknownWord
+from memdriven.files import atomic_write_bytes
+from memdriven.models.window import Window
+from memdriven.pipeline.claims import Claim
+from memdriven.pipeline.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbour:
+    """One image of the memory bank that a picture draws on."""
+
+    id: str
+    image: Image.Image
+    """Its thumbnail, cropped as the feature network saw it."""
+    caption: str
+    """The item's caption that matched best."""
+    rank: int
+    """1 is the best match."""
+    weight: float
+    """Its share of the mixed features v."""
+    score: float | None = None
+    """Raw score of the strategy; of two strategies never comparable. None where the neighbour
+    was given by hand."""
+    percentile: float | None = None
+    """Share of the bank that scores lower, in 0..100: comparable between strategies."""
+    word_weights: Mapping[str, float] | None = None
+    """How strongly each word of the query was matched, for word-level strategies."""
+    class_name: str = ""
+    webp: bytes = b""
+    """The image as the memory bank keeps it, for pages that show it; empty where unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval(Sequence[Neighbour]):
+    """The neighbours of a caption, best first, and how the caption was read."""
+
+    caption: str
+    strategy: str
+    k: int
+    neighbours: tuple[Neighbour, ...]
+    words: tuple[str, ...] = ()
+    """The words that reached the text encoder, after replacements."""
+    unknown_words: tuple[UnknownWord, ...] = ()
+    truncated: int = 0
+    """Words beyond the model's limit, cut from the end."""
+    tried: int = 0
+    """Memories that were painted with to choose these; 0 where retrieval alone decided."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Milliseconds of `encode` and `retrieve`."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The neighbours' ids, best first."""
+        return tuple(neighbour.id for neighbour in self.neighbours)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The neighbours' shares of v."""
+        return tuple(neighbour.weight for neighbour in self.neighbours)
+
+    @overload
+    def __getitem__(self, index: int) -> Neighbour: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Neighbour, ...]: ...
+    def __getitem__(self, index: int | slice) -> Neighbour | tuple[Neighbour, ...]:
+        """Return the neighbour at a place, 0 being the best."""
+        return self.neighbours[index]
+
+    def __len__(self) -> int:
+        """Return how many neighbours there are."""
+        return len(self.neighbours)
+
+    def __iter__(self) -> Iterator[Neighbour]:
+        """Iterate over the neighbours, best first."""
+        return iter(self.neighbours)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineOutput:
+    """Pictures with everything they came from; a stream yields ever fuller ones."""
+
+    retrieval: Retrieval
+    all_stages: tuple[tuple[Image.Image, ...], ...]
+    """An image each: its stages so far, smallest first."""
+    recipes: tuple[Recipe, ...]
+    """An image each, also for those still to come."""
+    timings: Mapping[str, float]
+    """Milliseconds: `encode`, `retrieve`, `features`, each `stage <side>` (of the image that was
+    last worked on) and `total`."""
+    mirrored: tuple[bool, ...] = ()
+    """An image each: whether its noise mirrors the memory, left to right."""
+    windows: tuple[Window, ...] = ()
+    """An image each: the part of the memory that its noise let it see."""
+    claims: tuple[tuple[Claim, ...], ...] = ()
+    """An image each, once it is whole: what the caption names, and whether it shows there."""
+    complete: bool = True
+    """False while a stream still has stages to yield."""
+
+    @property
+    def images(self) -> list[Image.Image]:
+        """The largest stage reached of each image."""
+        return [stages[-1] for stages in self.all_stages if stages]
+
+    @property
+    def stages(self) -> list[Image.Image]:
+        """The first image's stages, smallest first."""
+        return list(self.all_stages[0]) if self.all_stages else []
+
+    @property
+    def neighbours(self) -> list[Neighbour]:
+        """What the pictures drew on, best first."""
+        return list(self.retrieval)
+
+    @property
+    def unknown_words(self) -> tuple[UnknownWord, ...]:
+        """Words of the caption that the model does not know, with what stood in for them."""
+        return self.retrieval.unknown_words
+
+    @property
+    def recipe(self) -> Recipe:
+        """The first image's recipe."""
+        return self.recipes[0]
+
+    def png(self, index: int = 0) -> bytes:
+        """Return an image as PNG bytes that carry its recipe."""
+        return self.recipes[index].to_png(self.all_stages[index][-1])
+
+    def save(self, path: Path | str, index: int = 0) -> None:
+        """Write an image as a PNG that carries its recipe, whole or not at all.
+
+        Raises:
+            DataError: the disk is full or refuses writing.
+        """
+        atomic_write_bytes(path, self.png(index))
+
+
+class Clock:
+    """Milliseconds of one step after another, and of all."""
+
+    def __init__(self, timings: Mapping[str, float] | None = None) -> None:
+        """Go on from the timings of earlier steps."""
+        self._laps = {name: ms for name, ms in (timings or {}).items() if name != "total"}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """End a step; a step of the same name before it is replaced."""
+        now = time.perf_counter()
+        self._laps[name] = (now - self._last) * 1000
+        self._last = now
+
+    def resume(self) -> None:
+        """Leave the time since the last lap, spent outside, to nobody."""
+        self._last = time.perf_counter()
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """The steps so far, and their sum as `total`."""
+        return {**self._laps, "total": math.fsum(self._laps.values())}

@@ -1,0 +1,136 @@
+"""The rendered data set: its format, going on after damage, several processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from memdriven.aviary import ATTRIBUTES, BirdSpec, prepare, prepare_aviary, render_birds, studio
+from memdriven.aviary import sample_bird as sighting
+from memdriven.aviary.species import all_species
+from memdriven.data.prepared import PreparedDataset
+from memdriven.errors import DataError
+from tests.small_world import write_world
+
+
+def _make(out: Path, workers: int = 0) -> Path:
+    return prepare_aviary(
+        out,
+        train_per_species=2,
+        test_per_species=1,
+        image_size=32,
+        workers=workers,
+        progress=False,
+        species_limit=1,
+    )
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "progress" not in path.parts
+    }
+
+
+@pytest.fixture(scope="module")
+def aviary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _make(tmp_path_factory.mktemp("aviary") / "birds")
+
+
+def test_it_is_a_prepared_data_set(aviary: Path) -> None:
+    data = PreparedDataset.open(aviary)
+    assert (data.name, data.image_size, len(data)) == ("aviary", 32, 3)
+    assert data.classes == [s.name for s in all_species()]
+    assert [len(data.split(name)) for name in ("train", "test")] == [2, 1]
+    assert not {i.class_id for i in data.split("train")} & {i.class_id for i in data.split("test")}
+    for item in data.items:
+        assert data.load_image(item).size == (32, 32)
+        assert item.class_id is not None
+        assert item.class_name == data.classes[item.class_id]
+        assert item.attributes.keys() == ATTRIBUTES.keys()
+        assert all(item.attributes[name] in ATTRIBUTES[name] for name in ATTRIBUTES)
+        assert len(item.captions) == len(item.caption_attributes) == 10
+        for names in item.caption_attributes:
+            assert names.keys() <= set(item.visible)
+            assert names.items() <= dict(item.attributes).items()
+    assert not list(aviary.rglob("*.tmp*"))
+
+
+def test_a_damaged_data_set_is_completed(aviary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _contents(aviary)
+    data = PreparedDataset.open(aviary)
+    gone, cut = (data.image_path(item) for item in data.items[:2])
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:100])
+    (aviary / "items.jsonl").unlink()
+    log = next((aviary / "progress").rglob("*.jsonl"))
+    log.write_text(log.read_text() + '{"index": 0, "cr')  # the line a killed run was writing
+    rendered: list[tuple[int, int]] = []
+
+    def counted(specs: list[BirdSpec], size: int, device: str) -> tuple[Tensor, Tensor]:
+        rendered.extend((spec.species_id, spec.index) for spec in specs)
+        return render_birds(specs, size, device)
+
+    monkeypatch.setattr("memdriven.aviary.studio.render_birds", counted)
+    _make(aviary)
+    assert rendered == [(0, 0), (0, 1)]
+    assert _contents(aviary) == before
+    rendered.clear()
+    _make(aviary)
+    assert rendered == []
+
+
+def test_worker_processes_make_the_same_files(aviary: Path, tmp_path: Path) -> None:
+    assert _contents(_make(tmp_path / "again", workers=2)) == _contents(aviary)
+
+
+def test_captions_are_not_put_under_another_bird() -> None:
+    species = all_species()[0]
+    picture = studio.Picture({"wing": 0.5}, studio.fingerprint(sighting(0, 1, 0)))
+    with pytest.raises(DataError, match="another bird"):
+        prepare._item(species, 0, 0, picture)
+
+
+def test_another_rendering_takes_the_header_away_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A set that is cut short while it becomes another one is none, rather than a mixture."""
+    out = tmp_path / "aviary"
+    few = {
+        "train_per_species": 1,
+        "test_per_species": 1,
+        "image_size": 16,
+        "species_limit": 1,
+        "workers": 0,
+        "progress": False,
+    }
+    prepare_aviary(out, seed=0, **few)
+    assert len(PreparedDataset.open(out)) == 2
+    monkeypatch.setattr(studio, "_render", _stop)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_aviary(out, seed=0, **few)
+    assert len(PreparedDataset.open(out)) == 2, "the same rendering only completes"
+    with pytest.raises(KeyboardInterrupt):
+        prepare_aviary(out, seed=1, **few)
+    with pytest.raises(DataError):
+        PreparedDataset.open(out)
+    monkeypatch.undo()
+    prepare_aviary(out, seed=1, **few)
+    assert PreparedDataset.open(out).header["seed"] == 1
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_other_content_is_not_rendered_over(tmp_path: Path) -> None:
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters/a.txt").write_text("dear")
+    with pytest.raises(DataError, match="something else"):
+        prepare_aviary(tmp_path / "letters", progress=False)
+    write_world(tmp_path / "squares", train=2, test=1)
+    with pytest.raises(DataError, match="small-world"):
+        prepare_aviary(tmp_path / "squares", progress=False)

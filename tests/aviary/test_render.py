@@ -1,0 +1,95 @@
+"""Pictures: every plan has its own outline, parts have their colours, bad sizes are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from memdriven.aviary import PARTS, BirdSpec, all_species, contact_sheet, render_birds, sample_bird
+from memdriven.aviary.palette import linear
+from memdriven.aviary.plans import PLANS
+from memdriven.aviary.sheet import GAP, choose_birds
+from memdriven.aviary.skin import PART
+from memdriven.aviary.studio import part_shares
+
+
+def _profile(plan: str, **colours: str) -> BirdSpec:
+    """The usual pose of a plan, seen from the side."""
+    species = next(s for s in all_species() if s.body_plan == plan)
+    bird = sample_bird(species.id, 0, 0)
+    pose = max(PLANS[plan].poses, key=lambda entry: entry[1])[0]
+    place = {"flying": "sky", "swimming": "water", "standing": "sand"}.get(pose, "foliage")
+    return dataclasses.replace(
+        bird,
+        attributes={**bird.attributes, "pose": pose, "background": place},
+        colours={**bird.colours, **{part: linear(name) for part, name in colours.items()}},
+        azimuth=math.pi / 2,
+        elevation=0.1,
+        head_yaw=0.0,
+        head_pitch=0.0,
+        pitch_change=0.0,
+        flap=0.6,
+        bank=0.0,
+        plump=1.0,
+        fill=0.85,
+        shift=(0.0, 0.0),
+    )
+
+
+def test_all_body_plans_have_different_silhouettes() -> None:
+    plans = sorted(PLANS)
+    _, parts = render_birds([_profile(plan) for plan in plans], 48)
+    shapes = ((parts != PART["background"]) & (parts != PART["perch"])).flatten(1).double()
+    area = shapes.sum(1)
+    assert (area / 48**2 > 0.06).all()
+    both = shapes @ shapes.T
+    overlap = both / (area[:, None] + area[None] - both)  # intersection over union
+    overlap.fill_diagonal_(0)
+    k = int(overlap.argmax())
+    assert overlap.max() < 0.86, f"{plans[k // len(plans)]} and {plans[k % len(plans)]}"
+
+
+def test_parts_are_where_they_belong_and_of_their_colour() -> None:
+    names = {"breast": "red", "belly": "red", "back": "blue", "wing": "blue", "crown": "yellow"}
+    rgb, parts = render_birds([_profile("finch", **names)], 96)
+    picture, part = rgb[0].double().numpy(), parts[0].numpy()
+    row = {name: float(np.nonzero(part == PART[name])[0].mean()) for name in (*names, "legs")}
+    assert row["crown"] < row["back"] < row["belly"] < row["legs"]
+    r, g, b = ({name: float(channel[part == PART[name]].mean()) for name in names} for channel in picture)
+    assert r["breast"] > 1.8 * max(g["breast"], b["breast"])
+    assert b["wing"] > 1.3 * max(r["wing"], g["wing"])
+    assert min(r["crown"], g["crown"]) > 1.5 * b["crown"]
+    shares = part_shares(parts[0])
+    assert sum(shares.values()) == pytest.approx(1.0, abs=1e-4)
+    assert not {"background", "perch"} & shares.keys()
+    assert shares.keys() <= set(PARTS)
+
+
+def test_the_far_side_is_hidden() -> None:
+    side = _profile("finch", eye_ring="red")
+    behind = dataclasses.replace(side, azimuth=math.pi)
+    _, parts = render_birds([side, behind], 64)
+    seen, hidden = (part_shares(p) for p in parts)
+    assert seen["beak"] > 0.01
+    assert hidden.get("beak", 0.0) < 0.004
+    assert hidden["tail"] > 0.01
+
+
+@pytest.mark.parametrize("size", [0, 8, 100])
+def test_sizes_that_cannot_be_marched_are_refused(size: int) -> None:
+    with pytest.raises(ValueError, match="multiple of 16"):
+        render_birds([sample_bird(0, 0, 0)], size)
+
+
+def test_a_contact_sheet_has_a_tile_for_every_bird() -> None:
+    birds = choose_birds(3, 0)
+    assert len({bird.attributes["body_plan"] for bird in birds}) == 3
+    page = contact_sheet(birds, columns=2, size=32, tile=24)
+    assert page.size == (2 * (24 + GAP) + GAP, 2 * (24 + GAP) + GAP)
+    pixels = torch.from_numpy(np.asarray(page).copy())
+    assert pixels[GAP : GAP + 24, GAP : GAP + 24].double().std() > 5
+    assert pixels[-24:, -24:].double().std(dim=(0, 1)).max() == 0  # no fourth bird

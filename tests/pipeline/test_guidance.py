@@ -1,0 +1,131 @@
+"""Words moved away from what the memory's captions say: the sum, written out again."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from memdriven.config import MAX_GUIDANCE
+from memdriven.data.prepared import Item
+from memdriven.errors import ConfigError
+from memdriven.evaluation.neighbours import Neighbours
+from memdriven.evaluation.painting import Painter
+from memdriven.evaluation.prompts import Prompt
+from memdriven.pipeline.guidance import MemoryWords
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.stages import mean_words
+
+CAPTION = "a small red bird with black wings"
+
+
+def read(pipe: MemoryDrivenPipeline, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return one caption's sentence and mean word, encoded alone."""
+    encoded = pipe.checkpoint.vocabulary.encode(caption, pipe.config.text.max_words)
+    with torch.no_grad():
+        text = pipe.checkpoint.damsm.encode_captions([encoded])
+    return text.sentence[0], text.words[0][text.mask[0]].mean(0)
+
+
+def test_the_text_moves_away_from_the_mix_of_what_is_said(pipe: MemoryDrivenPipeline) -> None:
+    found, text = pipe.lookup.find(CAPTION, None, 3, 0, None, None, (), None)
+    moved = pipe.lookup.guided(text, found, 1.5, 0.5)
+    wanted = list(read(pipe, CAPTION))
+    for neighbour in found:
+        captions = pipe.bank.item(pipe.bank.index_of(neighbour.id)).captions
+        said = [read(pipe, caption) for caption in captions]
+        for part, own in enumerate(read(pipe, CAPTION)):
+            mean = torch.stack([each[part] for each in said]).mean(0)
+            wanted[part] = wanted[part] + 1.5 * 0.5 * neighbour.weight * (own - mean)
+    torch.testing.assert_close(moved.sentence[0], wanted[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(mean_words(moved)[0], wanted[1], atol=1e-5, rtol=1e-4)
+    assert not moved.words[~moved.mask].any()
+    assert torch.equal(moved.mask, text.mask)
+    assert not torch.allclose(moved.sentence, text.sentence)
+
+
+def test_what_is_named_moves_too(fading: MemoryDrivenPipeline) -> None:
+    attributes = fading.checkpoint.attributes
+    assert attributes is not None
+    assert attributes.reader is not None
+
+    def named(caption: str) -> torch.Tensor:
+        encoded = fading.checkpoint.vocabulary.encode(caption, fading.config.text.max_words)
+        with torch.no_grad():
+            text = fading.checkpoint.damsm.encode_captions([encoded])
+            return attributes.reader(text).softmax(2)[0, :, :-1].flatten()
+
+    found, text = fading.lookup.find(CAPTION, None, 1, 0, None, None, (), None)
+    own = named(CAPTION)
+    torch.testing.assert_close(text.named[0], own)
+    moved = fading.lookup.guided(text, found, 1.5)
+    captions = fading.bank.item(fading.bank.index_of(found[0].id)).captions
+    mean = torch.stack([named(caption) for caption in captions]).mean(0)
+    assert not torch.allclose(mean, own)
+    torch.testing.assert_close(moved.named[0], own + 1.5 * (own - mean), atol=1e-5, rtol=1e-4)
+    assert torch.equal(mean_words(moved)[:, -len(own) :], moved.named)
+
+
+def test_nothing_to_argue_with(pipe: MemoryDrivenPipeline) -> None:
+    found, text = pipe.lookup.find(CAPTION, None, 1, 0, None, None, (), None)
+    assert pipe.lookup.guided(text, found, 0.0) is text
+    assert pipe.lookup.guided(text, found, 2.0, 0.0) is text
+    assert pipe.lookup.guided(text, pipe.retrieve(CAPTION, "none"), 2.0) is text
+    words = pipe.lookup.memory_words
+    mute = MemoryWords(pipe.bank, words.encode, words.vocabulary, 1)
+    mute._mean = lambda _: None
+    assert mute.guided(text, [0], [1.0], 2.0) is text
+
+
+def test_a_recipe_keeps_it(pipe: MemoryDrivenPipeline) -> None:
+    plain, guided = pipe(CAPTION, seed=3), pipe(CAPTION, seed=3, guidance=2.0)
+    assert plain.recipe.guidance == 0
+    assert "guidance" not in plain.recipe.to_dict()
+    assert guided.recipe.to_dict()["guidance"] == 2.0
+    assert guided.images[0].tobytes() != plain.images[0].tobytes()
+    again = pipe.from_recipe(type(guided.recipe).from_json(guided.recipe.to_json()))
+    assert again.images[0].tobytes() == guided.images[0].tobytes()
+    bare = [pipe(CAPTION, "none", seed=3, guidance=g).images[0].tobytes() for g in (0.0, 2.0)]
+    assert bare[0] == bare[1]
+
+
+def strong(pipe: MemoryDrivenPipeline, guidance: float) -> MemoryDrivenPipeline:
+    """Return a pipeline whose checkpoint asks for guidance by itself."""
+    generator = dataclasses.replace(pipe.config.generator, guidance=guidance)
+    config = dataclasses.replace(pipe.config, generator=generator)
+    return MemoryDrivenPipeline(dataclasses.replace(pipe.checkpoint, config=config), pipe.bank)
+
+
+def test_a_checkpoint_may_ask_for_it(pipe: MemoryDrivenPipeline) -> None:
+    by_itself, asked = strong(pipe, 1.5)(CAPTION, seed=4), pipe(CAPTION, seed=4, guidance=1.5)
+    assert by_itself.recipe.guidance == 1.5
+    assert by_itself.images[0].tobytes() == asked.images[0].tobytes()
+    old = strong(pipe, 1.5).from_recipe(pipe(CAPTION, seed=4).recipe)
+    assert old.images[0].tobytes() == pipe(CAPTION, seed=4).images[0].tobytes()
+
+
+def test_an_evaluation_and_a_choice_read_the_same_words(pipe: MemoryDrivenPipeline) -> None:
+    model = strong(pipe, 2.0)
+    finder = Neighbours(model.checkpoint, model.bank, None, progress=False)
+    painter = Painter(model.checkpoint, finder, None, None, progress=False)  # type: ignore[arg-type]
+    prompt = Prompt(item=Item("x", "x", "test", None, "", (CAPTION,)), caption=CAPTION)
+    (matches,) = painter.neighbours([prompt], "sentence-sentence", 2, 0)
+    v = painter.features(prompt, matches, "sentence-sentence")
+    stages = painter.paint([prompt], v, [9], [matches])
+    wanted = np.asarray(model(CAPTION, k=2, seed=9).images[0]).astype(int)
+    mine = stages[-1][0].permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(mine - wanted).max() <= 1
+    assert np.abs(mine - np.asarray(pipe(CAPTION, k=2, seed=9).images[0]).astype(int)).max() > 1
+
+    (many,) = painter.neighbours([prompt], "sentence-sentence", 5, 0)
+    (kept,) = painter.choice(5).keep(prompt, many, 9)
+    assert model(CAPTION, k=1, seed=9, best_of=5).retrieval.ids == (kept.id,)
+    assert pipe.choose(CAPTION, k=1, seed=9, best_of=5, guidance=2.0).ids == (kept.id,)
+
+
+@pytest.mark.parametrize("wrong", [-0.1, MAX_GUIDANCE + 0.1, "1", True, float("nan")])
+def test_refused_strengths(pipe: MemoryDrivenPipeline, wrong: object) -> None:
+    with pytest.raises(ConfigError, match="guidance"):
+        pipe(CAPTION, seed=1, guidance=wrong)  # type: ignore[arg-type]

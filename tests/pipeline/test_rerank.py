@@ -1,0 +1,157 @@
+"""Of several memories the one whose picture fits is kept: the search, written out again."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from memdriven.checkpoint import Checkpoint
+from memdriven.config import DamsmConfig
+from memdriven.encoders.attribute_files import Attributes
+from memdriven.encoders.attribute_head import AttributeHead
+from memdriven.encoders.caption_reader import FLOOR, CaptionReader
+from memdriven.encoders.damsm import Damsm, matching_scores
+from memdriven.encoders.text import TextFeatures
+from memdriven.errors import ConfigError, RetrievalError
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Variation
+from memdriven.pipeline.rerank import MAX_TRIED, best, fits, keep
+from memdriven.pipeline.stages import draw_noise
+
+CAPTION = "a small red bird with black wings"
+
+
+def fit(pipe: MemoryDrivenPipeline, neighbour: str, seed: int, **options: object) -> float:
+    """Return DAMSM's word score of the 64 px picture that one memory gives."""
+    stages = pipe(CAPTION, seed=seed, neighbours=[neighbour], **options).stages  # type: ignore[arg-type]
+    pixels = torch.from_numpy(np.asarray(stages[0]).copy()).permute(2, 0, 1)[None].float() / 255
+    checkpoint = pipe.checkpoint
+    encoded = checkpoint.vocabulary.encode(CAPTION, checkpoint.config.text.max_words)
+    with torch.no_grad():
+        text = checkpoint.damsm.encode_captions([encoded])
+        regions = checkpoint.damsm.encode_images(pixels).regions
+    score = float(matching_scores(text.words, text.mask, regions))
+    if checkpoint.attributes is not None:
+        score += shown(checkpoint, text, pixels)
+    return score
+
+
+def shown(checkpoint: Checkpoint, text: TextFeatures, pixels: torch.Tensor) -> float:
+    """Return how much of what the caption may name the picture may show."""
+    assert checkpoint.attributes is not None
+    assert checkpoint.attributes.reader is not None
+    assert checkpoint.damsm.pixels is not None
+    with torch.no_grad():
+        named = checkpoint.attributes.reader(text)[0].softmax(1)
+        seen = checkpoint.attributes.head(checkpoint.damsm.pixels.maps(pixels))[0].softmax(1)
+    return sum(
+        float(named[row, value]) * max(math.log(float(seen[row, value]) + 1e-30), FLOOR)
+        for row, values in enumerate(checkpoint.attributes.values.values())
+        for value in range(len(values))
+    )
+
+
+@pytest.mark.parametrize("memory", [1.0, 0.5])
+def test_the_best_pictures_memory_is_kept(pipe: MemoryDrivenPipeline, memory: float) -> None:
+    steps = (Variation(seed=2, strength=0.4),)
+    ranks = set()
+    for seed in range(4):
+        near = pipe.retrieve(CAPTION, k=5)
+        fits = [fit(pipe, n.id, seed, memory=memory, variations=steps) for n in near]
+        out = pipe(CAPTION, seed=seed, best_of=5, memory=memory, variations=steps)
+        assert out.retrieval.ids == (near[int(np.argmax(fits))].id,)
+        assert (out.retrieval.tried, out.retrieval.k, out.recipe.k) == (5, 1, 1)
+        assert out.retrieval[0].percentile is not None
+        assert out.retrieval.weights == (1.0,)
+        assert "choose" in out.timings
+        ranks.add(out.retrieval[0].rank)
+        again = pipe.from_recipe(out.recipe)
+        assert again.images[0].tobytes() == out.images[0].tobytes()
+        chosen = pipe.choose(CAPTION, seed=seed, best_of=5, memory=memory, variations=steps)
+        assert chosen.ids == out.retrieval.ids
+    assert ranks != {1}, "not simply the nearest"
+
+
+def test_what_the_caption_names_decides_where_the_encoders_can_read_it(
+    pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"crown": ("blue", "green", "red"), "crest": ("no", "yes")}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        readers = Attributes(AttributeHead(112, values), CaptionReader(32, values)).eval()
+        readers.head.weight.data.mul_(20)
+    plain = [pipe.choose(CAPTION, seed=seed, best_of=6).ids for seed in range(4)]
+    checkpoint = dataclasses.replace(pipe.checkpoint, attributes=readers)
+    monkeypatch.setattr(pipe, "checkpoint", checkpoint)
+    near = pipe.retrieve(CAPTION, k=6)
+    found = [pipe.choose(CAPTION, seed=seed, best_of=6).ids for seed in range(4)]
+    for seed, ids in enumerate(found):
+        scores = [fit(pipe, n.id, seed) for n in near]
+        assert ids == (near[int(np.argmax(scores))].id,)
+    assert found != plain
+    silent = dataclasses.replace(checkpoint, attributes=Attributes(readers.head, None))
+    monkeypatch.setattr(pipe, "checkpoint", silent)
+    assert [pipe.choose(CAPTION, seed=seed, best_of=6).ids for seed in range(4)] == plain
+
+
+def test_several_are_kept_with_their_shares_scaled(pipe: MemoryDrivenPipeline) -> None:
+    near = pipe.retrieve(CAPTION, k=6)
+    fits = {n.id: fit(pipe, n.id, 3) for n in near}
+    kept = pipe.choose(CAPTION, k=2, seed=3, best_of=6)
+    assert list(kept.ids) == sorted(fits, key=lambda name: -fits[name])[:2]
+    natural = {n.id: n.weight for n in near}
+    whole = sum(natural[name] for name in kept.ids)
+    assert kept.weights == pytest.approx([natural[name] / whole for name in kept.ids])
+
+
+def test_far_memories_whose_shares_came_to_nothing(pipe: MemoryDrivenPipeline) -> None:
+    near = pipe.retrieve(CAPTION, k=4)
+    weights = (1.0, 0.0, 0.0, 0.0)
+    none = dataclasses.replace(
+        near, neighbours=tuple(dataclasses.replace(n, weight=w) for n, w in zip(near, weights))
+    )
+    assert keep(none, [2]).weights == (1.0,)
+    assert keep(none, [3, 1]).weights == (0.5, 0.5)
+    assert keep(none, [3, 0]).weights == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(("strategy", "count"), [("none", 0), ("oracle", 1), ("random", 1)])
+def test_where_there_is_nothing_to_choose(pipe: MemoryDrivenPipeline, strategy: str, count: int) -> None:
+    found = pipe.choose(CAPTION, strategy, 1, seed=5, best_of=4)
+    assert len(found) == count
+    assert found.tried == (4 if strategy == "random" else 0)
+    plain = pipe.choose(CAPTION, k=3, seed=5, best_of=3)
+    assert plain.tried == 0
+    assert plain.ids == pipe.retrieve(CAPTION, k=3).ids
+
+
+def test_a_small_memory_is_tried_whole(pipe: MemoryDrivenPipeline) -> None:
+    masked = pipe.bank.ids[:2]
+    found = pipe.choose(CAPTION, seed=5, best_of=MAX_TRIED, exclude=masked)
+    assert found.tried == pipe.bank.n - 2
+    assert found.ids[0] not in masked
+
+
+@pytest.mark.parametrize("count", [0, -1, MAX_TRIED + 1, 1.5, "3"])
+def test_refused_numbers(pipe: MemoryDrivenPipeline, count: object) -> None:
+    with pytest.raises(ConfigError, match="best_of"):
+        pipe(CAPTION, seed=1, best_of=count)  # type: ignore[arg-type]
+    with pytest.raises(RetrievalError, match="k: a whole number"):
+        pipe.choose(CAPTION, k=0, seed=1, best_of=2)
+
+
+def test_encoders_that_read_no_pictures_say_so(pipe: MemoryDrivenPipeline) -> None:
+    blind = Damsm(len(pipe.checkpoint.vocabulary), pipe.config.text, DamsmConfig())
+    checkpoint = dataclasses.replace(pipe.checkpoint, damsm=blind)
+    _, text = pipe.lookup.find(CAPTION, None, 1, 0, None, None, (), None)
+    noise = draw_noise(0, checkpoint.generator)
+    with pytest.raises(ConfigError, match="read pictures"):
+        fits(checkpoint, text, noise, torch.zeros(2, 512, 16, 16), [text] * 2)
+
+
+def test_of_equal_scores_the_nearest_wins() -> None:
+    assert best(torch.tensor([0.5, 0.9, 0.9, 0.1]), 3) == [1, 2, 0]
