@@ -303,7 +303,7 @@ def test_wrong_input_is_a_clear_error(
 def test_too_many_neighbours_for_one_picture(
     pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memdriven.pipeline.MAX_NEIGHBOURS", 3)
+    monkeypatch.setattr("memdriven.pipeline.pipeline.MAX_NEIGHBOURS", 3)
     assert len(pipe.retrieve(CAPTION, k=4)) == 4
     with pytest.raises(RetrievalError, match="at most 3"):
         pipe(CAPTION, k=4)

@@ -207,7 +207,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(0.3)
             yield image
 
-    monkeypatch.setattr("memdriven.pipeline.staged_images", slowly)
+    monkeypatch.setattr("memdriven.pipeline.pipeline.staged_images", slowly)
 
 
 @pytest.fixture(scope="session")
