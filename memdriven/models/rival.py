@@ -13,6 +13,8 @@ with and without a memory bank. What is theirs is marked [DF-GAN]; widths are se
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -104,7 +106,7 @@ class RivalGenerator(nn.Module):
         channels = widths(width, size)
         self.linear = nn.Linear(z_dim, channels[0] * BASE * BASE)
         self.blocks = nn.ModuleList(
-            UpResidual(z_dim + text_dim, coarse, fine) for coarse, fine in zip(channels, channels[1:])
+            UpResidual(z_dim + text_dim, coarse, fine) for coarse, fine in itertools.pairwise(channels)
         )
         self.to_rgb = nn.Conv2d(channels[-1], 3, 3, padding=1)
 
@@ -150,7 +152,7 @@ class RivalDiscriminator(nn.Module):
         channels = widths(width, size)[::-1]
         self.image = nn.Conv2d(3, channels[0], 3, padding=1)
         self.blocks = nn.Sequential(
-            *(DownResidual(fine, coarse) for fine, coarse in zip(channels, channels[1:]))
+            *(DownResidual(fine, coarse) for fine, coarse in itertools.pairwise(channels))
         )
         self.joint = nn.Sequential(
             nn.Conv2d(channels[-1] + text_dim, 2 * width, 3, padding=1, bias=False),
@@ -184,4 +186,5 @@ def matching_gradient_penalty(
     score = discriminator.judge(discriminator.features(images), sentence)
     gradients = torch.autograd.grad(score.sum(), (images, sentence), create_graph=True)
     norm = torch.cat([gradient.flatten(1) for gradient in gradients], dim=1).norm(dim=1)
-    return k * (norm**p).mean()
+    penalty: Tensor = k * (norm**p).mean()
+    return penalty
