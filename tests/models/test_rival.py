@@ -54,7 +54,8 @@ def test_every_weight_learns() -> None:
     assert score.shape == (3,)
     score.sum().backward()
     for name, parameter in (*generator.named_parameters(), *judge.named_parameters()):
-        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
 
 
 def test_hinge_by_hand() -> None:
