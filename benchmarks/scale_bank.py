@@ -30,7 +30,7 @@ import torch
 from PIL import Image
 
 from memdriven.checkpoint import load_checkpoint
-from memdriven.data.image_file import save_webp
+from memdriven.data.images import save_webp
 from memdriven.data.prepared import Item, write_prepared
 from memdriven.files import atomic_folder
 from memdriven.memory import codec

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from memdriven.checkpoint import load_checkpoint, save_checkpoint
 from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
-from memdriven.data.image_file import save_webp
+from memdriven.data.images import save_webp
 from memdriven.data.prepared import Item, image_file, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.attribute_files import Attributes

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from memdriven.data.image_file import save_webp
+from memdriven.data.images import save_webp
 from memdriven.data.prepared import Item, image_file, write_prepared
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}

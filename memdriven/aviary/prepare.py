@@ -9,8 +9,7 @@ from memdriven.aviary.species import TEST_SPECIES, TRAIN_SPECIES, Species, all_s
 from memdriven.aviary.specimen import sample_bird
 from memdriven.aviary.studio import Job, Picture, fingerprint, render_jobs
 from memdriven.aviary.visibility import visible_attributes
-from memdriven.data.assemble import refuse_other_content
-from memdriven.data.prepared import HEADER, Item, image_file, write_prepared
+from memdriven.data.prepared import HEADER, Item, image_file, refuse_other_content, write_prepared
 from memdriven.errors import DataError
 from memdriven.files import explain_disk_errors, read_json
 

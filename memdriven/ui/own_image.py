@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageOps
 
-from memdriven.data.transforms import centre_square, to_tensor
+from memdriven.data.images import centre_square, to_tensor
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, MemDrivenError
 from memdriven.memory import codec
