@@ -8,9 +8,10 @@ what the caption names as the caption says, and everything else as it was [ours]
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from memdriven.aviary.captions import describe
 from memdriven.aviary.palette import individual
@@ -26,7 +27,7 @@ RECOLOURED = "aviary-recoloured"
 SOURCE = "Aviary: birds of a data set in colours that other captions ask for"
 PATTERNS = 0.3
 """Share of wishes that may ask for another pattern of the plumage."""
-_HOSTS = {"wing_bars": "wing", "eye_ring": "head", "eye_stripe": "head", "pattern": "breast"}
+HOSTS = {"wing_bars": "wing", "eye_ring": "head", "eye_stripe": "head", "pattern": "breast"}
 """Where a marking would be that the bird does not have."""
 
 
@@ -38,6 +39,8 @@ class Wish:
     names: dict[str, str]
     """The attributes that the caption names."""
     specimen: BirdSpec
+    noise: tuple[float | None, ...] = ()
+    """`Item.noise`: the numbers that ask for the rest of the picture."""
 
 
 def wish(spec: BirdSpec, visible: Sequence[str], rng: random.Random) -> Wish:
@@ -48,16 +51,33 @@ def wish(spec: BirdSpec, visible: Sequence[str], rng: random.Random) -> Wish:
         visible: attributes of it that its picture shows.
         rng: the only source of chance.
     """
+    caption, names = captions_for(other_plumage(spec, rng), spec, visible, rng)[0]
+    return Wish(caption, names, wear(spec, names, rng))
+
+
+def other_plumage(spec: BirdSpec, rng: random.Random) -> dict[str, str]:
+    """The attributes of a bird in the same pose and place, of the same shape, in other colours."""
     other = {**spec.attributes, **morph(all_species()[spec.species_id], rng)}
     other |= {key: spec.attributes[key] for key in ("pose", "background")}
     if rng.random() < PATTERNS:
         other["pattern"] = rng.choice(ATTRIBUTES["pattern"])
+    return other
+
+
+def captions_for(
+    wanted: dict[str, str], spec: BirdSpec, visible: Sequence[str], rng: random.Random
+) -> list[tuple[str, dict[str, str]]]:
+    """Captions about a bird with the attributes `wanted`, of what `spec`'s picture can show."""
     sayable = [
         name
-        for name, value in other.items()
-        if value not in ("none", "plain") and (name in visible or _HOSTS.get(name) in visible)
+        for name, value in wanted.items()
+        if value not in ("none", "plain") and (name in visible or HOSTS.get(name) in visible)
     ]
-    caption, names = describe(other, sayable, rng)[0]
+    return describe(wanted, sayable, rng)
+
+
+def wear(spec: BirdSpec, names: dict[str, str], rng: random.Random) -> BirdSpec:
+    """The same sighting of a bird that has the attributes `names`; parts of one colour match."""
     attributes = {**spec.attributes, **names}
     colours = dict(spec.colours)
     worn = {
@@ -67,12 +87,10 @@ def wish(spec: BirdSpec, visible: Sequence[str], rng: random.Random) -> Wish:
         name = attributes[slot]
         if name == spec.attributes[slot]:
             continue
-        # Parts of one colour match on one bird.
         colours[slot] = worn[name] if name in worn else individual(name, rng)
         if slot in PLUMAGE:
             worn[name] = colours[slot]
-    made = replace(spec, attributes=attributes, colours=colours, placed_as=spec.colours)
-    return Wish(caption, names, made)
+    return replace(spec, attributes=attributes, colours=colours, placed_as=spec.placed_as or spec.colours)
 
 
 def prepare_recoloured(
@@ -105,6 +123,48 @@ def prepare_recoloured(
     Raises:
         DataError: `base` is no Aviary, `out` holds something else, or the disk is full.
     """
+    return prepare_remade(
+        base,
+        out,
+        wish,
+        name=RECOLOURED,
+        source=SOURCE,
+        kind="wish",
+        per_image=per_image,
+        image_size=image_size,
+        seed=seed,
+        workers=workers,
+        device=device,
+        progress=progress,
+    )
+
+
+def prepare_remade(
+    base: Path,
+    out: Path,
+    remake: Callable[[BirdSpec, Sequence[str], random.Random], Wish],
+    *,
+    name: str,
+    source: str,
+    kind: str,
+    per_image: int,
+    image_size: int,
+    seed: int,
+    workers: int | None,
+    device: str,
+    progress: bool,
+    facts: Mapping[str, Any] | None = None,
+) -> Path:
+    """Render what `remake` makes of each training image of an Aviary; see `prepare_recoloured`.
+
+    Args:
+        base, out, per_image, image_size, seed, workers, device, progress: as there.
+        remake: a sighting, what its picture shows and a stream of chance to what is asked of it.
+        name: of the data set, which names the stream of chance.
+        source: where the data set comes from, for people.
+        kind: what the pictures' ids call them.
+        facts: further header entries, on which the pictures depend.
+    """
     prepared = PreparedDataset.open(base)
     if prepared.name != NAME:
         raise DataError(
@@ -114,63 +174,55 @@ def prepare_recoloured(
         )
     out = Path(out)
     items = prepared.split("train")
-    facts = {"base_seed": prepared.header["seed"], "per_image": per_image}
-    make_room(out, RECOLOURED, {"seed": seed, "image_size": image_size, **facts})
-    wishes = [_wishes(item, prepared.header["seed"], seed, per_image) for item in items]
+    base_seed = prepared.header["seed"]
+    facts = {"base_seed": base_seed, "per_image": per_image, **(facts or {})}
+    make_room(out, name, {"seed": seed, "image_size": image_size, **facts})
+    wishes = []
+    for item in items:
+        spec = sample_bird(int(item.class_id or 0), int(item.id.rsplit("-", 1)[1]), base_seed)
+        rng = stream(name.removeprefix("aviary-"), base_seed, seed, item.id)
+        wishes.append([remake(spec, item.visible, rng) for _ in range(per_image)])
+    ids = [[f"{item.id}-{kind}-{k}" for k in range(per_image)] for item in items]
     jobs = [
         Job(
             out,
             item.id,
-            [out / _file(item, k) for k in range(per_image)],
+            [out / image_file("train", one) for one in names],
             [one.specimen for one in mine],
             image_size,
             seed,
             device,
         )
-        for item, mine in zip(items, wishes, strict=True)
+        for item, names, mine in zip(items, ids, wishes, strict=True)
     ]
     pictures = render_jobs(jobs, workers=workers, progress=progress)
     made = [
-        _item(item, k, one, picture)
-        for item, mine, found in zip(items, wishes, pictures, strict=True)
-        for k, (one, picture) in enumerate(zip(mine, found, strict=True))
+        _item(item, item_id, one, picture)
+        for item, names, mine, found in zip(items, ids, wishes, pictures, strict=True)
+        for item_id, one, picture in zip(names, mine, found, strict=True)
     ]
     write_prepared(
         out,
-        name=RECOLOURED,
+        name=name,
         items=[item for item in made if item is not None],
         classes=prepared.classes,
         image_size=image_size,
         seed=seed,
-        source=SOURCE,
+        source=source,
         licence="Apache-2.0",
         extra=facts,
     )
     return out
 
 
-def _wishes(item: Item, base_seed: int, seed: int, count: int) -> list[Wish]:
-    spec = sample_bird(int(item.class_id or 0), int(item.id.rsplit("-", 1)[1]), base_seed)
-    rng = stream("recoloured", base_seed, seed, item.id)
-    return [wish(spec, item.visible, rng) for _ in range(count)]
-
-
-def _name(item: Item, number: int) -> str:
-    return f"{item.id}-wish-{number}"
-
-
-def _file(item: Item, number: int) -> str:
-    return image_file("train", _name(item, number))
-
-
-def _item(memory: Item, number: int, asked: Wish, picture: Picture) -> Item | None:
+def _item(memory: Item, item_id: str, asked: Wish, picture: Picture) -> Item | None:
     """Return the item, or none where its picture does not show what its caption names."""
     visible = visible_attributes(asked.specimen.attributes, picture.shares)
     if not asked.names.keys() <= set(visible):
         return None
     return Item(
-        id=_name(memory, number),
-        file=_file(memory, number),
+        id=item_id,
+        file=image_file("train", item_id),
         split="train",
         class_id=memory.class_id,
         class_name=memory.class_name,
@@ -179,4 +231,5 @@ def _item(memory: Item, number: int, asked: Wish, picture: Picture) -> Item | No
         caption_attributes=[asked.names],
         visible=visible,
         memory=memory.id,
+        noise=asked.noise,
     )

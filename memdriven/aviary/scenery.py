@@ -49,7 +49,9 @@ class Scene:
 
 
 def choose_setting(spec: BirdSpec) -> Setting:
-    """Of the places that fit, the one against which this bird stands out most."""
+    """The bird's own place, or else of those that fit the one against which it stands out most."""
+    if spec.setting is not None:
+        return spec.setting
     rng = stream("setting", spec.seed, spec.species_id, spec.index)
     options = SETTINGS[spec.attributes["background"]]
     shown = rng.sample(options, min(len(options), 3))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from memdriven.aviary.palette import individual
+from memdriven.aviary.places import Setting
 from memdriven.aviary.plans import BEAK_SHAPES, PLANS
 from memdriven.aviary.species import BACKGROUNDS, COLOURED_MARKINGS, all_species, morph, stream
 
@@ -16,8 +17,12 @@ MORPHS = 0.75
 training species are 150 combinations of colours, which networks learn by heart instead of colours.
 """
 
-_PERCHED = (("foliage", 0.62), ("snow", 0.12), ("dusk", 0.12), ("sky", 0.14))
-_FLYING = (("sky", 0.5), ("dusk", 0.2), ("water", 0.15), ("foliage", 0.15))
+_ODDS = {
+    "perched": (("foliage", 0.62), ("snow", 0.12), ("dusk", 0.12), ("sky", 0.14)),
+    "flying": (("sky", 0.5), ("dusk", 0.2), ("water", 0.15), ("foliage", 0.15)),
+    "clinging": (("foliage", 0.8), ("snow", 0.2)),
+}
+"""How often a pose is seen in which place; standing birds stand on any ground of their kind."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,17 @@ class BirdSpec:
     """Eight numbers in [0, 1) that place textures and scenery."""
     placed_as: dict[str, tuple[float, float, float]] | None = field(default=None, repr=False)
     """The colours for which a place was chosen, where these are not the bird's own any more."""
+    setting: Setting | None = field(default=None, repr=False)
+    """The place itself, where it is not to be chosen to suit the bird."""
+
+
+def possible_places(body_plan: str, pose: str) -> tuple[str, ...]:
+    """The backgrounds in which a kind of bird is seen in a pose."""
+    if pose == "swimming":
+        return ("water",)
+    if pose == "standing":
+        return PLANS[body_plan].grounds
+    return tuple(place for place, _ in _ODDS[pose])
 
 
 def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
@@ -63,10 +79,8 @@ def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
         background = "water"
     elif pose == "standing":
         background = rng.choice(plan.grounds)
-    elif pose == "clinging":
-        background = rng.choices(("foliage", "snow"), (0.8, 0.2))[0]
     else:
-        odds = _FLYING if pose == "flying" else _PERCHED
+        odds = _ODDS[pose]
         background = rng.choices([b for b, _ in odds], [w for _, w in odds])[0]
     assert background in BACKGROUNDS
     attributes["pose"], attributes["background"] = pose, background

@@ -176,4 +176,5 @@ def part_shares(parts: torch.Tensor) -> dict[str, float]:
 
 def fingerprint(spec: BirdSpec) -> int:
     """A number that changes with anything that was decided about a specimen."""
-    return zlib.crc32(repr(spec).encode())
+    place = "" if spec.setting is None else repr(spec.setting)
+    return zlib.crc32((repr(spec) + place).encode())

@@ -24,6 +24,7 @@ from memdriven.cli.prepare import (
     PrepareFlowers,
     PrepareFolder,
     PrepareRecoloured,
+    PrepareResettings,
 )
 from memdriven.cli.report import Report
 from memdriven.cli.training import Train, TrainDamsm, TrainPixels, TrainText, with_preset
@@ -46,6 +47,7 @@ class Command(Protocol):
 COMMANDS: dict[str, type[Any]] = {
     "prepare aviary": PrepareAviary,
     "prepare recoloured": PrepareRecoloured,
+    "prepare resettings": PrepareResettings,
     "prepare folder": PrepareFolder,
     "prepare cub": PrepareCub,
     "prepare coco": PrepareCoco,

@@ -90,6 +90,55 @@ class PrepareRecoloured:
 
 
 @dataclass(kw_only=True)
+class PrepareResettings:
+    """Render Aviary's birds in the place, light and plumage that a noise z asks for.
+
+    For `train --extra`: z gets something to say that neither words nor memory settle. Each item
+    holds the first numbers of its z.
+    """
+
+    dataset: Path
+    """Folder of a prepared Aviary."""
+    out: Path
+    """Folder for the data set."""
+    per_image: int = 3
+    """Pictures of each training image; those that hide what their caption names are dropped."""
+    plumage: float = 0.25
+    """Share of the parts that no word names which take a colour of z's."""
+    wishes: float = 0.8
+    """Share of captions about a bird of other colours; the rest describe the remembered one."""
+    places: float = 0.4
+    """Share of captions that name a background, any of those where the bird can be."""
+    image_size: int = 128
+    """Side in px."""
+    seed: int = 0
+    """Another seed gives other pictures."""
+    workers: IntOption = None
+    """Processes on the CPU; its cores when left out."""
+    device: str = "cpu"
+    """cpu, auto, cuda, ..."""
+
+    def run(self) -> None:
+        """Call the library."""
+        from memdriven.aviary.resettings import prepare_resettings
+
+        prepare_resettings(
+            self.dataset,
+            self.out,
+            per_image=self.per_image,
+            plumage=self.plumage,
+            wishes=self.wishes,
+            places=self.places,
+            image_size=self.image_size,
+            seed=self.seed,
+            workers=self.workers,
+            device=choose_device(self.device),
+            progress=True,
+        )
+        _done(self.out)
+
+
+@dataclass(kw_only=True)
 class PrepareFolder:
     """Read your own captioned images: a folder with metadata.jsonl or .csv.
 

@@ -48,10 +48,12 @@ class Item:
     """Left, top, width, height in px of the object in the source's own photograph, if known."""
     memory: str = ""
     """Id of the image whose features it is painted from, where those are not its own."""
+    noise: Sequence[float | None] = ()
+    """The first numbers of the noise z that asks for this image; None where it does not depend on one."""
 
     def __post_init__(self) -> None:
         """Make the sequences immutable."""
-        for name in ("captions", "caption_attributes", "visible", "box"):
+        for name in ("captions", "caption_attributes", "visible", "box", "noise"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
 
@@ -186,7 +188,7 @@ def write_prepared(
 
 def _to_json(item: Item) -> dict[str, Any]:
     values = {entry.name: getattr(item, entry.name) for entry in dataclasses.fields(item)}
-    optional = ("attributes", "caption_attributes", "visible", "box", "memory")
+    optional = ("attributes", "caption_attributes", "visible", "box", "memory", "noise")
     return {key: value for key, value in values.items() if key not in optional or value}
 
 
@@ -219,6 +221,7 @@ def _read_item(line: str, place: str) -> Item:
             and all(isinstance(caption, str) for caption in item.captions)
             and isinstance(item.attributes, dict)
             and (item.box is None or _is_box(item.box))
+            and all(number is None or type(number) in (int, float) for number in item.noise)
         )
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(
