@@ -59,3 +59,9 @@ class TrainingError(MemDrivenError):
 
 class EvaluationError(MemDrivenError):
     """A measure cannot be computed from what was given."""
+
+
+def require(holds: object, kind: type[MemDrivenError], *, wanted: str, found: object, fix: str) -> None:
+    """Raise an error of `kind` unless a condition holds."""
+    if not holds:
+        raise kind(wanted=wanted, found=str(found), fix=fix)

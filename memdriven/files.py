@@ -1,19 +1,33 @@
-"""Files that are whole or absent: atomic writes, hashes, and JSON with clear errors."""
+"""Files and folders that are whole or absent: atomic writes, hashes, and JSON with clear errors.
+
+A writer works on a scratch path beside its target, `.NAME.scratch-0`, which it locks and which becomes
+the target in one rename. A lock dies with its process, so whatever lies there unlocked was left by a
+killed writer, and the next one takes it over: scratch never piles up.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import hashlib
+import itertools
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from memdriven.errors import DataError, MemDrivenError
+
+try:
+    import fcntl
+
+    LOCKS = True
+except ImportError:  # Windows has no such locks: scratch names are drawn at random there
+    LOCKS = False
 
 
 @contextlib.contextmanager
@@ -29,12 +43,16 @@ def explain_disk_errors(target: Path) -> Iterator[None]:
                 fix="free some space or choose another folder; nothing half-written was left",
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise DataError(
-                wanted=f"to write {target}",
-                found=error.strerror or "no permission",
-                fix="choose a folder that you may write to",
-            ) from error
+            raise _cannot_write(target, error) from error
         raise
+
+
+def _cannot_write(target: Path, error: OSError) -> DataError:
+    return DataError(
+        wanted=f"to write {target}",
+        found=error.strerror or type(error).__name__,
+        fix="choose a folder that you may write to",
+    )
 
 
 def _free_space(target: Path) -> str:
@@ -44,27 +62,32 @@ def _free_space(target: Path) -> str:
     return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB"
 
 
+@contextlib.contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Yield a scratch file that becomes `path` when the block ends well, else vanishes.
+
+    A reader of `path` sees the old content or the new, never a part.
+
+    Raises:
+        DataError: the disk is full or refuses writing; the old file is untouched.
+    """
+    path = Path(path)
+    with explain_disk_errors(path), _scratch(path, folder=False) as scratch:
+        yield scratch
+        with scratch.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        scratch.chmod(0o644)
+        os.replace(scratch, path)
+
+
 def atomic_write_bytes(path: Path | str, content: bytes) -> None:
     """Write a file so that a reader sees the old content or the new, never a part.
 
     Raises:
         DataError: the disk is full or refuses writing; the old file is untouched.
     """
-    path = Path(path)
-    with explain_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
-            raise
+    with atomic_file(path) as scratch:
+        scratch.write_bytes(content)
 
 
 def atomic_write_json(path: Path | str, content: Any) -> None:
@@ -78,24 +101,122 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     """Yield a scratch folder that becomes `path` when the block ends well, else vanishes.
 
     A folder already at `path` is replaced only then.
+
+    Raises:
+        DataError: the disk is full or refuses writing; the old folder is untouched.
     """
     path = Path(path)
     with explain_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        try:
+        _finish_swap(path)
+        with _scratch(path, folder=True) as scratch:
             yield scratch
             scratch.chmod(0o755)
-            if path.exists():
-                old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-                os.replace(path, old / "previous")
+            if not path.exists():
                 os.replace(scratch, path)
-                shutil.rmtree(old, ignore_errors=True)
+            elif _exchange(scratch, path):
+                _sweep(scratch)
             else:
+                os.replace(path, _previous(path))
                 os.replace(scratch, path)
-        except BaseException:
-            shutil.rmtree(scratch, ignore_errors=True)
+                _finish_swap(path)
+
+
+def _previous(path: Path) -> Path:
+    """Where a replaced folder waits for its removal, where two folders cannot be exchanged at once."""
+    return path.with_name(f".{path.name}.previous")
+
+
+def _finish_swap(path: Path) -> None:
+    """Put back, or remove, the folder that a killed process had moved out of the way."""
+    previous = _previous(path)
+    if os.path.lexists(previous):
+        if path.exists():
+            shutil.rmtree(previous, ignore_errors=True)
+        else:
+            os.replace(previous, path)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two paths in one step, as Linux can; false where that cannot be done."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
+
+
+@contextlib.contextmanager
+def _scratch(target: Path, *, folder: bool) -> Iterator[Path]:
+    """Yield a path beside `target`, locked until the block ends; it is removed when the block fails."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(0 if LOCKS else secrets.randbits(40)):
+            path = target.with_name(f".{target.name}.scratch-{number}")
+            if (handle := _claim(path, folder)) is not None:
+                break
+        for later in range(number + 1, number + 4):  # of writers that worked side by side
+            _sweep(target.with_name(f".{target.name}.scratch-{later}"))
+        if folder:
+            for child in path.iterdir():
+                _remove(child)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
+        raise _cannot_write(target, error) from error
+    try:
+        yield path
+    except BaseException:
+        _remove(path)
+        raise
+    finally:
+        if handle:
+            os.close(handle)
+
+
+def _claim(path: Path, folder: bool) -> int | None:
+    """Make a scratch path, or take over a dead writer's; None where a living one holds it.
+
+    Returns:
+        The handle whose closing gives the lock up; 0 without locks.
+    """
+    if folder:
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+    if not LOCKS:
+        return 0
+    try:
+        handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    except FileNotFoundError:  # its writer has just finished
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), path.lstat()):
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:  # a disk without locks: its writers must not meet
+        return handle
+    os.close(handle)
+    return None
+
+
+def _sweep(path: Path) -> None:
+    """Remove a scratch path, unless it is not there or a living writer holds it."""
+    if not LOCKS:
+        _remove(path)
+    elif path.exists():
+        handle = _claim(path, path.is_dir())
+        if handle is not None:
+            _remove(path)
+            os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sha256_file(path: Path | str) -> str:
@@ -104,11 +225,11 @@ def sha256_file(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def read_json(path: Path | str, kind: type[MemDrivenError]) -> dict[str, Any]:
-    """Return the JSON object that a file holds.
+def read_json(path: Path | str, kind: type[MemDrivenError], schema: str | None = None) -> dict[str, Any]:
+    """Return the JSON object that a file holds, of a schema where one is named.
 
     Raises:
-        MemDrivenError: of `kind`, when the file is missing, not JSON, or not an object.
+        MemDrivenError: of `kind`, when the file is missing, not JSON, not an object, or of another schema.
     """
     path = Path(path)
     try:
@@ -126,5 +247,11 @@ def read_json(path: Path | str, kind: type[MemDrivenError]) -> dict[str, Any]:
             wanted=f"a JSON object in {path}",
             found=type(content).__name__,
             fix="restore the file from its source",
+        )
+    if schema is not None and content.get("schema") != schema:
+        raise kind(
+            wanted=f"schema {schema} in {path}",
+            found=repr(content.get("schema"))[:80],
+            fix="use the version of memdriven that wrote it, or make it again",
         )
     return content
