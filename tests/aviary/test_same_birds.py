@@ -22,17 +22,19 @@ import pytest
 import torch
 from PIL import Image
 
-from memdriven.aviary import render_birds, sample_bird
 from memdriven.aviary.recolour import wish
+from memdriven.aviary.render import render_birds
 from memdriven.aviary.resettings import resetting
-from memdriven.aviary.specimen import PLUMAGE, BirdSpec
+from memdriven.aviary.species import PLUMAGE, BirdSpec, sample_bird
 
 FILE = Path(__file__).with_name("birds.json")
 SEEN = (*PLUMAGE, "beak_color", "size", "pose", "background")
 
 DIGEST = """
 import zlib
-from memdriven.aviary import all_species, describe, sample_bird
+from memdriven.aviary.species import all_species
+from memdriven.aviary.captions import describe
+from memdriven.aviary.species import sample_bird
 from memdriven.aviary.species import stream
 birds = [sample_bird(s, 1, 0) for s in range(0, 200, 5)]
 seen = ["crown", "wing", "back", "belly"]
