@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from memdriven.aviary import prepare_aviary
+from memdriven.aviary.prepare import prepare_aviary
 from memdriven.aviary.recolour import prepare_recoloured
 from memdriven.config import Config
 from memdriven.data.prepared import PreparedDataset

@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 
 from memdriven.checkpoint import Checkpoint, load_checkpoint
-from memdriven.data.image_cache import load_images
-from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.encoders.attribute_files import reader_of
 from memdriven.evaluation.attributes import AttributeJudge, attribute_accuracy, load_judge
 from memdriven.memory.feature_store import FeatureStore

@@ -13,13 +13,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from memdriven.aviary.captions import describe
-from memdriven.aviary.palette import individual
-from memdriven.aviary.prepare import NAME, make_room
-from memdriven.aviary.species import ATTRIBUTES, all_species, morph, stream
-from memdriven.aviary.specimen import COLOUR_SLOTS, PLUMAGE, BirdSpec, sample_bird
-from memdriven.aviary.studio import Job, Picture, render_jobs
-from memdriven.aviary.visibility import visible_attributes
+from memdriven.aviary.captions import describe, visible_attributes
+from memdriven.aviary.prepare import NAME, Job, Picture, make_room, render_jobs
+from memdriven.aviary.species import (
+    ATTRIBUTES,
+    COLOUR_SLOTS,
+    PLUMAGE,
+    BirdSpec,
+    all_species,
+    individual,
+    morph,
+    sample_bird,
+    stream,
+)
 from memdriven.data.prepared import Item, PreparedDataset, image_file, write_prepared
 from memdriven.errors import DataError
 

@@ -23,10 +23,9 @@ from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 
-from memdriven.aviary.palette import contrast
-from memdriven.aviary.places import SETTINGS, Colour, Setting
 from memdriven.aviary.recolour import HOSTS, Wish, captions_for, other_plumage, prepare_remade, wear
-from memdriven.aviary.specimen import PLUMAGE, BirdSpec, possible_places
+from memdriven.aviary.scene import SETTINGS, Colour, Setting
+from memdriven.aviary.species import PLUMAGE, BirdSpec, contrast, possible_places
 from memdriven.errors import DataError
 
 RESETTINGS = "aviary-resettings"

@@ -8,8 +8,7 @@ import torch
 from PIL import Image
 
 from memdriven.aviary.render import render_birds
-from memdriven.aviary.species import all_species
-from memdriven.aviary.specimen import BirdSpec, sample_bird
+from memdriven.aviary.species import BirdSpec, all_species, sample_bird
 
 GAP = 6
 PAPER = (250, 249, 245)

@@ -208,7 +208,7 @@ class PrepareCub(_ReedOptions):
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.data.cub import prepare_cub
+        from memdriven.data.photos import prepare_cub
 
         prepare_cub(
             self.out,
@@ -230,7 +230,7 @@ class PrepareFlowers(_ReedOptions):
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.data.flowers import prepare_flowers
+        from memdriven.data.photos import prepare_flowers
 
         prepare_flowers(
             self.out,
@@ -257,7 +257,7 @@ class PrepareCoco:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.data.coco import prepare_coco
+        from memdriven.data.photos import prepare_coco
 
         prepare_coco(self.out, archives=self.archive, downloads=self.downloads, image_size=self.image_size)
         _done(self.out)

@@ -9,19 +9,29 @@ images/<split>/<id>.webp
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import hashlib
+import io
 import json
+import os
+import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
 
-from memdriven.data.image_file import read_image
+from memdriven.data.images import WEBP_QUALITY, centre_square, decode_image, read_image
 from memdriven.errors import DataError
-from memdriven.files import atomic_write_bytes, atomic_write_json, read_json
+from memdriven.files import atomic_folder, atomic_write_bytes, atomic_write_json, read_json
 
 SCHEMA = "memdriven.dataset/1"
 HEADER, ITEMS = "dataset.json", "items.jsonl"
@@ -258,3 +268,206 @@ def _check(items: Sequence[Item], place: Path) -> None:
                 found=found,
                 fix="correct the source and prepare again",
             )
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An item whose image has yet to be written, and how to come by it."""
+
+    item: Item
+    source: str
+    """Name of the source's image file, for messages."""
+    read: Callable[[], bytes]
+    """Returns that file's bytes."""
+    crop: Callable[[Image.Image], Image.Image] | None = None
+    """Cuts the part that counts out of the whole picture."""
+
+
+def assemble(
+    out: Path,
+    drafts: Sequence[Draft],
+    *,
+    name: str,
+    classes: Sequence[str],
+    image_size: int,
+    seed: int = 0,
+    source: str,
+    licence: str,
+    extra: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> PreparedDataset:
+    """Write a prepared data set: each image's central square at `image_size` px, and the tables.
+
+    A plain WebP of that very size is kept byte for byte. Everything is written beside `out` and
+    renamed at the end.
+
+    Args:
+        out: a new or empty folder, or an earlier data set, which is replaced.
+        drafts: the items with their images.
+        name: see `write_prepared`, like the rest.
+        classes: class names by class id.
+        image_size: side of the images in px.
+        seed: of the split, where one was drawn.
+        source: where it comes from, for people.
+        licence: under which terms, for people.
+        extra: further header entries.
+        progress: show a bar.
+
+    Raises:
+        DataError: an image cannot be read, `out` holds something else, or the disk is full;
+            nothing is left behind then.
+    """
+    refuse_other_content(out)
+    with atomic_folder(out) as folder:
+        for split in {draft.item.split for draft in drafts}:
+            (folder / "images" / split).mkdir(parents=True)
+
+        def write(draft: Draft) -> None:
+            (folder / draft.item.file).write_bytes(_square(draft, image_size))
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            work = pool.map(write, drafts)
+            try:
+                for _ in tqdm(work, f"{name} images", len(drafts), disable=not progress):
+                    pass
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        write_prepared(
+            folder,
+            name=name,
+            items=[draft.item for draft in drafts],
+            classes=classes,
+            image_size=image_size,
+            seed=seed,
+            source=source,
+            licence=licence,
+            extra=extra,
+        )
+    return PreparedDataset.open(out)
+
+
+def _square(draft: Draft, size: int) -> bytes:
+    """Return a draft's picture as WebP; one that is as wanted is not compressed a second time."""
+    content = draft.read()
+    image = decode_image(content, draft.source)
+    if draft.crop is None and image.size == (size, size) and _is_plain_webp(content):
+        return content
+    whole = image if draft.crop is None else draft.crop(image)
+    buffer = io.BytesIO()
+    centre_square(whole, size).save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
+    return buffer.getvalue()
+
+
+def _is_plain_webp(content: bytes) -> bool:
+    """Return whether a file is WebP without the extended header: no EXIF, no frames, no alpha."""
+    return content[:4] == b"RIFF" and content[8:15] == b"WEBPVP8" and content[15:16] in b" L"
+
+
+def refuse_other_content(out: Path) -> None:
+    """Refuse to replace anything that is not an earlier data set.
+
+    Raises:
+        DataError: `out` is a file, or a folder with other content.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    header = out / HEADER
+    if header.is_file() and read_json(header, DataError).get("schema") == SCHEMA:
+        return
+    raise DataError(
+        wanted=f"a new or empty folder, or an earlier data set, at {out}",
+        found="something else",
+        fix="choose another folder for the data set",
+    )
+
+
+FOLDER = "cache"
+_WORKERS = 4
+
+
+def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int, progress: bool = True) -> Tensor:
+    """Return the items' images as uint8 (n, 3, size, size), in the order of `items`.
+
+    The first call decodes them (on several threads) into `<data set>/cache/`; later calls map that
+    file. The cache is keyed by the size, the ids, and the image files' lengths and times, so a
+    data set that was prepared anew is decoded anew. A folder that cannot be written to, or a full
+    disk, means no cache, not an error: the images are then kept in RAM alone.
+
+    Args:
+        dataset: the data set that the items belong to.
+        items: which images.
+        size: side in px; the central square of each image is resized to it.
+        progress: show a bar.
+
+    Raises:
+        DataError: an image is missing or unreadable.
+    """
+    path = dataset.path / FOLDER / f"images-{size}-{_key(dataset, items)}.npy"
+    shape = (len(items), 3, size, size)
+    cached = _map_cache(path, shape)
+    if cached is None:
+        with contextlib.suppress(OSError):
+            _write_cache(path, dataset, items, size, progress)
+            cached = _map_cache(path, shape)
+    if cached is None:
+        cached = np.empty(shape, dtype=np.uint8)
+        _decode_into(cached, dataset, items, size, progress)
+    return torch.from_numpy(cached)
+
+
+def _key(dataset: PreparedDataset, items: Sequence[Item]) -> str:
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(f"{item.id}\0{item.file}\0".encode())
+        with contextlib.suppress(OSError):
+            facts = dataset.image_path(item).stat()
+            digest.update(f"{facts.st_size} {facts.st_mtime_ns}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _map_cache(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Map a cache file copy-on-write, or return None when it is absent or not what is wanted."""
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array if array.shape == shape and array.dtype == np.uint8 else None
+
+
+def _write_cache(
+    path: Path, dataset: PreparedDataset, items: Sequence[Item], size: int, progress: bool
+) -> None:
+    path.parent.mkdir(exist_ok=True)
+    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        shape = (len(items), 3, size, size)
+        array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
+        _reserve(Path(scratch))
+        _decode_into(array, dataset, items, size, progress)
+        array.flush()
+        os.replace(scratch, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(scratch)
+
+
+def _reserve(path: Path) -> None:
+    """Take the disk space now: writing to a mapped file on a full disk would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+
+
+def _decode_into(
+    array: np.ndarray, dataset: PreparedDataset, items: Sequence[Item], size: int, progress: bool
+) -> None:
+    def decode(index: int) -> None:
+        image = read_image(dataset.image_path(items[index]), least_side=size)
+        array[index] = np.asarray(centre_square(image, size)).transpose(2, 0, 1)
+
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        jobs = pool.map(decode, range(len(items)))
+        for _ in tqdm(jobs, f"images at {size} px", len(items), disable=not progress):
+            pass

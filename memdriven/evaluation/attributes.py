@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memdriven.aviary.palette import COLOURS
+from memdriven.aviary.species import COLOURS
 from memdriven.data.attributes import IGNORED
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.judge import AttributeJudge, load_judge

@@ -17,8 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from memdriven.data.attributes import IGNORED, attribute_values, visible_record
-from memdriven.data.image_cache import load_images
-from memdriven.data.prepared import PreparedDataset
+from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.encoders.attribute_head import attribute_loss
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.judge import AttributeJudge

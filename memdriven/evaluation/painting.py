@@ -20,8 +20,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.checkpoint import Checkpoint
+from memdriven.data.images import centre_square, to_tensor
 from memdriven.data.prepared import PreparedDataset
-from memdriven.data.transforms import centre_square, to_tensor
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import EvaluationError

@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.checkpoint import Checkpoint
-from memdriven.data.image_cache import load_images
-from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import EvaluationError
@@ -240,7 +239,7 @@ class Workbench:
         if all(item_id in by_id for item_id in ids):
             originals = self.images_of([by_id[item_id] for item_id in ids], "retrieved")
             return Row(name="retrieved", images=originals, drew_on=ids, strategy=strategy)
-        from memdriven.data.transforms import centre_square, to_bytes
+        from memdriven.data.images import centre_square, to_bytes
 
         unique = {found[0].id: found[0].index for found in matches}
         thumbnails = torch.stack(

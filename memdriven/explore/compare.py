@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from memdriven.data.transforms import to_tensor
+from memdriven.data.images import to_tensor
 from memdriven.errors import ConfigError, RetrievalError
 from memdriven.pipeline.output import PipelineOutput, Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline

@@ -17,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.config import FEATURE_CHANNELS, TextConfig
+from memdriven.data.images import centre_square
 from memdriven.data.prepared import Item, PreparedDataset
-from memdriven.data.transforms import centre_square
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, CaptionError, DataError

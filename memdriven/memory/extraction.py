@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from memdriven.data.transforms import centre_square
+from memdriven.data.images import centre_square
 from memdriven.errors import BankError, DataError
 from memdriven.files import atomic_folder
 from memdriven.memory import codec

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.config import Config
-from memdriven.data.image_cache import load_images
-from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm

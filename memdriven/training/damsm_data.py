@@ -11,9 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from memdriven.data.image_cache import load_images
-from memdriven.data.prepared import Item, PreparedDataset
-from memdriven.data.transforms import to_unit
+from memdriven.data.images import to_unit
+from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.errors import DataError
 from memdriven.memory.feature_store import FeatureStore

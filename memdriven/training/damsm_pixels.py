@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids
+from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset
-from memdriven.data.transforms import to_unit
 from memdriven.encoders.attribute_files import Attributes, load_attributes, save_attributes
 from memdriven.encoders.attribute_head import AttributeHead, attribute_loss
 from memdriven.encoders.damsm import Damsm, cosine, damsm_loss

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from memdriven.data.transforms import to_unit
+from memdriven.data.images import to_unit
 from memdriven.encoders.damsm import Damsm, cosine
 from memdriven.training.damsm_data import DamsmData
 

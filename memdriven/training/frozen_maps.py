@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from memdriven.data.transforms import to_unit
+from memdriven.data.images import to_unit
 from memdriven.encoders.image import CompactBackbone
 from memdriven.training.damsm_data import mixed_seed
 from memdriven.training.disturb import disturb

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from memdriven.config import Config
 from memdriven.data.attributes import visible_record
-from memdriven.data.image_cache import load_images
-from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.training.captions import encode_captions
 from memdriven.training.damsm_data import NO_CLASS, mixed_seed

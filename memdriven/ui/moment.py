@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TypedDict, TypeGuard
 
-from memdriven.data.transforms import centre_square
+from memdriven.data.images import centre_square
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.recipe import MAX_BYTES, Recipe

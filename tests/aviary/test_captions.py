@@ -6,12 +6,9 @@ import re
 
 import pytest
 
-from memdriven.aviary import ATTRIBUTES, describe, sample_bird, visible_attributes
-from memdriven.aviary.captions import CAPTIONS, WORDS
-from memdriven.aviary.skin import PARTS
-from memdriven.aviary.species import stream
-from memdriven.aviary.words import (
+from memdriven.aviary.captions import (
     BEAK_WORDS,
+    CAPTIONS,
     COLOUR_WORDS,
     PART_WORDS,
     PATTERN_WORDS,
@@ -19,7 +16,12 @@ from memdriven.aviary.words import (
     POSE_WORDS,
     SHAPE_WORDS,
     SIZE_WORDS,
+    WORDS,
+    describe,
+    visible_attributes,
 )
+from memdriven.aviary.plumage import PARTS
+from memdriven.aviary.species import ATTRIBUTES, sample_bird, stream
 
 Said = list[tuple[str, dict[str, str]]]
 ALL_SEEN = dict.fromkeys(PARTS, 0.06)

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from memdriven.aviary import prepare_aviary, render_birds, sample_bird
+from memdriven.aviary.captions import COLOUR_WORDS
+from memdriven.aviary.plumage import PART
+from memdriven.aviary.prepare import prepare_aviary
 from memdriven.aviary.recolour import prepare_recoloured, wish
-from memdriven.aviary.scenery import choose_setting
-from memdriven.aviary.skin import PART
-from memdriven.aviary.species import ATTRIBUTES
-from memdriven.aviary.specimen import COLOUR_SLOTS, PLUMAGE
-from memdriven.aviary.words import COLOUR_WORDS
+from memdriven.aviary.render import render_birds
+from memdriven.aviary.scene import choose_setting
+from memdriven.aviary.species import ATTRIBUTES, COLOUR_SLOTS, PLUMAGE, sample_bird
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import DataError
 from tests.small_world import write_world

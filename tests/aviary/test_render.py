@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from memdriven.aviary import PARTS, BirdSpec, all_species, contact_sheet, render_birds, sample_bird
-from memdriven.aviary.palette import linear
-from memdriven.aviary.plans import PLANS
-from memdriven.aviary.sheet import GAP, choose_birds
-from memdriven.aviary.skin import PART
-from memdriven.aviary.studio import part_shares
+from memdriven.aviary.plumage import PART, PARTS
+from memdriven.aviary.prepare import part_shares
+from memdriven.aviary.render import render_birds
+from memdriven.aviary.sheet import GAP, choose_birds, contact_sheet
+from memdriven.aviary.species import PLANS, BirdSpec, all_species, linear, sample_bird
 
 
 def _profile(plan: str, **colours: str) -> BirdSpec:

@@ -8,12 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from memdriven.aviary import prepare_aviary, render_birds, sample_bird
-from memdriven.aviary.palette import contrast
-from memdriven.aviary.places import SETTINGS
+from memdriven.aviary.prepare import prepare_aviary
+from memdriven.aviary.render import render_birds
 from memdriven.aviary.resettings import NUMBERS, background, prepare_resettings, resetting
-from memdriven.aviary.species import ATTRIBUTES, BACKGROUNDS
-from memdriven.aviary.specimen import PLUMAGE, BirdSpec, possible_places
+from memdriven.aviary.scene import SETTINGS
+from memdriven.aviary.species import (
+    ATTRIBUTES,
+    BACKGROUNDS,
+    PLUMAGE,
+    BirdSpec,
+    contrast,
+    possible_places,
+    sample_bird,
+)
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import DataError
 

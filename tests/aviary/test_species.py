@@ -6,11 +6,22 @@ import dataclasses
 
 import pytest
 
-from memdriven.aviary import ATTRIBUTES, all_species, sample_bird
-from memdriven.aviary.palette import COLOURS, SRGB, contrast, linear
-from memdriven.aviary.plans import PLANS
-from memdriven.aviary.species import COLOURED_MARKINGS, TEST_SPECIES, TRAIN_SPECIES, stream
-from memdriven.aviary.specimen import MORPHS, PLUMAGE
+from memdriven.aviary.species import (
+    ATTRIBUTES,
+    COLOURED_MARKINGS,
+    COLOURS,
+    MORPHS,
+    PLANS,
+    PLUMAGE,
+    SRGB,
+    TEST_SPECIES,
+    TRAIN_SPECIES,
+    all_species,
+    contrast,
+    linear,
+    sample_bird,
+    stream,
+)
 
 SPECIES = all_species()
 TRAIN, TEST = SPECIES[:TRAIN_SPECIES], SPECIES[TRAIN_SPECIES:]

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from memdriven.checkpoint import load_checkpoint, save_checkpoint
 from memdriven.config import Config
+from memdriven.data.images import centre_square, to_tensor
 from memdriven.data.prepared import Item, PreparedDataset, image_file, write_prepared
-from memdriven.data.transforms import centre_square, to_tensor
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.vgg import Vgg16Features

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from memdriven.data.attributes import IGNORED, visible_record
-from memdriven.data.image_cache import load_images
-from memdriven.data.prepared import Item, PreparedDataset, write_prepared
+from memdriven.data.prepared import Item, PreparedDataset, load_images, write_prepared
 from memdriven.encoders.attribute_head import attribute_loss
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.attributes import attribute_accuracy, load_judge, train_attribute_judge

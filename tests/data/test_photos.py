@@ -1,4 +1,4 @@
-"""The reader of CUB, and what it shares with Oxford-102, on miniatures of the official layout."""
+"""CUB, flowers and COCO in their official layouts."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memdriven.data import cub
-from memdriven.data.cub import TEST_CLASSES, prepare_cub, square_around
+from memdriven.data import photos
 from memdriven.data.download import Remote
+from memdriven.data.photos import CUB_TEST_CLASSES, prepare_coco, prepare_cub, prepare_flowers, square_around
 from memdriven.errors import DataError
 from tests.data import layouts
 
@@ -110,7 +110,7 @@ def test_without_an_archive_the_manual_step_comes_before_the_download(
         asked.append(folder)
         return [photos]
 
-    monkeypatch.setattr("memdriven.data.reed.fetch_all", fetch)
+    monkeypatch.setattr("memdriven.data.photos.fetch_all", fetch)
     with pytest.raises(DataError, match=r"drive\.google\.com.*no such file in .*archives"):
         prepare_cub(tmp_path / "data/out", progress=False)
     assert not asked
@@ -123,10 +123,10 @@ def test_without_an_archive_the_manual_step_comes_before_the_download(
 
 
 def test_the_split_by_species_is_150_to_50() -> None:
-    assert len(TEST_CLASSES) == 50
-    assert min(TEST_CLASSES) >= 1
-    assert max(TEST_CLASSES) <= 200
-    assert cub.PHOTOS.size == 1_150_585_339
+    assert len(CUB_TEST_CLASSES) == 50
+    assert min(CUB_TEST_CLASSES) >= 1
+    assert max(CUB_TEST_CLASSES) <= 200
+    assert photos.CUB_PHOTOS.size == 1_150_585_339
 
 
 def test_the_crop_is_a_square_clipped_to_the_image() -> None:
@@ -136,3 +136,86 @@ def test_the_crop_is_a_square_clipped_to_the_image() -> None:
         left, top, right, bottom = square_around(tuple(box), (400, 400))
         assert 0 <= left < right <= 400
         assert 0 <= top < bottom <= 400
+
+
+@pytest.mark.parametrize("pack", layouts.PACKINGS)
+@pytest.mark.parametrize(("lists", "split"), [(True, "train"), (False, "test")])
+def test_flowers_from_every_packing(
+    tmp_path: Path, pack: Callable[[Path], list[Path]], lists: bool, split: str
+) -> None:
+    layouts.write_flowers(tmp_path / "f")
+    if lists:
+        layouts.write_text(tmp_path / "f/cvpr2016_flowers/testclasses.txt", "class_00006\n")
+    data = prepare_flowers(tmp_path / "out", archives=pack(tmp_path / "f"), image_size=16, progress=False)
+    assert len(data.classes) == 102
+    first = data.items[0]
+    assert (first.id, first.class_id, first.split, first.box) == ("image_00001", 4, split, None)
+    assert first.captions == ("a pink flower",)
+
+
+def test_flowers_with_the_captions_apart(tmp_path: Path) -> None:
+    layouts.write_flowers(tmp_path / "f")
+    shutil.move(tmp_path / "f/cvpr2016_flowers", tmp_path / "reed")
+    with pytest.raises(DataError, match=r"cvpr2016_flowers\.tar\.gz .* --captions"):
+        prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"], progress=False)
+    with pytest.raises(DataError, match="browsers only"):
+        prepare_flowers(tmp_path / "out", progress=False)
+    data = prepare_flowers(
+        tmp_path / "out",
+        archives=[tmp_path / "f"],
+        captions=[tmp_path / "reed"],
+        image_size=16,
+        progress=False,
+    )
+    assert len(data) == 2
+
+
+def test_flowers_without_a_photo_or_with_a_strange_class(tmp_path: Path) -> None:
+    layouts.write_flowers(tmp_path / "f")
+    layouts.write_text(tmp_path / "f/cvpr2016_flowers/text_c10/class_00103/image_00002.txt", "x\n")
+    with pytest.raises(DataError, match="class_00103"):
+        prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"], progress=False)
+    (tmp_path / "f/jpg/image_00001.jpg").unlink()
+    with pytest.raises(DataError, match="image_00001"):
+        prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"], progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("pack", layouts.PACKINGS)
+def test_coco_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path]]) -> None:
+    layouts.write_coco(tmp_path / "coco")
+    data = prepare_coco(tmp_path / "out", archives=pack(tmp_path / "coco"), image_size=16, progress=False)
+    assert [(i.id, i.split, len(i.captions)) for i in data.items] == [
+        ("train2014-000000000009", "train", 5),
+        ("val2014-000000000042", "test", 5),
+    ]
+    assert data.items[0].class_id is None
+
+
+def test_coco_is_downloaded_without_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layouts.write_coco(tmp_path / "coco")
+
+    def fetch(files: list[Remote], folder: Path, progress: bool) -> list[Path]:
+        assert folder == tmp_path / "data/archives"
+        assert [file.name for file in files] == [
+            "train2014.zip",
+            "val2014.zip",
+            "annotations_trainval2014.zip",
+        ]
+        return layouts.as_archives(tmp_path / "coco")
+
+    monkeypatch.setattr("memdriven.data.photos.fetch_all", fetch)
+    assert len(prepare_coco(tmp_path / "data/coco", image_size=16, progress=False)) == 2
+
+
+def test_coco_with_damaged_annotations_or_missing_photos(tmp_path: Path) -> None:
+    layouts.write_coco(tmp_path / "coco")
+    shutil.rmtree(tmp_path / "coco/val2014")
+    with pytest.raises(DataError, match="whole of val2014"):
+        prepare_coco(tmp_path / "out", archives=[tmp_path / "coco"], progress=False)
+    listing = tmp_path / "coco/annotations/captions_train2014.json"
+    for content in ('{"images": 3', '{"images": [], "annotations": [{"image_id": []}]}', "[]"):
+        layouts.write_text(listing, content)
+        with pytest.raises(DataError, match="annotations again"):
+            prepare_coco(tmp_path / "out", archives=[tmp_path / "coco"], progress=False)
+    assert not (tmp_path / "out").exists()

@@ -7,13 +7,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from memdriven.aviary import sample_bird
-from memdriven.aviary.anatomy import build_rig
-from memdriven.aviary.camera import Camera, look_at
-from memdriven.aviary.march import pixel_grid, trace
-from memdriven.aviary.noise import noise
-from memdriven.aviary.rig import FORWARD, RIGHT, UP, Rig, rotation, stack, vec
-from memdriven.aviary.sdf import BLEND, SOFT, Primitives, distance, distance_and_normal
+from memdriven.aviary.raymarch import (
+    BLEND,
+    SOFT,
+    Camera,
+    Primitives,
+    distance,
+    distance_and_normal,
+    look_at,
+    noise,
+    pixel_grid,
+    trace,
+)
+from memdriven.aviary.skeleton import FORWARD, RIGHT, UP, Rig, build_rig, rotation, stack, vec
+from memdriven.aviary.species import sample_bird
 
 
 def _points(n: int, reach: float = 1.5, seed: int = 0) -> Tensor:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
-from memdriven.aviary import ATTRIBUTES, BirdSpec, prepare, prepare_aviary, render_birds, studio
-from memdriven.aviary import sample_bird as sighting
-from memdriven.aviary.species import all_species
+from memdriven.aviary import prepare
+from memdriven.aviary.prepare import prepare_aviary
+from memdriven.aviary.render import render_birds
+from memdriven.aviary.species import ATTRIBUTES, BirdSpec, all_species
+from memdriven.aviary.species import sample_bird as sighting
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import DataError
 from tests.small_world import write_world
@@ -74,7 +76,7 @@ def test_a_damaged_data_set_is_completed(aviary: Path, monkeypatch: pytest.Monke
         rendered.extend((spec.species_id, spec.index) for spec in specs)
         return render_birds(specs, size, device)
 
-    monkeypatch.setattr("memdriven.aviary.studio.render_birds", counted)
+    monkeypatch.setattr("memdriven.aviary.prepare.render_birds", counted)
     _make(aviary)
     assert rendered == [(0, 0), (0, 1)]
     assert _contents(aviary) == before
@@ -89,7 +91,7 @@ def test_worker_processes_make_the_same_files(aviary: Path, tmp_path: Path) -> N
 
 def test_captions_are_not_put_under_another_bird() -> None:
     species = all_species()[0]
-    picture = studio.Picture({"wing": 0.5}, studio.fingerprint(sighting(0, 1, 0)))
+    picture = prepare.Picture({"wing": 0.5}, prepare.fingerprint(sighting(0, 1, 0)))
     with pytest.raises(DataError, match="another bird"):
         prepare._item(species, 0, 0, picture)
 
@@ -109,7 +111,7 @@ def test_another_rendering_takes_the_header_away_first(
     }
     prepare_aviary(out, seed=0, **few)
     assert len(PreparedDataset.open(out)) == 2
-    monkeypatch.setattr(studio, "_render", _stop)
+    monkeypatch.setattr(prepare, "_render", _stop)
     with pytest.raises(KeyboardInterrupt):
         prepare_aviary(out, seed=0, **few)
     assert len(PreparedDataset.open(out)) == 2, "the same rendering only completes"

@@ -1,22 +1,183 @@
-"""What each point of the bird is, and what colour: regions, feather rows, wing bars, eyes, bark.
-
-Regions follow the bird's own frame, not the primitives, so that a throat stays a throat when the
-head turns. Borders are ruffled by noise; rows of scallops stand for contour feathers and lines for
-flight feathers.
-"""
+"""What colour a point of a bird has: regions in the bird's own frame, feathers and markings on them."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from memdriven.aviary.face import eye_colour, lay_head
-from memdriven.aviary.noise import fraction, noise, smoothstep
-from memdriven.aviary.rig import SLOTS
-from memdriven.aviary.sdf import SOFT
-from memdriven.aviary.skin import FLAGS, PART, TONES, Paint, Skin
+from memdriven.aviary.raymarch import SOFT, fraction, noise, smoothstep
+from memdriven.aviary.skeleton import SLOTS, Rig
+from memdriven.aviary.species import COLOUR_SLOTS, PLANS, BirdSpec
+
+PARTS = (
+    "background",
+    "crown",
+    "head",
+    "throat",
+    "breast",
+    "belly",
+    "back",
+    "wing",
+    "wing_bars",
+    "tail",
+    "eye",
+    "eye_ring",
+    "eye_stripe",
+    "beak",
+    "legs",
+    "perch",
+)
+"""Names of the values in a part map."""
+PART = {name: i for i, name in enumerate(PARTS)}
+
+TONES = {name: i for i, name in enumerate(COLOUR_SLOTS)}
+
+_FLAGS = (
+    "streaked",
+    "spotted",
+    "barred",
+    "wing_bars",
+    "eye_ring",
+    "eye_stripe",
+    "flying",
+    "face",
+    "snow",
+    "rock",
+    "pale_eye",
+)
+
+FLAGS = {name: i for i, name in enumerate(_FLAGS)}
+
+
+@dataclass(frozen=True)
+class Skin:
+    """A batch of birds' frames and colours, beside their `Primitives`."""
+
+    body: Tensor  # (b, 3, 3) world -> body
+    axes: Tensor  # (b, 3, 1)
+    head: Tensor  # (b, 3, 3) world -> head
+    head_at: Tensor  # (b, 3, 1)
+    head_radius: Tensor  # (b, 1)
+    eye: Tensor  # (b, 4, 1) position in head radii (z mirrored), radius
+    wings: Tensor  # (b, 2, 3, 3)
+    wing_size: Tensor  # (b, 2, 2)
+    colours: Tensor  # (b, slots, 3)
+    flags: Tensor  # (b, flags)
+    place: Tensor  # (b, 8) where noise is read
+
+    def to(self, device: torch.device) -> Skin:
+        """The same skins on another device."""
+        return Skin(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+
+def stack_skins(specs: list[BirdSpec], rigs: list[Rig]) -> Skin:
+    """Skins of a batch, float32 on the CPU."""
+
+    def tensor(values: list[object]) -> Tensor:
+        return torch.from_numpy(np.stack([np.asarray(v, dtype=np.float32) for v in values]))
+
+    flags = []
+    for spec in specs:
+        a = spec.attributes
+        flags.append(
+            [
+                *(float(a["pattern"] == name) for name in ("streaked", "spotted", "barred")),
+                *(float(a[name] != "none") for name in ("wing_bars", "eye_ring", "eye_stripe")),
+                float(a["pose"] == "flying"),
+                float(PLANS[a["body_plan"]].face > 0),
+                float(a["background"] == "snow"),
+                float(a["background"] == "rock"),
+                float(a["body_plan"] in ("owl", "hawk", "gull", "heron")),
+            ]
+        )
+    return Skin(
+        body=tensor([r.body for r in rigs]),
+        axes=tensor([r.body_axes[:, None] for r in rigs]),
+        head=tensor([r.head for r in rigs]),
+        head_at=tensor([r.head_at[:, None] for r in rigs]),
+        head_radius=tensor([[r.head_radius] for r in rigs]),
+        eye=tensor([[[v] for v in (*r.eye_at, r.eye_radius)] for r in rigs]),
+        wings=tensor([r.wings for r in rigs]),
+        wing_size=tensor([r.wing_size for r in rigs]),
+        colours=tensor([[s.colours[slot] for slot in COLOUR_SLOTS] for s in specs]),
+        flags=tensor(list(flags)),
+        place=tensor([s.noise for s in specs]),
+    )
+
+
+@dataclass
+class Paint:
+    """Colour (b, 3, n) and part (b, n) being laid on in layers; later layers cover earlier ones."""
+
+    colour: Tensor
+    part: Tensor
+
+    def lay(self, mask: Tensor, colour: Tensor, part: int | None = None) -> None:
+        """Cover by mask (b, n) in [0, 1] with colour (b, 3, 1 or n)."""
+        self.colour = self.colour + mask.unsqueeze(1) * (colour - self.colour)
+        if part is not None:
+            self.part = torch.where(mask > 0.5, part, self.part)
+
+
+def lay_head(
+    layers: Paint,
+    skin: Skin,
+    flag: dict[str, Tensor],
+    tone: dict[str, Tensor],
+    p: Tensor,
+    d: Tensor,
+    wide: Tensor,
+) -> None:
+    """Face, crown, throat, the stripe through the eye and the ring round it."""
+    h = torch.bmm(skin.head, p - skin.head_at) / skin.head_radius.unsqueeze(-1)
+    rough = wide[:, 1] - 0.5
+    near_body = d[:, :3].amin(1)
+    near_head = d[:, 5:7].amin(1)
+    # Down a long neck the head's colour ends half way; a short one has its border at the collar.
+    on_head = smoothstep(-0.10, 0.06, near_body - near_head + 0.10 * rough - 0.02)
+    layers.lay(on_head, tone["head"], PART["head"])
+    low = h[:, 1] + 0.22 * rough
+    throat = smoothstep(-0.20, -0.36, low - 0.30 * h[:, 0].clamp(0.0, 0.6)) * smoothstep(-0.35, 0.0, h[:, 0])
+    collar = smoothstep(-0.16, 0.04, near_body - near_head)
+    layers.lay(torch.minimum(throat, collar), tone["throat"], PART["throat"])
+    top = smoothstep(
+        0.34, 0.46, h[:, 1] + 0.10 * rough - 0.16 * h[:, 0].clamp(-1.0, 0.6) * (1 - flag["face"])
+    )
+    layers.lay(on_head * top, tone["crown"], PART["crown"])
+
+    ex, ey, ez, er = (skin.eye[:, i] for i in range(4))
+    band = (
+        smoothstep(0.15, 0.10, (h[:, 1] - ey + 0.06 * (h[:, 0] - ex)).abs())
+        * smoothstep(-0.75, -0.5, h[:, 0])
+        * on_head
+    )
+    layers.lay(flag["eye_stripe"] * band, tone["eye_stripe"], PART["eye_stripe"])
+    to_eye = ((h[:, 0] - ex).square() + (h[:, 1] - ey).square() + (h[:, 2].abs() - ez).square()).sqrt() / er
+    disc = flag["face"] * smoothstep(0.12, 0.30, h[:, 0]) * on_head
+    rim = smoothstep(0.70, 0.80, (h[:, 1].square() + h[:, 2].square()).sqrt()) * disc
+    rays = 0.80 + 0.25 * (to_eye * 3.5 + 6 * wide[:, 2]).sin()
+    layers.lay(disc * 0.75, layers.colour * rays.unsqueeze(1))
+    layers.lay(rim * 0.6, layers.colour * 0.25)
+    layers.lay(flag["eye_ring"] * smoothstep(1.95, 1.75, to_eye), tone["eye_ring"], PART["eye_ring"])
+    lid = smoothstep(1.30, 1.16, to_eye)
+    layers.lay(0.85 * lid, torch.full_like(layers.colour[:, :, :1], 0.012), PART["eye"])
+
+
+def eye_colour(skin: Skin, flag: dict[str, Tensor], n: Tensor) -> Tensor:
+    """A dark eye, or a golden one with a pupil for the hunters."""
+    face = torch.bmm(skin.head, n)
+    axis = skin.eye[:, :3] / skin.eye[:, :3].norm(dim=1, keepdim=True)
+    out = torch.stack((face[:, 0], face[:, 1], face[:, 2].abs()), 1)
+    centre = (out * (axis + torch.tensor([0.25, 0.0, 0.0], device=n.device).view(1, 3, 1))).sum(1)
+    pupil = smoothstep(0.86, 0.92, centre)
+    gold = torch.tensor([0.85, 0.46, 0.03], device=n.device).view(1, 3, 1)
+    iris = flag["pale_eye"].unsqueeze(-1) * gold + (1 - flag["pale_eye"].unsqueeze(-1)) * 0.02
+    return iris * (1 - pupil).unsqueeze(1) + 0.008
+
 
 _KINDS = (
     ("beak", "beak"),
