@@ -25,3 +25,11 @@ def choose_device(name: str) -> torch.device:
             fix="use auto, cpu, or cuda on a machine with a CUDA device",
         ) from None
     return device
+
+
+def device_name(device: torch.device | str) -> str:
+    """Return what computes, for a model card or a result."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
