@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.explore.painting import Inputs, picture, stages
-from memdriven.models.acm import Gates
+from memdriven.models.layers import Gates
 from memdriven.models.window import WHOLE, Window
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from memdriven.config import GeneratorConfig
-from memdriven.models.acm import AffineCombination
+from memdriven.models.layers import AffineCombination
 from memdriven.models.generator import Generator
 from memdriven.models.layers import UpsampleConv
 
