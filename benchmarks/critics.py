@@ -27,7 +27,7 @@ from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.models.discriminator import Discriminator, Logits
 from memdriven.models.projected import DEPTHS, ProjectedDiscriminator
 from memdriven.presets import PRESETS, preset
-from memdriven.training.batches import GanData
+from memdriven.training.data import GanData
 
 PARTS = 6
 
@@ -51,7 +51,7 @@ def main() -> None:
         train=replace(made.config.train, batch_size=of.batch_size),
     )
     cpu = torch.device("cpu")
-    reader = reader_of(made.attributes) if made.config.generator.named_width else None
+    reader = reader_of(made.attributes) if made.config.generator.attribute_dim else None
     data = GanData(
         of.dataset,
         of.features or made.bank_path / "features",

@@ -30,11 +30,10 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.models.generator import BASE_SIZE
 from memdriven.presets import PRESETS, preset
-from memdriven.training.batches import Batch, pyramid
+from memdriven.training.aux_losses import Perceptual, TextLoss
+from memdriven.training.data import Batch, pyramid
 from memdriven.training.distributed import World
-from memdriven.training.perceptual import Perceptual
-from memdriven.training.steps import GanTrainer
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.step import GanTrainer
 
 WORDS, VOCABULARY = 12, 1000
 PRODUCT = {"cpu": 1536, "cuda": 8192}
@@ -112,7 +111,7 @@ def made_up(config: Config, device: torch.device) -> Batch:
         normal(size, WORDS, dim),
         normal(size, dim),
         torch.ones(size, WORDS, dtype=torch.bool, device=device),
-        normal(size, config.generator.named_width) if config.generator.named_width else None,
+        normal(size, config.generator.attribute_dim) if config.generator.attribute_dim else None,
     )
     return Batch(
         pyramid(normal(size, 3, side, side).tanh(), config.generator.stages),

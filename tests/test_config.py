@@ -35,7 +35,7 @@ def test_absent_fields_take_their_default() -> None:
         ({"generator": {"zoom": 1.0}}, "zoom < 1"),
         ({"loss": {"change_weight": 2.0}}, "change_weight"),
         ({"generator": {"text_code": 8}}, "text_code"),
-        ({"generator": {"named_width": 8}}, "named_width"),
+        ({"generator": {"attribute_dim": 8}}, "attribute_dim"),
         ({"generator": {"guidance": 5.0}}, "guidance"),
     ],
 )

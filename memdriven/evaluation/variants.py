@@ -72,7 +72,7 @@ def _early(generator: GeneratorConfig) -> dict[str, Any]:
     """Return early fusion switched over, and off with all that is built on it."""
     if not generator.fuse_early:
         return {"generator.fuse_early": True}
-    built_on = {"early_blocks": 0, "text_code": 0, "named_width": 0}
+    built_on = {"early_blocks": 0, "text_code": 0, "attribute_dim": 0}
     more = {f"generator.{n}": v for n, v in built_on.items() if getattr(generator, n) != v}
     return {"generator.fuse_early": False, **more}
 

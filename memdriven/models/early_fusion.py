@@ -49,16 +49,20 @@ class EarlyFusion(nn.Module):
     def __init__(self, config: GeneratorConfig, *, trained: bool = False) -> None:
         super().__init__()
         widths = {side: BASE_SIZE // side * config.width for side in SIDES}
-        self.acm = nn.ModuleDict({
-            str(side): AffineCombination(width, config.feature_width, config.acm_width)
-            for side, width in widths.items()
-        })
-        self.residual = nn.ModuleDict({
-            str(side): nn.ModuleList(
-                ResidualBlock(width, config.text_code) for _ in range(config.early_blocks)
-            )
-            for side, width in widths.items()
-        })
+        self.acm = nn.ModuleDict(
+            {
+                str(side): AffineCombination(width, config.feature_width, config.acm_width)
+                for side, width in widths.items()
+            }
+        )
+        self.residual = nn.ModuleDict(
+            {
+                str(side): nn.ModuleList(
+                    ResidualBlock(width, config.text_code) for _ in range(config.early_blocks)
+                )
+                for side, width in widths.items()
+            }
+        )
         self.text_code = TextCode(config) if config.text_code else None
         if not trained:
             self.residual.apply(initialise)

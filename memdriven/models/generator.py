@@ -12,8 +12,8 @@ image before it), a first layer of low rank.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -209,11 +209,12 @@ class Generator(nn.Module):
             # has what [family].
             self.acm_before = nn.ModuleList(
                 AffineCombination(g, channels, config.acm_width)
-                for channels in self.pyramid.channels[:-1] if config.acm_before
+                for channels in self.pyramid.channels[:-1]
+                if config.acm_before
             )
             if config.fuse_early:
                 self.early = EarlyFusion(config, trained=trained)
-        self.register_load_state_dict_pre_hook(_rename)
+        self.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]
 
     @property
     def resolutions(self) -> list[int]:
@@ -301,9 +302,7 @@ class Generator(nn.Module):
             if self.config.refine:
                 h = fused
                 if image is not None:
-                    added = added + F.interpolate(
-                        image, scale_factor=2, mode="bilinear", align_corners=False
-                    )
+                    added = added + F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
             image = added
             yield Stage(torch.tanh(image), tuple(gates))
             gates = []
@@ -316,9 +315,19 @@ def _in_float(to_rgb: nn.Module, h: Tensor) -> Tensor:
         return image
 
 
-def _rename(module: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
-    """Give weights of earlier files the names that they have now."""
-    for name in list(state):
+def renamed(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """Return weights of an earlier file by the names that they have now; others as they are."""
+    found = {}
+    for name, value in weights.items():
         for then, now in RENAMED.items():
             if name.startswith(prefix + then):
-                state[prefix + now + name[len(prefix + then) :]] = state.pop(name)
+                name = prefix + now + name[len(prefix + then) :]
+        found[name] = value
+    return found
+
+
+def _rename(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Read states of trainings that were begun with the earlier names, in place."""
+    now = renamed(state, prefix)
+    state.clear()
+    state.update(now)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-import torch
 
 Modulation = tuple[Tensor, Tensor]
 """Scale and shift of normalised maps, (b, c, 1, 1) each: x (1 + scale) + shift."""

@@ -1,4 +1,9 @@
-"""Differentiable augmentation of what D sees (Zhao et al. 2020), for small photo sets [ours]."""
+"""Random changes of pictures through which gradients flow, each picture its own draw [ours].
+
+`augment`: what D sees of small photo sets (Zhao et al. 2020). `disturb`: small disturbances under which
+a fair judge should not change its mind; DAMSM's pixel network and the attribute judge are trained on
+disturbed pictures, and may score disturbed generated ones: a pattern too fine to survive cannot please.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +12,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.errors import ConfigError
+from memdriven.training.distributed import Chance
 
 SHIFT = 1 / 8
 """Largest translation, as a share of the side."""
 
 
-def augment(images: Tensor, policy: str, chance: torch.Generator) -> Tensor:
+def augment(images: Tensor, policy: str, chance: Chance) -> Tensor:
     """Apply the named augmentations to images (b, 3, s, s), each image its own draw.
 
     Args:
         policy: any of `color`, `translation`, `cutout`, joined by commas; empty for none.
-        chance: a CPU generator; the same state augments alike.
+        chance: the step's random numbers.
 
     Raises:
         ConfigError: another name.
@@ -33,15 +39,15 @@ def augment(images: Tensor, policy: str, chance: torch.Generator) -> Tensor:
     return images
 
 
-def _uniform(images: Tensor, chance: torch.Generator) -> Tensor:
-    return torch.rand(len(images), 1, 1, 1, generator=chance).to(images)
+def _uniform(images: Tensor, chance: Chance) -> Tensor:
+    return chance.uniform(len(images), 1, 1, 1).to(images)
 
 
-def _places(images: Tensor, below: int, chance: torch.Generator) -> Tensor:
-    return torch.randint(below, (len(images), 2), generator=chance).to(images.device)
+def _places(images: Tensor, below: int, chance: Chance) -> Tensor:
+    return chance.integers(below, len(images), 2).to(images.device)
 
 
-def _color(images: Tensor, chance: torch.Generator) -> Tensor:
+def _color(images: Tensor, chance: Chance) -> Tensor:
     """Shift brightness, scale saturation and contrast about their means."""
     images = images + _uniform(images, chance) - 0.5
     grey = images.mean(dim=1, keepdim=True)
@@ -50,7 +56,7 @@ def _color(images: Tensor, chance: torch.Generator) -> Tensor:
     return (images - mean) * (0.5 + _uniform(images, chance)) + mean
 
 
-def _translation(images: Tensor, chance: torch.Generator) -> Tensor:
+def _translation(images: Tensor, chance: Chance) -> Tensor:
     """Move each image by up to an eighth of its side, zeros (grey) moving in."""
     size = images.shape[-1]
     reach = round(size * SHIFT)
@@ -64,7 +70,7 @@ def _translation(images: Tensor, chance: torch.Generator) -> Tensor:
     return padded[which, channel, rows, columns]
 
 
-def _cutout(images: Tensor, chance: torch.Generator) -> Tensor:
+def _cutout(images: Tensor, chance: Chance) -> Tensor:
     """Blank a square of half the side at a random place."""
     size = images.shape[-1]
     centre = _places(images, size, chance)
@@ -75,3 +81,41 @@ def _cutout(images: Tensor, chance: torch.Generator) -> Tensor:
 
 
 AUGMENTATIONS = {"color": _color, "translation": _translation, "cutout": _cutout}
+
+
+def disturb(images: Tensor, chance: Chance) -> Tensor:
+    """Disturb pictures so that a network trained on them judges imperfect ones fairly.
+
+    Each is mirrored with probability 1/2, shifted by up to 10 % and scaled by up to 15 %; half
+    of them are softened by a 3 x 3 binomial blur of random strength, half get noise of up to 4 %;
+    all keep their hue, brightness varies by 5 %.
+
+    Args:
+        images: (b, 3, s, s) float32 in [0, 1], on any device; gradients flow through.
+        chance: the step's random numbers.
+
+    Returns:
+        (b, 3, s, s) in [0, 1].
+    """
+    count, device = len(images), images.device
+    draws = chance.uniform(count, 8).to(device)
+    scale = 0.85 + 0.3 * draws[:, 0]
+    mirror = torch.where(draws[:, 1] < 0.5, -1.0, 1.0)
+    theta = torch.zeros(count, 2, 3, device=device)
+    theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
+    theta[:, :, 2] = 0.4 * draws[:, 2:4] - 0.2  # -1..1 spans the picture: 0.2 is a tenth
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    soft = _binomial_blur(moved)
+    strength = (2 * draws[:, 4] - 1).clamp(min=0).view(-1, 1, 1, 1)
+    moved = moved + strength * (soft - moved)
+    gain = (0.95 + 0.1 * draws[:, 5]).view(-1, 1, 1, 1)
+    level = 0.04 * (2 * draws[:, 6] - 1).clamp(min=0).view(-1, 1, 1, 1)
+    noise = chance.normal(*moved.shape).to(device)
+    return (moved * gain + level * noise).clamp(0, 1)
+
+
+def _binomial_blur(images: Tensor) -> Tensor:
+    row = torch.tensor([1.0, 2.0, 1.0], device=images.device) / 4
+    kernel = (row[:, None] * row[None, :]).expand(3, 1, 3, 3)
+    return F.conv2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)

@@ -30,7 +30,6 @@ def train_damsm(
     minutes: float = 0.0,
     device: torch.device | str = "cpu",
     resume: bool = False,
-    inception_weights: Path | None = None,
     progress: bool = True,
 ) -> TrainedDamsm:
     """Train DAMSM on cached features, and on pixels where the config has a pixel network.
@@ -44,7 +43,7 @@ def train_damsm(
     Under torchrun every process takes its share of an epoch's batches and gradients are averaged;
     captions compete within a process's batch.
 
-    Without `minutes` the learning rate falls by `lr_decay` an epoch [family], and a resumed
+    Without `minutes` the learning rate falls by 2 % an epoch [family], and a resumed
     training on the CPU gives the same bits as an uninterrupted one. With `minutes` it falls
     along a cosine to 5 % over the budget, earlier runs included [ours].
 
@@ -56,8 +55,6 @@ def train_damsm(
         minutes: stop after this long; 0 trains `damsm.epochs` epochs.
         device: where to compute.
         resume: go on from `out`.
-        inception_weights: torchvision's Inception-v3 file, where `damsm.pixel_backbone` is
-            inception_v3; without one it is downloaded.
         progress: show bars and one line an epoch.
 
     Returns:
@@ -65,7 +62,7 @@ def train_damsm(
 
     Raises:
         DataError, BankError: data or features are missing or damaged.
-        CheckpointError: `resume` without a usable state, or unusable Inception weights.
+        CheckpointError: `resume` without a usable state.
         TrainingError: `out` is taken, or a loss is not finite; the last good state is kept.
     """
     out = Path(out)
@@ -83,19 +80,7 @@ def train_damsm(
     try:
         show = progress and world.is_main
         data, recall_data, vocabulary, facts = _load(dataset, features, config, show)
-        run = DamsmRun(
-            out,
-            config,
-            vocabulary,
-            data,
-            recall_data,
-            device,
-            facts,
-            60 * minutes,
-            show,
-            world,
-            inception_weights,
-        )
+        run = DamsmRun(out, config, vocabulary, data, recall_data, device, facts, 60 * minutes, show, world)
         with _own_randomness(device):
             run.start(resume)
             run.train()
@@ -111,7 +96,7 @@ def _load(
     prepared, store = PreparedDataset.open(dataset), FeatureStore.open(features)
     train_items, recall_items, kind = choose_items(prepared, store)
     captions = (caption for item in train_items for caption in item.captions)
-    vocabulary = Vocabulary.build(captions, config.text.min_count)
+    vocabulary = Vocabulary.build(captions)
     pixel_size = None if config.damsm.pixel_backbone == "vgg16" else config.damsm.pixel_size
     words = config.text.max_words
     train, recalled = (

@@ -16,8 +16,9 @@ from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.errors import DataError
 from memdriven.memory.feature_store import FeatureStore
+from memdriven.training.augment import disturb
 from memdriven.training.captions import encode_captions
-from memdriven.training.disturb import disturb
+from memdriven.training.distributed import Chance
 
 HELD_OUT = 0.1
 """Part of the training items that is kept for recall when the test split has no features."""
@@ -114,7 +115,7 @@ class DamsmData:
         v[mirrored] = v[mirrored].flip(-1)
         images = None
         if self.images is not None:
-            images = disturb(to_unit(self.images[rows]), generator)
+            images = disturb(to_unit(self.images[rows]), Chance(generator))
         choice = torch.rand(len(rows), generator=generator).tolist()
         mine = [self.captions[row] for row in rows.tolist()]
         chosen = [own[int(at * len(own))] for own, at in zip(mine, choice, strict=True)]

@@ -29,10 +29,11 @@ from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
 from memdriven.errors import ConfigError, TrainingError
 from memdriven.files import atomic_write_json
+from memdriven.training.augment import disturb
 from memdriven.training.caption_reading import fit_reader
 from memdriven.training.damsm_data import GALLERY, mixed_seed
 from memdriven.training.damsm_state import STATE, Progress, load_state, not_finite, save_state
-from memdriven.training.disturb import disturb
+from memdriven.training.distributed import Chance
 from memdriven.training.pixel_data import PixelData
 
 METRICS = "pixels.json"
@@ -202,7 +203,7 @@ def _fit(
                 group["lr"] = rate
             rows = data.rows(batch, seed, state.step)
             chance = torch.Generator().manual_seed(mixed_seed(seed, state.step, 3))
-            images = disturb(to_unit(data.pictures[rows]), chance).to(device)
+            images = disturb(to_unit(data.pictures[rows]), Chance(chance)).to(device)
             with torch.no_grad():
                 text = model.encode_captions(data.draw(rows, chance))
             found = trainer.losses(

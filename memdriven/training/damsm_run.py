@@ -17,7 +17,6 @@ from memdriven.config import Config, to_dict
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm, damsm_loss
 from memdriven.encoders.damsm_files import save_damsm
-from memdriven.encoders.image import InceptionBackbone
 from memdriven.errors import TrainingError
 from memdriven.files import atomic_write_bytes
 from memdriven.training.damsm_data import Batch, DamsmData, mixed_seed
@@ -25,6 +24,11 @@ from memdriven.training.damsm_recall import recall
 from memdriven.training.damsm_state import Progress, load_state, not_finite, save_state
 from memdriven.training.distributed import World
 
+BETAS = (0.5, 0.999)
+LR_DECAY = 0.98
+"""Factor on the learning rate after each epoch [family]."""
+GRADIENT_CLIP = 0.25
+"""Norm to which the text encoder's gradient is clipped [family]."""
 METRICS = "metrics.jsonl"
 FINAL_LR = 0.05
 """Part of the learning rate that is left at the end of a time budget."""
@@ -46,8 +50,6 @@ class DamsmRun:
     """Seconds, or 0."""
     show: bool
     world: World
-    inception: Path | None = None
-    """Weight file for the pixel network of that name; None downloads."""
     model: Damsm = field(init=False)
     optimiser: torch.optim.Adam = field(init=False)
     progress: Progress = field(default_factory=Progress)
@@ -57,13 +59,11 @@ class DamsmRun:
         settings = self.config.damsm
         torch.manual_seed(mixed_seed(self.config.train.seed, 0, 0))
         self.model = Damsm(len(self.vocabulary), self.config.text, settings)
-        if isinstance(self.model.pixels, InceptionBackbone) and not resume:
-            self.model.pixels.load_pretrained(self.inception)
         sample = self.data.order(self.config.train.seed, -1)[:_SPREAD_SAMPLE]
         self.model.heads.fit_spread(self.data.v(sample))
         self.model.to(self.device)
         trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(trained, settings.learning_rate, settings.betas)
+        self.optimiser = torch.optim.Adam(trained, settings.learning_rate, BETAS)
         if resume:
             self.progress = load_state(self.out, self.model, self.optimiser, self.identity)
             if self.world.is_main:
@@ -143,7 +143,7 @@ class DamsmRun:
 
     def _set_learning_rate(self, epochs: float) -> None:
         settings, state = self.config.damsm, self.progress
-        factor = settings.lr_decay ** int(epochs)
+        factor = LR_DECAY ** int(epochs)
         if self.budget:
             part = min(1.0, max(state.seconds / self.budget, epochs / settings.epochs))
             factor = FINAL_LR + (1 - FINAL_LR) * 0.5 * (1 + math.cos(math.pi * part))
@@ -163,7 +163,7 @@ class DamsmRun:
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         self.world.average_gradients(self.model)
-        clip = self.config.damsm.gradient_clip
+        clip = GRADIENT_CLIP
         norm = torch.nn.utils.clip_grad_norm_(self.model.text.parameters(), clip)
         if not bool(torch.isfinite(norm)):
             raise not_finite(self.out, "gradient of the text encoder", self.progress.step)

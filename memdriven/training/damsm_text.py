@@ -38,6 +38,7 @@ from memdriven.training.caption_reading import fit_reader
 from memdriven.training.captions import named_by
 from memdriven.training.damsm_data import DamsmData, choose_items, mixed_seed
 from memdriven.training.damsm_recall import recall
+from memdriven.training.damsm_run import GRADIENT_CLIP
 from memdriven.training.damsm_state import not_finite
 from memdriven.training.frozen_maps import Maps
 from memdriven.training.pixel_data import PixelData
@@ -206,7 +207,7 @@ class _Run:
                     raise not_finite(out, "loss of the text encoder", step)
                 optimiser.zero_grad(set_to_none=True)
                 total.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(self.model.text.parameters(), self.model.config.gradient_clip)
+                nn.utils.clip_grad_norm_(self.model.text.parameters(), GRADIENT_CLIP)
                 optimiser.step()
                 for name, value in losses.items():
                     sums.setdefault(name, []).append(float(value.detach()))

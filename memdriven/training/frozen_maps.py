@@ -8,8 +8,9 @@ from tqdm import tqdm
 
 from memdriven.data.images import to_unit
 from memdriven.encoders.image import CompactBackbone
+from memdriven.training.augment import disturb
 from memdriven.training.damsm_data import mixed_seed
-from memdriven.training.disturb import disturb
+from memdriven.training.distributed import Chance
 
 
 class Maps:
@@ -34,7 +35,7 @@ class Maps:
                 disable=not progress,
                 leave=False,
             ):
-                images = disturb(to_unit(pictures[rows]), chance).to(device)
+                images = disturb(to_unit(pictures[rows]), Chance(chance)).to(device)
                 found.append(pixels.maps(images).half().cpu())
         self.views, self.count = views, len(pictures)
         self.maps = torch.cat(found)  # (views * n, 112, h, w)

@@ -7,9 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from memdriven.config import GeneratorConfig
-from memdriven.models.layers import AffineCombination
 from memdriven.models.generator import Generator
-from memdriven.models.layers import UpsampleConv
+from memdriven.models.layers import AffineCombination, UpsampleConv
 
 SMALL = GeneratorConfig(stages=2, width=4, acm_width=8, feature_width=8, residual_blocks=1)
 
@@ -238,7 +237,7 @@ def test_a_text_code_begins_as_nothing_and_then_scales_and_shifts_channels() -> 
 def test_what_is_named_adds_to_the_text_code() -> None:
     torch.manual_seed(0)
     plain = Generator(dataclasses.replace(SMALL, fuse_early=True, early_blocks=1, text_code=6))
-    model = Generator(dataclasses.replace(plain.config, named_width=5))
+    model = Generator(dataclasses.replace(plain.config, attribute_dim=5))
     for blocks in plain.early_residual.values():
         torch.nn.init.ones_(blocks[0].body[4].weight)
         torch.nn.init.normal_(blocks[0].modulate.weight)

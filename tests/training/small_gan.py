@@ -22,7 +22,7 @@ from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import load_damsm, save_damsm
 from memdriven.memory import codec
 from memdriven.memory.feature_store import write_store
-from memdriven.training.batches import GanData
+from memdriven.training.data import GanData
 from memdriven.training.gan import train_gan
 from tests.small_world import write_world
 

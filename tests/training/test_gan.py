@@ -19,11 +19,11 @@ from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.training.augment import augment
-from memdriven.training.batches import GanData, pyramid
+from memdriven.training.aux_losses import TextLoss
+from memdriven.training.data import GanData, pyramid
 from memdriven.training.distributed import World
 from memdriven.training.gan import train_gan
-from memdriven.training.steps import GanTrainer
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.step import GanTrainer
 from tests.small_world import write_world
 from tests.training.small_gan import CONFIG, data, run, train_settings
 
@@ -222,10 +222,10 @@ torch.set_num_threads(1)
 from pathlib import Path
 from memdriven.training.distributed import join_world, leave_world
 from memdriven.training.distributed import World
-from memdriven.training.steps import GanTrainer
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.step import GanTrainer
+from memdriven.training.aux_losses import TextLoss
 from memdriven.encoders.damsm_files import load_damsm
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.aux_losses import TextLoss
 from tests.small_world import write_world
 from tests.training.small_gan import CONFIG, data
 world, device = join_world(torch.device("cpu"))

@@ -14,7 +14,7 @@ from memdriven.config import Config
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError
-from memdriven.training.perceptual import Perceptual
+from memdriven.training.aux_losses import Perceptual
 from tests.training.small_gan import CONFIG, run
 
 

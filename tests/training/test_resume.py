@@ -16,7 +16,7 @@ import torch
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset, write_prepared
 from memdriven.errors import CheckpointError, ConfigError, Interrupted, TrainingError
-from memdriven.training.steps import GanTrainer
+from memdriven.training.step import GanTrainer
 from tests.training.small_gan import CONFIG, run, train_settings
 
 

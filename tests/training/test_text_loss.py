@@ -15,8 +15,8 @@ from memdriven.encoders.attribute_files import FILE, Attributes, load_attributes
 from memdriven.encoders.attribute_head import AttributeHead
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.errors import CheckpointError, TrainingError
+from memdriven.training.aux_losses import TextLoss
 from memdriven.training.damsm_pixels import train_pixels
-from memdriven.training.text_loss import TextLoss
 from tests.training.small_gan import CONFIG, data, run
 
 
@@ -115,7 +115,7 @@ def test_a_generator_that_is_told_what_captions_name(world: Path, taught: Path, 
     reader = known(taught).reader
     assert reader is not None
     settings = dataclasses.replace(
-        CONFIG.generator, fuse_early=True, early_blocks=1, text_code=4, named_width=1
+        CONFIG.generator, fuse_early=True, early_blocks=1, text_code=4, attribute_dim=1
     )
     config = dataclasses.replace(CONFIG, generator=settings)
     drawn = data(world, config, reader=reader)
@@ -124,16 +124,16 @@ def test_a_generator_that_is_told_what_captions_name(world: Path, taught: Path, 
     assert batch.text.named is not None
     torch.testing.assert_close(batch.text.named, wanted, atol=1e-3, rtol=1e-2)
     assert torch.equal(batch.words, torch.cat([batch.text.words_mean, batch.text.named], dim=1))
-    with pytest.raises(CheckpointError, match="named_width"):
+    with pytest.raises(CheckpointError, match="attribute_dim"):
         run(world, tmp_path / "without", config)
     world_of(world, taught, tmp_path / "world")
     run(tmp_path / "world", tmp_path / "run", config)
     made = load_checkpoint(tmp_path / "run/checkpoint")
-    assert made.config.generator.named_width == reader.width
+    assert made.config.generator.attribute_dim == reader.width
     assert made.generator.named_code[0].weight.abs().sum() > 0, "it has learnt to listen"
     deaf = dataclasses.replace(
         config,
-        generator=dataclasses.replace(settings, named_width=0),
+        generator=dataclasses.replace(settings, attribute_dim=0),
         train=dataclasses.replace(CONFIG.train, learning_rate=0.0),
     )
     run(world, tmp_path / "deaf", deaf, start_from=tmp_path / "run/checkpoint")

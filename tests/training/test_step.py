@@ -15,10 +15,9 @@ from memdriven.config import Config
 from memdriven.encoders.damsm import Damsm, damsm_loss
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.image import CompactBackbone
+from memdriven.training.aux_losses import Perceptual, TextLoss
 from memdriven.training.distributed import World
-from memdriven.training.perceptual import Perceptual
-from memdriven.training.steps import GanTrainer
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.step import GanTrainer
 from tests.training.small_gan import CONFIG, data
 
 
