@@ -30,7 +30,6 @@ import torch
 from PIL import Image
 
 from memdriven.checkpoint import load_checkpoint
-from memdriven.data.images import save_webp
 from memdriven.data.prepared import Item, write_prepared
 from memdriven.files import atomic_folder
 from memdriven.memory import codec
@@ -76,7 +75,9 @@ def write_made_up(folder: Path, n: int, captions: Path) -> None:
         for number in range(PICTURES):
             pixels = chance.integers(256, size=(8, 8, 3), dtype=np.uint8)
             picture = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC)
-            save_webp(data / f"images/train/{number}.webp", picture)
+            path = data / f"images/train/{number}.webp"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture.save(path, quality=90)
         texts = varied(captions)
         items = [
             Item(

@@ -24,6 +24,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from memdriven.config import Config
+from memdriven.devices import device_name
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.vgg import Vgg16Features
@@ -31,7 +32,6 @@ from memdriven.models.generator import BASE_SIZE
 from memdriven.presets import PRESETS, preset
 from memdriven.training.batches import Batch, pyramid
 from memdriven.training.distributed import World
-from memdriven.training.loop import device_name
 from memdriven.training.perceptual import Perceptual
 from memdriven.training.steps import GanTrainer
 from memdriven.training.text_loss import TextLoss

@@ -15,6 +15,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from memdriven.encoders.attribute_files import FILE as ATTRIBUTES
 from memdriven.encoders.attribute_files import Attributes, load_attributes, reader_of, save_attributes
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import OF_CHECKPOINT, load_damsm_weights
+from memdriven.encoders.damsm_files import SCHEMA as OF_DAMSM
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import read_weights, take_weights, write_weights
 from memdriven.errors import CheckpointError
@@ -36,7 +39,7 @@ from memdriven.models.generator import BASE_SIZE, Generator
 
 SCHEMA = OF_CHECKPOINT
 FILES = ("vocabulary.json", "damsm.safetensors")
-MEMORY = "memory"
+MEMORY, MAP = "memory", "map.safetensors"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +90,15 @@ def save_checkpoint(
     generator: Generator,
     facts: Mapping[str, Any],
     attributes: Attributes | None = None,
-) -> None:
-    """Write a checkpoint folder, whole or not at all; a memory bank is added by `build_memory`."""
+) -> list[str]:
+    """Write a checkpoint folder, whole or not at all; a memory bank is added by `build_memory`.
+
+    What else lies in a folder that is replaced (memory bank, model card, examples) is kept as far as it
+    fits the encoders.
+
+    Returns:
+        What was not kept of it, and why.
+    """
     names = [*FILES, *stage_files(config.generator)]
     with atomic_folder(path) as folder:
         atomic_write_json(folder / "vocabulary.json", vocabulary.to_json())
@@ -108,6 +118,38 @@ def save_checkpoint(
                 "files": {name: sha256_file(folder / name) for name in names},
             },
         )
+        return _carry_over(path, folder, damsm.hash()) if path.is_dir() else []
+
+
+def _carry_over(old: Path, new: Path, encoders: str) -> list[str]:
+    """Take what a checkpoint's folder holds beside its networks into the one that replaces it."""
+    dropped = []
+    bank = old / MEMORY / "bank.json"
+    other = bank.is_file() and read_json(bank, CheckpointError).get("damsm") != encoders
+    for entry in sorted(old.iterdir()):
+        if (new / entry.name).exists() or entry.name.startswith(("generator", ATTRIBUTES, ".")):
+            continue
+        if other and entry.name in (MEMORY, MAP):
+            dropped.append(f"{entry.name}, which was made with other encoders")
+        elif entry.is_dir():
+            shutil.copytree(entry, new / entry.name, copy_function=_link)
+        else:
+            _link(entry, new / entry.name)
+    return dropped
+
+
+def _link(old: Path | str, new: Path | str) -> None:
+    """Give a file a second name, or copy it where the disk has no such names."""
+    try:
+        os.link(old, new)
+    except OSError:
+        shutil.copy2(old, new)
+
+
+def load_facts(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint records of its training."""
+    facts: dict[str, Any] = read_json(path / "config.json", CheckpointError, SCHEMA).get("facts", {})
+    return facts
 
 
 def load_checkpoint(
@@ -132,11 +174,16 @@ def load_checkpoint(
         )
     content = read_json(path / "config.json", CheckpointError)
     if content.get("schema") != SCHEMA:
-        raise CheckpointError(
-            wanted=f"schema {SCHEMA} in {path / 'config.json'}",
-            found=repr(content.get("schema")),
-            fix="load it with the version of memdriven that wrote it",
+        within = path / "checkpoint"
+        found, fix = (
+            f"schema {content.get('schema')!r}",
+            "load it with the version of memdriven that wrote it",
         )
+        if (within / "config.json").is_file():
+            found, fix = "the folder of a training", f"give {within}"
+        elif content.get("schema") == OF_DAMSM:
+            found, fix = "a folder of encoders alone", "train a generator with them, and give its checkpoint"
+        raise CheckpointError(wanted=f"a checkpoint of schema {SCHEMA} in {path}", found=found, fix=fix)
     config = from_dict(Config, content.setdefault("config", {}))
     names = (*FILES, *stage_files(config.generator))
     files = content.get("files")

@@ -262,7 +262,13 @@ class TrainConfig:
     """Differentiable augmentation of what D sees: any of `color,translation,cutout` [ours]."""
     log_every: int = 50
     sample_every: int = 1000
+    """Steps from one grid of samples to the next; 0 for `sample_minutes` alone."""
+    sample_minutes: float = 5.0
+    """Minutes from one grid to the next, whichever comes first; the first comes within one."""
     save_every: int = 1000
+    """Steps from one saved state to the next; 0 for `save_minutes` alone."""
+    save_minutes: float = 5.0
+    """Minutes from one saved state to the next, whichever comes first."""
     seed: int = 0
 
     @property

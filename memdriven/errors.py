@@ -65,3 +65,16 @@ def require(holds: object, kind: type[MemDrivenError], *, wanted: str, found: ob
     """Raise an error of `kind` unless a condition holds."""
     if not holds:
         raise kind(wanted=wanted, found=str(found), fix=fix)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM ended a training, which has saved where it stands.
+
+    Args:
+        number: of the signal; commands end with the exit code 128 + number.
+        message: what is kept, and how to go on.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        self.number, self.message = number, message
+        super().__init__(message)

@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw
 
 from memdriven.checkpoint import load_checkpoint, save_checkpoint
 from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
-from memdriven.data.images import save_webp
 from memdriven.data.prepared import Item, image_file, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.attribute_files import Attributes
@@ -74,7 +73,9 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
                 f"this bird is {body} and has {wing} wings and a short beak",
             ],
         )
-        save_webp(work / item.file, drawn_bird(body, wing))
+        path = work / item.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        drawn_bird(body, wing).save(path, quality=90)
         items.append(item)
         random = np.random.default_rng(number)
         v = np.maximum(random.normal(-1.5, 1.0, (512, 16, 16)), 0).astype(np.float32)

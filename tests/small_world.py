@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from memdriven.data.images import save_webp
 from memdriven.data.prepared import Item, image_file, write_prepared
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
@@ -33,7 +32,9 @@ def write_world(folder: Path, train: int = 24, test: int = 6, size: int = 64) ->
             attributes={"colour": colour},
             caption_attributes=[{"colour": colour}, {"colour": colour}],
         )
-        save_webp(folder / item.file, _draw(colour, shape, size, number))
+        path = folder / item.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _draw(colour, shape, size, number).save(path, quality=90)
         items.append(item)
     write_prepared(
         folder,

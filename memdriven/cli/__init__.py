@@ -29,7 +29,7 @@ from memdriven.cli.prepare import (
 from memdriven.cli.report import Report
 from memdriven.cli.training import Train, TrainDamsm, TrainPixels, TrainText, with_preset
 from memdriven.cli.use import Generate, Info, Retrieve
-from memdriven.errors import MemDrivenError
+from memdriven.errors import Interrupted, MemDrivenError
 from memdriven.presets import PRESETS
 
 PROGRAM = "python -m memdriven"
@@ -81,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return FAILED
+    except Interrupted as stop:
+        print(stop.message, file=sys.stderr)
+        return 128 + stop.number
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return STOPPED

@@ -22,7 +22,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from memdriven.data.download import Archive, open_archives
-from memdriven.data.images import read_file
 from memdriven.data.prepared import Draft, Item, PreparedDataset, assemble, image_file, refuse_other_content
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError
@@ -377,7 +376,7 @@ def _locate(source: Path, folder: Path, row: Row, archive: Archive | None) -> _P
         )
     if path.is_file():
         own = PurePosixPath(path.relative_to(source.resolve()).as_posix())
-        return _Picture(str(path), own, partial(read_file, path))
+        return _Picture(str(path), own, path.read_bytes)
     packed = None
     if archive is not None:
         packed = inside if (inside := name.as_posix()) in archive else archive.find(inside)

@@ -1,120 +1,149 @@
-"""Image files: opened with care, cropped, as tensors, and a split's decoded once into one array."""
+"""Pictures from files: decoded in one place for every mode and depth, squared, as tensors."""
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from memdriven.errors import DataError
-from memdriven.files import atomic_write_bytes
 
 MAX_PIXELS = 64_000_000
 """An image that claims more pixels is refused before it is decoded."""
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-"""Decoders that an image file may reach."""
+FORMATS = (
+    *("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF", "JPEG2000"),
+    *("PPM", "PCX", "SGI", "QOI", "PSD", "ICO"),
+)
+"""Decoders that an image file may reach: those of pictures, not of programs such as PostScript."""
+ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".dib", ".avif"),
+    *(".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".sgi", ".qoi", ".psd", ".ico", ".tga"),
+)
+"""Names that files of these formats have, and TGA, whose content does not tell what it is."""
 WEBP_QUALITY = 90
+Fit = Literal["crop", "pad"]
+"""How a picture becomes a square: its middle, or the whole of it between bars."""
+
 _DECODING_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    IndexError,
-    TypeError,
-    KeyError,
-    OverflowError,
-    Image.DecompressionBombError,
-    Warning,
+    *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, OverflowError),
+    *(NotImplementedError, AttributeError, ImageCms.PyCMSError, Image.DecompressionBombError, Warning),
 )
 """What Pillow's decoders have been seen to raise on damaged files."""
 
 
 def read_image(path: Path, least_side: int = 0) -> Image.Image:
-    """Decode an image as upright RGB, transparent parts on white.
-
-    Args:
-        path: a file in one of `FORMATS`.
-        least_side: a JPEG may be decoded at a reduced size whose sides are no smaller; 0 is
-            full size.
+    """Decode a file; see `decode_image`.
 
     Raises:
-        DataError: the file is missing, is no image, is damaged, or is larger than `MAX_PIXELS`.
-    """
-    return decode_image(read_file(path), str(path), least_side)
-
-
-def read_file(path: Path) -> bytes:
-    """Return the bytes of an image file.
-
-    Raises:
-        DataError: it is missing or unreadable.
+        DataError: also where the file is missing.
     """
     try:
-        return path.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise DataError(
             wanted=f"the image {path}",
             found=error.strerror or "unreadable",
             fix="restore the file or remove its entry",
         ) from error
+    return decode_image(content, str(path), least_side)
 
 
-def decode_image(content: bytes, name: str, least_side: int = 0) -> Image.Image:
-    """Decode image bytes; `read_image` says how.
+def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an image of any mode, depth and byte order as upright 8-bit RGB.
+
+    Of several frames the first counts. Deeper than 8 bits is read by its range: the depth that the
+    file declares; or the smallest of 0 to 1 (floating point), 8 and 16 bits that holds the values; or
+    else the values' own.
+    Transparent parts are white, or dark grey under a drawing that is itself all but white.
+
+    Args:
+        content: a file in one of `FORMATS`.
+        name: what messages call it; TGA is known by its ending alone.
+        least_side: a JPEG may be decoded at a reduced size whose sides are no smaller; 0 is full size.
+        max_pixels: a larger one is refused before it is decoded.
 
     Raises:
         DataError: the bytes are no image, are damaged, or claim too many pixels.
     """
+    formats = (*FORMATS, "TGA") if name.lower().endswith(".tga") else FORMATS
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
+        with Image.open(io.BytesIO(content), formats=formats) as image:
+            if image.width * image.height > max_pixels:
                 raise DataError(
-                    wanted=f"an image of at most {MAX_PIXELS / 1e6:.0f} million pixels",
+                    wanted=f"an image of at most {max_pixels / 1e6:.0f} million pixels",
                     found=f"{name} with {image.width} x {image.height}",
                     fix="shrink the image or remove its entry",
                 )
             if least_side:
                 image.draft("RGB", (least_side, least_side))
-            upright = ImageOps.exif_transpose(image)
-            return _on_white(upright)
+            upright = _as_rgb(ImageOps.exif_transpose(image))
+            return Image.fromarray(np.asarray(upright))  # of its pixels alone: no place, no camera
+    except UnidentifiedImageError:
+        kind = PurePath(name).suffix.lower()
+        found = "an empty file"
+        if content:
+            found = f"a {kind} file" if kind and kind not in ENDINGS else "none, or a damaged header"
+        raise DataError(
+            wanted=f"a picture in {name}, of a format that is read ({', '.join(FORMATS)})",
+            found=found,
+            fix="save it as PNG, or remove its entry",
+        ) from None
     except _DECODING_ERRORS as error:
         raise DataError(
             wanted=f"a readable image in {name}",
-            found=f"{type(error).__name__}: {error}"[:200] if len(content) else "an empty file",
+            found=f"{type(error).__name__}: {error}"[:200],
             fix="replace the file or remove its entry",
         ) from error
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
-        image.load()
-        return image.copy()
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256).convert("L")
-    if "A" in image.mode or "transparency" in image.info:
-        pixels = image.convert("RGBA")
-        white = Image.new("RGBA", pixels.size, "white")
-        return Image.alpha_composite(white, pixels).convert("RGB")
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode[0] in "IF":
+        image = _in_8_bits(image)
+    if image.mode == "LAB":
+        srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        assert converted is not None
+        return converted
+    if image.has_transparency_data:
+        return _on_ground(image.convert("RGBA"))
     return image.convert("RGB")
 
 
-def save_webp(path: Path, image: Image.Image, quality: int = WEBP_QUALITY) -> None:
-    """Write an RGB image as WebP, atomically.
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    """Return a picture of one deep channel (modes I, I;16*, F) as L, or LA where a value is transparent."""
+    values = np.asarray(image).astype(np.float64)
+    finite = np.isfinite(values)
+    low, high = float(values[finite].min(initial=np.inf)), float(values[finite].max(initial=-np.inf))
+    tags = getattr(image, "tag_v2", {})
+    if image.mode.startswith("I;16"):
+        low, high = 0.0, 2.0 ** int(tags.get(258, (16,))[0]) - 1  # BitsPerSample: cameras have 12
+    elif low >= 0:
+        tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        low, high = 0.0, next((top for top in tops if high <= top), high)
+    scaled = (np.where(finite, values, low) - low) / max(high - low, 1e-30) * 255
+    if tags.get(262) == 0:  # PhotometricInterpretation: white is zero
+        scaled = 255 - scaled
+    grey = Image.fromarray((scaled.clip(0, 255) + 0.5).astype(np.uint8))
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
+    return grey
 
-    Raises:
-        DataError: the disk is full or refuses writing.
-    """
-    buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "WEBP", quality=quality, method=4)
-    atomic_write_bytes(path, buffer.getvalue())
 
-
-CROP = 76 / 64
-"""Training images are this much larger than the random crop taken from them [family]."""
+def _on_ground(image: Image.Image) -> Image.Image:
+    """Lay an RGBA picture on white, or on dark grey where white would hide it."""
+    pixels = np.asarray(image).astype(np.float32)  # (h, w, 4)
+    alpha = pixels[..., 3] / 255
+    seen = float(alpha.sum())
+    contrast = float((alpha * (255 - pixels[..., :3].min(2))).sum()) / max(seen, 1e-6)
+    hidden = 0 < seen < 0.98 * alpha.size and contrast < 32
+    ground = Image.new("RGBA", image.size, (64, 64, 64) if hidden else "white")
+    return Image.alpha_composite(ground, image).convert("RGB")
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
@@ -129,14 +158,18 @@ def centre_square(image: Image.Image, size: int) -> Image.Image:
     return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
 
 
-def resize_for_training(image: Image.Image, size: int, crop: float = CROP) -> Image.Image:
-    """Return the central square at `crop` * `size` px, from which `random_crop_flip` cuts."""
-    return centre_square(image, training_size(size, crop))
-
-
-def training_size(size: int, crop: float = CROP) -> int:
-    """Return the side in px at which images are kept for random crops of `size` px."""
-    return max(size, round(size * crop))
+def padded_square(image: Image.Image, size: int) -> Image.Image:
+    """Return the whole of a picture in a square of `size` px, between bars of its border's colour."""
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    pixels = np.asarray(image.convert("RGB"))
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    red, green, blue = np.median(border, axis=0).astype(int).tolist()
+    square = Image.new("RGB", (size, size), (red, green, blue))
+    square.paste(
+        image.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2)
+    )
+    return square
 
 
 def to_bytes(image: Image.Image) -> Tensor:
@@ -147,44 +180,9 @@ def to_bytes(image: Image.Image) -> Tensor:
 
 def to_tensor(image: Image.Image) -> Tensor:
     """Return an RGB picture as float32 (3, h, w) in [0, 1]."""
-    return to_bytes(image).float().div_(255.0)
-
-
-def to_picture(image: Tensor) -> Image.Image:
-    """Return a float (3, h, w) image in [0, 1] as a picture; values beyond are clipped."""
-    levels = image.detach().float().clamp(0, 1).mul(255).round().byte()
-    return Image.fromarray(levels.permute(1, 2, 0).contiguous().cpu().numpy())
+    return to_unit(to_bytes(image))
 
 
 def to_unit(images: Tensor) -> Tensor:
     """Map uint8 images to float32 in [0, 1], the range of the encoders."""
     return images.float().div_(255.0)
-
-
-def to_symmetric(images: Tensor) -> Tensor:
-    """Map uint8 images to float32 in [-1, 1], the range of generator and discriminators."""
-    return images.float().div_(127.5).sub_(1.0)
-
-
-def random_crop_flip(images: Tensor, size: int, generator: torch.Generator, flip: bool = True) -> Tensor:
-    """Cut a random `size` px square from each image and mirror half of them.
-
-    Args:
-        images: (b, 3, h, w) of any type, h and w at least `size`.
-        size: side of the crop.
-        generator: a CPU generator; the same state gives the same crops.
-        flip: mirror left-right with probability 1/2.
-
-    Returns:
-        (b, 3, size, size) of the same type.
-    """
-    count, _, height, width = images.shape
-    draws = torch.rand(count, 3, generator=generator)
-    tops = (draws[:, 0] * (height - size + 1)).long().tolist()
-    lefts = (draws[:, 1] * (width - size + 1)).long().tolist()
-    mirrored = (draws[:, 2] < 0.5).tolist()
-    out = images.new_empty(count, 3, size, size)
-    for row, image, top, left, mirror in zip(out, images, tops, lefts, mirrored, strict=True):
-        crop = image[:, top : top + size, left : left + size]
-        row.copy_(crop.flip(-1) if flip and mirror else crop)
-    return out

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -14,319 +16,56 @@ from torch import Tensor
 
 from memdriven.errors import CaptionError, CheckpointError, DataError, WordlessCaptionError
 
-
-def letter_bits(word: str) -> int:
-    """Return the set of a word's letters as bits; letters 64 apart share one."""
-    bits = 0
-    for letter in word:
-        bits |= 1 << ord(letter) % 64
-    return bits
-
-
-def edit_distance(a: str, b: str, limit: int) -> int:
-    """Return the edits between two words, or `limit` + 1 when there are more than `limit`.
-
-    An edit inserts, deletes or replaces a letter, or swaps two neighbours (the optimal string
-    alignment distance, by dynamic programming over prefixes).
-    """
-    before: list[int] = []
-    last = list(range(len(b) + 1))
-    for i, letter in enumerate(a, start=1):
-        row = [i]
-        for j, other in enumerate(b, start=1):
-            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
-                cost = min(cost, before[j - 2] + 1)
-            row.append(cost)
-        if min(row) > limit:
-            return limit + 1
-        before, last = last, row
-    return min(last[-1], limit + 1)
-
-
-NEAR_SYNONYMS: dict[str, tuple[str, ...]] = {
-    # colours
-    "crimson": ("red",),
-    "scarlet": ("red",),
-    "ruby": ("red",),
-    "vermilion": ("red",),
-    "cherry": ("red",),
-    "burgundy": ("maroon", "red"),
-    "maroon": ("red", "brown"),
-    "rufous": ("rust", "chestnut", "brown"),
-    "rust": ("rufous", "chestnut", "brown"),
-    "rusty": ("rufous", "rust", "brown"),
-    "chestnut": ("brown",),
-    "chocolate": ("brown",),
-    "umber": ("brown",),
-    "brownish": ("brown",),
-    "bronze": ("brown",),
-    "coffee": ("brown",),
-    "golden": ("yellow",),
-    "gold": ("golden", "yellow"),
-    "lemon": ("yellow",),
-    "amber": ("orange", "yellow"),
-    "saffron": ("yellow", "orange"),
-    "blond": ("buff", "yellow"),
-    "tangerine": ("orange",),
-    "apricot": ("orange",),
-    "peach": ("orange", "pink"),
-    "azure": ("blue",),
-    "navy": ("blue",),
-    "cobalt": ("blue",),
-    "sapphire": ("blue",),
-    "cerulean": ("blue",),
-    "indigo": ("blue", "purple"),
-    "cyan": ("turquoise", "teal", "blue"),
-    "aqua": ("turquoise", "teal", "blue"),
-    "turquoise": ("teal", "blue"),
-    "teal": ("turquoise", "green", "blue"),
-    "emerald": ("green",),
-    "lime": ("green",),
-    "olive": ("green",),
-    "mint": ("green",),
-    "jade": ("green",),
-    "violet": ("purple",),
-    "lilac": ("purple", "violet"),
-    "lavender": ("purple", "violet"),
-    "mauve": ("purple",),
-    "magenta": ("pink", "purple"),
-    "rose": ("pink",),
-    "rosy": ("pink",),
-    "salmon": ("pink", "orange"),
-    "fuchsia": ("pink", "purple"),
-    "purple": ("violet",),
-    "gray": ("grey",),
-    "grey": ("gray",),
-    "ash": ("grey", "gray"),
-    "ashy": ("grey", "gray"),
-    "slate": ("grey", "gray"),
-    "silver": ("grey", "gray"),
-    "silvery": ("grey", "gray"),
-    "charcoal": ("black", "grey", "gray"),
-    "ebony": ("black",),
-    "jet": ("black",),
-    "inky": ("black",),
-    "ivory": ("white", "cream"),
-    "snowy": ("white",),
-    "cream": ("white",),
-    "creamy": ("cream", "white"),
-    "beige": ("buff", "tan", "cream"),
-    "tan": ("buff", "brown"),
-    "buff": ("tan", "beige", "cream"),
-    "sandy": ("tan", "buff"),
-    "tawny": ("tan", "brown"),
-    "khaki": ("tan", "olive"),
-    "multicolored": ("colorful", "colourful"),
-    "multicoloured": ("colourful", "colorful"),
-    "colorful": ("colourful",),
-    "colourful": ("colorful",),
-    "colored": ("coloured",),
-    "coloured": ("colored",),
-    "pale": ("light",),
-    "light": ("pale",),
-    "vivid": ("bright",),
-    "brilliant": ("bright",),
-    "bright": ("vivid",),
-    "dull": ("pale",),
-    "deep": ("dark",),
-    # parts
-    "bill": ("beak",),
-    "beak": ("bill",),
-    "bills": ("beaks", "beak"),
-    "beaks": ("bills", "bill"),
-    "chest": ("breast",),
-    "breast": ("chest",),
-    "stomach": ("belly",),
-    "tummy": ("belly",),
-    "abdomen": ("belly",),
-    "underside": ("belly", "underparts"),
-    "underparts": ("belly",),
-    "belly": ("stomach", "abdomen"),
-    "cap": ("crown",),
-    "crown": ("cap",),
-    "crest": ("crown",),
-    "neck": ("throat", "nape"),
-    "throat": ("neck",),
-    "nape": ("neck",),
-    "mantle": ("back",),
-    "feet": ("legs", "tarsus"),
-    "foot": ("leg", "legs"),
-    "leg": ("legs",),
-    "legs": ("feet",),
-    "claws": ("feet", "legs"),
-    "talons": ("feet", "legs"),
-    "tarsus": ("legs", "feet"),
-    "eyering": ("eye",),
-    "wingbar": ("wingbars", "bars"),
-    "wingbars": ("wingbar", "bars"),
-    "plumage": ("feathers",),
-    "feathers": ("plumage",),
-    "flanks": ("sides", "side"),
-    "face": ("head",),
-    "forehead": ("crown", "head"),
-    # shape, pattern, size
-    "tiny": ("small", "little"),
-    "little": ("small", "tiny"),
-    "small": ("little", "tiny"),
-    "miniature": ("tiny", "small"),
-    "petite": ("small",),
-    "mini": ("tiny", "small"),
-    "big": ("large",),
-    "large": ("big",),
-    "huge": ("large", "big"),
-    "giant": ("large", "big"),
-    "enormous": ("large", "big"),
-    "lengthy": ("long",),
-    "elongated": ("long",),
-    "stubby": ("short",),
-    "stumpy": ("short",),
-    "pointy": ("pointed", "sharp"),
-    "pointed": ("pointy", "sharp"),
-    "sharp": ("pointed", "pointy"),
-    "bent": ("curved",),
-    "curvy": ("curved",),
-    "downturned": ("curved",),
-    "crooked": ("hooked", "curved"),
-    "stout": ("thick",),
-    "heavy": ("thick",),
-    "chunky": ("thick", "plump"),
-    "fat": ("plump",),
-    "chubby": ("plump", "round"),
-    "plump": ("round",),
-    "slim": ("slender", "thin"),
-    "skinny": ("thin", "slender"),
-    "slender": ("thin", "slim"),
-    "thin": ("slender",),
-    "spots": ("spotted", "speckles"),
-    "spotty": ("spotted",),
-    "dotted": ("spotted",),
-    "speckled": ("spotted",),
-    "speckles": ("spots",),
-    "freckled": ("spotted", "speckled"),
-    "streaky": ("streaked",),
-    "streaks": ("streaked", "stripes"),
-    "stripy": ("striped",),
-    "striped": ("stripes", "streaked", "barred"),
-    "stripes": ("striped", "streaks", "bars"),
-    "barred": ("striped", "bars"),
-    "banded": ("striped", "barred"),
-    "mottled": ("speckled",),
-    # scenes and verbs
-    "sitting": ("perched", "perching"),
-    "seated": ("perched",),
-    "resting": ("perched", "sitting"),
-    "perching": ("perched",),
-    "perched": ("sitting",),
-    "soaring": ("flying",),
-    "gliding": ("flying",),
-    "flight": ("flying",),
-    "airborne": ("flying",),
-    "floating": ("swimming",),
-    "paddling": ("swimming",),
-    "twig": ("branch",),
-    "limb": ("branch",),
-    "bough": ("branch",),
-    "tree": ("branch", "leaves"),
-    "leaf": ("leaves", "foliage"),
-    "foliage": ("leaves",),
-    "leaves": ("foliage", "petals"),
-    "lake": ("water",),
-    "pond": ("water",),
-    "sea": ("water",),
-    "ocean": ("water",),
-    "river": ("water",),
-    "lawn": ("grass",),
-    "meadow": ("grass",),
-    "field": ("grass",),
-    "beach": ("sand",),
-    "shore": ("sand", "water"),
-    "desert": ("sand",),
-    "stone": ("rock",),
-    "boulder": ("rock",),
-    "cliff": ("rock",),
-    "sunset": ("dusk",),
-    "twilight": ("dusk",),
-    "evening": ("dusk",),
-    "ice": ("snow",),
-    "winter": ("snow",),
-    # kinds
-    "avian": ("bird",),
-    "birdie": ("bird",),
-    "fowl": ("bird",),
-    "seagull": ("gull",),
-    "mallard": ("duck",),
-    "goose": ("duck",),
-    "egret": ("heron",),
-    "raven": ("crow",),
-    "macaw": ("parrot",),
-    "parakeet": ("parrot",),
-    "sparrow": ("finch",),
-    "swift": ("swallow",),
-    # flowers
-    "blossom": ("flower",),
-    "bloom": ("flower",),
-    "petal": ("petals",),
-    "stamens": ("stamen",),
-    "stem": ("stalk", "pedicel"),
-    "stalk": ("stem",),
-    "sepals": ("sepal", "petals"),
-}
-"""Unknown word -> candidates, the nearest in meaning first."""
-
-_ENDINGS = (
-    ("ies", "y"),
-    ("es", ""),
-    ("s", ""),
-    ("ish", "e"),
-    ("ish", ""),
-    ("dish", ""),
-    ("ly", ""),
-    ("ing", ""),
-    ("ing", "e"),
-    ("ed", ""),
-    ("ed", "e"),
-    ("y", ""),
-    ("er", ""),
-    ("est", ""),
-)
-_SHORTEST_STEM = 3
-
-
-def near_synonyms(word: str) -> list[str]:
-    """Return the words that may stand for `word`, the best first.
-
-    After the table come the word's own inflections (`yellowish` -> `yellow`, `wing` -> `wings`),
-    then the table's entries for those (`goldish` -> `gold` -> `yellow`).
-    """
-    stems = [
-        word[: len(word) - len(ending)] + rest
-        for ending, rest in _ENDINGS
-        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM
-    ]
-    related = [*stems, word + "s", word + "ed"]
-    through = [synonym for stem in stems for synonym in NEAR_SYNONYMS.get(stem, ())]
-    return list(dict.fromkeys([*NEAR_SYNONYMS.get(word, ()), *related, *through]))
-
-
 SCHEMA = "memdriven.vocabulary/1"
 PADDING = 0
 """Word id of the padding behind a short caption."""
 MAX_CHARACTERS = 2000
 """A longer caption is refused, rather than cut to its first words in silence."""
 
-_REMEMBERED = 20_000
-_LONG_WORD = 8
-"""From this length a typo may be two edits away."""
-_SHORT_WORD = 3
-"""Up to this length only two swapped letters count as a typo: too many words are near."""
+NEAR_SYNONYMS: dict[str, list[str]] = json.loads(Path(__file__).with_name("synonyms.json").read_bytes())
+"""Unknown word -> candidates, the nearest in meaning first."""
 
 _WORD = re.compile(r"\w+")
+_UNSPACED = re.compile(
+    "[\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e80-\u0edf"  # Thai, Lao
+    "\u1000-\u102a\u103f\u1050-\u1055\u1780-\u17b3\u1950-\u19df\u1a00-\u1a54"  # Myanmar, Khmer, Tai
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua980-\ua9b2\uf900-\ufaff"  # kana, Han
+    "\U0001b000-\U0001b16f\U00020000-\U000323af]"
+)
+"""Letters of scripts that put no space between words: each is a token of its own."""
+_JOINERS = "\u200c\u200d"
 
 
 def tokenize(text: str) -> list[str]:
-    r"""Return a caption's lower-case `\w+` tokens [family], after Unicode NFKC normalisation."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
+    r"""Return a caption's lower-case `\w+` tokens [family], after Unicode NFKC normalisation.
+
+    Combining signs (vowels of Devanagari, points of Hebrew, accents without a letter of their own)
+    belong to the letter before them, as do joiners. In scripts that put no space between words each
+    letter, with its signs, is a token: Chinese, Japanese, Thai, Lao, Khmer, Myanmar.
+    """
+    text = unicodedata.normalize("NFKC", text).lower()
+    if text.isascii():
+        return _WORD.findall(text)
+    tokens: list[str] = []
+    open_word = False
+    for character in text:
+        if character.isalnum() or character == "_":
+            alone = bool(_UNSPACED.match(character))
+            if open_word and not alone:
+                tokens[-1] += character
+            else:
+                tokens.append(character)
+            open_word = not alone
+            signs_may_follow = True
+        elif (
+            tokens
+            and signs_may_follow
+            and (unicodedata.category(character)[0] == "M" or character in _JOINERS)
+        ):
+            tokens[-1] += character
+        elif character != "\u00ad":  # a soft hyphen is no end of a word
+            open_word = signs_may_follow = False
+    return [token.rstrip(_JOINERS) for token in tokens]
 
 
 @dataclass(frozen=True)
@@ -350,6 +89,13 @@ class EncodedCaption:
     """Words that were replaced or dropped, in the caption's order."""
     truncated: int
     """Known words cut from the end because the caption was longer than `max_words`."""
+
+
+_REMEMBERED = 20_000
+_LONG_WORD = 8
+"""From this length a typo may be two edits away."""
+_SHORT_WORD = 3
+"""Up to this length only two swapped letters count as a typo: too many words are near."""
 
 
 class Vocabulary:
@@ -532,3 +278,68 @@ class Vocabulary:
                 fix="restore vocabulary.json from the checkpoint's source",
             )
         return cls(words)  # type: ignore[arg-type]
+
+
+_ENDINGS = (
+    ("ies", "y"),
+    ("es", ""),
+    ("s", ""),
+    ("ish", "e"),
+    ("ish", ""),
+    ("dish", ""),
+    ("ly", ""),
+    ("ing", ""),
+    ("ing", "e"),
+    ("ed", ""),
+    ("ed", "e"),
+    ("y", ""),
+    ("er", ""),
+    ("est", ""),
+)
+_SHORTEST_STEM = 3
+
+
+def near_synonyms(word: str) -> list[str]:
+    """Return the words that may stand for `word`, the best first.
+
+    After the table come the word's own inflections (`yellowish` -> `yellow`, `wing` -> `wings`),
+    then the table's entries for those (`goldish` -> `gold` -> `yellow`).
+    """
+    stems = [
+        word[: len(word) - len(ending)] + rest
+        for ending, rest in _ENDINGS
+        if word.endswith(ending) and len(word) - len(ending) >= _SHORTEST_STEM
+    ]
+    related = [*stems, word + "s", word + "ed"]
+    through = [synonym for stem in stems for synonym in NEAR_SYNONYMS.get(stem, ())]
+    return list(dict.fromkeys([*NEAR_SYNONYMS.get(word, ()), *related, *through]))
+
+
+def letter_bits(word: str) -> int:
+    """Return the set of a word's letters as bits; letters 64 apart share one."""
+    bits = 0
+    for letter in word:
+        bits |= 1 << ord(letter) % 64
+    return bits
+
+
+def edit_distance(a: str, b: str, limit: int) -> int:
+    """Return the edits between two words, or `limit` + 1 when there are more than `limit`.
+
+    An edit inserts, deletes or replaces a letter, or swaps two neighbours (the optimal string
+    alignment distance, by dynamic programming over prefixes). `difflib` knows no swaps, and its
+    ratio of matching blocks takes "rad" for "road" before "red".
+    """
+    before: list[int] = []
+    last = list(range(len(b) + 1))
+    for i, letter in enumerate(a, start=1):
+        row = [i]
+        for j, other in enumerate(b, start=1):
+            cost = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == b[j - 2] and a[i - 2] == other:
+                cost = min(cost, before[j - 2] + 1)
+            row.append(cost)
+        if min(row) > limit:
+            return limit + 1
+        before, last = last, row
+    return min(last[-1], limit + 1)

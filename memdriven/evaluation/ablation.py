@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from memdriven.checkpoint import load_facts
 from memdriven.config import Config, to_dict
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.errors import ConfigError, EvaluationError, TrainingError
@@ -175,7 +176,7 @@ def _train(plan: Plan, row: Variant) -> Path:
     """Train a row up to its budget, unless it is; return its checkpoint."""
     run = plan.out / row.name
     made = run / "checkpoint"
-    if (made / "config.json").exists():
+    if (made / "config.json").exists() and load_facts(made).get("finished", True):
         return made
     train_gan(
         plan.dataset,

@@ -7,7 +7,7 @@ before its backward and G's backward passes through D, which the wrapper's hooks
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,13 +43,13 @@ class World:
             for tensor in tensors:
                 distributed.broadcast(tensor, src=0)
 
-    def agree(self, flag: bool, device: torch.device) -> bool:
-        """Return rank 0's flag everywhere, so that all stop at the same step."""
+    def maximum(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """Return the largest of each value over all processes: what one of them sees, all know."""
         if self.size == 1:
-            return flag
-        value = torch.tensor([int(flag)], device=device)
-        distributed.broadcast(value, src=0)
-        return bool(value.item())
+            return list(values)
+        found = torch.tensor(values, dtype=torch.float64, device=device)
+        distributed.all_reduce(found, distributed.ReduceOp.MAX)
+        return [float(value) for value in found]
 
 
 def join_world(device: torch.device) -> tuple[World, torch.device]:

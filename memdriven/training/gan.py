@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from memdriven.config import Config
+from memdriven.checkpoint import save_checkpoint
+from memdriven.config import Config, to_dict
+from memdriven.devices import device_name
 from memdriven.encoders.attribute_files import load_attributes, reader_of
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
@@ -19,13 +22,35 @@ from memdriven.models.projected import DEPTHS
 from memdriven.training.batches import GanData
 from memdriven.training.distributed import join_world, leave_world
 from memdriven.training.dry_run import report as dry_run_report
-from memdriven.training.loop import STATE, Loop
+from memdriven.training.loop import Loop, Sampler, linear_decay
 from memdriven.training.perceptual import Perceptual
 from memdriven.training.run_directory import RunDirectory
 from memdriven.training.start import begin_from
-from memdriven.training.state import load_state
 from memdriven.training.steps import GanTrainer
 from memdriven.training.text_loss import TextLoss
+
+CONFIG = "config.json"
+"""A run's frozen settings."""
+FREE = tuple(
+    f"train.{name}"
+    for name in (
+        "steps",
+        "max_minutes",
+        "log_every",
+        "sample_every",
+        "sample_minutes",
+        "save_every",
+        "save_minutes",
+        "workers",
+    )
+)
+"""Settings of the loop that a resumed run may change."""
+SAMPLES = 8
+"""Captions of a sample grid at most, each drawn with three noises."""
+LEGEND = (
+    "The top row shows training images. Below each, one noise a row, is what the generator (its moving "
+    "average) paints for the image's caption and a memory: the image's own features, or neighbours'."
+)
 
 
 def train_gan(
@@ -88,6 +113,17 @@ def train_gan(
             reader = reader_of(attributes)
             settings = replace(config.generator, named_width=reader.width)
             config = replace(config, generator=settings)
+        # A folder that is taken, or settings that cannot be, are refused before hours of loading.
+        run = None
+        if not dry_run:
+            run = RunDirectory(out, to_dict(config), resume=resume, file=CONFIG, free=FREE)
+            frozen = config.train.frozen_stages or config.train.frozen_names
+            if frozen and start_from is None and not resume:
+                raise TrainingError(
+                    wanted="trained weights to freeze (train.frozen_stages, train.frozen_parts)",
+                    found="a run that starts from nothing",
+                    fix="name a checkpoint that has them with --start-from",
+                )
         text_loss = TextLoss.load(config, trained, attributes, vgg_weights)
         by = config.loss.perceptual_network if config.loss.perceptual_weight else ""
         backbone, perceptual = None, None
@@ -113,39 +149,91 @@ def train_gan(
             progress=show,
             reader=reader,
         )
-        if dry_run:
+        if run is None:
             told = dry_run_report(trainer, data)  # every process: gradients are averaged
             if world.is_main:
                 print(told)
             return out
-        frozen = config.train.frozen_stages or config.train.frozen_names
-        if frozen and start_from is None and not resume:
-            raise TrainingError(
-                wanted="trained weights to freeze (train.frozen_stages, train.frozen_parts)",
-                found="a run that starts from nothing",
-                fix="name a checkpoint that has them with --start-from",
-            )
-        run = RunDirectory(out, config, resume=resume) if world.is_main else None
-        identity = {"damsm": trained.facts["hash"], **data.identity}
-        facts: dict[str, Any] = {"step": 0, "seconds": 0.0, "earlier": []}
-        if resume and (out / STATE).exists():
-            facts |= load_state(out / STATE, trainer.modules, trainer.optimisers)
-            _check_same(facts.get("identity", identity), identity, out)
-        elif start_from is not None:
+        train = config.train
+        grid = SampleGrid(data)
+        facts: dict[str, Any] = {"identity": {"damsm": trained.facts["hash"], **data.identity}, "earlier": []}
+
+        def finish(loop: Loop) -> None:
+            told: dict[str, Any] = {
+                "steps": loop.step,
+                "images": loop.step * loop.batch_images,
+                "minutes": round(loop.seconds / 60, 1),
+                "finished": loop.part >= 1,
+                "device": device_name(device),
+                "dataset": data.name,
+                "training_images": len(data),
+                **facts["identity"],
+                "earlier_runs": facts["earlier"],
+            }
+            made = out / "checkpoint"
+            dropped = save_checkpoint(made, config, vocabulary, encoders, trainer.ema, told, attributes)
+            if show:
+                print("".join(f"not kept in {made}: {line}\n" for line in dropped), end="")
+
+        loop = Loop(
+            trainer=trainer,
+            draw=lambda step: data.batch(earlier_steps(facts) + step, world.rank, world.size),
+            steps=train.steps,
+            minutes=train.max_minutes,
+            call_minutes=call_minutes,
+            schedule=linear_decay(train.decay_from),
+            run=run,
+            facts=facts,
+            log_every=train.log_every,
+            save_every=train.save_every,
+            save_minutes=train.save_minutes,
+            sampler=Sampler(
+                draw=lambda: grid.draw(trainer),
+                columns=grid.count,
+                legend=LEGEND,
+                every=train.sample_every,
+                minutes=train.sample_minutes,
+            ),
+            finish=finish,
+            batch_images=train.batch_size * world.size,
+            compiles=train.compile,
+            device=device,
+            world=world,
+            show=show,
+        )
+
+        if start_from is not None and not run.resumes:
             facts["earlier"] = begin_from(start_from, trainer)
-        facts |= {"identity": identity, "until": facts["seconds"] + 60 * call_minutes}
-        Loop(trainer, data, run, out, world, facts, show).run(encoders, vocabulary, attributes)
+        loop.train()
     finally:
         leave_world(world)
     return out
 
 
-def _check_same(then: dict[str, str], now: dict[str, str], out: Path) -> None:
-    """Refuse to resume a run with other data or encoders."""
-    changed = [name for name in now if now[name] != then.get(name)]
-    if changed:
-        raise TrainingError(
-            wanted=f"the {changed[0]} with which the run in {out} was started",
-            found="another one",
-            fix="resume with the same data and encoders, or start a new run with --start-from",
+def earlier_steps(facts: dict[str, Any]) -> int:
+    """Return the steps of the runs this one goes on from: their batches are not drawn again."""
+    return round(sum(float(run["steps"]) for run in facts["earlier"]))
+
+
+class SampleGrid:
+    """A fixed batch whose pictures show progress; `LEGEND` says what its rows are.
+
+    Captions and features are drawn as in training: some are the image's own, others neighbours'.
+    """
+
+    def __init__(self, data: GanData) -> None:
+        self.batch = data.batch(2**40)
+        self.count = min(SAMPLES, len(self.batch.z))
+        self.z = torch.randn(3, *self.batch.z.shape, generator=torch.Generator().manual_seed(0)).to(
+            self.batch.z.device
         )
+
+    @torch.no_grad()
+    def draw(self, trainer: GanTrainer) -> Tensor:
+        """Return pictures (4 x count, 3, s, s): the real images, then one row a noise."""
+        model, batch = trainer.ema.eval(), self.batch
+        rows = [batch.images[-1]]
+        for z in self.z:
+            output = model(z, batch.text.sentence, batch.words, batch.v, torch.zeros_like(batch.epsilon))
+            rows.append(output.images[-1])
+        return torch.cat([row[: self.count].cpu().float() for row in rows])

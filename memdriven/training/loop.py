@@ -1,167 +1,340 @@
-"""The loop around the GAN's steps: time, learning rates, logs, samples, saves, the checkpoint."""
+"""The one training loop: time, learning rates, logs, samples, saves, and stops that lose nothing.
+
+The GAN, the encoders, their readers and the judge each bring a trainer, which knows nothing of files
+or time, and a function that returns the batch of a step.
+"""
 
 from __future__ import annotations
 
+import math
+import os
+import signal
+import threading
 import time
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import FrameType, TracebackType
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from memdriven.checkpoint import save_checkpoint
-from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.attribute_files import Attributes
-from memdriven.encoders.damsm import Damsm
-from memdriven.errors import TrainingError
-from memdriven.training.batches import GanData
+from memdriven.errors import Interrupted, TrainingError, require
 from memdriven.training.distributed import World
 from memdriven.training.run_directory import RunDirectory
-from memdriven.training.state import save_state
-from memdriven.training.steps import GanTrainer
+from memdriven.training.state import first_broken, load_state, save_state
 
-STATE = "state.safetensors"
-SAMPLES = 8
-"""Captions of a sample grid at most, each drawn with three noises."""
-
-
-class Loop:
-    """Steps until the budget of steps or minutes is spent."""
-
-    def __init__(
-        self,
-        trainer: GanTrainer,
-        data: GanData,
-        run: RunDirectory | None,
-        out: Path,
-        world: World,
-        facts: dict[str, Any],
-        show: bool,
-    ) -> None:
-        self.trainer, self.data, self.directory, self.out = trainer, data, run, out
-        self.world, self.show = world, show
-        self.config = trainer.config
-        self.step, self.spent = int(facts["step"]), float(facts["seconds"])
-        self.earlier: list[dict[str, float]] = facts["earlier"]
-        self.seen = round(sum(run["steps"] for run in self.earlier))
-        """Steps of the runs this one goes on from: their batches are not drawn again."""
-        self.identity: dict[str, str] = facts["identity"]
-        self.limit = self.config.train.max_minutes * 60 or float("inf")
-        self.until = facts["until"] if facts["until"] > self.spent else float("inf")
-        self.batch_images = self.config.train.batch_size * world.size
-
-    def run(self, damsm: Damsm, vocabulary: Vocabulary, attributes: Attributes | None = None) -> None:
-        """Train, then write the checkpoint, which keeps the encoders' attributes too."""
-        train = self.config.train
-        started = self.logged = time.perf_counter()
-        sums: dict[str, list[Tensor]] = {}
-        samples = SampleGrid(self.data)
-        before = self.spent
-        with tqdm(
-            total=train.steps, initial=self.step, disable=not self.show, unit="step", desc="train"
-        ) as bar:
-            stop = self.step >= train.steps or self.spent >= self.limit
-            while not stop:
-                part = max(self.step / train.steps, self.spent / self.limit)
-                self.trainer.scale_learning_rates(decay(part, train.decay_from))
-                batch = self.data.batch(self.seen + self.step, self.world.rank, self.world.size)
-                for name, value in self.trainer.step(batch, self.step).items():
-                    sums.setdefault(name, []).append(value)
-                self.step += 1
-                bar.update()
-                now = time.perf_counter()
-                self.spent = before + now - started
-                stop = self.step >= train.steps or self.spent > min(self.limit, self.until)
-                stop = self.world.agree(stop, self.trainer.device)
-                if self.step % train.log_every == 0 or stop:
-                    bar.set_postfix(self._log(sums))
-                    sums = {}
-                if self.directory is not None and (self.step % train.sample_every == 0 or stop):
-                    images = samples.draw(self.trainer)
-                    self.directory.save_grid(f"{self.step:06d}", images, columns=samples.count)
-                if self.directory is not None and (self.step % train.save_every == 0 or stop):
-                    self._save()
-        if self.directory is not None:
-            facts = {
-                "steps": self.step,
-                "images": self.step * self.batch_images,
-                "minutes": round(self.spent / 60, 1),
-                "device": device_name(self.trainer.device),
-                "dataset": self.data.name,
-                "training_images": len(self.data),
-                **self.identity,
-                "earlier_runs": self.earlier,
-            }
-            save_checkpoint(
-                self.out / "checkpoint", self.config, vocabulary, damsm, self.trainer.ema, facts, attributes
-            )
-            self.directory.close()
-
-    def _save(self) -> None:
-        facts = {"step": self.step, "seconds": self.spent, "earlier": self.earlier, "identity": self.identity}
-        save_state(self.out / STATE, self.trainer.modules, self.trainer.optimisers, facts)
-
-    def _log(self, sums: dict[str, list[Tensor]]) -> dict[str, str]:
-        """Write the means since the last log; stop the run if one is not finite."""
-        means = {name: torch.stack(values).mean().item() for name, values in sums.items()}
-        broken = [name for name, value in means.items() if value - value != 0]
-        if broken:
-            raise TrainingError(
-                wanted="finite losses",
-                found=f"{', '.join(broken)} at step {self.step}",
-                fix=f"the last good state is in {self.out / STATE}; lower the learning rate",
-            )
-        now = time.perf_counter()
-        count = max(map(len, sums.values())) * self.batch_images
-        rate = count / (now - self.logged)
-        self.logged = now
-        record: dict[str, Any] = {
-            "step": self.step,
-            "images": self.step * self.batch_images,
-            "minutes": round(self.spent / 60, 2),
-            "images_per_second": round(rate, 1),
-        }
-        record |= {name: round(value, 5) for name, value in means.items()}
-        if self.directory is not None:
-            self.directory.log(record)
-        shown = {"d": "d_adversarial", "g": "g_adversarial", "damsm": "damsm", "l1": "reconstruction"}
-        told = {short: f"{means[name]:.2f}" for short, name in shown.items() if name in means}
-        return {"img/s": f"{rate:.0f}", **told}
+FIRST_SAMPLE = 30.0
+"""Seconds after which the first sample is drawn: something to look at within a minute."""
+SHOWN = 4
+"""Losses that the progress bar shows at most."""
 
 
-def decay(part: float, start: float) -> float:
-    """Return the factor on the learning rates when `part` of the budget is spent."""
-    part = min(part, 1.0)  # the clock may run past the budget
-    return 1.0 if part <= start else (1 - part) / (1 - start)
+class Trainer(Protocol):
+    """What the loop drives."""
+
+    @property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """What a state holds, by name; weights that are trained, and their averages."""
+
+    @property
+    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """Likewise; their learning rates at the beginning are the peak of the schedule."""
+
+    def step(self, batch: Any, step: int) -> Mapping[str, Tensor]:
+        """Update the weights once; return scalar losses, detached."""
 
 
-class SampleGrid:
-    """A fixed batch whose pictures show progress: real, then three noises each, column by column.
+@dataclass(kw_only=True)
+class Sampler:
+    """Draws pictures that show progress.
 
-    Captions and features are drawn as in training: some are the image's own, others neighbours'.
+    Args:
+        draw: returns images (n, 3, h, w) in [-1, 1].
+        columns: of the grid.
+        legend: one line on what its rows and columns are.
+        every: steps from one grid to the next; 0 for minutes alone.
+        minutes: likewise, whichever comes first.
     """
 
-    def __init__(self, data: GanData) -> None:
-        self.batch = data.batch(2**40)
-        self.count = min(SAMPLES, len(self.batch.z))
-        self.z = torch.randn(3, *self.batch.z.shape, generator=torch.Generator().manual_seed(0)).to(
-            self.batch.z.device
+    draw: Callable[[], Tensor]
+    columns: int
+    legend: str
+    every: int = 0
+    minutes: float = 5.0
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """Steps until the budget of steps or minutes is spent, or a signal comes.
+
+    Args:
+        trainer: makes a step.
+        draw: returns the batch of a step, a function of its number alone.
+        steps: budget of steps, all starts together.
+        minutes: budget of minutes, all starts together; 0 for none.
+        call_minutes: budget of minutes of this start; 0 for none.
+        schedule: the factor on the learning rates, of the part of the budget that is spent and of the
+            step.
+        run: where metrics, samples and states go; None keeps nothing.
+        facts: saved with the state, as JSON, and updated from it.
+        log_every: steps from one row of metrics to the next.
+        save_every: steps from one state to the next; 0 for minutes alone.
+        save_minutes: likewise, whichever comes first.
+        sampler: draws samples.
+        report: is given each row of metrics; what it returns joins the row.
+        finish: writes what the training is for; called at the end, and when it is interrupted.
+        batch_images: images a step, over all processes.
+        compiles: whether the first step of a start is spent compiling, and is not counted.
+        device: of the losses.
+        world: the processes that train together.
+        name: of the progress bar.
+        show: whether there is one.
+    """
+
+    trainer: Trainer
+    draw: Callable[[int], Any]
+    steps: int
+    minutes: float = 0.0
+    call_minutes: float = 0.0
+    schedule: Callable[[float, int], float] = lambda part, step: 1.0
+    run: RunDirectory | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    log_every: int = 50
+    save_every: int = 0
+    save_minutes: float = 5.0
+    sampler: Sampler | None = None
+    report: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None
+    finish: Callable[[Loop], None] | None = None
+    batch_images: int = 1
+    compiles: bool = False
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    world: World = field(default_factory=World)
+    name: str = "train"
+    show: bool = True
+
+    step: int = field(default=0, init=False)
+    """Steps done."""
+    seconds: float = field(default=0.0, init=False)
+    """Time spent training, all starts together."""
+
+    def __post_init__(self) -> None:
+        """Take the learning rates as they are as the peak of the schedule."""
+        self._peaks = {
+            name: [group["lr"] for group in optimiser.param_groups]
+            for name, optimiser in self.trainer.optimisers.items()
+        }
+        self._saved: int | None = None
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def _resume(self) -> None:
+        """Go on from the run's saved state, where there is one."""
+        if self.run is None or not self.run.resumes:
+            return
+        facts = load_state(self.run.state, self.trainer.modules, self.trainer.optimisers)
+        now, then = self.facts.get("identity", {}), facts.get("identity", {})
+        changed = [name for name in now if now[name] != then.get(name)]
+        require(
+            not changed,
+            TrainingError,
+            wanted=f"the {', '.join(changed)} with which the run in {self.run.path} was begun",
+            found="another one",
+            fix="resume with the same data and encoders, or start a new run",
+        )
+        self.facts.update(facts)
+        self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
+        self._saved = self.step
+
+    @property
+    def part(self) -> float:
+        """The part of the budget that is spent; a little above 1 when the clock ran past it."""
+        return max(self.step / self.steps if self.steps else 1.0, self.seconds / self._limit)
+
+    @property
+    def _limit(self) -> float:
+        return 60 * self.minutes if self.minutes > 0 else math.inf
+
+    def train(self) -> None:
+        """Train to the end of the budget, from the run's saved state if it has one.
+
+        Raises:
+            CheckpointError: the state is damaged.
+            Interrupted: Ctrl-C or SIGTERM came; the state is saved.
+            TrainingError: a loss or a weight is not finite (the last good state is kept), or the state
+                is of other data or encoders than `facts["identity"]` says.
+        """
+        self._resume()
+        before, until = self.seconds, self.seconds + (60 * self.call_minutes or math.inf)
+        stop = self.part >= 1
+        main = self.run is not None and self.world.is_main
+        with _Signals(self.run is not None, self.show) as signals, self._bar() as bar:
+            if main:
+                assert self.run is not None
+                if self.run.asked and not self.run.resumes:
+                    self._tell(f"nothing to go on with in {self.run.path}: begun anew")
+                self.run.begin(self.step)
+                if self._saved is None:
+                    self._save()  # so that whatever happens, there is a state to go on from
+            started = logged = saved = time.perf_counter()
+            sampled: float | None = None
+            first, last_log = True, self.step
+            while not stop:
+                # One step, at the learning rates of its place in the budget.
+                factor = self.schedule(self.part, self.step)
+                for name, optimiser in self.trainer.optimisers.items():
+                    for group, peak in zip(optimiser.param_groups, self._peaks[name], strict=True):
+                        group["lr"] = peak * factor
+                self._add(self.trainer.step(self.draw(self.step), self.step))
+                self.step += 1
+
+                # Time, as all processes see it; a first step that compiles is not counted.
+                now = time.perf_counter()
+                if first and self.compiles:
+                    self._tell(f"compiled in {now - started:.0f} s, which the budget does not count")
+                    started = logged = now
+                first = False
+                seen = (before + now - started, signals.number, now - saved >= 60 * self.save_minutes)
+                self.seconds, signalled, save = self.world.maximum(seen, self.device)
+                signals.number = int(signalled)
+                stop = self.part >= 1 or self.seconds > until or bool(signals.number)
+
+                # Logs, samples, states.
+                if self.step % self.log_every == 0 or stop:
+                    pace = (self.step - last_log) * self.batch_images / max(now - logged, 1e-9)
+                    self._log(pace, bar, whole=not signals.number)
+                    logged, last_log = now, self.step
+                if self.sampler is not None and main:
+                    every, wait = self.sampler.every, 60 * self.sampler.minutes
+                    due = now - (sampled or started) >= (wait if sampled else FIRST_SAMPLE)
+                    if due or (every and self.step % every == 0) or (stop and not signals.number):
+                        self._sample(self.sampler)
+                        sampled = now
+                if save or stop or (self.save_every and self.step % self.save_every == 0):
+                    self._check_weights()
+                    if main:
+                        self._save()
+                    saved = now
+                bar.n = min(self.part, 1.0)
+                bar.update(0)
+            if self.finish is not None and self.world.is_main:
+                self.finish(self)
+            if self.run is not None:
+                self.run.close()
+        if signals.number:
+            assert self.run is not None
+            raise Interrupted(
+                signals.number,
+                f"stopped at step {self.step}; the state is in {self.run.state}, --resume goes on from it",
+            )
+
+    def _bar(self) -> Any:
+        """A bar over the budget: what is left is told in time, whether steps or minutes end it."""
+        form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+        return tqdm(
+            total=1, initial=min(self.part, 1.0), desc=self.name, disable=not self.show, bar_format=form
         )
 
-    @torch.no_grad()
-    def draw(self, trainer: GanTrainer) -> Tensor:
-        """Return pictures (32, 3, s, s): the real images, then one row a noise."""
-        model, batch = trainer.ema.eval(), self.batch
-        rows = [batch.images[-1]]
-        for z in self.z:
-            output = model(z, batch.text.sentence, batch.words, batch.v, torch.zeros_like(batch.epsilon))
-            rows.append(output.images[-1])
-        return torch.cat([row[: self.count].cpu().float() for row in rows])
+    def _tell(self, line: str) -> None:
+        if self.show:
+            tqdm.write(line)
+
+    def _add(self, losses: Mapping[str, Tensor]) -> None:
+        for name, value in losses.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def _log(self, pace: float, bar: Any, *, whole: bool) -> None:
+        """Write the means since the last row; stop all processes if one of them is not finite."""
+        means = {name: float(value) / self._counts[name] for name, value in self._sums.items()}
+        self._sums, self._counts = {}, {}
+        broken = [name for name, value in means.items() if not math.isfinite(value)]
+        self._require_finite(broken, "losses")
+        row: dict[str, Any] = {
+            "step": self.step,
+            "images": self.step * self.batch_images,
+            "minutes": round(self.seconds / 60, 2),
+            "images_per_second": round(pace, 1),
+        }
+        row |= {name: round(value, 5) for name, value in means.items()}
+        if self.world.is_main and self.report is not None and whole:
+            row |= self.report(row)
+        if self.world.is_main and self.run is not None:
+            self.run.log(row)
+        budget = f" of {self.minutes:g}" if self.minutes else ""
+        shown = [f"step {self.step}", f"{self.seconds / 60:.1f}{budget} min", f"{pace:.0f} img/s"]
+        shown += [f"{name} {value:.2f}" for name, value in list(means.items())[:SHOWN]]
+        bar.set_postfix_str(", ".join(shown), refresh=False)
+
+    def _sample(self, sampler: Sampler) -> None:
+        assert self.run is not None
+        self.run.save_grid(self.step, sampler.draw(), sampler.columns, sampler.legend)
+
+    def _check_weights(self) -> None:
+        broken = first_broken(self.trainer.modules)
+        self._require_finite([broken] if broken else [], "weights")
+
+    def _require_finite(self, broken: list[str], what: str) -> None:
+        """Stop every process where any has met NaN or infinity."""
+        if not self.world.maximum((bool(broken),), self.device)[0]:
+            return
+        if self.run is None or self._saved is None:
+            kept = "no state has been saved yet"
+        else:
+            kept = f"the last good state, of step {self._saved}, is in {self.run.state}"
+        raise TrainingError(
+            wanted=f"finite {what}",
+            found=f"NaN or infinity in {', '.join(broken) or 'another process'} at step {self.step}",
+            fix=f"lower the learning rate; {kept}",
+        )
+
+    def _save(self) -> None:
+        assert self.run is not None
+        facts = {**self.facts, "step": self.step, "seconds": self.seconds}
+        save_state(self.run.state, self.trainer.modules, self.trainer.optimisers, facts)
+        self._saved = self.step
 
 
-def device_name(device: torch.device) -> str:
-    """Return what trained, for the model card."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+class _Signals:
+    """Notes Ctrl-C and SIGTERM, so that a step is ended and saved; a second one stops at once."""
+
+    def __init__(self, active: bool, show: bool) -> None:
+        self.number, self._show = 0, show
+        self._active = active and threading.current_thread() is threading.main_thread()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if self._active:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            raise KeyboardInterrupt
+        self.number = number
+        if self._show:
+            os.write(2, b"\nstopping after this step, to save; once more stops at once\n")
+
+
+def linear_decay(start: float) -> Callable[[float, int], float]:
+    """Return the schedule that is constant up to a part of the budget and falls to zero over the rest."""
+
+    def factor(part: float, step: int) -> float:
+        part = min(part, 1.0)  # the clock may run past the budget
+        return 1.0 if part <= start else (1 - part) / (1 - start)
+
+    return factor
+
+
+def warm_cosine(part: float, step: int) -> float:
+    """Rise over the first twentieth of the budget, then fall along a cosine to zero."""
+    part = min(part, 1.0)
+    return min(1.0, part / 0.05 + 0.02) * 0.5 * (1 + math.cos(math.pi * part))

@@ -1,76 +1,106 @@
-"""A training run's folder: frozen config, metrics as JSONL, sample grids, TensorBoard if there."""
+"""A training's folder: frozen settings, state, metrics as JSONL, sample grids, TensorBoard if there."""
 
 from __future__ import annotations
 
 import importlib.util
-import io
 import json
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from PIL import Image
 from torch import Tensor
 
-from memdriven.config import Config, from_dict, to_dict
-from memdriven.errors import TrainingError
-from memdriven.files import atomic_write_bytes, atomic_write_json, explain_disk_errors, read_json
+from memdriven.errors import TrainingError, require
+from memdriven.files import atomic_file, atomic_write_bytes, atomic_write_json, explain_disk_errors, read_json
 
-UNFROZEN = ("steps", "max_minutes", "log_every", "sample_every", "save_every", "workers")
-"""Settings of the loop that a resumed run may change."""
+STATE, METRICS, SAMPLES = "state.safetensors", "metrics.jsonl", "samples"
+RESULTS = ("checkpoint", "damsm.safetensors", "judge.json")
+"""What a training leaves for others, by its kind."""
 
 
 class RunDirectory:
-    """Creates, checks and writes one run's folder.
+    """Checks, makes and writes one training's folder; nothing is written before `begin`.
+
+    Args:
+        path: the folder.
+        settings: what a resumed training must agree in with its beginning, as JSON.
+        resume: go on with the training that the folder holds.
+        file: where the settings are kept.
+        free: settings, with their sections, that a resumed training may change.
 
     Raises:
-        TrainingError: the folder holds a run with other settings, or one that was not to be
-            resumed.
+        TrainingError: the folder holds a training and was not to be resumed, has lost its state, or
+            was begun with other settings.
     """
 
-    def __init__(self, path: Path, config: Config, *, resume: bool) -> None:
-        self.path = path
-        frozen = path / "config.json"
-        if frozen.exists():
-            if not resume:
-                raise TrainingError(
-                    wanted=f"an empty run directory {path}",
-                    found="one that holds a run",
-                    fix="pass --resume to go on with it, or choose another folder",
-                )
-            self._check_same(config, from_dict(Config, read_json(frozen, TrainingError)))
-        atomic_write_json(frozen, to_dict(config))
-        self._board = None
+    def __init__(
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        *,
+        resume: bool,
+        file: str = "run.json",
+        free: Collection[str] = (),
+    ) -> None:
+        self.path, self.settings, self.file = path, settings, file
+        self.state = path / STATE
+        self.asked = resume
+        """Whether to go on was asked for."""
+        self.resumes = check_folder(path, resume=resume, file=file)
+        """Whether there is a state to go on from."""
+        frozen = path / file
+        if self.resumes and frozen.exists():
+            before = dict(_flat(read_json(frozen, TrainingError)))
+            changed = [
+                f"{name} = {value}, not {before[name]}"
+                for name, value in _flat(json.loads(json.dumps(settings)))
+                if name not in free and name in before and before[name] != value
+            ]
+            require(
+                not changed,
+                TrainingError,
+                wanted=f"the settings that {path} was begun with",
+                found="; ".join(changed)[:600],
+                fix="use the same settings, or start a new run directory",
+            )
+        self._board: Any = None
+
+    def begin(self, step: int) -> None:
+        """Freeze the settings, and drop the metrics of steps behind `step`, which come again.
+
+        Of several rows of one step the last is kept, and no row that a killed writer tore.
+        """
+        atomic_write_json(self.path / self.file, self.settings)
+        log = self.path / METRICS
+        if log.exists():
+            rows = {row["step"]: row for row in _rows(log) if row["step"] <= step}
+            lines = [json.dumps(rows[key]) + "\n" for key in sorted(rows)]
+            atomic_write_bytes(log, "".join(lines).encode())
         if importlib.util.find_spec("tensorboard") is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(path / "tensorboard"))
+            self._board = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
 
-    def _check_same(self, new: Config, old: Config) -> None:
-        now, then = to_dict(new), to_dict(old)
-        for values in (now, then):
-            for name in UNFROZEN:
-                values["train"].pop(name)
-        for section, values in now.items():
-            if values != then[section]:
-                raise TrainingError(
-                    wanted=f"the settings that {self.path} was started with",
-                    found=f"{section} = {values}, not {then[section]}"[:600],
-                    fix="use the same settings, or start a new run directory",
-                )
-
-    def log(self, record: dict[str, Any]) -> None:
+    def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl, and its numbers to TensorBoard."""
-        with explain_disk_errors(self.path), (self.path / "metrics.jsonl").open("a") as stream:
+        with explain_disk_errors(self.path), (self.path / METRICS).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
         if self._board is not None:
             for name, value in record.items():
                 if isinstance(value, int | float):
                     self._board.add_scalar(name, value, record.get("step", 0))
 
-    def save_grid(self, name: str, images: Tensor, columns: int) -> None:
-        """Write images (n, 3, h, w) in [-1, 1] as one PNG under samples/."""
-        atomic_write_bytes(self.path / "samples" / f"{name}.png", png(grid(images, columns)))
+    def save_grid(self, step: int, images: Tensor, columns: int, legend: str) -> None:
+        """Write images (n, 3, h, w) in [-1, 1] as one PNG under samples/, and what its rows are."""
+        from torchvision.utils import save_image
+
+        folder = self.path / SAMPLES
+        readme = folder / "README.md"
+        if not readme.exists():
+            atomic_write_bytes(readme, f"{legend}\n".encode())
+        with atomic_file(folder / f"{step:06d}.png") as scratch:
+            options = {"nrow": columns, "padding": 2, "pad_value": 1.0}
+            save_image(images.clamp(-1, 1).add(1).div(2), scratch, "png", **options)
 
     def close(self) -> None:
         """Flush TensorBoard."""
@@ -78,20 +108,50 @@ class RunDirectory:
             self._board.close()
 
 
-def grid(images: Tensor, columns: int, gap: int = 2) -> Tensor:
-    """Lay images (n, 3, h, w) in [-1, 1] out in rows: uint8 (H, W, 3), white between."""
-    n, _, height, width = images.shape
-    rows = -(-n // columns)
-    sheet = torch.ones(3, rows * (height + gap) + gap, columns * (width + gap) + gap)
-    for index, image in enumerate(images.detach().float().cpu()):
-        y = gap + (index // columns) * (height + gap)
-        x = gap + (index % columns) * (width + gap)
-        sheet[:, y : y + height, x : x + width] = image
-    return ((sheet.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0)
+def check_folder(path: Path, *, resume: bool, file: str = "run.json") -> bool:
+    """Return whether a folder holds a state to go on from; to be asked before hours of loading.
+
+    Raises:
+        TrainingError: it holds a training that is not to be resumed, or one without its state.
+    """
+    if not resume:
+        taken = [name for name in (file, STATE, METRICS, *RESULTS) if (path / name).exists()]
+        require(
+            not taken,
+            TrainingError,
+            wanted=f"an empty run directory {path}",
+            found=f"one that holds a training ({', '.join(taken)})",
+            fix="pass --resume to go on with it, or choose another folder",
+        )
+        return False
+    if (path / STATE).exists():
+        return True
+    left = [name for name in (METRICS, *RESULTS) if (path / name).exists()]
+    require(
+        not left,
+        TrainingError,
+        wanted=f"a state to resume in {path / STATE}",
+        found=f"no such file, but {', '.join(left)} of an earlier training",
+        fix="restore the state, or start anew in another folder without --resume",
+    )
+    return False
 
 
-def png(pixels: Tensor) -> bytes:
-    """Return uint8 pixels (h, w, 3) as PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels.numpy()).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
+def _flat(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (section.name, value) of nested settings."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{section}{name}.")
+        else:
+            yield f"{section}{name}", value
+
+
+def _rows(log: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a metrics file that are whole."""
+    for line in log.read_bytes().splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            yield row

@@ -9,7 +9,7 @@ from memdriven.checkpoint import load_checkpoint
 from memdriven.config import Config, from_dict
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import read_json
-from memdriven.training.loop import STATE
+from memdriven.training.run_directory import STATE
 from memdriven.training.state import load_state
 from memdriven.training.steps import GanTrainer
 

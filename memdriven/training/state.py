@@ -1,8 +1,10 @@
-"""Everything a GAN run needs to go on exactly where it stopped, in one safetensors file."""
+"""What a training needs to go on exactly where it stopped: one safetensors file with a checksum."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +13,68 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from memdriven.errors import TrainingError
+from memdriven.errors import CheckpointError
 from memdriven.files import atomic_write_bytes
 
-SCHEMA = "memdriven.training-state/1"
+SCHEMA = "memdriven.training-state/2"
+_ENTRY = "memdriven"
+"""The file's one entry of metadata: several would be written in any order."""
+_BLANK = "0" * 64
+"""Stands where the checksum goes, while it is computed."""
+
+
+def first_broken(modules: Mapping[str, nn.Module]) -> str | None:
+    """Return the name of a weight that is not finite, or None."""
+    for name, module in modules.items():
+        for key, value in module.state_dict().items():
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                return f"{name}.{key}"
+    return None
 
 
 def save_state(
     path: Path,
-    modules: dict[str, nn.Module],
-    optimisers: dict[str, torch.optim.Optimizer],
-    facts: dict[str, Any],
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
+    facts: Mapping[str, Any],
 ) -> None:
     """Write modules, optimisers and plain facts (step, seconds, ...) atomically.
 
     Raises:
-        TrainingError: a weight is not finite; the state on disk is left as it was.
-        DataError: the disk is full or refuses writing.
+        DataError: the disk is full or refuses writing; the state on disk is left as it was.
     """
     tensors: dict[str, Tensor] = {}
     for name, module in modules.items():
         for key, value in module.state_dict().items():
-            tensors[f"module/{name}/{key}"] = value.detach().cpu().contiguous().clone()
+            tensors[f"module/{name}/{key}"] = value
     for name, optimiser in optimisers.items():
         for index, entry in optimiser.state_dict()["state"].items():
             for key, value in entry.items():
-                tensors[f"optimiser/{name}/{index}/{key}"] = value.cpu().contiguous().clone()
-    broken = [key for key, value in tensors.items() if not bool(torch.isfinite(value).all())]
-    if broken:
-        raise TrainingError(
-            wanted="finite weights",
-            found=f"NaN or infinity in {broken[0]}",
-            fix=f"the last good state is kept in {path}; lower the learning rate",
-        )
-    metadata = {"schema": SCHEMA, "facts": json.dumps(facts)}
-    atomic_write_bytes(path, safetensors.torch.save(tensors, metadata))
+                tensors[f"optimiser/{name}/{index}/{key}"] = value
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    described = json.dumps({"schema": SCHEMA, "facts": facts, "sha256": _BLANK})
+    content = safetensors.torch.save(tensors, {_ENTRY: described})
+    checksum = hashlib.sha256(content).hexdigest()
+    atomic_write_bytes(path, content.replace(_BLANK.encode(), checksum.encode(), 1))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and facts of a state whose every byte is as it was written."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    described = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_ENTRY])
+    if described["schema"] != SCHEMA:
+        raise ValueError(f"schema {described['schema']!r}, not {SCHEMA!r}")
+    checksum = described["sha256"].encode()
+    if hashlib.sha256(content.replace(checksum, _BLANK.encode(), 1)).hexdigest().encode() != checksum:
+        raise ValueError("another checksum than it was written with: the file is damaged")
+    return safetensors.torch.load(content), described["facts"]
 
 
 def load_state(
     path: Path,
-    modules: dict[str, nn.Module],
-    optimisers: dict[str, torch.optim.Optimizer],
+    modules: Mapping[str, nn.Module],
+    optimisers: Mapping[str, torch.optim.Optimizer],
     *,
     grow: bool = False,
 ) -> dict[str, Any]:
@@ -66,14 +89,10 @@ def load_state(
             optimisers of such modules start anew, as do those that moved other weights there.
 
     Raises:
-        TrainingError: the file is missing, damaged, or of a network of another shape.
+        CheckpointError: the file is missing, damaged, or of a network of another shape.
     """
     try:
-        with safetensors.safe_open(path, "pt") as handle:
-            metadata = handle.metadata() or {}
-            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
-        if metadata.get("schema") != SCHEMA:
-            raise ValueError(f"schema {metadata.get('schema')!r}")
+        tensors, facts = _read(path)
         grown = set()
         for name, module in modules.items():
             missing, extra = module.load_state_dict(_below(tensors, f"module/{name}/"), strict=False)
@@ -97,16 +116,15 @@ def load_state(
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": state, "param_groups": groups})
     except FileNotFoundError:
-        raise TrainingError(
+        raise CheckpointError(
             wanted=f"a saved state at {path}", found="no such file", fix="start without --resume"
         ) from None
-    except (safetensors.SafetensorError, ValueError, RuntimeError, OSError) as error:
-        raise TrainingError(
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+        raise CheckpointError(
             wanted=f"a state that memdriven saved at {path}",
-            found=str(error)[:300],
+            found=f"{type(error).__name__}: {error}"[:300],
             fix="restore the file, or start again in a new run directory",
         ) from error
-    facts: dict[str, Any] = json.loads(metadata["facts"])
     return facts
 
 

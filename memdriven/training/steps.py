@@ -113,14 +113,6 @@ class GanTrainer:
         }
         return found | ({"generator-muon": self.g_muon} if self.g_muon is not None else {})
 
-    def scale_learning_rates(self, factor: float) -> None:
-        """Set both learning rates to `factor` times the config's."""
-        train = self.config.train
-        for optimiser in self.optimisers.values():
-            own = train.d_learning_rate if optimiser is self.d_optimiser else train.learning_rate
-            for group in optimiser.param_groups:
-                group["lr"] = own * factor
-
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Update the D's, then G, then its average; return the losses, detached."""
         self.generator.train()

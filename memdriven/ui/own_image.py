@@ -10,16 +10,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import io
 import os
-import warnings
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 
-from memdriven.data.images import centre_square, to_tensor
+from memdriven.data.images import centre_square, decode_image, to_tensor
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, MemDrivenError
 from memdriven.memory import codec
@@ -29,7 +27,6 @@ from memdriven.ui import strings
 
 MAX_BYTES = 8_000_000
 MAX_PIXELS = 24_000_000
-FORMATS = ("PNG", "JPEG", "WEBP")
 SIDE = 256
 """Side in px of the square that v is made of."""
 THUMBNAIL = 96
@@ -45,31 +42,10 @@ def read_upload(content: object) -> Image.Image:
     if not isinstance(content, str) or len(content) > MAX_BYTES * 4 // 3 + 4:
         raise _refused(strings.UPLOAD_LARGE.format(megabytes=MAX_BYTES // 1_000_000))
     try:
-        plain = base64.b64decode(content, validate=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(io.BytesIO(plain), formats=FORMATS) as image:
-                if image.width * image.height > MAX_PIXELS or min(image.size) < 2:
-                    raise _refused(strings.UPLOAD_PIXELS.format(width=image.width, height=image.height))
-                image.draft("RGB", (SIDE, SIDE))
-                upright = ImageOps.exif_transpose(image).convert("RGBA")
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        TypeError,
-        KeyError,
-        OverflowError,
-        binascii.Error,
-        Image.DecompressionBombError,
-        Warning,
-    ):
+        image = decode_image(base64.b64decode(content, validate=True), "", SIDE, MAX_PIXELS)
+    except (DataError, binascii.Error, ValueError):
         raise _refused(strings.UPLOAD_KIND) from None
-    small = centre_square(upright, SIDE)
-    white = Image.new("RGBA", small.size, "white")
-    return Image.alpha_composite(white, small).convert("RGB")
+    return centre_square(image, SIDE)
 
 
 def guest(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:

@@ -17,13 +17,9 @@ from memdriven.data import prepared
 from memdriven.data.images import (
     centre_square,
     decode_image,
-    random_crop_flip,
+    padded_square,
     read_image,
-    resize_for_training,
-    save_webp,
     to_bytes,
-    to_picture,
-    to_symmetric,
     to_tensor,
     to_unit,
 )
@@ -50,17 +46,65 @@ def _bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "CMYK", "I;16"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "CMYK"])
 def test_every_mode_becomes_rgb(mode: str) -> None:
-    if mode == "I;16":
-        grey = Image.fromarray(np.full((8, 6), 128 * 256, np.uint16))
-    else:
-        grey = Image.new("RGB", (6, 8), (128, 128, 128))
-        grey = grey.quantize(4) if mode == "P" else grey.convert(mode)
+    grey = Image.new("RGB", (6, 8), (128, 128, 128))
+    grey = grey.quantize(4) if mode == "P" else grey.convert(mode)
     image = decode_image(_bytes(grey, "TIFF" if mode == "CMYK" else "PNG"), "x")
     assert (image.mode, image.size) == ("RGB", (6, 8))
     if mode != "1":
         assert np.abs(np.asarray(image).astype(int) - 128).max() <= 4
+
+
+RAMP = np.linspace(0, 1, 400).reshape(20, 20)
+DEEP = {
+    "16 bits": (RAMP * 65535, "u2", "PNG", {}),
+    "16 bits, the largest byte first": (RAMP * 65535, ">u2", "TIFF", {}),
+    "16 bits of a grey map": (RAMP * 65535, "u2", "PPM", {}),
+    "32 bits that hold 16": (RAMP * 65535, "i4", "TIFF", {}),
+    "32 bits that hold 8": (RAMP * 255, "i4", "TIFF", {}),
+    "32 bits": (RAMP * 2e9, "i4", "TIFF", {}),
+    "numbers below 0": (RAMP * 4000 - 2000, "i4", "TIFF", {}),
+    "fractions": (RAMP, "f4", "TIFF", {}),
+    "fractions up to 255": (RAMP * 255, "f4", "TIFF", {}),
+    "fractions beyond": (RAMP * 1e30, "f4", "TIFF", {}),
+    "fractions and what is no number": (np.where(RAMP == 0, np.nan, RAMP), "f4", "TIFF", {}),
+    "no transparent level": (RAMP * 65535, "u2", "PNG", {"transparency": 65535}),
+}
+
+
+@pytest.mark.parametrize(("values", "kind", "form", "options"), DEEP.values(), ids=DEEP)
+def test_every_depth_is_read_by_its_range(
+    values: np.ndarray, kind: str, form: str, options: dict[str, int]
+) -> None:
+    content = _bytes(Image.fromarray(values.astype(kind)), form, **options)
+    found = np.asarray(decode_image(content, "x"))[..., 0].astype(float)
+    assert np.abs(found - RAMP * 255).max() <= 1.5
+
+
+@pytest.mark.parametrize(
+    "form", ["GIF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM", "PCX", "SGI", "QOI", "ICO", "TGA"]
+)
+def test_every_container_is_opened(form: str) -> None:
+    content = _bytes(Image.new("RGB", (32, 32), (200, 30, 60)), form)
+    pixels = np.asarray(decode_image(content, f"x.{form.lower()}"))
+    assert np.abs(pixels.astype(int) - (200, 30, 60)).max() < 8
+
+
+def test_what_is_no_picture_is_named_by_its_ending() -> None:
+    for name, content in (("a.svg", b"<svg/>"), ("a.eps", b"%!PS-Adobe-3.0"), ("a.heic", b"ftypheic")):
+        with pytest.raises(DataError, match=rf"found: a \{name[1:]} file"):
+            decode_image(content, name)
+
+
+def test_a_white_drawing_lies_on_a_ground_where_it_shows() -> None:
+    drawing = Image.new("RGBA", (40, 40), (255, 255, 255, 0))
+    drawing.paste((250, 250, 250, 255), (10, 10, 30, 30))
+    shown = np.asarray(decode_image(_bytes(drawing, "PNG"), "x")).astype(int)
+    assert abs(shown[20, 20] - shown[2, 2]).min() > 100
+    drawing.paste((0, 0, 0, 255), (10, 10, 30, 14))
+    outlined = decode_image(_bytes(drawing, "PNG"), "x")
+    assert outlined.getpixel((2, 2)) == (255, 255, 255)
 
 
 def test_transparent_parts_are_white() -> None:
@@ -100,12 +144,6 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
         read_image(tmp_path / "gone.webp")
 
 
-def test_saving_and_reading_agree(tmp_path: Path) -> None:
-    save_webp(tmp_path / "a" / "b.webp", Image.new("RGB", (16, 16), (200, 40, 40)))
-    pixel = np.asarray(read_image(tmp_path / "a" / "b.webp"))[8, 8].astype(int)
-    assert np.abs(pixel - (200, 40, 40)).max() < 8
-
-
 def test_a_large_jpeg_may_be_decoded_smaller(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(_bytes(Image.new("RGB", (800, 640)), "JPEG"))
     assert min(read_image(tmp_path / "a.jpg", least_side=64).size) in range(64, 640)
@@ -133,9 +171,16 @@ def test_the_centre_square_is_the_middle(size: tuple[int, int]) -> None:
     assert np.abs(square - wanted)[2:-2, 2:-2].max() < 2
 
 
-def test_training_images_leave_room_for_the_crop() -> None:
-    assert resize_for_training(_ramp(100, 80), 64).size == (76, 76)
-    assert resize_for_training(_ramp(100, 80), 64, crop=1.0).size == (64, 64)
+@pytest.mark.parametrize("size", [(90, 30), (30, 90), (1, 9000)])
+def test_a_wide_picture_may_be_padded_instead(size: tuple[int, int]) -> None:
+    image = Image.new("RGB", size, (250, 0, 0))
+    image.paste((0, 0, 250), (size[0] // 3, size[1] // 3, size[0] * 2 // 3, size[1] * 2 // 3))
+    square = np.asarray(padded_square(image, 60)).astype(int)
+    assert square.shape == (60, 60, 3)
+    assert np.abs(square[0, 0] - (250, 0, 0)).max() < 3, "the border's colour"
+    if min(size) > 1:
+        blue = square[..., 2] > 125
+        assert abs(blue.sum() - 20 * 20 / 3) < 20
 
 
 def test_ranges_and_shapes() -> None:
@@ -144,37 +189,6 @@ def test_ranges_and_shapes() -> None:
     assert levels.shape == (3, 4, 5)
     assert levels.dtype == torch.uint8
     assert torch.equal(to_tensor(image), to_unit(levels))
-    assert to_symmetric(levels)[0].max() == -1
-    assert to_symmetric(levels)[2].min() == 1
-    back = to_picture(to_tensor(image) * 1.0 + torch.tensor([-1.0, 0.0, 1.0])[:, None, None])
-    assert back.size == (5, 4)
-    assert back.getpixel((0, 0)) == (0, 128, 255)  # clipped
-
-
-def test_crops_are_windows_of_the_images_and_repeat() -> None:
-    images = torch.arange(6 * 3 * 9 * 9).view(6, 3, 9, 9)
-    crops = random_crop_flip(images, 6, torch.Generator().manual_seed(3))
-    again = random_crop_flip(images, 6, torch.Generator().manual_seed(3))
-    assert torch.equal(crops, again)
-    found = set()
-    for image, crop in zip(images, crops, strict=True):
-        windows = {
-            (top, left, mirror): image[:, top : top + 6, left : left + 6]
-            for top in range(4)
-            for left in range(4)
-            for mirror in (False, True)
-        }
-        hits = [
-            key for key, window in windows.items() if torch.equal(crop, window.flip(-1) if key[2] else window)
-        ]
-        assert len(hits) == 1
-        found.add(hits[0])
-    assert len(found) > 3
-
-
-def test_without_flip_and_without_room_the_images_stay() -> None:
-    images = torch.rand(8, 3, 6, 6)
-    assert torch.equal(random_crop_flip(images, 6, torch.Generator(), flip=False), images)
 
 
 @pytest.fixture

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import json
+import os
 import shutil
-from collections.abc import Callable
+import signal
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset, write_prepared
-from memdriven.errors import ConfigError, TrainingError
-from memdriven.training import loop
+from memdriven.errors import CheckpointError, ConfigError, Interrupted, TrainingError
 from memdriven.training.steps import GanTrainer
 from tests.training.small_gan import CONFIG, run, train_settings
-
-Poison = Callable[[GanTrainer, dict[str, torch.Tensor]], dict[str, torch.Tensor]]
 
 
 @pytest.mark.parametrize(("augment", "optimiser"), [("", "adam"), ("color,translation,cutout", "muon")])
@@ -31,41 +29,6 @@ def test_resume_gives_the_same_bits(world: Path, tmp_path: Path, augment: str, o
     run(world, tmp_path / "parts", whole, resume=True)
     name = "checkpoint/generator.safetensors"
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
-
-
-def nan_loss(trainer: GanTrainer, losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return losses | {"damsm": torch.tensor(float("nan"))}
-
-
-def nan_weight(trainer: GanTrainer, losses: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    with torch.no_grad():
-        next(trainer.generator.parameters()).view(-1)[0] = float("nan")
-    return {name: torch.zeros(()) for name in losses}
-
-
-@pytest.mark.parametrize(
-    ("poison", "told", "often"),
-    [(nan_loss, "damsm at step 4", {}), (nan_weight, "finite weights", {"log_every": 100, "save_every": 1})],
-)
-def test_what_is_no_number_stops_and_keeps_the_last_good_state(
-    world: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    poison: Poison,
-    told: str,
-    often: dict[str, int],
-) -> None:
-    run(world, tmp_path / "run", train_settings(steps=2))
-    good = (tmp_path / "run/state.safetensors").read_bytes()
-    step = GanTrainer.step
-
-    def poisoned(self: GanTrainer, *arguments: object) -> dict[str, torch.Tensor]:
-        return poison(self, step(self, *arguments))
-
-    monkeypatch.setattr(GanTrainer, "step", poisoned)
-    with pytest.raises(TrainingError, match=told):
-        run(world, tmp_path / "run", train_settings(**often), resume=True)
-    assert (tmp_path / "run/state.safetensors").read_bytes() == good
 
 
 def test_other_data_is_refused(world: Path, tmp_path: Path) -> None:
@@ -83,33 +46,63 @@ def test_other_data_is_refused(world: Path, tmp_path: Path) -> None:
     run(other, tmp_path / "new", start_from=tmp_path / "run")
 
 
-def test_minutes_are_those_of_all_starts(
+def test_a_finished_run_that_goes_on_keeps_what_lies_in_its_checkpoint(world: Path, tmp_path: Path) -> None:
+    """Its memory bank and card stay, as long as the encoders are those of the bank."""
+    made = run(world, tmp_path / "run", train_settings(steps=1)) / "checkpoint"
+    for name in ("README.md", "examples.json", "map.safetensors", "memory/bank.json", "memory/keys/a"):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text(name)
+    encoders = load_checkpoint(made).facts["damsm"]
+    (made / "memory/bank.json").write_text(json.dumps({"damsm": encoders}))
+    weights = (made / "generator.safetensors").read_bytes()
+    run(world, tmp_path / "run", train_settings(steps=2), resume=True)
+    assert (made / "README.md").read_text() == "README.md"
+    assert (made / "memory/keys/a").read_text() == "memory/keys/a"
+    assert (made / "map.safetensors").exists()
+    assert (made / "generator.safetensors").read_bytes() != weights
+    assert load_checkpoint(made).facts["steps"] == 2
+    (made / "memory/bank.json").write_text(json.dumps({"damsm": "0" * 16}))
+    run(world, tmp_path / "run", train_settings(steps=3), resume=True)
+    assert not (made / "memory").exists(), "a bank of other encoders"
+    assert not (made / "map.safetensors").exists()
+    assert (made / "examples.json").exists()
+
+
+def test_an_interrupted_run_leaves_a_checkpoint_and_goes_on(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A budget in minutes, and rates that fall over it, do not begin again with each start."""
-    rates: list[float] = []
     step = GanTrainer.step
 
-    def watched(self: GanTrainer, *arguments: object) -> dict[str, torch.Tensor]:
-        rates.append(self.g_optimiser.param_groups[0]["lr"])
+    def interrupted(self: GanTrainer, *arguments: Any) -> dict[str, torch.Tensor]:
+        if arguments[1] == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
         return step(self, *arguments)
 
-    monkeypatch.setattr(GanTrainer, "step", watched)
-    ticks = itertools.count()
-    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
-    config = train_settings(
-        steps=1000, max_minutes=10.5 / 60, decay_from=0.0, log_every=1000, save_every=1000
-    )
-    run(world, tmp_path / "whole", config)
-    whole, rates[:] = list(rates), []
-    assert len(whole) == 11
-    run(world, tmp_path / "parts", config, call_minutes=4.5 / 60)
-    assert len(rates) == 5
-    run(world, tmp_path / "parts", config, resume=True)
-    assert rates == whole
-    assert load_checkpoint(tmp_path / "parts/checkpoint").facts["steps"] == 11
-    run(world, tmp_path / "parts", config, resume=True)
-    assert len(rates) == 11, "nothing is left of the budget"
+    monkeypatch.setattr(GanTrainer, "step", interrupted)
+    with pytest.raises(Interrupted, match="stopped at step 2"):
+        run(world, tmp_path / "run")
+    facts = load_checkpoint(tmp_path / "run/checkpoint").facts
+    assert (facts["steps"], facts["finished"]) == (2, False)
+    monkeypatch.undo()
+    run(world, tmp_path / "run", resume=True)
+    assert load_checkpoint(tmp_path / "run/checkpoint").facts["finished"]
+
+
+def test_a_taken_folder_is_refused_before_data_are_loaded(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "run", train_settings(steps=1))
+    for options in ({}, {"config": train_settings(learning_rate=1.0), "resume": True}):
+        with pytest.raises(TrainingError):
+            run(world, tmp_path / "run", **options, extra=[tmp_path / "no-such-data"])
+
+
+def test_the_folder_of_a_run_is_no_checkpoint_and_the_error_says_where_it_is(
+    world: Path, tmp_path: Path
+) -> None:
+    run(world, tmp_path / "run", train_settings(steps=1))
+    with pytest.raises(CheckpointError, match=r"the folder of a training.*give .*run/checkpoint"):
+        load_checkpoint(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="a folder of encoders alone"):
+        load_checkpoint(world / "damsm")
 
 
 def test_the_encoders_settings_are_facts(world: Path, tmp_path: Path) -> None:

@@ -66,7 +66,6 @@ def bomb() -> str:
 HOSTILE = {
     "svg": base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'/>").decode(),
     "html": base64.b64encode(b"<script>1</script>").decode(),
-    "gif": encoded(Image.new("RGB", (9, 9)), "GIF"),
     "empty": "",
     "not base64": "%%%",
     "nothing": None,
@@ -79,7 +78,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_uploads_are_refused_with_a_message(content: object) -> None:
-    with pytest.raises(DataError, match="PNG, JPEG or WebP"):
+    with pytest.raises(DataError, match="a picture: PNG, JPEG"):
         own_image.read_upload(content)
 
 
