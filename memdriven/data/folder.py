@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from memdriven.data.download import Archive, open_archives
+from memdriven.data.archive import Archive, open_archives
 from memdriven.data.prepared import Draft, Item, PreparedDataset, assemble, image_file, refuse_other_content
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError

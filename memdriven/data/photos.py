@@ -13,7 +13,8 @@ from typing import Any
 
 from PIL import Image
 
-from memdriven.data.download import Archive, ByHand, Remote, fetch_all, open_archives
+from memdriven.data.archive import Archive, open_archives
+from memdriven.data.download import ByHand, Remote, fetch_all
 from memdriven.data.prepared import Draft, Item, PreparedDataset, assemble, image_file, refuse_other_content
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError
