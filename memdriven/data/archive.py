@@ -57,10 +57,9 @@ class Archive:
         """Links within the folder -> the files and folders that they name."""
 
     def add(self, name: str, read: Callable[[], bytes]) -> None:
-        """Add a file, unless a system left it there."""
-        if not left_by_a_system(name):
-            if name not in self._read:
-                self._alike.setdefault(_plain(name), []).append(name)
+        """Add a file, unless a system left it there or one of that name is there."""
+        if not left_by_a_system(name) and name not in self._read:
+            self._alike.setdefault(_plain(name), []).append(name)
             self._read[name] = read
 
     @property
