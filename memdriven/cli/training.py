@@ -89,7 +89,7 @@ class TrainPixels:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.training.damsm_pixels import train_pixels
+        from memdriven.training.damsm import train_pixels
 
         train_pixels(
             self.datasets,
@@ -120,7 +120,7 @@ class TrainText:
     damsm: Path
     """Folder of trained encoders with the compact pixel network."""
     out: Path
-    """New folder for the encoders."""
+    """Folder for the encoders; new, unless --resume."""
     minutes: float = 10.0
     """Budget, after the maps are computed."""
     batch: int = 64
@@ -131,12 +131,14 @@ class TrainText:
     """Disturbed views kept of each picture."""
     seed: int = 0
     """Of order, captions and disturbances."""
+    resume: bool = False
+    """Go on with the training in --out."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.training.damsm_text import train_text
+        from memdriven.training.damsm import train_text
 
         train_text(
             self.datasets,
@@ -148,6 +150,7 @@ class TrainText:
             learning_rate=self.learning_rate,
             views=self.views,
             seed=self.seed,
+            resume=self.resume,
             device=choose_device(self.device),
         )
         print(f"encoders in {self.out}; next: build-memory, and train --start-from")
