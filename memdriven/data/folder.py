@@ -35,6 +35,7 @@ from memdriven.data.prepared import (
     PreparedDataset,
     all_faults,
     assemble,
+    clean,
     image_file,
     refuse_other_content,
 )
@@ -283,11 +284,6 @@ def caption_of_name(name: str) -> str:
     split_words = {word for words in SPLITS.values() for word in words} | {"images", "img", "image", "data"}
     letters = [re.sub(r"\d+", "", word).lower() for word in words]
     return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words))
-
-
-def clean(text: str) -> str:
-    """Return a text without halves of characters, which no file can hold."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _captioned(read: _Source, file: str) -> bool:

@@ -326,6 +326,10 @@ def assemble(
     if not 8 <= image_size <= 4096:
         raise DataError(wanted="an image size of 8 to 4,096 px", found=str(image_size)[:40], fix="change it")
     refuse_other_content(out)
+    if long := next((draft for draft in drafts if len(draft.item.id.encode()) > 200), None):
+        raise DataError(
+            wanted="names of at most 200 letters", found=f"{long.source[:80]}...", fix="rename the images"
+        )
     faults: list[DataError] = []
     looks: dict[str, np.ndarray] = {}
     with atomic_folder(out) as folder:
@@ -364,6 +368,11 @@ def assemble(
             extra={**(extra or {}), "notes": [*notes, *left, *_repetitions(items, looks)]},
         )
     return PreparedDataset.open(out)
+
+
+def clean(text: str) -> str:
+    """Return a text without halves of characters, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def all_faults(faults: Sequence[DataError], place: str) -> DataError:
@@ -408,7 +417,7 @@ def check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:
     """
     left, top, width, height = box
     inside = left < size[0] and top < size[1] and left + width > 0 and top + height > 0
-    if not (width > 0 and height > 0 and inside):  # also where a side is NaN
+    if not (0 < width < 1e6 and 0 < height < 1e6 and inside):  # also where a side is NaN
         raise DataError(
             wanted=f"a box within the {size[0]} x {size[1]} px of {name}",
             found=f"left {left}, top {top}, width {width}, height {height}",
