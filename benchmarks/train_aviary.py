@@ -162,7 +162,13 @@ class Chain:
 
     def witness(self) -> None:
         """The attribute judge, on renders of birds that the generator never meets."""
-        train_attribute_judge(self.renders, self.judge, minutes=self.of.judge_minutes, device=self.of.device)
+        train_attribute_judge(
+            self.renders,
+            self.judge,
+            minutes=self.of.judge_minutes,
+            device=self.of.device,
+            resume=(self.judge / STATE).exists(),
+        )
 
     def shape(self) -> bool:
         """G alone, on targets: shapes and colours, before anything judges the picture."""

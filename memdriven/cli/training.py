@@ -19,6 +19,15 @@ AllSettings = Annotated[Config, tyro.conf.arg(name="")]
 """The configuration, its sections directly on the command line: `--generator.width 16`."""
 
 
+def begun_anew(out: Path, resume: bool) -> str:
+    """Return what the last line adds where there was nothing to resume, as of a mistyped folder."""
+    from memdriven.training.run_directory import STATE
+
+    return (
+        " (begun anew: --resume found nothing to go on with)" if resume and not (out / STATE).exists() else ""
+    )
+
+
 @dataclass(kw_only=True)
 class TrainDamsm:
     """Train the text encoder and image heads (DAMSM) on cached features.
@@ -46,6 +55,7 @@ class TrainDamsm:
         """Call the library."""
         from memdriven.training.damsm import train_damsm
 
+        anew = begun_anew(self.out, self.resume)
         train_damsm(
             self.dataset,
             self.features,
@@ -57,7 +67,7 @@ class TrainDamsm:
             inception_weights=self.inception,
             progress=True,
         )
-        print(f"encoders in {self.out}")
+        print(f"encoders in {self.out}{anew}")
 
 
 @dataclass(kw_only=True)
@@ -91,6 +101,7 @@ class TrainPixels:
         """Call the library."""
         from memdriven.training.damsm import train_pixels
 
+        anew = begun_anew(self.out, self.resume)
         train_pixels(
             self.datasets,
             self.damsm,
@@ -102,7 +113,7 @@ class TrainPixels:
             device=choose_device(self.device),
             resume=self.resume,
         )
-        print(f"encoders in {self.out}")
+        print(f"encoders in {self.out}{anew}")
 
 
 @dataclass(kw_only=True)
@@ -140,6 +151,7 @@ class TrainText:
         """Call the library."""
         from memdriven.training.damsm import train_text
 
+        anew = begun_anew(self.out, self.resume)
         train_text(
             self.datasets,
             self.features,
@@ -153,7 +165,7 @@ class TrainText:
             resume=self.resume,
             device=choose_device(self.device),
         )
-        print(f"encoders in {self.out}; next: build-memory, and train --start-from")
+        print(f"encoders in {self.out}{anew}; next: build-memory, and train --start-from")
 
 
 @dataclass(kw_only=True)
@@ -201,6 +213,7 @@ class Train:
         if self.max_minutes is not None:
             loop = dataclasses.replace(config.train, max_minutes=self.max_minutes)
             config = dataclasses.replace(config, train=loop)
+        anew = begun_anew(self.out, self.resume)
         train_gan(
             self.dataset,
             self.features,
@@ -217,7 +230,7 @@ class Train:
             progress=True,
         )
         if not self.dry_run:
-            print(f"run in {self.out}; next: build-memory --checkpoint {self.out / 'checkpoint'}")
+            print(f"run in {self.out}{anew}; next: build-memory --checkpoint {self.out / 'checkpoint'}")
 
 
 def with_preset(kind: type[Any], arguments: Sequence[str]) -> Any:

@@ -24,8 +24,8 @@ from memdriven.encoders.damsm import Damsm, cosine
 from memdriven.encoders.image import CompactBackbone
 from memdriven.errors import DataError, require
 from memdriven.memory.feature_store import FeatureStore
+from memdriven.training.augment import disturb
 from memdriven.training.captions import named_by, usable_captions
-from memdriven.training.disturb import disturb
 
 HELD_OUT = 10
 """Every so many'th training item is held out, to choose an epoch by."""
@@ -41,6 +41,13 @@ def mixed_seed(*parts: int) -> int:
     """Return a 63-bit seed that depends on all of the parts."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def permuted_rows(count: int, batch: int, seed: int, step: int) -> Tensor:
+    """Return the step's rows (batch,) of endless permutations of `count`, remainders dropped."""
+    epoch, at = divmod(step, count // batch)
+    chance = torch.Generator().manual_seed(mixed_seed(seed, epoch, 1))
+    return torch.randperm(count, generator=chance)[at * batch : (at + 1) * batch]
 
 
 class CaptionedImages:
@@ -125,9 +132,7 @@ class CaptionedImages:
 
     def rows(self, batch: int, seed: int, step: int) -> Tensor:
         """Return the step's items (batch,) of endless permutations, remainders dropped."""
-        epoch, at = divmod(step, len(self) // batch)
-        chance = torch.Generator().manual_seed(mixed_seed(seed, epoch, 1))
-        return torch.randperm(len(self), generator=chance)[at * batch : (at + 1) * batch]
+        return permuted_rows(len(self), batch, seed, step)
 
     def draw_captions(self, rows: Tensor, chance: torch.Generator) -> list[int]:
         """Return the place of one random caption of each item."""

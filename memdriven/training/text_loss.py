@@ -15,8 +15,8 @@ from memdriven.encoders.damsm_files import TrainedDamsm
 from memdriven.encoders.image import CompactBackbone, ImageFeatures
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import TrainingError
+from memdriven.training.augment import disturb
 from memdriven.training.batches import Batch
-from memdriven.training.disturb import disturb
 
 
 class TextLoss:

@@ -30,9 +30,9 @@ from memdriven.errors import BankError, CheckpointError, ConfigError, DataError,
 from memdriven.memory.feature_store import FeatureStore
 from memdriven.presets import preset
 from memdriven.training import damsm, loop
+from memdriven.training.augment import disturb
 from memdriven.training.damsm import LinearReader, as_good, epoch_decay, train_damsm, train_pixels, train_text
 from memdriven.training.distributed import World
-from memdriven.training.disturb import disturb
 from memdriven.training.encoder_data import CaptionedImages, FrozenMaps, mixed_seed, recall, split_items
 from tests.small_world import write_features, write_world
 
