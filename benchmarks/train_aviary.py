@@ -34,11 +34,9 @@ from memdriven.memory.build import build_memory
 from memdriven.memory.extraction import extract_features
 from memdriven.models.generator import BASE_SIZE
 from memdriven.presets import PRESETS, preset
-from memdriven.training.damsm import train_damsm
-from memdriven.training.damsm_pixels import STATE as PIXEL_STATE
-from memdriven.training.damsm_pixels import train_pixels
-from memdriven.training.damsm_text import train_text
+from memdriven.training.damsm import train_damsm, train_pixels, train_text
 from memdriven.training.gan import train_gan
+from memdriven.training.run_directory import STATE
 
 METRICS = ("attributes", "r_precision", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity", "copy_check")
 ROUNDING = 0.02
@@ -134,7 +132,7 @@ class Chain:
             self.config,
             minutes=self.of.damsm_minutes,
             device=self.of.device,
-            resume=(self.first / "last.safetensors").exists(),
+            resume=(self.first / STATE).exists(),
         )
 
     def pixels(self) -> None:
@@ -146,7 +144,7 @@ class Chain:
                 self.seeing,
                 minutes=self.of.pixels_minutes,
                 device=self.of.device,
-                resume=(self.seeing / PIXEL_STATE).exists(),
+                resume=(self.seeing / STATE).exists(),
             )
 
     def text(self) -> None:
@@ -159,11 +157,18 @@ class Chain:
                 self.reading,
                 minutes=self.of.text_minutes,
                 device=self.of.device,
+                resume=(self.reading / STATE).exists(),
             )
 
     def witness(self) -> None:
         """The attribute judge, on renders of birds that the generator never meets."""
-        train_attribute_judge(self.renders, self.judge, minutes=self.of.judge_minutes, device=self.of.device)
+        train_attribute_judge(
+            self.renders,
+            self.judge,
+            minutes=self.of.judge_minutes,
+            device=self.of.device,
+            resume=(self.judge / STATE).exists(),
+        )
 
     def shape(self) -> bool:
         """G alone, on targets: shapes and colours, before anything judges the picture."""

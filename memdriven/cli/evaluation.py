@@ -15,7 +15,7 @@ class TrainJudge:
     dataset: Path
     """Folder of a prepared data set with attribute records (prepare aviary)."""
     out: Path
-    """Folder for the judge."""
+    """Folder for the judge; new, unless --resume."""
     minutes: float = 5.0
     """Budget of the training loop; 0 means --steps alone."""
     steps: int = 20_000
@@ -27,6 +27,8 @@ class TrainJudge:
     limit: IntOption = None
     """Use at most this many images of each split."""
     seed: int = 0
+    resume: bool = False
+    """Go on with the training in --out."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
 
@@ -45,6 +47,7 @@ class TrainJudge:
             size=self.size,
             limit=self.limit,
             seed=self.seed,
+            resume=self.resume,
             device=choose_device(self.device),
         )
         facts = read_json(self.out / "judge.json", EvaluationError)["facts"]

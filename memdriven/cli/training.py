@@ -19,6 +19,15 @@ AllSettings = Annotated[Config, tyro.conf.arg(name="")]
 """The configuration, its sections directly on the command line: `--generator.width 16`."""
 
 
+def begun_anew(out: Path, resume: bool) -> str:
+    """Return what the last line adds where there was nothing to resume, as of a mistyped folder."""
+    from memdriven.training.run_directory import STATE
+
+    return (
+        " (begun anew: --resume found nothing to go on with)" if resume and not (out / STATE).exists() else ""
+    )
+
+
 @dataclass(kw_only=True)
 class TrainDamsm:
     """Train the text encoder and image heads (DAMSM) on cached features.
@@ -44,6 +53,7 @@ class TrainDamsm:
         """Call the library."""
         from memdriven.training.damsm import train_damsm
 
+        anew = begun_anew(self.out, self.resume)
         train_damsm(
             self.dataset,
             self.features,
@@ -54,7 +64,7 @@ class TrainDamsm:
             resume=self.resume,
             progress=True,
         )
-        print(f"encoders in {self.out}")
+        print(f"encoders in {self.out}{anew}")
 
 
 @dataclass(kw_only=True)
@@ -86,8 +96,9 @@ class TrainPixels:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.training.damsm_pixels import train_pixels
+        from memdriven.training.damsm import train_pixels
 
+        anew = begun_anew(self.out, self.resume)
         train_pixels(
             self.datasets,
             self.damsm,
@@ -99,7 +110,7 @@ class TrainPixels:
             device=choose_device(self.device),
             resume=self.resume,
         )
-        print(f"encoders in {self.out}")
+        print(f"encoders in {self.out}{anew}")
 
 
 @dataclass(kw_only=True)
@@ -117,7 +128,7 @@ class TrainText:
     damsm: Path
     """Folder of trained encoders with the compact pixel network."""
     out: Path
-    """New folder for the encoders."""
+    """Folder for the encoders; new, unless --resume."""
     minutes: float = 10.0
     """Budget, after the maps are computed."""
     batch: int = 64
@@ -128,13 +139,16 @@ class TrainText:
     """Disturbed views kept of each picture."""
     seed: int = 0
     """Of order, captions and disturbances."""
+    resume: bool = False
+    """Go on with the training in --out."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.training.damsm_text import train_text
+        from memdriven.training.damsm import train_text
 
+        anew = begun_anew(self.out, self.resume)
         train_text(
             self.datasets,
             self.features,
@@ -145,9 +159,10 @@ class TrainText:
             learning_rate=self.learning_rate,
             views=self.views,
             seed=self.seed,
+            resume=self.resume,
             device=choose_device(self.device),
         )
-        print(f"encoders in {self.out}; next: build-memory, and train --start-from")
+        print(f"encoders in {self.out}{anew}; next: build-memory, and train --start-from")
 
 
 @dataclass(kw_only=True)
@@ -195,6 +210,7 @@ class Train:
         if self.max_minutes is not None:
             loop = dataclasses.replace(config.train, max_minutes=self.max_minutes)
             config = dataclasses.replace(config, train=loop)
+        anew = begun_anew(self.out, self.resume)
         train_gan(
             self.dataset,
             self.features,
@@ -211,7 +227,7 @@ class Train:
             progress=True,
         )
         if not self.dry_run:
-            print(f"run in {self.out}; next: build-memory --checkpoint {self.out / 'checkpoint'}")
+            print(f"run in {self.out}{anew}; next: build-memory --checkpoint {self.out / 'checkpoint'}")
 
 
 def with_preset(kind: type[Any], arguments: Sequence[str]) -> Any:

@@ -62,7 +62,7 @@ class Generate:
 
         from memdriven.files import atomic_write_bytes
         from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-        from memdriven.pipeline.recipe import MAX_SEED
+        from memdriven.pipeline.request import MAX_SEED
 
         pipe = MemoryDrivenPipeline.from_pretrained(self.checkpoint, device=self.device)
         first = secrets.randbelow(MAX_SEED // 2) if self.seed is None else self.seed

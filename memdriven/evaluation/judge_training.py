@@ -1,58 +1,55 @@
 """Training of the attribute judge, on the renders of the training species alone.
 
-Pictures are made imperfect on purpose (shift, blur, noise, a little light), so that a slightly
-soft or noisy picture is judged for what it shows and not for how it was made [ours].
+Pictures are disturbed on purpose (shift, blur, noise, a little light), so that a slightly soft or noisy
+picture is judged for what it shows and not for how it was made [ours].
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
-from tqdm import tqdm
 
 from memdriven.data.attributes import IGNORED, attribute_values, visible_record
+from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.encoders.attribute_head import attribute_loss
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.judge import AttributeJudge
-
-SHIFT = 0.08
-"""Largest shift, as a share of the side."""
-NOISE = 0.05
-"""Largest standard deviation of the added noise, for pixels in [0, 1]."""
-LIGHT = 0.08
-"""Largest relative change of exposure: small, for a colour must keep its name."""
+from memdriven.training.augment import disturb
+from memdriven.training.distributed import Chance
+from memdriven.training.encoder_data import mixed_seed, permuted_rows
+from memdriven.training.loop import Loop
+from memdriven.training.run_directory import RunDirectory
 
 
-def imperfect(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images (b, 3, s, s) in [0, 1], each moved, blurred, lit and noised at random."""
-    b, side = images.shape[0], images.shape[-1]
+class JudgeTrainer:
+    """A judge, and the step that trains it."""
 
-    def uniform(low: float, high: float) -> Tensor:
-        draw = torch.rand(b, generator=generator) * (high - low) + low
-        return draw.to(images.device)
+    def __init__(self, judge: AttributeJudge, learning_rate: float) -> None:
+        self.judge = judge.to(memory_format=torch.channels_last)
+        self.modules = {"judge": judge}
+        self.optimisers = {
+            "judge": torch.optim.AdamW(judge.parameters(), lr=learning_rate, weight_decay=0.02)
+        }
 
-    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    zoom = uniform(0.92, 1.08)
-    matrix = torch.zeros(b, 2, 3, device=images.device)
-    matrix[:, 0, 0], matrix[:, 1, 1] = flip * zoom, zoom
-    matrix[:, :, 2] = torch.stack([uniform(-2 * SHIFT, 2 * SHIFT) for _ in "xy"], dim=1)
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    images = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-    coarse = int(torch.randint(int(0.55 * side), side + 1, (1,), generator=generator))
-    soft = F.interpolate(images, (coarse, coarse), mode="bilinear", antialias=True)
-    soft = F.interpolate(soft, (side, side), mode="bilinear")
-    images = torch.lerp(images, soft, uniform(-0.5, 1).clamp(0)[:, None, None, None])
-    images = images * (1 + uniform(-LIGHT, LIGHT))[:, None, None, None]
-    noise = torch.randn(images.shape, generator=generator).to(images.device)
-    images = images + noise * uniform(-NOISE, NOISE).clamp(0)[:, None, None, None]
-    return images.clamp(0, 1)
+    def step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
+        """Take pictures (b, 3, s, s) in [0, 1] and labels (b, attributes); return the loss."""
+        images, labels = batch
+        self.judge.train()
+        loss = attribute_loss(self.judge(images), labels)
+        self.judge.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimisers["judge"].step()
+        return {"loss": loss.detach()}
+
+
+def one_cycle(part: float, step: int) -> float:
+    """Rise over the first tenth of the budget, then fall linearly to zero."""
+    return max(0.0, min(part / 0.1 + 0.02, (1 - part) / 0.9, 1.0))
 
 
 def accuracy_by_attribute(judge: AttributeJudge, images: Tensor, labels: Tensor) -> dict[str, Any]:
@@ -90,6 +87,7 @@ def train_attribute_judge(
     seed: int = 0,
     limit: int | None = None,
     device: str = "cpu",
+    resume: bool = False,
     progress: bool = True,
 ) -> AttributeJudge:
     """Train a judge on the `train` split, measure it on `test`, and save it to `out`.
@@ -99,9 +97,10 @@ def train_attribute_judge(
 
     Args:
         dataset: a prepared data set whose items carry attribute records.
-        out: folder for `judge.safetensors` and `judge.json`.
-        minutes: wall-clock budget of the training loop; 0 means `steps` alone, which makes the
-            judge a function of the seed.
+        out: new folder for `judge.safetensors` and `judge.json`, metrics and state; or with `resume` that
+            of the training to go on with.
+        minutes: wall-clock budget of the training loop, earlier starts included; 0 means
+            `steps` alone, which makes the judge a function of the seed.
         size: side in px at which pictures are judged.
         steps: upper bound on the optimiser's steps.
         batch: images per step.
@@ -109,11 +108,15 @@ def train_attribute_judge(
         seed: of initialisation, order and augmentation.
         limit: use only this many images of each split.
         device: where to train.
+        resume: go on from `out`.
         progress: show a bar.
 
     Raises:
         EvaluationError: the items carry no attributes with two or more values.
+        TrainingError: `out` is taken, or a loss is not finite; the last good state is kept.
     """
+    settings = {"size": size, "batch": batch, "learning_rate": learning_rate, "seed": seed, "limit": limit}
+    run = RunDirectory(Path(out), settings, resume=resume)
     data = PreparedDataset.open(dataset)
     items, tested = (
         [item for item in data.items if item.split == split and item.attributes][:limit]
@@ -133,16 +136,36 @@ def train_attribute_judge(
     labels = judge.labels(records)
     judge.priors = {name: tuple(v) for name, v in _priors(labels, attributes).items()}
     images = load_images(data, items, size, progress)
-    started = time.monotonic()
-    done = _fit(judge.to(device), images, labels, minutes, steps, batch, learning_rate, seed, progress)
+    batch = min(batch, len(images))
+
+    def draw(step: int) -> tuple[Tensor, Tensor]:
+        rows = permuted_rows(len(images), batch, seed, step)
+        chance = torch.Generator().manual_seed(mixed_seed(seed, step, 3))
+        return disturb(to_unit(images[rows]), Chance(chance)).to(device), labels[rows].to(device)
+
+    loop = Loop(
+        trainer=JudgeTrainer(judge.to(device), learning_rate),
+        draw=draw,
+        steps=steps,
+        minutes=minutes,
+        schedule=one_cycle,
+        run=run,
+        facts={"identity": {"dataset": data.name, "images": len(items)}},
+        batch_images=batch,
+        device=torch.device(device),
+        name="train-judge",
+        show=progress,
+    )
+    loop.train()
+    judge.eval()
     facts = {
         "dataset": data.name,
         "train_images": len(items),
         "test_images": len(tested),
-        "steps": done,
+        "steps": loop.step,
         "batch": batch,
         "seed": seed,
-        "minutes": round((time.monotonic() - started) / 60, 2),
+        "minutes": round(loop.seconds / 60, 2),
         "device": str(device),
         "parameters": sum(p.numel() for p in judge.parameters()),
     }
@@ -154,50 +177,3 @@ def train_attribute_judge(
         )
     judge.save(out, facts)
     return judge
-
-
-def _fit(
-    judge: AttributeJudge,
-    images: Tensor,
-    labels: Tensor,
-    minutes: float,
-    steps: int,
-    batch: int,
-    learning_rate: float,
-    seed: int,
-    progress: bool,
-) -> int:
-    """Run the training loop; return the steps taken."""
-    device = judge.head.bias.device
-    judge.train().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(judge.parameters(), lr=learning_rate, weight_decay=0.02)
-    generator = torch.Generator().manual_seed(seed)
-    started, step = time.monotonic(), 0
-    order = torch.empty(0, dtype=torch.long)
-    batch = min(batch, len(images))
-    shown = "{l_bar}{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=100, desc="judge", disable=not progress, bar_format=shown) as bar:
-        while (done := max(step / steps, _spent(started, minutes))) < 1:
-            if len(order) < batch:
-                order = torch.randperm(len(images), generator=generator)
-            chosen, order = order[:batch], order[batch:]
-            # Rise over the first tenth, then fall linearly to zero.
-            rate = learning_rate * min(done / 0.1 + 0.02, (1 - done) / 0.9, 1.0)
-            for group in optimiser.param_groups:
-                group["lr"] = max(rate, 0.0)
-            pictures = imperfect(images[chosen].to(device).float() / 255, generator)
-            loss = attribute_loss(judge(pictures), labels[chosen].to(device))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            step += 1
-            bar.n = min(100, round(100 * done))
-            bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
-            bar.update(0)
-    judge.eval()
-    return step
-
-
-def _spent(started: float, minutes: float) -> float:
-    """Return the share of the budget of minutes that is gone; 0 where there is none."""
-    return (time.monotonic() - started) / (60 * minutes) if minutes > 0 else 0.0

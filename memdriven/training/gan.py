@@ -186,7 +186,6 @@ def train_gan(
             show=show,
         )
 
-        loop.resume()
         if start_from is not None and not run.resumes:
             facts["earlier"] = begin_from(start_from, trainer)
         loop.train()

@@ -78,7 +78,7 @@ class Loop:
         schedule: the factor on the learning rates, of the part of the budget that is spent and of the
             step.
         run: where metrics, samples and states go; None keeps nothing.
-        facts: saved with the state, as JSON; `resume` updates it.
+        facts: saved with the state, as JSON, and updated from it.
         log_every: steps from one row of metrics to the next.
         save_every: steps from one state to the next; 0 for minutes alone.
         save_minutes: likewise, whichever comes first.
@@ -129,13 +129,8 @@ class Loop:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
-    def resume(self) -> None:
-        """Go on from the run's saved state, where there is one.
-
-        Raises:
-            CheckpointError: the state is damaged.
-            TrainingError: it is of other data or encoders than `facts["identity"]` says.
-        """
+    def _resume(self) -> None:
+        """Go on from the run's saved state, where there is one."""
         if self.run is None or not self.run.resumes:
             return
         facts = load_state(self.run.state, self.trainer.modules, self.trainer.optimisers)
@@ -162,12 +157,15 @@ class Loop:
         return 60 * self.minutes if self.minutes > 0 else math.inf
 
     def train(self) -> None:
-        """Train to the end of the budget.
+        """Train to the end of the budget, from the run's saved state if it has one.
 
         Raises:
+            CheckpointError: the state is damaged.
             Interrupted: Ctrl-C or SIGTERM came; the state is saved.
-            TrainingError: a loss or a weight is not finite; the last good state is kept.
+            TrainingError: a loss or a weight is not finite (the last good state is kept), or the state
+                is of other data or encoders than `facts["identity"]` says.
         """
+        self._resume()
         before, until = self.seconds, self.seconds + (60 * self.call_minutes or math.inf)
         stop = self.part >= 1
         main = self.run is not None and self.world.is_main

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,16 +11,14 @@ import torch
 from memdriven.data.attributes import IGNORED, visible_record
 from memdriven.data.prepared import Item, PreparedDataset, load_images, write_prepared
 from memdriven.encoders.attribute_head import attribute_loss
-from memdriven.errors import EvaluationError
+from memdriven.errors import EvaluationError, TrainingError
 from memdriven.evaluation.attributes import attribute_accuracy, load_judge, train_attribute_judge
 from memdriven.evaluation.judge import AttributeJudge
-from memdriven.evaluation.judge_training import imperfect
 
 
-def train(dataset: Path, out: Path, steps: int = 60) -> AttributeJudge:
-    return train_attribute_judge(
-        dataset, out, minutes=0, size=32, steps=steps, batch=16, learning_rate=5e-3, progress=False
-    )
+def train(dataset: Path, out: Path, **options: Any) -> AttributeJudge:
+    options = {"minutes": 0, "size": 32, "steps": 60, "batch": 16, "learning_rate": 5e-3, **options}
+    return train_attribute_judge(dataset, out, progress=False, **options)
 
 
 def test_learns_colours_of_parts_from_renders_alone(squares: Path, tmp_path: Path) -> None:
@@ -47,6 +46,16 @@ def test_same_seed_trains_the_same_judge(squares: Path, tmp_path: Path) -> None:
         assert torch.equal(a, b)
 
 
+def test_a_folder_that_holds_a_judge_is_gone_on_with_or_refused(squares: Path, tmp_path: Path) -> None:
+    train(squares, tmp_path, steps=4)
+    with pytest.raises(TrainingError, match="holds a training"):
+        train(squares, tmp_path, steps=6)
+    with pytest.raises(TrainingError, match="size = 48, not 32"):
+        train(squares, tmp_path, steps=6, size=48, resume=True)
+    train(squares, tmp_path, steps=6, resume=True)
+    assert json.loads((tmp_path / "judge.json").read_text())["facts"]["steps"] == 6
+
+
 def test_data_without_attributes_is_refused(squares: Path, tmp_path: Path) -> None:
     bare = Item("a", "images/train/a.webp", "train", None, "", ["a bird"])
     write_prepared(tmp_path, name="bare", items=[bare], classes=[], image_size=64)
@@ -66,13 +75,3 @@ def test_hidden_attributes_are_not_labels(squares: Path) -> None:
     logits = torch.zeros(1, 2, 2)
     loss = attribute_loss(logits, torch.tensor([[1, IGNORED]]))
     assert float(loss) == pytest.approx(0.6931, abs=1e-3)
-
-
-def test_imperfect_pictures_keep_range_size_and_colour() -> None:
-    images = torch.tensor([0.8, 0.1, 0.1]).view(1, 3, 1, 1).expand(8, 3, 32, 32).clone()
-    changed = imperfect(images, torch.Generator().manual_seed(0))
-    assert changed.shape == images.shape
-    assert changed.min() >= 0
-    assert changed.max() <= 1
-    assert not torch.equal(changed[0], changed[1])
-    assert (changed.mean(dim=(2, 3)) - images.mean(dim=(2, 3))).abs().max() < 0.1

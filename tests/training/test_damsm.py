@@ -1,9 +1,15 @@
+"""Training of the encoders: what learns, what stands still, which epoch is kept, how a stop goes on."""
+
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,34 +17,60 @@ import torch
 from safetensors.torch import load_file
 
 from memdriven.config import Config, GeneratorConfig, TextConfig
-from memdriven.data.prepared import PreparedDataset
-from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm
-from memdriven.errors import BankError, CheckpointError, ConfigError, DataError, TrainingError
+from memdriven.data.attributes import IGNORED
+from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.attribute_files import load_attributes
+from memdriven.encoders.attribute_head import attribute_loss
+from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
+from memdriven.encoders.image import CompactBackbone
+from memdriven.encoders.text import TextFeatures
+from memdriven.errors import BankError, CheckpointError, ConfigError, DataError, Interrupted, TrainingError
 from memdriven.memory.feature_store import FeatureStore
 from memdriven.presets import preset
-from memdriven.training import damsm_run
+from memdriven.training import damsm, loop
 from memdriven.training.augment import disturb
-from memdriven.training.damsm import train_damsm
-from memdriven.training.damsm_data import choose_items, mixed_seed
-from memdriven.training.damsm_recall import recall
+from memdriven.training.damsm import LinearReader, as_good, epoch_decay, train_damsm, train_pixels, train_text
 from memdriven.training.distributed import Chance, World
+from memdriven.training.encoder_data import CaptionedImages, FrozenMaps, mixed_seed, recall, split_items
 from tests.small_world import write_features, write_world
 
 
-def _config(**damsm: Any) -> Config:
+def _config(**settings: Any) -> Config:
     tiny = preset("tiny")
-    settings = dataclasses.replace(
-        tiny.damsm, **{"batch_size": 8, "epochs": 2, "mask_same_class": True, **damsm}
+    settings = {"batch_size": 8, "epochs": 2, "mask_same_class": True, **settings}
+    return dataclasses.replace(
+        tiny,
+        damsm=dataclasses.replace(tiny.damsm, **settings),
+        text=TextConfig(embedding_dim=24, dim=32),
+        generator=GeneratorConfig(text_dim=32),
     )
-    text = TextConfig(embedding_dim=24, dim=32)
-    generator = GeneratorConfig(text_dim=32)
-    return dataclasses.replace(tiny, damsm=settings, text=text, generator=generator)
+
+
+@pytest.fixture(autouse=True)
+def _steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every look at the clock take 0.1 s, so that budgets of minutes do not depend on load."""
+    ticks = itertools.count()
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: 0.1 * next(ticks)))
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of 24 training and 6 test images, its features, and untrained encoders."""
     folder = tmp_path_factory.mktemp("world")
-    write_features(folder / "features", write_world(folder / "set"))
+    items = write_world(folder / "set")
+    write_features(folder / "features", items)
+    _encoders(folder / "damsm", items, _config(mask_same_class=False))
+    return folder
+
+
+def _encoders(folder: Path, items: list[Item], config: Config) -> Path:
+    vocabulary = Vocabulary.build((c for i in items for c in i.captions), 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Damsm(len(vocabulary), config.text, config.damsm)
+    save_damsm(folder, model, vocabulary, config, {"dataset": "small"})
     return folder
 
 
@@ -46,8 +78,31 @@ def _train(world: Path, out: Path, config: Config, **options: Any) -> TrainedDam
     return train_damsm(world / "set", world / "features", out, config, progress=False, **options)
 
 
+def _pixels(world: Path, out: Path, minutes: float = 0.1, **options: Any) -> TrainedDamsm:
+    options = {"damsm": world / "damsm", "batch": 8, "progress": False, **options}
+    return train_pixels([world / "set"], out=out, minutes=minutes, **options)
+
+
+def _text(world: Path, out: Path, minutes: float = 0.1, **options: Any) -> TrainedDamsm:
+    options = {"damsm": world / "damsm", "batch": 8, "progress": False, **options}
+    return train_text([world / "set"], world / "features", out=out, minutes=minutes, **options)
+
+
 def _rows(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def _changed(old: TrainedDamsm, new: TrainedDamsm) -> set[str]:
+    before, after = old.damsm.state_dict(), new.damsm.state_dict()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def _same_state(one: Path, other: Path) -> bool:
+    a, b = (load_file(path / "state.safetensors") for path in (one, other))
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+# --- Joint training ---
 
 
 def test_it_learns_and_leaves_a_whole_folder(world: Path, tmp_path: Path) -> None:
@@ -57,8 +112,9 @@ def test_it_learns_and_leaves_a_whole_folder(world: Path, tmp_path: Path) -> Non
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "config.json",
         "damsm.safetensors",
-        "last.safetensors",
         "metrics.jsonl",
+        "run.json",
+        "state.safetensors",
         "vocabulary.json",
     ]
     rows = _rows(tmp_path / "out")
@@ -69,7 +125,8 @@ def test_it_learns_and_leaves_a_whole_folder(world: Path, tmp_path: Path) -> Non
     assert max(row["heads_recall@1"] for row in rows) >= 0.8  # 6 images, chance 1/6
     assert rows[1]["learning_rate"] == pytest.approx(2e-3 * 0.98)
     assert trained.facts["train_items"] == 24
-    assert trained.facts["recall_on"] == "6 images, test"
+    assert trained.facts["test_images"] == 6
+    assert trained.facts["test_recall"]["heads_recall@10"] == 1
     assert trained.facts["features_encoder"] == "0" * 16
     assert load_damsm(tmp_path / "out").damsm.hash() == trained.damsm.hash()
 
@@ -78,82 +135,112 @@ def test_a_resumed_training_has_the_same_bits(world: Path, tmp_path: Path) -> No
     _train(world, tmp_path / "whole", _config(epochs=3))
     _train(world, tmp_path / "parts", _config(epochs=1))
     _train(world, tmp_path / "parts", _config(epochs=3), resume=True)
-    one = load_file(tmp_path / "whole" / "last.safetensors")
-    two = load_file(tmp_path / "parts" / "last.safetensors")
-    assert one.keys() == two.keys()
-    assert any(key.startswith("optimiser/") for key in one)
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert _same_state(tmp_path / "whole", tmp_path / "parts")
     weights = "damsm.safetensors"
     assert (tmp_path / "whole" / weights).read_bytes() == (tmp_path / "parts" / weights).read_bytes()
     assert [row["step"] for row in _rows(tmp_path / "parts")] == [3, 6, 9]
 
 
-def test_rows_after_the_saved_state_are_forgotten(world: Path, tmp_path: Path) -> None:
-    _train(world, tmp_path / "out", _config(epochs=1))
-    with (tmp_path / "out" / "metrics.jsonl").open("a") as stream:
-        stream.write('{"epoch": 2, "step": 6}\n')
-    _train(world, tmp_path / "out", _config(epochs=2), resume=True)
-    assert [row["step"] for row in _rows(tmp_path / "out")] == [3, 6]
-
-
-def test_a_budget_stops_within_an_epoch_and_can_be_gone_on_from(
+def test_an_interrupted_training_goes_on_in_the_middle_of_an_epoch(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(float(n) for n in range(1_000_000))
-    monkeypatch.setattr(damsm_run.time, "perf_counter", lambda: next(clock))
-    _train(world, tmp_path / "out", _config(epochs=50), minutes=5 / 60)
+    _train(world, tmp_path / "whole", _config(epochs=3))
+    step = damsm.JointTrainer.step
+
+    def interrupted(self: Any, batch: Any, number: int) -> Any:
+        if number == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, number)
+
+    monkeypatch.setattr(damsm.JointTrainer, "step", interrupted)
+    with pytest.raises(Interrupted, match="stopped at step 5"):
+        _train(world, tmp_path / "parts", _config(epochs=3))
+    monkeypatch.undo()
+    _train(world, tmp_path / "parts", _config(epochs=3), resume=True)
+    assert _same_state(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_budget_stops_within_an_epoch_and_can_be_gone_on_from(world: Path, tmp_path: Path) -> None:
+    _train(world, tmp_path / "out", _config(epochs=50), minutes=1 / 60)
     first = _rows(tmp_path / "out")
     assert first[-1]["step"] < 20
     assert first[-1]["learning_rate"] < 2e-3
-    _train(world, tmp_path / "out", _config(epochs=50), minutes=30 / 60, resume=True)
+    _train(world, tmp_path / "out", _config(epochs=50), minutes=3 / 60, resume=True)
     rows = _rows(tmp_path / "out")
     assert rows[-1]["step"] > first[-1]["step"]
-    assert rows[-1]["minutes"] >= 0.5
+    assert rows[-1]["minutes"] >= 0.05
     assert rows[-1]["learning_rate"] < 0.3 * 2e-3
 
 
-def test_nan_stops_and_keeps_the_last_good_state(
+def test_without_a_budget_the_rate_falls_after_each_epoch() -> None:
+    rate = epoch_decay(0.5, 3)
+    assert [rate(0.0, step) for step in (0, 2, 3, 5, 6)] == [1.0, 1.0, 0.5, 0.5, 0.25]
+
+
+def test_too_few_images_choose_no_epoch_and_the_last_is_kept(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Recall among six test images is at its ceiling at once, and they are not there to choose by."""
+    monkeypatch.setattr(damsm, "recall", lambda model, data: {"heads_recall@1": 1.0 / (1 + model.training)})
+    trained = train_damsm(world / "set", world / "features", tmp_path / "out", _config(epochs=3))
+    assert trained.facts["best"]["epoch"] == 3
+    assert trained.facts["recall_on"] == "none: the last epoch"
+    assert "kept: epoch 3 of 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("recalls", "kept"),
+    [
+        ([1.0, 1.0, 1.0, 1.0], 4),  # equal: the later
+        ([0.2, 0.9, 0.85, 0.3], 3),  # a difference that chance makes among 20 images: the later
+        ([0.2, 0.9, 0.1, 0.2], 2),  # a real one
+    ],
+)
+def test_the_latest_epoch_that_is_as_good_as_any_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recalls: list[float], kept: int
+) -> None:
+    items = write_world(tmp_path / "set", train=200, test=4, size=16)
+    write_features(tmp_path / "features", items)
+    asked: list[set[str]] = []
+
+    def told(model: Damsm, data: CaptionedImages) -> dict[str, float]:
+        asked.append({item.split for item in data.items})
+        return {"heads_recall@1": recalls[min(len(asked), len(recalls)) - 1]}
+
+    monkeypatch.setattr(damsm, "recall", told)
+    config = _config(pixel_backbone="vgg16", epochs=4, batch_size=90, mask_same_class=False)
+    trained = _train(tmp_path, tmp_path / "out", config)
+    assert trained.facts["best"]["epoch"] == kept
+    assert asked == [{"train"}] * 4 + [{"test"}], "the test split measures, and chooses nothing"
+    assert trained.facts["recall_on"] == "20 images, held out"
+    assert trained.facts["train_items"] == 180
+
+
+def test_a_recall_is_as_good_within_one_standard_error() -> None:
+    assert as_good(0.89, 0.9, 100)
+    assert not as_good(0.8, 0.9, 100)
+    assert as_good(0.8, 0.9, 10)
+    assert as_good(1.0, 1.0, 20)
+    assert not as_good(0.9, 1.0, 1000)
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_state(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _train(world, tmp_path / "out", _config(epochs=1))
-    good = (tmp_path / "out" / "last.safetensors").read_bytes()
-    real = damsm_run.damsm_loss
+    good = (tmp_path / "out" / "state.safetensors").read_bytes()
+    real = damsm.damsm_loss
 
     def broken(*args: Any) -> Any:
-        return real(*args)._replace(total=torch.tensor(torch.nan))
-
-    with monkeypatch.context() as patched:
-        patched.setattr(damsm_run, "damsm_loss", broken)
-        with pytest.raises(TrainingError, match="last good state is kept"):
-            _train(world, tmp_path / "out", _config(epochs=2), resume=True)
-    assert (tmp_path / "out" / "last.safetensors").read_bytes() == good
-
-    def gradient_breaks(*args: Any) -> Any:
         loss = real(*args)
         return loss._replace(total=loss.total + (loss.total - loss.total.detach()).sqrt())
 
-    with monkeypatch.context() as patched:
-        patched.setattr(damsm_run, "damsm_loss", gradient_breaks)
-        with pytest.raises(TrainingError, match="gradient"):
-            _train(world, tmp_path / "out", _config(epochs=2), resume=True)
-    assert (tmp_path / "out" / "last.safetensors").read_bytes() == good
+    monkeypatch.setattr(damsm, "damsm_loss", broken)  # its gradient is no number
+    with pytest.raises(TrainingError, match="the last good state, of step 3, is in"):
+        _train(world, tmp_path / "out", _config(epochs=2), resume=True)
+    assert (tmp_path / "out" / "state.safetensors").read_bytes() == good
+    monkeypatch.undo()
     _train(world, tmp_path / "out", _config(epochs=2), resume=True)
-
-
-def test_weights_that_are_no_numbers_are_never_saved(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def poisoned(run: Any, rows: Any) -> dict[str, float]:
-        with torch.no_grad():
-            run.model.heads.project.global_.bias[0] = torch.inf
-        return {"loss": 1.0}
-
-    monkeypatch.setattr(damsm_run.DamsmRun, "_step", poisoned)
-    monkeypatch.setattr(damsm_run.DamsmRun, "_report", lambda run, means: None)
-    with pytest.raises(TrainingError, match="finite weights"):
-        _train(world, tmp_path / "out", _config(epochs=1))
-    state = load_file(tmp_path / "out" / "last.safetensors")
-    assert all(torch.isfinite(value).all() for value in state.values())
 
 
 def test_a_vgg16_config_trains_heads_alone(world: Path, tmp_path: Path) -> None:
@@ -166,52 +253,98 @@ def test_a_vgg16_config_trains_heads_alone(world: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_trained_is_refused(world: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="epochs"):
         _train(world, tmp_path / "out", _config(epochs=0))
-    with pytest.raises(CheckpointError, match="go on from"):
-        _train(world, tmp_path / "out", _config(), resume=True)
     with pytest.raises(BankError):
         train_damsm(world / "set", world / "none", tmp_path / "out", _config())
     with pytest.raises(DataError):
         train_damsm(world / "none", world / "features", tmp_path / "out", _config())
     assert not (tmp_path / "out").exists()
     _train(world, tmp_path / "out", _config(epochs=1))
-    with pytest.raises(TrainingError, match="earlier training"):
-        _train(world, tmp_path / "out", _config())
-    with pytest.raises(TrainingError, match="damsm config"):
+    with pytest.raises(TrainingError, match="holds a training"):
+        train_damsm(world / "none", world / "none", tmp_path / "out", _config())
+    with pytest.raises(TrainingError, match=r"damsm\.learning_rate = 1\.0, not 0\.002"):
         _train(world, tmp_path / "out", _config(learning_rate=1.0), resume=True)
-    (tmp_path / "out" / "last.safetensors").write_bytes(b"cut")
-    with pytest.raises(CheckpointError, match="go on from"):
+    with (tmp_path / "out/state.safetensors").open("r+b") as state:
+        state.seek(5000)
+        state.write(b"?")
+    with pytest.raises(CheckpointError, match="a state that memdriven saved"):
         _train(world, tmp_path / "out", _config(), resume=True)
 
 
-def test_without_test_features_a_tenth_is_held_out(world: Path, tmp_path: Path) -> None:
+def test_each_process_needs_a_batch(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many = (World(rank=0, size=5), torch.device("cpu"))
+    monkeypatch.setattr(damsm, "join_world", lambda device: many)
+    monkeypatch.setattr(damsm, "leave_world", lambda world: None)
+    with pytest.raises(TrainingError, match="fewer processes"):
+        _train(world, tmp_path / "out", _config())
+
+
+# --- Its data ---
+
+
+def test_a_tenth_is_held_out_where_that_decides_something(world: Path, tmp_path: Path) -> None:
     dataset = PreparedDataset.open(world / "set")
-    write_features(tmp_path / "train", dataset.split("train"))
-    train, held, kind = choose_items(dataset, FeatureStore.open(tmp_path / "train"))
-    assert kind == "held-out"
-    assert len(held) == 3
-    assert len(train) + len(held) == 24
-    assert not {item.id for item in train} & {item.id for item in held}
+    split = split_items(dataset, FeatureStore.open(world / "features"))
+    assert [len(part) for part in split] == [24, 0, 6]
+    items = write_world(tmp_path / "more", train=201, test=2, size=16)
+    write_features(tmp_path / "features", items[:201])
+    split = split_items(PreparedDataset.open(tmp_path / "more"), FeatureStore.open(tmp_path / "features"))
+    assert [len(part) for part in split] == [181, 20, 0]
+    assert not {item.id for item in split.train} & {item.id for item in split.held_out}
     write_features(tmp_path / "few", dataset.split("train")[:2])
-    with pytest.raises(DataError, match="at least 4"):
-        choose_items(dataset, FeatureStore.open(tmp_path / "few"))
+    with pytest.raises(DataError, match="found: 2 of the 24"):
+        split_items(dataset, FeatureStore.open(tmp_path / "few"))
 
 
-def test_recall_counts_a_tie_as_a_miss(world: Path, tmp_path: Path) -> None:
-    trained = _train(world, tmp_path / "out", _config(epochs=1))
-    data, recalled, *_ = damsm_data_of(world)
+def _without_known_words(world: Path, copy: Path, row: int) -> str:
+    """Copy the world's data set, with an item that no training caption has a word of."""
+    shutil.copytree(world / "set", copy)
+    table = copy / "items.jsonl"
+    lines = table.read_text().splitlines()
+    lines[row] = json.dumps({**json.loads(lines[row]), "captions": ["!!!", "qqqqqqq xxxxxxx"]})
+    table.write_text("\n".join(lines) + "\n")
+    return str(json.loads(lines[row])["id"])
+
+
+def test_an_image_of_unknown_words_measures_nothing(world: Path, tmp_path: Path) -> None:
+    """A word that stands in a caption of the test split alone must not stop the training."""
+    identifier = _without_known_words(world, tmp_path / "set", -1)
+    assert identifier.startswith("test")
+    out = tmp_path / "out"
+    trained = train_damsm(tmp_path / "set", world / "features", out, _config(epochs=1), progress=False)
+    assert trained.facts["test_images"] == 5
+
+
+def test_recall_counts_a_tie_as_a_miss(world: Path) -> None:
+    trained = load_damsm(world / "damsm")
+    dataset = PreparedDataset.open(world / "set")
+    store = FeatureStore.open(world / "features")
+    data = CaptionedImages(
+        [(dataset, dataset.split("test"))],
+        trained.vocabulary,
+        trained.config,
+        pictures=True,
+        features=store,
+        progress=False,
+    )
     with torch.no_grad():
         for parameter in trained.damsm.heads.project.global_.parameters():
             parameter.zero_()
-    found = recall(trained.damsm, recalled)
+    found = recall(trained.damsm, data)
     assert found["heads_recall@1"] == found["heads_recall@5"] == 0
     assert found["heads_recall@10"] == 1  # six images in all
-    assert len(data) == 24
+    assert "pixels_recall@1" in found
 
 
-def damsm_data_of(world: Path) -> tuple[Any, ...]:
-    from memdriven.training.damsm import _load
-
-    return _load(world / "set", world / "features", _config(), False)
+def test_data_sets_do_not_share_classes(world: Path) -> None:
+    _, vocabulary, config, _ = load_damsm(world / "damsm")
+    dataset = PreparedDataset.open(world / "set")
+    sets = [(dataset, dataset.split("train"))] * 2
+    twice = CaptionedImages(sets, vocabulary, config, pictures=True, progress=False)
+    assert len(twice) == 48
+    first, second = twice.class_ids.chunk(2)
+    assert not set(first.tolist()) & set(second.tolist())
+    epoch = torch.cat([twice.rows(8, 0, step) for step in range(6)])
+    assert sorted(epoch.tolist()) == list(range(48)), "an epoch shows each once"
 
 
 def test_disturbed_pictures_stay_near_and_repeat() -> None:
@@ -235,19 +368,110 @@ def test_seeds_differ_by_every_part() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_an_item_without_a_usable_caption_is_named(world: Path, tmp_path: Path) -> None:
-    table = tmp_path / "set" / "items.jsonl"
-    shutil.copytree(world / "set", tmp_path / "set")
-    lines = table.read_text().splitlines()
-    item = {**json.loads(lines[-1]), "captions": ["!!!", "qqqqqqq xxxxxxx"]}
-    table.write_text("\n".join([*lines[:-1], json.dumps(item)]) + "\n")
-    with pytest.raises(DataError, match=item["id"]):
-        train_damsm(tmp_path / "set", world / "features", tmp_path / "out", _config(), progress=False)
+def test_frozen_maps_are_the_networks_own() -> None:
+    torch.manual_seed(0)
+    pixels = CompactBackbone(16).eval()
+    pictures = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
+    maps = FrozenMaps(pixels, pictures, views=2, seed=0, progress=False)
+    drawn = {
+        round(float(maps.draw(torch.tensor([1]), torch.Generator().manual_seed(i)).sum()), 3)
+        for i in range(20)
+    }
+    assert len(drawn) == 2, "two views of each picture"
+    again = FrozenMaps(pixels, pictures, views=2, seed=0, progress=False)
+    assert torch.equal(maps.maps, again.maps)
 
 
-def test_each_process_needs_a_batch(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    many = (World(rank=0, size=4), torch.device("cpu"))  # three batches of 8 in 24 items
-    monkeypatch.setattr("memdriven.training.damsm.join_world", lambda device: many)
-    monkeypatch.setattr("memdriven.training.damsm.leave_world", lambda world: None)
-    with pytest.raises(TrainingError, match="fewer processes"):
-        _train(world, tmp_path / "out", _config())
+# --- Further training ---
+
+
+def test_only_the_pixel_network_learns(world: Path, tmp_path: Path) -> None:
+    new, old = _pixels(world, tmp_path / "out"), load_damsm(world / "damsm")
+    changed = _changed(old, new)
+    assert "pixels.project.regions.weight" in changed
+    assert not any(name.startswith(("text", "heads")) for name in changed)
+    rows = _rows(tmp_path / "out")
+    assert rows[-1]["damsm"] < rows[0]["damsm"]
+    assert rows[-1]["attributes"] < rows[0]["attributes"]
+    assert new.facts["pixels_from"] == old.damsm.hash() != new.damsm.hash()
+    assert new.facts["pixels_test_recall"]["after"].keys() == {f"pixels_recall@{k}" for k in (1, 5, 10)}
+    assert new.facts["pixels_trained_on"] == "24 pictures of small-world"
+    assert new.facts["dataset"] == "small", "what was known of the encoders is kept"
+
+
+@pytest.mark.parametrize("train", [_pixels, _text])
+def test_further_training_that_was_killed_goes_on_with_the_same_bits(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Any
+) -> None:
+    train(world, tmp_path / "whole", minutes=0.02)
+    kind = damsm.PixelTrainer if train is _pixels else damsm.TextTrainer
+    step = kind.step
+
+    def interrupted(self: Any, batch: Any, number: int) -> Any:
+        if number == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(self, batch, number)
+
+    monkeypatch.setattr(kind, "step", interrupted)
+    with pytest.raises(Interrupted, match="stopped at step 5"):
+        train(world, tmp_path / "parts", minutes=0.02)
+    monkeypatch.setattr(kind, "step", step)
+    train(world, tmp_path / "parts", minutes=0.02, resume=True)
+    assert _same_state(tmp_path / "whole", tmp_path / "parts")
+    with pytest.raises(TrainingError, match="holds a training"):
+        train(world, tmp_path / "parts")
+    with pytest.raises(TrainingError, match="batch = 4, not 8"):
+        train(world, tmp_path / "parts", minutes=0.03, resume=True, batch=4)
+
+
+def test_text_projection_and_heads_learn_and_the_maps_stand_still(world: Path, tmp_path: Path) -> None:
+    before = _pixels(world, tmp_path / "before")
+    after = _text(world, tmp_path / "after", damsm=tmp_path / "before")
+    changed = _changed(before, after)
+    learnt = ("text.embedding.weight", "heads.project.global_.weight", "pixels.project.regions.weight")
+    assert set(learnt) <= changed
+    assert not any(name.startswith(("pixels.fine", "pixels.coarse")) for name in changed)
+    for name in ("pixels", "named", "heads"):
+        values = [row[name] for row in _rows(tmp_path / "after") if name in row]
+        assert values[-1] < values[0], name
+    assert after.facts["text_from"] == before.facts["hash"]
+    assert set(after.facts["text_test_recall"]["after"]) >= {"heads_recall@1", "pixels_recall@10"}
+
+    # The head reads the maps, which have not changed; the reader reads words, which have.
+    old, new = (
+        load_attributes(tmp_path / name, made.facts["hash"])
+        for name, made in (("before", before), ("after", after))
+    )
+    maps = torch.randn(1, 112, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(old.head(maps), new.head(maps))
+    assert not torch.equal(old.reader.weight, new.reader.weight)
+
+
+def test_the_linear_reader_ignores_what_is_not_named() -> None:
+    torch.manual_seed(0)
+    reader = LinearReader(4, {"a": ("x", "y"), "b": ("u", "v", "w")})
+    text = TextFeatures(torch.randn(2, 3, 4), torch.randn(2, 4), torch.ones(2, 3).bool())
+    labels = torch.tensor([[1, IGNORED], [IGNORED, 2]])
+    logits = reader.layer(torch.cat([text.sentence, text.words.mean(1)], 1)).view(2, 2, 3)
+    wanted = -(logits[0, 0].log_softmax(0)[1] + logits[1, 1].log_softmax(0)[2]) / 2
+    torch.testing.assert_close(attribute_loss(reader(text), labels), wanted)
+
+
+@pytest.mark.parametrize("train", [_pixels, _text])
+def test_what_cannot_be_trained_further_is_refused(world: Path, tmp_path: Path, train: Any) -> None:
+    items = PreparedDataset.open(world / "set").items
+    other = _encoders(tmp_path / "vgg", items, _config(pixel_backbone="vgg16"))
+    with pytest.raises(ConfigError, match="compact"):
+        train(world, tmp_path / "out", damsm=other)
+    with pytest.raises(ConfigError, match="minutes"):
+        train(world, tmp_path / "out", minutes=0)
+    with pytest.raises(TrainingError, match="batch of 64"):
+        train(world, tmp_path / "out", batch=64)
+    with pytest.raises(CheckpointError):
+        train(world, tmp_path / "out", damsm=tmp_path)
+    _without_known_words(world, tmp_path / "set", 0)
+    with pytest.raises(DataError, match="train-000"):
+        train_pixels(
+            [tmp_path / "set"], world / "damsm", tmp_path / "out", minutes=1, batch=8, progress=False
+        )
+    assert not (tmp_path / "out").exists()

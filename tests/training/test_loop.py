@@ -60,7 +60,6 @@ def train(
     run = RunDirectory(out, settings or {"a": {"b": 1, "free": steps}}, resume=resume, free=("a.free",))
     options = {"log_every": 2, "draw": lambda step: float(step % 3), "show": False, **options}
     loop = Loop(trainer=trainer or OneWeight(), steps=steps, run=run, **options)
-    loop.resume()
     loop.train()
     return loop
 

@@ -1,0 +1,255 @@
+"""What the encoders train on: captions, pictures and cached v of data sets, all in RAM.
+
+Whatever is drawn at a step is a function of the seed and the step's number, so a resumed training
+sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from memdriven.config import Config
+from memdriven.data.attributes import visible_record
+from memdriven.data.images import to_unit
+from memdriven.data.prepared import Item, PreparedDataset, load_images
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.encoders.damsm import Damsm, cosine
+from memdriven.encoders.image import CompactBackbone
+from memdriven.errors import DataError, require
+from memdriven.memory.feature_store import FeatureStore
+from memdriven.training.augment import disturb
+from memdriven.training.captions import named_by, usable_captions
+from memdriven.training.distributed import Chance
+
+HELD_OUT = 10
+"""Every so many'th training item is held out, to choose an epoch by."""
+LEAST_GALLERY = 20
+"""Images among which recall decides something."""
+GALLERY = 1000
+"""Recall is measured among at most this many images."""
+RECALL_AT = (1, 5, 10)
+NO_CLASS = -1
+
+
+def mixed_seed(*parts: int) -> int:
+    """Return a 63-bit seed that depends on all of the parts."""
+    digest = hashlib.sha256(repr(parts).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def permuted_rows(count: int, batch: int, seed: int, step: int) -> Tensor:
+    """Return the step's rows (batch,) of endless permutations of `count`, remainders dropped."""
+    epoch, at = divmod(step, count // batch)
+    chance = torch.Generator().manual_seed(mixed_seed(seed, epoch, 1))
+    return torch.randperm(count, generator=chance)[at * batch : (at + 1) * batch]
+
+
+class CaptionedImages:
+    """Captioned images of one or several data sets.
+
+    Args:
+        sets: data sets, each with those of its items that are used; items of one and the same class id
+            in two sets do not share a class.
+        vocabulary: of the encoders.
+        config: for the longest caption and the picture's size.
+        pictures: load the pictures.
+        features: load the cached v of the first set's items that it has.
+        wordless: leave items without a known word out, instead of refusing them.
+        progress: show bars.
+
+    Raises:
+        DataError: an image is unreadable, or none of an item's captions has a known word.
+        BankError: the features are damaged.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[tuple[PreparedDataset, Sequence[Item]]],
+        vocabulary: Vocabulary,
+        config: Config,
+        *,
+        pictures: bool,
+        features: FeatureStore | None = None,
+        wordless: bool = False,
+        progress: bool = True,
+    ) -> None:
+        self.items: list[Item] = []
+        self.captions: list[list[EncodedCaption]] = []
+        self.named: list[list[Mapping[str, Any]]] = []
+        """What each caption of each item names; nothing where its data set is silent."""
+        loaded: list[Tensor] = []
+        classes: list[int] = []
+        stored: dict[str, int] = {}
+        if features is not None:
+            stored = {identifier: row for row, identifier in enumerate(features.ids)}
+        rows: list[int] = []
+        for number, (dataset, chosen) in enumerate(sets):
+            usable = []
+            for item in chosen:
+                try:
+                    encoded = usable_captions(item, vocabulary, config.text.max_words)
+                except DataError:
+                    if not wordless:
+                        raise
+                    continue
+                usable.append(item)
+                self.captions.append(list(encoded.values()))
+                self.named.append(named_by(item, vocabulary, config.text.max_words))
+            self.items += usable
+            if number == 0:
+                rows = [stored[item.id] for item in usable if item.id in stored]
+                self.featured = torch.tensor(
+                    [i for i, item in enumerate(usable) if item.id in stored], dtype=torch.long
+                )
+                """The items with features (n',)."""
+            offset = number * 1_000_000
+            classes += [NO_CLASS if i.class_id is None else offset + i.class_id for i in usable]
+            if pictures and usable:
+                loaded.append(load_images(dataset, usable, config.damsm.pixel_size, progress))
+        self.class_ids = torch.tensor(classes, dtype=torch.long)  # (n,)
+        self.pictures = torch.cat(loaded) if loaded else None
+        """(n, 3, s, s) uint8."""
+        if features is not None and rows:
+            self.levels, self.scale = features.load_all(rows, progress=progress)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def key(self) -> str:
+        """Return a short hash of the item ids, to recognise the same data on resuming."""
+        text = "\0".join(item.id for item in self.items)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the attributes that each picture shows."""
+        return [visible_record(item) for item in self.items]
+
+    def rows(self, batch: int, seed: int, step: int) -> Tensor:
+        """Return the step's items (batch,) of endless permutations, remainders dropped."""
+        return permuted_rows(len(self), batch, seed, step)
+
+    def draw_captions(self, rows: Tensor, chance: torch.Generator) -> list[int]:
+        """Return the place of one random caption of each item."""
+        draws = torch.rand(len(rows), generator=chance).tolist()
+        return [int(at * len(self.captions[row])) for row, at in zip(rows.tolist(), draws, strict=True)]
+
+    def chosen(self, rows: Tensor, places: Sequence[int]) -> list[EncodedCaption]:
+        """Return the captions at these places of items."""
+        return [self.captions[row][place] for row, place in zip(rows.tolist(), places, strict=True)]
+
+    def v(self, rows: Tensor) -> Tensor:
+        """Return features as float32 (b, 512, h, w), of rows of `featured`."""
+        return self.levels[rows].float().mul_(self.scale[rows])
+
+    def disturbed(self, rows: Tensor, chance: torch.Generator) -> Tensor:
+        """Return pictures as float32 (b, 3, s, s) in [0, 1], a little disturbed."""
+        assert self.pictures is not None
+        return disturb(to_unit(self.pictures[rows]), Chance(chance))
+
+
+class Split(NamedTuple):
+    """The items of a data set that train, that choose the epoch, and that measure the result."""
+
+    train: list[Item]
+    held_out: list[Item]
+    """Empty where a tenth of the training items is too small a gallery to decide anything."""
+    test: list[Item]
+
+
+def split_items(dataset: PreparedDataset, store: FeatureStore) -> Split:
+    """Split the items that have features; galleries are at most `GALLERY` images, evenly spread.
+
+    The test split chooses nothing: what is measured on it later would be flattered.
+
+    Raises:
+        DataError: fewer than four training items have features.
+    """
+    stored = set(store.ids)
+    train = [item for item in dataset.split("train") if item.id in stored]
+    test = [item for item in dataset.split("test") if item.id in stored]
+    require(
+        len(train) >= 4,
+        DataError,
+        wanted=f"four training images or more with features in {store.path}",
+        found=f"{len(train)} of the {len(dataset.split('train'))} that {dataset.path} has",
+        fix="add pictures, or extract the features of this data set",
+    )
+    held_out = train[1::HELD_OUT]
+    if len(held_out) < LEAST_GALLERY:
+        return Split(train, [], _spread(test))
+    train = [item for index, item in enumerate(train) if index % HELD_OUT != 1]
+    return Split(train, _spread(held_out), _spread(test))
+
+
+def _spread(items: list[Item]) -> list[Item]:
+    return items[:: max(1, math.ceil(len(items) / GALLERY))]
+
+
+@torch.no_grad()
+def recall(model: Damsm, data: CaptionedImages, chunk: int = 50) -> dict[str, float]:
+    """Return Recall@1/5/10 of each item's first caption among the items' images, as parts of 1.
+
+    The score is cos(sentence, global). Keys are `<side>_recall@<k>` with the sides `heads`, where there
+    are features of all items, and `pixels`, where there are pictures and a network for them. Chance is
+    k / n; a tie counts as a miss.
+    """
+    if not len(data):
+        return {}
+    was_training = model.training
+    model.eval()
+    sentences: list[Tensor] = []
+    sides: dict[str, list[Tensor]] = {}
+    for rows in torch.split(torch.arange(len(data)), chunk):
+        first = [data.captions[row][0] for row in rows.tolist()]
+        sentences.append(model.encode_captions(first).sentence)
+        if len(data.featured) == len(data):
+            v = data.v(rows).to(model.device)
+            sides.setdefault("heads", []).append(model.heads(v).global_)
+        if model.pixels is not None and data.pictures is not None:
+            images = to_unit(data.pictures[rows]).to(model.device)
+            sides.setdefault("pixels", []).append(model.pixels(images).global_)
+    model.train(was_training)
+    result: dict[str, float] = {}
+    for side, parts in sides.items():
+        scores = cosine(torch.cat(sentences), torch.cat(parts))  # (n captions, n images)
+        own = scores.diagonal()[:, None]
+        ranks = len(scores) - 1 - (scores < own).sum(1)  # a tie, or NaN, counts as a miss
+        for k in RECALL_AT:
+            result[f"{side}_recall@{k}"] = round(float((ranks < k).float().mean()), 4)
+    return result
+
+
+class FrozenMaps:
+    """The maps of a frozen pixel network for every picture, each disturbed a few times.
+
+    Args:
+        pixels: the network, in evaluation mode.
+        pictures: uint8 (n, 3, s, s).
+        views: how many disturbed views of each picture are kept.
+    """
+
+    def __init__(
+        self, pixels: CompactBackbone, pictures: Tensor, views: int, seed: int, progress: bool
+    ) -> None:
+        device = next(pixels.parameters()).device
+        chance = torch.Generator().manual_seed(mixed_seed(seed, 4))
+        rows = torch.split(torch.arange(len(pictures)).repeat(views), 64)
+        found = []
+        with torch.no_grad():
+            for some in tqdm(rows, "maps", disable=not progress, leave=False):
+                images = disturb(to_unit(pictures[some]), Chance(chance)).to(device)
+                found.append(pixels.maps(images).half().cpu())
+        self.views, self.count = views, len(pictures)
+        self.maps = torch.cat(found)  # (views * n, 112, h, w)
+
+    def draw(self, rows: Tensor, chance: torch.Generator) -> Tensor:
+        """Return one of the kept views of pictures (b,)."""
+        view = torch.randint(self.views, (len(rows),), generator=chance)
+        return self.maps[view * self.count + rows].float()
