@@ -67,7 +67,7 @@ def main() -> None:
         batch = data.batch(step)
         sentence = batch.text.sentence
         with torch.no_grad():
-            fake = made.generator(batch.z, sentence, batch.words, batch.v, batch.epsilon).images[-1]
+            fake = made.generator(batch.z, sentence, batch.text_condition, batch.v, batch.epsilon).images[-1]
         shown.append((batch.images[-1], fake, sentence))
     size, dim = made.generator.resolutions[-1], config.text.dim
     plain, backbone = config.discriminator, SqueezeNet.load(of.squeezenet, cpu)
