@@ -1,6 +1,8 @@
-"""Which device a model runs on."""
+"""Which device a model runs on, and how."""
 
 from __future__ import annotations
+
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -25,6 +27,14 @@ def choose_device(name: str) -> torch.device:
             fix="use auto, cpu, or cuda on a machine with a CUDA device",
         ) from None
     return device
+
+
+def repeatable() -> AbstractContextManager[None]:
+    """Return a context in which cuDNN picks the same algorithm each time, in full float32."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return flags
 
 
 def device_name(device: torch.device | str) -> str:

@@ -13,6 +13,10 @@ class MemDrivenError(Exception):
     """
 
     def __init__(self, *, wanted: str, found: str, fix: str) -> None:
+        # Names from a disk may hold halves of characters, which no terminal prints.
+        wanted, found, fix = (
+            part.encode("utf-8", "backslashreplace").decode() for part in (wanted, found, fix)
+        )
         self.wanted, self.found, self.fix = wanted, found, fix
         super().__init__(f"wanted: {wanted}; found: {found}; what to do: {fix}")
 

@@ -14,11 +14,12 @@ from memdriven.data.prepared import Item
 from memdriven.evaluation.painting import Painter
 from memdriven.evaluation.prompts import Prompt
 from memdriven.explore.inside import look_inside
-from memdriven.explore.morph import between, frames
-from memdriven.explore.painting import gather
+from memdriven.explore.morph import End, between, frames
+from memdriven.pipeline.noise import Noise, apply_view, draw_noise
+from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe, Variation
-from memdriven.pipeline.stages import draw_noise, facing, mean_words, to_picture
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Request, Variation
 from memdriven.presets import PRESETS
 from memdriven.ui import inside, picture, strings
 from memdriven.ui.html import image_uri
@@ -59,11 +60,14 @@ def test_all_presets_but_the_papers_mirror() -> None:
     assert {name for name, one in PRESETS.items() if not one.generator.mirror} == {"paper"}
 
 
-def test_facing_is_a_flip_and_half_way_a_mean() -> None:
+def test_a_view_is_a_flip_and_half_way_a_mean() -> None:
+    def turned(mirror: float) -> Noise:
+        return Noise(torch.zeros(1, 1), torch.zeros(1, 1), mirror)
+
     v = torch.arange(6.0).reshape(1, 1, 2, 3)
-    assert facing(v, 0.0) is v
-    assert facing(v, 1.0).tolist() == [[[[2, 1, 0], [5, 4, 3]]]]
-    assert facing(v, 0.5).tolist() == [[[[1, 1, 1], [4, 4, 4]]]]
+    assert apply_view(turned(0.0), v) is v
+    assert apply_view(turned(1.0), v).tolist() == [[[[2, 1, 0], [5, 4, 3]]]]
+    assert apply_view(turned(0.5), v).tolist() == [[[[1, 1, 1], [4, 4, 4]]]]
 
 
 def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenPipeline) -> None:
@@ -71,14 +75,12 @@ def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenP
     out = mirroring(CAPTION, seeds=[plain, turned])
     assert out.mirrored == (False, True)
     generator, v = mirroring.checkpoint.generator, mirroring.bank.v
-    text = mirroring.lookup.find(CAPTION, None, None, 0, None, None, (), None, ())[1]
+    text = out.prepared.text
     for seed, made, flip in zip((plain, turned), out.images, (False, True), strict=True):
         own = v(mirroring.bank.index_of(out.neighbours[0].id))[None]
         noise = draw_noise(seed, generator)
         with torch.inference_mode():
-            whole = generator(
-                noise.z, text.sentence, mean_words(text), own.flip(3) if flip else own, noise.epsilon
-            )
+            whole = generator(noise.z, text.sentence, text.words, own.flip(3) if flip else own, noise.epsilon)
         other = to_picture(whole.images[-1])
         gap = torch.tensor(list(made.tobytes())).sub(torch.tensor(list(other.tobytes())))
         assert gap.abs().max() <= 1
@@ -92,11 +94,11 @@ def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenP
 
 def test_a_morph_turns_the_memory_with_the_noise(mirroring: MemoryDrivenPipeline) -> None:
     plain, turned = sides(mirroring)
-    start = gather(mirroring, CAPTION, None, 1, plain)[0]
-    end = gather(mirroring, CAPTION, None, 1, turned)[0]
+    one, other = (Request(caption=CAPTION, k=1, seeds=(seed,)) for seed in (plain, turned))
+    start, end = End.of(mirroring, one), End.of(mirroring, other)
     assert between(start, end, {"noise"}, 0.25).noise.mirror == 0.25
     assert between(start, end, {"memory"}, 0.25).noise.mirror == 0.0
-    first, _, last = frames(mirroring, start, end, {"noise"}, 3)
+    first, _, last = frames(mirroring, one, other, {"noise"}, 3)
     assert first.tobytes() == mirroring(CAPTION, k=1, seed=plain).images[0].tobytes()
     assert last.tobytes() == mirroring(CAPTION, k=1, seed=turned).images[0].tobytes()
 
@@ -105,7 +107,7 @@ def test_maps_lie_over_the_memory_as_it_was_used(mirroring: MemoryDrivenPipeline
     plain, turned = sides(mirroring)
     looks = {}
     for seed in (plain, turned):
-        looks[seed] = look_inside(mirroring, *gather(mirroring, CAPTION, None, 1, seed))
+        looks[seed] = look_inside(mirroring, Request(caption=CAPTION, k=1, seeds=(seed,)))
     assert (looks[plain].mirrored, looks[turned].mirrored) == (False, True)
     torch.testing.assert_close(looks[turned].energy, looks[plain].energy.flip(1))
     image = looks[plain].retrieval[0].image

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from memdriven.evaluation.views import as_seen
 from memdriven.explore.inside import look_inside
-from memdriven.explore.morph import between, frames
-from memdriven.explore.painting import gather
+from memdriven.explore.morph import End, between, frames
 from memdriven.models.window import WHOLE, draw_windows, seen_through
+from memdriven.pipeline.noise import Noise, apply_view, draw_noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.stages import Noise, draw_noise, seen_by
+from memdriven.pipeline.request import Request
 from memdriven.ui import inside, strings
 from tests.training.small_gan import CONFIG, data, train_settings, write_gan_world
 
@@ -97,8 +97,8 @@ def test_a_part_is_cut_before_it_is_turned() -> None:
     v = torch.rand(1, 2, 16, 16, generator=torch.Generator().manual_seed(0))
     noise = Noise(torch.zeros(1, 1), torch.zeros(1, 1), 1.0, (0.5, 0.25, 0.5))
     cut = seen_through(v, torch.tensor([noise.window]))
-    assert torch.equal(seen_by(noise, v), cut.flip(-1))
-    both = seen_by(noise, v.repeat(2, 1, 1, 1))
+    assert torch.equal(apply_view(noise, v), cut.flip(-1))
+    both = apply_view(noise, v.repeat(2, 1, 1, 1))
     assert torch.equal(both[0], both[1]), "of a batch, every memory is seen alike"
 
 
@@ -111,10 +111,10 @@ def test_a_recipe_makes_the_same_pixels_again(zooming: MemoryDrivenPipeline) -> 
 
 
 def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
-    inputs, retrieval = gather(zooming, CAPTION, None, 1, 5)
-    seen = look_inside(zooming, inputs, retrieval)
+    request = Request(caption=CAPTION, k=1, seeds=(5,))
+    seen, inputs = look_inside(zooming, request), End.of(zooming, request)
     assert seen.window == inputs.noise.window != WHOLE
-    part = seen_by(inputs.noise, inputs.v)[0]
+    part = apply_view(inputs.noise, inputs.prepared.v)[0]
     torch.testing.assert_close(seen.energy, part.norm(dim=0))
     assert strings.INSIDE_PART in inside.inside_html(seen)
     whole = replace(seen, window=WHOLE)
@@ -123,12 +123,13 @@ def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
 
 
 def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:
-    start, end = gather(zooming, CAPTION, None, 1, 5)[0], gather(zooming, CAPTION, None, 1, 6)[0]
+    one, other = (Request(caption=CAPTION, k=1, seeds=(seed,)) for seed in (5, 6))
+    start, end = End.of(zooming, one), End.of(zooming, other)
     half = between(start, end, {"noise"}, 0.5).noise.window
     middle = [(a + b) / 2 for a, b in zip(start.noise.window, end.noise.window, strict=True)]
     assert half == pytest.approx(middle)
     assert between(start, end, {"words"}, 0.5).noise.window == start.noise.window
-    made = list(frames(zooming, start, end, {"noise"}, 2))
+    made = list(frames(zooming, one, other, {"noise"}, 2))
     assert made[0].tobytes() == zooming(CAPTION, k=1, seed=5).images[0].tobytes()
     assert made[1].tobytes() == zooming(CAPTION, k=1, seed=6).images[0].tobytes()
 
@@ -137,7 +138,7 @@ def test_the_copy_check_cuts_a_memory_as_the_noise_did(zooming: MemoryDrivenPipe
     generator = zooming.checkpoint.generator
     images = torch.randint(0, 256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0))
     seen = as_seen(generator, images.to(torch.uint8), torch.tensor([2, -1]), [5, 6])
-    wanted = seen_by(draw_noise(5, generator), images[2:].float())
+    wanted = apply_view(draw_noise(5, generator), images[2:].float())
     assert seen.shape == (2, 3, 16, 16)
     torch.testing.assert_close(seen[:1].float(), wanted.round())
     out = zooming(CAPTION, seeds=[5, 6])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -144,12 +144,12 @@ class PrepareFolder:
 
     The Hugging Face imagefolder convention: columns file_name and text. `text` is a caption or a
     list of them, and a file may have several rows. Columns `split`, `class` and `box` are
-    used where they are there, as are folders named train and test. The images may lie in a zip
-    beside the metadata; captions.jsonl with columns file and captions is read, too.
+    used where they are there, as are folders named train and test. Other tools' tables (any
+    separator; image and prompt; a.txt beside a.png) are read, too. The images may lie in a zip.
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
-    """Folder with the metadata file, and the images or a zip of them."""
+    """Folder with the table, and the images or a zip of them; or a zip of it all."""
     out: Path
     """Folder for the data set."""
     name: TextOption = None
@@ -160,8 +160,16 @@ class PrepareFolder:
     """Column that says train, validation or test."""
     image_size: int = 256
     """Side in px."""
+    fit: Literal["crop", "pad"] = "crop"
+    """What is not square is cropped to its middle, or kept whole between bars."""
     test_fraction: float = 0.1
     """Share of the images held out for testing where nothing says which."""
+    captions_from_names: bool = False
+    """Describe images without a caption by their file's name."""
+    skip_faults: bool = False
+    """Leave faulty rows and unreadable images out and tell them, instead of refusing the folder."""
+    follow_links: bool = False
+    """Follow links that lead out of the folder, as a download cache has them."""
     seed: int = 0
     """Of that choice."""
 
@@ -176,7 +184,11 @@ class PrepareFolder:
             name=self.name,
             split_column=self.split_column,
             image_size=self.image_size,
+            fit=self.fit,
             test_fraction=self.test_fraction,
+            captions_from_names=self.captions_from_names,
+            skip_faults=self.skip_faults,
+            follow_links=self.follow_links,
             seed=self.seed,
         )
         _done(self.out)
@@ -269,3 +281,5 @@ def _done(out: Path) -> None:
     data = PreparedDataset.open(out)
     counts = ", ".join(f"{n:,} {split}" for split, n in data.header["counts"].items())
     print(f"{data.name} in {out}: {counts} images at {data.image_size} px")
+    for note in data.header.get("notes", ()):
+        print(f"  {note}")

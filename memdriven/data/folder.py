@@ -1,244 +1,175 @@
-"""Your own pictures: a folder of images with a metadata file of captions.
+"""Your own pictures: a folder (or zip) of images, and their captions in a table or in text files.
 
-The Hugging Face imagefolder convention: `metadata.jsonl` or `metadata.csv` with the columns
-`file_name` (relative to the metadata file) and `text`. Ours on top: `text` may be a list, a file
-may have several rows, and the optional columns `split`, `class` and `box` say what they say. The
-metadata file lies beside the images, or one in each of the folders `train/`, `validation/`,
-`test/`; or the images lie in a zip beside it, under the names that the metadata gives. It may
-also be called `captions.jsonl`, with columns `file` and `captions`.
+The Hugging Face imagefolder convention and what other tools write: `metadata.jsonl`, `.csv`, `.tsv`
+or `.json` with a column of file names and one of captions, or `a.txt` beside `a.png`. A caption may be
+a list, a file may have several rows, and the optional columns `split`, `class` and `box` say what
+they say. The table lies beside the images, or one in each of the folders `train/`, `validation/`,
+`test/`; the images may lie in a zip beside it, under the names that the table gives.
+
+What cannot be read is a fault with its line, and all faults are told at once. A picture without a
+usable caption is no fault: it is left out, and the data set's notes say so.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
+import difflib
+import io
+import itertools
 import json
+import math
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from memdriven.data.download import Archive, open_archives
-from memdriven.data.prepared import Draft, Item, PreparedDataset, assemble, image_file, refuse_other_content
+from memdriven.data.archive import Archive, open_archives
+from memdriven.data.images import ENDINGS, Fit
+from memdriven.data.prepared import (
+    Draft,
+    Item,
+    PreparedDataset,
+    all_faults,
+    assemble,
+    clean,
+    image_file,
+    refuse_other_content,
+)
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError
 
-NAMES = ("metadata.jsonl", "metadata.csv", "captions.jsonl")
-FILE, TEXT = ("file_name", "file"), ("text", "captions", "caption")
-CLASS, BOX = ("class", "class_name", "class_id"), ("box", "bbox")
-"""The columns; of several names the first that a row fills counts."""
+TABLES = tuple(
+    f"{name}.{ending}"
+    for ending in ("jsonl", "csv", "tsv", "json", "txt")
+    for name in ("metadata", "captions")
+)
+"""What a table of captions is called; another .jsonl, .csv or .tsv counts where it is the only one."""
+FILE = ("file_name", "file", "filename", "image", "image_file", "image_path", "image_name", "path", "img")
+TEXT = ("text", "caption", "captions", "prompt", "description", "comment")
+CLASS, BOX = ("class", "class_name", "class_id", "label", "category"), ("box", "bbox")
+"""The columns, in whatever case; of several names the first that a row fills counts. Columns that
+differ in a number (`caption 1`, `caption 2`) are captions of one picture."""
+SIDECARS = (".txt", ".caption")
 SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
 """The splits and the words for them, in column `split` and as folder names."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a metadata file."""
-
-    file_name: str
-    captions: tuple[str, ...]
-    split: str | None
-    class_: str | None
-    box: tuple[float, float, float, float] | None
-    place: str
-    """File and line, for messages."""
-
-
-def find_metadata(source: Path) -> list[tuple[Path, str | None]]:
-    """Return the metadata files of a folder, each with the split that its folder's name gives.
-
-    Raises:
-        DataError: there is none, or two of them in one folder.
-    """
-    if not source.is_dir():
-        raise DataError(wanted=f"the folder {source}", found="no such folder", fix="check the path")
-    folders: list[tuple[Path, str | None]] = [(source, None)]
-    folders += [
-        (path, split)
-        for path in sorted(source.iterdir())
-        if path.is_dir()
-        for split, words in SPLITS.items()
-        if path.name.lower() in words
-    ]
-    found: list[tuple[Path, str | None]] = []
-    for folder, split in folders:
-        here = [folder / name for name in NAMES if (folder / name).is_file()]
-        if len(here) > 1:
-            names = " and ".join(path.name for path in here)
-            raise DataError(wanted=f"one metadata file in {folder}", found=names, fix="remove one of them")
-        found += [(path, split) for path in here]
-    if not found:
-        raise DataError(
-            wanted=f"{' or '.join(NAMES)} in {source}, or in its folders train and test",
-            found="none",
-            fix='write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}',
-        )
-    return found
-
-
-def read_metadata(path: Path, split_column: str = "split") -> Iterator[Row]:
-    """Yield a metadata file's rows.
-
-    A row without a split takes the first folder of its file_name where that is named like one.
-
-    Raises:
-        DataError: the file or a row is malformed.
-    """
-    try:
-        rows = _json_rows(path) if path.suffix == ".jsonl" else _csv_rows(path)
-        for line, values in rows:
-            yield _row(values, f"{path}, line {line}", split_column)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(
-            wanted=f"readable UTF-8 rows in {path}",
-            found=f"{type(error).__name__}: {error}"[:200],
-            fix="save the file as UTF-8 text",
-        ) from error
-
-
-def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open(encoding="utf-8-sig") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(
-                    wanted=f"one JSON object in {path}, line {number}",
-                    found=str(error)[:200],
-                    fix="correct the line",
-                ) from error
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        for values in reader:
-            if None in values:
-                raise DataError(
-                    wanted=f"as many fields as columns in {path}, line {reader.line_num}",
-                    found="more",
-                    fix="put captions that hold commas in double quotes",
-                )
-            yield reader.line_num, {key: value or None for key, value in values.items()}
-
-
-def _row(values: Any, place: str, split_column: str) -> Row:
-    if not isinstance(values, dict):
-        raise DataError(
-            wanted=f"an object with file_name and text in {place}",
-            found=type(values).__name__,
-            fix="correct the line",
-        )
-    name, text = _first(values, FILE), _first(values, TEXT)
-    texts = text if isinstance(text, list) else [text]
-    if not isinstance(name, str) or not name or not texts:
-        raise DataError(
-            wanted=f"file_name and text in {place}",
-            found="the columns " + ", ".join(map(str, values)),
-            fix="name the columns file_name and text, and fill both",
-        )
-    if split_column != "split" and split_column not in values:
-        raise DataError(
-            wanted=f"the column {split_column!r} in {place}",
-            found="the columns " + ", ".join(map(str, values)),
-            fix="name one of these with --split-column",
-        )
-    captions = tuple(_caption(entry, name, place) for entry in texts)
-    return Row(
-        name,
-        captions,
-        _split(values.get(split_column), name, place),
-        _class(_first(values, CLASS), place),
-        _box(_first(values, BOX), place),
-        place,
-    )
-
-
-def _first(values: dict[str, Any], names: tuple[str, ...]) -> Any:
-    """Return what a row says in the first of some columns that it fills."""
-    filled = (values[name] for name in names if values.get(name) is not None)
-    return next(filled, None)
-
-
-def _caption(text: Any, name: str, place: str) -> str:
-    if not isinstance(text, str) or not text.strip() or len(text) > MAX_CHARACTERS:
-        found = f"{len(text):,} characters" if isinstance(text, str) else repr(text)[:80]
-        raise DataError(
-            wanted=f"a caption of 1 to {MAX_CHARACTERS:,} characters for {name} in {place}",
-            found="an empty one" if isinstance(text, str) and not text.strip() else found,
-            fix="correct the text, or remove the row",
-        )
-    return " ".join(text.split())
-
-
-def _split(value: Any, name: str, place: str) -> str | None:
-    if value is None:
-        first, slash, _ = name.replace("\\", "/").removeprefix("./").partition("/")
-        if not slash or not any(first.lower() in words for words in SPLITS.values()):
-            return None
-        value = first
-    for split, words in SPLITS.items():
-        if isinstance(value, str) and value.strip().lower() in words:
-            return split
-    raise DataError(
-        wanted=f"split train, validation or test in {place}",
-        found=repr(value)[:80],
-        fix="correct the split, or leave it empty",
-    )
-
-
-def _class(value: Any, place: str) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise DataError(
-            wanted=f"a class name in {place}",
-            found=repr(value)[:80],
-            fix="give a text or a whole number, or leave it empty",
-        )
-    return str(value).strip()
-
-
-def _box(value: Any, place: str) -> tuple[float, float, float, float] | None:
-    if value is None:
-        return None
-    sides = value if isinstance(value, list) else str(value).split()
-    try:
-        left, top, width, height = (float(side) for side in sides)
-    except (TypeError, ValueError):
-        raise DataError(
-            wanted=f"a box of 4 numbers in {place}: left, top, width, height in px",
-            found=repr(value)[:80],
-            fix="correct it, or leave it empty",
-        ) from None
-    return left, top, width, height
-
-
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+_MOST_FAULTS = 200
+"""More are not looked for."""
 
 
 @dataclass
 class _Picture:
     """What all rows of one image say together."""
 
-    file: str
-    """Where it lies, for messages."""
-    name: PurePosixPath
+    name: str
     """Its path within the source."""
-    read: Callable[[], bytes]
     captions: list[str] = field(default_factory=list)
     split: str | None = None
     class_name: str | None = None
     box: tuple[float, float, float, float] | None = None
+
+
+class _Source:
+    """A folder's files, and all that is wrong with it or was left out."""
+
+    def __init__(self, files: Archive, place: Path) -> None:
+        self.files, self.place = files, place
+        self.by_name: dict[str, list[str]] = {}
+        """Files by their names without folders."""
+        for file in files.names:
+            self.by_name.setdefault(file.rpartition("/")[2], []).append(file)
+        self.pictures: dict[str, _Picture] = {}
+        self.faults: list[DataError] = []
+        self.unusable: Counter[str] = Counter()
+        """Captions that were left out, by reason."""
+        self.columns = ""
+        """Those of the first row that has no caption."""
+        self.from_the_top = 0
+        """Names that count from the source's own folder, not from their table's."""
+
+    def fault(self, wanted: str, found: str, fix: str) -> None:
+        """Note what is wrong, and go on.
+
+        Raises:
+            DataError: with all faults, when there are too many to go on.
+        """
+        self.faults.append(DataError(wanted=wanted, found=found, fix=fix))
+        if len(self.faults) >= _MOST_FAULTS:
+            raise all_faults(self.faults, str(self.place))
+
+    def locate(self, base: str, name: str, place: str) -> str | None:
+        """Return the file that a row of a table in the folder `base` means, or note a fault."""
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if not parts or ".." in parts or parts[0] == "/" or re.match(r"[A-Za-z]:|\w+://", name):
+            self.fault(
+                f"a file_name inside the folder, in {place}",
+                repr(name)[:120],
+                "copy the image into the folder and name it relative to the table",
+            )
+            return None
+        plain = "/".join(parts)
+        found = self.files.meant(base + plain)
+        if found is None:
+            ending = [file for file in self.by_name.get(parts[-1], ()) if f"/{file}".endswith(f"/{plain}")]
+            found = self.files.meant(plain) or (ending[0] if len(ending) == 1 else None)
+            self.from_the_top += found is not None and bool(base)
+        if found is not None and is_picture(found):
+            return found
+        names = self.files.names if len(self.faults) < 5 else ()
+        near = difflib.get_close_matches(base + plain, names, n=1, cutoff=0.8)
+        linked = "; links that lead out of the folder are not followed without --follow-links"
+        self.fault(
+            f"the image {name[:200]} of {place}",
+            (f"{found}, no picture" if found else f"no such file in {self.files.place}")
+            + (f"; is {near[0]} meant?" if near and not found else "")
+            + (linked if base + plain in self.files.left_out else ""),
+            "add the image or remove the row; names count from the table's own folder",
+        )
+        return None
+
+    def captions(self, values: Sequence[Any]) -> list[str]:
+        """Return the usable ones among a row's captions; count the others."""
+        usable = []
+        for value in values:
+            text = " ".join(clean(value).split()) if isinstance(value, str) else ""
+            if not text:
+                self.unusable["empty"] += 1
+            elif len(text) > MAX_CHARACTERS:
+                self.unusable[f"longer than {MAX_CHARACTERS:,} characters"] += 1
+            elif not tokenize(text):
+                self.unusable["without a word"] += 1
+            else:
+                usable.append(text)
+        return usable
+
+    def notes(self, uncaptioned: Sequence[str]) -> list[str]:
+        """Tell what was left out and what was read otherwise than it is written."""
+        notes = []
+        if uncaptioned:
+            some = "images" if len(uncaptioned) > 1 else "image"
+            notes.append(
+                f"{len(uncaptioned)} {some} without a caption left out, e.g. {clean(uncaptioned[0])}"
+            )
+        for reason, count in self.unusable.items():
+            notes.append(f"{count} captions left out: {reason}")
+        if self.from_the_top:
+            notes.append(
+                f"{self.from_the_top} file names count from {self.place}, not from their table's folder"
+            )
+        if self.files.left_out:
+            first = clean(self.files.left_out[0])
+            notes.append(
+                f"{len(self.files.left_out)} links that lead out of the folder not followed "
+                f"(--follow-links does), e.g. {first}"
+            )
+        return notes
 
 
 def prepare_folder(
@@ -249,31 +180,39 @@ def prepare_folder(
     name: str | None = None,
     split_column: str = "split",
     image_size: int = 256,
+    fit: Fit = "crop",
     test_fraction: float = 0.1,
+    captions_from_names: bool = False,
+    skip_faults: bool = False,
+    follow_links: bool = False,
     seed: int = 0,
     progress: bool = True,
 ) -> PreparedDataset:
     """Read a captioned folder and write it as a prepared data set.
 
-    Repeated captions of an image are kept once; captions without a single word are left out.
+    Repeated captions of an image are kept once. Images without a usable caption are left out; the
+    header's `notes` say how many, and all else that was read otherwise than it is written.
 
     Args:
-        source: the folder with the metadata file.
+        source: the folder with the table or the text files, or a zip or tar of it.
         out: folder for the data set: new, empty, or an earlier data set.
         images: zip or tar with the images, relative to `source`, or absolute; by default they lie
-            beside the metadata file, or in the one zip that is there.
+            beside the table, or in the one zip that is there.
         name: of the data set; the source's by default.
         split_column: column that holds the split.
-        image_size: side in px; each image's central square is kept.
+        image_size: side in px.
+        fit: `crop` keeps each image's central square, `pad` the whole of it between bars.
         test_fraction: part of the training images that becomes the test split, chosen by `seed`,
             where nothing in the folder names a test split.
+        captions_from_names: images without a caption are described by their file's name.
+        skip_faults: faulty rows and unreadable images are left out and told, instead of refused.
+        follow_links: links that lead out of the folder are followed, as a download cache has them.
         seed: of that choice.
         progress: show a bar.
 
     Raises:
-        DataError: the metadata is missing, malformed or contradicts itself, a file name points
-            out of the folder, an image is missing or unreadable, a caption is empty or longer
-            than 2,000 characters, or `out` cannot be written. Nothing is left behind.
+        DataError: no captions, faults (all of them are named), or `out` cannot be written. Nothing is
+            left behind.
     """
     source, out = Path(source), Path(out)
     refuse_other_content(out)
@@ -281,136 +220,427 @@ def prepare_folder(
         raise DataError(
             wanted="a test fraction of 0 or more, below 1", found=str(test_fraction), fix="change it"
         )
-    with contextlib.ExitStack() as stack:
-        packed = _packed(source, images)
-        archive = None if packed is None else stack.enter_context(open_archives(packed))
-        pictures, wordless = _gather(source, archive, split_column)
+    if not source.exists():
+        raise DataError(wanted=f"the folder {source}", found="no such folder", fix="check the path")
+    packed = _packed(source, images)
+    with open_archives(source, *packed, inner=False, follow_links=follow_links) as files:
+        read = _Source(files, source)
+        _read_tables(read, split_column)
+        pictures = list(read.pictures.values())
+        described = {picture.name for picture in pictures if picture.captions}
+        for file in files.names:
+            if is_picture(file) and file not in described:
+                captions = _beside(read, file)
+                if not captions and captions_from_names:
+                    captions = [caption_of_name(file)] * bool(tokenize(caption_of_name(file)))
+                if captions:
+                    picture = read.pictures.setdefault(file, _Picture(file, split=_split_of_folder(file)))
+                    picture.captions = captions
+        uncaptioned = [file for file in files.names if is_picture(file) and not _captioned(read, file)]
+        if read.faults and not skip_faults:
+            raise all_faults(read.faults, str(source))
+        pictures = [picture for picture in read.pictures.values() if picture.captions]
+        if not pictures:
+            raise all_faults(read.faults, str(source)) if read.faults else _nothing(read)
+        notes = read.notes(uncaptioned)
+        if read.faults:
+            first = read.faults[0]
+            notes.append(f"{len(read.faults)} faulty rows left out, e.g. {first.wanted}: {first.found}")
         _complete_splits(pictures, test_fraction, seed)
         classes = sorted({p.class_name for p in pictures if p.class_name is not None}, key=_natural)
         ids = _ids([picture.name for picture in pictures])
         numbers = {class_name: number for number, class_name in enumerate(classes)}
-        drafts = [_draft(picture, item_id, numbers) for picture, item_id in zip(pictures, ids, strict=True)]
         return assemble(
             out,
-            drafts,
-            name=name or source.resolve().name or "folder",
+            [
+                _draft(files, picture, item_id, numbers)
+                for picture, item_id in zip(pictures, ids, strict=True)
+            ],
+            name=clean(name or (source.stem if source.is_file() else source.resolve().name) or "folder"),
             classes=classes,
             image_size=image_size,
+            fit=fit,
             seed=seed,
             source="a captioned folder",
             licence="that of the source",
+            skip_faults=skip_faults,
+            notes=notes,
             progress=progress,
             extra={
-                "images_without_caption": _uncaptioned(source, archive, pictures),
-                "captions_without_words": wordless,
+                "images_without_caption": len(uncaptioned),
+                "captions_without_words": read.unusable["without a word"],
             },
         )
 
 
-def _packed(source: Path, images: Path | str | None) -> Path | None:
+def is_picture(name: str) -> bool:
+    """Whether a file's name is that of a picture."""
+    return name.lower().endswith(ENDINGS)
+
+
+def caption_of_name(name: str) -> str:
+    """Return what a file's path says of its picture: `fruit/red_apple-03.png` is "fruit red apple"."""
+    words = re.split(r"[\W_]+", PurePosixPath(name).with_suffix("").as_posix())
+    split_words = {word for words in SPLITS.values() for word in words} | {"images", "img", "image", "data"}
+    letters = [re.sub(r"\d+", "", word).lower() for word in words]
+    return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words))
+
+
+def _captioned(read: _Source, file: str) -> bool:
+    return file in read.pictures and bool(read.pictures[file].captions)
+
+
+def _nothing(read: _Source) -> DataError:
+    found = "rows without a caption" if read.pictures else "no row in a table and no text beside a picture"
+    found += "".join(f"; {count} captions {reason}" for reason, count in read.unusable.items())
+    found += f"; the columns {read.columns}" if read.columns else ""
+    pictures = sum(map(is_picture, read.files.names))
+    return DataError(
+        wanted=f"captioned images in {read.place}: metadata.jsonl, metadata.csv or a text file beside each",
+        found=f"{found}; {pictures} pictures among {len(read.files.names)} files",
+        fix='write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
+        "or describe them by their names with --captions-from-names",
+    )
+
+
+def _packed(source: Path, images: Path | str | None) -> list[Path]:
     """Return the archive that holds the images, if one does.
 
     Raises:
         DataError: several zips lie in the folder, and nothing says which one.
     """
     if images is not None:
-        return source / images
-    zips = sorted(source.glob("*.zip"))
+        return [source / images]
+    zips = sorted(path for path in source.glob("*.[zZ][iI][pP]") if path.name[0] != ".")
     if len(zips) > 1:
         raise DataError(
             wanted=f"one zip of images in {source}",
             found=", ".join(zip_.name for zip_ in zips),
             fix=f"choose one, e.g. --images {zips[0].name}",
         )
-    return zips[0] if zips else None
+    return zips
 
 
-def _gather(source: Path, archive: Archive | None, split_column: str) -> tuple[list[_Picture], int]:
-    """Join the rows of each image, in the metadata's order; count captions without words."""
-    pictures: dict[str, _Picture] = {}
-    wordless = 0
-    for metadata, folder_split in find_metadata(source):
-        for row in read_metadata(metadata, split_column):
-            found = _locate(source, metadata.parent, row, archive)
-            picture = pictures.setdefault(found.file, found)
-            spoken = [caption for caption in row.captions if tokenize(caption)]
-            wordless += len(row.captions) - len(spoken)
-            picture.captions = list(dict.fromkeys([*picture.captions, *spoken]))
-            for name, value in (
-                ("split", row.split or folder_split),
-                ("class_name", row.class_),
-                ("box", row.box),
-            ):
-                before = getattr(picture, name)
-                if before is not None and value is not None and before != value:
-                    raise DataError(
-                        wanted=f"one {name.partition('_')[0]} for {row.file_name}",
-                        found=f"{before!r} and, in {row.place}, {value!r}",
-                        fix="make them agree",
-                    )
-                setattr(picture, name, before if value is None else value)
-    silent = [picture.file for picture in pictures.values() if not picture.captions]
-    if not pictures or silent:
-        raise DataError(
-            wanted=f"captioned images in {source}",
-            found=f"no word about {silent[0]}" if silent else "metadata without rows",
-            fix="add a row with file_name and text for each image",
-        )
-    return list(pictures.values()), wordless
+# -- Tables ---------------------------------------------------------------------------------------------
 
 
-def _locate(source: Path, folder: Path, row: Row, archive: Archive | None) -> _Picture:
-    """Return the image of a row: a file of the folder or else of the archive.
+def _read_tables(read: _Source, split_column: str) -> None:
+    """Join the rows of each image, in the tables' order."""
+    for table in _find_tables(read):
+        base = table[: table.rfind("/") + 1]
+        for line, values in _rows(read, table):
+            place = f"{read.place / table}, line {line}"
+            if not isinstance(values, dict):
+                read.fault(
+                    f"an object with file_name and text in {place}", type(values).__name__, "correct the line"
+                )
+                continue
+            _read_row(read, base, {str(key): value for key, value in values.items()}, split_column, place)
+
+
+def _find_tables(read: _Source) -> list[str]:
+    """Return the tables of the source: its own, those of its split folders, or those one folder below.
 
     Raises:
-        DataError: the name is absolute, leads out of the source (also by a link), or names no file.
+        DataError: several in one folder, and nothing says which one.
     """
-    name = PurePosixPath(row.file_name.replace("\\", "/"))
-    windows_drive = bool(re.match(r"[A-Za-z]:", row.file_name))
-    path = (folder / name).resolve() if "\0" not in row.file_name else folder
-    if name.is_absolute() or windows_drive or ".." in name.parts or not path.is_relative_to(source.resolve()):
+    base = ""
+    for _ in range(6):
+        inside = [name[len(base) :] for name in read.files.names if name.startswith(base)]
+        folders = sorted({name.partition("/")[0] for name in inside if "/" in name})
+        splits = [folder for folder in folders if any(folder.lower() in words for words in SPLITS.values())]
+        found = [
+            table
+            for folder in ("", *(f"{split}/" for split in splits))
+            if (table := _table(read, base + folder))
+        ]
+        if found:
+            return found
+        if len(folders) != 1:
+            break
+        base += folders[0] + "/"  # all lies one folder further down, as archives are often packed
+    named = [name for name in read.files.names if name.rpartition("/")[2].lower() in TABLES]
+    return named if len(named) == 1 else []
+
+
+def _table(read: _Source, folder: str) -> str | None:
+    here = [name for name in read.files.names if name.startswith(folder) and "/" not in name[len(folder) :]]
+    named = [name for name in here if name[len(folder) :].lower() in TABLES]
+    tables = named or [name for name in here if name.lower().endswith((".jsonl", ".csv", ".tsv"))]
+    if len(tables) > 1:
         raise DataError(
-            wanted=f"a file_name inside the folder, in {row.place}",
-            found=repr(row.file_name)[:120],
-            fix="copy the image into the folder and name it relative to the metadata file",
+            wanted=f"one table of captions in {read.place / folder}",
+            found=" and ".join(name[len(folder) :] for name in tables),
+            fix="remove one of them, or call the right one metadata.csv",
         )
-    if path.is_file():
-        own = PurePosixPath(path.relative_to(source.resolve()).as_posix())
-        return _Picture(str(path), own, path.read_bytes)
-    packed = None
-    if archive is not None:
-        packed = inside if (inside := name.as_posix()) in archive else archive.find(inside)
-    if archive is None or packed is None:
-        where = "" if archive is None else f", in the folder or in {archive.place}"
+    return tables[0] if tables else None
+
+
+def _rows(read: _Source, table: str) -> Iterator[tuple[int, Any]]:
+    """Yield a table's rows with their lines; note what cannot be read.
+
+    Raises:
+        DataError: the file is no text, or has no columns for files and captions.
+    """
+    content = read.files.read(table)
+    place = read.place / table
+    try:
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
         raise DataError(
-            wanted=f"the image {row.file_name} of {row.place}",
-            found=f"no such file{where}",
-            fix="add the image or remove the row",
+            wanted=f"UTF-8 text in {place}",
+            found=f"other bytes in line {content[: error.start].count(10) + 1}",
+            fix="save the file as UTF-8 text (in Excel: CSV UTF-8)",
+        ) from error
+    if table.lower().endswith(".json"):
+        yield from _json_rows(text, place)
+    elif table.lower().endswith(".jsonl"):
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    read.fault(
+                        f"one JSON object in {place}, line {number}", str(error)[:200], "correct the line"
+                    )
+    else:
+        yield from _csv_rows(read, table, text)
+
+
+def _json_rows(text: str, place: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the rows of a list of objects, of one object of captions by file name, or of COCO's lists."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            wanted=f"JSON in {place}", found=f"{type(error).__name__}: {error}"[:200], fix="correct the file"
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("annotations"), list):
+        images = [row for row in content.get("images") or () if isinstance(row, dict)]
+        names = {str(row.get("id")): row.get("file_name") for row in images}
+        rows = [row for row in content["annotations"] if isinstance(row, dict)]
+        content = [
+            {"file_name": names.get(str(row.get("image_id"))), "text": row.get("caption")} for row in rows
+        ]
+    elif isinstance(content, dict):
+        content = [{"file_name": file, "text": caption} for file, caption in content.items()]
+    yield from enumerate(content if isinstance(content, list) else [content], start=1)
+
+
+def _csv_rows(read: _Source, table: str, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of a table with any separator; a broken one ends at its line's end."""
+    place, base = read.place / table, table[: table.rfind("/") + 1]
+    lines = io.StringIO(text, newline="").readlines()
+    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    given = re.match(r"sep=(.)\s*$", lines[first]) if lines else None  # as Excel writes it
+    first += given is not None
+    separator, columns = _columns(read, base, lines[first] if first < len(lines) else "", given and given[1])
+    if not {*FILE}.intersection(columns) or not any(_is_text(column) for column in columns):
+        raise DataError(
+            wanted=f"columns file_name and text in {place}, line {first + 1}",
+            found=("the columns " + ", ".join(columns))[:200] if any(columns) else "no column",
+            fix="name the columns of the files and of the captions so",
         )
-    return _Picture(f"{archive.place}: {packed}", name, partial(archive.read, packed))
+    begin = first + (not _names_a_picture(read, base, lines[first], separator))
+    reader = csv.reader(itertools.islice(lines, begin, None), delimiter=separator, strict=True)
+    while True:
+        start = begin + reader.line_num
+        try:
+            fields = next(reader, None)
+            within = lines[start + 1 : begin + reader.line_num]
+            if swallowed := sum(_names_a_picture(read, base, line, separator) for line in within):
+                raise csv.Error(f"it holds {swallowed} more rows")
+        except csv.Error as error:
+            read.fault(
+                f"a quote that is closed, in {place}, line {start + 1}",
+                f"{error}: {lines[start].strip()[:80]!r}",
+                'write captions as "..." on one line, quotes within them twice ("")',
+            )
+            begin = start + 1
+            reader = csv.reader(itertools.islice(lines, begin, None), delimiter=separator, strict=True)
+            continue
+        if fields is None:
+            return
+        if len(fields) > len(columns):
+            read.fault(
+                f"as many fields as columns in {place}, line {start + 1}",
+                f"{len(fields)} instead of {len(columns)}",
+                "put captions that hold the separator in double quotes",
+            )
+        elif any(value.strip() for value in fields):
+            yield start + 1, {column: value or None for column, value in zip(columns, fields, strict=False)}
+
+
+def _columns(read: _Source, base: str, header: str, given: str | None) -> tuple[str, list[str]]:
+    """Return the separator and the columns of a table, from its first line."""
+    best: tuple[str, list[str]] = (",", [])
+    for separator in [given] if given else [",", ";", "\t", "|"]:
+        fields = _fields(header, separator)
+        columns = [re.sub(r"[\s-]+", "_", column.strip().strip("\"'").lower()) for column in fields]
+        if {*FILE}.intersection(columns) and any(_is_text(column) for column in columns):
+            return separator, columns
+        if len(fields) >= 2 and _names_a_picture(read, base, header, separator):  # no header: file, caption
+            return separator, ["file_name", *(f"text_{number}" for number in range(1, len(fields)))]
+        best = max(best, (separator, columns), key=lambda pair: len(pair[1]))
+    return best
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
+def _names_a_picture(read: _Source, base: str, line: str, separator: str) -> bool:
+    """Whether a line begins as a row does: with a picture's name."""
+    fields = _fields(line, separator)
+    name = fields[0].strip().replace("\\", "/") if len(fields) > 1 else ""
+    return is_picture(name) and (read.files.meant(base + name) or read.files.meant(name)) is not None
+
+
+def _is_text(column: str) -> bool:
+    return re.sub(r"[_ ]?\d+$", "", column) in TEXT
+
+
+def _read_row(read: _Source, base: str, values: dict[str, Any], split_column: str, place: str) -> None:
+    """Add what a row says to its picture, or note a fault."""
+    row = {re.sub(r"[\s-]+", "_", key.strip().lower()): value for key, value in values.items()}
+    name = _first(row, FILE)
+    texts = [value for column, value in row.items() if re.search(r"\d$", column) and _is_text(column)]
+    text = _first(row, TEXT)
+    texts += text if isinstance(text, list) else [text] if text is not None else []
+    if not isinstance(name, str) or not name.strip():
+        columns = ", ".join(map(str, values))[:200]
+        read.fault(
+            f"file_name and text in {place}", f"the columns {columns}", "name the columns so, and fill both"
+        )
+        return
+    column = re.sub(r"[\s-]+", "_", split_column.strip().lower())
+    if column != "split" and column not in row:
+        read.fault(
+            f"the column {split_column!r} in {place}",
+            "the columns " + ", ".join(map(str, values))[:200],
+            "name one of these with --split-column",
+        )
+        return
+    file = read.locate(base, re.sub(r"#\d+$", "", name.strip()), place)
+    if file is None:
+        return
+    folder = name.replace("\\", "/").removeprefix("./").rpartition("/")[0]
+    told = {
+        "split": _split(read, row.get(column), folder, place) or _split_of_folder(base + "x"),
+        "class_name": _class(read, _first(row, CLASS), place),
+        "box": _box(read, _first(row, BOX), place),
+    }
+    picture = read.pictures.setdefault(file, _Picture(file))
+    picture.captions = list(dict.fromkeys([*picture.captions, *read.captions(texts or [""])]))
+    if not texts:
+        read.columns = read.columns or ", ".join(map(str, values))[:200]
+    for key, value in told.items():
+        before = getattr(picture, key)
+        if before is not None and value is not None and before != value:
+            read.fault(
+                f"one {key.partition('_')[0]} for {name}",
+                f"{before!r} and, in {place}, {value!r}",
+                "make them agree",
+            )
+        elif value is not None:
+            setattr(picture, key, value)
+
+
+def _first(row: dict[str, Any], names: Sequence[str]) -> Any:
+    """Return what a row says in the first of some columns that it fills."""
+    return next((row[name] for name in names if row.get(name) is not None), None)
+
+
+def _beside(read: _Source, file: str) -> list[str]:
+    """Return the captions in a text file beside a picture, one a line."""
+    stem = file[: file.rfind(".")]
+    for name in (stem + ending for ending in SIDECARS):
+        if (found := read.files.meant(name)) is not None:
+            lines = [line for line in read.files.text(found).splitlines() if line.strip()]
+            return list(dict.fromkeys(read.captions(lines)))
+    return []
+
+
+def _split_of_folder(name: str) -> str | None:
+    first = name.partition("/")[0].lower() if "/" in name else ""
+    return next((split for split, words in SPLITS.items() if first in words), None)
+
+
+def _split(read: _Source, value: Any, folder: str, place: str) -> str | None:
+    if value is None:
+        return _split_of_folder(folder + "/")
+    word = value.strip().lower() if isinstance(value, str) else ""
+    for split, words in SPLITS.items():
+        if word in words:
+            return split
+    fix = "correct the split, or leave it empty"
+    read.fault(f"split train, validation or test in {place}", repr(value)[:80], fix)
+    return None
+
+
+def _class(read: _Source, value: Any, place: str) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        fix = "give a text or a whole number, or leave it empty"
+        read.fault(f"a class name in {place}", repr(value)[:80], fix)
+        return None
+    return clean(str(value).strip())[:200]
+
+
+def _box(read: _Source, value: Any, place: str) -> tuple[float, float, float, float] | None:
+    if value is None:
+        return None
+    sides = value if isinstance(value, list) else re.split(r"[\s,;]+", str(value).strip("[]() "))
+    try:
+        left, top, width, height = (float(side) for side in sides)
+        if not all(math.isfinite(side) and abs(side) < 1e6 for side in (left, top, width, height)):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        fix = "correct it, or leave it empty"
+        read.fault(f"a box of 4 numbers in {place}: left, top, width, height in px", repr(value)[:80], fix)
+        return None
+    return left, top, width, height
+
+
+# -- Splits and items -----------------------------------------------------------------------------------
 
 
 def _complete_splits(pictures: Sequence[_Picture], test_fraction: float, seed: int) -> None:
-    """Give every picture a split; draw a test split where there is none."""
+    """Give every picture a split; draw a test split where there is none.
+
+    Pictures that share no word with those that stay are not drawn: no model of the others could read
+    their captions.
+    """
     for picture in pictures:
         picture.split = picture.split or "train"
     train = [picture for picture in pictures if picture.split == "train"]
-    if any(picture.split == "test" for picture in pictures):
-        chosen: list[_Picture] = []
-    else:
-        count = min(len(train) - 1, max(1, round(test_fraction * len(train))))
-        chosen = random.Random(seed).sample(train, count) if test_fraction and count > 0 else []
-    for picture in chosen:
-        picture.split = "test"
     if not train:
         raise DataError(
             wanted="images in the split 'train'",
             found="only " + ", ".join(sorted({str(p.split) for p in pictures})),
             fix="name the training images' split 'train'",
         )
+    count = min(len(train) - 1, max(1, round(test_fraction * len(train))))
+    if not test_fraction or count < 1 or any(picture.split == "test" for picture in pictures):
+        return
+    rng = random.Random(seed)
+    chosen = rng.sample(train, count)
+    others = [picture for picture in train if not any(picture is one for one in chosen)]
+    words = {id(p): {word for caption in p.captions for word in tokenize(caption)} for p in train}
+    left = Counter(word for picture in train for word in words[id(picture)])
+    drawn = 0
+    for picture in (*chosen, *rng.sample(others, len(others))):
+        if drawn < count and any(left[word] > 1 for word in words[id(picture)]):
+            picture.split = "test"
+            left.subtract(words[id(picture)])
+            drawn += 1
 
 
-def _draft(picture: _Picture, item_id: str, classes: dict[str, int]) -> Draft:
+def _draft(files: Archive, picture: _Picture, item_id: str, classes: dict[str, int]) -> Draft:
     split = picture.split or "train"
     item = Item(
         id=item_id,
@@ -421,30 +651,24 @@ def _draft(picture: _Picture, item_id: str, classes: dict[str, int]) -> Draft:
         captions=picture.captions,
         box=picture.box,
     )
-    return Draft(item, picture.file, picture.read)
+    return Draft(item, clean(picture.name), partial(files.read, picture.name))
 
 
 def _natural(name: str) -> tuple[bool, int, str]:
     """Sort whole numbers by value, before all other names."""
-    return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
+    digits = name.lstrip("0") if name.isdecimal() else name
+    return (not name.isdecimal(), len(digits) if name.isdecimal() else 0, digits)
 
 
-def _ids(paths: Sequence[PurePosixPath]) -> list[str]:
+def _ids(names: Sequence[str]) -> list[str]:
     """Return a distinct, file-name-safe id for each path: its name without what is unsafe."""
     taken: set[str] = set()
     ids: list[str] = []
-    for number, path in enumerate(paths):
-        name = re.sub(r"[^A-Za-z0-9]+", "-", path.with_suffix("").as_posix()).strip("-")[-80:]
+    for number, path in enumerate(names):
+        name = re.sub(r"[^A-Za-z0-9]+", "-", path[: path.rfind(".")]).strip("-")[-80:]
         unique = name if name and name.lower() not in taken else f"{name or 'image'}-{number}"
         while unique.lower() in taken:
             unique += "x"
         taken.add(unique.lower())
         ids.append(unique)
     return ids
-
-
-def _uncaptioned(source: Path, archive: Archive | None, pictures: Sequence[_Picture]) -> int:
-    known = {picture.file for picture in pictures}
-    files = [str(path.resolve()) for path in source.rglob("*")]
-    files += [] if archive is None else [f"{archive.place}: {name}" for name in archive.names]
-    return sum(name.lower().endswith(IMAGE_ENDINGS) and name not in known for name in files)

@@ -1,4 +1,13 @@
-"""Photographs with captions: CUB-200-2011, Oxford-102 flowers, COCO 2014."""
+"""Photographs with captions in their official layouts: CUB-200-2011, Oxford-102 flowers, COCO 2014.
+
+CUB:      `CUB_200_2011/` with images.txt, classes.txt, image_class_labels.txt, bounding_boxes.txt, images/
+flowers:  `jpg/image_00001.jpg`, captions in the folders `class_00001` to `class_00102`
+COCO:     `train2014/`, `val2014/` with the photos, `annotations/captions_*2014.json`
+
+CUB and flowers have ten captions an image and a split by class by Reed et al., "Learning Deep
+Representations of Fine-Grained Visual Descriptions", CVPR 2016: `text_c10/<class>/<image>.txt`, one a
+line, and the class lists `trainvalclasses.txt` and `testclasses.txt`.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +22,27 @@ from typing import Any
 
 from PIL import Image
 
-from memdriven.data.download import Archive, ByHand, Remote, fetch_all, open_archives
-from memdriven.data.prepared import Draft, Item, PreparedDataset, assemble, image_file, refuse_other_content
+from memdriven.data.archive import Archive, open_archives
+from memdriven.data.download import ByHand, Remote, fetch_all
+from memdriven.data.prepared import (
+    Draft,
+    Item,
+    PreparedDataset,
+    assemble,
+    clean,
+    image_file,
+    refuse_other_content,
+)
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError
 
 TEST_LIST = "testclasses.txt"
 TRAINING_LISTS = ("trainvalclasses.txt", "trainclasses.txt", "valclasses.txt")
+BOX_MARGIN = 1.5
+FLOWER_CLASSES = 102
+
+Box = tuple[float, float, float, float]
+"""Left, top, width, height in px."""
 
 
 @dataclass(frozen=True)
@@ -30,216 +53,26 @@ class Photo:
     file: str
     """Name in the archive."""
     class_number: int
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
     crop: Callable[[Image.Image], Image.Image] | None = None
 
 
 @dataclass(frozen=True)
 class CaptionedSet:
-    """Where a data set comes from, and how to read its own part."""
+    """Where a data set with Reed's captions comes from, and how to read its own part."""
 
     name: str
+    source: str
     photos: Remote
     captions: ByHand
-    source: str
+    """The page is the one that github.com/reedscot/cvpr2016 names."""
     test_classes: frozenset[int]
-    """Used where the archives hold no `testclasses.txt`."""
+    """Counted from 1; used where the archives hold no `testclasses.txt`."""
     read: Callable[[Archive], tuple[Sequence[str], Iterable[Photo]]]
     """Returns class names by class id, and the photographs."""
 
 
-def prepare_captioned(
-    kind: CaptionedSet,
-    out: Path | str,
-    *,
-    archives: Sequence[Path | str],
-    captions: Sequence[Path | str],
-    downloads: Path | str | None,
-    image_size: int,
-    progress: bool,
-) -> PreparedDataset:
-    """Write a data set of photographs with Reed's captions; `prepare_cub` has the arguments.
-
-    Raises:
-        DataError: a file cannot be fetched, is missing or malformed, or `out` cannot be written.
-    """
-    out = Path(out)
-    refuse_other_content(out)
-    given = [Path(path) for path in (*archives, *captions)]
-    if not archives:
-        folder = default_downloads(out) if downloads is None else Path(downloads)
-        by_hand = [] if captions else [kind.captions.find(folder)]  # before a long download
-        given = [*fetch_all([kind.photos], folder, progress), *by_hand, *given]
-    with open_archives(*given) as files:
-        classes, photos = kind.read(files)
-        test, origin = _test_classes(files, kind.test_classes)
-        drafts = _captioned_drafts(files, kind, classes, photos, test)
-        return assemble(
-            out,
-            drafts,
-            name=kind.name,
-            classes=classes,
-            image_size=image_size,
-            source=kind.source,
-            licence="for research; see the data sets' pages",
-            extra={"test_classes": origin},
-            progress=progress,
-        )
-
-
-def default_downloads(out: Path) -> Path:
-    """Return the folder for downloaded archives: `archives` beside the data set."""
-    return out.absolute().parent / "archives"
-
-
-def caption_files(files: Archive) -> dict[str, re.Match[str]]:
-    """Return image stem -> its caption file, wherever a `text*` folder holds them."""
-    matches = files.matching(r"text(?:_c10)?/(?P<class>[^/]+)/(?P<stem>[^/]+)\.txt")
-    return {match["stem"]: match for match in matches}
-
-
-def clean_captions(lines: Iterable[str], name: str) -> list[str]:
-    """Return captions without empty, overlong and repeated ones.
-
-    Raises:
-        DataError: no usable line is left.
-    """
-    tidy = (" ".join(line.replace("\ufffd", " ").split()) for line in lines)
-    captions = [line for line in tidy if tokenize(line) and len(line) <= MAX_CHARACTERS]
-    if not captions:
-        raise DataError(wanted=f"captions in {name}", found="none", fix="download it again")
-    return list(dict.fromkeys(captions))
-
-
-def _captioned_drafts(
-    files: Archive, kind: CaptionedSet, classes: Sequence[str], photos: Iterable[Photo], test: frozenset[int]
-) -> list[Draft]:
-    texts = caption_files(files)
-    if not texts:
-        raise DataError(
-            wanted=f"captions text_c10/*/*.txt in {files.place}",
-            found="none",
-            fix=f"give {kind.captions.name} (from {kind.captions.page}) with {kind.captions.option} PATH",
-        )
-    drafts = []
-    for photo in photos:
-        if photo.stem not in texts:
-            raise DataError(
-                wanted=f"the captions text_c10/.../{photo.stem}.txt",
-                found=f"{len(texts)} other caption files",
-                fix=f"give {kind.captions.name} whole",
-            )
-        split, text = "test" if photo.class_number in test else "train", texts[photo.stem].string
-        item = Item(
-            id=photo.stem,
-            file=image_file(split, photo.stem),
-            split=split,
-            class_id=photo.class_number - 1,
-            class_name=classes[photo.class_number - 1],
-            captions=clean_captions(files.text(text).splitlines(), text),
-            box=photo.box,
-        )
-        drafts.append(Draft(item, photo.file, partial(files.read, photo.file), photo.crop))
-    return drafts
-
-
-def _test_classes(files: Archive, default: frozenset[int]) -> tuple[frozenset[int], str]:
-    """Return the test classes, and where the choice comes from.
-
-    Raises:
-        DataError: the lists are empty or share a class.
-    """
-    name = files.find(TEST_LIST)
-    if name is None:
-        return default, "built in"
-    test = _class_list(files, name)
-    others = [other for other in map(files.find, TRAINING_LISTS) if other]
-    shared = {number for other in others for number in test & _class_list(files, other)}
-    if not test or shared:
-        raise DataError(
-            wanted=f"test classes in {name} that are not training classes, too",
-            found=f"shared ones, e.g. {min(shared)}" if shared else "no class",
-            fix="give the official class lists, or none",
-        )
-    return test, name
-
-
-def _class_list(files: Archive, name: str) -> frozenset[int]:
-    """Return the numbers in lines such as `001.Black_footed_Albatross` or `class_00001`."""
-    return frozenset(int(number) for number in re.findall(r"(?m)^\s*(?:class_)?(\d+)", files.text(name)))
-
-
-CUB_PHOTOS = Remote(
-    "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
-    1_150_585_339,
-    "0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
-)
-"""Size and sum as recorded by TensorFlow Datasets."""
-CUB_CAPTIONS = ByHand(
-    "cvpr2016_cub.tar.gz",
-    "https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view?resourcekey=0-8y2UVmBHAlG26HafWYNoFQ",
-    "--captions",
-)
-"""The page that github.com/reedscot/cvpr2016 names."""
-CUB_TEST_CLASSES = frozenset(
-    {
-        1,
-        4,
-        6,
-        8,
-        9,
-        14,
-        23,
-        29,
-        31,
-        33,
-        34,
-        35,
-        36,
-        37,
-        38,
-        43,
-        49,
-        51,
-        53,
-        66,
-        72,
-        79,
-        83,
-        84,
-        86,
-        91,
-        95,
-        96,
-        98,
-        101,
-        102,
-        103,
-        112,
-        114,
-        119,
-        121,
-        130,
-        135,
-        138,
-        147,
-        156,
-        163,
-        165,
-        166,
-        180,
-        183,
-        185,
-        186,
-        187,
-        197,
-    }
-)
-"""Reed's class-disjoint split, counted from 1: 50 test species, the other 150 are for training."""
-BOX_MARGIN = 1.5
-
-Box = tuple[float, float, float, float]
-"""Left, top, width, height in px."""
+# -- CUB and flowers ------------------------------------------------------------------------------------
 
 
 def prepare_cub(
@@ -266,97 +99,7 @@ def prepare_cub(
         DataError: the host is down, a file is missing or malformed, Reed's captions have to be
             fetched by hand, or `out` cannot be written.
     """
-    kind = CaptionedSet(
-        "cub",
-        CUB_PHOTOS,
-        CUB_CAPTIONS,
-        "CUB-200-2011 (Wah et al. 2011), captions of Reed et al. 2016",
-        CUB_TEST_CLASSES,
-        _read_cub,
-    )
-    return prepare_captioned(
-        kind,
-        out,
-        archives=archives,
-        captions=captions,
-        downloads=downloads,
-        image_size=image_size,
-        progress=progress,
-    )
-
-
-def _read_cub(files: Archive) -> tuple[list[str], Iterator[Photo]]:
-    classes = [name.partition(".")[2] for name in _table(files, "classes.txt").values()]
-    return classes, _cub_photos(files, len(classes))
-
-
-def _cub_photos(files: Archive, classes: int) -> Iterator[Photo]:
-    labels = _table(files, "image_class_labels.txt")
-    boxes = _table(files, "bounding_boxes.txt")
-    root = files.need("images.txt").removesuffix("images.txt")
-    for number, name in _table(files, "images.txt").items():
-        try:
-            class_number = int(labels[number])
-            left, top, width, height = (float(part) for part in boxes[number].split())
-            if not 1 <= class_number <= classes:
-                raise ValueError(f"class {class_number} of {classes}")
-        except (KeyError, ValueError) as error:
-            raise DataError(
-                wanted=f"a class and a box of 4 numbers for image {number}, {name}",
-                found=f"{type(error).__name__}: {error}",
-                fix="give the official archive",
-            ) from error
-        box = (left, top, width, height)
-        yield Photo(PurePosixPath(name).stem, f"{root}images/{name}", class_number, box, partial(_crop, box))
-
-
-def _table(files: Archive, name: str) -> dict[str, str]:
-    """Read a table `<number> <rest>`, one entry a line."""
-    lines = files.text(files.need(name)).splitlines()
-    pairs = (line.strip().partition(" ") for line in lines if line.strip())
-    return {number: rest.strip() for number, _, rest in pairs}
-
-
-def _crop(box: Box, image: Image.Image) -> Image.Image:
-    return image.crop(square_around(box, image.size))
-
-
-def square_around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return the crop of 1.5 * max(width, height) around a box's centre, clipped [family].
-
-    Args:
-        box: left, top, width, height in px.
-        size: width and height of the image.
-
-    Returns:
-        left, top, right, bottom; a square unless the image's border cuts it.
-    """
-    left, top, width, height = box
-    half = int(max(width, height) * BOX_MARGIN / 2)
-    across, down = int(left + width / 2), int(top + height / 2)
-    return (
-        max(0, across - half),
-        max(0, down - half),
-        min(size[0], across + half),
-        min(size[1], down + half),
-    )
-
-
-FLOWERS_PHOTOS = Remote(
-    "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
-    344_862_509,
-    "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
-)
-"""Size and sum as recorded by TensorFlow Datasets."""
-FLOWERS_CAPTIONS = ByHand(
-    "cvpr2016_flowers.tar.gz",
-    "https://drive.google.com/file/d/0B0ywwgffWnLLcms2WWJQRFNSWXM/view?resourcekey=0-Av8zFbeDDvNcF1sSjDR32w",
-    "--captions",
-)
-"""The page that github.com/reedscot/cvpr2016 names."""
-CLASSES = 102
-FLOWERS_TEST_CLASSES = frozenset(range(5, CLASSES + 1, 5))
-"""Without Reed's lists every fifth class is for testing [ours]."""
+    return _prepare_captioned(CUB, Path(out), archives, captions, downloads, image_size, progress)
 
 
 def prepare_flowers(
@@ -380,51 +123,247 @@ def prepare_flowers(
         progress: show bars.
 
     Raises:
-        DataError: the host is down, a file is missing or malformed, Reed's captions have to be
-            fetched by hand, or `out` cannot be written.
+        DataError: as `prepare_cub`.
     """
-    kind = CaptionedSet(
-        "flowers",
-        FLOWERS_PHOTOS,
-        FLOWERS_CAPTIONS,
-        "Oxford-102 (Nilsback & Zisserman 2008), captions of Reed et al. 2016",
-        FLOWERS_TEST_CLASSES,
-        _read_flowers,
-    )
-    return prepare_captioned(
-        kind,
-        out,
-        archives=archives,
-        captions=captions,
-        downloads=downloads,
-        image_size=image_size,
-        progress=progress,
+    return _prepare_captioned(FLOWERS, Path(out), archives, captions, downloads, image_size, progress)
+
+
+def _prepare_captioned(
+    kind: CaptionedSet,
+    out: Path,
+    archives: Sequence[Path | str],
+    captions: Sequence[Path | str],
+    downloads: Path | str | None,
+    image_size: int,
+    progress: bool,
+) -> PreparedDataset:
+    refuse_other_content(out)
+    given = [Path(path) for path in (*archives, *captions)]
+    for path in given:  # before a long download
+        if not path.exists():
+            raise DataError(
+                wanted=f"the archive or folder {path}", found="nothing there", fix="check the path"
+            )
+    if not archives:
+        folder = _default_downloads(out) if downloads is None else Path(downloads)
+        by_hand = [] if captions else [kind.captions.find(folder)]
+        given = [*fetch_all([kind.photos], folder, progress), *by_hand, *given]
+    with open_archives(*given) as files:
+        classes, photos = kind.read(files)
+        test, origin = _test_classes(files, kind.test_classes)
+        return assemble(
+            out,
+            _captioned_drafts(files, kind, classes, photos, test),
+            name=kind.name,
+            classes=classes,
+            image_size=image_size,
+            source=kind.source,
+            licence="for research; see the data sets' pages",
+            extra={"test_classes": origin},
+            progress=progress,
+        )
+
+
+def _captioned_drafts(
+    files: Archive, kind: CaptionedSet, classes: Sequence[str], photos: Iterable[Photo], test: frozenset[int]
+) -> list[Draft]:
+    texts = _caption_files(files)
+    if not texts:
+        raise DataError(
+            wanted=f"captions text_c10/*/*.txt in {files.place}",
+            found="none",
+            fix=f"give {kind.captions.name} (from {kind.captions.page}) with {kind.captions.option} PATH",
+        )
+    drafts = []
+    for photo in photos:
+        if photo.stem not in texts:
+            raise DataError(
+                wanted=f"the captions text_c10/.../{photo.stem}.txt",
+                found=f"{len(texts)} other caption files",
+                fix=f"give {kind.captions.name} whole",
+            )
+        split, text = "test" if photo.class_number in test else "train", texts[photo.stem].string
+        item = Item(
+            id=photo.stem,
+            file=image_file(split, photo.stem),
+            split=split,
+            class_id=photo.class_number - 1,
+            class_name=classes[photo.class_number - 1],
+            captions=_clean_captions(files.text(text).splitlines(), text),
+            box=photo.box,
+        )
+        drafts.append(Draft(item, photo.file, partial(files.read, photo.file), photo.crop))
+    return drafts
+
+
+def _caption_files(files: Archive) -> dict[str, re.Match[str]]:
+    """Return image stem -> its caption file, wherever a `text*` folder holds them."""
+    matches = files.matching(r"text(?:_c10)?/(?P<class>[^/]+)/(?P<stem>[^/]+)\.txt")
+    return {match["stem"]: match for match in matches}
+
+
+def _clean_captions(lines: Iterable[str], name: str) -> list[str]:
+    """Return captions without empty, overlong and repeated ones.
+
+    Raises:
+        DataError: no usable line is left.
+    """
+    tidy = (" ".join(clean(line).replace("\ufffd", " ").split()) for line in lines)
+    captions = [line for line in tidy if tokenize(line) and len(line) <= MAX_CHARACTERS]
+    if not captions:
+        raise DataError(wanted=f"captions in {name}", found="none", fix="download it again")
+    return list(dict.fromkeys(captions))
+
+
+def _test_classes(files: Archive, default: frozenset[int]) -> tuple[frozenset[int], str]:
+    """Return the test classes, and where the choice comes from.
+
+    Raises:
+        DataError: the lists are empty or share a class.
+    """
+    name = files.find(TEST_LIST)
+    if name is None:
+        return default, "built in"
+    test = _class_list(files, name)
+    others = [other for other in map(files.find, TRAINING_LISTS) if other]
+    shared = {number for other in others for number in test & _class_list(files, other)}
+    if not test or shared:
+        raise DataError(
+            wanted=f"test classes in {name} that are not training classes, too",
+            found=f"shared ones, e.g. {min(shared)}" if shared else "no class",
+            fix="give the official class lists, or none",
+        )
+    return test, name
+
+
+def _class_list(files: Archive, name: str) -> frozenset[int]:
+    """Return the numbers in lines such as `001.Black_footed_Albatross` or `class_00001`."""
+    numbers = re.findall(r"(?m)^\s*(?:class_)?(\d{1,6})(?!\d)", files.text(name))
+    return frozenset(int(number) for number in numbers)
+
+
+def _read_cub(files: Archive) -> tuple[list[str], Iterator[Photo]]:
+    classes = [name.partition(".")[2] for name in _table(files, "classes.txt").values()]
+    return classes, _cub_photos(files, len(classes))
+
+
+def _cub_photos(files: Archive, classes: int) -> Iterator[Photo]:
+    labels = _table(files, "image_class_labels.txt")
+    boxes = _table(files, "bounding_boxes.txt")
+    root = files.need("images.txt").removesuffix("images.txt")
+    for number, name in _table(files, "images.txt").items():
+        try:
+            class_number = int(labels[number])
+            left, top, width, height = (float(part) for part in boxes[number].split())
+            if not 1 <= class_number <= classes:
+                raise ValueError(f"class {class_number} of {classes}")
+        except (KeyError, ValueError) as error:
+            raise DataError(
+                wanted=f"a class and a box of 4 numbers for image {number}, {name}"[:300],
+                found=f"{type(error).__name__}: {error}"[:200],
+                fix="give the official archive",
+            ) from error
+        box = (left, top, width, height)
+        yield Photo(PurePosixPath(name).stem, f"{root}images/{name}", class_number, box, partial(_crop, box))
+
+
+def _table(files: Archive, name: str) -> dict[str, str]:
+    """Read a table `<number> <rest>`, one entry a line."""
+    lines = files.text(files.need(name)).splitlines()
+    pairs = (line.strip().partition(" ") for line in lines if line.strip())
+    return {number: rest.strip() for number, _, rest in pairs}
+
+
+def _crop(box: Box, image: Image.Image) -> Image.Image:
+    return image.crop(square_around(box, image.size))
+
+
+def square_around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the crop of 1.5 * max(width, height) around a box's centre, clipped [family].
+
+    Args:
+        box: left, top, width, height in px, at least partly within the image.
+        size: width and height of the image.
+
+    Returns:
+        left, top, right, bottom; a square unless the image's border cuts it, and never empty.
+    """
+    left, top, width, height = box
+    half = max(1, int(max(width, height) * BOX_MARGIN / 2))
+    across = min(max(int(left + width / 2), 0), size[0] - 1)
+    down = min(max(int(top + height / 2), 0), size[1] - 1)
+    return (
+        max(0, across - half),
+        max(0, down - half),
+        min(size[0], across + half),
+        min(size[1], down + half),
     )
 
 
 def _read_flowers(files: Archive) -> tuple[list[str], Iterator[Photo]]:
-    return [f"class_{number:05d}" for number in range(1, CLASSES + 1)], _flowers_photos(files)
+    return [f"class_{number:05d}" for number in range(1, FLOWER_CLASSES + 1)], _flower_photos(files)
 
 
-def _flowers_photos(files: Archive) -> Iterator[Photo]:
+def _flower_photos(files: Archive) -> Iterator[Photo]:
     """Yield the images that have captions; the captions' folders are what tells their classes."""
     images = {m["stem"]: m.string for m in files.matching(r"(?P<stem>image_\d+)\.jpg")}
-    for stem, text in sorted(caption_files(files).items()):
-        folder = re.fullmatch(r"class_(\d+)", text["class"])
+    for stem, text in sorted(_caption_files(files).items()):
+        folder = re.fullmatch(r"class_(\d{1,6})", text["class"])
         number = int(folder[1]) if folder else 0
-        if stem not in images or not 1 <= number <= CLASSES:
+        if stem not in images or not 1 <= number <= FLOWER_CLASSES:
             raise DataError(
-                wanted=f"jpg/{stem}.jpg of a class 1..{CLASSES} for {text.string}",
-                found=f"folder {text['class']}, {len(images)} images",
+                wanted=f"jpg/{stem}.jpg of a class 1..{FLOWER_CLASSES} for {text.string}"[:300],
+                found=f"folder {text['class'][:80]}, {len(images)} images",
                 fix="give the official archives",
             )
         yield Photo(stem, images[stem], number)
 
 
-PARTS = {"train": "train2014", "test": "val2014"}
+# Sizes and sums are those that TensorFlow Datasets records.
+CUB = CaptionedSet(
+    "cub",
+    "CUB-200-2011 (Wah et al. 2011), captions of Reed et al. 2016",
+    Remote(
+        "https://data.caltech.edu/records/65de6-vp158/files/CUB_200_2011.tgz",
+        1_150_585_339,
+        "0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
+    ),
+    ByHand(
+        "cvpr2016_cub.tar.gz",
+        "https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view?resourcekey=0-8y2UVmBHAlG26HafWYNoFQ",
+        "--captions",
+    ),
+    frozenset(  # Reed's class-disjoint split: 50 test species, the other 150 are for training
+        (1, 4, 6, 8, 9, 14, 23, 29, 31, 33, 34, 35, 36, 37, 38, 43, 49, 51, 53, 66, 72, 79, 83, 84, 86)
+        + (91, 95, 96, 98, 101, 102, 103, 112, 114, 119, 121, 130, 135, 138, 147, 156, 163, 165, 166)
+        + (180, 183, 185, 186, 187, 197)
+    ),
+    _read_cub,
+)
+FLOWERS = CaptionedSet(
+    "flowers",
+    "Oxford-102 (Nilsback & Zisserman 2008), captions of Reed et al. 2016",
+    Remote(
+        "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
+        344_862_509,
+        "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
+    ),
+    ByHand(
+        "cvpr2016_flowers.tar.gz",
+        "https://drive.google.com/file/d/0B0ywwgffWnLLcms2WWJQRFNSWXM/view?resourcekey=0-Av8zFbeDDvNcF1sSjDR32w",
+        "--captions",
+    ),
+    frozenset(range(5, FLOWER_CLASSES + 1, 5)),  # every fifth class [ours]
+    _read_flowers,
+)
+
+
+# -- COCO -----------------------------------------------------------------------------------------------
+
+COCO_PARTS = {"train": "train2014", "test": "val2014"}
 """Our splits and the official parts that they are."""
 _HOST = "http://images.cocodataset.org"  # its certificate is another host's; the sums protect us
-ARCHIVES = (
+COCO = (
     Remote(
         f"{_HOST}/zips/train2014.zip",
         13_510_573_713,
@@ -470,13 +409,12 @@ def prepare_coco(
     refuse_other_content(out)
     given = [Path(path) for path in archives]
     if not given:
-        folder = default_downloads(out) if downloads is None else Path(downloads)
-        given = fetch_all(ARCHIVES, folder, progress)
+        folder = _default_downloads(out) if downloads is None else Path(downloads)
+        given = fetch_all(COCO, folder, progress)
     with open_archives(*given) as files:
-        drafts = [draft for split in PARTS for draft in _coco_drafts(files, split)]
         return assemble(
             out,
-            drafts,
+            [draft for split in COCO_PARTS for draft in _coco_drafts(files, split)],
             name="coco",
             classes=[],
             image_size=image_size,
@@ -487,7 +425,7 @@ def prepare_coco(
 
 
 def _coco_drafts(files: Archive, split: str) -> list[Draft]:
-    part = PARTS[split]
+    part = COCO_PARTS[split]
     listing = files.need(f"captions_{part}.json")
     photos = {m["name"]: m.string for m in files.matching(rf"{part}/(?P<name>[^/]+\.jpg)")}
     captions: dict[int, list[str]] = defaultdict(list)
@@ -495,15 +433,17 @@ def _coco_drafts(files: Archive, split: str) -> list[Draft]:
         content: dict[str, Any] = json.loads(files.read(listing))
         for annotation in content["annotations"]:
             captions[annotation["image_id"]].append(str(annotation["caption"]))
-        named = [(int(image["id"]), str(image["file_name"])) for image in content["images"]]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        named = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
+        if not all(0 <= number < 10**12 for number in named):
+            raise ValueError("an id that is no number of an image")
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(
             wanted=f"COCO captions in {listing}",
             found=f"{type(error).__name__}: {error}"[:200],
             fix="download the annotations again",
         ) from error
     drafts = []
-    for number, name in named:
+    for number, name in named.items():
         if number not in captions:
             continue
         if name not in photos:
@@ -519,7 +459,12 @@ def _coco_drafts(files: Archive, split: str) -> list[Draft]:
             split=split,
             class_id=None,
             class_name="",
-            captions=clean_captions(captions[number], f"{listing}, image {number}"),
+            captions=_clean_captions(captions[number], f"{listing}, image {number}"),
         )
         drafts.append(Draft(item, photos[name], partial(files.read, photos[name])))
     return drafts
+
+
+def _default_downloads(out: Path) -> Path:
+    """Return the folder for downloaded archives: `archives` beside the data set."""
+    return out.absolute().parent / "archives"

@@ -29,9 +29,9 @@ from memdriven.evaluation.neighbours import Choice, Neighbours
 from memdriven.evaluation.prompts import Prompt
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
 from memdriven.memory.matches import Match
-from memdriven.pipeline.guidance import MemoryWords
-from memdriven.pipeline.rerank import best, fits, scaled
-from memdriven.pipeline.stages import draw_noise, mean_words, seen_by
+from memdriven.pipeline.guidance import Guidance, TextCondition
+from memdriven.pipeline.noise import apply_view, draw_noise
+from memdriven.pipeline.rerank import best, scaled, score_pictures
 
 FEATURE_SIDE = 256
 """Side in px at which VGG sees an image to make v."""
@@ -90,23 +90,23 @@ class Painter:
             v = torch.cat([self.finder.retriever.mix([match]) for match in matches])
             noise = draw_noise(seed, checkpoint.generator)
             read = [self.guided(text, [replace(match, weight=1.0)]) for match in matches]
-            chosen = best(fits(checkpoint, text, noise, v.to(self.device), read), k)
+            chosen = best(score_pictures(checkpoint, text, read, v.to(self.device), noise)[0], k)
             weights = scaled([matches[place].weight for place in chosen])
             return [replace(matches[place], weight=weight) for place, weight in zip(chosen, weights)]
 
         return Choice(best_of, f"best of {best_of} by {checkpoint.hash}", keep)
 
-    def guided(self, text: TextFeatures, matches: Sequence[Match]) -> TextFeatures:
+    def guided(self, text: TextFeatures, matches: Sequence[Match]) -> TextCondition:
         """Return one caption as G reads it beside these neighbours; see `memdriven.pipeline.guidance`."""
         if not matches:
-            return text
+            return TextCondition.of(text)
         rows, shares = [m.index for m in matches], [m.weight for m in matches]
-        return self._words.guided(text, rows, shares, self.checkpoint.config.generator.guidance)
+        return self._words.guide(text, rows, shares, self.checkpoint.config.generator.guidance)
 
     @cached_property
-    def _words(self) -> MemoryWords:
+    def _words(self) -> Guidance:
         checkpoint = self.checkpoint
-        return MemoryWords(
+        return Guidance(
             self.finder.bank,
             checkpoint.encode_captions,
             checkpoint.vocabulary,
@@ -133,12 +133,12 @@ class Painter:
         encoded = [self.checkpoint.vocabulary.encode(p.caption, config.text.max_words) for p in prompts]
         text = self.checkpoint.encode_captions(encoded)
         noise = [draw_noise(seed, generator) for seed in seeds]
-        turned = torch.cat([seen_by(one, v[None]) for v, one in zip(features, noise, strict=True)])
+        turned = torch.cat([apply_view(one, v[None]) for v, one in zip(features, noise, strict=True)])
         read = [self.guided(text.one(i), found) for i, found in enumerate(matches)]
         output = generator(
             torch.cat([one.z for one in noise]),
             torch.cat([one.sentence for one in read]),
-            torch.cat([mean_words(one) for one in read]),
+            torch.cat([one.words for one in read]),
             turned,
             torch.cat([one.epsilon for one in noise]),
         )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from memdriven.models.generator import Generator
-from memdriven.pipeline.stages import draw_noise, seen_by
+from memdriven.pipeline.noise import apply_view, draw_noise
 
 
 def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -23,5 +23,5 @@ def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[
     parts = []
     for row, seed in zip(rows.clamp(min=0).tolist(), seeds, strict=True):
         noise = draw_noise(seed, generator)
-        parts.append(seen_by(noise, images[row : row + 1].float()))
+        parts.append(apply_view(noise, images[row : row + 1].float()))
     return torch.cat(parts).round().clamp(0, 255).to(torch.uint8)

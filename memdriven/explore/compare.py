@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from PIL import Image
@@ -16,7 +16,7 @@ from memdriven.data.images import to_tensor
 from memdriven.errors import ConfigError, RetrievalError
 from memdriven.pipeline.output import PipelineOutput, Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Variation
+from memdriven.pipeline.request import Request
 
 _WORD = re.compile(r"\S+")
 
@@ -33,48 +33,25 @@ class Row:
 
 
 def across(
-    pipe: MemoryDrivenPipeline,
-    caption: str,
-    strategies: Sequence[str],
-    k: int,
-    seeds: Sequence[int],
-    memory: float = 1.0,
-    *,
-    variations: Sequence[Variation] = (),
-    exclude: Sequence[str] = (),
-    guidance: float | None = None,
+    pipe: MemoryDrivenPipeline, request: Request, strategies: Sequence[str]
 ) -> Iterator[tuple[Row, ...]]:
     """Yield the table of strategies and seeds after each picture, rows not yet begun left out.
 
     Args:
         pipe: the model.
-        caption: the words of all pictures.
+        request: what all pictures share; what retrieval finds takes the place of its references.
         strategies: a row each.
-        k: how many neighbours are mixed.
-        seeds: a column each.
-        memory: how much of the memory is used.
-        variations: steps away from each seed's noise.
-        exclude: ids that no strategy may find.
-        guidance: how far the words are moved away from the memory's; see the pipeline's call.
 
     Raises:
         CaptionError, RetrievalError, ConfigError: as the pipeline's call; only a missing `oracle`
             gives an empty row instead.
     """
+    request = replace(request.seeded(), references=None)
     done: list[Row] = []
     for strategy in strategies:
-        row = Row(strategy, None, (None,) * len(seeds))
+        row = Row(strategy, None, (None,) * len(request.seeds))
         try:
-            for output in pipe.stream(
-                caption,
-                strategy,
-                k,
-                seeds=seeds,
-                memory=memory,
-                variations=variations,
-                exclude=exclude,
-                guidance=guidance,
-            ):
+            for output in pipe.stream(replace(request, strategy=strategy)):
                 pictures = _finished(output, len(pipe.resolutions))
                 if row.retrieval is None or pictures != row.pictures:
                     row = Row(strategy, output.retrieval, pictures)
@@ -118,27 +95,23 @@ class Edit:
     """Mean absolute difference of the colours at each place, (s, s) in 0..1."""
 
 
-def edit(
-    pipe: MemoryDrivenPipeline, caption: str, edited: str, strategy: str, k: int, seed: int, **options: Any
-) -> Edit:
-    """Paint a caption and an edited one with the first one's neighbours and noise.
-
-    The options are those of the pipeline's call.
+def edit(pipe: MemoryDrivenPipeline, request: Request, edited: str) -> Edit:
+    """Paint a caption and an edited one with the first one's references and noise.
 
     Raises:
         ConfigError: both captions have the same words.
         CaptionError, RetrievalError: as the pipeline's call.
     """
-    changes = word_changes(caption, edited)
+    changes = word_changes(request.caption, edited)
     if all(kind == "same" for kind, _ in changes):
         raise ConfigError(
             wanted="a caption in which a word is changed",
             found="the same words",
             fix="change a word, e.g. the colour",
         )
-    before = pipe(caption, strategy, k, seed, **options)
-    held = {"neighbours": before.retrieval.ids, "weights": before.retrieval.weights or None}
-    after = pipe(edited, strategy, k, seed, **options | held)
+    before = pipe(request)
+    prepared = before.prepared
+    after = pipe(replace(prepared.request, caption=edited, references=prepared.references))
     return Edit(before, after, changes, difference(before.images[0], after.images[0]))
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import torch
 from PIL import Image
 
 from memdriven.errors import RetrievalError
-from memdriven.explore.painting import gather, picture
-from memdriven.pipeline.output import Retrieval
+from memdriven.pipeline.output import Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Variation
+from memdriven.pipeline.request import CONTROLS as STRATEGY_CONTROLS
+from memdriven.pipeline.request import Reference, Request
 
 Name = Literal["retrieved", "none", "wrong", "random", "oracle"]
 CONTROLS: tuple[Name, ...] = get_args(Name)
@@ -28,66 +28,34 @@ class Control:
     picture: Image.Image | None = None
 
 
-def controls(
-    pipe: MemoryDrivenPipeline,
-    caption: str,
-    strategy: str | None,
-    k: int | None,
-    seed: int,
-    memory: float = 1.0,
-    *,
-    variations: Sequence[Variation] = (),
-    exclude: Sequence[str] = (),
-    given: Mapping[str, Any] | None = None,
-    guidance: float | None = None,
-) -> Iterator[Control]:
+def controls(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Control]:
     """Yield a picture of each control with the same words and noise.
 
-    `retrieved` is the strategy asked for; where that is itself a control, the checkpoint's own.
+    `retrieved` is what was asked for; where that is itself a control, the checkpoint's own strategy.
     `oracle` is given without a picture for a caption that is nobody's in the memory.
-
-    Args:
-        pipe: the model.
-        caption: the words of all pictures.
-        strategy: the checkpoint's default when None.
-        k: how many neighbours are mixed; the checkpoint's default when None.
-        seed: of the noise, and of `random`.
-        memory: how much of the memory is used.
-        variations: steps away from the noise.
-        exclude: ids that no control may use.
-        given: `neighbours`, `weights` and `guests` in place of what the strategy finds.
-        guidance: how far the words are moved away from the memory's; see the pipeline's call.
 
     Raises:
         CaptionError, RetrievalError: as the pipeline's call.
     """
-    control = strategy in ("none", "random", "oracle")
-    own = pipe.config.retrieval.strategy if control else strategy
-    memories: dict[Name, Mapping[str, Any]] = {
-        "retrieved": {} if control else given or {},
-        "wrong": {"neighbours": [least_alike(pipe, caption, exclude)]},
-    }
+    request = request.seeded()
+    loose = replace(request, references=None)
+    retrieved = replace(loose, strategy=None) if request.strategy in STRATEGY_CONTROLS else request
     for name in CONTROLS:
-        asked: str | None = own if name in ("retrieved", "wrong") else name
+        each = retrieved
+        if name == "wrong":
+            far = least_alike(pipe, request.caption, request.exclude)
+            each = replace(retrieved, references=(Reference(far),))
+        elif name != "retrieved":
+            each = replace(loose, strategy=name)
         try:
-            inputs, retrieval = gather(
-                pipe,
-                caption,
-                asked,
-                k,
-                seed,
-                memory=memory,
-                variations=variations,
-                exclude=exclude,
-                guidance=guidance,
-                **memories.get(name, {}),
-            )
+            prepared = pipe.prepare(each)
         except RetrievalError:
             if name != "oracle":
                 raise
             yield Control(name)
             continue
-        yield Control(name, retrieval, picture(pipe, inputs))
+        *_, last = pipe.paint(prepared, request.seeds[0])
+        yield Control(name, prepared.retrieval, to_picture(last.image))
 
 
 @torch.inference_mode()
@@ -97,7 +65,7 @@ def least_alike(pipe: MemoryDrivenPipeline, caption: str, exclude: Sequence[str]
     Raises:
         CaptionError: the caption cannot be encoded.
     """
-    sentence = pipe.lookup.retriever.query(caption).text.sentence[0].float().cpu()
+    sentence = pipe.retriever.query(caption).text.sentence[0].float().cpu()
     cosines = pipe.bank.sentence_keys @ torch.nn.functional.normalize(sentence, dim=0)  # (m,)
     best = torch.full((pipe.bank.n,), -2.0).scatter_reduce(0, pipe.bank.caption_item, cosines, "amax")
     best[[pipe.bank.index_of(each) for each in exclude]] = torch.inf

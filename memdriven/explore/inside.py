@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.explore.painting import Inputs, picture, stages
 from memdriven.models.acm import Gates
 from memdriven.models.window import WHOLE, Window
-from memdriven.pipeline.output import Retrieval
+from memdriven.pipeline.noise import apply_view
+from memdriven.pipeline.output import Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.stages import seen_by, to_picture
+from memdriven.pipeline.request import Request
 
 CHANNELS = 8
 """Channels of v that are shown one by one."""
@@ -71,33 +71,41 @@ class Inside:
     """The part of the memory that the noise let it see, before it was turned."""
 
 
-def look_inside(pipe: MemoryDrivenPipeline, inputs: Inputs, retrieval: Retrieval) -> Inside:
-    """Paint one picture from what `gather` gave, and keep what passed through."""
+def look_inside(pipe: MemoryDrivenPipeline, request: Request) -> Inside:
+    """Paint a request's first picture, and keep what passed through.
+
+    Raises:
+        CaptionError, RetrievalError, ConfigError: as the pipeline's call.
+    """
+    prepared = pipe.prepare(request)
+    noise = pipe.noise(request, prepared.request.seeds[0])
     pictures, gates = [], []
-    for stage in stages(pipe, inputs):
+    for stage in pipe.paint(prepared, noise):
         pictures.append(to_picture(stage.image))
         gates.append(tuple(gate_maps(each) for each in stage.gates))
-    v = seen_by(inputs.noise, inputs.v.float().cpu())[0]
+    v = apply_view(noise, prepared.v.float().cpu())[0]
     return Inside(
-        retrieval=retrieval,
+        retrieval=prepared.retrieval,
         pictures=tuple(pictures),
         gates=tuple(gates),
         energy=v.norm(dim=0),
         channels=strongest(v),
-        mirrored=bool(inputs.noise.mirror),
-        window=inputs.noise.window,
+        mirrored=bool(noise.mirror),
+        window=noise.window,
     )
 
 
-def fading(pipe: MemoryDrivenPipeline, inputs: Inputs) -> Iterator[Image.Image]:
+def fading(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Image.Image]:
     """Yield a picture for each of `STRENGTHS`: v times it, with the same words and noise.
 
     Args:
         pipe: a model trained on weakened memories (`train.p_fade` above 0).
-        inputs: what `gather` gives at full strength.
+        request: all but the strength, which is left out of account.
     """
+    whole = pipe.prepare(replace(request, memory=1.0))
     for strength in STRENGTHS:
-        yield picture(pipe, replace(inputs, v=inputs.v * strength))
+        *_, last = pipe.paint(replace(whole, v=whole.v * strength), whole.request.seeds[0])
+        yield to_picture(last.image)
 
 
 def strongest(v: Tensor, count: int = CHANNELS) -> tuple[Channel, ...]:

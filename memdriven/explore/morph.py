@@ -4,19 +4,36 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from memdriven.errors import ConfigError
-from memdriven.explore.painting import Inputs, picture
+from memdriven.pipeline.guidance import TextCondition
+from memdriven.pipeline.noise import Noise
+from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.stages import Noise
+from memdriven.pipeline.request import Request
 
 PARTS = ("words", "memory", "noise")
 MAX_FRAMES = 33
 FORMATS = ("GIF", "WEBP")
+
+
+class End(NamedTuple):
+    """All that one picture is made of."""
+
+    prepared: Prepared
+    noise: Noise
+
+    @classmethod
+    def of(cls, pipe: MemoryDrivenPipeline, request: Request) -> End:
+        """Return what a request's first picture is made of."""
+        prepared = pipe.prepare(request)
+        return cls(prepared, pipe.noise(request, prepared.request.seeds[0]))
 
 
 def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
@@ -40,9 +57,9 @@ def lerp(start: Tensor, end: Tensor, t: float) -> Tensor:
     return end if t == 1.0 else start + t * (end - start)
 
 
-def between(start: Inputs, end: Inputs, moving: Collection[str], t: float) -> Inputs:
-    """Return the inputs at t: slerp of the noise, lerp of v and of the text's embeddings."""
-    noise, sentence, words, v = start.noise, start.sentence, start.words, start.v
+def between(start: End, end: End, moving: Collection[str], t: float) -> End:
+    """Return what is at t: slerp of z and epsilon, lerp of the view, of v and of the text."""
+    noise, text, v = start.noise, start.prepared.text, start.prepared.v
     if "noise" in moving:
         here, there = start.noise, end.noise
         x, y, side = ((1 - t) * a + t * b for a, b in zip(here.window, there.window, strict=True))
@@ -53,18 +70,20 @@ def between(start: Inputs, end: Inputs, moving: Collection[str], t: float) -> In
             (x, y, side),
         )
     if "words" in moving:
-        sentence, words = lerp(sentence, end.sentence, t), lerp(words, end.words, t)
+        other = end.prepared.text
+        text = TextCondition(lerp(text.sentence, other.sentence, t), lerp(text.words, other.words, t))
     if "memory" in moving:
-        v = lerp(v, end.v, t)
-    return Inputs(noise, sentence, words, v)
+        v = lerp(v, end.prepared.v, t)
+    return End(replace(start.prepared, text=text, v=v), noise)
 
 
 def frames(
-    pipe: MemoryDrivenPipeline, start: Inputs, end: Inputs, moving: Collection[str], count: int
+    pipe: MemoryDrivenPipeline, start: Request, end: Request, moving: Collection[str], count: int
 ) -> Iterator[Image.Image]:
-    """Yield `count` pictures, both ends included.
+    """Yield `count` pictures, both ends included: each request's first.
 
     Raises:
+        CaptionError, RetrievalError: as the pipeline's call.
         ConfigError: nothing moves, an unknown part moves, or a count outside 2..33.
     """
     if not moving or not set(moving) <= set(PARTS):
@@ -77,9 +96,11 @@ def frames(
         raise ConfigError(
             wanted=f"2 to {MAX_FRAMES} pictures", found=str(count)[:40], fix="choose another number"
         )
+    first, last = End.of(pipe, start), End.of(pipe, end)
     for place in range(count):
-        t = place / (count - 1)
-        yield picture(pipe, between(start, end, moving, t))
+        prepared, noise = between(first, last, moving, place / (count - 1))
+        *_, stage = pipe.paint(prepared, noise)
+        yield to_picture(stage.image)
 
 
 def animation(pictures: Sequence[Image.Image], kind: str, ms: int = 90) -> bytes:

@@ -1,19 +1,19 @@
-"""Words against the memory: what a caption asks beyond what its memory's own captions say.
+"""Guidance by the references' captions: subtract their embedding from the caption's [ours].
 
     t' = t + w (t - t_m)
 
-t is the text that G reads (the sentence, the mean word, and what the caption names where G is
-told it), t_m the mean of the same over the captions of the memory's images. A generator trained on
-a reconstruction loss does less than it is asked wherever it is unsure, so that a memory's colours
-shine through; w exaggerates what the words change, and leaves alone what they share with the
-memory [ours]. It is to a memory what classifier-free guidance (Ho & Salimans 2022) is to noise, but
-costs no second pass.
+t is the text that G reads (the sentence, the mean word and the attribute vector), t_m the mean of the
+same over the captions of the references. A generator trained on a reconstruction loss does less than it
+is asked wherever it is unsure, so that a reference's colours shine through; w exaggerates what the words
+change, and leaves alone what they share with the reference. It is to a reference what classifier-free
+guidance (Ho & Salimans 2022) is to noise, but costs no second pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,12 +23,26 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CaptionError
 from memdriven.memory.bank import MemoryBank
 
-_KEPT = 4096
+_CACHED = 4096
 """Items whose captions' mean is remembered: 8 MB of 256 numbers twice."""
 
 
-class MemoryWords:
-    """The captions of a bank's items, as the generator would read them.
+class TextCondition(NamedTuple):
+    """All that G reads of a caption."""
+
+    sentence: Tensor
+    """s: (b, d), into the conditioning augmentation."""
+    words: Tensor
+    """The masked mean of the word embeddings and, behind it, the attribute vector (b, d + n)."""
+
+    @classmethod
+    def of(cls, text: TextFeatures) -> TextCondition:
+        """Return what G reads of embeddings that are not guided."""
+        return cls(text.sentence, text.for_generator)
+
+
+class Guidance:
+    """Moves captions away from what the captions of a bank's items say.
 
     Args:
         bank: whose captions.
@@ -46,7 +60,7 @@ class MemoryWords:
     ) -> None:
         self.bank, self.encode = bank, encode
         self.vocabulary, self.max_words = vocabulary, max_words
-        self._mean = lru_cache(maxsize=_KEPT)(self._encode)
+        self._mean = lru_cache(maxsize=_CACHED)(self._encode)
 
     def mean(self, row: int) -> Tensor | None:
         """Return t_m of one item (2 d + n,); None if no caption is usable."""
@@ -62,12 +76,13 @@ class MemoryWords:
                 continue
         if not encoded:
             return None
-        return _read(self.encode(encoded)).mean(0)
+        return torch.cat(TextCondition.of(self.encode(encoded)), dim=1).mean(0)
 
-    def guided(
+    @torch.inference_mode()
+    def guide(
         self, text: TextFeatures, rows: Sequence[int], shares: Sequence[float], strength: float
-    ) -> TextFeatures:
-        """Return a caption's t' for a mix of items; at strength 0, or without items, t itself.
+    ) -> TextCondition:
+        """Return a caption's t' beside a mix of items; at strength 0, or without items, t itself.
 
         Args:
             text: one caption's embeddings.
@@ -75,19 +90,15 @@ class MemoryWords:
             shares: of v; what is missing to 1 counts as saying what the caption says.
             strength: w.
         """
-        said = [(self.mean(row), share) for row, share in zip(rows, shares, strict=True)]
-        known = [(mean, share) for mean, share in said if mean is not None]
+        means = [(self.mean(row), share) for row, share in zip(rows, shares, strict=True)]
+        known = [(mean, share) for mean, share in means if mean is not None]
+        t = TextCondition.of(text)
         if not strength or not known:
-            return text
-        asked = _read(text)[0]
-        away = strength * torch.stack([share * (asked - mean) for mean, share in known]).sum(0)
+            return t
+        asked = torch.cat(t, dim=1)[0]
+        shift = strength * torch.stack([share * (asked - mean) for mean, share in known]).sum(0)
         d = text.sentence.shape[1]
         # Each word moves alike, so that their mean does; padding stays zero.
-        words = text.words + away[d : 2 * d] * text.mask[..., None]
-        named = None if text.named is None else text.named + away[2 * d :]
-        return TextFeatures(words, text.sentence + away[:d], text.mask, named)
-
-
-def _read(text: TextFeatures) -> Tensor:
-    """Return all that G reads of captions, side by side (b, 2 d + n)."""
-    return torch.cat([text.sentence, text.for_generator], dim=1)
+        words = text.words + shift[d : 2 * d] * text.mask[..., None]
+        named = None if text.named is None else text.named + shift[2 * d :]
+        return TextCondition.of(TextFeatures(words, text.sentence + shift[:d], text.mask, named))

@@ -1,4 +1,4 @@
-"""What the pipeline tells of its work: neighbours, stages, timings, words and recipe."""
+"""The pipeline's output: references, what a picture is prepared from, pictures, timings and recipes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
+import torch
 from PIL import Image
+from torch import Tensor
 
 from memdriven.data.vocabulary import UnknownWord
+from memdriven.encoders.text import TextFeatures
 from memdriven.files import atomic_write_bytes
 from memdriven.models.window import Window
 from memdriven.pipeline.claims import Claim
+from memdriven.pipeline.guidance import TextCondition
 from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Reference, Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +62,9 @@ class Retrieval(Sequence[Neighbour]):
     truncated: int = 0
     """Words beyond the model's limit, cut from the end."""
     tried: int = 0
-    """Memories that were painted with to choose these; 0 where retrieval alone decided."""
+    """References that were painted with to choose these; 0 where retrieval alone decided."""
     timings: Mapping[str, float] = field(default_factory=dict)
-    """Milliseconds of `encode` and `retrieve`."""
+    """Milliseconds of `encode`, `retrieve` and, where references were tried, `choose`."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -89,10 +94,49 @@ class Retrieval(Sequence[Neighbour]):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tried:
+    """One reference that was painted with, to choose among several."""
+
+    neighbour: Neighbour
+    score: float
+    """How well its picture fits the words: more is better."""
+    picture: Image.Image
+    """The picture that it gives, of the smallest stage that the encoders can read."""
+    kept: bool
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """What a request's pictures are painted from, whatever their seed."""
+
+    request: Request
+    """As it was asked, its seeds drawn."""
+    retrieval: Retrieval
+    """The references in use."""
+    asked: TextFeatures
+    """The caption's embeddings, not guided."""
+    text: TextCondition
+    """The caption as G reads it beside these references."""
+    v: Tensor
+    """The references' mixed features times `request.memory`, (1, 512, 16, 16), on the model's device."""
+    guidance: float
+    """The strength that was used."""
+    tried: tuple[Tried, ...] = ()
+    """The references that were painted with, best first by retrieval; none where it decided alone."""
+    timings: Mapping[str, float] = field(default_factory=dict)
+    """Milliseconds of `encode`, `retrieve`, `choose` (where references were tried), `features`."""
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The references in use, as a request that asks for these takes them."""
+        return tuple(Reference(each.id, each.weight) for each in self.retrieval)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PipelineOutput:
     """Pictures with everything they came from; a stream yields ever fuller ones."""
 
-    retrieval: Retrieval
+    prepared: Prepared
     all_stages: tuple[tuple[Image.Image, ...], ...]
     """An image each: its stages so far, smallest first."""
     recipes: tuple[Recipe, ...]
@@ -108,6 +152,11 @@ class PipelineOutput:
     """An image each, once it is whole: what the caption names, and whether it shows there."""
     complete: bool = True
     """False while a stream still has stages to yield."""
+
+    @property
+    def retrieval(self) -> Retrieval:
+        """The references in use, and how the caption was read."""
+        return self.prepared.retrieval
 
     @property
     def images(self) -> list[Image.Image]:
@@ -145,6 +194,12 @@ class PipelineOutput:
             DataError: the disk is full or refuses writing.
         """
         atomic_write_bytes(path, self.png(index))
+
+
+def to_picture(image: Tensor) -> Image.Image:
+    """Return a (1, 3, h, w) image in [-1, 1] as an 8-bit RGB picture."""
+    pixels = (image[0].float() + 1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())  # (h, w, 3)
 
 
 class Clock:

@@ -1,40 +1,47 @@
-"""A caption becomes neighbours, their features, and pictures: the method end to end, with a trace.
+"""From a caption to its pictures: the method end to end, in two steps.
 
     pipe = MemoryDrivenPipeline.from_pretrained("checkpoints/aviary")
     out = pipe("a small red bird with black wings", seed=7)
     out.images[0].save("bird.png")
 
-One image at a time passes through the network, with noise from one CPU generator an image, so a
-recipe's pixels never depend on what else was asked for beside it.
+`prepare` does what a picture shares with its twins of other seeds, `paint` what it does not. One image
+at a time passes through the network, with noise from one CPU generator an image, so a recipe's pixels
+never depend on what else was asked for beside it.
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from memdriven import __version__
 from memdriven.checkpoint import Checkpoint, load_checkpoint
-from memdriven.devices import choose_device
-from memdriven.errors import CheckpointError, ConfigError, RetrievalError
+from memdriven.devices import choose_device, repeatable
+from memdriven.encoders.text import TextFeatures
+from memdriven.errors import CheckpointError, RetrievalError
 from memdriven.files import sha256_file
+from memdriven.memory import scores
 from memdriven.memory.bank import MemoryBank
+from memdriven.memory.matches import Match, Query, shares
+from memdriven.memory.retrieval import Retriever
+from memdriven.models.generator import Stage
 from memdriven.pipeline.claims import claims
-from memdriven.pipeline.lookup import Guest, Lookup
-from memdriven.pipeline.output import Clock, PipelineOutput, Retrieval
-from memdriven.pipeline.recipe import MAX_NEIGHBOURS, MAX_SEED, Recipe, Variation
-from memdriven.pipeline.recipe_fields import is_whole
-from memdriven.pipeline.rerank import choose
-from memdriven.pipeline.stages import draw_noise, repeatable, staged_images, to_picture
+from memdriven.pipeline.guidance import Guidance, TextCondition
+from memdriven.pipeline.noise import Noise, apply_view, draw_noise
+from memdriven.pipeline.output import Clock, Neighbour, PipelineOutput, Prepared, Retrieval, Tried, to_picture
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage
+from memdriven.pipeline.rerank import best, scaled, score_pictures
 
-RANDOM_SEEDS = 2**32
-"""A seed drawn for the caller is below this: short enough to read out."""
+_PREPARED = 16
+"""Requests whose preparation is remembered: at most half a megabyte of v each."""
 
 
 class MemoryDrivenPipeline:
@@ -42,15 +49,20 @@ class MemoryDrivenPipeline:
 
     def __init__(self, checkpoint: Checkpoint, bank: MemoryBank) -> None:
         self.checkpoint, self.bank = checkpoint, bank
-        self.config = checkpoint.config
+        self.config, self.vocabulary = checkpoint.config, checkpoint.vocabulary
         self.device = next(checkpoint.generator.parameters()).device
         # The layout that convolutions prefer: a quarter faster on two CPU cores.
         checkpoint.generator.to(memory_format=torch.channels_last)
-        self.lookup = Lookup(checkpoint, bank)
+        self.retriever = Retriever(bank, checkpoint.damsm, self.vocabulary, self.config.retrieval)
+        self.guidance = Guidance(
+            bank, checkpoint.encode_captions, self.vocabulary, self.config.text.max_words
+        )
         self.turn = threading.RLock()
         """Held while anything is computed, never while a stream waits for its reader, so that
         several threads (visitors of a page) take turns instead of fighting for the cores."""
-        self.bank_hash = sha256_file(checkpoint.bank_path / "bank.json")[:12]
+        self.bank_hash = sha256_file(bank.path / "bank.json")[:12]
+        self._ids = frozenset(bank.ids)
+        self._remembered = lru_cache(maxsize=_PREPARED)(self._prepare)
 
     @classmethod
     def from_pretrained(cls, path: Path | str, device: str = "auto") -> Self:
@@ -76,251 +88,248 @@ class MemoryDrivenPipeline:
 
     def __call__(
         self,
-        caption: str,
+        caption: Request | str,
         strategy: str | None = None,
         k: int | None = None,
         seed: int | None = None,
-        *,
-        seeds: Sequence[int] | None = None,
-        neighbours: Sequence[str] | None = None,
-        weights: Sequence[float] | None = None,
-        exclude: Sequence[str] = (),
-        oracle_id: str | None = None,
-        variations: Sequence[Variation] = (),
-        memory: float = 1.0,
-        best_of: int = 1,
-        guests: Sequence[Guest] = (),
-        guidance: float | None = None,
+        **fields: Any,
     ) -> PipelineOutput:
-        """Generate one picture, or one for each of `seeds` at the same neighbours.
+        """Paint a request's pictures, one for each of its seeds.
 
         Args:
-            caption: a sentence of at most 2,000 characters.
-            strategy: how neighbours are found; the checkpoint's default when None.
-            k: how many neighbours are mixed; the checkpoint's default when None.
+            caption: a sentence, or a whole `Request`.
+            strategy: how references are found; the checkpoint's default when None.
+            k: how many references are mixed; the checkpoint's default when None.
             seed: of the noise; None draws one, which the recipe records.
-            seeds: several seeds instead of one.
-            neighbours: ids of bank items that replace retrieval.
-            weights: the shares of `neighbours` (scaled to sum to 1); equal when None.
-            exclude: ids that retrieval must not return.
-            oracle_id: the bank item that counts as the caption's own, for strategy `oracle`; by
-                default the item that has this very caption.
-            variations: steps away from each seed's noise.
-            memory: how much of the memory is used: v is multiplied by it, 0 leaving the words
-                alone. Of use with models trained so (`train.p_fade` above 0).
-            best_of: paint with so many nearest neighbours, and keep the k whose pictures fit the
-                words best (see `choose`).
-            guests: the caller's own images, which `neighbours` may name beside the bank's.
-            guidance: how far the words are moved away from what the neighbours' own captions say
-                (see `memdriven.pipeline.guidance`); the checkpoint's default when None.
+            fields: any other field of `Request`, and `neighbours` with `weights` in place of
+                `references`.
 
         Raises:
             CaptionError: the caption is empty, too long, or holds no known word.
             RetrievalError: a strategy, k, id or weight that the bank cannot serve.
-            ConfigError: a seed is no whole number in 0..2^53 - 1, `memory` none in 0..1, `best_of`
-                none in 1..16, or `guidance` none in 0..`recipe_fields.MAX_GUIDANCE`.
+            ConfigError: another field is out of range.
         """
-        *_, output = self.stream(
-            caption,
-            strategy,
-            k,
-            seed,
-            seeds=seeds,
-            neighbours=neighbours,
-            weights=weights,
-            exclude=exclude,
-            oracle_id=oracle_id,
-            variations=variations,
-            memory=memory,
-            best_of=best_of,
-            guests=guests,
-            guidance=guidance,
-        )
+        *_, output = self.stream(caption, strategy, k, seed, **fields)
         return output
 
     def stream(
         self,
-        caption: str,
+        caption: Request | str,
         strategy: str | None = None,
         k: int | None = None,
         seed: int | None = None,
-        *,
-        seeds: Sequence[int] | None = None,
-        neighbours: Sequence[str] | None = None,
-        weights: Sequence[float] | None = None,
-        exclude: Sequence[str] = (),
-        oracle_id: str | None = None,
-        variations: Sequence[Variation] = (),
-        memory: float = 1.0,
-        best_of: int = 1,
-        guests: Sequence[Guest] = (),
-        guidance: float | None = None,
+        **fields: Any,
     ) -> Iterator[PipelineOutput]:
-        """Yield after retrieval, then after each stage of each image; as `__call__` otherwise."""
-        wanted = _seeds(seed, seeds)
+        """Yield when all is prepared, then after each stage of each picture; as `__call__` otherwise."""
+        request = Request.of(caption, strategy, k, seed, **fields).seeded()
+        prepared = self.prepare(request)
+        noises = [self.noise(request, each) for each in request.seeds]
+        output = PipelineOutput(
+            prepared=prepared,
+            all_stages=((),) * len(noises),
+            recipes=tuple(self.recipe(prepared, each) for each in request.seeds),
+            timings=prepared.timings,
+            mirrored=tuple(
+                bool(noise.mirror and request.memory and len(prepared.retrieval)) for noise in noises
+            ),
+            windows=tuple(noise.window for noise in noises),
+            complete=False,
+        )
+        yield output
+        clock = Clock(prepared.timings)
+        for place, noise in enumerate(noises):
+            stages = self.paint(prepared, noise)
+            for side in self.resolutions:
+                made, checked = list(output.all_stages), output.claims
+                with self.turn:
+                    clock.resume()
+                    image = next(stages).image
+                    made[place] = (*made[place], to_picture(image))
+                    clock.lap(f"stage {side}")
+                    if side == self.resolutions[-1]:
+                        checked = (*checked, claims(self.checkpoint, prepared.asked, image))
+                        if checked[-1]:
+                            clock.lap("check")
+                output = replace(
+                    output,
+                    all_stages=tuple(made),
+                    claims=checked,
+                    timings=clock.timings,
+                    complete=place + 1 == len(noises) and side == self.resolutions[-1],
+                )
+                yield output
+
+    def prepare(self, request: Request) -> Prepared:
+        """Encode the caption, find references, choose among them, mix their v, guide the text.
+
+        The last few requests are remembered, so that a preview and its picture share one.
+
+        Raises:
+            CaptionError: the caption is empty, or holds no known word.
+            RetrievalError: a k, id or strategy that the bank cannot serve, or too many references.
+            ConfigError: `best_of` with encoders that do not read pictures.
+        """
+        strategy = request.strategy or self.config.retrieval.strategy
+        request = replace(request.seeded(), strategy=strategy)
         with self.turn:
-            if best_of != 1 and neighbours is None:
-                retrieval, text = choose(
-                    self.checkpoint,
-                    self.lookup,
-                    caption,
-                    strategy,
-                    k,
-                    wanted[0],
-                    best_of,
-                    exclude,
-                    oracle_id,
-                    variations,
-                    memory,
-                    guidance,
-                )
-            else:
-                retrieval, text = self.lookup.find(
-                    caption, strategy, k, wanted[0], neighbours, weights, exclude, oracle_id, guests
-                )
-            asked, text = text, self.lookup.guided(text, retrieval, guidance, memory)
-        if len(retrieval) > MAX_NEIGHBOURS:
+            return replace(self._remembered(_without_noise(request)), request=request)
+
+    @torch.inference_mode()
+    def _prepare(self, request: Request) -> Prepared:
+        strength = self.config.generator.guidance if request.guidance is None else request.guidance
+
+        # 1. Encode the caption.  2. Find references, or take those given.
+        retrieval, asked = self._retrieve(request, _tries(request))
+        clock = Clock(retrieval.timings)
+
+        # 3. Re-rank them by painting with each.
+        tried: tuple[Tried, ...] = ()
+        if request.references is None and len(retrieval) > retrieval.k:
+            tried = self._tried(request, asked, retrieval, strength)
+            kept = sorted((each for each in tried if each.kept), key=lambda each: -each.score)
+            weights = scaled([each.neighbour.weight for each in kept])
+            found = [replace(each.neighbour, weight=w) for each, w in zip(kept, weights, strict=True)]
+            clock.lap("choose")
+            retrieval = replace(retrieval, neighbours=tuple(found), tried=len(tried), timings=clock.timings)
+        if len(retrieval) > MAX_REFERENCES:
             raise RetrievalError(
-                wanted=f"at most {MAX_NEIGHBOURS} neighbours in one picture",
+                wanted=f"at most {MAX_REFERENCES} references in one picture",
                 found=str(len(retrieval)),
                 fix="lower k",
             )
-        recipe = Recipe(
-            caption=caption,
+
+        # 4. Mix their features: v = sum_i w_i v_i.
+        v = self._mix(retrieval, request.images) * request.memory
+
+        # 5. Guide the text away from what their captions say.
+        text = self._guide(retrieval, asked, strength * request.memory)
+        clock.lap("features")
+        return Prepared(
+            request=request,
+            retrieval=retrieval,
+            asked=asked,
+            text=text,
+            v=v.to(self.device, memory_format=torch.channels_last),
+            guidance=strength,
+            tried=tried,
+            timings=clock.timings,
+        )
+
+    def noise(self, request: Request, seed: int) -> Noise:
+        """Return what a seed draws for a request: z, epsilon, and how the memory is seen."""
+        return draw_noise(seed, self.checkpoint.generator, request.variations, request.mirror, request.window)
+
+    def paint(self, prepared: Prepared, seed: int | Noise) -> Iterator[Stage]:
+        """Yield a picture's stages as soon as they are there: images (1, 3, s, s) in [-1, 1], gates.
+
+        Args:
+            prepared: what to paint from; any part of it may be replaced.
+            seed: of the noise, or the noise itself.
+        """
+        noise = seed if isinstance(seed, Noise) else self.noise(prepared.request, seed)
+        generator, (sentence, words) = self.checkpoint.generator, prepared.text
+        with self.turn, torch.inference_mode():
+            c, _, _ = generator.augment(sentence, noise.epsilon)
+            stages = generator.stages(noise.z, c, words, apply_view(noise, prepared.v))
+        for _ in self.resolutions:
+            with self.turn, torch.inference_mode(), repeatable():
+                stage = next(stages)
+            yield stage
+
+    def paint_many(self, prepared: Prepared | Sequence[Prepared], seeds: Sequence[int]) -> list[Tensor]:
+        """Return every stage's images (b, 3, s, s) in [-1, 1] of b pictures painted at once.
+
+        In a batch the arithmetic may differ from `paint`'s in the last bits.
+
+        Args:
+            prepared: what to paint from, one for each seed or one for all.
+            seeds: b of them.
+        """
+        of = [prepared] * len(seeds) if isinstance(prepared, Prepared) else prepared
+        noises = [self.noise(each.request, seed) for each, seed in zip(of, seeds, strict=True)]
+        with self.turn, torch.inference_mode(), repeatable():
+            images: list[Tensor] = self.checkpoint.generator(
+                torch.cat([noise.z for noise in noises]),
+                torch.cat([each.text.sentence for each in of]),
+                torch.cat([each.text.words for each in of]),
+                torch.cat([apply_view(noise, each.v) for noise, each in zip(noises, of, strict=True)]),
+                torch.cat([noise.epsilon for noise in noises]),
+            ).images
+        return images
+
+    def retrieve(
+        self, caption: Request | str, strategy: str | None = None, k: int | None = None, **fields: Any
+    ) -> Retrieval:
+        """Return a caption's references alone, however many; the arguments are those of `__call__`.
+
+        Raises:
+            CaptionError, RetrievalError, ConfigError: as `__call__`.
+        """
+        with self.turn, torch.inference_mode():
+            return self._retrieve(Request.of(caption, strategy, k, **fields).seeded())[0]
+
+    @torch.inference_mode()
+    def alike(
+        self, item: str, count: int, exclude: Sequence[str] = (), images: Sequence[UserImage] = ()
+    ) -> tuple[Neighbour, ...]:
+        """Return the bank's images nearest to an image, itself first: cosine of their global keys.
+
+        Raises:
+            RetrievalError: an id is neither in the bank nor among the caller's own images.
+        """
+        own = {image.id: image for image in images}
+        if item in own:
+            heads = self.checkpoint.damsm.heads(own[item].v()[None].to(self.device))
+            key = torch.nn.functional.normalize(heads.global_[0].float().cpu(), dim=0)
+        else:
+            key = self.bank.global_keys[self._row(item)]
+        likeness = self.bank.global_keys @ key  # (n,)
+        percentiles = scores.percentiles(likeness)
+        likeness[[self._row(each) for each in exclude if each not in own]] = -torch.inf
+        rows = scores.top(likeness, min(count, self.bank.n - len(exclude)))
+        weights = scores.softmax_weights(likeness[rows], self.config.retrieval.temperature)
+        return tuple(
+            replace(
+                self._neighbour(row, rank, weight),
+                score=float(likeness[row]),
+                percentile=float(percentiles[row]),
+            )
+            for rank, (row, weight) in enumerate(zip(rows.tolist(), weights.tolist(), strict=True), start=1)
+        )
+
+    def recipe(self, prepared: Prepared, seed: int) -> Recipe:
+        """Return what makes one picture again: the request with all that was left open filled in."""
+        request, retrieval = prepared.request, prepared.retrieval
+        return Recipe(
+            caption=request.caption,
             strategy=retrieval.strategy,
             k=retrieval.k,
-            seed=wanted[0],
+            seed=seed,
             neighbours=retrieval.ids,
             weights=retrieval.weights,
             checkpoint=self.checkpoint.name,
             checkpoint_hash=self.checkpoint.hash,
             bank_hash=self.bank_hash,
             version=__version__,
-            variations=tuple(variations),
-            memory=memory,
-            guidance=self.config.generator.guidance if guidance is None else guidance,
+            variations=request.variations,
+            memory=request.memory,
+            guidance=prepared.guidance,
+            mirror=request.mirror,
+            window=request.window,
         )
-        generator = self.checkpoint.generator
-        noises = [draw_noise(each, generator, variations) for each in wanted]
-        output = PipelineOutput(
-            retrieval=retrieval,
-            all_stages=((),) * len(wanted),
-            timings=retrieval.timings,
-            recipes=tuple(replace(recipe, seed=each) for each in wanted),
-            complete=False,
-            mirrored=tuple(bool(noise.mirror and memory and len(retrieval)) for noise in noises),
-            windows=tuple(noise.window for noise in noises),
-        )
-        yield output
-        clock = Clock(retrieval.timings)
-        with self.turn:
-            v = self.lookup.features(retrieval, guests, memory)
-            v = v.to(self.device, memory_format=torch.channels_last)
-        clock.lap("features")
-        for place, noise in enumerate(noises):
-            images = staged_images(generator, noise, text, v)
-            for side in self.resolutions:
-                with self.turn, repeatable():
-                    clock.resume()
-                    image = next(images)
-                    picture = to_picture(image)
-                clock.lap(f"stage {side}")
-                told = output.claims
-                if side == self.resolutions[-1]:
-                    with self.turn:
-                        told = (*told, claims(self.checkpoint, asked, image))
-                    if told[-1]:
-                        clock.lap("check")
-                stages = list(output.all_stages)
-                stages[place] = (*stages[place], picture)
-                complete = place + 1 == len(wanted) and side == self.resolutions[-1]
-                output = replace(
-                    output, all_stages=tuple(stages), timings=clock.timings, complete=complete, claims=told
-                )
-                yield output
 
-    def retrieve(
-        self,
-        caption: str,
-        strategy: str | None = None,
-        k: int | None = None,
-        *,
-        exclude: Sequence[str] = (),
-        seed: int | None = None,
-        oracle_id: str | None = None,
-    ) -> Retrieval:
-        """Return a caption's neighbours alone; `seed` matters to strategy `random` only.
-
-        Raises:
-            CaptionError, RetrievalError, ConfigError: as `__call__`.
-        """
-        (wanted,) = _seeds(seed, None)
-        with self.turn:
-            return self.lookup.find(caption, strategy, k, wanted, None, None, exclude, oracle_id)[0]
-
-    def choose(
-        self,
-        caption: str,
-        strategy: str | None = None,
-        k: int | None = None,
-        seed: int | None = None,
-        *,
-        best_of: int,
-        exclude: Sequence[str] = (),
-        variations: Sequence[Variation] = (),
-        memory: float = 1.0,
-        guidance: float | None = None,
-    ) -> Retrieval:
-        """Return the k neighbours whose pictures fit the words best, of the `best_of` nearest.
-
-        Each is painted with once, with this seed's noise; what decides is what the caption names
-        and the picture shows, and DAMSM's word score (see `choosing`). Where there is nothing to
-        choose from (`none`, `oracle`, k no less than `best_of`) retrieval decides alone.
-
-        Raises:
-            CaptionError, RetrievalError: as `__call__`.
-            ConfigError: as `__call__`, or the encoders do not read pictures.
-        """
-        (wanted,) = _seeds(seed, None)
-        with self.turn:
-            return choose(
-                self.checkpoint,
-                self.lookup,
-                caption,
-                strategy,
-                k,
-                wanted,
-                best_of,
-                exclude,
-                None,
-                variations,
-                memory,
-                guidance,
-            )[0]
-
-    def from_recipe(self, recipe: Recipe, guests: Sequence[Guest] = ()) -> PipelineOutput:
+    def from_recipe(self, recipe: Recipe, images: Sequence[UserImage] = ()) -> PipelineOutput:
         """Make a recipe's picture again, pixel for pixel.
 
-        A recipe without neighbours (and a strategy that has some) gets them by retrieval.
+        A recipe without references (and a strategy that has some) gets them by retrieval.
 
         Raises:
             CheckpointError: the recipe names another checkpoint or bank.
             RetrievalError: it names items that the bank lacks, or a private image that is not
-                among the guests.
+                among the caller's own.
         """
         self.check_recipe(recipe)
-        return self(
-            recipe.caption,
-            recipe.strategy,
-            recipe.k,
-            recipe.seed,
-            neighbours=recipe.neighbours or None,
-            weights=recipe.weights or None,
-            variations=recipe.variations,
-            memory=recipe.memory,
-            guests=guests,
-            guidance=recipe.guidance,
-        )
+        return self(recipe.request(images))
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Refuse a recipe that was made with another checkpoint or bank.
@@ -337,15 +346,124 @@ class MemoryDrivenPipeline:
                     fix="load that checkpoint, or clear the recipe's hashes for a similar picture",
                 )
 
-
-def _seeds(seed: int | None, seeds: Sequence[int] | None) -> tuple[int, ...]:
-    if seed is not None and seeds is not None:
-        raise ConfigError(wanted="seed or seeds", found="both", fix="pass one of them")
-    if seeds is None:
-        seeds = [secrets.randbelow(RANDOM_SEEDS) if seed is None else seed]
-    wanted = tuple(seeds)
-    if not wanted or not all(is_whole(each) and 0 <= each <= MAX_SEED for each in wanted):
-        raise ConfigError(
-            wanted=f"seeds: whole numbers in 0..{MAX_SEED}", found=repr(wanted)[:80], fix="use other seeds"
+    def _retrieve(self, request: Request, tries: int = 1) -> tuple[Retrieval, TextFeatures]:
+        """Return a caption's references, at least `tries` if there are so many, and its embeddings."""
+        clock = Clock()
+        encoded = self.vocabulary.encode(request.caption, self.config.text.max_words)
+        asked = self.checkpoint.encode_captions([encoded])
+        clock.lap("encode")
+        strategy = request.strategy or self.config.retrieval.strategy
+        if request.references is None:
+            k = self.config.retrieval.k if request.k is None else request.k
+            query = Query(asked, request.oracle_id, request.caption, tuple(encoded.words))
+            count = max(k, min(tries, self.bank.n - len(request.exclude)))
+            seed = request.seeds[0] if request.seeds else None
+            matches = self.retriever.retrieve(query, strategy, count, request.exclude, seed)
+            found = tuple(self._matched(match, encoded.words) for match in matches)
+        else:
+            k = max(1, len(request.references)) if request.k is None else request.k
+            found = tuple(self._given(request))
+        clock.lap("retrieve")
+        retrieval = Retrieval(
+            caption=request.caption,
+            strategy=strategy,
+            k=k,
+            neighbours=found,
+            words=tuple(encoded.words),
+            unknown_words=encoded.unknown,
+            truncated=encoded.truncated,
+            timings=clock.timings,
         )
-    return wanted
+        return retrieval, asked
+
+    def _matched(self, match: Match, words: Sequence[str]) -> Neighbour:
+        met = match.word_weights
+        return replace(
+            self._neighbour(match.index, match.rank, match.weight, match.caption_index),
+            score=match.score,
+            percentile=match.percentile,
+            word_weights=None if met is None else dict(zip(words, met, strict=True)),
+        )
+
+    def _given(self, request: Request) -> Iterator[Neighbour]:
+        """Yield the references that the caller chose, best first as given."""
+        own = {image.id: image for image in request.images}
+        for rank, (each, weight) in enumerate(request.references or (), start=1):
+            if each in own:
+                image, caption = own[each].image, own[each].caption
+                yield Neighbour(id=each, image=image, caption=caption, rank=rank, weight=weight)
+            else:
+                yield self._neighbour(self._row(each), rank, weight)
+
+    def _neighbour(self, row: int, rank: int, weight: float, caption: int = 0) -> Neighbour:
+        item = self.bank.item(row)
+        return Neighbour(
+            id=item.id,
+            image=self.bank.thumbnail(row),
+            caption=item.captions[caption],
+            rank=rank,
+            weight=weight,
+            class_name=item.class_name,
+            webp=self.bank.thumbnail_bytes(row),
+        )
+
+    def _tried(
+        self, request: Request, asked: TextFeatures, found: Retrieval, strength: float
+    ) -> tuple[Tried, ...]:
+        """Paint with each reference alone; mark the k whose pictures fit the words best."""
+        alone = [replace(each, weight=1.0) for each in found]
+        picture_scores, pictures = score_pictures(
+            self.checkpoint,
+            asked,
+            [self._guide([each], asked, strength * request.memory) for each in alone],
+            torch.cat([self._mix([each]) * request.memory for each in alone]).to(self.device),
+            self.noise(request, request.seeds[0]),
+        )
+        kept = best(picture_scores, found.k)
+        return tuple(
+            Tried(
+                neighbour=each,
+                score=float(picture_scores[place]),
+                picture=to_picture(pictures[place][None]),
+                kept=place in kept,
+            )
+            for place, each in enumerate(found)
+        )
+
+    def _mix(self, references: Sequence[Neighbour], images: Sequence[UserImage] = ()) -> Tensor:
+        """Return v, the references' features weighed by their shares (1, c, h, w), on the CPU.
+
+        It is zero without references.
+        """
+        own = {image.id: image for image in images}
+        weights = shares([each.weight for each in references], len(references))
+        mixed = torch.zeros(1, *self.bank.features.shape)
+        for each, weight in zip(references, weights, strict=True):
+            mixed[0] += weight * (own[each.id].v() if each.id in own else self.bank.v(self._row(each.id)))
+        return mixed
+
+    def _guide(self, references: Sequence[Neighbour], asked: TextFeatures, strength: float) -> TextCondition:
+        """Return the text as G reads it beside references; the caller's own images say nothing."""
+        known = [each for each in references if each.id in self._ids]
+        rows, weights = [self._row(each.id) for each in known], [each.weight for each in known]
+        return self.guidance.guide(asked, rows, weights, strength)
+
+    def _row(self, item: str) -> int:
+        if item.startswith(PRIVATE) and item not in self._ids:
+            raise RetrievalError(
+                wanted="an image of the memory, or an own image of this tab",
+                found="a private image that is not here",
+                fix="add that image as your own again: the same file gets the same name",
+            )
+        return self.bank.index_of(item)
+
+
+def _tries(request: Request) -> int:
+    return 1 if request.strategy in CONTROLS else request.best_of
+
+
+def _without_noise(request: Request) -> Request:
+    """Return what of a request decides its preparation: its noise, only where that takes part."""
+    if request.references is None and (_tries(request) > 1 or request.strategy == "random"):
+        return replace(request, seeds=request.seeds[:1])
+    return replace(request, seeds=(), variations=(), mirror=None, window=None)

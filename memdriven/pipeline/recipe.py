@@ -1,8 +1,8 @@
-"""Everything that makes an image again, small enough for a PNG text chunk or a link.
+"""A request with all that was left open filled in, as JSON: what makes a picture again.
 
-A recipe holds the resolved neighbours and weights, not only how they were asked for, so that the
-same checkpoint gives the same pixels even when retrieval changes. Every reader here treats its
-input as hostile: sizes, types and ranges are checked before anything is used.
+Small enough for a PNG text chunk or a link. A recipe holds the references and weights that were used,
+not only how they were asked for, so that the same checkpoint gives the same pixels even when retrieval
+changes. Every reader here treats its input as hostile.
 """
 
 from __future__ import annotations
@@ -13,78 +13,28 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self, get_args
+from typing import Any, Self
 
-from memdriven.config import Strategy
-from memdriven.errors import DataError
-from memdriven.pipeline.png import text_chunk
-from memdriven.pipeline.recipe_fields import (
-    check,
-    check_extra,
-    check_guidance,
-    check_memory,
-    check_text,
-    check_weights,
-    check_whole,
-    recipe_error,
-    refuse_constant,
-    unique_pairs,
-)
+from PIL import Image, PngImagePlugin
 
-if TYPE_CHECKING:
-    from PIL import Image
+from memdriven.errors import ConfigError, DataError, MemDrivenError
+from memdriven.models.window import Window
+from memdriven.numbers import in_range, is_number, parse_json, shown
+from memdriven.pipeline.request import PRIVATE, Request, UserImage, Variation, sums_to_one
 
-SCHEMA = "memdriven.pipeline.recipe/1"
-PNG_KEY = "memdriven.pipeline.recipe"
+SCHEMA = "memdriven.recipe/1"
+PNG_KEY = "memdriven.recipe"
 """Keyword of the PNG text chunk that holds the recipe's JSON."""
-STRATEGIES: tuple[str, ...] = get_args(Strategy)
 MAX_BYTES = 32_768
 """A recipe's JSON is never larger."""
-MAX_SEED = 2**53 - 1
-"""The largest whole number that JSON readers of every language keep exactly."""
-MAX_NEIGHBOURS = 64
-MAX_K = 1_000_000
-MAX_CAPTION = 2_000
-MAX_VARIATIONS = 32
-PRIVATE = "own:"
-"""Ids that start so are of a visitor's own images, which no memory bank holds."""
+MAX_EXTRA = 16
 _HASH = re.compile(r"[0-9a-f]{0,64}")
+_EXTRA_KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 Scalar = str | int | float | bool
 """What an extra setting may hold."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variation:
-    """A step from one picture's noise towards other noise: what a near-by picture is made with.
-
-    z' = cos(a) z + sin(a) z2 with a = strength * pi / 2 and z2 drawn from `seed`: of the same
-    length on average as z, whatever the strength (ours).
-    """
-
-    seed: int
-    strength: float
-    """Above 0; at 1 nothing of the picture's own noise is left."""
-
-    def __post_init__(self) -> None:
-        """Refuse what no page could have written."""
-        check_whole("variation's seed", self.seed, 0, MAX_SEED)
-        good = isinstance(self.strength, int | float) and not isinstance(self.strength, bool)
-        check(good and 0 < self.strength <= 1, "a variation's strength above 0, at most 1", self.strength)
-
-    @classmethod
-    def from_dict(cls, values: object) -> Self:
-        """Rebuild from a recipe's JSON object.
-
-        Raises:
-            ConfigError: a field is missing, unknown, or of another type or range.
-        """
-        good = isinstance(values, dict) and set(values) == {"seed", "strength"}
-        check(good, "variations: objects of seed and strength", values)
-        assert isinstance(values, dict)
-        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,41 +58,57 @@ class Recipe:
     variations: tuple[Variation, ...] = ()
     """Steps away from the seed's noise, one after the other; none for the seed's own picture."""
     memory: float = 1.0
-    """What the mixed features v are multiplied by, in 0..1: at 0 the words are alone."""
     guidance: float = 0.0
-    """How far the words were moved away from what the neighbours' captions say."""
+    mirror: bool | None = None
+    window: Window | None = None
+    """Of these two None: as the seed draws it."""
     extra: Mapping[str, Scalar] = field(default_factory=dict)
     """Settings of later versions (truncation, ...): kept, shown, never guessed at."""
 
     def __post_init__(self) -> None:
         """Refuse what no pipeline could have written."""
-        check_whole("k", self.k, 1, MAX_K)
-        check_whole("seed", self.seed, 0, MAX_SEED)
-        check_text("caption", self.caption, MAX_CAPTION)
-        check(self.strategy in STRATEGIES, "a strategy: " + ", ".join(STRATEGIES), self.strategy)
-        check(
-            len(self.neighbours) <= MAX_NEIGHBOURS,
-            f"at most {MAX_NEIGHBOURS} neighbours",
-            len(self.neighbours),
-        )
-        for name in self.neighbours:
-            check_text("a neighbour's id", name, 200)
-        check(len(set(self.neighbours)) == len(self.neighbours), "each neighbour once", self.neighbours)
-        check_weights(self.weights, len(self.neighbours))
-        check(
-            len(self.variations) <= MAX_VARIATIONS,
-            f"at most {MAX_VARIATIONS} variations",
-            len(self.variations),
-        )
+        for name in ("strategy", "k", "seed", "guidance"):
+            check(getattr(self, name) is not None, name, None)
+        try:
+            self.request()
+        except MemDrivenError as error:
+            raise recipe_error(error.wanted, error.found) from None
+        count = len(self.neighbours)
+        check(len(self.weights) == count, f"{count} weights, one a neighbour", self.weights)
+        for weight in self.weights:
+            check(in_range(weight, 0, 1), "weights in 0..1", weight)
+        check(not self.weights or sums_to_one(self.weights), "weights that sum to 1", self.weights)
         for name in ("checkpoint", "version"):
-            check_text(name, getattr(self, name), 100)
+            value = getattr(self, name)
+            good = isinstance(value, str) and len(value) <= 100 and value.isprintable()
+            check(good, f"{name}: a line of at most 100 characters", value)
         for name in ("checkpoint_hash", "bank_hash"):
             value = getattr(self, name)
             good = isinstance(value, str) and _HASH.fullmatch(value) is not None
             check(good, f"{name}: hexadecimal digits", value)
-        check_memory(self.memory)
-        check_guidance(self.guidance)
-        check_extra(self.extra)
+        check(len(self.extra) <= MAX_EXTRA, f"at most {MAX_EXTRA} extra settings", len(self.extra))
+        for key, value in self.extra.items():
+            good = isinstance(key, str) and _EXTRA_KEY.fullmatch(key) is not None
+            check(good, "names of extra settings in lower case", key)
+            good = is_number(value) or isinstance(value, str | bool)
+            check(good and len(str(value)) <= 200, "plain, short extra settings", value)
+
+    def request(self, images: Sequence[UserImage] = ()) -> Request:
+        """Return what to ask the pipeline for; `images` are the caller's own, where it needs them."""
+        return Request.of(
+            self.caption,
+            self.strategy,
+            self.k,
+            self.seed,
+            neighbours=self.neighbours or None,
+            weights=self.weights or None,
+            variations=self.variations,
+            memory=self.memory,
+            guidance=self.guidance,
+            mirror=self.mirror,
+            window=self.window,
+            images=images,
+        )
 
     @property
     def private(self) -> bool:
@@ -171,6 +137,8 @@ class Recipe:
             **({"variations": [asdict(v) for v in self.variations]} if self.variations else {}),
             **({"memory": self.memory} if self.memory != 1 else {}),
             **({"guidance": self.guidance} if self.guidance else {}),
+            **({} if self.mirror is None else {"mirror": self.mirror}),
+            **({} if self.window is None else {"window": list(self.window)}),
         }
 
     def to_json(self, indent: int | None = None) -> str:
@@ -179,8 +147,6 @@ class Recipe:
 
     def to_png(self, image: Image.Image) -> bytes:
         """Return the picture as PNG bytes that carry this recipe in a text chunk."""
-        from PIL import PngImagePlugin
-
         text = PngImagePlugin.PngInfo()
         text.add_text(PNG_KEY, self.to_json())
         buffer = io.BytesIO()
@@ -208,13 +174,20 @@ class Recipe:
         check(not unknown, "fields of a recipe (later settings go into `extra`)", unknown)
         missing = sorted({"caption", "strategy", "k", "seed"} - set(given))
         check(not missing, "caption, strategy, k and seed", "no " + ", ".join(missing))
-        for name in ("neighbours", "weights", "variations"):
-            value = given.get(name, [])
-            check(isinstance(value, list), f"{name}: a list", type(value).__name__)
-            given[name] = tuple(value)
-        given["variations"] = tuple(map(Variation.from_dict, given["variations"]))
+        for name in ("neighbours", "weights", "variations", "window"):
+            value = given.get(name)
+            check(value is None or isinstance(value, list), f"{name}: a list", value)
+            given[name] = tuple(value or ())
+        given["window"] = given["window"] or None
+        for place in given["variations"]:
+            good = isinstance(place, dict) and set(place) == {"seed", "strength"}
+            check(good, "variations: objects of seed and strength", place)
         extra = given.get("extra", {})
-        check(isinstance(extra, dict), "extra: an object", type(extra).__name__)
+        check(isinstance(extra, dict), "extra: an object", extra)
+        try:
+            given["variations"] = tuple(Variation(**each) for each in given["variations"])
+        except ConfigError as error:
+            raise recipe_error(error.wanted, error.found) from None
         return cls(**given)
 
     @classmethod
@@ -226,8 +199,8 @@ class Recipe:
         """
         check(len(text) <= MAX_BYTES, f"at most {MAX_BYTES} bytes", f"{len(text)} bytes")
         try:
-            values = json.loads(text, parse_constant=refuse_constant, object_pairs_hook=unique_pairs)
-        except (ValueError, RecursionError) as error:
+            values = parse_json(text)
+        except ValueError as error:
             raise recipe_error("JSON", f"{type(error).__name__}: {error}") from None
         return cls.from_dict(values)
 
@@ -251,17 +224,43 @@ class Recipe:
 
     @classmethod
     def from_png(cls, content: bytes) -> Self:
-        """Read the recipe that `pipeline` wrote into a PNG file; pixels are not decoded.
+        """Read the recipe in a PNG file, in whichever of its text chunks it stands.
+
+        Pixels are decoded only where none stands before them.
 
         Raises:
             DataError: the bytes are no PNG or hold no recipe.
             ConfigError: the recipe inside is not valid.
         """
-        text = text_chunk(content, PNG_KEY)
-        if text is not None:
-            return cls.from_json(text)
-        raise DataError(
-            wanted="a PNG with a recipe",
-            found="no recipe in its text",
-            fix="use a picture as memdriven saved it; other programs drop the text",
-        )
+        try:
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+                text = image.info.get(PNG_KEY)
+                if text is None:  # other programs write it behind the pixels
+                    image.load()
+                    text = getattr(image, "text", {}).get(PNG_KEY)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(
+                wanted="a PNG picture", found=str(error)[:120] or type(error).__name__, fix="give a PNG"
+            ) from None
+        if not isinstance(text, str):
+            raise DataError(
+                wanted="a PNG with a recipe",
+                found="no recipe in its text",
+                fix="use a picture as memdriven saved it, or a copy that keeps its text",
+            )
+        return cls.from_json(text)
+
+
+def recipe_error(wanted: str, found: object) -> ConfigError:
+    """Return the error of a recipe that cannot be used."""
+    return ConfigError(
+        wanted=f"a recipe ({wanted})",
+        found=str(found)[:120],
+        fix="copy the recipe again from where it was made",
+    )
+
+
+def check(holds: bool, wanted: str, found: object) -> None:
+    """Raise a `ConfigError` unless the condition holds."""
+    if not holds:
+        raise recipe_error(wanted, shown(found))

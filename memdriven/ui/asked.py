@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from memdriven.errors import CaptionError
-from memdriven.explore.painting import Inputs, gather
-from memdriven.pipeline.output import PipelineOutput, Retrieval
+from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Variation
+from memdriven.pipeline.request import Request, Variation
 from memdriven.ui import lineup, state, strings
 from memdriven.ui.steering import Steering
 
@@ -44,13 +43,14 @@ class Asked:
         """Everything else that the pipeline takes."""
         return {"memory": self.memory, "guidance": self.guidance, "variations": self.variations, **self.given}
 
-    def gather(self, pipe: MemoryDrivenPipeline) -> tuple[Inputs, Retrieval]:
-        """Return the picture's inputs and neighbours."""
-        return gather(pipe, *self.arguments, **self.options)
+    @property
+    def request(self) -> Request:
+        """The same, as the pipeline takes it."""
+        return Request.of(*self.arguments, exclude=self.masks, **self.options)
 
     def paint(self, pipe: MemoryDrivenPipeline) -> PipelineOutput:
         """Return the picture, the same as the Picture tab's."""
-        return pipe(*self.arguments, **self.options)
+        return pipe(self.request)
 
 
 def read(*query: object) -> Asked:
@@ -92,5 +92,5 @@ def _steered(wanted: Asked, keep: bool, rest: Sequence[object], tries: int) -> A
     )
     if not found.given:
         return wanted
-    given = {**found.given, "guests": steering.guests}
+    given = {**found.given, "images": steering.guests}
     return replace(wanted, k=max(1, len(found.retrieval)), given=given)

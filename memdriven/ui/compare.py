@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from memdriven.errors import MemDrivenError
 from memdriven.explore.compare import Edit, Row, across, edit
-from memdriven.pipeline.recipe import MAX_SEED
+from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import asked, state, strings
 from memdriven.ui.compose import Compose
 from memdriven.ui.html import image_uri, tag, text
@@ -30,17 +31,7 @@ def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[t
         chosen = [name for name in NAMES if name in strategies]
         whole, steps = len(chosen) * count, len(wanted.variations)
         rows: Sequence[Row] = ()
-        for rows in across(
-            state.pipeline(),
-            wanted.caption,
-            chosen,
-            wanted.k,
-            noises,
-            wanted.memory,
-            variations=wanted.variations,
-            exclude=wanted.masks,
-            guidance=wanted.guidance,
-        ):
+        for rows in across(state.pipeline(), replace(wanted.request, seeds=tuple(noises)), chosen):
             done = sum(picture is not None for row in rows for picture in row.pictures)
             line = strings.COMPARE_PROGRESS.format(done=done, count=whole)
             yield table_html(rows, noises, steps), status(line, busy=True)
@@ -54,7 +45,7 @@ def change(edited: str, *query: object) -> tuple[str, str]:
     """Return both captions' pictures with their difference, and the status."""
     try:
         wanted = asked.read(*query)
-        made = edit(state.pipeline(), wanted.caption, edited, *wanted.arguments[1:], **wanted.options)
+        made = edit(state.pipeline(), wanted.request, edited)
     except MemDrivenError as error:
         return empty(strings.EDIT_EMPTY), failure(error)
     return edit_html(made), status(strings.EDIT_DONE.format(seed=wanted.seed))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import DataError
-from memdriven.pipeline.rerank import MAX_TRIED
+from memdriven.pipeline.request import MAX_TRIED
 from memdriven.ui import examples, line, state, strings, switcher
 from memdriven.ui.html import tag, text
 from memdriven.ui.parts import CLICKS, panel, section

@@ -15,7 +15,8 @@ from PIL import Image
 
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.evaluation.pyramid import mean_pairwise_pyramid
-from memdriven.pipeline.recipe import MAX_SEED, Recipe, Variation
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import MAX_SEED, Variation
 from memdriven.ui import cards, lineup, picture, state, strings
 from memdriven.ui.compose import STATE_SECONDS, Compose, steps_line
 from memdriven.ui.generate import PictureTab, Update, show
@@ -88,7 +89,7 @@ def vary(
             seeds=seeds,
             memory=share,
             guidance=strength,
-            guests=line.steering.guests,
+            images=line.steering.guests,
             **line.given,
         ):
             done = [

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from memdriven.errors import DataError
 from memdriven.files import read_json
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.rerank import MAX_TRIED
+from memdriven.pipeline.request import MAX_TRIED
 from memdriven.ui import state, strings
 from memdriven.ui.html import tag, text
 from memdriven.ui.status import failure

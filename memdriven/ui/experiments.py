@@ -8,8 +8,8 @@ from itertools import combinations
 from memdriven.explore.compare import across, difference
 from memdriven.explore.controls import Control, controls
 from memdriven.explore.inside import look_inside
-from memdriven.explore.painting import gather
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.request import Request
 from memdriven.ui import compare, copies, inside, strings
 from memdriven.ui.cards import note
 from memdriven.ui.html import image_uri, tag, text
@@ -40,6 +40,10 @@ def _question(lesson: Lesson) -> tuple[str, str, int]:
     return lesson.caption, lesson.strategy, lesson.k
 
 
+def _request(lesson: Lesson) -> Request:
+    return Request.of(*_question(lesson), lesson.seed)
+
+
 def _seeds(pipe: MemoryDrivenPipeline, lesson: Lesson) -> Iterator[str]:
     seeds = range(lesson.seed, lesson.seed + NOISES)
     for output in pipe.stream(*_question(lesson), seeds=seeds):
@@ -64,13 +68,13 @@ def _seeds(pipe: MemoryDrivenPipeline, lesson: Lesson) -> Iterator[str]:
 
 
 def _strategies(pipe: MemoryDrivenPipeline, lesson: Lesson) -> Iterator[str]:
-    for rows in across(pipe, lesson.caption, STRATEGIES, lesson.k, [lesson.seed]):
+    for rows in across(pipe, _request(lesson), STRATEGIES):
         yield compare.table_html(rows, [lesson.seed], pick=False)
 
 
 def _controls(pipe: MemoryDrivenPipeline, lesson: Lesson) -> Iterator[str]:
     made: list[Control] = []
-    for control in controls(pipe, *_question(lesson), lesson.seed):
+    for control in controls(pipe, _request(lesson)):
         if control.picture is not None:
             made.append(control)
             yield inside.controls_html(made)
@@ -85,4 +89,4 @@ def _copy(pipe: MemoryDrivenPipeline, lesson: Lesson) -> Iterator[str]:
 
 
 def _stages(pipe: MemoryDrivenPipeline, lesson: Lesson) -> Iterator[str]:
-    yield inside.inside_html(look_inside(pipe, *gather(pipe, *_question(lesson), lesson.seed)))
+    yield inside.inside_html(look_inside(pipe, _request(lesson)))

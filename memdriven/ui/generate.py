@@ -69,7 +69,7 @@ def paint(
             variations=steps,
             memory=share,
             guidance=strength,
-            guests=steering.guests,
+            images=steering.guests,
             **line.given,
         ):
             if chose := line.retrieval.timings.get("choose", 0.0):

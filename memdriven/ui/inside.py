@@ -28,14 +28,14 @@ def look(*query: object) -> Iterator[tuple[Update, Update, str]]:
     try:
         wanted = asked.read(*query)
         pipe = state.pipeline()
-        seen = look_inside(pipe, *wanted.gather(pipe))
+        seen = look_inside(pipe, wanted.request)
         done = status(strings.INSIDE_DONE.format(seed=wanted.seed))
         if not (state.offers_memory() and len(seen.retrieval)):
             yield inside_html(seen), "", done
             return
         made: list[Image.Image] = []
         yield inside_html(seen), "", _strength(0)
-        for picture in fading(pipe, replace(wanted, memory=1.0).gather(pipe)[0]):
+        for picture in fading(pipe, wanted.request):
             made.append(picture)
             last = len(made) == len(STRENGTHS)
             yield gr.skip(), fading_html(made), done if last else _strength(len(made))
@@ -48,15 +48,7 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
     made: list[Control] = []
     try:
         wanted = asked.read(*query)
-        for control in controls(
-            state.pipeline(),
-            *wanted.arguments,
-            wanted.memory,
-            variations=wanted.variations,
-            exclude=wanted.masks,
-            given=wanted.given,
-            guidance=wanted.guidance,
-        ):
+        for control in controls(state.pipeline(), wanted.request):
             made.append(control)
             line = strings.CONTROLS_PROGRESS.format(done=len(made), count=len(CONTROLS))
             yield controls_html(made), status(line, busy=len(made) < len(CONTROLS))

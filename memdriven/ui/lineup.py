@@ -12,7 +12,7 @@ from typing import Any
 from memdriven.errors import RetrievalError
 from memdriven.pipeline.output import Neighbour, Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Variation
+from memdriven.pipeline.request import Request, Variation
 from memdriven.ui import state
 from memdriven.ui.steering import MAX_PINS, Steering
 
@@ -67,9 +67,9 @@ def line_up(
     steering = steering or Steering()
     if strategy == "none" or not steering.active:
         retrieval, spare = neighbours(caption, strategy, k, seed)
-        if tries > k and strategy not in ("none", "oracle"):
+        if tries > k and strategy not in CONTROLS:
             key = _key(state.pipeline())
-            every = () if strategy in CONTROLS else (*retrieval, *spare)
+            every = (*retrieval, *spare)
             retrieval = _chosen(key, caption, strategy, k, seed, tries, variations, memory, guidance)
             spare = tuple(each for each in every if each.id not in retrieval.ids)
         return LineUp(retrieval, spare, steering)
@@ -81,8 +81,8 @@ def line_up(
         used = list(found.values())[:fill]
         whole = math.fsum(each.weight for each in used) or 1.0
         ids, weights = steering.mix({each.id: each.weight / whole for each in used})
-        retrieval, _ = pipe.lookup.find(
-            caption, strategy, max(1, len(ids)), seed, ids, weights, (), None, steering.guests
+        retrieval = pipe.retrieve(
+            caption, strategy, seed=seed, neighbours=ids, weights=weights, images=steering.guests
         )
     return _placed(retrieval, line, steering)
 
@@ -141,7 +141,7 @@ def _long_line(
     masked = masks(pipe, steering)
     longest = min(max(SHOWN, state.MAX_K) + MAX_PINS, pipe.bank.n - len(masked))
     if steering.like is not None:
-        return pipe.lookup.alike(steering.like, longest, masked, steering.guests)
+        return pipe.alike(steering.like, longest, masked, steering.guests)
     if strategy in CONTROLS:
         count = min(longest, max(1, k + len(steering.pins)))
         return pipe.retrieve(caption, strategy, count, exclude=masked, seed=seed)
@@ -165,9 +165,10 @@ def _chosen(
     guidance: float | None,
 ) -> Retrieval:
     """Try once, for all the tabs that ask for the same picture."""
-    return state.pipeline().choose(
+    request = Request.of(
         caption, strategy, k, seed, best_of=tries, variations=variations, memory=memory, guidance=guidance
     )
+    return state.pipeline().prepare(request).retrieval
 
 
 @lru_cache(maxsize=16)

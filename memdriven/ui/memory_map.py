@@ -139,11 +139,11 @@ def find(*query: object) -> tuple[str, str]:
         return tag("p", text(strings.MAP_NO_QUERY), class_="md-hint"), status(strings.READY)
     try:
         wanted = asked.read(*query)
-        inputs, retrieval = wanted.gather(pipe)
-        x, y = drawing(pipe).result().map.place(inputs.sentence[0]).tolist()
+        prepared = pipe.prepare(wanted.request)
+        x, y = drawing(pipe).result().map.place(prepared.text.sentence[0]).tolist()
     except MemDrivenError as error:
         return "", failure(error)
-    return query_html(retrieval, (x, y)), status(strings.MAP_SHOWN)
+    return query_html(prepared.retrieval, (x, y)), status(strings.MAP_SHOWN)
 
 
 def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:

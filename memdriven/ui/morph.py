@@ -35,8 +35,8 @@ def run(
         other = words if isinstance(words, str) and words.strip() else wanted.caption
         # The far end is what the left column would give for these words and this seed.
         far = asked.read(other, *query[1:4], seed, *query[5:])
-        start, first = wanted.gather(pipe)
-        end, last = far.gather(pipe)
+        start, end = wanted.request, far.request
+        first, last = pipe.prepare(start).retrieval, pipe.prepare(end).retrieval
         made: list[Image.Image] = []
         total = _count(count)
         for picture in morph.frames(pipe, start, end, list(moving or ()), total):

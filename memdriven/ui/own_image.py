@@ -21,9 +21,8 @@ from memdriven.data.images import centre_square, decode_image, to_tensor
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, MemDrivenError
 from memdriven.memory import codec
-from memdriven.pipeline.lookup import Guest
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import PRIVATE
+from memdriven.pipeline.request import PRIVATE, UserImage
 from memdriven.ui import strings
 
 MAX_BYTES = 8_000_000
@@ -49,7 +48,7 @@ def read_upload(content: object) -> Image.Image:
     return centre_square(image, SIDE)
 
 
-def guest(image: Image.Image, pipe: MemoryDrivenPipeline) -> Guest:
+def guest(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
     """Return an image with its features, named after its pixels.
 
     Raises:
@@ -63,7 +62,7 @@ def guest(image: Image.Image, pipe: MemoryDrivenPipeline) -> Guest:
     with pipe.turn, torch.inference_mode():
         v = vgg(to_tensor(image)[None])[0].numpy()
     name = hashlib.sha256(image.tobytes()).hexdigest()[:12]
-    return Guest(
+    return UserImage(
         id=PRIVATE + name,
         image=centre_square(image, THUMBNAIL),
         caption=strings.OWN_CAPTION,

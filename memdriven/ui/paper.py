@@ -9,7 +9,7 @@ from PIL import Image
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline.output import PipelineOutput, Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import MAX_SEED
+from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose

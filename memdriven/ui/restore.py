@@ -11,7 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import PRIVATE, Recipe
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import PRIVATE
 from memdriven.ui import lineup, state, strings
 from memdriven.ui.compose import steps_line
 from memdriven.ui.generate import show

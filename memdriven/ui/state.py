@@ -10,9 +10,8 @@ from functools import lru_cache
 from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import tokenize
 from memdriven.errors import CheckpointError, ConfigError
-from memdriven.pipeline.pipeline import RANDOM_SEEDS, MemoryDrivenPipeline
-from memdriven.pipeline.recipe import MAX_SEED
-from memdriven.pipeline.rerank import MAX_TRIED
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.request import DRAWN_SEEDS, MAX_SEED, MAX_TRIED
 from memdriven.ui import strings
 from memdriven.ui.shelf import Shelf
 from memdriven.ui.startup import session
@@ -101,7 +100,7 @@ def read_seed(written: str, keep: bool) -> int:
     """
     written = written.strip() if isinstance(written, str) else ""
     if not keep or not written:
-        return secrets.randbelow(RANDOM_SEEDS)
+        return secrets.randbelow(DRAWN_SEEDS)
     if not (written.isascii() and written.isdecimal() and len(written) <= 16):
         raise ConfigError(
             wanted=strings.SEED_WANTED.format(largest=MAX_SEED),

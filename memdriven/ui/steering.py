@@ -13,9 +13,9 @@ from typing import Self
 
 from memdriven.errors import RetrievalError
 from memdriven.memory.matches import shares
-from memdriven.pipeline.lookup import Guest
 from memdriven.pipeline.output import Retrieval
-from memdriven.pipeline.recipe import MAX_NEIGHBOURS, Recipe, Variation
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import MAX_REFERENCES, UserImage, Variation
 from memdriven.ui import strings
 
 MAX_PINS = 8
@@ -41,7 +41,7 @@ class Steering:
     """Exact shares of the pins, where nothing beside them is used (a restored mix)."""
     like: str | None = None
     """An image whose look-alikes take the place of retrieval."""
-    guests: tuple[Guest, ...] = ()
+    guests: tuple[UserImage, ...] = ()
     """The tab's own images."""
     base: int | None = None
     """The seed that `variations` step away from; with another seed they have no meaning."""
@@ -83,8 +83,8 @@ class Steering:
         """Multiply an item's share; what is no number counts as 1, and all is clamped."""
         value = _number(factor)
         others = {name: old for name, old in self.factors.items() if name != item}
-        if len(others) >= MAX_NEIGHBOURS:
-            raise _too_many(strings.PINS_WANTED, MAX_NEIGHBOURS)
+        if len(others) >= MAX_REFERENCES:
+            raise _too_many(strings.PINS_WANTED, MAX_REFERENCES)
         return replace(self, factors=others if value == 1.0 else {**others, item: value})
 
     def only(self, item: str) -> Self:
@@ -101,7 +101,7 @@ class Steering:
         """Go back to retrieval alone; own images stay at hand."""
         return type(self)(guests=self.guests)
 
-    def welcome(self, guest: Guest) -> Self:
+    def welcome(self, guest: UserImage) -> Self:
         """Add an own image and pin it; the same image twice is one image."""
         others = tuple(each for each in self.guests if each.id != guest.id)
         if len(others) >= MAX_GUESTS:

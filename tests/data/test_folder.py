@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -108,61 +109,152 @@ def test_names_that_differ_only_in_their_ending_get_their_own_ids(tmp_path: Path
 
 
 GOOD = {"file_name": "a.png", "text": "fine"}
+FAULTS = [
+    (["{"], "line 1"),
+    (["[1]"], "list"),
+    ([{"text": "x"}], "file_name"),
+    ([{"file_name": "../secret.png", "text": "x"}], "inside the folder"),
+    ([{"file_name": "..\\secret.png", "text": "x"}], "inside the folder"),
+    ([{"file_name": "/etc/passwd", "text": "x"}], "inside the folder"),
+    ([{"file_name": "C:/a.png", "text": "x"}], "inside the folder"),
+    ([{"file_name": "https://example.org/a.png", "text": "x"}], "inside the folder"),
+    ([{"file_name": "a\0.png", "text": "x"}], "no such file"),
+    ([{"file_name": "link.png", "text": "x"}], "lead out of the folder"),
+    ([{"file_name": "gone.png", "text": "x"}], "no such file"),
+    ([{"file_name": "ab.png", "text": "x"}], r"is a\.png meant\?"),
+    ([{"file_name": "n" * 5000 + ".png", "text": "x"}], "no such file"),
+    ([{"file_name": "\ud800.png", "text": "x"}], "no such file"),
+    ([{"file_name": "sub", "text": "x"}], "no such file"),
+    ([{"file_name": "broken.png", "text": "x"}], r"broken\.png"),
+    ([{**GOOD, "split": "holdout"}], "holdout"),
+    ([{**GOOD, "split": "train"}, {**GOOD, "split": "test"}], "agree"),
+    ([{**GOOD, "class": "x"}, {**GOOD, "class": "y"}], "one class"),
+    ([{**GOOD, "class": 1.5}], "class name"),
+    (['{"file_name": "a.png", "text": "x", "class": ' + "9" * 5000 + "}"], "line 1"),
+    ([{**GOOD, "box": [1, 2, 3]}], "box of 4 numbers"),
+    ([{**GOOD, "box": 7}], "box of 4 numbers"),
+    ([{**GOOD, "box": [10**400, 1, 1, 1]}], "box of 4 numbers"),
+    (['{"file_name": "a.png", "text": "x", "box": [NaN, 1, 1, 1e999]}'], "box of 4 numbers"),
+    ([{**GOOD, "box": [60, 0, 10, 10]}], "within the 50 x 40 px"),
+    ([{**GOOD, "box": [0, 0, 0, 10]}], "within the 50 x 40 px"),
+    ([{**GOOD, "split": "test"}], "'train'"),
+    ([], "no row in a table"),
+    ([{"file_name": "a.png", "prompt_text": "x"}], "the columns file_name, prompt_text"),
+    ([{"file_name": "a.png", "text": []}], "1 captions empty"),
+    ([{"file_name": "a.png", "text": "  "}], "1 captions empty"),
+    ([{"file_name": "a.png", "text": "x" * 10_000}], "1 captions longer than 2,000"),
+    ([{"file_name": "a.png", "text": " ?! "}], "1 captions without a word"),
+]
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([], "without rows"),
-        (["{"], "line 1"),
-        (["[1]"], "list"),
-        ([GOOD, {"file_name": "a.png"}], "line 2"),
-        ([{"text": "x"}], "file_name"),
-        ([{"file_name": "a.png", "text": []}], "text"),
-        ([{"file_name": "a.png", "text": "  "}], "empty"),
-        ([{"file_name": "a.png", "text": ["ok", None]}], "None"),
-        ([{"file_name": "a.png", "text": "x" * 10_000}], "10,000"),
-        ([{"file_name": "../secret.png", "text": "x"}], "inside the folder"),
-        ([{"file_name": "..\\secret.png", "text": "x"}], "inside the folder"),
-        ([{"file_name": "/etc/passwd", "text": "x"}], "inside the folder"),
-        ([{"file_name": "C:/a.png", "text": "x"}], "inside the folder"),
-        ([{"file_name": "a\0.png", "text": "x"}], "no such file"),
-        ([{"file_name": "link.png", "text": "x"}], "inside the folder"),
-        ([{"file_name": "gone.png", "text": "x"}], "no such file"),
-        ([{"file_name": "sub", "text": "x"}], "no such file"),
-        ([{"file_name": "broken.png", "text": "x"}], r"broken\.png"),
-        ([{**GOOD, "split": "holdout"}], "holdout"),
-        ([{**GOOD, "split": "train"}, {**GOOD, "split": "test"}], "agree"),
-        ([{**GOOD, "class": "x"}, {**GOOD, "class": "y"}], "one class"),
-        ([{**GOOD, "class": 1.5}], "class name"),
-        ([{**GOOD, "box": [1, 2, 3]}], "box of 4 numbers"),
-        ([{**GOOD, "box": 7}], "box of 4 numbers"),
-        ([{"file_name": "a.png", "text": " ?! "}], "no word about"),
-        ([{**GOOD, "split": "test"}], "'train'"),
-    ],
-)
-def test_hostile_metadata_is_named_and_leaves_nothing(tmp_path: Path, rows: list[Any], message: str) -> None:
+@pytest.mark.parametrize(("rows", "message"), FAULTS)
+def test_faults_are_named_and_leave_nothing(tmp_path: Path, rows: list[Any], message: str) -> None:
     source = _source(tmp_path / "src", ["a.png", "sub/b.png"])
     (source / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n but no more")
     _source(tmp_path, ["secret.png"])
     (source / "link.png").symlink_to(tmp_path / "secret.png")
     _jsonl(source / "metadata.jsonl", rows)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
         _prepare(source, tmp_path / "out")
+    assert str(caught.value).encode(), "it can be printed"
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_all_faults_are_told_at_once_or_left_out(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png", "b.png"])
+    (source / "broken.png").write_bytes(b"no picture")
+    rows = [
+        GOOD,
+        {"file_name": "gone.png", "text": "x"},
+        "{",
+        {"file_name": "b.png", "text": "x", "split": "y"},
+    ]
+    _jsonl(source / "metadata.jsonl", [*rows, {"file_name": "broken.png", "text": "x"}])
+    with pytest.raises(DataError, match="3 faults") as caught:
+        _prepare(source, tmp_path / "out")
+    for line in ("line 2", "line 3", "line 4"):
+        assert line in caught.value.found
+    assert "--skip-faults" in caught.value.fix
+    data = _prepare(source, tmp_path / "out", skip_faults=True, test_fraction=0.0)
+    assert [item.id for item in data.items] == ["a", "b"]
+    told = " ".join(data.header["notes"])
+    assert "3 faulty rows" in told
+    assert "1 images were left out" in told
+
+
+def test_pictures_without_a_usable_caption_are_left_out_and_told(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png", "b.png", "c.png", "d.png", "e.png"])
+    texts = ["red", "", "🍎", "x" * 3000]
+    _jsonl(source / "metadata.jsonl", [{"file_name": f"{n}.png", "text": t} for n, t in zip("abcd", texts)])
+    data = _prepare(source, tmp_path / "out", test_fraction=0.0)
+    assert [item.id for item in data.items] == ["a"]
+    assert data.header["images_without_caption"] == 4
+    assert data.header["notes"] == [
+        "4 images without a caption left out, e.g. b.png",
+        "1 captions left out: empty",
+        "1 captions left out: without a word",
+        "1 captions left out: longer than 2,000 characters",
+    ]
+
+
+TABLES = {
+    "semicolons": ("metadata.csv", "file_name;text\na.png;a red bird, small\n"),
+    "tabs": ("metadata.tsv", "file_name\ttext\na.png\ta red bird, small\n"),
+    "bars": ("metadata.csv", "file_name|text\na.png|a red bird, small\n"),
+    "blanks in the header": ("metadata.csv", 'File Name, Text\na.png,"a red bird, small"\n'),
+    "names of other tools": ("captions.csv", 'image,prompt\na.png,"a red bird, small"\n'),
+    "no header": ("data.csv", 'a.png,"a red bird, small"\n'),
+    "Excel": ("metadata.csv", "\ufeffsep=;\r\nfile_name;text\r\na.png;a red bird, small\r\n"),
+    "UTF-16": ("metadata.csv", "file_name\ttext\r\na.png\ta red bird, small\r\n"),
+    "an object of captions": ("captions.json", '{"a.png": "a red bird, small"}'),
+    "a list of objects": ("metadata.json", '[{"file": "a.png", "description": "a red bird, small"}]'),
+    "COCO's lists": (
+        "captions.json",
+        '{"images": [{"id": 7, "file_name": "a.png"}], '
+        '"annotations": [{"image_id": 7, "caption": "a red bird, small"}]}',
+    ),
+    "numbered columns": ("metadata.csv", 'image,caption 1,caption 2\na.png,"a red bird, small",\n'),
+    "a number behind the name": ("captions.txt", "image|caption\na.png#0|a red bird, small\n"),
+    "text beside the picture": ("a.txt", "a red bird, small\n\n"),
+    "a backslash and a dot": ("metadata.csv", 'file_name,text\n.\\A.PNG,"a red bird, small"\n'),
+}
+
+
+@pytest.mark.parametrize(("name", "text"), TABLES.values(), ids=TABLES)
+def test_tables_as_people_make_them(tmp_path: Path, name: str, text: str) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    (source / name).write_bytes(text.encode("utf-16" if "\ttext\r" in text else "utf-8"))
+    data = _prepare(source, tmp_path / "out")
+    assert [(item.id, *item.captions) for item in data.items] == [("a", "a red bird, small")]
+
+
+def test_a_quote_left_open_does_not_swallow_rows(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png", "b.png", "c.png", "d.png"])
+    table = source / "metadata.csv"
+    for rows in ('b.png,"a blue bird', 'b.png,"a blue bird”', 'b.png,"a blue bird\nc.png,"a green bird"'):
+        table.write_text(f"file_name,text\na.png,red\n{rows}\nd.png,black\n")
+        with pytest.raises(DataError, match=r"a quote that is closed.*line 3"):
+            _prepare(source, tmp_path / "out")
+        data = _prepare(source, tmp_path / "out", skip_faults=True, test_fraction=0.0)
+        assert {"a", "d"} <= {item.id for item in data.items}
+    table.write_text('file_name,text\na.png,"two lines\nof a ""caption"""\n')
+    assert _prepare(source, tmp_path / "out").items[0].captions == ('two lines of a "caption"',)
 
 
 def test_malformed_csv_and_encodings(tmp_path: Path) -> None:
     source = _source(tmp_path / "src", ["a.png"])
     (source / "metadata.csv").write_text("file_name,text\na.png,red, small\n")
-    with pytest.raises(DataError, match="double quotes"):
+    with pytest.raises(DataError, match=r"line 2.*3 instead of 2.*double quotes"):
         _prepare(source, tmp_path / "out")
-    (source / "metadata.csv").write_text("image,caption\na.png,red\n")
-    with pytest.raises(DataError, match="image, caption"):
+    (source / "metadata.csv").write_text("picture;words\na.png;red\n")
+    with pytest.raises(DataError, match="picture, words"):
         _prepare(source, tmp_path / "out")
     (source / "metadata.csv").write_bytes("file_name,text\na.png,café\n".encode("latin-1"))
-    with pytest.raises(DataError, match="UTF-8"):
+    with pytest.raises(DataError, match=r"UTF-8 text.*line 2"):
+        _prepare(source, tmp_path / "out")
+    (source / "metadata.csv").write_text("")
+    with pytest.raises(DataError, match="no column"):
         _prepare(source, tmp_path / "out")
     (source / "metadata.jsonl").write_text("{}")
     with pytest.raises(DataError, match="remove one"):
@@ -172,10 +264,101 @@ def test_malformed_csv_and_encodings(tmp_path: Path) -> None:
 def test_a_source_without_metadata_or_without_itself(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         _prepare(tmp_path / "none", tmp_path / "out")
-    with pytest.raises(DataError, match=r"metadata\.jsonl or metadata\.csv or captions\.jsonl"):
+    with pytest.raises(DataError, match=r"metadata\.jsonl, metadata\.csv or a text file"):
         _prepare(tmp_path, tmp_path / "out")
     with pytest.raises(DataError, match="fraction"):
         _prepare(tmp_path, tmp_path / "out", test_fraction=1.0)
+    source = _source(tmp_path / "src", ["a.png"])
+    _jsonl(source / "metadata.jsonl", [GOOD])
+    for size in (0, -5, 10**6):
+        with pytest.raises(DataError, match="image size"):
+            prepare_folder(source, tmp_path / "out", image_size=size, progress=False)
+
+
+def test_roots_as_archives_have_them(tmp_path: Path) -> None:
+    for place in ("once", "twice/twice", "beside"):
+        source = _source(tmp_path / place, ["images/a.png" if place == "beside" else "a.png"])
+        table = source / ("tables" if place == "beside" else "") / "metadata.csv"
+        table.parent.mkdir(exist_ok=True)
+        table.write_text("file_name,text\na.png,red\n")
+        top = tmp_path / place.partition("/")[0]
+        (top / "__MACOSX").mkdir()
+        (top / "._metadata.csv").write_bytes(b"\0\5\x16\7")
+        assert len(_prepare(top, tmp_path / "out")) == 1
+        packed = shutil.make_archive(
+            str(tmp_path / f"{table.parent.parent.name}-packed"), "zip", tmp_path, top.name
+        )
+        data = _prepare(Path(packed), tmp_path / "out")
+        assert len(data) == 1
+        assert data.name == Path(packed).stem
+
+
+def test_names_that_count_from_the_top_are_found_and_told(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["train/a.png", "test/a.png"])
+    (source / "train/metadata.csv").write_text("file_name,text\ntrain/a.png,red\n")
+    (source / "test/metadata.csv").write_text("file_name,text\na.png,blue\n")
+    data = _prepare(source, tmp_path / "out")
+    assert [(item.split, item.captions) for item in data.items] == [("test", ("blue",)), ("train", ("red",))]
+    assert "1 file names count from" in data.header["notes"][0]
+
+
+def test_pictures_may_be_described_by_their_names(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["fruit/red_apple-03.png", "fruit/0001.png", "Blue Bird.png"])
+    data = _prepare(source, tmp_path / "out", captions_from_names=True, test_fraction=0.0)
+    assert [item.captions[0] for item in data.items] == ["blue bird", "fruit", "fruit red apple"]
+
+
+def test_links_out_of_the_folder_are_followed_when_asked(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["b.png"])
+    _source(tmp_path / "blobs", ["1.png"])
+    (source / "a.png").symlink_to(tmp_path / "blobs/1.png")
+    _jsonl(source / "metadata.jsonl", [GOOD, {"file_name": "b.png", "text": "x"}])
+    with pytest.raises(DataError, match="--follow-links"):
+        _prepare(source, tmp_path / "out")
+    assert len(_prepare(source, tmp_path / "out", follow_links=True)) == 2
+
+
+def test_no_word_is_known_to_the_held_out_pictures_alone(tmp_path: Path) -> None:
+    words = ["apple", "pear", "red dog", "red cat", "plum", "red cow"]
+    source = _source(tmp_path / "src", [f"{n}.png" for n in range(6)])
+    _jsonl(
+        source / "metadata.jsonl", [{"file_name": f"{n}.png", "text": text} for n, text in enumerate(words)]
+    )
+    for seed in range(6):
+        data = _prepare(source, tmp_path / "out", test_fraction=0.4, seed=seed)
+        known = {word for item in data.split("train") for text in item.captions for word in text.split()}
+        assert len(data.split("test")) == 2
+        assert all(known & set(item.captions[0].split()) for item in data.split("test"))
+
+
+def test_pictures_that_repeat_across_the_split_are_told(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (4, 8, 8, 3), np.uint8)
+    pictures = [Image.fromarray(one).resize((64, 64), Image.Resampling.BICUBIC) for one in noise]
+    for name, image in zip("abcd", pictures, strict=True):
+        image.save(source / f"{name}.png")
+    pictures[0].resize((50, 50)).save(source / "e.jpg", quality=60)
+    rows = [{"file_name": f"{n}.png", "text": "x", "split": "train"} for n in "abcd"]
+    _jsonl(source / "metadata.jsonl", [*rows, {"file_name": "e.jpg", "text": "x", "split": "test"}])
+    data = _prepare(source, tmp_path / "out")
+    assert data.header["notes"] == [
+        "1 of 1 test images all but repeat a training image, e.g. e repeats a: figures over them flatter"
+    ]
+
+
+def test_wide_pictures_are_cropped_or_padded(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    wide = Image.new("RGB", (90, 30), (0, 0, 250))
+    wide.paste((250, 0, 0), (30, 0, 60, 30))
+    wide.save(source / "a.png")
+    _jsonl(source / "metadata.jsonl", [GOOD])
+    reds = []
+    for fit in ("crop", "pad"):
+        data = _prepare(source, tmp_path / "out", fit=fit)
+        reds.append(np.asarray(data.load_image(data.items[0]))[..., 0].mean() / 250)
+    assert reds == pytest.approx([1.0, 1 / 9], abs=0.05)
 
 
 def test_only_a_data_set_is_replaced(tmp_path: Path) -> None:
@@ -258,7 +441,7 @@ def test_which_of_several_zips_must_be_said(tmp_path: Path) -> None:
     data = _prepare(source, tmp_path / "out", images="x64.zip", test_fraction=0.0)
     assert [item.id for item in data.items] == ["a", "b"], "loose files count, too"
     _jsonl(source / "captions.jsonl", [*rows, {"file": "c.webp", "captions": ["x"]}])
-    with pytest.raises(DataError, match=r"c\.webp.*in the folder or in .*x64\.zip"):
+    with pytest.raises(DataError, match=r"c\.webp.*no such file in .*x64\.zip"):
         _prepare(source, tmp_path / "out", images="x64.zip")
     with pytest.raises(DataError, match="nothing there"):
         _prepare(source, tmp_path / "out", images="x16.zip")

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memdriven.data import photos
 from memdriven.data.download import Remote
-from memdriven.data.photos import CUB_TEST_CLASSES, prepare_coco, prepare_cub, prepare_flowers, square_around
+from memdriven.data.photos import CUB, prepare_coco, prepare_cub, prepare_flowers, square_around
 from memdriven.errors import DataError
 from tests.data import layouts
 
@@ -114,6 +113,9 @@ def test_without_an_archive_the_manual_step_comes_before_the_download(
     with pytest.raises(DataError, match=r"drive\.google\.com.*no such file in .*archives"):
         prepare_cub(tmp_path / "data/out", progress=False)
     assert not asked
+    with pytest.raises(DataError, match="nothing there"):
+        prepare_cub(tmp_path / "data/out", captions=[tmp_path / "gone.tgz"], progress=False)
+    assert not asked
     data = prepare_cub(tmp_path / "data/out", captions=[reed], image_size=16, progress=False)
     assert asked.pop() == tmp_path / "data/archives"
     assert len(data) == 2
@@ -123,10 +125,55 @@ def test_without_an_archive_the_manual_step_comes_before_the_download(
 
 
 def test_the_split_by_species_is_150_to_50() -> None:
-    assert len(CUB_TEST_CLASSES) == 50
-    assert min(CUB_TEST_CLASSES) >= 1
-    assert max(CUB_TEST_CLASSES) <= 200
-    assert photos.CUB_PHOTOS.size == 1_150_585_339
+    assert len(CUB.test_classes) == 50
+    assert min(CUB.test_classes) >= 1
+    assert max(CUB.test_classes) <= 200
+    assert CUB.photos.size == 1_150_585_339
+
+
+@pytest.mark.parametrize(
+    "box", ["900 900 10 10", "10 10 0 10", "-90 0 20 20", "nan 1 1 1", "0 0 inf 9", "0 0 1e308 9"]
+)
+def test_a_box_that_shows_nothing_of_its_picture_is_refused(tmp_path: Path, box: str) -> None:
+    layouts.write_cub(tmp_path / "cub")
+    (tmp_path / "cub/CUB_200_2011/bounding_boxes.txt").write_text(f"1 {box}\n2 -20 -20 60 60\n")
+    with pytest.raises(DataError, match=r"within the 60 x 40 px of .*Auk_0001_2\.jpg"):
+        prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=16, progress=False)
+    (tmp_path / "cub/CUB_200_2011/bounding_boxes.txt").write_text("1 -20 -20 25 25\n2 59 39 60 60\n")
+    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=16, progress=False)
+    assert all(np.asarray(data.load_image(item)).mean() > 40 for item in data.items), "clipped, not black"
+
+
+def test_what_a_mac_packs_beside_the_captions_is_no_caption(tmp_path: Path) -> None:
+    layouts.write_flowers(tmp_path / "f")
+    for path in list((tmp_path / "f").rglob("*.*")):
+        path.with_name("._" + path.name).write_bytes(b"\0\5\x16\7")
+        mirror = tmp_path / "f/__MACOSX" / path.relative_to(tmp_path / "f")
+        mirror.parent.mkdir(parents=True, exist_ok=True)
+        mirror.write_bytes(b"\0\5\x16\7")
+    assert (
+        len(prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"], image_size=16, progress=False)) == 2
+    )
+
+
+def test_numbers_and_names_without_end_are_refused(tmp_path: Path) -> None:
+    layouts.write_flowers(tmp_path / "f")
+    long = tmp_path / "f/cvpr2016_flowers/text_c10" / ("class_" + "9" * 200)
+    layouts.write_text(long / "image_00002.txt", "x\n")
+    layouts.write_text(tmp_path / "f/cvpr2016_flowers/testclasses.txt", "9" * 5000 + "\n")
+    with pytest.raises(DataError):
+        prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"], progress=False)
+    layouts.write_cub(tmp_path / "cub")
+    (tmp_path / "cub/CUB_200_2011/images.txt").write_text(f"1 001.Auk/{'a' * 300}.jpg\n")
+    with pytest.raises(DataError):
+        prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], progress=False)
+    layouts.write_coco(tmp_path / "coco")
+    listing = tmp_path / "coco/annotations/captions_train2014.json"
+    for number in ("1" + "0" * 300, "1" + "0" * 5000, "1e999", "NaN", "-1"):
+        images = f'{{"images": [{{"id": {number}, "file_name": "a.jpg"}}], "annotations": []}}'
+        listing.write_text(images)
+        with pytest.raises(DataError, match="annotations again"):
+            prepare_coco(tmp_path / "out", archives=[tmp_path / "coco"], progress=False)
 
 
 def test_the_crop_is_a_square_clipped_to_the_image() -> None:

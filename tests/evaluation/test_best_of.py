@@ -40,7 +40,7 @@ def test_the_rows_memories_are_the_pipelines_choice(
     row = made.row(BEST)
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")
     chosen = [
-        pipe.choose(prompt.caption, seed=3 + place, best_of=TRIED)
+        pipe(prompt.caption, seed=3 + place, best_of=TRIED).retrieval
         for place, prompt in enumerate(made.prompts)
     ]
     assert row.drew_on == [found.ids[0] for found in chosen]
@@ -54,9 +54,9 @@ def test_the_rows_memories_are_the_pipelines_choice(
     def never(*given: Any) -> None:
         raise AssertionError("chosen again")
 
-    monkeypatch.setattr(painting, "fits", never)
+    monkeypatch.setattr(painting, "score_pictures", never)
     assert bench(checkpoint, squares, tmp_path).row(BEST).drew_on == row.drew_on
-    assert choosing.fits is not never
+    assert choosing.score_pictures is not never
 
 
 def test_it_is_asked_for_like_a_control(

@@ -7,12 +7,13 @@ from PIL import Image
 from memdriven.errors import ConfigError, RetrievalError
 from memdriven.explore.compare import across, difference, edit, word_changes
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.request import Request
 
 CAPTION = "a small red bird with black wings"
 
 
 def test_table_fills_picture_by_picture(pipe: MemoryDrivenPipeline) -> None:
-    steps = list(across(pipe, CAPTION, ["sentence-sentence", "none"], 1, [3, 4]))
+    steps = list(across(pipe, Request(caption=CAPTION, k=1, seeds=(3, 4)), ["sentence-sentence", "none"]))
     filled = [sum(p is not None for row in step for p in row.pictures) for step in steps]
     assert filled == [0, 1, 2, 2, 3, 4]
     rows = steps[-1]
@@ -23,12 +24,12 @@ def test_table_fills_picture_by_picture(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_missing_oracle_leaves_an_empty_row_and_nonsense_is_refused(pipe: MemoryDrivenPipeline) -> None:
-    *_, rows = across(pipe, "a red bird", ["oracle", "none"], 1, [3])
+    *_, rows = across(pipe, Request(caption="a red bird", k=1, seeds=(3,)), ["oracle", "none"])
     assert rows[0].retrieval is None
     assert rows[0].pictures == (None,)
     assert rows[1].pictures[0] is not None
     with pytest.raises(RetrievalError):
-        list(across(pipe, CAPTION, ["sql"], 1, [3]))
+        list(across(pipe, Request(caption=CAPTION), ["sql"]))
 
 
 def test_changes_name_the_words() -> None:
@@ -44,14 +45,15 @@ def test_changes_name_the_words() -> None:
 @pytest.mark.parametrize("strategy", ["sentence-sentence", "none"])
 def test_an_edit_holds_noise_and_neighbours(pipe: MemoryDrivenPipeline, strategy: str) -> None:
     edited = CAPTION.replace("red", "blue")
-    made = edit(pipe, CAPTION, edited, strategy, 2, 9)
+    request = Request(caption=CAPTION, strategy=strategy, k=2, seeds=(9,))
+    made = edit(pipe, request, edited)
     assert made.after.retrieval.ids == made.before.retrieval.ids
     assert made.after.recipe.weights == made.before.recipe.weights
     assert made.after.recipe.seed == made.before.recipe.seed == 9
     assert made.before.png() == pipe(CAPTION, strategy, 2, 9).png()
     assert float(made.difference.max()) > 0
     with pytest.raises(ConfigError):
-        edit(pipe, CAPTION, f" {CAPTION}  ", strategy, 2, 9)
+        edit(pipe, request, f" {CAPTION}  ")
 
 
 def test_difference_is_the_mean_over_colours() -> None:

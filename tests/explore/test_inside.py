@@ -5,16 +5,15 @@ import torch
 
 from memdriven.explore.controls import CONTROLS, controls, least_alike
 from memdriven.explore.inside import STRENGTHS, Inside, fading, gate_maps, look_inside, strongest
-from memdriven.explore.painting import gather
 from memdriven.models.acm import Gates
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.request import Request
 
 CAPTION = "a small red bird with black wings"
 
 
 def test_strengths_go_from_words_alone_to_all_of_the_memory(pipe: MemoryDrivenPipeline) -> None:
-    inputs, _ = gather(pipe, CAPTION, None, 2, 5)
-    made = [each.tobytes() for each in fading(pipe, inputs)]
+    made = [each.tobytes() for each in fading(pipe, Request(caption=CAPTION, k=2, seeds=(5,)))]
     assert len(made) == len(set(made)) == len(STRENGTHS) == 5
     assert made[0] == pipe(CAPTION, "none", seed=5).images[0].tobytes()
     assert made[1] == pipe(CAPTION, k=2, seed=5, memory=0.25).images[0].tobytes()
@@ -22,7 +21,7 @@ def test_strengths_go_from_words_alone_to_all_of_the_memory(pipe: MemoryDrivenPi
 
 
 def look(pipe: MemoryDrivenPipeline, strategy: str | None = None) -> Inside:
-    return look_inside(pipe, *gather(pipe, CAPTION, strategy, 1, 3))
+    return look_inside(pipe, Request(caption=CAPTION, strategy=strategy, k=1, seeds=(3,)))
 
 
 def test_v_and_its_strongest_channels(pipe: MemoryDrivenPipeline) -> None:
@@ -62,7 +61,7 @@ def test_nothing_is_strong_without_memory(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_controls_change_the_memory_alone(pipe: MemoryDrivenPipeline) -> None:
-    made = {control.name: control for control in controls(pipe, CAPTION, "words-image", 1, 4)}
+    made = {control.name: control for control in controls(pipe, Request.of(CAPTION, "words-image", 1, 4))}
     assert tuple(made) == CONTROLS
     assert made["retrieved"].retrieval is not None
     assert made["retrieved"].retrieval.strategy == "words-image"
@@ -74,7 +73,7 @@ def test_controls_change_the_memory_alone(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_a_caption_of_nobody_has_no_oracle(pipe: MemoryDrivenPipeline) -> None:
-    made = {control.name: control for control in controls(pipe, "a red bird", "none", 1, 4)}
+    made = {control.name: control for control in controls(pipe, Request.of("a red bird", "none", 1, 4))}
     assert made["oracle"].picture is None
     assert made["retrieved"].retrieval is not None
     assert made["retrieved"].retrieval.strategy == pipe.config.retrieval.strategy

@@ -7,11 +7,15 @@ import torch
 from PIL import Image
 
 from memdriven.errors import ConfigError
-from memdriven.explore.morph import PARTS, animation, between, frames, lerp, slerp
-from memdriven.explore.painting import gather
+from memdriven.explore.morph import PARTS, End, animation, between, frames, lerp, slerp
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.request import Request
 
 RED, BLUE = "a small red bird with black wings", "a small blue bird with white wings"
+
+
+def asked(caption: str, seed: int) -> Request:
+    return Request(caption=caption, k=1, seeds=(seed,))
 
 
 def test_slerp_keeps_angles_and_length() -> None:
@@ -32,19 +36,19 @@ def test_lerp_is_a_straight_line_with_exact_ends() -> None:
 
 
 def test_only_what_moves_moves(pipe: MemoryDrivenPipeline) -> None:
-    start, end = gather(pipe, RED, None, 1, 1)[0], gather(pipe, BLUE, None, 1, 2)[0]
+    start, end = End.of(pipe, asked(RED, 1)), End.of(pipe, asked(BLUE, 2))
     for part in PARTS:
         mixed = between(start, end, {part}, 0.5)
         moved = {
             "noise": not torch.equal(mixed.noise.z, start.noise.z),
-            "words": not torch.equal(mixed.sentence, start.sentence),
-            "memory": not torch.equal(mixed.v, start.v),
+            "words": not torch.equal(mixed.prepared.text.sentence, start.prepared.text.sentence),
+            "memory": not torch.equal(mixed.prepared.v, start.prepared.v),
         }
         assert moved == {each: each == part for each in PARTS}
 
 
 def test_both_ends_are_the_pipelines_pictures(pipe: MemoryDrivenPipeline) -> None:
-    start, end = gather(pipe, RED, None, 1, 1)[0], gather(pipe, BLUE, None, 1, 2)[0]
+    start, end = asked(RED, 1), asked(BLUE, 2)
     made = list(frames(pipe, start, end, set(PARTS), 3))
     assert made[0].tobytes() == pipe(RED, k=1, seed=1).images[0].tobytes()
     assert made[2].tobytes() == pipe(BLUE, k=1, seed=2).images[0].tobytes()
@@ -53,7 +57,7 @@ def test_both_ends_are_the_pipelines_pictures(pipe: MemoryDrivenPipeline) -> Non
 
 @pytest.mark.parametrize(("moving", "count"), [((), 3), (("seed",), 3), (PARTS, 1), (PARTS, 99)])
 def test_nonsense_is_refused(pipe: MemoryDrivenPipeline, moving: tuple[str, ...], count: int) -> None:
-    start = gather(pipe, RED, None, 1, 1)[0]
+    start = asked(RED, 1)
     with pytest.raises(ConfigError):
         next(frames(pipe, start, start, moving, count))
 

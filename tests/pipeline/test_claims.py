@@ -12,6 +12,7 @@ from memdriven.encoders.attribute_files import Attributes
 from memdriven.encoders.damsm import Damsm
 from memdriven.pipeline.claims import Claim, claims
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.request import Request
 from memdriven.ui import strings
 from memdriven.ui.claims import claims_list
 from memdriven.ui.picture import picture_panel
@@ -44,7 +45,7 @@ def test_each_picture_has_its_claims_when_it_is_whole(
 
 
 def test_without_readers_nothing_is_claimed(pipe: MemoryDrivenPipeline, reading: Checkpoint) -> None:
-    _, text = pipe.lookup.find(CAPTION, None, 1, 0, None, None, (), None)
+    text = pipe.prepare(Request(caption=CAPTION)).asked
     image = torch.zeros(1, 3, 64, 64)
     assert reading.attributes is not None
     assert len(claims(reading, text, image)) == 2

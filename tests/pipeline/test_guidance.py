@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from memdriven.errors import ConfigError
 from memdriven.evaluation.neighbours import Neighbours
 from memdriven.evaluation.painting import Painter
 from memdriven.evaluation.prompts import Prompt
-from memdriven.pipeline.guidance import MemoryWords
+from memdriven.pipeline.guidance import Guidance
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.stages import mean_words
+from memdriven.pipeline.request import Request
 
 CAPTION = "a small red bird with black wings"
 
@@ -30,8 +31,8 @@ def read(pipe: MemoryDrivenPipeline, caption: str) -> tuple[torch.Tensor, torch.
 
 
 def test_the_text_moves_away_from_the_mix_of_what_is_said(pipe: MemoryDrivenPipeline) -> None:
-    found, text = pipe.lookup.find(CAPTION, None, 3, 0, None, None, (), None)
-    moved = pipe.lookup.guided(text, found, 1.5, 0.5)
+    prepared = pipe.prepare(Request(caption=CAPTION, k=3, guidance=1.5, memory=0.5))
+    moved, found = prepared.text, prepared.retrieval
     wanted = list(read(pipe, CAPTION))
     for neighbour in found:
         captions = pipe.bank.item(pipe.bank.index_of(neighbour.id)).captions
@@ -40,10 +41,8 @@ def test_the_text_moves_away_from_the_mix_of_what_is_said(pipe: MemoryDrivenPipe
             mean = torch.stack([each[part] for each in said]).mean(0)
             wanted[part] = wanted[part] + 1.5 * 0.5 * neighbour.weight * (own - mean)
     torch.testing.assert_close(moved.sentence[0], wanted[0], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(mean_words(moved)[0], wanted[1], atol=1e-5, rtol=1e-4)
-    assert not moved.words[~moved.mask].any()
-    assert torch.equal(moved.mask, text.mask)
-    assert not torch.allclose(moved.sentence, text.sentence)
+    torch.testing.assert_close(moved.words[0], wanted[1], atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(moved.sentence, prepared.asked.sentence)
 
 
 def test_what_is_named_moves_too(fading: MemoryDrivenPipeline) -> None:
@@ -57,26 +56,25 @@ def test_what_is_named_moves_too(fading: MemoryDrivenPipeline) -> None:
             text = fading.checkpoint.damsm.encode_captions([encoded])
             return attributes.reader(text).softmax(2)[0, :, :-1].flatten()
 
-    found, text = fading.lookup.find(CAPTION, None, 1, 0, None, None, (), None)
+    prepared = fading.prepare(Request(caption=CAPTION, k=1, guidance=1.5))
     own = named(CAPTION)
-    torch.testing.assert_close(text.named[0], own)
-    moved = fading.lookup.guided(text, found, 1.5)
-    captions = fading.bank.item(fading.bank.index_of(found[0].id)).captions
+    torch.testing.assert_close(prepared.asked.named[0], own)
+    row = fading.bank.index_of(prepared.retrieval[0].id)
+    captions = fading.bank.item(row).captions
     mean = torch.stack([named(caption) for caption in captions]).mean(0)
     assert not torch.allclose(mean, own)
-    torch.testing.assert_close(moved.named[0], own + 1.5 * (own - mean), atol=1e-5, rtol=1e-4)
-    assert torch.equal(mean_words(moved)[:, -len(own) :], moved.named)
+    moved = prepared.text.words[0, -len(own) :]
+    torch.testing.assert_close(moved, own + 1.5 * (own - mean), atol=1e-5, rtol=1e-4)
 
 
 def test_nothing_to_argue_with(pipe: MemoryDrivenPipeline) -> None:
-    found, text = pipe.lookup.find(CAPTION, None, 1, 0, None, None, (), None)
-    assert pipe.lookup.guided(text, found, 0.0) is text
-    assert pipe.lookup.guided(text, found, 2.0, 0.0) is text
-    assert pipe.lookup.guided(text, pipe.retrieve(CAPTION, "none"), 2.0) is text
-    words = pipe.lookup.memory_words
-    mute = MemoryWords(pipe.bank, words.encode, words.vocabulary, 1)
+    plain = Request(caption=CAPTION, k=1, guidance=2.0)
+    for each in (replace(plain, guidance=0.0), replace(plain, memory=0.0), replace(plain, strategy="none")):
+        prepared = pipe.prepare(each)
+        assert torch.equal(prepared.text.sentence, prepared.asked.sentence)
+    mute = Guidance(pipe.bank, pipe.guidance.encode, pipe.vocabulary, 1)
     mute._mean = lambda _: None
-    assert mute.guided(text, [0], [1.0], 2.0) is text
+    assert torch.equal(mute.guide(prepared.asked, [0], [1.0], 2.0).sentence, prepared.asked.sentence)
 
 
 def test_a_recipe_keeps_it(pipe: MemoryDrivenPipeline) -> None:
@@ -122,7 +120,8 @@ def test_an_evaluation_and_a_choice_read_the_same_words(pipe: MemoryDrivenPipeli
     (many,) = painter.neighbours([prompt], "sentence-sentence", 5, 0)
     (kept,) = painter.choice(5).keep(prompt, many, 9)
     assert model(CAPTION, k=1, seed=9, best_of=5).retrieval.ids == (kept.id,)
-    assert pipe.choose(CAPTION, k=1, seed=9, best_of=5, guidance=2.0).ids == (kept.id,)
+    asked = Request(caption=CAPTION, k=1, seeds=(9,), best_of=5, guidance=2.0)
+    assert pipe.prepare(asked).retrieval.ids == (kept.id,)
 
 
 @pytest.mark.parametrize("wrong", [-0.1, MAX_GUIDANCE + 0.1, "1", True, float("nan")])

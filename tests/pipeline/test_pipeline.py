@@ -24,10 +24,11 @@ from memdriven.errors import (
     RetrievalError,
 )
 from memdriven.memory import codec
-from memdriven.pipeline.lookup import Guest
+from memdriven.pipeline.noise import draw_noise
+from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import MAX_SEED, STRATEGIES, Recipe, Variation
-from memdriven.pipeline.stages import draw_noise, to_picture
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import MAX_SEED, STRATEGIES, UserImage, Variation
 
 CAPTION = "a small red bird with black wings"
 
@@ -181,10 +182,10 @@ def test_variations_step_away_and_come_back_from_the_recipe(pipe: MemoryDrivenPi
 def test_memory_is_used_in_part(pipe: MemoryDrivenPipeline) -> None:
     whole = pipe(CAPTION, k=2, seed=3)
     assert pixels(pipe(CAPTION, k=2, seed=3, memory=1)) == pixels(whole)
-    mixed = pipe.lookup.retriever.mix(whole.retrieval.ids, whole.retrieval.weights)
-    assert torch.equal(pipe.lookup.features(whole.retrieval), mixed)
-    assert torch.equal(pipe.lookup.features(whole.retrieval, memory=0.25), mixed * 0.25)
+    mixed = pipe.retriever.mix(whole.retrieval.ids, whole.retrieval.weights)
+    assert torch.equal(whole.prepared.v, mixed)
     half = pipe(CAPTION, k=2, seed=3, memory=0.5)
+    assert torch.equal(half.prepared.v, mixed * 0.5)
     none = pipe(CAPTION, k=2, seed=3, memory=0)
     assert half.retrieval.ids == none.retrieval.ids == whole.retrieval.ids
     assert len({pixels(each)[-1] for each in (whole, half, none)}) == 3
@@ -193,19 +194,17 @@ def test_memory_is_used_in_part(pipe: MemoryDrivenPipeline) -> None:
     assert pixels(pipe.from_recipe(Recipe.from_png(half.png()))) == pixels(half)
     *_, streamed = pipe.stream(CAPTION, k=2, seeds=[3], memory=0.5)
     assert pixels(streamed) == pixels(half)
-    own = guest(pipe, 4)
-    given = pipe(CAPTION, seed=1, neighbours=["own:abc"], memory=0.5, guests=[own])
-    assert torch.equal(pipe.lookup.features(given.retrieval, [own], 0.5)[0], own.v() * 0.5)
+    own = own_image(pipe, 4)
+    given = pipe(CAPTION, seed=1, neighbours=["own:abc"], memory=0.5, images=[own])
+    assert torch.equal(given.prepared.v[0], own.v() * 0.5)
     for wrong in (-0.1, 1.1, float("nan"), True, "all"):
         with pytest.raises(ConfigError, match="memory"):
             pipe(CAPTION, seed=3, memory=wrong)  # type: ignore[arg-type]
-        with pytest.raises(ConfigError, match="memory"):
-            pipe.lookup.features(whole.retrieval, memory=wrong)  # type: ignore[arg-type]
 
 
-def guest(pipe: MemoryDrivenPipeline, number: int) -> Guest:
+def own_image(pipe: MemoryDrivenPipeline, number: int) -> UserImage:
     v = pipe.bank.v(number)
-    return Guest(
+    return UserImage(
         id="own:abc",
         image=pipe.bank.thumbnail(number),
         caption="mine",
@@ -214,14 +213,13 @@ def guest(pipe: MemoryDrivenPipeline, number: int) -> Guest:
     )  # type: ignore[arg-type]
 
 
-def test_guests_stand_beside_the_bank_for_one_call(pipe: MemoryDrivenPipeline) -> None:
-    own = guest(pipe, 4)
+def test_own_images_stand_beside_the_bank_for_one_call(pipe: MemoryDrivenPipeline) -> None:
+    own = own_image(pipe, 4)
     ids = ["own:abc", "bird-01"]
-    out = pipe(CAPTION, neighbours=ids, weights=[1, 1], seed=1, guests=[own])
+    out = pipe(CAPTION, neighbours=ids, weights=[1, 1], seed=1, images=[own])
     assert next(neighbour.caption for neighbour in out.neighbours) == "mine"
     assert out.recipe.private
-    v = pipe.lookup.features(out.retrieval, [own])
-    torch.testing.assert_close(v[0], (own.v() + pipe.bank.v(1)) / 2)
+    torch.testing.assert_close(out.prepared.v[0], (own.v() + pipe.bank.v(1)) / 2)
     assert pixels(pipe.from_recipe(out.recipe, [own])) == pixels(out)
     for strangers in ([], [replace(own, id="own:def")]):
         with pytest.raises(RetrievalError, match="private"):
@@ -231,17 +229,17 @@ def test_guests_stand_beside_the_bank_for_one_call(pipe: MemoryDrivenPipeline) -
 def test_images_alike_are_nearest_by_their_keys(pipe: MemoryDrivenPipeline) -> None:
     keys = pipe.bank.global_keys
     wanted = (keys @ keys[2]).argsort(descending=True).tolist()
-    found = pipe.lookup.alike("bird-02", 4)
+    found = pipe.alike("bird-02", 4)
     assert [neighbour.id for neighbour in found] == [pipe.bank.ids[row] for row in wanted[:4]]
     assert found[0].id == "bird-02"
     assert sum(neighbour.weight for neighbour in found) == pytest.approx(1)
     assert found[0].percentile == pytest.approx(100 * 11 / 12)
-    rest = pipe.lookup.alike("bird-02", 3, exclude=["bird-02"])
+    rest = pipe.alike("bird-02", 3, exclude=["bird-02"])
     assert [neighbour.id for neighbour in rest] == [pipe.bank.ids[row] for row in wanted[1:4]]
-    own = guest(pipe, 2)
-    assert pipe.lookup.alike("own:abc", 1, guests=[own])[0].id == "bird-02"
+    own = own_image(pipe, 2)
+    assert pipe.alike("own:abc", 1, images=[own])[0].id == "bird-02"
     with pytest.raises(RetrievalError):
-        pipe.lookup.alike("bird-99", 1)
+        pipe.alike("bird-99", 1)
 
 
 def test_threads_take_turns_at_the_networks(pipe: MemoryDrivenPipeline) -> None:
@@ -286,7 +284,7 @@ WRONG: dict[str, tuple[type[MemDrivenError], dict[str, object]]] = {
     "negative seed": (ConfigError, {"seed": -1}),
     "large seed": (ConfigError, {"seed": MAX_SEED + 1}),
     "fractional seed": (ConfigError, {"seed": 1.0}),
-    "no seeds": (ConfigError, {"seeds": []}),
+    "seeds as text": (ConfigError, {"seeds": "12"}),
     "seed and seeds": (ConfigError, {"seed": 1, "seeds": [1]}),
 }
 
@@ -303,7 +301,7 @@ def test_wrong_input_is_a_clear_error(
 def test_too_many_neighbours_for_one_picture(
     pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memdriven.pipeline.pipeline.MAX_NEIGHBOURS", 3)
+    monkeypatch.setattr("memdriven.pipeline.pipeline.MAX_REFERENCES", 3)
     assert len(pipe.retrieve(CAPTION, k=4)) == 4
     with pytest.raises(RetrievalError, match="at most 3"):
         pipe(CAPTION, k=4)

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from memdriven.errors import ConfigError, DataError, MemDrivenError
-from memdriven.pipeline.recipe import MAX_BYTES, MAX_SEED, PNG_KEY, SCHEMA, Recipe, Variation
+from memdriven.pipeline.recipe import MAX_BYTES, PNG_KEY, SCHEMA, Recipe
+from memdriven.pipeline.request import MAX_SEED, Variation
 
 RECIPE = Recipe(
     caption="a bird, “crimson” \U0001f426 & <b>black</b>",
@@ -105,7 +106,7 @@ HOSTILE_JSON = {
     "NaN": changed().replace("1.5", "NaN"),
     "infinity": changed().replace("1.5", "1e999"),
     "twice": changed()[:-1] + ', "seed": 1}',
-    "another schema": changed(schema="memdriven.pipeline.recipe/9"),
+    "another schema": changed(schema="memdriven.recipe/9"),
     "unknown field": changed(sampler=2.0),
     "missing field": json.dumps({"schema": SCHEMA, "caption": "a", "strategy": "none", "k": 1}),
     "negative seed": changed(seed=-1),

@@ -17,10 +17,11 @@ from memdriven.encoders.caption_reader import FLOOR, CaptionReader
 from memdriven.encoders.damsm import Damsm, matching_scores
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, RetrievalError
+from memdriven.pipeline.noise import draw_noise
+from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Variation
-from memdriven.pipeline.rerank import MAX_TRIED, best, fits, keep
-from memdriven.pipeline.stages import draw_noise
+from memdriven.pipeline.request import MAX_TRIED, Request, Variation
+from memdriven.pipeline.rerank import best, scaled, score_pictures
 
 CAPTION = "a small red bird with black wings"
 
@@ -38,6 +39,11 @@ def fit(pipe: MemoryDrivenPipeline, neighbour: str, seed: int, **options: object
     if checkpoint.attributes is not None:
         score += shown(checkpoint, text, pixels)
     return score
+
+
+def chosen(pipe: MemoryDrivenPipeline, **fields: object) -> Retrieval:
+    """Return the references that are kept."""
+    return pipe.prepare(Request(caption=CAPTION, **fields)).retrieval  # type: ignore[arg-type]
 
 
 def shown(checkpoint: Checkpoint, text: TextFeatures, pixels: torch.Tensor) -> float:
@@ -71,67 +77,67 @@ def test_the_best_pictures_memory_is_kept(pipe: MemoryDrivenPipeline, memory: fl
         ranks.add(out.retrieval[0].rank)
         again = pipe.from_recipe(out.recipe)
         assert again.images[0].tobytes() == out.images[0].tobytes()
-        chosen = pipe.choose(CAPTION, seed=seed, best_of=5, memory=memory, variations=steps)
-        assert chosen.ids == out.retrieval.ids
+        tried = out.prepared.tried
+        assert [each.neighbour.id for each in tried] == list(near.ids)
+        assert [each.score for each in tried] == pytest.approx(fits, abs=0.02)
+        assert [each.kept for each in tried] == [each.neighbour.id in out.retrieval.ids for each in tried]
+        kept = next(each for each in tried if each.kept)
+        gap = np.asarray(kept.picture).astype(int) - np.asarray(out.stages[0])
+        assert np.abs(gap).max() <= 1
     assert ranks != {1}, "not simply the nearest"
 
 
-def test_what_the_caption_names_decides_where_the_encoders_can_read_it(
-    pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_caption_names_decides_where_the_encoders_can_read_it(pipe: MemoryDrivenPipeline) -> None:
     values = {"crown": ("blue", "green", "red"), "crest": ("no", "yes")}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         readers = Attributes(AttributeHead(112, values), CaptionReader(32, values)).eval()
         readers.head.weight.data.mul_(20)
-    plain = [pipe.choose(CAPTION, seed=seed, best_of=6).ids for seed in range(4)]
+    plain = [chosen(pipe, seeds=(seed,), best_of=6).ids for seed in range(4)]
     checkpoint = dataclasses.replace(pipe.checkpoint, attributes=readers)
-    monkeypatch.setattr(pipe, "checkpoint", checkpoint)
+    pipe = MemoryDrivenPipeline(checkpoint, pipe.bank)
     near = pipe.retrieve(CAPTION, k=6)
-    found = [pipe.choose(CAPTION, seed=seed, best_of=6).ids for seed in range(4)]
+    found = [chosen(pipe, seeds=(seed,), best_of=6).ids for seed in range(4)]
     for seed, ids in enumerate(found):
         scores = [fit(pipe, n.id, seed) for n in near]
         assert ids == (near[int(np.argmax(scores))].id,)
     assert found != plain
     silent = dataclasses.replace(checkpoint, attributes=Attributes(readers.head, None))
-    monkeypatch.setattr(pipe, "checkpoint", silent)
-    assert [pipe.choose(CAPTION, seed=seed, best_of=6).ids for seed in range(4)] == plain
+    pipe = MemoryDrivenPipeline(silent, pipe.bank)
+    assert [chosen(pipe, seeds=(seed,), best_of=6).ids for seed in range(4)] == plain
 
 
 def test_several_are_kept_with_their_shares_scaled(pipe: MemoryDrivenPipeline) -> None:
     near = pipe.retrieve(CAPTION, k=6)
     fits = {n.id: fit(pipe, n.id, 3) for n in near}
-    kept = pipe.choose(CAPTION, k=2, seed=3, best_of=6)
+    kept = chosen(pipe, k=2, seeds=(3,), best_of=6)
     assert list(kept.ids) == sorted(fits, key=lambda name: -fits[name])[:2]
     natural = {n.id: n.weight for n in near}
     whole = sum(natural[name] for name in kept.ids)
     assert kept.weights == pytest.approx([natural[name] / whole for name in kept.ids])
 
 
-def test_far_memories_whose_shares_came_to_nothing(pipe: MemoryDrivenPipeline) -> None:
-    near = pipe.retrieve(CAPTION, k=4)
-    weights = (1.0, 0.0, 0.0, 0.0)
-    none = dataclasses.replace(
-        near, neighbours=tuple(dataclasses.replace(n, weight=w) for n, w in zip(near, weights))
-    )
-    assert keep(none, [2]).weights == (1.0,)
-    assert keep(none, [3, 1]).weights == (0.5, 0.5)
-    assert keep(none, [3, 0]).weights == (0.0, 1.0)
+def test_far_memories_whose_shares_came_to_nothing() -> None:
+    assert scaled([0.0]) == [1.0]
+    assert scaled([0.0, 0.0]) == [0.5, 0.5]
+    assert scaled([0.0, 0.25]) == [0.0, 1.0]
 
 
 @pytest.mark.parametrize(("strategy", "count"), [("none", 0), ("oracle", 1), ("random", 1)])
 def test_where_there_is_nothing_to_choose(pipe: MemoryDrivenPipeline, strategy: str, count: int) -> None:
-    found = pipe.choose(CAPTION, strategy, 1, seed=5, best_of=4)
+    """Controls are controls, whatever best_of."""
+    found = chosen(pipe, strategy=strategy, k=1, seeds=(5,), best_of=4)
     assert len(found) == count
-    assert found.tried == (4 if strategy == "random" else 0)
-    plain = pipe.choose(CAPTION, k=3, seed=5, best_of=3)
+    assert found.tried == 0
+    assert found.ids == pipe.retrieve(CAPTION, strategy, 1, seed=5).ids
+    plain = chosen(pipe, k=3, seeds=(5,), best_of=3)
     assert plain.tried == 0
     assert plain.ids == pipe.retrieve(CAPTION, k=3).ids
 
 
 def test_a_small_memory_is_tried_whole(pipe: MemoryDrivenPipeline) -> None:
     masked = pipe.bank.ids[:2]
-    found = pipe.choose(CAPTION, seed=5, best_of=MAX_TRIED, exclude=masked)
+    found = chosen(pipe, seeds=(5,), best_of=MAX_TRIED, exclude=masked)
     assert found.tried == pipe.bank.n - 2
     assert found.ids[0] not in masked
 
@@ -141,16 +147,16 @@ def test_refused_numbers(pipe: MemoryDrivenPipeline, count: object) -> None:
     with pytest.raises(ConfigError, match="best_of"):
         pipe(CAPTION, seed=1, best_of=count)  # type: ignore[arg-type]
     with pytest.raises(RetrievalError, match="k: a whole number"):
-        pipe.choose(CAPTION, k=0, seed=1, best_of=2)
+        chosen(pipe, k=0, seeds=(1,), best_of=2)
 
 
 def test_encoders_that_read_no_pictures_say_so(pipe: MemoryDrivenPipeline) -> None:
     blind = Damsm(len(pipe.checkpoint.vocabulary), pipe.config.text, DamsmConfig())
     checkpoint = dataclasses.replace(pipe.checkpoint, damsm=blind)
-    _, text = pipe.lookup.find(CAPTION, None, 1, 0, None, None, (), None)
+    prepared = pipe.prepare(Request(caption=CAPTION))
     noise = draw_noise(0, checkpoint.generator)
     with pytest.raises(ConfigError, match="read pictures"):
-        fits(checkpoint, text, noise, torch.zeros(2, 512, 16, 16), [text] * 2)
+        score_pictures(checkpoint, prepared.asked, [prepared.text] * 2, torch.zeros(2, 512, 16, 16), noise)
 
 
 def test_of_equal_scores_the_nearest_wins() -> None:

@@ -25,7 +25,7 @@ from PIL import Image
 from memdriven.checkpoint import load_checkpoint
 from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Variation
+from memdriven.pipeline.request import Variation
 
 ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).with_name("pictures.json")

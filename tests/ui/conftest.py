@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from torch import Tensor
 
-from memdriven.pipeline import stages
+from memdriven.models.generator import Stage
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 if TYPE_CHECKING:
@@ -200,14 +199,14 @@ def visit(chromium: Any, address: str, offered: Shelf, outside: Outside) -> Iter
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every stage time to be stopped in."""
-    original = stages.staged_images
+    original = MemoryDrivenPipeline.paint
 
-    def slowly(*given: Any) -> Iterator[Tensor]:
-        for image in original(*given):
+    def slowly(*given: Any) -> Iterator[Stage]:
+        for stage in original(*given):
             time.sleep(0.3)
-            yield image
+            yield stage
 
-    monkeypatch.setattr("memdriven.pipeline.pipeline.staged_images", slowly)
+    monkeypatch.setattr(MemoryDrivenPipeline, "paint", slowly)
 
 
 @pytest.fixture(scope="session")

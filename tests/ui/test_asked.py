@@ -4,7 +4,7 @@ import pytest
 
 from memdriven.errors import CaptionError, ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Variation
+from memdriven.pipeline.request import Variation
 from memdriven.ui import asked, state
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
@@ -29,11 +29,7 @@ def test_what_was_steered_by_hand_counts(pipe: MemoryDrivenPipeline) -> None:
     output = wanted.paint(pipe)
     assert output.retrieval.ids == ("bird-05",)
     assert output.recipe.variations == steering.variations
-    inputs, retrieval = wanted.gather(pipe)
-    assert retrieval.ids == ("bird-05",)
-    from memdriven.explore.painting import picture
-
-    assert picture(pipe, inputs).tobytes() == output.images[0].tobytes()
+    assert pipe.prepare(wanted.request).retrieval.ids == ("bird-05",)
     assert asked.read(*asking(steering=steering, source="none")).paint(pipe).retrieval.ids == ()
 
 
@@ -61,7 +57,7 @@ def test_less_than_all_of_the_memory_where_the_model_offers_it(
     assert output.recipe.memory == used
     again = fading(CAPTION, k=1, seed=7, memory=used)
     assert output.images[0].tobytes() == again.images[0].tobytes()
-    assert float(wanted.gather(fading)[0].v.abs().max() > 0) == float(used > 0)
+    assert float(fading.prepare(wanted.request).v.abs().max() > 0) == float(used > 0)
 
 
 def test_nothing_and_nonsense_are_refused() -> None:

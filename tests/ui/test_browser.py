@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memdriven.pipeline import stages
+from memdriven.pipeline import noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import strings
@@ -248,7 +248,7 @@ def test_server_sends_its_policy_and_no_files(address: str, outside: Outside) ->
     with urlopen(address) as answer:
         assert "connect-src 'self'" in answer.headers["content-security-policy"]
         assert answer.headers["referrer-policy"] == "no-referrer"
-    for path in ("/etc/passwd", str(Path(stages.__file__))):
+    for path in ("/etc/passwd", str(Path(noise.__file__))):
         with pytest.raises(HTTPError) as refused:
             urlopen(f"{address}gradio_api/file={path}")
         assert refused.value.code in (403, 404)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Variation
+from memdriven.pipeline.request import Variation
 from memdriven.ui import compare, state, strings
 from memdriven.ui.html import image_uri
 from memdriven.ui.steering import Steering

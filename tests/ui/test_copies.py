@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from memdriven.memory import codec
-from memdriven.pipeline.lookup import Guest
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Variation
+from memdriven.pipeline.request import UserImage, Variation
 from memdriven.ui import copies, state, strings
 from memdriven.ui.html import image_uri
 from memdriven.ui.moment import moment
@@ -58,14 +57,14 @@ def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
 def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
     like = pipe(CAPTION, seed=3).images[0]
     for image, verdict in ((like, strings.COPY_SUSPECT), (Image.new("RGB", (96, 96)), strings.COPY_CLEAR)):
-        guest = Guest(
+        guest = UserImage(
             id="own:abc",
             image=image,
             caption="mine",
             shape=(512, 16, 16),
             features=codec.encode(pipe.bank.v(3).numpy()),
         )
-        output = pipe(CAPTION, neighbours=["own:abc", "bird-03"], guests=[guest], seed=1)
+        output = pipe(CAPTION, neighbours=["own:abc", "bird-03"], images=[guest], seed=1)
         forged = replace(output, all_stages=((like,),))
         made = copies.check_html(forged, copies.space(pipe).result(), pipe.bank)
         assert verdict in made

@@ -13,7 +13,8 @@ import pytest
 
 from memdriven.errors import DataError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import MAX_SEED, Recipe
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import app, compose, diversity, examples, generate, lineup, state, steer, strings
 from memdriven.ui.examples import example_chips, read_examples, read_tries
 from memdriven.ui.startup import gr

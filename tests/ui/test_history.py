@@ -13,7 +13,8 @@ from PIL import Image
 
 from memdriven.errors import ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe, Variation
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Variation
 from memdriven.ui import asked, diversity, export, generate, history, restore, state, strings
 from memdriven.ui.history_list import panel_html
 from memdriven.ui.moment import MOST, Moment, is_moment, moment, remember

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import MAX_SEED
+from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import paper, state
 from tests.ui.asking import EMPTY, HOSTILE, QUERY, asking
 

@@ -7,7 +7,7 @@ import pytest
 from memdriven.config import MAX_GUIDANCE, RetrievalConfig
 from memdriven.errors import CheckpointError, ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import MAX_SEED, STRATEGIES
+from memdriven.pipeline.request import MAX_SEED, STRATEGIES
 from memdriven.ui import state, strings
 
 

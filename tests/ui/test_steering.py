@@ -8,9 +8,9 @@ from PIL import Image
 
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE
 from memdriven.errors import RetrievalError
-from memdriven.pipeline.lookup import Guest
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe, Variation
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import UserImage, Variation
 from memdriven.ui import lineup, state, strings
 from memdriven.ui.card_controls import card_buttons, own_panel, steering_line
 from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, apply
@@ -24,8 +24,10 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
     state.use(pipe)
 
 
-def guest(name: str = "own:a") -> Guest:
-    return Guest(id=name, image=Image.new("RGB", (96, 96)), caption="mine", features=b"", shape=(512, 16, 16))
+def guest(name: str = "own:a") -> UserImage:
+    return UserImage(
+        id=name, image=Image.new("RGB", (96, 96)), caption="mine", features=b"", shape=(512, 16, 16)
+    )
 
 
 def ids(steering: Steering, k: int = 2, caption: str = CAPTION) -> list[str]:
@@ -69,7 +71,7 @@ def test_weights_multiply_shares_and_are_clamped() -> None:
 
 def test_only_this_leaves_one_and_more_like_this_follows_the_image(pipe: MemoryDrivenPipeline) -> None:
     assert ids(Steering().only("bird-09"), 3) == ["bird-09"]
-    alike = [neighbour.id for neighbour in pipe.lookup.alike("bird-09", 3)]
+    alike = [neighbour.id for neighbour in pipe.alike("bird-09", 3)]
     assert ids(Steering().more_like("bird-09"), 3) == alike
     line = lineup.line_up(CAPTION, STRATEGY, 3, 0, Steering().more_like("bird-09"))
     assert all(neighbour.percentile is not None for neighbour in line.retrieval)

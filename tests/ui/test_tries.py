@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.rerank import MAX_TRIED
+from memdriven.pipeline.request import MAX_TRIED
 from memdriven.ui import asked, diversity, generate, lineup, state, strings
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
@@ -23,7 +23,7 @@ def test_every_tab_paints_with_what_trying_chose(pipe: MemoryDrivenPipeline) -> 
     query = asking(tries=5)
     read = asked.read(*query)
     assert read.paint(pipe).png() == wanted.png()
-    assert read.gather(pipe)[1].ids == wanted.retrieval.ids
+    assert pipe.prepare(read.request).retrieval.ids == wanted.retrieval.ids
     busy, *_, last = generate.paint(*query)
     assert strings.TRYING.format(count=5) in str(busy[3])
     assert last[-1]["recipe"] == wanted.recipe.to_json()
@@ -43,7 +43,7 @@ def test_those_not_chosen_are_next_in_line(pipe: MemoryDrivenPipeline) -> None:
     assert set(pipe.retrieve(CAPTION, k=5).ids) <= set(shown)
     assert len(shown) == len(set(shown))
     control = lineup.line_up(CAPTION, "random", 1, 7, None, 5)
-    assert control.retrieval.tried == 5
+    assert control.retrieval.tried == 0, "a control is never the best of several"
     assert control.spare == ()
 
 

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 from memdriven.errors import DataError
-from memdriven.pipeline.recipe import STRATEGIES
+from memdriven.pipeline.request import STRATEGIES
 from memdriven.ui import strings
 
 SCHEMA = "memdriven.lesson/1"

@@ -1,0 +1,286 @@
+"""Files by name, wherever they lie: in a folder, a zip, a tar, or a folder that holds some of these.
+
+Read by hand where a library unpacks everything first (`torchvision.datasets.utils.extract_archive`):
+nothing here follows a name or a link out of its place, swells beyond a limit, or takes what an
+operating system left (`._a.jpg`, `__MACOSX`, `.ipynb_checkpoints`, `Thumbs.db`) for data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import lzma
+import os
+import re
+import struct
+import tarfile
+import tempfile
+import threading
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from memdriven.data.images import ENDINGS
+from memdriven.errors import DataError
+from memdriven.files import explain_disk_errors
+
+MAX_FILE = 1 << 28
+"""A file inside an archive may unpack to at most this many bytes; COCO's captions are 66 MB."""
+MAX_RATIO = 50
+"""A tar may unpack to at most this many times its size (or `MAX_FILE`): texts reach 10."""
+TABLES = (".jsonl", ".csv", ".tsv", ".json", ".txt", ".caption", ".token")
+"""Endings of tables and texts; others in a tar than these and pictures are not unpacked."""
+PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+_LEFT_BY_SYSTEMS = {
+    *("__macosx", "thumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin"),
+    *("system volume information", "lost+found", "__pycache__"),
+}
+_DAMAGE = (
+    *(OSError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error),
+    *(RuntimeError, ValueError, OverflowError, IndexError, KeyError, TypeError),
+)
+"""What the libraries have been seen to raise on damaged and hostile archives."""
+
+
+class Archive:
+    """Files by name; names have forward slashes. Safe to share by threads."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.left_out: list[str] = []
+        """Links that lead out of their folder, and folders that cannot be read."""
+        self._read: dict[str, Callable[[], bytes]] = {}
+        self._alike: dict[str, list[str]] = {}
+        """Names without regard to case and to how letters are composed -> the names as they are."""
+        self._links: dict[str, str] = {}
+        """Links within the folder -> the files and folders that they name."""
+
+    def add(self, name: str, read: Callable[[], bytes]) -> None:
+        """Add a file, unless a system left it there or one of that name is there."""
+        if not left_by_a_system(name) and name not in self._read:
+            self._alike.setdefault(_plain(name), []).append(name)
+            self._read[name] = read
+
+    @property
+    def names(self) -> list[str]:
+        """All files, sorted."""
+        return sorted(self._read)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._read
+
+    def meant(self, name: str) -> str | None:
+        """Return the file that a name means, or None.
+
+        That very one, or the one that a link within the folder leads to, or else the only one that
+        differs in case or in how its letters are composed (a Mac writes an accent apart).
+        """
+        if name in self._read:
+            return name
+        for link, target in self._links.items():
+            if name == link or name.startswith(link + "/"):
+                return self.meant(target + name[len(link) :])
+        alike = self._alike.get(_plain(name), [])
+        composed = [one for one in alike if _composed(one) == _composed(name)]
+        found = composed or alike
+        return found[0] if len(found) == 1 else None
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes.
+
+        Raises:
+            DataError: there is no such file, or it is damaged.
+        """
+        if name not in self._read:
+            raise DataError(
+                wanted=f"{name} in {self.place}",
+                found="no such file",
+                fix="give the complete official archive",
+            )
+        try:
+            return self._read[name]()
+        except _DAMAGE as error:
+            raise DataError(
+                wanted=f"{name} in {self.place}",
+                found=f"a damaged file ({type(error).__name__}: {error})"[:200],
+                fix="restore the file, or download the archive again",
+            ) from error
+
+    def text(self, name: str) -> str:
+        """Return a file as text; bytes that are not UTF-8 are replaced.
+
+        Raises:
+            DataError: there is no such file, or it is damaged.
+        """
+        return self.read(name).decode("utf-8-sig", errors="replace")
+
+    def find(self, ending: str) -> str | None:
+        """Return the shortest name that is `ending` or ends with `/` + `ending`, or None."""
+        found = [n for n in self._read if n == ending or n.endswith("/" + ending)]
+        return min(found, key=lambda name: (len(name), name), default=None)
+
+    def need(self, ending: str) -> str:
+        """Return `find`'s name.
+
+        Raises:
+            DataError: there is no such file.
+        """
+        name = self.find(ending)
+        if name is None:
+            raise DataError(
+                wanted=f"{ending} in {self.place}",
+                found=f"{len(self._read)} other files, e.g. {', '.join(self.names[:3])}",
+                fix="give the official archive, or the folder it unpacks to",
+            )
+        return name
+
+    def matching(self, pattern: str) -> list[re.Match[str]]:
+        """Return the matches of a regular expression at the end of the names, sorted by name."""
+        expression = re.compile(r"(?:.*/)?" + pattern)
+        matches = (expression.fullmatch(name) for name in self.names)
+        return [match for match in matches if match]
+
+
+def left_by_a_system(name: str) -> bool:
+    """Whether a name is of the hidden files and folders that systems put beside one's own."""
+    parts = PurePosixPath(name).parts
+    return any(part[:1] == "." or part.lower() in _LEFT_BY_SYSTEMS for part in parts if part != "..")
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _plain(name: str) -> str:
+    return _composed(_composed(name).casefold())
+
+
+@contextlib.contextmanager
+def open_archives(*paths: Path, inner: bool = True, follow_links: bool = False) -> Iterator[Archive]:
+    """Open folders and archives as one.
+
+    Zips are read in place; tars, which cannot be, are unpacked to a temporary folder.
+
+    Args:
+        paths: folders, zips, tars.
+        inner: archives that lie in a given folder are opened, too.
+        follow_links: links that lead out of a folder are followed, as a download cache has them.
+
+    Raises:
+        DataError: a path is missing, no archive, damaged, or holds names that point outside.
+    """
+    with contextlib.ExitStack() as stack:
+        archive = Archive(" and ".join(map(str, paths)))
+        for path in paths:
+            if path.is_dir():
+                _add_folder(archive, path, follow_links)
+                for packed in sorted(path.iterdir()) if inner else ():
+                    if packed.name.lower().endswith(PACKED) and packed.is_file() and packed.name[0] != ".":
+                        _add_file(archive, packed, stack)
+            elif path.is_file():
+                _add_file(archive, path, stack)
+            else:
+                raise DataError(
+                    wanted=f"the archive or folder {path}", found="nothing there", fix="check the path"
+                )
+        yield archive
+
+
+def _add_folder(archive: Archive, folder: Path, follow_links: bool) -> None:
+    """Add a folder's files, under their own names alone where links within it lead to them."""
+    root = os.path.realpath(folder)
+    seen = {root}
+    waiting = [(str(folder), "")]
+    while waiting:
+        place, prefix = waiting.pop()
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError as error:  # no permission, or a name longer than the system takes
+            archive.left_out.append(f"{prefix[:80]} ({error.strerror})")
+            continue
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_symlink():
+                target = os.path.realpath(entry.path)
+                if target.startswith(root + os.sep):
+                    archive._links[name] = Path(target).relative_to(root).as_posix()
+                    continue
+                if not follow_links or target in seen:
+                    archive.left_out += [] if left_by_a_system(name) else [name]
+                    continue
+            with contextlib.suppress(OSError):
+                if entry.is_dir():
+                    seen.add(os.path.realpath(entry.path))
+                    waiting.append((entry.path, name + "/"))
+                elif entry.is_file():
+                    archive.add(name, Path(entry.path).read_bytes)
+
+
+def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None:
+    try:
+        if zipfile.is_zipfile(path):
+            _add_zip(archive, stack.enter_context(zipfile.ZipFile(path)))
+        elif tarfile.is_tarfile(path):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="memdriven-"))
+            with explain_disk_errors(Path(folder)), tarfile.open(path) as tar:
+                _unpack(tar, Path(folder), max(MAX_FILE, MAX_RATIO * path.stat().st_size))
+            _add_folder(archive, Path(folder), follow_links=False)
+        else:
+            raise DataError(
+                wanted=f"a zip or tar archive at {path}", found="neither", fix="download the archive again"
+            )
+    except _DAMAGE as error:
+        raise DataError(
+            wanted=f"a whole archive at {path}",
+            found=f"{type(error).__name__}: {error}"[:200],
+            fix="download the archive again",
+        ) from error
+
+
+def _unpack(tar: tarfile.TarFile, folder: Path, limit: int) -> None:
+    """Unpack the files of a tar that readers use; none of them may lead out of the folder.
+
+    Raises:
+        tarfile.TarError: a name points outside, or the files are too large.
+    """
+    for member in tar:
+        limit -= member.size
+        if member.size > MAX_FILE or limit < 0:
+            raise tarfile.TarError(f"{member.name[:80]!r} of {member.size:,} bytes: too large")
+        used = member.name.lower().endswith((*ENDINGS, *TABLES)) and not left_by_a_system(member.name)
+        if member.isfile() and used:  # links are left out, too
+            tar.extract(member, folder, filter="data")
+
+
+def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
+    lock = threading.Lock()
+
+    def reader(entry: zipfile.ZipInfo) -> Callable[[], bytes]:
+        def read() -> bytes:
+            if entry.file_size > MAX_FILE:
+                raise zipfile.BadZipFile(f"{entry.file_size:,} bytes unpacked")
+            with lock:
+                return content.read(entry)
+
+        return read
+
+    for entry in content.infolist():
+        if not entry.is_dir():
+            archive.add(_zip_name(entry).replace("\\", "/").removeprefix("./"), reader(entry))
+
+
+def _zip_name(entry: zipfile.ZipInfo) -> str:
+    """Return a file's name; without the UTF-8 flag it is often UTF-8 nevertheless (macOS, `zip`)."""
+    if entry.flag_bits & 0x800:
+        return entry.filename
+    with contextlib.suppress(struct.error, UnicodeDecodeError):
+        extra = entry.extra
+        while len(extra) >= 4:
+            kind, length = struct.unpack("<HH", extra[:4])
+            if kind == 0x7075:  # Info-ZIP's Unicode path: version, checksum, name
+                return extra[9 : 4 + length].decode("utf-8")
+            extra = extra[4 + length :]
+    with contextlib.suppress(UnicodeError):
+        return entry.filename.encode("cp437").decode("utf-8")
+    return entry.filename

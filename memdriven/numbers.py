@@ -1,0 +1,118 @@
+"""Numbers from outside, read with suspicion: settings, metadata, recipes, API and command line.
+
+JSON as people and programs write it holds NaN, 1e999, whole numbers of thousands of digits, true where
+a number belongs, and lists in lists without end. Every reader here either returns a plain finite number
+in its range or raises an error that can itself be shown.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import reprlib
+from typing import Any, TypeGuard
+
+from memdriven.errors import ConfigError, MemDrivenError
+
+LARGEST = 1e15
+"""Finite numbers of greater size are refused wherever no range is named."""
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Return whether a value is a whole number, which True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is a whole or finite number of at most `LARGEST`, and no truth value."""
+    # Compared, not converted: float(10**400) would overflow.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST <= value <= LARGEST
+
+
+def in_range(value: object, low: float, high: float) -> TypeGuard[int | float]:
+    """Return whether a value is a number in low..high, both included."""
+    return is_number(value) and low <= value <= high
+
+
+def check_whole(
+    name: str,
+    value: object,
+    low: int,
+    high: int,
+    kind: type[MemDrivenError] = ConfigError,
+    fix: str = "use another number",
+) -> int:
+    """Return a whole number in low..high, both included.
+
+    Raises:
+        MemDrivenError: of `kind`, when it is none.
+    """
+    if not (is_whole(value) and low <= value <= high):
+        raise kind(wanted=f"{name}: a whole number in {low}..{high}", found=shown(value), fix=fix)
+    return value
+
+
+def check_number(
+    name: str,
+    value: object,
+    low: float,
+    high: float,
+    kind: type[MemDrivenError] = ConfigError,
+    fix: str = "use another number",
+) -> float:
+    """Return a number in low..high, both included, as it came: a whole one stays whole.
+
+    Raises:
+        MemDrivenError: of `kind`, when it is none.
+    """
+    if not in_range(value, low, high):
+        raise kind(wanted=f"{name}: a number in {low:g}..{high:g}", found=shown(value), fix=fix)
+    return value
+
+
+def shown(value: object, longest: int = 80) -> str:
+    """Return a value as an error may show it: short, whatever it is."""
+    try:
+        text = _REPR.repr(value)
+    except Exception:  # a whole number of over 4,300 digits, or an object that cannot be shown
+        text = type(value).__name__
+        if isinstance(value, int):
+            text = f"a whole number of {value.bit_length() * 30103 // 100000 + 1} digits"
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what strict JSON says: no NaN, no infinity, no number beyond a float, no field twice.
+
+    Raises:
+        ValueError: it is not such JSON, not UTF-8, or nested too deep.
+    """
+    try:
+        return json.loads(
+            text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_each_field_once
+        )
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is beyond every number")
+    return value
+
+
+def _each_field_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError("a field is given twice")
+    return values
+
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 80
+_REPR.maxlevel = 3

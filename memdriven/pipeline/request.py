@@ -1,0 +1,316 @@
+"""What to paint: everything that a picture depends on beside the model and its memory, checked once.
+
+The page, the API, the command line and a recipe all fill in a `Request`; `MemoryDrivenPipeline.prepare`
+and `paint` read it, and nothing is checked again behind it. Equal requests are equal keys of caches.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Self, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from memdriven.config import MAX_GUIDANCE, Strategy
+from memdriven.data.vocabulary import MAX_CHARACTERS
+from memdriven.errors import CaptionError, ConfigError, RetrievalError, require
+from memdriven.memory import codec
+from memdriven.memory.matches import shares
+from memdriven.models.window import Window
+from memdriven.numbers import check_number, check_whole, in_range, shown
+
+STRATEGIES: tuple[str, ...] = get_args(Strategy)
+CONTROLS = ("random", "oracle", "none")
+"""Strategies that the words do not order: there is no best of several."""
+MAX_SEED = 2**53 - 1
+"""The largest whole number that JSON readers of every language keep exactly."""
+DRAWN_SEEDS = 2**32
+"""A seed drawn for the caller is below this: short enough to read out."""
+MAX_SEEDS = 4_096
+MAX_K = 1_000_000
+MAX_REFERENCES = 64
+"""References of one picture."""
+MAX_TRIED = 16
+"""References painted with for one picture."""
+MAX_VARIATIONS = 32
+SMALLEST_WINDOW = 0.05
+PRIVATE = "own:"
+"""Ids that start so are of the caller's own images, which no memory holds."""
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_SHARE_TOLERANCE = 1e-4
+
+
+class Reference(NamedTuple):
+    """One item that a picture draws on, and its share of v."""
+
+    id: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserImage:
+    """An image of the caller's own that stands beside the memory for this caller alone."""
+
+    id: str
+    """Starts with `PRIVATE`, then a hash of the pixels: by it two of them are compared."""
+    image: Image.Image = field(compare=False)
+    caption: str = field(compare=False)
+    features: bytes = field(compare=False, repr=False)
+    """Its v, compressed as in a feature store."""
+    shape: tuple[int, int, int] = field(compare=False)
+    """Of v (c, h, w)."""
+
+    def v(self) -> Tensor:
+        """Return image features (c, h, w), float32."""
+        return torch.from_numpy(np.array(codec.decode(self.features, self.shape)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """A step from one picture's z towards another: what a near-by picture is made with.
+
+    z' = cos(a) z + sin(a) z2 with a = strength * pi / 2 and z2 drawn from `seed`: of the same length on
+    average as z, whatever the strength [ours].
+    """
+
+    seed: int
+    strength: float
+    """Above 0; at 1 nothing of the picture's own z is left."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range."""
+        check_whole("a variation's seed", self.seed, 0, MAX_SEED)
+        require(
+            in_range(self.strength, 0, 1) and self.strength > 0,
+            ConfigError,
+            wanted="a variation's strength above 0, at most 1",
+            found=shown(self.strength),
+            fix="0.2 is a small step, 1 another picture",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One picture, or one for each seed.
+
+    Raises:
+        CaptionError: the caption is no text of at most `MAX_CHARACTERS` characters.
+        RetrievalError: a strategy, k, reference or weight that no memory can serve.
+        ConfigError: another field is out of range.
+    """
+
+    caption: str
+    seeds: tuple[int, ...] = ()
+    """A picture each, at the same references; () draws one."""
+    strategy: str | None = None
+    """How references are found; None is the checkpoint's own."""
+    k: int | None = None
+    """How many references are mixed; None is the checkpoint's own number."""
+    references: tuple[Reference, ...] | None = None
+    """What takes the place of retrieval, shares scaled to sum to 1; () is strategy `none`."""
+    exclude: tuple[str, ...] = ()
+    """Ids that retrieval must not return."""
+    oracle_id: str | None = None
+    """The item that counts as the caption's own, for `oracle`; by default the one with this caption."""
+    images: tuple[UserImage, ...] = ()
+    """The caller's own images, which `references` may name beside the memory's."""
+    variations: tuple[Variation, ...] = ()
+    """Steps away from each seed's z, one after the other."""
+    memory: float = 1.0
+    """What v is multiplied by: 0 leaves the words alone. Of use with models trained so
+    (`train.p_fade` above 0)."""
+    guidance: float | None = None
+    """How far the words are moved away from what the references' captions say (`guidance`); None is
+    the checkpoint's own."""
+    best_of: int = 1
+    """Paint with so many nearest references and keep the k whose pictures fit the words best
+    (`rerank`); the controls ignore it."""
+    mirror: bool | None = None
+    """Whether the memory is seen mirrored; None leaves it to the seed."""
+    window: Window | None = None
+    """The part of the memory that is seen, (0, 0, 1) the whole; None leaves it to the seed."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range; put lists and shares in one form."""
+        _check_caption(self.caption)
+        seeds = self._hold("seeds", self.seeds, MAX_SEEDS)
+        for seed in seeds:
+            check_whole("seeds", seed, 0, MAX_SEED)
+        if self.strategy is not None and self.strategy not in STRATEGIES:
+            raise RetrievalError(
+                wanted="a strategy: " + ", ".join(STRATEGIES),
+                found=shown(self.strategy),
+                fix="choose one of these",
+            )
+        if self.k is not None:
+            check_whole("k", self.k, 1, MAX_K, RetrievalError, "ask for another number of references")
+        if self.references is not None:
+            given = self._hold("references", self.references, MAX_REFERENCES, RetrievalError)
+            object.__setattr__(self, "references", _scaled(given) or None)
+            if not given:
+                object.__setattr__(self, "strategy", "none")
+        excluded = self._hold("exclude", self.exclude, MAX_K, RetrievalError)
+        for name in (*excluded, *([] if self.oracle_id is None else [self.oracle_id])):
+            _check_id(name)
+        object.__setattr__(self, "exclude", tuple(sorted(set(excluded))))
+        for name, kind, most in (
+            ("images", UserImage, MAX_REFERENCES),
+            ("variations", Variation, MAX_VARIATIONS),
+        ):
+            for each in self._hold(name, getattr(self, name), most):
+                require(
+                    isinstance(each, kind),
+                    ConfigError,
+                    wanted=f"{name}: of the type {kind.__name__}",
+                    found=shown(each),
+                    fix="build them first",
+                )
+        check_number("memory", self.memory, 0, 1, fix="0 leaves the words alone, 1 is all of the memory")
+        if self.guidance is not None:
+            fix = "0 reads the words alone, 1 doubles what they change"
+            check_number("guidance", self.guidance, 0, MAX_GUIDANCE, fix=fix)
+        check_whole("best_of", self.best_of, 1, MAX_TRIED)
+        require(
+            self.mirror is None or isinstance(self.mirror, bool),
+            ConfigError,
+            wanted="mirror: true, false, or nothing",
+            found=shown(self.mirror),
+            fix="leave it out, and the seed decides",
+        )
+        if self.window is not None:
+            x, y, side = _checked_window(self._hold("window", self.window, 3))
+            object.__setattr__(self, "window", (x, y, side))
+
+    def _hold(
+        self, name: str, value: object, most: int, kind: type[ConfigError | RetrievalError] = ConfigError
+    ) -> tuple[Any, ...]:
+        """Keep a field's values as a tuple, and return it."""
+        require(
+            isinstance(value, Collection) and not isinstance(value, str | bytes) and len(value) <= most,
+            kind,
+            wanted=f"{name}: a list of at most {most}",
+            found=shown(value),
+            fix="give a list, which may be empty",
+        )
+        assert isinstance(value, Collection)
+        object.__setattr__(self, name, tuple(value))
+        return tuple(value)
+
+    def seeded(self) -> Self:
+        """Return this request with at least one seed, drawn where none is given."""
+        return self if self.seeds else replace(self, seeds=(secrets.randbelow(DRAWN_SEEDS),))
+
+    @classmethod
+    def of(
+        cls,
+        caption: Request | str,
+        strategy: str | None = None,
+        k: int | None = None,
+        seed: int | None = None,
+        *,
+        seeds: Sequence[int] | None = None,
+        neighbours: Sequence[str] | None = None,
+        weights: Sequence[float] | None = None,
+        **fields: Any,
+    ) -> Request:
+        """Return a request from a caption and settings, or a request with some fields changed.
+
+        Args:
+            caption: a sentence, or a request, whose fields stay where they are not given here.
+            strategy: as the field.
+            k: as the field.
+            seed: one instead of `seeds`.
+            seeds: as the field.
+            neighbours: ids of the references that replace retrieval.
+            weights: their shares; equal when None.
+            fields: the others of `Request`.
+        """
+        if seed is not None and seeds is not None:
+            raise ConfigError(wanted="seed or seeds", found="both", fix="pass one of them")
+        if seed is not None or seeds is not None:
+            fields["seeds"] = (seed,) if seeds is None else seeds
+        if neighbours is not None or weights is not None:
+            fields["references"] = _references(neighbours, weights)
+        fields |= {name: value for name, value in (("strategy", strategy), ("k", k)) if value is not None}
+        return replace(caption, **fields) if isinstance(caption, Request) else cls(caption=caption, **fields)
+
+
+def _references(ids: Sequence[str] | None, weights: Sequence[float] | None) -> list[Reference]:
+    if ids is None or isinstance(ids, str):
+        raise RetrievalError(
+            wanted="a list of ids, beside the weights that belong to them",
+            found="weights alone" if ids is None else shown(ids),
+            fix="pass both",
+        )
+    parts = [1.0] * len(ids) if weights is None else list(weights)
+    if len(parts) != len(ids):
+        raise RetrievalError(
+            wanted=f"{len(ids)} weights, one for each reference", found=str(len(parts)), fix="pass as many"
+        )
+    return [Reference(each, weight) for each, weight in zip(ids, parts, strict=True)]
+
+
+def _scaled(given: Sequence[Reference]) -> tuple[Reference, ...]:
+    """Return references whose shares sum to 1; those that do so already are kept to the last bit."""
+    for each in given:
+        require(
+            isinstance(each, tuple | list) and len(each) == 2,
+            RetrievalError,
+            wanted="references: pairs of an id and a weight",
+            found=shown(each),
+            fix="give each as (id, weight)",
+        )
+        _check_id(each[0])
+        check_number("a weight", each[1], 0, 1e9, RetrievalError, "give a share of the whole")
+    ids, weights = [each[0] for each in given], [float(each[1]) for each in given]
+    if len(set(ids)) != len(ids):
+        raise RetrievalError(wanted="each reference once", found=shown(ids), fix="raise its weight instead")
+    if not sums_to_one(weights):
+        weights = shares(weights, len(weights))
+    return tuple(map(Reference, ids, weights))
+
+
+def sums_to_one(weights: Sequence[float]) -> bool:
+    """Return whether weights are shares of a whole, as far as float32 can say."""
+    return abs(math.fsum(weights) - 1) <= _SHARE_TOLERANCE
+
+
+def _check_id(value: object) -> None:
+    require(
+        isinstance(value, str) and len(value) <= 200 and not _LONE_SURROGATE.search(value),
+        RetrievalError,
+        wanted="ids: text of at most 200 characters",
+        found=shown(value),
+        fix="use ids that retrieval returned",
+    )
+
+
+def _check_caption(value: object) -> None:
+    require(
+        isinstance(value, str) and len(value) <= MAX_CHARACTERS and not _LONE_SURROGATE.search(value),
+        CaptionError,
+        wanted=f"a caption: text of at most {MAX_CHARACTERS:,} characters",
+        found=f"{len(value):,} characters" if isinstance(value, str) else shown(value),
+        fix="describe the picture in a sentence or two",
+    )
+
+
+def _checked_window(window: tuple[Any, ...]) -> Window:
+    good = len(window) == 3 and all(in_range(each, 0, 1) for each in window)
+    if good:
+        x, y, side = window
+        good = side >= SMALLEST_WINDOW and max(x, y) + side <= 1 + 1e-6
+    if not good:
+        raise ConfigError(
+            wanted=f"window: left, top and side (at least {SMALLEST_WINDOW}) of a square in (0, 0, 1)",
+            found=shown(window),
+            fix="(0, 0, 1) is the whole memory",
+        )
+    return float(x), float(y), float(side)

@@ -1,0 +1,253 @@
+"""Files by name in folders, zips and tars; what is hostile or a system's own is left out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import tarfile
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from memdriven.data import archive
+from memdriven.data.archive import left_by_a_system, open_archives
+from memdriven.errors import DataError
+
+
+def _tar(path: Path, *members: tuple[tarfile.TarInfo, bytes], mode: str = "w") -> Path:
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for info, content in members:
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def _link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize("name", ["../../secret.txt", "a/../../b.txt"])
+def test_a_tar_cannot_write_outside(tmp_path: Path, name: str) -> None:
+    path = _tar(tmp_path / "a.tar", (tarfile.TarInfo(name), b"x"))
+    with pytest.raises(DataError, match="outside"), open_archives(path):
+        pass
+
+
+def test_an_absolute_name_lands_inside(tmp_path: Path) -> None:
+    path = _tar(tmp_path / "a.tar", (tarfile.TarInfo(f"{tmp_path}/here.txt"), b"x"))
+    with open_archives(path) as files:
+        assert files.read(files.need("here.txt")) == b"x"
+    assert not (tmp_path / "here.txt").exists()
+
+
+def test_links_and_devices_in_a_tar_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    path = _tar(
+        tmp_path / "a.tar",
+        (_link("soft.txt", str(tmp_path / "secret.txt"), tarfile.SYMTYPE), b""),
+        (_link("hard.txt", "../secret.txt", tarfile.LNKTYPE), b""),
+        (_link("device.txt", "", tarfile.CHRTYPE), b""),
+        (tarfile.TarInfo("real.txt"), b"real"),
+        (tarfile.TarInfo("features.t7"), b"not asked for"),
+    )
+    with open_archives(path) as files:
+        assert files.names == ["real.txt"]
+        assert files.text("real.txt") == "real"
+
+
+def test_links_out_of_a_folder_are_left_out_unless_they_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs/1.txt").write_text("outside")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link.txt").symlink_to(tmp_path / "blobs/1.txt")
+    (folder / "linked").symlink_to(tmp_path / "blobs")
+    (folder / "loop").symlink_to(folder)
+    (folder / "nowhere").symlink_to(tmp_path / "none")
+    with open_archives(folder) as files:
+        assert files.names == []
+        assert files.left_out == ["link.txt", "linked", "loop", "nowhere"]
+    with open_archives(folder, follow_links=True) as files:
+        assert files.names == ["link.txt", "linked/1.txt"]
+        assert files.text("linked/1.txt") == "outside"
+
+
+def test_links_within_a_folder_are_other_names_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/a.txt").write_text("a")
+    (tmp_path / "images").symlink_to(tmp_path / "train")
+    (tmp_path / "b.txt").symlink_to("train/a.txt")
+    with open_archives(tmp_path) as files:
+        assert files.names == ["train/a.txt"]
+        assert files.meant("images/a.txt") == files.meant("b.txt") == "train/a.txt"
+        assert files.meant("images/b.txt") is None
+
+
+LITTER = [
+    "._a.png",
+    "__MACOSX/a.png",
+    ".ipynb_checkpoints/a-checkpoint.png",
+    "Thumbs.db",
+    ".DS_Store",
+    "@eaDir/a.jpg",
+]
+
+
+def test_what_systems_leave_behind_is_no_data(tmp_path: Path) -> None:
+    for name in [*LITTER, "a.png", "sub/desktop.ini", "sub/b.txt"]:
+        (tmp_path / "f" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "f" / name).write_bytes(b"x")
+    with zipfile.ZipFile(tmp_path / "f.zip", "w") as packed:
+        for path in sorted((tmp_path / "f").rglob("*.*")):
+            packed.write(path, path.relative_to(tmp_path / "f"))
+    tar = _tar(
+        tmp_path / "f.tar", *[(tarfile.TarInfo(name), b"x") for name in [*LITTER, "a.png", "sub/b.txt"]]
+    )
+    for place in (tmp_path / "f", tmp_path / "f.zip", tar):
+        with open_archives(place) as files:
+            assert files.names == ["a.png", "sub/b.txt"]
+    assert all(left_by_a_system(name) for name in LITTER)
+    assert not left_by_a_system("../a.png")
+
+
+def test_names_are_found_however_case_and_accents_are_written(tmp_path: Path) -> None:
+    names = [unicodedata.normalize("NFD", "vögel/Gérard.PNG"), "B.png", "b.png"]
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        for name in names:
+            packed.writestr(name, name)
+    with open_archives(tmp_path / "a.zip") as files:
+        assert files.meant("vögel/Gérard.PNG") == names[0]
+        assert files.meant("VÖGEL/gérard.png") == names[0]
+        assert files.meant("b.png") == "b.png"
+        assert files.meant("b.PNG") is None, "two files could be meant"
+
+
+def test_zip_names_without_the_flag_for_utf8(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("鳥.png", b"1")
+        packed.writestr("dir\\windows.png", b"2")
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    for mark, flags in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(mark) + flags + 1] &= ~0x08
+    (tmp_path / "a.zip").write_bytes(content)
+    with open_archives(tmp_path / "a.zip") as files:
+        assert files.names == ["dir/windows.png", "鳥.png"]
+        assert files.read("鳥.png") == b"1"
+
+
+HOSTILE_MEMBERS = {
+    "a day that never was": {"mtime": "1e30"},
+    "no day at all": {"mtime": "nan"},
+    "a zero in the name": {"path": "a\0b.txt"},
+}
+
+
+@pytest.mark.parametrize("headers", HOSTILE_MEMBERS.values(), ids=HOSTILE_MEMBERS)
+def test_strange_facts_in_a_tar_are_refused_or_harmless(tmp_path: Path, headers: dict[str, str]) -> None:
+    info = tarfile.TarInfo("a.txt")
+    info.pax_headers = headers
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        info.size = 1
+        tar.addfile(info, io.BytesIO(b"x"))
+    with contextlib.suppress(DataError), open_archives(path) as files:
+        assert all(len(files.read(name)) == 1 for name in files.names)
+
+
+def test_deep_folders_and_long_names_in_a_tar(tmp_path: Path) -> None:
+    for name in ("d/" * 3000 + "a.txt", "n" * 300 + ".txt"):
+        with pytest.raises(DataError), open_archives(_tar(tmp_path / "a.tar", (tarfile.TarInfo(name), b"x"))):
+            pass
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_every_changed_byte_of_a_zip_is_refused_or_harmless(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as packed:
+        packed.writestr("a.txt", os.urandom(60))
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 3):
+        changed = bytearray(whole)
+        changed[position] ^= 255
+        path.write_bytes(changed)
+        with contextlib.suppress(DataError), open_archives(path) as files:
+            for name in files.names:
+                files.read(name)
+
+
+def test_a_tar_that_swells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zeros = bytes(4_000_000)  # 4 kB in the archive
+    path = _tar(tmp_path / "a.tgz", (tarfile.TarInfo("a.txt"), zeros), mode="w:gz")
+    monkeypatch.setattr(archive, "MAX_FILE", 1_000_000)
+    with pytest.raises(DataError, match="4,000,000 bytes: too large"), open_archives(path):
+        pass
+    parts = [(tarfile.TarInfo(f"{n}.txt"), zeros[:900_000]) for n in range(4)]
+    path = _tar(tmp_path / "b.tgz", *parts, mode="w:gz")
+    with pytest.raises(DataError, match="too large"), open_archives(path):
+        pass
+
+
+def test_a_zip_that_swells_is_refused_whatever_it_claims(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a.txt", bytes(4_000_000))
+    monkeypatch.setattr(archive, "MAX_FILE", 1_000_000)
+    with open_archives(path) as files, pytest.raises(DataError, match="4,000,000 bytes unpacked"):
+        files.read("a.txt")
+    content = path.read_bytes().replace(struct.pack("<I", 4_000_000), struct.pack("<I", 10))
+    path.write_bytes(content)
+    with open_archives(path) as files, pytest.raises(DataError, match="damaged"):
+        files.read("a.txt")
+
+
+def test_names_in_a_zip_are_only_names(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("../../outside.txt", "kept in memory")
+    with open_archives(tmp_path / "a.zip") as files:
+        assert files.text("../../outside.txt") == "kept in memory"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip"]
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])
+def test_a_tar_that_was_cut_is_refused(tmp_path: Path, mode: str) -> None:
+    noise = bytes(range(256)) * 400
+    path = _tar(tmp_path / "a.tgz", (tarfile.TarInfo("a.txt"), noise), mode=mode)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="again"), open_archives(path):
+        pass
+
+
+def test_a_zip_that_was_cut_or_changed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("a/b.txt", "0123456789" * 10)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    with pytest.raises(DataError, match="neither"), open_archives(path):
+        pass
+    changed = bytearray(whole)
+    changed[45] ^= 255
+    path.write_bytes(changed)
+    with open_archives(path) as files:
+        assert files.names == ["a/b.txt"]
+        assert "a/b.txt" in files
+        with pytest.raises(DataError, match="damaged"):
+            files.read("a/b.txt")
+        with pytest.raises(DataError, match="no such file"):
+            files.text("c.txt")
+
+
+def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.tgz").write_text("not packed")
+    with pytest.raises(DataError, match="neither"), open_archives(tmp_path / "text.tgz"):
+        pass
+    with pytest.raises(DataError, match="nothing there"), open_archives(tmp_path / "none"):
+        pass
