@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -48,6 +49,13 @@ def permuted_rows(count: int, batch: int, seed: int, step: int) -> Tensor:
     epoch, at = divmod(step, count // batch)
     chance = torch.Generator().manual_seed(mixed_seed(seed, epoch, 1))
     return torch.randperm(count, generator=chance)[at * batch : (at + 1) * batch]
+
+
+@contextmanager
+def own_randomness(device: torch.device) -> Iterator[None]:
+    """Leave the caller's random state as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
 
 
 class CaptionedImages:

@@ -15,7 +15,7 @@ from memdriven.encoders.attribute_files import FILE, Attributes, load_attributes
 from memdriven.encoders.attribute_head import AttributeHead
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.errors import CheckpointError, TrainingError
-from memdriven.training.damsm import train_pixels
+from memdriven.training.damsm_further import train_pixels
 from memdriven.training.text_loss import TextLoss
 from tests.training.small_gan import CONFIG, data, run
 
