@@ -34,7 +34,8 @@ from memdriven.memory.build import build_memory
 from memdriven.memory.extraction import extract_features
 from memdriven.models.generator import BASE_SIZE
 from memdriven.presets import PRESETS, preset
-from memdriven.training.damsm import train_damsm, train_pixels, train_text
+from memdriven.training.damsm import train_damsm
+from memdriven.training.damsm_further import train_pixels, train_text
 from memdriven.training.gan import train_gan
 from memdriven.training.run_directory import STATE
 

@@ -96,7 +96,7 @@ class TrainPixels:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.training.damsm import train_pixels
+        from memdriven.training.damsm_further import train_pixels
 
         anew = begun_anew(self.out, self.resume)
         train_pixels(
@@ -146,7 +146,7 @@ class TrainText:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.training.damsm import train_text
+        from memdriven.training.damsm_further import train_text
 
         anew = begun_anew(self.out, self.resume)
         train_text(

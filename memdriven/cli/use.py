@@ -77,7 +77,7 @@ class Generate:
             best_of=self.best_of,
             guidance=self.guidance,
         )
-        _tell_unknown(output.unknown_words)
+        _tell_unread(output.unknown_words, output.retrieval.truncated)
         _list_neighbours(output.neighbours)
         for i, images in enumerate(output.all_stages):
             path = self.out if self.count <= 1 else _beside(self.out, str(i))
@@ -120,7 +120,7 @@ class Retrieve:
 
         pipe = MemoryDrivenPipeline.from_pretrained(self.checkpoint, device=self.device)
         found = pipe.retrieve(self.caption, self.strategy, self.k, exclude=self.exclude, seed=self.seed)
-        _tell_unknown(found.unknown_words)
+        _tell_unread(found.unknown_words, found.truncated)
         _list_neighbours(found.neighbours)
         for neighbour in found.neighbours if self.out else ():
             content = io.BytesIO()
@@ -175,7 +175,9 @@ def _beside(path: Path, mark: str) -> Path:
     return path.with_name(f"{path.stem}-{mark}{path.suffix or '.png'}")
 
 
-def _tell_unknown(words: Sequence[UnknownWord]) -> None:
+def _tell_unread(words: Sequence[UnknownWord], truncated: int) -> None:
+    if truncated:
+        print(f"the last {truncated} words are beyond the model's limit and were left out")
     for word in words:
         stands = f"read as {word.replacement!r}" if word.replacement else "left out"
         print(f"unknown word {word.word!r}: {stands} ({word.reason})")

@@ -98,6 +98,28 @@ _SHORT_WORD = 3
 """Up to this length only two swapped letters count as a typo: too many words are near."""
 
 
+def what_is_not_read(captions: Iterable[EncodedCaption], max_words: int) -> list[str]:
+    """Tell, in a line each, how many captions are cut, and how many words are left out as unknown."""
+    count = cut = 0
+    unknown: Counter[str] = Counter()
+    for caption in captions:
+        count += 1
+        cut += caption.truncated > 0
+        unknown.update(each.word for each in caption.unknown if each.replacement is None)
+    told = []
+    if cut:
+        told.append(
+            f"{cut:,} of {count:,} captions are longer than {max_words} words: the rest of them is not read "
+            "(--text.max-words)"
+        )
+    if unknown:
+        words = ", ".join(word for word, _ in unknown.most_common(5))
+        told.append(
+            f"{len(unknown):,} words that the vocabulary lacks are left out of captions, e.g. {words}"
+        )
+    return told
+
+
 class Vocabulary:
     """A fixed list of known words; id 0 is padding, ids from 1 are the words in order.
 

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from memdriven.config import FEATURE_CHANNELS, TextConfig
 from memdriven.data.images import centre_square
 from memdriven.data.prepared import Item, PreparedDataset
-from memdriven.data.vocabulary import Vocabulary
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
 from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, CaptionError, DataError
 from memdriven.files import atomic_folder, explain_disk_errors
@@ -112,7 +112,7 @@ def write_memory(
     _check_request(out, store)
     items = _spread(prepared.split(split), limit)
     rows = [store.index_of(item.id) for item in items]
-    entries = _entries(items, vocabulary, captions_per_item, max_words)
+    entries = _entries(items, vocabulary, captions_per_item, max_words, progress)
     texts = [caption for entry in entries for caption in entry.captions]
     facts = {"damsm": damsm.hash(), "dataset": prepared.name}
     was_training = damsm.training
@@ -262,17 +262,18 @@ def _spread(items: Sequence[Item], limit: int | None) -> list[Item]:
 
 
 def _entries(
-    items: Sequence[Item], vocabulary: Vocabulary, per_item: int | None, max_words: int
+    items: Sequence[Item], vocabulary: Vocabulary, per_item: int | None, max_words: int, progress: bool
 ) -> list[BankItem]:
     """Return the bank's items in order; captions without any known word are left out."""
     entries: list[BankItem] = []
+    encoded: list[EncodedCaption] = []
     for item in items:
         kept: list[str] = []
         for caption in dict.fromkeys(item.captions):
             if per_item is not None and len(kept) == per_item:
                 break
             with contextlib.suppress(CaptionError):
-                vocabulary.encode(caption, max_words)
+                encoded.append(vocabulary.encode(caption, max_words))
                 kept.append(caption)
         if not kept:
             raise DataError(
@@ -281,6 +282,8 @@ def _entries(
                 fix="use the vocabulary of this data set",
             )
         entries.append(BankItem(item.id, tuple(kept), item.class_name, item.attributes))
+    for line in what_is_not_read(encoded, max_words) if progress else ():
+        tqdm.write(line)
     return entries
 
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from memdriven.data.attributes import label_ids
 from memdriven.data.prepared import Item
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
 from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
@@ -96,6 +96,8 @@ class TrainingCaptions:
             encoded.extend(usable.values())
             owner.extend([index] * len(usable))
             named.extend(named_by(item, vocabulary, max_words))
+        for line in what_is_not_read(encoded, max_words) if progress else ():
+            tqdm.write(line)
         ids, lengths = vocabulary.batch(encoded)
         width = damsm.text.lstm.hidden_size * 2
         self.words = torch.empty(*ids.shape, width, dtype=torch.float16)

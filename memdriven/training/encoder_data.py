@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from memdriven.config import Config
 from memdriven.data.attributes import visible_record
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import Item, PreparedDataset, load_images
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
 from memdriven.encoders.damsm import Damsm, cosine
 from memdriven.encoders.image import CompactBackbone
 from memdriven.errors import DataError, require
@@ -49,6 +50,13 @@ def permuted_rows(count: int, batch: int, seed: int, step: int) -> Tensor:
     epoch, at = divmod(step, count // batch)
     chance = torch.Generator().manual_seed(mixed_seed(seed, epoch, 1))
     return torch.randperm(count, generator=chance)[at * batch : (at + 1) * batch]
+
+
+@contextmanager
+def own_randomness(device: torch.device) -> Iterator[None]:
+    """Leave the caller's random state as it was."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
 
 
 class CaptionedImages:
@@ -113,6 +121,9 @@ class CaptionedImages:
             classes += [NO_CLASS if i.class_id is None else offset + i.class_id for i in usable]
             if pictures and usable:
                 loaded.append(load_images(dataset, usable, config.damsm.pixel_size, progress))
+        read = (caption for captions in self.captions for caption in captions)
+        for line in what_is_not_read(read, config.text.max_words) if progress else ():
+            tqdm.write(line)
         self.class_ids = torch.tensor(classes, dtype=torch.long)  # (n,)
         self.pictures = torch.cat(loaded) if loaded else None
         """(n, 3, s, s) uint8."""

@@ -180,6 +180,8 @@ class Loop:
             started = logged = saved = time.perf_counter()
             sampled: float | None = None
             first, last_log = True, self.step
+            if self.compiles and not stop:
+                self._tell("compiling, a minute or two, before the budget begins")
             while not stop:
                 # One step, at the learning rates of its place in the budget.
                 factor = self.schedule(self.part, self.step)
@@ -209,7 +211,7 @@ class Loop:
                     every, wait = self.sampler.every, 60 * self.sampler.minutes
                     due = now - (sampled or started) >= (wait if sampled else FIRST_SAMPLE)
                     if due or (every and self.step % every == 0) or (stop and not signals.number):
-                        self._sample(self.sampler)
+                        self._sample(self.sampler, first=sampled is None)
                         sampled = now
                 if save or stop or (self.save_every and self.step % self.save_every == 0):
                     self._check_weights()
@@ -267,9 +269,11 @@ class Loop:
         shown += [f"{name} {value:.2f}" for name, value in list(means.items())[:SHOWN]]
         bar.set_postfix_str(", ".join(shown), refresh=False)
 
-    def _sample(self, sampler: Sampler) -> None:
+    def _sample(self, sampler: Sampler, *, first: bool) -> None:
         assert self.run is not None
-        self.run.save_grid(self.step, sampler.draw(), sampler.columns, sampler.legend)
+        path = self.run.save_grid(self.step, sampler.draw(), sampler.columns, sampler.legend)
+        if first:
+            self._tell(f"samples: {path}; README.md beside it says what the rows are")
 
     def _check_weights(self) -> None:
         broken = first_broken(self.trainer.modules)

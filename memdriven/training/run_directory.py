@@ -90,17 +90,19 @@ class RunDirectory:
                 if isinstance(value, int | float):
                     self._board.add_scalar(name, value, record.get("step", 0))
 
-    def save_grid(self, step: int, images: Tensor, columns: int, legend: str) -> None:
-        """Write images (n, 3, h, w) in [-1, 1] as one PNG under samples/, and what its rows are."""
+    def save_grid(self, step: int, images: Tensor, columns: int, legend: str) -> Path:
+        """Write images (n, 3, h, w) in [-1, 1] as a PNG under samples/, and what its rows are; return it."""
         from torchvision.utils import save_image
 
         folder = self.path / SAMPLES
         readme = folder / "README.md"
         if not readme.exists():
             atomic_write_bytes(readme, f"{legend}\n".encode())
-        with atomic_file(folder / f"{step:06d}.png") as scratch:
+        path = folder / f"{step:06d}.png"
+        with atomic_file(path) as scratch:
             options = {"nrow": columns, "padding": 2, "pad_value": 1.0}
             save_image(images.clamp(-1, 1).add(1).div(2), scratch, "png", **options)
+        return path
 
     def close(self) -> None:
         """Flush TensorBoard."""

@@ -51,6 +51,7 @@ class Generated(TypedDict):
     recipe: dict[str, Any]
     neighbours: list[Found]
     unknown_words: list[Unknown]
+    truncated: int
     milliseconds: dict[str, float]
 
 
@@ -60,6 +61,7 @@ class Grid(TypedDict):
     pictures: list[Picture]
     neighbours: list[Found]
     unknown_words: list[Unknown]
+    truncated: int
     milliseconds: dict[str, float]
 
 
@@ -106,7 +108,8 @@ def generate(
         guidance: How far the words are moved away from the neighbours' captions, 0 to 4.
 
     Returns:
-        png (base64, with its recipe inside), recipe, neighbours, unknown_words and milliseconds.
+        png (base64, with its recipe inside), recipe, neighbours, unknown_words, truncated (words
+        beyond the model's limit) and milliseconds.
     """
     try:
         output = state.pipeline()(
@@ -127,6 +130,7 @@ def generate(
         "recipe": output.recipe.to_dict(),
         "neighbours": neighbours_json(output.retrieval),
         "unknown_words": _unknown(output),
+        "truncated": output.retrieval.truncated,
         "milliseconds": dict(output.timings),
     }
 
@@ -141,7 +145,8 @@ def grid(caption: str, seeds: list[int], strategy: Strategy = "sentence-sentence
         k: How many neighbours are mixed, 1 to 8.
 
     Returns:
-        pictures (a list of seed and png), neighbours, unknown_words and milliseconds.
+        pictures (a list of seed and png), neighbours, unknown_words, truncated (words
+        beyond the model's limit) and milliseconds.
     """
     try:
         if not isinstance(seeds, list) or not 1 <= len(seeds) <= MAX_TILES:
@@ -160,6 +165,7 @@ def grid(caption: str, seeds: list[int], strategy: Strategy = "sentence-sentence
         "pictures": pictures,
         "neighbours": neighbours_json(output.retrieval),
         "unknown_words": _unknown(output),
+        "truncated": output.retrieval.truncated,
         "milliseconds": dict(output.timings),
     }
 

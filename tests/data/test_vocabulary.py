@@ -19,6 +19,7 @@ from memdriven.data.vocabulary import (
     letter_bits,
     near_synonyms,
     tokenize,
+    what_is_not_read,
 )
 from memdriven.errors import CaptionError, CheckpointError, DataError
 
@@ -239,3 +240,13 @@ def test_the_synonym_table_is_clean() -> None:
         assert all(tokenize(candidate) == [candidate] for candidate in candidates)
     assert len(NEAR_SYNONYMS) >= 80
     assert near_synonyms("goldish")[-1] == "yellow"
+
+
+def test_what_is_not_read_is_told() -> None:
+    known = Vocabulary(["a", "red", "bird"])
+    captions = [known.encode(text, 3) for text in ("a red bird", "a red red bird", "a xylophone bird")]
+    assert what_is_not_read(captions, 3) == [
+        "1 of 3 captions are longer than 3 words: the rest of them is not read (--text.max-words)",
+        "1 words that the vocabulary lacks are left out of captions, e.g. xylophone",
+    ]
+    assert what_is_not_read(captions[:1], 3) == []

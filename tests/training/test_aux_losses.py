@@ -16,7 +16,7 @@ from memdriven.encoders.attribute_head import AttributeHead
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.training.aux_losses import TextLoss
-from memdriven.training.damsm import train_pixels
+from memdriven.training.damsm_further import train_pixels
 from memdriven.training.distributed import Chance
 from tests.training.small_gan import CONFIG, data, run
 

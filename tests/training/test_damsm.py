@@ -29,9 +29,10 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import BankError, CheckpointError, ConfigError, DataError, Interrupted, TrainingError
 from memdriven.memory.feature_store import FeatureStore
 from memdriven.presets import preset
-from memdriven.training import damsm, loop
+from memdriven.training import damsm, damsm_further, loop
 from memdriven.training.augment import disturb
-from memdriven.training.damsm import LinearReader, as_good, epoch_decay, train_damsm, train_pixels, train_text
+from memdriven.training.damsm import as_good, epoch_decay, train_damsm
+from memdriven.training.damsm_further import LinearReader, train_pixels, train_text
 from memdriven.training.distributed import Chance, World
 from memdriven.training.encoder_data import CaptionedImages, FrozenMaps, mixed_seed, recall, split_items
 from tests.small_world import write_features, write_world
@@ -404,7 +405,7 @@ def test_further_training_that_was_killed_goes_on_with_the_same_bits(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Any
 ) -> None:
     train(world, tmp_path / "whole", minutes=0.02)
-    kind = damsm.PixelTrainer if train is _pixels else damsm.TextTrainer
+    kind = damsm_further.PixelTrainer if train is _pixels else damsm_further.TextTrainer
     step = kind.step
 
     def interrupted(self: Any, batch: Any, number: int) -> Any:

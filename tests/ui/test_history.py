@@ -324,6 +324,16 @@ def test_long_words_fit_on_the_sheet(pipe: MemoryDrivenPipeline) -> None:
     with Image.open(io.BytesIO(export.contact_sheet([out] * 5))) as sheet:
         assert sheet.width == 4 * (export.CELL + export.GAP) + export.GAP
         assert sheet.height > 2 * export.CELL
+        assert sheet.text["Caption 1"] == out.recipe.caption  # type: ignore[attr-defined]
+
+
+def test_the_contact_sheet_has_letters_of_every_alphabet_or_says_where_the_caption_is() -> None:
+    for caption in ("ä é ñ ç ø – — “” ł", "красная птица", "κόκκινο πουλί", "עוף אדום"):
+        words, font = export.legible(caption)
+        assert words == caption
+        missing = bytes(font.getmask("\uffff"))
+        assert all(bytes(font.getmask(letter)) != missing for letter in caption if letter != " ")
+    assert export.legible("\U0010fffd")[0] == export.UNDRAWN
 
 
 def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> None:
