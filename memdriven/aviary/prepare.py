@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import multiprocessing
+import multiprocessing.connection
 import os
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -101,7 +102,7 @@ def _run(jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[int, list[P
             yield number, _render(job)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
         running = {pool.submit(_render, job): number for number, job in enumerate(jobs)}
         try:
             for future in as_completed(running):
@@ -114,8 +115,20 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _one_thread() -> None:
-    torch.set_num_threads(1)  # one picture a core beats one picture on all cores
+def _begin() -> None:
+    """Begin a worker, which ends with its parent: a pool's wait for work for ever.
+
+    It has one thread: a picture a core beats a picture on all cores.
+    """
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch(sentinel: int = parent.sentinel) -> None:
+        multiprocessing.connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _render(job: Job) -> list[Picture]:

@@ -70,17 +70,18 @@ class Archive:
     def __contains__(self, name: str) -> bool:
         return name in self._read
 
-    def meant(self, name: str) -> str | None:
+    def meant(self, name: str, links: int = 8) -> str | None:
         """Return the file that a name means, or None.
 
         That very one, or the one that a link within the folder leads to, or else the only one that
-        differs in case or in how its letters are composed (a Mac writes an accent apart).
+        differs in case or in how its letters are composed (a Mac writes an accent apart). At most so
+        many links are followed, as they may lead in circles.
         """
         if name in self._read:
             return name
         for link, target in self._links.items():
             if name == link or name.startswith(link + "/"):
-                return self.meant(target + name[len(link) :])
+                return self.meant(target + name[len(link) :], links - 1) if links else None
         alike = self._alike.get(_plain(name), [])
         composed = [one for one in alike if _composed(one) == _composed(name)]
         found = composed or alike

@@ -31,7 +31,7 @@ Fit = Literal["crop", "pad"]
 
 _DECODING_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, OverflowError),
-    *(NotImplementedError, AttributeError, ImageCms.PyCMSError, Image.DecompressionBombError, Warning),
+    *(RuntimeError, AttributeError, ImageCms.PyCMSError, Image.DecompressionBombError, Warning),
 )
 """What Pillow's decoders have been seen to raise on damaged files."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,3 +139,21 @@ def test_other_content_is_not_rendered_over(tmp_path: Path) -> None:
     write_world(tmp_path / "squares", train=2, test=1)
     with pytest.raises(DataError, match="small-world"):
         prepare_aviary(tmp_path / "squares", progress=False)
+
+
+ORPHAN = """
+import multiprocessing, os, signal
+from concurrent.futures import ProcessPoolExecutor
+from memdriven.aviary.prepare import _begin
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"), initializer=_begin)
+    print(pool.submit(os.getppid).result() == os.getpid(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_workers_end_with_a_killed_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True) as parent:
+        said, _ = parent.communicate(timeout=60)  # the pipe ends with the last of the processes
+    assert said == "True\n"
+    assert parent.returncode == -signal.SIGKILL

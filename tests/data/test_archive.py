@@ -87,6 +87,9 @@ def test_links_within_a_folder_are_other_names_of_its_files(tmp_path: Path) -> N
         assert files.names == ["train/a.txt"]
         assert files.meant("images/a.txt") == files.meant("b.txt") == "train/a.txt"
         assert files.meant("images/b.txt") is None
+    (tmp_path / "round").symlink_to("round")
+    with open_archives(tmp_path) as files:
+        assert files.meant("round") is files.meant("round/a.txt") is None
 
 
 LITTER = [
