@@ -43,6 +43,9 @@ class Compose:
     """What this tab did to the memory by hand: a `Steering`."""
     current: gr.State
     """The last finished picture: `moment.Moment` as a dictionary; None before the first."""
+    past: gr.JSON
+    """The browser's past pictures. Of the page, not of the History tab: a tab's content is made when it is
+    first opened, and a picture made before that would not be kept."""
     switcher: switcher.Switcher
     guidance: gr.Slider
     """How far the words are moved away from what the memory's captions say."""
@@ -164,6 +167,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
             place = panel(elem_id="place", js_on_load=line.PRESSES)
     steering = gr.State(Steering(), time_to_live=STATE_SECONDS)
     current = gr.State(None, time_to_live=STATE_SECONDS)
+    past = gr.JSON([], visible=False)
     source.change(
         _show_source,
         source,
@@ -192,6 +196,7 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
         place,
         steering,
         current,
+        past,
         checkpoints,
         guidance,
         fade,

@@ -84,7 +84,7 @@ def paint(
             memory_ = panels(line)[0] if output.complete and line.retrieval.tried else same
             yield memory_, same, show(output), _progress(output), same, finished
     except MemDrivenError as error:
-        yield same, same, picture.empty_picture(), failure(error), same, same
+        yield same, same, same, failure(error), same, same
 
 
 def with_choice(timings: Mapping[str, float], milliseconds: float) -> dict[str, float]:

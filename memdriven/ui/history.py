@@ -21,9 +21,12 @@ from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 from memdriven.ui.steering import Steering
 
-STORAGE = "memdriven.history.1"
-_NOT_SECRET = "memdriven-history"
-"""Gradio insists on scrambling what a browser stores; the list must outlive the server."""
+_READ = """() => {
+  try { return [JSON.parse(localStorage.getItem("memdriven.pictures.1") ?? "[]")]; } catch { return [[]]; }
+}"""
+_FRESH = "(current, stored) => [current, window.memdriven.history.read()]"
+_WRITE = "stored => [window.memdriven.history.write(stored)]"
+_UNDO = "() => [window.memdriven.history.undo()]"
 _ARRIVE = "(link, steering) => [new URLSearchParams(location.search).get('r') || '', steering]"
 _NOT_INSPECTED = (gr.skip(), gr.skip())
 _CHECKPOINT = ("checkpoint", "facts", "fade")
@@ -169,11 +172,15 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[tu
 
 def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks) -> list[gr.events.Dependency]:
     """Add the tab; return the events that paint, so that Stop can cancel them."""
-    with gr.Tab(strings.TAB_HISTORY, id="history"), gr.Row(elem_classes="md-columns"):
+    # The browser's own list is read afresh for each picture, and written by `page.js` alone, which merges
+    # what other tabs have added.
+    stored = compose.past
+    with gr.Tab(strings.TAB_HISTORY, id="history") as tab, gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="history-column", min_width=300):
             section("paint", strings.HISTORY_TITLE)
             saved = panel(elem_id="saved")
             listed = panel(panel_html([]), elem_id="history", js_on_load=CLICKS + _CHOSEN)
+            undo = gr.Button(strings.CLEAR_UNDO, elem_id="history-undo", size="sm")
         with gr.Column(elem_id="recipe-column", min_width=260):
             section("paint", strings.RECIPE_PANEL)
             dropped = panel(_drop_zone(), elem_id="recipe-drop", js_on_load=CLICKS)
@@ -189,10 +196,10 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks) -
                 read = gr.Button(strings.RECIPE_READ, elem_id="recipe-read", scale=1, min_width=80)
             seen = panel(cards.note(strings.RECIPE_EMPTY), elem_id="inspection", js_on_load=CLICKS)
             link = gr.Textbox(visible=False)
-            stored = gr.BrowserState([], storage_key=STORAGE, secret=_NOT_SECRET)
             inspected = gr.State(None, time_to_live=STATE_SECONDS)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     queued: dict[str, Any] = {**quiet, "concurrency_id": state.CONCURRENCY_ID, "concurrency_limit": 1}
+    listing = (panel_html, stored, listed)
     settings = compose.settings
     panels = [
         shown.memory,
@@ -212,13 +219,16 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks) -
             [stored, seen, inspected, *settings, *panels],
             trigger_mode="once",
             **queued,
-        )
+        ).success(None, stored, stored, js=_WRITE, **quiet).success(*listing, **quiet)
+    undo.click(None, None, stored, js=_UNDO, **quiet).success(*listing, **quiet)
     gr.on([read.click, written.submit], paste, written, [seen, inspected, compose.status], **quiet)
     brought = [*settings, *panels, seen, inspected]
     dropped.upload(drop, compose.steering, brought, trigger_mode="once", **queued)
     page.load(arrive, [link, compose.steering], brought, js=_ARRIVE, **queued)
-    compose.current.change(remember, [compose.current, stored], stored, queue=False, **quiet)
-    gr.on([stored.change, page.load], panel_html, stored, listed, queue=False, **quiet)
+    compose.current.change(
+        remember, [compose.current, stored], stored, queue=False, js=_FRESH, **quiet
+    ).success(None, stored, stored, js=_WRITE, **quiet).success(*listing, **quiet)
+    gr.on([page.load, tab.select], None, None, stored, js=_READ, **quiet).success(*listing, **quiet)
     saving = listed.submit(
         save, [stored, compose.steering], [saved, compose.status], trigger_mode="once", **queued
     )

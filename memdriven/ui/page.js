@@ -83,6 +83,64 @@
     },
   };
 
+  // The list of past pictures lies in the browser alone, under one key that all tabs of it share. What
+  // another tab has added since this one last looked is kept; what is forgotten here can be brought back.
+  const KEY = "memdriven.pictures.1";
+  const MOST = 50;
+  let seen = new Set();
+  let forgotten = null;
+  const complain = (why) => {
+    const line = document.querySelector("#storage") ?? document.createElement("p");
+    Object.assign(line, { id: "storage", className: "md-hint", textContent: why });
+    line.setAttribute("role", "alert");
+    document.querySelector("#status")?.after(line);
+  };
+  const offerUndo = () =>
+    document.querySelector("#history-undo")?.classList.toggle("md-shown", forgotten !== null);
+  const stored = () => {
+    try {
+      const list = JSON.parse(localStorage.getItem(KEY) ?? "[]");
+      return Array.isArray(list) ? list : [];
+    } catch {
+      return [];
+    }
+  };
+  const store = (list) => {
+    for (let kept = list.slice(0, MOST); ; kept = kept.slice(0, -5)) {
+      try {
+        localStorage.setItem(KEY, JSON.stringify(kept));
+      } catch (error) {
+        if (error.name === "QuotaExceededError" && kept.length > 5) continue;
+        complain("This browser does not let the page keep your pictures: save those you want.");
+      }
+      seen = new Set(kept.map((one) => one.recipe));
+      return kept;
+    }
+  };
+  window.memdriven.history = {
+    read: () => {
+      const list = stored();
+      seen = new Set(list.map((one) => one.recipe));
+      return list;
+    },
+    write: (list) => {
+      const here = new Set((list ?? []).map((one) => one.recipe));
+      const now = stored();
+      const others = now.filter((one) => !seen.has(one.recipe) && !here.has(one.recipe));
+      if (!here.size && now.length && !others.length) forgotten = now;
+      offerUndo();
+      return store([...others, ...(list ?? [])]);
+    },
+    undo: () => {
+      const back = forgotten ?? [];
+      const now = stored();
+      const here = new Set(now.map((one) => one.recipe));
+      forgotten = null;
+      offerUndo();
+      return store([...now, ...back.filter((one) => !here.has(one.recipe))]);
+    },
+  };
+
   // A file dropped beside a drop zone would replace the page; a PNG may carry a recipe.
   for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => {
     if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;

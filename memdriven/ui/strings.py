@@ -279,6 +279,7 @@ SIMILAR_HINT: Final = "The same settings and seed, with the model and the memori
 SHEET: Final = "Contact sheet"
 ZIP: Final = "ZIP"
 CLEAR: Final = "Forget all"
+CLEAR_UNDO: Final = "Bring them back"
 SAVE_SHEET: Final = "Save the contact sheet ({count})"
 SAVE_ZIP: Final = "Save the ZIP ({count})"
 EXPORTING: Final = "Painting picture {done} of {count} again."

@@ -1,0 +1,84 @@
+"""What a browser keeps of past pictures: never lost by reloading, by other tabs, links or errors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from memdriven.ui import strings
+from tests.ui.conftest import Visitor
+
+Visit = Callable[..., Visitor]
+KEY = "memdriven.pictures.1"
+
+
+def kept(page: Any, count: int) -> list[str]:
+    """Wait until the browser keeps so many pictures; return their captions, newest first."""
+    page.wait_for_function(
+        "([key, count]) => JSON.parse(localStorage.getItem(key) ?? '[]').length === count", arg=[KEY, count]
+    )
+    found = json.loads(page.evaluate(f"localStorage.getItem('{KEY}')"))
+    return [json.loads(each["recipe"])["caption"] for each in found]
+
+
+def make(visitor: Visitor, caption: str) -> None:
+    visitor.write(caption)
+    visitor.generate()
+
+
+def test_pictures_are_kept_whether_or_not_the_tab_was_opened(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    make(visitor, "a small red bird")
+    assert kept(page, 1) == ["a small red bird"]
+    visitor.go(page.url)
+    make(visitor, "a small blue bird")
+    assert kept(page, 2) == ["a small blue bird", "a small red bird"]
+    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
+
+    # Another tab of the browser, which looked before this one's next picture.
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_function("document.querySelectorAll('#caption textarea').length === 1")
+    page.get_by_role("tab", name=strings.TAB_PICTURE).click()
+    make(visitor, "a small green bird")
+    kept(page, 3)
+    other.fill("#caption textarea", "a small yellow bird")
+    other.click("#generate")
+    assert kept(other, 4) == ["a small yellow bird", *["a small green bird"], *["a small blue bird"]] + [
+        "a small red bird"
+    ]
+    other.close()
+
+    # A link in one's own address bar adds its picture, and loses none.
+    link = page.get_attribute("#result [data-link]", "data-link")
+    visitor.go(page.url.split("?")[0] + f"?r={link}")
+    page.wait_for_selector("#result img.md-result[data-complete=true]")
+    assert set(kept(page, 4)) == {f"a small {hue} bird" for hue in ("red", "blue", "green", "yellow")}
+
+
+def test_forgetting_all_can_be_taken_back(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    for caption in ("a small red bird", "a small blue bird"):
+        make(visitor, caption)
+    kept(page, 2)
+    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    assert not page.is_visible("#history-undo")
+    page.click("#history [data-act=clear]")
+    kept(page, 0)
+    page.click("#history-undo")
+    assert kept(page, 2) == ["a small blue bird", "a small red bird"]
+    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
+
+
+def test_an_error_leaves_the_picture(visit: Visit) -> None:
+    visitor = visit()
+    make(visitor, "a small red bird")
+    before = visitor.page.get_attribute("#result img.md-result", "src")
+    visitor.write("ein roter vogel")
+    visitor.page.click("#generate")
+    visitor.page.wait_for_selector("#status .md-error")
+    assert visitor.page.get_attribute("#result img.md-result", "src") == before
