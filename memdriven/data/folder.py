@@ -232,7 +232,7 @@ def prepare_folder(
             if is_picture(file) and file not in described:
                 captions = _beside(read, file)
                 if not captions and captions_from_names:
-                    captions = [caption_of_name(file)] * bool(tokenize(caption_of_name(file)))
+                    captions = [caption_of_name(file)]
                 if captions:
                     picture = read.pictures.setdefault(file, _Picture(file, split=_split_of_folder(file)))
                     picture.captions = captions
@@ -279,11 +279,11 @@ def is_picture(name: str) -> bool:
 
 
 def caption_of_name(name: str) -> str:
-    """Return what a file's path says of its picture: `fruit/red_apple-03.png` is "fruit red apple"."""
+    """Return what a file's path says: `fruit/red_apple-03.png` is "fruit red apple", `1.png` a picture."""
     words = re.split(r"[\W_]+", PurePosixPath(name).with_suffix("").as_posix())
     split_words = {word for words in SPLITS.values() for word in words} | {"images", "img", "image", "data"}
     letters = [re.sub(r"\d+", "", word).lower() for word in words]
-    return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words))
+    return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words)) or "picture"
 
 
 def _captioned(read: _Source, file: str) -> bool:
