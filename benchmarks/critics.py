@@ -27,7 +27,7 @@ from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.models.discriminator import Discriminator, Logits
 from memdriven.models.projected import DEPTHS, ProjectedDiscriminator
 from memdriven.presets import PRESETS, preset
-from memdriven.training.batches import GanData
+from memdriven.training.data import GanData
 
 PARTS = 6
 
@@ -51,7 +51,7 @@ def main() -> None:
         train=replace(made.config.train, batch_size=of.batch_size),
     )
     cpu = torch.device("cpu")
-    reader = reader_of(made.attributes) if made.config.generator.named_width else None
+    reader = reader_of(made.attributes) if made.config.generator.attribute_dim else None
     data = GanData(
         of.dataset,
         of.features or made.bank_path / "features",
@@ -67,7 +67,7 @@ def main() -> None:
         batch = data.batch(step)
         sentence = batch.text.sentence
         with torch.no_grad():
-            fake = made.generator(batch.z, sentence, batch.words, batch.v, batch.epsilon).images[-1]
+            fake = made.generator(batch.z, sentence, batch.text_condition, batch.v, batch.epsilon).images[-1]
         shown.append((batch.images[-1], fake, sentence))
     size, dim = made.generator.resolutions[-1], config.text.dim
     plain, backbone = config.discriminator, SqueezeNet.load(of.squeezenet, cpu)

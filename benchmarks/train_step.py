@@ -26,15 +26,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from memdriven.config import Config
 from memdriven.devices import device_name
 from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.models.generator import BASE_SIZE
 from memdriven.presets import PRESETS, preset
-from memdriven.training.batches import Batch, pyramid
+from memdriven.training.aux_losses import Perceptual, TextLoss
+from memdriven.training.data import Batch, pyramid
 from memdriven.training.distributed import World
-from memdriven.training.perceptual import Perceptual
-from memdriven.training.steps import GanTrainer
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.step import GanTrainer
 
 WORDS, VOCABULARY = 12, 1000
 PRODUCT = {"cpu": 1536, "cuda": 8192}
@@ -49,7 +49,6 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16])
     parser.add_argument("--compile", action="store_true", help="also with torch.compile")
     parser.add_argument("--full", action="store_true", help="also float32 instead of bf16 on CUDA")
-    parser.add_argument("--contiguous", action="store_true", help="also without channels_last")
     parser.add_argument("--steps", type=int, default=5, help="timed steps a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, help="JSON lines to append to")
@@ -57,8 +56,6 @@ def main() -> None:
     device = torch.device(of.device)
     base = preset(of.preset)
     changes: dict[str, dict[str, Any]] = {"as preset": {}}
-    if of.contiguous:
-        changes["contiguous"] = {"channels_last": False}
     if of.full:
         changes["float32"] = {"amp": False}
     if of.compile:
@@ -112,16 +109,16 @@ def made_up(config: Config, device: torch.device) -> Batch:
         normal(size, WORDS, dim),
         normal(size, dim),
         torch.ones(size, WORDS, dtype=torch.bool, device=device),
-        normal(size, config.generator.named_width) if config.generator.named_width else None,
+        normal(size, config.generator.attribute_dim) if config.generator.attribute_dim else None,
     )
     return Batch(
-        pyramid(normal(size, 3, side, side).tanh(), config.generator.stages),
-        text,
-        normal(size, 512, 16, 16).sub(1.5).relu(),
-        torch.arange(size, device=device) % 2 == 0,
-        None,
-        normal(size, config.generator.z_dim),
-        normal(size, config.generator.condition_dim),
+        images=pyramid(normal(size, 3, side, side).tanh(), config.generator.stages),
+        text=text,
+        v=normal(size, 512, 16, 16).sub(1.5).relu(),
+        is_target=torch.arange(size, device=device) % 2 == 0,
+        class_ids=None,
+        z=normal(size, config.generator.z_dim),
+        epsilon=normal(size, config.generator.condition_dim),
     )
 
 
@@ -131,7 +128,8 @@ def prepared(config: Config, device: torch.device) -> Callable[[int], None]:
     vgg = None
     if damsm.pixels is None:
         vgg = Vgg16Features().to(memory_format=torch.channels_last).to(device)
-    likeness = Perceptual.of_damsm(damsm) if config.loss.perceptual_weight else None
+    # Its speed does not depend on its weights.
+    likeness = Perceptual(SqueezeNet().to(device)) if config.loss.perceptual_weight else None
     trainer = GanTrainer(config, TextLoss(config, damsm, vgg), device, World(), perceptual=likeness)
     batch = made_up(config, device)
 

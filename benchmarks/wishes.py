@@ -26,8 +26,8 @@ from memdriven.encoders.attribute_files import reader_of
 from memdriven.evaluation.attributes import AttributeJudge, attribute_accuracy, load_judge
 from memdriven.memory.feature_store import FeatureStore
 from memdriven.models.generator import BASE_SIZE
-from memdriven.training.batches import changed
 from memdriven.training.captions import TrainingCaptions
+from memdriven.training.data import changed
 
 BATCH = 50
 
@@ -97,7 +97,7 @@ def painted(
     """Return the first stage's pictures, uint8, each from its own caption and the named memory."""
     generator, config = checkpoint.generator.eval(), checkpoint.config
     encoders = (checkpoint.damsm, checkpoint.vocabulary, config.text.max_words)
-    reader = reader_of(checkpoint.attributes) if config.generator.named_width else None
+    reader = reader_of(checkpoint.attributes) if config.generator.attribute_dim else None
     captions = TrainingCaptions(items, *encoders, reader=reader)
     own = TrainingCaptions(memories, *encoders, reader=reader)
     made = []

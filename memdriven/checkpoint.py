@@ -35,7 +35,8 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import read_weights, take_weights, write_weights
 from memdriven.errors import CheckpointError
 from memdriven.files import atomic_folder, atomic_write_json, read_json, sha256_file
-from memdriven.models.generator import BASE_SIZE, Generator
+from memdriven.models.early_fusion import BASE_SIZE
+from memdriven.models.generator import Generator, renamed
 
 SCHEMA = OF_CHECKPOINT
 FILES = ("vocabulary.json", "damsm.safetensors")
@@ -61,7 +62,7 @@ class Checkpoint:
     def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
         """Embed captions as the generator reads them."""
         text = self.damsm.encode_captions(captions)
-        if not self.config.generator.named_width:
+        if not self.config.generator.attribute_dim:
             return text
         return reader_of(self.attributes).read(text)
 
@@ -207,14 +208,14 @@ def load_checkpoint(
     vocabulary = Vocabulary.from_json(read_json(path / "vocabulary.json", CheckpointError))
     damsm = load_damsm_weights(path / "damsm.safetensors", len(vocabulary), config.text, config.damsm)
     attributes = load_attributes(path, damsm.hash()) if ATTRIBUTES in files else None
-    if width := config.generator.named_width:
+    if width := config.generator.attribute_dim:
         _check_width(width, reader_of(attributes).width, path)
     with torch.random.fork_rng(devices=[]):
         generator = Generator(config.generator, trained=True)
     weights: dict[str, Tensor] = {}
     for name in stage_files(config.generator):
         weights |= read_weights(path / name)
-    take_weights(generator, weights, str(path))
+    take_weights(generator, renamed(weights), str(path))
     return Checkpoint(
         path,
         config,
@@ -230,7 +231,7 @@ def load_checkpoint(
 def _check_width(wanted: int, found: int, path: Path) -> None:
     if wanted != found:
         raise CheckpointError(
-            wanted=f"a reader of captions of generator.named_width {wanted} in {path}",
+            wanted=f"a reader of captions of generator.attribute_dim {wanted} in {path}",
             found=f"one of {found}",
             fix="restore the files of one and the same training",
         )

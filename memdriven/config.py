@@ -7,13 +7,15 @@ This is the only place with defaults. Settings marked [ours] are choices the pap
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from memdriven.errors import ConfigError
 
+Index = Literal["exact", "annoy"]
 Pooling = Literal["average", "max", "none"]
-PixelBackbone = Literal["vgg16", "inception_v3", "compact"]
+PixelBackbone = Literal["vgg16", "compact"]
 Strategy = Literal[
     "sentence-sentence",
     "words-words",
@@ -31,8 +33,6 @@ MAX_GUIDANCE = 4.0
 """The strongest guidance that is offered."""
 FEATURE_CHANNELS = 512
 """Channels of VGG-16 relu5_3."""
-FEATURE_GRID = 16
-"""Height and width of v at a 256 x 256 input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +43,8 @@ class TextConfig:
     """Width of a word's learned input embedding."""
     dim: int = 256
     """d: width of word and sentence embeddings; half from each LSTM direction."""
-    dropout: float = 0.5
-    """Dropout on the input embeddings while DAMSM trains."""
     max_words: int = 24
     """Words beyond this are cut (and reported)."""
-    min_count: int = 1
-    """A word enters the vocabulary when the training captions hold it this often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,23 +53,10 @@ class DamsmConfig:
 
     pixel_backbone: PixelBackbone = "vgg16"
     """Network that scores generated pixels in the generator's loss. `vgg16` shares the memory
-    bank's features; `compact` is a small CNN for CPUs [ours]; `inception_v3` is the family's."""
+    bank's features; `compact` is a small CNN for CPUs [ours]. (The family's is Inception-v3.)"""
     pixel_size: int = 256
     """Side in px at which the pixel backbone sees an image."""
-    gamma1: float = 4.0
-    """Sharpness of a word's attention over image regions."""
-    gamma2: float = 5.0
-    """Sharpness of the soft maximum over words."""
-    gamma3: float = 10.0
-    """Sharpness of the softmax over the batch."""
-    score: Literal["literal", "family"] = "literal"
-    """`literal` keeps the 1/gamma2 power of R as the paper writes it, `family` leaves it out."""
     learning_rate: float = 2e-3
-    lr_decay: float = 0.98
-    """Factor on the learning rate after each epoch."""
-    betas: tuple[float, float] = (0.5, 0.999)
-    gradient_clip: float = 0.25
-    """Norm to which the text encoder's gradient is clipped."""
     batch_size: int = 48
     epochs: int = 60
     mask_same_class: bool = True
@@ -110,9 +93,16 @@ class GeneratorConfig:
     text_code: int = 0
     """Width of a code of the text that scales and shifts these blocks' channels, so that the words
     meet the memory where it is fused; 0 for none [ours]."""
-    named_width: int = 0
+    acm_before: bool = False
+    """An ACM before a later stage's residual blocks, too, so that F_i sees where v has what [family]."""
+    attribute_dim: int = 0
     """Numbers (attributes x most values) in which the encoders' reader says what the caption names;
     that code is given them, too. 0 for none; in training any other gives way to theirs [ours]."""
+    noise_code: int = 0
+    """Hidden width of the code that takes z to `text_code`: what neither words nor memory settle (place,
+    light, unnamed plumage) is z's; 0 for none [ours]."""
+    first_rank: int = 0
+    """Rank of the first stage's linear layer, the largest part of a small generator; 0 for full [ours]."""
     guidance: float = 0.0
     """How far the text is moved away from what the memory's own captions say before G reads it, at
     inference; see `memdriven.pipeline.guidance` [ours]."""
@@ -140,8 +130,6 @@ class DiscriminatorConfig:
     """Spectral normalisation in place of BatchNorm [ours]."""
     projected: bool = False
     """Judge the last stage's images by maps of a frozen ImageNet network, too [ours]."""
-    minibatch_std: bool = False
-    """Append the batch's standard deviation to the last map, against mode collapse [ours]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,20 +159,8 @@ class LossConfig:
     perceptual_weight: float = 0.0
     """Weight of the same difference in the maps of a frozen network, each as a share of the image's
     own size there [ours] (Johnson et al. 2016)."""
-    perceptual_network: Literal["damsm", "squeezenet"] = "damsm"
-    """That network: DAMSM's pixel network, or SqueezeNet 1.1 of ImageNet, for data on which the
-    first had too few pictures to learn from [ours]."""
-    diversity_weight: float = 0.0
-    """Weight of the difference that z makes between two pictures of one caption and memory [ours]
-    (Yang et al. 2019)."""
-    diversity_limit: float = 0.1
-    """The difference, in units of pixels in [-1, 1] over units of z, that is enough."""
-    diversity_every: int = 8
-    """Steps from one look at it to the next; its weight is scaled by them."""
     r1_gamma: float = 1.0
     """gamma of R1 (Eq. 4)."""
-    r1_every: int = 16
-    """R1 is computed every this many steps and scaled by it [ours]."""
     mismatched: bool = True
     """Show D real images with a wrong caption as fake [family]; off is the literal Eq. 3."""
 
@@ -199,14 +175,9 @@ class RetrievalConfig:
     """Candidates of the sentence level that a word-level strategy re-ranks."""
     alpha: float = 0.5
     """Weight of the text part in the `-both` and `all` strategies."""
-    fusion: Literal["z-score", "reciprocal-rank"] = "z-score"
-    caption_pool: Literal["max", "mean", "mean-caption"] = "max"
-    """How the scores of an item's several captions become one."""
     temperature: float = 0.1
     """Softmax temperature of the weights when k > 1."""
-    mmr: float = 1.0
-    """Trade-off of maximal marginal relevance: 1 is relevance alone."""
-    index: Literal["exact", "annoy"] = "exact"
+    index: Index = "exact"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +185,7 @@ class TrainConfig:
     """The training loop of the GAN (Sec. 4.3)."""
 
     batch_size: int = 16
+    """Images a step, over all processes."""
     steps: int = 100_000
     max_minutes: float = 0.0
     """Stop cleanly after this many minutes; 0 means no limit."""
@@ -223,34 +195,20 @@ class TrainConfig:
     """Share of the budget (steps or minutes) after which both learning rates fall linearly to zero;
     1 keeps them constant [ours]."""
     betas: tuple[float, float] = (0.5, 0.999)
-    optimiser: Literal["adam", "muon"] = "adam"
-    """What moves G's weights: Adam, or Muon for those that are matrices or convolutions of middling
-    size, and Adam for the rest [ours]. The D's have Adam."""
-    momentum: float = 0.95
-    """Muon's."""
     ema: float = 0.999
     """Decay of the generator's moving average, buffers included."""
-    ema_warmup: bool = True
-    """Let the average's horizon grow with the step t: min(ema, (1 + t) / (10 + t)) [ours]."""
     p_swap: float = 0.5
     """Probability of training on v of a retrieved neighbour instead of the image's own [ours]."""
     p_fade: float = 0.0
     """Probability of training on v times a random strength in 0..1, so that a weakened memory, down
     to none, means something to G at inference [ours]."""
-    swap_neighbours: int = 8
-    """A swapped v is drawn from this many nearest neighbours of the caption [ours]."""
     swap_mix: int = 1
     """A swapped v is the weighted mean of one to this many of them, as k > 1 mixes at inference
     [ours]."""
-    swap_other_class: bool = True
-    """Never swap within a class, as an unseen caption meets no image of its own class [ours]."""
     crop: float = 76 / 64
     """Images are resized to crop * size before the random crop [family]; 1 is no crop."""
-    flip: bool = True
-    workers: int = 0
     amp: bool = True
-    """bf16 autocast where the device has it (never on the CPU)."""
-    channels_last: bool = True
+    """bf16 autocast where the device has it: CUDA from compute capability 8.0."""
     compile: bool = False
     frozen_stages: int = 0
     """Stages of G, from the first, that keep the weights they began with; only later ones and their
@@ -261,10 +219,8 @@ class TrainConfig:
     augment: str = ""
     """Differentiable augmentation of what D sees: any of `color,translation,cutout` [ours]."""
     log_every: int = 50
-    sample_every: int = 1000
-    """Steps from one grid of samples to the next; 0 for `sample_minutes` alone."""
     sample_minutes: float = 5.0
-    """Minutes from one grid to the next, whichever comes first; the first comes within one."""
+    """Minutes from one grid of samples to the next; the first comes within one."""
     save_every: int = 1000
     """Steps from one saved state to the next; 0 for `save_minutes` alone."""
     save_minutes: float = 5.0
@@ -291,65 +247,140 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
-        """Refuse settings that cannot work together."""
-        checks = (
-            (1 <= self.generator.stages <= 5, "generator.stages in 1..5", self.generator.stages),
-            (
-                0 <= self.train.frozen_stages < self.generator.stages,
-                "0 <= train.frozen_stages < generator.stages",
-                (self.train.frozen_stages, self.generator.stages),
-            ),
-            (
-                not self.generator.text_code
-                or (self.generator.fuse_early and self.generator.early_blocks > 0),
-                "generator.fuse_early and generator.early_blocks above 0 with generator.text_code",
-                (self.generator.fuse_early, self.generator.early_blocks),
-            ),
-            (
-                not self.generator.named_width or self.generator.text_code > 0,
-                "generator.text_code above 0 with generator.named_width",
-                self.generator.text_code,
-            ),
-            (
-                0 <= self.generator.guidance <= MAX_GUIDANCE,
-                f"0 <= generator.guidance <= {MAX_GUIDANCE:g}",
-                self.generator.guidance,
-            ),
-            (0 <= self.generator.zoom < 1, "0 <= generator.zoom < 1", self.generator.zoom),
-            (
-                not self.loss.change_weight or self.generator.zoom > 0,
-                "generator.zoom above 0 with loss.change_weight",
-                self.generator.zoom,
-            ),
-            (self.text.dim % 2 == 0, "an even text.dim", self.text.dim),
-            (
-                self.text.dim == self.generator.text_dim,
-                "text.dim == generator.text_dim",
-                (self.text.dim, self.generator.text_dim),
-            ),
-            (0.0 <= self.train.p_swap <= 1.0, "train.p_swap in 0..1", self.train.p_swap),
-            (
-                1 <= self.train.swap_mix <= self.train.swap_neighbours,
-                "1 <= train.swap_mix <= train.swap_neighbours",
-                (self.train.swap_mix, self.train.swap_neighbours),
-            ),
-            (0.0 <= self.retrieval.alpha <= 1.0, "retrieval.alpha in 0..1", self.retrieval.alpha),
-            (self.retrieval.temperature > 0, "retrieval.temperature > 0", self.retrieval.temperature),
-            (self.retrieval.k >= 1, "retrieval.k >= 1", self.retrieval.k),
-            (self.train.batch_size >= 2, "train.batch_size >= 2", self.train.batch_size),
-            (0.0 <= self.train.decay_from <= 1.0, "train.decay_from in 0..1", self.train.decay_from),
-            (self.loss.r1_every >= 1, "loss.r1_every >= 1", self.loss.r1_every),
-            (self.loss.diversity_every >= 1, "loss.diversity_every >= 1", self.loss.diversity_every),
-            (self.generator.width % 2 == 0, "an even generator.width", self.generator.width),
-            (
-                self.damsm.pixel_backbone != "compact" or self.damsm.pixel_size % 16 == 0,
-                "damsm.pixel_size a multiple of 16 for the compact network",
-                self.damsm.pixel_size,
-            ),
+        """Refuse settings that cannot be, by name, or cannot work together."""
+        for section, ranges in RANGES.items():
+            for name, (low, high) in ranges.items():
+                value = getattr(getattr(self, section), name)
+                # NaN compares with nothing, and is refused by that.
+                _require(low <= value <= high, f"{section}.{name} in {low:g}..{high:g}", value)
+        g, loss, train = self.generator, self.loss, self.train
+        _require(
+            train.frozen_stages < g.stages, "train.frozen_stages < generator.stages", train.frozen_stages
         )
-        for holds, wanted, found in checks:
-            if not holds:
-                raise ConfigError(wanted=wanted, found=str(found), fix="change that setting")
+        _require(
+            not g.text_code or (g.fuse_early and g.early_blocks > 0),
+            "generator.fuse_early and generator.early_blocks above 0 with generator.text_code",
+            g.text_code,
+        )
+        _require(
+            not g.attribute_dim or g.text_code > 0,
+            "generator.text_code above 0 with generator.attribute_dim",
+            g.text_code,
+        )
+        _require(
+            not g.noise_code or g.text_code > 0,
+            "generator.text_code above 0 with generator.noise_code",
+            g.text_code,
+        )
+        _require(
+            not loss.change_weight or g.zoom > 0, "generator.zoom above 0 with loss.change_weight", g.zoom
+        )
+        _require(g.width % 2 == 0, "an even generator.width", g.width)
+        _require(self.text.dim % 2 == 0, "an even text.dim", self.text.dim)
+        _require(self.text.dim == g.text_dim, "text.dim == generator.text_dim", (self.text.dim, g.text_dim))
+        _require(
+            self.damsm.pixel_backbone != "compact" or self.damsm.pixel_size % 16 == 0,
+            "damsm.pixel_size a multiple of 16 for the compact network",
+            self.damsm.pixel_size,
+        )
+        for section, choices in CHOICES.items():
+            for name, allowed in choices.items():
+                value = getattr(getattr(self, section), name)
+                _require(value in allowed, f"{section}.{name}: one of {', '.join(allowed)}", value)
+
+
+def _require(holds: bool, wanted: str, found: object) -> None:
+    if not holds:
+        raise ConfigError(wanted=wanted, found=str(found)[:80], fix="change that setting")
+
+
+RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    "text": {"embedding_dim": (1, 4096), "dim": (2, 4096), "max_words": (1, 256)},
+    "damsm": {"pixel_size": (16, 1024), "batch_size": (2, 65536), "epochs": (1, 100_000)},
+    "generator": {
+        **dict.fromkeys(
+            ("width", "acm_width", "feature_width", "z_dim", "condition_dim", "text_dim"), (1, 4096)
+        ),
+        **dict.fromkeys(("attribute_dim", "text_code", "noise_code", "first_rank"), (0, 4096)),
+        "stages": (1, 5),
+        "residual_blocks": (0, 32),
+        "early_blocks": (0, 32),
+        "guidance": (0, MAX_GUIDANCE),
+        "zoom": (0, 0.99),
+    },
+    "discriminator": {"width": (1, 4096), "max_width": (1, 8192)},
+    "loss": {
+        **dict.fromkeys(("adversarial_weight", "damsm_weight", "attribute_weight", "kl_weight"), (0, 1e6)),
+        **dict.fromkeys(
+            ("reconstruction_weight", "change_weight", "perceptual_weight", "r1_gamma"), (0, 1e6)
+        ),
+    },
+    "retrieval": {
+        "k": (1, 1_000_000),
+        "shortlist": (1, 1_000_000),
+        "alpha": (0, 1),
+        "temperature": (1e-6, 1e6),
+    },
+    "train": {
+        **dict.fromkeys(("p_swap", "p_fade", "decay_from"), (0, 1)),
+        **dict.fromkeys(("learning_rate", "d_learning_rate"), (0, 1e3)),
+        **dict.fromkeys(("max_minutes", "sample_minutes", "save_minutes"), (0, 1e9)),
+        **dict.fromkeys(("save_every",), (0, 1e12)),
+        "batch_size": (2, 65536),
+        "steps": (0, 1e12),
+        "ema": (0, 1),
+        "crop": (1, 4),
+        "log_every": (1, 1e12),
+        "swap_mix": (1, 8),
+        "frozen_stages": (0, 4),
+        "seed": (0, 2**53),
+    },
+}
+"""Smallest and largest value of each number; a file from outside may hold any."""
+CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
+    "damsm": {"pixel_backbone": get_args(PixelBackbone)},
+    "discriminator": {"content": get_args(Pooling)},
+    "loss": {"damsm_stages": ("all", "last")},
+    "retrieval": {"strategy": get_args(Strategy), "index": get_args(Index)},
+}
+"""What each setting that is a word may be."""
+RENAMED = {"generator": {"named_width": "attribute_dim"}}
+"""Settings of earlier files by section: their names then and now."""
+EVERY = range(0, 2**53)
+RETIRED: dict[str, dict[str, Container[Any]]] = {
+    "text": {"min_count": (1,), "dropout": (0.5,)},
+    "damsm": {
+        "score": ("literal",),
+        "gamma1": (4.0,),
+        "gamma2": (5.0,),
+        "gamma3": (10.0,),
+        "lr_decay": (0.98,),
+        "betas": ([0.5, 0.999],),
+        "gradient_clip": (0.25,),
+    },
+    "discriminator": {"minibatch_std": (False,)},
+    "loss": {
+        "diversity_weight": (0.0,),
+        "diversity_limit": (0.1,),
+        "diversity_every": (8,),
+        "perceptual_network": ("squeezenet", "damsm"),
+        "r1_every": (16,),
+    },
+    "retrieval": {"fusion": ("z-score",), "caption_pool": ("max",), "mmr": (1.0,)},
+    "train": {
+        "optimiser": ("adam", "muon"),
+        "momentum": (0.95,),
+        "ema_warmup": (True,),
+        "swap_other_class": (True,),
+        "flip": (True,),
+        "workers": (0,),
+        "channels_last": (True,),
+        "sample_every": EVERY,
+        "swap_neighbours": (8,),
+    },
+}
+"""Settings that are no more, with the values that a file may still hold: those that do as is done now, or
+were of a training that is over. Any other value asks for what is not there."""
 
 
 T = TypeVar("T")
@@ -380,6 +411,12 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
             found=repr(values)[:80],
             fix="restore config.json from its source",
         )
+    section = cls.__name__.removesuffix("Config").lower()
+    values = {RENAMED.get(section, {}).get(name, name): value for name, value in values.items()}
+    for name, allowed in RETIRED.get(section, {}).items():
+        if name in values:
+            found = values.pop(name)
+            _require(found in allowed, f"{section}.{name} as it is done now: {allowed}", found)
     template = cls()
     known = {entry.name: entry for entry in dataclasses.fields(template)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))

@@ -18,16 +18,16 @@ def generator_adversarial(fake: Logits) -> Tensor:
     return 0.5 * (F.softplus(-fake.unconditional) + F.softplus(-fake.conditional)).mean()
 
 
-def discriminator_adversarial(real: Logits, fake: Logits, mismatched: Tensor | None = None) -> Tensor:
+def discriminator_adversarial(real: Logits, fake: Logits) -> Tensor:
     """Eq. 3: both heads, real against fake, each with weight 1/2.
 
-    With `mismatched`, the conditional logits of real images beside a wrong caption, these share
+    With `real.mismatched`, the conditional logits of real images beside a wrong caption, these share
     the fake side of the conditional term equally with the generated images [family].
     """
     unconditional = F.softplus(-real.unconditional).mean() + F.softplus(fake.unconditional).mean()
     wrong = F.softplus(fake.conditional).mean()
-    if mismatched is not None:
-        wrong = 0.5 * (wrong + F.softplus(mismatched).mean())
+    if real.mismatched is not None:
+        wrong = 0.5 * (wrong + F.softplus(real.mismatched).mean())
     conditional = F.softplus(-real.conditional).mean() + wrong
     return 0.5 * unconditional + 0.5 * conditional
 
@@ -60,20 +60,6 @@ def reconstruction(fake: Tensor, real: Tensor, own: Tensor, weights: Tensor | No
         apart = apart * F.interpolate(weights, fake.shape[2:], mode="area")
     distance = apart.mean(dim=(1, 2, 3))  # (b,)
     return (distance * own).sum() / own.sum().clamp(min=1)
-
-
-def diversity(first: Tensor, second: Tensor, z: Tensor, other: Tensor, limit: float) -> Tensor:
-    """-E min(|G(z) - G(z')| / |z - z'|, limit), means of absolute values (Yang et al. 2019, Eq. 2).
-
-    Args:
-        first: images (b, 3, s, s) in [-1, 1] made with z.
-        second: those made with `other` from the same caption and memory.
-        z: noise (b, z_dim).
-        other: noise of the same shape.
-        limit: tau, beyond which more difference is worth nothing.
-    """
-    apart = (first - second).abs().mean(dim=(1, 2, 3))  # (b,)
-    return -(apart / (z - other).abs().mean(dim=1).clamp(min=1e-5)).clamp(max=limit).mean()
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:

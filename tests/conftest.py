@@ -145,7 +145,7 @@ def fading_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFa
             fuse_early=True,
             early_blocks=1,
             text_code=8,
-            named_width=known_readers().reader.width,
+            attribute_dim=known_readers().reader.width,
         ),
         train=dataclasses.replace(tiny.config.train, p_fade=0.5),
     )

@@ -139,7 +139,7 @@ def test_a_generator_is_told_by_the_reader_it_was_taught_by(fading_checkpoint: P
         text, plain = made.encode_captions(encoded), made.damsm.encode_captions(encoded)
     assert plain.named is None
     assert text.named is not None
-    assert text.named.shape == (1, made.config.generator.named_width)
+    assert text.named.shape == (1, made.config.generator.attribute_dim)
     assert torch.equal(text.for_generator[:, :32], plain.words_mean)
 
 
@@ -148,7 +148,7 @@ def test_another_reader_is_refused(
     fading_checkpoint: Path, tmp_path: Path, width: int, readers: bool
 ) -> None:
     made = load_checkpoint(fading_checkpoint)
-    settings = dataclasses.replace(made.config.generator, named_width=width)
+    settings = dataclasses.replace(made.config.generator, attribute_dim=width)
     config = dataclasses.replace(made.config, generator=settings)
     save_checkpoint(
         tmp_path / "other",
@@ -159,5 +159,5 @@ def test_another_reader_is_refused(
         {},
         made.attributes if readers else None,
     )
-    with pytest.raises(CheckpointError, match="named_width"):
+    with pytest.raises(CheckpointError, match="attribute_dim"):
         load_checkpoint(tmp_path / "other")

@@ -47,8 +47,6 @@ class TrainDamsm:
     """Go on with the training in --out."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
-    inception: PathOption = None
-    """Inception-v3 weight file, where damsm.pixel_backbone is inception_v3; else a download."""
     config: AllSettings = field(default_factory=Config)
 
     def run(self) -> None:
@@ -64,7 +62,6 @@ class TrainDamsm:
             minutes=self.minutes,
             device=choose_device(self.device),
             resume=self.resume,
-            inception_weights=self.inception,
             progress=True,
         )
         print(f"encoders in {self.out}{anew}")

@@ -40,16 +40,16 @@ class Attributes(nn.Module):
 
 
 def reader_of(attributes: Attributes | None) -> CaptionReader:
-    """Return the reader of captions that a generator with `generator.named_width` needs.
+    """Return the reader of captions that a generator with `generator.attribute_dim` needs.
 
     Raises:
         CheckpointError: there is none.
     """
     if attributes is None or attributes.reader is None:
         raise CheckpointError(
-            wanted="encoders with a reader of captions, for generator.named_width",
+            wanted="encoders with a reader of captions, for generator.attribute_dim",
             found="encoders without one",
-            fix="run train-pixels on data with attribute records, or set generator.named_width 0",
+            fix="run train-pixels on data with attribute records, or set generator.attribute_dim 0",
         )
     return attributes.reader
 

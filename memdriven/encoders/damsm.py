@@ -27,6 +27,9 @@ from memdriven.encoders.vgg import Vgg16Features
 from memdriven.encoders.weights import weights_hash
 
 _EPSILON = 1e-8
+GAMMA1, GAMMA2, GAMMA3 = 4.0, 5.0, 10.0
+"""Sharpness of a word's attention over regions, of the soft maximum over words, and of the softmax over the
+batch [family]."""
 
 
 class DamsmLoss(NamedTuple):
@@ -79,8 +82,8 @@ def matching_scores(
     words: Tensor,
     mask: Tensor,
     regions: Tensor,
-    gamma1: float = 4.0,
-    gamma2: float = 5.0,
+    gamma1: float = GAMMA1,
+    gamma2: float = GAMMA2,
     literal: bool = True,
 ) -> Tensor:
     """Return R of every image with every caption: R = log (sum_i exp(gamma2 cos(c_i, e_i)))^p.
@@ -114,16 +117,15 @@ def damsm_loss(
     pair i, i is right. Other members of the same class are no negatives when `class_ids` (b,)
     are given, none below 0; a negative id stands for "no class".
     """
-    literal = config.score == "literal"
-    scores = matching_scores(text.words, text.mask, image.regions, config.gamma1, config.gamma2, literal)
+    scores = matching_scores(text.words, text.mask, image.regions, literal=True)
     with torch.autocast(scores.device.type, enabled=False):
         cosines = cosine(image.global_.float(), text.sentence.float())
     excluded = None
     if class_ids is not None:
         same = (class_ids[:, None] == class_ids[None, :]) & (class_ids >= 0)[:, None]
         excluded = same.fill_diagonal_(False)
-    words = _both_ways(config.gamma3 * scores, excluded)
-    sentence = _both_ways(config.gamma3 * cosines, excluded)
+    words = _both_ways(GAMMA3 * scores, excluded)
+    sentence = _both_ways(GAMMA3 * cosines, excluded)
     return DamsmLoss(words, sentence, words + sentence)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -10,8 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memdriven.config import FEATURE_CHANNELS, DamsmConfig
-from memdriven.encoders.weights import read_weights
-from memdriven.errors import CheckpointError
 
 
 class ImageFeatures(NamedTuple):
@@ -139,72 +136,6 @@ class CompactBackbone(nn.Module):
         return self.project.embed(maps, pooled)
 
 
-class InceptionBackbone(nn.Module):
-    """The family's image side: Inception-v3, regions from Mixed_6e (17 x 17), global from the end.
-
-    The ImageNet network is frozen and stays in evaluation mode; the projection is trained.
-    """
-
-    size = 299
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        from torchvision.models import inception_v3
-
-        network = inception_v3(weights=None, aux_logits=False, init_weights=False)
-        network.fc = nn.Identity()
-        self.network = network.requires_grad_(False).eval()
-        self.project = Projection(768, 2048, dim)
-
-    def load_pretrained(self, weights: Path | None = None) -> None:
-        """Take ImageNet weights from a file in torchvision's layout, or by its download.
-
-        Raises:
-            CheckpointError: the file is not Inception-v3's, or cannot be downloaded.
-        """
-        if weights is not None:
-            state, name = read_weights(weights), str(weights)
-        else:
-            from torchvision.models import Inception_V3_Weights
-
-            try:
-                state = dict(Inception_V3_Weights.IMAGENET1K_V1.get_state_dict(check_hash=True))
-            except (OSError, RuntimeError) as error:
-                raise CheckpointError(
-                    wanted="the ImageNet Inception-v3 weights",
-                    found=f"the download failed: {error}"[:200],
-                    fix="connect once, or choose another pixel_backbone",
-                ) from error
-            name = "torchvision's download"
-        own = self.network.state_dict()
-        wrong = [k for k in own if k not in state or state[k].shape != own[k].shape]
-        if wrong:
-            raise CheckpointError(
-                wanted=f"torchvision's inception_v3 weights in {name}",
-                found=f"{len(wrong)} entries missing or of another shape, e.g. {wrong[0]}",
-                fix="give the weights IMAGENET1K_V1",
-            )
-        self.network.load_state_dict({key: state[key] for key in own})
-
-    def train(self, mode: bool = True) -> InceptionBackbone:
-        """Switch the projection's mode; the frozen network stays in evaluation mode."""
-        super().train(mode)
-        self.network.eval()
-        return self
-
-    def forward(self, images: Tensor) -> ImageFeatures:
-        """Embed images (b, 3, h, w) in [0, 1], resized to 299 px."""
-        maps = resized(images, self.size) * 2 - 1
-        regions = maps
-        for name, layer in self.network.named_children():
-            maps = layer(maps)
-            if name == "Mixed_6e":
-                regions = maps  # (b, 768, 17, 17)
-            if name == "Mixed_7c":
-                break
-        return self.project.embed(regions, maps.mean((2, 3)))
-
-
 def resized(images: Tensor, size: int) -> Tensor:
     """Return images at `size` px, antialiased where they shrink; those that fit unchanged."""
     if images.shape[-2:] == (size, size):
@@ -220,6 +151,4 @@ def build_pixel_encoder(config: DamsmConfig, dim: int) -> nn.Module | None:
     """
     if config.pixel_backbone == "compact":
         return CompactBackbone(dim, config.pixel_size)
-    if config.pixel_backbone == "inception_v3":
-        return InceptionBackbone(dim)
     return None

@@ -36,21 +36,16 @@ class SqueezeNet(nn.Module):
         from torchvision.models import squeezenet1_1
 
         self.features: nn.Sequential = squeezenet1_1(weights=None).features
+        self.mean: Tensor
+        self.factor: Tensor
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("factor", 1 / torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
+        self.register_load_state_dict_post_hook(_scale)  # type: ignore[no-untyped-call]
         self.requires_grad_(False).eval()
-
-    @property
-    def scaling(self) -> tuple[Tensor, Tensor]:
-        """Mean and factor (1, 3, 1, 1) that bring images in [0, 1] to the input."""
-        weight: Tensor = self.features[0].weight  # type: ignore[assignment]
-        caffe = float(weight.abs().mean()) < _CAFFE_LIMIT
-        mean = weight.new_tensor(_CAFFE_MEAN if caffe else _MEAN)
-        factor = weight.new_full((3,), 255.0) if caffe else 1 / weight.new_tensor(_STD)
-        return mean.view(1, 3, 1, 1), factor.view(1, 3, 1, 1)
 
     def forward(self, images: Tensor, depths: tuple[int, ...] = DEPTHS) -> list[Tensor]:
         """Return the maps at `depths`, ascending, of images (b, 3, h, w) in [0, 1]."""
-        mean, factor = self.scaling
-        x = (images - mean) * factor
+        x = (images - self.mean) * self.factor
         maps = []
         for index, layer in enumerate(self.features):
             x = layer(x)
@@ -79,6 +74,14 @@ class SqueezeNet(nn.Module):
                 fix=f"give a file in torchvision's layout by --squeezenet or ${ENVIRONMENT}",
             ) from error
         return network.to(device)
+
+
+def _scale(network: SqueezeNet, _: object) -> None:
+    """Set mean and factor, which bring images in [0, 1] to the input, as the loaded weights want it."""
+    weight: Tensor = network.features[0].weight  # type: ignore[assignment]
+    if float(weight.abs().mean()) < _CAFFE_LIMIT:
+        network.mean.copy_(torch.tensor(_CAFFE_MEAN).view(1, 3, 1, 1))
+        network.factor.fill_(255.0)
 
 
 def _read(weights: Path | None) -> dict[str, Tensor]:

@@ -11,6 +11,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from memdriven.config import TextConfig
 from memdriven.data.vocabulary import PADDING
 
+DROPOUT = 0.5
+"""On the input embeddings while DAMSM trains [family]."""
+
 
 class TextFeatures(NamedTuple):
     """Embeddings of a batch of captions."""
@@ -53,7 +56,7 @@ class TextEncoder(nn.Module):
     def __init__(self, vocabulary_size: int, config: TextConfig) -> None:
         super().__init__()
         self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim, padding_idx=PADDING)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(DROPOUT)
         self.lstm = nn.LSTM(config.embedding_dim, config.dim // 2, batch_first=True, bidirectional=True)
         with torch.no_grad():
             self.embedding.weight.uniform_(-0.1, 0.1)

@@ -20,6 +20,7 @@ from memdriven.encoders.attribute_head import attribute_loss
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.judge import AttributeJudge
 from memdriven.training.augment import disturb
+from memdriven.training.distributed import Chance
 from memdriven.training.encoder_data import mixed_seed, permuted_rows
 from memdriven.training.loop import Loop
 from memdriven.training.run_directory import RunDirectory
@@ -140,7 +141,7 @@ def train_attribute_judge(
     def draw(step: int) -> tuple[Tensor, Tensor]:
         rows = permuted_rows(len(images), batch, seed, step)
         chance = torch.Generator().manual_seed(mixed_seed(seed, step, 3))
-        return disturb(to_unit(images[rows]), chance).to(device), labels[rows].to(device)
+        return disturb(to_unit(images[rows]), Chance(chance)).to(device), labels[rows].to(device)
 
     loop = Loop(
         trainer=JudgeTrainer(judge.to(device), learning_rate),

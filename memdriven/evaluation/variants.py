@@ -14,7 +14,9 @@ from memdriven.config import Config, GeneratorConfig, TrainConfig
 from memdriven.errors import ConfigError
 from memdriven.presets import PRESETS
 
-BASE, PAPER = "base", "paper"
+BASE, PAPER, PAPER_FAMILY = "base", "paper", "paper-family"
+TRAINED_SO = ("p_swap", "p_fade", "augment", "learning_rate", "d_learning_rate", "decay_from", "betas")
+"""Settings of the loop that a preset's row takes over."""
 SIZES = (
     "stages",
     "width",
@@ -58,7 +60,8 @@ def variants(base: Config) -> list[Variant]:
             "discriminator.spectral_norm": not settings.spectral_norm
         },
         f"mismatched-{on_off[not mismatched]}": {"loss.mismatched": not mismatched},
-        PAPER: _paper(base),
+        PAPER: _as_preset(base, PAPER),
+        PAPER_FAMILY: _as_preset(base, PAPER_FAMILY),
     }
     rows = [Variant(name=BASE, changes={}, config=base)]
     for name, changes in table.items():
@@ -72,19 +75,19 @@ def _early(generator: GeneratorConfig) -> dict[str, Any]:
     """Return early fusion switched over, and off with all that is built on it."""
     if not generator.fuse_early:
         return {"generator.fuse_early": True}
-    built_on = {"early_blocks": 0, "text_code": 0, "named_width": 0}
+    built_on = {"early_blocks": 0, "text_code": 0, "attribute_dim": 0, "noise_code": 0}
     more = {f"generator.{n}": v for n, v in built_on.items() if getattr(generator, n) != v}
     return {"generator.fuse_early": False, **more}
 
 
-def _paper(base: Config) -> dict[str, Any]:
-    """Return what makes the preset `paper` of a base, but for its sizes and its budget."""
-    literal = PRESETS["paper"]
+def _as_preset(base: Config, name: str) -> dict[str, Any]:
+    """Return what makes a preset of a base, its learning rates too, but for its sizes and its budget."""
+    literal = PRESETS[name]
     wanted = {
         "generator": {f: v for f, v in vars(literal.generator).items() if f not in SIZES},
-        "discriminator": {"content": "average", "projected": False, "minibatch_std": False},
+        "discriminator": {"content": "average", "projected": False},
         "loss": vars(literal.loss),
-        "train": {"p_swap": 0.0, "p_fade": 0.0, "augment": literal.train.augment},
+        "train": {f: getattr(literal.train, f) for f in TRAINED_SO},
     }
     return {
         f"{section}.{name}": value
@@ -127,6 +130,17 @@ def chosen(rows: list[Variant], names: tuple[str, ...]) -> list[Variant]:
 
 def place(name: str) -> tuple[int, str]:
     """Return where a row stands in tables: the base first, then families of rows."""
-    families = (BASE, "content", "no-v", "v-global", "fuse-early", "p-swap", "spectral", "mismatched", PAPER)
+    families = (
+        BASE,
+        "content",
+        "no-v",
+        "v-global",
+        "fuse-early",
+        "p-swap",
+        "spectral",
+        "mismatched",
+        PAPER,
+        PAPER_FAMILY,
+    )
     found = [number for number, family in enumerate(families) if name.startswith(family)]
     return (found[0] if found else len(families), name)

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.models.acm import Gates
+from memdriven.models.layers import Gates
 from memdriven.models.window import WHOLE, Window
 from memdriven.pipeline.noise import apply_view
 from memdriven.pipeline.output import Retrieval, to_picture

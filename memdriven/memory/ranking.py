@@ -57,7 +57,7 @@ class Ranker:
         if strategy in ("sentence-image", "words-image"):
             coarse = found.image
         elif strategy in ("sentence-both", "words-both", "all"):
-            coarse = score.fuse([found.text], [found.image], config.alpha, config.fusion)
+            coarse = score.fuse([found.text], [found.image], config.alpha)
         else:
             coarse = found.text
         if strategy not in WORD_LEVEL:
@@ -75,7 +75,7 @@ class Ranker:
         if strategy == "all":
             texts.append(found.text[short])
             images.append(found.image[short])
-        fused = score.fuse(texts, images, config.alpha, config.fusion)
+        fused = score.fuse(texts, images, config.alpha)
         return Ranking(items, fused, captions)
 
     def _sentence_level(
@@ -83,11 +83,10 @@ class Ranker:
     ) -> SentenceScores:
         sentence = query.text.sentence[0].float().cpu()
         if config.index == "exact" or strategy in ("random", "oracle"):
-            found = self.sentences.everything(sentence, config.caption_pool)
+            found = self.sentences.everything(sentence)
             return found.keep(allowed)
         return self.sentences.nearest(
             sentence,
-            config.caption_pool,
             min(least, int(allowed.sum())),
             allowed,
             text=strategy not in ("sentence-image", "words-image"),

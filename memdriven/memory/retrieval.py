@@ -125,10 +125,6 @@ class Retriever:
         elif strategy == "random":
             generator = torch.Generator().manual_seed(seed or 0)
             places = torch.randperm(len(ranking.items), generator=generator)[:k]
-        elif config.mmr < 1 and k > 1:
-            pool = score.top(ranking.scores, max(k, config.shortlist))
-            keys = self.bank.global_keys[ranking.items[pool]]
-            places = pool[score.diverse(ranking.scores[pool], keys, k, config.mmr)]
         else:
             places = score.top(ranking.scores, k)
         weights = score.softmax_weights(ranking.scores[places], config.temperature)

@@ -7,32 +7,24 @@ Shapes: t words, d text width, m captions, n items, l words of a stored caption,
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.encoders.damsm import matching_scores
-
-RANK_OFFSET = 60.0
-"""Constant of reciprocal-rank fusion (Cormack, Clarke, Buettcher 2009)."""
-
-CaptionPool = Literal["max", "mean", "mean-caption"]
-Fusion = Literal["z-score", "reciprocal-rank"]
+from memdriven.encoders.damsm import GAMMA1, GAMMA2, matching_scores
 
 
 def sentence_scores(
-    sentence: Tensor, keys: Tensor, caption_item: Tensor, items: int, pool: CaptionPool = "max"
+    sentence: Tensor, keys: Tensor, caption_item: Tensor, items: int
 ) -> tuple[Tensor, Tensor]:
-    """Score items by their captions: max_k cos(s, s_jk), its mean, or cos(s, mean_k s_jk).
+    """Score items by their captions: max_k cos(s, s_jk).
 
     Args:
         sentence: s (d,).
         keys: (m, d) unit sentence embeddings of the captions.
         caption_item: (m,) item of each caption, rising; every item has one at least.
         items: n.
-        pool: how an item's captions become one score.
 
     Returns:
         scores (n,), and best (n,): for each item the row in `keys` of its most similar caption.
@@ -44,17 +36,11 @@ def sentence_scores(
     is_best = similarity == highest[caption_item]
     best = torch.full((items,), len(keys), device=keys.device)
     best.scatter_reduce_(0, caption_item[is_best], rows[is_best], "amin")
-    if pool == "max":
-        return highest, best
-    if pool == "mean":
-        total = similarity.new_zeros(items).index_add_(0, caption_item, similarity)
-        return total / torch.bincount(caption_item, minlength=items), best
-    centres = keys.new_zeros(items, keys.shape[1]).index_add_(0, caption_item, keys)  # (n, d)
-    return F.normalize(centres, dim=1) @ F.normalize(sentence, dim=0), best
+    return highest, best
 
 
 def words_words_scores(
-    words: Tensor, caption_words: Tensor, mask: Tensor, gamma1: float, gamma2: float
+    words: Tensor, caption_words: Tensor, mask: Tensor, gamma1: float = GAMMA1, gamma2: float = GAMMA2
 ) -> Tensor:
     """Score stored captions word by word.
 
@@ -83,7 +69,9 @@ def words_words_scores(
     return soft_maximum((attention * dots).sum(dim=2) / squared.sqrt(), gamma2)
 
 
-def words_image_scores(words: Tensor, regions: Tensor, gamma1: float, gamma2: float) -> Tensor:
+def words_image_scores(
+    words: Tensor, regions: Tensor, gamma1: float = GAMMA1, gamma2: float = GAMMA2
+) -> Tensor:
     """Score images by DAMSM's matching score R, made independent of the number of words.
 
     Args:
@@ -118,26 +106,16 @@ def z_scores(scores: Tensor) -> Tensor:
     return (scores - scores.mean()) / deviation
 
 
-def reciprocal_ranks(scores: Tensor) -> Tensor:
-    """(60 + 1) / (60 + rank): 1 for the highest score; the first of equal ones ranks higher."""
-    order = torch.argsort(scores, descending=True, stable=True)
-    ranks = torch.empty_like(scores)
-    ranks[order] = torch.arange(1, len(scores) + 1, dtype=scores.dtype, device=scores.device)
-    return (RANK_OFFSET + 1) / (RANK_OFFSET + ranks)
-
-
-def fuse(text: list[Tensor], image: list[Tensor], alpha: float, fusion: Fusion) -> Tensor:
-    """alpha * text + (1 - alpha) * image, each the mean of its parts on a common scale.
+def fuse(text: list[Tensor], image: list[Tensor], alpha: float) -> Tensor:
+    """alpha * text + (1 - alpha) * image, each the mean of its parts as z-scores.
 
     Args:
         text: scores (n,) of the same candidates that compare the query with captions.
         image: those that compare it with images.
         alpha: weight of the text part, in [0, 1].
-        fusion: `z-score` or `reciprocal-rank`.
     """
-    scale = z_scores if fusion == "z-score" else reciprocal_ranks
-    text_part = torch.stack([scale(part) for part in text]).mean(dim=0)
-    image_part = torch.stack([scale(part) for part in image]).mean(dim=0)
+    text_part = torch.stack([z_scores(part) for part in text]).mean(dim=0)
+    image_part = torch.stack([z_scores(part) for part in image]).mean(dim=0)
     return alpha * text_part + (1 - alpha) * image_part
 
 
@@ -150,33 +128,6 @@ def percentiles(scores: Tensor) -> Tensor:
     """Return for each score the percentage of all that are lower, in [0, 100)."""
     ordered = scores.sort().values
     return torch.searchsorted(ordered, scores.contiguous()) * (100.0 / len(scores))
-
-
-def diverse(scores: Tensor, keys: Tensor, count: int, relevance: float) -> Tensor:
-    """Pick places by maximal marginal relevance (Carbonell and Goldstein 1998).
-
-    Each pick is argmax_j relevance * score_j - (1 - relevance) * max over picks i of cos(i, j),
-    the scores being scaled to [0, 1] so that strategies compare.
-
-    Args:
-        scores: (n,) of the candidates.
-        keys: (n, d) unit keys whose cosine says how alike two candidates are.
-        count: how many to pick, at most n.
-        relevance: 1 picks by score alone.
-    """
-    low, high = scores.min(), scores.max()
-    scaled = (scores - low) / (high - low).clamp_min(torch.finfo(scores.dtype).tiny)
-    nearest = torch.zeros_like(scaled)
-    free = torch.ones_like(scaled, dtype=torch.bool)
-    picks: list[int] = []
-    for _ in range(count):
-        gain = relevance * scaled - (1 - relevance) * nearest
-        pick = int(top(gain.masked_fill(~free, -torch.inf), 1))
-        alike = keys @ keys[pick]
-        nearest = alike if not picks else torch.maximum(nearest, alike)
-        picks.append(pick)
-        free[pick] = False
-    return torch.tensor(picks)
 
 
 def softmax_weights(scores: Tensor, temperature: float) -> Tensor:

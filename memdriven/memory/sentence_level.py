@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from memdriven.errors import BankError
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.index import AnnoyIndex, Index
-from memdriven.memory.scores import CaptionPool, sentence_scores
+from memdriven.memory.scores import sentence_scores
 
 
 class SentenceScores(NamedTuple):
@@ -48,18 +48,17 @@ class SentenceLevel:
         self._indices: dict[str, Index] = {}
         self._lock = threading.Lock()
 
-    def everything(self, sentence: Tensor, pool: CaptionPool) -> SentenceScores:
+    def everything(self, sentence: Tensor) -> SentenceScores:
         """Score every item against s (d,)."""
-        return self._score(sentence, torch.arange(self.bank.n), pool)
+        return self._score(sentence, torch.arange(self.bank.n))
 
     def nearest(
-        self, sentence: Tensor, pool: CaptionPool, least: int, allowed: Tensor, *, text: bool, image: bool
+        self, sentence: Tensor, least: int, allowed: Tensor, *, text: bool, image: bool
     ) -> SentenceScores:
         """Score the allowed items among those that Annoy finds near s (d,).
 
         Args:
             sentence: s of the query.
-            pool: how an item's captions become one score.
             least: items to find; the search widens until so many are found.
             allowed: (n,) mask of the items that may be returned.
             text: search the captions' keys.
@@ -77,10 +76,10 @@ class SentenceLevel:
             items = torch.unique(torch.cat(found))
             items = items[allowed[items]]
             if len(items) >= least or wide >= bank.n + bank.sentence_keys.shape[0]:
-                return self._score(sentence, items, pool)
+                return self._score(sentence, items)
             wide *= 2
 
-    def _score(self, sentence: Tensor, items: Tensor, pool: CaptionPool) -> SentenceScores:
+    def _score(self, sentence: Tensor, items: Tensor) -> SentenceScores:
         bank = self.bank
         keys, owner, rows = bank.sentence_keys, bank.caption_item, None
         if len(items) < bank.n:
@@ -88,7 +87,7 @@ class SentenceLevel:
             place[items] = torch.arange(len(items))
             rows = (place[owner] >= 0).nonzero()[:, 0]
             keys, owner = keys[rows], place[owner[rows]]
-        text, best = sentence_scores(sentence, keys, owner, len(items), pool)
+        text, best = sentence_scores(sentence, keys, owner, len(items))
         image = bank.global_keys[items] @ F.normalize(sentence, dim=0)
         return SentenceScores(items, text, image, best if rows is None else rows[best])
 

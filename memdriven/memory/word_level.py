@@ -53,12 +53,10 @@ class WordLevel:
         Returns:
             scores (c,), and the row of each item's best caption (c,).
         """
-        config, rows = self.damsm.config, [self._likely(sentence, item) for item in items]
+        rows = [self._likely(sentence, item) for item in items]
         captions = [row for own in rows for row in own]
         stored, mask = self._caption_words(captions)
-        scores = words_words_scores(
-            words.to(self.damsm.device), stored, mask, config.gamma1, config.gamma2
-        ).cpu()  # (m,)
+        scores = words_words_scores(words.to(self.damsm.device), stored, mask).cpu()  # (m,)
         best, highest = [], []
         for own, part in zip(rows, torch.split(scores, [len(own) for own in rows]), strict=True):
             place = int(part.argmax())
@@ -68,10 +66,7 @@ class WordLevel:
 
     def words_image(self, words: Tensor, items: list[int]) -> Tensor:
         """Score each item's image: DAMSM's R of e (t, d) with its regions, (c,)."""
-        config = self.damsm.config
-        return words_image_scores(
-            words.to(self.damsm.device), self._image_regions(items), config.gamma1, config.gamma2
-        ).cpu()
+        return words_image_scores(words.to(self.damsm.device), self._image_regions(items)).cpu()
 
     def caption_matches(self, words: Tensor, row: int) -> Tensor:
         """Return for each query word its highest cosine with a word of one caption, (t,)."""

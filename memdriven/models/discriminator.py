@@ -20,6 +20,12 @@ class Logits(NamedTuple):
 
     unconditional: Tensor
     conditional: Tensor
+    mismatched: Tensor | None = None
+    """The conditional head's, beside a wrong caption; only where one was given."""
+
+    def float(self) -> Logits:
+        """Decide in float32: softplus of a bf16 logit is too coarse."""
+        return Logits(*(None if part is None else part.to(torch.float32) for part in self))  # type: ignore[arg-type]
 
 
 def content_pyramid(images: Tensor, pooling: Pooling) -> list[Tensor]:
@@ -59,7 +65,6 @@ class Discriminator(nn.Module):
             channels = width + content
             width = min(2 * width, config.max_width)
             size //= 2
-        channels += int(config.minibatch_std)
         hidden = min(width, config.max_width)
         self.unconditional = nn.Conv2d(channels, 1, 4)
         self.merge = nn.Conv2d(channels + text_dim, hidden, 3, padding=1)
@@ -77,9 +82,6 @@ class Discriminator(nn.Module):
             h = F.leaky_relu(down(h), 0.2)
             if contents:
                 h = torch.cat([h, contents[level]], dim=1)
-        if self.config.minibatch_std:
-            spread = h.float().std(dim=0, unbiased=False).mean().to(h.dtype)
-            h = torch.cat([h, spread.expand(h.shape[0], 1, *h.shape[2:])], dim=1)
         return h
 
     def judge(self, features: Tensor, sentence: Tensor) -> Tensor:
@@ -89,7 +91,11 @@ class Discriminator(nn.Module):
         logits: Tensor = self.conditional(hidden).flatten()
         return logits
 
-    def forward(self, images: Tensor, sentence: Tensor) -> Logits:
-        """Return both heads' logits for images (b, 3, s, s) and sentences (b, d)."""
+    def forward(self, images: Tensor, sentence: Tensor, mismatched: Tensor | None = None) -> Logits:
+        """Return both heads' logits for images (b, 3, s, s) and sentences (b, d), perhaps also wrong ones."""
         features = self.features(images)
-        return Logits(self.unconditional(features).flatten(), self.judge(features, sentence))
+        return Logits(
+            self.unconditional(features).flatten(),
+            self.judge(features, sentence),
+            None if mismatched is None else self.judge(features, mismatched),
+        )

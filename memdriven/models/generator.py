@@ -5,16 +5,14 @@
     h_i         = F_i(h_{i-1}, mean_t(e))                 128 x 128, 256 x 256, ...
     image_i     = tanh(conv(ACM_i(h_i, v'_i)))
 
-The h that a stage hands on is the one before its ACM [family]. With `fuse_early`, F_0 fuses v
-into its maps of 16 and 32 px by ACMs of their own, so that h_0 knows where v has what [ours]; with
-`text_code`, the text scales and shifts the channels of the blocks behind these [ours]. With
-`refine`, conv(ACM_i) is added to the image before, enlarged and still without its tanh, and the h
-handed on is the one behind the ACM, for what is to be refined must be known [ours].
+The h that a stage hands on is the one before its ACM [family]. What this project adds stands in boxes of
+its own: `EarlyFusion` (memory, words and noise meet at 16 and 32 px), `refine` (a later stage adds to the
+image before it), a first layer of low rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -22,14 +20,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memdriven.config import FEATURE_CHANNELS, GeneratorConfig
-from memdriven.errors import ConfigError
-from memdriven.models.acm import FIRST_PARTS, AffineCombination, FeaturePyramid, Gates
-from memdriven.models.layers import ResidualBlock, UpBlock, conv3x3, initialise
+from memdriven.models.early_fusion import BASE_SIZE, SIDES, EarlyFusion
+from memdriven.models.layers import (
+    AffineCombination,
+    Gates,
+    Modulation,
+    ResidualBlock,
+    UpBlock,
+    conv3x3,
+    initialise,
+)
 
-BASE_SIZE = 64
-"""Side in px of the first stage's image; each stage doubles it."""
-EARLY_SIZES = (16, 32)
-"""Sides in px of the first stage's maps into which v can be fused before its last."""
+RENAMED = {
+    "early_acm.": "early.acm.",
+    "early_residual.": "early.residual.",
+    "text_code.0.": "early.text_code.linear.",
+    "named_code.0.": "early.text_code.attributes.",
+    "noise_code.": "early.text_code.noise.",
+}
+"""Weights of earlier files by the beginnings of their names, then and now."""
 
 
 class Stage(NamedTuple):
@@ -53,8 +62,12 @@ class GeneratorOutput(NamedTuple):
     """A stage each, as in `Stage`."""
 
 
+# ----------------------------------------------------------------------------------------------------
+# Text: c = mu(s) + exp(logvar(s) / 2) * epsilon
+
+
 class ConditioningAugmentation(nn.Module):
-    """c = mu(s) + exp(logvar(s) / 2) * epsilon: a smooth neighbourhood of the sentence [family]."""
+    """CA: a smooth neighbourhood of the sentence embedding [family]."""
 
     def __init__(self, text_dim: int, condition_dim: int) -> None:
         super().__init__()
@@ -66,39 +79,86 @@ class ConditioningAugmentation(nn.Module):
         return mu + (0.5 * logvar).exp() * epsilon, mu, logvar
 
 
+# ----------------------------------------------------------------------------------------------------
+# Memory features at every stage's size: v -> v'_i
+
+
+class FeaturePyramid(nn.Module):
+    """v (b, 512, 16, 16) -> v' at each stage's size, by learned x2 blocks.
+
+    The first step projects v to `width` channels by a 1x1 convolution [ours]: relu5_3's 512
+    channels at 64 px and above would cost more than the rest of the generator.
+    Stage i's map has `width` / 2^(i+1) channels, at least 16 [ours]; the maps before the first
+    stage's, of 16 and 32 px, have `width`.
+    """
+
+    FIRST_PARTS = ("project", "to_first", "early_norm")
+    """What the first stage needs."""
+
+    def __init__(self, in_channels: int, width: int, stages: int, *, early: bool = False) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(in_channels, width, 1)
+        self.channels = [max(min(16, width), width >> (stage + 1)) for stage in range(stages)]
+        self.to_first = nn.Sequential(UpBlock(width, width), UpBlock(width, self.channels[0]))
+        self.next = nn.ModuleList(UpBlock(self.channels[i], self.channels[i + 1]) for i in range(stages - 1))
+        # relu5_3's scale is foreign to the hidden maps; later maps come normalised.
+        self.early_norm = nn.BatchNorm2d(width) if early else None
+        self.project.apply(initialise)
+
+    def forward(self, v: Tensor) -> tuple[dict[int, Tensor], list[Tensor]]:
+        """Return the early maps by their sides, and one a stage, for a 16 x 16 grid.
+
+        The early ones, (b, width, 16, 16) and (b, width, 32, 32), are none unless asked for; the
+        stages' are (b, c_i, 64 * 2^i, 64 * 2^i).
+        """
+        projected = F.leaky_relu(self.project(v), 0.2)
+        double = self.to_first[0](projected)
+        early: dict[int, Tensor] = {}
+        if self.early_norm is not None:
+            early = dict(zip(SIDES, (self.early_norm(projected), double), strict=True))
+        maps = [self.to_first[1](double)]
+        for block in self.next:
+            maps.append(block(maps[-1]))
+        return early, maps
+
+
+# ----------------------------------------------------------------------------------------------------
+# Stages: F_0 and F_i
+
+
 class FirstStage(nn.Module):
-    """[z, c, v_global] -> 16g x 4 x 4 -> four up-blocks -> g x 64 x 64 [family]."""
+    """F_0: [z, c, v_global] -> 16g x 4 x 4 -> four up-blocks -> g x 64 x 64 [family]."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         g = config.width
-        inputs = config.z_dim + config.condition_dim
         self.use_v_global = config.use_v_global
+        inputs, outputs = config.z_dim + config.condition_dim, 2 * 16 * g * 4 * 4
         if self.use_v_global:
-            # relu5_3's scale is foreign to unit noise; a learned normalisation evens them.
+            # relu5_3's scale is foreign to unit noise; a learned normalisation evens them [ours].
             self.global_norm = nn.LayerNorm(FEATURE_CHANNELS)
             inputs += FEATURE_CHANNELS
-        self.linear = nn.Linear(inputs, 2 * 16 * g * 4 * 4, bias=False)
-        self.norm = nn.BatchNorm1d(2 * 16 * g * 4 * 4)
-        self.blocks = nn.Sequential(
-            UpBlock(16 * g, 8 * g), UpBlock(8 * g, 4 * g), UpBlock(4 * g, 2 * g), UpBlock(2 * g, g)
+        self.linear: nn.Module = nn.Linear(inputs, outputs, bias=False)
+        if config.first_rank:  # three quarters of a small generator's weights are here [ours]
+            self.linear = nn.Sequential(
+                nn.Linear(inputs, config.first_rank, bias=False),
+                nn.Linear(config.first_rank, outputs, bias=False),
+            )
+        self.norm = nn.BatchNorm1d(outputs)
+        self.blocks = nn.ModuleList(
+            UpBlock(wide * g, narrow * g) for wide, narrow in ((16, 8), (8, 4), (4, 2), (2, 1))
         )
         self.shape = (16 * g, 4, 4)
 
-    def forward(self, z: Tensor, c: Tensor, v_global: Tensor, fuse: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return h_0 (b, g, 64, 64); `fuse` is applied to each map on the way."""
-        parts = [z, c]
-        if self.use_v_global:
-            parts.append(self.global_norm(v_global))
+    def start(self, z: Tensor, c: Tensor, v_global: Tensor) -> Tensor:
+        """Return the first map (b, 16g, 4, 4)."""
+        parts = [z, c, *([self.global_norm(v_global)] if self.use_v_global else [])]
         h = F.glu(self.norm(self.linear(torch.cat(parts, dim=1))), dim=1)
-        h = h.view(-1, *self.shape)
-        for block in self.blocks:
-            h = fuse(block(h))
-        return h
+        return h.view(-1, *self.shape)
 
 
 class NextStage(nn.Module):
-    """h and the tiled mean word embedding -> R residual blocks -> x2 -> g channels."""
+    """F_i: h and the tiled mean word embedding -> R residual blocks -> x2 -> g channels."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
@@ -113,6 +173,10 @@ class NextStage(nn.Module):
         tiled = self.words(words)[:, :, None, None].expand(-1, -1, *h.shape[2:])
         result: Tensor = self.up(self.residual(self.merge(torch.cat([h, tiled], dim=1))))
         return result
+
+
+# ----------------------------------------------------------------------------------------------------
+# The whole generator
 
 
 class Generator(nn.Module):
@@ -134,59 +198,23 @@ class Generator(nn.Module):
             self.apply(initialise)
             for last in self.to_rgb[1:] if config.refine else ():
                 nn.init.zeros_(last.get_parameter("weight"))
+        self.early: EarlyFusion | None = None
         if config.use_v:
-            self.pyramid = FeaturePyramid(
-                FEATURE_CHANNELS, config.feature_width, config.stages, early=config.fuse_early
-            )
+            g, width = config.width, config.feature_width
+            self.pyramid = FeaturePyramid(FEATURE_CHANNELS, width, config.stages, early=config.fuse_early)
             self.acm = nn.ModuleList(
-                AffineCombination(config.width, channels, config.acm_width)
-                for channels in self.pyramid.channels
+                AffineCombination(g, channels, config.acm_width) for channels in self.pyramid.channels
             )
-        self.early_acm = nn.ModuleDict(
-            {
-                str(side): AffineCombination(
-                    BASE_SIZE // side * config.width, config.feature_width, config.acm_width
-                )
-                for side in EARLY_SIZES
-                if config.use_v and config.fuse_early
-            }
-        )
-        self.early_residual = nn.ModuleDict(
-            {
-                side: nn.ModuleList(
-                    ResidualBlock(BASE_SIZE // int(side) * config.width, config.text_code)
-                    for _ in range(config.early_blocks)
-                )
-                for side in self.early_acm
-                if config.early_blocks
-            }
-        )
-        self.text_code = nn.Sequential(
-            *(
-                (nn.Linear(config.condition_dim + config.text_dim, config.text_code), nn.LeakyReLU(0.2))
-                if self.early_residual and config.text_code
-                else ()
+            # ManiGAN's later stages also fuse v before their residual blocks, so that F_i sees where v
+            # has what [family].
+            self.acm_before = nn.ModuleList(
+                AffineCombination(g, channels, config.acm_width)
+                for channels in self.pyramid.channels[:-1]
+                if config.acm_before
             )
-        )
-        self.named_code = nn.Sequential(
-            *(  # adds to the first layer of `text_code`
-                (nn.Linear(config.named_width, config.text_code, bias=False),)
-                if self.text_code and config.named_width
-                else ()
-            )
-        )
-        if not trained:
-            self.text_code.apply(initialise)
-            for layer in self.named_code:
-                nn.init.zeros_(layer.get_parameter("weight"))
-            self.early_residual.apply(initialise)
-            for blocks in self.early_residual.values():
-                for block in blocks.children():  # each begins as the identity
-                    nn.init.zeros_(block.get_submodule("body.4").get_parameter("weight"))
-                    if config.text_code:
-                        nn.init.zeros_(block.get_submodule("modulate").get_parameter("weight"))
-        self.frozen: list[nn.Module] = []
-        """Parts that `freeze` keeps as they are."""
+            if config.fuse_early:
+                self.early = EarlyFusion(config, trained=trained)
+        self.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]
 
     @property
     def resolutions(self) -> list[int]:
@@ -195,43 +223,12 @@ class Generator(nn.Module):
 
     def stage_parts(self, stage: int) -> dict[str, nn.Module]:
         """Return the modules that a stage adds to those before it, by their names in G."""
-        names = [f"later.{stage - 1}", f"pyramid.next.{stage - 1}"]
+        names = [f"later.{stage - 1}", f"pyramid.next.{stage - 1}", f"acm_before.{stage - 1}"]
         if stage == 0:
-            names = ["augment", "first", "early_acm", "early_residual", "text_code", "named_code"]
-            names += [f"pyramid.{part}" for part in FIRST_PARTS]
+            names = ["augment", "first", "early", *(f"pyramid.{n}" for n in FeaturePyramid.FIRST_PARTS)]
         names += [f"to_rgb.{stage}", f"acm.{stage}"]
         modules = dict(self.named_modules())
         return {name: modules[name] for name in names if name in modules}
-
-    def freeze(self, stages: int, parts: Sequence[str] = ()) -> None:
-        """Keep the first `stages` stages, and parts by their names, as they are.
-
-        They get neither gradients nor new batch statistics.
-
-        Raises:
-            ConfigError: there is no such part.
-        """
-        modules = dict(self.named_modules())
-        for name in parts:
-            if name not in modules:
-                raise ConfigError(
-                    wanted="names of G's parts in train.frozen_parts: "
-                    + ", ".join(n for n in modules if n.count(".") == 1),
-                    found=repr(name),
-                    fix="name one of these, or a part of it",
-                )
-        self.frozen = [p for i in range(stages) for p in self.stage_parts(i).values()]
-        self.frozen += [modules[name] for name in parts]
-        for part in self.frozen:
-            part.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> Generator:
-        """Set the mode of all that is not frozen."""
-        super().train(mode)
-        for part in self.frozen:
-            part.eval()
-        return self
 
     def forward(
         self,
@@ -248,18 +245,14 @@ class Generator(nn.Module):
             z: noise (b, z_dim), standard normal.
             sentence: s (b, d).
             words: masked mean of the word embeddings (b, d) [ours], and behind it, with
-                `named_width`, what the caption names (b, d + n).
+                `attribute_dim`, what the caption names (b, d + n).
             v: memory features (b, 512, 16, 16); zeros for no memory.
             epsilon: noise of the conditioning augmentation (b, condition_dim).
             stages: how many stages to run.
         """
         c, mu, logvar = self.augment(sentence, epsilon)
-        images: list[Tensor] = []
-        gates: list[tuple[Gates, ...]] = []
-        for image, gate in self.stages(z, c, words, v, stages):
-            images.append(image)
-            gates.append(gate)
-        return GeneratorOutput(images, mu, logvar, gates)
+        made = list(self.stages(z, c, words, v, stages))
+        return GeneratorOutput([s.image for s in made], mu, logvar, [s.gates for s in made])
 
     def stages(
         self, z: Tensor, condition: Tensor, words: Tensor, v: Tensor, count: int | None = None
@@ -273,44 +266,68 @@ class Generator(nn.Module):
             v: memory features (b, 512, 16, 16).
             count: how many stages to run.
         """
-        early: list[Tensor] = []
-        maps: list[Tensor] = []
-        if self.config.use_v:
-            early, maps = self.pyramid(v)
+        words, attributes = words[:, : self.config.text_dim], words[:, self.config.text_dim :]
 
+        # Memory features at every stage's size: v -> v'_i (b, c_i, 64 * 2^i, 64 * 2^i).
+        early, maps = self.pyramid(v) if self.config.use_v else ({}, [])
+
+        # First stage, 4 -> 64 px: h_0 = F_0(z, c, v_global).
         gates: list[Gates] = []
-        d = self.config.text_dim
-        words, named = words[:, :d], words[:, d:]
-        text: Tensor | None = None
-        if self.text_code:
-            text = self.text_code[0](torch.cat([condition, words], dim=1))
-            text = self.text_code[1](text + self.named_code(named) if self.named_code else text)
+        told = self.early.condition(condition, words, attributes, z) if self.early is not None else None
+        h = self.first.start(z, condition, v.mean(dim=(2, 3)))
+        for block in self.first.blocks:
+            last: Modulation | None = told.last if told and block is self.first.blocks[-1] else None
+            h = block(h, last)
+            if self.early is not None and told is not None:  # [ours] at 16 and 32 px
+                h, fused_gates = self.early(h, early, told)
+                gates += fused_gates
 
-        def fuse(h: Tensor) -> Tensor:
-            for features in early:
-                if features.shape[-1] == h.shape[-1]:
-                    side = str(h.shape[-1])
-                    h, gate = self.early_acm[side](h, features)
-                    gates.append(gate)
-                    if side in self.early_residual:
-                        for block in self.early_residual[side].children():
-                            h = block(h, text)
-            return h
-
-        h = self.first(z, condition, v.mean(dim=(2, 3)), fuse)
         image: Tensor | None = None
-        for stage in range(self.config.stages if count is None else count):
-            if stage:
-                h = self.later[stage - 1](h, words)
+        for i in range(self.config.stages if count is None else count):
+            # Next stage, x2: h_i = F_i(h_{i-1}, mean_t(e)).
+            if i > 0:
+                if maps and self.acm_before:  # [family]
+                    h, _ = self.acm_before[i - 1](h, maps[i - 1])
+                h = self.later[i - 1](h, words)
+
+            # Affine combination: h' = h * W(v'_i) + B(v'_i); image_i = tanh(conv(h')).
             fused = h
             if maps:
-                fused, gate = self.acm[stage](h, maps[stage])
+                fused, gate = self.acm[i](h, maps[i])
                 gates.append(gate)
-            added = self.to_rgb[stage](fused)
+            added = _in_float(self.to_rgb[i], fused)
+
+            # [ours] Add to the image before, enlarged and still without its tanh, and hand on the h behind
+            # the ACM: what is to be refined must be known.
             if self.config.refine:
                 h = fused
                 if image is not None:
                     added = added + F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
             image = added
             yield Stage(torch.tanh(image), tuple(gates))
-            gates.clear()
+            gates = []
+
+
+def _in_float(to_rgb: nn.Module, h: Tensor) -> Tensor:
+    """Make the image in float32, also under autocast: bf16 has 8 bits, as many as a picture's levels."""
+    with torch.autocast(h.device.type, enabled=False):
+        image: Tensor = to_rgb(h.float())
+        return image
+
+
+def renamed(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+    """Return weights of an earlier file by the names that they have now; others as they are."""
+    found = {}
+    for name, value in weights.items():
+        for then, now in RENAMED.items():
+            if name.startswith(prefix + then):
+                name = prefix + now + name[len(prefix + then) :]
+        found[name] = value
+    return found
+
+
+def _rename(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Read states of trainings that were begun with the earlier names, in place."""
+    now = renamed(state, prefix)
+    state.clear()
+    state.update(now)

@@ -1,15 +1,25 @@
-"""Building blocks shared by generator and discriminator."""
+"""Building blocks of the generator, and the affine combination by which memory features enter it."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Modulation = tuple[Tensor, Tensor]
+"""Scale and shift of normalised maps, (b, c, 1, 1) each: x (1 + scale) + shift."""
+
 
 def conv3x3(in_channels: int, out_channels: int, *, bias: bool = False) -> nn.Conv2d:
     """Return a size-preserving 3x3 convolution, without bias unless asked [family]."""
     return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=bias)
+
+
+def modulate(x: Tensor, by: Modulation | None) -> Tensor:
+    """Scale and shift maps x (b, c, h, w), channel by channel; unchanged where there is nothing to do."""
+    return x if by is None else x * (1 + by[0]) + by[1]
 
 
 class UpsampleConv(nn.Module):
@@ -27,8 +37,7 @@ class UpsampleConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (b, in, h, w) to (b, out, 2h, 2w)."""
-        flipped = self.weight.flip(2, 3)
-        kernel = F.pad(flipped, (1, 1, 1, 1))
+        kernel = F.pad(self.weight.flip(2, 3), (1, 1, 1, 1))
         # A 2x2 box sum: entry (i, j) adds the 3x3 entries that fall on the same fine pixel.
         kernel = (kernel[..., 1:, 1:] + kernel[..., 1:, :-1]) + (
             kernel[..., :-1, 1:] + kernel[..., :-1, :-1]
@@ -44,9 +53,9 @@ class UpBlock(nn.Module):
         self.conv = UpsampleConv(in_channels, 2 * out_channels)
         self.norm = nn.BatchNorm2d(2 * out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Double the height and width."""
-        return F.glu(self.norm(self.conv(x)), dim=1)
+    def forward(self, x: Tensor, modulation: Modulation | None = None) -> Tensor:
+        """Double the height and width; `modulation` [ours] moves the normalised maps."""
+        return F.glu(modulate(self.norm(self.conv(x)), modulation), dim=1)
 
 
 class ResidualBlock(nn.Module):
@@ -69,14 +78,53 @@ class ResidualBlock(nn.Module):
         )
         self.modulate = nn.Linear(text_width, 4 * channels) if text_width else None
 
+    def begin_as_identity(self) -> None:
+        """Let the block begin with adding nothing."""
+        nn.init.zeros_(self.body[4].get_parameter("weight"))
+        if self.modulate is not None:
+            nn.init.zeros_(self.modulate.weight)
+
     def forward(self, x: Tensor, text: Tensor | None = None) -> Tensor:
         """Map (b, c, h, w), and the text code (b, text_width) where it has one, to x's shape."""
         inner = self.body[:2](x)
         if self.modulate is not None:
-            scale, shift = self.modulate(text)[:, :, None, None].chunk(2, dim=1)
-            inner = inner * (1 + scale) + shift
+            scale, shift = self.modulate(text)[:, :, None, None].chunk(2, dim=1)  # (b, 2c, 1, 1)
+            inner = modulate(inner, (scale, shift))
         result: Tensor = x + self.body[2:](inner)
         return result
+
+
+class Gates(NamedTuple):
+    """What one ACM did to the hidden features, for looking inside."""
+
+    scale: Tensor
+    """conv(u) that multiplies h (b, c, h, w)."""
+    shift: Tensor
+    """conv(u) that is added (b, c, h, w)."""
+
+
+class AffineCombination(nn.Module):
+    """h' = h * W(u) + B(u) with u = conv3x3(v') (Sec. 4.1; ACM of ManiGAN [family]).
+
+    No activation and no normalisation inside. The convolutions have biases, and W starts near one and B
+    near zero, so that a fresh module passes h through [ours].
+    """
+
+    def __init__(self, hidden_channels: int, feature_channels: int, width: int) -> None:
+        super().__init__()
+        self.shared = conv3x3(feature_channels, width, bias=True)
+        self.scale = conv3x3(width, hidden_channels, bias=True)
+        self.shift = conv3x3(width, hidden_channels, bias=True)
+        self.apply(initialise)
+        for gate in (self.scale, self.shift):
+            nn.init.orthogonal_(gate.weight, gain=0.1)
+        nn.init.ones_(self.scale.bias)  # type: ignore[arg-type]
+
+    def forward(self, hidden: Tensor, features: Tensor) -> tuple[Tensor, Gates]:
+        """Fuse features (b, f, h, w) into hidden (b, c, h, w); both of the same height."""
+        shared = self.shared(features)  # (b, width, h, w)
+        gates = Gates(self.scale(shared), self.shift(shared))
+        return hidden * gates.scale + gates.shift, gates
 
 
 def initialise(module: nn.Module) -> None:

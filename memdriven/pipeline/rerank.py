@@ -63,7 +63,7 @@ def score_pictures(
             min(stages, len(generator.resolutions)),
         ).images[-1]
         (regions, _), maps = damsm.look((painted + 1) / 2)
-        scores = matching_scores(asked.words, asked.mask, regions, config.gamma1, config.gamma2)[:, 0]
+        scores = matching_scores(asked.words, asked.mask, regions)[:, 0]
         if maps is not None and attributes is not None and attributes.reader is not None:
             named = attributes.reader.named(asked)[0]
             scores = scores + agreement(named, attributes.head(maps))

@@ -1,6 +1,8 @@
-"""Random changes of pictures: of what D sees (Zhao et al. 2020), and of what encoders and judge learn from.
+"""Random changes of pictures through which gradients flow, each picture its own draw [ours].
 
-Both are differentiable, and drawn from a CPU generator: the same state changes alike [ours].
+`augment`: what D sees of small photo sets (Zhao et al. 2020). `disturb`: small disturbances under which
+a fair judge should not change its mind; DAMSM's pixel network and the attribute judge are trained on
+disturbed pictures, and may score disturbed generated ones: a pattern too fine to survive cannot please.
 """
 
 from __future__ import annotations
@@ -10,17 +12,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.errors import ConfigError
+from memdriven.training.distributed import Chance
 
 SHIFT = 1 / 8
 """Largest translation, as a share of the side."""
 
 
-def augment(images: Tensor, policy: str, chance: torch.Generator) -> Tensor:
+def augment(images: Tensor, policy: str, chance: Chance) -> Tensor:
     """Apply the named augmentations to images (b, 3, s, s), each image its own draw.
 
     Args:
         policy: any of `color`, `translation`, `cutout`, joined by commas; empty for none.
-        chance: a CPU generator.
+        chance: the step's random numbers.
 
     Raises:
         ConfigError: another name.
@@ -36,15 +39,15 @@ def augment(images: Tensor, policy: str, chance: torch.Generator) -> Tensor:
     return images
 
 
-def _uniform(images: Tensor, chance: torch.Generator) -> Tensor:
-    return torch.rand(len(images), 1, 1, 1, generator=chance).to(images)
+def _uniform(images: Tensor, chance: Chance) -> Tensor:
+    return chance.uniform(len(images), 1, 1, 1).to(images)
 
 
-def _places(images: Tensor, below: int, chance: torch.Generator) -> Tensor:
-    return torch.randint(below, (len(images), 2), generator=chance).to(images.device)
+def _places(images: Tensor, below: int, chance: Chance) -> Tensor:
+    return chance.integers(below, len(images), 2).to(images.device)
 
 
-def _color(images: Tensor, chance: torch.Generator) -> Tensor:
+def _color(images: Tensor, chance: Chance) -> Tensor:
     """Shift brightness, scale saturation and contrast about their means."""
     images = images + _uniform(images, chance) - 0.5
     grey = images.mean(dim=1, keepdim=True)
@@ -53,7 +56,7 @@ def _color(images: Tensor, chance: torch.Generator) -> Tensor:
     return (images - mean) * (0.5 + _uniform(images, chance)) + mean
 
 
-def _translation(images: Tensor, chance: torch.Generator) -> Tensor:
+def _translation(images: Tensor, chance: Chance) -> Tensor:
     """Move each image by up to an eighth of its side, zeros (grey) moving in."""
     size = images.shape[-1]
     reach = round(size * SHIFT)
@@ -67,7 +70,7 @@ def _translation(images: Tensor, chance: torch.Generator) -> Tensor:
     return padded[which, channel, rows, columns]
 
 
-def _cutout(images: Tensor, chance: torch.Generator) -> Tensor:
+def _cutout(images: Tensor, chance: Chance) -> Tensor:
     """Blank a square of half the side at a random place."""
     size = images.shape[-1]
     centre = _places(images, size, chance)
@@ -80,11 +83,8 @@ def _cutout(images: Tensor, chance: torch.Generator) -> Tensor:
 AUGMENTATIONS = {"color": _color, "translation": _translation, "cutout": _cutout}
 
 
-def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Disturb pictures a little, so that a network trained on them judges imperfect ones fairly.
-
-    DAMSM's pixel network and the judge are trained on disturbed photos, and DAMSM may score disturbed
-    generated ones: a pattern too fine to survive that cannot please it.
+def disturb(images: Tensor, chance: Chance) -> Tensor:
+    """Disturb pictures so that a network trained on them judges imperfect ones fairly.
 
     Each is mirrored with probability 1/2, shifted by up to 10 % and scaled by up to 15 %; half
     of them are softened by a 3 x 3 binomial blur of random strength, half get noise of up to 4 %;
@@ -92,13 +92,13 @@ def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
 
     Args:
         images: (b, 3, s, s) float32 in [0, 1], on any device; gradients flow through.
-        generator: a CPU generator.
+        chance: the step's random numbers.
 
     Returns:
         (b, 3, s, s) in [0, 1].
     """
     count, device = len(images), images.device
-    draws = torch.rand(count, 8, generator=generator).to(device)
+    draws = chance.uniform(count, 8).to(device)
     scale = 0.85 + 0.3 * draws[:, 0]
     mirror = torch.where(draws[:, 1] < 0.5, -1.0, 1.0)
     theta = torch.zeros(count, 2, 3, device=device)
@@ -111,7 +111,7 @@ def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
     moved = moved + strength * (soft - moved)
     gain = (0.95 + 0.1 * draws[:, 5]).view(-1, 1, 1, 1)
     level = 0.04 * (2 * draws[:, 6] - 1).clamp(min=0).view(-1, 1, 1, 1)
-    noise = torch.randn(moved.shape, generator=generator).to(device)
+    noise = chance.normal(*moved.shape).to(device)
     return (moved * gain + level * noise).clamp(0, 1)
 
 

@@ -46,7 +46,7 @@ def usable_captions(item: Item, vocabulary: Vocabulary, max_words: int) -> dict[
         raise DataError(
             wanted=f"a usable caption of item {item.id}",
             found=reason.found,
-            fix="correct its captions, or lower text.min_count",
+            fix="correct its captions, or drop that item",
         )
     return encoded
 
@@ -119,7 +119,7 @@ class TrainingCaptions:
         self.labels = label_ids(named, attributes) if attributes else None
         """(m, attributes) what each caption names, where that was asked for."""
 
-    def draw(self, index: Tensor, generator: torch.Generator) -> Tensor:
+    def pick(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """Return a random caption (b,) of each item (b,)."""
         mine = [self.of[i] for i in index.tolist()]
         return torch.tensor([own[int(torch.randint(len(own), (), generator=generator))] for own in mine])

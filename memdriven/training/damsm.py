@@ -16,13 +16,19 @@ from memdriven.data.prepared import PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.damsm import Damsm, damsm_loss
 from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
-from memdriven.encoders.image import InceptionBackbone
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.feature_store import FeatureStore
 from memdriven.training.distributed import World, join_world, leave_world
 from memdriven.training.encoder_data import CaptionedImages, mixed_seed, own_randomness, recall, split_items
 from memdriven.training.loop import Loop
 from memdriven.training.run_directory import RunDirectory
+
+BETAS = (0.5, 0.999)
+"""Of Adam [family]."""
+LR_DECAY = 0.98
+"""Factor on the learning rate after each epoch [family]."""
+GRADIENT_CLIP = 0.25
+"""Norm to which the text encoder's gradient is clipped [family]."""
 
 FINAL_RATE = 0.05
 """Part of the learning rate that is left at the end of a budget of minutes."""
@@ -50,7 +56,7 @@ class JointTrainer:
         settings = config.damsm
         trained = [p for p in model.parameters() if p.requires_grad]
         self.modules = {"damsm": model}
-        self.optimisers = {"damsm": torch.optim.Adam(trained, settings.learning_rate, settings.betas)}
+        self.optimisers = {"damsm": torch.optim.Adam(trained, settings.learning_rate, BETAS)}
 
     def step(self, batch: JointBatch, step: int) -> dict[str, Tensor]:
         """Update all of the encoders; return the losses of each side, their sum first."""
@@ -68,7 +74,7 @@ class JointTrainer:
         self.optimisers["damsm"].zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         self.world.average_gradients(self.model)
-        nn.utils.clip_grad_norm_(self.model.text.parameters(), settings.gradient_clip)
+        nn.utils.clip_grad_norm_(self.model.text.parameters(), GRADIENT_CLIP)
         self.optimisers["damsm"].step()
         parts = {
             f"{side}_{name}": value.detach()
@@ -87,7 +93,6 @@ def train_damsm(
     minutes: float = 0.0,
     device: torch.device | str = "cpu",
     resume: bool = False,
-    inception_weights: Path | None = None,
     progress: bool = True,
 ) -> TrainedDamsm:
     """Train DAMSM on cached features, and on pixels where the config has a pixel network.
@@ -98,7 +103,7 @@ def train_damsm(
     is recorded at the end. `out` receives damsm.safetensors, vocabulary.json, config.json, metrics.jsonl
     with a row an epoch, and the state to go on from.
 
-    Without `minutes` the learning rate falls by `lr_decay` an epoch [family]; with them along a cosine
+    Without `minutes` the learning rate falls by `LR_DECAY` an epoch [family]; with them along a cosine
     to 5 % over the budget, earlier starts included [ours]. On the CPU a resumed training gives the same
     bits as an uninterrupted one. Under torchrun each process takes its share of every batch, within
     which captions compete, and gradients are averaged.
@@ -111,8 +116,6 @@ def train_damsm(
         minutes: stop after this long; 0 trains `damsm.epochs` epochs.
         device: where to compute.
         resume: go on from `out`.
-        inception_weights: torchvision's Inception-v3 file, where `damsm.pixel_backbone` is
-            inception_v3; without one it is downloaded.
         progress: show a bar and one line an epoch.
 
     Returns:
@@ -120,7 +123,7 @@ def train_damsm(
 
     Raises:
         DataError, BankError: data or features are missing or damaged.
-        CheckpointError: a damaged state, or unusable Inception weights.
+        CheckpointError: a damaged state.
         TrainingError: `out` is taken, or a loss is not finite; the last good state is kept.
     """
     out, settings, seed = Path(out), config.damsm, config.train.seed
@@ -145,7 +148,7 @@ def train_damsm(
         prepared, store = PreparedDataset.open(dataset), FeatureStore.open(features)
         split = split_items(prepared, store)
         captions = (c for item in (*split.train, *split.held_out) for c in item.captions)
-        vocabulary = Vocabulary.build(captions, config.text.min_count)
+        vocabulary = Vocabulary.build(captions)
         data, held_out, test = (
             CaptionedImages(
                 [(prepared, items)],
@@ -188,8 +191,6 @@ def train_damsm(
         with own_randomness(device):
             torch.manual_seed(mixed_seed(seed, 0, 0))
             model = Damsm(len(vocabulary), config.text, settings)
-            if isinstance(model.pixels, InceptionBackbone) and not run.resumes:
-                model.pixels.load_pretrained(inception_weights)
             model.heads.fit_spread(data.v(data.rows(len(data), seed, -1)[:SPREAD_SAMPLE]))
             trainer = JointTrainer(model.to(device), config, world)
             identity = {
@@ -219,7 +220,7 @@ def train_damsm(
                 draw=draw,
                 steps=settings.epochs * epoch,
                 minutes=minutes,
-                schedule=epoch_decay(settings.lr_decay, epoch) if minutes <= 0 else _cosine,
+                schedule=epoch_decay(LR_DECAY, epoch) if minutes <= 0 else _cosine,
                 run=run,
                 facts=memory,
                 log_every=epoch,

@@ -24,6 +24,7 @@ from memdriven.encoders.image import CompactBackbone
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.feature_store import FeatureStore
+from memdriven.training.damsm import GRADIENT_CLIP
 from memdriven.training.encoder_data import (
     GALLERY,
     CaptionedImages,
@@ -215,7 +216,7 @@ class TextTrainer:
             text = self.damsm.encode_captions(of_v.captions)
             features = self.damsm.heads(of_v.features)
             losses["heads"] = damsm_loss(features, text, config, of_v.class_ids).total
-        return _descend(losses, self.optimisers["text"], self.damsm.text, config.gradient_clip)
+        return _descend(losses, self.optimisers["text"], self.damsm.text, GRADIENT_CLIP)
 
 
 def train_text(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -50,6 +51,48 @@ class World:
         found = torch.tensor(values, dtype=torch.float64, device=device)
         distributed.all_reduce(found, distributed.ReduceOp.MAX)
         return [float(value) for value in found]
+
+
+class Chance:
+    """A step's random numbers: drawn for the global batch, each process takes those of its samples.
+
+    So a training does not depend on how many processes share its batch. They are drawn where they are
+    needed: noise of a picture's size made on the CPU would take longer than a GPU's whole step.
+
+    Args:
+        seed: the same numbers for the same seed, on one kind of device; or a generator to draw from.
+        world: the processes that share the batch.
+        device: where the numbers are drawn.
+    """
+
+    def __init__(
+        self, seed: int | torch.Generator, world: World | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        self.world = world or World()
+        if isinstance(seed, int):
+            seed = torch.Generator(device).manual_seed(seed)
+        self.generator: torch.Generator = seed
+
+    def uniform(self, count: int, *shape: int) -> Tensor:
+        """Return numbers in [0, 1) (count, *shape) for this process's `count` samples."""
+        return self._mine(torch.rand(self._all(count), *shape, **self._where()), count)
+
+    def normal(self, count: int, *shape: int) -> Tensor:
+        """Return standard normal numbers (count, *shape)."""
+        return self._mine(torch.randn(self._all(count), *shape, **self._where()), count)
+
+    def integers(self, below: int, count: int, *shape: int) -> Tensor:
+        """Return whole numbers in 0..below - 1 (count, *shape)."""
+        return self._mine(torch.randint(below, (self._all(count), *shape), **self._where()), count)
+
+    def _all(self, count: int) -> int:
+        return count * self.world.size
+
+    def _where(self) -> dict[str, Any]:
+        return {"generator": self.generator, "device": self.generator.device}
+
+    def _mine(self, drawn: Tensor, count: int) -> Tensor:
+        return drawn[self.world.rank * count : (self.world.rank + 1) * count]
 
 
 def join_world(device: torch.device) -> tuple[World, torch.device]:

@@ -8,8 +8,8 @@ import time
 import torch
 from torch import nn
 
-from memdriven.training.batches import GanData
-from memdriven.training.steps import GanTrainer
+from memdriven.training.data import GanData
+from memdriven.training.step import GanTrainer
 
 
 def _parameters(module: nn.Module) -> str:
@@ -23,7 +23,7 @@ def report(trainer: GanTrainer, data: GanData) -> str:
     sizes = trainer.generator.resolutions
     lines = [
         f"training images      {len(data)}",
-        f"batch                {train.batch_size} an update and process",
+        f"batch                {train.batch_size} an update, over all processes",
         "images               " + ", ".join(str(tuple(i.shape)) for i in batch.images),
         f"words, sentence      {tuple(batch.text.words.shape)}, {tuple(batch.text.sentence.shape)}",
         f"v                    {tuple(batch.v.shape)}",

@@ -27,6 +27,7 @@ from memdriven.errors import DataError, require
 from memdriven.memory.feature_store import FeatureStore
 from memdriven.training.augment import disturb
 from memdriven.training.captions import named_by, usable_captions
+from memdriven.training.distributed import Chance
 
 HELD_OUT = 10
 """Every so many'th training item is held out, to choose an epoch by."""
@@ -161,7 +162,7 @@ class CaptionedImages:
     def disturbed(self, rows: Tensor, chance: torch.Generator) -> Tensor:
         """Return pictures as float32 (b, 3, s, s) in [0, 1], a little disturbed."""
         assert self.pictures is not None
-        return disturb(to_unit(self.pictures[rows]), chance)
+        return disturb(to_unit(self.pictures[rows]), Chance(chance))
 
 
 class Split(NamedTuple):
@@ -254,7 +255,7 @@ class FrozenMaps:
         found = []
         with torch.no_grad():
             for some in tqdm(rows, "maps", disable=not progress, leave=False):
-                images = disturb(to_unit(pictures[some]), chance).to(device)
+                images = disturb(to_unit(pictures[some]), Chance(chance)).to(device)
                 found.append(pixels.maps(images).half().cpu())
         self.views, self.count = views, len(pictures)
         self.maps = torch.cat(found)  # (views * n, 112, h, w)

@@ -19,30 +19,20 @@ from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
 from memdriven.models.projected import DEPTHS
-from memdriven.training.batches import GanData
+from memdriven.training.aux_losses import Perceptual, TextLoss
+from memdriven.training.data import GanData
 from memdriven.training.distributed import join_world, leave_world
 from memdriven.training.dry_run import report as dry_run_report
 from memdriven.training.loop import Loop, Sampler, linear_decay
-from memdriven.training.perceptual import Perceptual
 from memdriven.training.run_directory import RunDirectory
 from memdriven.training.start import begin_from
-from memdriven.training.steps import GanTrainer
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.step import GanTrainer
 
 CONFIG = "config.json"
 """A run's frozen settings."""
 FREE = tuple(
     f"train.{name}"
-    for name in (
-        "steps",
-        "max_minutes",
-        "log_every",
-        "sample_every",
-        "sample_minutes",
-        "save_every",
-        "save_minutes",
-        "workers",
-    )
+    for name in ("steps", "max_minutes", "log_every", "sample_minutes", "save_every", "save_minutes")
 )
 """Settings of the loop that a resumed run may change."""
 SAMPLES = 8
@@ -77,7 +67,7 @@ def train_gan(
         features: feature store of its training images.
         damsm: folder that `train-damsm` wrote, or a checkpoint, for its encoders.
         out: run directory; made, or gone on with when `resume`.
-        config: frozen into the run directory; its `text` and `damsm`, and a `generator.named_width`
+        config: frozen into the run directory; its `text` and `damsm`, and a `generator.attribute_dim`
             that is not 0, give way to the encoders' own.
         device: of this process, e.g. "cuda"; under torchrun each takes its own GPU.
         start_from: run directory of a finished training whose networks and optimisers this run
@@ -90,7 +80,7 @@ def train_gan(
         dry_run: print shapes, parameters, memory and a time estimate; write nothing.
         vgg_weights: VGG-16 file, where `damsm.pixel_backbone` is `vgg16`.
         squeezenet_weights: SqueezeNet 1.1 file, where `discriminator.projected` is on, or
-            `loss.perceptual_network` is `squeezenet`.
+            `loss.perceptual_weight` above 0.
 
     Returns:
         The run directory.
@@ -109,9 +99,9 @@ def train_gan(
         encoders, vocabulary = trained.damsm, trained.vocabulary
         attributes = load_attributes(damsm, trained.facts["hash"])
         reader = None
-        if config.generator.named_width:
+        if config.generator.attribute_dim:
             reader = reader_of(attributes)
-            settings = replace(config.generator, named_width=reader.width)
+            settings = replace(config.generator, attribute_dim=reader.width)
             config = replace(config, generator=settings)
         # A folder that is taken, or settings that cannot be, are refused before hours of loading.
         run = None
@@ -125,17 +115,12 @@ def train_gan(
                     fix="name a checkpoint that has them with --start-from",
                 )
         text_loss = TextLoss.load(config, trained, attributes, vgg_weights)
-        by = config.loss.perceptual_network if config.loss.perceptual_weight else ""
         backbone, perceptual = None, None
-        if config.discriminator.projected or by == "squeezenet":
-            network = SqueezeNet.load(squeezenet_weights, device)
-            network = network.to(memory_format=torch.channels_last)
-            if config.discriminator.projected:
-                backbone = partial(network, depths=DEPTHS)
-            if by == "squeezenet":
-                perceptual = Perceptual.of_squeezenet(network)
-        if by == "damsm":
-            perceptual = Perceptual.of_damsm(encoders)
+        projected = config.discriminator.projected and config.loss.adversarial_weight > 0
+        if projected or config.loss.perceptual_weight:
+            network = SqueezeNet.load(squeezenet_weights, device).to(memory_format=torch.channels_last)
+            backbone = partial(network, depths=DEPTHS) if projected else None
+            perceptual = Perceptual(network) if config.loss.perceptual_weight else None
         trainer = GanTrainer(config, text_loss, device, world, backbone, perceptual)
         data = GanData(
             dataset,
@@ -177,7 +162,7 @@ def train_gan(
 
         loop = Loop(
             trainer=trainer,
-            draw=lambda step: data.batch(earlier_steps(facts) + step, world.rank, world.size),
+            draw=lambda step: data.batch(earlier_steps(facts) + step, world),
             steps=train.steps,
             minutes=train.max_minutes,
             call_minutes=call_minutes,
@@ -191,11 +176,10 @@ def train_gan(
                 draw=lambda: grid.draw(trainer),
                 columns=grid.count,
                 legend=LEGEND,
-                every=train.sample_every,
                 minutes=train.sample_minutes,
             ),
             finish=finish,
-            batch_images=train.batch_size * world.size,
+            batch_images=train.batch_size,
             compiles=train.compile,
             device=device,
             world=world,
@@ -234,6 +218,8 @@ class SampleGrid:
         model, batch = trainer.ema.eval(), self.batch
         rows = [batch.images[-1]]
         for z in self.z:
-            output = model(z, batch.text.sentence, batch.words, batch.v, torch.zeros_like(batch.epsilon))
+            output = model(
+                z, batch.text.sentence, batch.text_condition, batch.v, torch.zeros_like(batch.epsilon)
+            )
             rows.append(output.images[-1])
         return torch.cat([row[: self.count].cpu().float() for row in rows])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.config import Config, from_dict
@@ -11,7 +15,7 @@ from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import read_json
 from memdriven.training.run_directory import STATE
 from memdriven.training.state import load_state
-from memdriven.training.steps import GanTrainer
+from memdriven.training.step import GanTrainer
 
 WEIGHTS = "generator.safetensors"
 
@@ -23,7 +27,7 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
         folder: a run directory, whose networks and optimisers are taken, or a checkpoint, which
             holds the averaged generator alone, so that the discriminators start fresh. What
             either lacks (early fusion, say) keeps its first values; a checkpoint's later stages
-            are left behind, and what it knows of other data's attributes (`named_width`). With
+            are left behind, and what it knows of other data's attributes (`attribute_dim`). With
             stages or parts frozen that the run had not frozen, its checkpoint is taken: they are to
             stay as they make pictures.
         trainer: the new run's networks.
@@ -53,9 +57,12 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
         for stage in range(trainer.config.generator.stages, made.config.generator.stages)
         for name in made.generator.stage_parts(stage)
     )
-    if made.config.generator.named_width != trainer.config.generator.named_width:
-        later = (*later, "named_code.")
+    if made.config.generator.attribute_dim != trainer.config.generator.attribute_dim:
+        later = (*later, "early.text_code.attributes.", "early.text_code.noise.gate.")
     weights = {k: v for k, v in made.generator.state_dict().items() if not k.startswith(later)}
+    weights |= of_rank(weights, trainer.config.generator.first_rank)
+    if "first.linear.0.weight" in weights:
+        weights.pop("first.linear.weight", None)
     for module in (trainer.generator, trainer.average.module):
         own = module.state_dict()
         wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
@@ -69,6 +76,19 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
     facts = made.facts
     part = {"steps": facts.get("steps", 0), "minutes": facts.get("minutes", 0.0)}
     return [*facts.get("earlier_runs", []), part]
+
+
+def of_rank(weights: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
+    """Return the first stage's full linear layer as two of a rank, by its singular values."""
+    full = weights.get("first.linear.weight")
+    if not rank or full is None:
+        return {}
+    u, s, v = torch.linalg.svd(full.float(), full_matrices=False)
+    root = s[:rank].sqrt()  # shared, so that both layers learn at one pace
+    return {
+        "first.linear.0.weight": (root[:, None] * v[:rank]).contiguous(),
+        "first.linear.1.weight": (u[:, :rank] * root).contiguous(),
+    }
 
 
 def _frozen_in(run: Path) -> tuple[int, tuple[str, ...]]:

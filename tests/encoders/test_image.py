@@ -1,22 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from memdriven.config import DamsmConfig
-from memdriven.encoders.image import (
-    CompactBackbone,
-    FeatureHeads,
-    InceptionBackbone,
-    build_pixel_encoder,
-    resized,
-)
-from memdriven.errors import CheckpointError
+from memdriven.encoders.image import CompactBackbone, FeatureHeads, build_pixel_encoder, resized
 
 
 def _every_parameter_learns(module: nn.Module, loss: torch.Tensor) -> None:
@@ -87,42 +77,3 @@ def test_the_config_chooses_the_network() -> None:
     compact = build_pixel_encoder(DamsmConfig(pixel_backbone="compact", pixel_size=96), 8)
     assert isinstance(compact, CompactBackbone)
     assert compact.size == 96
-
-
-def test_inception_is_frozen_and_takes_only_its_own_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch.manual_seed(0)
-    backbone = build_pixel_encoder(DamsmConfig(pixel_backbone="inception_v3"), 8)
-    assert isinstance(backbone, InceptionBackbone)
-    backbone.train()
-    assert not backbone.network.training
-    images = torch.rand(1, 3, 64, 64, requires_grad=True)
-    features = backbone(images)
-    assert features.regions.shape == (1, 17 * 17, 8)
-    assert features.global_.shape == (1, 8)
-    learned = {name for name, p in backbone.named_parameters() if p.requires_grad}
-    assert learned == {"project.regions.weight", "project.global_.weight", "project.global_.bias"}
-    features.global_.sum().backward()
-    assert images.grad is not None
-    assert images.grad.any()
-
-    state = {key: value.clone() for key, value in backbone.network.state_dict().items()}
-    state["Mixed_7c.branch_pool.bn.bias"] += 1
-    save_file(state, tmp_path / "own.safetensors")
-    backbone.load_pretrained(tmp_path / "own.safetensors")
-    bias = backbone.network.state_dict()["Mixed_7c.branch_pool.bn.bias"]
-    assert torch.equal(bias, state["Mixed_7c.branch_pool.bn.bias"])
-    del state["Mixed_7c.branch_pool.bn.bias"]
-    save_file(state, tmp_path / "foreign.safetensors")
-    with pytest.raises(CheckpointError, match="Mixed_7c"):
-        backbone.load_pretrained(tmp_path / "foreign.safetensors")
-
-    from torchvision.models import Inception_V3_Weights
-
-    def offline(self: object, **options: object) -> None:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(Inception_V3_Weights, "get_state_dict", offline)
-    with pytest.raises(CheckpointError, match="download failed"):
-        backbone.load_pretrained()

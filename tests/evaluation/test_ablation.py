@@ -17,7 +17,7 @@ from memdriven.evaluation.resources import Resources
 from memdriven.evaluation.results import read_results
 from tests.training.small_gan import train_settings, write_gan_world
 
-BASE = train_settings(steps=2, log_every=1, sample_every=100, save_every=1)
+BASE = train_settings(steps=2, log_every=1, save_every=1)
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ def test_rows_of_the_paper() -> None:
         "spectral-norm-off",
         "mismatched-off",
         "paper",
+        "paper-family",
     ]
     assert sorted(names, key=place) == names
     assert changed("base") == {}
@@ -59,7 +60,7 @@ def test_the_papers_own_equations_at_the_bases_sizes() -> None:
     row = next(row for row in variants(base) if row.name == "paper").config
     assert row.loss == literal.loss
     assert (row.train.p_swap, row.train.p_fade) == (0, 0)
-    assert (row.train.batch_size, row.train.learning_rate) == (16, base.train.learning_rate)
+    assert (row.train.batch_size, row.train.learning_rate) == (16, 2e-4), "their own rate, the base's batch"
     sizes = ("stages", "width", "feature_width", "acm_width")
     assert [getattr(row.generator, s) for s in sizes] == [getattr(base.generator, s) for s in sizes]
     assert (
@@ -69,6 +70,8 @@ def test_the_papers_own_equations_at_the_bases_sizes() -> None:
         == row.generator
     )
     assert "paper" not in [row.name for row in variants(literal)]
+    family = next(row for row in variants(base) if row.name == "paper-family").config
+    assert family.loss == preset("paper-family").loss
 
 
 def test_chosen_rows_keep_the_base() -> None:

@@ -5,7 +5,7 @@ import torch
 
 from memdriven.explore.controls import CONTROLS, controls, least_alike
 from memdriven.explore.inside import STRENGTHS, Inside, fading, gate_maps, look_inside, strongest
-from memdriven.models.acm import Gates
+from memdriven.models.layers import Gates
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 

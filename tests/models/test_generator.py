@@ -7,9 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from memdriven.config import GeneratorConfig
-from memdriven.models.acm import AffineCombination
-from memdriven.models.generator import Generator
-from memdriven.models.layers import UpsampleConv
+from memdriven.models.generator import RENAMED, Generator
+from memdriven.models.layers import AffineCombination, UpsampleConv
 
 SMALL = GeneratorConfig(stages=2, width=4, acm_width=8, feature_width=8, residual_blocks=1)
 
@@ -18,6 +17,14 @@ def inputs(b: int = 2, seed: int = 0) -> tuple[torch.Tensor, ...]:
     g = torch.Generator().manual_seed(seed)
     shapes = ((b, 100), (b, 256), (b, 256), (b, 512, 16, 16), (b, 100))
     return tuple(torch.randn(shape, generator=g) for shape in shapes)
+
+
+def first_map(model: Generator, z: torch.Tensor, c: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """h_0 without what is ours: F_0's blocks one after the other."""
+    h = model.first.start(z, c, v.mean(dim=(2, 3)))
+    for block in model.first.blocks:
+        h = block(h)
+    return h
 
 
 @pytest.mark.parametrize("channels", [(3, 5), (8, 2)])
@@ -97,11 +104,6 @@ def test_acm_is_the_affine_combination_of_its_maps() -> None:
     torch.testing.assert_close(gates.scale, scale)
 
 
-def test_no_attention_anywhere() -> None:
-    names = [type(m).__name__.lower() for m in Generator(GeneratorConfig()).modules()]
-    assert not [n for n in names if "attention" in n]
-
-
 def test_stages_can_be_taken_one_at_a_time() -> None:
     model = Generator(SMALL).eval()
     z, sentence, words, v, epsilon = inputs()
@@ -129,7 +131,7 @@ def test_forward_is_bit_equal_to_the_equations_written_out() -> None:
     c, _, _ = model.augment(sentence, epsilon)
     early, (first, second) = model.pyramid(v)
     assert not early
-    h = model.first(z, c, v.mean(dim=(2, 3)), lambda h: h)
+    h = first_map(model, z, c, v)
     h = model.later[0](h, words)
     image = torch.tanh(model.to_rgb[1](model.acm[1](h, second)[0]))
     assert torch.equal(made.images[1], image)
@@ -155,7 +157,7 @@ def test_a_refining_stage_adds_to_the_enlarged_image_before() -> None:
         small, large = model(z, sentence, words, v, epsilon).images
         _, maps = model.pyramid(v)
         c, _, _ = model.augment(sentence, epsilon)
-        first = model.first(z, c, v.mean(dim=(2, 3)), lambda h: h)
+        first = first_map(model, z, c, v)
         # What is to be refined must be known: it reads the features that the image was made of.
         h = model.later[0](model.acm[0](first, maps[0])[0], words)
         wanted = enlarged(small) + model.to_rgb[1](model.acm[1](h, maps[1])[0])
@@ -167,24 +169,25 @@ def test_early_fusion_is_the_acm_at_16_and_32_px() -> None:
     plain = Generator(SMALL)
     model = Generator(dataclasses.replace(SMALL, fuse_early=True))
     added = model.state_dict().keys() - plain.state_dict().keys()
-    assert {name.split(".")[0] for name in added} == {"early_acm", "pyramid"}
+    assert {name.split(".")[0] for name in added} == {"early", "pyramid"}
     z, sentence, words, v, epsilon = inputs()
     c, _, _ = model.augment(sentence, epsilon)
-    (grid, double), (last, _) = model.pyramid(v)
+    early, (last, _) = model.pyramid(v)
+    grid, double = early[16], early[32]
     assert [m.shape[-1] for m in (grid, double, last)] == [16, 32, 64]
     parts = [z, c, model.first.global_norm(v.mean(dim=(2, 3)))]
     h = F.glu(model.first.norm(model.first.linear(torch.cat(parts, 1))), 1)
     blocks = list(model.first.blocks)
     h = blocks[1](blocks[0](h.view(2, *model.first.shape)))
     assert h.shape[-1] == 16
-    h = blocks[2](model.early_acm["16"](h, grid)[0])
-    h = blocks[3](model.early_acm["32"](h, double)[0])
+    h = blocks[2](model.early.acm["16"](h, grid)[0])
+    h = blocks[3](model.early.acm["32"](h, double)[0])
     image = torch.tanh(model.to_rgb[0](model.acm[0](h, last)[0]))
     output = model(z, sentence, words, v, epsilon)
     assert torch.equal(output.images[0], image)
     assert [g.scale.shape[-1] for g in output.gates[0]] == [16, 32, 64]
     assert [g.scale.shape[-1] for g in output.gates[1]] == [128]
-    scale = model.early_acm["16"](torch.ones(2, 16, 16, 16), grid)[1].scale
+    scale = model.early.acm["16"](torch.ones(2, 16, 16, 16), grid)[1].scale
     assert 0.5 < scale.detach().median().item() < 1.5, "a fresh module passes h through"
 
 
@@ -193,30 +196,30 @@ def test_early_blocks_begin_as_the_identity_and_follow_each_fusion() -> None:
     plain = Generator(dataclasses.replace(SMALL, fuse_early=True))
     deeper = Generator(dataclasses.replace(SMALL, fuse_early=True, early_blocks=2))
     kept = deeper.load_state_dict(plain.state_dict(), strict=False)
-    assert {name.split(".")[0] for name in kept.missing_keys} == {"early_residual"}
-    assert {side: len(blocks) for side, blocks in deeper.early_residual.items()} == {"16": 2, "32": 2}
+    assert {name.split(".")[0] for name in kept.missing_keys} == {"early"}
+    assert {side: len(blocks) for side, blocks in deeper.early.residual.items()} == {"16": 2, "32": 2}
     wanted, found = plain(*inputs()).images, deeper(*inputs()).images
     assert all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
     h = torch.randn(2, 4 * SMALL.width, 16, 16)
-    last = deeper.early_residual["16"][1].body[4]
+    last = deeper.early.residual["16"][1].body[4]
     torch.nn.init.ones_(last.weight)
-    assert not torch.equal(deeper.early_residual["16"][1](h), h)
+    assert not torch.equal(deeper.early.residual["16"][1](h), h)
     assert not torch.equal(deeper(*inputs()).images[0], wanted[0])
-    assert "early_residual" in deeper.stage_parts(0)
+    assert "early" in deeper.stage_parts(0)
 
 
 def test_a_text_code_begins_as_nothing_and_then_scales_and_shifts_channels() -> None:
     torch.manual_seed(0)
     plain = Generator(dataclasses.replace(SMALL, fuse_early=True, early_blocks=1))
     model = Generator(dataclasses.replace(plain.config, text_code=6))
-    for blocks in plain.early_residual.values():
+    for blocks in plain.early.residual.values():
         torch.nn.init.ones_(blocks[0].body[4].weight)
     kept = model.load_state_dict(plain.state_dict(), strict=False)
     assert {"text_code" in name or "modulate" in name for name in kept.missing_keys} == {True}
     before, same = plain(*inputs()).images[-1], model(*inputs()).images[-1]
     torch.testing.assert_close(same, before)
 
-    block = model.early_residual["32"][0]
+    block = model.early.residual["32"][0]
     torch.nn.init.normal_(block.modulate.weight)
     assert not torch.allclose(model(*inputs()).images[-1], before)
     x, code = torch.randn(2, 2 * SMALL.width, 32, 32), torch.randn(2, 6)
@@ -232,18 +235,17 @@ def test_a_text_code_begins_as_nothing_and_then_scales_and_shifts_channels() -> 
     )
     inner = inner * (1 + factors[:, :half, None, None]) + factors[:, half:, None, None]
     torch.testing.assert_close(block(x, code), x + block.body[2:](inner), atol=1e-5, rtol=1e-4)
-    assert "text_code" in model.stage_parts(0)
 
 
 def test_what_is_named_adds_to_the_text_code() -> None:
     torch.manual_seed(0)
     plain = Generator(dataclasses.replace(SMALL, fuse_early=True, early_blocks=1, text_code=6))
-    model = Generator(dataclasses.replace(plain.config, named_width=5))
-    for blocks in plain.early_residual.values():
+    model = Generator(dataclasses.replace(plain.config, attribute_dim=5))
+    for blocks in plain.early.residual.values():
         torch.nn.init.ones_(blocks[0].body[4].weight)
         torch.nn.init.normal_(blocks[0].modulate.weight)
     kept = model.load_state_dict(plain.state_dict(), strict=False)
-    assert kept.missing_keys == ["named_code.0.weight"]
+    assert kept.missing_keys == ["early.text_code.attributes.weight"]
     z, sentence, words, v, epsilon = inputs()
     named = torch.rand(len(z), 5)
     told = torch.cat([words, named], dim=1)
@@ -251,18 +253,81 @@ def test_what_is_named_adds_to_the_text_code() -> None:
     for image, same in zip(before, model(z, sentence, told, v, epsilon).images, strict=True):
         torch.testing.assert_close(same, image)
 
-    torch.nn.init.normal_(model.named_code[0].weight)
+    torch.nn.init.normal_(model.early.text_code.attributes.weight)
     assert not torch.allclose(model(z, sentence, told, v, epsilon).images[-1], before[-1])
     # The same as one wider first layer of the text code.
-    wide = Generator(plain.config)
-    wide.load_state_dict(plain.state_dict())
-    both = torch.cat([plain.text_code[0].weight, model.named_code[0].weight], dim=1)
-    wide.text_code[0] = torch.nn.Linear(both.shape[1], 6)
-    wide.text_code[0].weight.data.copy_(both)
-    wide.text_code[0].bias.data.copy_(plain.text_code[0].bias)
+    own = plain.early.text_code.linear
+    wide = torch.nn.Linear(own.in_features + 5, 6)
+    wide.weight.data.copy_(torch.cat([own.weight, model.early.text_code.attributes.weight], dim=1))
+    wide.bias.data.copy_(own.bias)
     seen = []
-    model.early_residual["16"][0].register_forward_hook(lambda _, given, __: seen.append(given[1]))
+    model.early.residual["16"][0].register_forward_hook(lambda _, given, __: seen.append(given[1]))
     model(z, sentence, told, v, epsilon)
     c, *_ = model.augment(sentence, epsilon)
-    torch.testing.assert_close(seen[0], wide.text_code(torch.cat([c, told], dim=1)))
-    assert "named_code" in model.stage_parts(0)
+    torch.testing.assert_close(seen[0], F.leaky_relu(wide(torch.cat([c, told], dim=1)), 0.2))
+
+
+def test_a_noise_code_begins_as_nothing_and_is_closed_by_what_is_named() -> None:
+    torch.manual_seed(0)
+    settings = dataclasses.replace(SMALL, fuse_early=True, early_blocks=1, text_code=6, attribute_dim=5)
+    plain, model = Generator(settings).eval(), Generator(dataclasses.replace(settings, noise_code=7)).eval()
+    kept = model.load_state_dict(plain.state_dict(), strict=False)
+    assert all(name.startswith("early.text_code.noise.") for name in kept.missing_keys)
+    z, sentence, words, v, epsilon = inputs()
+    told = torch.cat([words, torch.zeros(len(z), 5)], dim=1)
+    before = plain(z, sentence, told, v, epsilon).images
+    for image, same in zip(before, model(z, sentence, told, v, epsilon).images, strict=True):
+        assert torch.equal(same, image)
+
+    noise = model.early.text_code.noise
+    torch.nn.init.normal_(noise.direct.weight)
+    torch.nn.init.normal_(noise.modulate[2].weight)
+    assert not torch.allclose(model(z, sentence, told, v, epsilon).images[0], before[0])
+    torch.nn.init.constant_(noise.gate.weight, -100.0)
+    torch.testing.assert_close(noise(z, torch.ones(len(z), 5)), torch.zeros(len(z), 6))
+    torch.testing.assert_close(noise(z, torch.zeros(len(z), 5)), z @ noise.direct.weight.T)
+
+
+def test_a_first_layer_of_low_rank_is_near_the_full_one() -> None:
+    from memdriven.training.start import of_rank
+
+    weights = {"first.linear.weight": torch.randn(40, 3) @ torch.randn(3, 30)}
+    two = of_rank(weights, 3)
+    torch.testing.assert_close(
+        two["first.linear.1.weight"] @ two["first.linear.0.weight"], weights["first.linear.weight"]
+    )
+    assert of_rank(weights, 0) == {} == of_rank({}, 3)
+    model = Generator(dataclasses.replace(SMALL, first_rank=3))
+    assert [tuple(layer.weight.shape) for layer in model.first.linear] == [(3, 712), (2048, 3)]
+
+
+def test_later_stages_see_where_v_has_what_only_by_an_acm_before_their_blocks() -> None:
+    """ManiGAN's second ACM: without it h_1 depends on v through its mean alone."""
+    torch.manual_seed(0)
+    z, sentence, words, v, epsilon = inputs()
+    moved = v.roll(3, dims=3)  # the same mean, other places
+    for before in (False, True):
+        model = Generator(dataclasses.replace(SMALL, acm_before=before)).eval()
+        seen: list[torch.Tensor] = []
+        model.later[0].register_forward_hook(lambda _, __, h, seen=seen: seen.append(h))
+        with torch.no_grad():
+            for memory in (v, moved):
+                model(z, sentence, words, memory, epsilon)
+        assert torch.allclose(seen[0], seen[1], atol=1e-5) != before
+
+
+def test_weights_of_earlier_files_are_read_by_their_names_of_then() -> None:
+    settings = dataclasses.replace(
+        SMALL, fuse_early=True, early_blocks=1, text_code=6, attribute_dim=5, noise_code=7
+    )
+    model = Generator(settings)
+    then = {}
+    for name, value in model.state_dict().items():
+        for old, new in RENAMED.items():
+            if name.startswith(new):
+                name = old + name[len(new) :]
+        then[name] = value
+    assert {"early_acm", "early_residual", "text_code", "named_code"} <= {n.split(".")[0] for n in then}
+    other = Generator(settings)
+    other.load_state_dict(then)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values()))

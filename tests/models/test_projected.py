@@ -82,9 +82,7 @@ def test_it_learns_to_tell_captions_and_pictures_apart() -> None:
         real[0::2, 0] += 2  # red pictures
         real[1::2, 2] += 2  # blue ones
         fake = torch.randn(4, 3, 64, 64).clamp(-1, 1)
-        features = judge.features(real)
-        wrong = judge.judge(features, sentence.roll(1, 0))
-        loss = discriminator_adversarial(judge(real, sentence), judge(fake, sentence), wrong)
+        loss = discriminator_adversarial(judge(real, sentence, sentence.roll(1, 0)), judge(fake, sentence))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

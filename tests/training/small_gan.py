@@ -13,7 +13,6 @@ from memdriven.config import (
     DamsmConfig,
     DiscriminatorConfig,
     GeneratorConfig,
-    LossConfig,
     TextConfig,
     TrainConfig,
 )
@@ -22,7 +21,7 @@ from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import load_damsm, save_damsm
 from memdriven.memory import codec
 from memdriven.memory.feature_store import write_store
-from memdriven.training.batches import GanData
+from memdriven.training.data import GanData, Pick
 from memdriven.training.gan import train_gan
 from tests.small_world import write_world
 
@@ -34,8 +33,7 @@ CONFIG = Config(
         stages=1, width=4, text_dim=16, z_dim=8, condition_dim=8, acm_width=8, feature_width=8
     ),
     discriminator=DiscriminatorConfig(width=8, max_width=16),
-    loss=LossConfig(r1_every=2),
-    train=TrainConfig(batch_size=4, steps=4, crop=1.0, log_every=2, sample_every=4, save_every=2, amp=False),
+    train=TrainConfig(batch_size=4, steps=4, crop=1.0, log_every=2, save_every=2, amp=False),
 )
 
 
@@ -46,7 +44,7 @@ def train_settings(**changes: object) -> Config:
 
 def write_gan_world(root: Path, train: int = 12, test: int = 3) -> Path:
     """Write a tiny data set, its features at 16 x 16, and an untrained DAMSM."""
-    items = write_world(root / "data", train=train, test=test)
+    items = write_world(root / "data", train=train, test=test, size=256)
     random = np.random.default_rng(0)
     v = [np.maximum(random.normal(-1.5, 1, (512, 16, 16)), 0).astype(np.float32) for _ in items]
     (root / "features").mkdir()
@@ -58,7 +56,7 @@ def write_gan_world(root: Path, train: int = 12, test: int = 3) -> Path:
         {"encoder": "0" * 16},
     )
     torch.manual_seed(0)
-    vocabulary = Vocabulary.build([c for i in items for c in i.captions], 1)
+    vocabulary = Vocabulary.build([c for i in items for c in i.captions])
     damsm = Damsm(len(vocabulary), CONFIG.text, CONFIG.damsm)
     save_damsm(root / "damsm", damsm, vocabulary, CONFIG, {})
     return root
@@ -84,3 +82,15 @@ def data(world: Path, config: Config = CONFIG, **options: object) -> GanData:
         progress=False,
         **options,
     )
+
+
+def facing(source: GanData) -> GanData:
+    """Return the data with no picture mirrored, so that features can be compared as they are stored."""
+    pick = source.pick
+
+    def straight(step: int) -> Pick:
+        found = pick(step)
+        return dataclasses.replace(found, mirrored=torch.zeros_like(found.mirrored))
+
+    source.pick = straight  # type: ignore[method-assign]
+    return source

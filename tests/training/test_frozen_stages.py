@@ -13,9 +13,9 @@ from memdriven.checkpoint import load_checkpoint
 from memdriven.config import Config
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.errors import CheckpointError, ConfigError, TrainingError
+from memdriven.training.aux_losses import TextLoss
 from memdriven.training.distributed import World
-from memdriven.training.steps import GanTrainer
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.step import GanTrainer
 from tests.training.small_gan import CONFIG, data, run, train_settings
 
 FIRST, SECOND = "checkpoint/generator.safetensors", "checkpoint/generator-128.safetensors"

@@ -18,14 +18,15 @@ from memdriven.data.prepared import PreparedDataset
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError
+from memdriven.training import data as training_data
 from memdriven.training.augment import augment
-from memdriven.training.batches import GanData, pyramid
-from memdriven.training.distributed import World
+from memdriven.training.aux_losses import TextLoss
+from memdriven.training.data import GanData, pyramid
+from memdriven.training.distributed import Chance, World
 from memdriven.training.gan import train_gan
-from memdriven.training.steps import GanTrainer
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.step import GanTrainer
 from tests.small_world import write_world
-from tests.training.small_gan import CONFIG, data, run, train_settings
+from tests.training.small_gan import CONFIG, data, facing, run, train_settings
 
 
 def test_a_run_leaves_what_it_promises(world: Path, tmp_path: Path) -> None:
@@ -56,15 +57,6 @@ def test_time_limit_stops_cleanly(world: Path, tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "run/checkpoint").facts["steps"] < 10_000
 
 
-def test_noise_is_asked_to_make_a_difference(world: Path, tmp_path: Path) -> None:
-    """Every so many steps the batch is painted again with other noise, all else equal."""
-    loss = dataclasses.replace(CONFIG.loss, diversity_weight=1.0, diversity_every=4)
-    run(world, tmp_path / "run", dataclasses.replace(CONFIG, loss=loss))
-    records = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
-    assert ["diversity" in record for record in records] == [True, False], "step 0, not 1 to 3"
-    assert -loss.diversity_limit <= records[0]["diversity"] < 0
-
-
 def test_dry_run_writes_nothing(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(world, tmp_path / "run", dry_run=True)
     assert not (tmp_path / "run").exists()
@@ -85,47 +77,45 @@ def test_batches_follow_from_seed_and_step(world: Path) -> None:
     assert sorted(epoch.tolist()) == list(range(12))
 
 
-def test_swap_takes_the_nearest_stranger(world: Path) -> None:
+def test_swap_takes_the_nearest_stranger(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slow way: every caption against every caption, own class left out."""
-    source = data(world, train_settings(p_swap=1.0, swap_neighbours=1))
+    monkeypatch.setattr(training_data, "SWAP_NEIGHBOURS", 1)
+    source = data(world, train_settings(p_swap=1.0))
     items = PreparedDataset.open(world / "data").split("train")
     damsm, vocabulary, *_ = load_damsm(world / "damsm")
 
     def sentence(text: str) -> torch.Tensor:
         return damsm.encode_captions([vocabulary.encode(text, 8)]).sentence[0]
 
-    index = torch.arange(4)
+    pick = source.pick(0)
+    index = pick.index.tolist()
     queries = torch.stack([sentence(items[i].captions[0]) for i in index])
-    found, shares = source.memories.draw(index, queries, torch.Generator().manual_seed(0))
+    found, shares = source.memories.sources(pick, queries)
     assert found.shape == shares.shape == (4, 1)
     assert torch.all(shares == 1)
-    for i, query in enumerate(queries):
+    for row, (i, query) in enumerate(zip(index, queries, strict=True)):
         best = max(
             (j for j in range(len(items)) if items[j].class_id != items[i].class_id),
             key=lambda j: max(
                 torch.cosine_similarity(query, sentence(c), dim=0).item() for c in items[j].captions
             ),
         )
-        assert sentence(items[found[i, 0]].captions[0]).allclose(sentence(items[best].captions[0]))
-        assert items[found[i, 0]].class_id != items[i].class_id
+        assert sentence(items[found[row, 0]].captions[0]).allclose(sentence(items[best].captions[0]))
+        assert items[found[row, 0]].class_id != items[i].class_id
 
 
-def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path) -> None:
-    source = data(world, train_settings(p_swap=0.8, swap_neighbours=4, swap_mix=3, batch_size=12, flip=False))
-    batch = source.batch(0)
-    index = source._indices(0)
-    # The draws of `batch`, in its order.
-    generator = torch.Generator().manual_seed(source.config.train.seed * 1_000_003 * 512)
-    for i in index.tolist():
-        torch.randint(len(source.captions.of[i]), (), generator=generator)
-    sources, shares = source.memories.draw(index, batch.text.sentence, generator)
+def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_data, "SWAP_NEIGHBOURS", 4)
+    source = facing(data(world, train_settings(p_swap=0.8, swap_mix=3, batch_size=12)))
+    pick, batch = source.pick(0), source.batch(0)
+    sources, shares = source.memories.sources(pick, batch.text.sentence)
 
     assert set((shares > 0).sum(1).tolist()) == {1, 2, 3}
     torch.testing.assert_close(shares.sum(1), torch.ones(12))
     for row, (places, weights) in enumerate(zip(sources, shares)):
         used = places[weights > 0].tolist()
         assert len(set(used)) == len(used)
-        assert batch.own[row] == (used == [int(index[row])])
+        assert batch.is_target[row] == (used == [int(pick.index[row])])
         query = F.normalize(batch.text.sentence[row], dim=0)
         scores = torch.stack(
             [
@@ -142,15 +132,18 @@ def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path) -> None:
         torch.testing.assert_close(batch.v[row], memory)
 
 
-def test_extra_pictures_always_get_neighbours(world: Path, tmp_path: Path) -> None:
+def test_extra_pictures_always_get_neighbours(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pictures without features train G as an unseen caption meets it: v is the memory's."""
-    write_world(tmp_path / "more", train=9, test=1)
-    settings = train_settings(p_swap=0.0, swap_neighbours=1, batch_size=21, flip=False)
-    source = data(world, settings, extra=[tmp_path / "more"])
+    write_world(tmp_path / "more", train=9, test=1, size=256)
+    monkeypatch.setattr(training_data, "SWAP_NEIGHBOURS", 1)
+    settings = train_settings(p_swap=0.0, batch_size=21)
+    source = facing(data(world, settings, extra=[tmp_path / "more"]))
     assert (len(source), source.featured) == (21, 12)
     batch = source.batch(0)
     index = source._indices(0)
-    assert torch.equal(batch.own, index < 12)
+    assert torch.equal(batch.is_target, index < 12)
     own = data(world, settings)
     known = own.features[own.rows].float() * own.feature_scale[own.rows]
     gap = (batch.v[:, None] - known[None]).abs().amax((2, 3, 4))
@@ -168,7 +161,7 @@ def test_extra_pictures_always_get_neighbours(world: Path, tmp_path: Path) -> No
 
 
 def test_without_swap_features_are_the_images_own(world: Path) -> None:
-    source = data(world, train_settings(p_swap=0.0, flip=False))
+    source = facing(data(world, train_settings(p_swap=0.0)))
     index = source._indices(0)
     expected = source.features[source.rows[index]].float() * source.feature_scale[source.rows[index]]
     assert torch.equal(source.batch(0).v, expected)
@@ -185,23 +178,24 @@ def test_moving_average_holds_buffers(world: Path) -> None:
     source = data(world)
     damsm, *_ = load_damsm(world / "damsm")
 
-    config = train_settings(ema=0.5, ema_warmup=False)
+    config = train_settings(ema=0.5)
     trainer = GanTrainer(config, TextLoss(config, damsm), torch.device("cpu"), World())
     name = "first.norm.running_mean"
     expected = None
     for step in range(3):
         trainer.step(source.batch(step), step)
         value = trainer.generator.state_dict()[name].clone()
-        expected = value if expected is None else 0.5 * expected + 0.5 * value
+        d = min(0.5, (1 + step) / (10 + step))  # first pictures are not those of first weights
+        expected = value if expected is None else d * expected + (1 - d) * value
     torch.testing.assert_close(trainer.ema.state_dict()[name], expected)
 
 
 def test_augmentation_is_differentiable_and_refuses_strangers() -> None:
     torch.manual_seed(0)
     images = torch.randn(4, 3, 16, 16, requires_grad=True)
-    chance = torch.Generator().manual_seed(0)
+    chance = Chance(0)
     result = augment(images, "color,translation,cutout", chance)
-    assert torch.equal(result, augment(images, "color,translation,cutout", chance.manual_seed(0)))
+    assert torch.equal(result, augment(images, "color,translation,cutout", Chance(0)))
     assert result.shape == images.shape
     result.square().sum().backward()
     assert images.grad is not None
@@ -222,10 +216,10 @@ torch.set_num_threads(1)
 from pathlib import Path
 from memdriven.training.distributed import join_world, leave_world
 from memdriven.training.distributed import World
-from memdriven.training.steps import GanTrainer
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.step import GanTrainer
+from memdriven.training.aux_losses import TextLoss
 from memdriven.encoders.damsm_files import load_damsm
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.aux_losses import TextLoss
 from tests.small_world import write_world
 from tests.training.small_gan import CONFIG, data
 world, device = join_world(torch.device("cpu"))
@@ -233,7 +227,7 @@ root = Path({str(world)!r})
 trainer = GanTrainer(CONFIG, TextLoss(CONFIG, load_damsm(root / "damsm").damsm), device, world)
 source = data(root)
 for step in range(2):
-    trainer.step(source.batch(step, world.rank, world.size), step)
+    trainer.step(source.batch(step, world), step)
 total = sum(p.double().sum() for p in trainer.generator.parameters()).item()
 other = sum(p.double().abs().sum() for p in trainer.discriminators.parameters()).item()
 (Path({str(tmp_path)!r}) / f"rank{{world.rank}}").write_text(f"{{world.size}} {{total}} {{other}}")
@@ -299,7 +293,7 @@ def test_a_run_that_goes_on_sees_new_batches(
     drawn = []
     batch = GanData.batch
 
-    def watched(self: GanData, step: int, *rest: int) -> object:
+    def watched(self: GanData, step: int, *rest: object) -> object:
         if step < 2**30:  # beyond lies the sample grid
             drawn.append(step)
         return batch(self, step, *rest)
@@ -322,7 +316,7 @@ def test_a_run_may_grow_what_the_earlier_one_lacked(world: Path, tmp_path: Path)
         load_checkpoint(tmp_path / name / "checkpoint").generator.state_dict() for name in ("first", "second")
     )
     assert all(torch.equal(value, second[name]) for name, value in first.items())
-    assert any(name.startswith("early_acm") for name in second)
+    assert any(name.startswith("early.acm") for name in second)
     trained = dataclasses.replace(grown, train=dataclasses.replace(grown.train, steps=1))
     run(world, tmp_path / "third", trained, start_from=tmp_path / "first")
     with pytest.raises(CheckpointError, match="unknown"):
@@ -363,13 +357,13 @@ def test_a_projected_discriminator_trains_beside_the_others(world: Path, tmp_pat
 
 
 def test_a_faded_memory_is_weaker_and_not_reconstructed(world: Path) -> None:
-    plain = data(world, train_settings(p_swap=0.0, batch_size=12, flip=False))
-    faded = data(world, train_settings(p_swap=0.0, batch_size=12, flip=False, p_fade=0.5))
+    plain = data(world, train_settings(p_swap=0.0, batch_size=12))
+    faded = data(world, train_settings(p_swap=0.0, batch_size=12, p_fade=0.5))
     one, other = plain.batch(0), faded.batch(0)
     ratio = other.v.flatten(1).norm(dim=1) / one.v.flatten(1).norm(dim=1)
     weak = ratio < 0.999
     assert 0 < int(weak.sum()) < 12
-    assert torch.equal(other.own, ~weak)
+    assert torch.equal(other.is_target, ~weak)
     assert torch.equal(one.z, other.z), "other noise would make other experiments"
     torch.testing.assert_close(other.v, one.v * ratio[:, None, None, None])
 

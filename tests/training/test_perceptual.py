@@ -11,40 +11,19 @@ import torch
 from torch.nn import functional as F
 
 from memdriven.config import Config
-from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
-from memdriven.errors import CheckpointError, TrainingError
-from memdriven.training.perceptual import Perceptual
+from memdriven.errors import CheckpointError
+from memdriven.training.aux_losses import Perceptual
 from tests.training.small_gan import CONFIG, run
 
 
 def by_squeezenet() -> Config:
     """Return settings of a run whose only teacher is SqueezeNet."""
     loss = dataclasses.replace(
-        CONFIG.loss,
-        adversarial_weight=0.0,
-        damsm_weight=0.0,
-        kl_weight=0.0,
-        perceptual_weight=1.0,
-        perceptual_network="squeezenet",
+        CONFIG.loss, adversarial_weight=0.0, damsm_weight=0.0, kl_weight=0.0, perceptual_weight=1.0
     )
     train = dataclasses.replace(CONFIG.train, steps=12, p_swap=0.0, log_every=1, learning_rate=2e-3)
     return dataclasses.replace(CONFIG, loss=loss, train=train)
-
-
-def test_a_perceptual_loss_needs_a_network_of_its_own(world: Path) -> None:
-    damsm, *_ = load_damsm(world / "damsm")
-    damsm.pixels = None
-    with pytest.raises(TrainingError, match="perceptual_weight"):
-        Perceptual.of_damsm(damsm)
-
-
-def test_a_perceptual_loss_sees_details_beyond_the_networks_size(world: Path) -> None:
-    distance = Perceptual.of_damsm(load_damsm(world / "damsm").damsm)
-    board = torch.ones(128, 128)
-    board[::2, ::2] = board[1::2, 1::2] = -1  # flat once it is halved
-    fake = (board / 2).expand(2, 3, -1, -1)
-    assert distance(fake, torch.zeros_like(fake), torch.tensor([True, True])) > 0.05
 
 
 def test_squeezenets_maps_are_compared_as_shares(squeezenet_file: Path) -> None:
@@ -52,8 +31,8 @@ def test_squeezenets_maps_are_compared_as_shares(squeezenet_file: Path) -> None:
     random = torch.Generator().manual_seed(0)
     fake, real = (torch.rand(3, 3, 64, 64, generator=random) * 2 - 1 for _ in range(2))
     own = torch.tensor([True, False, True])
-    found = Perceptual.of_squeezenet(network)(fake, real, own)
-    mean, factor = network.scaling
+    found = Perceptual(network)(fake, real, own)
+    mean, factor = network.mean, network.factor
     maps = [((image + 1) / 2 - mean) * factor for image in (fake, real)]
     wanted = []
     for index, layer in enumerate(network.features):

@@ -16,15 +16,15 @@ import torch
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset, write_prepared
 from memdriven.errors import CheckpointError, ConfigError, Interrupted, TrainingError
-from memdriven.training.steps import GanTrainer
+from memdriven.training.step import GanTrainer
 from tests.training.small_gan import CONFIG, run, train_settings
 
 
-@pytest.mark.parametrize(("augment", "optimiser"), [("", "adam"), ("color,translation,cutout", "muon")])
-def test_resume_gives_the_same_bits(world: Path, tmp_path: Path, augment: str, optimiser: str) -> None:
-    whole = train_settings(augment=augment, optimiser=optimiser)
+@pytest.mark.parametrize("augment", ["", "color,translation,cutout"])
+def test_resume_gives_the_same_bits(world: Path, tmp_path: Path, augment: str) -> None:
+    whole = train_settings(augment=augment)
     run(world, tmp_path / "whole", whole)
-    run(world, tmp_path / "parts", train_settings(augment=augment, optimiser=optimiser, steps=2))
+    run(world, tmp_path / "parts", train_settings(augment=augment, steps=2))
     torch.manual_seed(7)  # nothing hangs on what else was drawn in the process
     run(world, tmp_path / "parts", whole, resume=True)
     name = "checkpoint/generator.safetensors"
@@ -108,7 +108,7 @@ def test_the_folder_of_a_run_is_no_checkpoint_and_the_error_says_where_it_is(
 def test_the_encoders_settings_are_facts(world: Path, tmp_path: Path) -> None:
     """A run scores and saves with the settings its encoders were trained with."""
     asked = dataclasses.replace(
-        CONFIG, damsm=dataclasses.replace(CONFIG.damsm, pixel_backbone="vgg16", gamma1=9.0)
+        CONFIG, damsm=dataclasses.replace(CONFIG.damsm, pixel_backbone="vgg16", epochs=9)
     )
     run(world, tmp_path / "run", asked)
     checkpoint = load_checkpoint(tmp_path / "run/checkpoint")

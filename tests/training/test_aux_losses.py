@@ -15,8 +15,9 @@ from memdriven.encoders.attribute_files import FILE, Attributes, load_attributes
 from memdriven.encoders.attribute_head import AttributeHead
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.errors import CheckpointError, TrainingError
+from memdriven.training.aux_losses import TextLoss
 from memdriven.training.damsm_further import train_pixels
-from memdriven.training.text_loss import TextLoss
+from memdriven.training.distributed import Chance
 from tests.training.small_gan import CONFIG, data, run
 
 
@@ -55,7 +56,7 @@ def test_disturbed_scoring_follows_from_seed_and_step(world: Path) -> None:
     for disturbed in (False, True):
         scored = TextLoss(weighted(damsm_disturbed=disturbed), damsm)
         image = batch.images[-1].clone().requires_grad_()
-        first, again, other = (scored(batch, [image], step)["damsm"] for step in (3, 3, 4))
+        first, again, other = (scored(batch, [image], Chance(seed))["damsm"] for seed in (3, 3, 4))
         assert torch.equal(first, again)
         assert torch.equal(first, other) != disturbed
         (gradient,) = torch.autograd.grad(first, image)
@@ -69,7 +70,7 @@ def test_attribute_loss_is_the_heads_cross_entropy(world: Path, taught: Path) ->
     loss = TextLoss.load(weighted(attribute_weight=2.0), trained, known(taught), None)
     assert loss.attributes == {"colour": ("blue", "green", "red")}
     batch = data(world, attributes=loss.attributes).batch(0)
-    found = loss(batch, batch.images, 0)
+    found = loss(batch, batch.images, Chance(0))
     assert batch.labels is not None
     assert loss.head is not None
     pixels = trained.damsm.pixels
@@ -77,7 +78,7 @@ def test_attribute_loss_is_the_heads_cross_entropy(world: Path, taught: Path) ->
     with torch.no_grad():
         logits = loss.head(pixels.maps((batch.images[-1] + 1) / 2))[:, 0]
     torch.testing.assert_close(found["attributes"], F.cross_entropy(logits, batch.labels[:, 0]).detach())
-    plain = TextLoss(CONFIG, trained.damsm)(batch, batch.images, 0)
+    plain = TextLoss(CONFIG, trained.damsm)(batch, batch.images, Chance(0))
     torch.testing.assert_close(plain["damsm"], found["damsm"])
     assert "attributes" not in plain
 
@@ -87,7 +88,7 @@ def test_it_prefers_the_picture_that_shows_what_is_named(world: Path, taught: Pa
     loss = TextLoss.load(weighted(attribute_weight=2.0), trained, known(taught), None)
     batch = data(world, attributes=loss.attributes).batch(0)
     assert batch.labels is not None
-    right = loss(batch, batch.images, 0)["attributes"]
+    right = loss(batch, batch.images, Chance(0))["attributes"]
     wrong = dataclasses.replace(batch, labels=(batch.labels + 1) % 3)
     assert right < loss(wrong, batch.images, 0)["attributes"]
     unnamed = dataclasses.replace(batch, labels=None)
@@ -115,7 +116,7 @@ def test_a_generator_that_is_told_what_captions_name(world: Path, taught: Path, 
     reader = known(taught).reader
     assert reader is not None
     settings = dataclasses.replace(
-        CONFIG.generator, fuse_early=True, early_blocks=1, text_code=4, named_width=1
+        CONFIG.generator, fuse_early=True, early_blocks=1, text_code=4, attribute_dim=1
     )
     config = dataclasses.replace(CONFIG, generator=settings)
     drawn = data(world, config, reader=reader)
@@ -123,24 +124,24 @@ def test_a_generator_that_is_told_what_captions_name(world: Path, taught: Path, 
     wanted = reader.named(batch.text).flatten(1)
     assert batch.text.named is not None
     torch.testing.assert_close(batch.text.named, wanted, atol=1e-3, rtol=1e-2)
-    assert torch.equal(batch.words, torch.cat([batch.text.words_mean, batch.text.named], dim=1))
-    with pytest.raises(CheckpointError, match="named_width"):
+    assert torch.equal(batch.text_condition, torch.cat([batch.text.words_mean, batch.text.named], dim=1))
+    with pytest.raises(CheckpointError, match="attribute_dim"):
         run(world, tmp_path / "without", config)
     world_of(world, taught, tmp_path / "world")
     run(tmp_path / "world", tmp_path / "run", config)
     made = load_checkpoint(tmp_path / "run/checkpoint")
-    assert made.config.generator.named_width == reader.width
-    assert made.generator.named_code[0].weight.abs().sum() > 0, "it has learnt to listen"
+    assert made.config.generator.attribute_dim == reader.width
+    assert made.generator.early.text_code.attributes.weight.abs().sum() > 0, "it has learnt to listen"
     deaf = dataclasses.replace(
         config,
-        generator=dataclasses.replace(settings, named_width=0),
+        generator=dataclasses.replace(settings, attribute_dim=0),
         train=dataclasses.replace(CONFIG.train, learning_rate=0.0),
     )
     run(world, tmp_path / "deaf", deaf, start_from=tmp_path / "run/checkpoint")
     later = load_checkpoint(tmp_path / "deaf/checkpoint")
     own, then = later.generator.state_dict(), made.generator.state_dict()
-    assert set(then) - set(own) == {"named_code.0.weight"}
-    assert torch.equal(own["text_code.0.weight"], then["text_code.0.weight"])
+    assert set(then) - set(own) == {"early.text_code.attributes.weight"}
+    assert torch.equal(own["early.text_code.linear.weight"], then["early.text_code.linear.weight"])
 
 
 def test_attributes_alone(world: Path, taught: Path) -> None:
@@ -148,7 +149,7 @@ def test_attributes_alone(world: Path, taught: Path) -> None:
     config = weighted(attribute_weight=2.0, damsm_weight=0.0)
     loss = TextLoss.load(config, load_damsm(taught), known(taught), None)
     batch = data(world, attributes=loss.attributes).batch(0)
-    assert list(loss(batch, batch.images, 0)) == ["attributes"]
+    assert list(loss(batch, batch.images, Chance(0))) == ["attributes"]
 
 
 def test_attributes_belong_to_their_encoders(taught: Path, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
-"""What G's pictures are told by frozen encoders: L_DAMSM (Eq. 2), and the attributes they show."""
+"""Losses of G beside Eq. 1's adversarial terms: captions and targets, compared by frozen networks."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,14 +15,19 @@ from memdriven.encoders.attribute_head import AttributeHead, attribute_loss
 from memdriven.encoders.damsm import Damsm, damsm_loss
 from memdriven.encoders.damsm_files import TrainedDamsm
 from memdriven.encoders.image import CompactBackbone, ImageFeatures
+from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import TrainingError
 from memdriven.training.augment import disturb
-from memdriven.training.batches import Batch
+from memdriven.training.data import Batch
+from memdriven.training.distributed import Chance
+
+DEPTHS = (1, 4, 7, 12)
+"""Which of SqueezeNet 1.1's layers a target is compared in: the last of each scale."""
 
 
 class TextLoss:
-    """Scores generated pictures against the captions they were made for; nothing here is trained.
+    """L_DAMSM (Eq. 2) and the attributes that G's images show [ours]; nothing here is trained.
 
     Args:
         config: the run's settings.
@@ -65,14 +72,13 @@ class TextLoss:
         """The attributes whose labels a batch must hold, with their values; empty without head."""
         return self.head.attributes if self.head is not None else {}
 
-    def __call__(self, batch: Batch, images: list[Tensor], step: int) -> dict[str, Tensor]:
+    def __call__(self, batch: Batch, images: Sequence[Tensor], chance: Chance) -> dict[str, Tensor]:
         """Return the losses of G's images of all stages, or of the last (`damsm_stages`).
 
         `damsm` (where it has a weight) is summed over the stages, `attributes` (where there is a
         head) is their mean.
         """
         scored = images if self.config.loss.damsm_stages == "all" else images[-1:]
-        chance = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + step)
         classes = batch.class_ids if self.config.damsm.mask_same_class else None
         damsm = batch.v.new_zeros(())
         named = []
@@ -90,3 +96,34 @@ class TextLoss:
         if named:
             found["attributes"] = torch.stack(named).mean()
         return found
+
+
+class Perceptual:
+    """Distance in a frozen network's maps (Johnson et al. 2016).
+
+    Each map's distance is a share of the real picture's own size there, so that fine and coarse
+    ones count alike. Pictures are seen at their own size, whatever the network's: reduced, a later
+    stage's details would not count.
+
+    Args:
+        network: SqueezeNet 1.1 of ImageNet; measures by SqueezeNet are flattered then.
+    """
+
+    def __init__(self, network: SqueezeNet) -> None:
+        self.levels = partial(network, depths=DEPTHS)
+
+    def __call__(self, fake: Tensor, real: Tensor, is_target: Tensor) -> Tensor:
+        """Return the mean distance of the images whose target is known.
+
+        Args:
+            fake: generated images (b, 3, s, s) in [-1, 1].
+            real: their targets, of the same shape.
+            is_target: (b,) bool, whether `real` is what `fake` should be.
+        """
+        with torch.no_grad():
+            wanted = self.levels((real + 1) / 2)
+        found = self.levels((fake + 1) / 2)
+        distance = torch.stack(
+            [(a - b).abs().mean(dim=(1, 2, 3)) / b.abs().mean() for a, b in zip(found, wanted)]
+        ).mean(dim=0)
+        return (distance * is_target).sum() / is_target.sum().clamp(min=1)

@@ -1,0 +1,417 @@
+"""Batches for the GAN: images of every stage, a caption, and the memory's features (Sec. 4.3).
+
+Each batch is a pure function of (seed, step), whatever the number of processes: `pick` draws all that is
+random for the global batch, then `images`, `features` and `text` are computed from what was picked.
+The order of epochs is a fresh permutation each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from memdriven.config import Config
+from memdriven.data.prepared import Item, PreparedDataset, load_images
+from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.caption_reader import CaptionReader
+from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.text import TextFeatures
+from memdriven.errors import TrainingError
+from memdriven.memory.feature_store import FeatureStore
+from memdriven.models.early_fusion import BASE_SIZE
+from memdriven.models.window import WHOLE, draw_windows, seen_through
+from memdriven.training.captions import TrainingCaptions
+from memdriven.training.distributed import World
+
+SWAP_NEIGHBOURS = 8
+"""A swapped v is drawn from this many nearest neighbours of the caption [ours]."""
+CHANGE = 0.2
+"""Difference of a colour channel, in [-1, 1], that counts as a change."""
+RESIDENT_BYTES = 12e9
+"""Images and features up to this size are kept on the GPU."""
+SUN_SIDE = 4
+"""The number of z whose sign says on which side the sun stands: a mirrored picture has it negated."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What one training step needs."""
+
+    images: list[Tensor]
+    """Real images of every stage, (b, 3, s, s) in [-1, 1]."""
+    text: TextFeatures
+    v: Tensor
+    """Memory features (b, 512, 16, 16): the image's own, or neighbours' (p_swap), some weakened (p_fade)."""
+    is_target: Tensor
+    """(b,) bool: whether the image is what G should make of v, its own features in full strength."""
+    class_ids: Tensor | None
+    z: Tensor
+    epsilon: Tensor
+    labels: Tensor | None = None
+    """(b, attributes) what the captions name, for the attribute loss."""
+    pixel_weights: Tensor | None = None
+    """(b, 1, s, s) weight of each pixel in the reconstruction loss, with `loss.change_weight`."""
+
+    @property
+    def text_condition(self) -> Tensor:
+        """Mean word embedding (b, d), and what the captions name if G is told it (b, d + n)."""
+        return self.text.for_generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pick:
+    """Everything random in a batch, drawn before anything is computed; one row a sample."""
+
+    index: Tensor
+    """The images (b,)."""
+    caption: Tensor
+    """A caption of each (b,)."""
+    swapped: Tensor
+    """(b,) bool: whether v is neighbours'."""
+    nearest: Tensor
+    """(b, m) which of the nearest neighbours, at most."""
+    mixed: Tensor
+    """(b, 1) how many of these, from the first."""
+    strength: Tensor
+    """(b,) factor on v: 1, or less with p_fade."""
+    windows: Tensor
+    """(b, 3) the part of image and memory that is shown: left, top, side as shares of the whole."""
+    mirrored: Tensor
+    """(b,) bool."""
+    z: Tensor
+    epsilon: Tensor
+
+    def part(self, world: World) -> Pick:
+        """Return the rows of one process; all processes' together are the batch."""
+        count = len(self.index) // world.size
+        mine = slice(world.rank * count, (world.rank + 1) * count)
+        return Pick(**{entry.name: getattr(self, entry.name)[mine] for entry in fields(self)})
+
+
+class GanData:
+    """The training split in memory, and the batches drawn from it.
+
+    Args:
+        dataset: a prepared data set.
+        features: its feature store (relu5_3 of every training image).
+        damsm: trained encoders, on `device`.
+        vocabulary: of the encoders.
+        extra: more data sets, whose training images have no features of their own: their v is that
+            of the memory they name, or else always neighbours' [ours].
+        attributes: those to label captions with, and their values.
+        reader: of what captions name, where G is told it.
+    """
+
+    def __init__(
+        self,
+        dataset: Path,
+        features: Path,
+        damsm: Damsm,
+        vocabulary: Vocabulary,
+        config: Config,
+        device: torch.device,
+        *,
+        extra: Sequence[Path] = (),
+        attributes: Mapping[str, Sequence[str]] | None = None,
+        reader: CaptionReader | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.config, self.device, self.damsm = config, device, damsm
+        self.vocabulary = vocabulary
+        self.size = BASE_SIZE << (config.generator.stages - 1)
+        self.items: list[Item] = []
+        sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
+        self.name = " + ".join(prepared.name for prepared in sets)
+        # Pictures are stored larger than G's where parts of them are shown; none are ever enlarged.
+        least = min(prepared.image_size for prepared in sets)
+        if least < self.size:
+            raise TrainingError(
+                wanted=f"pictures of {self.size} px or more, as G makes",
+                found=f"{least} px in {min(sets, key=lambda s: s.image_size).name}",
+                fix="prepare that data set again with --image-size, or choose a preset of fewer stages",
+            )
+        wanted = 2 * self.size if config.generator.zoom else round(self.size * config.train.crop)
+        side = min(wanted, least)
+        self.crop = side - self.size if not config.generator.zoom else 0
+        """Room in px for random crops."""
+        if wanted > side and not config.generator.zoom and progress:
+            print(
+                f"train.crop wants {wanted} px, the pictures are {side} px: crops have {self.crop} px of room"
+            )
+        images = []
+        for prepared in sets:
+            items = prepared.split("train")
+            images.append(load_images(prepared, items, side, progress=progress))
+            self.items += items
+        self.images = torch.cat(images) if extra else images[0]
+        self.featured = len(sets[0].split("train"))
+        store = FeatureStore.open(features)
+        position = {identifier: i for i, identifier in enumerate(store.ids)}
+        # Whose features each image is painted from: its own, those of a named memory, or none.
+        needed = [item.id for item in self.items[: self.featured]]
+        needed += [item.memory for item in self.items[self.featured :]]
+        missing = [name for name in needed if name and name not in position]
+        if missing:
+            raise TrainingError(
+                wanted=f"features of all training images, and of what they name, in {features}",
+                found=f"{len(missing)} without, e.g. {missing[0]}",
+                fix="run extract-features on this data set again",
+            )
+        self.rows = torch.tensor([position[name] if name else -1 for name in needed])
+        """(n,) row of the features of each image, -1 where it has none."""
+        first = {name: i for i, name in enumerate(needed[: self.featured])}
+        self.painted_from = torch.tensor([first.get(name, i) for i, name in enumerate(needed)])
+        """(n,) the image whose features each image is painted from to begin with."""
+        self.features, self.feature_scale = store.load_all(progress=progress)
+        if device.type == "cuda" and self.images.nbytes + self.features.nbytes < RESIDENT_BYTES:
+            self.images, self.features = self.images.to(device), self.features.to(device)
+        numbers = max((len(item.noise) for item in self.items), default=0)
+        rows = [item.noise or (None,) * numbers for item in self.items]
+        self.noise = torch.tensor([[torch.nan if n is None else n for n in row] for row in rows])
+        """(n, numbers) the first numbers of the z that asks for each image; NaN where it depends on none."""
+        asked = [i for i, item in enumerate(self.items) if item.noise]
+        self.drawn_from = torch.tensor(asked or range(len(self.items)))
+        """The images that are shown: with targets for z, these alone, as others say nothing of z."""
+        classes = [item.class_id for item in self.items]
+        self.class_ids = None if None in classes else torch.tensor(classes)
+        self.captions = TrainingCaptions(
+            self.items, damsm, vocabulary, config.text.max_words, attributes, reader=reader, progress=progress
+        )
+        self.memories = Memories(
+            config,
+            self.captions.sentences,
+            self.captions.owner,
+            self.class_ids,
+            pool=self.featured,
+            given=self.rows >= 0,
+        )
+        content = repr([(item.id, tuple(item.captions)) for item in self.items])
+        self.identity = {
+            "vgg": str(store.header["encoder"]),
+            "items": hashlib.sha256(content.encode()).hexdigest()[:16],
+        }
+        """Names the data: a run resumes with no other."""
+
+    def __len__(self) -> int:
+        """Return the number of training images."""
+        return len(self.items)
+
+    def batch(self, step: int, world: World | None = None) -> Batch:
+        """Return this process's part of the batch of a step."""
+        world = world or World()
+        pick = self.pick(step).part(world)
+        text = self.captions.text(pick.caption)
+        sources, shares = self.memories.sources(pick, text.sentence)
+        images = self.images_of(pick.index, pick)
+        weights = None
+        if self.config.loss.change_weight:
+            before = self.images_of(self.painted_from[pick.index], pick)
+            weights = 1 + self.config.loss.change_weight * changed(before, images)
+        labels = self.captions.labels
+        return Batch(
+            images=pyramid(images, self.config.generator.stages),
+            text=text,
+            v=self.features_of(sources, shares * pick.strength[:, None], pick),
+            is_target=self._there((sources[:, 0] == pick.index) & (pick.strength == 1)),
+            class_ids=None if self.class_ids is None else self._there(self.class_ids[pick.index]),
+            z=self._there(self.z_of(pick)),
+            epsilon=self._there(pick.epsilon),
+            labels=None if labels is None else self._there(labels[pick.caption]),
+            pixel_weights=weights,
+        )
+
+    def pick(self, step: int) -> Pick:
+        """Draw all that is random in the global batch of a step."""
+        settings, train = self.config.generator, self.config.train
+        generator = torch.Generator().manual_seed(train.seed * 1_000_003 + step)
+        index = self._indices(step)
+        count = len(index)
+        neighbours = self.memories.pick(index, generator)
+        return Pick(
+            index=index,
+            caption=self.captions.pick(index, generator),
+            **neighbours,
+            windows=self._windows(count, generator),
+            mirrored=torch.rand(count, generator=generator) < 0.5,
+            z=torch.randn(count, settings.z_dim, generator=generator),
+            epsilon=torch.randn(count, settings.condition_dim, generator=generator),
+        )
+
+    def _windows(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw which part of image and memory is shown: any of `generator.zoom`, or a crop of G's size."""
+        if self.config.generator.zoom:
+            return draw_windows(count, self.config.generator.zoom, generator)
+        side = self.images.shape[-1]
+        corners = torch.randint(self.crop + 1, (count, 2), generator=generator)
+        return torch.cat([corners, torch.full((count, 1), self.size)], dim=1) / side
+
+    def images_of(self, index: Tensor, pick: Pick) -> Tensor:
+        """Return the shown parts of images, mirrored or not, (b, 3, size, size) in [-1, 1]."""
+        full = self.images[index.to(self.images.device)]
+        side, parts = full.shape[-1], []
+        for image, (x, y, share) in zip(full, pick.windows.tolist()):
+            left, top, span = round(x * side), round(y * side), round(share * side)
+            part = image[:, top : top + span, left : left + span]
+            if span != self.size:
+                part = F.interpolate(part[None].float(), (self.size,) * 2, mode="bilinear", antialias=True)[0]
+                part = part.round().clamp(0, 255).to(torch.uint8)
+            parts.append(part)
+        images = self._there(torch.stack(parts)).float() / 127.5 - 1
+        return torch.where(self._there(pick.mirrored)[:, None, None, None], images.flip(3), images)
+
+    def features_of(self, sources: Tensor, shares: Tensor, pick: Pick) -> Tensor:
+        """Return the mix of sources' features (b, 512, 16, 16), seen as the images are.
+
+        Args:
+            sources: images whose features are mixed (b, m).
+            shares: of each (b, m).
+            pick: says which part is seen, and whether mirrored.
+        """
+        rows = self.rows[sources]
+        v = self._there(self.features[rows.to(self.features.device)]).float()  # (b, m, 512, 16, 16)
+        v = (v * self._there(self.feature_scale[rows] * shares[..., None, None, None])).sum(1)
+        windows = self._there(pick.windows)
+        if (pick.windows != torch.tensor(WHOLE)).any():
+            v = seen_through(v, windows)
+        return torch.where(self._there(pick.mirrored)[:, None, None, None], v.flip(3), v)
+
+    def z_of(self, pick: Pick) -> Tensor:
+        """Return z (b, z_dim): as drawn, but for the numbers that ask for the image."""
+        z, asked = pick.z.clone(), self.noise[pick.index]
+        if asked.shape[1]:
+            first = z[:, : asked.shape[1]]
+            first.copy_(torch.where(asked.isnan(), first, asked))
+            z[pick.mirrored, SUN_SIDE] = -z[pick.mirrored, SUN_SIDE]
+        return z
+
+    def _there(self, tensor: Tensor) -> Tensor:
+        """Move a tensor to the networks' device, beside the step that is still running there."""
+        if self.device.type == "cuda" and tensor.device.type == "cpu":
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
+
+    def _indices(self, position: int) -> Tensor:
+        """Return the `position`-th batch of an endless run of permutations."""
+        size, n = self.config.train.batch_size, len(self.drawn_from)
+        found: list[Tensor] = []
+        start, wanted = position * size, size
+        while wanted:
+            epoch, offset = divmod(start, n)
+            order = torch.randperm(
+                n, generator=torch.Generator().manual_seed(self.config.train.seed * 7919 + epoch)
+            )
+            found.append(order[offset : offset + wanted])
+            start += len(found[-1])
+            wanted -= len(found[-1])
+        return self.drawn_from[torch.cat(found)]
+
+
+class Memories:
+    """Whose features v a training image is given: its own or neighbours', in full or weakened [ours].
+
+    The paper gives each image its own (p_swap = p_fade = 0), and at inference a stranger's.
+
+    Neighbours are those of `sentence-sentence`, the image itself and its whole class left out: what an
+    unseen caption would meet.
+
+    Args:
+        config: its `train` and `retrieval` sections count.
+        sentences: embeddings of all captions (m, d).
+        owner: (m,) the image of each, 0..n-1, on the same device.
+        class_ids: (n,) on the CPU, or None.
+        pool: the first so many images are what others may be given; those behind were made for one
+            memory, or have none.
+        given: (n,) bool, whether an image has features to begin with.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        sentences: Tensor,
+        owner: Tensor,
+        class_ids: Tensor | None,
+        pool: int,
+        given: Tensor,
+    ) -> None:
+        self.config, self.class_ids, self.count, self.given = config, class_ids, pool, given
+        known = owner < pool
+        self.owner, self.keys = owner[known], F.normalize(sentences[known], dim=1)
+
+    def pick(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Draw which images get neighbours' features, which of these, and how weak they are (see `Pick`)."""
+        train, count = self.config.train, len(index)
+        width, mix = self._widths()
+        swapped = torch.rand(count, generator=generator) < train.p_swap
+        faded = torch.rand(count, generator=generator) < train.p_fade
+        return {
+            # An image made for a memory keeps it; one without any is always a stranger.
+            "swapped": swapped & (index < self.count) | ~self.given[index],
+            "nearest": torch.rand(count, width, generator=generator).argsort(1)[:, :mix],
+            "mixed": torch.randint(1, mix + 1, (count, 1), generator=generator),
+            "strength": torch.where(faded, torch.rand(count, generator=generator), 1.0),
+        }
+
+    def sources(self, pick: Pick, sentence: Tensor) -> tuple[Tensor, Tensor]:
+        """Return whose features each image gets (b, m), and their shares (b, m), which sum to 1.
+
+        It is the image's own (or its memory's), or neighbours': 1 to m = swap_mix of them, weighted as
+        retrieval weights them.
+
+        Args:
+            pick: what was drawn.
+            sentence: embeddings of the captions that the images are shown with (b, d).
+        """
+        width, mix = self._widths()
+        sources = pick.index[:, None].repeat(1, mix)
+        shares = F.one_hot(torch.zeros(len(sources), dtype=torch.long), mix).float()
+        swapped = pick.swapped
+        if swapped.any():
+            scores, nearest = self._neighbours(pick.index[swapped], sentence, swapped, width)
+            places = pick.nearest[swapped]
+            sources[swapped] = nearest.gather(1, places)
+            logits = scores.gather(1, places) / self.config.retrieval.temperature
+            unused = torch.arange(mix) >= pick.mixed[swapped]
+            shares[swapped] = logits.masked_fill(unused, -float("inf")).softmax(1)
+        return sources, shares
+
+    def _widths(self) -> tuple[int, int]:
+        """Return how many nearest neighbours a swapped v is drawn from, and how many are mixed at most."""
+        train = self.config.train
+        width = min(SWAP_NEIGHBOURS, self.count - 1)
+        return width, min(train.swap_mix, width)
+
+    def _neighbours(
+        self, own: Tensor, sentence: Tensor, swapped: Tensor, width: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return scores and images (b', width) nearest to the swapped images' captions."""
+        scores = F.normalize(sentence[swapped.to(sentence.device)], dim=1) @ self.keys.T
+        best = scores.new_full((len(scores), self.count), -2.0)
+        best.scatter_reduce_(1, self.owner.expand(len(scores), -1), scores, "amax")
+        mine = own < self.count
+        best[torch.arange(len(own))[mine], own[mine]] = -torch.inf
+        if self.class_ids is not None:
+            same = self.class_ids[own][:, None] == self.class_ids[None, : self.count]  # (b', n)
+            # Behind every stranger, not out of reach: there may be too few strangers.
+            best -= 4.0 * same.to(best.device)
+        found = best.topk(width, dim=1)
+        return found.values.cpu(), found.indices.cpu()
+
+
+def changed(before: Tensor, after: Tensor) -> Tensor:
+    """Return where images in [-1, 1] differ visibly, and next to it: (b, 1, s, s) of 0 and 1."""
+    difference = (after - before).abs().amax(dim=1, keepdim=True) > CHANGE
+    return F.max_pool2d(difference.float(), 3, stride=1, padding=1)
+
+
+def pyramid(images: Tensor, stages: int) -> list[Tensor]:
+    """Return the images at every stage's size, smallest first, each the mean of 2x2 pixels."""
+    sizes = [images]
+    for _ in range(stages - 1):
+        sizes.append(F.avg_pool2d(sizes[-1], 2))
+    return sizes[::-1]

@@ -1,0 +1,308 @@
+"""One training step of G and the D's: Eqs. 1-4, with one forward pass of G for both updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from memdriven import losses
+from memdriven.config import Config
+from memdriven.errors import ConfigError
+from memdriven.models.discriminator import Discriminator
+from memdriven.models.generator import Generator, GeneratorOutput
+from memdriven.models.projected import Backbone, ProjectedDiscriminator
+from memdriven.training.augment import augment
+from memdriven.training.aux_losses import Perceptual, TextLoss
+from memdriven.training.data import Batch
+from memdriven.training.distributed import Chance, World
+
+R1_EVERY = 16
+"""R1 is computed every this many steps and scaled by it [ours]."""
+BF16_SINCE = (8, 0)
+"""cuDNN has no bf16 convolutions on devices of a lower compute capability."""
+
+
+class GanTrainer:
+    """The networks, their optimisers and the step; knows nothing of files or time.
+
+    Args:
+        config: the run's settings.
+        text_loss: scores generated pictures against their captions, frozen.
+        device: where the networks live.
+        world: the processes that train together.
+        backbone: frozen maps under the projected discriminator, where there is one.
+        perceptual: judges likeness to a target, for `loss.perceptual_weight`.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        text_loss: TextLoss,
+        device: torch.device,
+        world: World,
+        backbone: Backbone | None = None,
+        perceptual: Perceptual | None = None,
+    ) -> None:
+        train = config.train
+        self.config, self.text_loss, self.perceptual = config, text_loss, perceptual
+        self.device, self.world = device, world
+
+        # G, whose first stages or parts may stay as they are, and its moving average.
+        torch.manual_seed(train.seed)
+        self.generator: Generator = self._place(Generator(config.generator))
+        self.frozen = freeze(self.generator, train.frozen_stages, train.frozen_names)
+        sizes = self.generator.resolutions
+
+        # One D a stage that is trained (Sec. 4.2), and perhaps one on a frozen network's maps [ours].
+        self.stages: list[int] = []
+        """Which stage's images each D judges."""
+        self.discriminators = nn.ModuleList()
+        if config.loss.adversarial_weight:
+            self.stages = list(range(train.frozen_stages, len(sizes)))
+            for stage in self.stages:
+                d = Discriminator(config.discriminator, sizes[stage], config.text.dim)
+                self.discriminators.append(self._place(d))
+            if backbone is not None:
+                judge = ProjectedDiscriminator(backbone, sizes[-1], config.text.dim, device=device)
+                self.discriminators.append(self._place(judge))
+                self.stages.append(len(sizes) - 1)
+
+        for module in (self.generator, self.discriminators):
+            world.broadcast(module.state_dict().values())
+        self.average = AveragedModel(
+            self.generator, multi_avg_fn=_moving_average(train.ema), use_buffers=True
+        )
+        _share(self.frozen, self.generator, self.average.module)
+        settings: dict[str, Any] = {"betas": train.betas, "fused": True}
+        g = [p for p in self.generator.parameters() if p.requires_grad]
+        self.g_optimiser = torch.optim.Adam(g, train.learning_rate, **settings)
+        self.d_optimiser: torch.optim.Adam | None = None
+        if self.stages:
+            d_parameters = [p for p in self.discriminators.parameters() if p.requires_grad]
+            self.d_optimiser = torch.optim.Adam(d_parameters, train.d_learning_rate, **settings)
+
+        self._generate: Callable[..., Any] = self.generator
+        self._judges: list[Callable[..., Any]] = list(self.discriminators)
+        if train.compile:
+            self._generate = torch.compile(self.generator)
+            self._judges = [torch.compile(d) for d in self.discriminators]
+
+    def _place(self, module: nn.Module) -> Any:
+        return module.to(self.device).to(memory_format=torch.channels_last)
+
+    @property
+    def ema(self) -> Generator:
+        """The moving average of G, which makes the pictures."""
+        module = self.average.module
+        assert isinstance(module, Generator)
+        return module
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """What a saved state holds."""
+        return {"generator": self.generator, "average": self.average, "discriminators": self.discriminators}
+
+    @property
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        """What a saved state holds of the optimisers."""
+        found: dict[str, torch.optim.Optimizer] = {"generator": self.g_optimiser}
+        return found if self.d_optimiser is None else {**found, "discriminators": self.d_optimiser}
+
+    def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        """Update the D's, then G, then its average; return the losses, detached."""
+        seed = self.config.train.seed * 1_000_003 + step
+        chance = Chance(seed, self.world, self.device)
+        self.generator.train()
+        for part in self.frozen.values():
+            part.eval()
+
+        # One forward pass of G serves both updates.
+        with self._autocast():
+            made: GeneratorOutput = self._generate(
+                batch.z, batch.text.sentence, batch.text_condition, batch.v, batch.epsilon
+            )
+
+        # Discriminators, Eqs. 3-4.
+        record: dict[str, Tensor] = {}
+        if self.d_optimiser is not None:
+            total, record = self.discriminator_losses(batch, made.images, step, chance)
+            self._update(self.discriminators, total, self.d_optimiser)
+
+        # Generator, Eqs. 1-2, and the terms of ours.
+        with _held(self.discriminators):
+            terms = self.generator_losses(batch, made, chance)
+            total = torch.stack([weight * loss for weight, loss in terms.values()]).sum()
+            self._update(self.generator, total, self.g_optimiser)
+
+        # Moving average of G.
+        self.average.update_parameters(self.generator)
+        record |= {name: loss for name, (_, loss) in terms.items()}
+        return {name: value.detach() for name, value in record.items()}
+
+    def discriminator_losses(
+        self, batch: Batch, fakes: Sequence[Tensor], step: int, chance: Chance
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return Eq. 3 summed over the D's, with R1 (Eq. 4) every `R1_EVERY` steps, and what to record."""
+        loss, sentence = self.config.loss, batch.text.sentence
+        wrong = sentence.roll(1, dims=0) if loss.mismatched else None
+        total = sentence.new_zeros(())
+        accuracy: list[Tensor] = []
+        for judge, stage in zip(self._judges, self.stages):
+            with self._autocast():
+                on_real = judge(self._augment(batch.images[stage], chance), sentence, wrong).float()
+                on_fake = judge(self._augment(fakes[stage].detach(), chance), sentence).float()
+            total = total + losses.discriminator_adversarial(on_real, on_fake)
+            accuracy += [(on_real.conditional > 0).float().mean(), (on_fake.conditional < 0).float().mean()]
+        record = {"d_adversarial": total, "d_accuracy": torch.stack(accuracy).mean()}
+        if loss.r1_gamma > 0 and step % R1_EVERY == 0:
+            penalties = torch.stack(
+                [
+                    losses.r1_penalty(module, batch.images[stage], sentence)
+                    for module, stage in zip(self.discriminators, self.stages)
+                    if isinstance(module, Discriminator)
+                ]
+            )
+            record["r1"] = penalties.mean()
+            total = total + R1_EVERY * loss.r1_gamma / 2 * penalties.sum()
+        return total, record
+
+    def generator_losses(
+        self, batch: Batch, made: GeneratorOutput, chance: Chance
+    ) -> dict[str, tuple[float, Tensor]]:
+        """Return G's terms with their weights: Eqs. 1-2, the family's KL, ours; none of weight 0."""
+        loss = self.config.loss
+        first = self.config.train.frozen_stages  # of the stages that are trained
+        images = [image.float() for image in made.images[first:]]
+        targets = batch.images[first:]
+
+        def likeness(measure: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+            return torch.stack([measure(fake, real) for fake, real in zip(images, targets)]).mean()
+
+        table: dict[str, tuple[float, Callable[[], Tensor]]] = {
+            "g_adversarial": (loss.adversarial_weight, lambda: self._adversarial(batch, made.images, chance)),
+            "kl": (loss.kl_weight, lambda: losses.kl_divergence(made.mu.float(), made.logvar.float())),
+            "reconstruction": (
+                loss.reconstruction_weight,
+                lambda: likeness(
+                    lambda fake, real: losses.reconstruction(fake, real, batch.is_target, batch.pixel_weights)
+                ),
+            ),
+            "perceptual": (
+                loss.perceptual_weight,
+                lambda: likeness(lambda fake, real: self._perceptual(fake, real, batch.is_target)),
+            ),
+        }
+        terms = {name: (weight, term()) for name, (weight, term) in table.items() if weight}
+        if loss.damsm_weight or loss.attribute_weight:  # both look at the pictures with one network
+            with self._autocast():
+                found = self.text_loss(batch, images, chance)
+            weights = {"damsm": loss.damsm_weight, "attributes": loss.attribute_weight}
+            terms |= {name: (weights[name], value) for name, value in found.items()}
+        return terms
+
+    def _adversarial(self, batch: Batch, images: Sequence[Tensor], chance: Chance) -> Tensor:
+        """Eq. 1's adversarial terms, summed over the stages."""
+        total = batch.z.new_zeros(())
+        for judge, stage in zip(self._judges, self.stages):
+            with self._autocast():
+                logits = judge(self._augment(images[stage], chance), batch.text.sentence).float()
+            total = total + losses.generator_adversarial(logits)
+        return total
+
+    def _perceptual(self, fake: Tensor, real: Tensor, is_target: Tensor) -> Tensor:
+        if self.perceptual is None:
+            raise ConfigError(
+                wanted="a network that compares pictures, for loss.perceptual_weight",
+                found="none",
+                fix="set the weight to 0",
+            )
+        return self.perceptual(fake, real, is_target)
+
+    def _augment(self, images: Tensor, chance: Chance) -> Tensor:
+        return augment(images, self.config.train.augment, chance)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """bf16 where `train.amp` asks for it and the device has it; backward passes stay outside."""
+        amp = self.config.train.amp and self.device.type == "cuda"
+        amp = amp and torch.cuda.get_device_capability(self.device) >= BF16_SINCE
+        context: AbstractContextManager[Any] = torch.autocast(self.device.type, torch.bfloat16, enabled=amp)
+        return context
+
+    def _update(self, module: nn.Module, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
+        module.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.world.average_gradients(module)
+        optimiser.step()
+
+
+def freeze(generator: Generator, stages: int, parts: Sequence[str] = ()) -> dict[str, nn.Module]:
+    """Let the first `stages` stages, and parts by their names, keep their weights; return them by name.
+
+    They get no gradients; the caller keeps them in evaluation mode, for their batch statistics.
+
+    Raises:
+        ConfigError: there is no such part.
+    """
+    modules = dict(generator.named_modules())
+    for name in parts:
+        if name not in modules:
+            raise ConfigError(
+                wanted="names of G's parts in train.frozen_parts: "
+                + ", ".join(n for n in modules if n.count(".") == 1),
+                found=repr(name),
+                fix="name one of these, or a part of it",
+            )
+    frozen = {name: part for i in range(stages) for name, part in generator.stage_parts(i).items()}
+    frozen |= {name: modules[name] for name in parts}
+    for part in frozen.values():
+        part.requires_grad_(False)
+    return frozen
+
+
+def _share(parts: dict[str, nn.Module], generator: nn.Module, average: nn.Module) -> None:
+    """Let G's average use G's own frozen parts: they need no averaging, and keep their bits."""
+    for name in parts:
+        above, _, leaf = name.rpartition(".")
+        setattr(average.get_submodule(above), leaf, generator.get_submodule(name))
+
+
+@contextmanager
+def _held(module: nn.Module) -> Iterator[None]:
+    """Let no gradient reach a module's parameters: G's loss passes through D without training it."""
+    learning = [p for p in module.parameters() if p.requires_grad]
+    for parameter in learning:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+def _moving_average(decay: float) -> Callable[..., None]:
+    """Return the update avg <- avg * d + value * (1 - d), whose d grows with the step t [ours].
+
+    d = min(decay, (1 + t) / (10 + t)), so that first pictures are not those of first weights. What the
+    average shares with G is left alone.
+    """
+
+    @torch.no_grad()
+    def update(averages: list[Tensor], values: list[Tensor], count: Tensor | int) -> None:
+        steps = float(count)
+        d = min(decay, (1 + steps) / (10 + steps))
+        pairs = [(a, v) for a, v in zip(averages, values) if a.data_ptr() != v.data_ptr()]
+        if not pairs:
+            return
+        mine, theirs = [a for a, _ in pairs], [v for _, v in pairs]
+        if mine[0].is_floating_point():
+            torch._foreach_lerp_(mine, theirs, 1 - d)
+        else:
+            for average, value in pairs:
+                average.copy_(value)
+
+    return update
