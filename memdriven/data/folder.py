@@ -211,9 +211,8 @@ def prepare_folder(
         notes = read.notes(uncaptioned)
         if read.faults.found:
             first = read.faults.found[0]
-            notes.append(
-                f"{counted(len(read.faults.found), 'faulty row')} left out, e.g. {first.wanted}: {first.found}"
-            )
+            some = counted(len(read.faults.found), "faulty row")
+            notes.append(f"{some} left out, e.g. {first.wanted}: {first.found}")
         _complete_splits(pictures, test_fraction, seed)
         classes = sorted({p.class_name for p in pictures if p.class_name is not None}, key=_natural)
         ids = _ids([picture.name for picture in pictures])
