@@ -29,7 +29,8 @@ from memdriven.aviary.species import (
     sample_bird,
     stream,
 )
-from memdriven.data.prepared import HEADER, Item, image_file, refuse_other_content, write_prepared
+from memdriven.data.assemble import refuse_other_content
+from memdriven.data.prepared import HEADER, Item, image_file, write_prepared
 from memdriven.errors import DataError
 from memdriven.files import atomic_write_bytes, explain_disk_errors, read_json
 

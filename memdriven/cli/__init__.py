@@ -17,6 +17,7 @@ from memdriven import __version__
 from memdriven.cli.ablation import Ablate
 from memdriven.cli.data import BuildMemory, ExtractFeatures
 from memdriven.cli.evaluation import Evaluate, TrainJudge
+from memdriven.cli.own import Own, OwnMemory
 from memdriven.cli.prepare import (
     PrepareAviary,
     PrepareCoco,
@@ -45,6 +46,8 @@ class Command(Protocol):
 
 
 COMMANDS: dict[str, type[Any]] = {
+    "own": Own,
+    "own-memory": OwnMemory,
     "prepare aviary": PrepareAviary,
     "prepare recoloured": PrepareRecoloured,
     "prepare resettings": PrepareResettings,

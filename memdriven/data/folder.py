@@ -12,56 +12,39 @@ usable caption is no fault: it is left out, and the data set's notes say so.
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import difflib
-import io
-import itertools
-import json
-import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from memdriven.data.archive import Archive, open_archives
-from memdriven.data.images import ENDINGS, Fit
-from memdriven.data.prepared import (
-    Draft,
-    Item,
-    PreparedDataset,
-    all_faults,
-    assemble,
-    clean,
-    image_file,
-    refuse_other_content,
+from memdriven.data.assemble import Draft, assemble, clean, counted, refuse_other_content
+from memdriven.data.images import Fit
+from memdriven.data.prepared import Item, PreparedDataset, image_file
+from memdriven.data.tables import (
+    BOX,
+    CLASS,
+    FILE,
+    SPLITS,
+    TEXT,
+    Faults,
+    column_name,
+    find_tables,
+    is_picture,
+    is_text,
+    read_rows,
 )
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError
+from memdriven.numbers import check_number, in_range, shown
 
-TABLES = tuple(
-    f"{name}.{ending}"
-    for ending in ("jsonl", "csv", "tsv", "json", "txt")
-    for name in ("metadata", "captions")
-)
-"""What a table of captions is called; another .jsonl, .csv or .tsv counts where it is the only one."""
-FILE = ("file_name", "file", "filename", "image", "image_file", "image_path", "image_name", "path", "img")
-TEXT = ("text", "caption", "captions", "prompt", "description", "comment")
-CLASS, BOX = ("class", "class_name", "class_id", "label", "category"), ("box", "bbox")
-"""The columns, in whatever case; of several names the first that a row fills counts. Columns that
-differ in a number (`caption 1`, `caption 2`) are captions of one picture."""
 SIDECARS = (".txt", ".caption")
-SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
-}
-"""The splits and the words for them, in column `split` and as folder names."""
-_MOST_FAULTS = 200
-"""More are not looked for."""
 
 
 @dataclass
@@ -80,13 +63,12 @@ class _Source:
     """A folder's files, and all that is wrong with it or was left out."""
 
     def __init__(self, files: Archive, place: Path) -> None:
-        self.files, self.place = files, place
+        self.files, self.place, self.faults = files, place, Faults(place)
         self.by_name: dict[str, list[str]] = {}
         """Files by their names without folders."""
         for file in files.names:
             self.by_name.setdefault(file.rpartition("/")[2], []).append(file)
         self.pictures: dict[str, _Picture] = {}
-        self.faults: list[DataError] = []
         self.unusable: Counter[str] = Counter()
         """Captions that were left out, by reason."""
         self.columns = ""
@@ -94,23 +76,13 @@ class _Source:
         self.from_the_top = 0
         """Names that count from the source's own folder, not from their table's."""
 
-    def fault(self, wanted: str, found: str, fix: str) -> None:
-        """Note what is wrong, and go on.
-
-        Raises:
-            DataError: with all faults, when there are too many to go on.
-        """
-        self.faults.append(DataError(wanted=wanted, found=found, fix=fix))
-        if len(self.faults) >= _MOST_FAULTS:
-            raise all_faults(self.faults, str(self.place))
-
     def locate(self, base: str, name: str, place: str) -> str | None:
         """Return the file that a row of a table in the folder `base` means, or note a fault."""
         parts = PurePosixPath(name.replace("\\", "/")).parts
         if not parts or ".." in parts or parts[0] == "/" or re.match(r"[A-Za-z]:|\w+://", name):
-            self.fault(
+            self.faults.add(
                 f"a file_name inside the folder, in {place}",
-                repr(name)[:120],
+                shown(name),
                 "copy the image into the folder and name it relative to the table",
             )
             return None
@@ -122,10 +94,10 @@ class _Source:
             self.from_the_top += found is not None and bool(base)
         if found is not None and is_picture(found):
             return found
-        names = self.files.names if len(self.faults) < 5 else ()
+        names = self.files.names if len(self.faults.found) < 5 else ()
         near = difflib.get_close_matches(base + plain, names, n=1, cutoff=0.8)
         linked = "; links that lead out of the folder are not followed without --follow-links"
-        self.fault(
+        self.faults.add(
             f"the image {name[:200]} of {place}",
             (f"{found}, no picture" if found else f"no such file in {self.files.place}")
             + (f"; is {near[0]} meant?" if near and not found else "")
@@ -153,20 +125,17 @@ class _Source:
         """Tell what was left out and what was read otherwise than it is written."""
         notes = []
         if uncaptioned:
-            some = "images" if len(uncaptioned) > 1 else "image"
-            notes.append(
-                f"{len(uncaptioned)} {some} without a caption left out, e.g. {clean(uncaptioned[0])}"
-            )
+            some = counted(len(uncaptioned), "image")
+            notes.append(f"{some} without a caption left out, e.g. {clean(uncaptioned[0])}")
         for reason, count in self.unusable.items():
-            notes.append(f"{count} captions left out: {reason}")
+            notes.append(f"{counted(count, 'caption')} left out: {reason}")
         if self.from_the_top:
-            notes.append(
-                f"{self.from_the_top} file names count from {self.place}, not from their table's folder"
-            )
+            some = counted(self.from_the_top, "file name")
+            notes.append(f"{some} counted from {self.place}, not from their table's folder")
         if self.files.left_out:
             first = clean(self.files.left_out[0])
             notes.append(
-                f"{len(self.files.left_out)} links that lead out of the folder not followed "
+                f"{counted(len(self.files.left_out), 'link')} that lead out of the folder not followed "
                 f"(--follow-links does), e.g. {first}"
             )
         return notes
@@ -216,10 +185,7 @@ def prepare_folder(
     """
     source, out = Path(source), Path(out)
     refuse_other_content(out)
-    if not 0 <= test_fraction < 1:
-        raise DataError(
-            wanted="a test fraction of 0 or more, below 1", found=str(test_fraction), fix="change it"
-        )
+    check_number("test fraction", test_fraction, 0, 0.999, DataError)
     if not source.exists():
         raise DataError(wanted=f"the folder {source}", found="no such folder", fix="check the path")
     packed = _packed(source, images)
@@ -232,20 +198,21 @@ def prepare_folder(
             if is_picture(file) and file not in described:
                 captions = _beside(read, file)
                 if not captions and captions_from_names:
-                    captions = [caption_of_name(file)] * bool(tokenize(caption_of_name(file)))
+                    captions = [caption_of_name(file)]
                 if captions:
                     picture = read.pictures.setdefault(file, _Picture(file, split=_split_of_folder(file)))
                     picture.captions = captions
         uncaptioned = [file for file in files.names if is_picture(file) and not _captioned(read, file)]
-        if read.faults and not skip_faults:
-            raise all_faults(read.faults, str(source))
+        if read.faults.found and not skip_faults:
+            raise read.faults.error()
         pictures = [picture for picture in read.pictures.values() if picture.captions]
         if not pictures:
-            raise all_faults(read.faults, str(source)) if read.faults else _nothing(read)
+            raise read.faults.error() if read.faults.found else _nothing(read)
         notes = read.notes(uncaptioned)
-        if read.faults:
-            first = read.faults[0]
-            notes.append(f"{len(read.faults)} faulty rows left out, e.g. {first.wanted}: {first.found}")
+        if read.faults.found:
+            first = read.faults.found[0]
+            some = counted(len(read.faults.found), "faulty row")
+            notes.append(f"{some} left out, e.g. {first.wanted}: {first.found}")
         _complete_splits(pictures, test_fraction, seed)
         classes = sorted({p.class_name for p in pictures if p.class_name is not None}, key=_natural)
         ids = _ids([picture.name for picture in pictures])
@@ -273,17 +240,12 @@ def prepare_folder(
         )
 
 
-def is_picture(name: str) -> bool:
-    """Whether a file's name is that of a picture."""
-    return name.lower().endswith(ENDINGS)
-
-
 def caption_of_name(name: str) -> str:
-    """Return what a file's path says of its picture: `fruit/red_apple-03.png` is "fruit red apple"."""
+    """Return what a file's path says: `fruit/red_apple-03.png` is "fruit red apple", `1.png` a picture."""
     words = re.split(r"[\W_]+", PurePosixPath(name).with_suffix("").as_posix())
     split_words = {word for words in SPLITS.values() for word in words} | {"images", "img", "image", "data"}
     letters = [re.sub(r"\d+", "", word).lower() for word in words]
-    return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words))
+    return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words)) or "picture"
 
 
 def _captioned(read: _Source, file: str) -> bool:
@@ -292,7 +254,7 @@ def _captioned(read: _Source, file: str) -> bool:
 
 def _nothing(read: _Source) -> DataError:
     found = "rows without a caption" if read.pictures else "no row in a table and no text beside a picture"
-    found += "".join(f"; {count} captions {reason}" for reason, count in read.unusable.items())
+    found += "".join(f"; {counted(count, 'caption')} {reason}" for reason, count in read.unusable.items())
     found += f"; the columns {read.columns}" if read.columns else ""
     pictures = sum(map(is_picture, read.files.names))
     return DataError(
@@ -321,204 +283,39 @@ def _packed(source: Path, images: Path | str | None) -> list[Path]:
     return zips
 
 
-# -- Tables ---------------------------------------------------------------------------------------------
+# -- Rows -----------------------------------------------------------------------------------------------
 
 
 def _read_tables(read: _Source, split_column: str) -> None:
     """Join the rows of each image, in the tables' order."""
-    for table in _find_tables(read):
+    for table in find_tables(read.files, read.place):
         base = table[: table.rfind("/") + 1]
-        for line, values in _rows(read, table):
+        for line, values in read_rows(read.files, table, read.faults):
             place = f"{read.place / table}, line {line}"
             if not isinstance(values, dict):
-                read.fault(
+                read.faults.add(
                     f"an object with file_name and text in {place}", type(values).__name__, "correct the line"
                 )
                 continue
             _read_row(read, base, {str(key): value for key, value in values.items()}, split_column, place)
 
 
-def _find_tables(read: _Source) -> list[str]:
-    """Return the tables of the source: its own, those of its split folders, or those one folder below.
-
-    Raises:
-        DataError: several in one folder, and nothing says which one.
-    """
-    base = ""
-    for _ in range(6):
-        inside = [name[len(base) :] for name in read.files.names if name.startswith(base)]
-        folders = sorted({name.partition("/")[0] for name in inside if "/" in name})
-        splits = [folder for folder in folders if any(folder.lower() in words for words in SPLITS.values())]
-        found = [
-            table
-            for folder in ("", *(f"{split}/" for split in splits))
-            if (table := _table(read, base + folder))
-        ]
-        if found:
-            return found
-        if len(folders) != 1:
-            break
-        base += folders[0] + "/"  # all lies one folder further down, as archives are often packed
-    named = [name for name in read.files.names if name.rpartition("/")[2].lower() in TABLES]
-    return named if len(named) == 1 else []
-
-
-def _table(read: _Source, folder: str) -> str | None:
-    here = [name for name in read.files.names if name.startswith(folder) and "/" not in name[len(folder) :]]
-    named = [name for name in here if name[len(folder) :].lower() in TABLES]
-    tables = named or [name for name in here if name.lower().endswith((".jsonl", ".csv", ".tsv"))]
-    if len(tables) > 1:
-        raise DataError(
-            wanted=f"one table of captions in {read.place / folder}",
-            found=" and ".join(name[len(folder) :] for name in tables),
-            fix="remove one of them, or call the right one metadata.csv",
-        )
-    return tables[0] if tables else None
-
-
-def _rows(read: _Source, table: str) -> Iterator[tuple[int, Any]]:
-    """Yield a table's rows with their lines; note what cannot be read.
-
-    Raises:
-        DataError: the file is no text, or has no columns for files and captions.
-    """
-    content = read.files.read(table)
-    place = read.place / table
-    try:
-        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            wanted=f"UTF-8 text in {place}",
-            found=f"other bytes in line {content[: error.start].count(10) + 1}",
-            fix="save the file as UTF-8 text (in Excel: CSV UTF-8)",
-        ) from error
-    if table.lower().endswith(".json"):
-        yield from _json_rows(text, place)
-    elif table.lower().endswith(".jsonl"):
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                try:
-                    yield number, json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    read.fault(
-                        f"one JSON object in {place}, line {number}", str(error)[:200], "correct the line"
-                    )
-    else:
-        yield from _csv_rows(read, table, text)
-
-
-def _json_rows(text: str, place: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the rows of a list of objects, of one object of captions by file name, or of COCO's lists."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(
-            wanted=f"JSON in {place}", found=f"{type(error).__name__}: {error}"[:200], fix="correct the file"
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("annotations"), list):
-        images = [row for row in content.get("images") or () if isinstance(row, dict)]
-        names = {str(row.get("id")): row.get("file_name") for row in images}
-        rows = [row for row in content["annotations"] if isinstance(row, dict)]
-        content = [
-            {"file_name": names.get(str(row.get("image_id"))), "text": row.get("caption")} for row in rows
-        ]
-    elif isinstance(content, dict):
-        content = [{"file_name": file, "text": caption} for file, caption in content.items()]
-    yield from enumerate(content if isinstance(content, list) else [content], start=1)
-
-
-def _csv_rows(read: _Source, table: str, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of a table with any separator; a broken one ends at its line's end."""
-    place, base = read.place / table, table[: table.rfind("/") + 1]
-    lines = io.StringIO(text, newline="").readlines()
-    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    given = re.match(r"sep=(.)\s*$", lines[first]) if lines else None  # as Excel writes it
-    first += given is not None
-    separator, columns = _columns(read, base, lines[first] if first < len(lines) else "", given and given[1])
-    if not {*FILE}.intersection(columns) or not any(_is_text(column) for column in columns):
-        raise DataError(
-            wanted=f"columns file_name and text in {place}, line {first + 1}",
-            found=("the columns " + ", ".join(columns))[:200] if any(columns) else "no column",
-            fix="name the columns of the files and of the captions so",
-        )
-    begin = first + (not _names_a_picture(read, base, lines[first], separator))
-    reader = csv.reader(itertools.islice(lines, begin, None), delimiter=separator, strict=True)
-    while True:
-        start = begin + reader.line_num
-        try:
-            fields = next(reader, None)
-            within = lines[start + 1 : begin + reader.line_num]
-            if swallowed := sum(_names_a_picture(read, base, line, separator) for line in within):
-                raise csv.Error(f"it holds {swallowed} more rows")
-        except csv.Error as error:
-            read.fault(
-                f"a quote that is closed, in {place}, line {start + 1}",
-                f"{error}: {lines[start].strip()[:80]!r}",
-                'write captions as "..." on one line, quotes within them twice ("")',
-            )
-            begin = start + 1
-            reader = csv.reader(itertools.islice(lines, begin, None), delimiter=separator, strict=True)
-            continue
-        if fields is None:
-            return
-        if len(fields) > len(columns):
-            read.fault(
-                f"as many fields as columns in {place}, line {start + 1}",
-                f"{len(fields)} instead of {len(columns)}",
-                "put captions that hold the separator in double quotes",
-            )
-        elif any(value.strip() for value in fields):
-            yield start + 1, {column: value or None for column, value in zip(columns, fields, strict=False)}
-
-
-def _columns(read: _Source, base: str, header: str, given: str | None) -> tuple[str, list[str]]:
-    """Return the separator and the columns of a table, from its first line."""
-    best: tuple[str, list[str]] = (",", [])
-    for separator in [given] if given else [",", ";", "\t", "|"]:
-        fields = _fields(header, separator)
-        columns = [re.sub(r"[\s-]+", "_", column.strip().strip("\"'").lower()) for column in fields]
-        if {*FILE}.intersection(columns) and any(_is_text(column) for column in columns):
-            return separator, columns
-        if len(fields) >= 2 and _names_a_picture(read, base, header, separator):  # no header: file, caption
-            return separator, ["file_name", *(f"text_{number}" for number in range(1, len(fields)))]
-        best = max(best, (separator, columns), key=lambda pair: len(pair[1]))
-    return best
-
-
-def _fields(line: str, separator: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator), [])
-    except csv.Error:
-        return []
-
-
-def _names_a_picture(read: _Source, base: str, line: str, separator: str) -> bool:
-    """Whether a line begins as a row does: with a picture's name."""
-    fields = _fields(line, separator)
-    name = fields[0].strip().replace("\\", "/") if len(fields) > 1 else ""
-    return is_picture(name) and (read.files.meant(base + name) or read.files.meant(name)) is not None
-
-
-def _is_text(column: str) -> bool:
-    return re.sub(r"[_ ]?\d+$", "", column) in TEXT
-
-
 def _read_row(read: _Source, base: str, values: dict[str, Any], split_column: str, place: str) -> None:
     """Add what a row says to its picture, or note a fault."""
-    row = {re.sub(r"[\s-]+", "_", key.strip().lower()): value for key, value in values.items()}
+    row = {column_name(key): value for key, value in values.items()}
     name = _first(row, FILE)
-    texts = [value for column, value in row.items() if re.search(r"\d$", column) and _is_text(column)]
+    texts = [value for column, value in row.items() if re.search(r"\d$", column) and is_text(column)]
     text = _first(row, TEXT)
     texts += text if isinstance(text, list) else [text] if text is not None else []
     if not isinstance(name, str) or not name.strip():
         columns = ", ".join(map(str, values))[:200]
-        read.fault(
+        read.faults.add(
             f"file_name and text in {place}", f"the columns {columns}", "name the columns so, and fill both"
         )
         return
-    column = re.sub(r"[\s-]+", "_", split_column.strip().lower())
+    column = column_name(split_column)
     if column != "split" and column not in row:
-        read.fault(
+        read.faults.add(
             f"the column {split_column!r} in {place}",
             "the columns " + ", ".join(map(str, values))[:200],
             "name one of these with --split-column",
@@ -540,7 +337,7 @@ def _read_row(read: _Source, base: str, values: dict[str, Any], split_column: st
     for key, value in told.items():
         before = getattr(picture, key)
         if before is not None and value is not None and before != value:
-            read.fault(
+            read.faults.add(
                 f"one {key.partition('_')[0]} for {name}",
                 f"{before!r} and, in {place}, {value!r}",
                 "make them agree",
@@ -577,7 +374,7 @@ def _split(read: _Source, value: Any, folder: str, place: str) -> str | None:
         if word in words:
             return split
     fix = "correct the split, or leave it empty"
-    read.fault(f"split train, validation or test in {place}", repr(value)[:80], fix)
+    read.faults.add(f"split train, validation or test in {place}", shown(value), fix)
     return None
 
 
@@ -586,7 +383,7 @@ def _class(read: _Source, value: Any, place: str) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
         fix = "give a text or a whole number, or leave it empty"
-        read.fault(f"a class name in {place}", repr(value)[:80], fix)
+        read.faults.add(f"a class name in {place}", shown(value), fix)
         return None
     return clean(str(value).strip())[:200]
 
@@ -595,15 +392,17 @@ def _box(read: _Source, value: Any, place: str) -> tuple[float, float, float, fl
     if value is None:
         return None
     sides = value if isinstance(value, list) else re.split(r"[\s,;]+", str(value).strip("[]() "))
-    try:
-        left, top, width, height = (float(side) for side in sides)
-        if not all(math.isfinite(side) and abs(side) < 1e6 for side in (left, top, width, height)):
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        fix = "correct it, or leave it empty"
-        read.fault(f"a box of 4 numbers in {place}: left, top, width, height in px", repr(value)[:80], fix)
-        return None
-    return left, top, width, height
+    with contextlib.suppress(ValueError):
+        numbers = [float(side) if isinstance(side, str) else side for side in sides]
+        if len(numbers) == 4 and all(in_range(side, -1e6, 1e6) for side in numbers):
+            left, top, width, height = numbers
+            return left, top, width, height
+    read.faults.add(
+        f"a box of 4 numbers in {place}: left, top, width, height in px",
+        shown(value),
+        "correct it, or leave it empty",
+    )
+    return None
 
 
 # -- Splits and items -----------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ line, and the class lists `trainvalclasses.txt` and `testclasses.txt`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,18 +22,12 @@ from typing import Any
 from PIL import Image
 
 from memdriven.data.archive import Archive, open_archives
+from memdriven.data.assemble import Draft, assemble, clean, refuse_other_content
 from memdriven.data.download import ByHand, Remote, fetch_all
-from memdriven.data.prepared import (
-    Draft,
-    Item,
-    PreparedDataset,
-    assemble,
-    clean,
-    image_file,
-    refuse_other_content,
-)
+from memdriven.data.prepared import Item, PreparedDataset, image_file
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError
+from memdriven.numbers import parse_json
 
 TEST_LIST = "testclasses.txt"
 TRAINING_LISTS = ("trainvalclasses.txt", "trainclasses.txt", "valclasses.txt")
@@ -430,7 +423,7 @@ def _coco_drafts(files: Archive, split: str) -> list[Draft]:
     photos = {m["name"]: m.string for m in files.matching(rf"{part}/(?P<name>[^/]+\.jpg)")}
     captions: dict[int, list[str]] = defaultdict(list)
     try:
-        content: dict[str, Any] = json.loads(files.read(listing))
+        content: dict[str, Any] = parse_json(files.read(listing))
         for annotation in content["annotations"]:
             captions[annotation["image_id"]].append(str(annotation["caption"]))
         named = {int(image["id"]): str(image["file_name"]) for image in content["images"]}

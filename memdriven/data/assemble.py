@@ -1,0 +1,233 @@
+"""From captions and a way to load each image to a prepared data set: whole, or not at all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from memdriven.data.images import WEBP_QUALITY, Fit, centre_square, decode_image, padded_square
+from memdriven.data.prepared import HEADER, SCHEMA, Item, PreparedDataset, write_prepared
+from memdriven.errors import DataError
+from memdriven.files import atomic_folder, read_json
+from memdriven.numbers import check_whole
+
+_WORKERS = 4
+REPEATED = 0.2
+"""Distance of two looks, over the contrast of one, below which a picture repeats another. Of 3,033
+flowers the four nearest pairs, each of one photograph, lie at 0.05 to 0.12, all others above 0.33."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An item whose image has yet to be written, and how to come by it."""
+
+    item: Item
+    source: str
+    """Name of the source's image file, for messages."""
+    read: Callable[[], bytes]
+    """Returns that file's bytes."""
+    crop: Callable[[Image.Image], Image.Image] | None = None
+    """Cuts the part that counts out of the whole picture."""
+
+
+def assemble(
+    out: Path,
+    drafts: Sequence[Draft],
+    *,
+    name: str,
+    classes: Sequence[str],
+    image_size: int,
+    seed: int = 0,
+    source: str,
+    licence: str,
+    fit: Fit = "crop",
+    skip_faults: bool = False,
+    notes: Sequence[str] = (),
+    extra: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> PreparedDataset:
+    """Write a prepared data set: each image as a square of `image_size` px, and the tables.
+
+    A plain WebP of that very size is kept byte for byte. Everything is written beside `out` and
+    renamed at the end. Test pictures that all but repeat a training picture are told in the notes.
+
+    Args:
+        out: a new or empty folder, or an earlier data set, which is replaced.
+        drafts: the items with their images.
+        name: see `write_prepared`, like the rest.
+        classes: class names by class id.
+        image_size: side of the images in px, 8 to 4,096.
+        seed: of the split, where one was drawn.
+        source: where it comes from, for people.
+        licence: under which terms, for people.
+        fit: crop to the middle, or pad to the whole.
+        skip_faults: images that cannot be read are left out and told, instead of refused.
+        notes: sentences about what was left out or read otherwise.
+        extra: further header entries.
+        progress: show a bar.
+
+    Raises:
+        DataError: images cannot be read (all of them are named), `out` holds something else, or the
+            disk is full; nothing is left behind then.
+    """
+    check_whole("image size", image_size, 8, 4096, DataError)
+    refuse_other_content(out)
+    if long := next((draft for draft in drafts if len(draft.item.id.encode()) > 200), None):
+        raise DataError(
+            wanted="names of at most 200 letters", found=f"{long.source[:80]}...", fix="rename the images"
+        )
+    faults: list[DataError] = []
+    looks: dict[str, np.ndarray] = {}
+    with atomic_folder(out) as folder:
+        for split in {draft.item.split for draft in drafts}:
+            (folder / "images" / split).mkdir(parents=True)
+
+        def write(draft: Draft) -> None:
+            try:
+                content, looks[draft.item.id] = _square(draft, image_size, fit)
+            except DataError as error:
+                faults.append(error)
+            else:
+                (folder / draft.item.file).write_bytes(content)
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            work = pool.map(write, drafts)
+            try:
+                for _ in tqdm(work, f"{name} images", len(drafts), disable=not progress):
+                    pass
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        items = [draft.item for draft in drafts if draft.item.id in looks]
+        if faults and not (skip_faults and items):
+            raise all_faults(faults, source)
+        left = (
+            [f"{len(faults)} image{'s' * (len(faults) > 1)} left out as unreadable, e.g. {faults[0].wanted}"]
+            if faults
+            else []
+        )
+        write_prepared(
+            folder,
+            name=name,
+            items=items,
+            classes=classes,
+            image_size=image_size,
+            seed=seed,
+            source=source,
+            licence=licence,
+            extra={**(extra or {}), "notes": [*notes, *left, *_repetitions(items, looks)]},
+        )
+    return PreparedDataset.open(out)
+
+
+def clean(text: str) -> str:
+    """Return a text without halves of characters, which no file can hold."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def counted(count: int, noun: str) -> str:
+    """Return "1 image" or "2 images"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def all_faults(faults: Sequence[DataError], place: str) -> DataError:
+    """Return one error that names all faults of a source, the first twenty in full."""
+    if len(faults) == 1:
+        return faults[0]
+    lines = [f"\n  {fault.wanted}: {fault.found}" for fault in faults[:20]]
+    rest = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
+    return DataError(
+        wanted=f"no faults in {place}",
+        found=f"{len(faults)} faults:" + "".join(lines) + rest,
+        fix=f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults",
+    )
+
+
+def _square(draft: Draft, size: int, fit: Fit) -> tuple[bytes, np.ndarray]:
+    """Return a draft's picture as WebP, and its look: 12 x 12 means of its colours, (432,) float32.
+
+    One that is as wanted already is not compressed a second time.
+    """
+    content = draft.read()
+    image = decode_image(content, draft.source)
+    if draft.item.box is not None:
+        check_box(draft.item.box, image.size, draft.source)
+    if draft.crop is None and image.size == (size, size) and _is_plain_webp(content):
+        square = image
+    else:
+        whole = image if draft.crop is None else draft.crop(image)
+        square = padded_square(whole, size) if fit == "pad" else centre_square(whole, size)
+        buffer = io.BytesIO()
+        square.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
+        content = buffer.getvalue()
+    look = np.asarray(square.resize((12, 12), Image.Resampling.BOX), np.float32).ravel()
+    return content, look
+
+
+def check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:
+    """Refuse a box (left, top, width, height) that shows nothing of its picture.
+
+    Raises:
+        DataError: it has no area, or lies beside the picture.
+    """
+    left, top, width, height = box
+    inside = left < size[0] and top < size[1] and left + width > 0 and top + height > 0
+    if not (0 < width < 1e6 and 0 < height < 1e6 and inside):  # also where a side is NaN
+        raise DataError(
+            wanted=f"a box within the {size[0]} x {size[1]} px of {name}",
+            found=f"left {left}, top {top}, width {width}, height {height}",
+            fix="give the box of this very picture, not of another size of it",
+        )
+
+
+def _repetitions(items: Sequence[Item], looks: Mapping[str, np.ndarray]) -> list[str]:
+    """Tell of test pictures that all but repeat a training picture."""
+    train, test = ([item for item in items if item.split == split] for split in ("train", "test"))
+    if not train or not test:
+        return []
+    known, asked = (np.stack([looks[item.id] for item in part]) for part in (train, test))
+    pairs = []
+    for start in range(0, len(test), 1024):
+        part = asked[start : start + 1024]
+        squared = (part**2).sum(1)[:, None] + (known**2).sum(1) - 2 * part @ known.T  # (<= 1024, train)
+        nearest = squared.argmin(1)
+        apart = np.sqrt(squared[np.arange(len(part)), nearest].clip(0) / part.shape[1])
+        for row in np.flatnonzero(apart < np.maximum(1.5, REPEATED * part.std(1))):
+            pairs.append((test[start + row].id, train[nearest[row]].id))
+    if not pairs:
+        return []
+    return [
+        f"{len(pairs)} of {len(test)} test images all but repeat a training image, e.g. {pairs[0][0]} "
+        f"repeats {pairs[0][1]}: figures over them flatter"
+    ]
+
+
+def _is_plain_webp(content: bytes) -> bool:
+    """Return whether a file is WebP without the extended header: no EXIF, no frames, no alpha."""
+    return content[:4] == b"RIFF" and content[8:15] == b"WEBPVP8" and content[15:16] in b" L"
+
+
+def refuse_other_content(out: Path) -> None:
+    """Refuse to replace anything that is not an earlier data set.
+
+    Raises:
+        DataError: `out` is a file, or a folder with other content.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    header = out / HEADER
+    if header.is_file() and read_json(header, DataError).get("schema") == SCHEMA:
+        return
+    raise DataError(
+        wanted=f"a new or empty folder, or an earlier data set, at {out}",
+        found="something else",
+        fix="choose another folder for the data set",
+    )

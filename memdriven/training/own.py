@@ -1,0 +1,351 @@
+"""Your own pictures, in one command: from a captioned folder to a model, or to a memory for a shipped one.
+
+`train_own` takes the steps of docs/data.md in turn, each resumable, within the minutes that one gives
+it; `memorise_own` leaves the networks as they are and gives them other pictures to look at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from memdriven.checkpoint import MEMORY, load_checkpoint
+from memdriven.config import Config
+from memdriven.data.archive import open_archives
+from memdriven.data.folder import prepare_folder
+from memdriven.data.images import Fit
+from memdriven.data.prepared import Item, PreparedDataset, write_prepared
+from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.vgg import Vgg16Features
+from memdriven.errors import CaptionError, DataError
+from memdriven.files import atomic_write_json, read_json
+from memdriven.memory.build import build_memory
+from memdriven.memory.extraction import extract_features
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.presets import preset
+from memdriven.training.damsm import train_damsm
+from memdriven.training.gan import train_gan
+
+SHARES = {"encoders": 0.2, "photo-64-shape": 0.45, "photo-64": 0.35}
+"""Each training's part of the minutes."""
+LARGE, LARGE_SHARE = 40.0, 0.25
+"""Minutes from which a second stage of 128 px is trained, and its part of them."""
+FEW, MANY = 50, 300
+"""Pictures below which a model repeats what it saw, and from which words begin to count."""
+IMAGE_SIZE = 256
+SHEET_COLUMNS, SHEET_CELL, SHEET_GAP = 6, 128, 8
+PLAN = "own.json"
+
+
+def train_own(
+    folder: Path,
+    *,
+    out: Path | None = None,
+    minutes: float = 30.0,
+    start_from: Path = Path("checkpoints/aviary"),
+    fit: Fit = "pad",
+    vgg: Path | None = None,
+    squeezenet: Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Path:
+    """Train a model of your own pictures, beginning with the shipped generator.
+
+    Stopped, the same command goes on where it was. Ends with a contact sheet beside the checkpoint.
+
+    Args:
+        folder: pictures with captions, as `prepare folder` reads them; what has no caption is
+            described by its file's name.
+        out: where everything goes; `runs/` and the folder's name by default.
+        minutes: for the trainings together; features and the memory come on top.
+        start_from: checkpoint whose generator it begins with.
+        fit: wide pictures are padded, or cropped to their middle.
+        vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download.
+        squeezenet: SqueezeNet 1.1 weight file; else a download.
+        device: cpu, cuda, ...
+        progress: show what is happening.
+
+    Returns:
+        The checkpoint, with its memory.
+
+    Raises:
+        DataError: there are too few pictures, or the folder cannot be read.
+        CheckpointError: weights are missing, or `start_from` is of another shape.
+    """
+    if not 1 <= minutes < 1e5:
+        raise DataError(
+            wanted="1 minute or more", found=str(minutes), fix="give more time, e.g. --minutes 30"
+        )
+    work = out or Path("runs") / folder.resolve().stem
+    data, features, encoders = work / "data", work / "features", work / "encoders"
+    steps = _Steps(work, folder, minutes, progress)
+    steps.take("pictures and captions", lambda: _prepare(folder, data, fit, progress))
+    prepared = PreparedDataset.open(data)
+    _tell_how_many(prepared, progress)
+
+    def look() -> None:
+        network = Vgg16Features.load(vgg, device)
+        extract_features(prepared, prepared.items, network, features, progress=progress)
+
+    steps.take("what VGG-16 sees in them", look)
+
+    def learn_words(minutes: float) -> None:
+        resume, settings = encoders.exists(), preset("photo-64")
+        train_damsm(
+            data,
+            features,
+            encoders,
+            settings,
+            minutes=minutes,
+            device=device,
+            resume=resume,
+            progress=progress,
+        )
+
+    steps.train("encoders", learn_words)
+    last = start_from
+    for name in steps.phases:
+
+        def learn_to_paint(minutes: float, name: str = name, start: Path = last) -> None:
+            train_gan(
+                data,
+                features,
+                encoders,
+                work / name,
+                _settings(name, minutes),
+                device=device,
+                resume=(work / name).exists(),
+                start_from=start,
+                squeezenet_weights=squeezenet,
+                progress=progress,
+            )
+
+        steps.train(name, learn_to_paint)
+        last = work / name
+    checkpoint = last / "checkpoint"
+
+    def remember() -> None:
+        trained = load_damsm(encoders, device)
+        bank = checkpoint / MEMORY
+        build_memory(data, features, trained.damsm, trained.vocabulary, bank, progress=progress)
+
+    steps.take("the memory", remember)
+    steps.take(
+        "a contact sheet", lambda: contact_sheet(checkpoint, _examples(prepared)).save(work / "sheet.png")
+    )
+    if progress:
+        print(f"model in {checkpoint}, contact sheet in {work / 'sheet.png'}")
+    return checkpoint
+
+
+def memorise_own(
+    folder: Path,
+    *,
+    out: Path | None = None,
+    checkpoint: Path = Path("checkpoints/aviary"),
+    fit: Fit = "pad",
+    vgg: Path | None = None,
+    device: str = "cpu",
+    progress: bool = True,
+) -> Path:
+    """Give a model a memory of your own pictures, without training; a minute for a hundred.
+
+    Captions are optional: pictures without one, or whose words the model does not know, are found by
+    how they look (strategy sentence-image), and shown with their file's name.
+
+    Args:
+        folder: pictures, with captions or without.
+        out: the copy of the checkpoint; `runs/` and the folder's name by default.
+        checkpoint: the model; it stays as it is.
+        fit: wide pictures are padded, or cropped to their middle.
+        vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download.
+        device: cpu, cuda, ...
+        progress: show what is happening.
+
+    Returns:
+        The new checkpoint.
+
+    Raises:
+        DataError: there is no picture, or the folder cannot be read.
+        CheckpointError: weights are missing.
+    """
+    work = out or Path("runs") / f"{folder.resolve().stem}-memory"
+    model = load_checkpoint(checkpoint, device)
+    data, features = work / "data", work / "features"
+    work.mkdir(parents=True, exist_ok=True)
+    _prepare(folder, data, fit, progress, test_fraction=0.0)
+    unknown = _say_what_is_known(data, model.vocabulary, model.config.text.max_words)
+    prepared = PreparedDataset.open(data)
+    if progress and unknown:
+        print(
+            f"  {unknown} of {len(prepared)} pictures have no word that {model.name} knows: they are found "
+            "by how they look, with strategy sentence-image"
+        )
+    extract_features(prepared, prepared.items, Vgg16Features.load(vgg, device), features, progress=progress)
+    made = work / model.name
+    made.mkdir(exist_ok=True)
+    for name in ("config.json", *read_json(checkpoint / "config.json", DataError)["files"]):
+        shutil.copy2(checkpoint / name, made / name)
+    build_memory(
+        data,
+        features,
+        model.damsm,
+        model.vocabulary,
+        made / MEMORY,
+        max_words=model.config.text.max_words,
+        progress=progress,
+    )
+    if progress:
+        print(f"{model.name} with a memory of {len(prepared)} pictures in {made}")
+    return made
+
+
+class _Steps:
+    """The steps of a run in turn: told as they begin, noted when they are done, not done twice.
+
+    Raises:
+        DataError: the run was begun with other pictures or minutes.
+    """
+
+    def __init__(self, work: Path, folder: Path, minutes: float, progress: bool) -> None:
+        self.file, self.progress = work / PLAN, progress
+        self.plan = {"folder": str(folder.resolve()), "content": _fingerprint(folder), "minutes": minutes}
+        self.done: list[str] = []
+        if self.file.is_file():
+            kept = read_json(self.file, DataError)
+            self.done = list(kept.pop("done", ()))
+            if kept != self.plan:
+                raise DataError(
+                    wanted=f"the same pictures and minutes as those of the run in {work}",
+                    found=f"{folder} with {minutes:g} minutes",
+                    fix="choose another folder with --out, or remove that one",
+                )
+        large = LARGE_SHARE if minutes >= LARGE else 0.0
+        self.minutes = {name: minutes * share * (1 - large) for name, share in SHARES.items()}
+        if large:
+            self.minutes["photo-128"] = minutes * large
+        self.phases = [name for name in self.minutes if name != "encoders"]
+
+    def take(self, name: str, work: Callable[[], object]) -> None:
+        """Take a step, unless it was taken before."""
+        if name in self.done:
+            return
+        left = sum(minutes for phase, minutes in self.minutes.items() if phase not in self.done)
+        if self.progress:
+            budget = f" ({self.minutes[name]:.1f} minutes)" if name in self.minutes else ""
+            print(f"{name}{budget}; {left:.0f} minutes of training to come", flush=True)
+        work()
+        self.done.append(name)
+        atomic_write_json(self.file, {**self.plan, "done": self.done})
+
+    def train(self, phase: str, work: Callable[[float], object]) -> None:
+        """Take a step that has its part of the minutes."""
+        self.take(phase, lambda: work(self.minutes[phase]))
+
+
+def _settings(name: str, minutes: float) -> Config:
+    config = preset(name)
+    # What the shipped first layer knows of the memory's features carries over to any picture.
+    frozen = config.train.frozen_parts if name == "photo-128" else "first.linear"
+    swap = min(config.train.p_swap, 0.5)
+    train = dataclasses.replace(config.train, max_minutes=minutes, frozen_parts=frozen, p_swap=swap)
+    return dataclasses.replace(config, train=train)
+
+
+def _prepare(folder: Path, out: Path, fit: Fit, progress: bool, test_fraction: float = 0.1) -> None:
+    data = prepare_folder(
+        folder,
+        out,
+        image_size=IMAGE_SIZE,
+        fit=fit,
+        test_fraction=test_fraction,
+        captions_from_names=True,
+        skip_faults=True,
+        progress=progress,
+    )
+    for note in data.header["notes"] if progress else ():
+        print(f"  {note}")
+
+
+def _tell_how_many(data: PreparedDataset, progress: bool) -> None:
+    """Say what so many pictures can give.
+
+    Raises:
+        DataError: there are too few to train at all.
+    """
+    count = len(data.split("train"))
+    if count < 8:
+        raise DataError(
+            wanted="8 pictures to learn from, better some hundreds",
+            found=str(count),
+            fix="add pictures, or give a shipped model a memory of these: own-memory FOLDER",
+        )
+    if progress and count < FEW:
+        print(
+            f"  {count} pictures are few: the model will repeat them, softly. From {FEW} on it begins to mix."
+        )
+    elif progress and count < MANY:
+        print(f"  {count} pictures: shapes will be theirs; words count more from some {MANY} on.")
+
+
+def _say_what_is_known(data: Path, vocabulary: Vocabulary, max_words: int) -> int:
+    """Begin captions of unknown words with the article, which every vocabulary has; count them."""
+    prepared = PreparedDataset.open(data)
+    article = next((word for word in ("a", "the", "this") if word in vocabulary), vocabulary.words[0])
+    items, unknown = [], 0
+
+    def known(caption: str) -> bool:
+        try:
+            return bool(vocabulary.encode(caption, max_words).ids)
+        except CaptionError:
+            return False
+
+    for item in prepared.items:
+        captions: Sequence[str] = [caption for caption in item.captions if known(caption)]
+        if not captions:
+            unknown += 1
+            captions = [f"{article} {item.captions[0]}"]
+        items.append(dataclasses.replace(item, captions=captions))
+    header = {key: value for key, value in prepared.header.items() if key not in ("schema", "counts")}
+    kept = {key: header.pop(key) for key in ("name", "classes", "image_size", "seed", "source", "licence")}
+    write_prepared(data, items=items, extra=header, **kept)
+    return unknown
+
+
+def _fingerprint(folder: Path) -> str:
+    """Return a short hash of a folder's names and sizes, or of a file's size."""
+    if not folder.exists():
+        raise DataError(wanted=f"the folder {folder}", found="no such folder", fix="check the path")
+    digest = hashlib.sha256()
+    with open_archives(folder, inner=False) as files:
+        for name in files.names:
+            path = folder / name
+            size = path.stat().st_size if path.is_file() else 0
+            digest.update(f"{name}\0{size}\0".encode("utf-8", "replace"))
+    return digest.hexdigest()[:16]
+
+
+def _examples(data: PreparedDataset) -> list[str]:
+    """Return captions to paint: of held-out pictures, then of others."""
+    items: list[Item] = sorted(data.items, key=lambda item: item.split != "test")
+    return list(dict.fromkeys(item.captions[0] for item in items))[:SHEET_COLUMNS]
+
+
+def contact_sheet(checkpoint: Path, captions: Sequence[str]) -> Image.Image:
+    """Paint captions: a column each, above the memory that was found, below it three noises."""
+    pipe = MemoryDrivenPipeline.from_pretrained(checkpoint)
+    step = SHEET_CELL + SHEET_GAP
+    sheet = Image.new("RGB", (len(captions) * step + SHEET_GAP, 4 * step + SHEET_GAP), "white")
+    for column, caption in enumerate(captions):
+        out = pipe(caption, seeds=(0, 1, 2))
+        cells = [*(one.image for one in out.neighbours[:1]), *out.images]
+        for row, cell in enumerate(cells):
+            at = (SHEET_GAP + column * step, SHEET_GAP + row * step)
+            sheet.paste(cell.resize((SHEET_CELL, SHEET_CELL), Image.Resampling.LANCZOS), at)
+    return sheet

@@ -1,0 +1,99 @@
+"""Your own pictures in one command: its steps, and a memory for a model that stays as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from memdriven.encoders.vgg import Vgg16Features
+from memdriven.errors import DataError
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.training import own
+from memdriven.training.own import contact_sheet, memorise_own, train_own
+
+
+class FakeVgg(nn.Module):
+    """Colours in a grid, in the shape of relu5_3."""
+
+    hash = "f" * 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("nothing", torch.zeros(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        small = torch.nn.functional.adaptive_avg_pool2d(images, 16)
+        return small.repeat(1, 171, 1, 1)[:, :512]
+
+
+@pytest.fixture
+def drawings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(Vgg16Features, "load", staticmethod(lambda *_: FakeVgg()))
+    folder = tmp_path / "drawings"
+    folder.mkdir()
+    for name, colour in (("red bird", "red"), ("ghost", "white"), ("0001", "blue"), ("ghost 2", "grey")):
+        Image.new("RGB", (60, 40), colour).save(folder / f"{name}.png")
+    return folder
+
+
+def test_a_model_gets_a_memory_of_pictures_with_and_without_captions(
+    drawings: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in tiny_checkpoint.rglob("*") if path.is_file()}
+    made = memorise_own(drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint)
+    assert "3 of 4 pictures have no word that tiny knows" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before} == before
+    pipe = MemoryDrivenPipeline.from_pretrained(made)
+    assert sorted(pipe.bank.ids) == ["0001", "ghost", "ghost-2", "red-bird"]
+    found = pipe.retrieve("a red bird", "sentence-sentence", 4).neighbours
+    captions = {one.id: one.caption for one in found}
+    assert captions == {"red-bird": "red bird", "ghost": "a ghost", "ghost-2": "a ghost", "0001": "a picture"}
+    assert {one.caption for one in pipe.retrieve("a red bird", "sentence-image", 4).neighbours} >= {"a ghost"}
+    sheet = contact_sheet(made, ["a red bird", "a blue bird"])
+    assert np.asarray(sheet).std() > 1
+    memorise_own(drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint, progress=False)
+
+
+def test_too_few_pictures_are_told_what_else_can_be_done(drawings: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="own-memory"):
+        train_own(drawings, out=tmp_path / "out", progress=False)
+    with pytest.raises(DataError, match="no such folder"):
+        train_own(tmp_path / "none", out=tmp_path / "out", progress=False)
+    for minutes in (0.0, float("nan"), float("inf")):
+        with pytest.raises(DataError, match="minute"):
+            train_own(drawings, out=tmp_path / "out", minutes=minutes, progress=False)
+
+
+def test_steps_are_taken_once_and_a_stopped_run_goes_on(drawings: Path, tmp_path: Path) -> None:
+    taken: list[str] = []
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    steps = own._Steps(tmp_path / "run", drawings, 20.0, progress=False)
+    steps.take("a", lambda: taken.append("a"))
+    with pytest.raises(KeyboardInterrupt):
+        steps.take("b", stop)
+    again = own._Steps(tmp_path / "run", drawings, 20.0, progress=False)
+    again.take("a", lambda: taken.append("a"))
+    again.take("b", lambda: taken.append("b"))
+    assert taken == ["a", "b"]
+    with pytest.raises(DataError, match="same pictures and minutes"):
+        own._Steps(tmp_path / "run", drawings, 30.0, progress=False)
+    Image.new("RGB", (9, 9)).save(drawings / "more.png")
+    with pytest.raises(DataError, match="same pictures and minutes"):
+        own._Steps(tmp_path / "run", drawings, 20.0, progress=False)
+
+
+@pytest.mark.parametrize(("minutes", "phases"), [(10.0, 2), (39.0, 2), (40.0, 3), (120.0, 3)])
+def test_the_minutes_are_shared_out(drawings: Path, tmp_path: Path, minutes: float, phases: int) -> None:
+    steps = own._Steps(tmp_path / "run", drawings, minutes, progress=False)
+    assert sum(steps.minutes.values()) == pytest.approx(minutes)
+    assert len(steps.phases) == phases
+    for name in steps.phases:
+        assert own._settings(name, steps.minutes[name]).train.max_minutes == steps.minutes[name]
