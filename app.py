@@ -53,8 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Load the checkpoint, build the page, and serve it until it is stopped."""
     options = read_options(arguments)
     from memdriven.errors import MemDrivenError
+    from memdriven.files import print_what_cannot_be_printed
     from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
+    print_what_cannot_be_printed()
     try:
         # Reading weights leaves Python's lock free: the page's library is imported meanwhile.
         with ThreadPoolExecutor(1) as beside:

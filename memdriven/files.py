@@ -11,11 +11,13 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import io
 import itertools
 import json
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,13 @@ try:
     LOCKS = True
 except ImportError:  # Windows has no such locks: scratch names are drawn at random there
     LOCKS = False
+
+
+def print_what_cannot_be_printed() -> None:
+    """Let output of any letters go to any terminal or file: what its encoding lacks is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

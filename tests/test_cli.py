@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import time
@@ -378,3 +379,26 @@ def test_retrieve_options_are_typed() -> None:
     assert isinstance(command, Retrieve)
     assert command.exclude == ("x", "y")
     assert command.strategy == "none"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_any_letters_go_to_any_console(tmp_path: Path, encoding: str) -> None:
+    folder = tmp_path / "ünï cödé 鳥"
+    folder.mkdir()
+    for number in range(2):
+        Image.new("RGB", (9, 9)).save(folder / f"{number} 鳥.png")
+        (folder / f"{number} 鳥.txt").write_text("a red bird 鳥", "utf-8")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "memdriven",
+            *f"prepare folder --out {tmp_path}/öut --image-size 16".split(),
+            folder,
+        ],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"\\u9ce5" in done.stdout

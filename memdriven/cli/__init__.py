@@ -31,6 +31,7 @@ from memdriven.cli.report import Report
 from memdriven.cli.training import Train, TrainDamsm, TrainPixels, TrainText, with_preset
 from memdriven.cli.use import Generate, Info, Retrieve
 from memdriven.errors import Interrupted, MemDrivenError
+from memdriven.files import print_what_cannot_be_printed
 from memdriven.presets import PRESETS
 
 PROGRAM = "python -m memdriven"
@@ -75,6 +76,7 @@ COMMANDS: dict[str, type[Any]] = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    print_what_cannot_be_printed()
     try:
         return _dispatch(given)
     except MemDrivenError as error:
