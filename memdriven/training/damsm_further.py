@@ -337,7 +337,8 @@ class Further:
         store = None if features is None else FeatureStore.open(features)
         known = None if store is None else set(store.ids)
         training = [(dataset, dataset.split("train")) for dataset in self.sets]
-        tested = [item for item in self.sets[0].split("test") if known is None or item.id in known]
+        tested = [item for item in self.sets[0].items if item.split == "test"]  # a small set may have none
+        tested = [item for item in tested if known is None or item.id in known]
         tested = tested[:: max(1, math.ceil(len(tested) / GALLERY))]
         self.data, self.gallery = (
             CaptionedImages(

@@ -184,7 +184,7 @@ def split_items(dataset: PreparedDataset, store: FeatureStore) -> Split:
     """
     stored = set(store.ids)
     train = [item for item in dataset.split("train") if item.id in stored]
-    test = [item for item in dataset.split("test") if item.id in stored]
+    test = [item for item in dataset.items if item.split == "test" and item.id in stored]  # may be none
     require(
         len(train) >= 4,
         DataError,

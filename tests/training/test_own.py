@@ -10,10 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from memdriven.data.folder import prepare_folder
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import DataError
+from memdriven.memory.extraction import extract_features
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.training import own
+from memdriven.training.encoder_data import split_items
 from memdriven.training.own import contact_sheet, memorise_own, train_own
 
 
@@ -97,3 +100,17 @@ def test_the_minutes_are_shared_out(drawings: Path, tmp_path: Path, minutes: flo
     assert len(steps.phases) == phases
     for name in steps.phases:
         assert own._settings(name, steps.minutes[name]).train.max_minutes == steps.minutes[name]
+
+
+def test_encoders_train_on_a_set_that_holds_nothing_out(drawings: Path, tmp_path: Path) -> None:
+    data = prepare_folder(
+        drawings,
+        tmp_path / "data",
+        image_size=64,
+        test_fraction=0.0,
+        captions_from_names=True,
+        progress=False,
+    )
+    store = extract_features(data, data.items, Vgg16Features.load(), tmp_path / "features", progress=False)
+    split = split_items(data, store)
+    assert (len(split.train), split.held_out, split.test) == (4, [], [])
