@@ -54,7 +54,15 @@ def header() -> str:
         "header",
         tag("h1", text(strings.TITLE))
         + tag("span", text(strings.SUBTITLE), class_="md-sub")
-        + tag("span", terms, class_="md-equation"),
+        + tag("span", terms, class_="md-equation")
+        + tag(
+            "a",
+            text(strings.CREDIT),
+            href=strings.CREDIT_LINK,
+            class_="md-credit",
+            rel="noreferrer",
+            target="_blank",
+        ),
         class_="md-head",
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 TITLE: Final = "memdriven"
-SUBTITLE: Final = "Pictures from words, with a memory you can look into"
+SUBTITLE: Final = "Describe a bird. See what the model remembers, and what it paints."
 EQUATION: Final = (
     ("text", "words"),
     ("", "+"),
@@ -19,7 +19,8 @@ EQUATION: Final = (
     ("", "\u2192"),
     ("picture", "picture"),
 )
-PAPER: Final = "After Li, Torr and Lukasiewicz, BMVC 2022"
+CREDIT: Final = "After Li, Torr and Lukasiewicz, BMVC 2022"
+CREDIT_LINK: Final = "https://arxiv.org/abs/2208.07022"
 
 SERVED: Final = "memdriven is at {address}  (Ctrl + C stops it)"
 
@@ -37,22 +38,22 @@ SOURCE_HINTS: Final = {
     "oracle": "Control: the very picture that the caption was written for. Needs a caption from the memory.",
     "none": "Control: no reference at all, words and noise alone.",
 }
-STRATEGY_LABEL: Final = "Compare"
+STRATEGY_LABEL: Final = "Match memories by"
 STRATEGIES: Final = (
-    ("sentence with captions", "sentence-sentence"),
-    ("words with captions", "words-words"),
-    ("sentence with images", "sentence-image"),
-    ("words with image regions", "words-image"),
-    ("sentence with both", "sentence-both"),
-    ("words with both", "words-both"),
-    ("everything with everything", "all"),
+    ("whole caption vs. captions", "sentence-sentence"),
+    ("words vs. captions", "words-words"),
+    ("whole caption vs. images", "sentence-image"),
+    ("words vs. image regions", "words-image"),
+    ("whole caption vs. both", "sentence-both"),
+    ("words vs. both", "words-both"),
+    ("all combined", "all"),
 )
-K_LABEL: Final = "References mixed (k)"
-TRIES_LABEL: Final = "References tried, best kept"
+K_LABEL: Final = "References blended (k)"
+TRIES_LABEL: Final = "Try several references, keep the best"
 TRYING: Final = "Painting with {count} references to choose from ..."
-TRIED: Final = "Chosen of {count} by the pictures they gave."
-GUIDANCE_LABEL: Final = "Words over memory"
-GUIDANCE_HINT: Final = "How hard words push where the reference's own captions say otherwise."
+TRIED: Final = "Best of {count} references: its picture fits your words best."
+GUIDANCE_LABEL: Final = "Caption strength"
+GUIDANCE_HINT: Final = "Higher follows your words where the memory disagrees."
 FADE_LABEL: Final = "How much of the memory is used"
 FADE_ENDS: Final = ("words alone", "all of the memory")
 NOISE: Final = "Noise"
@@ -68,7 +69,7 @@ STOP: Final = "Stop"
 # Words the model does not know
 TYPO: Final = "read as"
 SYNONYM: Final = "taken as"
-UNKNOWN: Final = "not known, left out"
+UNKNOWN: Final = "not in the vocabulary (ignored)"
 USE_WORD: Final = "Write {word} instead of {unknown}"
 TRUNCATED: Final = "The last {count} words are beyond the model's limit and were left out."
 
@@ -79,10 +80,10 @@ MEMORY_TITLE: Final = "What the memory offers"
 PICTURE_TITLE: Final = "Picture"
 CARD_ALT: Final = "Memory image {rank}: {caption}"
 RANK: Final = "No. {rank}"
-PERCENTILE: Final = "closer than {percentile} of the memory"
+PERCENTILE: Final = "closer to your words than {percentile} of the memory"
 SCORE: Final = "score {score} ({strategy}); scores of two strategies cannot be compared"
 WEIGHT: Final = "{share} of the mix"
-NEXT_TITLE: Final = "Next in line, not used"
+NEXT_TITLE: Final = "Runners-up (not used)"
 MEMORY_EMPTY: Final = "Write a caption and the closest memories appear here while you type."
 MEMORY_NONE: Final = "The memory is switched off: this picture comes from words and noise alone."
 MEMORY_ERROR: Final = "No memories for this caption."
@@ -113,10 +114,8 @@ DOWNLOAD: Final = "Download PNG"
 SEED_SHOWN: Final = "seed {seed}"
 
 # What the words name
-CLAIMS_TITLE: Final = "Named and seen: {right} of {count}"
-CLAIMS_NOTE: Final = (
-    "Read by the model's own small networks, which choose among references too: what it aims at, not proof."
-)
+CLAIMS_TITLE: Final = "From your words, visible: {right} of {count}"
+CLAIMS_NOTE: Final = "Judged by the model's own checker, which also picked the reference. A hint, not proof."
 CLAIM: Final = "{name}: {value}"
 CLAIM_NAMES: Final = {
     "beak_color": "beak",
@@ -154,9 +153,9 @@ GRID_PROGRESS: Final = "Painting variation {done} of {count}."
 GRID_DONE: Final = "Nine variations in {seconds} s."
 ADOPTED: Final = "Seed {seed} is kept: its picture is shown."
 STOPPED: Final = "Stopped."
-FOUND: Final = "Words read: {words}. Neighbours in use: {count}."
+FOUND: Final = "Words read: {words}. References in use: {count}."
 FOUND_NONE: Final = "Memory off."
-FOUND_NO_WORD: Final = "No word yet that the model knows."
+FOUND_NO_WORD: Final = "No known word yet."
 ERROR_TITLE: Final = "That did not work"
 ERROR_FOUND: Final = "Found: {found}"
 ERROR_WANTED: Final = "Wanted: {wanted}"
@@ -184,12 +183,12 @@ NO_BANK_FIX: Final = (
 # Controls of the memory cards
 PIN: Final = "Pin"
 PINNED: Final = "Pinned"
-MASK: Final = "Mask"
+MASK: Final = "Exclude"
 ONLY: Final = "Only this"
 LIKE: Final = "More like this"
 BY_HAND: Final = "By hand"
-PIN_HINT: Final = "Stays a neighbour whatever is written"
-MASK_HINT: Final = "Is never used"
+PIN_HINT: Final = "Keep this reference whatever you type"
+MASK_HINT: Final = "Never use this reference"
 ONLY_HINT: Final = "Use this memory alone"
 LIKE_HINT: Final = "Memories that look like this one, instead of those that fit the words"
 WEIGHT_LABEL: Final = "Weight of memory {rank}"
@@ -198,16 +197,16 @@ STEERED: Final = "Steered by hand"
 RELEASE: Final = "Back to retrieval"
 LIKE_ON: Final = "Look-alikes of one memory"
 LIKE_OFF: Final = "back to the words"
-MASKED: Final = "Masked: {id}"
+MASKED: Final = "Excluded: {id}"
 UNMASK: Final = "Allow {id} again"
 CARD_WANTED: Final = "an action on a card of this memory"
 CARD_FIX: Final = "choose again on a card that is shown"
-PINS_WANTED: Final = "at most {most} pinned memories"
-MASKS_WANTED: Final = "at most {most} masked memories"
+PINS_WANTED: Final = "at most {most} pinned references"
+MASKS_WANTED: Final = "at most {most} excluded references"
 GUESTS_WANTED: Final = "at most {most} own images in one tab"
 ONE_MORE: Final = "one more"
 RELEASE_FIX: Final = "release one first"
-STEERED_STATUS: Final = "Neighbours in use: {count}, {pins} pinned, {masks} masked."
+STEERED_STATUS: Final = "References in use: {count}, {pins} pinned, {masks} excluded."
 
 # Own image
 OWN_ADD: Final = "Add your own image"
@@ -233,7 +232,7 @@ VGG_OTHER_WANTED: Final = "the feature network that made this memory"
 VGG_OTHER_FIX: Final = "give the weights that the memory bank was built with"
 
 # Actions of a picture
-KEEP_SEED: Final = "Keep this noise"
+KEEP_SEED: Final = "Keep this seed"
 NEARBY: Final = "Vary this picture"
 COMPARE_IT: Final = "Compare memories"
 CHECK_IT: Final = "Is it a copy?"
@@ -241,20 +240,20 @@ LINK: Final = "Copy link"
 PRIVATE_NOTE: Final = "Made with your own image: only this tab, while it is open, can make it again."
 VARIED: Final = "seed {seed}, step {count} away"
 MIRRORED: Final = "{seed}, memory mirrored"
-STEADY: Final = "Leave the steps, keep the seed"
+STEADY: Final = "Reset to the original seed"
 KEEP_GONE_WANTED: Final = "a picture whose noise can be kept"
 KEPT: Final = "The noise of this picture is kept: seed {seed}."
 
 # Near-by noise and the distance of a grid
 NEAR_RUN: Final = "Vary this picture"
 NEAR_STRENGTH: Final = "How far from it"
-NEAR_NOTE: Final = "The picture itself in the middle, eight steps away from its noise around it."
-NEAR_TILE: Final = "Near-by picture {number}"
+NEAR_NOTE: Final = "The picture itself in the middle, eight variations of its noise around it."
+NEAR_TILE: Final = "Variation {number}"
 NEAR_CENTRE: Final = "The picture itself"
-NEAR_DONE: Final = "Eight near-by pictures in {seconds} s."
+NEAR_DONE: Final = "Eight variations in {seconds} s."
 NEAR_GONE_WANTED: Final = "a picture to vary"
 NEAR_GONE_FIX: Final = "generate one first"
-NEAR_ADOPTED: Final = "The near-by picture is kept, with its noise."
+NEAR_ADOPTED: Final = "The variation is kept, with its noise."
 DISTANCE: Final = "Mean distance {distance} %"
 DISTANCE_HINT: Final = (
     "How far two of the nine differ on average: mean absolute difference of the pixels at four "
@@ -263,9 +262,9 @@ DISTANCE_HINT: Final = (
 
 # History and recipes
 TAB_HISTORY: Final = "History"
-HISTORY_TITLE: Final = "Pictures of this browser"
+HISTORY_TITLE: Final = "Your pictures, saved in this browser"
 HISTORY_EMPTY: Final = "Every finished picture is listed here. The list stays in this browser."
-HISTORY_NOTE: Final = "The last {most} pictures, newest first. Tick some, or none for all."
+HISTORY_NOTE: Final = "The last {most} pictures, newest first. Select some, or export all."
 HISTORY_CHOOSE: Final = "Choose picture {number}: {caption}"
 INSPECT: Final = "Inspect"
 REMIX: Final = "Remix"
@@ -293,12 +292,12 @@ RECIPE_PASTE: Final = "Recipe (JSON) or link"
 RECIPE_READ: Final = "Inspect"
 RECIPE_FIELDS: Final = {
     "caption": "Words",
-    "strategy": "Compare",
-    "k": "References mixed (k)",
+    "strategy": "Matched by",
+    "k": "References blended (k)",
     "seed": "Seed",
-    "variations": "Steps away",
+    "variations": "Variations",
     "memory": "Memory used",
-    "guidance": "Words over memory",
+    "guidance": "Caption strength",
     "checkpoint": "Model",
     "version": "Version",
 }
@@ -321,29 +320,29 @@ SLIDE_LABEL: Final = "How much of the first picture is shown"
 
 # Compare
 TAB_COMPARE: Final = "Compare"
-COMPARE_TITLE: Final = "Same words, same noise, another memory"
-COMPARE_NOTE: Final = "Each way of comparing finds its own neighbours. Everything else is held."
-COMPARE_STRATEGIES: Final = "Ways of comparing"
-COMPARE_CONTROLS: Final = (("any memory", "random"), ("oracle", "oracle"), ("no memory", "none"))
+COMPARE_TITLE: Final = "Same caption and seed, different references"
+COMPARE_NOTE: Final = "Each matching rule finds its own references."
+COMPARE_STRATEGIES: Final = "Matching rules"
+COMPARE_CONTROLS: Final = (("random memory", "random"), ("oracle", "oracle"), ("no memory", "none"))
 COMPARE_SEEDS: Final = "Noises side by side"
 COMPARE_RUN: Final = "Compare"
-COMPARE_EMPTY: Final = "A picture for each way of comparing, with the neighbours that it found."
+COMPARE_EMPTY: Final = "A picture for each matching rule, with the references that it found."
 COMPARE_PICK: Final = "Choose two pictures to lay them over each other."
 COMPARE_LABEL: Final = "{strategy}, {noise}"
 COMPARE_PROGRESS: Final = "Painting: {done} of {count} pictures."
 COMPARE_DONE: Final = "Compared."
 EDIT_TITLE: Final = "Another word, same noise, same memory"
-EDIT_NOTE: Final = "Noise and neighbours stay those of the words on the left. What did the word do?"
-EDIT_LABEL: Final = "The words, with one of them changed"
+EDIT_NOTE: Final = "Noise and references stay those of the caption on the left. What did the word do?"
+EDIT_LABEL: Final = "Change one word"
 EDIT_PLACEHOLDER: Final = "a small blue bird with black wings"
-EDIT_TAKE: Final = "Take the words"
+EDIT_TAKE: Final = "Copy my caption"
 EDIT_RUN: Final = "Show the difference"
 EDIT_EMPTY: Final = "Both pictures and their difference appear here."
 EDIT_BEFORE: Final = "before"
 EDIT_AFTER: Final = "after"
 EDIT_GAP: Final = "difference: {share} on average"
 EDIT_GAP_ALT: Final = "Map of where the two pictures differ"
-EDIT_DONE: Final = "Same noise (seed {seed}), same neighbours, other words."
+EDIT_DONE: Final = "Same noise (seed {seed}), same references, other words."
 
 # Look inside
 TAB_INSIDE: Final = "Look inside"
@@ -358,12 +357,8 @@ INSIDE_MIXED: Final = (
     "{count} memories took part, mixed before the first gate. The maps are of the mixture, shown "
     "over the image of No. 1, which weighs {share:.0%}."
 )
-INSIDE_MIRRORED: Final = (
-    "This noise turns the memory left to right, so its image is shown mirrored here, too."
-)
-INSIDE_PART: Final = (
-    "This noise lets the picture see a part of the memory, so its image is shown cut here, too."
-)
+INSIDE_MIRRORED: Final = "This seed mirrors the memory; it is shown mirrored here."
+INSIDE_PART: Final = "This seed crops the memory; the same crop is shown here."
 INSIDE_DONE: Final = "Inside the picture of seed {seed}."
 WASH_LABEL: Final = "Strength of the maps"
 V_TITLE: Final = "The memory's features: v, and its summary v_global"
@@ -377,8 +372,8 @@ CHANNEL_ALT: Final = "Where channel {number} of the features responds"
 GATES_TITLE: Final = "The gates of each stage"
 GATES_NOTE: Final = (
     "A gate multiplies the hidden features or adds to them, place by place. It depends on the "
-    "memory alone. Each is shown on the picture and on the memory's image, clear where it does "
-    "least."
+    "memory alone. Each is shown on the picture and on the memory's image, transparent where it has "
+    "least effect."
 )
 GATE_SCALE: Final = "multiplied"
 GATE_SHIFT: Final = "added"
@@ -391,16 +386,16 @@ FADE_TITLE: Final = "From words alone to all of the memory"
 FADE_NOTE: Final = "Same words, neighbours and noise; only the strength of the features differs."
 FADE_ALT: Final = "The picture with {share} of the memory"
 FADE_PROGRESS: Final = "Strength {done} of {count}."
-CONTROLS_TITLE: Final = "The memory exchanged"
+CONTROLS_TITLE: Final = "Swap the memory"
 CONTROLS_NOTE: Final = "Same words, same noise. Whatever differs was the memory's doing."
-CONTROLS_RUN: Final = "Exchange the memory"
-CONTROLS_EMPTY: Final = "The same picture with the fitting, no, the wrong, any, and its own memory."
+CONTROLS_RUN: Final = "Swap the memory"
+CONTROLS_EMPTY: Final = "Your caption with the best, no, the worst, a random and its own memory."
 CONTROLS_PROGRESS: Final = "Control {done} of {count}."
 CONTROL_NAMES: Final = {
     "retrieved": ("Fitting memory", "what retrieval found"),
     "none": ("No memory", "all features zero"),
-    "wrong": ("Wrong memory", "least like the words"),
-    "random": ("Any memory", "drawn by the seed"),
+    "wrong": ("Worst match", "least like the words"),
+    "random": ("Random memory", "drawn by the seed"),
     "oracle": ("Oracle", "the one the caption was written for"),
 }
 CONTROL_GONE: Final = "only for a caption of the memory"
@@ -410,7 +405,7 @@ TAB_MORPH: Final = "Morph"
 MORPH_TITLE: Final = "From this picture to another"
 MORPH_NOTE: Final = (
     "Starts at the words and noise on the left. Choose what moves; the rest stays as it is there. "
-    "Noise turns on its sphere, memory and words move in a straight line."
+    "Noise is interpolated on a sphere, memory and words linearly."
 )
 MORPH_MOVING: Final = "What moves"
 MORPH_PARTS: Final = (("words", "words"), ("memory", "memory"), ("noise", "noise"))
@@ -425,7 +420,7 @@ MORPH_DONE: Final = "{count} pictures. Move through them with the slider or the 
 MORPH_ALT: Final = "Picture {number} on the way"
 MORPH_SLIDER: Final = "Place between the first and the last picture"
 MORPH_PLAY: Final = "Play"
-MORPH_STEPS: Final = "How much each step changes; {sum} in all."
+MORPH_STEPS: Final = "Change per step ({sum} in total)."
 MORPH_SAVE: Final = "Save {kind}"
 FORMAT_NAMES: Final = {"GIF": "GIF", "WEBP": "animated WebP"}
 
@@ -444,12 +439,12 @@ COPY_PROGRESS: Final = "Describing the memory's pictures: {share}."
 COPY_DONE: Final = "Checked the picture of seed {seed}."
 COPY_PICTURE: Final = "the result"
 COPY_SUSPECT: Final = "Looks like a copy."
-COPY_CLEAR: Final = "No copy."
-COPY_STANDING: Final = "Farther than {percentile} % of the memory's pictures are from their nearest."
+COPY_CLEAR: Final = "Not nearer than chance."
+COPY_STANDING: Final = "{percentile} % of the memory's own pictures have a closer neighbour than this one."
 COPY_REFERENCE: Final = "was its reference"
 COPY_OTHERS: Final = "References that are not among the nearest"
 COPY_OWN: Final = "Your own images that it drew on"
-COPY_SCALE: Final = ("a copy", "as new as can be")
+COPY_SCALE: Final = ("a copy", "entirely new")
 COPY_SPACE: Final = (
     "Compared by colours at 4, 8 and 16 px and by edges in eight directions, mirrored or not; "
     "no network takes part. A blurred picture lies far from everything, so look as well."
@@ -459,7 +454,7 @@ COPY_SPACE: Final = (
 TAB_MAP: Final = "Memory map"
 MAP_TITLE: Final = "Everything it remembers"
 MAP_NOTE: Final = (
-    "Each point is a picture of the memory in its own colour; alike captions lie close. "
+    "Each point is a picture of the memory in its own colour; similar captions lie close together. "
     "The star is where your words belong."
 )
 MAP_EMPTY: Final = "The map is drawn when this tab is opened."
@@ -497,10 +492,10 @@ LEARN_RAN: Final = "That is what happened. Reveal tells why."
 LEARN_REVEAL: Final = "Reveal"
 LEARN_SAID: Final = "Your prediction:"
 LEARN_NO_ANSWER: Final = "none"
-LEARN_APART: Final = "Two of them differ by {share} on average (mean of the colours' differences)."
+LEARN_APART: Final = "On average two of the four differ by {share} (mean colour difference)."
 LESSON_WANTED: Final = "a lesson: {names}"
 LESSON_FIX: Final = "choose one above"
-LESSON_GONE: Final = "This page has no lesson of the name that its address asks for."
+LESSON_GONE: Final = "There is no lesson of that name. Choose one below."
 
 # Paper
 TAB_PAPER: Final = "Paper"
@@ -514,21 +509,22 @@ PAPER_CHOICES: Final = (
     ("3", "Fig. 3: references"),
     ("5", "Fig. 5: diversity"),
 )
-PAPER_RUN: Final = "Draw it"
+PAPER_RUN: Final = "Draw the figure"
 PAPER_EMPTY: Final = "The figure is drawn here."
 PAPER_DRAWING: Final = "Drawing the figure\u2026"
 PAPER_DONE: Final = "Drawn with seed {seed}."
 PAPER_NUMBER: Final = "Figure {number}:"
 PAPER_HEADS: Final = {
-    "1": ("Given text", "No memory", "Any memory", "Ours"),
+    "1": ("Given text", "No memory", "Random memory", "Ours"),
     "3": ("Given text", "Retrieved", "Ours"),
     "5": (),
 }
 PAPER_FIGURES: Final = {
-    "1": "Pictures from text. The paper compares with other models; here the same model without "
-    "memory, and with any memory, stands in for them.",
-    "3": "Pictures with the retrieved image that gave the features. Not copied: shape and layout "
-    "may follow it, colours follow the text.",
-    "5": "Diversity. Above: the fixed sentence and image features, shown by their image. Below: "
-    "pictures made by only changing the noise z.",
+    "1": "Pictures from text. The paper compares with other models. Here it is the same model without its "
+    "memory, and with a random one; it was not trained to do without, so this shows what the memory gives, "
+    "not how a model that never had one would paint.",
+    "3": "Pictures with the retrieved image that gave the features. Shape and layout may follow it, colours "
+    "should follow the text; the Copy check tab measures how near they are.",
+    "5": "Diversity. Above: the fixed sentence and image features, shown by their image. Below: pictures "
+    "of other seeds. A seed draws the noise z, and also mirrors and crops the memory.",
 }

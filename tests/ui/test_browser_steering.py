@@ -106,7 +106,7 @@ def test_forged_clicks_do_nothing_and_tabs_are_apart(visit: Visit) -> None:
         visitor.wait_text("#status", item if act == "pin" else act)
         visitor.wait_text("#status", strings.CARD_FIX)
     visitor.write(CAPTION + " ")
-    visitor.wait_text("#status", "Neighbours in use")
+    visitor.wait_text("#status", "References in use")
     assert cards(visitor) == before
     visitor.page.click('#memory .md-spare [data-act="pin"]')
     visitor.page.wait_for_selector(".md-steered")

@@ -47,7 +47,7 @@ def test_captions_of_the_memory_are_escaped() -> None:
 def test_card_has_rank_caption_and_percentile() -> None:
     made = memory_panel(FOUND)
     assert "No. 1" in made
-    assert "closer than 99.8 % of the memory" in made
+    assert "closer to your words than 99.8 % of the memory" in made
     assert "of the mix" not in made
     assert f'alt="Memory image 1: {BIRD.caption}"' in made
 

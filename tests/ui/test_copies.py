@@ -70,7 +70,7 @@ def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
         assert verdict in made
         own = made.split(strings.COPY_OWN)[1]
         assert image_uri(image) in own
-        assert own.count("Farther than") == 1
+        assert own.count("have a closer neighbour") == 1
         assert made.count('class="md-mark"') == copies.SHOWN + 1
 
 

@@ -41,7 +41,7 @@ def test_look_shows_neighbours_and_who_is_next() -> None:
     assert memory.count("md-card") == 2  # the list and its one card
     assert memory.count("md-spare") == lineup.SHOWN - 1
     assert unknown == ""
-    assert "Words read: 7. Neighbours in use: 1." in line
+    assert "Words read: 7. References in use: 1." in line
 
 
 @pytest.mark.parametrize("k", [1, 3, 8])

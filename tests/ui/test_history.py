@@ -342,7 +342,7 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     assert len(steps) == 9
     made = steps[-1][3]
     assert made is not None
-    assert "Eight near-by pictures" in str(steps[-1][2])
+    assert "Eight variations" in str(steps[-1][2])
     assert 'class="md-score"' in str(steps[-1][0])
     seed, _, shown, memory, *_, steering, kept, current = diversity.adopt(
         Event(seed="5"),

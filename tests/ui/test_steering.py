@@ -140,7 +140,7 @@ def test_counts_are_limited() -> None:
         apply(steering, "pin", "bird-11", None, True)
     for number in range(MAX_MASKS):
         steering = steering.mask(f"x{number}")
-    with pytest.raises(RetrievalError, match="masked"):
+    with pytest.raises(RetrievalError, match="excluded"):
         steering.mask("one more")
 
 
