@@ -14,42 +14,14 @@ from memdriven.aviary.skeleton import SLOTS, Rig
 from memdriven.aviary.species import COLOUR_SLOTS, PLANS, BirdSpec
 
 PARTS = (
-    "background",
-    "crown",
-    "head",
-    "throat",
-    "breast",
-    "belly",
-    "back",
-    "wing",
-    "wing_bars",
-    "tail",
-    "eye",
-    "eye_ring",
-    "eye_stripe",
-    "beak",
-    "legs",
-    "perch",
+    *("background", "crown", "head", "throat", "breast", "belly", "back", "wing", "wing_bars", "tail"),
+    *("eye", "eye_ring", "eye_stripe", "beak", "legs", "perch"),
 )
 """Names of the values in a part map."""
 PART = {name: i for i, name in enumerate(PARTS)}
-
 TONES = {name: i for i, name in enumerate(COLOUR_SLOTS)}
-
-_FLAGS = (
-    "streaked",
-    "spotted",
-    "barred",
-    "wing_bars",
-    "eye_ring",
-    "eye_stripe",
-    "flying",
-    "face",
-    "snow",
-    "rock",
-    "pale_eye",
-)
-
+_PATTERNS, _MARKINGS = ("streaked", "spotted", "barred"), ("wing_bars", "eye_ring", "eye_stripe")
+_FLAGS = (*_PATTERNS, *_MARKINGS, "flying", "face", "snow", "rock", "pale_eye")
 FLAGS = {name: i for i, name in enumerate(_FLAGS)}
 
 
@@ -85,8 +57,8 @@ def stack_skins(specs: list[BirdSpec], rigs: list[Rig]) -> Skin:
         a = spec.attributes
         flags.append(
             [
-                *(float(a["pattern"] == name) for name in ("streaked", "spotted", "barred")),
-                *(float(a[name] != "none") for name in ("wing_bars", "eye_ring", "eye_stripe")),
+                *(float(a["pattern"] == name) for name in _PATTERNS),
+                *(float(a[name] != "none") for name in _MARKINGS),
                 float(a["pose"] == "flying"),
                 float(PLANS[a["body_plan"]].face > 0),
                 float(a["background"] == "snow"),

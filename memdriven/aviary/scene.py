@@ -113,6 +113,9 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
 
 
 DISCS = 20
+_DISC = ((-1.1, 1.1), (-1.1, 1.1), (0.05, 0.17), (0.1, 0.6))
+"""Of a disc of light: x, y, radius, weight, drawn from."""
+_GROUNDS = ("grass", "snow", "sand", "rock", "water")
 
 
 @dataclass(frozen=True)
@@ -165,24 +168,9 @@ def stack_scenes(specs: list[BirdSpec], rigs: list[Rig]) -> Scene:
     kinds, discs, suns = [], [], []
     for spec, rig in zip(specs, rigs, strict=True):
         here = spec.attributes["background"]
-        kinds.append(
-            [
-                *(float(here == k) for k in ("grass", "snow", "sand", "rock", "water")),
-                float(rig.ground > -900),
-            ]
-        )
+        kinds.append([*(float(here == kind) for kind in _GROUNDS), float(rig.ground > -900)])
         rng = stream("discs", spec.seed, spec.species_id, spec.index)
-        discs.append(
-            [
-                [
-                    rng.uniform(-1.1, 1.1),
-                    rng.uniform(-1.1, 1.1),
-                    rng.uniform(0.05, 0.17),
-                    rng.uniform(0.1, 0.6),
-                ]
-                for _ in range(DISCS)
-            ]
-        )
+        discs.append([[rng.uniform(*span) for span in _DISC] for _ in range(DISCS)])
         azimuth = spec.azimuth + spec.sun_azimuth
         up = spec.sun_elevation
         suns.append([[math.cos(up) * math.cos(azimuth)], [math.sin(up)], [math.cos(up) * math.sin(azimuth)]])

@@ -14,33 +14,14 @@ from memdriven.aviary.species import BEAK_SHAPES, PLANS, BirdSpec, BodyPlan
 _WING = ("coverts", "secondaries", "primary1", "primary2", "primary3", "primary4")
 
 SLOTS: tuple[str, ...] = (
-    "body",
-    "breast",
-    "rear",
-    "neck1",
-    "neck2",
-    "head",
-    "cheek",
-    "thigh-",
-    "thigh+",
-    "beak",
-    "beak_tip",
-    "mandible",
-    "eye-",
-    "eye+",
-    "leg-",
-    "leg+",
+    *("body", "breast", "rear", "neck1", "neck2", "head", "cheek", "thigh-", "thigh+"),
+    *("beak", "beak_tip", "mandible", "eye-", "eye+", "leg-", "leg+"),
     *(f"toe{i}{s}" for s in "-+" for i in range(3)),
-    "crest1",
-    "crest2",
-    "tail0",
-    "tail1",
-    "tail2",
+    *("crest1", "crest2", "tail0", "tail1", "tail2"),
     *(f"{name}{s}" for s in "-+" for name in _WING),
-    "perch1",
-    "perch2",
-    "perch3",
+    *("perch1", "perch2", "perch3"),
 )
+"""The primitives; the first nine (`raymarch.SOFT`) melt into each other."""
 SLOT = {name: i for i, name in enumerate(SLOTS)}
 FORWARD, UP, RIGHT = np.eye(3)
 SIDES = (("-", -1.0), ("+", 1.0))
@@ -66,7 +47,7 @@ def rotation(axis: Array, angle: float) -> Array:
 
 @dataclass
 class Rig:
-    """One bird's primitives and frames, float64 numpy; see `sdf.Primitives` for their meaning."""
+    """One bird's primitives and frames, float64 numpy; see `raymarch.Primitives` for their meaning."""
 
     matrix: Array = field(default_factory=lambda: np.zeros((len(SLOTS), 3, 3)))
     origin: Array = field(default_factory=lambda: np.zeros((len(SLOTS), 3)))
@@ -462,13 +443,10 @@ def _torso(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
     if spec.attributes["pose"] == "clinging":
         neck = x * forward * 0.98 + y * 0.22
     neck_base = x * 0.52 + y * 0.16 * h
-    middle = (
-        (neck_base + neck) / 2 - x * plan.neck_curve * (0.35 if flying else 0.8) + y * 0.12 * plan.neck_curve
-    )
-    if plan.neck_curve and not flying:
-        middle = (
-            neck_base * 0.55 + neck * 0.45 + x * plan.neck_curve * 0.15 - FORWARD * plan.neck_curve * 0.35
-        )
+    curve = plan.neck_curve
+    middle = (neck_base + neck) / 2 - x * curve * (0.35 if flying else 0.8) + y * 0.12 * curve
+    if curve and not flying:
+        middle = neck_base * 0.55 + neck * 0.45 + x * curve * 0.15 - FORWARD * curve * 0.35
     thick = plan.neck_radius
     rig.put("neck1", neck_base - x * 0.1, middle, thick * 1.25, thick, normal=z)
     rig.put("neck2", middle, neck, thick, thick * 0.92, normal=z)
@@ -542,32 +520,18 @@ def _torso(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
 
     if spec.attributes["crest"] == "crested":
         c = plan.crest * r
-        if plan.face:  # ear tufts
-            for s, side in (("1", -1.0), ("2", 1.0)):
+        for s, side in (("1", -1.0), ("2", 1.0)):
+            if plan.face:  # ear tufts
                 root = neck + hy * r * 0.70 + hz * side * r * 0.46 + hx * r * 0.2
-                rig.put(
-                    f"crest{s}",
-                    root,
-                    root + hy * c + hz * side * c * 0.35 - hx * c * 0.15,
-                    r * 0.22,
-                    r * 0.03,
-                    flat=0.5,
-                    normal=hx,
-                )
-        elif plan.neck_curve:  # a heron's plume
-            for s, lift in (("1", 0.30), ("2", 0.10)):
+                tip_at = root + hy * c + hz * side * c * 0.35 - hx * c * 0.15
+                rig.put(f"crest{s}", root, tip_at, r * 0.22, r * 0.03, flat=0.5, normal=hx)
+            elif plan.neck_curve:  # a heron's plume
+                lift = 0.30 if s == "1" else 0.10
                 root = neck - hx * r * 0.5 + hy * r * 0.62
-                rig.put(
-                    f"crest{s}",
-                    root,
-                    root - hx * c + hy * (lift - 0.45) * c,
-                    r * 0.16,
-                    r * 0.02,
-                    flat=0.6,
-                    normal=hy,
-                )
-        else:
-            for s, lift, reach in (("1", 0.85, 1.0), ("2", 0.42, 0.85)):
+                tip_at = root - hx * c + hy * (lift - 0.45) * c
+                rig.put(f"crest{s}", root, tip_at, r * 0.16, r * 0.02, flat=0.6, normal=hy)
+            else:
+                lift, reach = (0.85, 1.0) if s == "1" else (0.42, 0.85)
                 root = neck + hx * r * (0.2 if s == "1" else -0.3) + hy * r * 0.66
                 tip_at = root - hx * c * 0.62 * reach + hy * c * lift
                 rig.put(f"crest{s}", root, tip_at, r * 0.34, r * 0.05, flat=0.42, normal=hz)

@@ -44,16 +44,10 @@ DARK = ("black", "brown", "purple", "blue", "rufous", "olive")
 PALE = ("buff", "pink", "white", "yellow")
 # Tuples, not sets: these are drawn from, and the order of a set of strings differs by process.
 NEAR = frozenset(
-    frozenset(pair)
+    frozenset(pair.split())
     for pair in (
-        ("brown", "rufous"),
-        ("brown", "olive"),
-        ("olive", "green"),
-        ("orange", "rufous"),
-        ("white", "buff"),
-        ("brown", "black"),
-        ("red", "rufous"),
-        ("blue", "purple"),
+        *("brown rufous", "brown olive", "olive green", "orange rufous"),
+        *("white buff", "brown black", "red rufous", "blue purple"),
     )
 )
 """Pairs that read alike side by side: never put next to each other as a contrast."""
@@ -261,18 +255,12 @@ DRAW_SEED = 20190617
 
 POSES = ("perched", "standing", "swimming", "flying", "clinging")
 BACKGROUNDS = ("foliage", "water", "grass", "snow", "sand", "rock", "dusk", "sky")
+PLUMAGE = ("crown", "head", "throat", "breast", "belly", "back", "wing", "tail")
 COLOURED_MARKINGS = ("wing_bars", "eye_ring", "eye_stripe", "beak_color", "legs")
 BARE_COLOURS = ("black", "grey", "yellow", "orange", "red", "pink", "brown")
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "crown": COLOURS,
-    "head": COLOURS,
-    "throat": COLOURS,
-    "breast": COLOURS,
-    "belly": COLOURS,
-    "back": COLOURS,
-    "wing": COLOURS,
-    "tail": COLOURS,
+    **dict.fromkeys(PLUMAGE, COLOURS),
     "wing_bars": ("none", "white", "buff", "yellow", "black"),
     "eye_ring": ("none", "white", "yellow", "red"),
     "eye_stripe": ("none", "black", "white"),
@@ -346,65 +334,49 @@ class _Draw:
         self.used.update(species.items())
 
 
+def _beside(*neighbours: str, of: Sequence[str] = COLOURS) -> list[str]:
+    """The colours that stand out from all of some others."""
+    return [colour for colour in of if all(contrast(colour, one) for one in neighbours)]
+
+
 def _plumage(draw: _Draw, plan: str) -> dict[str, str]:
     """Colours by part: an upper side, an under side, a head scheme and accents."""
     rng = draw.rng
     back = draw.pick("back", COLOURS)
-    breast = draw.pick("breast", [c for c in COLOURS if contrast(c, back)])
+    breast = draw.pick("breast", _beside(back))
     if rng.random() < 0.10 or (plan == "crow" and rng.random() < 0.4):
         breast = back  # a bird of one colour
     belly = breast
     if rng.random() < 0.45:
-        belly = draw.pick(
-            "belly", [c for c in (*PALE, "grey", "orange") if contrast(c, breast) and contrast(c, back)]
-        )
-    head = draw.pick("head", [c for c in COLOURS if contrast(c, back)]) if rng.random() < 0.55 else back
-    crown = draw.pick("crown", [c for c in COLOURS if contrast(c, head)]) if rng.random() < 0.5 else head
+        belly = draw.pick("belly", _beside(breast, back, of=(*PALE, "grey", "orange")))
+    head = draw.pick("head", _beside(back)) if rng.random() < 0.55 else back
+    crown = draw.pick("crown", _beside(head)) if rng.random() < 0.5 else head
     roll = rng.random()
     if roll < 0.4:
         throat = breast
     elif roll < 0.55:
         throat = head
     else:
-        throat = draw.pick("throat", [c for c in COLOURS if contrast(c, head) and contrast(c, breast)])
-    wing = back
-    if rng.random() < 0.62:
-        wing = draw.pick("wing", [c for c in COLOURS if contrast(c, back)])
-    tail = (
-        rng.choice((wing, back))
-        if rng.random() < 0.62
-        else draw.pick("tail", [c for c in COLOURS if contrast(c, back)])
-    )
-    return {
-        "crown": crown,
-        "head": head,
-        "throat": throat,
-        "breast": breast,
-        "belly": belly,
-        "back": back,
-        "wing": wing,
-        "tail": tail,
-    }
+        throat = draw.pick("throat", _beside(head, breast))
+    wing = draw.pick("wing", _beside(back)) if rng.random() < 0.62 else back
+    tail = rng.choice((wing, back)) if rng.random() < 0.62 else draw.pick("tail", _beside(back))
+    return dict(zip(PLUMAGE, (crown, head, throat, breast, belly, back, wing, tail), strict=True))
 
 
 def _markings(draw: _Draw, plan: str, plumage: dict[str, str]) -> dict[str, str]:
     """Bars, rings, stripes, bare parts and the beak."""
     rng = draw.rng
-    bars = "none"
+    bars = ring = stripe = "none"
     if rng.random() < 0.42:
-        bars = draw.pick(
-            "wing_bars", [c for c in ATTRIBUTES["wing_bars"][1:] if contrast(c, plumage["wing"])]
-        )
-    ring = "none"
+        bars = draw.pick("wing_bars", _beside(plumage["wing"], of=ATTRIBUTES["wing_bars"][1:]))
     if rng.random() < 0.36:
-        ring = draw.pick("eye_ring", [c for c in ("white", "yellow", "red") if contrast(c, plumage["head"])])
-    stripe = "none"
+        ring = draw.pick("eye_ring", _beside(plumage["head"], of=ATTRIBUTES["eye_ring"][1:]))
     if rng.random() < 0.3 and plan != "owl":
         stripe = "white" if plumage["head"] in DARK else "black"
     pattern = "plain"
     if rng.random() < 0.46:
         pattern = draw.pick("pattern", ("streaked", "spotted", "barred"))
-    beak = draw.pick("beak_color", [c for c in BARE_COLOURS if contrast(c, plumage["head"])])
+    beak = draw.pick("beak_color", _beside(plumage["head"], of=BARE_COLOURS))
     return {
         "wing_bars": bars,
         "eye_ring": ring,
@@ -419,46 +391,11 @@ def _markings(draw: _Draw, plan: str, plumage: dict[str, str]) -> dict[str, str]
 
 
 _FIRST = (
-    "ember",
-    "willow",
-    "harbour",
-    "lantern",
-    "thistle",
-    "marble",
-    "saffron",
-    "juniper",
-    "pebble",
-    "velvet",
-    "cinder",
-    "meadow",
-    "frost",
-    "copper",
-    "orchard",
-    "tidal",
-    "amber",
-    "bramble",
-    "cloud",
-    "clover",
-    "dawn",
-    "drift",
-    "fern",
-    "glen",
-    "hazel",
-    "ivory",
-    "jasper",
-    "lichen",
-    "maple",
-    "mist",
-    "moss",
-    "nettle",
-    "opal",
-    "plum",
-    "quartz",
-    "reed",
-    "rowan",
-    "sable",
-    "shale",
-    "sorrel",
+    *("ember", "willow", "harbour", "lantern", "thistle", "marble", "saffron", "juniper"),
+    *("pebble", "velvet", "cinder", "meadow", "frost", "copper", "orchard", "tidal"),
+    *("amber", "bramble", "cloud", "clover", "dawn", "drift", "fern", "glen"),
+    *("hazel", "ivory", "jasper", "lichen", "maple", "mist", "moss", "nettle"),
+    *("opal", "plum", "quartz", "reed", "rowan", "sable", "shale", "sorrel"),
 )
 _SECOND = ("crowned", "breasted", "tailed", "winged", "throated", "necked", "vented", "naped")
 
@@ -520,7 +457,6 @@ def all_species() -> tuple[Species, ...]:
     return tuple(drawn)
 
 
-PLUMAGE = ("crown", "head", "throat", "breast", "belly", "back", "wing", "tail")
 COLOUR_SLOTS = (*PLUMAGE, *COLOURED_MARKINGS)
 MORPHS = 0.75
 """Share of sightings that wear a colour morph, not the species' typical plumage. Without morphs 150

@@ -73,8 +73,8 @@ class _Source:
         """Captions that were left out, by reason."""
         self.columns = ""
         """Those of the first row that has no caption."""
-        self.from_the_top = 0
-        """Names that count from the source's own folder, not from their table's."""
+        self.elsewhere: dict[str, str] = {}
+        """Names that count from another folder than their table's -> the files found."""
 
     def locate(self, base: str, name: str, place: str) -> str | None:
         """Return the file that a row of a table in the folder `base` means, or note a fault."""
@@ -91,7 +91,8 @@ class _Source:
         if found is None:
             ending = [file for file in self.by_name.get(parts[-1], ()) if f"/{file}".endswith(f"/{plain}")]
             found = self.files.meant(plain) or (ending[0] if len(ending) == 1 else None)
-            self.from_the_top += found is not None and bool(base)
+            if found is not None:
+                self.elsewhere[base + plain] = found
         if found is not None and is_picture(found):
             return found
         names = self.files.names if len(self.faults.found) < 5 else ()
@@ -129,9 +130,9 @@ class _Source:
             notes.append(f"{some} without a caption left out, e.g. {clean(uncaptioned[0])}")
         for reason, count in self.unusable.items():
             notes.append(f"{counted(count, 'caption')} left out: {reason}")
-        if self.from_the_top:
-            some = counted(self.from_the_top, "file name")
-            notes.append(f"{some} counted from {self.place}, not from their table's folder")
+        for name, found in list(self.elsewhere.items())[:1]:
+            some = counted(len(self.elsewhere), "image")
+            notes.append(f"{some} found elsewhere than the table says, e.g. {clean(name)} at {clean(found)}")
         if self.files.left_out:
             first = clean(self.files.left_out[0])
             notes.append(

@@ -31,6 +31,7 @@ from tqdm import tqdm
 from memdriven.data.images import centre_square, read_image
 from memdriven.errors import DataError
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json
+from memdriven.numbers import is_number, parse_json
 
 SCHEMA = "memdriven.dataset/1"
 HEADER, ITEMS = "dataset.json", "items.jsonl"
@@ -217,7 +218,7 @@ def _read_items(path: Path) -> list[Item]:
 
 def _read_item(line: str, place: str) -> Item:
     try:
-        values = json.loads(line)
+        values = parse_json(line)
         item = Item(**values)
         good = (
             isinstance(item.id, str)
@@ -230,9 +231,9 @@ def _read_item(line: str, place: str) -> Item:
             and all(isinstance(caption, str) for caption in item.captions)
             and isinstance(item.attributes, dict)
             and (item.box is None or _is_box(item.box))
-            and all(number is None or type(number) in (int, float) for number in item.noise)
+            and all(number is None or is_number(number) for number in item.noise)
         )
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise DataError(
             wanted=f"an item in {place}",
             found=f"{type(error).__name__}: {error}",
@@ -249,7 +250,7 @@ def _read_item(line: str, place: str) -> Item:
 
 
 def _is_box(box: Sequence[Any]) -> bool:
-    return len(box) == 4 and all(type(side) in (int, float) for side in box)
+    return len(box) == 4 and all(map(is_number, box))
 
 
 def _check(items: Sequence[Item], place: Path) -> None:

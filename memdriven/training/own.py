@@ -23,7 +23,7 @@ from memdriven.data.prepared import Item, PreparedDataset, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.vgg import Vgg16Features
-from memdriven.errors import CaptionError, DataError
+from memdriven.errors import CaptionError, DataError, Interrupted
 from memdriven.files import atomic_write_json, read_json
 from memdriven.memory.build import build_memory
 from memdriven.memory.extraction import extract_features
@@ -240,7 +240,11 @@ class _Steps:
         if self.progress:
             budget = f" ({self.minutes[name]:.1f} minutes)" if name in self.minutes else ""
             print(f"{name}{budget}; {left:.0f} minutes of training to come", flush=True)
-        work()
+        try:
+            work()
+        except (Interrupted, KeyboardInterrupt):
+            print(f"stopped in {name}; the same command goes on there", flush=True)
+            raise
         self.done.append(name)
         atomic_write_json(self.file, {**self.plan, "done": self.done})
 

@@ -293,13 +293,15 @@ def test_roots_as_archives_have_them(tmp_path: Path) -> None:
         assert data.name == Path(packed).stem
 
 
-def test_names_that_count_from_the_top_are_found_and_told(tmp_path: Path) -> None:
+def test_names_that_count_from_another_folder_are_found_and_told(tmp_path: Path) -> None:
     source = _source(tmp_path / "src", ["train/a.png", "test/a.png"])
     (source / "train/metadata.csv").write_text("file_name,text\ntrain/a.png,red\n")
     (source / "test/metadata.csv").write_text("file_name,text\na.png,blue\n")
     data = _prepare(source, tmp_path / "out")
     assert [(item.split, item.captions) for item in data.items] == [("test", ("blue",)), ("train", ("red",))]
-    assert "1 file name counted from" in data.header["notes"][0]
+    assert data.header["notes"] == [
+        "1 image found elsewhere than the table says, e.g. train/train/a.png at train/a.png"
+    ]
 
 
 def test_pictures_may_be_described_by_their_names(tmp_path: Path) -> None:

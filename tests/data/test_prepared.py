@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -20,6 +21,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert data.header["counts"] == {"train": 4, "test": 2}
     image = data.load_image(items[0])
     assert (image.mode, image.size) == ("RGB", (64, 64))
+
+
+def test_an_item_keeps_its_noise_and_memory(tmp_path: Path) -> None:
+    (item, *_) = write_world(tmp_path, train=1, test=0)
+    asked = dataclasses.replace(item, id="b", memory=item.id, noise=(0.5, None, -2.25), box=(1, 2.5, 3, 4))
+    write_prepared(tmp_path, name="x", items=[item, asked], classes=["square"], image_size=64)
+    assert PreparedDataset.open(tmp_path).items == [item, asked]
 
 
 def test_a_split_that_is_not_there(tmp_path: Path) -> None:
@@ -67,6 +75,10 @@ def _item(**changes: object) -> str:
         [_item(), _item(id="b", box=[1, 2, 3])],
         [_item(), _item(id="b", box=[1, 2, 3, "4"])],
         [_item(), _item(id="b", box=7)],
+        [_item(), _item(id="b", box=[1, 2, 3, float("nan")])],
+        [_item(), _item(id="b", box=[1, 2, 3, 10**400])],
+        [_item(), _item(id="b", noise=["x"])],
+        [_item(), _item(id="b", noise=7)],
     ],
 )
 def test_damaged_tables_are_refused(tmp_path: Path, lines: list[str]) -> None:
