@@ -117,6 +117,7 @@
       return kept;
     }
   };
+  seen = new Set(stored().map((one) => one.recipe));
   window.memdriven.history = {
     read: () => {
       const list = stored();

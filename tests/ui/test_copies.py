@@ -55,7 +55,11 @@ def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
-    like = pipe(CAPTION, seed=3).images[0]
+    like = Image.new("RGB", (64, 64), (255, 0, 255))  # four colours that nothing in the memory has
+    for place, colour in enumerate(((0, 255, 0), (255, 255, 0), (0, 255, 255))):
+        like.paste(
+            colour, (32 * (place % 2), 32 * (place // 2), 32 * (place % 2) + 32, 32 * (place // 2) + 32)
+        )
     for image, verdict in ((like, strings.COPY_SUSPECT), (Image.new("RGB", (96, 96)), strings.COPY_CLEAR)):
         guest = UserImage(
             id="own:abc",
