@@ -55,20 +55,20 @@ def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
-    like = Image.new("RGB", (64, 64), (255, 0, 255))  # four colours that nothing in the memory has
-    for place, colour in enumerate(((0, 255, 0), (255, 255, 0), (0, 255, 255))):
-        like.paste(
-            colour, (32 * (place % 2), 32 * (place // 2), 32 * (place % 2) + 32, 32 * (place // 2) + 32)
-        )
-    for image, verdict in ((like, strings.COPY_SUSPECT), (Image.new("RGB", (96, 96)), strings.COPY_CLEAR)):
+    like = pipe(CAPTION, seed=3).images[0]
+    black = Image.new("RGB", (96, 96))
+    for name, image, verdict in (
+        ("own:abc", like, strings.COPY_SUSPECT),
+        ("own:def", black, strings.COPY_CLEAR),
+    ):
         guest = UserImage(
-            id="own:abc",
+            id=name,
             image=image,
             caption="mine",
             shape=(512, 16, 16),
             features=codec.encode(pipe.bank.v(3).numpy()),
         )
-        output = pipe(CAPTION, neighbours=["own:abc", "bird-03"], images=[guest], seed=1)
+        output = pipe(CAPTION, neighbours=[name, "bird-03"], images=[guest], seed=1)
         forged = replace(output, all_stages=((like,),))
         made = copies.check_html(forged, copies.space(pipe).result(), pipe.bank)
         assert verdict in made
