@@ -77,7 +77,7 @@ def test_parts_that_were_made_are_not_made_again(tmp_path: Path, monkeypatch: py
 
 def test_squeezenet_knows_both_input_scalings(tmp_path: Path, squeezenet_file: Path) -> None:
     network = SqueezeNet.load(squeezenet_file)
-    mean, factor = network.scaling
+    mean, factor = network.mean, network.factor
     assert torch.allclose(mean.flatten(), torch.tensor([0.485, 0.456, 0.406]))
     caffe = SqueezeNet.load(squeezenet_file)
     # The same network for 0..255 input: the first layer shrinks by the ratio of the factors.
@@ -90,7 +90,7 @@ def test_squeezenet_knows_both_input_scalings(tmp_path: Path, squeezenet_file: P
     path = tmp_path / "caffe.safetensors"
     save_file(caffe.state_dict(), path)
     again = SqueezeNet.load(path)
-    assert float(again.scaling[1].max()) == 255
+    assert float(again.factor.max()) == 255
     x = torch.rand(2, 3, 64, 64)
     inner = ([m[:, :, 1:-1, 1:-1] for m in network(x)[:1]], [m[:, :, 1:-1, 1:-1] for m in again(x)[:1]])
     assert torch.allclose(inner[0][0], inner[1][0], atol=1e-3)

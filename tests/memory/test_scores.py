@@ -33,20 +33,14 @@ def soft_max(values: list[float], gamma: float) -> float:
     return (math.log(sum(math.exp(gamma * v) for v in values)) - math.log(len(values))) / gamma
 
 
-@pytest.mark.parametrize("pool", ["max", "mean", "mean-caption"])
-def test_sentence_scores(pool: str) -> None:
+def test_sentence_scores() -> None:
     keys, sentence = unit(rows(9, 5)), 3 * rows(5, seed=1)
     owner = torch.tensor([0, 0, 1, 2, 2, 2, 2, 3, 3])
-    found, best = scores.sentence_scores(sentence, keys, owner, 4, pool)
+    found, best = scores.sentence_scores(sentence, keys, owner, 4)
     for item in range(4):
         own = [row for row in range(9) if owner[row] == item]
         each = [cos(sentence, keys[row]) for row in own]
-        wanted = {
-            "max": max(each),
-            "mean": sum(each) / len(each),
-            "mean-caption": cos(sentence, keys[own].mean(dim=0)),
-        }[pool]
-        assert float(found[item]) == pytest.approx(wanted, abs=1e-6)
+        assert float(found[item]) == pytest.approx(max(each), abs=1e-6)
         assert int(best[item]) == own[each.index(max(each))]
 
 
@@ -109,22 +103,16 @@ def test_z_scores() -> None:
     assert scores.z_scores(torch.tensor([0.3])).tolist() == [0.0]
 
 
-def test_reciprocal_ranks_break_ties_by_place() -> None:
-    found = scores.reciprocal_ranks(torch.tensor([0.2, 0.9, 0.2, -1.0]))
-    assert found.tolist() == pytest.approx([61 / 62, 1.0, 61 / 63, 61 / 64])
-
-
-@pytest.mark.parametrize("fusion", ["z-score", "reciprocal-rank"])
-def test_fuse(fusion: str) -> None:
+def test_fuse() -> None:
     a, b, c = (rows(6, seed=seed) for seed in range(3))
-    scale = scores.z_scores if fusion == "z-score" else scores.reciprocal_ranks
-    found = scores.fuse([a, b], [c], 0.3, fusion)
+    scale = scores.z_scores
+    found = scores.fuse([a, b], [c], 0.3)
     for place in range(6):
         text = (float(scale(a)[place]) + float(scale(b)[place])) / 2
         wanted = 0.3 * text + 0.7 * float(scale(c)[place])
         assert float(found[place]) == pytest.approx(wanted, abs=1e-6)
-    assert scores.top(scores.fuse([a], [b], 1.0, fusion), 6).tolist() == scores.top(a, 6).tolist()
-    assert scores.top(scores.fuse([a], [b], 0.0, fusion), 6).tolist() == scores.top(b, 6).tolist()
+    assert scores.top(scores.fuse([a], [b], 1.0), 6).tolist() == scores.top(a, 6).tolist()
+    assert scores.top(scores.fuse([a], [b], 0.0), 6).tolist() == scores.top(b, 6).tolist()
 
 
 def test_top_prefers_the_first_of_equal_scores() -> None:
@@ -136,34 +124,6 @@ def test_percentiles_count_what_is_lower() -> None:
     found = scores.percentiles(torch.tensor(values))
     wanted = [100 * sum(other < value for other in values) / 5 for value in values]
     assert found.tolist() == pytest.approx(wanted)
-
-
-@pytest.mark.parametrize("relevance", [0.0, 0.5, 0.8, 1.0])
-def test_diverse_is_greedy_marginal_relevance(relevance: float) -> None:
-    values, keys = rows(8), unit(rows(8, 3, seed=1))
-    low, high = float(values.min()), float(values.max())
-    picks: list[int] = []
-    while len(picks) < 5:
-        gains = []
-        for place in range(8):
-            alike = max((cos(keys[place], keys[pick]) for pick in picks), default=0.0)
-            scaled = (float(values[place]) - low) / (high - low)
-            gain = relevance * scaled - (1 - relevance) * alike
-            gains.append(-math.inf if place in picks else gain)
-        picks.append(gains.index(max(gains)))
-    assert scores.diverse(values, keys, 5, relevance).tolist() == picks
-
-
-def test_diverse_with_equal_scores_and_with_all_of_them() -> None:
-    picks = scores.diverse(torch.ones(4), unit(rows(4, 3)), 4, 0.7)
-    assert sorted(picks.tolist()) == [0, 1, 2, 3]
-
-
-def test_diversity_avoids_a_twin() -> None:
-    keys = unit(torch.tensor([[1.0, 0.0], [1.0, 0.001], [0.0, 1.0]]))
-    values = torch.tensor([1.0, 0.99, 0.8])
-    assert scores.diverse(values, keys, 2, 1.0).tolist() == [0, 1]
-    assert scores.diverse(values, keys, 2, 0.5).tolist() == [0, 2]
 
 
 def test_softmax_weights() -> None:
