@@ -10,6 +10,10 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from memdriven.errors import MemDrivenError
 
 CHECKPOINT = Path(__file__).resolve().parent / "checkpoints" / "aviary"
 
@@ -24,10 +28,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     host = os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0" if on_space else "127.0.0.1")
     parser.add_argument("--host", default=host, help="address to listen on; 0.0.0.0 lets other machines in")
     parser.add_argument(
-        "--port",
-        type=int,
-        default=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
-        help="port to listen on",
+        "--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="port to listen on"
     )
     parser.add_argument(
         "--checkpoint",
@@ -43,6 +44,26 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--no-browser", action="store_true", default=on_space, help="do not open a browser window"
+    )
+    parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name that the page may be asked for by, such as a proxy's; * for any",
+    )
+    parser.add_argument(
+        "--frame-ancestor",
+        action="append",
+        default=["https://huggingface.co"] if on_space else [],
+        metavar="SITE",
+        help="a site that may show the page in a frame",
+    )
+    parser.add_argument(
+        "--behind-proxy",
+        action="store_true",
+        default=on_space,
+        help="believe the X-Forwarded headers of a proxy in front",
     )
     options = parser.parse_args(arguments)
     options.checkpoint = options.checkpoint or [CHECKPOINT]
@@ -68,12 +89,10 @@ def main(arguments: list[str] | None = None) -> int:
         offered = shelf.Shelf(shelf.find_checkpoints(options.checkpoint), options.device)
         offered.put(pipe)
     except MemDrivenError as error:
-        print(
-            f"memdriven cannot start.\n  wanted: {error.wanted}\n  found:  {error.found}\n"
-            f"  do:     {error.fix}",
-            file=sys.stderr,
-        )
+        print(_told(error), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     try:
         app.serve(
             app.build(offered),
@@ -81,7 +100,13 @@ def main(arguments: list[str] | None = None) -> int:
             port=options.port,
             share=options.share,
             browser=not options.no_browser,
+            allowed=["*"] if "SPACE_ID" in os.environ else options.allowed_host,
+            frames=options.frame_ancestor,
+            forwarded=options.behind_proxy,
         )
+    except MemDrivenError as error:
+        print(_told(error), file=sys.stderr)
+        return 2
     except OSError as error:
         print(
             f"memdriven cannot serve at {options.host}:{options.port}: {error}\n"
@@ -90,6 +115,12 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     return 0
+
+
+def _told(error: MemDrivenError) -> str:
+    return (
+        f"memdriven cannot start.\n  wanted: {error.wanted}\n  found:  {error.found}\n  do:     {error.fix}"
+    )
 
 
 if __name__ == "__main__":

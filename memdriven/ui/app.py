@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import socket
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from memdriven.ui import (
 )
 from memdriven.ui.html import tag, text
 from memdriven.ui.parts import panel
-from memdriven.ui.policy import OwnServerOnly
+from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
 from memdriven.ui.shelf import Shelf
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
@@ -105,7 +106,15 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
 
 
 def launch(
-    page: gr.Blocks, *, host: str = "127.0.0.1", port: int = 0, share: bool = False, browser: bool = False
+    page: gr.Blocks,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    share: bool = False,
+    browser: bool = False,
+    allowed: Sequence[str] = (),
+    frames: Sequence[str] = (),
+    forwarded: bool = False,
 ) -> str:
     """Serve the page from a background thread and return its address.
 
@@ -115,11 +124,17 @@ def launch(
         port: port to listen on; 0 takes a free one.
         share: also open a public tunnel through Gradio's servers.
         browser: open the page in the visitor's browser.
+        allowed: further names that the page may be asked for by: a proxy's, a Space's; `*` for any.
+        frames: sites that may show the page in a frame.
+        forwarded: believe the headers of a proxy in front.
 
     Raises:
+        ConfigError: there is no such port or host.
         OSError: the port is taken.
     """
-    port = _port(host, port)
+    port = free_port(host, port)
+    # A public tunnel has a name that is not known before.
+    hosts = ("*",) if share else served_hosts(host, allowed)
     options: dict[str, Any] = {
         "theme": theme.theme(),
         "css": theme.style_sheet(),
@@ -136,7 +151,9 @@ def launch(
         "state_session_capacity": SESSIONS,
         "show_error": False,
         "favicon_path": FAVICON,
-        "app_kwargs": {"middleware": [Middleware(OwnServerOnly)]},
+        "app_kwargs": {
+            "middleware": [Middleware(OwnServerOnly, hosts=hosts, frames=frames, forwarded=forwarded)]
+        },
     }
     _, local, public = page.launch(
         server_name=host,
@@ -150,21 +167,16 @@ def launch(
     return str(public or local)
 
 
-def serve(page: gr.Blocks, *, host: str, port: int, share: bool = False, browser: bool = False) -> None:
-    """Serve the page, say where, and return when the server is stopped (Ctrl + C)."""
-    print(
-        strings.SERVED.format(address=launch(page, host=host, port=port, share=share, browser=browser)),
-        flush=True,
-    )
-    page.block_thread()
+def serve(page: gr.Blocks, **options: Any) -> None:
+    """Serve the page, say where, and return when the server is stopped (Ctrl + C or SIGTERM).
 
-
-def _port(host: str, wanted: int) -> int:
-    """Return the wanted port, or a free one for 0, if it can be listened on.
-
-    Asked before Gradio starts anything, which leaves its threads behind when it fails.
+    Args:
+        page: what `build` gave.
+        options: as `launch` takes them.
     """
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, wanted))
-        return int(probe.getsockname()[1])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        print(strings.SERVED.format(address=launch(page, **options)), flush=True)
+        page.block_thread()
+    except KeyboardInterrupt:
+        page.close(verbose=False)

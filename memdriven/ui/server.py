@@ -1,0 +1,237 @@
+"""What the page's server lets in and out: hosts, origins, sizes, routes, and what a browser may load.
+
+    hosts     a page of another site must not reach this server by a name of its own (DNS rebinding)
+    origins   another site's page may not post here, and reads no answer
+    sizes     a request's body is refused as soon as it is known to be too large, and never kept
+    routes    of Gradio's, those that this page does not use are not there
+    headers   the browser itself refuses requests beyond the page's own server
+
+An ASGI middleware around Gradio's application; it reads no body and keeps no state but the settings.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from memdriven.errors import ConfigError
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+API = "/gradio_api"
+UNUSED = (
+    *("/upload", "/process_recording", "/component_server", "/deep_link", "/vibe", "/undo-vibe", "/stream/"),
+    *("/proxy=", "/monitoring", "/profiling", "/run-history", "/dev/", "/login", "/logout"),
+)
+"""Beginnings of Gradio's routes that this page does not use."""
+LARGEST = {f"{API}/queue/join": 11_500_000, f"{API}/run/": 11_500_000}
+"""Bytes of a body by the beginning of its route: an own image is sent as text inside an event."""
+LARGEST_OTHER = 1_000_000
+ANSWERS = {
+    403: ("a request from this page", "open the page itself, and use it there"),
+    404: ("a route of this page", "see the page's API documentation"),
+    413: ("a smaller request", "send an image of at most 8 MB, and a caption of at most 2,000 characters"),
+    421: ("the host that this server listens on", "start it with --allowed-host NAME to serve that name"),
+}
+POLICY = (
+    "default-src 'self'",
+    "img-src 'self' data: blob:",
+    "font-src 'self' data:",
+    "style-src 'self' 'unsafe-inline'",
+    # Gradio compiles its templates in the browser.
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval'",
+    "connect-src 'self'",
+    "object-src 'none'",
+    "base-uri 'self'",
+    "form-action 'self'",
+)
+ANY = "*"
+NOT_OURS = (99, 49, 10049)
+"""EADDRNOTAVAIL of Linux, macOS and Windows."""
+
+
+class OwnServerOnly:
+    """ASGI middleware: lets in what this page's own visitors send, and answers the rest by itself.
+
+    Args:
+        app: Gradio's application.
+        hosts: names and addresses that the page may be asked for by; `*` for any.
+        frames: sites that may show the page in a frame; none by default.
+        forwarded: believe what a proxy in front says of host and scheme.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        hosts: Iterable[str] = (ANY,),
+        frames: Iterable[str] = (),
+        forwarded: bool = False,
+    ) -> None:
+        self.app, self.hosts, self.forwarded = app, {host.lower() for host in hosts}, forwarded
+        ancestors = " ".join(["'self'", *frames])
+        policy = "; ".join((*POLICY, f"frame-ancestors {ancestors}"))
+        self.headers = [
+            (b"content-security-policy", policy.encode("ascii")),
+            (b"referrer-policy", b"no-referrer"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request, or pass it on and its answer back with the headers."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.lower(): value for name, value in scope.get("headers", ())}
+        if not self.forwarded:
+            scope["headers"] = [
+                (n, v) for n, v in scope.get("headers", ()) if not n.lower().startswith(b"x-forwarded")
+            ]
+        refused = self._refused(scope, headers)
+        if refused:
+            await self._answer(refused, send)
+            return
+        limit, read, begun = _largest(scope["path"]), 0, False
+
+        async def receive_little() -> Message:
+            """Stop reading a body without a length as soon as it is too long."""
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > limit:
+                raise _TooLarge
+            return message
+
+        async def send_with_policy(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                # No other site may read an answer, whatever Gradio offers.
+                kept = [(n, v) for n, v in message.get("headers", ()) if not n.startswith(b"access-control-")]
+                message["headers"] = [*kept, *self.headers]
+            await send(message)
+
+        try:
+            await self.app(scope, receive_little, send_with_policy)
+        except _TooLarge:
+            if not begun:
+                await self._answer(413, send)
+
+    def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> int:
+        """Return why a request is refused as an HTTP status; 0 where it is not."""
+        host = headers.get(b"host", b"").decode("latin-1").lower()
+        if ANY not in self.hosts and _name(host) not in self.hosts:
+            return 421
+        path = scope["path"].removeprefix(API)
+        if path.startswith(UNUSED):
+            return 404
+        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        if scope["method"] not in ("GET", "HEAD") and origin and origin.partition("://")[2] != host:
+            return 403
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or len(length) > 15 or int(length) > _largest(scope["path"]):
+            return 413
+        return 0
+
+    async def _answer(self, status: int, send: Send) -> None:
+        """Send a refusal as JSON that says what to do."""
+        wanted, fix = ANSWERS[status]
+        content = json.dumps({"error": f"wanted: {wanted}; what to do: {fix}"}).encode()
+        start = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+        start += [(b"connection", b"close"), *self.headers]
+        await send({"type": "http.response.start", "status": status, "headers": start})
+        await send({"type": "http.response.body", "body": content})
+
+
+class _TooLarge(Exception):
+    """A body went beyond its limit."""
+
+
+def _largest(path: str) -> int:
+    return next((size for start, size in LARGEST.items() if path.startswith(start)), LARGEST_OTHER)
+
+
+def _name(host: str) -> str:
+    """Return a Host header without its port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def served_hosts(host: str, allowed: Iterable[str] = ()) -> list[str]:
+    """Return by which names a page that listens on `host` may be asked for.
+
+    Where it listens on every address it answers to all of this machine's names and numbers; a name of
+    another site that points here is none of them.
+
+    Args:
+        host: the address listened on.
+        allowed: further names, those of a proxy or a Space; `*` for any.
+    """
+    names = {host.lower(), "localhost", "127.0.0.1", "::1", *(name.lower() for name in allowed)}
+    if space := os.environ.get("SPACE_HOST"):
+        names.add(space.lower())
+    if host in ("0.0.0.0", "::"):
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+        with_numbers = socket.getaddrinfo(socket.gethostname(), None) if _resolves() else []
+        names |= {str(found[4][0]).partition("%")[0] for found in with_numbers}
+    return sorted(names)
+
+
+def _resolves() -> bool:
+    try:
+        return bool(socket.getaddrinfo(socket.gethostname(), None))
+    except OSError:
+        return False
+
+
+def free_port(host: str, wanted: int) -> int:
+    """Return the wanted port, or a free one for 0, if it can be listened on.
+
+    Asked before Gradio starts anything, which leaves its threads behind when it fails.
+
+    Raises:
+        ConfigError: there is no such port, or the host is no address of this machine.
+        OSError: the port is taken.
+    """
+    if not 0 <= wanted <= 65_535:
+        raise ConfigError(
+            wanted="--port: a number in 0..65535", found=str(wanted), fix="choose another --port"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        if not _is_number(host):
+            socket.getaddrinfo(host, wanted, family)
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, wanted))
+            return int(probe.getsockname()[1])
+    except socket.gaierror:
+        problem = "no such name"
+    except UnicodeError:
+        problem = "no name that can be looked up"
+    except OSError as error:
+        if error.errno not in NOT_OURS:
+            raise
+        problem = "not an address of this machine"
+    raise ConfigError(
+        wanted="--host: an address of this machine",
+        found=f"{host}: {problem}",
+        fix="use 127.0.0.1, or 0.0.0.0 to let other machines in",
+    )
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
