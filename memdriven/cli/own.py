@@ -96,11 +96,11 @@ class OwnMemory:
 
 def _open(checkpoint: Path, wanted: bool) -> None:
     """Serve the page with a checkpoint, as `python app.py --checkpoint CHECKPOINT` does."""
-    if wanted:
+    app = Path(__file__).parents[2] / "app.py"
+    if wanted and app.is_file():
         import subprocess
         import sys
 
-        app = Path(__file__).parents[2] / "app.py"
         subprocess.run([sys.executable, str(app), "--checkpoint", str(checkpoint)], check=False)
     else:
         print(f"python app.py --checkpoint {checkpoint}")

@@ -49,6 +49,7 @@ def assemble(
     source: str,
     licence: str,
     fit: Fit = "crop",
+    faults: Sequence[DataError] = (),
     skip_faults: bool = False,
     notes: Sequence[str] = (),
     extra: Mapping[str, Any] | None = None,
@@ -69,7 +70,8 @@ def assemble(
         source: where it comes from, for people.
         licence: under which terms, for people.
         fit: crop to the middle, or pad to the whole.
-        skip_faults: images that cannot be read are left out and told, instead of refused.
+        faults: what is wrong with the source's tables, to be told with the images that cannot be read.
+        skip_faults: these images are left out and told, instead of refused.
         notes: sentences about what was left out or read otherwise.
         extra: further header entries.
         progress: show a bar.
@@ -84,7 +86,7 @@ def assemble(
         raise DataError(
             wanted="names of at most 200 letters", found=f"{long.source[:80]}...", fix="rename the images"
         )
-    faults: list[DataError] = []
+    unreadable: list[DataError] = []
     looks: dict[str, np.ndarray] = {}
     with atomic_folder(out) as folder:
         for split in {draft.item.split for draft in drafts}:
@@ -94,7 +96,7 @@ def assemble(
             try:
                 content, looks[draft.item.id] = _square(draft, image_size, fit)
             except DataError as error:
-                faults.append(error)
+                unreadable.append(error)
             else:
                 (folder / draft.item.file).write_bytes(content)
 
@@ -107,13 +109,12 @@ def assemble(
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         items = [draft.item for draft in drafts if draft.item.id in looks]
-        if faults and not (skip_faults and items):
-            raise all_faults(faults, source)
-        left = (
-            [f"{len(faults)} image{'s' * (len(faults) > 1)} left out as unreadable, e.g. {faults[0].wanted}"]
-            if faults
-            else []
-        )
+        if (faults or unreadable) and not (skip_faults and items):
+            raise all_faults([*faults, *unreadable], source)
+        left = []
+        if unreadable:
+            some = counted(len(unreadable), "image")
+            left.append(f"{some} left out as unreadable, e.g. {unreadable[0].wanted}")
         write_prepared(
             folder,
             name=name,

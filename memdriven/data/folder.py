@@ -204,8 +204,6 @@ def prepare_folder(
                     picture = read.pictures.setdefault(file, _Picture(file, split=_split_of_folder(file)))
                     picture.captions = captions
         uncaptioned = [file for file in files.names if is_picture(file) and not _captioned(read, file)]
-        if read.faults.found and not skip_faults:
-            raise read.faults.error()
         pictures = [picture for picture in read.pictures.values() if picture.captions]
         if not pictures:
             raise read.faults.error() if read.faults.found else _nothing(read)
@@ -231,6 +229,7 @@ def prepare_folder(
             seed=seed,
             source="a captioned folder",
             licence="that of the source",
+            faults=read.faults.found,
             skip_faults=skip_faults,
             notes=notes,
             progress=progress,

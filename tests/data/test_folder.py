@@ -171,9 +171,9 @@ def test_all_faults_are_told_at_once_or_left_out(tmp_path: Path) -> None:
         {"file_name": "b.png", "text": "x", "split": "y"},
     ]
     _jsonl(source / "metadata.jsonl", [*rows, {"file_name": "broken.png", "text": "x"}])
-    with pytest.raises(DataError, match="3 faults") as caught:
+    with pytest.raises(DataError, match="4 faults") as caught:
         _prepare(source, tmp_path / "out")
-    for line in ("line 2", "line 3", "line 4"):
+    for line in ("line 2", "line 3", "line 4", "broken.png"):
         assert line in caught.value.found
     assert "--skip-faults" in caught.value.fix
     data = _prepare(source, tmp_path / "out", skip_faults=True, test_fraction=0.0)
