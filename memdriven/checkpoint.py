@@ -1,11 +1,13 @@
 """Checkpoints: a folder of safetensors and JSON that is all the pipeline needs.
 
-config.json            schema, settings, training facts, SHA-256 of each file below
+config.json            schema, settings, training facts, SHA-256 of each file below and of itself
 vocabulary.json
 damsm.safetensors      text encoder and image heads, float16
 attributes.safetensors readers of what captions name and pictures show; not every model has them
 generator.safetensors  moving average of G's first stage, float16
 generator-128.safetensors, ... what each later stage adds; the first's file stays as it is
+examples.json          captions that the page offers; not every model has them
+map.safetensors        where the map of the memory shows each item (`explore.projection`); likewise
 memory/                the memory bank
 README.md              the model card
 """
@@ -34,13 +36,15 @@ from memdriven.encoders.damsm_files import SCHEMA as OF_DAMSM
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import read_weights, take_weights, write_weights
 from memdriven.errors import CheckpointError
-from memdriven.files import atomic_folder, atomic_write_json, read_json, sha256_file
+from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_file, sha256_text
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.generator import Generator, renamed
 
 SCHEMA = OF_CHECKPOINT
 FILES = ("vocabulary.json", "damsm.safetensors")
 MEMORY, MAP = "memory", "map.safetensors"
+BESIDE = ("examples.json", MAP)
+"""Files beside the networks, hashed where they are present."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,16 +114,26 @@ def save_checkpoint(
         if attributes is not None:
             save_attributes(folder, attributes, damsm.hash())
             names.append(ATTRIBUTES)
-        atomic_write_json(
-            folder / "config.json",
-            {
-                "schema": SCHEMA,
-                "config": to_dict(config),
-                "facts": dict(facts),
-                "files": {name: sha256_file(folder / name) for name in names},
-            },
-        )
-        return _carry_over(path, folder, damsm.hash()) if path.is_dir() else []
+        dropped = _carry_over(path, folder, damsm.hash()) if path.is_dir() else []
+        content = {"schema": SCHEMA, "config": to_dict(config), "facts": dict(facts)}
+        _write_config(folder, content, names)
+    return dropped
+
+
+def record_files(path: Path) -> None:
+    """Record the hashes of a checkpoint's examples and map in its config.json, after one was written."""
+    content = read_json(path / "config.json", CheckpointError, SCHEMA)
+    _write_config(path, content, [name for name in content["files"] if name not in BESIDE])
+
+
+def _write_config(folder: Path, content: Mapping[str, Any], names: Sequence[str]) -> None:
+    present = [*names, *(name for name in BESIDE if (folder / name).is_file())]
+    files = {name: _file_hash(folder / name) for name in present}
+    atomic_write_json(folder / "config.json", sealed({**content, "files": files}))
+
+
+def _file_hash(path: Path) -> str:
+    return sha256_text(path) if path.suffix == ".json" else sha256_file(path)
 
 
 def _carry_over(old: Path, new: Path, encoders: str) -> list[str]:
@@ -128,7 +142,9 @@ def _carry_over(old: Path, new: Path, encoders: str) -> list[str]:
     bank = old / MEMORY / "bank.json"
     other = bank.is_file() and read_json(bank, CheckpointError).get("damsm") != encoders
     for entry in sorted(old.iterdir()):
-        if (new / entry.name).exists() or entry.name.startswith(("generator", ATTRIBUTES, ".")):
+        if (new / entry.name).exists() or entry.name.startswith(
+            ("generator", "config.json", ATTRIBUTES, ".")
+        ):
             continue
         if other and entry.name in (MEMORY, MAP):
             dropped.append(f"{entry.name}, which was made with other encoders")
@@ -188,7 +204,7 @@ def load_checkpoint(
     config = from_dict(Config, content.setdefault("config", {}))
     names = (*FILES, *stage_files(config.generator))
     files = content.get("files")
-    if not isinstance(files, dict) or set(files) - {ATTRIBUTES} != set(names):
+    if not isinstance(files, dict) or set(files) - {ATTRIBUTES, *BESIDE} != set(names):
         raise CheckpointError(
             wanted="the hashes of " + ", ".join(names),
             found=repr(files)[:200],
@@ -196,14 +212,17 @@ def load_checkpoint(
         )
     for name, expected in files.items():
         if not (path / name).is_file():
+            if name in BESIDE:
+                continue
             raise CheckpointError(
                 wanted=f"the file {path / name}", found="no such file", fix="restore it from its source"
             )
-        if verify and (found := sha256_file(path / name)) != expected:
+        if verify and (found := _file_hash(path / name)) != expected:
             raise CheckpointError(
                 wanted=f"{path / name} with SHA-256 {str(expected)[:12]}",
                 found=found[:12],
-                fix="the file is damaged or was exchanged: restore it from its source",
+                fix="the file is damaged or was exchanged: restore it from its source"
+                + (", or record it by memdriven.checkpoint.record_files" if name in BESIDE else ""),
             )
     vocabulary = Vocabulary.from_json(read_json(path / "vocabulary.json", CheckpointError))
     damsm = load_damsm_weights(path / "damsm.safetensors", len(vocabulary), config.text, config.damsm)
@@ -240,4 +259,5 @@ def _check_width(wanted: int, found: int, path: Path) -> None:
 def _short_hash(files: dict[str, str], settings: dict[str, Any]) -> str:
     # As the file has them: a default that a later version adds must not rename a checkpoint.
     sections = [settings.get(name) for name in ("text", "damsm", "generator", "retrieval")]
+    files = {name: value for name, value in files.items() if name not in BESIDE}
     return hashlib.sha256(json.dumps([files, *sections], sort_keys=True).encode()).hexdigest()[:12]

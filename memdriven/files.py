@@ -18,11 +18,12 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from memdriven.errors import DataError, MemDrivenError
+from memdriven.numbers import parse_json, shown
 
 try:
     import fcntl
@@ -30,6 +31,10 @@ try:
     LOCKS = True
 except ImportError:  # Windows has no such locks: scratch names are drawn at random there
     LOCKS = False
+
+
+SEAL = "content_sha256"
+"""The field of a JSON object that holds the hash of all others."""
 
 
 def print_what_cannot_be_printed() -> None:
@@ -234,18 +239,36 @@ def sha256_file(path: Path | str) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def sha256_text(path: Path | str) -> str:
+    """Return a text file's SHA-256, whichever line endings an editor or git has given it."""
+    return hashlib.sha256(Path(path).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+
+
+def content_hash(content: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a JSON object as `atomic_write_json` writes it, its own seal left out."""
+    plain = {name: value for name, value in content.items() if name != SEAL}
+    text = json.dumps(plain, indent=1, ensure_ascii=False)
+    return hashlib.sha256((text + "\n").encode(errors="surrogatepass")).hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with its own hash as the field `SEAL`, which `read_json` checks."""
+    return {**content, SEAL: content_hash(content)}
+
+
 def read_json(path: Path | str, kind: type[MemDrivenError], schema: str | None = None) -> dict[str, Any]:
     """Return the JSON object that a file holds, of a schema where one is named.
 
     Raises:
-        MemDrivenError: of `kind`, when the file is missing, not JSON, not an object, or of another schema.
+        MemDrivenError: of `kind`, when the file is missing, not JSON, not an object, of another schema, or
+            not as its seal says.
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise kind(wanted=f"the file {path}", found="no such file", fix="check the path") from None
-    except (ValueError, OSError, RecursionError) as error:
+    except (ValueError, OSError) as error:
         raise kind(
             wanted=f"JSON in {path}",
             found=f"{type(error).__name__}: {error}"[:200],
@@ -260,7 +283,13 @@ def read_json(path: Path | str, kind: type[MemDrivenError], schema: str | None =
     if schema is not None and content.get("schema") != schema:
         raise kind(
             wanted=f"schema {schema} in {path}",
-            found=repr(content.get("schema"))[:80],
+            found=shown(content.get("schema")),
             fix="use the version of memdriven that wrote it, or make it again",
+        )
+    if SEAL in content and content[SEAL] != content_hash(content):
+        raise kind(
+            wanted=f"{path} with the content that its {SEAL} is of",
+            found="another content",
+            fix=f"restore the file from its source, or delete its {SEAL} if you changed it yourself",
         )
     return content

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,10 @@ from memdriven.encoders.attribute_files import Attributes, save_attributes
 from memdriven.encoders.attribute_head import AttributeHead
 from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
-from memdriven.errors import CheckpointError, ConfigError
+from memdriven.errors import CheckpointError, ConfigError, MemDrivenError
+from memdriven.files import sealed
 from memdriven.models.generator import Generator
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 CONFIG = Config(
     text=TextConfig(embedding_dim=8, dim=8),
@@ -56,7 +60,7 @@ def test_hash_names_what_decides_the_pixels(folder: Path) -> None:
 
     def changed(section: str, name: str, value: object) -> str:
         settings = {**content["config"], section: {**content["config"][section], name: value}}
-        (folder / "config.json").write_text(json.dumps({**content, "config": settings}))
+        (folder / "config.json").write_text(json.dumps(sealed({**content, "config": settings})))
         return load_checkpoint(folder).hash
 
     same = load_checkpoint(folder).hash
@@ -96,7 +100,7 @@ def test_foreign_schema_and_settings(folder: Path) -> None:
         ({"files": {"../../etc/passwd": "0"}}, CheckpointError, "hashes"),
         ({"config": {"generator": {"depth": 3}}}, ConfigError, "depth"),
     ):
-        (folder / "config.json").write_text(json.dumps({**content, **change}))
+        (folder / "config.json").write_text(json.dumps(sealed({**content, **change})))
         with pytest.raises(error, match=message):
             load_checkpoint(folder)
 
@@ -104,7 +108,7 @@ def test_foreign_schema_and_settings(folder: Path) -> None:
 def test_another_networks_weights(folder: Path) -> None:
     content = json.loads((folder / "config.json").read_text())
     content["config"]["generator"]["width"] = 4
-    (folder / "config.json").write_text(json.dumps(content))
+    (folder / "config.json").write_text(json.dumps(sealed(content)))
     with pytest.raises(CheckpointError, match="Generator"):
         load_checkpoint(folder)
 
@@ -161,3 +165,41 @@ def test_another_reader_is_refused(
     )
     with pytest.raises(CheckpointError, match="attribute_dim"):
         load_checkpoint(tmp_path / "other")
+
+
+def test_a_flipped_byte_anywhere_is_found_or_changes_nothing(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """Whatever byte of whatever file is struck: a clear error when the model opens, or the same model."""
+    whole = opened(tiny_checkpoint)
+    chance = random.Random(0)
+    files = [path for path in sorted(tiny_checkpoint.rglob("*")) if path.is_file() and path.suffix != ".md"]
+    assert len(files) > 10
+    for path in files:
+        for _ in range(6):
+            copy = tmp_path / "copy"
+            shutil.copytree(tiny_checkpoint, copy)
+            struck = copy / path.relative_to(tiny_checkpoint)
+            content = bytearray(struck.read_bytes())
+            place = chance.randrange(len(content))
+            content[place] ^= 1 << chance.randrange(8)
+            struck.write_bytes(bytes(content))
+            try:
+                found = opened(copy)
+            except MemDrivenError:
+                found = whole
+            assert found == whole, (struck.name, place)
+            shutil.rmtree(copy)
+
+
+def opened(folder: Path) -> tuple[object, ...]:
+    """Return all that is loaded of a checkpoint and its memory, to be compared."""
+    pipe = MemoryDrivenPipeline.from_pretrained(folder)
+    weights = {
+        name: value.numpy().tobytes() for name, value in pipe.checkpoint.generator.state_dict().items()
+    }
+    bank = pipe.bank
+    keys = (bank.sentence_keys.numpy().tobytes(), bank.global_keys.numpy().tobytes())
+    pictures = tuple(bank.thumbnail_bytes(row) for row in range(bank.n))
+    items = tuple((bank.item(row).id, bank.item(row).captions) for row in range(bank.n))
+    v = tuple(bank.v(row).numpy().tobytes() for row in range(bank.n))
+    words = pipe.checkpoint.vocabulary.to_json()
+    return weights, pipe.config, words, keys, pictures, items, v

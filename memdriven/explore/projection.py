@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import trange
 
+from memdriven.checkpoint import record_files
 from memdriven.errors import BankError
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.bank import MemoryBank
@@ -154,3 +155,4 @@ def _bank_hash(bank: MemoryBank) -> str:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     write_map(MemoryBank.open(folder / "memory"), folder / FILE)
+    record_files(folder)

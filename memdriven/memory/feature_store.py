@@ -78,7 +78,8 @@ class FeatureStore:
             raise BankError(
                 wanted="a shape [c, h, w]", found=repr(shape)[:80], fix="build the feature store again"
             )
-        ids = (path / "ids.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        # Damaged bytes are read as other ids: no two of them may be alike, and the bank's are compared.
+        ids = (path / "ids.txt").read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
         offsets = read_offsets(path / "offsets.npy", n, (path / "features.bin").stat().st_size)
         if len(ids) != n or len(set(ids)) != n:
             raise BankError(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memdriven.errors import BankError
-from memdriven.files import explain_disk_errors, read_json, sha256_file
+from memdriven.files import explain_disk_errors, read_json, sealed, sha256_file
 
 
 def write_manifest(folder: Path, name: str, schema: str, facts: dict[str, Any], files: Iterable[str]) -> None:
@@ -24,7 +24,7 @@ def write_manifest(folder: Path, name: str, schema: str, facts: dict[str, Any], 
         file: {"bytes": (folder / file).stat().st_size, "sha256": sha256_file(folder / file)}
         for file in sorted(files)
     }
-    content = {"schema": schema, **facts, "files": listing}
+    content = sealed({"schema": schema, **facts, "files": listing})
     with explain_disk_errors(folder):
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         (folder / name).write_text(text + "\n", encoding="utf-8")

@@ -26,7 +26,7 @@ from memdriven.checkpoint import Checkpoint, load_checkpoint
 from memdriven.devices import choose_device, repeatable
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CheckpointError, RetrievalError
-from memdriven.files import sha256_file
+from memdriven.files import content_hash
 from memdriven.memory import scores
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.matches import Match, Query, shares
@@ -60,7 +60,7 @@ class MemoryDrivenPipeline:
         self.turn = threading.RLock()
         """Held while anything is computed, never while a stream waits for its reader, so that
         several threads (visitors of a page) take turns instead of fighting for the cores."""
-        self.bank_hash = sha256_file(bank.path / "bank.json")[:12]
+        self.bank_hash = content_hash(bank.header)[:12]
         self._ids = frozenset(bank.ids)
         self._remembered = lru_cache(maxsize=_PREPARED)(self._prepare)
 
@@ -79,6 +79,7 @@ class MemoryDrivenPipeline:
         """
         checkpoint = load_checkpoint(path, choose_device(device))
         bank = MemoryBank.open(checkpoint.bank_path, expect_encoder=checkpoint.damsm.hash())
+        bank.verify()
         return cls(checkpoint, bank)
 
     @property

@@ -15,6 +15,7 @@ from memdriven.evaluation import painting
 from memdriven.evaluation.resources import Resources
 from memdriven.evaluation.results import read_results
 from memdriven.evaluation.run import Evaluation, evaluate
+from memdriven.files import sealed
 
 N = 12
 
@@ -39,7 +40,7 @@ def test_a_strategy_without_neighbours_has_no_retrieved_row(
     shutil.copytree(checkpoint, bare)
     content = json.loads((bare / "config.json").read_text())
     content["config"]["retrieval"]["strategy"] = "none"
-    (bare / "config.json").write_text(json.dumps(content))
+    (bare / "config.json").write_text(json.dumps(sealed(content)))
     found = run(
         bare, squares, tmp_path / "out", resources, metrics=["attributes"], controls=["retrieved", "real"]
     )
@@ -98,7 +99,7 @@ def test_another_number_of_neighbours_is_measured_anew(
     other = shutil.copytree(checkpoint, tmp_path / checkpoint.name)
     config = json.loads((other / "config.json").read_text())
     config["config"]["retrieval"]["k"] = 3
-    (other / "config.json").write_text(json.dumps(config))
+    (other / "config.json").write_text(json.dumps(sealed(config)))
     three = run(other, squares, tmp_path / "out", resources, **options)
     assert {result.k for result in one.results} == {1}
     assert {result.k for result in three.results} == {3}

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from memdriven.errors import BankError, RetrievalError
-from memdriven.files import sha256_file
+from memdriven.files import sealed, sha256_file
 from memdriven.memory import bank as layout
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.feature_store import FeatureStore
@@ -35,7 +35,7 @@ def sign(folder: Path, **changes: object) -> None:
     for file in header["files"]:
         path = folder / file
         header["files"][file] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-    (folder / "bank.json").write_text(json.dumps(header))
+    (folder / "bank.json").write_text(json.dumps(sealed(header)))
 
 
 def test_items_features_and_rows(world: World) -> None:
@@ -133,7 +133,7 @@ def test_no_bank_and_another_kind_of_folder(world: World, tmp_path: Path) -> Non
 )
 def test_foreign_headers_are_refused(copy: Path, changes: dict[str, object]) -> None:
     header = json.loads((copy / "bank.json").read_text()) | changes
-    (copy / "bank.json").write_text(json.dumps(header))
+    (copy / "bank.json").write_text(json.dumps(sealed(header)))
     with pytest.raises(BankError):
         MemoryBank.open(copy)
 

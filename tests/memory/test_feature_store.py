@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from memdriven.errors import BankError
+from memdriven.files import sealed
 from memdriven.memory import codec
 from memdriven.memory.feature_store import FeatureStore, write_store
 
@@ -40,7 +41,7 @@ def test_load_all_is_exactly_the_items(stored: Path) -> None:
 
 def edit_header(folder: Path, **changes: object) -> None:
     header = json.loads((folder / "features.json").read_text()) | changes
-    (folder / "features.json").write_text(json.dumps(header))
+    (folder / "features.json").write_text(json.dumps(sealed(header)))
 
 
 def test_another_encoder_is_named_beside_the_wanted_one(stored: Path) -> None:

@@ -23,6 +23,7 @@ from memdriven.errors import (
     MemDrivenError,
     RetrievalError,
 )
+from memdriven.files import sealed
 from memdriven.memory import codec
 from memdriven.pipeline.noise import draw_noise
 from memdriven.pipeline.output import to_picture
@@ -328,7 +329,7 @@ def test_missing_checkpoint_and_foreign_bank(tiny_checkpoint: Path, tmp_path: Pa
     foreign = tmp_path / "foreign"
     shutil.copytree(tiny_checkpoint, foreign)
     header = json.loads((foreign / "memory" / "bank.json").read_text())
-    (foreign / "memory" / "bank.json").write_text(json.dumps({**header, "damsm": "0" * 16}))
+    (foreign / "memory" / "bank.json").write_text(json.dumps(sealed({**header, "damsm": "0" * 16})))
     with pytest.raises(BankError):
         MemoryDrivenPipeline.from_pretrained(foreign, device="cpu")
     shutil.rmtree(foreign / "memory")

@@ -18,6 +18,7 @@ from memdriven.data.prepared import PreparedDataset
 from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError
+from memdriven.files import sealed
 from memdriven.training import data as training_data
 from memdriven.training.augment import augment
 from memdriven.training.aux_losses import TextLoss
@@ -378,6 +379,6 @@ def test_a_checkpoint_lends_its_encoders(world: Path, tmp_path: Path) -> None:
     assert load_checkpoint(again / "checkpoint").facts["damsm"] == lent.facts["hash"]
     told = json.loads((made / "config.json").read_text())
     told["facts"]["damsm"] = "0" * 16
-    (made / "config.json").write_text(json.dumps(told))
+    (made / "config.json").write_text(json.dumps(sealed(told)))
     with pytest.raises(CheckpointError, match="the DAMSM weights 0000"):
         load_damsm(made)
