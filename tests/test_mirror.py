@@ -57,7 +57,7 @@ def test_half_of_the_seeds_mirror_and_nothing_else_changes(mirroring: MemoryDriv
 
 
 def test_all_presets_but_the_papers_mirror() -> None:
-    assert {name for name, one in PRESETS.items() if not one.generator.mirror} == {"paper"}
+    assert {name for name, one in PRESETS.items() if not one.generator.mirror} == {"paper", "paper-family"}
 
 
 def test_a_view_is_a_flip_and_half_way_a_mean() -> None:

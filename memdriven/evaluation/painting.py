@@ -29,6 +29,7 @@ from memdriven.evaluation.neighbours import Choice, Neighbours
 from memdriven.evaluation.prompts import Prompt
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
 from memdriven.memory.matches import Match
+from memdriven.pipeline.claims import named_in, wishes
 from memdriven.pipeline.guidance import Guidance, TextCondition
 from memdriven.pipeline.noise import apply_view, draw_noise
 from memdriven.pipeline.rerank import best, scaled, score_pictures
@@ -90,7 +91,8 @@ class Painter:
             v = torch.cat([self.finder.retriever.mix([match]) for match in matches])
             noise = draw_noise(seed, checkpoint.generator)
             read = [self.guided(text, [replace(match, weight=1.0)]) for match in matches]
-            chosen = best(score_pictures(checkpoint, text, read, v.to(self.device), noise)[0], k)
+            wanted = wishes(checkpoint, named_in(checkpoint, prompt.caption, encoded.unknown))
+            chosen = best(score_pictures(checkpoint, text, read, v.to(self.device), noise, wanted)[0], k)
             weights = scaled([matches[place].weight for place in chosen])
             return [replace(matches[place], weight=weight) for place, weight in zip(chosen, weights)]
 

@@ -32,7 +32,7 @@ from memdriven.memory.bank import MemoryBank
 from memdriven.memory.matches import Match, Query, shares
 from memdriven.memory.retrieval import Retriever
 from memdriven.models.generator import Stage
-from memdriven.pipeline.claims import claims
+from memdriven.pipeline.claims import claims, named_in, wishes
 from memdriven.pipeline.guidance import Guidance, TextCondition
 from memdriven.pipeline.noise import Noise, apply_view, draw_noise
 from memdriven.pipeline.output import Clock, Neighbour, PipelineOutput, Prepared, Retrieval, Tried, to_picture
@@ -125,6 +125,7 @@ class MemoryDrivenPipeline:
         request = Request.of(caption, strategy, k, seed, **fields).seeded()
         prepared = self.prepare(request)
         noises = [self.noise(request, each) for each in request.seeds]
+        named = named_in(self.checkpoint, request.caption, prepared.retrieval.unknown_words)
         output = PipelineOutput(
             prepared=prepared,
             all_stages=((),) * len(noises),
@@ -148,7 +149,7 @@ class MemoryDrivenPipeline:
                     made[place] = (*made[place], to_picture(image))
                     clock.lap(f"stage {side}")
                     if side == self.resolutions[-1]:
-                        checked = (*checked, claims(self.checkpoint, prepared.asked, image))
+                        checked = (*checked, claims(self.checkpoint, named, prepared.asked, image))
                         if checked[-1]:
                             clock.lap("check")
                 output = replace(
@@ -419,6 +420,7 @@ class MemoryDrivenPipeline:
             [self._guide([each], asked, strength * request.memory) for each in alone],
             torch.cat([self._mix([each]) * request.memory for each in alone]).to(self.device),
             self.noise(request, request.seeds[0]),
+            wishes(self.checkpoint, named_in(self.checkpoint, request.caption, found.unknown_words)),
         )
         kept = best(picture_scores, found.k)
         return tuple(

@@ -26,7 +26,12 @@ from memdriven.pipeline.noise import Noise, apply_view
 
 @torch.inference_mode()
 def score_pictures(
-    checkpoint: Checkpoint, asked: TextFeatures, texts: Sequence[TextCondition], v: Tensor, noise: Noise
+    checkpoint: Checkpoint,
+    asked: TextFeatures,
+    texts: Sequence[TextCondition],
+    v: Tensor,
+    noise: Noise,
+    wanted: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Paint a caption with each of n references; return how well each picture fits the words.
 
@@ -36,6 +41,8 @@ def score_pictures(
         texts: the caption as G reads it beside each of the references, n times one.
         v: the references' features (n, 512, 16, 16), on the model's device.
         noise: of the picture.
+        wanted: what the caption's own words name (attributes, values), by `claims.wishes`; None for
+            nothing, and DAMSM's word score decides alone.
 
     Returns:
         Scores (n,), and the pictures (n, 3, s, s) in [-1, 1] of the smallest stage that the encoders
@@ -64,9 +71,8 @@ def score_pictures(
         ).images[-1]
         (regions, _), maps = damsm.look((painted + 1) / 2)
         scores = matching_scores(asked.words, asked.mask, regions)[:, 0]
-        if maps is not None and attributes is not None and attributes.reader is not None:
-            named = attributes.reader.named(asked)[0]
-            scores = scores + agreement(named, attributes.head(maps))
+        if maps is not None and attributes is not None and wanted is not None:
+            scores = scores + agreement(wanted.to(scores.device), attributes.head(maps))
     return scores.cpu(), painted.cpu()
 
 

@@ -12,16 +12,24 @@ from memdriven.ui.html import tag, text
 
 def claims_list(claims: Sequence[Claim]) -> str:
     """Return the list, or nothing where nothing is named."""
-    if not claims:
-        return ""
-    right = sum(claim.holds for claim in claims)
-    title = strings.CLAIMS_TITLE.format(right=right, count=len(claims))
-    return tag(
-        "div",
-        tag("h3", text(title), class_="md-small-title")
-        + tag("ul", "".join(map(_entry, claims)), class_="md-claims")
-        + tag("p", text(strings.CLAIMS_NOTE), class_="md-hint"),
+    named, implied, denied = (
+        [claim for claim in claims if claim.said == kind] for kind in ("named", "implied", "denied")
     )
+    parts = []
+    if named:
+        title = strings.CLAIMS_TITLE.format(right=sum(claim.holds for claim in named), count=len(named))
+        parts += [
+            tag("h3", text(title), class_="md-small-title"),
+            tag("ul", "".join(map(_entry, named)), class_="md-claims"),
+            tag("p", text(strings.CLAIMS_NOTE), class_="md-hint"),
+        ]
+    if denied:
+        things = ", ".join(_thing(claim) for claim in denied)
+        parts.append(tag("p", text(strings.CLAIMS_DENIED.format(things=things)), class_="md-hint"))
+    if named and implied:
+        things = ", ".join(_thing(claim) for claim in implied)
+        parts.append(tag("p", text(strings.CLAIMS_IMPLIED.format(things=things)), class_="md-hint"))
+    return tag("div", "".join(parts)) if parts else ""
 
 
 def _entry(claim: Claim) -> str:
@@ -37,6 +45,12 @@ def _entry(claim: Claim) -> str:
     if claim.seen in ABSENT:
         seen = strings.CLAIM_INSTEAD_ABSENT
     return tag("li", mark + text(wanted + " ") + tag("i", text(seen)), title=hint)
+
+
+def _thing(claim: Claim) -> str:
+    """Return an attribute and its value in words: "crown: red", or "crest" where a thing is denied."""
+    name = strings.CLAIM_NAMES.get(claim.attribute, claim.attribute.replace("_", " "))
+    return strings.CLAIM.format(name=name, value=_said(claim.wanted)) if claim.wanted else name
 
 
 def _said(value: str) -> str:

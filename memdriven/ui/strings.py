@@ -116,6 +116,8 @@ SEED_SHOWN: Final = "seed {seed}"
 # What the words name
 CLAIMS_TITLE: Final = "From your words, visible: {right} of {count}"
 CLAIMS_NOTE: Final = "Judged by the model's own checker, which also picked the reference. A hint, not proof."
+CLAIMS_DENIED: Final = "This model cannot leave things out, and may paint what your words deny: {things}."
+CLAIMS_IMPLIED: Final = "The model also expects, though no word says so: {things}."
 CLAIM: Final = "{name}: {value}"
 CLAIM_NAMES: Final = {
     "beak_color": "beak",

@@ -10,7 +10,7 @@ import torch
 from memdriven.checkpoint import Checkpoint
 from memdriven.encoders.attribute_files import Attributes
 from memdriven.encoders.damsm import Damsm
-from memdriven.pipeline.claims import Claim, claims
+from memdriven.pipeline.claims import Claim, claims, named_in
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 from memdriven.ui import strings
@@ -18,7 +18,7 @@ from memdriven.ui.claims import claims_list
 from memdriven.ui.picture import picture_panel
 from tests.conftest import known_readers
 
-CAPTION = "a small red bird with black wings"
+CAPTION = "a small bird with a red crown, without a crest"
 
 
 @pytest.fixture
@@ -37,25 +37,32 @@ def test_each_picture_has_its_claims_when_it_is_whole(
     share = torch.tensor([2.0, 0.0, 1.0]).softmax(0)[2]
     assert (crown.attribute, crown.wanted, crown.seen, crown.holds) == ("crown", "red", "blue", False)
     assert crown.probability == pytest.approx(float(share), abs=1e-5)
-    assert (crest.attribute, crest.wanted, crest.seen, crest.holds) == ("crest", "none", "none", True)
+    assert (crest.attribute, crest.wanted, crest.said, crest.holds) == ("crest", "", "denied", False)
     assert "check" in parts[-1].timings
     panel = picture_panel(parts[-1], pipe.resolutions)
-    assert strings.CLAIMS_TITLE.format(right=1, count=2) in panel
+    assert strings.CLAIMS_TITLE.format(right=0, count=1) in panel
+    assert strings.CLAIMS_DENIED.format(things="crest") in panel
     assert 'class="md-claims"' not in picture_panel(parts[2], pipe.resolutions)
 
 
 def test_without_readers_nothing_is_claimed(pipe: MemoryDrivenPipeline, reading: Checkpoint) -> None:
-    text = pipe.prepare(Request(caption=CAPTION)).asked
+    prepared = pipe.prepare(Request(caption=CAPTION))
+    text, named = prepared.asked, named_in(reading, CAPTION)
     image = torch.zeros(1, 3, 64, 64)
     assert reading.attributes is not None
-    assert len(claims(reading, text, image)) == 2
+    assert len(claims(reading, named, text, image)) == 2
+    implied = claims(reading, named_in(reading, "a bird"), text, image)
+    assert [(claim.attribute, claim.said, claim.holds) for claim in implied] == [
+        ("crown", "implied", False),
+        ("crest", "implied", False),
+    ]
     silent = dataclasses.replace(reading, attributes=Attributes(reading.attributes.head, None))
-    assert claims(silent, text, image) == ()
-    assert claims(dataclasses.replace(reading, attributes=None), text, image) == ()
+    assert [claim.said for claim in claims(silent, named, text, image)] == ["named", "denied"]
+    assert claims(dataclasses.replace(reading, attributes=None), named, text, image) == ()
     settings = dataclasses.replace(reading.config.damsm, pixel_backbone="vgg16")
     with torch.random.fork_rng():
         blind = Damsm(len(reading.vocabulary), reading.config.text, settings).eval()
-    assert claims(dataclasses.replace(reading, damsm=blind), text, image) == ()
+    assert claims(dataclasses.replace(reading, damsm=blind), named, text, image) == ()
     out = dataclasses.replace(pipe(CAPTION, seed=1), claims=((),))
     assert 'class="md-claims"' not in picture_panel(out, pipe.resolutions)
 

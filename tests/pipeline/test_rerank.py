@@ -15,8 +15,8 @@ from memdriven.encoders.attribute_files import Attributes
 from memdriven.encoders.attribute_head import AttributeHead
 from memdriven.encoders.caption_reader import FLOOR, CaptionReader
 from memdriven.encoders.damsm import Damsm, matching_scores
-from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, RetrievalError
+from memdriven.pipeline.claims import named_in
 from memdriven.pipeline.noise import draw_noise
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -24,20 +24,23 @@ from memdriven.pipeline.request import MAX_TRIED, Request, Variation
 from memdriven.pipeline.rerank import best, scaled, score_pictures
 
 CAPTION = "a small red bird with black wings"
+NAMING = "a small red bird with black wings and a blue crown"
 
 
-def fit(pipe: MemoryDrivenPipeline, neighbour: str, seed: int, **options: object) -> float:
+def fit(
+    pipe: MemoryDrivenPipeline, neighbour: str, seed: int, caption: str = CAPTION, **options: object
+) -> float:
     """Return DAMSM's word score of the 64 px picture that one memory gives."""
-    stages = pipe(CAPTION, seed=seed, neighbours=[neighbour], **options).stages  # type: ignore[arg-type]
+    stages = pipe(caption, seed=seed, neighbours=[neighbour], **options).stages  # type: ignore[arg-type]
     pixels = torch.from_numpy(np.asarray(stages[0]).copy()).permute(2, 0, 1)[None].float() / 255
     checkpoint = pipe.checkpoint
-    encoded = checkpoint.vocabulary.encode(CAPTION, checkpoint.config.text.max_words)
+    encoded = checkpoint.vocabulary.encode(caption, checkpoint.config.text.max_words)
     with torch.no_grad():
         text = checkpoint.damsm.encode_captions([encoded])
         regions = checkpoint.damsm.encode_images(pixels).regions
     score = float(matching_scores(text.words, text.mask, regions))
     if checkpoint.attributes is not None:
-        score += shown(checkpoint, text, pixels)
+        score += shown(checkpoint, caption, pixels)
     return score
 
 
@@ -46,19 +49,18 @@ def chosen(pipe: MemoryDrivenPipeline, **fields: object) -> Retrieval:
     return pipe.prepare(Request(caption=CAPTION, **fields)).retrieval  # type: ignore[arg-type]
 
 
-def shown(checkpoint: Checkpoint, text: TextFeatures, pixels: torch.Tensor) -> float:
-    """Return how much of what the caption may name the picture may show."""
+def shown(checkpoint: Checkpoint, caption: str, pixels: torch.Tensor) -> float:
+    """Return how much of what the caption's words name the picture may show."""
     assert checkpoint.attributes is not None
-    assert checkpoint.attributes.reader is not None
     assert checkpoint.damsm.pixels is not None
     with torch.no_grad():
-        named = checkpoint.attributes.reader(text)[0].softmax(1)
         seen = checkpoint.attributes.head(checkpoint.damsm.pixels.maps(pixels))[0].softmax(1)
-    return sum(
-        float(named[row, value]) * max(math.log(float(seen[row, value]) + 1e-30), FLOOR)
-        for row, values in enumerate(checkpoint.attributes.values.values())
-        for value in range(len(values))
-    )
+    rows = list(checkpoint.attributes.values)
+    total = 0.0
+    for attribute, value in named_in(checkpoint, caption).claims:
+        place = checkpoint.attributes.values[attribute].index(value)
+        total += max(math.log(float(seen[rows.index(attribute), place]) + 1e-30), FLOOR)
+    return total
 
 
 @pytest.mark.parametrize("memory", [1.0, 0.5])
@@ -93,18 +95,25 @@ def test_what_the_caption_names_decides_where_the_encoders_can_read_it(pipe: Mem
         torch.manual_seed(0)
         readers = Attributes(AttributeHead(112, values), CaptionReader(32, values)).eval()
         readers.head.weight.data.mul_(20)
-    plain = [chosen(pipe, seeds=(seed,), best_of=6).ids for seed in range(4)]
+    plain, by_words_alone = (
+        [pipe.prepare(Request(caption=words, seeds=(seed,), best_of=6)).retrieval.ids for seed in range(4)]
+        for words in (NAMING, CAPTION)
+    )
     checkpoint = dataclasses.replace(pipe.checkpoint, attributes=readers)
     pipe = MemoryDrivenPipeline(checkpoint, pipe.bank)
-    near = pipe.retrieve(CAPTION, k=6)
-    found = [chosen(pipe, seeds=(seed,), best_of=6).ids for seed in range(4)]
+    near = pipe.retrieve(NAMING, k=6)
+    found = [
+        pipe.prepare(Request(caption=NAMING, seeds=(seed,), best_of=6)).retrieval.ids for seed in range(4)
+    ]
     for seed, ids in enumerate(found):
-        scores = [fit(pipe, n.id, seed) for n in near]
+        scores = [fit(pipe, n.id, seed, NAMING) for n in near]
         assert ids == (near[int(np.argmax(scores))].id,)
     assert found != plain
-    silent = dataclasses.replace(checkpoint, attributes=Attributes(readers.head, None))
-    pipe = MemoryDrivenPipeline(silent, pipe.bank)
-    assert [chosen(pipe, seeds=(seed,), best_of=6).ids for seed in range(4)] == plain
+    # What no word names chooses nothing, whatever a text network expects.
+    nothing = [
+        pipe.prepare(Request(caption=CAPTION, seeds=(seed,), best_of=6)).retrieval.ids for seed in range(4)
+    ]
+    assert nothing == by_words_alone
 
 
 def test_several_are_kept_with_their_shares_scaled(pipe: MemoryDrivenPipeline) -> None:

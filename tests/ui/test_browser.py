@@ -30,7 +30,7 @@ def test_caption_to_cards_to_picture_and_back(visit: Visit, pipe: MemoryDrivenPi
     assert page.locator("#memory mark").first.inner_text() == "red"
     assert page.locator("#memory .md-spare").count() == 5
     unknown = " ".join(visitor.text("#unknown").split())
-    assert unknown == "smal read as small crimson taken as red zzz not known, left out"
+    assert unknown == "smal read as small crimson taken as red zzz not in the vocabulary (ignored)"
     page.click('[data-unknown="crimson"]')
     assert page.input_value("#caption textarea") == "a smal red bird with black wings zzz"
     page.wait_for_selector('[data-unknown="crimson"]', state="detached")
@@ -106,7 +106,7 @@ def test_every_source_of_the_reference(visit: Visit) -> None:
     page.wait_for_selector("#memory .md-card")
     assert page.is_enabled("#comparison input")
     page.click("#comparison input")
-    page.click("[role=option]:has-text('words with image regions')")
+    page.click("[role=option]:has-text('words vs. image regions')")
     page.wait_for_selector('#memory .md-score[title*="words-image"]')
     page.fill("#k input[type=number]", "3")
     page.wait_for_function("document.querySelectorAll('#memory .md-card').length === 3")

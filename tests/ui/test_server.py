@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -56,7 +57,8 @@ def ask(
     given = {**PARTS, **headers}
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
     scope = {"type": "http", "method": method, "path": path, "headers": raw}
-    asyncio.run(gate(scope, receive, send))
+    with ThreadPoolExecutor(1) as beside:  # this thread may have the browser's event loop
+        beside.submit(asyncio.run, gate(scope, receive, send)).result()
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(m.get("body", b"") for m in sent[1:])
 
 
