@@ -233,6 +233,29 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def held(folder: Path, work: str) -> Iterator[None]:
+    """Make a folder, if need be, and keep every other process out of it until the block ends.
+
+    Raises:
+        DataError: another process does this `work` there now, or the disk refuses writing.
+    """
+    with explain_disk_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        handle = _claim(folder, folder=True)
+    if handle is None:
+        raise DataError(
+            wanted=f"to be alone in {folder} for {work}",
+            found="another process that does the same there",
+            fix="wait until it has ended, or choose another folder",
+        )
+    try:
+        yield
+    finally:
+        if handle:
+            os.close(handle)
+
+
 def sha256_file(path: Path | str) -> str:
     """Return a file's SHA-256 as hexadecimal text."""
     with Path(path).open("rb") as stream:

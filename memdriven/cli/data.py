@@ -67,6 +67,8 @@ class BuildMemory:
     """At most this many captions of each image."""
     thumbnail_size: int = 96
     """Side of the thumbnails in px."""
+    replace: bool = False
+    """Replace an older memory there even if it is larger or of another data set."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
 
@@ -102,6 +104,7 @@ class BuildMemory:
             thumbnail_size=self.thumbnail_size,
             captions_per_item=self.captions_per_item,
             max_words=config.text.max_words,
+            replace=self.replace,
             progress=True,
         )
         print(f"memory bank of {bank.n} images in {out}")

@@ -51,10 +51,10 @@ class Map:
 
 
 def read_map(bank: MemoryBank, path: Path) -> Map:
-    """Return a bank's map from a file, or by PCA where there is none.
+    """Return a bank's map from a file, or by PCA where there is none of this bank.
 
     Raises:
-        BankError: the file is damaged or belongs to another bank.
+        BankError: the file is damaged.
     """
     directions = item_directions(bank)
     if not path.is_file():
@@ -69,8 +69,9 @@ def read_map(bank: MemoryBank, path: Path) -> Map:
             found=str(error)[:120],
             fix="delete the file, or write it again",
         ) from error
-    wanted = (SCHEMA, _bank_hash(bank), (bank.n, 2))
-    found = (facts.get("schema"), facts.get("bank"), tuple(points.shape))
+    if facts.get("bank") != _bank_hash(bank):  # the memory has been exchanged since
+        return Map(_fit(principal(directions)), directions, stored=False)
+    wanted, found = (SCHEMA, (bank.n, 2)), (facts.get("schema"), tuple(points.shape))
     if found != wanted:
         raise BankError(
             wanted=f"the map {wanted} in {path}", found=str(found), fix="delete the file, or write it again"

@@ -22,14 +22,16 @@ from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
 from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, CaptionError, DataError
-from memdriven.files import atomic_folder, explain_disk_errors
+from memdriven.files import atomic_folder, explain_disk_errors, read_json
 from memdriven.memory import bank as layout
 from memdriven.memory.bank import BankItem, MemoryBank
 from memdriven.memory.caption_keys import CAPTION_BLOCK, fill_captions
+from memdriven.memory.extraction import features_of
 from memdriven.memory.feature_store import FeatureStore, write_store
 from memdriven.memory.keys import KeysWriter, quantise_keys
 from memdriven.memory.manifest import write_manifest, write_offsets
 from memdriven.memory.shards import Shards
+from memdriven.numbers import shown
 
 THUMBNAIL_QUALITY = 75
 SHARD = 512
@@ -49,6 +51,7 @@ def build_memory(
     thumbnail_size: int = 96,
     captions_per_item: int | None = None,
     max_words: int = TextConfig().max_words,
+    replace: bool = False,
     progress: bool = True,
 ) -> MemoryBank:
     """Write a bank over one split of a prepared data set.
@@ -61,17 +64,19 @@ def build_memory(
         features: its feature store; the compressed v are copied as they are.
         damsm: trained encoders.
         vocabulary: theirs.
-        out: the bank's folder; an older bank there is replaced.
+        out: the bank's folder; an older bank of the same data set and no more items is replaced.
         split: whose items become the memory.
         limit: at most so many items, spread evenly over the split.
         thumbnail_size: side of the thumbnails in px.
         captions_per_item: at most so many captions of each item.
         max_words: words at which captions are cut, as in the encoders' training.
+        replace: replace any older bank, larger ones and those of other data sets too.
         progress: show bars.
 
     Raises:
-        DataError: the data set cannot be read, has no usable caption, or the disk is full.
-        BankError: the feature store is damaged or lacks items.
+        DataError: the data set cannot be read, has no usable caption, another process builds a bank
+            there, an older bank would be lost, or the disk is full.
+        BankError: the feature store is damaged, of other pictures, or lacks items.
     """
     write_memory(
         dataset,
@@ -84,6 +89,7 @@ def build_memory(
         thumbnail_size=thumbnail_size,
         captions_per_item=captions_per_item,
         max_words=max_words,
+        replace=replace,
         progress=progress,
     )
     return MemoryBank.open(out)
@@ -101,6 +107,7 @@ def write_memory(
     thumbnail_size: int,
     captions_per_item: int | None,
     max_words: int,
+    replace: bool = False,
     progress: bool,
 ) -> None:
     """Write the folder of `build_memory`, without opening it.
@@ -108,85 +115,84 @@ def write_memory(
     Keys, thumbnails and v go to disk a shard at a time: what stays in memory is the data set's
     table of captions.
     """
-    out, prepared, store = Path(out), PreparedDataset.open(dataset), FeatureStore.open(features)
+    out, prepared = Path(out), PreparedDataset.open(dataset)
+    store = features_of(prepared, features)
     _check_request(out, store)
     items = _spread(prepared.split(split), limit)
+    if not replace:
+        _spare(out, prepared.name, len(items))
     rows = [store.index_of(item.id) for item in items]
     entries = _entries(items, vocabulary, captions_per_item, max_words, progress)
     texts = [caption for entry in entries for caption in entry.captions]
     facts = {"damsm": damsm.hash(), "dataset": prepared.name}
-    was_training = damsm.training
-    damsm.eval()
-    try:
-        spoken = Shards(
-            out.with_name(f"{out.name}.captions"),
-            {
-                **facts,
-                "block": CAPTION_BLOCK,
-                "max_words": max_words,
-                "texts": _fingerprint(texts),
-                "words": _fingerprint(vocabulary),
-            },
-        )
-        fill_captions(spoken, damsm, vocabulary, texts, max_words, progress)
-        shown = Shards(
-            out,
-            {
-                **facts,
-                "features": store.header["files"]["features.bin"]["sha256"],
-                "thumbnail_size": thumbnail_size,
-                "ids": _fingerprint(item.id for item in items),
-            },
-        )
-        images = _Images(prepared, store, damsm, thumbnail_size)
-        images.fill(shown, items, rows, progress)
-    finally:
-        damsm.train(was_training)
-    dim = 2 * damsm.text.lstm.hidden_size
-    with atomic_folder(out) as folder, explain_disk_errors(out):
-        table_bytes = layout.write_items(folder / layout.ITEMS, entries)
-        with (
-            KeysWriter(folder / layout.KEYS, len(texts), len(items), dim) as keys,
-            (folder / layout.THUMBNAILS).open("wb") as stream,
-        ):
-            for block in spoken.blobs(_count(texts, CAPTION_BLOCK)):
-                keys.append(block)
-            sizes = []
-            for part in shown.blobs(_count(items, SHARD)):
-                keys.append(part[:dim])
-                sizes.append(stream.write(part[dim:]))
-        write_offsets(folder / layout.POSITIONS, sizes)
-        (folder / layout.FEATURES).mkdir()
-        known = {
-            name: value for name, value in store.header.items() if name in ("encoder", "image_size", "cosine")
-        }
-        write_store(
-            folder / layout.FEATURES,
-            [item.id for item in items],
-            (store.blob(row) for row in rows),
-            store.shape,
-            known,
-        )
-        write_manifest(
-            folder,
-            layout.HEADER,
-            layout.SCHEMA,
-            {
-                "damsm": damsm.hash(),
-                "encoder": store.encoder,
-                "dataset": prepared.name,
-                "split": split,
-                "count": len(items),
-                "captions": len(texts),
-                "dim": dim,
-                "max_words": max_words,
-                "thumbnail_size": thumbnail_size,
-                "items_bytes": table_bytes,
-            },
-            layout.FILES,
-        )
-    spoken.remove()
-    shown.remove()
+    of_captions = {
+        **facts,
+        "block": CAPTION_BLOCK,
+        "max_words": max_words,
+        "texts": _fingerprint(texts),
+        "words": _fingerprint(vocabulary),
+    }
+    of_images = {
+        **facts,
+        "features": store.header["files"]["features.bin"]["sha256"],
+        "thumbnail_size": thumbnail_size,
+        "ids": _fingerprint(item.id for item in items),
+    }
+    with (
+        Shards(out.with_name(f"{out.name}.captions"), of_captions) as spoken,
+        Shards(out, of_images) as shown,
+    ):
+        was_training = damsm.training
+        damsm.eval()
+        try:
+            fill_captions(spoken, damsm, vocabulary, texts, max_words, progress)
+            _Images(prepared, store, damsm, thumbnail_size).fill(shown, items, rows, progress)
+        finally:
+            damsm.train(was_training)
+        dim = 2 * damsm.text.lstm.hidden_size
+        with atomic_folder(out) as folder, explain_disk_errors(out):
+            table_bytes = layout.write_items(folder / layout.ITEMS, entries)
+            with (
+                KeysWriter(folder / layout.KEYS, len(texts), len(items), dim) as keys,
+                (folder / layout.THUMBNAILS).open("wb") as stream,
+            ):
+                for block in spoken.blobs(_count(texts, CAPTION_BLOCK)):
+                    keys.append(block)
+                sizes = []
+                for part in shown.blobs(_count(items, SHARD)):
+                    keys.append(part[:dim])
+                    sizes.append(stream.write(part[dim:]))
+            write_offsets(folder / layout.POSITIONS, sizes)
+            (folder / layout.FEATURES).mkdir()
+            kept = ("encoder", "image_size", "cosine")
+            known = {name: value for name, value in store.header.items() if name in kept}
+            write_store(
+                folder / layout.FEATURES,
+                [item.id for item in items],
+                (store.blob(row) for row in rows),
+                store.shape,
+                known,
+            )
+            write_manifest(
+                folder,
+                layout.HEADER,
+                layout.SCHEMA,
+                {
+                    "damsm": damsm.hash(),
+                    "encoder": store.encoder,
+                    "dataset": prepared.name,
+                    "split": split,
+                    "count": len(items),
+                    "captions": len(texts),
+                    "dim": dim,
+                    "max_words": max_words,
+                    "thumbnail_size": thumbnail_size,
+                    "items_bytes": table_bytes,
+                },
+                layout.FILES,
+            )
+        spoken.remove()
+        shown.remove()
 
 
 class _Images:
@@ -243,6 +249,24 @@ def _check_request(out: Path, store: FeatureStore) -> None:
             wanted=f"a new or empty folder, or a memory bank, at {out}",
             found="something else",
             fix="choose another folder",
+        )
+
+
+def _spare(out: Path, dataset: str, count: int) -> None:
+    """Refuse to lose a bank that this build could not make again."""
+    if not (out / layout.HEADER).exists():
+        return
+    try:
+        old = read_json(out / layout.HEADER, BankError)
+    except BankError:  # a damaged bank is no loss
+        return
+    items = old.get("count")
+    larger = type(items) is int and items > count
+    if old.get("dataset") != dataset or larger:
+        raise DataError(
+            wanted=f"a place for the memory of {count} items of {dataset!r}",
+            found=f"{out} with a memory of {shown(items)} items of {shown(old.get('dataset'))}",
+            fix="choose another folder with --out, or lose that memory with --replace",
         )
 
 

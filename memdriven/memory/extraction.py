@@ -23,6 +23,7 @@ from memdriven.files import atomic_folder
 from memdriven.memory import codec
 from memdriven.memory.feature_store import HEADER, FeatureStore, write_store
 from memdriven.memory.shards import Shards
+from memdriven.numbers import shown
 
 if TYPE_CHECKING:
     from memdriven.data.prepared import Item, PreparedDataset
@@ -83,7 +84,6 @@ def extract_features(
             store = FeatureStore.open(out, vgg.hash)
             if {name: store.header.get(name) for name in plan} == plan:
                 return store
-    shards = Shards(out, {**plan, "shard": shard})
     workers = workers or min(os.cpu_count() or 1, 16)
     numbers = range(-(-len(items) // shard))
 
@@ -91,29 +91,53 @@ def extract_features(
         square = centre_square(dataset.load_image(item), size)
         return torch.from_numpy(np.array(square, dtype=np.uint8))  # (size, size, 3)
 
-    with (
-        ThreadPoolExecutor(workers) as readers,
-        ThreadPoolExecutor(workers) as writers,
-        tqdm(total=len(items), desc="VGG features", disable=not progress, unit="item") as bar,
-    ):
-        for number in numbers:
-            chunk = items[number * shard : (number + 1) * shard]
-            if shards.done(number) == len(chunk):
-                bar.update(len(chunk))
-                continue
-            pending: list[Future[bytes]] = []
-            images = _ahead(readers, read, chunk, 4 * batch)
-            while group := list(itertools.islice(images, batch)):
-                pixels = torch.stack(group).to(device).permute(0, 3, 1, 2)  # (b, 3, h, w)
-                with torch.inference_mode():
-                    features = vgg(pixels.float() / 255).float().cpu().numpy()
-                pending += [writers.submit(codec.encode, v, cosine) for v in features]
-                bar.update(len(group))
-            shards.write(number, [blob.result() for blob in pending])
-    with atomic_folder(out) as scratch:
-        write_store(scratch, [item.id for item in items], shards.blobs(len(numbers)), probe.shape[1:], plan)
-    shards.remove()
+    with Shards(out, {**plan, "shard": shard}) as shards:
+        with (
+            ThreadPoolExecutor(workers) as readers,
+            ThreadPoolExecutor(workers) as writers,
+            tqdm(total=len(items), desc="VGG features", disable=not progress, unit="item") as bar,
+        ):
+            for number in numbers:
+                chunk = items[number * shard : (number + 1) * shard]
+                if shards.done(number) == len(chunk):
+                    bar.update(len(chunk))
+                    continue
+                pending: list[Future[bytes]] = []
+                images = _ahead(readers, read, chunk, 4 * batch)
+                while group := list(itertools.islice(images, batch)):
+                    pixels = torch.stack(group).to(device).permute(0, 3, 1, 2)  # (b, 3, h, w)
+                    with torch.inference_mode():
+                        features = vgg(pixels.float() / 255).float().cpu().numpy()
+                    pending += [writers.submit(codec.encode, v, cosine) for v in features]
+                    bar.update(len(group))
+                shards.write(number, [blob.result() for blob in pending])
+        with atomic_folder(out) as scratch:
+            write_store(
+                scratch, [item.id for item in items], shards.blobs(len(numbers)), probe.shape[1:], plan
+            )
+        shards.remove()
     return FeatureStore.open(out, vgg.hash)
+
+
+def features_of(dataset: PreparedDataset, path: Path | str) -> FeatureStore:
+    """Open the feature store of a data set.
+
+    Raises:
+        BankError: missing or damaged, or extracted from other pictures: equal ids do not suffice.
+    """
+    store = FeatureStore.open(path)
+    made_of = store.header.get("items")
+    if made_of is None:  # such as a memory's own features
+        return store
+    items = {item.id: item for item in dataset.items}
+    known = [items[id_] for id_ in store.ids if id_ in items]
+    if len(known) < len(store) or _fingerprint(dataset, known) != made_of:
+        raise BankError(
+            wanted=f"features of the pictures of {dataset.name!r} in {path}",
+            found=f"features of other pictures, of the data set {shown(store.header.get('dataset'))}",
+            fix=f"run extract-features on {dataset.path}",
+        )
+    return store
 
 
 def _check_request(out: Path, items: Sequence[Item]) -> None:

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.errors import BankError
+from memdriven.errors import BankError, RetrievalError
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.index import AnnoyIndex, Index
 from memdriven.memory.scores import sentence_scores
+
+LEAST_RECALL = 0.9
+"""An index that finds less of what exact search finds is refused."""
 
 
 class SentenceScores(NamedTuple):
@@ -100,13 +103,17 @@ class SentenceLevel:
         return ids[0]
 
     def _index(self, name: str, build: Callable[[], AnnoyIndex]) -> AnnoyIndex:
-        """Load a kept index of these very keys, or build and keep it."""
+        """Load a kept index of these very keys, or build and keep it.
+
+        Raises:
+            RetrievalError: its measured recall is below `LEAST_RECALL`.
+        """
         if self.cache is None:
             return build()
         content = str(self.bank.header["files"]["keys.safetensors"]["sha256"])[:12]
         path = self.cache / f"{name}-{content}.annoy"
         try:
-            return AnnoyIndex.load(path)
+            return trusted(AnnoyIndex.load(path))
         except BankError:
             index = build()
             index.save(path)
@@ -114,7 +121,26 @@ class SentenceLevel:
 
 
 def build_tuned(keys: Tensor, recall: float = 0.97) -> AnnoyIndex:
-    """Return an Annoy index over keys (n, d) whose effort reaches a measured recall at 10."""
+    """Return an Annoy index over keys (n, d) whose effort reaches a measured recall at 10.
+
+    Raises:
+        RetrievalError: even its greatest effort finds less than `LEAST_RECALL`.
+    """
     index = AnnoyIndex.build(keys)
     index.tune(keys, k=min(10, len(keys)), recall=recall)
+    return trusted(index)
+
+
+def trusted(index: AnnoyIndex) -> AnnoyIndex:
+    """Return an index that finds enough.
+
+    Raises:
+        RetrievalError: its measured recall is below `LEAST_RECALL`.
+    """
+    if index.recall < LEAST_RECALL:
+        raise RetrievalError(
+            wanted=f"{LEAST_RECALL:.0%} or more of the nearest keys from Annoy",
+            found=f"{index.recall:.0%}, at its greatest effort",
+            fix='use retrieval.index "exact", or install annoy again',
+        )
     return index

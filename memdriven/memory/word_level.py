@@ -17,8 +17,7 @@ from memdriven.memory.cache import LruCache
 from memdriven.memory.scores import top, word_similarity, words_image_scores, words_words_scores
 
 CACHED_CAPTIONS = 8192
-"""About 6 kB each: float16 words of 12 x 256. What is kept are views of whole batches: small copies
-between large temporaries would keep the allocator from giving memory back."""
+"""About 6 kB each: float16 words of 12 x 256."""
 CACHED_IMAGES = 1024
 """About 33 kB each: float16 regions of 64 x 256."""
 CAPTION_BATCH = 512
@@ -103,7 +102,7 @@ class WordLevel:
             text = self.damsm.encode_captions([captions[place] for place in batch])
             stored, lengths = text.words.half().cpu(), text.mask.sum(dim=1).tolist()
             for place, words, length in zip(batch, stored, lengths, strict=True):
-                made[place] = words[:length]  # (l, d)
+                made[place] = words[:length].clone()  # (l, d); a view would keep the whole batch
         return made
 
     def _image_regions(self, items: list[int]) -> Tensor:
@@ -116,5 +115,5 @@ class WordLevel:
         for start in range(0, len(items), IMAGE_BATCH):
             v = torch.stack([self.bank.v(item) for item in items[start : start + IMAGE_BATCH]])
             regions = self.damsm.heads(v.to(self.damsm.device)).regions.half().cpu()  # (b, r, d)
-            made.extend(regions)
+            made.extend(own.clone() for own in regions)  # views would keep the whole batch
         return made

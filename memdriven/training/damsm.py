@@ -17,7 +17,7 @@ from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.damsm import Damsm, damsm_loss
 from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
 from memdriven.errors import ConfigError, TrainingError, require
-from memdriven.memory.feature_store import FeatureStore
+from memdriven.memory.extraction import features_of
 from memdriven.training.distributed import World, join_world, leave_world
 from memdriven.training.encoder_data import CaptionedImages, mixed_seed, own_randomness, recall, split_items
 from memdriven.training.loop import Loop
@@ -145,7 +145,8 @@ def train_damsm(
     show = progress and world.is_main
     try:
         # The data: what trains, what chooses the epoch, and what measures the result.
-        prepared, store = PreparedDataset.open(dataset), FeatureStore.open(features)
+        prepared = PreparedDataset.open(dataset)
+        store = features_of(prepared, features)
         split = split_items(prepared, store)
         captions = (c for item in (*split.train, *split.held_out) for c in item.captions)
         vocabulary = Vocabulary.build(captions)

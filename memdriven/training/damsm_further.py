@@ -23,7 +23,7 @@ from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, TrainingError, require
-from memdriven.memory.feature_store import FeatureStore
+from memdriven.memory.extraction import features_of
 from memdriven.training.damsm import GRADIENT_CLIP
 from memdriven.training.encoder_data import (
     GALLERY,
@@ -334,7 +334,7 @@ class Further:
             fix="choose encoders that were trained with the compact pixel network",
         )
         self.sets = [PreparedDataset.open(path) for path in datasets]
-        store = None if features is None else FeatureStore.open(features)
+        store = None if features is None else features_of(self.sets[0], features)
         known = None if store is None else set(store.ids)
         training = [(dataset, dataset.split("train")) for dataset in self.sets]
         tested = [item for item in self.sets[0].items if item.split == "test"]  # a small set may have none

@@ -23,7 +23,7 @@ from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
-from memdriven.memory.feature_store import FeatureStore
+from memdriven.memory.extraction import features_of
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.window import WHOLE, draw_windows, seen_through
 from memdriven.training.captions import TrainingCaptions
@@ -151,7 +151,7 @@ class GanData:
             self.items += items
         self.images = torch.cat(images) if extra else images[0]
         self.featured = len(sets[0].split("train"))
-        store = FeatureStore.open(features)
+        store = features_of(sets[0], features)
         position = {identifier: i for i, identifier in enumerate(store.ids)}
         # Whose features each image is painted from: its own, those of a named memory, or none.
         needed = [item.id for item in self.items[: self.featured]]

@@ -133,7 +133,7 @@ def train_own(
     def remember() -> None:
         trained = load_damsm(encoders, device)
         bank = checkpoint / MEMORY
-        build_memory(data, features, trained.damsm, trained.vocabulary, bank, progress=progress)
+        build_memory(data, features, trained.damsm, trained.vocabulary, bank, replace=True, progress=progress)
 
     steps.take("the memory", remember)
     steps.take(
@@ -199,6 +199,7 @@ def memorise_own(
         model.vocabulary,
         made / MEMORY,
         max_words=model.config.text.max_words,
+        replace=True,
         progress=progress,
     )
     if progress:

@@ -42,7 +42,13 @@ def test_map_is_stored_for_its_bank_alone(pipe: MemoryDrivenPipeline, tmp_path: 
     assert stored.stored
     assert stored.points.shape == (pipe.bank.n, 2)
     assert not torch.allclose(stored.points, plain.points, atol=0.05)
-    path.write_bytes(path.read_bytes().replace(b'"bank":"', b'"bank":"0')[:-1])
+    content = path.read_bytes()
+    header = pipe.bank.header["files"]["keys.safetensors"]["sha256"][:16].encode()
+    path.write_bytes(content.replace(header, b"0" * 16))
+    other = read_map(pipe.bank, path)
+    assert not other.stored, "the memory has been exchanged: it is drawn anew"
+    assert torch.equal(other.points, plain.points)
+    path.write_bytes(content[:-1])
     with pytest.raises(BankError):
         read_map(pipe.bank, path)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,40 @@ def test_training_mode_comes_back(world: World, tmp_path: Path) -> None:
     made = make(world, tmp_path / "bank", damsm=damsm)
     assert damsm.training
     assert content(made.path) == content(world.bank.path)
+
+
+def test_of_two_builders_in_one_place_the_second_is_refused(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, refused = PreparedDataset.load_image, list[str]()
+
+    def meanwhile(self: PreparedDataset, item):
+        if not refused:
+            refused.append("")
+            with pytest.raises(DataError, match="another process") as error:
+                make(world, tmp_path / "bank")
+            refused[0] = str(error.value)
+        return load(self, item)
+
+    monkeypatch.setattr(PreparedDataset, "load_image", meanwhile)
+    made = make(world, tmp_path / "bank")
+    assert "bank" in refused[0]
+    assert content(made.path) == content(world.bank.path)
+    assert [path.name for path in tmp_path.iterdir()] == ["bank"]
+
+
+def test_a_larger_or_other_memory_is_not_lost_unasked(world: World, tmp_path: Path) -> None:
+    made = make(world, tmp_path / "bank")
+    before = content(made.path)
+    with pytest.raises(DataError, match="24 items") as error:
+        make(world, tmp_path / "bank", limit=6)
+    assert "--replace" in str(error.value)
+    other = tmp_path / "other"
+    shutil.copytree(world.dataset, other)
+    header = json.loads((other / "dataset.json").read_text())
+    (other / "dataset.json").write_text(json.dumps(header | {"name": "other"}))
+    with pytest.raises(DataError, match="items of"):
+        build.build_memory(other, world.features, world.damsm, world.vocabulary, made.path, progress=False)
+    assert content(made.path) == before
+    assert make(world, tmp_path / "bank", limit=6, replace=True).n == 6
+    assert make(world, tmp_path / "bank").n == 24, "more of the same needs no leave"

@@ -41,8 +41,8 @@ def test_a_killed_run_goes_on(world: World, tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(Damsm, "encode_captions", watched)
     arguments = (world.damsm, world.vocabulary, TEXTS, 24, False)
-    with pytest.raises(KeyboardInterrupt):
-        fill_captions(Shards(tmp_path / "keys", {}), *arguments)
+    with pytest.raises(KeyboardInterrupt), Shards(tmp_path / "keys", {}) as shards:
+        fill_captions(shards, *arguments)
     seen.clear()
     shards = Shards(tmp_path / "keys", {})
     fill_captions(shards, *arguments)

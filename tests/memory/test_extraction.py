@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from memdriven.errors import DataError
-from memdriven.memory.extraction import extract_features
+from memdriven.errors import BankError, DataError
+from memdriven.memory.extraction import extract_features, features_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Album:
     name = "album"
 
     def __init__(self, folder: Path, n: int) -> None:
-        self.folder, self.reads = folder, dict[str, int]()
+        self.path, self.reads = folder, dict[str, int]()
         folder.mkdir()
         self.items = [Picture(f"item-{index:03d}") for index in range(n)]
         for index, item in enumerate(self.items):
@@ -37,7 +37,7 @@ class Album:
             Image.fromarray(noise).save(self.image_path(item))
 
     def image_path(self, item: Picture) -> Path:
-        return self.folder / f"{item.id}.png"
+        return self.path / f"{item.id}.png"
 
     def load_image(self, item: Picture) -> Image.Image:
         self.reads[item.id] = self.reads.get(item.id, 0) + 1
@@ -161,3 +161,14 @@ def test_requests_that_cannot_work(album: Album, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="something else"):
         extract(album, tmp_path / "letters")
     assert (tmp_path / "letters" / "dear.txt").read_text() == "keep me"
+
+
+def test_features_of_other_pictures_are_refused(album: Album, tmp_path: Path) -> None:
+    store = extract(album, tmp_path / "features")
+    assert features_of(album, store.path).ids == store.ids
+    other = Album(tmp_path / "other", 11)
+    Image.new("RGB", (64, 48), "red").save(other.image_path(other.items[3]))
+    fewer = Album(tmp_path / "fewer", 10)
+    for foreign in (other, fewer):
+        with pytest.raises(BankError, match="features of other pictures"):
+            features_of(foreign, store.path)

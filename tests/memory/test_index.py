@@ -13,6 +13,7 @@ from torch import Tensor
 from memdriven.errors import BankError, RetrievalError
 from memdriven.memory import index as module
 from memdriven.memory.index import AnnoyIndex, ExactIndex, recall_at_k
+from memdriven.memory.sentence_level import build_tuned, trusted
 
 
 def clustered(n: int, dim: int = 24, seed: int = 0) -> Tensor:
@@ -21,6 +22,21 @@ def clustered(n: int, dim: int = 24, seed: int = 0) -> Tensor:
     centres = torch.randn(12, dim, generator=generator)
     which = torch.randint(12, (n,), generator=generator)
     return centres[which] + 0.5 * torch.randn(n, dim, generator=generator)
+
+
+class OneNeighbour:
+    """What Annoy 1.17.3 does on some machines: one neighbour, whatever is asked."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def get_n_items(self) -> int:
+        return self.n
+
+    def get_nns_by_vector(
+        self, key: object, k: int, effort: int, distances: bool
+    ) -> tuple[list[int], list[float]]:
+        return [0], [1.0]
 
 
 def test_exact_search_is_a_sort_by_cosine() -> None:
@@ -69,6 +85,32 @@ def test_annoy_returns_k_even_when_its_effort_is_too_small() -> None:
     annoy.search_k = 1
     ids, _ = annoy.search(clustered(2, seed=1), 60)
     assert sorted(ids[0].tolist()) == list(range(60))
+
+
+def test_an_annoy_that_finds_too_few_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = AnnoyIndex.build(clustered(30))
+    monkeypatch.setattr(built, "_trees", OneNeighbour(30))
+    assert built.search(clustered(1), 1)[0].tolist() == [[0]]
+    with pytest.raises(RetrievalError, match=r"5 neighbours.*\n?.*1, whatever the effort"):
+        built.search(clustered(1), 5)
+
+
+def test_a_low_recall_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    keys = clustered(60)
+    poor = AnnoyIndex.build(keys)
+    poor.save(tmp_path / "poor")
+    with pytest.raises(RetrievalError, match="nearest keys from Annoy"):
+        trusted(AnnoyIndex.load(tmp_path / "poor"))  # never tuned: its recall is 0
+    monkeypatch.setattr(
+        AnnoyIndex, "search", lambda self, queries, k: (torch.zeros(len(queries), k).long(), None)
+    )
+    with pytest.raises(RetrievalError, match="nearest keys from Annoy"):
+        build_tuned(keys)
+
+
+def test_equal_keys_lower_no_recall() -> None:
+    index = AnnoyIndex.build(torch.eye(4).repeat(30, 1))
+    assert index.tune(torch.eye(4).repeat(30, 1), k=5) == 1.0
 
 
 def test_equal_keys_give_equal_trees(tmp_path: Path) -> None:

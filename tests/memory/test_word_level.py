@@ -49,3 +49,14 @@ def test_the_batch_does_not_change_the_scores(world: World) -> None:
     for item in range(24):
         alone = WordLevel(world.bank, world.damsm, world.vocabulary)
         assert torch.allclose(alone.words_words(words, sentence, [item])[0], together[item], atol=1e-5)
+
+
+def test_what_is_kept_pins_no_more_than_itself(world: World) -> None:
+    text = world.damsm.encode_captions([world.vocabulary.encode("this disc is red", 24)])
+    level = WordLevel(world.bank, world.damsm, world.vocabulary)
+    items = list(range(world.bank.n))
+    level.words_words(text.words[0], text.sentence[0], items)
+    level.words_image(text.words[0], items)
+    for cache in (level._words, level._regions):
+        assert len(cache) > 1
+        assert all(kept.untyped_storage().nbytes() == kept.nbytes for kept in cache._held.values())
