@@ -50,5 +50,6 @@ class AttributeHead(nn.Module):
 
 
 def attribute_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy over the labels (b, attributes) that are not `IGNORED`."""
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    """Mean cross-entropy over the labels (b, attributes) that are not `IGNORED`; 0 where all are."""
+    total = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp(min=1)

@@ -8,19 +8,22 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from memdriven.config import Config
+from memdriven.data.attributes import IGNORED
 from memdriven.encoders.attribute_files import Attributes
 from memdriven.encoders.attribute_head import AttributeHead, attribute_loss
 from memdriven.encoders.damsm import Damsm, damsm_loss
 from memdriven.encoders.damsm_files import TrainedDamsm
 from memdriven.encoders.image import CompactBackbone, ImageFeatures
 from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import TrainingError
 from memdriven.training.augment import disturb
 from memdriven.training.data import Batch
-from memdriven.training.distributed import Chance
+from memdriven.training.distributed import Chance, World
 
 DEPTHS = (1, 4, 7, 12)
 """Which of SqueezeNet 1.1's layers a target is compared in: the last of each scale."""
@@ -79,7 +82,11 @@ class TextLoss:
         head) is their mean.
         """
         scored = images if self.config.loss.damsm_stages == "all" else images[-1:]
-        classes = batch.class_ids if self.config.damsm.mask_same_class else None
+        world, text, classes = chance.world, batch.text, None
+        if self.config.loss.damsm_weight:  # the captions of all processes compete
+            text = _gathered(batch.text, world)
+            if self.config.damsm.mask_same_class and batch.class_ids is not None:
+                classes = world.gather(batch.class_ids)
         damsm = batch.v.new_zeros(())
         named = []
         for image in scored:
@@ -88,14 +95,25 @@ class TextLoss:
                 seen = disturb(seen, chance)
             features, maps = self.damsm.look(seen, self.vgg)
             if self.config.loss.damsm_weight:
-                features = ImageFeatures(*(part.float() for part in features))
-                damsm = damsm + damsm_loss(features, batch.text, self.config.damsm, classes).total
+                features = ImageFeatures(*(world.gather(part.float()) for part in features))
+                damsm = damsm + damsm_loss(features, text, self.config.damsm, classes).total
             if self.head is not None and maps is not None and batch.labels is not None:
-                named.append(attribute_loss(self.head(maps).float(), batch.labels))
+                balance = world.balance((batch.labels != IGNORED).sum())
+                named.append(attribute_loss(self.head(maps).float(), batch.labels) * balance)
         found = {"damsm": damsm} if self.config.loss.damsm_weight else {}
         if named:
             found["attributes"] = torch.stack(named).mean()
         return found
+
+
+def _gathered(text: TextFeatures, world: World) -> TextFeatures:
+    """Return the captions of all processes, padded to the longest."""
+    if world.size == 1:
+        return text
+    length = text.mask.shape[1]
+    more = int(world.maximum((length,), text.words.device)[0]) - length
+    mask = world.gather(F.pad(text.mask, (0, more)).float()) > 0
+    return TextFeatures(world.gather(F.pad(text.words, (0, 0, 0, more))), world.gather(text.sentence), mask)
 
 
 class Perceptual:
@@ -107,10 +125,12 @@ class Perceptual:
 
     Args:
         network: SqueezeNet 1.1 of ImageNet; measures by SqueezeNet are flattered then.
+        world: the processes that share the batch.
     """
 
-    def __init__(self, network: SqueezeNet) -> None:
+    def __init__(self, network: SqueezeNet, world: World | None = None) -> None:
         self.levels = partial(network, depths=DEPTHS)
+        self.world = world or World()
 
     def __call__(self, fake: Tensor, real: Tensor, is_target: Tensor) -> Tensor:
         """Return the mean distance of the images whose target is known.
@@ -124,6 +144,9 @@ class Perceptual:
             wanted = self.levels((real + 1) / 2)
         found = self.levels((fake + 1) / 2)
         distance = torch.stack(
-            [(a - b).abs().mean(dim=(1, 2, 3)) / b.abs().mean() for a, b in zip(found, wanted)]
+            [
+                (a - b).abs().mean(dim=(1, 2, 3)) / self.world.mean(b.abs().mean())
+                for a, b in zip(found, wanted)
+            ]
         ).mean(dim=0)
         return (distance * is_target).sum() / is_target.sum().clamp(min=1)

@@ -89,9 +89,7 @@ class Pick:
 
     def part(self, world: World) -> Pick:
         """Return the rows of one process; all processes' together are the batch."""
-        count = len(self.index) // world.size
-        mine = slice(world.rank * count, (world.rank + 1) * count)
-        return Pick(**{entry.name: getattr(self, entry.name)[mine] for entry in fields(self)})
+        return Pick(**{entry.name: world.mine(getattr(self, entry.name)) for entry in fields(self)})
 
 
 class GanData:

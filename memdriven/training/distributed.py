@@ -1,13 +1,13 @@
-"""Several processes, one training: started by torchrun, gradients averaged after each backward.
+"""Several processes, one training, started by torchrun: they give what one gives with the same global batch.
 
-The averaging is written out rather than left to DistributedDataParallel: D runs several times
-before its backward and G's backward passes through D, which the wrapper's hooks do not expect.
+Gradients are averaged by DistributedDataParallel (`training/step.py`). What else joins samples of a batch
+is joined here over the processes: statistics of BatchNorm, captions that compete, random numbers.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +38,35 @@ class World:
         for gradient, piece in zip(gradients, torch.split(flat, [g.numel() for g in gradients])):
             gradient.copy_(piece.view_as(gradient))
 
-    def broadcast(self, tensors: Iterable[Tensor]) -> None:
-        """Give every process the values of rank 0."""
-        if self.size > 1:
-            for tensor in tensors:
-                distributed.broadcast(tensor, src=0)
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of each value over the processes; gradients flow to all of them."""
+        if self.size == 1:
+            return values
+        total: Tensor = _Sum.apply(values)
+        return total
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Likewise their mean."""
+        return self.sum(values) / self.size
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """Return the rows (b, ...) of all processes in their order (b * size, ...), likewise."""
+        if self.size == 1:
+            return rows
+        placed = rows.new_zeros(self.size, *rows.shape)
+        placed[self.rank] = rows
+        return self.sum(placed).flatten(0, 1)
+
+    def mine(self, rows: Tensor) -> Tensor:
+        """Return this process's part of the rows of all."""
+        count = len(rows) // self.size
+        return rows[self.rank * count : (self.rank + 1) * count]
+
+    def balance(self, here: Tensor) -> Tensor | float:
+        """Return the factor on a mean over `here` samples that makes the processes' mean one over all."""
+        if self.size == 1:
+            return 1.0
+        return here * self.size / self.sum(here).clamp(min=1)
 
     def maximum(self, values: Sequence[float], device: torch.device) -> list[float]:
         """Return the largest of each value over all processes: what one of them sees, all know."""
@@ -51,6 +75,61 @@ class World:
         found = torch.tensor(values, dtype=torch.float64, device=device)
         distributed.all_reduce(found, distributed.ReduceOp.MAX)
         return [float(value) for value in found]
+
+
+class _Sum(torch.autograd.Function):
+    """A sum over the processes. Each has the sum, so that a summand's gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        total = values.contiguous().clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return _Sum.forward(None, gradient)
+
+
+class GlobalBatchNorm(nn.BatchNorm2d):
+    """BatchNorm over all processes' samples on CPUs, where torch's SyncBatchNorm cannot run."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (b, c, ...)."""
+        if not self.training:
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        world = World(rank=distributed.get_rank(), size=distributed.get_world_size())
+        others = [axis for axis in range(x.dim()) if axis != 1]
+        mean = world.mean(x.mean(others, keepdim=True))
+        variance = world.mean((x - mean).square().mean(others, keepdim=True))
+        with torch.no_grad():
+            count = world.size * x.numel() / x.shape[1]
+            self.running_mean.lerp_(mean.flatten(), self.momentum)
+            self.running_var.lerp_(variance.flatten() * count / (count - 1), self.momentum)
+            self.num_batches_tracked += 1
+        scale = self.weight.view(mean.shape) * (variance + self.eps).rsqrt()
+        return (x - mean) * scale + self.bias.view(mean.shape)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take (b, c), too."""
+
+
+def synchronise(module: nn.Module) -> None:
+    """Let each BatchNorm in a module see the samples of all processes; weights and names stay."""
+    if any(p.is_cuda for p in module.parameters()):
+        nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+        return
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d):
+                joined = GlobalBatchNorm(child.num_features, child.eps, child.momentum)
+                joined.load_state_dict(child.state_dict())
+                joined.weight, joined.bias = child.weight, child.bias
+                setattr(parent, name, joined)
 
 
 class Chance:
@@ -75,24 +154,21 @@ class Chance:
 
     def uniform(self, count: int, *shape: int) -> Tensor:
         """Return numbers in [0, 1) (count, *shape) for this process's `count` samples."""
-        return self._mine(torch.rand(self._all(count), *shape, **self._where()), count)
+        return self.world.mine(torch.rand(self._all(count), *shape, **self._where()))
 
     def normal(self, count: int, *shape: int) -> Tensor:
         """Return standard normal numbers (count, *shape)."""
-        return self._mine(torch.randn(self._all(count), *shape, **self._where()), count)
+        return self.world.mine(torch.randn(self._all(count), *shape, **self._where()))
 
     def integers(self, below: int, count: int, *shape: int) -> Tensor:
         """Return whole numbers in 0..below - 1 (count, *shape)."""
-        return self._mine(torch.randint(below, (self._all(count), *shape), **self._where()), count)
+        return self.world.mine(torch.randint(below, (self._all(count), *shape), **self._where()))
 
     def _all(self, count: int) -> int:
         return count * self.world.size
 
     def _where(self) -> dict[str, Any]:
         return {"generator": self.generator, "device": self.generator.device}
-
-    def _mine(self, drawn: Tensor, count: int) -> Tensor:
-        return drawn[self.world.rank * count : (self.world.rank + 1) * count]
 
 
 def join_world(device: torch.device) -> tuple[World, torch.device]:

@@ -94,6 +94,12 @@ def train_gan(
     world, device = join_world(torch.device(device))
     show = progress and world.is_main
     try:
+        if config.train.batch_size % world.size:
+            raise TrainingError(
+                wanted=f"a train.batch_size that {world.size} processes can share evenly",
+                found=f"{config.train.batch_size}",
+                fix="choose a multiple of the number of processes",
+            )
         trained = load_damsm(damsm, device)
         config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
         encoders, vocabulary = trained.damsm, trained.vocabulary
@@ -120,7 +126,7 @@ def train_gan(
         if projected or config.loss.perceptual_weight:
             network = SqueezeNet.load(squeezenet_weights, device).to(memory_format=torch.channels_last)
             backbone = partial(network, depths=DEPTHS) if projected else None
-            perceptual = Perceptual(network) if config.loss.perceptual_weight else None
+            perceptual = Perceptual(network, world) if config.loss.perceptual_weight else None
         trainer = GanTrainer(config, text_loss, device, world, backbone, perceptual)
         data = GanData(
             dataset,

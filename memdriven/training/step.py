@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from memdriven import losses
@@ -19,7 +21,7 @@ from memdriven.models.projected import Backbone, ProjectedDiscriminator
 from memdriven.training.augment import augment
 from memdriven.training.aux_losses import Perceptual, TextLoss
 from memdriven.training.data import Batch
-from memdriven.training.distributed import Chance, World
+from memdriven.training.distributed import Chance, World, synchronise
 
 R1_EVERY = 16
 """R1 is computed every this many steps and scaled by it [ours]."""
@@ -55,6 +57,8 @@ class GanTrainer:
         # G, whose first stages or parts may stay as they are, and its moving average.
         torch.manual_seed(train.seed)
         self.generator: Generator = self._place(Generator(config.generator))
+        if world.size > 1:
+            synchronise(self.generator)
         self.frozen = freeze(self.generator, train.frozen_stages, train.frozen_names)
         sizes = self.generator.resolutions
 
@@ -72,8 +76,6 @@ class GanTrainer:
                 self.discriminators.append(self._place(judge))
                 self.stages.append(len(sizes) - 1)
 
-        for module in (self.generator, self.discriminators):
-            world.broadcast(module.state_dict().values())
         self.average = AveragedModel(
             self.generator, multi_avg_fn=_moving_average(train.ema), use_buffers=True
         )
@@ -86,11 +88,25 @@ class GanTrainer:
             d_parameters = [p for p in self.discriminators.parameters() if p.requires_grad]
             self.d_optimiser = torch.optim.Adam(d_parameters, train.d_learning_rate, **settings)
 
-        self._generate: Callable[..., Any] = self.generator
-        self._judges: list[Callable[..., Any]] = list(self.discriminators)
-        if train.compile:
-            self._generate = torch.compile(self.generator)
-            self._judges = [torch.compile(d) for d in self.discriminators]
+        # DistributedDataParallel awaits gradients of whatever has run through it, so that G's loss, which
+        # passes through the D's without training them, takes them as they are.
+        self._generate = self._compiled(self._parallel(self.generator))
+        self._judges = [self._compiled(d) for d in self.discriminators]
+        self._learning = self._judges
+        if world.size > 1:
+            self._learning = [self._compiled(self._parallel(d)) for d in self.discriminators]
+
+    def _parallel(self, module: nn.Module) -> nn.Module:
+        """Average its gradients over the processes in each backward pass; buffers are the same on all."""
+        if self.world.size == 1:
+            return module
+        with warnings.catch_warnings():
+            # torch 2.14 would have another word for it, which earlier versions lack.
+            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+            return DistributedDataParallel(module, broadcast_buffers=False)
+
+    def _compiled(self, module: nn.Module) -> Callable[..., Any]:
+        return torch.compile(module) if self.config.train.compile else module
 
     def _place(self, module: nn.Module) -> Any:
         return module.to(self.device).to(memory_format=torch.channels_last)
@@ -142,17 +158,20 @@ class GanTrainer:
         # Moving average of G.
         self.average.update_parameters(self.generator)
         record |= {name: loss for name, (_, loss) in terms.items()}
-        return {name: value.detach() for name, value in record.items()}
+        values = self.world.mean(torch.stack([value.detach() for value in record.values()]))
+        return dict(zip(record, values))
 
     def discriminator_losses(
         self, batch: Batch, fakes: Sequence[Tensor], step: int, chance: Chance
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return Eq. 3 summed over the D's, with R1 (Eq. 4) every `R1_EVERY` steps, and what to record."""
         loss, sentence = self.config.loss, batch.text.sentence
-        wrong = sentence.roll(1, dims=0) if loss.mismatched else None
+        wrong = None
+        if loss.mismatched:
+            wrong = self.world.mine(self.world.gather(sentence).roll(1, dims=0))
         total = sentence.new_zeros(())
         accuracy: list[Tensor] = []
-        for judge, stage in zip(self._judges, self.stages):
+        for judge, stage in zip(self._learning, self.stages):
             with self._autocast():
                 on_real = judge(self._augment(batch.images[stage], chance), sentence, wrong).float()
                 on_fake = judge(self._augment(fakes[stage].detach(), chance), sentence).float()
@@ -181,7 +200,8 @@ class GanTrainer:
         targets = batch.images[first:]
 
         def likeness(measure: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-            return torch.stack([measure(fake, real) for fake, real in zip(images, targets)]).mean()
+            mean = torch.stack([measure(fake, real) for fake, real in zip(images, targets)]).mean()
+            return mean * self.world.balance(batch.is_target.sum())
 
         table: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "g_adversarial": (loss.adversarial_weight, lambda: self._adversarial(batch, made.images, chance)),
@@ -236,7 +256,6 @@ class GanTrainer:
     def _update(self, module: nn.Module, loss: Tensor, optimiser: torch.optim.Optimizer) -> None:
         module.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.world.average_gradients(module)
         optimiser.step()
 
 

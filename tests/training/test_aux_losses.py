@@ -90,9 +90,9 @@ def test_it_prefers_the_picture_that_shows_what_is_named(world: Path, taught: Pa
     assert batch.labels is not None
     right = loss(batch, batch.images, Chance(0))["attributes"]
     wrong = dataclasses.replace(batch, labels=(batch.labels + 1) % 3)
-    assert right < loss(wrong, batch.images, 0)["attributes"]
+    assert right < loss(wrong, batch.images, Chance(0))["attributes"]
     unnamed = dataclasses.replace(batch, labels=None)
-    assert "attributes" not in loss(unnamed, batch.images, 0)
+    assert "attributes" not in loss(unnamed, batch.images, Chance(0))
 
 
 def test_a_run_with_it(world: Path, taught: Path, tmp_path: Path) -> None:

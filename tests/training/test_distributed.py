@@ -1,0 +1,167 @@
+"""Two processes give what one gives with the same global batch; one start of torchrun for all of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from memdriven.data.attributes import IGNORED
+from memdriven.encoders.attribute_head import attribute_loss
+from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.errors import TrainingError
+from memdriven.training import gan
+from memdriven.training.aux_losses import Perceptual, TextLoss
+from memdriven.training.distributed import GlobalBatchNorm, World, join_world, leave_world, synchronise
+from memdriven.training.gan import train_gan
+from memdriven.training.step import GanTrainer
+from tests.training.small_gan import CONFIG, data, train_settings
+
+STEPS = 6
+"""Few and small, as training makes much of a rounding."""
+
+
+def flat(state: dict[str, torch.Tensor]) -> torch.Tensor:
+    return torch.cat([state[name].float().flatten() for name in sorted(state) if name.endswith("weight")])
+
+
+def trained(
+    root: Path, world: World, steps: int = STEPS
+) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
+    """Train a few steps with every term that joins samples; return the weights and the losses."""
+    config = replace(
+        train_settings(augment="color,translation,cutout", p_swap=0.5, p_fade=0.25, learning_rate=1e-4),
+        generator=replace(CONFIG.generator, stages=2, acm_before=True),
+        loss=replace(CONFIG.loss, reconstruction_weight=1.0, perceptual_weight=1.0),
+    )
+    torch.manual_seed(3)
+    network = SqueezeNet()
+    trainer = GanTrainer(
+        config,
+        TextLoss(config, load_damsm(root / "damsm").damsm),
+        torch.device("cpu"),
+        world,
+        backbone=network,
+        perceptual=Perceptual(network, world),
+    )
+    # Behind a normalisation some gradients are rounding alone, which Adam would make steps of.
+    for optimiser in trainer.optimisers.values():
+        optimiser.param_groups[0]["eps"] = 1e-3
+    source, losses = data(root, config), []
+    for step in range(steps):
+        found = trainer.step(source.batch(step, world), step)
+        losses.append({name: value.item() for name, value in found.items()})
+    state = {**trainer.ema.state_dict(), **trainer.discriminators.state_dict()}
+    state |= {f"now.{name}": value for name, value in trainer.generator.state_dict().items()}
+    return {name: value.contiguous().clone() for name, value in state.items()}, losses
+
+
+def main(root: Path, out: Path) -> None:
+    """What each of the two processes does."""
+    torch.set_num_threads(1)
+    world, _ = join_world(torch.device("cpu"))
+    state, losses = trained(root, world)
+    save_file(state, out / f"{world.rank}.safetensors")
+    (out / f"{world.rank}.json").write_text(json.dumps(losses))
+
+    # BatchNorm alone: values, running statistics and gradients.
+    x = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 2 + 50
+    norm = nn.Sequential(nn.BatchNorm2d(3))
+    synchronise(norm)
+    mine = world.mine(x).requires_grad_()
+    y = norm(mine)
+    (y * y.detach().roll(1, 3)).sum().backward()
+    save_file(
+        {"y": y.detach(), "slope": mine.grad, **norm.state_dict()},  # type: ignore[dict-item]
+        out / f"norm{world.rank}.safetensors",
+    )
+    leave_world(world)
+
+
+@pytest.fixture(scope="module")
+def made(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("processes")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    subprocess.run(
+        [*command, "-m", "tests.training.test_distributed", str(world), str(out)],
+        check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        timeout=500,
+    )
+    return out
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_give_what_one_gives(world: Path, made: Path) -> None:
+    alone, losses = trained(world, World())
+    first, second = (load_file(made / f"{rank}.safetensors") for rank in range(2))
+    assert first.keys() == alone.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+    begun, _ = trained(world, World(), steps=0)
+    moved, apart = (flat(begun) - flat(alone)).norm(), (flat(first) - flat(alone)).norm()
+    assert apart < 0.1 * moved  # with BatchNorm of each process alone 1.1
+    for together, single in zip(json.loads((made / "1.json").read_text()), losses, strict=True):
+        assert together == pytest.approx(single, rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.timeout(600)
+def test_batchnorm_sees_the_samples_of_all_processes(made: Path) -> None:
+    x = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 2 + 50
+    norm = nn.BatchNorm2d(3)
+    x.requires_grad_()
+    y = norm(x)
+    (y * y.detach().roll(1, 3)).sum().backward()
+    assert x.grad is not None
+    first, second = (load_file(made / f"norm{rank}.safetensors") for rank in range(2))
+    torch.testing.assert_close(torch.cat([first["y"], second["y"]]), y.detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(torch.cat([first["slope"], second["slope"]]), x.grad, rtol=1e-3, atol=1e-4)
+    for name, value in norm.state_dict().items():
+        torch.testing.assert_close(first[f"0.{name}"], value, rtol=1e-4, atol=1e-4)
+
+
+def test_synchronising_keeps_weights_names_and_what_is_frozen() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4)))
+    net[1].requires_grad_(False)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    synchronise(net)
+    assert isinstance(net[1][0], GlobalBatchNorm)
+    assert not any(p.requires_grad for p in net[1].parameters())
+    assert before.keys() == net.state_dict().keys()
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.isfinite(net.eval()(x)).all()  # without a group: nothing to wait for
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gan, "join_world", lambda device: (World(rank=1, size=3), device))
+    monkeypatch.setattr(gan, "leave_world", lambda world: None)
+    with pytest.raises(TrainingError, match="3 processes can share evenly"):
+        train_gan(world / "data", world / "features", world / "damsm", tmp_path / "run", train_settings())
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_that_all_are_ignored_cost_nothing() -> None:
+    logits = torch.randn(2, 3, 4, requires_grad=True)
+    loss = attribute_loss(logits, torch.full((2, 3), IGNORED))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert not logits.grad.any()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
