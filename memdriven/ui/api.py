@@ -5,11 +5,13 @@ Everything else that the page does is private. How to call them is in docs/api.m
 
 # Without annotations from the future: Gradio reads the return types as they stand.
 import base64
+from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any, TypedDict
 
 from memdriven.config import Strategy
-from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
+from memdriven.numbers import check_whole, shown
 from memdriven.pipeline.output import PipelineOutput, Retrieval
 from memdriven.ui import state, strings
 from memdriven.ui.startup import gr
@@ -37,6 +39,15 @@ class Unknown(TypedDict):
     reason: str
 
 
+class Claimed(TypedDict):
+    """One thing that the caption names, and what the picture shows of it."""
+
+    attribute: str
+    wanted: str
+    seen: str
+    probability: float
+
+
 class Picture(TypedDict):
     """One picture of a grid."""
 
@@ -50,6 +61,7 @@ class Generated(TypedDict):
     png: str
     recipe: dict[str, Any]
     neighbours: list[Found]
+    claims: list[Claimed]
     unknown_words: list[Unknown]
     truncated: int
     milliseconds: dict[str, float]
@@ -78,7 +90,7 @@ def retrieve(caption: str, strategy: Strategy = "sentence-sentence", k: int = 1)
         (of this strategy only) and percentile (comparable between strategies).
     """
     try:
-        return neighbours_json(state.pipeline().retrieve(caption, strategy, state.read_k(k)))
+        return neighbours_json(state.pipeline().retrieve(caption, strategy, _k(k)))
     except MemDrivenError as error:
         raise refusal(error) from error
 
@@ -108,17 +120,18 @@ def generate(
         guidance: How far the words are moved away from the neighbours' captions, 0 to 4.
 
     Returns:
-        png (base64, with its recipe inside), recipe, neighbours, unknown_words, truncated (words
-        beyond the model's limit) and milliseconds.
+        png (base64, with its recipe inside), recipe, neighbours, claims (what the caption names,
+        and what the model's readers see of it), unknown_words, truncated (words beyond the model's
+        limit) and milliseconds.
     """
     try:
         output = state.pipeline()(
             caption,
             strategy,
-            state.read_k(k),
+            _k(k),
             None if seed == -1 else seed,
             neighbours=_few(neighbours),
-            weights=weights,
+            weights=_few(weights),
             memory=memory,
             best_of=best_of,
             guidance=guidance,
@@ -129,6 +142,7 @@ def generate(
         "png": _png(output, 0),
         "recipe": output.recipe.to_dict(),
         "neighbours": neighbours_json(output.retrieval),
+        "claims": [Claimed(**asdict(each)) for each in output.claims[0]],  # type: ignore[typeddict-item]
         "unknown_words": _unknown(output),
         "truncated": output.retrieval.truncated,
         "milliseconds": dict(output.timings),
@@ -152,10 +166,10 @@ def grid(caption: str, seeds: list[int], strategy: Strategy = "sentence-sentence
         if not isinstance(seeds, list) or not 1 <= len(seeds) <= MAX_TILES:
             raise ConfigError(
                 wanted=strings.API_SEEDS_WANTED.format(most=MAX_TILES),
-                found=repr(seeds)[:60],
+                found=shown(seeds),
                 fix=strings.API_SEEDS_FIX,
             )
-        output = state.pipeline()(caption, strategy, state.read_k(k), seeds=seeds)
+        output = state.pipeline()(caption, strategy, _k(k), seeds=seeds)
     except MemDrivenError as error:
         raise refusal(error) from error
     pictures = [
@@ -192,6 +206,9 @@ def refusal(error: MemDrivenError) -> gr.Error:
     return gr.Error(message, print_exception=False)
 
 
+ENDPOINTS = (retrieve, generate, grid)
+
+
 def mcp_installed() -> bool:
     """Return whether the extra is there that serves the endpoints as MCP tools."""
     return find_spec("mcp") is not None
@@ -199,7 +216,7 @@ def mcp_installed() -> bool:
 
 def build() -> None:
     """Add the endpoints to the page that is being built."""
-    for function in (retrieve, generate, grid):
+    for function in ENDPOINTS:
         gr.api(  # type: ignore[attr-defined]  # made by a stub that gradio leaves out
             function,
             api_name=function.__name__,
@@ -209,16 +226,19 @@ def build() -> None:
         )
 
 
-def _few(neighbours: list[str] | None) -> list[str] | None:
-    if neighbours is None:
-        return None
-    if not isinstance(neighbours, list) or len(neighbours) > state.MAX_K:
+def _few(values: object) -> Any:
+    """Return neighbours or weights as they are, if they are a short list or nothing."""
+    if values is not None and not (isinstance(values, list) and len(values) <= state.MAX_K):
         raise ConfigError(
             wanted=strings.API_IDS_WANTED.format(most=state.MAX_K),
-            found=repr(neighbours)[:60],
+            found=shown(values),
             fix=strings.API_IDS_FIX,
         )
-    return neighbours
+    return values
+
+
+def _k(k: object) -> int:
+    return check_whole("k", k, 1, state.MAX_K, RetrievalError, "ask for another number of neighbours")
 
 
 def _png(output: PipelineOutput, place: int) -> str:

@@ -20,6 +20,7 @@ from memdriven.ui import (
     history,
     inside,
     learn,
+    limits,
     line,
     memory_map,
     morph,
@@ -36,9 +37,9 @@ from memdriven.ui.shelf import Shelf
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
 
-QUEUE_SIZE = 96
-"""Requests that may wait, those that tell a place in line included; later ones are told that the
-queue is full."""
+QUEUE_SIZE = 4 * limits.ADDRESS
+"""Requests that may wait, those that tell a place in line included, of all visitors together; no one
+address can fill it (`limits`)."""
 SESSIONS = 500
 """Browser tabs and callers whose state is kept, the longest unused forgotten first: Gradio holds
 0.3 MB for each."""
@@ -152,7 +153,10 @@ def launch(
         "show_error": False,
         "favicon_path": FAVICON,
         "app_kwargs": {
-            "middleware": [Middleware(OwnServerOnly, hosts=hosts, frames=frames, forwarded=forwarded)]
+            "middleware": [
+                Middleware(OwnServerOnly, hosts=hosts, frames=frames, forwarded=forwarded),
+                Middleware(limits.FairShare, page=page, forwarded=forwarded),
+            ]
         },
     }
     _, local, public = page.launch(

@@ -39,6 +39,10 @@ ANSWERS = {
     403: ("a request from this page", "open the page itself, and use it there"),
     404: ("a route of this page", "see the page's API documentation"),
     413: ("a smaller request", "send an image of at most 8 MB, and a caption of at most 2,000 characters"),
+    429: (
+        "fewer calls at once: each visitor has a share of the queue",
+        "wait for the answers to the calls that you have sent, then send this one again",
+    ),
     421: ("the host that this server listens on", "start it with --allowed-host NAME to serve that name"),
 }
 POLICY = (
@@ -142,13 +146,17 @@ class OwnServerOnly:
         return 0
 
     async def _answer(self, status: int, send: Send) -> None:
-        """Send a refusal as JSON that says what to do."""
-        wanted, fix = ANSWERS[status]
-        content = json.dumps({"error": f"wanted: {wanted}; what to do: {fix}"}).encode()
-        start = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-        start += [(b"connection", b"close"), *self.headers]
-        await send({"type": "http.response.start", "status": status, "headers": start})
-        await send({"type": "http.response.body", "body": content})
+        await answer(status, send, self.headers)
+
+
+async def answer(status: int, send: Send, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    """Send a refusal as JSON that says what to do."""
+    wanted, fix = ANSWERS[status]
+    content = json.dumps({"error": f"wanted: {wanted}; what to do: {fix}"}).encode()
+    start = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    start += [(b"connection", b"close"), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": start})
+    await send({"type": "http.response.body", "body": content})
 
 
 class _TooLarge(Exception):

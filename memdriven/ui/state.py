@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections import Counter, OrderedDict
 from functools import lru_cache
@@ -10,6 +9,7 @@ from functools import lru_cache
 from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import tokenize
 from memdriven.errors import CheckpointError, ConfigError
+from memdriven.numbers import is_number
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import DRAWN_SEEDS, MAX_SEED, MAX_TRIED
 from memdriven.ui import strings
@@ -122,17 +122,16 @@ def offers_memory() -> bool:
 
 def read_memory(share: object) -> float:
     """Return how much of the memory is used, clamped; all of it where the model offers no less."""
-    if isinstance(share, bool) or not isinstance(share, int | float) or not math.isfinite(share):
+    if not is_number(share):
         return 1.0
     return min(1.0, max(0.0, float(share))) if offers_memory() else 1.0
 
 
 def read_guidance(guidance: object) -> float:
     """Return how far words are moved from their memory's, clamped; else the model's own."""
-    good = isinstance(guidance, int | float) and not isinstance(guidance, bool)
-    if not good or not math.isfinite(guidance):  # type: ignore[arg-type]
+    if not is_number(guidance):
         return pipeline().config.generator.guidance
-    return min(MAX_GUIDANCE, max(0.0, float(guidance)))  # type: ignore[arg-type]
+    return min(MAX_GUIDANCE, max(0.0, float(guidance)))
 
 
 def offers_tries() -> bool:
@@ -142,7 +141,7 @@ def offers_tries() -> bool:
 
 def read_tries(tries: object) -> int:
     """Return how many memories are tried, clamped; one where the model cannot choose."""
-    if isinstance(tries, bool) or not isinstance(tries, int | float) or not math.isfinite(tries):
+    if not is_number(tries):
         return 1
     return min(MAX_TRIED, max(1, int(tries))) if offers_tries() else 1
 
@@ -154,6 +153,6 @@ def read_strategy(source: str, comparison: str) -> str:
 
 def read_k(k: object) -> int:
     """Return the number of neighbours, clamped to what the page offers."""
-    if not isinstance(k, int | float) or not math.isfinite(k):
+    if not is_number(k):
         return 1
     return max(1, min(int(k), MAX_K, pipeline().bank.n))

@@ -480,7 +480,7 @@ MAP_ITEM_FIX: Final = "choose a point again"
 # Programming interface
 API_SEEDS_WANTED: Final = "a list of 1 to {most} seeds"
 API_SEEDS_FIX: Final = "ask for the others in another call"
-API_IDS_WANTED: Final = "a list of at most {most} ids"
+API_IDS_WANTED: Final = "a list of at most {most} ids, and as many weights"
 API_IDS_FIX: Final = "name fewer neighbours"
 
 # Learn

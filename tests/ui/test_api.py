@@ -114,6 +114,14 @@ def test_grid_gives_a_picture_a_seed(pipe: MemoryDrivenPipeline) -> None:
         {"memory": 2},
         {"memory": None},
         {"memory": float("nan")},
+        {"k": 10**400},
+        {"k": float("nan")},
+        {"k": 0},
+        {"neighbours": [1]},
+        {"neighbours": [["a"]]},
+        {"neighbours": ["bird-01"], "weights": 5},
+        {"neighbours": ["bird-01"], "weights": ["a"]},
+        {"neighbours": ["bird-01", "bird-02"], "weights": [1e308, 1e308]},
     ],
 )
 def test_nonsense_is_refused_with_a_reason(wrong: dict[str, Any]) -> None:
@@ -146,6 +154,7 @@ def test_endpoints_answer_over_http_as_docs_say(served: str, outside: Outside) -
     found = over_http(served, [CAPTION, "sentence-sentence", 2])
     assert found[0]["id"] == "bird-00"
     assert len(found) == 2
+    assert over_http(served, [CAPTION]) == api.retrieve(CAPTION), "the others have their defaults"
     assert outside.asked == []
 
 

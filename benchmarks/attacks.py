@@ -1,0 +1,242 @@
+"""What hostile or careless callers do to the served page: each attack tried once, with what came of it.
+
+    python -m benchmarks.attacks --checkpoint checkpoints/aviary
+
+A part is a function that yields rows (what was tried, what came of it, whether it held); further parts
+are added to `PARTS`. It starts a server of its own on a free port, and takes some three minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+CAPTION = "a small red bird with black wings"
+Row = tuple[str, str, bool]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running page."""
+
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def ask(
+        self, path: str, body: object = None, source: str = "127.0.0.1", **headers: str
+    ) -> tuple[int, str]:
+        """Return the status and text of one request: POST with a body, else GET."""
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=300, source_address=(source, 0)
+        )
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            if body is None:
+                connection.request("GET", path, headers=given)
+            else:
+                content = body if isinstance(body, bytes) else json.dumps(body).encode()
+                # Whoever refuses a body unread hangs up while it is still being sent.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    connection.request("POST", path, content, {"Content-Type": "application/json"} | given)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(errors="replace")
+        finally:
+            connection.close()
+
+    def call(self, name: str, data: list[Any] | bytes, source: str = "127.0.0.1") -> tuple[str, str]:
+        """Return the kind and content of what an endpoint answers: complete, error or a status."""
+        body = b'{"data": ' + (data if isinstance(data, bytes) else json.dumps(data).encode()) + b"}"
+        status, text = self.ask(f"/gradio_api/call/{name}", body, source)
+        if status != 200:
+            return str(status), text
+        _, text = self.ask(f"/gradio_api/call/{name}/{json.loads(text)['event_id']}", source=source)
+        lines = [each for each in text.splitlines() if each and "heartbeat" not in each]
+        return lines[-2].removeprefix("event: "), lines[-1].removeprefix("data: ")
+
+    def memory(self) -> float:
+        """Return the resident size in MB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text("utf-8")
+        return int(next(each for each in status.splitlines() if each.startswith("VmRSS")).split()[1]) / 1024
+
+
+@contextmanager
+def serving(checkpoint: Path, log: Path) -> Iterator[Server]:
+    """Start the app, wait until it answers, and end it with SIGTERM."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = [sys.executable, "app.py", "--no-browser", "--port", str(port), "--checkpoint", str(checkpoint)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    server = Server(port, process, log)
+    try:
+        for _ in range(300):
+            try:
+                if server.ask("/config")[0] == 200:
+                    break
+            except OSError:
+                time.sleep(0.5)
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def queue_hog(server: Server) -> Iterator[Row]:
+    """130 calls at once of one visitor, without and with a listener; another one's calls meanwhile."""
+    numbers = {
+        each.get("api_name"): place
+        for place, each in enumerate(json.loads(server.ask("/config")[1])["dependencies"])
+    }
+    data = [CAPTION, list(range(9)), "sentence-sentence", 1]
+    for kind, hog in (("another address", "127.0.0.2"), ("the same address", "127.0.0.1")):
+        answers = Counter(
+            server.ask(
+                "/gradio_api/queue/join",
+                {"data": data, "fn_index": numbers["grid"], "session_hash": f"{kind[0]}{number}"},
+                hog,
+            )[0]
+            for number in range(130)
+        )
+        begun = time.monotonic()
+        told, _ = server.call("generate", [CAPTION, "sentence-sentence", 1, 7])
+        waited = time.monotonic() - begun
+        yield (
+            f"130 grids, nobody listening, {kind}",
+            f"{dict(answers)}; {told} in {waited:.1f} s",
+            told == "complete" and waited < 10,
+        )
+    with ThreadPoolExecutor(130) as pool:
+        calls = [pool.submit(server.call, "grid", data, "127.0.0.2") for _ in range(130)]
+        time.sleep(3)
+        begun = time.monotonic()
+        told, _ = server.call("generate", [CAPTION, "sentence-sentence", 1, 8])
+        waited = time.monotonic() - begun
+        kinds = Counter(each.result()[0] for each in calls)
+    yield (
+        "130 grids, all listened to",
+        f"{dict(kinds)}; {told} in {waited:.1f} s",
+        told == "complete" and waited < 10,
+    )
+
+
+def bodies(server: Server) -> Iterator[Row]:
+    """Bodies that are too large, told beforehand or not, and routes that nobody needs."""
+    before, begun = server.memory(), time.monotonic()
+    status, _ = server.ask("/gradio_api/queue/join", b"x", Content_Length="300000000")
+    yield "300 MB announced", f"{status} in {time.monotonic() - begun:.2f} s", status == 413
+    held = [server.ask("/gradio_api/call/generate", b"x" * 1_000_001)[0] for _ in range(10)]
+    grown = server.memory() - before
+    yield ("10 calls of 1 MB", f"{dict(Counter(held))}; {grown:+.0f} MB", set(held) == {413} and grown < 50)
+    for route in ("upload", "component_server", "process_recording", "deep_link", "proxy=http://127.0.0.1/"):
+        status, _ = server.ask(f"/gradio_api/{route}", b"x")
+        yield f"POST /gradio_api/{route}", str(status), status == 404
+
+
+def hosts(server: Server) -> Iterator[Row]:
+    """Names of other sites that point here, and posts from their pages."""
+    for host in ("evil.example", f"evil.example:{server.port}", "127.0.0.1.evil.example"):
+        status, text = server.ask("/config", Host=host)
+        yield f"Host: {host}", str(status), status == 421 and "dependencies" not in text
+    status, _ = server.ask("/gradio_api/call/generate", {"data": [CAPTION]}, Origin="http://evil.example")
+    yield "POST with a foreign Origin", str(status), status == 403
+    status, text = server.ask("/config", X_Forwarded_Host="evil.example")
+    yield "X-Forwarded-Host", str(status), status == 200 and "evil.example" not in text
+
+
+HOSTILE: tuple[tuple[str, str], ...] = (
+    *(("retrieve", f'["{CAPTION}", "sentence-sentence", {k}]') for k in ("1" + 400 * "0", "1e999", "NaN")),
+    *(("retrieve", f'["{CAPTION}", "sentence-sentence", {k}]') for k in ('"3"', "null", "[1]", "0", "true")),
+    *(("grid", f'["{CAPTION}", {seeds}]') for seeds in ("1", "[null]", "[[1]]", '{"a": 1}', "[1e308]")),
+    *(
+        ("generate", f'["{CAPTION}", "sentence-sentence", 1, 7, {ids}]')
+        for ids in ("[1]", "[null]", "[true]", "[0.5]", '[["a"]]', '[{"a": 1}]', '"abc"', "5")
+    ),
+    *(
+        ("generate", f'["{CAPTION}", "sentence-sentence", 1, 7, ["x"], {weights}]')
+        for weights in ('["a"]', "[null]", "[[1]]", "5", "[1" + 400 * "0" + "]", "[NaN]", '"1"', '{"1": 2}')
+    ),
+    ("generate", f'["{CAPTION}", "sentence-sentence", 1, 7, ["x", "y"], [1e308, 1e308]]'),
+    *(("generate", f"[{caption}]") for caption in ("null", "5", '["a"]', '{"a": 1}', '""')),
+    *(("generate", f'["{CAPTION}", {strategy}]') for strategy in ("null", "[]", "{}", "5")),
+    ("generate", "[]"),
+    ("generate", "[" + ", ".join(["1"] * 40) + "]"),
+)
+
+
+def api_values(server: Server) -> Iterator[Row]:
+    """Values of wrong kinds: each is served or told why not, never `{"error": null}`."""
+    for name, values in HOSTILE:
+        kind, content = server.call(name, values.encode())
+        shown = values.replace(CAPTION, "...")
+        yield (
+            f"{name} {shown if len(shown) < 60 else shown[:57] + '...'}",
+            f"{kind} {content[:90]}",
+            "Traceback" not in content and '"error": null' not in content and content != "null",
+        )
+    kind, _ = server.call("generate", [CAPTION])
+    yield "generate with a caption alone", kind, kind == "complete"
+
+
+def crowd(server: Server) -> Iterator[Row]:
+    """64 clients at once, and what they leave in memory and in the log."""
+    with ThreadPoolExecutor(64) as pool:
+        calls = [pool.submit(server.call, "generate", [f"{CAPTION} {n}", "all", 4, n]) for n in range(192)]
+        kinds = Counter(each.result()[0] for each in calls)
+    size = server.memory()
+    yield (
+        "64 clients, 192 pictures",
+        f"{dict(kinds)}; RSS {size:.0f} MB",
+        kinds["complete"] == 192 and size < 1_300,
+    )
+    log = server.log.read_text("utf-8", errors="replace")
+    traces = log.count("Traceback (most recent call last)")
+    yield "the log of all this", f"{len(log) / 1e3:.0f} kB, {traces} traces", len(log) < 1_000_000
+
+
+PARTS: dict[str, Callable[[Server], Iterator[Row]]] = {
+    "queue": queue_hog,
+    "bodies": bodies,
+    "hosts": hosts,
+    "api": api_values,
+    "crowd": crowd,
+}
+
+
+def main() -> int:
+    """Try the chosen attacks, print a table, and return 1 where one did not hold."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--checkpoint", type=Path, default=ROOT / "checkpoints" / "aviary")
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--log", type=Path, default=Path(tempfile.gettempdir()) / "attacks.log")
+    options = parser.parse_args()
+    held = True
+    with serving(options.checkpoint, options.log) as server:
+        print(f"RSS of the fresh server: {server.memory():.0f} MB\n")
+        print("| part | tried | seen | held |\n|---|---|---|---|")
+        for part in options.parts:
+            for tried, seen, good in PARTS[part](server):
+                held &= good
+                cells = (part, tried, seen, "yes" if good else "NO")
+                print("| " + " | ".join(each.replace("|", "/") for each in cells) + " |", flush=True)
+    return 0 if held else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
