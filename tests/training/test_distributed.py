@@ -112,8 +112,9 @@ def test_two_processes_give_what_one_gives(world: Path, made: Path) -> None:
     begun, _ = trained(world, World(), steps=0)
     moved, apart = (flat(begun) - flat(alone)).norm(), (flat(first) - flat(alone)).norm()
     assert apart < 0.1 * moved  # with BatchNorm of each process alone 1.1
+    assert json.loads((made / "0.json").read_text())[0] == pytest.approx(losses[0], rel=1e-5)
     for together, single in zip(json.loads((made / "1.json").read_text()), losses, strict=True):
-        assert together == pytest.approx(single, rel=1e-3, abs=1e-3)
+        assert together == pytest.approx(single, rel=5e-3, abs=5e-3)
 
 
 @pytest.mark.timeout(600)
