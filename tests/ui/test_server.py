@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -56,7 +57,9 @@ def ask(
     given = {**PARTS, **headers}
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
     scope = {"type": "http", "method": method, "path": path, "headers": raw}
-    asyncio.run(gate(scope, receive, send))
+    # In a thread of its own: the browser of other tests has a loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(gate(scope, receive, send))).result()
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(m.get("body", b"") for m in sent[1:])
 
 
