@@ -65,7 +65,9 @@ class Server:
         status, text = self.ask(f"/gradio_api/call/{name}", body, source)
         if status != 200:
             return str(status), text
-        _, text = self.ask(f"/gradio_api/call/{name}/{json.loads(text)['event_id']}", source=source)
+        status, text = self.ask(f"/gradio_api/call/{name}/{json.loads(text)['event_id']}", source=source)
+        if status != 200:
+            return str(status), text
         lines = [each for each in text.splitlines() if each and "heartbeat" not in each]
         return lines[-2].removeprefix("event: "), lines[-1].removeprefix("data: ")
 
