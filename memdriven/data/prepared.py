@@ -14,7 +14,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +29,7 @@ from tqdm import tqdm
 
 from memdriven.data.images import centre_square, read_image
 from memdriven.errors import DataError
-from memdriven.files import atomic_write_bytes, atomic_write_json, read_json
+from memdriven.files import atomic_file, atomic_write_bytes, atomic_write_json, read_json
 from memdriven.numbers import is_number, parse_json
 
 SCHEMA = "memdriven.dataset/1"
@@ -295,7 +294,7 @@ def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int, prog
     shape = (len(items), 3, size, size)
     cached = _map_cache(path, shape)
     if cached is None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, DataError):  # a bad image is met again below
             _write_cache(path, dataset, items, size, progress)
             cached = _map_cache(path, shape)
     if cached is None:
@@ -326,19 +325,12 @@ def _map_cache(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 def _write_cache(
     path: Path, dataset: PreparedDataset, items: Sequence[Item], size: int, progress: bool
 ) -> None:
-    path.parent.mkdir(exist_ok=True)
-    handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
+    with atomic_file(path) as scratch:
         shape = (len(items), 3, size, size)
         array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
-        _reserve(Path(scratch))
+        _reserve(scratch)
         _decode_into(array, dataset, items, size, progress)
         array.flush()
-        os.replace(scratch, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(scratch)
 
 
 def _reserve(path: Path) -> None:
