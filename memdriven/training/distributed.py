@@ -12,6 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+# Imported before there is a group: the defaults of its functions hold the group that they find, for good,
+# and gloo's threads live as long as the group; where they outlive the interpreter the process may abort.
+import torch.distributed.nn
 from torch import Tensor, distributed, nn
 
 
