@@ -29,7 +29,7 @@ from memdriven.memory.build import build_memory
 from memdriven.training.gan import train_gan
 
 SCHEMA = "memdriven.ablation/1"
-METRICS = ("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity")
+METRICS = ("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity_seed")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from memdriven.evaluation.results import Result, append_results, device_name, fo
 from memdriven.evaluation.rows import STRATEGY
 from memdriven.evaluation.workbench import Workbench
 
-JUDGED = ("attributes", "r_precision_judge")
+JUDGED = ("attributes", "r_precision_judge", "background_entropy")
 """Measures that depend on the attribute judge."""
 T = TypeVar("T")
 

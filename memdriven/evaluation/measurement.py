@@ -22,3 +22,4 @@ class Measurement:
 
 
 Measure = Callable[[Workbench, Row], list[Measurement]]
+ModelMeasure = Callable[[Workbench], list[Measurement]]

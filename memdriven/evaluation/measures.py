@@ -11,9 +11,13 @@ import torch
 from memdriven.evaluation import distances
 from memdriven.evaluation.attributes import attribute_accuracy, caption_log_odds
 from memdriven.evaluation.copy_check import copy_check
-from memdriven.evaluation.diversity import diversity
+from memdriven.evaluation.diversity import (
+    measure_background_entropy,
+    measure_diversity_seed,
+    measure_diversity_z,
+)
 from memdriven.evaluation.features import SHARD
-from memdriven.evaluation.measurement import Measure, Measurement
+from memdriven.evaluation.measurement import Measure, Measurement, ModelMeasure
 from memdriven.evaluation.r_precision import (
     MISMATCHED,
     RPrecision,
@@ -22,13 +26,10 @@ from memdriven.evaluation.r_precision import (
     mismatched_captions,
     r_precision,
 )
-from memdriven.evaluation.rows import ROWS, Row
+from memdriven.evaluation.rows import Row
 from memdriven.evaluation.soa import IMAGES_PER_CAPTION, THRESHOLD, named_classes, soa
 from memdriven.evaluation.views import as_seen
 from memdriven.evaluation.workbench import Workbench
-
-DIVERSITY_CAPTIONS = 24
-DIVERSITY_DRAWS = 6
 
 
 def measure_attributes(bench: Workbench, row: Row) -> list[Measurement]:
@@ -77,34 +78,6 @@ def _r_precision(metric: str, found: RPrecision, row: Row, judge: str) -> Measur
         protocol=f"{judge}; 1 true + {MISMATCHED} captions of other classes, top-1, %",
         details={"std": round(100 * found.std, 3)},
     )
-
-
-def measure_diversity(bench: Workbench, row: Row) -> list[Measurement]:
-    """Distance between draws of z at a fixed caption and v, by stage."""
-    painter, retrieval = bench.painter, bench.checkpoint.config.retrieval
-    prompts = bench.prompts[:DIVERSITY_CAPTIONS]
-    matches = painter.neighbours(prompts, retrieval.strategy, retrieval.k, bench.seed)
-    groups: list[list[torch.Tensor]] = []
-    for i, prompt in enumerate(prompts):
-        v = painter.features(prompt, matches[i], retrieval.strategy)
-        seeds = [bench.seed + 1_000_000 + i * DIVERSITY_DRAWS + q for q in range(DIVERSITY_DRAWS)]
-        v = v.expand(DIVERSITY_DRAWS, -1, -1, -1)
-        again = [matches[i]] * DIVERSITY_DRAWS
-        groups.append(painter.paint([prompt] * DIVERSITY_DRAWS, v, seeds, again))
-    network = bench.squeezenet
-    by_stage = {
-        int(stages[0].shape[-1]): diversity(torch.stack(stages).to(bench.device).float() / 255, network)
-        for stages in zip(*groups, strict=True)
-    }
-    return [
-        Measurement(
-            metric="diversity",
-            value=by_stage[bench.size],
-            n=len(prompts) * DIVERSITY_DRAWS,
-            protocol=f"LPIPS-like on squeezenet1_1, {DIVERSITY_DRAWS} draws of z a caption",
-            details={f"{side} px": round(value, 4) for side, value in by_stage.items()},
-        )
-    ]
 
 
 def measure_copy_check(bench: Workbench, row: Row) -> list[Measurement]:
@@ -172,7 +145,6 @@ MEASURES: dict[str, Measure] = {
     "fid_c": distances.frechet("fid_c", distances.inception("c")),
     "kid_a": distances.kernel("kid_a", distances.inception("a")),
     "inception_score": distances.measure_inception_score,
-    "diversity": measure_diversity,
     "copy_check": measure_copy_check,
     "soa": measure_soa,
 }
@@ -180,5 +152,11 @@ MEASURES: dict[str, Measure] = {
 
 `fd_squeezenet` and `kd_squeezenet` cost a fortieth of VGG's time: a CPU's choice where rows are
 many."""
-NOT_FOR: dict[str, tuple[str, ...]] = {"diversity": ROWS, "copy_check": ("real", "retrieved")}
+MODEL_MEASURES: dict[str, ModelMeasure] = {
+    "diversity_seed": measure_diversity_seed,
+    "diversity_z": measure_diversity_z,
+    "background_entropy": measure_background_entropy,
+}
+"""Measures of the model alone, which paint pictures of their own."""
+NOT_FOR: dict[str, tuple[str, ...]] = {"copy_check": ("real", "retrieved")}
 """Rows that a measure has nothing to say of."""

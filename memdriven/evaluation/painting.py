@@ -144,10 +144,7 @@ class Painter:
             turned,
             torch.cat([one.epsilon for one in noise]),
         )
-        return [
-            ((image.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
-            for image in output.images
-        ]
+        return [to_bytes(images) for images in output.images]
 
     def row(
         self,
@@ -190,6 +187,11 @@ class Painter:
         ]
         facts = [self.checkpoint.hash, strategy, seed, self.size, self.dataset.name, asked]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Return images in [-1, 1] as uint8, on the CPU."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
 
 
 def _open(path: Path, mark: Path, key: str, shape: tuple[int, ...]) -> tuple[Any, int]:

@@ -16,7 +16,7 @@ from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.figures import draw_figures
 from memdriven.evaluation.ledger import Evaluation, Ledger
-from memdriven.evaluation.measures import MEASURES, NOT_FOR
+from memdriven.evaluation.measures import MEASURES, MODEL_MEASURES, NOT_FOR
 from memdriven.evaluation.prompts import choose_prompts
 from memdriven.evaluation.resources import Resources
 from memdriven.evaluation.rows import CONTROLS, MODEL, ROWS, STRATEGY, Row
@@ -28,14 +28,16 @@ __all__ = ["DEFAULT_METRICS", "METRICS", "Evaluation", "evaluate"]
 
 RETRIEVAL = "retrieval"
 """The measure that has a row a strategy instead of a row of images."""
-METRICS = (*MEASURES, RETRIEVAL)
+METRICS = (*MEASURES, *MODEL_MEASURES, RETRIEVAL)
+RENAMED = {"diversity": "diversity_seed"}
 DEFAULT_METRICS = (
     "attributes",
     "r_precision",
     "r_precision_judge",
     "fid_vgg",
     "kid_vgg",
-    "diversity",
+    "diversity_seed",
+    "diversity_z",
     "copy_check",
     RETRIEVAL,
 )
@@ -85,6 +87,7 @@ def evaluate(
         EvaluationError: an unknown metric, control or strategy.
         CheckpointError, BankError, DataError: the inputs are unusable.
     """
+    metrics = [RENAMED.get(name, name) for name in metrics]
     _refuse_unknown("metric", metrics, METRICS)
     _refuse_unknown("control", controls, ROWS)
     _refuse_unknown("strategy", strategies, STRATEGIES)
@@ -104,7 +107,10 @@ def evaluate(
     )
     ledger = Ledger(bench, out / "results.jsonl", device, variant=variant, budget=budget)
     for name in (MODEL, *controls, *_strategy_rows(bench, controls, strategies)):
-        _measure_row(bench, ledger, name, [m for m in metrics if m != RETRIEVAL])
+        _measure_row(bench, ledger, name, [m for m in metrics if m in MEASURES])
+    for name in metrics:
+        if name in MODEL_MEASURES:
+            _measure_model(bench, ledger, name)
     if RETRIEVAL in metrics:
         _measure_retrieval(bench, ledger)
     if figures:
@@ -127,6 +133,13 @@ def _measure_retrieval(bench: Workbench, ledger: Ledger) -> None:
         if found is None:
             return
         ledger.add(RETRIEVAL, [(row, number) for number in found], strategy=strategy)
+
+
+def _measure_model(bench: Workbench, ledger: Ledger, metric: str) -> None:
+    if not ledger.reuse(MODEL, metric):
+        found = ledger.attempt(metric, partial(MODEL_MEASURES[metric], bench)) or []
+        strategy = bench.checkpoint.config.retrieval.strategy
+        ledger.add(metric, [(MODEL, measurement) for measurement in found], strategy=strategy)
 
 
 def _measure_row(bench: Workbench, ledger: Ledger, name: str, metrics: Sequence[str]) -> None:

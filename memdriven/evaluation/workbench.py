@@ -29,6 +29,7 @@ from memdriven.files import read_json, sha256_file
 from memdriven.memory.bank import HEADER, MemoryBank
 from memdriven.memory.matches import Match
 from memdriven.memory.retrieval import STRATEGIES
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 LEAST_SIDE = 128
 """VGG sees images at the model's size, but enlarged to this many px where that is smaller."""
@@ -102,6 +103,16 @@ class Workbench:
             batch=self.batch,
             progress=self.progress,
         )
+
+    @cached_property
+    def pipe(self) -> MemoryDrivenPipeline:
+        """The model as everybody uses it."""
+        return MemoryDrivenPipeline(self.checkpoint, self.bank)
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """Ids of the memory's images."""
+        return frozenset(self.bank.ids)
 
     @cached_property
     def judge(self) -> AttributeJudge:

@@ -65,7 +65,7 @@ def test_it_is_asked_for_like_a_control(
     found = evaluate(
         checkpoint,
         squares,
-        metrics=["attributes", "diversity"],
+        metrics=["attributes", "diversity_seed"],
         n=6,
         controls=[BEST],
         out=tmp_path,
@@ -75,4 +75,4 @@ def test_it_is_asked_for_like_a_control(
     )
     rows = {(r.metric, r.row) for r in found.results}
     assert ("asked_colours", BEST) in rows
-    assert ("diversity", BEST) not in rows
+    assert ("diversity_seed", BEST) not in rows

@@ -60,11 +60,11 @@ def test_all_measures_beside_their_controls(
     assert colours["model"] < colours["real"], "an untrained generator does not draw colours"
     assert values(found, "r_precision_judge")["real"] > values(found, "r_precision_judge")["model"]
     assert values(found, "fid_vgg")["real"] < values(found, "fid_vgg")["model"]
-    assert set(values(found, "diversity")) == {"model"}
+    assert set(values(found, "diversity_seed")) == set(values(found, "diversity_z")) == {"model"}
     assert set(values(found, "copy_nearest_percentile")) == {"model", "random", "none", "oracle"}
     assert "strategy sentence-sentence" in values(found, "recall@1")
     assert values(found, "recall@10")["strategy words-words"] <= 1
-    stages = next(r for r in found.results if r.metric == "diversity").details
+    stages = next(r for r in found.results if r.metric == "diversity_z").details
     assert list(stages) == ["64 px", "128 px"]
     table = found.table()
     assert "fid_vgg" in table.splitlines()[0]
@@ -145,6 +145,8 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
             "fid_vgg",
             "attributes",
             "diversity",
+            "diversity_z",
+            "background_entropy",
             "r_precision",
         ),
         controls=("oracle",),
@@ -156,7 +158,9 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
         "inception_score",
         "fid_vgg",
         "attributes",
-        "diversity",
+        "diversity_seed",
+        "diversity_z",
+        "background_entropy",
         "row oracle",
     }
     assert {r.metric for r in found.results} == {"r_precision"}
