@@ -283,7 +283,7 @@ class Config:
         )
         _require(
             train.crop >= 1 or not (loss.damsm_weight or loss.attribute_weight),
-            "loss.damsm_weight and loss.attribute_weight of 0, as they read whole pictures, with train.crop below 1",
+            "loss.damsm_weight and loss.attribute_weight of 0, which read whole pictures, below a crop of 1",
             (loss.damsm_weight, loss.attribute_weight),
         )
         _require(g.width % 2 == 0, "an even generator.width", g.width)
