@@ -23,7 +23,7 @@ from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
-from memdriven.memory.extraction import features_of
+from memdriven.memory.build import features_of
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.window import WHOLE, Crop, draw_windows, seen_through
 from memdriven.training.captions import TrainingCaptions
