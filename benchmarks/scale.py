@@ -32,7 +32,7 @@ from tqdm import tqdm
 from benchmarks.engines import ENGINES, Engine, Rows
 from memdriven.checkpoint import load_checkpoint
 from memdriven.errors import CaptionError
-from memdriven.memory.caption_keys import sentence_keys
+from memdriven.memory.build import sentence_keys
 
 HELD_OUT = 60
 """Images whose captions are queries."""

@@ -33,9 +33,8 @@ from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import Item, write_prepared
 from memdriven.files import atomic_folder
 from memdriven.memory import codec
-from memdriven.memory.bank import MemoryBank
+from memdriven.memory.bank import MemoryBank, write_store
 from memdriven.memory.build import write_memory
-from memdriven.memory.feature_store import write_store
 
 PER_ITEM, PICTURES, FEATURES = 5, 64, 256
 SHAPE = (512, 16, 16)

@@ -30,8 +30,7 @@ from memdriven.evaluation.attributes import train_attribute_judge
 from memdriven.evaluation.resources import Resources
 from memdriven.evaluation.run import evaluate
 from memdriven.files import atomic_write_json
-from memdriven.memory.build import build_memory
-from memdriven.memory.extraction import extract_features
+from memdriven.memory.build import build_memory, extract_features
 from memdriven.models.generator import BASE_SIZE
 from memdriven.presets import PRESETS, preset
 from memdriven.training.damsm import train_damsm

@@ -21,8 +21,8 @@ from memdriven.encoders.attribute_head import AttributeHead
 from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
 from memdriven.memory import codec
+from memdriven.memory.bank import write_store
 from memdriven.memory.build import build_memory
-from memdriven.memory.feature_store import write_store
 from memdriven.models.generator import Generator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 

@@ -69,7 +69,7 @@ def fake_v(item: Item) -> np.ndarray:
 def write_features(folder: Path, items: list[Item], encoder: str = "0" * 16) -> None:
     """Write a feature store of `fake_v`."""
     from memdriven.memory import codec
-    from memdriven.memory.feature_store import write_store
+    from memdriven.memory.bank import write_store
 
     folder.mkdir(parents=True, exist_ok=True)
     blobs = [codec.encode(fake_v(item)) for item in items]

@@ -33,7 +33,7 @@ class ExtractFeatures:
         """Call the library."""
         from memdriven.data.prepared import PreparedDataset
         from memdriven.encoders.vgg import Vgg16Features
-        from memdriven.memory.extraction import extract_features
+        from memdriven.memory.build import extract_features
 
         data = PreparedDataset.open(self.dataset)
         items = [item for item in data.items if item.split in self.splits]

@@ -20,7 +20,7 @@ from memdriven.evaluation.prompts import Prompt, prompts_hash
 from memdriven.evaluation.results import git_commit
 from memdriven.evaluation.workbench import Workbench
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json
-from memdriven.memory.matches import Match
+from memdriven.memory.retrieval import Match
 
 SCHEMA = "memdriven.figures/1"
 FOLDER, INDEX = "figures", "figures.json"

@@ -19,8 +19,7 @@ from memdriven.config import to_dict
 from memdriven.evaluation.prompts import Prompt, prompts_hash
 from memdriven.files import explain_disk_errors
 from memdriven.memory.bank import MemoryBank
-from memdriven.memory.matches import Match
-from memdriven.memory.retrieval import Retriever
+from memdriven.memory.retrieval import Match, Retriever
 
 CACHED_CAPTIONS, CACHED_IMAGES = 60_000, 8_000
 """Word-level strategies compare each caption with 200 items, so an evaluation meets every item many

@@ -28,7 +28,7 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.neighbours import Choice, Neighbours
 from memdriven.evaluation.prompts import Prompt
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
-from memdriven.memory.matches import Match
+from memdriven.memory.retrieval import Match
 from memdriven.pipeline.claims import named_in, wishes
 from memdriven.pipeline.guidance import Guidance, TextCondition
 from memdriven.pipeline.noise import apply_view, draw_noise

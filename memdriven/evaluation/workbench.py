@@ -27,8 +27,7 @@ from memdriven.evaluation.soa import Detector, torchvision_detector
 from memdriven.evaluation.squeezenet import squeezenet_extractor
 from memdriven.files import read_json, sha256_file
 from memdriven.memory.bank import HEADER, MemoryBank
-from memdriven.memory.matches import Match
-from memdriven.memory.retrieval import STRATEGIES
+from memdriven.memory.retrieval import STRATEGIES, Match
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 LEAST_SIDE = 128

@@ -17,6 +17,8 @@ from memdriven.files import atomic_write_json, explain_disk_errors, read_json, s
 CHUNK = 1 << 24
 """Similarities held at once by exact search: 64 MiB."""
 SCHEMA = "memdriven.annoy/1"
+LEAST_RECALL = 0.9
+"""An index that finds less of what exact search finds is refused."""
 
 
 class Index(Protocol):
@@ -191,6 +193,32 @@ class AnnoyIndex:
         own = Trees(int(facts["dim"]), "angular")
         own.load(str(path))
         return cls(own, int(facts["dim"]), int(facts["search_k"]), float(facts["recall"]))
+
+
+def build_tuned(keys: Tensor, recall: float = 0.97) -> AnnoyIndex:
+    """Return an Annoy index over keys (n, d) whose effort reaches a measured recall at 10.
+
+    Raises:
+        RetrievalError: even its greatest effort finds less than `LEAST_RECALL`.
+    """
+    index = AnnoyIndex.build(keys)
+    index.tune(keys, k=min(10, len(keys)), recall=recall)
+    return trusted(index)
+
+
+def trusted(index: AnnoyIndex) -> AnnoyIndex:
+    """Return an index that finds enough.
+
+    Raises:
+        RetrievalError: its measured recall is below `LEAST_RECALL`.
+    """
+    if index.recall < LEAST_RECALL:
+        raise RetrievalError(
+            wanted=f"{LEAST_RECALL:.0%} or more of the nearest keys from Annoy",
+            found=f"{index.recall:.0%}, at its greatest effort",
+            fix='use retrieval.index "exact", or install annoy again',
+        )
+    return index
 
 
 def recall_at_k(found: Tensor, truth: Tensor) -> float:

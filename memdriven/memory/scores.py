@@ -7,12 +7,14 @@ Shapes: t words, d text width, m captions, n items, l words of a stored caption,
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.encoders.damsm import GAMMA1, GAMMA2, matching_scores
+from memdriven.errors import RetrievalError
 
 
 def sentence_scores(
@@ -133,3 +135,20 @@ def percentiles(scores: Tensor) -> Tensor:
 def softmax_weights(scores: Tensor, temperature: float) -> Tensor:
     """Return the neighbours' shares of v: softmax(scores / temperature)."""
     return (scores / temperature).softmax(dim=0)
+
+
+def shares(weights: Sequence[float], count: int) -> list[float]:
+    """Return weights scaled to sum to 1.
+
+    Raises:
+        RetrievalError: a weight is negative or not finite, all are zero, or there are not `count`.
+    """
+    given = [float(weight) for weight in weights]
+    total = math.fsum(given) if all(map(math.isfinite, given)) else math.nan
+    if len(given) != count or not (total > 0 or count == 0) or any(s < 0 for s in given):
+        raise RetrievalError(
+            wanted=f"{count} non-negative finite weights, not all of them zero",
+            found=repr(given)[:80],
+            fix="give one such weight for each neighbour",
+        )
+    return [share / total for share in given]

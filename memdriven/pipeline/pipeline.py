@@ -29,8 +29,8 @@ from memdriven.errors import CheckpointError, RetrievalError
 from memdriven.files import content_hash
 from memdriven.memory import scores
 from memdriven.memory.bank import MemoryBank
-from memdriven.memory.matches import Match, Query, shares
-from memdriven.memory.retrieval import Retriever
+from memdriven.memory.retrieval import Match, Query, Retriever
+from memdriven.memory.scores import shares
 from memdriven.models.generator import Stage
 from memdriven.pipeline.claims import claims, named_in, wishes
 from memdriven.pipeline.guidance import Guidance, TextCondition

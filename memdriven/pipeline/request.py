@@ -22,7 +22,7 @@ from memdriven.config import MAX_GUIDANCE, Strategy
 from memdriven.data.vocabulary import MAX_CHARACTERS
 from memdriven.errors import CaptionError, ConfigError, RetrievalError, require
 from memdriven.memory import codec
-from memdriven.memory.matches import shares
+from memdriven.memory.scores import shares
 from memdriven.models.window import Window
 from memdriven.numbers import check_number, check_whole, in_range, shown
 

@@ -19,7 +19,7 @@ from memdriven.encoders.caption_reader import agreement
 from memdriven.encoders.damsm import matching_scores
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError
-from memdriven.memory.matches import shares
+from memdriven.memory.scores import shares
 from memdriven.pipeline.guidance import TextCondition
 from memdriven.pipeline.noise import Noise, apply_view
 

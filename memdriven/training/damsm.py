@@ -17,7 +17,7 @@ from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.damsm import Damsm, damsm_loss
 from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
 from memdriven.errors import ConfigError, TrainingError, require
-from memdriven.memory.extraction import features_of
+from memdriven.memory.build import features_of
 from memdriven.training.distributed import World, join_world, leave_world
 from memdriven.training.encoder_data import CaptionedImages, mixed_seed, own_randomness, recall, split_items
 from memdriven.training.loop import Loop

@@ -23,7 +23,7 @@ from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, TrainingError, require
-from memdriven.memory.extraction import features_of
+from memdriven.memory.build import features_of
 from memdriven.training.damsm import GRADIENT_CLIP
 from memdriven.training.encoder_data import (
     GALLERY,

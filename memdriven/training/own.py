@@ -25,8 +25,7 @@ from memdriven.encoders.damsm_files import load_damsm
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import CaptionError, DataError, Interrupted
 from memdriven.files import atomic_write_json, read_json
-from memdriven.memory.build import build_memory
-from memdriven.memory.extraction import extract_features
+from memdriven.memory.build import build_memory, extract_features
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.presets import preset
 from memdriven.training.damsm import train_damsm

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from memdriven.errors import RetrievalError
-from memdriven.memory.matches import shares
+from memdriven.memory.scores import shares
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import MAX_REFERENCES, UserImage, Variation

@@ -21,8 +21,8 @@ from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.evaluation.attributes import train_attribute_judge
 from memdriven.memory import codec
+from memdriven.memory.bank import write_store
 from memdriven.memory.build import build_memory
-from memdriven.memory.feature_store import write_store
 from memdriven.models.generator import Generator
 from memdriven.presets import preset
 

@@ -16,8 +16,7 @@ from safetensors.torch import load_file, save_file
 from memdriven.errors import BankError, RetrievalError
 from memdriven.files import sealed, sha256_file
 from memdriven.memory import bank as layout
-from memdriven.memory.bank import MemoryBank
-from memdriven.memory.feature_store import FeatureStore
+from memdriven.memory.bank import FeatureStore, MemoryBank
 from tests.memory.conftest import World
 
 ALL_FILES = [*layout.FILES, "features/features.bin", "features/offsets.npy", "features/ids.txt"]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from memdriven.memory.cache import LruCache
+from memdriven.memory.retrieval import LruCache
 
 
 class Maker:

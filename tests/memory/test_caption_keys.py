@@ -10,10 +10,9 @@ import torch
 
 from memdriven.data.vocabulary import EncodedCaption
 from memdriven.encoders.damsm import Damsm
-from memdriven.memory import caption_keys
-from memdriven.memory.caption_keys import fill_captions, sentence_keys
-from memdriven.memory.keys import unit_keys
-from memdriven.memory.shards import Shards
+from memdriven.memory import build as caption_keys
+from memdriven.memory.bank import unit_keys
+from memdriven.memory.build import Shards, fill_captions, sentence_keys
 from tests.memory.conftest import World
 
 TEXTS = ["a red disc", "this square is blue", "disc", "a green square is a square", "blue disc"]

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from memdriven.errors import BankError, DataError
-from memdriven.memory.extraction import extract_features, features_of
+from memdriven.memory.build import extract_features, features_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from memdriven.errors import BankError
 from memdriven.files import sealed
 from memdriven.memory import codec
-from memdriven.memory.feature_store import FeatureStore, write_store
+from memdriven.memory.bank import FeatureStore, write_store
 
 
 @pytest.fixture

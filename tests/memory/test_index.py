@@ -12,8 +12,7 @@ from torch import Tensor
 
 from memdriven.errors import BankError, RetrievalError
 from memdriven.memory import index as module
-from memdriven.memory.index import AnnoyIndex, ExactIndex, recall_at_k
-from memdriven.memory.sentence_level import build_tuned, trusted
+from memdriven.memory.index import AnnoyIndex, ExactIndex, build_tuned, recall_at_k, trusted
 
 
 def clustered(n: int, dim: int = 24, seed: int = 0) -> Tensor:

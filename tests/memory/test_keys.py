@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from memdriven.memory.keys import KeysWriter, quantise_keys, unit_keys
+from memdriven.memory.bank import KeysWriter, quantise_keys, unit_keys
 
 
 def test_directions_survive() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from memdriven.memory import word_level
-from memdriven.memory.word_level import WordLevel
+from memdriven.memory import retrieval as word_level
+from memdriven.memory.retrieval import WordLevel
 from tests.memory.conftest import World
 
 

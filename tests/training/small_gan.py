@@ -20,7 +20,7 @@ from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.damsm_files import load_damsm, save_damsm
 from memdriven.memory import codec
-from memdriven.memory.feature_store import write_store
+from memdriven.memory.bank import write_store
 from memdriven.training.data import GanData, Pick
 from memdriven.training.gan import train_gan
 from tests.small_world import write_world

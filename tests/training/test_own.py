@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from memdriven.data.folder import prepare_folder
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import DataError
-from memdriven.memory.extraction import extract_features
+from memdriven.memory.build import extract_features
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.training import own
 from memdriven.training.encoder_data import split_items
