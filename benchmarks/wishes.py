@@ -24,7 +24,7 @@ from memdriven.checkpoint import Checkpoint, load_checkpoint
 from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.encoders.attribute_files import reader_of
 from memdriven.evaluation.attributes import AttributeJudge, attribute_accuracy, load_judge
-from memdriven.memory.bank import FeatureStore
+from memdriven.memory.features import FeatureStore
 from memdriven.models.generator import BASE_SIZE
 from memdriven.training.captions import TrainingCaptions
 from memdriven.training.data import changed
