@@ -23,10 +23,9 @@ from torch import Tensor
 from memdriven.aviary.resettings import background
 from memdriven.aviary.species import BACKGROUNDS, PLANS, possible_places
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.measurement import Measurement
-from memdriven.evaluation.painting import to_bytes
-from memdriven.evaluation.prompts import Prompt
-from memdriven.evaluation.squeezenet import perceptual_distances
+from memdriven.evaluation.features import perceptual_distances
+from memdriven.evaluation.results import Measurement
+from memdriven.evaluation.rows import Prompt, to_bytes
 from memdriven.evaluation.workbench import Workbench
 from memdriven.models.window import WHOLE
 from memdriven.pipeline.output import Prepared

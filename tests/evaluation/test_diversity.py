@@ -22,7 +22,7 @@ from memdriven.evaluation.diversity import (
     measure_background_entropy,
     paint_draws,
 )
-from memdriven.evaluation.prompts import Prompt
+from memdriven.evaluation.rows import Prompt
 from memdriven.models.window import WHOLE
 from memdriven.pipeline.noise import Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
