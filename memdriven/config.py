@@ -206,7 +206,8 @@ class TrainConfig:
     """A swapped v is the weighted mean of one to this many of them, as k > 1 mixes at inference
     [ours]."""
     crop: float = 76 / 64
-    """Images are resized to crop * size before the random crop [family]; 1 is no crop."""
+    """Images are resized to crop * size before the random crop [family]; 1 is no crop. Below 1, the last
+    stage, all others frozen, learns on squares of this share of its picture's side [ours]."""
     amp: bool = True
     """bf16 autocast where the device has it: CUDA from compute capability 8.0."""
     compile: bool = False
@@ -275,6 +276,16 @@ class Config:
         _require(
             not loss.change_weight or g.zoom > 0, "generator.zoom above 0 with loss.change_weight", g.zoom
         )
+        _require(
+            train.crop >= 1 or 0 < train.frozen_stages == g.stages - 1,
+            "train.frozen_stages == generator.stages - 1, above 0, with train.crop below 1",
+            train.frozen_stages,
+        )
+        _require(
+            train.crop >= 1 or not (loss.damsm_weight or loss.attribute_weight),
+            "loss.damsm_weight and loss.attribute_weight of 0, which read whole pictures, below a crop of 1",
+            (loss.damsm_weight, loss.attribute_weight),
+        )
         _require(g.width % 2 == 0, "an even generator.width", g.width)
         _require(self.text.dim % 2 == 0, "an even text.dim", self.text.dim)
         _require(self.text.dim == g.text_dim, "text.dim == generator.text_dim", (self.text.dim, g.text_dim))
@@ -329,7 +340,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "batch_size": (2, 65536),
         "steps": (0, 1e12),
         "ema": (0, 1),
-        "crop": (1, 4),
+        "crop": (0.0625, 4),
         "log_every": (1, 1e12),
         "swap_mix": (1, 8),
         "frozen_stages": (0, 4),

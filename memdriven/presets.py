@@ -243,6 +243,8 @@ AVIARY_128 = Config(
         early_blocks=1,
         text_code=128,
         attribute_dim=ATTRIBUTES,
+        noise_code=64,
+        first_rank=160,
         guidance=0.5,
         refine=True,
         mirror=True,
@@ -255,7 +257,6 @@ AVIARY_128 = Config(
         attribute_weight=1.5,
         kl_weight=0.01,
         reconstruction_weight=6.0,
-        change_weight=2.0,
         perceptual_weight=2.0,
         r1_gamma=0.2,
     ),
@@ -265,14 +266,25 @@ AVIARY_128 = Config(
         d_learning_rate=4e-4,
         decay_from=0.6,
         ema=0.998,
-        p_swap=0.3,
+        p_swap=0.0,
         swap_mix=3,
-        p_fade=0.15,
+        p_fade=0.1,
         crop=1.0,
         amp=False,
         frozen_stages=1,
         save_every=500,
     ),
+)
+
+# A third stage on these two, which are kept: it learns on squares of a quarter of the picture.
+AVIARY_256 = replace(
+    AVIARY_128,
+    preset="aviary-256",
+    generator=replace(AVIARY_128.generator, stages=3),
+    loss=LossConfig(
+        damsm_weight=0.0, kl_weight=0.0, reconstruction_weight=6.0, perceptual_weight=2.0, r1_gamma=0.2
+    ),
+    train=replace(AVIARY_128.train, batch_size=8, frozen_stages=2, crop=0.5),
 )
 
 # All of it at the paper's size and a GPU's batch.
@@ -485,6 +497,7 @@ CHOICE: tuple[tuple[Config, str, str], ...] = (
     (AVIARY_64_WORDS, "Aviary: what the caption names", "40 minutes of two CPU cores"),
     (AVIARY_64_NOISE, "Aviary: what z says", "50 minutes of two CPU cores"),
     (AVIARY_128, "Aviary's second stage, 128 px", "an hour of two CPU cores"),
+    (AVIARY_256, "Aviary's third stage, 256 px", "an hour of two CPU cores"),
     (AVIARY_SHAPE, "Aviary at 256 px: a first phase", "a GPU"),
     (AVIARY, "Aviary at 256 px, three stages", "a GPU"),
     (BIRD, "CUB at 256 px, three stages, with our safeguards", "7 to 8 hours of a large GPU (estimated)"),

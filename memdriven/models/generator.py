@@ -30,6 +30,7 @@ from memdriven.models.layers import (
     conv3x3,
     initialise,
 )
+from memdriven.models.window import Crop
 
 RENAMED = {
     "early_acm.": "early.acm.",
@@ -105,8 +106,8 @@ class FeaturePyramid(nn.Module):
         self.early_norm = nn.BatchNorm2d(width) if early else None
         self.project.apply(initialise)
 
-    def forward(self, v: Tensor) -> tuple[dict[int, Tensor], list[Tensor]]:
-        """Return the early maps by their sides, and one a stage, for a 16 x 16 grid.
+    def forward(self, v: Tensor, stages: int | None = None) -> tuple[dict[int, Tensor], list[Tensor]]:
+        """Return the early maps by their sides, and one for each of the first stages (all).
 
         The early ones, (b, width, 16, 16) and (b, width, 32, 32), are none unless asked for; the
         stages' are (b, c_i, 64 * 2^i, 64 * 2^i).
@@ -117,7 +118,7 @@ class FeaturePyramid(nn.Module):
         if self.early_norm is not None:
             early = dict(zip(SIDES, (self.early_norm(projected), double), strict=True))
         maps = [self.to_first[1](double)]
-        for block in self.next:
+        for block in self.next[: None if stages is None else stages - 1]:
             maps.append(block(maps[-1]))
         return early, maps
 
@@ -221,6 +222,11 @@ class Generator(nn.Module):
         """Side in px of each stage's image."""
         return [BASE_SIZE << stage for stage in range(self.config.stages)]
 
+    @property
+    def rim(self) -> int:
+        """How far a later stage looks, in px of the stage before: its convolutions, one px each at most."""
+        return 4 + 2 * self.config.residual_blocks + 2 * self.config.acm_before
+
     def stage_parts(self, stage: int) -> dict[str, nn.Module]:
         """Return the modules that a stage adds to those before it, by their names in G."""
         names = [f"later.{stage - 1}", f"pyramid.next.{stage - 1}", f"acm_before.{stage - 1}"]
@@ -238,6 +244,7 @@ class Generator(nn.Module):
         v: Tensor,
         epsilon: Tensor,
         stages: int | None = None,
+        crop: Crop | None = None,
     ) -> GeneratorOutput:
         """Generate the images of the first `stages` stages (all by default).
 
@@ -249,13 +256,20 @@ class Generator(nn.Module):
             v: memory features (b, 512, 16, 16); zeros for no memory.
             epsilon: noise of the conditioning augmentation (b, condition_dim).
             stages: how many stages to run.
+            crop: the squares of the last stage's images to make, in px of the stage before; all by default.
         """
         c, mu, logvar = self.augment(sentence, epsilon)
-        made = list(self.stages(z, c, words, v, stages))
+        made = list(self.stages(z, c, words, v, stages, crop))
         return GeneratorOutput([s.image for s in made], mu, logvar, [s.gates for s in made])
 
     def stages(
-        self, z: Tensor, condition: Tensor, words: Tensor, v: Tensor, count: int | None = None
+        self,
+        z: Tensor,
+        condition: Tensor,
+        words: Tensor,
+        v: Tensor,
+        count: int | None = None,
+        crop: Crop | None = None,
     ) -> Iterator[Stage]:
         """Yield the first `count` stages (all by default), each as soon as it is computed.
 
@@ -265,11 +279,13 @@ class Generator(nn.Module):
             words: masked mean of the word embeddings (b, d), and what the caption names.
             v: memory features (b, 512, 16, 16).
             count: how many stages to run.
+            crop: the squares of the last stage's images to make, in px of the stage before.
         """
+        count = self.config.stages if count is None else count
         words, attributes = words[:, : self.config.text_dim], words[:, self.config.text_dim :]
 
         # Memory features at every stage's size: v -> v'_i (b, c_i, 64 * 2^i, 64 * 2^i).
-        early, maps = self.pyramid(v) if self.config.use_v else ({}, [])
+        early, maps = self.pyramid(v, count if crop is None else count - 1) if self.config.use_v else ({}, [])
 
         # First stage, 4 -> 64 px: h_0 = F_0(z, c, v_global).
         gates: list[Gates] = []
@@ -283,7 +299,17 @@ class Generator(nn.Module):
                 gates += fused_gates
 
         image: Tensor | None = None
-        for i in range(self.config.stages if count is None else count):
+        inner: Crop | None = None
+        for i in range(count):
+            # [ours] The last stage is convolutional: it learns on squares, with a rim that is cut off again.
+            if crop is not None and i == count - 1:
+                around, inner = crop.widened(self.rim, h.shape[-1])
+                h = around.cut(h)
+                image = None if image is None else around.cut(image)
+                if maps:
+                    maps[i - 1] = around.cut(maps[i - 1])
+                    maps.append(self.pyramid.next[i - 1](maps[i - 1]))
+
             # Next stage, x2: h_i = F_i(h_{i-1}, mean_t(e)).
             if i > 0:
                 if maps and self.acm_before:  # [family]
@@ -303,7 +329,7 @@ class Generator(nn.Module):
                 h = fused
                 if image is not None:
                     added = added + F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
-            image = added
+            image = added if inner is None else inner.scaled(2).cut(added)
             yield Stage(torch.tanh(image), tuple(gates))
             gates = []
 

@@ -25,7 +25,7 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
 from memdriven.memory.build import features_of
 from memdriven.models.early_fusion import BASE_SIZE
-from memdriven.models.window import WHOLE, draw_windows, seen_through
+from memdriven.models.window import WHOLE, Crop, draw_windows, seen_through
 from memdriven.training.captions import TrainingCaptions
 from memdriven.training.distributed import World
 
@@ -57,6 +57,15 @@ class Batch:
     """(b, attributes) what the captions name, for the attribute loss."""
     pixel_weights: Tensor | None = None
     """(b, 1, s, s) weight of each pixel in the reconstruction loss, with `loss.change_weight`."""
+    crop: Crop | None = None
+    """The squares on which the last stage learns, in px of the stage before, with `train.crop` below 1."""
+
+    @property
+    def targets(self) -> list[Tensor]:
+        """`images`, and of the last stage's those squares alone."""
+        if self.crop is None:
+            return self.images
+        return [*self.images[:-1], self.crop.scaled(2).cut(self.images[-1])]
 
     @property
     def text_condition(self) -> Tensor:
@@ -84,6 +93,8 @@ class Pick:
     """(b, 3) the part of image and memory that is shown: left, top, side as shares of the whole."""
     mirrored: Tensor
     """(b,) bool."""
+    corners: Tensor
+    """(b, 2) of the squares on which the last stage learns, in px of the stage before."""
     z: Tensor
     epsilon: Tensor
 
@@ -134,7 +145,11 @@ class GanData:
                 found=f"{least} px in {min(sets, key=lambda s: s.image_size).name}",
                 fix="prepare that data set again with --image-size, or choose a preset of fewer stages",
             )
-        wanted = 2 * self.size if config.generator.zoom else round(self.size * config.train.crop)
+        self.square = round(self.size * min(config.train.crop, 1)) // 2
+        """Side in px of the squares on which the last stage learns, in px of the stage before."""
+        wanted = (
+            2 * self.size if config.generator.zoom else max(self.size, round(self.size * config.train.crop))
+        )
         side = min(wanted, least)
         self.crop = side - self.size if not config.generator.zoom else 0
         """Room in px for random crops."""
@@ -211,6 +226,10 @@ class GanData:
         if self.config.loss.change_weight:
             before = self.images_of(self.painted_from[pick.index], pick)
             weights = 1 + self.config.loss.change_weight * changed(before, images)
+        crop = None
+        if 2 * self.square < self.size:
+            crop = Crop(self._there(pick.corners), self.square)
+            weights = None if weights is None else crop.scaled(2).cut(weights)
         labels = self.captions.labels
         return Batch(
             images=pyramid(images, self.config.generator.stages),
@@ -222,6 +241,7 @@ class GanData:
             epsilon=self._there(pick.epsilon),
             labels=None if labels is None else self._there(labels[pick.caption]),
             pixel_weights=weights,
+            crop=crop,
         )
 
     def pick(self, step: int) -> Pick:
@@ -237,6 +257,7 @@ class GanData:
             **neighbours,
             windows=self._windows(count, generator),
             mirrored=torch.rand(count, generator=generator) < 0.5,
+            corners=self._corners(count, step),
             z=torch.randn(count, settings.z_dim, generator=generator),
             epsilon=torch.randn(count, settings.condition_dim, generator=generator),
         )
@@ -248,6 +269,11 @@ class GanData:
         side = self.images.shape[-1]
         corners = torch.randint(self.crop + 1, (count, 2), generator=generator)
         return torch.cat([corners, torch.full((count, 1), self.size)], dim=1) / side
+
+    def _corners(self, count: int, step: int) -> Tensor:
+        """Draw where the last stage learns, by a generator of its own: whole pictures need no draws."""
+        own = torch.Generator().manual_seed(self.config.train.seed * 7_368_787 + step)
+        return torch.randint(self.size // 2 - self.square + 1, (count, 2), generator=own)
 
     def images_of(self, index: Tensor, pick: Pick) -> Tensor:
         """Return the shown parts of images, mirrored or not, (b, 3, size, size) in [-1, 1]."""

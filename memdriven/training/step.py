@@ -61,6 +61,7 @@ class GanTrainer:
             synchronise(self.generator)
         self.frozen = freeze(self.generator, train.frozen_stages, train.frozen_names)
         sizes = self.generator.resolutions
+        judged = [*sizes[:-1], round(sizes[-1] * min(train.crop, 1))]
 
         # One D a stage that is trained (Sec. 4.2), and perhaps one on a frozen network's maps [ours].
         self.stages: list[int] = []
@@ -69,10 +70,10 @@ class GanTrainer:
         if config.loss.adversarial_weight:
             self.stages = list(range(train.frozen_stages, len(sizes)))
             for stage in self.stages:
-                d = Discriminator(config.discriminator, sizes[stage], config.text.dim)
+                d = Discriminator(config.discriminator, judged[stage], config.text.dim)
                 self.discriminators.append(self._place(d))
             if backbone is not None:
-                judge = ProjectedDiscriminator(backbone, sizes[-1], config.text.dim, device=device)
+                judge = ProjectedDiscriminator(backbone, judged[-1], config.text.dim, device=device)
                 self.discriminators.append(self._place(judge))
                 self.stages.append(len(sizes) - 1)
 
@@ -140,7 +141,7 @@ class GanTrainer:
         # One forward pass of G serves both updates.
         with self._autocast():
             made: GeneratorOutput = self._generate(
-                batch.z, batch.text.sentence, batch.text_condition, batch.v, batch.epsilon
+                batch.z, batch.text.sentence, batch.text_condition, batch.v, batch.epsilon, crop=batch.crop
             )
 
         # Discriminators, Eqs. 3-4.
@@ -169,11 +170,11 @@ class GanTrainer:
         wrong = None
         if loss.mismatched:
             wrong = self.world.mine(self.world.gather(sentence).roll(1, dims=0))
-        total = sentence.new_zeros(())
+        total, targets = sentence.new_zeros(()), batch.targets
         accuracy: list[Tensor] = []
         for judge, stage in zip(self._learning, self.stages):
             with self._autocast():
-                on_real = judge(self._augment(batch.images[stage], chance), sentence, wrong).float()
+                on_real = judge(self._augment(targets[stage], chance), sentence, wrong).float()
                 on_fake = judge(self._augment(fakes[stage].detach(), chance), sentence).float()
             total = total + losses.discriminator_adversarial(on_real, on_fake)
             accuracy += [(on_real.conditional > 0).float().mean(), (on_fake.conditional < 0).float().mean()]
@@ -181,7 +182,7 @@ class GanTrainer:
         if loss.r1_gamma > 0 and step % R1_EVERY == 0:
             penalties = torch.stack(
                 [
-                    losses.r1_penalty(module, batch.images[stage], sentence)
+                    losses.r1_penalty(module, targets[stage], sentence)
                     for module, stage in zip(self.discriminators, self.stages)
                     if isinstance(module, Discriminator)
                 ]
@@ -197,7 +198,7 @@ class GanTrainer:
         loss = self.config.loss
         first = self.config.train.frozen_stages  # of the stages that are trained
         images = [image.float() for image in made.images[first:]]
-        targets = batch.images[first:]
+        targets = batch.targets[first:]
 
         def likeness(measure: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
             mean = torch.stack([measure(fake, real) for fake, real in zip(images, targets)]).mean()

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from memdriven.config import GeneratorConfig
 from memdriven.models.generator import RENAMED, Generator
 from memdriven.models.layers import AffineCombination, UpsampleConv
+from memdriven.models.window import Crop
 
 SMALL = GeneratorConfig(stages=2, width=4, acm_width=8, feature_width=8, residual_blocks=1)
 
@@ -314,6 +315,22 @@ def test_later_stages_see_where_v_has_what_only_by_an_acm_before_their_blocks() 
             for memory in (v, moved):
                 model(z, sentence, words, memory, epsilon)
         assert torch.allclose(seen[0], seen[1], atol=1e-5) != before
+
+
+@pytest.mark.parametrize("acm_before", [False, True])
+def test_squares_of_the_last_stage_are_the_whole_pictures_squares(acm_before: bool) -> None:
+    model = Generator(dataclasses.replace(SMALL, stages=3, refine=True, acm_before=acm_before)).eval()
+    torch.nn.init.normal_(model.to_rgb[2].weight)
+    z, s, words, v, epsilon = inputs(4)
+    # A corner, two borders, and the middle, where a square lies in a rim on all sides.
+    crop = Crop(torch.tensor([[0, 0], [96, 40], [33, 96], [51, 47]]), 32)
+    whole = model(z, s, words, v, epsilon).images[2]
+    squares = model(z, s, words, v, epsilon, crop=crop).images
+    assert [i.shape[-1] for i in squares] == [64, 128, 64]
+    for made, picture, (x, y) in zip(squares[2], whole, crop.corners.tolist(), strict=True):
+        torch.testing.assert_close(
+            made, picture[:, 2 * y : 2 * y + 64, 2 * x : 2 * x + 64], atol=1e-5, rtol=0
+        )
 
 
 def test_weights_of_earlier_files_are_read_by_their_names_of_then() -> None:

@@ -99,6 +99,37 @@ def test_only_the_later_stages_are_judged_and_moved(world: Path) -> None:
     assert torch.equal(losses["damsm"], told["damsm"]), "the frozen stage is not scored"
 
 
+def test_a_last_stage_learns_on_squares_of_its_pictures(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "one", settings(1, 0))
+    whole = settings(2, 1)
+    with pytest.raises(ConfigError, match="read whole pictures"):
+        dataclasses.replace(whole, train=dataclasses.replace(whole.train, crop=0.5))
+    config = dataclasses.replace(
+        whole,
+        loss=dataclasses.replace(whole.loss, damsm_weight=0.0, reconstruction_weight=1.0),
+        train=dataclasses.replace(whole.train, crop=0.5),
+    )
+    batch = data(world, config).batch(0)
+    assert batch.crop is not None
+    corners = 2 * batch.crop.corners
+    assert corners.min() >= 0
+    assert corners.max() <= 64
+    assert len(corners.unique()) > 1
+    for image, square, (x, y) in zip(batch.images[1], batch.targets[1], corners.tolist(), strict=True):
+        assert torch.equal(square, image[:, y : y + 64, x : x + 64])
+    assert torch.equal(batch.targets[0], batch.images[0])
+    judges = GanTrainer(
+        config, TextLoss(config, load_damsm(world / "damsm").damsm), torch.device("cpu"), World()
+    )
+    assert [len(d.downs) for d in judges.discriminators] == [4], "D's input is a square of 64 px"
+    run(world, tmp_path / "two", config, start_from=tmp_path / "one")
+    made = load_checkpoint(tmp_path / "two/checkpoint").generator
+    assert made.resolutions == [64, 128]
+    assert (tmp_path / "two" / FIRST).read_bytes() == (tmp_path / "one" / FIRST).read_bytes()
+    with pytest.raises(ConfigError, match=r"train\.frozen_stages"):
+        dataclasses.replace(config, train=dataclasses.replace(config.train, frozen_stages=0))
+
+
 def test_there_must_be_trained_stages_to_freeze(world: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="frozen_stages"):
         train_settings(frozen_stages=1)
