@@ -11,8 +11,7 @@ import torch
 from PIL import ImageOps
 
 from memdriven.data.prepared import Item
-from memdriven.evaluation.painting import Painter
-from memdriven.evaluation.prompts import Prompt
+from memdriven.evaluation.rows import Painter, Prompt
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import End, between, frames
 from memdriven.pipeline.noise import Noise, apply_view, draw_noise

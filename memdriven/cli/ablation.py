@@ -33,7 +33,7 @@ class Ablate:
     """Minutes a row; 0 means --steps alone."""
     rows: tuple[str, ...] = ()
     """Rows beside the base, e.g. no-v content-max; all by default."""
-    metrics: tuple[str, ...] = ("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity")
+    metrics: tuple[str, ...] = ("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity_seed")
     """Measures of evaluate; on a slow CPU fd_squeezenet and kd_squeezenet for those by VGG."""
     n: int = 500
     """Captions of the evaluation."""
@@ -60,7 +60,7 @@ class Ablate:
     def run(self) -> None:
         """Call the library."""
         from memdriven.evaluation.ablation import Plan, ablate, plan_text
-        from memdriven.evaluation.resources import Resources
+        from memdriven.evaluation.workbench import Resources
         from memdriven.training.gan import train_gan
 
         plan = Plan(

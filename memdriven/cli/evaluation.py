@@ -35,7 +35,7 @@ class TrainJudge:
     def run(self) -> None:
         """Call the library."""
         from memdriven.errors import EvaluationError
-        from memdriven.evaluation.attributes import train_attribute_judge
+        from memdriven.evaluation.judge import train_attribute_judge
         from memdriven.files import read_json
 
         train_attribute_judge(
@@ -61,8 +61,9 @@ class Evaluate:
     """Measure a checkpoint beside its controls; print a table, append results.jsonl.
 
     Measures: attributes r_precision r_precision_judge fid_vgg kid_vgg fd_squeezenet kd_squeezenet
-    fid_a fid_b fid_c kid_a inception_score diversity copy_check soa retrieval. What lacks its
-    weights is left out and said so. A run that was stopped goes on where it was.
+    fid_a fid_b fid_c kid_a inception_score copy_check soa retrieval; of the model alone
+    diversity_seed diversity_z background_entropy. What lacks its weights is left out and said so.
+    A run that was stopped goes on where it was.
     """
 
     checkpoint: CheckpointFolder
@@ -77,7 +78,8 @@ class Evaluate:
         "r_precision_judge",
         "fid_vgg",
         "kid_vgg",
-        "diversity",
+        "diversity_seed",
+        "diversity_z",
         "copy_check",
         "retrieval",
     )
@@ -116,8 +118,8 @@ class Evaluate:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.evaluation.resources import Resources
         from memdriven.evaluation.run import evaluate
+        from memdriven.evaluation.workbench import Resources
         from memdriven.memory.retrieval import STRATEGIES
 
         resources = Resources(

@@ -17,18 +17,7 @@ from torch import Tensor
 from memdriven.aviary.species import COLOURS
 from memdriven.data.attributes import IGNORED
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.judge import AttributeJudge, load_judge
-from memdriven.evaluation.judge_training import train_attribute_judge
-
-__all__ = [
-    "AttributeAccuracy",
-    "AttributeJudge",
-    "attribute_accuracy",
-    "caption_log_odds",
-    "is_colour",
-    "load_judge",
-    "train_attribute_judge",
-]
+from memdriven.evaluation.judge import AttributeJudge
 
 
 def is_colour(values: Sequence[str]) -> bool:

@@ -1,19 +1,42 @@
-"""Diversity: how far apart pictures of one caption and one memory lie when only z changes.
+"""Diversity: how far apart pictures of one caption and one memory lie, and what the noise z decides.
 
-The mean pairwise perceptual distance (Fig. 5 of the paper shows it in pictures), over the pairs
-within each caption, then over captions.
+`diversity_seed` is the mean pairwise perceptual distance of pictures whose seeds differ: z, epsilon, the
+mirror and the window on the memory. `diversity_z` is the same with all but z held (Fig. 5 of the paper:
+"only changing the noise z"). Both are averaged over the pairs within each caption, then over captions.
+
+On Aviary the judge says what z means [ours]: its background may change with z where neither words nor
+memory settle it, and may not where the caption names one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import log2
+from statistics import mean
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from memdriven.aviary.resettings import background
+from memdriven.aviary.species import BACKGROUNDS, PLANS, possible_places
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.squeezenet import perceptual_distances
+from memdriven.evaluation.features import perceptual_distances
+from memdriven.evaluation.results import Measurement
+from memdriven.evaluation.rows import Prompt, to_bytes
+from memdriven.evaluation.workbench import Workbench
+from memdriven.models.window import WHOLE
+from memdriven.pipeline.output import Prepared
+from memdriven.pipeline.request import Request, Variation
 
+CAPTIONS, DRAWS = 24, 6
+FIRST_DRAW = 1_000_000
+"""Added to the evaluation's seed for the draws of z."""
+BACKGROUND_DRAWS = 32
+SEARCHED = 200
+"""References looked through for one that disagrees with its caption on the background."""
 Maps = Callable[[Tensor], list[Tensor]]
 
 
@@ -22,7 +45,7 @@ def mean_pairwise_distance(images: Tensor, maps: Maps) -> float:
     """Return the mean distance over all pairs of a group.
 
     Args:
-        images: float (q, 3, h, w) in [0, 1]: q draws of z for one caption and one v.
+        images: float (q, 3, h, w) in [0, 1]: q pictures of one caption and one v.
         maps: a network's maps by depth, each (q, c, h', w').
 
     Raises:
@@ -41,3 +64,206 @@ def mean_pairwise_distance(images: Tensor, maps: Maps) -> float:
 def diversity(groups: Tensor, maps: Maps) -> float:
     """Return the mean over groups of `mean_pairwise_distance`: groups float (m, q, 3, h, w)."""
     return sum(mean_pairwise_distance(group, maps) for group in groups) / max(len(groups), 1)
+
+
+def measure_diversity_seed(bench: Workbench) -> list[Measurement]:
+    """Distance between pictures of several seeds at a fixed caption and v, by stage."""
+    painter, retrieval = bench.painter, bench.checkpoint.config.retrieval
+    prompts = bench.prompts[:CAPTIONS]
+    matches = painter.neighbours(prompts, retrieval.strategy, retrieval.k, bench.seed)
+    groups: list[list[Tensor]] = []
+    for i, prompt in enumerate(prompts):
+        v = painter.features(prompt, matches[i], retrieval.strategy).expand(DRAWS, -1, -1, -1)
+        groups.append(painter.paint([prompt] * DRAWS, v, _draws(bench, i), [matches[i]] * DRAWS))
+    what = "draws of all that a seed decides: z, epsilon, mirror, window"
+    return [_diversity(bench, "diversity_seed", groups, what)]
+
+
+def measure_diversity_z(bench: Workbench) -> list[Measurement]:
+    """Distance between pictures of several z, all else held, by stage."""
+    groups = []
+    for i, prompt in enumerate(bench.prompts[:CAPTIONS]):
+        prepared = bench.pipe.prepare(_held(bench, prompt, bench.seed + i))
+        groups.append(paint_draws(bench, prepared, _draws(bench, i)))
+    what = "draws of z a caption; epsilon held, memory whole and not mirrored"
+    return [_diversity(bench, "diversity_z", groups, what)]
+
+
+def _draws(bench: Workbench, place: int) -> list[int]:
+    """Return the seeds of one caption's draws."""
+    return [bench.seed + FIRST_DRAW + place * DRAWS + q for q in range(DRAWS)]
+
+
+def _diversity(bench: Workbench, metric: str, groups: Sequence[Sequence[Tensor]], what: str) -> Measurement:
+    """Return the distance by the last stage's pictures; the other stages' are details."""
+    by_stage = {
+        int(stages[0].shape[-1]): diversity(
+            torch.stack(stages).to(bench.device).float() / 255, bench.squeezenet
+        )
+        for stages in zip(*groups, strict=True)
+    }
+    return Measurement(
+        metric=metric,
+        value=by_stage[bench.size],
+        n=len(groups) * DRAWS,
+        protocol=f"LPIPS-like on squeezenet1_1, {DRAWS} {what}",
+        details={f"{side} px": round(value, 4) for side, value in by_stage.items()},
+    )
+
+
+def _held(bench: Workbench, prompt: Prompt, seed: int, **fields: Any) -> Request:
+    """Return the request of a caption in which a seed decides z and epsilon alone."""
+    own = (prompt.item.id,) if prompt.item.id in bench.held else ()
+    return Request(caption=prompt.caption, seeds=(seed,), exclude=own, mirror=False, window=WHOLE, **fields)
+
+
+def paint_draws(bench: Workbench, prepared: Prepared, seeds: Sequence[int]) -> list[Tensor]:
+    """Return every stage's pictures, uint8 (q, 3, s, s), whose z the seeds draw; all else is held."""
+    request, stages, varied = prepared.request, [], []
+    for seed in seeds:
+        turned = replace(request, variations=(Variation(seed=seed, strength=1.0),))
+        varied.append(replace(prepared, request=turned))
+    for start in range(0, len(varied), bench.batch):
+        part = varied[start : start + bench.batch]
+        stages.append(bench.pipe.paint_many(part, [request.seeds[0]] * len(part)))
+    return [to_bytes(torch.cat(images)) for images in zip(*stages, strict=True)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backgrounds:
+    """One caption's pictures over z: which background the judge sees in each."""
+
+    seen: tuple[str, ...]
+    asked: tuple[str, ...]
+    """What z alone would choose of the backgrounds that the memory's pose leaves open."""
+    named: str = ""
+    """What the caption names."""
+
+    @property
+    def entropy(self) -> float:
+        """Of the seen backgrounds, in bits."""
+        return entropy(self.seen)
+
+    @property
+    def of_z(self) -> float:
+        """Share of pictures whose background is z's."""
+        return mean(seen == asked for seen, asked in zip(self.seen, self.asked, strict=True))
+
+    @property
+    def obeyed(self) -> float:
+        """Share of pictures whose background is the caption's."""
+        return mean(seen == self.named for seen in self.seen)
+
+
+def entropy(values: Sequence[str]) -> float:
+    """Return -sum p log2 p of the shares of equal values, in bits."""
+    shares = [count / len(values) for count in Counter(values).values()]
+    return sum(-share * log2(share) for share in shares)
+
+
+def measure_background_entropy(bench: Workbench) -> list[Measurement]:
+    """Entropy of the judged background over z where captions name none and where they name one.
+
+    `background_of_z` is the share of pictures judged to show z's own background (as targets of
+    `prepare resettings` have it) where captions name none, `background_obeyed_...` the share that shows
+    the named one; `..._conflicting` although the memory was seen in another.
+
+    Raises:
+        EvaluationError: the judge does not tell backgrounds, or captions or memory know none.
+    """
+    if not set(BACKGROUNDS) <= set(bench.judge.attributes.get("background", ())):
+        raise EvaluationError(
+            wanted="a judge that tells Aviary's backgrounds",
+            found=f"one of {', '.join(bench.judge.names)}",
+            fix="train one on Aviary (train-judge)",
+        )
+    free = list(_backgrounds(bench, named=False, conflicting=False))
+    named = list(_backgrounds(bench, named=True, conflicting=False))
+    conflicting = list(_backgrounds(bench, named=True, conflicting=True))
+    if not free:
+        raise EvaluationError(
+            wanted="captions and references with Aviary's records, some of which leave the background open",
+            found=f"none among {len(bench.prompts)} captions",
+            fix="evaluate on more captions of an Aviary, or leave the measure out",
+        )
+    judged = f"over {BACKGROUND_DRAWS} z by the judge, nearest reference, all but z held"
+    unnamed = f"{judged}; captions that name none, memories whose pose allows several"
+    one = f"{judged}; captions that name one"
+    elsewhere = f"{one}, nearest reference that was seen in another"
+    spread = {
+        "asked_by_z": round(mean(entropy(each.asked) for each in free), 4),
+        "seen": dict(Counter(place for each in free for place in each.seen).most_common()),
+    }
+    return [
+        _mean("background_entropy", [each.entropy for each in free], f"bits, {unnamed}", spread),
+        _mean("background_of_z", [each.of_z for each in free], f"share, {unnamed}"),
+        _mean("background_entropy_named", [each.entropy for each in named], f"bits, {one}"),
+        _mean("background_obeyed_named", [each.obeyed for each in named], f"share, {one}"),
+        _mean("background_entropy_conflicting", [each.entropy for each in conflicting], f"bits, {elsewhere}"),
+        _mean("background_obeyed_conflicting", [each.obeyed for each in conflicting], f"share, {elsewhere}"),
+    ]
+
+
+def _mean(
+    metric: str, values: Sequence[float], protocol: str, details: dict[str, Any] | None = None
+) -> Measurement:
+    """Return the mean over captions; NaN where there are none."""
+    return Measurement(
+        metric=metric,
+        value=mean(values) if values else float("nan"),
+        n=len(values) * BACKGROUND_DRAWS,
+        protocol=protocol,
+        details={"captions": len(values), **(details or {})},
+    )
+
+
+def _backgrounds(bench: Workbench, *, named: bool, conflicting: bool) -> Iterator[Backgrounds]:
+    """Yield the judged backgrounds of the first captions that fit, with their nearest fitting reference.
+
+    A pose with one place alone (swimming) leaves nothing to z or to words, so it never fits.
+
+    Args:
+        named: captions that name a background, or those that name none.
+        conflicting: of the references only those that were seen in another than the named background.
+    """
+    left = CAPTIONS
+    kind = bench.judge.attributes["background"]
+    column = bench.judge.names.index("background")
+    for i, prompt in enumerate(bench.prompts):
+        place = str(prompt.named.get("background", ""))
+        if bool(place) != named or not left:
+            continue
+        seed = bench.seed + i
+        found = bench.pipe.retrieve(_held(bench, prompt, seed, k=SEARCHED if conflicting else 1))
+        reference, options = next(
+            (
+                (each.id, options)
+                for each in found
+                if (options := _options(bench, each.id, place, conflicting=conflicting))
+            ),
+            ("", ()),
+        )
+        if not options:
+            continue
+        left -= 1
+        prepared = bench.pipe.prepare(_held(bench, prompt, seed, references=((reference, 1.0),)))
+        seeds = [bench.seed + FIRST_DRAW + i * BACKGROUND_DRAWS + q for q in range(BACKGROUND_DRAWS)]
+        images = paint_draws(bench, prepared, seeds)[-1]
+        seen = bench.judge.log_probabilities(images)[:, column].argmax(dim=1).tolist()
+        zs = [bench.pipe.noise(replace(prepared.request, variations=()), each).z[0] for each in seeds]
+        yield Backgrounds(
+            seen=tuple(kind[label] for label in seen),
+            asked=tuple(background(float(z[0]), float(z[1]), options) for z in zs),
+            named=place,
+        )
+
+
+def _options(bench: Workbench, reference: str, named: str, *, conflicting: bool) -> tuple[str, ...]:
+    """Return the backgrounds that a reference's pose allows; () where it does not fit."""
+    record = bench.bank.item(bench.bank.index_of(reference)).attributes
+    if record.get("body_plan") not in PLANS or "pose" not in record:
+        return ()
+    options = possible_places(record["body_plan"], record["pose"])
+    if len(options) < 2 or (named and named not in options):
+        return ()
+    return () if conflicting and record.get("background") == named else options

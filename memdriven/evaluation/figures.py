@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.prompts import Prompt, prompts_hash
 from memdriven.evaluation.results import git_commit
+from memdriven.evaluation.rows import Prompt, prompts_hash
 from memdriven.evaluation.workbench import Workbench
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json
 from memdriven.memory.retrieval import Match

@@ -67,6 +67,17 @@ class Result:
     time: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One number of one row."""
+
+    metric: str
+    value: float
+    n: int
+    protocol: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
 @functools.cache
 def git_commit() -> str:
     """Return the commit of the running code, with `+` when files differ; "" outside git.

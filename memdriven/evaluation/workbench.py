@@ -1,8 +1,9 @@
-"""What the measures share: the captions, the rows of images, and the judges, loaded on demand."""
+"""Local weight files that measures may need."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -15,19 +16,46 @@ from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.features import Extractor, vgg_extractor
-from memdriven.evaluation.gathering import gather
+from memdriven.evaluation.features import Extractor, squeezenet_extractor, vgg_extractor
 from memdriven.evaluation.judge import AttributeJudge, load_judge
-from memdriven.evaluation.neighbours import Neighbours
-from memdriven.evaluation.painting import Painter
-from memdriven.evaluation.prompts import Prompt
-from memdriven.evaluation.resources import Resources
-from memdriven.evaluation.rows import BEST, MODEL, ROWS, STRATEGY, TRIED, Row
+from memdriven.evaluation.results import Measurement
+from memdriven.evaluation.rows import (
+    BEST,
+    MODEL,
+    ROWS,
+    STRATEGY,
+    TRIED,
+    Neighbours,
+    Painter,
+    Prompt,
+    Row,
+    gather,
+)
 from memdriven.evaluation.soa import Detector, torchvision_detector
-from memdriven.evaluation.squeezenet import squeezenet_extractor
 from memdriven.files import read_json, sha256_file
 from memdriven.memory.bank import HEADER, MemoryBank
 from memdriven.memory.retrieval import STRATEGIES, Match
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Local files that measures may need; what is absent is left out and named."""
+
+    judge: Path | None = None
+    """Folder of an attribute judge (train-judge)."""
+    vgg: Path | None = None
+    """VGG-16 weights; without it $MEMDRIVEN_VGG16 or torchvision's download."""
+    squeezenet: Path | None = None
+    """SqueezeNet 1.1 weights; without it $MEMDRIVEN_SQUEEZENET or torchvision's download."""
+    inception_a: Path | None = None
+    """The 2015 TensorFlow Inception weights as torch-fidelity publishes them, for FID forms a and
+    c and the Inception score; without it torch-fidelity's download."""
+    inception_b: Path | None = None
+    """torchvision's Inception-v3 weights, for FID form b; without it its download."""
+    detector: Path | None = None
+    """torchvision's fasterrcnn_resnet50_fpn_v2 weights, for SOA; without it its download."""
+
 
 LEAST_SIDE = 128
 """VGG sees images at the model's size, but enlarged to this many px where that is smaller."""
@@ -101,6 +129,16 @@ class Workbench:
             batch=self.batch,
             progress=self.progress,
         )
+
+    @cached_property
+    def pipe(self) -> MemoryDrivenPipeline:
+        """The model as everybody uses it."""
+        return MemoryDrivenPipeline(self.checkpoint, self.bank)
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """Ids of the memory's images."""
+        return frozenset(self.bank.ids)
 
     @cached_property
     def judge(self) -> AttributeJudge:
@@ -275,3 +313,7 @@ class Workbench:
             ]
             parts.append(checkpoint.damsm.encode_captions(encoded).sentence.float().cpu())
         return torch.cat(parts)
+
+
+Measure = Callable[[Workbench, Row], list[Measurement]]
+ModelMeasure = Callable[[Workbench], list[Measurement]]

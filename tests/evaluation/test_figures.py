@@ -9,11 +9,10 @@ from PIL import Image
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
-from memdriven.evaluation import figures, painting
+from memdriven.evaluation import figures, rows
 from memdriven.evaluation.figures import draw_figures
-from memdriven.evaluation.prompts import choose_prompts
-from memdriven.evaluation.resources import Resources
-from memdriven.evaluation.workbench import Workbench
+from memdriven.evaluation.rows import choose_prompts
+from memdriven.evaluation.workbench import Resources, Workbench
 
 
 def test_pairs_and_draws_with_what_they_show(
@@ -52,7 +51,7 @@ def test_pairs_and_draws_with_what_they_show(
     def refuse(*_: object) -> None:
         raise AssertionError("painted again")
 
-    monkeypatch.setattr(painting.Painter, "paint", refuse)
+    monkeypatch.setattr(rows.Painter, "paint", refuse)
     assert draw_figures(bench) == index
     with pytest.raises(AssertionError, match="again"):
         draw_figures(bench, "another variant")

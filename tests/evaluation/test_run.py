@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation import painting
-from memdriven.evaluation.resources import Resources
+from memdriven.evaluation import rows
 from memdriven.evaluation.results import read_results
 from memdriven.evaluation.run import Evaluation, evaluate
+from memdriven.evaluation.workbench import Resources
 from memdriven.files import sealed
 
 N = 12
@@ -60,11 +60,11 @@ def test_all_measures_beside_their_controls(
     assert colours["model"] < colours["real"], "an untrained generator does not draw colours"
     assert values(found, "r_precision_judge")["real"] > values(found, "r_precision_judge")["model"]
     assert values(found, "fid_vgg")["real"] < values(found, "fid_vgg")["model"]
-    assert set(values(found, "diversity")) == {"model"}
+    assert set(values(found, "diversity_seed")) == set(values(found, "diversity_z")) == {"model"}
     assert set(values(found, "copy_nearest_percentile")) == {"model", "random", "none", "oracle"}
     assert "strategy sentence-sentence" in values(found, "recall@1")
     assert values(found, "recall@10")["strategy words-words"] <= 1
-    stages = next(r for r in found.results if r.metric == "diversity").details
+    stages = next(r for r in found.results if r.metric == "diversity_z").details
     assert list(stages) == ["64 px", "128 px"]
     table = found.table()
     assert "fid_vgg" in table.splitlines()[0]
@@ -84,7 +84,7 @@ def test_a_second_run_measures_nothing_again(
     def refuse(*_: object) -> None:
         raise AssertionError("painted again")
 
-    monkeypatch.setattr(painting.Painter, "paint", refuse)
+    monkeypatch.setattr(rows.Painter, "paint", refuse)
     second = run(checkpoint, squares, tmp_path, resources, metrics=metrics, controls=("none",))
     assert second.results == read_results(tmp_path / "results.jsonl")
     assert len(second.results) == len(first.results)
@@ -110,7 +110,7 @@ def test_rows_go_on_after_a_stop(
 ) -> None:
     options = {"metrics": ("attributes",), "controls": (), "batch": 4, "figures": False}
     whole = run(checkpoint, squares, tmp_path / "whole", resources, **options)
-    paint, calls = painting.Painter.paint, []
+    paint, calls = rows.Painter.paint, []
 
     def stop_at_third(*arguments: object) -> object:
         calls.append(1)
@@ -118,14 +118,14 @@ def test_rows_go_on_after_a_stop(
             raise KeyboardInterrupt
         return paint(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(painting.Painter, "paint", stop_at_third)
+    monkeypatch.setattr(rows.Painter, "paint", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         run(checkpoint, squares, tmp_path / "cut", resources, **options)
     again = run(checkpoint, squares, tmp_path / "cut", resources, **options)
     assert len(calls) == 4, "two batches were kept, one was cut, one is drawn afterwards"
     assert [r.value for r in again.results] == [r.value for r in whole.results]
-    rows = [next((tmp_path / name).rglob("model.npy")) for name in ("whole", "cut")]
-    assert np.array_equal(np.load(rows[0]), np.load(rows[1]))
+    kept = [next((tmp_path / name).rglob("model.npy")) for name in ("whole", "cut")]
+    assert np.array_equal(np.load(kept[0]), np.load(kept[1]))
 
 
 def test_missing_weights_leave_a_measure_out_and_say_so(
@@ -145,6 +145,8 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
             "fid_vgg",
             "attributes",
             "diversity",
+            "diversity_z",
+            "background_entropy",
             "r_precision",
         ),
         controls=("oracle",),
@@ -156,7 +158,9 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
         "inception_score",
         "fid_vgg",
         "attributes",
-        "diversity",
+        "diversity_seed",
+        "diversity_z",
+        "background_entropy",
         "row oracle",
     }
     assert {r.metric for r in found.results} == {"r_precision"}
@@ -168,16 +172,16 @@ KILLED = """
 import os, signal, sys, torch
 from pathlib import Path
 torch.set_num_threads(1)
-from memdriven.evaluation import painting
-from memdriven.evaluation.resources import Resources
+from memdriven.evaluation import rows
+from memdriven.evaluation.workbench import Resources
 from memdriven.evaluation.run import evaluate
-paint, calls = painting.Painter.paint, []
+paint, calls = rows.Painter.paint, []
 def die(*arguments):
     calls.append(1)
     if len(calls) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     return paint(*arguments)
-painting.Painter.paint = die
+rows.Painter.paint = die
 model, data, out = map(Path, sys.argv[1:])
 evaluate(model, data, metrics=("r_precision",), n=12, out=out, controls=(), batch=4, figures=False,
          progress=False)
@@ -196,15 +200,13 @@ def test_a_killed_run_goes_on_without_drawing_again(
     kept = np.load(next(tmp_path.rglob("model.npy")))
     assert kept[:8].any(axis=(1, 2, 3)).all()
     assert not kept[8:].any(), "the third batch was not drawn"
-    paint, seeds = painting.Painter.paint, []
+    paint, seeds = rows.Painter.paint, []
 
-    def counted(
-        self: painting.Painter, prompts: object, v: object, noise: list[int], found: object
-    ) -> object:
+    def counted(self: rows.Painter, prompts: object, v: object, noise: list[int], found: object) -> object:
         seeds.extend(noise)
         return paint(self, prompts, v, noise, found)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(painting.Painter, "paint", counted)
+    monkeypatch.setattr(rows.Painter, "paint", counted)
     options = {"metrics": ("r_precision",), "controls": (), "batch": 4, "figures": False}
     run(checkpoint, squares, tmp_path, Resources(), **options)
     assert seeds == [8, 9, 10, 11]
@@ -265,7 +267,7 @@ def test_unknown_names_are_refused(checkpoint: Path, squares: Path, tmp_path: Pa
 def test_one_image_alone_equals_its_row(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
     """Image i of a row is the pipeline's picture of its caption with seed + i."""
     from memdriven.data.prepared import PreparedDataset
-    from memdriven.evaluation.prompts import choose_prompts
+    from memdriven.evaluation.rows import choose_prompts
     from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
     run(

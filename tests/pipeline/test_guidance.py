@@ -12,9 +12,7 @@ import torch
 from memdriven.config import MAX_GUIDANCE
 from memdriven.data.prepared import Item
 from memdriven.errors import ConfigError
-from memdriven.evaluation.neighbours import Neighbours
-from memdriven.evaluation.painting import Painter
-from memdriven.evaluation.prompts import Prompt
+from memdriven.evaluation.rows import Neighbours, Painter, Prompt
 from memdriven.pipeline.guidance import Guidance
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.retrieval_recall import attribute_agreement, recall_at_k, share_named
+from memdriven.evaluation.retrieval import attribute_agreement, recall_at_k, share_named
 
 
 def test_recall_counts_queries_with_a_hit_among_the_first_k() -> None:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.pyramid import mean_pairwise_pyramid
+from memdriven.explore.pyramid import mean_pairwise_pyramid
 
 
 def flat(level: int) -> Image.Image:
