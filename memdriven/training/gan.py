@@ -202,7 +202,7 @@ def train_gan(
 
 def earlier_steps(facts: dict[str, Any]) -> int:
     """Return the steps of the runs this one goes on from: their batches are not drawn again."""
-    return round(sum(float(run["steps"]) for run in facts["earlier"]))
+    return round(sum(float(run.get("steps", 0)) for run in facts["earlier"]))
 
 
 class SampleGrid:

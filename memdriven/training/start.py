@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from memdriven.checkpoint import load_checkpoint
-from memdriven.config import Config, from_dict
+from memdriven.config import Config, from_dict, to_dict
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import read_json
 from memdriven.training.run_directory import STATE
@@ -21,7 +21,7 @@ WEIGHTS = "generator.safetensors"
 
 
 def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
-    """Load what an earlier training left, in place; return the steps and minutes it took, by part.
+    """Load what an earlier training left, in place; return each part of it: steps, minutes, settings.
 
     Args:
         folder: a run directory, whose networks and optimisers are taken, or a checkpoint, which
@@ -43,7 +43,8 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
         folder = folder / "checkpoint"
     elif (folder / STATE).exists() or not (folder / WEIGHTS).exists():
         past = load_state(folder / STATE, trainer.modules, trainer.optimisers, grow=True)
-        part = {"steps": past["step"], "minutes": past["seconds"] / 60}
+        settings = read_json(folder / "config.json", TrainingError)
+        part = {"steps": past["step"], "minutes": past["seconds"] / 60, "config": settings}
         return [*past.get("earlier", []), part]
     made = load_checkpoint(folder)
     if made.config.generator.stages < frozen:
@@ -74,7 +75,8 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
             )
         module.load_state_dict(weights, strict=False)
     facts = made.facts
-    part = {"steps": facts.get("steps", 0), "minutes": facts.get("minutes", 0.0)}
+    part = {name: facts[name] for name in ("steps", "minutes", "dataset") if name in facts}
+    part["config"] = to_dict(made.config)
     return [*facts.get("earlier_runs", []), part]
 
 

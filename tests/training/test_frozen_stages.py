@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,9 @@ def test_the_first_stage_keeps_its_bits_and_the_second_learns(world: Path, tmp_p
     assert (tmp_path / "two" / FIRST).read_bytes() == first
     assert (tmp_path / "two" / SECOND).read_bytes() != (tmp_path / "fresh" / SECOND).read_bytes()
     made = load_checkpoint(tmp_path / "two/checkpoint")
-    assert [part["steps"] for part in made.facts["earlier_runs"]] == [2]
+    (before,) = made.facts["earlier_runs"]
+    assert before["steps"] == 2
+    assert before["config"] == json.loads((tmp_path / "one/checkpoint/config.json").read_text())["config"]
     g = torch.Generator().manual_seed(0)
     inputs = [
         torch.randn(shape, generator=g) for shape in ((2, 8), (2, 16), (2, 16), (2, 512, 16, 16), (2, 8))
