@@ -194,6 +194,8 @@ class Train:
     start_from: PathOption = None
     """Run directory whose networks this new run begins with, e.g. with other encoders or losses;
     or a checkpoint, such as checkpoints/aviary, for its generator alone."""
+    later_from: PathOption = None
+    """Checkpoint whose later stages it begins with, where --start-from has only a first one."""
     dry_run: bool = False
     """Print shapes, parameters, memory and a time estimate; write nothing."""
     device: str = "auto"
@@ -222,6 +224,7 @@ class Train:
             device=choose_device(self.device),
             resume=self.resume,
             start_from=self.start_from,
+            later_from=self.later_from,
             extra=self.extra,
             dry_run=self.dry_run,
             vgg_weights=self.vgg,

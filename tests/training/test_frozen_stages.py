@@ -102,6 +102,19 @@ def test_only_the_later_stages_are_judged_and_moved(world: Path) -> None:
     assert torch.equal(losses["damsm"], told["damsm"]), "the frozen stage is not scored"
 
 
+def test_later_stages_of_another_checkpoint_are_put_on_a_first_one(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "one", settings(1, 0))
+    run(world, tmp_path / "two", settings(2, 1), start_from=tmp_path / "one")
+    run(world, tmp_path / "other", settings(1, 0, 3))
+    first, second = tmp_path / "other/checkpoint", tmp_path / "two/checkpoint"
+    run(world, tmp_path / "both", settings(2, 1, 0), start_from=first, later_from=second)
+    made = tmp_path / "both"
+    assert (made / FIRST).read_bytes() == (tmp_path / "other" / FIRST).read_bytes()
+    assert (made / SECOND).read_bytes() == (tmp_path / "two" / SECOND).read_bytes()
+    facts = load_checkpoint(made / "checkpoint").facts
+    assert [part["steps"] for part in facts["earlier_runs"]] == [2, 2, 3]
+
+
 def test_a_last_stage_learns_on_squares_of_its_pictures(world: Path, tmp_path: Path) -> None:
     run(world, tmp_path / "one", settings(1, 0))
     whole = settings(2, 1)
