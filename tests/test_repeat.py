@@ -1,4 +1,4 @@
-"""A published model's recipe: its commands are ours, its phases follow one another; it goes on where it was."""
+"""A published model's recipe: its commands are ours, its phases follow one another; it goes on."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def test_every_phase_is_a_command_that_begins_with_what_earlier_ones_made(
 
 def recipe(folder: Path, *seeds: int) -> Path:
     """Write a recipe that renders a few birds, a data set a phase."""
-    run = "prepare aviary --out {{work}}/birds-{0} --image-size 16 --species-limit 4 --train-per-species 1 --seed {0}"
+    few = "--species-limit 4 --train-per-species 1 --test-per-species 1 --workers 1"
+    run = f"prepare aviary --out {{{{work}}}}/birds-{{0}} --image-size 16 --seed {{0}} {few}"
     lines = [
-        f'[[phase]]\nname = "birds-{seed}"\nwhat = "a few birds"\nminutes = 1\n'
-        f'run = "{run.format(seed)} --test-per-species 1 --workers 1"\n'
+        f'[[phase]]\nname = "birds-{seed}"\nwhat = "a few birds"\nminutes = 1\nrun = "{run.format(seed)}"\n'
         for seed in seeds
     ]
     path = folder / "recipe.toml"

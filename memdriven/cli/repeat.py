@@ -43,16 +43,15 @@ def read_phases(recipe: Path, work: Path) -> list[Phase]:
     """
     try:
         given = tomllib.loads(recipe.read_text(encoding="utf-8"))
-        words = {"work": work.as_posix()}
-        for name, text in given.get("words", {}).items():
-            words[name] = text.format(**words)
+        words = {f"{{{name}}}": shlex.split(text) for name, text in given.get("words", {}).items()}
+
+        def read(command: str) -> list[str]:
+            # Taken apart before a folder is put in, whose name may have blanks.
+            parts = [part for word in shlex.split(command) for part in words.get(word, [word])]
+            return [part.format(work=work.as_posix()) for part in parts]
+
         return [
-            Phase(
-                str(phase["name"]),
-                str(phase["what"]),
-                float(phase["minutes"]),
-                shlex.split(phase["run"].format(**words)),
-            )
+            Phase(str(phase["name"]), str(phase["what"]), float(phase["minutes"]), read(phase["run"]))
             for phase in given["phase"]
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
