@@ -21,9 +21,9 @@ from memdriven.cli.training import Train, TrainDamsm
 from memdriven.cli.use import Generate, Retrieve
 from memdriven.config import to_dict
 from memdriven.errors import ConfigError
+from memdriven.evaluation.context import Resources
 from memdriven.evaluation.rows import CONTROLS
 from memdriven.evaluation.run import DEFAULT_METRICS, METRICS
-from memdriven.evaluation.workbench import Resources
 from memdriven.pipeline.recipe import Recipe
 from memdriven.presets import CHOICE, PRESETS
 

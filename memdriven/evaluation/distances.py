@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from memdriven.errors import EvaluationError
+from memdriven.evaluation.context import Context
 from memdriven.evaluation.features import Extractor, Form, inception_extractor
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import Row
-from memdriven.evaluation.workbench import Measure, Workbench
+from memdriven.evaluation.rows import REAL, Row
 
 
 class Precomputed(nn.Module):
@@ -132,26 +132,27 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Score
     return Score(float(mean), float(std) if splits > 1 else 0.0)
 
 
-Space = Callable[[Workbench], Extractor]
+Measure = Callable[[Context, Row], list[Measurement]]
+Space = Callable[[Context], Extractor]
 """Gives a feature space, or raises where its weights are absent."""
 
 
-def vgg(bench: Workbench) -> Extractor:
+def vgg(context: Context) -> Extractor:
     """Pooled relu5_3."""
-    return bench.vgg_space
+    return context.vgg_space
 
 
-def squeezenet(bench: Workbench) -> Extractor:
+def squeezenet(context: Context) -> Extractor:
     """Pooled maps of SqueezeNet, a fortieth of VGG in time."""
-    return bench.squeezenet_space
+    return context.squeezenet_space
 
 
 def inception(form: Form) -> Space:
     """Inception in one of the three forms."""
 
-    def space(bench: Workbench) -> Extractor:
-        weights = bench.resources.inception_b if form == "b" else bench.resources.inception_a
-        return inception_extractor(form, weights, bench.size, device=bench.device)
+    def space(context: Context) -> Extractor:
+        weights = context.resources.inception_b if form == "b" else context.resources.inception_a
+        return inception_extractor(form, weights, context.size, device=context.device)
 
     return space
 
@@ -159,15 +160,15 @@ def inception(form: Form) -> Space:
 def frechet(metric: str, space_of: Space) -> Measure:
     """Frechet distance to the split's images in one feature space."""
 
-    def measure(bench: Workbench, row: Row) -> list[Measurement]:
-        space = space_of(bench)
-        real, fake = _two_sets(bench, row, space)
+    def measure(context: Context, row: Row) -> list[Measurement]:
+        space = space_of(context)
+        real, fake = _two_sets(context, row, space)
         return [
             Measurement(
                 metric=metric,
                 value=frechet_distance(real, fake),
                 n=len(fake),
-                protocol=f"Frechet distance, {_against(bench, space, row)}",
+                protocol=f"Frechet distance, {_against(context, space, row)}",
             )
         ]
 
@@ -177,16 +178,16 @@ def frechet(metric: str, space_of: Space) -> Measure:
 def kernel(metric: str, space_of: Space) -> Measure:
     """Kernel distance (x 1000) to the split's images in one feature space."""
 
-    def measure(bench: Workbench, row: Row) -> list[Measurement]:
-        space = space_of(bench)
-        real, fake = _two_sets(bench, row, space)
-        found = kernel_distance(real, fake, seed=bench.seed)
+    def measure(context: Context, row: Row) -> list[Measurement]:
+        space = space_of(context)
+        real, fake = _two_sets(context, row, space)
+        found = kernel_distance(real, fake, seed=context.seed)
         return [
             Measurement(
                 metric=metric,
                 value=1000 * found.mean,
                 n=len(fake),
-                protocol=f"KID x 1000, {_against(bench, space, row)}",
+                protocol=f"KID x 1000, {_against(context, space, row)}",
                 details={"std": round(1000 * found.std, 4)},
             )
         ]
@@ -194,13 +195,13 @@ def kernel(metric: str, space_of: Space) -> Measure:
     return measure
 
 
-def measure_inception_score(bench: Workbench, row: Row) -> list[Measurement]:
+def measure_inception_score(context: Context, row: Row) -> list[Measurement]:
     """Inception score by the 2015 network's classes, as tables of COCO have it."""
     space = inception_extractor(
-        "a", bench.resources.inception_a, bench.size, logits=True, device=bench.device
+        "a", context.resources.inception_a, context.size, logits=True, device=context.device
     )
-    logits = space.cached(row.images, bench.cache, progress=bench.progress)
-    found = inception_score(logits, seed=bench.seed)
+    logits = space.cached(row.images, context.cache, progress=context.progress)
+    found = inception_score(logits, seed=context.seed)
     return [
         Measurement(
             metric="inception_score",
@@ -212,19 +213,19 @@ def measure_inception_score(bench: Workbench, row: Row) -> list[Measurement]:
     ]
 
 
-def _two_sets(bench: Workbench, row: Row, space: Extractor) -> tuple[Tensor, Tensor]:
+def _two_sets(context: Context, row: Row, space: Extractor) -> tuple[Tensor, Tensor]:
     """Return features of the split's images, and of the row's.
 
     For `real` the row is the training split's images, as the reference is the other split.
     """
-    images = row.images if row.name != "real" else bench.training_sample(len(row.images))
-    real = space.cached(bench.reference_images, bench.cache, progress=bench.progress)
-    return real, space.cached(images, bench.cache, progress=bench.progress)
+    images = row.images if row.name != REAL else context.training_sample(len(row.images))
+    real = space.cached(context.reference_images, context.cache, progress=context.progress)
+    return real, space.cached(images, context.cache, progress=context.progress)
 
 
-def _against(bench: Workbench, space: Extractor, row: Row) -> str:
-    source = "training images" if row.name == "real" else f"{bench.size} px images"
+def _against(context: Context, space: Extractor, row: Row) -> str:
+    source = "training images" if row.name == REAL else f"{context.size} px images"
     return (
-        f"{space.name}; {source} against {len(bench.reference_images)} {bench.split} images"
-        f" at {bench.size} px"
+        f"{space.name}; {source} against {len(context.reference_images)} {context.split} images"
+        f" at {context.size} px"
     )
