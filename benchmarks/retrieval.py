@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from memdriven.data.vocabulary import tokenize
 from memdriven.evaluation.results import Result, append_results, format_table
 from memdriven.memory.bank import MemoryBank
-from memdriven.memory.index import AnnoyIndex, ExactIndex, Index, recall_at_k
+from memdriven.memory.index import AnnoyIndex, ExactIndex, Index
 from memdriven.memory.retrieval import STRATEGIES, Retriever
 
 OUT = Path(__file__).with_suffix(".jsonl")
@@ -132,6 +132,11 @@ def recalls(
         recall_at_1=recall_at_k(ids[:, :1], truth[:, :1]),
         recall_at_10=recall_at_k(ids, truth),
     )
+
+
+def recall_at_k(found: Tensor, truth: Tensor) -> float:
+    """Return the share of the true neighbours (q, k) that are among the found ones (q, k)."""
+    return float((found[:, :, None] == truth[:, None, :]).any(dim=1).float().mean())
 
 
 def measure_strategies(retriever: Retriever, captions: list[str], about: dict[str, Any]) -> Iterator[Result]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from memdriven.evaluation.views import as_seen
+from memdriven.evaluation.copy_check import as_seen
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import End, between, frames
 from memdriven.models.window import WHOLE, draw_windows, seen_through

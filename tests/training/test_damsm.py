@@ -27,7 +27,7 @@ from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import BankError, CheckpointError, ConfigError, DataError, Interrupted, TrainingError
-from memdriven.memory.bank import FeatureStore
+from memdriven.memory.features import FeatureStore
 from memdriven.presets import preset
 from memdriven.training import damsm, damsm_further, loop
 from memdriven.training.augment import disturb

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from memdriven.evaluation.ablation import place
 from memdriven.evaluation.report.published import COLUMNS, PUBLISHED, SOURCE
 from memdriven.evaluation.report.tables import (
     Cell,
@@ -18,7 +19,6 @@ from memdriven.evaluation.report.tables import (
 )
 from memdriven.evaluation.results import Result
 from memdriven.evaluation.rows import MODEL, ROWS, STRATEGY
-from memdriven.evaluation.variants import place
 from memdriven.memory.retrieval import STRATEGIES
 
 CONTROL_HINTS = {

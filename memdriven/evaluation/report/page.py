@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from memdriven.evaluation.ablation import place
 from memdriven.evaluation.report.curves import COLOURS, panels
 from memdriven.evaluation.report.gather import Curve, Figures
 from memdriven.evaluation.report.markup import element, picture, text
 from memdriven.evaluation.report.tables import Cell, Table, TableRow
-from memdriven.evaluation.variants import place
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
