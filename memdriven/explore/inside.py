@@ -88,7 +88,7 @@ def look_inside(pipe: MemoryDrivenPipeline, request: Request) -> Inside:
     return Inside(
         prepared=prepared,
         noise=noise,
-        words=tuple(zip(query.words, query.known_words().cpu(), strict=False)),
+        words=tuple(zip(query.words, query.known_words.cpu(), strict=False)),
         sentence=query.text.sentence[0].float().cpu(),
         cosines=cosines(pipe, request.caption),
         v=apply_view(noise, prepared.v.float().cpu())[0],
