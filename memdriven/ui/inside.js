@@ -1,6 +1,6 @@
 // The walk through the method: one step is open, one place of the picture and one part of v are chosen.
 // Nothing here asks the server.
-let step = "words", place = null, part = 5, picked = {};
+let step = "words", place = null, part = null, picked = {};
 const all = (selector) => [...element.querySelectorAll(selector)];
 const one = (selector) => element.querySelector(selector);
 const BARS = 6;
@@ -18,12 +18,12 @@ const wire = () => {
     const a = box(from), b = box(to), mid = (c) => (c.l + c.r) / 2, high = Math.min(70, (a.b - a.t) / 2);
     const lit = step === from || step === to ? " md-lit" : "";
     let line;
-    if (from === "noise") line = `M ${mid(b)} ${a.t} V ${b.b}`;
+    if (from === "noise") line = a.t - b.b < 60 ? `M ${mid(b)} ${a.t} V ${b.b}` : null;
     else if (Math.abs(a.t - b.t) > 4) line = number < all(".md-station").length - 1
       ? `M ${mid(a)} ${a.b} C ${mid(a)} ${a.b + 14} ${mid(b)} ${b.t - 14} ${mid(b)} ${b.t}` : null;
     else if (b.l - a.r < 40) line = `M ${a.r} ${a.t + high} H ${b.l}`;
     else {
-      const up = kind === "text", y = up ? a.t : a.b, bend = (up ? -1 : 1) * Math.min(30, 12 + (b.l - a.r) / 24);
+      const up = kind === "text", y = up ? a.t : a.b, bend = (up ? -1 : 1) * Math.min(34, 4 + (b.l - a.r) / 26);
       const x1 = mid(a) + 14, x2 = mid(b) - (up ? 10 : 14);
       line = `M ${x1} ${y} C ${x1} ${y + bend} ${x1 + 8} ${y + bend} ${x1 + 24} ${y + bend} `
         + `H ${x2 - 24} C ${x2 - 8} ${y + bend} ${x2} ${y + bend} ${x2} ${y}`;
@@ -104,7 +104,9 @@ const showPlace = () => {
 // One part of v is hidden; its picture came with the page.
 const showPart = () => {
   const numbers = data();
-  if (!numbers.without.length) return mark();
+  const gaps = numbers.effects;
+  part ??= gaps.length ? gaps.indexOf(Math.max(...gaps)) : null;
+  if (part === null) return mark();
   one(".md-without").src = numbers.without[part];
   one(".md-gone").src = numbers.gone[part];
   one(".md-effect").textContent = `Without row ${Math.floor(part / 4) + 1}, column ${part % 4 + 1} of v the picture `
@@ -115,6 +117,7 @@ const showPart = () => {
 const mark = () => {
   for (const picker of all(".md-picker")) {
     const cells = Number(picker.dataset.cells), at = cells === 16 ? place : part;
+    if (at === null) continue;
     picker.style.setProperty("--x", at % cells);
     picker.style.setProperty("--y", Math.floor(at / cells));
   }

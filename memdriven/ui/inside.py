@@ -225,8 +225,8 @@ def words(seen: Inside) -> str:
         guided = " The last row is s as G reads it: moved away from what the reference\u2019s captions say."
     lead = (
         f"A recurrent network turns each word into {len(seen.sentence)} numbers, its embedding, and the "
-        "whole sentence S into as many, s. A strip shows them side by side: blue above zero, grey below. "
-        "Nothing else of your words goes on." + guided
+        "whole sentence S into as many, s. A strip shows them side by side: blue above zero, grey below."
+        + guided
     )
     return _account("The words become numbers", text(lead), tag("ul", "".join(rows), class_="md-strips"))
 
