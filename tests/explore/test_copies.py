@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from memdriven.explore.atlas import mean_colours, sheet, small_pictures
-from memdriven.explore.copies import CopySpace
+from memdriven.explore.copies import ALIKE_COLOURS, CopySpace
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 CAPTION = "a small red bird with black wings"
@@ -90,8 +90,10 @@ def test_three_levels_say_in_what_a_picture_is_like_its_reference(
     output = pipe(CAPTION, k=1, seed=1)
     reference = output.retrieval[0].image.convert("RGB")
     strong = output.prepared.v[0].norm(dim=0)
-    mask = Image.fromarray((strong > strong.median()).numpy().astype(np.uint8) * 255).resize(reference.size)
-    recoloured = Image.composite(ImageOps.invert(reference), reference, mask)
+    mask = Image.fromarray((strong > strong.median()).numpy().astype(np.uint8) * 255)
+    mask = mask.resize(reference.size, Image.Resampling.NEAREST)
+    red, green, blue = reference.split()  # the mean of the three stays: light alone says where things are
+    recoloured = Image.composite(Image.merge("RGB", (blue, red, green)), reference, mask)
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     levels = []
     for picture in (reference, recoloured, Image.fromarray(noise)):
@@ -100,6 +102,7 @@ def test_three_levels_say_in_what_a_picture_is_like_its_reference(
         assert likeness is not None
         levels.append(likeness.level(space.nearest(picture, 1)[0]))
         if picture is recoloured:
-            assert likeness.surroundings < 0.02 < 0.1 < likeness.subject
+            assert likeness.surroundings < 0.01 < ALIKE_COLOURS < likeness.subject
+            assert likeness.layout == 0
     assert levels == ["copy", "follows", "new"]
     assert space.likeness(pipe(CAPTION, "none", seed=1)) is None
