@@ -105,14 +105,14 @@ def test_maps_lie_over_the_memory_as_it_was_used(mirroring: MemoryDrivenPipeline
     looks = {}
     for seed in (plain, turned):
         looks[seed] = look_inside(mirroring, Request(caption=CAPTION, k=1, seeds=(seed,)))
-    assert (looks[plain].mirrored, looks[turned].mirrored) == (False, True)
-    torch.testing.assert_close(looks[turned].energy, looks[plain].energy.flip(1))
-    image = looks[plain].retrieval[0].image
-    shown = inside.inside_html(looks[turned])
+    assert (looks[plain].noise.mirror, looks[turned].noise.mirror) == (0.0, 1.0)
+    torch.testing.assert_close(looks[turned].v, looks[plain].v.flip(2))
+    image = looks[plain].prepared.retrieval[0].image
+    shown = inside.features(looks[turned])
     assert image_uri(ImageOps.mirror(image)) in shown
     assert image_uri(image) not in shown
     assert strings.INSIDE_MIRRORED in shown
-    assert strings.INSIDE_MIRRORED not in inside.inside_html(looks[plain])
+    assert strings.INSIDE_MIRRORED not in inside.features(looks[plain])
 
 
 def test_many_painted_at_once_are_those_painted_alone(mirroring: MemoryDrivenPipeline) -> None:
