@@ -26,9 +26,9 @@ from memdriven.config import Config
 from memdriven.data.prepared import PreparedDataset
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.vgg import Vgg16Features
+from memdriven.evaluation.context import Resources
 from memdriven.evaluation.judge import train_attribute_judge
 from memdriven.evaluation.run import evaluate
-from memdriven.evaluation.workbench import Resources
 from memdriven.files import atomic_write_json
 from memdriven.memory.build import build_memory, extract_features
 from memdriven.models.generator import BASE_SIZE

@@ -118,8 +118,8 @@ class Evaluate:
 
     def run(self) -> None:
         """Call the library."""
+        from memdriven.evaluation.context import Resources
         from memdriven.evaluation.run import evaluate
-        from memdriven.evaluation.workbench import Resources
         from memdriven.memory.retrieval import STRATEGIES
 
         resources = Resources(

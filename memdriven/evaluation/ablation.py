@@ -17,9 +17,9 @@ from memdriven.checkpoint import load_facts
 from memdriven.config import Config, GeneratorConfig, TrainConfig, to_dict
 from memdriven.encoders.damsm import load_damsm
 from memdriven.errors import ConfigError, EvaluationError, TrainingError
+from memdriven.evaluation.context import Resources
 from memdriven.evaluation.rows import CONTROLS
 from memdriven.evaluation.run import evaluate
-from memdriven.evaluation.workbench import Resources
 from memdriven.files import atomic_write_json, read_json
 from memdriven.memory.build import build_memory
 from memdriven.presets import PRESETS

@@ -53,6 +53,8 @@ class Result:
     """Hash of the attribute judge, where one was used."""
     memory: str = ""
     """Hash of the memory bank's header."""
+    pictures: str = ""
+    """Hash of all pixels that entered the number; "" where none did, and in older files."""
     strategy: str = ""
     """By which the row's neighbours were found."""
     k: int = 0

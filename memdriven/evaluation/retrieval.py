@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tqdm import tqdm
+
 from memdriven.errors import EvaluationError
+from memdriven.evaluation.context import Context
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import Prompt
-from memdriven.evaluation.workbench import Workbench
 from memdriven.memory.bank import BankItem
 from memdriven.memory.retrieval import STRATEGIES
 
@@ -83,56 +84,47 @@ CAPTIONS = 500
 """At most this many captions are searched for."""
 
 
-def measure_strategy(bench: Workbench, strategy: str) -> list[Measurement]:
+def measure_strategy(context: Context, strategy: str) -> list[Measurement]:
     """Return one strategy's Recall@k, and the share of named attributes that its first item has.
 
-    Fitting means the caption's class where the bank holds it, else every named attribute.
+    Fitting means the caption's class where the bank holds it among others, else every named attribute.
 
     Raises:
-        EvaluationError: the captions have neither a class of the bank's nor attributes.
+        EvaluationError: the captions have neither a class of the bank's nor attributes; of a bank of one
+            class everything would be found.
     """
-    prompts, bank = bench.prompts[:CAPTIONS], bench.bank
-    held = {item.class_name for item in bank.items} - {""}
-    of_class = [prompt for prompt in prompts if prompt.item.class_name in held]
+    prompts, bank = context.prompts[:CAPTIONS], context.bank
+    classes = {item.class_name for item in bank.items} - {""}
+    of_class = [prompt for prompt in prompts if prompt.item.class_name in classes and len(classes) > 1]
     chosen = of_class or [prompt for prompt in prompts if prompt.named]
     if not chosen:
         raise EvaluationError(
-            wanted="captions of the bank's classes, or with attributes",
-            found="neither",
+            wanted="captions of the bank's classes, at least two, or with attributes",
+            found=f"{len(classes)} classes in the bank, and no attributes named",
             fix="leave the measure out, or use a data set that has one of them",
         )
     meaning = "its class" if of_class else "all named attributes"
-    protocol = f"{len(chosen)} {bench.split} captions in {bank.n} images; fitting: {meaning}"
-    return _measure(bench, chosen, strategy, bool(of_class), protocol)
-
-
-def _measure(
-    bench: Workbench, prompts: Sequence[Prompt], strategy: str, by_class: bool, protocol: str
-) -> list[Measurement]:
-    """Return one strategy's numbers."""
-    k = min(max(KS), bench.bank.n - 1)
-    matches = bench.finder.find(prompts, strategy, k, bench.seed)
-    ranked = [[bench.bank.item(match.index) for match in found] for found in matches]
+    protocol = f"{len(chosen)} {context.split} captions in {bank.n} images; fitting: {meaning}"
+    k = min(max(KS), bank.n - 1)
+    ranked = []
+    for i, prompt in enumerate(tqdm(chosen, desc=f"retrieval ({strategy})", disable=not context.progress)):
+        found = context.pipe.retrieve(context.request(prompt, context.seed + i, strategy=strategy, k=k))
+        ranked.append([bank.item(bank.index_of(each)) for each in found.ids])
 
     def fits(query: int, item: BankItem) -> bool:
-        if by_class:
-            return item.class_name == prompts[query].item.class_name
-        return share_named(prompts[query].named, item.attributes) == 1.0
+        if of_class:
+            return item.class_name == chosen[query].item.class_name
+        return share_named(chosen[query].named, item.attributes) == 1.0
 
     numbers = [
-        Measurement(metric=metric, value=value, n=len(prompts), protocol=protocol)
+        Measurement(metric=metric, value=value, n=len(chosen), protocol=protocol)
         for metric, value in recall_at_k(ranked, fits).items()
     ]
-    if any(prompt.named for prompt in prompts):
-        share = attribute_agreement(
-            [[item.attributes for item in found] for found in ranked], [prompt.named for prompt in prompts]
-        )
+    if any(prompt.named for prompt in chosen):
+        records = [[item.attributes for item in found] for found in ranked]
+        share = attribute_agreement(records, [prompt.named for prompt in chosen])
+        protocol = "mean share of named attributes in the first neighbour's record"
         numbers.append(
-            Measurement(
-                metric="attributes_of_first",
-                value=share,
-                n=len(prompts),
-                protocol="mean share of named attributes in the first neighbour's record",
-            )
+            Measurement(metric="attributes_of_first", value=share, n=len(chosen), protocol=protocol)
         )
     return numbers

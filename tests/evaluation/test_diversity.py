@@ -134,7 +134,7 @@ def backgrounds(paints: Any, *memory: str) -> dict[str, float]:
         ],
         seed=0,
         batch=8,
-        held=frozenset(),
+        request=lambda prompt, seed, **fields: Request(caption=prompt.caption, seeds=(seed,), **fields),
         judge=Judge(),
         pipe=Painter(paints, memory),
         bank=SimpleNamespace(
