@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from memdriven.data.vocabulary import tokenize
 from memdriven.evaluation.results import Result, append_results, format_table
 from memdriven.memory.bank import MemoryBank
-from memdriven.memory.index import AnnoyIndex, ExactIndex, Index, recall_at_k
+from memdriven.memory.index import AnnoyIndex, ExactIndex, Index
 from memdriven.memory.retrieval import STRATEGIES, Retriever
 
 OUT = Path(__file__).with_suffix(".jsonl")
@@ -134,6 +134,11 @@ def recalls(
     )
 
 
+def recall_at_k(found: Tensor, truth: Tensor) -> float:
+    """Return the share of the true neighbours (q, k) that are among the found ones (q, k)."""
+    return float((found[:, :, None] == truth[:, None, :]).any(dim=1).float().mean())
+
+
 def measure_strategies(retriever: Retriever, captions: list[str], about: dict[str, Any]) -> Iterator[Result]:
     """Yield each strategy's median time, before and after its caches are warm, at k = 10."""
     annoy_config = dataclasses.replace(retriever.config, index="annoy")
@@ -219,7 +224,7 @@ def open_retriever(
         about = {"checkpoint": made.name, "checkpoint_hash": made.hash}
         folder = memory or made.bank_path
     else:
-        from memdriven.encoders.damsm_files import load_damsm
+        from memdriven.encoders.damsm import load_damsm
 
         if damsm is None or memory is None:
             raise SystemExit("give --checkpoint, or both --damsm and --memory")

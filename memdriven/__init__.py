@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = ["MemoryDrivenPipeline", "PipelineOutput", "Recipe", "__version__"]
 
 _HOMES = {

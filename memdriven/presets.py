@@ -358,7 +358,7 @@ AVIARY_SHAPE = replace(
 PHOTO_64 = Config(
     preset="photo-64",
     damsm=DamsmConfig(pixel_backbone="compact", pixel_size=64, epochs=60),
-    generator=AVIARY_64.generator,
+    generator=replace(AVIARY_64.generator, noise_code=64, first_rank=160),
     discriminator=DiscriminatorConfig(width=32, max_width=256, projected=True),
     loss=LossConfig(
         damsm_weight=0.2,
@@ -424,6 +424,8 @@ PHOTO_128 = Config(
         fuse_early=True,
         early_blocks=1,
         text_code=128,
+        noise_code=64,
+        first_rank=160,
         refine=True,
         mirror=True,
         zoom=0.08,
@@ -509,8 +511,8 @@ CHOICE: tuple[tuple[Config, str, str], ...] = (
 PRESETS: dict[str, Config] = {config.preset: config for config, _, _ in CHOICE}
 
 
-def preset(name: str) -> Config:
-    """Return a preset by name.
+def preset(name: str | None) -> Config:
+    """Return a preset by name; None has none, and is told which there are.
 
     Raises:
         ConfigError: there is no such preset.
@@ -518,6 +520,8 @@ def preset(name: str) -> Config:
     if name not in PRESETS:
         lines = [f"  {config.preset:16} {use}; takes {cost}" for config, use, cost in CHOICE]
         raise ConfigError(
-            wanted="a preset:\n" + "\n".join(lines), found=repr(name), fix="choose one of these by --preset"
+            wanted="a preset:\n" + "\n".join(lines),
+            found="none" if name is None else repr(name),
+            fix="choose one of these by --preset",
         )
     return PRESETS[name]

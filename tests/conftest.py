@@ -16,13 +16,10 @@ from memdriven.checkpoint import load_checkpoint, save_checkpoint
 from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
 from memdriven.data.prepared import Item, image_file, write_prepared
 from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.attribute_files import Attributes
-from memdriven.encoders.attribute_head import AttributeHead
-from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
-from memdriven.memory import codec
-from memdriven.memory.bank import write_store
+from memdriven.encoders.readers import AttributeHead, Attributes, CaptionReader
 from memdriven.memory.build import build_memory
+from memdriven.memory.features import encode_v, write_store
 from memdriven.models.generator import Generator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
@@ -79,7 +76,7 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
         items.append(item)
         random = np.random.default_rng(number)
         v = np.maximum(random.normal(-1.5, 1.0, (512, 16, 16)), 0).astype(np.float32)
-        blobs.append(codec.encode(v))
+        blobs.append(encode_v(v))
     write_prepared(
         work,
         name="tiny",

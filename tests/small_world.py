@@ -68,9 +68,8 @@ def fake_v(item: Item) -> np.ndarray:
 
 def write_features(folder: Path, items: list[Item], encoder: str = "0" * 16) -> None:
     """Write a feature store of `fake_v`."""
-    from memdriven.memory import codec
-    from memdriven.memory.bank import write_store
+    from memdriven.memory.features import encode_v, write_store
 
     folder.mkdir(parents=True, exist_ok=True)
-    blobs = [codec.encode(fake_v(item)) for item in items]
+    blobs = [encode_v(fake_v(item)) for item in items]
     write_store(folder, [item.id for item in items], blobs, (CHANNELS, GRID, GRID), {"encoder": encoder})

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,11 +21,11 @@ from memdriven.cli.training import Train, TrainDamsm
 from memdriven.cli.use import Generate, Retrieve
 from memdriven.config import to_dict
 from memdriven.errors import ConfigError
-from memdriven.evaluation.resources import Resources
+from memdriven.evaluation.context import Resources
 from memdriven.evaluation.rows import CONTROLS
 from memdriven.evaluation.run import DEFAULT_METRICS, METRICS
 from memdriven.pipeline.recipe import Recipe
-from memdriven.presets import PRESETS
+from memdriven.presets import CHOICE, PRESETS
 
 FOLDERS = ("--dataset", "a", "--features", "b", "--damsm", "c", "--out", "d")
 
@@ -76,7 +77,7 @@ def test_help_is_fast_and_loads_nothing_heavy() -> None:
 
 
 def test_presets_are_defaults_that_options_override() -> None:
-    assert train().config == PRESETS["bird"]
+    assert train("--preset", "bird").config == PRESETS["bird"]
     assert train("--preset", "tiny").config == PRESETS["tiny"]
     assert train("--preset=coco").config == PRESETS["coco"]
     changed = train(
@@ -100,6 +101,32 @@ def test_presets_are_defaults_that_options_override() -> None:
     assert (changed.dataset, changed.out) == (Path("a"), Path("d"))
 
 
+@pytest.mark.parametrize("command", ["train", "train-damsm", "ablate"])
+def test_without_a_preset_a_command_says_which_there_are_and_what_each_takes(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, *FOLDERS]) == 2
+    shown = capsys.readouterr().err
+    assert re.search(r"found +none\n", shown)
+    for config, use, cost in CHOICE:
+        assert config.preset in shown
+        assert use in shown
+        assert cost in shown
+
+
+def test_a_run_that_is_gone_on_with_has_its_own_settings(tmp_path: Path) -> None:
+    mine = dataclasses.replace(
+        PRESETS["tiny"], train=dataclasses.replace(PRESETS["tiny"].train, learning_rate=1e-5)
+    )
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(mine)))
+    folders = [*FOLDERS[:-1], str(tmp_path)]
+    command = parse("train", [*folders, "--resume", "--train.max-minutes", "9"])
+    assert isinstance(command, Train)
+    assert command.config.train.learning_rate == 1e-5
+    assert command.config.train.max_minutes == 9
+    assert command.config.generator == mine.generator
+
+
 def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
     return [
         name
@@ -119,7 +146,12 @@ def test_every_setting_is_an_option(command: str, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--preset", "huge"], ["--generator.width", "15"], ["--train.p-swap", "2"]]
+    "arguments",
+    [
+        ["--preset", "huge"],
+        ["--preset", "bird", "--generator.width", "15"],
+        ["--preset", "bird", "--train.p-swap", "2"],
+    ],
 )
 def test_settings_that_cannot_work_are_named(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
@@ -197,14 +229,30 @@ def test_train_hands_its_settings_to_the_library(monkeypatch: pytest.MonkeyPatch
     seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     monkeypatch.setattr(gan, "train_gan", lambda *a, **k: seen.append((a, k)))
     monkeypatch.setattr(damsm, "train_damsm", lambda *a, **k: seen.append((a, k)))
-    assert main(["train", *FOLDERS, "--max-minutes", "7", "--resume", "--device", "cpu"]) == 0
+    assert (
+        main(["train", *FOLDERS, "--preset", "tiny", "--max-minutes", "7", "--resume", "--device", "cpu"])
+        == 0
+    )
     arguments, options = seen[0]
     assert arguments[4].train.max_minutes == 7
     assert options["resume"] is True
     assert options["dry_run"] is False
     command = parse(
         "train-damsm",
-        ["--dataset", "a", "--features", "b", "--out", "d", "--minutes", "3", "--device", "cpu"],
+        [
+            "--preset",
+            "tiny",
+            "--dataset",
+            "a",
+            "--features",
+            "b",
+            "--out",
+            "d",
+            "--minutes",
+            "3",
+            "--device",
+            "cpu",
+        ],
     )
     assert isinstance(command, TrainDamsm)
     command.run()

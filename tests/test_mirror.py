@@ -10,9 +10,6 @@ import pytest
 import torch
 from PIL import ImageOps
 
-from memdriven.data.prepared import Item
-from memdriven.evaluation.painting import Painter
-from memdriven.evaluation.prompts import Prompt
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import End, between, frames
 from memdriven.pipeline.noise import Noise, apply_view, draw_noise
@@ -108,24 +105,21 @@ def test_maps_lie_over_the_memory_as_it_was_used(mirroring: MemoryDrivenPipeline
     looks = {}
     for seed in (plain, turned):
         looks[seed] = look_inside(mirroring, Request(caption=CAPTION, k=1, seeds=(seed,)))
-    assert (looks[plain].mirrored, looks[turned].mirrored) == (False, True)
-    torch.testing.assert_close(looks[turned].energy, looks[plain].energy.flip(1))
-    image = looks[plain].retrieval[0].image
-    shown = inside.inside_html(looks[turned])
+    assert (looks[plain].noise.mirror, looks[turned].noise.mirror) == (0.0, 1.0)
+    torch.testing.assert_close(looks[turned].v, looks[plain].v.flip(2))
+    image = looks[plain].prepared.retrieval[0].image
+    shown = inside.features(looks[turned])
     assert image_uri(ImageOps.mirror(image)) in shown
     assert image_uri(image) not in shown
     assert strings.INSIDE_MIRRORED in shown
-    assert strings.INSIDE_MIRRORED not in inside.inside_html(looks[plain])
+    assert strings.INSIDE_MIRRORED not in inside.features(looks[plain])
 
 
-def test_an_evaluation_paints_what_the_pipeline_paints(mirroring: MemoryDrivenPipeline) -> None:
+def test_many_painted_at_once_are_those_painted_alone(mirroring: MemoryDrivenPipeline) -> None:
     seeds = list(sides(mirroring))
-    painter = Painter(mirroring.checkpoint, None, None, None)  # type: ignore[arg-type]
-    prompt = Prompt(item=Item("x", "x", "test", None, "", (CAPTION,)), caption=CAPTION)
-    v = mirroring.bank.v(mirroring.bank.index_of(mirroring.retrieve(CAPTION, k=1).ids[0]))
-    stages = painter.paint([prompt] * 2, v.expand(2, -1, -1, -1), seeds, [(), ()])
     wanted = mirroring(CAPTION, k=1, seeds=seeds)
+    stages = mirroring.paint_many(wanted.prepared, seeds)
     for place in range(2):
-        mine = stages[-1][place].permute(1, 2, 0).int()
+        mine = torch.from_numpy(np.array(to_picture(stages[-1][place : place + 1]))).int()
         image = torch.from_numpy(np.array(wanted.images[place])).int()
         assert (mine - image).abs().max() <= 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from memdriven.evaluation.views import as_seen
+from memdriven.evaluation.copy_check import as_seen
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import End, between, frames
 from memdriven.models.window import WHOLE, draw_windows, seen_through
@@ -113,13 +113,13 @@ def test_a_recipe_makes_the_same_pixels_again(zooming: MemoryDrivenPipeline) -> 
 def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
     request = Request(caption=CAPTION, k=1, seeds=(5,))
     seen, inputs = look_inside(zooming, request), End.of(zooming, request)
-    assert seen.window == inputs.noise.window != WHOLE
+    assert seen.noise.window == inputs.noise.window != WHOLE
     part = apply_view(inputs.noise, inputs.prepared.v)[0]
-    torch.testing.assert_close(seen.energy, part.norm(dim=0))
-    assert strings.INSIDE_PART in inside.inside_html(seen)
-    whole = replace(seen, window=WHOLE)
-    assert strings.INSIDE_PART not in inside.inside_html(whole)
-    assert inside.inside_html(whole) != inside.inside_html(seen)
+    torch.testing.assert_close(seen.v, part)
+    assert strings.INSIDE_PART in inside.features(seen)
+    whole = replace(seen, noise=seen.noise._replace(window=WHOLE))
+    assert strings.INSIDE_PART not in inside.features(whole)
+    assert inside.features(whole) != inside.features(seen)
 
 
 def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:

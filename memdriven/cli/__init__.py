@@ -27,6 +27,7 @@ from memdriven.cli.prepare import (
     PrepareRecoloured,
     PrepareResettings,
 )
+from memdriven.cli.repeat import Repeat
 from memdriven.cli.report import Report
 from memdriven.cli.training import Train, TrainDamsm, TrainPixels, TrainText, with_preset
 from memdriven.cli.use import Generate, Info, Retrieve
@@ -62,6 +63,7 @@ COMMANDS: dict[str, type[Any]] = {
     "train-text": TrainText,
     "train": Train,
     "build-memory": BuildMemory,
+    "repeat": Repeat,
     "train-judge": TrainJudge,
     "generate": Generate,
     "retrieve": Retrieve,

@@ -60,7 +60,7 @@ class Ablate:
     def run(self) -> None:
         """Call the library."""
         from memdriven.evaluation.ablation import Plan, ablate, plan_text
-        from memdriven.evaluation.resources import Resources
+        from memdriven.evaluation.context import Resources
         from memdriven.training.gan import train_gan
 
         plan = Plan(

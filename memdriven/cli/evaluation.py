@@ -35,7 +35,7 @@ class TrainJudge:
     def run(self) -> None:
         """Call the library."""
         from memdriven.errors import EvaluationError
-        from memdriven.evaluation.attributes import train_attribute_judge
+        from memdriven.evaluation.judge import train_attribute_judge
         from memdriven.files import read_json
 
         train_attribute_judge(
@@ -118,7 +118,7 @@ class Evaluate:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.evaluation.resources import Resources
+        from memdriven.evaluation.context import Resources
         from memdriven.evaluation.run import evaluate
         from memdriven.memory.retrieval import STRATEGIES
 

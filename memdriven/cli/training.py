@@ -12,7 +12,9 @@ from typing import Annotated, Any
 import tyro
 
 from memdriven.cli.options import FloatOption, PathOption, choose_device
-from memdriven.config import Config
+from memdriven.config import Config, from_dict
+from memdriven.errors import ConfigError
+from memdriven.files import read_json
 from memdriven.presets import preset
 
 AllSettings = Annotated[Config, tyro.conf.arg(name="")]
@@ -192,6 +194,8 @@ class Train:
     start_from: PathOption = None
     """Run directory whose networks this new run begins with, e.g. with other encoders or losses;
     or a checkpoint, such as checkpoints/aviary, for its generator alone."""
+    later_from: PathOption = None
+    """Checkpoint whose later stages it begins with, where --start-from has only a first one."""
     dry_run: bool = False
     """Print shapes, parameters, memory and a time estimate; write nothing."""
     device: str = "auto"
@@ -220,6 +224,7 @@ class Train:
             device=choose_device(self.device),
             resume=self.resume,
             start_from=self.start_from,
+            later_from=self.later_from,
             extra=self.extra,
             dry_run=self.dry_run,
             vgg_weights=self.vgg,
@@ -233,17 +238,25 @@ class Train:
 def with_preset(kind: type[Any], arguments: Sequence[str]) -> Any:
     """Return the command with the settings of the `--preset` among its arguments as defaults.
 
-    Fields without a default stay required.
+    A run that is gone on with has its own. Fields without a default stay required.
 
     Raises:
-        ConfigError: there is no such preset.
+        ConfigError: there is no such preset, or none was named.
     """
     reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    reader.add_argument("--preset", default=Config().preset)
-    name = reader.parse_known_args(list(arguments))[0].preset
+    reader.add_argument("--preset")
+    reader.add_argument("--out", type=Path, default=Path())
+    reader.add_argument("--resume", action="store_true")
+    given = reader.parse_known_args(list(arguments))[0]
+    if given.preset is None and given.resume and (given.out / "config.json").is_file():
+        config = from_dict(Config, read_json(given.out / "config.json", ConfigError))
+    elif given.preset is None and {"-h", "--help"} & set(arguments):
+        config = Config()
+    else:
+        config = preset(given.preset)
     required = {
         entry.name: tyro.MISSING
         for entry in dataclasses.fields(kind)
         if entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
     }
-    return kind(**required, config=preset(name))
+    return kind(**required, config=config)

@@ -17,18 +17,10 @@ from torch import Tensor
 from memdriven.aviary.species import COLOURS
 from memdriven.data.attributes import IGNORED
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.judge import AttributeJudge, load_judge
-from memdriven.evaluation.judge_training import train_attribute_judge
-
-__all__ = [
-    "AttributeAccuracy",
-    "AttributeJudge",
-    "attribute_accuracy",
-    "caption_log_odds",
-    "is_colour",
-    "load_judge",
-    "train_attribute_judge",
-]
+from memdriven.evaluation.context import Context
+from memdriven.evaluation.judge import AttributeJudge
+from memdriven.evaluation.results import Measurement
+from memdriven.evaluation.rows import Row
 
 
 def is_colour(values: Sequence[str]) -> bool:
@@ -146,3 +138,19 @@ def _same_number(images: Tensor, records: Sequence[Any]) -> None:
             found=f"{len(images)} and {len(records)}",
             fix="pass the record of the caption each image was made from",
         )
+
+
+def measure_attributes(context: Context, row: Row) -> list[Measurement]:
+    """Share of the caption's named attributes that the judge finds."""
+    found = attribute_accuracy(context.judge, row.images, [prompt.named for prompt in context.prompts])
+    protocol = f"attribute judge trained on renders, at {context.judge.size} px; top value named"
+    return [
+        Measurement(
+            metric=metric,
+            value=value,
+            n=len(row.images),
+            protocol=protocol,
+            details=found.details() if metric == "attributes" else {},
+        )
+        for metric, value in found.summary().items()
+    ]

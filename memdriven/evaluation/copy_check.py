@@ -12,11 +12,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from memdriven.data.prepared import Item, load_images
 from memdriven.errors import EvaluationError
+from memdriven.evaluation.context import Context
+from memdriven.evaluation.features import SHARD
+from memdriven.evaluation.results import Measurement
+from memdriven.evaluation.rows import Row
+from memdriven.models.generator import Generator
+from memdriven.pipeline.noise import apply_view, draw_noise
 
 SUSPECT = 1.0
 """Below this percentile an output counts as a suspected copy."""
+DUPLICATE_SIDE, DUPLICATE = 16, 0.02
+"""Two images are near-duplicates where, reduced to this side, their pixels in 0..1 differ by less (RMS)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,3 +112,77 @@ def copy_check(
         gaps = torch.stack([(seen[drew].double() - own_neighbour).norm(dim=1) for seen in outputs])
         to_neighbour = percentile(torch.minimum(gaps.amin(dim=0), apart[drew]), own)
     return CopyCheck(nearest=percentile(distance, own), nearest_index=index, neighbour=to_neighbour)
+
+
+def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[int]) -> Tensor:
+    """Return the image of each picture's memory as its noise saw it, uint8 (n, 3, s, s).
+
+    Args:
+        generator: whose noise it is.
+        images: of the training set, uint8 (m, 3, s, s).
+        rows: which of them each picture drew on (n,); where negative, any image is returned.
+        seeds: of each picture's noise.
+    """
+    parts = []
+    for row, seed in zip(rows.clamp(min=0).tolist(), seeds, strict=True):
+        noise = draw_noise(seed, generator)
+        parts.append(apply_view(noise, images[row : row + 1].float()))
+    return torch.cat(parts).round().clamp(0, 255).to(torch.uint8)
+
+
+def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
+    """Distance to the training images, as percentiles of their own."""
+    space, cache = context.squeezenet_space, context.cache
+    training = space.cached(context.training_images, cache, progress=context.progress)
+    place = {item.id: i for i, item in enumerate(context.training_items)}
+    drew_on = None
+    if row.drew_on is not None:
+        drew_on = torch.tensor([place.get(one or "", -1) for one in row.drew_on])
+    as_made = space.cached(row.images, cache, progress=context.progress)
+    # Part by part: images may be a file far larger than the memory.
+    mirrored = [
+        space.cached(part.flip(3), cache, progress=context.progress)
+        for part in torch.split(row.images, SHARD)
+    ]
+    views, ways = None, "as made or mirrored"
+    generator = context.checkpoint.generator
+    if drew_on is not None and row.seeds is not None and generator.config.zoom:
+        seen = as_seen(generator, context.training_images, drew_on, row.seeds)
+        views, ways = (
+            space.cached(seen, cache, progress=context.progress),
+            ("as made, mirrored, or beside its memory as the noise saw it"),
+        )
+    found = copy_check([as_made, torch.cat(mirrored)], training, drew_on, views)
+    protocol = f"{space.name}, {ways}; percentile of {len(training)} training images' nearest distances"
+    return [
+        Measurement(metric=metric, value=value, n=len(row.images), protocol=protocol)
+        for metric, value in found.summary().items()
+    ]
+
+
+def near_duplicates(context: Context) -> str:
+    """Say how many images of the split are nearly the same as training images; "" if none are.
+
+    What a model, an encoder or a judge has seen in training is then part of its test.
+    """
+    test = context.dataset.split(context.split)
+    reduced = [_reduced(context, items) for items in (test, context.training_items)]
+    distance, nearest = nearest_distances(*reduced)
+    same = (distance / reduced[0].shape[1] ** 0.5 < DUPLICATE).nonzero().flatten().tolist()
+    if not same:
+        return ""
+    twin = context.training_items[int(nearest[same[0]])].id
+    return (
+        f"{len(same)} of the {len(test)} images of split {context.split} are near-duplicates of training "
+        f"images (the first: {test[same[0]].id} of {twin}), so numbers on this split flatter"
+    )
+
+
+def _reduced(context: Context, items: Sequence[Item]) -> Tensor:
+    """Return images of 16 px, (n, 768) in 0..1."""
+    images = load_images(context.dataset, items, 4 * DUPLICATE_SIDE, context.progress)
+    parts = [
+        F.adaptive_avg_pool2d(chunk.float() / 255, DUPLICATE_SIDE).flatten(1)
+        for chunk in torch.split(images, SHARD)
+    ]
+    return torch.cat(parts)

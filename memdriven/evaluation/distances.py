@@ -1,40 +1,171 @@
-"""Measures that compare two sets of images: Frechet and kernel distances, and Inception's score."""
+"""Distances between the features of two sets of images, and Inception's score of one.
+
+    Frechet:  d^2 = |mu_1 - mu_2|^2 + Tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))        (Heusel et al. 2017)
+    kernel:   unbiased squared MMD with k(x, y) = (x . y / d + 1)^3              (Binkowski et al. 2018)
+    score:    exp E_x KL(p(y|x) || p(y))                                        (Salimans et al. 2016)
+
+What a Frechet distance is called depends on the features: `fid_a`, `fid_b`, `fid_c` on Inception in three
+forms that cannot be compared with each other (`features.py`), `fid_vgg` on pooled relu5_3 of VGG-16, which
+must never be called FID. It grows as n falls; a kernel distance (KID) does not, so small samples can be
+compared by it. Scores of different classifiers (a bird-tuned Inception on CUB, ImageNet's on COCO) cannot be
+compared, so the classifier is part of the protocol's name.
+"""
 
 from __future__ import annotations
 
+import importlib
+import math
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from memdriven.evaluation.features import Extractor
-from memdriven.evaluation.fid import frechet_distance
-from memdriven.evaluation.inception import Form, inception_extractor
-from memdriven.evaluation.inception_score import inception_score
-from memdriven.evaluation.kid import kernel_distance
-from memdriven.evaluation.measurement import Measure, Measurement
-from memdriven.evaluation.rows import Row
-from memdriven.evaluation.workbench import Workbench
+from memdriven.errors import EvaluationError
+from memdriven.evaluation.context import Context
+from memdriven.evaluation.features import Extractor, Form, inception_extractor
+from memdriven.evaluation.results import Measurement
+from memdriven.evaluation.rows import REAL, Row
 
-Space = Callable[[Workbench], Extractor]
+
+def _torchmetrics(name: str) -> Any:
+    """Return a module of torchmetrics.
+
+    Raises:
+        EvaluationError: it is not installed.
+    """
+    try:
+        return importlib.import_module(f"torchmetrics.image.{name}")
+    except ImportError as error:
+        raise EvaluationError(
+            wanted="torchmetrics, which computes Frechet and kernel distances",
+            found=str(error)[:160],
+            fix='pip install "memdriven[evaluation]" (or: pip install torchmetrics)',
+        ) from error
+
+
+class Precomputed(nn.Module):
+    """Stands where torchmetrics expects a network: hands the features on."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the features (b, d) as they came."""
+        return features
+
+
+def check_features(real: Tensor, fake: Tensor, least: int = 2) -> None:
+    """Refuse features that are not two (n, d) tables of one width with `least` rows or more."""
+    if (
+        real.ndim != 2
+        or fake.ndim != 2
+        or real.shape[1] != fake.shape[1]
+        or min(len(real), len(fake)) < least
+    ):
+        raise EvaluationError(
+            wanted=f"two feature tables (n, d) of the same d, n >= {least}",
+            found=f"{tuple(real.shape)} and {tuple(fake.shape)}",
+            fix="take both from the same network, over more images",
+        )
+
+
+def frechet_distance(real: Tensor, fake: Tensor) -> float:
+    """Return the squared Frechet distance of Gaussians fitted to features (n, d) and (m, d).
+
+    In float64; covariances are unbiased. It grows as n falls, so n belongs beside the number.
+
+    Raises:
+        EvaluationError: fewer than two images, or features of different widths.
+    """
+    check_features(real, fake)
+    metric = _torchmetrics("fid").FrechetInceptionDistance(feature=Precomputed(real.shape[1]))
+    metric.update(real.double(), real=True)
+    metric.update(fake.double(), real=False)
+    return max(float(metric.compute()), 0.0)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation over subsets or splits; NaN where there is only one."""
+
+    mean: float
+    std: float
+
+
+def kernel_distance(
+    real: Tensor, fake: Tensor, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
+) -> Spread:
+    """Return KID over random subsets of features (n, d) and (m, d).
+
+    The subset size is cut to the smaller set's number of images; where that is all of both, every subset
+    is the same, and has no spread.
+
+    Raises:
+        EvaluationError: fewer than two images, or features of different widths.
+    """
+    check_features(real, fake)
+    size = min(subset_size, len(real), len(fake))
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore", UserWarning)  # a note on memory
+        torch.manual_seed(seed)
+        metric = _torchmetrics("kid").KernelInceptionDistance(
+            feature=Precomputed(real.shape[1]), subsets=subsets, subset_size=size
+        )
+        metric.update(real.double(), real=True)
+        metric.update(fake.double(), real=False)
+        mean, std = metric.compute()
+    one = subsets == 1 or size == len(real) == len(fake)  # each subset is the whole
+    return Spread(float(mean), math.nan if one else float(std))
+
+
+def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Spread:
+    """Return the score of a classifier's logits (n, classes) in shuffled splits.
+
+    By hand, as torchmetrics cuts n images into fewer splits than are asked for where n is no multiple.
+
+    Raises:
+        EvaluationError: fewer images than splits, or not a (n, classes) table.
+    """
+    if logits.ndim != 2 or len(logits) < splits:
+        raise EvaluationError(
+            wanted=f"logits (n, classes), n >= {splits}",
+            found=str(tuple(logits.shape)),
+            fix="score more images, or use fewer splits",
+        )
+    order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
+    parts = logits[order].double().log_softmax(dim=1).tensor_split(splits)  # log p(y|x)
+    marginals = [part.exp().mean(dim=0).log() for part in parts]  # log p(y)
+    scores = torch.stack(
+        [(p.exp() * (p - m)).sum(dim=1).mean().exp() for p, m in zip(parts, marginals, strict=True)]
+    )
+    return Spread(float(scores.mean()), float(scores.std()) if splits > 1 else math.nan)
+
+
+Measure = Callable[[Context, Row], list[Measurement]]
+Space = Callable[[Context], Extractor]
 """Gives a feature space, or raises where its weights are absent."""
 
 
-def vgg(bench: Workbench) -> Extractor:
+def vgg(context: Context) -> Extractor:
     """Pooled relu5_3."""
-    return bench.vgg_space
+    return context.vgg_space
 
 
-def squeezenet(bench: Workbench) -> Extractor:
+def squeezenet(context: Context) -> Extractor:
     """Pooled maps of SqueezeNet, a fortieth of VGG in time."""
-    return bench.squeezenet_space
+    return context.squeezenet_space
 
 
 def inception(form: Form) -> Space:
     """Inception in one of the three forms."""
 
-    def space(bench: Workbench) -> Extractor:
-        weights = bench.resources.inception_b if form == "b" else bench.resources.inception_a
-        return inception_extractor(form, weights, bench.size, device=bench.device)
+    def space(context: Context) -> Extractor:
+        weights = context.resources.inception_b if form == "b" else context.resources.inception_a
+        return inception_extractor(form, weights, context.size, device=context.device)
 
     return space
 
@@ -42,15 +173,15 @@ def inception(form: Form) -> Space:
 def frechet(metric: str, space_of: Space) -> Measure:
     """Frechet distance to the split's images in one feature space."""
 
-    def measure(bench: Workbench, row: Row) -> list[Measurement]:
-        space = space_of(bench)
-        real, fake = _two_sets(bench, row, space)
+    def measure(context: Context, row: Row) -> list[Measurement]:
+        space = space_of(context)
+        real, fake = _two_sets(context, row, space)
         return [
             Measurement(
                 metric=metric,
                 value=frechet_distance(real, fake),
                 n=len(fake),
-                protocol=f"Frechet distance, {_against(bench, space, row)}",
+                protocol=f"Frechet distance, {_against(context, space, row)}",
             )
         ]
 
@@ -60,30 +191,30 @@ def frechet(metric: str, space_of: Space) -> Measure:
 def kernel(metric: str, space_of: Space) -> Measure:
     """Kernel distance (x 1000) to the split's images in one feature space."""
 
-    def measure(bench: Workbench, row: Row) -> list[Measurement]:
-        space = space_of(bench)
-        real, fake = _two_sets(bench, row, space)
-        found = kernel_distance(real, fake, seed=bench.seed)
+    def measure(context: Context, row: Row) -> list[Measurement]:
+        space = space_of(context)
+        real, fake = _two_sets(context, row, space)
+        found = kernel_distance(real, fake, seed=context.seed)
         return [
             Measurement(
                 metric=metric,
                 value=1000 * found.mean,
                 n=len(fake),
-                protocol=f"KID x 1000, {_against(bench, space, row)}",
-                details={"std": round(1000 * found.std, 4)},
+                protocol=f"KID x 1000, {_against(context, space, row)}",
+                details={} if math.isnan(found.std) else {"std": round(1000 * found.std, 4)},
             )
         ]
 
     return measure
 
 
-def measure_inception_score(bench: Workbench, row: Row) -> list[Measurement]:
+def measure_inception_score(context: Context, row: Row) -> list[Measurement]:
     """Inception score by the 2015 network's classes, as tables of COCO have it."""
     space = inception_extractor(
-        "a", bench.resources.inception_a, bench.size, logits=True, device=bench.device
+        "a", context.resources.inception_a, context.size, logits=True, device=context.device
     )
-    logits = space.cached(row.images, bench.cache, progress=bench.progress)
-    found = inception_score(logits, seed=bench.seed)
+    logits = space.cached(row.images, context.cache, progress=context.progress)
+    found = inception_score(logits, seed=context.seed)
     return [
         Measurement(
             metric="inception_score",
@@ -95,19 +226,19 @@ def measure_inception_score(bench: Workbench, row: Row) -> list[Measurement]:
     ]
 
 
-def _two_sets(bench: Workbench, row: Row, space: Extractor) -> tuple[Tensor, Tensor]:
+def _two_sets(context: Context, row: Row, space: Extractor) -> tuple[Tensor, Tensor]:
     """Return features of the split's images, and of the row's.
 
     For `real` the row is the training split's images, as the reference is the other split.
     """
-    images = row.images if row.name != "real" else bench.training_sample(len(row.images))
-    real = space.cached(bench.reference_images, bench.cache, progress=bench.progress)
-    return real, space.cached(images, bench.cache, progress=bench.progress)
+    images = row.images if row.name != REAL else context.training_sample(len(row.images))
+    real = space.cached(context.reference_images, context.cache, progress=context.progress)
+    return real, space.cached(images, context.cache, progress=context.progress)
 
 
-def _against(bench: Workbench, space: Extractor, row: Row) -> str:
-    source = "training images" if row.name == "real" else f"{bench.size} px images"
+def _against(context: Context, space: Extractor, row: Row) -> str:
+    source = "training images" if row.name == REAL else f"{context.size} px images"
     return (
-        f"{space.name}; {source} against {len(bench.reference_images)} {bench.split} images"
-        f" at {bench.size} px"
+        f"{space.name}; {source} against {len(context.reference_images)} {context.split} images"
+        f" at {context.size} px"
     )

@@ -23,11 +23,10 @@ from torch import Tensor
 from memdriven.aviary.resettings import background
 from memdriven.aviary.species import BACKGROUNDS, PLANS, possible_places
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.measurement import Measurement
-from memdriven.evaluation.painting import to_bytes
-from memdriven.evaluation.prompts import Prompt
-from memdriven.evaluation.squeezenet import perceptual_distances
-from memdriven.evaluation.workbench import Workbench
+from memdriven.evaluation.context import Context, Prompt
+from memdriven.evaluation.features import perceptual_distances
+from memdriven.evaluation.results import Measurement
+from memdriven.evaluation.rows import quantised
 from memdriven.models.window import WHOLE
 from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.request import Request, Variation
@@ -67,67 +66,64 @@ def diversity(groups: Tensor, maps: Maps) -> float:
     return sum(mean_pairwise_distance(group, maps) for group in groups) / max(len(groups), 1)
 
 
-def measure_diversity_seed(bench: Workbench) -> list[Measurement]:
+def measure_diversity_seed(context: Context) -> list[Measurement]:
     """Distance between pictures of several seeds at a fixed caption and v, by stage."""
-    painter, retrieval = bench.painter, bench.checkpoint.config.retrieval
-    prompts = bench.prompts[:CAPTIONS]
-    matches = painter.neighbours(prompts, retrieval.strategy, retrieval.k, bench.seed)
-    groups: list[list[Tensor]] = []
-    for i, prompt in enumerate(prompts):
-        v = painter.features(prompt, matches[i], retrieval.strategy).expand(DRAWS, -1, -1, -1)
-        groups.append(painter.paint([prompt] * DRAWS, v, _draws(bench, i), [matches[i]] * DRAWS))
+    groups = []
+    for i, prompt in enumerate(context.prompts[:CAPTIONS]):
+        prepared = context.pipe.prepare(context.request(prompt, context.seed))
+        stages = context.pipe.paint_many(prepared, _draws(context, i))
+        groups.append([quantised(images) for images in stages])
     what = "draws of all that a seed decides: z, epsilon, mirror, window"
-    return [_diversity(bench, "diversity_seed", groups, what)]
+    return [_diversity(context, "diversity_seed", groups, what)]
 
 
-def measure_diversity_z(bench: Workbench) -> list[Measurement]:
+def measure_diversity_z(context: Context) -> list[Measurement]:
     """Distance between pictures of several z, all else held, by stage."""
     groups = []
-    for i, prompt in enumerate(bench.prompts[:CAPTIONS]):
-        prepared = bench.pipe.prepare(_held(bench, prompt, bench.seed + i))
-        groups.append(paint_draws(bench, prepared, _draws(bench, i)))
+    for i, prompt in enumerate(context.prompts[:CAPTIONS]):
+        prepared = context.pipe.prepare(_held(context, prompt, context.seed + i))
+        groups.append(paint_draws(context, prepared, _draws(context, i)))
     what = "draws of z a caption; epsilon held, memory whole and not mirrored"
-    return [_diversity(bench, "diversity_z", groups, what)]
+    return [_diversity(context, "diversity_z", groups, what)]
 
 
-def _draws(bench: Workbench, place: int) -> list[int]:
+def _draws(context: Context, place: int) -> list[int]:
     """Return the seeds of one caption's draws."""
-    return [bench.seed + FIRST_DRAW + place * DRAWS + q for q in range(DRAWS)]
+    return [context.seed + FIRST_DRAW + place * DRAWS + q for q in range(DRAWS)]
 
 
-def _diversity(bench: Workbench, metric: str, groups: Sequence[Sequence[Tensor]], what: str) -> Measurement:
+def _diversity(context: Context, metric: str, groups: Sequence[Sequence[Tensor]], what: str) -> Measurement:
     """Return the distance by the last stage's pictures; the other stages' are details."""
     by_stage = {
         int(stages[0].shape[-1]): diversity(
-            torch.stack(stages).to(bench.device).float() / 255, bench.squeezenet
+            torch.stack(stages).to(context.device).float() / 255, context.squeezenet
         )
         for stages in zip(*groups, strict=True)
     }
     return Measurement(
         metric=metric,
-        value=by_stage[bench.size],
+        value=by_stage[context.size],
         n=len(groups) * DRAWS,
         protocol=f"LPIPS-like on squeezenet1_1, {DRAWS} {what}",
         details={f"{side} px": round(value, 4) for side, value in by_stage.items()},
     )
 
 
-def _held(bench: Workbench, prompt: Prompt, seed: int, **fields: Any) -> Request:
+def _held(context: Context, prompt: Prompt, seed: int, **fields: Any) -> Request:
     """Return the request of a caption in which a seed decides z and epsilon alone."""
-    own = (prompt.item.id,) if prompt.item.id in bench.held else ()
-    return Request(caption=prompt.caption, seeds=(seed,), exclude=own, mirror=False, window=WHOLE, **fields)
+    return context.request(prompt, seed, mirror=False, window=WHOLE, **fields)
 
 
-def paint_draws(bench: Workbench, prepared: Prepared, seeds: Sequence[int]) -> list[Tensor]:
+def paint_draws(context: Context, prepared: Prepared, seeds: Sequence[int]) -> list[Tensor]:
     """Return every stage's pictures, uint8 (q, 3, s, s), whose z the seeds draw; all else is held."""
     request, stages, varied = prepared.request, [], []
     for seed in seeds:
         turned = replace(request, variations=(Variation(seed=seed, strength=1.0),))
         varied.append(replace(prepared, request=turned))
-    for start in range(0, len(varied), bench.batch):
-        part = varied[start : start + bench.batch]
-        stages.append(bench.pipe.paint_many(part, [request.seeds[0]] * len(part)))
-    return [to_bytes(torch.cat(images)) for images in zip(*stages, strict=True)]
+    for start in range(0, len(varied), context.batch):
+        part = varied[start : start + context.batch]
+        stages.append(context.pipe.paint_many(part, [request.seeds[0]] * len(part)))
+    return [quantised(torch.cat(images)) for images in zip(*stages, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +158,7 @@ def entropy(values: Sequence[str]) -> float:
     return sum(-share * log2(share) for share in shares)
 
 
-def measure_background_entropy(bench: Workbench) -> list[Measurement]:
+def measure_background_entropy(context: Context) -> list[Measurement]:
     """Entropy of the judged background over z where captions name none and where they name one.
 
     `background_of_z` is the share of pictures judged to show z's own background (as targets of
@@ -172,19 +168,19 @@ def measure_background_entropy(bench: Workbench) -> list[Measurement]:
     Raises:
         EvaluationError: the judge does not tell backgrounds, or captions or memory know none.
     """
-    if not set(BACKGROUNDS) <= set(bench.judge.attributes.get("background", ())):
+    if not set(BACKGROUNDS) <= set(context.judge.attributes.get("background", ())):
         raise EvaluationError(
             wanted="a judge that tells Aviary's backgrounds",
-            found=f"one of {', '.join(bench.judge.names)}",
+            found=f"one of {', '.join(context.judge.names)}",
             fix="train one on Aviary (train-judge)",
         )
-    free = list(_backgrounds(bench, named=False, conflicting=False))
-    named = list(_backgrounds(bench, named=True, conflicting=False))
-    conflicting = list(_backgrounds(bench, named=True, conflicting=True))
+    free = list(_backgrounds(context, named=False, conflicting=False))
+    named = list(_backgrounds(context, named=True, conflicting=False))
+    conflicting = list(_backgrounds(context, named=True, conflicting=True))
     if not free:
         raise EvaluationError(
             wanted="captions and references with Aviary's records, some of which leave the background open",
-            found=f"none among {len(bench.prompts)} captions",
+            found=f"none among {len(context.prompts)} captions",
             fix="evaluate on more captions of an Aviary, or leave the measure out",
         )
     judged = f"over {BACKGROUND_DRAWS} z by the judge, nearest reference, all but z held"
@@ -218,7 +214,7 @@ def _mean(
     )
 
 
-def _backgrounds(bench: Workbench, *, named: bool, conflicting: bool) -> Iterator[Backgrounds]:
+def _backgrounds(context: Context, *, named: bool, conflicting: bool) -> Iterator[Backgrounds]:
     """Yield the judged backgrounds of the first captions that fit, with their nearest fitting reference.
 
     A pose with one place alone (swimming) leaves nothing to z or to words, so it never fits.
@@ -228,30 +224,30 @@ def _backgrounds(bench: Workbench, *, named: bool, conflicting: bool) -> Iterato
         conflicting: of the references only those that were seen in another than the named background.
     """
     left = CAPTIONS
-    kind = bench.judge.attributes["background"]
-    column = bench.judge.names.index("background")
-    for i, prompt in enumerate(bench.prompts):
+    kind = context.judge.attributes["background"]
+    column = context.judge.names.index("background")
+    for i, prompt in enumerate(context.prompts):
         place = str(prompt.named.get("background", ""))
         if bool(place) != named or not left:
             continue
-        seed = bench.seed + i
-        found = bench.pipe.retrieve(_held(bench, prompt, seed, k=SEARCHED if conflicting else 1))
+        seed = context.seed + i
+        found = context.pipe.retrieve(_held(context, prompt, seed, k=SEARCHED if conflicting else 1))
         reference, options = next(
             (
                 (each.id, options)
                 for each in found
-                if (options := _options(bench, each.id, place, conflicting=conflicting))
+                if (options := _options(context, each.id, place, conflicting=conflicting))
             ),
             ("", ()),
         )
         if not options:
             continue
         left -= 1
-        prepared = bench.pipe.prepare(_held(bench, prompt, seed, references=((reference, 1.0),)))
-        seeds = [bench.seed + FIRST_DRAW + i * BACKGROUND_DRAWS + q for q in range(BACKGROUND_DRAWS)]
-        images = paint_draws(bench, prepared, seeds)[-1]
-        seen = bench.judge.log_probabilities(images)[:, column].argmax(dim=1).tolist()
-        zs = [bench.pipe.noise(replace(prepared.request, variations=()), each).z[0] for each in seeds]
+        prepared = context.pipe.prepare(_held(context, prompt, seed, references=((reference, 1.0),)))
+        seeds = [context.seed + FIRST_DRAW + i * BACKGROUND_DRAWS + q for q in range(BACKGROUND_DRAWS)]
+        images = paint_draws(context, prepared, seeds)[-1]
+        seen = context.judge.log_probabilities(images)[:, column].argmax(dim=1).tolist()
+        zs = [context.pipe.noise(replace(prepared.request, variations=()), each).z[0] for each in seeds]
         yield Backgrounds(
             seen=tuple(kind[label] for label in seen),
             asked=tuple(background(float(z[0]), float(z[1]), options) for z in zs),
@@ -259,9 +255,9 @@ def _backgrounds(bench: Workbench, *, named: bool, conflicting: bool) -> Iterato
         )
 
 
-def _options(bench: Workbench, reference: str, named: str, *, conflicting: bool) -> tuple[str, ...]:
+def _options(context: Context, reference: str, named: str, *, conflicting: bool) -> tuple[str, ...]:
     """Return the backgrounds that a reference's pose allows; () where it does not fit."""
-    record = bench.bank.item(bench.bank.index_of(reference)).attributes
+    record = context.bank.item(context.bank.index_of(reference)).attributes
     if record.get("body_plan") not in PLANS or "pose" not in record:
         return ()
     options = possible_places(record["body_plan"], record["pose"])

@@ -11,16 +11,15 @@ import io
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from torch import Tensor
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.prompts import Prompt, prompts_hash
+from memdriven.evaluation.context import Context, Prompt, prompts_hash
 from memdriven.evaluation.results import git_commit
-from memdriven.evaluation.workbench import Workbench
+from memdriven.evaluation.rows import images_of_memory, quantised
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json
-from memdriven.memory.retrieval import Match
+from memdriven.pipeline.output import Prepared
 
 SCHEMA = "memdriven.figures/1"
 FOLDER, INDEX = "figures", "figures.json"
@@ -29,20 +28,20 @@ FIRST_DRAW = 1_000_000
 """Added to the seed for the draws of z, as in the measure of diversity."""
 
 
-def draw_figures(bench: Workbench, variant: str = "") -> Path:
+def draw_figures(context: Context, variant: str = "") -> Path:
     """Write the example pictures and `figures.json`, which says what they are; return its path.
 
     What is there already of the same model, memory, captions and seed is left as it is.
     """
-    folder, retrieval = bench.folder / FOLDER, bench.checkpoint.config.retrieval
+    folder, retrieval = context.folder / FOLDER, context.checkpoint.config.retrieval
     facts = {
         "schema": SCHEMA,
-        "checkpoint": bench.model_name,
-        "checkpoint_hash": bench.checkpoint.hash,
-        "memory": bench.memory_hash,
-        "dataset": f"{bench.dataset.name}/{bench.split}",
-        "seed": bench.seed,
-        "prompts": prompts_hash(bench.prompts),
+        "checkpoint": context.model_name,
+        "checkpoint_hash": context.checkpoint.hash,
+        "memory": context.memory_hash,
+        "dataset": f"{context.dataset.name}/{context.split}",
+        "seed": context.seed,
+        "prompts": prompts_hash(context.prompts),
         "strategy": retrieval.strategy,
         "k": retrieval.k,
         "variant": variant,
@@ -50,42 +49,38 @@ def draw_figures(bench: Workbench, variant: str = "") -> Path:
     index = folder / INDEX
     if index.exists() and facts.items() <= read_json(index, EvaluationError).items():
         return index
-    prompts = bench.prompts[:PAIRS]
-    matches = bench.finder.find(prompts, retrieval.strategy, retrieval.k, bench.seed)
+    pipe, prompts = context.pipe, context.prompts[:PAIRS]
+    prepared = [pipe.prepare(context.request(p, context.seed + i)) for i, p in enumerate(prompts)]
     shown: list[str | None] = [None] * len(prompts)
-    if all(matches):
-        images = bench.retrieved(matches, retrieval.strategy).images
-        shown = [_save(folder, f"neighbour-{i}", image) for i, image in enumerate(images)]
+    if all(each.retrieval.ids for each in prepared):
+        ids = [each.retrieval.ids[0] for each in prepared]
+        images, rows, _ = images_of_memory(context, ids, context.size)
+        shown = [_save(folder, f"neighbour-{i}", images[row]) for i, row in enumerate(rows)]
     pairs, groups = [], []
-    for i, prompt in enumerate(prompts):
-        picture = _paint(bench, prompt, matches[i], [bench.seed + i])[0]
-        pairs.append(
-            _about(bench, prompt, matches[i])
-            | {"retrieved": shown[i], "picture": _save(folder, f"picture-{i}", picture)}
-        )
-    for i, prompt in enumerate(prompts[:GROUPS]):
-        seeds = [bench.seed + FIRST_DRAW + i * DRAWS + q for q in range(DRAWS)]
-        draws = _paint(bench, prompt, matches[i], seeds)
-        names = [_save(folder, f"draw-{i}-{q}", image) for q, image in enumerate(draws)]
-        groups.append(_about(bench, prompt, matches[i]) | {"retrieved": shown[i], "draws": names})
+    for i, each in enumerate(prepared):
+        about = _about(prompts[i], each) | {"retrieved": shown[i]}
+        picture = _paint(context, each, [context.seed + i])[0]
+        pairs.append(about | {"picture": _save(folder, f"picture-{i}", picture)})
+        if i < GROUPS:
+            draws = _paint(context, each, [context.seed + FIRST_DRAW + i * DRAWS + q for q in range(DRAWS)])
+            names = [_save(folder, f"draw-{i}-{q}", image) for q, image in enumerate(draws)]
+            groups.append(about | {"draws": names})
     content = facts | {"commit": git_commit(), "pairs": pairs, "diversity": groups}
     atomic_write_json(index, content)
     return index
 
 
-def _paint(bench: Workbench, prompt: Prompt, matches: list[Match], seeds: list[int]) -> Tensor:
-    """Return the last stage's pictures of one caption at several seeds, (q, 3, s, s)."""
-    painter, strategy = bench.painter, bench.checkpoint.config.retrieval.strategy
-    v = painter.features(prompt, matches, strategy)
-    return torch.cat([painter.paint([prompt], v, [seed], [matches])[-1] for seed in seeds])
+def _paint(context: Context, prepared: Prepared, seeds: list[int]) -> Tensor:
+    """Return the last stage's pictures of one caption at several seeds, uint8 (q, 3, s, s)."""
+    return quantised(context.pipe.paint_many(prepared, seeds)[-1])
 
 
-def _about(bench: Workbench, prompt: Prompt, matches: list[Match]) -> dict[str, Any]:
-    """Say of which caption and which neighbour a picture is."""
+def _about(prompt: Prompt, prepared: Prepared) -> dict[str, Any]:
+    """Say of which caption and which reference a picture is."""
     about: dict[str, Any] = {"caption": prompt.caption, "item": prompt.item.id}
-    if matches:
-        item = bench.bank.item(matches[0].index)
-        about |= {"neighbour": item.id, "matched": item.captions[matches[0].caption_index]}
+    if prepared.retrieval.ids:
+        first = prepared.retrieval[0]
+        about |= {"neighbour": first.id, "matched": first.caption}
     return about
 
 

@@ -1,13 +1,13 @@
 """R-precision: does a picture rank its own caption above 99 others (Xu et al. 2018)?
 
-One true caption and 99 mismatched ones, of other classes where classes are known; top-1. With
-DAMSM as the judge (the paper's protocol) the judge was also the generator's training loss, so a
+One true caption and 99 mismatched ones, of other classes where classes are known, else of other pictures;
+top-1. With DAMSM as the judge (the paper's protocol) the judge was also the generator's training loss, so a
 second judge that the generator never saw stands beside it: on Aviary the attribute judge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from memdriven.errors import EvaluationError
+from memdriven.evaluation.attributes import caption_log_odds
+from memdriven.evaluation.context import Context
+from memdriven.evaluation.results import Measurement
+from memdriven.evaluation.rows import Row
 
 MISMATCHED = 99
 FOLDS = 10
@@ -26,35 +30,47 @@ TIE = 1e-6
 
 @dataclass(frozen=True)
 class RPrecision:
-    """Mean of the folds and their standard deviation, as shares in 0..1."""
+    """As shares in 0..1."""
 
     mean: float
     std: float
+    """Between the folds; NaN where there is only one."""
+    folds: int
 
 
 def mismatched_captions(
-    classes: Sequence[int | str | None], captions: Sequence[str], *, count: int = MISMATCHED, seed: int = 0
+    groups: Sequence[Hashable], captions: Sequence[str], *, count: int = MISMATCHED, seed: int = 0
 ) -> Tensor:
     """Draw, for each caption, others that do not belong to its picture: ids (n, count).
 
-    Captions of the same class, or of the same words, are never drawn; where classes are unknown
-    (None), only other captions are. Drawn without replacement where enough are left.
+    Captions of the same group, or of the same words, are never drawn. Drawn without replacement where
+    enough are left.
+
+    Args:
+        groups: of each caption: its picture's class, or where classes are unknown the picture itself.
+        captions: their words.
+        count: how many each.
+        seed: of the draw.
 
     Raises:
-        EvaluationError: a caption has no mismatched one.
+        EvaluationError: a caption has no mismatched one, or no group.
     """
+    if any(group is None for group in groups):
+        raise EvaluationError(
+            wanted="each caption's class or picture",
+            found="captions of which neither is known, so that others of the same picture would be drawn",
+            fix="give the picture's id where it has no class",
+        )
     rng = np.random.default_rng(seed)
-    # Every caption belongs to a group; its own group is what must not be drawn.
-    labels = [f"class {c}" if c is not None else f"caption {i}" for i, c in enumerate(classes)]
-    _, group = np.unique(np.array(labels), return_inverse=True)
+    _, group = np.unique(np.array([str(each) for each in groups]), return_inverse=True)
     _, text = np.unique(np.array(captions), return_inverse=True)
     chosen = np.empty((len(captions), count), dtype=np.int64)
     for i in range(len(captions)):
         allowed = np.flatnonzero((group != group[i]) & (text != text[i]))
         if not len(allowed):
             raise EvaluationError(
-                wanted="captions of at least two classes",
-                found=f"{len(captions)} captions of one",
+                wanted="captions of at least two pictures, with different words",
+                found=f"{len(captions)} captions, none of which can stand against {captions[i]!r}",
                 fix="evaluate over more captions",
             )
         chosen[i] = rng.choice(allowed, count, replace=len(allowed) < count)
@@ -73,7 +89,7 @@ def r_precision(
     Args:
         scores: maps image ids (b,) and caption ids (b, c) to scores (b, c).
         mismatched: caption ids (n, c) that do not belong to image i; caption i does.
-        folds: the images are split into this many for the standard deviation.
+        folds: the images are split into this many (at most n) for the standard deviation.
         progress: show a bar.
 
     A tie at the top counts as what breaking it at random would give on average.
@@ -87,8 +103,9 @@ def r_precision(
         beaten = (others > true + TIE).any(dim=1)
         ties = ((others - true).abs() <= TIE).sum(dim=1)
         right[ids] = torch.where(beaten, 0.0, 1.0 / (1 + ties.float()))
-    rates = torch.stack([fold.mean() for fold in right.chunk(min(folds, n))])
-    return RPrecision(float(right.mean()), float(rates.std()) if len(rates) > 1 else 0.0)
+    rates = torch.stack([fold.mean() for fold in right.tensor_split(min(folds, n))])
+    spread = float(rates.std()) if len(rates) > 1 else float("nan")
+    return RPrecision(float(right.mean()), spread, len(rates))
 
 
 def cosine_scores(images: Tensor, sentences: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
@@ -103,3 +120,62 @@ def dot_scores(images: Tensor, captions: Tensor) -> Callable[[Tensor, Tensor], T
         return torch.einsum("bd,bcd->bc", images[ids], captions[candidates])
 
     return scores
+
+
+def measure_r_precision(context: Context, row: Row) -> list[Measurement]:
+    """R-precision with DAMSM, which the generator trained against."""
+    scores = cosine_scores(_image_features(context, row.images), _sentences(context))
+    return [_measured(context, row, "r_precision", scores, "DAMSM (also the training loss)")]
+
+
+def measure_r_precision_judge(context: Context, row: Row) -> list[Measurement]:
+    """R-precision with the attribute judge, which the generator never saw."""
+    named = [prompt.named for prompt in context.prompts]
+    scores = dot_scores(*caption_log_odds(context.judge, row.images, named))
+    return [_measured(context, row, "r_precision_judge", scores, "attribute judge (never trained against)")]
+
+
+def _measured(
+    context: Context, row: Row, metric: str, scores: Callable[[Tensor, Tensor], Tensor], judge: str
+) -> Measurement:
+    prompts = context.prompts
+    classes = [prompt.item.class_id for prompt in prompts]
+    by_class = None not in classes and len(set(classes)) > 1
+    groups = classes if by_class else [prompt.item.id for prompt in prompts]
+    mismatched = mismatched_captions(groups, [prompt.caption for prompt in prompts], seed=context.seed)
+    found = r_precision(scores, mismatched, progress=context.progress)
+    distinct = min(len(set(chosen)) for chosen in mismatched.tolist())
+    others = f"{MISMATCHED} captions of other {'classes' if by_class else 'pictures'}"
+    if distinct < MISMATCHED:
+        others += f" (only {distinct} different ones, which makes it easier)"
+    return Measurement(
+        metric=metric,
+        value=100 * found.mean,
+        n=len(row.images),
+        protocol=f"{judge}; 1 true + {others}, top-1, %",
+        details={"std": round(100 * found.std, 3), "folds": found.folds} if found.folds > 1 else {},
+    )
+
+
+@torch.no_grad()
+def _image_features(context: Context, images: Tensor) -> Tensor:
+    """Return DAMSM's global features (n, d) of uint8 images: the generator's own judge."""
+    damsm = context.checkpoint.damsm
+    vgg = None if damsm.pixels is not None else context.vgg
+    parts = [
+        damsm.encode_images(chunk.to(context.device).float() / 255, vgg).global_.float().cpu()
+        for chunk in torch.split(images, 64)
+    ]
+    return F.normalize(torch.cat(parts), dim=1)
+
+
+@torch.no_grad()
+def _sentences(context: Context) -> Tensor:
+    """Return the captions' sentence embeddings (n, d)."""
+    checkpoint, parts = context.checkpoint, []
+    limit = checkpoint.config.text.max_words
+    for start in range(0, len(context.prompts), 256):
+        captions = [prompt.caption for prompt in context.prompts[start : start + 256]]
+        encoded = [checkpoint.vocabulary.encode(caption, limit) for caption in captions]
+        parts.append(checkpoint.damsm.encode_captions(encoded).sentence.float().cpu())
+    return torch.cat(parts)

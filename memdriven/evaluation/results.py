@@ -53,6 +53,8 @@ class Result:
     """Hash of the attribute judge, where one was used."""
     memory: str = ""
     """Hash of the memory bank's header."""
+    pictures: str = ""
+    """Hash of all pixels that entered the number; "" where none did, and in older files."""
     strategy: str = ""
     """By which the row's neighbours were found."""
     k: int = 0
@@ -65,6 +67,17 @@ class Result:
     """Counts and parts behind the number."""
     commit: str = ""
     time: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """One number of one row."""
+
+    metric: str
+    value: float
+    n: int
+    protocol: str
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @functools.cache

@@ -1,21 +1,52 @@
-"""The rows of a table of pictures: the model, its controls, other strategies."""
+"""The rows of a table of pictures: the model, its controls, other strategies.
+
+Noise is the pipeline's: picture i of a row is drawn from seed + i, so any picture of a table can be made
+again alone. In a batch the arithmetic may differ in the last bits. Painted rows are kept on disk as they are
+painted: a run that was cut short goes on after its last whole batch.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
+from tqdm import tqdm
 
-MODEL = "model"
-CONTROLS = ("retrieved", "real", "random", "none", "oracle")
+from memdriven.config import to_dict
+from memdriven.data.images import centre_square, to_bytes, to_tensor
+from memdriven.errors import EvaluationError
+from memdriven.evaluation.context import Context, Prompt, pixels_hash
+from memdriven.files import atomic_write_json, explain_disk_errors, read_json
+from memdriven.memory.retrieval import STRATEGIES
+from memdriven.pipeline.claims import named_in, wishes
+from memdriven.pipeline.output import Prepared
+from memdriven.pipeline.request import Request
+from memdriven.pipeline.rerank import score_words
+
+MODEL, REAL, RETRIEVED = "model", "real", "retrieved"
 TRIED = 8
 BEST = f"best-of-{TRIED}"
-"""The model, with the one of so many neighbours whose picture fits the words best."""
-ROWS = (*CONTROLS, BEST)
-"""What can stand beside the model; the last costs a painting a neighbour."""
+"""The model, with the one of so many references whose picture fits the words best."""
+RETRIEVED_BEST = f"retrieved-{BEST}"
+"""Of so many references the one whose own image fits the words best, by the same reader: what is left of
+`best-of-8` if nothing is painted."""
+CONTROLS = (RETRIEVED, REAL, "random", "none", "oracle")
+ROWS = (*CONTROLS, BEST, RETRIEVED_BEST)
+"""What can stand beside the model; `best-of-8` costs a painting a reference."""
+IMAGES = (REAL, RETRIEVED, RETRIEVED_BEST)
+"""Rows of images that nobody painted."""
 STRATEGY = "strategy "
-"""Begins the name of a row whose neighbours another strategy found."""
+"""Begins the name of a row whose references another strategy found."""
+FEATURE_SIDE = 256
+"""Side in px at which VGG sees an image to make v."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +57,186 @@ class Row:
     images: Tensor
     """uint8 (n, 3, size, size)."""
     drew_on: Sequence[str | None] | None = None
-    """Id of the first neighbour each image drew on."""
+    """Id of the first reference that each image drew on."""
     seeds: range | None = None
     """Of each image's noise, where G painted it."""
     strategy: str = ""
-    """By which the neighbours were found."""
+    """By which the references were found."""
     note: str = ""
     """What a reader must know of these images."""
+
+    @cached_property
+    def pixels(self) -> str:
+        """Names the images by their pixels."""
+        return pixels_hash(self.images)
+
+
+def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = None, file: str = "") -> Row:
+    """Make one row: `model`, one of `ROWS`, or `strategy NAME`.
+
+    Args:
+        context: the evaluation's material.
+        name: of the row.
+        prompts: other captions than the evaluation's.
+        file: under which name such other pictures are kept.
+
+    Raises:
+        EvaluationError: there is no such row, or it needs what is not here.
+    """
+    prompts = context.prompts if prompts is None else prompts
+    config = context.checkpoint.config.retrieval
+    if name == REAL:
+        images, rows = context.images_of([prompt.item for prompt in prompts])
+        return Row(name=name, images=context.fill(name, len(rows), lambda chosen: images[rows[chosen]]))
+    if name in (RETRIEVED, RETRIEVED_BEST):
+        return _retrieved(context, name, prompts)
+    strategy = config.strategy if name in (MODEL, BEST) else name.removeprefix(STRATEGY)
+    if strategy not in STRATEGIES:
+        raise EvaluationError(
+            wanted="rows among " + ", ".join((MODEL, *ROWS)), found=name, fix="choose of these"
+        )
+    seeds = range(context.seed, context.seed + len(prompts))
+    fields = {"strategy": strategy, "k": config.k, "best_of": TRIED if name == BEST else 1}
+    if strategy == "oracle":  # the memory need not hold the caption's own image
+        fields["strategy"] = "none"
+    requests = [context.request(prompt, seed, **fields) for prompt, seed in zip(prompts, seeds)]
+    own = prompts if strategy == "oracle" else None
+    images, drew_on = _painted(context, requests, own, file or name.replace(" ", "-"))
+    return Row(
+        name=name, images=images, strategy=strategy, seeds=seeds, drew_on=drew_on if any(drew_on) else None
+    )
+
+
+def _painted(
+    context: Context, requests: Sequence[Request], own: Sequence[Prompt] | None, name: str
+) -> tuple[Tensor, list[str | None]]:
+    """Return the pictures of requests, mapped from a file, and the first reference of each.
+
+    Args:
+        context: the evaluation's material.
+        requests: one a picture.
+        own: captions whose own images are the memory.
+        name: of the file.
+    """
+    pipe, shape = context.pipe, (len(requests), 3, context.size, context.size)
+    path = context.folder / "rows" / f"{name}.npy"
+    mark = path.with_suffix(".json")
+    key = _key(context, requests, own)
+    images, drew_on = _open(path, mark, key, shape)
+    with tqdm(
+        total=len(requests),
+        initial=len(drew_on),
+        desc=f"pictures ({name})",
+        unit="img",
+        disable=not context.progress,
+    ) as bar:
+        for start in range(len(drew_on), len(requests), context.batch):
+            part = requests[start : start + context.batch]
+            prepared = [pipe.prepare(request) for request in part]
+            if own is not None:
+                prepared = [
+                    replace(each, v=_own_features(context, prompt))
+                    for each, prompt in zip(prepared, own[start : start + context.batch], strict=True)
+                ]
+            made = pipe.paint_many(prepared, [request.seeds[0] for request in part])[-1]
+            images[start : start + len(part)] = quantised(made).numpy()
+            images.flush()
+            drew_on += [each.retrieval.ids[0] if each.retrieval.ids else None for each in prepared]
+            atomic_write_json(mark, {"key": key, "drew_on": drew_on})
+            bar.update(len(part))
+    return torch.from_numpy(images), drew_on
+
+
+def _own_features(context: Context, prompt: Prompt) -> Tensor:
+    """Return v (1, 512, 16, 16) of a caption's own image.
+
+    Raises:
+        CheckpointError: VGG's weights are not to be had.
+    """
+    image = to_tensor(centre_square(context.dataset.load_image(prompt.item), FEATURE_SIDE))
+    with torch.no_grad():
+        v: Tensor = context.vgg(image[None].to(context.device))
+    return v.float()
+
+
+def quantised(images: Tensor) -> Tensor:
+    """Return images in [-1, 1] as uint8, on the CPU."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
+
+
+def _key(context: Context, requests: Sequence[Request], own: Sequence[Prompt] | None) -> str:
+    """Return a hash of everything that a row's pixels depend on."""
+    config = context.checkpoint.config
+    asked = [(r.caption, r.seeds, r.strategy, r.k, r.best_of, r.exclude) for r in requests]
+    facts: list[Any] = [context.checkpoint.hash, context.memory_hash, to_dict(config.retrieval)]
+    facts += [config.generator.guidance, context.size, asked]
+    if own is not None:
+        facts.append(pixels_hash(context.images_of([prompt.item for prompt in own])[0]))
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _open(path: Path, mark: Path, key: str, shape: tuple[int, ...]) -> tuple[Any, list[str | None]]:
+    """Map an image file for writing; return it and what the images that are done drew on."""
+    with explain_disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and mark.exists():
+            facts = read_json(mark, EvaluationError)
+            drew_on = facts.get("drew_on")
+            if facts.get("key") == key and isinstance(drew_on, list) and len(drew_on) <= shape[0]:
+                try:
+                    images = np.lib.format.open_memmap(path, mode="r+")
+                except (ValueError, OSError):
+                    images = None
+                if images is not None and images.shape == shape and images.dtype == np.uint8:
+                    return images, drew_on
+        mark.unlink(missing_ok=True)
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape), []
+
+
+def _retrieved(context: Context, name: str, prompts: Sequence[Prompt]) -> Row:
+    """The references' own images; thumbnails where the data set lacks the originals."""
+    strategy = context.checkpoint.config.retrieval.strategy
+    if strategy in ("none", "oracle"):
+        raise EvaluationError(
+            wanted=f"references for the row `{name}`",
+            found=f"strategy {strategy!r}, which has none",
+            fix="leave the row out, or evaluate with another default strategy",
+        )
+    ids = []
+    for i, prompt in enumerate(tqdm(prompts, desc=f"references ({name})", disable=not context.progress)):
+        request = context.request(prompt, context.seed + i, strategy=strategy)
+        if name == RETRIEVED:
+            ids.append(context.pipe.retrieve(replace(request, k=1)).ids[0])
+        else:
+            ids.append(_best_image(context, request))
+    images, rows, note = images_of_memory(context, ids, context.size)
+    return Row(
+        name=name,
+        images=context.fill(name, len(ids), lambda chosen: images[rows[chosen]]),
+        drew_on=ids,
+        strategy=strategy,
+        note=note,
+    )
+
+
+def _best_image(context: Context, request: Request) -> str:
+    """Return which of the nearest references' own images fits the words best."""
+    pipe, checkpoint = context.pipe, context.checkpoint
+    ids = pipe.retrieve(replace(request, k=min(TRIED, context.bank.n - len(request.exclude)))).ids
+    images = images_of_memory(context, ids, checkpoint.config.damsm.pixel_size)[0]
+    prepared: Prepared = pipe.prepare(replace(request, k=1))
+    named = named_in(checkpoint, request.caption, prepared.retrieval.unknown_words)
+    shown = images.to(context.device).float() / 127.5 - 1
+    scores = score_words(checkpoint, prepared.asked, shown, wishes(checkpoint, named))
+    return ids[int(scores.argmax())]
+
+
+def images_of_memory(context: Context, ids: Sequence[str], side: int) -> tuple[Tensor, Tensor, str]:
+    """Return distinct images of the memory, each id's place among them, and what there is to say of them."""
+    if all(each in context.items for each in ids):
+        return *context.images_of([context.items[each] for each in ids], side), ""
+    unique = list(dict.fromkeys(ids))
+    bank = context.bank
+    thumbnails = [to_bytes(centre_square(bank.thumbnail(bank.index_of(each)), side)) for each in unique]
+    rows = torch.tensor([unique.index(each) for each in ids])
+    return torch.stack(thumbnails), rows, "the bank's thumbnails"

@@ -1,46 +1,85 @@
 """`evaluate`: every asked measure for the model and its controls, as a table and as JSONL.
 
-Rows of images and features of real images are kept under `out`, and a number that `results.jsonl`
-already holds for the same checkpoint, protocol, n and seed is not measured again, so a long
-evaluation that was stopped goes on where it was.
+    for each row:  captions -> pictures -> measure -> results.jsonl
+
+A number that `results.jsonl` already holds for the same model, memory, captions, seed and pixels is not
+measured again, and said to be taken over; painted pictures and features of images are kept under `out`. So a
+long evaluation that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
-from memdriven.errors import EvaluationError
+from memdriven.errors import CheckpointError, EvaluationError
+from memdriven.evaluation import distances
+from memdriven.evaluation.attributes import measure_attributes
+from memdriven.evaluation.context import Context, Resources, choose_prompts, pixels_hash, prompts_hash
+from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
+from memdriven.evaluation.diversity import (
+    measure_background_entropy,
+    measure_diversity_seed,
+    measure_diversity_z,
+)
 from memdriven.evaluation.figures import draw_figures
-from memdriven.evaluation.ledger import Evaluation, Ledger
-from memdriven.evaluation.measures import MEASURES, MODEL_MEASURES, NOT_FOR
-from memdriven.evaluation.prompts import choose_prompts
-from memdriven.evaluation.resources import Resources
-from memdriven.evaluation.rows import CONTROLS, MODEL, ROWS, STRATEGY, Row
-from memdriven.evaluation.strategies import SEARCHED, measure_strategy
-from memdriven.evaluation.workbench import Workbench
+from memdriven.evaluation.r_precision import measure_r_precision, measure_r_precision_judge
+from memdriven.evaluation.results import (
+    Measurement,
+    Result,
+    append_results,
+    device_name,
+    format_table,
+    read_results,
+)
+from memdriven.evaluation.retrieval import SEARCHED, measure_strategy
+from memdriven.evaluation.rows import CONTROLS, IMAGES, MODEL, REAL, ROWS, STRATEGY, Row, make_row
+from memdriven.evaluation.soa import measure_soa
 from memdriven.memory.retrieval import STRATEGIES
 
-__all__ = ["DEFAULT_METRICS", "METRICS", "Evaluation", "evaluate"]
-
+T = TypeVar("T")
+MEASURES: dict[str, Callable[[Context, Row], list[Measurement]]] = {
+    "attributes": measure_attributes,
+    "r_precision": measure_r_precision,
+    "r_precision_judge": measure_r_precision_judge,
+    "fid_vgg": distances.frechet("fid_vgg", distances.vgg),
+    "kid_vgg": distances.kernel("kid_vgg", distances.vgg),
+    "fd_squeezenet": distances.frechet("fd_squeezenet", distances.squeezenet),
+    "kd_squeezenet": distances.kernel("kd_squeezenet", distances.squeezenet),
+    "fid_a": distances.frechet("fid_a", distances.inception("a")),
+    "fid_b": distances.frechet("fid_b", distances.inception("b")),
+    "fid_c": distances.frechet("fid_c", distances.inception("c")),
+    "kid_a": distances.kernel("kid_a", distances.inception("a")),
+    "inception_score": distances.measure_inception_score,
+    "copy_check": measure_copy_check,
+    "soa": measure_soa,
+}
+"""Every measure of a row of pictures. One that lacks its weights raises, and is then left out of the table
+with the reason, never replaced by another."""
+MODEL_MEASURES: dict[str, Callable[[Context], list[Measurement]]] = {
+    "diversity_seed": measure_diversity_seed,
+    "diversity_z": measure_diversity_z,
+    "background_entropy": measure_background_entropy,
+}
+"""Measures of the model alone, which paint pictures of their own."""
 RETRIEVAL = "retrieval"
 """The measure that has a row a strategy instead of a row of images."""
 METRICS = (*MEASURES, *MODEL_MEASURES, RETRIEVAL)
 RENAMED = {"diversity": "diversity_seed"}
 DEFAULT_METRICS = (
-    "attributes",
-    "r_precision",
-    "r_precision_judge",
-    "fid_vgg",
-    "kid_vgg",
-    "diversity_seed",
-    "diversity_z",
-    "copy_check",
-    RETRIEVAL,
+    *("attributes", "r_precision", "r_precision_judge", "fid_vgg", "kid_vgg"),
+    *("diversity_seed", "diversity_z", "copy_check", RETRIEVAL),
 )
+JUDGED = ("attributes", "r_precision_judge", "background_entropy")
+"""Measures that depend on the attribute judge."""
+BESIDE_TRAINING = ("copy_check",)
+"""Measures that compare a row with the training images; those of `AGAINST_SPLIT` with the split's."""
+AGAINST_SPLIT = tuple(name for name in MEASURES if name.startswith(("fid", "kid", "fd", "kd")))
 
 
 def evaluate(
@@ -74,12 +113,12 @@ def evaluate(
         controls: rows beside the model's, among `ROWS`.
         strategies: further rows whose neighbours these strategies find, among `STRATEGIES`.
         out: folder for results, images and cached features.
-        split: whose captions are drawn.
+        split: whose captions are painted.
         resources: local weights and the attribute judge.
         memory: a memory bank in place of the checkpoint's own.
         device: where to run.
         batch: images a forward pass.
-        figures: also draw the example pictures that a report shows.
+        figures: also paint the example pictures that a report shows.
         variant, budget: an ablation's row and what its rows were trained with, for the record.
         progress: show bars.
 
@@ -92,11 +131,10 @@ def evaluate(
     _refuse_unknown("control", controls, ROWS)
     _refuse_unknown("strategy", strategies, STRATEGIES)
     loaded, data = load_checkpoint(checkpoint, device), PreparedDataset.open(dataset)
-    prompts = choose_prompts(data, split, n)
-    bench = Workbench(
+    context = Context(
         loaded,
         data,
-        prompts,
+        choose_prompts(data, split, n),
         resources or Resources(),
         split=split,
         seed=seed,
@@ -105,56 +143,57 @@ def evaluate(
         batch=batch,
         progress=progress,
     )
-    ledger = Ledger(bench, out / "results.jsonl", device, variant=variant, budget=budget)
-    for name in (MODEL, *controls, *_strategy_rows(bench, controls, strategies)):
-        _measure_row(bench, ledger, name, [m for m in metrics if m in MEASURES])
-    for name in metrics:
-        if name in MODEL_MEASURES:
-            _measure_model(bench, ledger, name)
+    ledger = Ledger(context, out / "results.jsonl", device, variant=variant, budget=budget)
+    shown = {loaded.config.retrieval.strategy, *controls}
+    further = [STRATEGY + name for name in strategies if name not in shown]
+    for name in (MODEL, *controls, *further):
+        _measure_row(context, ledger, name, [metric for metric in metrics if metric in MEASURES])
+    for metric in metrics:
+        if metric in MODEL_MEASURES and not ledger.reuse(MODEL, metric):
+            found = ledger.attempt(metric, partial(MODEL_MEASURES[metric], context)) or []
+            ledger.add(metric, MODEL, found, strategy=loaded.config.retrieval.strategy)
     if RETRIEVAL in metrics:
-        _measure_retrieval(bench, ledger)
+        _measure_retrieval(context, ledger)
     if figures:
-        ledger.attempt("figures", partial(draw_figures, bench, variant))
+        ledger.attempt("figures", partial(draw_figures, context, variant))
+    if split != "train":
+        ledger.attempt("near-duplicates", lambda: ledger.note(near_duplicates(context)))
     return ledger.evaluation
 
 
-def _strategy_rows(bench: Workbench, controls: Sequence[str], strategies: Sequence[str]) -> list[str]:
-    """Return the rows of strategies that no other row shows already."""
-    shown = {bench.checkpoint.config.retrieval.strategy, *controls}
-    return [STRATEGY + name for name in strategies if name not in shown]
+def _measure_row(context: Context, ledger: Ledger, name: str, metrics: Sequence[str]) -> None:
+    """Make one row of pictures, or take it from disk, and measure what is missing of it."""
+    left_out = ledger.evaluation.left_out
+    metrics = [m for m in metrics if m not in left_out and not (m == "copy_check" and name in IMAGES)]
+    row = ledger.attempt(f"row {name}", partial(make_row, context, name)) if metrics else None
+    if row is None:
+        return
+    for metric in metrics:
+        pictures = _pictures(context, row, metric)
+        if not ledger.reuse(name, metric, pictures):
+            found = ledger.attempt(metric, partial(MEASURES[metric], context, row)) or []
+            ledger.add(metric, name, found, note=row.note, strategy=row.strategy, pictures=pictures)
 
 
-def _measure_retrieval(bench: Workbench, ledger: Ledger) -> None:
+def _pictures(context: Context, row: Row, metric: str) -> str:
+    """Return a hash of all pixels that enter a number."""
+    sets = [row.images]
+    if metric in BESIDE_TRAINING or (metric in AGAINST_SPLIT and row.name == REAL):
+        sets.append(context.training_images)
+    if metric in AGAINST_SPLIT:
+        sets.append(context.reference_images)
+    return row.pixels if len(sets) == 1 else pixels_hash(*sets)
+
+
+def _measure_retrieval(context: Context, ledger: Ledger) -> None:
     for strategy in SEARCHED:
         row = STRATEGY + strategy
         if ledger.reuse(row, RETRIEVAL):
             continue
-        found = ledger.attempt(RETRIEVAL, partial(measure_strategy, bench, strategy))
+        found = ledger.attempt(RETRIEVAL, partial(measure_strategy, context, strategy))
         if found is None:
             return
-        ledger.add(RETRIEVAL, [(row, number) for number in found], strategy=strategy)
-
-
-def _measure_model(bench: Workbench, ledger: Ledger, metric: str) -> None:
-    if not ledger.reuse(MODEL, metric):
-        found = ledger.attempt(metric, partial(MODEL_MEASURES[metric], bench)) or []
-        strategy = bench.checkpoint.config.retrieval.strategy
-        ledger.add(metric, [(MODEL, measurement) for measurement in found], strategy=strategy)
-
-
-def _measure_row(bench: Workbench, ledger: Ledger, name: str, metrics: Sequence[str]) -> None:
-    """Measure what is still missing of one row; its images are made only if something is."""
-    row: Row | None = None
-    for metric in metrics:
-        if name in NOT_FOR.get(metric, ()) or metric in ledger.evaluation.left_out:
-            continue
-        if ledger.reuse(name, metric):
-            continue
-        row = row or ledger.attempt(f"row {name}", partial(bench.row, name))
-        if row is None:
-            return
-        found = ledger.attempt(metric, partial(MEASURES[metric], bench, row)) or []
-        ledger.add(metric, [(name, measurement) for measurement in found], row.note, row.strategy)
+        ledger.add(RETRIEVAL, row, found, strategy=strategy)
 
 
 def _refuse_unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
@@ -163,3 +202,113 @@ def _refuse_unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> No
         raise EvaluationError(
             wanted=f"a {kind} among {', '.join(known)}", found=", ".join(unknown), fix="choose of these"
         )
+
+
+@dataclass(kw_only=True)
+class Evaluation:
+    """What `evaluate` found."""
+
+    results: list[Result] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Measure or row -> why it is not in the table."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader must know of all of it."""
+
+    def table(self) -> str:
+        """The results as text: rows of images, then strategies, then what was left out."""
+        images = [r for r in self.results if not r.row.startswith(STRATEGY)]
+        strategies = [r for r in self.results if r.row.startswith(STRATEGY)]
+        parts = [format_table(chosen) for chosen in (images, strategies) if chosen]
+        parts += [f"left out: {name} ({why})" for name, why in self.left_out.items()]
+        parts += [f"note: {note}" for note in self.notes]
+        return "\n\n".join(parts)
+
+
+class Ledger:
+    """Keeps results: those of earlier runs, those of this one, and what was left out."""
+
+    def __init__(
+        self, context: Context, path: Path, device: str, *, variant: str = "", budget: str = ""
+    ) -> None:
+        self.path, self.evaluation = path, Evaluation()
+        checkpoint = context.checkpoint
+        self.about = {
+            "checkpoint_hash": checkpoint.hash,
+            "dataset": f"{context.dataset.name}/{context.split}",
+            "seed": context.seed,
+            "prompts": prompts_hash(context.prompts),
+            "memory": context.memory_hash,
+            "k": checkpoint.config.retrieval.k,
+            "variant": variant,
+            "budget": budget,
+        }
+        self.judge, self.captions = context.judge_hash, len(context.prompts)
+        self.model, self.device = context.model_name, device_name(device)
+        # Later lines replace earlier ones of the same number.
+        self._earlier = {
+            (result.row, result.metric, result.pictures): result
+            for result in read_results(path)
+            if all(getattr(result, name) == value for name, value in self.about.items())
+            and result.judge in ("", self.judge)
+        }
+        self._taken: list[Result] = []
+
+    def reuse(self, row: str, measure: str, pictures: str = "") -> bool:
+        """Take over an earlier run's numbers of a measure for a row of these pixels, if there are."""
+        earlier = [
+            result
+            for result in self._earlier.values()
+            if (result.measure, result.row, result.pictures) == (measure, row, pictures)
+        ]
+        self.evaluation.results += earlier
+        if earlier:
+            self._taken += earlier
+            since = min(result.time for result in self._taken)[:10]
+            words = f"{len(self._taken)} of these numbers are taken over from {self.path} (since {since})"
+            self.evaluation.notes[:] = [words, *(n for n in self.evaluation.notes if "taken over" not in n)]
+        return bool(earlier)
+
+    def note(self, words: str) -> None:
+        """Say something under the table."""
+        self.evaluation.notes += [words] if words else []
+
+    def attempt(self, name: str, action: Callable[[], T]) -> T | None:
+        """Run a step; where something that it needs is missing, leave it out, with the reason."""
+        try:
+            return action()
+        except (EvaluationError, CheckpointError) as error:
+            self.evaluation.left_out[name] = str(error)
+            return None
+
+    def add(
+        self,
+        measure: str,
+        row: str,
+        found: Sequence[Measurement],
+        *,
+        note: str = "",
+        strategy: str = "",
+        pictures: str = "",
+    ) -> None:
+        """Append a row's numbers of a measure to the table and to the file."""
+        results = [
+            Result(
+                checkpoint=self.model,
+                row=row,
+                metric=number.metric,
+                protocol=number.protocol + (f"; {note}" if note else ""),
+                value=number.value,
+                n=number.n,
+                device=self.device,
+                measure=measure,
+                captions=self.captions,
+                judge=self.judge if measure in JUDGED else "",
+                details=number.details,
+                strategy=strategy,
+                pictures=pictures,
+                **self.about,  # type: ignore[arg-type]
+            )
+            for number in found
+        ]
+        append_results(self.path, results)
+        self.evaluation.results += results

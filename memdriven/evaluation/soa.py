@@ -8,6 +8,7 @@ detector is part of the protocol's name.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from torch import Tensor
 
 from memdriven.encoders.weights import read_weights
 from memdriven.errors import EvaluationError
+from memdriven.evaluation.context import Context
+from memdriven.evaluation.results import Measurement
+from memdriven.evaluation.rows import IMAGES, Row, make_row
 
 IMAGES_PER_CAPTION = 3
 THRESHOLD = 0.5
@@ -208,3 +212,32 @@ def torchvision_detector(
         ]
 
     return detect, [name for name in categories if name not in ("__background__", "N/A")]
+
+
+@functools.lru_cache(maxsize=1)
+def _detector(context: Context) -> tuple[Detector, list[str]]:
+    """Return what finds objects, loaded once an evaluation."""
+    return torchvision_detector(context.resources.detector, device=context.device)
+
+
+def measure_soa(context: Context, row: Row) -> list[Measurement]:
+    """SOA-C and SOA-I (in %): three images a caption where they are generated, else one."""
+    detector, classes = _detector(context)
+    named = [named_classes(prompt.caption, classes) for prompt in context.prompts]
+    images, times = row.images, 1
+    if row.name not in IMAGES:
+        times = IMAGES_PER_CAPTION
+        naming = [prompt for prompt, found in zip(context.prompts, named, strict=True) if found]
+        named = [found for found in named if found for _ in range(times)]
+        images = make_row(
+            context, row.name, [prompt for prompt in naming for _ in range(times)], f"{row.name}-soa"
+        ).images
+    found = soa(images, named, detector)
+    protocol = f"torchvision Faster R-CNN R50-FPN-v2 at {THRESHOLD}, {times} image(s) a caption"
+    counts = {name: list(tally) for name, tally in found.classes.items()}
+    return [
+        Measurement(
+            metric="soa_c", value=100 * found.by_class, n=len(images), protocol=protocol, details=counts
+        ),
+        Measurement(metric="soa_i", value=100 * found.by_image, n=len(images), protocol=protocol),
+    ]

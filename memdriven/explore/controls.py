@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from memdriven.errors import RetrievalError
+from memdriven.explore.inside import cosines
 from memdriven.pipeline.output import Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import CONTROLS as STRATEGY_CONTROLS
@@ -65,8 +66,6 @@ def least_alike(pipe: MemoryDrivenPipeline, caption: str, exclude: Sequence[str]
     Raises:
         CaptionError: the caption cannot be encoded.
     """
-    sentence = pipe.retriever.query(caption).text.sentence[0].float().cpu()
-    cosines = pipe.bank.sentence_keys @ torch.nn.functional.normalize(sentence, dim=0)  # (m,)
-    best = torch.full((pipe.bank.n,), -2.0).scatter_reduce(0, pipe.bank.caption_item, cosines, "amax")
+    best = cosines(pipe, caption)
     best[[pipe.bank.index_of(each) for each in exclude]] = torch.inf
     return pipe.bank.ids[int(best.argmin())]

@@ -1,7 +1,8 @@
-"""Inside one picture: v, v_global, and the gates by which the memory entered each stage.
+"""Inside one picture: every tensor of Fig. 2, from the caption to the picture, and what hiding v changes.
 
-A gate is what an affine combination module multiplies the hidden features with (its scale) or
-adds to them (its shift). Both depend on the memory alone; the model has no attention.
+A gate is what an affine combination module (ACM) multiplies the hidden features with, W(v), or adds to
+them, b(v). Both depend on the memory alone. How far W(v) is from W(0) says where the memory entered; what
+the memory did is seen only by hiding a part of v and painting again.
 """
 
 from __future__ import annotations
@@ -11,64 +12,66 @@ from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memdriven.models.layers import Gates
-from memdriven.models.window import WHOLE, Window
-from memdriven.pipeline.noise import apply_view
-from memdriven.pipeline.output import Retrieval, to_picture
+from memdriven.explore.compare import difference
+from memdriven.memory.scores import sentence_scores
+from memdriven.models.layers import AffineCombination, Gates
+from memdriven.pipeline.noise import Noise, apply_view
+from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 
-CHANNELS = 8
-"""Channels of v that are shown one by one."""
+CHANNELS = 6
+"""Hidden channels of an ACM that are shown one by one."""
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the memory's features that are shown side by side."""
 LARGEST_MAP = 64
 """Maps of larger stages are averaged down to this side."""
+PLACES = 16
+"""Side of v's grid: a place of the picture is one cell of it."""
+BLOCKS = 4
+"""Side of the coarser grid whose cells are hidden one by one."""
 
 
 @dataclass(frozen=True)
-class Channel:
-    """One of the 512 channels of v."""
+class Fusion:
+    """One ACM: h' = h * W(v) + b(v)."""
 
-    number: int
-    mean: float
-    """Its entry of v_global: the mean over the map."""
-    map: Tensor
-    """(h, w), non-negative."""
-
-
-@dataclass(frozen=True)
-class GateMaps:
-    """How much one module's gates did at each place, averaged over channels; (s, s) each."""
-
+    stage: int
     side: int
-    """Of the hidden map that they gate, in px."""
+    """Of its map, in px."""
+    width: int
+    """How many channels h has."""
+    channels: tuple[int, ...]
+    """The `CHANNELS` whose W the memory moves most."""
+    hidden: Tensor
     scale: Tensor
-    """|scale - 1|: 0 where the hidden features pass unchanged."""
     shift: Tensor
-    """|shift|: 0 where nothing is added."""
+    """h, W and b of those channels at the middle of each place, (channels, 16, 16)."""
+    moved: Tensor
+    """|W(v) - W(0)|, the mean over all channels, (s, s) with s at most `LARGEST_MAP`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inside:
     """What one picture's forward pass was made of."""
 
-    retrieval: Retrieval
+    prepared: Prepared
+    noise: Noise
+    words: tuple[tuple[str, Tensor], ...]
+    """The words that the encoder read, each with its embedding e_t (d,)."""
+    sentence: Tensor
+    """s (d,), not guided."""
+    cosines: Tensor
+    """Of s with each item's best caption, (n,)."""
+    v: Tensor
+    """As the picture saw it, in its window and mirrored: (512, 16, 16)."""
     pictures: tuple[Image.Image, ...]
     """A stage each."""
-    energy: Tensor
-    """Length of v's 512 numbers at each place, (h, w)."""
-    channels: tuple[Channel, ...]
-    """The strongest of v_global, strongest first; none without memory."""
-    gates: tuple[tuple[GateMaps, ...], ...]
-    """A stage each: of every map that it fuses, the image's last; none without features."""
-    mirrored: bool = False
-    """Whether the noise turned the memory left to right, and all maps with it."""
-    window: Window = WHOLE
-    """The part of the memory that the noise let it see, before it was turned."""
+    fusions: tuple[Fusion, ...]
+    """In the order in which the picture passes them; none where the model uses no features."""
 
 
 def look_inside(pipe: MemoryDrivenPipeline, request: Request) -> Inside:
@@ -79,20 +82,49 @@ def look_inside(pipe: MemoryDrivenPipeline, request: Request) -> Inside:
     """
     prepared = pipe.prepare(request)
     noise = pipe.noise(request, prepared.request.seeds[0])
-    pictures, gates = [], []
-    for stage in pipe.paint(prepared, noise):
-        pictures.append(to_picture(stage.image))
-        gates.append(tuple(gate_maps(each) for each in stage.gates))
-    v = apply_view(noise, prepared.v.float().cpu())[0]
+    query = pipe.retriever.query(request.caption)
+    pictures, met = _paint(pipe, prepared, noise)
+    _, empty = _paint(pipe, replace(prepared, v=torch.zeros_like(prepared.v)), noise)
     return Inside(
-        retrieval=prepared.retrieval,
+        prepared=prepared,
+        noise=noise,
+        words=tuple(zip(query.words, query.known_words.cpu(), strict=False)),
+        sentence=query.text.sentence[0].float().cpu(),
+        cosines=cosines(pipe, request.caption),
+        v=apply_view(noise, prepared.v.float().cpu())[0],
         pictures=tuple(pictures),
-        gates=tuple(gates),
-        energy=v.norm(dim=0),
-        channels=strongest(v),
-        mirrored=bool(noise.mirror),
-        window=noise.window,
+        fusions=tuple(
+            _fusion(stage, hidden, gates, without)
+            for (stage, hidden, gates), (_, _, without) in zip(met, empty, strict=True)
+        ),
     )
+
+
+def cosines(pipe: MemoryDrivenPipeline, caption: str) -> Tensor:
+    """Return the cosine of a caption with each item's best caption, (n,).
+
+    Raises:
+        CaptionError: the caption cannot be encoded.
+    """
+    sentence = pipe.retriever.query(caption).text.sentence[0].float().cpu()
+    return sentence_scores(sentence, pipe.bank.sentence_keys, pipe.bank.caption_item, pipe.bank.n)[0]
+
+
+def hidden_parts(pipe: MemoryDrivenPipeline, seen: Inside) -> Iterator[Image.Image]:
+    """Yield the picture with each of 4 x 4 parts of v set to 0, row by row."""
+    step = PLACES // BLOCKS
+    plain = Noise(seen.noise.z, seen.noise.epsilon)  # v is as the picture saw it already
+    for place in range(BLOCKS**2):
+        y, x = (step * part for part in divmod(place, BLOCKS))
+        v = seen.v.clone()
+        v[:, y : y + step, x : x + step] = 0
+        *_, last = pipe.paint(replace(seen.prepared, v=v[None].to(seen.prepared.v)), plain)
+        yield to_picture(last.image)
+
+
+def effect(picture: Image.Image, without: Image.Image) -> Tensor:
+    """Return where hiding changed the picture, (h, w) in 0..1, at most `LARGEST_MAP` px."""
+    return _smaller(difference(picture, without)[None])
 
 
 def fading(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Image.Image]:
@@ -108,27 +140,61 @@ def fading(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Image.Image
         yield to_picture(last.image)
 
 
-def strongest(v: Tensor, count: int = CHANNELS) -> tuple[Channel, ...]:
-    """Return the channels of v (c, h, w) with the largest v_global, largest first."""
-    means = v.mean(dim=(1, 2))
-    values, numbers = means.topk(min(count, len(means)))
-    return tuple(
-        Channel(number, value, v[number])
-        for number, value in zip(numbers.tolist(), values.tolist(), strict=True)
-        if value > 0
+def strongest(v: Tensor, count: int) -> list[int]:
+    """Return the channels of v (c, h, w) with the largest v_global, largest first; none that are 0."""
+    values, numbers = v.mean(dim=(1, 2)).topk(min(count, len(v)))
+    return [number for number, value in zip(numbers.tolist(), values.tolist(), strict=True) if value > 0]
+
+
+Met = tuple[int, Tensor, Gates]
+"""A stage, and what entered one of its ACMs: h (1, c, s, s), with the gates that met it."""
+
+
+def _paint(
+    pipe: MemoryDrivenPipeline, prepared: Prepared, noise: Noise
+) -> tuple[list[Image.Image], list[Met]]:
+    """Paint, and write down what passes each ACM; nobody else paints meanwhile."""
+    pictures: list[Image.Image] = []
+    met: list[Met] = []
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: tuple[Tensor, Gates]) -> None:
+        met.append((len(pictures), inputs[0], output[1]))
+
+    with pipe.turn:
+        modules = pipe.checkpoint.generator.modules()
+        hooks = [m.register_forward_hook(keep) for m in modules if isinstance(m, AffineCombination)]
+        try:
+            for stage in pipe.paint(prepared, noise):
+                pictures.append(to_picture(stage.image))
+        finally:
+            for hook in hooks:
+                hook.remove()
+    return pictures, met
+
+
+@torch.inference_mode()
+def _fusion(stage: int, hidden: Tensor, gates: Gates, without: Gates) -> Fusion:
+    moved = (gates.scale - without.scale).float().abs()  # (1, c, s, s)
+    chosen = moved.mean(dim=(0, 2, 3)).topk(min(CHANNELS, moved.shape[1])).indices
+    side = hidden.shape[-1]
+    middle = (torch.arange(PLACES) * side + side // 2) // PLACES
+
+    def at_places(maps: Tensor) -> Tensor:
+        return maps[0, chosen][:, middle][:, :, middle].float().cpu()
+
+    return Fusion(
+        stage=stage,
+        side=side,
+        width=hidden.shape[1],
+        channels=tuple(chosen.tolist()),
+        hidden=at_places(hidden),
+        scale=at_places(gates.scale),
+        shift=at_places(gates.shift),
+        moved=_smaller(moved.mean(dim=1)),
     )
 
 
-def gate_maps(gates: Gates, side: int = LARGEST_MAP) -> GateMaps:
-    """Return how much gates (1, c, h, w) do at each place, at most `side` px."""
-    return GateMaps(
-        gates.scale.shape[-1],
-        _smaller((gates.scale - 1).abs().mean(dim=1), side),
-        _smaller(gates.shift.abs().mean(dim=1), side),
-    )
-
-
-def _smaller(map_: Tensor, side: int) -> Tensor:
-    """Return a map (1, h, w) as (min(h, side), ...) on the CPU."""
-    with torch.inference_mode():
-        return F.adaptive_avg_pool2d(map_.float(), min(side, map_.shape[-1]))[0].cpu()
+@torch.inference_mode()
+def _smaller(map_: Tensor) -> Tensor:
+    """Return a map (1, h, w) as (min(h, `LARGEST_MAP`), ...) on the CPU."""
+    return F.adaptive_avg_pool2d(map_.float(), min(LARGEST_MAP, map_.shape[-1]))[0].cpu()

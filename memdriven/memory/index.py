@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -12,13 +13,16 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from memdriven.errors import BankError, RetrievalError
-from memdriven.files import atomic_write_json, explain_disk_errors, read_json, sha256_file
+from memdriven.files import atomic_file, atomic_write_json, read_json, sealed, sha256_file
+from memdriven.numbers import check_number, check_whole
 
 CHUNK = 1 << 24
 """Similarities held at once by exact search: 64 MiB."""
 SCHEMA = "memdriven.annoy/1"
 LEAST_RECALL = 0.9
 """An index that finds less of what exact search finds is refused."""
+GOOD_RECALL = 0.97
+"""What a new one is tuned to."""
 
 
 class Index(Protocol):
@@ -75,9 +79,33 @@ class AnnoyIndex:
     of nodes it inspects is set by `tune` from recall that is measured on the keys themselves.
     """
 
-    def __init__(self, trees: Any, dim: int, search_k: int, recall: float = 0.0) -> None:
-        """Use `build` or `load`; `trees` is Annoy's own object."""
-        self._trees, self.dim, self.search_k, self.recall = trees, dim, search_k, recall
+    def __init__(self, trees: Any, search_k: int, recall: float = 0.0) -> None:
+        """Use `open`, `build` or `load`; `trees` is Annoy's own object."""
+        self._trees, self.search_k, self.recall = trees, search_k, recall
+
+    @classmethod
+    def open(cls, keys: Tensor, path: Path | None = None) -> Self:
+        """Load the trees of keys (n, d) that are kept at `path`, or plant them and keep them there.
+
+        Raises:
+            RetrievalError: even at their greatest effort they find less than `LEAST_RECALL`.
+        """
+        index, fresh = None, False
+        if path is not None:
+            with contextlib.suppress(BankError):  # missing, or damaged
+                index = cls.load(path)
+        if index is None:
+            index, fresh = cls.build(keys), True
+            index.tune(keys, k=min(10, len(keys)), recall=GOOD_RECALL)
+        if index.recall < LEAST_RECALL:
+            raise RetrievalError(
+                wanted=f"{LEAST_RECALL:.0%} or more of the nearest keys from Annoy",
+                found=f"{index.recall:.0%}, at its greatest effort",
+                fix='use retrieval.index "exact", or install annoy again',
+            )
+        if fresh and path is not None:
+            index.save(path)
+        return index
 
     @classmethod
     def build(cls, keys: Tensor, trees: int = 40, seed: int = 0, progress: bool = False) -> Self:
@@ -91,7 +119,7 @@ class AnnoyIndex:
         for row, key in enumerate(tqdm(unit, "Annoy keys", disable=not progress, unit="key")):
             own.add_item(row, key)
         own.build(trees, n_jobs=1)
-        return cls(own, dim, search_k=min(n, 200) * trees)
+        return cls(own, search_k=min(n, 200) * trees)
 
     def __len__(self) -> int:
         """Return n."""
@@ -123,7 +151,7 @@ class AnnoyIndex:
         return torch.tensor(ids), 1 - torch.tensor(scores).square() / 2
 
     def tune(
-        self, keys: Tensor, k: int = 10, recall: float = 0.95, sample: int = 200, seed: int = 0
+        self, keys: Tensor, k: int = 10, recall: float = GOOD_RECALL, sample: int = 200, seed: int = 0
     ) -> float:
         """Set `search_k` to the least of doubling efforts that reaches a recall at k.
 
@@ -153,25 +181,16 @@ class AnnoyIndex:
         return self.recall
 
     def save(self, path: Path) -> None:
-        """Write the trees to `path` and their facts to `path` with `.json` appended.
+        """Write the trees to `path` and what is known of them to `path` with `.json` appended.
 
         Raises:
             DataError: the disk is full or refuses writing.
         """
-        scratch = path.with_name(f".{path.name}.tmp")
-        with explain_disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as scratch:
             self._trees.save(str(scratch))
-            scratch.replace(path)
-        facts = {
-            "schema": SCHEMA,
-            "count": len(self),
-            "dim": self.dim,
-            "search_k": self.search_k,
-            "recall": self.recall,
-            "sha256": sha256_file(path),
-        }
-        atomic_write_json(_facts_path(path), facts)
+        facts = {"schema": SCHEMA, "sha256": sha256_file(path), "dim": self._trees.f}
+        facts |= {"search_k": self.search_k, "recall": self.recall}
+        atomic_write_json(_facts_path(path), sealed(facts))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -182,49 +201,18 @@ class AnnoyIndex:
         """
         from annoy import AnnoyIndex as Trees
 
-        facts = read_json(_facts_path(path), BankError)
+        facts = read_json(_facts_path(path), BankError, SCHEMA)
         # Annoy trusts its file: one that was cut or changed would crash the process.
-        if facts.get("schema") != SCHEMA or not path.is_file() or sha256_file(path) != facts.get("sha256"):
+        if not path.is_file() or sha256_file(path) != facts.get("sha256"):
             raise BankError(
                 wanted=f"Annoy trees in {path} as {_facts_path(path).name} describes",
                 found="a missing, changed or foreign file",
                 fix="delete both; they are built again",
             )
-        own = Trees(int(facts["dim"]), "angular")
+        own = Trees(check_whole("dim", facts.get("dim"), 1, 1 << 16, BankError), "angular")
         own.load(str(path))
-        return cls(own, int(facts["dim"]), int(facts["search_k"]), float(facts["recall"]))
-
-
-def build_tuned(keys: Tensor, recall: float = 0.97) -> AnnoyIndex:
-    """Return an Annoy index over keys (n, d) whose effort reaches a measured recall at 10.
-
-    Raises:
-        RetrievalError: even its greatest effort finds less than `LEAST_RECALL`.
-    """
-    index = AnnoyIndex.build(keys)
-    index.tune(keys, k=min(10, len(keys)), recall=recall)
-    return trusted(index)
-
-
-def trusted(index: AnnoyIndex) -> AnnoyIndex:
-    """Return an index that finds enough.
-
-    Raises:
-        RetrievalError: its measured recall is below `LEAST_RECALL`.
-    """
-    if index.recall < LEAST_RECALL:
-        raise RetrievalError(
-            wanted=f"{LEAST_RECALL:.0%} or more of the nearest keys from Annoy",
-            found=f"{index.recall:.0%}, at its greatest effort",
-            fix='use retrieval.index "exact", or install annoy again',
-        )
-    return index
-
-
-def recall_at_k(found: Tensor, truth: Tensor) -> float:
-    """Return the share of the true neighbours (q, k) that are among the found ones (q, k)."""
-    hits = (found[:, :, None] == truth.to(found.device)[:, None, :]).any(dim=1)
-    return float(hits.float().mean())
+        effort = check_whole("search_k", facts.get("search_k"), 1, 1 << 30, BankError)
+        return cls(own, effort, check_number("recall", facts.get("recall"), 0, 1, BankError))
 
 
 def _top_rows(cosines: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from memdriven.config import MAX_GUIDANCE, Strategy
 from memdriven.data.vocabulary import MAX_CHARACTERS
 from memdriven.errors import CaptionError, ConfigError, RetrievalError, require
-from memdriven.memory import codec
+from memdriven.memory.features import decode_v
 from memdriven.memory.scores import shares
 from memdriven.models.window import Window
 from memdriven.numbers import check_number, check_whole, in_range, shown
@@ -69,7 +69,7 @@ class UserImage:
 
     def v(self) -> Tensor:
         """Return image features (c, h, w), float32."""
-        return torch.from_numpy(np.array(codec.decode(self.features, self.shape)))
+        return torch.from_numpy(np.array(decode_v(self.features, self.shape)))
 
 
 @dataclass(frozen=True, kw_only=True)

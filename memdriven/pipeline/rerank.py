@@ -15,8 +15,8 @@ from torch import Tensor
 
 from memdriven.checkpoint import Checkpoint
 from memdriven.devices import repeatable
-from memdriven.encoders.caption_reader import agreement
 from memdriven.encoders.damsm import matching_scores
+from memdriven.encoders.readers import agreement
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError
 from memdriven.memory.scores import shares
@@ -51,9 +51,8 @@ def score_pictures(
     Raises:
         ConfigError: the encoders have no network of their own that reads pictures.
     """
-    damsm, generator, n = checkpoint.damsm, checkpoint.generator, len(v)
-    config, attributes = checkpoint.config.damsm, checkpoint.attributes
-    if damsm.pixels is None:
+    generator, config, n = checkpoint.generator, checkpoint.config.damsm, len(v)
+    if checkpoint.damsm.pixels is None:
         raise ConfigError(
             wanted="encoders that read pictures (damsm.pixel_backbone compact), to try references",
             found=config.pixel_backbone,
@@ -69,11 +68,24 @@ def score_pictures(
             noise.epsilon.expand(n, -1),
             min(stages, len(generator.resolutions)),
         ).images[-1]
-        (regions, _), maps = damsm.look((painted + 1) / 2)
-        scores = matching_scores(asked.words, asked.mask, regions)[:, 0]
-        if maps is not None and attributes is not None and wanted is not None:
-            scores = scores + agreement(wanted.to(scores.device), attributes.head(maps))
-    return scores.cpu(), painted.cpu()
+        scores = score_words(checkpoint, asked, painted, wanted)
+    return scores, painted.cpu()
+
+
+@torch.inference_mode()
+def score_words(
+    checkpoint: Checkpoint, asked: TextFeatures, images: Tensor, wanted: Tensor | None = None
+) -> Tensor:
+    """Return how well each of n images (n, 3, s, s) in [-1, 1] fits a caption, (n,) on the CPU.
+
+    As `score_pictures` scores what it painted, whose encoders must read pictures.
+    """
+    attributes = checkpoint.attributes
+    (regions, _), maps = checkpoint.damsm.look((images + 1) / 2)
+    scores = matching_scores(asked.words, asked.mask, regions)[:, 0]
+    if maps is not None and attributes is not None and wanted is not None:
+        scores = scores + agreement(wanted.to(scores.device), attributes.head(maps))
+    return scores.cpu()
 
 
 def best(scores: Tensor, k: int) -> list[int]:

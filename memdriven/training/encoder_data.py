@@ -24,7 +24,7 @@ from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_re
 from memdriven.encoders.damsm import Damsm, cosine
 from memdriven.encoders.image import CompactBackbone
 from memdriven.errors import DataError, require
-from memdriven.memory.bank import FeatureStore
+from memdriven.memory.features import FeatureStore
 from memdriven.training.augment import disturb
 from memdriven.training.captions import named_by, usable_captions
 from memdriven.training.distributed import Chance

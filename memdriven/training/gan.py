@@ -14,8 +14,8 @@ from torch import Tensor
 from memdriven.checkpoint import save_checkpoint
 from memdriven.config import Config, to_dict
 from memdriven.devices import device_name
-from memdriven.encoders.attribute_files import load_attributes, reader_of
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.readers import load_attributes, reader_of
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
 from memdriven.models.projected import DEPTHS
@@ -53,6 +53,7 @@ def train_gan(
     device: torch.device | str = "cpu",
     resume: bool = False,
     start_from: Path | None = None,
+    later_from: Path | None = None,
     extra: Sequence[Path] = (),
     call_minutes: float = 0.0,
     dry_run: bool = False,
@@ -73,6 +74,8 @@ def train_gan(
         start_from: run directory of a finished training whose networks and optimisers this run
             begins with, or a checkpoint, for its generator alone; data, encoders and settings may
             differ, shapes may not, and what it lacks (early fusion, say) starts fresh.
+        later_from: checkpoint whose later stages it begins with, where `start_from` is a checkpoint that
+            lacks them: they were trained on another first stage.
         extra: prepared data sets of the same classes whose training images have no features of
             their own: they are given those of the memory they name (`prepare recoloured`), or else
             always neighbours' v, as an unseen caption is [ours].
@@ -193,7 +196,7 @@ def train_gan(
         )
 
         if start_from is not None and not run.resumes:
-            facts["earlier"] = begin_from(start_from, trainer)
+            facts["earlier"] = begin_from(start_from, trainer, later_from)
         loop.train()
     finally:
         leave_world(world)
@@ -202,7 +205,7 @@ def train_gan(
 
 def earlier_steps(facts: dict[str, Any]) -> int:
     """Return the steps of the runs this one goes on from: their batches are not drawn again."""
-    return round(sum(float(run["steps"]) for run in facts["earlier"]))
+    return round(sum(float(run.get("steps", 0)) for run in facts["earlier"]))
 
 
 class SampleGrid:

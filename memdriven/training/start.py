@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from memdriven.checkpoint import load_checkpoint
-from memdriven.config import Config, from_dict
+from memdriven.checkpoint import Checkpoint, load_checkpoint
+from memdriven.config import Config, from_dict, to_dict
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import read_json
 from memdriven.training.run_directory import STATE
@@ -20,8 +20,8 @@ from memdriven.training.step import GanTrainer
 WEIGHTS = "generator.safetensors"
 
 
-def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
-    """Load what an earlier training left, in place; return the steps and minutes it took, by part.
+def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> list[dict[str, Any]]:
+    """Load what an earlier training left, in place; return each part of it: steps, minutes, settings.
 
     Args:
         folder: a run directory, whose networks and optimisers are taken, or a checkpoint, which
@@ -31,6 +31,8 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
             stages or parts frozen that the run had not frozen, its checkpoint is taken: they are to
             stay as they make pictures.
         trainer: the new run's networks.
+        later: a checkpoint whose later stages are taken, those that `folder` lacks, as they were
+            trained on another first one.
 
     Raises:
         TrainingError: neither is there, or the networks are of another shape.
@@ -43,26 +45,37 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
         folder = folder / "checkpoint"
     elif (folder / STATE).exists() or not (folder / WEIGHTS).exists():
         past = load_state(folder / STATE, trainer.modules, trainer.optimisers, grow=True)
-        part = {"steps": past["step"], "minutes": past["seconds"] / 60}
+        settings = read_json(folder / "config.json", TrainingError)
+        part = {"steps": past["step"], "minutes": past["seconds"] / 60, "config": settings}
         return [*past.get("earlier", []), part]
     made = load_checkpoint(folder)
+    parts = _parts(made)
     if made.config.generator.stages < frozen:
         raise CheckpointError(
             wanted=f"a generator of at least {frozen} stages in {folder}, as so many are frozen",
             found=f"{made.config.generator.stages}",
             fix="lower train.frozen_stages",
         )
-    later = tuple(
+    left = tuple(
         f"{name}."
         for stage in range(trainer.config.generator.stages, made.config.generator.stages)
         for name in made.generator.stage_parts(stage)
     )
     if made.config.generator.attribute_dim != trainer.config.generator.attribute_dim:
-        later = (*later, "early.text_code.attributes.", "early.text_code.noise.gate.")
-    weights = {k: v for k, v in made.generator.state_dict().items() if not k.startswith(later)}
+        left = (*left, "early.text_code.attributes.", "early.text_code.noise.gate.")
+    weights = {k: v for k, v in made.generator.state_dict().items() if not k.startswith(left)}
     weights |= of_rank(weights, trainer.config.generator.first_rank)
     if "first.linear.0.weight" in weights:
         weights.pop("first.linear.weight", None)
+    if later is not None:
+        other = load_checkpoint(later)
+        parts = [*(part for part in _parts(other) if part not in parts), *parts]
+        names = [
+            f"{name}."
+            for stage in range(made.config.generator.stages, other.config.generator.stages)
+            for name in other.generator.stage_parts(stage)
+        ]
+        weights |= {k: v for k, v in other.generator.state_dict().items() if k.startswith(tuple(names))}
     for module in (trainer.generator, trainer.average.module):
         own = module.state_dict()
         wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
@@ -73,9 +86,13 @@ def begin_from(folder: Path, trainer: GanTrainer) -> list[dict[str, Any]]:
                 fix="use the preset and the settings that it was trained with",
             )
         module.load_state_dict(weights, strict=False)
-    facts = made.facts
-    part = {"steps": facts.get("steps", 0), "minutes": facts.get("minutes", 0.0)}
-    return [*facts.get("earlier_runs", []), part]
+    return parts
+
+
+def _parts(made: Checkpoint) -> list[dict[str, Any]]:
+    """Return what is known of a checkpoint's training, by parts: steps, minutes, data set, settings."""
+    last = {name: made.facts[name] for name in ("steps", "minutes", "dataset") if name in made.facts}
+    return [*made.facts.get("earlier_runs", []), {**last, "config": to_dict(made.config)}]
 
 
 def of_rank(weights: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 from PIL import Image
 
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.evaluation.pyramid import mean_pairwise_pyramid
+from memdriven.explore.pyramid import mean_pairwise_pyramid
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import MAX_SEED, Variation
 from memdriven.ui import cards, lineup, picture, state, strings

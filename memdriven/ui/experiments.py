@@ -7,7 +7,7 @@ from itertools import combinations
 
 from memdriven.explore.compare import across, difference
 from memdriven.explore.controls import Control, controls
-from memdriven.explore.inside import look_inside
+from memdriven.explore.inside import hidden_parts, look_inside
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 from memdriven.ui import compare, copies, inside, strings
@@ -89,4 +89,5 @@ def _copy(pipe: MemoryDrivenPipeline, lesson: Lesson) -> Iterator[str]:
 
 
 def _stages(pipe: MemoryDrivenPipeline, lesson: Lesson) -> Iterator[str]:
-    yield inside.inside_html(look_inside(pipe, _request(lesson)))
+    seen = look_inside(pipe, _request(lesson))
+    yield inside.walk_html(pipe, seen, list(hidden_parts(pipe, seen)))

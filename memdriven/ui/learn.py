@@ -162,7 +162,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                 )
             with gr.Column(elem_id="lesson-shown", min_width=300):
                 made = panel(
-                    note(strings.LEARN_EMPTY), elem_id="lesson-result", js_on_load=script("linked.js")
+                    note(strings.LEARN_EMPTY), elem_id="lesson-result", js_on_load=script("inside.js")
                 )
                 open_ = gr.Button(
                     strings.LEARN_REVEAL, visible=False, elem_id="lesson-reveal", elem_classes="md-run"

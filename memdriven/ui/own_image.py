@@ -20,7 +20,7 @@ from PIL import Image
 from memdriven.data.images import centre_square, decode_image, to_tensor
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, MemDrivenError
-from memdriven.memory import codec
+from memdriven.memory.features import encode_v
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import PRIVATE, UserImage
 from memdriven.ui import strings
@@ -66,7 +66,7 @@ def guest(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
         id=PRIVATE + name,
         image=centre_square(image, THUMBNAIL),
         caption=strings.OWN_CAPTION,
-        features=codec.encode(v),
+        features=encode_v(v),
         shape=v.shape,
     )
 

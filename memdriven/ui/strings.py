@@ -346,44 +346,18 @@ EDIT_GAP: Final = "difference: {share} on average"
 EDIT_GAP_ALT: Final = "Map of where the two pictures differ"
 EDIT_DONE: Final = "Same noise (seed {seed}), same references, other words."
 
-# Look inside
-TAB_INSIDE: Final = "Look inside"
-INSIDE_TITLE: Final = "How the memory enters the picture"
-INSIDE_NOTE: Final = (
-    "Move the pointer over any map, or use the arrow keys on it: the same spot is marked on all."
-)
-INSIDE_RUN: Final = "Look inside"
-INSIDE_EMPTY: Final = "The features of the memory, and the gates of each stage, appear here."
-INSIDE_NO_MEMORY: Final = "No memory took part, so there is nothing to look into."
+# How it works
+TAB_INSIDE: Final = "How it works"
+INSIDE_TITLE: Final = "From your words to the picture, step by step"
+INSIDE_NOTE: Final = "Figure 2 of the paper, with the numbers of this very picture. Choose a step."
+INSIDE_RUN: Final = "Show my picture"
+INSIDE_EMPTY: Final = "The way from the words to the picture appears here."
 INSIDE_MIXED: Final = (
-    "{count} memories took part, mixed before the first gate. The maps are of the mixture, shown "
-    "over the image of No. 1, which weighs {share:.0%}."
+    "{count} memories took part, mixed into one v, shown over the image of No. 1, which weighs {share:.0%}."
 )
 INSIDE_MIRRORED: Final = "This seed mirrors the memory; it is shown mirrored here."
 INSIDE_PART: Final = "This seed crops the memory; the same crop is shown here."
 INSIDE_DONE: Final = "Inside the picture of seed {seed}."
-WASH_LABEL: Final = "Strength of the maps"
-V_TITLE: Final = "The memory's features: v, and its summary v_global"
-ENERGY_LABEL: Final = "strength of v"
-V_GLOBAL_NOTE: Final = (
-    "The mean of each of 512 channels is v_global, which the first stage starts from. "
-    "The strongest, and where in the memory's image they respond:"
-)
-CHANNEL: Final = "channel {number}"
-CHANNEL_ALT: Final = "Where channel {number} of the features responds"
-GATES_TITLE: Final = "The gates of each stage"
-GATES_NOTE: Final = (
-    "A gate multiplies the hidden features or adds to them, place by place. It depends on the "
-    "memory alone. Each is shown on the picture and on the memory's image, transparent where it has "
-    "least effect."
-)
-GATE_SCALE: Final = "multiplied"
-GATE_SHIFT: Final = "added"
-GATE_ON_MEMORY: Final = "{gate}, on the memory"
-GATE_ALT: Final = "How much the gate \u201c{gate}\u201d does at {side} px"
-GATE_EARLY: Final = "On the way to it, at {side} px"
-GATE_LAST: Final = "At {side} px, just before the picture"
-NO_GATES: Final = "This model has no gates."
 FADE_TITLE: Final = "From words alone to all of the memory"
 FADE_NOTE: Final = "Same words, neighbours and noise; only the strength of the features differs."
 FADE_ALT: Final = "The picture with {share} of the memory"

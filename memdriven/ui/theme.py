@@ -43,7 +43,8 @@ def theme() -> gr.themes.Base:
 def style_sheet() -> str:
     """Return the page's CSS."""
     folder = files("memdriven.ui")
-    return "\n".join(folder.joinpath(name).read_text("utf-8") for name in ("page.css", "tabs.css"))
+    names = ("page.css", "tabs.css", "inside.css")
+    return "\n".join(folder.joinpath(name).read_text("utf-8") for name in names)
 
 
 def script() -> str:

@@ -1,11 +1,7 @@
-"""Parts that several tabs share: pictures with maps over them, a slider between two, their scripts.
-
-What moves in them moves in the browser: `linked.js` and `slide.js` never ask the server.
-"""
+"""Parts that several tabs share: maps to lay over pictures, a slider between two, their scripts."""
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Sequence
 from importlib.resources import files
@@ -17,7 +13,7 @@ from torch import Tensor
 
 from memdriven.pipeline.output import Retrieval
 from memdriven.ui import state, strings
-from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.html import image_uri, png_uri, tag, text
 
 COLOURS = {"memory": (214, 130, 0), "text": (29, 95, 141), "noise": (122, 68, 190)}
 """Washes over pictures; strong enough on any of them."""
@@ -40,44 +36,28 @@ def script(*names: str) -> str:
     return "\n".join(f"{{{folder.joinpath(name).read_text('utf-8')}}}" for name in names)
 
 
-def levels(map_: Tensor) -> np.ndarray:
-    """Return a map (h, w) as bytes: 255 at its largest value; all 0 where nothing is above 0."""
+def levels(map_: Tensor, largest: float | None = None) -> np.ndarray:
+    """Return a map (h, w) as bytes: 255 at `largest` (its own if not given), 0 below 0."""
     values = map_.float().clamp_min(0).numpy()
-    largest = float(values.max()) if values.size else 0.0
-    scaled: np.ndarray = (values / largest * 255).round() if largest > 0 else np.zeros_like(values)
+    if largest is None:
+        largest = float(values.max()) if values.size else 0.0
+    scaled: np.ndarray = (
+        (values / largest * 255).round().clip(0, 255) if largest > 0 else np.zeros_like(values)
+    )
     return scaled.astype(np.uint8)
 
 
-def wash(map_: Tensor, kind: str, lowest: float = 0.0) -> str:
-    """Return a map as a picture of one colour, clear where it is `lowest` (a data URI)."""
-    alpha = levels(map_ - lowest)
-    pixels = np.empty((*alpha.shape, 4), np.uint8)
-    pixels[..., :3], pixels[..., 3] = COLOURS[kind], alpha
+def wash(map_: Tensor, kind: str, largest: float | None = None) -> str:
+    """Return a map as a picture of one colour, clear where it is 0 (a data URI)."""
+    alpha = levels(map_, largest)
+    return washed(np.full((*alpha.shape, 3), COLOURS[kind], np.uint8), alpha)
+
+
+def washed(colours: np.ndarray, alpha: np.ndarray) -> str:
+    """Return colours (h, w, 3) as a picture that is as strong as alpha (h, w) says (a data URI)."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels, "RGBA").save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def linked(picture: Image.Image | None, map_: Tensor, kind: str, label: str, alt: str) -> str:
-    """Return a picture under a map; its spot follows the pointer over any linked figure.
-
-    The wash reaches from the map's smallest to its largest value; the numbers are the map's own.
-    """
-    largest = float(map_.max()) if map_.numel() else 0.0
-    base = tag("img", src=image_uri(picture), alt=alt) if picture else ""
-    lowest = float(map_.min()) if map_.numel() else 0.0
-    over = tag("img", src=wash(map_, kind, lowest), alt="" if picture else alt, class_="md-wash")
-    frame = tag("div", base + over + tag("span", class_="md-spot"), class_="md-linked-frame")
-    note = tag("span", text(label)) + tag("output", class_="md-value")
-    return tag(
-        "figure",
-        frame + tag("figcaption", note),
-        class_="md-linked",
-        tabindex=0,
-        data_levels=base64.b64encode(levels(map_).tobytes()).decode("ascii"),
-        data_side=map_.shape[-1],
-        data_largest=f"{largest:.6g}",
-    )
+    Image.fromarray(np.dstack([colours, alpha]), "RGBA").save(buffer, format="PNG")
+    return png_uri(buffer.getvalue())
 
 
 def slide(first: tuple[str, str], second: tuple[str, str]) -> str:

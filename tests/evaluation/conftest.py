@@ -19,10 +19,9 @@ from memdriven.data.prepared import Item, PreparedDataset, image_file, write_pre
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.vgg import Vgg16Features
-from memdriven.evaluation.attributes import train_attribute_judge
-from memdriven.memory import codec
-from memdriven.memory.bank import write_store
+from memdriven.evaluation.judge import train_attribute_judge
 from memdriven.memory.build import build_memory
+from memdriven.memory.features import encode_v, write_store
 from memdriven.models.generator import Generator
 from memdriven.presets import preset
 
@@ -115,7 +114,7 @@ def checkpoint(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     blobs = []
     for item in items:
         image = to_tensor(centre_square(data.load_image(item), 256))
-        blobs.append(codec.encode(FakeVgg()(image[None])[0].numpy()))
+        blobs.append(encode_v(FakeVgg()(image[None])[0].numpy()))
     write_store(features, [item.id for item in items], blobs, (512, 16, 16), {"encoder": FakeVgg.hash})
     build_memory(squares, features, loaded.damsm, vocabulary, loaded.bank_path, progress=False)
     return folder

@@ -8,14 +8,101 @@ from pathlib import Path
 
 import pytest
 
+from memdriven.config import to_dict
 from memdriven.errors import ConfigError, EvaluationError, TrainingError
 from memdriven.evaluation import ablation
-from memdriven.evaluation.ablation import Plan, ablate, plan_text
-from memdriven.evaluation.report.contents import tables_of
-from memdriven.evaluation.report.write import write_report
-from memdriven.evaluation.resources import Resources
+from memdriven.evaluation.ablation import Plan, ablate, chosen, place, plan_text, variants, with_changes
+from memdriven.evaluation.context import Resources
+from memdriven.evaluation.report import write_report
 from memdriven.evaluation.results import read_results
+from memdriven.evaluation.tables import tables_of
+from memdriven.presets import PRESETS, preset
 from tests.training.small_gan import train_settings, write_gan_world
+
+
+def changed(name: str, base: str = "tiny") -> dict[str, object]:
+    """The settings in which a row differs from its base."""
+    row = next(row for row in variants(preset(base)) if row.name == name)
+    then, now = to_dict(preset(base)), to_dict(row.config)
+    return {
+        f"{section}.{field}": value
+        for section, values in now.items()
+        if isinstance(values, dict)
+        for field, value in values.items()
+        if value != then[section][field]
+    }
+
+
+def test_rows_of_the_paper() -> None:
+    names = [row.name for row in variants(preset("tiny"))]
+    assert names == [
+        "base",
+        "content-max",
+        "content-none",
+        "no-v",
+        "v-global-only",
+        "fuse-early-off",
+        "p-swap-off",
+        "spectral-norm-off",
+        "mismatched-off",
+        "paper",
+        "paper-family",
+    ]
+    assert sorted(names, key=place) == names
+    assert changed("base") == {}
+    assert changed("content-max") == {"discriminator.content": "max"}
+    assert changed("no-v") == {"generator.use_v": False, "generator.use_v_global": False}
+    assert changed("v-global-only") == {"generator.use_v": False}
+    assert changed("p-swap-off") == {"train.p_swap": 0.0}
+
+
+def test_what_is_off_in_the_base_is_switched_on() -> None:
+    assert changed("fuse-early-on", "paper") == {"generator.fuse_early": True}
+    assert changed("p-swap-on", "paper") == {"train.p_swap": 0.5}
+    assert changed("mismatched-on", "paper") == {"loss.mismatched": True}
+    base = with_changes(preset("tiny"), {"discriminator.content": "max"})
+    assert "content-average" in [row.name for row in variants(base)]
+    assert "content-max" not in [row.name for row in variants(base)]
+
+
+def test_the_papers_own_equations_at_the_bases_sizes() -> None:
+    base, literal = preset("aviary-64"), preset("paper")
+    row = next(row for row in variants(base) if row.name == "paper").config
+    assert row.loss == literal.loss
+    assert (row.train.p_swap, row.train.p_fade) == (0, 0)
+    assert (row.train.batch_size, row.train.learning_rate) == (16, 2e-4), "their own rate, the base's batch"
+    sizes = ("stages", "width", "feature_width", "acm_width")
+    assert [getattr(row.generator, s) for s in sizes] == [getattr(base.generator, s) for s in sizes]
+    assert (
+        dataclasses.replace(
+            literal.generator, **{s: getattr(base.generator, s) for s in (*sizes, "residual_blocks")}
+        )
+        == row.generator
+    )
+    assert "paper" not in [row.name for row in variants(literal)]
+    family = next(row for row in variants(base) if row.name == "paper-family").config
+    assert family.loss == preset("paper-family").loss
+
+
+def test_chosen_rows_keep_the_base() -> None:
+    rows = variants(preset("tiny"))
+    assert [row.name for row in chosen(rows, ("no-v",))] == ["base", "no-v"]
+    assert chosen(rows, ()) == rows
+    with pytest.raises(ConfigError, match="no-w"):
+        chosen(rows, ("no-w",))
+
+
+def test_unknown_settings_are_refused() -> None:
+    for path in ("loss.nothing", "nowhere.at", "loss"):
+        with pytest.raises(ConfigError):
+            with_changes(preset("tiny"), {path: 1})
+    assert dataclasses.asdict(with_changes(preset("tiny"), {})) == dataclasses.asdict(preset("tiny"))
+
+
+@pytest.mark.parametrize("base", sorted(PRESETS))
+def test_every_preset_can_be_a_base(base: str) -> None:
+    assert len(variants(preset(base))) > 5
+
 
 BASE = train_settings(steps=2, log_every=1, save_every=1)
 
@@ -75,8 +162,7 @@ def test_rows_are_trained_measured_and_gone_on_with(
     table = next(t for t in tables_of(results) if t.title.startswith("Ablation"))
     assert [row.label for row in table.rows] == ["base", "no-v", "real"]
     assert table.rows[1].cells["fd_squeezenet"].change
-    html, _ = write_report([asked.out], tmp_path / "report.html")
-    page = html.read_text()
+    page = write_report([asked.out], tmp_path / "report.md").read_text()
     assert "Ablation: pictures" in page
     assert "Learning curves" in page
     with pytest.raises(EvaluationError, match="started with"):

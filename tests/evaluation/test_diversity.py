@@ -22,7 +22,7 @@ from memdriven.evaluation.diversity import (
     measure_background_entropy,
     paint_draws,
 )
-from memdriven.evaluation.prompts import Prompt
+from memdriven.evaluation.rows import Prompt
 from memdriven.models.window import WHOLE
 from memdriven.pipeline.noise import Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -134,7 +134,7 @@ def backgrounds(paints: Any, *memory: str) -> dict[str, float]:
         ],
         seed=0,
         batch=8,
-        held=frozenset(),
+        request=lambda prompt, seed, **fields: Request(caption=prompt.caption, seeds=(seed,), **fields),
         judge=Judge(),
         pipe=Painter(paints, memory),
         bank=SimpleNamespace(

@@ -9,11 +9,9 @@ from PIL import Image
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
-from memdriven.evaluation import figures, painting
+from memdriven.evaluation import figures
+from memdriven.evaluation.context import Context, Resources, choose_prompts
 from memdriven.evaluation.figures import draw_figures
-from memdriven.evaluation.prompts import choose_prompts
-from memdriven.evaluation.resources import Resources
-from memdriven.evaluation.workbench import Workbench
 
 
 def test_pairs_and_draws_with_what_they_show(
@@ -23,7 +21,7 @@ def test_pairs_and_draws_with_what_they_show(
     monkeypatch.setattr(figures, "GROUPS", 1)
     monkeypatch.setattr(figures, "DRAWS", 2)
     data = PreparedDataset.open(squares)
-    bench = Workbench(
+    context = Context(
         load_checkpoint(checkpoint),
         data,
         choose_prompts(data, "test", 8),
@@ -32,18 +30,18 @@ def test_pairs_and_draws_with_what_they_show(
         seed=4,
         progress=False,
     )
-    index = draw_figures(bench)
+    index = draw_figures(context)
     content = json.loads(index.read_text())
-    assert [pair["caption"] for pair in content["pairs"]] == [p.caption for p in bench.prompts[:3]]
+    assert [pair["caption"] for pair in content["pairs"]] == [p.caption for p in context.prompts[:3]]
     first = content["pairs"][0]
-    item = bench.bank.item(bench.bank.index_of(first["neighbour"]))
+    item = context.bank.item(context.bank.index_of(first["neighbour"]))
     assert first["matched"] in item.captions
     by_id = {one.id: one for one in data.items}
     retrieved = np.asarray(Image.open(index.parent / first["retrieved"]).convert("RGB"))
     original = np.asarray(data.load_image(by_id[first["neighbour"]]).resize(retrieved.shape[:2]))
     assert np.abs(retrieved.astype(int) - original.astype(int)).mean() < 12
     with Image.open(index.parent / first["picture"]) as picture:
-        assert picture.size == (bench.size, bench.size)
+        assert picture.size == (context.size, context.size)
     (group,) = content["diversity"]
     assert len(group["draws"]) == 2
     draws = [(index.parent / name).read_bytes() for name in group["draws"]]
@@ -52,7 +50,7 @@ def test_pairs_and_draws_with_what_they_show(
     def refuse(*_: object) -> None:
         raise AssertionError("painted again")
 
-    monkeypatch.setattr(painting.Painter, "paint", refuse)
-    assert draw_figures(bench) == index
+    monkeypatch.setattr(context.pipe, "paint_many", refuse)
+    assert draw_figures(context) == index
     with pytest.raises(AssertionError, match="again"):
-        draw_figures(bench, "another variant")
+        draw_figures(context, "another variant")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -31,15 +32,38 @@ def test_mismatched_captions_are_of_other_classes_and_differ() -> None:
     assert not torch.equal(chosen, mismatched_captions(CLASSES, CAPTIONS, seed=4))
 
 
-def test_without_classes_only_the_same_words_are_kept_out() -> None:
+@pytest.mark.parametrize(("pictures", "each"), [(20, 5), (150, 5), (1000, 2)])
+def test_captions_of_the_same_picture_are_never_among_the_mismatched(pictures: int, each: int) -> None:
+    """A judge that knows which picture a caption is of is right every time."""
+    of = torch.arange(pictures).repeat(each)
+    captions = [f"caption {i}" for i in range(len(of))]
+    chosen = mismatched_captions(of.tolist(), captions)
+    assert not (of[chosen] == of[:, None]).any()
+    known = torch.nn.functional.one_hot(of, pictures).float()
+    assert r_precision(cosine_scores(known, known), chosen).mean == 1
+
+
+def test_a_caption_of_an_unknown_picture_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="class or picture"):
+        mismatched_captions([1, 2, None], ["a", "b", "c"])
+
+
+def test_the_same_words_are_kept_out() -> None:
     captions = ["same words"] * 5 + ["other words"] * 5
-    chosen = mismatched_captions([None] * 10, captions, count=9)
+    chosen = mismatched_captions(range(10), captions, count=9)
     assert all(captions[j] != captions[i] for i, row in enumerate(chosen.tolist()) for j in row)
 
 
-def test_captions_of_one_class_are_refused() -> None:
-    with pytest.raises(EvaluationError, match="two classes"):
+def test_captions_of_one_picture_are_refused() -> None:
+    with pytest.raises(EvaluationError, match="two pictures"):
         mismatched_captions([1, 1], ["a", "b"])
+
+
+@pytest.mark.parametrize(("n", "folds"), [(1, 1), (7, 7), (11, 10), (24, 10), (300, 10)])
+def test_ten_folds_are_ten_and_one_has_no_spread(n: int, folds: int) -> None:
+    found = r_precision(table_scores(torch.rand(n, n + 5)), torch.full((n, 1), n + 1))
+    assert found.folds == folds
+    assert math.isnan(found.std) == (folds == 1)
 
 
 def test_perfect_features_score_one_and_wrong_ones_zero() -> None:

@@ -2,20 +2,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
+from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import EvaluationError
-from memdriven.evaluation import painting
-from memdriven.evaluation.resources import Resources
+from memdriven.evaluation.context import Resources, choose_prompts
 from memdriven.evaluation.results import read_results
 from memdriven.evaluation.run import Evaluation, evaluate
 from memdriven.files import sealed
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 N = 12
 
@@ -84,11 +83,49 @@ def test_a_second_run_measures_nothing_again(
     def refuse(*_: object) -> None:
         raise AssertionError("painted again")
 
-    monkeypatch.setattr(painting.Painter, "paint", refuse)
+    monkeypatch.setattr(MemoryDrivenPipeline, "paint_many", refuse)
     second = run(checkpoint, squares, tmp_path, resources, metrics=metrics, controls=("none",))
     assert second.results == read_results(tmp_path / "results.jsonl")
     assert len(second.results) == len(first.results)
     assert (tmp_path / "results.jsonl").read_bytes() == written
+
+
+def test_numbers_are_taken_over_by_pixels_and_said_to_be(
+    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
+) -> None:
+    """The same ids and captions with other pictures: what real images enter is measured again."""
+    data = shutil.copytree(squares, tmp_path / "squares")
+    options = {"metrics": ("fd_squeezenet", "attributes"), "controls": ("real",), "figures": False}
+    first = run(checkpoint, data, tmp_path / "out", resources, **options)
+    assert not any("taken over" in note for note in first.notes)
+    again = run(checkpoint, data, tmp_path / "out", resources, **options)
+    assert again.notes[0].startswith(f"{len(first.results)} of these numbers are taken over")
+    assert again.table().count("taken over") == 1
+    for path in sorted((data / "images" / "test").iterdir()):
+        with Image.open(path) as image:
+            ImageOps.invert(image.convert("RGB")).save(path, quality=90)
+    other = run(checkpoint, data, tmp_path / "out", resources, **options)
+    fresh = run(checkpoint, data, tmp_path / "fresh", resources, **options)
+    assert [r.value for r in other.results] == [r.value for r in fresh.results]
+    assert values(other, "fd_squeezenet") != values(first, "fd_squeezenet")
+    assert values(other, "asked_colours")["real"] < values(first, "asked_colours")["real"]
+    assert "taken over" in other.table(), "the model's own pictures are the same"
+
+
+def test_near_duplicates_across_the_split_are_told(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
+    """Of sixteen test images two are training images again, saved a little worse."""
+    data = shutil.copytree(squares, tmp_path / "squares")
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for path in sorted((data / "images" / split).iterdir()):
+            Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((64, 64)).save(path)
+    for i in (3, 5):
+        with Image.open(data / f"images/train/train00{i}.webp") as image:
+            image.save(data / f"images/test/test00{i}.webp", quality=60)
+    options = {"metrics": ("r_precision",), "controls": (), "figures": False}
+    (note,) = run(checkpoint, data, tmp_path, Resources(), **options).notes
+    assert "2 of the 16 images of split test are near-duplicates" in note
+    assert "test003 of train003" in note
 
 
 def test_another_number_of_neighbours_is_measured_anew(
@@ -110,7 +147,7 @@ def test_rows_go_on_after_a_stop(
 ) -> None:
     options = {"metrics": ("attributes",), "controls": (), "batch": 4, "figures": False}
     whole = run(checkpoint, squares, tmp_path / "whole", resources, **options)
-    paint, calls = painting.Painter.paint, []
+    paint, calls = MemoryDrivenPipeline.paint_many, []
 
     def stop_at_third(*arguments: object) -> object:
         calls.append(1)
@@ -118,14 +155,14 @@ def test_rows_go_on_after_a_stop(
             raise KeyboardInterrupt
         return paint(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(painting.Painter, "paint", stop_at_third)
+    monkeypatch.setattr(MemoryDrivenPipeline, "paint_many", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
         run(checkpoint, squares, tmp_path / "cut", resources, **options)
     again = run(checkpoint, squares, tmp_path / "cut", resources, **options)
     assert len(calls) == 4, "two batches were kept, one was cut, one is drawn afterwards"
     assert [r.value for r in again.results] == [r.value for r in whole.results]
-    rows = [next((tmp_path / name).rglob("model.npy")) for name in ("whole", "cut")]
-    assert np.array_equal(np.load(rows[0]), np.load(rows[1]))
+    kept = [next((tmp_path / name).rglob("model.npy")) for name in ("whole", "cut")]
+    assert np.array_equal(np.load(kept[0]), np.load(kept[1]))
 
 
 def test_missing_weights_leave_a_measure_out_and_say_so(
@@ -166,55 +203,6 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
     assert {r.metric for r in found.results} == {"r_precision"}
     assert "left out: fid_b" in found.table()
     assert "Inception weights of FID form (c)" in found.left_out["fid_c"]
-
-
-KILLED = """
-import os, signal, sys, torch
-from pathlib import Path
-torch.set_num_threads(1)
-from memdriven.evaluation import painting
-from memdriven.evaluation.resources import Resources
-from memdriven.evaluation.run import evaluate
-paint, calls = painting.Painter.paint, []
-def die(*arguments):
-    calls.append(1)
-    if len(calls) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return paint(*arguments)
-painting.Painter.paint = die
-model, data, out = map(Path, sys.argv[1:])
-evaluate(model, data, metrics=("r_precision",), n=12, out=out, controls=(), batch=4, figures=False,
-         progress=False)
-"""
-
-
-def test_a_killed_run_goes_on_without_drawing_again(
-    checkpoint: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(checkpoint), str(squares), str(tmp_path)],
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert done.returncode == -signal.SIGKILL
-    kept = np.load(next(tmp_path.rglob("model.npy")))
-    assert kept[:8].any(axis=(1, 2, 3)).all()
-    assert not kept[8:].any(), "the third batch was not drawn"
-    paint, seeds = painting.Painter.paint, []
-
-    def counted(
-        self: painting.Painter, prompts: object, v: object, noise: list[int], found: object
-    ) -> object:
-        seeds.extend(noise)
-        return paint(self, prompts, v, noise, found)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(painting.Painter, "paint", counted)
-    options = {"metrics": ("r_precision",), "controls": (), "batch": 4, "figures": False}
-    run(checkpoint, squares, tmp_path, Resources(), **options)
-    assert seeds == [8, 9, 10, 11]
-    row = np.load(next(tmp_path.rglob("model.npy")))
-    assert np.array_equal(row[:8], kept[:8])
-    assert row[8:].any(axis=(1, 2, 3)).all()
 
 
 def test_rows_of_other_strategies_and_of_another_memory(
@@ -268,9 +256,6 @@ def test_unknown_names_are_refused(checkpoint: Path, squares: Path, tmp_path: Pa
 
 def test_one_image_alone_equals_its_row(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
     """Image i of a row is the pipeline's picture of its caption with seed + i."""
-    from memdriven.data.prepared import PreparedDataset
-    from memdriven.evaluation.prompts import choose_prompts
-    from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
     run(
         checkpoint,

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from memdriven.explore.controls import CONTROLS, controls, least_alike
-from memdriven.explore.inside import STRENGTHS, Inside, fading, gate_maps, look_inside, strongest
-from memdriven.models.layers import Gates
+from memdriven.explore.inside import STRENGTHS, Inside, effect, fading, hidden_parts, look_inside, strongest
+from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 
@@ -24,40 +26,53 @@ def look(pipe: MemoryDrivenPipeline, strategy: str | None = None) -> Inside:
     return look_inside(pipe, Request(caption=CAPTION, strategy=strategy, k=1, seeds=(3,)))
 
 
-def test_v_and_its_strongest_channels(pipe: MemoryDrivenPipeline) -> None:
+def test_words_search_and_features_are_this_pictures(pipe: MemoryDrivenPipeline) -> None:
     seen = look(pipe)
-    v = pipe.bank.v(pipe.bank.index_of(seen.retrieval.ids[0]))
-    torch.testing.assert_close(seen.energy, (v**2).sum(0).sqrt())
-    wanted = sorted(range(512), key=lambda c: -float(v[c].mean()))[:8]
-    means = [channel.mean for channel in seen.channels]
-    assert means == pytest.approx([float(v[c].mean()) for c in wanted], rel=1e-5)
-    third = seen.channels[2]
-    assert third.mean == pytest.approx(float(v[third.number].mean()), rel=1e-5)
-    assert torch.equal(third.map, v[third.number])
+    assert [word for word, _ in seen.words] == CAPTION.split()
+    v = pipe.bank.v(pipe.bank.index_of(seen.prepared.retrieval.ids[0]))
+    assert torch.equal(seen.v, v)
+    wanted = sorted((float(each.mean()) for each in v), reverse=True)[:8]
+    assert [float(v[c].mean()) for c in strongest(v, 8)] == pytest.approx(wanted, rel=1e-5)
+    line = pipe.retrieve(CAPTION, "sentence-sentence", pipe.bank.n)
+    assert [pipe.bank.ids[row] for row in seen.cosines.argsort(descending=True)[:5]] == list(line.ids[:5])
+    assert float(seen.cosines.max()) == pytest.approx(line[0].score, abs=1e-5)
 
 
-def test_pictures_and_gates_of_every_stage(pipe: MemoryDrivenPipeline) -> None:
+def test_an_affine_combination_gives_what_the_stage_is_painted_from(pipe: MemoryDrivenPipeline) -> None:
     seen = look(pipe)
     wanted = pipe(CAPTION, k=1, seed=3)
     assert [p.tobytes() for p in seen.pictures] == [p.tobytes() for p in wanted.stages]
-    assert [[g.side for g in stage] for stage in seen.gates] == [[64], [128], [256]]
-    assert [tuple(g.scale.shape) for (g,) in seen.gates] == [(64, 64)] * 3
+    assert [(f.stage, f.side) for f in seen.fusions] == [(0, 64), (1, 128), (2, 256)]
+    stages = list(pipe.paint(seen.prepared, seen.noise))
+    without = list(pipe.paint(replace(seen.prepared, v=torch.zeros_like(seen.prepared.v)), seen.noise))
+    last, (gates,), (empty,) = seen.fusions[2], stages[2].gates, without[2].gates
+    assert last.width == gates.scale.shape[1]
+    for row, channel in enumerate(last.channels):
+        for y, x in ((0, 0), (3, 9), (15, 15)):
+            at = channel, 16 * y + 8, 16 * x + 8
+            assert last.scale[row, y, x] == gates.scale[0][at]
+            assert last.shift[row, y, x] == gates.shift[0][at]
+    moved = (gates.scale - empty.scale).abs().mean(dim=1)  # 64 of 256 px: means of 4 x 4
+    torch.testing.assert_close(last.moved[0, 0], moved[0, :4, :4].mean())
+    assert last.hidden.shape == (len(last.channels), 16, 16)
 
 
-def test_gate_maps_average_how_much_is_changed() -> None:
-    scale, shift = torch.ones(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
-    scale[0, 0, 0, 0], shift[0, :, 3, 3] = 3.0, torch.tensor([1.0, -2.0])
-    maps = gate_maps(Gates(scale, shift))
-    assert maps.scale[0, 0] == 1.0
-    assert maps.shift[3, 3] == 1.5
-    assert maps.scale.sum() == 1.0
-    assert gate_maps(Gates(scale, shift), side=2).shift[1, 1] == pytest.approx(1.5 / 4)
+def test_a_part_of_v_is_hidden_at_a_time(pipe: MemoryDrivenPipeline) -> None:
+    seen = look(pipe)
+    made = list(hidden_parts(pipe, seen))
+    assert len(made) == 16
+    v = seen.prepared.v.clone()
+    v[:, :, 4:8, 8:12] = 0
+    *_, last = pipe.paint(replace(seen.prepared, v=v), 3)
+    assert made[6].tobytes() == to_picture(last.image).tobytes()
+    assert float(effect(seen.pictures[-1], made[6]).max()) > 0
+    assert float(effect(made[6], made[6]).max()) == 0
 
 
 def test_nothing_is_strong_without_memory(pipe: MemoryDrivenPipeline) -> None:
     seen = look(pipe, "none")
-    assert seen.channels == strongest(torch.zeros(512, 2, 2)) == ()
-    assert float(seen.energy.max()) == 0.0
+    assert strongest(seen.v, 8) == []
+    assert all(float(each.moved.max()) == 0 for each in seen.fusions)
 
 
 def test_controls_change_the_memory_alone(pipe: MemoryDrivenPipeline) -> None:

@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from memdriven.errors import BankError, RetrievalError
 from memdriven.files import sealed, sha256_file
 from memdriven.memory import bank as layout
-from memdriven.memory.bank import FeatureStore, MemoryBank
+from memdriven.memory.bank import MemoryBank, quantise_keys, unit_keys
+from memdriven.memory.features import FeatureStore
 from tests.memory.conftest import World
 
-ALL_FILES = [*layout.FILES, "features/features.bin", "features/offsets.npy", "features/ids.txt"]
+ALL_FILES = [*MemoryBank.FILES, "features/features.bin", "features/offsets.npy", "features/ids.txt"]
 
 
 @pytest.fixture
@@ -217,3 +218,16 @@ def test_threads_read_what_one_thread_reads(world: World) -> None:
 def test_a_checkpoint_without_bank_names_the_command_that_builds_it(tmp_path: Path) -> None:
     with pytest.raises(BankError, match=r"build-memory --checkpoint \S*cub "):
         MemoryBank.open(tmp_path / "cub" / "memory")
+
+
+def test_directions_survive() -> None:
+    keys = torch.randn(200, 256, generator=torch.Generator().manual_seed(0)) * 7
+    back = unit_keys(quantise_keys(keys))
+    assert torch.allclose(back.norm(dim=1), torch.ones(200), atol=1e-6)
+    assert float(torch.cosine_similarity(keys, back).min()) > 0.9998
+    unit = keys / keys.norm(dim=1, keepdim=True)
+    assert float((unit @ unit.T - back @ back.T).abs().max()) < 0.004
+
+
+def test_a_zero_row_stays_zero() -> None:
+    assert unit_keys(quantise_keys(torch.zeros(1, 4))).tolist() == [[0.0] * 4]

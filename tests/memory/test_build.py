@@ -1,20 +1,189 @@
-"""Building a bank: the same bytes each time, resumable, whole or not at all."""
+"""Features and banks: right, the same bytes each time, resumable, whole or not at all."""
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
 
 from memdriven.data.prepared import PreparedDataset
-from memdriven.data.vocabulary import Vocabulary
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, DataError
 from memdriven.memory import build
 from memdriven.memory.bank import MemoryBank
 from tests.memory.conftest import World, make_damsm
 from tests.small_world import write_features
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What the extraction reads of an item."""
+
+    id: str
+
+
+class Album:
+    """A data set of plain coloured pictures that counts how often each is read."""
+
+    name = "album"
+
+    def __init__(self, folder: Path, n: int) -> None:
+        self.path, self.reads = folder, dict[str, int]()
+        folder.mkdir()
+        self.items = [Picture(f"item-{index:03d}") for index in range(n)]
+        for index, item in enumerate(self.items):
+            noise = np.random.default_rng(index).integers(0, 256, (40, 56, 3), np.uint8)
+            Image.fromarray(noise).save(self.image_path(item))
+
+    def image_path(self, item: Picture) -> Path:
+        return self.path / f"{item.id}.png"
+
+    def load_image(self, item: Picture) -> Image.Image:
+        self.reads[item.id] = self.reads.get(item.id, 0) + 1
+        try:
+            return Image.open(self.image_path(item)).convert("RGB")
+        except OSError as error:
+            raise DataError(wanted="an image", found=str(error), fix="repair it") from error
+
+
+class SmallNetwork(nn.Module):
+    """Stand-in for VGG: 16 x 16 blocks' mean colours, and a limit on the images it will see."""
+
+    hash = "small-network"
+
+    def __init__(self, limit: float = float("inf")) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.full((1, 3, 1, 1), 0.4))
+        self.limit = limit
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.limit -= len(images)
+        if self.limit < 0:
+            raise KeyboardInterrupt
+        means = nn.functional.avg_pool2d(images, 16) - self.shift  # (b, 3, h, w)
+        return torch.cat([means.relu(), (-means).relu()], dim=1)
+
+
+@pytest.fixture
+def album(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Album:
+    monkeypatch.setattr(build, "FEATURE_SHARD", 4)
+    return Album(tmp_path / "album", 11)
+
+
+def extract(album: Album, out: Path, network: nn.Module | None = None):
+    network = network or SmallNetwork()
+    return build.extract_features(album, album.items, network, out, size=32, batch=2, progress=False)
+
+
+def test_a_store_holds_the_features_of_each_centre_square(album: Album, tmp_path: Path) -> None:
+    store = extract(album, tmp_path / "features")
+    assert len(store) == 11
+    assert store.shape == (6, 2, 2)
+    assert store.encoder == "small-network"
+    assert store.ids == [item.id for item in album.items]
+    for row, item in enumerate(album.items):
+        with Image.open(album.image_path(item)) as image:
+            square = image.crop((8, 0, 48, 40)).resize((32, 32), Image.Resampling.LANCZOS)
+        pixels = torch.from_numpy(np.asarray(square).copy()).permute(2, 0, 1)[None].float() / 255
+        wanted = SmallNetwork()(pixels)[0].flatten()
+        found = torch.from_numpy(store[row]).flatten()
+        assert torch.cosine_similarity(wanted, found, dim=0) > 0.985
+        assert store.index_of(item.id) == row
+    assert not (tmp_path / "features.partial").exists()
+    store.verify()
+
+
+def test_a_killed_extraction_goes_on_where_it_was(album: Album, tmp_path: Path) -> None:
+    whole = extract(album, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        extract(album, tmp_path / "features", SmallNetwork(limit=8))  # one of these is the probe
+    assert not (tmp_path / "features").exists()
+    before = dict(album.reads)
+    resumed = extract(album, tmp_path / "features")
+    assert all(album.reads[item.id] == before[item.id] for item in album.items[:4])
+    assert album.reads["item-010"] == before["item-010"] + 1
+    for file in sorted(whole.path.iterdir()):
+        assert file.read_bytes() == (resumed.path / file.name).read_bytes()
+
+
+def test_a_finished_store_is_not_made_again(album: Album, tmp_path: Path) -> None:
+    extract(album, tmp_path / "features")
+    before = dict(album.reads)
+    extract(album, tmp_path / "features")
+    assert album.reads == before
+    changed = SmallNetwork()
+    changed.hash = "another"
+    assert extract(album, tmp_path / "features", changed).encoder == "another"
+    assert album.reads["item-000"] == before["item-000"] + 1
+
+
+def test_a_damaged_shard_is_made_again(album: Album, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        extract(album, tmp_path / "features", SmallNetwork(limit=10))
+    shard = tmp_path / "features.partial" / "shard-00000.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-3])
+    extract(album, tmp_path / "features").verify()
+
+
+def test_an_unreadable_image_leaves_no_store(album: Album, tmp_path: Path) -> None:
+    album.image_path(album.items[5]).write_bytes(b"not an image")
+    with pytest.raises(DataError, match="item-005"):
+        extract(album, tmp_path / "features")
+    assert not (tmp_path / "features").exists()
+
+
+def test_a_full_disk_leaves_no_store_and_what_was_made_before(
+    album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(self: Path, content: bytes) -> int:
+        if "features.partial" in str(self):  # there was room for what was made, not for the store
+            return write(self, content)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(DataError, match="full disk"):
+            extract(album, tmp_path / "features")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["album", "features.partial"]
+    before = dict(album.reads)
+    extract(album, tmp_path / "features").verify()
+    assert album.reads == before
+
+
+def test_features_that_cannot_be_extracted(album: Album, tmp_path: Path) -> None:
+    for items in ([], [Picture("a\nb")], [Picture("a"), Picture("a")]):
+        with pytest.raises(DataError):
+            build.extract_features(album, items, SmallNetwork(), tmp_path / "x", progress=False)
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("keep me")
+    with pytest.raises(DataError, match="something else"):
+        extract(album, tmp_path / "letters")
+    assert (tmp_path / "letters" / "dear.txt").read_text() == "keep me"
+
+
+def test_features_of_other_pictures_are_refused(album: Album, tmp_path: Path) -> None:
+    store = extract(album, tmp_path / "features")
+    assert build.features_of(album, store.path).ids == store.ids
+    other = Album(tmp_path / "other", 11)
+    Image.new("RGB", (64, 48), "red").save(other.image_path(other.items[3]))
+    fewer = Album(tmp_path / "fewer", 10)
+    for foreign in (other, fewer):
+        with pytest.raises(BankError, match="features of other pictures"):
+            build.features_of(foreign, store.path)
+
+
+# ---- Banks ----
 
 
 def make(world: World, out: Path, **settings: object) -> MemoryBank:
@@ -40,14 +209,14 @@ def test_equal_inputs_give_equal_bytes(world: World, tmp_path: Path) -> None:
 def test_the_shards_do_not_change_the_bank(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "SHARD", 7)
+    monkeypatch.setattr(build, "IMAGE_SHARD", 7)
     assert content(make(world, tmp_path / "again").path) == content(world.bank.path)
 
 
 def test_a_killed_build_goes_on_where_it_was(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "SHARD", 8)
+    monkeypatch.setattr(build, "IMAGE_SHARD", 8)
     load, reads = PreparedDataset.load_image, list[str]()
 
     def watched(self: PreparedDataset, item):
@@ -163,3 +332,35 @@ def test_a_larger_or_other_memory_is_not_lost_unasked(world: World, tmp_path: Pa
     assert content(made.path) == before
     assert make(world, tmp_path / "bank", limit=6, replace=True).n == 6
     assert make(world, tmp_path / "bank").n == 24, "more of the same needs no leave"
+
+
+def test_keys_come_in_the_captions_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "CAPTION_BATCH", 2)
+    texts = ["a red disc", "this square is blue", "disc", "a green square is a square", "blue disc"]
+    captions = [world.vocabulary.encode(text, 24) for text in texts]
+    together = build.sentence_keys(world.damsm, captions)
+    for caption, s in zip(captions, together, strict=True):
+        with torch.no_grad():
+            alone = world.damsm.encode_captions([caption]).sentence[0]
+        assert torch.allclose(s, alone, atol=1e-5)
+
+
+def test_captions_that_have_keys_are_not_encoded_again(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "CAPTION_SHARD", 16)
+    encode, seen = Damsm.encode_captions, list[int]()
+
+    def watched(self: Damsm, captions: list[EncodedCaption]):
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(len(captions))
+        return encode(self, captions)
+
+    monkeypatch.setattr(Damsm, "encode_captions", watched)
+    with pytest.raises(KeyboardInterrupt):
+        make(world, tmp_path / "bank")
+    seen.clear()
+    made = make(world, tmp_path / "bank")
+    assert seen == [16], "only the last of three shards was missing"
+    assert content(made.path) == content(world.bank.path)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from memdriven.errors import BankError, RetrievalError
 from memdriven.memory import index as module
-from memdriven.memory.index import AnnoyIndex, ExactIndex, build_tuned, recall_at_k, trusted
+from memdriven.memory.index import AnnoyIndex, ExactIndex
 
 
 def clustered(n: int, dim: int = 24, seed: int = 0) -> Tensor:
@@ -21,6 +21,11 @@ def clustered(n: int, dim: int = 24, seed: int = 0) -> Tensor:
     centres = torch.randn(12, dim, generator=generator)
     which = torch.randint(12, (n,), generator=generator)
     return centres[which] + 0.5 * torch.randn(n, dim, generator=generator)
+
+
+def recall(found: Tensor, truth: Tensor) -> float:
+    pairs = zip(found.tolist(), truth.tolist(), strict=True)
+    return sum(len({*own} & {*wanted}) / len(wanted) for own, wanted in pairs) / len(truth)
 
 
 class OneNeighbour:
@@ -71,10 +76,10 @@ def test_annoy_reaches_the_recall_it_is_tuned_to() -> None:
     annoy = AnnoyIndex.build(keys, trees=10)
     annoy.search_k = 10
     truth, cosines = ExactIndex(keys).search(queries, 10)
-    weak = recall_at_k(annoy.search(queries, 10)[0], truth)
+    weak = recall(annoy.search(queries, 10)[0], truth)
     assert annoy.tune(keys, k=10, recall=0.95) >= 0.95
     ids, scores = annoy.search(queries, 10)
-    assert recall_at_k(ids, truth) > max(0.85, weak)
+    assert recall(ids, truth) > max(0.85, weak)
     same = ids == truth
     assert torch.allclose(scores[same], cosines[same], atol=1e-4)
 
@@ -96,15 +101,14 @@ def test_an_annoy_that_finds_too_few_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_low_recall_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     keys = clustered(60)
-    poor = AnnoyIndex.build(keys)
-    poor.save(tmp_path / "poor")
+    AnnoyIndex.build(keys).save(tmp_path / "poor")
     with pytest.raises(RetrievalError, match="nearest keys from Annoy"):
-        trusted(AnnoyIndex.load(tmp_path / "poor"))  # never tuned: its recall is 0
+        AnnoyIndex.open(keys, tmp_path / "poor")  # never tuned: its recall is 0
     monkeypatch.setattr(
         AnnoyIndex, "search", lambda self, queries, k: (torch.zeros(len(queries), k).long(), None)
     )
     with pytest.raises(RetrievalError, match="nearest keys from Annoy"):
-        build_tuned(keys)
+        AnnoyIndex.open(keys)
 
 
 def test_equal_keys_lower_no_recall() -> None:
@@ -140,11 +144,6 @@ def test_damaged_trees_are_refused(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(BankError):
         AnnoyIndex.load(path)
-
-
-def test_recall() -> None:
-    found, truth = torch.tensor([[1, 2], [3, 4]]), torch.tensor([[2, 9], [4, 3]])
-    assert recall_at_k(found, truth) == 0.75
 
 
 def test_annoy_is_imported_only_where_it_is_used() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from memdriven.config import RetrievalConfig
 from memdriven.errors import BankError, CaptionError, RetrievalError
-from memdriven.memory.retrieval import STRATEGIES, Match, Query, Retriever
+from memdriven.memory import retrieval
+from memdriven.memory.retrieval import STRATEGIES, LruCache, Match, Query, Retriever, StoredWords
 from tests.memory.conftest import World, make_damsm
 
 CAPTION = "this is a green disc"
@@ -228,7 +230,7 @@ def test_unknown_ids_cannot_be_mixed_or_excluded(retriever: Retriever) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_k_that_the_bank_cannot_serve(retriever: Retriever, strategy: str) -> None:
     for k, exclude in ((25, []), (0, []), (-3, []), (24, ["train-000"])):
-        with pytest.raises(RetrievalError, match="k in 1"):
+        with pytest.raises(RetrievalError, match="k: a whole number in 1"):
             retriever.retrieve("a red disc", strategy, k, exclude=exclude)
     if strategy not in ("oracle", "none"):
         assert len(retriever.retrieve("a red disc", strategy, 24)) == 24
@@ -302,3 +304,99 @@ def test_encoders_of_another_width(world: World) -> None:
     damsm.text.lstm.hidden_size = 64
     with pytest.raises(BankError, match="width 128"):
         Retriever(world.bank, damsm, world.vocabulary)
+
+
+def test_only_the_likeliest_captions_are_compared(
+    world: World, retriever: Retriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = retriever.query("this disc is red")
+    scores, rows = retriever._words_words(query, [3, 0, 7])
+    monkeypatch.setattr(retrieval, "CAPTIONS_PER_ITEM", 1)
+    few, likely = retriever._words_words(query, [3, 0, 7])
+    for item, row in zip([3, 0, 7], likely.tolist(), strict=True):
+        own = world.bank.caption_rows(item)
+        assert row == max(own, key=lambda r: float(world.bank.sentence_keys[r] @ query.sentence))
+    assert (few <= scores + 1e-6).all()
+    assert torch.equal(few[likely == rows], scores[likely == rows])
+    assert world.bank.caption(int(rows[0])) == "this disc is red"
+    assert float(scores[0]) > float(scores[1:].max())
+
+
+def test_captions_and_images_are_encoded_once_and_alike_in_any_company(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fresh() -> StoredWords:
+        return StoredWords(world.bank, world.damsm, world.vocabulary, 99, 99)
+
+    stored, encoded = fresh(), list[int]()
+    encode, project = stored._encode, stored._project
+    monkeypatch.setattr(stored, "_encode", lambda rows: encoded.extend(rows) or encode(rows))
+    monkeypatch.setattr(stored, "_project", lambda items: encoded.extend(items) or project(items))
+    stored.words([2, 3, 4, 5])
+    together, mask = stored.words([4, 5, 2, 3, 4, 5])
+    assert encoded == [2, 3, 4, 5]
+    encoded.clear()
+    stored.regions([1, 2])
+    regions = stored.regions([2, 5])
+    assert encoded == [1, 2, 5]
+    for place, row in enumerate([4, 5, 2, 3]):
+        alone, _ = fresh().words([row])
+        assert torch.allclose(together[place, mask[place]], alone[0], atol=1e-3)
+    assert torch.allclose(fresh().regions([5])[0], regions[1], atol=1e-3)
+
+
+def test_what_is_kept_pins_no_more_than_itself(world: World) -> None:
+    stored = StoredWords(world.bank, world.damsm, world.vocabulary, 99, 99)
+    stored.words(list(range(48)))
+    stored.regions(list(range(24)))
+    for cache in (stored._words, stored._regions):
+        assert len(cache.held) > 1
+        assert all(kept.untyped_storage().nbytes() == kept.nbytes for kept in cache.held.values())
+
+
+class Maker:
+    """Makes tensors and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[int]] = []
+
+    def __call__(self, keys: list[int]) -> list[Tensor]:
+        self.asked.append(keys)
+        return [torch.tensor(float(key)) for key in keys]
+
+
+def test_only_missing_tensors_are_made_each_once() -> None:
+    cache, make = LruCache(10), Maker()
+    assert [float(t) for t in cache.fetch([3, 1, 3], make)] == [3.0, 1.0, 3.0]
+    assert [float(t) for t in cache.fetch([1, 2, 3], make)] == [1.0, 2.0, 3.0]
+    assert make.asked == [[3, 1], [2]]
+    assert cache.fetch([], make) == []
+
+
+def test_the_longest_unused_goes_first() -> None:
+    cache, make = LruCache(2), Maker()
+    cache.fetch([1, 2], make)
+    cache.fetch([1], make)
+    cache.fetch([3], make)
+    cache.fetch([1], make)
+    cache.fetch([2], make)
+    assert make.asked == [[1, 2], [3], [2]]
+    assert len(cache.held) == 2
+
+
+def test_a_request_larger_than_the_cache_is_served() -> None:
+    cache = LruCache(2)
+    assert len(cache.fetch(list(range(9)), Maker())) == 9
+    assert len(cache.held) == 2
+
+
+def test_threads_get_what_they_asked_for() -> None:
+    cache = LruCache(5)
+
+    def ask(seed: int) -> bool:
+        keys = [random.Random(seed).randrange(12) for _ in range(6)]
+        return [float(t) for t in cache.fetch(keys, Maker())] == [float(key) for key in keys]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(300)))
+    assert len(cache.held) <= 5

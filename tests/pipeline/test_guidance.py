@@ -5,16 +5,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from memdriven.config import MAX_GUIDANCE
-from memdriven.data.prepared import Item
 from memdriven.errors import ConfigError
-from memdriven.evaluation.neighbours import Neighbours
-from memdriven.evaluation.painting import Painter
-from memdriven.evaluation.prompts import Prompt
 from memdriven.pipeline.guidance import Guidance
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
@@ -58,7 +53,7 @@ def test_what_is_named_moves_too(fading: MemoryDrivenPipeline) -> None:
 
     prepared = fading.prepare(Request(caption=CAPTION, k=1, guidance=1.5))
     own = named(CAPTION)
-    torch.testing.assert_close(prepared.asked.named[0], own)
+    torch.testing.assert_close(prepared.asked.attributes[0], own)
     row = fading.bank.index_of(prepared.retrieval[0].id)
     captions = fading.bank.item(row).captions
     mean = torch.stack([named(caption) for caption in captions]).mean(0)
@@ -104,24 +99,10 @@ def test_a_checkpoint_may_ask_for_it(pipe: MemoryDrivenPipeline) -> None:
     assert old.images[0].tobytes() == pipe(CAPTION, seed=4).images[0].tobytes()
 
 
-def test_an_evaluation_and_a_choice_read_the_same_words(pipe: MemoryDrivenPipeline) -> None:
-    model = strong(pipe, 2.0)
-    finder = Neighbours(model.checkpoint, model.bank, None, progress=False)
-    painter = Painter(model.checkpoint, finder, None, None, progress=False)  # type: ignore[arg-type]
-    prompt = Prompt(item=Item("x", "x", "test", None, "", (CAPTION,)), caption=CAPTION)
-    (matches,) = painter.neighbours([prompt], "sentence-sentence", 2, 0)
-    v = painter.features(prompt, matches, "sentence-sentence")
-    stages = painter.paint([prompt], v, [9], [matches])
-    wanted = np.asarray(model(CAPTION, k=2, seed=9).images[0]).astype(int)
-    mine = stages[-1][0].permute(1, 2, 0).numpy().astype(int)
-    assert np.abs(mine - wanted).max() <= 1
-    assert np.abs(mine - np.asarray(pipe(CAPTION, k=2, seed=9).images[0]).astype(int)).max() > 1
-
-    (many,) = painter.neighbours([prompt], "sentence-sentence", 5, 0)
-    (kept,) = painter.choice(5).keep(prompt, many, 9)
-    assert model(CAPTION, k=1, seed=9, best_of=5).retrieval.ids == (kept.id,)
+def test_a_choice_among_references_is_guided_too(pipe: MemoryDrivenPipeline) -> None:
     asked = Request(caption=CAPTION, k=1, seeds=(9,), best_of=5, guidance=2.0)
-    assert pipe.prepare(asked).retrieval.ids == (kept.id,)
+    by_itself = strong(pipe, 2.0)(CAPTION, k=1, seed=9, best_of=5).retrieval
+    assert by_itself.ids == pipe.prepare(asked).retrieval.ids
 
 
 @pytest.mark.parametrize("wrong", [-0.1, MAX_GUIDANCE + 0.1, "1", True, float("nan")])

@@ -24,7 +24,7 @@ from memdriven.errors import (
     RetrievalError,
 )
 from memdriven.files import sealed
-from memdriven.memory import codec
+from memdriven.memory.features import encode_v
 from memdriven.pipeline.noise import draw_noise
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -209,7 +209,7 @@ def own_image(pipe: MemoryDrivenPipeline, number: int) -> UserImage:
         id="own:abc",
         image=pipe.bank.thumbnail(number),
         caption="mine",
-        features=codec.encode(v.numpy()),
+        features=encode_v(v.numpy()),
         shape=tuple(v.shape),
     )  # type: ignore[arg-type]
 

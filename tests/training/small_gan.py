@@ -17,10 +17,8 @@ from memdriven.config import (
     TrainConfig,
 )
 from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.damsm import Damsm
-from memdriven.encoders.damsm_files import load_damsm, save_damsm
-from memdriven.memory import codec
-from memdriven.memory.bank import write_store
+from memdriven.encoders.damsm import Damsm, load_damsm, save_damsm
+from memdriven.memory.features import encode_v, write_store
 from memdriven.training.data import GanData, Pick
 from memdriven.training.gan import train_gan
 from tests.small_world import write_world
@@ -51,7 +49,7 @@ def write_gan_world(root: Path, train: int = 12, test: int = 3) -> Path:
     write_store(
         root / "features",
         [i.id for i in items],
-        [codec.encode(x) for x in v],
+        [encode_v(x) for x in v],
         (512, 16, 16),
         {"encoder": "0" * 16},
     )

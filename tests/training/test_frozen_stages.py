@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.config import Config
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
 from memdriven.errors import CheckpointError, ConfigError, TrainingError
 from memdriven.training.aux_losses import TextLoss
 from memdriven.training.distributed import World
@@ -39,7 +40,9 @@ def test_the_first_stage_keeps_its_bits_and_the_second_learns(world: Path, tmp_p
     assert (tmp_path / "two" / FIRST).read_bytes() == first
     assert (tmp_path / "two" / SECOND).read_bytes() != (tmp_path / "fresh" / SECOND).read_bytes()
     made = load_checkpoint(tmp_path / "two/checkpoint")
-    assert [part["steps"] for part in made.facts["earlier_runs"]] == [2]
+    (before,) = made.facts["earlier_runs"]
+    assert before["steps"] == 2
+    assert before["config"] == json.loads((tmp_path / "one/checkpoint/config.json").read_text())["config"]
     g = torch.Generator().manual_seed(0)
     inputs = [
         torch.randn(shape, generator=g) for shape in ((2, 8), (2, 16), (2, 16), (2, 512, 16, 16), (2, 8))
@@ -97,6 +100,19 @@ def test_only_the_later_stages_are_judged_and_moved(world: Path) -> None:
     single = dataclasses.replace(config, loss=dataclasses.replace(config.loss, damsm_stages="last"))
     told = built(single).step(data(world, single).batch(0), 0)
     assert torch.equal(losses["damsm"], told["damsm"]), "the frozen stage is not scored"
+
+
+def test_later_stages_of_another_checkpoint_are_put_on_a_first_one(world: Path, tmp_path: Path) -> None:
+    run(world, tmp_path / "one", settings(1, 0))
+    run(world, tmp_path / "two", settings(2, 1), start_from=tmp_path / "one")
+    run(world, tmp_path / "other", settings(1, 0, 3))
+    first, second = tmp_path / "other/checkpoint", tmp_path / "two/checkpoint"
+    run(world, tmp_path / "both", settings(2, 1, 0), start_from=first, later_from=second)
+    made = tmp_path / "both"
+    assert (made / FIRST).read_bytes() == (tmp_path / "other" / FIRST).read_bytes()
+    assert (made / SECOND).read_bytes() == (tmp_path / "two" / SECOND).read_bytes()
+    facts = load_checkpoint(made / "checkpoint").facts
+    assert [part["steps"] for part in facts["earlier_runs"]] == [2, 2, 3]
 
 
 def test_a_last_stage_learns_on_squares_of_its_pictures(world: Path, tmp_path: Path) -> None:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from tests.ui.conftest import BROWSERS, Visitor
 from tests.ui.walk import walk
@@ -22,7 +25,8 @@ def take(visitor: Visitor, path: Path) -> None:
     page.mouse.move(0, 0)
     page.evaluate("() => { document.activeElement?.blur(); scrollTo(0, 0); }")
     page.wait_for_timeout(400)  # until what has just come has faded in
-    page.screenshot(path=path)
+    shown = Image.open(BytesIO(page.screenshot())).convert("RGB")
+    shown.save(path, quality=88, method=6)
 
 
 def main() -> None:
@@ -45,7 +49,7 @@ def main() -> None:
         browser: Any = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         visitor = Visitor(browser, address, "", {"viewport": VIEW})
         for name in walk(visitor):
-            path = chosen.out / f"{name}.png"
+            path = chosen.out / f"{name}.webp"
             take(visitor, path)
             print(path, flush=True)
         browser.close()

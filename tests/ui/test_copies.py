@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from memdriven.memory import codec
+from memdriven.memory.features import encode_v
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import UserImage, Variation
 from memdriven.ui import copies, state, strings
@@ -66,7 +66,7 @@ def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
             image=image,
             caption="mine",
             shape=(512, 16, 16),
-            features=codec.encode(pipe.bank.v(3).numpy()),
+            features=encode_v(pipe.bank.v(3).numpy()),
         )
         output = pipe(CAPTION, neighbours=[name, "bird-03"], images=[guest], seed=1)
         forged = replace(output, all_stages=((like,),))

@@ -49,7 +49,6 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
     page.screenshot(path=shots / "fading-1280.png", full_page=True)
 
     page.get_by_role("tab", name=strings.TAB_INSIDE).click()
-    page.click("#inside-run")
     page.wait_for_function("document.querySelectorAll('#inside-fading [data-share]').length === 5")
     visitor.wait_text("#status", strings.INSIDE_DONE.format(seed=7))
     sources = page.locator("#inside-fading img").evaluate_all("all => all.map(each => each.src)")

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
-import pytest
+import html
+import json
+import re
+from typing import Any
 
+import pytest
+import torch
+
+from memdriven.explore.inside import look_inside
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Variation
+from memdriven.pipeline.request import Request, Variation
 from memdriven.ui import inside, state, strings
+from memdriven.ui.examples import read_examples
 from memdriven.ui.html import image_uri
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
@@ -16,38 +24,79 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
     state.use(pipe)
 
 
-def test_maps_of_features_and_gates_are_linked(pipe: MemoryDrivenPipeline) -> None:
-    ((made, strengths, line),) = inside.look(*QUERY)
-    # v, eight channels, and two gates on picture and memory at each stage
-    assert made.count("md-linked-frame") == 1 + 8 + 4 * len(pipe.resolutions)
-    assert "attention" not in made.lower()
-    assert "seed 7" in line
-    assert strengths == ""
+def walked(made: object) -> dict[str, Any]:
+    """Return the numbers that the browser is given."""
+    found = re.search(r'data-walk="([^"]*)"', str(made))
+    assert found
+    numbers: dict[str, Any] = json.loads(html.unescape(found[1]))
+    return numbers
+
+
+def test_every_step_from_the_words_to_the_critic_is_there(pipe: MemoryDrivenPipeline) -> None:
+    first, second = inside.look(*QUERY)
+    steps = re.findall(r'role="tab" id="walk-(\w+)"', str(second[0]))
+    stages = [f"stage{number}" for number in range(len(pipe.resolutions))]
+    assert steps == ["words", "search", "features", *stages, "picture", "critic"]
+    assert re.findall(r'role="tabpanel" id="walk-at-(\w+)"', str(second[0])) == steps
+    assert "attention" not in str(second[0]).lower()
+    assert ["seed 7" in each[2] for each in (first, second)] == [False, True]
+    assert [len(walked(each[0])["without"]) for each in (first, second)] == [0, 16]
+    assert second[1] == ""
+    assert "comes without it" in str(second[0]), "the miniature has no discriminator, and says so"
+
+
+def test_the_browser_is_given_v_and_what_each_module_makes_of_it(pipe: MemoryDrivenPipeline) -> None:
+    _, (made, _, _) = inside.look(*QUERY)
+    numbers = walked(made)
+    seen = look_inside(pipe, Request.of(CAPTION, "sentence-sentence", 1, 7))
+    column = dict(map(tuple, numbers["v"][16 * 5 + 9]))
+    for channel in (0, 100, 511):
+        assert column.get(channel, 0) == pytest.approx(float(seen.v[channel, 5, 9]), abs=0.006)
+    assert len(numbers["fusions"]) == len(seen.fusions)
+    for sent, wanted in zip(numbers["fusions"], seen.fusions, strict=True):
+        assert sent["h"][2][16 * 5 + 9] == pytest.approx(float(wanted.hidden[2, 5, 9]), abs=6e-4)
+        assert sent["W"][2][16 * 5 + 9] == pytest.approx(float(wanted.scale[2, 5, 9]), abs=6e-4)
+        assert sent["b"][2][16 * 5 + 9] == pytest.approx(float(wanted.shift[2, 5, 9]), abs=6e-4)
 
 
 def test_a_mixture_is_named_over_the_first_of_it(pipe: MemoryDrivenPipeline) -> None:
-    ((made, _, _),) = inside.look(*asking(k=3))
+    *_, (made, _, _) = inside.look(*asking(k=3))
     share = pipe.retrieve(CAPTION, "sentence-sentence", 3)[0].weight
     assert 0 < share < 1
-    assert strings.INSIDE_MIXED.format(count=3, share=share) in made
-    ((made, _, _),) = inside.look(*QUERY)
-    assert "memories took part" not in made
+    assert strings.INSIDE_MIXED.format(count=3, share=share) in str(made)
+    *_, (made, _, _) = inside.look(*QUERY)
+    assert "memories took part" not in str(made)
 
 
-def test_without_memory_there_is_nothing_to_see() -> None:
+def test_without_memory_nothing_can_be_hidden() -> None:
     ((made, _, line),) = inside.look(*asking(source="none"))
-    assert strings.INSIDE_NO_MEMORY in made
+    assert "nothing can be hidden" in str(made)
     assert 'role="alert"' not in line
-    assert 'role="alert"' in next(inside.look(*EMPTY))[2]
+
+
+def test_without_words_an_example_is_walked_through(pipe: MemoryDrivenPipeline) -> None:
+    *_, (made, _, line) = inside.look(*EMPTY)
+    assert f"<q>{read_examples(pipe)[0]}</q>" in str(made)
+    assert 'role="alert"' not in line
+
+
+def test_the_histogram_holds_every_item_and_marks_the_reference() -> None:
+    cosines = torch.tensor([0.1, 0.1, 0.5, 0.93])
+    made = inside.histogram(cosines, [0.93], [0.5])
+    assert made.count("<rect") == 3
+    assert made.count('class="md-mark-at"') == made.count('class="md-other"') == 1
+    assert "4 cosines" in made
+    assert "0.93" in made
+    assert "<text" not in inside.histogram(cosines, [], small=True)
 
 
 def test_strengths_of_the_memory_come_one_by_one(fading: MemoryDrivenPipeline) -> None:
     state.use(fading)
-    first, *strips = inside.look(*asking(memory=0.5))
-    assert str(first[0]).count("md-gates") == len(fading.resolutions) + 2
-    assert strings.GATE_EARLY.format(side=16) in str(first[0])
+    first, second, *strips = inside.look(*asking(memory=0.5))
+    assert len(walked(second[0])["fusions"]) == len(fading.resolutions) + 2
+    assert "at 16 px" in str(first[0])
     assert [str(step[1]).count("data-share") for step in strips] == [1, 2, 3, 4, 5]
-    assert ['data-busy="true"' in step[2] for step in (first, *strips)] == [True] * 5 + [False]
+    assert ['data-busy="true"' in step[2] for step in (first, second, *strips)] == [True] * 6 + [False]
     assert all(step[0] == gr.skip() for step in strips)
     assert "75%" in str(strips[-1][1])
     # At the ends stand the pictures without memory and with all of it, whatever the slider says.

@@ -37,7 +37,7 @@ def test_every_lesson_runs(name: str) -> None:
         "retrieval": ('class="md-row"', 3),
         "wrong": ("data-control", 4),
         "copy": ("data-id", 4),
-        "stages": ("md-linked-frame", 21),
+        "stages": ("md-station", 8),
     }
     mark, count = wanted[name]
     assert made.count(mark) >= count

@@ -122,33 +122,6 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> 
     assert (focused("act"), focused("place")) == ("restore", "1")
 
 
-def test_look_inside_marks_one_spot_everywhere(visit: Visit, shots: Path) -> None:
-    visitor = visit(viewport=WIDE)
-    page = open_tab(visitor, strings.TAB_INSIDE)
-    page.click("#inside-run")
-    page.wait_for_selector("#inside-result .md-gates")
-    frames = page.locator("#inside-result .md-linked-frame")
-    assert frames.count() == 21
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    frames.nth(13).hover(position={"x": 20, "y": 30})
-    spots = page.locator("#inside-result .md-spot").evaluate_all(
-        "all => all.map(spot => [spot.style.display, spot.style.left, spot.style.top].join())"
-    )
-    assert len(set(spots)) == 1
-    assert spots[0].startswith("block")
-    values = page.locator("#inside-result .md-value").all_inner_texts()
-    assert all(value.strip() for value in values)
-    page.locator("#inside-result .md-linked").nth(2).focus()
-    page.keyboard.press("ArrowDown")
-    moved = page.locator("#inside-result .md-spot").first.evaluate("spot => spot.style.top")
-    assert moved not in spots[0]
-    assert asked == []
-    page.click("#controls-run")
-    page.wait_for_function("document.querySelectorAll('[data-control]').length === 5")
-    page.screenshot(path=shots / "inside-1280.png", full_page=True)
-
-
 def test_morph_is_scrubbed_in_the_browser_and_saved(visit: Visit, shots: Path) -> None:
     visitor = visit(viewport=WIDE)
     page = open_tab(visitor, strings.TAB_MORPH)
@@ -330,7 +303,7 @@ def test_hostile_words_stay_words_in_every_tab(visit: Visit) -> None:
     page.click("#edit-run")
     page.wait_for_selector("#edit-result ins")
     for name, button, made in (
-        (strings.TAB_INSIDE, "#inside-run", "#inside-result .md-gates"),
+        (strings.TAB_INSIDE, "#inside-run", "#inside-result .md-walk"),
         (strings.TAB_COPIES, "#copy-run", "#copy-result .md-verdict"),
         (strings.TAB_PAPER, "#paper-run", "#paper-result [data-figure]"),
     ):
@@ -354,7 +327,7 @@ def test_narrow_tabs_fit(visit: Visit, shots: Path, scheme: str) -> None:
     assert tabs.count() >= 9
     for name, button, made in (
         (strings.TAB_COMPARE, "#compare-run", "#compare-table .md-slide-place"),
-        (strings.TAB_INSIDE, "#inside-run", "#inside-result .md-gates"),
+        (strings.TAB_INSIDE, "#inside-run", "#inside-result .md-walk"),
         (strings.TAB_COPIES, "#copy-run", "#copy-result .md-verdict"),
         (strings.TAB_MAP, None, "#map canvas"),
         (strings.TAB_LEARN, None, "#lesson .md-lesson"),

@@ -7,26 +7,21 @@ import numpy as np
 import torch
 from PIL import Image
 
-from memdriven.ui.widgets import changed_words, levels, linked, slide, thumbs, wash
+from memdriven.ui.widgets import changed_words, levels, slide, thumbs, wash
 
 
 def test_levels_reach_from_nothing_to_the_largest() -> None:
     assert levels(torch.tensor([[0.0, 1.0], [2.0, -1.0]])).tolist() == [[0, 128], [255, 0]]
     assert not levels(torch.zeros(2, 2)).any()
+    assert levels(torch.tensor([[0.5, 4.0]]), largest=2.0).tolist() == [[64, 255]], (
+        "several maps share a scale"
+    )
 
 
 def test_a_wash_is_clear_where_the_map_is_nothing() -> None:
     content = base64.b64decode(wash(torch.tensor([[0.0, 3.0]]), "memory").split(",")[1])
     pixels = np.asarray(Image.open(io.BytesIO(content)))
     assert pixels[0, :, 3].tolist() == [0, 255]
-
-
-def test_linked_figures_carry_their_numbers() -> None:
-    made = linked(Image.new("RGB", (4, 4)), torch.eye(2) * 0.5, "memory", "<b>", "alt")
-    assert 'data-side="2"' in made
-    assert 'data-largest="0.5"' in made
-    assert 'tabindex="0"' in made
-    assert "&lt;b&gt;" in made
 
 
 def test_words_are_escaped_everywhere() -> None:

@@ -35,8 +35,9 @@ def compare(visitor: Visitor) -> None:
 
 def inside(visitor: Visitor) -> None:
     page = visitor.page
-    page.click("#inside-run")
+    page.wait_for_selector(".md-without", state="attached")
     visitor.wait_text("#status", "Inside the picture")
+    page.click("#walk-stage0")
     page.click("#controls-run")
     page.wait_for_function("document.querySelectorAll('[data-control]').length >= 4")
     page.wait_for_selector('#status [data-busy="false"]')

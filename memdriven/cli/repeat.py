@@ -1,0 +1,130 @@
+"""`repeat`: a published model made again, phase by phase, by the commands of its recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from memdriven.errors import ConfigError
+from memdriven.files import atomic_write_bytes
+
+WORDS = ("name", "what", "minutes", "run")
+"""What a phase has: a name, a line about it, the minutes that it took, and its command."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One command of a recipe."""
+
+    name: str
+    what: str
+    minutes: float
+    arguments: list[str]
+    """Of `python -m memdriven`."""
+
+    @property
+    def mark(self) -> str:
+        """What is written when it has ended, so that another command of that name is run anew."""
+        return hashlib.sha256(shlex.join(self.arguments).encode()).hexdigest()
+
+
+def read_phases(recipe: Path, work: Path) -> list[Phase]:
+    """Read a recipe's phases, in order; `{...}` in its commands stands for a word of its table `words`.
+
+    Raises:
+        ConfigError: it cannot be read, or a phase lacks something.
+    """
+    try:
+        given = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        words = {f"{{{name}}}": shlex.split(text) for name, text in given.get("words", {}).items()}
+
+        def read(command: str) -> list[str]:
+            # Taken apart before a folder is put in, whose name may have blanks.
+            parts = [part for word in shlex.split(command) for part in words.get(word, [word])]
+            return [part.format(work=work.as_posix()) for part in parts]
+
+        return [
+            Phase(str(phase["name"]), str(phase["what"]), float(phase["minutes"]), read(phase["run"]))
+            for phase in given["phase"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            wanted=f"a recipe in TOML whose phases have {', '.join(WORDS)}",
+            found=f"{recipe}: {type(error).__name__}: {error}",
+            fix="see recipes/aviary.toml",
+        ) from None
+
+
+@dataclass(kw_only=True)
+class Repeat:
+    """Make a published model again: every phase of its recipe, in order.
+
+    Stopped, the same command goes on where it was.
+    """
+
+    recipe: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """File of its phases, such as recipes/aviary.toml."""
+    work: Path
+    """Folder for what the phases make."""
+    dry_run: bool = False
+    """List phases and minutes; run nothing."""
+
+    def run(self) -> None:
+        """Run what has not been run."""
+        from memdriven.cli import parse
+
+        phases = read_phases(self.recipe, self.work)
+        done = self.work / "done"
+        ended = {
+            phase.name
+            for phase in phases
+            if (done / phase.name).is_file() and (done / phase.name).read_text() == phase.mark
+        }
+        total = sum(phase.minutes for phase in phases)
+        left = sum(phase.minutes for phase in phases if phase.name not in ended)
+        for number, phase in enumerate(phases, 1):
+            state = " (done)" if phase.name in ended else ""
+            print(f"{number:2}  {phase.minutes:5.1f} min  {phase.name}: {phase.what}{state}")
+        print(f"{len(phases)} phases, {_hours(total)} of two CPU cores, {_hours(left)} of them to come")
+        if self.dry_run:
+            return
+        for phase in phases:
+            if phase.name in ended:
+                continue
+            print(f"\n{phase.name}: python -m memdriven {shlex.join(phase.arguments)}", flush=True)
+            started = time.monotonic()
+            name, options = command_of(phase.arguments)
+            command = parse(name, options)
+            if hasattr(command, "resume"):
+                command.resume = True
+            command.run()
+            atomic_write_bytes(done / phase.name, phase.mark.encode())
+            print(f"{phase.name}: {(time.monotonic() - started) / 60:.1f} minutes")
+
+
+def command_of(arguments: list[str]) -> tuple[str, list[str]]:
+    """Return a command's name and its options.
+
+    Raises:
+        ConfigError: it is none of ours.
+    """
+    from memdriven.cli import COMMANDS
+
+    for length in (2, 1):
+        name = " ".join(arguments[:length])
+        if name in COMMANDS:
+            return name, arguments[length:]
+    raise ConfigError(
+        wanted="a command of python -m memdriven", found=" ".join(arguments[:2]), fix="see --help"
+    )
+
+
+def _hours(minutes: float) -> str:
+    return f"{int(minutes) // 60} h {int(minutes) % 60:02} min"

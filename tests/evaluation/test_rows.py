@@ -1,0 +1,143 @@
+"""Captions, and the rows of pictures that are made for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from memdriven.data.prepared import PreparedDataset
+from memdriven.evaluation import context as contexts
+from memdriven.evaluation import rows
+from memdriven.evaluation.context import Context, Resources, choose_prompts
+from memdriven.evaluation.rows import BEST, RETRIEVED_BEST, TRIED, make_row
+from memdriven.evaluation.run import evaluate
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+
+
+def test_every_image_once_before_any_twice(squares: Path) -> None:
+    data = PreparedDataset.open(squares)
+    prompts = choose_prompts(data, "test", 20)
+    assert len({p.item.id for p in prompts[:16]}) == 16
+    assert [p.item.id for p in prompts[16:]] == [p.item.id for p in prompts[:4]]
+    assert prompts[0].caption == prompts[0].item.captions[0]
+    assert prompts[16].caption == prompts[0].item.captions[1]
+    assert prompts[16].named == prompts[0].item.caption_attributes[1]
+
+
+def test_fewer_are_the_first_of_more_and_all_is_all(squares: Path) -> None:
+    data = PreparedDataset.open(squares)
+    assert choose_prompts(data, "test", 5) == choose_prompts(data, "test", 12)[:5]
+    assert len(choose_prompts(data, "test", 1000)) == 32
+    ids = [p.item.id for p in choose_prompts(data, "test", 16)]
+    assert ids != sorted(ids), "not class by class"
+
+
+def test_files_are_written_part_by_part(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contexts, "CHUNK", 3)
+    images = torch.randint(0, 256, (8, 3, context.size, context.size), dtype=torch.uint8)
+    assert torch.equal(context.fill("real", 8, lambda chosen: images[chosen]), images)
+    assert np.array_equal(np.load(context.folder / "rows" / "real.npy"), images.numpy())
+
+
+@pytest.fixture
+def context(checkpoint: Path, squares: Path, tmp_path: Path) -> Context:
+    return material(checkpoint, squares, tmp_path)
+
+
+def material(checkpoint: Path, squares: Path, folder: Path, n: int = 6) -> Context:
+    pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")
+    data = PreparedDataset.open(squares)
+    return Context(
+        pipe.checkpoint,
+        data,
+        choose_prompts(data, "test", n),
+        Resources(),
+        seed=3,
+        folder=folder / "model",
+        progress=False,
+    )
+
+
+def test_references_are_the_pipelines_without_the_captions_own_image(
+    checkpoint: Path, squares: Path, tmp_path: Path
+) -> None:
+    data = PreparedDataset.open(squares)
+    context = material(checkpoint, squares, tmp_path)
+    context.prompts = choose_prompts(data, "train", 6)
+    row = make_row(context, "retrieved")
+    pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")
+    for i, prompt in enumerate(context.prompts):
+        wanted = pipe.retrieve(prompt.caption, k=1, exclude=(prompt.item.id,)).ids[0]
+        assert row.drew_on is not None
+        assert row.drew_on[i] == wanted != prompt.item.id
+        original = context.images_of([context.items[wanted]])[0][0]
+        assert torch.equal(row.images[i], original)
+
+
+def test_the_rows_memories_are_the_pipelines_choice(
+    checkpoint: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = material(checkpoint, squares, tmp_path)
+    row = make_row(made, BEST)
+    pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")
+    chosen = [
+        pipe(prompt.caption, seed=3 + place, best_of=TRIED).retrieval
+        for place, prompt in enumerate(made.prompts)
+    ]
+    assert row.drew_on == [found.ids[0] for found in chosen]
+    assert any(found[0].rank > 1 for found in chosen)
+    plain = make_row(made, "model")
+    assert row.images.shape == plain.images.shape
+    for place, found in enumerate(chosen):
+        same = torch.equal(row.images[place], plain.images[place])
+        assert same == (found[0].rank == 1), "only another memory makes another picture"
+
+    again = material(checkpoint, squares, tmp_path)
+
+    def never(*given: Any) -> None:
+        raise AssertionError("chosen again")
+
+    monkeypatch.setattr(again.pipe, "prepare", never)
+    assert make_row(again, BEST).drew_on == row.drew_on
+
+
+def test_the_best_retrieved_image_is_the_readers_choice_among_eight(
+    checkpoint: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that likes red only takes the reddest of the nearest eight."""
+
+    def reddest(checkpoint: Any, asked: Any, images: Tensor, wanted: Any) -> Tensor:
+        return images[:, 0].mean(dim=(1, 2)) - images[:, 1:].mean(dim=(1, 2, 3))
+
+    monkeypatch.setattr(rows, "score_words", reddest)
+    context = material(checkpoint, squares, tmp_path)
+    row = make_row(context, RETRIEVED_BEST)
+    for i, prompt in enumerate(context.prompts):
+        ids = context.pipe.retrieve(prompt.caption, k=TRIED).ids
+        images = context.images_of([context.items[each] for each in ids])[0].float() / 127.5 - 1
+        assert row.drew_on is not None
+        assert row.drew_on[i] == ids[int(reddest(0, 0, images, 0).argmax())]
+
+
+def test_it_is_asked_for_like_a_control(
+    checkpoint: Path, squares: Path, judge_folder: Path, tmp_path: Path
+) -> None:
+    found = evaluate(
+        checkpoint,
+        squares,
+        metrics=["attributes", "diversity_seed"],
+        n=6,
+        controls=[BEST],
+        out=tmp_path,
+        resources=Resources(judge=judge_folder),
+        figures=False,
+        progress=False,
+    )
+    shown = {(r.metric, r.row) for r in found.results}
+    assert ("asked_colours", BEST) in shown
+    assert ("diversity_seed", BEST) not in shown

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from memdriven.config import DiscriminatorConfig
+from memdriven.data.images import to_tensor
+from memdriven.errors import CheckpointError
+from memdriven.explore.critic import CRITIC, contents, load_critic
+from memdriven.models.discriminator import Discriminator
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+
+
+def test_content_features_halve_down_to_four() -> None:
+    picture = Image.new("RGB", (64, 64), (10, 200, 90))
+    picture.paste((250, 0, 0), (32, 0, 64, 64))
+    made = contents(picture)
+    assert [each.size for each in made] == [(32, 32), (16, 16), (8, 8), (4, 4)]
+    assert made[-1].getpixel((0, 1)) == (10, 200, 90), "padding is not counted"
+    assert made[-1].getpixel((3, 1)) == (250, 0, 0)
+
+
+def test_a_checkpoints_discriminator_answers(pipe: MemoryDrivenPipeline, tmp_path: Path) -> None:
+    here = replace(pipe.checkpoint, path=tmp_path)
+    assert load_critic(here) is None
+    text_dim = pipe.config.text.dim
+    network = Discriminator(
+        DiscriminatorConfig(width=8, max_width=16, content="average", spectral_norm=False), 32, text_dim
+    )
+    save_file({name: value.half() for name, value in network.state_dict().items()}, tmp_path / CRITIC)
+    critic = load_critic(here)
+    assert critic is not None
+    assert critic.size == 32
+    picture, right, wrong = pipe.bank.thumbnail(0), torch.randn(text_dim), torch.randn(text_dim)
+    said = critic.judge(picture, right, wrong)
+    image = torch.nn.functional.interpolate(2 * to_tensor(picture)[None] - 1, size=(32, 32), mode="area")
+    with torch.no_grad():
+        unconditional, conditional, mismatched = network(image, right[None], wrong[None])
+    assert said.real == pytest.approx(float(unconditional.sigmoid()), abs=2e-3)
+    assert said.fits == pytest.approx(float(conditional.sigmoid()), abs=2e-3)
+    assert said.fits_wrong == pytest.approx(float(mismatched.sigmoid()), abs=2e-3)
+    save_file({"downs.0.weight": torch.zeros(8, 3, 4, 4)}, tmp_path / CRITIC)
+    with pytest.raises(CheckpointError, match="discriminator"):
+        load_critic(here)

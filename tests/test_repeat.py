@@ -1,0 +1,101 @@
+"""A published model's recipe: its commands are ours, its phases follow one another; it goes on."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from memdriven.cli import main, parse
+from memdriven.cli.repeat import command_of, read_phases
+from memdriven.cli.training import Train
+from memdriven.errors import ConfigError
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_phase_is_a_command_that_begins_with_what_earlier_ones_made(
+    recipe: Path, tmp_path: Path
+) -> None:
+    phases = read_phases(recipe, tmp_path)
+    names = [phase.name for phase in phases]
+    assert len(set(names)) == len(names)
+    made: set[str] = set()
+    for phase in phases:
+        parse(*command_of(phase.arguments))
+        assert phase.minutes > 0
+        used = {
+            Path(word).relative_to(tmp_path).parts[0] for word in phase.arguments if str(tmp_path) in word
+        }
+        assert used - {phase.name} <= made, f"{phase.name} begins with what no earlier phase makes"
+        made.add(phase.name)
+
+
+def recipe(folder: Path, *seeds: int) -> Path:
+    """Write a recipe that renders a few birds, a data set a phase."""
+    few = "--species-limit 4 --train-per-species 1 --test-per-species 1 --workers 1"
+    run = f"prepare aviary --out {{{{work}}}}/birds-{{0}} --image-size 16 --seed {{0}} {few}"
+    lines = [
+        f'[[phase]]\nname = "birds-{seed}"\nwhat = "a few birds"\nminutes = 1\nrun = "{run.format(seed)}"\n'
+        for seed in seeds
+    ]
+    path = folder / "recipe.toml"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_a_recipe_runs_its_phases_once_and_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "a folder"
+    assert main(["repeat", str(recipe(tmp_path, 1, 2)), "--work", str(work), "--dry-run"]) == 0
+    assert "2 phases, 0 h 02 min of two CPU cores, 0 h 02 min of them to come" in capsys.readouterr().out
+    assert not work.exists()
+    assert main(["repeat", str(recipe(tmp_path, 1)), "--work", str(work)]) == 0
+    first = (work / "birds-1/items.jsonl").stat().st_mtime_ns
+    capsys.readouterr()
+    assert main(["repeat", str(recipe(tmp_path, 1, 2)), "--work", str(work)]) == 0
+    told = capsys.readouterr().out
+    assert "birds-1: a few birds (done)" in told
+    assert "python -m memdriven prepare aviary --out" in told
+    assert shlex.quote(str(work / "birds-2")) in told
+    assert (work / "birds-2/items.jsonl").is_file()
+    assert (work / "birds-1/items.jsonl").stat().st_mtime_ns == first
+
+
+def test_a_phase_whose_command_changed_is_run_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = recipe(tmp_path, 1)
+    assert main(["repeat", str(file), "--work", str(tmp_path / "work")]) == 0
+    file.write_text(file.read_text().replace("--workers 1", "--workers 2"))
+    capsys.readouterr()
+    assert main(["repeat", str(file), "--work", str(tmp_path / "work"), "--dry-run"]) == 0
+    assert "0 h 01 min of them to come" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "phase = 3",
+        "not toml",
+        '[[phase]]\nname = "a"',
+        '[[phase]]\nname="a"\nwhat="b"\nminutes=1\nrun="{lost}"',
+    ],
+)
+def test_what_is_no_recipe_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text(text)
+    with pytest.raises(ConfigError, match="phases have name, what, minutes, run"):
+        read_phases(tmp_path / "r.toml", tmp_path)
+
+
+def test_a_phase_is_one_of_our_commands() -> None:
+    with pytest.raises(ConfigError, match="python -m memdriven"):
+        command_of(["rm", "-r", "x"])
+    assert isinstance(
+        parse(*command_of(shlex.split("train --preset tiny --dataset a --features b --damsm c --out d"))),
+        Train,
+    )

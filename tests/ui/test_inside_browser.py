@@ -1,0 +1,108 @@
+"""The walk through the method, by mouse and by keyboard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from memdriven.explore.inside import hidden_parts, look_inside
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.request import Request
+from memdriven.ui import strings
+from memdriven.ui.html import image_uri
+from tests.ui.asking import CAPTION
+from tests.ui.conftest import Visitor
+
+Visit = Callable[..., Visitor]
+
+
+def opened(page: Any) -> tuple[str, str]:
+    """Return which step is chosen, and which account is shown."""
+    chosen = page.locator('.md-station[aria-selected="true"]').get_attribute("data-step")
+    return str(chosen), str(page.locator(".md-account:visible").get_attribute("data-step"))
+
+
+def sums(page: Any) -> list[list[float]]:
+    """Return the shown rows: channel, h, W, b, h'."""
+    rows = page.locator(".md-account:visible .md-sums tbody tr").all_inner_texts()
+    return [
+        [float(n.replace(" ", "")) for n in re.findall(r"-? ?[\d.]+", row.replace("\u2212", "-"))]
+        for row in rows
+    ]
+
+
+def test_the_method_is_walked_from_the_words_to_the_critic(
+    visit: Visit, shots: Path, pipe: MemoryDrivenPipeline
+) -> None:
+    visitor = visit(viewport={"width": 1280, "height": 900})
+    page = visitor.page
+    visitor.write(CAPTION)
+    visitor.keep_seed("7")
+    page.get_by_role("tab", name=strings.TAB_INSIDE, exact=True).click()
+    page.wait_for_selector(".md-without", state="attached")  # opened is shown: no button is pressed
+    visitor.wait_text("#status", strings.INSIDE_DONE.format(seed=7))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    seen = look_inside(pipe, Request.of(CAPTION, "sentence-sentence", 1, 7, best_of=1))
+
+    # By keyboard from step to step, round the end.
+    page.focus("#walk-words")
+    walked = [opened(page)]
+    for _ in range(len(pipe.resolutions) + 4):
+        page.keyboard.press("ArrowRight")
+        walked.append(opened(page))
+    names = ["words", "search", "features", *(f"stage{n}" for n in range(len(pipe.resolutions)))]
+    assert walked == [(name, name) for name in [*names, "picture", "critic"]]
+    page.keyboard.press("ArrowRight")
+    assert opened(page) == ("words", "words")
+    assert page.locator(".md-wires path.md-lit").count() > 0
+    page.click("[data-go='1']")
+    assert opened(page) == ("search", "search")
+
+    # The digits are the model's, and h W + b is what stands behind them.
+    page.click("#walk-stage0")
+    page.locator(".md-account:visible .md-picker").click(position={"x": 5, "y": 5})
+    assert visitor.text(".md-account:visible .md-where >> nth=0") == "row 1, column 1"
+    fusion = seen.fusions[0]
+    for row, (channel, h, w, b, made) in enumerate(sums(page)):
+        assert int(channel) == fusion.channels[row]
+        wanted = [float(each[row, 0, 0]) for each in (fusion.hidden, fusion.scale, fusion.shift)]
+        assert all(abs(a - c) < 0.006 for a, c in zip((h, w, b), wanted, strict=True))
+        assert abs(made - (wanted[0] * wanted[1] + wanted[2])) < 0.01
+    before = sums(page)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    assert visitor.text(".md-account:visible .md-where >> nth=0") == "row 2, column 2"
+    assert sums(page) != before
+
+    # Another part of v is hidden: the picture without it was painted before.
+    page.click("#walk-picture")
+    picker = page.locator(".md-account:visible .md-picker")
+    side = picker.bounding_box()["width"]
+    picker.click(position={"x": 0.3 * side, "y": 0.3 * side})
+    picker.focus()
+    page.keyboard.press("ArrowRight")
+    hidden = list(hidden_parts(pipe, seen))
+    assert page.locator(".md-without").get_attribute("src") == image_uri(hidden[6])
+    assert "row 2, column 3" in visitor.text(".md-effect")
+    assert asked == [], "the walk asks the server nothing"
+    page.screenshot(path=shots / "inside-1280.png", full_page=True)
+    page.click("#controls-run")
+    page.wait_for_function("document.querySelectorAll('[data-control]').length === 5")
+
+
+def test_the_walk_fits_a_narrow_window(visit: Visit, shots: Path) -> None:
+    visitor = visit(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    page = visitor.page
+    page.get_by_role("tab", name=strings.TAB_INSIDE, exact=True).click()
+    page.wait_for_selector(".md-without", state="attached")  # without words, an example is shown
+    for step in page.locator(".md-station").all():
+        step.click()
+        wide = page.locator("#inside-result *:visible").evaluate_all(
+            "all => all.filter(e => !e.closest('svg') && e.getBoundingClientRect().right > 391)"
+            ".map(e => e.outerHTML.slice(0, 90))"
+        )
+        assert wide == []
+    page.screenshot(path=shots / "inside-390.png", full_page=True)
