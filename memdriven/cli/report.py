@@ -11,7 +11,7 @@ import tyro
 
 @dataclass(kw_only=True)
 class Report:
-    """Write results as a self-contained HTML page and as Markdown.
+    """Write results as one Markdown page with figures.
 
     From recorded runs alone: Table 1 with the published rows, each model beside its controls, the
     retrieval strategies, ablations, example pictures and learning curves.
@@ -19,12 +19,11 @@ class Report:
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUNS")]
     """Folders of evaluate, ablate or train, or results.jsonl files."""
-    out: Path = Path("runs/report.html")
-    """The HTML file; the Markdown file lies beside it."""
+    out: Path = Path("runs/report.md")
+    """The page; its figures lie in a folder of the same name beside it."""
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.evaluation.report.write import write_report
+        from memdriven.evaluation.report import write_report
 
-        for path in write_report(self.runs, self.out):
-            print(path)
+        print(write_report(self.runs, self.out))

@@ -1,17 +1,24 @@
-"""Frechet distance between the features of two sets of images.
+"""Distances between the features of two sets of images, and Inception's score of one.
 
-    d^2 = |mu_1 - mu_2|^2 + Tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))        (Heusel et al. 2017)
+    Frechet:  d^2 = |mu_1 - mu_2|^2 + Tr(S_1 + S_2 - 2 (S_1 S_2)^(1/2))        (Heusel et al. 2017)
+    kernel:   unbiased squared MMD with k(x, y) = (x . y / d + 1)^3              (Binkowski et al. 2018)
+    score:    exp E_x KL(p(y|x) || p(y))                                        (Salimans et al. 2016)
 
-What it is called depends on the features: `fid_a`, `fid_b`, `fid_c` on Inception in three forms
-that cannot be compared with each other (`features.py`), `fid_vgg` on pooled relu5_3 of VGG-16,
-which must never be called FID.
+What a Frechet distance is called depends on the features: `fid_a`, `fid_b`, `fid_c` on Inception in three
+forms that cannot be compared with each other (`features.py`), `fid_vgg` on pooled relu5_3 of VGG-16, which
+must never be called FID. It grows as n falls; a kernel distance (KID) does not, so small samples can be
+compared by it. Scores of different classifiers (a bird-tuned Inception on CUB, ImageNet's on COCO) cannot be
+compared, so the classifier is part of the protocol's name.
 """
 
 from __future__ import annotations
 
+import importlib
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +28,22 @@ from memdriven.evaluation.context import Context
 from memdriven.evaluation.features import Extractor, Form, inception_extractor
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import REAL, Row
+
+
+def _torchmetrics(name: str) -> Any:
+    """Return a module of torchmetrics.
+
+    Raises:
+        EvaluationError: it is not installed.
+    """
+    try:
+        return importlib.import_module(f"torchmetrics.image.{name}")
+    except ImportError as error:
+        raise EvaluationError(
+            wanted="torchmetrics, which computes Frechet and kernel distances",
+            found=str(error)[:160],
+            fix='pip install "memdriven[evaluation]" (or: pip install torchmetrics)',
+        ) from error
 
 
 class Precomputed(nn.Module):
@@ -58,18 +81,16 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     Raises:
         EvaluationError: fewer than two images, or features of different widths.
     """
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
     check_features(real, fake)
-    metric = FrechetInceptionDistance(feature=Precomputed(real.shape[1]))
+    metric = _torchmetrics("fid").FrechetInceptionDistance(feature=Precomputed(real.shape[1]))
     metric.update(real.double(), real=True)
     metric.update(fake.double(), real=False)
     return max(float(metric.compute()), 0.0)
 
 
 @dataclass(frozen=True)
-class KernelDistance:
-    """Mean and standard deviation over the subsets. Usual tables show 100 or 1,000 times it."""
+class Spread:
+    """Mean and standard deviation over subsets or splits; NaN where there is only one."""
 
     mean: float
     std: float
@@ -77,59 +98,51 @@ class KernelDistance:
 
 def kernel_distance(
     real: Tensor, fake: Tensor, *, subsets: int = 100, subset_size: int = 1000, seed: int = 0
-) -> KernelDistance:
+) -> Spread:
     """Return KID over random subsets of features (n, d) and (m, d).
 
-    The subset size is cut to the smaller set's number of images.
+    The subset size is cut to the smaller set's number of images; where that is all of both, every subset
+    is the same, and has no spread.
 
     Raises:
         EvaluationError: fewer than two images, or features of different widths.
     """
-    from torchmetrics.image.kid import KernelInceptionDistance
-
     check_features(real, fake)
     size = min(subset_size, len(real), len(fake))
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", UserWarning)  # a note on memory
         torch.manual_seed(seed)
-        metric = KernelInceptionDistance(
+        metric = _torchmetrics("kid").KernelInceptionDistance(
             feature=Precomputed(real.shape[1]), subsets=subsets, subset_size=size
         )
         metric.update(real.double(), real=True)
         metric.update(fake.double(), real=False)
         mean, std = metric.compute()
-    return KernelDistance(float(mean), float(std))
+    one = subsets == 1 or size == len(real) == len(fake)  # each subset is the whole
+    return Spread(float(mean), math.nan if one else float(std))
 
 
-@dataclass(frozen=True)
-class Score:
-    """Mean and standard deviation over the splits."""
-
-    mean: float
-    std: float
-
-
-def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Score:
+def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Spread:
     """Return the score of a classifier's logits (n, classes) in shuffled splits.
+
+    By hand, as torchmetrics cuts n images into fewer splits than are asked for where n is no multiple.
 
     Raises:
         EvaluationError: fewer images than splits, or not a (n, classes) table.
     """
-    from torchmetrics.image.inception import InceptionScore
-
     if logits.ndim != 2 or len(logits) < splits:
         raise EvaluationError(
             wanted=f"logits (n, classes), n >= {splits}",
             found=str(tuple(logits.shape)),
             fix="score more images, or use fewer splits",
         )
-    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-        warnings.simplefilter("ignore", UserWarning)  # a note on memory
-        torch.manual_seed(seed)
-        metric = InceptionScore(feature=Precomputed(logits.shape[1]), splits=splits)
-        metric.update(logits.double())
-        mean, std = metric.compute()
-    return Score(float(mean), float(std) if splits > 1 else 0.0)
+    order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
+    parts = logits[order].double().log_softmax(dim=1).tensor_split(splits)  # log p(y|x)
+    marginals = [part.exp().mean(dim=0).log() for part in parts]  # log p(y)
+    scores = torch.stack(
+        [(p.exp() * (p - m)).sum(dim=1).mean().exp() for p, m in zip(parts, marginals, strict=True)]
+    )
+    return Spread(float(scores.mean()), float(scores.std()) if splits > 1 else math.nan)
 
 
 Measure = Callable[[Context, Row], list[Measurement]]
@@ -188,7 +201,7 @@ def kernel(metric: str, space_of: Space) -> Measure:
                 value=1000 * found.mean,
                 n=len(fake),
                 protocol=f"KID x 1000, {_against(context, space, row)}",
-                details={"std": round(1000 * found.std, 4)},
+                details={} if math.isnan(found.std) else {"std": round(1000 * found.std, 4)},
             )
         ]
 

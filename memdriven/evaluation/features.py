@@ -135,7 +135,7 @@ def perceptual_distances(maps_a: list[Tensor], maps_b: list[Tensor]) -> Tensor:
 Form = Literal["a", "b", "c"]
 SIDE = 299
 FEATURES = 2048
-EXTRA = 'pip install "memdriven[fid]" (or: pip install torch-fidelity)'
+EXTRA = 'pip install "memdriven[evaluation]" (or: pip install torch-fidelity)'
 LAYERS_2015 = (
     "Conv2d_1a_3x3",
     "Conv2d_2a_3x3",

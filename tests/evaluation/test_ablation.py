@@ -13,9 +13,9 @@ from memdriven.errors import ConfigError, EvaluationError, TrainingError
 from memdriven.evaluation import ablation
 from memdriven.evaluation.ablation import Plan, ablate, chosen, place, plan_text, variants, with_changes
 from memdriven.evaluation.context import Resources
-from memdriven.evaluation.report.contents import tables_of
-from memdriven.evaluation.report.write import write_report
+from memdriven.evaluation.report import write_report
 from memdriven.evaluation.results import read_results
+from memdriven.evaluation.tables import tables_of
 from memdriven.presets import PRESETS, preset
 from tests.training.small_gan import train_settings, write_gan_world
 
@@ -162,8 +162,7 @@ def test_rows_are_trained_measured_and_gone_on_with(
     table = next(t for t in tables_of(results) if t.title.startswith("Ablation"))
     assert [row.label for row in table.rows] == ["base", "no-v", "real"]
     assert table.rows[1].cells["fd_squeezenet"].change
-    html, _ = write_report([asked.out], tmp_path / "report.html")
-    page = html.read_text()
+    page = write_report([asked.out], tmp_path / "report.md").read_text()
     assert "Ablation: pictures" in page
     assert "Learning curves" in page
     with pytest.raises(EvaluationError, match="started with"):

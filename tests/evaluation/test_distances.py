@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import math
+import sys
+import warnings
+
 import pytest
 import torch
 from torch import Tensor
+from torchmetrics.image.inception import InceptionScore
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.distances import frechet_distance, inception_score, kernel_distance
+from memdriven.evaluation.distances import Precomputed, frechet_distance, inception_score, kernel_distance
 
 
 def whitened(n: int, d: int, seed: int) -> Tensor:
@@ -82,9 +87,10 @@ def test_one_subset_of_everything_equals_the_double_loop() -> None:
     g = torch.Generator().manual_seed(0)
     x = torch.randn(14, 5, generator=g, dtype=torch.float64)
     y = torch.randn(14, 5, generator=g, dtype=torch.float64) + 0.5
-    found = kernel_distance(x, y, subsets=1, subset_size=14)
+    found = kernel_distance(x, y, subsets=3, subset_size=14)
     assert found.mean == pytest.approx(slow_mmd(x, y), rel=1e-9)
-    assert found.std == 0
+    assert math.isnan(found.std), "three times the same images have no spread"
+    assert kernel_distance(x, y, subsets=3, subset_size=7).std > 0
 
 
 def test_unbiased_near_zero_for_one_distribution_and_large_for_two() -> None:
@@ -127,6 +133,28 @@ def test_equals_a_slow_reference() -> None:
     divergences = [sum(float(q * (q / m).log()) for q, m in zip(row, marginal)) for row in p]
     wanted = torch.tensor(sum(divergences) / 40).exp()
     assert inception_score(logits, splits=1).mean == pytest.approx(float(wanted), rel=1e-6)
+
+
+def test_ten_splits_are_ten() -> None:
+    """As torchmetrics where n is a multiple of ten; of 11 images it makes six splits."""
+    logits = torch.randn(50, 6, generator=torch.Generator().manual_seed(3)).double()
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore", UserWarning)
+        torch.manual_seed(4)
+        metric = InceptionScore(feature=Precomputed(6), splits=10)
+        metric.update(logits)
+        mean, std = metric.compute()
+    found = inception_score(logits, seed=4)
+    assert (found.mean, found.std) == pytest.approx((float(mean), float(std)), rel=1e-6)
+    certain = torch.nn.functional.one_hot(torch.arange(11), 11) * 100.0
+    assert sorted({len(part) for part in certain.tensor_split(10)}) == [1, 2]
+    assert inception_score(certain).mean == pytest.approx((2 + 9 * 1) / 10, rel=1e-6)
+
+
+def test_without_torchmetrics_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchmetrics.image.fid", None)
+    with pytest.raises(EvaluationError, match=r"memdriven\[evaluation\]"):
+        frechet_distance(torch.rand(5, 3), torch.rand(5, 3))
 
 
 def test_fewer_images_than_splits_are_refused() -> None:

@@ -265,7 +265,7 @@ def test_without_torch_fidelity_the_extra_is_named(tmp_path: Path, monkeypatch: 
     path = tmp_path / "weights.pth"
     torch.save({}, path)
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    with pytest.raises(EvaluationError, match=r"memdriven\[fid\]"):
+    with pytest.raises(EvaluationError, match=r"memdriven\[evaluation\]"):
         inception_extractor("c", path, 64)
 
 

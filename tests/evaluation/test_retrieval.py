@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from memdriven.data.prepared import Item
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.retrieval import attribute_agreement, recall_at_k, share_named
+from memdriven.evaluation.context import Prompt
+from memdriven.evaluation.retrieval import attribute_agreement, measure_strategy, recall_at_k, share_named
 
 
 def test_recall_counts_queries_with_a_hit_among_the_first_k() -> None:
@@ -28,3 +33,36 @@ def test_share_of_named_attributes() -> None:
     assert attribute_agreement(ranked, [{"wing": "red"}, {"wing": "red"}, {}]) == 0.5
     with pytest.raises(EvaluationError):
         attribute_agreement([[{}]], [{}])
+
+
+@pytest.mark.parametrize(
+    ("classes", "named", "meaning"), [(2, {}, "class"), (1, {"wing": "red"}, "attributes")]
+)
+def test_a_bank_of_one_class_is_measured_by_attributes(
+    classes: int, named: dict[str, str], meaning: str
+) -> None:
+    found = measure_strategy(_context(classes, named), "random")
+    assert meaning in found[0].protocol
+    assert found[0].value == (1.0 if classes == 2 else 0.0)
+
+
+def test_a_bank_of_one_class_without_attributes_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="at least two"):
+        measure_strategy(_context(1, {}), "random")
+
+
+def _context(classes: int, named: dict[str, str]) -> Any:
+    """A memory of classes 0, 1, ... whose first item is always found."""
+    items = [
+        SimpleNamespace(class_name=f"class {i}", attributes={"wing": "blue"}) for i in range(classes)
+    ] + [SimpleNamespace(class_name="", attributes={})]
+    item = Item("x", "x.webp", "test", 0, "class 0", ("a bird",))
+    return SimpleNamespace(
+        prompts=[Prompt(item=item, caption="a bird", named=named)],
+        bank=SimpleNamespace(items=items, n=len(items), item=items.__getitem__, index_of=int),
+        pipe=SimpleNamespace(retrieve=lambda request: SimpleNamespace(ids=("0",))),
+        request=lambda prompt, seed, **fields: None,
+        split="test",
+        seed=0,
+        progress=False,
+    )

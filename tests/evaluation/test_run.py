@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import EvaluationError
@@ -87,6 +88,44 @@ def test_a_second_run_measures_nothing_again(
     assert second.results == read_results(tmp_path / "results.jsonl")
     assert len(second.results) == len(first.results)
     assert (tmp_path / "results.jsonl").read_bytes() == written
+
+
+def test_numbers_are_taken_over_by_pixels_and_said_to_be(
+    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
+) -> None:
+    """The same ids and captions with other pictures: what real images enter is measured again."""
+    data = shutil.copytree(squares, tmp_path / "squares")
+    options = {"metrics": ("fd_squeezenet", "attributes"), "controls": ("real",), "figures": False}
+    first = run(checkpoint, data, tmp_path / "out", resources, **options)
+    assert not any("taken over" in note for note in first.notes)
+    again = run(checkpoint, data, tmp_path / "out", resources, **options)
+    assert again.notes[0].startswith(f"{len(first.results)} of these numbers are taken over")
+    assert again.table().count("taken over") == 1
+    for path in sorted((data / "images" / "test").iterdir()):
+        with Image.open(path) as image:
+            ImageOps.invert(image.convert("RGB")).save(path, quality=90)
+    other = run(checkpoint, data, tmp_path / "out", resources, **options)
+    fresh = run(checkpoint, data, tmp_path / "fresh", resources, **options)
+    assert [r.value for r in other.results] == [r.value for r in fresh.results]
+    assert values(other, "fd_squeezenet") != values(first, "fd_squeezenet")
+    assert values(other, "asked_colours")["real"] < values(first, "asked_colours")["real"]
+    assert "taken over" in other.table(), "the model's own pictures are the same"
+
+
+def test_near_duplicates_across_the_split_are_told(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
+    """Of sixteen test images two are training images again, saved a little worse."""
+    data = shutil.copytree(squares, tmp_path / "squares")
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for path in sorted((data / "images" / split).iterdir()):
+            Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((64, 64)).save(path)
+    for i in (3, 5):
+        with Image.open(data / f"images/train/train00{i}.webp") as image:
+            image.save(data / f"images/test/test00{i}.webp", quality=60)
+    options = {"metrics": ("r_precision",), "controls": (), "figures": False}
+    (note,) = run(checkpoint, data, tmp_path, Resources(), **options).notes
+    assert "2 of the 16 images of split test are near-duplicates" in note
+    assert "test003 of train003" in note
 
 
 def test_another_number_of_neighbours_is_measured_anew(

@@ -1,0 +1,359 @@
+"""`report`: what runs left behind, as one Markdown page with figures.
+
+    results.jsonl -> tables    figures.json -> pictures    metrics.jsonl -> learning curves
+
+The figures are drawn by matplotlib into a folder beside the page. Everything that a run named is shown as it
+is, never as markup.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import math
+import os
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from memdriven.data.images import read_image
+from memdriven.errors import DataError, EvaluationError
+from memdriven.evaluation import figures
+from memdriven.evaluation.ablation import place
+from memdriven.evaluation.results import Result, read_results
+from memdriven.evaluation.tables import Table, tables_of
+from memdriven.files import atomic_write_bytes, read_json
+
+TITLE = "Memory-driven text-to-image generation: results"
+RESULTS, LOG = "results.jsonl", "metrics.jsonl"
+DEPTH = 5
+"""Folders below a run that are searched."""
+PASSED_OVER = frozenset(("features", "neighbours", "memory", "images", "cache", "samples", "tensorboard"))
+"""Folders that hold no records."""
+PANELS = {
+    "d_adversarial": "D: adversarial loss",
+    "g_adversarial": "G: adversarial loss",
+    "d_accuracy": "D: share right",
+    "damsm": "G: DAMSM loss",
+    "reconstruction": "G: reconstruction",
+    "kl": "G: KL of the conditioning",
+    "r1": "D: R1",
+    "loss": "DAMSM: loss",
+    "heads_recall@10": "DAMSM: Recall@10, v",
+    "pixels_recall@10": "DAMSM: Recall@10, pixels",
+}
+"""Logged number -> title of its panel, in order; others are not drawn."""
+_SPECIAL = re.compile(r"([\\`*_\[\]#|~])")
+
+
+def write_report(runs: Sequence[Path], out: Path, title: str = TITLE) -> Path:
+    """Write a Markdown page, and its figures into the folder of the same name beside it.
+
+    Args:
+        runs: folders of `evaluate`, `ablate` or `train`, or results files.
+        out: the page; its name ends in `.md` whatever is given.
+        title: of the page.
+
+    Returns:
+        The page.
+
+    Raises:
+        EvaluationError: a run holds no records, or damaged ones.
+        DataError: the files cannot be written.
+    """
+    found, out = gather(runs), out.with_suffix(".md")
+    lead = (
+        f"Made from {len(found.results)} recorded numbers, {len(found.figures)} sets of pictures "
+        f"and {len(found.curves)} training logs in " + ", ".join(str(run) for run in runs) + ". "
+        "Every row of ours names its checkpoint, commit, n, seed and device; ↑ higher is better, "
+        "↓ lower is better."
+    )
+    parts = [f"# {escape(title)}\n", escape(lead) + "\n"]
+    parts += [table(each) for each in tables_of(found.results)]
+    shown = [each for each in found.figures if not each.content.get("variant")]
+    drawn = [(f"pictures-{i}", *_pairs(each)) for i, each in enumerate(shown)]
+    drawn += [(f"seeds-{i}", *_seeds(each)) for i, each in enumerate(shown)]
+    rows = [each for each in found.figures if each.content.get("variant")]
+    if rows:
+        drawn.append(("ablation", *_ablation(sorted(rows, key=lambda each: place(_text(each, "variant"))))))
+    if found.curves:
+        drawn.append(("curves", *_curves(found.curves)))
+    for name, heading, about, picture in drawn:
+        file = Path(out.stem) / f"{name}.png"
+        atomic_write_bytes(out.parent / file, picture)
+        parts.append(
+            f"## {escape(heading)}\n\n{escape(about)}\n\n![{escape(heading)}](<{file.as_posix()}>)\n"
+        )
+    atomic_write_bytes(out, "\n".join(parts).encode("utf-8", "replace"))
+    return out
+
+
+# ------------------------------------------------------------------------------------------- records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """One training run's log."""
+
+    name: str
+    points: dict[str, list[tuple[float, float]]]
+    """Metric -> (x, y), x in images, or in steps where images are not logged."""
+    x: str
+    """`images` or `step`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """The example pictures of one evaluation."""
+
+    folder: Path
+    content: dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class Gathered:
+    """Everything a report is made from."""
+
+    results: list[Result] = field(default_factory=list)
+    figures: list[Figures] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+
+
+def gather(runs: Sequence[Path]) -> Gathered:
+    """Read the records under each run, a folder or a results file.
+
+    Raises:
+        EvaluationError: a run does not exist, nothing is found in any, or a record is damaged.
+    """
+    found, fix = Gathered(), "give folders of evaluate, ablate or train"
+    for run in runs:
+        if not run.exists():
+            raise EvaluationError(wanted=f"a run at {run}", found="nothing there", fix=fix)
+        for path in [run] if run.is_file() else _records(run):
+            if path.name == LOG:
+                curve = read_curve(path, _name(path, run))
+                found.curves += [curve] if curve.points else []
+            elif path.name == figures.INDEX:
+                found.figures.append(_read_figures(path))
+            else:
+                found.results += read_results(path)
+    if not (found.results or found.curves or found.figures):
+        raise EvaluationError(
+            wanted=f"{RESULTS} or {LOG} in the runs", found=", ".join(map(str, runs))[:160], fix=fix
+        )
+    return found
+
+
+def _records(run: Path) -> Iterator[Path]:
+    for folder, below, names in os.walk(run):
+        here = Path(folder)
+        depth = len(here.relative_to(run).parts)
+        below[:] = sorted(set(below) - PASSED_OVER) if depth < DEPTH else []
+        for name in (RESULTS, LOG, figures.INDEX):
+            if name in names:
+                yield here / name
+
+
+def _name(path: Path, run: Path) -> str:
+    parts = path.parent.relative_to(run).parts if run.is_dir() else ()
+    return "/".join((run.resolve().name, *parts))
+
+
+def _read_figures(path: Path) -> Figures:
+    content = read_json(path, EvaluationError)
+    if content.get("schema") != figures.SCHEMA:
+        raise EvaluationError(
+            wanted=f"{path} of schema {figures.SCHEMA}",
+            found=str(content.get("schema"))[:80],
+            fix="evaluate again",
+        )
+    return Figures(folder=path.parent, content=content)
+
+
+def read_curve(path: Path, name: str) -> Curve:
+    """Read a training log; lines that a crash cut are passed over.
+
+    A resumed run repeats the steps after its last save: the later line of a step counts.
+    """
+    by_step: dict[float, dict[str, Any]] = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+            by_step[float(record["step"])] = record
+        except (ValueError, KeyError, TypeError):
+            continue
+    records = [by_step[step] for step in sorted(by_step)]
+    x = "images" if records and all(_number(r.get("images")) for r in records) else "step"
+    points: dict[str, list[tuple[float, float]]] = {}
+    for record in records:
+        for key, value in record.items():
+            if key not in ("step", "images") and _number(value):
+                points.setdefault(key, []).append((float(record[x]), float(value)))
+    return Curve(name=name, points=points, x=x)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# ------------------------------------------------------------------------------------------ Markdown
+
+
+def escape(value: str) -> str:
+    """Return text that Markdown shows as it is, on one line."""
+    return html.escape(_SPECIAL.sub(r"\\\1", " ".join(value.split())), quote=False)
+
+
+def table(content: Table) -> str:
+    """Return one table with its title, lead and protocols."""
+    has_record = any(row.record for row in content.rows)
+    heads = ["", *map(escape, content.columns.values()), *(["record"] if has_record else [])]
+    lines = [f"## {escape(content.title)}", "", escape(content.lead), ""]
+    lines += [_line(heads), _line(["---", *["---:"] * len(content.columns), *["---"] * has_record])]
+    for row in content.rows:
+        cells = []
+        for key in content.columns:
+            cell = row.cells.get(key)
+            text = escape(cell.text) if cell else ""
+            if cell and cell.best and text:
+                text = f"**{text}**"
+            if cell and cell.change:
+                text += f" ({escape(cell.change)})"
+            cells.append(text or "–")
+        label = escape(row.label) + (" *(published)*" if row.kind == "published" else "")
+        label = f"*{escape(row.label)}*" if row.kind == "control" else label
+        lines.append(_line([label, *cells, *([escape(row.record)] if has_record else [])]))
+    lines += ["", *(f"- {escape(note)}" for note in content.notes)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+# ------------------------------------------------------------------------------------------- figures
+
+
+Sheet = list[tuple[str, list[Image.Image | None]]]
+"""Lines of a sheet of pictures, each with what it says to the left."""
+
+
+def _text(shown: Figures, key: str) -> str:
+    return str(shown.content.get(key))
+
+
+def _open(shown: Figures, name: object) -> Image.Image:
+    """Read a picture of a set; a name cannot point outside its folder.
+
+    Raises:
+        EvaluationError: it is missing or no picture.
+    """
+    path = shown.folder / str(name).replace("\\", "/").rsplit("/", 1)[-1]
+    try:
+        return read_image(path)
+    except DataError as error:
+        raise EvaluationError(
+            wanted=f"a picture in {path}", found=error.found, fix="evaluate again, with its figures"
+        ) from error
+
+
+def _pairs(shown: Figures) -> tuple[str, str, bytes]:
+    """Fig. 3: pictures beside the image that their features came from."""
+    lines: Sheet = []
+    for pair in shown.content.get("pairs", ()):
+        words = str(pair["caption"])
+        if pair.get("matched"):
+            words += f"\n(matched {pair['neighbour']}: {pair['matched']})"
+        beside = _open(shown, pair["retrieved"]) if pair.get("retrieved") else None
+        lines.append((words, [beside, _open(shown, pair["picture"])]))
+    about = (
+        "The first captions of the evaluation, not chosen by anyone; the image that the features came from, "
+        f"and the picture. Strategy {_text(shown, 'strategy')}, k = {_text(shown, 'k')}, seed "
+        f"{_text(shown, 'seed')}, checkpoint {_text(shown, 'checkpoint_hash')}, commit "
+        f"{shown.content.get('commit') or '?'}."
+    )
+    return f"Pictures: {_text(shown, 'checkpoint')} on {_text(shown, 'dataset')}", about, _sheet(lines)
+
+
+def _seeds(shown: Figures) -> tuple[str, str, bytes]:
+    """One caption and one memory a line, painted with several seeds."""
+    lines: Sheet = [
+        (str(group["caption"]), [_open(shown, name) for name in group.get("draws", ())])
+        for group in shown.content.get("diversity", ())
+    ]
+    heading = f"Several seeds: {_text(shown, 'checkpoint')} on {_text(shown, 'dataset')}"
+    return (
+        heading,
+        "One caption and one memory a line; a seed decides z, epsilon, mirror and window.",
+        _sheet(lines),
+    )
+
+
+def _ablation(rows: Sequence[Figures]) -> tuple[str, str, bytes]:
+    """The same captions, references and noise through each row's model, a line a row."""
+    first = rows[0]
+    kept = [pair["retrieved"] for pair in first.content.get("pairs", ()) if pair.get("retrieved")]
+    lines: Sheet = [("retrieved", [_open(first, name) for name in kept])] if kept else []
+    for each in rows:
+        pairs = each.content.get("pairs", ())
+        lines.append((_text(each, "variant"), [_open(each, pair["picture"]) for pair in pairs]))
+    about = "The evaluation's first captions with the same references and noise in every row."
+    return "Ablation: pictures", about, _sheet(lines)
+
+
+def _sheet(lines: Sheet) -> bytes:
+    """Draw lines of pictures with their words to the left, as PNG."""
+    from matplotlib.figure import Figure
+
+    across = max((len(pictures) for _, pictures in lines), default=1)
+    figure = Figure(figsize=(3 + 1.3 * across, 1.35 * max(len(lines), 1)), dpi=100, layout="constrained")
+    axes = figure.subplots(len(lines) or 1, across + 1, squeeze=False, width_ratios=[2.2, *[1] * across])
+    for row in axes:
+        for cell in row:
+            cell.set_axis_off()
+    for row, (words, pictures) in zip(axes, lines):
+        wrapped = "\n".join(textwrap.wrap(words[:400], 38))
+        row[0].text(0, 0.5, wrapped, fontsize=7, va="center", parse_math=False)
+        for cell, picture in zip(row[1:], pictures):
+            if picture is not None:
+                cell.imshow(picture, interpolation="none")
+    return _png(figure)
+
+
+def _curves(curves: Sequence[Curve]) -> tuple[str, str, bytes]:
+    """One panel for each logged number that at least one run has two points of."""
+    from matplotlib.figure import Figure
+
+    keys = [key for key in PANELS if any(len(curve.points.get(key, ())) > 1 for curve in curves)]
+    down = max(1, math.ceil(len(keys) / 3))
+    figure = Figure(figsize=(11, 2.6 * down + 0.5), dpi=100, layout="constrained")
+    panels = figure.subplots(down, 3, squeeze=False).flatten()
+    for panel, key in zip(panels, keys):
+        images = all(curve.x == "images" for curve in curves if key in curve.points)
+        scale = 1000 if images else 1
+        for i, curve in enumerate(curves):
+            x, y = zip(*curve.points.get(key, [(math.nan, math.nan)]))
+            panel.plot([each / scale for each in x], y, color=f"C{i % 10}", linewidth=1.4)
+        panel.set_title(PANELS[key], loc="left", fontsize=10)
+        panel.set_xlabel("thousand images" if images else "step")
+        panel.grid(axis="y", alpha=0.3)
+    for panel in panels[len(keys) :]:
+        panel.set_axis_off()
+    colours = ["blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "olive", "cyan"]
+    names = [f"{colours[i % 10]}: {curve.name}" for i, curve in enumerate(curves)]
+    return "Learning curves", "; ".join(names), _png(figure)
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # captions of any script
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
