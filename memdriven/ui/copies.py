@@ -119,7 +119,7 @@ def verdict(likeness: Likeness | None, nearest: Standing) -> str:
         parts = (
             ("pose and place", likeness.same_layout, ""),
             ("the colours around it", likeness.surroundings < ALIKE_COLOURS, likeness.surroundings),
-            ("its own colours, where v is strong,", likeness.subject < ALIKE_COLOURS, likeness.subject),
+            ("its own colours, where v is strong", likeness.subject < ALIKE_COLOURS, likeness.subject),
         )
         told = "".join(
             tag(

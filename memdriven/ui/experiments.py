@@ -128,9 +128,10 @@ def _share(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
         said = [one for one in (output.claims[0] if output.claims else ()) if one.said == "named"]
         named, seen = len(said), sum(one.holds for one in said)
         told = tag("b", text(name)) + (text(f" shows {seen} of the {named} named") if named else "")
-        shown = tag("li", figure(image_uri(output.images[0]), name, told) + thumbs(output.retrieval))
+        used = thumbs(output.retrieval if each.memory else None)
+        shown = tag("li", figure(image_uri(output.images[0]), name, told) + used)
         cells.append(shown)
-        yield Ran(tag("ol", "".join(cells), class_="md-controls"))
+        yield Ran(tag("ol", "".join(cells), class_="md-draws"))
     assert output is not None
     likeness = space.result().likeness(output)
     shape = likeness is not None and likeness.same_layout
@@ -140,7 +141,7 @@ def _share(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
         f"With the wrong memory the picture shows {seen} of the {named} things named, and its pose and place "
         f"are {'' if shape else 'not '}its reference\u2019s."
     )
-    yield Ran(tag("ol", "".join(cells), class_="md-controls"), answer, measured)
+    yield Ran(tag("ol", "".join(cells), class_="md-draws"), answer, measured)
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ def test_learn_predict_run_reveal_by_a_teachers_link(visit: Visit, shots: Path) 
     assert page.locator("#lesson-reveal").count() == 0 or page.locator("#lesson-reveal").is_hidden()
     page.click("#lesson-run")
     page.wait_for_selector("#lesson-reveal:visible")
-    assert page.locator("#lesson-result .md-controls figure").count() >= 3
+    assert page.locator("#lesson-result .md-draws figure").count() >= 3
     page.click("#lesson-reveal")
     page.wait_for_selector("#lesson-told [data-verdict]")
     assert strings.LEARN_SAID in visitor.text("#lesson-told")
