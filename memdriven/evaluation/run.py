@@ -27,8 +27,9 @@ from memdriven.evaluation.diversity import (
     measure_diversity_seed,
     measure_diversity_z,
 )
-from memdriven.evaluation.figures import draw_figures
+from memdriven.evaluation.part_colours import measure_part_colours
 from memdriven.evaluation.r_precision import measure_r_precision, measure_r_precision_judge
+from memdriven.evaluation.report import draw_figures
 from memdriven.evaluation.results import (
     Measurement,
     Result,
@@ -58,6 +59,7 @@ MEASURES: dict[str, Callable[[Context, Row], list[Measurement]]] = {
     "inception_score": distances.measure_inception_score,
     "copy_check": measure_copy_check,
     "soa": measure_soa,
+    "part_colours": measure_part_colours,
 }
 """Every measure of a row of pictures. One that lacks its weights raises, and is then left out of the table
 with the reason, never replaced by another."""
