@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from memdriven import losses
 from memdriven.checkpoint import load_checkpoint
-from memdriven.encoders.attribute_files import reader_of
+from memdriven.encoders.readers import reader_of
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.models.discriminator import Discriminator, Logits
 from memdriven.models.projected import DEPTHS, ProjectedDiscriminator

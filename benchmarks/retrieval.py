@@ -224,7 +224,7 @@ def open_retriever(
         about = {"checkpoint": made.name, "checkpoint_hash": made.hash}
         folder = memory or made.bank_path
     else:
-        from memdriven.encoders.damsm_files import load_damsm
+        from memdriven.encoders.damsm import load_damsm
 
         if damsm is None or memory is None:
             raise SystemExit("give --checkpoint, or both --damsm and --memory")

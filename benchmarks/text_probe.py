@@ -19,9 +19,8 @@ from tqdm import trange
 
 from memdriven.data.attributes import IGNORED, attribute_values
 from memdriven.data.prepared import PreparedDataset
-from memdriven.encoders.attribute_files import load_attributes
-from memdriven.encoders.attribute_head import attribute_loss
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.readers import attribute_loss, load_attributes
 from memdriven.training.captions import TrainingCaptions
 
 STEPS, BATCH = 1200, 512

@@ -24,7 +24,7 @@ from memdriven.aviary.prepare import prepare_aviary
 from memdriven.aviary.recolour import prepare_recoloured
 from memdriven.config import Config
 from memdriven.data.prepared import PreparedDataset
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.evaluation.context import Resources
 from memdriven.evaluation.judge import train_attribute_judge

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from memdriven.checkpoint import Checkpoint, load_checkpoint
 from memdriven.data.prepared import Item, PreparedDataset, load_images
-from memdriven.encoders.attribute_files import reader_of
+from memdriven.encoders.readers import reader_of
 from memdriven.evaluation.attributes import attribute_accuracy
 from memdriven.evaluation.judge import AttributeJudge, load_judge
 from memdriven.memory.features import FeatureStore
@@ -110,9 +110,9 @@ def painted(
         z = torch.randn(len(rows), config.generator.z_dim, generator=noise)
         epsilon = torch.randn(len(rows), config.generator.condition_dim, generator=noise)
         said = [own.text(torch.tensor(own.of[i])) for i in rows]
-        sentence, words = text.sentence, text.for_generator
+        sentence, words = text.sentence, text.condition
         sentence = sentence + guidance * (sentence - torch.stack([s.sentence.mean(0) for s in said]))
-        words = words + guidance * (words - torch.stack([s.for_generator.mean(0) for s in said]))
+        words = words + guidance * (words - torch.stack([s.condition.mean(0) for s in said]))
         image = generator(z, sentence, words, v, epsilon, stages=1).images[0]
         made.append(((image + 1) * 127.5).round().clamp(0, 255).byte())
     return torch.cat(made)

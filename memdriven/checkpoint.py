@@ -28,13 +28,12 @@ from torch import Tensor
 
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
-from memdriven.encoders.attribute_files import FILE as ATTRIBUTES
-from memdriven.encoders.attribute_files import Attributes, load_attributes, reader_of, save_attributes
-from memdriven.encoders.damsm import Damsm
-from memdriven.encoders.damsm_files import OF_CHECKPOINT, load_damsm_weights
-from memdriven.encoders.damsm_files import SCHEMA as OF_DAMSM
+from memdriven.encoders.damsm import OF_CHECKPOINT, Damsm, load_damsm_weights
+from memdriven.encoders.damsm import SCHEMA as OF_DAMSM
+from memdriven.encoders.readers import FILE as ATTRIBUTES
+from memdriven.encoders.readers import Attributes, load_attributes, reader_of, save_attributes
 from memdriven.encoders.text import TextFeatures
-from memdriven.encoders.weights import read_weights, take_weights, write_weights
+from memdriven.encoders.weights import load_weights, read_weights, write_weights
 from memdriven.errors import CheckpointError
 from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_file, sha256_text
 from memdriven.models.early_fusion import BASE_SIZE
@@ -234,7 +233,7 @@ def load_checkpoint(
     weights: dict[str, Tensor] = {}
     for name in stage_files(config.generator):
         weights |= read_weights(path / name)
-    take_weights(generator, renamed(weights), str(path))
+    load_weights(generator, renamed(weights), str(path))
     return Checkpoint(
         path,
         config,

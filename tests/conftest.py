@@ -16,10 +16,8 @@ from memdriven.checkpoint import load_checkpoint, save_checkpoint
 from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
 from memdriven.data.prepared import Item, image_file, write_prepared
 from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.attribute_files import Attributes
-from memdriven.encoders.attribute_head import AttributeHead
-from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.readers import AttributeHead, Attributes, CaptionReader
 from memdriven.memory.build import build_memory
 from memdriven.memory.features import encode_v, write_store
 from memdriven.models.generator import Generator

@@ -12,10 +12,8 @@ import torch
 from memdriven.checkpoint import ATTRIBUTES, load_checkpoint, save_checkpoint
 from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
 from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.attribute_files import Attributes, save_attributes
-from memdriven.encoders.attribute_head import AttributeHead
-from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.readers import AttributeHead, Attributes, CaptionReader, save_attributes
 from memdriven.errors import CheckpointError, ConfigError, MemDrivenError
 from memdriven.files import sealed
 from memdriven.models.generator import Generator
@@ -141,10 +139,10 @@ def test_a_generator_is_told_by_the_reader_it_was_taught_by(fading_checkpoint: P
     encoded = [made.vocabulary.encode("a small red bird", made.config.text.max_words)]
     with torch.no_grad():
         text, plain = made.encode_captions(encoded), made.damsm.encode_captions(encoded)
-    assert plain.named is None
-    assert text.named is not None
-    assert text.named.shape == (1, made.config.generator.attribute_dim)
-    assert torch.equal(text.for_generator[:, :32], plain.words_mean)
+    assert plain.attributes is None
+    assert text.attributes is not None
+    assert text.attributes.shape == (1, made.config.generator.attribute_dim)
+    assert torch.equal(text.condition[:, :32], plain.words_mean)
 
 
 @pytest.mark.parametrize(("width", "readers"), [(8, True), (9, False)])

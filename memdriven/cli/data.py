@@ -75,7 +75,7 @@ class BuildMemory:
     def run(self) -> None:
         """Call the library."""
         from memdriven.checkpoint import MEMORY, load_checkpoint
-        from memdriven.encoders.damsm_files import load_damsm
+        from memdriven.encoders.damsm import load_damsm
         from memdriven.memory.build import build_memory
 
         device = choose_device(self.device)

@@ -5,18 +5,17 @@ The evaluation measures in it; a projected discriminator, where one is used, tra
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from memdriven.encoders.weights import read_weights
-from memdriven.errors import CheckpointError
+from memdriven.encoders.weights import imagenet_weights, load_weights
 
 DEPTHS = (1, 4, 7, 9, 10, 11, 12)
 """Indices into `features` whose outputs are used, as in LPIPS."""
 ENVIRONMENT = "MEMDRIVEN_SQUEEZENET"
+WEIGHTS = "SqueezeNet1_1_Weights.IMAGENET1K_V1"
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 _CAFFE_MEAN = (123 / 255, 117 / 255, 104 / 255)
@@ -54,25 +53,16 @@ class SqueezeNet(nn.Module):
         return maps
 
     @classmethod
-    def load(cls, weights: Path | None = None, device: torch.device | str = "cpu") -> SqueezeNet:
+    def load(cls, weights: Path | str | None = None, device: torch.device | str = "cpu") -> SqueezeNet:
         """Load a local file (.safetensors or .pth), $MEMDRIVEN_SQUEEZENET, or torchvision's.
 
         Raises:
             CheckpointError: the weights are neither here nor to be had.
         """
         network = cls()
-        if weights is None and os.environ.get(ENVIRONMENT):
-            weights = Path(os.environ[ENVIRONMENT])
-        try:
-            state = _read(weights)
-            kept = {k: v.float() for k, v in state.items() if k.startswith("features.")}
-            network.load_state_dict(kept)
-        except Exception as error:
-            raise CheckpointError(
-                wanted=f"SqueezeNet 1.1 weights ({weights or 'torchvision download'})",
-                found=f"{type(error).__name__}: {error}"[:160],
-                fix=f"give a file in torchvision's layout by --squeezenet or ${ENVIRONMENT}",
-            ) from error
+        state, name = imagenet_weights(WEIGHTS, weights, "--squeezenet", ENVIRONMENT)
+        kept = {key: value for key, value in state.items() if key.startswith("features.")}
+        load_weights(network, kept, name, f"give SqueezeNet 1.1 by --squeezenet or {ENVIRONMENT}")
         return network.to(device)
 
 
@@ -82,12 +72,3 @@ def _scale(network: SqueezeNet, _: object) -> None:
     if float(weight.abs().mean()) < _CAFFE_LIMIT:
         network.mean.copy_(torch.tensor(_CAFFE_MEAN).view(1, 3, 1, 1))
         network.factor.fill_(255.0)
-
-
-def _read(weights: Path | None) -> dict[str, Tensor]:
-    if weights is None:
-        from torchvision.models import SqueezeNet1_1_Weights
-
-        source = SqueezeNet1_1_Weights.IMAGENET1K_V1
-        return dict(source.get_state_dict(progress=True, check_hash=True))
-    return read_weights(weights)

@@ -24,7 +24,7 @@ class TextFeatures(NamedTuple):
     """s: (b, d)."""
     mask: Tensor
     """(b, t) bool, true at words, false at padding."""
-    named: Tensor | None = None
+    attributes: Tensor | None = None
     """(b, n) what captions name (`CaptionReader.read`), where the generator is told it."""
 
     @property
@@ -34,15 +34,15 @@ class TextFeatures(NamedTuple):
 
     def one(self, place: int) -> TextFeatures:
         """Return a single caption's embeddings, as a batch."""
-        named = None if self.named is None else self.named[[place]]
-        return TextFeatures(self.words[[place]], self.sentence[[place]], self.mask[[place]], named)
+        attributes = None if self.attributes is None else self.attributes[[place]]
+        return TextFeatures(self.words[[place]], self.sentence[[place]], self.mask[[place]], attributes)
 
     @property
-    def for_generator(self) -> Tensor:
-        """What G reads beside the sentence: `words_mean`, and `named` behind it (b, d + n)."""
-        if self.named is None:
+    def condition(self) -> Tensor:
+        """What G reads beside the sentence: `words_mean`, and `attributes` behind it (b, d + n)."""
+        if self.attributes is None:
             return self.words_mean
-        return torch.cat([self.words_mean, self.named], dim=1)
+        return torch.cat([self.words_mean, self.attributes], dim=1)
 
 
 class TextEncoder(nn.Module):

@@ -1,47 +1,63 @@
-"""VGG-16 up to relu5_3: the image features v that the memory bank stores (Sec. 3.1)."""
+"""VGG-16 up to relu5_3: the image features v that the memory bank stores (Sec. 3.1).
+
+On a CPU its layers of many channels use Winograd's minimal filtering F(4x4, 3x3): Lavin & Gray, "Fast
+Algorithms for Convolutional Networks", CVPR 2016. Each 4 x 4 tile of outputs costs 36 multiplications a
+channel pair in place of 144; torch's own CPU convolutions are direct. A whole bank takes 1.4 times less
+CPU time with it (`python -m benchmarks.bank_build`, docs/memory.md).
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from memdriven.encoders import winograd
-from memdriven.encoders.weights import read_weights, weights_hash
+from memdriven.encoders.weights import imagenet_weights, load_weights, weights_hash
 from memdriven.errors import CheckpointError
 
+WEIGHTS = "VGG16_Weights.IMAGENET1K_FEATURES"
 WEIGHTS_VARIABLE = "MEMDRIVEN_VGG16"
 """Environment variable that may name a local weight file."""
 STRIDE = 16
 """relu5_3 is this much smaller than its input, after four of VGG's five poolings."""
-WINOGRAD_CHANNELS = 256
-"""On a CPU, layers with this many input channels use Winograd's convolution."""
+RELU5_3 = 29
+"""Its place among torchvision's `vgg16().features`."""
 CLASSIFIER = "classifier.6.weight"
 """The last layer of torchvision's whole network; the file of features holds no numbers there."""
-
-_MEAN = (0.48235, 0.45882, 0.40784)
-_LAYERS = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)
-"""Channels of each 3x3 convolution; 0 is a 2x2 max pooling."""
-
-
-def _relu5_3_layers() -> nn.Sequential:
-    """Return layers 0..29 of torchvision's `vgg16().features`, the last one being relu5_3."""
-    layers: list[nn.Module] = []
-    channels = 3
-    for width in _LAYERS:
-        if width == 0:
-            layers.append(nn.MaxPool2d(2))
-        else:
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
-            channels = width
-    return nn.Sequential(*layers)
+MEAN = (0.48235, 0.45882, 0.40784)
+WINOGRAD_CHANNELS = 256
+"""On a CPU, layers with this many input channels use Winograd's convolution."""
+TILE = 4
+_INPUT = torch.tensor(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ],
+    dtype=torch.float64,
+)
+"""B^T of Lavin & Gray, Sec. 4.3; the next two are G (times 24) and A^T."""
+_FILTER = (
+    torch.tensor(
+        [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64
+    )
+    / 24
+)
+_OUTPUT = torch.tensor(
+    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float64
+)
+_INPUT_2D = torch.kron(_INPUT, _INPUT).float()  # (36, 36)
+_OUTPUT_2D = torch.kron(_OUTPUT, _OUTPUT).float()  # (16, 36)
 
 
 class Vgg16Features(nn.Module):
-    """The frozen network images -> v, with torchvision's layer numbers and parameter names.
+    """The frozen network images -> v, with torchvision's layers and parameter names.
 
     Weights are rounded to float16 and computed with in float32, so that the half-size file and
     torchvision's download are the same network, with the same `hash`.
@@ -51,11 +67,13 @@ class Vgg16Features(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = _relu5_3_layers()
-        self._winograd: dict[int, Tensor] = {}
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.requires_grad_(False)
-        self.eval()
+        from torchvision.models.vgg import cfgs, make_layers
+
+        # Of vgg16() itself, 124 million unused weights of its classifier would be drawn.
+        self.features: nn.Sequential = make_layers(cfgs["D"])[: RELU5_3 + 1]
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self._transformed: dict[int, Tensor] = {}
+        self.requires_grad_(False).eval()
 
     @classmethod
     def load(cls, weights: Path | str | None = None, device: torch.device | str = "cpu") -> Vgg16Features:
@@ -69,12 +87,8 @@ class Vgg16Features(nn.Module):
         Raises:
             CheckpointError: the file is missing, truncated, not VGG-16, or cannot be downloaded.
         """
-        source = weights or os.environ.get(WEIGHTS_VARIABLE)
         network = cls()
-        if source:
-            network.take(read_weights(Path(source)), str(source))
-        else:
-            network.take(_download(), "torchvision's download")
+        network.take(*imagenet_weights(WEIGHTS, weights, "--vgg", WEIGHTS_VARIABLE))
         return network.to(memory_format=torch.channels_last).to(device)
 
     def take(self, state: Mapping[str, Tensor], name: str) -> None:
@@ -90,25 +104,9 @@ class Vgg16Features(nn.Module):
                 found="weights for classification (IMAGENET1K_V1), for inputs of another scale",
                 fix="give torchvision's vgg16_features file",
             )
-        rounded: dict[str, Tensor] = {}
-        for key, own in self.state_dict().items():
-            given = state.get(key)
-            if given is None or given.shape != own.shape:
-                found = "no such entry" if given is None else f"shape {tuple(given.shape)}"
-                raise CheckpointError(
-                    wanted=f"VGG-16 entry {key} of shape {tuple(own.shape)} in {name}",
-                    found=found,
-                    fix="give torchvision's vgg16 weights (IMAGENET1K_FEATURES)",
-                )
-            rounded[key] = given.half().float()
-            if not bool(torch.isfinite(rounded[key]).all()):
-                raise CheckpointError(
-                    wanted=f"finite numbers in {key} of {name}",
-                    found="NaN or infinity",
-                    fix="fetch the weight file again",
-                )
-        self.load_state_dict(rounded)
-        self._winograd.clear()
+        rounded = {key: state[key].half() for key in self.state_dict() if key in state}
+        load_weights(self, rounded, name, "give torchvision's vgg16 weights (IMAGENET1K_FEATURES)")
+        self._transformed.clear()
 
     @property
     def hash(self) -> str:
@@ -133,44 +131,52 @@ class Vgg16Features(nn.Module):
         """
         if images.ndim != 4 or images.shape[1] != 3 or any(s % STRIDE for s in images.shape[2:]):
             raise ValueError(f"wanted (b, 3, 16i, 16j) images, found {tuple(images.shape)}")
-        if images.device.type == "cpu" and not torch.is_grad_enabled():
-            return torch.cat([self._forward_on_cpu(image[None]) for image in images])
-        v: Tensor = self.features(self._scaled(images))
+        x = ((images - self.mean) * 255.0).contiguous(memory_format=torch.channels_last)
+        if x.device.type == "cpu" and not torch.is_grad_enabled():
+            return torch.cat([self._forward_on_cpu(one) for one in torch.split(x, 1)])
+        v: Tensor = self.features(x)
         return v.contiguous()  # (b, 512, h/16, w/16)
 
-    def _scaled(self, images: Tensor) -> Tensor:
-        return ((images - self.mean) * 255.0).contiguous(memory_format=torch.channels_last)
-
-    def _forward_on_cpu(self, image: Tensor) -> Tensor:
+    def _forward_on_cpu(self, x: Tensor) -> Tensor:
         """Compute one image (1, 3, h, w): Winograd's convolution where it is the faster one."""
-        maps = self._scaled(image)
         for number, layer in enumerate(self.features):
-            tiled = not any(side % winograd.TILE for side in maps.shape[2:])
+            tiled = not any(side % TILE for side in x.shape[2:])
             if tiled and isinstance(layer, nn.Conv2d) and layer.in_channels >= WINOGRAD_CHANNELS:
-                maps = self._winograd_layer(number, layer, maps)
+                if number not in self._transformed:
+                    self._transformed[number] = winograd_weight(layer.weight)
+                assert layer.bias is not None
+                x = winograd_convolve(x, self._transformed[number], layer.bias)
             else:
-                maps = layer(maps)
-        return maps.contiguous()
-
-    def _winograd_layer(self, number: int, layer: nn.Conv2d, maps: Tensor) -> Tensor:
-        if number not in self._winograd:
-            self._winograd[number] = winograd.transform_weight(layer.weight)
-        assert layer.bias is not None
-        return winograd.convolve(maps, self._winograd[number], layer.bias)
+                x = layer(x)
+        return x.contiguous()
 
 
-def _download() -> Mapping[str, Tensor]:
-    """Fetch torchvision's ImageNet features, or read them from its cache."""
-    from torchvision.models import VGG16_Weights
+def winograd_weight(weight: Tensor) -> Tensor:
+    """Return G w G^T of filters (k, c, 3, 3): (36, c, k) float32."""
+    return (
+        torch.einsum("ia,kcab,jb->ijck", _FILTER, weight.double(), _FILTER).flatten(0, 1).float().contiguous()
+    )
 
-    try:
-        state: Mapping[str, Tensor] = VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(
-            progress=True, check_hash=True
-        )
-    except (OSError, RuntimeError) as error:
-        raise CheckpointError(
-            wanted="the ImageNet VGG-16 weights",
-            found=f"the download failed: {error}"[:200],
-            fix=f"connect once, or set {WEIGHTS_VARIABLE} to a local weight file",
-        ) from error
-    return state
+
+def winograd_convolve(x: Tensor, transformed: Tensor, bias: Tensor) -> Tensor:
+    """Convolve with zero padding of 1.
+
+    Args:
+        x: (b, c, h, w) float32, h and w multiples of 4; fast when in channels_last.
+        transformed: (36, c, k), from `winograd_weight`.
+        bias: (k,).
+
+    Returns:
+        (b, k, h, w) in channels_last, equal to `conv2d` up to rounding.
+    """
+    count, _, height, width = x.shape
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()  # (b, h+2, w+2, c)
+    down, across = height // TILE, width // TILE
+    image, row, column, channel = padded.stride()
+    tiles = padded.as_strided(
+        (6, 6, count, down, across, padded.shape[3]), (row, column, image, TILE * row, TILE * column, channel)
+    ).reshape(36, -1)  # (36, b*h/4*w/4*c)
+    products = torch.bmm((_INPUT_2D @ tiles).view(36, -1, padded.shape[3]), transformed)
+    out = (_OUTPUT_2D @ products.flatten(1)).view(TILE, TILE, count, down, across, -1)
+    merged = out.permute(2, 3, 0, 4, 1, 5).reshape(count, height, width, -1)
+    return merged.add_(bias).permute(0, 3, 1, 2)  # (b, k, h, w)

@@ -1,8 +1,9 @@
-"""Reading, writing and hashing of weight files: safetensors, never pickle."""
+"""Weight files: reading, writing, hashing, and torchvision's downloads; safetensors, never pickle."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -40,6 +41,36 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return content
 
 
+def imagenet_weights(
+    name: str, path: Path | str | None, option: str, variable: str
+) -> tuple[dict[str, Tensor], str]:
+    """Return a pretrained network's tensors, and where they come from.
+
+    Args:
+        name: of torchvision's weights, e.g. `VGG16_Weights.IMAGENET1K_FEATURES`.
+        path: a file in torchvision's layout, as the command-line `option` names it.
+        option: for errors.
+        variable: without a path, the environment variable that may name one; else torchvision downloads
+            them, or finds them in its cache.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or the download failed.
+    """
+    source = path or os.environ.get(variable)
+    try:
+        if source:
+            return read_weights(Path(source)), str(source)
+        from torchvision.models import get_weight
+
+        return dict(get_weight(name).get_state_dict(progress=True, check_hash=True)), "torchvision's download"
+    except (OSError, RuntimeError, CheckpointError) as error:
+        raise CheckpointError(
+            wanted=f"torchvision's {name}" + (f" in {source}" if source else ""),
+            found=error.found if isinstance(error, CheckpointError) else f"a failed download: {error}"[:200],
+            fix=f"name a weight file by {option} or {variable}" + ("" if source else ", or connect once"),
+        ) from error
+
+
 def float_entries(module: nn.Module) -> dict[str, Tensor]:
     """Return a module's parameters and buffers that hold real numbers, in name order."""
     state = module.state_dict()
@@ -71,8 +102,19 @@ def write_weights(
     atomic_write_bytes(path, save(halves, metadata=dict(metadata)))
 
 
-def take_weights(module: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
+def load_weights(
+    module: nn.Module,
+    state: Mapping[str, Tensor],
+    name: str,
+    fix: str = "use the config.json and vocabulary.json that belong to these weights",
+) -> None:
     """Copy a file's tensors into a module; every real-valued entry must match, and no other be.
+
+    Args:
+        module: what takes them.
+        state: the tensors.
+        name: where they come from, for errors.
+        fix: what to do where they do not match.
 
     Raises:
         CheckpointError: entries are missing, left over, of another shape, or not finite.
@@ -85,7 +127,7 @@ def take_weights(module: nn.Module, state: Mapping[str, Tensor], name: str) -> N
         raise CheckpointError(
             wanted=f"weights of this {type(module).__name__} in {name}",
             found="; ".join(f"{len(keys)} {what}, e.g. {keys[0]}" for what, keys in parts if keys),
-            fix="use the config.json and vocabulary.json that belong to these weights",
+            fix=fix,
         )
     for key, value in state.items():
         if not bool(torch.isfinite(value).all()):

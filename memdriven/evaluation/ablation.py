@@ -15,7 +15,7 @@ from typing import Any
 
 from memdriven.checkpoint import load_facts
 from memdriven.config import Config, GeneratorConfig, TrainConfig, to_dict
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
 from memdriven.errors import ConfigError, EvaluationError, TrainingError
 from memdriven.evaluation.context import Resources
 from memdriven.evaluation.rows import CONTROLS

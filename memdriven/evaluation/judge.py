@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids, visible_record
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset, load_images
-from memdriven.encoders.attribute_head import AttributeHead, attribute_loss
+from memdriven.encoders.readers import AttributeHead, attribute_loss
 from memdriven.errors import EvaluationError
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json, sha256_file
 from memdriven.training.augment import disturb

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from memdriven.checkpoint import Checkpoint
 from memdriven.config import DiscriminatorConfig, Pooling
 from memdriven.data.images import to_tensor
-from memdriven.encoders.weights import read_weights, take_weights
+from memdriven.encoders.weights import load_weights, read_weights
 from memdriven.errors import CheckpointError
 from memdriven.models.discriminator import Discriminator, content_pyramid
 from memdriven.pipeline.output import to_picture
@@ -74,7 +74,7 @@ def load_critic(checkpoint: Checkpoint) -> Critic | None:
         content: Pooling = "average" if weights["downs.1.weight"].shape[1] > width else "none"
         config = DiscriminatorConfig(width=width, max_width=widest, content=content, spectral_norm=False)
         network = Discriminator(config, size, checkpoint.config.text.dim)
-        take_weights(network, weights, str(path))
+        load_weights(network, weights, str(path))
     except (KeyError, IndexError, ValueError) as error:
         raise CheckpointError(
             wanted=f"the weights of a discriminator in {path}",

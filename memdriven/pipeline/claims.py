@@ -77,7 +77,7 @@ def claims(checkpoint: Checkpoint, named: Named, text: TextFeatures, image: Tens
     found = [claim(*pair, "named") for pair in named.claims]
     if attributes.reader is not None:
         told = {attribute for attribute, _ in (*named.claims, *named.denied)}
-        expected = attributes.reader.named(text)[0]
+        expected = attributes.reader.attribute_probs(text)[0]
         for row, (attribute, values) in enumerate(attributes.values.items()):
             share, value = expected[row, : len(values)].max(dim=0)
             if attribute not in told and float(share) > IMPLIED:

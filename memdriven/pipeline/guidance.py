@@ -38,7 +38,7 @@ class TextCondition(NamedTuple):
     @classmethod
     def of(cls, text: TextFeatures) -> TextCondition:
         """Return what G reads of embeddings that are not guided."""
-        return cls(text.sentence, text.for_generator)
+        return cls(text.sentence, text.condition)
 
 
 class Guidance:
@@ -100,5 +100,5 @@ class Guidance:
         d = text.sentence.shape[1]
         # Each word moves alike, so that their mean does; padding stays zero.
         words = text.words + shift[d : 2 * d] * text.mask[..., None]
-        named = None if text.named is None else text.named + shift[2 * d :]
+        named = None if text.attributes is None else text.attributes + shift[2 * d :]
         return TextCondition.of(TextFeatures(words, text.sentence + shift[:d], text.mask, named))

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from memdriven.checkpoint import Checkpoint
 from memdriven.devices import repeatable
-from memdriven.encoders.caption_reader import agreement
 from memdriven.encoders.damsm import matching_scores
+from memdriven.encoders.readers import agreement
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError
 from memdriven.memory.scores import shares

@@ -12,11 +12,9 @@ from torch.nn import functional as F
 
 from memdriven.config import Config
 from memdriven.data.attributes import IGNORED
-from memdriven.encoders.attribute_files import Attributes
-from memdriven.encoders.attribute_head import AttributeHead, attribute_loss
-from memdriven.encoders.damsm import Damsm, damsm_loss
-from memdriven.encoders.damsm_files import TrainedDamsm
+from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss
 from memdriven.encoders.image import CompactBackbone, ImageFeatures
+from memdriven.encoders.readers import AttributeHead, Attributes, attribute_loss
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.vgg import Vgg16Features

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from memdriven.data.attributes import label_ids
 from memdriven.data.prepared import Item
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
-from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.readers import CaptionReader
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CaptionError, DataError
 
@@ -110,7 +110,7 @@ class TrainingCaptions:
                 self.words[rows], self.mask[rows] = text.words.half().cpu(), text.mask.cpu()
                 sentences.append(text.sentence)
                 if reader is not None:
-                    known.append(reader.named(text).flatten(1).half())
+                    known.append(reader.attribute_probs(text).flatten(1).half())
         self.sentences = torch.cat(sentences)  # (m, d)
         self.named = torch.cat(known) if known else None
         """(m, n) what each caption names, by the reader."""

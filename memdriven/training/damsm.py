@@ -14,8 +14,7 @@ from tqdm import tqdm
 from memdriven.config import Config, to_dict
 from memdriven.data.prepared import PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
-from memdriven.encoders.damsm import Damsm, damsm_loss
-from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
+from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss, load_damsm, save_damsm
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.build import features_of
 from memdriven.training.distributed import World, join_world, leave_world

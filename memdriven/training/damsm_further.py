@@ -16,11 +16,15 @@ from torch import Tensor, nn
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids
 from memdriven.data.prepared import PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption
-from memdriven.encoders.attribute_files import Attributes, load_attributes, save_attributes
-from memdriven.encoders.attribute_head import AttributeHead, attribute_loss
-from memdriven.encoders.damsm import Damsm, damsm_loss
-from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
+from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
+from memdriven.encoders.readers import (
+    AttributeHead,
+    Attributes,
+    attribute_loss,
+    load_attributes,
+    save_attributes,
+)
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.build import features_of

@@ -19,8 +19,8 @@ from torch.nn import functional as F
 from memdriven.config import Config
 from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.caption_reader import CaptionReader
 from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.readers import CaptionReader
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
 from memdriven.memory.build import features_of
@@ -70,7 +70,7 @@ class Batch:
     @property
     def text_condition(self) -> Tensor:
         """Mean word embedding (b, d), and what the captions name if G is told it (b, d + n)."""
-        return self.text.for_generator
+        return self.text.condition
 
 
 @dataclass(frozen=True, kw_only=True)

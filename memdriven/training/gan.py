@@ -14,8 +14,8 @@ from torch import Tensor
 from memdriven.checkpoint import save_checkpoint
 from memdriven.config import Config, to_dict
 from memdriven.devices import device_name
-from memdriven.encoders.attribute_files import load_attributes, reader_of
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.readers import load_attributes, reader_of
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
 from memdriven.models.projected import DEPTHS

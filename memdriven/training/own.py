@@ -21,7 +21,7 @@ from memdriven.data.folder import prepare_folder
 from memdriven.data.images import Fit
 from memdriven.data.prepared import Item, PreparedDataset, write_prepared
 from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import CaptionError, DataError, Interrupted
 from memdriven.files import atomic_write_json, read_json

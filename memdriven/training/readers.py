@@ -10,8 +10,8 @@ from torch import Tensor
 from memdriven.data.attributes import IGNORED
 from memdriven.data.prepared import Item
 from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.caption_reader import CaptionReader, reading_loss
 from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.readers import CaptionReader, reading_loss
 from memdriven.encoders.text import TextFeatures
 from memdriven.training.captions import TrainingCaptions
 from memdriven.training.loop import Loop

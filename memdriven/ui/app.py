@@ -76,16 +76,15 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
         MemDrivenError: the shelf's first checkpoint cannot be opened.
     """
     state.use(offered)
-    pipe = state.pipeline()
-    settings = pipe.config.retrieval
+    begin = generate.opening()
     with gr.Blocks(
         title=strings.TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as page:
         panel(header(), elem_id="header", js_on_load=widgets.script("address.js"))
         with gr.Row(elem_id="page"):
-            column = compose.build(settings.strategy, settings.k, pipe.bank.n)
+            column = compose.build(begin)
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-                shown, painting = generate.build(column)
+                shown, painting = generate.build(column, begin)
                 varying = diversity.build(column, tabs, shown)
                 trying = [event for tab in (compare, inside, morph, copies) for event in tab.build(column)]
                 trying += memory_map.build(column, shown)

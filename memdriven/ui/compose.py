@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import DataError
 from memdriven.pipeline.request import MAX_TRIED
-from memdriven.ui import examples, line, state, strings, switcher
+from memdriven.ui import cards, examples, line, picture, state, strings, switcher
 from memdriven.ui.html import tag, text
-from memdriven.ui.parts import CLICKS, panel, section
+from memdriven.ui.moment import Moment
+from memdriven.ui.parts import CLICKS, fold_title, panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import status
 from memdriven.ui.steering import Steering
@@ -75,89 +76,44 @@ class Compose:
         return [*self.settings, self.tries]
 
 
-def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
-    """Add the column to the page that is being built."""
+@dataclass(frozen=True)
+class Opening:
+    """What the page shows before anybody has asked for anything: a finished picture, or nothing."""
+
+    caption: str = ""
+    seed: str = ""
+    memory: str = cards.note(strings.MEMORY_EMPTY)
+    result: str = picture.empty_picture()
+    current: Moment | None = None
+
+
+def build(begin: Opening) -> Compose:
+    """Add the column to the page that is being built.
+
+    Args:
+        begin: the picture that the page opens with.
+    """
+    pipe = state.pipeline()
+    bank_size, default_k = pipe.bank.n, pipe.config.retrieval.k
+    default_strategy = pipe.config.retrieval.strategy
     known = {value for _, value in strings.STRATEGIES}
     largest_k = min(state.MAX_K, bank_size)
     with gr.Column(elem_id="compose", scale=0, min_width=300):
-        section("text", strings.WORDS)
-        caption = gr.Textbox(
-            label=strings.CAPTION_LABEL,
-            show_label=False,
-            lines=2,
-            max_lines=6,
-            placeholder=strings.CAPTION_PLACEHOLDER,
-            elem_id="caption",
-            autofocus=True,
-        )
-        unknown = panel(elem_id="unknown")
-        tried = panel(examples.chips(), elem_id="examples")
-        section("memory", strings.MEMORY)
-        checkpoints = switcher.build()
-        source = gr.Radio(
-            list(strings.SOURCES),
-            elem_id="source",
-            label=strings.SOURCE_LABEL,
-            show_label=False,
-            value="retrieved" if default_strategy in known else default_strategy,
-        )
-        hint = panel(_source_hint("retrieved"), elem_id="source-hint")
-        with gr.Group(elem_id="retrieval"):
-            comparison = gr.Dropdown(
-                list(strings.STRATEGIES),
-                elem_id="comparison",
-                label=strings.STRATEGY_LABEL,
-                value=default_strategy if default_strategy in known else strings.STRATEGIES[0][1],
-                filterable=False,
-                min_width=160,
-                scale=3,
-            )
-            k = gr.Slider(
-                1,
-                largest_k,
-                value=min(default_k, largest_k),
-                step=1,
-                label=strings.K_LABEL,
-                elem_id="k",
-                buttons=[],
-                min_width=120,
-                scale=2,
-            )
-            tries = gr.Slider(
-                1,
-                min(MAX_TRIED, bank_size),
-                value=_tries(bank_size),
-                step=1,
-                label=strings.TRIES_LABEL,
-                elem_id="tries",
-                buttons=[],
-                visible=state.offers_tries(),
-            )
-            guidance = gr.Slider(
-                0,
-                MAX_GUIDANCE,
-                value=state.read_guidance(None),
-                step=0.25,
-                label=strings.GUIDANCE_LABEL,
-                info=strings.GUIDANCE_HINT,
-                elem_id="guidance",
-                buttons=[],
-            )
-        fade = switcher.build_fade()
-        section("noise", strings.NOISE)
-        with gr.Row(elem_id="noise"):
-            seed = gr.Textbox(
-                label=strings.SEED_LABEL,
+        with gr.Column(elem_id="words"):
+            section("text", strings.WORDS)
+            caption = gr.Textbox(
+                begin.caption,
+                label=strings.CAPTION_LABEL,
                 show_label=False,
-                max_lines=1,
-                min_width=120,
-                scale=2,
-                placeholder=strings.SEED_PLACEHOLDER,
-                elem_id="seed",
+                lines=2,
+                max_lines=6,
+                placeholder=strings.CAPTION_PLACEHOLDER,
+                elem_id="caption",
+                autofocus=True,
             )
-            dice = gr.Button(strings.DICE, elem_id="dice", min_width=60, scale=1)
-        steps = panel(elem_id="steps", js_on_load=CLICKS)
-        keep = gr.Checkbox(label=strings.LOCK, info=strings.LOCK_HINT, elem_id="keep")
+            unknown = panel(elem_id="unknown")
+            vocabulary = panel(examples.known_words(), elem_id="vocabulary")
+            tried = panel(examples.chips(), elem_id="examples")
         # It stays in sight, what went wrong included.
         with gr.Column(elem_id="foot"):
             with gr.Row(elem_id="actions"):
@@ -165,8 +121,76 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
                 stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
             told = panel(status(strings.READY), elem_id="status")
             place = panel(elem_id="place", js_on_load=line.PRESSES)
+        with gr.Column(elem_id="folds"):
+            with gr.Column(elem_id="memory-fold", elem_classes="md-fold"):
+                fold_title("memory-fold", strings.MEMORY)
+                checkpoints = switcher.build()
+                source = gr.Radio(
+                    list(strings.SOURCES),
+                    elem_id="source",
+                    label=strings.SOURCE_LABEL,
+                    show_label=False,
+                    value="retrieved" if default_strategy in known else default_strategy,
+                )
+                hint = panel(_source_hint("retrieved"), elem_id="source-hint")
+                comparison = gr.Dropdown(
+                    list(strings.STRATEGIES),
+                    elem_id="comparison",
+                    label=strings.STRATEGY_LABEL,
+                    value=default_strategy if default_strategy in known else strings.STRATEGIES[0][1],
+                    filterable=False,
+                )
+                tries = gr.Slider(
+                    1,
+                    min(MAX_TRIED, bank_size),
+                    value=_tries(bank_size),
+                    step=1,
+                    label=strings.TRIES_LABEL,
+                    elem_id="tries",
+                    buttons=[],
+                    visible=state.offers_tries(),
+                )
+                guidance = gr.Slider(
+                    0,
+                    MAX_GUIDANCE,
+                    value=state.read_guidance(None),
+                    step=0.25,
+                    label=strings.GUIDANCE_LABEL,
+                    info=strings.GUIDANCE_HINT,
+                    elem_id="guidance",
+                    buttons=[],
+                )
+            with gr.Column(elem_id="noise-fold", elem_classes="md-fold"):
+                fold_title("noise-fold", strings.NOISE)
+                with gr.Row(elem_id="noise"):
+                    seed = gr.Textbox(
+                        begin.seed,
+                        label=strings.SEED_LABEL,
+                        show_label=False,
+                        max_lines=1,
+                        min_width=120,
+                        scale=2,
+                        placeholder=strings.SEED_PLACEHOLDER,
+                        elem_id="seed",
+                    )
+                    dice = gr.Button(strings.DICE, elem_id="dice", min_width=60, scale=1)
+                steps = panel(elem_id="steps", js_on_load=CLICKS)
+                keep = gr.Checkbox(label=strings.LOCK, info=strings.LOCK_HINT, elem_id="keep")
+            with gr.Column(elem_id="experiments-fold", elem_classes="md-fold"):
+                fold_title("experiments-fold", "Experiments")
+                k = gr.Slider(
+                    1,
+                    largest_k,
+                    value=min(default_k, largest_k),
+                    step=1,
+                    label=strings.K_LABEL,
+                    info="Blended references often show through each other.",
+                    elem_id="k",
+                    buttons=[],
+                )
+                fade = switcher.build_fade()
     steering = gr.State(Steering(), time_to_live=STATE_SECONDS)
-    current = gr.State(None, time_to_live=STATE_SECONDS)
+    current = gr.State(begin.current, time_to_live=STATE_SECONDS)
     past = gr.JSON([], visible=False)
     source.change(
         _show_source,
@@ -179,7 +203,12 @@ def build(default_strategy: str, default_k: int, bank_size: int) -> Compose:
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
     # What is in use changed, by the choice or by a recipe.
     checkpoints.facts.change(
-        examples.chips, None, tried, queue=False, show_progress="hidden", api_visibility="private"
+        lambda: (examples.chips(), examples.known_words()),
+        None,
+        [tried, vocabulary],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
     )
     return Compose(
         caption,

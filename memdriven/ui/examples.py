@@ -1,6 +1,7 @@
-"""What the page begins with: captions to try, as buttons, and how many references are tried.
+"""What the page begins with: captions to try, the words a model knows, and how many references are tried.
 
-Both are a checkpoint's own, in examples.json; without it, captions of its memory and one reference.
+Captions and tries are a checkpoint's own, in examples.json; without it, captions of its memory and one
+reference.
 """
 
 from __future__ import annotations
@@ -65,6 +66,22 @@ def example_chips(captions: Sequence[str]) -> str:
         for each in captions
     )
     return tag("ul", chips, class_="md-chips", aria_label=strings.EXAMPLES_LABEL)
+
+
+def known_words() -> str:
+    """Return how many words the visitor's model knows and what about; all of them when unfolded."""
+    words = sorted(word for word in state.pipeline().vocabulary if word.isalpha())
+    about = f" about {subject}s" if (subject := state.subject()) else ""
+    buttons = "".join(
+        tag("button", text(word), type="button", class_="md-word", data_word=word) for word in words
+    )
+    return tag(
+        "details",
+        tag("summary", text(f"Knows {len(words)} words{about}"))
+        + tag("p", text("Choose one to add it to yours."), class_="md-hint")
+        + tag("div", buttons, class_="md-words", tabindex=0, role="group", aria_label="Known words"),
+        class_="md-known",
+    )
 
 
 def chips() -> str:

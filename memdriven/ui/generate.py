@@ -8,11 +8,11 @@ from typing import Any
 
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
-from memdriven.ui import cards, lineup, picture, state, steer, strings
+from memdriven.ui import examples, lineup, picture, state, steer, strings
 from memdriven.ui.card_controls import own_panel
-from memdriven.ui.compose import Compose
+from memdriven.ui.compose import Compose, Opening
 from memdriven.ui.looking import look, look_again, panels
-from memdriven.ui.moment import moment
+from memdriven.ui.moment import is_moment, moment
 from memdriven.ui.parts import CLICKS, panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
@@ -21,6 +21,8 @@ from memdriven.ui.switcher import switch
 
 __all__ = ["PictureTab", "Update", "build", "look", "paint", "show"]
 
+OPENING_SEED = 1
+"""Of the picture that the page opens with."""
 Update = str | dict[str, object]
 """HTML for a panel, or `gr.skip()` to leave it as it is."""
 
@@ -100,16 +102,31 @@ def show(output: PipelineOutput) -> str:
     return picture.picture_panel(output, state.pipeline().resolutions)
 
 
-def build(compose: Compose) -> tuple[PictureTab, gr.events.Dependency]:
+def opening() -> Opening:
+    """Return the picture of the first example, painted as a visitor's would be."""
+    pipe, settings = state.pipeline(), state.pipeline().config.retrieval
+    try:
+        caption, tries = examples.read_examples(pipe)[0], examples.read_tries(pipe)
+        query = (caption, "retrieved", settings.strategy, settings.k, str(OPENING_SEED), True)
+        *_, (_, _, result, _, _, current) = paint(*query, tries=tries)
+        line = lineup.line_up(caption, settings.strategy, settings.k, OPENING_SEED, None, tries)
+    except (MemDrivenError, IndexError):
+        return Opening()  # the captions' place on the page says what is wrong
+    if not is_moment(current):
+        return Opening()
+    return Opening(caption, str(OPENING_SEED), panels(line)[0], str(result), current)
+
+
+def build(compose: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Dependency]:
     """Add the tab; return it with the event that paints, so that Stop can cancel it."""
     with gr.Tab(strings.TAB_PICTURE, id="picture") as tab, gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="memory-column", min_width=300):
             section("memory", strings.MEMORY_TITLE)
-            memory = panel(cards.note(strings.MEMORY_EMPTY), elem_id="memory", js_on_load=CLICKS)
+            memory = panel(begin.memory, elem_id="memory", js_on_load=CLICKS)
             own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
         with gr.Column(elem_id="picture-column", min_width=300):
             section("paint", strings.PICTURE_TITLE)
-            result = panel(picture.empty_picture(), elem_id="result", js_on_load=CLICKS)
+            result = panel(begin.result, elem_id="result", js_on_load=CLICKS)
     shown = PictureTab(tab, memory, result, own)
     beside = _beside()
     seen = [memory, compose.unknown, compose.status]

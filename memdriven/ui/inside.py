@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from memdriven.errors import MemDrivenError
@@ -24,6 +24,7 @@ from memdriven.explore.inside import (
     PLACES,
     STRENGTHS,
     Inside,
+    as_seen,
     effect,
     fading,
     hidden_parts,
@@ -621,11 +622,7 @@ def _reference(seen: Inside) -> Image.Image:
     """Return the first reference's image as the noise lets it be seen; grey where there is none."""
     if not len(seen.prepared.retrieval):
         return Image.new("RGB", (64, 64), (128, 128, 128))
-    image = seen.prepared.retrieval[0].image
-    if seen.noise.window != WHOLE:
-        x, y, side = (share * image.width for share in seen.noise.window)
-        image = image.resize(image.size, Image.Resampling.BICUBIC, (x, y, x + side, y + side))
-    return ImageOps.mirror(image) if seen.noise.mirror else image
+    return as_seen(seen.prepared.retrieval[0].image, seen.noise)
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -61,11 +61,12 @@
 
   document.addEventListener("click", (event) => {
     const target = event.target.closest(
-      "[data-caption], [data-unknown], [data-copy], [data-link], [data-press]",
+      "[data-caption], [data-word], [data-unknown], [data-copy], [data-link], [data-press]",
     );
     if (!target) return;
     const data = target.dataset;
-    if (data.caption) write(data.caption);
+    if (data.caption) { write(data.caption); setTimeout(() => document.querySelector("#generate").click(), 60); }
+    else if (data.word) write(`${caption().value.trimEnd()} ${data.word}`.trimStart());
     else if (data.unknown) replaceWord(data.unknown, data.known);
     else if (data.link) link(target);
     else if (data.press) reach(data.press, data.tab, (button) => button.click());
@@ -212,14 +213,26 @@
     if (keep.checked !== (event.target.value.trim() !== "")) keep.click();
   });
 
-  // On a narrow page the picture lies far below the button that asks for it.
-  const generate = document.querySelector("#generate");
-  generate?.addEventListener("click", () => {
-    if (window.innerWidth > 760) return;
-    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-    const column = document.querySelector("#picture-column");
-    column?.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
+  // Folded settings open and close here; they are on the page all the time.
+  document.addEventListener("click", (event) => {
+    const title = event.target.closest(".md-fold-title button");
+    if (!title) return;
+    const open = title.closest(".md-fold").classList.toggle("md-open");
+    title.setAttribute("aria-expanded", String(open));
   });
+
+  // Generate shows where its picture is: on its tab, and in sight.
+  document.querySelector("#generate")?.addEventListener("click", () => {
+    reach("#picture-column", "picture", (column) => {
+      const box = column.getBoundingClientRect();
+      if (box.top >= 0 && box.top < window.innerHeight / 2) return;
+      const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+      column.scrollIntoView({ behavior: calm ? "auto" : "smooth", block: "start" });
+    });
+  });
+
+  // The words that the page opens with give way to the first that are typed.
+  if (document.activeElement === caption()) caption().select();
 
   for (const line of document.querySelectorAll("#status, #place")) {
     line.setAttribute("role", "status");

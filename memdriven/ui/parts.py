@@ -37,6 +37,15 @@ def panel(content: str = "", **options: Any) -> gr.HTML:
     return gr.HTML(content, apply_default_css=False, padding=False, **options)
 
 
+def fold_title(fold: str, title: str) -> gr.HTML:
+    """Add the button that opens and closes the column `fold`, as its first part (`page.js`).
+
+    Gradio's Accordion makes its parts when it is first opened; a seed that is set before would be lost.
+    """
+    button = tag("button", text(title), type="button", aria_expanded="false", aria_controls=fold)
+    return panel(tag("h2", button, class_="md-fold-title"))
+
+
 def section(kind: str, title: str) -> gr.HTML:
     """Add a section's heading in its fixed colour: `text`, `memory`, `noise` or `paint`."""
     return panel(tag("h2", text(title), class_=f"md-section md-{kind}"))

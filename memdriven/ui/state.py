@@ -83,6 +83,11 @@ def common_words() -> frozenset[str]:
     return _common_words(pipeline().bank_hash) if _shelf else frozenset()
 
 
+def subject() -> str:
+    """Return the longest word that most captions of the loaded memory share, e.g. "bird"; "" for none."""
+    return max((word for word in common_words() if word.isalpha() and len(word) > 3), key=len, default="")
+
+
 @lru_cache(maxsize=8)
 def _common_words(bank_hash: str) -> frozenset[str]:
     """Count once for each bank; the key is its hash, so that no bank is kept in memory by it."""

@@ -19,7 +19,7 @@ EQUATION: Final = (
     ("", "\u2192"),
     ("picture", "picture"),
 )
-CREDIT: Final = "After Li, Torr and Lukasiewicz, BMVC 2022"
+CREDIT: Final = "Paper: Li, Torr and Lukasiewicz, BMVC 2022"
 CREDIT_LINK: Final = "https://arxiv.org/abs/2208.07022"
 
 SERVED: Final = "memdriven is at {address}  (Ctrl + C stops it)"
@@ -76,7 +76,7 @@ TRUNCATED: Final = "The last {count} words are beyond the model's limit and were
 # Memory panel
 TAB_PICTURE: Final = "Picture"
 TAB_DIVERSITY: Final = "Diversity"
-MEMORY_TITLE: Final = "What the memory offers"
+MEMORY_TITLE: Final = "Memory: what it offers for the words"
 PICTURE_TITLE: Final = "Picture"
 CARD_ALT: Final = "Memory image {rank}: {caption}"
 RANK: Final = "No. {rank}"
@@ -414,8 +414,6 @@ COPY_PREPARING: Final = "Describing every picture of the memory, once."
 COPY_PROGRESS: Final = "Describing the memory's pictures: {share}."
 COPY_DONE: Final = "Checked the picture of seed {seed}."
 COPY_PICTURE: Final = "the result"
-COPY_SUSPECT: Final = "Looks like a copy."
-COPY_CLEAR: Final = "Not nearer than chance."
 COPY_STANDING: Final = "{percentile} % of the memory's own pictures have a closer neighbour than this one."
 COPY_REFERENCE: Final = "was its reference"
 COPY_OTHERS: Final = "References that are not among the nearest"

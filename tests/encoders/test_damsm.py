@@ -10,8 +10,15 @@ from torch import Tensor
 
 from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
 from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.damsm import Damsm, cosine, damsm_loss, matching_scores, word_cosines
-from memdriven.encoders.damsm_files import load_damsm, save_damsm
+from memdriven.encoders.damsm import (
+    Damsm,
+    cosine,
+    damsm_loss,
+    load_damsm,
+    matching_scores,
+    save_damsm,
+    word_cosines,
+)
 from memdriven.encoders.image import ImageFeatures
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.vgg import Vgg16Features

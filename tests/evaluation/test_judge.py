@@ -10,7 +10,7 @@ import torch
 
 from memdriven.data.attributes import IGNORED, visible_record
 from memdriven.data.prepared import Item, PreparedDataset, load_images, write_prepared
-from memdriven.encoders.attribute_head import attribute_loss
+from memdriven.encoders.readers import attribute_loss
 from memdriven.errors import EvaluationError, TrainingError
 from memdriven.evaluation.attributes import attribute_accuracy
 from memdriven.evaluation.judge import AttributeJudge, load_judge, train_attribute_judge

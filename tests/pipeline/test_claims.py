@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from memdriven.checkpoint import Checkpoint
-from memdriven.encoders.attribute_files import Attributes
 from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.readers import Attributes
 from memdriven.pipeline.claims import Claim, claims, named_in
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request

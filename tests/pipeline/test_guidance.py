@@ -53,7 +53,7 @@ def test_what_is_named_moves_too(fading: MemoryDrivenPipeline) -> None:
 
     prepared = fading.prepare(Request(caption=CAPTION, k=1, guidance=1.5))
     own = named(CAPTION)
-    torch.testing.assert_close(prepared.asked.named[0], own)
+    torch.testing.assert_close(prepared.asked.attributes[0], own)
     row = fading.bank.index_of(prepared.retrieval[0].id)
     captions = fading.bank.item(row).captions
     mean = torch.stack([named(caption) for caption in captions]).mean(0)

@@ -11,10 +11,8 @@ import torch
 
 from memdriven.checkpoint import Checkpoint
 from memdriven.config import DamsmConfig
-from memdriven.encoders.attribute_files import Attributes
-from memdriven.encoders.attribute_head import AttributeHead
-from memdriven.encoders.caption_reader import FLOOR, CaptionReader
 from memdriven.encoders.damsm import Damsm, matching_scores
+from memdriven.encoders.readers import FLOOR, AttributeHead, Attributes, CaptionReader
 from memdriven.errors import ConfigError, RetrievalError
 from memdriven.pipeline.claims import named_in
 from memdriven.pipeline.noise import draw_noise

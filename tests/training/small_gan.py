@@ -17,8 +17,7 @@ from memdriven.config import (
     TrainConfig,
 )
 from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.damsm import Damsm
-from memdriven.encoders.damsm_files import load_damsm, save_damsm
+from memdriven.encoders.damsm import Damsm, load_damsm, save_damsm
 from memdriven.memory.features import encode_v, write_store
 from memdriven.training.data import GanData, Pick
 from memdriven.training.gan import train_gan

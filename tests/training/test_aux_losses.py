@@ -11,9 +11,8 @@ import torch
 from torch.nn import functional as F
 
 from memdriven.checkpoint import load_checkpoint
-from memdriven.encoders.attribute_files import FILE, Attributes, load_attributes, save_attributes
-from memdriven.encoders.attribute_head import AttributeHead
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.readers import FILE, AttributeHead, Attributes, load_attributes, save_attributes
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.training.aux_losses import TextLoss
 from memdriven.training.damsm_further import train_pixels
@@ -121,10 +120,10 @@ def test_a_generator_that_is_told_what_captions_name(world: Path, taught: Path, 
     config = dataclasses.replace(CONFIG, generator=settings)
     drawn = data(world, config, reader=reader)
     batch = drawn.batch(0)
-    wanted = reader.named(batch.text).flatten(1)
-    assert batch.text.named is not None
-    torch.testing.assert_close(batch.text.named, wanted, atol=1e-3, rtol=1e-2)
-    assert torch.equal(batch.text_condition, torch.cat([batch.text.words_mean, batch.text.named], dim=1))
+    wanted = reader.attribute_probs(batch.text).flatten(1)
+    assert batch.text.attributes is not None
+    torch.testing.assert_close(batch.text.attributes, wanted, atol=1e-3, rtol=1e-2)
+    assert torch.equal(batch.text_condition, torch.cat([batch.text.words_mean, batch.text.attributes], dim=1))
     with pytest.raises(CheckpointError, match="attribute_dim"):
         run(world, tmp_path / "without", config)
     world_of(world, taught, tmp_path / "world")

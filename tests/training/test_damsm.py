@@ -20,11 +20,9 @@ from memdriven.config import Config, GeneratorConfig, TextConfig
 from memdriven.data.attributes import IGNORED
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.attribute_files import load_attributes
-from memdriven.encoders.attribute_head import attribute_loss
-from memdriven.encoders.damsm import Damsm
-from memdriven.encoders.damsm_files import TrainedDamsm, load_damsm, save_damsm
+from memdriven.encoders.damsm import Damsm, TrainedDamsm, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
+from memdriven.encoders.readers import attribute_loss, load_attributes
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import BankError, CheckpointError, ConfigError, DataError, Interrupted, TrainingError
 from memdriven.memory.features import FeatureStore

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from memdriven.data.prepared import Item, PreparedDataset, write_prepared
-from memdriven.encoders.damsm import damsm_loss
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import damsm_loss, load_damsm
 from memdriven.encoders.image import ImageFeatures
 from memdriven.errors import TrainingError
 from memdriven.losses import reconstruction

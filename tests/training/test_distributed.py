@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from memdriven.data.attributes import IGNORED
-from memdriven.encoders.attribute_head import attribute_loss
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.readers import attribute_loss
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
 from memdriven.training import gan

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.config import Config
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
 from memdriven.errors import CheckpointError, ConfigError, TrainingError
 from memdriven.training.aux_losses import TextLoss
 from memdriven.training.distributed import World

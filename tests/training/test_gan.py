@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import sealed

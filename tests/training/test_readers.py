@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from memdriven.data.prepared import Item, PreparedDataset
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import load_damsm
 from memdriven.training.readers import fit_reader
 
 VALUES = {"colour": ("blue", "green", "red")}
@@ -43,7 +43,7 @@ def test_it_reads_what_is_named(world: Path) -> None:
             encoded = trained.vocabulary.encode(caption, trained.config.text.max_words)
             with torch.no_grad():
                 text = trained.damsm.encode_captions([encoded])
-            found = reader.named(text)[0, 0]
+            found = reader.attribute_probs(text)[0, 0]
             seen.add(record.get("colour"))
             if record:
                 assert VALUES["colour"][int(found.argmax())] == record["colour"]

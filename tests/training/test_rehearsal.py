@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from memdriven.encoders.attribute_head import AttributeHead
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.image import CompactBackbone
+from memdriven.encoders.readers import AttributeHead
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.vgg import Vgg16Features

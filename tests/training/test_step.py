@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memdriven.config import Config
-from memdriven.encoders.damsm import damsm_loss
-from memdriven.encoders.damsm_files import load_damsm
+from memdriven.encoders.damsm import damsm_loss, load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.training.aux_losses import DEPTHS, Perceptual, TextLoss
 from memdriven.training.distributed import Chance, World

@@ -119,7 +119,9 @@ def address(offered: Shelf, outside: Outside) -> Iterator[str]:
 class Visitor:
     """One browser context with the page open, and what went wrong in it."""
 
-    def __init__(self, browser: Any, address: str, query: str, options: dict[str, Any]) -> None:
+    def __init__(
+        self, browser: Any, address: str, query: str, options: dict[str, Any], folded: bool = False
+    ) -> None:
         self.context = browser.new_context(locale="en-GB", **options)
         self.page = self.context.new_page()
         self.page.set_default_timeout(60_000)
@@ -130,12 +132,21 @@ class Visitor:
         self.page.on("request", lambda request: self._request(request.url, address))
         self.page.goto(address + query)
         self.page.wait_for_selector("#generate", state="attached" if query else "visible")
+        if not folded:
+            self.unfold()
+
+    def unfold(self) -> None:
+        """Open the settings that are folded at first."""
+        self.page.wait_for_selector("#folds .md-fold-title", state="attached")
+        self.page.evaluate("""() => document.querySelectorAll('.md-fold-title [aria-expanded="false"]')
+            .forEach(button => button.click())""")
 
     def go(self, url: str) -> None:
         """Leave for another address; the streams that this cuts off are no fault."""
         self._leaving = True
         self.page.goto(url)
         self.page.wait_for_selector("#generate", state="attached")
+        self.unfold()
         self._leaving = False
 
     def _console(self, message: Any) -> None:
@@ -185,8 +196,8 @@ def visit(chromium: Any, address: str, offered: Shelf, outside: Outside) -> Iter
     state.use(offered)  # tests of handlers leave others behind in this process
     visitors: list[Visitor] = []
 
-    def open_page(query: str = "", **options: Any) -> Visitor:
-        visitors.append(Visitor(chromium, address, query, options))
+    def open_page(query: str = "", folded: bool = False, **options: Any) -> Visitor:
+        visitors.append(Visitor(chromium, address, query, options, folded))
         return visitors[-1]
 
     yield open_page

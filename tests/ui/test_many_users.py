@@ -15,6 +15,7 @@ import pytest
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import line, state, strings
+from memdriven.ui.generate import OPENING_SEED
 from tests.conftest import COLOURS, WINGS
 from tests.ui.conftest import Visitor
 
@@ -103,7 +104,8 @@ def test_who_waits_may_stop_waiting(visit: Visit) -> None:
     second.page.wait_for_timeout(600)
     assert strings.STOPPED in second.text("#status")
     assert second.page.locator("#place p").count() == 0
-    assert second.page.locator(".md-result").count() == 0
+    shown = second.page.get_attribute(".md-result", "data-seed")
+    assert shown == str(OPENING_SEED), "the picture that the page opened with stays"
 
 
 class Line:

@@ -26,6 +26,7 @@ WIDE = {"width": 1280, "height": 900}
 def open_tab(visitor: Visitor, name: str, caption: str = CAPTION) -> Any:
     visitor.write(caption)
     visitor.keep_seed("7")
+    visitor.generate()
     visitor.page.get_by_role("tab", name=name).click()
     return visitor.page
 
@@ -113,7 +114,7 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> 
     page.wait_for_selector('#result .md-result[data-complete="true"][data-seed="8"]')
 
     page.get_by_role("tab", name=strings.TAB_HISTORY).click()
-    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
+    page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 3")
     page.focus('#history [data-act="remix"][data-place="0"]')
     walk("Down")
     assert (focused("act"), focused("place")) == ("remix", "1")
@@ -322,7 +323,7 @@ def test_narrow_tabs_fit(visit: Visit, shots: Path, scheme: str) -> None:
     page = visitor.page
     visitor.write(CAPTION)
     visitor.keep_seed("7")
-    tabs = page.locator("#tabs > .tab-wrapper [role=tab], #tabs [role=tablist] [role=tab]")
+    tabs = page.locator("#tabs [role=tab][data-tab-id]")
     assert tabs.count() >= 9
     for name, button, made in (
         (strings.TAB_COMPARE, "#compare-run", "#compare-table .md-slide-place"),
@@ -333,6 +334,7 @@ def test_narrow_tabs_fit(visit: Visit, shots: Path, scheme: str) -> None:
         (strings.TAB_PAPER, "#paper-run", "#paper-result [data-figure]"),
     ):
         tab = page.get_by_role("tab", name=name)
+        tab.scroll_into_view_if_needed()
         box = tab.bounding_box()
         assert box is not None
         assert box["x"] >= 0

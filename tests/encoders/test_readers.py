@@ -7,7 +7,7 @@ import math
 import torch
 
 from memdriven.data.attributes import IGNORED
-from memdriven.encoders.caption_reader import FLOOR, CaptionReader, agreement, reading_loss
+from memdriven.encoders.readers import FLOOR, CaptionReader, agreement, reading_loss
 from memdriven.encoders.text import TextFeatures
 
 VALUES = {"crown": ("blue", "green", "red"), "crest": ("no", "yes")}
@@ -48,7 +48,7 @@ def test_padding_changes_nothing() -> None:
 
 def test_what_is_left_to_one_is_not_named() -> None:
     reader, text = reader_and_text()
-    named, whole = reader.named(text), reader(text).softmax(2)
+    named, whole = reader.attribute_probs(text), reader(text).softmax(2)
     assert named.shape == (2, 2, 3)
     torch.testing.assert_close(1 - named.sum(2), whole[..., 3])
 

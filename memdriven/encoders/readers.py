@@ -1,0 +1,209 @@
+"""Readers of attributes: what a picture shows, what a caption names, and both on disk [ours].
+
+    a_(i,r)   = softmax_r(q_i . f_r)                   where attribute i looks on a map of features f_r
+    p(y_i)    = softmax(W_i sum_r a_(i,r) f_r)         one softmax per attribute over its values
+
+A caption's words e_t are read in the same way, with "not named" as one more value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from memdriven.data.attributes import IGNORED
+from memdriven.encoders.text import TextFeatures
+from memdriven.encoders.weights import load_weights, read_weights, write_weights
+from memdriven.errors import CheckpointError
+
+FLOOR = -3.0
+"""No value counts as less likely (as a logarithm): one part that a picture cannot show must not
+outweigh all others."""
+SCHEMA = "memdriven.attributes/2"
+FILE = "attributes.safetensors"
+METADATA = "memdriven"
+"""The file's one entry of metadata."""
+
+
+class _Reader(nn.Module):
+    """One softmax per attribute over its values, each attribute read where its own query looks.
+
+    Args:
+        look: from places' features to a score of each place for each attribute.
+        dim: of a place's features.
+        attributes: name -> its values, in label order.
+        further: answers beside the values.
+    """
+
+    used: Tensor
+
+    def __init__(
+        self, look: nn.Module, dim: int, attributes: Mapping[str, Sequence[str]], further: int = 0
+    ) -> None:
+        super().__init__()
+        self.attributes = {name: tuple(values) for name, values in attributes.items()}
+        count, most = len(attributes), max(map(len, attributes.values()))
+        self.look = look
+        self.weight = nn.Parameter(torch.randn(count, most + further, dim) * dim**-0.5)
+        self.bias = nn.Parameter(torch.zeros(count, most + further))
+        used = torch.zeros(count, most + further, dtype=torch.bool)
+        for row, values in enumerate(attributes.values()):
+            used[row, : len(values)] = True
+        used[:, most:] = True
+        self.register_buffer("used", used, persistent=False)
+
+    def answer(self, attention: Tensor, places: Tensor) -> Tensor:
+        """Return logits (b, a, values) of places (b, p, d) with attention (b, a, p); unused ones are -inf."""
+        pooled = torch.einsum("bap,bpd->bad", attention, places)
+        logits = torch.einsum("bad,avd->bav", pooled, self.weight) + self.bias
+        return logits.masked_fill(~self.used, float("-inf"))
+
+
+class AttributeHead(_Reader):
+    """Reads off a map of image features (b, channels, h, w) what a picture shows."""
+
+    def __init__(self, channels: int, attributes: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(nn.Conv2d(channels, len(attributes), 1), channels, attributes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (b, attributes, most values) of features (b, c, h, w)."""
+        attention = self.look(features).flatten(2).softmax(dim=2)  # (b, a, r)
+        return self.answer(attention, features.flatten(2).transpose(1, 2))
+
+
+class CaptionReader(_Reader):
+    """Reads off word embeddings of width `dim` what a caption names; its last answer is "not named"."""
+
+    def __init__(self, dim: int, attributes: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(nn.Linear(dim, len(attributes), bias=False), dim, attributes, further=1)
+
+    @property
+    def width(self) -> int:
+        """Numbers in which `read` says what a caption names."""
+        return self.weight.shape[0] * (self.weight.shape[1] - 1)
+
+    def forward(self, text: TextFeatures) -> Tensor:
+        """Return logits (b, attributes, most values + 1) of captions."""
+        look = self.look(text.words).masked_fill(~text.mask[..., None], float("-inf"))  # (b, t, a)
+        return self.answer(look.softmax(dim=1).transpose(1, 2), text.words)
+
+    def attribute_probs(self, text: TextFeatures) -> Tensor:
+        """Return the probabilities (b, attributes, most values) that captions name a value."""
+        probabilities: Tensor = self(text).softmax(dim=2)
+        return probabilities[..., :-1]
+
+    def read(self, text: TextFeatures) -> TextFeatures:
+        """Return captions' embeddings with what they name beside them, for the generator."""
+        return text._replace(attributes=self.attribute_probs(text).flatten(1))
+
+
+def attribute_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over the labels (b, attributes) that are not `IGNORED`; 0 where all are."""
+    total = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    return total / (labels != IGNORED).sum().clamp(min=1)
+
+
+def reading_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over labels (b, attributes); `IGNORED` is "not named" here."""
+    wanted = torch.where(labels == IGNORED, logits.shape[2] - 1, labels)
+    return F.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+
+
+def agreement(named: Tensor, shown: Tensor) -> Tensor:
+    """Return how far pictures show what a caption names (n,).
+
+        sum_i sum_v  p(y_i = v | caption) max(log p(y_i = v | picture), FLOOR)
+
+    Args:
+        named: (attributes, values), of the caption, by `CaptionReader.attribute_probs`.
+        shown: (n, attributes, values), of the pictures, an `AttributeHead`'s logits.
+    """
+    return (named * shown.log_softmax(dim=2).clamp_min(FLOOR)).sum(dim=(1, 2))
+
+
+class Attributes(nn.Module):
+    """The readers of one pair of encoders, with the values of each attribute.
+
+    Args:
+        head: reads off the maps of DAMSM's pixel network what a picture shows.
+        reader: reads off word embeddings what a caption names; None where captions' records were
+            not to be had.
+    """
+
+    def __init__(self, head: AttributeHead, reader: CaptionReader | None) -> None:
+        super().__init__()
+        self.head, self.reader = head, reader
+
+    @property
+    def values(self) -> dict[str, tuple[str, ...]]:
+        """Attribute -> its values, in label order."""
+        return self.head.attributes
+
+
+def reader_of(attributes: Attributes | None) -> CaptionReader:
+    """Return the reader of captions that a generator with `generator.attribute_dim` needs.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if attributes is None or attributes.reader is None:
+        raise CheckpointError(
+            wanted="encoders with a reader of captions, for generator.attribute_dim",
+            found="encoders without one",
+            fix="run train-pixels on data with attribute records, or set generator.attribute_dim 0",
+        )
+    return attributes.reader
+
+
+def save_attributes(folder: Path, attributes: Attributes, damsm: str) -> None:
+    """Write the readers into the folder of the encoders with hash `damsm`: float16, atomically.
+
+    Raises:
+        CheckpointError: a weight is not finite.
+        DataError: the disk is full or refuses writing.
+    """
+    facts = {"schema": SCHEMA, "damsm": damsm, "attributes": attributes.values}
+    # One entry: safetensors writes several in any order, and a file's bytes are its hash.
+    write_weights(folder / FILE, attributes, {METADATA: json.dumps(facts)})
+
+
+def load_attributes(folder: Path | str, damsm: str) -> Attributes | None:
+    """Read the readers of the encoders with hash `damsm`; None where they have none.
+
+    They come in evaluation mode and without gradients.
+
+    Raises:
+        CheckpointError: the file is damaged, or was trained with other encoders.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return None
+    state = read_weights(path)
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+        if facts.get("schema") != SCHEMA or facts.get("damsm") != damsm:
+            raise CheckpointError(
+                wanted=f"the attributes (schema {SCHEMA}) of the encoders {damsm} in {path}",
+                found=f"schema {facts.get('schema')}, encoders {facts.get('damsm')}",
+                fix="restore the files of one and the same training, or run train-pixels again",
+            )
+        values: Mapping[str, Sequence[str]] = facts["attributes"]
+        head = AttributeHead(state["head.look.weight"].shape[1], values)
+        words = state.get("reader.look.weight")
+        reader = None if words is None else CaptionReader(words.shape[1], values)
+    except (OSError, SafetensorError, KeyError, ValueError, AttributeError, IndexError) as error:
+        raise CheckpointError(
+            wanted=f"attributes of schema {SCHEMA} in {path}",
+            found=f"{type(error).__name__}: {error}"[:200],
+            fix="run `memdriven train-pixels` again, or remove the file",
+        ) from error
+    attributes = Attributes(head, reader)
+    load_weights(attributes, state, str(path))
+    return attributes.eval().requires_grad_(False)

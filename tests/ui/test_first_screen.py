@@ -1,0 +1,83 @@
+"""What a visitor meets: a finished picture with its words and memory, in sight at every width."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+
+import pytest
+
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.ui import state, strings
+from memdriven.ui.examples import read_examples
+from memdriven.ui.generate import OPENING_SEED
+from tests.ui.conftest import Visitor
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1024, 768), (800, 600), (390, 844)])
+def test_words_button_and_picture_are_in_sight_at_once(visit: Visit, size: tuple[int, int]) -> None:
+    page = visit(folded=True, viewport={"width": size[0], "height": size[1]}).page
+    page.wait_for_selector('.md-result[data-complete="true"]')
+    edge = page.locator("#foot").bounding_box()["y"] if size[0] < 760 else size[1]
+    for part, lowest in (("#caption", edge), ("#result .md-frame", edge), ("#generate", size[1])):
+        box = page.locator(part).bounding_box()
+        assert box is not None
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= lowest, part
+    assert page.locator("#source:visible, #seed:visible, #k:visible").count() == 0
+    memory, picture = (page.locator(each).bounding_box() for each in ("#memory", "#result"))
+    assert memory is not None
+    assert picture is not None
+    if size[0] < 900:
+        assert picture["y"] < memory["y"]
+    else:
+        assert memory["x"] < picture["x"]
+        assert abs(memory["y"] - picture["y"]) < 40
+
+
+def test_the_page_opens_with_a_picture_that_its_words_and_seed_give(
+    visit: Visit, pipe: MemoryDrivenPipeline
+) -> None:
+    visitor = visit()
+    page, caption = visitor.page, read_examples(pipe)[0]
+    assert page.input_value("#caption textarea") == caption
+    content = page.get_attribute('.md-result[data-complete="true"]', "src")
+    assert base64.b64decode(content.split(",")[1]) == pipe(caption, seed=OPENING_SEED).png()
+    assert page.locator("#memory .md-card").count() == 1
+    assert page.locator("#header a[href^='https://arxiv.org']").count() == 1
+    page.keyboard.type("a blue bird")
+    page.wait_for_function("document.querySelector('#caption textarea').value === 'a blue bird'")
+    page.click("#result [data-act=keep]")
+    visitor.wait_text("#status", strings.KEPT.format(seed=OPENING_SEED))
+
+
+def test_what_it_knows_is_said_and_a_word_can_be_taken(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
+    visitor = visit()
+    count = sum(word.isalpha() for word in pipe.vocabulary)
+    state.use(pipe)
+    assert visitor.text("#vocabulary summary") == f"Knows {count} words about {state.subject()}s"
+    visitor.write("a red")
+    visitor.page.click("#vocabulary summary")
+    visitor.page.click('#vocabulary [data-word="bird"]')
+    assert visitor.page.input_value("#caption textarea") == "a red bird"
+
+
+def test_an_example_paints_at_once_and_generate_shows_its_picture(visit: Visit) -> None:
+    visitor = visit(viewport={"width": 1024, "height": 600})
+    page = visitor.page
+    chip = page.locator(".md-chip").nth(1)
+    words = chip.inner_text()
+    chip.click()
+    page.wait_for_selector(f'.md-result[data-complete="true"][alt$="{words}"]')
+    page.get_by_role("tab", name=strings.TAB_DIVERSITY).click()
+    page.wait_for_selector("#make-grid")
+    visitor.write("a blue bird with black wings")
+    page.evaluate("scrollTo(0, 10000)")
+    page.click("#generate")
+    page.wait_for_selector('.md-result[data-complete="true"][alt$="a blue bird with black wings"]:visible')
+    page.wait_for_function(
+        """() => { const box = document.querySelector('#result .md-frame').getBoundingClientRect();
+        return box.top >= 0 && box.top < innerHeight / 2; }"""
+    )
