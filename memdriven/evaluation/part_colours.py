@@ -20,9 +20,9 @@ from torch import Tensor
 from memdriven.aviary.plumage import PART
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.species import COLOURS, PLUMAGE, all_species, sample_bird
+from memdriven.encoders.image import resized
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.context import Context
-from memdriven.evaluation.features import resize
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import REAL, Row
 from memdriven.pipeline.noise import apply_view, draw_noise
@@ -100,7 +100,7 @@ def _part_map(species: int, index: int, seed: int) -> Tensor:
 
 def shown_colours(images: Tensor, masks: Tensor) -> list[dict[str, str]]:
     """Return for each uint8 image (n, 3, h, w) its parts' colours by name, of the parts that can be seen."""
-    means = part_means(resize(images.float() / 255, SIDE), masks)
+    means = part_means(resized(images.float() / 255, SIDE), masks)
     names = (means[:, :, None] - mean_colours()).norm(dim=3).argmin(dim=2)  # (n, 8)
     return [
         {part: COLOURS[int(name)] for part, name, mean in zip(PLUMAGE, row, seen) if not mean.isnan().any()}

@@ -19,7 +19,7 @@ from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import CheckpointError, EvaluationError
 from memdriven.evaluation import distances
-from memdriven.evaluation.attributes import measure_attributes
+from memdriven.evaluation.attributes import measure_attributes, measure_r_precision, measure_r_precision_judge
 from memdriven.evaluation.context import Context, Resources, choose_prompts, pixels_hash, prompts_hash
 from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
 from memdriven.evaluation.diversity import (
@@ -28,7 +28,6 @@ from memdriven.evaluation.diversity import (
     measure_diversity_z,
 )
 from memdriven.evaluation.part_colours import measure_part_colours
-from memdriven.evaluation.r_precision import measure_r_precision, measure_r_precision_judge
 from memdriven.evaluation.report import draw_figures
 from memdriven.evaluation.results import (
     Measurement,
