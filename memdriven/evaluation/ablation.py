@@ -148,24 +148,6 @@ def chosen(rows: list[Variant], names: tuple[str, ...]) -> list[Variant]:
     return [row for row in rows if not names or row.name in (BASE, *names)]
 
 
-def place(name: str) -> tuple[int, str]:
-    """Return where a row stands in tables: the base first, then families of rows."""
-    families = (
-        BASE,
-        "content",
-        "no-v",
-        "v-global",
-        "fuse-early",
-        "p-swap",
-        "spectral",
-        "mismatched",
-        PAPER,
-        PAPER_FAMILY,
-    )
-    found = [number for number, family in enumerate(families) if name.startswith(family)]
-    return (found[0] if found else len(families), name)
-
-
 SCHEMA = "memdriven.ablation/1"
 METRICS = ("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity_seed")
 

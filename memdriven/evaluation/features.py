@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
+from memdriven.encoders.image import resized
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.weights import read_weights, weights_hash
 from memdriven.errors import EvaluationError
@@ -52,7 +52,7 @@ class Extractor:
     def _made(self, images: Tensor, bar: Any, batch: int = BATCH) -> Tensor:
         parts = []
         for chunk in torch.split(images, batch):
-            scaled = resize(chunk.to(self.device).float() / 255, self.side)
+            scaled = resized(chunk.to(self.device).float() / 255, self.side)
             parts.append(self.function(scaled).float().cpu())
             bar.update(len(chunk))
         return torch.cat(parts)
@@ -87,13 +87,6 @@ class Extractor:
         features = self._made(images, bar)
         atomic_write_bytes(path, save({"features": features.contiguous()}))
         return features
-
-
-def resize(images: Tensor, side: int) -> Tensor:
-    """Resize float images (b, 3, h, w) in [0, 1] to a square side: bilinear, antialiased."""
-    if images.shape[-2:] == (side, side):
-        return images
-    return F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
 def vgg_extractor(vgg: nn.Module, side: int, device: str = "cpu") -> Extractor:

@@ -19,7 +19,7 @@ from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import CheckpointError, EvaluationError
 from memdriven.evaluation import distances
-from memdriven.evaluation.attributes import measure_attributes
+from memdriven.evaluation.attributes import measure_attributes, measure_r_precision, measure_r_precision_judge
 from memdriven.evaluation.context import Context, Resources, choose_prompts, pixels_hash, prompts_hash
 from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
 from memdriven.evaluation.diversity import (
@@ -27,8 +27,8 @@ from memdriven.evaluation.diversity import (
     measure_diversity_seed,
     measure_diversity_z,
 )
-from memdriven.evaluation.figures import draw_figures
-from memdriven.evaluation.r_precision import measure_r_precision, measure_r_precision_judge
+from memdriven.evaluation.part_colours import measure_part_colours
+from memdriven.evaluation.report import draw_figures
 from memdriven.evaluation.results import (
     Measurement,
     Result,
@@ -58,6 +58,7 @@ MEASURES: dict[str, Callable[[Context, Row], list[Measurement]]] = {
     "inception_score": distances.measure_inception_score,
     "copy_check": measure_copy_check,
     "soa": measure_soa,
+    "part_colours": measure_part_colours,
 }
 """Every measure of a row of pictures. One that lacks its weights raises, and is then left out of the table
 with the reason, never replaced by another."""
