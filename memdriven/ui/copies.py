@@ -119,7 +119,7 @@ def verdict(likeness: Likeness | None, nearest: Standing) -> str:
         parts = (
             ("pose and place", likeness.same_layout, ""),
             ("the colours around it", likeness.surroundings < ALIKE_COLOURS, likeness.surroundings),
-            ("its own colours, where v is strong,", likeness.subject < ALIKE_COLOURS, likeness.subject),
+            ("its own colours, where v is strong", likeness.subject < ALIKE_COLOURS, likeness.subject),
         )
         told = "".join(
             tag(
@@ -135,7 +135,7 @@ def verdict(likeness: Likeness | None, nearest: Standing) -> str:
         tag("li", text(short), aria_current="true" if name == level else None)
         for name, (short, _) in LEVELS.items()
     )
-    line = tag("strong", text(LEVELS[level][1])) + " " + tag("span", text(_standing(nearest)))
+    line = tag("strong", text(LEVELS[level][1])) + " " + tag("span", text(standing(nearest)))
     return tag("ol", steps, class_="md-levels") + tag("p", line, class_="md-verdict", data_level=level) + told
 
 
@@ -144,7 +144,7 @@ def _near(near: Near, rank: int, bank: MemoryBank, reference: bool) -> str:
     picture: Image.Image = bank.thumbnail(near.index)
     words = [
         tag("b", text(strings.RANK.format(rank=rank)), class_="md-rank"),
-        tag("span", text(_standing(near))),
+        tag("span", text(standing(near))),
     ]
     if reference:
         words.append(tag("span", text(strings.COPY_REFERENCE), class_="md-own"))
@@ -162,7 +162,7 @@ def _own(used: Sequence[tuple[Neighbour, Standing]]) -> str:
             figure(
                 image_uri(each.image),
                 strings.OWN_ALT.format(number=number),
-                tag("span", text(_standing(near))),
+                tag("span", text(standing(near))),
             ),
         )
         for number, (each, near) in enumerate(used, start=1)
@@ -190,7 +190,8 @@ def _used(rest: Sequence[Neighbour]) -> str:
     )
 
 
-def _standing(near: Standing) -> str:
+def standing(near: Standing) -> str:
+    """Return how near a picture is, measured by the memory's own pictures."""
     return strings.COPY_STANDING.format(percentile=f"{near.percentile:.0f}")
 
 
