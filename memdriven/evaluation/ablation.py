@@ -27,25 +27,13 @@ from memdriven.training.gan import train_gan
 
 BASE, PAPER, PAPER_FAMILY = "base", "paper", "paper-family"
 TRAINED_SO = (
-    "p_swap",
-    "p_fade",
-    "augment",
-    "learning_rate",
-    "d_learning_rate",
-    "decay_from",
-    "betas",
-    "crop",
+    *("p_swap", "p_fade", "augment", "learning_rate", "d_learning_rate", "decay_from"),
+    *("betas", "crop"),
 )
 """Settings of the loop that a preset's row takes over."""
 SIZES = (
-    "stages",
-    "width",
-    "residual_blocks",
-    "z_dim",
-    "condition_dim",
-    "text_dim",
-    "acm_width",
-    "feature_width",
+    *("stages", "width", "residual_blocks", "z_dim", "condition_dim"),
+    *("text_dim", "acm_width", "feature_width"),
 )
 """What the row `paper` keeps of the base's generator."""
 SWAP = TrainConfig().p_swap
