@@ -2,7 +2,7 @@
 
     python -m benchmarks.noise_grid --checkpoint checkpoints/aviary
 
-Seeds 0 to 8 for every caption, nothing chosen; the last two captions name the place, so that z has only the
+Seeds 0, 1000, ... 8000 for every caption, nothing chosen; the last two captions name the place, so that z has only the
 light to say.
 """
 
@@ -45,7 +45,7 @@ def main() -> None:
         first = pipe.noise(prepared.request, 0)
         draw.text((column * block + GAP, 3), caption, fill="#333333")
         for i in range(9):
-            noise = first._replace(z=pipe.noise(prepared.request, i).z)
+            noise = first._replace(z=pipe.noise(prepared.request, 1000 * i).z)
             with torch.inference_mode():
                 *_, last = pipe.paint(prepared, noise)
             picture = to_picture(last.image).resize((SIDE, SIDE), Image.Resampling.LANCZOS)

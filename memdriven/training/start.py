@@ -69,7 +69,8 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
         weights.pop("first.linear.weight", None)
     if later is not None:
         other = load_checkpoint(later)
-        parts = [*(part for part in _parts(other) if part not in parts), *parts]
+        known = [(part["steps"], part["minutes"]) for part in parts]
+        parts = [*(p for p in _parts(other) if (p["steps"], p["minutes"]) not in known), *parts]
         names = [
             f"{name}."
             for stage in range(made.config.generator.stages, other.config.generator.stages)
