@@ -28,6 +28,8 @@ class Asked:
     """How far the words are moved away from the memory's; the model's own default when None."""
     variations: tuple[Variation, ...] = ()
     """Steps away from the seed's noise."""
+    mirror: bool | None = None
+    window: Window | None = None
     masks: tuple[str, ...] = ()
     """Memories that are never used; `given` is without them already."""
     given: dict[str, Any] = field(default_factory=dict)
@@ -41,7 +43,14 @@ class Asked:
     @property
     def options(self) -> dict[str, Any]:
         """Everything else that the pipeline takes."""
-        return {"memory": self.memory, "guidance": self.guidance, "variations": self.variations, **self.given}
+        return {
+            "memory": self.memory,
+            "guidance": self.guidance,
+            "mirror": self.mirror,
+            "window": self.window,
+            "variations": self.variations,
+            **self.given,
+        }
 
     @property
     def request(self) -> Request:
