@@ -1,4 +1,4 @@
-"""Annoy's recall against exact search, and how long each strategy takes.
+"""Annoy's and Milvus's recall against exact search, and how long each strategy takes.
 
     python -m benchmarks.retrieval                                  # made-up keys
     python -m benchmarks.retrieval --checkpoint checkpoints/aviary  # a bank's own
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import random
 import statistics
 import tempfile
@@ -26,7 +27,7 @@ from torch.nn import functional as F
 from memdriven.data.vocabulary import tokenize
 from memdriven.evaluation.results import Result, append_results, format_table
 from memdriven.memory.bank import MemoryBank
-from memdriven.memory.index import AnnoyIndex, ExactIndex, Index
+from memdriven.memory.index import AnnoyIndex, ExactIndex, Index, open_index
 from memdriven.memory.retrieval import STRATEGIES, Retriever
 
 OUT = Path(__file__).with_suffix(".jsonl")
@@ -41,7 +42,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="folder with encoders and a memory bank")
     parser.add_argument("--damsm", type=Path, help="or: a folder of trained encoders ...")
     parser.add_argument("--memory", type=Path, help="... and their memory bank")
-    parser.add_argument("--keys", type=int, default=40_000, help="made-up keys, without one")
+    parser.add_argument("--keys", type=int, default=40_000, help="made-up keys, or a bank's first ones")
+    parser.add_argument("--indices-only", action="store_true", help="leave the strategies out")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 keeps its choice")
     parser.add_argument("--out", type=Path, default=OUT)
@@ -58,9 +60,10 @@ def main() -> None:
         captions = shortened(retriever.bank, arguments.queries)
         with torch.no_grad():
             texts = [retriever.query(caption).text.sentence[0] for caption in captions]
-        keys = retriever.bank.sentence_keys
+        keys = retriever.bank.sentence_keys[: arguments.keys]
         rows = list(measure_indices(keys, torch.stack(texts).cpu(), about))
-        rows += measure_strategies(retriever, captions[:20], about)
+        if not arguments.indices_only:
+            rows += measure_strategies(retriever, captions[:20], about)
     for metrics in (
         ("build_s", "megabytes", "recall_at_1", "recall_at_10", "ms"),
         ("first_ms", "warm_ms", "annoy_overlap_at_10"),
@@ -72,7 +75,7 @@ def main() -> None:
 
 
 def measure_indices(keys: Tensor, queries: Tensor, about: dict[str, Any]) -> Iterator[Result]:
-    """Yield recall, time a query, time to build and size of exact search and of Annoy."""
+    """Yield recall, time a query, time to build and size of exact search, of Annoy and of Milvus."""
     exact = ExactIndex(keys)
     truth, _ = exact.search(queries, 10)
     note = f"{len(queries)} queries in {len(keys)} keys of width {keys.shape[1]}, one at a time"
@@ -109,10 +112,18 @@ def measure_indices(keys: Tensor, queries: Tensor, about: dict[str, Any]) -> Ite
             f"annoy {trees} trees, tuned to {annoy.search_k}", annoy, queries, truth, note, about, built, size
         )
 
+    if importlib.util.find_spec("milvus_lite"):
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            milvus = open_index("milvus", keys, "benchmark", Path(folder))
+            built = time.perf_counter() - start
+            size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 1e6
+            yield from recalls("milvus, embedded", milvus, queries, truth, note, about, built, size)
+
 
 def recalls(
     row: str,
-    annoy: AnnoyIndex,
+    index: Index,
     queries: Tensor,
     truth: Tensor,
     note: str,
@@ -121,14 +132,14 @@ def recalls(
     size: float,
 ) -> Iterator[Result]:
     """Yield one setting's numbers."""
-    ids, _ = annoy.search(queries, 10)
+    ids, _ = index.search(queries, 10)
     yield from numbers(
         row,
         note,
         about,
         build_s=built,
         megabytes=size,
-        ms=per_query(annoy, queries),
+        ms=per_query(index, queries),
         recall_at_1=recall_at_k(ids[:, :1], truth[:, :1]),
         recall_at_10=recall_at_k(ids, truth),
     )

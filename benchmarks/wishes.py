@@ -23,8 +23,7 @@ from torch import Tensor
 from memdriven.checkpoint import Checkpoint, load_checkpoint
 from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.encoders.readers import reader_of
-from memdriven.evaluation.attributes import attribute_accuracy
-from memdriven.evaluation.judge import AttributeJudge, load_judge
+from memdriven.evaluation.judge import AttributeJudge, attribute_accuracy, load_judge
 from memdriven.memory.features import FeatureStore
 from memdriven.models.generator import BASE_SIZE
 from memdriven.training.captions import TrainingCaptions

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from memdriven.errors import ConfigError
 
-Index = Literal["exact", "annoy"]
+Index = Literal["exact", "annoy", "milvus"]
 Pooling = Literal["average", "max", "none"]
 PixelBackbone = Literal["vgg16", "compact"]
 Strategy = Literal[
@@ -178,6 +178,8 @@ class RetrievalConfig:
     temperature: float = 0.1
     """Softmax temperature of the weights when k > 1."""
     index: Index = "exact"
+    """How sentence-level candidates are found: `exact` compares every key, `annoy` searches trees, `milvus`
+    asks that engine, embedded or a server ($MEMDRIVEN_MILVUS); see docs/memory.md."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ class Evaluate:
     """Measure a checkpoint beside its controls; print a table, append results.jsonl.
 
     Measures: attributes r_precision r_precision_judge fid_vgg kid_vgg fd_squeezenet kd_squeezenet
-    fid_a fid_b fid_c kid_a inception_score copy_check soa retrieval; of the model alone
+    fid_a fid_b fid_c kid_a inception_score copy_check soa part_colours retrieval; of the model alone
     diversity_seed diversity_z background_entropy. What lacks its weights is left out and said so.
     A run that was stopped goes on where it was.
     """
@@ -91,7 +91,8 @@ class Evaluate:
     controls: tuple[str, ...] = ("retrieved", "real", "random", "none", "oracle")
     """Rows beside the model's: the retrieved images themselves, real images (for distances: of the
     other split), random memory, no memory, each caption's own image as memory; also best-of-8, the
-    model with the one of eight neighbours whose picture fits the words best."""
+    model with the one of eight references whose picture fits the words best, and retrieved-best-of-8,
+    of eight retrieved images the one that fits best by the same reader."""
     all_strategies: bool = False
     """Also measure the pictures of every retrieval strategy, each in a row of its own."""
     split: str = "test"

@@ -27,25 +27,20 @@ from memdriven.training.gan import train_gan
 
 BASE, PAPER, PAPER_FAMILY = "base", "paper", "paper-family"
 TRAINED_SO = (
-    "p_swap",
-    "p_fade",
-    "augment",
-    "learning_rate",
-    "d_learning_rate",
-    "decay_from",
-    "betas",
-    "crop",
+    *["p_swap", "p_fade", "augment", "learning_rate", "d_learning_rate", "decay_from", "betas", "crop"],
 )
 """Settings of the loop that a preset's row takes over."""
 SIZES = (
-    "stages",
-    "width",
-    "residual_blocks",
-    "z_dim",
-    "condition_dim",
-    "text_dim",
-    "acm_width",
-    "feature_width",
+    *[
+        "stages",
+        "width",
+        "residual_blocks",
+        "z_dim",
+        "condition_dim",
+        "text_dim",
+        "acm_width",
+        "feature_width",
+    ],
 )
 """What the row `paper` keeps of the base's generator."""
 SWAP = TrainConfig().p_swap
@@ -146,24 +141,6 @@ def chosen(rows: list[Variant], names: tuple[str, ...]) -> list[Variant]:
             wanted="rows among " + ", ".join(known), found=", ".join(unknown), fix="choose of these"
         )
     return [row for row in rows if not names or row.name in (BASE, *names)]
-
-
-def place(name: str) -> tuple[int, str]:
-    """Return where a row stands in tables: the base first, then families of rows."""
-    families = (
-        BASE,
-        "content",
-        "no-v",
-        "v-global",
-        "fuse-early",
-        "p-swap",
-        "spectral",
-        "mismatched",
-        PAPER,
-        PAPER_FAMILY,
-    )
-    found = [number for number, family in enumerate(families) if name.startswith(family)]
-    return (found[0] if found else len(families), name)
 
 
 SCHEMA = "memdriven.ablation/1"

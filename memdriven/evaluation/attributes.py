@@ -1,143 +1,126 @@
-"""Attribute accuracy: does a picture show what its caption names?
+"""Does a picture show what its caption names, and does it rank that caption above 99 others?
 
-For every caption, each attribute that it names (wing colour: black, ...) is asked of the
-attribute judge; the attribute counts as found when the judge's most likely value is the named
-one. Report it beside the rate of real renders, which is the judge's own ceiling.
+The first is the share of named attributes that the judge finds; the second is R-precision (Xu et al. 2018):
+one true caption and 99 mismatched ones, of other classes where classes are known, else of other pictures;
+top-1. With DAMSM as the judge (the paper's protocol) the judge was also the generator's training loss, so a
+second judge that the generator never saw stands beside it: on Aviary the attribute judge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
 
-from memdriven.aviary.species import COLOURS
-from memdriven.data.attributes import IGNORED
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.context import Context
-from memdriven.evaluation.judge import AttributeJudge
+from memdriven.evaluation.judge import attribute_accuracy, caption_log_odds
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import Row
 
-
-def is_colour(values: Sequence[str]) -> bool:
-    """Whether an attribute with these values is the colour of a part (`none` counts as one)."""
-    named = set(values) - {"none"}
-    return bool(named) and named <= set(COLOURS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tally:
-    """How often something was asked and how often it was there."""
-
-    right: int = 0
-    count: int = 0
-
-    @property
-    def rate(self) -> float:
-        """right / count; NaN when nothing was asked."""
-        return self.right / self.count if self.count else float("nan")
+MISMATCHED = 99
+FOLDS = 10
+TIE = 1e-6
+"""Scores nearer than this are equal."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttributeAccuracy:
-    """What `attribute_accuracy` found."""
+@dataclass(frozen=True)
+class RPrecision:
+    """As shares in 0..1."""
 
-    overall: Tally
-    """Over every named attribute of every image."""
-    asked_colours: Tally
-    """Over the named colours of parts: the headline."""
-    all_colours_right: Tally
-    """Images whose named colours are all there, of the images that name any."""
-    most_colours_right: Tally
-    """Images with more than half of their named colours there, of the images that name any."""
-    by_attribute: dict[str, Tally] = field(default_factory=dict)
-
-    def summary(self) -> dict[str, float]:
-        """The rates by short name, for a table."""
-        return {
-            "asked_colours": self.asked_colours.rate,
-            "all_colours_right": self.all_colours_right.rate,
-            "most_colours_right": self.most_colours_right.rate,
-            "attributes": self.overall.rate,
-        }
-
-    def details(self) -> dict[str, Any]:
-        """The counts, JSON-ready."""
-        return {
-            name: {"right": t.right, "count": t.count, "rate": round(t.rate, 4)}
-            for name, t in sorted(self.by_attribute.items())
-        }
+    mean: float
+    std: float
+    """Between the folds; NaN where there is only one."""
+    folds: int
 
 
-def attribute_accuracy(
-    judge: AttributeJudge, images: Tensor, caption_attributes: Sequence[Mapping[str, Any]]
-) -> AttributeAccuracy:
-    """Return the share of caption-named attributes that the judge finds in the images.
+def mismatched_captions(
+    groups: Sequence[Hashable], captions: Sequence[str], *, count: int = MISMATCHED, seed: int = 0
+) -> Tensor:
+    """Draw, for each caption, others that do not belong to its picture: ids (n, count).
+
+    Captions of the same group, or of the same words, are never drawn. Drawn without replacement where
+    enough are left.
 
     Args:
-        judge: a trained judge.
-        images: uint8 (n, 3, h, w).
-        caption_attributes: n records, what each image's caption names. Attributes and values
-            that the judge does not know are left out of the counts.
+        groups: of each caption: its picture's class, or where classes are unknown the picture itself.
+        captions: their words.
+        count: how many each.
+        seed: of the draw.
 
     Raises:
-        EvaluationError: the numbers of images and records differ.
+        EvaluationError: a caption has no mismatched one, or no group.
     """
-    _same_number(images, caption_attributes)
-    labels = judge.labels(caption_attributes)  # (n, a)
-    asked = labels != IGNORED
-    right = (judge.log_probabilities(images).argmax(dim=2) == labels) & asked
-    colour = torch.tensor([is_colour(values) for values in judge.attributes.values()])
-    colours, found = asked[:, colour].sum(dim=1), right[:, colour].sum(dim=1)  # (n,)
-    naming = int((colours > 0).sum())
-    return AttributeAccuracy(
-        overall=Tally(right=int(right.sum()), count=int(asked.sum())),
-        asked_colours=Tally(right=int(found.sum()), count=int(colours.sum())),
-        all_colours_right=Tally(right=int(((found == colours) & (colours > 0)).sum()), count=naming),
-        most_colours_right=Tally(right=int((2 * found > colours).sum()), count=naming),
-        by_attribute={
-            name: Tally(right=int(right[:, i].sum()), count=int(asked[:, i].sum()))
-            for i, name in enumerate(judge.names)
-            if asked[:, i].any()
-        },
-    )
-
-
-def caption_log_odds(
-    judge: AttributeJudge, images: Tensor, caption_attributes: Sequence[Mapping[str, Any]]
-) -> tuple[Tensor, Tensor]:
-    """Return factors whose product says how well each caption fits each image [ours].
-
-        sum over the caption's attributes of  log p(value | image) - log p(value)
-
-    The prior keeps captions that name much, or name common things, comparable.
-
-    Returns:
-        images (n, d) and captions (m, d): images @ captions.T is the table (n, m).
-    """
-    log_p = judge.log_probabilities(images)  # (n, a, v)
-    prior = torch.zeros(log_p.shape[1:])
-    for i, shares in enumerate(judge.priors.values()):
-        prior[i, : len(shares)] = torch.tensor(shares)
-    odds = (log_p - prior.clamp_min(1e-6).log()).masked_fill(prior == 0, 0.0)  # (n, a, v)
-    labels = judge.labels(caption_attributes)  # (m, a)
-    named = torch.zeros(len(labels), *prior.shape)
-    known = (labels != IGNORED).nonzero()
-    named[known[:, 0], known[:, 1], labels[known[:, 0], known[:, 1]]] = 1.0
-    return odds.flatten(1), named.flatten(1)
-
-
-def _same_number(images: Tensor, records: Sequence[Any]) -> None:
-    if len(images) != len(records):
+    if any(group is None for group in groups):
         raise EvaluationError(
-            wanted="one attribute record an image",
-            found=f"{len(images)} and {len(records)}",
-            fix="pass the record of the caption each image was made from",
+            wanted="each caption's class or picture",
+            found="captions of which neither is known, so that others of the same picture would be drawn",
+            fix="give the picture's id where it has no class",
         )
+    rng = np.random.default_rng(seed)
+    _, group = np.unique(np.array([str(each) for each in groups]), return_inverse=True)
+    _, text = np.unique(np.array(captions), return_inverse=True)
+    chosen = np.empty((len(captions), count), dtype=np.int64)
+    for i in range(len(captions)):
+        allowed = np.flatnonzero((group != group[i]) & (text != text[i]))
+        if not len(allowed):
+            raise EvaluationError(
+                wanted="captions of at least two pictures, with different words",
+                found=f"{len(captions)} captions, none of which can stand against {captions[i]!r}",
+                fix="evaluate over more captions",
+            )
+        chosen[i] = rng.choice(allowed, count, replace=len(allowed) < count)
+    return torch.from_numpy(chosen)
+
+
+def r_precision(
+    scores: Callable[[Tensor, Tensor], Tensor],
+    mismatched: Tensor,
+    *,
+    folds: int = FOLDS,
+    progress: bool = False,
+) -> RPrecision:
+    """Return the share of images whose own caption scores highest.
+
+    Args:
+        scores: maps image ids (b,) and caption ids (b, c) to scores (b, c).
+        mismatched: caption ids (n, c) that do not belong to image i; caption i does.
+        folds: the images are split into this many (at most n) for the standard deviation.
+        progress: show a bar.
+
+    A tie at the top counts as what breaking it at random would give on average.
+    """
+    n = len(mismatched)
+    right = torch.zeros(n)
+    for ids in tqdm(torch.split(torch.arange(n), 256), desc="R-precision", disable=not progress):
+        candidates = torch.cat([ids[:, None], mismatched[ids]], dim=1)  # (b, 1 + c)
+        value = scores(ids, candidates)
+        true, others = value[:, :1], value[:, 1:]
+        beaten = (others > true + TIE).any(dim=1)
+        ties = ((others - true).abs() <= TIE).sum(dim=1)
+        right[ids] = torch.where(beaten, 0.0, 1.0 / (1 + ties.float()))
+    rates = torch.stack([fold.mean() for fold in right.tensor_split(min(folds, n))])
+    spread = float(rates.std()) if len(rates) > 1 else float("nan")
+    return RPrecision(float(right.mean()), spread, len(rates))
+
+
+def cosine_scores(images: Tensor, sentences: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return cos(global image feature, sentence): images (n, d), sentences (n, d)."""
+    return dot_scores(F.normalize(images, dim=1), F.normalize(sentences, dim=1))
+
+
+def dot_scores(images: Tensor, captions: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """Return images . captions, of (n, d) and (n, d), without the whole (n, n) table."""
+
+    def scores(ids: Tensor, candidates: Tensor) -> Tensor:
+        return torch.einsum("bd,bcd->bc", images[ids], captions[candidates])
+
+    return scores
 
 
 def measure_attributes(context: Context, row: Row) -> list[Measurement]:
@@ -154,3 +137,62 @@ def measure_attributes(context: Context, row: Row) -> list[Measurement]:
         )
         for metric, value in found.summary().items()
     ]
+
+
+def measure_r_precision(context: Context, row: Row) -> list[Measurement]:
+    """R-precision with DAMSM, which the generator trained against."""
+    scores = cosine_scores(_image_features(context, row.images), _sentences(context))
+    return [_measured(context, row, "r_precision", scores, "DAMSM (also the training loss)")]
+
+
+def measure_r_precision_judge(context: Context, row: Row) -> list[Measurement]:
+    """R-precision with the attribute judge, which the generator never saw."""
+    named = [prompt.named for prompt in context.prompts]
+    scores = dot_scores(*caption_log_odds(context.judge, row.images, named))
+    return [_measured(context, row, "r_precision_judge", scores, "attribute judge (never trained against)")]
+
+
+def _measured(
+    context: Context, row: Row, metric: str, scores: Callable[[Tensor, Tensor], Tensor], judge: str
+) -> Measurement:
+    prompts = context.prompts
+    classes = [prompt.item.class_id for prompt in prompts]
+    by_class = None not in classes and len(set(classes)) > 1
+    groups = classes if by_class else [prompt.item.id for prompt in prompts]
+    mismatched = mismatched_captions(groups, [prompt.caption for prompt in prompts], seed=context.seed)
+    found = r_precision(scores, mismatched, progress=context.progress)
+    distinct = min(len(set(chosen)) for chosen in mismatched.tolist())
+    others = f"{MISMATCHED} captions of other {'classes' if by_class else 'pictures'}"
+    if distinct < MISMATCHED:
+        others += f" (only {distinct} different ones, which makes it easier)"
+    return Measurement(
+        metric=metric,
+        value=100 * found.mean,
+        n=len(row.images),
+        protocol=f"{judge}; 1 true + {others}, top-1, %",
+        details={"std": round(100 * found.std, 3), "folds": found.folds} if found.folds > 1 else {},
+    )
+
+
+@torch.no_grad()
+def _image_features(context: Context, images: Tensor) -> Tensor:
+    """Return DAMSM's global features (n, d) of uint8 images: the generator's own judge."""
+    damsm = context.checkpoint.damsm
+    vgg = None if damsm.pixels is not None else context.vgg
+    parts = [
+        damsm.encode_images(chunk.to(context.device).float() / 255, vgg).global_.float().cpu()
+        for chunk in torch.split(images, 64)
+    ]
+    return F.normalize(torch.cat(parts), dim=1)
+
+
+@torch.no_grad()
+def _sentences(context: Context) -> Tensor:
+    """Return the captions' sentence embeddings (n, d)."""
+    checkpoint, parts = context.checkpoint, []
+    limit = checkpoint.config.text.max_words
+    for start in range(0, len(context.prompts), 256):
+        captions = [prompt.caption for prompt in context.prompts[start : start + 256]]
+        encoded = [checkpoint.vocabulary.encode(caption, limit) for caption in captions]
+        parts.append(checkpoint.damsm.encode_captions(encoded).sentence.float().cpu())
+    return torch.cat(parts)

@@ -166,6 +166,8 @@ def near_duplicates(context: Context) -> str:
     What a model, an encoder or a judge has seen in training is then part of its test.
     """
     test = context.dataset.split(context.split)
+    if not any(item.split == "train" for item in context.dataset.items):
+        return ""
     reduced = [_reduced(context, items) for items in (test, context.training_items)]
     distance, nearest = nearest_distances(*reduced)
     same = (distance / reduced[0].shape[1] ** 0.5 < DUPLICATE).nonzero().flatten().tolist()

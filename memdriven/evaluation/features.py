@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
+from memdriven.encoders.image import resized
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.weights import read_weights, weights_hash
 from memdriven.errors import EvaluationError
@@ -52,7 +52,7 @@ class Extractor:
     def _made(self, images: Tensor, bar: Any, batch: int = BATCH) -> Tensor:
         parts = []
         for chunk in torch.split(images, batch):
-            scaled = resize(chunk.to(self.device).float() / 255, self.side)
+            scaled = resized(chunk.to(self.device).float() / 255, self.side)
             parts.append(self.function(scaled).float().cpu())
             bar.update(len(chunk))
         return torch.cat(parts)
@@ -87,13 +87,6 @@ class Extractor:
         features = self._made(images, bar)
         atomic_write_bytes(path, save({"features": features.contiguous()}))
         return features
-
-
-def resize(images: Tensor, side: int) -> Tensor:
-    """Resize float images (b, 3, h, w) in [0, 1] to a square side: bilinear, antialiased."""
-    if images.shape[-2:] == (side, side):
-        return images
-    return F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
 
 
 def vgg_extractor(vgg: nn.Module, side: int, device: str = "cpu") -> Extractor:
@@ -137,25 +130,19 @@ SIDE = 299
 FEATURES = 2048
 EXTRA = 'pip install "memdriven[evaluation]" (or: pip install torch-fidelity)'
 LAYERS_2015 = (
-    "Conv2d_1a_3x3",
-    "Conv2d_2a_3x3",
-    "Conv2d_2b_3x3",
-    "MaxPool_1",
-    "Conv2d_3b_1x1",
-    "Conv2d_4a_3x3",
-    "MaxPool_2",
-    "Mixed_5b",
-    "Mixed_5c",
-    "Mixed_5d",
-    "Mixed_6a",
-    "Mixed_6b",
-    "Mixed_6c",
-    "Mixed_6d",
-    "Mixed_6e",
-    "Mixed_7a",
-    "Mixed_7b",
-    "Mixed_7c",
-    "AvgPool",
+    *["Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3"],
+    *[
+        "MaxPool_2",
+        "Mixed_5b",
+        "Mixed_5c",
+        "Mixed_5d",
+        "Mixed_6a",
+        "Mixed_6b",
+        "Mixed_6c",
+        "Mixed_6d",
+        "Mixed_6e",
+    ],
+    *["Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool"],
 )
 """torch-fidelity's names of the layers, from the pixels to the pooled features."""
 

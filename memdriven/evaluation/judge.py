@@ -1,15 +1,19 @@
 """The attribute judge: a small CNN that reads attributes (colour of the wing, ...) off a picture.
 
-It is trained on renders alone (`judge_training`), never on a generator's output, and the
-generator never sees it, so it is a fair witness of whether a picture holds what was asked for.
+It is trained on renders alone, never on a generator's output, and the generator never sees it, so it is a
+fair witness of whether a picture holds what was asked for: an attribute that a caption names counts as found
+when the judge's most likely value is the named one. Report that beside the rate of real renders, which is
+the judge's own ceiling. Training pictures are disturbed on purpose (shift, blur, noise, a little light), so
+that a slightly soft or noisy picture is judged for what it shows and not for how it was made [ours].
 
-The design is ours: a few convolutions and an `AttributeHead`. Saved as `judge.safetensors`
-(float16) beside `judge.json`.
+The design is ours: a few convolutions and an `AttributeHead`. Saved as `judge.safetensors` (float16) beside
+`judge.json`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from memdriven.aviary.species import COLOURS
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids, visible_record
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset, load_images
@@ -171,6 +176,123 @@ def load_judge(folder: Path | str, device: str | torch.device = "cpu") -> Attrib
     return judge.to(device).eval()
 
 
+def is_colour(values: Sequence[str]) -> bool:
+    """Whether an attribute with these values is the colour of a part (`none` counts as one)."""
+    named = set(values) - {"none"}
+    return bool(named) and named <= set(COLOURS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """How often something was asked and how often it was there."""
+
+    right: int = 0
+    count: int = 0
+
+    @property
+    def rate(self) -> float:
+        """right / count; NaN when nothing was asked."""
+        return self.right / self.count if self.count else float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributeAccuracy:
+    """What `attribute_accuracy` found."""
+
+    overall: Tally
+    """Over every named attribute of every image."""
+    asked_colours: Tally
+    """Over the named colours of parts: the headline."""
+    all_colours_right: Tally
+    """Images whose named colours are all there, of the images that name any."""
+    most_colours_right: Tally
+    """Images with more than half of their named colours there, of the images that name any."""
+    by_attribute: dict[str, Tally] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, float]:
+        """The rates by short name, for a table."""
+        return {
+            "asked_colours": self.asked_colours.rate,
+            "all_colours_right": self.all_colours_right.rate,
+            "most_colours_right": self.most_colours_right.rate,
+            "attributes": self.overall.rate,
+        }
+
+    def details(self) -> dict[str, Any]:
+        """The counts, JSON-ready."""
+        return {
+            name: {"right": t.right, "count": t.count, "rate": round(t.rate, 4)}
+            for name, t in sorted(self.by_attribute.items())
+        }
+
+
+def attribute_accuracy(
+    judge: AttributeJudge, images: Tensor, caption_attributes: Sequence[Mapping[str, Any]]
+) -> AttributeAccuracy:
+    """Return the share of caption-named attributes that the judge finds in the images.
+
+    Args:
+        judge: a trained judge.
+        images: uint8 (n, 3, h, w).
+        caption_attributes: n records, what each image's caption names. Attributes and values
+            that the judge does not know are left out of the counts.
+
+    Raises:
+        EvaluationError: the numbers of images and records differ.
+    """
+    _same_number(images, caption_attributes)
+    labels = judge.labels(caption_attributes)  # (n, a)
+    asked = labels != IGNORED
+    right = (judge.log_probabilities(images).argmax(dim=2) == labels) & asked
+    colour = torch.tensor([is_colour(values) for values in judge.attributes.values()])
+    colours, found = asked[:, colour].sum(dim=1), right[:, colour].sum(dim=1)  # (n,)
+    naming = int((colours > 0).sum())
+    return AttributeAccuracy(
+        overall=Tally(right=int(right.sum()), count=int(asked.sum())),
+        asked_colours=Tally(right=int(found.sum()), count=int(colours.sum())),
+        all_colours_right=Tally(right=int(((found == colours) & (colours > 0)).sum()), count=naming),
+        most_colours_right=Tally(right=int((2 * found > colours).sum()), count=naming),
+        by_attribute={
+            name: Tally(right=int(right[:, i].sum()), count=int(asked[:, i].sum()))
+            for i, name in enumerate(judge.names)
+            if asked[:, i].any()
+        },
+    )
+
+
+def caption_log_odds(
+    judge: AttributeJudge, images: Tensor, caption_attributes: Sequence[Mapping[str, Any]]
+) -> tuple[Tensor, Tensor]:
+    """Return factors whose product says how well each caption fits each image [ours].
+
+        sum over the caption's attributes of  log p(value | image) - log p(value)
+
+    The prior keeps captions that name much, or name common things, comparable.
+
+    Returns:
+        images (n, d) and captions (m, d): images @ captions.T is the table (n, m).
+    """
+    log_p = judge.log_probabilities(images)  # (n, a, v)
+    prior = torch.zeros(log_p.shape[1:])
+    for i, shares in enumerate(judge.priors.values()):
+        prior[i, : len(shares)] = torch.tensor(shares)
+    odds = (log_p - prior.clamp_min(1e-6).log()).masked_fill(prior == 0, 0.0)  # (n, a, v)
+    labels = judge.labels(caption_attributes)  # (m, a)
+    named = torch.zeros(len(labels), *prior.shape)
+    known = (labels != IGNORED).nonzero()
+    named[known[:, 0], known[:, 1], labels[known[:, 0], known[:, 1]]] = 1.0
+    return odds.flatten(1), named.flatten(1)
+
+
+def _same_number(images: Tensor, records: Sequence[Any]) -> None:
+    if len(images) != len(records):
+        raise EvaluationError(
+            wanted="one attribute record an image",
+            found=f"{len(images)} and {len(records)}",
+            fix="pass the record of the caption each image was made from",
+        )
+
+
 class JudgeTrainer:
     """A judge, and the step that trains it."""
 
@@ -195,19 +317,6 @@ class JudgeTrainer:
 def one_cycle(part: float, step: int) -> float:
     """Rise over the first tenth of the budget, then fall linearly to zero."""
     return max(0.0, min(part / 0.1 + 0.02, (1 - part) / 0.9, 1.0))
-
-
-def accuracy_by_attribute(judge: AttributeJudge, images: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Return name -> {"right", "count", "rate"} of the judge's top value over labelled images."""
-    right = judge.log_probabilities(images).argmax(dim=2) == labels
-    known = labels != IGNORED
-    table = {}
-    for i, name in enumerate(judge.names):
-        count = int(known[:, i].sum())
-        if count:
-            hits = int(right[:, i].sum())
-            table[name] = {"right": hits, "count": count, "rate": round(hits / count, 4)}
-    return table
 
 
 def _priors(labels: Tensor, attributes: Mapping[str, Sequence[str]]) -> dict[str, list[float]]:
@@ -315,10 +424,8 @@ def train_attribute_judge(
         "parameters": sum(p.numel() for p in judge.parameters()),
     }
     if tested:
-        facts["test_accuracy"] = accuracy_by_attribute(
-            judge,
-            load_images(data, tested, size, progress),
-            judge.labels([visible_record(item) for item in tested]),
-        )
+        shown = load_images(data, tested, size, progress)
+        found = attribute_accuracy(judge, shown, [visible_record(item) for item in tested])
+        facts["test_accuracy"] = found.details()
     judge.save(out, facts)
     return judge

@@ -27,7 +27,7 @@ from memdriven.evaluation.context import Context, Prompt, pixels_hash
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
 from memdriven.memory.retrieval import STRATEGIES
 from memdriven.pipeline.claims import named_in, wishes
-from memdriven.pipeline.output import Prepared
+from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.request import Request
 from memdriven.pipeline.rerank import score_words
 
@@ -202,13 +202,12 @@ def _retrieved(context: Context, name: str, prompts: Sequence[Prompt]) -> Row:
             found=f"strategy {strategy!r}, which has none",
             fix="leave the row out, or evaluate with another default strategy",
         )
-    ids = []
-    for i, prompt in enumerate(tqdm(prompts, desc=f"references ({name})", disable=not context.progress)):
-        request = context.request(prompt, context.seed + i, strategy=strategy)
-        if name == RETRIEVED:
-            ids.append(context.pipe.retrieve(replace(request, k=1)).ids[0])
-        else:
-            ids.append(_best_image(context, request))
+    k = 1 if name == RETRIEVED else min(TRIED, context.bank.n - 1)
+    found = [
+        context.pipe.retrieve(context.request(prompt, context.seed + i, strategy=strategy, k=k))
+        for i, prompt in enumerate(tqdm(prompts, desc=f"references ({name})", disable=not context.progress))
+    ]
+    ids = [each.ids[0] for each in found] if name == RETRIEVED else _best_images(context, found)
     images, rows, note = images_of_memory(context, ids, context.size)
     return Row(
         name=name,
@@ -219,16 +218,21 @@ def _retrieved(context: Context, name: str, prompts: Sequence[Prompt]) -> Row:
     )
 
 
-def _best_image(context: Context, request: Request) -> str:
-    """Return which of the nearest references' own images fits the words best."""
-    pipe, checkpoint = context.pipe, context.checkpoint
-    ids = pipe.retrieve(replace(request, k=min(TRIED, context.bank.n - len(request.exclude)))).ids
-    images = images_of_memory(context, ids, checkpoint.config.damsm.pixel_size)[0]
-    prepared: Prepared = pipe.prepare(replace(request, k=1))
-    named = named_in(checkpoint, request.caption, prepared.retrieval.unknown_words)
-    shown = images.to(context.device).float() / 127.5 - 1
-    scores = score_words(checkpoint, prepared.asked, shown, wishes(checkpoint, named))
-    return ids[int(scores.argmax())]
+@torch.inference_mode()
+def _best_images(context: Context, found: Sequence[Retrieval]) -> list[str]:
+    """Return which of each caption's references' own images fits the words best."""
+    checkpoint = context.checkpoint
+    every = [each for retrieval in found for each in retrieval.ids]
+    images, rows, _ = images_of_memory(context, every, checkpoint.config.damsm.pixel_size)
+    chosen, start = [], 0
+    for each in found:
+        shown = images[rows[start : start + len(each)]].to(context.device).float() / 127.5 - 1
+        start += len(each)
+        encoded = checkpoint.vocabulary.encode(each.caption, checkpoint.config.text.max_words)
+        wanted = wishes(checkpoint, named_in(checkpoint, each.caption, each.unknown_words))
+        scores = score_words(checkpoint, checkpoint.encode_captions([encoded]), shown, wanted)
+        chosen.append(each.ids[int(scores.argmax())])
+    return chosen
 
 
 def images_of_memory(context: Context, ids: Sequence[str], side: int) -> tuple[Tensor, Tensor, str]:

@@ -17,9 +17,9 @@ from typing import TypeVar
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
-from memdriven.errors import CheckpointError, EvaluationError
+from memdriven.errors import CheckpointError, DataError, EvaluationError
 from memdriven.evaluation import distances
-from memdriven.evaluation.attributes import measure_attributes
+from memdriven.evaluation.attributes import measure_attributes, measure_r_precision, measure_r_precision_judge
 from memdriven.evaluation.context import Context, Resources, choose_prompts, pixels_hash, prompts_hash
 from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
 from memdriven.evaluation.diversity import (
@@ -27,8 +27,8 @@ from memdriven.evaluation.diversity import (
     measure_diversity_seed,
     measure_diversity_z,
 )
-from memdriven.evaluation.figures import draw_figures
-from memdriven.evaluation.r_precision import measure_r_precision, measure_r_precision_judge
+from memdriven.evaluation.part_colours import measure_part_colours
+from memdriven.evaluation.report import draw_figures
 from memdriven.evaluation.results import (
     Measurement,
     Result,
@@ -58,6 +58,7 @@ MEASURES: dict[str, Callable[[Context, Row], list[Measurement]]] = {
     "inception_score": distances.measure_inception_score,
     "copy_check": measure_copy_check,
     "soa": measure_soa,
+    "part_colours": measure_part_colours,
 }
 """Every measure of a row of pictures. One that lacks its weights raises, and is then left out of the table
 with the reason, never replaced by another."""
@@ -143,36 +144,39 @@ def evaluate(
         batch=batch,
         progress=progress,
     )
-    ledger = Ledger(context, out / "results.jsonl", device, variant=variant, budget=budget)
+    store = ResultStore(context, out / "results.jsonl", device, variant=variant, budget=budget)
     shown = {loaded.config.retrieval.strategy, *controls}
     further = [STRATEGY + name for name in strategies if name not in shown]
     for name in (MODEL, *controls, *further):
-        _measure_row(context, ledger, name, [metric for metric in metrics if metric in MEASURES])
+        _measure_row(context, store, name, [metric for metric in metrics if metric in MEASURES])
     for metric in metrics:
-        if metric in MODEL_MEASURES and not ledger.reuse(MODEL, metric):
-            found = ledger.attempt(metric, partial(MODEL_MEASURES[metric], context)) or []
-            ledger.add(metric, MODEL, found, strategy=loaded.config.retrieval.strategy)
+        if metric in MODEL_MEASURES and not store.reuse(MODEL, metric):
+            found = store.attempt(metric, partial(MODEL_MEASURES[metric], context)) or []
+            store.add(metric, MODEL, found, strategy=loaded.config.retrieval.strategy)
     if RETRIEVAL in metrics:
-        _measure_retrieval(context, ledger)
+        _measure_retrieval(context, store)
     if figures:
-        ledger.attempt("figures", partial(draw_figures, context, variant))
+        store.attempt("figures", partial(draw_figures, context, variant))
     if split != "train":
-        ledger.attempt("near-duplicates", lambda: ledger.note(near_duplicates(context)))
-    return ledger.evaluation
+        try:
+            store.note(near_duplicates(context))
+        except DataError as error:  # an image of the training split that no measure needed
+            store.evaluation.left_out["near-duplicates"] = str(error)
+    return store.evaluation
 
 
-def _measure_row(context: Context, ledger: Ledger, name: str, metrics: Sequence[str]) -> None:
+def _measure_row(context: Context, store: ResultStore, name: str, metrics: Sequence[str]) -> None:
     """Make one row of pictures, or take it from disk, and measure what is missing of it."""
-    left_out = ledger.evaluation.left_out
+    left_out = store.evaluation.left_out
     metrics = [m for m in metrics if m not in left_out and not (m == "copy_check" and name in IMAGES)]
-    row = ledger.attempt(f"row {name}", partial(make_row, context, name)) if metrics else None
+    row = store.attempt(f"row {name}", partial(make_row, context, name)) if metrics else None
     if row is None:
         return
     for metric in metrics:
         pictures = _pictures(context, row, metric)
-        if not ledger.reuse(name, metric, pictures):
-            found = ledger.attempt(metric, partial(MEASURES[metric], context, row)) or []
-            ledger.add(metric, name, found, note=row.note, strategy=row.strategy, pictures=pictures)
+        if not store.reuse(name, metric, pictures):
+            found = store.attempt(metric, partial(MEASURES[metric], context, row)) or []
+            store.add(metric, name, found, note=row.note, strategy=row.strategy, pictures=pictures)
 
 
 def _pictures(context: Context, row: Row, metric: str) -> str:
@@ -185,15 +189,15 @@ def _pictures(context: Context, row: Row, metric: str) -> str:
     return row.pixels if len(sets) == 1 else pixels_hash(*sets)
 
 
-def _measure_retrieval(context: Context, ledger: Ledger) -> None:
+def _measure_retrieval(context: Context, store: ResultStore) -> None:
     for strategy in SEARCHED:
         row = STRATEGY + strategy
-        if ledger.reuse(row, RETRIEVAL):
+        if store.reuse(row, RETRIEVAL):
             continue
-        found = ledger.attempt(RETRIEVAL, partial(measure_strategy, context, strategy))
+        found = store.attempt(RETRIEVAL, partial(measure_strategy, context, strategy))
         if found is None:
             return
-        ledger.add(RETRIEVAL, row, found, strategy=strategy)
+        store.add(RETRIEVAL, row, found, strategy=strategy)
 
 
 def _refuse_unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
@@ -224,7 +228,7 @@ class Evaluation:
         return "\n\n".join(parts)
 
 
-class Ledger:
+class ResultStore:
     """Keeps results: those of earlier runs, those of this one, and what was left out."""
 
     def __init__(

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from memdriven.evaluation.ablation import place
 from memdriven.evaluation.results import Result
 from memdriven.evaluation.rows import BEST, MODEL, RETRIEVED_BEST, ROWS, STRATEGY
 from memdriven.memory.retrieval import STRATEGIES
@@ -58,6 +57,7 @@ METRICS: dict[str, Metric] = {
     "most_colours_right": Metric("most colours %", "higher", percent=True),
     "all_colours_right": Metric("all colours %", "higher", percent=True),
     "attributes": Metric("attributes %", "higher", percent=True),
+    "part_colours": Metric("part colours %", "higher", percent=True),
     "diversity": Metric("diversity", "higher"),
     "diversity_seed": Metric("diversity, seed", "higher"),
     "diversity_z": Metric("diversity, z", "higher"),
@@ -296,6 +296,19 @@ HEADINGS = ("IS ↑", "FID ↓", "R-precision ↑", "SOA-C ↑", "SOA-I ↑")
 OURS = ("inception_score", "fid_b", "r_precision", "soa_c", "soa_i")
 """Our metrics under the published columns: FID in form b, the family's."""
 RETRIEVAL_ONLY = ("recall@1", "recall@5", "recall@10", "attributes_of_first")
+
+
+FAMILIES = (
+    *("base", "content", "no-v", "v-global", "fuse-early", "p-swap", "spectral", "mismatched"),
+    *("paper", "paper-family"),
+)
+"""Rows of an ablation, in the order of a table; names begin so."""
+
+
+def place(name: str) -> tuple[int, str]:
+    """Return where a row of an ablation stands in tables: the base first, then families of rows."""
+    found = [number for number, family in enumerate(FAMILIES) if name.startswith(family)]
+    return (found[0] if found else len(FAMILIES), name)
 
 
 def tables_of(results: Sequence[Result]) -> list[Table]:

@@ -14,6 +14,7 @@ another picture of the memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,13 +25,23 @@ from torch.nn import functional as F
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.copy_check import SUSPECT, percentile
 from memdriven.explore.atlas import Progress, small_pictures
+from memdriven.explore.compare import difference
+from memdriven.explore.inside import as_seen
 from memdriven.memory.bank import MemoryBank
 from memdriven.models.window import WHOLE, Window, seen_through
+from memdriven.pipeline.noise import Noise, apply_view
+from memdriven.pipeline.output import PipelineOutput
 
 SIDE = 32
 """Pictures are brought to this side first, whatever they come from."""
 COLOUR_SIDES = (4, 8, 16)
 DIRECTIONS, PLACES = 8, 8
+ALIKE_LAYOUT = 5.0
+"""Percentile of the memory's pairs below which two pictures count as alike in pose and place."""
+ALIKE_COLOURS = 0.05
+"""Mean difference of colours, in 0..1, below which they count as alike."""
+PAIRS = 2_000
+"""Pairs of the memory's pictures that likeness is compared with."""
 REFERENCE = 1_000
 """Pictures of the memory whose own nearest distance is measured, evenly spread."""
 
@@ -47,6 +58,34 @@ class Standing:
     def suspect(self) -> bool:
         """Return whether this near counts as a copy."""
         return self.percentile < SUSPECT
+
+
+Level = Literal["copy", "follows", "new"]
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """In what a picture is like its reference."""
+
+    layout: float
+    """By where the light changes and in which direction, pose and place: the share (0..100) of the
+    memory's pairs that are nearer to each other than these two."""
+    subject: float
+    """Mean difference of the colours where v is strong, at the subject, in 0..1."""
+    surroundings: float
+    """The same where v is weak."""
+
+    @property
+    def same_layout(self) -> bool:
+        """Whether nearly all pairs of the memory are less alike in pose and place."""
+        return self.layout < ALIKE_LAYOUT
+
+    def level(self, nearest: Standing) -> Level:
+        """Return how far the picture is a copy, given how near the nearest of the memory is."""
+        near = self.same_layout and max(self.subject, self.surroundings) < ALIKE_COLOURS
+        if nearest.suspect or near:
+            return "copy"
+        return "follows" if self.same_layout or self.surroundings < ALIKE_COLOURS else "new"
 
 
 @dataclass(frozen=True)
@@ -81,6 +120,11 @@ class CopySpace:
         self.pictures = self._point(raw)  # (n, d)
         self.own = self._own_distances(progress)
         """Distance of sampled pictures to their nearest other one, (m,)."""
+        self._colours = sum(block.shape[1] for block in raw[:-1])
+        pairs = torch.randint(bank.n, (2, PAIRS), generator=torch.Generator().manual_seed(0))
+        pairs = pairs[:, pairs[0] != pairs[1]]
+        self.pairs = (self.pictures[pairs[0]] - self.pictures[pairs[1]])[:, self._colours :].norm(dim=1)
+        """Distances of pairs by layout alone, (p,)."""
 
     def nearest(self, picture: Image.Image, count: int = 4, window: Window = WHOLE) -> list[Near]:
         """Return the pictures of the memory that are nearest, nearest first.
@@ -103,6 +147,28 @@ class CopySpace:
         others = torch.cat([self._both(other)[:1], self._seen(np.stack([_small(other)]), window)])
         gap = torch.cdist(self._both(picture), others).amin().reshape(1)
         return Standing(float(gap), float(percentile(gap.double(), self.own)))
+
+    def likeness(self, output: PipelineOutput) -> Likeness | None:
+        """Return in what a picture is like its first reference, as its noise saw it; None without one."""
+        if not len(output.retrieval):
+            return None
+        nothing = torch.empty(0)
+        noise = Noise(nothing, nothing, float(output.mirrored[0]), output.windows[0])
+        picture, reference = output.images[0], as_seen(output.retrieval[0].image, noise)
+        gap = self._layout(self._point(_blocks(np.stack([_small(picture)]))), reference)
+        strong = apply_view(noise, output.prepared.v.float().cpu())[0].norm(dim=0)  # (16, 16)
+        colours = difference(picture, reference.resize(picture.size))[None]
+        colours = F.adaptive_avg_pool2d(colours, strong.shape[0])[0]
+        return Likeness(
+            layout=float(percentile(gap.double(), self.pairs.double())),
+            subject=float(colours[strong > strong.quantile(0.75)].mean()),
+            surroundings=float(colours[strong < strong.median()].mean()),
+        )
+
+    def _layout(self, points: Tensor, other: Image.Image) -> Tensor:
+        gaps = points - self._point(_blocks(np.stack([_small(other)])))
+        lengths: Tensor = gaps[:, self._colours :].norm(dim=1)
+        return lengths
 
     def distances(self, picture: Image.Image, window: Window = WHOLE) -> Tensor:
         """Return how far each picture of the memory is from a picture or its mirror image, (n,).

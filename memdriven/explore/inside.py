@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memdriven.explore.compare import difference
 from memdriven.memory.scores import sentence_scores
 from memdriven.models.layers import AffineCombination, Gates
+from memdriven.models.window import WHOLE
 from memdriven.pipeline.noise import Noise, apply_view
 from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -120,6 +121,14 @@ def hidden_parts(pipe: MemoryDrivenPipeline, seen: Inside) -> Iterator[Image.Ima
         v[:, y : y + step, x : x + step] = 0
         *_, last = pipe.paint(replace(seen.prepared, v=v[None].to(seen.prepared.v)), plain)
         yield to_picture(last.image)
+
+
+def as_seen(image: Image.Image, noise: Noise) -> Image.Image:
+    """Return a reference's image as the noise lets its features be seen: in its window, then mirrored."""
+    if noise.window != WHOLE:
+        x, y, side = (share * image.width for share in noise.window)
+        image = image.resize(image.size, Image.Resampling.BICUBIC, (x, y, x + side, y + side))
+    return ImageOps.mirror(image) if noise.mirror else image
 
 
 def effect(picture: Image.Image, without: Image.Image) -> Tensor:

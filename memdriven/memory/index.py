@@ -1,8 +1,10 @@
-"""Nearest keys by cosine: exact search, and Annoy's trees for large banks, behind one protocol."""
+"""Nearest keys by cosine: exact search, Annoy's trees, and Milvus beyond one machine, behind one protocol."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -12,8 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from memdriven.errors import BankError, RetrievalError
-from memdriven.files import atomic_file, atomic_write_json, read_json, sealed, sha256_file
+from memdriven.errors import BankError, DataError, RetrievalError
+from memdriven.files import (
+    atomic_file,
+    atomic_write_json,
+    explain_disk_errors,
+    read_json,
+    sealed,
+    sha256_file,
+)
 from memdriven.numbers import check_number, check_whole
 
 CHUNK = 1 << 24
@@ -23,6 +32,14 @@ LEAST_RECALL = 0.9
 """An index that finds less of what exact search finds is refused."""
 GOOD_RECALL = 0.97
 """What a new one is tuned to."""
+
+
+MILVUS_VARIABLE = "MEMDRIVEN_MILVUS"
+"""Environment variable with the address of a Milvus server."""
+MILVUS_TIMEOUT = 10.0
+"""Seconds to wait for a connection."""
+MILVUS_BATCH, MILVUS_MOST = 1000, 16384
+"""Keys written at once, and the largest k that a server answers."""
 
 
 class Index(Protocol):
@@ -46,6 +63,24 @@ class Index(Protocol):
             RetrievalError: k is less than 1 or more than there are keys.
         """
         ...
+
+
+def open_index(kind: str, keys: Tensor, name: str, folder: Path) -> Index:
+    """Return an index of keys (n, d) that stays between runs, building it where there is none.
+
+    Args:
+        kind: `annoy` or `milvus`.
+        keys: what to search.
+        name: of these very keys, so that no other ones are searched in their place.
+        folder: where Annoy, and Milvus without a server, keep it.
+
+    Raises:
+        RetrievalError: it finds too little, or there is no such engine here.
+    """
+    if kind == "milvus":
+        address = os.environ.get(MILVUS_VARIABLE, "")
+        return MilvusIndex.open(keys, f"memdriven_{name}", folder, address)
+    return AnnoyIndex.open(keys, folder / f"{name}.annoy")
 
 
 class ExactIndex:
@@ -104,7 +139,8 @@ class AnnoyIndex:
                 fix='use retrieval.index "exact", or install annoy again',
             )
         if fresh and path is not None:
-            index.save(path)
+            with contextlib.suppress(DataError):  # a folder that refuses writing: planted again next time
+                index.save(path)
         return index
 
     @classmethod
@@ -213,6 +249,106 @@ class AnnoyIndex:
         own.load(str(path))
         effort = check_whole("search_k", facts.get("search_k"), 1, 1 << 30, BankError)
         return cls(own, effort, check_number("recall", facts.get("recall"), 0, 1, BankError))
+
+
+class MilvusIndex:
+    """Exact search by Milvus (index FLAT): its embedded engine, or a server that several machines share.
+
+    A server's operator may give the collection another index; what is asked of it stays the same.
+    """
+
+    def __init__(self, client: Any, collection: str, count: int) -> None:
+        """Use `open`; `client` is pymilvus's own object."""
+        self.client, self.collection, self._count = client, collection, count
+
+    @classmethod
+    def open(cls, keys: Tensor, collection: str, folder: Path, address: str = "") -> Self:
+        """Connect, and fill a collection with keys (n, d) unless it holds as many.
+
+        Each key is written under its row: whoever else fills the collection, or began to and was
+        killed, writes the same.
+
+        Args:
+            keys: what the collection's name stands for.
+            collection: letters, digits and underscores.
+            folder: where the embedded engine keeps its files; one process at a time works there.
+            address: of a server, such as http://user:password@host:19530, in place of the engine.
+
+        Raises:
+            RetrievalError: pymilvus is not installed, the server cannot be reached, or another process
+                holds the engine's files.
+        """
+        try:
+            from pymilvus import DataType, MilvusClient
+        except ImportError as error:
+            raise RetrievalError(
+                wanted='pymilvus for retrieval.index "milvus"',
+                found=str(error),
+                fix='pip install "memdriven[milvus]", or use retrieval.index "exact"',
+            ) from error
+        if not address:
+            with explain_disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+        with _milvus_errors(re.sub("//.*@", "//", address) or str(folder)):
+            client = MilvusClient(address or str(folder / "milvus.db"), timeout=MILVUS_TIMEOUT)
+            if not client.has_collection(collection):
+                schema = client.create_schema()
+                schema.add_field("id", DataType.INT64, is_primary=True)
+                schema.add_field("key", DataType.FLOAT_VECTOR, dim=keys.shape[1])
+                index = client.prepare_index_params()
+                index.add_index("key", index_type="FLAT", metric_type="COSINE")
+                client.create_collection(
+                    collection, schema=schema, index_params=index, consistency_level="Strong"
+                )
+            counted = client.query(collection, filter="", output_fields=["count(*)"])
+            if counted[0]["count(*)"] != len(keys):
+                rows = F.normalize(keys.float(), dim=1).cpu().numpy()
+                for start in range(0, len(rows), MILVUS_BATCH):
+                    part = enumerate(rows[start : start + MILVUS_BATCH], start)
+                    client.upsert(collection, [{"id": row, "key": key} for row, key in part])
+                client.flush(collection)
+            client.load_collection(collection)
+        return cls(client, collection, len(keys))
+
+    def __len__(self) -> int:
+        """Return n."""
+        return self._count
+
+    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """See `Index.search`.
+
+        Raises:
+            RetrievalError: k is out of range or above `MILVUS_MOST`, or Milvus fails or finds fewer.
+        """
+        _check_k(k, min(len(self), MILVUS_MOST))
+        with _milvus_errors(self.collection):
+            answers = self.client.search(
+                self.collection, queries.float().cpu().tolist(), limit=k, output_fields=["id"]
+            )
+            found = [sorted((-hit["distance"], hit["id"]) for hit in answer) for answer in answers]
+        if any(len(answer) != k for answer in found):
+            raise RetrievalError(
+                wanted=f"{k} neighbours from Milvus, of {len(self)} keys",
+                found=f"{min(map(len, found))}",
+                fix=f"drop the collection {self.collection}: it is filled again",
+            )
+        ids = torch.tensor([[row for _, row in answer] for answer in found])
+        return ids, torch.tensor([[-distance for distance, _ in answer] for answer in found])
+
+
+@contextlib.contextmanager
+def _milvus_errors(where: str) -> Iterator[None]:
+    from pymilvus.exceptions import MilvusException
+
+    try:
+        yield
+    except MilvusException as error:
+        raise RetrievalError(
+            wanted=f"Milvus with the memory's keys at {where}",
+            found=f"{error.message}"[:200],
+            fix=f"start the server that {MILVUS_VARIABLE} names; without one, end other processes that use "
+            "this memory's index, or delete its folder: it is made again",
+        ) from error
 
 
 def _top_rows(cosines: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -38,7 +38,7 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import BankError, RetrievalError
 from memdriven.memory import scores as score
 from memdriven.memory.bank import MemoryBank
-from memdriven.memory.index import AnnoyIndex, Index
+from memdriven.memory.index import Index, open_index
 from memdriven.numbers import check_whole, shown
 
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
@@ -138,7 +138,8 @@ class Retriever:
             damsm: its encoders, in evaluation mode.
             vocabulary: theirs.
             config: defaults of `retrieve`.
-            index_cache: folder where Annoy indices are kept between runs.
+            index_cache: folder where indices other than `exact` stay between runs; by default one beside
+                the bank, of its name with `.index` appended.
             cached_captions: how many captions' words stay in memory for word-level strategies.
             cached_images: how many images' regions stay.
 
@@ -153,9 +154,10 @@ class Retriever:
                 fix="build the bank with these encoders",
             )
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
-        self.config, self.index_cache = config or RetrievalConfig(), index_cache
+        self.config = config or RetrievalConfig()
+        self.index_cache = index_cache or bank.path.with_name(f"{bank.path.name}.index")
         self.stored = StoredWords(bank, damsm, vocabulary, cached_captions, cached_images)
-        self._indices: dict[str, Index] = {}
+        self._indices: dict[tuple[str, str], Index] = {}
         self._lock = threading.Lock()
         self._captions_items: dict[str, int] = {}
 
@@ -304,10 +306,10 @@ class Retriever:
         while True:  # what is found may be excluded, or captions of few items: then the search widens
             near = []
             if strategy not in IMAGE_ALONE:
-                rows = self._search("sentence", bank.sentence_keys, sentence, 4 * wide)
+                rows = self._search(config.index, "sentence", bank.sentence_keys, sentence, 4 * wide)
                 near.append(bank.caption_item[rows])
             if strategy not in TEXT_ALONE:
-                near.append(self._search("global", bank.global_keys, sentence, wide))
+                near.append(self._search(config.index, "global", bank.global_keys, sentence, wide))
             items = torch.unique(torch.cat(near))
             items = items[allowed[items]]
             if len(items) >= least or wide >= bank.n + len(bank.sentence_keys):
@@ -326,14 +328,14 @@ class Retriever:
         image = bank.global_keys[items] @ F.normalize(sentence, dim=0)
         return Candidates(items, text, image, best if rows is None else rows[best])
 
-    def _search(self, name: str, keys: Tensor, sentence: Tensor, k: int) -> Tensor:
+    def _search(self, kind: str, which: str, keys: Tensor, sentence: Tensor, k: int) -> Tensor:
         """Return rows of the k keys nearest to s (d,), by an index that is built when it is first used."""
         with self._lock:
-            if name not in self._indices:
+            if (kind, which) not in self._indices:
                 content = str(self.bank.header["files"]["keys.safetensors"]["sha256"])[:12]
-                path = self.index_cache and self.index_cache / f"{name}-{content}.annoy"
-                self._indices[name] = AnnoyIndex.open(keys, path)
-            index = self._indices[name]
+                index = open_index(kind, keys, f"{which}_{content}", self.index_cache)
+                self._indices[kind, which] = index
+            index = self._indices[kind, which]
         return index.search(sentence[None], min(k, len(index)))[0][0]
 
     # ---- Word level -----------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from memdriven import __version__
 from memdriven.checkpoint import Checkpoint, load_checkpoint
+from memdriven.config import Index
 from memdriven.devices import choose_device, repeatable
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CheckpointError, RetrievalError
@@ -65,19 +66,24 @@ class MemoryDrivenPipeline:
         self._remembered = lru_cache(maxsize=_PREPARED)(self._prepare)
 
     @classmethod
-    def from_pretrained(cls, path: Path | str, device: str = "auto") -> Self:
+    def from_pretrained(cls, path: Path | str, device: str = "auto", *, index: Index | None = None) -> Self:
         """Load a checkpoint folder and open its memory bank.
 
         Args:
             path: a folder such as `checkpoints/aviary`.
             device: `auto` (a CUDA device when there is one, else the CPU) or a torch device.
+            index: how its memory is searched (`retrieval.index`) in place of the checkpoint's own way.
 
         Raises:
             CheckpointError: the folder is missing, damaged, or of another kind.
             BankError: its bank is missing, damaged, or was built with another encoder.
-            ConfigError: there is no such device.
+            ConfigError: there is no such device or index.
         """
         checkpoint = load_checkpoint(path, choose_device(device))
+        if index is not None:
+            config = checkpoint.config
+            retrieval = replace(config.retrieval, index=index)
+            checkpoint = replace(checkpoint, config=replace(config, retrieval=retrieval))
         bank = MemoryBank.open(checkpoint.bank_path, expect_encoder=checkpoint.damsm.hash())
         bank.verify()
         return cls(checkpoint, bank)

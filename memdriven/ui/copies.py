@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from memdriven.errors import MemDrivenError
-from memdriven.explore.copies import CopySpace, Near, Standing
+from memdriven.explore.copies import ALIKE_COLOURS, CopySpace, Level, Likeness, Near, Standing
 from memdriven.memory.bank import MemoryBank
 from memdriven.models.window import WHOLE
 from memdriven.pipeline.output import Neighbour, PipelineOutput
@@ -84,19 +84,13 @@ def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> s
     rest = [each for index, each in references.items() if index not in found]
     every = [*near, *(each for _, each in own)]
     best = min(every, key=lambda each: each.distance)
-    level = "suspect" if best.suspect else "clear"
-    verdict = strings.COPY_SUSPECT if best.suspect else strings.COPY_CLEAR
-    head = tag(
-        "p",
-        tag("strong", text(verdict)) + " " + tag("span", text(_standing(best))),
-        class_=f"md-verdict md-{level}",
-    )
+    likeness = memory.likeness(output)
     cells = "".join(
         _near(each, rank, bank, each.index in references) for rank, each in enumerate(near, start=1)
     )
     return tag(
         "div",
-        head
+        verdict(likeness, best)
         + _scale(every, best)
         + tag(
             "div",
@@ -108,12 +102,49 @@ def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> s
     )
 
 
+LEVELS: dict[Level, tuple[str, str]] = {
+    "copy": ("A copy, or nearly", "Looks like a copy."),
+    "follows": ("Follows its reference", "Follows its reference, and is no copy of it."),
+    "new": ("Its own", "Goes its own way."),
+}
+
+
+def verdict(likeness: Likeness | None, nearest: Standing) -> str:
+    """Return which of three levels a picture is on, and in what it is like its reference."""
+    if likeness is None:
+        level: Level = "copy" if nearest.suspect else "new"
+        told = "No reference took part."
+    else:
+        level = likeness.level(nearest)
+        parts = (
+            ("pose and place", likeness.same_layout, ""),
+            ("the colours around it", likeness.surroundings < ALIKE_COLOURS, likeness.surroundings),
+            ("its own colours, where v is strong", likeness.subject < ALIKE_COLOURS, likeness.subject),
+        )
+        told = "".join(
+            tag(
+                "li",
+                tag("b", "alike" if same else "unlike", class_=f"md-is-{'alike' if same else 'unlike'}")
+                + text(f" {name}")
+                + (text(f" ({gap:.0%} apart on average)") if gap != "" else ""),
+            )
+            for name, same, gap in parts
+        )
+        told = tag("ul", told, class_="md-alike")
+    steps = "".join(
+        tag("li", text(short), aria_current="true" if name == level else None)
+        for name, (short, _) in LEVELS.items()
+    )
+    line = tag("strong", text(LEVELS[level][1])) + " " + tag("span", text(standing(nearest)))
+    return tag("ol", steps, class_="md-levels") + tag("p", line, class_="md-verdict", data_level=level) + told
+
+
 def _near(near: Near, rank: int, bank: MemoryBank, reference: bool) -> str:
     item = bank.item(near.index)
     picture: Image.Image = bank.thumbnail(near.index)
     words = [
         tag("b", text(strings.RANK.format(rank=rank)), class_="md-rank"),
-        tag("span", text(_standing(near))),
+        tag("span", text(standing(near))),
     ]
     if reference:
         words.append(tag("span", text(strings.COPY_REFERENCE), class_="md-own"))
@@ -131,7 +162,7 @@ def _own(used: Sequence[tuple[Neighbour, Standing]]) -> str:
             figure(
                 image_uri(each.image),
                 strings.OWN_ALT.format(number=number),
-                tag("span", text(_standing(near))),
+                tag("span", text(standing(near))),
             ),
         )
         for number, (each, near) in enumerate(used, start=1)
@@ -159,7 +190,8 @@ def _used(rest: Sequence[Neighbour]) -> str:
     )
 
 
-def _standing(near: Standing) -> str:
+def standing(near: Standing) -> str:
+    """Return how near a picture is, measured by the memory's own pictures."""
     return strings.COPY_STANDING.format(percentile=f"{near.percentile:.0f}")
 
 

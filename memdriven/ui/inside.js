@@ -107,6 +107,8 @@ const showPart = () => {
   const gaps = numbers.effects;
   part ??= gaps.length ? gaps.indexOf(Math.max(...gaps)) : null;
   if (part === null) return mark();
+  // Gradio calls while it still exchanges what is inside.
+  if (!one(".md-without") || !one(".md-effect")) return requestAnimationFrame(showPart);
   one(".md-without").src = numbers.without[part];
   one(".md-gone").src = numbers.gone[part];
   one(".md-effect").textContent = `Without row ${Math.floor(part / 4) + 1}, column ${part % 4 + 1} of v the picture `

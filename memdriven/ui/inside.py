@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from memdriven.errors import MemDrivenError
@@ -24,6 +24,7 @@ from memdriven.explore.inside import (
     PLACES,
     STRENGTHS,
     Inside,
+    as_seen,
     effect,
     fading,
     hidden_parts,
@@ -91,13 +92,22 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
 # The walk: a row of stations with the paths between them, and one station's account below
 
 
-def walk_html(pipe: MemoryDrivenPipeline, seen: Inside, hidden: Sequence[Image.Image] = ()) -> str:
+def walk_html(
+    pipe: MemoryDrivenPipeline,
+    seen: Inside,
+    hidden: Sequence[Image.Image] = (),
+    *,
+    prefix: str = "walk",
+    only: Sequence[str] = (),
+) -> str:
     """Return the diagram and the account of each of its steps.
 
     Args:
         pipe: the model.
         seen: the picture's tensors.
         hidden: the picture without each part of v; none while they are still painted.
+        prefix: of the elements' ids, which two walks on one page must not share.
+        only: the steps to show; all if none are named.
     """
     stages = [f"{GATE_STEP}{number}" for number in range(len(seen.pictures))]
     bank, found = pipe.bank, seen.prepared.retrieval
@@ -128,7 +138,7 @@ def walk_html(pipe: MemoryDrivenPipeline, seen: Inside, hidden: Sequence[Image.I
         "picture": _over(seen.pictures[-1], _effects(seen, hidden), ""),
         "critic": tag("span", "".join(map(_image, contents(seen.pictures[0]))), class_="md-pooled"),
     }
-    names = list(titles)
+    names = [name for name in titles if not only or name in only]
     stations = [
         tag(
             "button",
@@ -136,16 +146,18 @@ def walk_html(pipe: MemoryDrivenPipeline, seen: Inside, hidden: Sequence[Image.I
             + tag("span", views[name], class_="md-view"),
             type="button",
             role="tab",
-            id=f"walk-{name}",
+            id=f"{prefix}-{name}",
             class_=f"md-station md-{_kind(name)}",
             data_step=name,
-            aria_controls=f"walk-at-{name}",
+            aria_controls=f"{prefix}-at-{name}",
             aria_selected=str(number == 1).lower(),
             tabindex=0 if number == 1 else -1,
         )
         for number, name in enumerate(names, start=1)
     ]
+    first = names.index(f"{GATE_STEP}0") + 1
     noise = tag("span", tag("b", "z") + text(f" {seen.noise.z.shape[1]} random numbers"))
+    noise += _barcode(seen.noise.z[0], "noise")
     later = [name for name in names if name.startswith(GATE_STEP)]
     wires = [
         *((a, b, _kind(a)) for a, b in pairwise(names)),
@@ -153,6 +165,8 @@ def walk_html(pipe: MemoryDrivenPipeline, seen: Inside, hidden: Sequence[Image.I
         *(("features", name, "memory") for name in later[1:]),
         ("noise", later[0], "noise"),
     ]
+    there = {*names, *([] if only else ["noise"])}
+    wires = [wire for wire in wires if {*wire[:2]} <= there]
     steps = tag(
         "div",
         tag("button", "\u2190 Back", type="button", class_="md-action", data_go="-1")
@@ -170,10 +184,14 @@ def walk_html(pipe: MemoryDrivenPipeline, seen: Inside, hidden: Sequence[Image.I
             class_="md-stations",
             aria_label="The method, step by step",
         )
-        + tag("div", noise + _barcode(seen.noise.z[0], "noise"), class_="md-z", data_step="noise")
+        + (
+            ""
+            if only
+            else tag("div", noise + _barcode(seen.noise.z[0], "noise"), class_="md-z", data_step="noise")
+        )
         + steps,
         class_="md-flow",
-        style=f"--stations:{len(names)};--first:{names.index(later[0]) + 1}",
+        style=f"--stations:{len(names)};--first:{first};--after:{1 if only else first + 2}",
         data_wires=json.dumps(wires),
     )
     panels = "".join(
@@ -181,8 +199,8 @@ def walk_html(pipe: MemoryDrivenPipeline, seen: Inside, hidden: Sequence[Image.I
             "section",
             accounts[name],
             role="tabpanel",
-            id=f"walk-at-{name}",
-            aria_labelledby=f"walk-{name}",
+            id=f"{prefix}-at-{name}",
+            aria_labelledby=f"{prefix}-{name}",
             class_=f"md-account md-{_kind(name)}",
             data_step=name,
             hidden=number > 0,
@@ -306,7 +324,7 @@ def features(seen: Inside) -> str:
         "div",
         tag("h4", "v<sub>G</sub>: the mean of each channel")
         + _barcode(mean, "memory")
-        + _bars([(f"channel {n}", float(mean[n])) for n in top], largest=float(mean.max())),
+        + bars([(f"channel {n}", float(mean[n])) for n in top], largest=float(mean.max())),
     )
     picker = _picker(
         _reference(seen), "The reference, with the strength of v", wash(seen.v.norm(dim=0), "memory")
@@ -457,7 +475,7 @@ def _answers(said: Answers) -> str:
         ("Real, and fits its caption?", said.fits),
         ("Beside a wrong caption?", said.fits_wrong),
     )
-    return _bars([(words, value) for words, value in lines], largest=1.0, form="{:.0%}")
+    return bars([(words, value) for words, value in lines], largest=1.0, form="{:.0%}")
 
 
 def _numbers(seen: Inside, hidden: Sequence[Image.Image]) -> dict[str, Any]:
@@ -555,7 +573,8 @@ def _listed(values: Sequence[float]) -> str:
     return ", ".join(f"{each:.2f}" for each in values) or "none"
 
 
-def _bars(rows: Sequence[tuple[str, float]], largest: float, form: str = "{:.2f}") -> str:
+def bars(rows: Sequence[tuple[str, float]], largest: float, form: str = "{:.2f}") -> str:
+    """Return named numbers as bars; `largest` fills one."""
     cells = "".join(
         tag(
             "li",
@@ -621,11 +640,7 @@ def _reference(seen: Inside) -> Image.Image:
     """Return the first reference's image as the noise lets it be seen; grey where there is none."""
     if not len(seen.prepared.retrieval):
         return Image.new("RGB", (64, 64), (128, 128, 128))
-    image = seen.prepared.retrieval[0].image
-    if seen.noise.window != WHOLE:
-        x, y, side = (share * image.width for share in seen.noise.window)
-        image = image.resize(image.size, Image.Resampling.BICUBIC, (x, y, x + side, y + side))
-    return ImageOps.mirror(image) if seen.noise.mirror else image
+    return as_seen(seen.prepared.retrieval[0].image, seen.noise)
 
 
 # ----------------------------------------------------------------------------------------------------

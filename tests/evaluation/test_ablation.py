@@ -11,11 +11,11 @@ import pytest
 from memdriven.config import to_dict
 from memdriven.errors import ConfigError, EvaluationError, TrainingError
 from memdriven.evaluation import ablation
-from memdriven.evaluation.ablation import Plan, ablate, chosen, place, plan_text, variants, with_changes
+from memdriven.evaluation.ablation import Plan, ablate, chosen, plan_text, variants, with_changes
 from memdriven.evaluation.context import Resources
 from memdriven.evaluation.report import write_report
 from memdriven.evaluation.results import read_results
-from memdriven.evaluation.tables import tables_of
+from memdriven.evaluation.tables import place, tables_of
 from memdriven.presets import PRESETS, preset
 from tests.training.small_gan import train_settings, write_gan_world
 

@@ -1,143 +1,105 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
-from memdriven.data.attributes import attribute_values
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.attributes import attribute_accuracy, caption_log_odds, is_colour
-from memdriven.evaluation.judge import AttributeJudge, load_judge
+from memdriven.evaluation.attributes import cosine_scores, dot_scores, mismatched_captions, r_precision
 
-ATTRIBUTES = {"wing": ("black", "red"), "bars": ("none", "white"), "pose": ("flying", "perched")}
-
-
-class Oracle(AttributeJudge):
-    """Reads each attribute off one pixel: bright is the second value."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        bright = images[:, 0, 0, :3] * 4 - 2  # (b, 3)
-        return torch.stack([-bright, bright], dim=2)
+Scores = Callable[[Tensor, Tensor], Tensor]
 
 
-def pictures(*rows: tuple[int, int, int]) -> Tensor:
-    images = torch.zeros(len(rows), 3, 8, 8, dtype=torch.uint8)
-    images[:, 0, 0, :3] = 255 * torch.tensor(rows, dtype=torch.uint8)
-    return images
+def table_scores(table: Tensor) -> Scores:
+    """Scores read off a table (n images, n captions)."""
+    return lambda ids, captions: table[ids].gather(1, captions)
 
 
-def test_colours_are_told_from_other_attributes() -> None:
-    assert is_colour(("black", "red"))
-    assert is_colour(("none", "white", "yellow"))
-    assert not is_colour(("none", "crested"))
-    assert not is_colour(("small", "large"))
+CLASSES = [i % 10 for i in range(300)]
+CAPTIONS = [f"caption {i}" for i in range(300)]
 
 
-def test_counts_only_what_the_caption_names() -> None:
-    named = [
-        {"wing": "red", "pose": "perched"},
-        {"wing": "red", "bars": "white"},
-        {"pose": "flying", "unknown": "x"},
-        {"wing": "turquoise"},
-    ]
-    found = attribute_accuracy(
-        Oracle(ATTRIBUTES), pictures((1, 0, 1), (1, 0, 0), (0, 0, 1), (1, 1, 1)), named
-    )
-    assert (found.overall.right, found.overall.count) == (3, 5)
-    assert (found.asked_colours.right, found.asked_colours.count) == (2, 3)
-    assert (found.all_colours_right.right, found.all_colours_right.count) == (1, 2)
-    assert (found.most_colours_right.right, found.most_colours_right.count) == (1, 2)
-    assert found.details() == {
-        "bars": {"right": 0, "count": 1, "rate": 0.0},
-        "pose": {"right": 1, "count": 2, "rate": 0.5},
-        "wing": {"right": 2, "count": 2, "rate": 1.0},
-    }
-    assert found.summary()["asked_colours"] == pytest.approx(2 / 3)
+def test_mismatched_captions_are_of_other_classes_and_differ() -> None:
+    chosen = mismatched_captions(CLASSES, CAPTIONS, seed=3)
+    assert chosen.shape == (300, 99)
+    for i, row in enumerate(chosen.tolist()):
+        assert len(set(row)) == 99
+        assert all(CLASSES[j] != CLASSES[i] for j in row)
+    assert torch.equal(chosen, mismatched_captions(CLASSES, CAPTIONS, seed=3))
+    assert not torch.equal(chosen, mismatched_captions(CLASSES, CAPTIONS, seed=4))
 
 
-def test_nothing_named_is_not_a_rate() -> None:
-    found = attribute_accuracy(Oracle(ATTRIBUTES), pictures((1, 0, 1)), [{}])
-    assert found.overall.rate != found.overall.rate
+@pytest.mark.parametrize(("pictures", "each"), [(20, 5), (150, 5), (1000, 2)])
+def test_captions_of_the_same_picture_are_never_among_the_mismatched(pictures: int, each: int) -> None:
+    """A judge that knows which picture a caption is of is right every time."""
+    of = torch.arange(pictures).repeat(each)
+    captions = [f"caption {i}" for i in range(len(of))]
+    chosen = mismatched_captions(of.tolist(), captions)
+    assert not (of[chosen] == of[:, None]).any()
+    known = torch.nn.functional.one_hot(of, pictures).float()
+    assert r_precision(cosine_scores(known, known), chosen).mean == 1
 
 
-def test_numbers_must_agree() -> None:
-    with pytest.raises(EvaluationError, match="one attribute record"):
-        attribute_accuracy(Oracle(ATTRIBUTES), pictures((1, 0, 1)), [])
+def test_a_caption_of_an_unknown_picture_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="class or picture"):
+        mismatched_captions([1, 2, None], ["a", "b", "c"])
 
 
-def test_log_odds_equal_a_loop() -> None:
-    priors = {"wing": (0.9, 0.1), "bars": (0.5, 0.5), "pose": (0.2, 0.8)}
-    judge = Oracle(ATTRIBUTES, priors=priors)
-    images = pictures((1, 0, 1), (0, 1, 0))
-    captions = [{"wing": "red"}, {"wing": "black", "pose": "perched"}, {}, {"bars": "white"}]
-    parts = caption_log_odds(judge, images, captions)
-    found = parts[0] @ parts[1].T
-    log_p = judge.log_probabilities(images)
-    for i in range(2):
-        for j, named in enumerate(captions):
-            wanted = 0.0
-            for name, value in named.items():
-                a, v = judge.names.index(name), ATTRIBUTES[name].index(value)
-                wanted += float(log_p[i, a, v] - torch.tensor(priors[name][v]).log())
-            assert float(found[i, j]) == pytest.approx(wanted, abs=1e-5)
+def test_the_same_words_are_kept_out() -> None:
+    captions = ["same words"] * 5 + ["other words"] * 5
+    chosen = mismatched_captions(range(10), captions, count=9)
+    assert all(captions[j] != captions[i] for i, row in enumerate(chosen.tolist()) for j in row)
 
 
-def test_unused_values_take_no_probability_or_score() -> None:
-    judge = AttributeJudge({"a": ("x", "y", "z"), "b": ("x", "y")}, size=16)
-    log_p = judge.log_probabilities(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
-    assert torch.allclose(log_p.exp().sum(2), torch.ones(2, 2))
-    assert log_p[:, 1, 2].exp().eq(0).all()
-    odds, _ = caption_log_odds(judge, torch.zeros(2, 3, 16, 16, dtype=torch.uint8), [{"b": "y"}])
-    assert odds.isfinite().all()
+def test_captions_of_one_picture_are_refused() -> None:
+    with pytest.raises(EvaluationError, match="two pictures"):
+        mismatched_captions([1, 1], ["a", "b"])
 
 
-def test_values_are_collected_from_records() -> None:
-    records = [{"a": "y", "b": 1, "c": None, "d": [1]}, {"a": "x", "b": 1, "d": [2]}]
-    assert attribute_values(records) == {"a": ("x", "y")}
-    assert attribute_values([{"flag": True}, {"flag": False}]) == {"flag": ("no", "yes")}
-    with pytest.raises(EvaluationError, match="two or more values"):
-        AttributeJudge({})
+@pytest.mark.parametrize(("n", "folds"), [(1, 1), (7, 7), (11, 10), (24, 10), (300, 10)])
+def test_ten_folds_are_ten_and_one_has_no_spread(n: int, folds: int) -> None:
+    found = r_precision(table_scores(torch.rand(n, n + 5)), torch.full((n, 1), n + 1))
+    assert found.folds == folds
+    assert math.isnan(found.std) == (folds == 1)
 
 
-def test_every_parameter_gets_a_gradient() -> None:
-    judge = AttributeJudge(ATTRIBUTES, size=16).train()
-    logits = judge(torch.rand(4, 3, 20, 20))
-    assert logits.shape == (4, 3, 2)
-    logits.square().sum().backward()
-    for name, parameter in judge.named_parameters():
-        assert parameter.grad is not None, name
-        # A shift of all places leaves where an attribute looks as it was.
-        assert name == "head.look.bias" or bool(parameter.grad.abs().sum() > 0), name
+def test_perfect_features_score_one_and_wrong_ones_zero() -> None:
+    e = torch.eye(300)
+    chosen = mismatched_captions(CLASSES, CAPTIONS)
+    assert r_precision(cosine_scores(e, e), chosen).mean == 1
+    assert r_precision(table_scores(-e), chosen).mean == 0
 
 
-def test_saved_judge_reads_the_same(tmp_path: Path) -> None:
-    judge = AttributeJudge(ATTRIBUTES, size=16, priors=dict.fromkeys(ATTRIBUTES, (0.3, 0.7)))
-    judge.save(tmp_path, {"steps": 3})
-    again = load_judge(tmp_path)
-    assert again.attributes == judge.attributes
-    assert again.priors == judge.priors
-    images = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
-    found, wanted = again.log_probabilities(images), judge.log_probabilities(images)
-    assert torch.allclose(found, wanted, atol=2e-2)
-    assert json.loads((tmp_path / "judge.json").read_text())["facts"] == {"steps": 3}
+def test_random_features_score_one_in_a_hundred() -> None:
+    table = torch.rand(3000, 300, generator=torch.Generator().manual_seed(0))
+    chosen = mismatched_captions([i % 10 for i in range(300)], CAPTIONS).repeat(10, 1)
+    # Caption i is the true one of image i, so images and captions are paired by place.
+    scores = table_scores(torch.cat([table] * 10, dim=1))
+    found = r_precision(scores, chosen)
+    assert found.mean == pytest.approx(0.01, abs=0.006)
 
 
-@pytest.mark.parametrize("harm", ["missing", "truncated", "schema", "weights", "absent"])
-def test_damaged_judges_are_refused(tmp_path: Path, harm: str) -> None:
-    AttributeJudge(ATTRIBUTES, size=16).save(tmp_path)
-    header, weights = tmp_path / "judge.json", tmp_path / "judge.safetensors"
-    if harm == "missing":
-        weights.unlink()
-    elif harm == "truncated":
-        header.write_bytes(header.read_bytes()[:40])
-    elif harm == "weights":
-        weights.write_bytes(weights.read_bytes()[:-8])
-    elif harm == "absent":
-        header.unlink()
-    else:
-        header.write_text(json.dumps({**json.loads(header.read_text()), "schema": "other"}))
-    with pytest.raises(EvaluationError):
-        load_judge(tmp_path)
+def test_ties_count_as_a_draw() -> None:
+    chosen = mismatched_captions(CLASSES, CAPTIONS)
+    assert r_precision(table_scores(torch.zeros(300, 300)), chosen).mean == pytest.approx(0.01)
+    assert r_precision(table_scores(torch.zeros(300, 300)), chosen).std == pytest.approx(0, abs=1e-6)
+
+
+def test_folds_give_the_deviation() -> None:
+    table = torch.zeros(20, 20)
+    table[range(10), range(10)] = 1
+    table[range(10, 20), range(10, 20)] = -1
+    chosen = mismatched_captions([i % 2 for i in range(20)], CAPTIONS[:20], count=5)
+    found = r_precision(table_scores(table), chosen, folds=2)
+    assert found.mean == pytest.approx(0.5)
+    assert found.std == pytest.approx(0.5**0.5)
+
+
+def test_dot_scores_are_entries_of_the_product() -> None:
+    images, captions = torch.rand(2, 20, 4, generator=torch.Generator().manual_seed(0))
+    ids, candidates = torch.tensor([3, 7]), torch.tensor([[3, 1, 9], [7, 0, 2]])
+    wanted = table_scores(images @ captions.T)(ids, candidates)
+    assert torch.allclose(dot_scores(images, captions)(ids, candidates), wanted)

@@ -7,13 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from memdriven.data.attributes import IGNORED, visible_record
+from memdriven.data.attributes import IGNORED, attribute_values, visible_record
 from memdriven.data.prepared import Item, PreparedDataset, load_images, write_prepared
 from memdriven.encoders.readers import attribute_loss
 from memdriven.errors import EvaluationError, TrainingError
-from memdriven.evaluation.attributes import attribute_accuracy
-from memdriven.evaluation.judge import AttributeJudge, load_judge, train_attribute_judge
+from memdriven.evaluation.judge import (
+    AttributeJudge,
+    attribute_accuracy,
+    caption_log_odds,
+    is_colour,
+    load_judge,
+    train_attribute_judge,
+)
 
 
 def train(dataset: Path, out: Path, **options: Any) -> AttributeJudge:
@@ -75,3 +82,134 @@ def test_hidden_attributes_are_not_labels(squares: Path) -> None:
     logits = torch.zeros(1, 2, 2)
     loss = attribute_loss(logits, torch.tensor([[1, IGNORED]]))
     assert float(loss) == pytest.approx(0.6931, abs=1e-3)
+
+
+ATTRIBUTES = {"wing": ("black", "red"), "bars": ("none", "white"), "pose": ("flying", "perched")}
+
+
+class Oracle(AttributeJudge):
+    """Reads each attribute off one pixel: bright is the second value."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        bright = images[:, 0, 0, :3] * 4 - 2  # (b, 3)
+        return torch.stack([-bright, bright], dim=2)
+
+
+def pictures(*rows: tuple[int, int, int]) -> Tensor:
+    images = torch.zeros(len(rows), 3, 8, 8, dtype=torch.uint8)
+    images[:, 0, 0, :3] = 255 * torch.tensor(rows, dtype=torch.uint8)
+    return images
+
+
+def test_colours_are_told_from_other_attributes() -> None:
+    assert is_colour(("black", "red"))
+    assert is_colour(("none", "white", "yellow"))
+    assert not is_colour(("none", "crested"))
+    assert not is_colour(("small", "large"))
+
+
+def test_counts_only_what_the_caption_names() -> None:
+    named = [
+        {"wing": "red", "pose": "perched"},
+        {"wing": "red", "bars": "white"},
+        {"pose": "flying", "unknown": "x"},
+        {"wing": "turquoise"},
+    ]
+    found = attribute_accuracy(
+        Oracle(ATTRIBUTES), pictures((1, 0, 1), (1, 0, 0), (0, 0, 1), (1, 1, 1)), named
+    )
+    assert (found.overall.right, found.overall.count) == (3, 5)
+    assert (found.asked_colours.right, found.asked_colours.count) == (2, 3)
+    assert (found.all_colours_right.right, found.all_colours_right.count) == (1, 2)
+    assert (found.most_colours_right.right, found.most_colours_right.count) == (1, 2)
+    assert found.details() == {
+        "bars": {"right": 0, "count": 1, "rate": 0.0},
+        "pose": {"right": 1, "count": 2, "rate": 0.5},
+        "wing": {"right": 2, "count": 2, "rate": 1.0},
+    }
+    assert found.summary()["asked_colours"] == pytest.approx(2 / 3)
+
+
+def test_nothing_named_is_not_a_rate() -> None:
+    found = attribute_accuracy(Oracle(ATTRIBUTES), pictures((1, 0, 1)), [{}])
+    assert found.overall.rate != found.overall.rate
+
+
+def test_numbers_must_agree() -> None:
+    with pytest.raises(EvaluationError, match="one attribute record"):
+        attribute_accuracy(Oracle(ATTRIBUTES), pictures((1, 0, 1)), [])
+
+
+def test_log_odds_equal_a_loop() -> None:
+    priors = {"wing": (0.9, 0.1), "bars": (0.5, 0.5), "pose": (0.2, 0.8)}
+    judge = Oracle(ATTRIBUTES, priors=priors)
+    images = pictures((1, 0, 1), (0, 1, 0))
+    captions = [{"wing": "red"}, {"wing": "black", "pose": "perched"}, {}, {"bars": "white"}]
+    parts = caption_log_odds(judge, images, captions)
+    found = parts[0] @ parts[1].T
+    log_p = judge.log_probabilities(images)
+    for i in range(2):
+        for j, named in enumerate(captions):
+            wanted = 0.0
+            for name, value in named.items():
+                a, v = judge.names.index(name), ATTRIBUTES[name].index(value)
+                wanted += float(log_p[i, a, v] - torch.tensor(priors[name][v]).log())
+            assert float(found[i, j]) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_unused_values_take_no_probability_or_score() -> None:
+    judge = AttributeJudge({"a": ("x", "y", "z"), "b": ("x", "y")}, size=16)
+    log_p = judge.log_probabilities(torch.zeros(2, 3, 16, 16, dtype=torch.uint8))
+    assert torch.allclose(log_p.exp().sum(2), torch.ones(2, 2))
+    assert log_p[:, 1, 2].exp().eq(0).all()
+    odds, _ = caption_log_odds(judge, torch.zeros(2, 3, 16, 16, dtype=torch.uint8), [{"b": "y"}])
+    assert odds.isfinite().all()
+
+
+def test_values_are_collected_from_records() -> None:
+    records = [{"a": "y", "b": 1, "c": None, "d": [1]}, {"a": "x", "b": 1, "d": [2]}]
+    assert attribute_values(records) == {"a": ("x", "y")}
+    assert attribute_values([{"flag": True}, {"flag": False}]) == {"flag": ("no", "yes")}
+    with pytest.raises(EvaluationError, match="two or more values"):
+        AttributeJudge({})
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    judge = AttributeJudge(ATTRIBUTES, size=16).train()
+    logits = judge(torch.rand(4, 3, 20, 20))
+    assert logits.shape == (4, 3, 2)
+    logits.square().sum().backward()
+    for name, parameter in judge.named_parameters():
+        assert parameter.grad is not None, name
+        # A shift of all places leaves where an attribute looks as it was.
+        assert name == "head.look.bias" or bool(parameter.grad.abs().sum() > 0), name
+
+
+def test_saved_judge_reads_the_same(tmp_path: Path) -> None:
+    judge = AttributeJudge(ATTRIBUTES, size=16, priors=dict.fromkeys(ATTRIBUTES, (0.3, 0.7)))
+    judge.save(tmp_path, {"steps": 3})
+    again = load_judge(tmp_path)
+    assert again.attributes == judge.attributes
+    assert again.priors == judge.priors
+    images = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
+    found, wanted = again.log_probabilities(images), judge.log_probabilities(images)
+    assert torch.allclose(found, wanted, atol=2e-2)
+    assert json.loads((tmp_path / "judge.json").read_text())["facts"] == {"steps": 3}
+
+
+@pytest.mark.parametrize("harm", ["missing", "truncated", "schema", "weights", "absent"])
+def test_damaged_judges_are_refused(tmp_path: Path, harm: str) -> None:
+    AttributeJudge(ATTRIBUTES, size=16).save(tmp_path)
+    header, weights = tmp_path / "judge.json", tmp_path / "judge.safetensors"
+    if harm == "missing":
+        weights.unlink()
+    elif harm == "truncated":
+        header.write_bytes(header.read_bytes()[:40])
+    elif harm == "weights":
+        weights.write_bytes(weights.read_bytes()[:-8])
+    elif harm == "absent":
+        header.unlink()
+    else:
+        header.write_text(json.dumps({**json.loads(header.read_text()), "schema": "other"}))
+    with pytest.raises(EvaluationError):
+        load_judge(tmp_path)

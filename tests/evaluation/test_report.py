@@ -6,12 +6,16 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from memdriven.checkpoint import load_checkpoint
+from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import EvaluationError
-from memdriven.evaluation import figures
-from memdriven.evaluation.report import escape, gather, read_curve, table, write_report
+from memdriven.evaluation import report
+from memdriven.evaluation.context import Context, Resources, choose_prompts
+from memdriven.evaluation.report import draw_figures, escape, gather, read_curve, table, write_report
 from memdriven.evaluation.results import append_results
 from memdriven.evaluation.tables import tables_of
 from tests.evaluation.test_tables import HOSTILE, results
@@ -35,7 +39,7 @@ def runs(tmp_path: Path) -> Path:
             (folder / f"{file}.webp").write_bytes(webp((200, 30, 30)))
         about = {"caption": HOSTILE, "neighbour": HOSTILE, "matched": "a *red* bird", "retrieved": "a.webp"}
         content = {
-            "schema": figures.SCHEMA,
+            "schema": report.SCHEMA,
             "checkpoint": HOSTILE,
             "dataset": "cub/test",
             "seed": 3,
@@ -47,7 +51,7 @@ def runs(tmp_path: Path) -> Path:
             "pairs": [about | {"picture": "b.webp"}],
             "diversity": [about | {"draws": ["a.webp", "b.webp"]}],
         }
-        (folder / figures.INDEX).write_text(json.dumps(content))
+        (folder / report.INDEX).write_text(json.dumps(content))
     gan = root / "gan $x^<b>"
     gan.mkdir()
     lines = [
@@ -164,3 +168,45 @@ def test_figures_cannot_point_outside_their_folder(runs: Path, tmp_path: Path) -
     (index.parents[2] / "secret.webp").write_bytes(webp((0, 0, 0)))
     with pytest.raises(EvaluationError, match=r"figures/secret\.webp"):
         write_report([runs], tmp_path / "report.md")
+
+
+def test_pairs_and_draws_with_what_they_show(
+    checkpoint: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "PAIRS", 3)
+    monkeypatch.setattr(report, "GROUPS", 1)
+    monkeypatch.setattr(report, "DRAWS", 2)
+    data = PreparedDataset.open(squares)
+    context = Context(
+        load_checkpoint(checkpoint),
+        data,
+        choose_prompts(data, "test", 8),
+        Resources(vgg=squares),
+        folder=tmp_path / "model",
+        seed=4,
+        progress=False,
+    )
+    index = draw_figures(context)
+    content = json.loads(index.read_text())
+    assert [pair["caption"] for pair in content["pairs"]] == [p.caption for p in context.prompts[:3]]
+    first = content["pairs"][0]
+    item = context.bank.item(context.bank.index_of(first["neighbour"]))
+    assert first["matched"] in item.captions
+    by_id = {one.id: one for one in data.items}
+    retrieved = np.asarray(Image.open(index.parent / first["retrieved"]).convert("RGB"))
+    original = np.asarray(data.load_image(by_id[first["neighbour"]]).resize(retrieved.shape[:2]))
+    assert np.abs(retrieved.astype(int) - original.astype(int)).mean() < 12
+    with Image.open(index.parent / first["picture"]) as picture:
+        assert picture.size == (context.size, context.size)
+    (group,) = content["diversity"]
+    assert len(group["draws"]) == 2
+    draws = [(index.parent / name).read_bytes() for name in group["draws"]]
+    assert draws[0] != draws[1]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("painted again")
+
+    monkeypatch.setattr(context.pipe, "paint_many", refuse)
+    assert draw_figures(context) == index
+    with pytest.raises(AssertionError, match="again"):
+        draw_figures(context, "another variant")

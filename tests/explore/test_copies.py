@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from memdriven.explore.atlas import mean_colours, sheet, small_pictures
-from memdriven.explore.copies import CopySpace
+from memdriven.explore.copies import ALIKE_COLOURS, CopySpace
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 CAPTION = "a small red bird with black wings"
@@ -80,3 +82,27 @@ def test_a_part_of_a_memory_is_a_copy_of_it(pipe: MemoryDrivenPipeline, space: C
     assert seen.distance < plain.distance
     assert space.nearest(whole, 1, window)[0].distance == pytest.approx(0, abs=1e-3)
     assert space.standing(part, whole, window).distance < space.standing(part, whole).distance
+
+
+def test_three_levels_say_in_what_a_picture_is_like_its_reference(
+    pipe: MemoryDrivenPipeline, space: CopySpace
+) -> None:
+    output = pipe(CAPTION, k=1, seed=1)
+    reference = output.retrieval[0].image.convert("RGB")
+    strong = output.prepared.v[0].norm(dim=0)
+    mask = Image.fromarray((strong > strong.median()).numpy().astype(np.uint8) * 255)
+    mask = mask.resize(reference.size, Image.Resampling.NEAREST)
+    red, green, blue = reference.split()  # the mean of the three stays: light alone says where things are
+    recoloured = Image.composite(Image.merge("RGB", (blue, red, green)), reference, mask)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    levels = []
+    for picture in (reference, recoloured, Image.fromarray(noise)):
+        forged = replace(output, all_stages=((picture,),))
+        likeness = space.likeness(forged)
+        assert likeness is not None
+        levels.append(likeness.level(space.nearest(picture, 1)[0]))
+        if picture is recoloured:
+            assert likeness.surroundings < 0.01 < ALIKE_COLOURS < likeness.subject
+            assert likeness.layout == 0
+    assert levels == ["copy", "follows", "new"]
+    assert space.likeness(pipe(CAPTION, "none", seed=1)) is None

@@ -1,10 +1,12 @@
-"""Exact search against a sort, Annoy against exact search."""
+"""Exact search against a sort, Annoy and Milvus against exact search."""
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from memdriven.errors import BankError, RetrievalError
 from memdriven.memory import index as module
-from memdriven.memory.index import AnnoyIndex, ExactIndex
+from memdriven.memory.index import AnnoyIndex, ExactIndex, MilvusIndex
 
 
 def clustered(n: int, dim: int = 24, seed: int = 0) -> Tensor:
@@ -146,9 +148,74 @@ def test_damaged_trees_are_refused(tmp_path: Path) -> None:
         AnnoyIndex.load(path)
 
 
+@pytest.fixture
+def pymilvus(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.delenv(module.MILVUS_VARIABLE, raising=False)
+    pytest.importorskip("milvus_lite", reason="Milvus's embedded engine is not installed")
+    return pytest.importorskip("pymilvus", reason="Milvus's client is not installed")
+
+
+def test_milvus_finds_what_exact_search_finds(pymilvus: Any, tmp_path: Path) -> None:
+    keys, queries = clustered(700), 3 * clustered(6, seed=1)
+    index = module.open_index("milvus", keys, "sentence_abc", tmp_path / "index")
+    ids, cosines = index.search(queries, 12)
+    wanted, truth = ExactIndex(keys).search(queries, 12)
+    assert len(index) == 700
+    assert ids.dtype == torch.int64
+    assert torch.equal(ids, wanted)
+    assert torch.allclose(cosines, truth, atol=1e-5)
+    for k in (0, 701):
+        with pytest.raises(RetrievalError, match="k in 1"):
+            index.search(queries, k)
+    assert index.search(queries, 700)[0][0].sort().values.tolist() == list(range(700))
+
+
+def test_milvus_keeps_its_keys_and_makes_up_for_a_killed_builder(
+    pymilvus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = clustered(60)
+    first = MilvusIndex.open(keys, "memdriven_kept", tmp_path)
+    first.client.delete("memdriven_kept", ids=[3, 59])
+    again = MilvusIndex.open(keys, "memdriven_kept", tmp_path)
+    found, cosines = again.search(keys[[3, 59]], 1)
+    assert found.tolist() == [[3], [59]]
+    assert torch.allclose(cosines, torch.ones(2, 1), atol=1e-5)
+    monkeypatch.setattr(pymilvus.MilvusClient, "upsert", None)  # nothing more is written
+    assert len(MilvusIndex.open(keys, "memdriven_kept", tmp_path)) == 60
+
+
+def test_a_milvus_that_finds_too_few_is_refused(pymilvus: Any, tmp_path: Path) -> None:
+    index = MilvusIndex.open(clustered(20), "memdriven_few", tmp_path)
+    index.client.delete("memdriven_few", ids=[0, 1])
+    with pytest.raises(RetrievalError, match="20 neighbours from Milvus"):
+        index.search(clustered(1), 20)
+    index.client.drop_collection("memdriven_few")
+    with pytest.raises(RetrievalError, match="memdriven_few"):
+        index.search(clustered(1), 5)
+
+
+def test_a_milvus_server_that_is_not_there(
+    pymilvus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://me:secret@127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv(module.MILVUS_VARIABLE, address)
+    with pytest.raises(RetrievalError, match=module.MILVUS_VARIABLE) as error:
+        module.open_index("milvus", clustered(5), "x", tmp_path / "nothing")
+    assert "secret" not in str(error.value)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_without_milvus_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pymilvus", None)
+    with pytest.raises(RetrievalError, match=r"memdriven\[milvus\]"):
+        module.open_index("milvus", clustered(5), "x", tmp_path)
+
+
 def test_annoy_is_imported_only_where_it_is_used() -> None:
     code = (
         "import sys, memdriven.memory.retrieval, memdriven.memory.build;"
-        "assert not {'annoy', 'gradio', 'torchvision'} & set(sys.modules)"
+        "assert not {'annoy', 'gradio', 'pymilvus', 'torchvision'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

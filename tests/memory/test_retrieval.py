@@ -146,16 +146,17 @@ def test_each_strategy_with_other_settings_and_exclusions(world: World, strategy
     check(world, strategy, config, ["train-002", "train-009", "train-009"])
 
 
-@pytest.mark.parametrize("strategy", SEARCHING)
-def test_annoy_finds_what_exact_search_finds(world: World, strategy: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["annoy", "milvus"])
+def test_an_index_finds_what_exact_search_finds(world: World, kind: str, tmp_path: Path) -> None:
     """With a shortlist as large as this bank the index returns all of it."""
-    both = []
-    for index in ("exact", "annoy"):
-        config = RetrievalConfig(index=index, shortlist=24)
-        retriever = Retriever(world.bank, world.damsm, world.vocabulary, config, index_cache=tmp_path)
-        both.append(retriever.retrieve(CAPTION, strategy, 4, exclude=["train-001"]))
-    exact, annoy = both
-    assert [m.score for m in annoy] == pytest.approx([m.score for m in exact], abs=1e-4)
+    if kind == "milvus":
+        pytest.importorskip("milvus_lite", reason="Milvus's embedded engine is not installed")
+    config = RetrievalConfig(index=kind, shortlist=24)
+    by_index = Retriever(world.bank, world.damsm, world.vocabulary, config, index_cache=tmp_path)
+    exact = Retriever(world.bank, world.damsm, world.vocabulary, RetrievalConfig(shortlist=24))
+    for strategy in SEARCHING:
+        found, wanted = (each.retrieve(CAPTION, strategy, 4, ["train-001"]) for each in (by_index, exact))
+        assert [m.score for m in found] == pytest.approx([m.score for m in wanted], abs=1e-4)
 
 
 def test_annoy_widens_until_enough_are_found_and_keeps_its_index(world: World, tmp_path: Path) -> None:

@@ -368,3 +368,14 @@ def test_threads_wait_without_spinning_for_long(set_before: dict[str, str], spin
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=kept | set_before
     )
     assert done.stdout.strip() == spin
+
+
+def test_another_index_finds_the_same(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_checkpoint, copy)
+    caption = "a small red bird with black wings"
+    found = MemoryDrivenPipeline.from_pretrained(copy, "cpu", index="annoy").retrieve(caption, k=2)
+    assert found.ids == MemoryDrivenPipeline.from_pretrained(copy, "cpu").retrieve(caption, k=2).ids
+    assert (copy / "memory.index").is_dir()
+    with pytest.raises(ConfigError, match=r"retrieval\.index"):
+        MemoryDrivenPipeline.from_pretrained(copy, "cpu", index="faiss")  # type: ignore[arg-type]

@@ -24,7 +24,8 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
 def test_the_check_shows_the_nearest_beside_the_result() -> None:
     *_, (made, line) = copies.check(None, *QUERY)
     assert made.count("data-id=") == copies.SHOWN
-    assert strings.COPY_CLEAR in made
+    assert made.count("data-level=") == 1
+    assert "pose and place" in made
     assert made.count('class="md-mark"') == copies.SHOWN
     assert "seed 7" in line
 
@@ -49,7 +50,7 @@ def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
     output = pipe(CAPTION, k=1, seed=1)
     forged = replace(output, all_stages=((pipe.bank.thumbnail(0),),))
     made = copies.check_html(forged, copies.space(pipe).result(), pipe.bank)
-    assert strings.COPY_SUSPECT in made
+    assert 'data-level="copy"' in made
     assert strings.COPY_REFERENCE in made
     assert strings.COPY_OTHERS not in made
 
@@ -57,10 +58,7 @@ def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
 def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
     like = pipe(CAPTION, seed=3).images[0]
     black = Image.new("RGB", (96, 96))
-    for name, image, verdict in (
-        ("own:abc", like, strings.COPY_SUSPECT),
-        ("own:def", black, strings.COPY_CLEAR),
-    ):
+    for name, image, verdict in (("own:abc", like, "copy"), ("own:def", black, "")):
         guest = UserImage(
             id=name,
             image=image,
@@ -71,7 +69,7 @@ def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
         output = pipe(CAPTION, neighbours=[name, "bird-03"], images=[guest], seed=1)
         forged = replace(output, all_stages=((like,),))
         made = copies.check_html(forged, copies.space(pipe).result(), pipe.bank)
-        assert verdict in made
+        assert ('data-level="copy"' in made) == (verdict == "copy")
         own = made.split(strings.COPY_OWN)[1]
         assert image_uri(image) in own
         assert own.count("have a closer neighbour") == 1

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import html
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -9,9 +11,13 @@ from pathlib import Path
 import pytest
 
 from memdriven.errors import DataError
+from memdriven.models.generator import Stage
+from memdriven.pipeline.noise import Noise
+from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import experiments, learn, state, strings
-from memdriven.ui.lessons import EXPERIMENTS, HIGHLIGHTS, lessons, read_lesson
+from memdriven.ui.lessons import EXPERIMENTS, HIGHLIGHTS, lessons, questions, read_lesson
+from tests.ui.asking import HOSTILE
 
 
 @pytest.fixture(autouse=True)
@@ -19,43 +25,112 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
     state.use(pipe)
 
 
-def test_there_are_five_lessons_one_an_experiment() -> None:
-    assert list(lessons()) == ["noise", "retrieval", "wrong", "copy", "stages"]
-    assert {lesson.experiment for lesson in lessons().values()} == set(EXPERIMENTS)
+IDS = ["retrieval", "wrong", "stages", "noise", "copy", "critic"]
 
 
-@pytest.mark.parametrize("name", ["noise", "retrieval", "wrong", "copy", "stages"])
-def test_every_lesson_runs(name: str) -> None:
+def test_six_lessons_fill_fifteen_minutes() -> None:
+    assert list(lessons()) == IDS
+    assert [lesson.experiment for lesson in lessons().values()] == list(EXPERIMENTS)
+    assert sum(lesson.minutes for lesson in lessons().values()) == 15
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_every_lesson_runs_and_is_judged_by_its_run(name: str) -> None:
     steps = list(learn.run(name))
     assert all('role="alert"' not in step[0] for step in steps)
     assert strings.LEARN_RAN in steps[-1][0]
     assert all(f'data-of="{name}"' in step[1] for step in steps)
     assert ['data-done="true"' in step[1] for step in steps] == [False] * (len(steps) - 1) + [True]
-    made = steps[-1][1]
     wanted = {
-        "noise": ("<figure", experiments.NOISES),
-        "retrieval": ('class="md-row"', 3),
-        "wrong": ("data-control", 4),
+        "retrieval": ('class="md-histogram"', 2),
+        "wrong": ("<figure", 3),
+        "stages": ("md-station", 3),
+        "noise": ("<figure", 2 * experiments.DRAWS),
         "copy": ("data-id", 4),
-        "stages": ("md-station", 8),
+        "critic": ('class="md-contents"', 2),
     }
     mark, count = wanted[name]
-    assert made.count(mark) >= count
+    assert steps[-1][1].count(mark) >= count
+    of, answer, measured = steps[-1][2]
+    assert of == name
+    assert measured
+    lesson = lessons()[name]
+    assert answer in (None, *range(len(lesson.options)))
+    for said in range(len(lesson.options)):
+        told, button = learn.reveal(name, lesson.options[said], steps[-1][2])
+        verdict = "open" if answer is None else "right" if said == answer else "wrong"
+        assert f'data-verdict="{verdict}"' in told
+        assert measured in html.unescape(told)
+        assert lesson.reveal[0] in html.unescape(told)
+        assert button.visible is False
+    # What another lesson measured judges nothing here.
+    assert 'data-verdict="open"' in learn.reveal(name, lesson.options[0], ("other", 0, "x"))[0]
 
 
-def test_predict_before_running_and_reveal_after() -> None:
-    made = learn.choose("wrong")
-    assert "The wrong memory" in str(made[0])
-    assert "md-memory md-about" in str(made[0])
-    assert made[2].interactive is False
+def test_the_row_of_z_holds_all_but_z(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    painted = []
+    original = MemoryDrivenPipeline.paint
+
+    def watch(self: MemoryDrivenPipeline, prepared: Prepared, noise: Noise) -> Iterator[Stage]:
+        painted.append(noise)
+        return original(self, prepared, noise)
+
+    monkeypatch.setattr(MemoryDrivenPipeline, "paint", watch)
+    *_, ran = experiments.run(pipe, lessons()["noise"])
+    by_z, by_view = painted[-2 * experiments.DRAWS : -experiments.DRAWS], painted[-experiments.DRAWS :]
+    assert len({tuple(each.z[0].tolist()) for each in by_z}) == experiments.DRAWS
+    assert len({tuple(each.z[0].tolist()) for each in by_view}) == 1
+    for row in (by_z, by_view):
+        assert len({tuple(each.epsilon[0].tolist()) for each in row}) == 1
+    assert len({(each.mirror, each.window) for each in by_z}) == 1
+    assert "z alone" in ran.made
+
+
+def test_own_words_take_the_place_of_the_lessons(pipe: MemoryDrivenPipeline) -> None:
+    *_, ran = experiments.run(pipe, lessons()["retrieval"], HOSTILE)
+    assert "<img src=x" not in ran.made
+    assert "&lt;img src=x" in ran.made
+    *_, (line, _, outcome) = learn.run("copy", "qqq")
+    assert 'role="alert"' in line
+    assert outcome is None
+
+
+def test_predict_before_running() -> None:
+    lesson = lessons()["wrong"]
+    words = learn.lesson_html(lesson)
+    assert lesson.title in words
+    assert "md-memory md-about" in words
+    assert html.escape(lesson.notes[0], quote=True) in words
     assert learn.predict(None).interactive is False
     assert learn.predict("x").interactive is True
-    lesson = lessons()["wrong"]
-    told, button = learn.reveal("wrong", lesson.options[1])
-    assert lesson.options[1] in told
-    assert lesson.reveal[0] in told
-    assert button.visible is False
-    assert strings.LEARN_NO_ANSWER in learn.reveal("wrong", "<img src=x>")[0]
+    assert strings.LEARN_NO_ANSWER in learn.reveal("wrong", "<img src=x>", None)[0]
+    last = learn.told(lessons()["critic"], 0, 0, "")
+    assert 'data-lesson="after"' in last
+    assert 'data-lesson="wrong"' in learn.told(lessons()["retrieval"], 0, 0, "")
+
+
+def test_answers_before_and_after_are_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "class" / "answers.jsonl"
+    monkeypatch.setenv(learn.PLACE, str(place))
+    right = [each.options[each.answer or 0] for each in questions()]
+    wrong = [each.options[(each.answer or 0) - 1] for each in questions()]
+    assert len(right) == 4
+    told, visit = learn.keep("before", {}, *wrong[:3], right[3])
+    assert str(place) in told
+    assert right[0] not in told, "what is right is not told before"
+    assert "Answer all four" in learn.keep("before", {}, None, *right[1:])[0]
+    assert "Answer all four" in learn.keep("before", {}, ["x"], *right[1:])[0]
+    told, _ = learn.keep("after", visit, *right)
+    assert "Before: 1 of 4. Now: 4 of 4." in told
+    assert "(1): 1.0 right before, 4.0 after." in told
+    records = [json.loads(line) for line in place.read_text().splitlines()]
+    assert [(each["when"], each["right"]) for each in records] == [("before", 1), ("after", 4)]
+    assert records[0]["visit"] == records[1]["visit"]
+    place.write_text("no json\n[1]\n{}\n")
+    assert learn.summary() == ""
+    monkeypatch.setattr(learn, "MOST_BYTES", 3)
+    assert "could not be kept" in learn.keep("before", {}, *right)[0]
+    assert place.read_text().count("\n") == 3
 
 
 def test_every_highlight_marks_one_term_of_the_equation() -> None:
@@ -64,7 +139,7 @@ def test_every_highlight_marks_one_term_of_the_equation() -> None:
     for highlight in HIGHLIGHTS:
         shown = learn.lesson_html(replace(lesson, highlight=highlight))
         assert shown.count(f'class="md-{highlight} md-about"') == 1
-        content = json.loads(files("memdriven.ui.lessons").joinpath("1-noise.json").read_text())
+        content = json.loads(files("memdriven.ui.lessons").joinpath("4-noise.json").read_text())
         assert read_lesson(json.dumps(content | {"highlight": highlight}), "x").highlight == highlight
 
 
@@ -82,32 +157,24 @@ def test_teachers_links_are_documented() -> None:
 
 @pytest.mark.parametrize("name", [None, "sql", 3, ["noise"]])
 def test_unknown_lessons_are_refused(name: object) -> None:
-    assert 'role="alert"' in str(learn.choose(name)[4])
     (only,) = learn.run(name)
     assert 'role="alert"' in only[0]
-    assert 'role="alert"' in learn.reveal(name, "x")[0]
+    assert 'role="alert"' in learn.reveal(name, "x", None)[0]
 
 
 def test_a_file_that_is_no_lesson_is_named() -> None:
-    good = {
-        "schema": "memdriven.lesson/1",
-        "id": "a",
-        "title": "A",
-        "highlight": "noise",
-        "text": ["a"],
-        "question": "?",
-        "options": ["a", "b"],
-        "experiment": "seeds",
-        "recipe": {"caption": "a", "strategy": "none", "k": 1, "seed": 1},
-        "reveal": ["r"],
-    }
-    assert read_lesson(json.dumps(good), "a.json").seed == 1
+    good = json.loads(files("memdriven.ui.lessons").joinpath("4-noise.json").read_text("utf-8"))
+    assert read_lesson(json.dumps(good), "a.json").answer is None
     for change in (
         {"experiment": "x"},
         {"options": ["a"]},
+        {"outcomes": ["a"]},
+        {"answer": 3},
         {"text": "a"},
         {"title": " "},
         {"recipe": {}},
+        {"recipe": {"caption": "a bird", "seeds": [1], "k": 0}},
+        {"recipe": {"caption": "a bird", "seeds": [1], "colour": 1}},
         {"schema": 2},
     ):
         with pytest.raises(DataError, match=r"a\.json"):

@@ -224,10 +224,16 @@ def test_learn_predict_run_reveal_by_a_teachers_link(visit: Visit, shots: Path) 
     assert page.locator("#lesson-reveal").count() == 0 or page.locator("#lesson-reveal").is_hidden()
     page.click("#lesson-run")
     page.wait_for_selector("#lesson-reveal:visible")
-    assert page.locator("#lesson-result [data-control]").count() == 5
+    assert page.locator("#lesson-result .md-draws figure").count() >= 3
     page.click("#lesson-reveal")
-    page.wait_for_selector("#lesson-told .md-reveal")
+    page.wait_for_selector("#lesson-told [data-verdict]")
     assert strings.LEARN_SAID in visitor.text("#lesson-told")
+    size = "e => parseFloat(getComputedStyle(e).fontSize)"
+    assert page.locator("#lesson .md-lesson > p:not([class])").first.evaluate(size) >= 20, (
+        "a class reads from afar"
+    )
+    page.click("#lesson-told [data-act=next]")
+    page.wait_for_selector('#lesson [data-lesson="stages"]')
     page.screenshot(path=shots / "learn-1280.png", full_page=True)
 
 
@@ -235,7 +241,7 @@ def test_an_unknown_lesson_is_named_as_such(visit: Visit) -> None:
     visitor = visit("?lesson=sql&hide=compose", viewport=WIDE)
     visitor.page.wait_for_selector("#lesson-gone p:visible")
     assert strings.LESSON_GONE in visitor.text("#lesson-gone")
-    visitor.page.wait_for_selector('#lesson [data-lesson="noise"]')
+    visitor.page.wait_for_selector('#lesson [data-lesson="retrieval"]')
 
 
 def first_lesson_begun(visit: Visit) -> Visitor:
@@ -282,6 +288,23 @@ def test_what_comes_late_from_another_lesson_is_put_away(
     assert page.locator("#lesson-reveal:visible").count() == 0
 
 
+def test_four_questions_frame_the_lessons(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(learn.PLACE, str(tmp_path / "answers.jsonl"))
+    page = (visitor := visit(viewport={"width": 390, "height": 844})).page
+    page.get_by_role("tab", name=strings.TAB_LEARN, exact=True).click()
+    for label, said in (("Four questions", "Thank you"), ("The same four", "Now: 2 of 4")):
+        page.get_by_label(label, exact=True).check(force=True)
+        page.wait_for_selector("#question-1:visible")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        for number in range(1, 5):
+            page.locator(f"#question-{number} label").nth(1).click()
+        page.click("#questions-keep")
+        visitor.wait_text("#questions-told", said)
+    assert (tmp_path / "answers.jsonl").read_text().count("\n") == 2
+
+
 def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:
     visitor = visit("?mode=paper", viewport=WIDE)
     page = visitor.page
@@ -323,7 +346,7 @@ def test_narrow_tabs_fit(visit: Visit, shots: Path, scheme: str) -> None:
     page = visitor.page
     visitor.write(CAPTION)
     visitor.keep_seed("7")
-    tabs = page.locator("#tabs > .tab-wrapper [role=tab], #tabs [role=tablist] [role=tab]")
+    tabs = page.locator("#tabs [role=tab][data-tab-id]")
     assert tabs.count() >= 9
     for name, button, made in (
         (strings.TAB_COMPARE, "#compare-run", "#compare-table .md-slide-place"),

@@ -72,7 +72,7 @@ def history(visitor: Visitor) -> None:
 
 def learn(visitor: Visitor) -> None:
     page = visitor.page
-    page.locator("#lesson-answer label").nth(1).click()
+    page.locator("#lesson-answer label").nth(2).click()
     page.click("#lesson-run:not([disabled])")
     page.click("#lesson-reveal:visible")
     page.wait_for_selector("#lesson-told .md-reveal")
