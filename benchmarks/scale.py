@@ -32,7 +32,6 @@ from tqdm import tqdm
 from benchmarks.engines import ENGINES, Engine, Rows
 from memdriven.checkpoint import load_checkpoint
 from memdriven.errors import CaptionError
-from memdriven.memory.build import sentence_keys
 
 HELD_OUT = 60
 """Images whose captions are queries."""
@@ -82,7 +81,7 @@ def write_keys(checkpoint: Path, captions: Path, work: Path) -> None:
             known += len(encoded[-1].ids)
             image_of.append(image)
     with torch.no_grad():
-        s = sentence_keys(loaded.damsm, encoded, progress=True).numpy()
+        s = loaded.damsm.sentences(encoded, progress=True).numpy()
     s /= np.linalg.norm(s, axis=1, keepdims=True)
     owner = np.array(image_of)
     queries, base = s[owner < HELD_OUT], s[owner >= HELD_OUT]

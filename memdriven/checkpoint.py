@@ -76,8 +76,20 @@ class Checkpoint:
 
     @property
     def bank_path(self) -> Path:
-        """Where the memory bank lies."""
+        """Where its own memory bank lies, or is to lie."""
         return self.path / MEMORY
+
+
+def bank_folder(path: Path) -> Path:
+    """Return the bank that a checkpoint opens with: its own or, without one, another's that it names.
+
+    Raises:
+        CheckpointError: config.json is missing or damaged.
+    """
+    named = read_json(path / "config.json", CheckpointError).get("memory", MEMORY)
+    if (path / MEMORY).is_dir() or not isinstance(named, str):
+        return path / MEMORY
+    return path / named
 
 
 def stage_files(config: GeneratorConfig) -> list[str]:

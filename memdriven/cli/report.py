@@ -20,7 +20,7 @@ class Report:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUNS")]
     """Folders of evaluate, ablate or train, or results.jsonl files."""
     out: Path = Path("runs/report.md")
-    """The page; its figures lie in a folder of the same name beside it."""
+    """The page; its figures lie in the folder NAME-figures beside it."""
 
     def run(self) -> None:
         """Call the library."""

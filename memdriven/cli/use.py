@@ -139,7 +139,7 @@ class Info:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.checkpoint import load_checkpoint
+        from memdriven.checkpoint import bank_folder, load_checkpoint
         from memdriven.memory.bank import MemoryBank
 
         loaded = load_checkpoint(self.checkpoint)
@@ -155,12 +155,15 @@ class Info:
             ("retrieval", f"{config.retrieval.strategy}, k = {config.retrieval.k}"),
         ]
         rows += [(f"training: {name}", value) for name, value in loaded.facts.items()]
-        if loaded.bank_path.exists():
-            bank = MemoryBank.open(loaded.bank_path, loaded.damsm.hash())
+        folder = bank_folder(loaded.path)
+        own = folder == loaded.bank_path
+        if folder.exists():
+            bank = MemoryBank.open(folder, loaded.damsm.hash() if own else None)
             bank.verify()
+            whose = "" if own else f", another model's ({folder.resolve()})"
             rows += [
-                ("memory", f"{bank.n:,} images, {len(bank.caption_item):,} captions, verified"),
-                ("memory size", _megabytes(loaded.bank_path)),
+                ("memory", f"{bank.n:,} images, {len(bank.caption_item):,} captions, verified{whose}"),
+                ("memory size", _megabytes(folder)),
             ]
         else:
             rows.append(("memory", "none yet: python -m memdriven build-memory"))

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from memdriven.config import Config, DamsmConfig, TextConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
@@ -30,6 +31,7 @@ from memdriven.errors import CheckpointError
 from memdriven.files import atomic_write_json, read_json
 
 _EPSILON = 1e-8
+SENTENCE_BATCH = 256
 GAMMA1, GAMMA2, GAMMA3 = 4.0, 5.0, 10.0
 """Sharpness of a word's attention over regions, of the soft maximum over words, and of the softmax over the
 batch [family]."""
@@ -165,6 +167,16 @@ class Damsm(nn.Module):
         ids, lengths = Vocabulary.batch(captions)
         features: TextFeatures = self.text(ids.to(self.device), lengths)
         return features
+
+    @torch.no_grad()
+    def sentences(self, captions: Sequence[EncodedCaption], progress: bool = False) -> Tensor:
+        """Return s of many captions (m, d), on the CPU, encoding those of like length together."""
+        order = sorted(range(len(captions)), key=lambda row: len(captions[row].ids))
+        parts = []
+        for start in tqdm(range(0, len(order), SENTENCE_BATCH), "captions", disable=not progress):
+            batch = [captions[row] for row in order[start : start + SENTENCE_BATCH]]
+            parts.append(self.encode_captions(batch).sentence.float().cpu())
+        return torch.cat(parts)[torch.argsort(torch.tensor(order))]
 
     def encode_images(self, images: Tensor, vgg: Vgg16Features | None = None) -> ImageFeatures:
         """Embed pictures (b, 3, h, w) in [0, 1], differentiably, for the generator's loss.

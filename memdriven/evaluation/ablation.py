@@ -1,7 +1,15 @@
-"""The rows of an ablation: one base configuration, each time with one thing changed (Sec. 5.2).
+"""An ablation: one base configuration, each time with one thing changed (Sec. 5.2), trained and measured.
 
-What is on in the base is switched off, and the other way round, so that any preset can be a base.
-The last row, `paper`, is the preset of that name at the base's sizes.
+What is on in the base is switched off, and the other way round, so that any preset can be a base. The last
+rows, `paper` and `paper-family`, are the presets of those names at the base's sizes. Each row is trained with
+one seed and budget:
+
+    out/ablation.json     the base configuration and the budget
+    out/memory/           one bank for all rows, which share their encoders
+    out/ROW/              the row's training run, with its checkpoint
+    out/evaluation/       results.jsonl, pictures, features
+
+A run that was stopped goes on in the row and step where it was.
 """
 
 from __future__ import annotations
@@ -27,20 +35,13 @@ from memdriven.training.gan import train_gan
 
 BASE, PAPER, PAPER_FAMILY = "base", "paper", "paper-family"
 TRAINED_SO = (
-    *["p_swap", "p_fade", "augment", "learning_rate", "d_learning_rate", "decay_from", "betas", "crop"],
+    *("p_swap", "p_fade", "augment", "learning_rate", "d_learning_rate", "decay_from"),
+    *("betas", "crop"),
 )
 """Settings of the loop that a preset's row takes over."""
 SIZES = (
-    *[
-        "stages",
-        "width",
-        "residual_blocks",
-        "z_dim",
-        "condition_dim",
-        "text_dim",
-        "acm_width",
-        "feature_width",
-    ],
+    *("stages", "width", "residual_blocks", "z_dim", "condition_dim"),
+    *("text_dim", "acm_width", "feature_width"),
 )
 """What the row `paper` keeps of the base's generator."""
 SWAP = TrainConfig().p_swap

@@ -1,8 +1,21 @@
 """Feature spaces that measures look through: one `Extractor` each, named and hashed.
 
-`vgg`: spatial mean of relu5_3, the memory's own network (`fid_vgg`, `kid_vgg`).
-`squeezenet`: spatial mean of SqueezeNet 1.1's last maps, a space that neither the memory nor the
-generator ever saw (copy check, diversity). Inception's forms are in `inception.py`.
+`vgg`: spatial mean of relu5_3, the memory's own network (`fid_vgg`, `kid_vgg`). `squeezenet`: spatial mean of
+SqueezeNet 1.1's last maps. It is not v's space; but a generator that was trained with the perceptual loss or
+the projected discriminator has looked through it, so it is no independent witness of such a one.
+
+Inception comes in three forms, which cannot be compared with each other. `a`: the 2015 TensorFlow network,
+images resized to 299 px as TensorFlow 1 did, without antialiasing (pytorch-fid, torch-fidelity,
+torchmetrics). `b`: torchvision's ImageNet Inception-v3 (the code of DM-GAN, DAE-GAN, DF-GAN). `c`: the
+network of `a` on images resized by Pillow with antialiasing, fractions kept (clean-fid). One model scores
+very differently in each, so a number is only ever named with its form. Where the weights are absent, the
+form is left out; it is never replaced by another.
+
+On the scaling of `b`: torchvision's weights want pixels in [-1, 1]. The family's code instead takes pixels in
+[0, 1] through the step x * std / 0.5 + (mean - 0.5) / 0.5, which reaches [-1, 1] only from pixels that
+ImageNet's mean and std normalised before; so its network sees about [-0.19, 0.43]. Published numbers of form
+`b` hold that step, hence so does ours. It is what torchvision's network does by itself under
+`transform_input`.
 """
 
 from __future__ import annotations
@@ -130,19 +143,9 @@ SIDE = 299
 FEATURES = 2048
 EXTRA = 'pip install "memdriven[evaluation]" (or: pip install torch-fidelity)'
 LAYERS_2015 = (
-    *["Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3"],
-    *[
-        "MaxPool_2",
-        "Mixed_5b",
-        "Mixed_5c",
-        "Mixed_5d",
-        "Mixed_6a",
-        "Mixed_6b",
-        "Mixed_6c",
-        "Mixed_6d",
-        "Mixed_6e",
-    ],
-    *["Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool"],
+    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3"),
+    *("MaxPool_2", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d"),
+    *("Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool"),
 )
 """torch-fidelity's names of the layers, from the pixels to the pooled features."""
 

@@ -61,7 +61,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]#|~])")
 
 
 def write_report(runs: Sequence[Path], out: Path, title: str = TITLE) -> Path:
-    """Write a Markdown page, and its figures into the folder of the same name beside it.
+    """Write a Markdown page, and its figures into the folder NAME-figures beside it.
 
     Args:
         runs: folders of `evaluate`, `ablate` or `train`, or results files.
@@ -93,7 +93,7 @@ def write_report(runs: Sequence[Path], out: Path, title: str = TITLE) -> Path:
     if found.curves:
         drawn.append(("curves", *_curves(found.curves)))
     for name, heading, about, picture in drawn:
-        file = Path(out.stem) / f"{name}.png"
+        file = Path(f"{out.stem}-figures") / f"{name}.png"
         atomic_write_bytes(out.parent / file, picture)
         parts.append(
             f"## {escape(heading)}\n\n{escape(about)}\n\n![{escape(heading)}](<{file.as_posix()}>)\n"

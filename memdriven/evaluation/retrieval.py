@@ -1,8 +1,8 @@
-"""Recall@k of retrieval: does a caption find a fitting neighbour among its first k?
+"""Recall@k of retrieval: does a caption find a fitting reference among its first k, by each strategy?
 
-Two meanings of fitting: the neighbour is of the caption's class (captions of the bank's own
-classes, their own image left out), or it has every attribute that the caption names. The second
-also works for unseen species, whose classes the bank does not hold.
+Two meanings of fitting: the reference is of the caption's class (captions of the bank's own classes, their
+own image left out), or it has every attribute that the caption names. The second also works for unseen
+species, whose classes the bank does not hold.
 """
 
 from __future__ import annotations

@@ -145,6 +145,8 @@ def evaluate(
         progress=progress,
     )
     store = ResultStore(context, out / "results.jsonl", device, variant=variant, budget=budget)
+    if len(context.prompts) < n:
+        store.note(f"{n} captions were asked for, and split {split} has {len(context.prompts)}")
     shown = {loaded.config.retrieval.strategy, *controls}
     further = [STRATEGY + name for name in strategies if name not in shown]
     for name in (MODEL, *controls, *further):

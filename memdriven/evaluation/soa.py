@@ -56,29 +56,9 @@ FALSE_FRIENDS = ("train car", "cable car", "street car", "toilet bowl")
 """Phrases that hold a class's word and mean something else [ours]."""
 COLOURS = ("orange",)
 NO_NOUNS = (
-    *[
-        "on",
-        "in",
-        "at",
-        "with",
-        "of",
-        "to",
-        "is",
-        "are",
-        "that",
-        "which",
-        "next",
-        "near",
-        "by",
-        "beside",
-        "behind",
-        "under",
-        "for",
-        "from",
-        "sitting",
-    ],
-    *["laying", "lying", "being", "cut"],
-    *("and a", "and an", "and some", "and other"),
+    *("on", "in", "at", "with", "of", "to", "is", "are", "that", "which", "next", "near", "by"),
+    *("beside", "behind", "under", "for", "from", "sitting", "laying", "lying", "being", "cut", "and a"),
+    *("and an", "and some", "and other"),
 )
 """What may follow a colour's word where it is the thing and not the colour [ours]."""
 

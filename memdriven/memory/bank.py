@@ -12,6 +12,7 @@ image regions are not stored: retrieval computes them for the few items it re-ra
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import lzma
@@ -23,11 +24,15 @@ from typing import Any, Self
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
+from tqdm import trange
 
-from memdriven.errors import BankError, RetrievalError
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary, tokenize
+from memdriven.encoders.damsm import Damsm
+from memdriven.errors import BankError, DataError, RetrievalError
+from memdriven.files import atomic_write_bytes
 from memdriven.memory.features import AGAIN, FeatureStore, SealedFolder, require
 from memdriven.numbers import shown
 
@@ -37,6 +42,7 @@ THUMBNAILS, POSITIONS = "thumbnails.bin", "thumbnails.npy"
 FEATURES = "features"
 MAX_ITEMS_BYTES = 1 << 31
 """The item table never unpacks to more."""
+IMAGE_BATCH = 16
 LEVELS = 127
 """Largest number of a key: int8 directions find the same neighbours as float16, in half the bytes [ours]."""
 
@@ -169,6 +175,15 @@ class MemoryBank(SealedFolder):
         item = int(self.caption_item[row])
         return self.items[item].captions[row - int(self.first_caption[item])]
 
+    def encoded(self, row: int, vocabulary: Vocabulary) -> EncodedCaption:
+        """Return the caption behind a row of `sentence_keys` as the encoders of the keys read it."""
+        return vocabulary.encode(self.caption(row), self.max_words)
+
+    @property
+    def keys_name(self) -> str:
+        """Letters that name the content of both keys."""
+        return str(self.header["files"][KEYS]["sha256"])[:12]
+
     def verify(self) -> None:
         """Check every byte of the bank and of its features (`SealedFolder.verify`)."""
         super().verify()
@@ -182,6 +197,70 @@ class MemoryBank(SealedFolder):
                 fix="use one that retrieval returned",
             )
         return index
+
+
+class BorrowedBank(MemoryBank):
+    """Another model's bank, searched by one's own encoders [ours].
+
+    v comes from a network that all models share (VGG-16's relu5_3), so a model without a bank can paint
+    from another's: features, pictures and captions are read where they lie, and only the keys are made
+    anew, once; they stay in the bank's index folder, where that can be written.
+    """
+
+    def __init__(
+        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, *, progress: bool = False
+    ) -> None:
+        """Make keys of a bank's captions and features.
+
+        Args:
+            bank: an open one, of any model.
+            damsm: the encoders that will search it, in evaluation mode.
+            vocabulary: theirs.
+            progress: show bars.
+        """
+        self.__dict__.update(bank.__dict__)
+        self._encoder = damsm.hash()
+        path = index_folder(bank) / f"keys_{self.keys_name}.safetensors"
+        try:
+            self.sentence_keys, self.global_keys = _read_keys(path, len(bank.caption_item), bank.n)
+        except BankError:  # there are none yet, or damaged ones
+            rows = range(len(bank.caption_item))
+            captions = damsm.sentences([self.encoded(row, vocabulary) for row in rows], progress)
+            images = []
+            for start in trange(0, bank.n, IMAGE_BATCH, desc="images", disable=not progress):
+                v = torch.stack([bank.v(row) for row in range(bank.n)[start : start + IMAGE_BATCH]])
+                with torch.no_grad():
+                    images.append(damsm.heads(v.to(damsm.device)).global_.float().cpu())
+            keys = {"sentence": quantise_keys(captions), "global": quantise_keys(torch.cat(images))}
+            self.sentence_keys, self.global_keys = (unit_keys(each) for each in keys.values())
+            with contextlib.suppress(DataError):  # a folder that refuses writing: made again next time
+                atomic_write_bytes(path, save(keys))
+
+    @property
+    def encoder(self) -> str:
+        """Hash of the DAMSM encoders that made the keys."""
+        return self._encoder
+
+    @property
+    def keys_name(self) -> str:
+        """Letters that name the content of both keys."""
+        return f"{super().keys_name}_{self._encoder}"
+
+    def encoded(self, row: int, vocabulary: Vocabulary) -> EncodedCaption:
+        """Return a caption without the words that a vocabulary lacks, but for their synonyms.
+
+        What looks like a typo is left out, too: a word of another vocabulary ("dusk") is no misspelling of
+        this one's ("duck"). Where nothing is left it is read as the vocabulary's first word.
+        """
+        caption = self.caption(row)
+        skipped = {each.word for each in vocabulary.unknown(caption) if each.reason != "synonym"}
+        words = [word for word in tokenize(caption) if word not in skipped]
+        return vocabulary.encode(" ".join(words) or vocabulary.words[0], self.max_words)
+
+
+def index_folder(bank: MemoryBank) -> Path:
+    """Return the folder beside a bank for what makes its keys faster to search."""
+    return bank.path.with_name(f"{bank.path.name}.index")
 
 
 def quantise_keys(keys: Tensor) -> Tensor:

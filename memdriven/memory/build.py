@@ -41,7 +41,7 @@ from memdriven.files import (
     read_json,
 )
 from memdriven.memory import bank as layout
-from memdriven.memory.bank import BankItem, MemoryBank, quantise_keys, write_items
+from memdriven.memory.bank import IMAGE_BATCH, BankItem, MemoryBank, quantise_keys, write_items
 from memdriven.memory.features import COSINE, FeatureStore, encode_v, write_parts, write_store
 from memdriven.numbers import shown
 
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FEATURE_SHARD, CAPTION_SHARD, IMAGE_SHARD = 128, 4096, 512
 """Items, or captions, between two writes."""
-CAPTION_BATCH, IMAGE_BATCH = 256, 16
 THUMBNAIL_QUALITY = 75
 
 
@@ -332,7 +331,7 @@ def build_memory(
     # A caption's part: the key of its sentence.
     def caption_parts(part: Sequence[str]) -> Iterator[Callable[[], bytes]]:
         encoded = [vocabulary.encode(text, max_words) for text in part]
-        yield from (key.tobytes for key in quantise_keys(sentence_keys(damsm, encoded)).numpy())
+        yield from (key.tobytes for key in quantise_keys(damsm.sentences(encoded)).numpy())
 
     common = {"damsm": damsm.hash(), "dataset": prepared.name}
     of_captions = {
@@ -398,17 +397,6 @@ def build_memory(
         captions.remove()
         images.remove()
     return MemoryBank.open(out)
-
-
-def sentence_keys(damsm: Damsm, captions: Sequence[EncodedCaption], progress: bool = False) -> Tensor:
-    """Return s of every caption (m, d), encoding captions of like length together."""
-    order = sorted(range(len(captions)), key=lambda row: len(captions[row].ids))
-    parts = []
-    for start in tqdm(range(0, len(order), CAPTION_BATCH), "captions", disable=not progress):
-        batch = [captions[row] for row in order[start : start + CAPTION_BATCH]]
-        with torch.no_grad():
-            parts.append(damsm.encode_captions(batch).sentence.float().cpu())
-    return torch.cat(parts)[torch.argsort(torch.tensor(order))]
 
 
 def _int8_rows(rows: Iterable[bytes], dim: int) -> NDArray[np.int8]:

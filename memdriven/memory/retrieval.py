@@ -37,7 +37,7 @@ from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import BankError, RetrievalError
 from memdriven.memory import scores as score
-from memdriven.memory.bank import MemoryBank
+from memdriven.memory.bank import MemoryBank, index_folder
 from memdriven.memory.index import Index, open_index
 from memdriven.numbers import check_whole, shown
 
@@ -155,7 +155,7 @@ class Retriever:
             )
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
         self.config = config or RetrievalConfig()
-        self.index_cache = index_cache or bank.path.with_name(f"{bank.path.name}.index")
+        self.index_cache = index_cache or index_folder(bank)
         self.stored = StoredWords(bank, damsm, vocabulary, cached_captions, cached_images)
         self._indices: dict[tuple[str, str], Index] = {}
         self._lock = threading.Lock()
@@ -332,8 +332,7 @@ class Retriever:
         """Return rows of the k keys nearest to s (d,), by an index that is built when it is first used."""
         with self._lock:
             if (kind, which) not in self._indices:
-                content = str(self.bank.header["files"]["keys.safetensors"]["sha256"])[:12]
-                index = open_index(kind, keys, f"{which}_{content}", self.index_cache)
+                index = open_index(kind, keys, f"{which}_{self.bank.keys_name}", self.index_cache)
                 self._indices[kind, which] = index
             index = self._indices[kind, which]
         return index.search(sentence[None], min(k, len(index)))[0][0]
@@ -434,7 +433,7 @@ class StoredWords:
         return torch.stack(found).to(self.damsm.device).float()
 
     def _encode(self, rows: list[int]) -> list[Tensor]:
-        captions = [self.vocabulary.encode(self.bank.caption(row), self.bank.max_words) for row in rows]
+        captions = [self.bank.encoded(row, self.vocabulary) for row in rows]
         order = sorted(range(len(rows)), key=lambda place: len(captions[place].ids))
         made: list[Tensor] = [torch.empty(0)] * len(rows)
         for start in range(0, len(rows), CAPTION_BATCH):  # like lengths together: little padding

@@ -22,14 +22,14 @@ import torch
 from torch import Tensor
 
 from memdriven import __version__
-from memdriven.checkpoint import Checkpoint, load_checkpoint
+from memdriven.checkpoint import MEMORY, Checkpoint, bank_folder, load_checkpoint
 from memdriven.config import Index
 from memdriven.devices import choose_device, repeatable
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CheckpointError, RetrievalError
 from memdriven.files import content_hash
 from memdriven.memory import scores
-from memdriven.memory.bank import MemoryBank
+from memdriven.memory.bank import HEADER, BorrowedBank, MemoryBank
 from memdriven.memory.retrieval import Match, Query, Retriever
 from memdriven.memory.scores import shares
 from memdriven.models.generator import Stage
@@ -66,12 +66,21 @@ class MemoryDrivenPipeline:
         self._remembered = lru_cache(maxsize=_PREPARED)(self._prepare)
 
     @classmethod
-    def from_pretrained(cls, path: Path | str, device: str = "auto", *, index: Index | None = None) -> Self:
+    def from_pretrained(
+        cls,
+        path: Path | str,
+        device: str = "auto",
+        *,
+        memory: Path | str | None = None,
+        index: Index | None = None,
+    ) -> Self:
         """Load a checkpoint folder and open its memory bank.
 
         Args:
             path: a folder such as `checkpoints/aviary`.
             device: `auto` (a CUDA device when there is one, else the CPU) or a torch device.
+            memory: folder of another model's bank, or that model's; its own encoders search it
+                (`memory.bank.BorrowedBank`). None is its own bank, or the one that its config.json names.
             index: how its memory is searched (`retrieval.index`) in place of the checkpoint's own way.
 
         Raises:
@@ -84,8 +93,18 @@ class MemoryDrivenPipeline:
             config = checkpoint.config
             retrieval = replace(config.retrieval, index=index)
             checkpoint = replace(checkpoint, config=replace(config, retrieval=retrieval))
-        bank = MemoryBank.open(checkpoint.bank_path, expect_encoder=checkpoint.damsm.hash())
+        folder = bank_folder(checkpoint.path) if memory is None else Path(memory)
+        if (folder / MEMORY / HEADER).is_file():
+            folder = folder / MEMORY
+        own, encoders = folder == checkpoint.bank_path, checkpoint.damsm.hash()
+        bank = MemoryBank.open(
+            folder,
+            expect_encoder=encoders if own else None,
+            expect_vgg=None if own else checkpoint.facts.get("vgg"),
+        )
         bank.verify()
+        if bank.encoder != encoders:
+            bank = BorrowedBank(bank, checkpoint.damsm, checkpoint.vocabulary)
         return cls(checkpoint, bank)
 
     @property

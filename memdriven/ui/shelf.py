@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from memdriven.checkpoint import MEMORY
+from memdriven.checkpoint import bank_folder
 from memdriven.errors import BankError, CheckpointError
 from memdriven.memory.bank import HEADER
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -23,8 +24,10 @@ class Entry:
 
     @property
     def complete(self) -> bool:
-        """Whether its memory bank has been built."""
-        return (self.path / MEMORY / HEADER).is_file()
+        """Whether there is a memory bank that it opens with."""
+        with suppress(CheckpointError):
+            return (bank_folder(self.path) / HEADER).is_file()
+        return False
 
 
 class Shelf:

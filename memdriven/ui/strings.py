@@ -471,31 +471,12 @@ LESSON_GONE: Final = "There is no lesson of that name. Choose one below."
 # Paper
 TAB_PAPER: Final = "Paper"
 PAPER_NOTE: Final = (
-    "The figures of \u201cMemory-Driven Text-to-Image Generation\u201d as live pages: drawn now, "
-    "by the model that is loaded, for the example captions and your own words."
+    "What \u201cMemory-Driven Text-to-Image Generation\u201d says, and whether it holds here; below, its "
+    "figures, drawn now by the model that is loaded, for your words and the examples."
 )
 PAPER_FIGURE: Final = "Figure"
-PAPER_CHOICES: Final = (
-    ("1", "Fig. 1: with and without"),
-    ("3", "Fig. 3: references"),
-    ("5", "Fig. 5: diversity"),
-)
 PAPER_RUN: Final = "Draw the figure"
 PAPER_EMPTY: Final = "The figure is drawn here."
 PAPER_DRAWING: Final = "Drawing the figure\u2026"
 PAPER_DONE: Final = "Drawn with seed {seed}."
 PAPER_NUMBER: Final = "Figure {number}:"
-PAPER_HEADS: Final = {
-    "1": ("Given text", "No memory", "Random memory", "Ours"),
-    "3": ("Given text", "Retrieved", "Ours"),
-    "5": (),
-}
-PAPER_FIGURES: Final = {
-    "1": "Pictures from text. The paper compares with other models. Here it is the same model without its "
-    "memory, and with a random one; it was not trained to do without, so this shows what the memory gives, "
-    "not how a model that never had one would paint.",
-    "3": "Pictures with the retrieved image that gave the features. Shape and layout may follow it, colours "
-    "should follow the text; the Copy check tab measures how near they are.",
-    "5": "Diversity. Above: the fixed sentence and image features, shown by their image. Below: pictures "
-    "of other seeds. A seed draws the noise z, and also mirrors and crops the memory.",
-}

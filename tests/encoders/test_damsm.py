@@ -10,6 +10,7 @@ from torch import Tensor
 
 from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
 from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders import damsm as damsm_module
 from memdriven.encoders.damsm import (
     Damsm,
     cosine,
@@ -243,3 +244,15 @@ def test_a_file_with_nan_is_refused(tmp_path: Path) -> None:
     save_file(state, tmp_path / "damsm.safetensors")
     with pytest.raises(CheckpointError, match="NaN"):
         load_damsm(tmp_path)
+
+
+def test_sentences_come_in_the_captions_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(damsm_module, "SENTENCE_BATCH", 2)
+    damsm = Damsm(len(VOCABULARY), CONFIG.text, CONFIG.damsm).eval()
+    texts = ["a red bird", "a small blue bird is a bird", "bird", "a red red bird", "blue bird"]
+    captions = [VOCABULARY.encode(text, 24) for text in texts]
+    together = damsm.sentences(captions)
+    for caption, s in zip(captions, together, strict=True):
+        with torch.no_grad():
+            alone = damsm.encode_captions([caption]).sentence[0]
+        torch.testing.assert_close(s, alone, atol=1e-5, rtol=1e-4)

@@ -142,8 +142,8 @@ def test_the_page_has_every_part_and_shows_hostile_names_as_text(runs: Path, tmp
     assert "commit c0ffee" in shown
     assert "\\|" in shown
     for name in ("pictures-0", "seeds-0", "ablation", "curves"):
-        assert f"](<report/{name}.png>)" in shown
-        with Image.open(page.parent / "report" / f"{name}.png") as figure:
+        assert f"](<report-figures/{name}.png>)" in shown
+        with Image.open(page.parent / "report-figures" / f"{name}.png") as figure:
             assert min(figure.size) > 100
 
 
@@ -152,7 +152,7 @@ def test_pictures_lie_where_the_sheet_says(runs: Path, tmp_path: Path) -> None:
     folder = next((runs / "evaluation" / "base").rglob("figures.json")).parent
     (folder / "b.webp").write_bytes(webp((20, 30, 200)))
     write_report([runs], tmp_path / "report.md")
-    with Image.open(tmp_path / "report" / "ablation.png") as figure:
+    with Image.open(tmp_path / "report-figures" / "ablation.png") as figure:
         pixels = figure.convert("RGB")
         colours = [pixels.getpixel((x, y)) for y in range(pixels.height) for x in range(pixels.width)]
     red = [i for i, (r, g, b) in enumerate(colours) if r > 150 and g < 80 and b < 80]

@@ -245,6 +245,13 @@ def test_names_of_a_runs_checkpoint(checkpoint: Path, squares: Path, tmp_path: P
     assert found.results[0].checkpoint == "long-run"
 
 
+def test_fewer_captions_than_asked_for_are_told(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
+    found = evaluate(
+        checkpoint, squares, metrics=(), controls=(), n=100, out=tmp_path, figures=False, progress=False
+    )
+    assert "note: 100 captions were asked for, and split test has 32" in found.table()
+
+
 def test_unknown_names_are_refused(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="a metric among"):
         run(checkpoint, squares, tmp_path, Resources(), metrics=("fid",))

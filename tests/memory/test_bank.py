@@ -13,13 +13,19 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from memdriven.checkpoint import bank_folder, load_checkpoint, save_checkpoint
+from memdriven.data.vocabulary import Vocabulary
+from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, RetrievalError
-from memdriven.files import sealed, sha256_file
+from memdriven.files import atomic_write_json, sealed, sha256_file
 from memdriven.memory import bank as layout
-from memdriven.memory.bank import MemoryBank, quantise_keys, unit_keys
+from memdriven.memory.bank import BorrowedBank, MemoryBank, quantise_keys, unit_keys
 from memdriven.memory.features import FeatureStore
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.ui.shelf import Entry
 from tests.memory.conftest import World
 
+CAPTION = "a small red bird with black wings"
 ALL_FILES = [*MemoryBank.FILES, "features/features.bin", "features/offsets.npy", "features/ids.txt"]
 
 
@@ -231,3 +237,105 @@ def test_directions_survive() -> None:
 
 def test_a_zero_row_stays_zero() -> None:
     assert unit_keys(quantise_keys(torch.zeros(1, 4))).tolist() == [[0.0] * 4]
+
+
+# ---- Another model's bank ----
+
+
+@pytest.fixture(scope="module")
+def stranger(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkpoint without a bank, of other encoders, whose vocabulary lacks "wings" and "beak"."""
+    folder = tmp_path_factory.mktemp("models") / "stranger"
+    made = load_checkpoint(tiny_checkpoint)
+    words = [word for word in made.vocabulary.words if word not in ("wings", "beak")]
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        damsm = Damsm(len(words) + 1, made.config.text, made.config.damsm).eval()
+    with torch.no_grad():
+        damsm.text.embedding.weight.mul_(30)
+    save_checkpoint(folder, made.config, Vocabulary(words), damsm, made.generator, {"steps": 1})
+    return folder
+
+
+def test_keys_are_of_its_own_encoders_and_all_else_is_shared(stranger: Path, tiny_checkpoint: Path) -> None:
+    pipe = MemoryDrivenPipeline.from_pretrained(stranger, "cpu", memory=tiny_checkpoint / "memory")
+    other = MemoryDrivenPipeline.from_pretrained(tiny_checkpoint, "cpu")
+    assert isinstance(pipe.bank, BorrowedBank)
+    assert pipe.bank.ids == other.bank.ids
+    assert pipe.bank_hash == other.bank_hash
+    assert torch.equal(pipe.bank.v(3), other.bank.v(3))
+    damsm, vocabulary = pipe.checkpoint.damsm, pipe.vocabulary
+    row = next(iter(other.bank.caption_rows(0)))
+    assert other.bank.caption(row) == CAPTION
+    with torch.no_grad():
+        text = damsm.encode_captions([vocabulary.encode("a small red bird with black", 24)])
+        image = damsm.heads(other.bank.v(5)[None]).global_
+    assert float(torch.cosine_similarity(pipe.bank.sentence_keys[row], text.sentence[0], dim=0)) > 0.9998
+    assert float(torch.cosine_similarity(pipe.bank.global_keys[5], image[0].float(), dim=0)) > 0.9998
+    assert pipe.bank.encoder == damsm.hash() != other.bank.encoder
+
+
+def test_its_keys_are_made_once(
+    stranger: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_checkpoint / "memory", tmp_path / "memory")
+    first = MemoryDrivenPipeline.from_pretrained(stranger, "cpu", memory=tmp_path / "memory").bank
+    (kept,) = (tmp_path / "memory.index").iterdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(Damsm, "sentences", None)
+        again = MemoryDrivenPipeline.from_pretrained(stranger, "cpu", memory=tmp_path / "memory").bank
+    assert torch.equal(again.sentence_keys, first.sentence_keys)
+    assert torch.equal(again.global_keys, first.global_keys)
+    kept.write_bytes(kept.read_bytes()[:-9])
+    mended = MemoryDrivenPipeline.from_pretrained(stranger, "cpu", memory=tmp_path / "memory").bank
+    assert torch.equal(mended.sentence_keys, first.sentence_keys)
+
+
+def test_captions_of_unknown_words_do_no_harm(stranger: Path, tiny_checkpoint: Path) -> None:
+    pipe = MemoryDrivenPipeline.from_pretrained(stranger, "cpu", memory=tiny_checkpoint)
+    assert isinstance(pipe.bank, BorrowedBank)
+    few = Vocabulary(["a", "the"])
+    for row in range(8):
+        assert pipe.bank.encoded(row, few).words in (["a"], ["the"], ["a", "a"])
+
+
+def test_its_pictures_come_back_from_their_recipes(stranger: Path, tiny_checkpoint: Path) -> None:
+    pipe = MemoryDrivenPipeline.from_pretrained(stranger, "cpu", memory=tiny_checkpoint / "memory")
+    output = pipe(CAPTION, k=2, seed=4)
+    assert len(output.neighbours) == 2
+    assert pipe.from_recipe(output.recipe).images[0].tobytes() == output.images[0].tobytes()
+    for strategy in ("words-image", "sentence-both", "all"):
+        assert len(pipe.retrieve(CAPTION, strategy, 3)) == 3
+
+
+def test_a_checkpoint_names_the_bank_that_it_opens_with(
+    stranger: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "stranger"
+    shutil.copytree(stranger, folder)
+    assert not Entry("stranger", folder).complete
+    with pytest.raises(BankError):
+        MemoryDrivenPipeline.from_pretrained(folder, "cpu")
+    content = json.loads((folder / "config.json").read_text())
+    before = load_checkpoint(folder).hash
+    atomic_write_json(folder / "config.json", sealed({**content, "memory": "../other/memory"}))
+    assert load_checkpoint(folder).hash == before
+    (tmp_path / "other").mkdir()
+    shutil.copytree(tiny_checkpoint / "memory", tmp_path / "other/memory")
+    assert Entry("stranger", folder).complete
+    pipe = MemoryDrivenPipeline.from_pretrained(folder, "cpu")
+    assert isinstance(pipe.bank, BorrowedBank)
+    (folder / "memory").mkdir()
+    assert bank_folder(folder) == folder / "memory", "its own goes before another's"
+
+
+def test_features_of_another_network_are_refused(
+    stranger: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "stranger"
+    shutil.copytree(stranger, folder)
+    content = json.loads((folder / "config.json").read_text())
+    content["facts"]["vgg"] = "f" * 16
+    atomic_write_json(folder / "config.json", sealed(content))
+    with pytest.raises(BankError, match="image encoder"):
+        MemoryDrivenPipeline.from_pretrained(folder, "cpu", memory=tiny_checkpoint / "memory")

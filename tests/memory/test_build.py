@@ -334,17 +334,6 @@ def test_a_larger_or_other_memory_is_not_lost_unasked(world: World, tmp_path: Pa
     assert make(world, tmp_path / "bank").n == 24, "more of the same needs no leave"
 
 
-def test_keys_come_in_the_captions_order(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "CAPTION_BATCH", 2)
-    texts = ["a red disc", "this square is blue", "disc", "a green square is a square", "blue disc"]
-    captions = [world.vocabulary.encode(text, 24) for text in texts]
-    together = build.sentence_keys(world.damsm, captions)
-    for caption, s in zip(captions, together, strict=True):
-        with torch.no_grad():
-            alone = world.damsm.encode_captions([caption]).sentence[0]
-        assert torch.allclose(s, alone, atol=1e-5)
-
-
 def test_captions_that_have_keys_are_not_encoded_again(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from memdriven.errors import EvaluationError
+from memdriven.evaluation.results import Result
+from memdriven.explore import paper as explore_paper
+from memdriven.explore.paper import answers
+from memdriven.models.generator import Stage
+from memdriven.pipeline.noise import Noise
+from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
-from memdriven.ui import paper, state
-from tests.ui.asking import EMPTY, HOSTILE, QUERY, asking
+from memdriven.ui import copies, paper, state
+from memdriven.ui.examples import read_examples
+from tests.ui.asking import CAPTION, EMPTY, HOSTILE, QUERY, asking
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +38,85 @@ def test_figures_are_drawn_live(number: str, images: int) -> None:
     counts = [step[0].count("<img") for step in steps]
     assert counts == sorted(counts)
     assert counts[0] < images
+
+
+def test_fig_3_says_what_the_copy_check_finds(pipe: MemoryDrivenPipeline) -> None:
+    *_, (made, _) = paper.draw("3", *QUERY)
+    captions = {CAPTION, *read_examples(pipe)}
+    assert made.count("data-level=") == len(list(captions)[: paper.ROWS])
+    space = copies.space(pipe).result()
+    output = pipe(CAPTION, "sentence-sentence", 1, 7, guidance=0.0)
+    likeness = space.likeness(output)
+    assert likeness is not None
+    level = likeness.level(space.nearest(output.images[0], 1, output.windows[0])[0])
+    assert re.findall('data-level="([a-z]+)"', made)[0] == level
+
+
+def test_fig_5_moves_z_alone(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    painted = []
+    original = MemoryDrivenPipeline.paint
+
+    def watch(self: MemoryDrivenPipeline, prepared: Prepared, noise: Noise) -> Iterator[Stage]:
+        painted.append(noise)
+        return original(self, prepared, noise)
+
+    monkeypatch.setattr(MemoryDrivenPipeline, "paint", watch)
+    *_, (made, _) = paper.draw("5", *QUERY)
+    row = [each for each in painted if isinstance(each, Noise)][: paper.NOISES]
+    assert len({tuple(each.z[0].tolist()) for each in row}) == paper.NOISES
+    assert len({(tuple(each.epsilon[0].tolist()), each.mirror, each.window) for each in row}) == 1
+    assert made.count("on average") == 2
+
+
+def result(pipe: MemoryDrivenPipeline, row: str, metric: str, value: float, **fields: Any) -> Result:
+    settings = {"checkpoint_hash": pipe.checkpoint.hash, "protocol": f"{metric}, form x"} | fields
+    return Result(
+        checkpoint="tiny",
+        dataset="d",
+        row=row,
+        metric=metric,
+        value=value,
+        n=9,
+        seed=0,
+        device="cpu",
+        **settings,
+    )
+
+
+def test_claims_are_answered_by_rows_of_this_checkpoint_alone(
+    pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[Result] = []
+    monkeypatch.setattr(explore_paper, "read_results", lambda path: rows)
+
+    def holds() -> dict[str, str | None]:
+        return {answer.where: answer.holds for answer in answers(pipe)}
+
+    measured = ("Sec. 1, Fig. 1, Table 1", "Sec. 5.1, Table 1", "Sec. 5.1, Fig. 3", "Sec. 5.1, Fig. 5")
+    assert [holds()[where] for where in measured] == [None] * 4
+    rows += [result(pipe, "best-of-8", "fid_vgg", 140.0), result(pipe, "none", "fid_vgg", 900.0)]
+    rows += [result(pipe, "real", "fid_vgg", 100.0), result(pipe, "best-of-8", "copy_suspected", 0.03)]
+    rows += [result(pipe, "model", "diversity_z", 0.04), result(pipe, "model", "diversity_seed", 2.7)]
+    assert [holds()[where] for where in measured] == ["yes", None, "partly", "no"]
+    rows.append(result(pipe, "rival", "fid_vgg", 120.0))
+    assert holds()[measured[0]] == "no", "a model without a memory does better"
+    shown = paper.claims_html()
+    assert "0.04" in shown
+    assert 'data-holds="partly"' in shown
+    *_, (made, _) = paper.draw("table 1", *QUERY)
+    assert "10.49" in made
+    assert "140" in made
+    assert "fid_vgg, form x" in made
+    rows[:] = [replace(each, checkpoint_hash="another") for each in rows]
+    assert [holds()[where] for where in measured] == [None] * 4
+
+
+def test_a_damaged_file_of_results_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(path: Path) -> list[Result]:
+        raise EvaluationError(wanted="results", found="line 3", fix="restore it")
+
+    monkeypatch.setattr(explore_paper, "read_results", damaged)
+    assert 'role="alert"' in paper.claims_html()
 
 
 def test_own_words_come_first_and_are_escaped() -> None:

@@ -308,13 +308,18 @@ def test_four_questions_frame_the_lessons(
 def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:
     visitor = visit("?mode=paper", viewport=WIDE)
     page = visitor.page
-    page.wait_for_selector("#paper-run:visible")
-    page.locator("#paper-choice label").nth(2).click()
-    page.click("#paper-run")
+    page.wait_for_selector("#paper-claims tbody tr")
+    rows = page.locator("#paper-claims tbody tr")
+    assert rows.count() >= 8
+    assert rows.locator("td:nth-child(2)").first.inner_text() == "Sec. 1, Fig. 1, Table 1"
+    # A claim leads to the figure that shows it.
+    rows.filter(has_text="by only changing z").locator("button").click()
     page.wait_for_selector('#paper-result [data-figure="5"]')
     visitor.wait_text("#status", "Drawn with seed")
     assert page.locator(".md-paper-noises img").count() == 10
     page.screenshot(path=shots / "paper-1280.png", full_page=True)
+    names = page.locator("#tabs [role=tab][data-tab-id]").all_inner_texts()
+    assert len(names) == len(set(names)), "each tab has one button"
 
 
 def test_hostile_words_stay_words_in_every_tab(visit: Visit) -> None:

@@ -79,8 +79,8 @@ def learn(visitor: Visitor) -> None:
 
 
 def paper(visitor: Visitor) -> None:
-    visitor.page.locator("#paper-choice label").nth(1).click()
-    visitor.page.click("#paper-run")
+    visitor.page.wait_for_selector("#paper-claims tbody tr")
+    visitor.page.locator("#paper-choice label").nth(2).click()
     visitor.wait_text("#status", "Drawn with seed")
 
 
