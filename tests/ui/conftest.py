@@ -124,7 +124,7 @@ class Visitor:
     ) -> None:
         self.context = browser.new_context(locale="en-GB", **options)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.faults: list[str] = []
         self._leaving = False
         self.page.on("console", self._console)
