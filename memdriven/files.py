@@ -37,6 +37,15 @@ SEAL = "content_sha256"
 """The field of a JSON object that holds the hash of all others."""
 
 
+_UNWRITABLE = frozenset(
+    {
+        *(errno.EACCES, errno.EROFS, errno.EPERM),
+        *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    }
+)
+"""Errors of a path that cannot be written, whatever is done about the disk."""
+
+
 def print_what_cannot_be_printed() -> None:
     """Let output of any letters go to any terminal or file: what its encoding lacks is escaped."""
     for stream in (sys.stdout, sys.stderr):
@@ -56,7 +65,7 @@ def explain_disk_errors(target: Path) -> Iterator[None]:
                 found=f"a full disk ({_free_space(target)} free)",
                 fix="free some space or choose another folder; nothing half-written was left",
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno in _UNWRITABLE:
             raise _cannot_write(target, error) from error
         raise
 
@@ -65,7 +74,7 @@ def _cannot_write(target: Path, error: OSError) -> DataError:
     return DataError(
         wanted=f"to write {target}",
         found=error.strerror or type(error).__name__,
-        fix="choose a folder that you may write to",
+        fix="choose another path, in a folder that you may write to",
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import memdriven
 from memdriven import cli
 from memdriven.cli import COMMANDS, main, parse, summary
 from memdriven.cli.data import BuildMemory
@@ -209,7 +210,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("memdriven 0.")
+    assert capsys.readouterr().out.startswith(f"memdriven {memdriven.__version__}")
 
 
 def test_options_agree_with_the_library() -> None:

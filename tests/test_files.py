@@ -174,3 +174,13 @@ def test_a_requirement_raises_unless_it_holds() -> None:
     require(True, DataError, wanted="", found="", fix="")
     with pytest.raises(DataError, match=r"wanted: 2; found: 3; what to do: less"):
         require(False, DataError, wanted="2", found=3, fix="less")
+
+
+@pytest.mark.parametrize("name", ["folder", "file/a.png", "a" * 300 + ".png"])
+def test_a_path_that_cannot_be_written_is_a_clear_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/kept").write_text("kept")
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(DataError, match="to write"):
+        atomic_write_bytes(tmp_path / name, b"picture")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder", "kept"]

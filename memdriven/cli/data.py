@@ -74,8 +74,9 @@ class BuildMemory:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.checkpoint import MEMORY, load_checkpoint
+        from memdriven.checkpoint import MAP, MEMORY, load_checkpoint
         from memdriven.encoders.damsm import load_damsm
+        from memdriven.explore.projection import renew_map
         from memdriven.memory.build import build_memory
 
         device = choose_device(self.device)
@@ -107,4 +108,10 @@ class BuildMemory:
             replace=self.replace,
             progress=True,
         )
+        if (
+            self.checkpoint is not None
+            and out == self.checkpoint / MEMORY
+            and (self.checkpoint / MAP).is_file()
+        ):
+            renew_map(self.checkpoint)
         print(f"memory bank of {bank.n} images in {out}")

@@ -81,6 +81,7 @@ class OwnMemory:
 
     def run(self) -> None:
         """Call the library."""
+        from memdriven.explore.projection import renew_map
         from memdriven.training.own import memorise_own
 
         made = memorise_own(
@@ -91,6 +92,7 @@ class OwnMemory:
             vgg=self.vgg,
             device=choose_device(self.device),
         )
+        renew_map(made)
         _open(made, self.open)
 
 

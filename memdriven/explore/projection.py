@@ -1,15 +1,16 @@
 """The memory as a map: every picture a point, alike captions near each other.
 
-Positions come from a file beside the bank, written by
+Positions come from a file beside the bank, which `build-memory` and `own-memory` renew, or which
 
     python -m memdriven.explore.projection checkpoints/aviary
 
-or, without it, from the two directions in which the captions' keys differ most (PCA, at once).
+writes; or, without it, from the two directions in which the captions' keys differ most (PCA, at once).
 """
 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import trange
 
-from memdriven.checkpoint import record_files
+from memdriven.checkpoint import MEMORY, record_files
 from memdriven.errors import BankError
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.bank import MemoryBank
@@ -29,6 +30,8 @@ FILE = "map.safetensors"
 SCHEMA = "memdriven.map/1"
 PERPLEXITY = 30.0
 STEPS = 500
+LARGEST = 5_000
+"""Items above which `renew_map` writes none: time and memory grow with their square."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,24 @@ def write_map(bank: MemoryBank, path: Path, steps: int = STEPS, *, progress: boo
     points = _fit(neighbour_embedding(directions, steps=steps, progress=progress))
     facts = {"schema": SCHEMA, "bank": _bank_hash(bank)}
     atomic_write_bytes(path, save({"points": points.half().contiguous()}, facts))
+
+
+def renew_map(checkpoint: Path, *, progress: bool = True) -> None:
+    """Give a checkpoint's folder the map of the memory in it, unless it has that; none of a large memory.
+
+    Raises:
+        BankError: the memory is missing or damaged.
+        DataError: the disk is full or refuses writing.
+    """
+    bank, path = MemoryBank.open(checkpoint / MEMORY), checkpoint / FILE
+    with suppress(BankError):  # a damaged one is written again
+        if read_map(bank, path).stored:
+            return
+    if bank.n <= LARGEST:
+        write_map(bank, path, progress=progress)
+    else:  # the page draws principal components
+        path.unlink(missing_ok=True)
+    record_files(checkpoint)
 
 
 def item_directions(bank: MemoryBank) -> Tensor:
@@ -154,6 +175,4 @@ def _bank_hash(bank: MemoryBank) -> str:
 
 
 if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    write_map(MemoryBank.open(folder / "memory"), folder / FILE)
-    record_files(folder)
+    renew_map(Path(sys.argv[1]))

@@ -12,6 +12,7 @@ import binascii
 import io
 import json
 import re
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -29,6 +30,8 @@ PNG_KEY = "memdriven.recipe"
 """Keyword of the PNG text chunk that holds the recipe's JSON."""
 MAX_BYTES = 32_768
 """A recipe's JSON is never larger."""
+MAX_PIXELS = 1 << 24
+"""Larger pictures are not decoded to look for a recipe behind their pixels."""
 MAX_EXTRA = 16
 _HASH = re.compile(r"[0-9a-f]{0,64}")
 _EXTRA_KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -233,12 +236,12 @@ class Recipe:
             ConfigError: the recipe inside is not valid.
         """
         try:
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=["PNG"]) as image:
                 text = image.info.get(PNG_KEY)
-                if text is None:  # other programs write it behind the pixels
-                    image.load()
+                if text is None and image.width * image.height <= MAX_PIXELS:
+                    image.load()  # other programs write it behind the pixels
                     text = getattr(image, "text", {}).get(PNG_KEY)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
             raise DataError(
                 wanted="a PNG picture", found=str(error)[:120] or type(error).__name__, fix="give a PNG"
             ) from None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from memdriven.checkpoint import MEMORY, load_checkpoint
+from memdriven.checkpoint import BESIDE, MEMORY, load_checkpoint
 from memdriven.config import Config
 from memdriven.data.archive import open_archives
 from memdriven.data.folder import prepare_folder
@@ -24,7 +24,7 @@ from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import CaptionError, DataError, Interrupted
-from memdriven.files import atomic_write_json, read_json
+from memdriven.files import atomic_write_json, read_json, sealed
 from memdriven.memory.build import build_memory, extract_features
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.presets import preset
@@ -155,8 +155,9 @@ def memorise_own(
 ) -> Path:
     """Give a model a memory of your own pictures, without training; a minute for a hundred.
 
-    Captions are optional: pictures without one, or whose words the model does not know, are found by
-    how they look (strategy sentence-image), and shown with their file's name.
+    Captions are optional, as rows of a table, in `.txt` files beside the pictures, or as their files' names.
+    Pictures whose words the model does not know are found by how they look: the copy's strategy is then
+    sentence-both, or sentence-image where that is all of them.
 
     Args:
         folder: pictures, with captions or without.
@@ -181,16 +182,23 @@ def memorise_own(
     _prepare(folder, data, fit, progress, test_fraction=0.0)
     unknown = _say_what_is_known(data, model.vocabulary, model.config.text.max_words)
     prepared = PreparedDataset.open(data)
+    strategy = model.config.retrieval.strategy
+    if unknown:
+        strategy = "sentence-image" if unknown == len(prepared) else "sentence-both"
     if progress and unknown:
         print(
             f"  {unknown} of {len(prepared)} pictures have no word that {model.name} knows: they are found "
-            "by how they look, with strategy sentence-image"
+            f"by how they look, so the strategy is {strategy}"
         )
     extract_features(prepared, prepared.items, Vgg16Features.load(vgg, device), features, progress=progress)
     made = work / model.name
     made.mkdir(exist_ok=True)
-    for name in ("config.json", *read_json(checkpoint / "config.json", DataError)["files"]):
+    content = read_json(checkpoint / "config.json", DataError)
+    content["files"] = {name: content["files"][name] for name in content["files"] if name not in BESIDE}
+    for name in content["files"]:
         shutil.copy2(checkpoint / name, made / name)
+    content["config"].setdefault("retrieval", {})["strategy"] = strategy
+    atomic_write_json(made / "config.json", sealed(content))
     build_memory(
         data,
         features,

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
+from memdriven.checkpoint import load_checkpoint
 from memdriven.errors import BankError
-from memdriven.explore.projection import item_directions, neighbour_embedding, principal, read_map, write_map
+from memdriven.explore import projection
+from memdriven.explore.projection import (
+    item_directions,
+    neighbour_embedding,
+    principal,
+    read_map,
+    renew_map,
+    write_map,
+)
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 
@@ -51,6 +62,28 @@ def test_map_is_stored_for_its_bank_alone(pipe: MemoryDrivenPipeline, tmp_path: 
     path.write_bytes(content[:-1])
     with pytest.raises(BankError):
         read_map(pipe.bank, path)
+
+
+def test_a_rebuilt_memory_takes_its_map_along(
+    pipe: MemoryDrivenPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(pipe.checkpoint.path, folder)
+    renew_map(folder, progress=False)
+    path = folder / projection.FILE
+    drawn = read_map(pipe.bank, path)
+    assert drawn.stored
+    assert load_checkpoint(folder).hash == pipe.checkpoint.hash, "the map is recorded, and decides nothing"
+    other = {"schema": projection.SCHEMA, "bank": "0" * 16}
+    for stale in (path.read_bytes()[:-4], save({"points": torch.zeros(3, 2)}, other)):
+        path.write_bytes(stale)
+        renew_map(folder, progress=False)
+        assert torch.equal(read_map(pipe.bank, path).points, drawn.points)
+    path.write_bytes(save({"points": torch.zeros(3, 2)}, other))
+    monkeypatch.setattr(projection, "LARGEST", 2)
+    renew_map(folder, progress=False)
+    assert not path.exists()
+    load_checkpoint(folder)
 
 
 def test_a_query_lies_amid_its_nearest(pipe: MemoryDrivenPipeline) -> None:

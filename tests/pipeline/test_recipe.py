@@ -4,8 +4,10 @@ import base64
 import io
 import json
 import random
+import struct
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image, PngImagePlugin
@@ -178,6 +180,59 @@ HOSTILE_URLS = {
 def test_hostile_url_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="recipe"):
         Recipe.from_url(text)
+
+
+OLD = json.loads(Path(__file__).with_name("old_recipes.json").read_bytes())
+
+
+@pytest.mark.parametrize("old", OLD, ids=["plain", "varied", "least"])
+def test_recipes_links_and_pictures_of_earlier_versions_open(old: dict[str, str]) -> None:
+    recipe = Recipe.from_json(old["json"])
+    assert Recipe.from_url(old["url"]) == recipe
+    assert Recipe.from_png(base64.b64decode(old["png"])) == recipe
+    assert json.loads(recipe.to_json()) == json.loads(old["json"])
+    assert (recipe.mirror, recipe.window) == (None, None)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """Return one chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize("place", ["before", "behind"])
+@pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"iTXt compressed"])
+def test_a_picture_that_another_program_saved_again(kind: bytes, place: str) -> None:
+    """Its text may be compressed or international, before the pixels or behind them."""
+    key, text = PNG_KEY.encode(), RECIPE.to_json().encode()
+    body = {
+        b"tEXt": key + b"\0" + text,
+        b"zTXt": key + b"\0\0" + zlib.compress(text),
+        b"iTXt": key + b"\0\0\0\0\0" + text,
+        b"iTXt compressed": key + b"\0\1\0\0\0" + zlib.compress(text),
+    }[kind]
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, format="PNG")
+    plain = buffer.getvalue()
+    at = plain.index(b"IDAT") - 4 if place == "before" else plain.index(b"IEND") - 4
+    assert Recipe.from_png(plain[:at] + chunk(kind[:4], body) + plain[at:]) == RECIPE
+
+
+def test_text_that_unpacks_without_end_is_refused() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(buffer, format="PNG")
+    plain = buffer.getvalue()
+    bomb = PNG_KEY.encode() + b"\0\0" + zlib.compress(b" " * 50_000_000)
+    at = plain.index(b"IDAT") - 4
+    with pytest.raises(MemDrivenError):
+        Recipe.from_png(plain[:at] + chunk(b"zTXt", bomb) + plain[at:])
+
+
+def test_a_picture_without_end_is_not_decoded() -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" * 1_000))
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+    with pytest.raises(DataError):
+        Recipe.from_png(content)
 
 
 def test_png_without_a_recipe_is_refused() -> None:

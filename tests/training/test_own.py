@@ -51,7 +51,9 @@ def test_a_model_gets_a_memory_of_pictures_with_and_without_captions(
     made = memorise_own(drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint)
     assert "3 of 4 pictures have no word that tiny knows" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in before} == before
+    assert not (made / "examples.json").exists()
     pipe = MemoryDrivenPipeline.from_pretrained(made)
+    assert pipe.config.retrieval.strategy == "sentence-both"
     assert sorted(pipe.bank.ids) == ["0001", "ghost", "ghost-2", "red-bird"]
     found = pipe.retrieve("a red bird", "sentence-sentence", 4).neighbours
     captions = {one.id: one.caption for one in found}
@@ -114,3 +116,14 @@ def test_encoders_train_on_a_set_that_holds_nothing_out(drawings: Path, tmp_path
     store = extract_features(data, data.items, Vgg16Features.load(), tmp_path / "features", progress=False)
     split = split_items(data, store)
     assert (len(split.train), split.held_out, split.test) == (4, [], [])
+
+
+def test_of_pictures_without_any_word_all_are_found_by_how_they_look(
+    drawings: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    (drawings / "red bird.png").rename(drawings / "IMG_0002.png")
+    made = memorise_own(drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint, progress=False)
+    pipe = MemoryDrivenPipeline.from_pretrained(made)
+    found = pipe.retrieve("a red bird", k=4)
+    assert found.strategy == "sentence-image"
+    assert len({one.score for one in found}) == 4
