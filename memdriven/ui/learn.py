@@ -281,6 +281,9 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     first = next(iter(lessons().values()))
     minutes = sum(each.minutes for each in lessons().values())
     with gr.Tab(strings.TAB_LEARN, id="learn"):
+        # In the tab: what stands between two tabs, Gradio takes for one.
+        outcome = gr.State(None, time_to_live=STATE_SECONDS)
+        visit = gr.State({}, time_to_live=STATE_SECONDS)
         panel(
             tag("p", text(strings.LESSON_GONE), class_="md-error", role="alert", hidden=True),
             elem_id="lesson-gone",
@@ -348,8 +351,6 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                 "Keep my answers", variant="primary", elem_id="questions-keep", elem_classes="md-run"
             )
             thanks = panel(elem_id="questions-told")
-    outcome = gr.State(None, time_to_live=STATE_SECONDS)
-    visit = gr.State({}, time_to_live=STATE_SECONDS)
 
     def choose(chosen: object) -> dict[Any, Any]:
         """Show a lesson's text and answers, or the questions, and everything after them cleared."""

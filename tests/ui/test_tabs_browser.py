@@ -318,6 +318,8 @@ def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:
     visitor.wait_text("#status", "Drawn with seed")
     assert page.locator(".md-paper-noises img").count() == 10
     page.screenshot(path=shots / "paper-1280.png", full_page=True)
+    names = page.locator("#tabs [role=tab][data-tab-id]").all_inner_texts()
+    assert len(names) == len(set(names)), "each tab has one button"
 
 
 def test_hostile_words_stay_words_in_every_tab(visit: Visit) -> None:
