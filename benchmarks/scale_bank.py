@@ -33,8 +33,8 @@ from PIL import Image
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import Item, write_prepared
 from memdriven.files import atomic_folder
+from memdriven.memory import build
 from memdriven.memory.bank import MemoryBank
-from memdriven.memory.build import build_memory
 from memdriven.memory.features import encode_v, write_store
 
 PER_ITEM, PICTURES, FEATURES = 5, 64, 256
@@ -151,14 +151,14 @@ def measure_build(folder: Path, checkpoint: Path, seconds: int) -> dict[str, Any
     cpu, whole = time.process_time(), True
     with PeakMemory() as memory:
         try:
-            with mock.patch.object(MemoryBank, "open"):  # what opening takes is measured apart
-                build_memory(
+            # Thumbnails are not what is measured, and what opening takes is measured apart.
+            with mock.patch.object(build, "THUMBNAIL", THUMBNAIL), mock.patch.object(MemoryBank, "open"):
+                build.build_memory(
                     folder / "data",
                     folder / "features",
                     loaded.damsm,
                     loaded.vocabulary,
                     folder / "bank",
-                    thumbnail_size=THUMBNAIL,
                     max_words=loaded.config.text.max_words,
                 )
         except KeyboardInterrupt:

@@ -63,10 +63,6 @@ class BuildMemory:
     """Whose images become the memory."""
     limit: IntOption = None
     """At most this many images, evenly spread over the split."""
-    captions_per_item: IntOption = None
-    """At most this many captions of each image."""
-    thumbnail_size: int = 96
-    """Side of the thumbnails in px."""
     replace: bool = False
     """Replace an older memory there even if it is larger or of another data set."""
     device: str = "auto"
@@ -102,8 +98,6 @@ class BuildMemory:
             out,
             split=self.split,
             limit=self.limit,
-            thumbnail_size=self.thumbnail_size,
-            captions_per_item=self.captions_per_item,
             max_words=config.text.max_words,
             replace=self.replace,
             progress=True,

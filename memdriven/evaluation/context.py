@@ -237,6 +237,16 @@ class Context:
         """All images of the training split."""
         return load_images(self.dataset, self.training_items, self.size, self.progress)
 
+    @cached_property
+    def reference_pixels(self) -> str:
+        """Names the split's images by their pixels."""
+        return pixels_hash(self.reference_images)
+
+    @cached_property
+    def training_pixels(self) -> str:
+        """Names the training images by their pixels."""
+        return pixels_hash(self.training_images)
+
     def training_sample(self, n: int) -> Tensor:
         """Return n of the training images (all, if fewer), evenly spread over them."""
         total = len(self.training_items)
@@ -259,11 +269,9 @@ class Context:
         return torch.from_numpy(rows)
 
 
-def pixels_hash(*images: Tensor) -> str:
+def pixels_hash(images: Tensor) -> str:
     """Return 12 hexadecimal digits that name the pixels of uint8 images (n, 3, h, w)."""
-    digest = hashlib.sha256()
-    for each in images:
-        digest.update(str(tuple(each.shape)).encode())
-        for chunk in torch.split(each, CHUNK):
-            digest.update(chunk.contiguous().numpy().data)
+    digest = hashlib.sha256(str(tuple(images.shape)).encode())
+    for chunk in torch.split(images, CHUNK):
+        digest.update(chunk.contiguous().numpy().data)
     return digest.hexdigest()[:12]

@@ -54,7 +54,7 @@ class Result:
     memory: str = ""
     """Hash of the memory bank's header."""
     pictures: str = ""
-    """Hash of all pixels that entered the number; "" where none did, and in older files."""
+    """Hash of the row's pixels, and of the images that it was compared with; "" in older files."""
     strategy: str = ""
     """By which the row's neighbours were found."""
     k: int = 0

@@ -20,7 +20,7 @@ from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import CheckpointError, DataError, EvaluationError
 from memdriven.evaluation import distances
 from memdriven.evaluation.attributes import measure_attributes, measure_r_precision, measure_r_precision_judge
-from memdriven.evaluation.context import Context, Resources, choose_prompts, pixels_hash, prompts_hash
+from memdriven.evaluation.context import Context, Resources, choose_prompts, prompts_hash
 from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
 from memdriven.evaluation.diversity import (
     measure_background_entropy,
@@ -183,12 +183,12 @@ def _measure_row(context: Context, store: ResultStore, name: str, metrics: Seque
 
 def _pictures(context: Context, row: Row, metric: str) -> str:
     """Return a hash of all pixels that enter a number."""
-    sets = [row.images]
+    hashes = [row.pixels]
     if metric in BESIDE_TRAINING or (metric in AGAINST_SPLIT and row.name == REAL):
-        sets.append(context.training_images)
+        hashes.append(context.training_pixels)
     if metric in AGAINST_SPLIT:
-        sets.append(context.reference_images)
-    return row.pixels if len(sets) == 1 else pixels_hash(*sets)
+        hashes.append(context.reference_pixels)
+    return "+".join(hashes)
 
 
 def _measure_retrieval(context: Context, store: ResultStore) -> None:

@@ -51,7 +51,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FEATURE_SHARD, CAPTION_SHARD, IMAGE_SHARD = 128, 4096, 512
 """Items, or captions, between two writes."""
-THUMBNAIL_QUALITY = 75
+THUMBNAIL, THUMBNAIL_QUALITY = 96, 75
+"""Side in px, and WebP's quality."""
 
 
 class Shards:
@@ -264,8 +265,6 @@ def build_memory(
     *,
     split: str = "train",
     limit: int | None = None,
-    thumbnail_size: int = 96,
-    captions_per_item: int | None = None,
     max_words: int = TextConfig().max_words,
     replace: bool = False,
     progress: bool = True,
@@ -280,8 +279,6 @@ def build_memory(
         out: the bank's folder; an older bank of the same data set and no more items is replaced.
         split: whose items become the memory.
         limit: at most so many items, spread evenly over the split.
-        thumbnail_size: side of the thumbnails in px.
-        captions_per_item: at most so many captions of each item.
         max_words: words at which captions are cut, as in the encoders' training.
         replace: replace any older bank, larger ones and those of other data sets too.
         progress: show bars.
@@ -305,13 +302,13 @@ def build_memory(
     if not replace:
         _spare(out, prepared.name, len(items))
     rows = [store.index_of(item.id) for item in items]
-    entries = _entries(items, vocabulary, captions_per_item, max_words, progress)
+    entries = _entries(items, vocabulary, max_words, progress)
     texts = [caption for entry in entries for caption in entry.captions]
 
     # An image's part: the global key of its v, and its picture made small.
     def thumbnail(item: Item) -> bytes:
         content = io.BytesIO()
-        square = centre_square(prepared.load_image(item), thumbnail_size)
+        square = centre_square(prepared.load_image(item), THUMBNAIL)
         square.save(content, "WEBP", quality=THUMBNAIL_QUALITY, method=6)
         return content.getvalue()
 
@@ -343,7 +340,7 @@ def build_memory(
     of_images = {
         **common,
         "features": store.header["files"]["features.bin"]["sha256"],
-        "thumbnail_size": thumbnail_size,
+        "thumbnail_size": THUMBNAIL,
         "ids": _fingerprint(item.id for item in items),
     }
     hidden, was_training = not progress, damsm.training
@@ -390,7 +387,7 @@ def build_memory(
                     "captions": len(texts),
                     "dim": dim,
                     "max_words": max_words,
-                    "thumbnail_size": thumbnail_size,
+                    "thumbnail_size": THUMBNAIL,
                     "items_bytes": table_bytes,
                 },
             )
@@ -441,17 +438,13 @@ def _spread(items: Sequence[Item], limit: int | None) -> list[Item]:
     return [items[place * len(items) // count] for place in range(count)]
 
 
-def _entries(
-    items: Sequence[Item], vocabulary: Vocabulary, per_item: int | None, max_words: int, progress: bool
-) -> list[BankItem]:
+def _entries(items: Sequence[Item], vocabulary: Vocabulary, max_words: int, progress: bool) -> list[BankItem]:
     """Return the bank's items in order; captions without any known word are left out."""
     entries: list[BankItem] = []
     encoded: list[EncodedCaption] = []
     for item in items:
         kept: list[str] = []
         for caption in dict.fromkeys(item.captions):
-            if per_item is not None and len(kept) == per_item:
-                break
             with contextlib.suppress(CaptionError):
                 encoded.append(vocabulary.encode(caption, max_words))
                 kept.append(caption)

@@ -31,7 +31,8 @@ SCHEMA = "memdriven.annoy/1"
 LEAST_RECALL = 0.9
 """An index that finds less of what exact search finds is refused."""
 GOOD_RECALL = 0.97
-"""What a new one is tuned to."""
+SAMPLE = 200
+"""What a new one is tuned to, and by how many queries."""
 
 
 MILVUS_VARIABLE = "MEMDRIVEN_MILVUS"
@@ -186,25 +187,21 @@ class AnnoyIndex:
             scores.append(distances)
         return torch.tensor(ids), 1 - torch.tensor(scores).square() / 2
 
-    def tune(
-        self, keys: Tensor, k: int = 10, recall: float = GOOD_RECALL, sample: int = 200, seed: int = 0
-    ) -> float:
-        """Set `search_k` to the least of doubling efforts that reaches a recall at k.
+    def tune(self, keys: Tensor, k: int = 10, recall: float = GOOD_RECALL) -> float:
+        """Set `search_k` to the least of doubling efforts that finds enough of the true k nearest.
 
         Args:
-            keys: the (n, d) keys the index was built from; a sample of them, jittered so that
-                none is its own neighbour at distance 0, serves as queries.
+            keys: the (n, d) keys of the index; some of them, jittered so that none is its own neighbour
+                at distance 0, serve as queries.
             k: neighbours that are compared with exact search.
-            recall: share of the true neighbours to find.
-            sample: number of queries.
-            seed: of the sample.
+            recall: share of them to find.
 
         Returns:
-            the recall measured at the chosen effort (also kept as `recall`).
+            The recall measured at the chosen effort (also kept as `recall`).
         """
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(0)
         unit = F.normalize(keys.float().cpu(), dim=1)
-        rows = torch.randperm(len(unit), generator=generator)[:sample]
+        rows = torch.randperm(len(unit), generator=generator)[:SAMPLE]
         jitter = torch.randn(len(rows), unit.shape[1], generator=generator)
         queries = unit[rows] + 0.3 * F.normalize(jitter, dim=1)
         farthest = ExactIndex(unit).search(queries, k)[1][:, -1:]  # (q, 1)

@@ -104,7 +104,7 @@ class MemoryDrivenPipeline:
         )
         bank.verify()
         if bank.encoder != encoders:
-            bank = BorrowedBank(bank, checkpoint.damsm, checkpoint.vocabulary)
+            bank = BorrowedBank(bank, checkpoint.damsm, checkpoint.vocabulary, progress=True)
         return cls(checkpoint, bank)
 
     @property
