@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping, Sequence, Set
 
 from memdriven.data.vocabulary import UnknownWord, tokenize
+from memdriven.errors import MemDrivenError
+from memdriven.explore.named import carries
 from memdriven.pipeline.output import Neighbour, Retrieval
-from memdriven.ui import strings
+from memdriven.ui import state, strings
 from memdriven.ui.card_controls import card_buttons, spare_buttons, steering_line
 from memdriven.ui.html import image_uri, tag, text, webp_uri
 from memdriven.ui.steering import Steering
@@ -94,7 +96,7 @@ def neighbour_card(
     lines = [
         tag("div", "".join(facts), class_="md-facts"),
         tag("p", _quote(neighbour, retrieval, common), class_="md-quote"),
-        _percentile_bar(neighbour, retrieval.strategy),
+        _fit(neighbour, retrieval),
     ]
     if steering is not None:
         lines.append(card_buttons(neighbour, steering, len(retrieval)))
@@ -111,7 +113,7 @@ def memory_panel(
     if retrieval.strategy == "none":
         return note(strings.MEMORY_NONE)
     cards = "".join(neighbour_card(neighbour, retrieval, common, steering) for neighbour in retrieval)
-    panel = steering_line(steering) if steering else ""
+    panel = steering_line(steering, retrieval) if steering else ""
     if retrieval.tried:
         panel += tag("p", text(strings.TRIED.format(count=retrieval.tried)), class_="md-hint md-tried")
     panel += tag("ol", cards, class_="md-cards")
@@ -171,6 +173,23 @@ def _image(neighbour: Neighbour) -> str:
     alt = strings.CARD_ALT.format(rank=neighbour.rank, caption=neighbour.caption)
     source = webp_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image)
     return tag("img", src=source, alt=alt, width=96, height=96)
+
+
+def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
+    """Return how many of the named things a reference has; its percentile where nothing is known of them."""
+    try:
+        bank = state.pipeline().bank
+        item = bank.item(bank.index_of(neighbour.id))
+        has = carries(state.pipeline(), retrieval.caption, item)
+    except MemDrivenError:  # an image of the visitor's own
+        has = None
+    if has is None:
+        return _percentile_bar(neighbour, retrieval.strategy)
+    label = f"has {has[0]} of the {has[1]} things you named"
+    if has[1] == 1:
+        label = "has what you named" if has[0] else "lacks what you named"
+    bar = tag("span", tag("span", style=f"width:{100 * has[0] / has[1]:.0f}%"), class_="md-bar")
+    return tag("div", bar + tag("span", text(label), class_="md-bar-label"), class_="md-score")
 
 
 def _percentile_bar(neighbour: Neighbour, strategy: str) -> str:
