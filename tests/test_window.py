@@ -125,11 +125,11 @@ def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
 def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:
     one, other = (Request(caption=CAPTION, k=1, seeds=(seed,)) for seed in (5, 6))
     start, end = End.of(zooming, one), End.of(zooming, other)
-    half = between(start, end, {"noise", "view"}, 0.5).noise.window
+    half = between(start, end, {"z", "view"}, 0.5).noise.window
     middle = [(a + b) / 2 for a, b in zip(start.noise.window, end.noise.window, strict=True)]
     assert half == pytest.approx(middle)
     assert between(start, end, {"words"}, 0.5).noise.window == start.noise.window
-    made = list(frames(zooming, one, other, {"noise", "view"}, 2))
+    made = list(frames(zooming, one, other, {"z", "view"}, 2))
     assert made[0].tobytes() == zooming(CAPTION, k=1, seed=5).images[0].tobytes()
     assert made[1].tobytes() == zooming(CAPTION, k=1, seed=6).images[0].tobytes()
 
