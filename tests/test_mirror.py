@@ -83,9 +83,7 @@ def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenP
         assert gap.abs().max() <= 1
     again = mirroring.from_recipe(Recipe.from_png(out.png(1)))
     assert again.images[0].tobytes() == out.images[1].tobytes()
-    assert strings.MIRRORED.format(seed=f"seed {turned}") in picture.picture_panel(
-        again, mirroring.resolutions
-    )
+    assert "memory mirrored" in picture.picture_panel(again, mirroring.resolutions)
     assert mirroring(CAPTION, "none", seed=turned).mirrored == (False,)
 
 
@@ -93,9 +91,9 @@ def test_a_morph_turns_the_memory_with_the_noise(mirroring: MemoryDrivenPipeline
     plain, turned = sides(mirroring)
     one, other = (Request(caption=CAPTION, k=1, seeds=(seed,)) for seed in (plain, turned))
     start, end = End.of(mirroring, one), End.of(mirroring, other)
-    assert between(start, end, {"noise"}, 0.25).noise.mirror == 0.25
+    assert between(start, end, {"view"}, 0.25).noise.mirror == 0.25
     assert between(start, end, {"memory"}, 0.25).noise.mirror == 0.0
-    first, _, last = frames(mirroring, one, other, {"noise"}, 3)
+    first, _, last = frames(mirroring, one, other, {"z", "view"}, 3)
     assert first.tobytes() == mirroring(CAPTION, k=1, seed=plain).images[0].tobytes()
     assert last.tobytes() == mirroring(CAPTION, k=1, seed=turned).images[0].tobytes()
 

@@ -39,19 +39,21 @@ def across(
 
     Args:
         pipe: the model.
-        request: what all pictures share; what retrieval finds takes the place of its references.
+        request: what all pictures share; its references are those of its own strategy alone.
         strategies: a row each.
 
     Raises:
         CaptionError, RetrievalError, ConfigError: as the pipeline's call; only a missing `oracle`
             gives an empty row instead.
     """
-    request = replace(request.seeded(), references=None)
+    request = request.seeded()
+    own = request.strategy or pipe.config.retrieval.strategy
     done: list[Row] = []
     for strategy in strategies:
         row = Row(strategy, None, (None,) * len(request.seeds))
         try:
-            for output in pipe.stream(replace(request, strategy=strategy)):
+            given = request.references if strategy == own else None
+            for output in pipe.stream(replace(request, strategy=strategy, references=given)):
                 pictures = _finished(output, len(pipe.resolutions))
                 if row.retrieval is None or pictures != row.pictures:
                     row = Row(strategy, output.retrieval, pictures)

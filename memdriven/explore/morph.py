@@ -1,4 +1,4 @@
-"""From one picture to another: each of noise, memory and words moves, or stays as it was."""
+"""From one picture to another: each of z, view, memory and words moves, or stays as it was."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 
-PARTS = ("words", "memory", "noise")
+PARTS = ("words", "memory", "z", "view")
+"""What can move; `view` is the rest of the noise: epsilon, mirror and window."""
 MAX_FRAMES = 33
 FORMATS = ("GIF", "WEBP")
 
@@ -60,14 +61,15 @@ def lerp(start: Tensor, end: Tensor, t: float) -> Tensor:
 def between(start: End, end: End, moving: Collection[str], t: float) -> End:
     """Return what is at t: slerp of z and epsilon, lerp of the view, of v and of the text."""
     noise, text, v = start.noise, start.prepared.text, start.prepared.v
-    if "noise" in moving:
+    if "z" in moving:
+        noise = noise._replace(z=slerp(noise.z, end.noise.z, t))
+    if "view" in moving:
         here, there = start.noise, end.noise
         x, y, side = ((1 - t) * a + t * b for a, b in zip(here.window, there.window, strict=True))
-        noise = Noise(
-            slerp(here.z, there.z, t),
-            slerp(here.epsilon, there.epsilon, t),
-            (1 - t) * here.mirror + t * there.mirror,
-            (x, y, side),
+        noise = noise._replace(
+            epsilon=slerp(here.epsilon, there.epsilon, t),
+            mirror=(1 - t) * here.mirror + t * there.mirror,
+            window=(x, y, side),
         )
     if "words" in moving:
         other = end.prepared.text

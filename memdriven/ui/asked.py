@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
 
 from memdriven.errors import CaptionError
 from memdriven.pipeline.output import PipelineOutput
@@ -16,37 +14,24 @@ from memdriven.ui.steering import Steering
 
 @dataclass(frozen=True)
 class Asked:
-    """One picture's question, as the pipeline takes it."""
+    """One picture's question, with the references that the Picture tab shows for it."""
 
-    caption: str
-    strategy: str
-    k: int
-    seed: int
-    memory: float = 1.0
-    """How much of the memory is used."""
-    guidance: float | None = None
-    """How far the words are moved away from the memory's; the model's own default when None."""
-    variations: tuple[Variation, ...] = ()
-    """Steps away from the seed's noise."""
-    masks: tuple[str, ...] = ()
-    """Memories that are never used; `given` is without them already."""
-    given: dict[str, Any] = field(default_factory=dict)
-    """What takes the place of retrieval: neighbours and weights, and own images among them."""
+    request: Request
 
     @property
-    def arguments(self) -> tuple[str, str, int, int]:
-        """Caption, strategy, k and seed: the order in which the pipeline takes them."""
-        return self.caption, self.strategy, self.k, self.seed
+    def caption(self) -> str:
+        """The words."""
+        return self.request.caption
 
     @property
-    def options(self) -> dict[str, Any]:
-        """Everything else that the pipeline takes."""
-        return {"memory": self.memory, "guidance": self.guidance, "variations": self.variations, **self.given}
+    def seed(self) -> int:
+        """Of its noise."""
+        return self.request.seeds[0]
 
     @property
-    def request(self) -> Request:
-        """The same, as the pipeline takes it."""
-        return Request.of(*self.arguments, exclude=self.masks, **self.options)
+    def variations(self) -> tuple[Variation, ...]:
+        """Steps away from the seed's noise."""
+        return self.request.variations
 
     def paint(self, pipe: MemoryDrivenPipeline) -> PipelineOutput:
         """Return the picture, the same as the Picture tab's."""
@@ -61,36 +46,41 @@ def read(*query: object) -> Asked:
     Raises:
         CaptionError: there are no words yet.
         RetrievalError: what was steered by hand cannot be served.
-        ConfigError: the seed is no whole number in range.
+        ConfigError: the seed is no whole number in range, or there is no such window.
+    """
+    wanted, steering = question(*query, kept=True)
+    return Asked(lineup.line_up(wanted, steering).request)
+
+
+def question(*query: object, kept: bool = False) -> tuple[Request, Steering]:
+    """Return the column's own request, and what was steered by hand; `read` puts both together.
+
+    Args:
+        query: the values of `Compose.whole_query`, or the first of them.
+        kept: the seed in the box counts as kept.
+
+    Raises:
+        CaptionError, ConfigError: as `read`.
     """
     caption, source, comparison, k, seed, keep = query[:6]
     if not isinstance(caption, str) or not caption.strip():
         raise CaptionError(
             wanted=strings.NO_WORDS_WANTED, found=strings.NO_WORDS_FOUND, fix=strings.NO_WORDS_FIX
         )
-    number = state.read_seed(seed if isinstance(seed, str) else "", keep=True)
-    strategy = state.read_strategy(str(source), str(comparison))
-    share = state.read_memory(query[7]) if len(query) > 7 else 1.0
-    guidance = state.read_guidance(query[8] if len(query) > 8 else None)
-    tries = state.read_tries(query[9]) if len(query) > 9 else 1
-    wanted = Asked(caption, strategy, state.read_k(k), number, share, guidance)
-    return _steered(wanted, bool(keep), query[6:], tries)
-
-
-def _steered(wanted: Asked, keep: bool, rest: Sequence[object], tries: int) -> Asked:
-    """Add what the visitor steered by hand, if the column knows of it, or what trying chose."""
-    steering = next((each for each in rest if isinstance(each, Steering)), None)
-    if steering is None:
-        return wanted
-    wanted = replace(
-        wanted,
-        variations=steering.steps_from(wanted.seed, keep),
-        masks=lineup.masks(state.pipeline(), steering),
+    given = query[6] if len(query) > 6 else None
+    steering = given if isinstance(given, Steering) else Steering()
+    memory, guidance, mirror, window, tries = (*query[7:], *(None,) * 5)[:5]
+    number = state.read_seed(seed if isinstance(seed, str) else "", kept or bool(keep))
+    request = Request(
+        caption=caption,
+        seeds=(number,),
+        strategy=state.read_strategy(str(source), str(comparison)),
+        k=state.read_k(k),
+        variations=steering.steps_from(number, bool(keep)),
+        memory=state.read_memory(memory),
+        guidance=state.read_guidance(guidance),
+        best_of=state.read_tries(tries),
+        mirror=state.read_mirror(mirror),
+        window=state.read_window(window),
     )
-    found = lineup.line_up(
-        *wanted.arguments, steering, tries, wanted.variations, wanted.memory, wanted.guidance
-    )
-    if not found.given:
-        return wanted
-    given = {**found.given, "images": steering.guests}
-    return replace(wanted, k=max(1, len(found.retrieval)), given=given)
+    return request, steering

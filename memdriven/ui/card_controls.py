@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE
-from memdriven.pipeline.output import Neighbour
+from memdriven.pipeline.output import Neighbour, Retrieval
 from memdriven.ui import strings
 from memdriven.ui.html import image_uri, tag, text
 from memdriven.ui.own_image import weight_file
@@ -28,6 +28,17 @@ def card_buttons(neighbour: Neighbour, steering: Steering, count: int) -> str:
             pressed=True if steering.like == neighbour.id else None,
         ),
     ]
+    if not own:
+        buttons.append(
+            tag(
+                "button",
+                text("Use this caption"),
+                type="button",
+                class_="md-steer-button",
+                data_words=neighbour.caption,
+                title="Write it as your words: the Oracle then finds this very picture",
+            )
+        )
     if count > 1:
         buttons.append(_weight(neighbour, steering.factors.get(neighbour.id, 1.0)))
     return tag("div", "".join(buttons), class_="md-steer")
@@ -41,11 +52,12 @@ def spare_buttons(neighbour: Neighbour, steering: Steering) -> str:
     return tag("span", buttons, class_="md-steer")
 
 
-def steering_line(steering: Steering) -> str:
+def steering_line(steering: Steering, retrieval: Retrieval) -> str:
     """Return what was done by hand, each with a way back; nothing when nothing was."""
-    if not steering.active:
+    held = steering.held(retrieval.caption, retrieval.strategy, len(retrieval))
+    if not (steering.active or held):
         return ""
-    parts = [tag("strong", text(strings.STEERED))]
+    parts = [tag("strong", text(strings.STEERED if steering.active else "Kept for these words"))]
     if steering.like is not None:
         parts.append(_undo("unlike", "", strings.LIKE_ON, strings.LIKE_OFF))
     parts += [

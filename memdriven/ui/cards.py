@@ -113,7 +113,7 @@ def memory_panel(
     if retrieval.strategy == "none":
         return note(strings.MEMORY_NONE)
     cards = "".join(neighbour_card(neighbour, retrieval, common, steering) for neighbour in retrieval)
-    panel = steering_line(steering) if steering else ""
+    panel = steering_line(steering, retrieval) if steering else ""
     if retrieval.tried:
         panel += tag("p", text(strings.TRIED.format(count=retrieval.tried)), class_="md-hint md-tried")
     panel += tag("ol", cards, class_="md-cards")

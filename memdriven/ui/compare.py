@@ -69,8 +69,11 @@ def table_html(rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pic
             noise = words.format(seed=seed, count=steps)
             label = strings.COMPARE_LABEL.format(strategy=name, noise=noise)
             if picture is None:
-                lost = row.retrieval is None
-                cells.append(tag("span", class_="md-tile" if lost else "md-tile md-busy"))
+                if row.retrieval is None:
+                    gone = tag("span", text(strings.CONTROL_GONE), class_="md-tile md-control-gone")
+                    cells.append(gone)
+                else:
+                    cells.append(tag("span", class_="md-tile md-busy"))
                 continue
             image = tag("img", src=image_uri(picture), alt=label) + tag(
                 "span", text(noise), class_="md-tile-seed"

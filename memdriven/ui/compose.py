@@ -52,6 +52,10 @@ class Compose:
     """How far the words are moved away from what the memory's captions say."""
     fade: Fade
     """How much of the memory is used, where the model offers it."""
+    mirror: gr.Radio
+    """Whether the memory is seen mirrored."""
+    window: gr.Dropdown
+    """Which part of the memory is seen."""
     steps: gr.HTML
     """The steps away from the seed's noise that Generate keeps, with a way back."""
 
@@ -67,8 +71,8 @@ class Compose:
 
     @property
     def settings(self) -> list[gr.components.Component]:
-        """What a recipe sets: the steered query, how much of the memory, and the guidance."""
-        return [*self.steered_query, self.fade.share, self.guidance]
+        """What a recipe sets: the steered query, how much of the memory, guidance, mirror, window."""
+        return [*self.steered_query, self.fade.share, self.guidance, self.mirror, self.window]
 
     @property
     def whole_query(self) -> list[gr.components.Component]:
@@ -176,6 +180,20 @@ def build(begin: Opening) -> Compose:
                     dice = gr.Button(strings.DICE, elem_id="dice", min_width=60, scale=1)
                 steps = panel(elem_id="steps", js_on_load=CLICKS)
                 keep = gr.Checkbox(label=strings.LOCK, info=strings.LOCK_HINT, elem_id="keep")
+                mirror = gr.Radio(
+                    [("from the seed", ""), ("off", "no"), ("on", "yes")],
+                    value="",
+                    label="Mirror the memory, left to right",
+                    elem_id="mirror",
+                    elem_classes="md-choice",
+                )
+                window = gr.Dropdown(
+                    [("from the seed", ""), ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")],
+                    value="",
+                    label="Part of the memory that is seen (left, top, side)",
+                    elem_id="window",
+                    allow_custom_value=True,
+                )
             with gr.Column(elem_id="experiments-fold", elem_classes="md-fold"):
                 fold_title("experiments-fold", "Experiments")
                 k = gr.Slider(
@@ -229,6 +247,8 @@ def build(begin: Opening) -> Compose:
         checkpoints,
         guidance,
         fade,
+        mirror,
+        window,
         steps,
     )
 

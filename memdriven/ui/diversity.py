@@ -1,4 +1,4 @@
-"""The Diversity tab: nine noises at fixed words and neighbours (Fig. 5), or eight steps near one.
+"""The Diversity tab: other z at fixed words, references and view (Fig. 5), wholly other or near by.
 
 A grid is remembered by its first recipe and by how far its tiles step away from it, so that a
 chosen tile is made again from a recipe, with the grid's own neighbours.
@@ -15,9 +15,10 @@ from PIL import Image
 
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.explore.pyramid import mean_pairwise_pyramid
+from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_SEED, Variation
-from memdriven.ui import cards, lineup, picture, state, strings
+from memdriven.pipeline.request import CONTROLS, Reference, Request, Variation
+from memdriven.ui import asked, cards, lineup, picture, state, strings
 from memdriven.ui.compose import STATE_SECONDS, Compose, steps_line
 from memdriven.ui.generate import PictureTab, Update, show
 from memdriven.ui.html import tag, text
@@ -30,6 +31,8 @@ from memdriven.ui.steering import Steering
 
 CENTRE = picture.TILES // 2
 STRENGTH = 0.25
+OTHERS = 4
+"""References that are painted with, to say what another memory changes."""
 
 
 class Grid(TypedDict):
@@ -37,12 +40,7 @@ class Grid(TypedDict):
 
     recipe: str
     strength: float
-    """How far its tiles step away from the recipe's noise; 0 where each has a seed of its own."""
-
-
-def tile_seeds(first: int) -> list[int]:
-    """Return nine seeds: the given one and those that follow it, past the largest from 0."""
-    return [(first + step) % (MAX_SEED + 1) for step in range(picture.TILES)]
+    """How far its tiles step away from the recipe's z; at 1 nothing of it is left."""
 
 
 def near_recipes(recipe: Recipe, strength: float) -> list[Recipe]:
@@ -59,78 +57,60 @@ def near_recipe(recipe: Recipe, number: int, strength: float) -> Recipe:
     return replace(recipe, variations=(*recipe.variations, step))
 
 
-def vary(
-    caption: str,
-    source: str,
-    comparison: str,
-    k: int,
-    seed: str,
-    keep: bool,
-    steering: Steering | None = None,
-    memory: object = 1.0,
-    guidance: object = None,
-    tries: object = 1,
-) -> Iterator[tuple[Update, Update, Update, Grid | None]]:
-    """Yield references, grid, status and what the grid is made from after each variation."""
-    pipe, start, shown = state.pipeline(), time.perf_counter(), -1
+Made = Iterator[tuple[Update, Update, Update, Grid | None]]
+
+
+def vary(*query: Any) -> Made:
+    """Yield references, grid, status and what the grid is made from: eight wholly other z."""
     try:
-        seeds = tile_seeds(state.read_seed(seed, keep))
-        strategy, count = state.read_strategy(source, comparison), state.read_k(k)
-        share, strength = state.read_memory(memory), state.read_guidance(guidance)
-        line = lineup.line_up(
-            caption, strategy, count, seeds[0], steering, state.read_tries(tries), (), share, strength
-        )
-        if line.given:
-            count = max(1, len(line.retrieval))
-        for output in pipe.stream(
-            caption,
-            strategy,
-            count,
-            seeds=seeds,
-            memory=share,
-            guidance=strength,
-            images=line.steering.guests,
-            **line.given,
-        ):
-            done = [
-                stages[-1] if len(stages) == len(pipe.resolutions) else None for stages in output.all_stages
-            ]
-            ready = sum(tile is not None for tile in done)
-            if ready == shown:
-                continue
-            shown = ready
-            shows = replace(line, retrieval=output.retrieval) if not line.given else line
-            panel_ = cards.memory_panel(shows.retrieval, common=state.common_words())
-            grid = picture.grid(done, seeds) + _distance(done)
-            end = strings.GRID_DONE if output.complete else ""
-            yield panel_, grid, _line(ready, start, end), _grid(output.recipe)
+        wanted = asked.read(*query).request
+        yield from _grids(state.pipeline().prepare(wanted), wanted, 1.0)
     except MemDrivenError as error:
         yield "", picture.empty_grid(), failure(error), None
 
 
-def vary_near(
-    current: object, strength: object, steering: Steering
-) -> Iterator[tuple[Update, Update, Update, Grid | None]]:
-    """Yield as `vary`, for pictures whose noise is a small step away from the current one's."""
-    pipe, start = state.pipeline(), time.perf_counter()
+def vary_near(current: object, strength: object, steering: Steering) -> Made:
+    """Yield as `vary`, for pictures whose z is a small step away from the current one's."""
     try:
         if not is_moment(current):
             raise ConfigError(
                 wanted=strings.NEAR_GONE_WANTED, found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
             )
-        recipe, far = Recipe.from_json(current["recipe"]), read_strength(strength)
-        tiles: list[Image.Image | None] = [None] * picture.TILES
-        numbers = [*range(1, CENTRE + 1), 0, *range(CENTRE + 1, picture.TILES)]
-        for ready, (place, each) in enumerate(enumerate(near_recipes(recipe, far)), start=1):
-            output = pipe.from_recipe(each, steering.guests)
-            tiles[place] = output.images[0]
-            found = lineup.again(output.retrieval, recipe.seed, steering).retrieval
-            panel_ = cards.memory_panel(found, common=state.common_words())
-            end = strings.NEAR_DONE if ready == len(tiles) else ""
-            grid = picture.grid(tiles, numbers, near=True) + _distance(tiles)
-            yield panel_, grid, _line(ready, start, end), _grid(recipe, far)
+        request = Recipe.from_json(current["recipe"]).request(steering.guests)
+        yield from _grids(state.pipeline().prepare(request), request, read_strength(strength))
     except MemDrivenError as error:
         yield "", picture.empty_grid(), failure(error), None
+
+
+def _grids(prepared: Prepared, request: Request, strength: float) -> Made:
+    pipe, start = state.pipeline(), time.perf_counter()
+    recipe = pipe.recipe(prepared, request.seeds[0])
+    tiles: list[Image.Image | None] = [None] * picture.TILES
+    numbers = [*range(1, CENTRE + 1), 0, *range(CENTRE + 1, picture.TILES)]
+    panel_ = cards.memory_panel(lineup.again(prepared).retrieval, common=state.common_words())
+    for place, each in enumerate(near_recipes(recipe, strength)):
+        # z alone moves: the seed stays, and with it epsilon, mirror and window.
+        noise = pipe.noise(replace(request, variations=each.variations), recipe.seed)
+        *_, last = pipe.paint(prepared, noise)
+        tiles[place] = to_picture(last.image)
+        grid = picture.grid(tiles, numbers)
+        yield panel_, grid, _line(place + 1, start, ""), _grid(recipe, strength)
+    memory = [to_picture(list(pipe.paint(each, recipe.seed))[-1].image) for each in _others(prepared)]
+    done = [tile for tile in tiles if tile is not None]
+    numbers_ = _distance(done, [done[CENTRE], *memory])
+    yield panel_, grid + numbers_, _line(picture.TILES, start, strings.GRID_DONE), _grid(recipe, strength)
+
+
+def _others(prepared: Prepared) -> Iterator[Prepared]:
+    """Yield the same words with each of the next references in line alone."""
+    pipe, retrieval = state.pipeline(), prepared.retrieval
+    strategy = None if retrieval.strategy in CONTROLS else retrieval.strategy
+    count = min(pipe.bank.n, OTHERS + len(retrieval))
+    found = pipe.retrieve(retrieval.caption, strategy, count)
+    for each in [name for name in found.ids if name not in retrieval.ids][:OTHERS]:
+        yield pipe.prepare(
+            replace(prepared.request, strategy=found.strategy, references=(Reference(each),), k=1)
+        )
 
 
 def read_strength(strength: object) -> float:
@@ -152,16 +132,13 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> tuple[A
                 wanted=strings.GRID_GONE_WANTED, found=strings.GRID_GONE_FOUND, fix=strings.GRID_GONE_FIX
             )
         number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
-        recipe = first = Recipe.from_json(grid["recipe"])
-        if grid["strength"]:
-            recipe = near_recipe(recipe, min(number, picture.TILES), grid["strength"])
-        else:
-            recipe = recipe.with_seed(number)
+        first = Recipe.from_json(grid["recipe"])
+        recipe = near_recipe(first, min(number, picture.TILES), grid["strength"])
         output = state.pipeline().from_recipe(recipe, steering.guests)
     except MemDrivenError as error:
         return *(gr.skip(),) * 4, failure(error), *(gr.skip(),) * 4
-    memory, _ = panels_again(output.retrieval, first.seed, steering)
-    new = steering.step(recipe.seed, recipe.variations)
+    memory, _ = panels_again(output.prepared, steering)
+    new = steering.step(recipe.seed, recipe.variations).hold(recipe)
     said = strings.NEAR_ADOPTED if recipe.variations else strings.ADOPTED
     return (
         str(recipe.seed),
@@ -240,7 +217,7 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
     return events
 
 
-def _grid(recipe: Recipe, strength: float = 0.0) -> Grid:
+def _grid(recipe: Recipe, strength: float) -> Grid:
     return {"recipe": recipe.to_json(), "strength": strength}
 
 
@@ -251,11 +228,13 @@ def _line(ready: int, start: float, end: str) -> str:
     return status(strings.GRID_PROGRESS.format(done=number, count=picture.TILES), busy=True)
 
 
-def _distance(tiles: Sequence[Image.Image | None]) -> str:
-    """Return the grid's number once all tiles are there."""
-    done = [tile for tile in tiles if tile is not None]
-    if len(done) < len(tiles):
-        return ""
-    share = strings.DISTANCE.format(distance=f"{100 * mean_pairwise_pyramid(done):.1f}")
-    hint = tag("span", text(strings.DISTANCE_HINT), class_="md-hint")
-    return tag("p", tag("strong", text(share)) + hint, class_="md-distance")
+def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> str:
+    """Return how far pictures of other z are from each other, beside pictures of other references."""
+    numbers = [("z alone", by_z, "noise")]
+    if len(by_memory) > 1:
+        numbers.append(("another reference", by_memory, "memory"))
+    parts = "".join(
+        tag("strong", text(f"{name}: {100 * mean_pairwise_pyramid(pictures):.1f} %"), class_=f"md-by-{kind}")
+        for name, pictures, kind in numbers
+    )
+    return tag("p", parts + tag("span", text(strings.DISTANCE_HINT), class_="md-hint"), class_="md-distance")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
-from memdriven.ui import examples, lineup, picture, state, steer, strings
+from memdriven.ui import asked, examples, lineup, picture, state, steer, strings
 from memdriven.ui.card_controls import own_panel
 from memdriven.ui.compose import Compose, Opening
 from memdriven.ui.looking import look, look_again, panels
@@ -37,47 +37,18 @@ class PictureTab:
     own: gr.HTML
 
 
-def paint(
-    caption: str,
-    source: str,
-    comparison: str,
-    k: int,
-    seed: str,
-    keep: bool,
-    steering: Steering | None = None,
-    memory: object = 1.0,
-    guidance: object = None,
-    tries: object = 1,
-) -> Iterator[tuple[Update, Update, Update, Update, Update, Any]]:
+def paint(*query: Any) -> Iterator[tuple[Update, Update, Update, Update, Update, Any]]:
     """Yield memory panel, unknown words, result, status, seed and the finished picture's moment."""
-    pipe, steering = state.pipeline(), steering or Steering()
-    same = gr.skip()
+    pipe, same = state.pipeline(), gr.skip()
     try:
-        number = state.read_seed(seed, keep)
-        strategy, count = state.read_strategy(source, comparison), state.read_k(k)
-        steps = steering.steps_from(number, keep)
-        many, share = state.read_tries(tries), state.read_memory(memory)
-        strength = state.read_guidance(guidance)
-        told = strings.TRYING.format(count=many) if many > count else strings.RETRIEVING
-        yield same, same, same, status(told, busy=True), str(number), same
-        line = lineup.line_up(caption, strategy, count, number, steering, many, steps, share, strength)
-        if line.given:
-            count = max(1, len(line.retrieval))
-        for output in pipe.stream(
-            caption,
-            strategy,
-            count,
-            number,
-            variations=steps,
-            memory=share,
-            guidance=strength,
-            images=steering.guests,
-            **line.given,
-        ):
-            if chose := line.retrieval.timings.get("choose", 0.0):
-                output = replace(output, timings=with_choice(output.timings, chose))
+        request, steering = asked.question(*query)
+        many = request.best_of > (request.k or 1)
+        told = strings.TRYING.format(count=request.best_of) if many else strings.RETRIEVING
+        yield same, same, same, status(told, busy=True), str(request.seeds[0]), same
+        line = lineup.line_up(request, steering)
+        for output in pipe.stream(line.request):
             if not output.stages:
-                if not line.given:
+                if not line.steered and not line.request.references:
                     line = replace(line, retrieval=output.retrieval)
                 yield *panels(line), show(output), _progress(output), same, same
                 continue
@@ -87,14 +58,6 @@ def paint(
             yield memory_, same, show(output), _progress(output), same, finished
     except MemDrivenError as error:
         yield same, same, same, failure(error), same, same
-
-
-def with_choice(timings: Mapping[str, float], milliseconds: float) -> dict[str, float]:
-    """Return a picture's timings with the time that went into choosing its memories."""
-    after = {name: ms for name, ms in timings.items() if name not in ("encode", "retrieve")}
-    before = {name: ms for name, ms in timings.items() if name not in after}
-    total = timings.get("total", 0.0) + milliseconds
-    return {**before, "choose": milliseconds, **after, "total": total}
 
 
 def show(output: PipelineOutput) -> str:
@@ -107,9 +70,17 @@ def opening() -> Opening:
     pipe, settings = state.pipeline(), state.pipeline().config.retrieval
     try:
         caption, tries = examples.read_examples(pipe)[0], examples.read_tries(pipe)
-        query = (caption, "retrieved", settings.strategy, settings.k, str(OPENING_SEED), True)
-        *_, (_, _, result, _, _, current) = paint(*query, tries=tries)
-        line = lineup.line_up(caption, settings.strategy, settings.k, OPENING_SEED, None, tries)
+        query: tuple[Any, ...] = (
+            caption,
+            "retrieved",
+            settings.strategy,
+            settings.k,
+            str(OPENING_SEED),
+            True,
+        )
+        query = (*query, None, None, None, None, None, tries)
+        *_, (_, _, result, _, _, current) = paint(*query)
+        line = lineup.line_up(*asked.question(*query))
     except (MemDrivenError, IndexError):
         return Opening()  # the captions' place on the page says what is wrong
     if not is_moment(current):
@@ -141,7 +112,11 @@ def build(compose: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Depen
     steered = [*seen, compose.steering, own]
     for source in (memory, own, compose.steps):
         source.click(
-            steer.click, compose.steered_query, [*steered, compose.steps], trigger_mode="multiple", **beside
+            steer.click,
+            [compose.current, *compose.steered_query],
+            [*steered, compose.steps],
+            trigger_mode="multiple",
+            **beside,
         )
     queued: dict[str, Any] = {
         "trigger_mode": "once",
@@ -183,7 +158,15 @@ def keep_from(result: gr.HTML, compose: Compose) -> None:
     result.click(
         steer.keep,
         [compose.current, compose.steering],
-        [compose.seed, compose.keep, compose.steering, compose.steps, compose.status],
+        [
+            compose.seed,
+            compose.keep,
+            compose.steering,
+            compose.steps,
+            compose.mirror,
+            compose.window,
+            compose.status,
+        ],
         **_beside(),
     )
 

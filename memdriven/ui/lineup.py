@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
 
 from memdriven.errors import RetrievalError
-from memdriven.pipeline.output import Neighbour, Retrieval
+from memdriven.pipeline.output import Neighbour, Prepared, Retrieval, Tried
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Request, Variation
+from memdriven.pipeline.request import Reference, Request, sums_to_one
 from memdriven.ui import state
 from memdriven.ui.steering import MAX_PINS, Steering
 
@@ -26,65 +25,64 @@ CONTROLS = ("random", "oracle", "none")
 class LineUp:
     """What the memory panel shows, and what a picture is made with."""
 
+    request: Request
+    """What to paint: where references are given by hand, with these in place of retrieval."""
     retrieval: Retrieval
-    """The neighbours in use, with their shares."""
+    """The references in use, with their shares."""
     spare: tuple[Neighbour, ...] = ()
     """Next in line."""
     steering: Steering = field(default_factory=Steering)
-
-    @property
-    def given(self) -> dict[str, Any]:
-        """What takes the place of retrieval, as the pipeline takes it; nothing where that is it."""
-        if not self.steered and not self.retrieval.tried:
-            return {}
-        return {"neighbours": self.retrieval.ids, "weights": self.retrieval.weights}
+    tried: tuple[Tried, ...] = ()
+    """The references that were painted with, to choose among them."""
 
     @property
     def steered(self) -> bool:
-        """Whether the neighbours are given by hand, at least in part."""
+        """Whether the references are given by hand, at least in part."""
         return self.steering.active and self.retrieval.strategy != "none"
 
 
-def line_up(
-    caption: str,
-    strategy: str,
-    k: int,
-    seed: int,
-    steering: Steering | None = None,
-    tries: int = 1,
-    variations: tuple[Variation, ...] = (),
-    memory: float = 1.0,
-    guidance: float | None = None,
-) -> LineUp:
-    """Return the neighbours in use and those next in line, after a visitor's wishes.
+def line_up(request: Request, steering: Steering | None = None) -> LineUp:
+    """Return the references in use and those next in line, after a visitor's wishes.
 
-    With `tries` above 1 the neighbours are chosen by the pictures that they give, unless they were
-    steered by hand.
+    With `best_of` above k the references are chosen by the pictures that they give. What is steered by
+    hand begins from those that are shown (`Steering.shown`).
 
     Raises:
         CaptionError, RetrievalError: as `MemoryDrivenPipeline.retrieve`.
     """
-    steering = steering or Steering()
-    if strategy == "none" or not steering.active:
+    pipe, steering = state.pipeline(), steering or Steering()
+    caption, strategy, k = request.caption, request.strategy or "", request.k or 1
+    seed = request.seeds[0] if request.seeds else 0
+    request = replace(request, exclude=masks(pipe, steering), images=steering.guests)
+    held = dict(steering.held(caption, strategy, k))
+    choosing = request.best_of > k and strategy not in CONTROLS
+    if strategy == "none" or not (steering.active or held):
         retrieval, spare = neighbours(caption, strategy, k, seed)
-        if tries > k and strategy not in CONTROLS:
-            key = _key(state.pipeline())
-            every = (*retrieval, *spare)
-            retrieval = _chosen(key, caption, strategy, k, seed, tries, variations, memory, guidance)
-            spare = tuple(each for each in every if each.id not in retrieval.ids)
-        return LineUp(retrieval, spare, steering)
-    pipe = state.pipeline()
+        if not choosing or strategy == "none":
+            return LineUp(request, retrieval, spare, steering)
+        prepared, every = pipe.prepare(request), (*retrieval, *spare)
+        spare = tuple(each for each in every if each.id not in prepared.retrieval.ids)
+        return LineUp(request, prepared.retrieval, spare, steering, prepared.tried)
+    tried: tuple[Tried, ...] = ()
     with pipe.turn:
         line = _long_line(pipe, caption, strategy, k, seed, steering)
         fill = 0 if steering.alone else max(0, k - len(steering.pins))
-        found = {each.id: each for each in line if each.id not in steering.pins}
-        used = list(found.values())[:fill]
-        whole = math.fsum(each.weight for each in used) or 1.0
-        ids, weights = steering.mix({each.id: each.weight / whole for each in used})
-        retrieval = pipe.retrieve(
-            caption, strategy, seed=seed, neighbours=ids, weights=weights, images=steering.guests
-        )
-    return _placed(retrieval, line, steering)
+        found = held
+        if not held and choosing and steering.like is None and fill:
+            prepared = pipe.prepare(request)
+            found, tried = {each.id: each.weight for each in prepared.retrieval}, prepared.tried
+        found = found or {each.id: each.weight for each in line}
+        used = {name: share for name, share in found.items() if name not in steering.pins}
+        ids, weights = steering.mix(_whole(dict(list(used.items())[:fill])))
+        request = replace(request, k=max(1, len(ids)), references=tuple(map(Reference, ids, weights)))
+        retrieval = pipe.retrieve(request)
+    return _placed(request, retrieval, line, steering, tried)
+
+
+def _whole(found: Mapping[str, float]) -> dict[str, float]:
+    """Return shares that sum to 1; those that do so already keep their last bit."""
+    whole = math.fsum(found.values()) or 1.0
+    return dict(found) if sums_to_one([whole]) else {name: each / whole for name, each in found.items()}
 
 
 def neighbours(caption: str, strategy: str, k: int, seed: int) -> tuple[Retrieval, tuple[Neighbour, ...]]:
@@ -102,23 +100,29 @@ def neighbours(caption: str, strategy: str, k: int, seed: int) -> tuple[Retrieva
     return replace(line, k=k, neighbours=used), line[k:SHOWN]
 
 
-def again(retrieval: Retrieval, seed: int, steering: Steering | None = None) -> LineUp:
+def again(prepared: Prepared, steering: Steering | None = None) -> LineUp:
     """Return the line-up of a picture that was made from ids, as `line_up` would show it.
 
     Args:
-        retrieval: the picture's, which tells of its ids nothing but their shares.
-        seed: the one that strategy `random` drew them with.
+        prepared: the picture's, which tells of its references nothing but their shares.
         steering: what was done by hand since, e.g. which images are masked.
     """
     pipe, steering = state.pipeline(), steering or Steering()
+    retrieval, seed = prepared.retrieval, prepared.request.seeds[0]
     line: Sequence[Neighbour] = ()
     # A recipe may name the neighbours of an `oracle` that its words do not have.
     with pipe.turn, suppress(RetrievalError):
         line = _long_line(pipe, retrieval.caption, retrieval.strategy, len(retrieval), seed, steering)
-    return _placed(retrieval, line, steering)
+    return _placed(prepared.request, retrieval, line, steering, prepared.tried)
 
 
-def _placed(retrieval: Retrieval, line: Sequence[Neighbour], steering: Steering) -> LineUp:
+def _placed(
+    request: Request,
+    retrieval: Retrieval,
+    line: Sequence[Neighbour],
+    steering: Steering,
+    tried: tuple[Tried, ...],
+) -> LineUp:
     """Return given neighbours with what a line tells of them, and who is next in it."""
     rich = {each.id: each for each in line}
     used = tuple(
@@ -126,7 +130,7 @@ def _placed(retrieval: Retrieval, line: Sequence[Neighbour], steering: Steering)
     )
     rest = [each for each in line if each.id not in retrieval.ids]
     count = max(SHOWN - len(used), 2 if steering.active else 0)
-    return LineUp(replace(retrieval, neighbours=used), tuple(rest[:count]), steering)
+    return LineUp(request, replace(retrieval, neighbours=used), tuple(rest[:count]), steering, tried)
 
 
 def masks(pipe: MemoryDrivenPipeline, steering: Steering) -> tuple[str, ...]:
@@ -150,25 +154,6 @@ def _long_line(
 
 def _key(pipe: MemoryDrivenPipeline) -> str:
     return pipe.checkpoint.hash + pipe.bank_hash
-
-
-@lru_cache(maxsize=16)
-def _chosen(
-    key: str,
-    caption: str,
-    strategy: str,
-    k: int,
-    seed: int,
-    tries: int,
-    variations: tuple[Variation, ...],
-    memory: float,
-    guidance: float | None,
-) -> Retrieval:
-    """Try once, for all the tabs that ask for the same picture."""
-    request = Request.of(
-        caption, strategy, k, seed, best_of=tries, variations=variations, memory=memory, guidance=guidance
-    )
-    return state.pipeline().prepare(request).retrieval
 
 
 @lru_cache(maxsize=16)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from memdriven.errors import MemDrivenError, WordlessCaptionError
-from memdriven.pipeline.output import Retrieval
+from memdriven.pipeline.output import Prepared
+from memdriven.pipeline.request import Request
 from memdriven.ui import cards, lineup, state, strings
 from memdriven.ui.lineup import LineUp
 from memdriven.ui.status import failure, status
@@ -25,7 +26,8 @@ def look(
     try:
         strategy = state.read_strategy(source, comparison)
         number = state.read_seed(seed, keep) if strategy == "random" else 0
-        line = lineup.line_up(caption, strategy, state.read_k(k), number, steering)
+        request = Request(caption=caption, strategy=strategy, k=state.read_k(k), seeds=(number,))
+        line = lineup.line_up(request, steering)
     except WordlessCaptionError:  # no failure yet: the first word may be half written
         unknown = cards.unknown_words(state.pipeline().checkpoint.vocabulary.unknown(caption))
         return cards.note(strings.MEMORY_ERROR), unknown, status(strings.FOUND_NO_WORD)
@@ -48,9 +50,9 @@ def look_again(
     return memory, unknown
 
 
-def panels_again(retrieval: Retrieval, seed: int, steering: Steering | None = None) -> tuple[str, str]:
+def panels_again(prepared: Prepared, steering: Steering | None = None) -> tuple[str, str]:
     """Return memory panel and unknown words for a picture that was made from a recipe."""
-    return panels(lineup.again(retrieval, seed, steering))
+    return panels(lineup.again(prepared, steering))
 
 
 def panels(line: LineUp) -> tuple[str, str]:

@@ -140,7 +140,7 @@ def find(*query: object) -> tuple[str, str]:
     try:
         wanted = asked.read(*query)
         prepared = pipe.prepare(wanted.request)
-        x, y = drawing(pipe).result().map.place(prepared.text.sentence[0]).tolist()
+        x, y = drawing(pipe).result().map.place(prepared.asked.sentence[0]).tolist()
     except MemDrivenError as error:
         return "", failure(error)
     return query_html(prepared.retrieval, (x, y)), status(strings.MAP_SHOWN)
@@ -169,7 +169,7 @@ def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:
         return gr.skip(), gr.skip(), failure(error), *(gr.skip(),) * 6
     pinned = chosen in new.pins
     title = strings.MAP_CHOSEN if pinned else strings.MAP_RELEASED
-    line, result = lineup.again(output.retrieval, wanted.seed, new), show(output)
+    line, result = lineup.again(output.prepared, new), show(output)
     cards_ = cards.memory_panel(line.retrieval, common=state.common_words())
     made = tag(
         "div",
@@ -177,7 +177,7 @@ def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:
         class_="md-map-chosen",
         data_item=chosen,
     )
-    star, _ = find(own, *query[1:6], new)
+    star, _ = find(own, *query[1:6], new, *query[7:])
     said = strings.MAP_PINNED if pinned else strings.MAP_FREED
     return (
         made,
@@ -230,7 +230,7 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
         compose.current,
     ]
     return [
-        tab.select(unfold, [shown, *compose.steered_query], outputs, **event_options()),
-        again.click(find, compose.steered_query, [star, compose.status], **event_options()),
+        tab.select(unfold, [shown, *compose.whole_query], outputs, **event_options()),
+        again.click(find, compose.whole_query, [star, compose.status], **event_options()),
         drawn.click(choose, compose.whole_query, painted, **event_options()),
     ]

@@ -23,6 +23,9 @@ from memdriven.ui.status import failure, status
 from memdriven.ui.widgets import event_options, script, thumbs
 
 DEFAULT_FRAMES, FEWEST = 13, 5
+_MOVES = "(words, moving) => words.trim() ? [...new Set([...moving, 'words', 'memory'])] : moving"
+"""Words that are typed for the end are meant to be reached, with their references."""
+MOVING = ("words", "memory", "z", "mirror and window")
 
 
 def run(
@@ -99,7 +102,7 @@ def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
     parts = [
         tag("q", text(retrieval.caption), class_="md-quote" + _still("words", moving)),
         tag("div", thumbs(retrieval), class_="md-end-memory" + _still("memory", moving)),
-        tag("span", text(strings.SEED_SHOWN.format(seed=seed)), class_="md-seed" + _still("noise", moving)),
+        tag("span", text(strings.SEED_SHOWN.format(seed=seed)), class_="md-seed" + _still("z", moving)),
     ]
     return tag("div", "".join(parts), class_="md-end")
 
@@ -139,8 +142,8 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             section("noise", strings.MORPH_TITLE)
             panel(tag("p", text(strings.MORPH_NOTE), class_="md-hint"))
             moving = gr.CheckboxGroup(
-                list(strings.MORPH_PARTS),
-                value=["noise"],
+                [(label, part) for part, label in zip(morph.PARTS, MOVING, strict=True)],
+                value=["z"],
                 label=strings.MORPH_MOVING,
                 elem_id="morph-moving",
                 elem_classes="md-choice md-choice-three",
@@ -169,5 +172,6 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             make = gr.Button(strings.MORPH_RUN, variant="primary", elem_id="morph-run", elem_classes="md-run")
         with gr.Column(elem_id="morph-shown", min_width=300):
             made = panel(note(strings.MORPH_EMPTY), elem_id="morph-result", js_on_load=script("morph.js"))
+    words.input(None, [words, moving], moving, js=_MOVES)
     asking = [words, seed, moving, count, *compose.whole_query]
     return [make.click(run, asking, [made, compose.status], **event_options())]

@@ -61,11 +61,12 @@
 
   document.addEventListener("click", (event) => {
     const target = event.target.closest(
-      "[data-caption], [data-word], [data-unknown], [data-copy], [data-link], [data-press]",
+      "[data-caption], [data-words], [data-word], [data-unknown], [data-copy], [data-link], [data-press]",
     );
     if (!target) return;
     const data = target.dataset;
     if (data.caption) { write(data.caption); setTimeout(() => document.querySelector("#generate").click(), 60); }
+    else if (data.words && target.matches("button")) write(data.words);
     else if (data.word) write(`${caption().value.trimEnd()} ${data.word}`.trimStart());
     else if (data.unknown) replaceWord(data.unknown, data.known);
     else if (data.link) link(target);

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
+from memdriven.models.window import WHOLE
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.ui import strings
 from memdriven.ui.claims import claims_list
@@ -69,25 +70,24 @@ def time_bar(timings: Mapping[str, float]) -> str:
     )
 
 
-def grid(tiles: Sequence[Image.Image | None], seeds: Sequence[int], near: bool = False) -> str:
-    """Return the 3 x 3 grid; each finished tile is a button that keeps its seed.
+def grid(tiles: Sequence[Image.Image | None], numbers: Sequence[int]) -> str:
+    """Return the 3 x 3 grid; each finished tile is a button that keeps its z.
 
-    Where the tiles are `near` one picture, `seeds` are their numbers, 0 being the picture itself.
+    Args:
+        tiles: pictures, None where they are still to come.
+        numbers: of the tiles; 0 is the picture that the others vary.
     """
     cells = []
-    for number, (tile, seed) in enumerate(zip(tiles, seeds, strict=True), start=1):
+    for place, (tile, number) in enumerate(zip(tiles, numbers, strict=True), start=1):
         if tile is None:
-            label = strings.TILE_WAITING.format(number=number)
+            label = strings.TILE_WAITING.format(number=place)
             cells.append(tag("li", tag("span", class_="md-tile md-busy", role="img", aria_label=label)))
             continue
-        alt = strings.TILE_ALT.format(number=number, seed=seed)
-        label, hint = strings.SEED_SHOWN.format(seed=seed), strings.TILE_USE.format(seed=seed)
-        if near:
-            label = strings.NEAR_TILE.format(number=seed) if seed else strings.NEAR_CENTRE
-            alt, hint = label, label
-        inside = tag("img", src=image_uri(tile), alt=alt) + tag("span", text(label), class_="md-tile-seed")
-        kind = "md-tile md-tile-centre" if near and not seed else "md-tile"
-        cells.append(tag("li", tag("button", inside, type="button", class_=kind, data_seed=seed, title=hint)))
+        label = strings.NEAR_TILE.format(number=number) if number else strings.NEAR_CENTRE
+        inside = tag("img", src=image_uri(tile), alt=label) + tag("span", text(label), class_="md-tile-seed")
+        kind = "md-tile" if number else "md-tile md-tile-centre"
+        button = tag("button", inside, type="button", class_=kind, data_seed=number, title=label)
+        cells.append(tag("li", button))
     return tag("ol", "".join(cells), class_="md-grid")
 
 
@@ -122,11 +122,14 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     recipe = output.recipe
     words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
     shown = words.format(seed=recipe.seed, count=len(recipe.variations))
-    if any(output.mirrored[:1]):
-        shown = strings.MIRRORED.format(seed=shown)
     seed = tag("span", text(shown), class_="md-seed")
+    if any(output.mirrored[:1]):
+        seed += tag("span", text("memory mirrored"), class_="md-view")
+    if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
+        seed += tag("span", text(f"memory cropped to {output.windows[0][2]:.0%}"), class_="md-view")
     side = text(strings.STAGE_LABEL.format(side=output.images[0].width))
     keep = _action(strings.KEEP_SEED, data_act="keep")
+    hold = _action("Hold the view", data_act="hold", title="Other seeds then change z alone")
     near = _action(strings.NEARBY, data_press="#make-near", data_tab="diversity")
     others = _action(strings.COMPARE_IT, data_press="#compare-run", data_tab="compare")
     check = _action(strings.CHECK_IT, data_press="#copy-run", data_tab="copies")
@@ -142,7 +145,7 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     )
     note = tag("p", text(strings.PRIVATE_NOTE), class_="md-hint") if recipe.private else ""
     facts = tag("div", seed + tag("span", side, class_="md-side"), class_="md-actions")
-    return facts + tag("div", link + keep + near + others + check + share, class_="md-actions") + note
+    return facts + tag("div", link + keep + hold + near + others + check + share, class_="md-actions") + note
 
 
 def _action(label: str, **data: object) -> str:

@@ -13,7 +13,7 @@ from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import PRIVATE
-from memdriven.ui import lineup, state, strings
+from memdriven.ui import state, strings
 from memdriven.ui.compose import steps_line
 from memdriven.ui.generate import show
 from memdriven.ui.html import tag, text, webp_uri
@@ -27,7 +27,7 @@ from memdriven.ui.switcher import facts, fade_column
 MAX_TEXT = 200_000
 """A pasted recipe or link is never longer."""
 MAX_PNG = 8_000_000 * 4 // 3
-SETTINGS, PANELS = 9, 9
+SETTINGS, PANELS = 11, 9
 """Values that `settings` and `restored_panels` return."""
 STEERING = 6
 """Place of the steering among the settings."""
@@ -75,7 +75,7 @@ def use(recipe: Recipe) -> None:
 
 
 def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, ...]:
-    """Return caption, source, comparison, k, seed, keep, steering, memory and guidance.
+    """Return caption, source, comparison, k, seed, keep, steering, memory, guidance, mirror and window.
 
     Args:
         recipe: one whose checkpoint is in use.
@@ -84,29 +84,26 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, .
     """
     ordinary = recipe.strategy in {value for _, value in strings.STRATEGIES}
     source = "retrieved" if ordinary else recipe.strategy
-    k, retrieved = state.read_k(recipe.k), None
-    try:
-        retrieved, _ = lineup.neighbours(recipe.caption, recipe.strategy, k, recipe.seed)
-    except MemDrivenError:
-        retrieved = None  # an oracle given by hand has no image of its own
-    taken = steering.take(recipe, retrieved)
+    taken = steering.take(recipe)
     if noise:
         taken = taken.step(recipe.seed, recipe.variations)
     return (
         recipe.caption,
         source,
         recipe.strategy if ordinary else gr.skip(),
-        k,
+        state.read_k(len(recipe.neighbours) or recipe.k),
         str(recipe.seed) if noise else "",
         noise,
         taken,
         state.read_memory(recipe.memory),
         recipe.guidance,
+        {None: "", True: "yes", False: "no"}[recipe.mirror],
+        state.shown_window(recipe.window),
     )
 
 
 def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[Any, ...]]:
-    """Return a recipe's picture, and caption ... guidance as `settings`, for a restored page.
+    """Return a recipe's picture, and caption ... window as `settings`, for a restored page.
 
     Raises:
         MemDrivenError: this page cannot make that picture.
@@ -142,7 +139,7 @@ def restored_panels(
     output: PipelineOutput, steering: Steering, said: str = strings.RESTORED
 ) -> tuple[Any, ...]:
     """Return memory panel, result, status, steps, moment, tab, and `checkpoint_panels`."""
-    memory, _ = panels_again(output.retrieval, output.recipe.seed, steering)
+    memory, _ = panels_again(output.prepared, steering)
     return (
         memory,
         show(output),

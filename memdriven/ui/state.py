@@ -9,6 +9,7 @@ from functools import lru_cache
 from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import tokenize
 from memdriven.errors import CheckpointError, ConfigError
+from memdriven.models.window import Window
 from memdriven.numbers import is_number
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import DRAWN_SEEDS, MAX_SEED, MAX_TRIED
@@ -130,6 +131,36 @@ def read_memory(share: object) -> float:
     if not is_number(share):
         return 1.0
     return min(1.0, max(0.0, float(share))) if offers_memory() else 1.0
+
+
+def read_mirror(choice: object) -> bool | None:
+    """Return whether the memory is seen mirrored; None where the seed decides."""
+    return {"no": False, "yes": True}.get(str(choice))
+
+
+def read_window(written: object) -> Window | None:
+    """Return the part of the memory that is seen, from "left top side"; None where the seed decides.
+
+    Raises:
+        ConfigError: it is no three numbers.
+    """
+    parts = written.replace(",", " ").split() if isinstance(written, str) else []
+    if not parts:
+        return None
+    try:
+        x, y, side = map(float, parts)
+    except ValueError:
+        raise ConfigError(
+            wanted="a window: left, top and side of a square in 0 to 1",
+            found=repr(written)[:40],
+            fix="choose one, or write e.g. 0.1 0.1 0.8",
+        ) from None
+    return x, y, side
+
+
+def shown_window(window: Window | None) -> str:
+    """Return a window as `read_window` takes it; "" where the seed decides."""
+    return " ".join(f"{share:.6g}" for share in window) if window is not None else ""
 
 
 def read_guidance(guidance: object) -> float:

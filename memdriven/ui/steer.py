@@ -20,6 +20,7 @@ Query = tuple[str, str, str, int, str, bool]
 
 def click(
     event: gr.EventData,
+    current: object,
     caption: str,
     source: str,
     comparison: str,
@@ -33,6 +34,10 @@ def click(
     try:
         own = any(guest.id == item for guest in steering.guests)
         value = getattr(event, "value", None)
+        if is_moment(current) and act not in ("release", "steady"):
+            recipe = Recipe.from_json(current["recipe"])
+            if recipe.caption == caption and not steering.active:
+                steering = steering.hold(recipe)
         new = apply(steering, act, item, value, own or in_bank(item))
     except MemDrivenError as error:
         return gr.skip(), gr.skip(), failure(error), gr.skip(), gr.skip(), gr.skip()
@@ -71,14 +76,24 @@ def add_own(
     yield memory, unknown, status(strings.OWN_DONE), new, card_controls.own_panel(new)
 
 
-def keep(current: object, steering: Steering) -> tuple[Any, ...]:
-    """Return seed, keep, steering, steps and status: the noise of the picture on screen is kept."""
+def keep(event: gr.EventData, current: object, steering: Steering) -> tuple[Any, ...]:
+    """Keep the noise of the picture on screen (`keep`), or how it sees its memory (`hold`).
+
+    Returns:
+        Seed, keep, steering, steps, mirror, window and status.
+    """
+    same = gr.skip()
     if not is_moment(current):
         gone = ConfigError(
             wanted=strings.KEEP_GONE_WANTED, found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
         )
-        return *(gr.skip(),) * 4, failure(gone)
+        return *(same,) * 6, failure(gone)
     recipe = Recipe.from_json(current["recipe"])
+    if getattr(event, "act", None) == "hold":
+        noise = state.pipeline().noise(recipe.request(steering.guests), recipe.seed)
+        window = state.shown_window(noise.window)
+        told = status("The view is held: another seed changes z alone.")
+        return *(same,) * 4, "yes" if noise.mirror else "no", window, told
     new = steering.step(recipe.seed, recipe.variations)
     line = status(strings.KEPT.format(seed=recipe.seed))
-    return str(recipe.seed), gr.Checkbox(value=True), new, steps_line(new), line
+    return str(recipe.seed), gr.Checkbox(value=True), new, steps_line(new), same, same, line

@@ -13,9 +13,8 @@ from typing import Self
 
 from memdriven.errors import RetrievalError
 from memdriven.memory.scores import shares
-from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_REFERENCES, UserImage, Variation
+from memdriven.pipeline.request import MAX_REFERENCES, Reference, UserImage, Variation
 from memdriven.ui import strings
 
 MAX_PINS = 8
@@ -23,8 +22,6 @@ MAX_MASKS = 32
 MAX_GUESTS = 4
 MAX_FACTOR = 3.0
 """A neighbour's natural share is multiplied by 0 to this."""
-_CLOSE = 1e-4
-"""Shares that differ by less are the same to the eye."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,10 @@ class Steering:
     factors: Mapping[str, float] = field(default_factory=dict)
     """By which a neighbour's natural share is multiplied; 1 where an id is missing."""
     fixed: tuple[float, ...] = ()
-    """Exact shares of the pins, where nothing beside them is used (a restored mix)."""
+    """Shares of the pins, where nothing beside them is used."""
+    shown: tuple[str, str, tuple[Reference, ...]] | None = None
+    """Words, strategy and references of a picture on screen: for these words, what is done by hand begins
+    from these."""
     like: str | None = None
     """An image whose look-alikes take the place of retrieval."""
     guests: tuple[UserImage, ...] = ()
@@ -56,6 +56,19 @@ class Steering:
     def alone(self) -> bool:
         """Whether the pins are all there is, with nothing retrieved beside them."""
         return bool(self.fixed) and len(self.fixed) == len(self.pins)
+
+    def hold(self, recipe: Recipe) -> Self:
+        """Begin from a picture's references, as long as words, strategy and their number stay."""
+        references = tuple(map(Reference, recipe.neighbours, recipe.weights))
+        return replace(self, shown=(recipe.caption, recipe.strategy, references) if references else None)
+
+    def held(self, caption: str, strategy: str, k: int) -> tuple[Reference, ...]:
+        """Return the references to begin from; none for other words, or where one is masked."""
+        if self.shown is None or self.like or self.shown[:2] != (caption, strategy):
+            return ()
+        references = self.shown[2]
+        masked = any(each.id in self.masks for each in references)
+        return () if masked or len(references) != k else references
 
     def pin(self, item: str) -> Self:
         """Pin an item, or release it when it is pinned."""
@@ -124,22 +137,9 @@ class Steering:
         """Return the steps away from a seed that is kept; another seed has none."""
         return self.variations if keep and seed == self.base else ()
 
-    def take(self, recipe: Recipe, retrieved: Retrieval | None) -> Self:
-        """Return the wishes that give a recipe's neighbours again.
-
-        Args:
-            recipe: a recipe whose ids are known.
-            retrieved: what retrieval gives for it now; when that is the recipe's mix, nothing
-                needs to be pinned.
-        """
-        fresh = self.release()
-        if (
-            retrieved is not None
-            and retrieved.ids == recipe.neighbours
-            and all(abs(a - b) < _CLOSE for a, b in zip(retrieved.weights, recipe.weights, strict=True))
-        ):
-            return fresh
-        return replace(fresh, pins=recipe.neighbours, fixed=recipe.weights)
+    def take(self, recipe: Recipe) -> Self:
+        """Return the wishes that give a recipe's references again for its words, and pin nothing."""
+        return self.release().hold(recipe)
 
     def mix(self, retrieved: Mapping[str, float]) -> tuple[list[str], list[float]]:
         """Return ids and shares: the pins first, then what retrieval adds.
@@ -158,7 +158,7 @@ class Steering:
             base = [1 / len(ids)] * len(self.pins) + [rest * share for share in retrieved.values()]
         if not any(name in self.factors for name in ids):
             # Untouched shares keep their last bit, so that a restored mix gives the same pixels.
-            return ids, base if self.alone else shares(base, len(base))
+            return ids, base if self.alone or not self.pins else shares(base, len(base))
         return ids, shares(
             [share * self.factors.get(name, 1.0) for name, share in zip(ids, base, strict=True)], len(ids)
         )

@@ -134,16 +134,16 @@ CLAIM_UNSEEN: Final = "not seen"
 CLAIM_SURE: Final = "probability {share} %"
 
 # Diversity
-DIVERSITY_TITLE: Final = "Same words, same memory, nine noises"
+DIVERSITY_TITLE: Final = "Same words, memory and view, nine z"
 DIVERSITY_NOTE: Final = (
-    "Caption and references stay fixed; only the noise differs. Choose a picture to keep its seed."
+    "Only z moves; caption, references, mirror and window stay. The picture itself is in the middle. "
+    "Choose one to keep its z."
 )
 DIVERSITY_MEMORY: Final = "The memory held fixed"
 DIVERSITY_RUN: Final = "Make nine"
 DIVERSITY_EMPTY: Final = "Nine pictures of one caption appear here, side by side."
 TILE_ALT: Final = "Variation {number} with seed {seed}"
 TILE_WAITING: Final = "Variation {number}, waiting"
-TILE_USE: Final = "Keep seed {seed}"
 
 # Status
 READY: Final = "Ready."
@@ -152,7 +152,7 @@ RETRIEVING: Final = "Looking into the memory\u2026"
 PAINTING: Final = "Painting: {done} of {count} stages."
 DONE: Final = "Done in {ms} ms with seed {seed}."
 GRID_PROGRESS: Final = "Painting variation {done} of {count}."
-GRID_DONE: Final = "Nine variations in {seconds} s."
+GRID_DONE: Final = "Nine pictures in {seconds} s."
 ADOPTED: Final = "Seed {seed} is kept: its picture is shown."
 STOPPED: Final = "Stopped."
 FOUND: Final = "Words read: {words}. References in use: {count}."
@@ -241,7 +241,6 @@ CHECK_IT: Final = "Is it a copy?"
 LINK: Final = "Copy link"
 PRIVATE_NOTE: Final = "Made with your own image: only this tab, while it is open, can make it again."
 VARIED: Final = "seed {seed}, step {count} away"
-MIRRORED: Final = "{seed}, memory mirrored"
 STEADY: Final = "Reset to the original seed"
 KEEP_GONE_WANTED: Final = "a picture whose noise can be kept"
 KEPT: Final = "The noise of this picture is kept: seed {seed}."
@@ -252,14 +251,13 @@ NEAR_STRENGTH: Final = "How far from it"
 NEAR_NOTE: Final = "The picture itself in the middle, eight variations of its noise around it."
 NEAR_TILE: Final = "Variation {number}"
 NEAR_CENTRE: Final = "The picture itself"
-NEAR_DONE: Final = "Eight variations in {seconds} s."
 NEAR_GONE_WANTED: Final = "a picture to vary"
 NEAR_GONE_FIX: Final = "generate one first"
 NEAR_ADOPTED: Final = "The variation is kept, with its noise."
 DISTANCE: Final = "Mean distance {distance} %"
 DISTANCE_HINT: Final = (
-    "How far two of the nine differ on average: mean absolute difference of the pixels at four "
-    "resolutions, as a share of the full range. It measures pixels, not how people see."
+    "How far two pictures differ on average when z alone changes, and when another reference does: mean "
+    "absolute difference of the pixels at four resolutions, as a share of the full range."
 )
 
 # History and recipes
@@ -381,10 +379,9 @@ TAB_MORPH: Final = "Morph"
 MORPH_TITLE: Final = "From this picture to another"
 MORPH_NOTE: Final = (
     "Starts at the words and noise on the left. Choose what moves; the rest stays as it is there. "
-    "Noise is interpolated on a sphere, memory and words linearly."
+    "z is interpolated on a sphere, all else linearly."
 )
 MORPH_MOVING: Final = "What moves"
-MORPH_PARTS: Final = (("words", "words"), ("memory", "memory"), ("noise", "noise"))
 MORPH_WORDS: Final = "Words at the end"
 MORPH_WORDS_EMPTY: Final = "the same words"
 MORPH_SEED: Final = "Seed at the end"

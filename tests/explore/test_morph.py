@@ -40,7 +40,8 @@ def test_only_what_moves_moves(pipe: MemoryDrivenPipeline) -> None:
     for part in PARTS:
         mixed = between(start, end, {part}, 0.5)
         moved = {
-            "noise": not torch.equal(mixed.noise.z, start.noise.z),
+            "z": not torch.equal(mixed.noise.z, start.noise.z),
+            "view": not torch.equal(mixed.noise.epsilon, start.noise.epsilon),
             "words": not torch.equal(mixed.prepared.text.sentence, start.prepared.text.sentence),
             "memory": not torch.equal(mixed.prepared.v, start.prepared.v),
         }

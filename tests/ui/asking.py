@@ -7,7 +7,20 @@ from typing import Any
 from memdriven.ui.steering import Steering
 
 CAPTION = "a small red bird with black wings"
-QUERY: tuple[Any, ...] = (CAPTION, "retrieved", "sentence-sentence", 1, "7", True, Steering(), 1.0, 0.0, 1)
+QUERY: tuple[Any, ...] = (
+    CAPTION,
+    "retrieved",
+    "sentence-sentence",
+    1,
+    "7",
+    True,
+    Steering(),
+    1.0,
+    0.0,
+    "",
+    "",
+    1,
+)
 EMPTY: tuple[Any, ...] = ("  ", *QUERY[1:])
 HOSTILE = "a red bird <img src=x onerror=window.hacked=1> ${window.hacked=2} {{value}}"
 
@@ -24,6 +37,8 @@ def asking(caption: str = CAPTION, **changed: Any) -> tuple[Any, ...]:
         "steering",
         "memory",
         "guidance",
+        "mirror",
+        "window",
         "tries",
     )
     values = dict(zip(names, QUERY, strict=True)) | {"caption": caption} | changed

@@ -17,7 +17,8 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
 
 def test_a_seed_in_the_box_is_used_even_when_it_is_not_kept(pipe: MemoryDrivenPipeline) -> None:
     wanted = asked.read(*asking(keep=False))
-    assert wanted.arguments == (CAPTION, "sentence-sentence", 1, 7)
+    given = wanted.request
+    assert (given.caption, given.strategy, given.k, given.seeds) == (CAPTION, "sentence-sentence", 1, (7,))
     assert wanted.paint(pipe).png() == pipe(CAPTION, k=1, seed=7).png()
     drawn = {asked.read(*asking(seed="")).seed for _ in range(3)}
     assert len(drawn) == 3
@@ -49,10 +50,10 @@ def test_what_was_steered_by_hand_counts(pipe: MemoryDrivenPipeline) -> None:
 def test_less_than_all_of_the_memory_where_the_model_offers_it(
     fading: MemoryDrivenPipeline, given: object, used: float
 ) -> None:
-    assert asked.read(*asking(memory=given)).memory == 1.0
+    assert asked.read(*asking(memory=given)).request.memory == 1.0
     state.use(fading)
     wanted = asked.read(*asking(memory=given))
-    assert wanted.memory == used
+    assert wanted.request.memory == used
     output = wanted.paint(fading)
     assert output.recipe.memory == used
     again = fading(CAPTION, k=1, seed=7, memory=used)

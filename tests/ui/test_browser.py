@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -125,23 +126,39 @@ def test_every_source_of_the_reference(visit: Visit) -> None:
     assert visitor.generate() != unguided
 
 
-def test_nine_noises_and_keeping_one(visit: Visit, shots: Path) -> None:
+def test_nine_z_with_their_number_and_the_view_held(visit: Visit, shots: Path) -> None:
     visitor = visit(viewport={"width": 1280, "height": 900})
     page = visitor.page
     visitor.write(CAPTION)
     visitor.keep_seed("40")
+    own = visitor.generate()
     page.get_by_role("tab", name=strings.TAB_DIVERSITY).click()
     page.click("#make-grid")
     page.wait_for_function("document.querySelectorAll('button.md-tile').length === 9")
-    visitor.wait_text("#status", "Nine variations")
+    visitor.wait_text("#status", "Nine pictures")
     assert page.locator("#grid-memory .md-card").count() == 1
+    assert re.search(r"z alone: [\d.]+ %", visitor.text("#grid .md-by-noise"))
+    assert re.search(r"another reference: [\d.]+ %", visitor.text("#grid .md-by-memory"))
     page.screenshot(path=shots / "diversity-1280.png", full_page=True)
-    page.click('button.md-tile[data-seed="44"]')
-    page.wait_for_selector('#result .md-result[data-seed="44"]')
-    assert page.input_value("#seed input") == "44"
-    assert page.is_checked("#keep input")
+    page.click('button.md-tile[data-seed="3"]')
+    visitor.wait_text("#steps", "step 1 away")
     kept = page.get_attribute("#result .md-result", "src").encode()
+    recipe = Recipe.from_png(base64.b64decode(kept.split(b",")[1]))
+    assert (recipe.seed, [each.strength for each in recipe.variations]) == (40, [1.0])
     assert visitor.generate() == kept
+    page.click('#steps [data-act="steady"]')
+    page.wait_for_selector("#steps p", state="detached")
+    assert visitor.generate() == own
+
+    # Mirror and window are controls of their own, and can be held for other seeds.
+    page.click('#result [data-act="hold"]')
+    page.wait_for_function("document.querySelector('#window input').value !== 'from the seed'")
+    assert page.locator("#mirror label:has(input:checked)").inner_text() in ("on", "off")
+    page.click("#mirror label:has-text('on')")
+    page.fill("#window input", "0.2 0.1 0.5")
+    page.keyboard.press("Tab")
+    recipe = Recipe.from_png(base64.b64decode(visitor.generate().split(b",")[1]))
+    assert (recipe.mirror, recipe.window) == (True, (0.2, 0.1, 0.5))
 
 
 @pytest.mark.usefixtures("slow")

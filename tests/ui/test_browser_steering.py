@@ -274,7 +274,7 @@ def test_near_by_pictures_are_kept_with_their_noise(visit: Visit, shots: Path) -
     own = visitor.generate()
     page.click('#result [data-press="#make-near"]')
     page.wait_for_function("document.querySelectorAll('#grid button.md-tile').length === 9")
-    visitor.wait_text("#grid", "Mean distance")
+    visitor.wait_text("#grid", "z alone:")
     page.screenshot(path=shots / "nearby-1280.png", full_page=True)
     page.click('#grid button.md-tile[data-seed="3"]')
     visitor.wait_text("#steps", "step 1 away")

@@ -14,7 +14,6 @@ import pytest
 from memdriven.errors import DataError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import app, compose, diversity, examples, generate, lineup, state, steer, strings
 from memdriven.ui.examples import example_chips, read_examples, read_tries
 from memdriven.ui.startup import gr
@@ -84,14 +83,14 @@ def test_a_picture_made_from_ids_shows_what_looking_shows(pipe: MemoryDrivenPipe
     used, spare = lineup.neighbours(CAPTION, strategy, 2, 7)
     made = pipe.from_recipe(pipe(CAPTION, strategy, 2, 7).recipe)
     assert all(each.percentile is None for each in made.retrieval)
-    line = lineup.again(made.retrieval, 7)
+    line = lineup.again(made.prepared)
     for found, wanted in zip((*line.retrieval, *line.spare), (*used, *spare), strict=True):
         assert (found.id, found.rank, found.caption) == (wanted.id, wanted.rank, wanted.caption)
         assert found.percentile == pytest.approx(wanted.percentile, abs=1e-3)
     assert line.retrieval.weights == made.retrieval.weights
     # An oracle whose words are nobody's can come in a recipe; its neighbour is shown as it is.
     odd = pipe("a red bird", "oracle", neighbours=["bird-05"], seed=7)
-    assert lineup.again(odd.retrieval, 7).retrieval == odd.retrieval
+    assert lineup.again(odd.prepared).retrieval == odd.retrieval
 
 
 @pytest.mark.parametrize("k", [0, -3, 99, 2.7, "many", None, float("nan"), float("inf")])
@@ -123,31 +122,27 @@ def test_paint_explains_a_bad_seed() -> None:
     assert "digits only" in str(only[3])
 
 
-def test_tile_seeds_follow_each_other() -> None:
-    assert diversity.tile_seeds(5) == list(range(5, 14))
-    assert diversity.tile_seeds(MAX_SEED)[:2] == [MAX_SEED, 0]
-
-
 def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
     steps = list(diversity.vary(CAPTION, "random", "all", 2, "7", True))
-    assert [str(step[1]).count("<button") for step in steps] == list(range(10))
+    assert [str(step[1]).count("<button") for step in steps] == [*range(1, 10), 9]
     made = steps[-1][3]
     assert made is not None
-    assert made["strength"] == 0
-    assert ["Mean distance" in str(step[1]) for step in steps] == [False] * 9 + [True]
+    assert made["strength"] == 1
+    assert ["z alone:" in str(step[1]) for step in steps] == [False] * 9 + [True]
+    assert "another reference:" in str(steps[-1][1])
     recipe = Recipe.from_json(made["recipe"])
     assert (recipe.strategy, recipe.seed, len(recipe.neighbours)) == ("random", 7, 2)
-    seed, _, shown, memory, line, *_ = diversity.adopt(Click("9"), made, Steering())
-    assert seed == "9"
-    assert 'data-seed="9"' in str(shown)
+    seed, _, shown, memory, line, *_ = diversity.adopt(Click("8"), made, Steering())
+    assert seed == "7"
+    assert 'data-seed="7"' in str(shown)
     assert all(each in str(memory) for each in recipe.neighbours)
     assert str(memory).count('class="md-score"') == 2
-    assert "9" in str(line)
+    assert strings.NEAR_ADOPTED in str(line)
 
 
 @pytest.mark.parametrize("seed", ["x", "-1", None, {"a": 1}, ""])
 def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> None:
-    made: diversity.Grid = {"recipe": pipe(CAPTION, seed=1).recipe.to_json(), "strength": 0.0}
+    made: diversity.Grid = {"recipe": pipe(CAPTION, seed=1).recipe.to_json(), "strength": 1.0}
     assert 'role="alert"' in str(diversity.adopt(Click(seed), made, Steering())[4])
 
 
@@ -171,8 +166,8 @@ def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
 
 
 def test_the_noise_of_a_forgotten_picture_cannot_be_kept() -> None:
-    *rest, line = steer.keep(None, Steering())
-    assert rest == [gr.skip()] * 4
+    *rest, line = steer.keep(Click(1), None, Steering())
+    assert rest == [gr.skip()] * 6
     assert 'role="alert"' in line
     assert strings.KEEP_GONE_WANTED in line
 

@@ -94,7 +94,7 @@ def test_inspect_changes_no_setting(moments: list[Moment]) -> None:
 def test_remix_takes_everything_but_the_noise(moments: list[Moment]) -> None:
     made = history.act(Event(act="remix", place="1"), moments, None, Steering(), *QUERY)  # type: ignore[arg-type]
     taken = made[3 : 3 + restore.SETTINGS]
-    caption, source, comparison, k, seed, keep, steering, memory, guidance = taken
+    caption, source, comparison, k, seed, keep, steering, memory, guidance, mirror, window = taken
     assert (caption, source, comparison, k, seed, keep) == (
         CAPTION,
         "retrieved",
@@ -104,7 +104,7 @@ def test_remix_takes_everything_but_the_noise(moments: list[Moment]) -> None:
         False,
     )
     assert not steering.active
-    assert (memory, guidance) == (1.0, 0.0)
+    assert (memory, guidance, mirror, window) == (1.0, 0.0, "", "")
     assert made[3 + restore.SETTINGS + 1] == gr.skip()  # the picture stays
 
 
@@ -113,7 +113,8 @@ def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: lis
     assert made[3 + 4 : 3 + 6] == ("3", True)
     png = base64.b64encode(pipe(CAPTION, k=2, seed=3).png()).decode()
     assert png in made[3 + restore.SETTINGS + 1]
-    look = generate.look(CAPTION, "retrieved", "sentence-sentence", 2, "3", True, Steering())
+    taken = made[3 + restore.STEERING]
+    look = generate.look(CAPTION, "retrieved", "sentence-sentence", 2, "3", True, taken)
     assert made[3 + restore.SETTINGS] == look[0]
     inspected = moments[0]["recipe"]
     again = history.act(Event(act="restore"), moments, inspected, Steering(), *QUERY)  # type: ignore[arg-type]
@@ -123,8 +124,8 @@ def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: lis
 def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, seed=4, guidance=1.25)
     taken = restore.settings(out.recipe, Steering(), noise=True)
-    assert taken[-1] == 1.25
-    query = (*taken[:7], 1.0, taken[-1], 1)
+    assert taken[8] == 1.25
+    query = (*taken, 1)
     assert asked.read(*query).paint(pipe).images[0].tobytes() == out.images[0].tobytes()
     *_, last = generate.paint(*query)
     assert last[-1]["recipe"] == out.recipe.to_json()
@@ -188,7 +189,8 @@ def test_dropped_png(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, neighbours=["bird-03", "bird-04"], weights=[3, 1], seed=5)
     content = base64.b64encode(out.png()).decode()
     made = history.drop(Event(content=content), Steering())  # type: ignore[arg-type]
-    assert made[6].pins == ("bird-03", "bird-04")
+    assert made[6].pins == ()
+    assert [each.id for each in made[6].held(CAPTION, out.recipe.strategy, 2)] == ["bird-03", "bird-04"]
     assert content in made[restore.SETTINGS + 1]
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, "PNG")
@@ -220,7 +222,9 @@ def test_a_recipe_of_an_older_model_can_still_be_used(
         made = history.act(Event(act=kind, place="0"), [old], None, Steering(), *QUERY)  # type: ignore[arg-type]
         assert made[3] == CAPTION
         assert made[3 + 4] == seed
-        assert made[3 + restore.STEERING].pins == ("bird-05",)
+        taken = made[3 + restore.STEERING]
+        assert taken.pins == ()
+        assert [each.id for each in taken.held(CAPTION, lost.strategy, 1)] == ["bird-05"]
         assert said in made[3 + restore.SETTINGS + 2]
     alone = pipe(CAPTION, out.recipe.strategy, 1, 11, neighbours=["bird-05"], weights=[1])
     picture = Recipe.from_json(made[3 + restore.SETTINGS + 4]["recipe"])
@@ -339,10 +343,10 @@ def test_the_contact_sheet_has_letters_of_every_alphabet_or_says_where_the_capti
 def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, seed=4)
     steps = list(diversity.vary_near(moment(out), 0.3, Steering()))
-    assert len(steps) == 9
+    assert len(steps) == 10
     made = steps[-1][3]
     assert made is not None
-    assert "Eight variations" in str(steps[-1][2])
+    assert "Nine pictures" in str(steps[-1][2])
     assert 'class="md-score"' in str(steps[-1][0])
     seed, _, shown, memory, *_, steering, kept, current = diversity.adopt(
         Event(seed="5"),

@@ -18,7 +18,7 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_pictures_come_one_by_one_and_all_at_the_end() -> None:
-    steps = list(morph.run(CAPTION.replace("red", "blue"), "9", ["words", "noise"], 5, *QUERY))
+    steps = list(morph.run(CAPTION.replace("red", "blue"), "9", ["words", "z"], 5, *QUERY))
     assert [step[0].count("data-shown") for step in steps] == [1, 1, 1, 1, 5]
     made, line = steps[-1]
     assert "5 pictures" in line
@@ -32,18 +32,18 @@ def test_pictures_come_one_by_one_and_all_at_the_end() -> None:
 
 def test_both_ends_use_a_part_of_the_memory(fading: MemoryDrivenPipeline) -> None:
     state.use(fading)
-    *_, (made, _) = morph.run("", "9", ["noise"], 5, *asking(memory=0.5))
+    *_, (made, _) = morph.run("", "9", ["z", "view"], 5, *asking(memory=0.5))
     for seed in (7, 9):
         assert image_uri(fading(CAPTION, seed=seed, memory=0.5).images[0]) in made
 
 
 @pytest.mark.parametrize(
-    ("moving", "count", "seed"), [([], 5, "9"), (["sql"], 5, "9"), (None, 5, "9"), (["noise"], 5, "nine")]
+    ("moving", "count", "seed"), [([], 5, "9"), (["sql"], 5, "9"), (None, 5, "9"), (["z"], 5, "nine")]
 )
 def test_nonsense_is_explained(moving: Any, count: int, seed: str) -> None:
     *_, last = morph.run("", seed, moving, count, *QUERY)
     assert 'role="alert"' in last[1]
-    *_, last = morph.run("", "1", ["noise"], 5, *EMPTY)
+    *_, last = morph.run("", "1", ["z"], 5, *EMPTY)
     assert 'role="alert"' in last[1]
 
 
@@ -58,9 +58,9 @@ def test_both_ends_are_steered(pipe: MemoryDrivenPipeline) -> None:
     other = "a small blue bird with white wings"
     first, second = pipe.retrieve(other, "sentence-sentence", 2).ids
     query = asking(steering=Steering().mask(first))
-    *_, (made, _) = morph.run(other, "9", ["words", "memory", "noise"], 5, *query)
+    *_, (made, _) = morph.run(other, "9", ["words", "memory", "z", "view"], 5, *query)
     assert image_uri(pipe(other, seed=9, neighbours=[second]).images[0]) in made
     pinned = asking(steering=Steering().only("bird-05"))
-    *_, (made, _) = morph.run("", "9", ["noise"], 5, *pinned)
+    *_, (made, _) = morph.run("", "9", ["z", "view"], 5, *pinned)
     for seed in (7, 9):
         assert image_uri(pipe(CAPTION, seed=seed, neighbours=["bird-05"]).images[0]) in made

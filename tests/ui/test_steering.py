@@ -10,13 +10,20 @@ from memdriven.encoders.vgg import WEIGHTS_VARIABLE
 from memdriven.errors import RetrievalError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import UserImage, Variation
+from memdriven.pipeline.request import Request, UserImage, Variation
 from memdriven.ui import lineup, state, strings
 from memdriven.ui.card_controls import card_buttons, own_panel, steering_line
 from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, apply
 
 CAPTION = "a small red bird with black wings"
 STRATEGY = "sentence-sentence"
+
+
+def line_up(
+    caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None, tries: int = 1
+) -> lineup.LineUp:
+    wanted = Request(caption=caption, strategy=strategy, k=k, seeds=(seed,), best_of=tries)
+    return lineup.line_up(wanted, steering)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +38,7 @@ def guest(name: str = "own:a") -> UserImage:
 
 
 def ids(steering: Steering, k: int = 2, caption: str = CAPTION) -> list[str]:
-    return list(lineup.line_up(caption, STRATEGY, k, 0, steering).retrieval.ids)
+    return list(line_up(caption, STRATEGY, k, 0, steering).retrieval.ids)
 
 
 def test_pins_stay_whatever_is_written_and_retrieval_fills_up() -> None:
@@ -46,7 +53,7 @@ def test_pins_stay_whatever_is_written_and_retrieval_fills_up() -> None:
 def test_masked_memories_are_used_nowhere() -> None:
     first, second, third = ids(Steering(), 3)
     masked = Steering().mask(first)
-    line = lineup.line_up(CAPTION, STRATEGY, 2, 0, masked)
+    line = line_up(CAPTION, STRATEGY, 2, 0, masked)
     assert list(line.retrieval.ids) == [second, third]
     assert first not in [neighbour.id for neighbour in line.spare]
     assert Steering().pin(first).mask(first).pins == ()
@@ -55,9 +62,9 @@ def test_masked_memories_are_used_nowhere() -> None:
 
 
 def test_weights_multiply_shares_and_are_clamped() -> None:
-    free = lineup.line_up(CAPTION, STRATEGY, 2, 0, Steering()).retrieval
+    free = line_up(CAPTION, STRATEGY, 2, 0, Steering()).retrieval
     first, second = free.ids
-    doubled = lineup.line_up(CAPTION, STRATEGY, 2, 0, Steering().weigh(first, "2")).retrieval
+    doubled = line_up(CAPTION, STRATEGY, 2, 0, Steering().weigh(first, "2")).retrieval
     ratio = doubled.weights[0] / doubled.weights[1]
     assert ratio == pytest.approx(2 * free.weights[0] / free.weights[1], rel=1e-5)
     assert Steering().weigh(first, 1e9).factors == {first: MAX_FACTOR}
@@ -66,14 +73,14 @@ def test_weights_multiply_shares_and_are_clamped() -> None:
         assert Steering().weigh(first, odd).factors == {}
     nothing = Steering().weigh(first, 0).weigh(second, 0)
     with pytest.raises(RetrievalError, match="zero"):
-        lineup.line_up(CAPTION, STRATEGY, 2, 0, nothing)
+        line_up(CAPTION, STRATEGY, 2, 0, nothing)
 
 
 def test_only_this_leaves_one_and_more_like_this_follows_the_image(pipe: MemoryDrivenPipeline) -> None:
     assert ids(Steering().only("bird-09"), 3) == ["bird-09"]
     alike = [neighbour.id for neighbour in pipe.alike("bird-09", 3)]
     assert ids(Steering().more_like("bird-09"), 3) == alike
-    line = lineup.line_up(CAPTION, STRATEGY, 3, 0, Steering().more_like("bird-09"))
+    line = line_up(CAPTION, STRATEGY, 3, 0, Steering().more_like("bird-09"))
     assert all(neighbour.percentile is not None for neighbour in line.retrieval)
 
 
@@ -94,15 +101,30 @@ def test_own_images_come_pinned_and_can_be_forgotten() -> None:
         come.welcome(guest("own:last"))
 
 
-def test_recipes_are_taken_with_pins_only_where_retrieval_would_differ(pipe: MemoryDrivenPipeline) -> None:
-    free = pipe(CAPTION, STRATEGY, 3, 1)
-    now, _ = lineup.neighbours(CAPTION, STRATEGY, 3, 1)
-    assert not Steering().take(free.recipe, now).active
+def test_a_recipe_leaves_no_pin_but_its_references_for_its_words(pipe: MemoryDrivenPipeline) -> None:
     odd = pipe(CAPTION, STRATEGY, neighbours=["bird-05", "bird-02", "bird-01"], weights=[1, 2, 4])
-    taken = Steering().take(odd.recipe, now)
-    line = lineup.line_up(CAPTION, STRATEGY, 3, 1, taken)
+    taken = Steering().take(odd.recipe)
+    assert not taken.active
+    line = line_up(CAPTION, STRATEGY, 3, 1, taken)
     assert line.retrieval.ids == odd.recipe.neighbours
     assert line.retrieval.weights == odd.recipe.weights
+    other = "a small blue bird with white wings"
+    assert line_up(other, STRATEGY, 3, 1, taken).retrieval.ids == pipe.retrieve(other, STRATEGY, 3).ids
+    assert line_up(CAPTION, "all", 3, 1, taken).retrieval.ids == pipe.retrieve(CAPTION, "all", 3).ids
+
+
+def test_steering_begins_from_the_references_that_are_shown(pipe: MemoryDrivenPipeline) -> None:
+    shown = pipe(CAPTION, STRATEGY, neighbours=["bird-05", "bird-02"], weights=[3, 1], seed=7)
+    begun = Steering().hold(shown.recipe)
+    unused = next(
+        each for each in pipe.retrieve(CAPTION, STRATEGY, 3).ids if each not in shown.recipe.neighbours
+    )
+    masked = line_up(CAPTION, STRATEGY, 2, 7, begun.mask(unused))
+    assert pipe(masked.request).png() == shown.png(), "what is not used changes nothing"
+    heavier = line_up(CAPTION, STRATEGY, 2, 7, begun.weigh("bird-02", 2)).retrieval
+    assert heavier.ids == shown.recipe.neighbours
+    assert heavier.weights == pytest.approx((0.6, 0.4))
+    assert "bird-05" not in line_up(CAPTION, STRATEGY, 2, 7, begun.mask("bird-05")).retrieval.ids
 
 
 def test_steps_belong_to_their_seed() -> None:
@@ -146,16 +168,16 @@ def test_counts_are_limited() -> None:
 
 def test_controls_and_the_line_of_what_was_done() -> None:
     steering = Steering().pin("bird-01").mask("<b>").more_like("bird-03").mask('"x')
-    line = lineup.line_up(CAPTION, STRATEGY, 2, 0, Steering().pin("bird-01"))
+    line = line_up(CAPTION, STRATEGY, 2, 0, Steering().pin("bird-01"))
     made = card_buttons(line.retrieval[0], Steering().pin("bird-01"), 2)
     assert 'data-act="pin" data-id="bird-01"' in made
     assert 'aria-pressed="true"' in made
     assert 'type="range"' in made
     assert 'type="range"' not in card_buttons(line.retrieval[0], steering, 1)
-    said = steering_line(steering)
+    said = steering_line(steering, line.retrieval)
     assert said.count('class="md-undo"') == 3
     assert "<b>" not in said
-    assert steering_line(Steering()) == ""
+    assert steering_line(Steering(), line.retrieval) == ""
     assert own_panel(Steering().welcome(guest())).count("<img") == 1
 
 
@@ -172,16 +194,16 @@ def test_what_own_images_need_is_said_before_one_is_chosen(
 
 
 def test_controls_of_the_memory_work_with_pins_too() -> None:
-    line = lineup.line_up(CAPTION, "random", 2, 5, Steering().pin("bird-03"))
+    line = line_up(CAPTION, "random", 2, 5, Steering().pin("bird-03"))
     assert line.retrieval.ids[0] == "bird-03"
     assert len(line.retrieval) == 2
-    off = lineup.line_up(CAPTION, "none", 2, 5, Steering().pin("bird-03"))
+    off = line_up(CAPTION, "none", 2, 5, Steering().pin("bird-03"))
     assert len(off.retrieval) == 0
     assert not off.steered
 
 
 def test_recipe_of_a_steered_picture_says_it_all(pipe: MemoryDrivenPipeline) -> None:
-    line = lineup.line_up(CAPTION, STRATEGY, 2, 0, Steering().pin("bird-07").weigh("bird-07", 3))
+    line = line_up(CAPTION, STRATEGY, 2, 0, Steering().pin("bird-07").weigh("bird-07", 3))
     out = pipe(CAPTION, STRATEGY, 2, 4, neighbours=line.retrieval.ids, weights=line.retrieval.weights)
     assert Recipe.from_json(out.recipe.to_json()).neighbours[0] == "bird-07"
     assert out.recipe.weights == pytest.approx((0.75, 0.25))

@@ -7,10 +7,17 @@ import dataclasses
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import MAX_TRIED
+from memdriven.pipeline.request import MAX_TRIED, Request
 from memdriven.ui import asked, diversity, generate, lineup, state, strings
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
+
+
+def line_up(
+    caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None, tries: int = 1
+) -> lineup.LineUp:
+    wanted = Request(caption=caption, strategy=strategy, k=k, seeds=(seed,), best_of=tries)
+    return lineup.line_up(wanted, steering)
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +45,11 @@ def test_every_tab_paints_with_what_trying_chose(pipe: MemoryDrivenPipeline) -> 
 
 
 def test_those_not_chosen_are_next_in_line(pipe: MemoryDrivenPipeline) -> None:
-    line = lineup.line_up(CAPTION, "sentence-sentence", 1, 7, None, 5)
+    line = line_up(CAPTION, "sentence-sentence", 1, 7, None, 5)
     shown = [*line.retrieval.ids, *(each.id for each in line.spare)]
     assert set(pipe.retrieve(CAPTION, k=5).ids) <= set(shown)
     assert len(shown) == len(set(shown))
-    control = lineup.line_up(CAPTION, "random", 1, 7, None, 5)
+    control = line_up(CAPTION, "random", 1, 7, None, 5)
     assert control.retrieval.tried == 0, "a control is never the best of several"
     assert control.spare == ()
 
@@ -51,7 +58,7 @@ def test_what_was_steered_by_hand_comes_first(pipe: MemoryDrivenPipeline) -> Non
     query = asking(steering=Steering().only("bird-05"), tries=5)
     assert asked.read(*query).paint(pipe).retrieval.ids == ("bird-05",)
     for source in ("none", "oracle"):
-        assert lineup.line_up(CAPTION, source, 1, 7, None, 5).retrieval.tried == 0
+        assert line_up(CAPTION, source, 1, 7, None, 5).retrieval.tried == 0
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def picture(visitor: Visitor) -> None:
 
 def diversity(visitor: Visitor) -> None:
     visitor.page.click("#make-grid")
-    visitor.wait_text("#status", "Nine variations")
+    visitor.wait_text("#status", "Nine pictures")
 
 
 def compare(visitor: Visitor) -> None:

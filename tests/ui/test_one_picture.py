@@ -1,0 +1,107 @@
+"""One question, one picture: whatever the tab, the same words, seed and references give the same pixels."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe
+from memdriven.ui import (
+    compare,
+    copies,
+    diversity,
+    generate,
+    inside,
+    memory_map,
+    morph,
+    paper,
+    state,
+    strings,
+)
+from memdriven.ui.html import image_uri
+from memdriven.ui.moment import moment
+from memdriven.ui.steering import Steering
+from tests.ui.asking import CAPTION, asking
+from tests.ui.conftest import Visitor
+
+Visit = Callable[..., Visitor]
+
+
+@pytest.fixture(autouse=True)
+def loaded(pipe: MemoryDrivenPipeline) -> None:
+    state.use(pipe)
+
+
+@pytest.mark.parametrize("steering", [Steering(), Steering().only("bird-05")])
+def test_the_same_request_gives_the_same_pixels_on_every_tab(
+    pipe: MemoryDrivenPipeline, steering: Steering
+) -> None:
+    query = asking(tries=6, steering=steering, seed="11")
+    *_, last = generate.paint(*query)
+    recipe = Recipe.from_json(last[-1]["recipe"])
+    output = pipe.from_recipe(recipe)
+    assert recipe.neighbours != pipe.retrieve(CAPTION).ids or steering.active, "trying chose another"
+    shown = image_uri(output.images[0])
+    current = moment(output)
+
+    def end(made: Any) -> str:
+        *_, made = made
+        return str(made)
+
+    tabs = {
+        "compare": end(compare.table(["sentence-sentence", "none"], 1, *query)),
+        "controls": end(inside.exchange(*query)),
+        "diversity": end(diversity.vary(*query)),
+        "morph": end(morph.run("", "11", ["z"], 5, *query)),
+        "copies": end(copies.check(current, *query)),
+        "paper": end(paper.draw("3", *query)),
+    }
+    assert [name for name, made in tabs.items() if shown not in made] == []
+    star, _ = memory_map.find(*query)
+    assert recipe.neighbours[0] in star
+
+
+def test_the_captions_own_picture_can_be_asked_for_and_a_link_leaves_no_pin(
+    visit: Visit, pipe: MemoryDrivenPipeline
+) -> None:
+    visitor = visit()
+    page = visitor.page
+    visitor.write(CAPTION)
+    card = page.locator("#memory .md-card").first
+    page.wait_for_selector('.md-card[data-id="bird-00"]')
+    words = card.locator("[data-words]").get_attribute("data-words")
+    card.locator("[data-words]").click()
+    assert page.input_value("#caption textarea") == words
+    page.click("#source label:has-text('Oracle')")
+    made = Recipe.from_png(base64.b64decode(visitor.generate().split(b",")[1]))
+    assert (made.strategy, made.caption) == ("oracle", words)
+
+    linked = pipe(CAPTION, neighbours=["bird-07"], seed=4)
+    visitor.go(f"{page.url}?r={linked.recipe.to_url()}")
+    page.wait_for_selector('.md-result[data-seed="4"]')
+    assert visitor.generate() == f"data:image/png;base64,{base64.b64encode(linked.png()).decode()}".encode()
+    visitor.wait_text("#memory", "Kept for these words")
+    visitor.write("a small blue bird with white wings")
+    visitor.wait_text("#memory", strings.NEXT_TITLE)
+    made = Recipe.from_png(base64.b64decode(visitor.generate().split(b",")[1]))
+    assert made.neighbours == pipe.retrieve(made.caption).ids
+    assert page.locator('#memory [aria-pressed="true"]').count() == 0
+
+
+def test_masking_a_card_that_is_not_used_changes_nothing(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    visitor.write(CAPTION)
+    page.fill("#tries input[type=number]", "6")
+    visitor.keep_seed("11")
+    before = visitor.generate()
+    used = page.get_attribute("#memory .md-card", "data-id")
+    page.locator('#memory .md-spare [data-act="mask"]').first.click()
+    page.wait_for_selector("#memory .md-undo")
+    assert page.get_attribute("#memory .md-card", "data-id") == used
+    made = Recipe.from_png(base64.b64decode(visitor.generate().split(b",")[1]))
+    assert made.neighbours == Recipe.from_png(base64.b64decode(before.split(b",")[1])).neighbours
