@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from memdriven.errors import MemDrivenError
-from memdriven.pipeline.output import PipelineOutput
+from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.ui import asked, examples, lineup, picture, state, steer, strings
 from memdriven.ui.card_controls import own_panel
 from memdriven.ui.compose import Compose, Opening
@@ -21,6 +21,8 @@ from memdriven.ui.switcher import switch
 
 __all__ = ["PictureTab", "Update", "build", "look", "paint", "show"]
 
+_TAKEN = "() => { if (window.memdriven.taken) document.querySelector('#generate').click(); }"
+"""A picture of another reference was chosen in the gallery: it is painted whole."""
 OPENING_SEED = 1
 """Of the picture that the page opens with."""
 Update = str | dict[str, object]
@@ -50,19 +52,19 @@ def paint(*query: Any) -> Iterator[tuple[Update, Update, Update, Update, Update,
             if not output.stages:
                 if not line.steered and not line.request.references:
                     line = replace(line, retrieval=output.retrieval)
-                yield *panels(line), show(output), _progress(output), same, same
+                yield *panels(line), show(output, line.tried), _progress(output), same, same
                 continue
             finished = moment(output) if output.complete else same
             # A panel that was asked for while the words were typed may have come in between.
             memory_ = panels(line)[0] if output.complete and line.retrieval.tried else same
-            yield memory_, same, show(output), _progress(output), same, finished
+            yield memory_, same, show(output, line.tried), _progress(output), same, finished
     except MemDrivenError as error:
         yield same, same, same, failure(error), same, same
 
 
-def show(output: PipelineOutput) -> str:
-    """Return the result panel for an output."""
-    return picture.picture_panel(output, state.pipeline().resolutions)
+def show(output: PipelineOutput, tried: tuple[Tried, ...] = ()) -> str:
+    """Return the result panel for an output, and the references that were tried for it."""
+    return picture.picture_panel(output, state.pipeline().resolutions, tried or output.prepared.tried)
 
 
 def opening() -> Opening:
@@ -168,7 +170,7 @@ def keep_from(result: gr.HTML, compose: Compose) -> None:
             compose.status,
         ],
         **_beside(),
-    )
+    ).success(None, js=_TAKEN)
 
 
 def _beside() -> dict[str, Any]:

@@ -143,7 +143,7 @@ def walk_html(
         tag(
             "button",
             tag("b", tag("i", text(number)) + text(titles[name]))
-            + tag("span", views[name], class_="md-view"),
+            + tag("span", views[name], class_="md-station-view"),
             type="button",
             role="tab",
             id=f"{prefix}-{name}",
@@ -187,7 +187,7 @@ def walk_html(
         + (
             ""
             if only
-            else tag("div", noise + _barcode(seen.noise.z[0], "noise"), class_="md-z", data_step="noise")
+            else tag("div", noise + _barcode(seen.noise.z[0], "noise"), class_="md-z-node", data_step="noise")
         )
         + steps,
         class_="md-flow",

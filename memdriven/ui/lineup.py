@@ -68,9 +68,10 @@ def line_up(request: Request, steering: Steering | None = None) -> LineUp:
         line = _long_line(pipe, caption, strategy, k, seed, steering)
         fill = 0 if steering.alone else max(0, k - len(steering.pins))
         found = held
-        if not held and choosing and steering.like is None and fill:
+        if choosing and steering.like is None and fill:
             prepared = pipe.prepare(request)
-            found, tried = {each.id: each.weight for each in prepared.retrieval}, prepared.tried
+            tried = prepared.tried
+            found = held or {each.id: each.weight for each in prepared.retrieval}
         found = found or {each.id: each.weight for each in line}
         used = {name: share for name, share in found.items() if name not in steering.pins}
         ids, weights = steering.mix(_whole(dict(list(used.items())[:fill])))

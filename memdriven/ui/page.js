@@ -232,6 +232,30 @@
     });
   });
 
+  document.addEventListener("click", (event) => {
+    window.memdriven.taken = event.target.closest('#result [data-act="take"]') !== null;
+  }, true);
+
+  // A picture whose words are no longer those in the box is dimmed.
+  const result = document.querySelector("#result");
+  const compare = () => {
+    const of = result?.querySelector("[data-of]")?.dataset.of;
+    result?.classList.toggle("md-stale", of !== undefined && of.trim() !== caption().value.trim());
+  };
+  document.addEventListener("input", (event) => { if (event.target === caption()) compare(); });
+  if (result) new MutationObserver(compare).observe(result, { childList: true, subtree: true });
+
+  // Arrow keys go from tab to tab.
+  document.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step || !event.target.matches("#tabs [role=tab]")) return;
+    const tabs = [...document.querySelectorAll("#tabs [role=tab]")].filter((one) => one.offsetParent);
+    const next = tabs[(tabs.indexOf(event.target) + step + tabs.length) % tabs.length];
+    event.preventDefault();
+    next.click();
+    next.focus();
+  });
+
   // The words that the page opens with give way to the first that are typed.
   if (document.activeElement === caption()) caption().select();
 

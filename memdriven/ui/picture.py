@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 
 from memdriven.models.window import WHOLE
-from memdriven.pipeline.output import PipelineOutput
+from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.ui import strings
 from memdriven.ui.claims import claims_list
 from memdriven.ui.html import image_uri, png_uri, tag, text
@@ -22,7 +22,7 @@ def empty_picture() -> str:
     return tag("div", frame, class_="md-canvas")
 
 
-def picture_panel(output: PipelineOutput, resolutions: Sequence[int]) -> str:
+def picture_panel(output: PipelineOutput, resolutions: Sequence[int], tried: Sequence[Tried] = ()) -> str:
     """Return the picture as far as it is, its stages, and, once complete, times and recipe."""
     stages = output.stages
     if not stages:
@@ -40,13 +40,43 @@ def picture_panel(output: PipelineOutput, resolutions: Sequence[int]) -> str:
     )
     parts = [tag("div", image, class_="md-frame"), _strip(stages, resolutions)]
     if output.complete:
+        words = output.recipe.caption
+        parts.insert(1, tag("p", tag("q", text(words)), class_="md-picture-words", data_of=words))
         parts += [
+            gallery(tried, output.retrieval.ids),
             *map(claims_list, output.claims[:1]),
             _actions(output, uri),
             time_bar(output.timings),
             _recipe(output),
         ]
     return tag("div", "".join(parts), class_="md-canvas")
+
+
+def gallery(tried: Sequence[Tried], used: Sequence[str]) -> str:
+    """Return the small pictures painted with each reference that was tried; those in use are ringed."""
+    cells = []
+    for each in tried:
+        item = each.neighbour
+        label = f"Painted with No. {item.rank}: {item.caption}"
+        button = tag(
+            "button",
+            tag("img", src=image_uri(each.picture), alt=label),
+            type="button",
+            class_="md-tile",
+            data_act="take",
+            data_id=item.id,
+            title=label,
+            aria_pressed=str(item.id in used).lower(),
+        )
+        cells.append(tag("li", button))
+    if not cells:
+        return ""
+    title = f"Painted with each of {len(cells)} references; choose another"
+    return tag(
+        "div",
+        tag("h3", text(title), class_="md-small-title")
+        + tag("ol", "".join(cells), class_="md-grid md-tried-pictures"),
+    )
 
 
 def time_bar(timings: Mapping[str, float]) -> str:

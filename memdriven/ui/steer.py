@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
@@ -94,6 +95,10 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> tuple[Any,
         window = state.shown_window(noise.window)
         told = status("The view is held: another seed changes z alone.")
         return *(same,) * 4, "yes" if noise.mirror else "no", window, told
-    new = steering.step(recipe.seed, recipe.variations)
+    new, item = steering.step(recipe.seed, recipe.variations), getattr(event, "id", None)
+    if getattr(event, "act", None) == "take" and isinstance(item, str) and in_bank(item):
+        new = (
+            new.only(item) if recipe.k > 1 else new.hold(replace(recipe, neighbours=(item,), weights=(1.0,)))
+        )
     line = status(strings.KEPT.format(seed=recipe.seed))
     return str(recipe.seed), gr.Checkbox(value=True), new, steps_line(new), same, same, line

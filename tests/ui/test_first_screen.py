@@ -81,3 +81,32 @@ def test_an_example_paints_at_once_and_generate_shows_its_picture(visit: Visit) 
         """() => { const box = document.querySelector('#result .md-frame').getBoundingClientRect();
         return box.top >= 0 && box.top < innerHeight / 2; }"""
     )
+
+
+WIDER = """() => [...document.querySelectorAll('#page *, #header *')].filter(one => {
+    const box = one.getBoundingClientRect();
+    if (!box.width || box.right <= innerWidth + 1) return false;
+    for (let up = one.parentElement; up; up = up.parentElement) {
+        const how = getComputedStyle(up).overflowX;
+        if (['auto', 'scroll'].includes(how)) return false;
+        if (['hidden', 'clip'].includes(how) && !up.matches('.gradio-container')) return false;
+    }
+    return true;
+}).map(one => `${one.tagName} ${one.id} ${one.className}`)"""
+"""Elements that reach beyond the window and cannot be scrolled to."""
+
+
+@pytest.mark.parametrize("width", [390, 1024])
+def test_nothing_is_wider_than_the_window_on_any_tab(visit: Visit, width: int) -> None:
+    page = visit(viewport={"width": width, "height": 844}).page
+    page.wait_for_selector('.md-result[data-complete="true"]')
+    found = {}
+    for tab in page.locator("#tabs [role=tab]").all():
+        if tab.is_visible():
+            tab.click()
+            page.wait_for_function(
+                "tab => tab.getAttribute('aria-selected') === 'true'", arg=tab.element_handle()
+            )
+            found[tab.inner_text()] = page.evaluate(WIDER)
+    assert len(found) == 10
+    assert [name for name, wide in found.items() if wide] == [], found
