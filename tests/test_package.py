@@ -57,3 +57,8 @@ def test_nothing_lies_in_the_tree_that_nothing_names() -> None:
     pictures = [path for path in TRACKED if path.parts[0] == "assets" and (ROOT / path).exists()]
     assert pictures
     assert [path.name for path in pictures if not any(path.name in text for text in texts)] == []
+
+
+def test_the_whole_checked_out_tree_stays_below_its_limit() -> None:
+    size = sum((ROOT / path).stat().st_size for path in TRACKED if (ROOT / path).exists())
+    assert size < 80e6
