@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memdriven.cli import main, parse
 from memdriven.cli.repeat import command_of, read_phases
 from memdriven.cli.training import Train
+from memdriven.config import Config, to_dict
 from memdriven.errors import ConfigError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -99,3 +102,39 @@ def test_a_phase_is_one_of_our_commands() -> None:
         parse(*command_of(shlex.split("train --preset tiny --dataset a --features b --damsm c --out d"))),
         Train,
     )
+
+
+def settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what a phase chooses, without what its encoders say, its budget and its logging."""
+    known = to_dict(Config())
+    own = {
+        "attribute_dim",
+        "max_minutes",
+        "steps",
+        "compile",
+        "log_every",
+        "save_every",
+        "sample_minutes",
+        "save_minutes",
+    }
+    return {
+        section: {name: value for name, value in values.items() if name in known[section] and name not in own}
+        for section, values in config.items()
+        if section in ("generator", "loss", "retrieval", "train")
+    }
+
+
+def test_the_shipped_models_settings_are_those_of_its_recipe(tmp_path: Path) -> None:
+    phases = {}
+    for phase in read_phases(RECIPES / "aviary.toml", tmp_path):
+        command = parse(*command_of(phase.arguments))
+        if isinstance(command, Train):
+            phases[phase.name] = settings(to_dict(command.config))
+    shipped = json.loads((RECIPES.parent / "checkpoints/aviary/config.json").read_text())
+    assert settings(shipped["config"]) == list(phases.values())[-1]
+    recorded = [settings(part["config"]) for part in shipped["facts"]["earlier_runs"] if "config" in part]
+    assert len(recorded) == 3
+    for found, name in zip(recorded, ("sharp-5", "light-1", "light-2"), strict=True):
+        for section, values in found.items():
+            different = {k: v for k, v in values.items() if v != phases[name][section][k]}
+            assert not different, f"{name}: {section}: {different}"
