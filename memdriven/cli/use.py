@@ -154,7 +154,11 @@ class Info:
             ("vocabulary", f"{len(loaded.vocabulary) - 1:,} words"),
             ("retrieval", f"{config.retrieval.strategy}, k = {config.retrieval.k}"),
         ]
-        rows += [(f"training: {name}", value) for name, value in loaded.facts.items()]
+        facts = dict(loaded.facts)
+        earlier = facts.pop("earlier_runs", [])
+        rows += [(f"training: {name}", value) for name, value in facts.items()]
+        minutes = sum(float(part.get("minutes", 0)) for part in earlier)
+        rows.append(("training: parts before", f"{len(earlier)}, {minutes:.0f} minutes"))
         folder = bank_folder(loaded.path)
         own = folder == loaded.bank_path
         if folder.exists():
