@@ -68,8 +68,8 @@ class Likeness:
     """In what a picture is like its reference."""
 
     layout: float
-    """By where the light changes and in which direction, pose and place: the share (0..100) of the
-    memory's pairs that are nearer to each other than these two."""
+    """By where edges are and how they run, whichever side is the darker one, pose and place: the share
+    (0..100) of the memory's pairs that are nearer to each other than these two."""
     subject: float
     """Mean difference of the colours where v is strong, at the subject, in 0..1."""
     surroundings: float
@@ -120,10 +120,10 @@ class CopySpace:
         self.pictures = self._point(raw)  # (n, d)
         self.own = self._own_distances(progress)
         """Distance of sampled pictures to their nearest other one, (m,)."""
-        self._colours = sum(block.shape[1] for block in raw[:-1])
         pairs = torch.randint(bank.n, (2, PAIRS), generator=torch.Generator().manual_seed(0))
         pairs = pairs[:, pairs[0] != pairs[1]]
-        self.pairs = (self.pictures[pairs[0]] - self.pictures[pairs[1]])[:, self._colours :].norm(dim=1)
+        layouts = _layout(raw)
+        self.pairs = (layouts[pairs[0]] - layouts[pairs[1]]).norm(dim=1)
         """Distances of pairs by layout alone, (p,)."""
 
     def nearest(self, picture: Image.Image, count: int = 4, window: Window = WHOLE) -> list[Near]:
@@ -155,20 +155,15 @@ class CopySpace:
         nothing = torch.empty(0)
         noise = Noise(nothing, nothing, float(output.mirrored[0]), output.windows[0])
         picture, reference = output.images[0], as_seen(output.retrieval[0].image, noise)
-        gap = self._layout(self._point(_blocks(np.stack([_small(picture)]))), reference)
+        gap = _layout(_blocks(np.stack([_small(picture)]))) - _layout(_blocks(np.stack([_small(reference)])))
         strong = apply_view(noise, output.prepared.v.float().cpu())[0].norm(dim=0)  # (16, 16)
         colours = difference(picture, reference.resize(picture.size))[None]
         colours = F.adaptive_avg_pool2d(colours, strong.shape[0])[0]
         return Likeness(
-            layout=float(percentile(gap.double(), self.pairs.double())),
+            layout=float(percentile(gap.norm(dim=1).double(), self.pairs.double())),
             subject=float(colours[strong > strong.quantile(0.75)].mean()),
             surroundings=float(colours[strong < strong.median()].mean()),
         )
-
-    def _layout(self, points: Tensor, other: Image.Image) -> Tensor:
-        gaps = points - self._point(_blocks(np.stack([_small(other)])))
-        lengths: Tensor = gaps[:, self._colours :].norm(dim=1)
-        return lengths
 
     def distances(self, picture: Image.Image, window: Window = WHOLE) -> Tensor:
         """Return how far each picture of the memory is from a picture or its mirror image, (n,).
@@ -225,3 +220,13 @@ def _blocks(pictures: np.ndarray) -> list[Tensor]:
     turn = (torch.atan2(down, right) / (2 * torch.pi) * DIRECTIONS).round().long() % DIRECTIONS
     towards = F.one_hot(turn, DIRECTIONS).movedim(3, 1) * strength[:, None]  # (n, 8, side-1, ..)
     return [*blocks, F.adaptive_avg_pool2d(towards, PLACES).flatten(1)]
+
+
+def _layout(blocks: list[Tensor]) -> Tensor:
+    """Return where edges are and how they run, of pictures' blocks, (n, d), of length 1.
+
+    Opposite directions are one, and contrast does not count: the same bird before a dark ground stands as
+    it did before a bright one.
+    """
+    towards = blocks[-1].view(len(blocks[-1]), 2, -1)  # the directions and their opposites
+    return F.normalize(towards.sum(dim=1), dim=1)
