@@ -2,8 +2,8 @@
 
     python -m benchmarks.noise_grid --checkpoint checkpoints/aviary
 
-Seeds 0, 1000, ... 8000 for every caption, nothing chosen; the last two captions name the place, so that z has only the
-light to say.
+Seeds 0, 1000, ... 8000 for every caption, nothing chosen; the last two captions name the place, so that z has
+only the light to say.
 """
 
 from __future__ import annotations
