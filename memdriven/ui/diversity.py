@@ -17,7 +17,7 @@ from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.explore.pyramid import mean_pairwise_pyramid
 from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import CONTROLS, Reference, Request, Variation
+from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
 from memdriven.ui import asked, cards, lineup, picture, state, strings
 from memdriven.ui.compose import STATE_SECONDS, Compose, steps_line
 from memdriven.ui.generate import PictureTab, Update, show
@@ -53,7 +53,9 @@ def near_recipe(recipe: Recipe, number: int, strength: float) -> Recipe:
     """Return the near-by recipe of a number from 1; 0 is the recipe itself."""
     if number == 0:
         return recipe
-    step = Variation(seed=number, strength=strength)
+    # Seeds of this picture's own, also where it is itself a step: the same eight z for all would be dull.
+    seed = (recipe.seed + 1000 * number + 10_000 * len(recipe.variations)) % (MAX_SEED + 1)
+    step = Variation(seed=seed, strength=strength)
     return replace(recipe, variations=(*recipe.variations, step))
 
 
