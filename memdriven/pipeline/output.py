@@ -44,7 +44,7 @@ class Neighbour:
     word_weights: Mapping[str, float] | None = None
     """How strongly each word of the query was matched, for word-level strategies."""
     class_name: str = ""
-    webp: bytes = b""
+    webp: bytes = field(default=b"", repr=False)
     """The image as the memory bank keeps it, for pages that show it; empty where unknown."""
 
 

@@ -379,3 +379,9 @@ def test_another_index_finds_the_same(tiny_checkpoint: Path, tmp_path: Path) -> 
     assert (copy / "memory.index").is_dir()
     with pytest.raises(ConfigError, match=r"retrieval\.index"):
         MemoryDrivenPipeline.from_pretrained(copy, "cpu", index="faiss")  # type: ignore[arg-type]
+
+
+def test_a_printed_neighbour_shows_no_bytes_of_its_image(pipe: MemoryDrivenPipeline) -> None:
+    first = pipe("a small red bird", k=1, seed=7).neighbours[0]
+    assert first.webp
+    assert "RIFF" not in repr(first)
