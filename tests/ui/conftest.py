@@ -182,6 +182,13 @@ class Visitor:
     def text(self, selector: str) -> str:
         return str(self.page.inner_text(selector))
 
+    def reload(self) -> None:
+        """Load the page again; what the old one had open is broken off, and its last words are no faults."""
+        before = len(self.faults)
+        self.page.reload()
+        last = ("AbortError", "Connection errored out")
+        self.faults[before:] = [f for f in self.faults[before:] if not any(word in f for word in last)]
+
     def wait_text(self, selector: str, words: str) -> None:
         self.page.wait_for_function(
             "([s, w]) => document.querySelector(s)?.innerText.includes(w)", arg=[selector, words]

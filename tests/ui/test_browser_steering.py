@@ -135,7 +135,7 @@ def test_own_image_is_pinned_for_this_tab_alone(visit: Visit, monkeypatch: pytes
     assert other.page.locator("#own img").count() == 0
     page.click('#own [data-act="dismiss"]')
     page.wait_for_selector('#memory .md-card[data-id^="own:"]', state="detached")
-    page.reload()
+    visitor.reload()
     page.wait_for_selector("#own")
     assert page.locator("#own img").count() == 0
 
@@ -192,7 +192,7 @@ def test_history_inspect_remix_restore_and_zip(visit: Visit, shots: Path) -> Non
     page.click('#inspection [data-act="restore"]')
     page.wait_for_selector('#result .md-result[data-seed="7"]')
     assert page.get_attribute("#result .md-result", "src").encode() == first
-    page.reload()
+    visitor.reload()
     page.wait_for_selector("#generate")
     page.get_by_role("tab", name=strings.TAB_HISTORY).click()
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
