@@ -7,6 +7,7 @@ attributes.safetensors readers of what captions name and pictures show; not ever
 generator.safetensors  moving average of G's first stage, float16
 generator-128.safetensors, ... what each later stage adds; the first's file stays as it is
 examples.json          captions that the page offers; not every model has them
+discriminator.safetensors one stage's D, whose answers the page shows; no shipped model has one
 map.safetensors        where the map of the memory shows each item (`explore.projection`); likewise
 memory/                the memory bank
 README.md              the model card
@@ -41,8 +42,8 @@ from memdriven.models.generator import Generator, renamed
 
 SCHEMA = OF_CHECKPOINT
 FILES = ("vocabulary.json", "damsm.safetensors")
-MEMORY, MAP = "memory", "map.safetensors"
-BESIDE = ("examples.json", MAP)
+MEMORY, MAP, CRITIC = "memory", "map.safetensors", "discriminator.safetensors"
+BESIDE = ("examples.json", MAP, CRITIC)
 """Files beside the networks, hashed where they are present."""
 
 
@@ -157,7 +158,7 @@ def _carry_over(old: Path, new: Path, encoders: str) -> list[str]:
             ("generator", "config.json", ATTRIBUTES, ".")
         ):
             continue
-        if other and entry.name in (MEMORY, MAP):
+        if other and entry.name in (MEMORY, MAP, CRITIC):
             dropped.append(f"{entry.name}, which was made with other encoders")
         elif entry.is_dir():
             shutil.copytree(entry, new / entry.name, copy_function=_link)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,3 +104,11 @@ def test_every_figure_of_the_table_is_that_of_its_row(document: str) -> None:
             assert f"{value:.{decimals}f}" == number, f"{document}: {name}, {metric}"
             seen += 1
     assert seen >= 15
+
+
+def test_the_hours_of_training_are_those_of_the_recipe() -> None:
+    recipe = tomllib.loads((ROOT / "recipes/aviary.toml").read_text())
+    minutes = sum(phase["minutes"] for phase in recipe["phase"])
+    assert f"in {minutes / 60:.0f} hours" in (ROOT / "README.md").read_text()
+    parts = re.findall(r"(\d+) h (\d+) min", (ROOT / "checkpoints/aviary/README.md").read_text())
+    assert abs(sum(60 * int(h) + int(m) for h, m in parts) - minutes) < len(parts)

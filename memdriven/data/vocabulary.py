@@ -114,9 +114,8 @@ def what_is_not_read(captions: Iterable[EncodedCaption], max_words: int) -> list
         )
     if unknown:
         words = ", ".join(word for word, _ in unknown.most_common(5))
-        told.append(
-            f"{len(unknown):,} words that the vocabulary lacks are left out of captions, e.g. {words}"
-        )
+        number = f"{len(unknown):,} word{'s' * (len(unknown) != 1)}"
+        told.append(f"not in the vocabulary and left out of captions: {number}, e.g. {words}")
     return told
 
 

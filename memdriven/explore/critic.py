@@ -15,15 +15,13 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.checkpoint import Checkpoint
+from memdriven.checkpoint import CRITIC, Checkpoint
 from memdriven.config import DiscriminatorConfig, Pooling
 from memdriven.data.images import to_tensor
 from memdriven.encoders.weights import load_weights, read_weights
 from memdriven.errors import CheckpointError
 from memdriven.models.discriminator import Discriminator, content_pyramid
 from memdriven.pipeline.output import to_picture
-
-CRITIC = "discriminator.safetensors"
 
 
 class Answers(NamedTuple):

@@ -140,7 +140,7 @@ class Loop:
             not changed,
             TrainingError,
             wanted=f"the {', '.join(changed)} with which the run in {self.run.path} was begun",
-            found="another one",
+            found=", ".join(f"{name} {now[name]}, not {then.get(name)}" for name in changed),
             fix="resume with the same data and encoders, or start a new run",
         )
         self.facts.update(facts)

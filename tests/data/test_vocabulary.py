@@ -247,6 +247,6 @@ def test_what_is_not_read_is_told() -> None:
     captions = [known.encode(text, 3) for text in ("a red bird", "a red red bird", "a xylophone bird")]
     assert what_is_not_read(captions, 3) == [
         "1 of 3 captions are longer than 3 words: the rest of them is not read (--text.max-words)",
-        "1 words that the vocabulary lacks are left out of captions, e.g. xylophone",
+        "not in the vocabulary and left out of captions: 1 word, e.g. xylophone",
     ]
     assert what_is_not_read(captions[:1], 3) == []

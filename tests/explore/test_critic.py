@@ -2,16 +2,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from memdriven.checkpoint import CRITIC, load_checkpoint, record_files
 from memdriven.config import DiscriminatorConfig
 from memdriven.data.images import to_tensor
 from memdriven.errors import CheckpointError
-from memdriven.explore.critic import CRITIC, contents, load_critic
+from memdriven.explore.critic import contents, load_critic
 from memdriven.models.discriminator import Discriminator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
@@ -47,3 +49,16 @@ def test_a_checkpoints_discriminator_answers(pipe: MemoryDrivenPipeline, tmp_pat
     save_file({"downs.0.weight": torch.zeros(8, 3, 4, 4)}, tmp_path / CRITIC)
     with pytest.raises(CheckpointError, match="discriminator"):
         load_critic(here)
+
+
+def test_a_changed_byte_of_a_discriminator_is_found(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    here = tmp_path / "model"
+    copytree(tiny_checkpoint, here)
+    save_file({"downs.0.weight": torch.zeros(8, 3, 4, 4)}, here / CRITIC)
+    record_files(here)
+    load_checkpoint(here)
+    content = bytearray((here / CRITIC).read_bytes())
+    content[-1] ^= 1
+    (here / CRITIC).write_bytes(content)
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        load_checkpoint(here)

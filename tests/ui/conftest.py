@@ -234,3 +234,17 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(chosen) if chosen else tmp_path_factory.mktemp("shots")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def painted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return a list in which each noise or seed that a picture is painted with will stand."""
+    seen: list[Any] = []
+    original = MemoryDrivenPipeline.paint
+
+    def watch(self: MemoryDrivenPipeline, prepared: Any, noise: Any) -> Any:
+        seen.append(noise)
+        return original(self, prepared, noise)
+
+    monkeypatch.setattr(MemoryDrivenPipeline, "paint", watch)
+    return seen

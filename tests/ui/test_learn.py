@@ -3,7 +3,6 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -11,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from memdriven.errors import DataError
-from memdriven.models.generator import Stage
 from memdriven.pipeline.noise import Noise
-from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import experiments, learn, state, strings
 from memdriven.ui.lessons import EXPERIMENTS, HIGHLIGHTS, lessons, questions, read_lesson
@@ -67,15 +64,7 @@ def test_every_lesson_runs_and_is_judged_by_its_run(name: str) -> None:
     assert 'data-verdict="open"' in learn.reveal(name, lesson.options[0], ("other", 0, "x"))[0]
 
 
-def test_the_row_of_z_holds_all_but_z(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    painted = []
-    original = MemoryDrivenPipeline.paint
-
-    def watch(self: MemoryDrivenPipeline, prepared: Prepared, noise: Noise) -> Iterator[Stage]:
-        painted.append(noise)
-        return original(self, prepared, noise)
-
-    monkeypatch.setattr(MemoryDrivenPipeline, "paint", watch)
+def test_the_row_of_z_holds_all_but_z(pipe: MemoryDrivenPipeline, painted: list[Noise]) -> None:
     *_, ran = experiments.run(pipe, lessons()["noise"])
     by_z, by_view = painted[-2 * experiments.DRAWS : -experiments.DRAWS], painted[-experiments.DRAWS :]
     assert len({tuple(each.z[0].tolist()) for each in by_z}) == experiments.DRAWS

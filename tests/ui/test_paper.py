@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.results import Result
 from memdriven.explore import paper as explore_paper
 from memdriven.explore.paper import answers
-from memdriven.models.generator import Stage
 from memdriven.pipeline.noise import Noise
-from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import copies, paper, state
@@ -52,15 +49,7 @@ def test_fig_3_says_what_the_copy_check_finds(pipe: MemoryDrivenPipeline) -> Non
     assert re.findall('data-level="([a-z]+)"', made)[0] == level
 
 
-def test_fig_5_moves_z_alone(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    painted = []
-    original = MemoryDrivenPipeline.paint
-
-    def watch(self: MemoryDrivenPipeline, prepared: Prepared, noise: Noise) -> Iterator[Stage]:
-        painted.append(noise)
-        return original(self, prepared, noise)
-
-    monkeypatch.setattr(MemoryDrivenPipeline, "paint", watch)
+def test_fig_5_moves_z_alone(pipe: MemoryDrivenPipeline, painted: list[Any]) -> None:
     *_, (made, _) = paper.draw("5", *QUERY)
     row = [each for each in painted if isinstance(each, Noise)][: paper.NOISES]
     assert len({tuple(each.z[0].tolist()) for each in row}) == paper.NOISES
