@@ -137,9 +137,13 @@ class Visitor:
 
     def unfold(self) -> None:
         """Open the settings that are folded at first."""
-        self.page.wait_for_selector("#folds .md-fold-title", state="attached")
-        self.page.evaluate("""() => document.querySelectorAll('.md-fold-title [aria-expanded="false"]')
-            .forEach(button => button.click())""")
+        # A title may be there before the script that listens to it: each is pressed until it opens.
+        self.page.wait_for_function("""() => {
+            const folds = [...document.querySelectorAll('#folds .md-fold')];
+            const closed = folds.filter((fold) => !fold.classList.contains('md-open'));
+            closed.forEach((fold) => fold.querySelector('.md-fold-title button')?.click());
+            return folds.length === 3 && !closed.length;
+        }""")
 
     def go(self, url: str) -> None:
         """Leave for another address; the streams that this cuts off are no fault."""
@@ -183,11 +187,11 @@ class Visitor:
         return str(self.page.inner_text(selector))
 
     def reload(self) -> None:
-        """Load the page again; what the old one had open is broken off, and its last words are no faults."""
-        before = len(self.faults)
+        """Load the page again; the streams that this cuts off are no fault."""
+        self._leaving = True
         self.page.reload()
-        last = ("AbortError", "Connection errored out")
-        self.faults[before:] = [f for f in self.faults[before:] if not any(word in f for word in last)]
+        self.page.wait_for_selector("#generate", state="attached")
+        self._leaving = False
 
     def wait_text(self, selector: str, words: str) -> None:
         self.page.wait_for_function(
