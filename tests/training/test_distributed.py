@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,8 +93,10 @@ def main(root: Path, out: Path) -> None:
 
 def tell_threads(file: Path) -> None:
     """Write the names of this process's threads."""
-    tasks = Path("/proc/self/task")
-    names = [(task / "comm").read_text().strip() for task in tasks.iterdir()] if tasks.exists() else []
+    tasks, names = Path("/proc/self/task"), []
+    for task in tasks.iterdir() if tasks.exists() else ():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread may end while the others are read
+            names.append((task / "comm").read_text().strip())
     file.write_text(json.dumps(names))
 
 
