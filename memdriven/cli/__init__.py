@@ -29,7 +29,7 @@ from memdriven.cli.prepare import (
 )
 from memdriven.cli.repeat import Repeat
 from memdriven.cli.report import Report
-from memdriven.cli.training import Train, TrainDamsm, TrainPixels, TrainText, with_preset
+from memdriven.cli.training import Train, TrainDamsm, TrainPixels, TrainRival, TrainText, with_preset
 from memdriven.cli.use import Generate, Info, Retrieve
 from memdriven.errors import Interrupted, MemDrivenError
 from memdriven.files import print_what_cannot_be_printed
@@ -64,6 +64,7 @@ COMMANDS: dict[str, type[Any]] = {
     "train": Train,
     "build-memory": BuildMemory,
     "repeat": Repeat,
+    "train-rival": TrainRival,
     "train-judge": TrainJudge,
     "generate": Generate,
     "retrieve": Retrieve,

@@ -92,7 +92,8 @@ class Evaluate:
     """Rows beside the model's: the retrieved images themselves, real images (for distances: of the
     other split), random memory, no memory, each caption's own image as memory; also best-of-8, the
     model with the one of eight references whose picture fits the words best, and retrieved-best-of-8,
-    of eight retrieved images the one that fits best by the same reader."""
+    of eight retrieved images the one that fits best by the same reader; and rival, a GAN without a
+    memory, where one lies beside the checkpoint (train-rival)."""
     all_strategies: bool = False
     """Also measure the pictures of every retrieval strategy, each in a row of its own."""
     split: str = "test"

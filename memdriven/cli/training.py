@@ -235,6 +235,54 @@ class Train:
             print(f"run in {self.out}{anew}; next: build-memory --checkpoint {self.out / 'checkpoint'}")
 
 
+@dataclass(kw_only=True)
+class TrainRival:
+    """Train a GAN without a memory on the same pictures and captions, to measure the model against.
+
+    Laid beside a checkpoint as rival.safetensors (and recorded there) it is a row of `evaluate`: rival.
+    """
+
+    dataset: Path
+    """Folder of a prepared data set."""
+    damsm: Path
+    """Folder of trained encoders (train-damsm), or a checkpoint, for its text encoder."""
+    out: Path
+    """Run directory; new, unless --resume."""
+    extra: list[Path] = field(default_factory=list)
+    """More prepared data sets, whose training images it learns from, too."""
+    minutes: float = 60.0
+    """Budget, all starts together."""
+    width: int = 16
+    """Channels of its finest map; 32 in DF-GAN's published model."""
+    size: int = 64
+    """Side of its pictures in px."""
+    batch: int = 24
+    """Images a step."""
+    seed: int = 0
+    resume: bool = False
+    """Go on with the run in --out."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    def run(self) -> None:
+        """Call the library."""
+        from memdriven.training.rival import RivalSettings, train_rival
+
+        settings = RivalSettings(
+            width=self.width, size=self.size, batch_size=self.batch, minutes=self.minutes, seed=self.seed
+        )
+        written = train_rival(
+            self.dataset,
+            self.damsm,
+            self.out,
+            settings,
+            extra=self.extra,
+            device=choose_device(self.device),
+            resume=self.resume,
+        )
+        print(f"rival in {written}")
+
+
 def with_preset(kind: type[Any], arguments: Sequence[str]) -> Any:
     """Return the command with the settings of the `--preset` among its arguments as defaults.
 

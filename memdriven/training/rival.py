@@ -66,13 +66,15 @@ class RivalBatch(NamedTuple):
 class RivalTrainer:
     """Both networks, their optimisers and the step."""
 
-    def __init__(self, settings: RivalSettings, text_dim: int) -> None:
+    def __init__(self, settings: RivalSettings, text_dim: int, device: torch.device | str = "cpu") -> None:
         torch.manual_seed(settings.seed)
         sizes = (settings.width, settings.size)
-        self.generator = RivalGenerator(*sizes, text_dim=text_dim).to(memory_format=torch.channels_last)
-        self.discriminator = RivalDiscriminator(*sizes, text_dim=text_dim).to(
-            memory_format=torch.channels_last
-        )
+
+        def place(module: Any) -> Any:
+            return module.to(device).to(memory_format=torch.channels_last)
+
+        self.generator: RivalGenerator = place(RivalGenerator(*sizes, text_dim=text_dim))
+        self.discriminator: RivalDiscriminator = place(RivalDiscriminator(*sizes, text_dim=text_dim))
         self.average = AveragedModel(
             self.generator,
             multi_avg_fn=get_ema_multi_avg_fn(settings.ema),  # type: ignore[no-untyped-call]
@@ -132,7 +134,9 @@ class RivalData:
         images = self.images[index].float() / 127.5 - 1
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
         z = torch.randn(len(index), 100, generator=chance)
-        return RivalBatch(images, self.captions.sentences[caption], z)
+        device = self.captions.device
+        sentence = self.captions.sentences[caption.to(device)]
+        return RivalBatch(images.to(device), sentence, z.to(device))
 
 
 def train_rival(
@@ -142,6 +146,7 @@ def train_rival(
     settings: RivalSettings | None = None,
     *,
     extra: Sequence[Path] = (),
+    device: torch.device | str = "cpu",
     resume: bool = False,
     progress: bool = True,
 ) -> Path:
@@ -153,6 +158,7 @@ def train_rival(
         out: run directory; made, or gone on with when `resume`.
         settings: of the networks and the training.
         extra: more prepared data sets, whose training images it learns from, too.
+        device: where the networks live.
         resume: go on with the run in `out`.
         progress: show bars.
 
@@ -164,7 +170,7 @@ def train_rival(
     """
     settings = settings or RivalSettings()
     run = RunDirectory(out, asdict(settings), resume=resume, free=("minutes", "steps"))
-    trained = load_damsm(damsm, torch.device("cpu"))
+    trained = load_damsm(damsm, device)
     sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
     small = [s.name for s in sets if s.image_size < settings.size]
     if small:
@@ -178,17 +184,17 @@ def train_rival(
         items, trained.damsm, trained.vocabulary, trained.config.text.max_words, progress=progress
     )
     data = RivalData(sets, captions, settings)
-    trainer = RivalTrainer(settings, trained.config.text.dim)
+    trainer = RivalTrainer(settings, trained.config.text.dim, device)
     facts: dict[str, Any] = {"identity": {"damsm": trained.facts["hash"], "images": len(items)}}
     shown = data.batch(2**40)
     columns = min(SAMPLES, settings.batch_size)
-    noises = torch.randn(3, columns, 100, generator=torch.Generator().manual_seed(0))
+    noises = torch.randn(3, columns, 100, generator=torch.Generator().manual_seed(0)).to(device)
 
     @torch.no_grad()
     def draw() -> Tensor:
         model = trainer.average.eval()
         rows = [model(z, shown.sentence[:columns]) for z in noises]
-        return torch.cat([shown.images[:columns], *rows])
+        return torch.cat([shown.images[:columns], *rows]).cpu()
 
     def finish(loop: Loop) -> None:
         told = {
@@ -213,6 +219,7 @@ def train_rival(
         sampler=Sampler(draw=draw, columns=columns, legend=LEGEND),
         finish=finish,
         batch_images=settings.batch_size,
+        device=torch.device(device),
         name="rival",
         show=progress,
     ).train()
