@@ -237,7 +237,7 @@ class Train:
 
 @dataclass(kw_only=True)
 class TrainRival:
-    """Train a GAN without a memory on the same pictures and captions, to measure the model against.
+    """Train a GAN without a memory on the same pictures and captions: the rival.
 
     Laid beside a checkpoint as rival.safetensors (and recorded there) it is a row of `evaluate`: rival.
     """
