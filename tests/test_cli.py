@@ -249,6 +249,7 @@ UNWRITABLE = {
     "train": ["--preset", "tiny", "--dataset", "a", "--features", "b", "--damsm", "c"],
     "build-memory": ["--dataset", "a", "--features", "b", "--damsm", "c"],
     "repeat": ["recipes/aviary.toml"],
+    "train-rival": ["--dataset", "a", "--damsm", "b"],
     "train-judge": ["--dataset", "a"],
     "generate": ["a bird"],
     "retrieve": ["a bird"],

@@ -75,6 +75,11 @@ COMMANDS = {
     "train": Command("memdriven.training.gan:train_gan", "Train the generator"),
     "build-memory": Command("memdriven.cli.use:build_memory", "Build the memory bank of a checkpoint", str),
     "repeat": Command("memdriven.cli.repeat:repeat", "Make a published model again, by its recipe"),
+    "train-rival": Command(
+        "memdriven.training.rival:train_rival",
+        "Train a GAN without a memory, to compare",
+        "rival in {}".format,
+    ),
     "train-judge": Command(
         "memdriven.evaluation.judge:train_attribute_judge", "Train the judge of attributes"
     ),
@@ -92,6 +97,7 @@ CONFIGURED = ("train-damsm", "train", "ablate")
 """Commands every field of whose `Config` is an option."""
 SHORT = {
     "train": {"--max-minutes": ["--train.max-minutes"]},
+    "train-rival": {"--batch": ["--batch-size"]},
     "evaluate": {"--all-strategies": ["--strategies", *Strategy.__args__]},  # type: ignore[attr-defined]
 }
 """Short forms of options."""

@@ -56,7 +56,7 @@ def bind(
         bound,
         prog=prog,
         args=arguments,
-        description=text.partition("\n\nArgs:")[0] + note,
+        description=text.partition("\n\nArgs:")[0].strip() + note,
         config=(tyro.conf.HelptextFromCommentsOff,),
     )
 

@@ -120,7 +120,8 @@ def evaluate(
         controls: rows beside the model's: the retrieved images themselves, real images (for distances: of
             the other split), random memory, no memory, each caption's own image as memory; also best-of-8,
             the model with the one of eight references whose picture fits the words best, and
-            retrieved-best-of-8, of eight retrieved images the one that fits best by the same reader.
+            retrieved-best-of-8, of eight retrieved images the one that fits best by the same reader; and
+            rival, a GAN without a memory, where one lies beside the checkpoint (train-rival).
         strategies: further rows, whose neighbours these strategies of retrieval find.
         out: folder for results.jsonl, generated images and cached features.
         split: whose captions are painted.
