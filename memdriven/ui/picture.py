@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
-from memdriven.models.window import WHOLE
+from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.ui import strings
 from memdriven.ui.claims import claims_list

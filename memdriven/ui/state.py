@@ -9,7 +9,7 @@ from functools import lru_cache
 from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import tokenize
 from memdriven.errors import CheckpointError, ConfigError
-from memdriven.models.window import Window
+from memdriven.models.noise import Window
 from memdriven.numbers import is_number
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import DRAWN_SEEDS, MAX_SEED, MAX_TRIED
