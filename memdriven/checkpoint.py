@@ -85,11 +85,7 @@ class Checkpoint:
 
 
 def bank_folder(path: Path) -> Path:
-    """Return the bank that a checkpoint opens with: its own or, without one, another's that it names.
-
-    Raises:
-        CheckpointError: config.json is missing or damaged.
-    """
+    """Return the bank that a checkpoint opens with: its own or, without one, another's that it names."""
     named = read_json(path / "config.json", CheckpointError).get("memory", MEMORY)
     if (path / MEMORY).is_dir() or not isinstance(named, str):
         return path / MEMORY
@@ -263,11 +259,7 @@ def load_checkpoint(
 
 
 def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
-    """Return the rival without a memory that lies beside a checkpoint; None where there is none.
-
-    Raises:
-        CheckpointError: its file is damaged, or of another text encoder's width.
-    """
+    """Return the rival without a memory that lies beside a checkpoint; None where there is none."""
     path = checkpoint.path / RIVAL
     if not path.is_file():
         return None

@@ -138,11 +138,7 @@ class MemoryBank(SealedFolder):
         return torch.from_numpy(self.features[self._checked(index)])
 
     def thumbnail(self, index: int) -> Image.Image:
-        """Return the item's picture, as VGG saw it but smaller.
-
-        Raises:
-            BankError: its bytes are damaged.
-        """
+        """Return the item's picture, as VGG saw it but smaller."""
         try:
             with Image.open(io.BytesIO(self.thumbnail_bytes(index)), formats=["WEBP"]) as picture:
                 return picture.convert("RGB")

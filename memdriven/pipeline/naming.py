@@ -99,28 +99,12 @@ WHOLE = frozenset({"bird", "birds"})
 WHOLE_MARK = "whole "
 WHOLE_PARTS = (WHOLE_MARK + "back", WHOLE_MARK + "breast")
 """What a bird's own colour is said of, marked, as a part's own colour goes before it."""
-BE = frozenset({"is", "are"})
 DENIALS = frozenset(
     {"no", "not", "without", "never", "lacks", "lacking", "isn", "aren", "hasn", "neither", "nor"}
 )
 FILLERS = frozenset(
-    {
-        "a",
-        "an",
-        "the",
-        "its",
-        "his",
-        "her",
-        "very",
-        "bright",
-        "dark",
-        "light",
-        "pale",
-        "deep",
-        "dull",
-        "vivid",
-    }
-    | {"jet", "solid", "slate", "snowy", "colored", "coloured", "feathered", "thin", "wide", "broad", "all"}
+    {"a", "an", "the", "its", "his", "her", "all", "very", "bright", "dark", "light", "pale", "deep", "dull"}
+    | {"vivid", "jet", "solid", "slate", "snowy", "colored", "coloured", "feathered", "thin", "wide", "broad"}
 )
 """Words that may stand inside a noun phrase without ending it."""
 
@@ -230,7 +214,7 @@ def _read(words: Sequence[str], values: Mapping[str, Sequence[str]]) -> Iterator
         elif word in WHOLE or _kind(word, kinds):
             yield from _whole(phrase, _kind(word, kinds))
             subject, last, phrase, be = WHOLE_PARTS, _Phrase(), _Phrase(), False
-        elif word in BE:
+        elif word in ("is", "are"):
             be, phrase = True, _Phrase()
         elif word == "and" or word in FILLERS:
             be = be and word not in ("a", "an")  # "this is a red bird"

@@ -194,11 +194,7 @@ class PipelineOutput:
         return self.recipes[index].to_png(self.all_stages[index][-1])
 
     def save(self, path: Path | str, index: int = 0) -> None:
-        """Write an image as a PNG that carries its recipe, whole or not at all.
-
-        Raises:
-            DataError: the disk is full or refuses writing.
-        """
+        """Write an image as a PNG that carries its recipe, whole or not at all."""
         atomic_write_bytes(path, self.png(index))
 
 

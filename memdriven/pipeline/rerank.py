@@ -47,9 +47,6 @@ def score_pictures(
     Returns:
         Scores (n,), and the pictures (n, 3, s, s) in [-1, 1] of the smallest stage that the encoders
         can read, both on the CPU.
-
-    Raises:
-        ConfigError: the encoders have no network of their own that reads pictures.
     """
     generator, config, n = checkpoint.generator, checkpoint.config.damsm, len(v)
     if checkpoint.damsm.pixels is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import random
@@ -275,12 +274,6 @@ def test_word_weights_are_highest_cosines(world: World, retriever: Retriever) ->
     regions = world.damsm.heads(world.bank.v(match.index)[None]).regions[0]
     seen = [max(slow.cos(e, region) for region in regions) for e in slow.words]
     assert match.word_weights == pytest.approx([min(max(w, 0), 1) for w in seen], abs=2e-3)
-
-
-def test_a_config_for_one_call(retriever: Retriever) -> None:
-    other = dataclasses.replace(retriever.config, strategy="random", k=7)
-    assert len(retriever.retrieve(CAPTION, config=other)) == 7
-    assert len(retriever.retrieve(CAPTION)) == retriever.config.k
 
 
 def test_the_same_question_has_the_same_answer(world: World, retriever: Retriever) -> None:
