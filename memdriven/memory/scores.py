@@ -141,3 +141,8 @@ def shares(weights: Sequence[float], count: int) -> list[float]:
             fix="give one such weight for each neighbour",
         )
     return [share / total for share in given]
+
+
+def scaled(weights: Sequence[float]) -> list[float]:
+    """Return the shares of references that were kept; equal ones where the far ones' came to nothing."""
+    return shares(weights if any(weights) else [1.0] * len(weights), len(weights))

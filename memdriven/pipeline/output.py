@@ -15,9 +15,8 @@ from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.text import TextFeatures
 from memdriven.files import atomic_write_bytes
 from memdriven.models.noise import Window
-from memdriven.pipeline.claims import Claim
+from memdriven.pipeline.claims import Claim, Named
 from memdriven.pipeline.guidance import TextCondition
-from memdriven.pipeline.naming import Named
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Reference, Request
 
