@@ -15,6 +15,7 @@ from memdriven.ui.startup import gr
 from memdriven.ui.status import status
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import Fade
+from memdriven.ui.widgets import script
 
 STATE_SECONDS = 24 * 3600
 """How long the server keeps what a tab holds: a day, because Gradio counts from its last change
@@ -137,7 +138,11 @@ def build(begin: Opening) -> Compose:
                 autofocus=True,
             )
             unknown = panel(elem_id="unknown")
-            vocabulary = panel(examples.known_words(), elem_id="vocabulary")
+            with gr.Row(elem_id="word-tools"):
+                vocabulary = panel(
+                    examples.known_words(), elem_id="vocabulary", js_on_load=script("words.js")
+                )
+                panel(examples.batch(), elem_id="batch")
             tried = panel(examples.chips(), elem_id="examples")
         # It stays in sight, what went wrong included.
         with gr.Column(elem_id="foot"):

@@ -84,6 +84,21 @@ def known_words() -> str:
     )
 
 
+def batch() -> str:
+    """Return the place for several captions, which are painted one after the other (`words.js`)."""
+    box = tag("textarea", rows=5, aria_label="Captions, one a line", placeholder="a red bird\na blue bird")
+    run = tag("button", text("Paint all"), type="button", class_="md-action", id="batch-run")
+    return tag(
+        "details",
+        tag("summary", text("Batch"))
+        + tag("p", text("One a line; each becomes a picture of the History. Stop ends it."), class_="md-hint")
+        + box
+        + run
+        + tag("p", class_="md-hint", role="status"),
+        class_="md-known",
+    )
+
+
 def chips() -> str:
     """Return the buttons for the visitor's model, or what is wrong with its file."""
     try:

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from memdriven.errors import MemDrivenError
+from PIL import Image
+
+from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.output import PipelineOutput, Tried
+from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import asked, examples, lineup, picture, state, steer, strings
 from memdriven.ui.card_controls import own_panel
 from memdriven.ui.compose import Compose, Opening
+from memdriven.ui.html import png_uri, tag, text
 from memdriven.ui.looking import look, look_again, panels
 from memdriven.ui.moment import is_moment, moment
 from memdriven.ui.parts import CLICKS, panel, section
@@ -18,6 +22,7 @@ from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import switch
+from memdriven.ui.widgets import script
 
 __all__ = ["PictureTab", "Update", "build", "look", "paint", "show"]
 
@@ -67,6 +72,24 @@ def show(output: PipelineOutput, tried: tuple[Tried, ...] = ()) -> str:
     return picture.picture_panel(output, state.pipeline().resolutions, tried or output.prepared.tried)
 
 
+def enlarge(event: gr.EventData, current: object, steering: Steering) -> tuple[str, str]:
+    """Return a link to the picture on screen, smoothly enlarged, and the status."""
+    times = next((each for each in picture.LARGER if str(getattr(event, "times", "")) == str(each)), 2)
+    try:
+        if not is_moment(current):
+            raise ConfigError(
+                wanted="a picture to enlarge", found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
+            )
+        recipe = Recipe.from_json(current["recipe"])
+        made = state.pipeline().from_recipe(recipe, steering.guests).images[0]
+    except MemDrivenError as error:
+        return "", failure(error)
+    large = made.resize((times * made.width, times * made.height), Image.Resampling.LANCZOS)
+    name = f"memdriven-{recipe.seed}-x{times}.png"
+    link = tag("a", text(name), href=png_uri(recipe.to_png(large)), download=name)
+    return link, status(f"{large.width} px, smoothly enlarged: no detail is added.")
+
+
 def opening() -> Opening:
     """Return the picture of the first example, painted as a visitor's would be."""
     pipe, settings = state.pipeline(), state.pipeline().config.retrieval
@@ -99,7 +122,8 @@ def build(compose: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Depen
             own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
         with gr.Column(elem_id="picture-column", min_width=300):
             section("paint", strings.PICTURE_TITLE)
-            result = panel(begin.result, elem_id="result", js_on_load=CLICKS)
+            result = panel(begin.result, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
+            larger = panel(elem_id="larger")
     shown = PictureTab(tab, memory, result, own)
     beside = _beside()
     seen = [memory, compose.unknown, compose.status]
@@ -129,6 +153,9 @@ def build(compose: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Depen
     }
     own.upload(steer.add_own, compose.steered_query, steered, **queued)
     keep_from(result, compose)
+    result.submit(enlarge, [compose.current, compose.steering], [larger, compose.status], **queued).success(
+        None, js="() => setTimeout(() => document.querySelector('#larger a')?.click(), 100)"
+    )
     compose.switcher.choice.input(
         switch,
         compose.switcher.choice,

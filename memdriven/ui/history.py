@@ -38,8 +38,12 @@ BROUGHT = (*_SETTINGS, "share", "guidance", "mirror", "window", *_PANELS, "inspe
 _SAVE = "() => setTimeout(() => document.querySelector('#saved a')?.click(), 100)"
 _CHOSEN = """
 element.addEventListener('click', event => {
-  const target = event.target.closest('button[data-export]');
+  const target = event.target.closest('button[data-export], button[data-tick]');
   if (!target) return;
+  if (target.dataset.tick) {
+    for (const box of element.querySelectorAll('input')) box.checked = box.matches('[data-star]');
+    return;
+  }
   const places = [...element.querySelectorAll('input:checked')].map(box => box.value);
   trigger('submit', {kind: target.dataset.export, places});
 });
@@ -62,6 +66,9 @@ def act(
         if kind == "clear":
             return [], same, same, *nothing
         recipe, place = _wanted(event, moments, inspected)
+        if kind == "star" and place >= 0:
+            turned: Moment = {**moments[place], "star": not moments[place].get("star", False)}
+            return [*moments[:place], turned, *moments[place + 1 :]], same, same, *nothing
         if kind == "forget":
             return [*moments[:place], *moments[place + 1 :]], same, same, *nothing
         if kind == "inspect":

@@ -18,6 +18,10 @@ def panel_html(stored: object) -> str:
         tag("button", text(label), type="button", class_="md-action", data_export=kind)
         for kind, label in (("sheet", strings.SHEET), ("zip", strings.ZIP))
     ]
+    if any(each.get("star") for each in moments):
+        tools.append(
+            tag("button", text("Select favourites"), type="button", class_="md-action", data_tick="star")
+        )
     tools.append(tag("button", text(strings.CLEAR), type="button", class_="md-link", data_act="clear"))
     note = tag("p", text(strings.HISTORY_NOTE.format(most=MOST)), class_="md-hint")
     actions = tag("div", "".join(tools), class_="md-actions")
@@ -25,9 +29,9 @@ def panel_html(stored: object) -> str:
 
 
 def _item(place: int, each: Moment) -> str:
-    recipe = Recipe.from_json(each["recipe"])
+    recipe, star = Recipe.from_json(each["recipe"]), bool(each.get("star"))
     label = strings.HISTORY_CHOOSE.format(number=place + 1, caption=recipe.caption)
-    box = tag("input", type="checkbox", value=place, aria_label=label)
+    box = tag("input", type="checkbox", value=place, aria_label=label, data_star=star)
     picture = tag(
         "img", src=each["image"], width=72, height=72, alt=strings.PICTURE_ALT.format(caption=recipe.caption)
     )
@@ -64,6 +68,18 @@ def _item(place: int, each: Moment) -> str:
             ("restore", strings.RESTORE, strings.RESTORE_HINT),
             ("forget", strings.FORGET, None),
         )
+    )
+    buttons += tag(
+        "button",
+        text("\u2605 Favourite" if star else "\u2606 Favourite"),
+        type="button",
+        class_="md-steer-button",
+        data_act="star",
+        data_place=place,
+        data_focus=f"star {place}",
+        aria_pressed=str(star).lower(),
+        title="Favourites stay when newer pictures push the others out",
+        aria_label=f"Favourite: {recipe.caption}",
     )
     controls = tag("div", buttons, class_="md-steer")
     return tag("li", box + seen + tag("div", facts + controls), class_="md-moment")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TypedDict, TypeGuard
+from typing import NotRequired, TypedDict, TypeGuard
 
 from memdriven.data.images import centre_square
 from memdriven.errors import MemDrivenError
@@ -13,7 +13,9 @@ from memdriven.pipeline.recipe import MAX_BYTES, Recipe
 from memdriven.ui.html import image_uri
 
 MOST = 50
-"""Pictures that a browser's history holds."""
+"""Pictures that a browser's history holds, its favourites aside."""
+FAVOURITES = 100
+"""Favourites that it holds beside them."""
 SIDE = 96
 _URI = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,20000}={0,2}")
 
@@ -23,6 +25,8 @@ class Moment(TypedDict):
 
     recipe: str
     image: str
+    star: NotRequired[bool]
+    """A favourite, which newer pictures do not push out."""
 
 
 def moment(output: PipelineOutput, index: int = 0) -> Moment:
@@ -33,7 +37,9 @@ def moment(output: PipelineOutput, index: int = 0) -> Moment:
 
 def is_moment(value: object) -> TypeGuard[Moment]:
     """Return whether something that a browser stored is a valid moment."""
-    if not isinstance(value, dict) or set(value) != {"recipe", "image"}:
+    if not isinstance(value, dict) or set(value) - {"star"} != {"recipe", "image"}:
+        return False
+    if not isinstance(value.get("star", False), bool):
         return False
     recipe, image = value["recipe"], value["image"]
     if not isinstance(recipe, str) or not isinstance(image, str) or len(recipe) > MAX_BYTES:
@@ -48,10 +54,10 @@ def is_moment(value: object) -> TypeGuard[Moment]:
 
 
 def history(stored: object) -> list[Moment]:
-    """Return the valid part of what a browser stored, newest first, at most `MOST`."""
+    """Return the valid part of what a browser stored, newest first, at most `MOST` and `FAVOURITES`."""
     if not isinstance(stored, Sequence) or isinstance(stored, str):
         return []
-    return [each for each in stored[:MOST] if is_moment(each)]
+    return _limited([each for each in stored[: MOST + FAVOURITES] if is_moment(each)])
 
 
 def remember(current: object, stored: object) -> list[Moment]:
@@ -59,5 +65,19 @@ def remember(current: object, stored: object) -> list[Moment]:
     known = history(stored)
     if not is_moment(current):
         return known
-    others = [each for each in known if each["recipe"] != current["recipe"]]
-    return [current, *others][:MOST]
+    new: Moment = current
+    for each in known:
+        if each["recipe"] == new["recipe"]:
+            new = each
+    return _limited([new, *(each for each in known if each["recipe"] != new["recipe"])])
+
+
+def _limited(moments: Sequence[Moment]) -> list[Moment]:
+    left = {True: FAVOURITES, False: MOST}
+    kept = []
+    for each in moments:
+        star = each.get("star", False)
+        if left[star]:
+            left[star] -= 1
+            kept.append(each)
+    return kept

@@ -12,6 +12,8 @@ from memdriven.ui import strings
 from memdriven.ui.claims import claims_list
 from memdriven.ui.html import image_uri, png_uri, tag, text
 
+LARGER = (2, 4)
+"""Times that a picture can be enlarged for its download."""
 TILES = 9
 """Variations in the diversity grid."""
 
@@ -149,6 +151,17 @@ def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
 def _actions(output: PipelineOutput, uri: str) -> str:
     name = f"memdriven-{output.recipe.seed}.png"
     link = tag("a", text(strings.DOWNLOAD), href=uri, download=name, class_="md-action")
+    side_now = output.images[0].width
+    link += "".join(
+        _action(
+            f"\u00d7{times}",
+            data_times=times,
+            title=f"Download at {times * side_now} px, smoothly enlarged (Lanczos); its recipe stays inside",
+            aria_label=f"Download enlarged {times} times",
+        )
+        for times in LARGER
+    )
+    link += _action("Copy picture", data_copy_picture=True) + _action("Enlarge", data_large=True)
     recipe = output.recipe
     words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
     shown = words.format(seed=recipe.seed, count=len(recipe.variations))
