@@ -8,13 +8,22 @@ from dataclasses import replace
 from memdriven.errors import MemDrivenError
 from memdriven.explore.compare import Edit, Row, across, edit
 from memdriven.pipeline.request import MAX_SEED
-from memdriven.ui import asked, state, strings
+from memdriven.ui import references, state, strings
 from memdriven.ui.compose import Compose
-from memdriven.ui.html import image_uri, tag, text
-from memdriven.ui.parts import panel, section
+from memdriven.ui.html import (
+    changed_words,
+    failure,
+    figure,
+    image_uri,
+    slide,
+    status,
+    tag,
+    text,
+    thumbs,
+    wash,
+)
+from memdriven.ui.parts import event_options, panel, script, section
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
-from memdriven.ui.widgets import changed_words, event_options, figure, script, slide, thumbs, wash
 
 NAMES = {value: label for label, value in (*strings.STRATEGIES, *strings.COMPARE_CONTROLS)}
 DEFAULT = ("sentence-sentence", "sentence-image", "words-image", "none")
@@ -25,7 +34,7 @@ _BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEA
 def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[tuple[str, str]]:
     """Yield the table of strategies and seeds, and the status, after each picture."""
     try:
-        wanted = asked.read(*query)
+        wanted = references.read(*query)
         count = max(1, min(int(seeds), MAX_SEEDS))
         noises = [(wanted.seed + step) % (MAX_SEED + 1) for step in range(count)]
         chosen = [name for name in NAMES if name in strategies]
@@ -44,7 +53,7 @@ def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[t
 def change(edited: str, *query: object) -> tuple[str, str]:
     """Return both captions' pictures with their difference, and the status."""
     try:
-        wanted = asked.read(*query)
+        wanted = references.read(*query)
         made = edit(state.pipeline(), wanted.request, edited)
     except MemDrivenError as error:
         return empty(strings.EDIT_EMPTY), failure(error)

@@ -2,20 +2,114 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import DataError
+from memdriven.files import read_json
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
-from memdriven.ui import cards, examples, line, picture, state, strings, switcher
-from memdriven.ui.html import tag, text
-from memdriven.ui.moment import Moment
-from memdriven.ui.parts import CLICKS, fold_title, panel, section
+from memdriven.ui import cards, picture, state, strings, switcher, waiting
+from memdriven.ui.history_list import Moment
+from memdriven.ui.html import failure, status, tag, text
+from memdriven.ui.parts import CLICKS, fold_title, panel, script, section
 from memdriven.ui.startup import gr
-from memdriven.ui.status import status
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import Fade
-from memdriven.ui.widgets import script
+
+FILE = "examples.json"
+COUNT = 4
+
+
+def read_examples(pipe: MemoryDrivenPipeline) -> list[str]:
+    """Return captions that a model knows the words of.
+
+    They are those in examples.json of its folder; without one, the shortest captions of some
+    items of its memory.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    path = pipe.checkpoint.path / FILE
+    if not path.is_file():
+        items = pipe.bank.items[:: max(1, pipe.bank.n // COUNT)][:COUNT]
+        return list(dict.fromkeys(min(item.captions, key=len) for item in items))
+    captions = read_json(path, DataError).get("captions")
+    if not isinstance(captions, list) or not all(isinstance(each, str) for each in captions):
+        raise DataError(
+            wanted=f"a list of captions in {path}", found=json.dumps(captions)[:80], fix="restore the file"
+        )
+    return captions
+
+
+def read_tries(pipe: MemoryDrivenPipeline) -> int:
+    """Return how many references a model's page begins by trying (`references_tried`).
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    path = pipe.checkpoint.path / FILE
+    told = read_json(path, DataError).get("references_tried", 1) if path.is_file() else 1
+    if type(told) is not int or not 1 <= told <= MAX_TRIED:
+        raise DataError(
+            wanted=f"references_tried in 1..{MAX_TRIED} in {path}",
+            found=json.dumps(told)[:80],
+            fix="restore the file",
+        )
+    return told
+
+
+def example_chips(captions: Sequence[str]) -> str:
+    """Return example captions as buttons; page.js writes a clicked one into the box."""
+    chips = "".join(
+        tag("li", tag("button", text(each), type="button", class_="md-chip", data_caption=each))
+        for each in captions
+    )
+    return tag("ul", chips, class_="md-chips", aria_label=strings.EXAMPLES_LABEL)
+
+
+def known_words() -> str:
+    """Return how many words the visitor's model knows and what about; all of them when unfolded."""
+    words = sorted(word for word in state.pipeline().vocabulary if word.isalpha())
+    about = f" about {subject}s" if (subject := state.subject()) else ""
+    buttons = "".join(
+        tag("button", text(word), type="button", class_="md-word", data_word=word) for word in words
+    )
+    return tag(
+        "details",
+        tag("summary", text(f"Knows {len(words)} words{about}"))
+        + tag("p", text("Choose one to add it to yours."), class_="md-hint")
+        + tag("div", buttons, class_="md-words", tabindex=0, role="group", aria_label="Known words"),
+        class_="md-known",
+    )
+
+
+def batch() -> str:
+    """Return the place for several captions, which are painted one after the other (`words.js`)."""
+    box = tag("textarea", rows=5, aria_label="Captions, one a line", placeholder="a red bird\na blue bird")
+    run = tag("button", text("Paint all"), type="button", class_="md-action", id="batch-run")
+    return tag(
+        "details",
+        tag("summary", text("Batch"))
+        + tag("p", text("One a line; each becomes a picture of the History. Stop ends it."), class_="md-hint")
+        + box
+        + run
+        + tag("p", class_="md-hint", role="status"),
+        class_="md-known",
+    )
+
+
+def chips() -> str:
+    """Return the buttons for the visitor's model, or what is wrong with its file."""
+    try:
+        pipe = state.pipeline()
+        read_tries(pipe)
+        return example_chips(read_examples(pipe))
+    except DataError as error:
+        return failure(error)
+
 
 STATE_SECONDS = 24 * 3600
 """How long the server keeps what a tab holds: a day, because Gradio counts from its last change
@@ -139,18 +233,16 @@ def build(begin: Opening) -> Compose:
             )
             unknown = panel(elem_id="unknown")
             with gr.Row(elem_id="word-tools"):
-                vocabulary = panel(
-                    examples.known_words(), elem_id="vocabulary", js_on_load=script("words.js")
-                )
-                panel(examples.batch(), elem_id="batch")
-            tried = panel(examples.chips(), elem_id="examples")
+                vocabulary = panel(known_words(), elem_id="vocabulary", js_on_load=script("words.js"))
+                panel(batch(), elem_id="batch")
+            tried = panel(chips(), elem_id="examples")
         # It stays in sight, what went wrong included.
         with gr.Column(elem_id="foot"):
             with gr.Row(elem_id="actions"):
                 generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate", scale=3)
                 stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
             told = panel(status(strings.READY), elem_id="status")
-            place = panel(elem_id="place", js_on_load=line.PRESSES)
+            place = panel(elem_id="place", js_on_load=waiting.PRESSES)
         with gr.Column(elem_id="folds"):
             with gr.Column(elem_id="memory-fold", elem_classes="md-fold"):
                 fold_title("memory-fold", strings.MEMORY)
@@ -247,7 +339,7 @@ def build(begin: Opening) -> Compose:
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
     # What is in use changed, by the choice or by a recipe.
     checkpoints.facts.change(
-        lambda: (examples.chips(), examples.known_words()),
+        lambda: (chips(), known_words()),
         None,
         [tried, vocabulary],
         queue=False,
@@ -291,7 +383,7 @@ def steps_line(steering: Steering) -> str:
 def _tries(bank_size: int) -> int:
     """Return how many references the page begins by trying; one where its file is damaged."""
     try:
-        return min(examples.read_tries(state.pipeline()), bank_size) if state.offers_tries() else 1
+        return min(read_tries(state.pipeline()), bank_size) if state.offers_tries() else 1
     except DataError:
         return 1  # the captions' place on the page says what is wrong with the file
 

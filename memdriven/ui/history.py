@@ -13,13 +13,11 @@ from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import cards, export, restore, state, strings
 from memdriven.ui.compose import STATE_SECONDS, Compose
 from memdriven.ui.generate import PictureTab
-from memdriven.ui.history_list import panel_html
-from memdriven.ui.html import tag, text
-from memdriven.ui.looking import look
-from memdriven.ui.moment import Moment, history, remember
+from memdriven.ui.history_list import Moment, history, panel_html, remember
+from memdriven.ui.html import failure, status, tag, text
 from memdriven.ui.parts import CLICKS, panel, section
+from memdriven.ui.references import look
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
 from memdriven.ui.steering import Steering
 
 _READ = """() => {

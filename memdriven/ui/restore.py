@@ -16,11 +16,10 @@ from memdriven.pipeline.request import PRIVATE
 from memdriven.ui import state, strings
 from memdriven.ui.compose import steps_line
 from memdriven.ui.generate import show
-from memdriven.ui.html import tag, text, webp_uri
-from memdriven.ui.looking import panels_again
-from memdriven.ui.moment import moment
+from memdriven.ui.history_list import moment
+from memdriven.ui.html import status, tag, text, webp_uri
+from memdriven.ui.references import panels_again
 from memdriven.ui.startup import gr
-from memdriven.ui.status import status
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import facts, fade_column
 

@@ -14,8 +14,7 @@ from memdriven.pipeline.claims import Claim, claims, named_in
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 from memdriven.ui import strings
-from memdriven.ui.claims import claims_list
-from memdriven.ui.picture import picture_panel
+from memdriven.ui.picture import claims_list, picture_panel
 from tests.conftest import known_readers
 
 CAPTION = "a small bird with a red crown, without a crest"

@@ -14,7 +14,7 @@ from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import own_image, strings
+from memdriven.ui import steering, strings
 from tests.ui.conftest import Visitor
 from tests.ui.test_own_image import FakeNetwork
 
@@ -116,7 +116,7 @@ def test_forged_clicks_do_nothing_and_tabs_are_apart(visit: Visit) -> None:
 
 
 def test_own_image_is_pinned_for_this_tab_alone(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
+    monkeypatch.setattr(steering, "feature_network", FakeNetwork)
     visitor, other = ready(visit), ready(visit)
     page = visitor.page
     refused = as_file(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "image/svg+xml")

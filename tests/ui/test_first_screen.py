@@ -9,7 +9,7 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import state, strings
-from memdriven.ui.examples import read_examples
+from memdriven.ui.compose import read_examples
 from memdriven.ui.generate import OPENING_SEED
 from tests.ui.conftest import Visitor
 

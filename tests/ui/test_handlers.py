@@ -14,8 +14,8 @@ import pytest
 from memdriven.errors import DataError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import app, compose, diversity, examples, generate, lineup, state, steer, strings
-from memdriven.ui.examples import example_chips, read_examples, read_tries
+from memdriven.ui import app, compose, diversity, generate, references, state, strings
+from memdriven.ui.compose import example_chips, read_examples, read_tries
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
 
@@ -38,7 +38,7 @@ class Click:
 def test_look_shows_neighbours_and_who_is_next() -> None:
     memory, unknown, line = generate.look(CAPTION, *QUERY)
     assert memory.count("md-card") == 2  # the list and its one card
-    assert memory.count("md-spare") == lineup.SHOWN - 1
+    assert memory.count("md-spare") == references.SHOWN - 1
     assert unknown == ""
     assert "Words read: 7. References in use: 1." in line
 
@@ -46,11 +46,11 @@ def test_look_shows_neighbours_and_who_is_next() -> None:
 @pytest.mark.parametrize("k", [1, 3, 8])
 def test_line_up_agrees_with_the_pipeline(pipe: MemoryDrivenPipeline, k: int) -> None:
     for strategy in ("sentence-sentence", "words-image", "all"):
-        used, spare = lineup.neighbours(CAPTION, strategy, k, 0)
+        used, spare = references.neighbours(CAPTION, strategy, k, 0)
         wanted = pipe.retrieve(CAPTION, strategy, k)
         assert used.ids == wanted.ids
         assert used.weights == pytest.approx(wanted.weights, abs=1e-5)
-        assert [n.rank for n in spare] == list(range(k + 1, lineup.SHOWN + 1))
+        assert [n.rank for n in spare] == list(range(k + 1, references.SHOWN + 1))
 
 
 def test_look_answers_nothing_and_nonsense() -> None:
@@ -80,17 +80,17 @@ def test_only_random_memories_need_the_seed() -> None:
 
 @pytest.mark.parametrize("strategy", ["sentence-sentence", "words-image", "all", "random"])
 def test_a_picture_made_from_ids_shows_what_looking_shows(pipe: MemoryDrivenPipeline, strategy: str) -> None:
-    used, spare = lineup.neighbours(CAPTION, strategy, 2, 7)
+    used, spare = references.neighbours(CAPTION, strategy, 2, 7)
     made = pipe.from_recipe(pipe(CAPTION, strategy, 2, 7).recipe)
     assert all(each.percentile is None for each in made.retrieval)
-    line = lineup.again(made.prepared)
+    line = references.again(made.prepared)
     for found, wanted in zip((*line.retrieval, *line.spare), (*used, *spare), strict=True):
         assert (found.id, found.rank, found.caption) == (wanted.id, wanted.rank, wanted.caption)
         assert found.percentile == pytest.approx(wanted.percentile, abs=1e-3)
     assert line.retrieval.weights == made.retrieval.weights
     # An oracle whose words are nobody's can come in a recipe; its neighbour is shown as it is.
     odd = pipe("a red bird", "oracle", neighbours=["bird-05"], seed=7)
-    assert lineup.again(odd.prepared).retrieval == odd.retrieval
+    assert references.again(odd.prepared).retrieval == odd.retrieval
 
 
 @pytest.mark.parametrize("k", [0, -3, 99, 2.7, "many", None, float("nan"), float("inf")])
@@ -166,7 +166,7 @@ def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
 
 
 def test_the_noise_of_a_forgotten_picture_cannot_be_kept() -> None:
-    *rest, line = steer.keep(Click(1), None, Steering())
+    *rest, line = generate.keep(Click(1), None, Steering())
     assert rest == [gr.skip()] * 6
     assert 'role="alert"' in line
     assert strings.KEEP_GONE_WANTED in line
@@ -209,6 +209,6 @@ def test_examples_are_the_checkpoints_or_its_memorys(pipe: MemoryDrivenPipeline,
     with pytest.raises(DataError, match="list of captions"):
         read_examples(elsewhere)
     state.use(elsewhere)
-    assert 'role="alert"' in examples.chips()
+    assert 'role="alert"' in compose.chips()
     assert example_chips(["<b>"]).count("&lt;b&gt;") == 2
     assert gr.__version__.startswith("6.")

@@ -15,11 +15,10 @@ from memdriven.errors import ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Variation
-from memdriven.ui import asked, diversity, export, generate, history, restore, state, strings
-from memdriven.ui.history_list import panel_html
-from memdriven.ui.moment import MOST, Moment, is_moment, moment, remember
-from memdriven.ui.shelf import Shelf, find_checkpoints
+from memdriven.ui import diversity, export, generate, history, references, restore, state, strings
+from memdriven.ui.history_list import MOST, Moment, is_moment, moment, panel_html, remember
 from memdriven.ui.startup import gr
+from memdriven.ui.state import Shelf, find_checkpoints
 from memdriven.ui.steering import Steering
 
 CAPTION = "a small red bird with black wings"
@@ -126,7 +125,7 @@ def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
     taken = restore.settings(out.recipe, Steering(), noise=True)
     assert taken[8] == 1.25
     query = (*taken, 1)
-    assert asked.read(*query).paint(pipe).images[0].tobytes() == out.images[0].tobytes()
+    assert references.read(*query).paint(pipe).images[0].tobytes() == out.images[0].tobytes()
     *_, last = generate.paint(*query)
     assert last[-1]["recipe"] == out.recipe.to_json()
     assert strings.RECIPE_FIELDS["guidance"] in restore.inspection(out.recipe)

@@ -13,7 +13,7 @@ from PIL import Image
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import strings
-from memdriven.ui.moment import FAVOURITES, MOST, history, moment, remember
+from memdriven.ui.history_list import FAVOURITES, MOST, history, moment, remember
 from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import own_image, strings
+from memdriven.ui import steering, strings
 from tests.ui.conftest import Visitor
 from tests.ui.test_own_image import FakeNetwork
 
@@ -93,7 +93,7 @@ def test_a_link_opens_though_the_line_is_full_at_first(visit: Visit, pipe: Memor
 def test_a_picture_with_an_own_image_is_told_to_be_gone(
     visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
+    monkeypatch.setattr(steering, "feature_network", FakeNetwork)
     visitor = visit()
     page = visitor.page
     visitor.write(CAPTION)

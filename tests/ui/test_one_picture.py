@@ -22,8 +22,8 @@ from memdriven.ui import (
     state,
     strings,
 )
+from memdriven.ui.history_list import moment
 from memdriven.ui.html import image_uri
-from memdriven.ui.moment import moment
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
 from tests.ui.conftest import Visitor

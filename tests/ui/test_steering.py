@@ -11,8 +11,8 @@ from memdriven.errors import RetrievalError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Request, UserImage, Variation
-from memdriven.ui import lineup, state, strings
-from memdriven.ui.card_controls import card_buttons, own_panel, steering_line
+from memdriven.ui import references, state, strings
+from memdriven.ui.cards import card_buttons, own_panel, steering_line
 from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, apply
 
 CAPTION = "a small red bird with black wings"
@@ -21,9 +21,9 @@ STRATEGY = "sentence-sentence"
 
 def line_up(
     caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None, tries: int = 1
-) -> lineup.LineUp:
+) -> references.LineUp:
     wanted = Request(caption=caption, strategy=strategy, k=k, seeds=(seed,), best_of=tries)
-    return lineup.line_up(wanted, steering)
+    return references.line_up(wanted, steering)
 
 
 @pytest.fixture(autouse=True)
