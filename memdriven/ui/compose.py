@@ -19,6 +19,14 @@ from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import Fade
 
+SOURCES = (("Retrieved", "retrieved"), ("Random", "random"), ("Oracle", "oracle"), ("None", "none"))
+SOURCE_HINTS = {
+    "retrieved": "The pictures in memory that fit the words best.",
+    "random": "Control: any picture of the memory. What does a wrong memory do?",
+    "oracle": "Control: the very picture that the caption was written for. Needs a caption from the memory.",
+    "none": "Control: no reference at all, words and noise alone.",
+}
+
 FILE = "examples.json"
 COUNT = 4
 
@@ -67,7 +75,7 @@ def example_chips(captions: Sequence[str]) -> str:
         tag("li", tag("button", text(each), type="button", class_="md-chip", data_caption=each))
         for each in captions
     )
-    return tag("ul", chips, class_="md-chips", aria_label=strings.EXAMPLES_LABEL)
+    return tag("ul", chips, class_="md-chips", aria_label="Try one of these")
 
 
 def known_words() -> str:
@@ -220,10 +228,10 @@ def build(begin: Opening) -> Compose:
     largest_k = min(state.MAX_K, bank_size)
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         with gr.Column(elem_id="words"):
-            section("text", strings.WORDS)
+            section("text", "Words")
             caption = gr.Textbox(
                 begin.caption,
-                label=strings.CAPTION_LABEL,
+                label="Describe a bird",
                 show_label=False,
                 lines=2,
                 max_lines=6,
@@ -239,18 +247,18 @@ def build(begin: Opening) -> Compose:
         # It stays in sight, what went wrong included.
         with gr.Column(elem_id="foot"):
             with gr.Row(elem_id="actions"):
-                generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate", scale=3)
-                stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
+                generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
+                stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
             told = panel(status(strings.READY), elem_id="status")
             place = panel(elem_id="place", js_on_load=waiting.PRESSES)
         with gr.Column(elem_id="folds"):
             with gr.Column(elem_id="memory-fold", elem_classes="md-fold"):
-                fold_title("memory-fold", strings.MEMORY)
+                fold_title("memory-fold", "Memory")
                 checkpoints = switcher.build()
                 source = gr.Radio(
-                    list(strings.SOURCES),
+                    list(SOURCES),
                     elem_id="source",
-                    label=strings.SOURCE_LABEL,
+                    label="Where the reference comes from",
                     show_label=False,
                     value="retrieved" if default_strategy in known else default_strategy,
                 )
@@ -258,7 +266,7 @@ def build(begin: Opening) -> Compose:
                 comparison = gr.Dropdown(
                     list(strings.STRATEGIES),
                     elem_id="comparison",
-                    label=strings.STRATEGY_LABEL,
+                    label="Match memories by",
                     value=default_strategy if default_strategy in known else strings.STRATEGIES[0][1],
                     filterable=False,
                 )
@@ -267,7 +275,7 @@ def build(begin: Opening) -> Compose:
                     min(MAX_TRIED, bank_size),
                     value=_tries(bank_size),
                     step=1,
-                    label=strings.TRIES_LABEL,
+                    label="Try several references, keep the best",
                     elem_id="tries",
                     buttons=[],
                     visible=state.offers_tries(),
@@ -277,17 +285,17 @@ def build(begin: Opening) -> Compose:
                     MAX_GUIDANCE,
                     value=state.read_guidance(None),
                     step=0.25,
-                    label=strings.GUIDANCE_LABEL,
-                    info=strings.GUIDANCE_HINT,
+                    label="Caption strength",
+                    info="Higher follows your words where the memory disagrees.",
                     elem_id="guidance",
                     buttons=[],
                 )
             with gr.Column(elem_id="noise-fold", elem_classes="md-fold"):
-                fold_title("noise-fold", strings.NOISE)
+                fold_title("noise-fold", "Noise")
                 with gr.Row(elem_id="noise"):
                     seed = gr.Textbox(
                         begin.seed,
-                        label=strings.SEED_LABEL,
+                        label="Seed",
                         show_label=False,
                         max_lines=1,
                         min_width=120,
@@ -295,9 +303,11 @@ def build(begin: Opening) -> Compose:
                         placeholder=strings.SEED_PLACEHOLDER,
                         elem_id="seed",
                     )
-                    dice = gr.Button(strings.DICE, elem_id="dice", min_width=60, scale=1)
+                    dice = gr.Button("Random seed", elem_id="dice", min_width=60, scale=1)
                 steps = panel(elem_id="steps", js_on_load=CLICKS)
-                keep = gr.Checkbox(label=strings.LOCK, info=strings.LOCK_HINT, elem_id="keep")
+                keep = gr.Checkbox(
+                    label="Keep this seed", info="Off: a new random seed for every picture.", elem_id="keep"
+                )
                 mirror = gr.Radio(
                     [("from the seed", ""), ("off", "no"), ("on", "yes")],
                     value="",
@@ -319,7 +329,7 @@ def build(begin: Opening) -> Compose:
                     largest_k,
                     value=min(default_k, largest_k),
                     step=1,
-                    label=strings.K_LABEL,
+                    label="References blended (k)",
                     info="Blended references often show through each other.",
                     elem_id="k",
                     buttons=[],
@@ -376,7 +386,9 @@ def steps_line(steering: Steering) -> str:
     if not steering.variations:
         return ""
     label = strings.VARIED.format(seed=steering.base, count=len(steering.variations))
-    back = tag("button", text(strings.STEADY), type="button", class_="md-link", data_act="steady")
+    back = tag(
+        "button", text("Reset to the original seed"), type="button", class_="md-link", data_act="steady"
+    )
     return tag("p", text(label) + " " + back, class_="md-steps")
 
 
@@ -389,7 +401,7 @@ def _tries(bank_size: int) -> int:
 
 
 def _source_hint(source: str) -> str:
-    return tag("p", text(strings.SOURCE_HINTS.get(source, "")), class_="md-hint")
+    return tag("p", text(SOURCE_HINTS.get(source, "")), class_="md-hint")
 
 
 def _show_source(source: str) -> tuple[str, gr.Dropdown, gr.Slider, gr.Slider, gr.Slider]:

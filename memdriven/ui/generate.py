@@ -46,7 +46,11 @@ def paint(*query: Any) -> Iterator[tuple[Update, Update, Update, Update, Update,
     try:
         request, steering = references.question(*query)
         many = request.best_of > (request.k or 1)
-        told = strings.TRYING.format(count=request.best_of) if many else strings.RETRIEVING
+        told = (
+            f"Painting with {request.best_of} references to choose from ..."
+            if many
+            else "Looking into the memory\u2026"
+        )
         yield same, same, same, status(told, busy=True), str(request.seeds[0]), same
         line = references.line_up(request, steering)
         for output in pipe.stream(line.request):
@@ -111,13 +115,13 @@ def opening() -> Opening:
 
 def build(compose: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Dependency]:
     """Add the tab; return it with the event that paints, so that Stop can cancel it."""
-    with gr.Tab(strings.TAB_PICTURE, id="picture") as tab, gr.Row(elem_classes="md-columns"):
+    with gr.Tab("Picture", id="picture") as tab, gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="memory-column", min_width=300):
-            section("memory", strings.MEMORY_TITLE)
+            section("memory", "Memory: what it offers for the words")
             memory = panel(begin.memory, elem_id="memory", js_on_load=CLICKS)
             own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
         with gr.Column(elem_id="picture-column", min_width=300):
-            section("paint", strings.PICTURE_TITLE)
+            section("paint", "Picture")
             result = panel(begin.result, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
             larger = panel(elem_id="larger")
     shown = PictureTab(tab, memory, result, own)
@@ -208,9 +212,9 @@ def _beside() -> dict[str, Any]:
 def _progress(output: PipelineOutput) -> str:
     if output.complete:
         total = f"{output.timings['total']:.0f}"
-        return status(strings.DONE.format(ms=total, seed=output.recipe.seed))
+        return status(f"Done in {total} ms with seed {output.recipe.seed}.")
     count = len(state.pipeline().resolutions)
-    return status(strings.PAINTING.format(done=len(output.stages), count=count), busy=True)
+    return status(f"Painting: {len(output.stages)} of {count} stages.", busy=True)
 
 
 Query = tuple[str, str, str, int, str, bool]
@@ -263,7 +267,7 @@ def add_own(
 ) -> Iterator[tuple[Any, ...]]:
     """Yield memory, unknown words, status, steering and own images, with one more image pinned."""
     same = gr.skip()
-    yield same, same, status(strings.OWN_BUSY, busy=True), same, same
+    yield same, same, status("Reading the image\u2026", busy=True), same, same
     try:
         image = read_upload(getattr(event, "content", None))
         new = steering.welcome(user_image(image, state.pipeline()))
@@ -271,7 +275,7 @@ def add_own(
         yield same, same, failure(error), same, same
         return
     memory, unknown, _ = look(caption, source, comparison, k, seed, keep, new)
-    yield memory, unknown, status(strings.OWN_DONE), new, cards.own_panel(new)
+    yield memory, unknown, status("Your image is pinned. Generate paints with it."), new, cards.own_panel(new)
 
 
 def keep(event: gr.EventData, current: object, steering: Steering) -> tuple[Any, ...]:
@@ -283,7 +287,9 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> tuple[Any,
     same = gr.skip()
     if not is_moment(current):
         gone = ConfigError(
-            wanted=strings.KEEP_GONE_WANTED, found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
+            wanted="a picture whose noise can be kept",
+            found=strings.GRID_GONE_FOUND,
+            fix=strings.NEAR_GONE_FIX,
         )
         return *(same,) * 6, failure(gone)
     recipe = Recipe.from_json(current["recipe"])
@@ -297,5 +303,5 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> tuple[Any,
         new = (
             new.only(item) if recipe.k > 1 else new.hold(replace(recipe, neighbours=(item,), weights=(1.0,)))
         )
-    line = status(strings.KEPT.format(seed=recipe.seed))
+    line = status(f"The noise of this picture is kept: seed {recipe.seed}.")
     return str(recipe.seed), gr.Checkbox(value=True), new, steps_line(new), same, same, line

@@ -13,6 +13,8 @@ from memdriven.pipeline.recipe import MAX_BYTES, Recipe
 from memdriven.ui import cards, strings
 from memdriven.ui.html import image_uri, tag, text
 
+INSPECT_HINT = "Look at its settings; mine stay as they are"
+
 MOST = 50
 """Pictures that a browser's history holds, its favourites aside."""
 FAVOURITES = 100
@@ -88,25 +90,29 @@ def panel_html(stored: object) -> str:
     """Return the list, newest first, each with its actions."""
     moments = history(stored)
     if not moments:
-        return cards.note(strings.HISTORY_EMPTY)
+        return cards.note("Every finished picture is listed here. The list stays in this browser.")
     items = "".join(_item(place, each) for place, each in enumerate(moments))
     tools = [
         tag("button", text(label), type="button", class_="md-action", data_export=kind)
-        for kind, label in (("sheet", strings.SHEET), ("zip", strings.ZIP))
+        for kind, label in (("sheet", "Contact sheet"), ("zip", strings.ZIP))
     ]
     if any(each.get("star") for each in moments):
         tools.append(
             tag("button", text("Select favourites"), type="button", class_="md-action", data_tick="star")
         )
-    tools.append(tag("button", text(strings.CLEAR), type="button", class_="md-link", data_act="clear"))
-    note = tag("p", text(strings.HISTORY_NOTE.format(most=MOST)), class_="md-hint")
+    tools.append(tag("button", text("Forget all"), type="button", class_="md-link", data_act="clear"))
+    note = tag(
+        "p",
+        text(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all."),
+        class_="md-hint",
+    )
     actions = tag("div", "".join(tools), class_="md-actions")
     return note + actions + tag("ol", items, class_="md-history")
 
 
 def _item(place: int, each: Moment) -> str:
     recipe, star = Recipe.from_json(each["recipe"]), bool(each.get("star"))
-    label = strings.HISTORY_CHOOSE.format(number=place + 1, caption=recipe.caption)
+    label = f"Choose picture {place + 1}: {recipe.caption}"
     box = tag("input", type="checkbox", value=place, aria_label=label, data_star=star)
     picture = tag(
         "img", src=each["image"], width=72, height=72, alt=strings.PICTURE_ALT.format(caption=recipe.caption)
@@ -118,7 +124,7 @@ def _item(place: int, each: Moment) -> str:
         class_="md-history-picture",
         data_act="inspect",
         data_place=place,
-        title=strings.INSPECT_HINT,
+        title=INSPECT_HINT,
     )
     words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
     seed = words.format(seed=recipe.seed, count=len(recipe.variations))
@@ -139,10 +145,10 @@ def _item(place: int, each: Moment) -> str:
             aria_label=f"{name}: {recipe.caption}",
         )
         for kind, name, hint in (
-            ("inspect", strings.INSPECT, strings.INSPECT_HINT),
+            ("inspect", "Inspect", INSPECT_HINT),
             ("remix", strings.REMIX, strings.REMIX_HINT),
             ("restore", strings.RESTORE, strings.RESTORE_HINT),
-            ("forget", strings.FORGET, None),
+            ("forget", "Forget", None),
         )
     )
     buttons += tag(

@@ -67,10 +67,10 @@ def status(message: str, *, busy: bool = False) -> str:
 def failure(error: MemDrivenError) -> str:
     """Return an error as what to do about it, what was found and what was wanted."""
     lines = [
-        tag("strong", text(strings.ERROR_TITLE)),
-        tag("span", text(strings.ERROR_FOUND.format(found=error.found))),
-        tag("span", text(strings.ERROR_WANTED.format(wanted=error.wanted))),
-        tag("span", text(strings.ERROR_FIX.format(fix=error.fix))),
+        tag("strong", text("That did not work")),
+        tag("span", text(f"Found: {error.found}")),
+        tag("span", text(f"Wanted: {error.wanted}")),
+        tag("span", text(f"Try this: {error.fix}")),
     ]
     return tag("div", "".join(lines), class_="md-error", role="alert", data_busy="false")
 
@@ -114,7 +114,14 @@ def slide(first: tuple[str, str], second: tuple[str, str]) -> str:
             + tag("img", src=first[0], alt=first[1], class_="md-slide-top"),
             class_="md-slide-frame",
         )
-        + tag("input", type="range", min=0, max=100, value=50, aria_label=strings.SLIDE_LABEL)
+        + tag(
+            "input",
+            type="range",
+            min=0,
+            max=100,
+            value=50,
+            aria_label="How much of the first picture is shown",
+        )
         + tag("div", labels, class_="md-slide-labels"),
         class_="md-slide",
     )
@@ -123,7 +130,7 @@ def slide(first: tuple[str, str], second: tuple[str, str]) -> str:
 def thumbs(retrieval: Retrieval | None) -> str:
     """Return the neighbours as a row of small pictures; a word where there are none."""
     if not retrieval:
-        return tag("p", text(strings.NO_MEMORY), class_="md-no-memory")
+        return tag("p", text("no memory"), class_="md-no-memory")
     images = "".join(
         tag(
             "li",

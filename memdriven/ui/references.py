@@ -16,6 +16,8 @@ from memdriven.ui import cards, state, strings
 from memdriven.ui.html import failure, status
 from memdriven.ui.steering import MAX_PINS, Steering
 
+MEMORY_ERROR = "No memories for this caption."
+
 SHOWN = 6
 """Memories on screen: those in use and the next in line."""
 CONTROLS = ("random", "oracle", "none")
@@ -219,7 +221,9 @@ def question(*query: object, kept: bool = False) -> tuple[Request, Steering]:
     caption, source, comparison, k, seed, keep = query[:6]
     if not isinstance(caption, str) or not caption.strip():
         raise CaptionError(
-            wanted=strings.NO_WORDS_WANTED, found=strings.NO_WORDS_FOUND, fix=strings.NO_WORDS_FIX
+            wanted="words to start from",
+            found="an empty box",
+            fix="write a caption on the left, or take an example",
         )
     given = query[6] if len(query) > 6 else None
     steering = given if isinstance(given, Steering) else Steering()
@@ -259,9 +263,9 @@ def look(
         line = line_up(request, steering)
     except WordlessCaptionError:  # no failure yet: the first word may be half written
         unknown = cards.unknown_words(state.pipeline().checkpoint.vocabulary.unknown(caption))
-        return cards.note(strings.MEMORY_ERROR), unknown, status(strings.FOUND_NO_WORD)
+        return cards.note(MEMORY_ERROR), unknown, status("No known word yet.")
     except MemDrivenError as error:
-        return cards.note(strings.MEMORY_ERROR), "", failure(error)
+        return cards.note(MEMORY_ERROR), "", failure(error)
     return (*panels(line), status(_found(line)))
 
 
@@ -296,8 +300,8 @@ def panels(line: LineUp) -> tuple[str, str]:
 def _found(line: LineUp) -> str:
     retrieval = line.retrieval
     if retrieval.strategy == "none":
-        return strings.FOUND_NONE
+        return "Memory off."
     if line.steered:
         pins, masks = len(line.steering.pins), len(line.steering.masks)
-        return strings.STEERED_STATUS.format(count=len(retrieval), pins=pins, masks=masks)
-    return strings.FOUND.format(count=len(retrieval), words=len(retrieval.words))
+        return f"References in use: {len(retrieval)}, {pins} pinned, {masks} excluded."
+    return f"Words read: {len(retrieval.words)}. References in use: {len(retrieval)}."

@@ -20,8 +20,10 @@ from memdriven.models.window import Window
 from memdriven.numbers import is_number
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import DRAWN_SEEDS, MAX_SEED, MAX_TRIED
-from memdriven.ui import strings
 from memdriven.ui.startup import session
+
+SEED_WANTED = "a seed: a whole number from 0 to {largest}"
+SEED_FIX = "write digits only, or draw a random seed"
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,14 @@ class Shelf:
         entry = self.entries.get(name)
         if entry is None:
             raise CheckpointError(
-                wanted=strings.SHELF_WANTED, found=repr(name)[:80], fix=", ".join(self.entries)
+                wanted="a checkpoint of this page", found=repr(name)[:80], fix=", ".join(self.entries)
             )
         if not entry.complete:
             raise BankError(
-                wanted=strings.NO_BANK_WANTED.format(name=name),
-                found=strings.NO_BANK_FOUND,
-                fix=strings.NO_BANK_FIX.format(path=entry.path.name),
+                wanted=f"the memory bank of {name}",
+                found="a checkpoint without one",
+                fix=f"build it: python -m memdriven build-memory --checkpoint checkpoints/{entry.path.name} "
+                "--dataset DATASET --features FEATURES",
             )
         with self._lock:
             held = self._open
@@ -210,16 +213,10 @@ def read_seed(written: str, keep: bool) -> int:
     if not keep or not written:
         return secrets.randbelow(DRAWN_SEEDS)
     if not (written.isascii() and written.isdecimal() and len(written) <= 16):
-        raise ConfigError(
-            wanted=strings.SEED_WANTED.format(largest=MAX_SEED),
-            found=repr(written[:40]),
-            fix=strings.SEED_FIX,
-        )
+        raise ConfigError(wanted=SEED_WANTED.format(largest=MAX_SEED), found=repr(written[:40]), fix=SEED_FIX)
     seed = int(written)
     if seed > MAX_SEED:
-        raise ConfigError(
-            wanted=strings.SEED_WANTED.format(largest=MAX_SEED), found=written, fix=strings.SEED_FIX
-        )
+        raise ConfigError(wanted=SEED_WANTED.format(largest=MAX_SEED), found=written, fix=SEED_FIX)
     return seed
 
 

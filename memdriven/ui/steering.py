@@ -32,6 +32,8 @@ from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation
 from memdriven.ui import strings
 
+PINS_WANTED = "at most {most} pinned references"
+
 MAX_BYTES = 8_000_000
 MAX_PIXELS = 24_000_000
 SIDE = 256
@@ -65,7 +67,11 @@ def user_image(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
     vgg = feature_network()
     made_with = pipe.bank.header.get("encoder")
     if made_with != vgg.hash:
-        raise CheckpointError(wanted=strings.VGG_OTHER_WANTED, found=vgg.hash, fix=strings.VGG_OTHER_FIX)
+        raise CheckpointError(
+            wanted="the feature network that made this memory",
+            found=vgg.hash,
+            fix="give the weights that the memory bank was built with",
+        )
     with pipe.turn, torch.inference_mode():
         v = vgg(to_tensor(image)[None])[0].numpy()
     name = hashlib.sha256(image.tobytes()).hexdigest()[:12]
@@ -101,8 +107,8 @@ def feature_network() -> Vgg16Features:
     path = weight_file()
     if path is None:
         raise CheckpointError(
-            wanted=strings.VGG_WANTED,
-            found=strings.VGG_FOUND,
+            wanted="the feature network (VGG-16) that reads own images",
+            found="no weights on this computer, and the page downloads nothing by itself",
             fix=strings.VGG_FIX.format(variable=WEIGHTS_VARIABLE),
         )
     return _network(path)
@@ -171,7 +177,7 @@ class Steering:
             rest = tuple(each for each in self.pins if each != item)
             return replace(self, pins=rest, fixed=_equal(rest) if self.alone else ())
         if len(self.pins) >= MAX_PINS:
-            raise _too_many(strings.PINS_WANTED, MAX_PINS)
+            raise _too_many(PINS_WANTED, MAX_PINS)
         pins = (*self.pins, item)
         return replace(
             self, pins=pins, masks=_without(self.masks, item), fixed=_equal(pins) if self.alone else ()
@@ -182,7 +188,7 @@ class Steering:
         if item in self.masks:
             return replace(self, masks=_without(self.masks, item))
         if len(self.masks) >= MAX_MASKS:
-            raise _too_many(strings.MASKS_WANTED, MAX_MASKS)
+            raise _too_many("at most {most} excluded references", MAX_MASKS)
         freed = self.pin(item) if item in self.pins else self
         like = None if self.like == item else self.like
         return replace(freed, masks=(*freed.masks, item), like=like)
@@ -192,7 +198,7 @@ class Steering:
         value = _number(factor)
         others = {name: old for name, old in self.factors.items() if name != item}
         if len(others) >= MAX_REFERENCES:
-            raise _too_many(strings.PINS_WANTED, MAX_REFERENCES)
+            raise _too_many(PINS_WANTED, MAX_REFERENCES)
         return replace(self, factors=others if value == 1.0 else {**others, item: value})
 
     def only(self, item: str) -> Self:
@@ -213,7 +219,7 @@ class Steering:
         """Add an own image and pin it; the same image twice is one image."""
         others = tuple(each for each in self.guests if each.id != guest.id)
         if len(others) >= MAX_GUESTS:
-            raise _too_many(strings.GUESTS_WANTED, MAX_GUESTS)
+            raise _too_many("at most {most} own images in one tab", MAX_GUESTS)
         come = replace(self, guests=(*others, guest), like=None)
         return come if guest.id in come.pins else come.pin(guest.id)
 
@@ -279,7 +285,11 @@ def apply(steering: Steering, act: object, item: object, value: object, known: b
         "dismiss": steering.dismiss,
     }
     if not (known and isinstance(act, str) and isinstance(item, str) and act in (*acts, "weigh")):
-        raise RetrievalError(wanted=strings.CARD_WANTED, found=repr((act, item))[:80], fix=strings.CARD_FIX)
+        raise RetrievalError(
+            wanted="an action on a card of this memory",
+            found=repr((act, item))[:80],
+            fix="choose again on a card that is shown",
+        )
     return steering.weigh(item, value) if act == "weigh" else acts[act](item)
 
 
@@ -300,4 +310,4 @@ def _without(ids: Sequence[str], item: str) -> tuple[str, ...]:
 
 
 def _too_many(wanted: str, most: int) -> RetrievalError:
-    return RetrievalError(wanted=wanted.format(most=most), found=strings.ONE_MORE, fix=strings.RELEASE_FIX)
+    return RetrievalError(wanted=wanted.format(most=most), found="one more", fix="release one first")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from memdriven.explore.atlas import Progress
-from memdriven.ui import state, strings
+from memdriven.ui import state
 from memdriven.ui.html import status
 from memdriven.ui.startup import gr, session
 
@@ -124,7 +124,7 @@ def tell(page: gr.Blocks, line: gr.HTML) -> None:
     async def follow() -> AsyncIterator[Any]:
         visitor = session()
         while (before := ahead(page, visitor)) is not None:
-            yield status(strings.IN_LINE.format(count=before), busy=True)
+            yield status(f"In line: {before} before you.", busy=True)
             await asyncio.sleep(EVERY)
         yield ""
 

@@ -58,16 +58,18 @@ def test_look_answers_nothing_and_nonsense() -> None:
     for cleared in (None, 3, []):
         assert strings.MEMORY_EMPTY in generate.look(cleared, *QUERY)[0]
     assert 'role="alert"' in generate.look("bird " * 2_000, *QUERY)[2]
-    assert strings.MEMORY_NONE in generate.look(CAPTION, "none", "sentence-sentence", 1, "", False)[0]
+    assert ("The memory is switched off: this picture comes from words and noise alone.") in generate.look(
+        CAPTION, "none", "sentence-sentence", 1, "", False
+    )[0]
 
 
 @pytest.mark.parametrize("caption", ["qqq", "qqq zzz", "!?"])
 def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
     memory, unknown, line = generate.look(caption, *QUERY)
-    assert strings.MEMORY_ERROR in memory
+    assert "No memories for this caption." in memory
     assert unknown.count("<del>") == len(caption.strip("!?").split())
     assert 'role="alert"' not in line
-    assert strings.FOUND_NO_WORD in line
+    assert "No known word yet." in line
     *_, painted = generate.paint(caption, *QUERY)
     assert 'role="alert"' in str(painted[3])
 
@@ -75,7 +77,7 @@ def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
 def test_only_random_memories_need_the_seed() -> None:
     half_written = ("sentence-sentence", 1, "-", True)
     assert "md-card" in generate.look(CAPTION, "retrieved", *half_written)[0]
-    assert strings.SEED_FIX in generate.look(CAPTION, "random", *half_written)[2]
+    assert "write digits only, or draw a random seed" in generate.look(CAPTION, "random", *half_written)[2]
 
 
 @pytest.mark.parametrize("strategy", ["sentence-sentence", "words-image", "all", "random"])
@@ -169,7 +171,7 @@ def test_the_noise_of_a_forgotten_picture_cannot_be_kept() -> None:
     *rest, line = generate.keep(Click(1), None, Steering())
     assert rest == [gr.skip()] * 6
     assert 'role="alert"' in line
-    assert strings.KEEP_GONE_WANTED in line
+    assert "a picture whose noise can be kept" in line
 
 
 def test_what_a_tab_holds_outlives_a_working_day(pipe: MemoryDrivenPipeline) -> None:

@@ -28,12 +28,12 @@ def test_odd_seeds_are_refused(written: str) -> None:
 def test_the_two_choices_reach_every_strategy() -> None:
     reached = {
         state.read_strategy(source, comparison)
-        for _, source in strings.SOURCES
+        for _, source in SOURCES
         for _, comparison in strings.STRATEGIES
     }
     assert reached == set(STRATEGIES)
     assert RetrievalConfig().strategy in reached
-    assert set(strings.SOURCE_HINTS) == {source for _, source in strings.SOURCES}
+    assert set(SOURCE_HINTS) == {source for _, source in SOURCES}
 
 
 def test_loaded_model_is_shared_with_its_common_words(
