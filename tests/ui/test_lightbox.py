@@ -12,8 +12,7 @@ from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import strings
-from memdriven.ui.moment import FAVOURITES, MOST, history, moment, remember
+from memdriven.ui.history_list import FAVOURITES, MOST, history, moment, remember
 from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]
@@ -49,7 +48,7 @@ def test_any_picture_opens_large_with_keys_and_gives_the_focus_back(visit: Visit
     page.click("#memory .md-card img")
     page.wait_for_selector("#lightbox[open]")
     page.click("#lightbox [data-close]")
-    page.get_by_role("tab", name=strings.TAB_HISTORY, exact=True).click()
+    page.get_by_role("tab", name="History", exact=True).click()
     page.hover("#history .md-history-picture")
     page.click("#enlarge")
     page.wait_for_selector("#lightbox[open]")
@@ -84,7 +83,7 @@ def test_a_list_is_painted_and_its_favourites_are_chosen(visit: Visit) -> None:
     visitor.wait_text("#batch [role=status]", "zzz qqq")
     stored = json.loads(page.evaluate("localStorage.getItem('memdriven.pictures.1')"))
     assert [json.loads(each["recipe"])["caption"] for each in stored] == ["a blue bird", "a red bird"]
-    page.get_by_role("tab", name=strings.TAB_HISTORY, exact=True).click()
+    page.get_by_role("tab", name="History", exact=True).click()
     page.click('#history [data-act="star"][data-place="1"]')
     page.wait_for_selector('#history [data-act="star"][data-place="1"][aria-pressed="true"]')
     page.click("#history [data-tick]")
