@@ -15,7 +15,7 @@ from memdriven.models.noise import Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import copies, paper, state
-from memdriven.ui.examples import read_examples
+from memdriven.ui.compose import read_examples
 from tests.ui.asking import CAPTION, EMPTY, HOSTILE, QUERY, asking
 
 
