@@ -180,15 +180,12 @@ def load_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def load_checkpoint(
-    path: Path | str, device: torch.device | str = "cpu", *, verify: bool = True
-) -> Checkpoint:
+def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
     """Load a checkpoint's networks; its bank is opened by the pipeline.
 
     Args:
         path: the checkpoint's folder.
         device: where the networks go.
-        verify: compare the files with the SHA-256 that config.json records.
 
     Raises:
         CheckpointError: missing, truncated, of another schema, or not as recorded.
@@ -228,7 +225,7 @@ def load_checkpoint(
             raise CheckpointError(
                 wanted=f"the file {path / name}", found="no such file", fix="restore it from its source"
             )
-        if verify and (found := _file_hash(path / name)) != expected:
+        if (found := _file_hash(path / name)) != expected:
             raise CheckpointError(
                 wanted=f"{path / name} with SHA-256 {str(expected)[:12]}",
                 found=found[:12],

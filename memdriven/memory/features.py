@@ -366,7 +366,7 @@ class FeatureStore(SealedFolder):
         return self._blobs[index]
 
     def load_all(
-        self, indices: Sequence[int] | None = None, *, workers: int | None = None, progress: bool = True
+        self, indices: Sequence[int] | None = None, *, progress: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Decode many items at once, e.g. for training, in threads.
 
@@ -375,7 +375,6 @@ class FeatureStore(SealedFolder):
 
         Args:
             indices: rows to decode, in this order; all by default.
-            workers: threads; the machine's cores by default.
             progress: show a bar.
 
         Returns:
@@ -389,7 +388,7 @@ class FeatureStore(SealedFolder):
         def fill(place: int) -> None:
             _, scales[place] = decode_levels(self.blob(rows[place]), self.shape, views[place])
 
-        with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             work = pool.map(fill, range(len(rows)))
             for _ in tqdm(work, "features", total=len(rows), disable=not progress, unit="item"):
                 pass

@@ -12,7 +12,6 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from memdriven.errors import BankError, DataError, RetrievalError
 from memdriven.files import (
@@ -135,15 +134,15 @@ class AnnoyIndex:
         return index
 
     @classmethod
-    def build(cls, keys: Tensor, trees: int = 40, seed: int = 0, progress: bool = False) -> Self:
+    def build(cls, keys: Tensor, trees: int = 40) -> Self:
         """Plant the trees over keys (n, d), on one thread so that equal keys give equal trees."""
         from annoy import AnnoyIndex as Trees
 
         n, dim = keys.shape
         own = Trees(dim, "angular")
-        own.set_seed(seed)
+        own.set_seed(0)
         unit = F.normalize(keys.float(), dim=1).cpu().numpy()
-        for row, key in enumerate(tqdm(unit, "Annoy keys", disable=not progress, unit="key")):
+        for row, key in enumerate(unit):
             own.add_item(row, key)
         own.build(trees, n_jobs=1)
         return cls(own, search_k=min(n, 200) * trees)

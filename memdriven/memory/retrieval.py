@@ -20,8 +20,7 @@ Two parts are fused as alpha * text + (1 - alpha) * image of their z-scores [our
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -29,7 +28,6 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
 from memdriven.config import RetrievalConfig, Strategy
 from memdriven.data.vocabulary import Vocabulary, tokenize
@@ -37,7 +35,7 @@ from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import BankError, RetrievalError
 from memdriven.memory import scores as score
-from memdriven.memory.bank import MemoryBank, index_folder
+from memdriven.memory.bank import MemoryBank, StoredWords, index_folder
 from memdriven.memory.index import Index, open_index
 from memdriven.numbers import check_whole, shown
 
@@ -51,7 +49,6 @@ CACHED_CAPTIONS = 8192
 """About 6 kB each: float16 words of 12 x 256."""
 CACHED_IMAGES = 1024
 """About 33 kB each: float16 regions of 64 x 256."""
-CAPTION_BATCH, IMAGE_BATCH = 512, 16
 
 
 @dataclass(frozen=True)
@@ -394,78 +391,6 @@ class Retriever:
                 fix="do not exclude it",
             )
         return place
-
-
-class StoredWords:
-    """Words of stored captions and regions of stored images, computed when they are needed.
-
-    A bank would be many times larger with them inside, so a shortlist's captions go through the
-    text encoder in one batch, its v through the image heads, and what was used last is kept.
-    """
-
-    def __init__(
-        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, captions: int, images: int
-    ) -> None:
-        self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
-        self._words, self._regions = LruCache(captions), LruCache(images)
-
-    def words(self, rows: list[int]) -> tuple[Tensor, Tensor]:
-        """Return word embeddings (m, l, d) of captions and the mask (m, l) of real words."""
-        found = self._words.fetch(rows, self._encode)
-        mask = pad_sequence([torch.ones(len(e), dtype=torch.bool) for e in found], True)
-        return pad_sequence(found, True).to(self.damsm.device).float(), mask.to(self.damsm.device)
-
-    def regions(self, items: list[int]) -> Tensor:
-        """Return region embeddings (c, r, d) of images."""
-        found = self._regions.fetch(items, self._project)
-        return torch.stack(found).to(self.damsm.device).float()
-
-    def _encode(self, rows: list[int]) -> list[Tensor]:
-        captions = [self.bank.encoded(row, self.vocabulary) for row in rows]
-        order = sorted(range(len(rows)), key=lambda place: len(captions[place].ids))
-        made: list[Tensor] = [torch.empty(0)] * len(rows)
-        for start in range(0, len(rows), CAPTION_BATCH):  # like lengths together: little padding
-            batch = order[start : start + CAPTION_BATCH]
-            text = self.damsm.encode_captions([captions[place] for place in batch])
-            stored, lengths = text.words.half().cpu(), text.mask.sum(dim=1).tolist()
-            for place, words, length in zip(batch, stored, lengths, strict=True):
-                made[place] = words[:length].clone()  # (l, d); a view would keep the whole batch
-        return made
-
-    def _project(self, items: list[int]) -> list[Tensor]:
-        made: list[Tensor] = []
-        for start in range(0, len(items), IMAGE_BATCH):
-            v = torch.stack([self.bank.v(item) for item in items[start : start + IMAGE_BATCH]])
-            regions = self.damsm.heads(v.to(self.damsm.device)).regions.half().cpu()  # (b, r, d)
-            made.extend(own.clone() for own in regions)
-        return made
-
-
-class LruCache:
-    """Tensors by whole-number key; the longest unused go when there are more than `size`.
-
-    Safe to share between threads; two that miss the same key at once both compute it.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.held: OrderedDict[int, Tensor] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def fetch(self, keys: Sequence[int], make: Callable[[list[int]], Sequence[Tensor]]) -> list[Tensor]:
-        """Return the tensor of each key, making those that are missing, each once, in one call."""
-        with self._lock:
-            found = {key: self.held[key] for key in keys if key in self.held}
-        missing = [key for key in dict.fromkeys(keys) if key not in found]
-        if missing:
-            found.update(zip(missing, make(missing), strict=True))
-        with self._lock:
-            self.held |= found
-            for key in found:
-                self.held.move_to_end(key)
-            while len(self.held) > self.size:
-                self.held.popitem(last=False)
-        return [found[key] for key in keys]
 
 
 def _plain(caption: str) -> str:

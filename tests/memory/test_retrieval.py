@@ -15,7 +15,8 @@ from torch import Tensor
 from memdriven.config import RetrievalConfig
 from memdriven.errors import BankError, CaptionError, RetrievalError
 from memdriven.memory import retrieval
-from memdriven.memory.retrieval import STRATEGIES, LruCache, Match, Query, Retriever, StoredWords
+from memdriven.memory.bank import LruCache, StoredWords
+from memdriven.memory.retrieval import STRATEGIES, Match, Query, Retriever
 from tests.memory.conftest import World, make_damsm
 
 CAPTION = "this is a green disc"
