@@ -7,6 +7,8 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,7 @@ COLUMNS = {
     "fid_vgg": "fid_vgg",
     "kid_vgg": "kid_vgg",
     "fd_squeezenet": "fd_squeezenet",
+    "kd_squeezenet": "kd_squeezenet",
     "most of them right": "most_colours_right",
     "named attributes": "attributes",
     "R-precision, DAMSM": "r_precision",
@@ -101,26 +104,80 @@ def cells_of(line: str) -> list[str]:
     return [cell.strip(" *") for cell in line.strip().strip("|").split("|")]
 
 
+def table_of(text: str) -> dict[str, dict[str, str]]:
+    """Return the first table of figures in a text: each row's filled cells by metric."""
+    lines = text.splitlines()
+    begin = next(i for i, line in enumerate(lines) if {"fid_vgg", "fd_squeezenet"} & {*cells_of(line)})
+    metrics = [COLUMNS[cell] for cell in cells_of(lines[begin])[1:]]
+    rows = [cells_of(line) for line in takewhile(lambda line: line.startswith("|"), lines[begin + 2 :])]
+    return {
+        name: {metric: cell for metric, cell in zip(metrics, cells, strict=True) if cell}
+        for name, *cells in rows
+    }
+
+
+def compare(cell: str, value: float, metric: str, place: str) -> None:
+    """Hold a printed figure against a measured one, to the digits that are printed."""
+    number = cell.removesuffix(" %").replace(",", "")
+    decimals = len(number.partition(".")[2])
+    assert f"{value * (100 if metric in SHARES else 1):.{decimals}f}" == number, f"{place}, {metric}"
+
+
 @pytest.mark.parametrize("document", RESULTS)
 def test_every_figure_of_the_table_is_that_of_its_row(document: str) -> None:
     measured = measured_of(RESULTS[document])
-    lines = (ROOT / document).read_text(encoding="utf-8").splitlines()
-    begin = next(i for i, line in enumerate(lines) if line.startswith("|") and "fid_vgg" in cells_of(line))
-    metrics = [COLUMNS[cell] for cell in cells_of(lines[begin])[1:]]
-    seen = 0
-    for line in lines[begin + 2 :]:
-        if not line.startswith("|"):
-            break
-        name, *cells = cells_of(line)
-        for metric, cell in zip(metrics, cells, strict=True):
-            if not cell:
-                continue
-            number = cell.removesuffix(" %").replace(",", "")
-            decimals = len(number.partition(".")[2])
-            value = measured[ROWS[name], metric] * (100 if metric in SHARES else 1)
-            assert f"{value:.{decimals}f}" == number, f"{document}: {name}, {metric}"
-            seen += 1
-    assert seen >= 15
+    table = table_of((ROOT / document).read_text(encoding="utf-8"))
+    assert len(table) >= 6
+    for name, cells in table.items():
+        for metric, cell in cells.items():
+            compare(cell, measured[ROWS[name], metric], metric, f"{document}: {name}")
+
+
+ABLATION = {
+    "450 steps": {
+        "base": ("base", "model", 0),
+        "no content features": ("content-none", "model", 0),
+        "base, seed 1": ("base", "model", 1),
+        "no content features, seed 1": ("content-none", "model", 1),
+        "`paper`": ("paper", "model", 0),
+        "base, no memory": ("base", "none", 0),
+        "real renders": ("base", "real", 0),
+    },
+    "400 steps": {
+        "base (content features by average)": ("base", "model", 0),
+        "content features by maximum": ("content-max", "model", 0),
+        "no content features": ("content-none", "model", 0),
+        "no v at all": ("no-v", "model", 0),
+        "v_global alone": ("v-global-only", "model", 0),
+        "no early fusion (the paper's generator)": ("fuse-early-off", "model", 0),
+        "p_swap 0 (the paper's training)": ("p-swap-off", "model", 0),
+        "no normalisation in D": ("spectral-norm-off", "model", 0),
+        "no mismatched pairs (Eq. 3 as it is written)": ("mismatched-off", "model", 0),
+        "base, random memory": ("base", "random", 0),
+        "base, no memory": ("base", "none", 0),
+        "base, the caption's own image": ("base", "oracle", 0),
+        "the retrieved images themselves": ("base", "retrieved", 0),
+        "real renders": ("base", "real", 0),
+    },
+}
+"""How the tables of docs/results.md name the rows of docs/ablation.jsonl: variant, row, seed."""
+
+
+@pytest.mark.parametrize("budget", ABLATION)
+def test_every_figure_of_an_ablation_is_that_of_its_row(budget: str) -> None:
+    rows = map(json.loads, (ROOT / "docs/ablation.jsonl").read_text().splitlines())
+    measured = {
+        (row["variant"], row["row"], row["seed"], row["metric"]): row["value"]
+        for row in rows
+        if row["budget"].startswith(budget)
+    }
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    section = text[text.index(f"\n{budget} of 16 images a row") :]
+    table = table_of(section)
+    assert table.keys() == ABLATION[budget].keys()
+    for name, cells in table.items():
+        for metric, cell in cells.items():
+            compare(cell, measured[(*ABLATION[budget][name], metric)], metric, f"{budget}, {name}")
 
 
 @pytest.mark.parametrize("checkpoint", ["birds", "flowers"])
@@ -146,6 +203,32 @@ def test_a_card_is_a_model_card(checkpoint: str) -> None:
     metrics = {row["metric"] for row in map(json.loads, results_of(checkpoint))}
     assert set(fields["metrics"].strip("[]").split(", ")) <= metrics
     assert [*re.findall(r"^## (\w+)", text, re.MULTILINE)] == ["Use", "Data", "Training", "Figures", "What"]
+
+
+def test_each_model_has_a_heading_with_the_hash_and_the_day_of_its_rows() -> None:
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    for checkpoint in CHECKPOINTS:
+        first = json.loads(results_of(checkpoint)[0])
+        day = datetime.fromisoformat(first["time"])
+        assert f"\n## {checkpoint} ({first['checkpoint_hash']}, {day.day} {day:%B %Y})\n" in text
+
+
+def headings_of(document: Path) -> set[str]:
+    """Return a document's anchors, as GitHub makes them of its headings."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), f"{document.name}: {link}"
+        assert not anchor or anchor in headings_of(target), f"{document.name}: {link}"
 
 
 def test_a_model_without_a_memory_opens_with_the_one_that_its_card_promises() -> None:
