@@ -8,6 +8,7 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from datetime import datetime
+from fnmatch import fnmatch
 from itertools import takewhile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from memdriven.checkpoint import bank_folder
 from memdriven.cli.repeat import command_of
+from memdriven.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -244,3 +246,31 @@ def test_the_hours_of_training_are_those_of_the_recipe() -> None:
     assert f"in {minutes / 60:.0f} hours" in (ROOT / "README.md").read_text()
     parts = re.findall(r"(\d+) h (\d+) min", (ROOT / "checkpoints/aviary/README.md").read_text())
     assert abs(sum(60 * int(h) + int(m) for h, m in parts) - minutes) < len(parts)
+
+
+ADDED = re.compile(r"^\| `(\w+\.\w+)`([^|]*)\|[^|]*\|([^|]*)\|", re.MULTILINE)
+"""A row of architecture.md's table of what was added: the setting, which values mean on, the presets."""
+
+
+def test_what_was_added_is_on_in_the_presets_that_the_architecture_names() -> None:
+    rows = ADDED.findall((ROOT / "docs/architecture.md").read_text(encoding="utf-8"))
+    assert len(rows) > 15
+    for setting, when, said in rows:
+        section, name = setting.split(".")
+        values = {preset: getattr(getattr(config, section), name) for preset, config in PRESETS.items()}
+        means_on = {"": bool, "0": lambda value: value == 0, "below 1": lambda value: value < 1}[when.strip()]
+        patterns = re.findall(r"`([^`]+)`", said)
+        named = {preset for preset in values if any(fnmatch(preset, pattern) for pattern in patterns)}
+        if said.strip().startswith("all"):
+            named = values.keys() - named
+        assert {preset for preset, value in values.items() if means_on(value)} == named, setting
+
+
+def test_files_and_names_of_the_architecture_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    files = re.findall(r"`((?:\w+/)*\w+\.py)(?:: (?:\w+\.)?(\w+))?`((?:, `[\w.]+`)*)", text)
+    assert len(files) > 30
+    for file, first, more in files:
+        path = next(p for p in (ROOT / file, ROOT / "memdriven" / file) if p.exists())
+        for name in filter(None, [first, *re.findall(r"`(?:\w+\.)?(\w+)`", more)]):
+            assert re.search(rf"\b(def|class) {name}\b|^ *{name}\b.*=", path.read_text(), re.MULTILINE), name
