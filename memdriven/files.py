@@ -18,6 +18,7 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,23 @@ def explain_disk_errors(target: Path) -> Iterator[None]:
         raise
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a path that cannot be written, before the work whose result goes there; nothing is left.
+
+    Raises:
+        DataError: the nearest folder that exists takes no new file.
+    """
+    folder = path.absolute()
+    if folder.is_file():
+        folder = folder.parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
 def _cannot_write(target: Path, error: OSError) -> DataError:
     return DataError(
         wanted=f"to write {target}",
@@ -90,9 +108,6 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     """Yield a scratch file that becomes `path` when the block ends well, else vanishes.
 
     A reader of `path` sees the old content or the new, never a part.
-
-    Raises:
-        DataError: the disk is full or refuses writing; the old file is untouched.
     """
     path = Path(path)
     with explain_disk_errors(path), _scratch(path, folder=False) as scratch:
@@ -104,11 +119,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 
 def atomic_write_bytes(path: Path | str, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Raises:
-        DataError: the disk is full or refuses writing; the old file is untouched.
-    """
+    """Write a file so that a reader sees the old content or the new, never a part."""
     with atomic_file(path) as scratch:
         scratch.write_bytes(content)
 
@@ -124,9 +135,6 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     """Yield a scratch folder that becomes `path` when the block ends well, else vanishes.
 
     A folder already at `path` is replaced only then.
-
-    Raises:
-        DataError: the disk is full or refuses writing; the old folder is untouched.
     """
     path = Path(path)
     with explain_disk_errors(path):
