@@ -54,11 +54,12 @@ def tokenize(text: str) -> list[str]:
     text = unicodedata.normalize("NFKC", text).lower()
     if text.isascii():
         return _WORD.findall(text)
-    text, tokens, open_word = _NO_LETTERS.sub("", text), list[str](), False
-    for character in text:
+    tokens: list[str] = []
+    open_word = signs_may_follow = False
+    for character in _NO_LETTERS.sub("", text):
         if character.isalnum() or character == "_":
             alone = bool(_UNSPACED.match(character))
-            if (open_word and not alone) or (tokens and signs_may_follow and tokens[-1][-1] in _STACKERS):
+            if (open_word and not alone) or (signs_may_follow and tokens[-1][-1] in _STACKERS):
                 tokens[-1] += character
             else:
                 tokens.append(character)

@@ -78,7 +78,7 @@ OTHER_SCRIPTS = {
     "Chinese": ("红色的小鸟", "红 色 的 小 鸟"),
     "Japanese beside Latin": ("赤いtiny鳥", "赤 い tiny 鳥"),
     "Thai: vowels and tones above belong to their letter": ("นกสีแดง", "น ก สี แ ด ง"),
-    "Khmer": ("ស្លាប", "ស្ លា ប"),
+    "Khmer": ("ស្លាប", "ស្លា ប"),
     "Korean has spaces": ("빨간 새", "빨간 새"),
     "Hindi: vowel signs are no ends of words": ("लाल चिड़िया", "लाल चिड़िया"),
     "Hebrew with points": ("צִפּוֹר אֲדֻמָּה", "צִפּוֹר אֲדֻמָּה"),
