@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import DataError
@@ -183,25 +183,19 @@ class Compose:
         return [*self.settings, self.tries]
 
     @property
-    def kept(self) -> dict[str, gr.components.Component]:
-        """What a browser tab keeps of the column over a reload, by name."""
-        names = (
-            "caption",
-            "source",
-            "comparison",
-            "k",
-            "tries",
-            "seed",
-            "keep",
-            "guidance",
-            "mirror",
-            "window",
-        )
-        return {
-            **{name: getattr(self, name) for name in names},
-            "share": self.fade.share,
-            "checkpoint": self.switcher.choice,
-        }
+    def parts(self) -> dict[str, gr.blocks.Block]:
+        """The components by the names that handlers give their values."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        del own["switcher"], own["fade"]
+        more = {"share": self.fade.share, "fade": self.fade.column}
+        return {**own, **more, "checkpoint": self.switcher.choice, "facts": self.switcher.facts}
+
+
+KEPT = (
+    *("caption", "source", "comparison", "k", "tries", "seed", "keep", "share", "guidance", "mirror"),
+    *("window", "checkpoint"),
+)
+"""What a browser tab keeps of the column over a reload, by name."""
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import html as markup
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import PRIVATE
 from memdriven.ui import state, strings
-from memdriven.ui.compose import steps_line
+from memdriven.ui.compose import KEPT, steps_line
 from memdriven.ui.generate import show
 from memdriven.ui.history_list import moment
-from memdriven.ui.html import status, tag, text, webp_uri
-from memdriven.ui.references import panels_again
+from memdriven.ui.html import failure, status, tag, text, webp_uri
+from memdriven.ui.references import look, panels_again
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import facts, fade_column
@@ -38,10 +39,6 @@ RECIPE_FIELDS = {
 MAX_TEXT = 200_000
 """A pasted recipe or link is never longer."""
 MAX_PNG = 8_000_000 * 4 // 3
-SETTINGS, PANELS = 11, 9
-"""Values that `settings` and `restored_panels` return."""
-STEERING = 6
-"""Place of the steering among the settings."""
 
 
 def read(written: object) -> Recipe:
@@ -85,8 +82,8 @@ def use(recipe: Recipe) -> None:
     state.choose(_model(recipe))
 
 
-def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, ...]:
-    """Return caption, source, comparison, k, seed, keep, steering, memory, guidance, mirror and window.
+def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, Any]:
+    """Return the left column's values, by name.
 
     Args:
         recipe: one whose checkpoint is in use.
@@ -94,34 +91,95 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, .
         noise: take the seed and its steps, too.
     """
     ordinary = recipe.strategy in {value for _, value in strings.STRATEGIES}
-    source = "retrieved" if ordinary else recipe.strategy
     taken = steering.take(recipe)
     if noise:
         taken = taken.step(recipe.seed, recipe.variations)
-    return (
-        recipe.caption,
-        source,
-        recipe.strategy if ordinary else gr.skip(),
-        state.read_k(len(recipe.neighbours) or recipe.k),
-        str(recipe.seed) if noise else "",
-        noise,
-        taken,
-        state.read_memory(recipe.memory),
-        recipe.guidance,
-        {None: "", True: "yes", False: "no"}[recipe.mirror],
-        state.shown_window(recipe.window),
-    )
+    return {
+        "caption": recipe.caption,
+        "source": "retrieved" if ordinary else recipe.strategy,
+        **({"comparison": recipe.strategy} if ordinary else {}),
+        "k": state.read_k(len(recipe.neighbours) or recipe.k),
+        "seed": str(recipe.seed) if noise else "",
+        "keep": noise,
+        "steering": taken,
+        "steps": steps_line(taken),
+        "share": state.read_memory(recipe.memory),
+        "guidance": recipe.guidance,
+        "mirror": {None: "", True: "yes", False: "no"}[recipe.mirror],
+        "window": state.shown_window(recipe.window),
+        "tabs": gr.Tabs(selected="picture"),
+        **checkpoint(),
+    }
 
 
-def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[Any, ...]]:
-    """Return a recipe's picture, and caption ... window as `settings`, for a restored page.
+def restored(recipe: Recipe, steering: Steering, said: str = strings.RESTORED) -> dict[str, Any]:
+    """Return a recipe's picture and settings, by name, for a restored page.
 
     Raises:
         MemDrivenError: this page cannot make that picture.
     """
     output = made_here(recipe).from_recipe(recipe, steering.guests)
     use(recipe)
-    return output, settings(recipe, steering, noise=True)
+    taken = settings(recipe, steering, noise=True)
+    memory, _ = panels_again(output.prepared, taken["steering"])
+    return {
+        **taken,
+        "memory": memory,
+        "result": show(output),
+        "status": status(said),
+        "current": moment(output),
+    }
+
+
+def brought(recipe: Recipe, steering: Steering) -> dict[str, Any]:
+    """Return a restored page; of a picture that cannot be made here, what can be done with it."""
+    try:
+        return restored(recipe, steering)
+    except MemDrivenError as error:
+        return {
+            "status": failure(error),
+            "tabs": gr.Tabs(selected="history"),
+            "inspection": inspection(recipe),
+            "inspected": recipe.to_json(),
+        }
+
+
+def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
+    """Return everything of a recipe but its noise, by name; the picture stays.
+
+    Raises:
+        MemDrivenError: its model is not here.
+    """
+    use(recipe)
+    taken = settings(recipe, steering, noise=False)
+    asked = [
+        taken.get(name, "") for name in ("caption", "source", "comparison", "k", "seed", "keep", "steering")
+    ]
+    memory, _, _ = look(*asked)
+    return {
+        **taken,
+        "memory": memory,
+        "status": status("Settings taken, noise left free. Generate paints anew."),
+    }
+
+
+def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a page showed in its left column before it was loaded again, by name.
+
+    Args:
+        values: of `compose.KEPT`, as the browser kept them.
+        shown: what its picture's recipe gave, or nothing.
+    """
+    kept = {name: value for name, value in values.items() if name in KEPT}
+    name = kept.pop("checkpoint", None)
+    if "result" in shown:
+        kept["status"] = status(strings.READY)
+    elif isinstance(name, str) and name != state.chosen():
+        with suppress(MemDrivenError):
+            state.choose(name)
+    for name, clamped in (("k", state.read_k), ("tries", state.read_tries), ("share", state.read_memory)):
+        kept[name] = clamped(kept.get(name))
+    return kept | checkpoint()
 
 
 def adapted(recipe: Recipe, steering: Steering) -> Recipe:
@@ -146,26 +204,10 @@ def adapted(recipe: Recipe, steering: Steering) -> Recipe:
     return replace(loose, k=min(recipe.k, bank.n), neighbours=tuple(found), weights=tuple(found.values()))
 
 
-def restored_panels(
-    output: PipelineOutput, steering: Steering, said: str = strings.RESTORED
-) -> tuple[Any, ...]:
-    """Return memory panel, result, status, steps, moment, tab, and `checkpoint_panels`."""
-    memory, _ = panels_again(output.prepared, steering)
-    return (
-        memory,
-        show(output),
-        status(said),
-        steps_line(steering),
-        moment(output),
-        gr.Tabs(selected="picture"),
-        *checkpoint_panels(),
-    )
-
-
-def checkpoint_panels() -> tuple[Any, ...]:
+def checkpoint() -> dict[str, Any]:
     """Return checkpoint, its facts, and whether it offers less than all of the memory."""
     name = state.chosen()
-    return name, facts(name, state.pipeline().bank.n), fade_column()
+    return {"checkpoint": name, "facts": facts(name, state.pipeline().bank.n), "fade": fade_column()}
 
 
 def inspection(recipe: Recipe) -> str:
