@@ -8,6 +8,7 @@ generator.safetensors  moving average of G's first stage, float16
 generator-128.safetensors, ... what each later stage adds; the first's file stays as it is
 examples.json          captions that the page offers; not every model has them
 discriminator.safetensors one stage's D, whose answers the page shows; no shipped model has one
+rival.safetensors      a GAN without a memory, trained on the same pictures (`training.rival`); likewise
 map.safetensors        where the map of the memory shows each item (`explore.projection`); likewise
 memory/                the memory bank
 README.md              the model card
@@ -39,11 +40,13 @@ from memdriven.errors import CheckpointError
 from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_file, sha256_text
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.generator import Generator, renamed
+from memdriven.models.rival import RivalGenerator
 
 SCHEMA = OF_CHECKPOINT
 FILES = ("vocabulary.json", "damsm.safetensors")
 MEMORY, MAP, CRITIC = "memory", "map.safetensors", "discriminator.safetensors"
-BESIDE = ("examples.json", MAP, CRITIC)
+RIVAL = "rival.safetensors"
+BESIDE = ("examples.json", MAP, CRITIC, RIVAL)
 """Files beside the networks, hashed where they are present."""
 
 
@@ -158,7 +161,7 @@ def _carry_over(old: Path, new: Path, encoders: str) -> list[str]:
             ("generator", "config.json", ATTRIBUTES, ".")
         ):
             continue
-        if other and entry.name in (MEMORY, MAP, CRITIC):
+        if other and entry.name in (MEMORY, MAP, CRITIC, RIVAL):
             dropped.append(f"{entry.name}, which was made with other encoders")
         elif entry.is_dir():
             shutil.copytree(entry, new / entry.name, copy_function=_link)
@@ -257,6 +260,27 @@ def load_checkpoint(
         _short_hash(files, content["config"]),
         attributes and attributes.to(device),
     )
+
+
+def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
+    """Return the rival without a memory that lies beside a checkpoint; None where there is none.
+
+    Raises:
+        CheckpointError: its file is damaged, or of another text encoder's width.
+    """
+    path = checkpoint.path / RIVAL
+    if not path.is_file():
+        return None
+    weights = read_weights(path)
+    rival = RivalGenerator.of(weights, checkpoint.config.text.dim)
+    if rival is None:
+        raise CheckpointError(
+            wanted=f"weights of a RivalGenerator in {path}",
+            found=", ".join(sorted(weights)[:3]) or "none",
+            fix="write it with memdriven.training.rival.train_rival",
+        )
+    load_weights(rival, weights, str(path), "train it with the checkpoint's own encoders")
+    return rival.to(checkpoint.damsm.device).eval().requires_grad_(False)
 
 
 def _check_width(wanted: int, found: int, path: Path) -> None:

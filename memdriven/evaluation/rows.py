@@ -18,8 +18,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
+from memdriven.checkpoint import RIVAL as RIVAL_FILE
+from memdriven.checkpoint import load_rival
 from memdriven.config import to_dict
 from memdriven.data.images import centre_square, to_bytes, to_tensor
 from memdriven.errors import EvaluationError
@@ -38,8 +41,10 @@ BEST = f"best-of-{TRIED}"
 RETRIEVED_BEST = f"retrieved-{BEST}"
 """Of so many references the one whose own image fits the words best, by the same reader: what is left of
 `best-of-8` if nothing is painted."""
+RIVAL = "rival"
+"""A GAN without a memory, trained on the same pictures and captions."""
 CONTROLS = (RETRIEVED, REAL, "random", "none", "oracle")
-ROWS = (*CONTROLS, BEST, RETRIEVED_BEST)
+ROWS = (*CONTROLS, BEST, RETRIEVED_BEST, RIVAL)
 """What can stand beside the model; `best-of-8` costs a painting a reference."""
 IMAGES = (REAL, RETRIEVED, RETRIEVED_BEST)
 """Rows of images that nobody painted."""
@@ -90,6 +95,8 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
         return Row(name=name, images=context.fill(name, len(rows), lambda chosen: images[rows[chosen]]))
     if name in (RETRIEVED, RETRIEVED_BEST):
         return _retrieved(context, name, prompts)
+    if name == RIVAL:
+        return _rivals(context, prompts)
     strategy = config.strategy if name in (MODEL, BEST) else name.removeprefix(STRATEGY)
     if strategy not in STRATEGIES:
         raise EvaluationError(
@@ -145,6 +152,40 @@ def _painted(
             atomic_write_json(mark, {"key": key, "drew_on": drew_on})
             bar.update(len(part))
     return torch.from_numpy(images), drew_on
+
+
+@torch.inference_mode()
+def _rivals(context: Context, prompts: Sequence[Prompt]) -> Row:
+    """The rival's pictures, one noise a caption, enlarged where they are smaller than the model's.
+
+    Raises:
+        EvaluationError: no rival lies beside the checkpoint.
+    """
+    checkpoint = context.checkpoint
+    rival = load_rival(checkpoint)
+    if rival is None:
+        raise EvaluationError(
+            wanted=f"a rival in {checkpoint.path / RIVAL_FILE}",
+            found="no such file",
+            fix="train one (train-rival) and lay it there, or leave the row out",
+        )
+
+    def images(chosen: slice) -> Tensor:
+        encoded = [
+            checkpoint.vocabulary.encode(prompt.caption, checkpoint.config.text.max_words)
+            for prompt in prompts[chosen]
+        ]
+        seeds = range(context.seed, context.seed + len(prompts))[chosen]
+        z = torch.stack(
+            [torch.randn(rival.z_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        ).to(context.device)
+        made = rival(z, checkpoint.encode_captions(encoded).sentence)
+        if rival.size != context.size:
+            made = F.interpolate(made, (context.size,) * 2, mode="bicubic", antialias=True)
+        return quantised(made)
+
+    note = "" if rival.size == context.size else f"painted at {rival.size} px"
+    return Row(name=RIVAL, images=context.fill(RIVAL, len(prompts), images), note=note)
 
 
 def _own_features(context: Context, prompt: Prompt) -> Tensor:

@@ -11,7 +11,7 @@ from PIL import Image
 from memdriven.errors import MemDrivenError
 from memdriven.explore.copies import ALIKE_COLOURS, CopySpace, Level, Likeness, Near, Standing
 from memdriven.memory.bank import MemoryBank
-from memdriven.models.window import WHOLE
+from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import Neighbour, PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe

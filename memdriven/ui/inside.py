@@ -31,7 +31,7 @@ from memdriven.explore.inside import (
     look_inside,
     strongest,
 )
-from memdriven.models.window import WHOLE
+from memdriven.models.noise import WHOLE
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import references, state, strings
 from memdriven.ui.cards import note

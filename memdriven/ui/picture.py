@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 
 from memdriven.data.attributes import ABSENT
-from memdriven.models.window import WHOLE
+from memdriven.models.noise import WHOLE
 from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.ui import strings

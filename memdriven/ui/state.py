@@ -16,7 +16,7 @@ from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import tokenize
 from memdriven.errors import BankError, CheckpointError, ConfigError
 from memdriven.memory.bank import HEADER
-from memdriven.models.window import Window
+from memdriven.models.noise import Window
 from memdriven.numbers import is_number
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import DRAWN_SEEDS, MAX_SEED, MAX_TRIED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,18 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from memdriven.checkpoint import load_checkpoint, load_rival
 from memdriven.data.prepared import PreparedDataset
+from memdriven.encoders.weights import write_weights
+from memdriven.errors import EvaluationError
 from memdriven.evaluation import context as contexts
 from memdriven.evaluation import rows
 from memdriven.evaluation.context import Context, Resources, choose_prompts
 from memdriven.evaluation.rows import BEST, RETRIEVED_BEST, TRIED, make_row
 from memdriven.evaluation.run import evaluate
+from memdriven.models.rival import RivalGenerator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 
@@ -122,6 +128,29 @@ def test_the_best_retrieved_image_is_the_readers_choice_among_eight(
         images = context.images_of([context.items[each] for each in ids])[0].float() / 127.5 - 1
         assert row.drew_on is not None
         assert row.drew_on[i] == ids[int(reddest(0, 0, images, 0).argmax())]
+
+
+def test_the_rivals_pictures_know_neither_memory_nor_window(
+    checkpoint: Path, squares: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "with-rival"
+    shutil.copytree(checkpoint, own)
+    with pytest.raises(EvaluationError, match="a rival in"):
+        make_row(material(own, squares, tmp_path), "rival")
+    torch.manual_seed(0)
+    rival = RivalGenerator(4, 16, text_dim=load_checkpoint(own).config.text.dim)
+    write_weights(own / "rival.safetensors", rival, {})
+    context = material(own, squares, tmp_path)
+    row = make_row(context, "rival")
+    assert row.drew_on is None
+    assert row.note == "painted at 16 px"
+    z = torch.randn(1, 100, generator=torch.Generator().manual_seed(3 + 2))  # the third caption's noise
+    text = context.checkpoint.encode_captions(
+        [context.checkpoint.vocabulary.encode(context.prompts[2].caption, 24)]
+    )
+    wanted = load_rival(context.checkpoint)(z, text.sentence)  # type: ignore[misc]
+    smaller = F.interpolate(row.images[2:3].float() / 127.5 - 1, (16, 16), mode="area")
+    assert (smaller - wanted).abs().mean() < 0.05
 
 
 def test_it_is_asked_for_like_a_control(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memdriven.pipeline import noise
+from memdriven.models import noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import strings

@@ -11,7 +11,7 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.results import Result
 from memdriven.explore import paper as explore_paper
 from memdriven.explore.paper import answers
-from memdriven.pipeline.noise import Noise
+from memdriven.models.noise import Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import copies, paper, state

@@ -1,0 +1,235 @@
+"""Trains the rival without a memory on the pictures and captions that G learns from (Tao et al. 2022).
+
+What is theirs is marked [DF-GAN]: hinge losses, one-way D, MA-GP, Adam with betas 0 and 0.9. The text
+encoder is the model's own, frozen, so that both painters read the same sentence embeddings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from memdriven.data.prepared import Item, PreparedDataset, load_images
+from memdriven.devices import choose_device
+from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.weights import write_weights
+from memdriven.errors import TrainingError
+from memdriven.models.rival import RivalDiscriminator, RivalGenerator, hinge, matching_gradient_penalty
+from memdriven.training.captions import TrainingCaptions
+from memdriven.training.loop import Loop, Sampler
+from memdriven.training.run_directory import RunDirectory
+
+SCHEMA = "memdriven.rival.1"
+FILE = "rival.safetensors"
+SAMPLES = 8
+"""Captions of a sample grid at most, each drawn with three noises."""
+LEGEND = (
+    "The top row shows training images. Below each, one noise a row, is what the rival paints "
+    "for its caption."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RivalSettings:
+    """What one training of the rival is."""
+
+    width: int = 16
+    """Channels of the finest map; 32 in DF-GAN's published model."""
+    size: int = 64
+    """Side of its pictures in px."""
+    batch_size: int = 24
+    """Images a step."""
+    learning_rate: float = 1e-4
+    """Of G's Adam."""
+    d_learning_rate: float = 4e-4
+    """Of D's Adam."""
+    ema: float = 0.999
+    """Decay of G's moving average."""
+    minutes: float = 60.0
+    """Budget, all starts together."""
+    steps: int = 0
+    """Likewise; 0 for minutes alone."""
+    seed: int = 0
+    """Of first weights, order and noise."""
+
+
+class RivalBatch(NamedTuple):
+    """What one step needs."""
+
+    images: Tensor
+    """(b, 3, s, s) in [-1, 1]."""
+    sentence: Tensor
+    """(b, d)."""
+    z: Tensor
+
+
+class RivalTrainer:
+    """Both networks, their optimisers and the step."""
+
+    def __init__(self, settings: RivalSettings, text_dim: int, device: torch.device | str = "cpu") -> None:
+        torch.manual_seed(settings.seed)
+        sizes = (settings.width, settings.size)
+
+        def place(module: Any) -> Any:
+            return module.to(device).to(memory_format=torch.channels_last)
+
+        self.generator: RivalGenerator = place(RivalGenerator(*sizes, text_dim=text_dim))
+        self.discriminator: RivalDiscriminator = place(RivalDiscriminator(*sizes, text_dim=text_dim))
+        self.average = AveragedModel(
+            self.generator,
+            multi_avg_fn=get_ema_multi_avg_fn(settings.ema),  # type: ignore[no-untyped-call]
+        )
+        self.modules: dict[str, nn.Module] = {
+            "generator": self.generator,
+            "average": self.average,
+            "discriminator": self.discriminator,
+        }
+        rates = {"generator": settings.learning_rate, "discriminator": settings.d_learning_rate}
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            name: torch.optim.Adam(self.modules[name].parameters(), rate, betas=(0.0, 0.9))
+            for name, rate in rates.items()
+        }
+
+    def step(self, batch: RivalBatch, step: int) -> dict[str, Tensor]:
+        """Update D, then G, then its average; return the losses."""
+        d, images, sentence = self.discriminator, batch.images, batch.sentence
+        made = self.generator(batch.z, sentence)
+
+        # D: real pairs, the same images beside the next one's caption, generated pairs [DF-GAN].
+        real, fake = d.features(images), d.features(made.detach())
+        adversarial = hinge(
+            d.judge(real, sentence), d.judge(fake, sentence), d.judge(real, sentence.roll(1, 0))
+        )
+        penalty = matching_gradient_penalty(d, images, sentence)
+        self._update("discriminator", adversarial + penalty)
+
+        # G.
+        g_loss = -d.judge(d.features(made), sentence).mean()
+        self._update("generator", g_loss)
+        self.average.update_parameters(self.generator)
+        found = {"d_hinge": adversarial, "penalty": penalty, "g_hinge": g_loss}
+        return {name: value.detach() for name, value in found.items()}
+
+    def _update(self, name: str, loss: Tensor) -> None:
+        self.modules[name].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimisers[name].step()
+
+
+class RivalData:
+    """Training images with their captions; a batch is a function of seed and step."""
+
+    def __init__(
+        self, sets: Sequence[PreparedDataset], captions: TrainingCaptions, settings: RivalSettings
+    ) -> None:
+        self.settings, self.captions = settings, captions
+        self.images = torch.cat([load_images(s, s.split("train"), settings.size) for s in sets])
+
+    def batch(self, step: int) -> RivalBatch:
+        """Return the batch of a step: images drawn evenly, one caption of each, half of them mirrored."""
+        chance = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
+        index = torch.randint(len(self.images), (self.settings.batch_size,), generator=chance)
+        caption = self.captions.pick(index, chance)
+        mirrored = torch.rand(len(index), generator=chance) < 0.5
+        images = self.images[index].float() / 127.5 - 1
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        z = torch.randn(len(index), 100, generator=chance)
+        device = self.captions.device
+        sentence = self.captions.sentences[caption.to(device)]
+        return RivalBatch(images.to(device), sentence, z.to(device))
+
+
+def train_rival(
+    dataset: Path,
+    damsm: Path,
+    out: Path,
+    settings: RivalSettings | None = None,
+    *,
+    extra: Sequence[Path] = (),
+    device: torch.device | str = "auto",
+    resume: bool = False,
+    progress: bool = True,
+) -> Path:
+    """Train a GAN without a memory on the same pictures and captions: the rival.
+
+    OUT/rival.safetensors is its moving average. Laid beside a checkpoint (and recorded there) it is a row
+    of `evaluate`: rival.
+
+    Args:
+        dataset: folder of a prepared data set.
+        damsm: folder of trained encoders (train-damsm), or a checkpoint, for its text encoder.
+        out: run directory; new, unless --resume.
+        settings: of the networks and the training.
+        extra: more prepared data sets, whose training images it learns from, too.
+        device: auto, cpu, cuda, cuda:1, ...
+        resume: go on with the run in OUT.
+        progress: show bars.
+
+    Returns:
+        The file.
+
+    Raises:
+        TrainingError: a loss is not finite, or the run directory does not fit.
+    """
+    settings, device = settings or RivalSettings(), choose_device(device)
+    run = RunDirectory(out, asdict(settings), resume=resume, free=("minutes", "steps"))
+    trained = load_damsm(damsm, device)
+    sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
+    small = [s.name for s in sets if s.image_size < settings.size]
+    if small:
+        raise TrainingError(
+            wanted=f"pictures of {settings.size} px or more, as the rival makes",
+            found=f"smaller ones in {small[0]}",
+            fix="lower the size",
+        )
+    items: list[Item] = [item for s in sets for item in s.split("train")]
+    captions = TrainingCaptions(
+        items, trained.damsm, trained.vocabulary, trained.config.text.max_words, progress=progress
+    )
+    data = RivalData(sets, captions, settings)
+    trainer = RivalTrainer(settings, trained.config.text.dim, device)
+    facts: dict[str, Any] = {"identity": {"damsm": trained.facts["hash"], "images": len(items)}}
+    shown = data.batch(2**40)
+    columns = min(SAMPLES, settings.batch_size)
+    noises = torch.randn(3, columns, 100, generator=torch.Generator().manual_seed(0)).to(device)
+
+    @torch.no_grad()
+    def draw() -> Tensor:
+        model = trainer.average.eval()
+        rows = [model(z, shown.sentence[:columns]) for z in noises]
+        return torch.cat([shown.images[:columns], *rows]).cpu()
+
+    def finish(loop: Loop) -> None:
+        told = {
+            "damsm": trained.facts["hash"],
+            "minutes": f"{loop.seconds / 60:.1f}",
+            "images": str(loop.step * loop.batch_images),
+        }
+        sizes = {
+            "width": str(settings.width),
+            "size": str(settings.size),
+            "text_dim": str(trained.config.text.dim),
+        }
+        write_weights(out / FILE, trainer.average.module, {"schema": SCHEMA, **sizes, **told})
+
+    Loop(
+        trainer=trainer,
+        draw=data.batch,
+        steps=settings.steps or 10**9,
+        minutes=settings.minutes,
+        run=run,
+        facts=facts,
+        sampler=Sampler(draw=draw, columns=columns, legend=LEGEND),
+        finish=finish,
+        batch_images=settings.batch_size,
+        device=device,
+        name="rival",
+        show=progress,
+    ).train()
+    return out / FILE
