@@ -12,7 +12,7 @@ from memdriven.errors import MemDrivenError
 from memdriven.explore.named import carries
 from memdriven.pipeline.output import Neighbour, Retrieval
 from memdriven.ui import state, strings
-from memdriven.ui.html import image_uri, tag, text, webp_uri
+from memdriven.ui.html import button, image_uri, tag, text, webp_uri
 from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, Steering, weight_file
 
 PIN = "Pin"
@@ -142,11 +142,9 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
             line += tag("span", text("not in the vocabulary (ignored)"))
         else:
             how = "read as" if unknown.reason == "typo" else "taken as"
-            line += tag("span", text(how)) + tag(
-                "button",
-                text(unknown.replacement),
-                type="button",
-                class_="md-offer",
+            line += tag("span", text(how)) + button(
+                unknown.replacement,
+                "md-offer",
                 data_unknown=unknown.word,
                 data_known=unknown.replacement,
                 title=f"Write {unknown.replacement} instead of {unknown.word}",
@@ -242,11 +240,9 @@ def card_buttons(neighbour: Neighbour, steering: Steering, count: int) -> str:
     ]
     if not own:
         buttons.append(
-            tag(
-                "button",
-                text("Use this caption"),
-                type="button",
-                class_="md-steer-button",
+            button(
+                "Use this caption",
+                "md-steer-button",
                 data_words=neighbour.caption,
                 title="Write it as your words: the Oracle then finds this very picture",
             )
@@ -275,9 +271,7 @@ def steering_line(steering: Steering, retrieval: Retrieval) -> str:
     parts += [
         _undo("mask", masked, f"Excluded: {masked}", f"Allow {masked} again") for masked in steering.masks
     ]
-    parts.append(
-        tag("button", text("Back to retrieval"), type="button", class_="md-link", data_act="release")
-    )
+    parts.append(button("Back to retrieval", "md-link", data_act="release"))
     return tag("div", "".join(parts), class_="md-steered")
 
 
@@ -299,9 +293,7 @@ def own_panel(steering: Steering) -> str:
             aria_pressed=str(used).lower(),
             title=f"Pin own image {number}",
         )
-        forget = tag(
-            "button", text("Forget"), type="button", class_="md-link", data_act="dismiss", data_id=guest.id
-        )
+        forget = button("Forget", "md-link", data_act="dismiss", data_id=guest.id)
         cells.append(tag("li", pin + forget))
     choose = tag(
         "input",
@@ -335,11 +327,9 @@ def _own_hint() -> str:
 def _button(act: str, neighbour: Neighbour, label: str, hint: str, pressed: bool | None = None) -> str:
     if act == "pin":
         pressed = bool(pressed)
-    return tag(
-        "button",
-        text(label),
-        type="button",
-        class_="md-steer-button",
+    return button(
+        label,
+        "md-steer-button",
         data_act=act,
         data_id=neighbour.id,
         data_focus=f"{act} {neighbour.id}",

@@ -14,6 +14,7 @@ from memdriven.ui.html import (
     changed_words,
     failure,
     figure,
+    hint,
     image_uri,
     slide,
     status,
@@ -109,7 +110,7 @@ def table_html(rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pic
     if not pick:
         return made
     place = tag("div", slide((_BLANK, ""), (_BLANK, "")), class_="md-slide-place", hidden=True)
-    return tag("p", text("Choose two pictures to lay them over each other."), class_="md-hint") + made + place
+    return hint("Choose two pictures to lay them over each other.") + made + place
 
 
 def edit_html(made: Edit) -> str:
@@ -151,7 +152,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     with gr.Tab("Compare", id="compare"):
         section("memory", "Same caption and seed, different references")
-        panel(tag("p", text("Each matching rule finds its own references."), class_="md-hint"))
+        panel(hint("Each matching rule finds its own references."))
         chosen = gr.CheckboxGroup(
             [(label, value) for value, label in NAMES.items()],
             value=list(DEFAULT),
@@ -173,13 +174,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             run = gr.Button("Compare", variant="primary", elem_id="compare-run", elem_classes="md-run")
         made = panel(empty(COMPARE_EMPTY), elem_id="compare-table", js_on_load=script("slide.js"))
         section("text", "Another word, same noise, same memory")
-        panel(
-            tag(
-                "p",
-                text("Noise and references stay those of the caption on the left. What did the word do?"),
-                class_="md-hint",
-            )
-        )
+        panel(hint("Noise and references stay those of the caption on the left. What did the word do?"))
         with gr.Row(elem_classes="md-tools"):
             words = gr.Textbox(
                 label="Change one word",

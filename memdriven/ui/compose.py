@@ -13,8 +13,9 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
 from memdriven.ui import cards, picture, state, strings, switcher, waiting
 from memdriven.ui.history_list import Moment
-from memdriven.ui.html import failure, status, tag, text
+from memdriven.ui.html import button, failure, hint, status, tag, text
 from memdriven.ui.parts import CLICKS, fold_title, panel, script, section
+from memdriven.ui.references import Query
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import Fade
@@ -71,10 +72,7 @@ def read_tries(pipe: MemoryDrivenPipeline) -> int:
 
 def example_chips(captions: Sequence[str]) -> str:
     """Return example captions as buttons; page.js writes a clicked one into the box."""
-    chips = "".join(
-        tag("li", tag("button", text(each), type="button", class_="md-chip", data_caption=each))
-        for each in captions
-    )
+    chips = "".join(tag("li", button(each, "md-chip", data_caption=each)) for each in captions)
     return tag("ul", chips, class_="md-chips", aria_label="Try one of these")
 
 
@@ -82,13 +80,11 @@ def known_words() -> str:
     """Return how many words the visitor's model knows and what about; all of them when unfolded."""
     words = sorted(word for word in state.pipeline().vocabulary if word.isalpha())
     about = f" about {subject}s" if (subject := state.subject()) else ""
-    buttons = "".join(
-        tag("button", text(word), type="button", class_="md-word", data_word=word) for word in words
-    )
+    buttons = "".join(button(word, "md-word", data_word=word) for word in words)
     return tag(
         "details",
         tag("summary", text(f"Knows {len(words)} words{about}"))
-        + tag("p", text("Choose one to add it to yours."), class_="md-hint")
+        + hint("Choose one to add it to yours.")
         + tag("div", buttons, class_="md-words", tabindex=0, role="group", aria_label="Known words"),
         class_="md-known",
     )
@@ -97,11 +93,11 @@ def known_words() -> str:
 def batch() -> str:
     """Return the place for several captions, which are painted one after the other (`words.js`)."""
     box = tag("textarea", rows=5, aria_label="Captions, one a line", placeholder="a red bird\na blue bird")
-    run = tag("button", text("Paint all"), type="button", class_="md-action", id="batch-run")
+    run = button("Paint all", "md-action", id="batch-run")
     return tag(
         "details",
         tag("summary", text("Batch"))
-        + tag("p", text("One a line; each becomes a picture of the History. Stop ends it."), class_="md-hint")
+        + hint("One a line; each becomes a picture of the History. Stop ends it.")
         + box
         + run
         + tag("p", class_="md-hint", role="status"),
@@ -163,24 +159,14 @@ class Compose:
     """The steps away from the seed's noise that Generate keeps, with a way back."""
 
     @property
-    def query(self) -> list[gr.components.Component]:
-        """What a handler is given: caption, source, comparison, k, seed, keep."""
-        return [self.caption, self.source, self.comparison, self.k, self.seed, self.keep]
-
-    @property
     def steered_query(self) -> list[gr.components.Component]:
-        """The query, and then what was done to the memory by hand."""
-        return [*self.query, self.steering]
+        """What the references are found by, and what was done to them by hand."""
+        return [*(getattr(self, name) for name in ASKED), self.steering]
 
     @property
-    def settings(self) -> list[gr.components.Component]:
-        """What a recipe sets: the steered query, how much of the memory, guidance, mirror, window."""
-        return [*self.steered_query, self.fade.share, self.guidance, self.mirror, self.window]
-
-    @property
-    def whole_query(self) -> list[gr.components.Component]:
-        """All that a picture is made from: the settings, and how many memories are tried."""
-        return [*self.settings, self.tries]
+    def whole_query(self) -> list[gr.blocks.Block]:
+        """All that a picture is made from: a `Query`."""
+        return [self.parts[name] for name in Query._fields]
 
     @property
     def parts(self) -> dict[str, gr.blocks.Block]:
@@ -191,10 +177,8 @@ class Compose:
         return {**own, **more, "checkpoint": self.switcher.choice, "facts": self.switcher.facts}
 
 
-KEPT = (
-    *("caption", "source", "comparison", "k", "tries", "seed", "keep", "share", "guidance", "mirror"),
-    *("window", "checkpoint"),
-)
+ASKED = ("caption", "source", "comparison", "k", "seed", "keep")
+KEPT = (*ASKED, "tries", "share", "guidance", "mirror", "window", "checkpoint")
 """What a browser tab keeps of the column over a reload, by name."""
 
 
@@ -380,9 +364,7 @@ def steps_line(steering: Steering) -> str:
     if not steering.variations:
         return ""
     label = strings.VARIED.format(seed=steering.base, count=len(steering.variations))
-    back = tag(
-        "button", text("Reset to the original seed"), type="button", class_="md-link", data_act="steady"
-    )
+    back = button("Reset to the original seed", "md-link", data_act="steady")
     return tag("p", text(label) + " " + back, class_="md-steps")
 
 
@@ -395,7 +377,7 @@ def _tries(bank_size: int) -> int:
 
 
 def _source_hint(source: str) -> str:
-    return tag("p", text(SOURCE_HINTS.get(source, "")), class_="md-hint")
+    return hint(SOURCE_HINTS.get(source, ""))
 
 
 def _show_source(source: str) -> tuple[str, gr.Dropdown, gr.Slider, gr.Slider, gr.Slider]:

@@ -24,7 +24,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
 from memdriven.ui import copies, inside, state, strings
 from memdriven.ui.cards import note
-from memdriven.ui.html import figure, image_uri, tag, text, thumbs
+from memdriven.ui.html import figure, hint, image_uri, tag, text, thumbs
 from memdriven.ui.lessons import Lesson
 
 DRAWS = 4
@@ -192,7 +192,7 @@ def _noise(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
             yield Ran("".join([thumbs(prepared.retrieval), *shown, row]))
         gaps = [float(difference(a, b).mean()) for a, b in combinations(pictures, 2)]
         apart.append(sum(gaps) / len(gaps))
-        told = tag("p", text(f"Two of them differ by {100 * apart[-1]:.1f} % on average."), class_="md-hint")
+        told = hint(f"Two of them differ by {100 * apart[-1]:.1f} % on average.")
         shown.append(row + told)
     answer = 2 if max(apart) < 0.005 else int(apart[1] > apart[0])
     measured = f"z alone: {100 * apart[0]:.1f} % apart. Mirror and window alone: {100 * apart[1]:.1f} %."

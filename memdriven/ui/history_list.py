@@ -11,7 +11,7 @@ from memdriven.errors import MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.recipe import MAX_BYTES, Recipe
 from memdriven.ui import cards, strings
-from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.html import button, hint, image_uri, tag, text
 
 INSPECT_HINT = "Look at its settings; mine stay as they are"
 
@@ -93,19 +93,13 @@ def panel_html(stored: object) -> str:
         return cards.note("Every finished picture is listed here. The list stays in this browser.")
     items = "".join(_item(place, each) for place, each in enumerate(moments))
     tools = [
-        tag("button", text(label), type="button", class_="md-action", data_export=kind)
+        button(label, "md-action", data_export=kind)
         for kind, label in (("sheet", "Contact sheet"), ("zip", strings.ZIP))
     ]
     if any(each.get("star") for each in moments):
-        tools.append(
-            tag("button", text("Select favourites"), type="button", class_="md-action", data_tick="star")
-        )
-    tools.append(tag("button", text("Forget all"), type="button", class_="md-link", data_act="clear"))
-    note = tag(
-        "p",
-        text(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all."),
-        class_="md-hint",
-    )
+        tools.append(button("Select favourites", "md-action", data_tick="star"))
+    tools.append(button("Forget all", "md-link", data_act="clear"))
+    note = hint(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all.")
     actions = tag("div", "".join(tools), class_="md-actions")
     return note + actions + tag("ol", items, class_="md-history")
 
@@ -134,11 +128,9 @@ def _item(place: int, each: Moment) -> str:
         + tag("span", text(seed), class_="md-seed")
     )
     buttons = "".join(
-        tag(
-            "button",
-            text(name),
-            type="button",
-            class_="md-steer-button",
+        button(
+            name,
+            "md-steer-button",
             data_act=kind,
             data_place=place,
             title=hint,
@@ -151,11 +143,9 @@ def _item(place: int, each: Moment) -> str:
             ("forget", "Forget", None),
         )
     )
-    buttons += tag(
-        "button",
-        text("\u2605 Favourite" if star else "\u2606 Favourite"),
-        type="button",
-        class_="md-steer-button",
+    buttons += button(
+        "\u2605 Favourite" if star else "\u2606 Favourite",
+        "md-steer-button",
         data_act="star",
         data_place=place,
         data_focus=f"star {place}",

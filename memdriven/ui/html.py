@@ -42,6 +42,16 @@ def tag(name: str, content: str = "", **attributes: object) -> str:
     return start if name in ("img", "br", "input") else f"{start}{content}</{name}>"
 
 
+def button(label: str, kind: str = "md-action", **attributes: object) -> str:
+    """Return a button of a class, with attributes as `tag` takes them."""
+    return tag("button", text(label), type="button", class_=kind, **attributes)
+
+
+def hint(message: str, **attributes: object) -> str:
+    """Return a quiet line that explains."""
+    return tag("p", text(message), class_="md-hint", **attributes)
+
+
 def png_uri(content: bytes) -> str:
     """Return PNG bytes as a data URI, so that no picture is ever a file on the server."""
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

@@ -11,7 +11,7 @@ from memdriven.models.noise import WHOLE
 from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.ui import strings
-from memdriven.ui.html import image_uri, png_uri, tag, text
+from memdriven.ui.html import button, hint, image_uri, png_uri, tag, text
 
 STAGE_LABEL = "{side} px"
 STEP_NAMES = {
@@ -198,11 +198,7 @@ def _actions(output: PipelineOutput, uri: str) -> str:
         else _action("Copy link", data_link=recipe.to_url(), data_copied=RECIPE_COPIED, data_by_hand=BY_HAND)
     )
     note = (
-        tag(
-            "p",
-            text("Made with your own image: only this tab, while it is open, can make it again."),
-            class_="md-hint",
-        )
+        hint("Made with your own image: only this tab, while it is open, can make it again.")
         if recipe.private
         else ""
     )
@@ -211,19 +207,13 @@ def _actions(output: PipelineOutput, uri: str) -> str:
 
 
 def _action(label: str, **data: object) -> str:
-    return tag("button", text(label), type="button", class_="md-action", **data)
+    return button(label, "md-action", **data)
 
 
 def _recipe(output: PipelineOutput) -> str:
     content = output.recipe.to_json(indent=1)
-    copy = tag(
-        "button",
-        text("Copy recipe"),
-        type="button",
-        class_="md-action md-copy",
-        data_copy=content,
-        data_copied=RECIPE_COPIED,
-        data_by_hand=BY_HAND,
+    copy = button(
+        "Copy recipe", "md-action md-copy", data_copy=content, data_copied=RECIPE_COPIED, data_by_hand=BY_HAND
     )
     return tag(
         "details",
@@ -262,28 +252,16 @@ def claims_list(claims: Sequence[Claim]) -> str:
         parts += [
             tag("h3", text(title), class_="md-small-title"),
             tag("ul", "".join(map(_entry, named)), class_="md-claims"),
-            tag(
-                "p",
-                text(
-                    "Judged by the model's own checker, which also picked the reference. A hint, not proof."
-                ),
-                class_="md-hint",
-            ),
+            hint("Judged by the model's own checker, which also picked the reference. A hint, not proof."),
         ]
     if denied:
         things = ", ".join(_thing(claim) for claim in denied)
         parts.append(
-            tag(
-                "p",
-                text(f"This model cannot leave things out, and may paint what your words deny: {things}."),
-                class_="md-hint",
-            )
+            hint(f"This model cannot leave things out, and may paint what your words deny: {things}.")
         )
     if named and implied:
         things = ", ".join(_thing(claim) for claim in implied)
-        parts.append(
-            tag("p", text(f"The model also expects, though no word says so: {things}."), class_="md-hint")
-        )
+        parts.append(hint(f"The model also expects, though no word says so: {things}."))
     return tag("div", "".join(parts)) if parts else ""
 
 

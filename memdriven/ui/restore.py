@@ -15,10 +15,10 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import PRIVATE
 from memdriven.ui import state, strings
-from memdriven.ui.compose import KEPT, steps_line
+from memdriven.ui.compose import ASKED, KEPT, steps_line
 from memdriven.ui.generate import show
 from memdriven.ui.history_list import moment
-from memdriven.ui.html import failure, status, tag, text, webp_uri
+from memdriven.ui.html import button, failure, hint, status, tag, text, webp_uri
 from memdriven.ui.references import look, panels_again
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
@@ -152,10 +152,7 @@ def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
     """
     use(recipe)
     taken = settings(recipe, steering, noise=False)
-    asked = [
-        taken.get(name, "") for name in ("caption", "source", "comparison", "k", "seed", "keep", "steering")
-    ]
-    memory, _, _ = look(*asked)
+    memory, _, _ = look(*(taken.get(name, "") for name in (*ASKED, "steering")))
     return {
         **taken,
         "memory": memory,
@@ -236,7 +233,7 @@ def inspection(recipe: Recipe) -> str:
     if not fits and not closed:
         notes.append("Made with a model or memory that this page does not have now.")
     buttons = "".join(
-        tag("button", text(label), type="button", class_="md-action", data_act=act, title=hint)
+        button(label, "md-action", data_act=act, title=hint)
         for act, label, hint, offered in (
             ("remix", strings.REMIX, strings.REMIX_HINT, True),
             ("restore", strings.RESTORE, strings.RESTORE_HINT, fits or closed),
@@ -254,7 +251,7 @@ def inspection(recipe: Recipe) -> str:
         tag("dl", "".join(rows), class_="md-facts-list")
         + (tag("h3", text("Memories"), class_="md-small-title") if cells else "")
         + tag("ul", "".join(cells), class_="md-recipe-memory")
-        + "".join(tag("p", text(each), class_="md-hint") for each in notes)
+        + "".join(hint(each) for each in notes)
         + tag("div", buttons, class_="md-actions"),
         class_="md-inspection",
     )

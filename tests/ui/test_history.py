@@ -21,11 +21,6 @@ from memdriven.ui.state import Shelf, find_checkpoints
 from memdriven.ui.steering import Steering
 
 CAPTION = "a small red bird with black wings"
-SETTINGS = (
-    *("caption", "source", "comparison", "k", "seed", "keep", "steering", "share", "guidance", "mirror"),
-    "window",
-)
-"""Names of `Compose.settings`, in its order."""
 QUERY = (CAPTION, "retrieved", "sentence-sentence", 1, "7", True)
 
 
@@ -119,7 +114,7 @@ def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, seed=4, guidance=1.25)
     taken = restore.settings(out.recipe, Steering(), noise=True)
     assert taken["guidance"] == 1.25
-    query = (*(taken[name] for name in SETTINGS), 1)
+    query = references.Query(*(taken.get(name, 1) for name in references.Query._fields))
     assert references.read(*query).paint(pipe).images[0].tobytes() == out.images[0].tobytes()
     *_, last = generate.paint(*query)
     assert last["current"]["recipe"] == out.recipe.to_json()
