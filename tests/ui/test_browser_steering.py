@@ -16,7 +16,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import steering, strings
 from tests.ui.conftest import Visitor
-from tests.ui.test_own_image import FakeNetwork
+from tests.ui.test_steering import FakeNetwork
 
 Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"

@@ -13,7 +13,7 @@ from PIL import Image
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import steering, strings
 from tests.ui.conftest import Visitor
-from tests.ui.test_own_image import FakeNetwork
+from tests.ui.test_steering import FakeNetwork
 
 Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
