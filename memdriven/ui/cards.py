@@ -229,12 +229,12 @@ def card_buttons(neighbour: Neighbour, steering: Steering, count: int) -> str:
     buttons = [
         _button("pin", neighbour, "Pinned" if pinned else PIN, PIN_HINT, pressed=pinned),
         "" if own else _button("mask", neighbour, MASK, MASK_HINT),
-        _button("only", neighbour, "Only this", "Use this memory alone") if count > 1 else "",
+        _button("only", neighbour, "Only this", "Use this reference alone") if count > 1 else "",
         _button(
             "like",
             neighbour,
             "More like this",
-            "Memories that look like this one, instead of those that fit the words",
+            "References that look like this one, instead of those that fit the words",
             pressed=True if steering.like == neighbour.id else None,
         ),
     ]
@@ -267,7 +267,7 @@ def steering_line(steering: Steering, retrieval: Retrieval) -> str:
         return ""
     parts = [tag("strong", text("Steered by hand" if steering.active else "Kept for these words"))]
     if steering.like is not None:
-        parts.append(_undo("unlike", "", "Look-alikes of one memory", "back to the words"))
+        parts.append(_undo("unlike", "", "Look-alikes of one reference", "back to the words"))
     parts += [
         _undo("mask", masked, f"Excluded: {masked}", f"Allow {masked} again") for masked in steering.masks
     ]
@@ -350,7 +350,7 @@ def _weight(neighbour: Neighbour, factor: float) -> str:
         data_act="weigh",
         data_id=neighbour.id,
         data_focus=f"weigh {neighbour.id}",
-        aria_label=f"Weight of memory {neighbour.rank}",
+        aria_label=f"Weight of reference {neighbour.rank}",
     )
     value = tag("output", text(f"\u00d7{factor:g}"))
     return tag("label", tag("span", text("weight")) + slider + value, class_="md-weight")

@@ -190,7 +190,7 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     keep = _action("Keep this seed", data_act="keep")
     hold = _action("Hold the view", data_act="hold", title="Other seeds then change z alone")
     near = _action("Vary this picture", data_press="#make-near", data_tab="diversity")
-    others = _action("Compare memories", data_press="#compare-run", data_tab="compare")
+    others = _action("Compare references", data_press="#compare-run", data_tab="compare")
     check = _action("Is it a copy?", data_press="#copy-run", data_tab="copies")
     share = (
         ""

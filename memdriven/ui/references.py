@@ -17,7 +17,7 @@ from memdriven.ui import cards, state, strings
 from memdriven.ui.html import failure, status
 from memdriven.ui.steering import MAX_PINS, Steering
 
-MEMORY_ERROR = "No memories for this caption."
+MEMORY_ERROR = "No references for this caption."
 
 SHOWN = 6
 """Memories on screen: those in use and the next in line."""

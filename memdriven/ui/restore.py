@@ -249,7 +249,7 @@ def inspection(recipe: Recipe) -> str:
     return tag(
         "div",
         tag("dl", "".join(rows), class_="md-facts-list")
-        + (tag("h3", text("Memories"), class_="md-small-title") if cells else "")
+        + (tag("h3", text("References"), class_="md-small-title") if cells else "")
         + tag("ul", "".join(cells), class_="md-recipe-memory")
         + "".join(hint(each) for each in notes)
         + tag("div", buttons, class_="md-actions"),

@@ -43,10 +43,10 @@ SEED_PLACEHOLDER: Final = "random"
 
 # Memory panel
 TAB_DIVERSITY: Final = "Diversity"
-CARD_ALT: Final = "Memory image {rank}: {caption}"
+CARD_ALT: Final = "Reference {rank}: {caption}"
 RANK: Final = "No. {rank}"
 WEIGHT: Final = "{share} of the mix"
-MEMORY_EMPTY: Final = "Write a caption and the closest memories appear here while you type."
+MEMORY_EMPTY: Final = "Write a caption and the closest references appear here while you type."
 
 # Result
 PICTURE_ALT: Final = "Generated picture for the caption: {caption}"

@@ -66,7 +66,7 @@ def test_look_answers_nothing_and_nonsense() -> None:
 @pytest.mark.parametrize("caption", ["qqq", "qqq zzz", "!?"])
 def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
     memory, unknown, line = generate.look(caption, *QUERY)
-    assert "No memories for this caption." in memory
+    assert "No references for this caption." in memory
     assert unknown.count("<del>") == len(caption.strip("!?").split())
     assert 'role="alert"' not in line
     assert "No known word yet." in line
