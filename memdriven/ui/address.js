@@ -48,6 +48,7 @@ const here = () => {
   arrived = true;
   if (line()?.textContent === OPENING) line().textContent = "Ready.";
   window.addEventListener("pagehide", note);
+  document.addEventListener("visibilitychange", () => { if (document.hidden) note(); });
   if (tab !== "picture") open(tab);
   if (lesson)
     soon(() => document.querySelector("#lesson-choice input"), () => {

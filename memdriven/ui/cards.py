@@ -7,13 +7,12 @@ import re
 from collections.abc import Mapping, Sequence, Set
 
 from memdriven.data.vocabulary import UnknownWord, tokenize
-from memdriven.encoders.vgg import WEIGHTS_VARIABLE
 from memdriven.errors import MemDrivenError
 from memdriven.explore.named import carries
 from memdriven.pipeline.output import Neighbour, Retrieval
 from memdriven.ui import state, strings
 from memdriven.ui.html import button, image_uri, tag, text, webp_uri
-from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, Steering, weight_file
+from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, VGG_FIX, Steering, weight_file
 
 PIN = "Pin"
 MASK = "Exclude"
@@ -91,13 +90,12 @@ def neighbour_card(
     """
     # One that was given by hand, from beyond the line, has a place in the mix but no rank.
     by_hand = steering is not None and steering.active and neighbour.percentile is None
-    rank = "By hand" if by_hand else strings.RANK.format(rank=neighbour.rank)
+    rank = "By hand" if by_hand else f"No. {neighbour.rank}"
     facts = [tag("span", text(rank), class_="md-rank")]
     if neighbour.class_name:
         facts.append(tag("span", text(neighbour.class_name), class_="md-class"))
     if len(retrieval) > 1:
-        share = strings.WEIGHT.format(share=f"{neighbour.weight:.0%}")
-        facts.append(tag("span", text(share), class_="md-share"))
+        facts.append(tag("span", text(f"{neighbour.weight:.0%} of the mix"), class_="md-share"))
     lines = [
         tag("div", "".join(facts), class_="md-facts"),
         tag("p", _quote(neighbour, retrieval, common), class_="md-quote"),
@@ -166,7 +164,7 @@ def _spare_card(
     neighbour: Neighbour, retrieval: Retrieval, common: Set[str], steering: Steering | None
 ) -> str:
     quote = _quote(neighbour, retrieval, common)
-    rank = tag("span", text(strings.RANK.format(rank=neighbour.rank)), class_="md-rank")
+    rank = tag("span", text(f"No. {neighbour.rank}"), class_="md-rank")
     facts = tag("span", rank + " " + quote, class_="md-quote")
     controls = spare_buttons(neighbour, steering) if steering is not None else ""
     return tag(
@@ -317,9 +315,8 @@ def _own_hint() -> str:
             class_="md-hint",
             id="md-mine-hint",
         )
-    fix = strings.VGG_FIX.format(variable=WEIGHTS_VARIABLE)
     words = tag("summary", text("Needs VGG-16, whose weights are not on this computer yet.")) + tag(
-        "span", text(fix)
+        "span", text(VGG_FIX)
     )
     return tag("details", words, class_="md-hint", id="md-mine-hint")
 

@@ -16,6 +16,7 @@ from memdriven.ui.html import (
     figure,
     hint,
     image_uri,
+    seed_words,
     slide,
     status,
     tag,
@@ -74,13 +75,13 @@ def table_html(rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pic
         steps: how many steps each is away from its seed's noise.
         pick: let two pictures be picked for the slider.
     """
-    words, lines = strings.VARIED if steps else strings.SEED_SHOWN, []
+    lines = []
     for row in rows:
         name = NAMES.get(row.strategy, row.strategy)
         head = tag("h3", text(name), class_="md-row-name") + thumbs(row.retrieval)
         cells = [tag("div", head, class_="md-row-head")]
         for seed, picture in zip(seeds, row.pictures, strict=True):
-            noise = words.format(seed=seed, count=steps)
+            noise = seed_words(seed, steps)
             label = f"{name}, {noise}"
             if picture is None:
                 if row.retrieval is None:

@@ -13,7 +13,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
 from memdriven.ui import cards, picture, state, strings, switcher, waiting
 from memdriven.ui.history_list import Moment
-from memdriven.ui.html import button, failure, hint, status, tag, text
+from memdriven.ui.html import button, failure, hint, seed_words, status, tag, text
 from memdriven.ui.parts import CLICKS, fold_title, panel, script, section
 from memdriven.ui.references import Query
 from memdriven.ui.startup import gr
@@ -363,7 +363,7 @@ def steps_line(steering: Steering) -> str:
     """Return how far the kept noise is from its seed's, with a way back; nothing when it is not."""
     if not steering.variations:
         return ""
-    label = strings.VARIED.format(seed=steering.base, count=len(steering.variations))
+    label = seed_words(steering.base, len(steering.variations))
     back = button("Reset to the original seed", "md-link", data_act="steady")
     return tag("p", text(label) + " " + back, class_="md-steps")
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from PIL import Image
 
-from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
+from memdriven.errors import MemDrivenError, RetrievalError
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import cards, compose, picture, references, state, strings
+from memdriven.ui import cards, compose, picture, references, state
 from memdriven.ui.cards import own_panel
 from memdriven.ui.compose import Compose, Opening, steps_line
-from memdriven.ui.history_list import is_moment, moment
+from memdriven.ui.history_list import is_moment, moment, recipe_of
 from memdriven.ui.html import failure, png_uri, status, tag, text
 from memdriven.ui.parts import CLICKS, by_name, event_options, panel, script, section
 from memdriven.ui.references import look, look_again, panels
@@ -79,11 +79,7 @@ def enlarge(event: gr.EventData, current: object, steering: Steering) -> dict[st
     """Return a link to the picture on screen, smoothly enlarged, and the status, by name."""
     times = next((each for each in picture.LARGER if str(getattr(event, "times", "")) == str(each)), 2)
     try:
-        if not is_moment(current):
-            raise ConfigError(
-                wanted="a picture to enlarge", found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
-            )
-        recipe = Recipe.from_json(current["recipe"])
+        recipe = recipe_of(current, "a picture to enlarge")
         made = state.pipeline().from_recipe(recipe, steering.guests).images[0]
     except MemDrivenError as error:
         return {"larger": "", "status": failure(error)}
@@ -230,11 +226,10 @@ def add_own(event: gr.EventData, *query: Any) -> Iterator[dict[str, Any]]:
 
 def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, Any]:
     """Keep the noise of the picture on screen (`keep`), or how it sees its memory (`hold`)."""
-    if not is_moment(current):
-        wanted = "a picture whose noise can be kept"
-        gone = ConfigError(wanted=wanted, found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX)
-        return {"status": failure(gone)}
-    recipe = Recipe.from_json(current["recipe"])
+    try:
+        recipe = recipe_of(current, "a picture whose noise can be kept")
+    except MemDrivenError as error:
+        return {"status": failure(error)}
     act, item = getattr(event, "act", None), getattr(event, "id", None)
     if act == "hold":
         noise = state.pipeline().noise(recipe.request(steering.guests), recipe.seed)

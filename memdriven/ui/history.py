@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from memdriven.errors import ConfigError, DataError, MemDrivenError
+from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import cards, export, restore, state, strings
@@ -17,7 +17,7 @@ from memdriven.ui.history_list import Moment, history, panel_html, remember
 from memdriven.ui.html import failure, status, tag, text
 from memdriven.ui.parts import CLICKS, by_name, panel, section
 from memdriven.ui.startup import gr
-from memdriven.ui.steering import Steering
+from memdriven.ui.steering import OTHER_KIND, TOO_LARGE, Steering, no_picture
 
 _READ = """() => {
   try { return [JSON.parse(localStorage.getItem("memdriven.pictures.1") ?? "[]")]; } catch { return [[]]; }
@@ -79,16 +79,16 @@ def paste(written: str) -> dict[str, Any]:
 def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     """Return what brings back the recipe of a PNG that carries one, by name."""
     content = getattr(event, "content", None)
-    found = strings.UPLOAD_KIND
+    found = OTHER_KIND
     try:
         if isinstance(content, str) and len(content) <= restore.MAX_PNG:
             return restore.brought(Recipe.from_png(base64.b64decode(content, validate=True)), steering)
-        found = strings.UPLOAD_LARGE.format(megabytes=8)
+        found = TOO_LARGE
     except (binascii.Error, ValueError):
         pass
     except MemDrivenError as error:
         return {"status": failure(error)}
-    return {"status": failure(DataError(wanted=strings.UPLOAD_WANTED, found=found, fix=strings.UPLOAD_FIX))}
+    return {"status": failure(no_picture(found))}
 
 
 def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
     outputs: list[PipelineOutput] = []
     left_out: list[str] = []
     problem: MemDrivenError = ConfigError(
-        wanted=strings.GONE_WANTED, found="no picture in the list", fix=strings.NEAR_GONE_FIX
+        wanted="a recipe to use", found="no picture in the list", fix="generate one first"
     )
     for done, (number, each) in enumerate(chosen, start=1):
         said = f"Painting picture {done} of {len(chosen)} again."
@@ -140,7 +140,7 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
             outputs.append(restore.made_here(recipe).from_recipe(recipe, steering.guests))
         except MemDrivenError as error:
             problem = error
-            left_out.append(strings.RANK.format(rank=number))
+            left_out.append(f"No. {number}")
     if not outputs:
         yield {"saved": "", "status": failure(problem)}
         return
@@ -252,4 +252,4 @@ def _wanted(event: gr.EventData, moments: Sequence[Moment], inspected: str | Non
         return Recipe.from_json(inspected), -1
     if str(place) in map(str, range(len(moments))):
         return Recipe.from_json(moments[int(str(place))]["recipe"]), int(str(place))
-    raise ConfigError(wanted=strings.GONE_WANTED, found=strings.GONE_FOUND, fix=strings.GONE_FIX)
+    raise restore.no_recipe()

@@ -42,6 +42,11 @@ def tag(name: str, content: str = "", **attributes: object) -> str:
     return start if name in ("img", "br", "input") else f"{start}{content}</{name}>"
 
 
+def seed_words(seed: int | None, steps: int = 0) -> str:
+    """Return a seed, and how many steps a noise is away from it."""
+    return f"seed {seed}, step {steps} away" if steps else f"seed {seed}"
+
+
 def button(label: str, kind: str = "md-action", **attributes: object) -> str:
     """Return a button of a class, with attributes as `tag` takes them."""
     return tag("button", text(label), type="button", class_=kind, **attributes)

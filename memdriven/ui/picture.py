@@ -11,7 +11,7 @@ from memdriven.models.noise import WHOLE
 from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.ui import strings
-from memdriven.ui.html import button, hint, image_uri, png_uri, tag, text
+from memdriven.ui.html import button, hint, image_uri, png_uri, seed_words, tag, text
 
 STAGE_LABEL = "{side} px"
 STEP_NAMES = {
@@ -179,9 +179,7 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     )
     link += _action("Copy picture", data_copy_picture=True) + _action("Enlarge", data_large=True)
     recipe = output.recipe
-    words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
-    shown = words.format(seed=recipe.seed, count=len(recipe.variations))
-    seed = tag("span", text(shown), class_="md-seed")
+    seed = tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
     if any(output.mirrored[:1]):
         seed += tag("span", text("memory mirrored"), class_="md-view")
     if output.windows and output.windows[0] != WHOLE and len(output.retrieval):

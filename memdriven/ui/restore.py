@@ -17,11 +17,11 @@ from memdriven.pipeline.request import PRIVATE
 from memdriven.ui import state, strings
 from memdriven.ui.compose import ASKED, KEPT, steps_line
 from memdriven.ui.generate import show
-from memdriven.ui.history_list import moment
+from memdriven.ui.history_list import ACTIONS, moment
 from memdriven.ui.html import button, failure, hint, status, tag, text, webp_uri
 from memdriven.ui.references import look, panels_again
 from memdriven.ui.startup import gr
-from memdriven.ui.steering import Steering
+from memdriven.ui.steering import OWN_CAPTION, Steering
 from memdriven.ui.switcher import facts, fade_column
 
 RECIPE_FIELDS = {
@@ -49,7 +49,7 @@ def read(written: object) -> Recipe:
     """
     given = written.strip() if isinstance(written, str) else ""
     if not given:
-        raise ConfigError(wanted=strings.GONE_WANTED, found=strings.GONE_FOUND, fix=strings.GONE_FIX)
+        raise no_recipe()
     given = given[:MAX_TEXT]
     if given.startswith("{"):
         return Recipe.from_json(given)
@@ -59,6 +59,13 @@ def read(written: object) -> Recipe:
         except ValueError:
             given = ""
     return Recipe.from_url(given)
+
+
+def no_recipe() -> ConfigError:
+    """Return the error of a press that names no recipe."""
+    return ConfigError(
+        wanted="a recipe to use", found="none here", fix="inspect one in the list, or paste it"
+    )
 
 
 def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
@@ -112,7 +119,9 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, An
     }
 
 
-def restored(recipe: Recipe, steering: Steering, said: str = strings.RESTORED) -> dict[str, Any]:
+def restored(
+    recipe: Recipe, steering: Steering, said: str = "Restored: the same recipe, the same pixels."
+) -> dict[str, Any]:
     """Return a recipe's picture and settings, by name, for a restored page.
 
     Raises:
@@ -225,26 +234,17 @@ def inspection(recipe: Recipe) -> str:
         if same and name in bank.ids:
             content = bank.thumbnail_bytes(bank.index_of(name))
             picture = tag("img", src=webp_uri(content), alt=name, width=48, height=48)
-        share = strings.WEIGHT.format(share=f"{weight:.0%}")
-        shown = strings.OWN_CAPTION if name.startswith(PRIVATE) else name
-        cells.append(tag("li", picture + tag("span", text(f"{shown}, {share}"))))
+        shown = OWN_CAPTION if name.startswith(PRIVATE) else name
+        cells.append(tag("li", picture + tag("span", text(f"{shown}, {weight:.0%} of the mix"))))
     notes = ["Needs a private image, which only the tab that had it can use."] if recipe.private else []
     fits, closed = _fits(recipe), _closed(recipe)
     if not fits and not closed:
         notes.append("Made with a model or memory that this page does not have now.")
+    offered = {"remix": True, "restore": fits or closed, "similar": not fits or recipe.private}
     buttons = "".join(
-        button(label, "md-action", data_act=act, title=hint)
-        for act, label, hint, offered in (
-            ("remix", strings.REMIX, strings.REMIX_HINT, True),
-            ("restore", strings.RESTORE, strings.RESTORE_HINT, fits or closed),
-            (
-                "similar",
-                "Paint something similar",
-                ("The same settings and seed, with the model and the memories that are here"),
-                not fits or recipe.private,
-            ),
-        )
-        if offered
+        button(ACTIONS[act][0], data_act=act, title=ACTIONS[act][1])
+        for act, there in offered.items()
+        if there
     )
     return tag(
         "div",

@@ -45,7 +45,6 @@ SEED_PLACEHOLDER: Final = "random"
 TAB_DIVERSITY: Final = "Diversity"
 CARD_ALT: Final = "Reference {rank}: {caption}"
 RANK: Final = "No. {rank}"
-WEIGHT: Final = "{share} of the mix"
 MEMORY_EMPTY: Final = "Write a caption and the closest references appear here while you type."
 
 # Result
@@ -84,19 +83,9 @@ SHELF_USED: Final = "{name} is in use: {count} pictures in memory."
 # Controls of the memory cards
 
 # Own image
-OWN_CAPTION: Final = "your own image"
 OWN_ALT: Final = "Your own image {number}"
-UPLOAD_WANTED: Final = "a picture: PNG, JPEG, WebP or another common format, up to 8 MB and 24 million pixels"
-UPLOAD_LARGE: Final = "more than {megabytes} MB"
-UPLOAD_KIND: Final = "another kind of file, a damaged one, or one with more pixels"
-UPLOAD_FIX: Final = "save it as a JPEG of ordinary size and add that"
-VGG_FIX: Final = (
-    "set {variable} to a local weight file, or run once, connected: python -c "
-    '"from memdriven.encoders.vgg import Vgg16Features; Vgg16Features.load()"'
-)
 
 # Actions of a picture
-VARIED: Final = "seed {seed}, step {count} away"
 
 # Near-by noise and the distance of a grid
 NEAR_RUN: Final = "Vary this picture"
@@ -110,15 +99,7 @@ DISTANCE_HINT: Final = (
 )
 
 # History and recipes
-REMIX: Final = "Remix"
-RESTORE: Final = "Restore"
-REMIX_HINT: Final = "Take everything but the noise"
-RESTORE_HINT: Final = "Take everything and show this picture"
 ZIP: Final = "ZIP"
-RESTORED: Final = "Restored: the same recipe, the same pixels."
-GONE_WANTED: Final = "a recipe to use"
-GONE_FOUND: Final = "none here"
-GONE_FIX: Final = "inspect one in the list, or paste it"
 
 # Shared by the tabs of experiments
 

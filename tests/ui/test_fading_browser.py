@@ -60,7 +60,7 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
     page.click('#history [data-act="inspect"][data-place="1"]:not(.md-history-picture)')
     visitor.wait_text("#inspection", "Memory used")
     page.click('#inspection [data-act="restore"]')
-    visitor.wait_text("#status", strings.RESTORED)
+    visitor.wait_text("#status", "Restored: the same recipe, the same pixels.")
     page.wait_for_function("document.querySelector('#fade-share input[type=number]').value === '0'")
     assert made(visitor) == alone
 
