@@ -219,6 +219,9 @@ def checkpoint() -> dict[str, Any]:
 def inspection(recipe: Recipe) -> str:
     """Return a recipe as a table, with its memories and what can be done with it here."""
     values = recipe.to_dict()
+    values["strategy"] = {value: label for label, value in strings.STRATEGIES}.get(
+        recipe.strategy, recipe.strategy
+    )
     values["variations"] = len(recipe.variations) or None
     values["memory"] = f"{recipe.memory:.0%}" if recipe.memory != 1 else None
     values["guidance"] = f"{recipe.guidance:g}" if recipe.guidance else None
