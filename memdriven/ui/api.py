@@ -14,6 +14,7 @@ from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
 from memdriven.numbers import check_whole, shown
 from memdriven.pipeline.output import PipelineOutput, Retrieval
 from memdriven.ui import state, strings
+from memdriven.ui.examples import read_tries
 from memdriven.ui.startup import gr
 
 MAX_TILES = 9
@@ -77,13 +78,13 @@ class Grid(TypedDict):
     milliseconds: dict[str, float]
 
 
-def retrieve(caption: str, strategy: Strategy = "sentence-sentence", k: int = 1) -> list[Found]:
+def retrieve(caption: str, strategy: Strategy | None = None, k: int | None = None) -> list[Found]:
     """Find the pictures of the memory that fit a caption, best first.
 
     Args:
         caption: One English sentence, e.g. "a small red bird with black wings".
-        strategy: How caption and memory are compared.
-        k: How many neighbours, 1 to 8.
+        strategy: How caption and memory are compared; left out, as the page begins.
+        k: How many neighbours, 1 to 8; left out, as the page begins.
 
     Returns:
         A list of neighbours: id, caption, class_name, rank, weight (its share of the mix), score
@@ -97,16 +98,16 @@ def retrieve(caption: str, strategy: Strategy = "sentence-sentence", k: int = 1)
 
 def generate(
     caption: str,
-    strategy: Strategy = "sentence-sentence",
-    k: int = 1,
+    strategy: Strategy | None = None,
+    k: int | None = None,
     seed: int = -1,
     neighbours: list[str] | None = None,
     weights: list[float] | None = None,
     memory: float = 1.0,
-    best_of: int = 1,
+    best_of: int | None = None,
     guidance: float | None = None,
 ) -> Generated:
-    """Generate one picture from a caption, memory pictures and noise.
+    """Generate one picture from a caption, memory pictures and noise; what is left out, as the page begins.
 
     Args:
         caption: One English sentence, e.g. "a small red bird with black wings".
@@ -125,7 +126,10 @@ def generate(
         limit) and milliseconds.
     """
     try:
-        output = state.pipeline()(
+        pipe = state.pipeline()
+        if best_of is None:
+            best_of = min(read_tries(pipe), pipe.bank.n) if state.offers_tries() else 1
+        output = pipe(
             caption,
             strategy,
             _k(k),
@@ -149,7 +153,7 @@ def generate(
     }
 
 
-def grid(caption: str, seeds: list[int], strategy: Strategy = "sentence-sentence", k: int = 1) -> Grid:
+def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: int | None = None) -> Grid:
     """Generate one picture a seed at the same caption and memory: what the noise alone changes.
 
     Args:
@@ -238,6 +242,9 @@ def _few(values: object) -> Any:
 
 
 def _k(k: object) -> int:
+    if k is None:
+        pipe = state.pipeline()
+        return min(pipe.config.retrieval.k, state.MAX_K, pipe.bank.n)
     return check_whole("k", k, 1, state.MAX_K, RetrievalError, "ask for another number of neighbours")
 
 

@@ -109,3 +109,18 @@ def walk(visitor: Visitor) -> Iterator[str]:
         page.get_by_role("tab", name=label, exact=True).click()
         fill(visitor)
         yield name
+
+
+TOO_WIDE = """() => [...document.querySelectorAll('#header *, #page *')].filter((one) => {
+  const box = one.getBoundingClientRect();
+  if (!box.width || !box.height || one.parentElement.closest('svg')) return false;
+  for (let p = one.parentElement; p !== document.body; p = p.parentElement)
+    if (['auto', 'scroll'].includes(getComputedStyle(p).overflowX)) return false;
+  return box.right > innerWidth + 1 || box.left < -1;
+}).map((one) => `${one.tagName} ${one.id} ${one.className}`)"""
+
+
+def too_wide(page: Any) -> list[str]:
+    """Return what is on screen and reaches beyond the window; the page would cut it off."""
+    found: list[str] = page.evaluate(TOO_WIDE)
+    return found
