@@ -18,7 +18,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Request, Variation
 from memdriven.presets import PRESETS
-from memdriven.ui import inside, picture, strings
+from memdriven.ui import inside, picture
 from memdriven.ui.html import image_uri
 
 CAPTION = "a small red bird with black wings"
@@ -109,8 +109,8 @@ def test_maps_lie_over_the_memory_as_it_was_used(mirroring: MemoryDrivenPipeline
     shown = inside.features(looks[turned])
     assert image_uri(ImageOps.mirror(image)) in shown
     assert image_uri(image) not in shown
-    assert strings.INSIDE_MIRRORED in shown
-    assert strings.INSIDE_MIRRORED not in inside.features(looks[plain])
+    assert "This seed mirrors the memory; it is shown mirrored here." in shown
+    assert "This seed mirrors the memory; it is shown mirrored here." not in inside.features(looks[plain])
 
 
 def test_many_painted_at_once_are_those_painted_alone(mirroring: MemoryDrivenPipeline) -> None:

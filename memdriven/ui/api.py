@@ -13,7 +13,7 @@ from memdriven.config import Strategy
 from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
 from memdriven.numbers import check_whole, shown
 from memdriven.pipeline.output import PipelineOutput, Retrieval
-from memdriven.ui import state, strings
+from memdriven.ui import state
 from memdriven.ui.examples import read_tries
 from memdriven.ui.startup import gr
 
@@ -169,9 +169,9 @@ def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: in
     try:
         if not isinstance(seeds, list) or not 1 <= len(seeds) <= MAX_TILES:
             raise ConfigError(
-                wanted=strings.API_SEEDS_WANTED.format(most=MAX_TILES),
+                wanted=f"a list of 1 to {MAX_TILES} seeds",
                 found=shown(seeds),
-                fix=strings.API_SEEDS_FIX,
+                fix="ask for the others in another call",
             )
         output = state.pipeline()(caption, strategy, _k(k), seeds=seeds)
     except MemDrivenError as error:
@@ -234,9 +234,9 @@ def _few(values: object) -> Any:
     """Return neighbours or weights as they are, if they are a short list or nothing."""
     if values is not None and not (isinstance(values, list) and len(values) <= state.MAX_K):
         raise ConfigError(
-            wanted=strings.API_IDS_WANTED.format(most=state.MAX_K),
+            wanted=f"a list of at most {state.MAX_K} ids, and as many weights",
             found=shown(values),
-            fix=strings.API_IDS_FIX,
+            fix="name fewer neighbours",
         )
     return values
 

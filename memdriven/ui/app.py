@@ -55,12 +55,16 @@ def header() -> str:
     return tag(
         "header",
         tag("h1", text(strings.TITLE))
-        + tag("span", text(strings.SUBTITLE), class_="md-sub")
+        + tag(
+            "span",
+            text("Describe a bird. See what the model remembers, and what it paints."),
+            class_="md-sub",
+        )
         + tag("span", terms, class_="md-equation")
         + tag(
             "a",
-            text(strings.CREDIT),
-            href=strings.CREDIT_LINK,
+            text("Paper: Li, Torr and Lukasiewicz, BMVC 2022"),
+            href="https://arxiv.org/abs/2208.07022",
             class_="md-credit",
             rel="noreferrer",
             target="_blank",
@@ -92,7 +96,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
         line.tell(page, column.place)
         column.stop.click(
-            lambda: status(strings.STOPPED),
+            lambda: status("Stopped."),
             None,
             column.status,
             cancels=[painting, *varying, *trying, *saving],
@@ -179,7 +183,7 @@ def serve(page: gr.Blocks, **options: Any) -> None:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        print(strings.SERVED.format(address=launch(page, **options)), flush=True)
+        print(f"memdriven is at {launch(page, **options)}  (Ctrl + C stops it)", flush=True)
         page.block_thread()
     except KeyboardInterrupt:
         page.close(verbose=False)

@@ -76,7 +76,7 @@ def vary_near(current: object, strength: object, steering: Steering) -> Made:
     try:
         if not is_moment(current):
             raise ConfigError(
-                wanted=strings.NEAR_GONE_WANTED, found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
+                wanted="a picture to vary", found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
             )
         request = Recipe.from_json(current["recipe"]).request(steering.guests)
         yield from _grids(state.pipeline().prepare(request), request, read_strength(strength))
@@ -100,7 +100,12 @@ def _grids(prepared: Prepared, request: Request, strength: float) -> Made:
     memory = [to_picture(list(pipe.paint(each, recipe.seed))[-1].image) for each in _others(prepared)]
     done = [tile for tile in tiles if tile is not None]
     numbers_ = _distance(done, [done[CENTRE], *memory])
-    yield panel_, grid + numbers_, _line(picture.TILES, start, strings.GRID_DONE), _grid(recipe, strength)
+    yield (
+        panel_,
+        grid + numbers_,
+        _line(picture.TILES, start, "Nine pictures in {seconds} s."),
+        _grid(recipe, strength),
+    )
 
 
 def _others(prepared: Prepared) -> Iterator[Prepared]:
@@ -131,7 +136,9 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> tuple[A
     try:
         if not grid:
             raise ConfigError(
-                wanted=strings.GRID_GONE_WANTED, found=strings.GRID_GONE_FOUND, fix=strings.GRID_GONE_FIX
+                wanted="a variation of a grid that is still there",
+                found=strings.GRID_GONE_FOUND,
+                fix="make nine new ones, then choose",
             )
         number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
         first = Recipe.from_json(grid["recipe"])
@@ -141,7 +148,11 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> tuple[A
         return *(gr.skip(),) * 4, failure(error), *(gr.skip(),) * 4
     memory, _ = panels_again(output.prepared, steering)
     new = steering.step(recipe.seed, recipe.variations).hold(recipe)
-    said = strings.NEAR_ADOPTED if recipe.variations else strings.ADOPTED
+    said = (
+        "The variation is kept, with its noise."
+        if recipe.variations
+        else "Seed {seed} is kept: its picture is shown."
+    )
     return (
         str(recipe.seed),
         gr.Checkbox(value=True),
@@ -165,20 +176,29 @@ element.addEventListener('click', event => {
 
 def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.Dependency]:
     """Add the tab; return the events that paint the grid, so that Stop can cancel them."""
-    with gr.Tab(strings.TAB_DIVERSITY, id="diversity"), gr.Row(elem_classes="md-columns"):
+    with gr.Tab("Diversity", id="diversity"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="grid-column", min_width=300):
-            section("noise", strings.DIVERSITY_TITLE)
-            panel(tag("p", text(strings.DIVERSITY_NOTE), class_="md-hint"))
+            section("noise", "Same words, memory and view, nine z")
+            panel(
+                tag(
+                    "p",
+                    text(
+                        "Only z moves; caption, references, mirror and window stay. The "
+                        "picture itself is in the middle. Choose one to keep its z."
+                    ),
+                    class_="md-hint",
+                )
+            )
             with gr.Row(elem_id="grid-actions"):
-                run = gr.Button(strings.DIVERSITY_RUN, variant="primary", elem_id="make-grid", min_width=120)
-                near = gr.Button(strings.NEAR_RUN, elem_id="make-near", min_width=140)
+                run = gr.Button("Make nine", variant="primary", elem_id="make-grid", min_width=120)
+                near = gr.Button("Vary this picture", elem_id="make-near", min_width=140)
                 far = gr.Slider(
                     0.05,
                     1.0,
                     value=STRENGTH,
                     step=0.05,
                     elem_id="strength",
-                    label=strings.NEAR_STRENGTH,
+                    label="How far from it",
                     buttons=[],
                     min_width=140,
                 )
@@ -227,7 +247,7 @@ def _line(ready: int, start: float, end: str) -> str:
     if end:
         return status(end.format(seconds=f"{time.perf_counter() - start:.1f}"))
     number = min(ready + 1, picture.TILES)
-    return status(strings.GRID_PROGRESS.format(done=number, count=picture.TILES), busy=True)
+    return status(f"Painting variation {number} of {picture.TILES}.", busy=True)
 
 
 def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> str:
@@ -239,4 +259,17 @@ def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> 
         tag("strong", text(f"{name}: {100 * mean_pairwise_pyramid(pictures):.1f} %"), class_=f"md-by-{kind}")
         for name, pictures, kind in numbers
     )
-    return tag("p", parts + tag("span", text(strings.DISTANCE_HINT), class_="md-hint"), class_="md-distance")
+    return tag(
+        "p",
+        parts
+        + tag(
+            "span",
+            text(
+                "How far two pictures differ on average when z alone changes, and "
+                "when another reference does: mean absolute difference of the pixels "
+                "at four resolutions, as a share of the full range."
+            ),
+            class_="md-hint",
+        ),
+        class_="md-distance",
+    )

@@ -44,6 +44,16 @@ from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 from memdriven.ui.widgets import COLOURS, event_options, figure, levels, script, thumbs, wash, washed
 
+INSIDE_EMPTY = "The way from the words to the picture appears here."
+CONTROLS_EMPTY = "Your caption with the best, no, the worst, a random and its own memory."
+CONTROL_NAMES = {
+    "retrieved": ("Fitting memory", "what retrieval found"),
+    "none": ("No memory", "all features zero"),
+    "wrong": ("Worst match", "least like the words"),
+    "random": ("Random memory", "drawn by the seed"),
+    "oracle": ("Oracle", "the one the caption was written for"),
+}
+
 RULES = (("drawn at random", "random"), ("its own caption", "oracle"))
 BINS = 72
 """Bars of the histogram of cosines, from -1 to 1."""
@@ -59,7 +69,7 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
             query = (read_examples(pipe)[0], *query[1:])
         wanted = asked.read(*query)
         seen = look_inside(pipe, wanted.request)
-        done = status(strings.INSIDE_DONE.format(seed=wanted.seed))
+        done = status(f"Inside the picture of seed {wanted.seed}.")
         if not len(seen.prepared.retrieval):
             yield walk_html(pipe, seen), "", done
             return
@@ -72,7 +82,7 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
             last = len(shown) == len(STRENGTHS)
             yield gr.skip(), fading_html(shown), done if last else _strength(len(shown))
     except MemDrivenError as error:
-        yield note(strings.INSIDE_EMPTY), "", failure(error)
+        yield note(INSIDE_EMPTY), "", failure(error)
 
 
 def exchange(*query: object) -> Iterator[tuple[str, str]]:
@@ -82,10 +92,10 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
         wanted = asked.read(*query)
         for control in controls(state.pipeline(), wanted.request):
             made.append(control)
-            line = strings.CONTROLS_PROGRESS.format(done=len(made), count=len(CONTROLS))
+            line = f"Control {len(made)} of {len(CONTROLS)}."
             yield controls_html(made), status(line, busy=len(made) < len(CONTROLS))
     except MemDrivenError as error:
-        yield note(strings.CONTROLS_EMPTY), failure(error)
+        yield note(CONTROLS_EMPTY), failure(error)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -312,11 +322,14 @@ def features(seen: Inside) -> str:
     view = []
     if len(seen.prepared.retrieval) > 1:
         share = seen.prepared.retrieval[0].weight
-        view.append(strings.INSIDE_MIXED.format(count=len(seen.prepared.retrieval), share=share))
+        view.append(
+            f"{len(seen.prepared.retrieval)} memories took part, mixed into one "
+            f"v, shown over the image of No. 1, which weighs {share:.0%}."
+        )
     if seen.noise.window != WHOLE:
-        view.append(strings.INSIDE_PART)
+        view.append("This seed crops the memory; the same crop is shown here.")
     if seen.noise.mirror:
-        view.append(strings.INSIDE_MIRRORED)
+        view.append("This seed mirrors the memory; it is shown mirrored here.")
     hints = "".join(tag("p", text(line), class_="md-hint") for line in view)
     mean = seen.v.mean(dim=(1, 2))
     top = strongest(seen.v, 8)
@@ -651,7 +664,7 @@ def controls_html(made: Sequence[Control]) -> str:
     """Return the controls side by side, each with the memory that it used."""
     cells = []
     for control in made:
-        name, why = strings.CONTROL_NAMES[control.name]
+        name, why = CONTROL_NAMES[control.name]
         words = tag("b", text(name)) + tag("span", text(why))
         if control.picture is None:
             gone = tag("span", text(strings.CONTROL_GONE), class_="md-tile md-control-gone")
@@ -674,7 +687,7 @@ def fading_html(pictures: Sequence[Image.Image]) -> str:
     cells = "".join(
         tag(
             "li",
-            figure(image_uri(picture), strings.FADE_ALT.format(share=share), text(share)),
+            figure(image_uri(picture), f"The picture with {share} of the memory", text(share)),
             data_share=share,
         )
         for share, picture in zip(shares, pictures, strict=False)
@@ -682,8 +695,12 @@ def fading_html(pictures: Sequence[Image.Image]) -> str:
     ends = "".join(tag("span", text(each)) for each in strings.FADE_ENDS)
     return tag(
         "div",
-        tag("h3", text(strings.FADE_TITLE), class_="md-step-title")
-        + tag("p", text(strings.FADE_NOTE), class_="md-hint")
+        tag("h3", text("From words alone to all of the memory"), class_="md-step-title")
+        + tag(
+            "p",
+            text("Same words, neighbours and noise; only the strength of the features differs."),
+            class_="md-hint",
+        )
         + tag("ol", cells, class_="md-fading")
         + tag("p", ends, class_="md-fade-ends"),
         class_="md-inside",
@@ -691,27 +708,37 @@ def fading_html(pictures: Sequence[Image.Image]) -> str:
 
 
 def _strength(done: int) -> str:
-    line = strings.FADE_PROGRESS.format(done=done + 1, count=len(STRENGTHS))
+    line = f"Strength {done + 1} of {len(STRENGTHS)}."
     return status(line, busy=True)
 
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
-    with gr.Tab(strings.TAB_INSIDE, id="inside") as tab:
-        section("paint", strings.INSIDE_TITLE)
+    with gr.Tab("How it works", id="inside") as tab:
+        section("paint", "From your words to the picture, step by step")
         with gr.Row(elem_classes="md-tools"):
-            panel(tag("p", text(strings.INSIDE_NOTE), class_="md-hint"))
-            open_ = gr.Button(
-                strings.INSIDE_RUN, variant="primary", elem_id="inside-run", elem_classes="md-run"
+            panel(
+                tag(
+                    "p",
+                    text("Figure 2 of the paper, with the numbers of this very picture. Choose a step."),
+                    class_="md-hint",
+                )
             )
-        seen = panel(note(strings.INSIDE_EMPTY), elem_id="inside-result", js_on_load=script("inside.js"))
+            open_ = gr.Button(
+                "Show my picture", variant="primary", elem_id="inside-run", elem_classes="md-run"
+            )
+        seen = panel(note(INSIDE_EMPTY), elem_id="inside-result", js_on_load=script("inside.js"))
         faded = panel(elem_id="inside-fading")
-        section("memory", strings.CONTROLS_TITLE)
-        panel(tag("p", text(strings.CONTROLS_NOTE), class_="md-hint"))
-        run = gr.Button(
-            strings.CONTROLS_RUN, variant="primary", elem_id="controls-run", elem_classes="md-run"
+        section("memory", "Swap the memory")
+        panel(
+            tag(
+                "p",
+                text("Same words, same noise. Whatever differs was the memory's doing."),
+                class_="md-hint",
+            )
         )
-        made = panel(note(strings.CONTROLS_EMPTY), elem_id="controls-result")
+        run = gr.Button("Swap the memory", variant="primary", elem_id="controls-run", elem_classes="md-run")
+        made = panel(note(CONTROLS_EMPTY), elem_id="controls-result")
     options = event_options()
     walked = [seen, faded, compose.status]
     return [

@@ -27,6 +27,8 @@ from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 from memdriven.ui.widgets import event_options, script
 
+EMPTY = "The figure is drawn here."
+
 ROWS, NOISES = 4, 5
 COLUMNS = {
     "fid_vgg": "FID, VGG-16 features",
@@ -84,10 +86,10 @@ def draw(number: object, *query: object) -> Iterator[tuple[str, str]]:
         requests = _requests(*query)
         page = PAGES.get(str(number), first)
         for made in page(pipe, requests):
-            yield made, status(strings.PAPER_DRAWING, busy=True)
-        yield made, status(strings.PAPER_DONE.format(seed=requests[0].seeds[0]))
+            yield made, status("Drawing the figure\u2026", busy=True)
+        yield made, status(f"Drawn with seed {requests[0].seeds[0]}.")
     except MemDrivenError as error:
-        yield note(strings.PAPER_EMPTY), failure(error)
+        yield note(EMPTY), failure(error)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -261,7 +263,7 @@ def _figure(number: str, rows: Sequence[str], heads: Sequence[str] = (), caption
     head = "".join(tag("span", text(each)) for each in heads)
     if heads:
         head = tag("div", head, class_="md-paper-row md-paper-head", style=f"--cells:{len(heads)}")
-    name = "Table 1:" if number == "table 1" else strings.PAPER_NUMBER.format(number=number)
+    name = "Table 1:" if number == "table 1" else f"Figure {number}:"
     words = tag("b", text(name)) + " " + text(caption or CAPTIONS[number])
     content = head + "".join(rows) + tag("figcaption", words)
     return tag("figure", content, class_="md-paper", data_figure=number)
@@ -303,27 +305,37 @@ def _block(prepared: Prepared, pictures: Sequence[Image.Image]) -> str:
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
-    with gr.Tab(strings.TAB_PAPER, id="paper") as tab:
-        panel(tag("p", text(strings.PAPER_NOTE), class_="md-hint"))
+    with gr.Tab("Paper", id="paper") as tab:
+        panel(
+            tag(
+                "p",
+                text(
+                    "What \u201cMemory-Driven Text-to-Image Generation\u201d says, and "
+                    "whether it holds here; below, its figures, drawn now by the model "
+                    "that is loaded, for your words and the examples."
+                ),
+                class_="md-hint",
+            )
+        )
         claims = panel(note("The claims are looked up when this tab is opened."), elem_id="paper-claims")
         with gr.Row(elem_classes="md-tools"):
             number = gr.Radio(
                 list(CHOICES),
                 value="1",
-                label=strings.PAPER_FIGURE,
+                label="Figure",
                 show_label=False,
                 elem_id="paper-choice",
                 elem_classes="md-choice",
                 scale=3,
             )
             run = gr.Button(
-                strings.PAPER_RUN,
+                "Draw the figure",
                 variant="primary",
                 elem_id="paper-run",
                 elem_classes="md-run",
                 min_width=130,
             )
-        made = panel(note(strings.PAPER_EMPTY), elem_id="paper-result", js_on_load=script("inside.js"))
+        made = panel(note(EMPTY), elem_id="paper-result", js_on_load=script("inside.js"))
     inputs, outputs = [number, *compose.whole_query], [made, compose.status]
     tab.select(claims_html, None, claims, queue=False, show_progress="hidden", api_visibility="private")
     drawing = run.click(draw, inputs, outputs, **event_options())

@@ -33,13 +33,13 @@ class Fade:
 
 def facts(name: str, count: int) -> str:
     """Return what is in use as a quiet line."""
-    return tag("p", text(strings.SHELF_ONE.format(name=name, count=f"{count:,}")), class_="md-hint")
+    return tag("p", text(f"{name}: {count:,} pictures in memory"), class_="md-hint")
 
 
 def choices() -> list[tuple[str, str]]:
     """Return (label, name) of each checkpoint; one without a memory says so."""
     return [
-        (name if entry.complete else strings.SHELF_NO_BANK.format(name=name), name)
+        (name if entry.complete else f"{name} (no memory yet)", name)
         for name, entry in state.shelf().entries.items()
     ]
 
@@ -52,7 +52,7 @@ def switch(name: object) -> Iterator[tuple[Any, ...]]:
         guidance, status.
     """
     stay = (gr.skip(),) * 9
-    yield *stay, status(strings.SHELF_LOADING.format(name=name), busy=True)
+    yield *stay, status(f"Opening {name}\u2026", busy=True)
     try:
         pipe = state.choose(str(name))
     except MemDrivenError as error:
@@ -69,7 +69,7 @@ def switch(name: object) -> Iterator[tuple[Any, ...]]:
         1.0,
         fade_column(),
         pipe.config.generator.guidance,
-        status(strings.SHELF_USED.format(name=used, count=f"{pipe.bank.n:,}")),
+        status(f"{used} is in use: {pipe.bank.n:,} pictures in memory."),
     )
 
 
@@ -82,7 +82,13 @@ def build_fade() -> Fade:
     """Add the slider to the column that is being built."""
     with gr.Column(elem_id="fade", visible=state.offers_memory()) as column:
         share = gr.Slider(
-            0.0, 1.0, value=1.0, step=0.05, label=strings.FADE_LABEL, elem_id="fade-share", buttons=[]
+            0.0,
+            1.0,
+            value=1.0,
+            step=0.05,
+            label="How much of the memory is used",
+            elem_id="fade-share",
+            buttons=[],
         )
         ends = "".join(tag("span", text(each)) for each in strings.FADE_ENDS)
         panel(tag("p", ends, class_="md-fade-ends"))
@@ -95,7 +101,7 @@ def build() -> Switcher:
     choice = gr.Dropdown(
         offered,
         value=state.shelf().default,
-        label=strings.SHELF_LABEL,
+        label="Model and memory",
         elem_id="checkpoint",
         filterable=False,
         visible=len(offered) > 1,

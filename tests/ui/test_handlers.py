@@ -137,7 +137,7 @@ def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
     assert 'data-seed="7"' in str(shown)
     assert all(each in str(memory) for each in recipe.neighbours)
     assert str(memory).count('class="md-score"') == 2
-    assert strings.NEAR_ADOPTED in str(line)
+    assert "The variation is kept, with its noise." in str(line)
 
 
 @pytest.mark.parametrize("seed", ["x", "-1", None, {"a": 1}, ""])

@@ -63,7 +63,9 @@ def test_a_mixture_is_named_over_the_first_of_it(pipe: MemoryDrivenPipeline) -> 
     *_, (made, _, _) = inside.look(*asking(k=3))
     share = pipe.retrieve(CAPTION, "sentence-sentence", 3)[0].weight
     assert 0 < share < 1
-    assert strings.INSIDE_MIXED.format(count=3, share=share) in str(made)
+    assert (
+        f"3 memories took part, mixed into one v, shown over the image of No. 1, which weighs {share:.0%}."
+    ) in str(made)
     *_, (made, _, _) = inside.look(*QUERY)
     assert "memories took part" not in str(made)
 

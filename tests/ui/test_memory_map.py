@@ -10,7 +10,7 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import generate, memory_map, state, strings
+from memdriven.ui import generate, memory_map, state
 from memdriven.ui.moment import moment
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
@@ -58,7 +58,7 @@ def test_map_travels_once_for_each_memory(pipe: MemoryDrivenPipeline) -> None:
 def test_a_choice_is_pinned_painted_and_released(pipe: MemoryDrivenPipeline) -> None:
     made, star, line, steering, memory, _, result, seed, current = memory_map.choose(Click("bird-04"), *QUERY)
     assert steering.pins == ("bird-04",)
-    assert strings.MAP_CHOSEN in made
+    assert "Pinned, and painted with it" in made
     assert 'data-id="bird-04"' in memory
     assert content(star, "query")["ids"] == ["bird-04"]
     assert "seed 7" in line
@@ -70,7 +70,7 @@ def test_a_choice_is_pinned_painted_and_released(pipe: MemoryDrivenPipeline) -> 
     assert memory == generate.look(*QUERY[:6], steering)[0]
     again = memory_map.choose(Click("bird-04"), *asking(steering=steering))
     assert again[3].pins == ()
-    assert strings.MAP_RELEASED in again[0]
+    assert "Released, and painted without it" in again[0]
 
 
 def test_without_words_a_memory_is_painted_with_its_own(pipe: MemoryDrivenPipeline) -> None:

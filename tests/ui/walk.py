@@ -86,15 +86,15 @@ def paper(visitor: Visitor) -> None:
 
 TABS: dict[str, tuple[str, Callable[[Visitor], None]]] = {
     "app": (strings.TAB_PICTURE, picture),
-    "diversity": (strings.TAB_DIVERSITY, diversity),
+    "diversity": ("Diversity", diversity),
     "compare": (strings.TAB_COMPARE, compare),
-    "inside": (strings.TAB_INSIDE, inside),
-    "morph": (strings.TAB_MORPH, morph),
-    "copies": (strings.TAB_COPIES, copies),
-    "map": (strings.TAB_MAP, memory_map),
+    "inside": ("How it works", inside),
+    "morph": ("Morph", morph),
+    "copies": ("Copy check", copies),
+    "map": ("Memory map", memory_map),
     "history": (strings.TAB_HISTORY, history),
-    "learn": (strings.TAB_LEARN, learn),
-    "paper": (strings.TAB_PAPER, paper),
+    "learn": ("Learn", learn),
+    "paper": ("Paper", paper),
 }
 """Name of each tab's file, its label, and what fills it."""
 
