@@ -72,7 +72,7 @@ class BuildMemory:
         """Call the library."""
         from memdriven.checkpoint import MAP, MEMORY, load_checkpoint
         from memdriven.encoders.damsm import load_damsm
-        from memdriven.explore.projection import renew_map
+        from memdriven.explore.memory_map import renew_map
         from memdriven.memory.build import build_memory
 
         device = choose_device(self.device)

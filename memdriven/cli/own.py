@@ -81,7 +81,7 @@ class OwnMemory:
 
     def run(self) -> None:
         """Call the library."""
-        from memdriven.explore.projection import renew_map
+        from memdriven.explore.memory_map import renew_map
         from memdriven.training.own import memorise_own
 
         made = memorise_own(

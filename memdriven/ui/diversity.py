@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 from PIL import Image
 
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.explore.pyramid import mean_pairwise_pyramid
+from memdriven.explore.compare import mean_difference
 from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
@@ -256,7 +256,7 @@ def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> 
     if len(by_memory) > 1:
         numbers.append(("another reference", by_memory, "memory"))
     parts = "".join(
-        tag("strong", text(f"{name}: {100 * mean_pairwise_pyramid(pictures):.1f} %"), class_=f"md-by-{kind}")
+        tag("strong", text(f"{name}: {100 * mean_difference(pictures):.1f} %"), class_=f"md-by-{kind}")
         for name, pictures, kind in numbers
     )
     return tag(

@@ -14,11 +14,10 @@ from itertools import combinations
 import torch
 from PIL import Image, ImageFilter, ImageOps
 
-from memdriven.explore.compare import difference
+from memdriven.explore.compare import carries, difference
 from memdriven.explore.controls import least_alike
 from memdriven.explore.critic import contents
 from memdriven.explore.inside import BLOCKS, PLACES, as_seen, cosines, effect, hidden_parts, look_inside
-from memdriven.explore.named import carries
 from memdriven.pipeline.output import PipelineOutput, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.explore.atlas import Progress, mean_colours, sheet, small_pictures
-from memdriven.explore.projection import FILE, Map, read_map
+from memdriven.explore.memory_map import FILE, Map, Progress, mean_colours, read_map, sheet, small_pictures
 from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from memdriven.explore.atlas import Progress
+from memdriven.explore.memory_map import Progress
 
 Made = TypeVar("Made")
 POLL = 0.25
