@@ -129,7 +129,7 @@ def difference(first: Image.Image, second: Image.Image) -> Tensor:
 
 
 def mean_difference(pictures: Sequence[Image.Image]) -> float:
-    """Return how far pictures of one size lie apart: the mean over all pairs and `LEVELS` resolutions, in 0..1.
+    """Return how far pictures of one size lie apart, in 0..1: the mean over pairs and `LEVELS` resolutions.
 
     It measures colours and where they are, without a network.
 

@@ -17,7 +17,7 @@ from memdriven.explore.paper import Answer, answers, paint_rival, rows_of
 from memdriven.pipeline.output import Prepared, Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
-from memdriven.ui import asked, copies, inside, state, strings
+from memdriven.ui import asked, copies, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
 from memdriven.ui.examples import read_examples, read_tries
@@ -25,6 +25,7 @@ from memdriven.ui.html import image_uri, tag, text
 from memdriven.ui.parts import panel
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
+from memdriven.ui.walk import walk_html
 from memdriven.ui.widgets import event_options, script
 
 EMPTY = "The figure is drawn here."
@@ -160,9 +161,9 @@ def first(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
 def second(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
     """Yield Fig. 2: the walk through the method with the first request's tensors."""
     seen = look_inside(pipe, requests[0])
-    yield _figure("2", [inside.walk_html(pipe, seen, prefix="figure")])
+    yield _figure("2", [walk_html(pipe, seen, prefix="figure")])
     if len(seen.prepared.retrieval):
-        yield _figure("2", [inside.walk_html(pipe, seen, list(hidden_parts(pipe, seen)), prefix="figure")])
+        yield _figure("2", [walk_html(pipe, seen, list(hidden_parts(pipe, seen)), prefix="figure")])
 
 
 def third(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:

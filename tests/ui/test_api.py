@@ -169,14 +169,17 @@ def test_no_neighbours_are_no_memory(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_what_is_left_out_is_as_the_page_begins(
-    pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
+    served: str, pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "read_tries", lambda pipe: 3)
-    begun = {each.elem_id: each.value for each in app.build(pipe).blocks.values() if hasattr(each, "elem_id")}
+    with urlopen(f"{served}config") as answer:
+        parts = [each["props"] for each in json.load(answer)["components"]]
+    begun = {each.get("elem_id"): each.get("value") for each in parts}
     recipe = api.generate(CAPTION, seed=7)["recipe"]
     assert recipe["strategy"] == begun["comparison"]
     assert len(recipe["neighbours"]) == begun["k"]
     assert recipe["guidance"] == begun["guidance"]
+    assert begun["tries"] == api.read_tries(pipe)
+    monkeypatch.setattr(api, "read_tries", lambda pipe: 3)
     assert base64.b64decode(api.generate(CAPTION, seed=7)["png"]) == pipe(CAPTION, seed=7, best_of=3).png()
 
 
