@@ -24,10 +24,11 @@ from memdriven.ui.generate import PictureTab, Update, show
 from memdriven.ui.html import tag, text
 from memdriven.ui.looking import panels_again
 from memdriven.ui.moment import is_moment, moment
-from memdriven.ui.parts import panel, section
+from memdriven.ui.parts import named, panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 from memdriven.ui.steering import Steering
+from memdriven.ui.widgets import event_options
 
 CENTRE = picture.TILES // 2
 STRENGTH = 0.25
@@ -127,12 +128,8 @@ def read_strength(strength: object) -> float:
     return float(strength)
 
 
-def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> tuple[Any, ...]:
-    """Keep a chosen tile's noise and show its picture, at the grid's own neighbours.
-
-    Returns:
-        Seed, keep, result, memory panel, status, selected tab, steering, steps and moment.
-    """
+def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> dict[str, Any]:
+    """Keep a chosen tile's noise and show its picture, at the grid's own references; return what changes."""
     try:
         if not grid:
             raise ConfigError(
@@ -145,25 +142,22 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> tuple[A
         recipe = near_recipe(first, min(number, picture.TILES), grid["strength"])
         output = state.pipeline().from_recipe(recipe, steering.guests)
     except MemDrivenError as error:
-        return *(gr.skip(),) * 4, failure(error), *(gr.skip(),) * 4
-    memory, _ = panels_again(output.prepared, steering)
+        return {"status": failure(error)}
     new = steering.step(recipe.seed, recipe.variations).hold(recipe)
-    said = (
-        "The variation is kept, with its noise."
-        if recipe.variations
-        else "Seed {seed} is kept: its picture is shown."
-    )
-    return (
-        str(recipe.seed),
-        gr.Checkbox(value=True),
-        show(output),
-        memory,
-        status(said.format(seed=recipe.seed)),
-        gr.Tabs(selected="picture"),
-        new,
-        steps_line(new),
-        moment(output),
-    )
+    said = f"Seed {recipe.seed} is kept: its picture is shown."
+    if recipe.variations:
+        said = "The variation is kept, with its noise."
+    return {
+        "seed": str(recipe.seed),
+        "keep": gr.Checkbox(value=True),
+        "result": show(output),
+        "memory": panels_again(output.prepared, steering)[0],
+        "status": status(said),
+        "tabs": gr.Tabs(selected="picture"),
+        "steering": new,
+        "steps": steps_line(new),
+        "current": moment(output),
+    }
 
 
 _ON_LOAD = """
@@ -208,35 +202,23 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
             memory = panel(cards.note(strings.MEMORY_EMPTY), elem_id="grid-memory")
             # Inside the tab: Gradio counts whatever lies directly among the tabs as one of them.
             made = gr.State(None, time_to_live=STATE_SECONDS)
-    options: dict[str, Any] = {
-        "trigger_mode": "once",
-        "show_progress": "hidden",
-        "concurrency_id": state.CONCURRENCY_ID,
-        "concurrency_limit": 1,
-        "api_visibility": "private",
+    outputs, options = [memory, grid, compose.status, made], event_options()
+    adopted = {
+        "seed": compose.seed,
+        "keep": compose.keep,
+        "result": shown.result,
+        "memory": shown.memory,
+        "status": compose.status,
+        "tabs": tabs,
+        "steering": compose.steering,
+        "steps": compose.steps,
+        "current": compose.current,
     }
-    outputs = [memory, grid, compose.status, made]
-    events = [
+    grid.click(named(adopt, **adopted), [made, compose.steering], list(adopted.values()), **options)
+    return [
         run.click(vary, compose.whole_query, outputs, **options),
         near.click(vary_near, [compose.current, far, compose.steering], outputs, **options),
     ]
-    grid.click(
-        adopt,
-        [made, compose.steering],
-        [
-            compose.seed,
-            compose.keep,
-            shown.result,
-            shown.memory,
-            compose.status,
-            tabs,
-            compose.steering,
-            compose.steps,
-            compose.current,
-        ],
-        **options,
-    )
-    return events
 
 
 def _grid(recipe: Recipe, strength: float) -> Grid:

@@ -24,7 +24,7 @@ from memdriven.ui.generate import PictureTab, keep_from, show
 from memdriven.ui.html import tag, text
 from memdriven.ui.looking import panels
 from memdriven.ui.moment import moment
-from memdriven.ui.parts import CLICKS, panel, section
+from memdriven.ui.parts import CLICKS, named, panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
 from memdriven.ui.waiting import Once, Shelved
@@ -150,13 +150,8 @@ def find(*query: object) -> tuple[str, str]:
     return query_html(prepared.retrieval, (x, y)), status("Your words are on the map.")
 
 
-def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:
-    """Pin the chosen item, or release it, and paint with the memory as it then is.
-
-    Returns:
-        Chosen item with its picture, star, status, steering, memory panel, unknown words, result,
-        seed and moment.
-    """
+def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
+    """Pin the chosen item, or release it, and paint with the memory as it then is; return what changes."""
     pipe, steering = state.pipeline(), query[6]
     try:
         chosen = getattr(event, "item", None)
@@ -167,36 +162,31 @@ def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:
         item = pipe.bank.items[pipe.bank.index_of(chosen)]
         new = steering.pin(chosen)
         own = str(query[0]).strip() or item.captions[0]
-        wanted = asked.read(own, *query[1:6], new, *query[7:])
-        output = wanted.paint(pipe)
+        query = (own, *query[1:6], new, *query[7:])
+        output = asked.read(*query).paint(pipe)
     except MemDrivenError as error:
-        return gr.skip(), gr.skip(), failure(error), *(gr.skip(),) * 6
-    pinned = chosen in new.pins
-    title = "Pinned, and painted with it" if pinned else "Released, and painted without it"
-    line, result = lineup.again(output.prepared, new), show(output)
-    cards_ = cards.memory_panel(line.retrieval, common=state.common_words())
-    made = tag(
-        "div",
-        tag("h3", text(title), class_="md-small-title") + cards_ + result,
-        class_="md-map-chosen",
-        data_item=chosen,
+        return {"status": failure(error)}
+    line, result, seed = lineup.again(output.prepared, new), show(output), output.recipe.seed
+    title, said = "Pinned, and painted with it", "The chosen memory is pinned."
+    if chosen not in new.pins:
+        title, said = "Released, and painted without it", "The memory is released."
+    memory, unknown = panels(line)
+    made = (
+        tag("h3", text(title), class_="md-small-title")
+        + cards.memory_panel(line.retrieval, common=state.common_words())
+        + result
     )
-    star, _ = find(own, *query[1:6], new, *query[7:])
-    said = (
-        "The chosen memory is pinned. Painted with seed {seed}."
-        if pinned
-        else "The memory is released. Painted with seed {seed}."
-    )
-    return (
-        made,
-        star,
-        status(said.format(seed=wanted.seed)),
-        new,
-        *panels(line),
-        result,
-        str(wanted.seed),
-        moment(output),
-    )
+    return {
+        "chosen": tag("div", made, class_="md-map-chosen", data_item=chosen),
+        "star": find(*query)[0],
+        "status": status(f"{said} Painted with seed {seed}."),
+        "steering": new,
+        "memory": memory,
+        "unknown": unknown,
+        "result": result,
+        "seed": str(seed),
+        "current": moment(output),
+    }
 
 
 def _packed(values: np.ndarray) -> str:
@@ -236,20 +226,20 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
                 shown = gr.State("")
     keep_from(chosen, compose)
-    outputs = [drawn, star, compose.status, shown]
-    painted = [
-        chosen,
-        star,
-        compose.status,
-        compose.steering,
-        picture.memory,
-        compose.unknown,
-        picture.result,
-        compose.seed,
-        compose.current,
-    ]
+    painted = {
+        "chosen": chosen,
+        "star": star,
+        "status": compose.status,
+        "steering": compose.steering,
+        "memory": picture.memory,
+        "unknown": compose.unknown,
+        "result": picture.result,
+        "seed": compose.seed,
+        "current": compose.current,
+    }
+    options = event_options()
     return [
-        tab.select(unfold, [shown, *compose.whole_query], outputs, **event_options()),
-        again.click(find, compose.whole_query, [star, compose.status], **event_options()),
-        drawn.click(choose, compose.whole_query, painted, **event_options()),
+        tab.select(unfold, [shown, *compose.whole_query], [drawn, star, compose.status, shown], **options),
+        again.click(find, compose.whole_query, [star, compose.status], **options),
+        drawn.click(named(choose, **painted), compose.whole_query, list(painted.values()), **options),
     ]

@@ -32,8 +32,8 @@ EMPTY = "The figure is drawn here."
 
 ROWS, NOISES = 4, 5
 COLUMNS = {
-    "fid_vgg": "FID, VGG-16 features",
-    "kid_vgg": "KID, VGG-16 features",
+    "fid_vgg": "FID, VGG-16",
+    "kid_vgg": "KID, VGG-16",
     "r_precision_judge": "R-precision, %",
     "asked_colours": "named colours seen, %",
     "copy_suspected": "suspected copies, %",
