@@ -266,7 +266,7 @@ def official() -> Iterator[Case]:
     def cub(work: Path, file: str, content: str) -> Any:
         layouts.write_cub(work / "cub")
         (work / "cub/CUB_200_2011" / file).write_text(content)
-        return prepare_cub(work / "out", archives=[work / "cub"], image_size=16, progress=False)
+        return prepare_cub(work / "out", archive=[work / "cub"], image_size=16, progress=False)
 
     sides = ("nan", "inf", "-inf", "-99", "999", "1e308", "0", "9" * 5000, "x", "")
     for place in range(4):
@@ -284,7 +284,7 @@ def official() -> Iterator[Case]:
         layouts.write_flowers(work / "f")
         layouts.write_text(work / "f/cvpr2016_flowers/text_c10" / folder / "image_00002.txt", "x\n")
         layouts.write_text(work / "f/cvpr2016_flowers/testclasses.txt", lists)
-        return prepare_flowers(work / "out", archives=[work / "f"], image_size=16, progress=False)
+        return prepare_flowers(work / "out", archive=[work / "f"], image_size=16, progress=False)
 
     for number in ("00006", "0", "103", "9" * 200, "-5", "x"):
         for lists in ("class_00006\n", "9" * 5000, "", "\0"):
@@ -300,7 +300,7 @@ def official() -> Iterator[Case]:
             f'{{"images": [{{"id": {image}, "file_name": "COCO_train2014_000000000009.jpg"}}], '
             f'"annotations": [{{"image_id": {image}, "caption": {caption}}}]}}'
         )
-        return prepare_coco(work / "out", archives=[work / "coco"], image_size=16, progress=False)
+        return prepare_coco(work / "out", archive=[work / "coco"], image_size=16, progress=False)
 
     for image in ("9", "-1", "1" + "0" * 300, "9" * 5000, "1e999", "NaN", "[]", '"9"', "null"):
         for caption in ('"x"', '"\\ud800 bird"', "[]", "null", '""', f'"{"y" * 5000}"'):

@@ -57,8 +57,11 @@ class DamsmConfig:
     pixel_size: int = 256
     """Side in px at which the pixel backbone sees an image."""
     learning_rate: float = 2e-3
+    """Of Adam."""
     batch_size: int = 48
+    """Captioned images a step, over all processes."""
     epochs: int = 60
+    """Passes over the data, where no minutes are given."""
     mask_same_class: bool = True
     """Leave other captions of the same class out of the negatives when class ids exist."""
 
@@ -74,9 +77,11 @@ class GeneratorConfig:
     residual_blocks: int = 2
     """R: residual blocks of each later stage (2 bird, 3 COCO) [family]."""
     z_dim: int = 100
+    """Width of the noise z."""
     condition_dim: int = 100
     """Width of the conditioning-augmentation code c."""
     text_dim: int = 256
+    """d, as text.dim."""
     acm_width: int = 128
     """Channels of the ACM's shared map u [family]."""
     feature_width: int = 128
@@ -124,6 +129,7 @@ class DiscriminatorConfig:
     width: int = 64
     """df: channels after the first down-sampling convolution."""
     max_width: int = 512
+    """Channels of its deepest maps at most."""
     content: Pooling = "average"
     """Pooling that makes the content features a_128 ... a_4, or `none` to leave them out."""
     spectral_norm: bool = True
@@ -170,7 +176,9 @@ class RetrievalConfig:
     """How neighbours are found and mixed (Sec. 3.2)."""
 
     strategy: Strategy = "sentence-sentence"
+    """Which embeddings of the caption are compared with which of the memory."""
     k: int = 1
+    """Neighbours whose features are mixed."""
     shortlist: int = 200
     """Candidates of the sentence level that a word-level strategy re-ranks."""
     alpha: float = 0.5
@@ -189,14 +197,18 @@ class TrainConfig:
     batch_size: int = 16
     """Images a step, over all processes."""
     steps: int = 100_000
+    """Stop after so many."""
     max_minutes: float = 0.0
     """Stop cleanly after this many minutes; 0 means no limit."""
     learning_rate: float = 2e-4
+    """Of G's Adam."""
     d_learning_rate: float = 2e-4
+    """Of the D's Adam."""
     decay_from: float = 1.0
     """Share of the budget (steps or minutes) after which both learning rates fall linearly to zero;
     1 keeps them constant [ours]."""
     betas: tuple[float, float] = (0.5, 0.999)
+    """Of both Adams."""
     ema: float = 0.999
     """Decay of the generator's moving average, buffers included."""
     p_swap: float = 0.5
@@ -213,6 +225,7 @@ class TrainConfig:
     amp: bool = True
     """bf16 autocast where the device has it: CUDA from compute capability 8.0."""
     compile: bool = False
+    """Compile G and the D's: a minute or two, which no budget counts, for quicker steps."""
     frozen_stages: int = 0
     """Stages of G, from the first, that keep the weights they began with; only later ones and their
     D's are trained [ours]."""
@@ -222,6 +235,7 @@ class TrainConfig:
     augment: str = ""
     """Differentiable augmentation of what D sees: any of `color,translation,cutout` [ours]."""
     log_every: int = 50
+    """Steps from one row of metrics to the next."""
     sample_minutes: float = 5.0
     """Minutes from one grid of samples to the next; the first comes within one."""
     save_every: int = 1000
@@ -229,6 +243,7 @@ class TrainConfig:
     save_minutes: float = 5.0
     """Minutes from one saved state to the next, whichever comes first."""
     seed: int = 0
+    """Of first weights, order and noise."""
 
     @property
     def frozen_names(self) -> tuple[str, ...]:
@@ -241,6 +256,7 @@ class Config:
     """The whole system: one of these is frozen into each run directory and checkpoint."""
 
     preset: str = "bird"
+    """The name of the settings that others change."""
     text: TextConfig = field(default_factory=TextConfig)
     damsm: DamsmConfig = field(default_factory=DamsmConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)

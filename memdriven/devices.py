@@ -9,8 +9,8 @@ import torch
 from memdriven.errors import ConfigError
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of that name; `auto` is CUDA when there is one, else the CPU.
+def choose_device(name: str | torch.device) -> torch.device:
+    """Return the device of that name; `auto` is CUDA where there is one, else the CPU.
 
     Raises:
         ConfigError: this machine has no such device.

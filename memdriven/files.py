@@ -18,6 +18,7 @@ import os
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,23 @@ def explain_disk_errors(target: Path) -> Iterator[None]:
         if error.errno in _UNWRITABLE:
             raise _cannot_write(target, error) from error
         raise
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a path that cannot be written, before the work whose result goes there; nothing is left.
+
+    Raises:
+        DataError: the nearest folder that exists takes no new file.
+    """
+    folder = path.absolute()
+    if folder.is_file():
+        folder = folder.parent
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def _cannot_write(target: Path, error: OSError) -> DataError:

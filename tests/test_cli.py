@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
+import pkgutil
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +16,31 @@ from PIL import Image
 
 import memdriven
 from memdriven import cli
-from memdriven.cli import COMMANDS, main, parse, summary
-from memdriven.cli.data import BuildMemory
-from memdriven.cli.evaluation import Evaluate
-from memdriven.cli.training import Train, TrainDamsm
-from memdriven.cli.use import Generate, Retrieve
+from memdriven.cli import COMMANDS, main, parse, use
 from memdriven.config import to_dict
 from memdriven.errors import ConfigError
-from memdriven.evaluation.context import Resources
-from memdriven.evaluation.rows import CONTROLS
-from memdriven.evaluation.run import DEFAULT_METRICS, METRICS
+from memdriven.evaluation.run import METRICS, evaluate
+from memdriven.memory.retrieval import STRATEGIES
 from memdriven.pipeline.recipe import Recipe
 from memdriven.presets import CHOICE, PRESETS
 
 FOLDERS = ("--dataset", "a", "--features", "b", "--damsm", "c", "--out", "d")
 
 
-def train(*arguments: str) -> Train:
-    command = parse("train", [*FOLDERS, *arguments])
-    assert isinstance(command, Train)
-    return command
+def arguments_of(function: str) -> list[str]:
+    return list(inspect.signature(pkgutil.resolve_name(function)).parameters)
+
+
+def train(*arguments: str) -> dict[str, Any]:
+    return parse("train", [*FOLDERS, *arguments]).keywords
 
 
 def test_overview_lists_every_command_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for name, kind in COMMANDS.items():
+    for name, command in COMMANDS.items():
         assert f"  {name} " in shown
-        assert summary(kind) in shown
+        assert command.line in shown
     assert all(len(line) <= 100 for line in shown.splitlines())
     assert main([]) == 0
     assert main(["prepare"]) == 0
@@ -50,37 +48,34 @@ def test_overview_lists_every_command_with_a_line(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_has_a_line_of_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_has_words_of_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*name.split(), "--help"])
     assert stop.value.code == 0
-    shown = capsys.readouterr().out
-    assert summary(COMMANDS[name]) in shown
-    for entry in dataclasses.fields(COMMANDS[name]):
-        option = entry.name.replace("_", "-")
-        assert option in shown.replace("CAPTION", "caption").lower() or entry.name == "config"
+    boxes = re.sub(r"[│╭╰─╮╯]", " ", capsys.readouterr().out)
+    options = re.split(r"\n +(?=--[a-z.-]+[a-z][ ,]|[A-Z]{4,} )", boxes)[1:]
+    assert options
+    for option in options:
+        values = r"--[a-z0-9.-]+,?|{.*?}|\[.*?\]|\((default|required).*?\)|[A-Z]+\b"
+        words = re.sub(values, "", " ".join(option.split()))
+        assert re.search("[a-z]{2}", words), option
 
 
-def test_help_is_fast_and_loads_nothing_heavy() -> None:
+def test_the_list_loads_no_library() -> None:
     code = (
         "import sys; from memdriven.cli import main\n"
-        "try: main(['train', '--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'torch', 'torchvision', 'gradio', 'annoy', 'numpy', 'PIL'} & set(sys.modules)\n"
+        "main(['--help']); main(['prepare'])\n"
+        "heavy = {'torch', 'torchvision', 'gradio', 'annoy', 'numpy', 'PIL', 'tyro'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert time.perf_counter() - start < 20, "1 s on an idle machine; this one may be busy"
 
 
 def test_presets_are_defaults_that_options_override() -> None:
-    assert train("--preset", "bird").config == PRESETS["bird"]
-    assert train("--preset", "tiny").config == PRESETS["tiny"]
-    assert train("--preset=coco").config == PRESETS["coco"]
+    assert train("--preset", "bird")["config"] == PRESETS["bird"]
+    assert train("--preset", "tiny")["config"] == PRESETS["tiny"]
+    assert train("--preset=coco")["config"] == PRESETS["coco"]
     changed = train(
         "--preset",
         "tiny",
@@ -98,8 +93,8 @@ def test_presets_are_defaults_that_options_override() -> None:
     wanted["generator"]["width"] = 24
     wanted["train"] |= {"betas": [0.0, 0.9], "amp": True}
     wanted["discriminator"]["content"] = "max"
-    assert to_dict(changed.config) == wanted
-    assert (changed.dataset, changed.out) == (Path("a"), Path("d"))
+    assert to_dict(changed["config"]) == wanted
+    assert (changed["dataset"], changed["out"]) == (Path("a"), Path("d"))
 
 
 @pytest.mark.parametrize("command", ["train", "train-damsm", "ablate"])
@@ -109,9 +104,9 @@ def test_without_a_preset_a_command_says_which_there_are_and_what_each_takes(
     assert main([command, *FOLDERS]) == 2
     shown = capsys.readouterr().err
     assert re.search(r"found +none\n", shown)
-    for config, use, cost in CHOICE:
+    for config, purpose, cost in CHOICE:
         assert config.preset in shown
-        assert use in shown
+        assert purpose in shown
         assert cost in shown
 
 
@@ -121,11 +116,10 @@ def test_a_run_that_is_gone_on_with_has_its_own_settings(tmp_path: Path) -> None
     )
     (tmp_path / "config.json").write_text(json.dumps(to_dict(mine)))
     folders = [*FOLDERS[:-1], str(tmp_path)]
-    command = parse("train", [*folders, "--resume", "--train.max-minutes", "9"])
-    assert isinstance(command, Train)
-    assert command.config.train.learning_rate == 1e-5
-    assert command.config.train.max_minutes == 9
-    assert command.config.generator == mine.generator
+    found = parse("train", [*folders, "--resume", "--train.max-minutes", "9"]).keywords["config"]
+    assert found.train.learning_rate == 1e-5
+    assert found.train.max_minutes == 9
+    assert found.generator == mine.generator
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -185,14 +179,12 @@ def test_missing_and_unknown_options_exit_with_2(capsys: pytest.CaptureFixture[s
     assert "--dataset" in capsys.readouterr().err
 
 
-def test_ctrl_c_and_a_closed_pipe_end_quietly(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def stop(_: Generate) -> None:
+def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(checkpoint: Path = Path()) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Generate, "run", stop)
-    assert main(["generate", "a bird"]) == 130
+    monkeypatch.setattr(use, "info", stop)
+    assert main(["info"]) == 130
     assert capsys.readouterr().err.strip() == "stopped"
 
 
@@ -213,57 +205,83 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith(f"memdriven {memdriven.__version__}")
 
 
-def test_options_agree_with_the_library() -> None:
-    command = parse("evaluate", ["x", "--dataset", "y"])
-    assert isinstance(command, Evaluate)
-    assert command.metrics == DEFAULT_METRICS
-    assert command.controls == CONTROLS
-    assert all(name in (Evaluate.__doc__ or "") for name in METRICS)
-    assert {entry.name for entry in dataclasses.fields(Resources)} <= {
-        entry.name for entry in dataclasses.fields(Evaluate)
-    }
+def test_what_is_measured_is_named_in_the_help() -> None:
+    assert all(name in (evaluate.__doc__ or "") for name in METRICS)
 
 
-def test_train_hands_its_settings_to_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    from memdriven.training import damsm, gan
+def test_short_forms() -> None:
+    for given in (["--max-minutes", "7"], ["--max-minutes=7"]):
+        assert train("--preset", "tiny", *given)["config"].train.max_minutes == 7
+    found = parse("evaluate", ["x", "--dataset", "y", "--all-strategies", "--vgg", "z"]).keywords
+    assert found["strategies"] == STRATEGIES
+    assert found["resources"].vgg == Path("z")
 
-    seen: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    monkeypatch.setattr(gan, "train_gan", lambda *a, **k: seen.append((a, k)))
-    monkeypatch.setattr(damsm, "train_damsm", lambda *a, **k: seen.append((a, k)))
-    assert (
-        main(["train", *FOLDERS, "--preset", "tiny", "--max-minutes", "7", "--resume", "--device", "cpu"])
-        == 0
-    )
-    arguments, options = seen[0]
-    assert arguments[4].train.max_minutes == 7
-    assert options["resume"] is True
-    assert options["dry_run"] is False
-    command = parse(
-        "train-damsm",
-        [
-            "--preset",
-            "tiny",
-            "--dataset",
-            "a",
-            "--features",
-            "b",
-            "--out",
-            "d",
-            "--minutes",
-            "3",
-            "--device",
-            "cpu",
-        ],
-    )
-    assert isinstance(command, TrainDamsm)
-    command.run()
-    assert seen[1][1]["minutes"] == 3
+
+@pytest.mark.parametrize("name", [n for n, c in COMMANDS.items() if "checkpoint" in arguments_of(c.function)])
+def test_a_checkpoint_is_given_in_one_way_everywhere(name: str) -> None:
+    more = {
+        "own-memory": ["a"],
+        "build-memory": ["--dataset", "a", "--features", "b"],
+        "generate": ["a bird"],
+        "retrieve": ["a bird"],
+        "evaluate": ["--dataset", "a"],
+        "info": [],
+    }[name]
+    assert parse(name, [*more, "--checkpoint", "x"]).keywords["checkpoint"] == Path("x")
+    if name in ("evaluate", "info"):
+        assert parse(name, ["x", *more]).keywords["checkpoint"] == Path("x")
+
+
+UNWRITABLE = {
+    "own": ["folder"],
+    "own-memory": ["folder"],
+    "prepare aviary": [],
+    "prepare recoloured": ["--dataset", "a"],
+    "prepare resettings": ["--dataset", "a"],
+    "prepare folder": ["a"],
+    "prepare cub": [],
+    "prepare coco": [],
+    "prepare flowers": [],
+    "extract-features": ["--dataset", "a"],
+    "train-damsm": ["--preset", "tiny", "--dataset", "a", "--features", "b"],
+    "train-pixels": ["--datasets", "a", "--damsm", "b"],
+    "train-text": ["--datasets", "a", "--damsm", "b", "--features", "c"],
+    "train": ["--preset", "tiny", "--dataset", "a", "--features", "b", "--damsm", "c"],
+    "build-memory": ["--dataset", "a", "--features", "b", "--damsm", "c"],
+    "repeat": ["recipes/aviary.toml"],
+    "train-rival": ["--dataset", "a", "--damsm", "b"],
+    "train-judge": ["--dataset", "a"],
+    "generate": ["a bird"],
+    "retrieve": ["a bird"],
+    "evaluate": ["x", "--dataset", "a"],
+    "ablate": ["--preset", "tiny", "--dataset", "a", "--features", "b", "--damsm", "c", "--steps", "1"],
+    "report": ["a"],
+}
+
+
+@pytest.mark.parametrize("name", UNWRITABLE)
+@pytest.mark.parametrize("place", ["/proc/nope/out.png", "FILE/out.png"])
+def test_an_out_that_cannot_be_written_is_one_clear_message(
+    name: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    out = place.replace("FILE", str(tmp_path / "file"))
+    option = "--work" if name == "repeat" else "--out"
+    assert main([*name.split(), *UNWRITABLE[name], option, out]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: DataError\n  wanted      to write {out}\n")
+    assert len(shown.splitlines()) == 4
+
+
+def test_every_command_that_writes_is_tried() -> None:
+    writes = {n for n, c in COMMANDS.items() if {"out", "work", "plan"} & set(arguments_of(c.function))}
+    assert writes == set(UNWRITABLE)
 
 
 def test_build_memory_needs_one_source_of_encoders() -> None:
     for sources in ({}, {"damsm": Path("x")}, {"damsm": Path("x"), "checkpoint": Path("y")}):
         with pytest.raises(ConfigError, match="either --checkpoint"):
-            BuildMemory(dataset=Path("a"), features=Path("b"), device="cpu", **sources).run()
+            use.build_memory(Path("a"), Path("b"), device="cpu", **sources)
 
 
 def test_build_memory_of_a_checkpoint(
@@ -424,10 +442,9 @@ def test_module_runs() -> None:
 
 
 def test_retrieve_options_are_typed() -> None:
-    command = parse("retrieve", ["a bird", "--exclude", "x", "y", "--strategy", "none"])
-    assert isinstance(command, Retrieve)
-    assert command.exclude == ("x", "y")
-    assert command.strategy == "none"
+    found = parse("retrieve", ["a bird", "--exclude", "x", "y", "--strategy", "none"]).keywords
+    assert found["exclude"] == ("x", "y")
+    assert found["strategy"] == "none"
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])

@@ -7,12 +7,16 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from datetime import datetime
+from fnmatch import fnmatch
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
-from memdriven.cli import parse
+from memdriven.checkpoint import bank_folder
 from memdriven.cli.repeat import command_of
+from memdriven.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -22,6 +26,7 @@ DOCUMENTS = [
     if path.name != "log.md"  # it says what was run then
 ]
 START = "python -m memdriven "
+CHECKPOINTS = [path.parent.name for path in sorted(ROOT.glob("checkpoints/*/README.md"))]
 
 
 def commands(document: Path) -> Iterator[str]:
@@ -45,7 +50,7 @@ def test_every_command_that_a_document_prints_can_be_given(document: Path) -> No
         if "--help" in arguments or not arguments:
             continue
         try:
-            parse(*command_of(arguments))
+            command_of(arguments)
         except SystemExit:
             pytest.fail(f"{document.name}: python -m memdriven {command}")
 
@@ -56,10 +61,13 @@ def test_the_commands_are_found() -> None:
 
 ROWS = {
     "model": "model",
+    "model, the best of eight references kept": "best-of-8",
     "model, the best of eight references kept, as the page begins": "best-of-8",
     "the retrieved images themselves": "retrieved",
+    "the retrieved photographs themselves": "retrieved",
     "the best of eight retrieved images, by the same readers": "retrieved-best-of-8",
     "real renders": "real",
+    "real photographs, training against test": "real",
     "random memory": "random",
     "no memory": "none",
 }
@@ -70,40 +78,166 @@ COLUMNS = {
     "fid_vgg": "fid_vgg",
     "kid_vgg": "kid_vgg",
     "fd_squeezenet": "fd_squeezenet",
+    "kd_squeezenet": "kd_squeezenet",
     "most of them right": "most_colours_right",
     "named attributes": "attributes",
     "R-precision, DAMSM": "r_precision",
+    "nearest photograph": "copy_nearest_percentile",
+    "own reference": "copy_neighbour_percentile",
+    "copies suspected": "copy_suspected",
 }
-SHARES = {"asked_colours", "most_colours_right", "attributes"}
+SHARES = {"asked_colours", "most_colours_right", "attributes", "copy_suspected"}
+RESULTS = {"README.md": "aviary", **{f"checkpoints/{name}/README.md": name for name in CHECKPOINTS}}
 
 
-@pytest.mark.parametrize("document", ["README.md", "checkpoints/aviary/README.md"])
-def test_every_figure_of_the_table_is_that_of_its_row(document: str) -> None:
-    lines = (ROOT / "checkpoints/aviary/results.jsonl").read_text().splitlines()
-    measured = {
-        (row["row"], row["metric"]): row["value"] for row in map(json.loads, lines) if not row["variant"]
+def results_of(checkpoint: str) -> list[str]:
+    """Return the lines of a checkpoint's results.jsonl."""
+    return (ROOT / "checkpoints" / checkpoint / "results.jsonl").read_text().splitlines()
+
+
+def measured_of(checkpoint: str) -> dict[tuple[str, str], float]:
+    """Return what a checkpoint's results.jsonl holds, by row and metric."""
+    rows = map(json.loads, results_of(checkpoint))
+    return {(row["row"], row["metric"]): row["value"] for row in rows if not row["variant"]}
+
+
+def cells_of(line: str) -> list[str]:
+    """Return the cells of a table's line."""
+    return [cell.strip(" *") for cell in line.strip().strip("|").split("|")]
+
+
+def table_of(text: str) -> dict[str, dict[str, str]]:
+    """Return the first table of figures in a text: each row's filled cells by metric."""
+    lines = text.splitlines()
+    begin = next(i for i, line in enumerate(lines) if {"fid_vgg", "fd_squeezenet"} & {*cells_of(line)})
+    metrics = [COLUMNS[cell] for cell in cells_of(lines[begin])[1:]]
+    rows = [cells_of(line) for line in takewhile(lambda line: line.startswith("|"), lines[begin + 2 :])]
+    return {
+        name: {metric: cell for metric, cell in zip(metrics, cells, strict=True) if cell}
+        for name, *cells in rows
     }
-    table = [line.strip("| ") for line in (ROOT / document).read_text(encoding="utf-8").splitlines()]
-    begin = next(
-        i
-        for i, line in enumerate(table)
-        if line.startswith("asked colours found") or "| asked colours found" in line
-    )
-    header = [
-        COLUMNS[cell.strip()] for cell in table[begin].split("|") if cell.strip() and cell.strip() != "row"
-    ]
-    seen = 0
-    for line in table[begin + 2 :]:
-        name, *cells = (cell.strip(" *") for cell in line.split("|"))
-        if not cells:
-            break
-        for metric, cell in zip(header, cells, strict=True):
-            number = cell.removesuffix(" %").replace(",", "")
-            decimals = len(number.partition(".")[2])
-            value = measured[ROWS[name], metric] * (100 if metric in SHARES else 1)
-            assert f"{value:.{decimals}f}" == number, f"{document}: {name}, {metric}"
-            seen += 1
-    assert seen >= 15
+
+
+def compare(cell: str, value: float, metric: str, place: str) -> None:
+    """Hold a printed figure against a measured one, to the digits that are printed."""
+    number = cell.removesuffix(" %").replace(",", "")
+    decimals = len(number.partition(".")[2])
+    assert f"{value * (100 if metric in SHARES else 1):.{decimals}f}" == number, f"{place}, {metric}"
+
+
+@pytest.mark.parametrize("document", RESULTS)
+def test_every_figure_of_the_table_is_that_of_its_row(document: str) -> None:
+    measured = measured_of(RESULTS[document])
+    table = table_of((ROOT / document).read_text(encoding="utf-8"))
+    assert len(table) >= 6
+    for name, cells in table.items():
+        for metric, cell in cells.items():
+            compare(cell, measured[ROWS[name], metric], metric, f"{document}: {name}")
+
+
+ABLATION = {
+    "450 steps": {
+        "base": ("base", "model", 0),
+        "no content features": ("content-none", "model", 0),
+        "base, seed 1": ("base", "model", 1),
+        "no content features, seed 1": ("content-none", "model", 1),
+        "`paper`": ("paper", "model", 0),
+        "base, no memory": ("base", "none", 0),
+        "real renders": ("base", "real", 0),
+    },
+    "400 steps": {
+        "base (content features by average)": ("base", "model", 0),
+        "content features by maximum": ("content-max", "model", 0),
+        "no content features": ("content-none", "model", 0),
+        "no v at all": ("no-v", "model", 0),
+        "v_global alone": ("v-global-only", "model", 0),
+        "no early fusion (the paper's generator)": ("fuse-early-off", "model", 0),
+        "p_swap 0 (the paper's training)": ("p-swap-off", "model", 0),
+        "no normalisation in D": ("spectral-norm-off", "model", 0),
+        "no mismatched pairs (Eq. 3 as it is written)": ("mismatched-off", "model", 0),
+        "base, random memory": ("base", "random", 0),
+        "base, no memory": ("base", "none", 0),
+        "base, the caption's own image": ("base", "oracle", 0),
+        "the retrieved images themselves": ("base", "retrieved", 0),
+        "real renders": ("base", "real", 0),
+    },
+}
+"""How the tables of docs/results.md name the rows of docs/ablation.jsonl: variant, row, seed."""
+
+
+@pytest.mark.parametrize("budget", ABLATION)
+def test_every_figure_of_an_ablation_is_that_of_its_row(budget: str) -> None:
+    rows = map(json.loads, (ROOT / "docs/ablation.jsonl").read_text().splitlines())
+    measured = {
+        (row["variant"], row["row"], row["seed"], row["metric"]): row["value"]
+        for row in rows
+        if row["budget"].startswith(budget)
+    }
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    section = text[text.index(f"\n{budget} of 16 images a row") :]
+    table = table_of(section)
+    assert table.keys() == ABLATION[budget].keys()
+    for name, cells in table.items():
+        for metric, cell in cells.items():
+            compare(cell, measured[(*ABLATION[budget][name], metric)], metric, f"{budget}, {name}")
+
+
+@pytest.mark.parametrize("checkpoint", ["birds", "flowers"])
+def test_a_cards_sentences_give_the_figures_of_its_rows(checkpoint: str) -> None:
+    measured = measured_of(checkpoint)
+    card = (ROOT / "checkpoints" / checkpoint / "README.md").read_text(encoding="utf-8")
+    figures = {
+        r"([\d.]+) times as far from photographs": measured["model", "fid_vgg"] / measured["real", "fid_vgg"],
+        r"\(([\d.]+) on real photographs": measured["real", "r_precision"],
+        r"six seeds lie ([\d.]+) apart": measured["model", "diversity"],
+    }
+    for sentence, value in figures.items():
+        (number,) = re.findall(sentence, card)
+        assert f"{value:.1f}" == number, sentence
+
+
+@pytest.mark.parametrize("checkpoint", CHECKPOINTS)
+def test_a_card_is_a_model_card(checkpoint: str) -> None:
+    card = (ROOT / "checkpoints" / checkpoint / "README.md").read_text(encoding="utf-8")
+    _, metadata, text = card.split("---\n", 2)
+    fields = dict(line.split(": ", 1) for line in metadata.splitlines())
+    assert {"license", "library_name", "pipeline_tag", "tags", "datasets", "metrics"} <= set(fields)
+    metrics = {row["metric"] for row in map(json.loads, results_of(checkpoint))}
+    assert set(fields["metrics"].strip("[]").split(", ")) <= metrics
+    assert [*re.findall(r"^## (\w+)", text, re.MULTILINE)] == ["Use", "Data", "Training", "Figures", "What"]
+
+
+def test_each_model_has_a_heading_with_the_hash_and_the_day_of_its_rows() -> None:
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    for checkpoint in CHECKPOINTS:
+        first = json.loads(results_of(checkpoint)[0])
+        day = datetime.fromisoformat(first["time"])
+        assert f"\n## {checkpoint} ({first['checkpoint_hash']}, {day.day} {day:%B %Y})\n" in text
+
+
+def headings_of(document: Path) -> set[str]:
+    """Return a document's anchors, as GitHub makes them of its headings."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_link_within_the_project_leads_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = document.parent / path if path else document
+        assert target.exists(), f"{document.name}: {link}"
+        assert not anchor or anchor in headings_of(target), f"{document.name}: {link}"
+
+
+def test_a_model_without_a_memory_opens_with_the_one_that_its_card_promises() -> None:
+    for checkpoint in CHECKPOINTS:
+        card = (ROOT / "checkpoints" / checkpoint / "README.md").read_text(encoding="utf-8")
+        has_one = bank_folder(ROOT / "checkpoints" / checkpoint).is_dir()
+        assert has_one == ("It opens when it has a memory" not in card), checkpoint
 
 
 def test_the_hours_of_training_are_those_of_the_recipe() -> None:
@@ -112,3 +246,31 @@ def test_the_hours_of_training_are_those_of_the_recipe() -> None:
     assert f"in {minutes / 60:.0f} hours" in (ROOT / "README.md").read_text()
     parts = re.findall(r"(\d+) h (\d+) min", (ROOT / "checkpoints/aviary/README.md").read_text())
     assert abs(sum(60 * int(h) + int(m) for h, m in parts) - minutes) < len(parts)
+
+
+ADDED = re.compile(r"^\| `(\w+\.\w+)`([^|]*)\|[^|]*\|([^|]*)\|", re.MULTILINE)
+"""A row of architecture.md's table of what was added: the setting, which values mean on, the presets."""
+
+
+def test_what_was_added_is_on_in_the_presets_that_the_architecture_names() -> None:
+    rows = ADDED.findall((ROOT / "docs/architecture.md").read_text(encoding="utf-8"))
+    assert len(rows) > 15
+    for setting, when, said in rows:
+        section, name = setting.split(".")
+        values = {preset: getattr(getattr(config, section), name) for preset, config in PRESETS.items()}
+        means_on = {"": bool, "0": lambda value: value == 0, "below 1": lambda value: value < 1}[when.strip()]
+        patterns = re.findall(r"`([^`]+)`", said)
+        named = {preset for preset in values if any(fnmatch(preset, pattern) for pattern in patterns)}
+        if said.strip().startswith("all"):
+            named = values.keys() - named
+        assert {preset for preset, value in values.items() if means_on(value)} == named, setting
+
+
+def test_files_and_names_of_the_architecture_exist() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    files = re.findall(r"`((?:\w+/)*\w+\.py)(?:: (?:\w+\.)?(\w+))?`((?:, `[\w.]+`)*)", text)
+    assert len(files) > 30
+    for file, first, more in files:
+        path = next(p for p in (ROOT / file, ROOT / "memdriven" / file) if p.exists())
+        for name in filter(None, [first, *re.findall(r"`(?:\w+\.)?(\w+)`", more)]):
+            assert re.search(rf"\b(def|class) {name}\b|^ *{name}\b.*=", path.read_text(), re.MULTILINE), name

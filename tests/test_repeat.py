@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from memdriven.cli import main, parse
+from memdriven.cli import main
 from memdriven.cli.repeat import command_of, read_phases
-from memdriven.cli.training import Train
 from memdriven.config import Config, to_dict
 from memdriven.errors import ConfigError
+from memdriven.presets import PRESETS
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -27,7 +27,7 @@ def test_every_phase_is_a_command_that_begins_with_what_earlier_ones_made(
     assert len(set(names)) == len(names)
     made: set[str] = set()
     for phase in phases:
-        parse(*command_of(phase.arguments))
+        command_of(phase.arguments)
         assert phase.minutes > 0
         used = {
             Path(word).relative_to(tmp_path).parts[0] for word in phase.arguments if str(tmp_path) in word
@@ -98,10 +98,8 @@ def test_what_is_no_recipe_is_refused(text: str, tmp_path: Path) -> None:
 def test_a_phase_is_one_of_our_commands() -> None:
     with pytest.raises(ConfigError, match="python -m memdriven"):
         command_of(["rm", "-r", "x"])
-    assert isinstance(
-        parse(*command_of(shlex.split("train --preset tiny --dataset a --features b --damsm c --out d"))),
-        Train,
-    )
+    name, call = command_of(shlex.split("train --preset tiny --dataset a --features b --damsm c --out d"))
+    assert (name, call.keywords["config"]) == ("train", PRESETS["tiny"])
 
 
 def settings(config: dict[str, Any]) -> dict[str, Any]:
@@ -127,9 +125,9 @@ def settings(config: dict[str, Any]) -> dict[str, Any]:
 def test_the_shipped_models_settings_are_those_of_its_recipe(tmp_path: Path) -> None:
     phases = {}
     for phase in read_phases(RECIPES / "aviary.toml", tmp_path):
-        command = parse(*command_of(phase.arguments))
-        if isinstance(command, Train):
-            phases[phase.name] = settings(to_dict(command.config))
+        name, call = command_of(phase.arguments)
+        if name == "train":
+            phases[phase.name] = settings(to_dict(call.keywords["config"]))
     shipped = json.loads((RECIPES.parent / "checkpoints/aviary/config.json").read_text())
     assert settings(shipped["config"]) == list(phases.values())[-1]
     recorded = [settings(part["config"]) for part in shipped["facts"]["earlier_runs"] if "config" in part]

@@ -31,6 +31,7 @@ from memdriven.aviary.species import (
 )
 from memdriven.data.assemble import refuse_other_content
 from memdriven.data.prepared import HEADER, Item, image_file, write_prepared
+from memdriven.devices import choose_device
 from memdriven.errors import DataError
 from memdriven.files import atomic_write_bytes, explain_disk_errors, read_json
 
@@ -217,14 +218,25 @@ def prepare_aviary(
     progress: bool = True,
     species_limit: int | None = None,
 ) -> Path:
-    """Render the data set into the folder `out` and return it.
+    """Render Aviary: 200 invented bird species with captions, from this code alone.
 
-    workers: processes on the CPU (all cores when None; 0 or 1 renders in this process); another
-    device renders in this process, in batches. species_limit keeps only the first so many species
-    of each split. Raises `DataError` when the disk is full or the folder holds something else. A
-    run that was stopped, or a folder with damaged pictures, is completed.
+    A run that was stopped, or a folder with damaged pictures, is completed.
+
+    Args:
+        out: folder for the data set, which is returned.
+        train_per_species: images of each of the 150 training species.
+        test_per_species: images of each of the 50 test species.
+        image_size: side in px.
+        seed: another gives other pictures of the same species.
+        workers: processes on the CPU; all cores when left out, 0 or 1 render in this process.
+        device: another than the CPU renders in this process, in batches.
+        progress: show a bar.
+        species_limit: only the first so many species of each split.
+
+    Raises:
+        DataError: the disk is full, or the folder holds something else.
     """
-    out = Path(out)
+    out, device = Path(out), str(choose_device(device))
     counts = {"train": train_per_species, "test": test_per_species}
     chosen = _choose(species_limit)
     make_room(

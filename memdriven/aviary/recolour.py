@@ -27,6 +27,7 @@ from memdriven.aviary.species import (
     stream,
 )
 from memdriven.data.prepared import Item, PreparedDataset, image_file, write_prepared
+from memdriven.devices import choose_device
 from memdriven.errors import DataError
 
 RECOLOURED = "aviary-recoloured"
@@ -100,7 +101,7 @@ def wear(spec: BirdSpec, names: dict[str, str], rng: random.Random) -> BirdSpec:
 
 
 def prepare_recoloured(
-    base: Path,
+    dataset: Path,
     out: Path,
     *,
     per_image: int = 4,
@@ -110,27 +111,27 @@ def prepare_recoloured(
     device: str = "cpu",
     progress: bool = True,
 ) -> Path:
-    """Render recoloured birds of an Aviary's training images into the folder `out` and return it.
+    """Render Aviary's birds in colours that captions ask for, for `train --extra`.
 
-    Each item names in `memory` the image of `base` whose features it is painted from. Wishes for
-    what cannot be seen in the picture are dropped, so that there are somewhat fewer than
-    `per_image` an image. A stopped run is completed.
+    G is shown what should come of a memory and words that disagree, which only a renderer knows. Each
+    item names in `memory` the image of `dataset` whose features it is painted from. A stopped run is
+    completed.
 
     Args:
-        base: a prepared Aviary.
-        out: a new folder, or an earlier one of these.
-        per_image: wishes an image of `base`.
+        dataset: a prepared Aviary.
+        out: a new folder, or an earlier one of these; it is returned.
+        per_image: captions tried on each training image; those naming what is hidden are dropped.
         image_size: side in px.
-        seed: another gives other wishes.
-        workers: processes on the CPU (all cores when None; 0 or 1 renders in this process).
+        seed: another gives other captions and colours.
+        workers: processes on the CPU (all cores when left out; 0 or 1 renders in this process).
         device: another than the CPU renders in this process, in batches.
         progress: show a bar.
 
     Raises:
-        DataError: `base` is no Aviary, `out` holds something else, or the disk is full.
+        DataError: `dataset` is no Aviary, `out` holds something else, or the disk is full.
     """
     return prepare_remade(
-        base,
+        dataset,
         out,
         wish,
         name=RECOLOURED,
@@ -146,7 +147,7 @@ def prepare_recoloured(
 
 
 def prepare_remade(
-    base: Path,
+    dataset: Path,
     out: Path,
     remake: Callable[[BirdSpec, Sequence[str], random.Random], Wish],
     *,
@@ -164,21 +165,21 @@ def prepare_remade(
     """Render what `remake` makes of each training image of an Aviary; see `prepare_recoloured`.
 
     Args:
-        base, out, per_image, image_size, seed, workers, device, progress: as there.
+        dataset, out, per_image, image_size, seed, workers, device, progress: as there.
         remake: a sighting, what its picture shows and a stream of chance to what is asked of it.
         name: of the data set, which names the stream of chance.
         source: where the data set comes from, for people.
         kind: what the pictures' ids call them.
         facts: further header entries, on which the pictures depend.
     """
-    prepared = PreparedDataset.open(base)
+    prepared = PreparedDataset.open(dataset)
     if prepared.name != NAME:
         raise DataError(
-            wanted=f"a data set of `prepare aviary` in {base}",
+            wanted=f"a data set of `prepare aviary` in {dataset}",
             found=f"the data set {prepared.name!r}",
             fix="only rendered birds can be recoloured",
         )
-    out = Path(out)
+    out, device = Path(out), str(choose_device(device))
     items = prepared.split("train")
     base_seed = prepared.header["seed"]
     facts = {"base_seed": base_seed, "per_image": per_image, **(facts or {})}

@@ -160,7 +160,7 @@ def _turn(a: float, b: float) -> float:
 
 
 def prepare_resettings(
-    base: Path,
+    dataset: Path,
     out: Path,
     *,
     per_image: int = 3,
@@ -173,26 +173,27 @@ def prepare_resettings(
     device: str = "cpu",
     progress: bool = True,
 ) -> Path:
-    """Render an Aviary's training images as a noise z asks, into the folder `out`, and return it.
+    """Render Aviary's birds in the place, light and plumage that a noise z asks for.
 
-    As `prepare_recoloured`, whose caption, record and `memory` each item has; and in `noise` the first
-    numbers of its z, None where the picture does not depend on one (draw these anew each time).
+    For `train --extra`: z gets something to say that neither words nor memory settle. As `prepare
+    recoloured`, whose caption, record and `memory` each item has; and in `noise` the first numbers of
+    its z, None where the picture does not depend on one (draw these anew each time).
 
     Args:
-        base: a prepared Aviary.
-        out: a new folder, or an earlier one of these.
-        per_image: pictures an image of `base`.
-        plumage: share of the parts nobody named that take another colour.
-        wishes: share of captions about a bird of other colours.
-        places: share of captions that name a background.
+        dataset: a prepared Aviary.
+        out: a new folder, or an earlier one of these; it is returned.
+        per_image: pictures of each training image; those that hide what their caption names are dropped.
+        plumage: share of the parts that no word names which take a colour of z's.
+        wishes: share of captions about a bird of other colours; the rest describe the remembered one.
+        places: share of captions that name a background, any of those where the bird can be.
         image_size: side in px.
         seed: another gives other pictures.
-        workers: processes on the CPU (all cores when None; 0 or 1 renders in this process).
+        workers: processes on the CPU (all cores when left out; 0 or 1 renders in this process).
         device: another than the CPU renders in this process, in batches.
         progress: show a bar.
 
     Raises:
-        DataError: a share outside 0 to 1, `base` is no Aviary, `out` holds something else, or the disk
+        DataError: a share outside 0 to 1, `dataset` is no Aviary, `out` holds something else, or the disk
             is full.
     """
     shares = {"plumage": plumage, "wishes": wishes, "places": places}
@@ -200,7 +201,7 @@ def prepare_resettings(
         if not 0 <= share <= (0.99 if key == "plumage" else 1):
             raise DataError(wanted=f"a share from 0 to 1 of {key}", found=str(share), fix="choose another")
     return prepare_remade(
-        base,
+        dataset,
         out,
         partial(resetting, plumage=plumage, wishes=wishes, places=places),
         name=RESETTINGS,

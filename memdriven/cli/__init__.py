@@ -1,79 +1,106 @@
-"""`python -m memdriven COMMAND ...`: finds the command, reads its options, prints its errors.
+"""`python -m memdriven COMMAND ...`: finds the command, reads its options, runs it, prints its errors.
 
-A command is a dataclass whose fields are its options and whose `run` calls the library. Nothing
-heavy is imported before `run`, so that `--help` answers at once.
+A command is a function of the library; nothing is imported before one is chosen, so that the list of them
+comes at once.
 """
 
 from __future__ import annotations
 
+import argparse
 import difflib
-import inspect
+import functools
 import os
+import pkgutil
 import sys
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from memdriven import __version__
-from memdriven.cli.ablation import Ablate
-from memdriven.cli.data import BuildMemory, ExtractFeatures
-from memdriven.cli.evaluation import Evaluate, TrainJudge
-from memdriven.cli.own import Own, OwnMemory
-from memdriven.cli.prepare import (
-    PrepareAviary,
-    PrepareCoco,
-    PrepareCub,
-    PrepareFlowers,
-    PrepareFolder,
-    PrepareRecoloured,
-    PrepareResettings,
-)
-from memdriven.cli.repeat import Repeat
-from memdriven.cli.report import Report
-from memdriven.cli.training import Train, TrainDamsm, TrainPixels, TrainRival, TrainText, with_preset
-from memdriven.cli.use import Generate, Info, Retrieve
-from memdriven.errors import Interrupted, MemDrivenError
-from memdriven.files import print_what_cannot_be_printed
-from memdriven.presets import PRESETS
+from memdriven.config import Config, Strategy, from_dict
+from memdriven.errors import ConfigError, DataError, Interrupted, MemDrivenError
+from memdriven.files import check_writable, print_what_cannot_be_printed, read_json
+from memdriven.presets import PRESETS, preset
 
 PROGRAM = "python -m memdriven"
 FAILED, STOPPED = 2, 130
 """Exit codes: of an error that we can name, and of Ctrl-C."""
 
 
-class Command(Protocol):
-    """What every command offers."""
+class Command(NamedTuple):
+    """A function as a command."""
 
-    def run(self) -> None:
-        """Do the work."""
+    function: str
+    """Where it is: `module:name`."""
+    line: str
+    """What the list says of it."""
+    tell: Callable[[Any], str] | None = None
+    """What is printed of its result."""
 
 
-COMMANDS: dict[str, type[Any]] = {
-    "own": Own,
-    "own-memory": OwnMemory,
-    "prepare aviary": PrepareAviary,
-    "prepare recoloured": PrepareRecoloured,
-    "prepare resettings": PrepareResettings,
-    "prepare folder": PrepareFolder,
-    "prepare cub": PrepareCub,
-    "prepare coco": PrepareCoco,
-    "prepare flowers": PrepareFlowers,
-    "extract-features": ExtractFeatures,
-    "train-damsm": TrainDamsm,
-    "train-pixels": TrainPixels,
-    "train-text": TrainText,
-    "train": Train,
-    "build-memory": BuildMemory,
-    "repeat": Repeat,
-    "train-rival": TrainRival,
-    "train-judge": TrainJudge,
-    "generate": Generate,
-    "retrieve": Retrieve,
-    "evaluate": Evaluate,
-    "ablate": Ablate,
-    "report": Report,
-    "info": Info,
+def _summary(made: Any) -> str:
+    """Return what a prepared data set, or the one in a folder, has."""
+    from memdriven.data.prepared import PreparedDataset
+
+    data = PreparedDataset.open(made) if isinstance(made, Path) else made
+    return str(data.summary())
+
+
+COMMANDS = {
+    "own": Command("memdriven.own:train_own", "Train a model of your own captioned pictures"),
+    "own-memory": Command("memdriven.own:memorise_own", "Give a model a memory of your own pictures"),
+    "prepare aviary": Command(
+        "memdriven.aviary.prepare:prepare_aviary", "Render Aviary: 200 invented bird species", _summary
+    ),
+    "prepare recoloured": Command(
+        "memdriven.aviary.recolour:prepare_recoloured", "Render its birds as captions ask for", _summary
+    ),
+    "prepare resettings": Command(
+        "memdriven.aviary.resettings:prepare_resettings", "Render its birds as a noise z asks for", _summary
+    ),
+    "prepare folder": Command(
+        "memdriven.data.folder:prepare_folder", "Read your own captioned images", _summary
+    ),
+    "prepare cub": Command("memdriven.data.photos:prepare_cub", "CUB-200-2011 birds", _summary),
+    "prepare coco": Command("memdriven.data.photos:prepare_coco", "COCO 2014", _summary),
+    "prepare flowers": Command("memdriven.data.photos:prepare_flowers", "Oxford-102 flowers", _summary),
+    "extract-features": Command("memdriven.cli.use:extract_features", "Keep relu5_3 (v) of every image", str),
+    "train-damsm": Command("memdriven.training.damsm:train_damsm", "Train text encoder and image heads"),
+    "train-pixels": Command(
+        "memdriven.training.damsm_further:train_pixels", "Train the encoders' pixel network further"
+    ),
+    "train-text": Command(
+        "memdriven.training.damsm_further:train_text", "Train the encoders' text side further"
+    ),
+    "train": Command("memdriven.training.gan:train_gan", "Train the generator"),
+    "build-memory": Command("memdriven.cli.use:build_memory", "Build the memory bank of a checkpoint", str),
+    "repeat": Command("memdriven.cli.repeat:repeat", "Make a published model again, by its recipe"),
+    "train-rival": Command(
+        "memdriven.training.rival:train_rival",
+        "Train a GAN without a memory, to compare",
+        "rival in {}".format,
+    ),
+    "train-judge": Command(
+        "memdriven.evaluation.judge:train_attribute_judge", "Train the judge of attributes"
+    ),
+    "generate": Command("memdriven.cli.use:generate", "Draw pictures for a caption"),
+    "retrieve": Command("memdriven.cli.use:retrieve", "Show the memory's nearest images for a caption"),
+    "evaluate": Command(
+        "memdriven.evaluation.run:evaluate", "Measure a checkpoint", lambda found: str(found.table())
+    ),
+    "ablate": Command("memdriven.evaluation.ablation:ablate", "Train and measure variants of a model"),
+    "report": Command("memdriven.evaluation.report:write_report", "Recorded results as one page", str),
+    "info": Command("memdriven.cli.use:info", "What a checkpoint is and holds, verified", str),
 }
 """In the order in which one trains and uses a model."""
+CONFIGURED = ("train-damsm", "train", "ablate")
+"""Commands every field of whose `Config` is an option."""
+SHORT = {
+    "train": {"--max-minutes": ["--train.max-minutes"]},
+    "train-rival": {"--batch": ["--batch-size"]},
+    "evaluate": {"--all-strategies": ["--strategies", *Strategy.__args__]},  # type: ignore[attr-defined]
+}
+"""Short forms of options."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,12 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(given)
     except MemDrivenError as error:
-        print(
-            f"error: {type(error).__name__}\n  wanted      {error.wanted}\n"
-            f"  found       {error.found}\n  what to do  {error.fix}",
-            file=sys.stderr,
-        )
-        return FAILED
+        return _failed(error)
     except Interrupted as stop:
         print(stop.message, file=sys.stderr)
         return 128 + stop.number
@@ -98,6 +120,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # e.g. `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fix = "check the path, and who may read and write there"
+        return _failed(DataError(wanted=f"to use {error.filename}", found=str(error.strerror), fix=fix))
+
+
+def _failed(error: MemDrivenError) -> int:
+    lines = [f"wanted      {error.wanted}", f"found       {error.found}", f"what to do  {error.fix}"]
+    print("\n  ".join([f"error: {type(error).__name__}", *lines]), file=sys.stderr)
+    return FAILED
 
 
 def _dispatch(given: list[str]) -> int:
@@ -107,11 +140,10 @@ def _dispatch(given: list[str]) -> int:
     if given[0] == "--version":
         print(f"memdriven {__version__}")
         return 0
-    for length in (2, 1):
-        name = " ".join(given[:length])
-        if name in COMMANDS and len(given) >= length:
-            parse(name, given[length:]).run()
-            return 0
+    name, options = split(given)
+    if name is not None:
+        run(name, parse(name, options))
+        return 0
     group = f"{given[0]} "
     if any(name.startswith(group) for name in COMMANDS):
         asked = given[1:] and given[1] not in ("-h", "--help")
@@ -125,30 +157,76 @@ def _dispatch(given: list[str]) -> int:
     return FAILED
 
 
-def parse(name: str, arguments: Sequence[str]) -> Command:
-    """Return the command of a name with its options read from the arguments.
+def split(given: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the command that a line begins with, if any, and its options."""
+    for length in (2, 1):
+        name = " ".join(given[:length])
+        if name in COMMANDS and len(given) >= length:
+            return name, list(given[length:])
+    return None, list(given)
+
+
+def parse(name: str, arguments: Sequence[str]) -> functools.partial[Any]:
+    """Return the function of a command with its parameters read from the arguments.
 
     Raises:
         SystemExit: help was asked for, or an option is unknown or of a wrong type.
         ConfigError: a value, or a preset, that cannot work.
     """
-    import tyro
+    config, note = None, ""
+    if name in CONFIGURED:
+        config = _settings(arguments)
+        note = "\n\nPresets: " + ", ".join(PRESETS) + "."
+    short = SHORT.get(name, {})
+    for brief, long in short.items():
+        note += f"\n\n{brief} is short for {' '.join(long)}."
+    full = [part for word in arguments for part in _in_full(word, short)]
 
-    kind = COMMANDS[name]
-    description = inspect.getdoc(kind) or ""
-    more: dict[str, Any] = {}
-    if issubclass(kind, Train | TrainDamsm | Ablate):
-        more["default"] = with_preset(kind, arguments)
-        description += "\n\nPresets: " + ", ".join(PRESETS) + "."
-    command: Command = tyro.cli(
-        kind,
-        prog=f"{PROGRAM} {name}",
-        args=list(arguments),
-        description=description,
-        config=(tyro.conf.HelptextFromCommentsOff,),
-        **more,
-    )
-    return command
+    from memdriven.cli.options import POSITIONAL, bind, parameters_of
+
+    function = pkgutil.resolve_name(COMMANDS[name].function)
+    known = parameters_of(function)
+    if "checkpoint" in known and not known.keys() & set(POSITIONAL) and full and full[0][:1] != "-":
+        full.insert(0, "--checkpoint")
+    return bind(function, full, prog=f"{PROGRAM} {name}", config=config, note=note)
+
+
+def _in_full(word: str, short: dict[str, list[str]]) -> list[str]:
+    brief, equals, value = word.partition("=")
+    if brief not in short:
+        return [word]
+    return [*short[brief], value] if equals else short[brief]
+
+
+def _settings(arguments: Sequence[str]) -> Config:
+    """Return the settings that options change: a preset's, or those of a run that is gone on with.
+
+    Raises:
+        ConfigError: there is no such preset, or none was named.
+    """
+    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    reader.add_argument("--preset")
+    reader.add_argument("--out", type=Path, default=Path())
+    reader.add_argument("--resume", action="store_true")
+    given = reader.parse_known_args(list(arguments))[0]
+    if given.preset is None and given.resume and (given.out / "config.json").is_file():
+        return from_dict(Config, read_json(given.out / "config.json", ConfigError))
+    if given.preset is None and {"-h", "--help"} & set(arguments):
+        return Config()
+    return preset(given.preset)
+
+
+def run(name: str, call: functools.partial[Any]) -> None:
+    """Run a command, unless what it makes cannot be written; print what is to be said of its result."""
+    given = call.keywords
+    plan = given.get("plan")
+    for out in (given.get("out"), given.get("work"), getattr(plan, "out", None)):
+        if out is not None and not given.get("dry_run"):
+            check_writable(out)
+    result = call()
+    tell = COMMANDS[name].tell
+    if tell is not None:
+        print(tell(result))
 
 
 def overview(prefix: str = "") -> str:
@@ -156,13 +234,8 @@ def overview(prefix: str = "") -> str:
     lines = [f"usage: {PROGRAM} {prefix or 'COMMAND '}...", ""]
     if not prefix:
         lines += ["Memory-driven text-to-image generation: prepare, train, generate, measure.", ""]
-    shown = {name: kind for name, kind in COMMANDS.items() if name.startswith(prefix)}
+    shown = {name: command for name, command in COMMANDS.items() if name.startswith(prefix)}
     width = max(map(len, shown))
-    lines += [f"  {name:<{width}}  {summary(kind)}" for name, kind in shown.items()]
+    lines += [f"  {name:<{width}}  {command.line}" for name, command in shown.items()]
     lines += ["", f"{PROGRAM} COMMAND --help lists a command's options."]
     return "\n".join(lines)
-
-
-def summary(kind: type[Any]) -> str:
-    """Return the first line of a command's docstring."""
-    return (kind.__doc__ or "").strip().splitlines()[0]

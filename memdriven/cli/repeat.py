@@ -7,11 +7,11 @@ import shlex
 import time
 import tomllib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import tyro
-
+from memdriven.cli import PROGRAM, parse, run, split
 from memdriven.errors import ConfigError
 from memdriven.files import atomic_write_bytes
 
@@ -62,68 +62,55 @@ def read_phases(recipe: Path, work: Path) -> list[Phase]:
         ) from None
 
 
-@dataclass(kw_only=True)
-class Repeat:
+def repeat(recipe: Path, *, work: Path, dry_run: bool = False) -> None:
     """Make a published model again: every phase of its recipe, in order.
 
     Stopped, the same command goes on where it was.
+
+    Args:
+        recipe: file of its phases, such as recipes/aviary.toml.
+        work: folder for what the phases make.
+        dry_run: list phases and minutes; run nothing.
+
+    Raises:
+        ConfigError: the recipe cannot be read, or one of its commands is none of ours.
     """
-
-    recipe: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
-    """File of its phases, such as recipes/aviary.toml."""
-    work: Path
-    """Folder for what the phases make."""
-    dry_run: bool = False
-    """List phases and minutes; run nothing."""
-
-    def run(self) -> None:
-        """Run what has not been run."""
-        from memdriven.cli import parse
-
-        phases = read_phases(self.recipe, self.work)
-        done = self.work / "done"
-        ended = {
-            phase.name
-            for phase in phases
-            if (done / phase.name).is_file() and (done / phase.name).read_text() == phase.mark
-        }
-        total = sum(phase.minutes for phase in phases)
-        left = sum(phase.minutes for phase in phases if phase.name not in ended)
-        for number, phase in enumerate(phases, 1):
-            state = " (done)" if phase.name in ended else ""
-            print(f"{number:2}  {phase.minutes:5.1f} min  {phase.name}: {phase.what}{state}")
-        print(f"{len(phases)} phases, {_hours(total)} of two CPU cores, {_hours(left)} of them to come")
-        if self.dry_run:
-            return
-        for phase in phases:
-            if phase.name in ended:
-                continue
-            print(f"\n{phase.name}: python -m memdriven {shlex.join(phase.arguments)}", flush=True)
-            started = time.monotonic()
-            name, options = command_of(phase.arguments)
-            command = parse(name, options)
-            if hasattr(command, "resume"):
-                command.resume = True
-            command.run()
-            atomic_write_bytes(done / phase.name, phase.mark.encode())
-            print(f"{phase.name}: {(time.monotonic() - started) / 60:.1f} minutes")
+    phases, done = read_phases(recipe, work), work / "done"
+    ended = {
+        phase.name
+        for phase in phases
+        if (done / phase.name).is_file() and (done / phase.name).read_text() == phase.mark
+    }
+    total = sum(phase.minutes for phase in phases)
+    left = sum(phase.minutes for phase in phases if phase.name not in ended)
+    for number, phase in enumerate(phases, 1):
+        state = " (done)" if phase.name in ended else ""
+        print(f"{number:2}  {phase.minutes:5.1f} min  {phase.name}: {phase.what}{state}")
+    print(f"{len(phases)} phases, {_hours(total)} of two CPU cores, {_hours(left)} of them to come")
+    for phase in phases:
+        if phase.name in ended or dry_run:
+            continue
+        print(f"\n{phase.name}: {PROGRAM} {shlex.join(phase.arguments)}", flush=True)
+        started = time.monotonic()
+        name, call = command_of(phase.arguments)
+        if "resume" in call.keywords:
+            call.keywords["resume"] = True
+        run(name, call)
+        atomic_write_bytes(done / phase.name, phase.mark.encode())
+        print(f"{phase.name}: {(time.monotonic() - started) / 60:.1f} minutes")
 
 
-def command_of(arguments: list[str]) -> tuple[str, list[str]]:
-    """Return a command's name and its options.
+def command_of(arguments: list[str]) -> tuple[str, partial[Any]]:
+    """Return a command's name, and its function with the options that follow.
 
     Raises:
         ConfigError: it is none of ours.
     """
-    from memdriven.cli import COMMANDS
-
-    for length in (2, 1):
-        name = " ".join(arguments[:length])
-        if name in COMMANDS:
-            return name, arguments[length:]
-    raise ConfigError(
-        wanted="a command of python -m memdriven", found=" ".join(arguments[:2]), fix="see --help"
-    )
+    name, options = split(arguments)
+    if name is None:
+        found = " ".join(arguments[:2])
+        raise ConfigError(wanted=f"a command of {PROGRAM}", found=found, fix="see --help")
+    return name, parse(name, options)
 
 
 def _hours(minutes: float) -> str:

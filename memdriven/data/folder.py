@@ -158,10 +158,14 @@ def prepare_folder(
     seed: int = 0,
     progress: bool = True,
 ) -> PreparedDataset:
-    """Read a captioned folder and write it as a prepared data set.
+    """Read your own captioned images: a folder with metadata.jsonl or .csv.
 
-    Repeated captions of an image are kept once. Images without a usable caption are left out; the
-    header's `notes` say how many, and all else that was read otherwise than it is written.
+    The Hugging Face imagefolder convention: columns file_name and text. `text` is a caption or a list
+    of them, and a file may have several rows. Columns `split`, `class` and `box` are used where they are
+    there, as are folders named train and test. Other tools' tables (any separator; image and prompt;
+    a.txt beside a.png) are read, too. Repeated captions of an image are kept once. Images without a
+    usable caption are left out; the header's `notes` say how many, and all else that was read otherwise
+    than it is written.
 
     Args:
         source: the folder with the table or the text files, or a zip or tar of it.

@@ -121,6 +121,12 @@ class PreparedDataset:
     def __len__(self) -> int:
         return len(self.items)
 
+    def summary(self) -> str:
+        """Return what there is and where, and the notes of its making, for people."""
+        counts = ", ".join(f"{count:,} {split}" for split, count in self.header["counts"].items())
+        first = f"{self.name} in {self.path}: {counts} images at {self.image_size} px"
+        return "\n  ".join([first, *self.header.get("notes", ())])
+
     def split(self, name: str) -> list[Item]:
         """Return the items of one split, in order.
 

@@ -19,10 +19,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from tyro import conf
 
 from memdriven.checkpoint import load_facts
 from memdriven.config import Config, GeneratorConfig, TrainConfig, to_dict
+from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.errors import ConfigError, EvaluationError, TrainingError
 from memdriven.evaluation.context import Resources
@@ -153,30 +156,36 @@ class Plan:
     """What an ablation needs."""
 
     dataset: Path
+    """Folder of a prepared data set."""
     features: Path
+    """Folder of its features (extract-features)."""
     damsm: Path
+    """Folder of trained encoders (train-damsm), which all rows share."""
     out: Path
-    base: Config
+    """Folder for the rows' runs and the results."""
+    base: Annotated[Config, conf.arg(name="")]  # its sections are options themselves
     steps: int = 0
-    """Steps a row; 0 means minutes alone."""
+    """Steps a row; 0 means minutes alone. The same steps are the same images for each row."""
     minutes: float = 0.0
-    """Minutes a row; 0 means steps alone. Only steps give each row the same number of images."""
+    """Minutes a row; 0 means steps alone."""
     rows: tuple[str, ...] = ()
-    """Names of rows beside the base; all by default."""
+    """Rows beside the base, e.g. no-v content-max; all by default."""
     metrics: Sequence[str] = METRICS
+    """Measures of evaluate; on a slow CPU fd_squeezenet and kd_squeezenet for those by VGG."""
     n: int = 500
     """Captions of the evaluation."""
     controls: Sequence[str] = CONTROLS
     """Measured for the base alone."""
-    resources: Resources = field(default_factory=Resources)
+    resources: Annotated[Resources, conf.arg(name="")] = field(default_factory=Resources)
     extra: Sequence[Path] = ()
     """Further training data, as `train` takes it; the row `paper` does without."""
     memory: Path | None = None
-    """A bank of these encoders; built under `out` when None."""
-    device: str = "cpu"
+    """A memory bank of these encoders; built in OUT when left out."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
     batch: int = 16
     """Images a forward pass of the evaluation."""
-    progress: bool = True
+    progress: conf.Suppress[bool] = True
 
     @property
     def budget(self) -> str:
@@ -199,19 +208,24 @@ def plan_text(plan: Plan) -> str:
     """Return the rows and what each changes, for a look before the start."""
     rows = chosen(variants(plan.base), plan.rows)
     width = max(len(row.name) for row in rows)
-    lines = [f"{len(rows)} rows, each {plan.budget}"]
+    lines = [f"{len(rows)} rows, each {plan.budget}; results go to {plan.out / 'evaluation'}"]
     for row in rows:
         changed = ", ".join(f"{name} = {value}" for name, value in row.changes.items())
         lines.append(f"  {row.name:<{width}}  {changed or 'as configured'}")
     return "\n".join(lines)
 
 
-def ablate(plan: Plan, say: Callable[[str], object] = print) -> dict[str, str]:
-    """Train and measure every row; results go to `out`/evaluation/results.jsonl.
+def ablate(plan: Plan, say: Callable[[str], object] = print, *, dry_run: bool = False) -> dict[str, str]:
+    """Train one base and its variants with the same seed and budget; measure each.
+
+    Rows: content features by max, by average or none; no v; v_global only; early fusion, p_swap,
+    spectral norm and mismatched pairs switched over; the paper's own equations at the base's sizes. A
+    run that was stopped goes on where it was. `report OUT` makes the table.
 
     Args:
         plan: what to do.
-        say: takes a line after each row.
+        say: takes the plan, and a line after each row.
+        dry_run: show the rows and what two steps of the base cost; train nothing.
 
     Returns:
         Row -> why it has no results, for rows whose training failed.
@@ -220,6 +234,10 @@ def ablate(plan: Plan, say: Callable[[str], object] = print) -> dict[str, str]:
         ConfigError: no budget, or an unknown row.
         EvaluationError: the folder holds another ablation.
     """
+    say(plan_text(plan))
+    if dry_run:
+        _train(plan, variants(plan.base)[0], dry_run=True)
+        return {}
     if plan.steps <= 0 and plan.minutes <= 0:
         raise ConfigError(
             wanted="a budget a row", found="neither steps nor minutes", fix="give --steps or --minutes"
@@ -275,7 +293,7 @@ def _memory(plan: Plan) -> Path:
     """Build the rows' common bank, unless it is there."""
     out = plan.out / "memory"
     if not (out / "bank.json").exists():
-        encoders = load_damsm(plan.damsm, plan.device)
+        encoders = load_damsm(plan.damsm, choose_device(plan.device))
         build_memory(
             plan.dataset,
             plan.features,
@@ -288,7 +306,7 @@ def _memory(plan: Plan) -> Path:
     return out
 
 
-def _train(plan: Plan, row: Variant) -> Path:
+def _train(plan: Plan, row: Variant, *, dry_run: bool = False) -> Path:
     """Train a row up to its budget, unless it is; return its checkpoint."""
     run = plan.out / row.name
     made = run / "checkpoint"
@@ -303,8 +321,9 @@ def _train(plan: Plan, row: Variant) -> Path:
         device=plan.device,
         resume=(run / "config.json").exists(),
         extra=() if row.name == PAPER else plan.extra,
-        vgg_weights=plan.resources.vgg,
-        squeezenet_weights=plan.resources.squeezenet,
+        dry_run=dry_run,
+        vgg=plan.resources.vgg,
+        squeezenet=plan.resources.squeezenet,
         progress=plan.progress,
     )
     return made

@@ -25,6 +25,7 @@ from memdriven.aviary.species import COLOURS
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids, visible_record
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset, load_images
+from memdriven.devices import choose_device
 from memdriven.encoders.readers import AttributeHead, attribute_loss
 from memdriven.errors import EvaluationError
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json, sha256_file
@@ -340,19 +341,18 @@ def train_attribute_judge(
     learning_rate: float = 2e-3,
     seed: int = 0,
     limit: int | None = None,
-    device: str = "cpu",
+    device: torch.device | str = "auto",
     resume: bool = False,
     progress: bool = True,
 ) -> AttributeJudge:
-    """Train a judge on the `train` split, measure it on `test`, and save it to `out`.
+    """Train the judge of attributes on renders alone, for `evaluate`, and measure it on the test split.
 
     Stops at `minutes` or `steps`, whichever comes first; the learning rate follows a one-cycle
     over whichever of the two is further on. About 300 images/s on two CPU cores.
 
     Args:
         dataset: a prepared data set whose items carry attribute records.
-        out: new folder for `judge.safetensors` and `judge.json`, metrics and state; or with `resume` that
-            of the training to go on with.
+        out: folder for the judge, metrics and state; new, unless --resume.
         minutes: wall-clock budget of the training loop, earlier starts included; 0 means
             `steps` alone, which makes the judge a function of the seed.
         size: side in px at which pictures are judged.
@@ -369,6 +369,7 @@ def train_attribute_judge(
         EvaluationError: the items carry no attributes with two or more values.
         TrainingError: `out` is taken, or a loss is not finite; the last good state is kept.
     """
+    device = choose_device(device)
     settings = {"size": size, "batch": batch, "learning_rate": learning_rate, "seed": seed, "limit": limit}
     run = RunDirectory(Path(out), settings, resume=resume)
     data = PreparedDataset.open(dataset)
@@ -412,7 +413,7 @@ def train_attribute_judge(
     )
     loop.train()
     judge.eval()
-    facts = {
+    facts: dict[str, Any] = {
         "dataset": data.name,
         "train_images": len(items),
         "test_images": len(tested),
@@ -428,4 +429,8 @@ def train_attribute_judge(
         found = attribute_accuracy(judge, shown, [visible_record(item) for item in tested])
         facts["test_accuracy"] = found.details()
     judge.save(out, facts)
+    if progress:
+        print(f"judge in {out}; right on {len(tested)} unseen renders:")
+        for name, tally in facts.get("test_accuracy", {}).items():
+            print(f"  {name:<14} {tally['rate']:.1%} of {tally['count']}")
     return judge

@@ -60,11 +60,14 @@ FIRST_DRAW = 1_000_000
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~])")
 
 
-def write_report(runs: Sequence[Path], out: Path, title: str = TITLE) -> Path:
-    """Write a Markdown page, and its figures into the folder NAME-figures beside it.
+def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, title: str = TITLE) -> Path:
+    """Write results as one Markdown page, and its figures into the folder NAME-figures beside it.
+
+    From recorded runs alone: Table 1 with the published rows, each model beside its controls, the
+    retrieval strategies, ablations, example pictures and learning curves.
 
     Args:
-        runs: folders of `evaluate`, `ablate` or `train`, or results files.
+        runs: folders of evaluate, ablate or train, or results.jsonl files.
         out: the page; its name ends in `.md` whatever is given.
         title: of the page.
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
+from memdriven.devices import choose_device
 from memdriven.errors import CheckpointError, DataError, EvaluationError
 from memdriven.evaluation import distances
 from memdriven.evaluation.attributes import measure_attributes, measure_r_precision, measure_r_precision_judge
@@ -92,28 +93,37 @@ def evaluate(
     seed: int = 0,
     controls: Sequence[str] = CONTROLS,
     strategies: Sequence[str] = (),
-    out: Path,
+    out: Path = Path("runs/evaluation"),
     split: str = "test",
     resources: Resources | None = None,
     memory: Path | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     batch: int = 16,
     figures: bool = True,
     variant: str = "",
     budget: str = "",
     progress: bool = True,
 ) -> Evaluation:
-    """Measure a checkpoint and its controls, and append the numbers to `out`/results.jsonl.
+    """Measure a checkpoint beside its controls; append the numbers to OUT/results.jsonl.
+
+    Measures: attributes r_precision r_precision_judge fid_vgg kid_vgg fd_squeezenet kd_squeezenet fid_a
+    fid_b fid_c kid_a inception_score copy_check soa part_colours retrieval; of the model alone
+    diversity_seed diversity_z background_entropy. What lacks its weights is left out and said so. A run
+    that was stopped goes on where it was.
 
     Args:
         checkpoint: folder of a checkpoint with its memory bank.
-        dataset: prepared data set with the split, and with the bank's images.
-        metrics: names among `METRICS`.
-        n: captions, one image each (the paper: 30,000).
-        seed: noise of image i is seed + i.
-        controls: rows beside the model's, among `ROWS`.
-        strategies: further rows whose neighbours these strategies find, among `STRATEGIES`.
-        out: folder for results, images and cached features.
+        dataset: folder of a prepared data set with the split, and with the bank's images.
+        metrics: which measures.
+        n: captions, one image each (the paper: 30000).
+        seed: noise of image i is drawn from seed + i.
+        controls: rows beside the model's: the retrieved images themselves, real images (for distances: of
+            the other split), random memory, no memory, each caption's own image as memory; also best-of-8,
+            the model with the one of eight references whose picture fits the words best, and
+            retrieved-best-of-8, of eight retrieved images the one that fits best by the same reader; and
+            rival, a GAN without a memory, where one lies beside the checkpoint (train-rival).
+        strategies: further rows, whose neighbours these strategies of retrieval find.
+        out: folder for results.jsonl, generated images and cached features.
         split: whose captions are painted.
         resources: local weights and the attribute judge.
         memory: a memory bank in place of the checkpoint's own.
@@ -127,6 +137,7 @@ def evaluate(
         EvaluationError: an unknown metric, control or strategy.
         CheckpointError, BankError, DataError: the inputs are unusable.
     """
+    device = str(choose_device(device))
     metrics = [RENAMED.get(name, name) for name in metrics]
     _refuse_unknown("metric", metrics, METRICS)
     _refuse_unknown("control", controls, ROWS)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from memdriven.config import Config, to_dict
 from memdriven.data.prepared import PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.devices import choose_device
 from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss, load_damsm, save_damsm
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.build import features_of
@@ -90,11 +91,13 @@ def train_damsm(
     config: Config,
     *,
     minutes: float = 0.0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     resume: bool = False,
     progress: bool = True,
 ) -> TrainedDamsm:
-    """Train DAMSM on cached features, and on pixels where the config has a pixel network.
+    """Train the text encoder and image heads (DAMSM) on cached features, and its pixel network if any.
+
+    Start from a preset and change any setting: `--preset tiny --damsm.epochs 4`.
 
     A tenth of the training images is held out where that makes 20 or more, and the encoders of the
     latest epoch are kept whose recall there (caption -> image, by sentence and global vector) is the
@@ -108,13 +111,13 @@ def train_damsm(
     which captions compete, and gradients are averaged.
 
     Args:
-        dataset: a prepared data set.
-        features: the feature store of its items.
-        out: new folder, or with `resume` that of the training to go on with.
-        config: `text`, `damsm` and `train.seed` are used.
-        minutes: stop after this long; 0 trains `damsm.epochs` epochs.
-        device: where to compute.
-        resume: go on from `out`.
+        dataset: folder of a prepared data set.
+        features: folder of its features (extract-features).
+        out: folder for the encoders; new, unless --resume.
+        config: its sections text and damsm are used, and train.seed.
+        minutes: stop after this many minutes; 0 trains damsm.epochs epochs.
+        device: auto, cpu, cuda, cuda:1, ...
+        resume: go on with the training in OUT.
         progress: show a bar and one line an epoch.
 
     Returns:
@@ -140,7 +143,7 @@ def train_damsm(
         resume=resume,
         free=("damsm.epochs",),
     )
-    world, device = join_world(torch.device(device))
+    world, device = join_world(choose_device(device))
     show = progress and world.is_main
     try:
         # The data: what trains, what chooses the epoch, and what measures the result.
@@ -239,7 +242,7 @@ def train_damsm(
             if show:
                 recalls = "".join(f", {name} {value:.3f}" for name, value in found.items())
                 print(f"kept: epoch {memory['kept']['epoch']} of {settings.epochs}")
-                print(f"on {len(test)} test images{recalls}")
+                print(f"on {len(test)} test images{recalls}\nencoders in {out}")
         world.maximum((0.0,), device)  # the others wait for the files
     finally:
         leave_world(world)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids
 from memdriven.data.prepared import PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption
+from memdriven.devices import choose_device
 from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
 from memdriven.encoders.readers import (
@@ -100,31 +101,31 @@ def train_pixels(
     damsm: Path | str,
     out: Path | str,
     *,
-    minutes: float,
+    minutes: float = 15.0,
     batch: int = 64,
     learning_rate: float = 2e-3,
     seed: int = 0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     resume: bool = False,
     progress: bool = True,
 ) -> TrainedDamsm:
-    """Train the pixel network of a DAMSM folder further and write the whole to another folder.
+    """Train DAMSM's pixel network further, on pictures that need no features.
 
-    Text encoder and heads stay as they are, so keys, memory banks and generators that were made with
-    them stay valid. Adam; the learning rate rises over the first 5 % of the budget and then falls along
-    a cosine to zero. `out` receives a DAMSM folder and metrics.jsonl; config.json records the recall on
-    test pictures before and after.
+    Small renders do: `prepare aviary --image-size 64 --seed 2`. Text encoder and heads stay as they are,
+    so keys, memory banks and generators that were made with them stay valid. Adam; the learning rate
+    rises over the first 5 % of the budget and then falls along a cosine to zero. OUT receives a DAMSM
+    folder and metrics.jsonl; config.json records the recall on test pictures before and after.
 
     Args:
-        datasets: prepared data sets; `train` trains, `test` of the first measures.
+        datasets: folders of prepared data sets; the first one's test split measures.
         damsm: folder of trained encoders with the compact pixel network.
-        out: new folder, or with `resume` that of the training to go on with.
+        out: folder for the encoders; new, unless --resume.
         minutes: budget of wall-clock time, earlier starts included.
         batch: captions that compete.
         learning_rate: its peak.
         seed: of order, captions and disturbances.
-        device: where to compute.
-        resume: go on from `out`.
+        device: auto, cpu, cuda, cuda:1, ...
+        resume: go on with the training in OUT.
         progress: show a bar.
 
     Raises:
@@ -229,33 +230,33 @@ def train_text(
     damsm: Path | str,
     out: Path | str,
     *,
-    minutes: float,
+    minutes: float = 10.0,
     batch: int = 64,
     learning_rate: float = 1e-3,
     views: int = 2,
     seed: int = 0,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     resume: bool = False,
     progress: bool = True,
 ) -> TrainedDamsm:
-    """Train text encoder, projection and heads further; write the whole to another folder.
+    """Train DAMSM's text encoder further, on what its pixel network sees; run it after train-pixels.
 
     The pixel network stands still, so a picture's maps are computed once and a step costs no
     convolution: thousands of steps in minutes, on many more captions than have features. Keys change, so
     banks have to be built anew, and generators go on from where they are (`train --start-from`).
 
     Args:
-        datasets: prepared data sets; `train` trains, `test` of the first measures.
-        features: feature store of the first one's items.
+        datasets: folders of prepared data sets; the first one's test split measures.
+        features: folder of the first one's features (extract-features).
         damsm: folder of trained encoders with the compact pixel network.
-        out: new folder, or with `resume` that of the training to go on with.
+        out: folder for the encoders; new, unless --resume.
         minutes: budget of wall-clock time, after the maps are computed.
         batch: captions that compete.
         learning_rate: its peak.
         views: disturbed views of each picture.
         seed: of order, captions and disturbances.
-        device: where to compute.
-        resume: go on from `out`.
+        device: auto, cpu, cuda, cuda:1, ...
+        resume: go on with the training in OUT.
         progress: show bars.
 
     Raises:
@@ -328,7 +329,7 @@ class Further:
         require(
             minutes > 0, ConfigError, wanted="minutes above 0", found=minutes, fix="give a budget of minutes"
         )
-        self.trained = load_damsm(damsm, device)
+        self.trained = load_damsm(damsm, choose_device(device))
         model, vocabulary, config, _ = self.trained
         require(
             isinstance(model.pixels, CompactBackbone),
@@ -413,6 +414,7 @@ class Further:
         if self.progress:
             for when, recalls in found.items():
                 print(f"recall {when}: " + ", ".join(f"{k} {v:.3f}" for k, v in recalls.items()))
+            print(f"encoders in {self.out}")
         return load_damsm(self.out, model.device)
 
 

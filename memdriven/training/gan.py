@@ -13,7 +13,7 @@ from torch import Tensor
 
 from memdriven.checkpoint import save_checkpoint
 from memdriven.config import Config, to_dict
-from memdriven.devices import device_name
+from memdriven.devices import choose_device, device_name
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.readers import load_attributes, reader_of
 from memdriven.encoders.squeezenet import SqueezeNet
@@ -50,40 +50,45 @@ def train_gan(
     out: Path,
     config: Config,
     *,
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     resume: bool = False,
     start_from: Path | None = None,
     later_from: Path | None = None,
     extra: Sequence[Path] = (),
     call_minutes: float = 0.0,
     dry_run: bool = False,
-    vgg_weights: Path | None = None,
-    squeezenet_weights: Path | None = None,
+    vgg: Path | None = None,
+    squeezenet: Path | None = None,
     progress: bool = True,
 ) -> Path:
-    """Train G and the D's; leave a checkpoint (without its memory bank) in `out`/checkpoint.
+    """Train the generator against its discriminators; leave a checkpoint in OUT/checkpoint.
+
+    Start from a preset and change any setting: `--preset tiny --generator.width 24`. On several GPUs:
+    `torchrun --nproc-per-node 4 -m memdriven train ...`. The checkpoint has no memory bank yet.
 
     Args:
-        dataset: prepared data set.
-        features: feature store of its training images.
-        damsm: folder that `train-damsm` wrote, or a checkpoint, for its encoders.
-        out: run directory; made, or gone on with when `resume`.
+        dataset: folder of a prepared data set.
+        features: folder of its features (extract-features).
+        damsm: folder of trained encoders (train-damsm), or a checkpoint, for its encoders.
+        out: run directory: config, metrics, samples, state and checkpoint; new, unless --resume.
         config: frozen into the run directory; its `text` and `damsm`, and a `generator.attribute_dim`
             that is not 0, give way to the encoders' own.
-        device: of this process, e.g. "cuda"; under torchrun each takes its own GPU.
-        start_from: run directory of a finished training whose networks and optimisers this run
-            begins with, or a checkpoint, for its generator alone; data, encoders and settings may
-            differ, shapes may not, and what it lacks (early fusion, say) starts fresh.
-        later_from: checkpoint whose later stages it begins with, where `start_from` is a checkpoint that
+        device: auto, cpu, cuda, ...; under torchrun each process takes its own GPU.
+        resume: go on with the run in OUT.
+        start_from: run directory whose networks and optimisers this run begins with, or a checkpoint,
+            such as checkpoints/aviary, for its generator alone; data, encoders and settings may differ,
+            shapes may not, and what it lacks (early fusion, say) starts fresh.
+        later_from: checkpoint whose later stages it begins with, where --start-from is a checkpoint that
             lacks them: they were trained on another first stage.
-        extra: prepared data sets of the same classes whose training images have no features of
-            their own: they are given those of the memory they name (`prepare recoloured`), or else
-            always neighbours' v, as an unseen caption is [ours].
+        extra: more data sets of the same classes, whose training images have no features of their own:
+            they are painted from the memories they name (prepare recoloured), or else from neighbours
+            of their captions [ours].
         call_minutes: stop after this much of `train.max_minutes`, to be resumed; 0 means no limit.
         dry_run: print shapes, parameters, memory and a time estimate; write nothing.
-        vgg_weights: VGG-16 file, where `damsm.pixel_backbone` is `vgg16`.
-        squeezenet_weights: SqueezeNet 1.1 file, where `discriminator.projected` is on, or
-            `loss.perceptual_weight` above 0.
+        vgg: VGG-16 weight file, where damsm.pixel_backbone is vgg16; else $MEMDRIVEN_VGG16 or a download.
+        squeezenet: SqueezeNet 1.1 weight file, where discriminator.projected is on, or
+            loss.perceptual_weight above 0; else $MEMDRIVEN_SQUEEZENET or a download.
+        progress: show a bar and what is happening.
 
     Returns:
         The run directory.
@@ -94,7 +99,7 @@ def train_gan(
         ConfigError: the generator does not fit the encoders.
         CheckpointError: the checkpoint to start from is damaged or of another shape.
     """
-    world, device = join_world(torch.device(device))
+    world, device = join_world(choose_device(device))
     show = progress and world.is_main
     try:
         if config.train.batch_size % world.size:
@@ -123,11 +128,11 @@ def train_gan(
                     found="a run that starts from nothing",
                     fix="name a checkpoint that has them with --start-from",
                 )
-        text_loss = TextLoss.load(config, trained, attributes, vgg_weights)
+        text_loss = TextLoss.load(config, trained, attributes, vgg)
         backbone, perceptual = None, None
         projected = config.discriminator.projected and config.loss.adversarial_weight > 0
         if projected or config.loss.perceptual_weight:
-            network = SqueezeNet.load(squeezenet_weights, device).to(memory_format=torch.channels_last)
+            network = SqueezeNet.load(squeezenet, device).to(memory_format=torch.channels_last)
             backbone = partial(network, depths=DEPTHS) if projected else None
             perceptual = Perceptual(network, world) if config.loss.perceptual_weight else None
         trainer = GanTrainer(config, text_loss, device, world, backbone, perceptual)
@@ -198,6 +203,8 @@ def train_gan(
         if start_from is not None and not run.resumes:
             facts["earlier"] = begin_from(start_from, trainer, later_from)
         loop.train()
+        if show:
+            print(f"run in {out}; next: build-memory --checkpoint {out / 'checkpoint'}")
     finally:
         leave_world(world)
     return out

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from memdriven.data.prepared import Item, PreparedDataset, load_images
+from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.weights import write_weights
 from memdriven.errors import TrainingError
@@ -38,19 +39,24 @@ LEGEND = (
 class RivalSettings:
     """What one training of the rival is."""
 
-    width: int = 32
-    """Channels of the finest map."""
+    width: int = 16
+    """Channels of the finest map; 32 in DF-GAN's published model."""
     size: int = 64
     """Side of its pictures in px."""
     batch_size: int = 24
+    """Images a step."""
     learning_rate: float = 1e-4
+    """Of G's Adam."""
     d_learning_rate: float = 4e-4
+    """Of D's Adam."""
     ema: float = 0.999
+    """Decay of G's moving average."""
     minutes: float = 60.0
     """Budget, all starts together."""
     steps: int = 0
     """Likewise; 0 for minutes alone."""
     seed: int = 0
+    """Of first weights, order and noise."""
 
 
 class RivalBatch(NamedTuple):
@@ -146,20 +152,23 @@ def train_rival(
     settings: RivalSettings | None = None,
     *,
     extra: Sequence[Path] = (),
-    device: torch.device | str = "cpu",
+    device: torch.device | str = "auto",
     resume: bool = False,
     progress: bool = True,
 ) -> Path:
-    """Train the rival on a data set's training images; leave `out`/rival.safetensors, its moving average.
+    """Train a GAN without a memory on the same pictures and captions: the rival.
+
+    OUT/rival.safetensors is its moving average. Laid beside a checkpoint (and recorded there) it is a row
+    of `evaluate`: rival.
 
     Args:
-        dataset: prepared data set.
-        damsm: folder of trained encoders, or a checkpoint, for its text encoder.
-        out: run directory; made, or gone on with when `resume`.
+        dataset: folder of a prepared data set.
+        damsm: folder of trained encoders (train-damsm), or a checkpoint, for its text encoder.
+        out: run directory; new, unless --resume.
         settings: of the networks and the training.
         extra: more prepared data sets, whose training images it learns from, too.
-        device: where the networks live.
-        resume: go on with the run in `out`.
+        device: auto, cpu, cuda, cuda:1, ...
+        resume: go on with the run in OUT.
         progress: show bars.
 
     Returns:
@@ -168,7 +177,7 @@ def train_rival(
     Raises:
         TrainingError: a loss is not finite, or the run directory does not fit.
     """
-    settings = settings or RivalSettings()
+    settings, device = settings or RivalSettings(), choose_device(device)
     run = RunDirectory(out, asdict(settings), resume=resume, free=("minutes", "steps"))
     trained = load_damsm(damsm, device)
     sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
@@ -219,7 +228,7 @@ def train_rival(
         sampler=Sampler(draw=draw, columns=columns, legend=LEGEND),
         finish=finish,
         batch_images=settings.batch_size,
-        device=torch.device(device),
+        device=device,
         name="rival",
         show=progress,
     ).train()

@@ -84,7 +84,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
     with gr.Blocks(
         title=strings.TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as page:
-        panel(header(), elem_id="header", js_on_load=widgets.script("address.js"))
+        arrival = panel(header(), elem_id="header", js_on_load=widgets.script("address.js"))
         with gr.Row(elem_id="page"):
             column = compose.build(begin)
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
@@ -92,7 +92,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
                 varying = diversity.build(column, tabs, shown)
                 trying = [event for tab in (compare, inside, morph, copies) for event in tab.build(column)]
                 trying += memory_map.build(column, shown)
-                saving = history.build(column, tabs, shown, page)
+                saving = history.build(column, tabs, shown, page, arrival)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
         line.tell(page, column.place)
         column.stop.click(

@@ -79,6 +79,27 @@ class Compose:
         """All that a picture is made from: the settings, and how many memories are tried."""
         return [*self.settings, self.tries]
 
+    @property
+    def kept(self) -> dict[str, gr.components.Component]:
+        """What a browser tab keeps of the column over a reload, by name."""
+        names = (
+            "caption",
+            "source",
+            "comparison",
+            "k",
+            "tries",
+            "seed",
+            "keep",
+            "guidance",
+            "mirror",
+            "window",
+        )
+        return {
+            **{name: getattr(self, name) for name in names},
+            "share": self.fade.share,
+            "checkpoint": self.switcher.choice,
+        }
+
 
 @dataclass(frozen=True)
 class Opening:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from memdriven.errors import ConfigError, DataError, MemDrivenError
@@ -27,9 +28,13 @@ _READ = """() => {
 _FRESH = "(current, stored) => [current, window.memdriven.history.read()]"
 _WRITE = "stored => [window.memdriven.history.write(stored)]"
 _UNDO = "() => [window.memdriven.history.undo()]"
-_ARRIVE = "(link, steering) => [new URLSearchParams(location.search).get('r') || '', steering]"
+_ARRIVED = "() => window.memdriven.arrived()"
 _NOT_INSPECTED = (gr.skip(), gr.skip())
 _CHECKPOINT = ("checkpoint", "facts", "fade")
+_PANELS = ("memory", "result", "status", "steps", "current", "tab", *_CHECKPOINT)
+_SETTINGS = ("caption", "source", "comparison", "k", "seed", "keep", "steering")
+BROUGHT = (*_SETTINGS, "share", "guidance", "mirror", "window", *_PANELS, "inspection", "inspected")
+"""What comes back with a recipe, in the order of `drop`'s values."""
 _SAVE = "() => setTimeout(() => document.querySelector('#saved a')?.click(), 100)"
 _CHOSEN = """
 element.addEventListener('click', event => {
@@ -119,14 +124,47 @@ def drop(event: gr.EventData, steering: Steering) -> tuple[Any, ...]:
         return *_failed(error), *_NOT_INSPECTED
 
 
-def arrive(link: str, steering: Steering) -> tuple[Any, ...]:
-    """Return the same as `drop` for the recipe in the page's address, if there is one."""
-    if not link:
-        return *(gr.skip(),) * (restore.SETTINGS + restore.PANELS), *_NOT_INSPECTED
-    try:
-        return _brought(restore.read(link), steering)
-    except MemDrivenError as error:
-        return *_failed(error), *_NOT_INSPECTED
+def arrive(told: Mapping[str, object], steering: Steering) -> dict[str, Any]:
+    """Return what a page shows for the link in its address, or showed before it was loaded again, by name.
+
+    Args:
+        told: `link` of a recipe; of a page that was there before also the `values` of `Compose.kept`,
+            whether its references were `steered`, and whether its picture is `lost`: an own image's.
+        steering: the tab's own.
+    """
+    link, values = told.get("link"), told.get("values")
+    shown: dict[str, Any] = {}
+    if link:
+        try:
+            found = _brought(restore.read(link), steering)
+        except MemDrivenError as error:
+            found = *_failed(error), *_NOT_INSPECTED
+        shown = {name: value for name, value in zip(BROUGHT, found, strict=True) if value != gr.skip()}
+    if isinstance(values, dict):
+        shown |= _kept(values, shown)
+        if not told.get("steered"):
+            shown["steering"] = Steering()
+    if told.get("lost"):
+        shown["status"] = status(
+            "The picture with your own image is gone: only the page that had it could make it."
+        )
+    return shown
+
+
+def _kept(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a page showed in its left column, over a restored picture's own settings."""
+    name, kept = values.get("checkpoint"), dict(values)
+    if "result" in shown:
+        kept["status"] = status(strings.READY)
+    elif isinstance(name, str) and name != state.chosen():
+        with suppress(MemDrivenError):
+            state.choose(name)
+            kept |= _checkpoint()
+    kept["checkpoint"] = state.chosen()
+    kept["tab"] = gr.skip()
+    for name, read in (("k", state.read_k), ("tries", state.read_tries), ("share", state.read_memory)):
+        kept[name] = read(kept.get(name))
+    return {name: value for name, value in kept.items() if name in (*BROUGHT, "tries")}
 
 
 def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[tuple[Any, Any]]:
@@ -170,8 +208,18 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[tu
     yield link, status(said.format(count=len(outputs), numbers=", ".join(left_out)))
 
 
-def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks) -> list[gr.events.Dependency]:
-    """Add the tab; return the events that paint, so that Stop can cancel them."""
+def build(
+    compose: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks, arrival: gr.HTML
+) -> list[gr.events.Dependency]:
+    """Add the tab; return the events that paint, so that Stop can cancel them.
+
+    Args:
+        compose: the left column.
+        tabs: all tabs.
+        shown: the Picture tab.
+        page: all of it.
+        arrival: submits what the address or the browser tab asks for (`address.js`).
+    """
     # The browser's own list is read afresh for each picture, and written by `page.js` alone, which merges
     # what other tabs have added.
     stored = compose.past
@@ -195,7 +243,6 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks) -
                 )
                 read = gr.Button(strings.RECIPE_READ, elem_id="recipe-read", scale=1, min_width=80)
             seen = panel(cards.note(strings.RECIPE_EMPTY), elem_id="inspection", js_on_load=CLICKS)
-            link = gr.Textbox(visible=False)
             inspected = gr.State(None, time_to_live=STATE_SECONDS)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     queued: dict[str, Any] = {**quiet, "concurrency_id": state.CONCURRENCY_ID, "concurrency_limit": 1}
@@ -224,7 +271,22 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks) -
     gr.on([read.click, written.submit], paste, written, [seen, inspected, compose.status], **quiet)
     brought = [*settings, *panels, seen, inspected]
     dropped.upload(drop, compose.steering, brought, trigger_mode="once", **queued)
-    page.load(arrive, [link, compose.steering], brought, js=_ARRIVE, **queued)
+    places = dict(zip(BROUGHT, brought, strict=True)) | {"tries": compose.tries}
+
+    def arriving(event: gr.EventData, steering: Steering) -> dict[Any, Any]:
+        told = {name: getattr(event, name, None) for name in ("link", "values", "steered", "lost")}
+        return {places[name]: value for name, value in arrive(told, steering).items()}
+
+    arrival.submit(arriving, compose.steering, [*places.values()], trigger_mode="once", **queued).success(
+        None, js=_ARRIVED
+    )
+    kept = compose.kept
+    gr.on(
+        [each.change for each in kept.values()],  # type: ignore[attr-defined]
+        None,
+        list(kept.values()),
+        js=f"(...values) => {{ window.memdriven.keep?.({list(kept)}, values); }}",
+    )
     compose.current.change(
         remember, [compose.current, stored], stored, queue=False, js=_FRESH, **quiet
     ).success(None, stored, stored, js=_WRITE, **quiet).success(*listing, **quiet)
@@ -279,5 +341,4 @@ def _checkpoint() -> dict[str, Any]:
 
 def _panels(**given: Any) -> tuple[Any, ...]:
     """Return `restored_panels`' values by name, leaving the others as they are."""
-    names = ("memory", "result", "status", "steps", "current", "tab", *_CHECKPOINT)
-    return tuple(given.get(name, gr.skip()) for name in names)
+    return tuple(given.get(name, gr.skip()) for name in _PANELS)

@@ -43,7 +43,7 @@
   const link = (button) => {
     const address = new URL(location.href);
     address.search = `?r=${button.dataset.link}`;
-    history.replaceState(null, "", address);
+    history.replaceState(history.state, "", address);
     copy(button, address.href);
   };
 
@@ -76,13 +76,12 @@
 
   // A chosen file goes to Python as text inside an event, and never becomes a file there.
   const LONGEST = 8_000_000;
-  window.memdriven = {
-    send: (file, trigger) => {
-      const reader = new FileReader();
-      reader.onload = () => trigger("upload", { content: reader.result.split(",")[1] ?? "" });
-      if (file.size > LONGEST) trigger("upload", { content: null });
-      else reader.readAsDataURL(file);
-    },
+  window.memdriven ??= {};
+  window.memdriven.send = (file, trigger) => {
+    const reader = new FileReader();
+    reader.onload = () => trigger("upload", { content: reader.result.split(",")[1] ?? "" });
+    if (file.size > LONGEST) trigger("upload", { content: null });
+    else reader.readAsDataURL(file);
   };
 
   // The list of past pictures lies in the browser alone, under one key that all tabs of it share. What

@@ -18,7 +18,7 @@ from tests.data import layouts
 @pytest.mark.parametrize("pack", layouts.PACKINGS)
 def test_cub_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path]]) -> None:
     layouts.write_cub(tmp_path / "cub")
-    data = prepare_cub(tmp_path / "out", archives=pack(tmp_path / "cub"), image_size=24, progress=False)
+    data = prepare_cub(tmp_path / "out", archive=pack(tmp_path / "cub"), image_size=24, progress=False)
     assert [(i.id, i.split, i.class_id, i.class_name, i.box) for i in data.items] == [
         ("Auk_0001_2", "test", 0, "Auk", (10.0, 10.0, 20.0, 10.0)),
         ("Gull_0001_3", "train", 1, "Gull", (0.0, 0.0, 60.0, 40.0)),
@@ -31,7 +31,7 @@ def test_cub_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path
 
 def test_the_bird_fills_two_thirds_of_its_crop(tmp_path: Path) -> None:
     layouts.write_cub(tmp_path / "cub")
-    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=60, progress=False)
+    data = prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=60, progress=False)
     pixels = np.asarray(data.load_image(data.items[0])).astype(int)
     red = (pixels[..., 0] > 170) & (pixels[..., 1] < 60)
     rows, columns = red.any(axis=1).nonzero()[0], red.any(axis=0).nonzero()[0]
@@ -46,10 +46,10 @@ def test_the_captions_may_lie_apart(tmp_path: Path) -> None:
     layouts.write_cub(tmp_path / "cub")
     shutil.move(tmp_path / "cub/cvpr2016_cub", tmp_path / "reed")
     with pytest.raises(DataError, match=r"cvpr2016_cub\.tar\.gz .* --captions PATH"):
-        prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], progress=False)
+        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], progress=False)
     data = prepare_cub(
         tmp_path / "out",
-        archives=[tmp_path / "cub"],
+        archive=[tmp_path / "cub"],
         captions=[tmp_path / "reed"],
         image_size=16,
         progress=False,
@@ -62,15 +62,15 @@ def test_class_lists_in_the_archive_decide(tmp_path: Path) -> None:
     reed = tmp_path / "cub/cvpr2016_cub"
     layouts.write_text(reed / "testclasses.txt", "002.Gull\n")
     layouts.write_text(reed / "trainvalclasses.txt", "001.Auk\n")
-    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=16, progress=False)
+    data = prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=16, progress=False)
     assert [item.split for item in data.items] == ["train", "test"]
     assert data.header["test_classes"].endswith("testclasses.txt")
     layouts.write_text(reed / "trainvalclasses.txt", "001.Auk\n002.Gull\n")
     with pytest.raises(DataError, match=r"shared ones, e\.g\. 2"):
-        prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], progress=False)
+        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], progress=False)
     layouts.write_text(reed / "testclasses.txt", "\n")
     with pytest.raises(DataError, match="no class"):
-        prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], progress=False)
+        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], progress=False)
 
 
 def test_cub_names_what_is_missing_or_wrong(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_cub_names_what_is_missing_or_wrong(tmp_path: Path) -> None:
 
     def refused(message: str, archive: Path = tmp_path / "cub") -> None:
         with pytest.raises(DataError, match=message):
-            prepare_cub(tmp_path / "out", archives=[archive], progress=False)
+            prepare_cub(tmp_path / "out", archive=[archive], progress=False)
 
     (official / "image_class_labels.txt").write_text("1 1\n2 3\n")
     refused("class 3 of 2")
@@ -138,9 +138,9 @@ def test_a_box_that_shows_nothing_of_its_picture_is_refused(tmp_path: Path, box:
     layouts.write_cub(tmp_path / "cub")
     (tmp_path / "cub/CUB_200_2011/bounding_boxes.txt").write_text(f"1 {box}\n2 -20 -20 60 60\n")
     with pytest.raises(DataError, match=r"within the 60 x 40 px of .*Auk_0001_2\.jpg"):
-        prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=16, progress=False)
+        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=16, progress=False)
     (tmp_path / "cub/CUB_200_2011/bounding_boxes.txt").write_text("1 -20 -20 25 25\n2 59 39 60 60\n")
-    data = prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], image_size=16, progress=False)
+    data = prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=16, progress=False)
     assert all(np.asarray(data.load_image(item)).mean() > 40 for item in data.items), "clipped, not black"
 
 
@@ -152,7 +152,7 @@ def test_what_a_mac_packs_beside_the_captions_is_no_caption(tmp_path: Path) -> N
         mirror.parent.mkdir(parents=True, exist_ok=True)
         mirror.write_bytes(b"\0\5\x16\7")
     assert (
-        len(prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"], image_size=16, progress=False)) == 2
+        len(prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"], image_size=16, progress=False)) == 2
     )
 
 
@@ -162,18 +162,18 @@ def test_numbers_and_names_without_end_are_refused(tmp_path: Path) -> None:
     layouts.write_text(long / "image_00002.txt", "x\n")
     layouts.write_text(tmp_path / "f/cvpr2016_flowers/testclasses.txt", "9" * 5000 + "\n")
     with pytest.raises(DataError):
-        prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"], progress=False)
+        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"], progress=False)
     layouts.write_cub(tmp_path / "cub")
     (tmp_path / "cub/CUB_200_2011/images.txt").write_text(f"1 001.Auk/{'a' * 300}.jpg\n")
     with pytest.raises(DataError):
-        prepare_cub(tmp_path / "out", archives=[tmp_path / "cub"], progress=False)
+        prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], progress=False)
     layouts.write_coco(tmp_path / "coco")
     listing = tmp_path / "coco/annotations/captions_train2014.json"
     for number in ("1" + "0" * 300, "1" + "0" * 5000, "1e999", "NaN", "-1"):
         images = f'{{"images": [{{"id": {number}, "file_name": "a.jpg"}}], "annotations": []}}'
         listing.write_text(images)
         with pytest.raises(DataError, match="annotations again"):
-            prepare_coco(tmp_path / "out", archives=[tmp_path / "coco"], progress=False)
+            prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"], progress=False)
 
 
 def test_the_crop_is_a_square_clipped_to_the_image() -> None:
@@ -193,7 +193,7 @@ def test_flowers_from_every_packing(
     layouts.write_flowers(tmp_path / "f")
     if lists:
         layouts.write_text(tmp_path / "f/cvpr2016_flowers/testclasses.txt", "class_00006\n")
-    data = prepare_flowers(tmp_path / "out", archives=pack(tmp_path / "f"), image_size=16, progress=False)
+    data = prepare_flowers(tmp_path / "out", archive=pack(tmp_path / "f"), image_size=16, progress=False)
     assert len(data.classes) == 102
     first = data.items[0]
     assert (first.id, first.class_id, first.split, first.box) == ("image_00001", 4, split, None)
@@ -204,12 +204,12 @@ def test_flowers_with_the_captions_apart(tmp_path: Path) -> None:
     layouts.write_flowers(tmp_path / "f")
     shutil.move(tmp_path / "f/cvpr2016_flowers", tmp_path / "reed")
     with pytest.raises(DataError, match=r"cvpr2016_flowers\.tar\.gz .* --captions"):
-        prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"], progress=False)
+        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"], progress=False)
     with pytest.raises(DataError, match="browsers only"):
         prepare_flowers(tmp_path / "out", progress=False)
     data = prepare_flowers(
         tmp_path / "out",
-        archives=[tmp_path / "f"],
+        archive=[tmp_path / "f"],
         captions=[tmp_path / "reed"],
         image_size=16,
         progress=False,
@@ -221,17 +221,17 @@ def test_flowers_without_a_photo_or_with_a_strange_class(tmp_path: Path) -> None
     layouts.write_flowers(tmp_path / "f")
     layouts.write_text(tmp_path / "f/cvpr2016_flowers/text_c10/class_00103/image_00002.txt", "x\n")
     with pytest.raises(DataError, match="class_00103"):
-        prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"], progress=False)
+        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"], progress=False)
     (tmp_path / "f/jpg/image_00001.jpg").unlink()
     with pytest.raises(DataError, match="image_00001"):
-        prepare_flowers(tmp_path / "out", archives=[tmp_path / "f"], progress=False)
+        prepare_flowers(tmp_path / "out", archive=[tmp_path / "f"], progress=False)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("pack", layouts.PACKINGS)
 def test_coco_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path]]) -> None:
     layouts.write_coco(tmp_path / "coco")
-    data = prepare_coco(tmp_path / "out", archives=pack(tmp_path / "coco"), image_size=16, progress=False)
+    data = prepare_coco(tmp_path / "out", archive=pack(tmp_path / "coco"), image_size=16, progress=False)
     assert [(i.id, i.split, len(i.captions)) for i in data.items] == [
         ("train2014-000000000009", "train", 5),
         ("val2014-000000000042", "test", 5),
@@ -259,10 +259,10 @@ def test_coco_with_damaged_annotations_or_missing_photos(tmp_path: Path) -> None
     layouts.write_coco(tmp_path / "coco")
     shutil.rmtree(tmp_path / "coco/val2014")
     with pytest.raises(DataError, match="whole of val2014"):
-        prepare_coco(tmp_path / "out", archives=[tmp_path / "coco"], progress=False)
+        prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"], progress=False)
     listing = tmp_path / "coco/annotations/captions_train2014.json"
     for content in ('{"images": 3', '{"images": [], "annotations": [{"image_id": []}]}', "[]"):
         layouts.write_text(listing, content)
         with pytest.raises(DataError, match="annotations again"):
-            prepare_coco(tmp_path / "out", archives=[tmp_path / "coco"], progress=False)
+            prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"], progress=False)
     assert not (tmp_path / "out").exists()

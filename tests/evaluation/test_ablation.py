@@ -204,7 +204,8 @@ def test_a_row_that_breaks_does_not_stop_the_others(
 def test_a_plan_tells_its_rows_and_needs_a_budget(tmp_path: Path) -> None:
     asked = plan(tmp_path, tmp_path, tmp_path, rows=("content-max", "no-v"))
     shown = plan_text(asked)
-    assert shown.splitlines()[0] == "3 rows, each 2 steps of 4 images, seed 0, base test"
+    first = f"3 rows, each 2 steps of 4 images, seed 0, base test; results go to {tmp_path}/evaluation"
+    assert shown.splitlines()[0] == first
     assert "discriminator.content = max" in shown
     assert "generator.use_v = False, generator.use_v_global = False" in shown
     both = dataclasses.replace(asked, minutes=1.5)

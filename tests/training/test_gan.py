@@ -294,7 +294,7 @@ def test_a_projected_discriminator_trains_beside_the_others(world: Path, tmp_pat
             world / "damsm",
             tmp_path / name,
             config,
-            squeezenet_weights=tmp_path / "squeezenet.safetensors",
+            squeezenet=tmp_path / "squeezenet.safetensors",
             progress=False,
             **options,
         )

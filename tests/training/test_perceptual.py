@@ -44,7 +44,7 @@ def test_squeezenets_maps_are_compared_as_shares(squeezenet_file: Path) -> None:
 
 
 def test_a_run_learns_by_squeezenet_alone(world: Path, tmp_path: Path, squeezenet_file: Path) -> None:
-    run(world, tmp_path / "run", by_squeezenet(), squeezenet_weights=squeezenet_file)
+    run(world, tmp_path / "run", by_squeezenet(), squeezenet=squeezenet_file)
     log = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     course = [line["perceptual"] for line in log]
     assert sum(course[-3:]) < 0.97 * sum(course[:3]), course
@@ -52,4 +52,4 @@ def test_a_run_learns_by_squeezenet_alone(world: Path, tmp_path: Path, squeezene
 
 def test_without_its_weights_the_run_says_which_it_wants(world: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"SqueezeNet.*--squeezenet"):
-        run(world, tmp_path / "run", by_squeezenet(), squeezenet_weights=tmp_path / "none")
+        run(world, tmp_path / "run", by_squeezenet(), squeezenet=tmp_path / "none")

@@ -127,6 +127,8 @@ class Visitor:
         self.page.set_default_timeout(60_000)
         self.faults: list[str] = []
         self._leaving = False
+        self.expected = ""
+        """Words of a fault that a test brings about."""
         self.page.on("console", self._console)
         self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         self.page.on("request", lambda request: self._request(request.url, address))
@@ -147,15 +149,23 @@ class Visitor:
 
     def go(self, url: str) -> None:
         """Leave for another address; the streams that this cuts off are no fault."""
-        self._leaving = True
-        self.page.goto(url)
-        self.page.wait_for_selector("#generate", state="attached")
+        self._leave(lambda: self.page.goto(url))
         self.unfold()
+
+    def back(self) -> None:
+        """Press the browser's back button, to a page that was left."""
+        self._leave(self.page.go_back)
+
+    def _leave(self, act: Callable[[], Any]) -> None:
+        self._leaving = True
+        act()
+        self.page.wait_for_selector("#generate", state="attached")
         self._leaving = False
 
     def _console(self, message: Any) -> None:
         cut_off = self._leaving and re.search("AbortError|Connection errored", message.text)
-        if message.type in ("error", "warning") and not cut_off:
+        expected = self.expected and self.expected in message.text
+        if message.type in ("error", "warning") and not (cut_off or expected):
             self.faults.append(f"console: {message.text}")
 
     def _request(self, url: str, address: str) -> None:
@@ -188,10 +198,7 @@ class Visitor:
 
     def reload(self) -> None:
         """Load the page again; the streams that this cuts off are no fault."""
-        self._leaving = True
-        self.page.reload()
-        self.page.wait_for_selector("#generate", state="attached")
-        self._leaving = False
+        self._leave(self.page.reload)
 
     def wait_text(self, selector: str, words: str) -> None:
         self.page.wait_for_function(

@@ -178,11 +178,27 @@ def test_recipes_are_read_from_json_link_and_address(pipe: MemoryDrivenPipeline)
 
 
 def test_arriving_with_a_link(pipe: MemoryDrivenPipeline) -> None:
-    assert changed(history.arrive("", Steering())) == []
     recipe = pipe(CAPTION, "random", 2, 9).recipe
-    made = history.arrive(recipe.to_url(), Steering())
-    assert made[:6] == (CAPTION, "random", gr.skip(), 2, "9", True)
-    assert changed(history.arrive("AAAA", Steering())) == [restore.SETTINGS + 2]
+    made = history.arrive({"link": recipe.to_url()}, Steering())
+    names = ("caption", "source", "k", "seed", "keep")
+    assert tuple(made[name] for name in names) == (CAPTION, "random", 2, "9", True)
+    assert "comparison" not in made
+    assert [*history.arrive({"link": "AAAA"}, Steering())] == ["status"]
+
+
+def test_what_a_page_showed_comes_back_over_its_pictures_settings(pipe: MemoryDrivenPipeline) -> None:
+    link, values = pipe(CAPTION, seed=9).recipe.to_url(), {"caption": "a blue bird", "k": 999, "seed": "9"}
+    made = history.arrive({"link": link, "values": {**values, "keep": False, "nobody": 1}}, Steering())
+    assert (made["caption"], made["k"], made["seed"], made["keep"]) == (
+        "a blue bird",
+        state.MAX_K,
+        "9",
+        False,
+    )
+    assert made["steering"] == Steering()
+    assert Recipe.from_json(made["current"]["recipe"]).caption == CAPTION
+    assert "nobody" not in made
+    assert "own image" in history.arrive({"values": values, "lost": True}, Steering())["status"]
 
 
 def test_dropped_png(pipe: MemoryDrivenPipeline) -> None:
@@ -203,10 +219,10 @@ def test_recipes_that_cannot_be_made_here_say_so(pipe: MemoryDrivenPipeline) -> 
     recipe = pipe(CAPTION, seed=1).recipe
     private = replace(recipe, neighbours=("own:0123456789ab",))
     assert strings.RECIPE_PRIVATE in restore.inspection(private)
-    assert "private image" in str(history.arrive(private.to_url(), Steering()))
+    assert "private image" in str(history.arrive({"link": private.to_url()}, Steering()))
     foreign = replace(recipe, bank_hash="abc", checkpoint="elsewhere")
     assert strings.RECIPE_ELSEWHERE in restore.inspection(foreign)
-    assert 'role="alert"' in str(history.arrive(foreign.to_url(), Steering()))
+    assert 'role="alert"' in str(history.arrive({"link": foreign.to_url()}, Steering()))
 
 
 def test_a_recipe_of_an_older_model_can_still_be_used(
@@ -244,11 +260,11 @@ def test_a_recipe_of_which_no_memory_is_left_is_retrieved_anew(pipe: MemoryDrive
 
 def test_links_and_files_of_an_older_model_are_shown(pipe: MemoryDrivenPipeline) -> None:
     old = replace(pipe(CAPTION, seed=3).recipe, checkpoint_hash="abc")
-    made = history.arrive(old.to_url(), Steering())
-    assert 'role="alert"' in made[restore.SETTINGS + 2]
-    assert made[restore.SETTINGS + 5].selected == "history"
-    assert 'data-act="similar"' in made[-2]
-    assert Recipe.from_json(made[-1]) == old
+    made = history.arrive({"link": old.to_url()}, Steering())
+    assert 'role="alert"' in made["status"]
+    assert made["tab"].selected == "history"
+    assert 'data-act="similar"' in made["inspection"]
+    assert Recipe.from_json(made["inspected"]) == old
     assert 'data-act="similar"' not in restore.inspection(pipe(CAPTION, seed=3).recipe)
     stored: Moment = {"recipe": old.to_json(), "image": moment(pipe(CAPTION, seed=3))["image"]}
     made = history.act(Event(act="restore", place="0"), [stored], None, Steering(), *QUERY)  # type: ignore[arg-type]
@@ -315,7 +331,7 @@ def test_only_taking_a_recipe_changes_the_model_in_use(
     assert "2 pictures" in line
     assert state.chosen() == "tiny"
     private = replace(fading(CAPTION, seed=1).recipe, neighbours=("own:0123456789ab",))
-    assert "private image" in str(history.arrive(private.to_url(), Steering()))
+    assert "private image" in str(history.arrive({"link": private.to_url()}, Steering()))
     assert state.chosen() == "tiny"
     for kind in ("restore", "remix"):
         for wanted, name in ((other, "fading"), (own, "tiny")):

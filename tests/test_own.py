@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from memdriven import own
 from memdriven.data.folder import prepare_folder
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import DataError
 from memdriven.memory.build import extract_features
+from memdriven.own import contact_sheet, memorise_own, train_own
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.training import own
 from memdriven.training.encoder_data import split_items
-from memdriven.training.own import contact_sheet, memorise_own, train_own
 
 
 class FakeVgg(nn.Module):
@@ -48,7 +48,7 @@ def test_a_model_gets_a_memory_of_pictures_with_and_without_captions(
     drawings: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: path.read_bytes() for path in tiny_checkpoint.rglob("*") if path.is_file()}
-    made = memorise_own(drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint)
+    made = memorise_own(drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint, open=False)
     assert "3 of 4 pictures have no word that tiny knows" in capsys.readouterr().out
     assert {path: path.read_bytes() for path in before} == before
     assert not (made / "examples.json").exists()
@@ -61,7 +61,7 @@ def test_a_model_gets_a_memory_of_pictures_with_and_without_captions(
     assert {one.caption for one in pipe.retrieve("a red bird", "sentence-image", 4).neighbours} >= {"a ghost"}
     sheet = contact_sheet(made, ["a red bird", "a blue bird"])
     assert np.asarray(sheet).std() > 1
-    memorise_own(drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint, progress=False)
+    memorise_own(drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint, open=False, progress=False)
 
 
 def test_too_few_pictures_are_told_what_else_can_be_done(drawings: Path, tmp_path: Path) -> None:
@@ -122,7 +122,9 @@ def test_of_pictures_without_any_word_all_are_found_by_how_they_look(
     drawings: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     (drawings / "red bird.png").rename(drawings / "IMG_0002.png")
-    made = memorise_own(drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint, progress=False)
+    made = memorise_own(
+        drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint, open=False, progress=False
+    )
     pipe = MemoryDrivenPipeline.from_pretrained(made)
     found = pipe.retrieve("a red bird", k=4)
     assert found.strategy == "sentence-image"

@@ -1,7 +1,8 @@
 """Your own pictures, in one command: from a captioned folder to a model, or to a memory for a shipped one.
 
 `train_own` takes the steps of docs/data.md in turn, each resumable, within the minutes that one gives
-it; `memorise_own` leaves the networks as they are and gives them other pictures to look at.
+it; `memorise_own` leaves the networks as they are and gives them other pictures to look at. Both open the
+app with what they made.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,9 +24,11 @@ from memdriven.data.folder import prepare_folder
 from memdriven.data.images import Fit
 from memdriven.data.prepared import Item, PreparedDataset, write_prepared
 from memdriven.data.vocabulary import Vocabulary
+from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import CaptionError, DataError, Interrupted
+from memdriven.explore.memory_map import renew_map
 from memdriven.files import atomic_write_json, read_json, sealed
 from memdriven.memory.build import build_memory, extract_features
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -51,23 +56,26 @@ def train_own(
     fit: Fit = "pad",
     vgg: Path | None = None,
     squeezenet: Path | None = None,
-    device: str = "cpu",
+    device: str = "auto",
+    open: bool = True,
     progress: bool = True,
 ) -> Path:
-    """Train a model of your own pictures, beginning with the shipped generator.
+    """Train a model of your own captioned pictures and open the app with it.
 
-    Stopped, the same command goes on where it was. Ends with a contact sheet beside the checkpoint.
+    Begins with the shipped generator, and ends with a contact sheet beside the checkpoint. Stopped, the
+    same command goes on where it was.
 
     Args:
         folder: pictures with captions, as `prepare folder` reads them; what has no caption is
             described by its file's name.
-        out: where everything goes; `runs/` and the folder's name by default.
+        out: where everything goes; runs/ and the folder's name when left out.
         minutes: for the trainings together; features and the memory come on top.
         start_from: checkpoint whose generator it begins with.
-        fit: wide pictures are padded, or cropped to their middle.
+        fit: wide pictures are kept whole between bars, or cropped to their middle.
         vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download.
-        squeezenet: SqueezeNet 1.1 weight file; else a download.
-        device: cpu, cuda, ...
+        squeezenet: SqueezeNet 1.1 weight file; else $MEMDRIVEN_SQUEEZENET or a download.
+        device: auto, cpu, cuda, cuda:1, ...
+        open: open the app at the end.
         progress: show what is happening.
 
     Returns:
@@ -81,6 +89,7 @@ def train_own(
         raise DataError(
             wanted="1 minute or more", found=str(minutes), fix="give more time, e.g. --minutes 30"
         )
+    device = str(choose_device(device))
     work = out or Path("runs") / folder.resolve().stem
     data, features, encoders = work / "data", work / "features", work / "encoders"
     steps = _Steps(work, folder, minutes, progress)
@@ -121,7 +130,7 @@ def train_own(
                 device=device,
                 resume=(work / name).exists(),
                 start_from=start,
-                squeezenet_weights=squeezenet,
+                squeezenet=squeezenet,
                 progress=progress,
             )
 
@@ -140,6 +149,7 @@ def train_own(
     )
     if progress:
         print(f"model in {checkpoint}, contact sheet in {work / 'sheet.png'}")
+    _open_app(checkpoint, open)
     return checkpoint
 
 
@@ -150,10 +160,11 @@ def memorise_own(
     checkpoint: Path = Path("checkpoints/aviary"),
     fit: Fit = "pad",
     vgg: Path | None = None,
-    device: str = "cpu",
+    device: str = "auto",
+    open: bool = True,
     progress: bool = True,
 ) -> Path:
-    """Give a model a memory of your own pictures, without training; a minute for a hundred.
+    """Give a model a memory of your own pictures, without training, and open the app with it.
 
     Captions are optional, as rows of a table, in `.txt` files beside the pictures, or as their files' names.
     Pictures whose words the model does not know are found by how they look: the copy's strategy is then
@@ -161,11 +172,12 @@ def memorise_own(
 
     Args:
         folder: pictures, with captions or without.
-        out: the copy of the checkpoint; `runs/` and the folder's name by default.
+        out: where the copy of the checkpoint goes; runs/ and the folder's name when left out.
         checkpoint: the model; it stays as it is.
-        fit: wide pictures are padded, or cropped to their middle.
+        fit: wide pictures are kept whole between bars, or cropped to their middle.
         vgg: VGG-16 weight file; else $MEMDRIVEN_VGG16 or torchvision's download.
-        device: cpu, cuda, ...
+        device: auto, cpu, cuda, cuda:1, ...
+        open: open the app at the end.
         progress: show what is happening.
 
     Returns:
@@ -175,6 +187,7 @@ def memorise_own(
         DataError: there is no picture, or the folder cannot be read.
         CheckpointError: weights are missing.
     """
+    device = str(choose_device(device))
     work = out or Path("runs") / f"{folder.resolve().stem}-memory"
     model = load_checkpoint(checkpoint, device)
     data, features = work / "data", work / "features"
@@ -211,7 +224,18 @@ def memorise_own(
     )
     if progress:
         print(f"{model.name} with a memory of {len(prepared)} pictures in {made}")
+    renew_map(made, progress=progress)
+    _open_app(made, open)
     return made
+
+
+def _open_app(checkpoint: Path, wanted: bool) -> None:
+    """Serve the page with a checkpoint, or print the command that does."""
+    app = Path(__file__).parents[1] / "app.py"
+    if wanted and app.is_file():
+        subprocess.run([sys.executable, str(app), "--checkpoint", str(checkpoint)], check=False)
+    elif wanted:
+        print(f"python app.py --checkpoint {checkpoint}")
 
 
 class _Steps:
@@ -281,8 +305,8 @@ def _prepare(folder: Path, out: Path, fit: Fit, progress: bool, test_fraction: f
         skip_faults=True,
         progress=progress,
     )
-    for note in data.header["notes"] if progress else ():
-        print(f"  {note}")
+    if progress:
+        print(data.summary())
 
 
 def _tell_how_many(data: PreparedDataset, progress: bool) -> None:

@@ -1,0 +1,109 @@
+"""Words, picture and tab: never lost by a reload, the back button, or a line that is full."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.ui import own_image, strings
+from tests.ui.conftest import Visitor
+from tests.ui.test_own_image import FakeNetwork
+
+Visit = Callable[..., Visitor]
+CAPTION = "a small red bird with black wings"
+FULL = {"status": 429, "content_type": "application/json", "body": '{"detail": "full"}'}
+
+
+def open_tab(page: Any, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def wait_tab(page: Any, name: str) -> None:
+    page.wait_for_function(
+        "name => document.querySelector('#tabs [role=tab][aria-selected=true]')?.innerText === name", arg=name
+    )
+
+
+def test_a_reload_keeps_words_settings_picture_and_tab(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    visitor.write(CAPTION)
+    page.fill("#k input[type=number]", "2")
+    made = visitor.generate()
+    visitor.write("a blue bird")
+    visitor.wait_text("#memory", "blue")
+    open_tab(page, strings.TAB_MORPH)
+    wait_tab(page, strings.TAB_MORPH)
+    visitor.reload()
+    wait_tab(page, strings.TAB_MORPH)
+    assert page.input_value("#caption textarea") == "a blue bird"
+    assert page.input_value("#k input[type=number]") == "2"
+    assert not page.is_checked("#keep input"), "a seed that was free stays free"
+    assert page.get_attribute("#result .md-result", "src").encode() == made
+    open_tab(page, strings.TAB_PICTURE)
+    page.wait_for_selector("#result.md-stale:visible")
+    page.wait_for_function("document.querySelectorAll('#memory .md-card').length === 2")
+    assert page.locator("#memory .md-steered").count() == 0
+
+
+def test_the_back_button_goes_from_tab_to_tab_and_comes_back_from_elsewhere(visit: Visit) -> None:
+    visitor = visit()
+    page, home = visitor.page, visitor.page.url
+    visitor.write(CAPTION)
+    made = visitor.generate()
+    for name in (strings.TAB_COMPARE, strings.TAB_HISTORY):
+        open_tab(page, name)
+        wait_tab(page, name)
+    page.go_back()
+    wait_tab(page, strings.TAB_COMPARE)
+    page.go_forward()
+    wait_tab(page, strings.TAB_HISTORY)
+    visitor.go(f"{home}?lesson=search")
+    wait_tab(page, strings.TAB_LEARN)
+    visitor.back()
+    wait_tab(page, strings.TAB_HISTORY)
+    assert page.input_value("#caption textarea") == CAPTION
+    assert page.get_attribute("#result .md-result", "src").encode() == made
+
+
+def test_a_link_opens_though_the_line_is_full_at_first(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
+    out = pipe(CAPTION, seed=11)
+    visitor = visit()
+    page, refused = visitor.page, []
+
+    def full(route: Any) -> None:
+        refused.append(route.request.url)
+        route.fulfill(**FULL) if len(refused) < 3 else route.fallback()
+
+    visitor.expected = "429"
+    page.route("**/queue/join*", full)
+    visitor.go(f"{page.url}?r={out.recipe.to_url()}")
+    page.wait_for_selector('#result .md-result[data-seed="11"][data-complete="true"]')
+    content = page.get_attribute("#result .md-result", "src").split(",")[1]
+    assert base64.b64decode(content) == out.png()
+    assert len(refused) >= 3
+
+
+def test_a_picture_with_an_own_image_is_told_to_be_gone(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
+    visitor = visit()
+    page = visitor.page
+    visitor.write(CAPTION)
+    buffer = io.BytesIO()
+    Image.effect_noise((96, 96), 70).convert("RGB").save(buffer, "PNG")
+    page.set_input_files(
+        "#own input[type=file]", {"name": "x.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
+    )
+    page.wait_for_selector('#memory .md-card[data-id^="own:"]')
+    visitor.generate()
+    visitor.reload()
+    visitor.wait_text("#status", "own image is gone")
+    assert page.input_value("#caption textarea") == CAPTION
