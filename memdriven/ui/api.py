@@ -88,7 +88,7 @@ def retrieve(caption: str, strategy: Strategy | None = None, k: int | None = Non
 
     Returns:
         A list of neighbours: id, caption, class_name, rank, weight (its share of the mix), score
-        (of this strategy only) and percentile (comparable between strategies).
+        (of this strategy only) and percentile (share of the items searched with a lower score).
     """
     try:
         return neighbours_json(state.pipeline().retrieve(caption, strategy, _k(k)))

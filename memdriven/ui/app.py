@@ -1,9 +1,10 @@
-"""The page as a whole: its header, its columns, and how it is served."""
+"""The page as a whole: its header, its columns, its look, and how it is served."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from memdriven.ui import (
     paper,
     state,
     strings,
-    theme,
     widgets,
 )
 from memdriven.ui.html import tag, text
@@ -43,6 +43,9 @@ address can fill it (`limits`)."""
 SESSIONS = 500
 """Browser tabs and callers whose state is kept, the longest unused forgotten first: Gradio holds
 0.3 MB for each."""
+SANS = ("Inter", "Helvetica Neue", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif")
+MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
+HEAD = '<meta name="color-scheme" content="light dark">'
 FAVICON = Path(__file__).with_name("favicon.svg")
 
 
@@ -109,6 +112,47 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
     return queued
 
 
+def look() -> gr.themes.Base:
+    """Return a theme of fonts that the visitor has, and of the style sheet's own colours."""
+    quiet = gr.themes.Base(
+        primary_hue=gr.themes.colors.stone,
+        neutral_hue=gr.themes.colors.stone,
+        font=list(SANS),
+        font_mono=list(MONO),
+        radius_size=gr.themes.sizes.radius_md,
+    )
+    return quiet.set(
+        body_background_fill="var(--md-paper)",
+        body_background_fill_dark="var(--md-paper)",
+        body_text_color="var(--md-ink)",
+        body_text_color_dark="var(--md-ink)",
+        background_fill_primary="var(--md-surface)",
+        background_fill_primary_dark="var(--md-surface)",
+        border_color_primary="var(--md-line)",
+        border_color_primary_dark="var(--md-line)",
+        input_background_fill="var(--md-surface)",
+        input_background_fill_dark="var(--md-surface)",
+        input_border_color="var(--md-line)",
+        input_border_color_dark="var(--md-line)",
+        slider_color="var(--md-memory)",
+        slider_color_dark="var(--md-memory)",
+        block_label_text_color="var(--md-quiet)",
+        block_label_text_color_dark="var(--md-quiet)",
+    )
+
+
+def style_sheet() -> str:
+    """Return the page's CSS."""
+    folder = files("memdriven.ui")
+    names = ("page.css", "tabs.css", "inside.css")
+    return "\n".join(folder.joinpath(name).read_text("utf-8") for name in names)
+
+
+def page_script() -> str:
+    """Return the page's JavaScript, a function that Gradio calls once the page is there."""
+    return files("memdriven.ui").joinpath("page.js").read_text("utf-8")
+
+
 def launch(
     page: gr.Blocks,
     *,
@@ -140,10 +184,10 @@ def launch(
     # A public tunnel has a name that is not known before.
     hosts = ("*",) if share else served_hosts(host, allowed)
     options: dict[str, Any] = {
-        "theme": theme.theme(),
-        "css": theme.style_sheet(),
-        "js": theme.script(),
-        "head": theme.HEAD,
+        "theme": look(),
+        "css": style_sheet(),
+        "js": page_script(),
+        "head": HEAD,
         "footer_links": [],
         "ssr_mode": False,
         "mcp_server": api.mcp_installed(),
