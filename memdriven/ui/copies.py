@@ -18,7 +18,7 @@ from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
-from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.html import hint, image_uri, tag, text
 from memdriven.ui.moment import is_moment
 from memdriven.ui.parts import panel, section
 from memdriven.ui.restore import made_here
@@ -104,14 +104,10 @@ def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> s
             picture + tag("div", tag("ol", cells, class_="md-near") + _own(own) + _used(rest)),
             class_="md-copy-pair",
         )
-        + tag(
-            "p",
-            text(
-                "Compared by colours at 4, 8 and 16 px and by edges in eight "
-                "directions, mirrored or not; no network takes part. A blurred "
-                "picture lies far from everything, so look as well."
-            ),
-            class_="md-hint",
+        + hint(
+            "Compared by colours at 4, 8 and 16 px and by edges in eight "
+            "directions, mirrored or not; no network takes part. A blurred "
+            "picture lies far from everything, so look as well."
         ),
         class_="md-copy",
     )
@@ -230,14 +226,10 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     with gr.Tab("Copy check", id="copies"):
         section("memory", "Is it a copy?")
         panel(
-            tag(
-                "p",
-                text(
-                    "Looks for the pictures of the memory that are nearest to the "
-                    "result, by their pixels and not by the features that the model was "
-                    "given."
-                ),
-                class_="md-hint",
+            hint(
+                "Looks for the pictures of the memory that are nearest to the "
+                "result, by their pixels and not by the features that the model was "
+                "given."
             )
         )
         run = gr.Button("Check this picture", variant="primary", elem_id="copy-run", elem_classes="md-run")

@@ -21,7 +21,7 @@ from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, V
 from memdriven.ui import asked, cards, lineup, picture, state, strings
 from memdriven.ui.compose import STATE_SECONDS, Compose, steps_line
 from memdriven.ui.generate import PictureTab, Update, show
-from memdriven.ui.html import tag, text
+from memdriven.ui.html import hint, tag, text
 from memdriven.ui.looking import panels_again
 from memdriven.ui.moment import is_moment, moment
 from memdriven.ui.parts import named, panel, section
@@ -174,13 +174,9 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
         with gr.Column(elem_id="grid-column", min_width=300):
             section("noise", "Same words, memory and view, nine z")
             panel(
-                tag(
-                    "p",
-                    text(
-                        "Only z moves; caption, references, mirror and window stay. The "
-                        "picture itself is in the middle. Choose one to keep its z."
-                    ),
-                    class_="md-hint",
+                hint(
+                    "Only z moves; caption, references, mirror and window stay. The "
+                    "picture itself is in the middle. Choose one to keep its z."
                 )
             )
             with gr.Row(elem_id="grid-actions"):

@@ -14,7 +14,7 @@ from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
 from memdriven.ui.examples import read_examples
 from memdriven.ui.generate import Update
-from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.html import hint, image_uri, tag, text
 from memdriven.ui.parts import panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
@@ -105,11 +105,7 @@ def fading_html(pictures: Sequence[Image.Image]) -> str:
     return tag(
         "div",
         tag("h3", text("From words alone to all of the memory"), class_="md-step-title")
-        + tag(
-            "p",
-            text("Same words, neighbours and noise; only the strength of the features differs."),
-            class_="md-hint",
-        )
+        + hint("Same words, neighbours and noise; only the strength of the features differs.")
         + tag("ol", cells, class_="md-fading")
         + tag("p", ends, class_="md-fade-ends"),
         class_="md-inside",
@@ -126,26 +122,14 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     with gr.Tab("How it works", id="inside") as tab:
         section("paint", "From your words to the picture, step by step")
         with gr.Row(elem_classes="md-tools"):
-            panel(
-                tag(
-                    "p",
-                    text("Figure 2 of the paper, with the numbers of this very picture. Choose a step."),
-                    class_="md-hint",
-                )
-            )
+            panel(hint("Figure 2 of the paper, with the numbers of this very picture. Choose a step."))
             open_ = gr.Button(
                 "Show my picture", variant="primary", elem_id="inside-run", elem_classes="md-run"
             )
         seen = panel(note(INSIDE_EMPTY), elem_id="inside-result", js_on_load=script("inside.js"))
         faded = panel(elem_id="inside-fading")
         section("memory", "Swap the memory")
-        panel(
-            tag(
-                "p",
-                text("Same words, same noise. Whatever differs was the memory's doing."),
-                class_="md-hint",
-            )
-        )
+        panel(hint("Same words, same noise. Whatever differs was the memory's doing."))
         run = gr.Button("Swap the memory", variant="primary", elem_id="controls-run", elem_classes="md-run")
         made = panel(note(CONTROLS_EMPTY), elem_id="controls-result")
     options = event_options()

@@ -21,7 +21,7 @@ from memdriven.ui import experiments, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import STATE_SECONDS, Compose
 from memdriven.ui.experiments import Ran
-from memdriven.ui.html import tag, text
+from memdriven.ui.html import hint, tag, text
 from memdriven.ui.lessons import Lesson, lessons, questions
 from memdriven.ui.parts import CLICKS, panel
 from memdriven.ui.startup import gr
@@ -221,7 +221,7 @@ def keep(when: object, visit: object, *chosen: object) -> tuple[str, Mapping[str
 
 
 def _kept(said: str, where: str) -> str:
-    return tag("div", said + tag("p", text(where), class_="md-hint"), class_="md-reveal", role="status")
+    return tag("div", said + hint(where), class_="md-reveal", role="status")
 
 
 def summary() -> str:
@@ -304,13 +304,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             elem_id="lesson-choice",
             elem_classes="md-choice",
         )
-        panel(
-            tag(
-                "p",
-                text(f"{minutes} minutes in all. Answer the four questions before and after."),
-                class_="md-hint",
-            )
-        )
+        panel(hint(f"{minutes} minutes in all. Answer the four questions before and after."))
         with gr.Row(elem_classes="md-columns", elem_id="lesson-row") as taught:
             with gr.Column(elem_id="lesson-column", min_width=280):
                 words = panel(lesson_html(first), elem_id="lesson")

@@ -21,7 +21,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import asked, cards, lineup, state, strings
 from memdriven.ui.compose import Compose
 from memdriven.ui.generate import PictureTab, keep_from, show
-from memdriven.ui.html import tag, text
+from memdriven.ui.html import hint, tag, text
 from memdriven.ui.looking import panels
 from memdriven.ui.moment import moment
 from memdriven.ui.parts import CLICKS, named, panel, section
@@ -138,9 +138,7 @@ def find(*query: object) -> tuple[str, str]:
     """Return the star for the words in the left column, if there are any, and the status."""
     pipe = state.pipeline()
     if not str(query[0]).strip():
-        return tag(
-            "p", text("Write a caption on the left to see where it belongs."), class_="md-hint"
-        ), status(strings.READY)
+        return hint("Write a caption on the left to see where it belongs."), status(strings.READY)
     try:
         wanted = asked.read(*query)
         prepared = pipe.prepare(wanted.request)
@@ -203,13 +201,9 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
     with gr.Tab("Memory map", id="map") as tab:
         section("memory", "Everything it remembers")
         panel(
-            tag(
-                "p",
-                text(
-                    "Each point is a picture of the memory in its own colour; similar "
-                    "captions lie close together. The star is where your words belong."
-                ),
-                class_="md-hint",
+            hint(
+                "Each point is a picture of the memory in its own colour; similar "
+                "captions lie close together. The star is where your words belong."
             )
         )
         with gr.Row(elem_classes="md-columns"):

@@ -16,7 +16,7 @@ from memdriven.pipeline.output import Retrieval
 from memdriven.ui import asked, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
-from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.html import hint, image_uri, tag, text
 from memdriven.ui.parts import panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
@@ -100,11 +100,7 @@ def _steps(pictures: Sequence[Image.Image]) -> str:
     highest = max(gaps) or 1.0
     bars = "".join(tag("span", style=f"height:{100 * gap / highest:.0f}%") for gap in gaps)
     label = ("Change per step ({sum} in total).").format(sum=f"{100 * math.fsum(gaps):.1f} %")
-    return tag(
-        "div",
-        tag("div", bars, class_="md-morph-steps", aria_hidden="true")
-        + tag("p", text(label), class_="md-hint"),
-    )
+    return tag("div", tag("div", bars, class_="md-morph-steps", aria_hidden="true") + hint(label))
 
 
 def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
@@ -150,14 +146,10 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         with gr.Column(elem_id="morph-ask", min_width=260):
             section("noise", "From this picture to another")
             panel(
-                tag(
-                    "p",
-                    text(
-                        "Starts at the words and noise on the left. Choose what moves; the "
-                        "rest stays as it is there. z is interpolated on a sphere, all else "
-                        "linearly."
-                    ),
-                    class_="md-hint",
+                hint(
+                    "Starts at the words and noise on the left. Choose what moves; the "
+                    "rest stays as it is there. z is interpolated on a sphere, all else "
+                    "linearly."
                 )
             )
             moving = gr.CheckboxGroup(

@@ -21,7 +21,7 @@ from memdriven.ui import asked, copies, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
 from memdriven.ui.examples import read_examples, read_tries
-from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.html import hint, image_uri, tag, text
 from memdriven.ui.parts import panel
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
@@ -221,7 +221,7 @@ def table(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
         lines = "".join(tag("li", text(form.replace("KID x 1000", "KID"))) for form in forms)
         made += tag("details", tag("summary", "How each number was measured") + tag("ul", lines))
     else:
-        made += tag("p", text("Nothing was measured of this checkpoint yet."), class_="md-hint")
+        made += hint("Nothing was measured of this checkpoint yet.")
     yield _figure("table 1", [made])
 
 
@@ -308,14 +308,10 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     with gr.Tab("Paper", id="paper") as tab:
         panel(
-            tag(
-                "p",
-                text(
-                    "What \u201cMemory-Driven Text-to-Image Generation\u201d says, and "
-                    "whether it holds here; below, its figures, drawn now by the model "
-                    "that is loaded, for your words and the examples."
-                ),
-                class_="md-hint",
+            hint(
+                "What \u201cMemory-Driven Text-to-Image Generation\u201d says, and "
+                "whether it holds here; below, its figures, drawn now by the model "
+                "that is loaded, for your words and the examples."
             )
         )
         claims = panel(note("The claims are looked up when this tab is opened."), elem_id="paper-claims")

@@ -8,7 +8,7 @@ from typing import Any
 
 from memdriven.errors import MemDrivenError
 from memdriven.ui import card_controls, state, strings
-from memdriven.ui.html import tag, text
+from memdriven.ui.html import hint, tag, text
 from memdriven.ui.parts import panel
 from memdriven.ui.startup import gr
 from memdriven.ui.status import failure, status
@@ -33,7 +33,7 @@ class Fade:
 
 def facts(name: str, count: int) -> str:
     """Return what is in use as a quiet line."""
-    return tag("p", text(f"{name}: {count:,} pictures in memory"), class_="md-hint")
+    return hint(f"{name}: {count:,} pictures in memory")
 
 
 def choices() -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from memdriven.explore.inside import BLOCKS, PLACES, Inside, as_seen, effect, st
 from memdriven.models.window import WHOLE
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import strings
-from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.html import hint, image_uri, tag, text
 from memdriven.ui.widgets import barcode, bars, histogram, image, over, wash
 
 RULES = {value: label for label, value in strings.STRATEGIES}
@@ -213,13 +213,9 @@ def search(pipe: MemoryDrivenPipeline, seen: Inside, shown: str) -> str:
         )
     tried = ""
     if found.tried:
-        tried = tag(
-            "p",
-            text(
-                f"The {found.tried} nearest were painted with, and the picture that fits the words best "
-                "decided [ours]: the small marks are the others."
-            ),
-            class_="md-hint",
+        tried = hint(
+            f"The {found.tried} nearest were painted with, and the picture that fits the words best "
+            "decided [ours]: the small marks are the others."
         )
     return _account(
         "Searching the memory",
@@ -249,7 +245,7 @@ def features(seen: Inside) -> str:
         view.append("This seed crops the memory; the same crop is shown here.")
     if seen.noise.mirror:
         view.append("This seed mirrors the memory; it is shown mirrored here.")
-    hints = "".join(tag("p", text(line), class_="md-hint") for line in view)
+    hints = "".join(hint(line) for line in view)
     mean = seen.v.mean(dim=(1, 2))
     top = strongest(seen.v, 8)
     means = tag(
@@ -300,10 +296,8 @@ def stage(seen: Inside, number: int) -> str:
         )
     meets = tag("p", text("v enters ") + "".join(choices), class_="md-meets")
     ramp = tag("span", "0") + tag("span", class_="md-ramp") + tag("span", text(f"{largest:.1f}"))
-    legend = tag("p", ramp, class_="md-scale-of") + tag(
-        "p",
-        text("|W(v) \u2212 W(0)|, mean over channels, on one scale for all of this picture\u2019s maps"),
-        class_="md-hint",
+    legend = tag("p", ramp, class_="md-scale-of") + hint(
+        "|W(v) \u2212 W(0)|, mean over channels, on one scale for all of this picture\u2019s maps"
     )
     heads = "".join(tag("th", name, scope="col") for name in ("channel", "h", "W", "b", "h\u2032"))
     sums = tag(
@@ -312,7 +306,7 @@ def stage(seen: Inside, number: int) -> str:
         class_="md-sums",
     )
     why = f"{len(fusions[0][1].channels)} channels of h, those whose W this memory moves most."
-    here = tag("div", _v_here() + sums + tag("p", text(why), class_="md-hint"))
+    here = tag("div", _v_here() + sums + hint(why))
     return _account(
         title,
         lead,
@@ -404,10 +398,7 @@ def critic(pipe: MemoryDrivenPipeline, seen: Inside) -> str:
         shown.append(tag("div", tag("ol", strip, class_="md-contents") + answers))
     sizes = f"a<sub>{made.width // 2}</sub>, a<sub>{made.width // 4}</sub>, \u2026, a<sub>4</sub>"
     return _account(
-        "The critic",
-        lead,
-        "".join(shown) + tag("p", text(told), class_="md-hint"),
-        f"{sizes}: each the average of the one before",
+        "The critic", lead, "".join(shown) + hint(told), f"{sizes}: each the average of the one before"
     )
 
 
