@@ -21,11 +21,10 @@ from memdriven.explore.inside import BLOCKS, PLACES, as_seen, cosines, effect, h
 from memdriven.pipeline.output import PipelineOutput, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
-from memdriven.ui import copies, state, strings, walk, widgets
+from memdriven.ui import charts, copies, state, strings, walk
 from memdriven.ui.cards import note
-from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.html import figure, image_uri, tag, text, thumbs
 from memdriven.ui.lessons import Lesson
-from memdriven.ui.widgets import figure, thumbs
 
 DRAWS = 4
 """Pictures in each row of the lesson on noise."""
@@ -94,7 +93,7 @@ def _search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterato
             cells.append(tag("li", figure(image_uri(pipe.bank.thumbnail(row)), item.captions[0], told)))
         rows.append(
             tag("h3", tag("q", text(caption)), class_="md-row-name")
-            + widgets.histogram(found, tops[-1:])
+            + charts.histogram(found, tops[-1:])
             + tag("ol", "".join(cells), class_="md-nearest")
         )
         yield Ran("".join(rows))
@@ -246,7 +245,7 @@ def _critic(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
     real = as_seen(seen.prepared.retrieval[0].image, seen.noise).resize(picture.size, Image.Resampling.BOX)
     gaps = _apart(contents(real), contents(picture))
     sizes = [each.width for each in contents(picture)]
-    bars = widgets.bars(
+    bars = charts.bars(
         [(f"a{size}", gap) for size, gap in zip(sizes, gaps, strict=True)], max(gaps), "{:.1%}"
     )
     shown = made + tag("h3", text("How far real and made are apart"), class_="md-row-name") + bars

@@ -9,17 +9,14 @@ from PIL import Image
 from memdriven.errors import MemDrivenError
 from memdriven.explore.controls import CONTROLS, Control, controls
 from memdriven.explore.inside import STRENGTHS, fading, hidden_parts, look_inside
-from memdriven.ui import asked, state, strings
+from memdriven.ui import references, state, strings
 from memdriven.ui.cards import note
-from memdriven.ui.compose import Compose
-from memdriven.ui.examples import read_examples
+from memdriven.ui.compose import Compose, read_examples
 from memdriven.ui.generate import Update
-from memdriven.ui.html import hint, image_uri, tag, text
-from memdriven.ui.parts import panel, section
+from memdriven.ui.html import failure, figure, hint, image_uri, status, tag, text, thumbs
+from memdriven.ui.parts import event_options, panel, script, section
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
 from memdriven.ui.walk import walk_html
-from memdriven.ui.widgets import event_options, figure, script, thumbs
 
 INSIDE_EMPTY = "The way from the words to the picture appears here."
 CONTROLS_EMPTY = "Your caption with the best, no, the worst, a random and its own memory."
@@ -38,7 +35,7 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
         pipe = state.pipeline()
         if not str(query[0]).strip():  # there is always something to walk through
             query = (read_examples(pipe)[0], *query[1:])
-        wanted = asked.read(*query)
+        wanted = references.read(*query)
         seen = look_inside(pipe, wanted.request)
         done = status(f"Inside the picture of seed {wanted.seed}.")
         if not len(seen.prepared.retrieval):
@@ -60,7 +57,7 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
     """Yield the controls' pictures, one more each time, and the status."""
     made: list[Control] = []
     try:
-        wanted = asked.read(*query)
+        wanted = references.read(*query)
         for control in controls(state.pipeline(), wanted.request):
             made.append(control)
             line = f"Control {len(made)} of {len(CONTROLS)}."

@@ -18,17 +18,15 @@ from memdriven.explore.memory_map import FILE, Map, Progress, mean_colours, read
 from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import asked, cards, lineup, state, strings
+from memdriven.ui import cards, references, state, strings
 from memdriven.ui.compose import Compose
 from memdriven.ui.generate import PictureTab, keep_from, show
-from memdriven.ui.html import hint, tag, text
-from memdriven.ui.looking import panels
-from memdriven.ui.moment import moment
-from memdriven.ui.parts import CLICKS, named, panel, section
+from memdriven.ui.history_list import moment
+from memdriven.ui.html import failure, hint, status, tag, text
+from memdriven.ui.parts import CLICKS, event_options, named, panel, script, section
+from memdriven.ui.references import panels
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
 from memdriven.ui.waiting import Once, Shelved
-from memdriven.ui.widgets import event_options, script
 
 EMPTY = "The map is drawn when this tab is opened."
 SEARCH = "Search the captions"
@@ -140,7 +138,7 @@ def find(*query: object) -> tuple[str, str]:
     if not str(query[0]).strip():
         return hint("Write a caption on the left to see where it belongs."), status(strings.READY)
     try:
-        wanted = asked.read(*query)
+        wanted = references.read(*query)
         prepared = pipe.prepare(wanted.request)
         x, y = drawing(pipe).result().map.place(prepared.asked.sentence[0]).tolist()
     except MemDrivenError as error:
@@ -161,10 +159,10 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
         new = steering.pin(chosen)
         own = str(query[0]).strip() or item.captions[0]
         query = (own, *query[1:6], new, *query[7:])
-        output = asked.read(*query).paint(pipe)
+        output = references.read(*query).paint(pipe)
     except MemDrivenError as error:
         return {"status": failure(error)}
-    line, result, seed = lineup.again(output.prepared, new), show(output), output.recipe.seed
+    line, result, seed = references.again(output.prepared, new), show(output), output.recipe.seed
     title, said = "Pinned, and painted with it", "The chosen memory is pinned."
     if chosen not in new.pins:
         title, said = "Released, and painted without it", "The memory is released."

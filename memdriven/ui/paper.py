@@ -17,16 +17,14 @@ from memdriven.explore.paper import Answer, answers, paint_rival, rows_of
 from memdriven.pipeline.output import Prepared, Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
-from memdriven.ui import asked, copies, state, strings
+from memdriven.ui import copies, references, state, strings
 from memdriven.ui.cards import note
-from memdriven.ui.compose import Compose
-from memdriven.ui.examples import read_examples, read_tries
-from memdriven.ui.html import hint, image_uri, tag, text
-from memdriven.ui.parts import panel
+from memdriven.ui.compose import Compose, read_examples
+from memdriven.ui.html import failure, hint, image_uri, status, tag, text
+from memdriven.ui.parts import event_options, panel, script
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
+from memdriven.ui.state import read_tries
 from memdriven.ui.walk import walk_html
-from memdriven.ui.widgets import event_options, script
 
 EMPTY = "The figure is drawn here."
 
@@ -244,7 +242,7 @@ def _requests(*query: object) -> list[Request]:
     tries = state.read_tries(query[9] if len(query) > 9 else read_tries(pipe))
     found = [Request(caption=each, seeds=(seed,), best_of=tries) for each in read_examples(pipe)]
     if str(query[0]).strip():
-        own = replace(asked.read(*query).request, seeds=(seed,))
+        own = replace(references.read(*query).request, seeds=(seed,))
         found = [own, *(each for each in found if each.caption != own.caption)]
     return (found or [Request(caption=strings.CAPTION_PLACEHOLDER, seeds=(seed,))])[:ROWS]
 

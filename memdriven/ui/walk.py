@@ -17,11 +17,11 @@ from PIL import Image
 from memdriven.explore.controls import least_alike
 from memdriven.explore.critic import contents, load_critic
 from memdriven.explore.inside import BLOCKS, PLACES, Inside, as_seen, effect, strongest
-from memdriven.models.window import WHOLE
+from memdriven.models.noise import WHOLE
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import strings
-from memdriven.ui.html import hint, image_uri, tag, text
-from memdriven.ui.widgets import barcode, bars, histogram, image, over, wash
+from memdriven.ui.charts import barcode, bars, histogram, image, over
+from memdriven.ui.html import hint, image_uri, tag, text, wash
 
 RULES = {value: label for label, value in strings.STRATEGIES}
 RULES |= {"random": "drawn at random", "oracle": "its own caption"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from memdriven.pipeline.noise import Noise
 
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.results import Result
@@ -16,12 +17,11 @@ from memdriven.explore import paper as explore_paper
 from memdriven.explore.inside import BLOCKS
 from memdriven.explore.paper import answers
 from memdriven.models.rival import RivalGenerator
-from memdriven.pipeline.noise import Noise
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import copies, paper, state
-from memdriven.ui.examples import read_examples
+from memdriven.ui.compose import read_examples
 from memdriven.ui.html import image_uri
 from tests.ui.asking import CAPTION, EMPTY, HOSTILE, QUERY, asking
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from memdriven.ui import strings
 from tests.ui.asking import CAPTION
 from tests.ui.conftest import Visitor
 
@@ -25,7 +24,7 @@ def diversity(visitor: Visitor) -> None:
 def compare(visitor: Visitor) -> None:
     page = visitor.page
     page.click("#compare-run")
-    visitor.wait_text("#status", strings.COMPARE_DONE)
+    visitor.wait_text("#status", "Compared.")
     for place in (0, 3):
         page.locator("#compare-table .md-pick").nth(place).click()
     page.fill("#edit-words textarea", CAPTION.replace("red", "blue"))
@@ -85,14 +84,14 @@ def paper(visitor: Visitor) -> None:
 
 
 TABS: dict[str, tuple[str, Callable[[Visitor], None]]] = {
-    "app": (strings.TAB_PICTURE, picture),
+    "app": ("Picture", picture),
     "diversity": ("Diversity", diversity),
-    "compare": (strings.TAB_COMPARE, compare),
+    "compare": ("Compare", compare),
     "inside": ("How it works", inside),
     "morph": ("Morph", morph),
     "copies": ("Copy check", copies),
     "map": ("Memory map", memory_map),
-    "history": (strings.TAB_HISTORY, history),
+    "history": ("History", history),
     "learn": ("Learn", learn),
     "paper": ("Paper", paper),
 }
