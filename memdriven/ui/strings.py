@@ -1,4 +1,5 @@
 """Texts that several files of the page share; what is said in one place alone stands there.
+
 `{...}` fields are filled by `str.format`, and what fills them is escaped where the HTML is made, never here.
 """
 
