@@ -52,7 +52,7 @@ def button(label: str, kind: str = "md-action", **attributes: object) -> str:
     return tag("button", text(label), type="button", class_=kind, **attributes)
 
 
-def hint(message: str, **attributes: object) -> str:
+def hint(message: object, **attributes: object) -> str:
     """Return a quiet line that explains."""
     return tag("p", text(message), class_="md-hint", **attributes)
 
