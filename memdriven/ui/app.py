@@ -27,10 +27,9 @@ from memdriven.ui import (
     paper,
     parts,
     state,
-    strings,
     waiting,
 )
-from memdriven.ui.html import status, tag, text
+from memdriven.ui.html import EQUATION, status, tag, text
 from memdriven.ui.parts import panel
 from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
 from memdriven.ui.startup import gr
@@ -53,8 +52,7 @@ FAVICON = Path(__file__).with_name("favicon.svg")
 def header() -> str:
     """Return the header: name, what it is, and the method as one line in its three colours."""
     terms = "".join(
-        tag("b", text(word), class_=f"md-{kind}") if kind else text(f" {word} ")
-        for kind, word in strings.EQUATION
+        tag("b", text(word), class_=f"md-{kind}") if kind else text(f" {word} ") for kind, word in EQUATION
     )
     return tag(
         "header",

@@ -15,15 +15,17 @@ from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import Neighbour, PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import references, state, strings
+from memdriven.ui import references, state
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
 from memdriven.ui.history_list import is_moment
-from memdriven.ui.html import failure, figure, hint, image_uri, status, tag, text
+from memdriven.ui.html import CARD_ALT, PICTURE_ALT, failure, figure, hint, image_uri, status, tag, text
 from memdriven.ui.parts import event_options, panel, section
 from memdriven.ui.restore import made_here
 from memdriven.ui.startup import gr
 from memdriven.ui.waiting import Once, Shelved
+
+COPY_PROGRESS = "Describing the memory's pictures: {share}."
 
 EMPTY = "The picture and its nearest in memory appear here, side by side."
 STANDING = "{percentile} % of the memory's own pictures have a closer neighbour than this one."
@@ -61,7 +63,7 @@ def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
         )
         memory = space(pipe)
         for done, count in memory.wait():
-            line = strings.COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")
+            line = COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")
             yield note(line), status(line, busy=True)
         output = paint()
         made = check_html(output, memory.result(), pipe.bank)
@@ -81,9 +83,7 @@ def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> s
         if each.id not in bank.ids
     ]
     picture = figure(
-        image_uri(output.images[0]),
-        strings.PICTURE_ALT.format(caption=output.recipe.caption),
-        text("the result"),
+        image_uri(output.images[0]), PICTURE_ALT.format(caption=output.recipe.caption), text("the result")
     )
     found = {each.index for each in near}
     rest = [each for index, each in references.items() if index not in found]
@@ -151,13 +151,10 @@ def verdict(likeness: Likeness | None, nearest: Standing) -> str:
 def _near(near: Near, rank: int, bank: MemoryBank, reference: bool) -> str:
     item = bank.item(near.index)
     picture: Image.Image = bank.thumbnail(near.index)
-    words = [
-        tag("b", text(strings.RANK.format(rank=rank)), class_="md-rank"),
-        tag("span", text(standing(near))),
-    ]
+    words = [tag("b", text(f"No. {rank}"), class_="md-rank"), tag("span", text(standing(near)))]
     if reference:
         words.append(tag("span", text("was its reference"), class_="md-own"))
-    alt = strings.CARD_ALT.format(rank=rank, caption=item.captions[0])
+    alt = CARD_ALT.format(rank=rank, caption=item.captions[0])
     return tag("li", figure(image_uri(picture), alt, "".join(words), title=item.captions[0]), data_id=item.id)
 
 
@@ -167,12 +164,7 @@ def _own(used: Sequence[tuple[Neighbour, Standing]]) -> str:
         return ""
     cells = "".join(
         tag(
-            "li",
-            figure(
-                image_uri(each.image),
-                strings.OWN_ALT.format(number=number),
-                tag("span", text(standing(near))),
-            ),
+            "li", figure(image_uri(each.image), f"Your own image {number}", tag("span", text(standing(near))))
         )
         for number, (each, near) in enumerate(used, start=1)
     )
@@ -188,11 +180,7 @@ def _used(rest: Sequence[Neighbour]) -> str:
     images = "".join(
         tag(
             "li",
-            tag(
-                "img",
-                src=image_uri(each.image),
-                alt=strings.CARD_ALT.format(rank=each.rank, caption=each.caption),
-            ),
+            tag("img", src=image_uri(each.image), alt=CARD_ALT.format(rank=each.rank, caption=each.caption)),
         )
         for each in rest
     )

@@ -18,7 +18,8 @@ from memdriven.explore.compare import mean_difference
 from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
-from memdriven.ui import cards, picture, references, state, strings
+from memdriven.ui import cards, picture, references, state
+from memdriven.ui.cards import MEMORY_EMPTY
 from memdriven.ui.compose import STATE_SECONDS, Compose, steps_line
 from memdriven.ui.generate import PictureTab, Update, show
 from memdriven.ui.history_list import is_moment, moment
@@ -74,9 +75,7 @@ def vary_near(current: object, strength: object, steering: Steering) -> Made:
     """Yield as `vary`, for pictures whose z is a small step away from the current one's."""
     try:
         if not is_moment(current):
-            raise ConfigError(
-                wanted="a picture to vary", found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
-            )
+            raise ConfigError(wanted="a picture to vary", found="none in this tab", fix="generate one first")
         request = Recipe.from_json(current["recipe"]).request(steering.guests)
         yield from _grids(state.pipeline().prepare(request), request, read_strength(strength))
     except MemDrivenError as error:
@@ -132,7 +131,7 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> dict[st
         if not grid:
             raise ConfigError(
                 wanted="a variation of a grid that is still there",
-                found=strings.GRID_GONE_FOUND,
+                found="none in this tab",
                 fix="make nine new ones, then choose",
             )
         number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
@@ -192,8 +191,8 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
                 )
             grid = panel(picture.empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
-            section("memory", strings.DIVERSITY_MEMORY)
-            memory = panel(cards.note(strings.MEMORY_EMPTY), elem_id="grid-memory")
+            section("memory", "The memory held fixed")
+            memory = panel(cards.note(MEMORY_EMPTY), elem_id="grid-memory")
             # Inside the tab: Gradio counts whatever lies directly among the tabs as one of them.
             made = gr.State(None, time_to_live=STATE_SECONDS)
     outputs, options = [memory, grid, compose.status, made], event_options()

@@ -21,8 +21,9 @@ from memdriven.explore.inside import BLOCKS, PLACES, as_seen, cosines, effect, h
 from memdriven.pipeline.output import PipelineOutput, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
-from memdriven.ui import charts, copies, state, strings, walk
+from memdriven.ui import charts, copies, state, walk
 from memdriven.ui.cards import note
+from memdriven.ui.copies import COPY_PROGRESS
 from memdriven.ui.html import figure, hint, image_uri, tag, text, thumbs
 from memdriven.ui.lessons import Lesson
 
@@ -119,7 +120,7 @@ def _share(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
     cells, named, seen = [], 0, 0
     space = copies.space(pipe)
     for done, count in space.wait():
-        yield Ran(note(strings.COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")))
+        yield Ran(note(COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")))
     output: PipelineOutput | None = None
     for name, each in kinds:
         output = pipe(each)
@@ -205,7 +206,7 @@ def _noise(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
 def _copy(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
     spaces = copies.space(pipe)
     for done, count in spaces.wait():
-        yield Ran(note(strings.COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")))
+        yield Ran(note(COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")))
     space, output = spaces.result(), pipe(request)
     picture, window = output.images[0], output.windows[0]
     if not len(output.retrieval):

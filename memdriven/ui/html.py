@@ -18,7 +18,21 @@ from torch import Tensor
 
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline.output import Retrieval
-from memdriven.ui import strings
+
+EQUATION = (
+    ("text", "words"),
+    ("", "+"),
+    ("memory", "memory"),
+    ("", "+"),
+    ("noise", "noise"),
+    ("", "\u2192"),
+    ("picture", "picture"),
+)
+CONTROL_GONE = "only for a caption of the memory"
+CARD_ALT = "Reference {rank}: {caption}"
+PICTURE_BUSY = "Painting\u2026"
+PICTURE_ALT = "Generated picture for the caption: {caption}"
+READY = "Ready."
 
 
 def text(value: object) -> str:
@@ -153,7 +167,7 @@ def thumbs(retrieval: Retrieval | None) -> str:
                 "img",
                 src=image_uri(each.image),
                 title=each.caption,
-                alt=strings.CARD_ALT.format(rank=each.rank, caption=each.caption),
+                alt=CARD_ALT.format(rank=each.rank, caption=each.caption),
             ),
         )
         for each in retrieval

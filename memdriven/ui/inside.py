@@ -9,11 +9,11 @@ from PIL import Image
 from memdriven.errors import MemDrivenError
 from memdriven.explore.controls import CONTROLS, Control, controls
 from memdriven.explore.inside import STRENGTHS, fading, hidden_parts, look_inside
-from memdriven.ui import references, state, strings
+from memdriven.ui import references, state
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose, read_examples
 from memdriven.ui.generate import Update
-from memdriven.ui.html import failure, figure, hint, image_uri, status, tag, text, thumbs
+from memdriven.ui.html import CONTROL_GONE, failure, figure, hint, image_uri, status, tag, text, thumbs
 from memdriven.ui.parts import event_options, panel, script, section
 from memdriven.ui.startup import gr
 from memdriven.ui.walk import walk_html
@@ -73,7 +73,7 @@ def controls_html(made: Sequence[Control]) -> str:
         name, why = CONTROL_NAMES[control.name]
         words = tag("b", text(name)) + tag("span", text(why))
         if control.picture is None:
-            gone = tag("span", text(strings.CONTROL_GONE), class_="md-tile md-control-gone")
+            gone = tag("span", text(CONTROL_GONE), class_="md-tile md-control-gone")
             cells.append(tag("li", gone + tag("p", words, class_="md-control")))
             continue
         shown = figure(image_uri(control.picture), f"{name}: {why}")
@@ -98,7 +98,7 @@ def fading_html(pictures: Sequence[Image.Image]) -> str:
         )
         for share, picture in zip(shares, pictures, strict=False)
     )
-    ends = "".join(tag("span", text(each)) for each in strings.FADE_ENDS)
+    ends = "".join(tag("span", text(each)) for each in ("words alone", "all of the memory"))
     return tag(
         "div",
         tag("h3", text("From words alone to all of the memory"), class_="md-step-title")

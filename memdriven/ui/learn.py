@@ -17,11 +17,11 @@ from typing import Any
 
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.numbers import is_whole, parse_json, shown
-from memdriven.ui import experiments, state, strings
+from memdriven.ui import experiments, state
 from memdriven.ui.cards import note
 from memdriven.ui.compose import STATE_SECONDS, Compose
 from memdriven.ui.experiments import Ran
-from memdriven.ui.html import failure, hint, status, tag, text
+from memdriven.ui.html import EQUATION, READY, failure, hint, status, tag, text
 from memdriven.ui.lessons import Lesson, lessons, questions
 from memdriven.ui.parts import CLICKS, event_options, panel, script
 from memdriven.ui.startup import gr
@@ -41,7 +41,7 @@ _OF_THIS_LESSON = f"""(made, lesson) => {{
   const open = !late && of(made, "done") === "true";
   return late
     ? [{json.dumps(note(EMPTY))}, {{__type__: "update", visible: false}},
-       {json.dumps(status(strings.READY))}]
+       {json.dumps(status(READY))}]
     : [undefined, {{__type__: "update", visible: open}}, undefined];
 }}"""
 """A cancelled run's last words may still be on their way when the next lesson is there already;
@@ -141,7 +141,7 @@ def lesson_html(lesson: Lesson) -> str:
     about = {lesson.highlight: " md-about"}
     terms = "".join(
         tag("b", text(word), class_=f"md-{kind}{about.get(kind, '')}") if kind else text(f" {word} ")
-        for kind, word in strings.EQUATION
+        for kind, word in EQUATION
     )
     lines = "".join(tag("p", text(line)) for line in lesson.text)
     notes = "".join(tag("li", text(line)) for line in lesson.notes)
@@ -358,7 +358,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             own: gr.Textbox(value="", placeholder=lesson.request.caption),
             start: gr.Button(interactive=False),
             made: note(EMPTY),
-            compose.status: status(strings.READY),
+            compose.status: status(READY),
         }
 
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}

@@ -18,11 +18,11 @@ from memdriven.explore.memory_map import FILE, Map, Progress, mean_colours, read
 from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import cards, references, state, strings
+from memdriven.ui import cards, references, state
 from memdriven.ui.compose import Compose
 from memdriven.ui.generate import PictureTab, keep_from, show
 from memdriven.ui.history_list import moment
-from memdriven.ui.html import failure, hint, status, tag, text
+from memdriven.ui.html import READY, failure, hint, status, tag, text
 from memdriven.ui.parts import CLICKS, by_name, event_options, panel, script, section
 from memdriven.ui.references import panels
 from memdriven.ui.startup import gr
@@ -136,7 +136,7 @@ def find(*query: object) -> tuple[str, str]:
     """Return the star for the words in the left column, if there are any, and the status."""
     pipe = state.pipeline()
     if not str(query[0]).strip():
-        return hint("Write a caption on the left to see where it belongs."), status(strings.READY)
+        return hint("Write a caption on the left to see where it belongs."), status(READY)
     try:
         wanted = references.read(*query)
         prepared = pipe.prepare(wanted.request)

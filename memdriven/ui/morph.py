@@ -13,10 +13,10 @@ from memdriven.errors import MemDrivenError
 from memdriven.explore import morph
 from memdriven.explore.compare import difference
 from memdriven.pipeline.output import Retrieval
-from memdriven.ui import references, state, strings
+from memdriven.ui import references, state
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
-from memdriven.ui.html import failure, hint, image_uri, status, tag, text, thumbs
+from memdriven.ui.html import PICTURE_BUSY, failure, hint, image_uri, status, tag, text, thumbs
 from memdriven.ui.parts import event_options, panel, script, section
 from memdriven.ui.startup import gr
 
@@ -105,7 +105,7 @@ def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
     parts = [
         tag("q", text(retrieval.caption), class_="md-quote" + _still("words", moving)),
         tag("div", thumbs(retrieval), class_="md-end-memory" + _still("memory", moving)),
-        tag("span", text(strings.SEED_SHOWN.format(seed=seed)), class_="md-seed" + _still("z", moving)),
+        tag("span", text(f"seed {seed}"), class_="md-seed" + _still("z", moving)),
     ]
     return tag("div", "".join(parts), class_="md-end")
 
@@ -128,7 +128,7 @@ def _link(pictures: Sequence[Image.Image], kind: str) -> str:
 
 def _making(picture: Image.Image, share: float) -> str:
     bar = tag("span", tag("span", style=f"width:{100 * share:.0f}%"), class_="md-bar md-bar-noise")
-    image = tag("img", src=image_uri(picture), alt=strings.PICTURE_BUSY, data_shown="true")
+    image = tag("img", src=image_uri(picture), alt=PICTURE_BUSY, data_shown="true")
     return tag("div", tag("div", image, class_="md-film") + bar, class_="md-morph")
 
 
@@ -161,10 +161,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                 label="Words at the end", elem_id="morph-words", max_lines=3, placeholder="the same words"
             )
             seed = gr.Textbox(
-                label="Seed at the end",
-                elem_id="morph-seed",
-                max_lines=1,
-                placeholder=strings.SEED_PLACEHOLDER,
+                label="Seed at the end", elem_id="morph-seed", max_lines=1, placeholder="random"
             )
             count = gr.Slider(
                 FEWEST,

@@ -17,10 +17,11 @@ from memdriven.explore.paper import Answer, answers, paint_rival, rows_of
 from memdriven.pipeline.output import Prepared, Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
-from memdriven.ui import copies, references, state, strings
+from memdriven.ui import copies, references, state
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose, read_examples
-from memdriven.ui.html import failure, hint, image_uri, status, tag, text
+from memdriven.ui.copies import COPY_PROGRESS
+from memdriven.ui.html import CARD_ALT, PICTURE_ALT, failure, hint, image_uri, status, tag, text
 from memdriven.ui.parts import event_options, panel, script
 from memdriven.ui.startup import gr
 from memdriven.ui.state import read_tries
@@ -169,7 +170,7 @@ def third(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
     rows: list[str] = []
     spaces = copies.space(pipe)
     for done, count in spaces.wait():
-        yield note(strings.COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}"))
+        yield note(COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}"))
     space = spaces.result()
     for request in requests:
         output = pipe(request)
@@ -244,7 +245,7 @@ def _requests(*query: object) -> list[Request]:
     if str(query[0]).strip():
         own = replace(references.read(*query).request, seeds=(seed,))
         found = [own, *(each for each in found if each.caption != own.caption)]
-    return (found or [Request(caption=strings.CAPTION_PLACEHOLDER, seeds=(seed,))])[:ROWS]
+    return (found or [Request(caption="a small red bird with black wings", seeds=(seed,))])[:ROWS]
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -278,14 +279,14 @@ def _words(caption: str) -> str:
 
 
 def _picture(picture: Image.Image, caption: str) -> str:
-    return tag("img", src=image_uri(picture), alt=strings.PICTURE_ALT.format(caption=caption))
+    return tag("img", src=image_uri(picture), alt=PICTURE_ALT.format(caption=caption))
 
 
 def _retrieved(retrieval: Retrieval) -> str:
     if not len(retrieval):
         return tag("span")
     best = retrieval[0]
-    alt = strings.CARD_ALT.format(rank=best.rank, caption=best.caption)
+    alt = CARD_ALT.format(rank=best.rank, caption=best.caption)
     return tag("img", src=image_uri(best.image), alt=alt, class_="md-paper-memory")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memdriven.errors import MemDrivenError
-from memdriven.ui import cards, state, strings
+from memdriven.ui import cards, state
 from memdriven.ui.html import failure, hint, status, tag, text
 from memdriven.ui.parts import panel
 from memdriven.ui.startup import gr
@@ -89,7 +89,7 @@ def build_fade() -> Fade:
             elem_id="fade-share",
             buttons=[],
         )
-        ends = "".join(tag("span", text(each)) for each in strings.FADE_ENDS)
+        ends = "".join(tag("span", text(each)) for each in ("words alone", "all of the memory"))
         panel(tag("p", ends, class_="md-fade-ends"))
     return Fade(share, column)
 

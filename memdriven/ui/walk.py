@@ -19,12 +19,11 @@ from memdriven.explore.critic import contents, load_critic
 from memdriven.explore.inside import BLOCKS, PLACES, Inside, as_seen, effect, strongest
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import strings
 from memdriven.ui.charts import barcode, bars, histogram, image, over
 from memdriven.ui.html import hint, image_uri, tag, text, wash
+from memdriven.ui.state import RULES
 
-RULES = {value: label for label, value in strings.STRATEGIES}
-RULES |= {"random": "drawn at random", "oracle": "its own caption"}
+NAMES = {value: label for label, value in RULES} | {"random": "drawn at random", "oracle": "its own caption"}
 
 
 CRITIC_SIZE = 128
@@ -193,7 +192,7 @@ def search(pipe: MemoryDrivenPipeline, seen: Inside, shown: str) -> str:
             "Searching the memory", lead + " No reference was taken: the memory is switched off.", shown
         )
     if found.strategy != "sentence-sentence":
-        rule = RULES[found.strategy]
+        rule = NAMES[found.strategy]
         lead += (
             f" This reference was found by another rule ({rule}); the mark shows where it lies by this one."
         )

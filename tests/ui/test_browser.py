@@ -13,7 +13,7 @@ import pytest
 from memdriven.models import noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import strings
+from memdriven.ui.cards import MEMORY_EMPTY
 from tests.ui.conftest import Outside, Visitor
 
 Visit = Callable[..., Visitor]
@@ -24,7 +24,7 @@ def test_caption_to_cards_to_picture_and_back(visit: Visit, pipe: MemoryDrivenPi
     visitor = visit(viewport={"width": 1280, "height": 900})
     page = visitor.page
     visitor.write("")
-    visitor.wait_text("#memory", strings.MEMORY_EMPTY)
+    visitor.wait_text("#memory", MEMORY_EMPTY)
     page.screenshot(path=shots / "empty-1280.png")
 
     visitor.write("a smal crimson bird with black wings zzz")

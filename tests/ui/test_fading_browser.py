@@ -8,7 +8,6 @@ from pathlib import Path
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import strings
 from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]
@@ -34,7 +33,7 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
     assert page.locator("#fade-share:visible").count() == 0
     visitor.use_model("fading")
     page.wait_for_selector("#fade-share:visible")
-    assert visitor.text("#fade .md-fade-ends").split("\n") == list(strings.FADE_ENDS)
+    assert visitor.text("#fade .md-fade-ends").split("\n") == ["words alone", "all of the memory"]
 
     assert made(visitor) == fading(CAPTION, k=1, seed=7).png()
     assert visitor.text("#result .md-claims").split("\n") == [

@@ -14,7 +14,8 @@ import pytest
 from memdriven.errors import DataError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import app, compose, diversity, generate, references, state, strings
+from memdriven.ui import app, compose, diversity, generate, references, state
+from memdriven.ui.cards import MEMORY_EMPTY
 from memdriven.ui.compose import example_chips, read_examples, read_tries
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
@@ -54,9 +55,9 @@ def test_line_up_agrees_with_the_pipeline(pipe: MemoryDrivenPipeline, k: int) ->
 
 
 def test_look_answers_nothing_and_nonsense() -> None:
-    assert strings.MEMORY_EMPTY in generate.look("  ", *QUERY)[0]
+    assert MEMORY_EMPTY in generate.look("  ", *QUERY)[0]
     for cleared in (None, 3, []):
-        assert strings.MEMORY_EMPTY in generate.look(cleared, *QUERY)[0]
+        assert MEMORY_EMPTY in generate.look(cleared, *QUERY)[0]
     assert 'role="alert"' in generate.look("bird " * 2_000, *QUERY)[2]
     assert ("The memory is switched off: this picture comes from words and noise alone.") in generate.look(
         CAPTION, "none", "sentence-sentence", 1, "", False

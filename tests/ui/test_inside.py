@@ -11,9 +11,9 @@ import torch
 from memdriven.explore.inside import look_inside
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request, Variation
-from memdriven.ui import charts, inside, state, strings
+from memdriven.ui import charts, inside, state
 from memdriven.ui.compose import read_examples
-from memdriven.ui.html import image_uri
+from memdriven.ui.html import CONTROL_GONE, image_uri
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
@@ -122,7 +122,7 @@ def test_controls_come_one_by_one() -> None:
     assert [step[0].count("data-control=") for step in steps] == [1, 2, 3, 4, 5]
     assert steps[-1][0].count("data-control") == 5
     *_, (made, line) = inside.exchange(*asking("a red bird"))
-    assert strings.CONTROL_GONE in made
+    assert CONTROL_GONE in made
     assert 'data-busy="false"' in line
     (only,) = inside.exchange(*asking("qqq"))
     assert 'role="alert"' in only[1]
@@ -140,4 +140,4 @@ def test_controls_hold_what_was_steered_by_hand(pipe: MemoryDrivenPipeline) -> N
         wanted = pipe(CAPTION, seed=7, neighbours=given, variations=[step])
         assert image_uri(wanted.images[0]) in shown[name]
     assert image_uri(pipe.bank.thumbnail(pipe.bank.index_of(worst))) not in made
-    assert strings.CONTROL_GONE in made  # the caption's own memory is masked
+    assert CONTROL_GONE in made  # the caption's own memory is masked

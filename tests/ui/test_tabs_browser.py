@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import learn, strings
-from memdriven.ui.html import image_uri
+from memdriven.ui import learn
+from memdriven.ui.html import READY, image_uri
 from memdriven.ui.lessons import Lesson, lessons
 from tests.ui.asking import CAPTION, HOSTILE
 from tests.ui.conftest import Visitor
@@ -284,7 +284,7 @@ def test_what_comes_late_from_another_lesson_is_put_away(
     page = visitor.page
     assert over.wait(60)
     page.wait_for_timeout(1_500)
-    assert strings.READY in visitor.text("#status")
+    assert READY in visitor.text("#status")
     assert "Predict, then run. What happens appears here." in visitor.text("#lesson-result")
     assert page.locator("#lesson-reveal:visible").count() == 0
 
