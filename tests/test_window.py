@@ -16,7 +16,7 @@ from memdriven.models.noise import WHOLE, Noise, apply_view, draw_noise, draw_wi
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Request
-from memdriven.ui import inside, strings
+from memdriven.ui import walk
 from tests.training.small_gan import CONFIG, data, train_settings, write_gan_world
 
 CAPTION = "a small red bird with black wings"
@@ -115,10 +115,10 @@ def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
     assert seen.noise.window == inputs.noise.window != WHOLE
     part = apply_view(inputs.noise, inputs.prepared.v)[0]
     torch.testing.assert_close(seen.v, part)
-    assert strings.INSIDE_PART in inside.features(seen)
+    assert "This seed crops the memory; the same crop is shown here." in walk.features(seen)
     whole = replace(seen, noise=seen.noise._replace(window=WHOLE))
-    assert strings.INSIDE_PART not in inside.features(whole)
-    assert inside.features(whole) != inside.features(seen)
+    assert "This seed crops the memory; the same crop is shown here." not in walk.features(whole)
+    assert walk.features(whole) != walk.features(seen)
 
 
 def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence, Set
 
 from memdriven.data.vocabulary import UnknownWord, tokenize
 from memdriven.errors import MemDrivenError
-from memdriven.explore.named import carries
+from memdriven.explore.compare import carries
 from memdriven.pipeline.output import Neighbour, Retrieval
-from memdriven.ui import state, strings
-from memdriven.ui.html import button, image_uri, tag, text, webp_uri
+from memdriven.ui import state
+from memdriven.ui.html import CARD_ALT, button, image_uri, tag, text, webp_uri
 from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, VGG_FIX, Steering, weight_file
+
+MEMORY_EMPTY = "Write a caption and the closest references appear here while you type."
 
 PIN = "Pin"
 MASK = "Exclude"
@@ -177,7 +179,7 @@ def _quote(neighbour: Neighbour, retrieval: Retrieval, common: Set[str]) -> str:
 
 
 def _image(neighbour: Neighbour) -> str:
-    alt = strings.CARD_ALT.format(rank=neighbour.rank, caption=neighbour.caption)
+    alt = CARD_ALT.format(rank=neighbour.rank, caption=neighbour.caption)
     source = webp_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image)
     return tag("img", src=source, alt=alt, width=96, height=96)
 
@@ -278,9 +280,7 @@ def own_panel(steering: Steering) -> str:
     cells = []
     for number, guest in enumerate(steering.guests, start=1):
         used = guest.id in steering.pins
-        picture = tag(
-            "img", src=image_uri(guest.image), width=48, height=48, alt=strings.OWN_ALT.format(number=number)
-        )
+        picture = tag("img", src=image_uri(guest.image), width=48, height=48, alt=f"Your own image {number}")
         pin = tag(
             "button",
             picture,

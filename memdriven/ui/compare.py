@@ -8,9 +8,12 @@ from dataclasses import replace
 from memdriven.errors import MemDrivenError
 from memdriven.explore.compare import Edit, Row, across, edit
 from memdriven.pipeline.request import MAX_SEED
-from memdriven.ui import references, state, strings
+from memdriven.ui import references, state
 from memdriven.ui.compose import Compose
 from memdriven.ui.html import (
+    CONTROL_GONE,
+    PICTURE_ALT,
+    READY,
     changed_words,
     failure,
     figure,
@@ -26,12 +29,13 @@ from memdriven.ui.html import (
 )
 from memdriven.ui.parts import event_options, panel, script, section
 from memdriven.ui.startup import gr
+from memdriven.ui.state import RULES
 
 COMPARE_CONTROLS = (("random memory", "random"), ("oracle", "oracle"), ("no memory", "none"))
 COMPARE_EMPTY = "A picture for each matching rule, with the references that it found."
 EDIT_EMPTY = "Both pictures and their difference appear here."
 
-NAMES = {value: label for label, value in (*strings.STRATEGIES, *COMPARE_CONTROLS)}
+NAMES = {value: label for label, value in (*RULES, *COMPARE_CONTROLS)}
 DEFAULT = ("sentence-sentence", "sentence-image", "words-image", "none")
 MAX_SEEDS = 4
 _BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
@@ -50,7 +54,7 @@ def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[t
             done = sum(picture is not None for row in rows for picture in row.pictures)
             line = f"Painting: {done} of {whole} pictures."
             yield table_html(rows, noises, steps), status(line, busy=True)
-        line = "Compared." if rows else strings.READY
+        line = "Compared." if rows else READY
         yield table_html(rows, noises, steps), status(line)
     except MemDrivenError as error:
         yield empty(COMPARE_EMPTY), failure(error)
@@ -85,7 +89,7 @@ def table_html(rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pic
             label = f"{name}, {noise}"
             if picture is None:
                 if row.retrieval is None:
-                    gone = tag("span", text(strings.CONTROL_GONE), class_="md-tile md-control-gone")
+                    gone = tag("span", text(CONTROL_GONE), class_="md-tile md-control-gone")
                     cells.append(gone)
                 else:
                     cells.append(tag("span", class_="md-tile md-busy"))
@@ -126,8 +130,8 @@ def edit_html(made: Edit) -> str:
         class_="md-figure md-gap",
     )
     figures = (
-        figure(before, strings.PICTURE_ALT.format(caption=words[0]), text("before"))
-        + figure(after, strings.PICTURE_ALT.format(caption=words[1]), text("after"))
+        figure(before, PICTURE_ALT.format(caption=words[0]), text("before"))
+        + figure(after, PICTURE_ALT.format(caption=words[1]), text("after"))
         + gap
     )
     return tag(
@@ -136,8 +140,7 @@ def edit_html(made: Edit) -> str:
         + tag("div", figures, class_="md-triple")
         + tag(
             "div",
-            tag("h3", text(strings.DIVERSITY_MEMORY), class_="md-small-title")
-            + thumbs(made.before.retrieval),
+            tag("h3", text("The memory held fixed"), class_="md-small-title") + thumbs(made.before.retrieval),
         )
         + slide((before, words[0]), (after, words[1])),
         class_="md-edit",

@@ -11,12 +11,14 @@ from memdriven.errors import DataError
 from memdriven.files import read_json
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
-from memdriven.ui import cards, picture, state, strings, switcher, waiting
+from memdriven.ui import cards, picture, state, switcher, waiting
+from memdriven.ui.cards import MEMORY_EMPTY
 from memdriven.ui.history_list import Moment
-from memdriven.ui.html import button, failure, hint, seed_words, status, tag, text
+from memdriven.ui.html import READY, button, failure, hint, seed_words, status, tag, text
 from memdriven.ui.parts import CLICKS, fold_title, panel, script, section
 from memdriven.ui.references import Query
 from memdriven.ui.startup import gr
+from memdriven.ui.state import RULES
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import Fade
 
@@ -188,7 +190,7 @@ class Opening:
 
     caption: str = ""
     seed: str = ""
-    memory: str = cards.note(strings.MEMORY_EMPTY)
+    memory: str = cards.note(MEMORY_EMPTY)
     result: str = picture.empty_picture()
     current: Moment | None = None
 
@@ -202,7 +204,7 @@ def build(begin: Opening) -> Compose:
     pipe = state.pipeline()
     bank_size, default_k = pipe.bank.n, pipe.config.retrieval.k
     default_strategy = pipe.config.retrieval.strategy
-    known = {value for _, value in strings.STRATEGIES}
+    known = {value for _, value in RULES}
     largest_k = min(state.MAX_K, bank_size)
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         with gr.Column(elem_id="words"):
@@ -213,7 +215,7 @@ def build(begin: Opening) -> Compose:
                 show_label=False,
                 lines=2,
                 max_lines=6,
-                placeholder=strings.CAPTION_PLACEHOLDER,
+                placeholder="a small red bird with black wings",
                 elem_id="caption",
                 autofocus=True,
             )
@@ -227,7 +229,7 @@ def build(begin: Opening) -> Compose:
             with gr.Row(elem_id="actions"):
                 generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
                 stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
-            told = panel(status(strings.READY), elem_id="status")
+            told = panel(status(READY), elem_id="status")
             place = panel(elem_id="place", js_on_load=waiting.PRESSES)
         with gr.Column(elem_id="folds"):
             with gr.Column(elem_id="memory-fold", elem_classes="md-fold"):
@@ -242,10 +244,10 @@ def build(begin: Opening) -> Compose:
                 )
                 hint = panel(_source_hint("retrieved"), elem_id="source-hint")
                 comparison = gr.Dropdown(
-                    list(strings.STRATEGIES),
+                    list(RULES),
                     elem_id="comparison",
                     label="Match memories by",
-                    value=default_strategy if default_strategy in known else strings.STRATEGIES[0][1],
+                    value=default_strategy if default_strategy in known else RULES[0][1],
                     filterable=False,
                 )
                 tries = gr.Slider(
@@ -278,7 +280,7 @@ def build(begin: Opening) -> Compose:
                         max_lines=1,
                         min_width=120,
                         scale=2,
-                        placeholder=strings.SEED_PLACEHOLDER,
+                        placeholder="random",
                         elem_id="seed",
                     )
                     dice = gr.Button("Random seed", elem_id="dice", min_width=60, scale=1)

@@ -10,11 +10,11 @@ from typing import Any
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import cards, export, restore, state, strings
+from memdriven.ui import cards, export, restore, state
 from memdriven.ui.compose import KEPT, STATE_SECONDS, Compose
 from memdriven.ui.generate import PictureTab
 from memdriven.ui.history_list import Moment, history, panel_html, remember
-from memdriven.ui.html import failure, status, tag, text
+from memdriven.ui.html import READY, failure, status, tag, text
 from memdriven.ui.parts import CLICKS, by_name, panel, section
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import OTHER_KIND, TOO_LARGE, Steering, no_picture
@@ -69,11 +69,7 @@ def paste(written: str) -> dict[str, Any]:
         recipe = restore.read(written)
     except MemDrivenError as error:
         return {"status": failure(error)}
-    return {
-        "inspection": restore.inspection(recipe),
-        "inspected": recipe.to_json(),
-        "status": status(strings.READY),
-    }
+    return {"inspection": restore.inspection(recipe), "inspected": recipe.to_json(), "status": status(READY)}
 
 
 def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from memdriven.data.images import centre_square
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.recipe import MAX_BYTES, Recipe
-from memdriven.ui import cards, strings
-from memdriven.ui.html import button, hint, image_uri, seed_words, tag, text
+from memdriven.ui import cards
+from memdriven.ui.html import PICTURE_ALT, button, hint, image_uri, seed_words, tag, text
 
 ACTIONS = {
     "inspect": ("Inspect", "Look at its settings; mine stay as they are"),
@@ -130,7 +130,7 @@ def _item(place: int, each: Moment) -> str:
     label = f"Choose picture {place + 1}: {recipe.caption}"
     box = tag("input", type="checkbox", value=place, aria_label=label, data_star=star)
     picture = tag(
-        "img", src=each["image"], width=72, height=72, alt=strings.PICTURE_ALT.format(caption=recipe.caption)
+        "img", src=each["image"], width=72, height=72, alt=PICTURE_ALT.format(caption=recipe.caption)
     )
     seen = tag(
         "button",

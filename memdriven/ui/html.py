@@ -18,7 +18,21 @@ from torch import Tensor
 
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline.output import Retrieval
-from memdriven.ui import strings
+
+EQUATION = (
+    ("text", "words"),
+    ("", "+"),
+    ("memory", "memory"),
+    ("", "+"),
+    ("noise", "noise"),
+    ("", "\u2192"),
+    ("picture", "picture"),
+)
+CONTROL_GONE = "only for a caption of the memory"
+CARD_ALT = "Reference {rank}: {caption}"
+PICTURE_BUSY = "Painting\u2026"
+PICTURE_ALT = "Generated picture for the caption: {caption}"
+READY = "Ready."
 
 
 def text(value: object) -> str:
@@ -52,7 +66,7 @@ def button(label: str, kind: str = "md-action", **attributes: object) -> str:
     return tag("button", text(label), type="button", class_=kind, **attributes)
 
 
-def hint(message: str, **attributes: object) -> str:
+def hint(message: object, **attributes: object) -> str:
     """Return a quiet line that explains."""
     return tag("p", text(message), class_="md-hint", **attributes)
 
@@ -153,7 +167,7 @@ def thumbs(retrieval: Retrieval | None) -> str:
                 "img",
                 src=image_uri(each.image),
                 title=each.caption,
-                alt=strings.CARD_ALT.format(rank=each.rank, caption=each.caption),
+                alt=CARD_ALT.format(rank=each.rank, caption=each.caption),
             ),
         )
         for each in retrieval

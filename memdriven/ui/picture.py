@@ -10,8 +10,17 @@ from memdriven.data.attributes import ABSENT
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.output import PipelineOutput, Tried
-from memdriven.ui import strings
-from memdriven.ui.html import button, hint, image_uri, png_uri, seed_words, tag, text
+from memdriven.ui.html import (
+    PICTURE_ALT,
+    PICTURE_BUSY,
+    button,
+    hint,
+    image_uri,
+    png_uri,
+    seed_words,
+    tag,
+    text,
+)
 
 STAGE_LABEL = "{side} px"
 STEP_NAMES = {
@@ -44,10 +53,10 @@ def picture_panel(output: PipelineOutput, resolutions: Sequence[int], tried: Seq
     """Return the picture as far as it is, its stages, and, once complete, times and recipe."""
     stages = output.stages
     if not stages:
-        frame = tag("div", tag("p", text(strings.PICTURE_BUSY)), class_="md-frame md-busy")
+        frame = tag("div", tag("p", text(PICTURE_BUSY)), class_="md-frame md-busy")
         return tag("div", frame + _strip([], resolutions), class_="md-canvas")
     uri = png_uri(output.png()) if output.complete else image_uri(stages[-1])
-    alt = strings.PICTURE_ALT.format(caption=output.recipe.caption)
+    alt = PICTURE_ALT.format(caption=output.recipe.caption)
     image = tag(
         "img",
         src=uri,

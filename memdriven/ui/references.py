@@ -13,8 +13,9 @@ from memdriven.errors import CaptionError, MemDrivenError, RetrievalError, Wordl
 from memdriven.pipeline.output import Neighbour, PipelineOutput, Prepared, Retrieval, Tried
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request, Variation, sums_to_one
-from memdriven.ui import cards, state, strings
-from memdriven.ui.html import failure, status
+from memdriven.ui import cards, state
+from memdriven.ui.cards import MEMORY_EMPTY
+from memdriven.ui.html import READY, failure, status
 from memdriven.ui.steering import MAX_PINS, Steering
 
 MEMORY_ERROR = "No references for this caption."
@@ -271,7 +272,7 @@ def look(
 ) -> tuple[str, str, str]:
     """Return memory panel, unknown words and status for what is written so far."""
     if not isinstance(caption, str) or not caption.strip():
-        return cards.note(strings.MEMORY_EMPTY), "", status(strings.READY)
+        return cards.note(MEMORY_EMPTY), "", status(READY)
     try:
         strategy = state.read_strategy(source, comparison)
         number = state.read_seed(seed, keep) if strategy == "random" else 0

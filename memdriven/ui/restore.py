@@ -14,13 +14,14 @@ from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import PRIVATE
-from memdriven.ui import state, strings
+from memdriven.ui import state
 from memdriven.ui.compose import ASKED, KEPT, steps_line
 from memdriven.ui.generate import show
 from memdriven.ui.history_list import ACTIONS, moment
-from memdriven.ui.html import button, failure, hint, status, tag, text, webp_uri
+from memdriven.ui.html import READY, button, failure, hint, status, tag, text, webp_uri
 from memdriven.ui.references import look, panels_again
 from memdriven.ui.startup import gr
+from memdriven.ui.state import RULES
 from memdriven.ui.steering import OWN_CAPTION, Steering
 from memdriven.ui.switcher import facts, fade_column
 
@@ -97,7 +98,7 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, An
         steering: the tab's own, for its own images.
         noise: take the seed and its steps, too.
     """
-    ordinary = recipe.strategy in {value for _, value in strings.STRATEGIES}
+    ordinary = recipe.strategy in {value for _, value in RULES}
     taken = steering.take(recipe)
     if noise:
         taken = taken.step(recipe.seed, recipe.variations)
@@ -179,7 +180,7 @@ def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, 
     kept = {name: value for name, value in values.items() if name in KEPT}
     name = kept.pop("checkpoint", None)
     if "result" in shown:
-        kept["status"] = status(strings.READY)
+        kept["status"] = status(READY)
     elif isinstance(name, str) and name != state.chosen():
         with suppress(MemDrivenError):
             state.choose(name)
@@ -219,6 +220,7 @@ def checkpoint() -> dict[str, Any]:
 def inspection(recipe: Recipe) -> str:
     """Return a recipe as a table, with its memories and what can be done with it here."""
     values = recipe.to_dict()
+    values["strategy"] = {value: label for label, value in RULES}.get(recipe.strategy, recipe.strategy)
     values["variations"] = len(recipe.variations) or None
     values["memory"] = f"{recipe.memory:.0%}" if recipe.memory != 1 else None
     values["guidance"] = f"{recipe.guidance:g}" if recipe.guidance else None

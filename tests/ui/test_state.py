@@ -12,8 +12,8 @@ from memdriven.config import MAX_GUIDANCE, RetrievalConfig
 from memdriven.errors import BankError, CheckpointError, ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, STRATEGIES
-from memdriven.ui import compose, state, strings, switcher
-from memdriven.ui.state import Entry, Shelf, find_checkpoints
+from memdriven.ui import compose, state, switcher
+from memdriven.ui.state import RULES, Entry, Shelf, find_checkpoints
 
 
 def test_kept_seed_is_read_and_a_free_one_is_drawn() -> None:
@@ -32,9 +32,7 @@ def test_odd_seeds_are_refused(written: str) -> None:
 
 def test_the_two_choices_reach_every_strategy() -> None:
     reached = {
-        state.read_strategy(source, comparison)
-        for _, source in compose.SOURCES
-        for _, comparison in strings.STRATEGIES
+        state.read_strategy(source, comparison) for _, source in compose.SOURCES for _, comparison in RULES
     }
     assert reached == set(STRATEGIES)
     assert RetrievalConfig().strategy in reached
@@ -132,7 +130,7 @@ def test_strength_of_the_memory_is_shown_where_the_model_offers_it(
 def test_choices_say_what_has_no_memory(two: Path, pipe: MemoryDrivenPipeline) -> None:
     state.use(Shelf(find_checkpoints([two / "first"]), "cpu"))
     labels = {name: label for label, name in switcher.choices()}
-    assert labels["unbuilt"] == strings.SHELF_NO_BANK.format(name="unbuilt")
+    assert labels["unbuilt"] == "unbuilt (no memory yet)"
     shelf = Shelf.holding(pipe)
     assert shelf.default == "tiny"
     assert Shelf([Entry("a", two / "first"), Entry("a", two / "second")]).entries["a"].path == (two / "first")
