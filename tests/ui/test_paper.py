@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from memdriven.pipeline.noise import Noise
 
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.results import Result
 from memdriven.explore import paper as explore_paper
 from memdriven.explore.inside import BLOCKS
 from memdriven.explore.paper import answers
+from memdriven.models.noise import Noise
 from memdriven.models.rival import RivalGenerator
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
