@@ -124,7 +124,7 @@ def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
     assert "This seed crops the memory; the same crop is shown here." in walk.features(seen)
     whole = replace(seen, noise=seen.noise._replace(window=WHOLE))
     assert "This seed crops the memory; the same crop is shown here." not in walk.features(whole)
-    assert walk.features(whole) != inside.features(seen)
+    assert walk.features(whole) != walk.features(seen)
 
 
 def test_a_morph_moves_the_window(zooming: MemoryDrivenPipeline) -> None:
