@@ -84,9 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
             loading = beside.submit(
                 MemoryDrivenPipeline.from_pretrained, options.checkpoint[0], options.device
             )
-            from memdriven.ui import app, shelf
+            from memdriven.ui import app, state
         pipe = loading.result()
-        offered = shelf.Shelf(shelf.find_checkpoints(options.checkpoint), options.device)
+        offered = state.Shelf(state.find_checkpoints(options.checkpoint), options.device)
         offered.put(pipe)
     except MemDrivenError as error:
         print(_told(error), file=sys.stderr)

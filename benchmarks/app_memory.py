@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 import torch
 from tqdm import tqdm
 
-from memdriven.ui import app, shelf
+from memdriven.ui import app, state
 
 VISITORS, WARM, FURTHER = 16, 32, 20
 
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=500)
     arguments = parser.parse_args()
     folder = arguments.checkpoint.resolve()
-    offered = shelf.Shelf([shelf.Entry(folder.name, folder)])
+    offered = state.Shelf([state.Entry(folder.name, folder)])
     items = offered.get(folder.name).bank.items
     page = app.build(offered)
     address = app.launch(page)

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from memdriven import MemoryDrivenPipeline
-from memdriven.models.window import WHOLE
+from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.request import Request
 

@@ -12,11 +12,11 @@ from PIL import ImageOps
 
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import End, between, frames
-from memdriven.pipeline.noise import Noise, apply_view, draw_noise
+from memdriven.models.noise import Noise, apply_view, draw_noise
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import Request, Variation
+from memdriven.pipeline.request import Request
 from memdriven.presets import PRESETS
 from memdriven.ui import inside, picture, strings
 from memdriven.ui.html import image_uri
@@ -44,7 +44,7 @@ def test_half_of_the_seeds_mirror_and_nothing_else_changes(mirroring: MemoryDriv
     assert {one.mirror for one in drawn} == {0.0, 1.0}
     assert 80 < sum(one.mirror for one in drawn) < 120
     assert all(len({one.mirror for one in drawn[at : at + 10]}) == 2 for at in range(0, 200, 10))
-    stepped = draw_noise(3, generator, [Variation(seed=9, strength=0.5)])
+    stepped = draw_noise(3, generator, [(9, 0.5)])
     assert stepped.mirror == drawn[3].mirror
     generator.config = replace(generator.config, mirror=False)
     plain = draw_noise(3, generator)

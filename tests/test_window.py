@@ -12,8 +12,7 @@ from torch.nn import functional as F
 from memdriven.evaluation.copy_check import as_seen
 from memdriven.explore.inside import look_inside
 from memdriven.explore.morph import End, between, frames
-from memdriven.models.window import WHOLE, draw_windows, seen_through
-from memdriven.pipeline.noise import Noise, apply_view, draw_noise
+from memdriven.models.noise import WHOLE, Noise, apply_view, draw_noise, draw_windows, seen_through
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Request

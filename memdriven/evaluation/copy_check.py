@@ -21,7 +21,7 @@ from memdriven.evaluation.features import SHARD
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import Row
 from memdriven.models.generator import Generator
-from memdriven.pipeline.noise import apply_view, draw_noise
+from memdriven.models.noise import apply_view, draw_noise
 
 SUSPECT = 1.0
 """Below this percentile an output counts as a suspected copy."""

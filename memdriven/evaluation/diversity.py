@@ -27,7 +27,7 @@ from memdriven.evaluation.context import Context, Prompt
 from memdriven.evaluation.features import perceptual_distances
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import quantised
-from memdriven.models.window import WHOLE
+from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.request import Request, Variation
 

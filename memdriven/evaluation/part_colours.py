@@ -25,7 +25,7 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.context import Context
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import REAL, Row
-from memdriven.pipeline.noise import apply_view, draw_noise
+from memdriven.models.noise import apply_view, draw_noise
 
 SIDE = 64
 """Side in px at which pictures and part maps are looked at."""

@@ -28,8 +28,7 @@ from memdriven.explore.atlas import Progress, small_pictures
 from memdriven.explore.compare import difference
 from memdriven.explore.inside import as_seen
 from memdriven.memory.bank import MemoryBank
-from memdriven.models.window import WHOLE, Window, seen_through
-from memdriven.pipeline.noise import Noise, apply_view
+from memdriven.models.noise import WHOLE, Noise, Window, apply_view, seen_through
 from memdriven.pipeline.output import PipelineOutput
 
 SIDE = 32

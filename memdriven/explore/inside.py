@@ -18,8 +18,7 @@ from torch.nn import functional as F
 from memdriven.explore.compare import difference
 from memdriven.memory.scores import sentence_scores
 from memdriven.models.layers import AffineCombination, Gates
-from memdriven.models.window import WHOLE
-from memdriven.pipeline.noise import Noise, apply_view
+from memdriven.models.noise import WHOLE, Noise, apply_view
 from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from memdriven.errors import ConfigError
+from memdriven.models.noise import Noise
 from memdriven.pipeline.guidance import TextCondition
-from memdriven.pipeline.noise import Noise
 from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request

@@ -110,6 +110,10 @@ class MemoryBank(SealedFolder):
         """Return n, the number of items."""
         return len(self.items)
 
+    def __contains__(self, item_id: object) -> bool:
+        """Return whether an item has this id."""
+        return item_id in self._rows
+
     @property
     def n(self) -> int:
         """Number of items."""
@@ -193,7 +197,7 @@ class MemoryBank(SealedFolder):
         if not 0 <= index < self.n:
             raise RetrievalError(
                 wanted=f"an item number in 0..{self.n - 1}",
-                found=shown(index),
+                found=str(index),
                 fix="use one that retrieval returned",
             )
         return index

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -270,27 +270,27 @@ class Retriever:
             )
         return matches
 
-    @torch.no_grad()
     def mix(
-        self, references: Sequence[Match] | Sequence[str], weights: Sequence[float] | None = None
+        self,
+        ids: Sequence[str],
+        weights: Sequence[float] | None = None,
+        own: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Return v of references, weighted (1, c, h, w) float32; zeros for none.
+        """Return v = sum_i w_i v_i of references (1, c, h, w) float32, on the CPU; zeros for none.
 
         Args:
-            references: matches, or ids of items.
-            weights: non-negative shares, scaled to sum to 1; by default the matches' own, or equal
-                ones for ids.
+            ids: of items.
+            weights: non-negative shares, scaled to sum to 1; by default equal ones.
+            own: v of images that stand beside the bank's, by their ids.
 
         Raises:
             RetrievalError: an unknown id, or weights that are negative, not finite, all zero, or
                 not one for each reference.
         """
-        rows = [self.bank.index_of(each.id if isinstance(each, Match) else each) for each in references]
-        if weights is None:
-            weights = [each.weight if isinstance(each, Match) else 1.0 for each in references]
+        own, weights = own or {}, [1.0] * len(ids) if weights is None else weights
         mixed = torch.zeros(1, *self.bank.features.shape)
-        for row, share in zip(rows, score.shares(weights, len(rows)), strict=True):
-            mixed[0] += share * self.bank.v(row)
+        for id_, share in zip(ids, score.shares(weights, len(ids)), strict=True):
+            mixed[0] += share * (own[id_] if id_ in own else self.bank.v(self.bank.index_of(id_)))
         return mixed
 
     # ---- Sentence level -------------------------------------------------------------------------

@@ -11,7 +11,7 @@ guidance (Ho & Salimans 2022) is to noise, but costs no second pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -62,12 +62,9 @@ class Guidance:
         self.vocabulary, self.max_words = vocabulary, max_words
         self._mean = lru_cache(maxsize=_CACHED)(self._encode)
 
-    def mean(self, row: int) -> Tensor | None:
-        """Return t_m of one item (2 d + n,); None if no caption is usable."""
-        return self._mean(row)
-
     @torch.inference_mode()
     def _encode(self, row: int) -> Tensor | None:
+        """Return t_m of one item (2 d + n,); None if no caption is usable."""
         encoded = []
         for caption in self.bank.item(row).captions:
             try:
@@ -80,17 +77,18 @@ class Guidance:
 
     @torch.inference_mode()
     def guide(
-        self, text: TextFeatures, rows: Sequence[int], shares: Sequence[float], strength: float
+        self, text: TextFeatures, references: Iterable[tuple[str, float]], strength: float
     ) -> TextCondition:
         """Return a caption's t' beside a mix of items; at strength 0, or without items, t itself.
 
         Args:
             text: one caption's embeddings.
-            rows: of the items in the bank.
-            shares: of v; what is missing to 1 counts as saying what the caption says.
+            references: ids and shares of v; what the bank does not hold, and what is missing to 1, counts
+                as saying what the caption says.
             strength: w.
         """
-        means = [(self.mean(row), share) for row, share in zip(rows, shares, strict=True)]
+        rows = [(self.bank.index_of(id_), share) for id_, share in references if id_ in self.bank]
+        means = [(self._mean(row), share) for row, share in rows]
         known = [(mean, share) for mean, share in means if mean is not None]
         t = TextCondition.of(text)
         if not strength or not known:

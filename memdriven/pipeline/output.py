@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +14,10 @@ from torch import Tensor
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.text import TextFeatures
 from memdriven.files import atomic_write_bytes
-from memdriven.models.window import Window
+from memdriven.models.noise import Window
 from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.guidance import TextCondition
+from memdriven.pipeline.naming import Named
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Reference, Request
 
@@ -76,6 +75,11 @@ class Retrieval(Sequence[Neighbour]):
         """The neighbours' shares of v."""
         return tuple(neighbour.weight for neighbour in self.neighbours)
 
+    @property
+    def shares(self) -> tuple[Reference, ...]:
+        """The neighbours' ids with their shares of v, as a request takes them."""
+        return tuple(Reference(each.id, each.weight) for each in self.neighbours)
+
     @overload
     def __getitem__(self, index: int) -> Neighbour: ...
     @overload
@@ -115,6 +119,8 @@ class Prepared:
     """The references in use."""
     asked: TextFeatures
     """The caption's embeddings, not guided."""
+    named: Named
+    """What the caption's own words name."""
     text: TextCondition
     """The caption as G reads it beside these references."""
     v: Tensor
@@ -129,7 +135,7 @@ class Prepared:
     @property
     def references(self) -> tuple[Reference, ...]:
         """The references in use, as a request that asks for these takes them."""
-        return tuple(Reference(each.id, each.weight) for each in self.retrieval)
+        return self.retrieval.shares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,27 +206,3 @@ def to_picture(image: Tensor) -> Image.Image:
     """Return a (1, 3, h, w) image in [-1, 1] as an 8-bit RGB picture."""
     pixels = (image[0].float() + 1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return Image.fromarray(pixels.permute(1, 2, 0).cpu().numpy())  # (h, w, 3)
-
-
-class Clock:
-    """Milliseconds of one step after another, and of all."""
-
-    def __init__(self, timings: Mapping[str, float] | None = None) -> None:
-        """Go on from the timings of earlier steps."""
-        self._laps = {name: ms for name, ms in (timings or {}).items() if name != "total"}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """End a step; a step of the same name before it is replaced."""
-        now = time.perf_counter()
-        self._laps[name] = (now - self._last) * 1000
-        self._last = now
-
-    def resume(self) -> None:
-        """Leave the time since the last lap, spent outside, to nobody."""
-        self._last = time.perf_counter()
-
-    @property
-    def timings(self) -> dict[str, float]:
-        """The steps so far, and their sum as `total`."""
-        return {**self._laps, "total": math.fsum(self._laps.values())}

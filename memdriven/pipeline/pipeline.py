@@ -11,8 +11,10 @@ never depend on what else was asked for beside it.
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -30,13 +32,12 @@ from memdriven.errors import CheckpointError, RetrievalError
 from memdriven.files import content_hash
 from memdriven.memory import scores
 from memdriven.memory.bank import HEADER, BorrowedBank, MemoryBank
-from memdriven.memory.retrieval import Match, Query, Retriever
-from memdriven.memory.scores import shares
+from memdriven.memory.retrieval import Query, Retriever
 from memdriven.models.generator import Stage
+from memdriven.models.noise import Noise, apply_view, draw_noise
 from memdriven.pipeline.claims import claims, named_in, wishes
-from memdriven.pipeline.guidance import Guidance, TextCondition
-from memdriven.pipeline.noise import Noise, apply_view, draw_noise
-from memdriven.pipeline.output import Clock, Neighbour, PipelineOutput, Prepared, Retrieval, Tried, to_picture
+from memdriven.pipeline.guidance import Guidance
+from memdriven.pipeline.output import Neighbour, PipelineOutput, Prepared, Retrieval, Tried, to_picture
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage
 from memdriven.pipeline.rerank import best, scaled, score_pictures
@@ -62,7 +63,6 @@ class MemoryDrivenPipeline:
         """Held while anything is computed, never while a stream waits for its reader, so that
         several threads (visitors of a page) take turns instead of fighting for the cores."""
         self.bank_hash = content_hash(bank.header)[:12]
-        self._ids = frozenset(bank.ids)
         self._remembered = lru_cache(maxsize=_PREPARED)(self._prepare)
 
     @classmethod
@@ -150,7 +150,6 @@ class MemoryDrivenPipeline:
         request = Request.of(caption, strategy, k, seed, **fields).seeded()
         prepared = self.prepare(request)
         noises = [self.noise(request, each) for each in request.seeds]
-        named = named_in(self.checkpoint, request.caption, prepared.retrieval.unknown_words)
         output = PipelineOutput(
             prepared=prepared,
             all_stages=((),) * len(noises),
@@ -174,7 +173,7 @@ class MemoryDrivenPipeline:
                     made[place] = (*made[place], to_picture(image))
                     clock.lap(f"stage {side}")
                     if side == self.resolutions[-1]:
-                        checked = (*checked, claims(self.checkpoint, named, prepared.asked, image))
+                        checked = (*checked, claims(self.checkpoint, prepared.named, prepared.asked, image))
                         if checked[-1]:
                             clock.lap("check")
                 output = replace(
@@ -189,12 +188,8 @@ class MemoryDrivenPipeline:
     def prepare(self, request: Request) -> Prepared:
         """Encode the caption, find references, choose among them, mix their v, guide the text.
 
-        The last few requests are remembered, so that a preview and its picture share one.
-
-        Raises:
-            CaptionError: the caption is empty, or holds no known word.
-            RetrievalError: a k, id or strategy that the bank cannot serve, or too many references.
-            ConfigError: `best_of` with encoders that do not read pictures.
+        The last few requests are remembered, so that a preview and its picture share one. Errors are those
+        of `__call__`.
         """
         strategy = request.strategy or self.config.retrieval.strategy
         request = replace(request.seeded(), strategy=strategy)
@@ -203,21 +198,19 @@ class MemoryDrivenPipeline:
 
     @torch.inference_mode()
     def _prepare(self, request: Request) -> Prepared:
+        clock, tried = Clock(), tuple[Tried, ...]()
         strength = self.config.generator.guidance if request.guidance is None else request.guidance
 
-        # 1. Encode the caption.  2. Find references, or take those given.
-        retrieval, asked = self._retrieve(request, _tries(request))
-        clock = Clock(retrieval.timings)
+        # 1. Read the caption.  2. Find references, or take those given.
+        retrieval, asked = self._retrieve(request, clock, _tries(request))
+        named = named_in(self.checkpoint, request.caption, retrieval.unknown_words)
 
         # 3. Re-rank them by painting with each.
-        tried: tuple[Tried, ...] = ()
         if request.references is None and len(retrieval) > retrieval.k:
-            tried = self._tried(request, asked, retrieval, strength)
-            kept = sorted((each for each in tried if each.kept), key=lambda each: -each.score)
-            weights = scaled([each.neighbour.weight for each in kept])
-            found = [replace(each.neighbour, weight=w) for each, w in zip(kept, weights, strict=True)]
+            wanted = wishes(self.checkpoint, named)
+            retrieval, tried = self._rerank(request, retrieval, asked, wanted, strength * request.memory)
             clock.lap("choose")
-            retrieval = replace(retrieval, neighbours=tuple(found), tried=len(tried), timings=clock.timings)
+            retrieval = replace(retrieval, timings=clock.timings)
         if len(retrieval) > MAX_REFERENCES:
             raise RetrievalError(
                 wanted=f"at most {MAX_REFERENCES} references in one picture",
@@ -226,15 +219,17 @@ class MemoryDrivenPipeline:
             )
 
         # 4. Mix their features: v = sum_i w_i v_i.
-        v = self._mix(retrieval, request.images) * request.memory
+        own = {image.id: image.v() for image in request.images if image.id in retrieval.ids}
+        v = self.retriever.mix(retrieval.ids, retrieval.weights, own) * request.memory
 
         # 5. Guide the text away from what their captions say.
-        text = self._guide(retrieval, asked, strength * request.memory)
+        text = self.guidance.guide(asked, retrieval.shares, strength * request.memory)
         clock.lap("features")
         return Prepared(
             request=request,
             retrieval=retrieval,
             asked=asked,
+            named=named,
             text=text,
             v=v.to(self.device, memory_format=torch.channels_last),
             guidance=strength,
@@ -244,7 +239,8 @@ class MemoryDrivenPipeline:
 
     def noise(self, request: Request, seed: int) -> Noise:
         """Return what a seed draws for a request: z, epsilon, and how the memory is seen."""
-        return draw_noise(seed, self.checkpoint.generator, request.variations, request.mirror, request.window)
+        steps = [(each.seed, each.strength) for each in request.variations]
+        return draw_noise(seed, self.checkpoint.generator, steps, request.mirror, request.window)
 
     def paint(self, prepared: Prepared, seed: int | Noise) -> Iterator[Stage]:
         """Yield a picture's stages as soon as they are there: images (1, 3, s, s) in [-1, 1], gates.
@@ -287,13 +283,9 @@ class MemoryDrivenPipeline:
     def retrieve(
         self, caption: Request | str, strategy: str | None = None, k: int | None = None, **fields: Any
     ) -> Retrieval:
-        """Return a caption's references alone, however many; the arguments are those of `__call__`.
-
-        Raises:
-            CaptionError, RetrievalError, ConfigError: as `__call__`.
-        """
+        """Return a caption's references alone, however many; arguments and errors are those of `__call__`."""
         with self.turn, torch.inference_mode():
-            return self._retrieve(Request.of(caption, strategy, k, **fields).seeded())[0]
+            return self._retrieve(Request.of(caption, strategy, k, **fields).seeded(), Clock())[0]
 
     @torch.inference_mode()
     def alike(
@@ -316,11 +308,7 @@ class MemoryDrivenPipeline:
         rows = scores.top(likeness, min(count, self.bank.n - len(exclude)))
         weights = scores.softmax_weights(likeness[rows], self.config.retrieval.temperature)
         return tuple(
-            replace(
-                self._neighbour(row, rank, weight),
-                score=float(likeness[row]),
-                percentile=float(percentiles[row]),
-            )
+            self._neighbour(row, rank, weight, score=float(likeness[row]), percentile=float(percentiles[row]))
             for rank, (row, weight) in enumerate(zip(rows.tolist(), weights.tolist(), strict=True), start=1)
         )
 
@@ -359,11 +347,7 @@ class MemoryDrivenPipeline:
         return self(recipe.request(images))
 
     def check_recipe(self, recipe: Recipe) -> None:
-        """Refuse a recipe that was made with another checkpoint or bank.
-
-        Raises:
-            CheckpointError: its hashes are others.
-        """
+        """Refuse a recipe that was made with another checkpoint or bank (CheckpointError)."""
         for name, found in (("checkpoint", self.checkpoint.hash), ("bank", self.bank_hash)):
             wanted = getattr(recipe, f"{name}_hash")
             if wanted and wanted != found:
@@ -373,9 +357,8 @@ class MemoryDrivenPipeline:
                     fix="load that checkpoint, or clear the recipe's hashes for a similar picture",
                 )
 
-    def _retrieve(self, request: Request, tries: int = 1) -> tuple[Retrieval, TextFeatures]:
+    def _retrieve(self, request: Request, clock: Clock, tries: int = 1) -> tuple[Retrieval, TextFeatures]:
         """Return a caption's references, at least `tries` if there are so many, and its embeddings."""
-        clock = Clock()
         encoded = self.vocabulary.encode(request.caption, self.config.text.max_words)
         asked = self.checkpoint.encode_captions([encoded])
         clock.lap("encode")
@@ -385,8 +368,18 @@ class MemoryDrivenPipeline:
             query = Query(asked, request.oracle_id, request.caption, tuple(encoded.words))
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
             seed = request.seeds[0] if request.seeds else None
-            matches = self.retriever.retrieve(query, strategy, count, request.exclude, seed)
-            found = tuple(self._matched(match, encoded.words) for match in matches)
+            found = tuple(
+                self._neighbour(
+                    match.index,
+                    match.rank,
+                    match.weight,
+                    match.caption_index,
+                    score=match.score,
+                    percentile=match.percentile,
+                    word_weights=match.word_weights and dict(zip(encoded.words, match.word_weights)),
+                )
+                for match in self.retriever.retrieve(query, strategy, count, request.exclude, seed)
+            )
         else:
             k = max(1, len(request.references)) if request.k is None else request.k
             found = tuple(self._given(request))
@@ -403,15 +396,6 @@ class MemoryDrivenPipeline:
         )
         return retrieval, asked
 
-    def _matched(self, match: Match, words: Sequence[str]) -> Neighbour:
-        met = match.word_weights
-        return replace(
-            self._neighbour(match.index, match.rank, match.weight, match.caption_index),
-            score=match.score,
-            percentile=match.percentile,
-            word_weights=None if met is None else dict(zip(words, met, strict=True)),
-        )
-
     def _given(self, request: Request) -> Iterator[Neighbour]:
         """Yield the references that the caller chose, best first as given."""
         own = {image.id: image for image in request.images}
@@ -422,8 +406,8 @@ class MemoryDrivenPipeline:
             else:
                 yield self._neighbour(self._row(each), rank, weight)
 
-    def _neighbour(self, row: int, rank: int, weight: float, caption: int = 0) -> Neighbour:
-        item = self.bank.item(row)
+    def _neighbour(self, row: int, rank: int, weight: float, caption: int = 0, **found: Any) -> Neighbour:
+        item, picture = self.bank.item(row), self.bank.thumbnail_bytes(row)
         return Neighbour(
             id=item.id,
             image=self.bank.thumbnail(row),
@@ -431,59 +415,64 @@ class MemoryDrivenPipeline:
             rank=rank,
             weight=weight,
             class_name=item.class_name,
-            webp=self.bank.thumbnail_bytes(row),
+            webp=picture,
+            **found,
         )
 
-    def _tried(
-        self, request: Request, asked: TextFeatures, found: Retrieval, strength: float
-    ) -> tuple[Tried, ...]:
-        """Paint with each reference alone; mark the k whose pictures fit the words best."""
-        alone = [replace(each, weight=1.0) for each in found]
+    def _rerank(
+        self, request: Request, found: Retrieval, asked: TextFeatures, wanted: Tensor | None, guidance: float
+    ) -> tuple[Retrieval, tuple[Tried, ...]]:
+        """Paint with each reference alone; keep the k whose pictures fit the words best."""
         picture_scores, pictures = score_pictures(
             self.checkpoint,
             asked,
-            [self._guide([each], asked, strength * request.memory) for each in alone],
-            torch.cat([self._mix([each]) * request.memory for each in alone]).to(self.device),
+            [self.guidance.guide(asked, [(each.id, 1.0)], guidance) for each in found],
+            torch.cat([self.retriever.mix([each.id]) * request.memory for each in found]).to(self.device),
             self.noise(request, request.seeds[0]),
-            wishes(self.checkpoint, named_in(self.checkpoint, request.caption, found.unknown_words)),
+            wanted,
         )
-        kept = best(picture_scores, found.k)
-        return tuple(
-            Tried(
-                neighbour=each,
-                score=float(picture_scores[place]),
-                picture=to_picture(pictures[place][None]),
-                kept=place in kept,
+        places = best(picture_scores, found.k)
+        shares = scaled([found[place].weight for place in places])
+        kept = tuple(replace(found[place], weight=share) for place, share in zip(places, shares, strict=True))
+        tried = tuple(
+            Tried(neighbour=each, score=score, picture=to_picture(picture[None]), kept=place in places)
+            for place, (each, score, picture) in enumerate(
+                zip(found, picture_scores.tolist(), pictures, strict=True)
             )
-            for place, each in enumerate(found)
         )
-
-    def _mix(self, references: Sequence[Neighbour], images: Sequence[UserImage] = ()) -> Tensor:
-        """Return v, the references' features weighed by their shares (1, c, h, w), on the CPU.
-
-        It is zero without references.
-        """
-        own = {image.id: image for image in images}
-        weights = shares([each.weight for each in references], len(references))
-        mixed = torch.zeros(1, *self.bank.features.shape)
-        for each, weight in zip(references, weights, strict=True):
-            mixed[0] += weight * (own[each.id].v() if each.id in own else self.bank.v(self._row(each.id)))
-        return mixed
-
-    def _guide(self, references: Sequence[Neighbour], asked: TextFeatures, strength: float) -> TextCondition:
-        """Return the text as G reads it beside references; the caller's own images say nothing."""
-        known = [each for each in references if each.id in self._ids]
-        rows, weights = [self._row(each.id) for each in known], [each.weight for each in known]
-        return self.guidance.guide(asked, rows, weights, strength)
+        return replace(found, neighbours=kept, tried=len(tried)), tried
 
     def _row(self, item: str) -> int:
-        if item.startswith(PRIVATE) and item not in self._ids:
+        if item.startswith(PRIVATE) and item not in self.bank:
             raise RetrievalError(
                 wanted="an image of the memory, or an own image of this tab",
                 found="a private image that is not here",
                 fix="add that image as your own again: the same file gets the same name",
             )
         return self.bank.index_of(item)
+
+
+class Clock:
+    """Milliseconds of one step after another, and of all."""
+
+    def __init__(self, timings: Mapping[str, float] | None = None) -> None:
+        """Go on from the timings of earlier steps."""
+        self._laps = {name: ms for name, ms in (timings or {}).items() if name != "total"}
+        self.resume()
+
+    def lap(self, name: str) -> None:
+        """End a step; a step of the same name before it is replaced."""
+        self._laps[name] = (time.perf_counter() - self._last) * 1000
+        self.resume()
+
+    def resume(self) -> None:
+        """Leave the time since the last lap, spent outside, to nobody."""
+        self._last = time.perf_counter()
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """The steps so far, and their sum as `total`."""
+        return {**self._laps, "total": math.fsum(self._laps.values())}
 
 
 def _tries(request: Request) -> int:

@@ -21,7 +21,7 @@ from typing import Any, Self
 from PIL import Image, PngImagePlugin
 
 from memdriven.errors import ConfigError, DataError, MemDrivenError
-from memdriven.models.window import Window
+from memdriven.models.noise import Window
 from memdriven.numbers import in_range, is_number, parse_json, shown
 from memdriven.pipeline.request import PRIVATE, Request, UserImage, Variation, sums_to_one
 

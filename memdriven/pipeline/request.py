@@ -23,7 +23,7 @@ from memdriven.data.vocabulary import MAX_CHARACTERS
 from memdriven.errors import CaptionError, ConfigError, RetrievalError, require
 from memdriven.memory.features import decode_v
 from memdriven.memory.scores import shares
-from memdriven.models.window import Window
+from memdriven.models.noise import Window
 from memdriven.numbers import check_number, check_whole, in_range, shown
 
 STRATEGIES: tuple[str, ...] = get_args(Strategy)

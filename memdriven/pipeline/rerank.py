@@ -20,8 +20,8 @@ from memdriven.encoders.readers import agreement
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError
 from memdriven.memory.scores import shares
+from memdriven.models.noise import Noise, apply_view
 from memdriven.pipeline.guidance import TextCondition
-from memdriven.pipeline.noise import Noise, apply_view
 
 
 @torch.inference_mode()

@@ -25,7 +25,8 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
 from memdriven.memory.build import features_of
 from memdriven.models.early_fusion import BASE_SIZE
-from memdriven.models.window import WHOLE, Crop, draw_windows, seen_through
+from memdriven.models.generator import Crop
+from memdriven.models.noise import WHOLE, draw_windows, seen_through
 from memdriven.training.captions import TrainingCaptions
 from memdriven.training.distributed import World
 

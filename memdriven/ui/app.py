@@ -21,21 +21,20 @@ from memdriven.ui import (
     inside,
     learn,
     limits,
-    line,
     memory_map,
     morph,
     paper,
+    parts,
     state,
     strings,
     theme,
-    widgets,
+    waiting,
 )
-from memdriven.ui.html import tag, text
+from memdriven.ui.html import status, tag, text
 from memdriven.ui.parts import panel
 from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
-from memdriven.ui.shelf import Shelf
 from memdriven.ui.startup import gr
-from memdriven.ui.status import status
+from memdriven.ui.state import Shelf
 
 QUEUE_SIZE = 4 * limits.ADDRESS
 """Requests that may wait, those that tell a place in line included, of all visitors together; no one
@@ -80,7 +79,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
     with gr.Blocks(
         title=strings.TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as page:
-        arrival = panel(header(), elem_id="header", js_on_load=widgets.script("address.js"))
+        arrival = panel(header(), elem_id="header", js_on_load=parts.script("address.js"))
         with gr.Row(elem_id="page"):
             column = compose.build(begin)
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
@@ -90,7 +89,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
                 trying += memory_map.build(column, shown)
                 saving = history.build(column, tabs, shown, page, arrival)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
-        line.tell(page, column.place)
+        waiting.tell(page, column.place)
         column.stop.click(
             lambda: status(strings.STOPPED),
             None,

@@ -1,4 +1,4 @@
-"""The memory panel as HTML: neighbour cards, marked words, words the model does not know."""
+"""The memory panel as HTML: reference cards, marked words, what can be done with each, unknown words."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import re
 from collections.abc import Mapping, Sequence, Set
 
 from memdriven.data.vocabulary import UnknownWord, tokenize
+from memdriven.encoders.vgg import WEIGHTS_VARIABLE
 from memdriven.errors import MemDrivenError
 from memdriven.explore.named import carries
 from memdriven.pipeline.output import Neighbour, Retrieval
 from memdriven.ui import state, strings
-from memdriven.ui.card_controls import card_buttons, spare_buttons, steering_line
 from memdriven.ui.html import image_uri, tag, text, webp_uri
-from memdriven.ui.steering import Steering
+from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, Steering, weight_file
+
+PIN = "Pin"
+MASK = "Exclude"
+PIN_HINT = "Keep this reference whatever you type"
+MASK_HINT = "Never use this reference"
 
 _PIECE = re.compile(r"\w+|\W+")
 _SMALL_WORDS = frozenset(
@@ -86,7 +91,7 @@ def neighbour_card(
     """
     # One that was given by hand, from beyond the line, has a place in the mix but no rank.
     by_hand = steering is not None and steering.active and neighbour.percentile is None
-    rank = strings.BY_HAND if by_hand else strings.RANK.format(rank=neighbour.rank)
+    rank = "By hand" if by_hand else strings.RANK.format(rank=neighbour.rank)
     facts = [tag("span", text(rank), class_="md-rank")]
     if neighbour.class_name:
         facts.append(tag("span", text(neighbour.class_name), class_="md-class"))
@@ -111,15 +116,19 @@ def memory_panel(
 ) -> str:
     """Return the cards of the neighbours in use, then those next in line as a short list."""
     if retrieval.strategy == "none":
-        return note(strings.MEMORY_NONE)
+        return note("The memory is switched off: this picture comes from words and noise alone.")
     cards = "".join(neighbour_card(neighbour, retrieval, common, steering) for neighbour in retrieval)
     panel = steering_line(steering, retrieval) if steering else ""
     if retrieval.tried:
-        panel += tag("p", text(strings.TRIED.format(count=retrieval.tried)), class_="md-hint md-tried")
+        panel += tag(
+            "p",
+            text(f"Best of {retrieval.tried} references: its picture fits your words best."),
+            class_="md-hint md-tried",
+        )
     panel += tag("ol", cards, class_="md-cards")
     if spare:
         rows = "".join(_spare_card(neighbour, retrieval, common, steering) for neighbour in spare)
-        panel += tag("h3", text(strings.NEXT_TITLE), class_="md-small-title")
+        panel += tag("h3", text("Runners-up (not used)"), class_="md-small-title")
         panel += tag("ol", rows, class_="md-next")
     return panel
 
@@ -130,9 +139,9 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
     for unknown in words:
         line = tag("del", text(unknown.word))
         if unknown.replacement is None:
-            line += tag("span", text(strings.UNKNOWN))
+            line += tag("span", text("not in the vocabulary (ignored)"))
         else:
-            how = strings.TYPO if unknown.reason == "typo" else strings.SYNONYM
+            how = "read as" if unknown.reason == "typo" else "taken as"
             line += tag("span", text(how)) + tag(
                 "button",
                 text(unknown.replacement),
@@ -140,11 +149,13 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
                 class_="md-offer",
                 data_unknown=unknown.word,
                 data_known=unknown.replacement,
-                title=strings.USE_WORD.format(word=unknown.replacement, unknown=unknown.word),
+                title=f"Write {unknown.replacement} instead of {unknown.word}",
             )
         lines.append(tag("li", line))
     if truncated:
-        lines.append(tag("li", text(strings.TRUNCATED.format(count=truncated))))
+        lines.append(
+            tag("li", text(f"The last {truncated} words are beyond the model's limit and were left out."))
+        )
     return tag("ul", "".join(lines), class_="md-unknown") if lines else ""
 
 
@@ -197,15 +208,172 @@ def _percentile_bar(neighbour: Neighbour, strategy: str) -> str:
         return ""
     percentile = min(100.0, max(0.0, neighbour.percentile))
     # Rounded down: nothing is closer than all of the memory, itself included.
-    label = strings.PERCENTILE.format(percentile=f"{math.floor(percentile * 10) / 10:.1f} %")
+    label = ("closer to your words than {percentile} of the memory").format(
+        percentile=f"{math.floor(percentile * 10) / 10:.1f} %"
+    )
     score = (
         ""
         if neighbour.score is None
-        else strings.SCORE.format(score=f"{neighbour.score:.3f}", strategy=strategy)
+        else (f"score {neighbour.score:.3f} ({strategy}); scores of two strategies cannot be compared")
     )
     bar = tag(
         "span", tag("span", style=f"width:{percentile:.1f}%"), class_="md-bar", role="img", aria_label=label
     )
     return tag(
         "div", bar + tag("span", text(label), class_="md-bar-label"), class_="md-score", title=score or None
+    )
+
+
+def card_buttons(neighbour: Neighbour, steering: Steering, count: int) -> str:
+    """Return a used neighbour's buttons, and its weight where there is a mix of `count`."""
+    pinned = neighbour.id in steering.pins
+    own = any(guest.id == neighbour.id for guest in steering.guests)
+    buttons = [
+        _button("pin", neighbour, "Pinned" if pinned else PIN, PIN_HINT, pressed=pinned),
+        "" if own else _button("mask", neighbour, MASK, MASK_HINT),
+        _button("only", neighbour, "Only this", "Use this memory alone") if count > 1 else "",
+        _button(
+            "like",
+            neighbour,
+            "More like this",
+            "Memories that look like this one, instead of those that fit the words",
+            pressed=True if steering.like == neighbour.id else None,
+        ),
+    ]
+    if not own:
+        buttons.append(
+            tag(
+                "button",
+                text("Use this caption"),
+                type="button",
+                class_="md-steer-button",
+                data_words=neighbour.caption,
+                title="Write it as your words: the Oracle then finds this very picture",
+            )
+        )
+    if count > 1:
+        buttons.append(_weight(neighbour, steering.factors.get(neighbour.id, 1.0)))
+    return tag("div", "".join(buttons), class_="md-steer")
+
+
+def spare_buttons(neighbour: Neighbour, steering: Steering) -> str:
+    """Return the buttons of a memory that is next in line."""
+    buttons = _button("pin", neighbour, PIN, PIN_HINT)
+    if neighbour.id not in steering.masks:
+        buttons += _button("mask", neighbour, MASK, MASK_HINT)
+    return tag("span", buttons, class_="md-steer")
+
+
+def steering_line(steering: Steering, retrieval: Retrieval) -> str:
+    """Return what was done by hand, each with a way back; nothing when nothing was."""
+    held = steering.held(retrieval.caption, retrieval.strategy, len(retrieval))
+    if not (steering.active or held):
+        return ""
+    parts = [tag("strong", text("Steered by hand" if steering.active else "Kept for these words"))]
+    if steering.like is not None:
+        parts.append(_undo("unlike", "", "Look-alikes of one memory", "back to the words"))
+    parts += [
+        _undo("mask", masked, f"Excluded: {masked}", f"Allow {masked} again") for masked in steering.masks
+    ]
+    parts.append(
+        tag("button", text("Back to retrieval"), type="button", class_="md-link", data_act="release")
+    )
+    return tag("div", "".join(parts), class_="md-steered")
+
+
+def own_panel(steering: Steering) -> str:
+    """Return the tab's own images and the way to add one."""
+    cells = []
+    for number, guest in enumerate(steering.guests, start=1):
+        used = guest.id in steering.pins
+        picture = tag(
+            "img", src=image_uri(guest.image), width=48, height=48, alt=strings.OWN_ALT.format(number=number)
+        )
+        pin = tag(
+            "button",
+            picture,
+            type="button",
+            class_="md-mine-pin",
+            data_act="pin",
+            data_id=guest.id,
+            aria_pressed=str(used).lower(),
+            title=f"Pin own image {number}",
+        )
+        forget = tag(
+            "button", text("Forget"), type="button", class_="md-link", data_act="dismiss", data_id=guest.id
+        )
+        cells.append(tag("li", pin + forget))
+    choose = tag(
+        "input",
+        type="file",
+        accept="image/png,image/jpeg,image/webp",
+        class_="md-file",
+        aria_describedby="md-mine-hint",
+        disabled=len(steering.guests) >= MAX_GUESTS,
+    )
+    add = tag("label", text("Add your own image") + choose, class_="md-action md-mine-add")
+    images = tag("ul", "".join(cells), class_="md-mine-images") if cells else ""
+    return tag("div", images + add + _own_hint(), class_="md-mine")
+
+
+def _own_hint() -> str:
+    """Return what becomes of an own image, or what it takes to read one."""
+    if weight_file() is not None:
+        return tag(
+            "span",
+            text("PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."),
+            class_="md-hint",
+            id="md-mine-hint",
+        )
+    fix = strings.VGG_FIX.format(variable=WEIGHTS_VARIABLE)
+    words = tag("summary", text("Needs VGG-16, whose weights are not on this computer yet.")) + tag(
+        "span", text(fix)
+    )
+    return tag("details", words, class_="md-hint", id="md-mine-hint")
+
+
+def _button(act: str, neighbour: Neighbour, label: str, hint: str, pressed: bool | None = None) -> str:
+    if act == "pin":
+        pressed = bool(pressed)
+    return tag(
+        "button",
+        text(label),
+        type="button",
+        class_="md-steer-button",
+        data_act=act,
+        data_id=neighbour.id,
+        data_focus=f"{act} {neighbour.id}",
+        title=hint,
+        aria_pressed=None if pressed is None else str(pressed).lower(),
+        aria_label=f"{label}: {neighbour.caption}",
+    )
+
+
+def _weight(neighbour: Neighbour, factor: float) -> str:
+    slider = tag(
+        "input",
+        type="range",
+        min=0,
+        max=f"{MAX_FACTOR:g}",
+        step=0.1,
+        value=f"{factor:g}",
+        data_act="weigh",
+        data_id=neighbour.id,
+        data_focus=f"weigh {neighbour.id}",
+        aria_label=f"Weight of memory {neighbour.rank}",
+    )
+    value = tag("output", text(f"\u00d7{factor:g}"))
+    return tag("label", tag("span", text("weight")) + slider + value, class_="md-weight")
+
+
+def _undo(act: str, item: str, label: str, hint: str) -> str:
+    return tag(
+        "button",
+        text(label) + tag("span", "\u00d7", aria_hidden="true"),
+        type="button",
+        class_="md-undo",
+        data_act=act,
+        data_id=item,
+        title=hint,
+        aria_label=f"{label}: {hint}",
     )

@@ -8,15 +8,28 @@ from dataclasses import replace
 from memdriven.errors import MemDrivenError
 from memdriven.explore.compare import Edit, Row, across, edit
 from memdriven.pipeline.request import MAX_SEED
-from memdriven.ui import asked, state, strings
+from memdriven.ui import references, state, strings
 from memdriven.ui.compose import Compose
-from memdriven.ui.html import image_uri, tag, text
-from memdriven.ui.parts import panel, section
+from memdriven.ui.html import (
+    changed_words,
+    failure,
+    figure,
+    image_uri,
+    slide,
+    status,
+    tag,
+    text,
+    thumbs,
+    wash,
+)
+from memdriven.ui.parts import event_options, panel, script, section
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
-from memdriven.ui.widgets import changed_words, event_options, figure, script, slide, thumbs, wash
 
-NAMES = {value: label for label, value in (*strings.STRATEGIES, *strings.COMPARE_CONTROLS)}
+COMPARE_CONTROLS = (("random memory", "random"), ("oracle", "oracle"), ("no memory", "none"))
+COMPARE_EMPTY = "A picture for each matching rule, with the references that it found."
+EDIT_EMPTY = "Both pictures and their difference appear here."
+
+NAMES = {value: label for label, value in (*strings.STRATEGIES, *COMPARE_CONTROLS)}
 DEFAULT = ("sentence-sentence", "sentence-image", "words-image", "none")
 MAX_SEEDS = 4
 _BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
@@ -25,7 +38,7 @@ _BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEA
 def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[tuple[str, str]]:
     """Yield the table of strategies and seeds, and the status, after each picture."""
     try:
-        wanted = asked.read(*query)
+        wanted = references.read(*query)
         count = max(1, min(int(seeds), MAX_SEEDS))
         noises = [(wanted.seed + step) % (MAX_SEED + 1) for step in range(count)]
         chosen = [name for name in NAMES if name in strategies]
@@ -33,22 +46,22 @@ def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[t
         rows: Sequence[Row] = ()
         for rows in across(state.pipeline(), replace(wanted.request, seeds=tuple(noises)), chosen):
             done = sum(picture is not None for row in rows for picture in row.pictures)
-            line = strings.COMPARE_PROGRESS.format(done=done, count=whole)
+            line = f"Painting: {done} of {whole} pictures."
             yield table_html(rows, noises, steps), status(line, busy=True)
-        line = strings.COMPARE_DONE if rows else strings.READY
+        line = "Compared." if rows else strings.READY
         yield table_html(rows, noises, steps), status(line)
     except MemDrivenError as error:
-        yield empty(strings.COMPARE_EMPTY), failure(error)
+        yield empty(COMPARE_EMPTY), failure(error)
 
 
 def change(edited: str, *query: object) -> tuple[str, str]:
     """Return both captions' pictures with their difference, and the status."""
     try:
-        wanted = asked.read(*query)
+        wanted = references.read(*query)
         made = edit(state.pipeline(), wanted.request, edited)
     except MemDrivenError as error:
-        return empty(strings.EDIT_EMPTY), failure(error)
-    return edit_html(made), status(strings.EDIT_DONE.format(seed=wanted.seed))
+        return empty(EDIT_EMPTY), failure(error)
+    return edit_html(made), status(f"Same noise (seed {wanted.seed}), same references, other words.")
 
 
 def table_html(rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pick: bool = True) -> str:
@@ -67,7 +80,7 @@ def table_html(rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pic
         cells = [tag("div", head, class_="md-row-head")]
         for seed, picture in zip(seeds, row.pictures, strict=True):
             noise = words.format(seed=seed, count=steps)
-            label = strings.COMPARE_LABEL.format(strategy=name, noise=noise)
+            label = f"{name}, {noise}"
             if picture is None:
                 if row.retrieval is None:
                     gone = tag("span", text(strings.CONTROL_GONE), class_="md-tile md-control-gone")
@@ -96,7 +109,7 @@ def table_html(rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pic
     if not pick:
         return made
     place = tag("div", slide((_BLANK, ""), (_BLANK, "")), class_="md-slide-place", hidden=True)
-    return tag("p", text(strings.COMPARE_PICK), class_="md-hint") + made + place
+    return tag("p", text("Choose two pictures to lay them over each other."), class_="md-hint") + made + place
 
 
 def edit_html(made: Edit) -> str:
@@ -106,13 +119,13 @@ def edit_html(made: Edit) -> str:
     share = f"{100 * float(made.difference.mean()):.1f} %"
     gap = figure(
         wash(made.difference, "text"),
-        strings.EDIT_GAP_ALT,
-        text(strings.EDIT_GAP.format(share=share)),
+        "Map of where the two pictures differ",
+        text(f"difference: {share} on average"),
         class_="md-figure md-gap",
     )
     figures = (
-        figure(before, strings.PICTURE_ALT.format(caption=words[0]), text(strings.EDIT_BEFORE))
-        + figure(after, strings.PICTURE_ALT.format(caption=words[1]), text(strings.EDIT_AFTER))
+        figure(before, strings.PICTURE_ALT.format(caption=words[0]), text("before"))
+        + figure(after, strings.PICTURE_ALT.format(caption=words[1]), text("after"))
         + gap
     )
     return tag(
@@ -136,13 +149,13 @@ def empty(message: str) -> str:
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
-    with gr.Tab(strings.TAB_COMPARE, id="compare"):
-        section("memory", strings.COMPARE_TITLE)
-        panel(tag("p", text(strings.COMPARE_NOTE), class_="md-hint"))
+    with gr.Tab("Compare", id="compare"):
+        section("memory", "Same caption and seed, different references")
+        panel(tag("p", text("Each matching rule finds its own references."), class_="md-hint"))
         chosen = gr.CheckboxGroup(
             [(label, value) for value, label in NAMES.items()],
             value=list(DEFAULT),
-            label=strings.COMPARE_STRATEGIES,
+            label="Matching rules",
             elem_id="compare-strategies",
             elem_classes="md-choice",
         )
@@ -152,31 +165,39 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                 MAX_SEEDS,
                 value=1,
                 step=1,
-                label=strings.COMPARE_SEEDS,
+                label="Noises side by side",
                 buttons=[],
                 elem_id="compare-seeds",
                 min_width=160,
             )
-            run = gr.Button(
-                strings.COMPARE_RUN, variant="primary", elem_id="compare-run", elem_classes="md-run"
+            run = gr.Button("Compare", variant="primary", elem_id="compare-run", elem_classes="md-run")
+        made = panel(empty(COMPARE_EMPTY), elem_id="compare-table", js_on_load=script("slide.js"))
+        section("text", "Another word, same noise, same memory")
+        panel(
+            tag(
+                "p",
+                text("Noise and references stay those of the caption on the left. What did the word do?"),
+                class_="md-hint",
             )
-        made = panel(empty(strings.COMPARE_EMPTY), elem_id="compare-table", js_on_load=script("slide.js"))
-        section("text", strings.EDIT_TITLE)
-        panel(tag("p", text(strings.EDIT_NOTE), class_="md-hint"))
+        )
         with gr.Row(elem_classes="md-tools"):
             words = gr.Textbox(
-                label=strings.EDIT_LABEL,
+                label="Change one word",
                 max_lines=2,
                 elem_id="edit-words",
                 scale=4,
-                placeholder=strings.EDIT_PLACEHOLDER,
+                placeholder="a small blue bird with black wings",
                 min_width=220,
             )
-            take = gr.Button(strings.EDIT_TAKE, elem_id="edit-take", elem_classes="md-quiet", min_width=120)
+            take = gr.Button("Copy my caption", elem_id="edit-take", elem_classes="md-quiet", min_width=120)
             paint = gr.Button(
-                strings.EDIT_RUN, variant="primary", elem_id="edit-run", elem_classes="md-run", min_width=120
+                "Show the difference",
+                variant="primary",
+                elem_id="edit-run",
+                elem_classes="md-run",
+                min_width=120,
             )
-        changed = panel(empty(strings.EDIT_EMPTY), elem_id="edit-result", js_on_load=script("slide.js"))
+        changed = panel(empty(EDIT_EMPTY), elem_id="edit-result", js_on_load=script("slide.js"))
     take.click(None, compose.caption, words, js="caption => caption")
     options = event_options()
     return [

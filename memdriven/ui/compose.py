@@ -2,19 +2,122 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import DataError
+from memdriven.files import read_json
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
-from memdriven.ui import cards, examples, line, picture, state, strings, switcher
-from memdriven.ui.html import tag, text
-from memdriven.ui.moment import Moment
-from memdriven.ui.parts import CLICKS, fold_title, panel, section
+from memdriven.ui import cards, picture, state, strings, switcher, waiting
+from memdriven.ui.history_list import Moment
+from memdriven.ui.html import failure, status, tag, text
+from memdriven.ui.parts import CLICKS, fold_title, panel, script, section
 from memdriven.ui.startup import gr
-from memdriven.ui.status import status
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import Fade
+
+SOURCES = (("Retrieved", "retrieved"), ("Random", "random"), ("Oracle", "oracle"), ("None", "none"))
+SOURCE_HINTS = {
+    "retrieved": "The pictures in memory that fit the words best.",
+    "random": "Control: any picture of the memory. What does a wrong memory do?",
+    "oracle": "Control: the very picture that the caption was written for. Needs a caption from the memory.",
+    "none": "Control: no reference at all, words and noise alone.",
+}
+
+FILE = "examples.json"
+COUNT = 4
+
+
+def read_examples(pipe: MemoryDrivenPipeline) -> list[str]:
+    """Return captions that a model knows the words of.
+
+    They are those in examples.json of its folder; without one, the shortest captions of some
+    items of its memory.
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    path = pipe.checkpoint.path / FILE
+    if not path.is_file():
+        items = pipe.bank.items[:: max(1, pipe.bank.n // COUNT)][:COUNT]
+        return list(dict.fromkeys(min(item.captions, key=len) for item in items))
+    captions = read_json(path, DataError).get("captions")
+    if not isinstance(captions, list) or not all(isinstance(each, str) for each in captions):
+        raise DataError(
+            wanted=f"a list of captions in {path}", found=json.dumps(captions)[:80], fix="restore the file"
+        )
+    return captions
+
+
+def read_tries(pipe: MemoryDrivenPipeline) -> int:
+    """Return how many references a model's page begins by trying (`references_tried`).
+
+    Raises:
+        DataError: the file holds something else.
+    """
+    path = pipe.checkpoint.path / FILE
+    told = read_json(path, DataError).get("references_tried", 1) if path.is_file() else 1
+    if type(told) is not int or not 1 <= told <= MAX_TRIED:
+        raise DataError(
+            wanted=f"references_tried in 1..{MAX_TRIED} in {path}",
+            found=json.dumps(told)[:80],
+            fix="restore the file",
+        )
+    return told
+
+
+def example_chips(captions: Sequence[str]) -> str:
+    """Return example captions as buttons; page.js writes a clicked one into the box."""
+    chips = "".join(
+        tag("li", tag("button", text(each), type="button", class_="md-chip", data_caption=each))
+        for each in captions
+    )
+    return tag("ul", chips, class_="md-chips", aria_label="Try one of these")
+
+
+def known_words() -> str:
+    """Return how many words the visitor's model knows and what about; all of them when unfolded."""
+    words = sorted(word for word in state.pipeline().vocabulary if word.isalpha())
+    about = f" about {subject}s" if (subject := state.subject()) else ""
+    buttons = "".join(
+        tag("button", text(word), type="button", class_="md-word", data_word=word) for word in words
+    )
+    return tag(
+        "details",
+        tag("summary", text(f"Knows {len(words)} words{about}"))
+        + tag("p", text("Choose one to add it to yours."), class_="md-hint")
+        + tag("div", buttons, class_="md-words", tabindex=0, role="group", aria_label="Known words"),
+        class_="md-known",
+    )
+
+
+def batch() -> str:
+    """Return the place for several captions, which are painted one after the other (`words.js`)."""
+    box = tag("textarea", rows=5, aria_label="Captions, one a line", placeholder="a red bird\na blue bird")
+    run = tag("button", text("Paint all"), type="button", class_="md-action", id="batch-run")
+    return tag(
+        "details",
+        tag("summary", text("Batch"))
+        + tag("p", text("One a line; each becomes a picture of the History. Stop ends it."), class_="md-hint")
+        + box
+        + run
+        + tag("p", class_="md-hint", role="status"),
+        class_="md-known",
+    )
+
+
+def chips() -> str:
+    """Return the buttons for the visitor's model, or what is wrong with its file."""
+    try:
+        pipe = state.pipeline()
+        read_tries(pipe)
+        return example_chips(read_examples(pipe))
+    except DataError as error:
+        return failure(error)
+
 
 STATE_SECONDS = 24 * 3600
 """How long the server keeps what a tab holds: a day, because Gradio counts from its last change
@@ -125,10 +228,10 @@ def build(begin: Opening) -> Compose:
     largest_k = min(state.MAX_K, bank_size)
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         with gr.Column(elem_id="words"):
-            section("text", strings.WORDS)
+            section("text", "Words")
             caption = gr.Textbox(
                 begin.caption,
-                label=strings.CAPTION_LABEL,
+                label="Describe a bird",
                 show_label=False,
                 lines=2,
                 max_lines=6,
@@ -137,23 +240,25 @@ def build(begin: Opening) -> Compose:
                 autofocus=True,
             )
             unknown = panel(elem_id="unknown")
-            vocabulary = panel(examples.known_words(), elem_id="vocabulary")
-            tried = panel(examples.chips(), elem_id="examples")
+            with gr.Row(elem_id="word-tools"):
+                vocabulary = panel(known_words(), elem_id="vocabulary", js_on_load=script("words.js"))
+                panel(batch(), elem_id="batch")
+            tried = panel(chips(), elem_id="examples")
         # It stays in sight, what went wrong included.
         with gr.Column(elem_id="foot"):
             with gr.Row(elem_id="actions"):
-                generate = gr.Button(strings.GENERATE, variant="primary", elem_id="generate", scale=3)
-                stop = gr.Button(strings.STOP, elem_id="stop", scale=1, min_width=70)
+                generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
+                stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
             told = panel(status(strings.READY), elem_id="status")
-            place = panel(elem_id="place", js_on_load=line.PRESSES)
+            place = panel(elem_id="place", js_on_load=waiting.PRESSES)
         with gr.Column(elem_id="folds"):
             with gr.Column(elem_id="memory-fold", elem_classes="md-fold"):
-                fold_title("memory-fold", strings.MEMORY)
+                fold_title("memory-fold", "Memory")
                 checkpoints = switcher.build()
                 source = gr.Radio(
-                    list(strings.SOURCES),
+                    list(SOURCES),
                     elem_id="source",
-                    label=strings.SOURCE_LABEL,
+                    label="Where the reference comes from",
                     show_label=False,
                     value="retrieved" if default_strategy in known else default_strategy,
                 )
@@ -161,7 +266,7 @@ def build(begin: Opening) -> Compose:
                 comparison = gr.Dropdown(
                     list(strings.STRATEGIES),
                     elem_id="comparison",
-                    label=strings.STRATEGY_LABEL,
+                    label="Match memories by",
                     value=default_strategy if default_strategy in known else strings.STRATEGIES[0][1],
                     filterable=False,
                 )
@@ -170,7 +275,7 @@ def build(begin: Opening) -> Compose:
                     min(MAX_TRIED, bank_size),
                     value=_tries(bank_size),
                     step=1,
-                    label=strings.TRIES_LABEL,
+                    label="Try several references, keep the best",
                     elem_id="tries",
                     buttons=[],
                     visible=state.offers_tries(),
@@ -180,17 +285,17 @@ def build(begin: Opening) -> Compose:
                     MAX_GUIDANCE,
                     value=state.read_guidance(None),
                     step=0.25,
-                    label=strings.GUIDANCE_LABEL,
-                    info=strings.GUIDANCE_HINT,
+                    label="Caption strength",
+                    info="Higher follows your words where the memory disagrees.",
                     elem_id="guidance",
                     buttons=[],
                 )
             with gr.Column(elem_id="noise-fold", elem_classes="md-fold"):
-                fold_title("noise-fold", strings.NOISE)
+                fold_title("noise-fold", "Noise")
                 with gr.Row(elem_id="noise"):
                     seed = gr.Textbox(
                         begin.seed,
-                        label=strings.SEED_LABEL,
+                        label="Seed",
                         show_label=False,
                         max_lines=1,
                         min_width=120,
@@ -198,9 +303,11 @@ def build(begin: Opening) -> Compose:
                         placeholder=strings.SEED_PLACEHOLDER,
                         elem_id="seed",
                     )
-                    dice = gr.Button(strings.DICE, elem_id="dice", min_width=60, scale=1)
+                    dice = gr.Button("Random seed", elem_id="dice", min_width=60, scale=1)
                 steps = panel(elem_id="steps", js_on_load=CLICKS)
-                keep = gr.Checkbox(label=strings.LOCK, info=strings.LOCK_HINT, elem_id="keep")
+                keep = gr.Checkbox(
+                    label="Keep this seed", info="Off: a new random seed for every picture.", elem_id="keep"
+                )
                 mirror = gr.Radio(
                     [("from the seed", ""), ("off", "no"), ("on", "yes")],
                     value="",
@@ -222,7 +329,7 @@ def build(begin: Opening) -> Compose:
                     largest_k,
                     value=min(default_k, largest_k),
                     step=1,
-                    label=strings.K_LABEL,
+                    label="References blended (k)",
                     info="Blended references often show through each other.",
                     elem_id="k",
                     buttons=[],
@@ -242,7 +349,7 @@ def build(begin: Opening) -> Compose:
     dice.click(None, None, [seed, keep], js=_DRAW_SEED)
     # What is in use changed, by the choice or by a recipe.
     checkpoints.facts.change(
-        lambda: (examples.chips(), examples.known_words()),
+        lambda: (chips(), known_words()),
         None,
         [tried, vocabulary],
         queue=False,
@@ -279,20 +386,22 @@ def steps_line(steering: Steering) -> str:
     if not steering.variations:
         return ""
     label = strings.VARIED.format(seed=steering.base, count=len(steering.variations))
-    back = tag("button", text(strings.STEADY), type="button", class_="md-link", data_act="steady")
+    back = tag(
+        "button", text("Reset to the original seed"), type="button", class_="md-link", data_act="steady"
+    )
     return tag("p", text(label) + " " + back, class_="md-steps")
 
 
 def _tries(bank_size: int) -> int:
     """Return how many references the page begins by trying; one where its file is damaged."""
     try:
-        return min(examples.read_tries(state.pipeline()), bank_size) if state.offers_tries() else 1
+        return min(read_tries(state.pipeline()), bank_size) if state.offers_tries() else 1
     except DataError:
         return 1  # the captions' place on the page says what is wrong with the file
 
 
 def _source_hint(source: str) -> str:
-    return tag("p", text(strings.SOURCE_HINTS.get(source, "")), class_="md-hint")
+    return tag("p", text(SOURCE_HINTS.get(source, "")), class_="md-hint")
 
 
 def _show_source(source: str) -> tuple[str, gr.Dropdown, gr.Slider, gr.Slider, gr.Slider]:

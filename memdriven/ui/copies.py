@@ -11,21 +11,19 @@ from PIL import Image
 from memdriven.errors import MemDrivenError
 from memdriven.explore.copies import ALIKE_COLOURS, CopySpace, Level, Likeness, Near, Standing
 from memdriven.memory.bank import MemoryBank
-from memdriven.models.window import WHOLE
+from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import Neighbour, PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import asked, state, strings
+from memdriven.ui import references, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
-from memdriven.ui.html import image_uri, tag, text
-from memdriven.ui.moment import is_moment
-from memdriven.ui.parts import panel, section
+from memdriven.ui.history_list import is_moment
+from memdriven.ui.html import failure, figure, image_uri, status, tag, text
+from memdriven.ui.parts import event_options, panel, section
 from memdriven.ui.restore import made_here
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
 from memdriven.ui.waiting import Once, Shelved
-from memdriven.ui.widgets import event_options, figure
 
 SHOWN = 4
 
@@ -52,7 +50,7 @@ def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
             paint = partial(pipe.from_recipe, recipe, query[6].guests)
         else:
             pipe = state.pipeline()
-            paint = partial(asked.read(*query).paint, pipe)
+            paint = partial(references.read(*query).paint, pipe)
         yield note(strings.COPY_BUSY), status(strings.COPY_PREPARING, busy=True)
         memory = space(pipe)
         for done, count in memory.wait():

@@ -18,15 +18,14 @@ from memdriven.explore.pyramid import mean_pairwise_pyramid
 from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
-from memdriven.ui import asked, cards, lineup, picture, state, strings
+from memdriven.ui import cards, picture, references, state, strings
 from memdriven.ui.compose import STATE_SECONDS, Compose, steps_line
 from memdriven.ui.generate import PictureTab, Update, show
-from memdriven.ui.html import tag, text
-from memdriven.ui.looking import panels_again
-from memdriven.ui.moment import is_moment, moment
+from memdriven.ui.history_list import is_moment, moment
+from memdriven.ui.html import failure, status, tag, text
 from memdriven.ui.parts import panel, section
+from memdriven.ui.references import panels_again
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
 from memdriven.ui.steering import Steering
 
 CENTRE = picture.TILES // 2
@@ -65,7 +64,7 @@ Made = Iterator[tuple[Update, Update, Update, Grid | None]]
 def vary(*query: Any) -> Made:
     """Yield references, grid, status and what the grid is made from: eight wholly other z."""
     try:
-        wanted = asked.read(*query).request
+        wanted = references.read(*query).request
         yield from _grids(state.pipeline().prepare(wanted), wanted, 1.0)
     except MemDrivenError as error:
         yield "", picture.empty_grid(), failure(error), None
@@ -89,7 +88,7 @@ def _grids(prepared: Prepared, request: Request, strength: float) -> Made:
     recipe = pipe.recipe(prepared, request.seeds[0])
     tiles: list[Image.Image | None] = [None] * picture.TILES
     numbers = [*range(1, CENTRE + 1), 0, *range(CENTRE + 1, picture.TILES)]
-    panel_ = cards.memory_panel(lineup.again(prepared).retrieval, common=state.common_words())
+    panel_ = cards.memory_panel(references.again(prepared).retrieval, common=state.common_words())
     for place, each in enumerate(near_recipes(recipe, strength)):
         # z alone moves: the seed stays, and with it epsilon, mirror and window.
         noise = pipe.noise(replace(request, variations=each.variations), recipe.seed)

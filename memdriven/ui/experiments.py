@@ -24,9 +24,8 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
 from memdriven.ui import copies, inside, state, strings
 from memdriven.ui.cards import note
-from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui.html import figure, image_uri, tag, text, thumbs
 from memdriven.ui.lessons import Lesson
-from memdriven.ui.widgets import figure, thumbs
 
 DRAWS = 4
 """Pictures in each row of the lesson on noise."""

@@ -13,13 +13,11 @@ from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import cards, export, restore, state, strings
 from memdriven.ui.compose import STATE_SECONDS, Compose
 from memdriven.ui.generate import PictureTab
-from memdriven.ui.history_list import panel_html
-from memdriven.ui.html import tag, text
-from memdriven.ui.looking import look
-from memdriven.ui.moment import Moment, history, remember
+from memdriven.ui.history_list import Moment, history, panel_html, remember
+from memdriven.ui.html import failure, status, tag, text
 from memdriven.ui.parts import CLICKS, panel, section
+from memdriven.ui.references import look
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
 from memdriven.ui.steering import Steering
 
 _READ = """() => {
@@ -38,8 +36,12 @@ BROUGHT = (*_SETTINGS, "share", "guidance", "mirror", "window", *_PANELS, "inspe
 _SAVE = "() => setTimeout(() => document.querySelector('#saved a')?.click(), 100)"
 _CHOSEN = """
 element.addEventListener('click', event => {
-  const target = event.target.closest('button[data-export]');
+  const target = event.target.closest('button[data-export], button[data-tick]');
   if (!target) return;
+  if (target.dataset.tick) {
+    for (const box of element.querySelectorAll('input')) box.checked = box.matches('[data-star]');
+    return;
+  }
   const places = [...element.querySelectorAll('input:checked')].map(box => box.value);
   trigger('submit', {kind: target.dataset.export, places});
 });
@@ -62,6 +64,9 @@ def act(
         if kind == "clear":
             return [], same, same, *nothing
         recipe, place = _wanted(event, moments, inspected)
+        if kind == "star" and place >= 0:
+            turned: Moment = {**moments[place], "star": not moments[place].get("star", False)}
+            return [*moments[:place], turned, *moments[place + 1 :]], same, same, *nothing
         if kind == "forget":
             return [*moments[:place], *moments[place + 1 :]], same, same, *nothing
         if kind == "inspect":
@@ -69,7 +74,16 @@ def act(
         if kind in ("remix", "similar"):
             recipe = restore.adapted(recipe, steering)
         if kind == "similar":
-            return same, same, same, *_restored(recipe, steering, strings.SIMILAR_DONE)
+            return (
+                same,
+                same,
+                same,
+                *_restored(
+                    recipe,
+                    steering,
+                    "Painted from that recipe with another model or memory: alike, not the same.",
+                ),
+            )
         if kind == "remix":
             restore.use(recipe)
             taken = restore.settings(recipe, steering, noise=False)
@@ -84,7 +98,7 @@ def act(
             )[0]
             panels = _panels(
                 memory=memory,
-                status=status(strings.REMIXED),
+                status=status("Settings taken, noise left free. Generate paints anew."),
                 steps="",
                 tab=gr.Tabs(selected="picture"),
                 **_checkpoint(),
@@ -179,10 +193,10 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[tu
     chosen = [each for each in numbered if str(each[0] - 1) in wanted] or numbered
     outputs, left_out = [], []
     problem: MemDrivenError = ConfigError(
-        wanted=strings.GONE_WANTED, found=strings.EXPORT_NONE, fix=strings.NEAR_GONE_FIX
+        wanted=strings.GONE_WANTED, found="no picture in the list", fix=strings.NEAR_GONE_FIX
     )
     for done, (number, each) in enumerate(chosen, start=1):
-        said = strings.EXPORTING.format(done=done, count=len(chosen))
+        said = f"Painting picture {done} of {len(chosen)} again."
         yield gr.skip(), status(said, busy=True)
         recipe = Recipe.from_json(each["recipe"])
         try:
@@ -195,7 +209,9 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[tu
         return
     zipped = kind == "zip"
     content = export.archive(outputs) if zipped else export.contact_sheet(outputs)
-    label = (strings.SAVE_ZIP if zipped else strings.SAVE_SHEET).format(count=len(outputs))
+    label = ("Save the ZIP ({count})" if zipped else "Save the contact sheet ({count})").format(
+        count=len(outputs)
+    )
     media = "application/zip" if zipped else "image/png"
     link = tag(
         "a",
@@ -204,7 +220,11 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[tu
         href=f"data:{media};base64,{base64.b64encode(content).decode('ascii')}",
         download="memdriven.zip" if zipped else "memdriven-sheet.png",
     )
-    said = strings.EXPORTED_PART if left_out else strings.EXPORTED
+    said = (
+        ("Ready to save: {count}. This page cannot make these again: {numbers}.")
+        if left_out
+        else "{count} pictures are ready to save."
+    )
     yield link, status(said.format(count=len(outputs), numbers=", ".join(left_out)))
 
 
@@ -223,26 +243,30 @@ def build(
     # The browser's own list is read afresh for each picture, and written by `page.js` alone, which merges
     # what other tabs have added.
     stored = compose.past
-    with gr.Tab(strings.TAB_HISTORY, id="history") as tab, gr.Row(elem_classes="md-columns"):
+    with gr.Tab("History", id="history") as tab, gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="history-column", min_width=300):
-            section("paint", strings.HISTORY_TITLE)
+            section("paint", "Your pictures, saved in this browser")
             saved = panel(elem_id="saved")
             listed = panel(panel_html([]), elem_id="history", js_on_load=CLICKS + _CHOSEN)
-            undo = gr.Button(strings.CLEAR_UNDO, elem_id="history-undo", size="sm")
+            undo = gr.Button("Bring them back", elem_id="history-undo", size="sm")
         with gr.Column(elem_id="recipe-column", min_width=260):
-            section("paint", strings.RECIPE_PANEL)
+            section("paint", "Recipe")
             dropped = panel(_drop_zone(), elem_id="recipe-drop", js_on_load=CLICKS)
             with gr.Row(elem_id="recipe-paste"):
                 written = gr.Textbox(
-                    label=strings.RECIPE_PASTE,
+                    label="Recipe (JSON) or link",
                     max_lines=1,
                     scale=3,
                     max_length=restore.MAX_TEXT,
                     elem_id="recipe-text",
                     min_width=140,
                 )
-                read = gr.Button(strings.RECIPE_READ, elem_id="recipe-read", scale=1, min_width=80)
-            seen = panel(cards.note(strings.RECIPE_EMPTY), elem_id="inspection", js_on_load=CLICKS)
+                read = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
+            seen = panel(
+                cards.note("Inspect a picture, drop one that memdriven saved, or paste a recipe."),
+                elem_id="inspection",
+                js_on_load=CLICKS,
+            )
             inspected = gr.State(None, time_to_live=STATE_SECONDS)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     queued: dict[str, Any] = {**quiet, "concurrency_id": state.CONCURRENCY_ID, "concurrency_limit": 1}
@@ -300,7 +324,7 @@ def build(
 
 def _drop_zone() -> str:
     choose = tag("input", type="file", accept="image/png", class_="md-file")
-    return tag("label", text(strings.RECIPE_DROP) + choose, class_="md-drop")
+    return tag("label", text("Drop a PNG here to restore it, or choose one") + choose, class_="md-drop")
 
 
 def _wanted(event: gr.EventData, moments: Sequence[Moment], inspected: str | None) -> tuple[Recipe, int]:

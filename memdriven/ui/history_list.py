@@ -1,33 +1,119 @@
-"""The list of past pictures on the History tab, each with its actions."""
+"""The finished pictures that a browser keeps, a recipe and a small image each, and their list."""
 
 from __future__ import annotations
 
-from memdriven.pipeline.recipe import Recipe
+import re
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict, TypeGuard
+
+from memdriven.data.images import centre_square
+from memdriven.errors import MemDrivenError
+from memdriven.pipeline.output import PipelineOutput
+from memdriven.pipeline.recipe import MAX_BYTES, Recipe
 from memdriven.ui import cards, strings
-from memdriven.ui.html import tag, text
-from memdriven.ui.moment import MOST, Moment, history
+from memdriven.ui.html import image_uri, tag, text
+
+INSPECT_HINT = "Look at its settings; mine stay as they are"
+
+MOST = 50
+"""Pictures that a browser's history holds, its favourites aside."""
+FAVOURITES = 100
+"""Favourites that it holds beside them."""
+SIDE = 96
+_URI = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,20000}={0,2}")
+
+
+class Moment(TypedDict):
+    """A picture's recipe as JSON, and what it looks like as the data URI of a WebP."""
+
+    recipe: str
+    image: str
+    star: NotRequired[bool]
+    """A favourite, which newer pictures do not push out."""
+
+
+def moment(output: PipelineOutput, index: int = 0) -> Moment:
+    """Return what to remember of a finished picture."""
+    small = centre_square(output.all_stages[index][-1], SIDE)
+    return {"recipe": output.recipes[index].to_json(), "image": image_uri(small)}
+
+
+def is_moment(value: object) -> TypeGuard[Moment]:
+    """Return whether something that a browser stored is a valid moment."""
+    if not isinstance(value, dict) or set(value) - {"star"} != {"recipe", "image"}:
+        return False
+    if not isinstance(value.get("star", False), bool):
+        return False
+    recipe, image = value["recipe"], value["image"]
+    if not isinstance(recipe, str) or not isinstance(image, str) or len(recipe) > MAX_BYTES:
+        return False
+    if not _URI.fullmatch(image):
+        return False
+    try:
+        Recipe.from_json(recipe)
+    except MemDrivenError:
+        return False
+    return True
+
+
+def history(stored: object) -> list[Moment]:
+    """Return the valid part of what a browser stored, newest first, at most `MOST` and `FAVOURITES`."""
+    if not isinstance(stored, Sequence) or isinstance(stored, str):
+        return []
+    return _limited([each for each in stored[: MOST + FAVOURITES] if is_moment(each)])
+
+
+def remember(current: object, stored: object) -> list[Moment]:
+    """Return the history with one more picture in front; the same recipe moves up."""
+    known = history(stored)
+    if not is_moment(current):
+        return known
+    new: Moment = current
+    for each in known:
+        if each["recipe"] == new["recipe"]:
+            new = each
+    return _limited([new, *(each for each in known if each["recipe"] != new["recipe"])])
+
+
+def _limited(moments: Sequence[Moment]) -> list[Moment]:
+    left = {True: FAVOURITES, False: MOST}
+    kept = []
+    for each in moments:
+        star = each.get("star", False)
+        if left[star]:
+            left[star] -= 1
+            kept.append(each)
+    return kept
 
 
 def panel_html(stored: object) -> str:
     """Return the list, newest first, each with its actions."""
     moments = history(stored)
     if not moments:
-        return cards.note(strings.HISTORY_EMPTY)
+        return cards.note("Every finished picture is listed here. The list stays in this browser.")
     items = "".join(_item(place, each) for place, each in enumerate(moments))
     tools = [
         tag("button", text(label), type="button", class_="md-action", data_export=kind)
-        for kind, label in (("sheet", strings.SHEET), ("zip", strings.ZIP))
+        for kind, label in (("sheet", "Contact sheet"), ("zip", strings.ZIP))
     ]
-    tools.append(tag("button", text(strings.CLEAR), type="button", class_="md-link", data_act="clear"))
-    note = tag("p", text(strings.HISTORY_NOTE.format(most=MOST)), class_="md-hint")
+    if any(each.get("star") for each in moments):
+        tools.append(
+            tag("button", text("Select favourites"), type="button", class_="md-action", data_tick="star")
+        )
+    tools.append(tag("button", text("Forget all"), type="button", class_="md-link", data_act="clear"))
+    note = tag(
+        "p",
+        text(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all."),
+        class_="md-hint",
+    )
     actions = tag("div", "".join(tools), class_="md-actions")
     return note + actions + tag("ol", items, class_="md-history")
 
 
 def _item(place: int, each: Moment) -> str:
-    recipe = Recipe.from_json(each["recipe"])
-    label = strings.HISTORY_CHOOSE.format(number=place + 1, caption=recipe.caption)
-    box = tag("input", type="checkbox", value=place, aria_label=label)
+    recipe, star = Recipe.from_json(each["recipe"]), bool(each.get("star"))
+    label = f"Choose picture {place + 1}: {recipe.caption}"
+    box = tag("input", type="checkbox", value=place, aria_label=label, data_star=star)
     picture = tag(
         "img", src=each["image"], width=72, height=72, alt=strings.PICTURE_ALT.format(caption=recipe.caption)
     )
@@ -38,7 +124,7 @@ def _item(place: int, each: Moment) -> str:
         class_="md-history-picture",
         data_act="inspect",
         data_place=place,
-        title=strings.INSPECT_HINT,
+        title=INSPECT_HINT,
     )
     words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
     seed = words.format(seed=recipe.seed, count=len(recipe.variations))
@@ -59,11 +145,23 @@ def _item(place: int, each: Moment) -> str:
             aria_label=f"{name}: {recipe.caption}",
         )
         for kind, name, hint in (
-            ("inspect", strings.INSPECT, strings.INSPECT_HINT),
+            ("inspect", "Inspect", INSPECT_HINT),
             ("remix", strings.REMIX, strings.REMIX_HINT),
             ("restore", strings.RESTORE, strings.RESTORE_HINT),
-            ("forget", strings.FORGET, None),
+            ("forget", "Forget", None),
         )
+    )
+    buttons += tag(
+        "button",
+        text("\u2605 Favourite" if star else "\u2606 Favourite"),
+        type="button",
+        class_="md-steer-button",
+        data_act="star",
+        data_place=place,
+        data_focus=f"star {place}",
+        aria_pressed=str(star).lower(),
+        title="Favourites stay when newer pictures push the others out",
+        aria_label=f"Favourite: {recipe.caption}",
     )
     controls = tag("div", buttons, class_="md-steer")
     return tag("li", box + seen + tag("div", facts + controls), class_="md-moment")

@@ -31,18 +31,27 @@ from memdriven.explore.inside import (
     look_inside,
     strongest,
 )
-from memdriven.models.window import WHOLE
+from memdriven.models.noise import WHOLE
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import asked, state, strings
+from memdriven.ui import references, state, strings
 from memdriven.ui.cards import note
-from memdriven.ui.compose import Compose
-from memdriven.ui.examples import read_examples
+from memdriven.ui.compose import Compose, read_examples
 from memdriven.ui.generate import Update
-from memdriven.ui.html import image_uri, tag, text
-from memdriven.ui.parts import panel, section
+from memdriven.ui.html import (
+    COLOURS,
+    failure,
+    figure,
+    image_uri,
+    levels,
+    status,
+    tag,
+    text,
+    thumbs,
+    wash,
+    washed,
+)
+from memdriven.ui.parts import event_options, panel, script, section
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
-from memdriven.ui.widgets import COLOURS, event_options, figure, levels, script, thumbs, wash, washed
 
 RULES = (("drawn at random", "random"), ("its own caption", "oracle"))
 BINS = 72
@@ -57,7 +66,7 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
         pipe = state.pipeline()
         if not str(query[0]).strip():  # there is always something to walk through
             query = (read_examples(pipe)[0], *query[1:])
-        wanted = asked.read(*query)
+        wanted = references.read(*query)
         seen = look_inside(pipe, wanted.request)
         done = status(strings.INSIDE_DONE.format(seed=wanted.seed))
         if not len(seen.prepared.retrieval):
@@ -79,7 +88,7 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
     """Yield the controls' pictures, one more each time, and the status."""
     made: list[Control] = []
     try:
-        wanted = asked.read(*query)
+        wanted = references.read(*query)
         for control in controls(state.pipeline(), wanted.request):
             made.append(control)
             line = strings.CONTROLS_PROGRESS.format(done=len(made), count=len(CONTROLS))

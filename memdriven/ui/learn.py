@@ -21,12 +21,10 @@ from memdriven.ui import experiments, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import STATE_SECONDS, Compose
 from memdriven.ui.experiments import Ran
-from memdriven.ui.html import tag, text
+from memdriven.ui.html import failure, status, tag, text
 from memdriven.ui.lessons import Lesson, lessons, questions
-from memdriven.ui.parts import CLICKS, panel
+from memdriven.ui.parts import CLICKS, event_options, panel, script
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
-from memdriven.ui.widgets import event_options, script
 
 Update = Any
 BEFORE, AFTER = "before", "after"

@@ -19,17 +19,15 @@ from memdriven.explore.projection import FILE, Map, read_map
 from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import asked, cards, lineup, state, strings
+from memdriven.ui import cards, references, state, strings
 from memdriven.ui.compose import Compose
 from memdriven.ui.generate import PictureTab, keep_from, show
-from memdriven.ui.html import tag, text
-from memdriven.ui.looking import panels
-from memdriven.ui.moment import moment
-from memdriven.ui.parts import CLICKS, panel, section
+from memdriven.ui.history_list import moment
+from memdriven.ui.html import failure, status, tag, text
+from memdriven.ui.parts import CLICKS, event_options, panel, script, section
+from memdriven.ui.references import panels
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
 from memdriven.ui.waiting import Once, Shelved
-from memdriven.ui.widgets import event_options, script
 
 TILE = 40
 """Side in px of a picture in the sheet that travels with the map."""
@@ -138,7 +136,7 @@ def find(*query: object) -> tuple[str, str]:
     if not str(query[0]).strip():
         return tag("p", text(strings.MAP_NO_QUERY), class_="md-hint"), status(strings.READY)
     try:
-        wanted = asked.read(*query)
+        wanted = references.read(*query)
         prepared = pipe.prepare(wanted.request)
         x, y = drawing(pipe).result().map.place(prepared.asked.sentence[0]).tolist()
     except MemDrivenError as error:
@@ -163,13 +161,13 @@ def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:
         item = pipe.bank.items[pipe.bank.index_of(chosen)]
         new = steering.pin(chosen)
         own = str(query[0]).strip() or item.captions[0]
-        wanted = asked.read(own, *query[1:6], new, *query[7:])
+        wanted = references.read(own, *query[1:6], new, *query[7:])
         output = wanted.paint(pipe)
     except MemDrivenError as error:
         return gr.skip(), gr.skip(), failure(error), *(gr.skip(),) * 6
     pinned = chosen in new.pins
     title = strings.MAP_CHOSEN if pinned else strings.MAP_RELEASED
-    line, result = lineup.again(output.prepared, new), show(output)
+    line, result = references.again(output.prepared, new), show(output)
     cards_ = cards.memory_panel(line.retrieval, common=state.common_words())
     made = tag(
         "div",

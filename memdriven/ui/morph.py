@@ -13,14 +13,12 @@ from memdriven.errors import MemDrivenError
 from memdriven.explore import morph
 from memdriven.explore.compare import difference
 from memdriven.pipeline.output import Retrieval
-from memdriven.ui import asked, state, strings
+from memdriven.ui import references, state, strings
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
-from memdriven.ui.html import image_uri, tag, text
-from memdriven.ui.parts import panel, section
+from memdriven.ui.html import failure, image_uri, status, tag, text, thumbs
+from memdriven.ui.parts import event_options, panel, script, section
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
-from memdriven.ui.widgets import event_options, script, thumbs
 
 DEFAULT_FRAMES, FEWEST = 13, 5
 _MOVES = "(words, moving) => words.trim() ? [...new Set([...moving, 'words', 'memory'])] : moving"
@@ -34,10 +32,10 @@ def run(
     """Yield the newest picture while they are made, at last all of them; and the status."""
     pipe = state.pipeline()
     try:
-        wanted = asked.read(*query)
+        wanted = references.read(*query)
         other = words if isinstance(words, str) and words.strip() else wanted.caption
         # The far end is what the left column would give for these words and this seed.
-        far = asked.read(other, *query[1:4], seed, *query[5:])
+        far = references.read(other, *query[1:4], seed, *query[5:])
         start, end = wanted.request, far.request
         first, last = pipe.prepare(start).retrieval, pipe.prepare(end).retrieval
         made: list[Image.Image] = []

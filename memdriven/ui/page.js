@@ -87,7 +87,15 @@
   // The list of past pictures lies in the browser alone, under one key that all tabs of it share. What
   // another tab has added since this one last looked is kept; what is forgotten here can be brought back.
   const KEY = "memdriven.pictures.1";
-  const MOST = 50;
+  const LEFT = { true: 100, false: 50 };  // favourites, and others
+  const limited = (list) => {
+    const left = { ...LEFT };
+    return list.filter((one) => left[Boolean(one.star)]-- > 0);
+  };
+  const fewer = (list) => {
+    const others = list.filter((one) => !one.star).slice(-5);
+    return list.filter((one) => !others.includes(one));
+  };
   let seen = new Set();
   let forgotten = null;
   const complain = (why) => {
@@ -107,11 +115,11 @@
     }
   };
   const store = (list) => {
-    for (let kept = list.slice(0, MOST); ; kept = kept.slice(0, -5)) {
+    for (let kept = limited(list); ; kept = fewer(kept)) {
       try {
         localStorage.setItem(KEY, JSON.stringify(kept));
       } catch (error) {
-        if (error.name === "QuotaExceededError" && kept.length > 5) continue;
+        if (error.name === "QuotaExceededError" && fewer(kept).length < kept.length) continue;
         complain("This browser does not let the page keep your pictures: save those you want.");
       }
       seen = new Set(kept.map((one) => one.recipe));

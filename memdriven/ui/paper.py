@@ -15,15 +15,12 @@ from memdriven.explore.paper import MODELS, Answer, answers, rows_of
 from memdriven.pipeline.output import Prepared, Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
-from memdriven.ui import asked, copies, state, strings
+from memdriven.ui import copies, references, state, strings
 from memdriven.ui.cards import note
-from memdriven.ui.compose import Compose
-from memdriven.ui.examples import read_examples, read_tries
-from memdriven.ui.html import image_uri, tag, text
-from memdriven.ui.parts import panel
+from memdriven.ui.compose import Compose, read_examples, read_tries
+from memdriven.ui.html import failure, image_uri, status, tag, text
+from memdriven.ui.parts import event_options, panel
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
-from memdriven.ui.widgets import event_options
 
 ROWS, NOISES = 4, 5
 OURS = ("real", "retrieved", *MODELS, "rival", "random", "none")
@@ -212,7 +209,7 @@ def _requests(*query: object) -> list[Request]:
     tries = state.read_tries(query[9] if len(query) > 9 else read_tries(pipe))
     found = [Request(caption=each, seeds=(seed,), best_of=tries) for each in read_examples(pipe)]
     if str(query[0]).strip():
-        own = replace(asked.read(*query).request, seeds=(seed,))
+        own = replace(references.read(*query).request, seeds=(seed,))
         found = [own, *(each for each in found if each.caption != own.caption)]
     return (found or [Request(caption=strings.CAPTION_PLACEHOLDER, seeds=(seed,))])[:ROWS]
 

@@ -1,9 +1,11 @@
-"""The two plain parts of every column: a panel of our own HTML, and a section's heading."""
+"""Plain parts of every column: a panel of our own HTML, a heading, a fold, scripts, options of events."""
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import Any
 
+from memdriven.ui import state
 from memdriven.ui.html import tag, text
 from memdriven.ui.startup import gr
 
@@ -49,3 +51,20 @@ def fold_title(fold: str, title: str) -> gr.HTML:
 def section(kind: str, title: str) -> gr.HTML:
     """Add a section's heading in its fixed colour: `text`, `memory`, `noise` or `paint`."""
     return panel(tag("h2", text(title), class_=f"md-section md-{kind}"))
+
+
+def event_options() -> dict[str, Any]:
+    """Return how Gradio treats a press of a tab's button: one at a time, through the queue."""
+    return {
+        "trigger_mode": "once",
+        "show_progress": "hidden",
+        "concurrency_id": state.CONCURRENCY_ID,
+        "concurrency_limit": 1,
+        "api_visibility": "private",
+    }
+
+
+def script(*names: str) -> str:
+    """Return files of the page's JavaScript, as `js_on_load` takes them."""
+    folder = files("memdriven.ui")
+    return "\n".join(f"{{{folder.joinpath(name).read_text('utf-8')}}}" for name in names)

@@ -1,4 +1,4 @@
-"""The result as HTML: picture, strip of stages, time bar, recipe; and the grid of variations."""
+"""The result as HTML: picture, stages, what was tried, what is named and seen, times, recipe; variations."""
 
 from __future__ import annotations
 
@@ -6,19 +6,37 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image
 
-from memdriven.models.window import WHOLE
+from memdriven.data.attributes import ABSENT
+from memdriven.models.noise import WHOLE
+from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.ui import strings
-from memdriven.ui.claims import claims_list
 from memdriven.ui.html import image_uri, png_uri, tag, text
 
+STAGE_LABEL = "{side} px"
+STEP_NAMES = {
+    "encode": "read words",
+    "retrieve": "search memory",
+    "features": "recall features",
+    "choose": "try and choose",
+    "check": "look for what is named",
+    "total": "total",
+}
+RECIPE_COPIED = "Copied"
+BY_HAND = "Selected for you to copy:"
+CLAIM = "{name}: {value}"
+CLAIM_NAMES = {"beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars"}
+CLAIM_MARKS = ("\u2713", "\u2717")
+
+LARGER = (2, 4)
+"""Times that a picture can be enlarged for its download."""
 TILES = 9
 """Variations in the diversity grid."""
 
 
 def empty_picture() -> str:
     """Return the panel before the first picture."""
-    frame = tag("div", tag("p", text(strings.PICTURE_EMPTY)), class_="md-frame md-empty")
+    frame = tag("div", tag("p", text("Your picture appears here.")), class_="md-frame md-empty")
     return tag("div", frame, class_="md-canvas")
 
 
@@ -90,7 +108,7 @@ def time_bar(timings: Mapping[str, float]) -> str:
         label = text(_step_name(name)) + " " + tag("b", text(_milliseconds(ms)))
         legend.append(tag("li", label, class_=kind))
     total = timings.get("total", whole)
-    title = text(strings.TIMES_TITLE) + " " + tag("b", text(_milliseconds(total)))
+    title = text("Time") + " " + tag("b", text(_milliseconds(total)))
     return tag(
         "div",
         tag("h3", title, class_="md-small-title")
@@ -110,10 +128,10 @@ def grid(tiles: Sequence[Image.Image | None], numbers: Sequence[int]) -> str:
     cells = []
     for place, (tile, number) in enumerate(zip(tiles, numbers, strict=True), start=1):
         if tile is None:
-            label = strings.TILE_WAITING.format(number=place)
+            label = f"Variation {place}, waiting"
             cells.append(tag("li", tag("span", class_="md-tile md-busy", role="img", aria_label=label)))
             continue
-        label = strings.NEAR_TILE.format(number=number) if number else strings.NEAR_CENTRE
+        label = f"Variation {number}" if number else "The picture itself"
         inside = tag("img", src=image_uri(tile), alt=label) + tag("span", text(label), class_="md-tile-seed")
         kind = "md-tile" if number else "md-tile md-tile-centre"
         button = tag("button", inside, type="button", class_=kind, data_seed=number, title=label)
@@ -127,7 +145,7 @@ def empty_grid() -> str:
     return tag(
         "div",
         tag("ol", blank, class_="md-grid", aria_hidden="true")
-        + tag("p", text(strings.DIVERSITY_EMPTY), class_="md-grid-note"),
+        + tag("p", text("Nine pictures of one caption appear here, side by side."), class_="md-grid-note"),
         class_="md-grid-empty",
     )
 
@@ -137,9 +155,9 @@ def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
         return ""
     cells = []
     for place, side in enumerate(resolutions):
-        label = tag("span", text(strings.STAGE_LABEL.format(side=side)))
+        label = tag("span", text(STAGE_LABEL.format(side=side)))
         if place < len(stages):
-            image = tag("img", src=image_uri(stages[place]), alt=strings.STAGE_ALT.format(side=side))
+            image = tag("img", src=image_uri(stages[place]), alt=f"Stage of {side} pixels")
             cells.append(tag("li", image + label))
         else:
             cells.append(tag("li", tag("span", class_="md-blank md-busy") + label))
@@ -148,7 +166,18 @@ def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
 
 def _actions(output: PipelineOutput, uri: str) -> str:
     name = f"memdriven-{output.recipe.seed}.png"
-    link = tag("a", text(strings.DOWNLOAD), href=uri, download=name, class_="md-action")
+    link = tag("a", text("Download PNG"), href=uri, download=name, class_="md-action")
+    side_now = output.images[0].width
+    link += "".join(
+        _action(
+            f"\u00d7{times}",
+            data_times=times,
+            title=f"Download at {times * side_now} px, smoothly enlarged (Lanczos); its recipe stays inside",
+            aria_label=f"Download enlarged {times} times",
+        )
+        for times in LARGER
+    )
+    link += _action("Copy picture", data_copy_picture=True) + _action("Enlarge", data_large=True)
     recipe = output.recipe
     words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
     shown = words.format(seed=recipe.seed, count=len(recipe.variations))
@@ -157,23 +186,26 @@ def _actions(output: PipelineOutput, uri: str) -> str:
         seed += tag("span", text("memory mirrored"), class_="md-view")
     if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
         seed += tag("span", text(f"memory cropped to {output.windows[0][2]:.0%}"), class_="md-view")
-    side = text(strings.STAGE_LABEL.format(side=output.images[0].width))
-    keep = _action(strings.KEEP_SEED, data_act="keep")
+    side = text(STAGE_LABEL.format(side=output.images[0].width))
+    keep = _action("Keep this seed", data_act="keep")
     hold = _action("Hold the view", data_act="hold", title="Other seeds then change z alone")
-    near = _action(strings.NEARBY, data_press="#make-near", data_tab="diversity")
-    others = _action(strings.COMPARE_IT, data_press="#compare-run", data_tab="compare")
-    check = _action(strings.CHECK_IT, data_press="#copy-run", data_tab="copies")
+    near = _action("Vary this picture", data_press="#make-near", data_tab="diversity")
+    others = _action("Compare memories", data_press="#compare-run", data_tab="compare")
+    check = _action("Is it a copy?", data_press="#copy-run", data_tab="copies")
     share = (
         ""
         if recipe.private
-        else _action(
-            strings.LINK,
-            data_link=recipe.to_url(),
-            data_copied=strings.RECIPE_COPIED,
-            data_by_hand=strings.COPY_BY_HAND,
-        )
+        else _action("Copy link", data_link=recipe.to_url(), data_copied=RECIPE_COPIED, data_by_hand=BY_HAND)
     )
-    note = tag("p", text(strings.PRIVATE_NOTE), class_="md-hint") if recipe.private else ""
+    note = (
+        tag(
+            "p",
+            text("Made with your own image: only this tab, while it is open, can make it again."),
+            class_="md-hint",
+        )
+        if recipe.private
+        else ""
+    )
     facts = tag("div", seed + tag("span", side, class_="md-side"), class_="md-actions")
     return facts + tag("div", link + keep + hold + near + others + check + share, class_="md-actions") + note
 
@@ -186,17 +218,17 @@ def _recipe(output: PipelineOutput) -> str:
     content = output.recipe.to_json(indent=1)
     copy = tag(
         "button",
-        text(strings.RECIPE_COPY),
+        text("Copy recipe"),
         type="button",
         class_="md-action md-copy",
         data_copy=content,
-        data_copied=strings.RECIPE_COPIED,
-        data_by_hand=strings.COPY_BY_HAND,
+        data_copied=RECIPE_COPIED,
+        data_by_hand=BY_HAND,
     )
     return tag(
         "details",
-        tag("summary", text(strings.RECIPE_TITLE))
-        + tag("p", text(strings.RECIPE_NOTE))
+        tag("summary", text("Recipe"))
+        + tag("p", text("Everything that makes this picture again. It also travels inside the PNG."))
         + tag("pre", text(content), tabindex=0)
         + copy,
         class_="md-recipe",
@@ -211,9 +243,70 @@ def _step_kind(name: str) -> str:
 
 def _step_name(name: str) -> str:
     if name.startswith("stage "):
-        return strings.STEP_STAGE.format(side=name.removeprefix("stage "))
-    return strings.STEP_NAMES.get(name, name)
+        return f"paint {name.removeprefix('stage ')} px"
+    return STEP_NAMES.get(name, name)
 
 
 def _milliseconds(ms: float) -> str:
-    return strings.MILLISECONDS.format(ms=f"{ms:.0f}" if ms >= 10 else f"{ms:.1f}")
+    return f"{f'{ms:.0f}' if ms >= 10 else f'{ms:.1f}'} ms"
+
+
+def claims_list(claims: Sequence[Claim]) -> str:
+    """Return the list, or nothing where nothing is named."""
+    named, implied, denied = (
+        [claim for claim in claims if claim.said == kind] for kind in ("named", "implied", "denied")
+    )
+    parts = []
+    if named:
+        title = f"From your words, visible: {sum(claim.holds for claim in named)} of {len(named)}"
+        parts += [
+            tag("h3", text(title), class_="md-small-title"),
+            tag("ul", "".join(map(_entry, named)), class_="md-claims"),
+            tag(
+                "p",
+                text(
+                    "Judged by the model's own checker, which also picked the reference. A hint, not proof."
+                ),
+                class_="md-hint",
+            ),
+        ]
+    if denied:
+        things = ", ".join(_thing(claim) for claim in denied)
+        parts.append(
+            tag(
+                "p",
+                text(f"This model cannot leave things out, and may paint what your words deny: {things}."),
+                class_="md-hint",
+            )
+        )
+    if named and implied:
+        things = ", ".join(_thing(claim) for claim in implied)
+        parts.append(
+            tag("p", text(f"The model also expects, though no word says so: {things}."), class_="md-hint")
+        )
+    return tag("div", "".join(parts)) if parts else ""
+
+
+def _entry(claim: Claim) -> str:
+    name = claim.attribute.replace("_", " ")
+    name = CLAIM_NAMES.get(claim.attribute, name)
+    wanted = CLAIM.format(name=name, value=_said(claim.wanted))
+    hint = f"probability {100 * claim.probability:.0f} %"
+    if claim.holds:
+        mark = tag("span", text(CLAIM_MARKS[0]), role="img", aria_label="seen")
+        return tag("li", mark + text(wanted), class_="md-holds", title=hint)
+    mark = tag("span", text(CLAIM_MARKS[1]), role="img", aria_label="not seen")
+    seen = f"looks {_said(claim.seen)}"
+    if claim.seen in ABSENT:
+        seen = "there is none"
+    return tag("li", mark + text(wanted + " ") + tag("i", text(seen)), title=hint)
+
+
+def _thing(claim: Claim) -> str:
+    """Return an attribute and its value in words: "crown: red", or "crest" where a thing is denied."""
+    name = CLAIM_NAMES.get(claim.attribute, claim.attribute.replace("_", " "))
+    return CLAIM.format(name=name, value=_said(claim.wanted)) if claim.wanted else name
+
+
+def _said(value: str) -> str:
+    return "no" if value in ABSENT else value.replace("_", " ")

@@ -16,13 +16,24 @@ from memdriven.pipeline.request import PRIVATE
 from memdriven.ui import state, strings
 from memdriven.ui.compose import steps_line
 from memdriven.ui.generate import show
-from memdriven.ui.html import tag, text, webp_uri
-from memdriven.ui.looking import panels_again
-from memdriven.ui.moment import moment
+from memdriven.ui.history_list import moment
+from memdriven.ui.html import status, tag, text, webp_uri
+from memdriven.ui.references import panels_again
 from memdriven.ui.startup import gr
-from memdriven.ui.status import status
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import facts, fade_column
+
+RECIPE_FIELDS = {
+    "caption": "Words",
+    "strategy": "Matched by",
+    "k": "References blended (k)",
+    "seed": "Seed",
+    "variations": "Variations",
+    "memory": "Memory used",
+    "guidance": "Caption strength",
+    "checkpoint": "Model",
+    "version": "Version",
+}
 
 MAX_TEXT = 200_000
 """A pasted recipe or link is never longer."""
@@ -165,7 +176,7 @@ def inspection(recipe: Recipe) -> str:
     values["guidance"] = f"{recipe.guidance:g}" if recipe.guidance else None
     rows = [
         tag("div", tag("dt", text(label)) + tag("dd", text(values[name])))
-        for name, label in strings.RECIPE_FIELDS.items()
+        for name, label in RECIPE_FIELDS.items()
         if values[name] not in (None, "")
     ]
     bank, same = state.pipeline().bank, recipe.bank_hash in ("", state.pipeline().bank_hash)
@@ -178,23 +189,28 @@ def inspection(recipe: Recipe) -> str:
         share = strings.WEIGHT.format(share=f"{weight:.0%}")
         shown = strings.OWN_CAPTION if name.startswith(PRIVATE) else name
         cells.append(tag("li", picture + tag("span", text(f"{shown}, {share}"))))
-    notes = [strings.RECIPE_PRIVATE] if recipe.private else []
+    notes = ["Needs a private image, which only the tab that had it can use."] if recipe.private else []
     fits, closed = _fits(recipe), _closed(recipe)
     if not fits and not closed:
-        notes.append(strings.RECIPE_ELSEWHERE)
+        notes.append("Made with a model or memory that this page does not have now.")
     buttons = "".join(
         tag("button", text(label), type="button", class_="md-action", data_act=act, title=hint)
         for act, label, hint, offered in (
             ("remix", strings.REMIX, strings.REMIX_HINT, True),
             ("restore", strings.RESTORE, strings.RESTORE_HINT, fits or closed),
-            ("similar", strings.SIMILAR, strings.SIMILAR_HINT, not fits or recipe.private),
+            (
+                "similar",
+                "Paint something similar",
+                ("The same settings and seed, with the model and the memories that are here"),
+                not fits or recipe.private,
+            ),
         )
         if offered
     )
     return tag(
         "div",
         tag("dl", "".join(rows), class_="md-facts-list")
-        + (tag("h3", text(strings.RECIPE_MEMORY), class_="md-small-title") if cells else "")
+        + (tag("h3", text("Memories"), class_="md-small-title") if cells else "")
         + tag("ul", "".join(cells), class_="md-recipe-memory")
         + "".join(tag("p", text(each), class_="md-hint") for each in notes)
         + tag("div", buttons, class_="md-actions"),

@@ -1,21 +1,126 @@
-"""The models that the visitors of the page share, read-only, and what they ask of them."""
+"""The checkpoints that the visitors of the page share, read-only, each one uses, and the values they send."""
 
 from __future__ import annotations
 
 import secrets
+import threading
 from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
+from memdriven.checkpoint import bank_folder
 from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import tokenize
-from memdriven.errors import CheckpointError, ConfigError
-from memdriven.models.window import Window
+from memdriven.errors import BankError, CheckpointError, ConfigError
+from memdriven.memory.bank import HEADER
+from memdriven.models.noise import Window
 from memdriven.numbers import is_number
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import DRAWN_SEEDS, MAX_SEED, MAX_TRIED
-from memdriven.ui import strings
-from memdriven.ui.shelf import Shelf
 from memdriven.ui.startup import session
+
+SEED_WANTED = "a seed: a whole number from 0 to {largest}"
+SEED_FIX = "write digits only, or draw a random seed"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One checkpoint folder."""
+
+    name: str
+    path: Path
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a memory bank that it opens with."""
+        with suppress(CheckpointError):
+            return (bank_folder(self.path) / HEADER).is_file()
+        return False
+
+
+class Shelf:
+    """Checkpoints by name, opened when somebody asks for one.
+
+    A machine that holds one model comfortably may not hold two, so the one before is let go.
+    Visitors who use different checkpoints at once make each other wait for loading; they never
+    see each other's.
+    """
+
+    def __init__(self, entries: Iterable[Entry], device: str = "auto") -> None:
+        """Offer these, the first one by default."""
+        self.entries: dict[str, Entry] = {}
+        for entry in entries:
+            self.entries.setdefault(entry.name, entry)
+        self.device = device
+        self._open: tuple[str, MemoryDrivenPipeline] | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def holding(cls, pipe: MemoryDrivenPipeline) -> Shelf:
+        """Return a shelf with one checkpoint, already open."""
+        shelf = cls([Entry(pipe.checkpoint.name, pipe.checkpoint.path)])
+        shelf.put(pipe)
+        return shelf
+
+    @property
+    def default(self) -> str:
+        """Name of the checkpoint that a new visitor gets."""
+        return next(iter(self.entries))
+
+    def put(self, pipe: MemoryDrivenPipeline) -> None:
+        """Take an opened pipeline as the one in memory."""
+        self._open = (pipe.checkpoint.name, pipe)
+
+    def get(self, name: str) -> MemoryDrivenPipeline:
+        """Return a checkpoint's pipeline, opening it if need be.
+
+        Raises:
+            CheckpointError: there is no such checkpoint, or it is damaged.
+            BankError: its memory is missing or damaged.
+        """
+        held = self._open
+        if held is not None and held[0] == name:
+            return held[1]
+        entry = self.entries.get(name)
+        if entry is None:
+            raise CheckpointError(
+                wanted="a checkpoint of this page", found=repr(name)[:80], fix=", ".join(self.entries)
+            )
+        if not entry.complete:
+            raise BankError(
+                wanted=f"the memory bank of {name}",
+                found="a checkpoint without one",
+                fix=f"build it: python -m memdriven build-memory --checkpoint checkpoints/{entry.path.name} "
+                "--dataset DATASET --features FEATURES",
+            )
+        with self._lock:
+            held = self._open
+            if held is None or held[0] != name:
+                # Let the old one go first, so that never two are in memory.
+                self._open = held = None
+                held = (name, MemoryDrivenPipeline.from_pretrained(entry.path, self.device))
+                self._open = held
+        return held[1]
+
+
+def find_checkpoints(chosen: Iterable[Path]) -> list[Entry]:
+    """Return the chosen checkpoint folders, then those beside them.
+
+    A folder counts as a checkpoint when it has a config.json.
+    """
+    folders = [path.resolve() for path in chosen]
+    found = [Entry(folder.name, folder) for folder in folders]
+    for parent in dict.fromkeys(folder.parent for folder in folders):
+        if not parent.is_dir():
+            continue
+        for folder in sorted(parent.iterdir()):
+            if folder not in folders and (folder / "config.json").is_file():
+                found.append(Entry(folder.name, folder))
+    return found
+
 
 CONCURRENCY_ID = "model"
 """Queue group of everything that runs the networks: one at a time on one machine."""
@@ -108,16 +213,10 @@ def read_seed(written: str, keep: bool) -> int:
     if not keep or not written:
         return secrets.randbelow(DRAWN_SEEDS)
     if not (written.isascii() and written.isdecimal() and len(written) <= 16):
-        raise ConfigError(
-            wanted=strings.SEED_WANTED.format(largest=MAX_SEED),
-            found=repr(written[:40]),
-            fix=strings.SEED_FIX,
-        )
+        raise ConfigError(wanted=SEED_WANTED.format(largest=MAX_SEED), found=repr(written[:40]), fix=SEED_FIX)
     seed = int(written)
     if seed > MAX_SEED:
-        raise ConfigError(
-            wanted=strings.SEED_WANTED.format(largest=MAX_SEED), found=written, fix=strings.SEED_FIX
-        )
+        raise ConfigError(wanted=SEED_WANTED.format(largest=MAX_SEED), found=written, fix=SEED_FIX)
     return seed
 
 

@@ -2,20 +2,121 @@
 
 Everything here belongs to one browser tab and lies in its `gr.State`. What arrives from the page
 is a wish of unknown origin: ids must be known, numbers are clamped, lists have a longest length.
+An own image arrives as text inside an event, never as a file of the server. What is kept of it is a
+square of the size that the feature network sees, with neither EXIF nor name.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Self
 
-from memdriven.errors import RetrievalError
+import torch
+from PIL import Image
+
+from memdriven.data.images import centre_square, decode_image, to_tensor
+from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
+from memdriven.errors import CheckpointError, DataError, MemDrivenError, RetrievalError
+from memdriven.memory.features import encode_v
 from memdriven.memory.scores import shares
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_REFERENCES, Reference, UserImage, Variation
+from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation
 from memdriven.ui import strings
+
+PINS_WANTED = "at most {most} pinned references"
+
+MAX_BYTES = 8_000_000
+MAX_PIXELS = 24_000_000
+SIDE = 256
+"""Side in px of the square that v is made of."""
+THUMBNAIL = 96
+_TORCHVISION_FILES = "vgg16_features-*.pth"
+
+
+def read_upload(content: object) -> Image.Image:
+    """Return an uploaded image (base64 text) as a square of `SIDE` px, made anew of its pixels.
+
+    Raises:
+        DataError: too large, too many pixels, or no PNG, JPEG or WebP.
+    """
+    if not isinstance(content, str) or len(content) > MAX_BYTES * 4 // 3 + 4:
+        raise _refused(strings.UPLOAD_LARGE.format(megabytes=MAX_BYTES // 1_000_000))
+    try:
+        image = decode_image(base64.b64decode(content, validate=True), "", SIDE, MAX_PIXELS)
+    except (DataError, binascii.Error, ValueError):
+        raise _refused(strings.UPLOAD_KIND) from None
+    return centre_square(image, SIDE)
+
+
+def user_image(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
+    """Return an image with its features, named after its pixels.
+
+    Raises:
+        CheckpointError: the feature network's weights are not on this machine, or are not those
+            that made the memory.
+    """
+    vgg = feature_network()
+    made_with = pipe.bank.header.get("encoder")
+    if made_with != vgg.hash:
+        raise CheckpointError(
+            wanted="the feature network that made this memory",
+            found=vgg.hash,
+            fix="give the weights that the memory bank was built with",
+        )
+    with pipe.turn, torch.inference_mode():
+        v = vgg(to_tensor(image)[None])[0].numpy()
+    name = hashlib.sha256(image.tobytes()).hexdigest()[:12]
+    return UserImage(
+        id=PRIVATE + name,
+        image=centre_square(image, THUMBNAIL),
+        caption=strings.OWN_CAPTION,
+        features=encode_v(v),
+        shape=v.shape,
+    )
+
+
+def weight_file() -> Path | None:
+    """Return the feature network's weights on this machine, or None; nothing is downloaded."""
+    named = os.environ.get(WEIGHTS_VARIABLE)
+    if named:
+        return Path(named)
+    cached = sorted(Path(torch.hub.get_dir(), "checkpoints").glob(_TORCHVISION_FILES))
+    return cached[0] if cached else None
+
+
+@lru_cache(maxsize=1)
+def _network(path: Path) -> Vgg16Features:
+    return Vgg16Features.load(path)
+
+
+def feature_network() -> Vgg16Features:
+    """Return VGG-16 from weights that are already here.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    path = weight_file()
+    if path is None:
+        raise CheckpointError(
+            wanted="the feature network (VGG-16) that reads own images",
+            found="no weights on this computer, and the page downloads nothing by itself",
+            fix=strings.VGG_FIX.format(variable=WEIGHTS_VARIABLE),
+        )
+    return _network(path)
+
+
+def _refused(found: str) -> MemDrivenError:
+    return DataError(wanted=strings.UPLOAD_WANTED, found=found, fix=strings.UPLOAD_FIX)
+
 
 MAX_PINS = 8
 MAX_MASKS = 32
@@ -76,7 +177,7 @@ class Steering:
             rest = tuple(each for each in self.pins if each != item)
             return replace(self, pins=rest, fixed=_equal(rest) if self.alone else ())
         if len(self.pins) >= MAX_PINS:
-            raise _too_many(strings.PINS_WANTED, MAX_PINS)
+            raise _too_many(PINS_WANTED, MAX_PINS)
         pins = (*self.pins, item)
         return replace(
             self, pins=pins, masks=_without(self.masks, item), fixed=_equal(pins) if self.alone else ()
@@ -87,7 +188,7 @@ class Steering:
         if item in self.masks:
             return replace(self, masks=_without(self.masks, item))
         if len(self.masks) >= MAX_MASKS:
-            raise _too_many(strings.MASKS_WANTED, MAX_MASKS)
+            raise _too_many("at most {most} excluded references", MAX_MASKS)
         freed = self.pin(item) if item in self.pins else self
         like = None if self.like == item else self.like
         return replace(freed, masks=(*freed.masks, item), like=like)
@@ -97,7 +198,7 @@ class Steering:
         value = _number(factor)
         others = {name: old for name, old in self.factors.items() if name != item}
         if len(others) >= MAX_REFERENCES:
-            raise _too_many(strings.PINS_WANTED, MAX_REFERENCES)
+            raise _too_many(PINS_WANTED, MAX_REFERENCES)
         return replace(self, factors=others if value == 1.0 else {**others, item: value})
 
     def only(self, item: str) -> Self:
@@ -118,7 +219,7 @@ class Steering:
         """Add an own image and pin it; the same image twice is one image."""
         others = tuple(each for each in self.guests if each.id != guest.id)
         if len(others) >= MAX_GUESTS:
-            raise _too_many(strings.GUESTS_WANTED, MAX_GUESTS)
+            raise _too_many("at most {most} own images in one tab", MAX_GUESTS)
         come = replace(self, guests=(*others, guest), like=None)
         return come if guest.id in come.pins else come.pin(guest.id)
 
@@ -184,7 +285,11 @@ def apply(steering: Steering, act: object, item: object, value: object, known: b
         "dismiss": steering.dismiss,
     }
     if not (known and isinstance(act, str) and isinstance(item, str) and act in (*acts, "weigh")):
-        raise RetrievalError(wanted=strings.CARD_WANTED, found=repr((act, item))[:80], fix=strings.CARD_FIX)
+        raise RetrievalError(
+            wanted="an action on a card of this memory",
+            found=repr((act, item))[:80],
+            fix="choose again on a card that is shown",
+        )
     return steering.weigh(item, value) if act == "weigh" else acts[act](item)
 
 
@@ -205,4 +310,4 @@ def _without(ids: Sequence[str], item: str) -> tuple[str, ...]:
 
 
 def _too_many(wanted: str, most: int) -> RetrievalError:
-    return RetrievalError(wanted=wanted.format(most=most), found=strings.ONE_MORE, fix=strings.RELEASE_FIX)
+    return RetrievalError(wanted=wanted.format(most=most), found="one more", fix="release one first")

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from memdriven.errors import MemDrivenError
-from memdriven.ui import card_controls, state, strings
-from memdriven.ui.html import tag, text
+from memdriven.ui import cards, state, strings
+from memdriven.ui.html import failure, status, tag, text
 from memdriven.ui.parts import panel
 from memdriven.ui.startup import gr
-from memdriven.ui.status import failure, status
 from memdriven.ui.steering import Steering
 
 
@@ -64,7 +63,7 @@ def switch(name: object) -> Iterator[tuple[Any, ...]]:
         gr.skip(),
         gr.Slider(maximum=most),
         Steering(),
-        card_controls.own_panel(Steering()),
+        cards.own_panel(Steering()),
         "",
         1.0,
         fade_column(),

@@ -23,8 +23,7 @@ from memdriven.evaluation.diversity import (
     paint_draws,
 )
 from memdriven.evaluation.rows import Prompt
-from memdriven.models.window import WHOLE
-from memdriven.pipeline.noise import Noise
+from memdriven.models.noise import WHOLE, Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 

@@ -15,7 +15,7 @@ from memdriven.evaluation import part_colours
 from memdriven.evaluation.context import Prompt
 from memdriven.evaluation.part_colours import lab, measure_part_colours, part_means
 from memdriven.evaluation.rows import Row
-from memdriven.pipeline.noise import Noise
+from memdriven.models.noise import Noise
 
 SIDE = part_colours.SIDE
 

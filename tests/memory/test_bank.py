@@ -22,7 +22,7 @@ from memdriven.memory import bank as layout
 from memdriven.memory.bank import BorrowedBank, MemoryBank, quantise_keys, unit_keys
 from memdriven.memory.features import FeatureStore
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui.shelf import Entry
+from memdriven.ui.state import Entry
 from tests.memory.conftest import World
 
 CAPTION = "a small red bird with black wings"

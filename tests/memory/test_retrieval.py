@@ -205,12 +205,14 @@ def test_mixing_is_a_weighted_sum(retriever: Retriever) -> None:
     bank = retriever.bank
     matches = retriever.retrieve(CAPTION, "sentence-image", 3)
     wanted = sum(match.weight * bank.v(match.index) for match in matches)
-    assert torch.allclose(retriever.mix(matches)[0], wanted, atol=1e-4)
+    assert torch.allclose(
+        retriever.mix([m.id for m in matches], [m.weight for m in matches])[0], wanted, atol=1e-4
+    )
     ids = ["train-004", "train-011"]
     a, b = (bank.v(bank.index_of(id_)) for id_ in ids)
     assert torch.allclose(retriever.mix(ids)[0], (a + b) / 2, atol=1e-4)
     assert torch.allclose(retriever.mix(ids, [3, 1])[0], 0.75 * a + 0.25 * b, atol=1e-4)
-    assert torch.allclose(retriever.mix(matches[:1], [7.0])[0], bank.v(matches[0].index))
+    assert torch.allclose(retriever.mix([matches[0].id], [7.0])[0], bank.v(matches[0].index))
 
 
 @pytest.mark.parametrize(

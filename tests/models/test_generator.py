@@ -7,9 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from memdriven.config import GeneratorConfig
-from memdriven.models.generator import RENAMED, Generator
+from memdriven.models.generator import RENAMED, Crop, Generator
 from memdriven.models.layers import AffineCombination, UpsampleConv
-from memdriven.models.window import Crop
 
 SMALL = GeneratorConfig(stages=2, width=4, acm_width=8, feature_width=8, residual_blocks=1)
 

@@ -13,9 +13,7 @@ from memdriven.encoders.readers import Attributes
 from memdriven.pipeline.claims import Claim, claims, named_in
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
-from memdriven.ui import strings
-from memdriven.ui.claims import claims_list
-from memdriven.ui.picture import picture_panel
+from memdriven.ui.picture import claims_list, picture_panel
 from tests.conftest import known_readers
 
 CAPTION = "a small bird with a red crown, without a crest"
@@ -40,8 +38,8 @@ def test_each_picture_has_its_claims_when_it_is_whole(
     assert (crest.attribute, crest.wanted, crest.said, crest.holds) == ("crest", "", "denied", False)
     assert "check" in parts[-1].timings
     panel = picture_panel(parts[-1], pipe.resolutions)
-    assert strings.CLAIMS_TITLE.format(right=0, count=1) in panel
-    assert strings.CLAIMS_DENIED.format(things="crest") in panel
+    assert "From your words, visible: 0 of 1" in panel
+    assert ("This model cannot leave things out, and may paint what your words deny: crest.") in panel
     assert 'class="md-claims"' not in picture_panel(parts[2], pipe.resolutions)
 
 
@@ -75,9 +73,9 @@ def test_the_list_says_what_is_seen_instead() -> None:
             Claim(attribute="body_plan", wanted="<b>", seen="owl", probability=0.0),
         ]
     )
-    assert "wing bars: white <i>" + strings.CLAIM_INSTEAD_ABSENT + "</i>" in made
+    assert "wing bars: white <i>" + "there is none" + "</i>" in made
     assert "crest: no</li>" in made
     assert 'title="probability 91 %"' in made
     assert "kind: &lt;b&gt;" in made
     assert "looks owl" in made
-    assert strings.CLAIMS_TITLE.format(right=1, count=3) in made
+    assert "From your words, visible: 1 of 3" in made

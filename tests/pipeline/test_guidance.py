@@ -69,7 +69,9 @@ def test_nothing_to_argue_with(pipe: MemoryDrivenPipeline) -> None:
         assert torch.equal(prepared.text.sentence, prepared.asked.sentence)
     mute = Guidance(pipe.bank, pipe.guidance.encode, pipe.vocabulary, 1)
     mute._mean = lambda _: None
-    assert torch.equal(mute.guide(prepared.asked, [0], [1.0], 2.0).sentence, prepared.asked.sentence)
+    assert torch.equal(
+        mute.guide(prepared.asked, [(pipe.bank.ids[0], 1.0)], 2.0).sentence, prepared.asked.sentence
+    )
 
 
 def test_a_recipe_keeps_it(pipe: MemoryDrivenPipeline) -> None:

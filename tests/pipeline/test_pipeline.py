@@ -25,7 +25,7 @@ from memdriven.errors import (
 )
 from memdriven.files import sealed
 from memdriven.memory.features import encode_v
-from memdriven.pipeline.noise import draw_noise
+from memdriven.models.noise import draw_noise
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
@@ -169,10 +169,10 @@ def test_excluded_ids_do_not_come_back(pipe: MemoryDrivenPipeline) -> None:
 def test_variations_step_away_and_come_back_from_the_recipe(pipe: MemoryDrivenPipeline) -> None:
     generator = pipe.checkpoint.generator
     own, other = draw_noise(3, generator), draw_noise(8, generator)
-    half = draw_noise(3, generator, [Variation(seed=8, strength=0.5)])
+    half = draw_noise(3, generator, [(8, 0.5)])
     torch.testing.assert_close(half.z, (own.z + other.z) / 2**0.5)
     assert torch.equal(half.epsilon, own.epsilon)
-    whole = draw_noise(3, generator, [Variation(seed=8, strength=1.0)])
+    whole = draw_noise(3, generator, [(8, 1.0)])
     torch.testing.assert_close(whole.z, other.z)
     steps = (Variation(seed=8, strength=0.2), Variation(seed=9, strength=0.1))
     out = pipe(CAPTION, seed=3, variations=steps)

@@ -14,8 +14,8 @@ from memdriven.config import DamsmConfig
 from memdriven.encoders.damsm import Damsm, matching_scores
 from memdriven.encoders.readers import FLOOR, AttributeHead, Attributes, CaptionReader
 from memdriven.errors import ConfigError, RetrievalError
+from memdriven.models.noise import draw_noise
 from memdriven.pipeline.claims import named_in
-from memdriven.pipeline.noise import draw_noise
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED, Request, Variation

@@ -17,7 +17,7 @@ from memdriven.models.generator import Stage
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 if TYPE_CHECKING:
-    from memdriven.ui.shelf import Shelf
+    from memdriven.ui.state import Shelf
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 REQUIRED = "MEMDRIVEN_REQUIRE_BROWSER"
@@ -93,7 +93,7 @@ def offered(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Shelf:
     """Return a shelf of the miniature checkpoint, another, a fading one, and one without memory."""
-    from memdriven.ui import shelf
+    from memdriven.ui import state
 
     beside = tmp_path_factory.mktemp("shelf")
     for name in ("other", "unbuilt"):
@@ -101,7 +101,7 @@ def offered(
     shutil.copytree(fading_checkpoint, beside / "fading")
     shutil.rmtree(beside / "unbuilt" / "memory")
     (beside / "other/examples.json").write_text('{"captions": ["a blue bird"]}')
-    offered = shelf.Shelf(shelf.find_checkpoints([tiny_checkpoint, beside / "other"]), "cpu")
+    offered = state.Shelf(state.find_checkpoints([tiny_checkpoint, beside / "other"]), "cpu")
     offered.put(pipe)
     return offered
 

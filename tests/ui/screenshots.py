@@ -33,7 +33,7 @@ def main() -> None:
     """Serve a checkpoint, walk through its tabs, and write a picture of each."""
     from playwright.sync_api import sync_playwright
 
-    from memdriven.ui import app, shelf
+    from memdriven.ui import app, state
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=Path("checkpoints/aviary"))
@@ -43,7 +43,7 @@ def main() -> None:
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     # Only this checkpoint is on the shelf, so that what lies beside it leaves no trace.
     folder = chosen.checkpoint.resolve()
-    page = app.build(shelf.Shelf([shelf.Entry(folder.name, folder)]))
+    page = app.build(state.Shelf([state.Entry(folder.name, folder)]))
     address = app.launch(page)
     with sync_playwright() as driver:
         browser: Any = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])

@@ -5,7 +5,7 @@ import pytest
 from memdriven.errors import CaptionError, ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Variation
-from memdriven.ui import asked, state
+from memdriven.ui import references, state
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
 
@@ -16,22 +16,22 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_a_seed_in_the_box_is_used_even_when_it_is_not_kept(pipe: MemoryDrivenPipeline) -> None:
-    wanted = asked.read(*asking(keep=False))
+    wanted = references.read(*asking(keep=False))
     given = wanted.request
     assert (given.caption, given.strategy, given.k, given.seeds) == (CAPTION, "sentence-sentence", 1, (7,))
     assert wanted.paint(pipe).png() == pipe(CAPTION, k=1, seed=7).png()
-    drawn = {asked.read(*asking(seed="")).seed for _ in range(3)}
+    drawn = {references.read(*asking(seed="")).seed for _ in range(3)}
     assert len(drawn) == 3
 
 
 def test_what_was_steered_by_hand_counts(pipe: MemoryDrivenPipeline) -> None:
     steering = Steering().only("bird-05").step(7, (Variation(seed=2, strength=0.3),))
-    wanted = asked.read(*asking(steering=steering))
+    wanted = references.read(*asking(steering=steering))
     output = wanted.paint(pipe)
     assert output.retrieval.ids == ("bird-05",)
     assert output.recipe.variations == steering.variations
     assert pipe.prepare(wanted.request).retrieval.ids == ("bird-05",)
-    assert asked.read(*asking(steering=steering, source="none")).paint(pipe).retrieval.ids == ()
+    assert references.read(*asking(steering=steering, source="none")).paint(pipe).retrieval.ids == ()
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_what_was_steered_by_hand_counts(pipe: MemoryDrivenPipeline) -> None:
 def test_less_than_all_of_the_memory_where_the_model_offers_it(
     fading: MemoryDrivenPipeline, given: object, used: float
 ) -> None:
-    assert asked.read(*asking(memory=given)).request.memory == 1.0
+    assert references.read(*asking(memory=given)).request.memory == 1.0
     state.use(fading)
-    wanted = asked.read(*asking(memory=given))
+    wanted = references.read(*asking(memory=given))
     assert wanted.request.memory == used
     output = wanted.paint(fading)
     assert output.recipe.memory == used
@@ -64,6 +64,6 @@ def test_less_than_all_of_the_memory_where_the_model_offers_it(
 def test_nothing_and_nonsense_are_refused() -> None:
     for caption in ("  ", "", None, 3):
         with pytest.raises(CaptionError):
-            asked.read(*asking(caption=caption))  # type: ignore[arg-type]
+            references.read(*asking(caption=caption))  # type: ignore[arg-type]
     with pytest.raises(ConfigError):
-        asked.read(*asking(seed="seven"))
+        references.read(*asking(seed="seven"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memdriven.pipeline import noise
+from memdriven.models import noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import strings
@@ -94,7 +94,7 @@ def test_every_source_of_the_reference(visit: Visit) -> None:
     page.click(f'[data-caption="{CAPTION}"]')
     page.wait_for_selector('.md-card[data-id="bird-00"]')
     page.click("#source label:has-text('None')")
-    visitor.wait_text("#memory", strings.MEMORY_NONE)
+    visitor.wait_text("#memory", "The memory is switched off: this picture comes from words and noise alone.")
     assert page.is_disabled("#comparison input")
     without = visitor.generate()
     page.click("#source label:has-text('Random')")
@@ -103,7 +103,7 @@ def test_every_source_of_the_reference(visit: Visit) -> None:
     page.wait_for_selector('#memory .md-card[data-id="bird-00"]')
     assert page.locator("#memory .md-spare").count() == 0
     visitor.write("a red bird")
-    visitor.wait_text("#status", strings.ERROR_TITLE)
+    visitor.wait_text("#status", "That did not work")
     page.click("#source label:has-text('Retrieved')")
     page.wait_for_selector("#memory .md-card")
     assert page.is_enabled("#comparison input")
@@ -117,7 +117,7 @@ def test_every_source_of_the_reference(visit: Visit) -> None:
     page.fill("#k input[type=number]", "1")
     page.fill("#tries input[type=number]", "6")
     visitor.generate()
-    assert strings.TRIED.format(count=6) in visitor.text("#memory")
+    assert "Best of 6 references: its picture fits your words best." in visitor.text("#memory")
     assert page.locator("#memory .md-card").count() == 1
     visitor.keep_seed("40")
     unguided = visitor.generate()
@@ -231,13 +231,13 @@ def test_hostile_words_stay_words_and_visitors_stay_apart(visit: Visit) -> None:
     other.write("bird " * 2_000)
     other.wait_text("#status", "10,000 characters")
     other.write("qqq")
-    other.wait_text("#status", strings.FOUND_NO_WORD)
+    other.wait_text("#status", "No known word yet.")
     other.wait_text("#unknown", "qqq")
     assert other.page.locator("#status [role=alert]").count() == 0
     other.write("a red bird")
     other.keep_seed("seven")
     other.page.click("#generate")
-    other.wait_text("#status", strings.SEED_FIX)
+    other.wait_text("#status", "write digits only, or draw a random seed")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

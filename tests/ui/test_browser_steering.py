@@ -14,7 +14,7 @@ from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import own_image, strings
+from memdriven.ui import steering, strings
 from tests.ui.conftest import Visitor
 from tests.ui.test_own_image import FakeNetwork
 
@@ -104,7 +104,7 @@ def test_forged_clicks_do_nothing_and_tabs_are_apart(visit: Visit) -> None:
             [act, item],
         )
         visitor.wait_text("#status", item if act == "pin" else act)
-        visitor.wait_text("#status", strings.CARD_FIX)
+        visitor.wait_text("#status", "choose again on a card that is shown")
     visitor.write(CAPTION + " ")
     visitor.wait_text("#status", "References in use")
     assert cards(visitor) == before
@@ -116,7 +116,7 @@ def test_forged_clicks_do_nothing_and_tabs_are_apart(visit: Visit) -> None:
 
 
 def test_own_image_is_pinned_for_this_tab_alone(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
+    monkeypatch.setattr(steering, "feature_network", FakeNetwork)
     visitor, other = ready(visit), ready(visit)
     page = visitor.page
     refused = as_file(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "image/svg+xml")
@@ -128,7 +128,9 @@ def test_own_image_is_pinned_for_this_tab_alone(visit: Visit, monkeypatch: pytes
     page.wait_for_selector('#memory .md-card[data-id^="own:"]')
     made = visitor.generate()
     assert recipe_of(made).private
-    assert strings.PRIVATE_NOTE in visitor.text("#result")
+    assert ("Made with your own image: only this tab, while it is open, can make it again.") in visitor.text(
+        "#result"
+    )
     assert page.locator("#result [data-link]").count() == 0
     other.go(other.page.url + f"?r={recipe_of(made).to_url()}")
     other.wait_text("#status", "private image")
@@ -168,7 +170,7 @@ def test_history_inspect_remix_restore_and_zip(visit: Visit, shots: Path) -> Non
     visitor.write("a green bird with brown wings")
     visitor.keep_seed("8")
     visitor.generate()
-    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.get_by_role("tab", name="History").click()
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
 
     page.click('#history [data-act="inspect"][data-place="1"]:not(.md-history-picture)')
@@ -181,7 +183,7 @@ def test_history_inspect_remix_restore_and_zip(visit: Visit, shots: Path) -> Non
     page.wait_for_function("document.querySelector('#seed input').value === ''")
     assert not page.is_checked("#keep input")
 
-    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.get_by_role("tab", name="History").click()
     page.check("#history .md-moment >> nth=1 >> input")
     with page.expect_download() as saved:
         page.click('#history [data-export="zip"]')
@@ -194,7 +196,7 @@ def test_history_inspect_remix_restore_and_zip(visit: Visit, shots: Path) -> Non
     assert page.get_attribute("#result .md-result", "src").encode() == first
     visitor.reload()
     page.wait_for_selector("#generate")
-    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.get_by_role("tab", name="History").click()
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
     page.click('#history [data-act="forget"][data-place="0"]')
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 1")
@@ -212,19 +214,19 @@ def test_links_and_png_files_bring_a_picture_back(visit: Visit, pipe: MemoryDriv
     assert page.input_value("#seed input") == "11"
     assert visitor.generate().decode() == wanted
     page.click("#result [data-link]")
-    visitor.wait_text("#result [data-link]", strings.RECIPE_COPIED)
+    visitor.wait_text("#result [data-link]", "Copied")
     shared = page.evaluate("navigator.clipboard.readText()")
     assert Recipe.from_url(shared.split("?r=")[1]) == out.recipe
 
     visitor.go(f"{address}?r=nonsense")
-    visitor.wait_text("#status", strings.ERROR_TITLE)
-    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    visitor.wait_text("#status", "That did not work")
+    page.get_by_role("tab", name="History").click()
     page.set_input_files("#recipe-drop input", as_file(b"\x89PNG no"))
     visitor.wait_text("#status", "PNG")
     page.set_input_files("#recipe-drop input", as_file(out.png()))
     page.wait_for_selector('#result .md-result[data-seed="11"]')
     assert page.get_attribute("#result .md-result", "src") == wanted
-    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.get_by_role("tab", name="History").click()
     page.fill("#recipe-text input, #recipe-text textarea", '{"schema": "<b>"}')
     page.click("#recipe-read")
     visitor.wait_text("#status", "recipe")
@@ -244,7 +246,7 @@ def test_without_a_clipboard_the_link_is_there_to_copy_by_hand(visit: Visit) -> 
     assert offered.count() == 1
     assert Recipe.from_url(offered.input_value().split("?r=")[1]) == made
     assert page.evaluate("String(getSelection())") == offered.input_value()
-    assert page.inner_text("#result [data-link]") == strings.LINK
+    assert page.inner_text("#result [data-link]") == "Copy link"
 
 
 DROP = """([selector, content, name, type]) => {

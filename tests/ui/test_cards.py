@@ -6,7 +6,6 @@ from PIL import Image
 
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.pipeline.output import Neighbour, Retrieval
-from memdriven.ui import strings
 from memdriven.ui.cards import mark_words, memory_panel, unknown_words
 
 BIRD = Neighbour(
@@ -61,10 +60,12 @@ def test_share_of_the_mix_shows_when_there_is_a_mix() -> None:
 
 
 def test_memory_off_and_next_in_line() -> None:
-    assert strings.MEMORY_NONE in memory_panel(replace(FOUND, strategy="none", neighbours=()))
+    assert ("The memory is switched off: this picture comes from words and noise alone.") in memory_panel(
+        replace(FOUND, strategy="none", neighbours=())
+    )
     spare = replace(BIRD, id="spare", rank=2)
     made = memory_panel(FOUND, [spare])
-    assert strings.NEXT_TITLE in made
+    assert "Runners-up (not used)" in made
     assert made.index("finch-01") < made.index('data-id="spare"')
 
 

@@ -19,9 +19,9 @@ def test_table_fills_and_has_a_row_a_strategy_and_a_picture_a_seed() -> None:
     steps = list(compare.table(["sentence-sentence", "none"], 2, *QUERY))
     assert [step[0].count("md-pick") for step in steps] == [0, 1, 2, 2, 3, 4, 4]
     last, line = steps[-1]
-    assert strings.COMPARE_DONE in line
+    assert "Compared." in line
     assert last.count('class="md-row"') == 2
-    assert strings.NO_MEMORY in last
+    assert "no memory" in last
     assert last.count("seed 7") >= 2
     assert last.count("md-slide-place") == 1
 
@@ -55,7 +55,7 @@ def test_nothing_to_compare_is_explained() -> None:
     assert 'role="alert"' in compare.change(CAPTION, *QUERY)[1]
     assert 'role="alert"' in compare.change("blue", *EMPTY)[1]
     (only,) = compare.table(["none"], 1, *EMPTY)
-    assert strings.NO_WORDS_FIX in only[1]
+    assert "write a caption on the left, or take an example" in only[1]
 
 
 def test_hostile_words_are_escaped() -> None:

@@ -10,9 +10,9 @@ from memdriven.memory.features import encode_v
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import UserImage, Variation
 from memdriven.ui import copies, state, strings
+from memdriven.ui.history_list import moment
 from memdriven.ui.html import image_uri
-from memdriven.ui.moment import moment
-from memdriven.ui.shelf import Shelf, find_checkpoints
+from memdriven.ui.state import Shelf, find_checkpoints
 from tests.ui.asking import CAPTION, EMPTY, QUERY
 
 

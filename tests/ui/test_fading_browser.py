@@ -38,7 +38,7 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
 
     assert made(visitor) == fading(CAPTION, k=1, seed=7).png()
     assert visitor.text("#result .md-claims").split("\n") == [
-        f"\u2717crest: crested {strings.CLAIM_INSTEAD_ABSENT}",
+        f"\u2717crest: crested {'there is none'}",
         "\u2713crown: blue",
     ]
     share(visitor, "0")
@@ -56,9 +56,22 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
     page.screenshot(path=shots / "inside-fading-1280.png", full_page=True)
 
     # The second newest of the history was made with words alone.
-    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.get_by_role("tab", name="History").click()
     page.click('#history [data-act="inspect"][data-place="1"]:not(.md-history-picture)')
-    visitor.wait_text("#inspection", strings.RECIPE_FIELDS["memory"])
+    visitor.wait_text(
+        "#inspection",
+        {
+            "caption": "Words",
+            "strategy": "Matched by",
+            "k": "References blended (k)",
+            "seed": "Seed",
+            "variations": "Variations",
+            "memory": "Memory used",
+            "guidance": "Caption strength",
+            "checkpoint": "Model",
+            "version": "Version",
+        }["memory"],
+    )
     page.click('#inspection [data-act="restore"]')
     visitor.wait_text("#status", strings.RESTORED)
     page.wait_for_function("document.querySelector('#fade-share input[type=number]').value === '0'")

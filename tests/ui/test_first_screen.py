@@ -9,7 +9,7 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import state, strings
-from memdriven.ui.examples import read_examples
+from memdriven.ui.compose import read_examples
 from memdriven.ui.generate import OPENING_SEED
 from tests.ui.conftest import Visitor
 
@@ -50,7 +50,7 @@ def test_the_page_opens_with_a_picture_that_its_words_and_seed_give(
     page.keyboard.type("a blue bird")
     page.wait_for_function("document.querySelector('#caption textarea').value === 'a blue bird'")
     page.click("#result [data-act=keep]")
-    visitor.wait_text("#status", strings.KEPT.format(seed=OPENING_SEED))
+    visitor.wait_text("#status", f"The noise of this picture is kept: seed {OPENING_SEED}.")
 
 
 def test_what_it_knows_is_said_and_a_word_can_be_taken(visit: Visit, pipe: MemoryDrivenPipeline) -> None:

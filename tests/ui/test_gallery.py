@@ -6,7 +6,6 @@ import base64
 from collections.abc import Callable
 
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import strings
 from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]
@@ -40,7 +39,7 @@ def test_another_of_the_tried_can_be_taken(visit: Visit) -> None:
     visitor.write("a small red bird with black wings")
     page.wait_for_selector("#result:not(.md-stale)")
 
-    tab = page.get_by_role("tab", name=strings.TAB_PICTURE)
+    tab = page.get_by_role("tab", name="Picture")
     tab.focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#make-grid:visible")

@@ -14,8 +14,8 @@ import pytest
 from memdriven.errors import DataError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import app, compose, diversity, examples, generate, lineup, state, steer, strings
-from memdriven.ui.examples import example_chips, read_examples, read_tries
+from memdriven.ui import app, compose, diversity, generate, references, state, strings
+from memdriven.ui.compose import example_chips, read_examples, read_tries
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
 
@@ -38,7 +38,7 @@ class Click:
 def test_look_shows_neighbours_and_who_is_next() -> None:
     memory, unknown, line = generate.look(CAPTION, *QUERY)
     assert memory.count("md-card") == 2  # the list and its one card
-    assert memory.count("md-spare") == lineup.SHOWN - 1
+    assert memory.count("md-spare") == references.SHOWN - 1
     assert unknown == ""
     assert "Words read: 7. References in use: 1." in line
 
@@ -46,11 +46,11 @@ def test_look_shows_neighbours_and_who_is_next() -> None:
 @pytest.mark.parametrize("k", [1, 3, 8])
 def test_line_up_agrees_with_the_pipeline(pipe: MemoryDrivenPipeline, k: int) -> None:
     for strategy in ("sentence-sentence", "words-image", "all"):
-        used, spare = lineup.neighbours(CAPTION, strategy, k, 0)
+        used, spare = references.neighbours(CAPTION, strategy, k, 0)
         wanted = pipe.retrieve(CAPTION, strategy, k)
         assert used.ids == wanted.ids
         assert used.weights == pytest.approx(wanted.weights, abs=1e-5)
-        assert [n.rank for n in spare] == list(range(k + 1, lineup.SHOWN + 1))
+        assert [n.rank for n in spare] == list(range(k + 1, references.SHOWN + 1))
 
 
 def test_look_answers_nothing_and_nonsense() -> None:
@@ -58,16 +58,18 @@ def test_look_answers_nothing_and_nonsense() -> None:
     for cleared in (None, 3, []):
         assert strings.MEMORY_EMPTY in generate.look(cleared, *QUERY)[0]
     assert 'role="alert"' in generate.look("bird " * 2_000, *QUERY)[2]
-    assert strings.MEMORY_NONE in generate.look(CAPTION, "none", "sentence-sentence", 1, "", False)[0]
+    assert ("The memory is switched off: this picture comes from words and noise alone.") in generate.look(
+        CAPTION, "none", "sentence-sentence", 1, "", False
+    )[0]
 
 
 @pytest.mark.parametrize("caption", ["qqq", "qqq zzz", "!?"])
 def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
     memory, unknown, line = generate.look(caption, *QUERY)
-    assert strings.MEMORY_ERROR in memory
+    assert "No memories for this caption." in memory
     assert unknown.count("<del>") == len(caption.strip("!?").split())
     assert 'role="alert"' not in line
-    assert strings.FOUND_NO_WORD in line
+    assert "No known word yet." in line
     *_, painted = generate.paint(caption, *QUERY)
     assert 'role="alert"' in str(painted[3])
 
@@ -75,22 +77,22 @@ def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
 def test_only_random_memories_need_the_seed() -> None:
     half_written = ("sentence-sentence", 1, "-", True)
     assert "md-card" in generate.look(CAPTION, "retrieved", *half_written)[0]
-    assert strings.SEED_FIX in generate.look(CAPTION, "random", *half_written)[2]
+    assert "write digits only, or draw a random seed" in generate.look(CAPTION, "random", *half_written)[2]
 
 
 @pytest.mark.parametrize("strategy", ["sentence-sentence", "words-image", "all", "random"])
 def test_a_picture_made_from_ids_shows_what_looking_shows(pipe: MemoryDrivenPipeline, strategy: str) -> None:
-    used, spare = lineup.neighbours(CAPTION, strategy, 2, 7)
+    used, spare = references.neighbours(CAPTION, strategy, 2, 7)
     made = pipe.from_recipe(pipe(CAPTION, strategy, 2, 7).recipe)
     assert all(each.percentile is None for each in made.retrieval)
-    line = lineup.again(made.prepared)
+    line = references.again(made.prepared)
     for found, wanted in zip((*line.retrieval, *line.spare), (*used, *spare), strict=True):
         assert (found.id, found.rank, found.caption) == (wanted.id, wanted.rank, wanted.caption)
         assert found.percentile == pytest.approx(wanted.percentile, abs=1e-3)
     assert line.retrieval.weights == made.retrieval.weights
     # An oracle whose words are nobody's can come in a recipe; its neighbour is shown as it is.
     odd = pipe("a red bird", "oracle", neighbours=["bird-05"], seed=7)
-    assert lineup.again(odd.prepared).retrieval == odd.retrieval
+    assert references.again(odd.prepared).retrieval == odd.retrieval
 
 
 @pytest.mark.parametrize("k", [0, -3, 99, 2.7, "many", None, float("nan"), float("inf")])
@@ -166,10 +168,10 @@ def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
 
 
 def test_the_noise_of_a_forgotten_picture_cannot_be_kept() -> None:
-    *rest, line = steer.keep(Click(1), None, Steering())
+    *rest, line = generate.keep(Click(1), None, Steering())
     assert rest == [gr.skip()] * 6
     assert 'role="alert"' in line
-    assert strings.KEEP_GONE_WANTED in line
+    assert "a picture whose noise can be kept" in line
 
 
 def test_what_a_tab_holds_outlives_a_working_day(pipe: MemoryDrivenPipeline) -> None:
@@ -209,6 +211,6 @@ def test_examples_are_the_checkpoints_or_its_memorys(pipe: MemoryDrivenPipeline,
     with pytest.raises(DataError, match="list of captions"):
         read_examples(elsewhere)
     state.use(elsewhere)
-    assert 'role="alert"' in examples.chips()
+    assert 'role="alert"' in compose.chips()
     assert example_chips(["<b>"]).count("&lt;b&gt;") == 2
     assert gr.__version__.startswith("6.")

@@ -15,11 +15,10 @@ from memdriven.errors import ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Variation
-from memdriven.ui import asked, diversity, export, generate, history, restore, state, strings
-from memdriven.ui.history_list import panel_html
-from memdriven.ui.moment import MOST, Moment, is_moment, moment, remember
-from memdriven.ui.shelf import Shelf, find_checkpoints
+from memdriven.ui import diversity, export, generate, history, references, restore, state
+from memdriven.ui.history_list import MOST, Moment, is_moment, moment, panel_html, remember
 from memdriven.ui.startup import gr
+from memdriven.ui.state import Shelf, find_checkpoints
 from memdriven.ui.steering import Steering
 
 CAPTION = "a small red bird with black wings"
@@ -79,7 +78,7 @@ def test_what_a_browser_stored_is_not_trusted(moments: list[Moment]) -> None:
     assert not is_moment({**good, "recipe": good["recipe"].replace('"k": 2', '"k": -2')})
     for odd in HOSTILE:
         assert not is_moment(odd)
-        assert strings.HISTORY_EMPTY in panel_html(odd)
+        assert ("Every finished picture is listed here. The list stays in this browser.") in panel_html(odd)
     assert panel_html([*HOSTILE, good]).count('class="md-moment"') == 1
 
 
@@ -126,11 +125,31 @@ def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
     taken = restore.settings(out.recipe, Steering(), noise=True)
     assert taken[8] == 1.25
     query = (*taken, 1)
-    assert asked.read(*query).paint(pipe).images[0].tobytes() == out.images[0].tobytes()
+    assert references.read(*query).paint(pipe).images[0].tobytes() == out.images[0].tobytes()
     *_, last = generate.paint(*query)
     assert last[-1]["recipe"] == out.recipe.to_json()
-    assert strings.RECIPE_FIELDS["guidance"] in restore.inspection(out.recipe)
-    assert strings.RECIPE_FIELDS["guidance"] not in restore.inspection(pipe(CAPTION).recipe)
+    assert {
+        "caption": "Words",
+        "strategy": "Matched by",
+        "k": "References blended (k)",
+        "seed": "Seed",
+        "variations": "Variations",
+        "memory": "Memory used",
+        "guidance": "Caption strength",
+        "checkpoint": "Model",
+        "version": "Version",
+    }["guidance"] in restore.inspection(out.recipe)
+    assert {
+        "caption": "Words",
+        "strategy": "Matched by",
+        "k": "References blended (k)",
+        "seed": "Seed",
+        "variations": "Variations",
+        "memory": "Memory used",
+        "guidance": "Caption strength",
+        "checkpoint": "Model",
+        "version": "Version",
+    }["guidance"] not in restore.inspection(pipe(CAPTION).recipe)
 
 
 def test_how_much_of_the_memory_was_used_comes_back(
@@ -147,7 +166,17 @@ def test_how_much_of_the_memory_was_used_comes_back(
             if kind == "restore" and shown:
                 assert base64.b64encode(out.png()).decode() in made[3 + restore.SETTINGS + 1]
     assert "35%" in restore.inspection(out.recipe)
-    assert strings.RECIPE_FIELDS["memory"] not in restore.inspection(pipe(CAPTION, seed=4).recipe)
+    assert {
+        "caption": "Words",
+        "strategy": "Matched by",
+        "k": "References blended (k)",
+        "seed": "Seed",
+        "variations": "Variations",
+        "memory": "Memory used",
+        "guidance": "Caption strength",
+        "checkpoint": "Model",
+        "version": "Version",
+    }["memory"] not in restore.inspection(pipe(CAPTION, seed=4).recipe)
 
 
 def test_forget_one_or_all(moments: list[Moment]) -> None:
@@ -218,10 +247,10 @@ def test_dropped_png(pipe: MemoryDrivenPipeline) -> None:
 def test_recipes_that_cannot_be_made_here_say_so(pipe: MemoryDrivenPipeline) -> None:
     recipe = pipe(CAPTION, seed=1).recipe
     private = replace(recipe, neighbours=("own:0123456789ab",))
-    assert strings.RECIPE_PRIVATE in restore.inspection(private)
+    assert "Needs a private image, which only the tab that had it can use." in restore.inspection(private)
     assert "private image" in str(history.arrive({"link": private.to_url()}, Steering()))
     foreign = replace(recipe, bank_hash="abc", checkpoint="elsewhere")
-    assert strings.RECIPE_ELSEWHERE in restore.inspection(foreign)
+    assert "Made with a model or memory that this page does not have now." in restore.inspection(foreign)
     assert 'role="alert"' in str(history.arrive({"link": foreign.to_url()}, Steering()))
 
 
@@ -232,9 +261,12 @@ def test_a_recipe_of_an_older_model_can_still_be_used(
     lost = replace(out.recipe, neighbours=("bird-05", "bird-99"), checkpoint_hash="abc", bank_hash="def")
     shown = restore.inspection(lost)
     assert [f'data-act="{act}"' in shown for act in ("remix", "restore", "similar")] == [True, False, True]
-    assert strings.RECIPE_ELSEWHERE in shown
+    assert "Made with a model or memory that this page does not have now." in shown
     old: Moment = {"recipe": lost.to_json(), "image": moments[0]["image"]}
-    for kind, seed, said in (("remix", "", strings.REMIXED), ("similar", "11", strings.SIMILAR_DONE)):
+    for kind, seed, said in (
+        ("remix", "", "Settings taken, noise left free. Generate paints anew."),
+        ("similar", "11", ("Painted from that recipe with another model or memory: alike, not the same.")),
+    ):
         made = history.act(Event(act=kind, place="0"), [old], None, Steering(), *QUERY)  # type: ignore[arg-type]
         assert made[3] == CAPTION
         assert made[3 + 4] == seed

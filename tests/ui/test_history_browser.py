@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from memdriven.ui import strings
 from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]
@@ -35,14 +34,14 @@ def test_pictures_are_kept_whether_or_not_the_tab_was_opened(visit: Visit) -> No
     visitor.go(page.url)
     make(visitor, "a small blue bird")
     assert kept(page, 2) == ["a small blue bird", "a small red bird"]
-    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.get_by_role("tab", name="History").click()
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 2")
 
     # Another tab of the browser, which looked before this one's next picture.
     other = page.context.new_page()
     other.goto(page.url)
     other.wait_for_function("document.querySelectorAll('#caption textarea').length === 1")
-    page.get_by_role("tab", name=strings.TAB_PICTURE).click()
+    page.get_by_role("tab", name="Picture").click()
     make(visitor, "a small green bird")
     kept(page, 3)
     other.fill("#caption textarea", "a small yellow bird")
@@ -65,7 +64,7 @@ def test_forgetting_all_can_be_taken_back(visit: Visit) -> None:
     for caption in ("a small red bird", "a small blue bird"):
         make(visitor, caption)
     kept(page, 2)
-    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.get_by_role("tab", name="History").click()
     assert not page.is_visible("#history-undo")
     page.click("#history [data-act=clear]")
     kept(page, 0)

@@ -12,7 +12,7 @@ from memdriven.explore.inside import look_inside
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request, Variation
 from memdriven.ui import inside, state, strings
-from memdriven.ui.examples import read_examples
+from memdriven.ui.compose import read_examples
 from memdriven.ui.html import image_uri
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from memdriven.errors import DataError
-from memdriven.pipeline.noise import Noise
+from memdriven.models.noise import Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import experiments, learn, state, strings
 from memdriven.ui.lessons import EXPERIMENTS, HIGHLIGHTS, lessons, questions, read_lesson

@@ -14,7 +14,7 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import line, state, strings
+from memdriven.ui import state, strings, waiting
 from memdriven.ui.generate import OPENING_SEED
 from tests.conftest import COLOURS, WINGS
 from tests.ui.conftest import Visitor
@@ -79,11 +79,11 @@ def test_sixteen_at_once_each_get_their_own(visit: Visit, address: str, pipe: Me
         said += page.evaluate("window.said")
     # Whoever had to wait was told how many came first.
     assert said
-    assert set(said) <= {strings.IN_LINE.format(count=n) for n in range(1, BROWSERS + PROGRAMS)}
+    assert set(said) <= {f"In line: {n} before you." for n in range(1, BROWSERS + PROGRAMS)}
     for number, visitor in enumerate(visitors):
         assert f"with seed {100 + number}" in visitor.text("#status"), "nobody else's"
         assert visitor.page.locator("#place p").count() == 0, "the line has gone"
-        visitor.page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+        visitor.page.get_by_role("tab", name="History").click()
         visitor.page.wait_for_selector("#history .md-moment")
         assert visitor.page.evaluate(HISTORY) == [CAPTIONS[number]]
 
@@ -96,7 +96,7 @@ def test_who_waits_may_stop_waiting(visit: Visit) -> None:
         visitor.page.wait_for_selector("#memory .md-card")
     first.page.click("#generate")
     second.page.click("#generate")
-    second.wait_text("#place", strings.IN_LINE.format(count=1))
+    second.wait_text("#place", "In line: 1 before you.")
     second.page.click("#stop")
     second.wait_text("#status", strings.STOPPED)
     second.page.wait_for_function("!document.querySelector('#place p')")
@@ -120,10 +120,10 @@ def test_places_in_line() -> None:
     queues = {state.CONCURRENCY_ID: Line("dead", "ann", "bob", "ann")}
     queue = type("Queue", (), {"event_queue_per_concurrency_id": queues})
     page: Any = type("Page", (), {"_queue": queue})
-    assert line.ahead(page, "ann") == 1
-    assert line.ahead(page, "bob") == 2
-    assert line.ahead(page, "eve") is None
-    assert line.ahead(page, "dead") is None
-    assert line.ahead(page, None) is None
+    assert waiting.ahead(page, "ann") == 1
+    assert waiting.ahead(page, "bob") == 2
+    assert waiting.ahead(page, "eve") is None
+    assert waiting.ahead(page, "dead") is None
+    assert waiting.ahead(page, None) is None
     queues.clear()
-    assert line.ahead(page, "ann") is None
+    assert waiting.ahead(page, "ann") is None

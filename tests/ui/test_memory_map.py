@@ -11,7 +11,7 @@ import pytest
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import generate, memory_map, state, strings
-from memdriven.ui.moment import moment
+from memdriven.ui.history_list import moment
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import own_image, strings
+from memdriven.ui import steering, strings
 from tests.ui.conftest import Visitor
 from tests.ui.test_own_image import FakeNetwork
 
@@ -46,7 +46,7 @@ def test_a_reload_keeps_words_settings_picture_and_tab(visit: Visit) -> None:
     assert page.input_value("#k input[type=number]") == "2"
     assert not page.is_checked("#keep input"), "a seed that was free stays free"
     assert page.get_attribute("#result .md-result", "src").encode() == made
-    open_tab(page, strings.TAB_PICTURE)
+    open_tab(page, "Picture")
     page.wait_for_selector("#result.md-stale:visible")
     page.wait_for_function("document.querySelectorAll('#memory .md-card').length === 2")
     assert page.locator("#memory .md-steered").count() == 0
@@ -57,17 +57,17 @@ def test_the_back_button_goes_from_tab_to_tab_and_comes_back_from_elsewhere(visi
     page, home = visitor.page, visitor.page.url
     visitor.write(CAPTION)
     made = visitor.generate()
-    for name in (strings.TAB_COMPARE, strings.TAB_HISTORY):
+    for name in ("Compare", "History"):
         open_tab(page, name)
         wait_tab(page, name)
     page.go_back()
-    wait_tab(page, strings.TAB_COMPARE)
+    wait_tab(page, "Compare")
     page.go_forward()
-    wait_tab(page, strings.TAB_HISTORY)
+    wait_tab(page, "History")
     visitor.go(f"{home}?lesson=search")
     wait_tab(page, strings.TAB_LEARN)
     visitor.back()
-    wait_tab(page, strings.TAB_HISTORY)
+    wait_tab(page, "History")
     assert page.input_value("#caption textarea") == CAPTION
     assert page.get_attribute("#result .md-result", "src").encode() == made
 
@@ -93,7 +93,7 @@ def test_a_link_opens_though_the_line_is_full_at_first(visit: Visit, pipe: Memor
 def test_a_picture_with_an_own_image_is_told_to_be_gone(
     visit: Visit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
+    monkeypatch.setattr(steering, "feature_network", FakeNetwork)
     visitor = visit()
     page = visitor.page
     visitor.write(CAPTION)

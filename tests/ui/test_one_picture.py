@@ -10,20 +10,9 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import (
-    compare,
-    copies,
-    diversity,
-    generate,
-    inside,
-    memory_map,
-    morph,
-    paper,
-    state,
-    strings,
-)
+from memdriven.ui import compare, copies, diversity, generate, inside, memory_map, morph, paper, state
+from memdriven.ui.history_list import moment
 from memdriven.ui.html import image_uri
-from memdriven.ui.moment import moment
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
 from tests.ui.conftest import Visitor
@@ -86,7 +75,7 @@ def test_the_captions_own_picture_can_be_asked_for_and_a_link_leaves_no_pin(
     assert visitor.generate() == f"data:image/png;base64,{base64.b64encode(linked.png()).decode()}".encode()
     visitor.wait_text("#memory", "Kept for these words")
     visitor.write("a small blue bird with white wings")
-    visitor.wait_text("#memory", strings.NEXT_TITLE)
+    visitor.wait_text("#memory", "Runners-up (not used)")
     made = Recipe.from_png(base64.b64decode(visitor.generate().split(b",")[1]))
     assert made.neighbours == pipe.retrieve(made.caption).ids
     assert page.locator('#memory [aria-pressed="true"]').count() == 0

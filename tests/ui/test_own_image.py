@@ -13,7 +13,7 @@ from torch import Tensor
 
 from memdriven.errors import CheckpointError, DataError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import own_image
+from memdriven.ui import steering
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> str:
@@ -36,7 +36,7 @@ def test_an_upload_becomes_a_plain_square_without_its_secrets() -> None:
     exif[0x0112], exif[0x010F] = 6, "a camera"  # turned on its side
     wide = Image.new("RGB", (400, 300), "red")
     wide.paste("blue", (0, 0, 400, 100))
-    made = own_image.read_upload(encoded(wide, "JPEG", exif=exif, quality=95))
+    made = steering.read_upload(encoded(wide, "JPEG", exif=exif, quality=95))
     assert made.size == (256, 256)
     assert made.mode == "RGB"
     assert not made.getexif()
@@ -46,10 +46,10 @@ def test_an_upload_becomes_a_plain_square_without_its_secrets() -> None:
 
 
 def test_transparency_is_white_and_every_kind_is_read() -> None:
-    clear = own_image.read_upload(encoded(Image.new("RGBA", (30, 30), (0, 0, 0, 0))))
+    clear = steering.read_upload(encoded(Image.new("RGBA", (30, 30), (0, 0, 0, 0))))
     assert clear.getpixel((5, 5)) == (255, 255, 255)
     for kind in ("PNG", "JPEG", "WEBP"):
-        assert own_image.read_upload(encoded(Image.new("L", (64, 40)), kind)).mode == "RGB"
+        assert steering.read_upload(encoded(Image.new("L", (64, 40)), kind)).mode == "RGB"
 
 
 def bomb() -> str:
@@ -72,26 +72,26 @@ HOSTILE = {
     "number": 3,
     "cut": encoded(Image.effect_noise((300, 300), 90))[:2_000],
     "bomb": bomb(),
-    "too large": "A" * (own_image.MAX_BYTES * 4 // 3 + 8),
+    "too large": "A" * (steering.MAX_BYTES * 4 // 3 + 8),
 }
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_uploads_are_refused_with_a_message(content: object) -> None:
     with pytest.raises(DataError, match="a picture: PNG, JPEG"):
-        own_image.read_upload(content)
+        steering.read_upload(content)
 
 
 def test_guest_is_named_after_its_pixels(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(own_image, "feature_network", FakeNetwork)
-    picture = own_image.read_upload(encoded(Image.effect_noise((300, 200), 60)))
-    first, again = own_image.guest(picture, pipe), own_image.guest(picture.copy(), pipe)
+    monkeypatch.setattr(steering, "feature_network", FakeNetwork)
+    picture = steering.read_upload(encoded(Image.effect_noise((300, 200), 60)))
+    first, again = steering.user_image(picture, pipe), steering.user_image(picture.copy(), pipe)
     assert first.id == again.id
     assert first.id.startswith("own:")
     assert first.image.size == (96, 96)
     wanted = FakeNetwork()(torch.zeros(1, 3, 256, 256)).shape[1:]
     assert tuple(first.v().shape) == tuple(wanted)
-    other = own_image.guest(Image.new("RGB", (256, 256), "red"), pipe)
+    other = steering.user_image(Image.new("RGB", (256, 256), "red"), pipe)
     assert other.id != first.id
 
 
@@ -101,13 +101,13 @@ def test_weights_are_looked_for_and_never_fetched(
     monkeypatch.delenv("MEMDRIVEN_VGG16", raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(CheckpointError, match="MEMDRIVEN_VGG16"):
-        own_image.guest(Image.new("RGB", (256, 256)), pipe)
+        steering.user_image(Image.new("RGB", (256, 256)), pipe)
     cached = tmp_path / "checkpoints" / "vgg16_features-abc.pth"
     cached.parent.mkdir()
     cached.touch()
-    assert own_image.weight_file() == cached
+    assert steering.weight_file() == cached
     monkeypatch.setenv("MEMDRIVEN_VGG16", "elsewhere.safetensors")
-    assert own_image.weight_file() == Path("elsewhere.safetensors")
-    monkeypatch.setattr(own_image, "feature_network", type("Other", (), {"hash": "1"}))
+    assert steering.weight_file() == Path("elsewhere.safetensors")
+    monkeypatch.setattr(steering, "feature_network", type("Other", (), {"hash": "1"}))
     with pytest.raises(CheckpointError, match="made this memory"):
-        own_image.guest(Image.new("RGB", (256, 256)), pipe)
+        steering.user_image(Image.new("RGB", (256, 256)), pipe)

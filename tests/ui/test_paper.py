@@ -11,11 +11,11 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.results import Result
 from memdriven.explore import paper as explore_paper
 from memdriven.explore.paper import answers
-from memdriven.pipeline.noise import Noise
+from memdriven.models.noise import Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import copies, paper, state
-from memdriven.ui.examples import read_examples
+from memdriven.ui.compose import read_examples
 from tests.ui.asking import CAPTION, EMPTY, HOSTILE, QUERY, asking
 
 

@@ -43,4 +43,4 @@ def test_grid_tiles_are_buttons_once_they_are_there(pipe: MemoryDrivenPipeline) 
     assert 'data-seed="8"' in made
     assert "Variation 2, waiting" in made
     assert empty_grid().count("<li>") == 9
-    assert strings.PICTURE_EMPTY in empty_picture()
+    assert "Your picture appears here." in empty_picture()

@@ -10,7 +10,7 @@ import pytest
 from memdriven.errors import BankError, CheckpointError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import state, strings, switcher
-from memdriven.ui.shelf import Entry, Shelf, find_checkpoints
+from memdriven.ui.state import Entry, Shelf, find_checkpoints
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from memdriven.config import MAX_GUIDANCE, RetrievalConfig
 from memdriven.errors import CheckpointError, ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, STRATEGIES
-from memdriven.ui import state, strings
+from memdriven.ui import compose, state, strings
 
 
 def test_kept_seed_is_read_and_a_free_one_is_drawn() -> None:
@@ -28,12 +28,12 @@ def test_odd_seeds_are_refused(written: str) -> None:
 def test_the_two_choices_reach_every_strategy() -> None:
     reached = {
         state.read_strategy(source, comparison)
-        for _, source in strings.SOURCES
+        for _, source in compose.SOURCES
         for _, comparison in strings.STRATEGIES
     }
     assert reached == set(STRATEGIES)
     assert RetrievalConfig().strategy in reached
-    assert set(strings.SOURCE_HINTS) == {source for _, source in strings.SOURCES}
+    assert set(compose.SOURCE_HINTS) == {source for _, source in compose.SOURCES}
 
 
 def test_loaded_model_is_shared_with_its_common_words(

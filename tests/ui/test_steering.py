@@ -11,8 +11,8 @@ from memdriven.errors import RetrievalError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Request, UserImage, Variation
-from memdriven.ui import lineup, state, strings
-from memdriven.ui.card_controls import card_buttons, own_panel, steering_line
+from memdriven.ui import references, state
+from memdriven.ui.cards import card_buttons, own_panel, steering_line
 from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, apply
 
 CAPTION = "a small red bird with black wings"
@@ -21,9 +21,9 @@ STRATEGY = "sentence-sentence"
 
 def line_up(
     caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None, tries: int = 1
-) -> lineup.LineUp:
+) -> references.LineUp:
     wanted = Request(caption=caption, strategy=strategy, k=k, seeds=(seed,), best_of=tries)
-    return lineup.line_up(wanted, steering)
+    return references.line_up(wanted, steering)
 
 
 @pytest.fixture(autouse=True)
@@ -186,11 +186,13 @@ def test_what_own_images_need_is_said_before_one_is_chosen(
 ) -> None:
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     monkeypatch.delenv(WEIGHTS_VARIABLE, raising=False)
-    assert strings.OWN_ABSENT in own_panel(Steering())
+    assert "Needs VGG-16, whose weights are not on this computer yet." in own_panel(Steering())
     assert WEIGHTS_VARIABLE in own_panel(Steering())
     monkeypatch.setenv(WEIGHTS_VARIABLE, str(tmp_path / "vgg.safetensors"))
-    assert strings.OWN_HINT in own_panel(Steering())
-    assert strings.OWN_ABSENT not in own_panel(Steering())
+    assert (
+        "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
+    ) in own_panel(Steering())
+    assert "Needs VGG-16, whose weights are not on this computer yet." not in own_panel(Steering())
 
 
 def test_controls_of_the_memory_work_with_pins_too() -> None:

@@ -43,10 +43,10 @@ def two_seeds(page: Any) -> None:
 
 def test_compare_strategies_seeds_and_words(visit: Visit, shots: Path) -> None:
     visitor = visit(viewport=WIDE)
-    page = open_tab(visitor, strings.TAB_COMPARE)
+    page = open_tab(visitor, "Compare")
     two_seeds(page)
     page.click("#compare-run")
-    visitor.wait_text("#status", strings.COMPARE_DONE)
+    visitor.wait_text("#status", "Compared.")
     assert page.locator("#compare-table .md-row").count() == 4
     assert page.locator("#compare-table .md-pick").count() == 8
     # Two picked pictures lie over each other, and the slider uncovers them.
@@ -76,7 +76,7 @@ def test_compare_strategies_seeds_and_words(visit: Visit, shots: Path) -> None:
 
 def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> None:
     visitor = visit(viewport=WIDE)
-    page = open_tab(visitor, strings.TAB_COMPARE)
+    page = open_tab(visitor, "Compare")
 
     def focused(name: str) -> str:
         return str(page.evaluate(f"document.activeElement.dataset.{name} ?? ''"))
@@ -88,7 +88,7 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> 
     two_seeds(page)
     page.focus("#caption textarea")
     page.keyboard.press("Control+Enter")
-    visitor.wait_text("#status", strings.COMPARE_DONE)
+    visitor.wait_text("#status", "Compared.")
     picks = page.locator("#compare-table .md-pick")
     picks.first.focus()
     walk("Down", "Right")
@@ -113,7 +113,7 @@ def test_keys_press_the_open_tabs_button_and_walk_its_pictures(visit: Visit) -> 
     page.keyboard.press("Control+Enter")
     page.wait_for_selector('#result .md-result[data-complete="true"][data-seed="8"]')
 
-    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.get_by_role("tab", name="History").click()
     page.wait_for_function("document.querySelectorAll('#history .md-moment').length === 3")
     page.focus('#history [data-act="remix"][data-place="0"]')
     walk("Down")
@@ -171,9 +171,9 @@ def test_a_picture_leads_to_its_copy_check_and_to_other_memories(visit: Visit) -
     visitor.page.click('#result [data-press="#copy-run"]')
     visitor.page.wait_for_selector("#copy-result .md-verdict")
     assert visitor.page.locator(f'#copy-result img[src="{made}"]').count() == 1
-    visitor.page.get_by_role("tab", name=strings.TAB_PICTURE).click()
+    visitor.page.get_by_role("tab", name="Picture").click()
     visitor.page.click('#result [data-press="#compare-run"]')
-    visitor.wait_text("#status", strings.COMPARE_DONE)
+    visitor.wait_text("#status", "Compared.")
     assert visitor.page.locator(f'#compare-table img[src="{made}"]').count() == 1
 
 
@@ -204,11 +204,11 @@ def test_memory_map_hovers_searches_and_pins(visit: Visit, shots: Path) -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector(f'#map-chosen [data-item="{chosen}"] .md-result')
     page.click("#map-chosen [data-act=keep]")
-    visitor.wait_text("#status", strings.KEPT.format(seed=7))
-    page.get_by_role("tab", name=strings.TAB_PICTURE).click()
+    visitor.wait_text("#status", "The noise of this picture is kept: seed 7.")
+    page.get_by_role("tab", name="Picture").click()
     page.wait_for_selector(f'#memory .md-card[data-id="{chosen}"]')
     page.wait_for_selector("#result .md-result[data-seed='7']")
-    page.get_by_role("tab", name=strings.TAB_HISTORY).click()
+    page.get_by_role("tab", name="History").click()
     page.wait_for_selector("#history .md-moment")
 
 
@@ -324,9 +324,9 @@ def test_paper_figures_are_drawn(visit: Visit, shots: Path) -> None:
 
 def test_hostile_words_stay_words_in_every_tab(visit: Visit) -> None:
     visitor = visit()
-    page = open_tab(visitor, strings.TAB_COMPARE, HOSTILE)
+    page = open_tab(visitor, "Compare", HOSTILE)
     page.click("#compare-run")
-    visitor.wait_text("#status", strings.COMPARE_DONE)
+    visitor.wait_text("#status", "Compared.")
     page.fill("#edit-words textarea", HOSTILE.replace("red", "blue"))
     page.click("#edit-run")
     page.wait_for_selector("#edit-result ins")
@@ -354,7 +354,7 @@ def test_narrow_tabs_fit(visit: Visit, shots: Path, scheme: str) -> None:
     tabs = page.locator("#tabs [role=tab][data-tab-id]")
     assert tabs.count() >= 9
     for name, button, made in (
-        (strings.TAB_COMPARE, "#compare-run", "#compare-table .md-slide-place"),
+        ("Compare", "#compare-run", "#compare-table .md-slide-place"),
         (strings.TAB_INSIDE, "#inside-run", "#inside-result .md-walk"),
         (strings.TAB_COPIES, "#copy-run", "#copy-result .md-verdict"),
         (strings.TAB_MAP, None, "#map canvas"),

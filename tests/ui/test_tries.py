@@ -8,16 +8,16 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED, Request
-from memdriven.ui import asked, diversity, generate, lineup, state, strings
+from memdriven.ui import diversity, generate, references, state
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
 
 
 def line_up(
     caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None, tries: int = 1
-) -> lineup.LineUp:
+) -> references.LineUp:
     wanted = Request(caption=caption, strategy=strategy, k=k, seeds=(seed,), best_of=tries)
-    return lineup.line_up(wanted, steering)
+    return references.line_up(wanted, steering)
 
 
 @pytest.fixture(autouse=True)
@@ -28,16 +28,23 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
 def test_every_tab_paints_with_what_trying_chose(pipe: MemoryDrivenPipeline) -> None:
     wanted = pipe(CAPTION, k=1, seed=7, best_of=5)
     query = asking(tries=5)
-    read = asked.read(*query)
+    read = references.read(*query)
     assert read.paint(pipe).png() == wanted.png()
     assert pipe.prepare(read.request).retrieval.ids == wanted.retrieval.ids
     busy, *_, last = generate.paint(*query)
-    assert strings.TRYING.format(count=5) in str(busy[3])
+    assert "Painting with 5 references to choose from ..." in str(busy[3])
     assert last[-1]["recipe"] == wanted.recipe.to_json()
     memory = next(str(step[0]) for step in generate.paint(*query) if isinstance(step[0], str))
-    assert strings.TRIED.format(count=5) in memory
+    assert "Best of 5 references: its picture fits your words best." in memory
     assert f'data-id="{wanted.retrieval.ids[0]}"' in memory
-    assert strings.STEP_NAMES["choose"] in str(last[2])
+    assert {
+        "encode": "read words",
+        "retrieve": "search memory",
+        "features": "recall features",
+        "choose": "try and choose",
+        "check": "look for what is named",
+        "total": "total",
+    }["choose"] in str(last[2])
     *_, (cards, _, _, grid) = diversity.vary(*query)
     assert wanted.retrieval.ids[0] in cards
     assert grid is not None
@@ -56,7 +63,7 @@ def test_those_not_chosen_are_next_in_line(pipe: MemoryDrivenPipeline) -> None:
 
 def test_what_was_steered_by_hand_comes_first(pipe: MemoryDrivenPipeline) -> None:
     query = asking(steering=Steering().only("bird-05"), tries=5)
-    assert asked.read(*query).paint(pipe).retrieval.ids == ("bird-05",)
+    assert references.read(*query).paint(pipe).retrieval.ids == ("bird-05",)
     for source in ("none", "oracle"):
         assert line_up(CAPTION, source, 1, 7, None, 5).retrieval.tried == 0
 

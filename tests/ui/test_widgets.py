@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from memdriven.ui.widgets import changed_words, levels, slide, thumbs, wash
+from memdriven.ui.html import changed_words, levels, slide, thumbs, wash
 
 
 def test_levels_reach_from_nothing_to_the_largest() -> None:

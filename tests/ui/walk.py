@@ -25,7 +25,7 @@ def diversity(visitor: Visitor) -> None:
 def compare(visitor: Visitor) -> None:
     page = visitor.page
     page.click("#compare-run")
-    visitor.wait_text("#status", strings.COMPARE_DONE)
+    visitor.wait_text("#status", "Compared.")
     for place in (0, 3):
         page.locator("#compare-table .md-pick").nth(place).click()
     page.fill("#edit-words textarea", CAPTION.replace("red", "blue"))
@@ -85,14 +85,14 @@ def paper(visitor: Visitor) -> None:
 
 
 TABS: dict[str, tuple[str, Callable[[Visitor], None]]] = {
-    "app": (strings.TAB_PICTURE, picture),
+    "app": ("Picture", picture),
     "diversity": (strings.TAB_DIVERSITY, diversity),
-    "compare": (strings.TAB_COMPARE, compare),
+    "compare": ("Compare", compare),
     "inside": (strings.TAB_INSIDE, inside),
     "morph": (strings.TAB_MORPH, morph),
     "copies": (strings.TAB_COPIES, copies),
     "map": (strings.TAB_MAP, memory_map),
-    "history": (strings.TAB_HISTORY, history),
+    "history": ("History", history),
     "learn": (strings.TAB_LEARN, learn),
     "paper": (strings.TAB_PAPER, paper),
 }

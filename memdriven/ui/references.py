@@ -1,4 +1,4 @@
-"""The neighbours of a caption in one long line, found once however many of them are in use."""
+"""What the left column asks for, and the references of a caption in one long line, found once."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from memdriven.errors import RetrievalError
-from memdriven.pipeline.output import Neighbour, Prepared, Retrieval, Tried
+from memdriven.errors import CaptionError, MemDrivenError, RetrievalError, WordlessCaptionError
+from memdriven.pipeline.output import Neighbour, PipelineOutput, Prepared, Retrieval, Tried
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Reference, Request, sums_to_one
-from memdriven.ui import state
+from memdriven.pipeline.request import Reference, Request, Variation, sums_to_one
+from memdriven.ui import cards, state, strings
+from memdriven.ui.html import failure, status
 from memdriven.ui.steering import MAX_PINS, Steering
+
+MEMORY_ERROR = "No memories for this caption."
 
 SHOWN = 6
 """Memories on screen: those in use and the next in line."""
@@ -163,3 +166,142 @@ def _line(key: str, caption: str, strategy: str, longest: int = 0, masks: tuple[
     pipe = state.pipeline()
     longest = longest or min(max(SHOWN, state.MAX_K), pipe.bank.n)
     return pipe.retrieve(caption, strategy, longest, exclude=masks)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One picture's question, with the references that the Picture tab shows for it."""
+
+    request: Request
+
+    @property
+    def caption(self) -> str:
+        """The words."""
+        return self.request.caption
+
+    @property
+    def seed(self) -> int:
+        """Of its noise."""
+        return self.request.seeds[0]
+
+    @property
+    def variations(self) -> tuple[Variation, ...]:
+        """Steps away from the seed's noise."""
+        return self.request.variations
+
+    def paint(self, pipe: MemoryDrivenPipeline) -> PipelineOutput:
+        """Return the picture, the same as the Picture tab's."""
+        return pipe(self.request)
+
+
+def read(*query: object) -> Asked:
+    """Return what is asked, from the values of `Compose.whole_query`.
+
+    A seed in the box is used whether it is kept or not: it is that of the picture on screen.
+
+    Raises:
+        CaptionError: there are no words yet.
+        RetrievalError: what was steered by hand cannot be served.
+        ConfigError: the seed is no whole number in range, or there is no such window.
+    """
+    wanted, steering = question(*query, kept=True)
+    return Asked(line_up(wanted, steering).request)
+
+
+def question(*query: object, kept: bool = False) -> tuple[Request, Steering]:
+    """Return the column's own request, and what was steered by hand; `read` puts both together.
+
+    Args:
+        query: the values of `Compose.whole_query`, or the first of them.
+        kept: the seed in the box counts as kept.
+
+    Raises:
+        CaptionError, ConfigError: as `read`.
+    """
+    caption, source, comparison, k, seed, keep = query[:6]
+    if not isinstance(caption, str) or not caption.strip():
+        raise CaptionError(
+            wanted="words to start from",
+            found="an empty box",
+            fix="write a caption on the left, or take an example",
+        )
+    given = query[6] if len(query) > 6 else None
+    steering = given if isinstance(given, Steering) else Steering()
+    memory, guidance, mirror, window, tries = (*query[7:], *(None,) * 5)[:5]
+    number = state.read_seed(seed if isinstance(seed, str) else "", kept or bool(keep))
+    request = Request(
+        caption=caption,
+        seeds=(number,),
+        strategy=state.read_strategy(str(source), str(comparison)),
+        k=state.read_k(k),
+        variations=steering.steps_from(number, bool(keep)),
+        memory=state.read_memory(memory),
+        guidance=state.read_guidance(guidance),
+        best_of=state.read_tries(tries),
+        mirror=state.read_mirror(mirror),
+        window=state.read_window(window),
+    )
+    return request, steering
+
+
+def look(
+    caption: object,
+    source: str,
+    comparison: str,
+    k: int,
+    seed: str,
+    keep: bool,
+    steering: Steering | None = None,
+) -> tuple[str, str, str]:
+    """Return memory panel, unknown words and status for what is written so far."""
+    if not isinstance(caption, str) or not caption.strip():
+        return cards.note(strings.MEMORY_EMPTY), "", status(strings.READY)
+    try:
+        strategy = state.read_strategy(source, comparison)
+        number = state.read_seed(seed, keep) if strategy == "random" else 0
+        request = Request(caption=caption, strategy=strategy, k=state.read_k(k), seeds=(number,))
+        line = line_up(request, steering)
+    except WordlessCaptionError:  # no failure yet: the first word may be half written
+        unknown = cards.unknown_words(state.pipeline().checkpoint.vocabulary.unknown(caption))
+        return cards.note(MEMORY_ERROR), unknown, status("No known word yet.")
+    except MemDrivenError as error:
+        return cards.note(MEMORY_ERROR), "", failure(error)
+    return (*panels(line), status(_found(line)))
+
+
+def look_again(
+    caption: object,
+    source: str,
+    comparison: str,
+    k: int,
+    seed: str,
+    keep: bool,
+    steering: Steering | None = None,
+) -> tuple[str, str]:
+    """Return memory panel and unknown words alone, where the status has something else to say."""
+    memory, unknown, _ = look(caption, source, comparison, k, seed, keep, steering)
+    return memory, unknown
+
+
+def panels_again(prepared: Prepared, steering: Steering | None = None) -> tuple[str, str]:
+    """Return memory panel and unknown words for a picture that was made from a recipe."""
+    return panels(again(prepared, steering))
+
+
+def panels(line: LineUp) -> tuple[str, str]:
+    """Return memory panel and unknown words."""
+    retrieval = line.retrieval
+    return (
+        cards.memory_panel(retrieval, line.spare, state.common_words(), line.steering),
+        cards.unknown_words(retrieval.unknown_words, retrieval.truncated),
+    )
+
+
+def _found(line: LineUp) -> str:
+    retrieval = line.retrieval
+    if retrieval.strategy == "none":
+        return "Memory off."
+    if line.steered:
+        pins, masks = len(line.steering.pins), len(line.steering.masks)
+        return f"References in use: {len(retrieval)}, {pins} pinned, {masks} excluded."
+    return f"Words read: {len(retrieval.words)}. References in use: {len(retrieval)}."

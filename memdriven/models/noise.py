@@ -1,18 +1,24 @@
-"""Everything random in a picture, drawn on the CPU from one seed, and the view of the memory it gives."""
+"""Everything random in a picture: z, epsilon, and the view of the memory [ours].
+
+A view is what a picture sees of its memory: a square of v, enlarged, then perhaps mirrored.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from memdriven.models.generator import Generator
-from memdriven.models.window import WHOLE, Window, draw_windows, seen_through
-from memdriven.pipeline.request import Variation
+
+Window = tuple[float, float, float]
+"""Left, top and side of a square, as shares of the whole."""
+WHOLE: Window = (0.0, 0.0, 1.0)
 
 
 class Noise(NamedTuple):
@@ -32,16 +38,16 @@ class Noise(NamedTuple):
 def draw_noise(
     seed: int,
     generator: Generator,
-    variations: Sequence[Variation] = (),
+    variations: Iterable[tuple[int, float]] = (),
     mirror: bool | None = None,
     window: Window | None = None,
 ) -> Noise:
-    """Return a picture's noise [ours].
+    """Return a picture's noise, drawn on the CPU.
 
     Args:
         seed: of all that is drawn.
         generator: says which of them it was trained with, and its sizes.
-        variations: each turns z towards the z of its own seed; the rest stays.
+        variations: each turns z towards the z of its own seed, by a strength in 0..1; the rest stays.
         mirror: replaces what the seed draws.
         window: replaces what the seed draws.
     """
@@ -59,12 +65,22 @@ def draw_noise(
             source.manual_seed(int.from_bytes(sha256(f"window {seed}".encode()).digest()[:7]))
             x, y, side = draw_windows(1, generator.config.zoom, source)[0].tolist()
             window = (x, y, side)
-    for variation in variations:
-        source.manual_seed(variation.seed)
+    for other_seed, strength in variations:
+        source.manual_seed(other_seed)
         other = torch.randn(1, generator.config.z_dim, generator=source)
-        angle = variation.strength * math.pi / 2
+        angle = strength * math.pi / 2
         z = math.cos(angle) * z + math.sin(angle) * other
     return Noise(z.to(device), epsilon.to(device), float(mirror), window)
+
+
+def draw_windows(count: int, zoom: float, generator: torch.Generator) -> Tensor:
+    """Return squares (count, 3): left, top and side as shares of the whole, all within it.
+
+    The smallest side is 1 - zoom; `generator` is a CPU generator.
+    """
+    draws = torch.rand(count, 3, generator=generator)
+    side = 1 - zoom * draws[:, 2]
+    return torch.stack([draws[:, 0] * (1 - side), draws[:, 1] * (1 - side), side], dim=1)
 
 
 def apply_view(noise: Noise, v: Tensor) -> Tensor:
@@ -74,3 +90,16 @@ def apply_view(noise: Noise, v: Tensor) -> Tensor:
     if noise.mirror in (0.0, 1.0):
         return v.flip(-1) if noise.mirror else v
     return v.lerp(v.flip(-1), noise.mirror)
+
+
+def seen_through(v: Tensor, windows: Tensor) -> Tensor:
+    """Return what the windows (b, 3) show of feature maps (b, c, h, w), bilinearly, same shape.
+
+    relu5_3 of a part of an image is nearly that part of the image's relu5_3.
+    """
+    x, y, side = windows.to(v.dtype).unbind(1)
+    theta = v.new_zeros(len(v), 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = side
+    theta[:, 0, 2], theta[:, 1, 2] = 2 * x + side - 1, 2 * y + side - 1
+    grid = F.affine_grid(theta, list(v.shape), align_corners=False)
+    return F.grid_sample(v, grid, padding_mode="border", align_corners=False)

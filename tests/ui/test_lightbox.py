@@ -1,0 +1,147 @@
+"""Any picture large, copied and enlarged; favourites; words completed; a batch of captions."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.recipe import Recipe
+from memdriven.ui.history_list import FAVOURITES, MOST, history, moment, remember
+from tests.ui.conftest import Visitor
+
+Visit = Callable[..., Visitor]
+CAPTION = "a small red bird with black wings"
+FOCUSED = "document.activeElement.outerHTML.slice(0, 200)"
+
+
+def test_any_picture_opens_large_with_keys_and_gives_the_focus_back(visit: Visit) -> None:
+    visitor = visit(permissions=["clipboard-read", "clipboard-write"])
+    page = visitor.page
+    visitor.write(CAPTION)
+    visitor.generate()
+    page.focus("#result [data-large]")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#lightbox[open]")
+    words = page.inner_text("#lightbox figcaption")
+    assert words.endswith(CAPTION)
+    named = page.get_attribute("#lightbox", "aria-labelledby")
+    assert page.get_attribute("#lightbox figcaption", "id") == named
+    shown = {words}
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+        shown.add(page.get_attribute("#lightbox img", "alt"))
+    assert len(shown) > 3
+    page.click("#lightbox [data-copy-picture]")
+    visitor.wait_text("#lightbox [data-copy-picture]", "Copied")
+    assert page.evaluate("navigator.clipboard.read().then(all => all[0].types)") == ["image/png"]
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#lightbox", state="hidden")
+    assert "data-large" in page.evaluate(FOCUSED)
+
+    # A click opens what means nothing else; in its corner what does.
+    page.click("#memory .md-card img")
+    page.wait_for_selector("#lightbox[open]")
+    page.click("#lightbox [data-close]")
+    page.get_by_role("tab", name="History", exact=True).click()
+    page.hover("#history .md-history-picture")
+    page.click("#enlarge")
+    page.wait_for_selector("#lightbox[open]")
+    assert page.inner_text("#lightbox figcaption").endswith(CAPTION)
+
+
+def test_a_picture_is_enlarged_smoothly_and_keeps_its_recipe(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    visitor.write(CAPTION)
+    visitor.keep_seed("7")
+    visitor.generate()
+    with page.expect_download() as plain:
+        page.click("#result a[download]")
+    with Image.open(plain.value.path()) as made, page.expect_download() as saved:
+        page.click("#result [data-times='4']")
+        wanted = made.resize((4 * made.width, 4 * made.height), Image.Resampling.LANCZOS)
+        content = Path(saved.value.path()).read_bytes()
+        assert saved.value.suggested_filename == "memdriven-7-x4.png"
+        with Image.open(io.BytesIO(content)) as large:
+            assert large.tobytes() == wanted.tobytes()
+    assert Recipe.from_png(content) == Recipe.from_png(Path(plain.value.path()).read_bytes())
+
+
+def test_a_list_is_painted_and_its_favourites_are_chosen(visit: Visit) -> None:
+    visitor = visit()
+    page: Any = visitor.page
+    page.click("#batch summary")
+    page.fill("#batch textarea", "a red bird\n\nzzz qqq\na blue bird\n")
+    page.click("#batch-run")
+    visitor.wait_text("#batch [role=status]", "Painted 2 of 3")
+    visitor.wait_text("#batch [role=status]", "zzz qqq")
+    stored = json.loads(page.evaluate("localStorage.getItem('memdriven.pictures.1')"))
+    assert [json.loads(each["recipe"])["caption"] for each in stored] == ["a blue bird", "a red bird"]
+    page.get_by_role("tab", name="History", exact=True).click()
+    page.click('#history [data-act="star"][data-place="1"]')
+    page.wait_for_selector('#history [data-act="star"][data-place="1"][aria-pressed="true"]')
+    page.click("#history [data-tick]")
+    assert page.locator("#history input:checked").evaluate_all("all => all.map(one => one.value)") == ["1"]
+    visitor.reload()
+    page.wait_for_selector('#history [data-act="star"][aria-pressed="true"]')
+
+
+def test_stop_ends_a_list(visit: Visit) -> None:
+    visitor = visit()
+    page = visitor.page
+    page.click("#batch summary")
+    page.fill("#batch textarea", "\n".join(f"a {hue} bird" for hue in ("red", "blue", "green") * 10))
+    page.click("#batch-run")
+    visitor.wait_text("#batch [role=status]", "Painting 2 of 30")
+    page.click("#stop")
+    visitor.wait_text("#batch [role=status]", "Painted")
+
+
+def test_words_are_completed_by_keys_and_never_by_themselves(visit: Visit) -> None:
+    visitor = visit(viewport={"width": 390, "height": 844})
+    page = visitor.page
+    visitor.write("a ")
+    page.focus("#caption textarea")
+    page.keyboard.press("End")
+    page.keyboard.type("bl")
+    offers = page.locator("#completion button")
+    words = offers.all_inner_texts()
+    assert words
+    assert all(word.startswith("bl") for word in words)
+    box = page.locator("#completion").bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 390
+    page.keyboard.type("ue")
+    assert page.input_value("#caption textarea") == "a blue", "typing is left alone"
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.input_value("#caption textarea") == "a blue "
+    page.keyboard.type("bi")
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#completion")
+    page.keyboard.type("rd")
+    assert page.input_value("#caption textarea") == "a blue bird"
+
+
+def test_favourites_outlive_the_limit(pipe: MemoryDrivenPipeline) -> None:
+    one_moment = moment(pipe(CAPTION))
+
+    def numbered(number: int, **more: Any) -> Any:
+        recipe = Recipe.from_json(one_moment["recipe"]).with_seed(number).to_json()
+        return {**one_moment, "recipe": recipe, **more}
+
+    stored = [numbered(1, star=True)]
+    for number in range(2, MOST + 9):
+        stored = remember(numbered(number), stored)
+    assert len(stored) == MOST + 1
+    assert stored[-1] == numbered(1, star=True)
+    assert remember(numbered(1), stored)[0] == numbered(1, star=True), "painted again it stays one"
+    assert len(history([numbered(n, star=True) for n in range(FAVOURITES + 5)])) == FAVOURITES
+    assert history([numbered(1, star="yes")]) == []
