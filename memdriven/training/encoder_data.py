@@ -109,7 +109,7 @@ class CaptionedImages:
                     continue
                 usable.append(item)
                 self.captions.append(list(encoded.values()))
-                self.named.append(named_by(item, vocabulary, config.text.max_words))
+                self.named.append(named_by(item, encoded))
             self.items += usable
             if number == 0:
                 rows = [stored[item.id] for item in usable if item.id in stored]
