@@ -91,7 +91,7 @@ class Annoy:
         self.index: AnnoyIndex | None = None
 
     def add(self, rows: Rows) -> None:
-        self.index = AnnoyIndex.build(torch.from_numpy(rows), trees=40, progress=True)
+        self.index = AnnoyIndex.build(torch.from_numpy(rows), trees=40)
 
     def set_effort(self, effort: int) -> None:
         assert self.index is not None

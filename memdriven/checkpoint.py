@@ -85,11 +85,7 @@ class Checkpoint:
 
 
 def bank_folder(path: Path) -> Path:
-    """Return the bank that a checkpoint opens with: its own or, without one, another's that it names.
-
-    Raises:
-        CheckpointError: config.json is missing or damaged.
-    """
+    """Return the bank that a checkpoint opens with: its own or, without one, another's that it names."""
     named = read_json(path / "config.json", CheckpointError).get("memory", MEMORY)
     if (path / MEMORY).is_dir() or not isinstance(named, str):
         return path / MEMORY
@@ -184,15 +180,12 @@ def load_facts(path: Path) -> dict[str, Any]:
     return facts
 
 
-def load_checkpoint(
-    path: Path | str, device: torch.device | str = "cpu", *, verify: bool = True
-) -> Checkpoint:
+def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
     """Load a checkpoint's networks; its bank is opened by the pipeline.
 
     Args:
         path: the checkpoint's folder.
         device: where the networks go.
-        verify: compare the files with the SHA-256 that config.json records.
 
     Raises:
         CheckpointError: missing, truncated, of another schema, or not as recorded.
@@ -232,7 +225,7 @@ def load_checkpoint(
             raise CheckpointError(
                 wanted=f"the file {path / name}", found="no such file", fix="restore it from its source"
             )
-        if verify and (found := _file_hash(path / name)) != expected:
+        if (found := _file_hash(path / name)) != expected:
             raise CheckpointError(
                 wanted=f"{path / name} with SHA-256 {str(expected)[:12]}",
                 found=found[:12],
@@ -263,11 +256,7 @@ def load_checkpoint(
 
 
 def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
-    """Return the rival without a memory that lies beside a checkpoint; None where there is none.
-
-    Raises:
-        CheckpointError: its file is damaged, or of another text encoder's width.
-    """
+    """Return the rival without a memory that lies beside a checkpoint; None where there is none."""
     path = checkpoint.path / RIVAL
     if not path.is_file():
         return None

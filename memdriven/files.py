@@ -108,9 +108,6 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     """Yield a scratch file that becomes `path` when the block ends well, else vanishes.
 
     A reader of `path` sees the old content or the new, never a part.
-
-    Raises:
-        DataError: the disk is full or refuses writing; the old file is untouched.
     """
     path = Path(path)
     with explain_disk_errors(path), _scratch(path, folder=False) as scratch:
@@ -122,11 +119,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 
 def atomic_write_bytes(path: Path | str, content: bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part.
-
-    Raises:
-        DataError: the disk is full or refuses writing; the old file is untouched.
-    """
+    """Write a file so that a reader sees the old content or the new, never a part."""
     with atomic_file(path) as scratch:
         scratch.write_bytes(content)
 
@@ -142,9 +135,6 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     """Yield a scratch folder that becomes `path` when the block ends well, else vanishes.
 
     A folder already at `path` is replaced only then.
-
-    Raises:
-        DataError: the disk is full or refuses writing; the old folder is untouched.
     """
     path = Path(path)
     with explain_disk_errors(path):

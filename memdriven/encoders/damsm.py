@@ -50,7 +50,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
     return F.normalize(a, dim=-1, eps=_EPSILON) @ F.normalize(b, dim=-1, eps=_EPSILON).T
 
 
-def word_cosines(words: Tensor, mask: Tensor, regions: Tensor, gamma1: float) -> Tensor:
+def word_cosines(words: Tensor, mask: Tensor, regions: Tensor) -> Tensor:
     """Return cos(c_i, e_i) of each word with its region context, for all image-caption pairs.
 
     s = regions^T words; s is normalised by a softmax over the caption's words, then
@@ -62,7 +62,6 @@ def word_cosines(words: Tensor, mask: Tensor, regions: Tensor, gamma1: float) ->
         words: (b_txt, t, d).
         mask: (b_txt, t) bool.
         regions: (b_img, r, d).
-        gamma1: sharpness of a word's attention over the regions.
 
     Returns:
         (b_img, b_txt, t); meaningless where `mask` is false.
@@ -73,7 +72,7 @@ def word_cosines(words: Tensor, mask: Tensor, regions: Tensor, gamma1: float) ->
     similarity = (regions @ flat.T).view(*regions.shape[:2], texts, length)
     # (b_img, r, b_txt, t)
     over_words = similarity.masked_fill(~mask, -torch.inf).softmax(3)
-    alpha = (gamma1 * over_words).softmax(1)  # (b_img, r, b_txt, t)
+    alpha = (GAMMA1 * over_words).softmax(1)  # (b_img, r, b_txt, t)
     dot = (alpha * similarity).sum(1)  # (b_img, b_txt, t)
     gram = regions @ regions.transpose(1, 2)  # (b_img, r, r)
     weights = alpha.flatten(2)  # (b_img, r, b_txt*t)
@@ -83,34 +82,23 @@ def word_cosines(words: Tensor, mask: Tensor, regions: Tensor, gamma1: float) ->
     return cosines
 
 
-def matching_scores(
-    words: Tensor,
-    mask: Tensor,
-    regions: Tensor,
-    gamma1: float = GAMMA1,
-    gamma2: float = GAMMA2,
-    literal: bool = True,
-) -> Tensor:
-    """Return R of every image with every caption: R = log (sum_i exp(gamma2 cos(c_i, e_i)))^p.
+def matching_scores(words: Tensor, mask: Tensor, regions: Tensor) -> Tensor:
+    """Return R = log (sum_i exp(gamma2 cos(c_i, e_i)))^(1/gamma2) of every image with every caption.
 
-    p = 1/gamma2 as the papers write it (`literal`), or 1 as the family's code has it. R grows
-    with the number of words; subtract p log t to compare captions of different lengths.
+    The power is as the papers write it; the family's code leaves it out. R grows with the number t of
+    words; subtract log(t) / gamma2 to compare captions of different lengths.
 
     Args:
         words: (b_txt, t, d).
         mask: (b_txt, t) bool.
         regions: (b_img, r, d).
-        gamma1: sharpness of a word's attention over the regions.
-        gamma2: sharpness of the soft maximum over the words.
-        literal: keep the power 1/gamma2.
 
     Returns:
         (b_img, b_txt), float32.
     """
     with torch.autocast(words.device.type, enabled=False):
-        cosines = word_cosines(words, mask, regions, gamma1)
-        scores = (gamma2 * cosines).masked_fill(~mask, -torch.inf).logsumexp(2)
-    return scores / gamma2 if literal else scores
+        cosines = word_cosines(words, mask, regions)
+        return (GAMMA2 * cosines).masked_fill(~mask, -torch.inf).logsumexp(2) / GAMMA2
 
 
 def damsm_loss(
@@ -122,7 +110,7 @@ def damsm_loss(
     pair i, i is right. Other members of the same class are no negatives when `class_ids` (b,)
     are given, none below 0; a negative id stands for "no class".
     """
-    scores = matching_scores(text.words, text.mask, image.regions, literal=True)
+    scores = matching_scores(text.words, text.mask, image.regions)
     with torch.autocast(scores.device.type, enabled=False):
         cosines = cosine(image.global_.float(), text.sentence.float())
     excluded = None
@@ -159,11 +147,7 @@ class Damsm(nn.Module):
         self.pixels = build_pixel_encoder(damsm, text.dim)
 
     def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
-        """Embed captions, on the model's device.
-
-        Raises:
-            CaptionError: there is no caption, or one without words.
-        """
+        """Embed captions, on the model's device."""
         ids, lengths = Vocabulary.batch(captions)
         features: TextFeatures = self.text(ids.to(self.device), lengths)
         return features
@@ -231,12 +215,7 @@ class TrainedDamsm(NamedTuple):
 def save_damsm(
     folder: Path, damsm: Damsm, vocabulary: Vocabulary, config: Config, facts: dict[str, Any]
 ) -> None:
-    """Write a DAMSM folder; each file is whole or absent.
-
-    Raises:
-        CheckpointError: a weight is not finite.
-        DataError: the disk is full or refuses writing.
-    """
+    """Write a DAMSM folder; each file is whole or absent."""
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write_json(folder / VOCABULARY, vocabulary.to_json())
     content = {"schema": SCHEMA, "hash": damsm.hash(), **facts, "config": to_dict(config)}
@@ -282,9 +261,6 @@ def load_damsm_weights(path: Path, vocabulary_size: int, text: TextConfig, damsm
     """Build a DAMSM and fill it from a weight file; evaluation mode, no gradients.
 
     The caller's random state stays as it is.
-
-    Raises:
-        CheckpointError: the file is missing, truncated, or of another shape.
     """
     with torch.random.fork_rng(devices=[]):
         model = Damsm(vocabulary_size, text, damsm)

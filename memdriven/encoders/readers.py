@@ -147,11 +147,7 @@ class Attributes(nn.Module):
 
 
 def reader_of(attributes: Attributes | None) -> CaptionReader:
-    """Return the reader of captions that a generator with `generator.attribute_dim` needs.
-
-    Raises:
-        CheckpointError: there is none.
-    """
+    """Return the reader of captions that a generator with `generator.attribute_dim` needs."""
     if attributes is None or attributes.reader is None:
         raise CheckpointError(
             wanted="encoders with a reader of captions, for generator.attribute_dim",
@@ -162,12 +158,7 @@ def reader_of(attributes: Attributes | None) -> CaptionReader:
 
 
 def save_attributes(folder: Path, attributes: Attributes, damsm: str) -> None:
-    """Write the readers into the folder of the encoders with hash `damsm`: float16, atomically.
-
-    Raises:
-        CheckpointError: a weight is not finite.
-        DataError: the disk is full or refuses writing.
-    """
+    """Write the readers into the folder of the encoders with hash `damsm`: float16, atomically."""
     facts = {"schema": SCHEMA, "damsm": damsm, "attributes": attributes.values}
     # One entry: safetensors writes several in any order, and a file's bytes are its hash.
     write_weights(folder / FILE, attributes, {METADATA: json.dumps(facts)})

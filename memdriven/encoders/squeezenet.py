@@ -54,11 +54,7 @@ class SqueezeNet(nn.Module):
 
     @classmethod
     def load(cls, weights: Path | str | None = None, device: torch.device | str = "cpu") -> SqueezeNet:
-        """Load a local file (.safetensors or .pth), $MEMDRIVEN_SQUEEZENET, or torchvision's.
-
-        Raises:
-            CheckpointError: the weights are neither here nor to be had.
-        """
+        """Load a local file (.safetensors or .pth), $MEMDRIVEN_SQUEEZENET, or torchvision's."""
         network = cls()
         state, name = imagenet_weights(WEIGHTS, weights, "--squeezenet", ENVIRONMENT)
         kept = {key: value for key, value in state.items() if key.startswith("features.")}

@@ -32,11 +32,6 @@ class TextFeatures(NamedTuple):
         """Mean of each caption's word embeddings, padding left out: (b, d)."""
         return self.words.sum(1) / self.mask.sum(1, keepdim=True)
 
-    def one(self, place: int) -> TextFeatures:
-        """Return a single caption's embeddings, as a batch."""
-        attributes = None if self.attributes is None else self.attributes[[place]]
-        return TextFeatures(self.words[[place]], self.sentence[[place]], self.mask[[place]], attributes)
-
     @property
     def condition(self) -> Tensor:
         """What G reads beside the sentence: `words_mean`, and `attributes` behind it (b, d + n)."""

@@ -80,12 +80,7 @@ def float_entries(module: nn.Module) -> dict[str, Tensor]:
 def write_weights(
     path: Path, module: nn.Module, metadata: Mapping[str, str], parts: Collection[str] = ()
 ) -> None:
-    """Write a module's weights as float16 safetensors, atomically; those of some parts if named.
-
-    Raises:
-        CheckpointError: a weight is not finite in float16.
-        DataError: the disk is full or refuses writing.
-    """
+    """Write a module's weights as float16 safetensors, atomically; those of some parts if named."""
     entries = float_entries(module)
     if parts:
         below = tuple(f"{part}." for part in parts)

@@ -16,7 +16,9 @@ import contextlib
 import io
 import json
 import lzma
-from collections.abc import Iterable, Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +29,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import trange
 
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, tokenize
@@ -42,7 +45,7 @@ THUMBNAILS, POSITIONS = "thumbnails.bin", "thumbnails.npy"
 FEATURES = "features"
 MAX_ITEMS_BYTES = 1 << 31
 """The item table never unpacks to more."""
-IMAGE_BATCH = 16
+CAPTION_BATCH, IMAGE_BATCH = 512, 16
 LEVELS = 127
 """Largest number of a key: int8 directions find the same neighbours as float16, in half the bytes [ours]."""
 
@@ -138,11 +141,7 @@ class MemoryBank(SealedFolder):
         return torch.from_numpy(self.features[self._checked(index)])
 
     def thumbnail(self, index: int) -> Image.Image:
-        """Return the item's picture, as VGG saw it but smaller.
-
-        Raises:
-            BankError: its bytes are damaged.
-        """
+        """Return the item's picture, as VGG saw it but smaller."""
         try:
             with Image.open(io.BytesIO(self.thumbnail_bytes(index)), formats=["WEBP"]) as picture:
                 return picture.convert("RGB")
@@ -260,6 +259,78 @@ class BorrowedBank(MemoryBank):
         skipped = {each.word for each in vocabulary.unknown(caption) if each.reason != "synonym"}
         words = [word for word in tokenize(caption) if word not in skipped]
         return vocabulary.encode(" ".join(words) or vocabulary.words[0], self.max_words)
+
+
+class StoredWords:
+    """Words of stored captions and regions of stored images, computed when they are needed.
+
+    A bank would be many times larger with them inside, so a shortlist's captions go through the
+    text encoder in one batch, its v through the image heads, and what was used last is kept.
+    """
+
+    def __init__(
+        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, captions: int, images: int
+    ) -> None:
+        self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
+        self._words, self._regions = LruCache(captions), LruCache(images)
+
+    def words(self, rows: list[int]) -> tuple[Tensor, Tensor]:
+        """Return word embeddings (m, l, d) of captions and the mask (m, l) of real words."""
+        found = self._words.fetch(rows, self._encode)
+        mask = pad_sequence([torch.ones(len(e), dtype=torch.bool) for e in found], True)
+        return pad_sequence(found, True).to(self.damsm.device).float(), mask.to(self.damsm.device)
+
+    def regions(self, items: list[int]) -> Tensor:
+        """Return region embeddings (c, r, d) of images."""
+        found = self._regions.fetch(items, self._project)
+        return torch.stack(found).to(self.damsm.device).float()
+
+    def _encode(self, rows: list[int]) -> list[Tensor]:
+        captions = [self.bank.encoded(row, self.vocabulary) for row in rows]
+        order = sorted(range(len(rows)), key=lambda place: len(captions[place].ids))
+        made: list[Tensor] = [torch.empty(0)] * len(rows)
+        for start in range(0, len(rows), CAPTION_BATCH):  # like lengths together: little padding
+            batch = order[start : start + CAPTION_BATCH]
+            text = self.damsm.encode_captions([captions[place] for place in batch])
+            stored, lengths = text.words.half().cpu(), text.mask.sum(dim=1).tolist()
+            for place, words, length in zip(batch, stored, lengths, strict=True):
+                made[place] = words[:length].clone()  # (l, d); a view would keep the whole batch
+        return made
+
+    def _project(self, items: list[int]) -> list[Tensor]:
+        made: list[Tensor] = []
+        for start in range(0, len(items), IMAGE_BATCH):
+            v = torch.stack([self.bank.v(item) for item in items[start : start + IMAGE_BATCH]])
+            regions = self.damsm.heads(v.to(self.damsm.device)).regions.half().cpu()  # (b, r, d)
+            made.extend(own.clone() for own in regions)
+        return made
+
+
+class LruCache:
+    """Tensors by whole-number key; the longest unused go when there are more than `size`.
+
+    Safe to share between threads; two that miss the same key at once both compute it.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.held: OrderedDict[int, Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def fetch(self, keys: Sequence[int], make: Callable[[list[int]], Sequence[Tensor]]) -> list[Tensor]:
+        """Return the tensor of each key, making those that are missing, each once, in one call."""
+        with self._lock:
+            found = {key: self.held[key] for key in keys if key in self.held}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        if missing:
+            found.update(zip(missing, make(missing), strict=True))
+        with self._lock:
+            self.held |= found
+            for key in found:
+                self.held.move_to_end(key)
+            while len(self.held) > self.size:
+                self.held.popitem(last=False)
+        return [found[key] for key in keys]
 
 
 def index_folder(bank: MemoryBank) -> Path:

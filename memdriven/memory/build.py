@@ -99,9 +99,6 @@ class Shards:
             make: from a shard's items to calls that return their blobs, in order; all calls come before
                 the first is made, so that threads can work on them.
             bar: what to advance.
-
-        Raises:
-            DataError: the disk is full or refuses writing.
         """
         for start in range(0, len(items), self.size):
             part, path = items[start : start + self.size], self._path(self.count)

@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from memdriven.errors import BankError
 from memdriven.files import explain_disk_errors, read_json, sealed, sha256_file
-from memdriven.numbers import is_whole, shown
+from memdriven.numbers import check_whole, is_whole, shown
 
 COSINE = 0.991
 """Cosine between float32 v and its decoded levels that an encoded item reaches at the least."""
@@ -44,6 +44,8 @@ ROUNDING = 0.35
 BISECTIONS = 16
 MAX_LEVEL = 255
 MAX_GAP = 255
+MAX_COUNT = 1 << 53
+"""Items that a header may claim."""
 
 _SCALE = struct.Struct("<f")
 _FILTERS = [{"id": lzma.FILTER_LZMA1, "lc": 0, "lp": 0, "pb": 0, "dict_size": 1 << 18, "preset": 6}]
@@ -65,12 +67,12 @@ def encode_v(v: NDArray[np.floating], cosine: float = COSINE) -> bytes:
         BankError: v holds a negative or non-finite value, or 255 levels cannot reach `cosine`.
     """
     flat = np.asarray(v, dtype=np.float32).ravel()
-    if not (np.isfinite(flat).all() and (flat >= 0).all()):
-        raise BankError(
-            wanted="finite, non-negative features (the output of a ReLU)",
-            found="a negative, infinite or NaN value",
-            fix="check the encoder's weights and input",
-        )
+    require(
+        bool(np.isfinite(flat).all() and (flat >= 0).all()),
+        "finite, non-negative features (the output of a ReLU)",
+        "a negative, infinite or NaN value",
+        "check the encoder's weights and input",
+    )
     places = np.flatnonzero(flat)
     levels, scale = _quantise(flat[places].astype(np.float64), cosine)
     kept = levels > 0
@@ -119,11 +121,7 @@ def decode_levels(
 
 
 def decode_v(blob: bytes | memoryview, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Return v (c, h, w) of a blob.
-
-    Raises:
-        BankError: the blob is damaged or belongs to another shape.
-    """
+    """Return v (c, h, w) of a blob."""
     levels, scale = decode_levels(blob, shape)
     return levels * np.float32(scale)
 
@@ -144,12 +142,12 @@ def _quantise(values: NDArray[np.float64], cosine: float) -> tuple[NDArray[np.ui
     peak = float(values.max())
     fine, coarse = peak / (MAX_LEVEL + 1 - ROUNDING), peak / (1 - ROUNDING)
     best = levels_at(fine)
-    if not reaches(best):
-        raise BankError(
-            wanted=f"cosine {cosine} from {MAX_LEVEL} levels",
-            found="features whose largest value dwarfs the rest",
-            fix="ask for a lower cosine, or check the encoder",
-        )
+    require(
+        reaches(best),
+        f"cosine {cosine} from {MAX_LEVEL} levels",
+        "features whose largest value dwarfs the rest",
+        "ask for a lower cosine, or check the encoder",
+    )
     for _ in range(BISECTIONS):
         step = (fine * coarse) ** 0.5
         levels = levels_at(step)
@@ -198,11 +196,7 @@ class SealedFolder:
     FILES: ClassVar[tuple[str, ...]]
 
     def __init__(self, path: Path) -> None:
-        """Read the header and compare the files' sizes with it, not their content (`verify`).
-
-        Raises:
-            BankError: the folder, its header or a file is missing, foreign or truncated.
-        """
+        """Read the header and compare the files' sizes with it, not their content (`verify`)."""
         self.path = path
         require(
             self.path.is_dir(), f"the folder {path}", "no such folder", "check the path, or build it first"
@@ -219,11 +213,7 @@ class SealedFolder:
 
     @classmethod
     def seal(cls, folder: Path, facts: Mapping[str, Any]) -> None:
-        """Write the header over files that already lie in `folder`.
-
-        Raises:
-            DataError: the disk is full.
-        """
+        """Write the header over files that already lie in `folder`."""
         files = {
             file: {"bytes": (folder / file).stat().st_size, "sha256": sha256_file(folder / file)}
             for file in sorted(cls.FILES)
@@ -234,37 +224,19 @@ class SealedFolder:
             (folder / cls.NAME).write_text(text + "\n", encoding="utf-8")
 
     def verify(self) -> None:
-        """Check every byte against the recorded SHA-256.
-
-        Raises:
-            BankError: a file's content is not what was written.
-        """
+        """Check every byte against the recorded SHA-256."""
         for file in self.FILES:
             path, wanted = self.path / file, self._recorded(file, "sha256")
             found = sha256_file(path) if path.is_file() else "no such file"
             require(found == wanted, f"{path} with SHA-256 {shown(wanted)}", found)
 
     def count(self, name: str) -> int:
-        """Return a whole number of the header.
-
-        Raises:
-            BankError: it is absent, or none that is 1 or more.
-        """
-        value = self.header.get(name)
-        if not is_whole(value) or value < 1:
-            raise BankError(
-                wanted=f"a whole number {name!r} >= 1 in {self.path / self.NAME}",
-                found=shown(value),
-                fix=AGAIN,
-            )
-        return value
+        """Return a whole number of the header."""
+        name_there = f"{name!r} in {self.path / self.NAME}"
+        return check_whole(name_there, self.header.get(name), 1, MAX_COUNT, BankError, AGAIN)
 
     def made_with(self, role: str, field: str, wanted: str | None) -> None:
-        """Refuse what another encoder made.
-
-        Raises:
-            BankError: a hash is wanted and another one recorded; both are named.
-        """
+        """Refuse what another encoder made."""
         found = self.header.get(field)
         require(
             wanted is None or found == wanted,
@@ -274,11 +246,7 @@ class SealedFolder:
         )
 
     def parts(self, content: str, positions: str, n: int) -> Parts:
-        """Open a file of n parts that lie end to end.
-
-        Raises:
-            BankError: the byte positions do not rise from 0 to its size.
-        """
+        """Open a file of n parts that lie end to end."""
         path, size = self.path / positions, (self.path / content).stat().st_size
         try:
             offsets = np.load(path, allow_pickle=False)
@@ -373,12 +341,7 @@ class FeatureStore(SealedFolder):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
-        """Return v (c, h, w) of one item.
-
-        Raises:
-            IndexError: there is no such row.
-            BankError: the item's bytes are damaged.
-        """
+        """Return v (c, h, w) of one item."""
         return decode_v(self.blob(index), self.shape)
 
     @property
@@ -387,11 +350,7 @@ class FeatureStore(SealedFolder):
         return str(self.header["encoder"])
 
     def index_of(self, item_id: str) -> int:
-        """Return the row of an id.
-
-        Raises:
-            BankError: the store does not hold it.
-        """
+        """Return the row of an id."""
         require(
             item_id in self._rows,
             f"features of item {shown(item_id)} in {self.path}",
@@ -401,17 +360,13 @@ class FeatureStore(SealedFolder):
         return self._rows[item_id]
 
     def blob(self, index: int) -> bytes:
-        """Return one item's compressed bytes.
-
-        Raises:
-            IndexError: there is no such row.
-        """
+        """Return one item's compressed bytes."""
         if not 0 <= index < len(self):
             raise IndexError(f"row {index} of {len(self)}")
         return self._blobs[index]
 
     def load_all(
-        self, indices: Sequence[int] | None = None, *, workers: int | None = None, progress: bool = True
+        self, indices: Sequence[int] | None = None, *, progress: bool = True
     ) -> tuple[Tensor, Tensor]:
         """Decode many items at once, e.g. for training, in threads.
 
@@ -420,14 +375,10 @@ class FeatureStore(SealedFolder):
 
         Args:
             indices: rows to decode, in this order; all by default.
-            workers: threads; the machine's cores by default.
             progress: show a bar.
 
         Returns:
             levels (m, c, h, w) uint8 and scale (m, 1, 1, 1) float32.
-
-        Raises:
-            BankError: an item's bytes are damaged.
         """
         rows = range(len(self)) if indices is None else indices
         levels = torch.empty((len(rows), *self.shape), dtype=torch.uint8)
@@ -437,7 +388,7 @@ class FeatureStore(SealedFolder):
         def fill(place: int) -> None:
             _, scales[place] = decode_levels(self.blob(rows[place]), self.shape, views[place])
 
-        with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             work = pool.map(fill, range(len(rows)))
             for _ in tqdm(work, "features", total=len(rows), disable=not progress, unit="item"):
                 pass
@@ -455,9 +406,6 @@ def write_store(
         blobs: one `codec.encode` result an item, in the ids' order.
         shape: (c, h, w) of every item.
         facts: entries for the header; `encoder`, the VGG's hash, is one of them.
-
-    Raises:
-        DataError: the disk is full.
     """
     with explain_disk_errors(folder):
         write_parts(folder / "features.bin", folder / "offsets.npy", blobs)

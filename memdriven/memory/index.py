@@ -12,7 +12,6 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from memdriven.errors import BankError, DataError, RetrievalError
 from memdriven.files import (
@@ -33,8 +32,6 @@ LEAST_RECALL = 0.9
 GOOD_RECALL = 0.97
 SAMPLE = 200
 """What a new one is tuned to, and by how many queries."""
-
-
 MILVUS_VARIABLE = "MEMDRIVEN_MILVUS"
 """Environment variable with the address of a Milvus server."""
 MILVUS_TIMEOUT = 10.0
@@ -51,17 +48,9 @@ class Index(Protocol):
         ...
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Return the k nearest keys of each query, nearest first.
+        """Return rows (q, k) of the k keys nearest to queries (q, d) of any length, and their cosines.
 
-        Args:
-            queries: (q, d), of any length.
-            k: neighbours wanted.
-
-        Returns:
-            ids (q, k) int64, rows of the keys, and scores (q, k), their cosines.
-
-        Raises:
-            RetrievalError: k is less than 1 or more than there are keys.
+        The nearest come first. A k below 1, or above the number of keys, is a RetrievalError.
         """
         ...
 
@@ -145,15 +134,15 @@ class AnnoyIndex:
         return index
 
     @classmethod
-    def build(cls, keys: Tensor, trees: int = 40, seed: int = 0, progress: bool = False) -> Self:
+    def build(cls, keys: Tensor, trees: int = 40) -> Self:
         """Plant the trees over keys (n, d), on one thread so that equal keys give equal trees."""
         from annoy import AnnoyIndex as Trees
 
         n, dim = keys.shape
         own = Trees(dim, "angular")
-        own.set_seed(seed)
+        own.set_seed(0)
         unit = F.normalize(keys.float(), dim=1).cpu().numpy()
-        for row, key in enumerate(tqdm(unit, "Annoy keys", disable=not progress, unit="key")):
+        for row, key in enumerate(unit):
             own.add_item(row, key)
         own.build(trees, n_jobs=1)
         return cls(own, search_k=min(n, 200) * trees)
@@ -166,9 +155,6 @@ class AnnoyIndex:
         """See `Index.search`; some of the true neighbours may be missing.
 
         Annoy returns fewer than k when it inspects too few nodes; then it is asked for more.
-
-        Raises:
-            RetrievalError: k is out of range, or Annoy never returns so many.
         """
         _check_k(k, len(self))
         ids, scores = [], []
@@ -190,14 +176,8 @@ class AnnoyIndex:
     def tune(self, keys: Tensor, k: int = 10, recall: float = GOOD_RECALL) -> float:
         """Set `search_k` to the least of doubling efforts that finds enough of the true k nearest.
 
-        Args:
-            keys: the (n, d) keys of the index; some of them, jittered so that none is its own neighbour
-                at distance 0, serve as queries.
-            k: neighbours that are compared with exact search.
-            recall: share of them to find.
-
-        Returns:
-            The recall measured at the chosen effort (also kept as `recall`).
+        Some of the keys (n, d), jittered so that none is its own neighbour at distance 0, serve as queries.
+        Returns the recall measured at the chosen effort, which is also kept as `recall`.
         """
         generator = torch.Generator().manual_seed(0)
         unit = F.normalize(keys.float().cpu(), dim=1)
@@ -214,11 +194,7 @@ class AnnoyIndex:
         return self.recall
 
     def save(self, path: Path) -> None:
-        """Write the trees to `path` and what is known of them to `path` with `.json` appended.
-
-        Raises:
-            DataError: the disk is full or refuses writing.
-        """
+        """Write the trees to `path` and what is known of them to `path` with `.json` appended."""
         with atomic_file(path) as scratch:
             self._trees.save(str(scratch))
         facts = {"schema": SCHEMA, "sha256": sha256_file(path), "dim": self._trees.f}
@@ -312,11 +288,7 @@ class MilvusIndex:
         return self._count
 
     def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """See `Index.search`.
-
-        Raises:
-            RetrievalError: k is out of range or above `MILVUS_MOST`, or Milvus fails or finds fewer.
-        """
+        """See `Index.search`."""
         _check_k(k, min(len(self), MILVUS_MOST))
         with _milvus_errors(self.collection):
             answers = self.client.search(

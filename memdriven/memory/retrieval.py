@@ -20,8 +20,7 @@ Two parts are fused as alpha * text + (1 - alpha) * image of their z-scores [our
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -29,7 +28,6 @@ from typing import NamedTuple, get_args
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
 from memdriven.config import RetrievalConfig, Strategy
 from memdriven.data.vocabulary import Vocabulary, tokenize
@@ -37,7 +35,7 @@ from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import BankError, RetrievalError
 from memdriven.memory import scores as score
-from memdriven.memory.bank import MemoryBank, index_folder
+from memdriven.memory.bank import MemoryBank, StoredWords, index_folder
 from memdriven.memory.index import Index, open_index
 from memdriven.numbers import check_whole, shown
 
@@ -51,7 +49,6 @@ CACHED_CAPTIONS = 8192
 """About 6 kB each: float16 words of 12 x 256."""
 CACHED_IMAGES = 1024
 """About 33 kB each: float16 regions of 64 x 256."""
-CAPTION_BATCH, IMAGE_BATCH = 512, 16
 
 
 @dataclass(frozen=True)
@@ -142,9 +139,6 @@ class Retriever:
                 the bank, of its name with `.index` appended.
             cached_captions: how many captions' words stay in memory for word-level strategies.
             cached_images: how many images' regions stay.
-
-        Raises:
-            BankError: the encoders have another width than the bank's keys.
         """
         width = 2 * damsm.text.lstm.hidden_size
         if bank.sentence_keys.shape[1] != width:
@@ -157,17 +151,13 @@ class Retriever:
         self.config = config or RetrievalConfig()
         self.index_cache = index_cache or index_folder(bank)
         self.stored = StoredWords(bank, damsm, vocabulary, cached_captions, cached_images)
-        self._indices: dict[tuple[str, str], Index] = {}
+        self._indices: dict[str, Index] = {}
         self._lock = threading.Lock()
         self._captions_items: dict[str, int] = {}
 
     @torch.no_grad()
     def query(self, caption: str, item_id: str | None = None) -> Query:
-        """Encode a caption.
-
-        Raises:
-            CaptionError: it is empty, too long, or has no known word.
-        """
+        """Encode a caption."""
         encoded = self.vocabulary.encode(caption, self.bank.max_words)
         return Query(self.damsm.encode_captions([encoded]), item_id, caption, tuple(encoded.words))
 
@@ -179,7 +169,6 @@ class Retriever:
         k: int | None = None,
         exclude: Sequence[str] = (),
         seed: int | None = None,
-        config: RetrievalConfig | None = None,
     ) -> list[Match]:
         """Return the k nearest items of a caption, each image once, best first.
 
@@ -192,15 +181,13 @@ class Retriever:
             k: how many; the config's by default.
             exclude: ids that must not be returned, e.g. the caption's own image.
             seed: of strategy `random`; 0 by default.
-            config: settings in place of the retriever's.
 
         Raises:
             CaptionError: the caption cannot be encoded.
             RetrievalError: an unknown strategy or id, a k that the bank cannot serve, or an
                 `oracle` that has no image.
         """
-        config = config or self.config
-        strategy = config.strategy if strategy is None else strategy
+        strategy = self.config.strategy if strategy is None else strategy
         if strategy not in STRATEGIES:
             raise RetrievalError(
                 wanted="a strategy: " + ", ".join(STRATEGIES),
@@ -209,21 +196,21 @@ class Retriever:
             )
         allowed = torch.ones(self.bank.n, dtype=torch.bool)
         allowed[[self.bank.index_of(item_id) for item_id in exclude]] = False
-        k, most = config.k if k is None else k, int(allowed.sum())
+        k, most = self.config.k if k is None else k, int(allowed.sum())
         check_whole("k", k, 1, most, RetrievalError, "ask for fewer references, or exclude fewer")
         query = self.query(caption) if isinstance(caption, str) else caption
         if strategy == "none":
             return []
 
         # Sentence level: s with the captions' sentences (way 1), with the images (2), with both (3).
-        shortlist = max(k, config.shortlist)
-        found = self._candidates(query.sentence, strategy, shortlist, allowed, config)
+        shortlist = max(k, self.config.shortlist)
+        found = self._candidates(query.sentence, strategy, shortlist, allowed)
         if strategy in TEXT_ALONE:
             scores = found.text
         elif strategy in IMAGE_ALONE:
             scores = found.image
         else:
-            scores = score.fuse([found.text], [found.image], config.alpha)
+            scores = score.fuse([found.text], [found.image], self.config.alpha)
 
         # Word level: the best of these once more, the words one by one with captions' words and regions.
         if strategy in WORD_LEVEL:
@@ -239,7 +226,7 @@ class Retriever:
                 texts.append(found.text)
                 images.append(found.image)
             # One part alone keeps its own scale, two are fused.
-            scores = score.fuse(texts, images, config.alpha) if texts and images else (texts + images)[0]
+            scores = score.fuse(texts, images, self.config.alpha) if texts and images else (texts + images)[0]
 
         # The best k, or those of a control.
         if strategy == "oracle":
@@ -250,7 +237,7 @@ class Retriever:
             places = score.top(scores, k)
 
         # Their shares of v: softmax over the scores; equal ones for a draw.
-        weights = score.softmax_weights(scores[places], config.temperature)
+        weights = score.softmax_weights(scores[places], self.config.temperature)
         if strategy == "random":
             weights = torch.full_like(weights, 1 / len(weights))
         percentiles, matches = score.percentiles(scores), []
@@ -295,21 +282,19 @@ class Retriever:
 
     # ---- Sentence level -------------------------------------------------------------------------
 
-    def _candidates(
-        self, sentence: Tensor, strategy: str, least: int, allowed: Tensor, config: RetrievalConfig
-    ) -> Candidates:
+    def _candidates(self, sentence: Tensor, strategy: str, least: int, allowed: Tensor) -> Candidates:
         """Score the allowed items against s (d,): all of them, or those that an index finds near it."""
-        if config.index == "exact" or strategy in ("random", "oracle"):
+        if self.config.index == "exact" or strategy in ("random", "oracle"):
             return self._score(sentence, torch.arange(self.bank.n)).of(allowed)
         bank, least = self.bank, min(least, int(allowed.sum()))
         wide = 2 * (least + int((~allowed).sum()))
         while True:  # what is found may be excluded, or captions of few items: then the search widens
             near = []
             if strategy not in IMAGE_ALONE:
-                rows = self._search(config.index, "sentence", bank.sentence_keys, sentence, 4 * wide)
+                rows = self._search("sentence", bank.sentence_keys, sentence, 4 * wide)
                 near.append(bank.caption_item[rows])
             if strategy not in TEXT_ALONE:
-                near.append(self._search(config.index, "global", bank.global_keys, sentence, wide))
+                near.append(self._search("global", bank.global_keys, sentence, wide))
             items = torch.unique(torch.cat(near))
             items = items[allowed[items]]
             if len(items) >= least or wide >= bank.n + len(bank.sentence_keys):
@@ -328,13 +313,13 @@ class Retriever:
         image = bank.global_keys[items] @ F.normalize(sentence, dim=0)
         return Candidates(items, text, image, best if rows is None else rows[best])
 
-    def _search(self, kind: str, which: str, keys: Tensor, sentence: Tensor, k: int) -> Tensor:
+    def _search(self, which: str, keys: Tensor, sentence: Tensor, k: int) -> Tensor:
         """Return rows of the k keys nearest to s (d,), by an index that is built when it is first used."""
         with self._lock:
-            if (kind, which) not in self._indices:
-                index = open_index(kind, keys, f"{which}_{self.bank.keys_name}", self.index_cache)
-                self._indices[kind, which] = index
-            index = self._indices[kind, which]
+            if which not in self._indices:
+                name = f"{which}_{self.bank.keys_name}"
+                self._indices[which] = open_index(self.config.index, keys, name, self.index_cache)
+            index = self._indices[which]
         return index.search(sentence[None], min(k, len(index)))[0][0]
 
     # ---- Word level -----------------------------------------------------------------------------
@@ -406,82 +391,6 @@ class Retriever:
                 fix="do not exclude it",
             )
         return place
-
-
-class StoredWords:
-    """Words of stored captions and regions of stored images, computed when they are needed.
-
-    A bank would be many times larger with them inside, so a shortlist's captions go through the
-    text encoder in one batch, its v through the image heads, and what was used last is kept.
-    """
-
-    def __init__(
-        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, captions: int, images: int
-    ) -> None:
-        self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
-        self._words, self._regions = LruCache(captions), LruCache(images)
-
-    def words(self, rows: list[int]) -> tuple[Tensor, Tensor]:
-        """Return word embeddings (m, l, d) of captions and the mask (m, l) of real words."""
-        found = self._words.fetch(rows, self._encode)
-        mask = pad_sequence([torch.ones(len(e), dtype=torch.bool) for e in found], True)
-        return pad_sequence(found, True).to(self.damsm.device).float(), mask.to(self.damsm.device)
-
-    def regions(self, items: list[int]) -> Tensor:
-        """Return region embeddings (c, r, d) of images."""
-        found = self._regions.fetch(items, self._project)
-        return torch.stack(found).to(self.damsm.device).float()
-
-    def _encode(self, rows: list[int]) -> list[Tensor]:
-        captions = [self.bank.encoded(row, self.vocabulary) for row in rows]
-        order = sorted(range(len(rows)), key=lambda place: len(captions[place].ids))
-        made: list[Tensor] = [torch.empty(0)] * len(rows)
-        for start in range(0, len(rows), CAPTION_BATCH):  # like lengths together: little padding
-            batch = order[start : start + CAPTION_BATCH]
-            text = self.damsm.encode_captions([captions[place] for place in batch])
-            stored, lengths = text.words.half().cpu(), text.mask.sum(dim=1).tolist()
-            for place, words, length in zip(batch, stored, lengths, strict=True):
-                made[place] = words[:length].clone()  # (l, d); a view would keep the whole batch
-        return made
-
-    def _project(self, items: list[int]) -> list[Tensor]:
-        made: list[Tensor] = []
-        for start in range(0, len(items), IMAGE_BATCH):
-            v = torch.stack([self.bank.v(item) for item in items[start : start + IMAGE_BATCH]])
-            regions = self.damsm.heads(v.to(self.damsm.device)).regions.half().cpu()  # (b, r, d)
-            made.extend(own.clone() for own in regions)
-        return made
-
-
-class LruCache:
-    """Tensors by whole-number key; the longest unused go when there are more than `size`.
-
-    Safe to share between threads; two that miss the same key at once both compute it.
-    """
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.held: OrderedDict[int, Tensor] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def fetch(self, keys: Sequence[int], make: Callable[[list[int]], Sequence[Tensor]]) -> list[Tensor]:
-        """Return the tensor of each key, making those that are missing, each once, in one call."""
-        found: dict[int, Tensor] = {}
-        with self._lock:
-            for key in keys:
-                if key in self.held:
-                    self.held.move_to_end(key)
-                    found[key] = self.held[key]
-        missing = list(dict.fromkeys(key for key in keys if key not in found))
-        if missing:
-            found.update(zip(missing, make(missing), strict=True))
-            with self._lock:
-                for key in missing:
-                    self.held[key] = found[key]
-                    self.held.move_to_end(key)
-                while len(self.held) > self.size:
-                    self.held.popitem(last=False)
-        return [found[key] for key in keys]
 
 
 def _plain(caption: str) -> str:

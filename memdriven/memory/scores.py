@@ -41,9 +41,7 @@ def sentence_scores(
     return highest, best
 
 
-def words_words_scores(
-    words: Tensor, caption_words: Tensor, mask: Tensor, gamma1: float = GAMMA1, gamma2: float = GAMMA2
-) -> Tensor:
+def words_words_scores(words: Tensor, caption_words: Tensor, mask: Tensor) -> Tensor:
     """Score stored captions word by word.
 
     c_i = sum_l a_il e_l, with a_il = softmax_l(gamma1 cos(e_i, e_l)), gathers what a caption says
@@ -55,8 +53,6 @@ def words_words_scores(
         words: e (t, d) of the query, without padding.
         caption_words: (m, l, d) of the stored captions.
         mask: (m, l), true where there is a word.
-        gamma1: sharpness of the softmax over a stored caption's words.
-        gamma2: sharpness of the soft maximum over the query's words.
 
     Returns:
         (m,), in [-1, 1].
@@ -65,29 +61,22 @@ def words_words_scores(
     dots = F.normalize(words, dim=1) @ caption_words.transpose(1, 2)  # (m, t, l), |e_i| = 1
     gram = caption_words @ caption_words.transpose(1, 2)  # (m, l, l)
     lengths = gram.diagonal(dim1=1, dim2=2).clamp_min(tiny).sqrt()  # (m, l)
-    logits = (gamma1 * dots / lengths[:, None]).masked_fill(~mask[:, None], -torch.inf)
+    logits = (GAMMA1 * dots / lengths[:, None]).masked_fill(~mask[:, None], -torch.inf)
     attention = logits.softmax(dim=2)  # (m, t, l)
     squared = ((attention @ gram) * attention).sum(dim=2).clamp_min(tiny)  # (m, t)
-    return soft_maximum((attention * dots).sum(dim=2) / squared.sqrt(), gamma2)
+    return soft_maximum((attention * dots).sum(dim=2) / squared.sqrt())
 
 
-def words_image_scores(
-    words: Tensor, regions: Tensor, gamma1: float = GAMMA1, gamma2: float = GAMMA2
-) -> Tensor:
-    """Score images by DAMSM's matching score R, made independent of the number of words.
+def words_image_scores(words: Tensor, regions: Tensor) -> Tensor:
+    """Score images (n,) in [-1, 1] by DAMSM's R, made independent of the number of words.
 
     Args:
         words: e (t, d) of the query, without padding.
         regions: (n, r, d) region embeddings.
-        gamma1: sharpness of a word's attention over regions.
-        gamma2: sharpness of the soft maximum over words.
-
-    Returns:
-        (n,), in [-1, 1].
     """
     mask = torch.ones(1, len(words), dtype=torch.bool, device=words.device)
-    score = matching_scores(words[None], mask, regions, gamma1, gamma2, literal=True)  # (n, 1)
-    return score[:, 0] - math.log(len(words)) / gamma2
+    score = matching_scores(words[None], mask, regions)  # (n, 1)
+    return score[:, 0] - math.log(len(words)) / GAMMA2
 
 
 def word_similarity(words: Tensor, others: Tensor) -> Tensor:
@@ -95,9 +84,9 @@ def word_similarity(words: Tensor, others: Tensor) -> Tensor:
     return F.normalize(words, dim=1) @ F.normalize(others, dim=2).transpose(1, 2)
 
 
-def soft_maximum(cosines: Tensor, gamma: float) -> Tensor:
-    """(1/gamma) (log sum_i exp(gamma x_i) - log t) over the last dimension, of length t."""
-    return (torch.logsumexp(gamma * cosines, dim=-1) - math.log(cosines.shape[-1])) / gamma
+def soft_maximum(cosines: Tensor) -> Tensor:
+    """(1/gamma2) (log sum_i exp(gamma2 x_i) - log t) over the last dimension, of length t."""
+    return (torch.logsumexp(GAMMA2 * cosines, dim=-1) - math.log(cosines.shape[-1])) / GAMMA2
 
 
 def z_scores(scores: Tensor) -> Tensor:
@@ -152,3 +141,8 @@ def shares(weights: Sequence[float], count: int) -> list[float]:
             fix="give one such weight for each neighbour",
         )
     return [share / total for share in given]
+
+
+def scaled(weights: Sequence[float]) -> list[float]:
+    """Return the shares of references that were kept; equal ones where the far ones' came to nothing."""
+    return shares(weights if any(weights) else [1.0] * len(weights), len(weights))

@@ -298,13 +298,7 @@ class Generator(nn.Module):
     ) -> Iterator[Stage]:
         """Yield the first `count` stages (all by default), each as soon as it is computed.
 
-        Args:
-            z: noise (b, z_dim).
-            condition: c = CA(s) (b, condition_dim).
-            words: masked mean of the word embeddings (b, d), and what the caption names.
-            v: memory features (b, 512, 16, 16).
-            count: how many stages to run.
-            crop: the squares of the last stage's images to make, in px of the stage before.
+        `condition` is c = CA(s) (b, condition_dim); the others are those of `forward`.
         """
         count = self.config.stages if count is None else count
         words, attributes = words[:, : self.config.text_dim], words[:, self.config.text_dim :]

@@ -1,25 +1,299 @@
 """What a caption names, and whether a picture shows it, as the model's own reader sees it.
 
-What is named comes from the caption's own words (`naming`). What the model's reader of captions expects
-beyond them is told apart, as implied by the kind of bird; what the caption denies is told, and never
-ticked: this model cannot leave things out. The reader of pictures is the one that chooses among references:
-an account of what the model aims at, not a judgement from outside, for which `evaluation` has a judge.
+What is named comes from the caption's own words, by a small grammar of noun phrases ("black wings and tail",
+"a long orange bill"), clauses ("its tail is blue"), whole birds ("a red and black duck"), places and poses.
+It knows the words of Aviary's captions and their everyday synonyms, and says nothing of what it does not
+find: a text network would guess (an owl "has" a hooked beak), and a list with ticks must not. What is denied
+("without a crest", "not red") is told, and never ticked: this model cannot leave things out. What the model's
+reader of captions expects beyond the words is told apart, as implied by the kind of bird. The reader of
+pictures is the one that chooses among references: an account of what the model aims at, not a judgement from
+outside, for which `evaluation` has a judge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from memdriven.aviary.captions import COLOUR_WORDS, PATTERN_WORDS, POSE_WORDS, SHAPE_WORDS, SIZE_WORDS
 from memdriven.checkpoint import Checkpoint
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.image import CompactBackbone
 from memdriven.encoders.text import TextFeatures
-from memdriven.pipeline.naming import Named, named_by
+
+# ---- What the words name -------------------------------------------------------------------------
+
+Pair = tuple[str, str]
+"""An attribute and its value."""
+
+COLOURS = {
+    words.split()[-1]: name for name, said in COLOUR_WORDS.items() for words in said if "colored" not in words
+}
+COLOURS |= {
+    **dict.fromkeys(("ruby", "vermilion", "cherry"), "red"),
+    **dict.fromkeys(("golden", "gold", "lemon"), "yellow"),
+    **dict.fromkeys(("chocolate", "brownish"), "brown"),
+    **dict.fromkeys(("navy", "azure", "turquoise", "teal", "cobalt"), "blue"),
+    **dict.fromkeys(("lavender", "magenta", "violet"), "purple"),
+    **dict.fromkeys(("beige", "cream", "sandy"), "buff"),
+    **dict.fromkeys(("silver", "greyish", "grayish", "slate"), "grey"),
+    **dict.fromkeys(("emerald", "lime"), "green"),
+    "amber": "orange",
+    "ebony": "black",
+    "rosy": "pink",
+}
+"""Colour words, each for one of the fourteen names."""
+PARTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("crown", "cap"), ("crown",)),
+    "head": ("crown", "head"),
+    **dict.fromkeys(("face", "cheek", "cheeks"), ("head",)),
+    **dict.fromkeys(("throat", "chin"), ("throat",)),
+    **dict.fromkeys(("breast", "chest"), ("breast",)),
+    **dict.fromkeys(("belly", "abdomen", "underside"), ("belly",)),
+    **dict.fromkeys(("back", "mantle"), ("back",)),
+    **dict.fromkeys(("wing", "wings"), ("wing",)),
+    **dict.fromkeys(("tail", "tails"), ("tail",)),
+    **dict.fromkeys(("leg", "legs", "foot", "feet"), ("legs",)),
+    **dict.fromkeys(("beak", "bill", "beaks"), ("beak",)),
+    **dict.fromkeys(("wingbar", "wingbars"), ("wing_bars",)),
+    "eyering": ("eye_ring",),
+    "crest": ("crest",),
+}
+"""Nouns, and the attributes that each is about; `beak` stands for its colour and shape."""
+PHRASES: dict[tuple[str, ...], str] = {
+    ("wing", "bar"): "wingbars",
+    ("wing", "bars"): "wingbars",
+    ("bars", "on", "its", "wings"): "wingbars",
+    ("eye", "ring"): "eyering",
+    ("eye", "rings"): "eyering",
+    ("ring", "around", "its", "eye"): "eyering",
+    ("eye", "stripe"): "eyestripe",
+    ("stripe", "through", "its", "eye"): "eyestripe",
+    ("eyebrow", "line"): "eyestripe",
+    ("wing", "feathers"): "wings",
+    ("tail", "feathers"): "tail",
+    ("medium", "sized"): "medium",
+    ("mid", "sized"): "medium",
+}
+"""Several words that are one."""
+PARTS["eyestripe"] = ("eye_stripe",)
+SHAPES = {words.split()[-1]: name for name, said in SHAPE_WORDS.items() for words in said}
+SHAPES |= {"long": "long"}
+del SHAPES["thin"]
+PATTERNS = {word: name for name, said in PATTERN_WORDS.items() for word in said}
+SIZES = {
+    word: name for name, said in SIZE_WORDS.items() for word in said if " " not in word and "-" not in word
+}
+SIZES["medium"] = "medium"
+POSES = {phrase: name for name, said in POSE_WORDS.items() for phrase in said} | {
+    "flies": "flying",
+    "swims": "swimming",
+    "perches": "perched",
+    "perched": "perched",
+    "stands": "standing",
+    "on a branch": "perched",
+}
+PLACES = {
+    **dict.fromkeys(("snow", "snowy", "winter"), "snow"),
+    **dict.fromkeys(("grass", "meadow", "lawn", "grassy"), "grass"),
+    **dict.fromkeys(("sand", "beach"), "sand"),
+    **dict.fromkeys(("rock", "rocks", "stones"), "rock"),
+    **dict.fromkeys(("dusk", "sunset"), "dusk"),
+    **dict.fromkeys(("water", "lake", "pond", "sea"), "water"),
+    **dict.fromkeys(("foliage", "woods", "leaves", "forest"), "foliage"),
+    "sky": "sky",
+}
+"""Words that alone say where a bird is, unless they name something else before them."""
+WHOLE = frozenset({"bird", "birds"})
+WHOLE_MARK = "whole "
+WHOLE_PARTS = (WHOLE_MARK + "back", WHOLE_MARK + "breast")
+"""What a bird's own colour is said of, marked, as a part's own colour goes before it."""
+DENIALS = frozenset(
+    {"no", "not", "without", "never", "lacks", "lacking", "isn", "aren", "hasn", "neither", "nor"}
+)
+FILLERS = frozenset(
+    {"a", "an", "the", "its", "his", "her", "all", "very", "bright", "dark", "light", "pale", "deep", "dull"}
+    | {"vivid", "jet", "solid", "slate", "snowy", "colored", "coloured", "feathered", "thin", "wide", "broad"}
+)
+"""Words that may stand inside a noun phrase without ending it."""
+
+UNDERSTOOD = frozenset({*COLOURS, *PARTS, *SHAPES, *PATTERNS, *SIZES, *PLACES, *WHOLE, *DENIALS, *FILLERS})
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a caption's words name, in their order."""
+
+    claims: tuple[Pair, ...] = ()
+    denied: tuple[Pair, ...] = ()
+    """What it says is not so; the value is empty where the thing itself is denied."""
+
+
+@dataclass
+class _Phrase:
+    """The noun phrase that is being read."""
+
+    colours: list[str] = field(default_factory=list)
+    shape: str = ""
+    pattern: str = ""
+    size: str = ""
+    denied: bool = False
+
+
+def named_by(
+    caption: str, values: Mapping[str, Sequence[str]], replaced: Mapping[str, str] | None = None
+) -> Named:
+    """Return what a caption names of the attributes that a model knows.
+
+    Args:
+        caption: as it was typed.
+        values: the model's attributes, each with its values; others are never named.
+        replaced: words of the caption that were taken as others: a typo, a synonym.
+    """
+    claims: list[Pair] = []
+    denied: list[Pair] = []
+    of_the_whole: list[Pair] = []
+    for attribute, value, no in _read(_words(caption, replaced or {}), values):
+        whole = attribute.startswith(WHOLE_MARK)
+        pair = (attribute.removeprefix(WHOLE_MARK), value)
+        known = values.get(pair[0], ())
+        if value in known or (no and not value and known):
+            (denied if no else of_the_whole if whole else claims).append(pair)
+    # A red bird with a yellow breast is red but for the breast.
+    parts = {attribute for attribute, _ in claims}
+    claims += [pair for pair in of_the_whole if pair[0] not in parts]
+    found = list(dict.fromkeys(claims))
+    # Of two colours for one part, neither is what the caption names.
+    once = [pair for pair in found if sum(other[0] == pair[0] for other in found) == 1]
+    return Named(tuple(once), tuple(dict.fromkeys(denied)))
+
+
+def _words(caption: str, replaced: Mapping[str, str]) -> list[str]:
+    """Return lower-case words and commas, several words that are one joined, replacements made."""
+    text = caption.lower().replace("-", " ").replace("n't", " not")
+    # A word that stands here means what it says, whatever a model that lacks it reads in its place.
+    plain = [
+        word if word in UNDERSTOOD else replaced.get(word, word)
+        for word in re.findall(r"[^\W\d_]+|[,.;]", text)
+    ]
+    out: list[str] = []
+    while plain:
+        for phrase, one in PHRASES.items():
+            if tuple(plain[: len(phrase)]) == phrase:
+                out.append(one)
+                plain = plain[len(phrase) :]
+                break
+        else:
+            out.append(plain.pop(0))
+    return out
+
+
+def _read(words: Sequence[str], values: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, bool]]:
+    kinds = set(values.get("body_plan", ()))
+    phrase, last = _Phrase(), _Phrase()
+    subject: tuple[str, ...] = ()
+    be = False
+    for place, word in enumerate(words):
+        if word in DENIALS:
+            phrase.denied = True
+        elif word in COLOURS:
+            if be:  # "its tail is blue"
+                for part in subject:
+                    yield from _part(part, _Phrase([COLOURS[word]], denied=phrase.denied))
+            else:
+                phrase.colours.append(COLOURS[word])
+        elif word == "crested":
+            yield "crest", "crested", phrase.denied
+        elif word in PATTERNS:
+            phrase.pattern = PATTERNS[word]
+        elif be and word in SHAPES and "beak" in subject:
+            yield "beak_shape", SHAPES[word], phrase.denied
+        elif word in SHAPES or word in SIZES:
+            phrase.shape, phrase.size = SHAPES.get(word, phrase.shape), SIZES.get(word, phrase.size)
+        elif word in PARTS:
+            bare = not (phrase.colours or phrase.shape or phrase.pattern or phrase.denied)
+            if bare and place and words[place - 1] == "and":  # "black wings and tail (are ...)"
+                phrase, subject = last, (*subject, *PARTS[word])
+            else:
+                subject = PARTS[word]
+            for part in PARTS[word]:
+                yield from _part(part, phrase)
+            denied_on = phrase.denied and words[place + 1 : place + 2] == ["or"]
+            last, phrase, be = phrase, _Phrase(denied=denied_on), False
+        elif word in WHOLE or _kind(word, kinds):
+            yield from _whole(phrase, _kind(word, kinds))
+            subject, last, phrase, be = WHOLE_PARTS, _Phrase(), _Phrase(), False
+        elif word in ("is", "are"):
+            be, phrase = True, _Phrase()
+        elif word == "and" or word in FILLERS:
+            be = be and word not in ("a", "an")  # "this is a red bird"
+        else:
+            keeps = phrase.denied and word in ("or", "any", "have", "has", "with")
+            phrase, be = _Phrase(denied=keeps), False
+    yield from _setting(" ".join(words))
+
+
+def _part(part: str, phrase: _Phrase) -> Iterator[tuple[str, str, bool]]:
+    """Yield what a noun phrase says of one part."""
+    if part == "beak":
+        if phrase.denied and not phrase.colours and not phrase.shape:
+            yield "beak_color", "", True
+        for colour in phrase.colours:
+            yield "beak_color", colour, phrase.denied
+        if phrase.shape:
+            yield "beak_shape", phrase.shape, phrase.denied
+        return
+    if part == "crest":
+        yield "crest", "" if phrase.denied else "crested", phrase.denied
+        return
+    if phrase.pattern and part in ("breast", "belly"):
+        yield "pattern", phrase.pattern, phrase.denied
+    for colour in phrase.colours:
+        yield part, colour, phrase.denied
+    if phrase.denied and not phrase.colours:
+        yield part, "", True
+
+
+def _whole(phrase: _Phrase, kind: str) -> Iterator[tuple[str, str, bool]]:
+    """Yield what is said of a bird as a whole: one colour is all of it, of two the first is above."""
+    if phrase.size:
+        yield "size", phrase.size, phrase.denied
+    if phrase.colours:
+        for part, colour in zip(WHOLE_PARTS, (phrase.colours[0], phrase.colours[-1]), strict=True):
+            yield part, colour, phrase.denied
+    if phrase.pattern:
+        yield "pattern", phrase.pattern, phrase.denied
+    if kind:
+        yield "body_plan", kind, phrase.denied
+
+
+def _kind(word: str, kinds: set[str]) -> str:
+    """Return the kind of bird that a word is, in the singular; empty for none."""
+    return next((w for w in (word, word.removesuffix("s")) if w in kinds), "")
+
+
+def _setting(text: str) -> Iterator[tuple[str, str, bool]]:
+    """Yield where the bird is and what it does."""
+    for phrase, pose in POSES.items():
+        if found := re.search(rf"\b(not |no |without )?{phrase}\b", text):
+            yield "pose", pose, bool(found[1])
+    for word, place in PLACES.items():
+        for found in re.finditer(rf"\b(not |no |without )?(\w+ )?(\w+ )?(?:{word})\b", text):
+            before = (found[3] or found[2] or "").strip()
+            after = text[found.end() :].split()[:1]  # "snowy white" and "sky blue" are colours
+            if after and after[0] in COLOURS and word in ("snowy", "sky"):
+                continue
+            if before == "evening":
+                place = "dusk"
+            yield "background", place, bool(found[1]) or before in ("no", "not")
+
+
+# ---- What a picture shows of it -------------------------------------------------------------------
 
 IMPLIED = 0.5
 """Probability above which the reader of captions expects a value that no word names."""

@@ -15,9 +15,8 @@ from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.text import TextFeatures
 from memdriven.files import atomic_write_bytes
 from memdriven.models.noise import Window
-from memdriven.pipeline.claims import Claim
+from memdriven.pipeline.claims import Claim, Named
 from memdriven.pipeline.guidance import TextCondition
-from memdriven.pipeline.naming import Named
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Reference, Request
 
@@ -194,11 +193,7 @@ class PipelineOutput:
         return self.recipes[index].to_png(self.all_stages[index][-1])
 
     def save(self, path: Path | str, index: int = 0) -> None:
-        """Write an image as a PNG that carries its recipe, whole or not at all.
-
-        Raises:
-            DataError: the disk is full or refuses writing.
-        """
+        """Write an image as a PNG that carries its recipe, whole or not at all."""
         atomic_write_bytes(path, self.png(index))
 
 

@@ -40,7 +40,7 @@ from memdriven.pipeline.guidance import Guidance
 from memdriven.pipeline.output import Neighbour, PipelineOutput, Prepared, Retrieval, Tried, to_picture
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage
-from memdriven.pipeline.rerank import best, scaled, score_pictures
+from memdriven.pipeline.rerank import best, score_pictures
 
 _PREPARED = 16
 """Requests whose preparation is remembered: at most half a megabyte of v each."""
@@ -432,7 +432,7 @@ class MemoryDrivenPipeline:
             wanted,
         )
         places = best(picture_scores, found.k)
-        shares = scaled([found[place].weight for place in places])
+        shares = scores.scaled([found[place].weight for place in places])
         kept = tuple(replace(found[place], weight=share) for place, share in zip(places, shares, strict=True))
         tried = tuple(
             Tried(neighbour=each, score=score, picture=to_picture(picture[None]), kept=place in places)

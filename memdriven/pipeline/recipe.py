@@ -124,24 +124,14 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-ready values, schema first."""
-        return {
-            "schema": SCHEMA,
-            "caption": self.caption,
-            "strategy": self.strategy,
-            "k": self.k,
-            "seed": self.seed,
-            "neighbours": list(self.neighbours),
-            "weights": list(self.weights),
-            "checkpoint": self.checkpoint,
-            "checkpoint_hash": self.checkpoint_hash,
-            "bank_hash": self.bank_hash,
-            "version": self.version,
-            "extra": dict(self.extra),
-            **({"variations": [asdict(v) for v in self.variations]} if self.variations else {}),
-            **({"memory": self.memory} if self.memory != 1 else {}),
-            **({"guidance": self.guidance} if self.guidance else {}),
-            **({} if self.mirror is None else {"mirror": self.mirror}),
-            **({} if self.window is None else {"window": list(self.window)}),
+        values = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+        left_out = {"variations": [], "memory": 1, "guidance": 0, "mirror": None, "window": None}
+        return {"schema": SCHEMA} | {
+            name: value
+            for name, value in values.items()
+            if name not in left_out or value != left_out[name] or value is False
         }
 
     def to_json(self, indent: int | None = None) -> str:
@@ -163,11 +153,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
-        """Rebuild a recipe from `to_dict`'s values.
-
-        Raises:
-            ConfigError: a field is missing, unknown, or of another type or range.
-        """
+        """Rebuild a recipe from `to_dict`'s values."""
         check(isinstance(values, dict), "a JSON object", type(values).__name__)
         assert isinstance(values, dict)
         check(values.get("schema") == SCHEMA, f"schema {SCHEMA}", values.get("schema"))
@@ -195,11 +181,7 @@ class Recipe:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read a recipe from JSON.
-
-        Raises:
-            ConfigError: the text is too long, not JSON, or not a valid recipe.
-        """
+        """Read a recipe from JSON."""
         check(len(text) <= MAX_BYTES, f"at most {MAX_BYTES} bytes", f"{len(text)} bytes")
         try:
             values = parse_json(text)
@@ -209,11 +191,7 @@ class Recipe:
 
     @classmethod
     def from_url(cls, text: str) -> Self:
-        """Read a recipe from `to_url`'s text.
-
-        Raises:
-            ConfigError: the text is too long, damaged, or not a valid recipe.
-        """
+        """Read a recipe from `to_url`'s text."""
         check(len(text) <= MAX_BYTES, f"at most {MAX_BYTES} characters", f"{len(text)}")
         try:
             raw = text.encode("ascii")

@@ -19,7 +19,6 @@ from memdriven.encoders.damsm import matching_scores
 from memdriven.encoders.readers import agreement
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError
-from memdriven.memory.scores import shares
 from memdriven.models.noise import Noise, apply_view
 from memdriven.pipeline.guidance import TextCondition
 
@@ -47,9 +46,6 @@ def score_pictures(
     Returns:
         Scores (n,), and the pictures (n, 3, s, s) in [-1, 1] of the smallest stage that the encoders
         can read, both on the CPU.
-
-    Raises:
-        ConfigError: the encoders have no network of their own that reads pictures.
     """
     generator, config, n = checkpoint.generator, checkpoint.config.damsm, len(v)
     if checkpoint.damsm.pixels is None:
@@ -91,8 +87,3 @@ def score_words(
 def best(scores: Tensor, k: int) -> list[int]:
     """Return the places of the k highest scores, best first; of equal ones the first."""
     return torch.sort(scores, descending=True, stable=True).indices[:k].tolist()
-
-
-def scaled(weights: Sequence[float]) -> list[float]:
-    """Return the shares of those that were kept; equal ones where the far ones' came to nothing."""
-    return shares(weights if any(weights) else [1.0] * len(weights), len(weights))

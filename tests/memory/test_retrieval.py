@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import random
@@ -16,7 +15,8 @@ from torch import Tensor
 from memdriven.config import RetrievalConfig
 from memdriven.errors import BankError, CaptionError, RetrievalError
 from memdriven.memory import retrieval
-from memdriven.memory.retrieval import STRATEGIES, LruCache, Match, Query, Retriever, StoredWords
+from memdriven.memory.bank import LruCache, StoredWords
+from memdriven.memory.retrieval import STRATEGIES, Match, Query, Retriever
 from tests.memory.conftest import World, make_damsm
 
 CAPTION = "this is a green disc"
@@ -275,12 +275,6 @@ def test_word_weights_are_highest_cosines(world: World, retriever: Retriever) ->
     regions = world.damsm.heads(world.bank.v(match.index)[None]).regions[0]
     seen = [max(slow.cos(e, region) for region in regions) for e in slow.words]
     assert match.word_weights == pytest.approx([min(max(w, 0), 1) for w in seen], abs=2e-3)
-
-
-def test_a_config_for_one_call(retriever: Retriever) -> None:
-    other = dataclasses.replace(retriever.config, strategy="random", k=7)
-    assert len(retriever.retrieve(CAPTION, config=other)) == 7
-    assert len(retriever.retrieve(CAPTION)) == retriever.config.k
 
 
 def test_the_same_question_has_the_same_answer(world: World, retriever: Retriever) -> None:

@@ -54,7 +54,7 @@ def test_words_words_scores() -> None:
     query, stored = rows(3, 6), rows(4, 5, 6, seed=1)
     lengths = [5, 1, 3, 4]
     mask = torch.tensor([[place < length for place in range(5)] for length in lengths])
-    found = scores.words_words_scores(query, stored, mask, 4.0, 5.0)
+    found = scores.words_words_scores(query, stored, mask)
     for caption, length in enumerate(lengths):
         cosines = []
         for e in query:
@@ -67,13 +67,13 @@ def test_words_words_scores() -> None:
 
 def test_a_caption_of_one_word_meets_itself_fully() -> None:
     word = rows(1, 6)
-    found = scores.words_words_scores(word, word[None], torch.ones(1, 1, dtype=torch.bool), 4, 5)
+    found = scores.words_words_scores(word, word[None], torch.ones(1, 1, dtype=torch.bool))
     assert float(found) == pytest.approx(1.0, abs=1e-6)
 
 
 def test_words_image_scores() -> None:
     query, regions = rows(3, 6), rows(4, 7, 6, seed=1)
-    found = scores.words_image_scores(query, regions, 4.0, 5.0)
+    found = scores.words_image_scores(query, regions)
     for image in range(4):
         dots = [[float(r @ e) for e in query] for r in regions[image]]
         over_words = [softmax(line) for line in dots]
@@ -88,8 +88,8 @@ def test_words_image_scores() -> None:
 def test_repeating_a_query_word_does_not_raise_its_score() -> None:
     regions, word = rows(2, 5, 6), rows(1, 6, seed=3)
     mask = torch.ones(2, 5, dtype=torch.bool)
-    once = scores.words_words_scores(word, regions, mask, 4, 5)
-    twice = scores.words_words_scores(word.repeat(2, 1), regions, mask, 4, 5)
+    once = scores.words_words_scores(word, regions, mask)
+    twice = scores.words_words_scores(word.repeat(2, 1), regions, mask)
     assert torch.allclose(once, twice, atol=1e-6)
 
 

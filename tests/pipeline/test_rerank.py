@@ -14,12 +14,13 @@ from memdriven.config import DamsmConfig
 from memdriven.encoders.damsm import Damsm, matching_scores
 from memdriven.encoders.readers import FLOOR, AttributeHead, Attributes, CaptionReader
 from memdriven.errors import ConfigError, RetrievalError
+from memdriven.memory.scores import scaled
 from memdriven.models.noise import draw_noise
 from memdriven.pipeline.claims import named_in
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED, Request, Variation
-from memdriven.pipeline.rerank import best, scaled, score_pictures
+from memdriven.pipeline.rerank import best, score_pictures
 
 CAPTION = "a small red bird with black wings"
 NAMING = "a small red bird with black wings and a blue crown"
