@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import lzma
 import os
+import posixpath
 import re
 import struct
 import tarfile
@@ -36,6 +37,8 @@ _LEFT_BY_SYSTEMS = {
     *("__macosx", "thumbs.db", "desktop.ini", "icon\r", "@eadir", "#recycle", "$recycle.bin"),
     *("system volume information", "lost+found", "__pycache__"),
 }
+_OF_ZIPS = ("cp850", "cp1252", "cp866", "cp1251", "gbk", "shift_jis", "big5", "euc_kr")
+"""How names in old zips may be written that are neither UTF-8 nor what the format says (cp437)."""
 _DAMAGE = (
     *(OSError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error),
     *(RuntimeError, ValueError, OverflowError, IndexError, KeyError, TypeError),
@@ -55,12 +58,22 @@ class Archive:
         """Names without regard to case and to how letters are composed -> the names as they are."""
         self._links: dict[str, str] = {}
         """Links within the folder -> the files and folders that they name."""
+        self._unread: dict[bytes, str] = {}
+        """Names of a zip that does not say how they are written, as bytes -> as they were read."""
 
     def add(self, name: str, read: Callable[[], bytes]) -> None:
         """Add a file, unless a system left it there or one of that name is there."""
         if not left_by_a_system(name) and name not in self._read:
             self._alike.setdefault(_plain(name), []).append(name)
             self._read[name] = read
+
+    def link(self, name: str, target: str) -> None:
+        """Add a link, as `target` is written from the link's own folder; none is ever made on disk."""
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
+        if path.startswith(("/", "..")):
+            self.left_out += [] if left_by_a_system(name) else [name]
+        else:
+            self._links[name] = path
 
     @property
     def names(self) -> list[str]:
@@ -81,11 +94,20 @@ class Archive:
             return name
         for link, target in self._links.items():
             if name == link or name.startswith(link + "/"):
-                return self.meant(target + name[len(link) :], links - 1) if links else None
-        alike = self._alike.get(_plain(name), [])
-        composed = [one for one in alike if _composed(one) == _composed(name)]
-        found = composed or alike
+                return self.meant((target + name[len(link) :]).lstrip("/"), links - 1) if links else None
+        found = self.alike(name)
+        composed = [one for one in found if _composed(one) == _composed(name)]
+        found = composed or found
+        if not found and self._unread:
+            for encoding in _OF_ZIPS:
+                with contextlib.suppress(UnicodeEncodeError):
+                    if one := self._unread.get(_composed(name).encode(encoding)):
+                        return one
         return found[0] if len(found) == 1 else None
+
+    def alike(self, name: str) -> list[str]:
+        """Return the files whose names differ from one in case or in how letters are composed alone."""
+        return self._alike.get(_plain(name), [])
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes.
@@ -146,7 +168,9 @@ class Archive:
 def left_by_a_system(name: str) -> bool:
     """Whether a name is of the hidden files and folders that systems put beside one's own."""
     parts = PurePosixPath(name).parts
-    return any(part[:1] == "." or part.lower() in _LEFT_BY_SYSTEMS for part in parts if part != "..")
+    return any(
+        part.startswith((".", "~$")) or part.lower() in _LEFT_BY_SYSTEMS for part in parts if part != ".."
+    )
 
 
 def _composed(name: str) -> str:
@@ -154,7 +178,7 @@ def _composed(name: str) -> str:
 
 
 def _plain(name: str) -> str:
-    return _composed(_composed(name).casefold())
+    return _composed(_composed(name.strip()).casefold())
 
 
 @contextlib.contextmanager
@@ -204,8 +228,8 @@ def _add_folder(archive: Archive, folder: Path, follow_links: bool) -> None:
             name = prefix + entry.name
             if entry.is_symlink():
                 target = os.path.realpath(entry.path)
-                if target.startswith(root + os.sep):
-                    archive._links[name] = Path(target).relative_to(root).as_posix()
+                if target == root or target.startswith(root + os.sep):
+                    archive._links[name] = target[len(root) + 1 :].replace(os.sep, "/")
                     continue
                 if not follow_links or target in seen:
                     archive.left_out += [] if left_by_a_system(name) else [name]
@@ -225,7 +249,7 @@ def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None
         elif tarfile.is_tarfile(path):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="memdriven-"))
             with explain_disk_errors(Path(folder)), tarfile.open(path) as tar:
-                _unpack(tar, Path(folder), max(MAX_FILE, MAX_RATIO * path.stat().st_size))
+                _unpack(archive, tar, Path(folder), max(MAX_FILE, MAX_RATIO * path.stat().st_size))
             _add_folder(archive, Path(folder), follow_links=False)
         else:
             raise DataError(
@@ -239,8 +263,10 @@ def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None
         ) from error
 
 
-def _unpack(tar: tarfile.TarFile, folder: Path, limit: int) -> None:
+def _unpack(archive: Archive, tar: tarfile.TarFile, folder: Path, limit: int) -> None:
     """Unpack the files of a tar that readers use; none of them may lead out of the folder.
+
+    Links are noted, not made: a chain of them would lead later files out of the folder.
 
     Raises:
         tarfile.TarError: a name points outside, or the files are too large.
@@ -250,8 +276,12 @@ def _unpack(tar: tarfile.TarFile, folder: Path, limit: int) -> None:
         if member.size > MAX_FILE or limit < 0:
             raise tarfile.TarError(f"{member.name[:80]!r} of {member.size:,} bytes: too large")
         used = member.name.lower().endswith((*ENDINGS, *TABLES)) and not left_by_a_system(member.name)
-        if member.isfile() and used:  # links are left out, too
+        if member.isfile() and used:
             tar.extract(member, folder, filter="data")
+        elif member.islnk() or member.issym():
+            name = posixpath.normpath(member.name)  # a hard link's target counts from the archive's root
+            up = posixpath.relpath(".", posixpath.dirname(name) or ".") if member.islnk() else ""
+            archive.link(name, posixpath.join(up, member.linkname))
 
 
 def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
@@ -261,14 +291,25 @@ def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
         def read() -> bytes:
             if entry.file_size > MAX_FILE:
                 raise zipfile.BadZipFile(f"{entry.file_size:,} bytes unpacked")
+            if entry.flag_bits & 1:
+                raise DataError(
+                    wanted=f"{entry.filename} in {archive.place} without a password",
+                    found="an encrypted file",
+                    fix="unpack the archive and give the folder",
+                )
             with lock:
                 return content.read(entry)
 
         return read
 
     for entry in content.infolist():
-        if not entry.is_dir():
-            archive.add(_zip_name(entry).replace("\\", "/").removeprefix("./"), reader(entry))
+        if entry.is_dir():
+            continue
+        name = _zip_name(entry).replace("\\", "/").removeprefix("./")
+        archive.add(name, reader(entry))
+        with contextlib.suppress(UnicodeEncodeError):
+            if not entry.flag_bits & 0x800 and name == entry.filename and not name.isascii():
+                archive._unread[name.encode("cp437")] = name
 
 
 def _zip_name(entry: zipfile.ZipInfo) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from memdriven.files import atomic_folder, read_json
 from memdriven.numbers import check_whole
 
 _WORKERS = 4
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 REPEATED = 0.2
 """Distance of two looks, over the contrast of one, below which a picture repeats another. Of 3,033
 flowers the four nearest pairs, each of one photograph, lie at 0.05 to 0.12, all others above 0.33."""
@@ -130,8 +132,8 @@ def assemble(
 
 
 def clean(text: str) -> str:
-    """Return a text without halves of characters, which no file can hold."""
-    return text.encode("utf-8", "replace").decode()
+    """Return a text without halves of characters, which no file can hold, and without control characters."""
+    return _CONTROL.sub(" ", text.encode("utf-8", "replace").decode())
 
 
 def counted(count: int, noun: str) -> str:

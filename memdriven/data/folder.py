@@ -22,10 +22,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import unquote
 
 from memdriven.data.archive import Archive, open_archives
 from memdriven.data.assemble import Draft, assemble, clean, counted, refuse_other_content
-from memdriven.data.images import Fit
+from memdriven.data.images import ENDINGS, Fit
 from memdriven.data.prepared import Item, PreparedDataset, image_file
 from memdriven.data.tables import (
     BOX,
@@ -35,16 +36,21 @@ from memdriven.data.tables import (
     TEXT,
     Faults,
     column_name,
+    decoded,
     find_tables,
     is_picture,
     is_text,
+    plain_name,
     read_rows,
 )
-from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
+from memdriven.data.vocabulary import MAX_CHARACTERS, STAND_IN, tokenize
 from memdriven.errors import DataError
 from memdriven.numbers import check_number, in_range, shown
 
 SIDECARS = (".txt", ".caption")
+NO_CAPTION = ("nan", "null", "none", "n/a")
+"""What other programs write into an empty field."""
+SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
 @dataclass
@@ -89,8 +95,10 @@ class _Source:
         plain = "/".join(parts)
         found = self.files.meant(base + plain)
         if found is None:
+            plain_ones = [base + unquote(plain), *(base + plain + kind for kind in ENDINGS)]
             ending = [file for file in self.by_name.get(parts[-1], ()) if f"/{file}".endswith(f"/{plain}")]
             found = self.files.meant(plain) or (ending[0] if len(ending) == 1 else None)
+            found = found or next((file for one in plain_ones if (file := self.files.meant(one))), None)
             if found is not None:
                 self.elsewhere[base + plain] = found
         if found is not None and is_picture(found):
@@ -98,9 +106,12 @@ class _Source:
         names = self.files.names if len(self.faults.found) < 5 else ()
         near = difflib.get_close_matches(base + plain, names, n=1, cutoff=0.8)
         linked = "; links that lead out of the folder are not followed without --follow-links"
+        twins = self.files.alike(base + plain)
+        none = f"{' and '.join(twins)}, either of which is meant" if twins else "no such file in "
+        none += "" if twins else self.files.place
         self.faults.add(
             f"the image {name[:200]} of {place}",
-            (f"{found}, no picture" if found else f"no such file in {self.files.place}")
+            (f"{found}, no picture" if found else none)
             + (f"; is {near[0]} meant?" if near and not found else "")
             + (linked if base + plain in self.files.left_out else ""),
             "add the image or remove the row; names count from the table's own folder",
@@ -111,9 +122,11 @@ class _Source:
         """Return the usable ones among a row's captions; count the others."""
         usable = []
         for value in values:
+            if isinstance(value, dict):  # as Karpathy's splits have them
+                value = _first(value, ("raw", *TEXT))
             text = " ".join(clean(value).split()) if isinstance(value, str) else ""
-            if not text:
-                self.unusable["empty"] += 1
+            if not text or text.lower() in NO_CAPTION:
+                self.unusable["empty" if value is None or isinstance(value, str) else "no text"] += 1
             elif len(text) > MAX_CHARACTERS:
                 self.unusable[f"longer than {MAX_CHARACTERS:,} characters"] += 1
             elif not tokenize(text):
@@ -136,7 +149,7 @@ class _Source:
         if self.files.left_out:
             first = clean(self.files.left_out[0])
             notes.append(
-                f"{counted(len(self.files.left_out), 'link')} that lead out of the folder not followed "
+                f"{counted(len(self.files.left_out), 'link')} out of the folder not followed "
                 f"(--follow-links does), e.g. {first}"
             )
         return notes
@@ -249,7 +262,7 @@ def caption_of_name(name: str) -> str:
     words = re.split(r"[\W_]+", PurePosixPath(name).with_suffix("").as_posix())
     split_words = {word for words in SPLITS.values() for word in words} | {"images", "img", "image", "data"}
     letters = [re.sub(r"\d+", "", word).lower() for word in words]
-    return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words)) or "picture"
+    return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words)) or STAND_IN
 
 
 def _captioned(read: _Source, file: str) -> bool:
@@ -261,6 +274,8 @@ def _nothing(read: _Source) -> DataError:
     found += "".join(f"; {counted(count, 'caption')} {reason}" for reason, count in read.unusable.items())
     found += f"; the columns {read.columns}" if read.columns else ""
     pictures = sum(map(is_picture, read.files.names))
+    if sheet := next((name for name in read.files.names if name.lower().endswith(SPREADSHEETS)), None):
+        found += f"; {sheet} is a spreadsheet, which is read when saved as CSV UTF-8"
     return DataError(
         wanted=f"captioned images in {read.place}: metadata.jsonl, metadata.csv or a text file beside each",
         found=f"{found}; {pictures} pictures among {len(read.files.names)} files",
@@ -325,7 +340,7 @@ def _read_row(read: _Source, base: str, values: dict[str, Any], split_column: st
             "name one of these with --split-column",
         )
         return
-    file = read.locate(base, re.sub(r"#\d+$", "", name.strip()), place)
+    file = read.locate(base, plain_name(name), place)
     if file is None:
         return
     folder = name.replace("\\", "/").removeprefix("./").rpartition("/")[0]
@@ -358,10 +373,14 @@ def _first(row: dict[str, Any], names: Sequence[str]) -> Any:
 def _beside(read: _Source, file: str) -> list[str]:
     """Return the captions in a text file beside a picture, one a line."""
     stem = file[: file.rfind(".")]
-    for name in (stem + ending for ending in SIDECARS):
+    for name in (place + ending for place in (stem, file) for ending in SIDECARS):
         if (found := read.files.meant(name)) is not None:
-            lines = [line for line in read.files.text(found).splitlines() if line.strip()]
-            return list(dict.fromkeys(read.captions(lines)))
+            try:
+                lines = decoded(read.files.read(found), read.place / found).splitlines()
+            except DataError as error:
+                read.faults.add(error.wanted, error.found, error.fix)
+                return []
+            return list(dict.fromkeys(read.captions([line for line in lines if line.strip()])))
     return []
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import struct
+from collections.abc import Mapping
 from pathlib import Path, PurePath
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,17 +24,23 @@ FORMATS = (
 )
 """Decoders that an image file may reach: those of pictures, not of programs such as PostScript."""
 ENDINGS = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".dib", ".avif"),
-    *(".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".sgi", ".qoi", ".psd", ".ico", ".tga"),
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".gif", ".tif", ".tiff", ".bmp"),
+    *(".dib", ".avif", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".pcx", ".sgi"),
+    *(".qoi", ".psd", ".ico", ".tga"),
 )
 """Names that files of these formats have, and TGA, whose content does not tell what it is."""
 WEBP_QUALITY = 90
 Fit = Literal["crop", "pad"]
 """How a picture becomes a square: its middle, or the whole of it between bars."""
 
+_BITS, _PHOTOMETRIC, _SAMPLES = 258, 262, 339
+"""TIFF's tags BitsPerSample, PhotometricInterpretation (0: white is zero), SampleFormat (2: signed)."""
+_SPACES = {"RGB": "RGB ", "RGBA": "RGB ", "CMYK": "CMYK", "L": "GRAY"}
+"""Mode -> the colour space of a profile that fits it."""
 _DECODING_ERRORS = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, OverflowError),
     *(RuntimeError, AttributeError, ImageCms.PyCMSError, Image.DecompressionBombError, Warning),
+    struct.error,
 )
 """What Pillow's decoders have been seen to raise on damaged files."""
 
@@ -54,11 +63,11 @@ def read_image(path: Path, least_side: int = 0) -> Image.Image:
 
 
 def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an image of any mode, depth and byte order as upright 8-bit RGB.
+    """Decode an image of any mode, depth and byte order as upright 8-bit sRGB.
 
     Of several frames the first counts. Deeper than 8 bits is read by its range: the depth that the
     file declares; or the smallest of 0 to 1 (floating point), 8 and 16 bits that holds the values; or
-    else the values' own.
+    else the values' own. Colours of another space are brought to sRGB by the profile in the file.
     Transparent parts are white, or dark grey under a drawing that is itself all but white.
 
     Args:
@@ -68,7 +77,7 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
         max_pixels: a larger one is refused before it is decoded.
 
     Raises:
-        DataError: the bytes are no image, are damaged, or claim too many pixels.
+        DataError: the bytes are no image, are damaged, claim too many pixels, or hold NaN or infinity.
     """
     formats = (*FORMATS, "TGA") if name.lower().endswith(".tga") else FORMATS
     try:
@@ -81,16 +90,15 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
                 )
             if least_side:
                 image.draft("RGB", (least_side, least_side))
-            upright = _as_rgb(ImageOps.exif_transpose(image))
+            tags = dict(getattr(image, "tag_v2", {}))  # of TIFF; a copy of the picture loses them
+            if image.format == "PNG" and image.mode == "L" and content[24] in (2, 4):
+                _scale_transparent_level(image, content[24])
+            upright = _in_srgb(_in_8_bits(_upright(image), tags, name))
             return Image.fromarray(np.asarray(upright))  # of its pixels alone: no place, no camera
     except UnidentifiedImageError:
-        kind = PurePath(name).suffix.lower()
-        found = "an empty file"
-        if content:
-            found = f"a {kind} file" if kind and kind not in ENDINGS else "none, or a damaged header"
         raise DataError(
             wanted=f"a picture in {name}, of a format that is read ({', '.join(FORMATS)})",
-            found=found,
+            found=_what_it_is(content, name),
             fix="save it as PNG, or remove its entry",
         ) from None
     except _DECODING_ERRORS as error:
@@ -101,38 +109,100 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
         ) from error
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode[0] in "IF":
-        image = _in_8_bits(image)
-    if image.mode == "LAB":
-        srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        assert converted is not None
-        return converted
-    if image.has_transparency_data:
-        return _on_ground(image.convert("RGBA"))
-    return image.convert("RGB")
+def _what_it_is(content: bytes, name: str) -> str:
+    """Say what a file is that no decoder takes."""
+    kind = PurePath(name).suffix.lower()
+    if not content:
+        return "an empty file"
+    if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return (
+            "a TIFF of samples that are not read, such as fractions of 16 or 64 bits or of several channels"
+        )
+    return f"a {kind} file" if kind and kind not in ENDINGS else "none, or a damaged header"
 
 
-def _in_8_bits(image: Image.Image) -> Image.Image:
-    """Return a picture of one deep channel (modes I, I;16*, F) as L, or LA where a value is transparent."""
-    values = np.asarray(image).astype(np.float64)
-    finite = np.isfinite(values)
-    low, high = float(values[finite].min(initial=np.inf)), float(values[finite].max(initial=-np.inf))
-    tags = getattr(image, "tag_v2", {})
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a photograph as its camera was held; where that note is damaged it stays as it is."""
+    with contextlib.suppress(*_DECODING_ERRORS):
+        return ImageOps.exif_transpose(image)
+    return image
+
+
+def _scale_transparent_level(image: Image.Image, depth: int) -> None:
+    """Bring a PNG's transparent grey level to 8 bits, as Pillow does with the pixels alone."""
+    if isinstance(clear := image.info.get("transparency"), int):
+        image.info["transparency"] = clear * 255 // (2**depth - 1)
+
+
+def _in_8_bits(image: Image.Image, tags: Mapping[int, Any], name: str) -> Image.Image:
+    """Return a picture of one deep or signed channel as L, or LA where a value is transparent.
+
+    Args:
+        image: of any mode; those of 8 bits a channel are returned as they are.
+        tags: of its TIFF file, else empty.
+        name: what messages call it.
+
+    Raises:
+        DataError: values are NaN or infinite.
+    """
+    bits, signed = int(tags.get(_BITS, (0,))[0]), tags.get(_SAMPLES, (1,))[0] == 2
+    if image.mode[0] not in "IF" and not (signed and image.mode == "L"):
+        return image
+    values = np.asarray(image)
+    if image.mode == "L":
+        values = values.view(np.int8)
+    if image.mode == "I" and bits == 32 and not signed:
+        values = values.view(np.uint32)  # Pillow has signed ones alone
+    values = values.astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        count = int((~np.isfinite(values)).sum())
+        raise DataError(
+            wanted=f"numbers as the pixels of {name}",
+            found=f"{count:,} of {values.size:,} are NaN or infinite",
+            fix="give these pixels a value, or remove its entry",
+        )
     if image.mode.startswith("I;16"):
-        low, high = 0.0, 2.0 ** int(tags.get(258, (16,))[0]) - 1  # BitsPerSample: cameras have 12
+        low, high = 0.0, 2.0 ** (bits or 16) - 1  # cameras have 12
     elif low >= 0:
-        tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        tops = [1.0, 255.0, 65535.0] if image.mode == "F" else [255.0, 65535.0]
+        if signed and bits < 32:
+            tops = [2.0 ** (bits - 1) - 1]
         low, high = 0.0, next((top for top in tops if high <= top), high)
-    scaled = (np.where(finite, values, low) - low) / max(high - low, 1e-30) * 255
-    if tags.get(262) == 0:  # PhotometricInterpretation: white is zero
+    scaled = (values - low) / max(high - low, 1e-30) * 255
+    if image.mode[0] == "I" and tags.get(_PHOTOMETRIC) == 0:  # white is zero; 8 bits Pillow turns itself
         scaled = 255 - scaled
     grey = Image.fromarray((scaled.clip(0, 255) + 0.5).astype(np.uint8))
     clear = image.info.get("transparency")
     if isinstance(clear, int):
         grey.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
     return grey
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Return a picture of 8 bits a channel as RGB; what is transparent is laid on a ground."""
+    clear, profile = image.has_transparency_data, image.info.get("icc_profile")
+    if image.mode == "LAB":
+        source = ImageCms.createProfile("LAB")
+        return _converted(image, ImageCms.ImageCmsProfile(source))
+    if image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        image = image.convert("RGBA" if clear else "RGB")
+    if profile:
+        with contextlib.suppress(*_DECODING_ERRORS):  # a damaged profile is as good as none
+            found = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            space, words = found.profile.xcolor_space, found.profile.profile_description or ""
+            if space == _SPACES[image.mode] and "srgb" not in words.lower():
+                alpha = image.convert("RGBA").getchannel("A") if clear else None
+                image = _converted(image.convert("RGB") if image.mode == "RGBA" else image, found)
+                if alpha is not None:
+                    image.putalpha(alpha)
+    return _on_ground(image.convert("RGBA")) if clear else image.convert("RGB")
+
+
+def _converted(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image:
+    converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert converted is not None
+    return converted
 
 
 def _on_ground(image: Image.Image) -> Image.Image:

@@ -27,7 +27,7 @@ TABLES = tuple(
 )
 """What a table of captions is called; another .jsonl, .csv or .tsv counts where it is the only one."""
 FILE = ("file_name", "file", "filename", "image", "image_file", "image_path", "image_name", "path", "img")
-TEXT = ("text", "caption", "captions", "prompt", "description", "comment")
+TEXT = ("text", "caption", "captions", "prompt", "description", "comment", "sentences", "tags")
 CLASS, BOX = ("class", "class_name", "class_id", "label", "category"), ("box", "bbox")
 """The columns, in whatever case; of several names the first that a row fills counts. Columns that
 differ in a number (`caption 1`, `caption 2`) are captions of one picture."""
@@ -40,6 +40,12 @@ SPLITS = {
 
 _MOST_FAULTS = 200
 """More are not looked for."""
+_MARKS = (
+    *((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32")),
+    *((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")),
+)
+"""Byte order marks that a text may begin with, and its encoding."""
+_LINE = re.compile("\r\n|\r|\n")
 
 
 class Faults:
@@ -66,7 +72,30 @@ class Faults:
 
 def is_picture(name: str) -> bool:
     """Whether a file's name is that of a picture."""
-    return name.lower().endswith(ENDINGS)
+    return name.rstrip().lower().endswith(ENDINGS)
+
+
+def decoded(content: bytes, place: Path) -> str:
+    """Return the text of a file, in UTF-8, UTF-16 or UTF-32, with a byte order mark or without.
+
+    Raises:
+        DataError: the file is no such text.
+    """
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and content:
+        ahead, behind = (content[start:4000:2].count(0) * 4 > len(content[:4000]) for start in (0, 1))
+        encoding = "utf-16-be" if ahead and not behind else "utf-16-le" if behind and not ahead else "utf-8"
+    try:
+        if content.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
+            raise ValueError("a spreadsheet or an archive")
+        return content.decode(encoding).lstrip("\ufeff")
+    except ValueError as error:
+        line = content[: getattr(error, "start", 0)].count(10) + 1
+        raise DataError(
+            wanted=f"UTF-8 text in {place}",
+            found=f"other bytes in line {line}" if isinstance(error, UnicodeDecodeError) else str(error),
+            fix="save the file as UTF-8 text (in Excel: CSV UTF-8)",
+        ) from error
 
 
 def column_name(text: str) -> str:
@@ -118,20 +147,16 @@ def read_rows(files: Archive, table: str, faults: Faults) -> Iterator[tuple[int,
     Raises:
         DataError: the file is no text, or has no columns for files and captions.
     """
-    content = files.read(table)
     place = faults.place / table
-    try:
-        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            wanted=f"UTF-8 text in {place}",
-            found=f"other bytes in line {content[: error.start].count(10) + 1}",
-            fix="save the file as UTF-8 text (in Excel: CSV UTF-8)",
-        ) from error
-    if table.lower().endswith(".json"):
+    text = decoded(files.read(table), place)
+    lines = _LINE.split(text)
+    is_json = table.lower().endswith(".json")
+    by_line = table.lower().endswith(".jsonl") and not text.lstrip().startswith("[{")
+    by_line |= is_json and _is_object(next((line for line in lines if line.strip()), ""))
+    if not by_line and table.lower().endswith((".json", ".jsonl")):
         yield from _json_rows(text, place)
-    elif table.lower().endswith(".jsonl"):
-        for number, line in enumerate(text.split("\n"), start=1):
+    elif by_line:
+        for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
                     yield number, parse_json(line)
@@ -144,7 +169,10 @@ def read_rows(files: Archive, table: str, faults: Faults) -> Iterator[tuple[int,
 
 
 def _json_rows(text: str, place: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the rows of a list of objects, of one object of captions by file name, or of COCO's lists."""
+    """Yield the rows of a list of objects, or of an object: of columns, of captions by name, of lists.
+
+    Such lists are those of COCO, and of Karpathy's splits.
+    """
     try:
         content = parse_json(text)
     except ValueError as error:
@@ -158,9 +186,31 @@ def _json_rows(text: str, place: Path) -> Iterator[tuple[int, Any]]:
         content = [
             {"file_name": names.get(str(row.get("image_id"))), "text": row.get("caption")} for row in rows
         ]
+    elif isinstance(content, dict) and any(column_name(key) in FILE for key in content):
+        columns = [list(v.values() if isinstance(v, dict) else v) for v in content.values()]
+        content = [dict(zip(content, values, strict=False)) for values in zip(*columns, strict=False)]
+    elif isinstance(content, dict) and (found := [v for v in content.values() if _are_objects(v)]):
+        content = [row for rows in found for row in rows]
     elif isinstance(content, dict):
-        content = [{"file_name": file, "text": caption} for file, caption in content.items()]
+        content = [
+            {"file_name": file, **(about if isinstance(about, dict) else {"text": about})}
+            for file, about in content.items()
+        ]
     yield from enumerate(content if isinstance(content, list) else [content], start=1)
+
+
+def _is_object(line: str) -> bool:
+    """Whether a line is an object that names a picture: one of JSON lines."""
+    try:
+        content = parse_json(line)
+    except ValueError:
+        return False
+    names = [v for key, v in content.items() if column_name(key) in FILE] if isinstance(content, dict) else []
+    return any(isinstance(name, str) for name in names)
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
 def _csv_rows(files: Archive, faults: Faults, table: str, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -168,7 +218,7 @@ def _csv_rows(files: Archive, faults: Faults, table: str, text: str) -> Iterator
     place, base = faults.place / table, table[: table.rfind("/") + 1]
     lines = io.StringIO(text, newline="").readlines()
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    given = re.match(r"sep=(.)\s*$", lines[first]) if lines else None  # as Excel writes it
+    given = re.match(r'"?sep=(.)"?\s*$', lines[first]) if lines else None  # as Excel writes it
     first += given is not None
     separator, columns = _columns(files, base, lines[first] if first < len(lines) else "", given and given[1])
     if not {*FILE}.intersection(columns) or not any(is_text(column) for column in columns):
@@ -177,8 +227,23 @@ def _csv_rows(files: Archive, faults: Faults, table: str, text: str) -> Iterator
             found=("the columns " + ", ".join(columns))[:200] if any(columns) else "no column",
             fix="name the columns of the files and of the captions so",
         )
+    if twice := next((name for name in columns if name in FILE and columns.count(name) > 1), None):
+        raise DataError(
+            wanted=f"one column {twice} in {place}, line {first + 1}",
+            found=f"{columns.count(twice)} of them",
+            fix="remove or rename the others",
+        )
+    columns = [
+        f"{name}_{number}" if is_text(name) and name in columns[:number] else name
+        for number, name in enumerate(columns)
+    ]
     begin = first + (not _names_a_picture(files, base, lines[first], separator))
-    reader = csv.reader(itertools.islice(lines, begin, None), delimiter=separator, strict=True)
+
+    def rows_from(number: int) -> Any:
+        rest = itertools.islice(lines, number, None)
+        return csv.reader(rest, delimiter=separator, strict=True, skipinitialspace=True)
+
+    reader = rows_from(begin)
     while True:
         start = begin + reader.line_num
         try:
@@ -187,16 +252,19 @@ def _csv_rows(files: Archive, faults: Faults, table: str, text: str) -> Iterator
             if swallowed := sum(_names_a_picture(files, base, line, separator) for line in within):
                 raise csv.Error(f"it holds {swallowed} more rows")
         except csv.Error as error:
+            quoted = '"' in lines[start]
             faults.add(
-                f"a quote that is closed, in {place}, line {start + 1}",
+                f"{'a quote that is closed' if quoted else 'a readable row'}, in {place}, line {start + 1}",
                 f"{error}: {lines[start].strip()[:80]!r}",
                 'write captions as "..." on one line, quotes within them twice ("")',
             )
             begin = start + 1
-            reader = csv.reader(itertools.islice(lines, begin, None), delimiter=separator, strict=True)
+            reader = rows_from(begin)
             continue
         if fields is None:
             return
+        while len(fields) > len(columns) and not fields[-1].strip():
+            fields.pop()  # separators at the ends of rows alone
         if len(fields) > len(columns):
             faults.add(
                 f"as many fields as columns in {place}, line {start + 1}",
@@ -223,7 +291,7 @@ def _columns(files: Archive, base: str, header: str, given: str | None) -> tuple
 
 def _fields(line: str, separator: str) -> list[str]:
     try:
-        return next(csv.reader([line], delimiter=separator), [])
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     except csv.Error:
         return []
 
@@ -231,8 +299,13 @@ def _fields(line: str, separator: str) -> list[str]:
 def _names_a_picture(files: Archive, base: str, line: str, separator: str) -> bool:
     """Whether a line begins as a row does: with a picture's name."""
     fields = _fields(line, separator)
-    name = fields[0].strip().replace("\\", "/") if len(fields) > 1 else ""
+    name = plain_name(fields[0]) if len(fields) > 1 else ""
     return is_picture(name) and (files.meant(base + name) or files.meant(name)) is not None
+
+
+def plain_name(name: str) -> str:
+    """Return a file's name as a row gives it without its number (`a.png#0`), with forward slashes."""
+    return re.sub(r"#\d+$", "", name.strip()).replace("\\", "/")
 
 
 def is_text(column: str) -> bool:

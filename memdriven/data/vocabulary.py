@@ -22,6 +22,9 @@ PADDING = 0
 MAX_CHARACTERS = 2000
 """A longer caption is refused, rather than cut to its first words in silence."""
 
+STAND_IN = "picture"
+"""The caption of a picture of which nothing is known; no word of anybody's that would be told as unknown."""
+
 NEAR_SYNONYMS: dict[str, list[str]] = json.loads(Path(__file__).with_name("synonyms.json").read_bytes())
 """Unknown word -> candidates, the nearest in meaning first."""
 
@@ -34,6 +37,10 @@ _UNSPACED = re.compile(
 )
 """Letters of scripts that put no space between words: each is a token of its own."""
 _JOINERS = "\u200c\u200d"
+_STACKERS = "\u1039\u17d2\u1a60\ua9c0"
+"""Signs of Myanmar, Khmer, Tai Tham and Javanese that put the next letter below the one before."""
+_NO_LETTERS = re.compile("[\u00ad\u0640\u200e\u200f\u2060\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef]")
+"""What changes how a word looks, and no word: soft hyphens, Arabic's stretching, directions, variants."""
 
 
 def tokenize(text: str) -> list[str]:
@@ -41,17 +48,18 @@ def tokenize(text: str) -> list[str]:
 
     Combining signs (vowels of Devanagari, points of Hebrew, accents without a letter of their own)
     belong to the letter before them, as do joiners. In scripts that put no space between words each
-    letter, with its signs, is a token: Chinese, Japanese, Thai, Lao, Khmer, Myanmar.
+    letter, with its signs and what is stacked below it, is a token: Chinese, Japanese, Thai, Lao, Khmer,
+    Myanmar.
     """
     text = unicodedata.normalize("NFKC", text).lower()
     if text.isascii():
         return _WORD.findall(text)
     tokens: list[str] = []
-    open_word = False
-    for character in text:
+    open_word = signs_may_follow = False
+    for character in _NO_LETTERS.sub("", text):
         if character.isalnum() or character == "_":
             alone = bool(_UNSPACED.match(character))
-            if open_word and not alone:
+            if (open_word and not alone) or (signs_may_follow and tokens[-1][-1] in _STACKERS):
                 tokens[-1] += character
             else:
                 tokens.append(character)
@@ -63,7 +71,7 @@ def tokenize(text: str) -> list[str]:
             and (unicodedata.category(character)[0] == "M" or character in _JOINERS)
         ):
             tokens[-1] += character
-        elif character != "\u00ad":  # a soft hyphen is no end of a word
+        else:
             open_word = signs_may_follow = False
     return [token.rstrip(_JOINERS) for token in tokens]
 
@@ -105,7 +113,8 @@ def what_is_not_read(captions: Iterable[EncodedCaption], max_words: int) -> list
     for caption in captions:
         count += 1
         cut += caption.truncated > 0
-        unknown.update(each.word for each in caption.unknown if each.replacement is None)
+        left_out = (each.word for each in caption.unknown if each.replacement is None)
+        unknown.update(word for word in left_out if word != STAND_IN)
     told = []
     if cut:
         told.append(

@@ -63,21 +63,14 @@ class Shards:
     """
 
     def __init__(self, folder: Path, size: int) -> None:
-        """Use `Shards.of`."""
         self.folder, self.size, self.count = folder, size, 0
 
     @classmethod
     @contextlib.contextmanager
     def of(cls, out: Path, plan: dict[str, Any], size: int) -> Iterator[Self]:
-        """Open, or begin, the shards of `out`; until the block ends no other process works there.
+        """Open, or begin, the shards of `out`, `size` blobs each; `plan` holds all that the blobs depend on.
 
-        Args:
-            out: what the blobs are for.
-            plan: all that they depend on.
-            size: blobs a shard.
-
-        Raises:
-            DataError: another process works at `out` now, or the disk is full or refuses writing.
+        Until the block ends no other process works there: it is refused with a DataError.
         """
         shards, plan, found = cls(out.with_name(f"{out.name}.partial"), size), {**plan, "shard": size}, None
         with held(shards.folder, f"work on {out.name}"):

@@ -90,9 +90,9 @@ class Match:
     """1 is the best."""
     weight: float
     """Share of the mixed features; the shares of a list sum to 1."""
-    caption_index: int
+    caption_index: int = 0
     """The item's caption that matched best, by its place among the item's captions."""
-    word_weights: tuple[float, ...] | None
+    word_weights: tuple[float, ...] | None = None
     """For each word of the query how well it was met: at the word level its highest cosine, else 1
     for a word that is in the matched caption; None where the query does not name its words."""
 
@@ -256,6 +256,30 @@ class Retriever:
                 )
             )
         return matches
+
+    @torch.no_grad()
+    def alike(self, image: int | Tensor, count: int, exclude: Sequence[int] = ()) -> list[Match]:
+        """Return the images nearest to one, itself first, by the cosine of their global keys g.
+
+        Args:
+            image: a row of the bank, or the v (c, h, w) of an image that is not in it.
+            count: how many.
+            exclude: rows that must not be returned.
+        """
+        if isinstance(image, int):
+            key = self.bank.global_keys[image]
+        else:
+            heads = self.damsm.heads(image[None].to(self.damsm.device))
+            key = F.normalize(heads.global_[0].float().cpu(), dim=0)
+        scores = self.bank.global_keys @ key  # (n,)
+        percentiles = score.percentiles(scores)
+        scores[list(exclude)] = -torch.inf
+        rows = score.top(scores, min(count, self.bank.n - len(exclude)))
+        weights = score.softmax_weights(scores[rows], self.config.temperature)
+        return [
+            Match(row, self.bank.ids[row], float(scores[row]), float(percentiles[row]), rank, weight)
+            for rank, (row, weight) in enumerate(zip(rows.tolist(), weights.tolist(), strict=True), start=1)
+        ]
 
     def mix(
         self,

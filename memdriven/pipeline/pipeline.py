@@ -32,14 +32,14 @@ from memdriven.errors import CheckpointError, RetrievalError
 from memdriven.files import content_hash
 from memdriven.memory import scores
 from memdriven.memory.bank import HEADER, BorrowedBank, MemoryBank
-from memdriven.memory.retrieval import Query, Retriever
+from memdriven.memory.retrieval import Match, Query, Retriever
 from memdriven.models.generator import Stage
 from memdriven.models.noise import Noise, apply_view, draw_noise
 from memdriven.pipeline.claims import claims, named_in, wishes
 from memdriven.pipeline.guidance import Guidance
 from memdriven.pipeline.output import Neighbour, PipelineOutput, Prepared, Retrieval, Tried, to_picture
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage
+from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Request, UserImage
 from memdriven.pipeline.rerank import best, score_pictures
 
 _PREPARED = 16
@@ -90,18 +90,14 @@ class MemoryDrivenPipeline:
         """
         checkpoint = load_checkpoint(path, choose_device(device))
         if index is not None:
-            config = checkpoint.config
-            retrieval = replace(config.retrieval, index=index)
-            checkpoint = replace(checkpoint, config=replace(config, retrieval=retrieval))
+            retrieval = replace(checkpoint.config.retrieval, index=index)
+            checkpoint = replace(checkpoint, config=replace(checkpoint.config, retrieval=retrieval))
         folder = bank_folder(checkpoint.path) if memory is None else Path(memory)
         if (folder / MEMORY / HEADER).is_file():
             folder = folder / MEMORY
         own, encoders = folder == checkpoint.bank_path, checkpoint.damsm.hash()
-        bank = MemoryBank.open(
-            folder,
-            expect_encoder=encoders if own else None,
-            expect_vgg=None if own else checkpoint.facts.get("vgg"),
-        )
+        vgg = None if own else checkpoint.facts.get("vgg")
+        bank = MemoryBank.open(folder, encoders if own else None, vgg)
         bank.verify()
         if bank.encoder != encoders:
             bank = BorrowedBank(bank, checkpoint.damsm, checkpoint.vocabulary, progress=True)
@@ -194,7 +190,7 @@ class MemoryDrivenPipeline:
         strategy = request.strategy or self.config.retrieval.strategy
         request = replace(request.seeded(), strategy=strategy)
         with self.turn:
-            return replace(self._remembered(_without_noise(request)), request=request)
+            return replace(self._remembered(request.without_noise()), request=request)
 
     @torch.inference_mode()
     def _prepare(self, request: Request) -> Prepared:
@@ -202,7 +198,7 @@ class MemoryDrivenPipeline:
         strength = self.config.generator.guidance if request.guidance is None else request.guidance
 
         # 1. Read the caption.  2. Find references, or take those given.
-        retrieval, asked = self._retrieve(request, clock, _tries(request))
+        retrieval, asked = self._retrieve(request, clock, request.tries)
         named = named_in(self.checkpoint, request.caption, retrieval.unknown_words)
 
         # 3. Re-rank them by painting with each.
@@ -297,20 +293,9 @@ class MemoryDrivenPipeline:
             RetrievalError: an id is neither in the bank nor among the caller's own images.
         """
         own = {image.id: image for image in images}
-        if item in own:
-            heads = self.checkpoint.damsm.heads(own[item].v()[None].to(self.device))
-            key = torch.nn.functional.normalize(heads.global_[0].float().cpu(), dim=0)
-        else:
-            key = self.bank.global_keys[self._row(item)]
-        likeness = self.bank.global_keys @ key  # (n,)
-        percentiles = scores.percentiles(likeness)
-        likeness[[self._row(each) for each in exclude if each not in own]] = -torch.inf
-        rows = scores.top(likeness, min(count, self.bank.n - len(exclude)))
-        weights = scores.softmax_weights(likeness[rows], self.config.retrieval.temperature)
-        return tuple(
-            self._neighbour(row, rank, weight, score=float(likeness[row]), percentile=float(percentiles[row]))
-            for rank, (row, weight) in enumerate(zip(rows.tolist(), weights.tolist(), strict=True), start=1)
-        )
+        image = own[item].v() if item in own else self._row(item)
+        hidden = [self._row(each) for each in exclude if each not in own]
+        return tuple(map(self._found, self.retriever.alike(image, count, hidden)))
 
     def recipe(self, prepared: Prepared, seed: int) -> Recipe:
         """Return what makes one picture again: the request with all that was left open filled in."""
@@ -368,18 +353,8 @@ class MemoryDrivenPipeline:
             query = Query(asked, request.oracle_id, request.caption, tuple(encoded.words))
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
             seed = request.seeds[0] if request.seeds else None
-            found = tuple(
-                self._neighbour(
-                    match.index,
-                    match.rank,
-                    match.weight,
-                    match.caption_index,
-                    score=match.score,
-                    percentile=match.percentile,
-                    word_weights=match.word_weights and dict(zip(encoded.words, match.word_weights)),
-                )
-                for match in self.retriever.retrieve(query, strategy, count, request.exclude, seed)
-            )
+            matches = self.retriever.retrieve(query, strategy, count, request.exclude, seed)
+            found = tuple(self._found(match, encoded.words) for match in matches)
         else:
             k = max(1, len(request.references)) if request.k is None else request.k
             found = tuple(self._given(request))
@@ -395,6 +370,17 @@ class MemoryDrivenPipeline:
             timings=clock.timings,
         )
         return retrieval, asked
+
+    def _found(self, match: Match, words: Sequence[str] = ()) -> Neighbour:
+        return self._neighbour(
+            match.index,
+            match.rank,
+            match.weight,
+            match.caption_index,
+            score=match.score,
+            percentile=match.percentile,
+            word_weights=match.word_weights and dict(zip(words, match.word_weights)),
+        )
 
     def _given(self, request: Request) -> Iterator[Neighbour]:
         """Yield the references that the caller chose, best first as given."""
@@ -473,14 +459,3 @@ class Clock:
     def timings(self) -> dict[str, float]:
         """The steps so far, and their sum as `total`."""
         return {**self._laps, "total": math.fsum(self._laps.values())}
-
-
-def _tries(request: Request) -> int:
-    return 1 if request.strategy in CONTROLS else request.best_of
-
-
-def _without_noise(request: Request) -> Request:
-    """Return what of a request decides its preparation: its noise, only where that takes part."""
-    if request.references is None and (_tries(request) > 1 or request.strategy == "random"):
-        return replace(request, seeds=request.seeds[:1])
-    return replace(request, seeds=(), variations=(), mirror=None, window=None)

@@ -203,6 +203,17 @@ class Request:
         object.__setattr__(self, name, tuple(value))
         return tuple(value)
 
+    @property
+    def tries(self) -> int:
+        """How many references to paint with: the controls' are not chosen."""
+        return 1 if self.strategy in CONTROLS else self.best_of
+
+    def without_noise(self) -> Self:
+        """Return what of a request decides its preparation: its noise, only where that takes part."""
+        if self.references is None and (self.tries > 1 or self.strategy == "random"):
+            return replace(self, seeds=self.seeds[:1])
+        return replace(self, seeds=(), variations=(), mirror=None, window=None)
+
     def seeded(self) -> Self:
         """Return this request with at least one seed, drawn where none is given."""
         return self if self.seeds else replace(self, seeds=(secrets.randbelow(DRAWN_SEEDS),))

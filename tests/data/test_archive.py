@@ -72,10 +72,27 @@ def test_links_out_of_a_folder_are_left_out_unless_they_are_asked_for(tmp_path: 
     (folder / "nowhere").symlink_to(tmp_path / "none")
     with open_archives(folder) as files:
         assert files.names == []
-        assert files.left_out == ["link.txt", "linked", "loop", "nowhere"]
+        assert files.left_out == ["link.txt", "linked", "nowhere"]
     with open_archives(folder, follow_links=True) as files:
         assert files.names == ["link.txt", "linked/1.txt"]
         assert files.text("linked/1.txt") == "outside"
+
+
+def test_links_within_a_tar_are_other_names_of_its_files_and_are_never_made(tmp_path: Path) -> None:
+    path = _tar(
+        tmp_path / "a.tar",
+        (tarfile.TarInfo("./d/real.txt"), b"real"),
+        (_link("./d/soft.txt", "real.txt", tarfile.SYMTYPE), b""),
+        (_link("./d/e/up.txt", "../soft.txt", tarfile.SYMTYPE), b""),
+        (_link("hard.txt", "./d/real.txt", tarfile.LNKTYPE), b""),
+        (_link("d/out", "../..", tarfile.SYMTYPE), b""),
+        (tarfile.TarInfo("d/out/secret.txt"), b"through the link"),
+    )
+    with open_archives(path) as files:
+        assert files.names == ["d/out/secret.txt", "d/real.txt"]
+        assert {files.meant(f"{name}.txt") for name in ("d/soft", "d/e/up", "hard")} == {"d/real.txt"}
+        assert files.left_out == ["d/out"]
+    assert not list(tmp_path.glob("**/secret.txt"))
 
 
 def test_links_within_a_folder_are_other_names_of_its_files(tmp_path: Path) -> None:
@@ -149,6 +166,30 @@ HOSTILE_MEMBERS = {
     "no day at all": {"mtime": "nan"},
     "a zero in the name": {"path": "a\0b.txt"},
 }
+
+
+def test_names_of_old_zips_are_found_by_their_bytes(tmp_path: Path) -> None:
+    names = {"cp866": "птица", "gbk": "鸟", "shift_jis": "鳥", "cp1252": "é", "cp437": "é"}
+    for encoding, name in names.items():
+        raw, path = name.encode(encoding), tmp_path / f"{encoding}.zip"
+        with zipfile.ZipFile(path, "w") as packed:
+            packed.writestr("N" * len(raw), "found")
+        path.write_bytes(path.read_bytes().replace(b"N" * len(raw), raw))
+        with open_archives(path) as files:
+            assert files.text(str(files.meant(name))) == "found"
+            assert files.meant("other") is None
+
+
+def test_an_encrypted_zip_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("a.txt", "secret")
+    content = bytearray(path.read_bytes())
+    content[6] |= 1
+    content[content.find(b"PK\1\2") + 8] |= 1
+    path.write_bytes(content)
+    with open_archives(path) as files, pytest.raises(DataError, match="without a password"):
+        files.read("a.txt")
 
 
 @pytest.mark.parametrize("headers", HOSTILE_MEMBERS.values(), ids=HOSTILE_MEMBERS)

@@ -217,6 +217,33 @@ TABLES = {
     "numbered columns": ("metadata.csv", 'image,caption 1,caption 2\na.png,"a red bird, small",\n'),
     "a number behind the name": ("captions.txt", "image|caption\na.png#0|a red bird, small\n"),
     "text beside the picture": ("a.txt", "a red bird, small\n\n"),
+    "lines that end as once on a Mac": ("metadata.csv", "file_name;text\ra.png;a red bird, small\r"),
+    "JSON lines that end so": (
+        "metadata.jsonl",
+        '{"file_name": "a.png", "text": "a red bird, small"}\r{"file_name": "a.png", "text": ""}',
+    ),
+    "UTF-16 without a mark": ("metadata.csv", "\0file_name;text\na.png;a red bird, small\n"),
+    "two marks": ("metadata.csv", "\ufeff\ufefffile_name;text\na.png;a red bird, small\n"),
+    "a blank before a quote": ("metadata.csv", 'file_name, text\na.png, "a red bird, small"\n'),
+    "separators at the end": ("metadata.csv", "file_name;text\na.png;a red bird, small;;\n"),
+    "one column twice": ("metadata.csv", "file_name;text;text\na.png;a red bird, small;NULL\n"),
+    "a quoted separator": ("metadata.csv", '"sep=;"\nfile_name;text\na.png;a red bird, small\n'),
+    "numbers and no header": ("captions.txt", "a.png#0\ta red bird, small\na.png#1\tnan\n"),
+    "no ending": ("metadata.csv", "file_name;text\na;a red bird, small\n"),
+    "a list in JSON lines": ("metadata.jsonl", '[{"file_name": "a.png", "text": "a red bird, small"}]'),
+    "JSON lines called JSON": (
+        "metadata.json",
+        '{"file_name": "a.png", "text": "a red bird, small"}\n{"file_name": "a.png", "text": null}',
+    ),
+    "columns in JSON": ("metadata.json", '{"image": ["a.png"], "text": ["a red bird, small"]}'),
+    "columns by number": ("metadata.json", '{"image": {"0": "a.png"}, "text": {"0": "a red bird, small"}}'),
+    "objects by name": ("metadata.json", '{"a.png": {"tags": "a red bird, small", "score": 1}}'),
+    "Karpathy's splits": (
+        "captions.json",
+        '{"images": [{"filename": "a.png", "sentences": [{"raw": "a red bird, small", "tokens": ["a"]}]}]}',
+    ),
+    "a zero in a caption": ("metadata.jsonl", '{"file_name": "a.png", "text": "a red\\u0000bird, small"}'),
+    "text of another program beside": ("a.png.txt", "\0a red bird, small"),
     "a backslash and a dot": ("metadata.csv", 'file_name,text\n.\\A.PNG,"a red bird, small"\n'),
 }
 
@@ -224,7 +251,8 @@ TABLES = {
 @pytest.mark.parametrize(("name", "text"), TABLES.values(), ids=TABLES)
 def test_tables_as_people_make_them(tmp_path: Path, name: str, text: str) -> None:
     source = _source(tmp_path / "src", ["a.png"])
-    (source / name).write_bytes(text.encode("utf-16" if "\ttext\r" in text else "utf-8"))
+    encoding = "utf-16" if "\ttext\r" in text else "utf-16-be" if text[0] == "\0" else "utf-8"
+    (source / name).write_bytes(text.lstrip("\0").encode(encoding))
     data = _prepare(source, tmp_path / "out")
     assert [(item.id, *item.captions) for item in data.items] == [("a", "a red bird, small")]
 
@@ -253,6 +281,23 @@ def test_malformed_csv_and_encodings(tmp_path: Path) -> None:
     (source / "metadata.csv").write_bytes("file_name,text\na.png,café\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"UTF-8 text.*line 2"):
         _prepare(source, tmp_path / "out")
+    for content in (b"PK\3\4\x14\0\6\0", b"\xd0\xcf\x11\xe0"):
+        (source / "metadata.csv").write_bytes(content)
+        with pytest.raises(DataError, match="a spreadsheet or an archive"):
+            _prepare(source, tmp_path / "out")
+    (source / "metadata.csv").write_text("file_name,file_name,text\na.png,b.png,red\n")
+    with pytest.raises(DataError, match=r"one column file_name.*2 of them"):
+        _prepare(source, tmp_path / "out")
+    (source / "metadata.csv").write_text("file_name,text\na.png," + "red " * 50_000 + "\n")
+    with pytest.raises(DataError, match=r"a readable row.*line 2.*field limit"):
+        _prepare(source, tmp_path / "out")
+    (source / "metadata.csv").rename(source / "metadata.xlsx")
+    with pytest.raises(DataError, match=r"metadata\.xlsx is a spreadsheet"):
+        _prepare(source, tmp_path / "out")
+    (source / "a.txt").write_bytes("café".encode("latin-1"))
+    with pytest.raises(DataError, match=r"UTF-8 text in .*a\.txt"):
+        _prepare(source, tmp_path / "out")
+    (source / "metadata.xlsx").rename(source / "metadata.csv")
     (source / "metadata.csv").write_text("")
     with pytest.raises(DataError, match="no column"):
         _prepare(source, tmp_path / "out")
@@ -318,6 +363,38 @@ def test_links_out_of_the_folder_are_followed_when_asked(tmp_path: Path) -> None
     with pytest.raises(DataError, match="--follow-links"):
         _prepare(source, tmp_path / "out")
     assert len(_prepare(source, tmp_path / "out", follow_links=True)) == 2
+
+
+def test_links_within_the_folder_are_followed_even_in_circles(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png", "real/b.png"])
+    names = {
+        "self": ".",
+        "real/up": "..",
+        "images": "real",
+        "one": "two",
+        "two": "one",
+        "gone.png": "nowhere",
+    }
+    for name, target in names.items():
+        (source / name).symlink_to(target)
+    rows = [{"file_name": "self/real/up/a.png", "text": "x"}, {"file_name": "images/b.png", "text": "y"}]
+    _jsonl(source / "metadata.jsonl", rows)
+    for follow in (False, True):
+        data = _prepare(source, tmp_path / "out", follow_links=follow, test_fraction=0.0)
+        assert [item.id for item in data.items] == ["a", "real-b"]
+        assert data.header["notes"] == []
+
+
+def test_names_that_differ_in_case_alone_must_be_written_as_they_are(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png", "A.png", "b.png", "~$c.png"])
+    (source / "b.png").rename(source / "b.png ")
+    rows = [{"file_name": name, "text": name[:1]} for name in ("a.png", "A.png", "b.png")]
+    _jsonl(source / "metadata.jsonl", rows)
+    data = _prepare(source, tmp_path / "out", test_fraction=0.0)
+    assert [(item.id, *item.captions) for item in data.items] == [("a", "a"), ("A-1", "A"), ("b", "b")]
+    _jsonl(source / "metadata.jsonl", [*rows, {"file_name": "a.PNG", "text": "x"}])
+    with pytest.raises(DataError, match=r"A\.png and a\.png, either of which is meant"):
+        _prepare(source, tmp_path / "out")
 
 
 def test_no_word_is_known_to_the_held_out_pictures_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from memdriven.data import prepared
 from memdriven.data.images import (
@@ -34,15 +34,13 @@ def _bytes(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def _bomb() -> bytes:
-    """Return a small PNG file that claims 60,000 x 60,000 pixels."""
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        crc = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
 
-    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+def _png(width: int, height: int, depth: int, colours: int, rows: bytes, extra: bytes = b"") -> bytes:
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0))
+    body = header + extra + _chunk(b"IDAT", zlib.compress(rows)) + _chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -68,7 +66,6 @@ DEEP = {
     "fractions": (RAMP, "f4", "TIFF", {}),
     "fractions up to 255": (RAMP * 255, "f4", "TIFF", {}),
     "fractions beyond": (RAMP * 1e30, "f4", "TIFF", {}),
-    "fractions and what is no number": (np.where(RAMP == 0, np.nan, RAMP), "f4", "TIFF", {}),
     "no transparent level": (RAMP * 65535, "u2", "PNG", {"transparency": 65535}),
 }
 
@@ -82,6 +79,84 @@ def test_every_depth_is_read_by_its_range(
     assert np.abs(found - RAMP * 255).max() <= 1.5
 
 
+def _tiff(values: np.ndarray, *, order: str = "<", white: int = 1, form: int = 1, bits: int = 0) -> bytes:
+    """Return a TIFF of one strip; `bits` packs whole numbers tighter than numpy can."""
+    data = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    if bits:
+        packed = "".join(format(int(value), f"0{bits}b") for value in values.ravel())
+        data = int(packed, 2).to_bytes(len(packed) // 8, "big")
+    (height, width), depth = values.shape, bits or 8 * values.dtype.itemsize
+    tags = [(256, width), (257, height), (258, depth), (259, 1), (262, white), (273, 140), (277, 1)]
+    tags += [(278, height), (279, len(data))] + [(339, form)] * (form != 1)
+    entries = b"".join(
+        struct.pack(order + "HHI", tag, 3, 1) + struct.pack(order + "HH", value, 0) for tag, value in tags
+    )
+    header = b"II*\0" if order == "<" else b"MM\0*"
+    header += struct.pack(order + "IH", 8, len(tags)) + entries
+    return header.ljust(140, b"\0") + data
+
+
+TIFFS = {
+    "12 bits, as cameras have": (_tiff((RAMP * 4095).astype("u2"), bits=12), RAMP),
+    "4 bits": (_tiff((RAMP * 15).astype("u1"), bits=4), np.floor(RAMP * 15) / 15),
+    "16 bits, white is zero": (_tiff((RAMP * 65535).astype("u2"), white=0), 1 - RAMP),
+    "8 bits, white is zero": (_tiff((RAMP * 255).astype("u1"), white=0), 1 - RAMP),
+    "32 bits without a sign": (_tiff((RAMP * 4294967295).astype("u4")), RAMP),
+    "16 bits with a sign": (_tiff((RAMP * 32767).astype("i2"), form=2), RAMP),
+    "16 bits with a sign, the largest byte first": (
+        _tiff((RAMP * 32767).astype("i2"), form=2, order=">"),
+        RAMP,
+    ),
+    "8 bits with a sign": (_tiff((RAMP * 255 - 128).astype("i1"), form=2), RAMP),
+    "fractions, the largest byte first": (_tiff(RAMP.astype("f4"), form=3, order=">"), RAMP),
+}
+
+
+@pytest.mark.parametrize(("content", "wanted"), TIFFS.values(), ids=TIFFS)
+def test_a_tiff_is_read_as_its_tags_say(content: bytes, wanted: np.ndarray) -> None:
+    found = np.asarray(decode_image(content, "x"))[..., 0].astype(float)
+    assert np.abs(found - wanted * 255).max() <= 2
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_no_numbers_are_refused(odd: float) -> None:
+    holed = np.where(RAMP < 0.1, odd, RAMP).astype("f4")
+    with pytest.raises(DataError, match=r"pixels of a\.tif; found: 40 of 400 are NaN or infinite"):
+        decode_image(_tiff(holed, form=3), "a.tif")
+
+
+def test_a_tiff_that_cannot_be_read_is_told_from_a_damaged_one() -> None:
+    for kind in ("f2", "f8"):
+        with pytest.raises(DataError, match="a TIFF of samples that are not read"):
+            decode_image(_tiff(RAMP.astype(kind), form=3), "a.tif")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_level_is_meant_at_its_depth(depth: int) -> None:
+    levels = np.arange(16) % 2**depth * (4369 if depth == 16 else 17 if depth == 8 else 1)
+    bits = "".join(format(level, f"0{depth}b") for level in levels)
+    row = b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    clear = _chunk(b"tRNS", struct.pack(">H", levels[1]))
+    found = np.asarray(decode_image(_png(16, 1, depth, 0, row, clear), "x"))[0, :, 0]
+    shown = np.where(levels == levels[1], 1, levels / (2**depth - 1))
+    assert np.abs(found - shown * 255).max() <= 1
+
+
+def test_colours_of_another_space_are_brought_to_srgb() -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"!XYZ", 1).replace(b"gXYZ", b"rXYZ", 1).replace(b"!XYZ", b"gXYZ", 1)
+    swapped = swapped.replace("sRGB".encode("utf-16-be"), "mine".encode("utf-16-be"))
+    red = Image.new("RGB", (4, 4), (255, 0, 0))
+    clear = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    assert decode_image(_bytes(red, "PNG", icc_profile=srgb), "x").getpixel((1, 1)) == (255, 0, 0)
+    for form in ("PNG", "TIFF", "WEBP"):
+        content = _bytes(red, form, icc_profile=swapped, lossless=True)
+        assert np.abs(np.array(decode_image(content, "x").getpixel((1, 1))) - (0, 255, 0)).max() <= 2
+    assert decode_image(_bytes(clear, "PNG", icc_profile=swapped), "x").getpixel((1, 1)) == (255, 255, 255)
+    for useless in (b"damaged", swapped[:200]):
+        assert decode_image(_bytes(red, "PNG", icc_profile=useless), "x").getpixel((1, 1)) == (255, 0, 0)
+
+
 @pytest.mark.parametrize(
     "form", ["GIF", "BMP", "DIB", "AVIF", "JPEG2000", "PPM", "PCX", "SGI", "QOI", "ICO", "TGA"]
 )
@@ -89,6 +164,13 @@ def test_every_container_is_opened(form: str) -> None:
     content = _bytes(Image.new("RGB", (32, 32), (200, 30, 60)), form)
     pixels = np.asarray(decode_image(content, f"x.{form.lower()}"))
     assert np.abs(pixels.astype(int) - (200, 30, 60)).max() < 8
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "AVIF", "TIFF", "MPO"])
+def test_of_several_frames_the_first_is_read(form: str) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ((200, 30, 60), (0, 0, 250))]
+    content = _bytes(frames[0], form, save_all=True, append_images=frames[1:])
+    assert np.abs(np.asarray(decode_image(content, "x")).astype(int) - (200, 30, 60)).max() < 8
 
 
 def test_what_is_no_picture_is_named_by_its_ending() -> None:
@@ -112,11 +194,26 @@ def test_transparent_parts_are_white() -> None:
     assert decode_image(_bytes(clear, "PNG"), "x").getpixel((1, 1)) == (255, 255, 255)
 
 
-def test_a_photo_that_lies_on_its_side_is_turned() -> None:
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_as_its_camera_was_held(orientation: int, form: str) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6
-    photo = _bytes(Image.new("RGB", (40, 20)), "JPEG", exif=exif)
-    assert decode_image(photo, "x").size == (20, 40)
+    exif[0x0112] = orientation
+    photo = Image.new("RGB", (40, 24))
+    photo.paste((250, 250, 250), (0, 0, 8, 8))
+    upright = decode_image(_bytes(photo, form, exif=exif, lossless=True), "x")
+    light = np.asarray(upright)[..., 0] > 125  # rows, columns of the corner that was first in the file
+    top, left = light[: len(light) // 2].any(), light[:, : light.shape[1] // 2].any()
+    assert upright.size == ((40, 24) if orientation < 5 else (24, 40))
+    assert (top, left) == (orientation in (1, 2, 5, 6), orientation in (1, 4, 5, 8))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")
+def test_a_damaged_note_of_the_camera_does_not_lose_the_photo() -> None:
+    photo = _bytes(Image.new("RGB", (40, 20), (250, 0, 0)), "JPEG")
+    for note in (b"II*\0\xff\xff\xff\xff", b"", b"no exif", b"II*\0\x08\0\0\0\xff\xff\x12\x01"):
+        segment = b"\xff\xe1" + struct.pack(">H", len(note) + 8) + b"Exif\0\0" + note
+        assert decode_image(photo[:2] + segment + photo[2:], "x").size == (40, 20)
 
 
 @pytest.mark.parametrize(
@@ -127,10 +224,11 @@ def test_a_photo_that_lies_on_its_side_is_turned() -> None:
         _bytes(Image.effect_noise((64, 64), 90), "PNG")[:900],
         _bytes(Image.effect_noise((64, 64), 90), "JPEG")[:200],
         _bytes(Image.effect_noise((64, 64), 90).convert("RGB"), "WEBP")[:300],
-        _bomb(),
+        _png(60_000, 60_000, 8, 2, b"\0" * 100),
+        _png(0, 5, 8, 0, b"\0" * 5),
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
     ],
-    ids=["empty", "text", "cut png", "cut jpeg", "cut webp", "bomb", "postscript"],
+    ids=["empty", "text", "cut png", "cut jpeg", "cut webp", "bomb", "no width", "postscript"],
 )
 def test_unreadable_images_are_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.png"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from memdriven.data.folder import caption_of_name
 from memdriven.data.vocabulary import (
     NEAR_SYNONYMS,
     Vocabulary,
@@ -77,13 +78,18 @@ OTHER_SCRIPTS = {
     "Chinese": ("红色的小鸟", "红 色 的 小 鸟"),
     "Japanese beside Latin": ("赤いtiny鳥", "赤 い tiny 鳥"),
     "Thai: vowels and tones above belong to their letter": ("นกสีแดง", "น ก สี แ ด ง"),
-    "Khmer": ("ស្លាប", "ស្ លា ប"),
+    "Khmer": ("ស្លាប", "ស្លា ប"),
     "Korean has spaces": ("빨간 새", "빨간 새"),
     "Hindi: vowel signs are no ends of words": ("लाल चिड़िया", "लाल चिड़िया"),
     "Hebrew with points": ("צִפּוֹר אֲדֻמָּה", "צִפּוֹר אֲדֻמָּה"),
     "Persian with a joiner": ("می\u200cخواهم", "می\u200cخواهم"),
     "an accent by itself": ("re\u0301d, x\u0304y", "réd x\u0304y"),
     "a soft hyphen": ("co\u00adop", "coop"),
+    "Khmer's stacked letters": ("បក្សីក្រហម", "ប ក្សី ក្រ ហ ម"),
+    "Myanmar's stacked letters": ("မန္တလေး", "မ န္တ လေး"),
+    "Arabic stretched": ("ـطائـر", "طائر"),
+    "directions and variants": ("a\u200e1\ufe0f\u2060b", "a1b"),
+    "an emoji of several": ("👨\u200d👩\u200d👧 family ❤\ufe0f red", "family red"),
     "signs without a letter": ("\u0301 \ufe0f red", "red"),
     "pictures between words": ("red🐦bird", "red bird"),
 }
@@ -250,3 +256,5 @@ def test_what_is_not_read_is_told() -> None:
         "not in the vocabulary and left out of captions: 1 word, e.g. xylophone",
     ]
     assert what_is_not_read(captions[:1], 3) == []
+    nameless = f"a {caption_of_name('img/0001.png')}"
+    assert what_is_not_read([known.encode(nameless, 3)], 3) == [], "nobody wrote this word"
