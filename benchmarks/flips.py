@@ -3,19 +3,20 @@
     python -m benchmarks.flips --checkpoint checkpoints/aviary --flips 12
 
 Each flip is one bit at a random place, a third of them in the first 4 kB, where headers lie. Found: opening
-the model refuses with an error of its own. Not read: files that no code opens (model card, samples, results).
+the model, and the memory in its folder, refuses with an error of its own, as it does not with the whole copy.
+Not read: files that no code opens (model card, samples, results).
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
 
+from memdriven.checkpoint import MEMORY, load_checkpoint
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
@@ -31,9 +32,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     chance, whole = random.Random(arguments.seed), Counter[str]()
-    with tempfile.TemporaryDirectory(dir=arguments.checkpoint.parent) as work:
+    with tempfile.TemporaryDirectory() as work:
         copy = Path(work) / arguments.checkpoint.name
-        shutil.copytree(arguments.checkpoint, copy, copy_function=os.link)
+        shutil.copytree(arguments.checkpoint, copy)
+        open_all(copy)
         for path in sorted(each for each in copy.rglob("*") if each.is_file()):
             name = path.relative_to(copy)
             if path.suffix in NOT_READ:
@@ -46,16 +48,23 @@ def main() -> int:
     return int(set(whole) != {"found"})
 
 
+def open_all(copy: Path) -> None:
+    """Open a model with the memory in its folder; alone where it borrows another's."""
+    if (copy / MEMORY).is_dir():
+        MemoryDrivenPipeline.from_pretrained(copy, "cpu")
+    else:
+        load_checkpoint(copy)
+
+
 def strike(copy: Path, path: Path, chance: random.Random, turn: int) -> str:
     """Flip one bit, open the model, and put the file back; return what came of it."""
     content = path.read_bytes()
     place = chance.randrange(min(len(content), len(content) if turn % 3 else HEAD))
     struck = bytearray(content)
     struck[place] ^= 1 << chance.randrange(8)
-    path.unlink()  # the copy's name, not the file that it shares
     path.write_bytes(struck)
     try:
-        MemoryDrivenPipeline.from_pretrained(copy, "cpu")
+        open_all(copy)
         return "UNNOTICED"
     except MemDrivenError:
         return "found"

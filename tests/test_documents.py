@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import shlex
@@ -274,3 +275,27 @@ def test_files_and_names_of_the_architecture_exist() -> None:
         path = next(p for p in (ROOT / file, ROOT / "memdriven" / file) if p.exists())
         for name in filter(None, [first, *re.findall(r"`(?:\w+\.)?(\w+)`", more)]):
             assert re.search(rf"\b(def|class) {name}\b|^ *{name}\b.*=", path.read_text(), re.MULTILINE), name
+
+
+def test_readmes_tree_names_every_part_of_the_package() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree = text[text.index("## The tree") : text.index("## Licence")]
+    package = ROOT / "memdriven"
+    parts = {path.name + "/" for path in package.iterdir() if (path / "__init__.py").exists()}
+    parts |= {path.name for path in package.glob("*.py") if not path.name.startswith("__")}
+    assert parts <= set(tree.split())
+
+
+def test_the_architectures_chain_is_that_of_the_layers() -> None:
+    rules = configparser.ConfigParser()
+    rules.read(ROOT / ".importlinter")
+    layers = rules["importlinter:contract:layers"]["layers"].split("\n")
+    wanted = [sorted(layer.split(" | ")) for layer in reversed(layers) if layer]
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    (chain,) = re.findall(r"`(errors, .* -> app\.py)`", text)
+    said = [name for part in chain.removesuffix(" -> app.py").split(" -> ") for name in part.split(", ")]
+    found = []
+    for layer in wanted:
+        found.append(sorted(said[: len(layer)]))
+        said = said[len(layer) :]
+    assert (found, said) == (wanted, [])
