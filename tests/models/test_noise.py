@@ -121,9 +121,9 @@ def test_looking_inside_shows_the_part(zooming: MemoryDrivenPipeline) -> None:
     assert seen.noise.window == inputs.noise.window != WHOLE
     part = apply_view(inputs.noise, inputs.prepared.v)[0]
     torch.testing.assert_close(seen.v, part)
-    assert "This seed crops the memory" in walk.features(seen)
+    assert "This seed crops the memory; the same crop is shown here." in walk.features(seen)
     whole = replace(seen, noise=seen.noise._replace(window=WHOLE))
-    assert "This seed crops the memory" not in walk.features(whole)
+    assert "This seed crops the memory; the same crop is shown here." not in walk.features(whole)
     assert walk.features(whole) != walk.features(seen)
 
 
@@ -235,8 +235,8 @@ def test_maps_lie_over_the_memory_as_it_was_used(mirroring: MemoryDrivenPipeline
     shown = walk.features(looks[turned])
     assert image_uri(ImageOps.mirror(image)) in shown
     assert image_uri(image) not in shown
-    assert "This seed mirrors the memory" in shown
-    assert "This seed mirrors the memory" not in walk.features(looks[plain])
+    assert "This seed mirrors the memory; it is shown mirrored here." in shown
+    assert "This seed mirrors the memory; it is shown mirrored here." not in walk.features(looks[plain])
 
 
 def test_many_painted_at_once_are_those_painted_alone(mirroring: MemoryDrivenPipeline) -> None:
