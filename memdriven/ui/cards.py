@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from memdriven.data.vocabulary import UnknownWord, tokenize
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE
 from memdriven.errors import MemDrivenError
-from memdriven.explore.named import carries
+from memdriven.explore.compare import carries
 from memdriven.pipeline.output import Neighbour, Retrieval
 from memdriven.ui import state, strings
 from memdriven.ui.html import image_uri, tag, text, webp_uri

@@ -42,6 +42,11 @@ def tag(name: str, content: str = "", **attributes: object) -> str:
     return start if name in ("img", "br", "input") else f"{start}{content}</{name}>"
 
 
+def hint(words: object) -> str:
+    """Return a quiet line."""
+    return tag("p", text(words), class_="md-hint")
+
+
 def png_uri(content: bytes) -> str:
     """Return PNG bytes as a data URI, so that no picture is ever a file on the server."""
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")

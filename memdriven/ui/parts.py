@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib.resources import files
 from typing import Any
 
@@ -37,6 +39,16 @@ for (const kind of ['dragover', 'drop']) element.addEventListener(kind, event =>
 def panel(content: str = "", **options: Any) -> gr.HTML:
     """Add HTML without Gradio's prose style, shown through the plain template (see `ui.html`)."""
     return gr.HTML(content, apply_default_css=False, padding=False, **options)
+
+
+def named(handler: Callable[..., Mapping[str, Any]], **parts: Any) -> Callable[..., dict[Any, Any]]:
+    """Return a handler that names what it changes as Gradio takes it: by components; the others stay."""
+
+    @wraps(handler)
+    def run(*given: Any) -> dict[Any, Any]:
+        return {parts[name]: value for name, value in handler(*given).items()}
+
+    return run
 
 
 def fold_title(fold: str, title: str) -> gr.HTML:

@@ -48,9 +48,9 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
     assert Recipe.from_png(made(visitor)).memory == 0.5
     page.screenshot(path=shots / "fading-1280.png", full_page=True)
 
-    page.get_by_role("tab", name=strings.TAB_INSIDE).click()
+    page.get_by_role("tab", name="How it works").click()
     page.wait_for_function("document.querySelectorAll('#inside-fading [data-share]').length === 5")
-    visitor.wait_text("#status", strings.INSIDE_DONE.format(seed=7))
+    visitor.wait_text("#status", "Inside the picture of seed 7.")
     sources = page.locator("#inside-fading img").evaluate_all("all => all.map(each => each.src)")
     assert len(set(sources)) == 5
     page.screenshot(path=shots / "inside-fading-1280.png", full_page=True)

@@ -134,18 +134,18 @@ def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
     assert "another reference:" in str(steps[-1][1])
     recipe = Recipe.from_json(made["recipe"])
     assert (recipe.strategy, recipe.seed, len(recipe.neighbours)) == ("random", 7, 2)
-    seed, _, shown, memory, line, *_ = diversity.adopt(Click("8"), made, Steering())
-    assert seed == "7"
-    assert 'data-seed="7"' in str(shown)
-    assert all(each in str(memory) for each in recipe.neighbours)
-    assert str(memory).count('class="md-score"') == 2
-    assert strings.NEAR_ADOPTED in str(line)
+    kept = diversity.adopt(Click("8"), made, Steering())
+    assert kept["seed"] == "7"
+    assert 'data-seed="7"' in kept["result"]
+    assert all(each in kept["memory"] for each in recipe.neighbours)
+    assert kept["memory"].count('class="md-score"') == 2
+    assert "The variation is kept, with its noise." in kept["status"]
 
 
 @pytest.mark.parametrize("seed", ["x", "-1", None, {"a": 1}, ""])
 def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> None:
     made: diversity.Grid = {"recipe": pipe(CAPTION, seed=1).recipe.to_json(), "strength": 1.0}
-    assert 'role="alert"' in str(diversity.adopt(Click(seed), made, Steering())[4])
+    assert 'role="alert"' in diversity.adopt(Click(seed), made, Steering())["status"]
 
 
 def test_picture_and_grid_use_a_part_of_the_memory(fading: MemoryDrivenPipeline) -> None:
@@ -162,7 +162,7 @@ def test_picture_and_grid_use_a_part_of_the_memory(fading: MemoryDrivenPipeline)
 
 
 def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
-    assert "make nine new ones" in str(diversity.adopt(Click("1"), None, Steering())[4])
+    assert "make nine new ones" in diversity.adopt(Click("1"), None, Steering())["status"]
     (only,) = diversity.vary("qqq", *QUERY)
     assert 'role="alert"' in str(only[2])
 

@@ -396,19 +396,15 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     assert made is not None
     assert "Nine pictures" in str(steps[-1][2])
     assert 'class="md-score"' in str(steps[-1][0])
-    seed, _, shown, memory, *_, steering, kept, current = diversity.adopt(
-        Event(seed="5"),
-        made,
-        Steering(),  # type: ignore[arg-type]
-    )
+    kept = diversity.adopt(Event(seed="5"), made, Steering())  # type: ignore[arg-type]
     step = Variation(seed=5_004, strength=0.3)  # of this picture: another seed has other eight
-    assert (seed, steering.variations) == ("4", (step,))
+    assert (kept["seed"], kept["steering"].variations) == ("4", (step,))
     wanted = pipe(CAPTION, seed=4, variations=[step])
-    assert base64.b64encode(wanted.png()).decode() in shown
-    assert "1 away" in kept
-    assert memory == generate.look(*QUERY, Steering())[0]
-    assert Recipe.from_json(current["recipe"]) == wanted.recipe
-    further = list(diversity.vary_near(current, "far", Steering()))[-1][3]
+    assert base64.b64encode(wanted.png()).decode() in kept["result"]
+    assert "1 away" in kept["steps"]
+    assert kept["memory"] == generate.look(*QUERY, Steering())[0]
+    assert Recipe.from_json(kept["current"]["recipe"]) == wanted.recipe
+    further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][3]
     assert further is not None
     assert Recipe.from_json(further["recipe"]).variations == (step,)
     ((*_, nothing),) = diversity.vary_near(None, 0.3, Steering())

@@ -9,7 +9,7 @@ import pytest
 
 from memdriven.errors import BankError, CheckpointError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import state, strings, switcher
+from memdriven.ui import state, switcher
 from memdriven.ui.state import Entry, Shelf, find_checkpoints
 
 
@@ -81,7 +81,7 @@ def test_strength_of_the_memory_is_shown_where_the_model_offers_it(
 def test_choices_say_what_has_no_memory(two: Path, pipe: MemoryDrivenPipeline) -> None:
     state.use(Shelf(find_checkpoints([two / "first"]), "cpu"))
     labels = {name: label for label, name in switcher.choices()}
-    assert labels["unbuilt"] == strings.SHELF_NO_BANK.format(name="unbuilt")
+    assert labels["unbuilt"] == "unbuilt (no memory yet)"
     shelf = Shelf.holding(pipe)
     assert shelf.default == "tiny"
     assert Shelf([Entry("a", two / "first"), Entry("a", two / "second")]).entries["a"].path == (two / "first")
