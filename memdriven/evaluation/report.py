@@ -27,6 +27,7 @@ from torch import Tensor
 from memdriven.data.images import read_image
 from memdriven.errors import DataError, EvaluationError
 from memdriven.evaluation.context import Context, Prompt, prompts_hash
+from memdriven.evaluation.diversity import seeds_of_draws
 from memdriven.evaluation.results import Result, git_commit, read_results
 from memdriven.evaluation.rows import images_of_memory, quantised
 from memdriven.evaluation.tables import Table, place, tables_of
@@ -55,9 +56,7 @@ PANELS = {
 """Logged number -> title of its panel, in order; others are not drawn."""
 SCHEMA = "memdriven.figures/1"
 FOLDER, INDEX = "figures", "figures.json"
-PAIRS, GROUPS, DRAWS = 12, 3, 6
-FIRST_DRAW = 1_000_000
-"""Added to the seed for the draws of z, as in the measure of diversity."""
+PAIRS, GROUPS = 12, 3
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~])")
 
 
@@ -410,7 +409,7 @@ def draw_figures(context: Context, variant: str = "") -> Path:
         picture = _paint(context, each, [context.seed + i])[0]
         pairs.append(about | {"picture": _save(folder, f"picture-{i}", picture)})
         if i < GROUPS:
-            draws = _paint(context, each, [context.seed + FIRST_DRAW + i * DRAWS + q for q in range(DRAWS)])
+            draws = _paint(context, each, seeds_of_draws(context, i))
             names = [_save(folder, f"draw-{i}-{q}", image) for q, image in enumerate(draws)]
             groups.append(about | {"draws": names})
     content = facts | {"commit": git_commit(), "pairs": pairs, "diversity": groups}

@@ -13,7 +13,7 @@ from PIL import Image
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import EvaluationError
-from memdriven.evaluation import report
+from memdriven.evaluation import diversity, report
 from memdriven.evaluation.context import Context, Resources, choose_prompts
 from memdriven.evaluation.report import draw_figures, escape, gather, read_curve, table, write_report
 from memdriven.evaluation.results import append_results
@@ -186,7 +186,7 @@ def test_pairs_and_draws_with_what_they_show(
 ) -> None:
     monkeypatch.setattr(report, "PAIRS", 3)
     monkeypatch.setattr(report, "GROUPS", 1)
-    monkeypatch.setattr(report, "DRAWS", 2)
+    monkeypatch.setattr(diversity, "DRAWS", 2)
     data = PreparedDataset.open(squares)
     context = Context(
         load_checkpoint(checkpoint),
