@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import trange
 
-from memdriven.ui import app, state, strings
+from memdriven.ui import app, state
 from tests.ui.conftest import BROWSERS, Visitor
 
 WATCH = """() => {
@@ -54,7 +54,7 @@ WATCH = """() => {
     document.querySelector('.md-result')?.remove();
     start('frame', 'first', 'last');
   }, true);
-}""".replace("GRID", strings.GRID_DONE.split("{")[0])
+}""".replace("GRID", "Nine pictures in ")
 SERVER = """() => performance.getEntriesByType('resource').filter(each =>
     each.name.includes('/run/predict')).map(each => each.duration).at(-1) ?? null"""
 
@@ -114,7 +114,7 @@ def visit(visitor: Visitor, captions: list[str]) -> dict[str, list[float]]:
             for name, value in zip(waits, (key, request, *painted), strict=False):
                 if value is not None:  # no change of the cards is no wait
                     waits[name].append(value)
-    page.get_by_role("tab", name=strings.TAB_DIVERSITY).click()
+    page.get_by_role("tab", name="Diversity").click()
     for number in range(max(3, len(captions) // 4)):
         visitor.keep_seed(str(number))
         page.wait_for_timeout(500)

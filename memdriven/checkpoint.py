@@ -9,7 +9,7 @@ generator-128.safetensors, ... what each later stage adds; the first's file stay
 examples.json          captions that the page offers; not every model has them
 discriminator.safetensors one stage's D, whose answers the page shows; no shipped model has one
 rival.safetensors      a GAN without a memory, trained on the same pictures (`training.rival`); likewise
-map.safetensors        where the map of the memory shows each item (`explore.projection`); likewise
+map.safetensors        where the map of the memory shows each item (`explore.memory_map`); likewise
 memory/                the memory bank
 README.md              the model card
 """

@@ -28,7 +28,7 @@ from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import CaptionError, DataError, Interrupted
-from memdriven.explore.projection import renew_map
+from memdriven.explore.memory_map import renew_map
 from memdriven.files import atomic_write_json, read_json, sealed
 from memdriven.memory.build import build_memory, extract_features
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline

@@ -16,7 +16,7 @@ from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import ConfigError
-from memdriven.explore.projection import renew_map
+from memdriven.explore.memory_map import renew_map
 from memdriven.files import atomic_write_bytes
 from memdriven.memory import build
 from memdriven.memory.bank import MemoryBank

@@ -192,25 +192,30 @@ def check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:
 
 
 def _repetitions(items: Sequence[Item], looks: Mapping[str, np.ndarray]) -> list[str]:
-    """Tell of test pictures that all but repeat a training picture."""
-    train, test = ([item for item in items if item.split == split] for split in ("train", "test"))
-    if not train or not test:
-        return []
-    known, asked = (np.stack([looks[item.id] for item in part]) for part in (train, test))
-    pairs = []
-    for start in range(0, len(test), 1024):
-        part = asked[start : start + 1024]
-        squared = (part**2).sum(1)[:, None] + (known**2).sum(1) - 2 * part @ known.T  # (<= 1024, train)
-        nearest = squared.argmin(1)
-        apart = np.sqrt(squared[np.arange(len(part)), nearest].clip(0) / part.shape[1])
-        for row in np.flatnonzero(apart < np.maximum(1.5, REPEATED * part.std(1))):
-            pairs.append((test[start + row].id, train[nearest[row]].id))
-    if not pairs:
-        return []
-    return [
-        f"{len(pairs)} of {len(test)} test images all but repeat a training image, e.g. {pairs[0][0]} "
-        f"repeats {pairs[0][1]}: figures over them flatter"
-    ]
+    """Tell of held-out pictures that all but repeat a training picture, mirrored or not."""
+    train, *others = ([i for i in items if i.split == split] for split in ("train", "validation", "test"))
+    notes = []
+    for held in others:
+        if not train or not held:
+            continue
+        known, asked = (np.stack([looks[item.id] for item in part]) for part in (train, held))
+        pairs: dict[str, str] = {}
+        for start in range(0, len(held), 1024):
+            straight = asked[start : start + 1024]
+            mirrored = straight.reshape(-1, 12, 12, 3)[:, :, ::-1].reshape(straight.shape)
+            for part in (straight, mirrored):
+                squared = (part**2).sum(1)[:, None] + (known**2).sum(1) - 2 * part @ known.T
+                nearest = squared.argmin(1)  # of (<= 1024, train)
+                apart = np.sqrt(squared[np.arange(len(part)), nearest].clip(0) / part.shape[1])
+                for row in np.flatnonzero(apart < np.maximum(1.5, REPEATED * part.std(1))):
+                    pairs.setdefault(held[start + row].id, train[nearest[row]].id)
+        if pairs:
+            one, other = next(iter(pairs.items()))
+            notes.append(
+                f"{len(pairs)} of {len(held)} {held[0].split} images all but repeat a training image, "
+                f"e.g. {one} repeats {other}: figures over them flatter"
+            )
+    return notes
 
 
 def _is_plain_webp(content: bytes) -> bool:

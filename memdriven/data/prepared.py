@@ -30,7 +30,7 @@ from tqdm import tqdm
 from memdriven.data.images import centre_square, read_image
 from memdriven.errors import DataError
 from memdriven.files import atomic_file, atomic_write_bytes, atomic_write_json, read_json
-from memdriven.numbers import is_number, parse_json
+from memdriven.numbers import is_number, is_whole, parse_json, shown
 
 SCHEMA = "memdriven.dataset/1"
 HEADER, ITEMS = "dataset.json", "items.jsonl"
@@ -91,6 +91,14 @@ class PreparedDataset:
             raise DataError(
                 wanted=f"a data set of schema {SCHEMA} in {path}",
                 found=f"schema {header.get('schema')!r}",
+                fix="run `memdriven prepare` again",
+            )
+        name, size, classes = (header.get(key) for key in ("name", "image_size", "classes"))
+        listed = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
+        if not (isinstance(name, str) and listed and is_whole(size) and 1 <= size <= 4096):
+            raise DataError(
+                wanted=f"a name, an image_size of 1 to 4,096 px and names of classes in {path / HEADER}",
+                found=f"{shown(name)}, {shown(size)} and {shown(classes)}",
                 fix="run `memdriven prepare` again",
             )
         items = _read_items(path / ITEMS)

@@ -17,8 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from memdriven.data.attributes import IGNORED
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.context import Context
+from memdriven.evaluation.context import Context, Prompt
 from memdriven.evaluation.judge import attribute_accuracy, caption_log_odds
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import Row
@@ -125,6 +126,7 @@ def dot_scores(images: Tensor, captions: Tensor) -> Callable[[Tensor, Tensor], T
 
 def measure_attributes(context: Context, row: Row) -> list[Measurement]:
     """Share of the caption's named attributes that the judge finds."""
+    _naming(context)
     found = attribute_accuracy(context.judge, row.images, [prompt.named for prompt in context.prompts])
     protocol = f"attribute judge trained on renders, at {context.judge.size} px; top value named"
     return [
@@ -142,20 +144,42 @@ def measure_attributes(context: Context, row: Row) -> list[Measurement]:
 def measure_r_precision(context: Context, row: Row) -> list[Measurement]:
     """R-precision with DAMSM, which the generator trained against."""
     scores = cosine_scores(_image_features(context, row.images), _sentences(context))
-    return [_measured(context, row, "r_precision", scores, "DAMSM (also the training loss)")]
+    return [_measured(context, context.prompts, "r_precision", scores, "DAMSM (also the training loss)")]
 
 
 def measure_r_precision_judge(context: Context, row: Row) -> list[Measurement]:
     """R-precision with the attribute judge, which the generator never saw."""
-    named = [prompt.named for prompt in context.prompts]
-    scores = dot_scores(*caption_log_odds(context.judge, row.images, named))
-    return [_measured(context, row, "r_precision_judge", scores, "attribute judge (never trained against)")]
+    naming = _naming(context)
+    prompts = [context.prompts[i] for i in naming]
+    odds = caption_log_odds(context.judge, row.images[naming], [prompt.named for prompt in prompts])
+    judge = "attribute judge (never trained against)"
+    return [_measured(context, prompts, "r_precision_judge", dot_scores(*odds), judge)]
+
+
+def _naming(context: Context) -> list[int]:
+    """Return which captions name what the judge knows: of the others it can say nothing.
+
+    Raises:
+        EvaluationError: none does.
+    """
+    asked = context.judge.labels([prompt.named for prompt in context.prompts]) != IGNORED
+    naming: list[int] = asked.any(dim=1).nonzero().flatten().tolist()
+    if not naming:
+        raise EvaluationError(
+            wanted="captions that name attributes which the judge knows: " + ", ".join(context.judge.names),
+            found=f"none among {len(context.prompts)}",
+            fix="leave the measure out, or train a judge on this data set",
+        )
+    return naming
 
 
 def _measured(
-    context: Context, row: Row, metric: str, scores: Callable[[Tensor, Tensor], Tensor], judge: str
+    context: Context,
+    prompts: Sequence[Prompt],
+    metric: str,
+    scores: Callable[[Tensor, Tensor], Tensor],
+    judge: str,
 ) -> Measurement:
-    prompts = context.prompts
     classes = [prompt.item.class_id for prompt in prompts]
     by_class = None not in classes and len(set(classes)) > 1
     groups = classes if by_class else [prompt.item.id for prompt in prompts]
@@ -168,7 +192,7 @@ def _measured(
     return Measurement(
         metric=metric,
         value=100 * found.mean,
-        n=len(row.images),
+        n=len(prompts),
         protocol=f"{judge}; 1 true + {others}, top-1, %",
         details={"std": round(100 * found.std, 3), "folds": found.folds} if found.folds > 1 else {},
     )

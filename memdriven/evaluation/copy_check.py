@@ -97,6 +97,12 @@ def copy_check(
             fix="compare with the whole training split",
         )
     own, _ = nearest_distances(training, training, skip_self=True)
+    if not own.any():
+        raise EvaluationError(
+            wanted="training images that differ from each other",
+            found=f"{len(training)}, each of which is there twice",
+            fix="compare with a training split without copies",
+        )
     ways = [nearest_distances(seen, training) for seen in outputs]
     distance, way = torch.stack([found for found, _ in ways]).min(dim=0)
     index = torch.stack([at for _, at in ways]).gather(0, way[None])[0]
@@ -161,16 +167,18 @@ def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
 
 
 def near_duplicates(context: Context) -> str:
-    """Say how many images of the split are nearly the same as training images; "" if none are.
+    """Say how many images of the split nearly are training images, mirrored or not; "" if none are.
 
     What a model, an encoder or a judge has seen in training is then part of its test.
     """
     test = context.dataset.split(context.split)
     if not any(item.split == "train" for item in context.dataset.items):
         return ""
-    reduced = [_reduced(context, items) for items in (test, context.training_items)]
-    distance, nearest = nearest_distances(*reduced)
-    same = (distance / reduced[0].shape[1] ** 0.5 < DUPLICATE).nonzero().flatten().tolist()
+    asked, known = (_reduced(context, items) for items in (test, context.training_items))
+    ways = [nearest_distances(seen.flatten(1), known.flatten(1)) for seen in (asked, asked.flip(3))]
+    distance, way = torch.stack([found for found, _ in ways]).min(dim=0)
+    nearest = torch.stack([at for _, at in ways]).gather(0, way[None])[0]
+    same = (distance / known[0].numel() ** 0.5 < DUPLICATE).nonzero().flatten().tolist()
     if not same:
         return ""
     twin = context.training_items[int(nearest[same[0]])].id
@@ -181,10 +189,9 @@ def near_duplicates(context: Context) -> str:
 
 
 def _reduced(context: Context, items: Sequence[Item]) -> Tensor:
-    """Return images of 16 px, (n, 768) in 0..1."""
+    """Return images of 16 px, (n, 3, 16, 16) in 0..1."""
     images = load_images(context.dataset, items, 4 * DUPLICATE_SIDE, context.progress)
     parts = [
-        F.adaptive_avg_pool2d(chunk.float() / 255, DUPLICATE_SIDE).flatten(1)
-        for chunk in torch.split(images, SHARD)
+        F.adaptive_avg_pool2d(chunk.float() / 255, DUPLICATE_SIDE) for chunk in torch.split(images, SHARD)
     ]
     return torch.cat(parts)

@@ -85,7 +85,22 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     metric = _torchmetrics("fid").FrechetInceptionDistance(feature=Precomputed(real.shape[1]))
     metric.update(real.double(), real=True)
     metric.update(fake.double(), real=False)
-    return max(float(metric.compute()), 0.0)
+    return max(_finite(float(metric.compute())), 0.0)
+
+
+def _finite(value: float) -> float:
+    """Return a distance that a library has computed.
+
+    Raises:
+        EvaluationError: it is NaN or infinite.
+    """
+    if not math.isfinite(value):
+        raise EvaluationError(
+            wanted="a distance",
+            found=str(value),
+            fix="look for features that are no numbers, or all the same",
+        )
+    return value
 
 
 @dataclass(frozen=True)
@@ -119,7 +134,7 @@ def kernel_distance(
         metric.update(fake.double(), real=False)
         mean, std = metric.compute()
     one = subsets == 1 or size == len(real) == len(fake)  # each subset is the whole
-    return Spread(float(mean), math.nan if one else float(std))
+    return Spread(_finite(float(mean)), math.nan if one else float(std))
 
 
 def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Spread:
@@ -176,12 +191,14 @@ def frechet(metric: str, space_of: Space) -> Measure:
     def measure(context: Context, row: Row) -> list[Measurement]:
         space = space_of(context)
         real, fake = _two_sets(context, row, space)
+        least, width = min(len(real), len(fake)), real.shape[1]
+        floor = f"; {least} images are fewer than {width} features, so it is mostly their number's"
         return [
             Measurement(
                 metric=metric,
                 value=frechet_distance(real, fake),
                 n=len(fake),
-                protocol=f"Frechet distance, {_against(context, space, row)}",
+                protocol=f"Frechet distance, {_against(context, space, row)}" + floor * (least < width),
             )
         ]
 

@@ -71,7 +71,7 @@ def measure_diversity_seed(context: Context) -> list[Measurement]:
     groups = []
     for i, prompt in enumerate(context.prompts[:CAPTIONS]):
         prepared = context.pipe.prepare(context.request(prompt, context.seed))
-        stages = context.pipe.paint_many(prepared, _draws(context, i))
+        stages = context.pipe.paint_many(prepared, seeds_of_draws(context, i))
         groups.append([quantised(images) for images in stages])
     what = "draws of all that a seed decides: z, epsilon, mirror, window"
     return [_diversity(context, "diversity_seed", groups, what)]
@@ -82,12 +82,12 @@ def measure_diversity_z(context: Context) -> list[Measurement]:
     groups = []
     for i, prompt in enumerate(context.prompts[:CAPTIONS]):
         prepared = context.pipe.prepare(_held(context, prompt, context.seed + i))
-        groups.append(paint_draws(context, prepared, _draws(context, i)))
+        groups.append(paint_draws(context, prepared, seeds_of_draws(context, i)))
     what = "draws of z a caption; epsilon held, memory whole and not mirrored"
     return [_diversity(context, "diversity_z", groups, what)]
 
 
-def _draws(context: Context, place: int) -> list[int]:
+def seeds_of_draws(context: Context, place: int) -> list[int]:
     """Return the seeds of one caption's draws."""
     return [context.seed + FIRST_DRAW + place * DRAWS + q for q in range(DRAWS)]
 

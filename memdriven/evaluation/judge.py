@@ -40,6 +40,9 @@ WIDTHS = (16, 40, 80, 144)
 """Channels at 1, 1/2, 1/4 and 1/8 of the input's side: about 34 million MACs at 64 px."""
 
 
+_DAMAGE = (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError)
+
+
 def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
@@ -168,7 +171,7 @@ def load_judge(folder: Path | str, device: str | torch.device = "cpu") -> Attrib
         judge.load_state_dict(
             {k: v.float() if v.is_floating_point() else v for k, v in load(content).items()}
         )
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+    except (*_DAMAGE, SafetensorError) as error:
         raise EvaluationError(
             wanted=f"a whole attribute judge in {folder}",
             found=f"{type(error).__name__}: {error}"[:160],

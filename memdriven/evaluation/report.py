@@ -27,10 +27,12 @@ from torch import Tensor
 from memdriven.data.images import read_image
 from memdriven.errors import DataError, EvaluationError
 from memdriven.evaluation.context import Context, Prompt, prompts_hash
+from memdriven.evaluation.diversity import seeds_of_draws
 from memdriven.evaluation.results import Result, git_commit, read_results
 from memdriven.evaluation.rows import images_of_memory, quantised
 from memdriven.evaluation.tables import Table, place, tables_of
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json
+from memdriven.numbers import is_number
 from memdriven.pipeline.output import Prepared
 
 TITLE = "Memory-driven text-to-image generation: results"
@@ -54,9 +56,7 @@ PANELS = {
 """Logged number -> title of its panel, in order; others are not drawn."""
 SCHEMA = "memdriven.figures/1"
 FOLDER, INDEX = "figures", "figures.json"
-PAIRS, GROUPS, DRAWS = 12, 3, 6
-FIRST_DRAW = 1_000_000
-"""Added to the seed for the draws of z, as in the measure of diversity."""
+PAIRS, GROUPS = 12, 3
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~])")
 
 
@@ -88,11 +88,19 @@ def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, ti
     parts = [f"# {escape(title)}\n", escape(lead) + "\n"]
     parts += [table(each) for each in tables_of(found.results)]
     shown = [each for each in found.figures if not each.content.get("variant")]
-    drawn = [(f"pictures-{i}", *_pairs(each)) for i, each in enumerate(shown)]
-    drawn += [(f"seeds-{i}", *_seeds(each)) for i, each in enumerate(shown)]
     rows = [each for each in found.figures if each.content.get("variant")]
-    if rows:
-        drawn.append(("ablation", *_ablation(sorted(rows, key=lambda each: place(_text(each, "variant"))))))
+    try:
+        drawn = [(f"pictures-{i}", *_pairs(each)) for i, each in enumerate(shown)]
+        drawn += [(f"seeds-{i}", *_seeds(each)) for i, each in enumerate(shown)]
+        if rows:
+            rows.sort(key=lambda each: place(_text(each, "variant")))
+            drawn.append(("ablation", *_ablation(rows)))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise EvaluationError(
+            wanted=f"captions and pictures in every {INDEX}",
+            found=f"{type(error).__name__}: {error}"[:160],
+            fix="evaluate again, with its figures",
+        ) from error
     if found.curves:
         drawn.append(("curves", *_curves(found.curves)))
     for name, heading, about, picture in drawn:
@@ -193,22 +201,19 @@ def read_curve(path: Path, name: str) -> Curve:
     by_step: dict[float, dict[str, Any]] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            record = json.loads(line)
-            by_step[float(record["step"])] = record
-        except (ValueError, KeyError, TypeError):
+            record = json.loads(line)  # a loss may be NaN; the line's other numbers count
+        except (ValueError, RecursionError):
             continue
+        if isinstance(record, dict) and is_number(step := record.get("step")):
+            by_step[float(step)] = record
     records = [by_step[step] for step in sorted(by_step)]
-    x = "images" if records and all(_number(r.get("images")) for r in records) else "step"
+    x = "images" if records and all(is_number(r.get("images")) for r in records) else "step"
     points: dict[str, list[tuple[float, float]]] = {}
     for record in records:
         for key, value in record.items():
-            if key not in ("step", "images") and _number(value):
+            if key not in ("step", "images") and is_number(value):
                 points.setdefault(key, []).append((float(record[x]), float(value)))
     return Curve(name=name, points=points, x=x)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 # ------------------------------------------------------------------------------------------ Markdown
@@ -404,7 +409,7 @@ def draw_figures(context: Context, variant: str = "") -> Path:
         picture = _paint(context, each, [context.seed + i])[0]
         pairs.append(about | {"picture": _save(folder, f"picture-{i}", picture)})
         if i < GROUPS:
-            draws = _paint(context, each, [context.seed + FIRST_DRAW + i * DRAWS + q for q in range(DRAWS)])
+            draws = _paint(context, each, seeds_of_draws(context, i))
             names = [_save(folder, f"draw-{i}-{q}", image) for q, image in enumerate(draws)]
             groups.append(about | {"draws": names})
     content = facts | {"commit": git_commit(), "pairs": pairs, "diversity": groups}

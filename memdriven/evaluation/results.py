@@ -12,7 +12,7 @@ import math
 import subprocess
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +20,7 @@ import torch
 
 from memdriven.errors import EvaluationError
 from memdriven.files import explain_disk_errors
+from memdriven.numbers import parse_json, shown
 
 SCHEMA = "memdriven.result/1"
 
@@ -67,6 +68,10 @@ class Result:
     """Counts and parts behind the number."""
     commit: str = ""
     time: str = ""
+
+
+_KINDS: dict[str, Any] = {"str": str, "int": int, "float": int | float, "dict[str, Any]": dict}
+"""The fields' types by name, for what is read from a file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,12 +157,17 @@ def read_results(path: Path | str) -> list[Result]:
     results = []
     for number, line in enumerate(lines, 1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             if record.pop("schema") != SCHEMA:
                 raise ValueError("another schema")
             if record["value"] is None:
                 record["value"] = math.nan
-            results.append(Result(**record))
+            result = Result(**record)
+            for each in fields(result):
+                value, kind = getattr(result, each.name), _KINDS[str(each.type)]
+                if isinstance(value, bool) or not isinstance(value, kind):
+                    raise TypeError(f"{each.name} is {shown(value)}")
+            results.append(result)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             if number == len(lines) and not content.endswith("\n"):
                 break

@@ -89,6 +89,8 @@ def measure_strategy(context: Context, strategy: str) -> list[Measurement]:
 
     Fitting means the caption's class where the bank holds it among others, else every named attribute.
 
+    A depth of more than half of the bank is left out; what chance would find is in the details.
+
     Raises:
         EvaluationError: the captions have neither a class of the bank's nor attributes; of a bank of one
             class everything would be found.
@@ -105,8 +107,12 @@ def measure_strategy(context: Context, strategy: str) -> list[Measurement]:
         )
     meaning = "its class" if of_class else "all named attributes"
     protocol = f"{len(chosen)} {context.split} captions in {bank.n} images; fitting: {meaning}"
-    k = min(max(KS), bank.n - 1)
-    ranked = []
+    depths = [k for k in KS if 2 * k <= bank.n]
+    if not depths:
+        raise EvaluationError(
+            wanted="a bank of two images or more", found=str(bank.n), fix="leave the measure out"
+        )
+    ranked, k = [], max(depths)
     for i, prompt in enumerate(tqdm(chosen, desc=f"retrieval ({strategy})", disable=not context.progress)):
         found = context.pipe.retrieve(context.request(prompt, context.seed + i, strategy=strategy, k=k))
         ranked.append([bank.item(bank.index_of(each)) for each in found.ids])
@@ -116,9 +122,16 @@ def measure_strategy(context: Context, strategy: str) -> list[Measurement]:
             return item.class_name == chosen[query].item.class_name
         return share_named(chosen[query].named, item.attributes) == 1.0
 
+    chance = sum(fits(i, item) for i in range(len(chosen)) for item in bank.items) / len(chosen) / bank.n
     numbers = [
-        Measurement(metric=metric, value=value, n=len(chosen), protocol=protocol)
-        for metric, value in recall_at_k(ranked, fits).items()
+        Measurement(
+            metric=metric,
+            value=value,
+            n=len(chosen),
+            protocol=protocol,
+            details={"chance": round(1 - (1 - chance) ** int(metric.partition("@")[2]), 4)},
+        )
+        for metric, value in recall_at_k(ranked, fits, depths).items()
     ]
     if any(prompt.named for prompt in chosen):
         records = [[item.attributes for item in found] for found in ranked]

@@ -42,6 +42,7 @@ from memdriven.evaluation.retrieval import SEARCHED, measure_strategy
 from memdriven.evaluation.rows import CONTROLS, IMAGES, MODEL, REAL, ROWS, STRATEGY, Row, make_row
 from memdriven.evaluation.soa import measure_soa
 from memdriven.memory.retrieval import STRATEGIES
+from memdriven.numbers import check_whole
 
 T = TypeVar("T")
 MEASURES: dict[str, Callable[[Context, Row], list[Measurement]]] = {
@@ -138,7 +139,11 @@ def evaluate(
         CheckpointError, BankError, DataError: the inputs are unusable.
     """
     device = str(choose_device(device))
-    metrics = [RENAMED.get(name, name) for name in metrics]
+    check_whole("captions", n, 1, 10**6, EvaluationError)
+    check_whole("batch", batch, 1, 4096, EvaluationError)
+    check_whole("seed", seed, 0, 2**40, EvaluationError)
+    metrics = list(dict.fromkeys(RENAMED.get(name, name) for name in metrics))
+    controls, strategies = list(dict.fromkeys(controls)), list(dict.fromkeys(strategies))
     _refuse_unknown("metric", metrics, METRICS)
     _refuse_unknown("control", controls, ROWS)
     _refuse_unknown("strategy", strategies, STRATEGIES)
@@ -156,6 +161,8 @@ def evaluate(
         progress=progress,
     )
     store = ResultStore(context, out / "results.jsonl", device, variant=variant, budget=budget)
+    if split == "train":
+        store.note("these captions and pictures were trained on: the numbers say what is known by heart")
     if len(context.prompts) < n:
         store.note(f"{n} captions were asked for, and split {split} has {len(context.prompts)}")
     shown = {loaded.config.retrieval.strategy, *controls}

@@ -1,4 +1,4 @@
-"""Comparisons in which one thing changes: the strategy, the noise, or a word."""
+"""Comparisons: one thing changes, the strategy, the noise, or a word; and how far pictures lie apart."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ from typing import Literal
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
 
 from memdriven.data.images import to_tensor
-from memdriven.errors import ConfigError, RetrievalError
+from memdriven.errors import ConfigError, EvaluationError, RetrievalError
+from memdriven.memory.bank import BankItem
+from memdriven.pipeline.claims import named_in
 from memdriven.pipeline.output import PipelineOutput, Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 
+LEVELS = 4
+"""Resolutions at which pictures are compared: the full one, then halved three times."""
 _WORD = re.compile(r"\S+")
 
 
@@ -121,3 +126,35 @@ def difference(first: Image.Image, second: Image.Image) -> Tensor:
     """Return the mean absolute difference of two pictures' colours, (h, w) in 0..1."""
     gap: Tensor = torch.abs(to_tensor(first) - to_tensor(second)).mean(dim=0)
     return gap
+
+
+def mean_difference(pictures: Sequence[Image.Image]) -> float:
+    """Return how far pictures of one size lie apart, in 0..1: the mean over pairs and `LEVELS` resolutions.
+
+    It measures colours and where they are, without a network.
+
+    Raises:
+        EvaluationError: fewer than two pictures.
+    """
+    if len(pictures) < 2:
+        raise EvaluationError(
+            wanted="two pictures or more", found=str(len(pictures)), fix="make more of them"
+        )
+    level, gaps = torch.stack([to_tensor(each) for each in pictures]), []
+    for _ in range(LEVELS):
+        gaps.append(torch.pdist(level.flatten(1), p=1).mean() / level[0].numel())
+        level = F.avg_pool2d(level, 2)
+    return float(sum(gaps)) / LEVELS
+
+
+def carries(pipe: MemoryDrivenPipeline, caption: str, item: BankItem) -> tuple[int, int] | None:
+    """Return how many of the named things an item has, and how many are named.
+
+    None where the caption names none, or nothing is known of the item's attributes.
+    """
+    named = [
+        (name, value) for name, value in named_in(pipe.checkpoint, caption).claims if name in item.attributes
+    ]
+    if not named:
+        return None
+    return sum(item.attributes[name] == value for name, value in named), len(named)

@@ -24,9 +24,9 @@ from torch.nn import functional as F
 
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.copy_check import SUSPECT, percentile
-from memdriven.explore.atlas import Progress, small_pictures
 from memdriven.explore.compare import difference
 from memdriven.explore.inside import as_seen
+from memdriven.explore.memory_map import Progress, small_pictures
 from memdriven.memory.bank import MemoryBank
 from memdriven.models.noise import WHOLE, Noise, Window, apply_view, seen_through
 from memdriven.pipeline.output import PipelineOutput

@@ -2,26 +2,36 @@
 
 The content features need no weights (Sec. 4.2), so that they can be shown of any picture. A generator does
 without its D once it is trained, and most checkpoints come without; `CRITIC` beside a checkpoint's other
-files is one of its stages' D.
+files is one of its stages' D. The run that trained it has it:
+
+    python -m memdriven.explore.critic RUN checkpoints/aviary
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
-from memdriven.checkpoint import CRITIC, Checkpoint
-from memdriven.config import DiscriminatorConfig, Pooling
+from memdriven.checkpoint import CRITIC, Checkpoint, load_facts, record_files
+from memdriven.config import Config, DiscriminatorConfig, Pooling, from_dict
 from memdriven.data.images import to_tensor
-from memdriven.encoders.weights import load_weights, read_weights
+from memdriven.encoders.weights import load_weights, read_weights, write_weights
 from memdriven.errors import CheckpointError
+from memdriven.files import read_json
 from memdriven.models.discriminator import Discriminator, content_pyramid
 from memdriven.pipeline.output import to_picture
+from memdriven.training.run_directory import STATE
+from memdriven.training.state import read_module
+
+SCHEMA = "memdriven.discriminator/1"
 
 
 class Answers(NamedTuple):
@@ -80,3 +90,38 @@ def load_critic(checkpoint: Checkpoint) -> Critic | None:
             fix="remove the file, or put one there that was trained with these encoders",
         ) from None
     return Critic(network.eval().requires_grad_(False), size)
+
+
+def take_critic(run: Path, checkpoint: Path) -> Path:
+    """Lay the first D of a training run beside a checkpoint, float16, its spectral norm divided out.
+
+    Raises:
+        CheckpointError: the run has no D, one that judged cut-outs, or one of other encoders.
+        ConfigError, DataError: a file cannot be read or written.
+    """
+    config = from_dict(Config, read_json(run / "config.json", CheckpointError))
+    weights, facts = read_module(run / STATE, "discriminators")
+    weights = {name[2:]: value for name, value in weights.items() if name.startswith("0.")}
+    layers = sum(name.startswith("downs.") and name.endswith(".bias") for name in weights)
+    wanted, fix = "a run whose first D judged whole pictures", "take the run that trained that stage"
+    if not layers:
+        raise CheckpointError(wanted=wanted, found=f"no D in {run}", fix=fix)
+    if config.train.crop < 1 and config.train.frozen_stages == config.generator.stages - 1:
+        raise CheckpointError(wanted=wanted, found=f"cut-outs (train.crop {config.train.crop})", fix=fix)
+    own, other = load_facts(checkpoint).get("damsm"), facts["identity"]["damsm"]
+    if own != other:
+        raise CheckpointError(
+            wanted=f"a D trained with the encoders {own} of {checkpoint}", found=str(other), fix=fix
+        )
+    network = Discriminator(config.discriminator, 4 << layers, config.text.dim).eval()
+    network.load_state_dict(weights)
+    for layer in network.modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            parametrize.remove_parametrizations(layer, "weight")
+    write_weights(checkpoint / CRITIC, network, {"schema": SCHEMA})
+    record_files(checkpoint)
+    return checkpoint / CRITIC
+
+
+if __name__ == "__main__":
+    print(take_critic(*map(Path, sys.argv[1:3])))

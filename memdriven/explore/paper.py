@@ -10,8 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+from PIL import Image
+
 from memdriven.evaluation.results import Result, read_results
+from memdriven.models.rival import RivalGenerator
+from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.pipeline.request import Request
 
 RESULTS, ABLATION = "results.jsonl", "ablation.jsonl"
 MODELS = ("best-of-8", "model")
@@ -46,6 +52,18 @@ class Rows:
         """Return the metric of the first of the rows that has it."""
         found = (self.all[row, metric].value for row in rows if (row, metric) in self.all)
         return next(found, None)
+
+
+@torch.inference_mode()
+def paint_rival(pipe: MemoryDrivenPipeline, rival: RivalGenerator, request: Request) -> Image.Image:
+    """Return what a GAN without a memory paints of a request's words at its first seed.
+
+    Raises:
+        CaptionError: the caption cannot be encoded.
+    """
+    z = torch.randn(1, rival.z_dim, generator=torch.Generator().manual_seed(request.seeded().seeds[0]))
+    sentence = pipe.retriever.query(request.caption).text.sentence
+    return to_picture(rival(z.to(sentence.device), sentence[:1].float()))
 
 
 def rows_of(pipe: MemoryDrivenPipeline) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,15 +19,6 @@ from memdriven.errors import CaptionError, DataError
 
 CHUNK = 512
 """Captions in one pass of the text encoder."""
-
-
-def encode_captions(item: Item, vocabulary: Vocabulary, max_words: int) -> list[EncodedCaption]:
-    """Return an item's usable captions.
-
-    Raises:
-        DataError: it has none.
-    """
-    return list(usable_captions(item, vocabulary, max_words).values())
 
 
 def usable_captions(item: Item, vocabulary: Vocabulary, max_words: int) -> dict[int, EncodedCaption]:
@@ -51,13 +42,10 @@ def usable_captions(item: Item, vocabulary: Vocabulary, max_words: int) -> dict[
     return encoded
 
 
-def named_by(item: Item, vocabulary: Vocabulary, max_words: int) -> list[Mapping[str, Any]]:
-    """Return what each usable caption of an item names; nothing where the data set is silent."""
+def named_by(item: Item, usable: Iterable[int]) -> list[Mapping[str, Any]]:
+    """Return what captions of an item name, by their places; nothing where the data set is silent."""
     records = item.caption_attributes
-    return [
-        records[place] if place < len(records) else {}
-        for place in usable_captions(item, vocabulary, max_words)
-    ]
+    return [records[place] if place < len(records) else {} for place in usable]
 
 
 class TrainingCaptions:
@@ -95,7 +83,7 @@ class TrainingCaptions:
             self.of.append(range(len(encoded), len(encoded) + len(usable)))
             encoded.extend(usable.values())
             owner.extend([index] * len(usable))
-            named.extend(named_by(item, vocabulary, max_words))
+            named.extend(named_by(item, usable))
         for line in what_is_not_read(encoded, max_words) if progress else ():
             tqdm.write(line)
         ids, lengths = vocabulary.batch(encoded)

@@ -16,9 +16,10 @@ from memdriven.data.prepared import PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss, load_damsm, save_damsm
+from memdriven.encoders.image import ImageFeatures
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.build import features_of
-from memdriven.training.distributed import World, join_world, leave_world
+from memdriven.training.distributed import World, join_world, leave_world, synchronise
 from memdriven.training.encoder_data import CaptionedImages, mixed_seed, own_randomness, recall, split_items
 from memdriven.training.loop import Loop
 from memdriven.training.run_directory import RunDirectory
@@ -37,12 +38,12 @@ SPREAD_SAMPLE = 256
 
 
 class JointBatch(NamedTuple):
-    """One step's captioned images."""
+    """One step's captioned images: this process's pictures, and the captions that compete, of all."""
 
     v: Tensor
-    """(b, 512, h, w), half of them mirrored: relu5_3 of a mirrored picture is nearly its mirror image."""
+    """(b', 512, h, w), half of them mirrored: relu5_3 of a mirrored picture is nearly its mirror image."""
     images: Tensor | None
-    """(b, 3, s, s) in [0, 1], disturbed; None where no pixel network trains."""
+    """(b', 3, s, s) in [0, 1], disturbed; None where no pixel network trains."""
     captions: list[EncodedCaption]
     class_ids: Tensor
     """(b,)."""
@@ -61,14 +62,17 @@ class JointTrainer:
     def step(self, batch: JointBatch, step: int) -> dict[str, Tensor]:
         """Update all of the encoders; return the losses of each side, their sum first."""
         settings, device = self.config.damsm, self.model.device
-        torch.manual_seed(mixed_seed(self.config.train.seed, step, 2 + self.world.rank))  # dropout
         self.model.train()
+
+        # Every process reads all captions of the batch, with one dropout, and looks at its own pictures.
+        torch.manual_seed(mixed_seed(self.config.train.seed, step, 2))
         text = self.model.encode_captions(batch.captions)
         classes = batch.class_ids.to(device) if settings.mask_same_class else None
         sides = {"heads": self.model.heads(batch.v.to(device))}
         if self.model.pixels is not None and batch.images is not None:
             sides["pixels"] = self.model.pixels(batch.images.to(device))
-        losses = {side: damsm_loss(features, text, settings, classes) for side, features in sides.items()}
+        seen = {side: ImageFeatures(*map(self.world.gather, found)) for side, found in sides.items()}
+        losses = {side: damsm_loss(features, text, settings, classes) for side, features in seen.items()}
         total = torch.stack([loss.total for loss in losses.values()]).sum()
 
         self.optimisers["damsm"].zero_grad(set_to_none=True)
@@ -107,8 +111,7 @@ def train_damsm(
 
     Without `minutes` the learning rate falls by `LR_DECAY` an epoch [family]; with them along a cosine
     to 5 % over the budget, earlier starts included [ours]. On the CPU a resumed training gives the same
-    bits as an uninterrupted one. Under torchrun each process takes its share of every batch, within
-    which captions compete, and gradients are averaged.
+    bits as an uninterrupted one. Several processes (torchrun) give what one gives with the same batch.
 
     Args:
         dataset: folder of a prepared data set.
@@ -165,13 +168,12 @@ def train_damsm(
             for items in split
         )
         size = min(settings.batch_size, len(data))
-        per_process = size // world.size
         require(
-            per_process >= 2,
+            size % world.size == 0 and size >= 2 * world.size,
             TrainingError,
-            wanted=f"a batch of 2 or more for each of {world.size} processes",
+            wanted=f"a batch that {world.size} processes can share evenly, of 2 or more each",
             found=f"{size} images a batch",
-            fix="use fewer processes",
+            fix="change damsm.batch_size, or use fewer processes",
         )
         facts: dict[str, Any] = {
             "dataset": prepared.name,
@@ -182,12 +184,13 @@ def train_damsm(
         epoch = len(data) // size
 
         def draw(step: int) -> JointBatch:
-            rows = data.rows(size, seed, step)[world.rank :: world.size][:per_process]
-            chance = torch.Generator().manual_seed(mixed_seed(seed, step, 2 + world.rank))
-            mirrored = torch.rand(len(rows), generator=chance) < 0.5
-            v = data.v(rows)
+            rows = data.rows(size, seed, step)
+            chance = torch.Generator().manual_seed(mixed_seed(seed, step, 2))
+            mirrored = world.mine(torch.rand(len(rows), generator=chance) < 0.5)
+            mine = world.mine(rows)
+            v = data.v(mine)
             v[mirrored] = v[mirrored].flip(-1)
-            images = data.disturbed(rows, chance) if data.pictures is not None else None
+            images = data.disturbed(mine, chance, world) if data.pictures is not None else None
             chosen = data.chosen(rows, data.draw_captions(rows, chance))
             return JointBatch(v, images, chosen, data.class_ids[rows])
 
@@ -195,6 +198,8 @@ def train_damsm(
             torch.manual_seed(mixed_seed(seed, 0, 0))
             model = Damsm(len(vocabulary), config.text, settings)
             model.heads.fit_spread(data.v(data.rows(len(data), seed, -1)[:SPREAD_SAMPLE]))
+            if world.size > 1:
+                synchronise(model.to(device))
             trainer = JointTrainer(model.to(device), config, world)
             identity = {
                 "features": store.encoder,
@@ -228,7 +233,7 @@ def train_damsm(
                 facts=memory,
                 log_every=epoch,
                 report=report,
-                batch_images=per_process * world.size,
+                batch_images=size,
                 device=device,
                 world=world,
                 name="train-damsm",

@@ -27,7 +27,7 @@ from memdriven.errors import DataError, require
 from memdriven.memory.features import FeatureStore
 from memdriven.training.augment import disturb
 from memdriven.training.captions import named_by, usable_captions
-from memdriven.training.distributed import Chance
+from memdriven.training.distributed import Chance, World
 
 HELD_OUT = 10
 """Every so many'th training item is held out, to choose an epoch by."""
@@ -109,7 +109,7 @@ class CaptionedImages:
                     continue
                 usable.append(item)
                 self.captions.append(list(encoded.values()))
-                self.named.append(named_by(item, vocabulary, config.text.max_words))
+                self.named.append(named_by(item, encoded))
             self.items += usable
             if number == 0:
                 rows = [stored[item.id] for item in usable if item.id in stored]
@@ -159,10 +159,10 @@ class CaptionedImages:
         """Return features as float32 (b, 512, h, w), of rows of `featured`."""
         return self.levels[rows].float().mul_(self.scale[rows])
 
-    def disturbed(self, rows: Tensor, chance: torch.Generator) -> Tensor:
-        """Return pictures as float32 (b, 3, s, s) in [0, 1], a little disturbed."""
+    def disturbed(self, rows: Tensor, chance: torch.Generator, world: World | None = None) -> Tensor:
+        """Return this process's pictures as float32 (b, 3, s, s) in [0, 1], a little disturbed."""
         assert self.pictures is not None
-        return disturb(to_unit(self.pictures[rows]), Chance(chance))
+        return disturb(to_unit(self.pictures[rows]), Chance(chance, world))
 
 
 class Split(NamedTuple):

@@ -165,6 +165,14 @@ class Loop:
             TrainingError: a loss or a weight is not finite (the last good state is kept), or the state
                 is of other data or encoders than `facts["identity"]` says.
         """
+        processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun says
+        require(
+            self.run is None or self.world.size > 1 or processes == 1,
+            TrainingError,
+            wanted=f"one process for {self.name}",
+            found=f"{processes}, each of which would train the whole",
+            fix="start it without torchrun",
+        )
         self._resume()
         before, until = self.seconds, self.seconds + (60 * self.call_minutes or math.inf)
         stop = self.part >= 1

@@ -71,6 +71,23 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return safetensors.torch.load(content), described["facts"]
 
 
+def read_module(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of one module that `save_state` wrote, and the facts beside them.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    try:
+        tensors, facts = _read(path)
+    except (safetensors.SafetensorError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(
+            wanted=f"a state that memdriven saved at {path}",
+            found=f"{type(error).__name__}: {error}"[:300],
+            fix="name the folder of a training run",
+        ) from error
+    return _below(tensors, f"module/{name}/"), facts
+
+
 def load_state(
     path: Path,
     modules: Mapping[str, nn.Module],

@@ -46,7 +46,9 @@ const asked = noted ?? (address.get("r") ? { link: address.get("r") } : null);
 let arrived = !asked;
 const here = () => {
   arrived = true;
+  if (line()?.textContent === OPENING) line().textContent = "Ready.";
   window.addEventListener("pagehide", note);
+  document.addEventListener("visibilitychange", () => { if (document.hidden) note(); });
   if (tab !== "picture") open(tab);
   if (lesson)
     soon(() => document.querySelector("#lesson-choice input"), () => {
@@ -59,9 +61,12 @@ const here = () => {
 Object.assign(window.memdriven ??= {}, { arrived: here, 
   keep: (names, now) => { values = Object.fromEntries(names.map((name, place) => [name, now[place]])); },
  });
+const OPENING = "Opening your picture\u2026";
+const line = () => document.querySelector("#status .md-status");
 const ask = (pause = 1000) => {
   if (arrived) return;
   trigger("submit", asked);
+  if (line()) line().textContent = OPENING;
   setTimeout(ask, pause, Math.min(1.5 * pause, 15_000));
 };
 if (asked) ask();

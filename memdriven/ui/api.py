@@ -13,8 +13,9 @@ from memdriven.config import Strategy
 from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
 from memdriven.numbers import check_whole, shown
 from memdriven.pipeline.output import PipelineOutput, Retrieval
-from memdriven.ui import state, strings
+from memdriven.ui import state
 from memdriven.ui.startup import gr
+from memdriven.ui.state import read_tries
 
 MAX_TILES = 9
 
@@ -77,17 +78,17 @@ class Grid(TypedDict):
     milliseconds: dict[str, float]
 
 
-def retrieve(caption: str, strategy: Strategy = "sentence-sentence", k: int = 1) -> list[Found]:
+def retrieve(caption: str, strategy: Strategy | None = None, k: int | None = None) -> list[Found]:
     """Find the pictures of the memory that fit a caption, best first.
 
     Args:
         caption: One English sentence, e.g. "a small red bird with black wings".
-        strategy: How caption and memory are compared.
-        k: How many neighbours, 1 to 8.
+        strategy: How caption and memory are compared; left out, as the page begins.
+        k: How many neighbours, 1 to 8; left out, as the page begins.
 
     Returns:
         A list of neighbours: id, caption, class_name, rank, weight (its share of the mix), score
-        (of this strategy only) and percentile (comparable between strategies).
+        (of this strategy only) and percentile (share of the items searched with a lower score).
     """
     try:
         return neighbours_json(state.pipeline().retrieve(caption, strategy, _k(k)))
@@ -97,16 +98,16 @@ def retrieve(caption: str, strategy: Strategy = "sentence-sentence", k: int = 1)
 
 def generate(
     caption: str,
-    strategy: Strategy = "sentence-sentence",
-    k: int = 1,
+    strategy: Strategy | None = None,
+    k: int | None = None,
     seed: int = -1,
     neighbours: list[str] | None = None,
     weights: list[float] | None = None,
     memory: float = 1.0,
-    best_of: int = 1,
+    best_of: int | None = None,
     guidance: float | None = None,
 ) -> Generated:
-    """Generate one picture from a caption, memory pictures and noise.
+    """Generate one picture from a caption, memory pictures and noise; what is left out, as the page begins.
 
     Args:
         caption: One English sentence, e.g. "a small red bird with black wings".
@@ -125,7 +126,10 @@ def generate(
         limit) and milliseconds.
     """
     try:
-        output = state.pipeline()(
+        pipe = state.pipeline()
+        if best_of is None:
+            best_of = min(read_tries(pipe), pipe.bank.n) if state.offers_tries() else 1
+        output = pipe(
             caption,
             strategy,
             _k(k),
@@ -149,7 +153,7 @@ def generate(
     }
 
 
-def grid(caption: str, seeds: list[int], strategy: Strategy = "sentence-sentence", k: int = 1) -> Grid:
+def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: int | None = None) -> Grid:
     """Generate one picture a seed at the same caption and memory: what the noise alone changes.
 
     Args:
@@ -165,9 +169,9 @@ def grid(caption: str, seeds: list[int], strategy: Strategy = "sentence-sentence
     try:
         if not isinstance(seeds, list) or not 1 <= len(seeds) <= MAX_TILES:
             raise ConfigError(
-                wanted=strings.API_SEEDS_WANTED.format(most=MAX_TILES),
+                wanted=f"a list of 1 to {MAX_TILES} seeds",
                 found=shown(seeds),
-                fix=strings.API_SEEDS_FIX,
+                fix="ask for the others in another call",
             )
         output = state.pipeline()(caption, strategy, _k(k), seeds=seeds)
     except MemDrivenError as error:
@@ -230,14 +234,17 @@ def _few(values: object) -> Any:
     """Return neighbours or weights as they are, if they are a short list or nothing."""
     if values is not None and not (isinstance(values, list) and len(values) <= state.MAX_K):
         raise ConfigError(
-            wanted=strings.API_IDS_WANTED.format(most=state.MAX_K),
+            wanted=f"a list of at most {state.MAX_K} ids, and as many weights",
             found=shown(values),
-            fix=strings.API_IDS_FIX,
+            fix="name fewer neighbours",
         )
     return values
 
 
 def _k(k: object) -> int:
+    if k is None:
+        pipe = state.pipeline()
+        return min(pipe.config.retrieval.k, state.MAX_K, pipe.bank.n)
     return check_whole("k", k, 1, state.MAX_K, RetrievalError, "ask for another number of neighbours")
 
 

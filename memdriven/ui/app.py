@@ -1,9 +1,10 @@
-"""The page as a whole: its header, its columns, and how it is served."""
+"""The page as a whole: its header, its columns, its look, and how it is served."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,15 @@ from memdriven.ui import (
     paper,
     parts,
     state,
-    strings,
-    theme,
     waiting,
 )
-from memdriven.ui.html import status, tag, text
+from memdriven.ui.html import EQUATION, status, tag, text
 from memdriven.ui.parts import panel
 from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
 from memdriven.ui.startup import gr
 from memdriven.ui.state import Shelf
+
+TITLE = "memdriven"
 
 QUEUE_SIZE = 4 * limits.ADDRESS
 """Requests that may wait, those that tell a place in line included, of all visitors together; no one
@@ -42,24 +43,30 @@ address can fill it (`limits`)."""
 SESSIONS = 500
 """Browser tabs and callers whose state is kept, the longest unused forgotten first: Gradio holds
 0.3 MB for each."""
+SANS = ("Inter", "Helvetica Neue", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif")
+MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
+HEAD = '<meta name="color-scheme" content="light dark">'
 FAVICON = Path(__file__).with_name("favicon.svg")
 
 
 def header() -> str:
     """Return the header: name, what it is, and the method as one line in its three colours."""
     terms = "".join(
-        tag("b", text(word), class_=f"md-{kind}") if kind else text(f" {word} ")
-        for kind, word in strings.EQUATION
+        tag("b", text(word), class_=f"md-{kind}") if kind else text(f" {word} ") for kind, word in EQUATION
     )
     return tag(
         "header",
-        tag("h1", text(strings.TITLE))
-        + tag("span", text(strings.SUBTITLE), class_="md-sub")
+        tag("h1", text(TITLE))
+        + tag(
+            "span",
+            text("Describe a bird. See what the model remembers, and what it paints."),
+            class_="md-sub",
+        )
         + tag("span", terms, class_="md-equation")
         + tag(
             "a",
-            text(strings.CREDIT),
-            href=strings.CREDIT_LINK,
+            text("Paper: Li, Torr and Lukasiewicz, BMVC 2022"),
+            href="https://arxiv.org/abs/2208.07022",
             class_="md-credit",
             rel="noreferrer",
             target="_blank",
@@ -76,9 +83,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
     """
     state.use(offered)
     begin = generate.opening()
-    with gr.Blocks(
-        title=strings.TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
-    ) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as page:
         arrival = panel(header(), elem_id="header", js_on_load=parts.script("address.js"))
         with gr.Row(elem_id="page"):
             column = compose.build(begin)
@@ -91,7 +96,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
         waiting.tell(page, column.place)
         column.stop.click(
-            lambda: status(strings.STOPPED),
+            lambda: status("Stopped."),
             None,
             column.status,
             cancels=[painting, *varying, *trying, *saving],
@@ -102,6 +107,47 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
         api.build()
     queued: gr.Blocks = page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
     return queued
+
+
+def look() -> gr.themes.Base:
+    """Return a theme of fonts that the visitor has, and of the style sheet's own colours."""
+    quiet = gr.themes.Base(
+        primary_hue=gr.themes.colors.stone,
+        neutral_hue=gr.themes.colors.stone,
+        font=list(SANS),
+        font_mono=list(MONO),
+        radius_size=gr.themes.sizes.radius_md,
+    )
+    return quiet.set(
+        body_background_fill="var(--md-paper)",
+        body_background_fill_dark="var(--md-paper)",
+        body_text_color="var(--md-ink)",
+        body_text_color_dark="var(--md-ink)",
+        background_fill_primary="var(--md-surface)",
+        background_fill_primary_dark="var(--md-surface)",
+        border_color_primary="var(--md-line)",
+        border_color_primary_dark="var(--md-line)",
+        input_background_fill="var(--md-surface)",
+        input_background_fill_dark="var(--md-surface)",
+        input_border_color="var(--md-line)",
+        input_border_color_dark="var(--md-line)",
+        slider_color="var(--md-memory)",
+        slider_color_dark="var(--md-memory)",
+        block_label_text_color="var(--md-quiet)",
+        block_label_text_color_dark="var(--md-quiet)",
+    )
+
+
+def style_sheet() -> str:
+    """Return the page's CSS."""
+    folder = files("memdriven.ui")
+    names = ("page.css", "tabs.css", "inside.css")
+    return "\n".join(folder.joinpath(name).read_text("utf-8") for name in names)
+
+
+def page_script() -> str:
+    """Return the page's JavaScript, a function that Gradio calls once the page is there."""
+    return files("memdriven.ui").joinpath("page.js").read_text("utf-8")
 
 
 def launch(
@@ -135,10 +181,10 @@ def launch(
     # A public tunnel has a name that is not known before.
     hosts = ("*",) if share else served_hosts(host, allowed)
     options: dict[str, Any] = {
-        "theme": theme.theme(),
-        "css": theme.style_sheet(),
-        "js": theme.script(),
-        "head": theme.HEAD,
+        "theme": look(),
+        "css": style_sheet(),
+        "js": page_script(),
+        "head": HEAD,
         "footer_links": [],
         "ssr_mode": False,
         "mcp_server": api.mcp_installed(),
@@ -178,7 +224,7 @@ def serve(page: gr.Blocks, **options: Any) -> None:
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        print(strings.SERVED.format(address=launch(page, **options)), flush=True)
+        print(f"memdriven is at {launch(page, **options)}  (Ctrl + C stops it)", flush=True)
         page.block_thread()
     except KeyboardInterrupt:
         page.close(verbose=False)

@@ -7,13 +7,14 @@ import re
 from collections.abc import Mapping, Sequence, Set
 
 from memdriven.data.vocabulary import UnknownWord, tokenize
-from memdriven.encoders.vgg import WEIGHTS_VARIABLE
 from memdriven.errors import MemDrivenError
-from memdriven.explore.named import carries
+from memdriven.explore.compare import carries
 from memdriven.pipeline.output import Neighbour, Retrieval
-from memdriven.ui import state, strings
-from memdriven.ui.html import image_uri, tag, text, webp_uri
-from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, Steering, weight_file
+from memdriven.ui import state
+from memdriven.ui.html import CARD_ALT, button, image_uri, tag, text, webp_uri
+from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, VGG_FIX, Steering, weight_file
+
+MEMORY_EMPTY = "Write a caption and the closest references appear here while you type."
 
 PIN = "Pin"
 MASK = "Exclude"
@@ -91,13 +92,12 @@ def neighbour_card(
     """
     # One that was given by hand, from beyond the line, has a place in the mix but no rank.
     by_hand = steering is not None and steering.active and neighbour.percentile is None
-    rank = "By hand" if by_hand else strings.RANK.format(rank=neighbour.rank)
+    rank = "By hand" if by_hand else f"No. {neighbour.rank}"
     facts = [tag("span", text(rank), class_="md-rank")]
     if neighbour.class_name:
         facts.append(tag("span", text(neighbour.class_name), class_="md-class"))
     if len(retrieval) > 1:
-        share = strings.WEIGHT.format(share=f"{neighbour.weight:.0%}")
-        facts.append(tag("span", text(share), class_="md-share"))
+        facts.append(tag("span", text(f"{neighbour.weight:.0%} of the mix"), class_="md-share"))
     lines = [
         tag("div", "".join(facts), class_="md-facts"),
         tag("p", _quote(neighbour, retrieval, common), class_="md-quote"),
@@ -142,11 +142,9 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
             line += tag("span", text("not in the vocabulary (ignored)"))
         else:
             how = "read as" if unknown.reason == "typo" else "taken as"
-            line += tag("span", text(how)) + tag(
-                "button",
-                text(unknown.replacement),
-                type="button",
-                class_="md-offer",
+            line += tag("span", text(how)) + button(
+                unknown.replacement,
+                "md-offer",
                 data_unknown=unknown.word,
                 data_known=unknown.replacement,
                 title=f"Write {unknown.replacement} instead of {unknown.word}",
@@ -168,7 +166,7 @@ def _spare_card(
     neighbour: Neighbour, retrieval: Retrieval, common: Set[str], steering: Steering | None
 ) -> str:
     quote = _quote(neighbour, retrieval, common)
-    rank = tag("span", text(strings.RANK.format(rank=neighbour.rank)), class_="md-rank")
+    rank = tag("span", text(f"No. {neighbour.rank}"), class_="md-rank")
     facts = tag("span", rank + " " + quote, class_="md-quote")
     controls = spare_buttons(neighbour, steering) if steering is not None else ""
     return tag(
@@ -181,7 +179,7 @@ def _quote(neighbour: Neighbour, retrieval: Retrieval, common: Set[str]) -> str:
 
 
 def _image(neighbour: Neighbour) -> str:
-    alt = strings.CARD_ALT.format(rank=neighbour.rank, caption=neighbour.caption)
+    alt = CARD_ALT.format(rank=neighbour.rank, caption=neighbour.caption)
     source = webp_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image)
     return tag("img", src=source, alt=alt, width=96, height=96)
 
@@ -231,22 +229,20 @@ def card_buttons(neighbour: Neighbour, steering: Steering, count: int) -> str:
     buttons = [
         _button("pin", neighbour, "Pinned" if pinned else PIN, PIN_HINT, pressed=pinned),
         "" if own else _button("mask", neighbour, MASK, MASK_HINT),
-        _button("only", neighbour, "Only this", "Use this memory alone") if count > 1 else "",
+        _button("only", neighbour, "Only this", "Use this reference alone") if count > 1 else "",
         _button(
             "like",
             neighbour,
             "More like this",
-            "Memories that look like this one, instead of those that fit the words",
+            "References that look like this one, instead of those that fit the words",
             pressed=True if steering.like == neighbour.id else None,
         ),
     ]
     if not own:
         buttons.append(
-            tag(
-                "button",
-                text("Use this caption"),
-                type="button",
-                class_="md-steer-button",
+            button(
+                "Use this caption",
+                "md-steer-button",
                 data_words=neighbour.caption,
                 title="Write it as your words: the Oracle then finds this very picture",
             )
@@ -271,13 +267,11 @@ def steering_line(steering: Steering, retrieval: Retrieval) -> str:
         return ""
     parts = [tag("strong", text("Steered by hand" if steering.active else "Kept for these words"))]
     if steering.like is not None:
-        parts.append(_undo("unlike", "", "Look-alikes of one memory", "back to the words"))
+        parts.append(_undo("unlike", "", "Look-alikes of one reference", "back to the words"))
     parts += [
         _undo("mask", masked, f"Excluded: {masked}", f"Allow {masked} again") for masked in steering.masks
     ]
-    parts.append(
-        tag("button", text("Back to retrieval"), type="button", class_="md-link", data_act="release")
-    )
+    parts.append(button("Back to retrieval", "md-link", data_act="release"))
     return tag("div", "".join(parts), class_="md-steered")
 
 
@@ -286,9 +280,7 @@ def own_panel(steering: Steering) -> str:
     cells = []
     for number, guest in enumerate(steering.guests, start=1):
         used = guest.id in steering.pins
-        picture = tag(
-            "img", src=image_uri(guest.image), width=48, height=48, alt=strings.OWN_ALT.format(number=number)
-        )
+        picture = tag("img", src=image_uri(guest.image), width=48, height=48, alt=f"Your own image {number}")
         pin = tag(
             "button",
             picture,
@@ -299,9 +291,7 @@ def own_panel(steering: Steering) -> str:
             aria_pressed=str(used).lower(),
             title=f"Pin own image {number}",
         )
-        forget = tag(
-            "button", text("Forget"), type="button", class_="md-link", data_act="dismiss", data_id=guest.id
-        )
+        forget = button("Forget", "md-link", data_act="dismiss", data_id=guest.id)
         cells.append(tag("li", pin + forget))
     choose = tag(
         "input",
@@ -325,9 +315,8 @@ def _own_hint() -> str:
             class_="md-hint",
             id="md-mine-hint",
         )
-    fix = strings.VGG_FIX.format(variable=WEIGHTS_VARIABLE)
     words = tag("summary", text("Needs VGG-16, whose weights are not on this computer yet.")) + tag(
-        "span", text(fix)
+        "span", text(VGG_FIX)
     )
     return tag("details", words, class_="md-hint", id="md-mine-hint")
 
@@ -335,11 +324,9 @@ def _own_hint() -> str:
 def _button(act: str, neighbour: Neighbour, label: str, hint: str, pressed: bool | None = None) -> str:
     if act == "pin":
         pressed = bool(pressed)
-    return tag(
-        "button",
-        text(label),
-        type="button",
-        class_="md-steer-button",
+    return button(
+        label,
+        "md-steer-button",
         data_act=act,
         data_id=neighbour.id,
         data_focus=f"{act} {neighbour.id}",
@@ -360,7 +347,7 @@ def _weight(neighbour: Neighbour, factor: float) -> str:
         data_act="weigh",
         data_id=neighbour.id,
         data_focus=f"weigh {neighbour.id}",
-        aria_label=f"Weight of memory {neighbour.rank}",
+        aria_label=f"Weight of reference {neighbour.rank}",
     )
     value = tag("output", text(f"\u00d7{factor:g}"))
     return tag("label", tag("span", text("weight")) + slider + value, class_="md-weight")

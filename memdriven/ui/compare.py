@@ -8,13 +8,18 @@ from dataclasses import replace
 from memdriven.errors import MemDrivenError
 from memdriven.explore.compare import Edit, Row, across, edit
 from memdriven.pipeline.request import MAX_SEED
-from memdriven.ui import references, state, strings
+from memdriven.ui import references, state
 from memdriven.ui.compose import Compose
 from memdriven.ui.html import (
+    CONTROL_GONE,
+    PICTURE_ALT,
+    READY,
     changed_words,
     failure,
     figure,
+    hint,
     image_uri,
+    seed_words,
     slide,
     status,
     tag,
@@ -24,12 +29,13 @@ from memdriven.ui.html import (
 )
 from memdriven.ui.parts import event_options, panel, script, section
 from memdriven.ui.startup import gr
+from memdriven.ui.state import RULES
 
 COMPARE_CONTROLS = (("random memory", "random"), ("oracle", "oracle"), ("no memory", "none"))
 COMPARE_EMPTY = "A picture for each matching rule, with the references that it found."
 EDIT_EMPTY = "Both pictures and their difference appear here."
 
-NAMES = {value: label for label, value in (*strings.STRATEGIES, *COMPARE_CONTROLS)}
+NAMES = {value: label for label, value in (*RULES, *COMPARE_CONTROLS)}
 DEFAULT = ("sentence-sentence", "sentence-image", "words-image", "none")
 MAX_SEEDS = 4
 _BLANK = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
@@ -48,7 +54,7 @@ def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[t
             done = sum(picture is not None for row in rows for picture in row.pictures)
             line = f"Painting: {done} of {whole} pictures."
             yield table_html(rows, noises, steps), status(line, busy=True)
-        line = "Compared." if rows else strings.READY
+        line = "Compared." if rows else READY
         yield table_html(rows, noises, steps), status(line)
     except MemDrivenError as error:
         yield empty(COMPARE_EMPTY), failure(error)
@@ -73,17 +79,17 @@ def table_html(rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pic
         steps: how many steps each is away from its seed's noise.
         pick: let two pictures be picked for the slider.
     """
-    words, lines = strings.VARIED if steps else strings.SEED_SHOWN, []
+    lines = []
     for row in rows:
         name = NAMES.get(row.strategy, row.strategy)
         head = tag("h3", text(name), class_="md-row-name") + thumbs(row.retrieval)
         cells = [tag("div", head, class_="md-row-head")]
         for seed, picture in zip(seeds, row.pictures, strict=True):
-            noise = words.format(seed=seed, count=steps)
+            noise = seed_words(seed, steps)
             label = f"{name}, {noise}"
             if picture is None:
                 if row.retrieval is None:
-                    gone = tag("span", text(strings.CONTROL_GONE), class_="md-tile md-control-gone")
+                    gone = tag("span", text(CONTROL_GONE), class_="md-tile md-control-gone")
                     cells.append(gone)
                 else:
                     cells.append(tag("span", class_="md-tile md-busy"))
@@ -109,7 +115,7 @@ def table_html(rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pic
     if not pick:
         return made
     place = tag("div", slide((_BLANK, ""), (_BLANK, "")), class_="md-slide-place", hidden=True)
-    return tag("p", text("Choose two pictures to lay them over each other."), class_="md-hint") + made + place
+    return hint("Choose two pictures to lay them over each other.") + made + place
 
 
 def edit_html(made: Edit) -> str:
@@ -124,8 +130,8 @@ def edit_html(made: Edit) -> str:
         class_="md-figure md-gap",
     )
     figures = (
-        figure(before, strings.PICTURE_ALT.format(caption=words[0]), text("before"))
-        + figure(after, strings.PICTURE_ALT.format(caption=words[1]), text("after"))
+        figure(before, PICTURE_ALT.format(caption=words[0]), text("before"))
+        + figure(after, PICTURE_ALT.format(caption=words[1]), text("after"))
         + gap
     )
     return tag(
@@ -134,8 +140,7 @@ def edit_html(made: Edit) -> str:
         + tag("div", figures, class_="md-triple")
         + tag(
             "div",
-            tag("h3", text(strings.DIVERSITY_MEMORY), class_="md-small-title")
-            + thumbs(made.before.retrieval),
+            tag("h3", text("The memory held fixed"), class_="md-small-title") + thumbs(made.before.retrieval),
         )
         + slide((before, words[0]), (after, words[1])),
         class_="md-edit",
@@ -151,7 +156,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     with gr.Tab("Compare", id="compare"):
         section("memory", "Same caption and seed, different references")
-        panel(tag("p", text("Each matching rule finds its own references."), class_="md-hint"))
+        panel(hint("Each matching rule finds its own references."))
         chosen = gr.CheckboxGroup(
             [(label, value) for value, label in NAMES.items()],
             value=list(DEFAULT),
@@ -173,13 +178,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             run = gr.Button("Compare", variant="primary", elem_id="compare-run", elem_classes="md-run")
         made = panel(empty(COMPARE_EMPTY), elem_id="compare-table", js_on_load=script("slide.js"))
         section("text", "Another word, same noise, same memory")
-        panel(
-            tag(
-                "p",
-                text("Noise and references stay those of the caption on the left. What did the word do?"),
-                class_="md-hint",
-            )
-        )
+        panel(hint("Noise and references stay those of the caption on the left. What did the word do?"))
         with gr.Row(elem_classes="md-tools"):
             words = gr.Textbox(
                 label="Change one word",

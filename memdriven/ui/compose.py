@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import DataError
 from memdriven.files import read_json
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
-from memdriven.ui import cards, picture, state, strings, switcher, waiting
+from memdriven.ui import cards, picture, state, switcher, waiting
+from memdriven.ui.cards import MEMORY_EMPTY
 from memdriven.ui.history_list import Moment
-from memdriven.ui.html import failure, status, tag, text
+from memdriven.ui.html import READY, button, failure, hint, seed_words, status, tag, text
 from memdriven.ui.parts import CLICKS, fold_title, panel, script, section
+from memdriven.ui.references import Query
 from memdriven.ui.startup import gr
+from memdriven.ui.state import RULES
 from memdriven.ui.steering import Steering
 from memdriven.ui.switcher import Fade
 
@@ -71,10 +74,7 @@ def read_tries(pipe: MemoryDrivenPipeline) -> int:
 
 def example_chips(captions: Sequence[str]) -> str:
     """Return example captions as buttons; page.js writes a clicked one into the box."""
-    chips = "".join(
-        tag("li", tag("button", text(each), type="button", class_="md-chip", data_caption=each))
-        for each in captions
-    )
+    chips = "".join(tag("li", button(each, "md-chip", data_caption=each)) for each in captions)
     return tag("ul", chips, class_="md-chips", aria_label="Try one of these")
 
 
@@ -82,13 +82,11 @@ def known_words() -> str:
     """Return how many words the visitor's model knows and what about; all of them when unfolded."""
     words = sorted(word for word in state.pipeline().vocabulary if word.isalpha())
     about = f" about {subject}s" if (subject := state.subject()) else ""
-    buttons = "".join(
-        tag("button", text(word), type="button", class_="md-word", data_word=word) for word in words
-    )
+    buttons = "".join(button(word, "md-word", data_word=word) for word in words)
     return tag(
         "details",
         tag("summary", text(f"Knows {len(words)} words{about}"))
-        + tag("p", text("Choose one to add it to yours."), class_="md-hint")
+        + hint("Choose one to add it to yours.")
         + tag("div", buttons, class_="md-words", tabindex=0, role="group", aria_label="Known words"),
         class_="md-known",
     )
@@ -97,11 +95,11 @@ def known_words() -> str:
 def batch() -> str:
     """Return the place for several captions, which are painted one after the other (`words.js`)."""
     box = tag("textarea", rows=5, aria_label="Captions, one a line", placeholder="a red bird\na blue bird")
-    run = tag("button", text("Paint all"), type="button", class_="md-action", id="batch-run")
+    run = button("Paint all", "md-action", id="batch-run")
     return tag(
         "details",
         tag("summary", text("Batch"))
-        + tag("p", text("One a line; each becomes a picture of the History. Stop ends it."), class_="md-hint")
+        + hint("One a line; each becomes a picture of the History. Stop ends it.")
         + box
         + run
         + tag("p", class_="md-hint", role="status"),
@@ -163,45 +161,27 @@ class Compose:
     """The steps away from the seed's noise that Generate keeps, with a way back."""
 
     @property
-    def query(self) -> list[gr.components.Component]:
-        """What a handler is given: caption, source, comparison, k, seed, keep."""
-        return [self.caption, self.source, self.comparison, self.k, self.seed, self.keep]
-
-    @property
     def steered_query(self) -> list[gr.components.Component]:
-        """The query, and then what was done to the memory by hand."""
-        return [*self.query, self.steering]
+        """What the references are found by, and what was done to them by hand."""
+        return [*(getattr(self, name) for name in ASKED), self.steering]
 
     @property
-    def settings(self) -> list[gr.components.Component]:
-        """What a recipe sets: the steered query, how much of the memory, guidance, mirror, window."""
-        return [*self.steered_query, self.fade.share, self.guidance, self.mirror, self.window]
+    def whole_query(self) -> list[gr.blocks.Block]:
+        """All that a picture is made from: a `Query`."""
+        return [self.parts[name] for name in Query._fields]
 
     @property
-    def whole_query(self) -> list[gr.components.Component]:
-        """All that a picture is made from: the settings, and how many memories are tried."""
-        return [*self.settings, self.tries]
+    def parts(self) -> dict[str, gr.blocks.Block]:
+        """The components by the names that handlers give their values."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        del own["switcher"], own["fade"]
+        more = {"share": self.fade.share, "fade": self.fade.column}
+        return {**own, **more, "checkpoint": self.switcher.choice, "facts": self.switcher.facts}
 
-    @property
-    def kept(self) -> dict[str, gr.components.Component]:
-        """What a browser tab keeps of the column over a reload, by name."""
-        names = (
-            "caption",
-            "source",
-            "comparison",
-            "k",
-            "tries",
-            "seed",
-            "keep",
-            "guidance",
-            "mirror",
-            "window",
-        )
-        return {
-            **{name: getattr(self, name) for name in names},
-            "share": self.fade.share,
-            "checkpoint": self.switcher.choice,
-        }
+
+ASKED = ("caption", "source", "comparison", "k", "seed", "keep")
+KEPT = (*ASKED, "tries", "share", "guidance", "mirror", "window", "checkpoint")
+"""What a browser tab keeps of the column over a reload, by name."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +190,7 @@ class Opening:
 
     caption: str = ""
     seed: str = ""
-    memory: str = cards.note(strings.MEMORY_EMPTY)
+    memory: str = cards.note(MEMORY_EMPTY)
     result: str = picture.empty_picture()
     current: Moment | None = None
 
@@ -224,7 +204,7 @@ def build(begin: Opening) -> Compose:
     pipe = state.pipeline()
     bank_size, default_k = pipe.bank.n, pipe.config.retrieval.k
     default_strategy = pipe.config.retrieval.strategy
-    known = {value for _, value in strings.STRATEGIES}
+    known = {value for _, value in RULES}
     largest_k = min(state.MAX_K, bank_size)
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         with gr.Column(elem_id="words"):
@@ -235,7 +215,7 @@ def build(begin: Opening) -> Compose:
                 show_label=False,
                 lines=2,
                 max_lines=6,
-                placeholder=strings.CAPTION_PLACEHOLDER,
+                placeholder="a small red bird with black wings",
                 elem_id="caption",
                 autofocus=True,
             )
@@ -249,7 +229,7 @@ def build(begin: Opening) -> Compose:
             with gr.Row(elem_id="actions"):
                 generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
                 stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
-            told = panel(status(strings.READY), elem_id="status")
+            told = panel(status(READY), elem_id="status")
             place = panel(elem_id="place", js_on_load=waiting.PRESSES)
         with gr.Column(elem_id="folds"):
             with gr.Column(elem_id="memory-fold", elem_classes="md-fold"):
@@ -264,10 +244,10 @@ def build(begin: Opening) -> Compose:
                 )
                 hint = panel(_source_hint("retrieved"), elem_id="source-hint")
                 comparison = gr.Dropdown(
-                    list(strings.STRATEGIES),
+                    list(RULES),
                     elem_id="comparison",
                     label="Match memories by",
-                    value=default_strategy if default_strategy in known else strings.STRATEGIES[0][1],
+                    value=default_strategy if default_strategy in known else RULES[0][1],
                     filterable=False,
                 )
                 tries = gr.Slider(
@@ -300,7 +280,7 @@ def build(begin: Opening) -> Compose:
                         max_lines=1,
                         min_width=120,
                         scale=2,
-                        placeholder=strings.SEED_PLACEHOLDER,
+                        placeholder="random",
                         elem_id="seed",
                     )
                     dice = gr.Button("Random seed", elem_id="dice", min_width=60, scale=1)
@@ -385,10 +365,8 @@ def steps_line(steering: Steering) -> str:
     """Return how far the kept noise is from its seed's, with a way back; nothing when it is not."""
     if not steering.variations:
         return ""
-    label = strings.VARIED.format(seed=steering.base, count=len(steering.variations))
-    back = tag(
-        "button", text("Reset to the original seed"), type="button", class_="md-link", data_act="steady"
-    )
+    label = seed_words(steering.base, len(steering.variations))
+    back = button("Reset to the original seed", "md-link", data_act="steady")
     return tag("p", text(label) + " " + back, class_="md-steps")
 
 
@@ -401,7 +379,7 @@ def _tries(bank_size: int) -> int:
 
 
 def _source_hint(source: str) -> str:
-    return tag("p", text(SOURCE_HINTS.get(source, "")), class_="md-hint")
+    return hint(SOURCE_HINTS.get(source, ""))
 
 
 def _show_source(source: str) -> tuple[str, gr.Dropdown, gr.Slider, gr.Slider, gr.Slider]:

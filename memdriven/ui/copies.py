@@ -15,15 +15,21 @@ from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import Neighbour, PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import references, state, strings
+from memdriven.ui import references, state
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
 from memdriven.ui.history_list import is_moment
-from memdriven.ui.html import failure, figure, image_uri, status, tag, text
+from memdriven.ui.html import CARD_ALT, PICTURE_ALT, failure, figure, hint, image_uri, status, tag, text
 from memdriven.ui.parts import event_options, panel, section
 from memdriven.ui.restore import made_here
 from memdriven.ui.startup import gr
 from memdriven.ui.waiting import Once, Shelved
+
+COPY_PROGRESS = "Describing the memory's pictures: {share}."
+
+EMPTY = "The picture and its nearest in memory appear here, side by side."
+STANDING = "{percentile} % of the memory's own pictures have a closer neighbour than this one."
+SCALE = ("a copy", "entirely new")
 
 SHOWN = 4
 
@@ -51,16 +57,19 @@ def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
         else:
             pipe = state.pipeline()
             paint = partial(references.read(*query).paint, pipe)
-        yield note(strings.COPY_BUSY), status(strings.COPY_PREPARING, busy=True)
+        yield (
+            note("Looking through the memory\u2026"),
+            status("Describing every picture of the memory, once.", busy=True),
+        )
         memory = space(pipe)
         for done, count in memory.wait():
-            line = strings.COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")
+            line = COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")
             yield note(line), status(line, busy=True)
         output = paint()
         made = check_html(output, memory.result(), pipe.bank)
-        yield made, status(strings.COPY_DONE.format(seed=output.recipe.seed))
+        yield made, status(f"Checked the picture of seed {output.recipe.seed}.")
     except MemDrivenError as error:
-        yield note(strings.COPY_EMPTY), failure(error)
+        yield note(EMPTY), failure(error)
 
 
 def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> str:
@@ -74,9 +83,7 @@ def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> s
         if each.id not in bank.ids
     ]
     picture = figure(
-        image_uri(output.images[0]),
-        strings.PICTURE_ALT.format(caption=output.recipe.caption),
-        text(strings.COPY_PICTURE),
+        image_uri(output.images[0]), PICTURE_ALT.format(caption=output.recipe.caption), text("the result")
     )
     found = {each.index for each in near}
     rest = [each for index, each in references.items() if index not in found]
@@ -95,7 +102,11 @@ def check_html(output: PipelineOutput, memory: CopySpace, bank: MemoryBank) -> s
             picture + tag("div", tag("ol", cells, class_="md-near") + _own(own) + _used(rest)),
             class_="md-copy-pair",
         )
-        + tag("p", text(strings.COPY_SPACE), class_="md-hint"),
+        + hint(
+            "Compared by colours at 4, 8 and 16 px and by edges in eight "
+            "directions, mirrored or not; no network takes part. A blurred "
+            "picture lies far from everything, so look as well."
+        ),
         class_="md-copy",
     )
 
@@ -140,13 +151,10 @@ def verdict(likeness: Likeness | None, nearest: Standing) -> str:
 def _near(near: Near, rank: int, bank: MemoryBank, reference: bool) -> str:
     item = bank.item(near.index)
     picture: Image.Image = bank.thumbnail(near.index)
-    words = [
-        tag("b", text(strings.RANK.format(rank=rank)), class_="md-rank"),
-        tag("span", text(standing(near))),
-    ]
+    words = [tag("b", text(f"No. {rank}"), class_="md-rank"), tag("span", text(standing(near)))]
     if reference:
-        words.append(tag("span", text(strings.COPY_REFERENCE), class_="md-own"))
-    alt = strings.CARD_ALT.format(rank=rank, caption=item.captions[0])
+        words.append(tag("span", text("was its reference"), class_="md-own"))
+    alt = CARD_ALT.format(rank=rank, caption=item.captions[0])
     return tag("li", figure(image_uri(picture), alt, "".join(words), title=item.captions[0]), data_id=item.id)
 
 
@@ -156,16 +164,13 @@ def _own(used: Sequence[tuple[Neighbour, Standing]]) -> str:
         return ""
     cells = "".join(
         tag(
-            "li",
-            figure(
-                image_uri(each.image),
-                strings.OWN_ALT.format(number=number),
-                tag("span", text(standing(near))),
-            ),
+            "li", figure(image_uri(each.image), f"Your own image {number}", tag("span", text(standing(near))))
         )
         for number, (each, near) in enumerate(used, start=1)
     )
-    return tag("h3", text(strings.COPY_OWN), class_="md-small-title") + tag("ol", cells, class_="md-near")
+    return tag("h3", text("Your own images that it drew on"), class_="md-small-title") + tag(
+        "ol", cells, class_="md-near"
+    )
 
 
 def _used(rest: Sequence[Neighbour]) -> str:
@@ -175,29 +180,25 @@ def _used(rest: Sequence[Neighbour]) -> str:
     images = "".join(
         tag(
             "li",
-            tag(
-                "img",
-                src=image_uri(each.image),
-                alt=strings.CARD_ALT.format(rank=each.rank, caption=each.caption),
-            ),
+            tag("img", src=image_uri(each.image), alt=CARD_ALT.format(rank=each.rank, caption=each.caption)),
         )
         for each in rest
     )
-    return tag("h3", text(strings.COPY_OTHERS), class_="md-small-title") + tag(
+    return tag("h3", text("References that are not among the nearest"), class_="md-small-title") + tag(
         "ul", images, class_="md-thumbs"
     )
 
 
 def standing(near: Standing) -> str:
     """Return how near a picture is, measured by the memory's own pictures."""
-    return strings.COPY_STANDING.format(percentile=f"{near.percentile:.0f}")
+    return STANDING.format(percentile=f"{near.percentile:.0f}")
 
 
 def _scale(near: Sequence[Standing], best: Standing) -> str:
     """Return a line from copy to new with a mark for each of the nearest."""
     marks = "".join(tag("span", class_="md-mark", style=f"left:{each.percentile:.1f}%") for each in near)
-    ends = tag("span", text(strings.COPY_SCALE[0])) + tag("span", text(strings.COPY_SCALE[1]))
-    label = strings.COPY_STANDING.format(percentile=f"{best.percentile:.0f}")
+    ends = tag("span", text(SCALE[0])) + tag("span", text(SCALE[1]))
+    label = STANDING.format(percentile=f"{best.percentile:.0f}")
     return tag(
         "div",
         tag("div", marks, class_="md-scale-line", role="img", aria_label=label)
@@ -208,11 +209,17 @@ def _scale(near: Sequence[Standing], best: Standing) -> str:
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
-    with gr.Tab(strings.TAB_COPIES, id="copies"):
-        section("memory", strings.COPY_TITLE)
-        panel(tag("p", text(strings.COPY_NOTE), class_="md-hint"))
-        run = gr.Button(strings.COPY_RUN, variant="primary", elem_id="copy-run", elem_classes="md-run")
-        made = panel(note(strings.COPY_EMPTY), elem_id="copy-result")
+    with gr.Tab("Copy check", id="copies"):
+        section("memory", "Is it a copy?")
+        panel(
+            hint(
+                "Looks for the pictures of the memory that are nearest to the "
+                "result, by their pixels and not by the features that the model was "
+                "given."
+            )
+        )
+        run = gr.Button("Check this picture", variant="primary", elem_id="copy-run", elem_classes="md-run")
+        made = panel(note(EMPTY), elem_id="copy-result")
     return [
         run.click(check, [compose.current, *compose.whole_query], [made, compose.status], **event_options())
     ]

@@ -14,16 +14,17 @@ from typing import Any, TypedDict
 from PIL import Image
 
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.explore.pyramid import mean_pairwise_pyramid
+from memdriven.explore.compare import mean_difference
 from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
-from memdriven.ui import cards, picture, references, state, strings
+from memdriven.ui import cards, picture, references, state
+from memdriven.ui.cards import MEMORY_EMPTY
 from memdriven.ui.compose import STATE_SECONDS, Compose, steps_line
 from memdriven.ui.generate import PictureTab, Update, show
 from memdriven.ui.history_list import is_moment, moment
-from memdriven.ui.html import failure, status, tag, text
-from memdriven.ui.parts import panel, section
+from memdriven.ui.html import failure, hint, status, tag, text
+from memdriven.ui.parts import by_name, event_options, panel, section
 from memdriven.ui.references import panels_again
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
@@ -74,9 +75,7 @@ def vary_near(current: object, strength: object, steering: Steering) -> Made:
     """Yield as `vary`, for pictures whose z is a small step away from the current one's."""
     try:
         if not is_moment(current):
-            raise ConfigError(
-                wanted=strings.NEAR_GONE_WANTED, found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
-            )
+            raise ConfigError(wanted="a picture to vary", found="none in this tab", fix="generate one first")
         request = Recipe.from_json(current["recipe"]).request(steering.guests)
         yield from _grids(state.pipeline().prepare(request), request, read_strength(strength))
     except MemDrivenError as error:
@@ -99,7 +98,12 @@ def _grids(prepared: Prepared, request: Request, strength: float) -> Made:
     memory = [to_picture(list(pipe.paint(each, recipe.seed))[-1].image) for each in _others(prepared)]
     done = [tile for tile in tiles if tile is not None]
     numbers_ = _distance(done, [done[CENTRE], *memory])
-    yield panel_, grid + numbers_, _line(picture.TILES, start, strings.GRID_DONE), _grid(recipe, strength)
+    yield (
+        panel_,
+        grid + numbers_,
+        _line(picture.TILES, start, "Nine pictures in {seconds} s."),
+        _grid(recipe, strength),
+    )
 
 
 def _others(prepared: Prepared) -> Iterator[Prepared]:
@@ -121,37 +125,36 @@ def read_strength(strength: object) -> float:
     return float(strength)
 
 
-def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> tuple[Any, ...]:
-    """Keep a chosen tile's noise and show its picture, at the grid's own neighbours.
-
-    Returns:
-        Seed, keep, result, memory panel, status, selected tab, steering, steps and moment.
-    """
+def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> dict[str, Any]:
+    """Keep a chosen tile's noise and show its picture, at the grid's own references; return what changes."""
     try:
         if not grid:
             raise ConfigError(
-                wanted=strings.GRID_GONE_WANTED, found=strings.GRID_GONE_FOUND, fix=strings.GRID_GONE_FIX
+                wanted="a variation of a grid that is still there",
+                found="none in this tab",
+                fix="make nine new ones, then choose",
             )
         number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
         first = Recipe.from_json(grid["recipe"])
         recipe = near_recipe(first, min(number, picture.TILES), grid["strength"])
         output = state.pipeline().from_recipe(recipe, steering.guests)
     except MemDrivenError as error:
-        return *(gr.skip(),) * 4, failure(error), *(gr.skip(),) * 4
-    memory, _ = panels_again(output.prepared, steering)
+        return {"status": failure(error)}
     new = steering.step(recipe.seed, recipe.variations).hold(recipe)
-    said = strings.NEAR_ADOPTED if recipe.variations else strings.ADOPTED
-    return (
-        str(recipe.seed),
-        gr.Checkbox(value=True),
-        show(output),
-        memory,
-        status(said.format(seed=recipe.seed)),
-        gr.Tabs(selected="picture"),
-        new,
-        steps_line(new),
-        moment(output),
-    )
+    said = f"Seed {recipe.seed} is kept: its picture is shown."
+    if recipe.variations:
+        said = "The variation is kept, with its noise."
+    return {
+        "seed": str(recipe.seed),
+        "keep": gr.Checkbox(value=True),
+        "result": show(output),
+        "memory": panels_again(output.prepared, steering)[0],
+        "status": status(said),
+        "tabs": gr.Tabs(selected="picture"),
+        "steering": new,
+        "steps": steps_line(new),
+        "current": moment(output),
+    }
 
 
 _ON_LOAD = """
@@ -164,58 +167,51 @@ element.addEventListener('click', event => {
 
 def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.Dependency]:
     """Add the tab; return the events that paint the grid, so that Stop can cancel them."""
-    with gr.Tab(strings.TAB_DIVERSITY, id="diversity"), gr.Row(elem_classes="md-columns"):
+    with gr.Tab("Diversity", id="diversity"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="grid-column", min_width=300):
-            section("noise", strings.DIVERSITY_TITLE)
-            panel(tag("p", text(strings.DIVERSITY_NOTE), class_="md-hint"))
+            section("noise", "Same words, memory and view, nine z")
+            panel(
+                hint(
+                    "Only z moves; caption, references, mirror and window stay. The "
+                    "picture itself is in the middle. Choose one to keep its z."
+                )
+            )
             with gr.Row(elem_id="grid-actions"):
-                run = gr.Button(strings.DIVERSITY_RUN, variant="primary", elem_id="make-grid", min_width=120)
-                near = gr.Button(strings.NEAR_RUN, elem_id="make-near", min_width=140)
+                run = gr.Button("Make nine", variant="primary", elem_id="make-grid", min_width=120)
+                near = gr.Button("Vary this picture", elem_id="make-near", min_width=140)
                 far = gr.Slider(
                     0.05,
                     1.0,
                     value=STRENGTH,
                     step=0.05,
                     elem_id="strength",
-                    label=strings.NEAR_STRENGTH,
+                    label="How far from it",
                     buttons=[],
                     min_width=140,
                 )
             grid = panel(picture.empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
-            section("memory", strings.DIVERSITY_MEMORY)
-            memory = panel(cards.note(strings.MEMORY_EMPTY), elem_id="grid-memory")
+            section("memory", "The memory held fixed")
+            memory = panel(cards.note(MEMORY_EMPTY), elem_id="grid-memory")
             # Inside the tab: Gradio counts whatever lies directly among the tabs as one of them.
             made = gr.State(None, time_to_live=STATE_SECONDS)
-    options: dict[str, Any] = {
-        "trigger_mode": "once",
-        "show_progress": "hidden",
-        "concurrency_id": state.CONCURRENCY_ID,
-        "concurrency_limit": 1,
-        "api_visibility": "private",
+    outputs, options = [memory, grid, compose.status, made], event_options()
+    adopted = {
+        "seed": compose.seed,
+        "keep": compose.keep,
+        "result": shown.result,
+        "memory": shown.memory,
+        "status": compose.status,
+        "tabs": tabs,
+        "steering": compose.steering,
+        "steps": compose.steps,
+        "current": compose.current,
     }
-    outputs = [memory, grid, compose.status, made]
-    events = [
+    grid.click(by_name(adopted, adopt), [made, compose.steering], list(adopted.values()), **options)
+    return [
         run.click(vary, compose.whole_query, outputs, **options),
         near.click(vary_near, [compose.current, far, compose.steering], outputs, **options),
     ]
-    grid.click(
-        adopt,
-        [made, compose.steering],
-        [
-            compose.seed,
-            compose.keep,
-            shown.result,
-            shown.memory,
-            compose.status,
-            tabs,
-            compose.steering,
-            compose.steps,
-            compose.current,
-        ],
-        **options,
-    )
-    return events
 
 
 def _grid(recipe: Recipe, strength: float) -> Grid:
@@ -226,7 +222,7 @@ def _line(ready: int, start: float, end: str) -> str:
     if end:
         return status(end.format(seconds=f"{time.perf_counter() - start:.1f}"))
     number = min(ready + 1, picture.TILES)
-    return status(strings.GRID_PROGRESS.format(done=number, count=picture.TILES), busy=True)
+    return status(f"Painting variation {number} of {picture.TILES}.", busy=True)
 
 
 def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> str:
@@ -235,7 +231,20 @@ def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> 
     if len(by_memory) > 1:
         numbers.append(("another reference", by_memory, "memory"))
     parts = "".join(
-        tag("strong", text(f"{name}: {100 * mean_pairwise_pyramid(pictures):.1f} %"), class_=f"md-by-{kind}")
+        tag("strong", text(f"{name}: {100 * mean_difference(pictures):.1f} %"), class_=f"md-by-{kind}")
         for name, pictures, kind in numbers
     )
-    return tag("p", parts + tag("span", text(strings.DISTANCE_HINT), class_="md-hint"), class_="md-distance")
+    return tag(
+        "p",
+        parts
+        + tag(
+            "span",
+            text(
+                "How far two pictures differ on average when z alone changes, and "
+                "when another reference does: mean absolute difference of the pixels "
+                "at four resolutions, as a share of the full range."
+            ),
+            class_="md-hint",
+        ),
+        class_="md-distance",
+    )

@@ -14,17 +14,17 @@ from itertools import combinations
 import torch
 from PIL import Image, ImageFilter, ImageOps
 
-from memdriven.explore.compare import difference
+from memdriven.explore.compare import carries, difference
 from memdriven.explore.controls import least_alike
 from memdriven.explore.critic import contents
 from memdriven.explore.inside import BLOCKS, PLACES, as_seen, cosines, effect, hidden_parts, look_inside
-from memdriven.explore.named import carries
 from memdriven.pipeline.output import PipelineOutput, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
-from memdriven.ui import copies, inside, state, strings
+from memdriven.ui import charts, copies, state, walk
 from memdriven.ui.cards import note
-from memdriven.ui.html import figure, image_uri, tag, text, thumbs
+from memdriven.ui.copies import COPY_PROGRESS
+from memdriven.ui.html import figure, hint, image_uri, tag, text, thumbs
 from memdriven.ui.lessons import Lesson
 
 DRAWS = 4
@@ -94,7 +94,7 @@ def _search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterato
             cells.append(tag("li", figure(image_uri(pipe.bank.thumbnail(row)), item.captions[0], told)))
         rows.append(
             tag("h3", tag("q", text(caption)), class_="md-row-name")
-            + inside.histogram(found, tops[-1:])
+            + charts.histogram(found, tops[-1:])
             + tag("ol", "".join(cells), class_="md-nearest")
         )
         yield Ran("".join(rows))
@@ -120,7 +120,7 @@ def _share(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
     cells, named, seen = [], 0, 0
     space = copies.space(pipe)
     for done, count in space.wait():
-        yield Ran(note(strings.COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")))
+        yield Ran(note(COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")))
     output: PipelineOutput | None = None
     for name, each in kinds:
         output = pipe(each)
@@ -149,9 +149,9 @@ def _share(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
 
 def _gates(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
     seen = look_inside(pipe, request)
-    yield Ran(inside.walk_html(pipe, seen, prefix="lesson", only=("features", "stage0", "picture")))
+    yield Ran(walk.walk_html(pipe, seen, prefix="lesson", only=("features", "stage0", "picture")))
     hidden = list(hidden_parts(pipe, seen))
-    made = inside.walk_html(pipe, seen, hidden, prefix="lesson", only=("features", "stage0", "picture"))
+    made = walk.walk_html(pipe, seen, hidden, prefix="lesson", only=("features", "stage0", "picture"))
     gaps = torch.tensor([float(effect(seen.pictures[-1], each).mean()) for each in hidden])
     step = PLACES // BLOCKS
     strength = seen.v.norm(dim=0).unfold(0, step, step).unfold(1, step, step).mean(dim=(2, 3)).flatten()
@@ -192,7 +192,7 @@ def _noise(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
             yield Ran("".join([thumbs(prepared.retrieval), *shown, row]))
         gaps = [float(difference(a, b).mean()) for a, b in combinations(pictures, 2)]
         apart.append(sum(gaps) / len(gaps))
-        told = tag("p", text(f"Two of them differ by {100 * apart[-1]:.1f} % on average."), class_="md-hint")
+        told = hint(f"Two of them differ by {100 * apart[-1]:.1f} % on average.")
         shown.append(row + told)
     answer = 2 if max(apart) < 0.005 else int(apart[1] > apart[0])
     measured = f"z alone: {100 * apart[0]:.1f} % apart. Mirror and window alone: {100 * apart[1]:.1f} %."
@@ -206,7 +206,7 @@ def _noise(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
 def _copy(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
     spaces = copies.space(pipe)
     for done, count in spaces.wait():
-        yield Ran(note(strings.COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")))
+        yield Ran(note(COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}")))
     space, output = spaces.result(), pipe(request)
     picture, window = output.images[0], output.windows[0]
     if not len(output.retrieval):
@@ -238,7 +238,7 @@ def _copy(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
 
 def _critic(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
     seen = look_inside(pipe, request)
-    made = inside.critic(pipe, seen)
+    made = walk.critic(pipe, seen)
     if not len(seen.prepared.retrieval):
         yield Ran(made, None, "No real picture to compare with: no reference took part.")
         return
@@ -246,7 +246,7 @@ def _critic(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
     real = as_seen(seen.prepared.retrieval[0].image, seen.noise).resize(picture.size, Image.Resampling.BOX)
     gaps = _apart(contents(real), contents(picture))
     sizes = [each.width for each in contents(picture)]
-    bars = inside.bars(
+    bars = charts.bars(
         [(f"a{size}", gap) for size, gap in zip(sizes, gaps, strict=True)], max(gaps), "{:.1%}"
     )
     shown = made + tag("h3", text("How far real and made are apart"), class_="md-row-name") + bars

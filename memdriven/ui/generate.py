@@ -8,15 +8,15 @@ from typing import Any
 
 from PIL import Image
 
-from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
+from memdriven.errors import MemDrivenError, RetrievalError
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import cards, compose, picture, references, state, strings
+from memdriven.ui import cards, compose, picture, references, state
 from memdriven.ui.cards import own_panel
 from memdriven.ui.compose import Compose, Opening, steps_line
-from memdriven.ui.history_list import is_moment, moment
+from memdriven.ui.history_list import is_moment, moment, recipe_of
 from memdriven.ui.html import failure, png_uri, status, tag, text
-from memdriven.ui.parts import CLICKS, panel, script, section
+from memdriven.ui.parts import CLICKS, by_name, event_options, panel, script, section
 from memdriven.ui.references import look, look_again, panels
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering, apply, read_upload, user_image
@@ -26,6 +26,9 @@ _TAKEN = "() => { if (window.memdriven.taken) document.querySelector('#generate'
 """A picture of another reference was chosen in the gallery: it is painted whole."""
 OPENING_SEED = 1
 """Of the picture that the page opens with."""
+_BESIDE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Of events beside the queue: typing must not wait for a grid that is painted, only for the stage that the
+networks are busy with (`MemoryDrivenPipeline.turn`)."""
 Update = str | dict[str, object]
 """HTML for a panel, or `gr.skip()` to leave it as it is."""
 
@@ -39,32 +42,32 @@ class PictureTab:
     result: gr.HTML
     own: gr.HTML
 
+    @property
+    def parts(self) -> dict[str, gr.blocks.Block]:
+        """The panels by the names that handlers give their values."""
+        return {"memory": self.memory, "result": self.result, "own": self.own}
 
-def paint(*query: Any) -> Iterator[tuple[Update, Update, Update, Update, Update, Any]]:
-    """Yield memory panel, unknown words, result, status, seed and the finished picture's moment."""
-    pipe, same = state.pipeline(), gr.skip()
+
+def paint(*query: Any) -> Iterator[dict[str, Any]]:
+    """Yield memory panel, unknown words, result, status, seed and the finished picture, by name."""
+    pipe = state.pipeline()
     try:
         request, steering = references.question(*query)
-        many = request.best_of > (request.k or 1)
-        told = (
-            f"Painting with {request.best_of} references to choose from ..."
-            if many
-            else "Looking into the memory\u2026"
-        )
-        yield same, same, same, status(told, busy=True), str(request.seeds[0]), same
+        told = "Looking into the memory\u2026"
+        if request.best_of > (request.k or 1):
+            told = f"Painting with {request.best_of} references to choose from ..."
+        yield {"status": status(told, busy=True), "seed": str(request.seeds[0])}
         line = references.line_up(request, steering)
         for output in pipe.stream(line.request):
-            if not output.stages:
-                if not line.steered and not line.request.references:
-                    line = replace(line, retrieval=output.retrieval)
-                yield *panels(line), show(output, line.tried), _progress(output), same, same
-                continue
-            finished = moment(output) if output.complete else same
+            if not output.stages and not line.steered and not line.request.references:
+                line = replace(line, retrieval=output.retrieval)
+            made = {"result": show(output, line.tried), "status": _progress(output)}
             # A panel that was asked for while the words were typed may have come in between.
-            memory_ = panels(line)[0] if output.complete and line.retrieval.tried else same
-            yield memory_, same, show(output, line.tried), _progress(output), same, finished
+            if not output.stages or (output.complete and line.retrieval.tried):
+                made["memory"], made["unknown"] = panels(line)
+            yield {**made, "current": moment(output)} if output.complete else made
     except MemDrivenError as error:
-        yield same, same, same, failure(error), same, same
+        yield {"status": failure(error)}
 
 
 def show(output: PipelineOutput, tried: tuple[Tried, ...] = ()) -> str:
@@ -72,22 +75,18 @@ def show(output: PipelineOutput, tried: tuple[Tried, ...] = ()) -> str:
     return picture.picture_panel(output, state.pipeline().resolutions, tried or output.prepared.tried)
 
 
-def enlarge(event: gr.EventData, current: object, steering: Steering) -> tuple[str, str]:
-    """Return a link to the picture on screen, smoothly enlarged, and the status."""
+def enlarge(event: gr.EventData, current: object, steering: Steering) -> dict[str, str]:
+    """Return a link to the picture on screen, smoothly enlarged, and the status, by name."""
     times = next((each for each in picture.LARGER if str(getattr(event, "times", "")) == str(each)), 2)
     try:
-        if not is_moment(current):
-            raise ConfigError(
-                wanted="a picture to enlarge", found=strings.GRID_GONE_FOUND, fix=strings.NEAR_GONE_FIX
-            )
-        recipe = Recipe.from_json(current["recipe"])
+        recipe = recipe_of(current, "a picture to enlarge")
         made = state.pipeline().from_recipe(recipe, steering.guests).images[0]
     except MemDrivenError as error:
-        return "", failure(error)
+        return {"larger": "", "status": failure(error)}
     large = made.resize((times * made.width, times * made.height), Image.Resampling.LANCZOS)
     name = f"memdriven-{recipe.seed}-x{times}.png"
     link = tag("a", text(name), href=png_uri(recipe.to_png(large)), download=name)
-    return link, status(f"{large.width} px, smoothly enlarged: no detail is added.")
+    return {"larger": link, "status": status(f"{large.width} px, smoothly enlarged: no detail is added.")}
 
 
 def opening() -> Opening:
@@ -95,25 +94,18 @@ def opening() -> Opening:
     pipe, settings = state.pipeline(), state.pipeline().config.retrieval
     try:
         caption, tries = compose.read_examples(pipe)[0], compose.read_tries(pipe)
-        query: tuple[Any, ...] = (
-            caption,
-            "retrieved",
-            settings.strategy,
-            settings.k,
-            str(OPENING_SEED),
-            True,
-        )
-        query = (*query, None, None, None, None, None, tries)
-        *_, (_, _, result, _, _, current) = paint(*query)
+        asked = (caption, "retrieved", settings.strategy, settings.k, str(OPENING_SEED), True)
+        query: tuple[Any, ...] = (*asked, None, None, None, None, None, tries)
+        *_, last = paint(*query)
         line = references.line_up(*references.question(*query))
     except (MemDrivenError, IndexError):
         return Opening()  # the captions' place on the page says what is wrong
-    if not is_moment(current):
+    if "current" not in last:
         return Opening()
-    return Opening(caption, str(OPENING_SEED), panels(line)[0], str(result), current)
+    return Opening(caption, str(OPENING_SEED), panels(line)[0], last["result"], last["current"])
 
 
-def build(compose: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Dependency]:
+def build(column: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Dependency]:
     """Add the tab; return it with the event that paints, so that Stop can cancel it."""
     with gr.Tab("Picture", id="picture") as tab, gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="memory-column", min_width=300):
@@ -125,88 +117,52 @@ def build(compose: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Depen
             result = panel(begin.result, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
             larger = panel(elem_id="larger")
     shown = PictureTab(tab, memory, result, own)
-    beside = _beside()
-    seen = [memory, compose.unknown, compose.status]
+    parts = column.parts | shown.parts | {"larger": larger}
     gr.on(
-        [compose.caption.change, compose.source.change, compose.comparison.change, compose.k.change],
+        [column.caption.change, column.source.change, column.comparison.change, column.k.change],
         look,
-        compose.steered_query,
-        seen,
+        column.steered_query,
+        [memory, column.unknown, column.status],
         trigger_mode="always_last",
-        **beside,
+        **_BESIDE,
     )
-    steered = [*seen, compose.steering, own]
-    for source in (memory, own, compose.steps):
+    steered = [memory, column.unknown, column.status, column.steering, own, column.steps]
+    for source in (memory, own, column.steps):
         source.click(
-            click,
-            [compose.current, *compose.steered_query],
-            [*steered, compose.steps],
+            by_name(parts, click),
+            [column.current, *column.steered_query],
+            steered,
             trigger_mode="multiple",
-            **beside,
+            **_BESIDE,
         )
-    queued: dict[str, Any] = {
-        "trigger_mode": "once",
-        "show_progress": "hidden",
-        "concurrency_limit": 1,
-        "concurrency_id": state.CONCURRENCY_ID,
-        "api_visibility": "private",
-    }
-    own.upload(add_own, compose.steered_query, steered, **queued)
-    keep_from(result, compose)
-    result.submit(enlarge, [compose.current, compose.steering], [larger, compose.status], **queued).success(
-        None, js="() => setTimeout(() => document.querySelector('#larger a')?.click(), 100)"
-    )
-    compose.switcher.choice.input(
-        switch,
-        compose.switcher.choice,
-        [
-            compose.switcher.facts,
-            compose.switcher.choice,
-            compose.k,
-            compose.steering,
-            own,
-            compose.steps,
-            compose.fade.share,
-            compose.fade.column,
-            compose.guidance,
-            compose.status,
-        ],
-        **queued,
-    ).success(look_again, compose.steered_query, [memory, compose.unknown], **beside)
-    event = compose.generate.click(
-        paint,
-        compose.whole_query,
-        [memory, compose.unknown, result, compose.status, compose.seed, compose.current],
+    queued = event_options()
+    own.upload(by_name(parts, add_own), column.steered_query, steered, **queued)
+    keep_from(result, column)
+    result.submit(
+        by_name(parts, enlarge), [column.current, column.steering], [larger, column.status], **queued
+    ).success(None, js="() => setTimeout(() => document.querySelector('#larger a')?.click(), 100)")
+    changed = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
+    column.switcher.choice.input(
+        switch, column.switcher.choice, [parts[name] for name in changed], **queued
+    ).success(look_again, column.steered_query, [memory, column.unknown], **_BESIDE)
+    event = column.generate.click(
+        by_name(parts, paint),
+        column.whole_query,
+        [memory, column.unknown, result, column.status, column.seed, column.current],
         **queued,
     )
     return shown, event
 
 
-def keep_from(result: gr.HTML, compose: Compose) -> None:
+def keep_from(result: gr.HTML, column: Compose) -> None:
     """Let the button of a panel that shows the current picture keep its noise."""
+    names = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
     result.click(
-        keep,
-        [compose.current, compose.steering],
-        [
-            compose.seed,
-            compose.keep,
-            compose.steering,
-            compose.steps,
-            compose.mirror,
-            compose.window,
-            compose.status,
-        ],
-        **_beside(),
+        by_name(column.parts, keep),
+        [column.current, column.steering],
+        [column.parts[name] for name in names],
+        **_BESIDE,
     ).success(None, js=_TAKEN)
-
-
-def _beside() -> dict[str, Any]:
-    """Return the options of events beside the queue.
-
-    Typing must not wait for a grid that is painted, only for the stage that the networks are busy
-    with (`MemoryDrivenPipeline.turn`).
-    """
-    return {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 def _progress(output: PipelineOutput) -> str:
@@ -217,34 +173,33 @@ def _progress(output: PipelineOutput) -> str:
     return status(f"Painting: {len(output.stages)} of {count} stages.", busy=True)
 
 
-Query = tuple[str, str, str, int, str, bool]
+def click(event: gr.EventData, current: object, *query: Any) -> dict[str, Any]:
+    """Return what a click on a card changes, by name.
 
-
-def click(
-    event: gr.EventData,
-    current: object,
-    caption: str,
-    source: str,
-    comparison: str,
-    k: int,
-    seed: str,
-    keep: bool,
-    steering: Steering,
-) -> tuple[Any, ...]:
-    """Return memory, unknown words, status, steering, own images and steps after a click."""
+    Args:
+        event: `act`, the `id` of a reference, and a `value`.
+        current: the picture on screen.
+        query: the values of `Compose.steered_query`.
+    """
+    *asked, steering = query
     act, item = getattr(event, "act", None), getattr(event, "id", None)
     try:
         own = any(guest.id == item for guest in steering.guests)
         value = getattr(event, "value", None)
         if is_moment(current) and act not in ("release", "steady"):
             recipe = Recipe.from_json(current["recipe"])
-            if recipe.caption == caption and not steering.active:
+            if recipe.caption == asked[0] and not steering.active:
                 steering = steering.hold(recipe)
         new = apply(steering, act, item, value, own or in_bank(item))
     except MemDrivenError as error:
-        return gr.skip(), gr.skip(), failure(error), gr.skip(), gr.skip(), gr.skip()
-    seen = look(caption, source, comparison, k, seed, keep, new)
-    return *seen, new, cards.own_panel(new), steps_line(new)
+        return {"status": failure(error)}
+    return _steered(look(*(*asked, new)), new)
+
+
+def _steered(seen: tuple[str, str, str], steering: Steering) -> dict[str, Any]:
+    memory, unknown, told = seen
+    panels = {"memory": memory, "unknown": unknown, "status": told, "own": cards.own_panel(steering)}
+    return {**panels, "steering": steering, "steps": steps_line(steering)}
 
 
 def in_bank(item: object) -> bool:
@@ -255,53 +210,42 @@ def in_bank(item: object) -> bool:
         return False
 
 
-def add_own(
-    event: gr.EventData,
-    caption: str,
-    source: str,
-    comparison: str,
-    k: int,
-    seed: str,
-    keep: bool,
-    steering: Steering,
-) -> Iterator[tuple[Any, ...]]:
-    """Yield memory, unknown words, status, steering and own images, with one more image pinned."""
-    same = gr.skip()
-    yield same, same, status("Reading the image\u2026", busy=True), same, same
+def add_own(event: gr.EventData, *query: Any) -> Iterator[dict[str, Any]]:
+    """Yield what one more image, pinned, changes, by name; the query is `Compose.steered_query`."""
+    *asked, steering = query
+    yield {"status": status("Reading the image\u2026", busy=True)}
     try:
         image = read_upload(getattr(event, "content", None))
         new = steering.welcome(user_image(image, state.pipeline()))
     except MemDrivenError as error:
-        yield same, same, failure(error), same, same
+        yield {"status": failure(error)}
         return
-    memory, unknown, _ = look(caption, source, comparison, k, seed, keep, new)
-    yield memory, unknown, status("Your image is pinned. Generate paints with it."), new, cards.own_panel(new)
+    told = status("Your image is pinned. Generate paints with it.")
+    yield {**_steered(look(*(*asked, new)), new), "status": told}
 
 
-def keep(event: gr.EventData, current: object, steering: Steering) -> tuple[Any, ...]:
-    """Keep the noise of the picture on screen (`keep`), or how it sees its memory (`hold`).
-
-    Returns:
-        Seed, keep, steering, steps, mirror, window and status.
-    """
-    same = gr.skip()
-    if not is_moment(current):
-        gone = ConfigError(
-            wanted="a picture whose noise can be kept",
-            found=strings.GRID_GONE_FOUND,
-            fix=strings.NEAR_GONE_FIX,
-        )
-        return *(same,) * 6, failure(gone)
-    recipe = Recipe.from_json(current["recipe"])
-    if getattr(event, "act", None) == "hold":
+def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, Any]:
+    """Keep the noise of the picture on screen (`keep`), or how it sees its memory (`hold`)."""
+    try:
+        recipe = recipe_of(current, "a picture whose noise can be kept")
+    except MemDrivenError as error:
+        return {"status": failure(error)}
+    act, item = getattr(event, "act", None), getattr(event, "id", None)
+    if act == "hold":
         noise = state.pipeline().noise(recipe.request(steering.guests), recipe.seed)
-        window = state.shown_window(noise.window)
-        told = status("The view is held: another seed changes z alone.")
-        return *(same,) * 4, "yes" if noise.mirror else "no", window, told
-    new, item = steering.step(recipe.seed, recipe.variations), getattr(event, "id", None)
-    if getattr(event, "act", None) == "take" and isinstance(item, str) and in_bank(item):
-        new = (
-            new.only(item) if recipe.k > 1 else new.hold(replace(recipe, neighbours=(item,), weights=(1.0,)))
-        )
-    line = status(f"The noise of this picture is kept: seed {recipe.seed}.")
-    return str(recipe.seed), gr.Checkbox(value=True), new, steps_line(new), same, same, line
+        return {
+            "mirror": "yes" if noise.mirror else "no",
+            "window": state.shown_window(noise.window),
+            "status": status("The view is held: another seed changes z alone."),
+        }
+    new = steering.step(recipe.seed, recipe.variations)
+    if act == "take" and isinstance(item, str) and in_bank(item):
+        alone = replace(recipe, neighbours=(item,), weights=(1.0,))
+        new = new.only(item) if recipe.k > 1 else new.hold(alone)
+    return {
+        "seed": str(recipe.seed),
+        "keep": True,
+        "steering": new,
+        "steps": steps_line(new),
+        "status": status(f"The noise of this picture is kept: seed {recipe.seed}."),
+    }

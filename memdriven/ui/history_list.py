@@ -7,13 +7,23 @@ from collections.abc import Sequence
 from typing import NotRequired, TypedDict, TypeGuard
 
 from memdriven.data.images import centre_square
-from memdriven.errors import MemDrivenError
+from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.recipe import MAX_BYTES, Recipe
-from memdriven.ui import cards, strings
-from memdriven.ui.html import image_uri, tag, text
+from memdriven.ui import cards
+from memdriven.ui.html import PICTURE_ALT, button, hint, image_uri, seed_words, tag, text
 
-INSPECT_HINT = "Look at its settings; mine stay as they are"
+ACTIONS = {
+    "inspect": ("Inspect", "Look at its settings; mine stay as they are"),
+    "remix": ("Remix", "Take everything but the noise"),
+    "restore": ("Restore", "Take everything and show this picture"),
+    "similar": (
+        "Paint something similar",
+        "The same settings and seed, with the model and references that are here",
+    ),
+    "forget": ("Forget", None),
+}
+"""What can be done with a past picture: label and hint."""
 
 MOST = 50
 """Pictures that a browser's history holds, its favourites aside."""
@@ -56,6 +66,17 @@ def is_moment(value: object) -> TypeGuard[Moment]:
     return True
 
 
+def recipe_of(current: object, wanted: str) -> Recipe:
+    """Return the recipe of the picture on screen.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if not is_moment(current):
+        raise ConfigError(wanted=wanted, found="none in this tab", fix="generate one first")
+    return Recipe.from_json(current["recipe"])
+
+
 def history(stored: object) -> list[Moment]:
     """Return the valid part of what a browser stored, newest first, at most `MOST` and `FAVOURITES`."""
     if not isinstance(stored, Sequence) or isinstance(stored, str):
@@ -93,19 +114,13 @@ def panel_html(stored: object) -> str:
         return cards.note("Every finished picture is listed here. The list stays in this browser.")
     items = "".join(_item(place, each) for place, each in enumerate(moments))
     tools = [
-        tag("button", text(label), type="button", class_="md-action", data_export=kind)
-        for kind, label in (("sheet", "Contact sheet"), ("zip", strings.ZIP))
+        button(label, "md-action", data_export=kind)
+        for kind, label in (("sheet", "Contact sheet"), ("zip", "ZIP"))
     ]
     if any(each.get("star") for each in moments):
-        tools.append(
-            tag("button", text("Select favourites"), type="button", class_="md-action", data_tick="star")
-        )
-    tools.append(tag("button", text("Forget all"), type="button", class_="md-link", data_act="clear"))
-    note = tag(
-        "p",
-        text(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all."),
-        class_="md-hint",
-    )
+        tools.append(button("Select favourites", "md-action", data_tick="star"))
+    tools.append(button("Forget all", "md-link", data_act="clear"))
+    note = hint(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all.")
     actions = tag("div", "".join(tools), class_="md-actions")
     return note + actions + tag("ol", items, class_="md-history")
 
@@ -115,7 +130,7 @@ def _item(place: int, each: Moment) -> str:
     label = f"Choose picture {place + 1}: {recipe.caption}"
     box = tag("input", type="checkbox", value=place, aria_label=label, data_star=star)
     picture = tag(
-        "img", src=each["image"], width=72, height=72, alt=strings.PICTURE_ALT.format(caption=recipe.caption)
+        "img", src=each["image"], width=72, height=72, alt=PICTURE_ALT.format(caption=recipe.caption)
     )
     seen = tag(
         "button",
@@ -124,38 +139,29 @@ def _item(place: int, each: Moment) -> str:
         class_="md-history-picture",
         data_act="inspect",
         data_place=place,
-        title=INSPECT_HINT,
+        title=ACTIONS["inspect"][1],
     )
-    words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
-    seed = words.format(seed=recipe.seed, count=len(recipe.variations))
+    seed = seed_words(recipe.seed, len(recipe.variations))
     facts = (
         tag("p", text(recipe.caption), class_="md-history-words")
-        + tag("span", text(strings.RANK.format(rank=place + 1)), class_="md-history-number")
+        + tag("span", text(f"No. {place + 1}"), class_="md-history-number")
         + tag("span", text(seed), class_="md-seed")
     )
     buttons = "".join(
-        tag(
-            "button",
-            text(name),
-            type="button",
-            class_="md-steer-button",
+        button(
+            name,
+            "md-steer-button",
             data_act=kind,
             data_place=place,
-            title=hint,
+            title=what,
             aria_label=f"{name}: {recipe.caption}",
         )
-        for kind, name, hint in (
-            ("inspect", "Inspect", INSPECT_HINT),
-            ("remix", strings.REMIX, strings.REMIX_HINT),
-            ("restore", strings.RESTORE, strings.RESTORE_HINT),
-            ("forget", "Forget", None),
-        )
+        for kind, (name, what) in ACTIONS.items()
+        if kind != "similar"
     )
-    buttons += tag(
-        "button",
-        text("\u2605 Favourite" if star else "\u2606 Favourite"),
-        type="button",
-        class_="md-steer-button",
+    buttons += button(
+        "\u2605 Favourite" if star else "\u2606 Favourite",
+        "md-steer-button",
         data_act="star",
         data_place=place,
         data_focus=f"star {place}",

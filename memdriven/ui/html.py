@@ -18,7 +18,21 @@ from torch import Tensor
 
 from memdriven.errors import MemDrivenError
 from memdriven.pipeline.output import Retrieval
-from memdriven.ui import strings
+
+EQUATION = (
+    ("text", "words"),
+    ("", "+"),
+    ("memory", "memory"),
+    ("", "+"),
+    ("noise", "noise"),
+    ("", "\u2192"),
+    ("picture", "picture"),
+)
+CONTROL_GONE = "only for a caption of the memory"
+CARD_ALT = "Reference {rank}: {caption}"
+PICTURE_BUSY = "Painting\u2026"
+PICTURE_ALT = "Generated picture for the caption: {caption}"
+READY = "Ready."
 
 
 def text(value: object) -> str:
@@ -40,6 +54,21 @@ def tag(name: str, content: str = "", **attributes: object) -> str:
         written.append(f" {key}" if value is True else f' {key}="{text(value)}"')
     start = f"<{name}{''.join(written)}>"
     return start if name in ("img", "br", "input") else f"{start}{content}</{name}>"
+
+
+def seed_words(seed: int | None, steps: int = 0) -> str:
+    """Return a seed, and how many steps a noise is away from it."""
+    return f"seed {seed}, step {steps} away" if steps else f"seed {seed}"
+
+
+def button(label: str, kind: str = "md-action", **attributes: object) -> str:
+    """Return a button of a class, with attributes as `tag` takes them."""
+    return tag("button", text(label), type="button", class_=kind, **attributes)
+
+
+def hint(message: object, **attributes: object) -> str:
+    """Return a quiet line that explains."""
+    return tag("p", text(message), class_="md-hint", **attributes)
 
 
 def png_uri(content: bytes) -> str:
@@ -138,7 +167,7 @@ def thumbs(retrieval: Retrieval | None) -> str:
                 "img",
                 src=image_uri(each.image),
                 title=each.caption,
-                alt=strings.CARD_ALT.format(rank=each.rank, caption=each.caption),
+                alt=CARD_ALT.format(rank=each.rank, caption=each.caption),
             ),
         )
         for each in retrieval

@@ -17,14 +17,16 @@ from typing import Any
 
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.numbers import is_whole, parse_json, shown
-from memdriven.ui import experiments, state, strings
+from memdriven.ui import experiments, state
 from memdriven.ui.cards import note
 from memdriven.ui.compose import STATE_SECONDS, Compose
 from memdriven.ui.experiments import Ran
-from memdriven.ui.html import failure, status, tag, text
+from memdriven.ui.html import EQUATION, READY, failure, hint, status, tag, text
 from memdriven.ui.lessons import Lesson, lessons, questions
 from memdriven.ui.parts import CLICKS, event_options, panel, script
 from memdriven.ui.startup import gr
+
+EMPTY = "Predict, then run. What happens appears here."
 
 Update = Any
 BEFORE, AFTER = "before", "after"
@@ -38,8 +40,8 @@ _OF_THIS_LESSON = f"""(made, lesson) => {{
   const late = of(made, "of") !== undefined && of(made, "of") !== of(lesson, "lesson");
   const open = !late && of(made, "done") === "true";
   return late
-    ? [{json.dumps(note(strings.LEARN_EMPTY))}, {{__type__: "update", visible: false}},
-       {json.dumps(status(strings.READY))}]
+    ? [{json.dumps(note(EMPTY))}, {{__type__: "update", visible: false}},
+       {json.dumps(status(READY))}]
     : [undefined, {{__type__: "update", visible: open}}, undefined];
 }}"""
 """A cancelled run's last words may still be on their way when the next lesson is there already;
@@ -54,11 +56,7 @@ def lesson_of(chosen: object) -> Lesson:
     """
     known = lessons()
     if not isinstance(chosen, str) or chosen not in known:
-        raise ConfigError(
-            wanted=strings.LESSON_WANTED.format(names=", ".join(known)),
-            found=shown(chosen),
-            fix=strings.LESSON_FIX,
-        )
+        raise ConfigError(wanted=f"a lesson: {', '.join(known)}", found=shown(chosen), fix="choose one above")
     return known[chosen]
 
 
@@ -71,16 +69,16 @@ def run(chosen: object, caption: object = "") -> Iterator[tuple[str, str, Update
     """Yield the status, the experiment so far, and at its end what came true."""
     try:
         lesson = lesson_of(chosen)
-        line, ran = status(strings.LEARN_RUNNING, busy=True), Ran("")
+        line, ran = status("Running the experiment\u2026", busy=True), Ran("")
         for ran in experiments.run(state.pipeline(), lesson, caption if isinstance(caption, str) else ""):
             yield line, _result(lesson, ran.made), None
         yield (
-            status(strings.LEARN_RAN),
+            status("That is what happened. Reveal tells why."),
             _result(lesson, ran.made, done=True),
             (lesson.id, ran.answer, ran.measured),
         )
     except MemDrivenError as error:
-        yield failure(error), note(strings.LEARN_EMPTY), None
+        yield failure(error), note(EMPTY), None
 
 
 def reveal(chosen: object, predicted: object, outcome: object) -> tuple[str, Update]:
@@ -105,7 +103,7 @@ def told(lesson: Lesson, said: int | None, answer: int | None, measured: str) ->
         answer: the option that came true; None where none did.
         measured: by what numbers.
     """
-    own = tag("q", text(strings.LEARN_NO_ANSWER if said is None else lesson.options[said]))
+    own = tag("q", text("none" if said is None else lesson.options[said]))
     verdict = "open" if said is None or answer is None else "right" if said == answer else "wrong"
     judged = {
         "right": "You were right.",
@@ -114,7 +112,7 @@ def told(lesson: Lesson, said: int | None, answer: int | None, measured: str) ->
     }
     if said is None:
         judged["open"] = "You made no prediction."
-    head = tag("strong", text(judged[verdict])) + " " + tag("span", text(strings.LEARN_SAID) + " " + own)
+    head = tag("strong", text(judged[verdict])) + " " + tag("span", text("Your prediction:") + " " + own)
     lines = [tag("p", head, class_="md-judged", data_verdict=verdict)]
     if measured:
         lines.append(tag("p", text(measured), class_="md-measured"))
@@ -143,7 +141,7 @@ def lesson_html(lesson: Lesson) -> str:
     about = {lesson.highlight: " md-about"}
     terms = "".join(
         tag("b", text(word), class_=f"md-{kind}{about.get(kind, '')}") if kind else text(f" {word} ")
-        for kind, word in strings.EQUATION
+        for kind, word in EQUATION
     )
     lines = "".join(tag("p", text(line)) for line in lesson.text)
     notes = "".join(tag("li", text(line)) for line in lesson.notes)
@@ -221,7 +219,7 @@ def keep(when: object, visit: object, *chosen: object) -> tuple[str, Mapping[str
 
 
 def _kept(said: str, where: str) -> str:
-    return tag("div", said + tag("p", text(where), class_="md-hint"), class_="md-reveal", role="status")
+    return tag("div", said + hint(where), class_="md-reveal", role="status")
 
 
 def summary() -> str:
@@ -278,12 +276,18 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     first = next(iter(lessons().values()))
     minutes = sum(each.minutes for each in lessons().values())
-    with gr.Tab(strings.TAB_LEARN, id="learn"):
+    with gr.Tab("Learn", id="learn"):
         # In the tab: what stands between two tabs, Gradio takes for one.
         outcome = gr.State(None, time_to_live=STATE_SECONDS)
         visit = gr.State({}, time_to_live=STATE_SECONDS)
         panel(
-            tag("p", text(strings.LESSON_GONE), class_="md-error", role="alert", hidden=True),
+            tag(
+                "p",
+                text("There is no lesson of that name. Choose one below."),
+                class_="md-error",
+                role="alert",
+                hidden=True,
+            ),
             elem_id="lesson-gone",
         )
         chosen = gr.Radio(
@@ -293,24 +297,18 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                 ("The same four", AFTER),
             ],
             value=first.id,
-            label=strings.LEARN_LESSONS,
+            label="Lessons",
             show_label=False,
             elem_id="lesson-choice",
             elem_classes="md-choice",
         )
-        panel(
-            tag(
-                "p",
-                text(f"{minutes} minutes in all. Answer the four questions before and after."),
-                class_="md-hint",
-            )
-        )
+        panel(hint(f"{minutes} minutes in all. Answer the four questions before and after."))
         with gr.Row(elem_classes="md-columns", elem_id="lesson-row") as taught:
             with gr.Column(elem_id="lesson-column", min_width=280):
                 words = panel(lesson_html(first), elem_id="lesson")
                 answer = gr.Radio(
                     list(first.options),
-                    label=strings.LEARN_PREDICT,
+                    label="Predict first",
                     elem_id="lesson-answer",
                     elem_classes="md-answers",
                 )
@@ -321,19 +319,11 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                     elem_id="lesson-own",
                 )
                 start = gr.Button(
-                    strings.LEARN_RUN,
-                    variant="primary",
-                    interactive=False,
-                    elem_id="lesson-run",
-                    elem_classes="md-run",
+                    "Run", variant="primary", interactive=False, elem_id="lesson-run", elem_classes="md-run"
                 )
             with gr.Column(elem_id="lesson-shown", min_width=300):
-                made = panel(
-                    note(strings.LEARN_EMPTY), elem_id="lesson-result", js_on_load=script("inside.js")
-                )
-                open_ = gr.Button(
-                    strings.LEARN_REVEAL, visible=False, elem_id="lesson-reveal", elem_classes="md-run"
-                )
+                made = panel(note(EMPTY), elem_id="lesson-result", js_on_load=script("inside.js"))
+                open_ = gr.Button("Reveal", visible=False, elem_id="lesson-reveal", elem_classes="md-run")
                 judged = panel(elem_id="lesson-told", js_on_load=CLICKS)
         with gr.Column(visible=False, elem_id="questions") as quiz:
             asked = [
@@ -367,8 +357,8 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             answer: gr.Radio(choices=list(lesson.options), value=None),
             own: gr.Textbox(value="", placeholder=lesson.request.caption),
             start: gr.Button(interactive=False),
-            made: note(strings.LEARN_EMPTY),
-            compose.status: status(strings.READY),
+            made: note(EMPTY),
+            compose.status: status(READY),
         }
 
     quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}

@@ -14,20 +14,23 @@ import numpy as np
 import torch
 
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.explore.atlas import Progress, mean_colours, sheet, small_pictures
-from memdriven.explore.projection import FILE, Map, read_map
+from memdriven.explore.memory_map import FILE, Map, Progress, mean_colours, read_map, sheet, small_pictures
 from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import cards, references, state, strings
+from memdriven.ui import cards, references, state
 from memdriven.ui.compose import Compose
 from memdriven.ui.generate import PictureTab, keep_from, show
 from memdriven.ui.history_list import moment
-from memdriven.ui.html import failure, status, tag, text
-from memdriven.ui.parts import CLICKS, event_options, panel, script, section
+from memdriven.ui.html import READY, failure, hint, status, tag, text
+from memdriven.ui.parts import CLICKS, by_name, event_options, panel, script, section
 from memdriven.ui.references import panels
 from memdriven.ui.startup import gr
 from memdriven.ui.waiting import Once, Shelved
+
+EMPTY = "The map is drawn when this tab is opened."
+SEARCH = "Search the captions"
+ZOOM = (("+", "in", "Closer"), ("\u2212", "out", "Farther"), ("\u25a2", "all", "All"))
 
 TILE = 40
 """Side in px of a picture in the sheet that travels with the map."""
@@ -79,19 +82,18 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
         "columns": columns,
         "atlas": "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"),
     }
-    search = tag(
-        "input",
-        type="search",
-        class_="md-map-search",
-        aria_label=strings.MAP_SEARCH,
-        placeholder=strings.MAP_SEARCH,
-    )
-    found = tag("output", class_="md-map-found", data_words=strings.MAP_FOUND)
+    search = tag("input", type="search", class_="md-map-search", aria_label=SEARCH, placeholder=SEARCH)
+    found = tag("output", class_="md-map-found", data_words="{count} found")
     zoom = "".join(
         tag("button", text(sign), type="button", class_="md-action", data_zoom=way, aria_label=label)
-        for sign, way, label in strings.MAP_ZOOM
+        for sign, way, label in ZOOM
     )
-    canvas = tag("canvas", tabindex=0, role="img", aria_label=strings.MAP_ALT.format(count=count))
+    canvas = tag(
+        "canvas",
+        tabindex=0,
+        role="img",
+        aria_label=f"Map of {count} pictures. Arrow keys go from point to point, Enter uses one.",
+    )
     card = tag("div", tag("i") + tag("span"), class_="md-map-card", hidden=True)
     return tag(
         "div",
@@ -105,7 +107,7 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
 def query_html(retrieval: Retrieval, at: tuple[float, float]) -> str:
     """Return the star's place and its neighbours for the canvas, and in words."""
     content = {"at": at, "ids": retrieval.ids}
-    words = strings.MAP_QUERY.format(count=len(retrieval))
+    words = f"The star marks your words; lines lead to the neighbours in use ({len(retrieval)})."
     return tag("p", text(words), class_="md-hint", data_query=json.dumps(content))
 
 
@@ -120,11 +122,11 @@ def unfold(shown: str, *query: object) -> Iterator[tuple[object, object, object,
         pipe = state.pipeline()
         once = drawing(pipe)
         for done, count in once.wait():
-            line, shown = strings.MAP_PROGRESS.format(share=f"{done / max(1, count):.0%}"), ""
+            line, shown = f"Drawing the map: {done / max(1, count):.0%}.", ""
             yield cards.note(line), "", status(line, busy=True), shown
         drawn = once.result()
     except MemDrivenError as error:
-        yield cards.note(strings.MAP_EMPTY), "", failure(error), ""
+        yield cards.note(EMPTY), "", failure(error), ""
         return
     star, line = find(*query)
     yield (gr.skip() if shown == pipe.bank_hash else drawn.html), star, line, pipe.bank_hash
@@ -134,59 +136,53 @@ def find(*query: object) -> tuple[str, str]:
     """Return the star for the words in the left column, if there are any, and the status."""
     pipe = state.pipeline()
     if not str(query[0]).strip():
-        return tag("p", text(strings.MAP_NO_QUERY), class_="md-hint"), status(strings.READY)
+        return hint("Write a caption on the left to see where it belongs."), status(READY)
     try:
         wanted = references.read(*query)
         prepared = pipe.prepare(wanted.request)
         x, y = drawing(pipe).result().map.place(prepared.asked.sentence[0]).tolist()
     except MemDrivenError as error:
         return "", failure(error)
-    return query_html(prepared.retrieval, (x, y)), status(strings.MAP_SHOWN)
+    return query_html(prepared.retrieval, (x, y)), status("Your words are on the map.")
 
 
-def choose(event: gr.EventData, *query: Any) -> tuple[Any, ...]:
-    """Pin the chosen item, or release it, and paint with the memory as it then is.
-
-    Returns:
-        Chosen item with its picture, star, status, steering, memory panel, unknown words, result,
-        seed and moment.
-    """
+def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
+    """Pin the chosen item, or release it, and paint with the memory as it then is; return what changes."""
     pipe, steering = state.pipeline(), query[6]
     try:
         chosen = getattr(event, "item", None)
         if not isinstance(chosen, str):
             raise ConfigError(
-                wanted=strings.MAP_ITEM_WANTED, found=repr(chosen)[:40], fix=strings.MAP_ITEM_FIX
+                wanted="a point of the map", found=repr(chosen)[:40], fix="choose a point again"
             )
         item = pipe.bank.items[pipe.bank.index_of(chosen)]
         new = steering.pin(chosen)
         own = str(query[0]).strip() or item.captions[0]
-        wanted = references.read(own, *query[1:6], new, *query[7:])
-        output = wanted.paint(pipe)
+        query = (own, *query[1:6], new, *query[7:])
+        output = references.read(*query).paint(pipe)
     except MemDrivenError as error:
-        return gr.skip(), gr.skip(), failure(error), *(gr.skip(),) * 6
-    pinned = chosen in new.pins
-    title = strings.MAP_CHOSEN if pinned else strings.MAP_RELEASED
-    line, result = references.again(output.prepared, new), show(output)
-    cards_ = cards.memory_panel(line.retrieval, common=state.common_words())
-    made = tag(
-        "div",
-        tag("h3", text(title), class_="md-small-title") + cards_ + result,
-        class_="md-map-chosen",
-        data_item=chosen,
+        return {"status": failure(error)}
+    line, result, seed = references.again(output.prepared, new), show(output), output.recipe.seed
+    title, said = "Pinned, and painted with it", "The chosen memory is pinned."
+    if chosen not in new.pins:
+        title, said = "Released, and painted without it", "The memory is released."
+    memory, unknown = panels(line)
+    made = (
+        tag("h3", text(title), class_="md-small-title")
+        + cards.memory_panel(line.retrieval, common=state.common_words())
+        + result
     )
-    star, _ = find(own, *query[1:6], new, *query[7:])
-    said = strings.MAP_PINNED if pinned else strings.MAP_FREED
-    return (
-        made,
-        star,
-        status(said.format(seed=wanted.seed)),
-        new,
-        *panels(line),
-        result,
-        str(wanted.seed),
-        moment(output),
-    )
+    return {
+        "chosen": tag("div", made, class_="md-map-chosen", data_item=chosen),
+        "star": find(*query)[0],
+        "status": status(f"{said} Painted with seed {seed}."),
+        "steering": new,
+        "memory": memory,
+        "unknown": unknown,
+        "result": result,
+        "seed": str(seed),
+        "current": moment(output),
+    }
 
 
 def _packed(values: np.ndarray) -> str:
@@ -200,35 +196,42 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
         compose: the left column.
         picture: the Picture tab, which shows what is pinned and painted here, too.
     """
-    with gr.Tab(strings.TAB_MAP, id="map") as tab:
-        section("memory", strings.MAP_TITLE)
-        panel(tag("p", text(strings.MAP_NOTE), class_="md-hint"))
+    with gr.Tab("Memory map", id="map") as tab:
+        section("memory", "Everything it remembers")
+        panel(
+            hint(
+                "Each point is a picture of the memory in its own colour; similar "
+                "captions lie close together. The star is where your words belong."
+            )
+        )
         with gr.Row(elem_classes="md-columns"):
             with gr.Column(elem_id="map-column", min_width=300):
-                drawn = panel(
-                    cards.note(strings.MAP_EMPTY), elem_id="map", js_on_load=script("memory_map.js")
-                )
+                drawn = panel(cards.note(EMPTY), elem_id="map", js_on_load=script("memory_map.js"))
                 star = panel(elem_id="map-query")
-                again = gr.Button(strings.MAP_FIND, elem_id="map-find", elem_classes="md-quiet")
+                again = gr.Button("Show my words", elem_id="map-find", elem_classes="md-quiet")
             with gr.Column(elem_id="map-side", min_width=220):
-                chosen = panel(cards.note(strings.MAP_CHOOSE), elem_id="map-chosen", js_on_load=CLICKS)
+                chosen = panel(
+                    cards.note("Choose a point to pin it: your words are painted with that memory."),
+                    elem_id="map-chosen",
+                    js_on_load=CLICKS,
+                )
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
                 shown = gr.State("")
     keep_from(chosen, compose)
-    outputs = [drawn, star, compose.status, shown]
-    painted = [
-        chosen,
-        star,
-        compose.status,
-        compose.steering,
-        picture.memory,
-        compose.unknown,
-        picture.result,
-        compose.seed,
-        compose.current,
-    ]
+    painted = {
+        "chosen": chosen,
+        "star": star,
+        "status": compose.status,
+        "steering": compose.steering,
+        "memory": picture.memory,
+        "unknown": compose.unknown,
+        "result": picture.result,
+        "seed": compose.seed,
+        "current": compose.current,
+    }
+    options = event_options()
     return [
-        tab.select(unfold, [shown, *compose.whole_query], outputs, **event_options()),
-        again.click(find, compose.whole_query, [star, compose.status], **event_options()),
-        drawn.click(choose, compose.whole_query, painted, **event_options()),
+        tab.select(unfold, [shown, *compose.whole_query], [drawn, star, compose.status, shown], **options),
+        again.click(find, compose.whole_query, [star, compose.status], **options),
+        drawn.click(by_name(painted, choose), compose.whole_query, list(painted.values()), **options),
     ]

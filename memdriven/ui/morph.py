@@ -13,12 +13,15 @@ from memdriven.errors import MemDrivenError
 from memdriven.explore import morph
 from memdriven.explore.compare import difference
 from memdriven.pipeline.output import Retrieval
-from memdriven.ui import references, state, strings
+from memdriven.ui import references, state
 from memdriven.ui.cards import note
 from memdriven.ui.compose import Compose
-from memdriven.ui.html import failure, image_uri, status, tag, text, thumbs
+from memdriven.ui.html import PICTURE_BUSY, failure, hint, image_uri, status, tag, text, thumbs
 from memdriven.ui.parts import event_options, panel, script, section
 from memdriven.ui.startup import gr
+
+EMPTY = "The pictures between two appear here, to move through by hand."
+FORMAT_NAMES = {"GIF": "GIF", "WEBP": "animated WebP"}
 
 DEFAULT_FRAMES, FEWEST = 13, 5
 _MOVES = "(words, moving) => words.trim() ? [...new Set([...moving, 'words', 'memory'])] : moving"
@@ -42,13 +45,16 @@ def run(
         total = _count(count)
         for picture in morph.frames(pipe, start, end, list(moving or ()), total):
             made.append(picture)
-            line = strings.MORPH_PROGRESS.format(done=len(made), count=total)
+            line = f"Painting: {len(made)} of {total} pictures."
             if len(made) < total:
                 yield _making(picture, len(made) / total), status(line, busy=True)
         ends = ((first, wanted.seed), (last, far.seed))
-        yield morph_html(made, ends, moving), status(strings.MORPH_DONE.format(count=total))
+        yield (
+            morph_html(made, ends, moving),
+            status(f"{total} pictures. Move through them with the slider or the arrow keys."),
+        )
     except MemDrivenError as error:
-        yield note(strings.MORPH_EMPTY), failure(error)
+        yield note(EMPTY), failure(error)
 
 
 def morph_html(
@@ -59,17 +65,20 @@ def morph_html(
         tag(
             "img",
             src=image_uri(picture),
-            alt=strings.MORPH_ALT.format(number=number),
+            alt=f"Picture {number} on the way",
             data_shown=str(number == 1).lower(),
         )
         for number, picture in enumerate(pictures, start=1)
     )
     slider = tag(
-        "input", type="range", min=0, max=len(pictures) - 1, value=0, aria_label=strings.MORPH_SLIDER
+        "input",
+        type="range",
+        min=0,
+        max=len(pictures) - 1,
+        value=0,
+        aria_label="Place between the first and the last picture",
     )
-    play = tag(
-        "button", text(strings.MORPH_PLAY), type="button", class_="md-action md-play", aria_pressed="false"
-    )
+    play = tag("button", text("Play"), type="button", class_="md-action md-play", aria_pressed="false")
     links = "".join(_link(pictures, kind) for kind in morph.FORMATS)
     sides = "".join(_end(retrieval, seed, moving) for retrieval, seed in ends)
     return tag(
@@ -88,19 +97,15 @@ def _steps(pictures: Sequence[Image.Image]) -> str:
     gaps = [float(difference(a, b).mean()) for a, b in pairwise(pictures)]
     highest = max(gaps) or 1.0
     bars = "".join(tag("span", style=f"height:{100 * gap / highest:.0f}%") for gap in gaps)
-    label = strings.MORPH_STEPS.format(sum=f"{100 * math.fsum(gaps):.1f} %")
-    return tag(
-        "div",
-        tag("div", bars, class_="md-morph-steps", aria_hidden="true")
-        + tag("p", text(label), class_="md-hint"),
-    )
+    label = ("Change per step ({sum} in total).").format(sum=f"{100 * math.fsum(gaps):.1f} %")
+    return tag("div", tag("div", bars, class_="md-morph-steps", aria_hidden="true") + hint(label))
 
 
 def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
     parts = [
         tag("q", text(retrieval.caption), class_="md-quote" + _still("words", moving)),
         tag("div", thumbs(retrieval), class_="md-end-memory" + _still("memory", moving)),
-        tag("span", text(strings.SEED_SHOWN.format(seed=seed)), class_="md-seed" + _still("z", moving)),
+        tag("span", text(f"seed {seed}"), class_="md-seed" + _still("z", moving)),
     ]
     return tag("div", "".join(parts), class_="md-end")
 
@@ -114,7 +119,7 @@ def _link(pictures: Sequence[Image.Image], kind: str) -> str:
     href = f"data:image/{kind.lower()};base64,{content}"
     return tag(
         "a",
-        text(strings.MORPH_SAVE.format(kind=strings.FORMAT_NAMES[kind])),
+        text(f"Save {FORMAT_NAMES[kind]}"),
         href=href,
         download=f"memdriven-morph.{kind.lower()}",
         class_="md-action",
@@ -123,7 +128,7 @@ def _link(pictures: Sequence[Image.Image], kind: str) -> str:
 
 def _making(picture: Image.Image, share: float) -> str:
     bar = tag("span", tag("span", style=f"width:{100 * share:.0f}%"), class_="md-bar md-bar-noise")
-    image = tag("img", src=image_uri(picture), alt=strings.PICTURE_BUSY, data_shown="true")
+    image = tag("img", src=image_uri(picture), alt=PICTURE_BUSY, data_shown="true")
     return tag("div", tag("div", image, class_="md-film") + bar, class_="md-morph")
 
 
@@ -135,28 +140,28 @@ def _count(value: object) -> int:
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
-    with gr.Tab(strings.TAB_MORPH, id="morph"), gr.Row(elem_classes="md-columns"):
+    with gr.Tab("Morph", id="morph"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="morph-ask", min_width=260):
-            section("noise", strings.MORPH_TITLE)
-            panel(tag("p", text(strings.MORPH_NOTE), class_="md-hint"))
+            section("noise", "From this picture to another")
+            panel(
+                hint(
+                    "Starts at the words and noise on the left. Choose what moves; the "
+                    "rest stays as it is there. z is interpolated on a sphere, all else "
+                    "linearly."
+                )
+            )
             moving = gr.CheckboxGroup(
                 [(label, part) for part, label in zip(morph.PARTS, MOVING, strict=True)],
                 value=["z"],
-                label=strings.MORPH_MOVING,
+                label="What moves",
                 elem_id="morph-moving",
                 elem_classes="md-choice md-choice-three",
             )
             words = gr.Textbox(
-                label=strings.MORPH_WORDS,
-                elem_id="morph-words",
-                max_lines=3,
-                placeholder=strings.MORPH_WORDS_EMPTY,
+                label="Words at the end", elem_id="morph-words", max_lines=3, placeholder="the same words"
             )
             seed = gr.Textbox(
-                label=strings.MORPH_SEED,
-                elem_id="morph-seed",
-                max_lines=1,
-                placeholder=strings.SEED_PLACEHOLDER,
+                label="Seed at the end", elem_id="morph-seed", max_lines=1, placeholder="random"
             )
             count = gr.Slider(
                 FEWEST,
@@ -164,12 +169,12 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                 value=DEFAULT_FRAMES,
                 step=2,
                 buttons=[],
-                label=strings.MORPH_COUNT,
+                label="Pictures",
                 elem_id="morph-count",
             )
-            make = gr.Button(strings.MORPH_RUN, variant="primary", elem_id="morph-run", elem_classes="md-run")
+            make = gr.Button("Morph", variant="primary", elem_id="morph-run", elem_classes="md-run")
         with gr.Column(elem_id="morph-shown", min_width=300):
-            made = panel(note(strings.MORPH_EMPTY), elem_id="morph-result", js_on_load=script("morph.js"))
+            made = panel(note(EMPTY), elem_id="morph-result", js_on_load=script("morph.js"))
     words.input(None, [words, moving], moving, js=_MOVES)
     asking = [words, seed, moving, count, *compose.whole_query]
     return [make.click(run, asking, [made, compose.status], **event_options())]

@@ -255,8 +255,8 @@
   // Arrow keys go from tab to tab.
   document.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (!step || !event.target.matches("#tabs [role=tab]")) return;
-    const tabs = [...document.querySelectorAll("#tabs [role=tab]")].filter((one) => one.offsetParent);
+    if (!step || !event.target.matches("#tabs [data-tab-id]")) return;
+    const tabs = [...document.querySelectorAll("#tabs [data-tab-id]")].filter((one) => one.offsetParent);
     const next = tabs[(tabs.indexOf(event.target) + step + tabs.length) % tabs.length];
     event.preventDefault();
     next.click();

@@ -8,32 +8,59 @@ from itertools import combinations
 
 from PIL import Image
 
+from memdriven.checkpoint import load_rival
 from memdriven.errors import MemDrivenError
 from memdriven.evaluation.tables import PUBLISHED, metric
 from memdriven.explore.compare import difference
-from memdriven.explore.paper import MODELS, Answer, answers, rows_of
+from memdriven.explore.inside import hidden_parts, look_inside
+from memdriven.explore.paper import Answer, answers, paint_rival, rows_of
 from memdriven.pipeline.output import Prepared, Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
-from memdriven.ui import copies, references, state, strings
+from memdriven.ui import copies, references, state
 from memdriven.ui.cards import note
-from memdriven.ui.compose import Compose, read_examples, read_tries
-from memdriven.ui.html import failure, image_uri, status, tag, text
-from memdriven.ui.parts import event_options, panel
+from memdriven.ui.compose import Compose, read_examples
+from memdriven.ui.copies import COPY_PROGRESS
+from memdriven.ui.html import CARD_ALT, PICTURE_ALT, failure, hint, image_uri, status, tag, text
+from memdriven.ui.parts import event_options, panel, script
 from memdriven.ui.startup import gr
+from memdriven.ui.state import read_tries
+from memdriven.ui.walk import walk_html
+
+EMPTY = "The figure is drawn here."
 
 ROWS, NOISES = 4, 5
-OURS = ("real", "retrieved", *MODELS, "rival", "random", "none")
-COLUMNS = ("fid_vgg", "kid_vgg", "r_precision_judge", "asked_colours", "copy_suspected")
+COLUMNS = {
+    "fid_vgg": "FID, VGG-16",
+    "kid_vgg": "KID, VGG-16",
+    "r_precision_judge": "R-precision, %",
+    "asked_colours": "named colours seen, %",
+    "copy_suspected": "suspected copies, %",
+}
+ROW_NAMES = {
+    "real": "real pictures",
+    "retrieved": "references, unchanged",
+    "best-of-8": "ours, best of 8 references",
+    "model": "ours, nearest reference",
+    "rival": "a rival without memory",
+    "random": "ours, random reference",
+    "none": "ours, no memory",
+}
+THOUSANDTHS = ("kid_vgg",)
+"""Recorded times 1000, as is usual of KID's thousandths; of unscaled VGG features the plain number is read
+more easily."""
 HEADS = {
     "1": ("Given text", "No memory", "Random memory", "Ours"),
     "3": ("Given text", "Retrieved", "Ours", "Copy check"),
 }
+RIVAL_HEAD = "A rival without memory"
 CAPTIONS = {
-    "1": "Pictures from text. The paper compares with other models. Here it is the same model without "
-    "its memory, and with a random one: this shows what the memory gives, not how a model would paint "
-    "that never had one.",
-    "2": "The method, as a walk with the numbers of your own picture.",
+    "1": "Pictures from text. The paper compares with other models. Here the same model paints without its "
+    "memory and with a random one: this shows what the memory gives, not how a model would paint that "
+    "never had one.",
+    "1, rival": "Pictures from text: of a rival of DF-GAN\u2019s kind, trained on the same pictures and "
+    "captions, which never had a memory; of the same model without its memory, and with a random one; ours.",
+    "2": "The method, with the numbers of the picture that your words give. Choose a step.",
     "3": "Pictures with the retrieved image that gave the features, and what the copy check finds.",
     "5": "Diversity. Above: the fixed sentence and image features, shown by their image. Below: pictures of "
     "other z, and nothing else: the memory is seen the same way in all of them.",
@@ -59,10 +86,10 @@ def draw(number: object, *query: object) -> Iterator[tuple[str, str]]:
         requests = _requests(*query)
         page = PAGES.get(str(number), first)
         for made in page(pipe, requests):
-            yield made, status(strings.PAPER_DRAWING, busy=True)
-        yield made, status(strings.PAPER_DONE.format(seed=requests[0].seeds[0]))
+            yield made, status("Drawing the figure\u2026", busy=True)
+        yield made, status(f"Drawn with seed {requests[0].seeds[0]}.")
     except MemDrivenError as error:
-        yield note(strings.PAPER_EMPTY), failure(error)
+        yield note(EMPTY), failure(error)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -112,21 +139,30 @@ def _see(label: str, press: str, tab: str, look: str = "md-link") -> str:
 
 
 def first(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
-    """Yield Fig. 1: given text, then pictures without memory, with a random one, and ours."""
+    """Yield Fig. 1: given text, then pictures of the rival, without memory, with a random one, and ours."""
+    rival = load_rival(pipe.checkpoint)
+    heads = list(HEADS["1"])
+    if rival is not None:
+        heads.insert(1, RIVAL_HEAD)
+    caption = CAPTIONS["1" if rival is None else "1, rival"]
     rows: list[str] = []
     for request in requests:
         cells = [_words(request.caption)]
         loose = replace(request, references=None, best_of=1)
+        if rival is not None:
+            cells.append(_picture(paint_rival(pipe, rival, request), request.caption))
         for each in (replace(loose, strategy="none"), replace(loose, strategy="random"), request):
             cells.append(_picture(pipe(each).images[0], request.caption))
-            yield _figure("1", [*rows, _row(cells)])
-        rows.append(_row(cells))
+            yield _figure("1", [*rows, _row(cells, len(heads))], heads, caption)
+        rows.append(_row(cells, len(heads)))
 
 
 def second(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
-    """Yield the way to Fig. 2, which is a tab of its own."""
-    go = _see("Walk through it", "#inside-run", "inside", "md-action")
-    yield _figure("2", [tag("p", go)])
+    """Yield Fig. 2: the walk through the method with the first request's tensors."""
+    seen = look_inside(pipe, requests[0])
+    yield _figure("2", [walk_html(pipe, seen, prefix="figure")])
+    if len(seen.prepared.retrieval):
+        yield _figure("2", [walk_html(pipe, seen, list(hidden_parts(pipe, seen)), prefix="figure")])
 
 
 def third(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
@@ -134,7 +170,7 @@ def third(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
     rows: list[str] = []
     spaces = copies.space(pipe)
     for done, count in spaces.wait():
-        yield note(strings.COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}"))
+        yield note(COPY_PROGRESS.format(share=f"{done / max(1, count):.0%}"))
     space = spaces.result()
     for request in requests:
         output = pipe(request)
@@ -175,28 +211,26 @@ def table(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
         [each.method, each.values.get("fid", "\u2013"), each.form, each.values.get("r_precision", "\u2013")]
         for each in PUBLISHED["CUB"]
     ]
-    ours = []
-    for row in dict.fromkeys(OURS):
-        values = [rows.value(name, row) for name in COLUMNS]
-        if any(value is not None for value in values):
-            ours.append(
-                [
-                    row,
-                    *(
-                        metric(name).show(value) or "\u2013"
-                        for name, value in zip(COLUMNS, values, strict=True)
-                    ),
-                ]
-            )
-    forms = sorted({each.protocol for each in rows.all.values() if each.metric in COLUMNS})
     made = _table("Published, CUB", ("Method", "FID", "form", "R-precision"), theirs)
+    ours = [[ROW_NAMES[row], *(_shown(name, rows.value(name, row)) for name in COLUMNS)] for row in ROW_NAMES]
+    ours = [cells for cells in ours if any(cells[1:])]
     if ours:
-        heads = ("Row", *(metric(name).title for name in COLUMNS))
-        made += _table(f"Measured here, {pipe.checkpoint.name}", heads, ours)
-        made += tag("ul", "".join(tag("li", text(form)) for form in forms), class_="md-hint md-forms")
+        made += _table(f"Measured here, {pipe.checkpoint.name}", ("Row", *COLUMNS.values()), ours)
+        forms = sorted({each.protocol for each in rows.all.values() if each.metric in COLUMNS})
+        lines = "".join(tag("li", text(form.replace("KID x 1000", "KID"))) for form in forms)
+        made += tag("details", tag("summary", "How each number was measured") + tag("ul", lines))
     else:
-        made += tag("p", text("Nothing was measured of this checkpoint yet."), class_="md-hint")
+        made += hint("Nothing was measured of this checkpoint yet.")
     yield _figure("table 1", [made])
+
+
+def _shown(name: str, value: float | None) -> str:
+    """Return a number of ours as the table shows it; "" where there is none."""
+    if value is None:
+        return ""
+    if name in THOUSANDTHS:
+        return f"{value / 1000:,.1f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else metric(name).show(value)
 
 
 PAGES: dict[str, Page] = {"1": first, "2": second, "3": third, "5": fifth, "table 1": table}
@@ -211,7 +245,7 @@ def _requests(*query: object) -> list[Request]:
     if str(query[0]).strip():
         own = replace(references.read(*query).request, seeds=(seed,))
         found = [own, *(each for each in found if each.caption != own.caption)]
-    return (found or [Request(caption=strings.CAPTION_PLACEHOLDER, seeds=(seed,))])[:ROWS]
+    return (found or [Request(caption="a small red bird with black wings", seeds=(seed,))])[:ROWS]
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -224,20 +258,20 @@ def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> s
     return tag("div", made, class_="md-numbers", tabindex=0, role="region", aria_label=title)
 
 
-def _figure(number: str, rows: Sequence[str]) -> str:
-    heads = HEADS.get(number, ())
+def _figure(number: str, rows: Sequence[str], heads: Sequence[str] = (), caption: str = "") -> str:
+    heads = heads or HEADS.get(number, ())
     head = "".join(tag("span", text(each)) for each in heads)
     if heads:
         head = tag("div", head, class_="md-paper-row md-paper-head", style=f"--cells:{len(heads)}")
-    name = "Table 1:" if number == "table 1" else strings.PAPER_NUMBER.format(number=number)
-    caption = tag("b", text(name)) + " " + text(CAPTIONS[number])
-    content = head + "".join(rows) + tag("figcaption", caption)
+    name = "Table 1:" if number == "table 1" else f"Figure {number}:"
+    words = tag("b", text(name)) + " " + text(caption or CAPTIONS[number])
+    content = head + "".join(rows) + tag("figcaption", words)
     return tag("figure", content, class_="md-paper", data_figure=number)
 
 
-def _row(cells: Sequence[str]) -> str:
-    blank = ["<span></span>"] * (4 - len(cells))
-    return tag("div", "".join([*cells, *blank]), class_="md-paper-row", style="--cells:4")
+def _row(cells: Sequence[str], count: int = 4) -> str:
+    blank = ["<span></span>"] * (count - len(cells))
+    return tag("div", "".join([*cells, *blank]), class_="md-paper-row", style=f"--cells:{count}")
 
 
 def _words(caption: str) -> str:
@@ -245,14 +279,14 @@ def _words(caption: str) -> str:
 
 
 def _picture(picture: Image.Image, caption: str) -> str:
-    return tag("img", src=image_uri(picture), alt=strings.PICTURE_ALT.format(caption=caption))
+    return tag("img", src=image_uri(picture), alt=PICTURE_ALT.format(caption=caption))
 
 
 def _retrieved(retrieval: Retrieval) -> str:
     if not len(retrieval):
         return tag("span")
     best = retrieval[0]
-    alt = strings.CARD_ALT.format(rank=best.rank, caption=best.caption)
+    alt = CARD_ALT.format(rank=best.rank, caption=best.caption)
     return tag("img", src=image_uri(best.image), alt=alt, class_="md-paper-memory")
 
 
@@ -271,27 +305,33 @@ def _block(prepared: Prepared, pictures: Sequence[Image.Image]) -> str:
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
-    with gr.Tab(strings.TAB_PAPER, id="paper") as tab:
-        panel(tag("p", text(strings.PAPER_NOTE), class_="md-hint"))
+    with gr.Tab("Paper", id="paper") as tab:
+        panel(
+            hint(
+                "What \u201cMemory-Driven Text-to-Image Generation\u201d says, and "
+                "whether it holds here; below, its figures, drawn now by the model "
+                "that is loaded, for your words and the examples."
+            )
+        )
         claims = panel(note("The claims are looked up when this tab is opened."), elem_id="paper-claims")
         with gr.Row(elem_classes="md-tools"):
             number = gr.Radio(
                 list(CHOICES),
                 value="1",
-                label=strings.PAPER_FIGURE,
+                label="Figure",
                 show_label=False,
                 elem_id="paper-choice",
                 elem_classes="md-choice",
                 scale=3,
             )
             run = gr.Button(
-                strings.PAPER_RUN,
+                "Draw the figure",
                 variant="primary",
                 elem_id="paper-run",
                 elem_classes="md-run",
                 min_width=130,
             )
-        made = panel(note(strings.PAPER_EMPTY), elem_id="paper-result")
+        made = panel(note(EMPTY), elem_id="paper-result", js_on_load=script("inside.js"))
     inputs, outputs = [number, *compose.whole_query], [made, compose.status]
     tab.select(claims_html, None, claims, queue=False, show_progress="hidden", api_visibility="private")
     drawing = run.click(draw, inputs, outputs, **event_options())

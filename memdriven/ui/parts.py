@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from importlib.resources import files
+from inspect import isgeneratorfunction
 from typing import Any
 
 from memdriven.ui import state
@@ -68,3 +71,20 @@ def script(*names: str) -> str:
     """Return files of the page's JavaScript, as `js_on_load` takes them."""
     folder = files("memdriven.ui")
     return "\n".join(f"{{{folder.joinpath(name).read_text('utf-8')}}}" for name in names)
+
+
+def by_name(components: Mapping[str, gr.blocks.Block], handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a handler for Gradio from one whose values have names; a component that is not named stays."""
+
+    def placed(values: Mapping[str, Any]) -> dict[gr.blocks.Block, Any]:
+        return {components[name]: value for name, value in values.items()}
+
+    @wraps(handler)
+    def once(*given: Any) -> dict[gr.blocks.Block, Any]:
+        return placed(handler(*given))
+
+    @wraps(handler)
+    def often(*given: Any) -> Iterator[dict[gr.blocks.Block, Any]]:
+        yield from map(placed, handler(*given))
+
+    return often if isgeneratorfunction(handler) else once

@@ -10,8 +10,17 @@ from memdriven.data.attributes import ABSENT
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.output import PipelineOutput, Tried
-from memdriven.ui import strings
-from memdriven.ui.html import image_uri, png_uri, tag, text
+from memdriven.ui.html import (
+    PICTURE_ALT,
+    PICTURE_BUSY,
+    button,
+    hint,
+    image_uri,
+    png_uri,
+    seed_words,
+    tag,
+    text,
+)
 
 STAGE_LABEL = "{side} px"
 STEP_NAMES = {
@@ -44,10 +53,10 @@ def picture_panel(output: PipelineOutput, resolutions: Sequence[int], tried: Seq
     """Return the picture as far as it is, its stages, and, once complete, times and recipe."""
     stages = output.stages
     if not stages:
-        frame = tag("div", tag("p", text(strings.PICTURE_BUSY)), class_="md-frame md-busy")
+        frame = tag("div", tag("p", text(PICTURE_BUSY)), class_="md-frame md-busy")
         return tag("div", frame + _strip([], resolutions), class_="md-canvas")
     uri = png_uri(output.png()) if output.complete else image_uri(stages[-1])
-    alt = strings.PICTURE_ALT.format(caption=output.recipe.caption)
+    alt = PICTURE_ALT.format(caption=output.recipe.caption)
     image = tag(
         "img",
         src=uri,
@@ -179,9 +188,7 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     )
     link += _action("Copy picture", data_copy_picture=True) + _action("Enlarge", data_large=True)
     recipe = output.recipe
-    words = strings.VARIED if recipe.variations else strings.SEED_SHOWN
-    shown = words.format(seed=recipe.seed, count=len(recipe.variations))
-    seed = tag("span", text(shown), class_="md-seed")
+    seed = tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
     if any(output.mirrored[:1]):
         seed += tag("span", text("memory mirrored"), class_="md-view")
     if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
@@ -190,7 +197,7 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     keep = _action("Keep this seed", data_act="keep")
     hold = _action("Hold the view", data_act="hold", title="Other seeds then change z alone")
     near = _action("Vary this picture", data_press="#make-near", data_tab="diversity")
-    others = _action("Compare memories", data_press="#compare-run", data_tab="compare")
+    others = _action("Compare references", data_press="#compare-run", data_tab="compare")
     check = _action("Is it a copy?", data_press="#copy-run", data_tab="copies")
     share = (
         ""
@@ -198,11 +205,7 @@ def _actions(output: PipelineOutput, uri: str) -> str:
         else _action("Copy link", data_link=recipe.to_url(), data_copied=RECIPE_COPIED, data_by_hand=BY_HAND)
     )
     note = (
-        tag(
-            "p",
-            text("Made with your own image: only this tab, while it is open, can make it again."),
-            class_="md-hint",
-        )
+        hint("Made with your own image: only this tab, while it is open, can make it again.")
         if recipe.private
         else ""
     )
@@ -211,19 +214,13 @@ def _actions(output: PipelineOutput, uri: str) -> str:
 
 
 def _action(label: str, **data: object) -> str:
-    return tag("button", text(label), type="button", class_="md-action", **data)
+    return button(label, "md-action", **data)
 
 
 def _recipe(output: PipelineOutput) -> str:
     content = output.recipe.to_json(indent=1)
-    copy = tag(
-        "button",
-        text("Copy recipe"),
-        type="button",
-        class_="md-action md-copy",
-        data_copy=content,
-        data_copied=RECIPE_COPIED,
-        data_by_hand=BY_HAND,
+    copy = button(
+        "Copy recipe", "md-action md-copy", data_copy=content, data_copied=RECIPE_COPIED, data_by_hand=BY_HAND
     )
     return tag(
         "details",
@@ -262,28 +259,16 @@ def claims_list(claims: Sequence[Claim]) -> str:
         parts += [
             tag("h3", text(title), class_="md-small-title"),
             tag("ul", "".join(map(_entry, named)), class_="md-claims"),
-            tag(
-                "p",
-                text(
-                    "Judged by the model's own checker, which also picked the reference. A hint, not proof."
-                ),
-                class_="md-hint",
-            ),
+            hint("Judged by the model's own checker, which also picked the reference. A hint, not proof."),
         ]
     if denied:
         things = ", ".join(_thing(claim) for claim in denied)
         parts.append(
-            tag(
-                "p",
-                text(f"This model cannot leave things out, and may paint what your words deny: {things}."),
-                class_="md-hint",
-            )
+            hint(f"This model cannot leave things out, and may paint what your words deny: {things}.")
         )
     if named and implied:
         things = ", ".join(_thing(claim) for claim in implied)
-        parts.append(
-            tag("p", text(f"The model also expects, though no word says so: {things}."), class_="md-hint")
-        )
+        parts.append(hint(f"The model also expects, though no word says so: {things}."))
     return tag("div", "".join(parts)) if parts else ""
 
 

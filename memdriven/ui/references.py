@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from memdriven.errors import CaptionError, MemDrivenError, RetrievalError, WordlessCaptionError
 from memdriven.pipeline.output import Neighbour, PipelineOutput, Prepared, Retrieval, Tried
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request, Variation, sums_to_one
-from memdriven.ui import cards, state, strings
-from memdriven.ui.html import failure, status
+from memdriven.ui import cards, state
+from memdriven.ui.cards import MEMORY_EMPTY
+from memdriven.ui.html import READY, failure, status
 from memdriven.ui.steering import MAX_PINS, Steering
 
-MEMORY_ERROR = "No memories for this caption."
+MEMORY_ERROR = "No references for this caption."
 
 SHOWN = 6
 """Memories on screen: those in use and the next in line."""
@@ -168,6 +170,23 @@ def _line(key: str, caption: str, strategy: str, longest: int = 0, masks: tuple[
     return pipe.retrieve(caption, strategy, longest, exclude=masks)
 
 
+class Query(NamedTuple):
+    """What the left column's components hold, in the order that handlers are given it; not yet checked."""
+
+    caption: object
+    source: object
+    comparison: object
+    k: object
+    seed: object
+    keep: object
+    steering: object = None
+    share: object = None
+    guidance: object = None
+    mirror: object = None
+    window: object = None
+    tries: object = None
+
+
 @dataclass(frozen=True)
 class Asked:
     """One picture's question, with the references that the Picture tab shows for it."""
@@ -218,28 +237,26 @@ def question(*query: object, kept: bool = False) -> tuple[Request, Steering]:
     Raises:
         CaptionError, ConfigError: as `read`.
     """
-    caption, source, comparison, k, seed, keep = query[:6]
-    if not isinstance(caption, str) or not caption.strip():
+    asked = Query(*query)
+    if not isinstance(asked.caption, str) or not asked.caption.strip():
         raise CaptionError(
             wanted="words to start from",
             found="an empty box",
             fix="write a caption on the left, or take an example",
         )
-    given = query[6] if len(query) > 6 else None
-    steering = given if isinstance(given, Steering) else Steering()
-    memory, guidance, mirror, window, tries = (*query[7:], *(None,) * 5)[:5]
-    number = state.read_seed(seed if isinstance(seed, str) else "", kept or bool(keep))
+    steering = asked.steering if isinstance(asked.steering, Steering) else Steering()
+    number = state.read_seed(asked.seed if isinstance(asked.seed, str) else "", kept or bool(asked.keep))
     request = Request(
-        caption=caption,
+        caption=asked.caption,
         seeds=(number,),
-        strategy=state.read_strategy(str(source), str(comparison)),
-        k=state.read_k(k),
-        variations=steering.steps_from(number, bool(keep)),
-        memory=state.read_memory(memory),
-        guidance=state.read_guidance(guidance),
-        best_of=state.read_tries(tries),
-        mirror=state.read_mirror(mirror),
-        window=state.read_window(window),
+        strategy=state.read_strategy(str(asked.source), str(asked.comparison)),
+        k=state.read_k(asked.k),
+        variations=steering.steps_from(number, bool(asked.keep)),
+        memory=state.read_memory(asked.share),
+        guidance=state.read_guidance(asked.guidance),
+        best_of=state.read_tries(asked.tries),
+        mirror=state.read_mirror(asked.mirror),
+        window=state.read_window(asked.window),
     )
     return request, steering
 
@@ -255,7 +272,7 @@ def look(
 ) -> tuple[str, str, str]:
     """Return memory panel, unknown words and status for what is written so far."""
     if not isinstance(caption, str) or not caption.strip():
-        return cards.note(strings.MEMORY_EMPTY), "", status(strings.READY)
+        return cards.note(MEMORY_EMPTY), "", status(READY)
     try:
         strategy = state.read_strategy(source, comparison)
         number = state.read_seed(seed, keep) if strategy == "random" else 0

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import html as markup
 import math
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import PRIVATE
-from memdriven.ui import state, strings
-from memdriven.ui.compose import steps_line
+from memdriven.ui import state
+from memdriven.ui.compose import ASKED, KEPT, steps_line
 from memdriven.ui.generate import show
-from memdriven.ui.history_list import moment
-from memdriven.ui.html import status, tag, text, webp_uri
-from memdriven.ui.references import panels_again
+from memdriven.ui.history_list import ACTIONS, moment
+from memdriven.ui.html import READY, button, failure, hint, status, tag, text, webp_uri
+from memdriven.ui.references import look, panels_again
 from memdriven.ui.startup import gr
-from memdriven.ui.steering import Steering
+from memdriven.ui.state import RULES
+from memdriven.ui.steering import OWN_CAPTION, Steering
 from memdriven.ui.switcher import facts, fade_column
 
 RECIPE_FIELDS = {
@@ -38,10 +40,6 @@ RECIPE_FIELDS = {
 MAX_TEXT = 200_000
 """A pasted recipe or link is never longer."""
 MAX_PNG = 8_000_000 * 4 // 3
-SETTINGS, PANELS = 11, 9
-"""Values that `settings` and `restored_panels` return."""
-STEERING = 6
-"""Place of the steering among the settings."""
 
 
 def read(written: object) -> Recipe:
@@ -52,7 +50,7 @@ def read(written: object) -> Recipe:
     """
     given = written.strip() if isinstance(written, str) else ""
     if not given:
-        raise ConfigError(wanted=strings.GONE_WANTED, found=strings.GONE_FOUND, fix=strings.GONE_FIX)
+        raise no_recipe()
     given = given[:MAX_TEXT]
     if given.startswith("{"):
         return Recipe.from_json(given)
@@ -62,6 +60,13 @@ def read(written: object) -> Recipe:
         except ValueError:
             given = ""
     return Recipe.from_url(given)
+
+
+def no_recipe() -> ConfigError:
+    """Return the error of a press that names no recipe."""
+    return ConfigError(
+        wanted="a recipe to use", found="none here", fix="inspect one in the list, or paste it"
+    )
 
 
 def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
@@ -85,43 +90,103 @@ def use(recipe: Recipe) -> None:
     state.choose(_model(recipe))
 
 
-def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> tuple[Any, ...]:
-    """Return caption, source, comparison, k, seed, keep, steering, memory, guidance, mirror and window.
+def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, Any]:
+    """Return the left column's values, by name.
 
     Args:
         recipe: one whose checkpoint is in use.
         steering: the tab's own, for its own images.
         noise: take the seed and its steps, too.
     """
-    ordinary = recipe.strategy in {value for _, value in strings.STRATEGIES}
-    source = "retrieved" if ordinary else recipe.strategy
+    ordinary = recipe.strategy in {value for _, value in RULES}
     taken = steering.take(recipe)
     if noise:
         taken = taken.step(recipe.seed, recipe.variations)
-    return (
-        recipe.caption,
-        source,
-        recipe.strategy if ordinary else gr.skip(),
-        state.read_k(len(recipe.neighbours) or recipe.k),
-        str(recipe.seed) if noise else "",
-        noise,
-        taken,
-        state.read_memory(recipe.memory),
-        recipe.guidance,
-        {None: "", True: "yes", False: "no"}[recipe.mirror],
-        state.shown_window(recipe.window),
-    )
+    return {
+        "caption": recipe.caption,
+        "source": "retrieved" if ordinary else recipe.strategy,
+        **({"comparison": recipe.strategy} if ordinary else {}),
+        "k": state.read_k(len(recipe.neighbours) or recipe.k),
+        "seed": str(recipe.seed) if noise else "",
+        "keep": noise,
+        "steering": taken,
+        "steps": steps_line(taken),
+        "share": state.read_memory(recipe.memory),
+        "guidance": recipe.guidance,
+        "mirror": {None: "", True: "yes", False: "no"}[recipe.mirror],
+        "window": state.shown_window(recipe.window),
+        "tabs": gr.Tabs(selected="picture"),
+        **checkpoint(),
+    }
 
 
-def restored(recipe: Recipe, steering: Steering) -> tuple[PipelineOutput, tuple[Any, ...]]:
-    """Return a recipe's picture, and caption ... window as `settings`, for a restored page.
+def restored(
+    recipe: Recipe, steering: Steering, said: str = "Restored: the same recipe, the same pixels."
+) -> dict[str, Any]:
+    """Return a recipe's picture and settings, by name, for a restored page.
 
     Raises:
         MemDrivenError: this page cannot make that picture.
     """
     output = made_here(recipe).from_recipe(recipe, steering.guests)
     use(recipe)
-    return output, settings(recipe, steering, noise=True)
+    taken = settings(recipe, steering, noise=True)
+    memory, _ = panels_again(output.prepared, taken["steering"])
+    return {
+        **taken,
+        "memory": memory,
+        "result": show(output),
+        "status": status(said),
+        "current": moment(output),
+    }
+
+
+def brought(recipe: Recipe, steering: Steering) -> dict[str, Any]:
+    """Return a restored page; of a picture that cannot be made here, what can be done with it."""
+    try:
+        return restored(recipe, steering)
+    except MemDrivenError as error:
+        return {
+            "status": failure(error),
+            "tabs": gr.Tabs(selected="history"),
+            "inspection": inspection(recipe),
+            "inspected": recipe.to_json(),
+        }
+
+
+def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
+    """Return everything of a recipe but its noise, by name; the picture stays.
+
+    Raises:
+        MemDrivenError: its model is not here.
+    """
+    use(recipe)
+    taken = settings(recipe, steering, noise=False)
+    memory, _, _ = look(*(taken.get(name, "") for name in (*ASKED, "steering")))
+    return {
+        **taken,
+        "memory": memory,
+        "status": status("Settings taken, noise left free. Generate paints anew."),
+    }
+
+
+def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a page showed in its left column before it was loaded again, by name.
+
+    Args:
+        values: of `compose.KEPT`, as the browser kept them.
+        shown: what its picture's recipe gave, or nothing.
+    """
+    kept = {name: value for name, value in values.items() if name in KEPT}
+    name = kept.pop("checkpoint", None)
+    if "result" in shown:
+        kept["status"] = status(READY)
+    elif isinstance(name, str) and name != state.chosen():
+        with suppress(MemDrivenError):
+            state.choose(name)
+    for name, clamped in (("k", state.read_k), ("tries", state.read_tries), ("share", state.read_memory)):
+        kept[name] = clamped(kept.get(name))
+    return kept | checkpoint()
 
 
 def adapted(recipe: Recipe, steering: Steering) -> Recipe:
@@ -146,31 +211,16 @@ def adapted(recipe: Recipe, steering: Steering) -> Recipe:
     return replace(loose, k=min(recipe.k, bank.n), neighbours=tuple(found), weights=tuple(found.values()))
 
 
-def restored_panels(
-    output: PipelineOutput, steering: Steering, said: str = strings.RESTORED
-) -> tuple[Any, ...]:
-    """Return memory panel, result, status, steps, moment, tab, and `checkpoint_panels`."""
-    memory, _ = panels_again(output.prepared, steering)
-    return (
-        memory,
-        show(output),
-        status(said),
-        steps_line(steering),
-        moment(output),
-        gr.Tabs(selected="picture"),
-        *checkpoint_panels(),
-    )
-
-
-def checkpoint_panels() -> tuple[Any, ...]:
+def checkpoint() -> dict[str, Any]:
     """Return checkpoint, its facts, and whether it offers less than all of the memory."""
     name = state.chosen()
-    return name, facts(name, state.pipeline().bank.n), fade_column()
+    return {"checkpoint": name, "facts": facts(name, state.pipeline().bank.n), "fade": fade_column()}
 
 
 def inspection(recipe: Recipe) -> str:
     """Return a recipe as a table, with its memories and what can be done with it here."""
     values = recipe.to_dict()
+    values["strategy"] = {value: label for label, value in RULES}.get(recipe.strategy, recipe.strategy)
     values["variations"] = len(recipe.variations) or None
     values["memory"] = f"{recipe.memory:.0%}" if recipe.memory != 1 else None
     values["guidance"] = f"{recipe.guidance:g}" if recipe.guidance else None
@@ -186,33 +236,24 @@ def inspection(recipe: Recipe) -> str:
         if same and name in bank.ids:
             content = bank.thumbnail_bytes(bank.index_of(name))
             picture = tag("img", src=webp_uri(content), alt=name, width=48, height=48)
-        share = strings.WEIGHT.format(share=f"{weight:.0%}")
-        shown = strings.OWN_CAPTION if name.startswith(PRIVATE) else name
-        cells.append(tag("li", picture + tag("span", text(f"{shown}, {share}"))))
+        shown = OWN_CAPTION if name.startswith(PRIVATE) else name
+        cells.append(tag("li", picture + tag("span", text(f"{shown}, {weight:.0%} of the mix"))))
     notes = ["Needs a private image, which only the tab that had it can use."] if recipe.private else []
     fits, closed = _fits(recipe), _closed(recipe)
     if not fits and not closed:
         notes.append("Made with a model or memory that this page does not have now.")
+    offered = {"remix": True, "restore": fits or closed, "similar": not fits or recipe.private}
     buttons = "".join(
-        tag("button", text(label), type="button", class_="md-action", data_act=act, title=hint)
-        for act, label, hint, offered in (
-            ("remix", strings.REMIX, strings.REMIX_HINT, True),
-            ("restore", strings.RESTORE, strings.RESTORE_HINT, fits or closed),
-            (
-                "similar",
-                "Paint something similar",
-                ("The same settings and seed, with the model and the memories that are here"),
-                not fits or recipe.private,
-            ),
-        )
-        if offered
+        button(ACTIONS[act][0], data_act=act, title=ACTIONS[act][1])
+        for act, there in offered.items()
+        if there
     )
     return tag(
         "div",
         tag("dl", "".join(rows), class_="md-facts-list")
-        + (tag("h3", text("Memories"), class_="md-small-title") if cells else "")
+        + (tag("h3", text("References"), class_="md-small-title") if cells else "")
         + tag("ul", "".join(cells), class_="md-recipe-memory")
-        + "".join(tag("p", text(each), class_="md-hint") for each in notes)
+        + "".join(hint(each) for each in notes)
         + tag("div", buttons, class_="md-actions"),
         class_="md-inspection",
     )

@@ -22,6 +22,16 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import DRAWN_SEEDS, MAX_SEED, MAX_TRIED
 from memdriven.ui.startup import session
 
+RULES = (
+    ("whole caption vs. captions", "sentence-sentence"),
+    ("words vs. captions", "words-words"),
+    ("whole caption vs. images", "sentence-image"),
+    ("words vs. image regions", "words-image"),
+    ("whole caption vs. both", "sentence-both"),
+    ("words vs. both", "words-both"),
+    ("all combined", "all"),
+)
+
 SEED_WANTED = "a seed: a whole number from 0 to {largest}"
 SEED_FIX = "write digits only, or draw a random seed"
 

@@ -24,17 +24,22 @@ from PIL import Image
 
 from memdriven.data.images import centre_square, decode_image, to_tensor
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
-from memdriven.errors import CheckpointError, DataError, MemDrivenError, RetrievalError
+from memdriven.errors import CheckpointError, DataError, RetrievalError
 from memdriven.memory.features import encode_v
 from memdriven.memory.scores import shares
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation
-from memdriven.ui import strings
 
 PINS_WANTED = "at most {most} pinned references"
 
 MAX_BYTES = 8_000_000
+TOO_LARGE, OTHER_KIND = "more than 8 MB", "another kind of file, a damaged one, or one with more pixels"
+OWN_CAPTION = "your own image"
+VGG_FIX = (
+    f"set {WEIGHTS_VARIABLE} to a local weight file, or run once, connected: python -c "
+    '"from memdriven.encoders.vgg import Vgg16Features; Vgg16Features.load()"'
+)
 MAX_PIXELS = 24_000_000
 SIDE = 256
 """Side in px of the square that v is made of."""
@@ -49,11 +54,11 @@ def read_upload(content: object) -> Image.Image:
         DataError: too large, too many pixels, or no PNG, JPEG or WebP.
     """
     if not isinstance(content, str) or len(content) > MAX_BYTES * 4 // 3 + 4:
-        raise _refused(strings.UPLOAD_LARGE.format(megabytes=MAX_BYTES // 1_000_000))
+        raise no_picture(TOO_LARGE)
     try:
         image = decode_image(base64.b64decode(content, validate=True), "", SIDE, MAX_PIXELS)
     except (DataError, binascii.Error, ValueError):
-        raise _refused(strings.UPLOAD_KIND) from None
+        raise no_picture(OTHER_KIND) from None
     return centre_square(image, SIDE)
 
 
@@ -78,7 +83,7 @@ def user_image(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
     return UserImage(
         id=PRIVATE + name,
         image=centre_square(image, THUMBNAIL),
-        caption=strings.OWN_CAPTION,
+        caption=OWN_CAPTION,
         features=encode_v(v),
         shape=v.shape,
     )
@@ -109,13 +114,15 @@ def feature_network() -> Vgg16Features:
         raise CheckpointError(
             wanted="the feature network (VGG-16) that reads own images",
             found="no weights on this computer, and the page downloads nothing by itself",
-            fix=strings.VGG_FIX.format(variable=WEIGHTS_VARIABLE),
+            fix=VGG_FIX,
         )
     return _network(path)
 
 
-def _refused(found: str) -> MemDrivenError:
-    return DataError(wanted=strings.UPLOAD_WANTED, found=found, fix=strings.UPLOAD_FIX)
+def no_picture(found: str) -> DataError:
+    """Return the error of a file that cannot be taken for a picture."""
+    wanted = "a picture: PNG, JPEG, WebP or another common format, up to 8 MB and 24 million pixels"
+    return DataError(wanted=wanted, found=found, fix="save it as a JPEG of ordinary size and add that")
 
 
 MAX_PINS = 8

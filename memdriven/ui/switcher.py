@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from memdriven.errors import MemDrivenError
-from memdriven.ui import cards, state, strings
-from memdriven.ui.html import failure, status, tag, text
+from memdriven.ui import cards, state
+from memdriven.ui.html import failure, hint, status, tag, text
 from memdriven.ui.parts import panel
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
@@ -32,13 +32,13 @@ class Fade:
 
 def facts(name: str, count: int) -> str:
     """Return what is in use as a quiet line."""
-    return tag("p", text(strings.SHELF_ONE.format(name=name, count=f"{count:,}")), class_="md-hint")
+    return hint(f"{name}: {count:,} pictures in memory")
 
 
 def choices() -> list[tuple[str, str]]:
     """Return (label, name) of each checkpoint; one without a memory says so."""
     return [
-        (name if entry.complete else strings.SHELF_NO_BANK.format(name=name), name)
+        (name if entry.complete else f"{name} (no memory yet)", name)
         for name, entry in state.shelf().entries.items()
     ]
 
@@ -51,7 +51,7 @@ def switch(name: object) -> Iterator[tuple[Any, ...]]:
         guidance, status.
     """
     stay = (gr.skip(),) * 9
-    yield *stay, status(strings.SHELF_LOADING.format(name=name), busy=True)
+    yield *stay, status(f"Opening {name}\u2026", busy=True)
     try:
         pipe = state.choose(str(name))
     except MemDrivenError as error:
@@ -68,7 +68,7 @@ def switch(name: object) -> Iterator[tuple[Any, ...]]:
         1.0,
         fade_column(),
         pipe.config.generator.guidance,
-        status(strings.SHELF_USED.format(name=used, count=f"{pipe.bank.n:,}")),
+        status(f"{used} is in use: {pipe.bank.n:,} pictures in memory."),
     )
 
 
@@ -81,9 +81,15 @@ def build_fade() -> Fade:
     """Add the slider to the column that is being built."""
     with gr.Column(elem_id="fade", visible=state.offers_memory()) as column:
         share = gr.Slider(
-            0.0, 1.0, value=1.0, step=0.05, label=strings.FADE_LABEL, elem_id="fade-share", buttons=[]
+            0.0,
+            1.0,
+            value=1.0,
+            step=0.05,
+            label="How much of the memory is used",
+            elem_id="fade-share",
+            buttons=[],
         )
-        ends = "".join(tag("span", text(each)) for each in strings.FADE_ENDS)
+        ends = "".join(tag("span", text(each)) for each in ("words alone", "all of the memory"))
         panel(tag("p", ends, class_="md-fade-ends"))
     return Fade(share, column)
 
@@ -94,7 +100,7 @@ def build() -> Switcher:
     choice = gr.Dropdown(
         offered,
         value=state.shelf().default,
-        label=strings.SHELF_LABEL,
+        label="Model and memory",
         elem_id="checkpoint",
         filterable=False,
         visible=len(offered) > 1,

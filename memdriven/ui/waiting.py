@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from memdriven.explore.atlas import Progress
+from memdriven.explore.memory_map import Progress
 from memdriven.ui import state
 from memdriven.ui.html import status
 from memdriven.ui.startup import gr, session

@@ -72,17 +72,21 @@ const kept = (words) => {
   }
 };
 const paint = async (words) => {
+  const shown = () => document.querySelector('#result .md-result[data-complete="true"]');
+  const wrong = () => document.querySelector("#status .md-error");
+  const before = [shown(), wrong()];
   write(words);
   await pause(100);
-  document.querySelectorAll("#result .md-result, #status .md-error").forEach((one) => one.remove());
-  for (let idle = 0; running; idle += busy() ? -idle : 1) {
+  for (let idle = 0; running && idle < 100; idle += busy() ? -idle : 1) {
+    // Nothing is heard of a press that the full line refused.
     if (idle % 40 === 0 && !busy()) document.querySelector("#generate").click();
     await pause(100);
-    if (document.querySelector("#status .md-error")) return false;
-    if (document.querySelector('#result .md-result[data-complete="true"]')) break;
+    if (wrong() && wrong() !== before[1]) return false;
+    if (!shown() || shown() === before[0]) continue;
+    for (let tries = 0; tries < 30 && !kept(words); tries++) await pause(100);
+    return true;
   }
-  for (let tries = 0; tries < 30 && running && !kept(words); tries++) await pause(100);
-  return running;
+  return false;
 };
 const paintAll = async () => {
   const lines = document.querySelector("#batch textarea").value.split("\n").map((line) => line.trim());

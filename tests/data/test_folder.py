@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from memdriven.data.folder import prepare_folder
 from memdriven.data.prepared import PreparedDataset
@@ -418,11 +418,14 @@ def test_pictures_that_repeat_across_the_split_are_told(tmp_path: Path) -> None:
     for name, image in zip("abcd", pictures, strict=True):
         image.save(source / f"{name}.png")
     pictures[0].resize((50, 50)).save(source / "e.jpg", quality=60)
-    rows = [{"file_name": f"{n}.png", "text": "x", "split": "train"} for n in "abcd"]
-    _jsonl(source / "metadata.jsonl", [*rows, {"file_name": "e.jpg", "text": "x", "split": "test"}])
+    ImageOps.mirror(pictures[1]).save(source / "f.png")
+    splits = {"e.jpg": "test", "f.png": "validation", **{f"{n}.png": "train" for n in "abcd"}}
+    rows = [{"file_name": name, "text": "x", "split": split} for name, split in splits.items()]
+    _jsonl(source / "metadata.jsonl", rows)
     data = _prepare(source, tmp_path / "out")
     assert data.header["notes"] == [
-        "1 of 1 test images all but repeat a training image, e.g. e repeats a: figures over them flatter"
+        f"1 of 1 {split} images all but repeat a training image, e.g. {pair}: figures over them flatter"
+        for split, pair in (("validation", "f repeats b"), ("test", "e repeats a"))
     ]
 
 

@@ -107,3 +107,22 @@ def test_nothing_is_written_for_bad_items(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="without a caption"):
         write_prepared(tmp_path, name="x", items=[item], classes=[], image_size=64)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"image_size": "x"},
+        {"image_size": 1e999},
+        {"image_size": True},
+        {"classes": None},
+        {"classes": [7]},
+        {"name": 7},
+    ],
+)
+def test_a_header_of_other_types_is_refused(tmp_path: Path, damage: dict[str, object]) -> None:
+    write_world(tmp_path / "set", train=2, test=1)
+    header = tmp_path / "set" / "dataset.json"
+    header.write_text(json.dumps(json.loads(header.read_text()) | damage))
+    with pytest.raises(DataError, match=r"dataset\.json"):
+        PreparedDataset.open(tmp_path / "set")

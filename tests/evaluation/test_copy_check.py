@@ -57,6 +57,11 @@ def test_a_tiny_training_set_is_refused() -> None:
         copy_check([TRAINING[:2]], TRAINING[:2])
 
 
+def test_training_images_that_are_all_one_are_refused() -> None:
+    with pytest.raises(EvaluationError, match="differ from each other"):
+        copy_check([torch.randn(2, 4)], torch.ones(5, 4))
+
+
 def test_a_copy_of_what_the_noise_saw_is_a_copy() -> None:
     """The part of a memory that a picture saw counts, though the whole of it is far."""
     fresh = torch.randn(50, TRAINING.shape[1], generator=torch.Generator().manual_seed(5)) + 3

@@ -13,7 +13,7 @@ from PIL import Image
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import EvaluationError
-from memdriven.evaluation import report
+from memdriven.evaluation import diversity, report
 from memdriven.evaluation.context import Context, Resources, choose_prompts
 from memdriven.evaluation.report import draw_figures, escape, gather, read_curve, table, write_report
 from memdriven.evaluation.results import append_results
@@ -87,9 +87,10 @@ def test_a_log_with_a_cut_line_and_repeated_steps(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(
         '{"step": 1, "damsm": 5}\n{"step": 2, "damsm": 4}\n{"step": 2, "damsm": 3.5}\n'
-        '{"step": 3, "damsm": NaN, "kl": true, "note": "x"}\nnot json\n{"damsm": 1}\n'
+        '{"step": 3, "damsm": NaN, "kl": true, "note": "x", "r1": 2}\nnot json\n{"damsm": 1}\n[]\n'
+        f'{{"step": {10**400}, "damsm": 1}}\n{{"step": 4, "damsm": {10**400}}}\n{{"step": 5, "damsm": 1e999}}'
     )
-    assert read_curve(path, "x").points == {"damsm": [(1, 5), (2, 3.5)]}
+    assert read_curve(path, "x").points == {"damsm": [(1, 5), (2, 3.5)], "r1": [(3, 2)]}
 
 
 def test_nothing_and_damaged_records_are_refused(runs: Path, tmp_path: Path) -> None:
@@ -99,6 +100,16 @@ def test_nothing_and_damaged_records_are_refused(runs: Path, tmp_path: Path) -> 
     with pytest.raises(EvaluationError, match=r"results\.jsonl"):
         gather([tmp_path / "empty"])
     index = next(runs.rglob("figures.json"))
+    content = json.loads(index.read_text())
+    for damage in (
+        {"pairs": [{}]},
+        {"pairs": 7},
+        {"pairs": [[]]},
+        {"diversity": [{"caption": "x", "draws": 1}]},
+    ):
+        index.write_text(json.dumps(content | damage))
+        with pytest.raises(EvaluationError, match="evaluate again"):
+            write_report([runs], tmp_path / "page.md")
     index.write_text('{"schema": "other"}')
     with pytest.raises(EvaluationError, match="schema"):
         gather([runs])
@@ -175,7 +186,7 @@ def test_pairs_and_draws_with_what_they_show(
 ) -> None:
     monkeypatch.setattr(report, "PAIRS", 3)
     monkeypatch.setattr(report, "GROUPS", 1)
-    monkeypatch.setattr(report, "DRAWS", 2)
+    monkeypatch.setattr(diversity, "DRAWS", 2)
     data = PreparedDataset.open(squares)
     context = Context(
         load_checkpoint(checkpoint),

@@ -47,6 +47,36 @@ def test_lines_come_back_as_they_went(tmp_path: Path) -> None:
     assert json.loads(path.read_text().splitlines()[2])["value"] is None
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"value": "1.5"},
+        {"value": True},
+        {"row": 5},
+        {"row": None},
+        {"n": 1.5},
+        {"details": []},
+        {"time": 0},
+        {"more": 1},
+    ],
+)
+def test_fields_of_other_types_are_refused(tmp_path: Path, damage: dict[str, object]) -> None:
+    path = tmp_path / "results.jsonl"
+    append_results(path, [result()])
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage) + "\n")
+    with pytest.raises(EvaluationError, match="line 1"):
+        read_results(path)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_value_that_is_no_number_is_refused(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "results.jsonl"
+    append_results(path, [result(value=1.5)])
+    path.write_text(path.read_text().replace('"value": 1.5', f'"value": {number}'))
+    with pytest.raises(EvaluationError, match="line 1"):
+        read_results(path)
+
+
 def test_a_cut_last_line_is_passed_over_and_others_are_not(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     append_results(path, [result(), result()])

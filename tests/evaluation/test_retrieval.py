@@ -51,6 +51,13 @@ def test_a_bank_of_one_class_without_attributes_is_refused() -> None:
         measure_strategy(_context(1, {}), "random")
 
 
+def test_depths_beyond_half_of_the_bank_are_left_out_and_chance_is_recorded() -> None:
+    for classes, depths in ((2, ["recall@1"]), (9, ["recall@1", "recall@5"])):
+        found = measure_strategy(_context(classes, {}), "random")
+        assert [number.metric for number in found] == depths
+        assert found[0].details == {"chance": round(1 / (classes + 1), 4)}
+
+
 def _context(classes: int, named: dict[str, str]) -> Any:
     """A memory of classes 0, 1, ... whose first item is always found."""
     items = [

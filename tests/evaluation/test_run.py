@@ -113,7 +113,7 @@ def test_numbers_are_taken_over_by_pixels_and_said_to_be(
 
 
 def test_near_duplicates_across_the_split_are_told(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
-    """Of sixteen test images two are training images again, saved a little worse."""
+    """Of sixteen test images two are training images again, saved a little worse, one of them mirrored."""
     data = shutil.copytree(squares, tmp_path / "squares")
     rng = np.random.default_rng(0)
     for split in ("train", "test"):
@@ -121,7 +121,9 @@ def test_near_duplicates_across_the_split_are_told(checkpoint: Path, squares: Pa
             Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((64, 64)).save(path)
     for i in (3, 5):
         with Image.open(data / f"images/train/train00{i}.webp") as image:
-            image.save(data / f"images/test/test00{i}.webp", quality=60)
+            (ImageOps.mirror(image) if i == 5 else image).save(
+                data / f"images/test/test00{i}.webp", quality=60
+            )
     options = {"metrics": ("r_precision",), "controls": (), "figures": False}
     (note,) = run(checkpoint, data, tmp_path, Resources(), **options).notes
     assert "2 of the 16 images of split test are near-duplicates" in note
@@ -259,6 +261,30 @@ def test_unknown_names_are_refused(checkpoint: Path, squares: Path, tmp_path: Pa
         run(checkpoint, squares, tmp_path, Resources(), strategies=("best",))
     with pytest.raises(EvaluationError, match="a control among"):
         run(checkpoint, squares, tmp_path, Resources(), controls=("best",))
+    for options in ({"n": 0}, {"n": 10**400}, {"n": 4, "batch": 0}, {"n": 4, "seed": -1}):
+        with pytest.raises(EvaluationError, match="a whole number in"):
+            evaluate(checkpoint, squares, out=tmp_path, **options)  # type: ignore[arg-type]
+
+
+def test_a_judge_says_nothing_of_captions_that_name_nothing(
+    checkpoint: Path, squares: Path, tmp_path: Path, resources: Resources
+) -> None:
+    data = shutil.copytree(squares, tmp_path / "squares")
+    lines = [json.loads(line) for line in (data / "items.jsonl").read_text().splitlines()]
+    for naming in (4, 0):
+        for number, line in enumerate(one for one in lines if one["split"] == "test"):
+            if number >= naming:
+                line["caption_attributes"] = [{} for _ in line["captions"]]
+        (data / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        metrics = ("attributes", "r_precision_judge")
+        options = {"metrics": metrics, "controls": ("real", "real"), "figures": False, "strategies": ()}
+        found = evaluate(checkpoint, data, n=32, out=tmp_path / str(naming), resources=resources, **options)  # type: ignore[arg-type]
+        measured = [result for result in found.results if result.metric == "r_precision_judge"]
+        if naming:
+            assert [(one.row, one.n) for one in measured] == [("model", 8), ("real", 8)]
+        else:
+            assert not measured
+            assert "none among 32" in found.left_out["attributes"]
 
 
 def test_one_image_alone_equals_its_row(checkpoint: Path, squares: Path, tmp_path: Path) -> None:

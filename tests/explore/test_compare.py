@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from memdriven.errors import ConfigError, RetrievalError
-from memdriven.explore.compare import across, difference, edit, word_changes
+from memdriven.errors import ConfigError, EvaluationError, RetrievalError
+from memdriven.explore.compare import across, carries, difference, edit, mean_difference, word_changes
+from memdriven.memory.bank import BankItem
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
+from memdriven.ui import state
+from memdriven.ui.cards import memory_panel
 
 CAPTION = "a small red bird with black wings"
 
@@ -59,3 +66,57 @@ def test_an_edit_holds_noise_and_neighbours(pipe: MemoryDrivenPipeline, strategy
 def test_difference_is_the_mean_over_colours() -> None:
     first, second = Image.new("RGB", (4, 4)), Image.new("RGB", (4, 4), (255, 0, 51))
     torch.testing.assert_close(difference(first, second), torch.full((4, 4), 0.4))
+
+
+def flat(level: int) -> Image.Image:
+    return Image.new("RGB", (16, 16), (level,) * 3)
+
+
+def test_flat_pictures_differ_by_their_level_at_every_resolution() -> None:
+    assert mean_difference([flat(0), flat(51)]) == pytest.approx(0.2)
+    assert mean_difference([flat(0), flat(51), flat(102)]) == pytest.approx(0.8 / 3)
+    assert mean_difference([flat(9), flat(9)]) == 0
+
+
+def test_fine_patterns_count_only_where_they_are_resolved() -> None:
+    board = np.indices((16, 16)).sum(axis=0) % 2 * 255
+    first = Image.fromarray(board.astype(np.uint8)).convert("RGB")
+    second = Image.fromarray((255 - board).astype(np.uint8)).convert("RGB")
+    assert mean_difference([first, second]) == pytest.approx(0.25)
+
+
+def test_one_picture_has_no_distance() -> None:
+    with pytest.raises(EvaluationError):
+        mean_difference([flat(0)])
+
+
+SHIPPED = Path(__file__).parents[2] / "checkpoints" / "aviary"
+
+
+@pytest.fixture(scope="module")
+def aviary() -> Iterator[MemoryDrivenPipeline]:
+    pipe = MemoryDrivenPipeline.from_pretrained(SHIPPED)
+    state.use(pipe)
+    yield pipe
+    state.use(pipe)
+
+
+def bird(**attributes: str) -> BankItem:
+    return BankItem(id="x", captions=("a bird",), class_name="", attributes=attributes)
+
+
+def test_named_things_are_counted_by_an_items_own_attributes(aviary: MemoryDrivenPipeline) -> None:
+    caption = "a bird with a red crown and black wings and a white belly"
+    assert carries(aviary, caption, bird(crown="red", wing="black", belly="grey", tail="white")) == (2, 3)
+    assert carries(aviary, caption, bird(crown="blue", wing="grey", belly="grey")) == (0, 3)
+    assert carries(aviary, caption, bird()) is None
+    assert carries(aviary, "a bird", bird(crown="red")) is None
+
+
+def test_a_card_says_how_much_of_what_is_named_it_has(aviary: MemoryDrivenPipeline) -> None:
+    caption = "a yellow bird with a black head"
+    retrieval = aviary.retrieve(caption, k=1)
+    has = carries(aviary, caption, aviary.bank.item(aviary.bank.index_of(retrieval.ids[0])))
+    assert has is not None
+    assert f"has {has[0]} of the {has[1]} things you named" in memory_panel(retrieval)
+    assert "of the memory" not in memory_panel(retrieval)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from memdriven.explore.atlas import mean_colours, sheet, small_pictures
 from memdriven.explore.copies import ALIKE_COLOURS, CopySpace
+from memdriven.explore.memory_map import mean_colours, sheet, small_pictures
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 CAPTION = "a small red bird with black wings"

@@ -8,14 +8,17 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
-from memdriven.checkpoint import CRITIC, load_checkpoint, record_files
-from memdriven.config import DiscriminatorConfig
+from memdriven.checkpoint import CRITIC, load_checkpoint, load_facts, record_files
+from memdriven.config import DiscriminatorConfig, to_dict
 from memdriven.data.images import to_tensor
 from memdriven.errors import CheckpointError
-from memdriven.explore.critic import contents, load_critic
+from memdriven.explore.critic import contents, load_critic, take_critic
+from memdriven.files import atomic_write_json
 from memdriven.models.discriminator import Discriminator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.training.state import save_state
 
 
 def test_content_features_halve_down_to_four() -> None:
@@ -62,3 +65,43 @@ def test_a_changed_byte_of_a_discriminator_is_found(tiny_checkpoint: Path, tmp_p
     (here / CRITIC).write_bytes(content)
     with pytest.raises(CheckpointError, match="SHA-256"):
         load_checkpoint(here)
+
+
+def test_a_runs_discriminator_is_laid_beside_the_checkpoint(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    here, run = copytree(tiny_checkpoint, tmp_path / "model"), tmp_path / "run"
+    config = load_checkpoint(here).config
+    config = replace(
+        config,
+        discriminator=DiscriminatorConfig(width=8, max_width=16, content="average", spectral_norm=True),
+    )
+    network = Discriminator(config.discriminator, 32, config.text.dim)
+    picture = Image.effect_noise((32, 32), 80).convert("RGB")
+    image, (right, wrong) = 2 * to_tensor(picture)[None] - 1, torch.randn(2, config.text.dim)
+    network(image, right[None], wrong[None])  # a step of the power iteration
+    facts = {"identity": {"damsm": load_facts(here).get("damsm")}}
+    run.mkdir()
+    save_state(run / "state.safetensors", {"discriminators": nn.ModuleList([network])}, {}, facts)
+    atomic_write_json(run / "config.json", to_dict(config))
+    take_critic(run, here)
+    critic = load_critic(load_checkpoint(here))
+    assert critic is not None
+    said = critic.judge(picture, right, wrong)
+    with torch.no_grad():
+        logits = network.eval()(image, right[None], wrong[None])
+    assert said == pytest.approx([float(each.sigmoid()) for each in logits], abs=5e-3)
+
+    other = {"identity": {"damsm": "others"}}
+    save_state(run / "state.safetensors", {"discriminators": nn.ModuleList([network])}, {}, other)
+    with pytest.raises(CheckpointError, match="encoders"):
+        take_critic(run, here)
+    cut = replace(
+        config,
+        train=replace(config.train, crop=0.5, frozen_stages=config.generator.stages - 1),
+        loss=replace(config.loss, damsm_weight=0.0, attribute_weight=0.0),
+    )
+    atomic_write_json(run / "config.json", to_dict(cut))
+    with pytest.raises(CheckpointError, match="cut-outs"):
+        take_critic(run, here)
+    save_state(run / "state.safetensors", {"generator": network}, {}, facts)
+    with pytest.raises(CheckpointError, match="no D"):
+        take_critic(run, here)

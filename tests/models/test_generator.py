@@ -289,7 +289,7 @@ def test_a_noise_code_begins_as_nothing_and_is_closed_by_what_is_named() -> None
 
 
 def test_a_first_layer_of_low_rank_is_near_the_full_one() -> None:
-    from memdriven.training.start import of_rank
+    from memdriven.training.gan import of_rank
 
     weights = {"first.linear.weight": torch.randn(40, 3) @ torch.randn(3, 30)}
     two = of_rank(weights, 3)

@@ -23,13 +23,16 @@ from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
 from memdriven.training import gan
 from memdriven.training.aux_losses import Perceptual, TextLoss
-from memdriven.training.distributed import GlobalBatchNorm, World, join_world, leave_world, synchronise
+from memdriven.training.damsm import train_damsm
+from memdriven.training.distributed import GlobalBatchNorm, World, join_world, synchronise
 from memdriven.training.gan import train_gan
 from memdriven.training.step import GanTrainer
 from tests.training.small_gan import CONFIG, data, train_settings
 
 STEPS = 6
 """Few and small, as training makes much of a rounding."""
+RATE, EPOCHS = 1e-4, 3
+"""Of the encoders; an epoch is a step."""
 
 
 def flat(state: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -88,7 +91,14 @@ def main(root: Path, out: Path) -> None:
         {"y": y.detach(), "slope": mine.grad, **norm.state_dict()},  # type: ignore[dict-item]
         out / f"norm{world.rank}.safetensors",
     )
-    leave_world(world)
+    encoders(root, out / "encoders")  # closes the group
+
+
+def encoders(root: Path, out: Path) -> dict[str, torch.Tensor]:
+    """Train encoders with a pixel network for a few steps; return the trained state."""
+    config = replace(CONFIG, damsm=replace(CONFIG.damsm, batch_size=8, epochs=EPOCHS, learning_rate=RATE))
+    train_damsm(root / "data", root / "features", out, config, progress=False)
+    return load_file(out / "state.safetensors")
 
 
 def tell_threads(file: Path) -> None:
@@ -130,6 +140,24 @@ def test_two_processes_give_what_one_gives(world: Path, made: Path) -> None:
     assert json.loads((made / "0.json").read_text())[0] == pytest.approx(losses[0], rel=1e-5)
     for together, single in zip(json.loads((made / "1.json").read_text()), losses, strict=True):
         assert together == pytest.approx(single, rel=5e-3, abs=5e-3)
+
+
+@pytest.mark.timeout(600)
+def test_two_processes_train_the_encoders_that_one_trains(world: Path, made: Path, tmp_path: Path) -> None:
+    alone = encoders(world, tmp_path / "alone")
+    together = load_file(made / "encoders" / "state.safetensors")
+    assert together.keys() == alone.keys()
+    first, other = (
+        json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+        for folder in (tmp_path / "alone", made / "encoders")
+    )
+    losses = [name for name in first if name.startswith(("loss", "heads_", "pixels_"))]
+    assert len(losses) >= 7
+    assert {n: other[n] for n in losses} == pytest.approx({n: first[n] for n in losses}, rel=1e-3)
+    # Adam moves each weight by about its rate a step, wherever the gradient is more than rounding.
+    weights = [name for name in alone if name.startswith("module/") and name.endswith("weight")]
+    apart = torch.cat([(together[name] - alone[name]).flatten() for name in weights]).abs().mean()
+    assert apart < 0.1 * RATE * EPOCHS
 
 
 @pytest.mark.timeout(600)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,9 @@ def test_dry_run_writes_nothing(world: Path, tmp_path: Path, capsys: pytest.Capt
     assert not (tmp_path / "run").exists()
     printed = capsys.readouterr().out
     assert "images/s" in printed
+    memory = re.search(r"memory +([\d.]+) GB of memory a process: data ([\d.]+), networks", printed)
+    assert memory
+    assert float(memory[1]) > float(memory[2])
     assert "(4, 512, 16, 16)" in printed
 
 

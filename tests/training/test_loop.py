@@ -88,6 +88,13 @@ def test_losses_are_logged_as_means(tmp_path: Path) -> None:
     assert [row["images"] for row in rows(tmp_path)] == [8, 16, 20]
 
 
+def test_what_trains_alone_refuses_other_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainingError, match="one process for train"):
+        train(tmp_path / "run", 1)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_resumed_training_has_the_same_bits(tmp_path: Path) -> None:
     train(tmp_path / "whole", 7)
     train(tmp_path / "parts", 3)

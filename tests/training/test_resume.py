@@ -14,8 +14,11 @@ import pytest
 import torch
 
 from memdriven.checkpoint import load_checkpoint
+from memdriven.config import to_dict
 from memdriven.data.prepared import PreparedDataset, write_prepared
 from memdriven.errors import CheckpointError, ConfigError, Interrupted, TrainingError
+from memdriven.training.gan import FREE
+from memdriven.training.run_directory import RunDirectory
 from memdriven.training.step import GanTrainer
 from tests.training.small_gan import CONFIG, run, train_settings
 
@@ -29,6 +32,17 @@ def test_resume_gives_the_same_bits(world: Path, tmp_path: Path, augment: str) -
     run(world, tmp_path / "parts", whole, resume=True)
     name = "checkpoint/generator.safetensors"
     assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", [name.removeprefix("train.") for name in FREE])
+def test_settings_that_no_picture_hangs_on_may_change(tmp_path: Path, name: str) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(to_dict(CONFIG)))
+    (tmp_path / "state.safetensors").touch()
+    value = getattr(CONFIG.train, name)
+    config = train_settings(**{name: not value if isinstance(value, bool) else value + 1})
+    assert RunDirectory(tmp_path, to_dict(config), resume=True, free=FREE).resumes
+    with pytest.raises(TrainingError, match="learning_rate"):
+        RunDirectory(tmp_path, to_dict(train_settings(learning_rate=1.0)), resume=True, free=FREE)
 
 
 def test_other_data_is_refused(world: Path, tmp_path: Path) -> None:

@@ -137,9 +137,9 @@ def test_grids_have_a_size_and_retrieval_a_caption() -> None:
         api.retrieve("qqq")
 
 
-def over_http(served: str, data: list[Any]) -> list[Any]:
-    """Return what `/retrieve` answers to a caller of its own."""
-    url = f"{served}gradio_api/call/retrieve"
+def over_http(served: str, endpoint: str, data: list[Any]) -> Any:
+    """Return what an endpoint answers to a caller of its own."""
+    url = f"{served}gradio_api/call/{endpoint}"
     body = json.dumps({"data": data}).encode()
     with urlopen(Request(url, body, {"Content-Type": "application/json"})) as answer:
         event = json.load(answer)["event_id"]
@@ -147,15 +147,40 @@ def over_http(served: str, data: list[Any]) -> list[Any]:
         lines = stream.read().decode().splitlines()
     assert lines[0] == "event: complete"
     (found,) = json.loads(lines[1].removeprefix("data: "))
-    return list(found)
+    return found
 
 
 def test_endpoints_answer_over_http_as_docs_say(served: str, outside: Outside) -> None:
-    found = over_http(served, [CAPTION, "sentence-sentence", 2])
+    found = over_http(served, "retrieve", [CAPTION, "sentence-sentence", 2])
     assert found[0]["id"] == "bird-00"
     assert len(found) == 2
-    assert over_http(served, [CAPTION]) == api.retrieve(CAPTION), "the others have their defaults"
+    # What is left out at the end has its default.
+    assert over_http(served, "retrieve", [CAPTION]) == api.retrieve(CAPTION)
+    made = over_http(served, "generate", [CAPTION, None, None, 7])
+    assert made["png"] == api.generate(CAPTION, seed=7)["png"]
+    assert len(over_http(served, "grid", [CAPTION, [3, 4]])["pictures"]) == 2
     assert outside.asked == []
+
+
+def test_no_neighbours_are_no_memory(pipe: MemoryDrivenPipeline) -> None:
+    made = api.generate(CAPTION, seed=7, neighbours=[])
+    assert made["neighbours"] == []
+    assert base64.b64decode(made["png"]) == pipe(CAPTION, "none", seed=7).png()
+
+
+def test_what_is_left_out_is_as_the_page_begins(
+    served: str, pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with urlopen(f"{served}config") as answer:
+        parts = [each["props"] for each in json.load(answer)["components"]]
+    begun = {each.get("elem_id"): each.get("value") for each in parts}
+    recipe = api.generate(CAPTION, seed=7)["recipe"]
+    assert recipe["strategy"] == begun["comparison"]
+    assert len(recipe["neighbours"]) == begun["k"]
+    assert recipe.get("guidance", pipe.config.generator.guidance) == begun["guidance"]
+    assert begun["tries"] == api.read_tries(pipe)
+    monkeypatch.setattr(api, "read_tries", lambda pipe: 3)
+    assert base64.b64decode(api.generate(CAPTION, seed=7)["png"]) == pipe(CAPTION, seed=7, best_of=3).png()
 
 
 def test_callers_long_gone_are_forgotten(
@@ -165,7 +190,7 @@ def test_callers_long_gone_are_forgotten(
     page, address = serve(pipe)
     try:
         for k in range(1, 6):
-            assert len(over_http(address, [CAPTION, "sentence-sentence", k])) == k
+            assert len(over_http(address, "retrieve", [CAPTION, "sentence-sentence", k])) == k
         assert len(page.state_holder.session_data) == 2
     finally:
         page.close(verbose=False)

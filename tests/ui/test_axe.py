@@ -46,6 +46,10 @@ def test_no_tab_keeps_anybody_out(visit: Visit, shots: Path, width: int, scheme:
         take(visitor, shots / f"{name}-{width}-{scheme}.png")
         if name == "app":
             page.click(".md-recipe summary")
+            page.click("#batch summary")
+            page.click("#result [data-large]")
+            found += findings(page, "lightbox")
+            page.keyboard.press("Escape")
         found += findings(page, name)
         walked.append(name)
     labels = page.locator("#tabs [role=tab][data-tab-id]").all_inner_texts()

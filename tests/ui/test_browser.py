@@ -13,7 +13,7 @@ import pytest
 from memdriven.models import noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import strings
+from memdriven.ui.cards import MEMORY_EMPTY
 from tests.ui.conftest import Outside, Visitor
 
 Visit = Callable[..., Visitor]
@@ -24,7 +24,7 @@ def test_caption_to_cards_to_picture_and_back(visit: Visit, pipe: MemoryDrivenPi
     visitor = visit(viewport={"width": 1280, "height": 900})
     page = visitor.page
     visitor.write("")
-    visitor.wait_text("#memory", strings.MEMORY_EMPTY)
+    visitor.wait_text("#memory", MEMORY_EMPTY)
     page.screenshot(path=shots / "empty-1280.png")
 
     visitor.write("a smal crimson bird with black wings zzz")
@@ -132,7 +132,7 @@ def test_nine_z_with_their_number_and_the_view_held(visit: Visit, shots: Path) -
     visitor.write(CAPTION)
     visitor.keep_seed("40")
     own = visitor.generate()
-    page.get_by_role("tab", name=strings.TAB_DIVERSITY).click()
+    page.get_by_role("tab", name="Diversity").click()
     page.click("#make-grid")
     page.wait_for_function("document.querySelectorAll('button.md-tile').length === 9")
     visitor.wait_text("#status", "Nine pictures")
@@ -166,14 +166,14 @@ def test_stop_ends_the_grid(visit: Visit) -> None:
     visitor = visit()
     page = visitor.page
     visitor.write(CAPTION)
-    page.get_by_role("tab", name=strings.TAB_DIVERSITY).click()
+    page.get_by_role("tab", name="Diversity").click()
     page.click("#make-grid")
     page.wait_for_selector("button.md-tile")
     page.click("#stop")
-    visitor.wait_text("#status", strings.STOPPED)
+    visitor.wait_text("#status", "Stopped.")
     time.sleep(1.5)
     assert page.locator("button.md-tile").count() < 9
-    assert strings.STOPPED in visitor.text("#status")
+    assert "Stopped." in visitor.text("#status")
 
 
 @pytest.mark.usefixtures("slow")
@@ -187,12 +187,12 @@ def test_stop_ends_the_picture_and_its_frames_rest(visit: Visit) -> None:
     page.wait_for_selector('.md-result[data-complete="false"]')
     assert page.evaluate(moving) > 0
     page.click("#stop")
-    visitor.wait_text("#status", strings.STOPPED)
+    visitor.wait_text("#status", "Stopped.")
     page.wait_for_timeout(1_500)
     assert page.locator('.md-result[data-complete="true"]').count() == 0
     assert page.locator("#result .md-busy").count() > 0
     assert page.evaluate(moving) == 0
-    assert strings.STOPPED in visitor.text("#status")
+    assert "Stopped." in visitor.text("#status")
 
 
 @pytest.mark.usefixtures("slow")

@@ -14,9 +14,9 @@ from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import steering, strings
+from memdriven.ui import steering
 from tests.ui.conftest import Visitor
-from tests.ui.test_own_image import FakeNetwork
+from tests.ui.test_steering import FakeNetwork
 
 Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
@@ -121,7 +121,7 @@ def test_own_image_is_pinned_for_this_tab_alone(visit: Visit, monkeypatch: pytes
     page = visitor.page
     refused = as_file(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "image/svg+xml")
     page.set_input_files("#own input[type=file]", refused)
-    visitor.wait_text("#status", strings.UPLOAD_KIND)
+    visitor.wait_text("#status", "another kind of file")
     buffer = io.BytesIO()
     Image.effect_noise((320, 200), 70).convert("RGB").save(buffer, "JPEG")
     page.set_input_files("#own input[type=file]", as_file(buffer.getvalue(), "x.jpg", "image/jpeg"))

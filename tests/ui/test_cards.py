@@ -48,7 +48,7 @@ def test_card_has_rank_caption_and_percentile() -> None:
     assert "No. 1" in made
     assert "closer to your words than 99.8 % of the memory" in made
     assert "of the mix" not in made
-    assert f'alt="Memory image 1: {BIRD.caption}"' in made
+    assert f'alt="Reference 1: {BIRD.caption}"' in made
 
 
 def test_share_of_the_mix_shows_when_there_is_a_mix() -> None:

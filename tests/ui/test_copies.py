@@ -9,7 +9,7 @@ from PIL import Image
 from memdriven.memory.features import encode_v
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import UserImage, Variation
-from memdriven.ui import copies, state, strings
+from memdriven.ui import copies, state
 from memdriven.ui.history_list import moment
 from memdriven.ui.html import image_uri
 from memdriven.ui.state import Shelf, find_checkpoints
@@ -51,8 +51,8 @@ def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
     forged = replace(output, all_stages=((pipe.bank.thumbnail(0),),))
     made = copies.check_html(forged, copies.space(pipe).result(), pipe.bank)
     assert 'data-level="copy"' in made
-    assert strings.COPY_REFERENCE in made
-    assert strings.COPY_OTHERS not in made
+    assert "was its reference" in made
+    assert "References that are not among the nearest" not in made
 
 
 def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
@@ -70,7 +70,7 @@ def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
         forged = replace(output, all_stages=((like,),))
         made = copies.check_html(forged, copies.space(pipe).result(), pipe.bank)
         assert ('data-level="copy"' in made) == (verdict == "copy")
-        own = made.split(strings.COPY_OWN)[1]
+        own = made.split("Your own images that it drew on")[1]
         assert image_uri(image) in own
         assert own.count("have a closer neighbour") == 1
         assert made.count('class="md-mark"') == copies.SHOWN + 1

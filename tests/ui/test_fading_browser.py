@@ -8,7 +8,6 @@ from pathlib import Path
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import strings
 from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]
@@ -34,7 +33,7 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
     assert page.locator("#fade-share:visible").count() == 0
     visitor.use_model("fading")
     page.wait_for_selector("#fade-share:visible")
-    assert visitor.text("#fade .md-fade-ends").split("\n") == list(strings.FADE_ENDS)
+    assert visitor.text("#fade .md-fade-ends").split("\n") == ["words alone", "all of the memory"]
 
     assert made(visitor) == fading(CAPTION, k=1, seed=7).png()
     assert visitor.text("#result .md-claims").split("\n") == [
@@ -48,9 +47,9 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
     assert Recipe.from_png(made(visitor)).memory == 0.5
     page.screenshot(path=shots / "fading-1280.png", full_page=True)
 
-    page.get_by_role("tab", name=strings.TAB_INSIDE).click()
+    page.get_by_role("tab", name="How it works").click()
     page.wait_for_function("document.querySelectorAll('#inside-fading [data-share]').length === 5")
-    visitor.wait_text("#status", strings.INSIDE_DONE.format(seed=7))
+    visitor.wait_text("#status", "Inside the picture of seed 7.")
     sources = page.locator("#inside-fading img").evaluate_all("all => all.map(each => each.src)")
     assert len(set(sources)) == 5
     page.screenshot(path=shots / "inside-fading-1280.png", full_page=True)
@@ -58,22 +57,9 @@ def test_part_of_the_memory_from_slider_to_recipe_and_back(
     # The second newest of the history was made with words alone.
     page.get_by_role("tab", name="History").click()
     page.click('#history [data-act="inspect"][data-place="1"]:not(.md-history-picture)')
-    visitor.wait_text(
-        "#inspection",
-        {
-            "caption": "Words",
-            "strategy": "Matched by",
-            "k": "References blended (k)",
-            "seed": "Seed",
-            "variations": "Variations",
-            "memory": "Memory used",
-            "guidance": "Caption strength",
-            "checkpoint": "Model",
-            "version": "Version",
-        }["memory"],
-    )
+    visitor.wait_text("#inspection", "Memory used")
     page.click('#inspection [data-act="restore"]')
-    visitor.wait_text("#status", strings.RESTORED)
+    visitor.wait_text("#status", "Restored: the same recipe, the same pixels.")
     page.wait_for_function("document.querySelector('#fade-share input[type=number]').value === '0'")
     assert made(visitor) == alone
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import state, strings
+from memdriven.ui import state
 from memdriven.ui.compose import read_examples
 from memdriven.ui.generate import OPENING_SEED
 from tests.ui.conftest import Visitor
@@ -71,7 +71,7 @@ def test_an_example_paints_at_once_and_generate_shows_its_picture(visit: Visit) 
     words = chip.inner_text()
     chip.click()
     page.wait_for_selector(f'.md-result[data-complete="true"][alt$="{words}"]')
-    page.get_by_role("tab", name=strings.TAB_DIVERSITY).click()
+    page.get_by_role("tab", name="Diversity").click()
     page.wait_for_selector("#make-grid")
     visitor.write("a blue bird with black wings")
     page.evaluate("scrollTo(0, 10000)")

@@ -44,7 +44,7 @@ def paint(numbers: range) -> None:
         *_, last = generate.paint(
             caption, "retrieved", strategy, 1 + number % 3, str(number), True, Steering()
         )
-        assert f"with seed {number}" in str(last[3])
+        assert f"with seed {number}" in last["status"]
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import pytest
 from memdriven.errors import DataError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import app, compose, diversity, generate, references, state, strings
+from memdriven.ui import app, compose, diversity, generate, references, state
+from memdriven.ui.cards import MEMORY_EMPTY
 from memdriven.ui.compose import example_chips, read_examples, read_tries
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
@@ -54,9 +55,9 @@ def test_line_up_agrees_with_the_pipeline(pipe: MemoryDrivenPipeline, k: int) ->
 
 
 def test_look_answers_nothing_and_nonsense() -> None:
-    assert strings.MEMORY_EMPTY in generate.look("  ", *QUERY)[0]
+    assert MEMORY_EMPTY in generate.look("  ", *QUERY)[0]
     for cleared in (None, 3, []):
-        assert strings.MEMORY_EMPTY in generate.look(cleared, *QUERY)[0]
+        assert MEMORY_EMPTY in generate.look(cleared, *QUERY)[0]
     assert 'role="alert"' in generate.look("bird " * 2_000, *QUERY)[2]
     assert ("The memory is switched off: this picture comes from words and noise alone.") in generate.look(
         CAPTION, "none", "sentence-sentence", 1, "", False
@@ -66,12 +67,12 @@ def test_look_answers_nothing_and_nonsense() -> None:
 @pytest.mark.parametrize("caption", ["qqq", "qqq zzz", "!?"])
 def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
     memory, unknown, line = generate.look(caption, *QUERY)
-    assert "No memories for this caption." in memory
+    assert "No references for this caption." in memory
     assert unknown.count("<del>") == len(caption.strip("!?").split())
     assert 'role="alert"' not in line
     assert "No known word yet." in line
     *_, painted = generate.paint(caption, *QUERY)
-    assert 'role="alert"' in str(painted[3])
+    assert 'role="alert"' in painted["status"]
 
 
 def test_only_random_memories_need_the_seed() -> None:
@@ -106,22 +107,22 @@ def test_forged_choices_are_refused(forged: Any) -> None:
     assert 'role="alert"' in generate.look(CAPTION, "retrieved", forged, 1, "", False)[2]
     assert 'role="alert"' in generate.look(CAPTION, forged, "all", 1, "", False)[2]
     *_, last = generate.paint(CAPTION, forged, "all", 1, "", False)
-    assert 'role="alert"' in str(last[3])
+    assert 'role="alert"' in last["status"]
 
 
 def test_paint_streams_and_the_same_seed_gives_the_same_page() -> None:
     steps = list(generate.paint(CAPTION, *QUERY))
-    assert [step[4] for step in steps if isinstance(step[4], str)] == ["7"]
-    assert [str(step[2]).count("md-blank") for step in steps[1:]] == [3, 2, 1, 0]
-    assert "Done in" in str(steps[-1][3])
+    assert [step["seed"] for step in steps if "seed" in step] == ["7"]
+    assert [step["result"].count("md-blank") for step in steps[1:]] == [3, 2, 1, 0]
+    assert "Done in" in steps[-1]["status"]
     again = list(generate.paint(CAPTION, *QUERY))
-    png = [str(made[-1][2]).split("base64,")[1].split('"')[0] for made in (steps, again)]
+    png = [made[-1]["result"].split("base64,")[1].split('"')[0] for made in (steps, again)]
     assert png[0] == png[1]
 
 
 def test_paint_explains_a_bad_seed() -> None:
     (only,) = generate.paint(CAPTION, "retrieved", "all", 1, "seven", True)
-    assert "digits only" in str(only[3])
+    assert "digits only" in only["status"]
 
 
 def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
@@ -134,44 +135,43 @@ def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
     assert "another reference:" in str(steps[-1][1])
     recipe = Recipe.from_json(made["recipe"])
     assert (recipe.strategy, recipe.seed, len(recipe.neighbours)) == ("random", 7, 2)
-    seed, _, shown, memory, line, *_ = diversity.adopt(Click("8"), made, Steering())
-    assert seed == "7"
-    assert 'data-seed="7"' in str(shown)
-    assert all(each in str(memory) for each in recipe.neighbours)
-    assert str(memory).count('class="md-score"') == 2
-    assert strings.NEAR_ADOPTED in str(line)
+    kept = diversity.adopt(Click("8"), made, Steering())
+    assert kept["seed"] == "7"
+    assert 'data-seed="7"' in kept["result"]
+    assert all(each in kept["memory"] for each in recipe.neighbours)
+    assert kept["memory"].count('class="md-score"') == 2
+    assert "The variation is kept, with its noise." in kept["status"]
 
 
 @pytest.mark.parametrize("seed", ["x", "-1", None, {"a": 1}, ""])
 def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> None:
     made: diversity.Grid = {"recipe": pipe(CAPTION, seed=1).recipe.to_json(), "strength": 1.0}
-    assert 'role="alert"' in str(diversity.adopt(Click(seed), made, Steering())[4])
+    assert 'role="alert"' in diversity.adopt(Click(seed), made, Steering())["status"]
 
 
 def test_picture_and_grid_use_a_part_of_the_memory(fading: MemoryDrivenPipeline) -> None:
     state.use(fading)
     query = ("retrieved", "sentence-sentence", 2, "7", True, Steering(), 0.5)
     *_, painted = generate.paint(CAPTION, *query)
-    assert painted[-1]["recipe"] == fading(CAPTION, k=2, seed=7, memory=0.5).recipe.to_json()
+    assert painted["current"]["recipe"] == fading(CAPTION, k=2, seed=7, memory=0.5).recipe.to_json()
     *_, grid = diversity.vary(CAPTION, *query)
     assert grid[3] is not None
     assert Recipe.from_json(grid[3]["recipe"]).memory == 0.5
-    *_, near = diversity.vary_near(painted[-1], 0.25, Steering())
+    *_, near = diversity.vary_near(painted["current"], 0.25, Steering())
     assert near[3] is not None
     assert Recipe.from_json(near[3]["recipe"]).memory == 0.5
 
 
 def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
-    assert "make nine new ones" in str(diversity.adopt(Click("1"), None, Steering())[4])
+    assert "make nine new ones" in diversity.adopt(Click("1"), None, Steering())["status"]
     (only,) = diversity.vary("qqq", *QUERY)
     assert 'role="alert"' in str(only[2])
 
 
 def test_the_noise_of_a_forgotten_picture_cannot_be_kept() -> None:
-    *rest, line = generate.keep(Click(1), None, Steering())
-    assert rest == [gr.skip()] * 6
-    assert 'role="alert"' in line
-    assert "a picture whose noise can be kept" in line
+    made = generate.keep(Click(1), None, Steering())  # type: ignore[arg-type]
+    assert made.keys() == {"status"}
+    assert "a picture whose noise can be kept" in made["status"]
 
 
 def test_what_a_tab_holds_outlives_a_working_day(pipe: MemoryDrivenPipeline) -> None:

@@ -17,7 +17,6 @@ from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Variation
 from memdriven.ui import diversity, export, generate, history, references, restore, state
 from memdriven.ui.history_list import MOST, Moment, is_moment, moment, panel_html, remember
-from memdriven.ui.startup import gr
 from memdriven.ui.state import Shelf, find_checkpoints
 from memdriven.ui.steering import Steering
 
@@ -43,8 +42,8 @@ class Event:
         self.__dict__.update(told)
 
 
-def changed(values: Any) -> list[int]:
-    return [place for place, value in enumerate(values) if value != gr.skip()]
+def arrive(**told: Any) -> dict[str, Any]:
+    return history.arrive(Event(**told), Steering())  # type: ignore[arg-type]
 
 
 def test_history_is_short_newest_first_and_without_doubles(moments: list[Moment]) -> None:
@@ -83,73 +82,44 @@ def test_what_a_browser_stored_is_not_trusted(moments: list[Moment]) -> None:
 
 
 def test_inspect_changes_no_setting(moments: list[Moment]) -> None:
-    made = history.act(Event(act="inspect", place="1"), moments, None, Steering(), *QUERY)  # type: ignore[arg-type]
-    assert changed(made) == [1, 2]
-    assert CAPTION in made[1]
-    assert Recipe.from_json(made[2]).seed == 2
-    assert made[1].count("<img") == 2
+    made = history.act(Event(act="inspect", place="1"), moments, None, Steering())  # type: ignore[arg-type]
+    assert made.keys() == {"inspection", "inspected"}
+    assert CAPTION in made["inspection"]
+    assert Recipe.from_json(made["inspected"]).seed == 2
+    assert made["inspection"].count("<img") == 2
 
 
 def test_remix_takes_everything_but_the_noise(moments: list[Moment]) -> None:
-    made = history.act(Event(act="remix", place="1"), moments, None, Steering(), *QUERY)  # type: ignore[arg-type]
-    taken = made[3 : 3 + restore.SETTINGS]
-    caption, source, comparison, k, seed, keep, steering, memory, guidance, mirror, window = taken
-    assert (caption, source, comparison, k, seed, keep) == (
-        CAPTION,
-        "retrieved",
-        "sentence-sentence",
-        2,
-        "",
-        False,
-    )
-    assert not steering.active
-    assert (memory, guidance, mirror, window) == (1.0, 0.0, "", "")
-    assert made[3 + restore.SETTINGS + 1] == gr.skip()  # the picture stays
+    made = history.act(Event(act="remix", place="1"), moments, None, Steering())  # type: ignore[arg-type]
+    wanted = {"caption": CAPTION, "source": "retrieved", "comparison": "sentence-sentence", "k": 2}
+    wanted |= {"seed": "", "keep": False, "share": 1.0, "guidance": 0.0, "mirror": "", "window": ""}
+    assert {name: made[name] for name in wanted} == wanted
+    assert not made["steering"].active
+    assert not made.keys() & {"result", "current"}, "the picture stays"
 
 
 def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: list[Moment]) -> None:
-    made = history.act(Event(act="restore", place="2"), moments, None, Steering(), *QUERY)  # type: ignore[arg-type]
-    assert made[3 + 4 : 3 + 6] == ("3", True)
+    made = history.act(Event(act="restore", place="2"), moments, None, Steering())  # type: ignore[arg-type]
+    assert (made["seed"], made["keep"]) == ("3", True)
     png = base64.b64encode(pipe(CAPTION, k=2, seed=3).png()).decode()
-    assert png in made[3 + restore.SETTINGS + 1]
-    taken = made[3 + restore.STEERING]
-    look = generate.look(CAPTION, "retrieved", "sentence-sentence", 2, "3", True, taken)
-    assert made[3 + restore.SETTINGS] == look[0]
+    assert png in made["result"]
+    look = generate.look(CAPTION, "retrieved", "sentence-sentence", 2, "3", True, made["steering"])
+    assert made["memory"] == look[0]
     inspected = moments[0]["recipe"]
-    again = history.act(Event(act="restore"), moments, inspected, Steering(), *QUERY)  # type: ignore[arg-type]
-    assert again[3 + 4] == "1"
+    again = history.act(Event(act="restore"), moments, inspected, Steering())  # type: ignore[arg-type]
+    assert again["seed"] == "1"
 
 
 def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, seed=4, guidance=1.25)
     taken = restore.settings(out.recipe, Steering(), noise=True)
-    assert taken[8] == 1.25
-    query = (*taken, 1)
+    assert taken["guidance"] == 1.25
+    query = references.Query(*(taken.get(name, 1) for name in references.Query._fields))
     assert references.read(*query).paint(pipe).images[0].tobytes() == out.images[0].tobytes()
     *_, last = generate.paint(*query)
-    assert last[-1]["recipe"] == out.recipe.to_json()
-    assert {
-        "caption": "Words",
-        "strategy": "Matched by",
-        "k": "References blended (k)",
-        "seed": "Seed",
-        "variations": "Variations",
-        "memory": "Memory used",
-        "guidance": "Caption strength",
-        "checkpoint": "Model",
-        "version": "Version",
-    }["guidance"] in restore.inspection(out.recipe)
-    assert {
-        "caption": "Words",
-        "strategy": "Matched by",
-        "k": "References blended (k)",
-        "seed": "Seed",
-        "variations": "Variations",
-        "memory": "Memory used",
-        "guidance": "Caption strength",
-        "checkpoint": "Model",
-        "version": "Version",
-    }["guidance"] not in restore.inspection(pipe(CAPTION).recipe)
+    assert last["current"]["recipe"] == out.recipe.to_json()
+    assert "Caption strength" in restore.inspection(out.recipe)
+    assert "Caption strength" not in restore.inspection(pipe(CAPTION).recipe)
 
 
 def test_how_much_of_the_memory_was_used_comes_back(
@@ -160,34 +130,24 @@ def test_how_much_of_the_memory_was_used_comes_back(
         out = loaded(CAPTION, seed=4, memory=0.35)
         weak = moment(out)
         for kind in ("restore", "remix"):
-            made = history.act(Event(act=kind, place="0"), [weak], None, Steering(), *QUERY)  # type: ignore[arg-type]
-            assert made[3 + restore.STEERING + 1] == share
-            assert made[-1].visible is shown
+            made = history.act(Event(act=kind, place="0"), [weak], None, Steering())  # type: ignore[arg-type]
+            assert made["share"] == share
+            assert made["fade"].visible is shown
             if kind == "restore" and shown:
-                assert base64.b64encode(out.png()).decode() in made[3 + restore.SETTINGS + 1]
+                assert base64.b64encode(out.png()).decode() in made["result"]
     assert "35%" in restore.inspection(out.recipe)
-    assert {
-        "caption": "Words",
-        "strategy": "Matched by",
-        "k": "References blended (k)",
-        "seed": "Seed",
-        "variations": "Variations",
-        "memory": "Memory used",
-        "guidance": "Caption strength",
-        "checkpoint": "Model",
-        "version": "Version",
-    }["memory"] not in restore.inspection(pipe(CAPTION, seed=4).recipe)
+    assert "Memory used" not in restore.inspection(pipe(CAPTION, seed=4).recipe)
 
 
 def test_forget_one_or_all(moments: list[Moment]) -> None:
-    left = history.act(Event(act="forget", place="1"), moments, None, Steering(), *QUERY)[0]  # type: ignore[arg-type]
+    left = history.act(Event(act="forget", place="1"), moments, None, Steering())["past"]  # type: ignore[arg-type]
     assert left == [moments[0], moments[2]]
-    assert history.act(Event(act="clear"), moments, None, Steering(), *QUERY)[0] == []  # type: ignore[arg-type]
+    assert history.act(Event(act="clear"), moments, None, Steering()) == {"past": []}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("place", ["9", "-1", "x", None, {"a": 1}, "1" * 99, "١"])
 def test_forged_places_are_refused(moments: list[Moment], place: Any) -> None:
-    made = history.act(Event(act="restore", place=place), moments, None, Steering(), *QUERY)  # type: ignore[arg-type]
+    made = history.act(Event(act="restore", place=place), moments, None, Steering())  # type: ignore[arg-type]
     assert 'role="alert"' in str(made)
 
 
@@ -199,25 +159,25 @@ def test_recipes_are_read_from_json_link_and_address(pipe: MemoryDrivenPipeline)
         f" http://127.0.0.1:7860/?mode=paper&r={recipe.to_url()} ",
     ):
         assert restore.read(written) == recipe
-        assert CAPTION in history.paste(written)[0]
+        assert CAPTION in history.paste(written)["inspection"]
     for wrong in ("", None, "{", "http://x/?a=1", "http://[/?r=1", "{}" * 9, "A" * 300_000):
         with pytest.raises(ConfigError):
             restore.read(wrong)
-    assert 'role="alert"' in history.paste("?r=x")[2]
+    assert 'role="alert"' in history.paste("?r=x")["status"]
 
 
 def test_arriving_with_a_link(pipe: MemoryDrivenPipeline) -> None:
     recipe = pipe(CAPTION, "random", 2, 9).recipe
-    made = history.arrive({"link": recipe.to_url()}, Steering())
+    made = arrive(link=recipe.to_url())
     names = ("caption", "source", "k", "seed", "keep")
     assert tuple(made[name] for name in names) == (CAPTION, "random", 2, "9", True)
     assert "comparison" not in made
-    assert [*history.arrive({"link": "AAAA"}, Steering())] == ["status"]
+    assert [*arrive(link="AAAA")] == ["status"]
 
 
 def test_what_a_page_showed_comes_back_over_its_pictures_settings(pipe: MemoryDrivenPipeline) -> None:
     link, values = pipe(CAPTION, seed=9).recipe.to_url(), {"caption": "a blue bird", "k": 999, "seed": "9"}
-    made = history.arrive({"link": link, "values": {**values, "keep": False, "nobody": 1}}, Steering())
+    made = arrive(link=link, values={**values, "keep": False, "nobody": 1})
     assert (made["caption"], made["k"], made["seed"], made["keep"]) == (
         "a blue bird",
         state.MAX_K,
@@ -227,31 +187,32 @@ def test_what_a_page_showed_comes_back_over_its_pictures_settings(pipe: MemoryDr
     assert made["steering"] == Steering()
     assert Recipe.from_json(made["current"]["recipe"]).caption == CAPTION
     assert "nobody" not in made
-    assert "own image" in history.arrive({"values": values, "lost": True}, Steering())["status"]
+    assert "own image" in arrive(values=values, lost=True)["status"]
 
 
 def test_dropped_png(pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, neighbours=["bird-03", "bird-04"], weights=[3, 1], seed=5)
     content = base64.b64encode(out.png()).decode()
     made = history.drop(Event(content=content), Steering())  # type: ignore[arg-type]
-    assert made[6].pins == ()
-    assert [each.id for each in made[6].held(CAPTION, out.recipe.strategy, 2)] == ["bird-03", "bird-04"]
-    assert content in made[restore.SETTINGS + 1]
+    assert made["steering"].pins == ()
+    held = made["steering"].held(CAPTION, out.recipe.strategy, 2)
+    assert [each.id for each in held] == ["bird-03", "bird-04"]
+    assert content in made["result"]
     buffer = io.BytesIO()
     Image.new("RGB", (4, 4)).save(buffer, "PNG")
     for wrong in (base64.b64encode(buffer.getvalue()).decode(), "%%", None, "A" * 12_000_000):
         refused = history.drop(Event(content=wrong), Steering())  # type: ignore[arg-type]
-        assert changed(refused) == [restore.SETTINGS + 2]
+        assert refused.keys() == {"status"}
 
 
 def test_recipes_that_cannot_be_made_here_say_so(pipe: MemoryDrivenPipeline) -> None:
     recipe = pipe(CAPTION, seed=1).recipe
     private = replace(recipe, neighbours=("own:0123456789ab",))
     assert "Needs a private image, which only the tab that had it can use." in restore.inspection(private)
-    assert "private image" in str(history.arrive({"link": private.to_url()}, Steering()))
+    assert "private image" in str(arrive(link=private.to_url()))
     foreign = replace(recipe, bank_hash="abc", checkpoint="elsewhere")
     assert "Made with a model or memory that this page does not have now." in restore.inspection(foreign)
-    assert 'role="alert"' in str(history.arrive({"link": foreign.to_url()}, Steering()))
+    assert 'role="alert"' in str(arrive(link=foreign.to_url()))
 
 
 def test_a_recipe_of_an_older_model_can_still_be_used(
@@ -267,15 +228,14 @@ def test_a_recipe_of_an_older_model_can_still_be_used(
         ("remix", "", "Settings taken, noise left free. Generate paints anew."),
         ("similar", "11", ("Painted from that recipe with another model or memory: alike, not the same.")),
     ):
-        made = history.act(Event(act=kind, place="0"), [old], None, Steering(), *QUERY)  # type: ignore[arg-type]
-        assert made[3] == CAPTION
-        assert made[3 + 4] == seed
-        taken = made[3 + restore.STEERING]
+        made = history.act(Event(act=kind, place="0"), [old], None, Steering())  # type: ignore[arg-type]
+        assert (made["caption"], made["seed"]) == (CAPTION, seed)
+        taken = made["steering"]
         assert taken.pins == ()
         assert [each.id for each in taken.held(CAPTION, lost.strategy, 1)] == ["bird-05"]
-        assert said in made[3 + restore.SETTINGS + 2]
+        assert said in made["status"]
     alone = pipe(CAPTION, out.recipe.strategy, 1, 11, neighbours=["bird-05"], weights=[1])
-    picture = Recipe.from_json(made[3 + restore.SETTINGS + 4]["recipe"])
+    picture = Recipe.from_json(made["current"]["recipe"])
     assert picture.neighbours == ("bird-05",)
     assert picture.checkpoint_hash == pipe.checkpoint.hash
     assert alone.images[0] == pipe.from_recipe(picture).images[0]
@@ -292,16 +252,16 @@ def test_a_recipe_of_which_no_memory_is_left_is_retrieved_anew(pipe: MemoryDrive
 
 def test_links_and_files_of_an_older_model_are_shown(pipe: MemoryDrivenPipeline) -> None:
     old = replace(pipe(CAPTION, seed=3).recipe, checkpoint_hash="abc")
-    made = history.arrive({"link": old.to_url()}, Steering())
+    made = arrive(link=old.to_url())
     assert 'role="alert"' in made["status"]
-    assert made["tab"].selected == "history"
+    assert made["tabs"].selected == "history"
     assert 'data-act="similar"' in made["inspection"]
     assert Recipe.from_json(made["inspected"]) == old
     assert 'data-act="similar"' not in restore.inspection(pipe(CAPTION, seed=3).recipe)
     stored: Moment = {"recipe": old.to_json(), "image": moment(pipe(CAPTION, seed=3))["image"]}
-    made = history.act(Event(act="restore", place="0"), [stored], None, Steering(), *QUERY)  # type: ignore[arg-type]
-    assert 'data-act="similar"' in made[1]
-    assert 'role="alert"' in made[3 + restore.SETTINGS + 2]
+    made = history.act(Event(act="restore", place="0"), [stored], None, Steering())  # type: ignore[arg-type]
+    assert 'data-act="similar"' in made["inspection"]
+    assert 'role="alert"' in made["status"]
 
 
 def test_hostile_words_of_a_recipe_stay_words(pipe: MemoryDrivenPipeline) -> None:
@@ -313,19 +273,19 @@ def test_hostile_words_of_a_recipe_stay_words(pipe: MemoryDrivenPipeline) -> Non
 
 def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, moments: list[Moment]) -> None:
     event = Event(kind="zip", places=["0", "2"])
-    *_, (link, line) = history.save(event, moments, Steering())  # type: ignore[arg-type]
-    assert "2 pictures" in line
-    content = base64.b64decode(link.split("base64,")[1].split('"')[0])
+    *_, made = history.save(event, moments, Steering())  # type: ignore[arg-type]
+    assert "2 pictures" in made["status"]
+    content = base64.b64decode(made["saved"].split("base64,")[1].split('"')[0])
     with zipfile.ZipFile(io.BytesIO(content)) as pack:
         names = pack.namelist()
         assert [Recipe.from_png(pack.read(name)).seed for name in names[:2]] == [1, 3]
         assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
         with Image.open(io.BytesIO(pack.read("contact-sheet.png"))) as sheet:
             assert sheet.width > 2 * export.CELL
-    *_, (link, _) = history.save(Event(kind="sheet", places=None), moments, Steering())  # type: ignore[arg-type]
-    assert "image/png" in link
-    ((_, line),) = history.save(Event(kind="zip", places=[]), [], Steering())  # type: ignore[arg-type]
-    assert 'role="alert"' in line
+    *_, made = history.save(Event(kind="sheet", places=None), moments, Steering())  # type: ignore[arg-type]
+    assert "image/png" in made["saved"]
+    (made,) = history.save(Event(kind="zip", places=[]), [], Steering())  # type: ignore[arg-type]
+    assert 'role="alert"' in made["status"]
 
 
 def test_what_cannot_be_made_again_is_left_out_and_named(moments: list[Moment]) -> None:
@@ -337,16 +297,18 @@ def test_what_cannot_be_made_again_is_left_out_and_named(moments: list[Moment]) 
     stored = [moments[0], old_moment, moments[2]]
     assert [f"No. {number}" in panel_html(stored) for number in (1, 2, 3, 4)] == [True] * 3 + [False]
     event = Event(kind="zip", places=[])
-    *_, (link, line) = history.save(event, stored, Steering())  # type: ignore[arg-type]
-    with zipfile.ZipFile(io.BytesIO(base64.b64decode(link.split("base64,")[1].split('"')[0]))) as pack:
+    *_, made = history.save(event, stored, Steering())  # type: ignore[arg-type]
+    with zipfile.ZipFile(
+        io.BytesIO(base64.b64decode(made["saved"].split("base64,")[1].split('"')[0]))
+    ) as pack:
         assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
-    assert "No. 2" in line
-    assert "No. 3" not in line
+    assert "No. 2" in made["status"]
+    assert "No. 3" not in made["status"]
     event = Event(kind="zip", places=["1"])
-    *_, (link, line) = history.save(event, stored, Steering())  # type: ignore[arg-type]
-    assert link == ""
-    assert 'role="alert"' in line
-    assert "abc" in line
+    *_, made = history.save(event, stored, Steering())  # type: ignore[arg-type]
+    assert made["saved"] == ""
+    assert 'role="alert"' in made["status"]
+    assert "abc" in made["status"]
 
 
 def test_only_taking_a_recipe_changes_the_model_in_use(
@@ -359,16 +321,16 @@ def test_only_taking_a_recipe_changes_the_model_in_use(
     state.use(Shelf(find_checkpoints([tiny_checkpoint, fading_checkpoint]), "cpu"))
     monkeypatch.setattr(state, "session", lambda: "ann")
     other, own = moment(fading(CAPTION, seed=1)), moment(pipe(CAPTION, seed=1))
-    *_, (_, line) = history.save(Event(kind="sheet"), [own, other], Steering())  # type: ignore[arg-type]
-    assert "2 pictures" in line
+    *_, made = history.save(Event(kind="sheet"), [own, other], Steering())  # type: ignore[arg-type]
+    assert "2 pictures" in made["status"]
     assert state.chosen() == "tiny"
     private = replace(fading(CAPTION, seed=1).recipe, neighbours=("own:0123456789ab",))
-    assert "private image" in str(history.arrive({"link": private.to_url()}, Steering()))
+    assert "private image" in str(arrive(link=private.to_url()))
     assert state.chosen() == "tiny"
     for kind in ("restore", "remix"):
         for wanted, name in ((other, "fading"), (own, "tiny")):
-            made = history.act(Event(act=kind, place="0"), [wanted], None, Steering(), *QUERY)  # type: ignore[arg-type]
-            assert made[-3] == state.chosen() == name
+            made = history.act(Event(act=kind, place="0"), [wanted], None, Steering())  # type: ignore[arg-type]
+            assert made["checkpoint"] == state.chosen() == name
 
 
 def test_long_words_fit_on_the_sheet(pipe: MemoryDrivenPipeline) -> None:
@@ -396,19 +358,15 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     assert made is not None
     assert "Nine pictures" in str(steps[-1][2])
     assert 'class="md-score"' in str(steps[-1][0])
-    seed, _, shown, memory, *_, steering, kept, current = diversity.adopt(
-        Event(seed="5"),
-        made,
-        Steering(),  # type: ignore[arg-type]
-    )
+    kept = diversity.adopt(Event(seed="5"), made, Steering())  # type: ignore[arg-type]
     step = Variation(seed=5_004, strength=0.3)  # of this picture: another seed has other eight
-    assert (seed, steering.variations) == ("4", (step,))
+    assert (kept["seed"], kept["steering"].variations) == ("4", (step,))
     wanted = pipe(CAPTION, seed=4, variations=[step])
-    assert base64.b64encode(wanted.png()).decode() in shown
-    assert "1 away" in kept
-    assert memory == generate.look(*QUERY, Steering())[0]
-    assert Recipe.from_json(current["recipe"]) == wanted.recipe
-    further = list(diversity.vary_near(current, "far", Steering()))[-1][3]
+    assert base64.b64encode(wanted.png()).decode() in kept["result"]
+    assert "1 away" in kept["steps"]
+    assert kept["memory"] == generate.look(*QUERY, Steering())[0]
+    assert Recipe.from_json(kept["current"]["recipe"]) == wanted.recipe
+    further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][3]
     assert further is not None
     assert Recipe.from_json(further["recipe"]).variations == (step,)
     ((*_, nothing),) = diversity.vary_near(None, 0.3, Steering())

@@ -11,9 +11,9 @@ import torch
 from memdriven.explore.inside import look_inside
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request, Variation
-from memdriven.ui import inside, state, strings
+from memdriven.ui import charts, inside, state
 from memdriven.ui.compose import read_examples
-from memdriven.ui.html import image_uri
+from memdriven.ui.html import CONTROL_GONE, image_uri
 from memdriven.ui.startup import gr
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
@@ -63,7 +63,9 @@ def test_a_mixture_is_named_over_the_first_of_it(pipe: MemoryDrivenPipeline) -> 
     *_, (made, _, _) = inside.look(*asking(k=3))
     share = pipe.retrieve(CAPTION, "sentence-sentence", 3)[0].weight
     assert 0 < share < 1
-    assert strings.INSIDE_MIXED.format(count=3, share=share) in str(made)
+    assert (
+        f"3 memories took part, mixed into one v, shown over the image of No. 1, which weighs {share:.0%}."
+    ) in str(made)
     *_, (made, _, _) = inside.look(*QUERY)
     assert "memories took part" not in str(made)
 
@@ -82,12 +84,12 @@ def test_without_words_an_example_is_walked_through(pipe: MemoryDrivenPipeline) 
 
 def test_the_histogram_holds_every_item_and_marks_the_reference() -> None:
     cosines = torch.tensor([0.1, 0.1, 0.5, 0.93])
-    made = inside.histogram(cosines, [0.93], [0.5])
+    made = charts.histogram(cosines, [0.93], [0.5])
     assert made.count("<rect") == 3
     assert made.count('class="md-mark-at"') == made.count('class="md-other"') == 1
     assert "4 cosines" in made
     assert "0.93" in made
-    assert "<text" not in inside.histogram(cosines, [], small=True)
+    assert "<text" not in charts.histogram(cosines, [], small=True)
 
 
 def test_strengths_of_the_memory_come_one_by_one(fading: MemoryDrivenPipeline) -> None:
@@ -120,7 +122,7 @@ def test_controls_come_one_by_one() -> None:
     assert [step[0].count("data-control=") for step in steps] == [1, 2, 3, 4, 5]
     assert steps[-1][0].count("data-control") == 5
     *_, (made, line) = inside.exchange(*asking("a red bird"))
-    assert strings.CONTROL_GONE in made
+    assert CONTROL_GONE in made
     assert 'data-busy="false"' in line
     (only,) = inside.exchange(*asking("qqq"))
     assert 'role="alert"' in only[1]
@@ -138,4 +140,4 @@ def test_controls_hold_what_was_steered_by_hand(pipe: MemoryDrivenPipeline) -> N
         wanted = pipe(CAPTION, seed=7, neighbours=given, variations=[step])
         assert image_uri(wanted.images[0]) in shown[name]
     assert image_uri(pipe.bank.thumbnail(pipe.bank.index_of(worst))) not in made
-    assert strings.CONTROL_GONE in made  # the caption's own memory is masked
+    assert CONTROL_GONE in made  # the caption's own memory is masked

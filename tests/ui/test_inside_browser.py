@@ -10,7 +10,6 @@ from typing import Any
 from memdriven.explore.inside import hidden_parts, look_inside
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
-from memdriven.ui import strings
 from memdriven.ui.html import image_uri
 from tests.ui.asking import CAPTION
 from tests.ui.conftest import Visitor
@@ -40,9 +39,9 @@ def test_the_method_is_walked_from_the_words_to_the_critic(
     page = visitor.page
     visitor.write(CAPTION)
     visitor.keep_seed("7")
-    page.get_by_role("tab", name=strings.TAB_INSIDE, exact=True).click()
+    page.get_by_role("tab", name="How it works", exact=True).click()
     page.wait_for_selector(".md-without", state="attached")  # opened is shown: no button is pressed
-    visitor.wait_text("#status", strings.INSIDE_DONE.format(seed=7))
+    visitor.wait_text("#status", "Inside the picture of seed 7.")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     seen = look_inside(pipe, Request.of(CAPTION, "sentence-sentence", 1, 7, best_of=1))
@@ -96,7 +95,7 @@ def test_the_method_is_walked_from_the_words_to_the_critic(
 def test_the_walk_fits_a_narrow_window(visit: Visit, shots: Path) -> None:
     visitor = visit(viewport={"width": 390, "height": 844}, color_scheme="dark")
     page = visitor.page
-    page.get_by_role("tab", name=strings.TAB_INSIDE, exact=True).click()
+    page.get_by_role("tab", name="How it works", exact=True).click()
     page.wait_for_selector(".md-without", state="attached")  # without words, an example is shown
     for step in page.locator(".md-station").all():
         step.click()

@@ -12,7 +12,7 @@ import pytest
 from memdriven.errors import DataError
 from memdriven.models.noise import Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import experiments, learn, state, strings
+from memdriven.ui import experiments, learn, state
 from memdriven.ui.lessons import EXPERIMENTS, HIGHLIGHTS, lessons, questions, read_lesson
 from tests.ui.asking import HOSTILE
 
@@ -35,7 +35,7 @@ def test_six_lessons_fill_fifteen_minutes() -> None:
 def test_every_lesson_runs_and_is_judged_by_its_run(name: str) -> None:
     steps = list(learn.run(name))
     assert all('role="alert"' not in step[0] for step in steps)
-    assert strings.LEARN_RAN in steps[-1][0]
+    assert "That is what happened. Reveal tells why." in steps[-1][0]
     assert all(f'data-of="{name}"' in step[1] for step in steps)
     assert ['data-done="true"' in step[1] for step in steps] == [False] * (len(steps) - 1) + [True]
     wanted = {
@@ -92,7 +92,7 @@ def test_predict_before_running() -> None:
     assert html.escape(lesson.notes[0], quote=True) in words
     assert learn.predict(None).interactive is False
     assert learn.predict("x").interactive is True
-    assert strings.LEARN_NO_ANSWER in learn.reveal("wrong", "<img src=x>", None)[0]
+    assert "none" in learn.reveal("wrong", "<img src=x>", None)[0]
     last = learn.told(lessons()["critic"], 0, 0, "")
     assert 'data-lesson="after"' in last
     assert 'data-lesson="wrong"' in learn.told(lessons()["retrieval"], 0, 0, "")

@@ -14,7 +14,7 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import state, strings, waiting
+from memdriven.ui import state, waiting
 from memdriven.ui.generate import OPENING_SEED
 from tests.conftest import COLOURS, WINGS
 from tests.ui.conftest import Visitor
@@ -98,11 +98,11 @@ def test_who_waits_may_stop_waiting(visit: Visit) -> None:
     second.page.click("#generate")
     second.wait_text("#place", "In line: 1 before you.")
     second.page.click("#stop")
-    second.wait_text("#status", strings.STOPPED)
+    second.wait_text("#status", "Stopped.")
     second.page.wait_for_function("!document.querySelector('#place p')")
     first.page.wait_for_selector('.md-result[data-complete="true"]')
     second.page.wait_for_timeout(600)
-    assert strings.STOPPED in second.text("#status")
+    assert "Stopped." in second.text("#status")
     assert second.page.locator("#place p").count() == 0
     shown = second.page.get_attribute(".md-result", "data-seed")
     assert shown == str(OPENING_SEED), "the picture that the page opened with stays"

@@ -10,7 +10,7 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import generate, memory_map, state, strings
+from memdriven.ui import generate, memory_map, state
 from memdriven.ui.history_list import moment
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
@@ -56,39 +56,39 @@ def test_map_travels_once_for_each_memory(pipe: MemoryDrivenPipeline) -> None:
 
 
 def test_a_choice_is_pinned_painted_and_released(pipe: MemoryDrivenPipeline) -> None:
-    made, star, line, steering, memory, _, result, seed, current = memory_map.choose(Click("bird-04"), *QUERY)
-    assert steering.pins == ("bird-04",)
-    assert strings.MAP_CHOSEN in made
-    assert 'data-id="bird-04"' in memory
-    assert content(star, "query")["ids"] == ["bird-04"]
-    assert "seed 7" in line
+    made = memory_map.choose(Click("bird-04"), *QUERY)
+    assert made["steering"].pins == ("bird-04",)
+    assert "Pinned, and painted with it" in made["chosen"]
+    assert 'data-id="bird-04"' in made["memory"]
+    assert content(made["star"], "query")["ids"] == ["bird-04"]
+    assert "seed 7" in made["status"]
     # The Picture tab shows the same picture, which is the current one from now on.
     wanted = pipe(CAPTION, neighbours=["bird-04"], seed=7)
-    assert base64.b64encode(wanted.png()).decode() in result
-    assert result in made
-    assert (seed, current) == ("7", moment(wanted))
-    assert memory == generate.look(*QUERY[:6], steering)[0]
-    again = memory_map.choose(Click("bird-04"), *asking(steering=steering))
-    assert again[3].pins == ()
-    assert strings.MAP_RELEASED in again[0]
+    assert base64.b64encode(wanted.png()).decode() in made["result"]
+    assert made["result"] in made["chosen"]
+    assert (made["seed"], made["current"]) == ("7", moment(wanted))
+    assert made["memory"] == generate.look(*QUERY[:6], made["steering"])[0]
+    again = memory_map.choose(Click("bird-04"), *asking(steering=made["steering"]))
+    assert again["steering"].pins == ()
+    assert "Released, and painted without it" in again["chosen"]
 
 
 def test_without_words_a_memory_is_painted_with_its_own(pipe: MemoryDrivenPipeline) -> None:
-    made, *_ = memory_map.choose(Click("bird-04"), *EMPTY)
-    assert html.escape(pipe.bank.items[4].captions[0]) in made
+    made = memory_map.choose(Click("bird-04"), *EMPTY)
+    assert html.escape(pipe.bank.items[4].captions[0]) in made["chosen"]
 
 
 def test_a_drawn_seed_is_told_and_the_next_choice_is_painted_with_it() -> None:
     made = memory_map.choose(Click("bird-04"), *asking(seed="", keep=False))
-    seed, steering = made[-2], made[3]
-    again = memory_map.choose(Click("bird-05"), *asking(seed=seed, keep=False, steering=steering))
-    seeds = [Recipe.from_json(each[-1]["recipe"]).seed for each in (made, again)]
-    assert seeds == [int(seed)] * 2
+    own = {"seed": made["seed"], "steering": made["steering"]}
+    again = memory_map.choose(Click("bird-05"), *asking(keep=False, **own))
+    seeds = [Recipe.from_json(each["current"]["recipe"]).seed for each in (made, again)]
+    assert seeds == [int(made["seed"])] * 2
 
 
 @pytest.mark.parametrize("item", [None, 3, "bird-99", "<img>", ["bird-00"]])
 def test_forged_choices_are_refused(item: object) -> None:
-    _, _, line, *rest = memory_map.choose(Click(item), *QUERY)
-    assert 'role="alert"' in line
-    assert "<img>" not in line
-    assert len(rest) == 6
+    made = memory_map.choose(Click(item), *QUERY)
+    assert 'role="alert"' in made["status"]
+    assert "<img>" not in made["status"]
+    assert list(made) == ["status"], "all else stays as it is"

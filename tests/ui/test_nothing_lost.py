@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import steering, strings
+from memdriven.ui import steering
 from tests.ui.conftest import Visitor
-from tests.ui.test_own_image import FakeNetwork
+from tests.ui.test_steering import FakeNetwork
 
 Visit = Callable[..., Visitor]
 CAPTION = "a small red bird with black wings"
@@ -38,10 +38,10 @@ def test_a_reload_keeps_words_settings_picture_and_tab(visit: Visit) -> None:
     made = visitor.generate()
     visitor.write("a blue bird")
     visitor.wait_text("#memory", "blue")
-    open_tab(page, strings.TAB_MORPH)
-    wait_tab(page, strings.TAB_MORPH)
+    open_tab(page, "Morph")
+    wait_tab(page, "Morph")
     visitor.reload()
-    wait_tab(page, strings.TAB_MORPH)
+    wait_tab(page, "Morph")
     assert page.input_value("#caption textarea") == "a blue bird"
     assert page.input_value("#k input[type=number]") == "2"
     assert not page.is_checked("#keep input"), "a seed that was free stays free"
@@ -65,7 +65,7 @@ def test_the_back_button_goes_from_tab_to_tab_and_comes_back_from_elsewhere(visi
     page.go_forward()
     wait_tab(page, "History")
     visitor.go(f"{home}?lesson=search")
-    wait_tab(page, strings.TAB_LEARN)
+    wait_tab(page, "Learn")
     visitor.back()
     wait_tab(page, "History")
     assert page.input_value("#caption textarea") == CAPTION

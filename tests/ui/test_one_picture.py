@@ -31,7 +31,7 @@ def test_the_same_request_gives_the_same_pixels_on_every_tab(
 ) -> None:
     query = asking(tries=6, steering=steering, seed="11")
     *_, last = generate.paint(*query)
-    recipe = Recipe.from_json(last[-1]["recipe"])
+    recipe = Recipe.from_json(last["current"]["recipe"])
     output = pipe.from_recipe(recipe)
     assert recipe.neighbours != pipe.retrieve(CAPTION).ids or steering.active, "trying chose another"
     shown = image_uri(output.images[0])

@@ -1,21 +1,28 @@
 from __future__ import annotations
 
+import html
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.results import Result
 from memdriven.explore import paper as explore_paper
+from memdriven.explore.inside import BLOCKS
 from memdriven.explore.paper import answers
 from memdriven.models.noise import Noise
+from memdriven.models.rival import RivalGenerator
+from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import copies, paper, state
 from memdriven.ui.compose import read_examples
+from memdriven.ui.html import image_uri
 from tests.ui.asking import CAPTION, EMPTY, HOSTILE, QUERY, asking
 
 
@@ -35,6 +42,28 @@ def test_figures_are_drawn_live(number: str, images: int) -> None:
     counts = [step[0].count("<img") for step in steps]
     assert counts == sorted(counts)
     assert counts[0] < images
+
+
+def test_fig_2_is_walked_on_the_tab_itself(pipe: MemoryDrivenPipeline) -> None:
+    *_, (made, _) = paper.draw("2", *QUERY)
+    assert len(re.findall('role="tab" id="figure-', made)) == len(pipe.resolutions) + 5
+    assert CAPTION in made
+    walked = json.loads(html.unescape(re.findall('data-walk="([^"]*)"', made)[0]))
+    assert len(walked["effects"]) == BLOCKS**2
+
+
+def test_fig_1_has_the_rival_where_one_lies_beside_the_checkpoint(
+    pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rival = RivalGenerator(2, 16, text_dim=pipe.config.text.dim).eval()
+    monkeypatch.setattr(paper, "load_rival", lambda checkpoint: rival)
+    *_, (made, _) = paper.draw("1", *QUERY)
+    assert made.count("<img") == 16
+    assert paper.RIVAL_HEAD in made
+    z = torch.randn(1, rival.z_dim, generator=torch.Generator().manual_seed(7))
+    sentence = pipe.retriever.query(CAPTION).text.sentence
+    with torch.inference_mode():
+        assert image_uri(to_picture(rival(z, sentence))) in made
 
 
 def test_fig_3_says_what_the_copy_check_finds(pipe: MemoryDrivenPipeline) -> None:
@@ -96,6 +125,9 @@ def test_claims_are_answered_by_rows_of_this_checkpoint_alone(
     assert "10.49" in made
     assert "140" in made
     assert "fid_vgg, form x" in made
+    rows.append(result(pipe, "none", "kid_vgg", 3_494_021.1))
+    *_, (made, _) = paper.draw("table 1", *QUERY)
+    assert "3,494.0" in made
     rows[:] = [replace(each, checkpoint_hash="another") for each in rows]
     assert [holds()[where] for where in measured] == [None] * 4
 

@@ -5,7 +5,7 @@ import re
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import strings
+from memdriven.ui.html import PICTURE_BUSY
 from memdriven.ui.picture import empty_grid, empty_picture, grid, picture_panel, time_bar
 
 CAPTION = 'a red bird "<b>"'
@@ -13,7 +13,7 @@ CAPTION = 'a red bird "<b>"'
 
 def test_panel_grows_with_the_stages(pipe: MemoryDrivenPipeline) -> None:
     panels = [picture_panel(step, pipe.resolutions) for step in pipe.stream(CAPTION, seed=4)]
-    assert strings.PICTURE_BUSY in panels[0]
+    assert PICTURE_BUSY in panels[0]
     assert [panel.count("md-blank") for panel in panels] == [3, 2, 1, 0]
     assert ['data-complete="true"' in panel for panel in panels] == [False, False, False, True]
     assert all('<b>"' not in panel for panel in panels)

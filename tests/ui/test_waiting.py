@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from memdriven.errors import BankError
-from memdriven.explore.atlas import Progress
+from memdriven.explore.memory_map import Progress
 from memdriven.ui.waiting import Once, Shelved
 
 

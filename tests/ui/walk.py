@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from memdriven.ui import strings
 from tests.ui.asking import CAPTION
 from tests.ui.conftest import Visitor
 
@@ -86,15 +85,15 @@ def paper(visitor: Visitor) -> None:
 
 TABS: dict[str, tuple[str, Callable[[Visitor], None]]] = {
     "app": ("Picture", picture),
-    "diversity": (strings.TAB_DIVERSITY, diversity),
+    "diversity": ("Diversity", diversity),
     "compare": ("Compare", compare),
-    "inside": (strings.TAB_INSIDE, inside),
-    "morph": (strings.TAB_MORPH, morph),
-    "copies": (strings.TAB_COPIES, copies),
-    "map": (strings.TAB_MAP, memory_map),
+    "inside": ("How it works", inside),
+    "morph": ("Morph", morph),
+    "copies": ("Copy check", copies),
+    "map": ("Memory map", memory_map),
     "history": ("History", history),
-    "learn": (strings.TAB_LEARN, learn),
-    "paper": (strings.TAB_PAPER, paper),
+    "learn": ("Learn", learn),
+    "paper": ("Paper", paper),
 }
 """Name of each tab's file, its label, and what fills it."""
 
@@ -109,3 +108,18 @@ def walk(visitor: Visitor) -> Iterator[str]:
         page.get_by_role("tab", name=label, exact=True).click()
         fill(visitor)
         yield name
+
+
+TOO_WIDE = """() => [...document.querySelectorAll('#header *, #page *')].filter((one) => {
+  const box = one.getBoundingClientRect();
+  if (!box.width || !box.height || one.parentElement.closest('svg')) return false;
+  for (let p = one.parentElement; p !== document.body; p = p.parentElement)
+    if (['auto', 'scroll'].includes(getComputedStyle(p).overflowX)) return false;
+  return box.right > innerWidth + 1 || box.left < -1;
+}).map((one) => `${one.tagName} ${one.id} ${one.className}`)"""
+
+
+def too_wide(page: Any) -> list[str]:
+    """Return what is on screen and reaches beyond the window; the page would cut it off."""
+    found: list[str] = page.evaluate(TOO_WIDE)
+    return found

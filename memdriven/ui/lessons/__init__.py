@@ -11,11 +11,11 @@ from typing import Any
 from memdriven.errors import DataError, MemDrivenError
 from memdriven.numbers import is_whole, parse_json
 from memdriven.pipeline.request import Request
-from memdriven.ui import strings
+from memdriven.ui.html import EQUATION
 
 SCHEMA, QUESTIONS = "memdriven.lesson/2", "memdriven.questions/1"
 EXPERIMENTS = ("search", "share", "gates", "noise", "copy", "critic")
-HIGHLIGHTS = tuple(kind for kind, _ in strings.EQUATION if kind)
+HIGHLIGHTS = tuple(kind for kind, _ in EQUATION if kind)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Lesson(Question):
     title: str
     minutes: int
     highlight: str
-    """The term that it is about, by its kind in `strings.EQUATION`."""
+    """The term that it is about, by its kind in `EQUATION`."""
     text: tuple[str, ...]
     outcomes: tuple[str, ...]
     """What it means that an option came true, one each."""

@@ -9,8 +9,8 @@ from safetensors.torch import save
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.errors import BankError
-from memdriven.explore import projection
-from memdriven.explore.projection import (
+from memdriven.explore import memory_map
+from memdriven.explore.memory_map import (
     item_directions,
     neighbour_embedding,
     principal,
@@ -70,17 +70,17 @@ def test_a_rebuilt_memory_takes_its_map_along(
     folder = tmp_path / "model"
     shutil.copytree(pipe.checkpoint.path, folder)
     renew_map(folder, progress=False)
-    path = folder / projection.FILE
+    path = folder / memory_map.FILE
     drawn = read_map(pipe.bank, path)
     assert drawn.stored
     assert load_checkpoint(folder).hash == pipe.checkpoint.hash, "the map is recorded, and decides nothing"
-    other = {"schema": projection.SCHEMA, "bank": "0" * 16}
+    other = {"schema": memory_map.SCHEMA, "bank": "0" * 16}
     for stale in (path.read_bytes()[:-4], save({"points": torch.zeros(3, 2)}, other)):
         path.write_bytes(stale)
         renew_map(folder, progress=False)
         assert torch.equal(read_map(pipe.bank, path).points, drawn.points)
     path.write_bytes(save({"points": torch.zeros(3, 2)}, other))
-    monkeypatch.setattr(projection, "LARGEST", 2)
+    monkeypatch.setattr(memory_map, "LARGEST", 2)
     renew_map(folder, progress=False)
     assert not path.exists()
     load_checkpoint(folder)
