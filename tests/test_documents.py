@@ -12,11 +12,13 @@ from datetime import datetime
 from fnmatch import fnmatch
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memdriven.checkpoint import bank_folder
 from memdriven.cli.repeat import command_of
+from memdriven.pipeline.recipe import Recipe
 from memdriven.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -239,6 +241,17 @@ def test_a_model_without_a_memory_opens_with_the_one_that_its_card_promises() ->
         card = (ROOT / "checkpoints" / checkpoint / "README.md").read_text(encoding="utf-8")
         has_one = bank_folder(ROOT / "checkpoints" / checkpoint).is_dir()
         assert has_one == ("It opens when it has a memory" not in card), checkpoint
+
+
+def test_readmes_python_runs_and_says_what_is_true(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(lines.replace("checkpoints/aviary", str(ROOT / "checkpoints/aviary")), names)  # noqa: S102
+    assert Recipe.from_png((tmp_path / "bird.png").read_bytes()) == names["out"].recipe
+    for name in re.findall(r"`out\.(\w+)`", text):
+        assert getattr(names["out"], name)
 
 
 def test_the_hours_of_training_are_those_of_the_recipe() -> None:
