@@ -270,6 +270,8 @@ def _fits(recipe: Recipe) -> bool:
 
 def _closed(recipe: Recipe) -> bool:
     """Return whether a recipe names another model of the page: opening it is left to a press."""
+    if recipe.checkpoint_hash == state.pipeline().checkpoint.hash:  # whatever its folder is called
+        return False
     return recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().entries
 
 

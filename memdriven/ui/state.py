@@ -60,10 +60,13 @@ class Shelf:
     """
 
     def __init__(self, entries: Iterable[Entry], device: str = "auto") -> None:
-        """Offer these, the first one by default."""
+        """Offer these, the first one by default; of two folders of one name, the second with its parent's."""
         self.entries: dict[str, Entry] = {}
         for entry in entries:
-            self.entries.setdefault(entry.name, entry)
+            name, depth = entry.name, 1
+            while name in self.entries and depth < len(entry.path.parts) - 1:
+                name, depth = f"{entry.path.parts[-1 - depth]}/{name}", depth + 1
+            self.entries.setdefault(name, entry)
         self.device = device
         self._open: tuple[str, MemoryDrivenPipeline] | None = None
         self._lock = threading.Lock()
@@ -82,7 +85,9 @@ class Shelf:
 
     def put(self, pipe: MemoryDrivenPipeline) -> None:
         """Take an opened pipeline as the one in memory."""
-        self._open = (pipe.checkpoint.name, pipe)
+        path = pipe.checkpoint.path.resolve()
+        same = (name for name, entry in self.entries.items() if entry.path.resolve() == path)
+        self._open = (next(same, pipe.checkpoint.name), pipe)
 
     def get(self, name: str) -> MemoryDrivenPipeline:
         """Return a checkpoint's pipeline, opening it if need be.

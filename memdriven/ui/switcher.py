@@ -57,7 +57,7 @@ def switch(name: object) -> Iterator[tuple[Any, ...]]:
     except MemDrivenError as error:
         yield gr.skip(), state.chosen(), *stay[2:], failure(error)
         return
-    used, most = pipe.checkpoint.name, min(state.MAX_K, pipe.bank.n)
+    used, most = state.chosen(), min(state.MAX_K, pipe.bank.n)
     yield (
         facts(used, pipe.bank.n),
         gr.skip(),

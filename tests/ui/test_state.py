@@ -134,3 +134,16 @@ def test_choices_say_what_has_no_memory(two: Path, pipe: MemoryDrivenPipeline) -
     shelf = Shelf.holding(pipe)
     assert shelf.default == "tiny"
     assert Shelf([Entry("a", two / "first"), Entry("a", two / "second")]).entries["a"].path == (two / "first")
+
+
+def test_two_folders_of_one_name_are_both_offered(two: Path, tmp_path: Path) -> None:
+    """As runs/a/checkpoint and runs/b/checkpoint are."""
+    for run, source in (("a", "first"), ("b", "second")):
+        shutil.copytree(two / source, tmp_path / run / "checkpoint")
+    shelf = Shelf(find_checkpoints([tmp_path / "a/checkpoint", tmp_path / "b/checkpoint"]), "cpu")
+    assert list(shelf.entries) == ["checkpoint", "b/checkpoint"]
+    opened = shelf.get("b/checkpoint")
+    assert opened.checkpoint.path == tmp_path / "b/checkpoint"
+    shelf.put(opened)
+    assert shelf.get("b/checkpoint") is opened
+    assert shelf.get("checkpoint").checkpoint.path == tmp_path / "a/checkpoint"
