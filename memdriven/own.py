@@ -148,7 +148,8 @@ def train_own(
         "a contact sheet", lambda: contact_sheet(checkpoint, _examples(prepared)).save(work / "sheet.png")
     )
     if progress:
-        print(f"model in {checkpoint}, contact sheet in {work / 'sheet.png'}")
+        print(f"model in {checkpoint}, contact sheet in {work / 'sheet.png'}: a column a caption, with its")
+        print("reference above and pictures of three noises below")
     _open_app(checkpoint, open)
     return checkpoint
 

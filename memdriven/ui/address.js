@@ -22,7 +22,10 @@ const key = (again && history.state?.key) || `memdriven.visit.${Math.random()}`;
 history.replaceState({ tab, key }, "");
 window.addEventListener("popstate", (event) => open(event.state?.tab ?? "picture"));
 soon(() => document.querySelector("#tabs"), (tabs) => new MutationObserver(() => {
-  const now = tabs.querySelector("[role=tab][aria-selected=true][data-tab-id]")?.dataset.tabId;
+  const chosen = tabs.querySelector("[role=tab][aria-selected=true][data-tab-id]");
+  const now = chosen?.dataset.tabId;
+  const row = chosen?.parentElement; // where it is narrower than its tabs, the chosen one is moved to its middle
+  if (row) row.scrollLeft = chosen.offsetLeft - (row.clientWidth - chosen.offsetWidth) / 2;
   if (now && now !== history.state?.tab) history.pushState({ tab: now, key }, "");
 }).observe(tabs, { subtree: true, attributes: true, attributeFilter: ["aria-selected"] }));
 

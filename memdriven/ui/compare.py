@@ -178,7 +178,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             run = gr.Button("Compare", variant="primary", elem_id="compare-run", elem_classes="md-run")
         made = panel(empty(COMPARE_EMPTY), elem_id="compare-table", js_on_load=script("slide.js"))
         section("text", "Another word, same noise, same memory")
-        panel(hint("Noise and references stay those of the caption on the left. What did the word do?"))
+        panel(hint("Noise and references stay those of your caption. What did the word do?"))
         with gr.Row(elem_classes="md-tools"):
             words = gr.Textbox(
                 label="Change one word",

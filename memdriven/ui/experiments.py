@@ -247,11 +247,11 @@ def _critic(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
     gaps = _apart(contents(real), contents(picture))
     sizes = [each.width for each in contents(picture)]
     bars = charts.bars(
-        [(f"a{size}", gap) for size, gap in zip(sizes, gaps, strict=True)], max(gaps), "{:.1%}"
+        [(f"at {size} px", gap) for size, gap in zip(sizes, gaps, strict=True)], max(gaps), "{:.1%}"
     )
     shown = made + tag("h3", text("How far real and made are apart"), class_="md-row-name") + bars
     answer = 2 if max(gaps) < 1.3 * min(gaps) else 0 if gaps[0] > gaps[-1] else 1
-    yield Ran(shown, answer, f"Apart by {gaps[0]:.1%} in a{sizes[0]}, by {gaps[-1]:.1%} in a{sizes[-1]}.")
+    yield Ran(shown, answer, f"Apart by {gaps[0]:.1%} at {sizes[0]} px, by {gaps[-1]:.1%} at {sizes[-1]} px.")
 
 
 def _apart(first: Sequence[Image.Image], second: Sequence[Image.Image]) -> list[float]:

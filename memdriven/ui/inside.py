@@ -102,7 +102,7 @@ def fading_html(pictures: Sequence[Image.Image]) -> str:
     return tag(
         "div",
         tag("h3", text("From words alone to all of the memory"), class_="md-step-title")
-        + hint("Same words, neighbours and noise; only the strength of the features differs.")
+        + hint("Same words, references and noise; only the strength of the features differs.")
         + tag("ol", cells, class_="md-fading")
         + tag("p", ends, class_="md-fade-ends"),
         class_="md-inside",

@@ -107,7 +107,7 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
 def query_html(retrieval: Retrieval, at: tuple[float, float]) -> str:
     """Return the star's place and its neighbours for the canvas, and in words."""
     content = {"at": at, "ids": retrieval.ids}
-    words = f"The star marks your words; lines lead to the neighbours in use ({len(retrieval)})."
+    words = f"The star marks your words; lines lead to the references in use ({len(retrieval)})."
     return tag("p", text(words), class_="md-hint", data_query=json.dumps(content))
 
 
@@ -136,7 +136,7 @@ def find(*query: object) -> tuple[str, str]:
     """Return the star for the words in the left column, if there are any, and the status."""
     pipe = state.pipeline()
     if not str(query[0]).strip():
-        return hint("Write a caption on the left to see where it belongs."), status(READY)
+        return hint("Write a caption to see where it belongs."), status(READY)
     try:
         wanted = references.read(*query)
         prepared = pipe.prepare(wanted.request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from PIL import Image
@@ -30,10 +31,11 @@ MOVING = ("words", "memory", "z", "mirror and window")
 
 
 def run(
-    words: str, seed: str, moving: Sequence[str], count: float, *query: object
+    words: str, seed: str, moving: Sequence[str] | None, count: float, *query: object
 ) -> Iterator[tuple[str, str]]:
     """Yield the newest picture while they are made, at last all of them; and the status."""
     pipe = state.pipeline()
+    moving = list(moving or ())
     try:
         wanted = references.read(*query)
         other = words if isinstance(words, str) and words.strip() else wanted.caption
@@ -43,12 +45,15 @@ def run(
         first, last = pipe.prepare(start).retrieval, pipe.prepare(end).retrieval
         made: list[Image.Image] = []
         total = _count(count)
-        for picture in morph.frames(pipe, start, end, list(moving or ()), total):
+        for picture in morph.frames(pipe, start, end, moving, total):
             made.append(picture)
             line = f"Painting: {len(made)} of {total} pictures."
             if len(made) < total:
                 yield _making(picture, len(made) / total), status(line, busy=True)
-        ends = ((first, wanted.seed), (last, far.seed))
+        # What does not move is at the far end as it is at the near one.
+        words_there = (last if "words" in moving else first).caption
+        there = replace(last if "memory" in moving else first, caption=words_there)
+        ends = ((first, wanted.seed), (there, far.seed))
         yield (
             morph_html(made, ends, moving),
             status(f"{total} pictures. Move through them with the slider or the arrow keys."),
@@ -145,9 +150,8 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             section("noise", "From this picture to another")
             panel(
                 hint(
-                    "Starts at the words and noise on the left. Choose what moves; the "
-                    "rest stays as it is there. z is interpolated on a sphere, all else "
-                    "linearly."
+                    "Starts at your words and noise. Choose what moves; the rest stays. "
+                    "z is interpolated on a sphere, all else linearly."
                 )
             )
             moving = gr.CheckboxGroup(

@@ -240,9 +240,7 @@ def question(*query: object, kept: bool = False) -> tuple[Request, Steering]:
     asked = Query(*query)
     if not isinstance(asked.caption, str) or not asked.caption.strip():
         raise CaptionError(
-            wanted="words to start from",
-            found="an empty box",
-            fix="write a caption on the left, or take an example",
+            wanted="words to start from", found="an empty box", fix="write a caption, or take an example"
         )
     steering = asked.steering if isinstance(asked.steering, Steering) else Steering()
     number = state.read_seed(asked.seed if isinstance(asked.seed, str) else "", kept or bool(asked.keep))

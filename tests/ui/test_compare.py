@@ -55,7 +55,7 @@ def test_nothing_to_compare_is_explained() -> None:
     assert 'role="alert"' in compare.change(CAPTION, *QUERY)[1]
     assert 'role="alert"' in compare.change("blue", *EMPTY)[1]
     (only,) = compare.table(["none"], 1, *EMPTY)
-    assert "write a caption on the left, or take an example" in only[1]
+    assert "write a caption, or take an example" in only[1]
 
 
 def test_hostile_words_are_escaped() -> None:

@@ -37,6 +37,13 @@ def test_both_ends_use_a_part_of_the_memory(fading: MemoryDrivenPipeline) -> Non
         assert image_uri(fading(CAPTION, seed=seed, memory=0.5).images[0]) in made
 
 
+def test_what_stays_is_shown_alike_at_both_ends() -> None:
+    *_, (made, _) = morph.run("a small blue bird with white wings", "9", ["z"], 5, *QUERY)
+    assert made.count(f'<q class="md-quote md-still">{CAPTION}</q>') == 2
+    near, far = (part.split("</div>")[0] for part in made.split('class="md-end-memory')[1:])
+    assert near == far
+
+
 @pytest.mark.parametrize(
     ("moving", "count", "seed"), [([], 5, "9"), (["sql"], 5, "9"), (None, 5, "9"), (["z"], 5, "nine")]
 )

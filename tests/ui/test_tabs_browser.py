@@ -289,6 +289,33 @@ def test_what_comes_late_from_another_lesson_is_put_away(
     assert page.locator("#lesson-reveal:visible").count() == 0
 
 
+def test_a_phone_can_read_the_lesson_that_a_link_opens(visit: Visit) -> None:
+    page = visit("?lesson=retrieval", viewport={"width": 390, "height": 844}).page
+    page.wait_for_selector('#lesson [data-lesson="retrieval"]')
+    page.wait_for_function("""() => {
+        const chosen = document.querySelector('[role=tab][aria-selected=true][data-tab-id=learn]');
+        const box = chosen?.getBoundingClientRect();
+        return box && box.left >= 0 && box.right <= innerWidth;
+    }""")
+    page.locator("#lesson-answer label").nth(0).click()
+    page.click("#lesson-run:not([disabled])")
+    page.wait_for_selector("#lesson-result .md-histogram text")
+    heights = page.locator("#lesson-result .md-histogram text").evaluate_all(
+        "all => all.map(text => text.getBoundingClientRect().height)"
+    )
+    assert min(heights) > 10
+
+
+def test_a_word_that_is_being_completed_is_not_yet_called_unknown(visit: Visit) -> None:
+    page = (visitor := visit()).page
+    visitor.write("a zzz")
+    page.wait_for_selector("#unknown:has-text('zzz')", state="visible")
+    page.fill("#caption textarea", "")
+    page.type("#caption textarea", "a zzz bl")
+    page.wait_for_selector("#completion", state="visible")
+    assert page.locator("#unknown .md-offer, #unknown del").filter(visible=True).count() == 0
+
+
 def test_four_questions_frame_the_lessons(
     visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
