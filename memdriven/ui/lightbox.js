@@ -2,7 +2,7 @@
 const dialog = document.createElement("dialog");
 dialog.id = "lightbox";
 dialog.setAttribute("aria-labelledby", "lightbox-words");
-dialog.innerHTML = `<figure><img alt=""><figcaption id="lightbox-words"></figcaption></figure>
+dialog.innerHTML = `<figure><img alt="The picture, large"><figcaption id="lightbox-words"></figcaption></figure>
   <div class="md-lightbox-tools">
     <button type="button" data-step="-1" aria-label="The picture before">\u2190</button>
     <span class="md-lightbox-place" aria-live="polite"></span>
