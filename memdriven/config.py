@@ -133,7 +133,7 @@ class DiscriminatorConfig:
     content: Pooling = "average"
     """Pooling that makes the content features a_128 ... a_4, or `none` to leave them out."""
     spectral_norm: bool = True
-    """Spectral normalisation in place of BatchNorm [ours]."""
+    """Spectral normalisation; the family has BatchNorm there [ours]."""
     projected: bool = False
     """Judge the last stage's images by maps of a frozen ImageNet network, too [ours]."""
 

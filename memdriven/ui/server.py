@@ -57,7 +57,8 @@ POLICY = (
     "base-uri 'self'",
     "form-action 'self'",
 )
-ANY = "*"
+ANY, NUMBERS = "*", "0.0.0.0"
+"""Among the names a page is asked for by: whatever, and whatever is a number."""
 NOT_OURS = (99, 49, 10049)
 """EADDRNOTAVAIL of Linux, macOS and Windows."""
 
@@ -67,7 +68,8 @@ class OwnServerOnly:
 
     Args:
         app: Gradio's application.
-        hosts: names and addresses that the page may be asked for by; `*` for any.
+        hosts: names and addresses that the page may be asked for by; `*` for any, `0.0.0.0` for any that is
+            a number, which no other site's name can be.
         frames: sites that may show the page in a frame; none by default.
         forwarded: believe what a proxy in front says of host and scheme.
     """
@@ -132,7 +134,9 @@ class OwnServerOnly:
     def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> int:
         """Return why a request is refused as an HTTP status; 0 where it is not."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        if ANY not in self.hosts and _name(host) not in self.hosts:
+        name = _name(host)
+        by_number = NUMBERS in self.hosts and _is_number(name)
+        if ANY not in self.hosts and name not in self.hosts and not by_number:
             return 421
         path = scope["path"].removeprefix(API)
         if path.startswith(UNUSED):
@@ -177,8 +181,8 @@ def _name(host: str) -> str:
 def served_hosts(host: str, allowed: Iterable[str] = ()) -> list[str]:
     """Return by which names a page that listens on `host` may be asked for.
 
-    Where it listens on every address it answers to all of this machine's names and numbers; a name of
-    another site that points here is none of them.
+    Where it listens on every address it answers to this machine's names and to every number, as it cannot
+    know under which a container or a second network is seen; a name of another site that points here is none.
 
     Args:
         host: the address listened on.
@@ -188,17 +192,8 @@ def served_hosts(host: str, allowed: Iterable[str] = ()) -> list[str]:
     if space := os.environ.get("SPACE_HOST"):
         names.add(space.lower())
     if host in ("0.0.0.0", "::"):
-        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-        with_numbers = socket.getaddrinfo(socket.gethostname(), None) if _resolves() else []
-        names |= {str(found[4][0]).partition("%")[0] for found in with_numbers}
+        names |= {NUMBERS, socket.gethostname().lower(), socket.getfqdn().lower()}
     return sorted(names)
-
-
-def _resolves() -> bool:
-    try:
-        return bool(socket.getaddrinfo(socket.gethostname(), None))
-    except OSError:
-        return False
 
 
 def free_port(host: str, wanted: int) -> int:

@@ -86,6 +86,17 @@ def test_this_machines_own_names_are_served(host: str) -> None:
     assert ask(OwnServerOnly(Inner()), host="anything.example")[0] == 200, "a public tunnel"
 
 
+@pytest.mark.parametrize("listens", ["0.0.0.0", "::"])
+def test_a_page_for_the_whole_network_is_served_by_any_number_and_no_foreign_name(listens: str) -> None:
+    """A pupil asks by the number that the teacher's machine has in the classroom's network."""
+    page = OwnServerOnly(Inner(), hosts=served_hosts(listens))
+    for host in ("192.168.1.17:7860", "10.0.0.2", "[fe80::1]:7860"):
+        assert ask(page, host=host)[0] == 200
+    for host in ("evil.example:7860", "192.168.1.17.evil.example", "1921680117.example"):
+        assert ask(page, host=host)[0] == 421
+    assert ask(gate(Inner()), host="192.168.1.17:7860")[0] == 421
+
+
 def test_a_foreign_page_may_neither_post_nor_read() -> None:
     inner = Inner()
     path = "/gradio_api/queue/join"
