@@ -218,7 +218,7 @@ def test_short_forms() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n, c in COMMANDS.items() if "checkpoint" in arguments_of(c.function)])
-def test_a_checkpoint_is_given_in_one_way_everywhere(name: str) -> None:
+def test_a_checkpoint_is_given_in_one_way_everywhere(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     more = {
         "own-memory": ["a"],
         "build-memory": ["--dataset", "a", "--features", "b"],
@@ -230,6 +230,9 @@ def test_a_checkpoint_is_given_in_one_way_everywhere(name: str) -> None:
     assert parse(name, [*more, "--checkpoint", "x"]).keywords["checkpoint"] == Path("x")
     if name in ("evaluate", "info"):
         assert parse(name, ["x", *more]).keywords["checkpoint"] == Path("x")
+        with pytest.raises(SystemExit):
+            parse(name, ["--help"])
+        assert "The checkpoint may also stand first" in capsys.readouterr().out
 
 
 UNWRITABLE = {

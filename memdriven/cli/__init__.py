@@ -186,8 +186,10 @@ def parse(name: str, arguments: Sequence[str]) -> functools.partial[Any]:
 
     function = pkgutil.resolve_name(COMMANDS[name].function)
     known = parameters_of(function)
-    if "checkpoint" in known and not known.keys() & set(POSITIONAL) and full and full[0][:1] != "-":
-        full.insert(0, "--checkpoint")
+    if "checkpoint" in known and not known.keys() & set(POSITIONAL):
+        note += "\n\nThe checkpoint may also stand first, without --checkpoint."
+        if full and full[0][:1] != "-":
+            full.insert(0, "--checkpoint")
     return bind(function, full, prog=f"{PROGRAM} {name}", config=config, note=note)
 
 
