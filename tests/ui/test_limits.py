@@ -60,7 +60,7 @@ def test_what_nobody_listens_to_is_not_computed_and_delays_nobody(
 ) -> None:
     for number in range(130):
         join(served, f"hog-{number}")
-    assert len(over_http(served[1], [CAPTION, "sentence-sentence", 1])) == 1
+    assert len(over_http(served[1], "retrieve", [CAPTION, "sentence-sentence", 1])) == 1
     assert len(asked) == 1
     assert len(served[0]._queue) == 0
     told = listen(served, "hog-129")
