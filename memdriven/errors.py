@@ -12,7 +12,7 @@ class MemDrivenError(Exception):
         fix: what the reader can do about it.
     """
 
-    def __init__(self, *, wanted: str, found: str, fix: str) -> None:
+    def __init__(self, wanted: str, found: str, fix: str) -> None:
         # Names from a disk may hold halves of characters, which no terminal prints.
         wanted, found, fix = (
             part.encode("utf-8", "backslashreplace").decode() for part in (wanted, found, fix)
@@ -26,7 +26,7 @@ class MemDrivenError(Exception):
 
 
 def _rebuild(cls: type[MemDrivenError], wanted: str, found: str, fix: str) -> MemDrivenError:
-    return cls(wanted=wanted, found=found, fix=fix)
+    return cls(wanted, found, fix)
 
 
 class ConfigError(MemDrivenError):
