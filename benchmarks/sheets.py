@@ -1,0 +1,157 @@
+"""The model card's sheets of pictures, nothing chosen: samples, nine z (Fig. 5), and what each stage adds.
+
+    python -m benchmarks.sheets samples --checkpoint checkpoints/aviary --dataset data/aviary
+    python -m benchmarks.sheets noise --checkpoint checkpoints/aviary
+    python -m benchmarks.sheets stages --checkpoint checkpoints/aviary --dataset data/aviary --n 300
+
+`samples`: the first captions of test images taken evenly over the classes, seed 0; the retrieved image to the
+left and the picture to the right (`--pictures-only` for data that may not be passed on).
+`noise`: one caption and memory, seeds 0, 1000, ... 8000; nothing but z moves. The last two captions name the
+place, so that z has only the light to say.
+`stages`: captions as `evaluate` takes them, every stage enlarged to the last one's side; printed beside it is
+each stage's distance to all test images there, by VGG's and SqueezeNet's pooled maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from memdriven import MemoryDrivenPipeline
+from memdriven.checkpoint import load_checkpoint
+from memdriven.data.prepared import PreparedDataset
+from memdriven.evaluation.context import Context, Resources, choose_prompts
+from memdriven.evaluation.distances import frechet_distance, kernel_distance
+from memdriven.evaluation.rows import quantised
+from memdriven.models.noise import WHOLE
+from memdriven.pipeline.output import to_picture
+from memdriven.pipeline.request import Request
+
+CAPTIONS = (
+    "a small red bird with black wings",
+    "a yellow bird with a black head",
+    "a brown owl with large eyes",
+    "a grey bird in the snow",
+    "a blue bird with an orange breast on green grass",
+)
+GAP = 4
+
+
+def main() -> None:
+    """Read the command line and write one sheet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sheet", choices=("samples", "noise", "stages"))
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--dataset", type=Path)
+    parser.add_argument("--captions", nargs="+", default=CAPTIONS, help="of noise")
+    parser.add_argument("--n", type=int, default=64, help="captions of samples and stages")
+    parser.add_argument("--columns", type=int, default=4, help="of samples")
+    parser.add_argument("--pictures-only", action="store_true", help="samples without what was retrieved")
+    parser.add_argument("--out", type=Path, help="default: SHEET.webp beside the model card")
+    of = parser.parse_args()
+    if of.sheet == "noise":
+        sheet = noise(of.checkpoint, of.captions)
+    elif of.dataset is None:
+        raise SystemExit("give --dataset")
+    elif of.sheet == "samples":
+        sheet = samples(of.checkpoint, of.dataset, of.n, of.columns, of.pictures_only)
+    else:
+        sheet = stages(of.checkpoint, of.dataset, of.n)
+    out = of.out or of.checkpoint / f"{of.sheet}.webp"
+    sheet.save(out, quality=88, method=6)
+    print(out)
+
+
+def samples(checkpoint: Path, dataset: Path, count: int, columns: int, alone: bool) -> Image.Image:
+    """Return a grid of the first captions of test images."""
+    pipe, side = MemoryDrivenPipeline.from_pretrained(checkpoint), 128
+    items = PreparedDataset.open(dataset).split("test")
+    items = items[:: max(1, len(items) // count)][:count]
+    width, height = (side + GAP, side + GAP) if alone else (2 * side + 3 * GAP, side + 32)
+    sheet = Image.new("RGB", (width * columns, height * -(-len(items) // columns)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, item in enumerate(tqdm(items, "samples")):
+        output = pipe(item.captions[0], seed=0)
+        x, y = width * (place % columns), height * (place // columns)
+        for column, picture in enumerate(
+            output.images if alone else [output.neighbours[0].image, output.images[0]]
+        ):
+            square = picture.resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(square, (x + GAP + column * (side + GAP), y + GAP))
+        if not alone:
+            words = "\n".join(textwrap.wrap(item.captions[0], 44)[:2])
+            draw.text((x + GAP, y + side + GAP + 2), words, fill="#333333", spacing=0)
+    return sheet
+
+
+def noise(checkpoint: Path, captions: list[str]) -> Image.Image:
+    """Return a 3 x 3 grid over z a caption, side by side."""
+    pipe, side, title = MemoryDrivenPipeline.from_pretrained(checkpoint), 96, 18
+    block = 3 * (side + GAP) + 3 * GAP
+    sheet = Image.new("RGB", (block * len(captions), block + title), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, caption in enumerate(captions):
+        prepared = pipe.prepare(Request(caption=caption, k=1, seeds=(0,), mirror=False, window=WHOLE))
+        first = pipe.noise(prepared.request, 0)
+        draw.text((column * block + GAP, 3), caption, fill="#333333")
+        for i in range(9):
+            with torch.inference_mode():
+                *_, last = pipe.paint(prepared, first._replace(z=pipe.noise(prepared.request, 1000 * i).z))
+            picture = to_picture(last.image).resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(picture, (column * block + i % 3 * (side + GAP), title + i // 3 * (side + GAP)))
+    return sheet
+
+
+def stages(checkpoint: Path, dataset: Path, n: int, shown: int = 6) -> Image.Image:
+    """Print each stage's distances; return a sheet with a row a caption, every stage's picture in it."""
+    made, data = load_checkpoint(checkpoint), PreparedDataset.open(dataset)
+    prompts = choose_prompts(data, "test", n)
+    context = Context(made, data, prompts, Resources(), folder=Path("runs/stages/model"))
+    pictures = painted(context)
+    spaces = {"vgg": context.vgg_space, "squeezenet": context.squeezenet_space}
+    real = {name: space.cached(context.reference_images, context.cache) for name, space in spaces.items()}
+    print(f"{len(prompts)} captions against {len(context.reference_images)} images at {context.size} px")
+    print("| stage | " + " | ".join(f"fd_{name} | kd_{name}" for name in spaces) + " |")
+    print("|---" * (1 + 2 * len(spaces)) + "|")
+    for size, stage in zip(made.generator.resolutions, pictures, strict=True):
+        cells = []
+        for name, space in spaces.items():
+            features = space.cached(stage, context.cache, progress=True)
+            distance = kernel_distance(real[name], features, subset_size=min(1000, len(prompts)))
+            cells += [f"{frechet_distance(real[name], features):,.1f}", f"{distance.mean:,.3f}"]
+        print(f"| {size} px | " + " | ".join(cells) + " |", flush=True)
+    side = context.size + GAP
+    sheet = Image.new("RGB", (len(pictures) * side, min(shown, len(prompts)) * side), "white")
+    for column, stage in enumerate(pictures):
+        for row, image in enumerate(stage[:shown]):
+            sheet.paste(to_picture(image[None].float() / 127.5 - 1), (column * side, row * side))
+    return sheet
+
+
+@torch.inference_mode()
+def painted(context: Context) -> list[Tensor]:
+    """Return each stage's pictures of all captions, uint8 (n, 3, s, s) of the last one's side s."""
+    parts: list[list[Tensor]] = [[] for _ in context.checkpoint.generator.resolutions]
+    requests = [
+        context.request(prompt, context.seed + i, k=1, best_of=1) for i, prompt in enumerate(context.prompts)
+    ]
+    for start in tqdm(range(0, len(requests), context.batch), "pictures"):
+        part = requests[start : start + context.batch]
+        prepared = [context.pipe.prepare(request) for request in part]
+        for place, made in enumerate(context.pipe.paint_many(prepared, [r.seeds[0] for r in part])):
+            large = F.interpolate(made.float(), (context.size,) * 2, mode="bicubic", align_corners=False)
+            parts[place].append(quantised(large))
+    return [torch.cat(stage) for stage in parts]
+
+
+if __name__ == "__main__":
+    main()
