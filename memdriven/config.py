@@ -114,6 +114,9 @@ class GeneratorConfig:
     refine: bool = False
     """Let a later stage add to the image of the one before, enlarged; it begins with adding nothing
     [ours]."""
+    back_projection: float = 0.0
+    """How far a refining stage's image is drawn back to the one before: at 1, made small again, it is that
+    one; colours stay those that the words gave the first stage [ours] (Irani and Peleg 1991)."""
     mirror: bool = False
     """Let the noise of a picture also say which way its memory faces: v as it is, or mirrored left
     to right, as training's flips show both [ours]."""
