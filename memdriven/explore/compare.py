@@ -116,9 +116,7 @@ def edit(pipe: MemoryDrivenPipeline, request: Request, edited: str) -> Edit:
     changes = word_changes(request.caption, edited)
     if all(kind == "same" for kind, _ in changes):
         raise ConfigError(
-            wanted="a caption in which a word is changed",
-            found="the same words",
-            fix="change a word, e.g. the colour",
+            "a caption in which a word is changed", "the same words", "change a word, e.g. the colour"
         )
     before = pipe(request)
     prepared = before.prepared
@@ -145,9 +143,7 @@ def mean_difference(pictures: Sequence[Image.Image], levels: int = LEVELS) -> fl
         EvaluationError: fewer than two pictures.
     """
     if len(pictures) < 2:
-        raise EvaluationError(
-            wanted="two pictures or more", found=str(len(pictures)), fix="make more of them"
-        )
+        raise EvaluationError("two pictures or more", str(len(pictures)), "make more of them")
     level, gaps = torch.stack([to_tensor(each) for each in pictures]), []
     for _ in range(levels):
         gaps.append(torch.pdist(level.flatten(1), p=1).mean() / level[0].numel())

@@ -99,9 +99,7 @@ class CopySpace:
             BankError: a thumbnail is damaged.
         """
         if bank.n < 3:
-            raise EvaluationError(
-                wanted="three pictures in the memory or more", found=str(bank.n), fix="use a larger memory"
-            )
+            raise EvaluationError("three pictures in the memory or more", str(bank.n), "use a larger memory")
         self._small = small_pictures(bank, range(bank.n), SIDE, progress)
         raw = _blocks(self._small)
         self._centres = [block.mean(dim=0) for block in raw]

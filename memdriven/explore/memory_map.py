@@ -76,7 +76,7 @@ def read_map(bank: MemoryBank, path: Path) -> Map:
         return Map(_fit(principal(directions)), directions, stored=False)
     wanted, found = (SCHEMA, (bank.n, 2)), (facts.get("schema"), tuple(points.shape))
     if found != wanted:
-        raise BankError(wanted=f"the map {wanted} in {path}", found=str(found), fix=REPAIR)
+        raise BankError(f"the map {wanted} in {path}", str(found), REPAIR)
     return Map(points, directions, stored=True)
 
 
@@ -85,9 +85,7 @@ def _stored(path: Path) -> tuple[dict[str, str], Tensor]:
         with safe_open(path, "pt") as content:
             return content.metadata() or {}, content.get_tensor("points").float()
     except (SafetensorError, OSError) as error:
-        raise BankError(
-            wanted=f"a map of the memory in {path}", found=str(error)[:120], fix=REPAIR
-        ) from error
+        raise BankError(f"a map of the memory in {path}", str(error)[:120], REPAIR) from error
 
 
 def write_map(bank: MemoryBank, path: Path, steps: int = STEPS, *, progress: bool = True) -> None:

@@ -84,9 +84,9 @@ def frames(
     """
     if not moving or not set(moving) <= set(PARTS):
         raise ConfigError(
-            wanted="something that moves: " + ", ".join(PARTS),
-            found=", ".join(map(str, moving))[:80] or "nothing",
-            fix="choose one or more",
+            "something that moves: " + ", ".join(PARTS),
+            ", ".join(map(str, moving))[:80] or "nothing",
+            "choose one or more",
         )
     first, last = End.of(pipe, start), End.of(pipe, end)
     for place in range(count):
