@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from importlib.resources import files
 from inspect import isgeneratorfunction
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def text(value: object) -> str:
     return html.escape(str(value), quote=True)
 
 
-def tag(name: str, content: str = "", **attributes: object) -> str:
+def tag(name: str, *content: str, **attributes: object) -> str:
     """Return an element; attribute values are escaped, `content` must be safe already.
 
     `class_` gives `class`, other underscores become hyphens; None and False leave an attribute
@@ -58,7 +59,7 @@ def tag(name: str, content: str = "", **attributes: object) -> str:
         key = key.rstrip("_").replace("_", "-")
         written.append(f" {key}" if value is True else f' {key}="{text(value)}"')
     start = f"<{name}{''.join(written)}>"
-    return start if name in ("img", "br", "input") else f"{start}{content}</{name}>"
+    return start if name in ("img", "br", "input") else f"{start}{''.join(content)}</{name}>"
 
 
 def seed_words(seed: int | None, steps: int = 0) -> str:
@@ -197,7 +198,7 @@ def changed_words(changes: Sequence[tuple[str, str]]) -> str:
 CLICKS = """
 element.addEventListener('click', event => {
   const target = event.target.closest('button[data-act]');
-  if (target) trigger('click', {...target.dataset});
+  if (target) trigger(target.dataset.event ?? 'click', {...target.dataset});
 });
 element.addEventListener('change', event => {
   const target = event.target;
@@ -217,6 +218,20 @@ for (const kind of ['dragover', 'drop']) element.addEventListener(kind, event =>
 });
 """
 """Sends a pressed button's or slider's data, and a chosen or dropped file's bytes, to Python."""
+
+
+BESIDE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Of events beside the queue: typing must not wait for a grid that is painted, only for the stage that the
+networks are busy with (`MemoryDrivenPipeline.turn`)."""
+
+
+class Parts(SimpleNamespace):
+    """Components by their names: `parts.caption`."""
+
+    @property
+    def parts(self) -> dict[str, gr.blocks.Block]:
+        """The components by the names that handlers give their values (`by_name`)."""
+        return vars(self)
 
 
 def panel(content: str = "", **options: Any) -> gr.HTML:

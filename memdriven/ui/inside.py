@@ -48,8 +48,8 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
         if not str(query[0]).strip():  # there is always something to walk through
             query = (read_examples(pipe)[0], *query[1:])
         wanted = references.read(*query)
-        seen = look_inside(pipe, wanted.request)
-        done = status(f"Inside the picture of seed {wanted.seed}.")
+        seen = look_inside(pipe, wanted)
+        done = status(f"Inside the picture of seed {wanted.seeds[0]}.")
         if not len(seen.prepared.retrieval):
             yield walk_html(pipe, seen), "", done
             return
@@ -57,7 +57,7 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
         fades = state.offers_memory()
         yield walk_html(pipe, seen, list(hidden_parts(pipe, seen))), "", _strength(0) if fades else done
         shown: list[Image.Image] = []
-        for picture in fading(pipe, wanted.request) if fades else ():
+        for picture in fading(pipe, wanted) if fades else ():
             shown.append(picture)
             last = len(shown) == len(STRENGTHS)
             yield gr.skip(), fading_html(shown), done if last else _strength(len(shown))
@@ -70,7 +70,7 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
     made: list[Control] = []
     try:
         wanted = references.read(*query)
-        for control in controls(state.pipeline(), wanted.request):
+        for control in controls(state.pipeline(), wanted):
             made.append(control)
             line = f"Control {len(made)} of {len(CONTROLS)}."
             yield controls_html(made), status(line, busy=len(made) < len(CONTROLS))
