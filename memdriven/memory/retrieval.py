@@ -342,7 +342,7 @@ class Retriever:
                 name = f"{which}_{self.bank.keys_name}"
                 self._indices[which] = open_index(self.config.index, keys, name, self.index_cache)
             index = self._indices[which]
-        return index.search(sentence[None], min(k, len(index)))[0][0]
+        return index.search(sentence[None], min(k, len(index)))[0]
 
     # ---- Word level -----------------------------------------------------------------------------
 
