@@ -193,9 +193,9 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
     path = Path(path)
     if not path.is_dir():
         raise CheckpointError(
-            wanted=f"a checkpoint folder at {path}",
-            found="no such folder",
-            fix="check the path; checkpoints/aviary comes with the repository",
+            f"a checkpoint folder at {path}",
+            "no such folder",
+            "check the path; checkpoints/aviary comes with the repository",
         )
     content = read_json(path / "config.json", CheckpointError)
     if content.get("schema") != SCHEMA:
@@ -208,28 +208,24 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
             found, fix = "the folder of a training", f"give {within}"
         elif content.get("schema") == OF_DAMSM:
             found, fix = "a folder of encoders alone", "train a generator with them, and give its checkpoint"
-        raise CheckpointError(wanted=f"a checkpoint of schema {SCHEMA} in {path}", found=found, fix=fix)
+        raise CheckpointError(f"a checkpoint of schema {SCHEMA} in {path}", found, fix)
     config = from_dict(Config, content.setdefault("config", {}))
     names = (*FILES, *stage_files(config.generator))
     files = content.get("files")
     if not isinstance(files, dict) or set(files) - {ATTRIBUTES, *BESIDE} != set(names):
         raise CheckpointError(
-            wanted="the hashes of " + ", ".join(names),
-            found=repr(files)[:200],
-            fix="restore config.json from its source",
+            "the hashes of " + ", ".join(names), repr(files)[:200], "restore config.json from its source"
         )
     for name, expected in files.items():
         if not (path / name).is_file():
             if name in BESIDE:
                 continue
-            raise CheckpointError(
-                wanted=f"the file {path / name}", found="no such file", fix="restore it from its source"
-            )
+            raise CheckpointError(f"the file {path / name}", "no such file", "restore it from its source")
         if (found := _file_hash(path / name)) != expected:
             raise CheckpointError(
-                wanted=f"{path / name} with SHA-256 {str(expected)[:12]}",
-                found=found[:12],
-                fix="the file is damaged or was exchanged: restore it from its source"
+                f"{path / name} with SHA-256 {str(expected)[:12]}",
+                found[:12],
+                "the file is damaged or was exchanged: restore it from its source"
                 + (", or record it by memdriven.checkpoint.record_files" if name in BESIDE else ""),
             )
     vocabulary = Vocabulary.from_json(read_json(path / "vocabulary.json", CheckpointError))
@@ -264,9 +260,9 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
     rival = RivalGenerator.of(weights, checkpoint.config.text.dim)
     if rival is None:
         raise CheckpointError(
-            wanted=f"weights of a RivalGenerator in {path}",
-            found=", ".join(sorted(weights)[:3]) or "none",
-            fix="write it with memdriven.training.rival.train_rival",
+            f"weights of a RivalGenerator in {path}",
+            ", ".join(sorted(weights)[:3]) or "none",
+            "write it with memdriven.training.rival.train_rival",
         )
     load_weights(rival, weights, str(path), "train it with the checkpoint's own encoders")
     return rival.to(checkpoint.damsm.device).eval().requires_grad_(False)
@@ -275,9 +271,9 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
 def _check_width(wanted: int, found: int, path: Path) -> None:
     if wanted != found:
         raise CheckpointError(
-            wanted=f"a reader of captions of generator.attribute_dim {wanted} in {path}",
-            found=f"one of {found}",
-            fix="restore the files of one and the same training",
+            f"a reader of captions of generator.attribute_dim {wanted} in {path}",
+            f"one of {found}",
+            "restore the files of one and the same training",
         )
 
 

@@ -114,6 +114,9 @@ class GeneratorConfig:
     refine: bool = False
     """Let a later stage add to the image of the one before, enlarged; it begins with adding nothing
     [ours]."""
+    back_projection: float = 0.0
+    """How far a refining stage's image is drawn back to the one before: at 1, made small again, it is that
+    one; colours stay those that the words gave the first stage [ours] (Irani and Peleg 1991)."""
     mirror: bool = False
     """Let the noise of a picture also say which way its memory faces: v as it is, or mirrored left
     to right, as training's flips show both [ours]."""
@@ -165,6 +168,9 @@ class LossConfig:
     perceptual_weight: float = 0.0
     """Weight of the same difference in the maps of a frozen network, each as a share of the image's
     own size there [ours] (Johnson et al. 2016)."""
+    consistency_weight: float = 0.0
+    """Weight of |down(x_i) - x_{i-1}|, the difference between a later stage's picture, reduced to the size of
+    the stage before, and that stage's picture: what is added should be detail [ours]."""
     r1_gamma: float = 1.0
     """gamma of R1 (Eq. 4)."""
     mismatched: bool = True
@@ -236,8 +242,6 @@ class TrainConfig:
     """Differentiable augmentation of what D sees: any of `color,translation,cutout` [ours]."""
     log_every: int = 50
     """Steps from one row of metrics to the next."""
-    sample_minutes: float = 5.0
-    """Minutes from one grid of samples to the next; the first comes within one."""
     save_every: int = 1000
     """Steps from one saved state to the next; 0 for `save_minutes` alone."""
     save_minutes: float = 5.0
@@ -295,6 +299,11 @@ class Config:
             not loss.change_weight or g.zoom > 0, "generator.zoom above 0 with loss.change_weight", g.zoom
         )
         _require(
+            not loss.consistency_weight or g.stages > 1,
+            "generator.stages above 1 with loss.consistency_weight",
+            g.stages,
+        )
+        _require(
             train.crop >= 1 or 0 < train.frozen_stages == g.stages - 1,
             "train.frozen_stages == generator.stages - 1, above 0, with train.crop below 1",
             train.frozen_stages,
@@ -340,9 +349,8 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "discriminator": {"width": (1, 4096), "max_width": (1, 8192)},
     "loss": {
         **dict.fromkeys(("adversarial_weight", "damsm_weight", "attribute_weight", "kl_weight"), (0, 1e6)),
-        **dict.fromkeys(
-            ("reconstruction_weight", "change_weight", "perceptual_weight", "r1_gamma"), (0, 1e6)
-        ),
+        **dict.fromkeys(("reconstruction_weight", "change_weight", "perceptual_weight"), (0, 1e6)),
+        **dict.fromkeys(("consistency_weight", "r1_gamma"), (0, 1e6)),
     },
     "retrieval": {
         "k": (1, 1_000_000),
@@ -353,7 +361,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
     "train": {
         **dict.fromkeys(("p_swap", "p_fade", "decay_from"), (0, 1)),
         **dict.fromkeys(("learning_rate", "d_learning_rate"), (0, 1e3)),
-        **dict.fromkeys(("max_minutes", "sample_minutes", "save_minutes"), (0, 1e9)),
+        **dict.fromkeys(("max_minutes", "save_minutes"), (0, 1e9)),
         **dict.fromkeys(("save_every",), (0, 1e12)),
         "batch_size": (2, 65536),
         "steps": (0, 1e12),
@@ -375,8 +383,7 @@ CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
 """What each setting that is a word may be."""
 RENAMED = {"generator": {"named_width": "attribute_dim"}}
 """Settings of earlier files by section: their names then and now."""
-EVERY = range(0, 2**53)
-RETIRED: dict[str, dict[str, Container[Any]]] = {
+RETIRED: dict[str, dict[str, Container[Any] | None]] = {
     "text": {"min_count": (1,), "dropout": (0.5,)},
     "damsm": {
         "score": ("literal",),
@@ -404,12 +411,13 @@ RETIRED: dict[str, dict[str, Container[Any]]] = {
         "flip": (True,),
         "workers": (0,),
         "channels_last": (True,),
-        "sample_every": EVERY,
+        "sample_every": None,
+        "sample_minutes": None,
         "swap_neighbours": (8,),
     },
 }
 """Settings that are no more, with the values that a file may still hold: those that do as is done now, or
-were of a training that is over. Any other value asks for what is not there."""
+were of a training that is over; None for any. Any other value asks for what is not there."""
 
 
 T = TypeVar("T")
@@ -445,7 +453,9 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
     for name, allowed in RETIRED.get(section, {}).items():
         if name in values:
             found = values.pop(name)
-            _require(found in allowed, f"{section}.{name} as it is done now: {allowed}", found)
+            _require(
+                allowed is None or found in allowed, f"{section}.{name} as it is done now: {allowed}", found
+            )
     template = cls()
     known = {entry.name: entry for entry in dataclasses.fields(template)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))

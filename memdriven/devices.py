@@ -22,9 +22,9 @@ def choose_device(name: str | torch.device) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(
-            wanted=f"the device {name!r}",
-            found=str(error).splitlines()[0][:120],
-            fix="use auto, cpu, or cuda on a machine with a CUDA device",
+            f"the device {name!r}",
+            str(error).splitlines()[0][:120],
+            "use auto, cpu, or cuda on a machine with a CUDA device",
         ) from None
     return device
 

@@ -12,21 +12,15 @@ class MemDrivenError(Exception):
         fix: what the reader can do about it.
     """
 
-    def __init__(self, *, wanted: str, found: str, fix: str) -> None:
+    def __init__(self, wanted: str, found: str, fix: str) -> None:
         # Names from a disk may hold halves of characters, which no terminal prints.
-        wanted, found, fix = (
+        self.wanted, self.found, self.fix = (
             part.encode("utf-8", "backslashreplace").decode() for part in (wanted, found, fix)
         )
-        self.wanted, self.found, self.fix = wanted, found, fix
-        super().__init__(f"wanted: {wanted}; found: {found}; what to do: {fix}")
+        super().__init__(self.wanted, self.found, self.fix)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild from the keywords, so that an error survives a process boundary."""
-        return _rebuild, (type(self), self.wanted, self.found, self.fix)
-
-
-def _rebuild(cls: type[MemDrivenError], wanted: str, found: str, fix: str) -> MemDrivenError:
-    return cls(wanted=wanted, found=found, fix=fix)
+    def __str__(self) -> str:
+        return f"wanted: {self.wanted}; found: {self.found}; what to do: {self.fix}"
 
 
 class ConfigError(MemDrivenError):
@@ -65,10 +59,10 @@ class EvaluationError(MemDrivenError):
     """A measure cannot be computed from what was given."""
 
 
-def require(holds: object, kind: type[MemDrivenError], *, wanted: str, found: object, fix: str) -> None:
+def require(holds: object, kind: type[MemDrivenError], wanted: str, found: object, fix: str) -> None:
     """Raise an error of `kind` unless a condition holds."""
     if not holds:
-        raise kind(wanted=wanted, found=str(found), fix=fix)
+        raise kind(wanted, str(found), fix)
 
 
 class Interrupted(KeyboardInterrupt):

@@ -62,9 +62,9 @@ def explain_disk_errors(target: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(
-                wanted=f"room to write {target}",
-                found=f"a full disk ({_free_space(target)} free)",
-                fix="free some space or choose another folder; nothing half-written was left",
+                f"room to write {target}",
+                f"a full disk ({_free_space(target)} free)",
+                "free some space or choose another folder; nothing half-written was left",
             ) from error
         if error.errno in _UNWRITABLE:
             raise _cannot_write(target, error) from error
@@ -90,9 +90,9 @@ def check_writable(path: Path) -> None:
 
 def _cannot_write(target: Path, error: OSError) -> DataError:
     return DataError(
-        wanted=f"to write {target}",
-        found=error.strerror or type(error).__name__,
-        fix="choose another path, in a folder that you may write to",
+        f"to write {target}",
+        error.strerror or type(error).__name__,
+        "choose another path, in a folder that you may write to",
     )
 
 
@@ -262,9 +262,9 @@ def held(folder: Path, work: str) -> Iterator[None]:
         handle = _claim(folder, folder=True)
     if handle is None:
         raise DataError(
-            wanted=f"to be alone in {folder} for {work}",
-            found="another process that does the same there",
-            fix="wait until it has ended, or choose another folder",
+            f"to be alone in {folder} for {work}",
+            "another process that does the same there",
+            "wait until it has ended, or choose another folder",
         )
     try:
         yield
@@ -307,29 +307,23 @@ def read_json(path: Path | str, kind: type[MemDrivenError], schema: str | None =
     try:
         content = parse_json(path.read_bytes())
     except FileNotFoundError:
-        raise kind(wanted=f"the file {path}", found="no such file", fix="check the path") from None
+        raise kind(f"the file {path}", "no such file", "check the path") from None
     except (ValueError, OSError) as error:
         raise kind(
-            wanted=f"JSON in {path}",
-            found=f"{type(error).__name__}: {error}"[:200],
-            fix="restore the file from its source",
+            f"JSON in {path}", f"{type(error).__name__}: {error}"[:200], "restore the file from its source"
         ) from error
     if not isinstance(content, dict):
-        raise kind(
-            wanted=f"a JSON object in {path}",
-            found=type(content).__name__,
-            fix="restore the file from its source",
-        )
+        raise kind(f"a JSON object in {path}", type(content).__name__, "restore the file from its source")
     if schema is not None and content.get("schema") != schema:
         raise kind(
-            wanted=f"schema {schema} in {path}",
-            found=shown(content.get("schema")),
-            fix="use the version of memdriven that wrote it, or make it again",
+            f"schema {schema} in {path}",
+            shown(content.get("schema")),
+            "use the version of memdriven that wrote it, or make it again",
         )
     if SEAL in content and content[SEAL] != content_hash(content):
         raise kind(
-            wanted=f"{path} with the content that its {SEAL} is of",
-            found="another content",
-            fix=f"restore the file from its source, or delete its {SEAL} if you changed it yourself",
+            f"{path} with the content that its {SEAL} is of",
+            "another content",
+            f"restore the file from its source, or delete its {SEAL} if you changed it yourself",
         )
     return content

@@ -48,7 +48,7 @@ def check_whole(
         MemDrivenError: of `kind`, when it is none.
     """
     if not (is_whole(value) and low <= value <= high):
-        raise kind(wanted=f"{name}: a whole number in {low}..{high}", found=shown(value), fix=fix)
+        raise kind(f"{name}: a whole number in {low}..{high}", shown(value), fix)
     return value
 
 
@@ -66,7 +66,7 @@ def check_number(
         MemDrivenError: of `kind`, when it is none.
     """
     if not in_range(value, low, high):
-        raise kind(wanted=f"{name}: a number in {low:g}..{high:g}", found=shown(value), fix=fix)
+        raise kind(f"{name}: a number in {low:g}..{high:g}", shown(value), fix)
     return value
 
 

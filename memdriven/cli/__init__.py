@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is None:
             raise
         fix = "check the path, and who may read and write there"
-        return _failed(DataError(wanted=f"to use {error.filename}", found=str(error.strerror), fix=fix))
+        return _failed(DataError(f"to use {error.filename}", str(error.strerror), fix))
 
 
 def _failed(error: MemDrivenError) -> int:

@@ -56,9 +56,9 @@ def read_phases(recipe: Path, work: Path) -> list[Phase]:
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            wanted=f"a recipe in TOML whose phases have {', '.join(WORDS)}",
-            found=f"{recipe}: {type(error).__name__}: {error}",
-            fix="see recipes/aviary.toml",
+            f"a recipe in TOML whose phases have {', '.join(WORDS)}",
+            f"{recipe}: {type(error).__name__}: {error}",
+            "see recipes/aviary.toml",
         ) from None
 
 
@@ -109,7 +109,7 @@ def command_of(arguments: list[str]) -> tuple[str, partial[Any]]:
     name, options = split(arguments)
     if name is None:
         found = " ".join(arguments[:2])
-        raise ConfigError(wanted=f"a command of {PROGRAM}", found=found, fix="see --help")
+        raise ConfigError(f"a command of {PROGRAM}", found, "see --help")
     return name, parse(name, options)
 
 

@@ -87,9 +87,9 @@ def build_memory(
     """
     if (checkpoint is None) == (damsm is None) or (checkpoint is None and out is None):
         raise ConfigError(
-            wanted="either --checkpoint, or --damsm with --out",
-            found="both" if checkpoint else "neither, or no --out",
-            fix="say whose encoders to use",
+            "either --checkpoint, or --damsm with --out",
+            "both" if checkpoint else "neither, or no --out",
+            "say whose encoders to use",
         )
     where = choose_device(device)
     encoders = load_checkpoint(checkpoint, where) if checkpoint else load_damsm(damsm or "", where)

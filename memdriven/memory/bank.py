@@ -34,9 +34,9 @@ from tqdm import trange
 
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, tokenize
 from memdriven.encoders.damsm import Damsm
-from memdriven.errors import BankError, DataError, RetrievalError
+from memdriven.errors import BankError, DataError, RetrievalError, require
 from memdriven.files import atomic_write_bytes
-from memdriven.memory.features import AGAIN, FeatureStore, SealedFolder, require
+from memdriven.memory.features import AGAIN, FeatureStore, SealedFolder
 from memdriven.numbers import shown
 
 HEADER = "bank.json"
@@ -84,6 +84,7 @@ class MemoryBank(SealedFolder):
     def __init__(self, path: Path, expect_encoder: str | None, expect_vgg: str | None) -> None:
         require(
             path.is_dir(),
+            BankError,
             f"a memory bank in {path}",
             "no such folder",
             f"build it from your data: python -m memdriven build-memory --checkpoint {path.parent} --dataset "
@@ -101,9 +102,11 @@ class MemoryBank(SealedFolder):
         self.first_caption = torch.cat([counts.new_zeros(1), counts.cumsum(0)[:-1]])  # (n,)
         require(
             self.ids == self.features.ids and len(self.items) == n and len(self.caption_item) == m,
+            BankError,
             f"{n} items with {m} captions and their features in {path}",
             f"{len(self.items)} items, {len(self.caption_item)} captions, {len(self.features)} features, or "
             "other ids",
+            AGAIN,
         )
         self.sentence_keys, self.global_keys = _read_keys(path / KEYS, m, n)  # (m, d), (n, d)
         self._thumbnails = self.parts(THUMBNAILS, POSITIONS, n)
@@ -146,9 +149,7 @@ class MemoryBank(SealedFolder):
             with Image.open(io.BytesIO(self.thumbnail_bytes(index)), formats=["WEBP"]) as picture:
                 return picture.convert("RGB")
         except (OSError, ValueError, Image.DecompressionBombError) as error:
-            raise BankError(
-                wanted=f"thumbnail {index} of {self.path}", found=shown(str(error)), fix=AGAIN
-            ) from error
+            raise BankError(f"thumbnail {index} of {self.path}", shown(str(error)), AGAIN) from error
 
     def thumbnail_bytes(self, index: int) -> bytes:
         """Return the item's picture as the WebP file that the bank keeps."""
@@ -162,9 +163,7 @@ class MemoryBank(SealedFolder):
         """
         if item_id not in self._rows:
             raise RetrievalError(
-                wanted="the id of an item in the memory bank",
-                found=shown(item_id),
-                fix=f"use an id such as {self.ids[0]!r}",
+                "the id of an item in the memory bank", shown(item_id), f"use an id such as {self.ids[0]!r}"
             )
         return self._rows[item_id]
 
@@ -195,9 +194,7 @@ class MemoryBank(SealedFolder):
     def _checked(self, index: int) -> int:
         if not 0 <= index < self.n:
             raise RetrievalError(
-                wanted=f"an item number in 0..{self.n - 1}",
-                found=str(index),
-                fix="use one that retrieval returned",
+                f"an item number in 0..{self.n - 1}", str(index), "use one that retrieval returned"
             )
         return index
 
@@ -356,12 +353,14 @@ def _read_keys(path: Path, captions: int, items: int) -> tuple[Tensor, Tensor]:
         keys = load_file(path)
         sentence, global_ = keys["sentence"], keys["global"]
     except (SafetensorError, KeyError, OSError) as error:
-        raise BankError(wanted=f"keys in {path}", found=shown(str(error)), fix=AGAIN) from error
+        raise BankError(f"keys in {path}", shown(str(error)), AGAIN) from error
     shapes, dim = (tuple(sentence.shape), tuple(global_.shape)), sentence.shape[-1]
     require(
         shapes == ((captions, dim), (items, dim)) and {sentence.dtype, global_.dtype} == {torch.int8},
+        BankError,
         f"int8 keys ({captions}, d) and ({items}, d) in {path}",
         f"{shapes}, {sentence.dtype}",
+        AGAIN,
     )
     return unit_keys(sentence), unit_keys(global_)
 
@@ -393,9 +392,9 @@ def _read_items(path: Path, size: int) -> list[BankItem]:
         return [_item(json.loads(line)) for line in table.split(b"\n")[:-1]]
     except (lzma.LZMAError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BankError(
-            wanted=f"{min(size, MAX_ITEMS_BYTES)} bytes of items in {path}",
-            found=f"{type(error).__name__}: {error}"[:200],
-            fix=AGAIN,
+            f"{min(size, MAX_ITEMS_BYTES)} bytes of items in {path}",
+            f"{type(error).__name__}: {error}"[:200],
+            AGAIN,
         ) from error
 
 

@@ -170,9 +170,9 @@ def extract_features(
     odd = [id_ for id_ in ids if not id_ or "\n" in id_ or "\r" in id_]
     if not ids or odd or len(set(ids)) != len(ids):
         raise DataError(
-            wanted="items with different ids of one line each",
-            found=shown(odd[0]) if odd else f"{len(ids)} items, {len(set(ids))} ids",
-            fix="prepare the data set again",
+            "items with different ids of one line each",
+            shown(odd[0]) if odd else f"{len(ids)} items, {len(set(ids))} ids",
+            "prepare the data set again",
         )
     _check_place(out, FeatureStore.NAME, "a feature store")
     device = next(itertools.chain(vgg.parameters(), vgg.buffers())).device
@@ -229,9 +229,9 @@ def features_of(dataset: PreparedDataset, path: Path | str) -> FeatureStore:
     known = [items[id_] for id_ in store.ids if id_ in items]
     if len(known) < len(store) or _pictures_hash(dataset, known) != made_of:
         raise BankError(
-            wanted=f"features of the pictures of {dataset.name!r} in {path}",
-            found=f"features of other pictures, of the data set {shown(store.header.get('dataset'))}",
-            fix=f"run extract-features on {dataset.path}",
+            f"features of the pictures of {dataset.name!r} in {path}",
+            f"features of other pictures, of the data set {shown(store.header.get('dataset'))}",
+            f"run extract-features on {dataset.path}",
         )
     return store
 
@@ -283,9 +283,7 @@ def build_memory(
     store = features_of(prepared, features)
     if store.shape[0] != FEATURE_CHANNELS:
         raise BankError(
-            wanted=f"features of {FEATURE_CHANNELS} channels",
-            found=f"{store.shape}",
-            fix="extract relu5_3 of VGG-16",
+            f"features of {FEATURE_CHANNELS} channels", f"{store.shape}", "extract relu5_3 of VGG-16"
         )
     items = _spread(prepared.split(split), limit)
     _check_place(out, layout.HEADER, "a memory bank")
@@ -393,9 +391,7 @@ def _int8_rows(rows: Iterable[bytes], dim: int) -> NDArray[np.int8]:
 def _check_place(out: Path, header: str, what: str) -> None:
     if out.exists() and not (out.is_dir() and ((out / header).exists() or not any(out.iterdir()))):
         raise DataError(
-            wanted=f"a new or empty folder, or {what}, at {out}",
-            found="something else",
-            fix="choose another folder",
+            f"a new or empty folder, or {what}, at {out}", "something else", "choose another folder"
         )
 
 
@@ -408,22 +404,18 @@ def _spare(out: Path, dataset: str, count: int) -> None:
     items = old.get("count")
     if old.get("dataset") != dataset or (isinstance(items, int) and items > count):
         raise DataError(
-            wanted=f"a place for the memory of {count} items of {dataset!r}",
-            found=f"{out} with a memory of {shown(items)} items of {shown(old.get('dataset'))}",
-            fix="choose another folder with --out, or lose that memory with --replace",
+            f"a place for the memory of {count} items of {dataset!r}",
+            f"{out} with a memory of {shown(items)} items of {shown(old.get('dataset'))}",
+            "choose another folder with --out, or lose that memory with --replace",
         )
 
 
 def _spread(items: Sequence[Item], limit: int | None) -> list[Item]:
     """Return at most `limit` items, evenly spaced, so that every class keeps its share."""
     if limit is not None and limit < 1:
-        raise DataError(wanted="a limit of 1 item or more", found=shown(limit), fix="raise it")
+        raise DataError("a limit of 1 item or more", shown(limit), "raise it")
     if not items:
-        raise DataError(
-            wanted="items in this split",
-            found="none",
-            fix="choose another split, or prepare the data set again",
-        )
+        raise DataError("items in this split", "none", "choose another split, or prepare the data set again")
     count = min(limit or len(items), len(items))
     return [items[place * len(items) // count] for place in range(count)]
 
@@ -440,9 +432,7 @@ def _entries(items: Sequence[Item], vocabulary: Vocabulary, max_words: int, prog
                 kept.append(caption)
         if not kept:
             raise DataError(
-                wanted=f"a caption of {item.id!r} with known words",
-                found="none",
-                fix="use the vocabulary of this data set",
+                f"a caption of {item.id!r} with known words", "none", "use the vocabulary of this data set"
             )
         entries.append(BankItem(item.id, tuple(kept), item.class_name, item.attributes))
     for line in what_is_not_read(encoded, max_words) if progress else ():

@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from memdriven.errors import BankError
+from memdriven.errors import BankError, require
 from memdriven.files import explain_disk_errors, read_json, sealed, sha256_file
 from memdriven.numbers import check_whole, is_whole, shown
 
@@ -69,6 +69,7 @@ def encode_v(v: NDArray[np.floating], cosine: float = COSINE) -> bytes:
     flat = np.asarray(v, dtype=np.float32).ravel()
     require(
         bool(np.isfinite(flat).all() and (flat >= 0).all()),
+        BankError,
         "finite, non-negative features (the output of a ReLU)",
         "a negative, infinite or NaN value",
         "check the encoder's weights and input",
@@ -144,6 +145,7 @@ def _quantise(values: NDArray[np.float64], cosine: float) -> tuple[NDArray[np.ui
     best = levels_at(fine)
     require(
         reaches(best),
+        BankError,
         f"cosine {cosine} from {MAX_LEVEL} levels",
         "features whose largest value dwarfs the rest",
         "ask for a lower cosine, or check the encoder",
@@ -170,19 +172,13 @@ def _with_fillers(
 
 def _damaged(found: str) -> BankError:
     return BankError(
-        wanted="the compressed features of one item",
-        found=found or "damaged data",
-        fix="build the memory bank or feature store again",
+        "the compressed features of one item",
+        found or "damaged data",
+        "build the memory bank or feature store again",
     )
 
 
 # ---- Folders ---
-
-
-def require(condition: bool, wanted: str, found: str, fix: str = AGAIN) -> None:
-    """Raise a `BankError`, unless a condition holds."""
-    if not condition:
-        raise BankError(wanted=wanted, found=found, fix=fix)
 
 
 class SealedFolder:
@@ -199,7 +195,11 @@ class SealedFolder:
         """Read the header and compare the files' sizes with it, not their content (`verify`)."""
         self.path = path
         require(
-            self.path.is_dir(), f"the folder {path}", "no such folder", "check the path, or build it first"
+            self.path.is_dir(),
+            BankError,
+            f"the folder {path}",
+            "no such folder",
+            "check the path, or build it first",
         )
         self.header = read_json(self.path / self.NAME, BankError, self.SCHEMA)
         for file in self.FILES:
@@ -207,8 +207,10 @@ class SealedFolder:
             size, wanted = found.stat().st_size if found.is_file() else None, self._recorded(file, "bytes")
             require(
                 size is not None and size == wanted,
+                BankError,
                 f"{found} of {shown(wanted)} bytes",
                 "no such file" if size is None else f"{size} bytes",
+                AGAIN,
             )
 
     @classmethod
@@ -228,7 +230,7 @@ class SealedFolder:
         for file in self.FILES:
             path, wanted = self.path / file, self._recorded(file, "sha256")
             found = sha256_file(path) if path.is_file() else "no such file"
-            require(found == wanted, f"{path} with SHA-256 {shown(wanted)}", found)
+            require(found == wanted, BankError, f"{path} with SHA-256 {shown(wanted)}", found, AGAIN)
 
     def count(self, name: str) -> int:
         """Return a whole number of the header."""
@@ -240,6 +242,7 @@ class SealedFolder:
         found = self.header.get(field)
         require(
             wanted is None or found == wanted,
+            BankError,
             f"{self.path} made with the {role} {wanted}",
             f"{role} {shown(found)}",
             "build it again with the encoder in use",
@@ -251,15 +254,17 @@ class SealedFolder:
         try:
             offsets = np.load(path, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
-            raise BankError(wanted=f"byte positions in {path}", found=shown(str(error)), fix=AGAIN) from error
+            raise BankError(f"byte positions in {path}", shown(str(error)), AGAIN) from error
         require(
             offsets.shape == (n + 1,)
             and offsets.dtype == np.int64
             and offsets[0] == 0
             and offsets[-1] == size
             and bool((np.diff(offsets) >= 0).all()),
+            BankError,
             f"{n + 1} byte positions from 0 to {size} in {path}",
             f"{offsets.dtype} {offsets.shape}",
+            AGAIN,
         )
         return Parts(self.path / content, offsets)
 
@@ -267,9 +272,7 @@ class SealedFolder:
         files = self.header.get("files")
         entry = files.get(file) if isinstance(files, dict) else None
         if not isinstance(entry, dict):
-            raise BankError(
-                wanted=f"size and hash of {self.path / file} in the header", found="no such entry", fix=AGAIN
-            )
+            raise BankError(f"size and hash of {self.path / file} in the header", "no such entry", AGAIN)
         return entry.get(field)
 
 
@@ -324,15 +327,17 @@ class FeatureStore(SealedFolder):
         if not (
             isinstance(shape, list) and len(shape) == 3 and all(is_whole(side) and side > 0 for side in shape)
         ):
-            raise BankError(wanted=f"a shape [c, h, w] in {self.path}", found=shown(shape), fix=AGAIN)
+            raise BankError(f"a shape [c, h, w] in {self.path}", shown(shape), AGAIN)
         self.shape: tuple[int, int, int] = (shape[0], shape[1], shape[2])
         # Damaged bytes are read as other ids: no two of them may be alike, and the bank's are compared.
         self.ids = (self.path / "ids.txt").read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
         self._rows = {id_: row for row, id_ in enumerate(self.ids)}
         require(
             len(self.ids) == len(self._rows) == n,
+            BankError,
             f"{n} different ids in {self.path / 'ids.txt'}",
             f"{len(self.ids)} lines, {len(self._rows)} different",
+            AGAIN,
         )
         self._blobs = self.parts("features.bin", "offsets.npy", n)
 
@@ -353,6 +358,7 @@ class FeatureStore(SealedFolder):
         """Return the row of an id."""
         require(
             item_id in self._rows,
+            BankError,
             f"features of item {shown(item_id)} in {self.path}",
             "no such id",
             "extract the features again",

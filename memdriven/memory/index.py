@@ -124,9 +124,9 @@ class AnnoyIndex:
             index.tune(keys, k=min(10, len(keys)), recall=GOOD_RECALL)
         if index.recall < LEAST_RECALL:
             raise RetrievalError(
-                wanted=f"{LEAST_RECALL:.0%} or more of the nearest keys from Annoy",
-                found=f"{index.recall:.0%}, at its greatest effort",
-                fix='use retrieval.index "exact", or install annoy again',
+                f"{LEAST_RECALL:.0%} or more of the nearest keys from Annoy",
+                f"{index.recall:.0%}, at its greatest effort",
+                'use retrieval.index "exact", or install annoy again',
             )
         if fresh and path is not None:
             with contextlib.suppress(DataError):  # a folder that refuses writing: planted again next time
@@ -165,9 +165,9 @@ class AnnoyIndex:
                     break
             else:
                 raise RetrievalError(
-                    wanted=f"{k} neighbours from Annoy's trees of {len(self)} keys",
-                    found=f"{len(rows)}, whatever the effort",
-                    fix='use retrieval.index "exact", or install annoy again',
+                    f"{k} neighbours from Annoy's trees of {len(self)} keys",
+                    f"{len(rows)}, whatever the effort",
+                    'use retrieval.index "exact", or install annoy again',
                 )
             ids.append(rows)
             scores.append(distances)
@@ -214,9 +214,9 @@ class AnnoyIndex:
         # Annoy trusts its file: one that was cut or changed would crash the process.
         if not path.is_file() or sha256_file(path) != facts.get("sha256"):
             raise BankError(
-                wanted=f"Annoy trees in {path} as {_facts_path(path).name} describes",
-                found="a missing, changed or foreign file",
-                fix="delete both; they are built again",
+                f"Annoy trees in {path} as {_facts_path(path).name} describes",
+                "a missing, changed or foreign file",
+                "delete both; they are built again",
             )
         own = Trees(check_whole("dim", facts.get("dim"), 1, 1 << 16, BankError), "angular")
         own.load(str(path))
@@ -255,9 +255,9 @@ class MilvusIndex:
             from pymilvus import DataType, MilvusClient
         except ImportError as error:
             raise RetrievalError(
-                wanted='pymilvus for retrieval.index "milvus"',
-                found=str(error),
-                fix='pip install "memdriven[milvus]", or use retrieval.index "exact"',
+                'pymilvus for retrieval.index "milvus"',
+                str(error),
+                'pip install "memdriven[milvus]", or use retrieval.index "exact"',
             ) from error
         if not address:
             with explain_disk_errors(folder):
@@ -297,9 +297,9 @@ class MilvusIndex:
             found = [sorted((-hit["distance"], hit["id"]) for hit in answer) for answer in answers]
         if any(len(answer) != k for answer in found):
             raise RetrievalError(
-                wanted=f"{k} neighbours from Milvus, of {len(self)} keys",
-                found=f"{min(map(len, found))}",
-                fix=f"drop the collection {self.collection}: it is filled again",
+                f"{k} neighbours from Milvus, of {len(self)} keys",
+                f"{min(map(len, found))}",
+                f"drop the collection {self.collection}: it is filled again",
             )
         ids = torch.tensor([[row for _, row in answer] for answer in found])
         return ids, torch.tensor([[-distance for distance, _ in answer] for answer in found])
@@ -313,9 +313,9 @@ def _milvus_errors(where: str) -> Iterator[None]:
         yield
     except MilvusException as error:
         raise RetrievalError(
-            wanted=f"Milvus with the memory's keys at {where}",
-            found=f"{error.message}"[:200],
-            fix=f"start the server that {MILVUS_VARIABLE} names; without one, end other processes that use "
+            f"Milvus with the memory's keys at {where}",
+            f"{error.message}"[:200],
+            f"start the server that {MILVUS_VARIABLE} names; without one, end other processes that use "
             "this memory's index, or delete its folder: it is made again",
         ) from error
 
@@ -341,7 +341,7 @@ def _doubling(start: int) -> Iterator[int]:
 
 def _check_k(k: int, n: int) -> None:
     if not 1 <= k <= n:
-        raise RetrievalError(wanted=f"k in 1..{n}", found=str(k), fix="ask for fewer neighbours")
+        raise RetrievalError(f"k in 1..{n}", str(k), "ask for fewer neighbours")
 
 
 def _facts_path(path: Path) -> Path:

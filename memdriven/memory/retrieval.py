@@ -143,9 +143,9 @@ class Retriever:
         width = 2 * damsm.text.lstm.hidden_size
         if bank.sentence_keys.shape[1] != width:
             raise BankError(
-                wanted=f"a bank with keys of width {width}",
-                found=f"width {bank.sentence_keys.shape[1]}",
-                fix="build the bank with these encoders",
+                f"a bank with keys of width {width}",
+                f"width {bank.sentence_keys.shape[1]}",
+                "build the bank with these encoders",
             )
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
         self.config = config or RetrievalConfig()
@@ -190,9 +190,7 @@ class Retriever:
         strategy = self.config.strategy if strategy is None else strategy
         if strategy not in STRATEGIES:
             raise RetrievalError(
-                wanted="a strategy: " + ", ".join(STRATEGIES),
-                found=shown(strategy),
-                fix="choose one of these",
+                "a strategy: " + ", ".join(STRATEGIES), shown(strategy), "choose one of these"
             )
         allowed = torch.ones(self.bank.n, dtype=torch.bool)
         allowed[[self.bank.index_of(item_id) for item_id in exclude]] = False
@@ -403,16 +401,16 @@ class Retriever:
             own = self._captions_items.get(_plain(query.caption))
         if own is None:
             raise RetrievalError(
-                wanted="for `oracle`, a caption of an image in the bank, or that image's id",
-                found=shown(query.caption),
-                fix="use one of the bank's own captions, or another strategy",
+                "for `oracle`, a caption of an image in the bank, or that image's id",
+                shown(query.caption),
+                "use one of the bank's own captions, or another strategy",
             )
         place = (items == own).nonzero()[:, 0]
         if len(place) == 0:
             raise RetrievalError(
-                wanted="for `oracle`, the caption's own image",
-                found=f"{self.bank.ids[own]!r} among the excluded ids",
-                fix="do not exclude it",
+                "for `oracle`, the caption's own image",
+                f"{self.bank.ids[own]!r} among the excluded ids",
+                "do not exclude it",
             )
         return place
 

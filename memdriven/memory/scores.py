@@ -136,9 +136,9 @@ def shares(weights: Sequence[float], count: int) -> list[float]:
     total = math.fsum(given) if all(map(math.isfinite, given)) else math.nan
     if len(given) != count or not (total > 0 or count == 0) or any(s < 0 for s in given):
         raise RetrievalError(
-            wanted=f"{count} non-negative finite weights, not all of them zero",
-            found=repr(given)[:80],
-            fix="give one such weight for each neighbour",
+            f"{count} non-negative finite weights, not all of them zero",
+            repr(given)[:80],
+            "give one such weight for each neighbour",
         )
     return [share / total for share in given]
 

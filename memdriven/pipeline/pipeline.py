@@ -209,9 +209,7 @@ class MemoryDrivenPipeline:
             retrieval = replace(retrieval, timings=clock.timings)
         if len(retrieval) > MAX_REFERENCES:
             raise RetrievalError(
-                wanted=f"at most {MAX_REFERENCES} references in one picture",
-                found=str(len(retrieval)),
-                fix="lower k",
+                f"at most {MAX_REFERENCES} references in one picture", str(len(retrieval)), "lower k"
             )
 
         # 4. Mix their features: v = sum_i w_i v_i.
@@ -337,9 +335,9 @@ class MemoryDrivenPipeline:
             wanted = getattr(recipe, f"{name}_hash")
             if wanted and wanted != found:
                 raise CheckpointError(
-                    wanted=f"the {name} {wanted} of the recipe",
-                    found=f"{name} {found}",
-                    fix="load that checkpoint, or clear the recipe's hashes for a similar picture",
+                    f"the {name} {wanted} of the recipe",
+                    f"{name} {found}",
+                    "load that checkpoint, or clear the recipe's hashes for a similar picture",
                 )
 
     def _retrieve(self, request: Request, clock: Clock, tries: int = 1) -> tuple[Retrieval, TextFeatures]:
@@ -431,9 +429,9 @@ class MemoryDrivenPipeline:
     def _row(self, item: str) -> int:
         if item.startswith(PRIVATE) and item not in self.bank:
             raise RetrievalError(
-                wanted="an image of the memory, or an own image of this tab",
-                found="a private image that is not here",
-                fix="add that image as your own again: the same file gets the same name",
+                "an image of the memory, or an own image of this tab",
+                "a private image that is not here",
+                "add that image as your own again: the same file gets the same name",
             )
         return self.bank.index_of(item)
 

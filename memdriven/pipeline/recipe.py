@@ -220,14 +220,12 @@ class Recipe:
                     image.load()  # other programs write it behind the pixels
                     text = getattr(image, "text", {}).get(PNG_KEY)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
-            raise DataError(
-                wanted="a PNG picture", found=str(error)[:120] or type(error).__name__, fix="give a PNG"
-            ) from None
+            raise DataError("a PNG picture", str(error)[:120] or type(error).__name__, "give a PNG") from None
         if not isinstance(text, str):
             raise DataError(
-                wanted="a PNG with a recipe",
-                found="no recipe in its text",
-                fix="use a picture as memdriven saved it, or a copy that keeps its text",
+                "a PNG with a recipe",
+                "no recipe in its text",
+                "use a picture as memdriven saved it, or a copy that keeps its text",
             )
         return cls.from_json(text)
 
@@ -235,9 +233,7 @@ class Recipe:
 def recipe_error(wanted: str, found: object) -> ConfigError:
     """Return the error of a recipe that cannot be used."""
     return ConfigError(
-        wanted=f"a recipe ({wanted})",
-        found=str(found)[:120],
-        fix="copy the recipe again from where it was made",
+        f"a recipe ({wanted})", str(found)[:120], "copy the recipe again from where it was made"
     )
 
 

@@ -90,9 +90,9 @@ class Variation:
         require(
             in_range(self.strength, 0, 1) and self.strength > 0,
             ConfigError,
-            wanted="a variation's strength above 0, at most 1",
-            found=shown(self.strength),
-            fix="0.2 is a small step, 1 another picture",
+            "a variation's strength above 0, at most 1",
+            shown(self.strength),
+            "0.2 is a small step, 1 another picture",
         )
 
 
@@ -145,9 +145,7 @@ class Request:
             check_whole("seeds", seed, 0, MAX_SEED)
         if self.strategy is not None and self.strategy not in STRATEGIES:
             raise RetrievalError(
-                wanted="a strategy: " + ", ".join(STRATEGIES),
-                found=shown(self.strategy),
-                fix="choose one of these",
+                "a strategy: " + ", ".join(STRATEGIES), shown(self.strategy), "choose one of these"
             )
         if self.k is not None:
             check_whole("k", self.k, 1, MAX_K, RetrievalError, "ask for another number of references")
@@ -168,9 +166,9 @@ class Request:
                 require(
                     isinstance(each, kind),
                     ConfigError,
-                    wanted=f"{name}: of the type {kind.__name__}",
-                    found=shown(each),
-                    fix="build them first",
+                    f"{name}: of the type {kind.__name__}",
+                    shown(each),
+                    "build them first",
                 )
         check_number("memory", self.memory, 0, 1, fix="0 leaves the words alone, 1 is all of the memory")
         if self.guidance is not None:
@@ -180,9 +178,9 @@ class Request:
         require(
             self.mirror is None or isinstance(self.mirror, bool),
             ConfigError,
-            wanted="mirror: true, false, or nothing",
-            found=shown(self.mirror),
-            fix="leave it out, and the seed decides",
+            "mirror: true, false, or nothing",
+            shown(self.mirror),
+            "leave it out, and the seed decides",
         )
         if self.window is not None:
             x, y, side = _checked_window(self._hold("window", self.window, 3))
@@ -195,9 +193,9 @@ class Request:
         require(
             isinstance(value, Collection) and not isinstance(value, str | bytes) and len(value) <= most,
             kind,
-            wanted=f"{name}: a list of at most {most}",
-            found=shown(value),
-            fix="give a list, which may be empty",
+            f"{name}: a list of at most {most}",
+            shown(value),
+            "give a list, which may be empty",
         )
         assert isinstance(value, Collection)
         object.__setattr__(self, name, tuple(value))
@@ -244,7 +242,7 @@ class Request:
             fields: the others of `Request`.
         """
         if seed is not None and seeds is not None:
-            raise ConfigError(wanted="seed or seeds", found="both", fix="pass one of them")
+            raise ConfigError("seed or seeds", "both", "pass one of them")
         if seed is not None or seeds is not None:
             fields["seeds"] = (seed,) if seeds is None else seeds
         if neighbours is not None or weights is not None:
@@ -256,15 +254,13 @@ class Request:
 def _references(ids: Sequence[str] | None, weights: Sequence[float] | None) -> list[Reference]:
     if ids is None or isinstance(ids, str):
         raise RetrievalError(
-            wanted="a list of ids, beside the weights that belong to them",
-            found="weights alone" if ids is None else shown(ids),
-            fix="pass both",
+            "a list of ids, beside the weights that belong to them",
+            "weights alone" if ids is None else shown(ids),
+            "pass both",
         )
     parts = [1.0] * len(ids) if weights is None else list(weights)
     if len(parts) != len(ids):
-        raise RetrievalError(
-            wanted=f"{len(ids)} weights, one for each reference", found=str(len(parts)), fix="pass as many"
-        )
+        raise RetrievalError(f"{len(ids)} weights, one for each reference", str(len(parts)), "pass as many")
     return [Reference(each, weight) for each, weight in zip(ids, parts, strict=True)]
 
 
@@ -274,15 +270,15 @@ def _scaled(given: Sequence[Reference]) -> tuple[Reference, ...]:
         require(
             isinstance(each, tuple | list) and len(each) == 2,
             RetrievalError,
-            wanted="references: pairs of an id and a weight",
-            found=shown(each),
-            fix="give each as (id, weight)",
+            "references: pairs of an id and a weight",
+            shown(each),
+            "give each as (id, weight)",
         )
         _check_id(each[0])
         check_number("a weight", each[1], 0, 1e9, RetrievalError, "give a share of the whole")
     ids, weights = [each[0] for each in given], [float(each[1]) for each in given]
     if len(set(ids)) != len(ids):
-        raise RetrievalError(wanted="each reference once", found=shown(ids), fix="raise its weight instead")
+        raise RetrievalError("each reference once", shown(ids), "raise its weight instead")
     if not sums_to_one(weights):
         weights = shares(weights, len(weights))
     return tuple(map(Reference, ids, weights))
@@ -297,9 +293,9 @@ def _check_id(value: object) -> None:
     require(
         isinstance(value, str) and len(value) <= 200 and not _LONE_SURROGATE.search(value),
         RetrievalError,
-        wanted="ids: text of at most 200 characters",
-        found=shown(value),
-        fix="use ids that retrieval returned",
+        "ids: text of at most 200 characters",
+        shown(value),
+        "use ids that retrieval returned",
     )
 
 
@@ -307,9 +303,9 @@ def _check_caption(value: object) -> None:
     require(
         isinstance(value, str) and len(value) <= MAX_CHARACTERS and not _LONE_SURROGATE.search(value),
         CaptionError,
-        wanted=f"a caption: text of at most {MAX_CHARACTERS:,} characters",
-        found=f"{len(value):,} characters" if isinstance(value, str) else shown(value),
-        fix="describe the picture in a sentence or two",
+        f"a caption: text of at most {MAX_CHARACTERS:,} characters",
+        f"{len(value):,} characters" if isinstance(value, str) else shown(value),
+        "describe the picture in a sentence or two",
     )
 
 
@@ -320,8 +316,8 @@ def _checked_window(window: tuple[Any, ...]) -> Window:
         good = side >= SMALLEST_WINDOW and max(x, y) + side <= 1 + 1e-6
     if not good:
         raise ConfigError(
-            wanted=f"window: left, top and side (at least {SMALLEST_WINDOW}) of a square in (0, 0, 1)",
-            found=shown(window),
-            fix="(0, 0, 1) is the whole memory",
+            f"window: left, top and side (at least {SMALLEST_WINDOW}) of a square in (0, 0, 1)",
+            shown(window),
+            "(0, 0, 1) is the whole memory",
         )
     return float(x), float(y), float(side)

@@ -50,9 +50,9 @@ def score_pictures(
     generator, config, n = checkpoint.generator, checkpoint.config.damsm, len(v)
     if checkpoint.damsm.pixels is None:
         raise ConfigError(
-            wanted="encoders that read pictures (damsm.pixel_backbone compact), to try references",
-            found=config.pixel_backbone,
-            fix="leave best_of at 1",
+            "encoders that read pictures (damsm.pixel_backbone compact), to try references",
+            config.pixel_backbone,
+            "leave best_of at 1",
         )
     stages = sum(side < config.pixel_size for side in generator.resolutions) + 1
     with repeatable():

@@ -34,10 +34,7 @@ CONFIG = "config.json"
 """A run's frozen settings."""
 FREE = tuple(
     f"train.{name}"
-    for name in (
-        *("steps", "max_minutes", "compile"),
-        *("log_every", "sample_minutes", "save_every", "save_minutes"),
-    )
+    for name in (*("steps", "max_minutes", "compile"), *("log_every", "save_every", "save_minutes"))
 )
 """Settings that no step's arithmetic hangs on: a resumed run may change them."""
 WEIGHTS = "generator.safetensors"
@@ -192,12 +189,7 @@ def train_gan(
             log_every=train.log_every,
             save_every=train.save_every,
             save_minutes=train.save_minutes,
-            sampler=Sampler(
-                draw=lambda: grid.draw(trainer),
-                columns=grid.count,
-                legend=LEGEND,
-                minutes=train.sample_minutes,
-            ),
+            sampler=Sampler(draw=lambda: grid.draw(trainer), columns=grid.count, legend=LEGEND),
             finish=finish,
             batch_images=train.batch_size,
             compiles=train.compile,

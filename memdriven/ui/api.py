@@ -13,8 +13,7 @@ from memdriven.config import Strategy
 from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
 from memdriven.numbers import check_whole, shown
 from memdriven.pipeline.output import PipelineOutput, Retrieval
-from memdriven.ui import state
-from memdriven.ui.startup import gr
+from memdriven.ui import gr, state
 from memdriven.ui.state import read_tries
 
 MAX_TILES = 9

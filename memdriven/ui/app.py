@@ -14,30 +14,28 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import (
     api,
     compare,
-    compose,
     copies,
     diversity,
-    generate,
+    gr,
     history,
+    html,
     inside,
     learn,
-    limits,
     memory_map,
     morph,
     paper,
-    parts,
+    picture,
+    query,
+    server,
     state,
-    waiting,
 )
-from memdriven.ui.html import EQUATION, status, tag, text
-from memdriven.ui.parts import panel
+from memdriven.ui.html import EQUATION, panel, status, tag, text
 from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
-from memdriven.ui.startup import gr
 from memdriven.ui.state import Shelf
 
 TITLE = "memdriven"
 
-QUEUE_SIZE = 4 * limits.ADDRESS
+QUEUE_SIZE = 4 * server.ADDRESS
 """Requests that may wait, those that tell a place in line included, of all visitors together; no one
 address can fill it (`limits`)."""
 SESSIONS = 500
@@ -82,19 +80,19 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
         MemDrivenError: the shelf's first checkpoint cannot be opened.
     """
     state.use(offered)
-    begin = generate.opening()
+    begin = picture.opening()
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as page:
-        arrival = panel(header(), elem_id="header", js_on_load=parts.script("address.js"))
+        arrival = panel(header(), elem_id="header", js_on_load=html.script("address.js"))
         with gr.Row(elem_id="page"):
-            column = compose.build(begin)
+            column = query.build(begin)
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-                shown, painting = generate.build(column, begin)
+                shown, painting = picture.build(column, begin)
                 varying = diversity.build(column, tabs, shown)
                 trying = [event for tab in (compare, inside, morph, copies) for event in tab.build(column)]
                 trying += memory_map.build(column, shown)
                 saving = history.build(column, tabs, shown, page, arrival)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
-        waiting.tell(page, column.place)
+        server.tell(page, column.place)
         column.stop.click(
             lambda: status("Stopped."),
             None,
@@ -199,7 +197,7 @@ def launch(
         "app_kwargs": {
             "middleware": [
                 Middleware(OwnServerOnly, hosts=hosts, frames=frames, forwarded=forwarded),
-                Middleware(limits.FairShare, page=page, forwarded=forwarded),
+                Middleware(server.FairShare, page=page, forwarded=forwarded),
             ]
         },
     }

@@ -8,17 +8,20 @@ from dataclasses import replace
 from memdriven.errors import MemDrivenError
 from memdriven.explore.compare import Edit, Row, across, edit
 from memdriven.pipeline.request import MAX_SEED
-from memdriven.ui import references, state
-from memdriven.ui.compose import Compose
+from memdriven.ui import gr, references, state
 from memdriven.ui.html import (
     CONTROL_GONE,
     PICTURE_ALT,
     READY,
     changed_words,
+    event_options,
     failure,
     figure,
     hint,
     image_uri,
+    panel,
+    script,
+    section,
     seed_words,
     slide,
     status,
@@ -27,8 +30,7 @@ from memdriven.ui.html import (
     thumbs,
     wash,
 )
-from memdriven.ui.parts import event_options, panel, script, section
-from memdriven.ui.startup import gr
+from memdriven.ui.query import Compose
 from memdriven.ui.state import RULES
 
 COMPARE_CONTROLS = (("random memory", "random"), ("oracle", "oracle"), ("no memory", "none"))

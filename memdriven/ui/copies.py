@@ -15,15 +15,26 @@ from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import Neighbour, PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import references, state
-from memdriven.ui.cards import note
-from memdriven.ui.compose import Compose
-from memdriven.ui.history_list import is_moment
-from memdriven.ui.html import CARD_ALT, PICTURE_ALT, failure, figure, hint, image_uri, status, tag, text
-from memdriven.ui.parts import event_options, panel, section
+from memdriven.ui import gr, references, state
+from memdriven.ui.html import (
+    CARD_ALT,
+    PICTURE_ALT,
+    event_options,
+    failure,
+    figure,
+    hint,
+    image_uri,
+    panel,
+    section,
+    status,
+    tag,
+    text,
+)
+from memdriven.ui.query import Compose
+from memdriven.ui.references import note
 from memdriven.ui.restore import made_here
-from memdriven.ui.startup import gr
-from memdriven.ui.waiting import Once, Shelved
+from memdriven.ui.result import is_moment
+from memdriven.ui.state import Once, Shelved
 
 COPY_PROGRESS = "Describing the memory's pictures: {share}."
 

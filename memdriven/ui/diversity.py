@@ -18,18 +18,15 @@ from memdriven.explore.compare import mean_difference
 from memdriven.pipeline.output import Prepared, to_picture
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
-from memdriven.ui import cards, picture, references, state
-from memdriven.ui.cards import MEMORY_EMPTY
-from memdriven.ui.compose import STATE_SECONDS, Compose, steps_line
-from memdriven.ui.generate import PictureTab, Update, show
-from memdriven.ui.history_list import is_moment, moment
-from memdriven.ui.html import failure, hint, status, tag, text
-from memdriven.ui.parts import by_name, event_options, panel, section
-from memdriven.ui.references import panels_again
-from memdriven.ui.startup import gr
+from memdriven.ui import gr, references, result, state
+from memdriven.ui.html import by_name, event_options, failure, hint, panel, section, status, tag, text
+from memdriven.ui.picture import PictureTab, Update, show
+from memdriven.ui.query import STATE_SECONDS, Compose, steps_line
+from memdriven.ui.references import MEMORY_EMPTY, panels_again
+from memdriven.ui.result import is_moment, moment
 from memdriven.ui.steering import Steering
 
-CENTRE = picture.TILES // 2
+CENTRE = result.TILES // 2
 STRENGTH = 0.25
 OTHERS = 4
 """References that are painted with, to say what another memory changes."""
@@ -45,7 +42,7 @@ class Grid(TypedDict):
 
 def near_recipes(recipe: Recipe, strength: float) -> list[Recipe]:
     """Return the recipe itself in the middle of eight that step away from its noise."""
-    around = [near_recipe(recipe, number, strength) for number in range(1, picture.TILES)]
+    around = [near_recipe(recipe, number, strength) for number in range(1, result.TILES)]
     return [*around[:CENTRE], recipe, *around[CENTRE:]]
 
 
@@ -68,7 +65,7 @@ def vary(*query: Any) -> Made:
         wanted = references.read(*query).request
         yield from _grids(state.pipeline().prepare(wanted), wanted, 1.0)
     except MemDrivenError as error:
-        yield "", picture.empty_grid(), failure(error), None
+        yield "", result.empty_grid(), failure(error), None
 
 
 def vary_near(current: object, strength: object, steering: Steering) -> Made:
@@ -79,21 +76,21 @@ def vary_near(current: object, strength: object, steering: Steering) -> Made:
         request = Recipe.from_json(current["recipe"]).request(steering.guests)
         yield from _grids(state.pipeline().prepare(request), request, read_strength(strength))
     except MemDrivenError as error:
-        yield "", picture.empty_grid(), failure(error), None
+        yield "", result.empty_grid(), failure(error), None
 
 
 def _grids(prepared: Prepared, request: Request, strength: float) -> Made:
     pipe, start = state.pipeline(), time.perf_counter()
     recipe = pipe.recipe(prepared, request.seeds[0])
-    tiles: list[Image.Image | None] = [None] * picture.TILES
-    numbers = [*range(1, CENTRE + 1), 0, *range(CENTRE + 1, picture.TILES)]
-    panel_ = cards.memory_panel(references.again(prepared).retrieval, common=state.common_words())
+    tiles: list[Image.Image | None] = [None] * result.TILES
+    numbers = [*range(1, CENTRE + 1), 0, *range(CENTRE + 1, result.TILES)]
+    panel_ = references.memory_panel(references.again(prepared).retrieval, common=state.common_words())
     for place, each in enumerate(near_recipes(recipe, strength)):
         # z alone moves: the seed stays, and with it epsilon, mirror and window.
         noise = pipe.noise(replace(request, variations=each.variations), recipe.seed)
         *_, last = pipe.paint(prepared, noise)
         tiles[place] = to_picture(last.image)
-        grid = picture.grid(tiles, numbers)
+        grid = result.grid(tiles, numbers)
         yield panel_, grid, _line(place + 1, start, ""), _grid(recipe, strength)
     memory = [to_picture(list(pipe.paint(each, recipe.seed))[-1].image) for each in _others(prepared)]
     done = [tile for tile in tiles if tile is not None]
@@ -101,7 +98,7 @@ def _grids(prepared: Prepared, request: Request, strength: float) -> Made:
     yield (
         panel_,
         grid + numbers_,
-        _line(picture.TILES, start, "Nine pictures in {seconds} s."),
+        _line(result.TILES, start, "Nine pictures in {seconds} s."),
         _grid(recipe, strength),
     )
 
@@ -136,7 +133,7 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> dict[st
             )
         number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
         first = Recipe.from_json(grid["recipe"])
-        recipe = near_recipe(first, min(number, picture.TILES), grid["strength"])
+        recipe = near_recipe(first, min(number, result.TILES), grid["strength"])
         output = state.pipeline().from_recipe(recipe, steering.guests)
     except MemDrivenError as error:
         return {"status": failure(error)}
@@ -189,10 +186,10 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
                     buttons=[],
                     min_width=140,
                 )
-            grid = panel(picture.empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
+            grid = panel(result.empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
             section("memory", "The memory held fixed")
-            memory = panel(cards.note(MEMORY_EMPTY), elem_id="grid-memory")
+            memory = panel(references.note(MEMORY_EMPTY), elem_id="grid-memory")
             # Inside the tab: Gradio counts whatever lies directly among the tabs as one of them.
             made = gr.State(None, time_to_live=STATE_SECONDS)
     outputs, options = [memory, grid, compose.status, made], event_options()
@@ -221,8 +218,8 @@ def _grid(recipe: Recipe, strength: float) -> Grid:
 def _line(ready: int, start: float, end: str) -> str:
     if end:
         return status(end.format(seconds=f"{time.perf_counter() - start:.1f}"))
-    number = min(ready + 1, picture.TILES)
-    return status(f"Painting variation {number} of {picture.TILES}.", busy=True)
+    number = min(ready + 1, result.TILES)
+    return status(f"Painting variation {number} of {result.TILES}.", busy=True)
 
 
 def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> str:

@@ -22,10 +22,10 @@ from memdriven.pipeline.output import PipelineOutput, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
 from memdriven.ui import charts, copies, state, walk
-from memdriven.ui.cards import note
 from memdriven.ui.copies import COPY_PROGRESS
 from memdriven.ui.html import figure, hint, image_uri, tag, text, thumbs
 from memdriven.ui.lessons import Lesson
+from memdriven.ui.references import note
 
 DRAWS = 4
 """Pictures in each row of the lesson on noise."""

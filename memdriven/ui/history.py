@@ -4,20 +4,229 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import io
+import json
+import zipfile
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+import matplotlib
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import cards, export, restore, state
-from memdriven.ui.compose import KEPT, STATE_SECONDS, Compose
-from memdriven.ui.generate import PictureTab
-from memdriven.ui.history_list import Moment, history, panel_html, remember
-from memdriven.ui.html import READY, failure, status, tag, text
-from memdriven.ui.parts import CLICKS, by_name, panel, section
-from memdriven.ui.startup import gr
+from memdriven.ui import gr, references, restore, state
+from memdriven.ui.html import (
+    CLICKS,
+    PICTURE_ALT,
+    READY,
+    button,
+    by_name,
+    failure,
+    hint,
+    panel,
+    section,
+    seed_words,
+    status,
+    tag,
+    text,
+)
+from memdriven.ui.picture import PictureTab
+from memdriven.ui.query import KEPT, STATE_SECONDS, Compose
+from memdriven.ui.restore import ACTIONS
+from memdriven.ui.result import Moment, is_moment
 from memdriven.ui.steering import OTHER_KIND, TOO_LARGE, Steering, no_picture
+
+MOST = 50
+"""Pictures that a browser's history holds, its favourites aside."""
+FAVOURITES = 100
+"""Favourites that it holds beside them."""
+
+
+def history(stored: object) -> list[Moment]:
+    """Return the valid part of what a browser stored, newest first, at most `MOST` and `FAVOURITES`."""
+    if not isinstance(stored, Sequence) or isinstance(stored, str):
+        return []
+    return _limited([each for each in stored[: MOST + FAVOURITES] if is_moment(each)])
+
+
+def remember(current: object, stored: object) -> list[Moment]:
+    """Return the history with one more picture in front; the same recipe moves up."""
+    known = history(stored)
+    if not is_moment(current):
+        return known
+    new: Moment = current
+    for each in known:
+        if each["recipe"] == new["recipe"]:
+            new = each
+    return _limited([new, *(each for each in known if each["recipe"] != new["recipe"])])
+
+
+def _limited(moments: Sequence[Moment]) -> list[Moment]:
+    left = {True: FAVOURITES, False: MOST}
+    kept = []
+    for each in moments:
+        star = each.get("star", False)
+        if left[star]:
+            left[star] -= 1
+            kept.append(each)
+    return kept
+
+
+def panel_html(stored: object) -> str:
+    """Return the list, newest first, each with its actions."""
+    moments = history(stored)
+    if not moments:
+        return references.note("Every finished picture is listed here. The list stays in this browser.")
+    items = "".join(_item(place, each) for place, each in enumerate(moments))
+    tools = [
+        button(label, "md-action", data_export=kind)
+        for kind, label in (("sheet", "Contact sheet"), ("zip", "ZIP"))
+    ]
+    if any(each.get("star") for each in moments):
+        tools.append(button("Select favourites", "md-action", data_tick="star"))
+    tools.append(button("Forget all", "md-link", data_act="clear"))
+    note = hint(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all.")
+    actions = tag("div", "".join(tools), class_="md-actions")
+    return note + actions + tag("ol", items, class_="md-history")
+
+
+def _item(place: int, each: Moment) -> str:
+    recipe, star = Recipe.from_json(each["recipe"]), bool(each.get("star"))
+    label = f"Choose picture {place + 1}: {recipe.caption}"
+    box = tag("input", type="checkbox", value=place, aria_label=label, data_star=star)
+    picture = tag(
+        "img", src=each["image"], width=72, height=72, alt=PICTURE_ALT.format(caption=recipe.caption)
+    )
+    seen = tag(
+        "button",
+        picture,
+        type="button",
+        class_="md-history-picture",
+        data_act="inspect",
+        data_place=place,
+        title=ACTIONS["inspect"][1],
+    )
+    seed = seed_words(recipe.seed, len(recipe.variations))
+    facts = (
+        tag("p", text(recipe.caption), class_="md-history-words")
+        + tag("span", text(f"No. {place + 1}"), class_="md-history-number")
+        + tag("span", text(seed), class_="md-seed")
+    )
+    buttons = "".join(
+        button(
+            name,
+            "md-steer-button",
+            data_act=kind,
+            data_place=place,
+            title=what,
+            aria_label=f"{name}: {recipe.caption}",
+        )
+        for kind, (name, what) in ACTIONS.items()
+        if kind != "similar"
+    )
+    buttons += button(
+        "\u2605 Favourite" if star else "\u2606 Favourite",
+        "md-steer-button",
+        data_act="star",
+        data_place=place,
+        data_focus=f"star {place}",
+        aria_pressed=str(star).lower(),
+        title="Favourites stay when newer pictures push the others out",
+        aria_label=f"Favourite: {recipe.caption}",
+    )
+    controls = tag("div", buttons, class_="md-steer")
+    return tag("li", box + seen + tag("div", facts + controls), class_="md-moment")
+
+
+CELL, GAP, LINE = 256, 20, 18
+PAPER, INK, QUIET = "#faf8f3", "#24221e", "#6a655c"
+UNDRAWN = "(caption: see the file's description)"
+"""Under a picture whose caption has letters that no font here has."""
+_DATE = (1980, 1, 1, 0, 0, 0)
+"""The same pictures give the same bytes."""
+
+
+def contact_sheet(outputs: Sequence[PipelineOutput]) -> bytes:
+    """Return a PNG with every picture, its words and its seed."""
+    columns = min(4, max(1, len(outputs)))
+    rows = -(-len(outputs) // columns)
+    high = CELL + 3 * LINE + GAP
+    sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, rows * high + GAP), PAPER)
+    draw, described = ImageDraw.Draw(sheet), PngImagePlugin.PngInfo()
+    for place, output in enumerate(outputs):
+        left = GAP + place % columns * (CELL + GAP)
+        top = GAP + place // columns * high
+        sheet.paste(output.images[0].resize((CELL, CELL), Image.Resampling.LANCZOS), (left, top))
+        words, font = legible(output.recipe.caption)
+        lines = _wrapped(words, font, draw)
+        for number, line in enumerate(lines):
+            draw.text((left, top + CELL + 4 + number * LINE), line, INK, font)
+        facts = f"{place + 1}   seed {output.recipe.seed}"
+        draw.text((left, top + CELL + 4 + len(lines) * LINE), facts, QUIET, font)
+        described.add_itxt(f"Caption {place + 1}", output.recipe.caption)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG", optimize=True, pnginfo=described)
+    return buffer.getvalue()
+
+
+@lru_cache(maxsize=256)
+def legible(text: str) -> tuple[str, ImageFont.FreeTypeFont]:
+    """Return a text and a font that has its letters, or other words where no font here has them.
+
+    Matplotlib's font comes first: it is always there and knows most alphabets.
+    """
+    own = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
+    letters = {letter for letter in text if letter.isprintable() and not letter.isspace()}
+    for path in (own, *(() if text.isascii() else _system_fonts())):
+        with contextlib.suppress(OSError):
+            font = ImageFont.truetype(path, 14)
+            missing = bytes(font.getmask("\uffff"))
+            if all(bytes(font.getmask(letter)) != missing for letter in letters):
+                return text, font
+    return UNDRAWN, ImageFont.truetype(own, 14)
+
+
+@lru_cache(maxsize=1)
+def _system_fonts() -> list[Path]:
+    from matplotlib.font_manager import findSystemFonts
+
+    return sorted(map(Path, findSystemFonts()))
+
+
+def archive(outputs: Sequence[PipelineOutput]) -> bytes:
+    """Return a ZIP: numbered PNGs that carry their recipes, all recipes as JSON, the sheet."""
+    buffer = io.BytesIO()
+    recipes = json.dumps([output.recipe.to_dict() for output in outputs], indent=1)
+    with zipfile.ZipFile(buffer, "w") as pack:
+        for number, output in enumerate(outputs, start=1):
+            name = f"memdriven-{number:02d}-seed-{output.recipe.seed}.png"
+            pack.writestr(zipfile.ZipInfo(name, _DATE), output.png())
+        pack.writestr(zipfile.ZipInfo("recipes.json", _DATE), recipes + "\n")
+        pack.writestr(zipfile.ZipInfo("contact-sheet.png", _DATE), contact_sheet(outputs))
+    return buffer.getvalue()
+
+
+def _wrapped(caption: str, font: ImageFont.FreeTypeFont, draw: ImageDraw.ImageDraw) -> list[str]:
+    """Return a caption as at most two lines that fit under a picture."""
+    lines: list[str] = [""]
+    for word in caption.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if draw.textlength(longer, font) <= CELL:
+            lines[-1] = longer
+        elif len(lines) == 1 and lines[0]:
+            lines.append(word)
+        else:
+            lines[-1] += "\u2026"
+            break
+    while draw.textlength(lines[-1], font) > CELL:
+        lines[-1] = lines[-1].rstrip("\u2026")[:-1] + "\u2026"
+    return lines
+
 
 _READ = """() => {
   try { return [JSON.parse(localStorage.getItem("memdriven.pictures.1") ?? "[]")]; } catch { return [[]]; }
@@ -141,7 +350,7 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
         yield {"saved": "", "status": failure(problem)}
         return
     zipped = kind == "zip"
-    content = export.archive(outputs) if zipped else export.contact_sheet(outputs)
+    content = archive(outputs) if zipped else contact_sheet(outputs)
     media = "application/zip" if zipped else "image/png"
     link = tag(
         "a",
@@ -191,7 +400,7 @@ def build(
                 )
                 read = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
             seen = panel(
-                cards.note("Inspect a picture, drop one that memdriven saved, or paste a recipe."),
+                references.note("Inspect a picture, drop one that memdriven saved, or paste a recipe."),
                 elem_id="inspection",
                 js_on_load=CLICKS,
             )

@@ -9,13 +9,25 @@ from PIL import Image
 from memdriven.errors import MemDrivenError
 from memdriven.explore.controls import CONTROLS, Control, controls
 from memdriven.explore.inside import STRENGTHS, fading, hidden_parts, look_inside
-from memdriven.ui import references, state
-from memdriven.ui.cards import note
-from memdriven.ui.compose import Compose, read_examples
-from memdriven.ui.generate import Update
-from memdriven.ui.html import CONTROL_GONE, failure, figure, hint, image_uri, status, tag, text, thumbs
-from memdriven.ui.parts import event_options, panel, script, section
-from memdriven.ui.startup import gr
+from memdriven.ui import gr, references, state
+from memdriven.ui.html import (
+    CONTROL_GONE,
+    event_options,
+    failure,
+    figure,
+    hint,
+    image_uri,
+    panel,
+    script,
+    section,
+    status,
+    tag,
+    text,
+    thumbs,
+)
+from memdriven.ui.picture import Update
+from memdriven.ui.query import Compose, read_examples
+from memdriven.ui.references import note
 from memdriven.ui.walk import walk_html
 
 INSIDE_EMPTY = "The way from the words to the picture appears here."

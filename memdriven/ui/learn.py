@@ -17,14 +17,24 @@ from typing import Any
 
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.numbers import is_whole, parse_json, shown
-from memdriven.ui import experiments, state
-from memdriven.ui.cards import note
-from memdriven.ui.compose import STATE_SECONDS, Compose
+from memdriven.ui import experiments, gr, state
 from memdriven.ui.experiments import Ran
-from memdriven.ui.html import EQUATION, READY, failure, hint, status, tag, text
+from memdriven.ui.html import (
+    CLICKS,
+    EQUATION,
+    READY,
+    event_options,
+    failure,
+    hint,
+    panel,
+    script,
+    status,
+    tag,
+    text,
+)
 from memdriven.ui.lessons import Lesson, lessons, questions
-from memdriven.ui.parts import CLICKS, event_options, panel, script
-from memdriven.ui.startup import gr
+from memdriven.ui.query import STATE_SECONDS, Compose
+from memdriven.ui.references import note
 
 EMPTY = "Predict, then run. What happens appears here."
 

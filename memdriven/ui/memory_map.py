@@ -18,15 +18,26 @@ from memdriven.explore.memory_map import FILE, Map, Progress, mean_colours, read
 from memdriven.memory.bank import MemoryBank
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import cards, references, state
-from memdriven.ui.compose import Compose
-from memdriven.ui.generate import PictureTab, keep_from, show
-from memdriven.ui.history_list import moment
-from memdriven.ui.html import READY, failure, hint, status, tag, text
-from memdriven.ui.parts import CLICKS, by_name, event_options, panel, script, section
+from memdriven.ui import gr, references, state
+from memdriven.ui.html import (
+    CLICKS,
+    READY,
+    by_name,
+    event_options,
+    failure,
+    hint,
+    panel,
+    script,
+    section,
+    status,
+    tag,
+    text,
+)
+from memdriven.ui.picture import PictureTab, keep_from, show
+from memdriven.ui.query import Compose
 from memdriven.ui.references import panels
-from memdriven.ui.startup import gr
-from memdriven.ui.waiting import Once, Shelved
+from memdriven.ui.result import moment
+from memdriven.ui.state import Once, Shelved
 
 EMPTY = "The map is drawn when this tab is opened."
 SEARCH = "Search the captions"
@@ -123,10 +134,10 @@ def unfold(shown: str, *query: object) -> Iterator[tuple[object, object, object,
         once = drawing(pipe)
         for done, count in once.wait():
             line, shown = f"Drawing the map: {done / max(1, count):.0%}.", ""
-            yield cards.note(line), "", status(line, busy=True), shown
+            yield references.note(line), "", status(line, busy=True), shown
         drawn = once.result()
     except MemDrivenError as error:
-        yield cards.note(EMPTY), "", failure(error), ""
+        yield references.note(EMPTY), "", failure(error), ""
         return
     star, line = find(*query)
     yield (gr.skip() if shown == pipe.bank_hash else drawn.html), star, line, pipe.bank_hash
@@ -169,7 +180,7 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     memory, unknown = panels(line)
     made = (
         tag("h3", text(title), class_="md-small-title")
-        + cards.memory_panel(line.retrieval, common=state.common_words())
+        + references.memory_panel(line.retrieval, common=state.common_words())
         + result
     )
     return {
@@ -206,12 +217,12 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
         )
         with gr.Row(elem_classes="md-columns"):
             with gr.Column(elem_id="map-column", min_width=300):
-                drawn = panel(cards.note(EMPTY), elem_id="map", js_on_load=script("memory_map.js"))
+                drawn = panel(references.note(EMPTY), elem_id="map", js_on_load=script("memory_map.js"))
                 star = panel(elem_id="map-query")
                 again = gr.Button("Show my words", elem_id="map-find", elem_classes="md-quiet")
             with gr.Column(elem_id="map-side", min_width=220):
                 chosen = panel(
-                    cards.note("Choose a point to pin it: your words are painted with that memory."),
+                    references.note("Choose a point to pin it: your words are painted with that memory."),
                     elem_id="map-chosen",
                     js_on_load=CLICKS,
                 )

@@ -14,12 +14,23 @@ from memdriven.errors import MemDrivenError
 from memdriven.explore import morph
 from memdriven.explore.compare import difference
 from memdriven.pipeline.output import Retrieval
-from memdriven.ui import references, state
-from memdriven.ui.cards import note
-from memdriven.ui.compose import Compose
-from memdriven.ui.html import PICTURE_BUSY, failure, hint, image_uri, status, tag, text, thumbs
-from memdriven.ui.parts import event_options, panel, script, section
-from memdriven.ui.startup import gr
+from memdriven.ui import gr, references, state
+from memdriven.ui.html import (
+    PICTURE_BUSY,
+    event_options,
+    failure,
+    hint,
+    image_uri,
+    panel,
+    script,
+    section,
+    status,
+    tag,
+    text,
+    thumbs,
+)
+from memdriven.ui.query import Compose
+from memdriven.ui.references import note
 
 EMPTY = "The pictures between two appear here, to move through by hand."
 FORMAT_NAMES = {"GIF": "GIF", "WEBP": "animated WebP"}

@@ -17,13 +17,23 @@ from memdriven.explore.paper import Answer, answers, paint_rival, rows_of
 from memdriven.pipeline.output import Prepared, Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
-from memdriven.ui import copies, references, state
-from memdriven.ui.cards import note
-from memdriven.ui.compose import Compose, read_examples
+from memdriven.ui import copies, gr, references, state
 from memdriven.ui.copies import COPY_PROGRESS
-from memdriven.ui.html import CARD_ALT, PICTURE_ALT, failure, hint, image_uri, status, tag, text
-from memdriven.ui.parts import event_options, panel, script
-from memdriven.ui.startup import gr
+from memdriven.ui.html import (
+    CARD_ALT,
+    PICTURE_ALT,
+    event_options,
+    failure,
+    hint,
+    image_uri,
+    panel,
+    script,
+    status,
+    tag,
+    text,
+)
+from memdriven.ui.query import Compose, read_examples
+from memdriven.ui.references import note
 from memdriven.ui.state import read_tries
 from memdriven.ui.walk import walk_html
 

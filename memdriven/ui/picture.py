@@ -1,297 +1,259 @@
-"""The result as HTML: picture, stages, what was tried, what is named and seen, times, recipe; variations."""
+"""The Picture tab: references that follow the keystrokes, a picture that grows, and what is done by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 from PIL import Image
 
-from memdriven.data.attributes import ABSENT
-from memdriven.models.noise import WHOLE
-from memdriven.pipeline.claims import Claim
+from memdriven.errors import MemDrivenError, RetrievalError
 from memdriven.pipeline.output import PipelineOutput, Tried
+from memdriven.pipeline.recipe import Recipe
+from memdriven.ui import gr, query, references, result, state
 from memdriven.ui.html import (
-    PICTURE_ALT,
-    PICTURE_BUSY,
-    button,
-    hint,
-    image_uri,
+    CLICKS,
+    by_name,
+    event_options,
+    failure,
+    panel,
     png_uri,
-    seed_words,
+    script,
+    section,
+    status,
     tag,
     text,
 )
+from memdriven.ui.query import Compose, Opening, steps_line, switch
+from memdriven.ui.references import look, look_again, own_panel, panels
+from memdriven.ui.result import is_moment, moment, recipe_of
+from memdriven.ui.steering import Steering, apply, read_upload, user_image
 
-STAGE_LABEL = "{side} px"
-STEP_NAMES = {
-    "encode": "read words",
-    "retrieve": "search memory",
-    "features": "recall features",
-    "choose": "try and choose",
-    "check": "look for what is named",
-    "total": "total",
-}
-RECIPE_COPIED = "Copied"
-BY_HAND = "Selected for you to copy:"
-CLAIM = "{name}: {value}"
-CLAIM_NAMES = {"beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars"}
-CLAIM_MARKS = ("\u2713", "\u2717")
-
-LARGER = (2, 4)
-"""Times that a picture can be enlarged for its download."""
-TILES = 9
-"""Variations in the diversity grid."""
+_TAKEN = "() => { if (window.memdriven.taken) document.querySelector('#generate').click(); }"
+"""A picture of another reference was chosen in the gallery: it is painted whole."""
+OPENING_SEED = 1
+"""Of the picture that the page opens with."""
+_BESIDE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Of events beside the queue: typing must not wait for a grid that is painted, only for the stage that the
+networks are busy with (`MemoryDrivenPipeline.turn`)."""
+Update = str | dict[str, object]
+"""HTML for a panel, or `gr.skip()` to leave it as it is."""
 
 
-def empty_picture() -> str:
-    """Return the panel before the first picture."""
-    frame = tag("div", tag("p", text("Your picture appears here.")), class_="md-frame md-empty")
-    return tag("div", frame, class_="md-canvas")
+@dataclass(frozen=True)
+class PictureTab:
+    """The tab's components, for other tabs that show something here."""
+
+    tab: gr.Tab
+    memory: gr.HTML
+    result: gr.HTML
+    own: gr.HTML
+
+    @property
+    def parts(self) -> dict[str, gr.blocks.Block]:
+        """The panels by the names that handlers give their values."""
+        return {"memory": self.memory, "result": self.result, "own": self.own}
 
 
-def picture_panel(output: PipelineOutput, resolutions: Sequence[int], tried: Sequence[Tried] = ()) -> str:
-    """Return the picture as far as it is, its stages, and, once complete, times and recipe."""
-    stages = output.stages
-    if not stages:
-        frame = tag("div", tag("p", text(PICTURE_BUSY)), class_="md-frame md-busy")
-        return tag("div", frame + _strip([], resolutions), class_="md-canvas")
-    uri = png_uri(output.png()) if output.complete else image_uri(stages[-1])
-    alt = PICTURE_ALT.format(caption=output.recipe.caption)
-    image = tag(
-        "img",
-        src=uri,
-        alt=alt,
-        class_="md-result",
-        data_seed=output.recipe.seed,
-        data_complete=str(output.complete).lower(),
+def paint(*query: Any) -> Iterator[dict[str, Any]]:
+    """Yield memory panel, unknown words, result, status, seed and the finished picture, by name."""
+    pipe = state.pipeline()
+    try:
+        request, steering = references.question(*query)
+        told = "Looking into the memory\u2026"
+        if request.best_of > (request.k or 1):
+            told = f"Painting with {request.best_of} references to choose from ..."
+        yield {"status": status(told, busy=True), "seed": str(request.seeds[0])}
+        line = references.line_up(request, steering)
+        for output in pipe.stream(line.request):
+            if not output.stages and not line.steered and not line.request.references:
+                line = replace(line, retrieval=output.retrieval)
+            made = {"result": show(output, line.tried), "status": _progress(output)}
+            # A panel that was asked for while the words were typed may have come in between.
+            if not output.stages or (output.complete and line.retrieval.tried):
+                made["memory"], made["unknown"] = panels(line)
+            yield {**made, "current": moment(output)} if output.complete else made
+    except MemDrivenError as error:
+        yield {"status": failure(error)}
+
+
+def show(output: PipelineOutput, tried: tuple[Tried, ...] = ()) -> str:
+    """Return the result panel for an output, and the references that were tried for it."""
+    return result.picture_panel(output, state.pipeline().resolutions, tried or output.prepared.tried)
+
+
+def enlarge(event: gr.EventData, current: object, steering: Steering) -> dict[str, str]:
+    """Return a link to the picture on screen, smoothly enlarged, and the status, by name."""
+    times = next((each for each in result.LARGER if str(getattr(event, "times", "")) == str(each)), 2)
+    try:
+        recipe = recipe_of(current, "a picture to enlarge")
+        made = state.pipeline().from_recipe(recipe, steering.guests).images[0]
+    except MemDrivenError as error:
+        return {"larger": "", "status": failure(error)}
+    large = made.resize((times * made.width, times * made.height), Image.Resampling.LANCZOS)
+    name = f"memdriven-{recipe.seed}-x{times}.png"
+    link = tag("a", text(name), href=png_uri(recipe.to_png(large)), download=name)
+    return {"larger": link, "status": status(f"{large.width} px, smoothly enlarged: no detail is added.")}
+
+
+def opening() -> Opening:
+    """Return the picture of the first example, painted as a visitor's would be."""
+    pipe, settings = state.pipeline(), state.pipeline().config.retrieval
+    try:
+        caption, tries = query.read_examples(pipe)[0], query.read_tries(pipe)
+        asked = (caption, "retrieved", settings.strategy, settings.k, str(OPENING_SEED), True)
+        values: tuple[Any, ...] = (*asked, None, None, None, None, None, tries)
+        *_, last = paint(*values)
+        line = references.line_up(*references.question(*values))
+    except (MemDrivenError, IndexError):
+        return Opening()  # the captions' place on the page says what is wrong
+    if "current" not in last:
+        return Opening()
+    return Opening(caption, str(OPENING_SEED), panels(line)[0], last["result"], last["current"])
+
+
+def build(column: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Dependency]:
+    """Add the tab; return it with the event that paints, so that Stop can cancel it."""
+    with gr.Tab("Picture", id="picture") as tab, gr.Row(elem_classes="md-columns"):
+        with gr.Column(elem_id="memory-column", min_width=300):
+            section("memory", "Memory: what it offers for the words")
+            memory = panel(begin.memory, elem_id="memory", js_on_load=CLICKS)
+            own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
+        with gr.Column(elem_id="picture-column", min_width=300):
+            section("paint", "Picture")
+            result = panel(begin.result, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
+            larger = panel(elem_id="larger")
+    shown = PictureTab(tab, memory, result, own)
+    parts = column.parts | shown.parts | {"larger": larger}
+    gr.on(
+        [column.caption.change, column.source.change, column.comparison.change, column.k.change],
+        look,
+        column.steered_query,
+        [memory, column.unknown, column.status],
+        trigger_mode="always_last",
+        **_BESIDE,
     )
-    parts = [tag("div", image, class_="md-frame"), _strip(stages, resolutions)]
-    if output.complete:
-        words = output.recipe.caption
-        parts.insert(1, tag("p", tag("q", text(words)), class_="md-picture-words", data_of=words))
-        parts += [
-            gallery(tried, output.retrieval.ids),
-            *map(claims_list, output.claims[:1]),
-            _actions(output, uri),
-            time_bar(output.timings),
-            _recipe(output),
-        ]
-    return tag("div", "".join(parts), class_="md-canvas")
-
-
-def gallery(tried: Sequence[Tried], used: Sequence[str]) -> str:
-    """Return the small pictures painted with each reference that was tried; those in use are ringed."""
-    cells = []
-    for each in tried:
-        item = each.neighbour
-        label = f"Painted with No. {item.rank}: {item.caption}"
-        button = tag(
-            "button",
-            tag("img", src=image_uri(each.picture), alt=label),
-            type="button",
-            class_="md-tile",
-            data_act="take",
-            data_id=item.id,
-            title=label,
-            aria_pressed=str(item.id in used).lower(),
+    steered = [memory, column.unknown, column.status, column.steering, own, column.steps]
+    for source in (memory, own, column.steps):
+        source.click(
+            by_name(parts, click),
+            [column.current, *column.steered_query],
+            steered,
+            trigger_mode="multiple",
+            **_BESIDE,
         )
-        cells.append(tag("li", button))
-    if not cells:
-        return ""
-    title = f"Painted with each of {len(cells)} references; choose another"
-    return tag(
-        "div",
-        tag("h3", text(title), class_="md-small-title")
-        + tag("ol", "".join(cells), class_="md-grid md-tried-pictures"),
+    queued = event_options()
+    own.upload(by_name(parts, add_own), column.steered_query, steered, **queued)
+    keep_from(result, column)
+    result.submit(
+        by_name(parts, enlarge), [column.current, column.steering], [larger, column.status], **queued
+    ).success(None, js="() => setTimeout(() => document.querySelector('#larger a')?.click(), 100)")
+    changed = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
+    column.switcher.choice.input(
+        switch, column.switcher.choice, [parts[name] for name in changed], **queued
+    ).success(look_again, column.steered_query, [memory, column.unknown], **_BESIDE)
+    event = column.generate.click(
+        by_name(parts, paint),
+        column.whole_query,
+        [memory, column.unknown, result, column.status, column.seed, column.current],
+        **queued,
     )
+    return shown, event
 
 
-def time_bar(timings: Mapping[str, float]) -> str:
-    """Return a bar of the steps' shares of time, and each step's milliseconds beneath it."""
-    steps = {name: ms for name, ms in timings.items() if name != "total"}
-    whole = sum(steps.values()) or 1.0
-    bar, legend = [], []
-    for name, ms in steps.items():
-        kind = _step_kind(name)
-        bar.append(tag("span", class_=f"md-step {kind}", style=f"width:{100 * ms / whole:.2f}%"))
-        label = text(_step_name(name)) + " " + tag("b", text(_milliseconds(ms)))
-        legend.append(tag("li", label, class_=kind))
-    total = timings.get("total", whole)
-    title = text("Time") + " " + tag("b", text(_milliseconds(total)))
-    return tag(
-        "div",
-        tag("h3", title, class_="md-small-title")
-        + tag("div", "".join(bar), class_="md-times", aria_hidden="true")
-        + tag("ul", "".join(legend), class_="md-legend"),
-        class_="md-timing",
-    )
+def keep_from(result: gr.HTML, column: Compose) -> None:
+    """Let the button of a panel that shows the current picture keep its noise."""
+    names = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
+    result.click(
+        by_name(column.parts, keep),
+        [column.current, column.steering],
+        [column.parts[name] for name in names],
+        **_BESIDE,
+    ).success(None, js=_TAKEN)
 
 
-def grid(tiles: Sequence[Image.Image | None], numbers: Sequence[int]) -> str:
-    """Return the 3 x 3 grid; each finished tile is a button that keeps its z.
+def _progress(output: PipelineOutput) -> str:
+    if output.complete:
+        total = f"{output.timings['total']:.0f}"
+        return status(f"Done in {total} ms with seed {output.recipe.seed}.")
+    count = len(state.pipeline().resolutions)
+    return status(f"Painting: {len(output.stages)} of {count} stages.", busy=True)
+
+
+def click(event: gr.EventData, current: object, *query: Any) -> dict[str, Any]:
+    """Return what a click on a card changes, by name.
 
     Args:
-        tiles: pictures, None where they are still to come.
-        numbers: of the tiles; 0 is the picture that the others vary.
+        event: `act`, the `id` of a reference, and a `value`.
+        current: the picture on screen.
+        query: the values of `Compose.steered_query`.
     """
-    cells = []
-    for place, (tile, number) in enumerate(zip(tiles, numbers, strict=True), start=1):
-        if tile is None:
-            label = f"Variation {place}, waiting"
-            cells.append(tag("li", tag("span", class_="md-tile md-busy", role="img", aria_label=label)))
-            continue
-        label = f"Variation {number}" if number else "The picture itself"
-        inside = tag("img", src=image_uri(tile), alt=label) + tag("span", text(label), class_="md-tile-seed")
-        kind = "md-tile" if number else "md-tile md-tile-centre"
-        button = tag("button", inside, type="button", class_=kind, data_seed=number, title=label)
-        cells.append(tag("li", button))
-    return tag("ol", "".join(cells), class_="md-grid")
+    *asked, steering = query
+    act, item = getattr(event, "act", None), getattr(event, "id", None)
+    try:
+        own = any(guest.id == item for guest in steering.guests)
+        value = getattr(event, "value", None)
+        if is_moment(current) and act not in ("release", "steady"):
+            recipe = Recipe.from_json(current["recipe"])
+            if recipe.caption == asked[0] and not steering.active:
+                steering = steering.hold(recipe)
+        new = apply(steering, act, item, value, own or in_bank(item))
+    except MemDrivenError as error:
+        return {"status": failure(error)}
+    return _steered(look(*(*asked, new)), new)
 
 
-def empty_grid() -> str:
-    """Return the grid before its first use: nine blank tiles and a sentence."""
-    blank = tag("li", tag("span", class_="md-tile")) * TILES
-    return tag(
-        "div",
-        tag("ol", blank, class_="md-grid", aria_hidden="true")
-        + tag("p", text("Nine pictures of one caption appear here, side by side."), class_="md-grid-note"),
-        class_="md-grid-empty",
-    )
+def _steered(seen: tuple[str, str, str], steering: Steering) -> dict[str, Any]:
+    memory, unknown, told = seen
+    panels = {"memory": memory, "unknown": unknown, "status": told, "own": references.own_panel(steering)}
+    return {**panels, "steering": steering, "steps": steps_line(steering)}
 
 
-def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
-    if len(resolutions) < 2:
-        return ""
-    cells = []
-    for place, side in enumerate(resolutions):
-        label = tag("span", text(STAGE_LABEL.format(side=side)))
-        if place < len(stages):
-            image = tag("img", src=image_uri(stages[place]), alt=f"Stage of {side} pixels")
-            cells.append(tag("li", image + label))
-        else:
-            cells.append(tag("li", tag("span", class_="md-blank md-busy") + label))
-    return tag("ol", "".join(cells), class_="md-strip")
+def in_bank(item: object) -> bool:
+    """Return whether something from the page is the id of a memory."""
+    try:
+        return isinstance(item, str) and state.pipeline().bank.index_of(item) >= 0
+    except RetrievalError:
+        return False
 
 
-def _actions(output: PipelineOutput, uri: str) -> str:
-    name = f"memdriven-{output.recipe.seed}.png"
-    link = tag("a", text("Download PNG"), href=uri, download=name, class_="md-action")
-    side_now = output.images[0].width
-    link += "".join(
-        _action(
-            f"\u00d7{times}",
-            data_times=times,
-            title=f"Download at {times * side_now} px, smoothly enlarged (Lanczos); its recipe stays inside",
-            aria_label=f"Download enlarged {times} times",
-        )
-        for times in LARGER
-    )
-    link += _action("Copy picture", data_copy_picture=True) + _action("Enlarge", data_large=True)
-    recipe = output.recipe
-    seed = tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
-    if any(output.mirrored[:1]):
-        seed += tag("span", text("memory mirrored"), class_="md-view")
-    if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
-        seed += tag("span", text(f"memory cropped to {output.windows[0][2]:.0%}"), class_="md-view")
-    side = text(STAGE_LABEL.format(side=output.images[0].width))
-    keep = _action("Keep this seed", data_act="keep")
-    hold = _action("Hold the view", data_act="hold", title="Other seeds then change z alone")
-    near = _action("Vary this picture", data_press="#make-near", data_tab="diversity")
-    others = _action("Compare references", data_press="#compare-run", data_tab="compare")
-    check = _action("Is it a copy?", data_press="#copy-run", data_tab="copies")
-    share = (
-        ""
-        if recipe.private
-        else _action("Copy link", data_link=recipe.to_url(), data_copied=RECIPE_COPIED, data_by_hand=BY_HAND)
-    )
-    note = (
-        hint("Made with your own image: only this tab, while it is open, can make it again.")
-        if recipe.private
-        else ""
-    )
-    facts = tag("div", seed + tag("span", side, class_="md-side"), class_="md-actions")
-    return facts + tag("div", link + keep + hold + near + others + check + share, class_="md-actions") + note
+def add_own(event: gr.EventData, *query: Any) -> Iterator[dict[str, Any]]:
+    """Yield what one more image, pinned, changes, by name; the query is `Compose.steered_query`."""
+    *asked, steering = query
+    yield {"status": status("Reading the image\u2026", busy=True)}
+    try:
+        image = read_upload(getattr(event, "content", None))
+        new = steering.welcome(user_image(image, state.pipeline()))
+    except MemDrivenError as error:
+        yield {"status": failure(error)}
+        return
+    told = status("Your image is pinned. Generate paints with it.")
+    yield {**_steered(look(*(*asked, new)), new), "status": told}
 
 
-def _action(label: str, **data: object) -> str:
-    return button(label, "md-action", **data)
-
-
-def _recipe(output: PipelineOutput) -> str:
-    content = output.recipe.to_json(indent=1)
-    copy = button(
-        "Copy recipe", "md-action md-copy", data_copy=content, data_copied=RECIPE_COPIED, data_by_hand=BY_HAND
-    )
-    return tag(
-        "details",
-        tag("summary", text("Recipe"))
-        + tag("p", text("Everything that makes this picture again. It also travels inside the PNG."))
-        + tag("pre", text(content), tabindex=0)
-        + copy,
-        class_="md-recipe",
-    )
-
-
-def _step_kind(name: str) -> str:
-    if name == "encode":
-        return "md-text"
-    return "md-memory" if name in ("retrieve", "choose", "features") else "md-paint"
-
-
-def _step_name(name: str) -> str:
-    if name.startswith("stage "):
-        return f"paint {name.removeprefix('stage ')} px"
-    return STEP_NAMES.get(name, name)
-
-
-def _milliseconds(ms: float) -> str:
-    return f"{f'{ms:.0f}' if ms >= 10 else f'{ms:.1f}'} ms"
-
-
-def claims_list(claims: Sequence[Claim]) -> str:
-    """Return the list, or nothing where nothing is named."""
-    named, implied, denied = (
-        [claim for claim in claims if claim.said == kind] for kind in ("named", "implied", "denied")
-    )
-    parts = []
-    if named:
-        title = f"From your words, visible: {sum(claim.holds for claim in named)} of {len(named)}"
-        parts += [
-            tag("h3", text(title), class_="md-small-title"),
-            tag("ul", "".join(map(_entry, named)), class_="md-claims"),
-            hint("Judged by the model's own checker, which also picked the reference. A hint, not proof."),
-        ]
-    if denied:
-        things = ", ".join(_thing(claim) for claim in denied)
-        parts.append(
-            hint(f"This model cannot leave things out, and may paint what your words deny: {things}.")
-        )
-    if named and implied:
-        things = ", ".join(_thing(claim) for claim in implied)
-        parts.append(hint(f"The model also expects, though no word says so: {things}."))
-    return tag("div", "".join(parts)) if parts else ""
-
-
-def _entry(claim: Claim) -> str:
-    name = claim.attribute.replace("_", " ")
-    name = CLAIM_NAMES.get(claim.attribute, name)
-    wanted = CLAIM.format(name=name, value=_said(claim.wanted))
-    hint = f"probability {100 * claim.probability:.0f} %"
-    if claim.holds:
-        mark = tag("span", text(CLAIM_MARKS[0]), role="img", aria_label="seen")
-        return tag("li", mark + text(wanted), class_="md-holds", title=hint)
-    mark = tag("span", text(CLAIM_MARKS[1]), role="img", aria_label="not seen")
-    seen = f"looks {_said(claim.seen)}"
-    if claim.seen in ABSENT:
-        seen = "there is none"
-    return tag("li", mark + text(wanted + " ") + tag("i", text(seen)), title=hint)
-
-
-def _thing(claim: Claim) -> str:
-    """Return an attribute and its value in words: "crown: red", or "crest" where a thing is denied."""
-    name = CLAIM_NAMES.get(claim.attribute, claim.attribute.replace("_", " "))
-    return CLAIM.format(name=name, value=_said(claim.wanted)) if claim.wanted else name
-
-
-def _said(value: str) -> str:
-    return "no" if value in ABSENT else value.replace("_", " ")
+def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, Any]:
+    """Keep the noise of the picture on screen (`keep`), or how it sees its memory (`hold`)."""
+    try:
+        recipe = recipe_of(current, "a picture whose noise can be kept")
+    except MemDrivenError as error:
+        return {"status": failure(error)}
+    act, item = getattr(event, "act", None), getattr(event, "id", None)
+    if act == "hold":
+        noise = state.pipeline().noise(recipe.request(steering.guests), recipe.seed)
+        return {
+            "mirror": "yes" if noise.mirror else "no",
+            "window": state.shown_window(noise.window),
+            "status": status("The view is held: another seed changes z alone."),
+        }
+    new = steering.step(recipe.seed, recipe.variations)
+    if act == "take" and isinstance(item, str) and in_bank(item):
+        alone = replace(recipe, neighbours=(item,), weights=(1.0,))
+        new = new.only(item) if recipe.k > 1 else new.hold(alone)
+    return {
+        "seed": str(recipe.seed),
+        "keep": True,
+        "steering": new,
+        "steps": steps_line(new),
+        "status": status(f"The noise of this picture is kept: seed {recipe.seed}."),
+    }

@@ -14,16 +14,26 @@ from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import PRIVATE
-from memdriven.ui import state
-from memdriven.ui.compose import ASKED, KEPT, steps_line
-from memdriven.ui.generate import show
-from memdriven.ui.history_list import ACTIONS, moment
+from memdriven.ui import gr, state
 from memdriven.ui.html import READY, button, failure, hint, status, tag, text, webp_uri
+from memdriven.ui.picture import show
+from memdriven.ui.query import ASKED, KEPT, facts, fade_column, steps_line
 from memdriven.ui.references import look, panels_again
-from memdriven.ui.startup import gr
+from memdriven.ui.result import moment
 from memdriven.ui.state import RULES
 from memdriven.ui.steering import OWN_CAPTION, Steering
-from memdriven.ui.switcher import facts, fade_column
+
+ACTIONS = {
+    "inspect": ("Inspect", "Look at its settings; mine stay as they are"),
+    "remix": ("Remix", "Take everything but the noise"),
+    "restore": ("Restore", "Take everything and show this picture"),
+    "similar": (
+        "Paint something similar",
+        "The same settings and seed, with the model and references that are here",
+    ),
+    "forget": ("Forget", None),
+}
+"""What can be done with a past picture: label and hint."""
 
 RECIPE_FIELDS = {
     "caption": "Words",

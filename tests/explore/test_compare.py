@@ -14,7 +14,7 @@ from memdriven.memory.bank import BankItem
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 from memdriven.ui import state
-from memdriven.ui.cards import memory_panel
+from memdriven.ui.references import memory_panel
 
 CAPTION = "a small red bird with black wings"
 

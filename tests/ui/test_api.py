@@ -16,8 +16,7 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import api, app, state
-from memdriven.ui.startup import gr
+from memdriven.ui import api, app, gr, state
 from tests.ui.asking import CAPTION
 from tests.ui.conftest import Outside
 

@@ -13,7 +13,7 @@ import pytest
 from memdriven.models import noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui.cards import MEMORY_EMPTY
+from memdriven.ui.references import MEMORY_EMPTY
 from tests.ui.conftest import Outside, Visitor
 
 Visit = Callable[..., Visitor]

@@ -6,7 +6,7 @@ from PIL import Image
 
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.pipeline.output import Neighbour, Retrieval
-from memdriven.ui.cards import mark_words, memory_panel, unknown_words
+from memdriven.ui.references import mark_words, memory_panel, unknown_words
 
 BIRD = Neighbour(
     id="finch-01",

@@ -9,8 +9,8 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import state
-from memdriven.ui.compose import read_examples
-from memdriven.ui.generate import OPENING_SEED
+from memdriven.ui.picture import OPENING_SEED
+from memdriven.ui.query import read_examples
 from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from memdriven.models.generator import Generator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import generate, state
+from memdriven.ui import picture, state
 from memdriven.ui.steering import Steering
 from tests.conftest import COLOURS, CONFIG, WINGS
 
@@ -41,7 +41,7 @@ def paint(numbers: range) -> None:
     for number in numbers:
         caption = CAPTIONS[number % len(CAPTIONS)]
         strategy = STRATEGIES[number // len(CAPTIONS) % len(STRATEGIES)]
-        *_, last = generate.paint(
+        *_, last = picture.paint(
             caption, "retrieved", strategy, 1 + number % 3, str(number), True, Steering()
         )
         assert f"with seed {number}" in last["status"]

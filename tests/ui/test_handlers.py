@@ -14,10 +14,9 @@ import pytest
 from memdriven.errors import DataError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import app, compose, diversity, generate, references, state
-from memdriven.ui.cards import MEMORY_EMPTY
-from memdriven.ui.compose import example_chips, read_examples, read_tries
-from memdriven.ui.startup import gr
+from memdriven.ui import app, diversity, gr, picture, query, references, state
+from memdriven.ui.query import example_chips, read_examples, read_tries
+from memdriven.ui.references import MEMORY_EMPTY
 from memdriven.ui.steering import Steering
 
 CAPTION = "a small red bird with black wings"
@@ -37,7 +36,7 @@ class Click:
 
 
 def test_look_shows_neighbours_and_who_is_next() -> None:
-    memory, unknown, line = generate.look(CAPTION, *QUERY)
+    memory, unknown, line = references.look(CAPTION, *QUERY)
     assert memory.count("md-card") == 2  # the list and its one card
     assert memory.count("md-spare") == references.SHOWN - 1
     assert unknown == ""
@@ -55,30 +54,30 @@ def test_line_up_agrees_with_the_pipeline(pipe: MemoryDrivenPipeline, k: int) ->
 
 
 def test_look_answers_nothing_and_nonsense() -> None:
-    assert MEMORY_EMPTY in generate.look("  ", *QUERY)[0]
+    assert MEMORY_EMPTY in references.look("  ", *QUERY)[0]
     for cleared in (None, 3, []):
-        assert MEMORY_EMPTY in generate.look(cleared, *QUERY)[0]
-    assert 'role="alert"' in generate.look("bird " * 2_000, *QUERY)[2]
-    assert ("The memory is switched off: this picture comes from words and noise alone.") in generate.look(
+        assert MEMORY_EMPTY in references.look(cleared, *QUERY)[0]
+    assert 'role="alert"' in references.look("bird " * 2_000, *QUERY)[2]
+    assert ("The memory is switched off: this picture comes from words and noise alone.") in references.look(
         CAPTION, "none", "sentence-sentence", 1, "", False
     )[0]
 
 
 @pytest.mark.parametrize("caption", ["qqq", "qqq zzz", "!?"])
 def test_a_first_word_half_written_is_no_failure(caption: str) -> None:
-    memory, unknown, line = generate.look(caption, *QUERY)
+    memory, unknown, line = references.look(caption, *QUERY)
     assert "No references for this caption." in memory
     assert unknown.count("<del>") == len(caption.strip("!?").split())
     assert 'role="alert"' not in line
     assert "No known word yet." in line
-    *_, painted = generate.paint(caption, *QUERY)
+    *_, painted = picture.paint(caption, *QUERY)
     assert 'role="alert"' in painted["status"]
 
 
 def test_only_random_memories_need_the_seed() -> None:
     half_written = ("sentence-sentence", 1, "-", True)
-    assert "md-card" in generate.look(CAPTION, "retrieved", *half_written)[0]
-    assert "write digits only, or draw a random seed" in generate.look(CAPTION, "random", *half_written)[2]
+    assert "md-card" in references.look(CAPTION, "retrieved", *half_written)[0]
+    assert "write digits only, or draw a random seed" in references.look(CAPTION, "random", *half_written)[2]
 
 
 @pytest.mark.parametrize("strategy", ["sentence-sentence", "words-image", "all", "random"])
@@ -98,30 +97,30 @@ def test_a_picture_made_from_ids_shows_what_looking_shows(pipe: MemoryDrivenPipe
 
 @pytest.mark.parametrize("k", [0, -3, 99, 2.7, "many", None, float("nan"), float("inf")])
 def test_forged_k_is_clamped(k: Any) -> None:
-    line = generate.look(CAPTION, "retrieved", "sentence-sentence", k, "", False)[2]
+    line = references.look(CAPTION, "retrieved", "sentence-sentence", k, "", False)[2]
     assert 'role="alert"' not in line
 
 
 @pytest.mark.parametrize("forged", ["sql", None, 3, ["none"]])
 def test_forged_choices_are_refused(forged: Any) -> None:
-    assert 'role="alert"' in generate.look(CAPTION, "retrieved", forged, 1, "", False)[2]
-    assert 'role="alert"' in generate.look(CAPTION, forged, "all", 1, "", False)[2]
-    *_, last = generate.paint(CAPTION, forged, "all", 1, "", False)
+    assert 'role="alert"' in references.look(CAPTION, "retrieved", forged, 1, "", False)[2]
+    assert 'role="alert"' in references.look(CAPTION, forged, "all", 1, "", False)[2]
+    *_, last = picture.paint(CAPTION, forged, "all", 1, "", False)
     assert 'role="alert"' in last["status"]
 
 
 def test_paint_streams_and_the_same_seed_gives_the_same_page() -> None:
-    steps = list(generate.paint(CAPTION, *QUERY))
+    steps = list(picture.paint(CAPTION, *QUERY))
     assert [step["seed"] for step in steps if "seed" in step] == ["7"]
     assert [step["result"].count("md-blank") for step in steps[1:]] == [3, 2, 1, 0]
     assert "Done in" in steps[-1]["status"]
-    again = list(generate.paint(CAPTION, *QUERY))
+    again = list(picture.paint(CAPTION, *QUERY))
     png = [made[-1]["result"].split("base64,")[1].split('"')[0] for made in (steps, again)]
     assert png[0] == png[1]
 
 
 def test_paint_explains_a_bad_seed() -> None:
-    (only,) = generate.paint(CAPTION, "retrieved", "all", 1, "seven", True)
+    (only,) = picture.paint(CAPTION, "retrieved", "all", 1, "seven", True)
     assert "digits only" in only["status"]
 
 
@@ -152,7 +151,7 @@ def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> N
 def test_picture_and_grid_use_a_part_of_the_memory(fading: MemoryDrivenPipeline) -> None:
     state.use(fading)
     query = ("retrieved", "sentence-sentence", 2, "7", True, Steering(), 0.5)
-    *_, painted = generate.paint(CAPTION, *query)
+    *_, painted = picture.paint(CAPTION, *query)
     assert painted["current"]["recipe"] == fading(CAPTION, k=2, seed=7, memory=0.5).recipe.to_json()
     *_, grid = diversity.vary(CAPTION, *query)
     assert grid[3] is not None
@@ -169,7 +168,7 @@ def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
 
 
 def test_the_noise_of_a_forgotten_picture_cannot_be_kept() -> None:
-    made = generate.keep(Click(1), None, Steering())  # type: ignore[arg-type]
+    made = picture.keep(Click(1), None, Steering())  # type: ignore[arg-type]
     assert made.keys() == {"status"}
     assert "a picture whose noise can be kept" in made["status"]
 
@@ -200,17 +199,17 @@ def test_examples_are_the_checkpoints_or_its_memorys(pipe: MemoryDrivenPipeline,
     (tmp_path / "examples.json").write_text('{"captions": ["a"], "references_tried": 6}')
     assert read_tries(elsewhere) == 6
     state.use(elsewhere)
-    assert compose._tries(100) == 6
-    assert compose._tries(4) == 4, "no more than there are"
+    assert query._tries(100) == 6
+    assert query._tries(4) == 4, "no more than there are"
     for wrong in ("0", "17", "true", '"8"', "2.0"):
         (tmp_path / "examples.json").write_text(f'{{"references_tried": {wrong}}}')
         with pytest.raises(DataError, match="references_tried"):
             read_tries(elsewhere)
-        assert compose._tries(100) == 1
+        assert query._tries(100) == 1
     (tmp_path / "examples.json").write_text('{"captions": "a"}')
     with pytest.raises(DataError, match="list of captions"):
         read_examples(elsewhere)
     state.use(elsewhere)
-    assert 'role="alert"' in compose.chips()
+    assert 'role="alert"' in query.chips()
     assert example_chips(["<b>"]).count("&lt;b&gt;") == 2
     assert gr.__version__.startswith("6.")

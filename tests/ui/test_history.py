@@ -15,8 +15,9 @@ from memdriven.errors import ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Variation
-from memdriven.ui import diversity, export, generate, history, references, restore, state
-from memdriven.ui.history_list import MOST, Moment, is_moment, moment, panel_html, remember
+from memdriven.ui import diversity, history, picture, references, restore, state
+from memdriven.ui.history import MOST, panel_html, remember
+from memdriven.ui.result import Moment, is_moment, moment
 from memdriven.ui.state import Shelf, find_checkpoints
 from memdriven.ui.steering import Steering
 
@@ -103,7 +104,7 @@ def test_restore_brings_the_same_pixels(pipe: MemoryDrivenPipeline, moments: lis
     assert (made["seed"], made["keep"]) == ("3", True)
     png = base64.b64encode(pipe(CAPTION, k=2, seed=3).png()).decode()
     assert png in made["result"]
-    look = generate.look(CAPTION, "retrieved", "sentence-sentence", 2, "3", True, made["steering"])
+    look = references.look(CAPTION, "retrieved", "sentence-sentence", 2, "3", True, made["steering"])
     assert made["memory"] == look[0]
     inspected = moments[0]["recipe"]
     again = history.act(Event(act="restore"), moments, inspected, Steering())  # type: ignore[arg-type]
@@ -116,7 +117,7 @@ def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
     assert taken["guidance"] == 1.25
     query = references.Query(*(taken.get(name, 1) for name in references.Query._fields))
     assert references.read(*query).paint(pipe).images[0].tobytes() == out.images[0].tobytes()
-    *_, last = generate.paint(*query)
+    *_, last = picture.paint(*query)
     assert last["current"]["recipe"] == out.recipe.to_json()
     assert "Caption strength" in restore.inspection(out.recipe)
     assert "Caption strength" not in restore.inspection(pipe(CAPTION).recipe)
@@ -281,7 +282,7 @@ def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, mome
         assert [Recipe.from_png(pack.read(name)).seed for name in names[:2]] == [1, 3]
         assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
         with Image.open(io.BytesIO(pack.read("contact-sheet.png"))) as sheet:
-            assert sheet.width > 2 * export.CELL
+            assert sheet.width > 2 * history.CELL
     *_, made = history.save(Event(kind="sheet", places=None), moments, Steering())  # type: ignore[arg-type]
     assert "image/png" in made["saved"]
     (made,) = history.save(Event(kind="zip", places=[]), [], Steering())  # type: ignore[arg-type]
@@ -335,19 +336,19 @@ def test_only_taking_a_recipe_changes_the_model_in_use(
 
 def test_long_words_fit_on_the_sheet(pipe: MemoryDrivenPipeline) -> None:
     out = pipe("red " + "w" * 300 + " bird " + "and red " * 40, seed=1)
-    with Image.open(io.BytesIO(export.contact_sheet([out] * 5))) as sheet:
-        assert sheet.width == 4 * (export.CELL + export.GAP) + export.GAP
-        assert sheet.height > 2 * export.CELL
+    with Image.open(io.BytesIO(history.contact_sheet([out] * 5))) as sheet:
+        assert sheet.width == 4 * (history.CELL + history.GAP) + history.GAP
+        assert sheet.height > 2 * history.CELL
         assert sheet.text["Caption 1"] == out.recipe.caption  # type: ignore[attr-defined]
 
 
 def test_the_contact_sheet_has_letters_of_every_alphabet_or_says_where_the_caption_is() -> None:
     for caption in ("ä é ñ ç ø – — “” ł", "красная птица", "κόκκινο πουλί", "עוף אדום"):
-        words, font = export.legible(caption)
+        words, font = history.legible(caption)
         assert words == caption
         missing = bytes(font.getmask("\uffff"))
         assert all(bytes(font.getmask(letter)) != missing for letter in caption if letter != " ")
-    assert export.legible("\U00013000")[0] == export.UNDRAWN
+    assert history.legible("\U00013000")[0] == history.UNDRAWN
 
 
 def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> None:
@@ -364,7 +365,7 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     wanted = pipe(CAPTION, seed=4, variations=[step])
     assert base64.b64encode(wanted.png()).decode() in kept["result"]
     assert "1 away" in kept["steps"]
-    assert kept["memory"] == generate.look(*QUERY, Steering())[0]
+    assert kept["memory"] == references.look(*QUERY, Steering())[0]
     assert Recipe.from_json(kept["current"]["recipe"]) == wanted.recipe
     further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][3]
     assert further is not None

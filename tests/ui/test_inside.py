@@ -11,10 +11,9 @@ import torch
 from memdriven.explore.inside import look_inside
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request, Variation
-from memdriven.ui import charts, inside, state
-from memdriven.ui.compose import read_examples
+from memdriven.ui import charts, gr, inside, state
 from memdriven.ui.html import CONTROL_GONE, image_uri
-from memdriven.ui.startup import gr
+from memdriven.ui.query import read_examples
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 

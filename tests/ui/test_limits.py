@@ -11,8 +11,8 @@ from urllib.request import Request, urlopen
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import limits
-from memdriven.ui.limits import FairShare
+from memdriven.ui import server
+from memdriven.ui.server import FairShare
 from tests.ui.asking import CAPTION
 from tests.ui.test_api import over_http, serve
 
@@ -70,14 +70,14 @@ def test_what_nobody_listens_to_is_not_computed_and_delays_nobody(
 
 
 def test_a_session_has_a_share(served: tuple[Any, str]) -> None:
-    for _ in range(limits.SESSION):
+    for _ in range(server.SESSION):
         join(served, "greedy")
     with pytest.raises(HTTPError) as refused:
         join(served, "greedy")
     assert refused.value.code == 429
     assert "wait for the answers" in json.load(refused.value)["error"]
     join(served, "another")
-    assert sum(each["msg"] == "process_completed" for each in listen(served, "greedy")) == limits.SESSION
+    assert sum(each["msg"] == "process_completed" for each in listen(served, "greedy")) == server.SESSION
     listen(served, "another")
 
 
@@ -85,7 +85,7 @@ def test_a_caller_who_listens_too_late_is_told(
     served: tuple[Any, str], asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     join(served, "late")
-    monkeypatch.setattr(limits, "PATIENCE", -1.0)
+    monkeypatch.setattr(server, "PATIENCE", -1.0)
     join(served, "next")
     assert listen(served, "late")[-1]["session_not_found"]
     assert asked == []

@@ -14,8 +14,8 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import state, waiting
-from memdriven.ui.generate import OPENING_SEED
+from memdriven.ui import server, state
+from memdriven.ui.picture import OPENING_SEED
 from tests.conftest import COLOURS, WINGS
 from tests.ui.conftest import Visitor
 
@@ -120,10 +120,10 @@ def test_places_in_line() -> None:
     queues = {state.CONCURRENCY_ID: Line("dead", "ann", "bob", "ann")}
     queue = type("Queue", (), {"event_queue_per_concurrency_id": queues})
     page: Any = type("Page", (), {"_queue": queue})
-    assert waiting.ahead(page, "ann") == 1
-    assert waiting.ahead(page, "bob") == 2
-    assert waiting.ahead(page, "eve") is None
-    assert waiting.ahead(page, "dead") is None
-    assert waiting.ahead(page, None) is None
+    assert server.ahead(page, "ann") == 1
+    assert server.ahead(page, "bob") == 2
+    assert server.ahead(page, "eve") is None
+    assert server.ahead(page, "dead") is None
+    assert server.ahead(page, None) is None
     queues.clear()
-    assert waiting.ahead(page, "ann") is None
+    assert server.ahead(page, "ann") is None

@@ -10,8 +10,8 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import generate, memory_map, state
-from memdriven.ui.history_list import moment
+from memdriven.ui import memory_map, references, state
+from memdriven.ui.result import moment
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
 
@@ -67,7 +67,7 @@ def test_a_choice_is_pinned_painted_and_released(pipe: MemoryDrivenPipeline) -> 
     assert base64.b64encode(wanted.png()).decode() in made["result"]
     assert made["result"] in made["chosen"]
     assert (made["seed"], made["current"]) == ("7", moment(wanted))
-    assert made["memory"] == generate.look(*QUERY[:6], made["steering"])[0]
+    assert made["memory"] == references.look(*QUERY[:6], made["steering"])[0]
     again = memory_map.choose(Click("bird-04"), *asking(steering=made["steering"]))
     assert again["steering"].pins == ()
     assert "Released, and painted without it" in again["chosen"]

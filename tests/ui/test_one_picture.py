@@ -10,9 +10,9 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import compare, copies, diversity, generate, inside, memory_map, morph, paper, state
-from memdriven.ui.history_list import moment
+from memdriven.ui import compare, copies, diversity, inside, memory_map, morph, paper, picture, state
 from memdriven.ui.html import image_uri
+from memdriven.ui.result import moment
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
 from tests.ui.conftest import Visitor
@@ -30,7 +30,7 @@ def test_the_same_request_gives_the_same_pixels_on_every_tab(
     pipe: MemoryDrivenPipeline, steering: Steering
 ) -> None:
     query = asking(tries=6, steering=steering, seed="11")
-    *_, last = generate.paint(*query)
+    *_, last = picture.paint(*query)
     recipe = Recipe.from_json(last["current"]["recipe"])
     output = pipe.from_recipe(recipe)
     assert recipe.neighbours != pipe.retrieve(CAPTION).ids or steering.active, "trying chose another"

@@ -21,8 +21,8 @@ from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import copies, paper, state
-from memdriven.ui.compose import read_examples
 from memdriven.ui.html import image_uri
+from memdriven.ui.query import read_examples
 from tests.ui.asking import CAPTION, EMPTY, HOSTILE, QUERY, asking
 
 

@@ -6,7 +6,7 @@ import re
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui.html import PICTURE_BUSY
-from memdriven.ui.picture import empty_grid, empty_picture, grid, picture_panel, time_bar
+from memdriven.ui.result import empty_grid, empty_picture, grid, picture_panel, time_bar
 
 CAPTION = 'a red bird "<b>"'
 

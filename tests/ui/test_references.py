@@ -7,7 +7,7 @@ import pytest
 from memdriven.errors import CaptionError, ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED, Request, Variation
-from memdriven.ui import diversity, generate, references, state
+from memdriven.ui import diversity, picture, references, state
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
 
@@ -84,10 +84,10 @@ def test_every_tab_paints_with_what_trying_chose(pipe: MemoryDrivenPipeline) -> 
     read = references.read(*query)
     assert read.paint(pipe).png() == wanted.png()
     assert pipe.prepare(read.request).retrieval.ids == wanted.retrieval.ids
-    busy, *_, last = generate.paint(*query)
+    busy, *_, last = picture.paint(*query)
     assert "Painting with 5 references to choose from ..." in busy["status"]
     assert last["current"]["recipe"] == wanted.recipe.to_json()
-    memory = next(step["memory"] for step in generate.paint(*query) if "memory" in step)
+    memory = next(step["memory"] for step in picture.paint(*query) if "memory" in step)
     assert "Best of 5 references: its picture fits your words best." in memory
     assert f'data-id="{wanted.retrieval.ids[0]}"' in memory
     assert "try and choose" in last["result"]

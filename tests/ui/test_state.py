@@ -12,7 +12,7 @@ from memdriven.config import MAX_GUIDANCE, RetrievalConfig
 from memdriven.errors import BankError, CheckpointError, ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, STRATEGIES
-from memdriven.ui import compose, state, switcher
+from memdriven.ui import query, state
 from memdriven.ui.state import RULES, Entry, Shelf, find_checkpoints
 
 
@@ -32,11 +32,11 @@ def test_odd_seeds_are_refused(written: str) -> None:
 
 def test_the_two_choices_reach_every_strategy() -> None:
     reached = {
-        state.read_strategy(source, comparison) for _, source in compose.SOURCES for _, comparison in RULES
+        state.read_strategy(source, comparison) for _, source in query.SOURCES for _, comparison in RULES
     }
     assert reached == set(STRATEGIES)
     assert RetrievalConfig().strategy in reached
-    assert set(compose.SOURCE_HINTS) == {source for _, source in compose.SOURCES}
+    assert set(query.SOURCE_HINTS) == {source for _, source in query.SOURCES}
 
 
 def test_loaded_model_is_shared_with_its_common_words(
@@ -102,12 +102,12 @@ def test_each_visitor_has_a_choice_of_their_own(two: Path, monkeypatch: pytest.M
     state.use(Shelf(find_checkpoints([two / "first"]), "cpu"))
     visitor = ["ann"]
     monkeypatch.setattr(state, "session", lambda: visitor[0])
-    *_, last = switcher.switch("second")
+    *_, last = query.switch("second")
     assert "second is in use: 12" in str(last[-1])
     assert state.pipeline().checkpoint.name == "second"
     visitor[0] = "bob"
     assert state.pipeline().checkpoint.name == "first"
-    *_, refused = switcher.switch("unbuilt")
+    *_, refused = query.switch("unbuilt")
     assert 'role="alert"' in str(refused[-1])
     assert state.chosen() == "first"
     visitor[0] = "ann"
@@ -121,7 +121,7 @@ def test_strength_of_the_memory_is_shown_where_the_model_offers_it(
     monkeypatch.setattr(state, "session", lambda: "ann")
     assert not state.offers_memory()
     for name, shown in (("fading", True), ("tiny", False)):
-        *_, last = switcher.switch(name)
+        *_, last = query.switch(name)
         assert last[-4] == 1.0
         assert last[-3].visible is shown
         assert last[-2] == 0.0  # the guidance that this model asks for by itself
@@ -129,7 +129,7 @@ def test_strength_of_the_memory_is_shown_where_the_model_offers_it(
 
 def test_choices_say_what_has_no_memory(two: Path, pipe: MemoryDrivenPipeline) -> None:
     state.use(Shelf(find_checkpoints([two / "first"]), "cpu"))
-    labels = {name: label for label, name in switcher.choices()}
+    labels = {name: label for label, name in query.choices()}
     assert labels["unbuilt"] == "unbuilt (no memory yet)"
     shelf = Shelf.holding(pipe)
     assert shelf.default == "tiny"

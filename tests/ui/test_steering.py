@@ -18,7 +18,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Request, UserImage, Variation
 from memdriven.ui import references, state, steering
-from memdriven.ui.cards import card_buttons, own_panel, steering_line
+from memdriven.ui.references import card_buttons, own_panel, steering_line
 from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, apply
 
 CAPTION = "a small red bird with black wings"

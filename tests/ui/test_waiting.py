@@ -6,7 +6,7 @@ import pytest
 
 from memdriven.errors import BankError
 from memdriven.explore.memory_map import Progress
-from memdriven.ui.waiting import Once, Shelved
+from memdriven.ui.state import Once, Shelved
 
 
 def test_work_is_done_once_and_tells_how_far_it_is() -> None:

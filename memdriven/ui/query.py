@@ -3,24 +3,130 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from memdriven.config import MAX_GUIDANCE
-from memdriven.errors import DataError
+from memdriven.errors import DataError, MemDrivenError
 from memdriven.files import read_json
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
-from memdriven.ui import cards, picture, state, switcher, waiting
-from memdriven.ui.cards import MEMORY_EMPTY
-from memdriven.ui.history_list import Moment
-from memdriven.ui.html import READY, button, failure, hint, seed_words, status, tag, text
-from memdriven.ui.parts import CLICKS, fold_title, panel, script, section
-from memdriven.ui.references import Query
-from memdriven.ui.startup import gr
+from memdriven.ui import gr, references, result, server, state
+from memdriven.ui.html import (
+    CLICKS,
+    READY,
+    button,
+    failure,
+    fold_title,
+    hint,
+    panel,
+    script,
+    section,
+    seed_words,
+    status,
+    tag,
+    text,
+)
+from memdriven.ui.references import MEMORY_EMPTY, Query
+from memdriven.ui.result import Moment
 from memdriven.ui.state import RULES
 from memdriven.ui.steering import Steering
-from memdriven.ui.switcher import Fade
+
+
+@dataclass(frozen=True)
+class Switcher:
+    """The choice, and the line that says what is in use."""
+
+    choice: gr.Dropdown
+    facts: gr.HTML
+
+
+@dataclass(frozen=True)
+class Fade:
+    """The slider between words alone and all of the memory, and what shows or hides it."""
+
+    share: gr.Slider
+    column: gr.Column
+
+
+def facts(name: str, count: int) -> str:
+    """Return what is in use as a quiet line."""
+    return hint(f"{name}: {count:,} pictures in memory")
+
+
+def choices() -> list[tuple[str, str]]:
+    """Return (label, name) of each checkpoint; one without a memory says so."""
+    return [
+        (name if entry.complete else f"{name} (no memory yet)", name)
+        for name, entry in state.shelf().entries.items()
+    ]
+
+
+def switch(name: object) -> Iterator[tuple[Any, ...]]:
+    """Yield what changes before and after loading.
+
+    Yields:
+        Facts, choice, k, steering, own images, steps, share of the memory, its column,
+        guidance, status.
+    """
+    stay = (gr.skip(),) * 9
+    yield *stay, status(f"Opening {name}\u2026", busy=True)
+    try:
+        pipe = state.choose(str(name))
+    except MemDrivenError as error:
+        yield gr.skip(), state.chosen(), *stay[2:], failure(error)
+        return
+    used, most = state.chosen(), min(state.MAX_K, pipe.bank.n)
+    yield (
+        facts(used, pipe.bank.n),
+        gr.skip(),
+        gr.Slider(maximum=most),
+        Steering(),
+        references.own_panel(Steering()),
+        "",
+        1.0,
+        fade_column(),
+        pipe.config.generator.guidance,
+        status(f"{used} is in use: {pipe.bank.n:,} pictures in memory."),
+    )
+
+
+def fade_column() -> gr.Column:
+    """Show the slider of the memory's strength only where the visitor's model offers it."""
+    return gr.Column(visible=state.offers_memory())
+
+
+def build_fade() -> Fade:
+    """Add the slider to the column that is being built."""
+    with gr.Column(elem_id="fade", visible=state.offers_memory()) as column:
+        share = gr.Slider(
+            0.0,
+            1.0,
+            value=1.0,
+            step=0.05,
+            label="How much of the memory is used",
+            elem_id="fade-share",
+            buttons=[],
+        )
+        ends = "".join(tag("span", text(each)) for each in ("words alone", "all of the memory"))
+        panel(tag("p", ends, class_="md-fade-ends"))
+    return Fade(share, column)
+
+
+def build_switcher() -> Switcher:
+    """Add the choice to the column that is being built; with one checkpoint only the line."""
+    pipe, offered = state.pipeline(), choices()
+    choice = gr.Dropdown(
+        offered,
+        value=state.shelf().default,
+        label="Model and memory",
+        elem_id="checkpoint",
+        filterable=False,
+        visible=len(offered) > 1,
+    )
+    return Switcher(choice, panel(facts(pipe.checkpoint.name, pipe.bank.n), elem_id="facts"))
+
 
 SOURCES = (("Retrieved", "retrieved"), ("Random", "random"), ("Oracle", "oracle"), ("None", "none"))
 SOURCE_HINTS = {
@@ -148,7 +254,7 @@ class Compose:
     past: gr.JSON
     """The browser's past pictures. Of the page, not of the History tab: a tab's content is made when it is
     first opened, and a picture made before that would not be kept."""
-    switcher: switcher.Switcher
+    switcher: Switcher
     guidance: gr.Slider
     """How far the words are moved away from what the memory's captions say."""
     fade: Fade
@@ -190,8 +296,8 @@ class Opening:
 
     caption: str = ""
     seed: str = ""
-    memory: str = cards.note(MEMORY_EMPTY)
-    result: str = picture.empty_picture()
+    memory: str = references.note(MEMORY_EMPTY)
+    result: str = result.empty_picture()
     current: Moment | None = None
 
 
@@ -230,11 +336,11 @@ def build(begin: Opening) -> Compose:
                 generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
                 stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
             told = panel(status(READY), elem_id="status")
-            place = panel(elem_id="place", js_on_load=waiting.PRESSES)
+            place = panel(elem_id="place", js_on_load=server.PRESSES)
         with gr.Column(elem_id="folds"):
             with gr.Column(elem_id="memory-fold", elem_classes="md-fold"):
                 fold_title("memory-fold", "Memory")
-                checkpoints = switcher.build()
+                checkpoints = build_switcher()
                 source = gr.Radio(
                     list(SOURCES),
                     elem_id="source",
@@ -314,7 +420,7 @@ def build(begin: Opening) -> Compose:
                     elem_id="k",
                     buttons=[],
                 )
-                fade = switcher.build_fade()
+                fade = build_fade()
     steering = gr.State(Steering(), time_to_live=STATE_SECONDS)
     current = gr.State(begin.current, time_to_live=STATE_SECONDS)
     past = gr.JSON([], visible=False)
