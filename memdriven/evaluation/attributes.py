@@ -60,9 +60,9 @@ def mismatched_captions(
     """
     if any(group is None for group in groups):
         raise EvaluationError(
-            wanted="each caption's class or picture",
-            found="captions of which neither is known, so that others of the same picture would be drawn",
-            fix="give the picture's id where it has no class",
+            "each caption's class or picture",
+            "captions of which neither is known, so that others of the same picture would be drawn",
+            "give the picture's id where it has no class",
         )
     rng = np.random.default_rng(seed)
     _, group = np.unique(np.array([str(each) for each in groups]), return_inverse=True)
@@ -72,9 +72,9 @@ def mismatched_captions(
         allowed = np.flatnonzero((group != group[i]) & (text != text[i]))
         if not len(allowed):
             raise EvaluationError(
-                wanted="captions of at least two pictures, with different words",
-                found=f"{len(captions)} captions, none of which can stand against {captions[i]!r}",
-                fix="evaluate over more captions",
+                "captions of at least two pictures, with different words",
+                f"{len(captions)} captions, none of which can stand against {captions[i]!r}",
+                "evaluate over more captions",
             )
         chosen[i] = rng.choice(allowed, count, replace=len(allowed) < count)
     return torch.from_numpy(chosen)
@@ -157,9 +157,9 @@ def _naming(context: Context) -> list[int]:
     naming: list[int] = asked.any(dim=1).nonzero().flatten().tolist()
     if not naming:
         raise EvaluationError(
-            wanted="captions that name attributes which the judge knows: " + ", ".join(context.judge.names),
-            found=f"none among {len(context.prompts)}",
-            fix="leave the measure out, or train a judge on this data set",
+            "captions that name attributes which the judge knows: " + ", ".join(context.judge.names),
+            f"none among {len(context.prompts)}",
+            "leave the measure out, or train a judge on this data set",
         )
     return naming
 

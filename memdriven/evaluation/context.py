@@ -179,9 +179,7 @@ class Context:
         """The attribute judge, where one is given."""
         if self.resources.judge is None:
             raise EvaluationError(
-                wanted="an attribute judge",
-                found="none given",
-                fix="train one (train-judge) and give it by --judge",
+                "an attribute judge", "none given", "train one (train-judge) and give it by --judge"
             )
         return load_judge(self.resources.judge, self.device)
 

@@ -80,16 +80,14 @@ def copy_check(
     """
     if len(training) < 3:
         raise EvaluationError(
-            wanted="three training images or more",
-            found=str(len(training)),
-            fix="compare with the whole training split",
+            "three training images or more", str(len(training)), "compare with the whole training split"
         )
     own, _ = nearest_distances(training, training, skip_self=True)
     if not own.any():
         raise EvaluationError(
-            wanted="training images that differ from each other",
-            found=f"{len(training)}, each of which is there twice",
-            fix="compare with a training split without copies",
+            "training images that differ from each other",
+            f"{len(training)}, each of which is there twice",
+            "compare with a training split without copies",
         )
     ways = [nearest_distances(seen, training) for seen in outputs]
     distance, way = torch.stack([found for found, _ in ways]).min(dim=0)

@@ -51,17 +51,17 @@ def _computed(module: str, name: str, real: Tensor, fake: Tensor, **options: int
     """
     if real.ndim != 2 or real.shape[1:] != fake.shape[1:] or min(len(real), len(fake)) < 2:
         raise EvaluationError(
-            wanted="two feature tables (n, d) of the same d, n >= 2",
-            found=f"{tuple(real.shape)} and {tuple(fake.shape)}",
-            fix="take both from the same network, over more images",
+            "two feature tables (n, d) of the same d, n >= 2",
+            f"{tuple(real.shape)} and {tuple(fake.shape)}",
+            "take both from the same network, over more images",
         )
     try:
         kind = getattr(importlib.import_module(f"torchmetrics.image.{module}"), name)
     except ImportError as error:
         raise EvaluationError(
-            wanted="torchmetrics, which computes Frechet and kernel distances",
-            found=str(error)[:160],
-            fix='pip install "memdriven[evaluation]" (or: pip install torchmetrics)',
+            "torchmetrics, which computes Frechet and kernel distances",
+            str(error)[:160],
+            'pip install "memdriven[evaluation]" (or: pip install torchmetrics)',
         ) from error
     metric = kind(feature=Precomputed(real.shape[1]), **options)
     metric.update(real.double(), real=True)
@@ -112,9 +112,7 @@ def kernel_distance(
 def _finite(value: Tensor) -> float:
     if not bool(value.isfinite()):
         raise EvaluationError(
-            wanted="a distance",
-            found=str(float(value)),
-            fix="look for features that are no numbers, or all the same",
+            "a distance", str(float(value)), "look for features that are no numbers, or all the same"
         )
     return float(value)
 
@@ -129,9 +127,9 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Sprea
     """
     if logits.ndim != 2 or len(logits) < splits:
         raise EvaluationError(
-            wanted=f"logits (n, classes), n >= {splits}",
-            found=str(tuple(logits.shape)),
-            fix="score more images, or use fewer splits",
+            f"logits (n, classes), n >= {splits}",
+            str(tuple(logits.shape)),
+            "score more images, or use fewer splits",
         )
     order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
     parts = logits[order].double().log_softmax(dim=1).tensor_split(splits)  # log p(y|x)

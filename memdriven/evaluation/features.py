@@ -150,9 +150,7 @@ def inception_extractor(
             network = _fidelity(weights, antialiased=form == "c", logits=logits)
     except ImportError as error:
         raise EvaluationError(
-            wanted=f"torch-fidelity, which holds the network of FID form ({form})",
-            found=str(error)[:160],
-            fix=EXTRA,
+            f"torch-fidelity, which holds the network of FID form ({form})", str(error)[:160], EXTRA
         ) from error
     except Exception as error:  # foreign bytes and failed downloads raise all kinds
         raise _unusable(form, weights, f"{type(error).__name__}: {error}") from error
@@ -200,7 +198,7 @@ def pillow_resize(images: Tensor, side: int) -> Tensor:
         np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
         for plane in images.float().flatten(0, 1).numpy()
     ]
-    return torch.from_numpy(np.stack(planes).clip(0, 255)).unflatten(0, images.shape[:2])
+    return torch.from_numpy(np.stack(planes).clip(0, 255)).view(*images.shape[:2], side, side)
 
 
 def _torchvision(weights: Path | None) -> nn.Module:
@@ -233,7 +231,7 @@ def _fidelity(weights: Path | None, *, antialiased: bool, logits: bool) -> nn.Mo
 def _unusable(form: Form, weights: Path | None, found: str) -> EvaluationError:
     option = "--inception-b" if form == "b" else "--inception-a"
     return EvaluationError(
-        wanted=f"Inception weights of FID form ({form}): {weights or 'the library download'}",
-        found=found.splitlines()[0][:160] if found else "an unknown failure",
-        fix=f"give the file of this form by {option}; the form is left out meanwhile",
+        f"Inception weights of FID form ({form}): {weights or 'the library download'}",
+        found.splitlines()[0][:160] if found else "an unknown failure",
+        f"give the file of this form by {option}; the form is left out meanwhile",
     )

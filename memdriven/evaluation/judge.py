@@ -69,9 +69,9 @@ class AttributeJudge(nn.Module):
         super().__init__()
         if not attributes or any(len(values) < 2 for values in attributes.values()):
             raise EvaluationError(
-                wanted="attributes with two or more values each",
-                found=str(dict(attributes))[:80],
-                fix="judge a data set whose items record varied attributes",
+                "attributes with two or more values each",
+                str(dict(attributes))[:80],
+                "judge a data set whose items record varied attributes",
             )
         self.attributes = {name: tuple(values) for name, values in attributes.items()}
         self.priors = {
@@ -148,9 +148,9 @@ def load_judge(folder: Path, device: str | torch.device = "cpu") -> AttributeJud
         judge.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     except (*_DAMAGE, CheckpointError) as error:
         raise EvaluationError(
-            wanted=f"a whole attribute judge in {folder}",
-            found=f"{type(error).__name__}: {error}"[:160],
-            fix="train a judge again: python -m memdriven train-judge",
+            f"a whole attribute judge in {folder}",
+            f"{type(error).__name__}: {error}"[:160],
+            "train a judge again: python -m memdriven train-judge",
         ) from error
     return judge.to(device).eval()
 
@@ -181,9 +181,9 @@ def attribute_accuracy(
     """
     if len(images) != len(named):
         raise EvaluationError(
-            wanted="one attribute record an image",
-            found=f"{len(images)} and {len(named)}",
-            fix="pass the record of the caption each image was made from",
+            "one attribute record an image",
+            f"{len(images)} and {len(named)}",
+            "pass the record of the caption each image was made from",
         )
     labels = judge.labels(named)  # (n, a)
     asked = labels != IGNORED
@@ -320,9 +320,9 @@ def train_attribute_judge(
     )
     if len(items) < 2:
         raise EvaluationError(
-            wanted=f"attribute records on the items of {dataset}",
-            found=f"{len(items)} of them",
-            fix="train the judge on a data set with attributes, e.g. `prepare aviary`",
+            f"attribute records on the items of {dataset}",
+            f"{len(items)} of them",
+            "train the judge on a data set with attributes, e.g. `prepare aviary`",
         )
     records = [visible_record(item) for item in items]
     attributes = attribute_values(records)

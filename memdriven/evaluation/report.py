@@ -96,9 +96,9 @@ def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, ti
             drawn.append(("ablation", *_ablation(rows)))
     except (KeyError, TypeError, AttributeError) as error:
         raise EvaluationError(
-            wanted=f"captions and pictures in every {INDEX}",
-            found=f"{type(error).__name__}: {error}"[:160],
-            fix="evaluate again, with its figures",
+            f"captions and pictures in every {INDEX}",
+            f"{type(error).__name__}: {error}"[:160],
+            "evaluate again, with its figures",
         ) from error
     if curves:
         drawn.append(("curves", *_curves(curves)))
@@ -144,7 +144,7 @@ class Figures:
             return read_image(path)
         except DataError as error:
             raise EvaluationError(
-                wanted=f"a picture in {path}", found=error.found, fix="evaluate again, with its figures"
+                f"a picture in {path}", error.found, "evaluate again, with its figures"
             ) from error
 
 
@@ -160,7 +160,7 @@ def gather(runs: Sequence[Path]) -> tuple[list[Result], list[Figures], list[Curv
     fix = "give folders of evaluate, ablate or train"
     for run in runs:
         if not run.exists():
-            raise EvaluationError(wanted=f"a run at {run}", found="nothing there", fix=fix)
+            raise EvaluationError(f"a run at {run}", "nothing there", fix)
         for path in [run] if run.is_file() else _records(run):
             if path.name == LOG:
                 below = path.parent.relative_to(run).parts if run.is_dir() else ()
@@ -171,9 +171,7 @@ def gather(runs: Sequence[Path]) -> tuple[list[Result], list[Figures], list[Curv
             else:
                 results += read_results(path)
     if not (results or curves or figures):
-        raise EvaluationError(
-            wanted=f"{RESULTS} or {LOG} in the runs", found=", ".join(map(str, runs))[:160], fix=fix
-        )
+        raise EvaluationError(f"{RESULTS} or {LOG} in the runs", ", ".join(map(str, runs))[:160], fix)
     return results, figures, curves
 
 
@@ -222,7 +220,7 @@ def table(content: Table) -> str:
     lines = [["", *map(escape, content.columns.values())], ["---", *["---:"] * len(content.columns)]]
     for row in content.rows:
         label = escape(row.label) + (" *(published)*" if row.kind == "published" else "")
-        cells = _cells(content, row)
+        cells = cells_of(content, row)
         label = f"*{label}*" if row.kind == "control" else label
         lines.append([label, *(cells.get(key) or "–" for key in content.columns)])
     if recorded:
@@ -234,7 +232,7 @@ def table(content: Table) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _cells(content: Table, row: TableRow) -> dict[str, str]:
+def cells_of(content: Table, row: TableRow) -> dict[str, str]:
     """Return a row's numbers as Markdown, by column."""
     first, shown = content.rows[0].numbers, {}
     for name, value in row.numbers.items():

@@ -156,9 +156,9 @@ def read_results(path: Path | str) -> list[Result]:
             if number == len(lines) and not content.endswith("\n"):
                 break
             raise EvaluationError(
-                wanted=f"a result of schema {SCHEMA} in line {number} of {path}",
-                found=f"{type(error).__name__}: {error}"[:120],
-                fix="remove that line, or give another file",
+                f"a result of schema {SCHEMA} in line {number} of {path}",
+                f"{type(error).__name__}: {error}"[:120],
+                "remove that line, or give another file",
             ) from error
     return results
 

@@ -153,9 +153,9 @@ def _rivals(context: Context, prompts: Sequence[Prompt]) -> Row:
     rival = load_rival(checkpoint)
     if rival is None:
         raise EvaluationError(
-            wanted=f"a rival in {checkpoint.path / RIVAL_FILE}",
-            found="no such file",
-            fix="train one (train-rival) and lay it there, or leave the row out",
+            f"a rival in {checkpoint.path / RIVAL_FILE}",
+            "no such file",
+            "train one (train-rival) and lay it there, or leave the row out",
         )
 
     def images(chosen: slice) -> Tensor:
@@ -216,9 +216,9 @@ def _retrieved(context: Context, name: str, prompts: Sequence[Prompt]) -> Row:
     strategy = context.checkpoint.config.retrieval.strategy
     if strategy in ("none", "oracle"):
         raise EvaluationError(
-            wanted=f"references for the row `{name}`",
-            found=f"strategy {strategy!r}, which has none",
-            fix="leave the row out, or evaluate with another default strategy",
+            f"references for the row `{name}`",
+            f"strategy {strategy!r}, which has none",
+            "leave the row out, or evaluate with another default strategy",
         )
     k = 1 if name == RETRIEVED else min(TRIED, context.bank.n - 1)
     found = [

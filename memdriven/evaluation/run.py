@@ -174,7 +174,9 @@ def _measure_row(context: Context, found: Evaluation, name: str, metrics: Sequen
     """Make one row of pictures, or take it from disk, and measure what is missing of it."""
     metrics = [m for m in metrics if m not in found.left_out and not (m == "copy_check" and name in IMAGES)]
     row = found.attempt(f"row {name}", partial(make_row, context, name)) if metrics else None
-    for metric in metrics if row is not None else ():
+    if row is None:
+        return
+    for metric in metrics:
         hashes = [row.pixels]  # of all pictures that enter the number
         if metric == "copy_check" or (metric in SPACES and name == REAL):
             hashes.append(context.training_pixels)
@@ -187,9 +189,7 @@ def _measure_row(context: Context, found: Evaluation, name: str, metrics: Sequen
 def _refuse_unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise EvaluationError(
-            wanted=f"a {kind} among {', '.join(known)}", found=", ".join(unknown), fix="choose of these"
-        )
+        raise EvaluationError(f"a {kind} among {', '.join(known)}", ", ".join(unknown), "choose of these")
 
 
 class Evaluation:
