@@ -87,9 +87,7 @@ def assemble(
     check_whole("image size", image_size, 8, 4096, DataError)
     refuse_other_content(out)
     if long := next((draft for draft in drafts if len(draft.item.id.encode()) > 200), None):
-        raise DataError(
-            wanted="names of at most 200 letters", found=f"{long.source[:80]}...", fix="rename the images"
-        )
+        raise DataError("names of at most 200 letters", f"{long.source[:80]}...", "rename the images")
     unreadable: list[DataError] = []
     looks: dict[str, np.ndarray] = {}
     with atomic_folder(out) as folder:
@@ -150,9 +148,9 @@ def all_faults(faults: Sequence[DataError], place: str) -> DataError:
     lines = [f"\n  {fault.wanted}: {fault.found}" for fault in faults[:20]]
     rest = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
     return DataError(
-        wanted=f"no faults in {place}",
-        found=f"{len(faults)} faults:" + "".join(lines) + rest,
-        fix=f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults",
+        f"no faults in {place}",
+        f"{len(faults)} faults:" + "".join(lines) + rest,
+        f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults",
     )
 
 
@@ -187,9 +185,9 @@ def check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:
     inside = left < size[0] and top < size[1] and left + width > 0 and top + height > 0
     if not (0 < width < 1e6 and 0 < height < 1e6 and inside):  # also where a side is NaN
         raise DataError(
-            wanted=f"a box within the {size[0]} x {size[1]} px of {name}",
-            found=f"left {left}, top {top}, width {width}, height {height}",
-            fix="give the box of this very picture, not of another size of it",
+            f"a box within the {size[0]} x {size[1]} px of {name}",
+            f"left {left}, top {top}, width {width}, height {height}",
+            "give the box of this very picture, not of another size of it",
         )
 
 
@@ -237,7 +235,7 @@ def refuse_other_content(out: Path) -> None:
     if header.is_file() and read_json(header, DataError).get("schema") == SCHEMA:
         return
     raise DataError(
-        wanted=f"a new or empty folder, or an earlier data set, at {out}",
-        found="something else",
-        fix="choose another folder for the data set",
+        f"a new or empty folder, or an earlier data set, at {out}",
+        "something else",
+        "choose another folder for the data set",
     )

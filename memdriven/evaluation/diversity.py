@@ -21,8 +21,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.resettings import background
-from memdriven.aviary.species import BACKGROUNDS, PLANS, possible_places
+from memdriven.aviary.species import BACKGROUNDS, possible_places
 from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.context import Context, Prompt
 from memdriven.evaluation.features import perceptual_distances
