@@ -86,9 +86,7 @@ def train_own(
         CheckpointError: weights are missing, or `start_from` is of another shape.
     """
     if not 1 <= minutes < 1e5:
-        raise DataError(
-            wanted="1 minute or more", found=str(minutes), fix="give more time, e.g. --minutes 30"
-        )
+        raise DataError("1 minute or more", str(minutes), "give more time, e.g. --minutes 30")
     device = str(choose_device(device))
     work = out or Path("runs") / folder.resolve().stem
     data, features, encoders = work / "data", work / "features", work / "encoders"
@@ -255,9 +253,9 @@ class _Steps:
             self.done = list(kept.pop("done", ()))
             if kept != self.plan:
                 raise DataError(
-                    wanted=f"the same pictures and minutes as those of the run in {work}",
-                    found=f"{folder} with {minutes:g} minutes",
-                    fix="choose another folder with --out, or remove that one",
+                    f"the same pictures and minutes as those of the run in {work}",
+                    f"{folder} with {minutes:g} minutes",
+                    "choose another folder with --out, or remove that one",
                 )
         large = LARGE_SHARE if minutes >= LARGE else 0.0
         self.minutes = {name: minutes * share * (1 - large) for name, share in SHARES.items()}
@@ -319,9 +317,9 @@ def _tell_how_many(data: PreparedDataset, progress: bool) -> None:
     count = len(data.split("train"))
     if count < 8:
         raise DataError(
-            wanted="8 pictures to learn from, better some hundreds",
-            found=str(count),
-            fix="add pictures, or give a shipped model a memory of these: own-memory FOLDER",
+            "8 pictures to learn from, better some hundreds",
+            str(count),
+            "add pictures, or give a shipped model a memory of these: own-memory FOLDER",
         )
     if progress and count < FEW:
         print(
@@ -358,7 +356,7 @@ def _say_what_is_known(data: Path, vocabulary: Vocabulary, max_words: int) -> in
 def _fingerprint(folder: Path) -> str:
     """Return a short hash of a folder's names and sizes, or of a file's size."""
     if not folder.exists():
-        raise DataError(wanted=f"the folder {folder}", found="no such folder", fix="check the path")
+        raise DataError(f"the folder {folder}", "no such folder", "check the path")
     digest = hashlib.sha256()
     with open_archives(folder, inner=False) as files:
         for name in files.names:

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memdriven.aviary.raymarch import SOFT, fraction, noise, smoothstep
-from memdriven.aviary.skeleton import SLOTS, Rig
-from memdriven.aviary.species import COLOUR_SLOTS, PLANS, BirdSpec
+from memdriven.aviary.body_plans import PLANS
+from memdriven.aviary.primitives import SLOTS, SOFT, Rig
+from memdriven.aviary.raymarch import fraction, noise, smoothstep
+from memdriven.aviary.species import COLOUR_SLOTS, BirdSpec
 
 PARTS = (
     *("background", "crown", "head", "throat", "breast", "belly", "back", "wing", "wing_bars", "tail"),

@@ -289,9 +289,9 @@ def make_room(out: Path, name: str, wanted: dict[str, object]) -> None:
         found = read_json(header, DataError)
         if found.get("name") != name:
             raise DataError(
-                wanted=f"a new folder, or an earlier {name}, at {out}",
-                found=f"the data set {found.get('name')!r}",
-                fix="choose another folder",
+                f"a new folder, or an earlier {name}, at {out}",
+                f"the data set {found.get('name')!r}",
+                "choose another folder",
             )
         if any(found.get(key) != value for key, value in wanted.items()):
             header.unlink()
@@ -317,9 +317,9 @@ def _item(species: Species, index: int, seed: int, picture: Picture) -> Item:
     spec = sample_bird(species.id, index, seed)
     if fingerprint(spec) != picture.specimen:  # captions of one bird under the picture of another
         raise DataError(
-            wanted=f"the same {species.name} in every process",
-            found=f"a picture of another bird for {item_id(species.id, index)}",
-            fix="render with one version of memdriven at a time",
+            f"the same {species.name} in every process",
+            f"a picture of another bird for {item_id(species.id, index)}",
+            "render with one version of memdriven at a time",
         )
     visible = visible_attributes(spec.attributes, picture.shares)
     described = describe(spec.attributes, visible, stream("captions", seed, species.id, index))

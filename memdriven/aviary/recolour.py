@@ -175,9 +175,9 @@ def prepare_remade(
     prepared = PreparedDataset.open(dataset)
     if prepared.name != NAME:
         raise DataError(
-            wanted=f"a data set of `prepare aviary` in {dataset}",
-            found=f"the data set {prepared.name!r}",
-            fix="only rendered birds can be recoloured",
+            f"a data set of `prepare aviary` in {dataset}",
+            f"the data set {prepared.name!r}",
+            "only rendered birds can be recoloured",
         )
     out, device = Path(out), str(choose_device(device))
     items = prepared.split("train")

@@ -10,13 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.aviary.plumage import PART, Skin, paint, stack_skins
+from memdriven.aviary.primitives import Primitives, Rig, distance_and_normal, stack
 from memdriven.aviary.raymarch import (
     Camera,
-    Primitives,
     ambient,
     chunks,
     compact,
-    distance_and_normal,
     field,
     frame,
     look_at,
@@ -26,7 +25,7 @@ from memdriven.aviary.raymarch import (
     trace,
 )
 from memdriven.aviary.scene import Scene, backdrop, ground, stack_scenes
-from memdriven.aviary.skeleton import Rig, build_rig, stack
+from memdriven.aviary.skeleton import build_rig
 from memdriven.aviary.species import BirdSpec
 
 

@@ -199,7 +199,7 @@ def prepare_resettings(
     shares = {"plumage": plumage, "wishes": wishes, "places": places}
     for key, share in shares.items():
         if not 0 <= share <= (0.99 if key == "plumage" else 1):
-            raise DataError(wanted=f"a share from 0 to 1 of {key}", found=str(share), fix="choose another")
+            raise DataError(f"a share from 0 to 1 of {key}", str(share), "choose another")
     return prepare_remade(
         dataset,
         out,

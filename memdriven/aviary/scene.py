@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from memdriven.aviary.primitives import Rig
 from memdriven.aviary.raymarch import Camera, fractal, noise, pixel_grid, smoothstep
-from memdriven.aviary.skeleton import Rig
 from memdriven.aviary.species import BirdSpec, stream
 
 Colour = tuple[float, float, float]

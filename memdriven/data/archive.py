@@ -116,18 +116,14 @@ class Archive:
             DataError: there is no such file, or it is damaged.
         """
         if name not in self._read:
-            raise DataError(
-                wanted=f"{name} in {self.place}",
-                found="no such file",
-                fix="give the complete official archive",
-            )
+            raise DataError(f"{name} in {self.place}", "no such file", "give the complete official archive")
         try:
             return self._read[name]()
         except _DAMAGE as error:
             raise DataError(
-                wanted=f"{name} in {self.place}",
-                found=f"a damaged file ({type(error).__name__}: {error})"[:200],
-                fix="restore the file, or download the archive again",
+                f"{name} in {self.place}",
+                f"a damaged file ({type(error).__name__}: {error})"[:200],
+                "restore the file, or download the archive again",
             ) from error
 
     def text(self, name: str) -> str:
@@ -152,9 +148,9 @@ class Archive:
         name = self.find(ending)
         if name is None:
             raise DataError(
-                wanted=f"{ending} in {self.place}",
-                found=f"{len(self._read)} other files, e.g. {', '.join(self.names[:3])}",
-                fix="give the official archive, or the folder it unpacks to",
+                f"{ending} in {self.place}",
+                f"{len(self._read)} other files, e.g. {', '.join(self.names[:3])}",
+                "give the official archive, or the folder it unpacks to",
             )
         return name
 
@@ -206,9 +202,7 @@ def open_archives(*paths: Path, inner: bool = True, follow_links: bool = False) 
             elif path.is_file():
                 _add_file(archive, path, stack)
             else:
-                raise DataError(
-                    wanted=f"the archive or folder {path}", found="nothing there", fix="check the path"
-                )
+                raise DataError(f"the archive or folder {path}", "nothing there", "check the path")
         yield archive
 
 
@@ -252,14 +246,12 @@ def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None
                 _unpack(archive, tar, Path(folder), max(MAX_FILE, MAX_RATIO * path.stat().st_size))
             _add_folder(archive, Path(folder), follow_links=False)
         else:
-            raise DataError(
-                wanted=f"a zip or tar archive at {path}", found="neither", fix="download the archive again"
-            )
+            raise DataError(f"a zip or tar archive at {path}", "neither", "download the archive again")
     except _DAMAGE as error:
         raise DataError(
-            wanted=f"a whole archive at {path}",
-            found=f"{type(error).__name__}: {error}"[:200],
-            fix="download the archive again",
+            f"a whole archive at {path}",
+            f"{type(error).__name__}: {error}"[:200],
+            "download the archive again",
         ) from error
 
 
@@ -293,9 +285,9 @@ def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
                 raise zipfile.BadZipFile(f"{entry.file_size:,} bytes unpacked")
             if entry.flag_bits & 1:
                 raise DataError(
-                    wanted=f"{entry.filename} in {archive.place} without a password",
-                    found="an encrypted file",
-                    fix="unpack the archive and give the folder",
+                    f"{entry.filename} in {archive.place} without a password",
+                    "an encrypted file",
+                    "unpack the archive and give the folder",
                 )
             with lock:
                 return content.read(entry)

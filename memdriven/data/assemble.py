@@ -22,6 +22,8 @@ from memdriven.numbers import check_whole
 
 _WORKERS = 4
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+LOOK = 12
+"""Side in px to which pictures are reduced to find those that repeat another."""
 REPEATED = 0.2
 """Distance of two looks, over the contrast of one, below which a picture repeats another. Of 3,033
 flowers the four nearest pairs, each of one photograph, lie at 0.05 to 0.12, all others above 0.33."""
@@ -85,9 +87,7 @@ def assemble(
     check_whole("image size", image_size, 8, 4096, DataError)
     refuse_other_content(out)
     if long := next((draft for draft in drafts if len(draft.item.id.encode()) > 200), None):
-        raise DataError(
-            wanted="names of at most 200 letters", found=f"{long.source[:80]}...", fix="rename the images"
-        )
+        raise DataError("names of at most 200 letters", f"{long.source[:80]}...", "rename the images")
     unreadable: list[DataError] = []
     looks: dict[str, np.ndarray] = {}
     with atomic_folder(out) as folder:
@@ -126,7 +126,7 @@ def assemble(
             seed=seed,
             source=source,
             licence=licence,
-            extra={**(extra or {}), "notes": [*notes, *left, *_repetitions(items, looks)]},
+            extra={**(extra or {}), "notes": [*notes, *left, *repetitions(items, looks)]},
         )
     return PreparedDataset.open(out)
 
@@ -148,14 +148,14 @@ def all_faults(faults: Sequence[DataError], place: str) -> DataError:
     lines = [f"\n  {fault.wanted}: {fault.found}" for fault in faults[:20]]
     rest = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
     return DataError(
-        wanted=f"no faults in {place}",
-        found=f"{len(faults)} faults:" + "".join(lines) + rest,
-        fix=f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults",
+        f"no faults in {place}",
+        f"{len(faults)} faults:" + "".join(lines) + rest,
+        f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults",
     )
 
 
 def _square(draft: Draft, size: int, fit: Fit) -> tuple[bytes, np.ndarray]:
-    """Return a draft's picture as WebP, and its look: 12 x 12 means of its colours, (432,) float32.
+    """Return a draft's picture as WebP, and its look: LOOK x LOOK means of its colours, (432,) float32.
 
     One that is as wanted already is not compressed a second time.
     """
@@ -171,7 +171,7 @@ def _square(draft: Draft, size: int, fit: Fit) -> tuple[bytes, np.ndarray]:
         buffer = io.BytesIO()
         square.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
         content = buffer.getvalue()
-    look = np.asarray(square.resize((12, 12), Image.Resampling.BOX), np.float32).ravel()
+    look = np.asarray(square.resize((LOOK, LOOK), Image.Resampling.BOX), np.float32).ravel()
     return content, look
 
 
@@ -185,13 +185,13 @@ def check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:
     inside = left < size[0] and top < size[1] and left + width > 0 and top + height > 0
     if not (0 < width < 1e6 and 0 < height < 1e6 and inside):  # also where a side is NaN
         raise DataError(
-            wanted=f"a box within the {size[0]} x {size[1]} px of {name}",
-            found=f"left {left}, top {top}, width {width}, height {height}",
-            fix="give the box of this very picture, not of another size of it",
+            f"a box within the {size[0]} x {size[1]} px of {name}",
+            f"left {left}, top {top}, width {width}, height {height}",
+            "give the box of this very picture, not of another size of it",
         )
 
 
-def _repetitions(items: Sequence[Item], looks: Mapping[str, np.ndarray]) -> list[str]:
+def repetitions(items: Sequence[Item], looks: Mapping[str, np.ndarray]) -> list[str]:
     """Tell of held-out pictures that all but repeat a training picture, mirrored or not."""
     train, *others = ([i for i in items if i.split == split] for split in ("train", "validation", "test"))
     notes = []
@@ -202,7 +202,7 @@ def _repetitions(items: Sequence[Item], looks: Mapping[str, np.ndarray]) -> list
         pairs: dict[str, str] = {}
         for start in range(0, len(held), 1024):
             straight = asked[start : start + 1024]
-            mirrored = straight.reshape(-1, 12, 12, 3)[:, :, ::-1].reshape(straight.shape)
+            mirrored = straight.reshape(-1, LOOK, LOOK, 3)[:, :, ::-1].reshape(straight.shape)
             for part in (straight, mirrored):
                 squared = (part**2).sum(1)[:, None] + (known**2).sum(1) - 2 * part @ known.T
                 nearest = squared.argmin(1)  # of (<= 1024, train)
@@ -235,7 +235,7 @@ def refuse_other_content(out: Path) -> None:
     if header.is_file() and read_json(header, DataError).get("schema") == SCHEMA:
         return
     raise DataError(
-        wanted=f"a new or empty folder, or an earlier data set, at {out}",
-        found="something else",
-        fix="choose another folder for the data set",
+        f"a new or empty folder, or an earlier data set, at {out}",
+        "something else",
+        "choose another folder for the data set",
     )

@@ -111,9 +111,9 @@ class ByHand:
         """
         if not (folder / self.name).is_file():
             raise DataError(
-                wanted=f"{self.name}, which its host gives to browsers only: {self.page}",
-                found=f"no such file in {folder}",
-                fix=f"open that page, download the file, and give it with {self.option} PATH "
+                f"{self.name}, which its host gives to browsers only: {self.page}",
+                f"no such file in {folder}",
+                f"open that page, download the file, and give it with {self.option} PATH "
                 f"(or move it into {folder})",
             )
         return folder / self.name
@@ -251,9 +251,9 @@ def _check(file: Remote, path: Path, progress: bool) -> str:
         if removed:
             path.unlink()
         raise DataError(
-            wanted=f"{file.name} with SHA-256 {file.sha256}",
-            found=f"{size:,} bytes with SHA-256 {found}",
-            fix=("" if removed else f"remove {path}, then ")
+            f"{file.name} with SHA-256 {file.sha256}",
+            f"{size:,} bytes with SHA-256 {found}",
+            ("" if removed else f"remove {path}, then ")
             + f"try again; if that repeats, fetch {file.url} yourself and give it with "
             "--archive PATH",
         )
@@ -272,9 +272,9 @@ def _check_room(folder: Path, wanted: int) -> None:
     free = shutil.disk_usage(place).free
     if wanted > free:
         raise DataError(
-            wanted=f"{wanted / 1e9:.1f} GB of room for archives in {folder}",
-            found=f"{free / 1e9:.1f} GB free",
-            fix="free some space, or choose another folder with --downloads",
+            f"{wanted / 1e9:.1f} GB of room for archives in {folder}",
+            f"{free / 1e9:.1f} GB free",
+            "free some space, or choose another folder with --downloads",
         )
 
 
@@ -289,9 +289,9 @@ def _unreachable(file: Remote, partial: Path, found: str) -> DataError:
     kept = _length(partial)
     again = f"; {kept / 1e6:,.0f} MB are kept, the same command goes on there" if kept else ""
     return DataError(
-        wanted=f"{file.name}{size} from {file.url}",
-        found=found + again,
-        fix="try again later, or fetch the file from elsewhere and give it with --archive PATH",
+        f"{file.name}{size} from {file.url}",
+        found + again,
+        "try again later, or fetch the file from elsewhere and give it with --archive PATH",
     )
 
 

@@ -205,7 +205,7 @@ def prepare_folder(
     refuse_other_content(out)
     check_number("test fraction", test_fraction, 0, 0.999, DataError)
     if not source.exists():
-        raise DataError(wanted=f"the folder {source}", found="no such folder", fix="check the path")
+        raise DataError(f"the folder {source}", "no such folder", "check the path")
     packed = _packed(source, images)
     with open_archives(source, *packed, inner=False, follow_links=follow_links) as files:
         read = _Source(files, source)
@@ -277,9 +277,9 @@ def _nothing(read: _Source) -> DataError:
     if sheet := next((name for name in read.files.names if name.lower().endswith(SPREADSHEETS)), None):
         found += f"; {sheet} is a spreadsheet, which is read when saved as CSV UTF-8"
     return DataError(
-        wanted=f"captioned images in {read.place}: metadata.jsonl, metadata.csv or a text file beside each",
-        found=f"{found}; {pictures} pictures among {len(read.files.names)} files",
-        fix='write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
+        f"captioned images in {read.place}: metadata.jsonl, metadata.csv or a text file beside each",
+        f"{found}; {pictures} pictures among {len(read.files.names)} files",
+        'write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
         "or describe them by their names with --captions-from-names",
     )
 
@@ -295,9 +295,9 @@ def _packed(source: Path, images: Path | str | None) -> list[Path]:
     zips = sorted(path for path in source.glob("*.[zZ][iI][pP]") if path.name[0] != ".")
     if len(zips) > 1:
         raise DataError(
-            wanted=f"one zip of images in {source}",
-            found=", ".join(zip_.name for zip_ in zips),
-            fix=f"choose one, e.g. --images {zips[0].name}",
+            f"one zip of images in {source}",
+            ", ".join(zip_.name for zip_ in zips),
+            f"choose one, e.g. --images {zips[0].name}",
         )
     return zips
 
@@ -442,9 +442,9 @@ def _complete_splits(pictures: Sequence[_Picture], test_fraction: float, seed: i
     train = [picture for picture in pictures if picture.split == "train"]
     if not train:
         raise DataError(
-            wanted="images in the split 'train'",
-            found="only " + ", ".join(sorted({str(p.split) for p in pictures})),
-            fix="name the training images' split 'train'",
+            "images in the split 'train'",
+            "only " + ", ".join(sorted({str(p.split) for p in pictures})),
+            "name the training images' split 'train'",
         )
     count = min(len(train) - 1, max(1, round(test_fraction * len(train))))
     if not test_fraction or count < 1 or any(picture.split == "test" for picture in pictures):

@@ -55,9 +55,7 @@ def read_image(path: Path, least_side: int = 0) -> Image.Image:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(
-            wanted=f"the image {path}",
-            found=error.strerror or "unreadable",
-            fix="restore the file or remove its entry",
+            f"the image {path}", error.strerror or "unreadable", "restore the file or remove its entry"
         ) from error
     return decode_image(content, str(path), least_side)
 
@@ -84,9 +82,9 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
         with Image.open(io.BytesIO(content), formats=formats) as image:
             if image.width * image.height > max_pixels:
                 raise DataError(
-                    wanted=f"an image of at most {max_pixels / 1e6:.0f} million pixels",
-                    found=f"{name} with {image.width} x {image.height}",
-                    fix="shrink the image or remove its entry",
+                    f"an image of at most {max_pixels / 1e6:.0f} million pixels",
+                    f"{name} with {image.width} x {image.height}",
+                    "shrink the image or remove its entry",
                 )
             if least_side:
                 image.draft("RGB", (least_side, least_side))
@@ -97,15 +95,15 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
             return Image.fromarray(np.asarray(upright))  # of its pixels alone: no place, no camera
     except UnidentifiedImageError:
         raise DataError(
-            wanted=f"a picture in {name}, of a format that is read ({', '.join(FORMATS)})",
-            found=_what_it_is(content, name),
-            fix="save it as PNG, or remove its entry",
+            f"a picture in {name}, of a format that is read ({', '.join(FORMATS)})",
+            _what_it_is(content, name),
+            "save it as PNG, or remove its entry",
         ) from None
     except _DECODING_ERRORS as error:
         raise DataError(
-            wanted=f"a readable image in {name}",
-            found=f"{type(error).__name__}: {error}"[:200],
-            fix="replace the file or remove its entry",
+            f"a readable image in {name}",
+            f"{type(error).__name__}: {error}"[:200],
+            "replace the file or remove its entry",
         ) from error
 
 
@@ -158,9 +156,9 @@ def _in_8_bits(image: Image.Image, tags: Mapping[int, Any], name: str) -> Image.
     if not np.isfinite([low, high]).all():
         count = int((~np.isfinite(values)).sum())
         raise DataError(
-            wanted=f"numbers as the pixels of {name}",
-            found=f"{count:,} of {values.size:,} are NaN or infinite",
-            fix="give these pixels a value, or remove its entry",
+            f"numbers as the pixels of {name}",
+            f"{count:,} of {values.size:,} are NaN or infinite",
+            "give these pixels a value, or remove its entry",
         )
     if image.mode.startswith("I;16"):
         low, high = 0.0, 2.0 ** (bits or 16) - 1  # cameras have 12

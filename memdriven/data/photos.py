@@ -140,9 +140,7 @@ def _prepare_captioned(
     given = [Path(path) for path in (*archives, *captions)]
     for path in given:  # before a long download
         if not path.exists():
-            raise DataError(
-                wanted=f"the archive or folder {path}", found="nothing there", fix="check the path"
-            )
+            raise DataError(f"the archive or folder {path}", "nothing there", "check the path")
     if not archives:
         folder = _default_downloads(out) if downloads is None else Path(downloads)
         by_hand = [] if captions else [kind.captions.find(folder)]
@@ -169,17 +167,17 @@ def _captioned_drafts(
     texts = _caption_files(files)
     if not texts:
         raise DataError(
-            wanted=f"captions text_c10/*/*.txt in {files.place}",
-            found="none",
-            fix=f"give {kind.captions.name} (from {kind.captions.page}) with {kind.captions.option} PATH",
+            f"captions text_c10/*/*.txt in {files.place}",
+            "none",
+            f"give {kind.captions.name} (from {kind.captions.page}) with {kind.captions.option} PATH",
         )
     drafts = []
     for photo in photos:
         if photo.stem not in texts:
             raise DataError(
-                wanted=f"the captions text_c10/.../{photo.stem}.txt",
-                found=f"{len(texts)} other caption files",
-                fix=f"give {kind.captions.name} whole",
+                f"the captions text_c10/.../{photo.stem}.txt",
+                f"{len(texts)} other caption files",
+                f"give {kind.captions.name} whole",
             )
         split, text = "test" if photo.class_number in test else "train", texts[photo.stem].string
         item = Item(
@@ -210,7 +208,7 @@ def _clean_captions(lines: Iterable[str], name: str) -> list[str]:
     tidy = (" ".join(clean(line).replace("\ufffd", " ").split()) for line in lines)
     captions = [line for line in tidy if tokenize(line) and len(line) <= MAX_CHARACTERS]
     if not captions:
-        raise DataError(wanted=f"captions in {name}", found="none", fix="download it again")
+        raise DataError(f"captions in {name}", "none", "download it again")
     return list(dict.fromkeys(captions))
 
 
@@ -228,9 +226,9 @@ def _test_classes(files: Archive, default: frozenset[int]) -> tuple[frozenset[in
     shared = {number for other in others for number in test & _class_list(files, other)}
     if not test or shared:
         raise DataError(
-            wanted=f"test classes in {name} that are not training classes, too",
-            found=f"shared ones, e.g. {min(shared)}" if shared else "no class",
-            fix="give the official class lists, or none",
+            f"test classes in {name} that are not training classes, too",
+            f"shared ones, e.g. {min(shared)}" if shared else "no class",
+            "give the official class lists, or none",
         )
     return test, name
 
@@ -258,9 +256,9 @@ def _cub_photos(files: Archive, classes: int) -> Iterator[Photo]:
                 raise ValueError(f"class {class_number} of {classes}")
         except (KeyError, ValueError) as error:
             raise DataError(
-                wanted=f"a class and a box of 4 numbers for image {number}, {name}"[:300],
-                found=f"{type(error).__name__}: {error}"[:200],
-                fix="give the official archive",
+                f"a class and a box of 4 numbers for image {number}, {name}"[:300],
+                f"{type(error).__name__}: {error}"[:200],
+                "give the official archive",
             ) from error
         box = (left, top, width, height)
         yield Photo(PurePosixPath(name).stem, f"{root}images/{name}", class_number, box, partial(_crop, box))
@@ -311,9 +309,9 @@ def _flower_photos(files: Archive) -> Iterator[Photo]:
         number = int(folder[1]) if folder else 0
         if stem not in images or not 1 <= number <= FLOWER_CLASSES:
             raise DataError(
-                wanted=f"jpg/{stem}.jpg of a class 1..{FLOWER_CLASSES} for {text.string}"[:300],
-                found=f"folder {text['class'][:80]}, {len(images)} images",
-                fix="give the official archives",
+                f"jpg/{stem}.jpg of a class 1..{FLOWER_CLASSES} for {text.string}"[:300],
+                f"folder {text['class'][:80]}, {len(images)} images",
+                "give the official archives",
             )
         yield Photo(stem, images[stem], number)
 
@@ -437,20 +435,16 @@ def _coco_drafts(files: Archive, split: str) -> list[Draft]:
             raise ValueError("an id that is no number of an image")
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(
-            wanted=f"COCO captions in {listing}",
-            found=f"{type(error).__name__}: {error}"[:200],
-            fix="download the annotations again",
+            f"COCO captions in {listing}",
+            f"{type(error).__name__}: {error}"[:200],
+            "download the annotations again",
         ) from error
     drafts = []
     for number, name in named.items():
         if number not in captions:
             continue
         if name not in photos:
-            raise DataError(
-                wanted=f"{part}/{name} in {files.place}",
-                found="no such photo",
-                fix=f"give the whole of {part}",
-            )
+            raise DataError(f"{part}/{name} in {files.place}", "no such photo", f"give the whole of {part}")
         item_id = f"{part}-{number:012d}"
         item = Item(
             id=item_id,

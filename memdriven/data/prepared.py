@@ -89,25 +89,25 @@ class PreparedDataset:
         header = read_json(path / HEADER, DataError)
         if header.get("schema") != SCHEMA:
             raise DataError(
-                wanted=f"a data set of schema {SCHEMA} in {path}",
-                found=f"schema {header.get('schema')!r}",
-                fix="run `memdriven prepare` again",
+                f"a data set of schema {SCHEMA} in {path}",
+                f"schema {header.get('schema')!r}",
+                "run `memdriven prepare` again",
             )
         name, size, classes = (header.get(key) for key in ("name", "image_size", "classes"))
         listed = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
         if not (isinstance(name, str) and listed and is_whole(size) and 1 <= size <= 4096):
             raise DataError(
-                wanted=f"a name, an image_size of 1 to 4,096 px and names of classes in {path / HEADER}",
-                found=f"{shown(name)}, {shown(size)} and {shown(classes)}",
-                fix="run `memdriven prepare` again",
+                f"a name, an image_size of 1 to 4,096 px and names of classes in {path / HEADER}",
+                f"{shown(name)}, {shown(size)} and {shown(classes)}",
+                "run `memdriven prepare` again",
             )
         items = _read_items(path / ITEMS)
         counts = dict(Counter(item.split for item in items))
         if counts != header.get("counts"):
             raise DataError(
-                wanted=f"the items that {path / HEADER} counts: {header.get('counts')}",
-                found=str(counts),
-                fix="run `memdriven prepare` again",
+                f"the items that {path / HEADER} counts: {header.get('counts')}",
+                str(counts),
+                "run `memdriven prepare` again",
             )
         return cls(path, header, items)
 
@@ -144,9 +144,9 @@ class PreparedDataset:
         chosen = [item for item in self.items if item.split == name]
         if not chosen:
             raise DataError(
-                wanted=f"a split {name!r} in {self.path}",
-                found="splits " + ", ".join(self.header["counts"]),
-                fix="choose one of these",
+                f"a split {name!r} in {self.path}",
+                "splits " + ", ".join(self.header["counts"]),
+                "choose one of these",
             )
         return chosen
 
@@ -221,9 +221,7 @@ def _read_items(path: Path) -> list[Item]:
             items = [_read_item(line, f"{path}, line {n}") for n, line in enumerate(stream, start=1)]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            wanted=f"the item table {path}",
-            found=f"{type(error).__name__}: {error}",
-            fix="run `memdriven prepare` again",
+            f"the item table {path}", f"{type(error).__name__}: {error}", "run `memdriven prepare` again"
         ) from error
     _check(items, path)
     return items
@@ -248,16 +246,12 @@ def _read_item(line: str, place: str) -> Item:
         )
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(
-            wanted=f"an item in {place}",
-            found=f"{type(error).__name__}: {error}",
-            fix="run `memdriven prepare` again",
+            f"an item in {place}", f"{type(error).__name__}: {error}", "run `memdriven prepare` again"
         ) from error
     inside = good and not PurePosixPath(item.file).is_absolute() and "\\" not in item.file
     if not inside or ".." in PurePosixPath(item.file).parts:
         raise DataError(
-            wanted=f"an item with a file inside the folder in {place}",
-            found=line[:120],
-            fix="run `memdriven prepare` again",
+            f"an item with a file inside the folder in {place}", line[:120], "run `memdriven prepare` again"
         )
     return item
 
@@ -277,9 +271,9 @@ def _check(items: Sequence[Item], place: Path) -> None:
     ):
         if wrong:
             raise DataError(
-                wanted=f"items with their own ids and captions in {place}",
-                found=found,
-                fix="correct the source and prepare again",
+                f"items with their own ids and captions in {place}",
+                found,
+                "correct the source and prepare again",
             )
 
 

@@ -61,7 +61,7 @@ class Faults:
         Raises:
             DataError: with all faults, when there are too many to go on.
         """
-        self.found.append(DataError(wanted=wanted, found=found, fix=fix))
+        self.found.append(DataError(wanted, found, fix))
         if len(self.found) >= _MOST_FAULTS:
             raise self.error()
 
@@ -92,9 +92,9 @@ def decoded(content: bytes, place: Path) -> str:
     except ValueError as error:
         line = content[: getattr(error, "start", 0)].count(10) + 1
         raise DataError(
-            wanted=f"UTF-8 text in {place}",
-            found=f"other bytes in line {line}" if isinstance(error, UnicodeDecodeError) else str(error),
-            fix="save the file as UTF-8 text (in Excel: CSV UTF-8)",
+            f"UTF-8 text in {place}",
+            f"other bytes in line {line}" if isinstance(error, UnicodeDecodeError) else str(error),
+            "save the file as UTF-8 text (in Excel: CSV UTF-8)",
         ) from error
 
 
@@ -134,9 +134,9 @@ def _table(files: Archive, place: Path, folder: str) -> str | None:
     tables = named or [name for name in here if name.lower().endswith((".jsonl", ".csv", ".tsv"))]
     if len(tables) > 1:
         raise DataError(
-            wanted=f"one table of captions in {place / folder}",
-            found=" and ".join(name[len(folder) :] for name in tables),
-            fix="remove one of them, or call the right one metadata.csv",
+            f"one table of captions in {place / folder}",
+            " and ".join(name[len(folder) :] for name in tables),
+            "remove one of them, or call the right one metadata.csv",
         )
     return tables[0] if tables else None
 
@@ -177,7 +177,7 @@ def _json_rows(text: str, place: Path) -> Iterator[tuple[int, Any]]:
         content = parse_json(text)
     except ValueError as error:
         raise DataError(
-            wanted=f"JSON in {place}", found=f"{type(error).__name__}: {error}"[:200], fix="correct the file"
+            f"JSON in {place}", f"{type(error).__name__}: {error}"[:200], "correct the file"
         ) from error
     if isinstance(content, dict) and isinstance(content.get("annotations"), list):
         images = [row for row in content.get("images") or () if isinstance(row, dict)]
@@ -223,15 +223,15 @@ def _csv_rows(files: Archive, faults: Faults, table: str, text: str) -> Iterator
     separator, columns = _columns(files, base, lines[first] if first < len(lines) else "", given and given[1])
     if not {*FILE}.intersection(columns) or not any(is_text(column) for column in columns):
         raise DataError(
-            wanted=f"columns file_name and text in {place}, line {first + 1}",
-            found=("the columns " + ", ".join(columns))[:200] if any(columns) else "no column",
-            fix="name the columns of the files and of the captions so",
+            f"columns file_name and text in {place}, line {first + 1}",
+            ("the columns " + ", ".join(columns))[:200] if any(columns) else "no column",
+            "name the columns of the files and of the captions so",
         )
     if twice := next((name for name in columns if name in FILE and columns.count(name) > 1), None):
         raise DataError(
-            wanted=f"one column {twice} in {place}, line {first + 1}",
-            found=f"{columns.count(twice)} of them",
-            fix="remove or rename the others",
+            f"one column {twice} in {place}, line {first + 1}",
+            f"{columns.count(twice)} of them",
+            "remove or rename the others",
         )
     columns = [
         f"{name}_{number}" if is_text(name) and name in columns[:number] else name

@@ -153,9 +153,9 @@ class Vocabulary:
         words = [word for word, count in counts.items() if count >= min_count]
         if not words:
             raise DataError(
-                wanted=f"captions with words that occur {min_count} times or more",
-                found=f"{len(counts)} different words, all rarer",
-                fix="give more captions or lower min_count",
+                f"captions with words that occur {min_count} times or more",
+                f"{len(counts)} different words, all rarer",
+                "give more captions or lower min_count",
             )
         return cls(sorted(words, key=lambda word: (-counts[word], word)))
 
@@ -179,28 +179,28 @@ class Vocabulary:
             CaptionError: it is longer than 2,000 characters.
         """
         if not isinstance(text, str):
-            raise CaptionError(wanted="a caption as text", found=type(text).__name__, fix="pass a string")
+            raise CaptionError("a caption as text", type(text).__name__, "pass a string")
         if len(text) > MAX_CHARACTERS:
             raise CaptionError(
-                wanted=f"a caption of at most {MAX_CHARACTERS:,} characters",
-                found=f"{len(text):,} characters",
-                fix="describe the picture in a sentence or two",
+                f"a caption of at most {MAX_CHARACTERS:,} characters",
+                f"{len(text):,} characters",
+                "describe the picture in a sentence or two",
             )
         tokens = tokenize(text)
         if not tokens:
             raise WordlessCaptionError(
-                wanted="a caption with at least one word",
-                found="an empty caption" if not text.strip() else repr(text.strip()[:40]),
-                fix="describe the picture in a sentence, e.g. 'a small red bird'",
+                "a caption with at least one word",
+                "an empty caption" if not text.strip() else repr(text.strip()[:40]),
+                "describe the picture in a sentence, e.g. 'a small red bird'",
             )
         unknown = {each.word: each for each in self.unknown(text)}
         read = (unknown[word].replacement if word in unknown else word for word in tokens)
         words = [word for word in read if word is not None]
         if not words:
             raise WordlessCaptionError(
-                wanted=f"a caption with some of the {len(self.words):,} words that the model knows",
-                found="only unknown words: " + ", ".join(list(unknown)[:8]),
-                fix="use other words, e.g. " + ", ".join(w for w in self.words[:40] if len(w) > 3),
+                f"a caption with some of the {len(self.words):,} words that the model knows",
+                "only unknown words: " + ", ".join(list(unknown)[:8]),
+                "use other words, e.g. " + ", ".join(w for w in self.words[:40] if len(w) > 3),
             )
         kept = words[:max_words]
         return EncodedCaption(
@@ -273,9 +273,7 @@ class Vocabulary:
         lengths = [len(caption.ids) for caption in captions]
         if not lengths or min(lengths) == 0:
             raise CaptionError(
-                wanted="captions with words",
-                found=f"lengths {lengths}",
-                fix="encode each caption with Vocabulary.encode",
+                "captions with words", f"lengths {lengths}", "encode each caption with Vocabulary.encode"
             )
         ids = torch.full((len(lengths), max(lengths)), PADDING, dtype=torch.int64)
         for row, caption in zip(ids, captions, strict=True):
@@ -303,9 +301,9 @@ class Vocabulary:
         )
         if not good:
             raise CheckpointError(
-                wanted=f"a word list of schema {SCHEMA}",
-                found=f"schema {content.get('schema')!r} with {type(words).__name__} of words",
-                fix="restore vocabulary.json from the checkpoint's source",
+                f"a word list of schema {SCHEMA}",
+                f"schema {content.get('schema')!r} with {type(words).__name__} of words",
+                "restore vocabulary.json from the checkpoint's source",
             )
         return cls(words)  # type: ignore[arg-type]
 

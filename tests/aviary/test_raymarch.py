@@ -7,19 +7,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from memdriven.aviary.raymarch import (
+from memdriven.aviary.primitives import (
     BLEND,
+    FORWARD,
+    RIGHT,
     SOFT,
-    Camera,
+    UP,
     Primitives,
+    Rig,
     distance,
     distance_and_normal,
-    look_at,
-    noise,
-    pixel_grid,
-    trace,
+    rotation,
+    stack,
+    vec,
 )
-from memdriven.aviary.skeleton import FORWARD, RIGHT, UP, Rig, build_rig, rotation, stack, vec
+from memdriven.aviary.raymarch import Camera, look_at, noise, pixel_grid, trace
+from memdriven.aviary.skeleton import build_rig
 from memdriven.aviary.species import sample_bird
 
 

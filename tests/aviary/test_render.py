@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.prepare import part_shares
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.sheet import GAP, choose_birds, contact_sheet
-from memdriven.aviary.species import PLANS, BirdSpec, all_species, linear, sample_bird
+from memdriven.aviary.species import BirdSpec, all_species, linear, sample_bird
 
 
 def _profile(plan: str, **colours: str) -> BirdSpec:

@@ -6,12 +6,12 @@ import dataclasses
 
 import pytest
 
+from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.species import (
     ATTRIBUTES,
     COLOURED_MARKINGS,
     COLOURS,
     MORPHS,
-    PLANS,
     PLUMAGE,
     SRGB,
     TEST_SPECIES,
