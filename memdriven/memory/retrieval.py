@@ -9,7 +9,10 @@ compared with what gives four scores (`scores` has them as functions):
     A_j = max_k R(e, e_jk)              words with words
     B_j = R(e, r_j)                     words with image
 
-    R(e, r) = 1/gamma_2 log mean_i exp(gamma_2 cos(e_i, c_i)),  c_i = sum_m softmax_m(gamma_1 cos(e_i, r_m)) r_m
+    R(e, r) = 1/gamma_2 log mean_i exp(gamma_2 cos(e_i, c_i)),  c_i = sum_m t_im r_m
+
+where word i attends to others by t_im = softmax_m(gamma_1 cos(e_i, r_m)), and to regions as in DAMSM by
+t_im = softmax_m(gamma_1 softmax_i(e_i r_m)).
 
 A strategy is one of them, or joins a text part and an image part (`FORMULAS`):
 
@@ -57,7 +60,7 @@ FORMULAS = {
     "random": ("a", ""),
     "oracle": ("a", ""),
 }
-"""Each strategy's text part and image part, in the letters above; controls carry sentence-sentence's score."""
+"""Each strategy's text part and image part, in the letters above; controls carry a."""
 CAPTIONS_PER_ITEM = 5
 """Of an item's captions, those nearest at the sentence level are compared word by word."""
 CACHED_CAPTIONS = 8192
