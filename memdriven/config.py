@@ -186,9 +186,6 @@ class LossConfig:
     perceptual_weight: Weight = 0.0
     """Weight of the same difference in the maps of a frozen network, each as a share of the image's
     own size there [ours] (Johnson et al. 2016)."""
-    consistency_weight: Weight = 0.0
-    """Weight of |down(x_i) - x_{i-1}|, the difference between a later stage's picture, reduced to the size of
-    the stage before, and that stage's picture: what is added should be detail [ours]."""
     r1_gamma: Weight = 1.0
     """gamma of R1 (Eq. 4)."""
     mismatched: bool = True
@@ -307,8 +304,8 @@ class Config:
         for name in ("attribute_dim", "noise_code"):
             _require(g.text_code or not getattr(g, name), f"generator.text_code with generator.{name}", 0)
         _require(g.zoom or not loss.change_weight, "generator.zoom above 0 with loss.change_weight", g.zoom)
-        alone = g.stages == 1 and loss.consistency_weight
-        _require(not alone, "generator.stages above 1 with loss.consistency_weight", g.stages)
+        drawn = g.refine or not g.back_projection
+        _require(drawn, "generator.refine with generator.back_projection", g.refine)
         if train.crop < 1:
             last = 0 < train.frozen_stages == g.stages - 1
             wanted = "train.frozen_stages == generator.stages - 1, above 0, with train.crop below 1"
