@@ -314,7 +314,6 @@ def _item(species: Species, index: int, seed: int, picture: Picture) -> Item:
     name = item_id(species.id, index)
     return Item(
         id=name,
-        file=image_file(species.split, name),
         split=species.split,
         class_id=species.id,
         class_name=species.name,
