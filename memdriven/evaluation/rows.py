@@ -7,8 +7,10 @@ painted: a run that was cut short goes on after its last whole batch.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,7 +30,6 @@ from memdriven.data.images import centre_square, to_bytes, to_tensor
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.context import Context, Prompt, pixels_hash
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
-from memdriven.memory.retrieval import STRATEGIES
 from memdriven.pipeline.claims import named_in, wishes
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.request import Request
@@ -46,6 +47,8 @@ RIVAL = "rival"
 CONTROLS = (RETRIEVED, REAL, "random", "none", "oracle")
 ROWS = (*CONTROLS, BEST, RETRIEVED_BEST, RIVAL)
 """What can stand beside the model; `best-of-8` costs a painting a reference."""
+SETTING = re.compile(r"(best-of|k)-\d+|guidance-\d+(\.\d+)?")
+"""Rows of the model with another setting, to choose one by: best-of-4, guidance-0.5, k-3."""
 IMAGES = (REAL, RETRIEVED, RETRIEVED_BEST)
 """Rows of images that nobody painted."""
 STRATEGY = "strategy "
@@ -77,7 +80,7 @@ class Row:
 
 
 def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = None, file: str = "") -> Row:
-    """Make one row: `model`, one of `ROWS`, or `strategy NAME`.
+    """Make one row: `model`, one of `ROWS`, one with another `SETTING`, or `strategy NAME`.
 
     Args:
         context: the evaluation's material.
@@ -86,7 +89,7 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
         file: under which name such other pictures are kept.
 
     Raises:
-        EvaluationError: there is no such row, or it needs what is not here.
+        EvaluationError: it needs what is not here.
     """
     prompts = context.prompts if prompts is None else prompts
     config = context.checkpoint.config.retrieval
@@ -97,13 +100,9 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
         return _retrieved(context, name, prompts)
     if name == RIVAL:
         return _rivals(context, prompts)
-    strategy = config.strategy if name in (MODEL, BEST) else name.removeprefix(STRATEGY)
-    if strategy not in STRATEGIES:
-        raise EvaluationError(
-            wanted="rows among " + ", ".join((MODEL, *ROWS)), found=name, fix="choose of these"
-        )
+    strategy = config.strategy if name == MODEL or setting(name) else name.removeprefix(STRATEGY)
     seeds = range(context.seed, context.seed + len(prompts))
-    fields = {"strategy": strategy, "k": config.k, "best_of": TRIED if name == BEST else 1}
+    fields = {"strategy": strategy, "k": config.k, **setting(name)}
     if strategy == "oracle":  # the memory need not hold the caption's own image
         fields["strategy"] = "none"
     requests = [context.request(prompt, seed, **fields) for prompt, seed in zip(prompts, seeds)]
@@ -114,16 +113,20 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
     )
 
 
+def setting(row: str) -> dict[str, Any]:
+    """Return the fields of a request that the name of a row sets."""
+    name, _, number = row.rpartition("-")
+    if SETTING.fullmatch(row) is None:
+        return {}
+    return {name.replace("-", "_"): float(number) if name == "guidance" else int(number)}
+
+
 def _painted(
     context: Context, requests: Sequence[Request], own: Sequence[Prompt] | None, name: str
 ) -> tuple[Tensor, list[str | None]]:
     """Return the pictures of requests, mapped from a file, and the first reference of each.
 
-    Args:
-        context: the evaluation's material.
-        requests: one a picture.
-        own: captions whose own images are the memory.
-        name: of the file.
+    Where captions are given as `own`, their own images are the memory.
     """
     pipe, shape = context.pipe, (len(requests), 3, context.size, context.size)
     path = context.folder / "rows" / f"{name}.npy"
@@ -156,30 +159,22 @@ def _painted(
 
 @torch.inference_mode()
 def _rivals(context: Context, prompts: Sequence[Prompt]) -> Row:
-    """The rival's pictures, one noise a caption, enlarged where they are smaller than the model's.
-
-    Raises:
-        EvaluationError: no rival lies beside the checkpoint.
-    """
+    """The rival's pictures, one noise a caption, enlarged where they are smaller than the model's."""
     checkpoint = context.checkpoint
     rival = load_rival(checkpoint)
     if rival is None:
         raise EvaluationError(
-            wanted=f"a rival in {checkpoint.path / RIVAL_FILE}",
-            found="no such file",
-            fix="train one (train-rival) and lay it there, or leave the row out",
+            f"a rival in {checkpoint.path / RIVAL_FILE}",
+            "no such file",
+            "train one (train-rival) and lay it there, or leave the row out",
         )
 
     def images(chosen: slice) -> Tensor:
-        encoded = [
-            checkpoint.vocabulary.encode(prompt.caption, checkpoint.config.text.max_words)
-            for prompt in prompts[chosen]
-        ]
         seeds = range(context.seed, context.seed + len(prompts))[chosen]
-        z = torch.stack(
-            [torch.randn(rival.z_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        ).to(context.device)
-        made = rival(z, checkpoint.encode_captions(encoded).sentence)
+        chances = [torch.Generator().manual_seed(seed) for seed in seeds]
+        z = torch.stack([torch.randn(rival.z_dim, generator=chance) for chance in chances])
+        text = context.encode([prompt.caption for prompt in prompts[chosen]])
+        made = rival(z.to(context.device), text.sentence)
         if rival.size != context.size:
             made = F.interpolate(made, (context.size,) * 2, mode="bicubic", antialias=True)
         return quantised(made)
@@ -189,15 +184,10 @@ def _rivals(context: Context, prompts: Sequence[Prompt]) -> Row:
 
 
 def _own_features(context: Context, prompt: Prompt) -> Tensor:
-    """Return v (1, 512, 16, 16) of a caption's own image.
-
-    Raises:
-        CheckpointError: VGG's weights are not to be had.
-    """
+    """Return v (1, 512, 16, 16) of a caption's own image."""
     image = to_tensor(centre_square(context.dataset.load_image(prompt.item), FEATURE_SIDE))
     with torch.no_grad():
-        v: Tensor = context.vgg(image[None].to(context.device))
-    return v.float()
+        return context.vgg(image[None].to(context.device)).float()  # type: ignore[no-any-return]
 
 
 def quantised(images: Tensor) -> Tensor:
@@ -211,6 +201,7 @@ def _key(context: Context, requests: Sequence[Request], own: Sequence[Prompt] | 
     asked = [(r.caption, r.seeds, r.strategy, r.k, r.best_of, r.exclude) for r in requests]
     facts: list[Any] = [context.checkpoint.hash, context.memory_hash, to_dict(config.retrieval)]
     facts += [config.generator.guidance, context.size, asked]
+    facts += [r.guidance for r in requests[:1] if r.guidance is not None]
     if own is not None:
         facts.append(pixels_hash(context.images_of([prompt.item for prompt in own])[0]))
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -224,12 +215,10 @@ def _open(path: Path, mark: Path, key: str, shape: tuple[int, ...]) -> tuple[Any
             facts = read_json(mark, EvaluationError)
             drew_on = facts.get("drew_on")
             if facts.get("key") == key and isinstance(drew_on, list) and len(drew_on) <= shape[0]:
-                try:
+                with contextlib.suppress(ValueError, OSError):  # damaged
                     images = np.lib.format.open_memmap(path, mode="r+")
-                except (ValueError, OSError):
-                    images = None
-                if images is not None and images.shape == shape and images.dtype == np.uint8:
-                    return images, drew_on
+                    if images.shape == shape and images.dtype == np.uint8:
+                        return images, drew_on
         mark.unlink(missing_ok=True)
         return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape), []
 
@@ -239,9 +228,9 @@ def _retrieved(context: Context, name: str, prompts: Sequence[Prompt]) -> Row:
     strategy = context.checkpoint.config.retrieval.strategy
     if strategy in ("none", "oracle"):
         raise EvaluationError(
-            wanted=f"references for the row `{name}`",
-            found=f"strategy {strategy!r}, which has none",
-            fix="leave the row out, or evaluate with another default strategy",
+            f"references for the row `{name}`",
+            f"strategy {strategy!r}, which has none",
+            "leave the row out, or evaluate with another default strategy",
         )
     k = 1 if name == RETRIEVED else min(TRIED, context.bank.n - 1)
     found = [
@@ -269,9 +258,8 @@ def _best_images(context: Context, found: Sequence[Retrieval]) -> list[str]:
     for each in found:
         shown = images[rows[start : start + len(each)]].to(context.device).float() / 127.5 - 1
         start += len(each)
-        encoded = checkpoint.vocabulary.encode(each.caption, checkpoint.config.text.max_words)
         wanted = wishes(checkpoint, named_in(checkpoint, each.caption, each.unknown_words))
-        scores = score_words(checkpoint, checkpoint.encode_captions([encoded]), shown, wanted)
+        scores = score_words(checkpoint, context.encode([each.caption]), shown, wanted)
         chosen.append(each.ids[int(scores.argmax())])
     return chosen
 
