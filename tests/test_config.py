@@ -45,7 +45,7 @@ def test_absent_fields_take_their_default() -> None:
         ({"generator": {"stages": 0}}, "stages"),
         ({"generator": {"zoom": 1.0}}, "generator.zoom"),
         ({"loss": {"change_weight": 2.0}}, "change_weight"),
-        ({"generator": {"stages": 1}, "loss": {"consistency_weight": 2.0}}, "consistency_weight"),
+        ({"generator": {"back_projection": 0.5}}, "generator.refine"),
         ({"generator": {"text_code": 8}}, "text_code"),
         ({"generator": {"attribute_dim": 8}}, "attribute_dim"),
         ({"generator": {"guidance": 5.0}}, "guidance"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from memdriven.numbers import check_whole
 
 _WORKERS = 4
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+LOOK = 12
+"""Side in px to which pictures are reduced to find those that repeat another."""
 REPEATED = 0.2
 """Distance of two looks, over the contrast of one, below which a picture repeats another. Of 3,033
 flowers the four nearest pairs, each of one photograph, lie at 0.05 to 0.12, all others above 0.33."""
@@ -91,7 +93,8 @@ def assemble(
                 unreadable.append(error)
             else:
                 (folder / item.file).write_bytes(content)
-                looks[item.id] = look(image)
+                small = image.resize((LOOK, LOOK), Image.Resampling.BOX)
+                looks[item.id] = np.asarray(small, np.float32).ravel()
 
         with ThreadPoolExecutor(_WORKERS) as pool:
             work = pool.map(write, pictures)
@@ -107,7 +110,7 @@ def assemble(
         if unreadable:
             some = counted(len(unreadable), "image")
             notes = [*notes, f"{some} left out as unreadable, e.g. {unreadable[0].wanted}"]
-        notes = [*notes, *_repetitions(items, looks)]
+        notes = [*notes, *repetitions(items, looks)]
         write_prepared(folder, items=items, image_size=image_size, **header, notes=notes)
     return PreparedDataset.open(out)
 
@@ -151,38 +154,31 @@ def check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:
         )
 
 
-def look(image: Image.Image) -> np.ndarray:
-    """Return 12 x 12 means of a square picture's colours: (432,) float32 in 0..255."""
-    return np.asarray(image.resize((12, 12), Image.Resampling.BOX), np.float32).ravel()
-
-
-def repeated(asked: np.ndarray, known: np.ndarray) -> dict[int, int]:
-    """Return which looks (n, 432) all but repeat a known one (m, 432), mirrored or not: row -> its twin's."""
-    pairs: dict[int, int] = {}
-    for start in range(0, len(asked), 1024):
-        straight = asked[start : start + 1024]
-        mirrored = straight.reshape(-1, 12, 12, 3)[:, :, ::-1].reshape(straight.shape)
-        for part in (straight, mirrored):
-            squared = (part**2).sum(1)[:, None] + (known**2).sum(1) - 2 * part @ known.T
-            nearest = squared.argmin(1)  # (<= 1024,)
-            apart = np.sqrt(squared.min(1).clip(0) / part.shape[1])
-            for row in np.flatnonzero(apart < np.maximum(1.5, REPEATED * part.std(1))):
-                pairs.setdefault(start + int(row), int(nearest[row]))
-    return pairs
-
-
-def _repetitions(items: Sequence[Item], looks: Mapping[str, np.ndarray]) -> Iterator[str]:
-    """Tell of held-out pictures that all but repeat a training picture."""
+def repetitions(items: Sequence[Item], looks: Mapping[str, np.ndarray]) -> list[str]:
+    """Tell of held-out pictures that all but repeat a training picture, mirrored or not."""
     train, *others = ([i for i in items if i.split == split] for split in ("train", "validation", "test"))
+    notes = []
     for held in others:
-        if train and held:
-            known, asked = (np.stack([looks[item.id] for item in part]) for part in (train, held))
-            if pairs := repeated(asked, known):
-                row, twin = next(iter(pairs.items()))
-                yield (
-                    f"{len(pairs)} of {len(held)} {held[0].split} images all but repeat a training image, "
-                    f"e.g. {held[row].id} repeats {train[twin].id}: figures over them flatter"
-                )
+        if not train or not held:
+            continue
+        known, asked = (np.stack([looks[item.id] for item in part]) for part in (train, held))
+        pairs: dict[str, str] = {}
+        for start in range(0, len(held), 1024):
+            straight = asked[start : start + 1024]
+            mirrored = straight.reshape(-1, LOOK, LOOK, 3)[:, :, ::-1].reshape(straight.shape)
+            for part in (straight, mirrored):
+                squared = (part**2).sum(1)[:, None] + (known**2).sum(1) - 2 * part @ known.T
+                nearest = squared.argmin(1)  # of (<= 1024, train)
+                apart = np.sqrt(squared[np.arange(len(part)), nearest].clip(0) / part.shape[1])
+                for row in np.flatnonzero(apart < np.maximum(1.5, REPEATED * part.std(1))):
+                    pairs.setdefault(held[start + row].id, train[nearest[row]].id)
+        if pairs:
+            one, other = next(iter(pairs.items()))
+            notes.append(
+                f"{len(pairs)} of {len(held)} {held[0].split} images all but repeat a training image, "
+                f"e.g. {one} repeats {other}: figures over them flatter"
+            )
+    return notes
 
 
 def _is_plain_webp(content: bytes) -> bool:

@@ -1,9 +1,8 @@
-"""Comparisons: one thing changes, the strategy, the noise, or a word; and how far pictures lie apart."""
+"""Comparisons: one thing changes, the memory or a word; and how far captions and pictures lie apart."""
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,23 +15,25 @@ from torch.nn import functional as F
 from memdriven.data.images import to_tensor
 from memdriven.errors import ConfigError, EvaluationError, RetrievalError
 from memdriven.memory.bank import BankItem
+from memdriven.memory.scores import sentence_scores
 from memdriven.pipeline.claims import named_in
 from memdriven.pipeline.output import PipelineOutput, Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import Request
+from memdriven.pipeline.request import Reference, Request
 
+WRONG = "wrong"
+"""Beside the strategies: the item whose captions are least like the words."""
 LEVELS = 4
 """Resolutions at which pictures are compared: the full one, then halved three times."""
-_WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One strategy: its neighbours and a picture for each seed."""
+    """One strategy: its references and a picture for each seed."""
 
     strategy: str
     retrieval: Retrieval | None
-    """None where the strategy has no neighbour for this caption (`oracle`)."""
+    """None where the strategy has no reference for this caption (`oracle`)."""
     pictures: tuple[Image.Image | None, ...]
     """A seed each; None while it is still to come."""
 
@@ -45,7 +46,7 @@ def across(
     Args:
         pipe: the model.
         request: what all pictures share; its references are those of its own strategy alone.
-        strategies: a row each.
+        strategies: a row each; `WRONG` may be among them.
 
     Raises:
         CaptionError, RetrievalError, ConfigError: as the pipeline's call; only a missing `oracle`
@@ -56,12 +57,20 @@ def across(
     done: list[Row] = []
     for strategy in strategies:
         row = Row(strategy, None, (None,) * len(request.seeds))
-        try:
+        if strategy == WRONG:
+            far = Reference(least_alike(pipe, request.caption, request.exclude))
+            asked = replace(request, strategy=None, references=(far,))
+        else:
             given = request.references if strategy == own else None
-            for output in pipe.stream(replace(request, strategy=strategy, references=given)):
-                pictures = _finished(output, len(pipe.resolutions))
-                if row.retrieval is None or pictures != row.pictures:
-                    row = Row(strategy, output.retrieval, pictures)
+            asked = replace(request, strategy=strategy, references=given)
+        try:
+            for output in pipe.stream(asked):
+                whole = (
+                    stages[-1] if len(stages) == len(pipe.resolutions) else None
+                    for stages in output.all_stages
+                )
+                before, row = row, Row(strategy, output.retrieval, tuple(whole))
+                if row.pictures != before.pictures or before.retrieval is None:
                     yield (*done, row)
         except RetrievalError:
             if strategy != "oracle":
@@ -70,19 +79,14 @@ def across(
         done.append(row)
 
 
-def _finished(output: PipelineOutput, stages: int) -> tuple[Image.Image | None, ...]:
-    return tuple(made[-1] if len(made) == stages else None for made in output.all_stages)
-
-
 Change = tuple[Literal["same", "gone", "new"], str]
 
 
 def word_changes(before: str, after: str) -> list[Change]:
     """Return both captions as one line of words: in both, only before, or only after."""
-    old, new = _WORD.findall(before), _WORD.findall(after)
+    old, new = before.split(), after.split()
     changes: list[Change] = []
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    for kind, i, j, k, m in matcher.get_opcodes():
+    for kind, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind == "equal":
             changes += [("same", word) for word in old[i:j]]
         else:
@@ -93,7 +97,7 @@ def word_changes(before: str, after: str) -> list[Change]:
 
 @dataclass(frozen=True)
 class Edit:
-    """A caption and its edited twin with the same noise and neighbours."""
+    """A caption and its edited twin with the same noise and references."""
 
     before: PipelineOutput
     after: PipelineOutput
@@ -112,14 +116,16 @@ def edit(pipe: MemoryDrivenPipeline, request: Request, edited: str) -> Edit:
     changes = word_changes(request.caption, edited)
     if all(kind == "same" for kind, _ in changes):
         raise ConfigError(
-            wanted="a caption in which a word is changed",
-            found="the same words",
-            fix="change a word, e.g. the colour",
+            "a caption in which a word is changed", "the same words", "change a word, e.g. the colour"
         )
     before = pipe(request)
     prepared = before.prepared
     after = pipe(replace(prepared.request, caption=edited, references=prepared.references))
     return Edit(before, after, changes, difference(before.images[0], after.images[0]))
+
+
+# ----------------------------------------------------------------------------------------------------
+# How far pictures lie apart
 
 
 def difference(first: Image.Image, second: Image.Image) -> Tensor:
@@ -128,8 +134,8 @@ def difference(first: Image.Image, second: Image.Image) -> Tensor:
     return gap
 
 
-def mean_difference(pictures: Sequence[Image.Image]) -> float:
-    """Return how far pictures of one size lie apart, in 0..1: the mean over pairs and `LEVELS` resolutions.
+def mean_difference(pictures: Sequence[Image.Image], levels: int = LEVELS) -> float:
+    """Return how far pictures of one size lie apart, in 0..1: the mean over pairs and resolutions.
 
     It measures colours and where they are, without a network.
 
@@ -137,14 +143,33 @@ def mean_difference(pictures: Sequence[Image.Image]) -> float:
         EvaluationError: fewer than two pictures.
     """
     if len(pictures) < 2:
-        raise EvaluationError(
-            wanted="two pictures or more", found=str(len(pictures)), fix="make more of them"
-        )
+        raise EvaluationError("two pictures or more", str(len(pictures)), "make more of them")
     level, gaps = torch.stack([to_tensor(each) for each in pictures]), []
-    for _ in range(LEVELS):
+    for _ in range(levels):
         gaps.append(torch.pdist(level.flatten(1), p=1).mean() / level[0].numel())
         level = F.avg_pool2d(level, 2)
-    return float(sum(gaps)) / LEVELS
+    return float(sum(gaps)) / levels
+
+
+# ----------------------------------------------------------------------------------------------------
+# How far a caption and the memory lie apart
+
+
+def cosines(pipe: MemoryDrivenPipeline, caption: str) -> Tensor:
+    """Return the cosine of a caption with each item's best caption, (n,).
+
+    Raises:
+        CaptionError: the caption cannot be encoded.
+    """
+    sentence = pipe.retriever.query(caption).text.sentence[0].float().cpu()
+    return sentence_scores(sentence, pipe.bank.sentence_keys, pipe.bank.caption_item, pipe.bank.n)[0]
+
+
+def least_alike(pipe: MemoryDrivenPipeline, caption: str, exclude: Sequence[str] = ()) -> str:
+    """Return the id of the item whose captions are all least like this one, `exclude` left out."""
+    best = cosines(pipe, caption)
+    best[[pipe.bank.index_of(each) for each in exclude]] = torch.inf
+    return pipe.bank.ids[int(best.argmin())]
 
 
 def carries(pipe: MemoryDrivenPipeline, caption: str, item: BankItem) -> tuple[int, int] | None:
@@ -155,6 +180,5 @@ def carries(pipe: MemoryDrivenPipeline, caption: str, item: BankItem) -> tuple[i
     named = [
         (name, value) for name, value in named_in(pipe.checkpoint, caption).claims if name in item.attributes
     ]
-    if not named:
-        return None
-    return sum(item.attributes[name] == value for name, value in named), len(named)
+    has = sum(item.attributes[name] == value for name, value in named)
+    return (has, len(named)) if named else None

@@ -44,22 +44,23 @@ PAIRS = 2_000
 REFERENCE = 1_000
 """Pictures of the memory whose own nearest distance is measured, evenly spread."""
 
+Level = Literal["copy", "follows", "new"]
+
 
 @dataclass(frozen=True)
-class Standing:
+class Near:
     """How near a picture is to another one."""
 
     distance: float
     percentile: float
     """Share (0..100) of the memory's pictures whose own nearest picture is nearer than this."""
+    index: int = -1
+    """The other's row in the bank; -1 for one outside it."""
 
     @property
     def suspect(self) -> bool:
-        """Return whether this near counts as a copy."""
+        """Whether this near counts as a copy."""
         return self.percentile < SUSPECT
-
-
-Level = Literal["copy", "follows", "new"]
 
 
 @dataclass(frozen=True)
@@ -79,20 +80,12 @@ class Likeness:
         """Whether nearly all pairs of the memory are less alike in pose and place."""
         return self.layout < ALIKE_LAYOUT
 
-    def level(self, nearest: Standing) -> Level:
+    def level(self, nearest: Near) -> Level:
         """Return how far the picture is a copy, given how near the nearest of the memory is."""
         near = self.same_layout and max(self.subject, self.surroundings) < ALIKE_COLOURS
         if nearest.suspect or near:
             return "copy"
         return "follows" if self.same_layout or self.surroundings < ALIKE_COLOURS else "new"
-
-
-@dataclass(frozen=True)
-class Near(Standing):
-    """One picture of the memory that is near."""
-
-    index: int
-    """Row in the bank."""
 
 
 class CopySpace:
@@ -106,9 +99,7 @@ class CopySpace:
             BankError: a thumbnail is damaged.
         """
         if bank.n < 3:
-            raise EvaluationError(
-                wanted="three pictures in the memory or more", found=str(bank.n), fix="use a larger memory"
-            )
+            raise EvaluationError("three pictures in the memory or more", str(bank.n), "use a larger memory")
         self._small = small_pictures(bank, range(bank.n), SIDE, progress)
         raw = _blocks(self._small)
         self._centres = [block.mean(dim=0) for block in raw]
@@ -120,32 +111,30 @@ class CopySpace:
         self.own = self._own_distances(progress)
         """Distance of sampled pictures to their nearest other one, (m,)."""
         pairs = torch.randint(bank.n, (2, PAIRS), generator=torch.Generator().manual_seed(0))
-        pairs = pairs[:, pairs[0] != pairs[1]]
-        layouts = _layout(raw)
-        self.pairs = (layouts[pairs[0]] - layouts[pairs[1]]).norm(dim=1)
+        first, second = _layout(raw)[pairs[:, pairs[0] != pairs[1]]]
+        self.pairs = (first - second).norm(dim=1)
         """Distances of pairs by layout alone, (p,)."""
 
     def nearest(self, picture: Image.Image, count: int = 4, window: Window = WHOLE) -> list[Near]:
         """Return the pictures of the memory that are nearest, nearest first.
 
         Args:
-            picture: of any size.
+            picture: of any size; it and its mirror image are compared.
             count: how many.
-            window: the part of its memory that it could see.
+            window: the part of its memory that it could see: that part of each counts, too.
         """
-        distances = self.distances(picture, window)
-        found = distances.topk(min(count, len(distances)), largest=False)
+        found = self._distances(picture, self.pictures, self._small, window).topk(
+            min(count, len(self.pictures)), largest=False
+        )
         shares = percentile(found.values.double(), self.own)
-        return [
-            Near(*each)
-            for each in zip(found.values.tolist(), shares.tolist(), found.indices.tolist(), strict=True)
-        ]
+        columns = (found.values.tolist(), shares.tolist(), found.indices.tolist())
+        return [Near(*each) for each in zip(*columns, strict=True)]
 
-    def standing(self, picture: Image.Image, other: Image.Image, window: Window = WHOLE) -> Standing:
-        """Return how near a picture, or its mirror image, is to one outside the memory."""
-        others = torch.cat([self._both(other)[:1], self._seen(np.stack([_small(other)]), window)])
-        gap = torch.cdist(self._both(picture), others).amin().reshape(1)
-        return Standing(float(gap), float(percentile(gap.double(), self.own)))
+    def standing(self, picture: Image.Image, other: Image.Image, window: Window = WHOLE) -> Near:
+        """Return how near a picture is to one outside the memory, as `nearest` measures it."""
+        small = _small(other)[None]
+        gap = self._distances(picture, self._point(_blocks(small)), small, window)
+        return Near(float(gap), float(percentile(gap.double(), self.own)))
 
     def likeness(self, output: PipelineOutput) -> Likeness | None:
         """Return in what a picture is like its first reference, as its noise saw it; None without one."""
@@ -154,38 +143,28 @@ class CopySpace:
         nothing = torch.empty(0)
         noise = Noise(nothing, nothing, float(output.mirrored[0]), output.windows[0])
         picture, reference = output.images[0], as_seen(output.retrieval[0].image, noise)
-        gap = _layout(_blocks(np.stack([_small(picture)]))) - _layout(_blocks(np.stack([_small(reference)])))
+        first, second = _layout(_blocks(np.stack([_small(picture), _small(reference)])))
+        gap = (first - second).norm()[None].double()
         strong = apply_view(noise, output.prepared.v.float().cpu())[0].norm(dim=0)  # (16, 16)
         colours = difference(picture, reference.resize(picture.size))[None]
         colours = F.adaptive_avg_pool2d(colours, strong.shape[0])[0]
         return Likeness(
-            layout=float(percentile(gap.norm(dim=1).double(), self.pairs.double())),
+            layout=float(percentile(gap, self.pairs.double())),
             subject=float(colours[strong > strong.quantile(0.75)].mean()),
             surroundings=float(colours[strong < strong.median()].mean()),
         )
 
-    def distances(self, picture: Image.Image, window: Window = WHOLE) -> Tensor:
-        """Return how far each picture of the memory is from a picture or its mirror image, (n,).
-
-        With a window, the part of each that it shows counts, too, where that is nearer.
-        """
-        both = self._both(picture)
-        found = torch.cdist(both, self.pictures).amin(dim=0)
-        if window != WHOLE:
-            parts = torch.cdist(both, self._seen(self._small, window)).amin(dim=0)
-            found = torch.minimum(found, parts)
-        return found
-
-    def _seen(self, pictures: np.ndarray, window: Window) -> Tensor:
-        """Return the points of what a window shows of uint8 pictures (n, side, side, 3), (n, d)."""
-        images = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
-        parts = seen_through(images, images.new_tensor([window]).expand(len(images), -1))
-        return self._point(_blocks(parts.permute(0, 2, 3, 1).numpy()))
-
-    def _both(self, picture: Image.Image) -> Tensor:
-        """Return the points of a picture and its mirror image, (2, d)."""
+    def _distances(self, picture: Image.Image, points: Tensor, others: np.ndarray, window: Window) -> Tensor:
+        """Return how far others (n, side, side, 3) at their points (n, d) are from a picture, (n,)."""
         small = _small(picture)
-        return self._point(_blocks(np.stack([small, small[:, ::-1]])))
+        both = self._point(_blocks(np.stack([small, small[:, ::-1]])))
+        found = torch.cdist(both, points).amin(dim=0)
+        if window != WHOLE:
+            images = torch.from_numpy(others).permute(0, 3, 1, 2).float()
+            parts = seen_through(images, images.new_tensor([window]).expand(len(images), -1))
+            parts = self._point(_blocks(parts.permute(0, 2, 3, 1).numpy()))
+            found = torch.minimum(found, torch.cdist(both, parts).amin(dim=0))
+        return found
 
     def _point(self, blocks: list[Tensor]) -> Tensor:
         parts = zip(blocks, self._centres, self._scales, strict=True)
@@ -195,10 +174,9 @@ class CopySpace:
         count = len(self.pictures)
         rows = torch.linspace(0, count - 1, min(count, REFERENCE)).round().long()
         nearest = []
-        for start in range(0, len(rows), 100):
+        for done, chosen in zip(range(0, count, 100), torch.split(rows, 100), strict=False):
             if progress is not None:
-                progress(start, len(rows))
-            chosen = rows[start : start + 100]
+                progress(done, len(rows))
             gaps = torch.cdist(self.pictures[chosen], self.pictures)
             gaps[torch.arange(len(chosen)), chosen] = torch.inf
             nearest.append(gaps.amin(dim=1))
@@ -206,7 +184,7 @@ class CopySpace:
 
 
 def _small(picture: Image.Image) -> np.ndarray:
-    return np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
+    return np.array(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
 def _blocks(pictures: np.ndarray) -> list[Tensor]:

@@ -85,9 +85,9 @@ def load_critic(checkpoint: Checkpoint) -> Critic | None:
         load_weights(network, weights, str(path))
     except (KeyError, IndexError, ValueError) as error:
         raise CheckpointError(
-            wanted=f"the weights of a discriminator in {path}",
-            found=str(error)[:120],
-            fix="remove the file, or put one there that was trained with these encoders",
+            f"the weights of a discriminator in {path}",
+            str(error)[:120],
+            "remove the file, or put one there that was trained with these encoders",
         ) from None
     return Critic(network.eval().requires_grad_(False), size)
 
@@ -105,14 +105,12 @@ def take_critic(run: Path, checkpoint: Path) -> Path:
     layers = sum(name.startswith("downs.") and name.endswith(".bias") for name in weights)
     wanted, fix = "a run whose first D judged whole pictures", "take the run that trained that stage"
     if not layers:
-        raise CheckpointError(wanted=wanted, found=f"no D in {run}", fix=fix)
+        raise CheckpointError(wanted, f"no D in {run}", fix)
     if config.train.crop < 1 and config.train.frozen_stages == config.generator.stages - 1:
-        raise CheckpointError(wanted=wanted, found=f"cut-outs (train.crop {config.train.crop})", fix=fix)
+        raise CheckpointError(wanted, f"cut-outs (train.crop {config.train.crop})", fix)
     own, other = load_facts(checkpoint).get("damsm"), facts["identity"]["damsm"]
     if own != other:
-        raise CheckpointError(
-            wanted=f"a D trained with the encoders {own} of {checkpoint}", found=str(other), fix=fix
-        )
+        raise CheckpointError(f"a D trained with the encoders {own} of {checkpoint}", str(other), fix)
     network = Discriminator(config.discriminator, 4 << layers, config.text.dim).eval()
     network.load_state_dict(weights)
     for layer in network.modules():

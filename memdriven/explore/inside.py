@@ -15,8 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memdriven.explore.compare import difference
-from memdriven.memory.scores import sentence_scores
+from memdriven.explore.compare import cosines, difference
 from memdriven.models.layers import AffineCombination, Gates
 from memdriven.models.noise import WHOLE, Noise, apply_view
 from memdriven.pipeline.output import Prepared, to_picture
@@ -42,8 +41,6 @@ class Fusion:
     stage: int
     side: int
     """Of its map, in px."""
-    width: int
-    """How many channels h has."""
     channels: tuple[int, ...]
     """The `CHANNELS` whose W the memory moves most."""
     hidden: Tensor
@@ -98,16 +95,6 @@ def look_inside(pipe: MemoryDrivenPipeline, request: Request) -> Inside:
             for (stage, hidden, gates), (_, _, without) in zip(met, empty, strict=True)
         ),
     )
-
-
-def cosines(pipe: MemoryDrivenPipeline, caption: str) -> Tensor:
-    """Return the cosine of a caption with each item's best caption, (n,).
-
-    Raises:
-        CaptionError: the caption cannot be encoded.
-    """
-    sentence = pipe.retriever.query(caption).text.sentence[0].float().cpu()
-    return sentence_scores(sentence, pipe.bank.sentence_keys, pipe.bank.caption_item, pipe.bank.n)[0]
 
 
 def hidden_parts(pipe: MemoryDrivenPipeline, seen: Inside) -> Iterator[Image.Image]:
@@ -193,7 +180,6 @@ def _fusion(stage: int, hidden: Tensor, gates: Gates, without: Gates) -> Fusion:
     return Fusion(
         stage=stage,
         side=side,
-        width=hidden.shape[1],
         channels=tuple(chosen.tolist()),
         hidden=at_places(hidden),
         scale=at_places(gates.scale),

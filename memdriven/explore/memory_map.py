@@ -31,6 +31,7 @@ from memdriven.memory.bank import MemoryBank
 
 FILE = "map.safetensors"
 SCHEMA = "memdriven.map/1"
+REPAIR = "delete the file, or write it again"
 PERPLEXITY = 30.0
 STEPS = 500
 LARGEST = 5_000
@@ -70,26 +71,21 @@ def read_map(bank: MemoryBank, path: Path) -> Map:
         BankError: the file is damaged.
     """
     directions = item_directions(bank)
-    if not path.is_file():
-        return Map(_fit(principal(directions)), directions, stored=False)
-    try:
-        with safe_open(path, "pt") as content:
-            facts = content.metadata() or {}
-            points = content.get_tensor("points").float()
-    except (SafetensorError, OSError) as error:
-        raise BankError(
-            wanted=f"a map of the memory in {path}",
-            found=str(error)[:120],
-            fix="delete the file, or write it again",
-        ) from error
-    if facts.get("bank") != _bank_hash(bank):  # the memory has been exchanged since
+    facts, points = _stored(path) if path.is_file() else ({}, torch.empty(0))
+    if facts.get("bank") != _bank_hash(bank):  # none, or the memory has been exchanged since
         return Map(_fit(principal(directions)), directions, stored=False)
     wanted, found = (SCHEMA, (bank.n, 2)), (facts.get("schema"), tuple(points.shape))
     if found != wanted:
-        raise BankError(
-            wanted=f"the map {wanted} in {path}", found=str(found), fix="delete the file, or write it again"
-        )
+        raise BankError(f"the map {wanted} in {path}", str(found), REPAIR)
     return Map(points, directions, stored=True)
+
+
+def _stored(path: Path) -> tuple[dict[str, str], Tensor]:
+    try:
+        with safe_open(path, "pt") as content:
+            return content.metadata() or {}, content.get_tensor("points").float()
+    except (SafetensorError, OSError) as error:
+        raise BankError(f"a map of the memory in {path}", str(error)[:120], REPAIR) from error
 
 
 def write_map(bank: MemoryBank, path: Path, steps: int = STEPS, *, progress: bool = True) -> None:

@@ -6,13 +6,14 @@ number counts as yes, partly or no stand beside each claim.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from PIL import Image
 
+from memdriven.evaluation.copy_check import SUSPECT
 from memdriven.evaluation.results import Result, read_results
 from memdriven.models.rival import RivalGenerator
 from memdriven.pipeline.output import to_picture
@@ -83,138 +84,123 @@ def answers(pipe: MemoryDrivenPipeline) -> list[Answer]:
         EvaluationError: the checkpoint's file of results is damaged.
     """
     rows = rows_of(pipe)
-    return [
-        _realistic(rows),
-        _aligned(rows),
-        _chosen(rows),
-        _no_copies(rows),
-        _diverse(rows),
-        _stages(pipe),
-        _no_attention(pipe),
-        _content(pipe),
-        Answer(
-            "FID 10.49 and R-precision 73.87 on CUB",
-            "Table 1",
-            "Other pictures, another size and another form of FID: Table 1 below puts both in sight, "
-            "not in rank.",
-            None,
-            "table 1",
-        ),
-    ]
+    return [Answer(claim, where, *answer(pipe, rows), see) for claim, where, answer, see in CLAIMS]
 
 
-def _realistic(rows: Rows) -> Answer:
+Answered = tuple[str, Holds | None]
+
+
+def _realistic(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     made, none, real = (rows.value("fid_vgg", *names) for names in (MODELS, ("none",), ("real",)))
-    holds: Holds | None = None
-    here = "No distance was measured."
-    if made is not None and none is not None and real is not None:
-        rival = rows.value("fid_vgg", "rival")
-        holds = "no" if made > min(none, rival or none) else "yes" if made < 1.5 * real else "partly"
-        beside = f"a rival that never had a memory {rival:,.0f}; " if rival else ""
-        here = (
-            f"Distance (fid_vgg) to real pictures {made:,.0f}; without its memory {none:,.0f}; {beside}"
-            f"other real ones {real:,.0f}."
-        )
-    claim = "Realistic pictures, more so than purely parametric models"
-    return Answer(claim, "Sec. 1, Fig. 1, Table 1", here, holds, "figure 1")
+    if made is None or none is None or real is None:
+        return "No distance was measured.", None
+    rival = rows.value("fid_vgg", "rival")
+    beside = f"a rival that never had a memory {rival:,.0f}; " if rival else ""
+    here = (
+        f"Distance (fid_vgg) to real pictures {made:,.0f}; without its memory {none:,.0f}; {beside}"
+        f"other real ones {real:,.0f}."
+    )
+    return here, _graded(made <= min(none, rival or none), made < 1.5 * real)
 
 
-def _aligned(rows: Rows) -> Answer:
+def _aligned(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     made, none, real = (rows.value("r_precision_judge", *names) for names in (MODELS, ("none",), ("real",)))
-    holds: Holds | None = None
-    here = "R-precision was not measured."
-    if made is not None and none is not None and real is not None:
-        holds = "yes" if made > 0.8 * real else "partly" if made > none else "no"
-        here = (
-            f"R-precision by its own judge: {made:.1f}; without memory {none:.1f}; real pictures {real:.1f}."
-        )
-    return Answer("The picture says what the text says", "Sec. 5.1, Table 1", here, holds, "app")
+    if made is None or none is None or real is None:
+        return "R-precision was not measured.", None
+    here = f"R-precision by its own judge: {made:.1f}; without memory {none:.1f}; real pictures {real:.1f}."
+    return here, _graded(made > none, made > 0.8 * real)
 
 
-def _chosen(rows: Rows) -> Answer:
+def _chosen(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     painted, shown = rows.value("asked_colours", "model", *MODELS), rows.value("asked_colours", "retrieved")
-    holds: Holds | None = None
-    here = "Named colours were not counted."
-    if painted is not None and shown is not None:
-        holds = "yes" if painted > shown + 0.2 else "partly" if painted > shown else "no"
-        here = (
-            f"References show {shown:.0%} of the colours named, the pictures painted from them {painted:.0%}."
-        )
-    claim = "G selects what the text requires from v, and adds the rest"
-    return Answer(claim, "Sec. 4.1 (ACM)", here, holds, "inside")
+    if painted is None or shown is None:
+        return "Named colours were not counted.", None
+    here = f"References show {shown:.0%} of the colours named, the pictures painted from them {painted:.0%}."
+    return here, _graded(painted > shown, painted > shown + 0.2)
 
 
-def _no_copies(rows: Rows) -> Answer:
+def _no_copies(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     share = rows.value("copy_suspected", *MODELS)
-    holds: Holds | None = None
-    here = "No copy check was run."
-    if share is not None:
-        holds = "yes" if share <= 0.01 else "partly" if share <= 0.05 else "no"
-        here = f"{share:.1%} of the pictures are suspects, nearer to the memory than 99 % of its own are."
-    return Answer("No significant copy-and-paste problem", "Sec. 5.1, Fig. 3", here, holds, "figure 3")
+    if share is None:
+        return "No copy check was run.", None
+    here = (
+        f"{share:.1%} of the pictures are suspected copies: closer to a picture of the memory than "
+        f"{100 - SUSPECT:.0f} % of the memory\u2019s pictures are to the one that is nearest to them."
+    )
+    return here, _graded(share <= 0.05, share <= 0.01)
 
 
-def _diverse(rows: Rows) -> Answer:
-    z, seed = rows.value("diversity_z", *MODELS, "model"), rows.value("diversity_seed", *MODELS, "model")
-    holds: Holds | None = None
-    here = "z alone was not measured for this checkpoint; the figure does it now."
-    if z is not None:
-        holds = "yes" if z >= 1 else "partly" if z >= 0.3 else "no"
-        beside = (
-            f"; with the mirror and the window that a seed draws here too, {seed:.2f}"
-            if seed is not None
-            else ""
-        )
-        here = f"Pictures of z alone lie {z:.2f} apart{beside} (LPIPS-like)."
-    claim = "Obviously different pictures by only changing z"
-    return Answer(claim, "Sec. 5.1, Fig. 5", here, holds, "figure 5")
+def _diverse(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
+    z, seed = (rows.value(f"diversity_{name}", *MODELS) for name in ("z", "seed"))
+    if z is None:
+        return "z alone was not measured for this checkpoint; the figure does it now.", None
+    drawn = "with the mirror and the window that a seed draws here too"
+    beside = f"; {drawn}, {seed:.2f}" if seed is not None else ""
+    return f"Pictures of z alone lie {z:.2f} apart{beside} (LPIPS-like).", _graded(z >= 0.3, z >= 1)
 
 
-def _stages(pipe: MemoryDrivenPipeline) -> Answer:
+def _stages(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     sides = pipe.resolutions
-    holds: Holds = "yes" if len(sides) == 3 and sides[-1] == 256 else "partly"
     here = f"This checkpoint has {len(sides)}: {', '.join(map(str, sides))} px."
-    return Answer("Three stages, 256 \u00d7 256", "Sec. 4.3, 5", here, holds, "inside")
+    return here, _graded(True, len(sides) == 3 and sides[-1] == 256)
 
 
-def _content(pipe: MemoryDrivenPipeline) -> Answer:
+def _no_attention(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
+    if pipe.checkpoint.attributes is None or pipe.checkpoint.attributes.reader is None:
+        return "None in the generator. DAMSM attends in training, as in the paper.", "yes"
+    return (
+        "None in the generator. The reader of captions, which is ours, attends over words; DAMSM attends in "
+        "training, as in the paper."
+    ), "partly"
+
+
+def _content(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     """Compare short trainings with and without content features, where the ablation's file is at hand."""
-    gaps = []
     runs = read_results(pipe.checkpoint.path.resolve().parent.parent / "docs" / ABLATION)
-    for metric in ("fid_vgg", "fd_squeezenet"):
+    gains: dict[str, float] = {}
+    for metric in ("fd_squeezenet", "fid_vgg"):  # by the second, where both are known of a budget
         found = {
             (each.budget, each.variant): each.value
             for each in runs
             if each.metric == metric and each.row == "model"
         }
-        bases = {budget: value for (budget, variant), value in found.items() if variant == "base"}
-        gaps += [
-            (budget, 1 - value / found[budget, "content-none"])
-            for budget, value in bases.items()
-            if (budget, "content-none") in found
-        ]
-    gained = list(dict(reversed(gaps)).values())
-    holds: Holds | None = None
-    here = "No ablation is at hand."
-    if gained:
-        better, most = sum(gain > 0 for gain in gained), max(gained)
-        holds = "partly" if better == len(gained) else "no"
-        here = (
-            f"With content features the distance to real pictures was smaller in {better} of {len(gained)} "
-            f"pairs of short trainings, by {most:.0%} at most."
-        )
-    claim = "Content information makes the discriminator more reliable"
-    return Answer(claim, "Sec. 4.2, 5.2", here, holds, "inside")
+        for (budget, variant), value in found.items():
+            if variant == "base" and (budget, "content-none") in found:
+                gains[budget] = 1 - value / found[budget, "content-none"]
+    if not gains:
+        return "No ablation is at hand.", None
+    better = sum(gain > 0 for gain in gains.values())
+    here = (
+        f"With content features the distance to real pictures was smaller in {better} of {len(gains)} "
+        f"pairs of short trainings, by {max(gains.values()):.0%} at most."
+    )
+    return here, _graded(better == len(gains), False)
 
 
-def _no_attention(pipe: MemoryDrivenPipeline) -> Answer:
-    reader = pipe.checkpoint.attributes is not None and pipe.checkpoint.attributes.reader is not None
-    here = "None in the generator." + (
-        " The reader of captions, which is ours, attends over words; DAMSM attends in training, as in "
-        "the paper."
-        if reader
-        else " DAMSM attends in training, as in the paper."
-    )
-    return Answer(
-        "No attention module in the whole architecture", "Sec. 5", here, "partly" if reader else "yes", ""
-    )
+def _elsewhere(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
+    return (
+        "Other pictures, another size and another form of FID: Table 1 below puts both in sight, not in rank."
+    ), None
+
+
+def _graded(partly: bool, wholly: bool) -> Holds:
+    return "no" if not partly else "yes" if wholly else "partly"
+
+
+CLAIMS: tuple[tuple[str, str, Callable[[MemoryDrivenPipeline, Rows], Answered], str], ...] = (
+    (
+        "Realistic pictures, more so than purely parametric models",
+        "Sec. 1, Fig. 1, Table 1",
+        _realistic,
+        "figure 1",
+    ),
+    ("The picture says what the text says", "Sec. 5.1, Table 1", _aligned, "app"),
+    ("G selects what the text requires from v, and adds the rest", "Sec. 4.1 (ACM)", _chosen, "inside"),
+    ("No significant copy-and-paste problem", "Sec. 5.1, Fig. 3", _no_copies, "figure 3"),
+    ("Obviously different pictures by only changing z", "Sec. 5.1, Fig. 5", _diverse, "figure 5"),
+    ("Three stages, 256 \u00d7 256", "Sec. 4.3, 5", _stages, "inside"),
+    ("No attention module in the whole architecture", "Sec. 5", _no_attention, ""),
+    ("Content information makes the discriminator more reliable", "Sec. 4.2, 5.2", _content, "inside"),
+    ("FID 10.49 and R-precision 73.87 on CUB", "Table 1", _elsewhere, "table 1"),
+)
+"""What the paper says, where, how it is answered, and what shows it (as `Answer.see`)."""

@@ -250,7 +250,8 @@ class Generator(nn.Module):
     @property
     def rim(self) -> int:
         """How far a later stage looks, in px of the stage before: its convolutions, one px each at most."""
-        return 4 + 2 * self.config.residual_blocks + 2 * self.config.acm_before
+        drawn_back = 2 * (self.config.back_projection > 0)
+        return 4 + 2 * self.config.residual_blocks + 2 * self.config.acm_before + drawn_back
 
     def stage_parts(self, stage: int) -> dict[str, nn.Module]:
         """Return the modules that a stage adds to those before it, by their names in G."""
@@ -347,10 +348,18 @@ class Generator(nn.Module):
             if self.config.refine:
                 h = fused
                 if image is not None:
-                    added = added + F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+                    added = added + enlarged(image)
+                    if self.config.back_projection:
+                        lost = image - F.avg_pool2d(added, 2)
+                        added = added + self.config.back_projection * enlarged(lost)
             image = added if inner is None else inner.scaled(2).cut(added)
             yield Stage(torch.tanh(image), tuple(gates))
             gates = []
+
+
+def enlarged(image: Tensor) -> Tensor:
+    """Return an image (b, 3, s, s) at twice its side, before its tanh."""
+    return F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def _in_float(to_rgb: nn.Module, h: Tensor) -> Tensor:

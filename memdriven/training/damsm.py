@@ -1,4 +1,4 @@
-"""Training of DAMSM from the beginning: text encoder, heads over v and pixel network, jointly."""
+"""Training of DAMSM from the beginning: damsm(heads(v)) + damsm(pixels(image)), one caption each [family]."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.config import Config, to_dict
@@ -19,9 +19,9 @@ from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss, load_damsm
 from memdriven.encoders.image import ImageFeatures
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.build import features_of
-from memdriven.training.distributed import World, join_world, leave_world, synchronise
+from memdriven.training.distributed import join_world, leave_world, synchronise
 from memdriven.training.encoder_data import CaptionedImages, mixed_seed, own_randomness, recall, split_items
-from memdriven.training.loop import Loop
+from memdriven.training.loop import Descent, Loop
 from memdriven.training.run_directory import RunDirectory
 
 BETAS = (0.5, 0.999)
@@ -30,7 +30,6 @@ LR_DECAY = 0.98
 """Factor on the learning rate after each epoch [family]."""
 GRADIENT_CLIP = 0.25
 """Norm to which the text encoder's gradient is clipped [family]."""
-
 FINAL_RATE = 0.05
 """Part of the learning rate that is left at the end of a budget of minutes."""
 SPREAD_SAMPLE = 256
@@ -47,45 +46,6 @@ class JointBatch(NamedTuple):
     captions: list[EncodedCaption]
     class_ids: Tensor
     """(b,)."""
-
-
-class JointTrainer:
-    """damsm(heads(v)) + damsm(pixels(image)), with one caption an image [family]."""
-
-    def __init__(self, model: Damsm, config: Config, world: World) -> None:
-        self.model, self.config, self.world = model, config, world
-        settings = config.damsm
-        trained = [p for p in model.parameters() if p.requires_grad]
-        self.modules = {"damsm": model}
-        self.optimisers = {"damsm": torch.optim.Adam(trained, settings.learning_rate, BETAS)}
-
-    def step(self, batch: JointBatch, step: int) -> dict[str, Tensor]:
-        """Update all of the encoders; return the losses of each side, their sum first."""
-        settings, device = self.config.damsm, self.model.device
-        self.model.train()
-
-        # Every process reads all captions of the batch, with one dropout, and looks at its own pictures.
-        torch.manual_seed(mixed_seed(self.config.train.seed, step, 2))
-        text = self.model.encode_captions(batch.captions)
-        classes = batch.class_ids.to(device) if settings.mask_same_class else None
-        sides = {"heads": self.model.heads(batch.v.to(device))}
-        if self.model.pixels is not None and batch.images is not None:
-            sides["pixels"] = self.model.pixels(batch.images.to(device))
-        seen = {side: ImageFeatures(*map(self.world.gather, found)) for side, found in sides.items()}
-        losses = {side: damsm_loss(features, text, settings, classes) for side, features in seen.items()}
-        total = torch.stack([loss.total for loss in losses.values()]).sum()
-
-        self.optimisers["damsm"].zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        self.world.average_gradients(self.model)
-        nn.utils.clip_grad_norm_(self.model.text.parameters(), GRADIENT_CLIP)
-        self.optimisers["damsm"].step()
-        parts = {
-            f"{side}_{name}": value.detach()
-            for side, loss in losses.items()
-            for name, value in loss._asdict().items()
-        }
-        return {"loss": total.detach(), **parts}
 
 
 def train_damsm(
@@ -140,12 +100,8 @@ def train_damsm(
         fix="change that setting",
     )
     plain = to_dict(config)
-    run = RunDirectory(
-        out,
-        {"text": plain["text"], "damsm": plain["damsm"], "seed": seed},
-        resume=resume,
-        free=("damsm.epochs",),
-    )
+    frozen = {"text": plain["text"], "damsm": plain["damsm"], "seed": seed}
+    run = RunDirectory(out, frozen, resume=resume, free=("damsm.epochs",))
     world, device = join_world(choose_device(device))
     show = progress and world.is_main
     try:
@@ -153,8 +109,7 @@ def train_damsm(
         prepared = PreparedDataset.open(dataset)
         store = features_of(prepared, features)
         split = split_items(prepared, store)
-        captions = (c for item in (*split.train, *split.held_out) for c in item.captions)
-        vocabulary = Vocabulary.build(captions)
+        vocabulary = Vocabulary.build(c for item in (*split.train, *split.held_out) for c in item.captions)
         data, held_out, test = (
             CaptionedImages(
                 [(prepared, items)],
@@ -162,7 +117,7 @@ def train_damsm(
                 config,
                 pictures=settings.pixel_backbone != "vgg16",
                 features=store,
-                wordless=items is split.test,
+                gallery=items is not split.train,
                 progress=show,
             )
             for items in split
@@ -175,13 +130,13 @@ def train_damsm(
             found=f"{size} images a batch",
             fix="change damsm.batch_size, or use fewer processes",
         )
+        epoch = len(data) // size
         facts: dict[str, Any] = {
             "dataset": prepared.name,
             "features_encoder": store.encoder,
             "train_items": len(data),
             "recall_on": f"{len(held_out)} images, held out" if held_out.items else "none: the last epoch",
         }
-        epoch = len(data) // size
 
         def draw(step: int) -> JointBatch:
             rows = data.rows(size, seed, step)
@@ -191,8 +146,25 @@ def train_damsm(
             v = data.v(mine)
             v[mirrored] = v[mirrored].flip(-1)
             images = data.disturbed(mine, chance, world) if data.pictures is not None else None
-            chosen = data.chosen(rows, data.draw_captions(rows, chance))
-            return JointBatch(v, images, chosen, data.class_ids[rows])
+            captions, _ = data.draw_captions(rows, chance)
+            return JointBatch(v, images, captions, data.class_ids[rows])
+
+        def losses(batch: JointBatch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+            # Every process reads all captions of the batch, with one dropout, and looks at its own pictures.
+            model.train()
+            torch.manual_seed(mixed_seed(seed, step, 2))
+            text = model.encode_captions(batch.captions)
+            classes = batch.class_ids.to(device) if settings.mask_same_class else None
+            sides = {"heads": model.heads(batch.v.to(device))}
+            if model.pixels is not None and batch.images is not None:
+                sides["pixels"] = model.pixels(batch.images.to(device))
+            found = {
+                side: damsm_loss(ImageFeatures(*map(world.gather, seen)), text, settings, classes)
+                for side, seen in sides.items()
+            }
+            total = torch.stack([loss.total for loss in found.values()]).sum()
+            parts = {f"{side}_{name}": part for side in found for name, part in found[side]._asdict().items()}
+            return total, {"loss": total, **parts}
 
         with own_randomness(device):
             torch.manual_seed(mixed_seed(seed, 0, 0))
@@ -200,7 +172,7 @@ def train_damsm(
             model.heads.fit_spread(data.v(data.rows(len(data), seed, -1)[:SPREAD_SAMPLE]))
             if world.size > 1:
                 synchronise(model.to(device))
-            trainer = JointTrainer(model.to(device), config, world)
+            optimiser = torch.optim.Adam(model.to(device).parameters(), settings.learning_rate, BETAS)
             identity = {
                 "features": store.encoder,
                 "training items": data.key(),
@@ -212,7 +184,7 @@ def train_damsm(
                 """Measure recall, and keep the encoders if none before them are better."""
                 found = recall(model, held_out if held_out.items else test)
                 mean = sum(found.values()) / max(1, len(found))
-                rate = trainer.optimisers["damsm"].param_groups[0]["lr"]
+                rate = optimiser.param_groups[0]["lr"]
                 more = {"epoch": -(-int(row["step"]) // epoch), "learning_rate": rate, **found}
                 if not held_out.items or as_good(mean, memory["best"], len(held_out)):
                     memory["kept"] = {**row, **more}
@@ -224,11 +196,11 @@ def train_damsm(
                 return more
 
             Loop(
-                trainer=trainer,
+                trainer=Descent({"damsm": model}, optimiser, losses, (model.text, GRADIENT_CLIP), world),
                 draw=draw,
                 steps=settings.epochs * epoch,
                 minutes=minutes,
-                schedule=epoch_decay(LR_DECAY, epoch) if minutes <= 0 else _cosine,
+                schedule=epoch_decay(LR_DECAY, epoch) if minutes <= 0 else cosine_decay,
                 run=run,
                 facts=memory,
                 log_every=epoch,
@@ -245,9 +217,8 @@ def train_damsm(
             kept = {**facts, "best": memory["kept"], "test_images": len(test), "test_recall": found}
             save_damsm(out, trained.damsm, vocabulary, config, kept)
             if show:
-                recalls = "".join(f", {name} {value:.3f}" for name, value in found.items())
                 print(f"kept: epoch {memory['kept']['epoch']} of {settings.epochs}")
-                print(f"on {len(test)} test images{recalls}\nencoders in {out}")
+                print(f"on {len(test)} test images, {told(found)}\nencoders in {out}")
         world.maximum((0.0,), device)  # the others wait for the files
     finally:
         leave_world(world)
@@ -265,6 +236,11 @@ def epoch_decay(factor: float, epoch: int) -> Callable[[float, int], float]:
     return lambda part, step: float(factor ** (step // epoch))
 
 
-def _cosine(part: float, step: int) -> float:
+def cosine_decay(part: float, step: int) -> float:
     """Fall along a cosine to `FINAL_RATE`."""
     return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+
+
+def told(recalls: Mapping[str, float]) -> str:
+    """Return recalls as one line."""
+    return ", ".join(f"{name} {value:.3f}" for name, value in recalls.items()) or "no recall"

@@ -1,6 +1,6 @@
-"""Further training of encoders, of their pixel network or their text encoder alone.
+"""Further training of encoders, of their pixel network or their text side alone.
 
-Each kind brings a trainer of its own to the loop; `Further` is what both begin and end with.
+Each kind says what is drawn at a step and what is lost; `Further` is what both begin and end with.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from memdriven.data.attributes import IGNORED, attribute_values, label_ids
+from memdriven.data.attributes import IGNORED, attribute_values, label_ids, visible_record
 from memdriven.data.prepared import PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption
 from memdriven.devices import choose_device
-from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss, load_damsm, save_damsm
+from memdriven.encoders.damsm import TrainedDamsm, damsm_loss, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
 from memdriven.encoders.readers import (
     AttributeHead,
@@ -29,17 +29,17 @@ from memdriven.encoders.readers import (
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.build import features_of
-from memdriven.training.damsm import GRADIENT_CLIP
+from memdriven.training.captions import fit_reader
+from memdriven.training.damsm import GRADIENT_CLIP, told
 from memdriven.training.encoder_data import (
-    GALLERY,
     CaptionedImages,
-    FrozenMaps,
+    evenly_spread,
+    frozen_maps,
     mixed_seed,
     own_randomness,
     recall,
 )
-from memdriven.training.loop import Loop, warm_cosine
-from memdriven.training.readers import fit_reader
+from memdriven.training.loop import Descent, Loop, warm_cosine
 from memdriven.training.run_directory import RunDirectory
 
 ATTRIBUTE_WEIGHT = 2.0
@@ -48,52 +48,16 @@ HEADS_EVERY = 4
 """Steps from one batch of v to the next in `train_text`: the heads are two linear maps."""
 
 
-class PixelBatch(NamedTuple):
-    """One step's captioned pictures."""
+class Captioned(NamedTuple):
+    """Captions, and what they are to be matched with."""
 
-    images: Tensor
-    """(b, 3, s, s) in [0, 1], disturbed."""
-    text: TextFeatures
+    seen: Tensor
+    """Pictures (b, 3, s, s) in [0, 1], maps of pictures, or v."""
+    captions: list[EncodedCaption]
     class_ids: Tensor | None
+    """(b,), where members of one class are no negatives."""
     labels: Tensor
-    """(b, attributes) what the pictures show."""
-
-
-class PixelTrainer:
-    """The pixel network, and a head that names attributes off its maps.
-
-    The head is an auxiliary task where the items carry attribute records: it teaches small parts far
-    sooner than captions do [ours]. It is kept beside the encoders, for G's attribute loss.
-    """
-
-    def __init__(
-        self,
-        damsm: Damsm,
-        attributes: Mapping[str, Sequence[str]],
-        earlier: AttributeHead | None,
-        learning_rate: float,
-    ) -> None:
-        assert isinstance(damsm.pixels, CompactBackbone)
-        self.config, self.pixels = damsm.config, damsm.pixels.requires_grad_(True)
-        channels = self.pixels.project.regions.in_channels
-        self.head = AttributeHead(channels, attributes).to(damsm.device) if attributes else None
-        self.modules: dict[str, nn.Module] = {"pixels": self.pixels}
-        if self.head is not None:
-            if earlier is not None and earlier.attributes == self.head.attributes:
-                self.head.load_state_dict(earlier.state_dict())
-            self.modules["head"] = self.head
-        self.optimisers = {"pixels": _adam(self.modules.values(), learning_rate)}
-
-    def step(self, batch: PixelBatch, step: int) -> dict[str, Tensor]:
-        """Update network and head; return their losses."""
-        for module in self.modules.values():
-            module.train()
-        maps = self.pixels.maps(batch.images)
-        features = self.pixels.embed(maps)
-        losses = {"damsm": damsm_loss(features, batch.text, self.config, batch.class_ids).total}
-        if self.head is not None and bool((batch.labels != IGNORED).any()):
-            losses["attributes"] = ATTRIBUTE_WEIGHT * attribute_loss(self.head(maps), batch.labels)
-        return _descend(losses, self.optimisers["pixels"])
+    """(b, attributes) what the pictures show, or what the captions name."""
 
 
 def train_pixels(
@@ -133,27 +97,43 @@ def train_pixels(
         DataError, CheckpointError: data, encoders or the state are missing or damaged.
         TrainingError: `out` is taken, there are too few pictures, or a loss is not finite.
     """
-    further = Further(
-        "pixels", datasets, damsm, out, minutes, batch, learning_rate, seed, device, resume, progress
-    )
-    data, model = further.data, further.trained.damsm
-    attributes = attribute_values(data.records())
-    labels = label_ids(data.records(), attributes)
-    earlier = load_attributes(damsm, further.trained.facts["hash"])
+    settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
+    further = Further("pixels", datasets, None, damsm, out, minutes, settings, device, resume, progress)
+    data, model, pixels = further.data, further.trained.damsm, further.pixels
+    shown = [visible_record(item) for item in data.items]
+    attributes = attribute_values(shown)
+    labels = label_ids(shown, attributes)
 
-    def draw(step: int) -> PixelBatch:
+    def draw(step: int) -> Captioned:
         rows = data.rows(batch, seed, step)
         chance = torch.Generator().manual_seed(mixed_seed(seed, step, 3))
-        images = data.disturbed(rows, chance).to(model.device)
+        images = data.disturbed(rows, chance)
+        captions, _ = data.draw_captions(rows, chance)
+        return further.captioned(images, captions, rows, labels[rows])
+
+    def losses(batch: Captioned, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         with torch.no_grad():
-            text = model.encode_captions(data.chosen(rows, data.draw_captions(rows, chance)))
-        return PixelBatch(images, text, further.classes(rows), labels[rows].to(model.device))
+            text = model.encode_captions(batch.captions)
+        maps = pixels.maps(batch.seen)
+        terms = {"damsm": damsm_loss(pixels.embed(maps), text, model.config, batch.class_ids).total}
+        if head is not None and bool((batch.labels != IGNORED).any()):
+            terms["attributes"] = ATTRIBUTE_WEIGHT * attribute_loss(head(maps), batch.labels)
+        return torch.stack(list(terms.values())).sum(), terms
 
     with own_randomness(model.device):
         torch.manual_seed(seed)
-        trainer = PixelTrainer(model, attributes, earlier.head if earlier else None, learning_rate)
-        further.train(trainer, draw)
-    return further.leave(trainer.head)
+        modules: dict[str, nn.Module] = {"pixels": pixels}
+        # A head that names attributes off the maps teaches small parts far sooner than captions do [ours];
+        # it is kept beside the encoders, for G's attribute loss.
+        head = None
+        if attributes:
+            head = AttributeHead(pixels.project.regions.in_channels, attributes).to(model.device)
+            earlier = load_attributes(damsm, further.trained.facts["hash"])
+            if earlier is not None and earlier.values == head.attributes:
+                head.load_state_dict(earlier.head.state_dict())
+            modules["head"] = head
+        further.train(modules, losses, draw)
+    return further.leave(head)
 
 
 class LinearReader(nn.Module):
@@ -168,60 +148,6 @@ class LinearReader(nn.Module):
         """Return logits (b, attributes, most values)."""
         logits: Tensor = self.layer(torch.cat([text.sentence, text.words_mean], dim=1))
         return logits.view(-1, *self.shape)
-
-
-class Captioned(NamedTuple):
-    """Captions, and what they are to be matched with: maps of pictures, or v."""
-
-    features: Tensor
-    captions: list[EncodedCaption]
-    class_ids: Tensor | None
-    labels: Tensor
-    """(b, attributes) what the captions name."""
-
-
-class TextTrainer:
-    """Text encoder, heads and the pixel network's projection learn; its convolutions stand still.
-
-    Where captions carry records of what they name, a linear layer must read them off the caption's
-    embeddings, which keeps "red wings, blue head" apart from "blue wings, red head" [ours]; it is
-    dropped afterwards.
-    """
-
-    def __init__(
-        self, damsm: Damsm, attributes: Mapping[str, Sequence[str]], seed: int, learning_rate: float
-    ) -> None:
-        assert isinstance(damsm.pixels, CompactBackbone)
-        self.damsm, self.pixels, self.seed = damsm, damsm.pixels, seed
-        width = 2 * damsm.text.lstm.hidden_size
-        self.reader = LinearReader(width, attributes).to(damsm.device) if attributes else None
-        self.modules: dict[str, nn.Module] = {
-            "text": damsm.text,
-            "heads": damsm.heads,
-            "project": damsm.pixels.project,
-        }
-        if self.reader is not None:
-            self.modules["reader"] = self.reader
-        self.optimisers = {"text": _adam(self.modules.values(), learning_rate)}
-        self.pixels.eval()
-        for module in self.modules.values():
-            module.requires_grad_(True).train()
-
-    def step(self, batch: tuple[Captioned, Captioned | None], step: int) -> dict[str, Tensor]:
-        """Take captioned maps of pictures, and now and then captioned v; return the losses."""
-        torch.manual_seed(mixed_seed(self.seed, step, 6))  # dropout
-        of_pictures, of_v = batch
-        config = self.damsm.config
-        text = self.damsm.encode_captions(of_pictures.captions)
-        features = self.pixels.embed(of_pictures.features)
-        losses = {"pixels": damsm_loss(features, text, config, of_pictures.class_ids).total}
-        if self.reader is not None and bool((of_pictures.labels != IGNORED).any()):
-            losses["named"] = ATTRIBUTE_WEIGHT * attribute_loss(self.reader(text), of_pictures.labels)
-        if of_v is not None:
-            text = self.damsm.encode_captions(of_v.captions)
-            features = self.damsm.heads(of_v.features)
-            losses["heads"] = damsm_loss(features, text, config, of_v.class_ids).total
-        return _descend(losses, self.optimisers["text"], self.damsm.text, GRADIENT_CLIP)
 
 
 def train_text(
@@ -265,35 +191,49 @@ def train_text(
             damaged.
         TrainingError: `out` is taken, there are too few pictures, or a loss is not finite.
     """
-    further = Further(
-        "text", datasets, damsm, out, minutes, batch, learning_rate, seed, device, resume, progress, features
-    )
-    data, model = further.data, further.trained.damsm
-    assert isinstance(model.pixels, CompactBackbone)
+    settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
+    further = Further("text", datasets, features, damsm, out, minutes, settings, device, resume, progress)
+    data, model, pixels = further.data, further.trained.damsm, further.pixels
     assert data.pictures is not None
-    attributes = attribute_values([record for records in data.named for record in records])
-    labels = [label_ids(records, attributes) for records in data.named]
-    maps = FrozenMaps(model.pixels, data.pictures, views, seed, progress)
-
-    def captioned(seen: Tensor, rows: Tensor, chance: torch.Generator) -> Captioned:
-        places = data.draw_captions(rows, chance)
-        named = torch.stack([labels[row][place] for row, place in zip(rows.tolist(), places, strict=True)])
-        device = model.device
-        return Captioned(seen.to(device), data.chosen(rows, places), further.classes(rows), named.to(device))
+    attributes = attribute_values([named for usable in data.captions for _, named in usable])
+    maps = frozen_maps(pixels, data.pictures, views, seed, progress)
 
     def draw(step: int) -> tuple[Captioned, Captioned | None]:
+        """Draw captioned maps of pictures, and now and then captioned v."""
         chance = torch.Generator().manual_seed(mixed_seed(seed, step, 5))
         rows = data.rows(batch, seed, step)
-        of_pictures = captioned(maps.draw(rows, chance), rows, chance)
+        view = torch.randint(views, (len(rows),), generator=chance)
+        of_pictures = captioned(maps[view, rows].float(), rows, chance)
         if step % HEADS_EVERY or not len(data.featured):
             return of_pictures, None
         chosen = torch.randperm(len(data.featured), generator=chance)[:batch]
         return of_pictures, captioned(data.v(chosen), data.featured[chosen], chance)
 
+    def captioned(seen: Tensor, rows: Tensor, chance: torch.Generator) -> Captioned:
+        captions, named = data.draw_captions(rows, chance)
+        return further.captioned(seen, captions, rows, label_ids(named, attributes))
+
+    def losses(batch: tuple[Captioned, Captioned | None], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+        torch.manual_seed(mixed_seed(seed, step, 6))  # dropout
+        of_pictures, of_v = batch
+        text = model.encode_captions(of_pictures.captions)
+        seen = pixels.embed(of_pictures.seen)
+        terms = {"pixels": damsm_loss(seen, text, model.config, of_pictures.class_ids).total}
+        if reader is not None and bool((of_pictures.labels != IGNORED).any()):
+            terms["named"] = ATTRIBUTE_WEIGHT * attribute_loss(reader(text), of_pictures.labels)
+        if of_v is not None:
+            text = model.encode_captions(of_v.captions)
+            terms["heads"] = damsm_loss(model.heads(of_v.seen), text, model.config, of_v.class_ids).total
+        return torch.stack(list(terms.values())).sum(), terms
+
     with own_randomness(model.device):
         torch.manual_seed(seed)
-        trainer = TextTrainer(model, attributes, seed, learning_rate)
-        further.train(trainer, draw)
+        # Where captions carry records, a linear layer must read them off the caption's embeddings, which
+        # keeps "red wings, blue head" apart from "blue wings, red head" [ours]; it is dropped afterwards.
+        reader = LinearReader(further.trained.config.text.dim, attributes) if attributes else None
+        modules = {"text": model.text, "heads": model.heads, "project": pixels.project}
+        modules |= {} if reader is None else {"reader": reader.to(model.device)}
+        further.train(modules, losses, draw, (model.text, GRADIENT_CLIP))
     known = load_attributes(damsm, further.trained.facts["hash"])
     return further.leave(known.head if known else None)  # it reads the maps, which have not changed
 
@@ -311,40 +251,37 @@ class Further:
         self,
         kind: str,
         datasets: Sequence[Path | str],
+        features: Path | str | None,
         damsm: Path | str,
         out: Path | str,
         minutes: float,
-        batch: int,
-        learning_rate: float,
-        seed: int,
+        settings: dict[str, Any],
         device: torch.device | str,
         resume: bool,
         progress: bool,
-        features: Path | str | None = None,
     ) -> None:
-        self.kind, self.out, self.minutes, self.batch = kind, Path(out), minutes, batch
+        self.kind, self.out, self.minutes, self.settings = kind, Path(out), minutes, settings
         self.progress = progress
-        settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
         self.run = RunDirectory(self.out, settings, resume=resume)
         require(
             minutes > 0, ConfigError, wanted="minutes above 0", found=minutes, fix="give a budget of minutes"
         )
         self.trained = load_damsm(damsm, choose_device(device))
-        model, vocabulary, config, _ = self.trained
-        require(
-            isinstance(model.pixels, CompactBackbone),
-            ConfigError,
-            wanted="encoders with damsm.pixel_backbone 'compact'",
-            found=f"{config.damsm.pixel_backbone!r}, which has no pixel network to train",
-            fix="choose encoders that were trained with the compact pixel network",
-        )
+        model, vocabulary, config, facts = self.trained
+        if not isinstance(model.pixels, CompactBackbone):
+            raise ConfigError(
+                wanted="encoders with damsm.pixel_backbone 'compact'",
+                found=f"{config.damsm.pixel_backbone!r}, which has no pixel network to train",
+                fix="choose encoders that were trained with the compact pixel network",
+            )
+        self.pixels = model.pixels
         self.sets = [PreparedDataset.open(path) for path in datasets]
         store = None if features is None else features_of(self.sets[0], features)
-        known = None if store is None else set(store.ids)
-        training = [(dataset, dataset.split("train")) for dataset in self.sets]
         tested = [item for item in self.sets[0].items if item.split == "test"]  # a small set may have none
-        tested = [item for item in tested if known is None or item.id in known]
-        tested = tested[:: max(1, math.ceil(len(tested) / GALLERY))]
+        if store is not None:
+            known = set(store.ids)
+            tested = [item for item in tested if item.id in known]
+        training = [(dataset, dataset.split("train")) for dataset in self.sets]
         self.data, self.gallery = (
             CaptionedImages(
                 sets,
@@ -352,41 +289,54 @@ class Further:
                 config,
                 pictures=True,
                 features=store,
-                wordless=sets is not training,
+                gallery=sets is not training,
                 progress=progress,
             )
-            for sets in (training, [(self.sets[0], tested)])
+            for sets in (training, [(self.sets[0], evenly_spread(tested))])
         )
         require(
-            len(self.data) >= batch,
+            len(self.data) >= settings["batch"],
             TrainingError,
-            wanted=f"a batch of {batch} training pictures",
+            wanted=f"a batch of {settings['batch']} training pictures",
             found=len(self.data),
             fix="give more pictures, or a smaller batch",
         )
-        identity = {"encoders": self.trained.facts["hash"], "training items": self.data.key()}
+        identity = {"encoders": facts["hash"], "training items": self.data.key()}
         self.facts: dict[str, Any] = {"identity": identity}
         if not self.run.resumes:
             self.facts["before"] = recall(model, self.gallery)
 
-    def classes(self, rows: Tensor) -> Tensor | None:
-        """Return the class ids of items, where members of one class are no negatives."""
-        if not self.trained.config.damsm.mask_same_class:
-            return None
-        return self.data.class_ids[rows].to(self.trained.damsm.device)
+    def captioned(
+        self, seen: Tensor, captions: list[EncodedCaption], rows: Tensor, labels: Tensor
+    ) -> Captioned:
+        """Put together what was drawn of items, on the encoders' device."""
+        device = self.trained.damsm.device
+        masked = self.trained.config.damsm.mask_same_class
+        classes = self.data.class_ids[rows].to(device) if masked else None
+        return Captioned(seen.to(device), captions, classes, labels.to(device))
 
-    def train(self, trainer: PixelTrainer | TextTrainer, draw: Callable[[int], Any]) -> None:
-        """Train to the end of the budget of minutes, a row of metrics an epoch."""
+    def train(
+        self,
+        modules: Mapping[str, nn.Module],
+        losses: Callable[[Any, int], tuple[Tensor, dict[str, Tensor]]],
+        draw: Callable[[int], Any],
+        clipped: tuple[nn.Module, float] | None = None,
+    ) -> None:
+        """Train modules to the end of the budget of minutes, a row of metrics an epoch."""
+        parameters = [
+            p for module in modules.values() for p in module.requires_grad_(True).train().parameters()
+        ]
+        optimiser = torch.optim.Adam(parameters, self.settings["learning_rate"], (0.9, 0.99))
         Loop(
-            trainer=trainer,
+            trainer=Descent(modules, optimiser, losses, clipped),
             draw=draw,
             steps=10**9,
             minutes=self.minutes,
             schedule=warm_cosine,
             run=self.run,
             facts=self.facts,
-            log_every=len(self.data) // self.batch,
-            batch_images=self.batch,
+            log_every=len(self.data) // self.settings["batch"],
+            batch_images=self.settings["batch"],
             device=self.trained.damsm.device,
             name=f"train-{self.kind}",
             show=self.progress,
@@ -398,41 +348,21 @@ class Further:
         model.eval().requires_grad_(False)
         found = {"before": self.facts["before"], "after": recall(model, self.gallery)}
         names = ", ".join(dataset.name for dataset in self.sets)
-        told = {
+        stale = ("schema", "hash", "best", "test_recall", "test_images")
+        kept = {key: value for key, value in facts.items() if key not in stale}
+        kept |= {
             f"{self.kind}_trained_on": f"{len(self.data)} pictures of {names}",
             f"{self.kind}_minutes": self.minutes,
             f"{self.kind}_from": facts["hash"],
             f"{self.kind}_test_recall": found,
         }
-        stale = ("schema", "hash", "best", "test_recall", "test_images")
-        kept = {key: value for key, value in facts.items() if key not in stale}
-        save_damsm(self.out, model, vocabulary, config, {**kept, **told})
+        save_damsm(self.out, model, vocabulary, config, kept)
         if head is not None:
             items, words = self.sets[0].split("train"), config.text.max_words
             reader = fit_reader(items, model, vocabulary, words, head.attributes, progress=self.progress)
             save_attributes(self.out, Attributes(head, reader), model.hash())
         if self.progress:
             for when, recalls in found.items():
-                print(f"recall {when}: " + ", ".join(f"{k} {v:.3f}" for k, v in recalls.items()))
+                print(f"recall {when}: {told(recalls)}")
             print(f"encoders in {self.out}")
         return load_damsm(self.out, model.device)
-
-
-def _adam(modules: Any, learning_rate: float) -> torch.optim.Adam:
-    parameters = [p for module in modules for p in module.parameters()]
-    return torch.optim.Adam(parameters, learning_rate, (0.9, 0.99))
-
-
-def _descend(
-    losses: dict[str, Tensor],
-    optimiser: torch.optim.Optimizer,
-    clipped: nn.Module | None = None,
-    clip: float = 0.0,
-) -> dict[str, Tensor]:
-    """Make a step down the sum of the losses; return them, detached."""
-    optimiser.zero_grad(set_to_none=True)
-    torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-    if clipped is not None:
-        nn.utils.clip_grad_norm_(clipped.parameters(), clip)
-    optimiser.step()
-    return {name: value.detach() for name, value in losses.items()}

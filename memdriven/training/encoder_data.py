@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -17,7 +17,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.config import Config
-from memdriven.data.attributes import visible_record
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
@@ -26,7 +25,7 @@ from memdriven.encoders.image import CompactBackbone
 from memdriven.errors import DataError, require
 from memdriven.memory.features import FeatureStore
 from memdriven.training.augment import disturb
-from memdriven.training.captions import named_by, usable_captions
+from memdriven.training.captions import UsableCaption, usable_captions
 from memdriven.training.distributed import Chance, World
 
 HELD_OUT = 10
@@ -69,7 +68,7 @@ class CaptionedImages:
         config: for the longest caption and the picture's size.
         pictures: load the pictures.
         features: load the cached v of the first set's items that it has.
-        wordless: leave items without a known word out, instead of refusing them.
+        gallery: they measure, so that items without a known word are left out, not refused.
         progress: show bars.
 
     Raises:
@@ -85,50 +84,39 @@ class CaptionedImages:
         *,
         pictures: bool,
         features: FeatureStore | None = None,
-        wordless: bool = False,
+        gallery: bool = False,
         progress: bool = True,
     ) -> None:
         self.items: list[Item] = []
-        self.captions: list[list[EncodedCaption]] = []
-        self.named: list[list[Mapping[str, Any]]] = []
-        """What each caption of each item names; nothing where its data set is silent."""
+        self.captions: list[list[UsableCaption]] = []
+        """Of each item."""
         loaded: list[Tensor] = []
         classes: list[int] = []
-        stored: dict[str, int] = {}
-        if features is not None:
-            stored = {identifier: row for row, identifier in enumerate(features.ids)}
-        rows: list[int] = []
+        stored = {} if features is None else {name: row for row, name in enumerate(features.ids)}
+        rows: list[int | None] = []  # of each item's features
         for number, (dataset, chosen) in enumerate(sets):
             usable = []
             for item in chosen:
-                try:
-                    encoded = usable_captions(item, vocabulary, config.text.max_words)
-                except DataError:
-                    if not wordless:
-                        raise
-                    continue
-                usable.append(item)
-                self.captions.append(list(encoded.values()))
-                self.named.append(named_by(item, encoded))
+                with suppress(DataError) if gallery else nullcontext():
+                    self.captions.append(usable_captions(item, vocabulary, config.text.max_words))
+                    usable.append(item)
             self.items += usable
-            if number == 0:
-                rows = [stored[item.id] for item in usable if item.id in stored]
-                self.featured = torch.tensor(
-                    [i for i, item in enumerate(usable) if item.id in stored], dtype=torch.long
-                )
-                """The items with features (n',)."""
+            rows += [stored.get(item.id) if number == 0 else None for item in usable]
             offset = number * 1_000_000
             classes += [NO_CLASS if i.class_id is None else offset + i.class_id for i in usable]
             if pictures and usable:
                 loaded.append(load_images(dataset, usable, config.damsm.pixel_size, progress))
-        read = (caption for captions in self.captions for caption in captions)
+        read = [caption for captions in self.captions for caption, _ in captions]
         for line in what_is_not_read(read, config.text.max_words) if progress else ():
             tqdm.write(line)
         self.class_ids = torch.tensor(classes, dtype=torch.long)  # (n,)
         self.pictures = torch.cat(loaded) if loaded else None
         """(n, 3, s, s) uint8."""
-        if features is not None and rows:
-            self.levels, self.scale = features.load_all(rows, progress=progress)
+        self.featured = torch.tensor([i for i, row in enumerate(rows) if row is not None], dtype=torch.long)
+        """The items with features (n',)."""
+        if features is not None and len(self.featured):
+            known = [row for row in rows if row is not None]
+            self.levels, self.scale = features.load_all(known, progress=progress)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -138,22 +126,18 @@ class CaptionedImages:
         text = "\0".join(item.id for item in self.items)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def records(self) -> list[dict[str, Any]]:
-        """Return the attributes that each picture shows."""
-        return [visible_record(item) for item in self.items]
-
     def rows(self, batch: int, seed: int, step: int) -> Tensor:
         """Return the step's items (batch,) of endless permutations, remainders dropped."""
         return permuted_rows(len(self), batch, seed, step)
 
-    def draw_captions(self, rows: Tensor, chance: torch.Generator) -> list[int]:
-        """Return the place of one random caption of each item."""
+    def draw_captions(
+        self, rows: Tensor, chance: torch.Generator
+    ) -> tuple[list[EncodedCaption], list[Mapping[str, Any]]]:
+        """Return one random caption of each item, and what it names."""
         draws = torch.rand(len(rows), generator=chance).tolist()
-        return [int(at * len(self.captions[row])) for row, at in zip(rows.tolist(), draws, strict=True)]
-
-    def chosen(self, rows: Tensor, places: Sequence[int]) -> list[EncodedCaption]:
-        """Return the captions at these places of items."""
-        return [self.captions[row][place] for row, place in zip(rows.tolist(), places, strict=True)]
+        usable = [self.captions[row] for row in rows.tolist()]
+        drawn = [own[int(at * len(own))] for at, own in zip(draws, usable, strict=True)]
+        return [caption for caption, _ in drawn], [named for _, named in drawn]
 
     def v(self, rows: Tensor) -> Tensor:
         """Return features as float32 (b, 512, h, w), of rows of `featured`."""
@@ -194,12 +178,13 @@ def split_items(dataset: PreparedDataset, store: FeatureStore) -> Split:
     )
     held_out = train[1::HELD_OUT]
     if len(held_out) < LEAST_GALLERY:
-        return Split(train, [], _spread(test))
+        return Split(train, [], evenly_spread(test))
     train = [item for index, item in enumerate(train) if index % HELD_OUT != 1]
-    return Split(train, _spread(held_out), _spread(test))
+    return Split(train, evenly_spread(held_out), evenly_spread(test))
 
 
-def _spread(items: list[Item]) -> list[Item]:
+def evenly_spread(items: list[Item]) -> list[Item]:
+    """Return at most `GALLERY` of the items."""
     return items[:: max(1, math.ceil(len(items) / GALLERY))]
 
 
@@ -218,7 +203,7 @@ def recall(model: Damsm, data: CaptionedImages, chunk: int = 50) -> dict[str, fl
     sentences: list[Tensor] = []
     sides: dict[str, list[Tensor]] = {}
     for rows in torch.split(torch.arange(len(data)), chunk):
-        first = [data.captions[row][0] for row in rows.tolist()]
+        first = [data.captions[row][0][0] for row in rows.tolist()]
         sentences.append(model.encode_captions(first).sentence)
         if len(data.featured) == len(data):
             v = data.v(rows).to(model.device)
@@ -237,30 +222,18 @@ def recall(model: Damsm, data: CaptionedImages, chunk: int = 50) -> dict[str, fl
     return result
 
 
-class FrozenMaps:
-    """The maps of a frozen pixel network for every picture, each disturbed a few times.
+@torch.no_grad()
+def frozen_maps(pixels: CompactBackbone, pictures: Tensor, views: int, seed: int, progress: bool) -> Tensor:
+    """Return a frozen pixel network's maps of pictures (n, 3, s, s), each disturbed a few times.
 
-    Args:
-        pixels: the network, in evaluation mode.
-        pictures: uint8 (n, 3, s, s).
-        views: how many disturbed views of each picture are kept.
+    They are (views, n, 112, h, w) in float16, on the CPU.
     """
-
-    def __init__(
-        self, pixels: CompactBackbone, pictures: Tensor, views: int, seed: int, progress: bool
-    ) -> None:
-        device = next(pixels.parameters()).device
-        chance = torch.Generator().manual_seed(mixed_seed(seed, 4))
-        rows = torch.split(torch.arange(len(pictures)).repeat(views), 64)
-        found = []
-        with torch.no_grad():
-            for some in tqdm(rows, "maps", disable=not progress, leave=False):
-                images = disturb(to_unit(pictures[some]), Chance(chance)).to(device)
-                found.append(pixels.maps(images).half().cpu())
-        self.views, self.count = views, len(pictures)
-        self.maps = torch.cat(found)  # (views * n, 112, h, w)
-
-    def draw(self, rows: Tensor, chance: torch.Generator) -> Tensor:
-        """Return one of the kept views of pictures (b,)."""
-        view = torch.randint(self.views, (len(rows),), generator=chance)
-        return self.maps[view * self.count + rows].float()
+    device = next(pixels.parameters()).device
+    chance = Chance(torch.Generator().manual_seed(mixed_seed(seed, 4)))
+    rows = torch.split(torch.arange(len(pictures)).repeat(views), 64)
+    found = [
+        pixels.maps(disturb(to_unit(pictures[some]), chance).to(device)).half().cpu()
+        for some in tqdm(rows, "maps", disable=not progress, leave=False)
+    ]
+    maps = torch.cat(found)
+    return maps.view(views, len(pictures), *maps.shape[1:])

@@ -46,6 +46,43 @@ class Trainer(Protocol):
         """Update the weights once; return scalar losses, detached."""
 
 
+class Descent:
+    """The trainer of networks that go down one loss together.
+
+    Args:
+        modules: what a state holds, by name; the first names the optimiser.
+        optimiser: of what learns.
+        losses: returns the loss of a batch at a step, and what to record of it.
+        clipped: whose gradient is clipped, and to which norm.
+        world: the processes over which gradients are averaged.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        optimiser: torch.optim.Optimizer,
+        losses: Callable[[Any, int], tuple[Tensor, dict[str, Tensor]]],
+        clipped: tuple[nn.Module, float] | None = None,
+        world: World | None = None,
+    ) -> None:
+        self.modules, self.losses, self.clipped = modules, losses, clipped
+        self.optimisers = {next(iter(modules)): optimiser}
+        self.world = world or World()
+
+    def step(self, batch: Any, step: int) -> dict[str, Tensor]:
+        """Make one step down; return what is recorded."""
+        total, record = self.losses(batch, step)
+        for optimiser in self.optimisers.values():
+            optimiser.zero_grad(set_to_none=True)
+            total.backward()  # type: ignore[no-untyped-call]
+            for module in self.modules.values():
+                self.world.average_gradients(module)
+            if self.clipped is not None:
+                nn.utils.clip_grad_norm_(self.clipped[0].parameters(), self.clipped[1])
+            optimiser.step()
+        return {name: value.detach() for name, value in record.items()}
+
+
 @dataclass(kw_only=True)
 class Sampler:
     """Draws pictures that show progress.

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from memdriven.errors import MemDrivenError
-from memdriven.explore.copies import ALIKE_COLOURS, CopySpace, Level, Likeness, Near, Standing
+from memdriven.explore.copies import ALIKE_COLOURS, CopySpace, Level, Likeness, Near
 from memdriven.memory.bank import MemoryBank
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import Neighbour, PipelineOutput
@@ -129,7 +129,7 @@ LEVELS: dict[Level, tuple[str, str]] = {
 }
 
 
-def verdict(likeness: Likeness | None, nearest: Standing) -> str:
+def verdict(likeness: Likeness | None, nearest: Near) -> str:
     """Return which of three levels a picture is on, and in what it is like its reference."""
     if likeness is None:
         level: Level = "copy" if nearest.suspect else "new"
@@ -169,7 +169,7 @@ def _near(near: Near, rank: int, bank: MemoryBank, reference: bool) -> str:
     return tag("li", figure(image_uri(picture), alt, "".join(words), title=item.captions[0]), data_id=item.id)
 
 
-def _own(used: Sequence[tuple[Neighbour, Standing]]) -> str:
+def _own(used: Sequence[tuple[Neighbour, Near]]) -> str:
     """Return the visitor's own images among the references, and how near they are."""
     if not used:
         return ""
@@ -200,12 +200,12 @@ def _used(rest: Sequence[Neighbour]) -> str:
     )
 
 
-def standing(near: Standing) -> str:
+def standing(near: Near) -> str:
     """Return how near a picture is, measured by the memory's own pictures."""
     return STANDING.format(percentile=f"{near.percentile:.0f}")
 
 
-def _scale(near: Sequence[Standing], best: Standing) -> str:
+def _scale(near: Sequence[Near], best: Near) -> str:
     """Return a line from copy to new with a mark for each of the nearest."""
     marks = "".join(tag("span", class_="md-mark", style=f"left:{each.percentile:.1f}%") for each in near)
     ends = tag("span", text(SCALE[0])) + tag("span", text(SCALE[1]))

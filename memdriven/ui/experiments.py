@@ -14,14 +14,13 @@ from itertools import combinations
 import torch
 from PIL import Image, ImageFilter, ImageOps
 
-from memdriven.explore.compare import carries, difference
-from memdriven.explore.controls import least_alike
+from memdriven.explore.compare import carries, cosines, difference, least_alike
 from memdriven.explore.critic import contents
-from memdriven.explore.inside import BLOCKS, PLACES, as_seen, cosines, effect, hidden_parts, look_inside
+from memdriven.explore.inside import BLOCKS, PLACES, as_seen, effect, hidden_parts, look_inside
 from memdriven.pipeline.output import PipelineOutput, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
-from memdriven.ui import charts, copies, state, walk
+from memdriven.ui import copies, state, tabs, walk
 from memdriven.ui.copies import COPY_PROGRESS
 from memdriven.ui.html import figure, hint, image_uri, tag, text, thumbs
 from memdriven.ui.lessons import Lesson
@@ -94,7 +93,7 @@ def _search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterato
             cells.append(tag("li", figure(image_uri(pipe.bank.thumbnail(row)), item.captions[0], told)))
         rows.append(
             tag("h3", tag("q", text(caption)), class_="md-row-name")
-            + charts.histogram(found, tops[-1:])
+            + tabs.histogram(found, tops[-1:])
             + tag("ol", "".join(cells), class_="md-nearest")
         )
         yield Ran("".join(rows))
@@ -246,7 +245,7 @@ def _critic(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Ran]:
     real = as_seen(seen.prepared.retrieval[0].image, seen.noise).resize(picture.size, Image.Resampling.BOX)
     gaps = _apart(contents(real), contents(picture))
     sizes = [each.width for each in contents(picture)]
-    bars = charts.bars(
+    bars = tabs.bars(
         [(f"at {size} px", gap) for size, gap in zip(sizes, gaps, strict=True)], max(gaps), "{:.1%}"
     )
     shown = made + tag("h3", text("How far real and made are apart"), class_="md-row-name") + bars

@@ -45,7 +45,7 @@ def text(value: object) -> str:
     return html.escape(str(value), quote=True)
 
 
-def tag(name: str, content: str = "", **attributes: object) -> str:
+def tag(name: str, *content: str, **attributes: object) -> str:
     """Return an element; attribute values are escaped, `content` must be safe already.
 
     `class_` gives `class`, other underscores become hyphens; None and False leave an attribute
@@ -58,7 +58,7 @@ def tag(name: str, content: str = "", **attributes: object) -> str:
         key = key.rstrip("_").replace("_", "-")
         written.append(f" {key}" if value is True else f' {key}="{text(value)}"')
     start = f"<{name}{''.join(written)}>"
-    return start if name in ("img", "br", "input") else f"{start}{content}</{name}>"
+    return start if name in ("img", "br", "input") else f"{start}{''.join(content)}</{name}>"
 
 
 def seed_words(seed: int | None, steps: int = 0) -> str:

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import torch
 from PIL import Image
 
-from memdriven.explore.controls import least_alike
+from memdriven.explore.compare import least_alike
 from memdriven.explore.critic import contents, load_critic
 from memdriven.explore.inside import BLOCKS, PLACES, Inside, as_seen, effect, strongest
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui.charts import barcode, bars, histogram, image, over
 from memdriven.ui.html import hint, image_uri, tag, text, wash
 from memdriven.ui.state import RULES
+from memdriven.ui.tabs import barcode, bars, histogram, image, over
 
 NAMES = {value: label for label, value in RULES} | {"random": "drawn at random", "oracle": "its own caption"}
 

@@ -9,7 +9,17 @@ import torch
 from PIL import Image
 
 from memdriven.errors import ConfigError, EvaluationError, RetrievalError
-from memdriven.explore.compare import across, carries, difference, edit, mean_difference, word_changes
+from memdriven.explore.compare import (
+    WRONG,
+    across,
+    carries,
+    cosines,
+    difference,
+    edit,
+    least_alike,
+    mean_difference,
+    word_changes,
+)
 from memdriven.memory.bank import BankItem
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
@@ -37,6 +47,20 @@ def test_missing_oracle_leaves_an_empty_row_and_nonsense_is_refused(pipe: Memory
     assert rows[1].pictures[0] is not None
     with pytest.raises(RetrievalError):
         list(across(pipe, Request(caption=CAPTION), ["sql"]))
+
+
+def test_the_wrong_reference_is_the_least_alike_whatever_was_asked(pipe: MemoryDrivenPipeline) -> None:
+    line = pipe.retrieve(CAPTION, "sentence-sentence", pipe.bank.n)
+    assert least_alike(pipe, CAPTION) == line.ids[-1]
+    assert least_alike(pipe, CAPTION, line.ids[-1:]) == line.ids[-2]
+    assert float(cosines(pipe, CAPTION).max()) == pytest.approx(line[0].score, abs=1e-5)
+    for strategy in ("words-image", "none"):
+        *_, rows = across(pipe, Request.of(CAPTION, strategy, 1, 4), ["none", WRONG])
+        assert rows[1].retrieval is not None
+        assert rows[1].retrieval.ids == line.ids[-1:]
+        wanted = pipe(CAPTION, seed=4, neighbours=line.ids[-1:])
+        assert rows[1].pictures[0] is not None
+        assert rows[1].pictures[0].tobytes() == wanted.images[0].tobytes()
 
 
 def test_changes_name_the_words() -> None:

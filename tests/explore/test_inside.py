@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from memdriven.explore.controls import CONTROLS, controls, least_alike
 from memdriven.explore.inside import STRENGTHS, Inside, effect, fading, hidden_parts, look_inside, strongest
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -46,7 +45,6 @@ def test_an_affine_combination_gives_what_the_stage_is_painted_from(pipe: Memory
     stages = list(pipe.paint(seen.prepared, seen.noise))
     without = list(pipe.paint(replace(seen.prepared, v=torch.zeros_like(seen.prepared.v)), seen.noise))
     last, (gates,), (empty,) = seen.fusions[2], stages[2].gates, without[2].gates
-    assert last.width == gates.scale.shape[1]
     for row, channel in enumerate(last.channels):
         for y, x in ((0, 0), (3, 9), (15, 15)):
             at = channel, 16 * y + 8, 16 * x + 8
@@ -73,27 +71,3 @@ def test_nothing_is_strong_without_memory(pipe: MemoryDrivenPipeline) -> None:
     seen = look(pipe, "none")
     assert strongest(seen.v, 8) == []
     assert all(float(each.moved.max()) == 0 for each in seen.fusions)
-
-
-def test_controls_change_the_memory_alone(pipe: MemoryDrivenPipeline) -> None:
-    made = {control.name: control for control in controls(pipe, Request.of(CAPTION, "words-image", 1, 4))}
-    assert tuple(made) == CONTROLS
-    assert made["retrieved"].retrieval is not None
-    assert made["retrieved"].retrieval.strategy == "words-image"
-    assert made["oracle"].retrieval is not None
-    assert made["oracle"].retrieval.ids == ("bird-00",)
-    assert len({control.picture.tobytes() for control in made.values() if control.picture}) >= 4
-    assert made["none"].picture is not None
-    assert made["none"].picture.tobytes() == pipe(CAPTION, "none", seed=4).images[0].tobytes()
-
-
-def test_a_caption_of_nobody_has_no_oracle(pipe: MemoryDrivenPipeline) -> None:
-    made = {control.name: control for control in controls(pipe, Request.of("a red bird", "none", 1, 4))}
-    assert made["oracle"].picture is None
-    assert made["retrieved"].retrieval is not None
-    assert made["retrieved"].retrieval.strategy == pipe.config.retrieval.strategy
-
-
-def test_wrong_memory_is_the_least_alike(pipe: MemoryDrivenPipeline) -> None:
-    line = pipe.retrieve(CAPTION, "sentence-sentence", pipe.bank.n)
-    assert least_alike(pipe, CAPTION) == line.ids[-1]

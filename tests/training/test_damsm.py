@@ -27,12 +27,12 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import BankError, CheckpointError, ConfigError, DataError, Interrupted, TrainingError
 from memdriven.memory.features import FeatureStore
 from memdriven.presets import preset
-from memdriven.training import damsm, damsm_further, loop
+from memdriven.training import damsm, loop
 from memdriven.training.augment import disturb
 from memdriven.training.damsm import as_good, epoch_decay, train_damsm
 from memdriven.training.damsm_further import LinearReader, train_pixels, train_text
 from memdriven.training.distributed import Chance, World
-from memdriven.training.encoder_data import CaptionedImages, FrozenMaps, mixed_seed, recall, split_items
+from memdriven.training.encoder_data import CaptionedImages, frozen_maps, mixed_seed, recall, split_items
 from tests.small_world import write_features, write_world
 
 
@@ -144,14 +144,14 @@ def test_an_interrupted_training_goes_on_in_the_middle_of_an_epoch(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _train(world, tmp_path / "whole", _config(epochs=3))
-    step = damsm.JointTrainer.step
+    step = loop.Descent.step
 
     def interrupted(self: Any, batch: Any, number: int) -> Any:
         if number == 4:
             os.kill(os.getpid(), signal.SIGINT)
         return step(self, batch, number)
 
-    monkeypatch.setattr(damsm.JointTrainer, "step", interrupted)
+    monkeypatch.setattr(loop.Descent, "step", interrupted)
     with pytest.raises(Interrupted, match="stopped at step 5"):
         _train(world, tmp_path / "parts", _config(epochs=3))
     monkeypatch.undo()
@@ -370,15 +370,15 @@ def test_seeds_differ_by_every_part() -> None:
 def test_frozen_maps_are_the_networks_own() -> None:
     torch.manual_seed(0)
     pixels = CompactBackbone(16).eval()
-    pictures = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
-    maps = FrozenMaps(pixels, pictures, views=2, seed=0, progress=False)
-    drawn = {
-        round(float(maps.draw(torch.tensor([1]), torch.Generator().manual_seed(i)).sum()), 3)
-        for i in range(20)
-    }
-    assert len(drawn) == 2, "two views of each picture"
-    again = FrozenMaps(pixels, pictures, views=2, seed=0, progress=False)
-    assert torch.equal(maps.maps, again.maps)
+    pictures = torch.tensor([20, 120, 220], dtype=torch.uint8)[:, None, None, None].expand(3, 3, 64, 64)
+    maps = frozen_maps(pixels, pictures, views=2, seed=0, progress=False)
+    assert maps.shape == (2, 3, 112, 8, 8)
+    assert not torch.equal(maps[0], maps[1]), "two views of each picture"
+    with torch.no_grad():
+        plain = pixels.maps(pictures / 255).mean((2, 3))
+    for view in maps.float():
+        assert torch.cdist(view.mean((2, 3)), plain).argmin(1).tolist() == [0, 1, 2]
+    assert torch.equal(maps, frozen_maps(pixels, pictures, views=2, seed=0, progress=False))
 
 
 # --- Further training ---
@@ -403,18 +403,17 @@ def test_further_training_that_was_killed_goes_on_with_the_same_bits(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: Any
 ) -> None:
     train(world, tmp_path / "whole", minutes=0.02)
-    kind = damsm_further.PixelTrainer if train is _pixels else damsm_further.TextTrainer
-    step = kind.step
+    step = loop.Descent.step
 
     def interrupted(self: Any, batch: Any, number: int) -> Any:
         if number == 4:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, batch, number)
 
-    monkeypatch.setattr(kind, "step", interrupted)
+    monkeypatch.setattr(loop.Descent, "step", interrupted)
     with pytest.raises(Interrupted, match="stopped at step 5"):
         train(world, tmp_path / "parts", minutes=0.02)
-    monkeypatch.setattr(kind, "step", step)
+    monkeypatch.setattr(loop.Descent, "step", step)
     train(world, tmp_path / "parts", minutes=0.02, resume=True)
     assert _same_state(tmp_path / "whole", tmp_path / "parts")
     with pytest.raises(TrainingError, match="holds a training"):

@@ -212,6 +212,7 @@ def visit(chromium: Any, address: str, offered: Shelf, outside: Outside) -> Iter
     from memdriven.ui import state
 
     state.use(offered)  # tests of handlers leave others behind in this process
+    outside.asked.clear()  # what these asked for was refused as they expect
     visitors: list[Visitor] = []
 
     def open_page(query: str = "", folded: bool = False, **options: Any) -> Visitor:
