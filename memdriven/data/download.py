@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
@@ -181,8 +182,11 @@ def _receive(file: Remote, partial: Path, progress: bool) -> None:
                 raise http.client.HTTPException(f"bytes {start}- asked for, {span!r} came")
         else:
             start = 0  # no ranges here: everything comes again
-        bar = {"desc": file.name, "total": file.size, "initial": start, "disable": not progress}
-        with partial.open("r+b" if start else "wb") as stream, tqdm.wrapattr(answer, "read", **bar) as body:
+        bar: dict[str, Any] = {"desc": file.name, "initial": start, "disable": not progress}
+        with (
+            partial.open("r+b" if start else "wb") as stream,
+            tqdm.wrapattr(answer, "read", file.size, **bar) as body,
+        ):
             stream.seek(start)
             shutil.copyfileobj(body, stream, BLOCK)
 
@@ -194,8 +198,8 @@ def _check(file: Remote, path: Path, progress: bool, first: str = "") -> None:
         DataError: it is another; `first` is what to do before trying again.
     """
     digest, size = hashlib.sha256(), _length(path)
-    bar = {"desc": f"checking {file.name}", "total": size, "delay": 1, "disable": not progress}
-    with path.open("rb") as stream, tqdm.wrapattr(stream, "read", **bar) as content:
+    bar: dict[str, Any] = {"desc": f"checking {file.name}", "delay": 1, "disable": not progress}
+    with path.open("rb") as stream, tqdm.wrapattr(stream, "read", size, **bar) as content:
         while block := content.read(BLOCK):
             digest.update(block)
     require(
