@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
@@ -229,6 +229,16 @@ def padded_square(image: Image.Image, size: int) -> Image.Image:
         image.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2)
     )
     return square
+
+
+def tiled(pictures: Sequence[Image.Image], columns: int, side: int, gap: int) -> Image.Image:
+    """Return a white page of pictures at `side` px, row by row."""
+    step, rows = side + gap, -(-len(pictures) // columns)
+    page = Image.new("RGB", (columns * step + gap, rows * step + gap), "white")
+    for k, picture in enumerate(pictures):
+        place = (gap + k % columns * step, gap + k // columns * step)
+        page.paste(picture.resize((side, side), Image.Resampling.LANCZOS), place)
+    return page
 
 
 def to_bytes(image: Image.Image) -> Tensor:
