@@ -43,7 +43,7 @@ class _Part:
     """The part whose pixels count, where it has none of its own."""
 
 
-PARTS = {
+NAMED_PARTS = {
     "crown": _Part(("crown", "crown", "cap"), 0.012, 3.0),
     "head": _Part(("face", "face", "cheeks"), 0.012, 2.2),
     "throat": _Part(("throat", "throat", "chin"), 0.010, 2.0),
@@ -123,7 +123,7 @@ def visible_attributes(attributes: dict[str, str], shares: dict[str, float]) -> 
         elif name == "pattern":
             if shares.get("breast", 0.0) + shares.get("belly", 0.0) > 0.10:
                 seen.append(name)
-        elif shares.get(PARTS[name].shows_on or name, 0.0) >= PARTS[name].share:
+        elif shares.get(NAMED_PARTS[name].shows_on or name, 0.0) >= NAMED_PARTS[name].share:
             seen.append(name)
     return seen
 
@@ -173,7 +173,7 @@ class _Speaker:
             return _Phrase(_article(" ".join([*parts, word])), names)
         if name == "pattern":
             where = "breast" if "breast" in self.visible else "belly"
-            word, names = rng.choice(PARTS[where].words), {"pattern": value}
+            word, names = rng.choice(NAMED_PARTS[where].words), {"pattern": value}
             text = rng.choice(PATTERN_WORDS[value])
             if where in self.visible and rng.random() < 0.5:
                 text, names = (f"{text} {self.colour(self.of[where])}", {**names, where: self.of[where]})
@@ -182,7 +182,7 @@ class _Speaker:
             return _Phrase(
                 rng.choice(("a crest on its head", "a pointed crest", "a feathered crest")), {"crest": value}
             )
-        colour, word = self.colour(value), rng.choice(PARTS[name].words)
+        colour, word = self.colour(value), rng.choice(NAMED_PARTS[name].words)
         if name == "head" and self.of["crown"] == value and rng.random() < 0.7:
             word = "head"
         text = f"{colour} {word}"
@@ -192,7 +192,7 @@ class _Speaker:
     def shared(self, one: str, other: str) -> _Phrase:
         """Two parts of one colour: "black wings and tail"."""
         colour = self.colour(self.of[one])
-        first, second = self.rng.choice(PARTS[one].words), self.rng.choice(PARTS[other].words)
+        first, second = self.rng.choice(NAMED_PARTS[one].words), self.rng.choice(NAMED_PARTS[other].words)
         text = f"{colour} {first} and {second}"
         names = {one: self.of[one], other: self.of[other]}
         return _Phrase(
@@ -205,7 +205,7 @@ class _Speaker:
         out: list[_Phrase] = []
         named: set[str] = set()
         while pool and len(named) < count:
-            name = self.rng.choices(pool, [PARTS[n].weight for n in pool])[0]
+            name = self.rng.choices(pool, [NAMED_PARTS[n].weight for n in pool])[0]
             twins = [
                 n for n in pool if n in _BODY and name in _BODY and n != name and self.of[n] == self.of[name]
             ]
