@@ -9,9 +9,12 @@ import multiprocessing.connection
 import os
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +25,7 @@ from tqdm import tqdm
 from memdriven.aviary.captions import describe, visible_attributes
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.render import render_birds
-from memdriven.aviary.species import (
-    TEST_SPECIES,
-    TRAIN_SPECIES,
-    BirdSpec,
-    Species,
-    all_species,
-    sample_bird,
-    stream,
-)
+from memdriven.aviary.species import BirdSpec, all_species, sample_bird, stream
 from memdriven.data.assemble import refuse_other_content
 from memdriven.data.prepared import HEADER, Item, image_file, write_prepared
 from memdriven.devices import choose_device
@@ -86,6 +81,7 @@ def render_set(
     *,
     name: str,
     source: str,
+    classes: Sequence[str],
     image_size: int,
     seed: int,
     workers: int | None,
@@ -98,7 +94,7 @@ def render_set(
         out: its folder, in which `make_room` has been.
         jobs: on the CPU one process each at a time; on another device in this process, in batches.
         item: (a job, the number of one of its pictures, what is known of it) -> the item, if it is one.
-        name, source, image_size, seed: see `write_prepared`.
+        name, source, classes, image_size, seed: see `write_prepared`.
         workers: processes on the CPU (all cores when None; 0 or 1 renders in this process).
         progress: show a bar.
         facts: further header entries.
@@ -118,7 +114,7 @@ def render_set(
         items=[one for one in made if one is not None],
         name=name,
         image_size=image_size,
-        classes=[species.name for species in all_species()],
+        classes=classes,
         seed=seed,
         source=source,
         licence="Apache-2.0",
@@ -228,6 +224,7 @@ def prepare_aviary(
     *,
     train_per_species: int = 27,
     test_per_species: int = 10,
+    validation_per_species: int = 10,
     image_size: int = 256,
     seed: int = 0,
     workers: int | None = None,
@@ -235,7 +232,7 @@ def prepare_aviary(
     progress: bool = True,
     species_limit: int | None = None,
 ) -> Path:
-    """Render Aviary: 200 invented bird species with captions, from this code alone.
+    """Render Aviary: 215 invented bird species with captions, from this code alone.
 
     A run that was stopped, or a folder with damaged pictures, is completed.
 
@@ -243,6 +240,7 @@ def prepare_aviary(
         out: folder for the data set, which is returned.
         train_per_species: images of each of the 150 training species.
         test_per_species: images of each of the 50 test species.
+        validation_per_species: images of each of the 15 further species by which to choose.
         image_size: side in px.
         seed: another gives other pictures of the same species.
         workers: processes on the CPU; all cores when left out, 0 or 1 render in this process.
@@ -254,13 +252,18 @@ def prepare_aviary(
         DataError: the disk is full, or the folder holds something else.
     """
     out, device = Path(out), str(choose_device(device))
-    counts = {"train": train_per_species, "test": test_per_species}
-    chosen = _choose(species_limit)
-    wanted = {split: counts[split] * sum(s.split == split for s in chosen) for split in counts}
-    make_room(out, NAME, {"seed": seed, "image_size": image_size, "counts": wanted})
+    each = {"train": train_per_species, "test": test_per_species, "validation": validation_per_species}
+    chosen = [
+        species
+        for split, members in groupby(all_species(), attrgetter("split"))
+        for species in islice(members, species_limit)
+        if each[split]
+    ]
+    counts = Counter(s.split for s in chosen for _ in range(each[s.split]))
+    make_room(out, NAME, {"seed": seed, "image_size": image_size, "counts": dict(counts)})
     jobs = []
     for species in chosen:
-        numbers = range(counts[species.split])
+        numbers = range(each[species.split])
         specimens = [sample_bird(species.id, i, seed) for i in numbers]
         ids = [item_id(species.id, i) for i in numbers]
         name = f"species-{species.id:04d}"
@@ -271,6 +274,7 @@ def prepare_aviary(
         _item,
         name=NAME,
         source=SOURCE,
+        classes=[species.name for species in all_species()],
         image_size=image_size,
         seed=seed,
         workers=workers,
@@ -303,13 +307,6 @@ def make_room(out: Path, name: str, wanted: dict[str, object]) -> None:
         refuse_other_content(out)
     with explain_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-
-
-def _choose(limit: int | None) -> list[Species]:
-    species = all_species()
-    n_train = TRAIN_SPECIES if limit is None else min(limit, TRAIN_SPECIES)
-    n_test = TEST_SPECIES if limit is None else min(limit, TEST_SPECIES)
-    return [*species[:n_train], *species[TRAIN_SPECIES : TRAIN_SPECIES + n_test]]
 
 
 def item_id(species_id: int, index: int) -> str:

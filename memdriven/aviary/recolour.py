@@ -219,6 +219,7 @@ def prepare_remade(
         item,
         name=name,
         source=source,
+        classes=prepared.classes,
         image_size=image_size,
         seed=seed,
         workers=workers,
