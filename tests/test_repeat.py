@@ -99,7 +99,7 @@ def test_a_phase_is_one_of_our_commands() -> None:
 def settings(config: dict[str, Any]) -> dict[str, Any]:
     """Return what a phase chooses, without what its encoders say, its budget and its logging."""
     known = to_dict(Config())
-    own = {"attribute_dim", "max_minutes", "steps", "compile", "log_every", "save_every", "save_minutes"}
+    own = {"attribute_dim", "max_minutes", "steps", "compile", "log_every", "save_every"}
     return {
         section: {name: value for name, value in values.items() if name in known[section] and name not in own}
         for section, values in config.items()

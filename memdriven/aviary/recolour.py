@@ -229,7 +229,6 @@ def _item(memory: Item, item_id: str, asked: Wish, picture: Picture) -> Item | N
         return None
     return Item(
         id=item_id,
-        file=image_file("train", item_id),
         split="train",
         class_id=memory.class_id,
         class_name=memory.class_name,

@@ -50,7 +50,7 @@ COMMANDS = {
     "own": Command("memdriven.own:train_own", "Train a model of your own captioned pictures"),
     "own-memory": Command("memdriven.own:memorise_own", "Give a model a memory of your own pictures"),
     "prepare aviary": Command(
-        "memdriven.aviary.prepare:prepare_aviary", "Render Aviary: 200 invented bird species", _summary
+        "memdriven.aviary.prepare:prepare_aviary", "Render Aviary: 215 invented bird species", _summary
     ),
     "prepare recoloured": Command(
         "memdriven.aviary.recolour:prepare_recoloured", "Render its birds as captions ask for", _summary

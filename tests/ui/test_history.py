@@ -116,7 +116,7 @@ def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
     taken = restore.settings(out.recipe, Steering(), noise=True)
     assert taken["guidance"] == 1.25
     query = references.Query(*(taken.get(name, 1) for name in references.Query._fields))
-    assert references.read(*query).paint(pipe).images[0].tobytes() == out.images[0].tobytes()
+    assert pipe(references.read(*query)).images[0].tobytes() == out.images[0].tobytes()
     *_, last = picture.paint(*query)
     assert last["current"]["recipe"] == out.recipe.to_json()
     assert "Caption strength" in restore.inspection(out.recipe)
