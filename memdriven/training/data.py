@@ -18,8 +18,7 @@ from torch.nn import functional as F
 
 from memdriven.config import Config
 from memdriven.data.prepared import Item, PreparedDataset, load_images
-from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.damsm import TrainedDamsm
 from memdriven.encoders.readers import CaptionReader
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
@@ -68,11 +67,6 @@ class Batch:
             return self.images
         return [*self.images[:-1], self.crop.scaled(2).cut(self.images[-1])]
 
-    @property
-    def text_condition(self) -> Tensor:
-        """Mean word embedding (b, d), and what the captions name if G is told it (b, d + n)."""
-        return self.text.condition
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pick:
@@ -110,8 +104,8 @@ class GanData:
     Args:
         dataset: a prepared data set.
         features: its feature store (relu5_3 of every training image).
-        damsm: trained encoders, on `device`.
-        vocabulary: of the encoders.
+        trained: encoders; batches come to their device.
+        config: the run's settings.
         extra: more data sets, whose training images have no features of their own: their v is that
             of the memory they name, or else always neighbours' [ours].
         attributes: those to label captions with, and their values.
@@ -122,18 +116,15 @@ class GanData:
         self,
         dataset: Path,
         features: Path,
-        damsm: Damsm,
-        vocabulary: Vocabulary,
+        trained: TrainedDamsm,
         config: Config,
-        device: torch.device,
         *,
         extra: Sequence[Path] = (),
         attributes: Mapping[str, Sequence[str]] | None = None,
         reader: CaptionReader | None = None,
         progress: bool = True,
     ) -> None:
-        self.config, self.device, self.damsm = config, device, damsm
-        self.vocabulary = vocabulary
+        self.config, self.device = config, trained.damsm.device
         self.size = BASE_SIZE << (config.generator.stages - 1)
         self.items: list[Item] = []
         sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
@@ -183,8 +174,8 @@ class GanData:
         self.painted_from = torch.tensor([first.get(name, i) for i, name in enumerate(needed)])
         """(n,) the image whose features each image is painted from to begin with."""
         self.features, self.feature_scale = store.load_all(progress=progress)
-        if device.type == "cuda" and self.images.nbytes + self.features.nbytes < RESIDENT_BYTES:
-            self.images, self.features = self.images.to(device), self.features.to(device)
+        if self.device.type == "cuda" and self.images.nbytes + self.features.nbytes < RESIDENT_BYTES:
+            self.images, self.features = self.images.to(self.device), self.features.to(self.device)
         numbers = max((len(item.noise) for item in self.items), default=0)
         rows = [item.noise or (None,) * numbers for item in self.items]
         self.noise = torch.tensor([[torch.nan if n is None else n for n in row] for row in rows])
@@ -194,8 +185,9 @@ class GanData:
         """The images that are shown: with targets for z, these alone, as others say nothing of z."""
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
+        words, vocabulary = config.text.max_words, trained.vocabulary
         self.captions = TrainingCaptions(
-            self.items, damsm, vocabulary, config.text.max_words, attributes, reader=reader, progress=progress
+            self.items, trained.damsm, vocabulary, words, attributes, reader=reader, progress=progress
         )
         self.memories = Memories(
             config,

@@ -6,7 +6,6 @@ import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,7 @@ from memdriven.encoders.readers import load_attributes, reader_of
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import read_json
-from memdriven.models.projected import DEPTHS
-from memdriven.training.aux_losses import Perceptual, TextLoss
+from memdriven.training.aux_losses import TextLoss
 from memdriven.training.data import GanData
 from memdriven.training.distributed import join_world, leave_world
 from memdriven.training.loop import Loop, Sampler, linear_decay
@@ -110,7 +108,6 @@ def train_gan(
             )
         trained = load_damsm(damsm, device)
         config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
-        encoders, vocabulary = trained.damsm, trained.vocabulary
         attributes = load_attributes(damsm, trained.facts["hash"])
         reader = None
         if config.generator.attribute_dim:
@@ -129,24 +126,15 @@ def train_gan(
                     "name a checkpoint that has them with --start-from",
                 )
         text_loss = TextLoss.load(config, trained, attributes, vgg)
-        backbone, perceptual = None, None
-        projected = config.discriminator.projected and config.loss.adversarial_weight > 0
-        if projected or config.loss.perceptual_weight:
-            network = SqueezeNet.load(squeezenet, device).to(memory_format=torch.channels_last)
-            backbone = partial(network, depths=DEPTHS) if projected else None
-            perceptual = Perceptual(network, world) if config.loss.perceptual_weight else None
-        trainer = GanTrainer(config, text_loss, device, world, backbone, perceptual)
+        squeeze = None
+        if config.loss.perceptual_weight or (
+            config.discriminator.projected and config.loss.adversarial_weight
+        ):
+            squeeze = SqueezeNet.load(squeezenet, device).to(memory_format=torch.channels_last)
+        trainer = GanTrainer(config, text_loss, device, world, squeeze)
+        values = text_loss.attributes
         data = GanData(
-            dataset,
-            features,
-            encoders,
-            vocabulary,
-            config,
-            device,
-            extra=extra,
-            attributes=text_loss.attributes,
-            progress=show,
-            reader=reader,
+            dataset, features, trained, config, extra=extra, attributes=values, reader=reader, progress=show
         )
         if run is None:
             told = _dry_run(trainer, data)  # every process: gradients are averaged
@@ -154,7 +142,6 @@ def train_gan(
                 print(told)
             return out
         train = config.train
-        grid = SampleGrid(data)
         facts: dict[str, Any] = {"identity": {"damsm": trained.facts["hash"], **data.identity}, "earlier": []}
 
         def finish(loop: Loop) -> None:
@@ -170,7 +157,9 @@ def train_gan(
                 "earlier_runs": facts["earlier"],
             }
             made = out / "checkpoint"
-            dropped = save_checkpoint(made, config, vocabulary, encoders, trainer.ema, told, attributes)
+            dropped = save_checkpoint(
+                made, config, trained.vocabulary, trained.damsm, trainer.ema, told, attributes
+            )
             if show:
                 print("".join(f"not kept in {made}: {line}\n" for line in dropped), end="")
 
@@ -185,7 +174,7 @@ def train_gan(
             facts=facts,
             log_every=train.log_every,
             save_every=train.save_every,
-            sampler=Sampler(lambda: grid.draw(trainer), grid.count, LEGEND),
+            sampler=sample_grid(data, trainer),
             finish=finish,
             batch_images=train.batch_size,
             compiles=train.compile,
@@ -209,30 +198,21 @@ def earlier_steps(facts: dict[str, Any]) -> int:
     return round(sum(float(run.get("steps", 0)) for run in facts["earlier"]))
 
 
-class SampleGrid:
-    """A fixed batch whose pictures show progress; `LEGEND` says what its rows are.
-
-    Captions and features are drawn as in training: some are the image's own, others neighbours'.
-    """
-
-    def __init__(self, data: GanData) -> None:
-        self.batch = data.batch(2**40)
-        self.count = min(SAMPLES, len(self.batch.z))
-        self.z = torch.randn(3, *self.batch.z.shape, generator=torch.Generator().manual_seed(0)).to(
-            self.batch.z.device
-        )
+def sample_grid(data: GanData, trainer: GanTrainer) -> Sampler:
+    """Return what draws a fixed batch: the real images, then a row of pictures for each of three noises."""
+    batch, count = data.batch(2**40), min(SAMPLES, trainer.config.train.batch_size)
+    chance = torch.Generator().manual_seed(0)
+    noises = torch.randn(3, *batch.z.shape, generator=chance).to(batch.z.device)
 
     @torch.no_grad()
-    def draw(self, trainer: GanTrainer) -> Tensor:
-        """Return pictures (4 x count, 3, s, s): the real images, then one row a noise."""
-        model, batch = trainer.ema.eval(), self.batch
-        rows = [batch.images[-1]]
-        for z in self.z:
-            output = model(
-                z, batch.text.sentence, batch.text_condition, batch.v, torch.zeros_like(batch.epsilon)
-            )
-            rows.append(output.images[-1])
-        return torch.cat([row[: self.count].cpu().float() for row in rows])
+    def draw() -> Tensor:
+        model, rows = trainer.ema.eval(), [batch.images[-1]]
+        for z in noises:
+            no = torch.zeros_like(batch.epsilon)
+            rows.append(model(z, batch.text.sentence, batch.text.condition, batch.v, no).images[-1])
+        return torch.cat([row[:count].cpu().float() for row in rows])
+
+    return Sampler(draw, count, LEGEND)
 
 
 def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> list[dict[str, Any]]:
