@@ -20,8 +20,9 @@ from memdriven.encoders.readers import load_attributes, reader_of
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import read_json
+from memdriven.models.generator import Generator
 from memdriven.training.aux_losses import TextLoss
-from memdriven.training.data import GanData
+from memdriven.training.data import Batch, GanData
 from memdriven.training.distributed import join_world, leave_world
 from memdriven.training.loop import Loop, Sampler, linear_decay
 from memdriven.training.run_directory import STATE, RunDirectory
@@ -144,6 +145,11 @@ def train_gan(
         train = config.train
         facts: dict[str, Any] = {"identity": {"damsm": trained.facts["hash"], **data.identity}, "earlier": []}
 
+        def draw(step: int) -> Batch:
+            """Draw none of the batches again of the runs that this one goes on from."""
+            earlier = round(sum(float(part.get("steps", 0)) for part in facts["earlier"]))
+            return data.batch(earlier + step, world)
+
         def finish(loop: Loop) -> None:
             told: dict[str, Any] = {
                 "steps": loop.step,
@@ -165,7 +171,7 @@ def train_gan(
 
         loop = Loop(
             trainer=trainer,
-            draw=lambda step: data.batch(earlier_steps(facts) + step, world),
+            draw=draw,
             steps=train.steps,
             minutes=train.max_minutes,
             call_minutes=call_minutes,
@@ -191,11 +197,6 @@ def train_gan(
     finally:
         leave_world(world)
     return out
-
-
-def earlier_steps(facts: dict[str, Any]) -> int:
-    """Return the steps of the runs this one goes on from: their batches are not drawn again."""
-    return round(sum(float(run.get("steps", 0)) for run in facts["earlier"]))
 
 
 def sample_grid(data: GanData, trainer: GanTrainer) -> Sampler:
@@ -236,11 +237,13 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
     train = trainer.config.train
     frozen = train.frozen_stages
     kept = (frozen, train.frozen_names)
-    if any(kept) and not (folder / WEIGHTS).exists() and kept != _frozen_in(folder):
-        folder = folder / "checkpoint"
-    elif (folder / STATE).exists() or not (folder / WEIGHTS).exists():
+    if any(kept) and not (folder / WEIGHTS).exists():
+        then = from_dict(Config, read_json(folder / CONFIG, TrainingError)).train
+        if kept != (then.frozen_stages, then.frozen_names):
+            folder = folder / "checkpoint"
+    if (folder / STATE).exists() or not (folder / WEIGHTS).exists():
         past = load_state(folder / STATE, trainer.modules, trainer.optimisers, grow=True)
-        settings = read_json(folder / "config.json", TrainingError)
+        settings = read_json(folder / CONFIG, TrainingError)
         part = {"steps": past["step"], "minutes": past["seconds"] / 60, "config": settings}
         return [*past.get("earlier", []), part]
     made = load_checkpoint(folder)
@@ -251,11 +254,7 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
             f"{made.config.generator.stages}",
             "lower train.frozen_stages",
         )
-    left = tuple(
-        f"{name}."
-        for stage in range(trainer.config.generator.stages, made.config.generator.stages)
-        for name in made.generator.stage_parts(stage)
-    )
+    left = _names(made.generator, trainer.config.generator.stages)
     if made.config.generator.attribute_dim != trainer.config.generator.attribute_dim:
         left = (*left, "early.text_code.attributes.", "early.text_code.noise.gate.")
     weights = {k: v for k, v in made.generator.state_dict().items() if not k.startswith(left)}
@@ -266,12 +265,8 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
         other = load_checkpoint(later)
         known = [(part["steps"], part["minutes"]) for part in parts]
         parts = [*(p for p in _parts(other) if (p["steps"], p["minutes"]) not in known), *parts]
-        names = [
-            f"{name}."
-            for stage in range(made.config.generator.stages, other.config.generator.stages)
-            for name in other.generator.stage_parts(stage)
-        ]
-        weights |= {k: v for k, v in other.generator.state_dict().items() if k.startswith(tuple(names))}
+        names = _names(other.generator, made.config.generator.stages)
+        weights |= {k: v for k, v in other.generator.state_dict().items() if k.startswith(names)}
     for module in (trainer.generator, trainer.average.module):
         own = module.state_dict()
         wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
@@ -283,6 +278,12 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
             )
         module.load_state_dict(weights, strict=False)
     return parts
+
+
+def _names(generator: Generator, first: int) -> tuple[str, ...]:
+    """Return how the names of the weights of all stages from the `first` begin."""
+    stages = range(first, generator.config.stages)
+    return tuple(f"{name}." for stage in stages for name in generator.stage_parts(stage))
 
 
 def _parts(made: Checkpoint) -> list[dict[str, Any]]:
@@ -302,11 +303,6 @@ def of_rank(weights: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
         "first.linear.0.weight": (root[:, None] * v[:rank]).contiguous(),
         "first.linear.1.weight": (u[:, :rank] * root).contiguous(),
     }
-
-
-def _frozen_in(run: Path) -> tuple[int, tuple[str, ...]]:
-    train = from_dict(Config, read_json(run / "config.json", TrainingError)).train
-    return train.frozen_stages, train.frozen_names
 
 
 def _dry_run(trainer: GanTrainer, data: GanData) -> str:
