@@ -167,20 +167,16 @@ class Damsm(nn.Module):
         Raises:
             ValueError: `vgg` is needed and missing.
         """
-        if self.pixels is not None:
-            seen: ImageFeatures = self.pixels(images)
-            return seen
-        if vgg is None:
-            raise ValueError("pixel_backbone 'vgg16' embeds pictures through Vgg16Features")
-        from_v: ImageFeatures = self.heads(vgg(resized(images, self.config.pixel_size)))
-        return from_v
+        return self.look(images, vgg)[0]
 
     def look(self, images: Tensor, vgg: Vgg16Features | None = None) -> tuple[ImageFeatures, Tensor | None]:
         """As `encode_images`; also the compact network's maps, off which attributes are read."""
         if self.pixels is not None:
             maps = self.pixels.maps(images)
             return self.pixels.embed(maps), maps
-        return self.encode_images(images, vgg), None
+        if vgg is None:
+            raise ValueError("pixel_backbone 'vgg16' embeds pictures through Vgg16Features")
+        return self.heads(vgg(resized(images, self.config.pixel_size))), None
 
     @property
     def device(self) -> torch.device:
