@@ -68,7 +68,7 @@ def fake_batch(config: Any, size: int, count: int = 2) -> Batch:
     )
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if not name.endswith("-shape")])
+@pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_runs_on_a_gpu(name: str, fake_gpu: None) -> None:
     config = PRESETS[name]
     loss = config.loss
