@@ -8,9 +8,12 @@ import multiprocessing.connection
 import os
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -20,15 +23,7 @@ from tqdm import tqdm
 from memdriven.aviary.captions import describe, visible_attributes
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.render import render_birds
-from memdriven.aviary.species import (
-    TEST_SPECIES,
-    TRAIN_SPECIES,
-    BirdSpec,
-    Species,
-    all_species,
-    sample_bird,
-    stream,
-)
+from memdriven.aviary.species import BirdSpec, Species, all_species, sample_bird, stream
 from memdriven.data.assemble import refuse_other_content
 from memdriven.data.prepared import HEADER, Item, image_file, write_prepared
 from memdriven.devices import choose_device
@@ -211,6 +206,7 @@ def prepare_aviary(
     *,
     train_per_species: int = 27,
     test_per_species: int = 10,
+    validation_per_species: int = 10,
     image_size: int = 256,
     seed: int = 0,
     workers: int | None = None,
@@ -218,7 +214,7 @@ def prepare_aviary(
     progress: bool = True,
     species_limit: int | None = None,
 ) -> Path:
-    """Render Aviary: 200 invented bird species with captions, from this code alone.
+    """Render Aviary: 215 invented bird species with captions, from this code alone.
 
     A run that was stopped, or a folder with damaged pictures, is completed.
 
@@ -226,6 +222,7 @@ def prepare_aviary(
         out: folder for the data set, which is returned.
         train_per_species: images of each of the 150 training species.
         test_per_species: images of each of the 50 test species.
+        validation_per_species: images of each of the 15 further species by which to choose.
         image_size: side in px.
         seed: another gives other pictures of the same species.
         workers: processes on the CPU; all cores when left out, 0 or 1 render in this process.
@@ -237,18 +234,16 @@ def prepare_aviary(
         DataError: the disk is full, or the folder holds something else.
     """
     out, device = Path(out), str(choose_device(device))
-    counts = {"train": train_per_species, "test": test_per_species}
-    chosen = _choose(species_limit)
-    make_room(
-        out,
-        NAME,
-        {
-            "seed": seed,
-            "image_size": image_size,
-            "counts": {split: counts[split] * sum(s.split == split for s in chosen) for split in counts},
-        },
-    )
-    jobs = [_job(out, s, counts[s.split], image_size, seed, device) for s in chosen]
+    each = {"train": train_per_species, "test": test_per_species, "validation": validation_per_species}
+    chosen = [
+        species
+        for split, members in groupby(all_species(), attrgetter("split"))
+        for species in islice(members, species_limit)
+        if each[split]
+    ]
+    counts = Counter(s.split for s in chosen for _ in range(each[s.split]))
+    make_room(out, NAME, {"seed": seed, "image_size": image_size, "counts": dict(counts)})
+    jobs = [_job(out, s, each[s.split], image_size, seed, device) for s in chosen]
     pictures = render_jobs(jobs, workers=workers, progress=progress)
     items = [
         _item(species, index, seed, picture)
@@ -299,13 +294,6 @@ def make_room(out: Path, name: str, wanted: dict[str, object]) -> None:
         refuse_other_content(out)
     with explain_disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-
-
-def _choose(limit: int | None) -> list[Species]:
-    species = all_species()
-    n_train = TRAIN_SPECIES if limit is None else min(limit, TRAIN_SPECIES)
-    n_test = TEST_SPECIES if limit is None else min(limit, TEST_SPECIES)
-    return [*species[:n_train], *species[TRAIN_SPECIES : TRAIN_SPECIES + n_test]]
 
 
 def item_id(species_id: int, index: int) -> str:

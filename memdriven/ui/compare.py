@@ -48,11 +48,11 @@ def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[t
     try:
         wanted = references.read(*query)
         count = max(1, min(int(seeds), MAX_SEEDS))
-        noises = [(wanted.seed + step) % (MAX_SEED + 1) for step in range(count)]
+        noises = [(wanted.seeds[0] + step) % (MAX_SEED + 1) for step in range(count)]
         chosen = [name for name in NAMES if name in strategies]
         whole, steps = len(chosen) * count, len(wanted.variations)
         rows: Sequence[Row] = ()
-        for rows in across(state.pipeline(), replace(wanted.request, seeds=tuple(noises)), chosen):
+        for rows in across(state.pipeline(), replace(wanted, seeds=tuple(noises)), chosen):
             done = sum(picture is not None for row in rows for picture in row.pictures)
             line = f"Painting: {done} of {whole} pictures."
             yield table_html(rows, noises, steps), status(line, busy=True)
@@ -66,10 +66,10 @@ def change(edited: str, *query: object) -> tuple[str, str]:
     """Return both captions' pictures with their difference, and the status."""
     try:
         wanted = references.read(*query)
-        made = edit(state.pipeline(), wanted.request, edited)
+        made = edit(state.pipeline(), wanted, edited)
     except MemDrivenError as error:
         return empty(EDIT_EMPTY), failure(error)
-    return edit_html(made), status(f"Same noise (seed {wanted.seed}), same references, other words.")
+    return edit_html(made), status(f"Same noise (seed {wanted.seeds[0]}), same references, other words.")
 
 
 def table_html(rows: Sequence[Row], seeds: Sequence[int], steps: int = 0, *, pick: bool = True) -> str:

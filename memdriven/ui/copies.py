@@ -67,7 +67,7 @@ def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
             paint = partial(pipe.from_recipe, recipe, query[6].guests)
         else:
             pipe = state.pipeline()
-            paint = partial(references.read(*query).paint, pipe)
+            paint = partial(pipe, references.read(*query))
         yield (
             note("Looking through the memory\u2026"),
             status("Describing every picture of the memory, once.", busy=True),

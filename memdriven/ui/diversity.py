@@ -22,7 +22,7 @@ from memdriven.ui import gr, references, result, state
 from memdriven.ui.html import by_name, event_options, failure, hint, panel, section, status, tag, text
 from memdriven.ui.picture import PictureTab, Update, show
 from memdriven.ui.query import STATE_SECONDS, Compose, steps_line
-from memdriven.ui.references import MEMORY_EMPTY, panels_again
+from memdriven.ui.references import MEMORY_EMPTY, again, panels
 from memdriven.ui.result import is_moment, moment
 from memdriven.ui.steering import Steering
 
@@ -62,7 +62,7 @@ Made = Iterator[tuple[Update, Update, Update, Grid | None]]
 def vary(*query: Any) -> Made:
     """Yield references, grid, status and what the grid is made from: eight wholly other z."""
     try:
-        wanted = references.read(*query).request
+        wanted = references.read(*query)
         yield from _grids(state.pipeline().prepare(wanted), wanted, 1.0)
     except MemDrivenError as error:
         yield "", result.empty_grid(), failure(error), None
@@ -145,7 +145,7 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> dict[st
         "seed": str(recipe.seed),
         "keep": gr.Checkbox(value=True),
         "result": show(output),
-        "memory": panels_again(output.prepared, steering)[0],
+        "memory": panels(again(output.prepared, steering))[0],
         "status": status(said),
         "tabs": gr.Tabs(selected="picture"),
         "steering": new,

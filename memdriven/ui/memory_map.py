@@ -150,7 +150,7 @@ def find(*query: object) -> tuple[str, str]:
         return hint("Write a caption to see where it belongs."), status(READY)
     try:
         wanted = references.read(*query)
-        prepared = pipe.prepare(wanted.request)
+        prepared = pipe.prepare(wanted)
         x, y = drawing(pipe).result().map.place(prepared.asked.sentence[0]).tolist()
     except MemDrivenError as error:
         return "", failure(error)
@@ -170,7 +170,7 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
         new = steering.pin(chosen)
         own = str(query[0]).strip() or item.captions[0]
         query = (own, *query[1:6], new, *query[7:])
-        output = references.read(*query).paint(pipe)
+        output = pipe(references.read(*query))
     except MemDrivenError as error:
         return {"status": failure(error)}
     line, result, seed = references.again(output.prepared, new), show(output), output.recipe.seed

@@ -52,7 +52,7 @@ def run(
         other = words if isinstance(words, str) and words.strip() else wanted.caption
         # The far end is what the left column would give for these words and this seed.
         far = references.read(other, *query[1:4], seed, *query[5:])
-        start, end = wanted.request, far.request
+        start, end = wanted, far
         first, last = pipe.prepare(start).retrieval, pipe.prepare(end).retrieval
         made: list[Image.Image] = []
         total = _count(count)
@@ -64,7 +64,7 @@ def run(
         # What does not move is at the far end as it is at the near one.
         words_there = (last if "words" in moving else first).caption
         there = replace(last if "memory" in moving else first, caption=words_there)
-        ends = ((first, wanted.seed), (there, far.seed))
+        ends = ((first, wanted.seeds[0]), (there, far.seeds[0]))
         yield (
             morph_html(made, ends, moving),
             status(f"{total} pictures. Move through them with the slider or the arrow keys."),

@@ -253,7 +253,7 @@ def _requests(*query: object) -> list[Request]:
     tries = state.read_tries(query[9] if len(query) > 9 else read_tries(pipe))
     found = [Request(caption=each, seeds=(seed,), best_of=tries) for each in read_examples(pipe)]
     if str(query[0]).strip():
-        own = replace(references.read(*query).request, seeds=(seed,))
+        own = replace(references.read(*query), seeds=(seed,))
         found = [own, *(each for each in found if each.caption != own.caption)]
     return (found or [Request(caption="a small red bird with black wings", seeds=(seed,))])[:ROWS]
 

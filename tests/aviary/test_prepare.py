@@ -25,6 +25,7 @@ def _make(out: Path, workers: int = 0) -> Path:
         out,
         train_per_species=2,
         test_per_species=1,
+        validation_per_species=1,
         image_size=32,
         workers=workers,
         progress=False,
@@ -47,10 +48,10 @@ def aviary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_a_prepared_data_set(aviary: Path) -> None:
     data = PreparedDataset.open(aviary)
-    assert (data.name, data.image_size, len(data)) == ("aviary", 32, 3)
+    assert (data.name, data.image_size, len(data)) == ("aviary", 32, 4)
     assert data.classes == [s.name for s in all_species()]
-    assert [len(data.split(name)) for name in ("train", "test")] == [2, 1]
-    assert not {i.class_id for i in data.split("train")} & {i.class_id for i in data.split("test")}
+    assert [len(data.split(name)) for name in ("train", "test", "validation")] == [2, 1, 1]
+    assert [item.class_id for item in data.items] == [0, 0, 150, 200]
     for item in data.items:
         assert data.load_image(item).size == (32, 32)
         assert item.class_id is not None
@@ -107,6 +108,7 @@ def test_another_rendering_takes_the_header_away_first(
     few = {
         "train_per_species": 1,
         "test_per_species": 1,
+        "validation_per_species": 0,
         "image_size": 16,
         "species_limit": 1,
         "workers": 0,
