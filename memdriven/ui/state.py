@@ -135,8 +135,13 @@ def find_checkpoints(chosen: Iterable[Path]) -> list[Entry]:
 
 
 def _name(folder: Path) -> str:
-    """Return what a checkpoint is called: RUN/checkpoint, as a training leaves it, after its run."""
-    return folder.parent.name if folder.name == "checkpoint" and folder.parent.name else folder.name
+    """Return what a checkpoint is called: RUN/checkpoint, as a training leaves it, after its run.
+
+    `memdriven own` leaves it a folder deeper, one for each of its phases, beside its plan.
+    """
+    if folder.name == "checkpoint":
+        folder = folder.parent.parent if (folder.parent.parent / "own.json").is_file() else folder.parent
+    return folder.name or "checkpoint"
 
 
 # ---------------------------------------------------------------------------------------------------------
