@@ -63,11 +63,7 @@ def is_moment(value: object) -> TypeGuard[Moment]:
 
 
 def recipe_of(current: object, wanted: str) -> Recipe:
-    """Return the recipe of the picture on screen.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """Return the recipe of the picture on screen."""
     if not is_moment(current):
         raise ConfigError(wanted=wanted, found="none in this tab", fix="generate one first")
     return Recipe.from_json(current["recipe"])
