@@ -197,8 +197,6 @@ def train_gan(
         if start_from is not None and not run.resumes:
             facts["earlier"] = begin_from(start_from, trainer, later_from)
         loop.train()
-        if show:
-            print(f"run in {out}; next: build-memory --checkpoint {out / 'checkpoint'}")
     finally:
         leave_world(world)
     return out
