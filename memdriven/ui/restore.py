@@ -65,12 +65,6 @@ def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
     return pipe
 
 
-def use(recipe: Recipe) -> None:
-    """Let the visitor use a recipe's checkpoint from now on."""
-    made_here(recipe)
-    state.choose(_model(recipe))
-
-
 def _model(recipe: Recipe) -> str:
     """Return the name of a recipe's checkpoint where the page has it, else of the one in use."""
     return recipe.checkpoint if recipe.checkpoint in state.shelf().entries else state.chosen()
@@ -111,7 +105,7 @@ def restored(
 ) -> dict[str, Any]:
     """Return a recipe's picture and settings, by name, for a restored page."""
     output = made_here(recipe).from_recipe(recipe, steering.guests)
-    use(recipe)
+    state.choose(_model(recipe))
     taken = settings(recipe, steering, noise=True)
     return {
         **taken,
@@ -137,7 +131,8 @@ def brought(recipe: Recipe, steering: Steering) -> dict[str, Any]:
 
 def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
     """Return everything of a recipe but its noise, by name; the picture stays."""
-    use(recipe)
+    made_here(recipe)
+    state.choose(_model(recipe))
     taken = settings(recipe, steering, noise=False)
     return {
         **taken,
