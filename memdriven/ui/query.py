@@ -142,7 +142,8 @@ def chips() -> str:
 def known_words() -> str:
     """Return how many words the visitor's model knows and what about; all of them when unfolded."""
     words = sorted(word for word in state.pipeline().vocabulary if word.isalpha())
-    about = f" about {subject}s" if (subject := state.subject()) else ""
+    subject = state.subject()
+    about = f" about {subject.removesuffix('s')}s" if subject else ""
     buttons = "".join(button(word, "md-word", data_word=word) for word in words)
     return tag(
         "details",
