@@ -165,11 +165,12 @@ def test_stop_ends_grid_and_picture_and_their_frames_rest(desk: Visitor) -> None
         && one.effect.target.matches(".md-busy")).length"""
     desk.write(CAPTION)
     page.get_by_role("tab", name="Diversity").click()
+    page.evaluate("document.querySelectorAll('#grid .md-tile').forEach(tile => tile.remove())")
     page.click("#make-grid")
-    page.wait_for_selector("button.md-tile")
+    page.wait_for_selector("#grid button.md-tile")
     page.click("#stop")
     desk.wait_text("#status", "Stopped.")
-    assert page.locator("button.md-tile").count() < 9
+    assert page.locator("#grid button.md-tile").count() < 9
     page.get_by_role("tab", name="Picture").click()
     page.click("#generate")
     page.wait_for_selector('.md-result[data-complete="false"]')
@@ -177,7 +178,7 @@ def test_stop_ends_grid_and_picture_and_their_frames_rest(desk: Visitor) -> None
     page.click("#stop")
     desk.wait_text("#status", "Stopped.")
     page.wait_for_timeout(1_000)  # longer than what is left of both would take
-    assert page.locator("button.md-tile").count() < 9
+    assert page.locator("#grid button.md-tile").count() < 9
     assert page.locator('.md-result[data-complete="true"]').count() == 0
     assert page.locator("#result .md-busy").count() > 0
     assert page.evaluate(moving) == 0
@@ -226,6 +227,7 @@ def test_hostile_words_stay_words_and_visitors_stay_apart(desk: Visitor, visit: 
 def test_narrow_page_is_one_column(desk: Visitor, shots: Path) -> None:
     page = desk.page
     desk.write(CAPTION)
+    desk.keep_seed("7")
     page.wait_for_selector("#memory .md-card")
     desk.generate()
     page.set_viewport_size({"width": 390, "height": 844})
