@@ -27,7 +27,7 @@ from tqdm import tqdm
 from memdriven import MemoryDrivenPipeline
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
-from memdriven.evaluation.context import Context, Resources, choose_prompts
+from memdriven.evaluation.context import Context, choose_prompts
 from memdriven.evaluation.distances import frechet_distance, kernel_distance
 from memdriven.evaluation.rows import quantised
 from memdriven.models.noise import WHOLE
@@ -115,17 +115,17 @@ def stages(checkpoint: Path, dataset: Path, n: int, shown: int = 6) -> Image.Ima
     """Print each stage's distances; return a sheet with a row a caption, every stage's picture in it."""
     made, data = load_checkpoint(checkpoint), PreparedDataset.open(dataset)
     prompts = choose_prompts(data, "test", n)
-    context = Context(made, data, prompts, Resources(), folder=Path("runs/stages/model"))
+    context = Context(checkpoint=made, dataset=data, prompts=prompts, folder=Path("runs/stages/model"))
     pictures = painted(context)
     spaces = {"vgg": context.vgg_space, "squeezenet": context.squeezenet_space}
-    real = {name: space.cached(context.reference_images, context.cache) for name, space in spaces.items()}
+    real = {name: context.features(space, context.reference_images) for name, space in spaces.items()}
     print(f"{len(prompts)} captions against {len(context.reference_images)} images at {context.size} px")
     print("| stage | " + " | ".join(f"fd_{name} | kd_{name}" for name in spaces) + " |")
     print("|---" * (1 + 2 * len(spaces)) + "|")
     for size, stage in zip(made.generator.resolutions, pictures, strict=True):
         cells = []
         for name, space in spaces.items():
-            features = space.cached(stage, context.cache, progress=True)
+            features = context.features(space, stage)
             distance = kernel_distance(real[name], features, subset_size=min(1000, len(prompts)))
             cells += [f"{frechet_distance(real[name], features):,.1f}", f"{distance.mean:,.3f}"]
         print(f"| {size} px | " + " | ".join(cells) + " |", flush=True)

@@ -168,9 +168,6 @@ class LossConfig:
     perceptual_weight: float = 0.0
     """Weight of the same difference in the maps of a frozen network, each as a share of the image's
     own size there [ours] (Johnson et al. 2016)."""
-    consistency_weight: float = 0.0
-    """Weight of |down(x_i) - x_{i-1}|, the difference between a later stage's picture, reduced to the size of
-    the stage before, and that stage's picture: what is added should be detail [ours]."""
     r1_gamma: float = 1.0
     """gamma of R1 (Eq. 4)."""
     mismatched: bool = True
@@ -299,9 +296,7 @@ class Config:
             not loss.change_weight or g.zoom > 0, "generator.zoom above 0 with loss.change_weight", g.zoom
         )
         _require(
-            not loss.consistency_weight or g.stages > 1,
-            "generator.stages above 1 with loss.consistency_weight",
-            g.stages,
+            not g.back_projection or g.refine, "generator.refine with generator.back_projection", g.refine
         )
         _require(
             train.crop >= 1 or 0 < train.frozen_stages == g.stages - 1,
@@ -345,12 +340,13 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
         "early_blocks": (0, 32),
         "guidance": (0, MAX_GUIDANCE),
         "zoom": (0, 0.99),
+        "back_projection": (0, 1),
     },
     "discriminator": {"width": (1, 4096), "max_width": (1, 8192)},
     "loss": {
         **dict.fromkeys(("adversarial_weight", "damsm_weight", "attribute_weight", "kl_weight"), (0, 1e6)),
         **dict.fromkeys(("reconstruction_weight", "change_weight", "perceptual_weight"), (0, 1e6)),
-        **dict.fromkeys(("consistency_weight", "r1_gamma"), (0, 1e6)),
+        "r1_gamma": (0, 1e6),
     },
     "retrieval": {
         "k": (1, 1_000_000),

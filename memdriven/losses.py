@@ -62,16 +62,6 @@ def reconstruction(fake: Tensor, real: Tensor, own: Tensor, weights: Tensor | No
     return (distance * own).sum() / own.sum().clamp(min=1)
 
 
-def consistency(image: Tensor, before: Tensor) -> Tensor:
-    """Mean |down(x_i) - x_{i-1}|, of a later stage's picture and the one before, which it should keep [ours].
-
-    Args:
-        image: x_i (b, 3, 2s, 2s), reduced by an area average.
-        before: x_{i-1} (b, 3, s, s), which learns nothing from this.
-    """
-    return (F.interpolate(image, before.shape[2:], mode="area") - before.detach()).abs().mean()
-
-
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, e^logvar) || N(0, 1)) = -1/2 mean(1 + logvar - mu^2 - e^logvar) [family]."""
     return -0.5 * (1 + logvar - mu.square() - logvar.exp()).mean()

@@ -202,7 +202,7 @@ AVIARY_128 = _preset(
 AVIARY_256 = _preset(
     "aviary-256",
     damsm=RENDERED,
-    generator=SMALL | NAMED | NOISY | SECOND | {"stages": 3},
+    generator=SMALL | NAMED | NOISY | SECOND | {"stages": 3, "back_projection": 0.5},
     discriminator=PROJECTED_D,
     loss=SHARPER | {"damsm_weight": 0.0, "kl_weight": 0.0},
     train=LATER_LOOP | {"batch_size": 8, "p_swap": 0.0, "p_fade": 0.1, "frozen_stages": 2, "crop": 0.5},

@@ -123,8 +123,8 @@ def test_the_shipped_models_settings_are_those_of_its_recipe(tmp_path: Path) -> 
     last = to_dict(from_dict(Config, shipped["config"]))
     assert settings(last) == list(phases.values())[-1]
     recorded = [settings(part["config"]) for part in shipped["facts"]["earlier_runs"] if "config" in part]
-    assert len(recorded) == 4
-    for found, name in zip(recorded, ("sharp-5", "light-1", "light-2", "sharp-6"), strict=True):
+    assert len(recorded) == 5
+    for found, name in zip(recorded, ("sharp-5", "light-1", "light-2", "sharp-6", "fine"), strict=True):
         for section, values in found.items():
             different = {k: v for k, v in values.items() if v != phases[name][section][k]}
             assert not different, f"{name}: {section}: {different}"

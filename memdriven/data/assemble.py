@@ -22,6 +22,8 @@ from memdriven.numbers import check_whole
 
 _WORKERS = 4
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+LOOK = 12
+"""Side in px to which pictures are reduced to find those that repeat another."""
 REPEATED = 0.2
 """Distance of two looks, over the contrast of one, below which a picture repeats another. Of 3,033
 flowers the four nearest pairs, each of one photograph, lie at 0.05 to 0.12, all others above 0.33."""
@@ -124,7 +126,7 @@ def assemble(
             seed=seed,
             source=source,
             licence=licence,
-            extra={**(extra or {}), "notes": [*notes, *left, *_repetitions(items, looks)]},
+            extra={**(extra or {}), "notes": [*notes, *left, *repetitions(items, looks)]},
         )
     return PreparedDataset.open(out)
 
@@ -153,7 +155,7 @@ def all_faults(faults: Sequence[DataError], place: str) -> DataError:
 
 
 def _square(draft: Draft, size: int, fit: Fit) -> tuple[bytes, np.ndarray]:
-    """Return a draft's picture as WebP, and its look: 12 x 12 means of its colours, (432,) float32.
+    """Return a draft's picture as WebP, and its look: LOOK x LOOK means of its colours, (432,) float32.
 
     One that is as wanted already is not compressed a second time.
     """
@@ -169,7 +171,7 @@ def _square(draft: Draft, size: int, fit: Fit) -> tuple[bytes, np.ndarray]:
         buffer = io.BytesIO()
         square.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
         content = buffer.getvalue()
-    look = np.asarray(square.resize((12, 12), Image.Resampling.BOX), np.float32).ravel()
+    look = np.asarray(square.resize((LOOK, LOOK), Image.Resampling.BOX), np.float32).ravel()
     return content, look
 
 
@@ -189,7 +191,7 @@ def check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:
         )
 
 
-def _repetitions(items: Sequence[Item], looks: Mapping[str, np.ndarray]) -> list[str]:
+def repetitions(items: Sequence[Item], looks: Mapping[str, np.ndarray]) -> list[str]:
     """Tell of held-out pictures that all but repeat a training picture, mirrored or not."""
     train, *others = ([i for i in items if i.split == split] for split in ("train", "validation", "test"))
     notes = []
@@ -200,7 +202,7 @@ def _repetitions(items: Sequence[Item], looks: Mapping[str, np.ndarray]) -> list
         pairs: dict[str, str] = {}
         for start in range(0, len(held), 1024):
             straight = asked[start : start + 1024]
-            mirrored = straight.reshape(-1, 12, 12, 3)[:, :, ::-1].reshape(straight.shape)
+            mirrored = straight.reshape(-1, LOOK, LOOK, 3)[:, :, ::-1].reshape(straight.shape)
             for part in (straight, mirrored):
                 squared = (part**2).sum(1)[:, None] + (known**2).sum(1) - 2 * part @ known.T
                 nearest = squared.argmin(1)  # of (<= 1024, train)

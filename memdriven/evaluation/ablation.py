@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from tyro import conf
 
@@ -27,7 +27,7 @@ from memdriven.checkpoint import load_facts
 from memdriven.config import Config, GeneratorConfig, TrainConfig, to_dict
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
-from memdriven.errors import ConfigError, EvaluationError, TrainingError
+from memdriven.errors import ConfigError, EvaluationError, TrainingError, require
 from memdriven.evaluation.context import Resources
 from memdriven.evaluation.rows import CONTROLS
 from memdriven.evaluation.run import evaluate
@@ -51,8 +51,7 @@ SWAP = TrainConfig().p_swap
 """p_swap where it is switched on."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Variant:
+class Variant(NamedTuple):
     """One row."""
 
     name: str
@@ -82,12 +81,8 @@ def variants(base: Config) -> list[Variant]:
         PAPER: _as_preset(base, PAPER),
         PAPER_FAMILY: _as_preset(base, PAPER_FAMILY),
     }
-    rows = [Variant(name=BASE, changes={}, config=base)]
-    for name, changes in table.items():
-        config = with_changes(base, changes)
-        if config != base:
-            rows.append(Variant(name=name, changes=changes, config=config))
-    return rows
+    rows = [Variant(name, changes, with_changes(base, changes)) for name, changes in table.items()]
+    return [Variant(BASE, {}, base), *(row for row in rows if row.config != base)]
 
 
 def _early(generator: GeneratorConfig) -> dict[str, Any]:
@@ -122,13 +117,13 @@ def with_changes(config: Config, changes: dict[str, Any]) -> Config:
     Raises:
         ConfigError: there is no such field, or the values cannot work together.
     """
-    parts: dict[str, Any] = {}
+    sections: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():
         section, _, name = path.partition(".")
-        part = parts.get(section, getattr(config, section, None))
-        if part is None or not hasattr(part, name):
-            raise ConfigError(wanted="a setting such as loss.mismatched", found=path, fix="see train --help")
-        parts[section] = dataclasses.replace(part, **{name: value})
+        known = hasattr(getattr(config, section, None), name)
+        require(known, ConfigError, "a setting such as loss.mismatched", path, "see train --help")
+        sections.setdefault(section, {})[name] = value
+    parts = {name: dataclasses.replace(getattr(config, name), **each) for name, each in sections.items()}
     return dataclasses.replace(config, **parts)
 
 
@@ -139,11 +134,8 @@ def chosen(rows: list[Variant], names: tuple[str, ...]) -> list[Variant]:
         ConfigError: an unknown name.
     """
     known = [row.name for row in rows]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise ConfigError(
-            wanted="rows among " + ", ".join(known), found=", ".join(unknown), fix="choose of these"
-        )
+    unknown = ", ".join(name for name in names if name not in known)
+    require(not unknown, ConfigError, "rows among " + ", ".join(known), unknown, "choose of these")
     return [row for row in rows if not names or row.name in (BASE, *names)]
 
 
@@ -238,10 +230,9 @@ def ablate(plan: Plan, say: Callable[[str], object] = print, *, dry_run: bool = 
     if dry_run:
         _train(plan, variants(plan.base)[0], dry_run=True)
         return {}
-    if plan.steps <= 0 and plan.minutes <= 0:
-        raise ConfigError(
-            wanted="a budget a row", found="neither steps nor minutes", fix="give --steps or --minutes"
-        )
+    budget = plan.steps > 0 or plan.minutes > 0
+    fix = "give --steps or --minutes"
+    require(budget, ConfigError, "a budget a row", "neither steps nor minutes", fix)
     rows = chosen(variants(plan.base), plan.rows)
     _freeze(plan)
     memory = plan.memory or _memory(plan)
@@ -282,9 +273,9 @@ def _freeze(plan: Plan) -> None:
     facts = {"schema": SCHEMA, "budget": plan.budget, "base": to_dict(plan.base)}
     if path.exists() and (earlier := read_json(path, EvaluationError)) != facts:
         raise EvaluationError(
-            wanted=f"the ablation that {plan.out} was started with: {earlier.get('budget')}",
-            found=plan.budget + ("" if earlier.get("base") == facts["base"] else ", another base"),
-            fix="use the same settings, or another folder",
+            f"the ablation that {plan.out} was started with: {earlier.get('budget')}",
+            plan.budget + ("" if earlier.get("base") == facts["base"] else ", another base"),
+            "use the same settings, or another folder",
         )
     atomic_write_json(path, facts)
 

@@ -8,7 +8,8 @@ second judge that the generator never saw stands beside it: on Aviary the attrib
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,9 +60,9 @@ def mismatched_captions(
     """
     if any(group is None for group in groups):
         raise EvaluationError(
-            wanted="each caption's class or picture",
-            found="captions of which neither is known, so that others of the same picture would be drawn",
-            fix="give the picture's id where it has no class",
+            "each caption's class or picture",
+            "captions of which neither is known, so that others of the same picture would be drawn",
+            "give the picture's id where it has no class",
         )
     rng = np.random.default_rng(seed)
     _, group = np.unique(np.array([str(each) for each in groups]), return_inverse=True)
@@ -71,80 +72,74 @@ def mismatched_captions(
         allowed = np.flatnonzero((group != group[i]) & (text != text[i]))
         if not len(allowed):
             raise EvaluationError(
-                wanted="captions of at least two pictures, with different words",
-                found=f"{len(captions)} captions, none of which can stand against {captions[i]!r}",
-                fix="evaluate over more captions",
+                "captions of at least two pictures, with different words",
+                f"{len(captions)} captions, none of which can stand against {captions[i]!r}",
+                "evaluate over more captions",
             )
         chosen[i] = rng.choice(allowed, count, replace=len(allowed) < count)
     return torch.from_numpy(chosen)
 
 
 def r_precision(
-    scores: Callable[[Tensor, Tensor], Tensor],
-    mismatched: Tensor,
-    *,
-    folds: int = FOLDS,
-    progress: bool = False,
+    images: Tensor, captions: Tensor, mismatched: Tensor, *, folds: int = FOLDS, progress: bool = False
 ) -> RPrecision:
-    """Return the share of images whose own caption scores highest.
-
-    Args:
-        scores: maps image ids (b,) and caption ids (b, c) to scores (b, c).
-        mismatched: caption ids (n, c) that do not belong to image i; caption i does.
-        folds: the images are split into this many (at most n) for the standard deviation.
-        progress: show a bar.
+    """Return the share of images whose own caption has the largest product with them.
 
     A tie at the top counts as what breaking it at random would give on average.
+
+    Args:
+        images: features (n, d).
+        captions: features (n, d); caption i belongs to image i.
+        mismatched: ids (n, c) of captions that do not belong to image i.
+        folds: the images are split into this many (at most n) for the standard deviation.
+        progress: show a bar.
     """
     n = len(mismatched)
     right = torch.zeros(n)
     for ids in tqdm(torch.split(torch.arange(n), 256), desc="R-precision", disable=not progress):
         candidates = torch.cat([ids[:, None], mismatched[ids]], dim=1)  # (b, 1 + c)
-        value = scores(ids, candidates)
-        true, others = value[:, :1], value[:, 1:]
+        scores = torch.einsum("bd,bcd->bc", images[ids], captions[candidates])
+        true, others = scores[:, :1], scores[:, 1:]
         beaten = (others > true + TIE).any(dim=1)
         ties = ((others - true).abs() <= TIE).sum(dim=1)
         right[ids] = torch.where(beaten, 0.0, 1.0 / (1 + ties.float()))
     rates = torch.stack([fold.mean() for fold in right.tensor_split(min(folds, n))])
-    spread = float(rates.std()) if len(rates) > 1 else float("nan")
+    spread = float(rates.std()) if len(rates) > 1 else math.nan
     return RPrecision(float(right.mean()), spread, len(rates))
-
-
-def cosine_scores(images: Tensor, sentences: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return cos(global image feature, sentence): images (n, d), sentences (n, d)."""
-    return dot_scores(F.normalize(images, dim=1), F.normalize(sentences, dim=1))
-
-
-def dot_scores(images: Tensor, captions: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return images . captions, of (n, d) and (n, d), without the whole (n, n) table."""
-
-    def scores(ids: Tensor, candidates: Tensor) -> Tensor:
-        return torch.einsum("bd,bcd->bc", images[ids], captions[candidates])
-
-    return scores
 
 
 def measure_attributes(context: Context, row: Row) -> list[Measurement]:
     """Share of the caption's named attributes that the judge finds."""
     _naming(context)
-    found = attribute_accuracy(context.judge, row.images, [prompt.named for prompt in context.prompts])
+    rates, counts = attribute_accuracy(context.judge, row.images, [p.named for p in context.prompts])
     protocol = f"attribute judge trained on renders, at {context.judge.size} px; top value named"
     return [
         Measurement(
             metric=metric,
-            value=value,
+            value=rate,
             n=len(row.images),
             protocol=protocol,
-            details=found.details() if metric == "attributes" else {},
+            details=counts if metric == "attributes" else {},
         )
-        for metric, value in found.summary().items()
+        for metric, rate in rates.items()
     ]
 
 
+@torch.no_grad()
 def measure_r_precision(context: Context, row: Row) -> list[Measurement]:
-    """R-precision with DAMSM, which the generator trained against."""
-    scores = cosine_scores(_image_features(context, row.images), _sentences(context))
-    return [_measured(context, context.prompts, "r_precision", scores, "DAMSM (also the training loss)")]
+    """R-precision with DAMSM, which the generator trained against: by cos(global image feature, sentence)."""
+    damsm = context.checkpoint.damsm
+    vgg = None if damsm.pixels is not None else context.vgg
+    images = [
+        damsm.encode_images(chunk.to(context.device).float() / 255, vgg).global_.float().cpu()
+        for chunk in torch.split(row.images, 64)
+    ]
+    sentences = [
+        context.encode([prompt.caption for prompt in context.prompts[start : start + 256]]).sentence
+        for start in range(0, len(context.prompts), 256)
+    ]
+    features = (F.normalize(torch.cat(parts).float().cpu(), dim=1) for parts in (images, sentences))
+    return [_measured(context, context.prompts, "r_precision", "DAMSM (also the training loss)", *features)]
 
 
 def measure_r_precision_judge(context: Context, row: Row) -> list[Measurement]:
@@ -153,38 +148,30 @@ def measure_r_precision_judge(context: Context, row: Row) -> list[Measurement]:
     prompts = [context.prompts[i] for i in naming]
     odds = caption_log_odds(context.judge, row.images[naming], [prompt.named for prompt in prompts])
     judge = "attribute judge (never trained against)"
-    return [_measured(context, prompts, "r_precision_judge", dot_scores(*odds), judge)]
+    return [_measured(context, prompts, "r_precision_judge", judge, *odds)]
 
 
 def _naming(context: Context) -> list[int]:
-    """Return which captions name what the judge knows: of the others it can say nothing.
-
-    Raises:
-        EvaluationError: none does.
-    """
+    """Return which captions name what the judge knows: of the others it can say nothing."""
     asked = context.judge.labels([prompt.named for prompt in context.prompts]) != IGNORED
     naming: list[int] = asked.any(dim=1).nonzero().flatten().tolist()
     if not naming:
         raise EvaluationError(
-            wanted="captions that name attributes which the judge knows: " + ", ".join(context.judge.names),
-            found=f"none among {len(context.prompts)}",
-            fix="leave the measure out, or train a judge on this data set",
+            "captions that name attributes which the judge knows: " + ", ".join(context.judge.names),
+            f"none among {len(context.prompts)}",
+            "leave the measure out, or train a judge on this data set",
         )
     return naming
 
 
 def _measured(
-    context: Context,
-    prompts: Sequence[Prompt],
-    metric: str,
-    scores: Callable[[Tensor, Tensor], Tensor],
-    judge: str,
+    context: Context, prompts: Sequence[Prompt], metric: str, judge: str, images: Tensor, captions: Tensor
 ) -> Measurement:
     classes = [prompt.item.class_id for prompt in prompts]
     by_class = None not in classes and len(set(classes)) > 1
     groups = classes if by_class else [prompt.item.id for prompt in prompts]
     mismatched = mismatched_captions(groups, [prompt.caption for prompt in prompts], seed=context.seed)
-    found = r_precision(scores, mismatched, progress=context.progress)
+    found = r_precision(images, captions, mismatched, progress=context.progress)
     distinct = min(len(set(chosen)) for chosen in mismatched.tolist())
     others = f"{MISMATCHED} captions of other {'classes' if by_class else 'pictures'}"
     if distinct < MISMATCHED:
@@ -196,27 +183,3 @@ def _measured(
         protocol=f"{judge}; 1 true + {others}, top-1, %",
         details={"std": round(100 * found.std, 3), "folds": found.folds} if found.folds > 1 else {},
     )
-
-
-@torch.no_grad()
-def _image_features(context: Context, images: Tensor) -> Tensor:
-    """Return DAMSM's global features (n, d) of uint8 images: the generator's own judge."""
-    damsm = context.checkpoint.damsm
-    vgg = None if damsm.pixels is not None else context.vgg
-    parts = [
-        damsm.encode_images(chunk.to(context.device).float() / 255, vgg).global_.float().cpu()
-        for chunk in torch.split(images, 64)
-    ]
-    return F.normalize(torch.cat(parts), dim=1)
-
-
-@torch.no_grad()
-def _sentences(context: Context) -> Tensor:
-    """Return the captions' sentence embeddings (n, d)."""
-    checkpoint, parts = context.checkpoint, []
-    limit = checkpoint.config.text.max_words
-    for start in range(0, len(context.prompts), 256):
-        captions = [prompt.caption for prompt in context.prompts[start : start + 256]]
-        encoded = [checkpoint.vocabulary.encode(caption, limit) for caption in captions]
-        parts.append(checkpoint.damsm.encode_captions(encoded).sentence.float().cpu())
-    return torch.cat(parts)

@@ -16,9 +16,10 @@ from torch import Tensor
 from memdriven.checkpoint import Checkpoint
 from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.features import Extractor, squeezenet_extractor, vgg_extractor
+from memdriven.evaluation.features import Extractor, pooled_maps
 from memdriven.evaluation.judge import AttributeJudge, load_judge
 from memdriven.files import explain_disk_errors, read_json, sha256_file
 from memdriven.memory.bank import HEADER, MemoryBank
@@ -28,6 +29,7 @@ from memdriven.pipeline.request import Request
 
 LEAST_SIDE = 128
 """VGG sees images at the model's size, but enlarged to this many px where that is smaller."""
+SQUEEZENET_SIDE = 128
 CACHED_CAPTIONS, CACHED_IMAGES = 60_000, 8_000
 """Word-level strategies compare each caption with 200 items, so an evaluation meets every item many
 times: what it keeps of them covers a bank of some thousand images (0.7 and 0.3 GB at most)."""
@@ -89,43 +91,46 @@ class Resources:
     """torchvision's fasterrcnn_resnet50_fpn_v2 weights, for SOA; without it its download."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Context:
-    """One evaluation's material; whatever is slow to load is loaded when it is first asked for.
+    """One evaluation's material; whatever is slow to load is loaded when it is first asked for."""
 
-    Args:
-        checkpoint: the model.
-        dataset: its images and captions.
-        prompts: the captions to paint.
-        resources: local weight files.
-        split: whose captions they are.
-        seed: of the first picture's noise; also of every random choice of a measure.
-        folder: where this model's rows of pictures are kept for a later run. Features of images, which
-            other models share, are kept beside it.
-        memory: a memory bank in place of the checkpoint's own.
-        batch: pictures a forward pass.
-        progress: show bars.
-    """
+    checkpoint: Checkpoint
+    dataset: PreparedDataset
+    prompts: Sequence[Prompt]
+    """The captions to paint."""
+    resources: Resources = field(default_factory=Resources)
+    split: str = "test"
+    """Whose captions they are."""
+    seed: int = 0
+    """Of the first picture's noise; also of every random choice of a measure."""
+    folder: Path
+    """Where this model's rows of pictures are kept for a later run. Features of images, which other models
+    share, are kept beside it."""
+    memory: Path | None = None
+    """A memory bank in place of the checkpoint's own."""
+    batch: int = 16
+    """Pictures a forward pass."""
+    progress: bool = True
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        dataset: PreparedDataset,
-        prompts: Sequence[Prompt],
-        resources: Resources,
-        *,
-        split: str = "test",
-        seed: int = 0,
-        folder: Path,
-        memory: Path | None = None,
-        batch: int = 16,
-        progress: bool = True,
-    ) -> None:
-        self.checkpoint, self.dataset, self.prompts = checkpoint, dataset, list(prompts)
-        self.resources, self.split, self.seed, self.folder = resources, split, seed, folder
-        self.memory, self.cache = memory or checkpoint.bank_path, folder.parent / "features"
-        self.batch, self.progress = batch, progress
-        self.device = str(checkpoint.damsm.device)
-        self.size = checkpoint.generator.resolutions[-1]
+    def __post_init__(self) -> None:
+        """Derive what is used everywhere."""
+        self.memory_path = self.memory or self.checkpoint.bank_path
+        self.cache = self.folder.parent / "features"
+        self.device = str(self.checkpoint.damsm.device)
+        self.size = self.checkpoint.generator.resolutions[-1]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a number of this evaluation depends on, beside its row and metric."""
+        return {
+            "checkpoint_hash": self.checkpoint.hash,
+            "dataset": f"{self.dataset.name}/{self.split}",
+            "seed": self.seed,
+            "prompts": prompts_hash(self.prompts),
+            "memory": self.memory_hash,
+            "k": self.checkpoint.config.retrieval.k,
+        }
 
     @property
     def model_name(self) -> str:
@@ -136,17 +141,13 @@ class Context:
     @cached_property
     def bank(self) -> MemoryBank:
         """The memory."""
-        return MemoryBank.open(self.memory, self.checkpoint.damsm.hash())
-
-    @cached_property
-    def held(self) -> frozenset[str]:
-        """Ids of the memory's images."""
-        return frozenset(self.bank.ids)
+        return MemoryBank.open(self.memory_path, self.checkpoint.damsm.hash())
 
     @cached_property
     def memory_hash(self) -> str:
         """Names the memory."""
-        return sha256_file(self.memory / HEADER)[:12] if (self.memory / HEADER).exists() else ""
+        header = self.memory_path / HEADER
+        return sha256_file(header)[:12] if header.exists() else ""
 
     @cached_property
     def pipe(self) -> MemoryDrivenPipeline:
@@ -164,21 +165,21 @@ class Context:
 
     def request(self, prompt: Prompt, seed: int, **fields: Any) -> Request:
         """Return what is asked for a caption; its own image is left out where the memory holds it."""
-        own = (prompt.item.id,) if prompt.item.id in self.held else ()
+        own = (prompt.item.id,) if prompt.item.id in self.bank else ()
         return Request(caption=prompt.caption, seeds=(seed,), exclude=own, **fields)
+
+    def encode(self, captions: Sequence[str]) -> TextFeatures:
+        """Return captions as the generator reads them."""
+        limit = self.checkpoint.config.text.max_words
+        encoded = [self.checkpoint.vocabulary.encode(caption, limit) for caption in captions]
+        return self.checkpoint.encode_captions(encoded)
 
     @cached_property
     def judge(self) -> AttributeJudge:
-        """The attribute judge.
-
-        Raises:
-            EvaluationError: none is given, or it is damaged.
-        """
+        """The attribute judge, where one is given."""
         if self.resources.judge is None:
             raise EvaluationError(
-                wanted="an attribute judge",
-                found="none given",
-                fix="train one (train-judge) and give it by --judge",
+                "an attribute judge", "none given", "train one (train-judge) and give it by --judge"
             )
         return load_judge(self.resources.judge, self.device)
 
@@ -198,7 +199,7 @@ class Context:
     @cached_property
     def vgg_space(self) -> Extractor:
         """Pooled relu5_3."""
-        return vgg_extractor(self.vgg, max(self.size, LEAST_SIDE), self.device)
+        return pooled_maps("vgg16 relu5_3", self.vgg, max(self.size, LEAST_SIDE), self.device)
 
     @cached_property
     def squeezenet(self) -> SqueezeNet:
@@ -208,7 +209,11 @@ class Context:
     @cached_property
     def squeezenet_space(self) -> Extractor:
         """SqueezeNet's pooled last maps, a fortieth of VGG in time."""
-        return squeezenet_extractor(self.squeezenet, device=self.device)
+        return pooled_maps("squeezenet1_1", self.squeezenet, SQUEEZENET_SIDE, self.device)
+
+    def features(self, space: Extractor, images: Tensor) -> Tensor:
+        """Return features (n, d) of uint8 images (n, 3, h, w), kept for a later run."""
+        return space(images, self.cache, progress=self.progress)
 
     @cached_property
     def items(self) -> dict[str, Item]:

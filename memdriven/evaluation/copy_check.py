@@ -8,13 +8,14 @@ other than v. A percentile near 0 is a copy; about 50 is as new as another train
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.data.prepared import Item, load_images
+from memdriven.data.assemble import LOOK, repetitions
+from memdriven.data.prepared import load_images
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.context import Context
 from memdriven.evaluation.features import SHARD
@@ -25,12 +26,9 @@ from memdriven.models.noise import apply_view, draw_noise
 
 SUSPECT = 1.0
 """Below this percentile an output counts as a suspected copy."""
-DUPLICATE_SIDE, DUPLICATE = 16, 0.02
-"""Two images are near-duplicates where, reduced to this side, their pixels in 0..1 differ by less (RMS)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class CopyCheck:
+class CopyCheck(NamedTuple):
     """Percentiles (0..100) of the outputs, (n,) each."""
 
     nearest: Tensor
@@ -39,16 +37,6 @@ class CopyCheck:
     """Which training image that is."""
     neighbour: Tensor | None
     """Of the distance to the output's own neighbour, where one is given."""
-
-    def summary(self) -> dict[str, float]:
-        """Medians, and the share of suspected copies."""
-        found = {
-            "copy_nearest_percentile": float(self.nearest.median()),
-            "copy_suspected": float((self.nearest < SUSPECT).float().mean()),
-        }
-        if self.neighbour is not None:
-            found["copy_neighbour_percentile"] = float(self.neighbour.median())
-        return found
 
 
 def nearest_distances(queries: Tensor, base: Tensor, *, skip_self: bool = False) -> tuple[Tensor, Tensor]:
@@ -92,16 +80,14 @@ def copy_check(
     """
     if len(training) < 3:
         raise EvaluationError(
-            wanted="three training images or more",
-            found=str(len(training)),
-            fix="compare with the whole training split",
+            "three training images or more", str(len(training)), "compare with the whole training split"
         )
     own, _ = nearest_distances(training, training, skip_self=True)
     if not own.any():
         raise EvaluationError(
-            wanted="training images that differ from each other",
-            found=f"{len(training)}, each of which is there twice",
-            fix="compare with a training split without copies",
+            "training images that differ from each other",
+            f"{len(training)}, each of which is there twice",
+            "compare with a training split without copies",
         )
     ways = [nearest_distances(seen, training) for seen in outputs]
     distance, way = torch.stack([found for found, _ in ways]).min(dim=0)
@@ -117,7 +103,7 @@ def copy_check(
         own_neighbour = training[neighbours[drew]].double()
         gaps = torch.stack([(seen[drew].double() - own_neighbour).norm(dim=1) for seen in outputs])
         to_neighbour = percentile(torch.minimum(gaps.amin(dim=0), apart[drew]), own)
-    return CopyCheck(nearest=percentile(distance, own), nearest_index=index, neighbour=to_neighbour)
+    return CopyCheck(percentile(distance, own), index, to_neighbour)
 
 
 def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -137,61 +123,41 @@ def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[
 
 
 def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
-    """Distance to the training images, as percentiles of their own."""
-    space, cache = context.squeezenet_space, context.cache
-    training = space.cached(context.training_images, cache, progress=context.progress)
+    """Distance to the training images, as percentiles of their own; the share of suspected copies."""
+    space, generator = context.squeezenet_space, context.checkpoint.generator
+    training = context.features(space, context.training_images)
     place = {item.id: i for i, item in enumerate(context.training_items)}
-    drew_on = None
-    if row.drew_on is not None:
-        drew_on = torch.tensor([place.get(one or "", -1) for one in row.drew_on])
-    as_made = space.cached(row.images, cache, progress=context.progress)
+    drew_on = None if row.drew_on is None else torch.tensor([place.get(one or "", -1) for one in row.drew_on])
     # Part by part: images may be a file far larger than the memory.
-    mirrored = [
-        space.cached(part.flip(3), cache, progress=context.progress)
-        for part in torch.split(row.images, SHARD)
-    ]
+    mirrored = [context.features(space, part.flip(3)) for part in torch.split(row.images, SHARD)]
+    outputs = [context.features(space, row.images), torch.cat(mirrored)]
     views, ways = None, "as made or mirrored"
-    generator = context.checkpoint.generator
     if drew_on is not None and row.seeds is not None and generator.config.zoom:
-        seen = as_seen(generator, context.training_images, drew_on, row.seeds)
-        views, ways = (
-            space.cached(seen, cache, progress=context.progress),
-            ("as made, mirrored, or beside its memory as the noise saw it"),
-        )
-    found = copy_check([as_made, torch.cat(mirrored)], training, drew_on, views)
+        views = context.features(space, as_seen(generator, context.training_images, drew_on, row.seeds))
+        ways = "as made, mirrored, or beside its memory as the noise saw it"
+    found = copy_check(outputs, training, drew_on, views)
+    numbers = {
+        "copy_nearest_percentile": found.nearest.median(),
+        "copy_suspected": (found.nearest < SUSPECT).float().mean(),
+    }
+    if found.neighbour is not None:
+        numbers["copy_neighbour_percentile"] = found.neighbour.median()
     protocol = f"{space.name}, {ways}; percentile of {len(training)} training images' nearest distances"
     return [
-        Measurement(metric=metric, value=value, n=len(row.images), protocol=protocol)
-        for metric, value in found.summary().items()
+        Measurement(metric=metric, value=float(value), n=len(row.images), protocol=protocol)
+        for metric, value in numbers.items()
     ]
 
 
 def near_duplicates(context: Context) -> str:
-    """Say how many images of the split nearly are training images, mirrored or not; "" if none are.
+    """Say how many images of the split all but repeat training images, mirrored or not; "" if none do.
 
     What a model, an encoder or a judge has seen in training is then part of its test.
     """
-    test = context.dataset.split(context.split)
-    if not any(item.split == "train" for item in context.dataset.items):
+    items = [item for item in context.dataset.items if item.split in ("train", context.split)]
+    if {item.split for item in items} != {"train", context.split}:
         return ""
-    asked, known = (_reduced(context, items) for items in (test, context.training_items))
-    ways = [nearest_distances(seen.flatten(1), known.flatten(1)) for seen in (asked, asked.flip(3))]
-    distance, way = torch.stack([found for found, _ in ways]).min(dim=0)
-    nearest = torch.stack([at for _, at in ways]).gather(0, way[None])[0]
-    same = (distance / known[0].numel() ** 0.5 < DUPLICATE).nonzero().flatten().tolist()
-    if not same:
-        return ""
-    twin = context.training_items[int(nearest[same[0]])].id
-    return (
-        f"{len(same)} of the {len(test)} images of split {context.split} are near-duplicates of training "
-        f"images (the first: {test[same[0]].id} of {twin}), so numbers on this split flatter"
-    )
-
-
-def _reduced(context: Context, items: Sequence[Item]) -> Tensor:
-    """Return images of 16 px, (n, 3, 16, 16) in 0..1."""
-    images = load_images(context.dataset, items, 4 * DUPLICATE_SIDE, context.progress)
-    parts = [
-        F.adaptive_avg_pool2d(chunk.float() / 255, DUPLICATE_SIDE) for chunk in torch.split(images, SHARD)
-    ]
-    return torch.cat(parts)
+    images = load_images(context.dataset, items, 4 * LOOK, context.progress)
+    looks = [F.adaptive_avg_pool2d(part.float(), LOOK) for part in torch.split(images, SHARD)]
+    flat = torch.cat(looks).movedim(1, 3).flatten(1).numpy()  # (n, 432)
+    return "; ".join(repetitions(items, {item.id: look for item, look in zip(items, flat, strict=True)}))

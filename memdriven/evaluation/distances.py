@@ -18,6 +18,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -28,22 +29,6 @@ from memdriven.evaluation.context import Context
 from memdriven.evaluation.features import Extractor, Form, inception_extractor
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import REAL, Row
-
-
-def _torchmetrics(name: str) -> Any:
-    """Return a module of torchmetrics.
-
-    Raises:
-        EvaluationError: it is not installed.
-    """
-    try:
-        return importlib.import_module(f"torchmetrics.image.{name}")
-    except ImportError as error:
-        raise EvaluationError(
-            wanted="torchmetrics, which computes Frechet and kernel distances",
-            found=str(error)[:160],
-            fix='pip install "memdriven[evaluation]" (or: pip install torchmetrics)',
-        ) from error
 
 
 class Precomputed(nn.Module):
@@ -58,49 +43,41 @@ class Precomputed(nn.Module):
         return features
 
 
-def check_features(real: Tensor, fake: Tensor, least: int = 2) -> None:
-    """Refuse features that are not two (n, d) tables of one width with `least` rows or more."""
-    if (
-        real.ndim != 2
-        or fake.ndim != 2
-        or real.shape[1] != fake.shape[1]
-        or min(len(real), len(fake)) < least
-    ):
+def _computed(module: str, name: str, real: Tensor, fake: Tensor, **options: int) -> Any:
+    """Return what one of torchmetrics' distances gives for features (n, d) and (m, d), in float64.
+
+    Raises:
+        EvaluationError: fewer than two images, features of different widths, or no torchmetrics.
+    """
+    if real.ndim != 2 or real.shape[1:] != fake.shape[1:] or min(len(real), len(fake)) < 2:
         raise EvaluationError(
-            wanted=f"two feature tables (n, d) of the same d, n >= {least}",
-            found=f"{tuple(real.shape)} and {tuple(fake.shape)}",
-            fix="take both from the same network, over more images",
+            "two feature tables (n, d) of the same d, n >= 2",
+            f"{tuple(real.shape)} and {tuple(fake.shape)}",
+            "take both from the same network, over more images",
         )
+    try:
+        kind = getattr(importlib.import_module(f"torchmetrics.image.{module}"), name)
+    except ImportError as error:
+        raise EvaluationError(
+            "torchmetrics, which computes Frechet and kernel distances",
+            str(error)[:160],
+            'pip install "memdriven[evaluation]" (or: pip install torchmetrics)',
+        ) from error
+    metric = kind(feature=Precomputed(real.shape[1]), **options)
+    metric.update(real.double(), real=True)
+    metric.update(fake.double(), real=False)
+    return metric.compute()
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
     """Return the squared Frechet distance of Gaussians fitted to features (n, d) and (m, d).
 
-    In float64; covariances are unbiased. It grows as n falls, so n belongs beside the number.
+    Covariances are unbiased. It grows as n falls, so n belongs beside the number.
 
     Raises:
         EvaluationError: fewer than two images, or features of different widths.
     """
-    check_features(real, fake)
-    metric = _torchmetrics("fid").FrechetInceptionDistance(feature=Precomputed(real.shape[1]))
-    metric.update(real.double(), real=True)
-    metric.update(fake.double(), real=False)
-    return max(_finite(float(metric.compute())), 0.0)
-
-
-def _finite(value: float) -> float:
-    """Return a distance that a library has computed.
-
-    Raises:
-        EvaluationError: it is NaN or infinite.
-    """
-    if not math.isfinite(value):
-        raise EvaluationError(
-            wanted="a distance",
-            found=str(value),
-            fix="look for features that are no numbers, or all the same",
-        )
-    return value
+    return max(_finite(_computed("fid", "FrechetInceptionDistance", real, fake)), 0.0)
 
 
 @dataclass(frozen=True)
@@ -122,19 +99,22 @@ def kernel_distance(
     Raises:
         EvaluationError: fewer than two images, or features of different widths.
     """
-    check_features(real, fake)
     size = min(subset_size, len(real), len(fake))
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", UserWarning)  # a note on memory
         torch.manual_seed(seed)
-        metric = _torchmetrics("kid").KernelInceptionDistance(
-            feature=Precomputed(real.shape[1]), subsets=subsets, subset_size=size
-        )
-        metric.update(real.double(), real=True)
-        metric.update(fake.double(), real=False)
-        mean, std = metric.compute()
+        options = {"subsets": subsets, "subset_size": size}
+        mean, std = _computed("kid", "KernelInceptionDistance", real, fake, **options)
     one = subsets == 1 or size == len(real) == len(fake)  # each subset is the whole
-    return Spread(_finite(float(mean)), math.nan if one else float(std))
+    return Spread(_finite(mean), math.nan if one else float(std))
+
+
+def _finite(value: Tensor) -> float:
+    if not bool(value.isfinite()):
+        raise EvaluationError(
+            "a distance", str(float(value)), "look for features that are no numbers, or all the same"
+        )
+    return float(value)
 
 
 def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Spread:
@@ -147,9 +127,9 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Sprea
     """
     if logits.ndim != 2 or len(logits) < splits:
         raise EvaluationError(
-            wanted=f"logits (n, classes), n >= {splits}",
-            found=str(tuple(logits.shape)),
-            fix="score more images, or use fewer splits",
+            f"logits (n, classes), n >= {splits}",
+            str(tuple(logits.shape)),
+            "score more images, or use fewer splits",
         )
     order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
     parts = logits[order].double().log_softmax(dim=1).tensor_split(splits)  # log p(y|x)
@@ -160,24 +140,7 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Sprea
     return Spread(float(scores.mean()), float(scores.std()) if splits > 1 else math.nan)
 
 
-Measure = Callable[[Context, Row], list[Measurement]]
-Space = Callable[[Context], Extractor]
-"""Gives a feature space, or raises where its weights are absent."""
-
-
-def vgg(context: Context) -> Extractor:
-    """Pooled relu5_3."""
-    return context.vgg_space
-
-
-def squeezenet(context: Context) -> Extractor:
-    """Pooled maps of SqueezeNet, a fortieth of VGG in time."""
-    return context.squeezenet_space
-
-
-def inception(form: Form) -> Space:
-    """Inception in one of the three forms."""
-
+def _inception(form: Form) -> Callable[[Context], Extractor]:
     def space(context: Context) -> Extractor:
         weights = context.resources.inception_b if form == "b" else context.resources.inception_a
         return inception_extractor(form, weights, context.size, device=context.device)
@@ -185,44 +148,41 @@ def inception(form: Form) -> Space:
     return space
 
 
-def frechet(metric: str, space_of: Space) -> Measure:
-    """Frechet distance to the split's images in one feature space."""
-
-    def measure(context: Context, row: Row) -> list[Measurement]:
-        space = space_of(context)
-        real, fake = _two_sets(context, row, space)
-        least, width = min(len(real), len(fake)), real.shape[1]
-        floor = f"; {least} images are fewer than {width} features, so it is mostly their number's"
-        return [
-            Measurement(
-                metric=metric,
-                value=frechet_distance(real, fake),
-                n=len(fake),
-                protocol=f"Frechet distance, {_against(context, space, row)}" + floor * (least < width),
-            )
-        ]
-
-    return measure
+SPACES: dict[str, Callable[[Context], Extractor]] = {
+    "fid_vgg": attrgetter("vgg_space"),
+    "kid_vgg": attrgetter("vgg_space"),
+    "fd_squeezenet": attrgetter("squeezenet_space"),
+    "kd_squeezenet": attrgetter("squeezenet_space"),
+    "fid_a": _inception("a"),
+    "fid_b": _inception("b"),
+    "fid_c": _inception("c"),
+    "kid_a": _inception("a"),
+}
+"""Each distance's feature space; names of kernel distances begin with k."""
 
 
-def kernel(metric: str, space_of: Space) -> Measure:
-    """Kernel distance (x 1000) to the split's images in one feature space."""
+def measure_distance(metric: str, context: Context, row: Row) -> list[Measurement]:
+    """Frechet or kernel distance (x 1000) of a row to the split's images, by its name in `SPACES`.
 
-    def measure(context: Context, row: Row) -> list[Measurement]:
-        space = space_of(context)
-        real, fake = _two_sets(context, row, space)
+    For `real` the row is the training split's images, as the reference is the split's own.
+    """
+    space = SPACES[metric](context)
+    images = context.training_sample(len(row.images)) if row.name == REAL else row.images
+    real = context.features(space, context.reference_images)
+    fake = context.features(space, images)
+    source = "training images" if row.name == REAL else f"{context.size} px images"
+    protocol = f"{space.name}; {source} against {len(real)} {context.split} images at {context.size} px"
+    details = {}
+    if metric.startswith("k"):
         found = kernel_distance(real, fake, seed=context.seed)
-        return [
-            Measurement(
-                metric=metric,
-                value=1000 * found.mean,
-                n=len(fake),
-                protocol=f"KID x 1000, {_against(context, space, row)}",
-                details={} if math.isnan(found.std) else {"std": round(1000 * found.std, 4)},
-            )
-        ]
-
-    return measure
+        value, protocol = 1000 * found.mean, f"KID x 1000, {protocol}"
+        details = {} if math.isnan(found.std) else {"std": round(1000 * found.std, 4)}
+    else:
+        value, protocol = frechet_distance(real, fake), f"Frechet distance, {protocol}"
+        least, width = min(len(real), len(fake)), real.shape[1]
+        if least < width:
+            protocol += f"; {least} images are fewer than {width} features, so it is mostly their number's"
+    return [Measurement(metric=metric, value=value, n=len(fake), protocol=protocol, details=details)]
 
 
 def measure_inception_score(context: Context, row: Row) -> list[Measurement]:
@@ -230,7 +190,7 @@ def measure_inception_score(context: Context, row: Row) -> list[Measurement]:
     space = inception_extractor(
         "a", context.resources.inception_a, context.size, logits=True, device=context.device
     )
-    logits = space.cached(row.images, context.cache, progress=context.progress)
+    logits = context.features(space, row.images)
     found = inception_score(logits, seed=context.seed)
     return [
         Measurement(
@@ -241,21 +201,3 @@ def measure_inception_score(context: Context, row: Row) -> list[Measurement]:
             details={"std": found.std},
         )
     ]
-
-
-def _two_sets(context: Context, row: Row, space: Extractor) -> tuple[Tensor, Tensor]:
-    """Return features of the split's images, and of the row's.
-
-    For `real` the row is the training split's images, as the reference is the other split.
-    """
-    images = row.images if row.name != REAL else context.training_sample(len(row.images))
-    real = space.cached(context.reference_images, context.cache, progress=context.progress)
-    return real, space.cached(images, context.cache, progress=context.progress)
-
-
-def _against(context: Context, space: Extractor, row: Row) -> str:
-    source = "training images" if row.name == REAL else f"{context.size} px images"
-    return (
-        f"{space.name}; {source} against {len(context.reference_images)} {context.split} images"
-        f" at {context.size} px"
-    )

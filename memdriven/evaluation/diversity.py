@@ -10,12 +10,13 @@ memory settle it, and may not where the caption names one.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from math import log2
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from operator import eq
 from statistics import mean
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from torch import Tensor
 from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.resettings import background
 from memdriven.aviary.species import BACKGROUNDS, possible_places
-from memdriven.errors import EvaluationError
+from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.context import Context, Prompt
 from memdriven.evaluation.features import perceptual_distances
 from memdriven.evaluation.results import Measurement
@@ -53,18 +54,11 @@ def mean_pairwise_distance(images: Tensor, maps: Maps) -> float:
         EvaluationError: fewer than two images.
     """
     if len(images) < 2:
-        raise EvaluationError(
-            wanted="two images or more of a caption", found=str(len(images)), fix="draw z more often"
-        )
+        raise EvaluationError("two images or more of a caption", str(len(images)), "draw z more often")
     depths = maps(images)
     first, second = torch.combinations(torch.arange(len(images)), 2).T
     distances = perceptual_distances([m[first] for m in depths], [m[second] for m in depths])
     return float(distances.mean())
-
-
-def diversity(groups: Tensor, maps: Maps) -> float:
-    """Return the mean over groups of `mean_pairwise_distance`: groups float (m, q, 3, h, w)."""
-    return sum(mean_pairwise_distance(group, maps) for group in groups) / max(len(groups), 1)
 
 
 def measure_diversity_seed(context: Context) -> list[Measurement]:
@@ -88,19 +82,19 @@ def measure_diversity_z(context: Context) -> list[Measurement]:
     return [_diversity(context, "diversity_z", groups, what)]
 
 
-def seeds_of_draws(context: Context, place: int) -> list[int]:
+def seeds_of_draws(context: Context, place: int, draws: int = DRAWS) -> list[int]:
     """Return the seeds of one caption's draws."""
-    return [context.seed + FIRST_DRAW + place * DRAWS + q for q in range(DRAWS)]
+    first = context.seed + FIRST_DRAW + place * draws
+    return list(range(first, first + draws))
 
 
 def _diversity(context: Context, metric: str, groups: Sequence[Sequence[Tensor]], what: str) -> Measurement:
-    """Return the distance by the last stage's pictures; the other stages' are details."""
-    by_stage = {
-        int(stages[0].shape[-1]): diversity(
-            torch.stack(stages).to(context.device).float() / 255, context.squeezenet
-        )
-        for stages in zip(*groups, strict=True)
-    }
+    """Return the mean over captions by the last stage's pictures; the other stages' are details."""
+    by_stage = {}
+    for stage in zip(*groups, strict=True):
+        images = (group.to(context.device).float() / 255 for group in stage)
+        distances = [mean_pairwise_distance(group, context.squeezenet) for group in images]
+        by_stage[int(stage[0].shape[-1])] = sum(distances) / len(distances)
     return Measurement(
         metric=metric,
         value=by_stage[context.size],
@@ -117,46 +111,21 @@ def _held(context: Context, prompt: Prompt, seed: int, **fields: Any) -> Request
 
 def paint_draws(context: Context, prepared: Prepared, seeds: Sequence[int]) -> list[Tensor]:
     """Return every stage's pictures, uint8 (q, 3, s, s), whose z the seeds draw; all else is held."""
-    request, stages, varied = prepared.request, [], []
-    for seed in seeds:
-        turned = replace(request, variations=(Variation(seed=seed, strength=1.0),))
-        varied.append(replace(prepared, request=turned))
+    request, stages = prepared.request, []
+    varied = [
+        replace(prepared, request=replace(request, variations=(Variation(seed=seed, strength=1.0),)))
+        for seed in seeds
+    ]
     for start in range(0, len(varied), context.batch):
         part = varied[start : start + context.batch]
         stages.append(context.pipe.paint_many(part, [request.seeds[0]] * len(part)))
     return [quantised(torch.cat(images)) for images in zip(*stages, strict=True)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Backgrounds:
-    """One caption's pictures over z: which background the judge sees in each."""
-
-    seen: tuple[str, ...]
-    asked: tuple[str, ...]
-    """What z alone would choose of the backgrounds that the memory's pose leaves open."""
-    named: str = ""
-    """What the caption names."""
-
-    @property
-    def entropy(self) -> float:
-        """Of the seen backgrounds, in bits."""
-        return entropy(self.seen)
-
-    @property
-    def of_z(self) -> float:
-        """Share of pictures whose background is z's."""
-        return mean(seen == asked for seen, asked in zip(self.seen, self.asked, strict=True))
-
-    @property
-    def obeyed(self) -> float:
-        """Share of pictures whose background is the caption's."""
-        return mean(seen == self.named for seen in self.seen)
-
-
 def entropy(values: Sequence[str]) -> float:
     """Return -sum p log2 p of the shares of equal values, in bits."""
     shares = [count / len(values) for count in Counter(values).values()]
-    return sum(-share * log2(share) for share in shares)
+    return sum(-share * math.log2(share) for share in shares)
 
 
 def measure_background_entropy(context: Context) -> list[Measurement]:
@@ -169,21 +138,23 @@ def measure_background_entropy(context: Context) -> list[Measurement]:
     Raises:
         EvaluationError: the judge does not tell backgrounds, or captions or memory know none.
     """
-    if not set(BACKGROUNDS) <= set(context.judge.attributes.get("background", ())):
-        raise EvaluationError(
-            wanted="a judge that tells Aviary's backgrounds",
-            found=f"one of {', '.join(context.judge.names)}",
-            fix="train one on Aviary (train-judge)",
-        )
+    require(
+        set(BACKGROUNDS) <= set(context.judge.attributes.get("background", ())),
+        EvaluationError,
+        "a judge that tells Aviary's backgrounds",
+        f"one of {', '.join(context.judge.names)}",
+        "train one on Aviary (train-judge)",
+    )
     free = list(_backgrounds(context, named=False, conflicting=False))
     named = list(_backgrounds(context, named=True, conflicting=False))
     conflicting = list(_backgrounds(context, named=True, conflicting=True))
-    if not free:
-        raise EvaluationError(
-            wanted="captions and references with Aviary's records, some of which leave the background open",
-            found=f"none among {len(context.prompts)} captions",
-            fix="evaluate on more captions of an Aviary, or leave the measure out",
-        )
+    require(
+        free,
+        EvaluationError,
+        "captions and references with Aviary's records, some of which leave the background open",
+        f"none among {len(context.prompts)} captions",
+        "evaluate on more captions of an Aviary, or leave the measure out",
+    )
     judged = f"over {BACKGROUND_DRAWS} z by the judge, nearest reference, all but z held"
     unnamed = f"{judged}; captions that name none, memories whose pose allows several"
     one = f"{judged}; captions that name one"
@@ -192,27 +163,38 @@ def measure_background_entropy(context: Context) -> list[Measurement]:
         "asked_by_z": round(mean(entropy(each.asked) for each in free), 4),
         "seen": dict(Counter(place for each in free for place in each.seen).most_common()),
     }
+    of_z = [_share(map(eq, each.seen, each.asked)) for each in free]
+    numbers = [("background_entropy", [entropy(each.seen) for each in free], f"bits, {unnamed}")]
+    numbers += [("background_of_z", of_z, f"share, {unnamed}")]
+    for kind, captions, protocol in (("named", named, one), ("conflicting", conflicting, elsewhere)):
+        bits = [entropy(each.seen) for each in captions]
+        obeyed = [_share(place == each.named for place in each.seen) for each in captions]
+        numbers += [(f"background_entropy_{kind}", bits, f"bits, {protocol}")]
+        numbers += [(f"background_obeyed_{kind}", obeyed, f"share, {protocol}")]
     return [
-        _mean("background_entropy", [each.entropy for each in free], f"bits, {unnamed}", spread),
-        _mean("background_of_z", [each.of_z for each in free], f"share, {unnamed}"),
-        _mean("background_entropy_named", [each.entropy for each in named], f"bits, {one}"),
-        _mean("background_obeyed_named", [each.obeyed for each in named], f"share, {one}"),
-        _mean("background_entropy_conflicting", [each.entropy for each in conflicting], f"bits, {elsewhere}"),
-        _mean("background_obeyed_conflicting", [each.obeyed for each in conflicting], f"share, {elsewhere}"),
+        Measurement(
+            metric=metric,
+            value=mean(values) if values else math.nan,
+            n=len(values) * BACKGROUND_DRAWS,
+            protocol=protocol,
+            details={"captions": len(values)} | (spread if metric == "background_entropy" else {}),
+        )
+        for metric, values, protocol in numbers
     ]
 
 
-def _mean(
-    metric: str, values: Sequence[float], protocol: str, details: dict[str, Any] | None = None
-) -> Measurement:
-    """Return the mean over captions; NaN where there are none."""
-    return Measurement(
-        metric=metric,
-        value=mean(values) if values else float("nan"),
-        n=len(values) * BACKGROUND_DRAWS,
-        protocol=protocol,
-        details={"captions": len(values), **(details or {})},
-    )
+def _share(holds: Iterable[bool]) -> float:
+    return mean(map(float, holds))
+
+
+class Backgrounds(NamedTuple):
+    """One caption's pictures over z: which background the judge sees in each."""
+
+    seen: tuple[str, ...]
+    asked: tuple[str, ...]
+    """What z alone would choose of the backgrounds that the memory's pose leaves open."""
+    named: str
+    """What the caption names; "" if nothing."""
 
 
 def _backgrounds(context: Context, *, named: bool, conflicting: bool) -> Iterator[Backgrounds]:
@@ -221,6 +203,7 @@ def _backgrounds(context: Context, *, named: bool, conflicting: bool) -> Iterato
     A pose with one place alone (swimming) leaves nothing to z or to words, so it never fits.
 
     Args:
+        context: the evaluation's material.
         named: captions that name a background, or those that name none.
         conflicting: of the references only those that were seen in another than the named background.
     """
@@ -233,19 +216,13 @@ def _backgrounds(context: Context, *, named: bool, conflicting: bool) -> Iterato
             continue
         seed = context.seed + i
         found = context.pipe.retrieve(_held(context, prompt, seed, k=SEARCHED if conflicting else 1))
-        reference, options = next(
-            (
-                (each.id, options)
-                for each in found
-                if (options := _options(context, each.id, place, conflicting=conflicting))
-            ),
-            ("", ()),
-        )
+        fitting = ((each.id, _options(context, each.id, place, conflicting=conflicting)) for each in found)
+        reference, options = next((each for each in fitting if each[1]), ("", ()))
         if not options:
             continue
         left -= 1
         prepared = context.pipe.prepare(_held(context, prompt, seed, references=((reference, 1.0),)))
-        seeds = [context.seed + FIRST_DRAW + i * BACKGROUND_DRAWS + q for q in range(BACKGROUND_DRAWS)]
+        seeds = seeds_of_draws(context, i, BACKGROUND_DRAWS)
         images = paint_draws(context, prepared, seeds)[-1]
         seen = context.judge.log_probabilities(images)[:, column].argmax(dim=1).tolist()
         zs = [context.pipe.noise(replace(prepared.request, variations=()), each).z[0] for each in seeds]

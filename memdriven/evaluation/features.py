@@ -20,20 +20,23 @@ ImageNet's mean and std normalised before; so its network sees about [-0.19, 0.4
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from PIL import Image
+from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from memdriven.encoders.image import resized
-from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.weights import read_weights, weights_hash
-from memdriven.errors import EvaluationError
+from memdriven.errors import CheckpointError, EvaluationError
 from memdriven.files import atomic_write_bytes
 
 BATCH = 32
@@ -56,76 +59,48 @@ class Extractor:
     """Float images (b, 3, side, side) in [0, 1] to vectors (b, d)."""
     device: str = "cpu"
 
-    def __call__(self, images: Tensor, *, batch: int = BATCH, progress: bool = False) -> Tensor:
-        """Return float32 features (n, d), on the CPU, of uint8 images (n, 3, h, w)."""
+    def __call__(self, images: Tensor, folder: Path | None = None, *, progress: bool = False) -> Tensor:
+        """Return float32 features (n, d), on the CPU, of uint8 images (n, 3, h, w).
+
+        In a folder they are kept under the hash of the pixels and of this space, in parts of `SHARD` images,
+        so that a run that was cut short goes on after its last whole part.
+        """
         with tqdm(total=len(images), desc=self.name, unit="img", disable=not progress) as bar:
-            return self._made(images, bar, batch)
+            return torch.cat([self._shard(shard, folder, bar) for shard in torch.split(images, SHARD)])
 
     @torch.no_grad()
-    def _made(self, images: Tensor, bar: Any, batch: int = BATCH) -> Tensor:
+    def _shard(self, images: Tensor, folder: Path | None, bar: Any) -> Tensor:
+        """Read one part's features, or make and keep them."""
+        if folder is not None:
+            digest = hashlib.sha256(f"{self.name}|{self.identity}|{tuple(images.shape)}|".encode())
+            digest.update(images.contiguous().numpy().data)
+            path = folder / f"{digest.hexdigest()[:32]}.safetensors"
+            with contextlib.suppress(CheckpointError, KeyError):  # missing, or damaged
+                features = read_weights(path)["features"]
+                bar.update(len(images))
+                return features
         parts = []
-        for chunk in torch.split(images, batch):
+        for chunk in torch.split(images, BATCH):
             scaled = resized(chunk.to(self.device).float() / 255, self.side)
             parts.append(self.function(scaled).float().cpu())
             bar.update(len(chunk))
-        return torch.cat(parts)
-
-    def cached(self, images: Tensor, folder: Path | None, *, progress: bool = False) -> Tensor:
-        """As a call, but kept in a folder under the hash of the pixels and of this space.
-
-        Kept in parts of `SHARD` images, so that a run that was cut short goes on after its last
-        whole part.
-        """
-        if folder is None:
-            return self(images, progress=progress)
-        with tqdm(total=len(images), desc=self.name, unit="img", disable=not progress) as bar:
-            parts = [self._part(chunk, folder, bar) for chunk in torch.split(images, SHARD)]
-        return torch.cat(parts)
-
-    def _part(self, images: Tensor, folder: Path, bar: Any) -> Tensor:
-        """Read one part's features, or make and keep them."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load, save
-
-        digest = hashlib.sha256(f"{self.name}|{self.identity}|{tuple(images.shape)}|".encode())
-        digest.update(images.contiguous().numpy().data)
-        path = folder / f"{digest.hexdigest()[:32]}.safetensors"
-        if path.exists():
-            try:
-                features = load(path.read_bytes())["features"]
-                bar.update(len(images))
-                return features
-            except (SafetensorError, KeyError):
-                path.unlink()
-        features = self._made(images, bar)
-        atomic_write_bytes(path, save({"features": features.contiguous()}))
+        features = torch.cat(parts)
+        if folder is not None:
+            atomic_write_bytes(path, save({"features": features.contiguous()}))
         return features
 
 
-def vgg_extractor(vgg: nn.Module, side: int, device: str = "cpu") -> Extractor:
-    """Return pooled relu5_3: `vgg` maps images (b, 3, h, w) in [0, 1] to (b, 512, h', w')."""
+def pooled_maps(name: str, network: nn.Module, side: int, device: str = "cpu") -> Extractor:
+    """Return the spatial mean of a network's maps (b, d, h, w); of the last ones where it has several."""
 
     def function(images: Tensor) -> Tensor:
-        maps: Tensor = vgg(images)
-        return maps.float().mean(dim=(2, 3))
+        maps = network(images)
+        last: Tensor = maps if isinstance(maps, Tensor) else maps[-1]
+        return last.float().mean(dim=(2, 3))
 
+    identity = weights_hash(network)
     return Extractor(
-        name=f"vgg16 relu5_3 mean at {side} px",
-        identity=weights_hash(vgg),
-        side=side,
-        function=function,
-        device=device,
-    )
-
-
-def squeezenet_extractor(network: SqueezeNet, side: int = 128, device: str = "cpu") -> Extractor:
-    """Return the spatial mean of the last maps, (n, 512)."""
-    return Extractor(
-        name=f"squeezenet1_1 mean at {side} px",
-        identity=weights_hash(network),
-        side=side,
-        function=lambda images: network(images)[-1].mean(dim=(2, 3)),
-        device=device,
+        name=f"{name} mean at {side} px", identity=identity, side=side, function=function, device=device
     )
 
 
@@ -169,16 +144,13 @@ def inception_extractor(
     if weights is not None and not weights.is_file():
         raise _unusable(form, weights, "no such file")
     try:
-        network: nn.Module
         if form == "b":
             network, side = _torchvision(weights), SIDE
         else:
             network = _fidelity(weights, antialiased=form == "c", logits=logits)
     except ImportError as error:
         raise EvaluationError(
-            wanted=f"torch-fidelity, which holds the network of FID form ({form})",
-            found=str(error)[:160],
-            fix=EXTRA,
+            f"torch-fidelity, which holds the network of FID form ({form})", str(error)[:160], EXTRA
         ) from error
     except Exception as error:  # foreign bytes and failed downloads raise all kinds
         raise _unusable(form, weights, f"{type(error).__name__}: {error}") from error
@@ -212,11 +184,8 @@ class Inception2015(nn.Module):
         x = (x - 128) / 128
         for name in LAYERS_2015:
             x = getattr(self.network, name)(x)
-        pooled: Tensor = x.flatten(1)  # (b, 2048)
-        if self.logits:
-            weight: Tensor = self.network.fc.weight  # type: ignore[union-attr, assignment]
-            return pooled @ weight.T
-        return pooled
+        pooled = x.flatten(1)  # (b, 2048)
+        return pooled @ self.network.fc.weight.T if self.logits else pooled  # type: ignore[operator, union-attr]
 
 
 def pillow_resize(images: Tensor, side: int) -> Tensor:
@@ -224,32 +193,24 @@ def pillow_resize(images: Tensor, side: int) -> Tensor:
 
     Each channel is resized as float32, and cut to 0..255 without rounding.
     """
-    import numpy as np
-    from PIL import Image
-
-    def channel(plane: Any) -> Any:
-        image = Image.fromarray(plane)
-        return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC))
-
-    planes = images.float().numpy()
-    resized = np.stack([np.stack([channel(plane) for plane in picture]) for picture in planes])
-    return torch.from_numpy(resized.clip(0, 255))
+    size = (side, side)
+    planes = [
+        np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
+        for plane in images.float().flatten(0, 1).numpy()
+    ]
+    return torch.from_numpy(np.stack(planes).clip(0, 255)).view(*images.shape[:2], side, side)
 
 
 def _torchvision(weights: Path | None) -> nn.Module:
     """Return form (b): images (b, 3, 299, 299) in [0, 1] to features (b, 2048)."""
     from torchvision.models import Inception_V3_Weights, inception_v3
 
-    if weights is None:
-        source = Inception_V3_Weights.IMAGENET1K_V1
-        state = dict(source.get_state_dict(progress=True, check_hash=True))
-    else:
-        state = read_weights(weights)
+    source = Inception_V3_Weights.IMAGENET1K_V1
+    state = read_weights(weights) if weights else source.get_state_dict(progress=True, check_hash=True)
     network = inception_v3(weights=None, aux_logits=True, init_weights=False, transform_input=True)
     network.load_state_dict(state)
     network.fc = nn.Identity()
-    pooled: nn.Module = network
-    return pooled
+    return network  # type: ignore[no-any-return]
 
 
 def _fidelity(weights: Path | None, *, antialiased: bool, logits: bool) -> nn.Module:
@@ -270,7 +231,7 @@ def _fidelity(weights: Path | None, *, antialiased: bool, logits: bool) -> nn.Mo
 def _unusable(form: Form, weights: Path | None, found: str) -> EvaluationError:
     option = "--inception-b" if form == "b" else "--inception-a"
     return EvaluationError(
-        wanted=f"Inception weights of FID form ({form}): {weights or 'the library download'}",
-        found=found.splitlines()[0][:160] if found else "an unknown failure",
-        fix=f"give the file of this form by {option}; the form is left out meanwhile",
+        f"Inception weights of FID form ({form}): {weights or 'the library download'}",
+        found.splitlines()[0][:160] if found else "an unknown failure",
+        f"give the file of this form by {option}; the form is left out meanwhile",
     )

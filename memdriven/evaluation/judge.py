@@ -12,12 +12,14 @@ The design is ours: a few convolutions and an `AttributeHead`. Saved as `judge.s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,7 +29,8 @@ from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.devices import choose_device
 from memdriven.encoders.readers import AttributeHead, attribute_loss
-from memdriven.errors import EvaluationError
+from memdriven.encoders.weights import read_weights
+from memdriven.errors import CheckpointError, EvaluationError
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json, sha256_file
 from memdriven.training.augment import disturb
 from memdriven.training.distributed import Chance
@@ -36,10 +39,9 @@ from memdriven.training.loop import Loop
 from memdriven.training.run_directory import RunDirectory
 
 SCHEMA = "memdriven.judge/2"
+HEADER, WEIGHTS = "judge.json", "judge.safetensors"
 WIDTHS = (16, 40, 80, 144)
 """Channels at 1, 1/2, 1/4 and 1/8 of the input's side: about 34 million MACs at 64 px."""
-
-
 _DAMAGE = (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError)
 
 
@@ -67,9 +69,9 @@ class AttributeJudge(nn.Module):
         super().__init__()
         if not attributes or any(len(values) < 2 for values in attributes.values()):
             raise EvaluationError(
-                wanted="attributes with two or more values each",
-                found=str(dict(attributes))[:80],
-                fix="judge a data set whose items record varied attributes",
+                "attributes with two or more values each",
+                str(dict(attributes))[:80],
+                "judge a data set whose items record varied attributes",
             )
         self.attributes = {name: tuple(values) for name, values in attributes.items()}
         self.priors = {
@@ -119,63 +121,36 @@ class AttributeJudge(nn.Module):
         ]
         return torch.cat(parts) if parts else torch.zeros(0, *self.head.bias.shape)
 
-    def save(self, folder: Path | str, facts: Mapping[str, Any] | None = None) -> None:
+    def save(self, folder: Path, facts: Mapping[str, Any] | None = None) -> None:
         """Write `judge.safetensors` (float16) and then `judge.json` that names its hash."""
-        from safetensors.torch import save
-
-        folder = Path(folder)
         state = {
             name: value.detach().cpu().half().contiguous() if value.is_floating_point() else value
             for name, value in self.state_dict().items()
         }
-        atomic_write_bytes(folder / "judge.safetensors", save(state))
-        atomic_write_json(
-            folder / "judge.json",
-            {
-                "schema": SCHEMA,
-                "attributes": {name: list(values) for name, values in self.attributes.items()},
-                "priors": {name: list(values) for name, values in self.priors.items()},
-                "size": self.size,
-                "sha256": sha256_file(folder / "judge.safetensors"),
-                "facts": dict(facts or {}),
-            },
-        )
+        atomic_write_bytes(folder / WEIGHTS, save(state))
+        header = {"schema": SCHEMA, "attributes": self.attributes, "priors": self.priors, "size": self.size}
+        header |= {"sha256": sha256_file(folder / WEIGHTS), "facts": dict(facts or {})}
+        atomic_write_json(folder / HEADER, header)
 
 
-def load_judge(folder: Path | str, device: str | torch.device = "cpu") -> AttributeJudge:
+def load_judge(folder: Path, device: str | torch.device = "cpu") -> AttributeJudge:
     """Read a judge that `AttributeJudge.save` wrote.
 
     Raises:
         EvaluationError: the folder holds no judge, or its weights are damaged.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    folder = Path(folder)
-    header = read_json(folder / "judge.json", EvaluationError)
-    again = "train a judge again: python -m memdriven train-judge"
-    if header.get("schema") != SCHEMA:
-        raise EvaluationError(
-            wanted=f"a judge of schema {SCHEMA} in {folder}", found=str(header.get("schema")), fix=again
-        )
-    path = folder / "judge.safetensors"
+    header = read_json(folder / HEADER, EvaluationError, SCHEMA)
     try:
-        content = path.read_bytes()
-        if sha256_file(path) != header["sha256"]:
-            raise EvaluationError(
-                wanted=f"{path} with the hash that judge.json names",
-                found="another hash: a damaged or foreign file",
-                fix=again,
-            )
+        if sha256_file(folder / WEIGHTS) != header["sha256"]:
+            raise ValueError(f"another hash of {WEIGHTS} than {HEADER} names")
         judge = AttributeJudge(header["attributes"], int(header["size"]), header["priors"])
-        judge.load_state_dict(
-            {k: v.float() if v.is_floating_point() else v for k, v in load(content).items()}
-        )
-    except (*_DAMAGE, SafetensorError) as error:
+        state = read_weights(folder / WEIGHTS)
+        judge.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except (*_DAMAGE, CheckpointError) as error:
         raise EvaluationError(
-            wanted=f"a whole attribute judge in {folder}",
-            found=f"{type(error).__name__}: {error}"[:160],
-            fix=again,
+            f"a whole attribute judge in {folder}",
+            f"{type(error).__name__}: {error}"[:160],
+            "train a judge again: python -m memdriven train-judge",
         ) from error
     return judge.to(device).eval()
 
@@ -186,82 +161,56 @@ def is_colour(values: Sequence[str]) -> bool:
     return bool(named) and named <= set(COLOURS)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Tally:
-    """How often something was asked and how often it was there."""
-
-    right: int = 0
-    count: int = 0
-
-    @property
-    def rate(self) -> float:
-        """right / count; NaN when nothing was asked."""
-        return self.right / self.count if self.count else float("nan")
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttributeAccuracy:
-    """What `attribute_accuracy` found."""
-
-    overall: Tally
-    """Over every named attribute of every image."""
-    asked_colours: Tally
-    """Over the named colours of parts: the headline."""
-    all_colours_right: Tally
-    """Images whose named colours are all there, of the images that name any."""
-    most_colours_right: Tally
-    """Images with more than half of their named colours there, of the images that name any."""
-    by_attribute: dict[str, Tally] = field(default_factory=dict)
-
-    def summary(self) -> dict[str, float]:
-        """The rates by short name, for a table."""
-        return {
-            "asked_colours": self.asked_colours.rate,
-            "all_colours_right": self.all_colours_right.rate,
-            "most_colours_right": self.most_colours_right.rate,
-            "attributes": self.overall.rate,
-        }
-
-    def details(self) -> dict[str, Any]:
-        """The counts, JSON-ready."""
-        return {
-            name: {"right": t.right, "count": t.count, "rate": round(t.rate, 4)}
-            for name, t in sorted(self.by_attribute.items())
-        }
-
-
 def attribute_accuracy(
-    judge: AttributeJudge, images: Tensor, caption_attributes: Sequence[Mapping[str, Any]]
-) -> AttributeAccuracy:
-    """Return the share of caption-named attributes that the judge finds in the images.
+    judge: AttributeJudge, images: Tensor, named: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Return how much of what captions name the judge finds in the images, as rates by short name.
+
+    `attributes` is over every named attribute of every image, `asked_colours` over the named colours of parts
+    (the headline), `all_colours_right` and `most_colours_right` over images that name any; NaN where nothing
+    was asked. Behind them, by attribute, what is right of how many.
 
     Args:
         judge: a trained judge.
         images: uint8 (n, 3, h, w).
-        caption_attributes: n records, what each image's caption names. Attributes and values
-            that the judge does not know are left out of the counts.
+        named: n records, what each image's caption names. Attributes and values that the judge does not
+            know are left out of the counts.
 
     Raises:
         EvaluationError: the numbers of images and records differ.
     """
-    _same_number(images, caption_attributes)
-    labels = judge.labels(caption_attributes)  # (n, a)
+    if len(images) != len(named):
+        raise EvaluationError(
+            "one attribute record an image",
+            f"{len(images)} and {len(named)}",
+            "pass the record of the caption each image was made from",
+        )
+    labels = judge.labels(named)  # (n, a)
     asked = labels != IGNORED
     right = (judge.log_probabilities(images).argmax(dim=2) == labels) & asked
     colour = torch.tensor([is_colour(values) for values in judge.attributes.values()])
     colours, found = asked[:, colour].sum(dim=1), right[:, colour].sum(dim=1)  # (n,)
-    naming = int((colours > 0).sum())
-    return AttributeAccuracy(
-        overall=Tally(right=int(right.sum()), count=int(asked.sum())),
-        asked_colours=Tally(right=int(found.sum()), count=int(colours.sum())),
-        all_colours_right=Tally(right=int(((found == colours) & (colours > 0)).sum()), count=naming),
-        most_colours_right=Tally(right=int((2 * found > colours).sum()), count=naming),
-        by_attribute={
-            name: Tally(right=int(right[:, i].sum()), count=int(asked[:, i].sum()))
-            for i, name in enumerate(judge.names)
-            if asked[:, i].any()
-        },
-    )
+    naming = colours > 0
+    rates = {
+        "asked_colours": _rate(found, colours),
+        "all_colours_right": _rate((found == colours) & naming, naming),
+        "most_colours_right": _rate(2 * found > colours, naming),
+        "attributes": _rate(right, asked),
+    }
+    counts = {
+        name: {
+            "right": int(right[:, i].sum()),
+            "count": int(asked[:, i].sum()),
+            "rate": round(_rate(right[:, i], asked[:, i]), 4),
+        }
+        for i, name in sorted(enumerate(judge.names), key=itemgetter(1))
+        if asked[:, i].any()
+    }
+    return rates, counts
+
+
+def _rate(right: Tensor, count: Tensor) -> float:
+    return int(right.sum()) / int(count.sum()) if count.any() else math.nan
 
 
 def caption_log_odds(
@@ -288,24 +237,14 @@ def caption_log_odds(
     return odds.flatten(1), named.flatten(1)
 
 
-def _same_number(images: Tensor, records: Sequence[Any]) -> None:
-    if len(images) != len(records):
-        raise EvaluationError(
-            wanted="one attribute record an image",
-            found=f"{len(images)} and {len(records)}",
-            fix="pass the record of the caption each image was made from",
-        )
-
-
 class JudgeTrainer:
     """A judge, and the step that trains it."""
 
     def __init__(self, judge: AttributeJudge, learning_rate: float) -> None:
         self.judge = judge.to(memory_format=torch.channels_last)
         self.modules = {"judge": judge}
-        self.optimisers = {
-            "judge": torch.optim.AdamW(judge.parameters(), lr=learning_rate, weight_decay=0.02)
-        }
+        adam = torch.optim.AdamW(judge.parameters(), lr=learning_rate, weight_decay=0.02)
+        self.optimisers = {"judge": adam}
 
     def step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
         """Take pictures (b, 3, s, s) in [0, 1] and labels (b, attributes); return the loss."""
@@ -323,13 +262,12 @@ def one_cycle(part: float, step: int) -> float:
     return max(0.0, min(part / 0.1 + 0.02, (1 - part) / 0.9, 1.0))
 
 
-def _priors(labels: Tensor, attributes: Mapping[str, Sequence[str]]) -> dict[str, list[float]]:
+def _priors(labels: Tensor, attributes: Mapping[str, Sequence[str]]) -> dict[str, tuple[float, ...]]:
     """Share of each value among the labels, with one added to each count."""
     priors = {}
-    for i, (name, values) in enumerate(attributes.items()):
-        known = labels[:, i][labels[:, i] != IGNORED]
-        counts = torch.bincount(known, minlength=len(values)).double() + 1
-        priors[name] = [round(float(share), 6) for share in counts / counts.sum()]
+    for (name, values), column in zip(attributes.items(), labels.T, strict=True):
+        counts = torch.bincount(column[column != IGNORED], minlength=len(values)).double() + 1
+        priors[name] = tuple(round(float(share), 6) for share in counts / counts.sum())
     return priors
 
 
@@ -382,9 +320,9 @@ def train_attribute_judge(
     )
     if len(items) < 2:
         raise EvaluationError(
-            wanted=f"attribute records on the items of {dataset}",
-            found=f"{len(items)} of them",
-            fix="train the judge on a data set with attributes, e.g. `prepare aviary`",
+            f"attribute records on the items of {dataset}",
+            f"{len(items)} of them",
+            "train the judge on a data set with attributes, e.g. `prepare aviary`",
         )
     records = [visible_record(item) for item in items]
     attributes = attribute_values(records)
@@ -392,7 +330,7 @@ def train_attribute_judge(
         torch.manual_seed(seed)
         judge = AttributeJudge(attributes, size)
     labels = judge.labels(records)
-    judge.priors = {name: tuple(v) for name, v in _priors(labels, attributes).items()}
+    judge.priors = _priors(labels, attributes)
     images = load_images(data, items, size, progress)
     batch = min(batch, len(images))
 
@@ -429,11 +367,11 @@ def train_attribute_judge(
     }
     if tested:
         shown = load_images(data, tested, size, progress)
-        found = attribute_accuracy(judge, shown, [visible_record(item) for item in tested])
-        facts["test_accuracy"] = found.details()
-    judge.save(out, facts)
+        _, counts = attribute_accuracy(judge, shown, [visible_record(item) for item in tested])
+        facts["test_accuracy"] = counts
+    judge.save(Path(out), facts)
     if progress:
         print(f"judge in {out}; right on {len(tested)} unseen renders:")
-        for name, tally in facts.get("test_accuracy", {}).items():
-            print(f"  {name:<14} {tally['rate']:.1%} of {tally['count']}")
+        for name, count in facts.get("test_accuracy", {}).items():
+            print(f"  {name:<14} {count['rate']:.1%} of {count['count']}")
     return judge

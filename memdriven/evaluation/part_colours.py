@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache, lru_cache
 
@@ -118,40 +119,38 @@ def measure_part_colours(context: Context, row: Row) -> list[Measurement]:
     """
     own = [prompt.item.id for prompt in context.prompts]
     references: Sequence[str | None] = own if row.name in (REAL, "oracle") else row.drew_on or []
-    seed, seeds = int(context.dataset.header.get("seed") or 0), row.seeds
-    asked = right = 0
-    by_part = {part: [0, 0] for part in PLUMAGE}
+    right, count = Counter[str](), Counter[str]()
     for i, reference in enumerate(references):
         found = _ID.fullmatch(reference or "")
         if found is None or context.dataset.name != "aviary":
             raise EvaluationError(
-                wanted="references from Aviary, whose parts the renderer knows",
-                found=f"{reference!r} of data set {context.dataset.name!r}",
-                fix="leave the measure out",
+                "references from Aviary, whose parts the renderer knows",
+                f"{reference!r} of data set {context.dataset.name!r}",
+                "leave the measure out",
             )
-        wanted = {
-            part: context.prompts[i].named[part] for part in PLUMAGE if part in context.prompts[i].named
-        }
+        named = context.prompts[i].named
+        wanted = named.keys() & set(PLUMAGE)
         if not wanted:
             continue
-        masks = _part_map(int(found[1]), int(found[2]), seed)[None]
-        if seeds is not None:
-            masks = apply_view(draw_noise(seeds[i], context.checkpoint.generator), masks.float()) > 0.5
+        masks = _part_map(int(found[1]), int(found[2]), int(context.dataset.header.get("seed") or 0))[None]
+        if row.seeds is not None:
+            masks = apply_view(draw_noise(row.seeds[i], context.checkpoint.generator), masks.float()) > 0.5
         (colours,) = shown_colours(row.images[i : i + 1], masks)
-        for part in wanted.keys() & colours.keys():
-            hit = colours[part] == wanted[part]
-            asked, right = asked + 1, right + hit
-            by_part[part][0] += hit
-            by_part[part][1] += 1
-    if not asked:
+        for part in wanted & colours.keys():
+            right[part] += colours[part] == named[part]
+            count[part] += 1
+    if not count:
         return []
     protocol = (
         f"mean CIELAB colour of the part, by the reference's part map at {SIDE} px; nearest of "
         f"{len(COLOURS)} names; no weights"
     )
-    details = {part: {"right": r, "count": n} for part, (r, n) in by_part.items() if n}
     return [
         Measurement(
-            metric="part_colours", value=right / asked, n=len(row.images), protocol=protocol, details=details
+            metric="part_colours",
+            value=right.total() / count.total(),
+            n=len(row.images),
+            protocol=protocol,
+            details={part: {"right": right[part], "count": count[part]} for part in PLUMAGE if count[part]},
         )
     ]

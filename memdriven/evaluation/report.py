@@ -17,7 +17,7 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,13 @@ from torch import Tensor
 
 from memdriven.data.images import read_image
 from memdriven.errors import DataError, EvaluationError
-from memdriven.evaluation.context import Context, Prompt, prompts_hash
+from memdriven.evaluation.context import Context
 from memdriven.evaluation.diversity import seeds_of_draws
 from memdriven.evaluation.results import Result, git_commit, read_results
 from memdriven.evaluation.rows import images_of_memory, quantised
-from memdriven.evaluation.tables import Table, place, tables_of
+from memdriven.evaluation.tables import Table, TableRow, metric, place, tables_of
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json
 from memdriven.numbers import is_number
-from memdriven.pipeline.output import Prepared
 
 TITLE = "Memory-driven text-to-image generation: results"
 RESULTS, LOG = "results.jsonl", "metrics.jsonl"
@@ -78,31 +77,31 @@ def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, ti
         EvaluationError: a run holds no records, or damaged ones.
         DataError: the files cannot be written.
     """
-    found, out = gather(runs), out.with_suffix(".md")
+    (results, figures, curves), out = gather(runs), out.with_suffix(".md")
     lead = (
-        f"Made from {len(found.results)} recorded numbers, {len(found.figures)} sets of pictures "
-        f"and {len(found.curves)} training logs in " + ", ".join(str(run) for run in runs) + ". "
+        f"Made from {len(results)} recorded numbers, {len(figures)} sets of pictures "
+        f"and {len(curves)} training logs in " + ", ".join(str(run) for run in runs) + ". "
         "Every row of ours names its checkpoint, commit, n, seed and device; ↑ higher is better, "
         "↓ lower is better."
     )
     parts = [f"# {escape(title)}\n", escape(lead) + "\n"]
-    parts += [table(each) for each in tables_of(found.results)]
-    shown = [each for each in found.figures if not each.content.get("variant")]
-    rows = [each for each in found.figures if each.content.get("variant")]
+    parts += [table(each) for each in tables_of(results)]
+    models = [each for each in figures if not each.content.get("variant")]
+    rows = [each for each in figures if each.content.get("variant")]
     try:
-        drawn = [(f"pictures-{i}", *_pairs(each)) for i, each in enumerate(shown)]
-        drawn += [(f"seeds-{i}", *_seeds(each)) for i, each in enumerate(shown)]
+        drawn = [(f"pictures-{i}", *_pairs(each)) for i, each in enumerate(models)]
+        drawn += [(f"seeds-{i}", *_seeds(each)) for i, each in enumerate(models)]
         if rows:
-            rows.sort(key=lambda each: place(_text(each, "variant")))
+            rows.sort(key=lambda each: place(each.text("variant")))
             drawn.append(("ablation", *_ablation(rows)))
     except (KeyError, TypeError, AttributeError) as error:
         raise EvaluationError(
-            wanted=f"captions and pictures in every {INDEX}",
-            found=f"{type(error).__name__}: {error}"[:160],
-            fix="evaluate again, with its figures",
+            f"captions and pictures in every {INDEX}",
+            f"{type(error).__name__}: {error}"[:160],
+            "evaluate again, with its figures",
         ) from error
-    if found.curves:
-        drawn.append(("curves", *_curves(found.curves)))
+    if curves:
+        drawn.append(("curves", *_curves(curves)))
     for name, heading, about, picture in drawn:
         file = Path(f"{out.stem}-figures") / f"{name}.png"
         atomic_write_bytes(out.parent / file, picture)
@@ -122,9 +121,9 @@ class Curve:
 
     name: str
     points: dict[str, list[tuple[float, float]]]
-    """Metric -> (x, y), x in images, or in steps where images are not logged."""
+    """Metric -> (x, y)."""
     x: str
-    """`images` or `step`."""
+    """`images`, or `step` where images are not logged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,63 +133,54 @@ class Figures:
     folder: Path
     content: dict[str, Any]
 
+    def text(self, key: str) -> str:
+        """Return a field as text."""
+        return str(self.content.get(key))
 
-@dataclass(kw_only=True)
-class Gathered:
-    """Everything a report is made from."""
+    def picture(self, name: object) -> Image.Image:
+        """Read a picture of the set; a name cannot point outside its folder."""
+        path = self.folder / str(name).replace("\\", "/").rsplit("/", 1)[-1]
+        try:
+            return read_image(path)
+        except DataError as error:
+            raise EvaluationError(
+                f"a picture in {path}", error.found, "evaluate again, with its figures"
+            ) from error
 
-    results: list[Result] = field(default_factory=list)
-    figures: list[Figures] = field(default_factory=list)
-    curves: list[Curve] = field(default_factory=list)
 
-
-def gather(runs: Sequence[Path]) -> Gathered:
+def gather(runs: Sequence[Path]) -> tuple[list[Result], list[Figures], list[Curve]]:
     """Read the records under each run, a folder or a results file.
 
     Raises:
         EvaluationError: a run does not exist, nothing is found in any, or a record is damaged.
     """
-    found, fix = Gathered(), "give folders of evaluate, ablate or train"
+    results: list[Result] = []
+    figures: list[Figures] = []
+    curves: list[Curve] = []
+    fix = "give folders of evaluate, ablate or train"
     for run in runs:
         if not run.exists():
-            raise EvaluationError(wanted=f"a run at {run}", found="nothing there", fix=fix)
+            raise EvaluationError(f"a run at {run}", "nothing there", fix)
         for path in [run] if run.is_file() else _records(run):
             if path.name == LOG:
-                curve = read_curve(path, _name(path, run))
-                found.curves += [curve] if curve.points else []
+                below = path.parent.relative_to(run).parts if run.is_dir() else ()
+                curve = read_curve(path, "/".join((run.resolve().name, *below)))
+                curves += [curve] if curve.points else []
             elif path.name == INDEX:
-                found.figures.append(_read_figures(path))
+                figures.append(Figures(folder=path.parent, content=read_json(path, EvaluationError, SCHEMA)))
             else:
-                found.results += read_results(path)
-    if not (found.results or found.curves or found.figures):
-        raise EvaluationError(
-            wanted=f"{RESULTS} or {LOG} in the runs", found=", ".join(map(str, runs))[:160], fix=fix
-        )
-    return found
+                results += read_results(path)
+    if not (results or curves or figures):
+        raise EvaluationError(f"{RESULTS} or {LOG} in the runs", ", ".join(map(str, runs))[:160], fix)
+    return results, figures, curves
 
 
 def _records(run: Path) -> Iterator[Path]:
     for folder, below, names in os.walk(run):
         here = Path(folder)
-        depth = len(here.relative_to(run).parts)
-        below[:] = sorted(set(below) - PASSED_OVER) if depth < DEPTH else []
-        for name in (RESULTS, LOG, INDEX):
-            if name in names:
-                yield here / name
-
-
-def _name(path: Path, run: Path) -> str:
-    parts = path.parent.relative_to(run).parts if run.is_dir() else ()
-    return "/".join((run.resolve().name, *parts))
-
-
-def _read_figures(path: Path) -> Figures:
-    content = read_json(path, EvaluationError)
-    if content.get("schema") != SCHEMA:
-        raise EvaluationError(
-            wanted=f"{path} of schema {SCHEMA}", found=str(content.get("schema"))[:80], fix="evaluate again"
-        )
-    return Figures(folder=path.parent, content=content)
+        deep = len(here.relative_to(run).parts) >= DEPTH
+        below[:] = [] if deep else sorted(set(below) - PASSED_OVER)
+        yield from (here / name for name in (RESULTS, LOG, INDEX) if name in names)
 
 
 def read_curve(path: Path, name: str) -> Curve:
@@ -226,29 +216,45 @@ def escape(value: str) -> str:
 
 def table(content: Table) -> str:
     """Return one table with its title, lead and protocols."""
-    has_record = any(row.record for row in content.rows)
-    heads = ["", *map(escape, content.columns.values()), *(["record"] if has_record else [])]
-    lines = [f"## {escape(content.title)}", "", escape(content.lead), ""]
-    lines += [_line(heads), _line(["---", *["---:"] * len(content.columns), *["---"] * has_record])]
+    recorded = any(row.record for row in content.rows)
+    lines = [["", *map(escape, content.columns.values())], ["---", *["---:"] * len(content.columns)]]
     for row in content.rows:
-        cells = []
-        for key in content.columns:
-            cell = row.cells.get(key)
-            text = escape(cell.text) if cell else ""
-            if cell and cell.best and text:
-                text = f"**{text}**"
-            if cell and cell.change:
-                text += f" ({escape(cell.change)})"
-            cells.append(text or "–")
         label = escape(row.label) + (" *(published)*" if row.kind == "published" else "")
-        label = f"*{escape(row.label)}*" if row.kind == "control" else label
-        lines.append(_line([label, *cells, *([escape(row.record)] if has_record else [])]))
-    lines += ["", *(f"- {escape(note)}" for note in content.notes)]
-    return "\n".join(lines).rstrip() + "\n"
+        cells = cells_of(content, row)
+        label = f"*{label}*" if row.kind == "control" else label
+        lines.append([label, *(cells.get(key) or "–" for key in content.columns)])
+    if recorded:
+        last = ["record", "---", *(escape(row.record) for row in content.rows)]
+        lines = [[*line, each] for line, each in zip(lines, last, strict=True)]
+    parts = [f"## {escape(content.title)}", "", escape(content.lead), ""]
+    parts += ["| " + " | ".join(line) + " |" for line in lines]
+    parts += ["", *(f"- {escape(note)}" for note in content.notes)]
+    return "\n".join(parts).rstrip() + "\n"
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def cells_of(content: Table, row: TableRow) -> dict[str, str]:
+    """Return a row's numbers as Markdown, by column."""
+    first, shown = content.rows[0].numbers, {}
+    for name, value in row.numbers.items():
+        shown[name] = escape(_text(name, value))
+        if row.kind == "ours" and content.marked and shown[name] and shown[name] == _best(content, name):
+            shown[name] = f"**{shown[name]}**"
+        if row.kind == "ours" and content.compared and row is not content.rows[0] and name in first:
+            change = metric(name).show_change(float(value) - float(first[name]))
+            shown[name] += f" ({change})" if change else ""
+    return shown
+
+
+def _text(name: str, value: float | str | None) -> str:
+    return value if isinstance(value, str) else metric(name).show(value)
+
+
+def _best(content: Table, name: str) -> str:
+    """Return the best number of ours as it is shown; "" where none is better than another."""
+    shown = {_text(name, row.numbers.get(name)) for row in content.rows if row.kind == "ours"} - {""}
+    if not metric(name).better or len(shown) < 2:
+        return ""
+    return (max if metric(name).better == "higher" else min)(shown, key=float)
 
 
 # ------------------------------------------------------------------------------------------- figures
@@ -258,25 +264,6 @@ Sheet = list[tuple[str, list[Image.Image | None]]]
 """Lines of a sheet of pictures, each with what it says to the left."""
 
 
-def _text(shown: Figures, key: str) -> str:
-    return str(shown.content.get(key))
-
-
-def _open(shown: Figures, name: object) -> Image.Image:
-    """Read a picture of a set; a name cannot point outside its folder.
-
-    Raises:
-        EvaluationError: it is missing or no picture.
-    """
-    path = shown.folder / str(name).replace("\\", "/").rsplit("/", 1)[-1]
-    try:
-        return read_image(path)
-    except DataError as error:
-        raise EvaluationError(
-            wanted=f"a picture in {path}", found=error.found, fix="evaluate again, with its figures"
-        ) from error
-
-
 def _pairs(shown: Figures) -> tuple[str, str, bytes]:
     """Fig. 3: pictures beside the image that their features came from."""
     lines: Sheet = []
@@ -284,24 +271,24 @@ def _pairs(shown: Figures) -> tuple[str, str, bytes]:
         words = str(pair["caption"])
         if pair.get("matched"):
             words += f"\n(matched {pair['neighbour']}: {pair['matched']})"
-        beside = _open(shown, pair["retrieved"]) if pair.get("retrieved") else None
-        lines.append((words, [beside, _open(shown, pair["picture"])]))
+        beside = shown.picture(pair["retrieved"]) if pair.get("retrieved") else None
+        lines.append((words, [beside, shown.picture(pair["picture"])]))
     about = (
         "The first captions of the evaluation, not chosen by anyone; the image that the features came from, "
-        f"and the picture. Strategy {_text(shown, 'strategy')}, k = {_text(shown, 'k')}, seed "
-        f"{_text(shown, 'seed')}, checkpoint {_text(shown, 'checkpoint_hash')}, commit "
+        f"and the picture. Strategy {shown.text('strategy')}, k = {shown.text('k')}, seed "
+        f"{shown.text('seed')}, checkpoint {shown.text('checkpoint_hash')}, commit "
         f"{shown.content.get('commit') or '?'}."
     )
-    return f"Pictures: {_text(shown, 'checkpoint')} on {_text(shown, 'dataset')}", about, _sheet(lines)
+    return f"Pictures: {shown.text('checkpoint')} on {shown.text('dataset')}", about, _sheet(lines)
 
 
 def _seeds(shown: Figures) -> tuple[str, str, bytes]:
     """One caption and one memory a line, painted with several seeds."""
     lines: Sheet = [
-        (str(group["caption"]), [_open(shown, name) for name in group.get("draws", ())])
+        (str(group["caption"]), [shown.picture(name) for name in group.get("draws", ())])
         for group in shown.content.get("diversity", ())
     ]
-    heading = f"Several seeds: {_text(shown, 'checkpoint')} on {_text(shown, 'dataset')}"
+    heading = f"Several seeds: {shown.text('checkpoint')} on {shown.text('dataset')}"
     return (
         heading,
         "One caption and one memory a line; a seed decides z, epsilon, mirror and window.",
@@ -313,10 +300,10 @@ def _ablation(rows: Sequence[Figures]) -> tuple[str, str, bytes]:
     """The same captions, references and noise through each row's model, a line a row."""
     first = rows[0]
     kept = [pair["retrieved"] for pair in first.content.get("pairs", ()) if pair.get("retrieved")]
-    lines: Sheet = [("retrieved", [_open(first, name) for name in kept])] if kept else []
+    lines: Sheet = [("retrieved", [first.picture(name) for name in kept])] if kept else []
     for each in rows:
         pairs = each.content.get("pairs", ())
-        lines.append((_text(each, "variant"), [_open(each, pair["picture"]) for pair in pairs]))
+        lines.append((each.text("variant"), [each.picture(pair["picture"]) for pair in pairs]))
     about = "The evaluation's first captions with the same references and noise in every row."
     return "Ablation: pictures", about, _sheet(lines)
 
@@ -380,60 +367,34 @@ def draw_figures(context: Context, variant: str = "") -> Path:
 
     What is there already of the same model, memory, captions and seed is left as it is.
     """
-    folder, retrieval = context.folder / FOLDER, context.checkpoint.config.retrieval
-    facts = {
-        "schema": SCHEMA,
-        "checkpoint": context.model_name,
-        "checkpoint_hash": context.checkpoint.hash,
-        "memory": context.memory_hash,
-        "dataset": f"{context.dataset.name}/{context.split}",
-        "seed": context.seed,
-        "prompts": prompts_hash(context.prompts),
-        "strategy": retrieval.strategy,
-        "k": retrieval.k,
-        "variant": variant,
-    }
+    folder, pipe, prompts = context.folder / FOLDER, context.pipe, context.prompts[:PAIRS]
+    facts = {"schema": SCHEMA, "checkpoint": context.model_name, "variant": variant, **context.identity}
+    facts["strategy"] = context.checkpoint.config.retrieval.strategy
     index = folder / INDEX
     if index.exists() and facts.items() <= read_json(index, EvaluationError).items():
         return index
-    pipe, prompts = context.pipe, context.prompts[:PAIRS]
+
+    def saved(name: str, image: Tensor) -> str:
+        buffer = io.BytesIO()
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "WEBP", quality=90, method=4)
+        atomic_write_bytes(folder / f"{name}.webp", buffer.getvalue())
+        return f"{name}.webp"
+
     prepared = [pipe.prepare(context.request(p, context.seed + i)) for i, p in enumerate(prompts)]
-    shown: list[str | None] = [None] * len(prompts)
+    retrieved: list[str | None] = [None] * len(prompts)
     if all(each.retrieval.ids for each in prepared):
         ids = [each.retrieval.ids[0] for each in prepared]
         images, rows, _ = images_of_memory(context, ids, context.size)
-        shown = [_save(folder, f"neighbour-{i}", images[row]) for i, row in enumerate(rows)]
+        retrieved = [saved(f"neighbour-{i}", images[row]) for i, row in enumerate(rows)]
     pairs, groups = [], []
-    for i, each in enumerate(prepared):
-        about = _about(prompts[i], each) | {"retrieved": shown[i]}
-        picture = _paint(context, each, [context.seed + i])[0]
-        pairs.append(about | {"picture": _save(folder, f"picture-{i}", picture)})
+    for i, (prompt, each) in enumerate(zip(prompts, prepared, strict=True)):
+        about: dict[str, Any] = {"caption": prompt.caption, "item": prompt.item.id, "retrieved": retrieved[i]}
+        if each.retrieval.ids:
+            about |= {"neighbour": each.retrieval[0].id, "matched": each.retrieval[0].caption}
+        picture = quantised(pipe.paint_many(each, [context.seed + i])[-1])[0]
+        pairs.append(about | {"picture": saved(f"picture-{i}", picture)})
         if i < GROUPS:
-            draws = _paint(context, each, seeds_of_draws(context, i))
-            names = [_save(folder, f"draw-{i}-{q}", image) for q, image in enumerate(draws)]
-            groups.append(about | {"draws": names})
-    content = facts | {"commit": git_commit(), "pairs": pairs, "diversity": groups}
-    atomic_write_json(index, content)
+            draws = quantised(pipe.paint_many(each, seeds_of_draws(context, i))[-1])
+            groups.append(about | {"draws": [saved(f"draw-{i}-{q}", image) for q, image in enumerate(draws)]})
+    atomic_write_json(index, facts | {"commit": git_commit(), "pairs": pairs, "diversity": groups})
     return index
-
-
-def _paint(context: Context, prepared: Prepared, seeds: list[int]) -> Tensor:
-    """Return the last stage's pictures of one caption at several seeds, uint8 (q, 3, s, s)."""
-    return quantised(context.pipe.paint_many(prepared, seeds)[-1])
-
-
-def _about(prompt: Prompt, prepared: Prepared) -> dict[str, Any]:
-    """Say of which caption and which reference a picture is."""
-    about: dict[str, Any] = {"caption": prompt.caption, "item": prompt.item.id}
-    if prepared.retrieval.ids:
-        first = prepared.retrieval[0]
-        about |= {"neighbour": first.id, "matched": first.caption}
-    return about
-
-
-def _save(folder: Path, name: str, image: Tensor) -> str:
-    """Write one uint8 image (3, s, s) as WebP; return the file's name."""
-    buffer = io.BytesIO()
-    Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "WEBP", quality=90, method=4)
-    atomic_write_bytes(folder / f"{name}.webp", buffer.getvalue())
-    return f"{name}.webp"

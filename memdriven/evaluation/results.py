@@ -14,9 +14,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import torch
+from typing import Any
 
 from memdriven.errors import EvaluationError
 from memdriven.files import explain_disk_errors
@@ -87,10 +85,7 @@ class Measurement:
 
 @functools.cache
 def git_commit() -> str:
-    """Return the commit of the running code, with `+` when files differ; "" outside git.
-
-    Asked for once a process, as what runs is what was there at the start.
-    """
+    """Return the running code's commit when first asked, with `+` when files differ; "" outside git."""
     folder = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
@@ -104,12 +99,6 @@ def git_commit() -> str:
         return commit + ("+" if commit and git("status", "--porcelain", "--", ".") else "")
     except (OSError, subprocess.TimeoutExpired):
         return ""
-
-
-def device_name(device: str | torch.device) -> str:
-    """Return a device in words: the GPU's model name, or `cpu`."""
-    device = torch.device(device)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def append_results(path: Path | str, results: Iterable[Result]) -> None:
@@ -130,15 +119,10 @@ def append_results(path: Path | str, results: Iterable[Result]) -> None:
         with explain_disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a+b") as stream:
-                _drop_cut_line(stream)
+                stream.seek(0)
+                # A crash may have left a line without an end: the next one starts afresh.
+                stream.truncate(stream.read().rfind(b"\n") + 1)
                 stream.write("".join(lines).encode())
-
-
-def _drop_cut_line(stream: BinaryIO) -> None:
-    """Cut a last line without an end, which a crash left, so that the next one starts afresh."""
-    stream.seek(0)
-    content = stream.read()
-    stream.truncate(content.rfind(b"\n") + 1)
 
 
 def read_results(path: Path | str) -> list[Result]:
@@ -172,41 +156,29 @@ def read_results(path: Path | str) -> list[Result]:
             if number == len(lines) and not content.endswith("\n"):
                 break
             raise EvaluationError(
-                wanted=f"a result of schema {SCHEMA} in line {number} of {path}",
-                found=f"{type(error).__name__}: {error}"[:120],
-                fix="remove that line, or give another file",
+                f"a result of schema {SCHEMA} in line {number} of {path}",
+                f"{type(error).__name__}: {error}"[:120],
+                "remove that line, or give another file",
             ) from error
     return results
 
 
-def format_table(results: Iterable[Result], metrics: Iterable[str] | None = None) -> str:
+def format_table(results: Iterable[Result]) -> str:
     """Return a plain-text table: a row per model or control, a column per metric.
 
     The newest of several measurements of one cell is shown; an empty cell was not measured.
     """
-    cells: dict[str, dict[str, float]] = {}
-    columns = list(metrics) if metrics is not None else []
+    cells: dict[str, dict[str, str]] = {}
     for result in results:
-        cells.setdefault(result.row, {})[result.metric] = result.value
-        if metrics is None and result.metric not in columns:
-            columns.append(result.metric)
-    columns = [name for name in columns if any(name in row for row in cells.values())]
+        digits = 2 if abs(result.value) >= 10 else 4
+        text = f"{result.value:.{digits}f}" if math.isfinite(result.value) else ""
+        cells.setdefault(result.row, {})[result.metric] = text
+    columns = list(dict.fromkeys(name for row in cells.values() for name in row))
     body = [["", *columns]]
-    for row, values in cells.items():
-        body.append([row, *(_cell(values.get(name)) for name in columns)])
-    widths = [max(len(line[i]) for line in body) for i in range(len(columns) + 1)]
+    body += [[row, *(texts.get(name, "") for name in columns)] for row, texts in cells.items()]
+    first, *widths = (max(map(len, column)) for column in zip(*body, strict=True))
     lines = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
+        "  ".join([line[0].ljust(first), *(cell.rjust(width) for cell, width in zip(line[1:], widths))])
         for line in body
     ]
-    lines.insert(1, "-" * len(lines[0]))
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _cell(value: float | None) -> str:
-    if value is None or not math.isfinite(value):
-        return ""
-    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
+    return "\n".join(line.rstrip() for line in [lines[0], "-" * len(lines[0]), *lines[1:]])

@@ -7,6 +7,7 @@ painted: a run that was cut short goes on after its last whole batch.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -28,7 +29,6 @@ from memdriven.data.images import centre_square, to_bytes, to_tensor
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.context import Context, Prompt, pixels_hash
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json
-from memdriven.memory.retrieval import STRATEGIES
 from memdriven.pipeline.claims import named_in, wishes
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.request import Request
@@ -86,7 +86,7 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
         file: under which name such other pictures are kept.
 
     Raises:
-        EvaluationError: there is no such row, or it needs what is not here.
+        EvaluationError: it needs what is not here.
     """
     prompts = context.prompts if prompts is None else prompts
     config = context.checkpoint.config.retrieval
@@ -98,10 +98,6 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
     if name == RIVAL:
         return _rivals(context, prompts)
     strategy = config.strategy if name in (MODEL, BEST) else name.removeprefix(STRATEGY)
-    if strategy not in STRATEGIES:
-        raise EvaluationError(
-            wanted="rows among " + ", ".join((MODEL, *ROWS)), found=name, fix="choose of these"
-        )
     seeds = range(context.seed, context.seed + len(prompts))
     fields = {"strategy": strategy, "k": config.k, "best_of": TRIED if name == BEST else 1}
     if strategy == "oracle":  # the memory need not hold the caption's own image
@@ -119,11 +115,7 @@ def _painted(
 ) -> tuple[Tensor, list[str | None]]:
     """Return the pictures of requests, mapped from a file, and the first reference of each.
 
-    Args:
-        context: the evaluation's material.
-        requests: one a picture.
-        own: captions whose own images are the memory.
-        name: of the file.
+    Where captions are given as `own`, their own images are the memory.
     """
     pipe, shape = context.pipe, (len(requests), 3, context.size, context.size)
     path = context.folder / "rows" / f"{name}.npy"
@@ -156,30 +148,22 @@ def _painted(
 
 @torch.inference_mode()
 def _rivals(context: Context, prompts: Sequence[Prompt]) -> Row:
-    """The rival's pictures, one noise a caption, enlarged where they are smaller than the model's.
-
-    Raises:
-        EvaluationError: no rival lies beside the checkpoint.
-    """
+    """The rival's pictures, one noise a caption, enlarged where they are smaller than the model's."""
     checkpoint = context.checkpoint
     rival = load_rival(checkpoint)
     if rival is None:
         raise EvaluationError(
-            wanted=f"a rival in {checkpoint.path / RIVAL_FILE}",
-            found="no such file",
-            fix="train one (train-rival) and lay it there, or leave the row out",
+            f"a rival in {checkpoint.path / RIVAL_FILE}",
+            "no such file",
+            "train one (train-rival) and lay it there, or leave the row out",
         )
 
     def images(chosen: slice) -> Tensor:
-        encoded = [
-            checkpoint.vocabulary.encode(prompt.caption, checkpoint.config.text.max_words)
-            for prompt in prompts[chosen]
-        ]
         seeds = range(context.seed, context.seed + len(prompts))[chosen]
-        z = torch.stack(
-            [torch.randn(rival.z_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        ).to(context.device)
-        made = rival(z, checkpoint.encode_captions(encoded).sentence)
+        chances = [torch.Generator().manual_seed(seed) for seed in seeds]
+        z = torch.stack([torch.randn(rival.z_dim, generator=chance) for chance in chances])
+        text = context.encode([prompt.caption for prompt in prompts[chosen]])
+        made = rival(z.to(context.device), text.sentence)
         if rival.size != context.size:
             made = F.interpolate(made, (context.size,) * 2, mode="bicubic", antialias=True)
         return quantised(made)
@@ -189,15 +173,10 @@ def _rivals(context: Context, prompts: Sequence[Prompt]) -> Row:
 
 
 def _own_features(context: Context, prompt: Prompt) -> Tensor:
-    """Return v (1, 512, 16, 16) of a caption's own image.
-
-    Raises:
-        CheckpointError: VGG's weights are not to be had.
-    """
+    """Return v (1, 512, 16, 16) of a caption's own image."""
     image = to_tensor(centre_square(context.dataset.load_image(prompt.item), FEATURE_SIDE))
     with torch.no_grad():
-        v: Tensor = context.vgg(image[None].to(context.device))
-    return v.float()
+        return context.vgg(image[None].to(context.device)).float()  # type: ignore[no-any-return]
 
 
 def quantised(images: Tensor) -> Tensor:
@@ -224,12 +203,10 @@ def _open(path: Path, mark: Path, key: str, shape: tuple[int, ...]) -> tuple[Any
             facts = read_json(mark, EvaluationError)
             drew_on = facts.get("drew_on")
             if facts.get("key") == key and isinstance(drew_on, list) and len(drew_on) <= shape[0]:
-                try:
+                with contextlib.suppress(ValueError, OSError):  # damaged
                     images = np.lib.format.open_memmap(path, mode="r+")
-                except (ValueError, OSError):
-                    images = None
-                if images is not None and images.shape == shape and images.dtype == np.uint8:
-                    return images, drew_on
+                    if images.shape == shape and images.dtype == np.uint8:
+                        return images, drew_on
         mark.unlink(missing_ok=True)
         return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape), []
 
@@ -239,9 +216,9 @@ def _retrieved(context: Context, name: str, prompts: Sequence[Prompt]) -> Row:
     strategy = context.checkpoint.config.retrieval.strategy
     if strategy in ("none", "oracle"):
         raise EvaluationError(
-            wanted=f"references for the row `{name}`",
-            found=f"strategy {strategy!r}, which has none",
-            fix="leave the row out, or evaluate with another default strategy",
+            f"references for the row `{name}`",
+            f"strategy {strategy!r}, which has none",
+            "leave the row out, or evaluate with another default strategy",
         )
     k = 1 if name == RETRIEVED else min(TRIED, context.bank.n - 1)
     found = [
@@ -269,9 +246,8 @@ def _best_images(context: Context, found: Sequence[Retrieval]) -> list[str]:
     for each in found:
         shown = images[rows[start : start + len(each)]].to(context.device).float() / 127.5 - 1
         start += len(each)
-        encoded = checkpoint.vocabulary.encode(each.caption, checkpoint.config.text.max_words)
         wanted = wishes(checkpoint, named_in(checkpoint, each.caption, each.unknown_words))
-        scores = score_words(checkpoint, checkpoint.encode_captions([encoded]), shown, wanted)
+        scores = score_words(checkpoint, context.encode([each.caption]), shown, wanted)
         chosen.append(each.ids[int(scores.argmax())])
     return chosen
 

@@ -10,19 +10,20 @@ long evaluation that was stopped goes on where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+
+import torch
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.devices import choose_device
 from memdriven.errors import CheckpointError, DataError, EvaluationError
-from memdriven.evaluation import distances
 from memdriven.evaluation.attributes import measure_attributes, measure_r_precision, measure_r_precision_judge
-from memdriven.evaluation.context import Context, Resources, choose_prompts, prompts_hash
+from memdriven.evaluation.context import Context, Resources, choose_prompts
 from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
+from memdriven.evaluation.distances import SPACES, measure_distance, measure_inception_score
 from memdriven.evaluation.diversity import (
     measure_background_entropy,
     measure_diversity_seed,
@@ -30,14 +31,7 @@ from memdriven.evaluation.diversity import (
 )
 from memdriven.evaluation.part_colours import measure_part_colours
 from memdriven.evaluation.report import draw_figures
-from memdriven.evaluation.results import (
-    Measurement,
-    Result,
-    append_results,
-    device_name,
-    format_table,
-    read_results,
-)
+from memdriven.evaluation.results import Measurement, Result, append_results, format_table, read_results
 from memdriven.evaluation.retrieval import SEARCHED, measure_strategy
 from memdriven.evaluation.rows import CONTROLS, IMAGES, MODEL, REAL, ROWS, STRATEGY, Row, make_row
 from memdriven.evaluation.soa import measure_soa
@@ -49,15 +43,8 @@ MEASURES: dict[str, Callable[[Context, Row], list[Measurement]]] = {
     "attributes": measure_attributes,
     "r_precision": measure_r_precision,
     "r_precision_judge": measure_r_precision_judge,
-    "fid_vgg": distances.frechet("fid_vgg", distances.vgg),
-    "kid_vgg": distances.kernel("kid_vgg", distances.vgg),
-    "fd_squeezenet": distances.frechet("fd_squeezenet", distances.squeezenet),
-    "kd_squeezenet": distances.kernel("kd_squeezenet", distances.squeezenet),
-    "fid_a": distances.frechet("fid_a", distances.inception("a")),
-    "fid_b": distances.frechet("fid_b", distances.inception("b")),
-    "fid_c": distances.frechet("fid_c", distances.inception("c")),
-    "kid_a": distances.kernel("kid_a", distances.inception("a")),
-    "inception_score": distances.measure_inception_score,
+    **{name: partial(measure_distance, name) for name in SPACES},
+    "inception_score": measure_inception_score,
     "copy_check": measure_copy_check,
     "soa": measure_soa,
     "part_colours": measure_part_colours,
@@ -80,9 +67,6 @@ DEFAULT_METRICS = (
 )
 JUDGED = ("attributes", "r_precision_judge", "background_entropy")
 """Measures that depend on the attribute judge."""
-BESIDE_TRAINING = ("copy_check",)
-"""Measures that compare a row with the training images; those of `AGAINST_SPLIT` with the split's."""
-AGAINST_SPLIT = tuple(name for name in MEASURES if name.startswith(("fid", "kid", "fd", "kd")))
 
 
 def evaluate(
@@ -149,10 +133,10 @@ def evaluate(
     _refuse_unknown("strategy", strategies, STRATEGIES)
     loaded, data = load_checkpoint(checkpoint, device), PreparedDataset.open(dataset)
     context = Context(
-        loaded,
-        data,
-        choose_prompts(data, split, n),
-        resources or Resources(),
+        checkpoint=loaded,
+        dataset=data,
+        prompts=choose_prompts(data, split, n),
+        resources=resources or Resources(),
         split=split,
         seed=seed,
         folder=out / f"{loaded.name}-{loaded.hash}",
@@ -160,83 +144,128 @@ def evaluate(
         batch=batch,
         progress=progress,
     )
-    store = ResultStore(context, out / "results.jsonl", device, variant=variant, budget=budget)
+    found = Evaluation(context, out / "results.jsonl", variant=variant, budget=budget)
     if split == "train":
-        store.note("these captions and pictures were trained on: the numbers say what is known by heart")
+        found.note("these captions and pictures were trained on: the numbers say what is known by heart")
     if len(context.prompts) < n:
-        store.note(f"{n} captions were asked for, and split {split} has {len(context.prompts)}")
-    shown = {loaded.config.retrieval.strategy, *controls}
-    further = [STRATEGY + name for name in strategies if name not in shown]
+        found.note(f"{n} captions were asked for, and split {split} has {len(context.prompts)}")
+    own = loaded.config.retrieval.strategy
+    further = [STRATEGY + name for name in strategies if name not in (own, *controls)]
     for name in (MODEL, *controls, *further):
-        _measure_row(context, store, name, [metric for metric in metrics if metric in MEASURES])
+        _measure_row(context, found, name, [metric for metric in metrics if metric in MEASURES])
     for metric in metrics:
-        if metric in MODEL_MEASURES and not store.reuse(MODEL, metric):
-            found = store.attempt(metric, partial(MODEL_MEASURES[metric], context)) or []
-            store.add(metric, MODEL, found, strategy=loaded.config.retrieval.strategy)
-    if RETRIEVAL in metrics:
-        _measure_retrieval(context, store)
+        if metric in MODEL_MEASURES:
+            found.measure(metric, MODEL, partial(MODEL_MEASURES[metric], context), strategy=own)
+    for strategy in SEARCHED if RETRIEVAL in metrics else ():
+        if RETRIEVAL not in found.left_out:
+            measure = partial(measure_strategy, context, strategy)
+            found.measure(RETRIEVAL, STRATEGY + strategy, measure, strategy=strategy)
     if figures:
-        store.attempt("figures", partial(draw_figures, context, variant))
+        found.attempt("figures", partial(draw_figures, context, variant))
     if split != "train":
         try:
-            store.note(near_duplicates(context))
+            found.note(near_duplicates(context))
         except DataError as error:  # an image of the training split that no measure needed
-            store.evaluation.left_out["near-duplicates"] = str(error)
-    return store.evaluation
+            found.left_out["near-duplicates"] = str(error)
+    return found
 
 
-def _measure_row(context: Context, store: ResultStore, name: str, metrics: Sequence[str]) -> None:
+def _measure_row(context: Context, found: Evaluation, name: str, metrics: Sequence[str]) -> None:
     """Make one row of pictures, or take it from disk, and measure what is missing of it."""
-    left_out = store.evaluation.left_out
-    metrics = [m for m in metrics if m not in left_out and not (m == "copy_check" and name in IMAGES)]
-    row = store.attempt(f"row {name}", partial(make_row, context, name)) if metrics else None
+    metrics = [m for m in metrics if m not in found.left_out and not (m == "copy_check" and name in IMAGES)]
+    row = found.attempt(f"row {name}", partial(make_row, context, name)) if metrics else None
     if row is None:
         return
     for metric in metrics:
-        pictures = _pictures(context, row, metric)
-        if not store.reuse(name, metric, pictures):
-            found = store.attempt(metric, partial(MEASURES[metric], context, row)) or []
-            store.add(metric, name, found, note=row.note, strategy=row.strategy, pictures=pictures)
-
-
-def _pictures(context: Context, row: Row, metric: str) -> str:
-    """Return a hash of all pixels that enter a number."""
-    hashes = [row.pixels]
-    if metric in BESIDE_TRAINING or (metric in AGAINST_SPLIT and row.name == REAL):
-        hashes.append(context.training_pixels)
-    if metric in AGAINST_SPLIT:
-        hashes.append(context.reference_pixels)
-    return "+".join(hashes)
-
-
-def _measure_retrieval(context: Context, store: ResultStore) -> None:
-    for strategy in SEARCHED:
-        row = STRATEGY + strategy
-        if store.reuse(row, RETRIEVAL):
-            continue
-        found = store.attempt(RETRIEVAL, partial(measure_strategy, context, strategy))
-        if found is None:
-            return
-        store.add(RETRIEVAL, row, found, strategy=strategy)
+        hashes = [row.pixels]  # of all pictures that enter the number
+        if metric == "copy_check" or (metric in SPACES and name == REAL):
+            hashes.append(context.training_pixels)
+        if metric in SPACES:
+            hashes.append(context.reference_pixels)
+        measure = partial(MEASURES[metric], context, row)
+        found.measure(metric, name, measure, note=row.note, strategy=row.strategy, pictures="+".join(hashes))
 
 
 def _refuse_unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise EvaluationError(
-            wanted=f"a {kind} among {', '.join(known)}", found=", ".join(unknown), fix="choose of these"
-        )
+        raise EvaluationError(f"a {kind} among {', '.join(known)}", ", ".join(unknown), "choose of these")
 
 
-@dataclass(kw_only=True)
 class Evaluation:
-    """What `evaluate` found."""
+    """What `evaluate` found; numbers of earlier runs are taken over from the file of results."""
 
-    results: list[Result] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
-    """Measure or row -> why it is not in the table."""
-    notes: list[str] = field(default_factory=list)
-    """What a reader must know of all of it."""
+    def __init__(self, context: Context, path: Path, *, variant: str = "", budget: str = "") -> None:
+        self.results: list[Result] = []
+        self.left_out: dict[str, str] = {}
+        """Measure or row -> why it is not in the table."""
+        self.notes: list[str] = []
+        """What a reader must know of all of it."""
+        self._path, self._taken = path, list[Result]()
+        identity = {**context.identity, "variant": variant, "budget": budget}
+        device, judge = torch.device(context.device), context.judge_hash
+        self._facts = {
+            **identity,
+            "checkpoint": context.model_name,
+            "captions": len(context.prompts),
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            "judge": judge,
+        }
+        # Later lines replace earlier ones of the same number.
+        self._earlier = {
+            (result.row, result.metric, result.pictures): result
+            for result in read_results(path)
+            if all(getattr(result, name) == value for name, value in identity.items())
+            and result.judge in ("", judge)
+        }
+
+    def measure(
+        self,
+        measure: str,
+        row: str,
+        action: Callable[[], list[Measurement]],
+        *,
+        note: str = "",
+        strategy: str = "",
+        pictures: str = "",
+    ) -> None:
+        """Add a row's numbers of a measure: an earlier run's where there are, else measured and appended."""
+        key = (measure, row, pictures)
+        earlier = [r for r in self._earlier.values() if (r.measure, r.row, r.pictures) == key]
+        if earlier:
+            self.results += earlier
+            self._taken += earlier
+            since = min(result.time for result in self._taken)[:10]
+            words = f"{len(self._taken)} of these numbers are taken over from {self._path} (since {since})"
+            self.notes = [words, *(each for each in self.notes if "taken over" not in each)]
+            return
+        numbers = self.attempt(measure, action) or []
+        facts = self._facts if measure in JUDGED else {**self._facts, "judge": ""}
+        results = [
+            Result(
+                row=row,
+                measure=measure,
+                strategy=strategy,
+                pictures=pictures,
+                **(vars(each) | {"protocol": each.protocol + (f"; {note}" if note else "")}),
+                **facts,
+            )
+            for each in numbers
+        ]
+        append_results(self._path, results)
+        self.results += results
+
+    def note(self, words: str) -> None:
+        """Say something under the table."""
+        self.notes += [words] if words else []
+
+    def attempt(self, name: str, action: Callable[[], T]) -> T | None:
+        """Run a step; where something that it needs is missing, leave it out, with the reason."""
+        try:
+            return action()
+        except (EvaluationError, CheckpointError) as error:
+            self.left_out[name] = str(error)
+            return None
 
     def table(self) -> str:
         """The results as text: rows of images, then strategies, then what was left out."""
@@ -246,93 +275,3 @@ class Evaluation:
         parts += [f"left out: {name} ({why})" for name, why in self.left_out.items()]
         parts += [f"note: {note}" for note in self.notes]
         return "\n\n".join(parts)
-
-
-class ResultStore:
-    """Keeps results: those of earlier runs, those of this one, and what was left out."""
-
-    def __init__(
-        self, context: Context, path: Path, device: str, *, variant: str = "", budget: str = ""
-    ) -> None:
-        self.path, self.evaluation = path, Evaluation()
-        checkpoint = context.checkpoint
-        self.about = {
-            "checkpoint_hash": checkpoint.hash,
-            "dataset": f"{context.dataset.name}/{context.split}",
-            "seed": context.seed,
-            "prompts": prompts_hash(context.prompts),
-            "memory": context.memory_hash,
-            "k": checkpoint.config.retrieval.k,
-            "variant": variant,
-            "budget": budget,
-        }
-        self.judge, self.captions = context.judge_hash, len(context.prompts)
-        self.model, self.device = context.model_name, device_name(device)
-        # Later lines replace earlier ones of the same number.
-        self._earlier = {
-            (result.row, result.metric, result.pictures): result
-            for result in read_results(path)
-            if all(getattr(result, name) == value for name, value in self.about.items())
-            and result.judge in ("", self.judge)
-        }
-        self._taken: list[Result] = []
-
-    def reuse(self, row: str, measure: str, pictures: str = "") -> bool:
-        """Take over an earlier run's numbers of a measure for a row of these pixels, if there are."""
-        earlier = [
-            result
-            for result in self._earlier.values()
-            if (result.measure, result.row, result.pictures) == (measure, row, pictures)
-        ]
-        self.evaluation.results += earlier
-        if earlier:
-            self._taken += earlier
-            since = min(result.time for result in self._taken)[:10]
-            words = f"{len(self._taken)} of these numbers are taken over from {self.path} (since {since})"
-            self.evaluation.notes[:] = [words, *(n for n in self.evaluation.notes if "taken over" not in n)]
-        return bool(earlier)
-
-    def note(self, words: str) -> None:
-        """Say something under the table."""
-        self.evaluation.notes += [words] if words else []
-
-    def attempt(self, name: str, action: Callable[[], T]) -> T | None:
-        """Run a step; where something that it needs is missing, leave it out, with the reason."""
-        try:
-            return action()
-        except (EvaluationError, CheckpointError) as error:
-            self.evaluation.left_out[name] = str(error)
-            return None
-
-    def add(
-        self,
-        measure: str,
-        row: str,
-        found: Sequence[Measurement],
-        *,
-        note: str = "",
-        strategy: str = "",
-        pictures: str = "",
-    ) -> None:
-        """Append a row's numbers of a measure to the table and to the file."""
-        results = [
-            Result(
-                checkpoint=self.model,
-                row=row,
-                metric=number.metric,
-                protocol=number.protocol + (f"; {note}" if note else ""),
-                value=number.value,
-                n=number.n,
-                device=self.device,
-                measure=measure,
-                captions=self.captions,
-                judge=self.judge if measure in JUDGED else "",
-                details=number.details,
-                strategy=strategy,
-                pictures=pictures,
-                **self.about,  # type: ignore[arg-type]
-            )
-            for number in found
-        ]
-        append_results(self.path, results)
-        self.evaluation.results += results

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from memdriven.encoders.weights import read_weights
-from memdriven.errors import EvaluationError
+from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.context import Context
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import IMAGES, Row, make_row
@@ -63,18 +63,6 @@ NO_NOUNS = (
 """What may follow a colour's word where it is the thing and not the colour [ours]."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Soa:
-    """Shares in 0..1."""
-
-    by_class: float
-    """SOA-C."""
-    by_image: float
-    """SOA-I."""
-    classes: Mapping[str, tuple[int, int]]
-    """Class -> (images found, images)."""
-
-
 def named_classes(caption: str, classes: Sequence[str]) -> set[str]:
     """Return the classes that a caption names, singular or plural, by name or by `COCO_WORDS`.
 
@@ -108,8 +96,10 @@ def _forms(word: str) -> tuple[str, ...]:
     return word, word + "s"
 
 
-def soa(images: Tensor, named: Sequence[set[str]], detector: Detector, *, batch: int = 16) -> Soa:
-    """Return SOA-C and SOA-I.
+def soa(
+    images: Tensor, named: Sequence[set[str]], detector: Detector, *, batch: int = 16
+) -> dict[str, tuple[int, int]]:
+    """Return in how many images each class is found, and how many name it.
 
     Args:
         images: uint8 (n, 3, h, w).
@@ -121,25 +111,15 @@ def soa(images: Tensor, named: Sequence[set[str]], detector: Detector, *, batch:
         EvaluationError: no caption names a class.
     """
     keep = [i for i, classes in enumerate(named) if classes]
-    if not keep:
-        raise EvaluationError(
-            wanted="captions that name a class of the detector",
-            found="none",
-            fix="use captions of everyday objects, e.g. COCO's",
-        )
-    counts: dict[str, list[int]] = {}
+    fix = "use captions of everyday objects, e.g. COCO's"
+    require(keep, EvaluationError, "captions that name a class of the detector", "none", fix)
+    found, count = Counter[str](), Counter[str]()
     for start in range(0, len(keep), batch):
         chosen = keep[start : start + batch]
         for i, present in zip(chosen, detector(images[chosen].float() / 255), strict=True):
-            for name in named[i]:
-                tally = counts.setdefault(name, [0, 0])
-                tally[0] += name in present
-                tally[1] += 1
-    return Soa(
-        by_class=sum(hit / total for hit, total in counts.values()) / len(counts),
-        by_image=sum(hit for hit, _ in counts.values()) / sum(n for _, n in counts.values()),
-        classes={name: (hit, total) for name, (hit, total) in sorted(counts.items())},
-    )
+            found.update(named[i] & present)
+            count.update(named[i])
+    return {name: (found[name], count[name]) for name in sorted(count)}
 
 
 def torchvision_detector(
@@ -160,31 +140,22 @@ def torchvision_detector(
     source = FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1
     categories: list[str] = list(source.meta["categories"])
     try:
-        state = (
-            read_weights(weights)
-            if weights is not None
-            else source.get_state_dict(progress=True, check_hash=True)
-        )
+        state = read_weights(weights) if weights else source.get_state_dict(progress=True, check_hash=True)
         network = fasterrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None)
         network.load_state_dict(state)
     except Exception as error:
         raise EvaluationError(
-            wanted=f"a detector's weights ({weights or 'torchvision download'})",
-            found=f"{type(error).__name__}: {error}"[:160],
-            fix="give torchvision's fasterrcnn_resnet50_fpn_v2 file by --detector",
+            f"a detector's weights ({weights or 'torchvision download'})",
+            f"{type(error).__name__}: {error}"[:160],
+            "give torchvision's fasterrcnn_resnet50_fpn_v2 file by --detector",
         ) from error
     network = network.to(device).eval()
 
     @torch.no_grad()
     def detect(images: Tensor) -> list[set[str]]:
-        found = network(list(images.to(device)))
         return [
-            {
-                categories[int(label)]
-                for label, score in zip(one["labels"], one["scores"], strict=True)
-                if float(score) >= threshold
-            }
-            for one in found
+            {categories[int(label)] for label in one["labels"][one["scores"] >= threshold]}
+            for one in network(list(images.to(device)))
         ]
 
     return detect, [name for name in categories if name not in ("__background__", "N/A")]
@@ -205,15 +176,18 @@ def measure_soa(context: Context, row: Row) -> list[Measurement]:
         times = IMAGES_PER_CAPTION
         naming = [prompt for prompt, found in zip(context.prompts, named, strict=True) if found]
         named = [found for found in named if found for _ in range(times)]
-        images = make_row(
-            context, row.name, [prompt for prompt in naming for _ in range(times)], f"{row.name}-soa"
-        ).images
-    found = soa(images, named, detector)
+        repeated = [prompt for prompt in naming for _ in range(times)]
+        images = make_row(context, row.name, repeated, f"{row.name}-soa").images
+    counts = soa(images, named, detector)
+    right, count = (sum(column) for column in zip(*counts.values(), strict=True))
     protocol = f"torchvision Faster R-CNN R50-FPN-v2 at {THRESHOLD}, {times} image(s) a caption"
-    counts = {name: list(tally) for name, tally in found.classes.items()}
     return [
         Measurement(
-            metric="soa_c", value=100 * found.by_class, n=len(images), protocol=protocol, details=counts
+            metric="soa_c",
+            value=100 * (sum(hit / total for hit, total in counts.values()) / len(counts)),
+            n=len(images),
+            protocol=protocol,
+            details={name: list(tally) for name, tally in counts.items()},
         ),
-        Measurement(metric="soa_i", value=100 * found.by_image, n=len(images), protocol=protocol),
+        Measurement(metric="soa_i", value=100 * (right / count), n=len(images), protocol=protocol),
     ]

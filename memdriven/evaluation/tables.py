@@ -17,17 +17,20 @@ from memdriven.evaluation.results import Result
 from memdriven.evaluation.rows import BEST, MODEL, RETRIEVED_BEST, ROWS, STRATEGY
 from memdriven.memory.retrieval import STRATEGIES
 
-Better = Literal["higher", "lower", ""]
-
 
 @dataclass(frozen=True)
 class Metric:
     """One column."""
 
     title: str
-    better: Better = ""
+    better: Literal["higher", "lower", ""] = ""
     percent: bool = False
     """Recorded as a share of 1, shown as a percentage."""
+
+    @property
+    def heading(self) -> str:
+        """The title, with an arrow to the better side."""
+        return self.title + {"higher": " ↑", "lower": " ↓", "": ""}[self.better]
 
     def show(self, value: float | None) -> str:
         """Return a value as text; "" where there is none."""
@@ -37,6 +40,15 @@ class Metric:
             return f"{100 * value:.1f}"
         digits = 0 if abs(value) >= 100 else 2 if abs(value) >= 1 else 3
         return f"{value:.{digits}f}"
+
+    def show_change(self, change: float) -> str:
+        """Return a difference of two values with its sign; "" where there is none."""
+        if not math.isfinite(change):
+            return ""
+        if self.percent:
+            return f"{100 * change:+.1f}"
+        digits = 1 if abs(change) >= 10 else 2 if abs(change) >= 1 else 3
+        return f"{change:+.{digits}f}"
 
 
 METRICS: dict[str, Metric] = {
@@ -85,12 +97,21 @@ def metric(name: str) -> Metric:
 
 def in_order(names: set[str]) -> list[str]:
     """Return metric names in the order of `METRICS`, others after them by name."""
-    known = [name for name in METRICS if name in names]
-    return known + sorted(names - set(known))
+    return [name for name in METRICS if name in names] + sorted(names - set(METRICS))
 
+
+# ------------------------------------------------------------------------------------ Table 1 as printed
 
 SOURCE = "Li, Torr, Lukasiewicz: Memory-Driven Text-to-Image Generation, BMVC 2022, Table 1"
-COLUMNS = ("inception_score", "fid", "r_precision", "soa_c", "soa_i")
+COLUMNS = {
+    "inception_score": "inception_score",
+    "fid": "fid_b",
+    "r_precision": "r_precision",
+    "soa_c": "soa_c",
+    "soa_i": "soa_i",
+}
+"""The printed columns, and what of ours stands under them: FID in form b, the family's."""
+HEADINGS = ("IS ↑", "FID ↓", "R-precision ↑", "SOA-C ↑", "SOA-I ↑")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +119,9 @@ class PublishedRow:
     """One method's numbers on one data set, as printed; what is not printed is absent."""
 
     method: str
-    form: str = "?"
-    """Of its FID: a, b, c or ?."""
-    values: dict[str, str] = field(default_factory=dict)
+    form: str
+    """Of its FID: a, b, c or ?; "" without one."""
+    values: dict[str, str]
 
 
 def _table(lines: str, forms: dict[str, str]) -> tuple[PublishedRow, ...]:
@@ -152,17 +173,7 @@ PUBLISHED: dict[str, tuple[PublishedRow, ...]] = {
 """Data set -> rows in the paper's order. CP-GAN, Obj-GAN and OP-GAN also use bounding boxes."""
 
 
-Kind = Literal["ours", "control", "published", "other"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One number as it is shown."""
-
-    text: str
-    change: str = ""
-    """Against the table's first row, with its sign."""
-    best: bool = False
+# ------------------------------------------------------------------------------------------------ tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,8 +181,9 @@ class TableRow:
     """One line."""
 
     label: str
-    cells: dict[str, Cell]
-    kind: Kind = "ours"
+    numbers: dict[str, float | str]
+    """By column: what was measured, or the text of what is printed elsewhere."""
+    kind: Literal["ours", "control", "published"] = "ours"
     record: str = ""
     """Checkpoint, commit, n, seed and device of its numbers."""
 
@@ -186,129 +198,10 @@ class Table:
     """Key -> heading."""
     rows: list[TableRow]
     notes: list[str] = field(default_factory=list)
-
-
-def columns_of(results: Iterable[Result], skip: Sequence[str] = ()) -> dict[str, str]:
-    """Return the columns that results fill, with an arrow to the better side."""
-    arrows = {"higher": " ↑", "lower": " ↓", "": ""}
-    names = in_order({result.metric for result in results} - set(skip))
-    return {name: metric(name).title + arrows[metric(name).better] for name in names}
-
-
-def newest(results: Iterable[Result]) -> dict[str, Result]:
-    """Return the last measured result of each metric."""
-    found: dict[str, Result] = {}
-    for result in sorted(results, key=lambda r: r.time):
-        found[result.metric] = result
-    return found
-
-
-def row_of(
-    label: str, results: Iterable[Result], *, kind: Kind = "ours", base: dict[str, Result] | None = None
-) -> TableRow:
-    """Return a row of results; with a base row, each number's change against it."""
-    found = newest(results)
-    cells = {}
-    for name, result in found.items():
-        change = ""
-        if base is not None and name in base:
-            change = _signed(result.value - base[name].value, percent=metric(name).percent)
-        cells[name] = Cell(text=metric(name).show(result.value), change=change)
-    return TableRow(label=label, cells=cells, kind=kind, record=record(found.values()))
-
-
-def _signed(change: float, *, percent: bool) -> str:
-    if not math.isfinite(change):
-        return ""
-    if percent:
-        return f"{100 * change:+.1f}"
-    digits = 1 if abs(change) >= 10 else 2 if abs(change) >= 1 else 3
-    return f"{change:+.{digits}f}"
-
-
-def record(results: Iterable[Result]) -> str:
-    """Return where a row's numbers come from, in one line."""
-    results = list(results)
-    parts = (
-        " ".join(dict.fromkeys(f"{r.checkpoint} {r.checkpoint_hash}".strip() for r in results)),
-        "commit " + "/".join(dict.fromkeys(r.commit or "?" for r in results)),
-        "n " + "/".join(str(n) for n in sorted({r.n for r in results})),
-        "seed " + "/".join(str(s) for s in sorted({r.seed for r in results})),
-        ", ".join(dict.fromkeys(r.device for r in results)),
-    )
-    return " · ".join(parts) if results else ""
-
-
-def mark_best(rows: Sequence[TableRow], kinds: Sequence[Kind] = ("ours",)) -> list[TableRow]:
-    """Return the rows with the best number of each column marked, among rows of these kinds.
-
-    Nothing is marked where all are the same.
-    """
-    shown: dict[str, set[float]] = {}
-    for row in rows:
-        for name, cell in row.cells.items():
-            if row.kind in kinds and (value := _value(cell)) is not None:
-                shown.setdefault(name, set()).add(value)
-    best = {
-        name: max(values) if metric(name).better == "higher" else min(values)
-        for name, values in shown.items()
-        if metric(name).better and len(values) > 1
-    }
-    return [
-        replace(
-            row,
-            cells={
-                name: replace(cell, best=row.kind in kinds and _value(cell) == best.get(name, math.nan))
-                for name, cell in row.cells.items()
-            },
-        )
-        for row in rows
-    ]
-
-
-def _value(cell: Cell) -> float | None:
-    try:
-        return float(cell.text)
-    except ValueError:
-        return None
-
-
-def protocols(results: Iterable[Result]) -> list[str]:
-    """Return one line a metric: how it was measured."""
-    found: dict[str, list[str]] = {}
-    for result in results:
-        lines = found.setdefault(result.metric, [])
-        if result.protocol not in lines:
-            lines.append(result.protocol)
-    return [f"{metric(name).title}: {' | '.join(found[name])}" for name in in_order(set(found))]
-
-
-CONTROL_HINTS = {
-    "retrieved": "the retrieved images themselves, shown as if they were pictures",
-    "real": "real images of the captions; for distances, of the training split",
-    "random": "the model with features of a random image",
-    "none": "the model with features set to zero",
-    "oracle": "the model with features of the caption's own image",
-    BEST: "the model with the one of eight references whose picture fits the words best",
-    RETRIEVED_BEST: "of eight retrieved images the one that fits the words best, by the same reader",
-}
-HEADINGS = ("IS ↑", "FID ↓", "R-precision ↑", "SOA-C ↑", "SOA-I ↑")
-OURS = ("inception_score", "fid_b", "r_precision", "soa_c", "soa_i")
-"""Our metrics under the published columns: FID in form b, the family's."""
-RETRIEVAL_ONLY = ("recall@1", "recall@5", "recall@10", "attributes_of_first")
-
-
-FAMILIES = (
-    *("base", "content", "no-v", "v-global", "fuse-early", "p-swap", "spectral", "mismatched"),
-    *("paper", "paper-family"),
-)
-"""Rows of an ablation, in the order of a table; names begin so."""
-
-
-def place(name: str) -> tuple[int, str]:
-    """Return where a row of an ablation stands in tables: the base first, then families of rows."""
-    found = [number for number, family in enumerate(FAMILIES) if name.startswith(family)]
-    return (found[0] if found else len(FAMILIES), name)
+    marked: bool = False
+    """Whether the best number of ours is marked in each column."""
+    compared: bool = False
+    """Whether each number of ours is followed by its change against the first row."""
 
 
 def tables_of(results: Sequence[Result]) -> list[Table]:
@@ -333,21 +226,76 @@ def _groups(results: Iterable[Result], *fields: str) -> list[list[Result]]:
     return list(groups.values())
 
 
-def _hints(names: Iterable[str]) -> list[str]:
-    return [f"{name}: {CONTROL_HINTS[name]}" for name in names if name in CONTROL_HINTS]
+def columns_of(results: Iterable[Result], skip: Sequence[str] = ()) -> dict[str, str]:
+    """Return the columns that results fill."""
+    return {name: metric(name).heading for name in in_order({r.metric for r in results} - set(skip))}
+
+
+def row_of(label: str, results: Iterable[Result], *, ours: bool = True) -> TableRow:
+    """Return a row of the newest result of each metric, and where they come from."""
+    found = {result.metric: result for result in sorted(results, key=lambda each: each.time)}
+    newest = found.values()
+    parts = (
+        " ".join(dict.fromkeys(f"{r.checkpoint} {r.checkpoint_hash}".strip() for r in newest)),
+        "commit " + "/".join(dict.fromkeys(r.commit or "?" for r in newest)),
+        "n " + "/".join(str(n) for n in sorted({r.n for r in newest})),
+        "seed " + "/".join(str(s) for s in sorted({r.seed for r in newest})),
+        ", ".join(dict.fromkeys(r.device for r in newest)),
+    )
+    numbers: dict[str, float | str] = {name: result.value for name, result in found.items()}
+    return TableRow(
+        label=label, numbers=numbers, kind="ours" if ours else "control", record=" · ".join(parts)
+    )
+
+
+def protocols(results: Iterable[Result]) -> list[str]:
+    """Return one line a metric: how it was measured."""
+    found: dict[str, dict[str, None]] = {}
+    for result in results:
+        found.setdefault(result.metric, {})[result.protocol] = None
+    return [f"{metric(name).title}: {' | '.join(found[name])}" for name in in_order(set(found))]
+
+
+CONTROL_HINTS = {
+    "retrieved": "the retrieved images themselves, shown as if they were pictures",
+    "real": "real images of the captions; for distances, of the training split",
+    "random": "the model with features of a random image",
+    "none": "the model with features set to zero",
+    "oracle": "the model with features of the caption's own image",
+    BEST: "the model with the one of eight references whose picture fits the words best",
+    RETRIEVED_BEST: "of eight retrieved images the one that fits the words best, by the same reader",
+}
+RETRIEVAL_ONLY = ("recall@1", "recall@5", "recall@10", "attributes_of_first")
+FAMILIES = (
+    *("base", "content", "no-v", "v-global", "fuse-early", "p-swap", "spectral", "mismatched"),
+    *("paper", "paper-family"),
+)
+"""Rows of an ablation, in the order of a table; names begin so."""
+
+
+def place(name: str) -> tuple[int, str]:
+    """Return where a row of an ablation stands in tables: the base first, then families of rows."""
+    found = [number for number, family in enumerate(FAMILIES) if name.startswith(family)]
+    return (found[0] if found else len(FAMILIES), name)
 
 
 def _published_table(name: str, models: Sequence[Sequence[Result]]) -> Table:
     """Table 1 on one data set, and below it our models of that data set or of a part of it."""
-    width = max(len(row.values) for row in PUBLISHED[name])
-    keys = COLUMNS[: max(3, width)]
-    rows = []
-    for row in PUBLISHED[name]:
-        cells = {key: Cell(text=text) for key, text in (row.values | {"form": row.form}).items() if text}
-        rows.append(TableRow(label=row.method, kind="published", cells=cells))
+    keys = list(COLUMNS)[: max(len(row.values) for row in PUBLISHED[name])]
+    rows = [
+        TableRow(label=row.method, kind="published", numbers={**row.values, "form": row.form})
+        for row in PUBLISHED[name]
+    ]
     for group in models:
-        if group[0].dataset.lower().startswith(name.lower()):
-            rows += _beside_published(group, keys)
+        if not group[0].dataset.lower().startswith(name.lower()):
+            continue
+        label = f"Ours: {group[0].checkpoint} on {group[0].dataset}"
+        for row in (MODEL, *ROWS):
+            of_row = [r for r in group if r.row == row and r.metric in COLUMNS.values()]
+            made = row_of(label + f", {row}" * (row != MODEL), of_row, ours=row == MODEL)
+            numbers = {key: made.numbers[COLUMNS[key]] for key in keys if COLUMNS[key] in made.numbers}
+            if numbers:
+                rows.append(replace(made, numbers=numbers | ({"form": "b"} if "fid" in numbers else {})))
     return Table(
         title=f"Table 1, {name}: published numbers",
         lead=f"As printed in {SOURCE}; none of the rows marked as published was measured here. "
@@ -358,22 +306,6 @@ def _published_table(name: str, models: Sequence[Sequence[Result]]) -> Table:
     )
 
 
-def _beside_published(group: Sequence[Result], keys: Sequence[str]) -> list[TableRow]:
-    rows = []
-    for name in (MODEL, *ROWS):
-        found = newest(r for r in group if r.row == name and r.metric in OURS)
-        shown = row_of("", found.values())
-        cells = {key: shown.cells[ours] for key, ours in zip(keys, OURS) if ours in found}
-        if "fid" in cells:
-            cells["form"] = Cell(text="b")
-        if cells:
-            label = f"Ours: {group[0].checkpoint} on {group[0].dataset}"
-            kind: Kind = "ours" if name == MODEL else "control"
-            label += "" if name == MODEL else f", {name}"
-            rows.append(TableRow(label=label, cells=cells, kind=kind, record=shown.record))
-    return rows
-
-
 def _model_table(group: Sequence[Result]) -> Table:
     """A model beside its controls."""
     shown = [r for r in group if r.row in (MODEL, *ROWS)]
@@ -381,7 +313,8 @@ def _model_table(group: Sequence[Result]) -> Table:
     for name in (MODEL, *ROWS):
         if of_row := [r for r in shown if r.row == name]:
             label = f"{of_row[0].checkpoint} (the model)" if name == MODEL else name
-            rows.append(row_of(label, of_row, kind="ours" if name == MODEL else "control"))
+            rows.append(row_of(label, of_row, ours=name == MODEL))
+    hints = [f"{row.label}: {CONTROL_HINTS[row.label]}" for row in rows if row.label in CONTROL_HINTS]
     return Table(
         title=f"{group[0].checkpoint} on {group[0].dataset}, beside its controls",
         lead=f"{group[0].captions} captions, one picture each. A control says what a number is worth: "
@@ -389,7 +322,7 @@ def _model_table(group: Sequence[Result]) -> Table:
         "images too.",
         columns=columns_of(shown),
         rows=rows,
-        notes=protocols(shown) + _hints(row.label for row in rows),
+        notes=protocols(shown) + hints,
     )
 
 
@@ -397,50 +330,45 @@ def _strategy_table(group: Sequence[Result]) -> Table:
     """The ten retrieval strategies: what they find, and what the pictures are worth."""
     own = next((r.strategy for r in group if r.row == MODEL and r.strategy), "")
     by_strategy: dict[str, list[Result]] = {}
-    for r in group:
-        name = own if r.row == MODEL else r.row.removeprefix(STRATEGY)
-        if name in STRATEGIES:
-            by_strategy.setdefault(name, []).append(r)
-    if not any(r.row.startswith(STRATEGY) for r in group):
-        by_strategy = {}
-    rows = [
-        row_of(
-            name + (" (the model's own)" if name == own else ""),
-            by_strategy[name],
-            kind="control" if name in ("random", "oracle", "none") else "ours",
-        )
-        for name in STRATEGIES
-        if name in by_strategy
-    ]
-    shown = [r for found in by_strategy.values() for r in found]
+    if any(r.row.startswith(STRATEGY) for r in group):
+        for r in group:
+            by_strategy.setdefault(own if r.row == MODEL else r.row.removeprefix(STRATEGY), []).append(r)
+    named = [name for name in STRATEGIES if name in by_strategy]
+    shown = [r for r in group if (own if r.row == MODEL else r.row.removeprefix(STRATEGY)) in named]
     return Table(
         title=f"Retrieval strategies: {group[0].checkpoint} on {group[0].dataset}",
         lead="What each strategy finds for captions that training never saw, and where pictures "
         "were painted with it, their scores. The best of the seven searching strategies is bold.",
         columns=columns_of(shown),
-        rows=mark_best(rows),
+        rows=[
+            row_of(
+                name + " (the model's own)" * (name == own),
+                by_strategy[name],
+                ours=name not in ("random", "oracle", "none"),
+            )
+            for name in named
+        ],
         notes=protocols(shown),
+        marked=True,
     )
 
 
 def _ablation_table(group: Sequence[Result]) -> Table:
     """One field of the base changed at a time."""
     variants = sorted({r.variant for r in group}, key=place)
-    first = variants[0]
-    base = newest(r for r in group if r.variant == first and r.row == MODEL)
+    lines = [(variant, variant, MODEL) for variant in variants] + [(name, variants[0], name) for name in ROWS]
     rows = []
-    for variant in variants:
-        of_row = [r for r in group if r.variant == variant and r.row == MODEL]
-        rows.append(row_of(variant, of_row, base=None if variant == first else base))
-    for name in ROWS:
-        if of_row := [r for r in group if r.variant == first and r.row == name]:
-            rows.append(row_of(name, of_row, kind="control"))
+    for label, variant, name in lines:
+        if of_row := [r for r in group if r.variant == variant and r.row == name]:
+            rows.append(row_of(label, of_row, ours=name == MODEL))
     return Table(
         title=f"Ablation on {group[0].dataset}",
         lead=f"Each row is a model of its own, trained with {group[0].budget or 'one budget'}; "
-        f"small numbers are the change against “{first}”. One seed a row: small changes may be "
+        f"small numbers are the change against “{variants[0]}”. One seed a row: small changes may be "
         "chance. Controls below are of the first row's model.",
         columns=columns_of(group, skip=RETRIEVAL_ONLY),
-        rows=mark_best(rows),
+        rows=rows,
         notes=protocols(group),
+        marked=True,
+        compared=True,
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import lzma
 import threading
@@ -36,7 +37,7 @@ from memdriven.data.vocabulary import EncodedCaption, Vocabulary, tokenize
 from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, DataError, RetrievalError, require
 from memdriven.files import atomic_write_bytes
-from memdriven.memory.features import AGAIN, FeatureStore, SealedFolder
+from memdriven.memory.features import AGAIN, FeatureStore, Parts, SealedFolder
 from memdriven.numbers import shown
 
 HEADER = "bank.json"
@@ -82,58 +83,41 @@ class MemoryBank(SealedFolder):
         return cls(Path(path), expect_encoder, expect_vgg)
 
     def __init__(self, path: Path, expect_encoder: str | None, expect_vgg: str | None) -> None:
-        require(
-            path.is_dir(),
-            BankError,
-            f"a memory bank in {path}",
-            "no such folder",
+        fix = (
             f"build it from your data: python -m memdriven build-memory --checkpoint {path.parent} --dataset "
-            "DATA --features FEATURES, after prepare and extract-features (README), or check the path",
+            "DATA --features FEATURES, after prepare and extract-features (README), or check the path"
         )
+        require(path.is_dir(), BankError, f"a memory bank in {path}", "no such folder", fix)
         super().__init__(path)
         self.made_with("DAMSM encoders", "damsm", expect_encoder)
         self.made_with("image encoder", "encoder", expect_vgg)
-        n, m = self.count("count"), self.count("captions")
+        self.encoder = str(self.header.get("damsm"))
+        """Hash of the DAMSM encoders that made the keys."""
+        self.max_words = self.count("max_words")
+        """Words at which captions were cut before they were encoded."""
+        self.keys_name = str(self._recorded(KEYS, "sha256"))[:12]
+        """Letters that name the content of both keys."""
+        self.n, m = self.count("count"), self.count("captions")
         self.features = FeatureStore.open(path / FEATURES, self.header.get("encoder"))
         self.items = _read_items(path / ITEMS, self.count("items_bytes"))
         self.ids = [item.id for item in self.items]
-        counts = torch.tensor([len(item.captions) for item in self.items])
-        self.caption_item = torch.arange(len(self.items)).repeat_interleave(counts)  # (m,)
-        self.first_caption = torch.cat([counts.new_zeros(1), counts.cumsum(0)[:-1]])  # (n,)
+        self._rows = {id_: row for row, id_ in enumerate(self.ids)}
+        counts = [len(item.captions) for item in self.items]
+        self._first_caption = [0, *itertools.accumulate(counts)]
+        self.caption_item = torch.arange(len(self.items)).repeat_interleave(torch.tensor(counts))  # (m,)
         require(
-            self.ids == self.features.ids and len(self.items) == n and len(self.caption_item) == m,
+            self.ids == self.features.ids and len(self.items) == self.n and sum(counts) == m,
             BankError,
-            f"{n} items with {m} captions and their features in {path}",
-            f"{len(self.items)} items, {len(self.caption_item)} captions, {len(self.features)} features, or "
-            "other ids",
+            f"{self.n} items with {m} captions and their features in {path}",
+            f"{len(counts)} items, {sum(counts)} captions, {len(self.features)} features, or other ids",
             AGAIN,
         )
-        self.sentence_keys, self.global_keys = _read_keys(path / KEYS, m, n)  # (m, d), (n, d)
-        self._thumbnails = self.parts(THUMBNAILS, POSITIONS, n)
-        self._rows = {id_: row for row, id_ in enumerate(self.ids)}
-
-    def __len__(self) -> int:
-        """Return n, the number of items."""
-        return len(self.items)
+        self.sentence_keys, self.global_keys = _read_keys(path / KEYS, m, self.n)  # (m, d), (n, d)
+        self._thumbnails = Parts(path / THUMBNAILS, path / POSITIONS, self.n)
 
     def __contains__(self, item_id: object) -> bool:
         """Return whether an item has this id."""
         return item_id in self._rows
-
-    @property
-    def n(self) -> int:
-        """Number of items."""
-        return len(self.items)
-
-    @property
-    def encoder(self) -> str:
-        """Hash of the DAMSM encoders that made the keys."""
-        return str(self.header["damsm"])
-
-    @property
-    def max_words(self) -> int:
-        """Words at which captions were cut before they were encoded."""
-        return self.count("max_words")
 
     def item(self, index: int) -> BankItem:
         """Return what is known of one item."""
@@ -161,30 +145,23 @@ class MemoryBank(SealedFolder):
         Raises:
             RetrievalError: the bank does not hold it.
         """
-        if item_id not in self._rows:
-            raise RetrievalError(
-                "the id of an item in the memory bank", shown(item_id), f"use an id such as {self.ids[0]!r}"
-            )
+        fix = f"use an id such as {self.ids[0]!r}"
+        wanted = "the id of an item in the memory bank"
+        require(item_id in self._rows, RetrievalError, wanted, shown(item_id), fix)
         return self._rows[item_id]
 
     def caption_rows(self, index: int) -> range:
         """Return the rows of an item's captions in `sentence_keys`."""
-        first = int(self.first_caption[self._checked(index)])
-        return range(first, first + len(self.items[index].captions))
+        return range(*self._first_caption[self._checked(index) : index + 2])
 
     def caption(self, row: int) -> str:
         """Return the caption behind a row of `sentence_keys`."""
         item = int(self.caption_item[row])
-        return self.items[item].captions[row - int(self.first_caption[item])]
+        return self.items[item].captions[row - self._first_caption[item]]
 
     def encoded(self, row: int, vocabulary: Vocabulary) -> EncodedCaption:
         """Return the caption behind a row of `sentence_keys` as the encoders of the keys read it."""
         return vocabulary.encode(self.caption(row), self.max_words)
-
-    @property
-    def keys_name(self) -> str:
-        """Letters that name the content of both keys."""
-        return str(self.header["files"][KEYS]["sha256"])[:12]
 
     def verify(self) -> None:
         """Check every byte of the bank and of its features (`SealedFolder.verify`)."""
@@ -192,10 +169,8 @@ class MemoryBank(SealedFolder):
         self.features.verify()
 
     def _checked(self, index: int) -> int:
-        if not 0 <= index < self.n:
-            raise RetrievalError(
-                f"an item number in 0..{self.n - 1}", str(index), "use one that retrieval returned"
-            )
+        wanted, fix = f"an item number in 0..{self.n - 1}", "use one that retrieval returned"
+        require(0 <= index < self.n, RetrievalError, wanted, index, fix)
         return index
 
 
@@ -207,27 +182,19 @@ class BorrowedBank(MemoryBank):
     anew, once; they stay in the bank's index folder, where that can be written.
     """
 
-    def __init__(
-        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, *, progress: bool = False
-    ) -> None:
-        """Make keys of a bank's captions and features.
-
-        Args:
-            bank: an open one, of any model.
-            damsm: the encoders that will search it, in evaluation mode.
-            vocabulary: theirs.
-            progress: show bars.
-        """
+    def __init__(self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary) -> None:
+        """Make keys of an open bank's captions and features, by the encoders that will search it."""
         self.__dict__.update(bank.__dict__)
-        self._encoder = damsm.hash()
+        self.encoder = damsm.hash()
+        self.keys_name += f"_{self.encoder}"
         path = index_folder(bank) / f"keys_{self.keys_name}.safetensors"
         try:
             self.sentence_keys, self.global_keys = _read_keys(path, len(bank.caption_item), bank.n)
         except BankError:  # there are none yet, or damaged ones
             rows = range(len(bank.caption_item))
-            captions = damsm.sentences([self.encoded(row, vocabulary) for row in rows], progress)
+            captions = damsm.sentences([self.encoded(row, vocabulary) for row in rows], True)
             images = []
-            for start in trange(0, bank.n, IMAGE_BATCH, desc="images", disable=not progress):
+            for start in trange(0, bank.n, IMAGE_BATCH, desc="images"):
                 v = torch.stack([bank.v(row) for row in range(bank.n)[start : start + IMAGE_BATCH]])
                 with torch.no_grad():
                     images.append(damsm.heads(v.to(damsm.device)).global_.float().cpu())
@@ -235,16 +202,6 @@ class BorrowedBank(MemoryBank):
             self.sentence_keys, self.global_keys = (unit_keys(each) for each in keys.values())
             with contextlib.suppress(DataError):  # a folder that refuses writing: made again next time
                 atomic_write_bytes(path, save(keys))
-
-    @property
-    def encoder(self) -> str:
-        """Hash of the DAMSM encoders that made the keys."""
-        return self._encoder
-
-    @property
-    def keys_name(self) -> str:
-        """Letters that name the content of both keys."""
-        return f"{super().keys_name}_{self._encoder}"
 
     def encoded(self, row: int, vocabulary: Vocabulary) -> EncodedCaption:
         """Return a caption without the words that a vocabulary lacks, but for their synonyms.
@@ -319,11 +276,10 @@ class LruCache:
         with self._lock:
             found = {key: self.held[key] for key in keys if key in self.held}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
-        if missing:
-            found.update(zip(missing, make(missing), strict=True))
+        found |= zip(missing, make(missing) if missing else (), strict=True)
         with self._lock:
-            self.held |= found
-            for key in found:
+            for key, tensor in found.items():
+                self.held[key] = tensor
                 self.held.move_to_end(key)
             while len(self.held) > self.size:
                 self.held.popitem(last=False)
@@ -351,62 +307,53 @@ def _read_keys(path: Path, captions: int, items: int) -> tuple[Tensor, Tensor]:
     """Return unit float32 keys of the captions (m, d) and of the images (n, d)."""
     try:
         keys = load_file(path)
-        sentence, global_ = keys["sentence"], keys["global"]
+        both = keys["sentence"], keys["global"]
     except (SafetensorError, KeyError, OSError) as error:
         raise BankError(f"keys in {path}", shown(str(error)), AGAIN) from error
-    shapes, dim = (tuple(sentence.shape), tuple(global_.shape)), sentence.shape[-1]
-    require(
-        shapes == ((captions, dim), (items, dim)) and {sentence.dtype, global_.dtype} == {torch.int8},
-        BankError,
-        f"int8 keys ({captions}, d) and ({items}, d) in {path}",
-        f"{shapes}, {sentence.dtype}",
-        AGAIN,
-    )
-    return unit_keys(sentence), unit_keys(global_)
+    found, dim = [(*each.shape, each.dtype) for each in both], both[0].shape[-1]
+    wanted = f"int8 keys ({captions}, d) and ({items}, d) in {path}"
+    good = found == [(captions, dim, torch.int8), (items, dim, torch.int8)]
+    require(good, BankError, wanted, found, AGAIN)
+    return unit_keys(both[0]), unit_keys(both[1])
 
 
 def write_items(path: Path, items: Iterable[BankItem]) -> int:
     """Write the item table, compressed; return its size before."""
-    size, compressor = 0, lzma.LZMACompressor(preset=6)
-    with path.open("wb") as stream:
-        for item in items:
-            entry = {
-                "id": item.id,
-                "captions": item.captions,
-                "class": item.class_name,
-                "attributes": dict(item.attributes),
-            }
-            line = (json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n").encode()
-            size += len(line)
-            stream.write(compressor.compress(line))
-        stream.write(compressor.flush())
-    return size
+    lines = []
+    for item in items:
+        entry = {
+            "id": item.id,
+            "captions": item.captions,
+            "class": item.class_name,
+            "attributes": dict(item.attributes),
+        }
+        lines.append(json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n")
+    table = "".join(lines).encode()
+    path.write_bytes(lzma.compress(table, preset=6))
+    return len(table)
 
 
 def _read_items(path: Path, size: int) -> list[BankItem]:
+    size = min(size, MAX_ITEMS_BYTES)
     try:
         stream = lzma.LZMADecompressor(lzma.FORMAT_XZ)
-        table = stream.decompress(path.read_bytes(), max_length=min(size, MAX_ITEMS_BYTES) + 1)
+        table = stream.decompress(path.read_bytes(), max_length=size + 1)
         if len(table) != size or not stream.eof:
             raise ValueError(f"{len(table)} bytes")
         return [_item(json.loads(line)) for line in table.split(b"\n")[:-1]]
     except (lzma.LZMAError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BankError(
-            f"{min(size, MAX_ITEMS_BYTES)} bytes of items in {path}",
-            f"{type(error).__name__}: {error}"[:200],
-            AGAIN,
-        ) from error
+        found = f"{type(error).__name__}: {error}"[:200]
+        raise BankError(f"{size} bytes of items in {path}", found, AGAIN) from error
 
 
 def _item(entry: dict[str, Any]) -> BankItem:
-    captions = entry["captions"]
+    item = BankItem(entry["id"], tuple(entry["captions"]), entry["class"], entry["attributes"])
+    texts = (item.id, item.class_name, *item.captions)
     if not (
-        isinstance(entry["id"], str)
-        and isinstance(entry["class"], str)
-        and isinstance(entry["attributes"], dict)
-        and isinstance(captions, list)
-        and captions
-        and all(isinstance(caption, str) for caption in captions)
+        all(isinstance(text, str) for text in texts)
+        and isinstance(entry["captions"], list)
+        and item.captions
+        and isinstance(item.attributes, dict)
     ):
-        raise ValueError(f"an odd item {entry['id']!r}"[:80])
-    return BankItem(entry["id"], tuple(captions), entry["class"], entry["attributes"])
+        raise ValueError(f"an odd item {item.id!r}"[:80])
+    return item

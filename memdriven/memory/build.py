@@ -31,7 +31,7 @@ from memdriven.data.images import centre_square
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
 from memdriven.encoders.damsm import Damsm
-from memdriven.errors import BankError, CaptionError, DataError, MemDrivenError
+from memdriven.errors import BankError, CaptionError, DataError, MemDrivenError, require
 from memdriven.files import (
     atomic_folder,
     atomic_write_bytes,
@@ -42,7 +42,7 @@ from memdriven.files import (
 )
 from memdriven.memory import bank as layout
 from memdriven.memory.bank import IMAGE_BATCH, BankItem, MemoryBank, quantise_keys, write_items
-from memdriven.memory.features import COSINE, FeatureStore, encode_v, write_parts, write_store
+from memdriven.memory.features import COSINE, FeatureStore, Parts, encode_v, write_store
 from memdriven.numbers import shown
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class Shards:
     def of(cls, out: Path, plan: dict[str, Any], size: int) -> Iterator[Self]:
         """Open, or begin, the shards of `out`, `size` blobs each; `plan` holds all that the blobs depend on.
 
-        Until the block ends no other process works there: it is refused with a DataError.
+        Until the block ends no other process works there: it is refused with a DataError. Ended well, the
+        folder is deleted: the blobs lie elsewhere by then.
         """
         shards, plan, found = cls(out.with_name(f"{out.name}.partial"), size), {**plan, "shard": size}, None
         with held(shards.folder, f"work on {out.name}"):
@@ -81,6 +82,7 @@ class Shards:
                     old.unlink()
                 atomic_write_json(shards.folder / "plan.json", plan)
             yield shards
+            shutil.rmtree(shards.folder, ignore_errors=True)
 
     def fill(
         self, items: Sequence[T], make: Callable[[Sequence[T]], Iterable[Callable[[], bytes]]], bar: tqdm[Any]
@@ -103,11 +105,9 @@ class Shards:
                     calls.append(call)
                     bar.update()
                 blobs = [call() for call in calls]
-                tensors: dict[str, NDArray[Any]] = {
-                    "sizes": np.asarray([len(blob) for blob in blobs], np.int64),
-                    "bytes": np.frombuffer(b"".join(blobs), np.uint8),
-                }
-                atomic_write_bytes(path, save(tensors))
+                sizes = np.asarray([len(blob) for blob in blobs], np.int64)
+                content = np.frombuffer(b"".join(blobs), np.uint8)
+                atomic_write_bytes(path, save({"sizes": sizes, "bytes": content}))
             self.count += 1
 
     def blobs(self) -> Iterator[bytes]:
@@ -118,10 +118,6 @@ class Shards:
             for size in tensors["sizes"].tolist():
                 yield content[start : start + size]
                 start += size
-
-    def remove(self) -> None:
-        """Delete the folder, once its blobs lie elsewhere."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"shard-{number:05d}.safetensors"
@@ -168,12 +164,9 @@ def extract_features(
     """
     out, ids = Path(out), [item.id for item in items]
     odd = [id_ for id_ in ids if not id_ or "\n" in id_ or "\r" in id_]
-    if not ids or odd or len(set(ids)) != len(ids):
-        raise DataError(
-            "items with different ids of one line each",
-            shown(odd[0]) if odd else f"{len(ids)} items, {len(set(ids))} ids",
-            "prepare the data set again",
-        )
+    found = shown(odd[0]) if odd else f"{len(ids)} items, {len(set(ids))} ids"
+    good, wanted = len(set(ids)) == len(ids) > 0 and not odd, "items with different ids of one line each"
+    require(good, DataError, wanted, found, "prepare the data set again")
     _check_place(out, FeatureStore.NAME, "a feature store")
     device = next(itertools.chain(vgg.parameters(), vgg.buffers())).device
     with torch.inference_mode():
@@ -211,7 +204,6 @@ def extract_features(
         shards.fill(items, look, bar)
         with atomic_folder(out) as scratch:
             write_store(scratch, ids, shards.blobs(), shape, plan)
-        shards.remove()
     return FeatureStore.open(out, vgg.hash)
 
 
@@ -227,12 +219,13 @@ def features_of(dataset: PreparedDataset, path: Path | str) -> FeatureStore:
         return store
     items = {item.id: item for item in dataset.items}
     known = [items[id_] for id_ in store.ids if id_ in items]
-    if len(known) < len(store) or _pictures_hash(dataset, known) != made_of:
-        raise BankError(
-            f"features of the pictures of {dataset.name!r} in {path}",
-            f"features of other pictures, of the data set {shown(store.header.get('dataset'))}",
-            f"run extract-features on {dataset.path}",
-        )
+    require(
+        len(known) == len(store) and _pictures_hash(dataset, known) == made_of,
+        BankError,
+        f"features of the pictures of {dataset.name!r} in {path}",
+        f"features of other pictures, of the data set {shown(store.header.get('dataset'))}",
+        f"run extract-features on {dataset.path}",
+    )
     return store
 
 
@@ -280,11 +273,9 @@ def build_memory(
     """
     # What goes into it: items that have features, with those of their captions that the encoders can read.
     out, prepared = Path(out), PreparedDataset.open(dataset)
-    store = features_of(prepared, features)
-    if store.shape[0] != FEATURE_CHANNELS:
-        raise BankError(
-            f"features of {FEATURE_CHANNELS} channels", f"{store.shape}", "extract relu5_3 of VGG-16"
-        )
+    store, fix = features_of(prepared, features), "extract relu5_3 of VGG-16"
+    wanted = f"features of {FEATURE_CHANNELS} channels"
+    require(store.shape[0] == FEATURE_CHANNELS, BankError, wanted, store.shape, fix)
     items = _spread(prepared.split(split), limit)
     _check_place(out, layout.HEADER, "a memory bank")
     if not replace:
@@ -319,18 +310,10 @@ def build_memory(
         yield from (key.tobytes for key in quantise_keys(damsm.sentences(encoded)).numpy())
 
     common = {"damsm": damsm.hash(), "dataset": prepared.name}
-    of_captions = {
-        **common,
-        "max_words": max_words,
-        "texts": _fingerprint(texts),
-        "words": _fingerprint(vocabulary),
-    }
-    of_images = {
-        **common,
-        "features": store.header["files"]["features.bin"]["sha256"],
-        "thumbnail_size": THUMBNAIL,
-        "ids": _fingerprint(item.id for item in items),
-    }
+    of_captions = {**common, "max_words": max_words, "texts": _fingerprint(texts)}
+    of_captions["words"] = _fingerprint(vocabulary)
+    of_images = {**common, "features": store.header["files"]["features.bin"]["sha256"]}
+    of_images |= {"thumbnail_size": THUMBNAIL, "ids": _fingerprint(item.id for item in items)}
     hidden, was_training = not progress, damsm.training
     with (
         Shards.of(out.with_name(f"{out.name}.captions"), of_captions, CAPTION_SHARD) as captions,
@@ -358,29 +341,16 @@ def build_memory(
             }
             (folder / layout.KEYS).write_bytes(save(keys))
             pictures = (part[dim:] for part in images.blobs())
-            write_parts(folder / layout.THUMBNAILS, folder / layout.POSITIONS, pictures)
+            Parts.write(folder / layout.THUMBNAILS, folder / layout.POSITIONS, pictures)
             own = folder / layout.FEATURES
             own.mkdir()
             kept = ("encoder", "image_size", "cosine")
             known = {name: value for name, value in store.header.items() if name in kept}
             ids, blobs = [item.id for item in items], (store.blob(row) for row in rows)
             write_store(own, ids, blobs, store.shape, known)
-            MemoryBank.seal(
-                folder,
-                {
-                    **common,
-                    "encoder": store.encoder,
-                    "split": split,
-                    "count": len(items),
-                    "captions": len(texts),
-                    "dim": dim,
-                    "max_words": max_words,
-                    "thumbnail_size": THUMBNAIL,
-                    "items_bytes": table_bytes,
-                },
-            )
-        captions.remove()
-        images.remove()
+            facts = {"encoder": store.encoder, "split": split, "count": len(items), "captions": len(texts)}
+            facts |= {"dim": dim, "max_words": max_words, "thumbnail_size": THUMBNAIL}
+            MemoryBank.seal(folder, {**common, **facts, "items_bytes": table_bytes})
     return MemoryBank.open(out)
 
 
@@ -389,10 +359,9 @@ def _int8_rows(rows: Iterable[bytes], dim: int) -> NDArray[np.int8]:
 
 
 def _check_place(out: Path, header: str, what: str) -> None:
-    if out.exists() and not (out.is_dir() and ((out / header).exists() or not any(out.iterdir()))):
-        raise DataError(
-            f"a new or empty folder, or {what}, at {out}", "something else", "choose another folder"
-        )
+    free = not out.exists() or (out.is_dir() and ((out / header).exists() or not any(out.iterdir())))
+    wanted = f"a new or empty folder, or {what}, at {out}"
+    require(free, DataError, wanted, "something else", "choose another folder")
 
 
 def _spare(out: Path, dataset: str, count: int) -> None:
@@ -401,21 +370,21 @@ def _spare(out: Path, dataset: str, count: int) -> None:
         old = read_json(out / layout.HEADER, BankError)
     except BankError:  # there is none, or a damaged one, which is no loss
         return
-    items = old.get("count")
-    if old.get("dataset") != dataset or (isinstance(items, int) and items > count):
-        raise DataError(
-            f"a place for the memory of {count} items of {dataset!r}",
-            f"{out} with a memory of {shown(items)} items of {shown(old.get('dataset'))}",
-            "choose another folder with --out, or lose that memory with --replace",
-        )
+    items, name = old.get("count"), old.get("dataset")
+    require(
+        name == dataset and not (isinstance(items, int) and items > count),
+        DataError,
+        f"a place for the memory of {count} items of {dataset!r}",
+        f"{out} with a memory of {shown(items)} items of {shown(name)}",
+        "choose another folder with --out, or lose that memory with --replace",
+    )
 
 
 def _spread(items: Sequence[Item], limit: int | None) -> list[Item]:
     """Return at most `limit` items, evenly spaced, so that every class keeps its share."""
-    if limit is not None and limit < 1:
-        raise DataError("a limit of 1 item or more", shown(limit), "raise it")
-    if not items:
-        raise DataError("items in this split", "none", "choose another split, or prepare the data set again")
+    require(limit is None or limit >= 1, DataError, "a limit of 1 item or more", shown(limit), "raise it")
+    fix = "choose another split, or prepare the data set again"
+    require(items, DataError, "items in this split", "none", fix)
     count = min(limit or len(items), len(items))
     return [items[place * len(items) // count] for place in range(count)]
 
@@ -430,10 +399,8 @@ def _entries(items: Sequence[Item], vocabulary: Vocabulary, max_words: int, prog
             with contextlib.suppress(CaptionError):
                 encoded.append(vocabulary.encode(caption, max_words))
                 kept.append(caption)
-        if not kept:
-            raise DataError(
-                f"a caption of {item.id!r} with known words", "none", "use the vocabulary of this data set"
-            )
+        fix = "use the vocabulary of this data set"
+        require(kept, DataError, f"a caption of {item.id!r} with known words", "none", fix)
         entries.append(BankItem(item.id, tuple(kept), item.class_name, item.attributes))
     for line in what_is_not_read(encoded, max_words) if progress else ():
         tqdm.write(line)

@@ -42,8 +42,7 @@ COSINE = 0.991
 ROUNDING = 0.35
 """Below 0.5: values in the dead zone near zero go to zero, where they cost nothing."""
 BISECTIONS = 16
-MAX_LEVEL = 255
-MAX_GAP = 255
+MAX_LEVEL = MAX_GAP = 255
 MAX_COUNT = 1 << 53
 """Items that a header may claim."""
 
@@ -67,64 +66,19 @@ def encode_v(v: NDArray[np.floating], cosine: float = COSINE) -> bytes:
         BankError: v holds a negative or non-finite value, or 255 levels cannot reach `cosine`.
     """
     flat = np.asarray(v, dtype=np.float32).ravel()
-    require(
-        bool(np.isfinite(flat).all() and (flat >= 0).all()),
-        BankError,
-        "finite, non-negative features (the output of a ReLU)",
-        "a negative, infinite or NaN value",
-        "check the encoder's weights and input",
-    )
+    wanted = "finite, non-negative features (the output of a ReLU)"
+    good, fix = np.isfinite(flat).all() and (flat >= 0).all(), "check the encoder's weights and input"
+    require(good, BankError, wanted, "a negative, infinite or NaN value", fix)
     places = np.flatnonzero(flat)
     levels, scale = _quantise(flat[places].astype(np.float64), cosine)
-    kept = levels > 0
-    gaps, values = _with_fillers(places[kept], levels[kept])
-    planes = gaps.tobytes() + values.tobytes()
+    places, levels = places[levels > 0], levels[levels > 0]
+
+    # Where a gap exceeds a byte, levels of zero are put in.
+    gaps = np.diff(places, prepend=-1) - 1
+    fillers = np.repeat(np.arange(len(places)), gaps // (MAX_GAP + 1))
+    short = np.insert(gaps % (MAX_GAP + 1), fillers, MAX_GAP).astype(np.uint8)
+    planes = short.tobytes() + np.insert(levels, fillers, np.uint8(0)).tobytes()
     return _SCALE.pack(scale) + lzma.compress(planes, lzma.FORMAT_RAW, filters=_FILTERS)
-
-
-def decode_levels(
-    blob: bytes | memoryview, shape: tuple[int, int, int], out: NDArray[np.uint8] | None = None
-) -> tuple[NDArray[np.uint8], float]:
-    """Return (levels (c, h, w) uint8, scale) of a blob; v is about scale * levels.
-
-    Args:
-        blob: what `encode_v` gave.
-        shape: (c, h, w) of v.
-        out: array to fill in place of a new one.
-
-    Raises:
-        BankError: the blob is damaged or belongs to another shape.
-    """
-    size = int(np.prod(shape))
-    levels = np.zeros(shape, np.uint8) if out is None else out
-    try:
-        (scale,) = _SCALE.unpack(blob[: _SCALE.size])
-        stream = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
-        planes = stream.decompress(blob[_SCALE.size :], max_length=2 * size)
-    except (struct.error, lzma.LZMAError, EOFError) as error:
-        raise _damaged(str(error)) from error
-    if len(planes) % 2 or not np.isfinite(scale) or scale < 0:
-        raise _damaged("an incomplete stream")
-    gaps, values = np.frombuffer(planes, np.uint8).reshape(2, -1)
-    places = np.cumsum(gaps + np.int64(1)) - 1
-    if len(places) and places[-1] >= size:
-        raise _damaged(f"more than {size} values")
-    if not stream.eof:  # a full plane may leave the end mark unread
-        try:
-            if stream.decompress(b"", max_length=1) or not stream.eof:
-                raise _damaged("an incomplete stream")
-        except (lzma.LZMAError, EOFError) as error:
-            raise _damaged(str(error)) from error
-    flat = levels.reshape(-1)
-    flat[:] = 0
-    flat[places] = values
-    return levels, float(scale)
-
-
-def decode_v(blob: bytes | memoryview, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    """Return v (c, h, w) of a blob."""
-    levels, scale = decode_levels(blob, shape)
-    return levels * np.float32(scale)
 
 
 def _quantise(values: NDArray[np.float64], cosine: float) -> tuple[NDArray[np.uint8], float]:
@@ -143,13 +97,11 @@ def _quantise(values: NDArray[np.float64], cosine: float) -> tuple[NDArray[np.ui
     peak = float(values.max())
     fine, coarse = peak / (MAX_LEVEL + 1 - ROUNDING), peak / (1 - ROUNDING)
     best = levels_at(fine)
-    require(
-        reaches(best),
-        BankError,
-        f"cosine {cosine} from {MAX_LEVEL} levels",
+    found, fix = (
         "features whose largest value dwarfs the rest",
         "ask for a lower cosine, or check the encoder",
     )
+    require(reaches(best), BankError, f"cosine {cosine} from {MAX_LEVEL} levels", found, fix)
     for _ in range(BISECTIONS):
         step = (fine * coarse) ** 0.5
         levels = levels_at(step)
@@ -160,22 +112,39 @@ def _quantise(values: NDArray[np.float64], cosine: float) -> tuple[NDArray[np.ui
     return best.astype(np.uint8), float(best @ values / (best @ best))
 
 
-def _with_fillers(
-    places: NDArray[np.int64], levels: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return (gaps, levels), with levels of zero put in where a gap exceeds a byte."""
-    gaps = np.diff(places, prepend=-1) - 1
-    fillers = np.repeat(np.arange(len(places)), gaps // (MAX_GAP + 1))
-    short = np.insert(gaps % (MAX_GAP + 1), fillers, MAX_GAP)
-    return short.astype(np.uint8), np.insert(levels, fillers, np.uint8(0))
+def decode_levels(
+    blob: bytes, shape: tuple[int, int, int], out: NDArray[np.uint8] | None = None
+) -> tuple[NDArray[np.uint8], float]:
+    """Return (levels (c, h, w) uint8, scale) of a blob; v is about scale * levels.
+
+    Args:
+        blob: what `encode_v` gave.
+        shape: (c, h, w) of v.
+        out: array to fill in place of a new one.
+
+    Raises:
+        BankError: the blob is damaged or belongs to another shape.
+    """
+    levels = np.empty(shape, np.uint8) if out is None else out
+    try:
+        (scale,) = _SCALE.unpack(blob[: _SCALE.size])
+        stream = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
+        planes = stream.decompress(blob[_SCALE.size :], max_length=2 * levels.size + 1)
+        if not stream.eof or len(planes) % 2 or not 0 <= scale < np.inf:
+            raise ValueError("an incomplete stream, or one too long")
+        gaps, values = np.frombuffer(planes, np.uint8).reshape(2, -1)
+        levels.fill(0)
+        levels.reshape(-1)[np.cumsum(gaps + np.int64(1)) - 1] = values
+    except (struct.error, lzma.LZMAError, EOFError, ValueError, IndexError) as error:
+        fix = "build the memory bank or feature store again"
+        raise BankError("the compressed features of one item", shown(str(error)), fix) from error
+    return levels, float(scale)
 
 
-def _damaged(found: str) -> BankError:
-    return BankError(
-        "the compressed features of one item",
-        found or "damaged data",
-        "build the memory bank or feature store again",
-    )
+def decode_v(blob: bytes, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Return v (c, h, w) of a blob."""
+    levels, scale = decode_levels(blob, shape)
+    return levels * np.float32(scale)
 
 
 # ---- Folders ---
@@ -195,29 +164,19 @@ class SealedFolder:
         """Read the header and compare the files' sizes with it, not their content (`verify`)."""
         self.path = path
         require(
-            self.path.is_dir(),
-            BankError,
-            f"the folder {path}",
-            "no such folder",
-            "check the path, or build it first",
+            path.is_dir(), BankError, f"the folder {path}", "no such folder", "check it, or build it first"
         )
-        self.header = read_json(self.path / self.NAME, BankError, self.SCHEMA)
+        self.header = read_json(path / self.NAME, BankError, self.SCHEMA)
         for file in self.FILES:
-            found = self.path / file
-            size, wanted = found.stat().st_size if found.is_file() else None, self._recorded(file, "bytes")
-            require(
-                size is not None and size == wanted,
-                BankError,
-                f"{found} of {shown(wanted)} bytes",
-                "no such file" if size is None else f"{size} bytes",
-                AGAIN,
-            )
+            size, wanted = _size(path / file), self._recorded(file, "bytes")
+            found = "no such file" if size is None else f"{size} bytes"
+            require(size == wanted, BankError, f"{path / file} of {shown(wanted)} bytes", found, AGAIN)
 
     @classmethod
     def seal(cls, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write the header over files that already lie in `folder`."""
         files = {
-            file: {"bytes": (folder / file).stat().st_size, "sha256": sha256_file(folder / file)}
+            file: {"bytes": _size(folder / file), "sha256": sha256_file(folder / file)}
             for file in sorted(cls.FILES)
         }
         content = sealed({"schema": cls.SCHEMA, **facts, "files": files})
@@ -239,65 +198,53 @@ class SealedFolder:
 
     def made_with(self, role: str, field: str, wanted: str | None) -> None:
         """Refuse what another encoder made."""
-        found = self.header.get(field)
-        require(
-            wanted is None or found == wanted,
-            BankError,
-            f"{self.path} made with the {role} {wanted}",
-            f"{role} {shown(found)}",
-            "build it again with the encoder in use",
-        )
-
-    def parts(self, content: str, positions: str, n: int) -> Parts:
-        """Open a file of n parts that lie end to end."""
-        path, size = self.path / positions, (self.path / content).stat().st_size
-        try:
-            offsets = np.load(path, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise BankError(f"byte positions in {path}", shown(str(error)), AGAIN) from error
-        require(
-            offsets.shape == (n + 1,)
-            and offsets.dtype == np.int64
-            and offsets[0] == 0
-            and offsets[-1] == size
-            and bool((np.diff(offsets) >= 0).all()),
-            BankError,
-            f"{n + 1} byte positions from 0 to {size} in {path}",
-            f"{offsets.dtype} {offsets.shape}",
-            AGAIN,
-        )
-        return Parts(self.path / content, offsets)
+        found, fix = self.header.get(field), "build it again with the encoder in use"
+        mine, other = f"{self.path} made with the {role} {wanted}", f"{role} {shown(found)}"
+        require(wanted is None or found == wanted, BankError, mine, other, fix)
 
     def _recorded(self, file: str, field: str) -> Any:
-        files = self.header.get("files")
-        entry = files.get(file) if isinstance(files, dict) else None
-        if not isinstance(entry, dict):
-            raise BankError(f"size and hash of {self.path / file} in the header", "no such entry", AGAIN)
-        return entry.get(field)
+        try:
+            return self.header["files"][file][field]
+        except (KeyError, TypeError):
+            raise BankError(f"{field} of {self.path / file} in the header", "no such entry", AGAIN) from None
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
 
 
 class Parts:
-    """Byte strings that lie end to end in a file, which is mapped and not read."""
+    """n byte strings that lie end to end in a file, which is mapped and not read."""
 
-    def __init__(self, path: Path, offsets: NDArray[np.int64]) -> None:
-        self.offsets = offsets
-        with path.open("rb") as stream:
+    def __init__(self, content: Path, positions: Path, n: int) -> None:
+        size = content.stat().st_size
+        try:
+            self.offsets = np.load(positions, allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise BankError(f"byte positions in {positions}", shown(str(error)), AGAIN) from error
+        require(
+            (self.offsets.shape, self.offsets.dtype) == ((n + 1,), np.int64)
+            and (self.offsets[0], self.offsets[-1]) == (0, size)
+            and (np.diff(self.offsets) >= 0).all(),
+            BankError,
+            f"{n + 1} byte positions from 0 to {size} in {positions}",
+            f"{self.offsets.dtype} {self.offsets.shape}",
+            AGAIN,
+        )
+        with content.open("rb") as stream:
             self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __getitem__(self, index: int) -> bytes:
         return self._map[self.offsets[index] : self.offsets[index + 1]]
 
-
-def write_parts(content: Path, positions: Path, parts: Iterable[bytes]) -> None:
-    """Write byte strings end to end, and where each begins.
-
-    The positions go through memory: `np.save` to a file would hide that a disk is full.
-    """
-    with content.open("wb") as stream:
-        sizes = [stream.write(part) for part in parts]
-    array = io.BytesIO()
-    np.save(array, np.cumsum([0, *sizes], dtype=np.int64), allow_pickle=False)
-    positions.write_bytes(array.getvalue())
+    @staticmethod
+    def write(content: Path, positions: Path, parts: Iterable[bytes]) -> None:
+        """Write byte strings end to end, and where each begins."""
+        with content.open("wb") as stream:
+            sizes = [stream.write(part) for part in parts]
+        array = io.BytesIO()  # `np.save` to a file would hide that a disk is full
+        np.save(array, np.cumsum([0, *sizes], dtype=np.int64), allow_pickle=False)
+        positions.write_bytes(array.getvalue())
 
 
 class FeatureStore(SealedFolder):
@@ -324,22 +271,15 @@ class FeatureStore(SealedFolder):
         super().__init__(path)
         self.made_with("image encoder", "encoder", expect_encoder)
         n, shape = self.count("count"), self.header.get("shape")
-        if not (
-            isinstance(shape, list) and len(shape) == 3 and all(is_whole(side) and side > 0 for side in shape)
-        ):
-            raise BankError(f"a shape [c, h, w] in {self.path}", shown(shape), AGAIN)
+        if not (isinstance(shape, list) and len(shape) == 3 and all(is_whole(s) and s > 0 for s in shape)):
+            raise BankError(f"a shape [c, h, w] in {path}", shown(shape), AGAIN)
         self.shape: tuple[int, int, int] = (shape[0], shape[1], shape[2])
         # Damaged bytes are read as other ids: no two of them may be alike, and the bank's are compared.
-        self.ids = (self.path / "ids.txt").read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        self.ids = (path / "ids.txt").read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
         self._rows = {id_: row for row, id_ in enumerate(self.ids)}
-        require(
-            len(self.ids) == len(self._rows) == n,
-            BankError,
-            f"{n} different ids in {self.path / 'ids.txt'}",
-            f"{len(self.ids)} lines, {len(self._rows)} different",
-            AGAIN,
-        )
-        self._blobs = self.parts("features.bin", "offsets.npy", n)
+        wanted, found = f"{n} different ids in {path / 'ids.txt'}", f"{len(self._rows)} of {len(self.ids)}"
+        require(len(self.ids) == len(self._rows) == n, BankError, wanted, found, AGAIN)
+        self._blobs = Parts(path / "features.bin", path / "offsets.npy", n)
 
     def __len__(self) -> int:
         """Return n, the number of items."""
@@ -356,13 +296,8 @@ class FeatureStore(SealedFolder):
 
     def index_of(self, item_id: str) -> int:
         """Return the row of an id."""
-        require(
-            item_id in self._rows,
-            BankError,
-            f"features of item {shown(item_id)} in {self.path}",
-            "no such id",
-            "extract the features again",
-        )
+        wanted = f"features of item {shown(item_id)} in {self.path}"
+        require(item_id in self._rows, BankError, wanted, "no such id", "extract the features again")
         return self._rows[item_id]
 
     def blob(self, index: int) -> bytes:
@@ -409,11 +344,11 @@ def write_store(
     Args:
         folder: where the four files go.
         ids: one id an item, each without line breaks.
-        blobs: one `codec.encode` result an item, in the ids' order.
+        blobs: one `encode_v` result an item, in the ids' order.
         shape: (c, h, w) of every item.
         facts: entries for the header; `encoder`, the VGG's hash, is one of them.
     """
     with explain_disk_errors(folder):
-        write_parts(folder / "features.bin", folder / "offsets.npy", blobs)
+        Parts.write(folder / "features.bin", folder / "offsets.npy", blobs)
         (folder / "ids.txt").write_text("".join(f"{id_}\n" for id_ in ids), encoding="utf-8")
     FeatureStore.seal(folder, {**facts, "count": len(ids), "shape": list(shape)})

@@ -1,4 +1,4 @@
-"""Nearest keys by cosine: exact search, Annoy's trees, and Milvus beyond one machine, behind one protocol."""
+"""Nearest keys by cosine where there are too many to compare with all: Annoy's trees, and Milvus."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.errors import BankError, DataError, RetrievalError
+from memdriven.errors import BankError, DataError, RetrievalError, require
 from memdriven.files import (
     atomic_file,
     atomic_write_json,
@@ -24,14 +24,13 @@ from memdriven.files import (
 )
 from memdriven.numbers import check_number, check_whole
 
-CHUNK = 1 << 24
-"""Similarities held at once by exact search: 64 MiB."""
 SCHEMA = "memdriven.annoy/1"
 LEAST_RECALL = 0.9
 """An index that finds less of what exact search finds is refused."""
 GOOD_RECALL = 0.97
 SAMPLE = 200
 """What a new one is tuned to, and by how many queries."""
+MOST_EFFORT = 1 << 30
 MILVUS_VARIABLE = "MEMDRIVEN_MILVUS"
 """Environment variable with the address of a Milvus server."""
 MILVUS_TIMEOUT = 10.0
@@ -47,11 +46,8 @@ class Index(Protocol):
         """Return the number of keys."""
         ...
 
-    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """Return rows (q, k) of the k keys nearest to queries (q, d) of any length, and their cosines.
-
-        The nearest come first. A k below 1, or above the number of keys, is a RetrievalError.
-        """
+    def search(self, queries: Tensor, k: int) -> Tensor:
+        """Return rows (q, k) of the k keys nearest to queries (q, d) of any length, nearest first."""
         ...
 
 
@@ -73,35 +69,11 @@ def open_index(kind: str, keys: Tensor, name: str, folder: Path) -> Index:
     return AnnoyIndex.open(keys, folder / f"{name}.annoy")
 
 
-class ExactIndex:
-    """Every key is compared with every query; of equal cosines the lower row wins."""
-
-    def __init__(self, keys: Tensor) -> None:
-        """Keep unit copies of keys (n, d)."""
-        self.keys = F.normalize(keys.float(), dim=1)
-
-    def __len__(self) -> int:
-        """Return n."""
-        return len(self.keys)
-
-    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """See `Index.search`."""
-        _check_k(k, len(self))
-        ids, scores = [], []
-        unit, rows = F.normalize(queries.float(), dim=1), max(1, CHUNK // len(self))
-        for part in torch.split(unit, rows):
-            cosines = part.to(self.keys.device) @ self.keys.T  # (q, n)
-            best, row = _top_rows(cosines, k)
-            scores.append(best)
-            ids.append(row)
-        return torch.cat(ids), torch.cat(scores)
-
-
 class AnnoyIndex:
     """Approximate search in random-projection trees (spotify/annoy).
 
-    The angular distance is sqrt(2 - 2 cos). Annoy's default effort finds too little, so the number
-    of nodes it inspects is set by `tune` from recall that is measured on the keys themselves.
+    Annoy's default effort finds too little, so the number of nodes it inspects is set by `tune` from
+    recall that is measured on the keys themselves.
     """
 
     def __init__(self, trees: Any, search_k: int, recall: float = 0.0) -> None:
@@ -109,28 +81,26 @@ class AnnoyIndex:
         self._trees, self.search_k, self.recall = trees, search_k, recall
 
     @classmethod
-    def open(cls, keys: Tensor, path: Path | None = None) -> Self:
+    def open(cls, keys: Tensor, path: Path) -> Self:
         """Load the trees of keys (n, d) that are kept at `path`, or plant them and keep them there.
 
         Raises:
             RetrievalError: even at their greatest effort they find less than `LEAST_RECALL`.
         """
-        index, fresh = None, False
-        if path is not None:
-            with contextlib.suppress(BankError):  # missing, or damaged
-                index = cls.load(path)
+        index = None
+        with contextlib.suppress(BankError):  # missing, or damaged
+            index = cls.load(path)
         if index is None:
-            index, fresh = cls.build(keys), True
-            index.tune(keys, k=min(10, len(keys)), recall=GOOD_RECALL)
-        if index.recall < LEAST_RECALL:
-            raise RetrievalError(
-                f"{LEAST_RECALL:.0%} or more of the nearest keys from Annoy",
-                f"{index.recall:.0%}, at its greatest effort",
-                'use retrieval.index "exact", or install annoy again',
-            )
-        if fresh and path is not None:
+            index = cls.build(keys)
+            index.tune(keys, k=min(10, len(keys)))
             with contextlib.suppress(DataError):  # a folder that refuses writing: planted again next time
                 index.save(path)
+        wanted = f"{LEAST_RECALL:.0%} or more of the nearest keys from Annoy"
+        found, fix = (
+            f"{index.recall:.0%}, at its greatest effort",
+            'use retrieval.index "exact", or install annoy again',
+        )
+        require(index.recall >= LEAST_RECALL, RetrievalError, wanted, found, fix)
         return index
 
     @classmethod
@@ -141,8 +111,7 @@ class AnnoyIndex:
         n, dim = keys.shape
         own = Trees(dim, "angular")
         own.set_seed(0)
-        unit = F.normalize(keys.float(), dim=1).cpu().numpy()
-        for row, key in enumerate(unit):
+        for row, key in enumerate(keys.float().cpu().numpy()):
             own.add_item(row, key)
         own.build(trees, n_jobs=1)
         return cls(own, search_k=min(n, 200) * trees)
@@ -151,27 +120,22 @@ class AnnoyIndex:
         """Return n."""
         return int(self._trees.get_n_items())
 
-    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        """See `Index.search`; some of the true neighbours may be missing.
+    def search(self, queries: Tensor, k: int) -> Tensor:
+        """See `Index.search`; some of the true neighbours may be missing."""
+        return torch.tensor([self._nearest(query, k) for query in queries.float().cpu().numpy()])
 
-        Annoy returns fewer than k when it inspects too few nodes; then it is asked for more.
-        """
-        _check_k(k, len(self))
-        ids, scores = [], []
-        for query in F.normalize(queries.float(), dim=1).cpu().numpy():
-            for effort in _doubling(max(self.search_k, k)):
-                rows, distances = self._trees.get_nns_by_vector(query, k, effort, True)
-                if len(rows) == k:
-                    break
-            else:
-                raise RetrievalError(
-                    f"{k} neighbours from Annoy's trees of {len(self)} keys",
-                    f"{len(rows)}, whatever the effort",
-                    'use retrieval.index "exact", or install annoy again',
-                )
-            ids.append(rows)
-            scores.append(distances)
-        return torch.tensor(ids), 1 - torch.tensor(scores).square() / 2
+    def _nearest(self, query: Any, k: int) -> list[int]:
+        effort = max(self.search_k, k, 1)
+        while effort < MOST_EFFORT:  # fewer than k are found where too few nodes are inspected
+            rows: list[int] = self._trees.get_nns_by_vector(query, k, effort)
+            if len(rows) == k:
+                return rows
+            effort *= 2
+        raise RetrievalError(
+            f"{k} neighbours from Annoy's trees of {len(self)} keys",
+            f"{len(rows)}, whatever the effort",
+            'use retrieval.index "exact", or install annoy again',
+        )
 
     def tune(self, keys: Tensor, k: int = 10, recall: float = GOOD_RECALL) -> float:
         """Set `search_k` to the least of doubling efforts that finds enough of the true k nearest.
@@ -183,15 +147,17 @@ class AnnoyIndex:
         unit = F.normalize(keys.float().cpu(), dim=1)
         rows = torch.randperm(len(unit), generator=generator)[:SAMPLE]
         jitter = torch.randn(len(rows), unit.shape[1], generator=generator)
-        queries = unit[rows] + 0.3 * F.normalize(jitter, dim=1)
-        farthest = ExactIndex(unit).search(queries, k)[1][:, -1:]  # (q, 1)
-        for effort in _doubling(k):
-            self.search_k = effort
-            found = torch.einsum("qd,qkd->qk", F.normalize(queries, dim=1), unit[self.search(queries, k)[0]])
-            self.recall = float((found >= farthest - 1e-5).float().mean())  # of equal keys any will do
-            if self.recall >= recall or effort > len(self) * self._trees.get_n_trees():
-                break
-        return self.recall
+        queries = F.normalize(unit[rows] + 0.3 * F.normalize(jitter, dim=1), dim=1)
+        farthest = torch.stack([(unit @ query).topk(k).values[-1] for query in queries])  # (q,)
+        self.search_k = k
+        while True:
+            found = torch.einsum("qd,qkd->qk", queries, unit[self.search(queries, k)])
+            self.recall = float(
+                (found >= farthest[:, None] - 1e-5).float().mean()
+            )  # of equal keys any will do
+            if self.recall >= recall or self.search_k > len(self) * self._trees.get_n_trees():
+                return self.recall
+            self.search_k *= 2
 
     def save(self, path: Path) -> None:
         """Write the trees to `path` and what is known of them to `path` with `.json` appended."""
@@ -212,16 +178,19 @@ class AnnoyIndex:
 
         facts = read_json(_facts_path(path), BankError, SCHEMA)
         # Annoy trusts its file: one that was cut or changed would crash the process.
-        if not path.is_file() or sha256_file(path) != facts.get("sha256"):
-            raise BankError(
-                f"Annoy trees in {path} as {_facts_path(path).name} describes",
-                "a missing, changed or foreign file",
-                "delete both; they are built again",
-            )
+        good = path.is_file() and sha256_file(path) == facts.get("sha256")
+        wanted = f"Annoy trees in {path} as {_facts_path(path).name} describes"
+        require(
+            good, BankError, wanted, "a missing, changed or foreign file", "delete both; they are built again"
+        )
         own = Trees(check_whole("dim", facts.get("dim"), 1, 1 << 16, BankError), "angular")
         own.load(str(path))
-        effort = check_whole("search_k", facts.get("search_k"), 1, 1 << 30, BankError)
+        effort = check_whole("search_k", facts.get("search_k"), 1, MOST_EFFORT, BankError)
         return cls(own, effort, check_number("recall", facts.get("recall"), 0, 1, BankError))
+
+
+def _facts_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
 
 
 class MilvusIndex:
@@ -287,22 +256,19 @@ class MilvusIndex:
         """Return n."""
         return self._count
 
-    def search(self, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def search(self, queries: Tensor, k: int) -> Tensor:
         """See `Index.search`."""
-        _check_k(k, min(len(self), MILVUS_MOST))
+        most = min(len(self), MILVUS_MOST)
+        check_whole("k", k, 1, most, RetrievalError, "ask for fewer neighbours")
         with _milvus_errors(self.collection):
             answers = self.client.search(
                 self.collection, queries.float().cpu().tolist(), limit=k, output_fields=["id"]
             )
             found = [sorted((-hit["distance"], hit["id"]) for hit in answer) for answer in answers]
-        if any(len(answer) != k for answer in found):
-            raise RetrievalError(
-                f"{k} neighbours from Milvus, of {len(self)} keys",
-                f"{min(map(len, found))}",
-                f"drop the collection {self.collection}: it is filled again",
-            )
-        ids = torch.tensor([[row for _, row in answer] for answer in found])
-        return ids, torch.tensor([[-distance for distance, _ in answer] for answer in found])
+        fewest, fix = min(map(len, found)), f"drop the collection {self.collection}: it is filled again"
+        wanted = f"{k} neighbours from Milvus, of {len(self)} keys"
+        require(fewest == k, RetrievalError, wanted, fewest, fix)
+        return torch.tensor([[row for _, row in answer] for answer in found])
 
 
 @contextlib.contextmanager
@@ -318,31 +284,3 @@ def _milvus_errors(where: str) -> Iterator[None]:
             f"start the server that {MILVUS_VARIABLE} names; without one, end other processes that use "
             "this memory's index, or delete its folder: it is made again",
         ) from error
-
-
-def _top_rows(cosines: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k highest of each row with their columns, lower columns first among equals."""
-    kth = cosines.topk(k, dim=1).values[:, -1:]
-    best, rows = [], []
-    for line, least in zip(cosines, kth, strict=True):
-        columns = (line >= least).nonzero()[:, 0]  # rising, so a stable sort settles ties
-        order = torch.argsort(line[columns], descending=True, stable=True)[:k]
-        rows.append(columns[order])
-        best.append(line[rows[-1]])
-    return torch.stack(best), torch.stack(rows)
-
-
-def _doubling(start: int) -> Iterator[int]:
-    effort = max(1, start)
-    while effort < 1 << 30:
-        yield effort
-        effort *= 2
-
-
-def _check_k(k: int, n: int) -> None:
-    if not 1 <= k <= n:
-        raise RetrievalError(f"k in 1..{n}", str(k), "ask for fewer neighbours")
-
-
-def _facts_path(path: Path) -> Path:
-    return path.with_name(path.name + ".json")

@@ -1,20 +1,29 @@
 """From a caption to its references in the memory, and to their mixed features v (Sec. 3.2).
 
-A caption is compared with stored captions (text), with stored images (image), or with both, each at two
-levels. s and e_i are a caption's sentence and word embeddings, g and r_j an image's global and regional ones;
-`scores` has the formulas.
+s and e_i are a caption's sentence and word embeddings. Item j of the memory has captions with sentences s_jk
+and words e_jkl, and an image with a global embedding g_j and regions r_jm; all from DAMSM's encoders. What is
+compared with what gives four scores (`scores` has them as functions):
 
-    strategy            text part                             image part
-    sentence-sentence   highest cos(s, s') of its captions
-    sentence-image                                            cos(s, g)
-    sentence-both       as sentence-sentence                  as sentence-image
-    words-words         words e_i with a caption's words
-    words-image                                               words e_i with regions r_j (DAMSM's R)
-    words-both          as words-words                        as words-image
-    all                 both texts' mean                      both images' mean
-    random, oracle, none: controls
+    a_j = max_k cos(s, s_jk)            sentence with sentences
+    b_j = cos(s, g_j)                   sentence with image
+    A_j = max_k R(e, e_jk)              words with words
+    B_j = R(e, r_j)                     words with image
 
-Two parts are fused as alpha * text + (1 - alpha) * image of their z-scores [ours].
+    R(e, r) = 1/gamma_2 log mean_i exp(gamma_2 cos(e_i, c_i)),  c_i = sum_m t_im r_m
+
+where word i attends to others by t_im = softmax_m(gamma_1 cos(e_i, r_m)), and to regions as in DAMSM by
+t_im = softmax_m(gamma_1 softmax_i(e_i r_m)).
+
+A strategy is one of them, or joins a text part and an image part (`FORMULAS`):
+
+    sentence-sentence   a               words-words   A               all   (A + a) | (B + b)
+    sentence-image      b               words-image   B
+    sentence-both       a | b           words-both    A | B           random, oracle, none: controls
+
+    x | y = alpha z(x) + (1 - alpha) z(y), the z-scores of each, of which a sum is a mean [ours]
+
+A and B are computed for a shortlist, the best by the same strategy's a and b. The k best items are the
+references, and v = sum_j w_j v_j with w = softmax(score / temperature).
 """
 
 from __future__ import annotations
@@ -22,7 +31,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import NamedTuple, get_args
 
 import torch
@@ -33,16 +42,25 @@ from memdriven.config import RetrievalConfig, Strategy
 from memdriven.data.vocabulary import Vocabulary, tokenize
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.text import TextFeatures
-from memdriven.errors import BankError, RetrievalError
+from memdriven.errors import BankError, RetrievalError, require
 from memdriven.memory import scores as score
 from memdriven.memory.bank import MemoryBank, StoredWords, index_folder
 from memdriven.memory.index import Index, open_index
 from memdriven.numbers import check_whole, shown
 
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
-WORD_LEVEL = ("words-words", "words-image", "words-both", "all")
-TEXT_ALONE = ("sentence-sentence", "words-words", "random", "oracle")
-IMAGE_ALONE = ("sentence-image", "words-image")
+FORMULAS = {
+    "sentence-sentence": ("a", ""),
+    "sentence-image": ("", "b"),
+    "sentence-both": ("a", "b"),
+    "words-words": ("A", ""),
+    "words-image": ("", "B"),
+    "words-both": ("A", "B"),
+    "all": ("Aa", "Bb"),
+    "random": ("a", ""),
+    "oracle": ("a", ""),
+}
+"""Each strategy's text part and image part, in the letters above; controls carry a."""
 CAPTIONS_PER_ITEM = 5
 """Of an item's captions, those nearest at the sentence level are compared word by word."""
 CACHED_CAPTIONS = 8192
@@ -114,6 +132,12 @@ class Candidates(NamedTuple):
         return Candidates(*(part[which] for part in self))
 
 
+def check_strategy(strategy: object) -> None:
+    """Refuse what is no strategy (RetrievalError)."""
+    wanted = "a strategy: " + ", ".join(STRATEGIES)
+    require(strategy in STRATEGIES, RetrievalError, wanted, shown(strategy), "choose one of these")
+
+
 class Retriever:
     """Finds and mixes the references of captions; safe to share between threads."""
 
@@ -124,7 +148,6 @@ class Retriever:
         vocabulary: Vocabulary,
         config: RetrievalConfig | None = None,
         *,
-        index_cache: Path | None = None,
         cached_captions: int = CACHED_CAPTIONS,
         cached_images: int = CACHED_IMAGES,
     ) -> None:
@@ -135,25 +158,17 @@ class Retriever:
             damsm: its encoders, in evaluation mode.
             vocabulary: theirs.
             config: defaults of `retrieve`.
-            index_cache: folder where indices other than `exact` stay between runs; by default one beside
-                the bank, of its name with `.index` appended.
             cached_captions: how many captions' words stay in memory for word-level strategies.
             cached_images: how many images' regions stay.
         """
-        width = 2 * damsm.text.lstm.hidden_size
-        if bank.sentence_keys.shape[1] != width:
-            raise BankError(
-                f"a bank with keys of width {width}",
-                f"width {bank.sentence_keys.shape[1]}",
-                "build the bank with these encoders",
-            )
+        width, found = 2 * damsm.text.lstm.hidden_size, bank.sentence_keys.shape[1]
+        fix = "build the bank with these encoders"
+        require(found == width, BankError, f"a bank with keys of width {width}", f"width {found}", fix)
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
         self.config = config or RetrievalConfig()
-        self.index_cache = index_cache or index_folder(bank)
         self.stored = StoredWords(bank, damsm, vocabulary, cached_captions, cached_images)
         self._indices: dict[str, Index] = {}
         self._lock = threading.Lock()
-        self._captions_items: dict[str, int] = {}
 
     @torch.no_grad()
     def query(self, caption: str, item_id: str | None = None) -> Query:
@@ -188,10 +203,7 @@ class Retriever:
                 `oracle` that has no image.
         """
         strategy = self.config.strategy if strategy is None else strategy
-        if strategy not in STRATEGIES:
-            raise RetrievalError(
-                "a strategy: " + ", ".join(STRATEGIES), shown(strategy), "choose one of these"
-            )
+        check_strategy(strategy)
         allowed = torch.ones(self.bank.n, dtype=torch.bool)
         allowed[[self.bank.index_of(item_id) for item_id in exclude]] = False
         k, most = self.config.k if k is None else k, int(allowed.sum())
@@ -200,31 +212,22 @@ class Retriever:
         if strategy == "none":
             return []
 
-        # Sentence level: s with the captions' sentences (way 1), with the images (2), with both (3).
+        # Sentence level: a and b of all items, or of those near s.
+        text, image = FORMULAS[strategy]
         shortlist = max(k, self.config.shortlist)
         found = self._candidates(query.sentence, strategy, shortlist, allowed)
-        if strategy in TEXT_ALONE:
-            scores = found.text
-        elif strategy in IMAGE_ALONE:
-            scores = found.image
-        else:
-            scores = score.fuse([found.text], [found.image], self.config.alpha)
+        scores = score.fuse([found.text] if text else [], [found.image] if image else [], self.config.alpha)
 
-        # Word level: the best of these once more, the words one by one with captions' words and regions.
-        if strategy in WORD_LEVEL:
+        # Word level: A and B of the best of these.
+        if "A" in text or "B" in image:
             found = found.of(score.top(scores, shortlist))
-            texts, images = [], []
-            if strategy != "words-image":
-                text, captions = self._words_words(query, found.items.tolist())
+            parts = {"a": found.text, "b": found.image}
+            if "A" in text:
+                parts["A"], captions = self._words_words(query, found.items.tolist())
                 found = found._replace(captions=captions)
-                texts.append(text)
-            if strategy != "words-words":
-                images.append(self._words_image(query, found.items.tolist()))
-            if strategy == "all":
-                texts.append(found.text)
-                images.append(found.image)
-            # One part alone keeps its own scale, two are fused.
-            scores = score.fuse(texts, images, self.config.alpha) if texts and images else (texts + images)[0]
+            if "B" in image:
+                parts["B"] = self._words_image(query, found.items.tolist())
+            scores = score.fuse([parts[x] for x in text], [parts[y] for y in image], self.config.alpha)
 
         # The best k, or those of a control.
         if strategy == "oracle":
@@ -238,22 +241,20 @@ class Retriever:
         weights = score.softmax_weights(scores[places], self.config.temperature)
         if strategy == "random":
             weights = torch.full_like(weights, 1 / len(weights))
-        percentiles, matches = score.percentiles(scores), []
-        for rank, (place, weight) in enumerate(zip(places.tolist(), weights, strict=True), 1):
-            item, row = int(found.items[place]), int(found.captions[place])
-            matches.append(
-                Match(
-                    index=item,
-                    id=self.bank.ids[item],
-                    score=float(scores[place]),
-                    percentile=float(percentiles[place]),
-                    rank=rank,
-                    weight=float(weight),
-                    caption_index=row - self.bank.caption_rows(item).start,
-                    word_weights=self._word_weights(query, strategy, item, row),
-                )
+        percentiles = score.percentiles(scores)
+        return [
+            Match(
+                index=(item := int(found.items[place])),
+                id=self.bank.ids[item],
+                score=float(scores[place]),
+                percentile=float(percentiles[place]),
+                rank=rank,
+                weight=float(weight),
+                caption_index=(row := int(found.captions[place])) - self.bank.caption_rows(item).start,
+                word_weights=self._word_weights(query, strategy, item, row),
             )
-        return matches
+            for rank, (place, weight) in enumerate(zip(places.tolist(), weights, strict=True), 1)
+        ]
 
     @torch.no_grad()
     def alike(self, image: int | Tensor, count: int, exclude: Sequence[int] = ()) -> list[Match]:
@@ -309,13 +310,15 @@ class Retriever:
         if self.config.index == "exact" or strategy in ("random", "oracle"):
             return self._score(sentence, torch.arange(self.bank.n)).of(allowed)
         bank, least = self.bank, min(least, int(allowed.sum()))
+        text, image = FORMULAS[strategy]
         wide = 2 * (least + int((~allowed).sum()))
         while True:  # what is found may be excluded, or captions of few items: then the search widens
             near = []
-            if strategy not in IMAGE_ALONE:
-                rows = self._search("sentence", bank.sentence_keys, sentence, 4 * wide)
-                near.append(bank.caption_item[rows])
-            if strategy not in TEXT_ALONE:
+            if text:
+                near.append(
+                    bank.caption_item[self._search("sentence", bank.sentence_keys, sentence, 4 * wide)]
+                )
+            if image:
                 near.append(self._search("global", bank.global_keys, sentence, wide))
             items = torch.unique(torch.cat(near))
             items = items[allowed[items]]
@@ -340,9 +343,9 @@ class Retriever:
         with self._lock:
             if which not in self._indices:
                 name = f"{which}_{self.bank.keys_name}"
-                self._indices[which] = open_index(self.config.index, keys, name, self.index_cache)
+                self._indices[which] = open_index(self.config.index, keys, name, index_folder(self.bank))
             index = self._indices[which]
-        return index.search(sentence[None], min(k, len(index)))[0][0]
+        return index.search(sentence[None], min(k, len(index)))[0]
 
     # ---- Word level -----------------------------------------------------------------------------
 
@@ -373,15 +376,16 @@ class Retriever:
 
     def _word_weights(self, query: Query, strategy: str, item: int, row: int) -> tuple[float, ...] | None:
         """Say how well the matched caption, the image or both meet each word of the query."""
-        if strategy not in WORD_LEVEL:
+        text, image = FORMULAS[strategy]
+        if "A" not in text and "B" not in image:
             caption = set(tokenize(self.bank.caption(row)))
             return tuple(float(word in caption) for word in query.words) if query.words else None
         parts = []
-        if strategy != "words-image":
+        if text:
             stored, mask = self.stored.words([row])
             cosines = score.word_similarity(query.known_words.to(stored.device), stored)[0]  # (t, l)
             parts.append(cosines.masked_fill(~mask, -1.0).amax(dim=1).cpu())
-        if strategy != "words-words":
+        if image:
             regions = self.stored.regions([item])
             cosines = score.word_similarity(query.known_words.to(regions.device), regions)[0]  # (t, r)
             parts.append(cosines.amax(dim=1).cpu())
@@ -389,16 +393,18 @@ class Retriever:
 
     # ---- Controls -------------------------------------------------------------------------------
 
+    @cached_property
+    def _item_of(self) -> dict[str, int]:
+        """The item of each caption; of equal captions the first counts."""
+        items = self.bank.items
+        return {_plain(caption): i for i in reversed(range(len(items))) for caption in items[i].captions}
+
     def _own_place(self, query: Query, items: Tensor) -> Tensor:
         """Return where the query's own item stands among the candidates, (1,)."""
         if query.item_id is not None:
             own: int | None = self.bank.index_of(query.item_id)
         else:
-            if not self._captions_items:  # of equal captions the first counts
-                for item in reversed(range(self.bank.n)):
-                    for caption in self.bank.item(item).captions:
-                        self._captions_items[_plain(caption)] = item
-            own = self._captions_items.get(_plain(query.caption))
+            own = self._item_of.get(_plain(query.caption))
         if own is None:
             raise RetrievalError(
                 "for `oracle`, a caption of an image in the bank, or that image's id",
@@ -406,12 +412,10 @@ class Retriever:
                 "use one of the bank's own captions, or another strategy",
             )
         place = (items == own).nonzero()[:, 0]
-        if len(place) == 0:
-            raise RetrievalError(
-                "for `oracle`, the caption's own image",
-                f"{self.bank.ids[own]!r} among the excluded ids",
-                "do not exclude it",
-            )
+        found = f"{self.bank.ids[own]!r} among the excluded ids"
+        require(
+            len(place), RetrievalError, "for `oracle`, the caption's own image", found, "do not exclude it"
+        )
         return place
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.encoders.damsm import GAMMA1, GAMMA2, matching_scores
-from memdriven.errors import RetrievalError
+from memdriven.errors import RetrievalError, require
+from memdriven.numbers import shown
 
 
 def sentence_scores(
@@ -102,9 +103,12 @@ def fuse(text: list[Tensor], image: list[Tensor], alpha: float) -> Tensor:
 
     Args:
         text: scores (n,) of the same candidates that compare the query with captions.
-        image: those that compare it with images.
+        image: those that compare it with images. One part without the other keeps its own scale.
         alpha: weight of the text part, in [0, 1].
     """
+    if not (text and image):
+        (alone,) = text + image
+        return alone
     text_part = torch.stack([z_scores(part) for part in text]).mean(dim=0)
     image_part = torch.stack([z_scores(part) for part in image]).mean(dim=0)
     return alpha * text_part + (1 - alpha) * image_part
@@ -134,12 +138,9 @@ def shares(weights: Sequence[float], count: int) -> list[float]:
     """
     given = [float(weight) for weight in weights]
     total = math.fsum(given) if all(map(math.isfinite, given)) else math.nan
-    if len(given) != count or not (total > 0 or count == 0) or any(s < 0 for s in given):
-        raise RetrievalError(
-            f"{count} non-negative finite weights, not all of them zero",
-            repr(given)[:80],
-            "give one such weight for each neighbour",
-        )
+    good = len(given) == count and (total > 0 or count == 0) and min(given, default=0) >= 0
+    wanted = f"{count} non-negative finite weights, not all of them zero"
+    require(good, RetrievalError, wanted, shown(given), "give one such weight for each neighbour")
     return [share / total for share in given]
 
 

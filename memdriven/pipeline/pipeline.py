@@ -100,7 +100,7 @@ class MemoryDrivenPipeline:
         bank = MemoryBank.open(folder, encoders if own else None, vgg)
         bank.verify()
         if bank.encoder != encoders:
-            bank = BorrowedBank(bank, checkpoint.damsm, checkpoint.vocabulary, progress=True)
+            bank = BorrowedBank(bank, checkpoint.damsm, checkpoint.vocabulary)
         return cls(checkpoint, bank)
 
     @property

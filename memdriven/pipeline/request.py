@@ -11,22 +11,22 @@ import re
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from memdriven.config import MAX_GUIDANCE, Strategy
+from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import MAX_CHARACTERS
 from memdriven.errors import CaptionError, ConfigError, RetrievalError, require
 from memdriven.memory.features import decode_v
+from memdriven.memory.retrieval import check_strategy
 from memdriven.memory.scores import shares
 from memdriven.models.noise import Window
 from memdriven.numbers import check_number, check_whole, in_range, shown
 
-STRATEGIES: tuple[str, ...] = get_args(Strategy)
 CONTROLS = ("random", "oracle", "none")
 """Strategies that the words do not order: there is no best of several."""
 MAX_SEED = 2**53 - 1
@@ -143,10 +143,8 @@ class Request:
         seeds = self._hold("seeds", self.seeds, MAX_SEEDS)
         for seed in seeds:
             check_whole("seeds", seed, 0, MAX_SEED)
-        if self.strategy is not None and self.strategy not in STRATEGIES:
-            raise RetrievalError(
-                "a strategy: " + ", ".join(STRATEGIES), shown(self.strategy), "choose one of these"
-            )
+        if self.strategy is not None:
+            check_strategy(self.strategy)
         if self.k is not None:
             check_whole("k", self.k, 1, MAX_K, RetrievalError, "ask for another number of references")
         if self.references is not None:

@@ -217,7 +217,6 @@ class GanTrainer:
                 loss.perceptual_weight,
                 lambda: likeness(lambda fake, real: self._perceptual(fake, real, batch.is_target)),
             ),
-            "consistency": (loss.consistency_weight, lambda: self._consistency(batch, made.images)),
         }
         terms = {name: (weight, term()) for name, (weight, term) in table.items() if weight}
         if loss.damsm_weight or loss.attribute_weight:  # both look at the pictures with one network
@@ -235,14 +234,6 @@ class GanTrainer:
                 logits = judge(self._augment(images[stage], chance), batch.text.sentence).float()
             total = total + losses.generator_adversarial(logits)
         return total
-
-    def _consistency(self, batch: Batch, images: Sequence[Tensor]) -> Tensor:
-        """What the later stages that are trained change of the pictures before them, in the mean."""
-        before = list(images[:-1])
-        if batch.crop is not None:  # the last stage's pictures are squares
-            before[-1] = batch.crop.cut(before[-1])
-        pairs = list(zip(images[1:], before))[max(0, self.config.train.frozen_stages - 1) :]
-        return torch.stack([losses.consistency(image.float(), small) for image, small in pairs]).mean()
 
     def _perceptual(self, fake: Tensor, real: Tensor, is_target: Tensor) -> Tensor:
         if self.perceptual is None:

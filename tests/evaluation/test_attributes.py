@@ -1,21 +1,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.attributes import cosine_scores, dot_scores, mismatched_captions, r_precision
-
-Scores = Callable[[Tensor, Tensor], Tensor]
+from memdriven.evaluation.attributes import RPrecision, mismatched_captions, r_precision
 
 
-def table_scores(table: Tensor) -> Scores:
-    """Scores read off a table (n images, n captions)."""
-    return lambda ids, captions: table[ids].gather(1, captions)
+def table_precision(table: torch.Tensor, chosen: torch.Tensor, **options: int) -> RPrecision:
+    """R-precision by a table of scores (n images, n captions)."""
+    return r_precision(table, torch.eye(table.shape[1]), chosen, **options)
 
 
 CLASSES = [i % 10 for i in range(300)]
@@ -40,7 +36,7 @@ def test_captions_of_the_same_picture_are_never_among_the_mismatched(pictures: i
     chosen = mismatched_captions(of.tolist(), captions)
     assert not (of[chosen] == of[:, None]).any()
     known = torch.nn.functional.one_hot(of, pictures).float()
-    assert r_precision(cosine_scores(known, known), chosen).mean == 1
+    assert r_precision(known, known, chosen).mean == 1
 
 
 def test_a_caption_of_an_unknown_picture_is_refused() -> None:
@@ -61,7 +57,7 @@ def test_captions_of_one_picture_are_refused() -> None:
 
 @pytest.mark.parametrize(("n", "folds"), [(1, 1), (7, 7), (11, 10), (24, 10), (300, 10)])
 def test_ten_folds_are_ten_and_one_has_no_spread(n: int, folds: int) -> None:
-    found = r_precision(table_scores(torch.rand(n, n + 5)), torch.full((n, 1), n + 1))
+    found = table_precision(torch.rand(n, n + 5), torch.full((n, 1), n + 1))
     assert found.folds == folds
     assert math.isnan(found.std) == (folds == 1)
 
@@ -69,23 +65,22 @@ def test_ten_folds_are_ten_and_one_has_no_spread(n: int, folds: int) -> None:
 def test_perfect_features_score_one_and_wrong_ones_zero() -> None:
     e = torch.eye(300)
     chosen = mismatched_captions(CLASSES, CAPTIONS)
-    assert r_precision(cosine_scores(e, e), chosen).mean == 1
-    assert r_precision(table_scores(-e), chosen).mean == 0
+    assert r_precision(e, e, chosen).mean == 1
+    assert table_precision(-e, chosen).mean == 0
 
 
 def test_random_features_score_one_in_a_hundred() -> None:
     table = torch.rand(3000, 300, generator=torch.Generator().manual_seed(0))
     chosen = mismatched_captions([i % 10 for i in range(300)], CAPTIONS).repeat(10, 1)
     # Caption i is the true one of image i, so images and captions are paired by place.
-    scores = table_scores(torch.cat([table] * 10, dim=1))
-    found = r_precision(scores, chosen)
+    found = table_precision(torch.cat([table] * 10, dim=1), chosen)
     assert found.mean == pytest.approx(0.01, abs=0.006)
 
 
 def test_ties_count_as_a_draw() -> None:
     chosen = mismatched_captions(CLASSES, CAPTIONS)
-    assert r_precision(table_scores(torch.zeros(300, 300)), chosen).mean == pytest.approx(0.01)
-    assert r_precision(table_scores(torch.zeros(300, 300)), chosen).std == pytest.approx(0, abs=1e-6)
+    assert table_precision(torch.zeros(300, 300), chosen).mean == pytest.approx(0.01)
+    assert table_precision(torch.zeros(300, 300), chosen).std == pytest.approx(0, abs=1e-6)
 
 
 def test_folds_give_the_deviation() -> None:
@@ -93,13 +88,6 @@ def test_folds_give_the_deviation() -> None:
     table[range(10), range(10)] = 1
     table[range(10, 20), range(10, 20)] = -1
     chosen = mismatched_captions([i % 2 for i in range(20)], CAPTIONS[:20], count=5)
-    found = r_precision(table_scores(table), chosen, folds=2)
+    found = table_precision(table, chosen, folds=2)
     assert found.mean == pytest.approx(0.5)
     assert found.std == pytest.approx(0.5**0.5)
-
-
-def test_dot_scores_are_entries_of_the_product() -> None:
-    images, captions = torch.rand(2, 20, 4, generator=torch.Generator().manual_seed(0))
-    ids, candidates = torch.tensor([3, 7]), torch.tensor([[3, 1, 9], [7, 0, 2]])
-    wanted = table_scores(images @ captions.T)(ids, candidates)
-    assert torch.allclose(dot_scores(images, captions)(ids, candidates), wanted)

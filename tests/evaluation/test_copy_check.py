@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.copy_check import copy_check, nearest_distances, percentile
+from memdriven.evaluation.copy_check import SUSPECT, copy_check, nearest_distances, percentile
 
 TRAINING = torch.randn(1100, 6, generator=torch.Generator().manual_seed(0))
 
@@ -25,25 +25,22 @@ def test_percentile_counts_what_is_smaller() -> None:
 
 def test_copies_are_at_zero_and_new_images_are_not() -> None:
     copies = copy_check([TRAINING[:50] + 1e-5], TRAINING, torch.arange(50))
-    assert copies.summary() == {
-        "copy_nearest_percentile": 0,
-        "copy_suspected": 1,
-        "copy_neighbour_percentile": 0,
-    }
+    assert copies.neighbour is not None
+    assert copies.nearest.max() == copies.neighbour.max() == 0
     assert copies.nearest_index.tolist() == list(range(50))
     fresh = torch.randn(400, 6, generator=torch.Generator().manual_seed(1))
-    found = copy_check([fresh], TRAINING).summary()
-    assert 40 < found["copy_nearest_percentile"] < 60
-    assert found["copy_suspected"] < 0.04
-    assert "copy_neighbour_percentile" not in found
+    found = copy_check([fresh], TRAINING)
+    assert 40 < found.nearest.median() < 60
+    assert (found.nearest < SUSPECT).float().mean() < 0.04
+    assert found.neighbour is None
 
 
 def test_the_nearer_of_several_views_counts() -> None:
     fresh = torch.randn(50, 6, generator=torch.Generator().manual_seed(1)) + 3
     found = copy_check([fresh, TRAINING[:50]], TRAINING, torch.arange(50))
     assert found.nearest_index.tolist() == list(range(50))
-    assert found.summary()["copy_suspected"] == 1
-    assert found.summary()["copy_neighbour_percentile"] == 0
+    assert found.neighbour is not None
+    assert found.nearest.max() == found.neighbour.max() == 0
 
 
 def test_neighbours_may_be_missing_for_some() -> None:

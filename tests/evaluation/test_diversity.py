@@ -16,7 +16,6 @@ from memdriven.aviary.species import BACKGROUNDS, possible_places
 from memdriven.data.prepared import Item
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.diversity import (
-    diversity,
     entropy,
     mean_pairwise_distance,
     measure_background_entropy,
@@ -49,13 +48,6 @@ def test_equal_images_have_none_and_one_image_is_refused() -> None:
     assert mean_pairwise_distance(same, maps) == pytest.approx(0, abs=1e-8)
     with pytest.raises(EvaluationError, match="two images"):
         mean_pairwise_distance(same[:1], maps)
-
-
-def test_groups_are_averaged_not_mixed() -> None:
-    red, green = torch.zeros(2, 3, 8, 8)
-    red[0], green[1] = 1, 1
-    apart_only_between = torch.stack([red.expand(3, 3, 8, 8), green.expand(3, 3, 8, 8)])
-    assert diversity(apart_only_between, maps) == pytest.approx(0, abs=1e-8)
 
 
 def test_draws_of_z_hold_epsilon_the_mirror_and_the_window(checkpoint: Path) -> None:

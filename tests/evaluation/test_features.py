@@ -18,8 +18,7 @@ from memdriven.evaluation.features import (
     inception_extractor,
     perceptual_distances,
     pillow_resize,
-    squeezenet_extractor,
-    vgg_extractor,
+    pooled_maps,
 )
 
 
@@ -41,32 +40,33 @@ class Means(nn.Module):
         return x * self.scale
 
 
-def test_pooled_maps_do_not_depend_on_the_batch() -> None:
-    space = vgg_extractor(Means(), side=24)
+def test_pooled_maps_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "BATCH", 2)
+    space = pooled_maps("vgg", Means(), 24)
     wanted = images().float().mean(dim=(2, 3)) / 255
-    assert torch.allclose(space(images(), batch=2), wanted, atol=1e-6)
+    assert torch.allclose(space(images()), wanted, atol=1e-6)
     assert "24 px" in space.name
 
 
 def test_cache_is_by_pixels_and_by_space(tmp_path: Path) -> None:
     network = Means()
-    space = vgg_extractor(network, side=16)
-    first = space.cached(images(), tmp_path)
-    assert torch.equal(space.cached(images(), tmp_path), first)
+    space = pooled_maps("vgg", network, 16)
+    first = space(images(), tmp_path)
+    assert torch.equal(space(images(), tmp_path), first)
     assert network.calls == 1
-    space.cached(images(4), tmp_path)
-    vgg_extractor(network, side=20).cached(images(), tmp_path)
+    space(images(4), tmp_path)
+    pooled_maps("vgg", network, 20)(images(), tmp_path)
     assert network.calls == 3
     for path in tmp_path.iterdir():
         path.write_bytes(path.read_bytes()[:20])
-    assert torch.equal(space.cached(images(), tmp_path), first), "a damaged cache is made anew"
-    assert torch.equal(space.cached(images(), None), first)
+    assert torch.equal(space(images(), tmp_path), first), "a damaged cache is made anew"
+    assert torch.equal(space(images(), None), first)
 
 
 def test_parts_that_were_made_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "SHARD", 2)
     network = Means()
-    space = vgg_extractor(network, side=24)
+    space = pooled_maps("vgg", network, 24)
     wanted = space(images())
     network.calls = 0
 
@@ -78,9 +78,9 @@ def test_parts_that_were_made_are_not_made_again(tmp_path: Path, monkeypatch: py
 
     stopping = Stop()
     with pytest.raises(KeyboardInterrupt):
-        vgg_extractor(stopping, side=24).cached(images(), tmp_path)
+        pooled_maps("vgg", stopping, 24)(images(), tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
-    assert torch.equal(space.cached(images(), tmp_path), wanted)
+    assert torch.equal(space(images(), tmp_path), wanted)
     assert network.calls == 1, "only the third part was left"
 
 
@@ -107,7 +107,7 @@ def test_squeezenet_knows_both_input_scalings(tmp_path: Path, squeezenet_file: P
 
 def test_squeezenet_space_and_distance(squeezenet_file: Path) -> None:
     network = SqueezeNet.load(squeezenet_file)
-    found = squeezenet_extractor(network, side=64)(images(3))
+    found = pooled_maps("squeezenet", network, 64)(images(3))
     assert found.shape == (3, 512)
     maps = network(torch.rand(2, 3, 64, 64))
     assert len(maps) == 7

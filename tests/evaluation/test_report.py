@@ -13,8 +13,9 @@ from PIL import Image
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import EvaluationError
-from memdriven.evaluation import diversity, report
-from memdriven.evaluation.context import Context, Resources, choose_prompts
+from memdriven.evaluation import report
+from memdriven.evaluation.context import Context, choose_prompts
+from memdriven.evaluation.diversity import DRAWS
 from memdriven.evaluation.report import draw_figures, escape, gather, read_curve, table, write_report
 from memdriven.evaluation.results import append_results
 from memdriven.evaluation.tables import tables_of
@@ -66,21 +67,19 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_everything_under_a_run_is_found(runs: Path) -> None:
-    found = gather([runs])
-    assert len(found.results) == 16
-    assert sorted(each.content["variant"] for each in found.figures) == ["", "base"]
-    assert [curve.name for curve in found.curves] == ["runs/damsm", "runs/gan $x^<b>"]
-    assert [curve.x for curve in found.curves] == ["step", "images"]
-    one = gather([runs / "evaluation" / "results.jsonl"])
-    assert one.results == found.results
-    assert one.curves == []
+    numbers, figures, curves = gather([runs])
+    assert len(numbers) == 16
+    assert sorted(each.text("variant") for each in figures) == ["", "base"]
+    assert [curve.name for curve in curves] == ["runs/damsm", "runs/gan $x^<b>"]
+    assert [curve.x for curve in curves] == ["step", "images"]
+    assert gather([runs / "evaluation" / "results.jsonl"]) == (numbers, [], [])
 
 
 def test_folders_without_records_are_not_searched(runs: Path) -> None:
     hidden = runs / "evaluation" / "features"
     hidden.mkdir()
     (hidden / "results.jsonl").write_text("damaged")
-    assert len(gather([runs]).results) == 16
+    assert len(gather([runs])[0]) == 16
 
 
 def test_a_log_with_a_cut_line_and_repeated_steps(tmp_path: Path) -> None:
@@ -186,13 +185,11 @@ def test_pairs_and_draws_with_what_they_show(
 ) -> None:
     monkeypatch.setattr(report, "PAIRS", 3)
     monkeypatch.setattr(report, "GROUPS", 1)
-    monkeypatch.setattr(diversity, "DRAWS", 2)
     data = PreparedDataset.open(squares)
     context = Context(
-        load_checkpoint(checkpoint),
-        data,
-        choose_prompts(data, "test", 8),
-        Resources(vgg=squares),
+        checkpoint=load_checkpoint(checkpoint),
+        dataset=data,
+        prompts=choose_prompts(data, "test", 8),
         folder=tmp_path / "model",
         seed=4,
         progress=False,
@@ -210,7 +207,7 @@ def test_pairs_and_draws_with_what_they_show(
     with Image.open(index.parent / first["picture"]) as picture:
         assert picture.size == (context.size, context.size)
     (group,) = content["diversity"]
-    assert len(group["draws"]) == 2
+    assert len(group["draws"]) == DRAWS
     draws = [(index.parent / name).read_bytes() for name in group["draws"]]
     assert draws[0] != draws[1]
 

@@ -7,14 +7,7 @@ from pathlib import Path
 import pytest
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.results import (
-    Result,
-    append_results,
-    device_name,
-    format_table,
-    git_commit,
-    read_results,
-)
+from memdriven.evaluation.results import Result, append_results, format_table, git_commit, read_results
 
 
 def result(row: str = "model", metric: str = "fid_vgg", value: float = 1.5) -> Result:
@@ -102,8 +95,3 @@ def test_table_has_a_row_each_and_the_newest_number() -> None:
     assert table[0].split() == ["fid_vgg", "kid"]
     assert table[2].split() == ["model", "3.0000", "1.5000"]
     assert table[3].split() == ["real", "22.00"]
-    assert format_table(results, ["kid", "absent"]).splitlines()[0].split() == ["kid"]
-
-
-def test_device_in_words() -> None:
-    assert device_name("cpu") == "cpu"

@@ -59,10 +59,9 @@ def material(checkpoint: Path, squares: Path, folder: Path, n: int = 6) -> Conte
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")
     data = PreparedDataset.open(squares)
     return Context(
-        pipe.checkpoint,
-        data,
-        choose_prompts(data, "test", n),
-        Resources(),
+        checkpoint=pipe.checkpoint,
+        dataset=data,
+        prompts=choose_prompts(data, "test", n),
         seed=3,
         folder=folder / "model",
         progress=False,

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
+from memdriven.evaluation.report import cells_of
 from memdriven.evaluation.results import Result
 from memdriven.evaluation.tables import (
     PUBLISHED,
     Table,
+    TableRow,
     columns_of,
     in_order,
-    mark_best,
     metric,
-    newest,
     protocols,
     row_of,
     tables_of,
@@ -80,21 +80,25 @@ def test_numbers_are_shown_by_their_size_and_scale() -> None:
 
 def test_the_newest_measurement_of_a_cell_counts() -> None:
     old, new = result("model", "fid_b", 3, time="1"), result("model", "fid_b", 2, time="2")
-    assert newest([new, old])["fid_b"].value == 2
+    assert row_of("x", [new, old]).numbers == {"fid_b": 2}
+
+
+def made(*rows: TableRow, **options: bool) -> list[dict[str, str]]:
+    table = Table(title="", lead="", columns={}, rows=list(rows), **options)
+    return [cells_of(table, row) for row in rows]
 
 
 def test_a_row_tells_where_it_comes_from_and_what_changed() -> None:
-    base = newest([result("model", "fid_b", 40), result("model", "asked_colours", 0.25)])
-    row = row_of(
-        "x", [result("model", "fid_b", 28.5, n=50), result("model", "asked_colours", 0.5)], base=base
-    )
+    base = [("fid_b", 40), ("asked_colours", 0.25), ("diversity", 0.25)]
+    first = row_of("base", [result("model", *number) for number in base])
+    row = row_of("x", [result("model", "fid_b", 28.5, n=50), result("model", "asked_colours", 0.5)])
     assert row.record == "bird abc123 · commit c0ffee · n 50/600 · seed 3 · cpu"
-    assert row.cells["fid_b"].change == "-11.5"
-    assert row.cells["asked_colours"].change == "+25.0"
-    small = row_of(
-        "x", [result("model", "diversity", 0.2)], base=newest([result("model", "diversity", 0.25)])
-    )
-    assert small.cells["diversity"].change == "-0.050"
+    other = row_of("y", [result("model", "diversity", 0.2)])
+    assert made(first, row, other, compared=True) == [
+        {"fid_b": "40.00", "asked_colours": "25.0", "diversity": "0.250"},
+        {"fid_b": "28.50 (-11.5)", "asked_colours": "50.0 (+25.0)"},
+        {"diversity": "0.200 (-0.050)"},
+    ]
 
 
 def test_best_is_lowest_or_highest_among_ours() -> None:
@@ -102,9 +106,9 @@ def test_best_is_lowest_or_highest_among_ours() -> None:
     rows = [
         row_of("a", [same, result("model", "fid_b", 3), result("model", "diversity", 0.2)]),
         row_of("b", [same, result("model", "fid_b", 2), result("model", "diversity", 0.1)]),
-        row_of("real", [result("model", "fid_b", 1)], kind="control"),
+        row_of("real", [result("model", "fid_b", 1)], ours=False),
     ]
-    marked = [{k for k, c in row.cells.items() if c.best} for row in mark_best(rows)]
+    marked = [{name for name, text in row.items() if "**" in text} for row in made(*rows, marked=True)]
     assert marked == [{"diversity"}, {"fid_b"}, set()]
 
 
@@ -130,7 +134,7 @@ def test_ours_stand_below_the_published_rows_of_their_data_set() -> None:
     assert kinds == ["published"] * 8 + ["ours", "control", "control"]
     ours = table.rows[8]
     assert ours.label == "Ours: bird on cub/test"
-    assert (ours.cells["fid"].text, ours.cells["form"].text) == ("30.25", "b")
+    assert ours.numbers == {"fid": 30.25, "form": "b"}
     assert "c0ffee" in ours.record
     assert list(table.columns) == ["form", "inception_score", "fid", "r_precision"]
     assert {row.kind for row in titled("Table 1, COCO").rows} == {"published"}
@@ -140,26 +144,23 @@ def test_a_model_stands_beside_its_controls() -> None:
     table = titled("bird on cub/test")
     assert [row.label for row in table.rows] == ["bird (the model)", "retrieved", "real", "none"]
     assert table.columns == {"fid_b": "FID (b) ↓", "asked_colours": "asked colours % ↑"}
-    assert table.rows[2].cells["asked_colours"].text == "46.0"
+    assert table.rows[2].numbers["asked_colours"] == 0.46
     assert table.notes[-1] == "none: the model with features set to zero"
 
 
 def test_strategies_gather_their_rows() -> None:
     table = titled("Retrieval strategies")
     assert [row.label for row in table.rows] == ["sentence-sentence (the model's own)", "words-words", "none"]
-    own = table.rows[0].cells
-    assert [own[name].text for name in ("recall@1", "fid_b")] == ["25.0", "30.25"]
-    assert own["recall@1"].best
-    assert table.rows[1].cells["asked_colours"].best
+    own = cells_of(table, table.rows[0])
+    assert [own[name] for name in ("recall@1", "fid_b")] == ["**25.0**", "30.25"]
+    assert cells_of(table, table.rows[1])["asked_colours"] == "**31.0**"
 
 
 def test_ablation_rows_begin_with_the_base() -> None:
     table = titled("Ablation on aviary/test")
     assert [row.label for row in table.rows] == ["base", "no-v", HOSTILE, "real"]
-    assert table.rows[0].cells["fid_vgg"].change == ""
-    assert table.rows[1].cells["fid_vgg"].change == "+15.0"
-    assert table.rows[1].cells["asked_colours"].change == "-20.0"
-    assert table.rows[0].cells["fid_vgg"].best
+    assert cells_of(table, table.rows[0]) == {"fid_vgg": "**40.00**", "asked_colours": "**30.0**"}
+    assert cells_of(table, table.rows[1]) == {"fid_vgg": "55.00 (+15.0)", "asked_colours": "10.0 (-20.0)"}
     assert table.rows[3].kind == "control"
     assert "9 steps" in table.lead
 
@@ -171,7 +172,7 @@ def test_models_are_not_mixed() -> None:
         result("model", "fid_b", 3, seed=9),
     ]
     found = [t for t in tables_of(mixed) if "beside its controls" in t.title]
-    assert [t.rows[0].cells["fid_b"].text for t in found] == ["1.00", "2.00", "3.00"]
+    assert [t.rows[0].numbers["fid_b"] for t in found] == [1, 2, 3]
     assert [t.title for t in tables_of([])] == [
         "Table 1, CUB: published numbers",
         "Table 1, COCO: published numbers",

@@ -47,7 +47,7 @@ def sign(folder: Path, **changes: object) -> None:
 def test_items_features_and_rows(world: World) -> None:
     bank, store = world.bank, FeatureStore.open(world.features)
     train = [item for item in world.items if item.split == "train"]
-    assert bank.n == len(bank) == 24
+    assert bank.n == len(bank.items) == 24
     assert bank.ids == [item.id for item in train]
     for index, item in enumerate(train):
         found = bank.item(index)

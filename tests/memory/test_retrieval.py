@@ -6,7 +6,6 @@ import itertools
 import math
 import random
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from memdriven.config import RetrievalConfig
 from memdriven.errors import BankError, CaptionError, RetrievalError
 from memdriven.memory import retrieval
-from memdriven.memory.bank import LruCache, StoredWords
+from memdriven.memory.bank import LruCache, StoredWords, index_folder
 from memdriven.memory.retrieval import STRATEGIES, Match, Query, Retriever
 from tests.memory.conftest import World, make_damsm
 
@@ -147,25 +146,26 @@ def test_each_strategy_with_other_settings_and_exclusions(world: World, strategy
 
 
 @pytest.mark.parametrize("kind", ["annoy", "milvus"])
-def test_an_index_finds_what_exact_search_finds(world: World, kind: str, tmp_path: Path) -> None:
+def test_an_index_finds_what_exact_search_finds(world: World, kind: str) -> None:
     """With a shortlist as large as this bank the index returns all of it."""
     if kind == "milvus":
         pytest.importorskip("milvus_lite", reason="Milvus's embedded engine is not installed")
     config = RetrievalConfig(index=kind, shortlist=24)
-    by_index = Retriever(world.bank, world.damsm, world.vocabulary, config, index_cache=tmp_path)
+    by_index = Retriever(world.bank, world.damsm, world.vocabulary, config)
     exact = Retriever(world.bank, world.damsm, world.vocabulary, RetrievalConfig(shortlist=24))
     for strategy in SEARCHING:
         found, wanted = (each.retrieve(CAPTION, strategy, 4, ["train-001"]) for each in (by_index, exact))
         assert [m.score for m in found] == pytest.approx([m.score for m in wanted], abs=1e-4)
 
 
-def test_annoy_widens_until_enough_are_found_and_keeps_its_index(world: World, tmp_path: Path) -> None:
+def test_annoy_widens_until_enough_are_found_and_keeps_its_index(world: World) -> None:
     config = RetrievalConfig(index="annoy", shortlist=1)
     for _ in range(2):  # built, then loaded
-        retriever = Retriever(world.bank, world.damsm, world.vocabulary, config, index_cache=tmp_path)
+        retriever = Retriever(world.bank, world.damsm, world.vocabulary, config)
         found = retriever.retrieve(CAPTION, "sentence-sentence", 22, exclude=["train-000"])
         assert len({match.id for match in found}) == 22
-    assert len(list(tmp_path.iterdir())) == 2
+    kept = f"sentence_{world.bank.keys_name}.annoy"
+    assert {kept, f"{kept}.json"} <= {path.name for path in index_folder(world.bank).iterdir()}
 
 
 def test_random_depends_on_the_seed_alone(retriever: Retriever) -> None:

@@ -118,14 +118,3 @@ def test_reconstruction_counts_only_own_features() -> None:
     own = torch.tensor([True, False, True])
     assert losses.reconstruction(fake, real, own).item() == pytest.approx(2.5)
     assert losses.reconstruction(fake, real, torch.zeros(3, dtype=torch.bool)).item() == 0
-
-
-def test_consistency_is_what_a_later_stage_changes_of_the_one_before() -> None:
-    """Blocks of 2 x 2 px whose means are 2 and 6, beside pixels of 1 and 9; only the larger learns."""
-    image = torch.tensor([[1.0, 3.0, 5.0, 7.0], [3.0, 1.0, 7.0, 5.0]]).expand(1, 3, 2, 4).requires_grad_()
-    before = torch.tensor([[1.0, 9.0]]).expand(1, 3, 1, 2).requires_grad_()
-    found = losses.consistency(image, before)
-    assert found.item() == (1 + 3) / 2
-    slope, none = torch.autograd.grad(found, (image, before), allow_unused=True)
-    assert none is None
-    assert torch.equal(slope[0, 0, 0], torch.tensor([1.0, 1.0, -1.0, -1.0]) / 4 / 6)

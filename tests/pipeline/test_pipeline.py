@@ -25,11 +25,12 @@ from memdriven.errors import (
 )
 from memdriven.files import sealed
 from memdriven.memory.features import encode_v
+from memdriven.memory.retrieval import STRATEGIES
 from memdriven.models.noise import draw_noise
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_SEED, STRATEGIES, UserImage, Variation
+from memdriven.pipeline.request import MAX_SEED, UserImage, Variation
 
 CAPTION = "a small red bird with black wings"
 

@@ -10,8 +10,9 @@ import pytest
 
 from memdriven.config import MAX_GUIDANCE, RetrievalConfig
 from memdriven.errors import BankError, CheckpointError, ConfigError
+from memdriven.memory.retrieval import STRATEGIES
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import MAX_SEED, STRATEGIES
+from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import query, state
 from memdriven.ui.state import RULES, Entry, Shelf, find_checkpoints
 
