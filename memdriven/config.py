@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
-from memdriven.errors import ConfigError
+from memdriven.errors import ConfigError, require
 
 Index = Literal["exact", "annoy", "milvus"]
 Pooling = Literal["average", "max", "none"]
@@ -35,15 +35,33 @@ FEATURE_CHANNELS = 512
 """Channels of VGG-16 relu5_3."""
 
 
+class Range(NamedTuple):
+    """Smallest and largest value of a number; a file from outside may hold any."""
+
+    low: float
+    high: float
+
+
+Batch = Annotated[int, Range(2, 65536)]
+Blocks = Annotated[int, Range(0, 32)]
+Count = Annotated[int, Range(1, 1_000_000)]
+Optional = Annotated[int, Range(0, 4096)]
+"""A width, or 0 for none."""
+Share = Annotated[float, Range(0, 1)]
+Steps = Annotated[int, Range(0, 1e12)]
+Weight = Annotated[float, Range(0, 1e6)]
+Width = Annotated[int, Range(1, 4096)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
     """The bi-LSTM text encoder [family]."""
 
-    embedding_dim: int = 300
+    embedding_dim: Width = 300
     """Width of a word's learned input embedding."""
-    dim: int = 256
+    dim: Annotated[int, Range(2, 4096)] = 256
     """d: width of word and sentence embeddings; half from each LSTM direction."""
-    max_words: int = 24
+    max_words: Annotated[int, Range(1, 256)] = 24
     """Words beyond this are cut (and reported)."""
 
 
@@ -54,13 +72,13 @@ class DamsmConfig:
     pixel_backbone: PixelBackbone = "vgg16"
     """Network that scores generated pixels in the generator's loss. `vgg16` shares the memory
     bank's features; `compact` is a small CNN for CPUs [ours]. (The family's is Inception-v3.)"""
-    pixel_size: int = 256
+    pixel_size: Annotated[int, Range(16, 1024)] = 256
     """Side in px at which the pixel backbone sees an image."""
     learning_rate: float = 2e-3
     """Of Adam."""
-    batch_size: int = 48
+    batch_size: Batch = 48
     """Captioned images a step, over all processes."""
-    epochs: int = 60
+    epochs: Annotated[int, Range(1, 100_000)] = 60
     """Passes over the data, where no minutes are given."""
     mask_same_class: bool = True
     """Leave other captions of the same class out of the negatives when class ids exist."""
@@ -70,21 +88,21 @@ class DamsmConfig:
 class GeneratorConfig:
     """The generator with image features (Sec. 4.1)."""
 
-    stages: int = 3
+    stages: Annotated[int, Range(1, 5)] = 3
     """K: resolutions are 64, 128, 256, ... px."""
-    width: int = 32
+    width: Width = 32
     """g: channels of a stage's hidden features (32 bird, 48 COCO) [family]."""
-    residual_blocks: int = 2
+    residual_blocks: Blocks = 2
     """R: residual blocks of each later stage (2 bird, 3 COCO) [family]."""
-    z_dim: int = 100
+    z_dim: Width = 100
     """Width of the noise z."""
-    condition_dim: int = 100
+    condition_dim: Width = 100
     """Width of the conditioning-augmentation code c."""
-    text_dim: int = 256
+    text_dim: Width = 256
     """d, as text.dim."""
-    acm_width: int = 128
+    acm_width: Width = 128
     """Channels of the ACM's shared map u [family]."""
-    feature_width: int = 128
+    feature_width: Width = 128
     """Channels to which v is projected before it is upsampled to a stage's size [ours]."""
     use_v_global: bool = True
     """Feed v_global = spatial mean of v to the first stage."""
@@ -92,35 +110,35 @@ class GeneratorConfig:
     """Fuse v at every stage through an ACM."""
     fuse_early: bool = False
     """Fuse v into the first stage's maps of 16 px, v's own grid, and 32 px, too [ours]."""
-    early_blocks: int = 0
+    early_blocks: Blocks = 0
     """Residual blocks after each of these fusions, which work out what words and memory make of
     each other where a map is small and depth cheap [ours]."""
-    text_code: int = 0
+    text_code: Optional = 0
     """Width of a code of the text that scales and shifts these blocks' channels, so that the words
     meet the memory where it is fused; 0 for none [ours]."""
     acm_before: bool = False
     """An ACM before a later stage's residual blocks, too, so that F_i sees where v has what [family]."""
-    attribute_dim: int = 0
+    attribute_dim: Optional = 0
     """Numbers (attributes x most values) in which the encoders' reader says what the caption names;
     that code is given them, too. 0 for none; in training any other gives way to theirs [ours]."""
-    noise_code: int = 0
+    noise_code: Optional = 0
     """Hidden width of the code that takes z to `text_code`: what neither words nor memory settle (place,
     light, unnamed plumage) is z's; 0 for none [ours]."""
-    first_rank: int = 0
+    first_rank: Optional = 0
     """Rank of the first stage's linear layer, the largest part of a small generator; 0 for full [ours]."""
-    guidance: float = 0.0
+    guidance: Annotated[float, Range(0, MAX_GUIDANCE)] = 0.0
     """How far the text is moved away from what the memory's own captions say before G reads it, at
     inference; see `memdriven.pipeline.guidance` [ours]."""
     refine: bool = False
     """Let a later stage add to the image of the one before, enlarged; it begins with adding nothing
     [ours]."""
-    back_projection: float = 0.0
+    back_projection: Share = 0.0
     """How far a refining stage's image is drawn back to the one before: at 1, made small again, it is that
     one; colours stay those that the words gave the first stage [ours] (Irani and Peleg 1991)."""
     mirror: bool = False
     """Let the noise of a picture also say which way its memory faces: v as it is, or mirrored left
     to right, as training's flips show both [ours]."""
-    zoom: float = 0.0
+    zoom: Annotated[float, Range(0, 0.99)] = 0.0
     """Let the noise also say how much of its memory a picture sees: a square whose side is 1 - zoom
     to 1 of the whole, anywhere. In training, images and their features are cut alike [ours]."""
 
@@ -129,9 +147,9 @@ class GeneratorConfig:
 class DiscriminatorConfig:
     """The content-aware discriminator (Sec. 4.2), one per stage."""
 
-    width: int = 64
+    width: Width = 64
     """df: channels after the first down-sampling convolution."""
-    max_width: int = 512
+    max_width: Annotated[int, Range(1, 8192)] = 512
     """Channels of its deepest maps at most."""
     content: Pooling = "average"
     """Pooling that makes the content features a_128 ... a_4, or `none` to leave them out."""
@@ -145,30 +163,30 @@ class DiscriminatorConfig:
 class LossConfig:
     """Weights of the losses (Eqs. 1-4)."""
 
-    adversarial_weight: float = 1.0
+    adversarial_weight: Weight = 1.0
     """Weight of Eq. 1's adversarial terms; 0 leaves the D's out, G learns by the rest [ours]."""
-    damsm_weight: float = 5.0
+    damsm_weight: Weight = 5.0
     """lambda of Eq. 1: 5 bird, 50 COCO [family]."""
     damsm_stages: Literal["all", "last"] = "all"
     """`all` is Eq. 2 to the letter, `last` scores only the final image [family]."""
     damsm_disturbed: bool = False
     """Score generated pictures moved, softened and noised a little, as DAMSM's own pictures are in
     training: details too fine to survive that cannot please it [ours]."""
-    attribute_weight: float = 0.0
+    attribute_weight: Weight = 0.0
     """Weight of the cross-entropy with which DAMSM's pixel network (after `train-pixels`) reads the
     caption's attributes off G's pictures, where the data has attribute records [ours]."""
-    kl_weight: float = 1.0
+    kl_weight: Weight = 1.0
     """Weight of the conditioning augmentation's KL term [family]."""
-    reconstruction_weight: float = 0.0
+    reconstruction_weight: Weight = 0.0
     """Weight of |G(z, S, v) - I| where v is the image's own: a fast start for small budgets; the
     paper has none [ours]."""
-    change_weight: float = 0.0
+    change_weight: Weight = 0.0
     """How much more it counts where an image made for a memory differs from the memory's own, for
     what the words changed is a small part of a picture; needs generator.zoom [ours]."""
-    perceptual_weight: float = 0.0
+    perceptual_weight: Weight = 0.0
     """Weight of the same difference in the maps of a frozen network, each as a share of the image's
     own size there [ours] (Johnson et al. 2016)."""
-    r1_gamma: float = 1.0
+    r1_gamma: Weight = 1.0
     """gamma of R1 (Eq. 4)."""
     mismatched: bool = True
     """Show D real images with a wrong caption as fake [family]; off is the literal Eq. 3."""
@@ -180,13 +198,13 @@ class RetrievalConfig:
 
     strategy: Strategy = "sentence-sentence"
     """Which embeddings of the caption are compared with which of the memory."""
-    k: int = 1
+    k: Count = 1
     """Neighbours whose features are mixed."""
-    shortlist: int = 200
+    shortlist: Count = 200
     """Candidates of the sentence level that a word-level strategy re-ranks."""
-    alpha: float = 0.5
+    alpha: Share = 0.5
     """Weight of the text part in the `-both` and `all` strategies."""
-    temperature: float = 0.1
+    temperature: Annotated[float, Range(1e-6, 1e6)] = 0.1
     """Softmax temperature of the weights when k > 1."""
     index: Index = "exact"
     """How sentence-level candidates are found: `exact` compares every key, `annoy` searches trees, `milvus`
@@ -197,39 +215,39 @@ class RetrievalConfig:
 class TrainConfig:
     """The training loop of the GAN (Sec. 4.3)."""
 
-    batch_size: int = 16
+    batch_size: Batch = 16
     """Images a step, over all processes."""
-    steps: int = 100_000
+    steps: Steps = 100_000
     """Stop after so many."""
-    max_minutes: float = 0.0
+    max_minutes: Annotated[float, Range(0, 1e9)] = 0.0
     """Stop cleanly after this many minutes; 0 means no limit."""
-    learning_rate: float = 2e-4
+    learning_rate: Annotated[float, Range(0, 1e3)] = 2e-4
     """Of G's Adam."""
-    d_learning_rate: float = 2e-4
+    d_learning_rate: Annotated[float, Range(0, 1e3)] = 2e-4
     """Of the D's Adam."""
-    decay_from: float = 1.0
+    decay_from: Share = 1.0
     """Share of the budget (steps or minutes) after which both learning rates fall linearly to zero;
     1 keeps them constant [ours]."""
     betas: tuple[float, float] = (0.5, 0.999)
     """Of both Adams."""
-    ema: float = 0.999
+    ema: Share = 0.999
     """Decay of the generator's moving average, buffers included."""
-    p_swap: float = 0.5
+    p_swap: Share = 0.5
     """Probability of training on v of a retrieved neighbour instead of the image's own [ours]."""
-    p_fade: float = 0.0
+    p_fade: Share = 0.0
     """Probability of training on v times a random strength in 0..1, so that a weakened memory, down
     to none, means something to G at inference [ours]."""
-    swap_mix: int = 1
+    swap_mix: Annotated[int, Range(1, 8)] = 1
     """A swapped v is the weighted mean of one to this many of them, as k > 1 mixes at inference
     [ours]."""
-    crop: float = 76 / 64
+    crop: Annotated[float, Range(0.0625, 4)] = 76 / 64
     """Images are resized to crop * size before the random crop [family]; 1 is no crop. Below 1, the last
     stage, all others frozen, learns on squares of this share of its picture's side [ours]."""
     amp: bool = True
     """bf16 autocast where the device has it: CUDA from compute capability 8.0."""
     compile: bool = False
     """Compile G and the D's: a minute or two, which no budget counts, for quicker steps."""
-    frozen_stages: int = 0
+    frozen_stages: Annotated[int, Range(0, 4)] = 0
     """Stages of G, from the first, that keep the weights they began with; only later ones and their
     D's are trained [ours]."""
     frozen_parts: str = ""
@@ -237,13 +255,11 @@ class TrainConfig:
     `first.linear`, say, three quarters of a small generator's weights [ours]."""
     augment: str = ""
     """Differentiable augmentation of what D sees: any of `color,translation,cutout` [ours]."""
-    log_every: int = 50
+    log_every: Annotated[int, Range(1, 1e12)] = 50
     """Steps from one row of metrics to the next."""
-    save_every: int = 1000
-    """Steps from one saved state to the next; 0 for `save_minutes` alone."""
-    save_minutes: float = 5.0
-    """Minutes from one saved state to the next, whichever comes first."""
-    seed: int = 0
+    save_every: Steps = 1000
+    """Steps from one saved state to the next, or five minutes, whichever comes first; 0 for those alone."""
+    seed: Annotated[int, Range(0, 2**53)] = 0
     """Of first weights, order and noise."""
 
     @property
@@ -268,115 +284,66 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be, by name, or cannot work together."""
-        for section, ranges in RANGES.items():
-            for name, (low, high) in ranges.items():
-                value = getattr(getattr(self, section), name)
-                # NaN compares with nothing, and is refused by that.
-                _require(low <= value <= high, f"{section}.{name} in {low:g}..{high:g}", value)
+        for section, limits in LIMITS.items():
+            for name, limit in limits.items():
+                value, label = getattr(getattr(self, section), name), f"{section}.{name}"
+                if isinstance(limit, Range):  # NaN compares with nothing, and is refused by that
+                    _require(
+                        limit.low <= value <= limit.high, f"{label} in {limit.low:g}..{limit.high:g}", value
+                    )
+                else:
+                    _require(value in limit, f"{label}: one of {', '.join(limit)}", value)
         g, loss, train = self.generator, self.loss, self.train
         _require(
             train.frozen_stages < g.stages, "train.frozen_stages < generator.stages", train.frozen_stages
         )
+        fused = g.fuse_early and g.early_blocks > 0
         _require(
-            not g.text_code or (g.fuse_early and g.early_blocks > 0),
-            "generator.fuse_early and generator.early_blocks above 0 with generator.text_code",
-            g.text_code,
+            fused or not g.text_code, "generator.fuse_early and early_blocks with text_code", g.text_code
         )
-        _require(
-            not g.attribute_dim or g.text_code > 0,
-            "generator.text_code above 0 with generator.attribute_dim",
-            g.text_code,
-        )
-        _require(
-            not g.noise_code or g.text_code > 0,
-            "generator.text_code above 0 with generator.noise_code",
-            g.text_code,
-        )
-        _require(
-            not loss.change_weight or g.zoom > 0, "generator.zoom above 0 with loss.change_weight", g.zoom
-        )
-        _require(
-            not g.back_projection or g.refine, "generator.refine with generator.back_projection", g.refine
-        )
-        _require(
-            train.crop >= 1 or 0 < train.frozen_stages == g.stages - 1,
-            "train.frozen_stages == generator.stages - 1, above 0, with train.crop below 1",
-            train.frozen_stages,
-        )
-        _require(
-            train.crop >= 1 or not (loss.damsm_weight or loss.attribute_weight),
-            "loss.damsm_weight and loss.attribute_weight of 0, which read whole pictures, below a crop of 1",
-            (loss.damsm_weight, loss.attribute_weight),
-        )
+        for name in ("attribute_dim", "noise_code"):
+            _require(g.text_code or not getattr(g, name), f"generator.text_code with generator.{name}", 0)
+        _require(g.zoom or not loss.change_weight, "generator.zoom above 0 with loss.change_weight", g.zoom)
+        drawn = g.refine or not g.back_projection
+        _require(drawn, "generator.refine with generator.back_projection", g.refine)
+        if train.crop < 1:
+            last = 0 < train.frozen_stages == g.stages - 1
+            wanted = "train.frozen_stages == generator.stages - 1, above 0, with train.crop below 1"
+            _require(last, wanted, train.frozen_stages)
+            wanted = (
+                "with train.crop below 1, no loss.damsm_weight or attribute_weight, which read whole pictures"
+            )
+            read = (loss.damsm_weight, loss.attribute_weight)
+            _require(read == (0, 0), wanted, read)
         _require(g.width % 2 == 0, "an even generator.width", g.width)
         _require(self.text.dim % 2 == 0, "an even text.dim", self.text.dim)
         _require(self.text.dim == g.text_dim, "text.dim == generator.text_dim", (self.text.dim, g.text_dim))
-        _require(
-            self.damsm.pixel_backbone != "compact" or self.damsm.pixel_size % 16 == 0,
-            "damsm.pixel_size a multiple of 16 for the compact network",
-            self.damsm.pixel_size,
-        )
-        for section, choices in CHOICES.items():
-            for name, allowed in choices.items():
-                value = getattr(getattr(self, section), name)
-                _require(value in allowed, f"{section}.{name}: one of {', '.join(allowed)}", value)
+        odd = self.damsm.pixel_backbone == "compact" and self.damsm.pixel_size % 16
+        wanted = "damsm.pixel_size a multiple of 16 for the compact network"
+        _require(not odd, wanted, self.damsm.pixel_size)
 
 
-def _require(holds: bool, wanted: str, found: object) -> None:
-    if not holds:
-        raise ConfigError(wanted=wanted, found=str(found)[:80], fix="change that setting")
+def _require(holds: object, wanted: str, found: object) -> None:
+    require(holds, ConfigError, wanted, str(found)[:80], "change that setting")
 
 
-RANGES: dict[str, dict[str, tuple[float, float]]] = {
-    "text": {"embedding_dim": (1, 4096), "dim": (2, 4096), "max_words": (1, 256)},
-    "damsm": {"pixel_size": (16, 1024), "batch_size": (2, 65536), "epochs": (1, 100_000)},
-    "generator": {
-        **dict.fromkeys(
-            ("width", "acm_width", "feature_width", "z_dim", "condition_dim", "text_dim"), (1, 4096)
-        ),
-        **dict.fromkeys(("attribute_dim", "text_code", "noise_code", "first_rank"), (0, 4096)),
-        "stages": (1, 5),
-        "residual_blocks": (0, 32),
-        "early_blocks": (0, 32),
-        "guidance": (0, MAX_GUIDANCE),
-        "zoom": (0, 0.99),
-        "back_projection": (0, 1),
-    },
-    "discriminator": {"width": (1, 4096), "max_width": (1, 8192)},
-    "loss": {
-        **dict.fromkeys(("adversarial_weight", "damsm_weight", "attribute_weight", "kl_weight"), (0, 1e6)),
-        **dict.fromkeys(("reconstruction_weight", "change_weight", "perceptual_weight"), (0, 1e6)),
-        "r1_gamma": (0, 1e6),
-    },
-    "retrieval": {
-        "k": (1, 1_000_000),
-        "shortlist": (1, 1_000_000),
-        "alpha": (0, 1),
-        "temperature": (1e-6, 1e6),
-    },
-    "train": {
-        **dict.fromkeys(("p_swap", "p_fade", "decay_from"), (0, 1)),
-        **dict.fromkeys(("learning_rate", "d_learning_rate"), (0, 1e3)),
-        **dict.fromkeys(("max_minutes", "save_minutes"), (0, 1e9)),
-        **dict.fromkeys(("save_every",), (0, 1e12)),
-        "batch_size": (2, 65536),
-        "steps": (0, 1e12),
-        "ema": (0, 1),
-        "crop": (0.0625, 4),
-        "log_every": (1, 1e12),
-        "swap_mix": (1, 8),
-        "frozen_stages": (0, 4),
-        "seed": (0, 2**53),
-    },
+def _limit(hint: Any) -> Range | tuple[str, ...] | None:
+    """Return the range of a number, or what a word may be, as its annotation says."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    return next((extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Range)), None)
+
+
+LIMITS = {
+    section: {
+        name: limit
+        for name, hint in get_type_hints(kind, include_extras=True).items()
+        if (limit := _limit(hint)) is not None
+    }
+    for section, kind in get_type_hints(Config).items()
+    if dataclasses.is_dataclass(kind)
 }
-"""Smallest and largest value of each number; a file from outside may hold any."""
-CHOICES: dict[str, dict[str, tuple[str, ...]]] = {
-    "damsm": {"pixel_backbone": get_args(PixelBackbone)},
-    "discriminator": {"content": get_args(Pooling)},
-    "loss": {"damsm_stages": ("all", "last")},
-    "retrieval": {"strategy": get_args(Strategy), "index": get_args(Index)},
-}
-"""What each setting that is a word may be."""
+"""By section, what each setting may be."""
 RENAMED = {"generator": {"named_width": "attribute_dim"}}
 """Settings of earlier files by section: their names then and now."""
 RETIRED: dict[str, dict[str, Container[Any] | None]] = {
@@ -409,6 +376,7 @@ RETIRED: dict[str, dict[str, Container[Any] | None]] = {
         "channels_last": (True,),
         "sample_every": None,
         "sample_minutes": None,
+        "save_minutes": None,
         "swap_neighbours": (8,),
     },
 }
@@ -421,13 +389,11 @@ T = TypeVar("T")
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a config dataclass as plain JSON-ready values (tuples become lists)."""
-    plain: dict[str, Any] = {}
-    for entry in dataclasses.fields(config):
-        value = getattr(config, entry.name)
-        if dataclasses.is_dataclass(value):
-            value = to_dict(value)
-        plain[entry.name] = list(value) if isinstance(value, tuple) else value
-    return plain
+
+    def plain(entries: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in entries}
+
+    return dataclasses.asdict(config, dict_factory=plain)
 
 
 def from_dict(cls: type[T], values: dict[str, Any]) -> T:
@@ -440,9 +406,7 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
     """
     if not isinstance(values, dict):
         raise ConfigError(
-            wanted=f"an object for {cls.__name__}",
-            found=repr(values)[:80],
-            fix="restore config.json from its source",
+            f"an object for {cls.__name__}", repr(values)[:80], "restore config.json from its source"
         )
     section = cls.__name__.removesuffix("Config").lower()
     values = {RENAMED.get(section, {}).get(name, name): value for name, value in values.items()}
@@ -457,9 +421,9 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ConfigError(
-            wanted=f"fields of {cls.__name__}",
-            found=", ".join(unknown),
-            fix="use the version of memdriven that wrote this file, or remove the fields",
+            f"fields of {cls.__name__}",
+            ", ".join(unknown),
+            "use the version of memdriven that wrote this file, or remove the fields",
         )
     rebuilt: dict[str, Any] = {}
     for name, value in values.items():
@@ -472,9 +436,7 @@ def from_dict(cls: type[T], values: dict[str, Any]) -> T:
             value = float(value)
         if type(value) is not type(default):
             raise ConfigError(
-                wanted=f"{type(default).__name__} for {cls.__name__}.{name}",
-                found=repr(value)[:80],
-                fix="correct the value",
+                f"{type(default).__name__} for {cls.__name__}.{name}", repr(value)[:80], "correct the value"
             )
         rebuilt[name] = value
     return cls(**rebuilt)

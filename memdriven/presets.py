@@ -310,8 +310,8 @@ def preset(name: str | None) -> Config:
     if name not in PRESETS:
         lines = [f"  {config.preset:16} {use}; takes {cost}" for config, use, cost in CHOICE]
         raise ConfigError(
-            wanted="a preset:\n" + "\n".join(lines),
-            found="none" if name is None else repr(name),
-            fix="choose one of these by --preset",
+            "a preset:\n" + "\n".join(lines),
+            "none" if name is None else repr(name),
+            "choose one of these by --preset",
         )
     return PRESETS[name]

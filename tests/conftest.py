@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from memdriven.checkpoint import load_checkpoint, save_checkpoint
 from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
-from memdriven.data.prepared import Item, image_file, write_prepared
+from memdriven.data.prepared import Item, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.readers import AttributeHead, Attributes, CaptionReader
@@ -61,7 +61,6 @@ def write_tiny_checkpoint(folder: Path, work: Path) -> Path:
         name = f"bird-{number:02d}"
         item = Item(
             id=name,
-            file=image_file("train", name),
             split="train",
             class_id=number,
             class_name=f"{body} {wing}-wing",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from memdriven.data.prepared import Item, image_file, write_prepared
+from memdriven.data.prepared import Item, write_prepared
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220)}
 SHAPES = ("square", "disc")
@@ -24,7 +24,6 @@ def write_world(folder: Path, train: int = 24, test: int = 6, size: int = 64) ->
         item_id = f"{split}-{number:03d}"
         item = Item(
             id=item_id,
-            file=image_file(split, item_id),
             split=split,
             class_id=number // 3 % 2,
             class_name=shape,

@@ -1,9 +1,9 @@
-"""Two hundred invented species, and single sightings of them: colours, body plans, markings, poses.
+"""Invented species, 215 of them, and single sightings: colours, body plans, markings, poses.
 
 Drawn once by a seeded procedure that evens out how often each value is used, keeps to plausible
 plumages (one to three main colours, markings that contrast) and never draws the same bird twice.
-The last fifty are held out for testing: new combinations, every single value of which a training
-species also has.
+Fifty are held out for testing, and fifteen more for choosing (validation): new combinations, every single
+value of which a training species also has.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from memdriven.aviary.body_plans import BEAK_SHAPES, PLANS
@@ -79,7 +80,8 @@ def contrast(one: str, other: str) -> bool:
     return one != other and frozenset((one, other)) not in NEAR
 
 
-TRAIN_SPECIES, TEST_SPECIES = 150, 50
+SPECIES = {"train": 150, "test": 50, "validation": 15}
+"""How many there are of each split, in the order of their ids."""
 DRAW_SEED = 20190617
 
 POSES = ("perched", "standing", "swimming", "flying", "clinging")
@@ -134,8 +136,9 @@ class Species:
 
     @property
     def split(self) -> str:
-        """Which split it belongs to, "train" or "test"."""
-        return "train" if self.id < TRAIN_SPECIES else "test"
+        """Which of the splits of `SPECIES` it belongs to."""
+        ends = zip(SPECIES, accumulate(SPECIES.values()), strict=True)
+        return next(split for split, end in ends if self.id < end)
 
     def attributes(self) -> dict[str, str]:
         """The species' attributes, in the order of `ATTRIBUTES`."""
@@ -267,11 +270,11 @@ def all_species() -> tuple[Species, ...]:
     known: set[tuple[str, str]] = set()  # every value a training species has
     names: set[str] = set()
     drawn: list[Species] = []
-    while len(drawn) < TRAIN_SPECIES + TEST_SPECIES:
+    while len(drawn) < sum(SPECIES.values()):
         plan = plans[len(drawn)]
         plumage = _plumage(draw, plan)
         candidate = {"body_plan": plan, **plumage, **_markings(draw, plan, plumage)}
-        testing = len(drawn) >= TRAIN_SPECIES
+        testing = len(drawn) >= SPECIES["train"]
         if _signature(candidate) in seen or (testing and not known.issuperset(candidate.items())):
             continue
         if _harlequin(plumage):

@@ -7,7 +7,9 @@ operating system left (`._a.jpg`, `__MACOSX`, `.ipynb_checkpoints`, `Thumbs.db`)
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import gzip
 import lzma
 import os
 import posixpath
@@ -21,6 +23,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
 
 from memdriven.data.images import ENDINGS
 from memdriven.errors import DataError
@@ -30,6 +33,8 @@ MAX_FILE = 1 << 28
 """A file inside an archive may unpack to at most this many bytes; COCO's captions are 66 MB."""
 MAX_RATIO = 50
 """A tar may unpack to at most this many times its size (or `MAX_FILE`): texts reach 10."""
+MAX_HEADER = 1 << 16
+"""A file in a tar may have at most this many bytes of headers, which `tarfile` takes into RAM."""
 TABLES = (".jsonl", ".csv", ".tsv", ".json", ".txt", ".caption", ".token")
 """Endings of tables and texts; others in a tar than these and pictures are not unpacked."""
 PACKED = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
@@ -39,6 +44,13 @@ _LEFT_BY_SYSTEMS = {
 }
 _OF_ZIPS = ("cp850", "cp1252", "cp866", "cp1251", "gbk", "shift_jis", "big5", "euc_kr")
 """How names in old zips may be written that are neither UTF-8 nor what the format says (cp437)."""
+_OPENERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"]\0\0": lzma.open,
+}
+"""How compressed tars begin, and what opens them."""
 _DAMAGE = (
     *(OSError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error),
     *(RuntimeError, ValueError, OverflowError, IndexError, KeyError, TypeError),
@@ -56,6 +68,8 @@ class Archive:
         self._read: dict[str, Callable[[], bytes]] = {}
         self._alike: dict[str, list[str]] = {}
         """Names without regard to case and to how letters are composed -> the names as they are."""
+        self._by_last: dict[str, list[str]] = {}
+        """Names without their folders -> the names as they are."""
         self._links: dict[str, str] = {}
         """Links within the folder -> the files and folders that they name."""
         self._unread: dict[bytes, str] = {}
@@ -65,6 +79,7 @@ class Archive:
         """Add a file, unless a system left it there or one of that name is there."""
         if not left_by_a_system(name) and name not in self._read:
             self._alike.setdefault(_plain(name), []).append(name)
+            self._by_last.setdefault(name.rpartition("/")[2], []).append(name)
             self._read[name] = read
 
     def link(self, name: str, target: str) -> None:
@@ -134,21 +149,25 @@ class Archive:
         """
         return self.read(name).decode("utf-8-sig", errors="replace")
 
-    def find(self, ending: str) -> str | None:
-        """Return the shortest name that is `ending` or ends with `/` + `ending`, or None."""
-        found = [n for n in self._read if n == ending or n.endswith("/" + ending)]
-        return min(found, key=lambda name: (len(name), name), default=None)
+    def ending_with(self, path: str) -> list[str]:
+        """Return the names that are a path, or end with `/` and the path; the shortest first."""
+        found = [n for n in self._by_last.get(path.rpartition("/")[2], ()) if f"/{n}".endswith(f"/{path}")]
+        return sorted(found, key=lambda name: (len(name), name))
 
-    def need(self, ending: str) -> str:
+    def find(self, path: str) -> str | None:
+        """Return the first of `ending_with`, or None."""
+        return next(iter(self.ending_with(path)), None)
+
+    def need(self, path: str) -> str:
         """Return `find`'s name.
 
         Raises:
             DataError: there is no such file.
         """
-        name = self.find(ending)
+        name = self.find(path)
         if name is None:
             raise DataError(
-                f"{ending} in {self.place}",
+                f"{path} in {self.place}",
                 f"{len(self._read)} other files, e.g. {', '.join(self.names[:3])}",
                 "give the official archive, or the folder it unpacks to",
             )
@@ -240,40 +259,81 @@ def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None
     try:
         if zipfile.is_zipfile(path):
             _add_zip(archive, stack.enter_context(zipfile.ZipFile(path)))
-        elif tarfile.is_tarfile(path):
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="memdriven-"))
-            with explain_disk_errors(Path(folder)), tarfile.open(path) as tar:
-                _unpack(archive, tar, Path(folder), max(MAX_FILE, MAX_RATIO * path.stat().st_size))
-            _add_folder(archive, Path(folder), follow_links=False)
         else:
-            raise DataError(f"a zip or tar archive at {path}", "neither", "download the archive again")
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="memdriven-")))
+            with explain_disk_errors(folder):
+                _unpack(archive, path, folder)
+            _add_folder(archive, folder, follow_links=False)
     except _DAMAGE as error:
         raise DataError(
-            f"a whole archive at {path}",
+            f"a whole zip or tar archive at {path}",
             f"{type(error).__name__}: {error}"[:200],
             "download the archive again",
         ) from error
 
 
-def _unpack(archive: Archive, tar: tarfile.TarFile, folder: Path, limit: int) -> None:
+class _Metered:
+    """A tar's bytes, of which its headers take few and all of them not more than a limit.
+
+    `tarfile` reads a header of any length at once, and looks for a field in it in time that grows with
+    the square of its longest run of digits.
+    """
+
+    def __init__(self, stream: IO[bytes], limit: int) -> None:
+        self.stream, self.limit = stream, limit
+        self.header: int | None = MAX_HEADER
+        """How much of the next file's headers may yet be read; None while a file is unpacked."""
+
+    def read(self, size: int) -> bytes:
+        if self.header is None:
+            return self.stream.read(size)
+        self.header -= size
+        content = self.stream.read(size) if size >= 0 and self.header >= 0 else None
+        if content is None or (size > tarfile.BLOCKSIZE and re.search(rb"\d{100}", content)):
+            raise tarfile.TarError("a header that is too large")
+        return content
+
+    def seek(self, place: int) -> int:
+        if place > self.limit:
+            raise tarfile.TarError(f"more than {self.limit:,} bytes: too large")
+        return self.stream.seek(place)
+
+    def tell(self) -> int:
+        return self.stream.tell()
+
+
+def _unpack(archive: Archive, path: Path, folder: Path) -> None:
     """Unpack the files of a tar that readers use; none of them may lead out of the folder.
 
     Links are noted, not made: a chain of them would lead later files out of the folder.
 
     Raises:
-        tarfile.TarError: a name points outside, or the files are too large.
+        tarfile.TarError: a name points outside, or a file, its headers or the whole are too large.
     """
-    for member in tar:
-        limit -= member.size
-        if member.size > MAX_FILE or limit < 0:
-            raise tarfile.TarError(f"{member.name[:80]!r} of {member.size:,} bytes: too large")
-        used = member.name.lower().endswith((*ENDINGS, *TABLES)) and not left_by_a_system(member.name)
-        if member.isfile() and used:
-            tar.extract(member, folder, filter="data")
-        elif member.islnk() or member.issym():
-            name = posixpath.normpath(member.name)  # a hard link's target counts from the archive's root
-            up = posixpath.relpath(".", posixpath.dirname(name) or ".") if member.islnk() else ""
-            archive.link(name, posixpath.join(up, member.linkname))
+    with path.open("rb") as stream:
+        beginning = stream.read(6)
+    opener = next((opener for magic, opener in _OPENERS.items() if beginning.startswith(magic)), open)
+    with opener(path, "rb") as stream:
+        metered = _Metered(stream, max(MAX_FILE, MAX_RATIO * path.stat().st_size))
+        try:
+            tar = tarfile.open(fileobj=cast(IO[bytes], metered), mode="r:")  # noqa: SIM115
+        except tarfile.ReadError:
+            wanted = f"a zip or tar archive at {path}"
+            raise DataError(wanted, "neither", "download the archive again") from None
+        for member in tar:
+            if member.size > MAX_FILE:
+                raise tarfile.TarError(f"{member.name[:80]!r} of {member.size:,} bytes: too large")
+            used = member.name.lower().endswith((*ENDINGS, *TABLES)) and not left_by_a_system(member.name)
+            if member.isfile() and used:
+                metered.header = None
+                tar.extract(member, folder, filter="data")
+            elif member.islnk() or member.issym():
+                name = posixpath.normpath(member.name)  # a hard link's target counts from the archive's root
+                up = posixpath.relpath(".", posixpath.dirname(name) or ".") if member.islnk() else ""
+                archive.link(name, posixpath.join(up, member.linkname))
+            metered.header = MAX_HEADER
+            tar.members.clear()  # type: ignore[attr-defined]  # which nobody asks for again
+            tar.pax_headers = {}  # else copied for every file to come
 
 
 def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:

@@ -6,7 +6,6 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from memdriven.data.archive import Archive
 from memdriven.data.images import WEBP_QUALITY, Fit, centre_square, decode_image, padded_square
 from memdriven.data.prepared import HEADER, SCHEMA, Item, PreparedDataset, write_prepared
 from memdriven.errors import DataError
@@ -29,35 +29,19 @@ REPEATED = 0.2
 flowers the four nearest pairs, each of one photograph, lie at 0.05 to 0.12, all others above 0.33."""
 
 
-@dataclass(frozen=True)
-class Draft:
-    """An item whose image has yet to be written, and how to come by it."""
-
-    item: Item
-    source: str
-    """Name of the source's image file, for messages."""
-    read: Callable[[], bytes]
-    """Returns that file's bytes."""
-    crop: Callable[[Image.Image], Image.Image] | None = None
-    """Cuts the part that counts out of the whole picture."""
-
-
 def assemble(
     out: Path,
-    drafts: Sequence[Draft],
+    files: Archive,
+    pictures: Sequence[tuple[Item, str]],
     *,
-    name: str,
-    classes: Sequence[str],
     image_size: int,
-    seed: int = 0,
-    source: str,
-    licence: str,
     fit: Fit = "crop",
+    crop: Callable[[Sequence[float], tuple[int, int]], tuple[int, int, int, int]] | None = None,
     faults: Sequence[DataError] = (),
     skip_faults: bool = False,
     notes: Sequence[str] = (),
-    extra: Mapping[str, Any] | None = None,
     progress: bool = True,
+    **header: Any,
 ) -> PreparedDataset:
     """Write a prepared data set: each image as a square of `image_size` px, and the tables.
 
@@ -66,19 +50,16 @@ def assemble(
 
     Args:
         out: a new or empty folder, or an earlier data set, which is replaced.
-        drafts: the items with their images.
-        name: see `write_prepared`, like the rest.
-        classes: class names by class id.
+        files: where the images lie.
+        pictures: the items, each with its image's name in `files`.
         image_size: side of the images in px, 8 to 4,096.
-        seed: of the split, where one was drawn.
-        source: where it comes from, for people.
-        licence: under which terms, for people.
         fit: crop to the middle, or pad to the whole.
+        crop: (an item's box, its picture's size) -> the part of the picture that counts.
         faults: what is wrong with the source's tables, to be told with the images that cannot be read.
         skip_faults: these images are left out and told, instead of refused.
         notes: sentences about what was left out or read otherwise.
-        extra: further header entries.
         progress: show a bar.
+        header: the name, and other entries of `write_prepared`.
 
     Raises:
         DataError: images cannot be read (all of them are named), `out` holds something else, or the
@@ -86,48 +67,51 @@ def assemble(
     """
     check_whole("image size", image_size, 8, 4096, DataError)
     refuse_other_content(out)
-    if long := next((draft for draft in drafts if len(draft.item.id.encode()) > 200), None):
-        raise DataError("names of at most 200 letters", f"{long.source[:80]}...", "rename the images")
+    if long := next((name for item, name in pictures if len(item.id.encode()) > 200), None):
+        raise DataError("names of at most 200 letters", f"{long[:80]}...", "rename the images")
     unreadable: list[DataError] = []
     looks: dict[str, np.ndarray] = {}
     with atomic_folder(out) as folder:
-        for split in {draft.item.split for draft in drafts}:
+        for split in {item.split for item, _ in pictures}:
             (folder / "images" / split).mkdir(parents=True)
 
-        def write(draft: Draft) -> None:
+        def write(picture: tuple[Item, str]) -> None:
+            item, name = picture
             try:
-                content, looks[draft.item.id] = _square(draft, image_size, fit)
+                content = files.read(name)
+                image = decode_image(content, clean(name))
+                if item.box is not None:
+                    check_box(item.box, image.size, clean(name))
+                cut = crop and item.box and crop(item.box, image.size)
+                if cut or image.size != (image_size, image_size) or not _is_plain_webp(content):
+                    whole = image.crop(cut) if cut else image
+                    image = (padded_square if fit == "pad" else centre_square)(whole, image_size)
+                    buffer = io.BytesIO()
+                    image.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
+                    content = buffer.getvalue()
             except DataError as error:
                 unreadable.append(error)
             else:
-                (folder / draft.item.file).write_bytes(content)
+                (folder / item.file).write_bytes(content)
+                small = image.resize((LOOK, LOOK), Image.Resampling.BOX)
+                looks[item.id] = np.asarray(small, np.float32).ravel()
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            work = pool.map(write, drafts)
+            work = pool.map(write, pictures)
             try:
-                for _ in tqdm(work, f"{name} images", len(drafts), disable=not progress):
+                for _ in tqdm(work, f"{header['name']} images", len(pictures), disable=not progress):
                     pass
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-        items = [draft.item for draft in drafts if draft.item.id in looks]
+        items = [item for item, _ in pictures if item.id in looks]
         if (faults or unreadable) and not (skip_faults and items):
-            raise all_faults([*faults, *unreadable], source)
-        left = []
+            raise all_faults([*faults, *unreadable], header["source"])
         if unreadable:
             some = counted(len(unreadable), "image")
-            left.append(f"{some} left out as unreadable, e.g. {unreadable[0].wanted}")
-        write_prepared(
-            folder,
-            name=name,
-            items=items,
-            classes=classes,
-            image_size=image_size,
-            seed=seed,
-            source=source,
-            licence=licence,
-            extra={**(extra or {}), "notes": [*notes, *left, *repetitions(items, looks)]},
-        )
+            notes = [*notes, f"{some} left out as unreadable, e.g. {unreadable[0].wanted}"]
+        notes = [*notes, *repetitions(items, looks)]
+        write_prepared(folder, items=items, image_size=image_size, **header, notes=notes)
     return PreparedDataset.open(out)
 
 
@@ -152,27 +136,6 @@ def all_faults(faults: Sequence[DataError], place: str) -> DataError:
         f"{len(faults)} faults:" + "".join(lines) + rest,
         f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults",
     )
-
-
-def _square(draft: Draft, size: int, fit: Fit) -> tuple[bytes, np.ndarray]:
-    """Return a draft's picture as WebP, and its look: LOOK x LOOK means of its colours, (432,) float32.
-
-    One that is as wanted already is not compressed a second time.
-    """
-    content = draft.read()
-    image = decode_image(content, draft.source)
-    if draft.item.box is not None:
-        check_box(draft.item.box, image.size, draft.source)
-    if draft.crop is None and image.size == (size, size) and _is_plain_webp(content):
-        square = image
-    else:
-        whole = image if draft.crop is None else draft.crop(image)
-        square = padded_square(whole, size) if fit == "pad" else centre_square(whole, size)
-        buffer = io.BytesIO()
-        square.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
-        content = buffer.getvalue()
-    look = np.asarray(square.resize((LOOK, LOOK), Image.Resampling.BOX), np.float32).ravel()
-    return content, look
 
 
 def check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:

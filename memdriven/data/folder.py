@@ -17,17 +17,16 @@ import difflib
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
 from memdriven.data.archive import Archive, open_archives
-from memdriven.data.assemble import Draft, assemble, clean, counted, refuse_other_content
+from memdriven.data.assemble import assemble, clean, counted, refuse_other_content
 from memdriven.data.images import ENDINGS, Fit
-from memdriven.data.prepared import Item, PreparedDataset, image_file
+from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.tables import (
     BOX,
     CLASS,
@@ -44,7 +43,7 @@ from memdriven.data.tables import (
     read_rows,
 )
 from memdriven.data.vocabulary import MAX_CHARACTERS, STAND_IN, tokenize
-from memdriven.errors import DataError
+from memdriven.errors import DataError, require
 from memdriven.numbers import check_number, in_range, shown
 
 SIDECARS = (".txt", ".caption")
@@ -62,18 +61,14 @@ class _Picture:
     captions: list[str] = field(default_factory=list)
     split: str | None = None
     class_name: str | None = None
-    box: tuple[float, float, float, float] | None = None
+    box: tuple[float, ...] | None = None
 
 
 class _Source:
-    """A folder's files, and all that is wrong with it or was left out."""
+    """A folder's files, what its rows say of the pictures, and all that is wrong or was left out."""
 
     def __init__(self, files: Archive, place: Path) -> None:
         self.files, self.place, self.faults = files, place, Faults(place)
-        self.by_name: dict[str, list[str]] = {}
-        """Files by their names without folders."""
-        for file in files.names:
-            self.by_name.setdefault(file.rpartition("/")[2], []).append(file)
         self.pictures: dict[str, _Picture] = {}
         self.unusable: Counter[str] = Counter()
         """Captions that were left out, by reason."""
@@ -82,44 +77,104 @@ class _Source:
         self.elsewhere: dict[str, str] = {}
         """Names that count from another folder than their table's -> the files found."""
 
-    def locate(self, base: str, name: str, place: str) -> str | None:
-        """Return the file that a row of a table in the folder `base` means, or note a fault."""
-        parts = PurePosixPath(name.replace("\\", "/")).parts
+    def read_tables(self, split_column: str) -> None:
+        """Join the rows of each image, in the tables' order."""
+        for table in find_tables(self.files, self.place):
+            for line, values in read_rows(self.files, table, self.faults):
+                place = f"{self.place / table}, line {line}"
+                with self.faults.noted():
+                    if not isinstance(values, dict):
+                        wanted = f"an object with file_name and text in {place}"
+                        raise DataError(wanted, type(values).__name__, "correct the line")
+                    self._read_row(table[: table.rfind("/") + 1], values, column_name(split_column), place)
+
+    def _read_row(self, base: str, values: dict[str, Any], split_column: str, place: str) -> None:
+        """Add what a row of a table in the folder `base` says to its picture; note faults of its fields.
+
+        Raises:
+            DataError: it names no picture.
+        """
+        row = {column_name(str(key)): value for key, value in values.items()}
+        columns = ", ".join(map(str, values))[:200]
+        name = _first(row, FILE)
+        if not isinstance(name, str) or not name.strip():
+            raise DataError(
+                f"file_name and text in {place}",
+                f"the columns {columns}",
+                "name the columns so, and fill both",
+            )
+        if split_column != "split" and split_column not in row:
+            raise DataError(
+                f"the column {split_column!r} in {place}",
+                f"the columns {columns}",
+                "name one of these with --split-column",
+            )
+        file = self._locate(base, plain_name(name), place)
+        picture = self.pictures.setdefault(file, _Picture(file))
+        texts = [value for column, value in row.items() if re.search(r"\d$", column) and is_text(column)]
+        text = _first(row, TEXT)
+        texts += text if isinstance(text, list) else [text] if text is not None else []
+        picture.captions = list(dict.fromkeys([*picture.captions, *self.usable(texts or [""])]))
+        if not texts:
+            self.columns = self.columns or columns
+        folders = (plain_name(name).removeprefix("./"), base)
+        split = row.get(split_column)
+        if split is None:
+            split = next(filter(None, map(_split_of_folder, folders)), None)
+        for key, said, parse in (
+            ("split", split, _split),
+            ("class_name", _first(row, CLASS), _class),
+            ("box", _first(row, BOX), _box),
+        ):
+            with self.faults.noted():
+                value = None if said is None else parse(said, place)
+                before = getattr(picture, key)
+                if before is not None and value is not None and before != value:
+                    what = key.partition("_")[0]
+                    raise DataError(
+                        f"one {what} for {name}", f"{before!r} and, in {place}, {value!r}", "make them agree"
+                    )
+                setattr(picture, key, before if value is None else value)
+
+    def _locate(self, base: str, name: str, place: str) -> str:
+        """Return the file that a row of a table in the folder `base` means.
+
+        Raises:
+            DataError: there is none, it is no picture, or the name leads out of the folder.
+        """
+        parts = PurePosixPath(name).parts
         if not parts or ".." in parts or parts[0] == "/" or re.match(r"[A-Za-z]:|\w+://", name):
-            self.faults.add(
+            raise DataError(
                 f"a file_name inside the folder, in {place}",
                 shown(name),
                 "copy the image into the folder and name it relative to the table",
             )
-            return None
         plain = "/".join(parts)
         found = self.files.meant(base + plain)
         if found is None:
-            plain_ones = [base + unquote(plain), *(base + plain + kind for kind in ENDINGS)]
-            ending = [file for file in self.by_name.get(parts[-1], ()) if f"/{file}".endswith(f"/{plain}")]
+            ending = self.files.ending_with(plain)
+            others = [base + unquote(plain), *(base + plain + kind for kind in ENDINGS)]
             found = self.files.meant(plain) or (ending[0] if len(ending) == 1 else None)
-            found = found or next((file for one in plain_ones if (file := self.files.meant(one))), None)
+            found = found or next(filter(None, map(self.files.meant, others)), None)
             if found is not None:
                 self.elsewhere[base + plain] = found
         if found is not None and is_picture(found):
             return found
-        names = self.files.names if len(self.faults.found) < 5 else ()
-        near = difflib.get_close_matches(base + plain, names, n=1, cutoff=0.8)
-        linked = "; links that lead out of the folder are not followed without --follow-links"
         twins = self.files.alike(base + plain)
-        none = f"{' and '.join(twins)}, either of which is meant" if twins else "no such file in "
-        none += "" if twins else self.files.place
-        self.faults.add(
-            f"the image {name[:200]} of {place}",
-            (f"{found}, no picture" if found else none)
-            + (f"; is {near[0]} meant?" if near and not found else "")
-            + (linked if base + plain in self.files.left_out else ""),
-            "add the image or remove the row; names count from the table's own folder",
-        )
-        return None
+        names = self.files.names if len(self.faults.found) < 5 and not found else ()
+        near = difflib.get_close_matches(base + plain, names, n=1, cutoff=0.8)
+        why = f"{found}, no picture" if found else f"no such file in {self.files.place}"
+        if twins and not found:
+            why = f"{' and '.join(twins)}, either of which is meant"
+        if near:
+            why += f"; is {near[0]} meant?"
+        if base + plain in self.files.left_out:
+            why += "; links that lead out of the folder are not followed without --follow-links"
+        fix = "add the image or remove the row; names count from the table's own folder"
+        raise DataError(f"the image {name[:200]} of {place}", why, fix)
 
-    def captions(self, values: Sequence[Any]) -> list[str]:
-        """Return the usable ones among a row's captions; count the others."""
+    def usable(self, values: Sequence[Any]) -> list[str]:
+        """Return the usable ones among captions, each once; count the others."""
         usable = []
         for value in values:
             if isinstance(value, dict):  # as Karpathy's splits have them
@@ -133,26 +188,56 @@ class _Source:
                 self.unusable["without a word"] += 1
             else:
                 usable.append(text)
-        return usable
+        return list(dict.fromkeys(usable))
 
-    def notes(self, uncaptioned: Sequence[str]) -> list[str]:
+    def beside(self, file: str) -> list[str]:
+        """Return the captions in a text file beside a picture, one a line."""
+        for name in (place + ending for place in (file[: file.rfind(".")], file) for ending in SIDECARS):
+            if (found := self.files.meant(name)) is not None:
+                lines: list[str] = []
+                with self.faults.noted():
+                    lines = decoded(self.files.read(found), self.place / found).splitlines()
+                return self.usable([line for line in lines if line.strip()])
+        return []
+
+    def uncaptioned(self) -> list[str]:
+        """Return the pictures without a usable caption, sorted."""
+        described = {name for name, picture in self.pictures.items() if picture.captions}
+        return [file for file in self.files.names if is_picture(file) and file not in described]
+
+    def notes(self) -> Iterator[str]:
         """Tell what was left out and what was read otherwise than it is written."""
-        notes = []
-        if uncaptioned:
+        if uncaptioned := self.uncaptioned():
             some = counted(len(uncaptioned), "image")
-            notes.append(f"{some} without a caption left out, e.g. {clean(uncaptioned[0])}")
+            yield f"{some} without a caption left out, e.g. {clean(uncaptioned[0])}"
         for reason, count in self.unusable.items():
-            notes.append(f"{counted(count, 'caption')} left out: {reason}")
+            yield f"{counted(count, 'caption')} left out: {reason}"
         for name, found in list(self.elsewhere.items())[:1]:
             some = counted(len(self.elsewhere), "image")
-            notes.append(f"{some} found elsewhere than the table says, e.g. {clean(name)} at {clean(found)}")
-        if self.files.left_out:
-            first = clean(self.files.left_out[0])
-            notes.append(
-                f"{counted(len(self.files.left_out), 'link')} out of the folder not followed "
-                f"(--follow-links does), e.g. {first}"
-            )
-        return notes
+            yield f"{some} found elsewhere than the table says, e.g. {clean(name)} at {clean(found)}"
+        if links := self.files.left_out:
+            some = counted(len(links), "link")
+            yield f"{some} out of the folder not followed (--follow-links does), e.g. {clean(links[0])}"
+        if faults := self.faults.found:
+            some = counted(len(faults), "faulty row")
+            yield f"{some} left out, e.g. {faults[0].wanted}: {faults[0].found}"
+
+    def nothing(self) -> DataError:
+        """Return the error that no picture has a caption."""
+        found = (
+            "rows without a caption" if self.pictures else "no row in a table and no text beside a picture"
+        )
+        found += "".join(f"; {counted(count, 'caption')} {reason}" for reason, count in self.unusable.items())
+        found += f"; the columns {self.columns}" if self.columns else ""
+        names = self.files.names
+        if sheet := next((name for name in names if name.lower().endswith(SPREADSHEETS)), None):
+            found += f"; {sheet} is a spreadsheet, which is read when saved as CSV UTF-8"
+        return DataError(
+            f"captioned images in {self.place}: metadata.jsonl, metadata.csv or a text file beside each",
+            f"{found}; {sum(map(is_picture, names))} pictures among {len(names)} files",
+            'write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
+            "or describe them by their names with --captions-from-names",
+        )
 
 
 def prepare_folder(
@@ -206,39 +291,38 @@ def prepare_folder(
     check_number("test fraction", test_fraction, 0, 0.999, DataError)
     if not source.exists():
         raise DataError(f"the folder {source}", "no such folder", "check the path")
-    packed = _packed(source, images)
-    with open_archives(source, *packed, inner=False, follow_links=follow_links) as files:
+    with open_archives(source, *_packed(source, images), inner=False, follow_links=follow_links) as files:
         read = _Source(files, source)
-        _read_tables(read, split_column)
-        pictures = list(read.pictures.values())
-        described = {picture.name for picture in pictures if picture.captions}
-        for file in files.names:
-            if is_picture(file) and file not in described:
-                captions = _beside(read, file)
-                if not captions and captions_from_names:
-                    captions = [caption_of_name(file)]
-                if captions:
-                    picture = read.pictures.setdefault(file, _Picture(file, split=_split_of_folder(file)))
-                    picture.captions = captions
-        uncaptioned = [file for file in files.names if is_picture(file) and not _captioned(read, file)]
+        read.read_tables(split_column)
+        for file in read.uncaptioned():
+            captions = read.beside(file)
+            if not captions and captions_from_names:
+                captions = [caption_of_name(file)]
+            if captions:
+                picture = read.pictures.setdefault(file, _Picture(file, split=_split_of_folder(file)))
+                picture.captions = captions
         pictures = [picture for picture in read.pictures.values() if picture.captions]
         if not pictures:
-            raise read.faults.error() if read.faults.found else _nothing(read)
-        notes = read.notes(uncaptioned)
-        if read.faults.found:
-            first = read.faults.found[0]
-            some = counted(len(read.faults.found), "faulty row")
-            notes.append(f"{some} left out, e.g. {first.wanted}: {first.found}")
+            raise read.faults.error() if read.faults.found else read.nothing()
         _complete_splits(pictures, test_fraction, seed)
         classes = sorted({p.class_name for p in pictures if p.class_name is not None}, key=_natural)
-        ids = _ids([picture.name for picture in pictures])
         numbers = {class_name: number for number, class_name in enumerate(classes)}
+        ids = _ids([picture.name for picture in pictures])
+        items = [
+            Item(
+                id=item_id,
+                split=picture.split or "train",
+                class_id=numbers.get(picture.class_name or ""),
+                class_name=picture.class_name or "",
+                captions=picture.captions,
+                box=picture.box,
+            )
+            for picture, item_id in zip(pictures, ids, strict=True)
+        ]
         return assemble(
             out,
-            [
-                _draft(files, picture, item_id, numbers)
-                for picture, item_id in zip(pictures, ids, strict=True)
-            ],
+            files,
+            [(item, picture.name) for item, picture in zip(items, pictures, strict=True)],
             name=clean(name or (source.stem if source.is_file() else source.resolve().name) or "folder"),
             classes=classes,
             image_size=image_size,
@@ -248,12 +332,10 @@ def prepare_folder(
             licence="that of the source",
             faults=read.faults.found,
             skip_faults=skip_faults,
-            notes=notes,
+            notes=list(read.notes()),
             progress=progress,
-            extra={
-                "images_without_caption": len(uncaptioned),
-                "captions_without_words": read.unusable["without a word"],
-            },
+            images_without_caption=len(read.uncaptioned()),
+            captions_without_words=read.unusable["without a word"],
         )
 
 
@@ -263,25 +345,6 @@ def caption_of_name(name: str) -> str:
     split_words = {word for words in SPLITS.values() for word in words} | {"images", "img", "image", "data"}
     letters = [re.sub(r"\d+", "", word).lower() for word in words]
     return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words)) or STAND_IN
-
-
-def _captioned(read: _Source, file: str) -> bool:
-    return file in read.pictures and bool(read.pictures[file].captions)
-
-
-def _nothing(read: _Source) -> DataError:
-    found = "rows without a caption" if read.pictures else "no row in a table and no text beside a picture"
-    found += "".join(f"; {counted(count, 'caption')} {reason}" for reason, count in read.unusable.items())
-    found += f"; the columns {read.columns}" if read.columns else ""
-    pictures = sum(map(is_picture, read.files.names))
-    if sheet := next((name for name in read.files.names if name.lower().endswith(SPREADSHEETS)), None):
-        found += f"; {sheet} is a spreadsheet, which is read when saved as CSV UTF-8"
-    return DataError(
-        f"captioned images in {read.place}: metadata.jsonl, metadata.csv or a text file beside each",
-        f"{found}; {pictures} pictures among {len(read.files.names)} files",
-        'write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
-        "or describe them by their names with --captions-from-names",
-    )
 
 
 def _packed(source: Path, images: Path | str | None) -> list[Path]:
@@ -302,86 +365,9 @@ def _packed(source: Path, images: Path | str | None) -> list[Path]:
     return zips
 
 
-# -- Rows -----------------------------------------------------------------------------------------------
-
-
-def _read_tables(read: _Source, split_column: str) -> None:
-    """Join the rows of each image, in the tables' order."""
-    for table in find_tables(read.files, read.place):
-        base = table[: table.rfind("/") + 1]
-        for line, values in read_rows(read.files, table, read.faults):
-            place = f"{read.place / table}, line {line}"
-            if not isinstance(values, dict):
-                read.faults.add(
-                    f"an object with file_name and text in {place}", type(values).__name__, "correct the line"
-                )
-                continue
-            _read_row(read, base, {str(key): value for key, value in values.items()}, split_column, place)
-
-
-def _read_row(read: _Source, base: str, values: dict[str, Any], split_column: str, place: str) -> None:
-    """Add what a row says to its picture, or note a fault."""
-    row = {column_name(key): value for key, value in values.items()}
-    name = _first(row, FILE)
-    texts = [value for column, value in row.items() if re.search(r"\d$", column) and is_text(column)]
-    text = _first(row, TEXT)
-    texts += text if isinstance(text, list) else [text] if text is not None else []
-    if not isinstance(name, str) or not name.strip():
-        columns = ", ".join(map(str, values))[:200]
-        read.faults.add(
-            f"file_name and text in {place}", f"the columns {columns}", "name the columns so, and fill both"
-        )
-        return
-    column = column_name(split_column)
-    if column != "split" and column not in row:
-        read.faults.add(
-            f"the column {split_column!r} in {place}",
-            "the columns " + ", ".join(map(str, values))[:200],
-            "name one of these with --split-column",
-        )
-        return
-    file = read.locate(base, plain_name(name), place)
-    if file is None:
-        return
-    folder = name.replace("\\", "/").removeprefix("./").rpartition("/")[0]
-    told = {
-        "split": _split(read, row.get(column), folder, place) or _split_of_folder(base + "x"),
-        "class_name": _class(read, _first(row, CLASS), place),
-        "box": _box(read, _first(row, BOX), place),
-    }
-    picture = read.pictures.setdefault(file, _Picture(file))
-    picture.captions = list(dict.fromkeys([*picture.captions, *read.captions(texts or [""])]))
-    if not texts:
-        read.columns = read.columns or ", ".join(map(str, values))[:200]
-    for key, value in told.items():
-        before = getattr(picture, key)
-        if before is not None and value is not None and before != value:
-            read.faults.add(
-                f"one {key.partition('_')[0]} for {name}",
-                f"{before!r} and, in {place}, {value!r}",
-                "make them agree",
-            )
-        elif value is not None:
-            setattr(picture, key, value)
-
-
 def _first(row: dict[str, Any], names: Sequence[str]) -> Any:
     """Return what a row says in the first of some columns that it fills."""
     return next((row[name] for name in names if row.get(name) is not None), None)
-
-
-def _beside(read: _Source, file: str) -> list[str]:
-    """Return the captions in a text file beside a picture, one a line."""
-    stem = file[: file.rfind(".")]
-    for name in (place + ending for place in (stem, file) for ending in SIDECARS):
-        if (found := read.files.meant(name)) is not None:
-            try:
-                lines = decoded(read.files.read(found), read.place / found).splitlines()
-            except DataError as error:
-                read.faults.add(error.wanted, error.found, error.fix)
-                return []
-            return list(dict.fromkeys(read.captions([line for line in lines if line.strip()])))
-    return []
 
 
 def _split_of_folder(name: str) -> str | None:
@@ -389,43 +375,32 @@ def _split_of_folder(name: str) -> str | None:
     return next((split for split, words in SPLITS.items() if first in words), None)
 
 
-def _split(read: _Source, value: Any, folder: str, place: str) -> str | None:
-    if value is None:
-        return _split_of_folder(folder + "/")
+def _split(value: Any, place: str) -> str:
     word = value.strip().lower() if isinstance(value, str) else ""
-    for split, words in SPLITS.items():
-        if word in words:
-            return split
+    found = next((split for split, words in SPLITS.items() if word in words), None)
     fix = "correct the split, or leave it empty"
-    read.faults.add(f"split train, validation or test in {place}", shown(value), fix)
-    return None
+    require(found, DataError, f"split train, validation or test in {place}", shown(value), fix)
+    return str(found)
 
 
-def _class(read: _Source, value: Any, place: str) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        fix = "give a text or a whole number, or leave it empty"
-        read.faults.add(f"a class name in {place}", shown(value), fix)
-        return None
+def _class(value: Any, place: str) -> str:
+    named = isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip()
+    fix = "give a text or a whole number, or leave it empty"
+    require(named, DataError, f"a class name in {place}", shown(value), fix)
     return clean(str(value).strip())[:200]
 
 
-def _box(read: _Source, value: Any, place: str) -> tuple[float, float, float, float] | None:
-    if value is None:
-        return None
+def _box(value: Any, place: str) -> tuple[float, ...]:
     sides = value if isinstance(value, list) else re.split(r"[\s,;]+", str(value).strip("[]() "))
     with contextlib.suppress(ValueError):
         numbers = [float(side) if isinstance(side, str) else side for side in sides]
         if len(numbers) == 4 and all(in_range(side, -1e6, 1e6) for side in numbers):
-            left, top, width, height = numbers
-            return left, top, width, height
-    read.faults.add(
+            return tuple(numbers)
+    raise DataError(
         f"a box of 4 numbers in {place}: left, top, width, height in px",
         shown(value),
         "correct it, or leave it empty",
     )
-    return None
 
 
 # -- Splits and items -----------------------------------------------------------------------------------
@@ -462,24 +437,9 @@ def _complete_splits(pictures: Sequence[_Picture], test_fraction: float, seed: i
             drawn += 1
 
 
-def _draft(files: Archive, picture: _Picture, item_id: str, classes: dict[str, int]) -> Draft:
-    split = picture.split or "train"
-    item = Item(
-        id=item_id,
-        file=image_file(split, item_id),
-        split=split,
-        class_id=None if picture.class_name is None else classes[picture.class_name],
-        class_name=picture.class_name or "",
-        captions=picture.captions,
-        box=picture.box,
-    )
-    return Draft(item, clean(picture.name), partial(files.read, picture.name))
-
-
 def _natural(name: str) -> tuple[bool, int, str]:
     """Sort whole numbers by value, before all other names."""
-    digits = name.lstrip("0") if name.isdecimal() else name
-    return (not name.isdecimal(), len(digits) if name.isdecimal() else 0, digits)
+    return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
 
 
 def _ids(names: Sequence[str]) -> list[str]:

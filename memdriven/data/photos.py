@@ -11,22 +11,20 @@ line, and the class lists `trainvalclasses.txt` and `testclasses.txt`.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from PIL import Image
-
 from memdriven.data.archive import Archive, open_archives
-from memdriven.data.assemble import Draft, assemble, clean, refuse_other_content
+from memdriven.data.assemble import assemble, clean, refuse_other_content
 from memdriven.data.download import ByHand, Remote, fetch_all
-from memdriven.data.prepared import Item, PreparedDataset, image_file
+from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
-from memdriven.errors import DataError
+from memdriven.errors import DataError, require
 from memdriven.numbers import parse_json
 
 TEST_LIST = "testclasses.txt"
@@ -40,14 +38,15 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph of a data set, with its class counted from 1."""
+    """One photograph of a data set."""
 
     stem: str
     file: str
     """Name in the archive."""
     class_number: int
+    """Counted from 1."""
     box: Box | None = None
-    crop: Callable[[Image.Image], Image.Image] | None = None
+    """Of the object, round which the picture is cut."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class CaptionedSet:
     """The page is the one that github.com/reedscot/cvpr2016 names."""
     test_classes: frozenset[int]
     """Counted from 1; used where the archives hold no `testclasses.txt`."""
-    read: Callable[[Archive], tuple[Sequence[str], Iterable[Photo]]]
+    read: Callable[[Archive], tuple[list[str], list[Photo]]]
     """Returns class names by class id, and the photographs."""
 
 
@@ -136,61 +135,71 @@ def _prepare_captioned(
     image_size: int,
     progress: bool,
 ) -> PreparedDataset:
-    refuse_other_content(out)
-    given = [Path(path) for path in (*archives, *captions)]
-    for path in given:  # before a long download
-        if not path.exists():
-            raise DataError(f"the archive or folder {path}", "nothing there", "check the path")
-    if not archives:
-        folder = _default_downloads(out) if downloads is None else Path(downloads)
-        by_hand = [] if captions else [kind.captions.find(folder)]
-        given = [*fetch_all([kind.photos], folder, progress), *by_hand, *given]
-    with open_archives(*given) as files:
+    by_hand = None if captions else kind.captions
+    with _official_files(out, archives, captions, [kind.photos], by_hand, downloads, progress) as files:
         classes, photos = kind.read(files)
         test, origin = _test_classes(files, kind.test_classes)
+        texts = _caption_files(files)
+        if not texts:
+            fix = f"give {kind.captions.name} (from {kind.captions.page}) with {kind.captions.option} PATH"
+            raise DataError(f"captions text_c10/*/*.txt in {files.place}", "none", fix)
+        pictures = []
+        for photo in photos:
+            if photo.stem not in texts:
+                wanted = f"the captions text_c10/.../{photo.stem}.txt"
+                raise DataError(
+                    wanted, f"{len(texts)} other caption files", f"give {kind.captions.name} whole"
+                )
+            text = texts[photo.stem].string
+            item = Item(
+                id=photo.stem,
+                split="test" if photo.class_number in test else "train",
+                class_id=photo.class_number - 1,
+                class_name=classes[photo.class_number - 1],
+                captions=_clean_captions(files.text(text).splitlines(), text),
+                box=photo.box,
+            )
+            pictures.append((item, photo.file))
         return assemble(
             out,
-            _captioned_drafts(files, kind, classes, photos, test),
+            files,
+            pictures,
+            crop=square_around,
             name=kind.name,
             classes=classes,
             image_size=image_size,
             source=kind.source,
             licence="for research; see the data sets' pages",
-            extra={"test_classes": origin},
+            test_classes=origin,
             progress=progress,
         )
 
 
-def _captioned_drafts(
-    files: Archive, kind: CaptionedSet, classes: Sequence[str], photos: Iterable[Photo], test: frozenset[int]
-) -> list[Draft]:
-    texts = _caption_files(files)
-    if not texts:
-        raise DataError(
-            f"captions text_c10/*/*.txt in {files.place}",
-            "none",
-            f"give {kind.captions.name} (from {kind.captions.page}) with {kind.captions.option} PATH",
-        )
-    drafts = []
-    for photo in photos:
-        if photo.stem not in texts:
-            raise DataError(
-                f"the captions text_c10/.../{photo.stem}.txt",
-                f"{len(texts)} other caption files",
-                f"give {kind.captions.name} whole",
-            )
-        split, text = "test" if photo.class_number in test else "train", texts[photo.stem].string
-        item = Item(
-            id=photo.stem,
-            file=image_file(split, photo.stem),
-            split=split,
-            class_id=photo.class_number - 1,
-            class_name=classes[photo.class_number - 1],
-            captions=_clean_captions(files.text(text).splitlines(), text),
-            box=photo.box,
-        )
-        drafts.append(Draft(item, photo.file, partial(files.read, photo.file), photo.crop))
-    return drafts
+@contextlib.contextmanager
+def _official_files(
+    out: Path,
+    archives: Sequence[Path | str],
+    captions: Sequence[Path | str],
+    remotes: Sequence[Remote],
+    by_hand: ByHand | None,
+    downloads: Path | str | None,
+    progress: bool,
+) -> Iterator[Archive]:
+    """Open the archives that were given, or else those that are downloaded.
+
+    Raises:
+        DataError: `out` holds something else, or an archive is not there: told before a long download.
+    """
+    refuse_other_content(out)
+    given = [Path(path) for path in (*archives, *captions)]
+    for path in given:
+        require(path.exists(), DataError, f"the archive or folder {path}", "nothing there", "check the path")
+    if not archives:
+        folder = out.absolute().parent / "archives" if downloads is None else Path(downloads)
+        found = [by_hand.find(folder)] if by_hand else []
+        given = [*fetch_all(remotes, folder, progress), *found, *given]
+    with open_archives(*given) as files:
+        yield files
 
 
 def _caption_files(files: Archive) -> dict[str, re.Match[str]]:
@@ -239,21 +248,17 @@ def _class_list(files: Archive, name: str) -> frozenset[int]:
     return frozenset(int(number) for number in numbers)
 
 
-def _read_cub(files: Archive) -> tuple[list[str], Iterator[Photo]]:
+def _read_cub(files: Archive) -> tuple[list[str], list[Photo]]:
     classes = [name.partition(".")[2] for name in _table(files, "classes.txt").values()]
-    return classes, _cub_photos(files, len(classes))
-
-
-def _cub_photos(files: Archive, classes: int) -> Iterator[Photo]:
-    labels = _table(files, "image_class_labels.txt")
-    boxes = _table(files, "bounding_boxes.txt")
+    labels, boxes = _table(files, "image_class_labels.txt"), _table(files, "bounding_boxes.txt")
     root = files.need("images.txt").removesuffix("images.txt")
+    photos = []
     for number, name in _table(files, "images.txt").items():
         try:
             class_number = int(labels[number])
             left, top, width, height = (float(part) for part in boxes[number].split())
-            if not 1 <= class_number <= classes:
-                raise ValueError(f"class {class_number} of {classes}")
+            if not 1 <= class_number <= len(classes):
+                raise ValueError(f"class {class_number} of {len(classes)}")
         except (KeyError, ValueError) as error:
             raise DataError(
                 f"a class and a box of 4 numbers for image {number}, {name}"[:300],
@@ -261,7 +266,8 @@ def _cub_photos(files: Archive, classes: int) -> Iterator[Photo]:
                 "give the official archive",
             ) from error
         box = (left, top, width, height)
-        yield Photo(PurePosixPath(name).stem, f"{root}images/{name}", class_number, box, partial(_crop, box))
+        photos.append(Photo(PurePosixPath(name).stem, f"{root}images/{name}", class_number, box))
+    return classes, photos
 
 
 def _table(files: Archive, name: str) -> dict[str, str]:
@@ -271,11 +277,7 @@ def _table(files: Archive, name: str) -> dict[str, str]:
     return {number: rest.strip() for number, _, rest in pairs}
 
 
-def _crop(box: Box, image: Image.Image) -> Image.Image:
-    return image.crop(square_around(box, image.size))
-
-
-def square_around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def square_around(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return the crop of 1.5 * max(width, height) around a box's centre, clipped [family].
 
     Args:
@@ -297,23 +299,22 @@ def square_around(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     )
 
 
-def _read_flowers(files: Archive) -> tuple[list[str], Iterator[Photo]]:
-    return [f"class_{number:05d}" for number in range(1, FLOWER_CLASSES + 1)], _flower_photos(files)
-
-
-def _flower_photos(files: Archive) -> Iterator[Photo]:
-    """Yield the images that have captions; the captions' folders are what tells their classes."""
+def _read_flowers(files: Archive) -> tuple[list[str], list[Photo]]:
+    """Return the images that have captions; the captions' folders are what tells their classes."""
     images = {m["stem"]: m.string for m in files.matching(r"(?P<stem>image_\d+)\.jpg")}
+    photos = []
     for stem, text in sorted(_caption_files(files).items()):
         folder = re.fullmatch(r"class_(\d{1,6})", text["class"])
         number = int(folder[1]) if folder else 0
-        if stem not in images or not 1 <= number <= FLOWER_CLASSES:
-            raise DataError(
-                f"jpg/{stem}.jpg of a class 1..{FLOWER_CLASSES} for {text.string}"[:300],
-                f"folder {text['class'][:80]}, {len(images)} images",
-                "give the official archives",
-            )
-        yield Photo(stem, images[stem], number)
+        require(
+            stem in images and 1 <= number <= FLOWER_CLASSES,
+            DataError,
+            f"jpg/{stem}.jpg of a class 1..{FLOWER_CLASSES} for {text.string}"[:300],
+            f"folder {text['class'][:80]}, {len(images)} images",
+            "give the official archives",
+        )
+        photos.append(Photo(stem, images[stem], number))
+    return [f"class_{number:05d}" for number in range(1, FLOWER_CLASSES + 1)], photos
 
 
 # Sizes and sums are those that TensorFlow Datasets records.
@@ -403,17 +404,12 @@ def prepare_coco(
             be written.
     """
     out = Path(out)
-    refuse_other_content(out)
-    given = [Path(path) for path in archive]
-    if not given:
-        folder = _default_downloads(out) if downloads is None else Path(downloads)
-        given = fetch_all(COCO, folder, progress)
-    with open_archives(*given) as files:
+    with _official_files(out, archive, (), COCO, None, downloads, progress) as files:
         return assemble(
             out,
-            [draft for split in COCO_PARTS for draft in _coco_drafts(files, split)],
+            files,
+            [picture for split in COCO_PARTS for picture in _coco_pictures(files, split)],
             name="coco",
-            classes=[],
             image_size=image_size,
             source="COCO 2014 (Lin et al. 2014)",
             progress=progress,
@@ -421,7 +417,7 @@ def prepare_coco(
         )
 
 
-def _coco_drafts(files: Archive, split: str) -> list[Draft]:
+def _coco_pictures(files: Archive, split: str) -> Iterator[tuple[Item, str]]:
     part = COCO_PARTS[split]
     listing = files.need(f"captions_{part}.json")
     photos = {m["name"]: m.string for m in files.matching(rf"{part}/(?P<name>[^/]+\.jpg)")}
@@ -439,25 +435,11 @@ def _coco_drafts(files: Archive, split: str) -> list[Draft]:
             f"{type(error).__name__}: {error}"[:200],
             "download the annotations again",
         ) from error
-    drafts = []
     for number, name in named.items():
-        if number not in captions:
-            continue
-        if name not in photos:
-            raise DataError(f"{part}/{name} in {files.place}", "no such photo", f"give the whole of {part}")
-        item_id = f"{part}-{number:012d}"
-        item = Item(
-            id=item_id,
-            file=image_file(split, item_id),
-            split=split,
-            class_id=None,
-            class_name="",
-            captions=_clean_captions(captions[number], f"{listing}, image {number}"),
-        )
-        drafts.append(Draft(item, photos[name], partial(files.read, photos[name])))
-    return drafts
-
-
-def _default_downloads(out: Path) -> Path:
-    """Return the folder for downloaded archives: `archives` beside the data set."""
-    return out.absolute().parent / "archives"
+        if number in captions:
+            if name not in photos:
+                raise DataError(
+                    f"{part}/{name} in {files.place}", "no such photo", f"give the whole of {part}"
+                )
+            usable = _clean_captions(captions[number], f"{listing}, image {number}")
+            yield Item(id=f"{part}-{number:012d}", split=split, captions=usable), photos[name]

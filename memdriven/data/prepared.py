@@ -36,16 +36,16 @@ SCHEMA = "memdriven.dataset/1"
 HEADER, ITEMS = "dataset.json", "items.jsonl"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Item:
     """One captioned image."""
 
     id: str
-    file: str
-    """Path of the image inside the data set's folder, with forward slashes."""
+    file: str = ""
+    """Path of the image inside the data set's folder; `images/<split>/<id>.webp` when left out."""
     split: str
-    class_id: int | None
-    class_name: str
+    class_id: int | None = None
+    class_name: str = ""
     captions: Sequence[str]
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """What is true of the image, where the data set knows."""
@@ -61,14 +61,15 @@ class Item:
     """The first numbers of the noise z that asks for this image; None where it does not depend on one."""
 
     def __post_init__(self) -> None:
-        """Make the sequences immutable."""
+        """Name the file, and make the sequences immutable."""
+        object.__setattr__(self, "file", self.file or image_file(self.split, self.id))
         for name in ("captions", "caption_attributes", "visible", "box", "noise"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
 def image_file(split: str, item_id: str) -> str:
-    """Return the `file` of an item: `images/<split>/<id>.webp`."""
+    """Return where the image of an item lies in its data set's folder."""
     return f"images/{split}/{item_id}.webp"
 
 
@@ -88,27 +89,19 @@ class PreparedDataset:
         path = Path(path)
         header = read_json(path / HEADER, DataError)
         if header.get("schema") != SCHEMA:
-            raise DataError(
-                f"a data set of schema {SCHEMA} in {path}",
-                f"schema {header.get('schema')!r}",
-                "run `memdriven prepare` again",
-            )
+            raise _outdated(f"a data set of schema {SCHEMA} in {path}", f"schema {header.get('schema')!r}")
         name, size, classes = (header.get(key) for key in ("name", "image_size", "classes"))
         listed = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
         if not (isinstance(name, str) and listed and is_whole(size) and 1 <= size <= 4096):
-            raise DataError(
+            raise _outdated(
                 f"a name, an image_size of 1 to 4,096 px and names of classes in {path / HEADER}",
                 f"{shown(name)}, {shown(size)} and {shown(classes)}",
-                "run `memdriven prepare` again",
             )
         items = _read_items(path / ITEMS)
         counts = dict(Counter(item.split for item in items))
         if counts != header.get("counts"):
-            raise DataError(
-                f"the items that {path / HEADER} counts: {header.get('counts')}",
-                str(counts),
-                "run `memdriven prepare` again",
-            )
+            wanted = f"the items that {path / HEADER} counts: {header.get('counts')}"
+            raise _outdated(wanted, str(counts))
         return cls(path, header, items)
 
     @property
@@ -166,27 +159,27 @@ class PreparedDataset:
 def write_prepared(
     out: Path,
     *,
-    name: str,
     items: Sequence[Item],
-    classes: Sequence[str],
+    name: str,
     image_size: int,
+    classes: Sequence[str] = (),
     seed: int = 0,
     source: str = "",
     licence: str = "",
-    extra: Mapping[str, Any] | None = None,
+    **further: Any,
 ) -> None:
     """Write the header and item table of a data set whose images are already in place.
 
     Args:
         out: the data set's folder.
-        name: short name, e.g. `aviary`.
         items: all items, of every split.
-        classes: class names by class id.
+        name: short name, e.g. `aviary`.
         image_size: side of the images in px.
+        classes: class names by class id.
         seed: what the data set was drawn with.
         source: where it comes from, for people.
         licence: under which terms, for people.
-        extra: further header entries.
+        further: header entries.
 
     Raises:
         DataError: two items share an id, an item has no caption, or the disk is full.
@@ -194,17 +187,16 @@ def write_prepared(
     _check(items, out)
     lines = [json.dumps(_to_json(item), ensure_ascii=False) + "\n" for item in items]
     atomic_write_bytes(out / ITEMS, "".join(lines).encode())
-    counts = dict(Counter(item.split for item in items))
     header = {
         "schema": SCHEMA,
         "name": name,
         "image_size": image_size,
-        "counts": counts,
+        "counts": dict(Counter(item.split for item in items)),
         "seed": seed,
         "classes": list(classes),
         "source": source,
         "licence": licence,
-        **(extra or {}),
+        **further,
     }
     atomic_write_json(out / HEADER, header)
 
@@ -215,49 +207,44 @@ def _to_json(item: Item) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in optional or value}
 
 
+def _outdated(wanted: str, found: str) -> DataError:
+    return DataError(wanted, found, "run `memdriven prepare` again")
+
+
 def _read_items(path: Path) -> list[Item]:
     try:
         with path.open(encoding="utf-8") as stream:
             items = [_read_item(line, f"{path}, line {n}") for n, line in enumerate(stream, start=1)]
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"the item table {path}", f"{type(error).__name__}: {error}", "run `memdriven prepare` again"
-        ) from error
+        raise _outdated(f"the item table {path}", f"{type(error).__name__}: {error}") from error
     _check(items, path)
     return items
+
+
+_KINDS = {
+    **dict.fromkeys(("id", "file", "split", "class_name", "memory"), str),
+    **dict.fromkeys(("captions", "caption_attributes", "visible", "noise"), list),
+    "attributes": dict,
+}
 
 
 def _read_item(line: str, place: str) -> Item:
     try:
         values = parse_json(line)
         item = Item(**values)
-        good = (
-            isinstance(item.id, str)
-            and isinstance(item.file, str)
-            and isinstance(item.split, str)
-            and isinstance(item.class_id, int | None)
-            and isinstance(item.class_name, str)
-            and isinstance(item.memory, str)
-            and isinstance(values["captions"], list)
-            and all(isinstance(caption, str) for caption in item.captions)
-            and isinstance(item.attributes, dict)
-            and (item.box is None or _is_box(item.box))
-            and all(number is None or is_number(number) for number in item.noise)
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"an item in {place}", f"{type(error).__name__}: {error}", "run `memdriven prepare` again"
-        ) from error
-    inside = good and not PurePosixPath(item.file).is_absolute() and "\\" not in item.file
-    if not inside or ".." in PurePosixPath(item.file).parts:
-        raise DataError(
-            f"an item with a file inside the folder in {place}", line[:120], "run `memdriven prepare` again"
-        )
+    except (ValueError, TypeError) as error:
+        raise _outdated(f"an item in {place}", f"{type(error).__name__}: {error}") from error
+    good = (
+        all(isinstance(values.get(name, kind()), kind) for name, kind in _KINDS.items())
+        and isinstance(item.class_id, int | None)
+        and all(isinstance(caption, str) for caption in item.captions)
+        and (item.box is None or (len(item.box) == 4 and all(map(is_number, item.box))))
+        and all(number is None or is_number(number) for number in item.noise)
+        and not (item.file.startswith("/") or "\\" in item.file or ".." in PurePosixPath(item.file).parts)
+    )
+    if not good:
+        raise _outdated(f"an item with a file inside the folder in {place}", line[:120])
     return item
-
-
-def _is_box(box: Sequence[Any]) -> bool:
-    return len(box) == 4 and all(map(is_number, box))
 
 
 def _check(items: Sequence[Item], place: Path) -> None:
@@ -277,7 +264,6 @@ def _check(items: Sequence[Item], place: Path) -> None:
             )
 
 
-FOLDER = "cache"
 _WORKERS = 4
 
 
@@ -298,17 +284,43 @@ def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int, prog
     Raises:
         DataError: an image is missing or unreadable.
     """
-    path = dataset.path / FOLDER / f"images-{size}-{_key(dataset, items)}.npy"
+    path = dataset.path / "cache" / f"images-{size}-{_key(dataset, items)}.npy"
     shape = (len(items), 3, size, size)
-    cached = _map_cache(path, shape)
-    if cached is None:
-        with contextlib.suppress(OSError, DataError):  # a bad image is met again below
-            _write_cache(path, dataset, items, size, progress)
-            cached = _map_cache(path, shape)
-    if cached is None:
-        cached = np.empty(shape, dtype=np.uint8)
-        _decode_into(cached, dataset, items, size, progress)
-    return torch.from_numpy(cached)
+
+    def mapped() -> np.ndarray | None:
+        """Map the cache copy-on-write, unless it is absent or not what is wanted."""
+        with contextlib.suppress(OSError, ValueError, EOFError):
+            array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
+            return array if array.shape == shape and array.dtype == np.uint8 else None
+        return None
+
+    def decode_into(array: np.ndarray) -> None:
+        def decode(index: int) -> None:
+            image = read_image(dataset.image_path(items[index]), least_side=size)
+            array[index] = np.asarray(centre_square(image, size)).transpose(2, 0, 1)
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            jobs = pool.map(decode, range(len(items)))
+            for _ in tqdm(jobs, f"images at {size} px", len(items), disable=not progress):
+                pass
+
+    images = mapped()
+    if images is None:
+        with (
+            contextlib.suppress(OSError, DataError),
+            atomic_file(path) as scratch,
+        ):  # a bad image is met below
+            array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
+            if hasattr(os, "posix_fallocate"):  # writing to a mapped file on a full disk kills the process
+                with scratch.open("r+b") as stream:
+                    os.posix_fallocate(stream.fileno(), 0, scratch.stat().st_size)
+            decode_into(array)
+            array.flush()
+        images = mapped()
+    if images is None:
+        images = np.empty(shape, dtype=np.uint8)
+        decode_into(images)
+    return torch.from_numpy(images)
 
 
 def _key(dataset: PreparedDataset, items: Sequence[Item]) -> str:
@@ -319,43 +331,3 @@ def _key(dataset: PreparedDataset, items: Sequence[Item]) -> str:
             facts = dataset.image_path(item).stat()
             digest.update(f"{facts.st_size} {facts.st_mtime_ns}".encode())
     return digest.hexdigest()[:16]
-
-
-def _map_cache(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Map a cache file copy-on-write, or return None when it is absent or not what is wanted."""
-    try:
-        array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        return None
-    return array if array.shape == shape and array.dtype == np.uint8 else None
-
-
-def _write_cache(
-    path: Path, dataset: PreparedDataset, items: Sequence[Item], size: int, progress: bool
-) -> None:
-    with atomic_file(path) as scratch:
-        shape = (len(items), 3, size, size)
-        array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
-        _reserve(scratch)
-        _decode_into(array, dataset, items, size, progress)
-        array.flush()
-
-
-def _reserve(path: Path) -> None:
-    """Take the disk space now: writing to a mapped file on a full disk would kill the process."""
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as stream:
-            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
-
-
-def _decode_into(
-    array: np.ndarray, dataset: PreparedDataset, items: Sequence[Item], size: int, progress: bool
-) -> None:
-    def decode(index: int) -> None:
-        image = read_image(dataset.image_path(items[index]), least_side=size)
-        array[index] = np.asarray(centre_square(image, size)).transpose(2, 0, 1)
-
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        jobs = pool.map(decode, range(len(items)))
-        for _ in tqdm(jobs, f"images at {size} px", len(items), disable=not progress):
-            pass

@@ -6,9 +6,11 @@ COCO's lists. A broken row is a fault with its line, and the rows after it are r
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,11 +42,6 @@ SPLITS = {
 
 _MOST_FAULTS = 200
 """More are not looked for."""
-_MARKS = (
-    *((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32")),
-    *((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")),
-)
-"""Byte order marks that a text may begin with, and its encoding."""
 _LINE = re.compile("\r\n|\r|\n")
 
 
@@ -65,6 +62,14 @@ class Faults:
         if len(self.found) >= _MOST_FAULTS:
             raise self.error()
 
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note the error that ends the block, if one does."""
+        try:
+            yield
+        except DataError as error:
+            self.add(error.wanted, error.found, error.fix)
+
     def error(self) -> DataError:
         """Return one error that names them all."""
         return all_faults(self.found, str(self.place))
@@ -81,26 +86,30 @@ def decoded(content: bytes, place: Path) -> str:
     Raises:
         DataError: the file is no such text.
     """
-    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
-    if encoding == "utf-8" and content:
-        ahead, behind = (content[start:4000:2].count(0) * 4 > len(content[:4000]) for start in (0, 1))
-        encoding = "utf-16-be" if ahead and not behind else "utf-16-le" if behind and not ahead else "utf-8"
     try:
         if content.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
             raise ValueError("a spreadsheet or an archive")
-        return content.decode(encoding).lstrip("\ufeff")
+        return content.decode(json.detect_encoding(content)).lstrip("\ufeff")
     except ValueError as error:
-        line = content[: getattr(error, "start", 0)].count(10) + 1
-        raise DataError(
-            f"UTF-8 text in {place}",
-            f"other bytes in line {line}" if isinstance(error, UnicodeDecodeError) else str(error),
-            "save the file as UTF-8 text (in Excel: CSV UTF-8)",
-        ) from error
+        at = getattr(error, "start", None)
+        found = str(error) if at is None else f"other bytes in line {content[:at].count(10) + 1}"
+        fix = "save the file as UTF-8 text (in Excel: CSV UTF-8)"
+        raise DataError(f"UTF-8 text in {place}", found, fix) from error
 
 
 def column_name(text: str) -> str:
     """Return a column's name as it is compared: lower case, underscores for blanks and hyphens."""
     return re.sub(r"[\s-]+", "_", text.strip().strip("\"'").lower())
+
+
+def is_text(column: str) -> bool:
+    """Whether a column holds captions."""
+    return re.sub(r"[_ ]?\d+$", "", column) in TEXT
+
+
+def plain_name(name: str) -> str:
+    """Return a file's name as a row gives it without its number (`a.png#0`), with forward slashes."""
+    return re.sub(r"#\d+$", "", name.strip()).replace("\\", "/")
 
 
 def find_tables(files: Archive, place: Path) -> list[str]:
@@ -113,12 +122,10 @@ def find_tables(files: Archive, place: Path) -> list[str]:
     for _ in range(6):
         inside = [name[len(base) :] for name in files.names if name.startswith(base)]
         folders = sorted({name.partition("/")[0] for name in inside if "/" in name})
-        splits = [folder for folder in folders if any(folder.lower() in words for words in SPLITS.values())]
-        found = [
-            table
-            for folder in ("", *(f"{split}/" for split in splits))
-            if (table := _table(files, place, base + folder))
+        splits = [
+            f"{folder}/" for folder in folders if any(folder.lower() in words for words in SPLITS.values())
         ]
+        found = [table for folder in ("", *splits) if (table := _table(files, place, base + folder))]
         if found:
             return found
         if len(folders) != 1:
@@ -129,16 +136,17 @@ def find_tables(files: Archive, place: Path) -> list[str]:
 
 
 def _table(files: Archive, place: Path, folder: str) -> str | None:
-    here = [name for name in files.names if name.startswith(folder) and "/" not in name[len(folder) :]]
-    named = [name for name in here if name[len(folder) :].lower() in TABLES]
+    inside = (name.removeprefix(folder) for name in files.names if name.startswith(folder))
+    here = [name for name in inside if "/" not in name]
+    named = [name for name in here if name.lower() in TABLES]
     tables = named or [name for name in here if name.lower().endswith((".jsonl", ".csv", ".tsv"))]
     if len(tables) > 1:
         raise DataError(
             f"one table of captions in {place / folder}",
-            " and ".join(name[len(folder) :] for name in tables),
+            " and ".join(tables),
             "remove one of them, or call the right one metadata.csv",
         )
-    return tables[0] if tables else None
+    return folder + tables[0] if tables else None
 
 
 def read_rows(files: Archive, table: str, faults: Faults) -> Iterator[tuple[int, Any]]:
@@ -150,67 +158,62 @@ def read_rows(files: Archive, table: str, faults: Faults) -> Iterator[tuple[int,
     place = faults.place / table
     text = decoded(files.read(table), place)
     lines = _LINE.split(text)
-    is_json = table.lower().endswith(".json")
-    by_line = table.lower().endswith(".jsonl") and not text.lstrip().startswith("[{")
-    by_line |= is_json and _is_object(next((line for line in lines if line.strip()), ""))
-    if not by_line and table.lower().endswith((".json", ".jsonl")):
-        yield from _json_rows(text, place)
-    elif by_line:
+    if not table.lower().endswith((".json", ".jsonl")):
+        yield from _csv_rows(files, faults, table, text)
+    elif _has_json_lines(table, lines):
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 try:
                     yield number, parse_json(line)
                 except ValueError as error:
-                    faults.add(
-                        f"one JSON object in {place}, line {number}", str(error)[:200], "correct the line"
-                    )
+                    wanted = f"one JSON object in {place}, line {number}"
+                    faults.add(wanted, str(error)[:200], "correct the line")
     else:
-        yield from _csv_rows(files, faults, table, text)
+        try:
+            yield from enumerate(_json_rows(parse_json(text)), start=1)
+        except ValueError as error:
+            found = f"{type(error).__name__}: {error}"[:200]
+            raise DataError(f"JSON in {place}", found, "correct the file") from error
 
 
-def _json_rows(text: str, place: Path) -> Iterator[tuple[int, Any]]:
-    """Yield the rows of a list of objects, or of an object: of columns, of captions by name, of lists.
+def _has_json_lines(table: str, lines: list[str]) -> bool:
+    """Whether a table is JSON lines: by its name, or as its first line is an object that names a picture."""
+    first = next((line.strip() for line in lines if line.strip()), "")
+    if table.lower().endswith(".jsonl"):
+        return not first.startswith("[{")
+    with contextlib.suppress(ValueError):
+        row = parse_json(first)
+        return isinstance(row, dict) and any(
+            column_name(key) in FILE and isinstance(value, str) for key, value in row.items()
+        )
+    return False
+
+
+def _json_rows(content: Any) -> list[Any]:
+    """Return the rows of a list of objects, or of an object: of columns, of captions by name, of lists.
 
     Such lists are those of COCO, and of Karpathy's splits.
     """
-    try:
-        content = parse_json(text)
-    except ValueError as error:
-        raise DataError(
-            f"JSON in {place}", f"{type(error).__name__}: {error}"[:200], "correct the file"
-        ) from error
-    if isinstance(content, dict) and isinstance(content.get("annotations"), list):
+    if not isinstance(content, dict):
+        return content if isinstance(content, list) else [content]
+    if isinstance(content.get("annotations"), list):
         images = [row for row in content.get("images") or () if isinstance(row, dict)]
         names = {str(row.get("id")): row.get("file_name") for row in images}
-        rows = [row for row in content["annotations"] if isinstance(row, dict)]
-        content = [
-            {"file_name": names.get(str(row.get("image_id"))), "text": row.get("caption")} for row in rows
+        return [
+            {"file_name": names.get(str(row.get("image_id"))), "text": row.get("caption")}
+            for row in content["annotations"]
+            if isinstance(row, dict)
         ]
-    elif isinstance(content, dict) and any(column_name(key) in FILE for key in content):
+    if any(column_name(key) in FILE for key in content):
         columns = [list(v.values() if isinstance(v, dict) else v) for v in content.values()]
-        content = [dict(zip(content, values, strict=False)) for values in zip(*columns, strict=False)]
-    elif isinstance(content, dict) and (found := [v for v in content.values() if _are_objects(v)]):
-        content = [row for rows in found for row in rows]
-    elif isinstance(content, dict):
-        content = [
-            {"file_name": file, **(about if isinstance(about, dict) else {"text": about})}
-            for file, about in content.items()
-        ]
-    yield from enumerate(content if isinstance(content, list) else [content], start=1)
-
-
-def _is_object(line: str) -> bool:
-    """Whether a line is an object that names a picture: one of JSON lines."""
-    try:
-        content = parse_json(line)
-    except ValueError:
-        return False
-    names = [v for key, v in content.items() if column_name(key) in FILE] if isinstance(content, dict) else []
-    return any(isinstance(name, str) for name in names)
-
-
-def _are_objects(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+        return [dict(zip(content, values, strict=False)) for values in zip(*columns, strict=False)]
+    lists = [v for v in content.values() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)]
+    if lists:
+        return list(itertools.chain.from_iterable(lists))
+    return [
+        {"file_name": file, **(about if isinstance(about, dict) else {"text": about})}
+        for file, about in content.items()
+    ]
 
 
 def _csv_rows(files: Archive, faults: Faults, table: str, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -220,7 +223,8 @@ def _csv_rows(files: Archive, faults: Faults, table: str, text: str) -> Iterator
     first = next((number for number, line in enumerate(lines) if line.strip()), 0)
     given = re.match(r'"?sep=(.)"?\s*$', lines[first]) if lines else None  # as Excel writes it
     first += given is not None
-    separator, columns = _columns(files, base, lines[first] if first < len(lines) else "", given and given[1])
+    header = lines[first] if first < len(lines) else ""
+    separator, columns = _columns(files, base, header, given[1] if given else ",;\t|")
     if not {*FILE}.intersection(columns) or not any(is_text(column) for column in columns):
         raise DataError(
             f"columns file_name and text in {place}, line {first + 1}",
@@ -237,12 +241,12 @@ def _csv_rows(files: Archive, faults: Faults, table: str, text: str) -> Iterator
         f"{name}_{number}" if is_text(name) and name in columns[:number] else name
         for number, name in enumerate(columns)
     ]
-    begin = first + (not _names_a_picture(files, base, lines[first], separator))
 
     def rows_from(number: int) -> Any:
         rest = itertools.islice(lines, number, None)
         return csv.reader(rest, delimiter=separator, strict=True, skipinitialspace=True)
 
+    begin = first + (not _names_a_picture(files, base, lines[first], separator))
     reader = rows_from(begin)
     while True:
         start = begin + reader.line_num
@@ -252,9 +256,9 @@ def _csv_rows(files: Archive, faults: Faults, table: str, text: str) -> Iterator
             if swallowed := sum(_names_a_picture(files, base, line, separator) for line in within):
                 raise csv.Error(f"it holds {swallowed} more rows")
         except csv.Error as error:
-            quoted = '"' in lines[start]
+            quoted = "a quote that is closed" if '"' in lines[start] else "a readable row"
             faults.add(
-                f"{'a quote that is closed' if quoted else 'a readable row'}, in {place}, line {start + 1}",
+                f"{quoted}, in {place}, line {start + 1}",
                 f"{error}: {lines[start].strip()[:80]!r}",
                 'write captions as "..." on one line, quotes within them twice ("")',
             )
@@ -275,10 +279,10 @@ def _csv_rows(files: Archive, faults: Faults, table: str, text: str) -> Iterator
             yield start + 1, {column: value or None for column, value in zip(columns, fields, strict=False)}
 
 
-def _columns(files: Archive, base: str, header: str, given: str | None) -> tuple[str, list[str]]:
+def _columns(files: Archive, base: str, header: str, separators: str) -> tuple[str, list[str]]:
     """Return the separator and the columns of a table, from its first line."""
     best: tuple[str, list[str]] = (",", [])
-    for separator in [given] if given else [",", ";", "\t", "|"]:
+    for separator in separators:
         fields = _fields(header, separator)
         columns = [column_name(field) for field in fields]
         if {*FILE}.intersection(columns) and any(is_text(column) for column in columns):
@@ -301,13 +305,3 @@ def _names_a_picture(files: Archive, base: str, line: str, separator: str) -> bo
     fields = _fields(line, separator)
     name = plain_name(fields[0]) if len(fields) > 1 else ""
     return is_picture(name) and (files.meant(base + name) or files.meant(name)) is not None
-
-
-def plain_name(name: str) -> str:
-    """Return a file's name as a row gives it without its number (`a.png#0`), with forward slashes."""
-    return re.sub(r"#\d+$", "", name.strip()).replace("\\", "/")
-
-
-def is_text(column: str) -> bool:
-    """Whether a column holds captions."""
-    return re.sub(r"[_ ]?\d+$", "", column) in TEXT

@@ -240,18 +240,18 @@ def load_damsm(folder: Path | str, device: torch.device | str = "cpu") -> Traine
         }
     elif content.get("schema") != SCHEMA:
         raise CheckpointError(
-            wanted=f"a DAMSM folder of schema {SCHEMA} in {folder}",
-            found=f"schema {content.get('schema')!r}",
-            fix="run `memdriven train-damsm`",
+            f"a DAMSM folder of schema {SCHEMA} in {folder}",
+            f"schema {content.get('schema')!r}",
+            "run `memdriven train-damsm`",
         )
     config = from_dict(Config, content.get("config", {}))
     vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY, CheckpointError))
     damsm = load_damsm_weights(folder / WEIGHTS, len(vocabulary), config.text, config.damsm)
     if damsm.hash() != content.get("hash"):
         raise CheckpointError(
-            wanted=f"the DAMSM weights {content.get('hash')} in {folder / WEIGHTS}",
-            found=f"weights {damsm.hash()}",
-            fix="restore the files of one and the same training",
+            f"the DAMSM weights {content.get('hash')} in {folder / WEIGHTS}",
+            f"weights {damsm.hash()}",
+            "restore the files of one and the same training",
         )
     facts = {key: value for key, value in content.items() if key != "config"}
     return TrainedDamsm(damsm.to(device), vocabulary, config, facts)

@@ -150,9 +150,9 @@ def reader_of(attributes: Attributes | None) -> CaptionReader:
     """Return the reader of captions that a generator with `generator.attribute_dim` needs."""
     if attributes is None or attributes.reader is None:
         raise CheckpointError(
-            wanted="encoders with a reader of captions, for generator.attribute_dim",
-            found="encoders without one",
-            fix="run train-pixels on data with attribute records, or set generator.attribute_dim 0",
+            "encoders with a reader of captions, for generator.attribute_dim",
+            "encoders without one",
+            "run train-pixels on data with attribute records, or set generator.attribute_dim 0",
         )
     return attributes.reader
 
@@ -181,9 +181,9 @@ def load_attributes(folder: Path | str, damsm: str) -> Attributes | None:
             facts = json.loads((file.metadata() or {}).get(METADATA, "{}"))
         if facts.get("schema") != SCHEMA or facts.get("damsm") != damsm:
             raise CheckpointError(
-                wanted=f"the attributes (schema {SCHEMA}) of the encoders {damsm} in {path}",
-                found=f"schema {facts.get('schema')}, encoders {facts.get('damsm')}",
-                fix="restore the files of one and the same training, or run train-pixels again",
+                f"the attributes (schema {SCHEMA}) of the encoders {damsm} in {path}",
+                f"schema {facts.get('schema')}, encoders {facts.get('damsm')}",
+                "restore the files of one and the same training, or run train-pixels again",
             )
         values: Mapping[str, Sequence[str]] = facts["attributes"]
         head = AttributeHead(state["head.look.weight"].shape[1], values)
@@ -191,9 +191,9 @@ def load_attributes(folder: Path | str, damsm: str) -> Attributes | None:
         reader = None if words is None else CaptionReader(words.shape[1], values)
     except (OSError, SafetensorError, KeyError, ValueError, AttributeError, IndexError) as error:
         raise CheckpointError(
-            wanted=f"attributes of schema {SCHEMA} in {path}",
-            found=f"{type(error).__name__}: {error}"[:200],
-            fix="run `memdriven train-pixels` again, or remove the file",
+            f"attributes of schema {SCHEMA} in {path}",
+            f"{type(error).__name__}: {error}"[:200],
+            "run `memdriven train-pixels` again, or remove the file",
         ) from error
     attributes = Attributes(head, reader)
     load_weights(attributes, state, str(path))

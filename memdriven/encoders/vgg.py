@@ -100,9 +100,9 @@ class Vgg16Features(nn.Module):
         head = state.get(CLASSIFIER)
         if head is not None and bool(torch.isfinite(head).all()):
             raise CheckpointError(
-                wanted=f"VGG-16 weights for features (IMAGENET1K_FEATURES) in {name}",
-                found="weights for classification (IMAGENET1K_V1), for inputs of another scale",
-                fix="give torchvision's vgg16_features file",
+                f"VGG-16 weights for features (IMAGENET1K_FEATURES) in {name}",
+                "weights for classification (IMAGENET1K_V1), for inputs of another scale",
+                "give torchvision's vgg16_features file",
             )
         rounded = {key: state[key].half() for key in self.state_dict() if key in state}
         load_weights(self, rounded, name, "give torchvision's vgg16 weights (IMAGENET1K_FEATURES)")

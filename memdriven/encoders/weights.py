@@ -30,13 +30,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             content = load(path.read_bytes())
     except Exception as error:  # torch's reader of .pth raises all kinds on foreign bytes
         raise CheckpointError(
-            wanted=f"weights in {path}",
-            found=f"a damaged or foreign file ({type(error).__name__}: {error})"[:200],
-            fix="fetch the file again",
+            f"weights in {path}",
+            f"a damaged or foreign file ({type(error).__name__}: {error})"[:200],
+            "fetch the file again",
         ) from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(
-            wanted=f"a table of tensors in {path}", found=type(content).__name__, fix="give a state dict"
+            f"a table of tensors in {path}", found=type(content).__name__, fix="give a state dict"
         )
     return content
 
@@ -65,9 +65,9 @@ def imagenet_weights(
         return dict(get_weight(name).get_state_dict(progress=True, check_hash=True)), "torchvision's download"
     except (OSError, RuntimeError, CheckpointError) as error:
         raise CheckpointError(
-            wanted=f"torchvision's {name}" + (f" in {source}" if source else ""),
-            found=error.found if isinstance(error, CheckpointError) else f"a failed download: {error}"[:200],
-            fix=f"name a weight file by {option} or {variable}" + ("" if source else ", or connect once"),
+            f"torchvision's {name}" + (f" in {source}" if source else ""),
+            error.found if isinstance(error, CheckpointError) else f"a failed download: {error}"[:200],
+            f"name a weight file by {option} or {variable}" + ("" if source else ", or connect once"),
         ) from error
 
 
@@ -89,9 +89,7 @@ def write_weights(
     for key, value in halves.items():
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(
-                wanted=f"finite float16 numbers in {key}",
-                found="NaN or infinity",
-                fix="train again from the last good state",
+                f"finite float16 numbers in {key}", "NaN or infinity", "train again from the last good state"
             )
     halves = {key: value.contiguous() for key, value in halves.items()}
     atomic_write_bytes(path, save(halves, metadata=dict(metadata)))
@@ -120,16 +118,14 @@ def load_weights(
     if missing or extra or wrong:
         parts = (("missing", missing), ("unknown", extra), ("of another shape", wrong))
         raise CheckpointError(
-            wanted=f"weights of this {type(module).__name__} in {name}",
-            found="; ".join(f"{len(keys)} {what}, e.g. {keys[0]}" for what, keys in parts if keys),
-            fix=fix,
+            f"weights of this {type(module).__name__} in {name}",
+            "; ".join(f"{len(keys)} {what}, e.g. {keys[0]}" for what, keys in parts if keys),
+            fix,
         )
     for key, value in state.items():
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(
-                wanted=f"finite numbers in {key} of {name}",
-                found="NaN or infinity",
-                fix="restore the file from its source",
+                f"finite numbers in {key} of {name}", "NaN or infinity", "restore the file from its source"
             )
     module.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
 

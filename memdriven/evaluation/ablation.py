@@ -166,6 +166,8 @@ class Plan:
     """Measures of evaluate; on a slow CPU fd_squeezenet and kd_squeezenet for those by VGG."""
     n: int = 500
     """Captions of the evaluation."""
+    split: str = "test"
+    """Whose captions: test, or validation, to choose a row by."""
     controls: Sequence[str] = CONTROLS
     """Measured for the base alone."""
     resources: Annotated[Resources, conf.arg(name="")] = field(default_factory=Resources)
@@ -250,6 +252,7 @@ def ablate(plan: Plan, say: Callable[[str], object] = print, *, dry_run: bool = 
             plan.dataset,
             metrics=plan.metrics,
             n=plan.n,
+            split=plan.split,
             seed=plan.base.train.seed,
             controls=plan.controls if number == 1 else (),
             out=plan.out / "evaluation",

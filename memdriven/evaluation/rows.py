@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -46,6 +47,8 @@ RIVAL = "rival"
 CONTROLS = (RETRIEVED, REAL, "random", "none", "oracle")
 ROWS = (*CONTROLS, BEST, RETRIEVED_BEST, RIVAL)
 """What can stand beside the model; `best-of-8` costs a painting a reference."""
+SETTING = re.compile(r"(best-of|k)-\d+|guidance-\d+(\.\d+)?")
+"""Rows of the model with another setting, to choose one by: best-of-4, guidance-0.5, k-3."""
 IMAGES = (REAL, RETRIEVED, RETRIEVED_BEST)
 """Rows of images that nobody painted."""
 STRATEGY = "strategy "
@@ -77,7 +80,7 @@ class Row:
 
 
 def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = None, file: str = "") -> Row:
-    """Make one row: `model`, one of `ROWS`, or `strategy NAME`.
+    """Make one row: `model`, one of `ROWS`, one with another `SETTING`, or `strategy NAME`.
 
     Args:
         context: the evaluation's material.
@@ -97,9 +100,9 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
         return _retrieved(context, name, prompts)
     if name == RIVAL:
         return _rivals(context, prompts)
-    strategy = config.strategy if name in (MODEL, BEST) else name.removeprefix(STRATEGY)
+    strategy = config.strategy if name == MODEL or setting(name) else name.removeprefix(STRATEGY)
     seeds = range(context.seed, context.seed + len(prompts))
-    fields = {"strategy": strategy, "k": config.k, "best_of": TRIED if name == BEST else 1}
+    fields = {"strategy": strategy, "k": config.k, **setting(name)}
     if strategy == "oracle":  # the memory need not hold the caption's own image
         fields["strategy"] = "none"
     requests = [context.request(prompt, seed, **fields) for prompt, seed in zip(prompts, seeds)]
@@ -108,6 +111,14 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
     return Row(
         name=name, images=images, strategy=strategy, seeds=seeds, drew_on=drew_on if any(drew_on) else None
     )
+
+
+def setting(row: str) -> dict[str, Any]:
+    """Return the fields of a request that the name of a row sets."""
+    name, _, number = row.rpartition("-")
+    if SETTING.fullmatch(row) is None:
+        return {}
+    return {name.replace("-", "_"): float(number) if name == "guidance" else int(number)}
 
 
 def _painted(
@@ -190,6 +201,7 @@ def _key(context: Context, requests: Sequence[Request], own: Sequence[Prompt] | 
     asked = [(r.caption, r.seeds, r.strategy, r.k, r.best_of, r.exclude) for r in requests]
     facts: list[Any] = [context.checkpoint.hash, context.memory_hash, to_dict(config.retrieval)]
     facts += [config.generator.guidance, context.size, asked]
+    facts += [r.guidance for r in requests[:1] if r.guidance is not None]
     if own is not None:
         facts.append(pixels_hash(context.images_of([prompt.item for prompt in own])[0]))
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

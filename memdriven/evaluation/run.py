@@ -33,10 +33,11 @@ from memdriven.evaluation.part_colours import measure_part_colours
 from memdriven.evaluation.report import draw_figures
 from memdriven.evaluation.results import Measurement, Result, append_results, format_table, read_results
 from memdriven.evaluation.retrieval import SEARCHED, measure_strategy
-from memdriven.evaluation.rows import CONTROLS, IMAGES, MODEL, REAL, ROWS, STRATEGY, Row, make_row
+from memdriven.evaluation.rows import CONTROLS, IMAGES, MODEL, REAL, ROWS, STRATEGY, Row, make_row, setting
 from memdriven.evaluation.soa import measure_soa
 from memdriven.memory.retrieval import STRATEGIES
 from memdriven.numbers import check_whole
+from memdriven.pipeline.request import Request
 
 T = TypeVar("T")
 MEASURES: dict[str, Callable[[Context, Row], list[Measurement]]] = {
@@ -105,11 +106,12 @@ def evaluate(
         controls: rows beside the model's: the retrieved images themselves, real images (for distances: of
             the other split), random memory, no memory, each caption's own image as memory; also best-of-8,
             the model with the one of eight references whose picture fits the words best, and
-            retrieved-best-of-8, of eight retrieved images the one that fits best by the same reader; and
-            rival, a GAN without a memory, where one lies beside the checkpoint (train-rival).
+            retrieved-best-of-8, of eight retrieved images the one that fits best by the same reader;
+            rival, a GAN without a memory, where one lies beside the checkpoint (train-rival); and
+            best-of-N, guidance-X, k-N, the model with that setting.
         strategies: further rows, whose neighbours these strategies of retrieval find.
         out: folder for results.jsonl, generated images and cached features.
-        split: whose captions are painted.
+        split: whose captions are painted: test, or validation, to choose settings by.
         resources: local weights and the attribute judge.
         memory: a memory bank in place of the checkpoint's own.
         device: where to run.
@@ -129,7 +131,9 @@ def evaluate(
     metrics = list(dict.fromkeys(RENAMED.get(name, name) for name in metrics))
     controls, strategies = list(dict.fromkeys(controls)), list(dict.fromkeys(strategies))
     _refuse_unknown("metric", metrics, METRICS)
-    _refuse_unknown("control", controls, ROWS)
+    _refuse_unknown("control", [name for name in controls if not setting(name)], ROWS)
+    for name in controls:
+        Request(caption="a caption", **setting(name))  # refuses a number out of range
     _refuse_unknown("strategy", strategies, STRATEGIES)
     loaded, data = load_checkpoint(checkpoint, device), PreparedDataset.open(dataset)
     context = Context(

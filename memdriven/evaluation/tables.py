@@ -308,9 +308,9 @@ def _published_table(name: str, models: Sequence[Sequence[Result]]) -> Table:
 
 def _model_table(group: Sequence[Result]) -> Table:
     """A model beside its controls."""
-    shown = [r for r in group if r.row in (MODEL, *ROWS)]
+    shown = [r for r in group if not r.row.startswith(STRATEGY)]
     rows = []
-    for name in (MODEL, *ROWS):
+    for name in dict.fromkeys((MODEL, *ROWS, *(r.row for r in shown))):
         if of_row := [r for r in shown if r.row == name]:
             label = f"{of_row[0].checkpoint} (the model)" if name == MODEL else name
             rows.append(row_of(label, of_row, ours=name == MODEL))

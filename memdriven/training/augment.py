@@ -31,9 +31,7 @@ def augment(images: Tensor, policy: str, chance: Chance) -> Tensor:
     for name in filter(None, policy.split(",")):
         if name not in AUGMENTATIONS:
             raise ConfigError(
-                wanted="augmentations of " + ", ".join(AUGMENTATIONS),
-                found=repr(name),
-                fix="correct train.augment",
+                "augmentations of " + ", ".join(AUGMENTATIONS), repr(name), "correct train.augment"
             )
         images = AUGMENTATIONS[name](images, chance)
     return images

@@ -62,9 +62,9 @@ class TextLoss:
             return cls(config, damsm, vgg)
         if attributes is None or not isinstance(damsm.pixels, CompactBackbone):
             raise TrainingError(
-                wanted="encoders with an attribute head, for loss.attribute_weight",
-                found="encoders without one",
-                fix="run train-pixels on data with attribute records, or set the weight to 0",
+                "encoders with an attribute head, for loss.attribute_weight",
+                "encoders without one",
+                "run train-pixels on data with attribute records, or set the weight to 0",
             )
         return cls(config, damsm, None, attributes.head.to(damsm.device))
 

@@ -45,9 +45,7 @@ def usable_captions(item: Item, vocabulary: Vocabulary, max_words: int) -> list[
             reason = error
     if not usable:
         raise DataError(
-            wanted=f"a usable caption of item {item.id}",
-            found=reason.found,
-            fix="correct its captions, or drop that item",
+            f"a usable caption of item {item.id}", reason.found, "correct its captions, or drop that item"
         )
     return usable
 

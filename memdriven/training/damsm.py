@@ -93,11 +93,7 @@ def train_damsm(
     """
     out, settings, seed = Path(out), config.damsm, config.train.seed
     require(
-        settings.epochs >= 1,
-        ConfigError,
-        wanted="damsm.epochs of 1 or more",
-        found=settings.epochs,
-        fix="change that setting",
+        settings.epochs >= 1, ConfigError, "damsm.epochs of 1 or more", settings.epochs, "change that setting"
     )
     plain = to_dict(config)
     frozen = {"text": plain["text"], "damsm": plain["damsm"], "seed": seed}
@@ -126,9 +122,9 @@ def train_damsm(
         require(
             size % world.size == 0 and size >= 2 * world.size,
             TrainingError,
-            wanted=f"a batch that {world.size} processes can share evenly, of 2 or more each",
-            found=f"{size} images a batch",
-            fix="change damsm.batch_size, or use fewer processes",
+            f"a batch that {world.size} processes can share evenly, of 2 or more each",
+            f"{size} images a batch",
+            "change damsm.batch_size, or use fewer processes",
         )
         epoch = len(data) // size
         facts: dict[str, Any] = {

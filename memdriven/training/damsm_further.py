@@ -270,9 +270,9 @@ class Further:
         model, vocabulary, config, facts = self.trained
         if not isinstance(model.pixels, CompactBackbone):
             raise ConfigError(
-                wanted="encoders with damsm.pixel_backbone 'compact'",
-                found=f"{config.damsm.pixel_backbone!r}, which has no pixel network to train",
-                fix="choose encoders that were trained with the compact pixel network",
+                "encoders with damsm.pixel_backbone 'compact'",
+                f"{config.damsm.pixel_backbone!r}, which has no pixel network to train",
+                "choose encoders that were trained with the compact pixel network",
             )
         self.pixels = model.pixels
         self.sets = [PreparedDataset.open(path) for path in datasets]
@@ -297,9 +297,9 @@ class Further:
         require(
             len(self.data) >= settings["batch"],
             TrainingError,
-            wanted=f"a batch of {settings['batch']} training pictures",
-            found=len(self.data),
-            fix="give more pictures, or a smaller batch",
+            f"a batch of {settings['batch']} training pictures",
+            len(self.data),
+            "give more pictures, or a smaller batch",
         )
         identity = {"encoders": facts["hash"], "training items": self.data.key()}
         self.facts: dict[str, Any] = {"identity": identity}

@@ -142,9 +142,9 @@ class GanData:
         least = min(prepared.image_size for prepared in sets)
         if least < self.size:
             raise TrainingError(
-                wanted=f"pictures of {self.size} px or more, as G makes",
-                found=f"{least} px in {min(sets, key=lambda s: s.image_size).name}",
-                fix="prepare that data set again with --image-size, or choose a preset of fewer stages",
+                f"pictures of {self.size} px or more, as G makes",
+                f"{least} px in {min(sets, key=lambda s: s.image_size).name}",
+                "prepare that data set again with --image-size, or choose a preset of fewer stages",
             )
         self.square = round(self.size * min(config.train.crop, 1)) // 2
         """Side in px of the squares on which the last stage learns, in px of the stage before."""
@@ -173,9 +173,9 @@ class GanData:
         missing = [name for name in needed if name and name not in position]
         if missing:
             raise TrainingError(
-                wanted=f"features of all training images, and of what they name, in {features}",
-                found=f"{len(missing)} without, e.g. {missing[0]}",
-                fix="run extract-features on this data set again",
+                f"features of all training images, and of what they name, in {features}",
+                f"{len(missing)} without, e.g. {missing[0]}",
+                "run extract-features on this data set again",
             )
         self.rows = torch.tensor([position[name] if name else -1 for name in needed])
         """(n,) row of the features of each image, -1 where it has none."""

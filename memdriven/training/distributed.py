@@ -7,8 +7,9 @@ is joined here over the processes: statistics of BatchNorm, captions that compet
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,20 +34,17 @@ class World:
 
     def average_gradients(self, module: nn.Module) -> None:
         """Replace each gradient by its mean over the processes, in one message."""
-        if self.size == 1:
-            return
-        gradients = [p.grad for p in module.parameters() if p.grad is not None]
-        flat = torch.cat([g.flatten() for g in gradients])
-        distributed.all_reduce(flat)
-        flat /= self.size
-        for gradient, piece in zip(gradients, torch.split(flat, [g.numel() for g in gradients])):
-            gradient.copy_(piece.view_as(gradient))
+        if self.size > 1:
+            gradients = [p.grad for p in module.parameters() if p.grad is not None]
+            flat = torch.cat([g.flatten() for g in gradients])
+            distributed.all_reduce(flat)
+            pieces = torch.split(flat / self.size, [g.numel() for g in gradients])
+            for gradient, piece in zip(gradients, pieces):
+                gradient.copy_(piece.view_as(gradient))
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of each value over the processes; gradients flow to all of them."""
-        if self.size == 1:
-            return values
-        total: Tensor = _Sum.apply(values)
+        total: Tensor = values if self.size == 1 else _Sum.apply(values)
         return total
 
     def mean(self, values: Tensor) -> Tensor:
@@ -102,10 +100,8 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         """Normalise (b, c, ...)."""
         if not self.training:
             return super().forward(x)
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        assert self.momentum is not None
+        assert self.running_mean is not None and self.running_var is not None  # noqa: PT018
+        assert self.num_batches_tracked is not None and self.momentum is not None  # noqa: PT018
         world = World(rank=distributed.get_rank(), size=distributed.get_world_size())
         others = [axis for axis in range(x.dim()) if axis != 1]
         mean = world.mean(x.mean(others, keepdim=True))
@@ -152,27 +148,25 @@ class Chance:
         self, seed: int | torch.Generator, world: World | None = None, device: torch.device | str = "cpu"
     ) -> None:
         self.world = world or World()
-        if isinstance(seed, int):
-            seed = torch.Generator(device).manual_seed(seed)
-        self.generator: torch.Generator = seed
+        self.generator = torch.Generator(device).manual_seed(seed) if isinstance(seed, int) else seed
+        self._device = self.generator.device
 
-    def uniform(self, count: int, *shape: int) -> Tensor:
-        """Return numbers in [0, 1) (count, *shape) for this process's `count` samples."""
-        return self.world.mine(torch.rand(self._all(count), *shape, **self._where()))
+    def uniform(self, *shape: int) -> Tensor:
+        """Return numbers in [0, 1) (count, ...) for this process's `count` samples."""
+        return self._mine(torch.rand, shape)
 
-    def normal(self, count: int, *shape: int) -> Tensor:
-        """Return standard normal numbers (count, *shape)."""
-        return self.world.mine(torch.randn(self._all(count), *shape, **self._where()))
+    def normal(self, *shape: int) -> Tensor:
+        """Return standard normal numbers, likewise."""
+        return self._mine(torch.randn, shape)
 
-    def integers(self, below: int, count: int, *shape: int) -> Tensor:
-        """Return whole numbers in 0..below - 1 (count, *shape)."""
-        return self.world.mine(torch.randint(below, (self._all(count), *shape), **self._where()))
+    def integers(self, below: int, *shape: int) -> Tensor:
+        """Return whole numbers in 0..below - 1, likewise."""
+        return self._mine(partial(torch.randint, below), shape)
 
-    def _all(self, count: int) -> int:
-        return count * self.world.size
-
-    def _where(self) -> dict[str, Any]:
-        return {"generator": self.generator, "device": self.generator.device}
+    def _mine(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        count, *rest = shape
+        drawn = draw((count * self.world.size, *rest), generator=self.generator, device=self._device)
+        return self.world.mine(drawn)
 
 
 def join_world(device: torch.device) -> tuple[World, torch.device]:

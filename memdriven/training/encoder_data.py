@@ -172,9 +172,9 @@ def split_items(dataset: PreparedDataset, store: FeatureStore) -> Split:
     require(
         len(train) >= 4,
         DataError,
-        wanted=f"four training images or more with features in {store.path}",
-        found=f"{len(train)} of the {len(dataset.split('train'))} that {dataset.path} has",
-        fix="add pictures, or extract the features of this data set",
+        f"four training images or more with features in {store.path}",
+        f"{len(train)} of the {len(dataset.split('train'))} that {dataset.path} has",
+        "add pictures, or extract the features of this data set",
     )
     held_out = train[1::HELD_OUT]
     if len(held_out) < LEAST_GALLERY:

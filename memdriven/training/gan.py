@@ -32,10 +32,7 @@ from memdriven.training.step import GanTrainer
 
 CONFIG = "config.json"
 """A run's frozen settings."""
-FREE = tuple(
-    f"train.{name}"
-    for name in (*("steps", "max_minutes", "compile"), *("log_every", "save_every", "save_minutes"))
-)
+FREE = tuple(f"train.{name}" for name in ("steps", "max_minutes", "compile", "log_every", "save_every"))
 """Settings that no step's arithmetic hangs on: a resumed run may change them."""
 WEIGHTS = "generator.safetensors"
 SAMPLES = 8
@@ -107,9 +104,9 @@ def train_gan(
     try:
         if config.train.batch_size % world.size:
             raise TrainingError(
-                wanted=f"a train.batch_size that {world.size} processes can share evenly",
-                found=f"{config.train.batch_size}",
-                fix="choose a multiple of the number of processes",
+                f"a train.batch_size that {world.size} processes can share evenly",
+                f"{config.train.batch_size}",
+                "choose a multiple of the number of processes",
             )
         trained = load_damsm(damsm, device)
         config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
@@ -127,9 +124,9 @@ def train_gan(
             frozen = config.train.frozen_stages or config.train.frozen_names
             if frozen and start_from is None and not resume:
                 raise TrainingError(
-                    wanted="trained weights to freeze (train.frozen_stages, train.frozen_parts)",
-                    found="a run that starts from nothing",
-                    fix="name a checkpoint that has them with --start-from",
+                    "trained weights to freeze (train.frozen_stages, train.frozen_parts)",
+                    "a run that starts from nothing",
+                    "name a checkpoint that has them with --start-from",
                 )
         text_loss = TextLoss.load(config, trained, attributes, vgg)
         backbone, perceptual = None, None
@@ -188,8 +185,7 @@ def train_gan(
             facts=facts,
             log_every=train.log_every,
             save_every=train.save_every,
-            save_minutes=train.save_minutes,
-            sampler=Sampler(draw=lambda: grid.draw(trainer), columns=grid.count, legend=LEGEND),
+            sampler=Sampler(lambda: grid.draw(trainer), grid.count, LEGEND),
             finish=finish,
             batch_images=train.batch_size,
             compiles=train.compile,
@@ -201,8 +197,6 @@ def train_gan(
         if start_from is not None and not run.resumes:
             facts["earlier"] = begin_from(start_from, trainer, later_from)
         loop.train()
-        if show:
-            print(f"run in {out}; next: build-memory --checkpoint {out / 'checkpoint'}")
     finally:
         leave_world(world)
     return out
@@ -271,9 +265,9 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
     parts = _parts(made)
     if made.config.generator.stages < frozen:
         raise CheckpointError(
-            wanted=f"a generator of at least {frozen} stages in {folder}, as so many are frozen",
-            found=f"{made.config.generator.stages}",
-            fix="lower train.frozen_stages",
+            f"a generator of at least {frozen} stages in {folder}, as so many are frozen",
+            f"{made.config.generator.stages}",
+            "lower train.frozen_stages",
         )
     left = tuple(
         f"{name}."
@@ -301,9 +295,9 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
         wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
         if wrong:
             raise CheckpointError(
-                wanted="a generator of this run's shape, to start from",
-                found=f"{wrong[0]} in {folder} is unknown, or of another shape",
-                fix="use the preset and the settings that it was trained with",
+                "a generator of this run's shape, to start from",
+                f"{wrong[0]} in {folder} is unknown, or of another shape",
+                "use the preset and the settings that it was trained with",
             )
         module.load_state_dict(weights, strict=False)
     return parts

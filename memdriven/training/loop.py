@@ -11,10 +11,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType, TracebackType
-from typing import Any, Protocol
+from types import FrameType
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +26,8 @@ from memdriven.training.distributed import World
 from memdriven.training.run_directory import RunDirectory
 from memdriven.training.state import first_broken, load_state, save_state
 
-FIRST_SAMPLE = 30.0
-"""Seconds after which the first sample is drawn: something to look at within a minute."""
+FIRST_SAMPLE, NEXT_SAMPLE = 30.0, 300.0
+"""Seconds to the first sample, for something to look at within a minute, and to each after it."""
 SHOWN = 4
 """Losses that the progress bar shows at most."""
 
@@ -83,23 +84,15 @@ class Descent:
         return {name: value.detach() for name, value in record.items()}
 
 
-@dataclass(kw_only=True)
-class Sampler:
-    """Draws pictures that show progress.
-
-    Args:
-        draw: returns images (n, 3, h, w) in [-1, 1].
-        columns: of the grid.
-        legend: one line on what its rows and columns are.
-        every: steps from one grid to the next; 0 for minutes alone.
-        minutes: likewise, whichever comes first.
-    """
+class Sampler(NamedTuple):
+    """Draws pictures that show progress."""
 
     draw: Callable[[], Tensor]
+    """Returns images (n, 3, h, w) in [-1, 1]."""
     columns: int
+    """Of the grid."""
     legend: str
-    every: int = 0
-    minutes: float = 5.0
+    """One line on what its rows and columns are."""
 
 
 @dataclass(kw_only=True)
@@ -117,8 +110,8 @@ class Loop:
         run: where metrics, samples and states go; None keeps nothing.
         facts: saved with the state, as JSON, and updated from it.
         log_every: steps from one row of metrics to the next.
-        save_every: steps from one state to the next; 0 for minutes alone.
-        save_minutes: likewise, whichever comes first.
+        save_every: steps from one state to the next, or `save_minutes`, whichever comes first; 0 for those.
+        save_minutes: likewise.
         sampler: draws samples.
         report: is given each row of metrics; what it returns joins the row.
         finish: writes what the training is for; called at the end, and when it is interrupted.
@@ -176,9 +169,9 @@ class Loop:
         require(
             not changed,
             TrainingError,
-            wanted=f"the {', '.join(changed)} with which the run in {self.run.path} was begun",
-            found=", ".join(f"{name} {now[name]}, not {then.get(name)}" for name in changed),
-            fix="resume with the same data and encoders, or start a new run",
+            f"the {', '.join(changed)} with which the run in {self.run.path} was begun",
+            ", ".join(f"{name} {now[name]}, not {then.get(name)}" for name in changed),
+            "resume with the same data and encoders, or start a new run",
         )
         self.facts.update(facts)
         self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
@@ -206,15 +199,16 @@ class Loop:
         require(
             self.run is None or self.world.size > 1 or processes == 1,
             TrainingError,
-            wanted=f"one process for {self.name}",
-            found=f"{processes}, each of which would train the whole",
-            fix="start it without torchrun",
+            f"one process for {self.name}",
+            f"{processes}, each of which would train the whole",
+            "start it without torchrun",
         )
         self._resume()
         before, until = self.seconds, self.seconds + (60 * self.call_minutes or math.inf)
         stop = self.part >= 1
         main = self.run is not None and self.world.is_main
-        with _Signals(self.run is not None, self.show) as signals, self._bar() as bar:
+        signalled = 0
+        with _noted_signals(self.run is not None, self.show) as signals, self._bar() as bar:
             if main:
                 assert self.run is not None
                 if self.run.asked and not self.run.resumes:
@@ -242,20 +236,19 @@ class Loop:
                     self._tell(f"compiled in {now - started:.0f} s, which the budget does not count")
                     started = logged = now
                 first = False
-                seen = (before + now - started, signals.number, now - saved >= 60 * self.save_minutes)
-                self.seconds, signalled, save = self.world.maximum(seen, self.device)
-                signals.number = int(signalled)
-                stop = self.part >= 1 or self.seconds > until or bool(signals.number)
+                seen = (before + now - started, sum(signals), now - saved >= 60 * self.save_minutes)
+                self.seconds, number, save = self.world.maximum(seen, self.device)
+                signalled = int(number)
+                stop = self.part >= 1 or self.seconds > until or bool(signalled)
 
                 # Logs, samples, states.
                 if self.step % self.log_every == 0 or stop:
                     pace = (self.step - last_log) * self.batch_images / max(now - logged, 1e-9)
-                    self._log(pace, bar, whole=not signals.number)
+                    self._log(pace, bar, whole=not signalled)
                     logged, last_log = now, self.step
                 if self.sampler is not None and main:
-                    every, wait = self.sampler.every, 60 * self.sampler.minutes
-                    due = now - (sampled or started) >= (wait if sampled else FIRST_SAMPLE)
-                    if due or (every and self.step % every == 0) or (stop and not signals.number):
+                    due = now - (sampled or started) >= (NEXT_SAMPLE if sampled else FIRST_SAMPLE)
+                    if due or (stop and not signalled):
                         self._sample(self.sampler, first=sampled is None)
                         sampled = now
                 if save or stop or (self.save_every and self.step % self.save_every == 0):
@@ -269,10 +262,10 @@ class Loop:
                 self.finish(self)
             if self.run is not None:
                 self.run.close()
-        if signals.number:
+        if signalled:
             assert self.run is not None
             raise Interrupted(
-                signals.number,
+                signalled,
                 f"stopped at step {self.step}; the state is in {self.run.state}, --resume goes on from it",
             )
 
@@ -333,9 +326,9 @@ class Loop:
         else:
             kept = f"the last good state, of step {self._saved}, is in {self.run.state}"
         raise TrainingError(
-            wanted=f"finite {what}",
-            found=f"NaN or infinity in {', '.join(broken) or 'another process'} at step {self.step}",
-            fix=f"lower the learning rate; {kept}",
+            f"finite {what}",
+            f"NaN or infinity in {', '.join(broken) or 'another process'} at step {self.step}",
+            f"lower the learning rate; {kept}",
         )
 
     def _save(self) -> None:
@@ -345,32 +338,25 @@ class Loop:
         self._saved = self.step
 
 
-class _Signals:
-    """Notes Ctrl-C and SIGTERM, so that a step is ended and saved; a second one stops at once."""
+@contextmanager
+def _noted_signals(active: bool, show: bool) -> Iterator[list[int]]:
+    """Note Ctrl-C or SIGTERM, so that a step is ended and saved; a second one stops at once."""
+    noted: list[int] = []
 
-    def __init__(self, active: bool, show: bool) -> None:
-        self.number, self._show = 0, show
-        self._active = active and threading.current_thread() is threading.main_thread()
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        if self._active:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.number:
+    def note(number: int, frame: FrameType | None) -> None:
+        if noted:
             raise KeyboardInterrupt
-        self.number = number
-        if self._show:
+        noted.append(number)
+        if show:
             os.write(2, b"\nstopping after this step, to save; once more stops at once\n")
+
+    active = active and threading.current_thread() is threading.main_thread()
+    before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM) if active}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def linear_decay(start: float) -> Callable[[float, int], float]:

@@ -184,9 +184,9 @@ def train_rival(
     small = [s.name for s in sets if s.image_size < settings.size]
     if small:
         raise TrainingError(
-            wanted=f"pictures of {settings.size} px or more, as the rival makes",
-            found=f"smaller ones in {small[0]}",
-            fix="lower the size",
+            f"pictures of {settings.size} px or more, as the rival makes",
+            f"smaller ones in {small[0]}",
+            "lower the size",
         )
     items: list[Item] = [item for s in sets for item in s.split("train")]
     captions = TrainingCaptions(
@@ -225,7 +225,7 @@ def train_rival(
         minutes=settings.minutes,
         run=run,
         facts=facts,
-        sampler=Sampler(draw=draw, columns=columns, legend=LEGEND),
+        sampler=Sampler(draw, columns, LEGEND),
         finish=finish,
         batch_images=settings.batch_size,
         device=device,

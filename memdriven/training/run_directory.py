@@ -59,9 +59,9 @@ class RunDirectory:
             require(
                 not changed,
                 TrainingError,
-                wanted=f"the settings that {path} was begun with",
-                found="; ".join(changed)[:600],
-                fix="use the same settings, or start a new run directory",
+                f"the settings that {path} was begun with",
+                "; ".join(changed)[:600],
+                "use the same settings, or start a new run directory",
             )
         self._board: Any = None
 
@@ -121,9 +121,9 @@ def check_folder(path: Path, *, resume: bool, file: str = "run.json") -> bool:
         require(
             not taken,
             TrainingError,
-            wanted=f"an empty run directory {path}",
-            found=f"one that holds a training ({', '.join(taken)})",
-            fix="pass --resume to go on with it, or choose another folder",
+            f"an empty run directory {path}",
+            f"one that holds a training ({', '.join(taken)})",
+            "pass --resume to go on with it, or choose another folder",
         )
         return False
     if (path / STATE).exists():
@@ -132,9 +132,9 @@ def check_folder(path: Path, *, resume: bool, file: str = "run.json") -> bool:
     require(
         not left,
         TrainingError,
-        wanted=f"a state to resume in {path / STATE}",
-        found=f"no such file, but {', '.join(left)} of an earlier training",
-        fix="restore the state, or start anew in another folder without --resume",
+        f"a state to resume in {path / STATE}",
+        f"no such file, but {', '.join(left)} of an earlier training",
+        "restore the state, or start anew in another folder without --resume",
     )
     return False
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,16 @@ def save_state(
     atomic_write_bytes(path, content.replace(_BLANK.encode(), checksum.encode(), 1))
 
 
+@contextmanager
+def _explained(path: Path, fix: str) -> Iterator[None]:
+    """Turn what a damaged file raises into an error of ours."""
+    try:
+        yield
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
+        found = "no such file" if isinstance(error, FileNotFoundError) else f"{type(error).__name__}: {error}"
+        raise CheckpointError(f"a state that memdriven saved at {path}", found[:300], fix) from error
+
+
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors and facts of a state whose every byte is as it was written."""
     content = path.read_bytes()
@@ -77,15 +88,9 @@ def read_module(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, Any
     Raises:
         CheckpointError: the file is missing or damaged.
     """
-    try:
+    with _explained(path, "name the folder of a training run"):
         tensors, facts = _read(path)
-    except (safetensors.SafetensorError, ValueError, KeyError, OSError) as error:
-        raise CheckpointError(
-            wanted=f"a state that memdriven saved at {path}",
-            found=f"{type(error).__name__}: {error}"[:300],
-            fix="name the folder of a training run",
-        ) from error
-    return _below(tensors, f"module/{name}/"), facts
+        return _below(tensors, f"module/{name}/"), facts
 
 
 def load_state(
@@ -108,7 +113,7 @@ def load_state(
     Raises:
         CheckpointError: the file is missing, damaged, or of a network of another shape.
     """
-    try:
+    with _explained(path, "restore the file, or start again in a new run directory"):
         tensors, facts = _read(path)
         grown = set()
         for name, module in modules.items():
@@ -132,17 +137,7 @@ def load_state(
                 state.setdefault(int(index), {})[entry] = _like(value, parameters[int(index)])
             groups = optimiser.state_dict()["param_groups"]
             optimiser.load_state_dict({"state": state, "param_groups": groups})
-    except FileNotFoundError:
-        raise CheckpointError(
-            wanted=f"a saved state at {path}", found="no such file", fix="start without --resume"
-        ) from None
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OSError) as error:
-        raise CheckpointError(
-            wanted=f"a state that memdriven saved at {path}",
-            found=f"{type(error).__name__}: {error}"[:300],
-            fix="restore the file, or start again in a new run directory",
-        ) from error
-    return facts
+        return facts
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

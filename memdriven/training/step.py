@@ -238,9 +238,7 @@ class GanTrainer:
     def _perceptual(self, fake: Tensor, real: Tensor, is_target: Tensor) -> Tensor:
         if self.perceptual is None:
             raise ConfigError(
-                wanted="a network that compares pictures, for loss.perceptual_weight",
-                found="none",
-                fix="set the weight to 0",
+                "a network that compares pictures, for loss.perceptual_weight", "none", "set the weight to 0"
             )
         return self.perceptual(fake, real, is_target)
 
@@ -272,10 +270,10 @@ def freeze(generator: Generator, stages: int, parts: Sequence[str] = ()) -> dict
     for name in parts:
         if name not in modules:
             raise ConfigError(
-                wanted="names of G's parts in train.frozen_parts: "
+                "names of G's parts in train.frozen_parts: "
                 + ", ".join(n for n in modules if n.count(".") == 1),
-                found=repr(name),
-                fix="name one of these, or a part of it",
+                repr(name),
+                "name one of these, or a part of it",
             )
     frozen = {name: part for i in range(stages) for name, part in generator.stage_parts(i).items()}
     frozen |= {name: modules[name] for name in parts}

@@ -5,7 +5,6 @@ Everything else that the page does is private. How to call them is in docs/api.m
 
 # Without annotations from the future: Gradio reads the return types as they stand.
 import base64
-from dataclasses import asdict
 from importlib.util import find_spec
 from typing import Any, TypedDict
 
@@ -14,7 +13,7 @@ from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
 from memdriven.numbers import check_whole, shown
 from memdriven.pipeline.output import PipelineOutput, Retrieval
 from memdriven.ui import gr, state
-from memdriven.ui.state import read_tries
+from memdriven.ui.query import read_tries
 
 MAX_TILES = 9
 
@@ -55,26 +54,27 @@ class Picture(TypedDict):
     png: str
 
 
-class Generated(TypedDict):
+class Searched(TypedDict):
+    """How a caption was read, what was found, and how long it took."""
+
+    neighbours: list[Found]
+    unknown_words: list[Unknown]
+    truncated: int
+    milliseconds: dict[str, float]
+
+
+class Generated(Searched):
     """What `generate` gives."""
 
     png: str
     recipe: dict[str, Any]
-    neighbours: list[Found]
     claims: list[Claimed]
-    unknown_words: list[Unknown]
-    truncated: int
-    milliseconds: dict[str, float]
 
 
-class Grid(TypedDict):
+class Grid(Searched):
     """What `grid` gives."""
 
     pictures: list[Picture]
-    neighbours: list[Found]
-    unknown_words: list[Unknown]
-    truncated: int
-    milliseconds: dict[str, float]
 
 
 def retrieve(caption: str, strategy: Strategy | None = None, k: int | None = None) -> list[Found]:
@@ -127,7 +127,7 @@ def generate(
     try:
         pipe = state.pipeline()
         if best_of is None:
-            best_of = min(read_tries(pipe), pipe.bank.n) if state.offers_tries() else 1
+            best_of = read_tries(pipe)
         output = pipe(
             caption,
             strategy,
@@ -144,11 +144,8 @@ def generate(
     return {
         "png": _png(output, 0),
         "recipe": output.recipe.to_dict(),
-        "neighbours": neighbours_json(output.retrieval),
-        "claims": [Claimed(**asdict(each)) for each in output.claims[0]],  # type: ignore[typeddict-item]
-        "unknown_words": _unknown(output),
-        "truncated": output.retrieval.truncated,
-        "milliseconds": dict(output.timings),
+        "claims": [_only(Claimed, each) for each in output.claims[0]],
+        **_searched(output),
     }
 
 
@@ -178,10 +175,13 @@ def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: in
     pictures = [
         Picture(seed=recipe.seed, png=_png(output, place)) for place, recipe in enumerate(output.recipes)
     ]
+    return {"pictures": pictures, **_searched(output)}
+
+
+def _searched(output: PipelineOutput) -> Searched:
     return {
-        "pictures": pictures,
         "neighbours": neighbours_json(output.retrieval),
-        "unknown_words": _unknown(output),
+        "unknown_words": [_only(Unknown, each) for each in output.unknown_words],
         "truncated": output.retrieval.truncated,
         "milliseconds": dict(output.timings),
     }
@@ -189,18 +189,12 @@ def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: in
 
 def neighbours_json(retrieval: Retrieval) -> list[Found]:
     """Return neighbours as JSON-ready values, without their pictures."""
-    return [
-        Found(
-            id=each.id,
-            caption=each.caption,
-            class_name=each.class_name,
-            rank=each.rank,
-            weight=each.weight,
-            score=each.score,
-            percentile=each.percentile,
-        )
-        for each in retrieval
-    ]
+    return [_only(Found, each) for each in retrieval]
+
+
+def _only(kind: Any, thing: object) -> Any:
+    """Return those values of a thing that a kind of answer has."""
+    return {name: getattr(thing, name) for name in kind.__annotations__}
 
 
 def refusal(error: MemDrivenError) -> gr.Error:
@@ -249,10 +243,3 @@ def _k(k: object) -> int:
 
 def _png(output: PipelineOutput, place: int) -> str:
     return base64.b64encode(output.png(place)).decode("ascii")
-
-
-def _unknown(output: PipelineOutput) -> list[Unknown]:
-    return [
-        Unknown(word=each.word, replacement=each.replacement, reason=each.reason)
-        for each in output.unknown_words
-    ]

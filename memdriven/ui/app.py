@@ -33,18 +33,11 @@ from memdriven.ui.html import EQUATION, panel, status, tag, text
 from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
 from memdriven.ui.state import Shelf
 
-TITLE = "memdriven"
-
-QUEUE_SIZE = 4 * server.ADDRESS
-"""Requests that may wait, those that tell a place in line included, of all visitors together; no one
-address can fill it (`limits`)."""
 SESSIONS = 500
 """Browser tabs and callers whose state is kept, the longest unused forgotten first: Gradio holds
 0.3 MB for each."""
 SANS = ("Inter", "Helvetica Neue", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
-HEAD = '<meta name="color-scheme" content="light dark">'
-FAVICON = Path(__file__).with_name("favicon.svg")
 
 
 def header() -> str:
@@ -52,23 +45,21 @@ def header() -> str:
     terms = "".join(
         tag("b", text(word), class_=f"md-{kind}") if kind else text(f" {word} ") for kind, word in EQUATION
     )
+    said = text("Write a sentence. See what the model remembers, and what it paints.")
+    paper = tag(
+        "a",
+        text("Paper: Li, Torr and Lukasiewicz, BMVC 2022"),
+        href="https://arxiv.org/abs/2208.07022",
+        class_="md-credit",
+        rel="noreferrer",
+        target="_blank",
+    )
     return tag(
         "header",
-        tag("h1", text(TITLE))
-        + tag(
-            "span",
-            text("Describe a bird. See what the model remembers, and what it paints."),
-            class_="md-sub",
-        )
-        + tag("span", terms, class_="md-equation")
-        + tag(
-            "a",
-            text("Paper: Li, Torr and Lukasiewicz, BMVC 2022"),
-            href="https://arxiv.org/abs/2208.07022",
-            class_="md-credit",
-            rel="noreferrer",
-            target="_blank",
-        ),
+        tag("h1", text("memdriven")),
+        tag("span", said, class_="md-sub"),
+        tag("span", terms, class_="md-equation"),
+        paper,
         class_="md-head",
     )
 
@@ -81,7 +72,9 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
     """
     state.use(offered)
     begin = picture.opening()
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True) as page:
+    with gr.Blocks(
+        title="memdriven", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
+    ) as page:
         arrival = panel(header(), elem_id="header", js_on_load=html.script("address.js"))
         with gr.Row(elem_id="page"):
             column = query.build(begin)
@@ -92,18 +85,16 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
                 trying += memory_map.build(column, shown)
                 saving = history.build(column, tabs, shown, page, arrival)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
-        server.tell(page, column.place)
+        server.tell(column.place)
         column.stop.click(
             lambda: status("Stopped."),
             None,
             column.status,
             cancels=[painting, *varying, *trying, *saving],
-            queue=False,
-            show_progress="hidden",
-            api_visibility="private",
+            **html.BESIDE,
         )
         api.build()
-    queued: gr.Blocks = page.queue(max_size=QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
+    queued: gr.Blocks = page.queue(max_size=server.QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
     return queued
 
 
@@ -116,36 +107,18 @@ def look() -> gr.themes.Base:
         font_mono=list(MONO),
         radius_size=gr.themes.sizes.radius_md,
     )
-    return quiet.set(
-        body_background_fill="var(--md-paper)",
-        body_background_fill_dark="var(--md-paper)",
-        body_text_color="var(--md-ink)",
-        body_text_color_dark="var(--md-ink)",
-        background_fill_primary="var(--md-surface)",
-        background_fill_primary_dark="var(--md-surface)",
-        border_color_primary="var(--md-line)",
-        border_color_primary_dark="var(--md-line)",
-        input_background_fill="var(--md-surface)",
-        input_background_fill_dark="var(--md-surface)",
-        input_border_color="var(--md-line)",
-        input_border_color_dark="var(--md-line)",
-        slider_color="var(--md-memory)",
-        slider_color_dark="var(--md-memory)",
-        block_label_text_color="var(--md-quiet)",
-        block_label_text_color_dark="var(--md-quiet)",
-    )
-
-
-def style_sheet() -> str:
-    """Return the page's CSS."""
-    folder = files("memdriven.ui")
-    names = ("page.css", "tabs.css", "inside.css")
-    return "\n".join(folder.joinpath(name).read_text("utf-8") for name in names)
-
-
-def page_script() -> str:
-    """Return the page's JavaScript, a function that Gradio calls once the page is there."""
-    return files("memdriven.ui").joinpath("page.js").read_text("utf-8")
+    colours = {
+        "body_background_fill": "paper",
+        "body_text_color": "ink",
+        "background_fill_primary": "surface",
+        "border_color_primary": "line",
+        "input_background_fill": "surface",
+        "input_border_color": "line",
+        "slider_color": "memory",
+        "block_label_text_color": "quiet",
+    }
+    both = {f"{name}{dark}": f"var(--md-{each})" for name, each in colours.items() for dark in ("", "_dark")}
+    return quiet.set(**both)
 
 
 def launch(
@@ -178,29 +151,9 @@ def launch(
     port = free_port(host, port)
     # A public tunnel has a name that is not known before.
     hosts = ("*",) if share else served_hosts(host, allowed)
-    options: dict[str, Any] = {
-        "theme": look(),
-        "css": style_sheet(),
-        "js": page_script(),
-        "head": HEAD,
-        "footer_links": [],
-        "ssr_mode": False,
-        "mcp_server": api.mcp_installed(),
-        "enable_monitoring": False,
-        "run_history": False,
-        "pwa": False,
-        "allowed_paths": [],
-        "max_file_size": "1mb",
-        "state_session_capacity": SESSIONS,
-        "show_error": False,
-        "favicon_path": FAVICON,
-        "app_kwargs": {
-            "middleware": [
-                Middleware(OwnServerOnly, hosts=hosts, frames=frames, forwarded=forwarded),
-                Middleware(server.FairShare, page=page, forwarded=forwarded),
-            ]
-        },
-    }
+    static = files("memdriven.ui")
+    styles = [static.joinpath(name).read_text("utf-8") for name in ("page.css", "tabs.css", "inside.css")]
+    gate = Middleware(OwnServerOnly, hosts=hosts, frames=frames, forwarded=forwarded)
     _, local, public = page.launch(
         server_name=host,
         server_port=port,
@@ -208,7 +161,22 @@ def launch(
         inbrowser=browser,
         quiet=True,
         prevent_thread_lock=True,
-        **options,
+        theme=look(),
+        css="\n".join(styles),
+        js=static.joinpath("page.js").read_text("utf-8"),
+        head='<meta name="color-scheme" content="light dark">',
+        footer_links=[],
+        ssr_mode=False,
+        mcp_server=api.mcp_installed(),
+        enable_monitoring=False,
+        run_history=False,
+        pwa=False,
+        allowed_paths=[],
+        max_file_size="1mb",
+        state_session_capacity=SESSIONS,
+        show_error=False,
+        favicon_path=Path(__file__).with_name("favicon.svg"),
+        app_kwargs={"middleware": [gate]},
     )
     return str(public or local)
 

@@ -30,7 +30,7 @@ from memdriven.ui.html import (
 from memdriven.ui.query import Compose
 from memdriven.ui.references import note
 from memdriven.ui.state import RULES
-from memdriven.ui.tabs import explain, explained, run_button, slider
+from memdriven.ui.tabs import explain, explained, image, run_button, slider
 
 COMPARE_EMPTY = "A picture for each matching rule, with the references that it found."
 EDIT_EMPTY = "Both pictures and their difference appear here."
@@ -46,11 +46,11 @@ def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[t
     """Yield the table of strategies and seeds, and the status, after each picture."""
     wanted = references.read(*query)
     count = max(1, min(int(seeds), MAX_SEEDS))
-    noises = tuple((wanted.seed + step) % (MAX_SEED + 1) for step in range(count))
+    noises = tuple((wanted.seeds[0] + step) % (MAX_SEED + 1) for step in range(count))
     chosen = [name for name in NAMES if name in strategies]
     rows: Sequence[Row] = ()
     labels = [seed_words(seed, len(wanted.variations)) for seed in noises]
-    for rows in across(state.pipeline(), replace(wanted.request, seeds=noises), chosen):
+    for rows in across(state.pipeline(), replace(wanted, seeds=noises), chosen):
         done = sum(picture is not None for row in rows for picture in row.pictures)
         line = f"Painting: {done} of {len(chosen) * count} pictures."
         yield table_html(rows, labels), status(line, busy=True)
@@ -67,9 +67,7 @@ def table_html(rows: Sequence[Row], noises: Sequence[str]) -> str:
         for noise, picture in zip(noises, row.pictures, strict=True):
             label = f"{name}, {noise}"
             if picture is not None:
-                shown = tag("img", src=image_uri(picture), alt=label) + tag(
-                    "span", noise, class_="md-tile-seed"
-                )
+                shown = image(picture, label) + tag("span", noise, class_="md-tile-seed")
                 pick = {"type": "button", "class_": "md-tile md-pick", "aria_pressed": "false"}
                 cells.append(tag("button", shown, **pick, data_label=label))
             elif row.retrieval is None:
@@ -87,8 +85,8 @@ def table_html(rows: Sequence[Row], noises: Sequence[str]) -> str:
 def change(edited: str, *query: object) -> Iterator[tuple[str, str]]:
     """Yield both captions' pictures with their difference, and the status."""
     wanted = references.read(*query)
-    made = edit(state.pipeline(), wanted.request, edited)
-    yield edit_html(made), status(f"Same noise (seed {wanted.seed}), same references, other words.")
+    made = edit(state.pipeline(), wanted, edited)
+    yield edit_html(made), status(f"Same noise (seed {wanted.seeds[0]}), same references, other words.")
 
 
 def edit_html(made: Edit) -> str:

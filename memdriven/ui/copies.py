@@ -68,7 +68,7 @@ def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
         paint = partial(pipe.from_recipe, recipe, query[6].guests)
     else:
         pipe = state.pipeline()
-        paint = partial(pipe, references.read(*query).request)
+        paint = partial(pipe, references.read(*query))
     begun = status("Describing every picture of the memory, once.", busy=True)
     yield note("Looking through the memory\u2026"), begun
     for line in describing(pipe):

@@ -23,7 +23,7 @@ from memdriven.ui import gr, references, state
 from memdriven.ui.html import by_name, event_options, failure, image_uri, panel, section, status, tag
 from memdriven.ui.picture import PictureTab, show
 from memdriven.ui.query import STATE_SECONDS, Compose, steps_line
-from memdriven.ui.references import MEMORY_EMPTY, note, panels_again
+from memdriven.ui.references import MEMORY_EMPTY, again, note, panels
 from memdriven.ui.result import moment, recipe_of
 from memdriven.ui.steering import Steering
 from memdriven.ui.tabs import explain, explained, row, slider
@@ -84,7 +84,7 @@ Made = Iterator[tuple[str, str, Grid | None, str]]
 @explained("", empty_grid(), None)
 def vary(*query: Any) -> Made:
     """Yield references, grid, what it is made from, and status: eight wholly other z."""
-    yield from _grids(references.read(*query).request, 1.0)
+    yield from _grids(references.read(*query), 1.0)
 
 
 @explained("", empty_grid(), None)
@@ -100,7 +100,7 @@ def _grids(request: Request, strength: float) -> Made:
     prepared = pipe.prepare(request)
     recipe = pipe.recipe(prepared, request.seeds[0])
     made: Grid = {"recipe": recipe.to_json(), "strength": strength}
-    shown = references.memory_panel(references.again(prepared).retrieval, common=state.common_words())
+    shown = references.memory_panel(again(prepared).retrieval, common=state.common_words())
     pictures: list[Image.Image] = []
     for number in NUMBERS:
         # z alone moves: the seed stays, and with it epsilon, mirror and window.
@@ -159,7 +159,7 @@ def adopt(event: gr.EventData, made: Grid | None, steering: Steering) -> dict[st
         "seed": str(recipe.seed),
         "keep": gr.Checkbox(value=True),
         "result": show(output),
-        "memory": panels_again(output.prepared, steering)[0],
+        "memory": panels(again(output.prepared, steering))[0],
         "status": status(said),
         "tabs": gr.Tabs(selected="picture"),
         "steering": new,

@@ -1,4 +1,4 @@
-"""The History tab: past pictures of this browser; look at one, take from it, or bring it back."""
+"""The History tab: past pictures of this browser; look at one, take from it, bring it back, export some."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import gr, references, restore, state
+from memdriven.ui import gr, restore, state
 from memdriven.ui.html import (
     CLICKS,
     PICTURE_ALT,
@@ -37,9 +37,10 @@ from memdriven.ui.html import (
 )
 from memdriven.ui.picture import PictureTab
 from memdriven.ui.query import KEPT, STATE_SECONDS, Compose
+from memdriven.ui.references import note
 from memdriven.ui.restore import ACTIONS
 from memdriven.ui.result import Moment, is_moment
-from memdriven.ui.steering import OTHER_KIND, TOO_LARGE, Steering, no_picture
+from memdriven.ui.steering import MAX_BYTES, OTHER_KIND, TOO_LARGE, Steering, no_picture
 
 MOST = 50
 """Pictures that a browser's history holds, its favourites aside."""
@@ -54,15 +55,15 @@ def history(stored: object) -> list[Moment]:
     return _limited([each for each in stored[: MOST + FAVOURITES] if is_moment(each)])
 
 
-def remember(current: object, stored: object) -> list[Moment]:
-    """Return the history with one more picture in front; the same recipe moves up."""
+def remember(current: object, stored: object, star: bool = False) -> list[Moment]:
+    """Return the history with one more picture in front, as a favourite or not; the same recipe moves up."""
     known = history(stored)
     if not is_moment(current):
         return known
-    new: Moment = current
-    for each in known:
-        if each["recipe"] == new["recipe"]:
-            new = each
+    same = [each for each in known if each["recipe"] == current["recipe"]]
+    new: Moment = same[0] if same else current
+    if star:
+        new = {**new, "star": True}
     return _limited([new, *(each for each in known if each["recipe"] != new["recipe"])])
 
 
@@ -81,67 +82,183 @@ def panel_html(stored: object) -> str:
     """Return the list, newest first, each with its actions."""
     moments = history(stored)
     if not moments:
-        return references.note("Every finished picture is listed here. The list stays in this browser.")
-    items = "".join(_item(place, each) for place, each in enumerate(moments))
-    tools = [
-        button(label, "md-action", data_export=kind)
-        for kind, label in (("sheet", "Contact sheet"), ("zip", "ZIP"))
-    ]
+        return note("Every finished picture is listed here. The list stays in this browser.")
+    tools = button("Contact sheet", data_export="sheet") + button("ZIP", data_export="zip")
     if any(each.get("star") for each in moments):
-        tools.append(button("Select favourites", "md-action", data_tick="star"))
-    tools.append(button("Forget all", "md-link", data_act="clear"))
-    note = hint(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all.")
-    actions = tag("div", "".join(tools), class_="md-actions")
-    return note + actions + tag("ol", items, class_="md-history")
+        tools += button("Select favourites", data_tick="star")
+    tools += button("Forget all", "md-link", data_act="clear")
+    items = "".join(_item(place, each) for place, each in enumerate(moments))
+    said = hint(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all.")
+    return said + tag("div", tools, class_="md-actions") + tag("ol", items, class_="md-history")
 
 
 def _item(place: int, each: Moment) -> str:
     recipe, star = Recipe.from_json(each["recipe"]), bool(each.get("star"))
-    label = f"Choose picture {place + 1}: {recipe.caption}"
+    words = recipe.caption
+    label = f"Choose picture {place + 1}: {words}"
     box = tag("input", type="checkbox", value=place, aria_label=label, data_star=star)
-    picture = tag(
-        "img", src=each["image"], width=72, height=72, alt=PICTURE_ALT.format(caption=recipe.caption)
-    )
     seen = tag(
         "button",
-        picture,
+        tag("img", src=each["image"], width=72, height=72, alt=PICTURE_ALT.format(caption=words)),
         type="button",
         class_="md-history-picture",
         data_act="inspect",
         data_place=place,
         title=ACTIONS["inspect"][1],
     )
-    seed = seed_words(recipe.seed, len(recipe.variations))
     facts = (
-        tag("p", text(recipe.caption), class_="md-history-words")
+        tag("p", text(words), class_="md-history-words")
         + tag("span", text(f"No. {place + 1}"), class_="md-history-number")
-        + tag("span", text(seed), class_="md-seed")
+        + tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
     )
+    mark, kept = "\u2605" if star else "\u2606", "Favourites stay when newer pictures push the others out"
+    acts: list[tuple[str | None, ...]] = [
+        (act, name, name, what, None) for act, (name, what) in ACTIONS.items() if act != "similar"
+    ]
+    acts.append(("star", f"{mark} Favourite", "Favourite", kept, str(star).lower()))
     buttons = "".join(
         button(
-            name,
+            str(shown),
             "md-steer-button",
-            data_act=kind,
+            data_act=act,
             data_place=place,
+            data_focus=f"{act} {place}",
+            aria_pressed=pressed,
             title=what,
-            aria_label=f"{name}: {recipe.caption}",
+            aria_label=f"{name}: {words}",
         )
-        for kind, (name, what) in ACTIONS.items()
-        if kind != "similar"
-    )
-    buttons += button(
-        "\u2605 Favourite" if star else "\u2606 Favourite",
-        "md-steer-button",
-        data_act="star",
-        data_place=place,
-        data_focus=f"star {place}",
-        aria_pressed=str(star).lower(),
-        title="Favourites stay when newer pictures push the others out",
-        aria_label=f"Favourite: {recipe.caption}",
+        for act, shown, name, what, pressed in acts
     )
     controls = tag("div", buttons, class_="md-steer")
     return tag("li", box + seen + tag("div", facts + controls), class_="md-moment")
 
+
+# ---------------------------------------------------------------------------------------------------------
+# What a press, a file or a link does.
+
+
+def act(event: gr.EventData, stored: object, inspected: str | None, steering: Steering) -> dict[str, Any]:
+    """Return what a press on a past picture's button changes, by name."""
+    moments, kind, place = history(stored), getattr(event, "act", None), getattr(event, "place", None)
+    try:
+        if kind == "clear":
+            return {"past": []}
+        if str(place) in map(str, range(len(moments))):
+            place = int(str(place))
+            each = moments[place]
+            turned: Moment = {**each, "star": not each.get("star", False)}
+            if kind in ("star", "forget"):
+                return {"past": [*moments[:place], *[turned][kind == "forget" :], *moments[place + 1 :]]}
+            recipe = Recipe.from_json(each["recipe"])
+        elif place is None and inspected:
+            recipe = Recipe.from_json(inspected)
+        else:
+            raise restore.no_recipe()
+        if kind == "inspect":
+            return {"inspection": restore.inspection(recipe), "inspected": recipe.to_json()}
+        if kind == "remix":
+            return restore.remixed(restore.adapted(recipe, steering), steering)
+        if kind == "similar":
+            said = "Painted from that recipe with another model or memory: alike, not the same."
+            return restore.restored(restore.adapted(recipe, steering), steering, said)
+        return restore.brought(recipe, steering)
+    except MemDrivenError as error:
+        return {"status": failure(error)}
+
+
+def star(current: object, stored: object) -> dict[str, Any]:
+    """Return what makes the picture on screen a favourite, by name."""
+    return {
+        "past": remember(current, stored, star=True),
+        "status": status("A favourite now: it stays in your History."),
+    }
+
+
+def paste(written: str) -> dict[str, Any]:
+    """Return what shows a pasted recipe or link, by name."""
+    try:
+        recipe = restore.read(written)
+    except MemDrivenError as error:
+        return {"status": failure(error)}
+    return {"inspection": restore.inspection(recipe), "inspected": recipe.to_json(), "status": status(READY)}
+
+
+def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
+    """Return what brings back the recipe of a PNG that carries one, by name."""
+    content = getattr(event, "content", None)
+    if not isinstance(content, str) or len(content) > MAX_BYTES * 4 // 3:
+        return {"status": failure(no_picture(TOO_LARGE))}
+    try:
+        return restore.brought(Recipe.from_png(base64.b64decode(content, validate=True)), steering)
+    except (binascii.Error, ValueError):
+        return {"status": failure(no_picture(OTHER_KIND))}
+    except MemDrivenError as error:
+        return {"status": failure(error)}
+
+
+def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
+    """Return what a page shows for the link in its address, or showed before it was loaded again, by name.
+
+    Args:
+        event: `link` of a recipe; of a page that was there before also the `values` of `query.KEPT`,
+            whether its references were `steered`, and whether its picture is `lost`: an own image's.
+        steering: the tab's own.
+    """
+    link, values = getattr(event, "link", None), getattr(event, "values", None)
+    shown: dict[str, Any] = {}
+    if link:
+        try:
+            shown = restore.brought(restore.read(link), steering)
+        except MemDrivenError as error:
+            shown = {"status": failure(error)}
+    if isinstance(values, dict):
+        shown.pop("tabs", None)
+        shown |= restore.came_back(values, shown)
+        if not getattr(event, "steered", False):
+            shown["steering"] = Steering()
+    if getattr(event, "lost", False):
+        said = "The picture with your own image is gone: only the page that had it could make it."
+        shown["status"] = status(said)
+    return shown
+
+
+def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[dict[str, str]]:
+    """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures, by name.
+
+    What this page cannot make again is left out and named, unless nothing would be left.
+    """
+    places = getattr(event, "places", None)
+    wanted = set(map(str, places)) if isinstance(places, list) else set()
+    numbered = list(enumerate(history(stored), start=1))
+    chosen = [each for each in numbered if str(each[0] - 1) in wanted] or numbered
+    outputs: list[PipelineOutput] = []
+    left_out: list[str] = []
+    problem: MemDrivenError = ConfigError("a recipe to use", "no picture in the list", "generate one first")
+    for done, (number, each) in enumerate(chosen, start=1):
+        yield {"status": status(f"Painting picture {done} of {len(chosen)} again.", busy=True)}
+        recipe = Recipe.from_json(each["recipe"])
+        try:
+            outputs.append(restore.made_here(recipe).from_recipe(recipe, steering.guests))
+        except MemDrivenError as error:
+            problem = error
+            left_out.append(f"No. {number}")
+    if not outputs:
+        yield {"saved": "", "status": failure(problem)}
+        return
+    content, media, kind, name = contact_sheet(outputs), "image/png", "contact sheet", "memdriven-sheet.png"
+    if getattr(event, "kind", None) == "zip":
+        content, media, kind, name = archive(outputs), "application/zip", "ZIP", "memdriven.zip"
+    address = f"data:{media};base64,{base64.b64encode(content).decode()}"
+    words = text(f"Save the {kind} ({len(outputs)})")
+    said = f"{len(outputs)} pictures are ready to save."
+    if left_out:
+        said = f"Ready to save: {len(outputs)}. This page cannot make these again: {', '.join(left_out)}."
+    link = tag("a", words, class_="md-action", href=address, download=name)
+    yield {"saved": link, "status": status(said)}
+
+
+# ---------------------------------------------------------------------------------------------------------
+# Chosen pictures for designers: one contact sheet, or a ZIP with pictures and recipes.
 
 CELL, GAP, LINE = 256, 20, 18
 PAPER, INK, QUIET = "#faf8f3", "#24221e", "#6a655c"
@@ -164,10 +281,9 @@ def contact_sheet(outputs: Sequence[PipelineOutput]) -> bytes:
         sheet.paste(output.images[0].resize((CELL, CELL), Image.Resampling.LANCZOS), (left, top))
         words, font = legible(output.recipe.caption)
         lines = _wrapped(words, font, draw)
-        for number, line in enumerate(lines):
-            draw.text((left, top + CELL + 4 + number * LINE), line, INK, font)
         facts = f"{place + 1}   seed {output.recipe.seed}"
-        draw.text((left, top + CELL + 4 + len(lines) * LINE), facts, QUIET, font)
+        for number, (line, colour) in enumerate([*((each, INK) for each in lines), (facts, QUIET)]):
+            draw.text((left, top + CELL + 4 + number * LINE), line, colour, font)
         described.add_itxt(f"Caption {place + 1}", output.recipe.caption)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True, pnginfo=described)
@@ -200,14 +316,19 @@ def _system_fonts() -> list[Path]:
 
 def archive(outputs: Sequence[PipelineOutput]) -> bytes:
     """Return a ZIP: numbered PNGs that carry their recipes, all recipes as JSON, the sheet."""
+    recipes = json.dumps([output.recipe.to_dict() for output in outputs], indent=1) + "\n"
+    files: dict[str, bytes | str] = {
+        f"memdriven-{number:02d}-seed-{output.recipe.seed}.png": output.png()
+        for number, output in enumerate(outputs, start=1)
+    }
     buffer = io.BytesIO()
-    recipes = json.dumps([output.recipe.to_dict() for output in outputs], indent=1)
     with zipfile.ZipFile(buffer, "w") as pack:
-        for number, output in enumerate(outputs, start=1):
-            name = f"memdriven-{number:02d}-seed-{output.recipe.seed}.png"
-            pack.writestr(zipfile.ZipInfo(name, _DATE), output.png())
-        pack.writestr(zipfile.ZipInfo("recipes.json", _DATE), recipes + "\n")
-        pack.writestr(zipfile.ZipInfo("contact-sheet.png", _DATE), contact_sheet(outputs))
+        for name, content in {
+            **files,
+            "recipes.json": recipes,
+            "contact-sheet.png": contact_sheet(outputs),
+        }.items():
+            pack.writestr(zipfile.ZipInfo(name, _DATE), content)
     return buffer.getvalue()
 
 
@@ -227,6 +348,9 @@ def _wrapped(caption: str, font: ImageFont.FreeTypeFont, draw: ImageDraw.ImageDr
         lines[-1] = lines[-1].rstrip("\u2026")[:-1] + "\u2026"
     return lines
 
+
+# ---------------------------------------------------------------------------------------------------------
+# The tab.
 
 _READ = """() => {
   try { return [JSON.parse(localStorage.getItem("memdriven.pictures.1") ?? "[]")]; } catch { return [[]]; }
@@ -250,121 +374,6 @@ element.addEventListener('click', event => {
 """
 
 
-def act(event: gr.EventData, stored: object, inspected: str | None, steering: Steering) -> dict[str, Any]:
-    """Return what a press on a past picture's button changes, by name."""
-    moments, kind = history(stored), getattr(event, "act", None)
-    try:
-        if kind == "clear":
-            return {"past": []}
-        recipe, place = _wanted(event, moments, inspected)
-        if kind in ("star", "forget") and place >= 0:
-            turned: Moment = {**moments[place], "star": not moments[place].get("star", False)}
-            return {"past": [*moments[:place], *[turned][kind == "forget" :], *moments[place + 1 :]]}
-        if kind == "inspect":
-            return {"inspection": restore.inspection(recipe), "inspected": recipe.to_json()}
-        if kind == "remix":
-            return restore.remixed(restore.adapted(recipe, steering), steering)
-        if kind == "similar":
-            said = "Painted from that recipe with another model or memory: alike, not the same."
-            return restore.restored(restore.adapted(recipe, steering), steering, said)
-        return restore.brought(recipe, steering)
-    except MemDrivenError as error:
-        return {"status": failure(error)}
-
-
-def paste(written: str) -> dict[str, Any]:
-    """Return what shows a pasted recipe or link, by name."""
-    try:
-        recipe = restore.read(written)
-    except MemDrivenError as error:
-        return {"status": failure(error)}
-    return {"inspection": restore.inspection(recipe), "inspected": recipe.to_json(), "status": status(READY)}
-
-
-def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
-    """Return what brings back the recipe of a PNG that carries one, by name."""
-    content = getattr(event, "content", None)
-    found = OTHER_KIND
-    try:
-        if isinstance(content, str) and len(content) <= restore.MAX_PNG:
-            return restore.brought(Recipe.from_png(base64.b64decode(content, validate=True)), steering)
-        found = TOO_LARGE
-    except (binascii.Error, ValueError):
-        pass
-    except MemDrivenError as error:
-        return {"status": failure(error)}
-    return {"status": failure(no_picture(found))}
-
-
-def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
-    """Return what a page shows for the link in its address, or showed before it was loaded again, by name.
-
-    Args:
-        event: `link` of a recipe; of a page that was there before also the `values` of `compose.KEPT`,
-            whether its references were `steered`, and whether its picture is `lost`: an own image's.
-        steering: the tab's own.
-    """
-    link, values = getattr(event, "link", None), getattr(event, "values", None)
-    shown: dict[str, Any] = {}
-    if link:
-        try:
-            shown = restore.brought(restore.read(link), steering)
-        except MemDrivenError as error:
-            shown = {"status": failure(error)}
-    if isinstance(values, dict):
-        shown.pop("tabs", None)
-        shown |= restore.came_back(values, shown)
-        if not getattr(event, "steered", False):
-            shown["steering"] = Steering()
-    if getattr(event, "lost", False):
-        said = "The picture with your own image is gone: only the page that had it could make it."
-        shown["status"] = status(said)
-    return shown
-
-
-def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[dict[str, str]]:
-    """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures, by name.
-
-    What this page cannot make again is left out and named, unless nothing would be left.
-    """
-    moments, kind = history(stored), getattr(event, "kind", None)
-    places = getattr(event, "places", None)
-    wanted = {str(each) for each in places} if isinstance(places, list) else set()
-    numbered = list(enumerate(moments, start=1))
-    chosen = [each for each in numbered if str(each[0] - 1) in wanted] or numbered
-    outputs: list[PipelineOutput] = []
-    left_out: list[str] = []
-    problem: MemDrivenError = ConfigError(
-        wanted="a recipe to use", found="no picture in the list", fix="generate one first"
-    )
-    for done, (number, each) in enumerate(chosen, start=1):
-        said = f"Painting picture {done} of {len(chosen)} again."
-        yield {"status": status(said, busy=True)}
-        recipe = Recipe.from_json(each["recipe"])
-        try:
-            outputs.append(restore.made_here(recipe).from_recipe(recipe, steering.guests))
-        except MemDrivenError as error:
-            problem = error
-            left_out.append(f"No. {number}")
-    if not outputs:
-        yield {"saved": "", "status": failure(problem)}
-        return
-    zipped = kind == "zip"
-    content = archive(outputs) if zipped else contact_sheet(outputs)
-    media = "application/zip" if zipped else "image/png"
-    link = tag(
-        "a",
-        text(f"Save the {'ZIP' if zipped else 'contact sheet'} ({len(outputs)})"),
-        class_="md-action",
-        href=f"data:{media};base64,{base64.b64encode(content).decode()}",
-        download="memdriven.zip" if zipped else "memdriven-sheet.png",
-    )
-    said = f"{len(outputs)} pictures are ready to save."
-    if left_out:
-        said = f"Ready to save: {len(outputs)}. This page cannot make these again: {', '.join(left_out)}."
-    yield {"saved": link, "status": status(said)}
-
-
 def build(
     column: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks, arrival: gr.HTML
 ) -> list[gr.events.Dependency]:
@@ -377,9 +386,6 @@ def build(
         page: all of it.
         arrival: submits what the address or the browser tab asks for (`address.js`).
     """
-    # The browser's own list is read afresh for each picture, and written by `page.js` alone, which merges
-    # what other tabs have added.
-    stored = column.past
     with gr.Tab("History", id="history") as tab, gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="history-column", min_width=300):
             section("paint", "Your pictures, saved in this browser")
@@ -388,7 +394,11 @@ def build(
             undo = gr.Button("Bring them back", elem_id="history-undo", size="sm")
         with gr.Column(elem_id="recipe-column", min_width=260):
             section("paint", "Recipe")
-            dropped = panel(_drop_zone(), elem_id="recipe-drop", js_on_load=CLICKS)
+            choose = tag("input", type="file", accept="image/png", class_="md-file")
+            zone = tag(
+                "label", text("Drop a PNG here to restore it, or choose one") + choose, class_="md-drop"
+            )
+            dropped = panel(zone, elem_id="recipe-drop", js_on_load=CLICKS)
             with gr.Row(elem_id="recipe-paste"):
                 written = gr.Textbox(
                     label="Recipe (JSON) or link",
@@ -399,62 +409,50 @@ def build(
                     min_width=140,
                 )
                 read = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
-            seen = panel(
-                references.note("Inspect a picture, drop one that memdriven saved, or paste a recipe."),
-                elem_id="inspection",
-                js_on_load=CLICKS,
-            )
+            empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
+            seen = panel(empty, elem_id="inspection", js_on_load=CLICKS)
             inspected = gr.State(None, time_to_live=STATE_SECONDS)
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    queued: dict[str, Any] = {**quiet, "concurrency_id": state.CONCURRENCY_ID, "concurrency_limit": 1}
-    listing = (panel_html, stored, listed)
+    queued: dict[str, Any] = {
+        **quiet,
+        "trigger_mode": "once",
+        "concurrency_id": state.CONCURRENCY_ID,
+        "concurrency_limit": 1,
+    }
     parts = column.parts | shown.parts | {"inspection": seen, "inspected": inspected, "saved": saved}
     parts |= {"tabs": tabs}
-    every = list(parts.values())
+    every, steering, stored = list(parts.values()), column.steering, column.past
+
+    def then_list(event: gr.events.Dependency, write: bool = True) -> None:
+        """Write a list that an event changed, and show it.
+
+        The browser's own list is read afresh for each picture, and written by `page.js` alone, which
+        merges what other tabs have added.
+        """
+        if write:
+            event = event.success(None, stored, stored, js=_WRITE, **quiet)
+        event.success(panel_html, stored, listed, **quiet)
+
     for source in (listed, seen):
-        source.click(
-            by_name(parts, act), [stored, inspected, column.steering], every, trigger_mode="once", **queued
-        ).success(None, stored, stored, js=_WRITE, **quiet).success(*listing, **quiet)
-    undo.click(None, None, stored, js=_UNDO, **quiet).success(*listing, **quiet)
-    gr.on(
-        [read.click, written.submit],
-        by_name(parts, paste),
-        written,
-        [seen, inspected, column.status],
-        **quiet,
+        then_list(source.click(by_name(parts, act), [stored, inspected, steering], every, **queued))
+    starred = [stored, column.status]
+    then_list(
+        shown.result.like(
+            by_name(parts, star), [column.current, stored], starred, queue=False, js=_FRESH, **quiet
+        )
     )
-    dropped.upload(by_name(parts, drop), column.steering, every, trigger_mode="once", **queued)
-    arrival.submit(by_name(parts, arrive), column.steering, every, trigger_mode="once", **queued).success(
-        None, js=_ARRIVED
+    then_list(
+        column.current.change(remember, [column.current, stored], stored, queue=False, js=_FRESH, **quiet)
     )
+    then_list(undo.click(None, None, stored, js=_UNDO, **quiet), write=False)
+    then_list(gr.on([page.load, tab.select], None, None, stored, js=_READ, **quiet), write=False)
+    pasted = [seen, inspected, column.status]
+    gr.on([read.click, written.submit], by_name(parts, paste), written, pasted, **quiet)
+    dropped.upload(by_name(parts, drop), steering, every, **queued)
+    arrival.submit(by_name(parts, arrive), steering, every, **queued).success(None, js=_ARRIVED)
     kept: list[Any] = [parts[name] for name in KEPT]
-    gr.on(
-        [each.change for each in kept],
-        None,
-        kept,
-        js=f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}",
-    )
-    column.current.change(
-        remember, [column.current, stored], stored, queue=False, js=_FRESH, **quiet
-    ).success(None, stored, stored, js=_WRITE, **quiet).success(*listing, **quiet)
-    gr.on([page.load, tab.select], None, None, stored, js=_READ, **quiet).success(*listing, **quiet)
-    saving = listed.submit(
-        by_name(parts, save), [stored, column.steering], [saved, column.status], trigger_mode="once", **queued
-    )
+    note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
+    gr.on([each.change for each in kept], None, kept, js=note_values)
+    saving = listed.submit(by_name(parts, save), [stored, steering], [saved, column.status], **queued)
     saving.success(None, js=_SAVE)
     return [saving]
-
-
-def _drop_zone() -> str:
-    choose = tag("input", type="file", accept="image/png", class_="md-file")
-    return tag("label", text("Drop a PNG here to restore it, or choose one") + choose, class_="md-drop")
-
-
-def _wanted(event: gr.EventData, moments: Sequence[Moment], inspected: str | None) -> tuple[Recipe, int]:
-    """Return the recipe that a press is about: a place in the list, or what is inspected."""
-    place = getattr(event, "place", None)
-    if place is None and inspected:
-        return Recipe.from_json(inspected), -1
-    if str(place) in map(str, range(len(moments))):
-        return Recipe.from_json(moments[int(str(place))]["recipe"]), int(str(place))
-    raise restore.no_recipe()

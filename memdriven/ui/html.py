@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from importlib.resources import files
 from inspect import isgeneratorfunction
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -197,7 +198,7 @@ def changed_words(changes: Sequence[tuple[str, str]]) -> str:
 CLICKS = """
 element.addEventListener('click', event => {
   const target = event.target.closest('button[data-act]');
-  if (target) trigger('click', {...target.dataset});
+  if (target) trigger(target.dataset.event ?? 'click', {...target.dataset});
 });
 element.addEventListener('change', event => {
   const target = event.target;
@@ -217,6 +218,20 @@ for (const kind of ['dragover', 'drop']) element.addEventListener(kind, event =>
 });
 """
 """Sends a pressed button's or slider's data, and a chosen or dropped file's bytes, to Python."""
+
+
+BESIDE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Of events beside the queue: typing must not wait for a grid that is painted, only for the stage that the
+networks are busy with (`MemoryDrivenPipeline.turn`)."""
+
+
+class Parts(SimpleNamespace):
+    """Components by their names: `parts.caption`."""
+
+    @property
+    def parts(self) -> dict[str, gr.blocks.Block]:
+        """The components by the names that handlers give their values (`by_name`)."""
+        return vars(self)
 
 
 def panel(content: str = "", **options: Any) -> gr.HTML:

@@ -48,8 +48,8 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
     if not str(query[0]).strip():  # there is always something to walk through
         query = (read_examples(pipe)[0], *query[1:])
     wanted = references.read(*query)
-    seen = look_inside(pipe, wanted.request)
-    done = status(f"Inside the picture of seed {wanted.seed}.")
+    seen = look_inside(pipe, wanted)
+    done = status(f"Inside the picture of seed {wanted.seeds[0]}.")
     if not len(seen.prepared.retrieval):
         yield walk_html(pipe, seen), "", done
         return
@@ -62,7 +62,7 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
     steps.append(done)
     yield walk_html(pipe, seen, list(hidden_parts(pipe, seen))), "", steps.pop(0)
     shown: list[Image.Image] = []
-    for line, picture in zip(steps, fading(pipe, wanted.request), strict=False):
+    for line, picture in zip(steps, fading(pipe, wanted), strict=False):
         shown.append(picture)
         yield gr.skip(), fading_html(shown), line
 
@@ -70,7 +70,7 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
 @explained(note(CONTROLS_EMPTY))
 def exchange(*query: object) -> Iterator[tuple[str, str]]:
     """Yield the controls' pictures, one more each time, and the status."""
-    pipe, request = state.pipeline(), references.read(*query).request
+    pipe, request = state.pipeline(), references.read(*query)
     own = request.strategy
     if own is None or own in CONTROLS:
         own = pipe.config.retrieval.strategy

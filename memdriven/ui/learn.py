@@ -20,6 +20,7 @@ from memdriven.errors import ConfigError
 from memdriven.numbers import is_whole, parse_json, shown
 from memdriven.ui import experiments, gr, state
 from memdriven.ui.html import (
+    BESIDE,
     CLICKS,
     EQUATION,
     READY,
@@ -325,16 +326,15 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             compose.status: status(READY),
         }
 
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     running = start.click(run, [chosen, own], [outcome, made, compose.status], **event_options())
     # What still runs is the lesson before's, and would fill the new one's place.
     shown = [taught, quiz, words, answer, own, start, made, judged, compose.status, thanks, *asked]
-    chosen.change(choose, chosen, shown, cancels=running, **quick)
-    made.change(None, [made, words], [made, open_, compose.status], js=_OF_THIS_LESSON, **quick)
-    answer.change(lambda said: gr.Button(interactive=bool(said)), answer, start, **quick)
-    open_.click(reveal, [chosen, answer, outcome], [judged, open_], **quick)
-    judged.click(onward, None, chosen, **quick)
-    save.click(keep, [chosen, visit, *asked], [thanks, visit], **quick)
+    chosen.change(choose, chosen, shown, cancels=running, **BESIDE)
+    made.change(None, [made, words], [made, open_, compose.status], js=_OF_THIS_LESSON, **BESIDE)
+    answer.change(lambda said: gr.Button(interactive=bool(said)), answer, start, **BESIDE)
+    open_.click(reveal, [chosen, answer, outcome], [judged, open_], **BESIDE)
+    judged.click(onward, None, chosen, **BESIDE)
+    save.click(keep, [chosen, visit, *asked], [thanks, visit], **BESIDE)
     return [running]
 
 

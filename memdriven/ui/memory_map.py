@@ -117,7 +117,7 @@ def find(*query: object) -> tuple[str, str]:
     if not str(query[0]).strip():
         return hint("Write a caption to see where it belongs."), status(READY)
     try:
-        prepared = pipe.prepare(references.read(*query).request)
+        prepared = pipe.prepare(references.read(*query))
         layout, _ = drawing(pipe).result()
     except MemDrivenError as error:
         return "", failure(error)
@@ -135,7 +135,7 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
         item = pipe.bank.item(pipe.bank.index_of(chosen))
         new = query[6].pin(chosen)
         asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
-        output = pipe(references.read(*asked).request)
+        output = pipe(references.read(*asked))
     except MemDrivenError as error:
         return {"status": failure(error)}
     line, result, seed = references.again(output.prepared, new), show(output), output.recipe.seed

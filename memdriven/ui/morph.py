@@ -53,17 +53,17 @@ def run(
     far = references.read(*Query(*query)._replace(caption=other, seed=seed))
     total = max(FEWEST, min(int(count), morph.MAX_FRAMES)) if is_number(count) else DEFAULT_FRAMES
     made: list[Image.Image] = []
-    for picture in morph.frames(pipe, near.request, far.request, moving, total):
+    for picture in morph.frames(pipe, near, far, moving, total):
         made.append(picture)
         if len(made) < total:
             line = f"Painting: {len(made)} of {total} pictures."
             yield _making(picture, len(made) / total), status(line, busy=True)
     # What does not move is at the far end as it is at the near one.
-    first, last = pipe.prepare(near.request).retrieval, pipe.prepare(far.request).retrieval
+    first, last = pipe.prepare(near).retrieval, pipe.prepare(far).retrieval
     reached = (last if "words" in moving else first).caption
     there = replace(last if "memory" in moving else first, caption=reached)
     line = f"{total} pictures. Move through them with the slider or the arrow keys."
-    yield morph_html(made, ((first, near.seed), (there, far.seed)), moving), status(line)
+    yield morph_html(made, ((first, near.seeds[0]), (there, far.seeds[0])), moving), status(line)
 
 
 def morph_html(

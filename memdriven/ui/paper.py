@@ -18,6 +18,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
 from memdriven.ui import copies, gr, references, state
 from memdriven.ui.html import (
+    BESIDE,
     CARD_ALT,
     PICTURE_ALT,
     button,
@@ -89,7 +90,7 @@ def _requests(asked: Query) -> list[Request]:
     tries = state.read_tries(asked.tries)
     found = [Request(caption=each, seeds=(seed,), best_of=tries) for each in read_examples(pipe)]
     if str(asked.caption).strip():
-        own = replace(references.read(*asked).request, seeds=(seed,))
+        own = replace(references.read(*asked), seeds=(seed,))
         found = [own, *(each for each in found if each.caption != own.caption)]
     return found[:ROWS] or [Request(caption=pipe.bank.item(0).captions[0], seeds=(seed,), best_of=tries)]
 
@@ -303,5 +304,5 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             run = run_button("Draw the figure", "paper-run", min_width=130)
         made = panel(note(EMPTY), elem_id="paper-result", js_on_load=script("inside.js"))
     inputs, outputs = [number, *compose.whole_query], [made, compose.status]
-    tab.select(claims_html, None, claims, queue=False, show_progress="hidden", api_visibility="private")
+    tab.select(claims_html, None, claims, **BESIDE)
     return [gr.on([run.click, number.change], draw, inputs, outputs, **event_options())]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
@@ -13,7 +13,9 @@ from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import gr, query, references, result, state
 from memdriven.ui.html import (
+    BESIDE,
     CLICKS,
+    Parts,
     by_name,
     event_options,
     failure,
@@ -25,54 +27,41 @@ from memdriven.ui.html import (
     tag,
     text,
 )
-from memdriven.ui.query import Compose, Opening, steps_line, switch
-from memdriven.ui.references import look, look_again, own_panel, panels
+from memdriven.ui.query import Compose, Opening, steps_line
+from memdriven.ui.references import Query, look, panels
 from memdriven.ui.result import is_moment, moment, recipe_of
-from memdriven.ui.steering import Steering, apply, read_upload, user_image
+from memdriven.ui.steering import Steering, apply, own_panel, read_upload, user_image
 
 _TAKEN = "() => { if (window.memdriven.taken) document.querySelector('#generate').click(); }"
 """A picture of another reference was chosen in the gallery: it is painted whole."""
+_SAVE = "() => setTimeout(() => document.querySelector('#larger a')?.click(), 100)"
 OPENING_SEED = 1
 """Of the picture that the page opens with."""
-_BESIDE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""Of events beside the queue: typing must not wait for a grid that is painted, only for the stage that the
-networks are busy with (`MemoryDrivenPipeline.turn`)."""
 Update = str | dict[str, object]
 """HTML for a panel, or `gr.skip()` to leave it as it is."""
 
 
-@dataclass(frozen=True)
-class PictureTab:
-    """The tab's components, for other tabs that show something here."""
-
-    tab: gr.Tab
-    memory: gr.HTML
-    result: gr.HTML
-    own: gr.HTML
-
-    @property
-    def parts(self) -> dict[str, gr.blocks.Block]:
-        """The panels by the names that handlers give their values."""
-        return {"memory": self.memory, "result": self.result, "own": self.own}
+class PictureTab(Parts):
+    """The tab's panels: memory, result and own (images), and larger, which holds an enlarged picture."""
 
 
-def paint(*query: Any) -> Iterator[dict[str, Any]]:
+def paint(*asked: Any) -> Iterator[dict[str, Any]]:
     """Yield memory panel, unknown words, result, status, seed and the finished picture, by name."""
     pipe = state.pipeline()
     try:
-        request, steering = references.question(*query)
+        request, steering = references.question(*asked)
         told = "Looking into the memory\u2026"
         if request.best_of > (request.k or 1):
             told = f"Painting with {request.best_of} references to choose from ..."
         yield {"status": status(told, busy=True), "seed": str(request.seeds[0])}
-        line = references.line_up(request, steering)
-        for output in pipe.stream(line.request):
-            if not output.stages and not line.steered and not line.request.references:
-                line = replace(line, retrieval=output.retrieval)
-            made = {"result": show(output, line.tried), "status": _progress(output)}
+        found = references.select(request, steering)
+        for output in pipe.stream(found.request):
+            if not output.stages and not found.request.references:
+                found = replace(found, retrieval=output.retrieval)
+            made = {"result": show(output, found.tried), "status": _progress(output)}
             # A panel that was asked for while the words were typed may have come in between.
-            if not output.stages or (output.complete and line.retrieval.tried):
-                made["memory"], made["unknown"] = panels(line)
+            if not output.stages or (output.complete and found.retrieval.tried):
+                made["memory"], made["unknown"] = panels(found)
             yield {**made, "current": moment(output)} if output.complete else made
     except MemDrivenError as error:
         yield {"status": failure(error)}
@@ -81,6 +70,26 @@ def paint(*query: Any) -> Iterator[dict[str, Any]]:
 def show(output: PipelineOutput, tried: tuple[Tried, ...] = ()) -> str:
     """Return the result panel for an output, and the references that were tried for it."""
     return result.picture_panel(output, state.pipeline().resolutions, tried or output.prepared.tried)
+
+
+def _progress(output: PipelineOutput) -> str:
+    if output.complete:
+        return status(f"Done in {output.timings['total']:.0f} ms with seed {output.recipe.seed}.")
+    count = len(state.pipeline().resolutions)
+    return status(f"Painting: {len(output.stages)} of {count} stages.", busy=True)
+
+
+def opening() -> Opening:
+    """Return the picture of the first example, painted as a visitor's would be."""
+    pipe, settings = state.pipeline(), state.pipeline().config.retrieval
+    try:
+        caption, tries, seed = query.read_examples(pipe)[0], query.read_tries(pipe), str(OPENING_SEED)
+        asked = Query(caption, "retrieved", settings.strategy, settings.k, seed, True, tries=tries)
+        *_, last = paint(*asked)
+        memory, _ = panels(references.select(*references.question(*asked)))
+        return Opening(caption, seed, memory, last["result"], last["current"])
+    except (MemDrivenError, IndexError, KeyError):
+        return Opening()  # the captions' place on the page says what is wrong
 
 
 def enlarge(event: gr.EventData, current: object, steering: Steering) -> dict[str, str]:
@@ -97,117 +106,39 @@ def enlarge(event: gr.EventData, current: object, steering: Steering) -> dict[st
     return {"larger": link, "status": status(f"{large.width} px, smoothly enlarged: no detail is added.")}
 
 
-def opening() -> Opening:
-    """Return the picture of the first example, painted as a visitor's would be."""
-    pipe, settings = state.pipeline(), state.pipeline().config.retrieval
-    try:
-        caption, tries = query.read_examples(pipe)[0], query.read_tries(pipe)
-        asked = (caption, "retrieved", settings.strategy, settings.k, str(OPENING_SEED), True)
-        values: tuple[Any, ...] = (*asked, None, None, None, None, None, tries)
-        *_, last = paint(*values)
-        line = references.line_up(*references.question(*values))
-    except (MemDrivenError, IndexError):
-        return Opening()  # the captions' place on the page says what is wrong
-    if "current" not in last:
-        return Opening()
-    return Opening(caption, str(OPENING_SEED), panels(line)[0], last["result"], last["current"])
-
-
-def build(column: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Dependency]:
-    """Add the tab; return it with the event that paints, so that Stop can cancel it."""
-    with gr.Tab("Picture", id="picture") as tab, gr.Row(elem_classes="md-columns"):
-        with gr.Column(elem_id="memory-column", min_width=300):
-            section("memory", "Memory: what it offers for the words")
-            memory = panel(begin.memory, elem_id="memory", js_on_load=CLICKS)
-            own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
-        with gr.Column(elem_id="picture-column", min_width=300):
-            section("paint", "Picture")
-            result = panel(begin.result, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
-            larger = panel(elem_id="larger")
-    shown = PictureTab(tab, memory, result, own)
-    parts = column.parts | shown.parts | {"larger": larger}
-    gr.on(
-        [column.caption.change, column.source.change, column.comparison.change, column.k.change],
-        look,
-        column.steered_query,
-        [memory, column.unknown, column.status],
-        trigger_mode="always_last",
-        **_BESIDE,
-    )
-    steered = [memory, column.unknown, column.status, column.steering, own, column.steps]
-    for source in (memory, own, column.steps):
-        source.click(
-            by_name(parts, click),
-            [column.current, *column.steered_query],
-            steered,
-            trigger_mode="multiple",
-            **_BESIDE,
-        )
-    queued = event_options()
-    own.upload(by_name(parts, add_own), column.steered_query, steered, **queued)
-    keep_from(result, column)
-    result.submit(
-        by_name(parts, enlarge), [column.current, column.steering], [larger, column.status], **queued
-    ).success(None, js="() => setTimeout(() => document.querySelector('#larger a')?.click(), 100)")
-    changed = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
-    column.switcher.choice.input(
-        switch, column.switcher.choice, [parts[name] for name in changed], **queued
-    ).success(look_again, column.steered_query, [memory, column.unknown], **_BESIDE)
-    event = column.generate.click(
-        by_name(parts, paint),
-        column.whole_query,
-        [memory, column.unknown, result, column.status, column.seed, column.current],
-        **queued,
-    )
-    return shown, event
-
-
-def keep_from(result: gr.HTML, column: Compose) -> None:
-    """Let the button of a panel that shows the current picture keep its noise."""
-    names = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
-    result.click(
-        by_name(column.parts, keep),
-        [column.current, column.steering],
-        [column.parts[name] for name in names],
-        **_BESIDE,
-    ).success(None, js=_TAKEN)
-
-
-def _progress(output: PipelineOutput) -> str:
-    if output.complete:
-        total = f"{output.timings['total']:.0f}"
-        return status(f"Done in {total} ms with seed {output.recipe.seed}.")
-    count = len(state.pipeline().resolutions)
-    return status(f"Painting: {len(output.stages)} of {count} stages.", busy=True)
-
-
-def click(event: gr.EventData, current: object, *query: Any) -> dict[str, Any]:
+def click(event: gr.EventData, current: object, *asked: Any) -> dict[str, Any]:
     """Return what a click on a card changes, by name.
 
     Args:
         event: `act`, the `id` of a reference, and a `value`.
         current: the picture on screen.
-        query: the values of `Compose.steered_query`.
+        asked: the values of a `Query`.
     """
-    *asked, steering = query
+    wanted = Query(*asked)
+    steering: Any = wanted.steering
     act, item = getattr(event, "act", None), getattr(event, "id", None)
     try:
         own = any(guest.id == item for guest in steering.guests)
-        value = getattr(event, "value", None)
-        if is_moment(current) and act not in ("release", "steady"):
+        if is_moment(current) and act not in ("release", "steady") and not steering.active:
             recipe = Recipe.from_json(current["recipe"])
-            if recipe.caption == asked[0] and not steering.active:
-                steering = steering.hold(recipe)
-        new = apply(steering, act, item, value, own or in_bank(item))
+            steering = steering.hold(recipe) if recipe.caption == wanted.caption else steering
+        new = apply(steering, act, item, getattr(event, "value", None), own or in_bank(item))
     except MemDrivenError as error:
         return {"status": failure(error)}
-    return _steered(look(*(*asked, new)), new)
+    return _steered(wanted, new)
 
 
-def _steered(seen: tuple[str, str, str], steering: Steering) -> dict[str, Any]:
-    memory, unknown, told = seen
-    panels = {"memory": memory, "unknown": unknown, "status": told, "own": references.own_panel(steering)}
-    return {**panels, "steering": steering, "steps": steps_line(steering)}
+def _steered(asked: Query, steering: Steering) -> dict[str, Any]:
+    """Return what another steering changes on the page, by name."""
+    memory, unknown, told = look(*asked._replace(steering=steering))
+    return {
+        "memory": memory,
+        "unknown": unknown,
+        "status": told,
+        "own": own_panel(steering),
+        "steering": steering,
+        "steps": steps_line(steering),
+    }
 
 
 def in_bank(item: object) -> bool:
@@ -218,9 +149,10 @@ def in_bank(item: object) -> bool:
         return False
 
 
-def add_own(event: gr.EventData, *query: Any) -> Iterator[dict[str, Any]]:
-    """Yield what one more image, pinned, changes, by name; the query is `Compose.steered_query`."""
-    *asked, steering = query
+def add_own(event: gr.EventData, *asked: Any) -> Iterator[dict[str, Any]]:
+    """Yield what one more image, pinned, changes, by name; `asked` are the values of a `Query`."""
+    wanted = Query(*asked)
+    steering: Any = wanted.steering
     yield {"status": status("Reading the image\u2026", busy=True)}
     try:
         image = read_upload(getattr(event, "content", None))
@@ -229,7 +161,7 @@ def add_own(event: gr.EventData, *query: Any) -> Iterator[dict[str, Any]]:
         yield {"status": failure(error)}
         return
     told = status("Your image is pinned. Generate paints with it.")
-    yield {**_steered(look(*(*asked, new)), new), "status": told}
+    yield {**_steered(wanted, new), "status": told}
 
 
 def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, Any]:
@@ -257,3 +189,52 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
         "steps": steps_line(new),
         "status": status(f"The noise of this picture is kept: seed {recipe.seed}."),
     }
+
+
+def keep_from(panel_: gr.HTML, column: Compose) -> None:
+    """Let the buttons of a panel that shows the current picture keep its noise or its view."""
+    names = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
+    changed = [column.parts[name] for name in names]
+    panel_.click(by_name(column.parts, keep), [column.current, column.steering], changed, **BESIDE).success(
+        None, js=_TAKEN
+    )
+
+
+def build(column: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Dependency]:
+    """Add the tab; return it with the event that paints, so that Stop can cancel it."""
+    with gr.Tab("Picture", id="picture"), gr.Row(elem_classes="md-columns"):
+        with gr.Column(elem_id="memory-column", min_width=300):
+            section("memory", "Memory: what it offers for the words")
+            memory = panel(begin.memory, elem_id="memory", js_on_load=CLICKS)
+            own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
+        with gr.Column(elem_id="picture-column", min_width=300):
+            section("paint", "Picture")
+            made = panel(begin.result, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
+            larger = panel(elem_id="larger")
+    shown = PictureTab(memory=memory, result=made, own=own, larger=larger)
+    parts, asked, queued = column.parts | shown.parts, column.whole_query, event_options()
+    preview = [memory, column.unknown, column.status]
+    gr.on(
+        [column.caption.change, column.source.change, column.comparison.change, column.k.change],
+        look,
+        asked,
+        preview,
+        trigger_mode="always_last",
+        **BESIDE,
+    )
+    steered = [*preview, column.steering, own, column.steps]
+    for source in (memory, own, column.steps):
+        clicked = by_name(parts, click)
+        source.click(clicked, [column.current, *asked], steered, trigger_mode="multiple", **BESIDE)
+    own.upload(by_name(parts, add_own), asked, steered, **queued)
+    keep_from(made, column)
+    enlarging = by_name(parts, enlarge)
+    made.submit(enlarging, [column.current, column.steering], [larger, column.status], **queued).success(
+        None, js=_SAVE
+    )
+    changed = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
+    column.checkpoint.input(
+        by_name(parts, query.switch), column.checkpoint, [parts[name] for name in changed], **queued
+    ).success(lambda *values: look(*values)[:2], asked, preview[:2], **BESIDE)
+    painted = [*preview, made, column.seed, column.current]
+    return shown, column.generate.click(by_name(parts, paint), asked, painted, **queued)

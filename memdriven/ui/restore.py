@@ -17,8 +17,8 @@ from memdriven.pipeline.request import PRIVATE
 from memdriven.ui import gr, state
 from memdriven.ui.html import READY, button, failure, hint, status, tag, text, webp_uri
 from memdriven.ui.picture import show
-from memdriven.ui.query import ASKED, KEPT, facts, fade_column, steps_line
-from memdriven.ui.references import look, panels_again
+from memdriven.ui.query import KEPT, facts, fade_column, steps_line
+from memdriven.ui.references import Query, again, look, panels
 from memdriven.ui.result import moment
 from memdriven.ui.state import RULES
 from memdriven.ui.steering import OWN_CAPTION, Steering
@@ -34,22 +34,8 @@ ACTIONS = {
     "forget": ("Forget", None),
 }
 """What can be done with a past picture: label and hint."""
-
-RECIPE_FIELDS = {
-    "caption": "Words",
-    "strategy": "Matched by",
-    "k": "References blended (k)",
-    "seed": "Seed",
-    "variations": "Variations",
-    "memory": "Memory used",
-    "guidance": "Caption strength",
-    "checkpoint": "Model",
-    "version": "Version",
-}
-
 MAX_TEXT = 200_000
 """A pasted recipe or link is never longer."""
-MAX_PNG = 8_000_000 * 4 // 3
 
 
 def read(written: object) -> Recipe:
@@ -58,10 +44,9 @@ def read(written: object) -> Recipe:
     Raises:
         ConfigError: it is none, or not a valid one.
     """
-    given = written.strip() if isinstance(written, str) else ""
+    given = written.strip()[:MAX_TEXT] if isinstance(written, str) else ""
     if not given:
         raise no_recipe()
-    given = given[:MAX_TEXT]
     if given.startswith("{"):
         return Recipe.from_json(given)
     if "?" in given:
@@ -74,9 +59,7 @@ def read(written: object) -> Recipe:
 
 def no_recipe() -> ConfigError:
     """Return the error of a press that names no recipe."""
-    return ConfigError(
-        wanted="a recipe to use", found="none here", fix="inspect one in the list, or paste it"
-    )
+    return ConfigError("a recipe to use", "none here", "inspect one in the list, or paste it")
 
 
 def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
@@ -98,6 +81,11 @@ def use(recipe: Recipe) -> None:
     """
     made_here(recipe)
     state.choose(_model(recipe))
+
+
+def _model(recipe: Recipe) -> str:
+    """Return the name of a recipe's checkpoint where the page has it, else of the one in use."""
+    return recipe.checkpoint if recipe.checkpoint in state.shelf().entries else state.chosen()
 
 
 def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, Any]:
@@ -126,7 +114,7 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, An
         "mirror": {None: "", True: "yes", False: "no"}[recipe.mirror],
         "window": state.shown_window(recipe.window),
         "tabs": gr.Tabs(selected="picture"),
-        **checkpoint(),
+        **in_use(),
     }
 
 
@@ -141,10 +129,9 @@ def restored(
     output = made_here(recipe).from_recipe(recipe, steering.guests)
     use(recipe)
     taken = settings(recipe, steering, noise=True)
-    memory, _ = panels_again(output.prepared, taken["steering"])
     return {
         **taken,
-        "memory": memory,
+        "memory": panels(again(output.prepared, taken["steering"]))[0],
         "result": show(output),
         "status": status(said),
         "current": moment(output),
@@ -172,10 +159,9 @@ def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
     """
     use(recipe)
     taken = settings(recipe, steering, noise=False)
-    memory, _, _ = look(*(taken.get(name, "") for name in (*ASKED, "steering")))
     return {
         **taken,
-        "memory": memory,
+        "memory": look(*(taken.get(name) for name in Query._fields))[0],
         "status": status("Settings taken, noise left free. Generate paints anew."),
     }
 
@@ -196,7 +182,7 @@ def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, 
             state.choose(name)
     for name, clamped in (("k", state.read_k), ("tries", state.read_tries), ("share", state.read_memory)):
         kept[name] = clamped(kept.get(name))
-    return kept | checkpoint()
+    return kept | in_use()
 
 
 def adapted(recipe: Recipe, steering: Steering) -> Recipe:
@@ -221,61 +207,61 @@ def adapted(recipe: Recipe, steering: Steering) -> Recipe:
     return replace(loose, k=min(recipe.k, bank.n), neighbours=tuple(found), weights=tuple(found.values()))
 
 
-def checkpoint() -> dict[str, Any]:
-    """Return checkpoint, its facts, and whether it offers less than all of the memory."""
-    name = state.chosen()
-    return {"checkpoint": name, "facts": facts(name, state.pipeline().bank.n), "fade": fade_column()}
+def in_use() -> dict[str, Any]:
+    """Return the checkpoint in use, its facts, and whether it offers less than all of the memory, by name."""
+    return {"checkpoint": state.chosen(), "facts": facts(), "fade": fade_column()}
 
 
 def inspection(recipe: Recipe) -> str:
     """Return a recipe as a table, with its memories and what can be done with it here."""
-    values = recipe.to_dict()
-    values["strategy"] = {value: label for label, value in RULES}.get(recipe.strategy, recipe.strategy)
-    values["variations"] = len(recipe.variations) or None
-    values["memory"] = f"{recipe.memory:.0%}" if recipe.memory != 1 else None
-    values["guidance"] = f"{recipe.guidance:g}" if recipe.guidance else None
+    values = {
+        "Words": recipe.caption,
+        "Matched by": {value: label for label, value in RULES}.get(recipe.strategy, recipe.strategy),
+        "References blended (k)": recipe.k,
+        "Seed": recipe.seed,
+        "Variations": len(recipe.variations) or "",
+        "Memory used": f"{recipe.memory:.0%}" if recipe.memory != 1 else "",
+        "Caption strength": f"{recipe.guidance:g}" if recipe.guidance else "",
+        "Model": recipe.checkpoint,
+        "Version": recipe.version,
+    }
     rows = [
-        tag("div", tag("dt", text(label)) + tag("dd", text(values[name])))
-        for name, label in RECIPE_FIELDS.items()
-        if values[name] not in (None, "")
+        tag("div", tag("dt", text(label)) + tag("dd", text(value)))
+        for label, value in values.items()
+        if value != ""
     ]
-    bank, same = state.pipeline().bank, recipe.bank_hash in ("", state.pipeline().bank_hash)
-    cells = []
+    bank, same, cells = state.pipeline().bank, recipe.bank_hash in ("", state.pipeline().bank_hash), ""
     for name, weight in zip(recipe.neighbours, recipe.weights, strict=True):
         picture = ""
         if same and name in bank.ids:
             content = bank.thumbnail_bytes(bank.index_of(name))
             picture = tag("img", src=webp_uri(content), alt=name, width=48, height=48)
         shown = OWN_CAPTION if name.startswith(PRIVATE) else name
-        cells.append(tag("li", picture + tag("span", text(f"{shown}, {weight:.0%} of the mix"))))
-    notes = ["Needs a private image, which only the tab that had it can use."] if recipe.private else []
-    fits, closed = _fits(recipe), _closed(recipe)
+        cells += tag("li", picture + tag("span", text(f"{shown}, {weight:.0%} of the mix")))
+    fits, closed, notes = _fits(recipe), _closed(recipe), ""
+    if recipe.private:
+        notes += hint("Needs a private image, which only the tab that had it can use.")
     if not fits and not closed:
-        notes.append("Made with a model or memory that this page does not have now.")
+        notes += hint("Made with a model or memory that this page does not have now.")
     offered = {"remix": True, "restore": fits or closed, "similar": not fits or recipe.private}
-    buttons = "".join(
-        button(ACTIONS[act][0], data_act=act, title=ACTIONS[act][1])
-        for act, there in offered.items()
-        if there
-    )
+    acts = {act: ACTIONS[act] for act, there in offered.items() if there}
+    buttons = "".join(button(label, data_act=act, title=title) for act, (label, title) in acts.items())
+    references = tag("h3", text("References"), class_="md-small-title") if cells else ""
     return tag(
         "div",
-        tag("dl", "".join(rows), class_="md-facts-list")
-        + (tag("h3", text("References"), class_="md-small-title") if cells else "")
-        + tag("ul", "".join(cells), class_="md-recipe-memory")
-        + "".join(hint(each) for each in notes)
-        + tag("div", buttons, class_="md-actions"),
+        tag("dl", "".join(rows), class_="md-facts-list"),
+        references + tag("ul", cells, class_="md-recipe-memory") + notes,
+        tag("div", buttons, class_="md-actions"),
         class_="md-inspection",
     )
 
 
 def _fits(recipe: Recipe) -> bool:
     """Return whether the model in use is the one that a recipe was made with."""
-    try:
+    with suppress(MemDrivenError):
         state.pipeline().check_recipe(recipe)
-    except MemDrivenError:
-        return False
-    return not _closed(recipe)
+        return not _closed(recipe)
+    return False
 
 
 def _closed(recipe: Recipe) -> bool:
@@ -283,8 +269,3 @@ def _closed(recipe: Recipe) -> bool:
     if recipe.checkpoint_hash == state.pipeline().checkpoint.hash:  # whatever its folder is called
         return False
     return recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().entries
-
-
-def _model(recipe: Recipe) -> str:
-    """Return the name of a recipe's checkpoint where the page has it, else of the one in use."""
-    return recipe.checkpoint if recipe.checkpoint in state.shelf().entries else state.chosen()

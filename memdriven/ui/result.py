@@ -50,12 +50,10 @@ def is_moment(value: object) -> TypeGuard[Moment]:
     """Return whether something that a browser stored is a valid moment."""
     if not isinstance(value, dict) or set(value) - {"star"} != {"recipe", "image"}:
         return False
-    if not isinstance(value.get("star", False), bool):
-        return False
     recipe, image = value["recipe"], value["image"]
-    if not isinstance(recipe, str) or not isinstance(image, str) or len(recipe) > MAX_BYTES:
+    if not all((isinstance(recipe, str), isinstance(image, str), isinstance(value.get("star", False), bool))):
         return False
-    if not _URI.fullmatch(image):
+    if len(recipe) > MAX_BYTES or not _URI.fullmatch(image):
         return False
     try:
         Recipe.from_json(recipe)
@@ -75,23 +73,19 @@ def recipe_of(current: object, wanted: str) -> Recipe:
     return Recipe.from_json(current["recipe"])
 
 
-STAGE_LABEL = "{side} px"
-STEP_NAMES = {
-    "encode": "read words",
-    "retrieve": "search memory",
-    "features": "recall features",
-    "choose": "try and choose",
-    "check": "look for what is named",
-    "total": "total",
+STEPS = {
+    "encode": ("md-text", "read words"),
+    "retrieve": ("md-memory", "search memory"),
+    "features": ("md-memory", "recall features"),
+    "choose": ("md-memory", "try and choose"),
+    "check": ("md-paint", "look for what is named"),
 }
-RECIPE_COPIED = "Copied"
-BY_HAND = "Selected for you to copy:"
-CLAIM = "{name}: {value}"
-CLAIM_NAMES = {"beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars"}
-CLAIM_MARKS = ("\u2713", "\u2717")
-
+"""Colour and name of each step of the pipeline; the others are the stages, which paint."""
 LARGER = (2, 4)
 """Times that a picture can be enlarged for its download."""
+CLAIM_NAMES = {"beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars"}
+COPY = {"data_copied": "Copied", "data_by_hand": "Selected for you to copy:"}
+"""What the page says after a press that copies."""
 
 
 def empty_picture() -> str:
@@ -102,41 +96,44 @@ def empty_picture() -> str:
 
 def picture_panel(output: PipelineOutput, resolutions: Sequence[int], tried: Sequence[Tried] = ()) -> str:
     """Return the picture as far as it is, its stages, and, once complete, times and recipe."""
-    stages = output.stages
+    stages, recipe = output.stages, output.recipe
     if not stages:
         frame = tag("div", tag("p", text(PICTURE_BUSY)), class_="md-frame md-busy")
         return tag("div", frame + _strip([], resolutions), class_="md-canvas")
     uri = png_uri(output.png()) if output.complete else image_uri(stages[-1])
-    alt = PICTURE_ALT.format(caption=output.recipe.caption)
     image = tag(
         "img",
         src=uri,
-        alt=alt,
+        alt=PICTURE_ALT.format(caption=recipe.caption),
         class_="md-result",
-        data_seed=output.recipe.seed,
+        data_seed=recipe.seed,
         data_complete=str(output.complete).lower(),
     )
-    parts = [tag("div", image, class_="md-frame"), _strip(stages, resolutions)]
-    if output.complete:
-        words = output.recipe.caption
-        parts.insert(1, tag("p", tag("q", text(words)), class_="md-picture-words", data_of=words))
-        parts += [
-            gallery(tried, output.retrieval.ids),
-            *map(claims_list, output.claims[:1]),
-            _actions(output, uri),
-            time_bar(output.timings),
-            _recipe(output),
-        ]
-    return tag("div", "".join(parts), class_="md-canvas")
+    panel = tag("div", image, class_="md-frame")
+    if not output.complete:
+        return tag("div", panel + _strip(stages, resolutions), class_="md-canvas")
+    panel += tag("p", tag("q", text(recipe.caption)), class_="md-picture-words", data_of=recipe.caption)
+    panel += _strip(stages, resolutions) + gallery(tried, output.retrieval.ids)
+    panel += "".join(map(claims_list, output.claims[:1])) + _actions(output, uri) + time_bar(output.timings)
+    content = recipe.to_json(indent=1)
+    panel += tag(
+        "details",
+        tag("summary", text("Recipe"))
+        + tag("p", text("Everything that makes this picture again. It also travels inside the PNG."))
+        + tag("pre", text(content), tabindex=0)
+        + button("Copy recipe", "md-action md-copy", data_copy=content, **COPY),
+        class_="md-recipe",
+    )
+    return tag("div", panel, class_="md-canvas")
 
 
 def gallery(tried: Sequence[Tried], used: Sequence[str]) -> str:
     """Return the small pictures painted with each reference that was tried; those in use are ringed."""
-    cells = []
+    cells = ""
     for each in tried:
         item = each.neighbour
         label = f"Painted with No. {item.rank}: {item.caption}"
-        button = tag(
+        picture = tag(
             "button",
             tag("img", src=image_uri(each.picture), alt=label),
             type="button",
@@ -146,171 +143,129 @@ def gallery(tried: Sequence[Tried], used: Sequence[str]) -> str:
             title=label,
             aria_pressed=str(item.id in used).lower(),
         )
-        cells.append(tag("li", button))
+        cells += tag("li", picture)
     if not cells:
         return ""
-    title = f"Painted with each of {len(cells)} references; choose another"
-    return tag(
-        "div",
-        tag("h3", text(title), class_="md-small-title")
-        + tag("ol", "".join(cells), class_="md-grid md-tried-pictures"),
-    )
+    title = text(f"Painted with each of {len(tried)} references; choose another")
+    tiles = tag("ol", cells, class_="md-grid md-tried-pictures")
+    return tag("div", tag("h3", title, class_="md-small-title") + tiles)
 
 
 def time_bar(timings: Mapping[str, float]) -> str:
     """Return a bar of the steps' shares of time, and each step's milliseconds beneath it."""
     steps = {name: ms for name, ms in timings.items() if name != "total"}
     whole = sum(steps.values()) or 1.0
-    bar, legend = [], []
-    for name, ms in steps.items():
-        kind = _step_kind(name)
-        bar.append(tag("span", class_=f"md-step {kind}", style=f"width:{100 * ms / whole:.2f}%"))
-        label = text(_step_name(name)) + " " + tag("b", text(_milliseconds(ms)))
-        legend.append(tag("li", label, class_=kind))
-    total = timings.get("total", whole)
-    title = text("Time") + " " + tag("b", text(_milliseconds(total)))
+    bar = legend = ""
+    for step, ms in steps.items():
+        kind, name = STEPS.get(step, ("md-paint", f"paint {step.removeprefix('stage ')} px"))
+        bar += tag("span", class_=f"md-step {kind}", style=f"width:{100 * ms / whole:.2f}%")
+        legend += tag("li", text(name) + " " + tag("b", text(_milliseconds(ms))), class_=kind)
+    total = tag("b", text(_milliseconds(timings.get("total", whole))))
     return tag(
         "div",
-        tag("h3", title, class_="md-small-title")
-        + tag("div", "".join(bar), class_="md-times", aria_hidden="true")
-        + tag("ul", "".join(legend), class_="md-legend"),
+        tag("h3", text("Time") + " " + total, class_="md-small-title")
+        + tag("div", bar, class_="md-times", aria_hidden="true")
+        + tag("ul", legend, class_="md-legend"),
         class_="md-timing",
     )
-
-
-def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
-    if len(resolutions) < 2:
-        return ""
-    cells = []
-    for place, side in enumerate(resolutions):
-        label = tag("span", text(STAGE_LABEL.format(side=side)))
-        if place < len(stages):
-            image = tag("img", src=image_uri(stages[place]), alt=f"Stage of {side} pixels")
-            cells.append(tag("li", image + label))
-        else:
-            cells.append(tag("li", tag("span", class_="md-blank md-busy") + label))
-    return tag("ol", "".join(cells), class_="md-strip")
-
-
-def _actions(output: PipelineOutput, uri: str) -> str:
-    name = f"memdriven-{output.recipe.seed}.png"
-    link = tag("a", text("Download PNG"), href=uri, download=name, class_="md-action")
-    side_now = output.images[0].width
-    link += "".join(
-        _action(
-            f"\u00d7{times}",
-            data_times=times,
-            title=f"Download at {times * side_now} px, smoothly enlarged (Lanczos); its recipe stays inside",
-            aria_label=f"Download enlarged {times} times",
-        )
-        for times in LARGER
-    )
-    link += _action("Copy picture", data_copy_picture=True) + _action("Enlarge", data_large=True)
-    recipe = output.recipe
-    seed = tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
-    if any(output.mirrored[:1]):
-        seed += tag("span", text("memory mirrored"), class_="md-view")
-    if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
-        seed += tag("span", text(f"memory cropped to {output.windows[0][2]:.0%}"), class_="md-view")
-    side = text(STAGE_LABEL.format(side=output.images[0].width))
-    keep = _action("Keep this seed", data_act="keep")
-    hold = _action("Hold the view", data_act="hold", title="Other seeds then change z alone")
-    near = _action("Vary this picture", data_press="#make-near", data_tab="diversity")
-    others = _action("Compare references", data_press="#compare-run", data_tab="compare")
-    check = _action("Is it a copy?", data_press="#copy-run", data_tab="copies")
-    share = (
-        ""
-        if recipe.private
-        else _action("Copy link", data_link=recipe.to_url(), data_copied=RECIPE_COPIED, data_by_hand=BY_HAND)
-    )
-    note = (
-        hint("Made with your own image: only this tab, while it is open, can make it again.")
-        if recipe.private
-        else ""
-    )
-    facts = tag("div", seed + tag("span", side, class_="md-side"), class_="md-actions")
-    return facts + tag("div", link + keep + hold + near + others + check + share, class_="md-actions") + note
-
-
-def _action(label: str, **data: object) -> str:
-    return button(label, "md-action", **data)
-
-
-def _recipe(output: PipelineOutput) -> str:
-    content = output.recipe.to_json(indent=1)
-    copy = button(
-        "Copy recipe", "md-action md-copy", data_copy=content, data_copied=RECIPE_COPIED, data_by_hand=BY_HAND
-    )
-    return tag(
-        "details",
-        tag("summary", text("Recipe"))
-        + tag("p", text("Everything that makes this picture again. It also travels inside the PNG."))
-        + tag("pre", text(content), tabindex=0)
-        + copy,
-        class_="md-recipe",
-    )
-
-
-def _step_kind(name: str) -> str:
-    if name == "encode":
-        return "md-text"
-    return "md-memory" if name in ("retrieve", "choose", "features") else "md-paint"
-
-
-def _step_name(name: str) -> str:
-    if name.startswith("stage "):
-        return f"paint {name.removeprefix('stage ')} px"
-    return STEP_NAMES.get(name, name)
 
 
 def _milliseconds(ms: float) -> str:
     return f"{f'{ms:.0f}' if ms >= 10 else f'{ms:.1f}'} ms"
 
 
+def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
+    if len(resolutions) < 2:
+        return ""
+    cells = ""
+    for place, side in enumerate(resolutions):
+        image = tag("span", class_="md-blank md-busy")
+        if place < len(stages):
+            image = tag("img", src=image_uri(stages[place]), alt=f"Stage of {side} pixels")
+        cells += tag("li", image + tag("span", text(f"{side} px")))
+    return tag("ol", cells, class_="md-strip")
+
+
+def _actions(output: PipelineOutput, uri: str) -> str:
+    """Return seed and view of a finished picture, and what can be done with it."""
+    recipe, side = output.recipe, output.images[0].width
+    facts = tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
+    if any(output.mirrored[:1]):
+        facts += tag("span", text("memory mirrored"), class_="md-view")
+    if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
+        facts += tag("span", text(f"memory cropped to {output.windows[0][2]:.0%}"), class_="md-view")
+    facts += tag("span", text(f"{side} px"), class_="md-side")
+    acts = tag(
+        "a", text("Download PNG"), href=uri, download=f"memdriven-{recipe.seed}.png", class_="md-action"
+    )
+    for times in LARGER:
+        acts += button(
+            f"\u00d7{times}",
+            data_times=times,
+            title=f"Download at {times * side} px, smoothly enlarged (Lanczos); its recipe stays inside",
+            aria_label=f"Download enlarged {times} times",
+        )
+    acts += button("Copy picture", data_copy_picture=True) + button("Enlarge", data_large=True)
+    acts += button(
+        "\u2606 Favourite",
+        data_act="star",
+        data_event="like",
+        title="Favourites stay in the History when newer pictures push the others out",
+    )
+    acts += button("Keep this seed", data_act="keep")
+    acts += button("Hold the view", data_act="hold", title="Other seeds then change z alone")
+    acts += button("Vary this picture", data_press="#make-near", data_tab="diversity")
+    acts += button("Compare references", data_press="#compare-run", data_tab="compare")
+    acts += button("Is it a copy?", data_press="#copy-run", data_tab="copies")
+    if not recipe.private:
+        acts += button("Copy link", data_link=recipe.to_url(), **COPY)
+    panel = tag("div", facts, class_="md-actions") + tag("div", acts, class_="md-actions")
+    if recipe.private:
+        panel += hint("Made with your own image: only this tab, while it is open, can make it again.")
+    return panel
+
+
 def claims_list(claims: Sequence[Claim]) -> str:
-    """Return the list, or nothing where nothing is named."""
+    """Return what the words name, each seen in the picture or not; nothing where nothing is named."""
     named, implied, denied = (
         [claim for claim in claims if claim.said == kind] for kind in ("named", "implied", "denied")
     )
-    parts = []
+    panel = ""
     if named:
         title = f"From your words, visible: {sum(claim.holds for claim in named)} of {len(named)}"
-        parts += [
-            tag("h3", text(title), class_="md-small-title"),
-            tag("ul", "".join(map(_entry, named)), class_="md-claims"),
-            hint("Judged by the model's own checker, which also picked the reference. A hint, not proof."),
-        ]
-    if denied:
-        things = ", ".join(_thing(claim) for claim in denied)
-        parts.append(
-            hint(f"This model cannot leave things out, and may paint what your words deny: {things}.")
+        panel += tag("h3", text(title), class_="md-small-title")
+        panel += tag("ul", "".join(map(_claim, named)), class_="md-claims")
+        panel += hint(
+            "Judged by the model's own checker, which also picked the reference. A hint, not proof."
         )
+    if denied:
+        things = ", ".join(map(_thing, denied))
+        panel += hint(f"This model cannot leave things out, and may paint what your words deny: {things}.")
     if named and implied:
-        things = ", ".join(_thing(claim) for claim in implied)
-        parts.append(hint(f"The model also expects, though no word says so: {things}."))
-    return tag("div", "".join(parts)) if parts else ""
+        things = ", ".join(map(_thing, implied))
+        panel += hint(f"The model also expects, though no word says so: {things}.")
+    return tag("div", panel) if panel else ""
 
 
-def _entry(claim: Claim) -> str:
-    name = claim.attribute.replace("_", " ")
-    name = CLAIM_NAMES.get(claim.attribute, name)
-    wanted = CLAIM.format(name=name, value=_said(claim.wanted))
-    hint = f"probability {100 * claim.probability:.0f} %"
-    if claim.holds:
-        mark = tag("span", text(CLAIM_MARKS[0]), role="img", aria_label="seen")
-        return tag("li", mark + text(wanted), class_="md-holds", title=hint)
-    mark = tag("span", text(CLAIM_MARKS[1]), role="img", aria_label="not seen")
-    seen = f"looks {_said(claim.seen)}"
-    if claim.seen in ABSENT:
-        seen = "there is none"
-    return tag("li", mark + text(wanted + " ") + tag("i", text(seen)), title=hint)
+def _claim(claim: Claim) -> str:
+    mark, label, seen = "\u2713", "seen", ""
+    if not claim.holds:
+        mark, label = "\u2717", "not seen"
+        looks = "there is none" if claim.seen in ABSENT else f"looks {_value(claim.seen)}"
+        seen = " " + tag("i", text(looks))
+    return tag(
+        "li",
+        tag("span", text(mark), role="img", aria_label=label) + text(_thing(claim)) + seen,
+        class_="md-holds" if claim.holds else None,
+        title=f"probability {100 * claim.probability:.0f} %",
+    )
 
 
 def _thing(claim: Claim) -> str:
     """Return an attribute and its value in words: "crown: red", or "crest" where a thing is denied."""
     name = CLAIM_NAMES.get(claim.attribute, claim.attribute.replace("_", " "))
-    return CLAIM.format(name=name, value=_said(claim.wanted)) if claim.wanted else name
+    return f"{name}: {_value(claim.wanted)}" if claim.wanted else name
 
 
-def _said(value: str) -> str:
+def _value(value: str) -> str:
     return "no" if value in ABSENT else value.replace("_", " ")

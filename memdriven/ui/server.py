@@ -6,16 +6,13 @@
     routes    of Gradio's, those that this page does not use are not there
     headers   the browser itself refuses requests beyond the page's own server
 
+    held      an event without a listener (`/queue/data`, or `/call/NAME/ID`) is not painted, and forgotten
+              after `PATIENCE` seconds
+    session   a tab or program that already has `SESSION` events waiting is refused another (429)
+    address   one address has at most `ADDRESS` events waiting, and no more than every other one's turn
 
-Gradio paints whatever was asked for, first come first served, whether or not anybody waits for the
-answer. Around it stands this middleware:
-
-    held     an event without a listener (`/queue/data`, or `/call/NAME/ID`) is taken out of the queue until
-             somebody listens, and forgotten after `PATIENCE` seconds: it is never painted
-    session  a tab or program that already has `SESSION` events waiting is refused another (429)
-    address  one address has at most `ADDRESS` events waiting, and no more than every other one's turn
-
-Several visitors may share an address (a school, a proxy), which is why an address may have many.
+Gradio alone would paint whatever was asked for, first come first served, whether or not anybody waits for
+the answer. Several visitors may share an address (a school, a proxy), which is why an address may have many.
 """
 
 from __future__ import annotations
@@ -24,18 +21,22 @@ import asyncio
 import ipaddress
 import json
 import os
+import secrets
 import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from contextlib import suppress
 from inspect import Parameter, signature
-from typing import Any
-from urllib.parse import parse_qs
+from itertools import count
+from typing import Any, ClassVar
+from weakref import WeakSet
+
+from fastapi import HTTPException, Request
+from gradio import queueing
+from gradio.server_messages import ProcessCompletedMessage
 
 from memdriven.errors import ConfigError
 from memdriven.ui import gr, session, state
-from memdriven.ui.api import ENDPOINTS
 from memdriven.ui.html import status
 
 Scope = MutableMapping[str, Any]
@@ -50,17 +51,12 @@ UNUSED = (
     *("/proxy=", "/monitoring", "/profiling", "/run-history", "/dev/", "/login", "/logout"),
 )
 """Beginnings of Gradio's routes that this page does not use."""
-LARGEST = {f"{API}/queue/join": 11_500_000, f"{API}/run/": 11_500_000}
-"""Bytes of a body by the beginning of its route: an own image is sent as text inside an event."""
-LARGEST_OTHER = 1_000_000
+LARGEST, LARGEST_EVENT = 1_000_000, 11_500_000
+"""Bytes of a request's body; an own image is sent as text inside an event."""
 ANSWERS = {
     403: ("a request from this page", "open the page itself, and use it there"),
     404: ("a route of this page", "see the page's API documentation"),
     413: ("a smaller request", "send an image of at most 8 MB, and a caption of at most 2,000 characters"),
-    429: (
-        "fewer calls at once: each visitor has a share of the queue",
-        "wait for the answers to the calls that you have sent, then send this one again",
-    ),
     421: ("the host that this server listens on", "start it with --allowed-host NAME to serve that name"),
 }
 POLICY = (
@@ -84,12 +80,14 @@ NOT_OURS = (99, 49, 10049)
 class OwnServerOnly:
     """ASGI middleware: lets in what this page's own visitors send, and answers the rest by itself.
 
+    It reads no body and keeps no state but the settings.
+
     Args:
         app: Gradio's application.
         hosts: names and addresses that the page may be asked for by; `*` for any, `0.0.0.0` for any that is
             a number, which no other site's name can be.
         frames: sites that may show the page in a frame; none by default.
-        forwarded: believe what a proxy in front says of host and scheme.
+        forwarded: believe what a proxy in front says of host, scheme and the visitor's address.
     """
 
     def __init__(
@@ -101,8 +99,7 @@ class OwnServerOnly:
         forwarded: bool = False,
     ) -> None:
         self.app, self.hosts, self.forwarded = app, {host.lower() for host in hosts}, forwarded
-        ancestors = " ".join(["'self'", *frames])
-        policy = "; ".join((*POLICY, f"frame-ancestors {ancestors}"))
+        policy = "; ".join((*POLICY, " ".join(["frame-ancestors 'self'", *frames])))
         self.headers = [
             (b"content-security-policy", policy.encode("ascii")),
             (b"referrer-policy", b"no-referrer"),
@@ -114,11 +111,13 @@ class OwnServerOnly:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {name.lower(): value for name, value in scope.get("headers", ())}
+        given = scope.get("headers", ())
+        headers = {name.lower(): value for name, value in given}
         if not self.forwarded:
-            scope["headers"] = [
-                (n, v) for n, v in scope.get("headers", ()) if not n.lower().startswith(b"x-forwarded")
-            ]
+            scope["headers"] = [each for each in given if not each[0].lower().startswith(b"x-forwarded")]
+        elif b"x-forwarded-for" in headers:
+            nearest = headers[b"x-forwarded-for"].decode("latin-1").rpartition(",")[2].strip()
+            scope["client"] = (nearest, 0)
         refused = self._refused(scope, headers)
         if refused:
             await self._answer(refused, send)
@@ -152,12 +151,12 @@ class OwnServerOnly:
     def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> int:
         """Return why a request is refused as an HTTP status; 0 where it is not."""
         host = headers.get(b"host", b"").decode("latin-1").lower()
-        name = _name(host)
+        # Without its port: [::1]:7860 or localhost:7860.
+        name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
         by_number = NUMBERS in self.hosts and _is_number(name)
         if ANY not in self.hosts and name not in self.hosts and not by_number:
             return 421
-        path = scope["path"].removeprefix(API)
-        if path.startswith(UNUSED):
+        if scope["path"].removeprefix(API).startswith(UNUSED):
             return 404
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         if scope["method"] not in ("GET", "HEAD") and origin and origin.partition("://")[2] != host:
@@ -168,17 +167,13 @@ class OwnServerOnly:
         return 0
 
     async def _answer(self, status: int, send: Send) -> None:
-        await answer(status, send, self.headers)
-
-
-async def answer(status: int, send: Send, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
-    """Send a refusal as JSON that says what to do."""
-    wanted, fix = ANSWERS[status]
-    content = json.dumps({"error": f"wanted: {wanted}; what to do: {fix}"}).encode()
-    start = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
-    start += [(b"connection", b"close"), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": content})
+        """Send a refusal as JSON that says what to do."""
+        wanted, fix = ANSWERS[status]
+        content = json.dumps({"error": f"wanted: {wanted}; what to do: {fix}"}).encode()
+        start = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+        start += [(b"connection", b"close"), *self.headers]
+        await send({"type": "http.response.start", "status": status, "headers": start})
+        await send({"type": "http.response.body", "body": content})
 
 
 class _TooLarge(Exception):
@@ -186,14 +181,7 @@ class _TooLarge(Exception):
 
 
 def _largest(path: str) -> int:
-    return next((size for start, size in LARGEST.items() if path.startswith(start)), LARGEST_OTHER)
-
-
-def _name(host: str) -> str:
-    """Return a Host header without its port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    return LARGEST_EVENT if path.startswith((f"{API}/queue/join", f"{API}/run/")) else LARGEST
 
 
 def served_hosts(host: str, allowed: Iterable[str] = ()) -> list[str]:
@@ -258,228 +246,142 @@ def _is_number(host: str) -> bool:
     return True
 
 
+# ---------------------------------------------------------------------------------------------------------
+# The queue: who is painted next, and who is told that others come first.
+
 SESSION = 8
 """Events of one session that may wait: a press starts up to three."""
 ADDRESS = 64
-"""Events of one address that may wait."""
-HELD = 64
-"""Events of one address that may wait for a listener; the oldest go first."""
+"""Events of one address that may wait with a listener, and as many without; of those the oldest go first."""
+QUEUE_SIZE = 4 * ADDRESS
+"""Requests that may wait, those that tell a place in line included, of all visitors together; no one
+address can fill it."""
 PATIENCE = 10.0
 """Seconds in which a caller must begin to listen."""
+GRACE = 30.0
+"""Seconds in which a session still counts as listening: over a slow line a message takes long."""
+REMEMBERED = 2_000
+"""Sessions of whose lost events is told, as many as Gradio keeps messages for; and addresses in turn."""
 LOST = f"no such call, or nobody listened to it within {PATIENCE:.0f} s: send it again, then listen at once"
+FULL = "fewer calls at once: wait for the answers to the calls that you have sent, then send this one again"
 
 
-class FairShare:
-    """ASGI middleware between `OwnServerOnly` and Gradio's application.
+class Mailbox(asyncio.Queue[Any]):
+    """A session's messages, which knows whether somebody reads them."""
 
-    Args:
-        app: Gradio's application.
-        page: whose queue it is. Gradio has no public way to look into it.
-        forwarded: believe what a proxy in front says of a visitor's address.
-    """
+    readers, left = 0, float("-inf")
 
-    def __init__(self, app: Application, *, page: gr.Blocks, forwarded: bool = False) -> None:
-        self.app, self.page, self.forwarded = app, page, forwarded
-        self._listening: Counter[str] = Counter()
-        self._held: OrderedDict[str, tuple[Any, str, float]] = OrderedDict()
-        self._addresses: dict[str, str] = {}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; look at what it asks for before its answer goes out."""
-        path = scope["path"].removeprefix(API) if scope["type"] == "http" else ""
-        if scope.get("method") == "POST" and path.startswith(("/queue/join", "/call/")):
-            await self._join(scope, receive, send)
-        elif scope.get("method") == "GET" and path.startswith(("/queue/data", "/call/")):
-            await self._listen(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
-
-    async def _join(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let Gradio queue an event, then hold it, keep it, or take it back and refuse it."""
-        start: Message = {}
-        content, refused, address = b"", False, self._address(scope)
-
-        async def look(message: Message) -> None:
-            nonlocal start, content, refused
-            if message["type"] == "http.response.start":
-                start = message
-                return
-            content += message.get("body", b"")
-            if message.get("more_body", False):
-                return
-            # Nothing has been awaited since the event was queued, so that its turn has not come.
-            refused = start["status"] == 200 and not self._seat(_event_id(content), address)
-            if not refused:
-                await send(start)
-                await send({"type": "http.response.body", "body": content})
-
-        await self.app(scope, completed(scope["path"].removeprefix(API), receive), look)
-        if refused:
-            await answer(429, send)
-
-    def _seat(self, name: str, address: str) -> bool:
-        """Return whether a new event may stay."""
-        queue = self.page._queue
-        event = queue.event_ids_to_events.get(name)
-        if event is None:
-            return True
-        line: list[Any] = queue.event_queue_per_concurrency_id[event.concurrency_id].queue
-        if event not in line:
-            return True  # its turn has come already
-        self._forget()
-        held = [each for each, _, _ in self._held.values()]
-        of_session = sum(each.session_hash == event.session_hash for each in [*self._waiting(), *held])
-        if of_session > SESSION or self._full(address):
-            line.remove(event)
-            self._drop(event)
-            return False
-        self._addresses[name] = address
-        if self._listening[event.session_hash]:
-            self._take_turns(line)
-            return True
-        line.remove(event)
-        del self._addresses[name]
-        self._held[name] = (event, address, time.monotonic())
-        mine = [each for each, (_, owner, _) in self._held.items() if owner == address]
-        for oldest in mine[:-HELD]:
-            self._drop(self._held.pop(oldest)[0])
-        return True
-
-    async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Queue what a listener waits for, and remember that somebody listens while it does."""
-        queue, session = self.page._queue, self._session(scope)
-        if session not in queue.pending_messages_per_session:
-            await _tell_lost(scope, send)
-            return
-        self._listening[session] += 1
-        refused = False
-        for name in [name for name, (event, _, _) in self._held.items() if event.session_hash == session]:
-            event, address, _ = self._held.pop(name)
-            if self._full(address):
-                self._drop(event)
-                refused = True
-                continue
-            self._addresses[name] = address
-            line = queue.event_queue_per_concurrency_id[event.concurrency_id].queue
-            line.append(event)
-            self._take_turns(line)
+    async def get(self) -> Any:
+        """Wait for a message."""
+        self.readers += 1
         try:
-            if refused and not queue.pending_event_ids_session.get(session):
-                await answer(429, send)
-            else:
-                await self.app(scope, receive, send)
+            return await super().get()
         finally:
-            self._listening[session] -= 1
-            if not self._listening[session]:
-                del self._listening[session]
+            self.readers, self.left = self.readers - 1, time.monotonic()
 
-    def _waiting(self) -> list[Any]:
-        """Return the events in Gradio's lines, with the addresses of all others forgotten."""
-        lines = self.page._queue.event_queue_per_concurrency_id.values()
-        waiting = [event for each in lines for event in each.queue]
-        names = {each._id for each in waiting}
-        self._addresses = {name: owner for name, owner in self._addresses.items() if name in names}
-        return waiting
+    @property
+    def read(self) -> bool:
+        """Whether somebody reads, or did a moment ago."""
+        return self.readers > 0 or time.monotonic() - self.left < GRACE
 
-    def _full(self, address: str) -> bool:
-        """Return whether an address has its share of the lines."""
-        self._waiting()
-        return list(self._addresses.values()).count(address) >= ADDRESS
 
-    def _take_turns(self, line: list[Any]) -> None:
-        """Order a line by rounds: each address's first event, then each one's second."""
+class FairQueue(queueing.Queue):
+    """Gradio's queue, in which only what is listened to is painted and addresses take turns."""
+
+    pages: ClassVar[WeakSet[FairQueue]] = WeakSet()
+    """Those of all pages of this process."""
+
+    def __init__(self, *settings: Any, **named: Any) -> None:
+        super().__init__(*settings, **named)
+        self.pages.add(self)
+        self.taken = count(1)
+        self.turns: OrderedDict[str, int] = OrderedDict()
+
+    async def push(self, body: Any, request: Request, username: str | None) -> Any:
+        """Queue an event, its left-out last values filled in; refuse what is beyond a visitor's share."""
+        body.session_hash = body.session_hash or secrets.token_hex(16)
+        self._forget()
+        address = _address(request)
+        waiting = [event for event in self._waiting() if _address(event.request) == address]
+        mine = sum(event.session_hash == body.session_hash for event in waiting)
+        if mine >= SESSION or sum(map(self._heard, waiting)) >= ADDRESS:
+            raise HTTPException(429, FULL)
+        unheard = [event for event in waiting if not self._heard(event)]
+        if len(unheard) >= ADDRESS:
+            self._lose(unheard[0])
+        called = self.blocks.fns.get(body.fn_index)
+        if called and called.fn and called.api_visibility == "public":
+            defaults = [each.default for each in signature(called.fn).parameters.values()]
+            left_out = defaults[len(body.data) :]
+            body.data += [None if each is Parameter.empty else each for each in left_out]
+        self.pending_messages_per_session.setdefault(body.session_hash, Mailbox())
+        return await super().push(body, request, username)
+
+    def get_events(self) -> tuple[list[queueing.Event], bool, str] | None:
+        """Take the next event of a line that has a place free."""
+        self._forget()
+        for name, line in self.event_queue_per_concurrency_id.items():
+            if line.concurrency_limit is None or line.current_concurrency < line.concurrency_limit:
+                for event in self._in_turn(line.queue)[:1]:
+                    line.queue.remove(event)
+                    address = _address(event.request)
+                    self.turns[address] = next(self.taken)
+                    self.turns.move_to_end(address)
+                    if len(self.turns) > REMEMBERED:
+                        self.turns.popitem(last=False)
+                    return [event], False, name
+        return None
+
+    def ahead(self, visitor: str | None) -> int | None:
+        """Return how many paintings come before a visitor's; None when none of theirs waits."""
+        line = self.event_queue_per_concurrency_id.get(state.CONCURRENCY_ID)
+        sessions = [event.session_hash for event in self._in_turn(line.queue)] if line else []
+        return sessions.index(visitor) + line.current_concurrency if line and visitor in sessions else None
+
+    def _waiting(self) -> list[queueing.Event]:
+        return [event for line in self.event_queue_per_concurrency_id.values() for event in line.queue]
+
+    def _heard(self, event: queueing.Event) -> bool:
+        box = self.pending_messages_per_session.get(event.session_hash)
+        return isinstance(box, Mailbox) and box.read
+
+    def _in_turn(self, line: Iterable[queueing.Event]) -> list[queueing.Event]:
+        """Return the events with a listener: each address's first, that served longest ago before others."""
         rounds: Counter[str] = Counter()
-        turns: dict[str, int] = {}
-        for event in line:
-            address = self._addresses.get(event._id, event._id)
-            turns[event._id] = rounds[address]
+        turns = []
+        for event in filter(self._heard, line):
+            address = _address(event.request)
+            turns.append((rounds[address], self.turns.get(address, 0), event))
             rounds[address] += 1
-        line.sort(key=lambda event: turns[event._id])
+        return [event for *_, event in sorted(turns, key=lambda turn: turn[:2])]
 
     def _forget(self) -> None:
-        """Drop the held events that nobody came to listen to."""
+        """Lose the events that nobody came to listen to, and the sessions that are long gone."""
         late = time.monotonic() - PATIENCE
-        for name in [name for name, (_, _, since) in self._held.items() if since < late]:
-            self._drop(self._held.pop(name)[0])
+        for event in self._waiting():
+            if event.enqueue_time < late and not self._heard(event):
+                self._lose(event)
+        for gone in list(self.pending_event_ids_session)[:-REMEMBERED]:
+            if gone not in self.pending_messages_per_session:
+                del self.pending_event_ids_session[gone]
 
-    def _drop(self, event: Any) -> None:
-        """Let Gradio forget an event that is in no line."""
-        queue = self.page._queue
-        event.alive = False
-        queue.event_ids_to_events.pop(event._id, None)
-        pending = queue.pending_event_ids_session.get(event.session_hash, set())
-        pending.discard(event._id)
-        if not pending and not self._listening[event.session_hash]:
-            queue.pending_event_ids_session.pop(event.session_hash, None)
-            if event.session_hash in queue.pending_messages_per_session:
-                del queue.pending_messages_per_session[event.session_hash]
-
-    def _session(self, scope: Scope) -> str:
-        """Return whose events a request listens to."""
-        if scope["path"].removeprefix(API).startswith("/queue/data"):
-            text: str = scope.get("query_string", b"").decode("latin-1")
-            query = parse_qs(text)
-            return query.get("session_hash", [""])[-1]
-        name: str = scope["path"].rstrip("/").rpartition("/")[2]
-        pending: dict[str, set[str]] = self.page._queue.pending_event_ids_session
-        return next((session for session, names in pending.items() if name in names), name)
-
-    def _address(self, scope: Scope) -> str:
-        """Return a visitor's address: the nearest proxy's word for it, where that is believed."""
-        if self.forwarded:
-            for name, value in reversed(scope.get("headers", ())):
-                if name.lower() == b"x-forwarded-for":
-                    nearest: str = value.decode("latin-1").rpartition(",")[2]
-                    return nearest.strip()
-        return str((scope.get("client") or ("",))[0])
+    def _lose(self, event: queueing.Event) -> None:
+        """Take an event out of its line; whoever listens yet is told."""
+        self.send_message(event, ProcessCompletedMessage(output={"error": LOST}, success=False))
+        self.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
+        if event.data and event.data.event_id:
+            self.event_ids_to_events.pop(event.data.event_id, None)
 
 
-async def _tell_lost(scope: Scope, send: Send) -> None:
-    """End a stream in the way that Gradio's clients understand; Gradio itself would break it off."""
-    if scope["path"].removeprefix(API).startswith("/queue/data"):
-        told = {"msg": "unexpected_error", "message": LOST, "session_not_found": True, "success": False}
-        content = f"data: {json.dumps(told)}\n\n".encode()
-    else:
-        content = f"event: error\ndata: {json.dumps({'error': LOST})}\n\n".encode()
-    start = [(b"content-type", b"text/event-stream"), (b"content-length", str(len(content)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": start})
-    await send({"type": "http.response.body", "body": content})
+queueing.Queue = FairQueue  # type: ignore[misc]  # where Gradio looks for the queue of a page
 
 
-def completed(path: str, receive: Receive) -> Receive:
-    """Return a receiver of a call's body in which values left out at the end have their defaults."""
-    function = next((each for each in ENDPOINTS if path.rstrip("/") == f"/call/{each.__name__}"), None)
-    if function is None:
-        return receive
-    defaults = [each.default for each in signature(function).parameters.values()]
-
-    async def receive_whole() -> Message:
-        content, more = b"", True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return message
-            content, more = content + message.get("body", b""), message.get("more_body", False)
-        with suppress(ValueError, RecursionError):
-            call = json.loads(content)
-            if isinstance(call, dict) and isinstance(call.get("data"), list):
-                left_out = defaults[len(call["data"]) :]
-                call["data"] += [None if each is Parameter.empty else each for each in left_out]
-                content = json.dumps(call).encode()
-        return {"type": "http.request", "body": content, "more_body": False}
-
-    return receive_whole
-
-
-def _event_id(content: bytes) -> str:
-    try:
-        return str(json.loads(content)["event_id"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 EVERY = 0.4
-"""Seconds between two looks."""
+"""Seconds between two looks at the place in line."""
 FOLLOWERS = 20
 """Visitors who are told at the same time; well below the 40 events that Gradio runs at once."""
 PRESSES = """
@@ -502,29 +404,21 @@ painting needs a listener of its own.
 """
 
 
-def ahead(page: gr.Blocks, visitor: str | None) -> int | None:
-    """Return how many requests come before a visitor's; None when none of theirs waits."""
-    line = page._queue.event_queue_per_concurrency_id.get(state.CONCURRENCY_ID)
-    if visitor is None or line is None:
-        return None
-    waiting = [event.session_hash for event in line.queue if event.alive]
-    return waiting.index(visitor) + line.current_concurrency if visitor in waiting else None
+async def follow() -> AsyncIterator[str]:
+    """Yield where in line the visitor stands, until their turn has come.
 
-
-def tell(page: gr.Blocks, line: gr.HTML) -> None:
-    """Let a line, built with `PRESSES`, tell each visitor's place.
-
-    Stop takes the visitor out of the queue, which ends this too; cut off, its last words might
-    stay.
+    In a line of its own: in the status its last words could arrive after the painting's. Whoever need not
+    wait never hears of it; Stop takes the visitor out of the queue, which ends this, too.
     """
+    visitor = session()
+    while before := next((n for each in FairQueue.pages if (n := each.ahead(visitor)) is not None), None):
+        yield status(f"In line: {before} before you.", busy=True)
+        await asyncio.sleep(EVERY)
+    yield ""
 
-    async def follow() -> AsyncIterator[Any]:
-        visitor = session()
-        while (before := ahead(page, visitor)) is not None:
-            yield status(f"In line: {before} before you.", busy=True)
-            await asyncio.sleep(EVERY)
-        yield ""
 
+def tell(line: gr.HTML) -> None:
+    """Let a panel, made with `PRESSES`, tell each visitor's place."""
     line.submit(
         follow,
         None,

@@ -35,9 +35,8 @@ RULES = (
     ("words vs. both", "words-both"),
     ("all combined", "all"),
 )
-
-SEED_WANTED = "a seed: a whole number from 0 to {largest}"
-SEED_FIX = "write digits only, or draw a random seed"
+CONCURRENCY_ID = "model"
+"""Queue group of everything that runs the networks: one at a time on one machine."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Shelf:
     @classmethod
     def holding(cls, pipe: MemoryDrivenPipeline) -> Shelf:
         """Return a shelf with one checkpoint, already open."""
-        shelf = cls([Entry(pipe.checkpoint.name, pipe.checkpoint.path)])
+        shelf = cls([Entry(_name(pipe.checkpoint.path), pipe.checkpoint.path)])
         shelf.put(pipe)
         return shelf
 
@@ -105,14 +104,12 @@ class Shelf:
             return held[1]
         entry = self.entries.get(name)
         if entry is None:
-            raise CheckpointError(
-                wanted="a checkpoint of this page", found=repr(name)[:80], fix=", ".join(self.entries)
-            )
+            raise CheckpointError("a checkpoint of this page", repr(name)[:80], ", ".join(self.entries))
         if not entry.complete:
             raise BankError(
-                wanted=f"the memory bank of {name}",
-                found="a checkpoint without one",
-                fix=f"build it: python -m memdriven build-memory --checkpoint checkpoints/{entry.path.name} "
+                f"the memory bank of {name}",
+                "a checkpoint without one",
+                f"build it: python -m memdriven build-memory --checkpoint checkpoints/{entry.path.name} "
                 "--dataset DATASET --features FEATURES",
             )
         with self._lock:
@@ -131,28 +128,22 @@ def find_checkpoints(chosen: Iterable[Path]) -> list[Entry]:
     A folder counts as a checkpoint when it has a config.json.
     """
     folders = [path.resolve() for path in chosen]
-    found = [Entry(folder.name, folder) for folder in folders]
     for parent in dict.fromkeys(folder.parent for folder in folders):
-        if not parent.is_dir():
-            continue
-        for folder in sorted(parent.iterdir()):
-            if folder not in folders and (folder / "config.json").is_file():
-                found.append(Entry(folder.name, folder))
-    return found
+        beside = sorted(parent.iterdir()) if parent.is_dir() else []
+        folders += [each for each in beside if each not in folders and (each / "config.json").is_file()]
+    return [Entry(_name(folder), folder) for folder in folders]
 
 
-CONCURRENCY_ID = "model"
-"""Queue group of everything that runs the networks: one at a time on one machine."""
+def _name(folder: Path) -> str:
+    """Return what a checkpoint is called: RUN/checkpoint, as a training leaves it, after its run."""
+    return folder.parent.name if folder.name == "checkpoint" and folder.parent.name else folder.name
 
-MAX_K = 8
-"""More neighbours than this blur into an average."""
-_COMMON = 0.5
-"""A word in a larger share of the memory's captions than this tells nothing apart."""
-_SAMPLE = 2_000
+
+# ---------------------------------------------------------------------------------------------------------
+# What each visitor uses.
 
 _SESSIONS = 10_000
 """Tabs whose choice of checkpoint is remembered."""
-
 _shelf: list[Shelf] = []
 _chosen: OrderedDict[str, str] = OrderedDict()
 
@@ -170,7 +161,7 @@ def shelf() -> Shelf:
         CheckpointError: there are none.
     """
     if not _shelf:
-        raise CheckpointError(wanted="a loaded checkpoint", found="none", fix="start the page with app.py")
+        raise CheckpointError("a loaded checkpoint", "none", "start the page with app.py")
     return _shelf[0]
 
 
@@ -203,6 +194,11 @@ def chosen() -> str:
     return _chosen.get(session() or "", shelf().default)
 
 
+_COMMON = 0.5
+"""A word in a larger share of the memory's captions than this tells nothing apart."""
+_SAMPLE = 2_000
+
+
 def common_words() -> frozenset[str]:
     """Return the words that most captions of the loaded memory share, e.g. "bird"."""
     return _common_words(pipeline().bank_hash) if _shelf else frozenset()
@@ -222,7 +218,24 @@ def _common_words(bank_hash: str) -> frozenset[str]:
     return frozenset(word for word, count in counts.items() if count > _COMMON * len(items))
 
 
-def read_seed(written: str, keep: bool) -> int:
+def offers_memory() -> bool:
+    """Return whether the visitor's model was trained on weakened memories, too."""
+    return pipeline().config.train.p_fade > 0
+
+
+def offers_tries() -> bool:
+    """Return whether the visitor's model can tell which of several pictures fits the words."""
+    return pipeline().checkpoint.damsm.pixels is not None
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What the page sends, clamped to what it offers.
+
+MAX_K = 8
+"""More references than this blur into an average."""
+
+
+def read_seed(written: object, keep: bool) -> int:
     """Return the seed in the text box when it is to be kept, else a random one.
 
     Raises:
@@ -231,29 +244,38 @@ def read_seed(written: str, keep: bool) -> int:
     written = written.strip() if isinstance(written, str) else ""
     if not keep or not written:
         return secrets.randbelow(DRAWN_SEEDS)
-    if not (written.isascii() and written.isdecimal() and len(written) <= 16):
-        raise ConfigError(wanted=SEED_WANTED.format(largest=MAX_SEED), found=repr(written[:40]), fix=SEED_FIX)
-    seed = int(written)
-    if seed > MAX_SEED:
-        raise ConfigError(wanted=SEED_WANTED.format(largest=MAX_SEED), found=written, fix=SEED_FIX)
-    return seed
+    if not (written.isascii() and written.isdecimal() and len(written) <= 16 and int(written) <= MAX_SEED):
+        raise ConfigError(
+            f"a seed: a whole number from 0 to {MAX_SEED}",
+            repr(written[:40]),
+            "write digits only, or draw a random seed",
+        )
+    return int(written)
 
 
-def offers_memory() -> bool:
-    """Return whether the visitor's model was trained on weakened memories, too."""
-    return pipeline().config.train.p_fade > 0
+def _clamped(value: object, low: float, high: float, otherwise: float) -> float:
+    """Return a number from the page within its limits; `otherwise` for what is none."""
+    return min(high, max(low, float(value))) if is_number(value) else otherwise
+
+
+def read_k(k: object) -> int:
+    """Return the number of references."""
+    return int(_clamped(k, 1, min(MAX_K, pipeline().bank.n), 1))
+
+
+def read_tries(tries: object) -> int:
+    """Return how many references are tried; one where the model cannot choose."""
+    return int(_clamped(tries, 1, MAX_TRIED, 1)) if offers_tries() else 1
 
 
 def read_memory(share: object) -> float:
-    """Return how much of the memory is used, clamped; all of it where the model offers no less."""
-    if not is_number(share):
-        return 1.0
-    return min(1.0, max(0.0, float(share))) if offers_memory() else 1.0
+    """Return how much of the memory is used; all of it where the model offers no less."""
+    return _clamped(share, 0, 1, 1) if offers_memory() else 1.0
 
 
-def read_mirror(choice: object) -> bool | None:
-    """Return whether the memory is seen mirrored; None where the seed decides."""
-    return {"no": False, "yes": True}.get(str(choice))
+def read_guidance(guidance: object) -> float:
+    """Return how far words are moved from their memory's; else the model's own."""
+    return _clamped(guidance, 0, MAX_GUIDANCE, pipeline().config.generator.guidance)
 
 
 def read_window(written: object) -> Window | None:
@@ -269,9 +291,9 @@ def read_window(written: object) -> Window | None:
         x, y, side = map(float, parts)
     except ValueError:
         raise ConfigError(
-            wanted="a window: left, top and side of a square in 0 to 1",
-            found=repr(written)[:40],
-            fix="choose one, or write e.g. 0.1 0.1 0.8",
+            "a window: left, top and side of a square in 0 to 1",
+            repr(written)[:40],
+            "choose one, or write e.g. 0.1 0.1 0.8",
         ) from None
     return x, y, side
 
@@ -281,36 +303,8 @@ def shown_window(window: Window | None) -> str:
     return " ".join(f"{share:.6g}" for share in window) if window is not None else ""
 
 
-def read_guidance(guidance: object) -> float:
-    """Return how far words are moved from their memory's, clamped; else the model's own."""
-    if not is_number(guidance):
-        return pipeline().config.generator.guidance
-    return min(MAX_GUIDANCE, max(0.0, float(guidance)))
-
-
-def offers_tries() -> bool:
-    """Return whether the visitor's model can tell which of several pictures fits the words."""
-    return pipeline().checkpoint.damsm.pixels is not None
-
-
-def read_tries(tries: object) -> int:
-    """Return how many memories are tried, clamped; one where the model cannot choose."""
-    if not is_number(tries):
-        return 1
-    return min(MAX_TRIED, max(1, int(tries))) if offers_tries() else 1
-
-
-def read_strategy(source: str, comparison: str) -> str:
-    """Return the strategy that the page's two choices mean together."""
-    return str(comparison if source == "retrieved" else source)
-
-
-def read_k(k: object) -> int:
-    """Return the number of neighbours, clamped to what the page offers."""
-    if not is_number(k):
-        return 1
-    return max(1, min(int(k), MAX_K, pipeline().bank.n))
-
+# ---------------------------------------------------------------------------------------------------------
+# Long work that is done once for all visitors.
 
 Made = TypeVar("Made")
 POLL = 0.25

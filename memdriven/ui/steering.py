@@ -1,4 +1,4 @@
-"""What one visitor did to the memory by hand: pins, masks, weights, own images, near-by noise.
+"""What one visitor did to the memory by hand, and its controls: pins, masks, weights, own images, noise.
 
 Everything here belongs to one browser tab and lies in its `gr.State`. What arrives from the page
 is a wish of unknown origin: ids must be known, numbers are clamped, lists have a longest length.
@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,24 +26,201 @@ from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, RetrievalError
 from memdriven.memory.features import encode_v
 from memdriven.memory.scores import shares
+from memdriven.pipeline.output import Neighbour, Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation
+from memdriven.ui.html import button, image_uri, tag, text
 
-PINS_WANTED = "at most {most} pinned references"
+MAX_PINS = 8
+MAX_MASKS = 32
+MAX_GUESTS = 4
+MAX_FACTOR = 3.0
+"""A reference's natural share is multiplied by 0 to this."""
 
-MAX_BYTES = 8_000_000
+
+@dataclass(frozen=True)
+class Steering:
+    """Wishes about the memory, each change giving a new object."""
+
+    pins: tuple[str, ...] = ()
+    """Ids that stay references whatever is written."""
+    masks: tuple[str, ...] = ()
+    """Ids that are never used."""
+    factors: Mapping[str, float] = field(default_factory=dict)
+    """By which a reference's natural share is multiplied; 1 where an id is missing."""
+    alone: bool = False
+    """Whether the pins are all there is, in equal shares, with nothing retrieved beside them."""
+    shown: tuple[str, str, tuple[Reference, ...]] | None = None
+    """Words, strategy and references of a picture on screen: for these words, what is done by hand begins
+    from these."""
+    like: str | None = None
+    """An image whose look-alikes take the place of retrieval."""
+    guests: tuple[UserImage, ...] = ()
+    """The tab's own images."""
+    base: int | None = None
+    """The seed that `variations` step away from; with another seed they have no meaning."""
+    variations: tuple[Variation, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        """Whether references are other than what retrieval alone would give."""
+        return bool(self.pins or self.masks or self.factors or self.like)
+
+    def hold(self, recipe: Recipe) -> Self:
+        """Begin from a picture's references, as long as words, strategy and their number stay."""
+        references = tuple(map(Reference, recipe.neighbours, recipe.weights))
+        return replace(self, shown=(recipe.caption, recipe.strategy, references) if references else None)
+
+    def held(self, caption: str, strategy: str, k: int) -> tuple[Reference, ...]:
+        """Return the references to begin from; none for other words, or where one is masked."""
+        if self.shown is None or self.like or self.shown[:2] != (caption, strategy):
+            return ()
+        references = self.shown[2]
+        masked = any(each.id in self.masks for each in references)
+        return () if masked or len(references) != k else references
+
+    def pin(self, item: str) -> Self:
+        """Pin an item, or release it when it is pinned."""
+        if item in self.pins:
+            rest = _without(self.pins, item)
+            return replace(self, pins=rest, alone=self.alone and bool(rest))
+        if len(self.pins) >= MAX_PINS:
+            raise _too_many("pinned references", MAX_PINS)
+        return replace(self, pins=(*self.pins, item), masks=_without(self.masks, item))
+
+    def mask(self, item: str) -> Self:
+        """Never use an item, or allow it again when it is masked."""
+        if item in self.masks:
+            return replace(self, masks=_without(self.masks, item))
+        if len(self.masks) >= MAX_MASKS:
+            raise _too_many("excluded references", MAX_MASKS)
+        freed = self._free(item)
+        return replace(freed, masks=(*freed.masks, item))
+
+    def weigh(self, item: str, factor: object) -> Self:
+        """Multiply an item's share; what is no number counts as 1, and all is clamped."""
+        try:
+            value = float(factor)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            value = 1.0
+        value = min(MAX_FACTOR, max(0.0, value)) if abs(value) < float("inf") else 1.0
+        others = {name: old for name, old in self.factors.items() if name != item}
+        if len(others) >= MAX_REFERENCES:
+            raise _too_many("weighed references", MAX_REFERENCES)
+        return replace(self, factors=others if value == 1.0 else {**others, item: value})
+
+    def only(self, item: str) -> Self:
+        """Use one item alone."""
+        masks = _without(self.masks, item)
+        return replace(self, pins=(item,), alone=True, factors={}, like=None, masks=masks)
+
+    def more_like(self, item: str) -> Self:
+        """Let the images that look like an item take the place of retrieval."""
+        return replace(self, like=item, pins=(), alone=False, factors={})
+
+    def release(self) -> Self:
+        """Go back to retrieval alone; own images stay at hand."""
+        return type(self)(guests=self.guests)
+
+    def welcome(self, guest: UserImage) -> Self:
+        """Add an own image and pin it; the same image twice is one image."""
+        others = tuple(each for each in self.guests if each.id != guest.id)
+        if len(others) >= MAX_GUESTS:
+            raise _too_many("own images in one tab", MAX_GUESTS)
+        come = replace(self, guests=(*others, guest), like=None)
+        return come if guest.id in come.pins else come.pin(guest.id)
+
+    def dismiss(self, item: str) -> Self:
+        """Forget an own image."""
+        return replace(self._free(item), guests=tuple(g for g in self.guests if g.id != item))
+
+    def _free(self, item: str) -> Self:
+        """Neither pin an item nor show its look-alikes."""
+        freed = self.pin(item) if item in self.pins else self
+        return replace(freed, like=None if self.like == item else self.like)
+
+    def step(self, base: int, variations: Sequence[Variation]) -> Self:
+        """Keep a near-by picture's noise; without variations the seed's own."""
+        steps = tuple(variations)
+        return replace(self, base=base if steps else None, variations=steps)
+
+    def steps_from(self, seed: int, keep: bool) -> tuple[Variation, ...]:
+        """Return the steps away from a seed that is kept; another seed has none."""
+        return self.variations if keep and seed == self.base else ()
+
+    def take(self, recipe: Recipe) -> Self:
+        """Return the wishes that give a recipe's references again for its words, and pin nothing."""
+        return self.release().hold(recipe)
+
+    def mix(self, retrieved: Mapping[str, float]) -> tuple[list[str], list[float]]:
+        """Return ids and shares: the pins first, then what retrieval adds.
+
+        Args:
+            retrieved: shares of the retrieved ids, best first, which sum to 1.
+
+        Raises:
+            RetrievalError: every share is zero.
+        """
+        ids = [*self.pins, *retrieved]
+        rest = len(retrieved) / len(ids) if ids else 0.0
+        base = [1 / len(ids)] * len(self.pins) + [rest * share for share in retrieved.values()]
+        if not any(name in self.factors for name in ids):
+            # Untouched shares keep their last bit, so that a restored mix gives the same pixels.
+            return ids, base if self.alone or not self.pins else shares(base, len(base))
+        parts = [share * self.factors.get(name, 1.0) for name, share in zip(ids, base, strict=True)]
+        return ids, shares(parts, len(ids))
+
+
+def apply(steering: Steering, act: object, item: object, value: object, known: bool) -> Steering:
+    """Return the steering after one click on a card.
+
+    Raises:
+        RetrievalError: an action or id that the page does not offer, or one pin too many.
+    """
+    if act == "release":
+        return steering.release()
+    if act == "steady":
+        return steering.step(0, ())
+    if act == "unlike":
+        return replace(steering, like=None)
+    acts = {
+        "pin": steering.pin,
+        "mask": steering.mask,
+        "only": steering.only,
+        "like": steering.more_like,
+        "dismiss": steering.dismiss,
+    }
+    if not (known and isinstance(act, str) and isinstance(item, str) and act in (*acts, "weigh")):
+        raise RetrievalError(
+            "an action on a card of this memory",
+            repr((act, item))[:80],
+            "choose again on a card that is shown",
+        )
+    return steering.weigh(item, value) if act == "weigh" else acts[act](item)
+
+
+def _without(ids: Sequence[str], item: str) -> tuple[str, ...]:
+    return tuple(each for each in ids if each != item)
+
+
+def _too_many(what: str, most: int) -> RetrievalError:
+    return RetrievalError(f"at most {most} {what}", "one more", "release one first")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# A visitor's own images.
+
+MAX_BYTES, MAX_PIXELS = 8_000_000, 24_000_000
 TOO_LARGE, OTHER_KIND = "more than 8 MB", "another kind of file, a damaged one, or one with more pixels"
 OWN_CAPTION = "your own image"
 VGG_FIX = (
     f"set {WEIGHTS_VARIABLE} to a local weight file, or run once, connected: python -c "
     '"from memdriven.encoders.vgg import Vgg16Features; Vgg16Features.load()"'
 )
-MAX_PIXELS = 24_000_000
 SIDE = 256
 """Side in px of the square that v is made of."""
 THUMBNAIL = 96
-_TORCHVISION_FILES = "vgg16_features-*.pth"
 
 
 def read_upload(content: object) -> Image.Image:
@@ -70,18 +246,16 @@ def user_image(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
             that made the memory.
     """
     vgg = feature_network()
-    made_with = pipe.bank.header.get("encoder")
-    if made_with != vgg.hash:
+    if pipe.bank.header.get("encoder") != vgg.hash:
         raise CheckpointError(
-            wanted="the feature network that made this memory",
-            found=vgg.hash,
-            fix="give the weights that the memory bank was built with",
+            "the feature network that made this memory",
+            vgg.hash,
+            "give the weights that the memory bank was built with",
         )
     with pipe.turn, torch.inference_mode():
         v = vgg(to_tensor(image)[None])[0].numpy()
-    name = hashlib.sha256(image.tobytes()).hexdigest()[:12]
     return UserImage(
-        id=PRIVATE + name,
+        id=PRIVATE + hashlib.sha256(image.tobytes()).hexdigest()[:12],
         image=centre_square(image, THUMBNAIL),
         caption=OWN_CAPTION,
         features=encode_v(v),
@@ -91,16 +265,13 @@ def user_image(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
 
 def weight_file() -> Path | None:
     """Return the feature network's weights on this machine, or None; nothing is downloaded."""
-    named = os.environ.get(WEIGHTS_VARIABLE)
-    if named:
+    if named := os.environ.get(WEIGHTS_VARIABLE):
         return Path(named)
-    cached = sorted(Path(torch.hub.get_dir(), "checkpoints").glob(_TORCHVISION_FILES))
-    return cached[0] if cached else None
+    cached = Path(torch.hub.get_dir(), "checkpoints").glob("vgg16_features-*.pth")
+    return min(cached, default=None)
 
 
-@lru_cache(maxsize=1)
-def _network(path: Path) -> Vgg16Features:
-    return Vgg16Features.load(path)
+_network = lru_cache(maxsize=1)(Vgg16Features.load)
 
 
 def feature_network() -> Vgg16Features:
@@ -112,9 +283,9 @@ def feature_network() -> Vgg16Features:
     path = weight_file()
     if path is None:
         raise CheckpointError(
-            wanted="the feature network (VGG-16) that reads own images",
-            found="no weights on this computer, and the page downloads nothing by itself",
-            fix=VGG_FIX,
+            "the feature network (VGG-16) that reads own images",
+            "no weights on this computer, and the page downloads nothing by itself",
+            VGG_FIX,
         )
     return _network(path)
 
@@ -122,199 +293,128 @@ def feature_network() -> Vgg16Features:
 def no_picture(found: str) -> DataError:
     """Return the error of a file that cannot be taken for a picture."""
     wanted = "a picture: PNG, JPEG, WebP or another common format, up to 8 MB and 24 million pixels"
-    return DataError(wanted=wanted, found=found, fix="save it as a JPEG of ordinary size and add that")
+    return DataError(wanted, found, "save it as a JPEG of ordinary size and add that")
 
 
-MAX_PINS = 8
-MAX_MASKS = 32
-MAX_GUESTS = 4
-MAX_FACTOR = 3.0
-"""A neighbour's natural share is multiplied by 0 to this."""
+# ---------------------------------------------------------------------------------------------------------
+# Controls: what a visitor can do with a reference, and what was done.
+
+ACTIONS = {
+    "pin": ("Pin", "Keep this reference whatever you type"),
+    "mask": ("Exclude", "Never use this reference"),
+    "only": ("Only this", "Use this reference alone"),
+    "like": ("More like this", "References that look like this one, instead of those that fit the words"),
+}
+"""Label and hint of each button of a card."""
 
 
-@dataclass(frozen=True)
-class Steering:
-    """Wishes about the memory, each change giving a new object."""
-
-    pins: tuple[str, ...] = ()
-    """Ids that stay neighbours whatever is written."""
-    masks: tuple[str, ...] = ()
-    """Ids that are never used."""
-    factors: Mapping[str, float] = field(default_factory=dict)
-    """By which a neighbour's natural share is multiplied; 1 where an id is missing."""
-    fixed: tuple[float, ...] = ()
-    """Shares of the pins, where nothing beside them is used."""
-    shown: tuple[str, str, tuple[Reference, ...]] | None = None
-    """Words, strategy and references of a picture on screen: for these words, what is done by hand begins
-    from these."""
-    like: str | None = None
-    """An image whose look-alikes take the place of retrieval."""
-    guests: tuple[UserImage, ...] = ()
-    """The tab's own images."""
-    base: int | None = None
-    """The seed that `variations` step away from; with another seed they have no meaning."""
-    variations: tuple[Variation, ...] = ()
-
-    @property
-    def active(self) -> bool:
-        """Whether neighbours are other than what retrieval alone would give."""
-        return bool(self.pins or self.masks or self.factors or self.like)
-
-    @property
-    def alone(self) -> bool:
-        """Whether the pins are all there is, with nothing retrieved beside them."""
-        return bool(self.fixed) and len(self.fixed) == len(self.pins)
-
-    def hold(self, recipe: Recipe) -> Self:
-        """Begin from a picture's references, as long as words, strategy and their number stay."""
-        references = tuple(map(Reference, recipe.neighbours, recipe.weights))
-        return replace(self, shown=(recipe.caption, recipe.strategy, references) if references else None)
-
-    def held(self, caption: str, strategy: str, k: int) -> tuple[Reference, ...]:
-        """Return the references to begin from; none for other words, or where one is masked."""
-        if self.shown is None or self.like or self.shown[:2] != (caption, strategy):
-            return ()
-        references = self.shown[2]
-        masked = any(each.id in self.masks for each in references)
-        return () if masked or len(references) != k else references
-
-    def pin(self, item: str) -> Self:
-        """Pin an item, or release it when it is pinned."""
-        if item in self.pins:
-            rest = tuple(each for each in self.pins if each != item)
-            return replace(self, pins=rest, fixed=_equal(rest) if self.alone else ())
-        if len(self.pins) >= MAX_PINS:
-            raise _too_many(PINS_WANTED, MAX_PINS)
-        pins = (*self.pins, item)
-        return replace(
-            self, pins=pins, masks=_without(self.masks, item), fixed=_equal(pins) if self.alone else ()
+def card_buttons(neighbour: Neighbour, steering: Steering, count: int) -> str:
+    """Return a used reference's buttons, and its weight where there is a mix of `count`."""
+    own = any(guest.id == neighbour.id for guest in steering.guests)
+    acts = [act for act in ACTIONS if not ((act == "mask" and own) or (act == "only" and count == 1))]
+    buttons = [card_action(act, neighbour, steering) for act in acts]
+    if not own:
+        buttons.append(
+            button(
+                "Use this caption",
+                "md-steer-button",
+                data_words=neighbour.caption,
+                title="Write it as your words: the Oracle then finds this very picture",
+            )
         )
-
-    def mask(self, item: str) -> Self:
-        """Never use an item, or allow it again when it is masked."""
-        if item in self.masks:
-            return replace(self, masks=_without(self.masks, item))
-        if len(self.masks) >= MAX_MASKS:
-            raise _too_many("at most {most} excluded references", MAX_MASKS)
-        freed = self.pin(item) if item in self.pins else self
-        like = None if self.like == item else self.like
-        return replace(freed, masks=(*freed.masks, item), like=like)
-
-    def weigh(self, item: str, factor: object) -> Self:
-        """Multiply an item's share; what is no number counts as 1, and all is clamped."""
-        value = _number(factor)
-        others = {name: old for name, old in self.factors.items() if name != item}
-        if len(others) >= MAX_REFERENCES:
-            raise _too_many(PINS_WANTED, MAX_REFERENCES)
-        return replace(self, factors=others if value == 1.0 else {**others, item: value})
-
-    def only(self, item: str) -> Self:
-        """Use one item alone."""
-        return replace(
-            self, pins=(item,), fixed=(1.0,), factors={}, like=None, masks=_without(self.masks, item)
+    if count > 1:
+        factor = steering.factors.get(neighbour.id, 1.0)
+        slider = tag(
+            "input",
+            type="range",
+            min=0,
+            max=f"{MAX_FACTOR:g}",
+            step=0.1,
+            value=f"{factor:g}",
+            data_act="weigh",
+            data_id=neighbour.id,
+            data_focus=f"weigh {neighbour.id}",
+            aria_label=f"Weight of reference {neighbour.rank}",
         )
+        value = tag("output", text(f"\u00d7{factor:g}"))
+        buttons.append(tag("label", tag("span", text("weight")) + slider + value, class_="md-weight"))
+    return tag("div", "".join(buttons), class_="md-steer")
 
-    def more_like(self, item: str) -> Self:
-        """Let the images that look like an item take the place of retrieval."""
-        return replace(self, like=item, pins=(), fixed=(), factors={})
 
-    def release(self) -> Self:
-        """Go back to retrieval alone; own images stay at hand."""
-        return type(self)(guests=self.guests)
+def card_action(act: str, neighbour: Neighbour, steering: Steering) -> str:
+    """Return one of a card's buttons."""
+    label, hint = ACTIONS[act]
+    pressed: bool | None = None
+    if act == "pin":
+        pressed = neighbour.id in steering.pins
+        label = "Pinned" if pressed else label
+    elif act == "like":
+        pressed = steering.like == neighbour.id or None
+    return button(
+        label,
+        "md-steer-button",
+        data_act=act,
+        data_id=neighbour.id,
+        data_focus=f"{act} {neighbour.id}",
+        title=hint,
+        aria_pressed=None if pressed is None else str(pressed).lower(),
+        aria_label=f"{label}: {neighbour.caption}",
+    )
 
-    def welcome(self, guest: UserImage) -> Self:
-        """Add an own image and pin it; the same image twice is one image."""
-        others = tuple(each for each in self.guests if each.id != guest.id)
-        if len(others) >= MAX_GUESTS:
-            raise _too_many("at most {most} own images in one tab", MAX_GUESTS)
-        come = replace(self, guests=(*others, guest), like=None)
-        return come if guest.id in come.pins else come.pin(guest.id)
 
-    def dismiss(self, item: str) -> Self:
-        """Forget an own image."""
-        freed = self.pin(item) if item in self.pins else self
-        like = None if self.like == item else self.like
-        return replace(freed, like=like, guests=tuple(g for g in self.guests if g.id != item))
-
-    def step(self, base: int, variations: Sequence[Variation]) -> Self:
-        """Keep a near-by picture's noise; without variations the seed's own."""
-        steps = tuple(variations)
-        return replace(self, base=base if steps else None, variations=steps)
-
-    def steps_from(self, seed: int, keep: bool) -> tuple[Variation, ...]:
-        """Return the steps away from a seed that is kept; another seed has none."""
-        return self.variations if keep and seed == self.base else ()
-
-    def take(self, recipe: Recipe) -> Self:
-        """Return the wishes that give a recipe's references again for its words, and pin nothing."""
-        return self.release().hold(recipe)
-
-    def mix(self, retrieved: Mapping[str, float]) -> tuple[list[str], list[float]]:
-        """Return ids and shares: the pins first, then what retrieval adds.
-
-        Args:
-            retrieved: shares of the retrieved ids, best first, which sum to 1.
-
-        Raises:
-            RetrievalError: every share is zero.
-        """
-        ids = [*self.pins, *retrieved]
-        if self.alone:
-            base = list(self.fixed)
-        else:
-            rest = len(retrieved) / len(ids) if ids else 0.0
-            base = [1 / len(ids)] * len(self.pins) + [rest * share for share in retrieved.values()]
-        if not any(name in self.factors for name in ids):
-            # Untouched shares keep their last bit, so that a restored mix gives the same pixels.
-            return ids, base if self.alone or not self.pins else shares(base, len(base))
-        return ids, shares(
-            [share * self.factors.get(name, 1.0) for name, share in zip(ids, base, strict=True)], len(ids)
+def steered_line(steering: Steering, retrieval: Retrieval) -> str:
+    """Return what was done by hand, each with a way back; nothing when nothing was."""
+    held = steering.held(retrieval.caption, retrieval.strategy, len(retrieval))
+    if not (steering.active or held):
+        return ""
+    line = tag("strong", text("Steered by hand" if steering.active else "Kept for these words"))
+    undone = [("mask", name, f"Excluded: {name}", f"Allow {name} again") for name in steering.masks]
+    if steering.like is not None:
+        undone.insert(0, ("unlike", "", "Look-alikes of one reference", "back to the words"))
+    for act, item, label, hint in undone:
+        line += tag(
+            "button",
+            text(label) + tag("span", "\u00d7", aria_hidden="true"),
+            type="button",
+            class_="md-undo",
+            data_act=act,
+            data_id=item,
+            title=hint,
+            aria_label=f"{label}: {hint}",
         )
+    return tag("div", line + button("Back to retrieval", "md-link", data_act="release"), class_="md-steered")
 
 
-def apply(steering: Steering, act: object, item: object, value: object, known: bool) -> Steering:
-    """Return the steering after one click on a card.
-
-    Raises:
-        RetrievalError: an action or id that the page does not offer, or one pin too many.
-    """
-    if act == "release":
-        return steering.release()
-    if act == "steady":
-        return steering.step(0, ())
-    if act == "unlike":
-        return replace(steering, like=None)
-    acts = {
-        "pin": steering.pin,
-        "mask": steering.mask,
-        "only": steering.only,
-        "like": steering.more_like,
-        "dismiss": steering.dismiss,
-    }
-    if not (known and isinstance(act, str) and isinstance(item, str) and act in (*acts, "weigh")):
-        raise RetrievalError(
-            wanted="an action on a card of this memory",
-            found=repr((act, item))[:80],
-            fix="choose again on a card that is shown",
+def own_panel(steering: Steering) -> str:
+    """Return the tab's own images and the way to add one."""
+    cells = ""
+    for number, guest in enumerate(steering.guests, start=1):
+        pin = tag(
+            "button",
+            tag("img", src=image_uri(guest.image), width=48, height=48, alt=f"Your own image {number}"),
+            type="button",
+            class_="md-mine-pin",
+            data_act="pin",
+            data_id=guest.id,
+            aria_pressed=str(guest.id in steering.pins).lower(),
+            title=f"Pin own image {number}",
         )
-    return steering.weigh(item, value) if act == "weigh" else acts[act](item)
-
-
-def _number(value: object) -> float:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return 1.0
-    return min(MAX_FACTOR, max(0.0, number)) if math.isfinite(number) else 1.0
-
-
-def _equal(pins: Sequence[str]) -> tuple[float, ...]:
-    return tuple(1 / len(pins) for _ in pins)
-
-
-def _without(ids: Sequence[str], item: str) -> tuple[str, ...]:
-    return tuple(each for each in ids if each != item)
-
-
-def _too_many(wanted: str, most: int) -> RetrievalError:
-    return RetrievalError(wanted=wanted.format(most=most), found="one more", fix="release one first")
+        cells += tag("li", pin + button("Forget", "md-link", data_act="dismiss", data_id=guest.id))
+    choose = tag(
+        "input",
+        type="file",
+        accept="image/png,image/jpeg,image/webp",
+        class_="md-file",
+        aria_describedby="md-mine-hint",
+        disabled=len(steering.guests) >= MAX_GUESTS,
+    )
+    add = tag("label", text("Add your own image") + choose, class_="md-action md-mine-add")
+    if weight_file() is not None:
+        words = "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
+        hint = tag("span", text(words), class_="md-hint", id="md-mine-hint")
+    else:
+        words = "Needs VGG-16, whose weights are not on this computer yet."
+        how = tag("summary", text(words)) + tag("span", text(VGG_FIX))
+        hint = tag("details", how, class_="md-hint", id="md-mine-hint")
+    images = tag("ul", cells, class_="md-mine-images") if cells else ""
+    return tag("div", images + add + hint, class_="md-mine")

@@ -25,6 +25,7 @@ def _make(out: Path, workers: int = 0) -> Path:
         out,
         train_per_species=2,
         test_per_species=1,
+        validation_per_species=1,
         image_size=32,
         workers=workers,
         progress=False,
@@ -47,10 +48,10 @@ def aviary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_is_a_prepared_data_set(aviary: Path) -> None:
     data = PreparedDataset.open(aviary)
-    assert (data.name, data.image_size, len(data)) == ("aviary", 32, 3)
+    assert (data.name, data.image_size, len(data)) == ("aviary", 32, 4)
     assert data.classes == [s.name for s in all_species()]
-    assert [len(data.split(name)) for name in ("train", "test")] == [2, 1]
-    assert not {i.class_id for i in data.split("train")} & {i.class_id for i in data.split("test")}
+    assert [len(data.split(name)) for name in ("train", "test", "validation")] == [2, 1, 1]
+    assert [item.class_id for item in data.items] == [0, 0, 150, 200]
     for item in data.items:
         assert data.load_image(item).size == (32, 32)
         assert item.class_id is not None
@@ -92,11 +93,11 @@ def test_worker_processes_make_the_same_files(aviary: Path, tmp_path: Path) -> N
     assert _contents(_make(tmp_path / "again", workers=2)) == _contents(aviary)
 
 
-def test_captions_are_not_put_under_another_bird() -> None:
-    species = all_species()[0]
+def test_captions_are_not_put_under_another_bird(tmp_path: Path) -> None:
+    job = prepare.Job(tmp_path, "some", "train", ["aviary-0000-0000"], [sighting(0, 0, 0)], 32, 0, "cpu")
     picture = prepare.Picture({"wing": 0.5}, prepare.fingerprint(sighting(0, 1, 0)))
     with pytest.raises(DataError, match="another bird"):
-        prepare._item(species, 0, 0, picture)
+        prepare._item(job, 0, picture)
 
 
 def test_another_rendering_takes_the_header_away_first(
@@ -107,6 +108,7 @@ def test_another_rendering_takes_the_header_away_first(
     few = {
         "train_per_species": 1,
         "test_per_species": 1,
+        "validation_per_species": 0,
         "image_size": 16,
         "species_limit": 1,
         "workers": 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import os
 import struct
@@ -235,6 +236,47 @@ def test_a_tar_that_swells_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     path = _tar(tmp_path / "b.tgz", *parts, mode="w:gz")
     with pytest.raises(DataError, match="too large"), open_archives(path):
         pass
+
+
+def _header(kind: bytes, claimed: int, content: bytes) -> bytes:
+    """Return an extended header of a tar as it is in the file, whatever size it claims."""
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, claimed
+    return info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+
+
+HEADERS = {
+    "records that fill the memory": (tarfile.XHDTYPE, 1 << 20, b"20 comment=" + bytes((1 << 20) - 11)),
+    "records that are not there": (tarfile.XHDTYPE, 1 << 40, b"20 comment=x\n"),
+    "fewer bytes than none": (tarfile.XHDTYPE, -512, b""),
+    "records for all files": (tarfile.XGLTYPE, 1 << 20, b"20 comment=" + bytes((1 << 20) - 11)),
+    "of Solaris": (tarfile.SOLARIS_XHDTYPE, 1 << 20, bytes(1 << 20)),
+    "a name without an end": (tarfile.GNUTYPE_LONGNAME, 1 << 20, b"n" * (1 << 20)),
+    "a link without an end": (tarfile.GNUTYPE_LONGLINK, 1 << 20, b"n" * (1 << 20)),
+    "digits that are searched from each of them": (tarfile.XHDTYPE, 60_000, b"9" * 60_000),
+}
+
+
+@pytest.mark.parametrize(("kind", "claimed", "content"), HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_tars_headers_cannot_fill_the_memory(
+    tmp_path: Path, kind: bytes, claimed: int, content: bytes, place: int
+) -> None:
+    first = _tar(tmp_path / "a.tar", (tarfile.TarInfo("a.txt"), b"x")).read_bytes()[:1024]
+    path = tmp_path / "b.tgz"
+    path.write_bytes(gzip.compress(first * place + _header(kind, claimed, content) + first + bytes(1024), 1))
+    with pytest.raises(DataError, match="a header that is too large"), open_archives(path):
+        pass
+
+
+def test_a_tars_many_headers_cannot_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_FILE", 100_000)
+    path = _tar(tmp_path / "a.tgz", *((tarfile.TarInfo(f"{n}.txt"), b"") for n in range(300)), mode="w:gz")
+    with pytest.raises(DataError, match="100,000 bytes: too large"), open_archives(path):
+        pass
+    monkeypatch.undo()
+    with open_archives(path) as files:
+        assert len(files.names) == 300
 
 
 def test_a_zip_that_swells_is_refused_whatever_it_claims(

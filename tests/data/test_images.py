@@ -335,10 +335,10 @@ def test_a_truncated_cache_is_made_anew(dataset: PreparedDataset) -> None:
 def test_without_room_for_a_cache_the_images_stay_in_memory(
     dataset: PreparedDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path) -> None:
+    def full(*_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(prepared, "_reserve", full)
+    monkeypatch.setattr("os.posix_fallocate", full)
     images = load_images(dataset, dataset.items, 32, progress=False)
     assert images.shape == (7, 3, 32, 32)
     assert _cached(dataset) == []

@@ -103,7 +103,7 @@ def test_a_missing_table(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_for_bad_items(tmp_path: Path) -> None:
-    item = Item("a", "images/train/a.webp", "train", None, "", [])
+    item = Item(id="a", split="train", captions=[])
     with pytest.raises(DataError, match="without a caption"):
         write_prepared(tmp_path, name="x", items=[item], classes=[], image_size=64)
     assert list(tmp_path.iterdir()) == []

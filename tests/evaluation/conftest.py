@@ -40,7 +40,6 @@ def _item(rng: random.Random, folder: Path, split: str, number: int, classes: in
     offset = 0 if split == "train" else classes
     return Item(
         id=item_id,
-        file=image_file(split, item_id),
         split=split,
         class_id=offset + number % classes,
         class_name=f"{split} class {number % classes}",

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from memdriven.data.prepared import PreparedDataset
-from memdriven.errors import EvaluationError
+from memdriven.data.prepared import PreparedDataset, write_prepared
+from memdriven.errors import ConfigError, DataError, EvaluationError
 from memdriven.evaluation.context import Resources, choose_prompts
 from memdriven.evaluation.results import read_results
 from memdriven.evaluation.run import Evaluation, evaluate
+from memdriven.evaluation.tables import tables_of
 from memdriven.files import sealed
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
@@ -251,6 +253,37 @@ def test_fewer_captions_than_asked_for_are_told(checkpoint: Path, squares: Path,
         checkpoint, squares, metrics=(), controls=(), n=100, out=tmp_path, figures=False, progress=False
     )
     assert "note: 100 captions were asked for, and split test has 32" in found.table()
+
+
+def test_settings_are_chosen_on_pictures_that_nobody_is_tested_on(
+    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
+) -> None:
+    """Half of the test pictures become validation pictures; each row of a setting is the pipeline's."""
+    data = shutil.copytree(squares, tmp_path / "squares")
+    with pytest.raises(DataError, match="splits train, test"):
+        run(checkpoint, data, tmp_path, resources, split="validation")
+    whole = PreparedDataset.open(data)
+    items = [
+        replace(item, split="validation") if item.split == "test" and int(item.id[-1]) % 2 else item
+        for item in whole.items
+    ]
+    write_prepared(data, name="squares", items=items, classes=whole.classes, image_size=64)
+    rows = {"best-of-2": {"best_of": 2}, "guidance-1": {"guidance": 1.0}, "k-3": {"k": 3}}
+    options = {"metrics": ("attributes",), "controls": (*rows, "real"), "figures": False}
+    found = run(checkpoint, data, tmp_path / "out", resources, split="validation", **options)
+    assert {r.dataset for r in found.results} == {"squares/validation"}
+    assert list(values(found, "asked_colours")) == ["model", *rows, "real"]
+    pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")
+    prompts = choose_prompts(PreparedDataset.open(data), "validation", N)
+    assert {prompt.item.split for prompt in prompts} == {"validation"}
+    for row, fields in rows.items():
+        painted = np.load(next(tmp_path.rglob(f"{row}.npy")))[1]
+        picture = np.asarray(pipe(prompts[1].caption, seed=1, **{"k": 1, **fields}).images[0])
+        assert np.abs(painted.astype(int) - picture.transpose(2, 0, 1).astype(int)).max() <= 1
+    shown = next(each for each in tables_of(found.results) if "beside its controls" in each.title)
+    assert [row.label for row in shown.rows] == ["tiny (the model)", "real", *rows]
+    with pytest.raises(ConfigError, match="best_of"):
+        run(checkpoint, data, tmp_path / "out", resources, controls=("best-of-99",))
 
 
 def test_unknown_names_are_refused(checkpoint: Path, squares: Path, tmp_path: Path) -> None:

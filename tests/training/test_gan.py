@@ -222,7 +222,7 @@ def test_a_run_may_start_from_another_with_other_settings(world: Path, tmp_path:
     run(world, tmp_path / "fourth", third, start_from=tmp_path / "third")
     facts = load_checkpoint(tmp_path / "fourth/checkpoint").facts
     assert (facts["steps"], len(facts["earlier_runs"])) == (2, 2)
-    with pytest.raises(CheckpointError, match="saved state"):
+    with pytest.raises(CheckpointError, match="no such file"):
         run(world, tmp_path / "fifth", changed, start_from=tmp_path / "nowhere")
 
 

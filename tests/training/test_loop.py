@@ -155,10 +155,9 @@ def test_what_is_left_is_told_in_minutes(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_samples_come_within_a_minute_and_then_every_few(tmp_path: Path) -> None:
-    sampler = Sampler(draw=lambda: torch.zeros(4, 3, 8, 8), columns=2, legend="Rows are noises.", minutes=2.0)
-    train(tmp_path, 300, sampler=sampler)
+    train(tmp_path, 640, sampler=Sampler(lambda: torch.zeros(4, 3, 8, 8), 2, "Rows are noises."))
     drawn = sorted(path.name for path in (tmp_path / "samples").glob("*.png"))
-    assert drawn == ["000030.png", "000150.png", "000270.png", "000300.png"]
+    assert drawn == ["000030.png", "000330.png", "000630.png", "000640.png"]
     assert (tmp_path / "samples/README.md").read_text() == "Rows are noises.\n"
     with Image.open(tmp_path / "samples/000030.png") as sheet:
         assert sheet.size == (2 * 10 + 2, 2 * 10 + 2)

@@ -33,10 +33,7 @@ class FakeChance(Chance):
     """Draws without a generator, as there is none of a missing GPU."""
 
     def __init__(self) -> None:
-        self.world = World()
-
-    def _where(self) -> dict[str, Any]:
-        return {"device": "cuda"}
+        self.world, self.generator, self._device = World(), None, torch.device("cuda")  # type: ignore[assignment]
 
 
 @pytest.fixture

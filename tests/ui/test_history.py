@@ -53,7 +53,7 @@ def test_history_is_short_newest_first_and_without_doubles(moments: list[Moment]
         known = remember(each, known)
     assert known == [moments[0], moments[2], moments[1]]
     many = [
-        {**moments[0], "recipe": Recipe.from_json(moments[0]["recipe"]).with_seed(n).to_json()}
+        {**moments[0], "recipe": replace(Recipe.from_json(moments[0]["recipe"]), seed=n).to_json()}
         for n in range(MOST + 9)
     ]
     assert len(remember(moments[1], many)) == MOST
@@ -116,7 +116,7 @@ def test_the_guidance_comes_back(pipe: MemoryDrivenPipeline) -> None:
     taken = restore.settings(out.recipe, Steering(), noise=True)
     assert taken["guidance"] == 1.25
     query = references.Query(*(taken.get(name, 1) for name in references.Query._fields))
-    assert references.read(*query).paint(pipe).images[0].tobytes() == out.images[0].tobytes()
+    assert pipe(references.read(*query)).images[0].tobytes() == out.images[0].tobytes()
     *_, last = picture.paint(*query)
     assert last["current"]["recipe"] == out.recipe.to_json()
     assert "Caption strength" in restore.inspection(out.recipe)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from gradio.queueing import EventQueue
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import server
-from memdriven.ui.server import FairShare
+from memdriven.ui import server, state
+from memdriven.ui.server import FairQueue, Mailbox
 from tests.ui.asking import CAPTION
 from tests.ui.test_api import over_http, serve
 
@@ -58,15 +62,12 @@ def asked(served: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> list[str]
 def test_what_nobody_listens_to_is_not_computed_and_delays_nobody(
     served: tuple[Any, str], asked: list[str]
 ) -> None:
-    for number in range(130):
+    for number in range(server.ADDRESS + 2):
         join(served, f"hog-{number}")
     assert len(over_http(served[1], "retrieve", [CAPTION, "sentence-sentence", 1])) == 1
     assert len(asked) == 1
-    assert len(served[0]._queue) == 0
-    told = listen(served, "hog-129")
-    assert told[-2]["success"], "who begins to listen is served"
-    lost = listen(served, "hog-0")
-    assert lost[-1]["session_not_found"]
+    assert listen(served, f"hog-{server.ADDRESS + 1}")[-2]["success"], "who begins to listen is served"
+    assert listen(served, "hog-0")[-2]["output"]["error"] == server.LOST
 
 
 def test_a_session_has_a_share(served: tuple[Any, str]) -> None:
@@ -75,7 +76,7 @@ def test_a_session_has_a_share(served: tuple[Any, str]) -> None:
     with pytest.raises(HTTPError) as refused:
         join(served, "greedy")
     assert refused.value.code == 429
-    assert "wait for the answers" in json.load(refused.value)["error"]
+    assert "wait for the answers" in json.load(refused.value)["detail"]
     join(served, "another")
     assert sum(each["msg"] == "process_completed" for each in listen(served, "greedy")) == server.SESSION
     listen(served, "another")
@@ -84,29 +85,70 @@ def test_a_session_has_a_share(served: tuple[Any, str]) -> None:
 def test_a_caller_who_listens_too_late_is_told(
     served: tuple[Any, str], asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    join(served, "late")
     monkeypatch.setattr(server, "PATIENCE", -1.0)
-    join(served, "next")
-    assert listen(served, "late")[-1]["session_not_found"]
+    join(served, "late")
+    assert listen(served, "late")[-2]["output"]["error"] == server.LOST
     assert asked == []
 
 
 class Event:
+    """An event of a session, named after its address and its number."""
+
     def __init__(self, name: str) -> None:
-        self._id = name
+        self.session_hash, self.concurrency_id = name, state.CONCURRENCY_ID
+        self.request = SimpleNamespace(client=SimpleNamespace(host=name[0]))
+        self.enqueue_time = float("inf")
 
 
-def test_addresses_take_turns() -> None:
-    share = FairShare(None, page=None)  # type: ignore[arg-type]
-    names = ["a1", "a2", "a3", "b1", "c1", "b2"]
-    share._addresses.update((name, name[0]) for name in names)
-    line = [Event(name) for name in names]
-    share._take_turns(line)
-    assert [each._id for each in line] == ["a1", "b1", "c1", "a2", "b2", "a3"]
+@pytest.fixture
+def line() -> FairQueue:
+    """A queue on which nobody works, with room for one."""
+
+    async def build() -> FairQueue:
+        return FairQueue(True, 1, 1, None, None)
+
+    with ThreadPoolExecutor(1) as other:  # in this thread a browser's loop may be running
+        queue = other.submit(lambda: asyncio.run(build())).result()
+    queue.event_queue_per_concurrency_id[state.CONCURRENCY_ID] = EventQueue(state.CONCURRENCY_ID, 1)
+    return queue
 
 
-def test_a_visitors_address_is_the_nearest_proxys_word_only_where_it_is_believed() -> None:
-    scope = {"client": ("10.0.0.1", 5), "headers": [(b"x-forwarded-for", b"evil, 192.0.2.7")]}
-    assert FairShare(None, page=None)._address(scope) == "10.0.0.1"  # type: ignore[arg-type]
-    behind = FairShare(None, page=None, forwarded=True)  # type: ignore[arg-type]
-    assert behind._address(scope) == "192.0.2.7"
+def wait_in(queue: FairQueue, *names: str) -> None:
+    """Let events wait, all but those in capitals with a listener."""
+    for name in names:
+        box = queue.pending_messages_per_session[name] = Mailbox()
+        box.readers = int(name.islower())
+        queue.event_queue_per_concurrency_id[state.CONCURRENCY_ID].queue.append(Event(name))  # type: ignore[arg-type]
+
+
+def test_addresses_take_turns(line: FairQueue) -> None:
+    wait_in(line, "a1", "a2", "A3", "a4", "b1", "c1", "b2")
+    order = [line.get_events() for _ in range(7)]
+    assert [each and each[0][0].session_hash for each in order] == ["a1", "b1", "c1", "a2", "b2", "a4", None]
+    line.event_queue_per_concurrency_id[state.CONCURRENCY_ID].current_concurrency = 1
+    wait_in(line, "a5")
+    assert line.get_events() is None, "one at a time"
+
+
+def test_places_in_line(line: FairQueue) -> None:
+    assert line.ahead("a1") is None
+    wait_in(line, "Z1", "a1", "a2", "b1")
+    line.event_queue_per_concurrency_id[state.CONCURRENCY_ID].current_concurrency = 1
+    assert [line.ahead(name) for name in ("a1", "b1", "a2", "Z1", "e1", None)] == [1, 2, 3, None, None, None]
+
+
+def test_a_mailbox_knows_its_readers() -> None:
+    async def look() -> list[bool]:
+        box = Mailbox()
+        seen = [box.read]
+        reading = asyncio.create_task(box.get())
+        await asyncio.sleep(0)
+        seen.append(box.read)
+        box.put_nowait("word")
+        assert await reading == "word"
+        seen.append(box.read)
+        box.left -= server.GRACE
+        return [*seen, box.read]
+
+    with ThreadPoolExecutor(1) as other:  # in this thread a browser's loop may be running
+        assert other.submit(lambda: asyncio.run(look())).result() == [False, True, True, False]

@@ -14,7 +14,6 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import server, state
 from memdriven.ui.picture import OPENING_SEED
 from tests.conftest import COLOURS, WINGS
 from tests.ui.conftest import Visitor
@@ -106,24 +105,3 @@ def test_who_waits_may_stop_waiting(visit: Visit) -> None:
     assert second.page.locator("#place p").count() == 0
     shown = second.page.get_attribute(".md-result", "data-seed")
     assert shown == str(OPENING_SEED), "the picture that the page opened with stays"
-
-
-class Line:
-    """Gradio's queue of those who wait, as far as it is looked at."""
-
-    def __init__(self, *visitors: str) -> None:
-        self.queue = [type("Event", (), {"session_hash": each, "alive": each != "dead"}) for each in visitors]
-        self.current_concurrency = 1
-
-
-def test_places_in_line() -> None:
-    queues = {state.CONCURRENCY_ID: Line("dead", "ann", "bob", "ann")}
-    queue = type("Queue", (), {"event_queue_per_concurrency_id": queues})
-    page: Any = type("Page", (), {"_queue": queue})
-    assert server.ahead(page, "ann") == 1
-    assert server.ahead(page, "bob") == 2
-    assert server.ahead(page, "eve") is None
-    assert server.ahead(page, "dead") is None
-    assert server.ahead(page, None) is None
-    queues.clear()
-    assert server.ahead(page, "ann") is None

@@ -19,21 +19,21 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
 
 def test_a_seed_in_the_box_is_used_even_when_it_is_not_kept(pipe: MemoryDrivenPipeline) -> None:
     wanted = references.read(*asking(keep=False))
-    given = wanted.request
+    given = wanted
     assert (given.caption, given.strategy, given.k, given.seeds) == (CAPTION, "sentence-sentence", 1, (7,))
-    assert wanted.paint(pipe).png() == pipe(CAPTION, k=1, seed=7).png()
-    drawn = {references.read(*asking(seed="")).seed for _ in range(3)}
+    assert pipe(wanted).png() == pipe(CAPTION, k=1, seed=7).png()
+    drawn = {references.read(*asking(seed="")).seeds for _ in range(3)}
     assert len(drawn) == 3
 
 
 def test_what_was_steered_by_hand_counts(pipe: MemoryDrivenPipeline) -> None:
     steering = Steering().only("bird-05").step(7, (Variation(seed=2, strength=0.3),))
     wanted = references.read(*asking(steering=steering))
-    output = wanted.paint(pipe)
+    output = pipe(wanted)
     assert output.retrieval.ids == ("bird-05",)
     assert output.recipe.variations == steering.variations
-    assert pipe.prepare(wanted.request).retrieval.ids == ("bird-05",)
-    assert references.read(*asking(steering=steering, source="none")).paint(pipe).retrieval.ids == ()
+    assert pipe.prepare(wanted).retrieval.ids == ("bird-05",)
+    assert pipe(references.read(*asking(steering=steering, source="none"))).retrieval.ids == ()
 
 
 @pytest.mark.parametrize(
@@ -52,15 +52,15 @@ def test_what_was_steered_by_hand_counts(pipe: MemoryDrivenPipeline) -> None:
 def test_less_than_all_of_the_memory_where_the_model_offers_it(
     fading: MemoryDrivenPipeline, given: object, used: float
 ) -> None:
-    assert references.read(*asking(memory=given)).request.memory == 1.0
+    assert references.read(*asking(memory=given)).memory == 1.0
     state.use(fading)
     wanted = references.read(*asking(memory=given))
-    assert wanted.request.memory == used
-    output = wanted.paint(fading)
+    assert wanted.memory == used
+    output = fading(wanted)
     assert output.recipe.memory == used
     again = fading(CAPTION, k=1, seed=7, memory=used)
     assert output.images[0].tobytes() == again.images[0].tobytes()
-    assert float(fading.prepare(wanted.request).v.abs().max() > 0) == float(used > 0)
+    assert float(fading.prepare(wanted).v.abs().max() > 0) == float(used > 0)
 
 
 def test_nothing_and_nonsense_are_refused() -> None:
@@ -73,17 +73,17 @@ def test_nothing_and_nonsense_are_refused() -> None:
 
 def line_up(
     caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None, tries: int = 1
-) -> references.LineUp:
+) -> references.Selection:
     wanted = Request(caption=caption, strategy=strategy, k=k, seeds=(seed,), best_of=tries)
-    return references.line_up(wanted, steering)
+    return references.select(wanted, steering or Steering())
 
 
 def test_every_tab_paints_with_what_trying_chose(pipe: MemoryDrivenPipeline) -> None:
     wanted = pipe(CAPTION, k=1, seed=7, best_of=5)
     query = asking(tries=5)
     read = references.read(*query)
-    assert read.paint(pipe).png() == wanted.png()
-    assert pipe.prepare(read.request).retrieval.ids == wanted.retrieval.ids
+    assert pipe(read).png() == wanted.png()
+    assert pipe.prepare(read).retrieval.ids == wanted.retrieval.ids
     busy, *_, last = picture.paint(*query)
     assert "Painting with 5 references to choose from ..." in busy["status"]
     assert last["current"]["recipe"] == wanted.recipe.to_json()
@@ -109,7 +109,7 @@ def test_those_not_chosen_are_next_in_line(pipe: MemoryDrivenPipeline) -> None:
 
 def test_what_was_steered_by_hand_comes_first(pipe: MemoryDrivenPipeline) -> None:
     query = asking(steering=Steering().only("bird-05"), tries=5)
-    assert references.read(*query).paint(pipe).retrieval.ids == ("bird-05",)
+    assert pipe(references.read(*query)).retrieval.ids == ("bird-05",)
     for source in ("none", "oracle"):
         assert line_up(CAPTION, source, 1, 7, None, 5).retrieval.tried == 0
 

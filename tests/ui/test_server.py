@@ -27,9 +27,10 @@ class Inner:
     def __init__(self) -> None:
         self.read = 0
         self.headers: dict[bytes, bytes] = {}
+        self.client: Any = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.headers = dict(scope["headers"])
+        self.headers, self.client = dict(scope["headers"]), scope.get("client")
         more = True
         while more:
             message = await receive()
@@ -97,6 +98,13 @@ def test_a_page_for_the_whole_network_is_served_by_any_number_and_no_foreign_nam
     assert ask(gate(Inner()), host="192.168.1.17:7860")[0] == 421
 
 
+def test_a_visitors_address_is_the_nearest_proxys_word_only_where_it_is_believed() -> None:
+    for believed, address in ((True, ("192.0.2.7", 0)), (False, None)):
+        inner = Inner()
+        ask(gate(inner, forwarded=believed), x_forwarded_for="evil, 192.0.2.7")
+        assert inner.client == address
+
+
 def test_a_foreign_page_may_neither_post_nor_read() -> None:
     inner = Inner()
     path = "/gradio_api/queue/join"
@@ -134,7 +142,7 @@ def test_a_large_body_is_refused_unread() -> None:
         assert ask(gate(inner), "/", "POST", [b"x"], content_length=odd)[0] == 413
     parts = [b"x" * 400_000] * 5  # no length is told
     assert ask(gate(inner), "/gradio_api/call/generate", "POST", parts)[0] == 413
-    assert inner.read < server.LARGEST_OTHER
+    assert inner.read < server.LARGEST
     assert ask(gate(Inner()), "/gradio_api/queue/join", "POST", parts)[0] == 200
 
 

@@ -13,7 +13,7 @@ from memdriven.errors import BankError, CheckpointError, ConfigError
 from memdriven.memory.retrieval import STRATEGIES
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
-from memdriven.ui import query, state
+from memdriven.ui import query, references, state
 from memdriven.ui.state import RULES, Entry, Shelf, find_checkpoints
 
 
@@ -31,13 +31,15 @@ def test_odd_seeds_are_refused(written: str) -> None:
         state.read_seed(written, keep=True)
 
 
-def test_the_two_choices_reach_every_strategy() -> None:
+def test_the_two_choices_reach_every_strategy(pipe: MemoryDrivenPipeline) -> None:
+    state.use(pipe)
     reached = {
-        state.read_strategy(source, comparison) for _, source in query.SOURCES for _, comparison in RULES
+        references.question("a bird", source, comparison, 1, "", False)[0].strategy
+        for source in query.SOURCES
+        for _, comparison in RULES
     }
     assert reached == set(STRATEGIES)
     assert RetrievalConfig().strategy in reached
-    assert set(query.SOURCE_HINTS) == {source for _, source in query.SOURCES}
 
 
 def test_loaded_model_is_shared_with_its_common_words(
@@ -104,12 +106,12 @@ def test_each_visitor_has_a_choice_of_their_own(two: Path, monkeypatch: pytest.M
     visitor = ["ann"]
     monkeypatch.setattr(state, "session", lambda: visitor[0])
     *_, last = query.switch("second")
-    assert "second is in use: 12" in str(last[-1])
+    assert "second is in use: 12" in last["status"]
     assert state.pipeline().checkpoint.name == "second"
     visitor[0] = "bob"
     assert state.pipeline().checkpoint.name == "first"
     *_, refused = query.switch("unbuilt")
-    assert 'role="alert"' in str(refused[-1])
+    assert 'role="alert"' in refused["status"]
     assert state.chosen() == "first"
     visitor[0] = "ann"
     assert state.chosen() == "second"
@@ -123,9 +125,9 @@ def test_strength_of_the_memory_is_shown_where_the_model_offers_it(
     assert not state.offers_memory()
     for name, shown in (("fading", True), ("tiny", False)):
         *_, last = query.switch(name)
-        assert last[-4] == 1.0
-        assert last[-3].visible is shown
-        assert last[-2] == 0.0  # the guidance that this model asks for by itself
+        assert last["share"] == 1.0
+        assert last["fade"].visible is shown
+        assert last["guidance"] == 0.0  # what this model asks for by itself
 
 
 def test_choices_say_what_has_no_memory(two: Path, pipe: MemoryDrivenPipeline) -> None:
@@ -142,9 +144,11 @@ def test_two_folders_of_one_name_are_both_offered(two: Path, tmp_path: Path) -> 
     for run, source in (("a", "first"), ("b", "second")):
         shutil.copytree(two / source, tmp_path / run / "checkpoint")
     shelf = Shelf(find_checkpoints([tmp_path / "a/checkpoint", tmp_path / "b/checkpoint"]), "cpu")
-    assert list(shelf.entries) == ["checkpoint", "b/checkpoint"]
-    opened = shelf.get("b/checkpoint")
+    assert list(shelf.entries) == ["a", "b"], "named after their runs"
+    opened = shelf.get("b")
     assert opened.checkpoint.path == tmp_path / "b/checkpoint"
     shelf.put(opened)
-    assert shelf.get("b/checkpoint") is opened
-    assert shelf.get("checkpoint").checkpoint.path == tmp_path / "a/checkpoint"
+    assert shelf.get("b") is opened
+    assert shelf.get("a").checkpoint.path == tmp_path / "a/checkpoint"
+    twice = Shelf([Entry("x", tmp_path / "a/x"), Entry("x", tmp_path / "b/x")])
+    assert list(twice.entries) == ["x", "b/x"]

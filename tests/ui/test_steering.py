@@ -18,8 +18,17 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Request, UserImage, Variation
 from memdriven.ui import references, state, steering
-from memdriven.ui.references import card_buttons, own_panel, steering_line
-from memdriven.ui.steering import MAX_FACTOR, MAX_GUESTS, MAX_MASKS, MAX_PINS, Steering, apply
+from memdriven.ui.steering import (
+    MAX_FACTOR,
+    MAX_GUESTS,
+    MAX_MASKS,
+    MAX_PINS,
+    Steering,
+    apply,
+    card_buttons,
+    own_panel,
+    steered_line,
+)
 
 CAPTION = "a small red bird with black wings"
 
@@ -28,9 +37,9 @@ STRATEGY = "sentence-sentence"
 
 def line_up(
     caption: str, strategy: str, k: int, seed: int, steering: Steering | None = None, tries: int = 1
-) -> references.LineUp:
+) -> references.Selection:
     wanted = Request(caption=caption, strategy=strategy, k=k, seeds=(seed,), best_of=tries)
-    return references.line_up(wanted, steering)
+    return references.select(wanted, steering or Steering())
 
 
 @pytest.fixture(autouse=True)
@@ -181,10 +190,10 @@ def test_controls_and_the_line_of_what_was_done() -> None:
     assert 'aria-pressed="true"' in made
     assert 'type="range"' in made
     assert 'type="range"' not in card_buttons(line.retrieval[0], steering, 1)
-    said = steering_line(steering, line.retrieval)
+    said = steered_line(steering, line.retrieval)
     assert said.count('class="md-undo"') == 3
     assert "<b>" not in said
-    assert steering_line(Steering(), line.retrieval) == ""
+    assert steered_line(Steering(), line.retrieval) == ""
     assert own_panel(Steering().welcome(guest())).count("<img") == 1
 
 
