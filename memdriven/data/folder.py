@@ -89,11 +89,7 @@ class _Source:
                     self._read_row(table[: table.rfind("/") + 1], values, column_name(split_column), place)
 
     def _read_row(self, base: str, values: dict[str, Any], split_column: str, place: str) -> None:
-        """Add what a row of a table in the folder `base` says to its picture; note faults of its fields.
-
-        Raises:
-            DataError: it names no picture.
-        """
+        """Add what a row of a table in the folder `base` says to its picture; note faults of its fields."""
         row = {column_name(str(key)): value for key, value in values.items()}
         columns = ", ".join(map(str, values))[:200]
         name = _first(row, FILE)
@@ -137,11 +133,7 @@ class _Source:
                 setattr(picture, key, before if value is None else value)
 
     def _locate(self, base: str, name: str, place: str) -> str:
-        """Return the file that a row of a table in the folder `base` means.
-
-        Raises:
-            DataError: there is none, it is no picture, or the name leads out of the folder.
-        """
+        """Return the picture that a row of a table in the folder `base` means."""
         parts = PurePosixPath(name).parts
         if not parts or ".." in parts or parts[0] == "/" or re.match(r"[A-Za-z]:|\w+://", name):
             raise DataError(
@@ -348,11 +340,7 @@ def caption_of_name(name: str) -> str:
 
 
 def _packed(source: Path, images: Path | str | None) -> list[Path]:
-    """Return the archive that holds the images, if one does.
-
-    Raises:
-        DataError: several zips lie in the folder, and nothing says which one.
-    """
+    """Return the archive that holds the images, if one does; several are refused."""
     if images is not None:
         return [source / images]
     zips = sorted(path for path in source.glob("*.[zZ][iI][pP]") if path.name[0] != ".")

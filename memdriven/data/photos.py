@@ -185,11 +185,7 @@ def _official_files(
     downloads: Path | str | None,
     progress: bool,
 ) -> Iterator[Archive]:
-    """Open the archives that were given, or else those that are downloaded.
-
-    Raises:
-        DataError: `out` holds something else, or an archive is not there: told before a long download.
-    """
+    """Open the archives that were given, or else those that are downloaded."""
     refuse_other_content(out)
     given = [Path(path) for path in (*archives, *captions)]
     for path in given:
@@ -209,11 +205,7 @@ def _caption_files(files: Archive) -> dict[str, re.Match[str]]:
 
 
 def _clean_captions(lines: Iterable[str], name: str) -> list[str]:
-    """Return captions without empty, overlong and repeated ones.
-
-    Raises:
-        DataError: no usable line is left.
-    """
+    """Return captions without empty, overlong and repeated ones; none at all are refused."""
     tidy = (" ".join(clean(line).replace("\ufffd", " ").split()) for line in lines)
     captions = [line for line in tidy if tokenize(line) and len(line) <= MAX_CHARACTERS]
     if not captions:
@@ -222,11 +214,7 @@ def _clean_captions(lines: Iterable[str], name: str) -> list[str]:
 
 
 def _test_classes(files: Archive, default: frozenset[int]) -> tuple[frozenset[int], str]:
-    """Return the test classes, and where the choice comes from.
-
-    Raises:
-        DataError: the lists are empty or share a class.
-    """
+    """Return the test classes, which share none with training, and where the choice comes from."""
     name = files.find(TEST_LIST)
     if name is None:
         return default, "built in"
@@ -280,12 +268,7 @@ def _table(files: Archive, name: str) -> dict[str, str]:
 def square_around(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return the crop of 1.5 * max(width, height) around a box's centre, clipped [family].
 
-    Args:
-        box: left, top, width, height in px, at least partly within the image.
-        size: width and height of the image.
-
-    Returns:
-        left, top, right, bottom; a square unless the image's border cuts it, and never empty.
+    The box is left, top, width, height in px; the crop left, top, right, bottom, never empty.
     """
     left, top, width, height = box
     half = max(1, int(max(width, height) * BOX_MARGIN / 2))

@@ -53,11 +53,7 @@ class Faults:
         self.found: list[DataError] = []
 
     def add(self, wanted: str, found: str, fix: str) -> None:
-        """Note what is wrong, and go on.
-
-        Raises:
-            DataError: with all faults, when there are too many to go on.
-        """
+        """Note what is wrong, and go on, unless there is too much of it."""
         self.found.append(DataError(wanted, found, fix))
         if len(self.found) >= _MOST_FAULTS:
             raise self.error()
@@ -81,11 +77,7 @@ def is_picture(name: str) -> bool:
 
 
 def decoded(content: bytes, place: Path) -> str:
-    """Return the text of a file, in UTF-8, UTF-16 or UTF-32, with a byte order mark or without.
-
-    Raises:
-        DataError: the file is no such text.
-    """
+    """Return the text of a file in UTF-8, UTF-16 or UTF-32, with a byte order mark or without."""
     try:
         if content.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
             raise ValueError("a spreadsheet or an archive")
@@ -113,11 +105,7 @@ def plain_name(name: str) -> str:
 
 
 def find_tables(files: Archive, place: Path) -> list[str]:
-    """Return the tables of the source: its own, those of its split folders, or those one folder below.
-
-    Raises:
-        DataError: several in one folder, and nothing says which one.
-    """
+    """Return the source's own table, those of its split folders, or those one folder below."""
     base = ""
     for _ in range(6):
         inside = [name[len(base) :] for name in files.names if name.startswith(base)]
@@ -150,11 +138,7 @@ def _table(files: Archive, place: Path, folder: str) -> str | None:
 
 
 def read_rows(files: Archive, table: str, faults: Faults) -> Iterator[tuple[int, Any]]:
-    """Yield a table's rows with their lines; note what cannot be read.
-
-    Raises:
-        DataError: the file is no text, or has no columns for files and captions.
-    """
+    """Yield a table's rows with their lines; note what cannot be read."""
     place = faults.place / table
     text = decoded(files.read(table), place)
     lines = _LINE.split(text)

@@ -41,10 +41,10 @@ def _profile(plan: str, **colours: str) -> BirdSpec:
 
 def test_all_body_plans_have_different_silhouettes() -> None:
     plans = sorted(PLANS)
-    _, parts = render_birds([_profile(plan) for plan in plans], 48)
+    _, parts = render_birds([_profile(plan) for plan in plans], 32)
     shapes = ((parts != PART["background"]) & (parts != PART["perch"])).flatten(1).double()
     area = shapes.sum(1)
-    assert (area / 48**2 > 0.06).all()
+    assert (area / 32**2 > 0.06).all()
     both = shapes @ shapes.T
     overlap = both / (area[:, None] + area[None] - both)  # intersection over union
     overlap.fill_diagonal_(0)
