@@ -95,9 +95,6 @@ class Archive:
         """All files, sorted."""
         return sorted(self._read)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._read
-
     def meant(self, name: str, links: int = 8) -> str | None:
         """Return the file that a name means, or None.
 

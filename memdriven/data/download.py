@@ -55,8 +55,6 @@ class ByHand:
 
     name: str
     page: str
-    option: str
-    """The command-line option that takes it."""
 
     def find(self, folder: Path) -> Path:
         """Return the file in a download folder; the error where it is not there is the manual step."""
@@ -65,8 +63,7 @@ class ByHand:
             DataError,
             f"{self.name}, which its host gives to browsers only: {self.page}",
             f"no such file in {folder}",
-            f"open that page, download the file, and give it with {self.option} PATH "
-            f"(or move it into {folder})",
+            f"open that page, download the file, and give it with --captions PATH (or move it into {folder})",
         )
         return folder / self.name
 

@@ -334,7 +334,7 @@ def prepare_folder(
 def caption_of_name(name: str) -> str:
     """Return what a file's path says: `fruit/red_apple-03.png` is "fruit red apple", `1.png` a picture."""
     words = re.split(r"[\W_]+", PurePosixPath(name).with_suffix("").as_posix())
-    split_words = {word for words in SPLITS.values() for word in words} | {"images", "img", "image", "data"}
+    split_words = {*SPLITS, "images", "img", "image", "data"}
     letters = [re.sub(r"\d+", "", word).lower() for word in words]
     return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words)) or STAND_IN
 
@@ -359,16 +359,15 @@ def _first(row: dict[str, Any], names: Sequence[str]) -> Any:
 
 
 def _split_of_folder(name: str) -> str | None:
-    first = name.partition("/")[0].lower() if "/" in name else ""
-    return next((split for split, words in SPLITS.items() if first in words), None)
+    first, slash, _ = name.partition("/")
+    return SPLITS.get(first.lower()) if slash else None
 
 
 def _split(value: Any, place: str) -> str:
     word = value.strip().lower() if isinstance(value, str) else ""
-    found = next((split for split, words in SPLITS.items() if word in words), None)
     fix = "correct the split, or leave it empty"
-    require(found, DataError, f"split train, validation or test in {place}", shown(value), fix)
-    return str(found)
+    require(word in SPLITS, DataError, f"split train, validation or test in {place}", shown(value), fix)
+    return SPLITS[word]
 
 
 def _class(value: Any, place: str) -> str:

@@ -141,7 +141,7 @@ def _prepare_captioned(
         test, origin = _test_classes(files, kind.test_classes)
         texts = _caption_files(files)
         if not texts:
-            fix = f"give {kind.captions.name} (from {kind.captions.page}) with {kind.captions.option} PATH"
+            fix = f"give {kind.captions.name} (from {kind.captions.page}) with --captions PATH"
             raise DataError(f"captions text_c10/*/*.txt in {files.place}", "none", fix)
         pictures = []
         for photo in photos:
@@ -312,7 +312,6 @@ CUB = CaptionedSet(
     ByHand(
         "cvpr2016_cub.tar.gz",
         "https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view?resourcekey=0-8y2UVmBHAlG26HafWYNoFQ",
-        "--captions",
     ),
     frozenset(  # Reed's class-disjoint split: 50 test species, the other 150 are for training
         (1, 4, 6, 8, 9, 14, 23, 29, 31, 33, 34, 35, 36, 37, 38, 43, 49, 51, 53, 66, 72, 79, 83, 84, 86)
@@ -332,7 +331,6 @@ FLOWERS = CaptionedSet(
     ByHand(
         "cvpr2016_flowers.tar.gz",
         "https://drive.google.com/file/d/0B0ywwgffWnLLcms2WWJQRFNSWXM/view?resourcekey=0-Av8zFbeDDvNcF1sSjDR32w",
-        "--captions",
     ),
     frozenset(range(5, FLOWER_CLASSES + 1, 5)),  # every fifth class [ours]
     _read_flowers,

@@ -34,11 +34,11 @@ CLASS, BOX = ("class", "class_name", "class_id", "label", "category"), ("box", "
 """The columns, in whatever case; of several names the first that a row fills counts. Columns that
 differ in a number (`caption 1`, `caption 2`) are captions of one picture."""
 SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
-"""The splits and the words for them, in column `split` and as folder names."""
+"""The words for splits, in column `split` and as folder names -> the splits."""
 
 _MOST_FAULTS = 200
 """More are not looked for."""
@@ -110,9 +110,7 @@ def find_tables(files: Archive, place: Path) -> list[str]:
     for _ in range(6):
         inside = [name[len(base) :] for name in files.names if name.startswith(base)]
         folders = sorted({name.partition("/")[0] for name in inside if "/" in name})
-        splits = [
-            f"{folder}/" for folder in folders if any(folder.lower() in words for words in SPLITS.values())
-        ]
+        splits = [f"{folder}/" for folder in folders if folder.lower() in SPLITS]
         found = [table for folder in ("", *splits) if (table := _table(files, place, base + folder))]
         if found:
             return found
