@@ -150,11 +150,11 @@ def _dispatch(given: list[str]) -> int:
         return 0
     group = f"{given[0]} "
     if any(name.startswith(group) for name in COMMANDS):
-        asked = given[1:] and given[1] not in ("-h", "--help")
-        if asked:
+        wrong = bool(given[1:]) and given[1] not in ("-h", "--help")
+        if wrong:
             print(f"error: no command {given[0]} {given[1]}\n", file=sys.stderr)
-        print(overview(group), file=sys.stderr if asked else sys.stdout)
-        return FAILED if asked else 0
+        print(overview(group), file=sys.stderr if wrong else sys.stdout)
+        return FAILED if wrong else 0
     near = difflib.get_close_matches(given[0], COMMANDS, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; see {PROGRAM} --help"
     print(f"error: no command {given[0]!r}{hint}", file=sys.stderr)
