@@ -18,7 +18,7 @@ from memdriven.aviary.species import BirdSpec, all_species, linear, sample_bird
 
 def _profile(plan: str, **colours: str) -> BirdSpec:
     """The usual pose of a plan, seen from the side."""
-    species = next(s for s in all_species() if s.body_plan == plan)
+    species = next(s for s in all_species() if s.attributes["body_plan"] == plan)
     bird = sample_bird(species.id, 0, 0)
     pose = max(PLANS[plan].poses, key=lambda entry: entry[1])[0]
     place = {"flying": "sky", "swimming": "water", "standing": "sand"}.get(pose, "foliage")
