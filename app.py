@@ -10,10 +10,6 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from memdriven.errors import MemDrivenError
 
 CHECKPOINT = Path(__file__).resolve().parent / "checkpoints" / "aviary"
 
@@ -88,12 +84,6 @@ def main(arguments: list[str] | None = None) -> int:
         pipe = loading.result()
         offered = state.Shelf(state.find_checkpoints(options.checkpoint), options.device)
         offered.put(pipe)
-    except MemDrivenError as error:
-        print(_told(error), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    try:
         app.serve(
             app.build(offered),
             host=options.host,
@@ -105,7 +95,8 @@ def main(arguments: list[str] | None = None) -> int:
             forwarded=options.behind_proxy,
         )
     except MemDrivenError as error:
-        print(_told(error), file=sys.stderr)
+        lines = (f"wanted: {error.wanted}", f"found:  {error.found}", f"do:     {error.fix}")
+        print("\n  ".join(("memdriven cannot start.", *lines)), file=sys.stderr)
         return 2
     except OSError as error:
         print(
@@ -114,13 +105,9 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
-
-
-def _told(error: MemDrivenError) -> str:
-    return (
-        f"memdriven cannot start.\n  wanted: {error.wanted}\n  found:  {error.found}\n  do:     {error.fix}"
-    )
 
 
 if __name__ == "__main__":

@@ -36,11 +36,12 @@ from memdriven.encoders.readers import FILE as ATTRIBUTES
 from memdriven.encoders.readers import Attributes, load_attributes, reader_of, save_attributes
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import load_weights, read_weights, write_weights
-from memdriven.errors import CheckpointError
+from memdriven.errors import CheckpointError, require
 from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_file, sha256_text
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.generator import Generator, renamed
 from memdriven.models.rival import RivalGenerator
+from memdriven.numbers import shown
 
 SCHEMA = OF_CHECKPOINT
 FILES = ("vocabulary.json", "damsm.safetensors")
@@ -191,48 +192,23 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
         CheckpointError: missing, truncated, of another schema, or not as recorded.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise CheckpointError(
-            f"a checkpoint folder at {path}",
-            "no such folder",
-            "check the path; checkpoints/aviary comes with the repository",
-        )
+    fix = "check the path; checkpoints/aviary comes with the repository"
+    require(path.is_dir(), CheckpointError, f"a checkpoint folder at {path}", "no such folder", fix)
     content = read_json(path / "config.json", CheckpointError)
     if content.get("schema") != SCHEMA:
-        within = path / "checkpoint"
-        found, fix = (
-            f"schema {content.get('schema')!r}",
-            "load it with the version of memdriven that wrote it",
-        )
-        if (within / "config.json").is_file():
-            found, fix = "the folder of a training", f"give {within}"
-        elif content.get("schema") == OF_DAMSM:
-            found, fix = "a folder of encoders alone", "train a generator with them, and give its checkpoint"
-        raise CheckpointError(f"a checkpoint of schema {SCHEMA} in {path}", found, fix)
+        raise _foreign(path, content.get("schema"))
     config = from_dict(Config, content.setdefault("config", {}))
-    names = (*FILES, *stage_files(config.generator))
-    files = content.get("files")
-    if not isinstance(files, dict) or set(files) - {ATTRIBUTES, *BESIDE} != set(names):
-        raise CheckpointError(
-            "the hashes of " + ", ".join(names), repr(files)[:200], "restore config.json from its source"
-        )
-    for name, expected in files.items():
-        if not (path / name).is_file():
-            if name in BESIDE:
-                continue
-            raise CheckpointError(f"the file {path / name}", "no such file", "restore it from its source")
-        if (found := _file_hash(path / name)) != expected:
-            raise CheckpointError(
-                f"{path / name} with SHA-256 {str(expected)[:12]}",
-                found[:12],
-                "the file is damaged or was exchanged: restore it from its source"
-                + (", or record it by memdriven.checkpoint.record_files" if name in BESIDE else ""),
-            )
+    files = _verified(path, content.get("files"), {*FILES, *stage_files(config.generator)})
     vocabulary = Vocabulary.from_json(read_json(path / "vocabulary.json", CheckpointError))
     damsm = load_damsm_weights(path / "damsm.safetensors", len(vocabulary), config.text, config.damsm)
     attributes = load_attributes(path, damsm.hash()) if ATTRIBUTES in files else None
     if width := config.generator.attribute_dim:
-        _check_width(width, reader_of(attributes).width, path)
+        wanted, found = (
+            f"a reader of captions of generator.attribute_dim {width} in {path}",
+            reader_of(attributes).width,
+        )
+        fix = "restore the files of one and the same training"
+        require(found == width, CheckpointError, wanted, f"one of {found}", fix)
     with torch.random.fork_rng(devices=[]):
         generator = Generator(config.generator, trained=True)
     weights: dict[str, Tensor] = {}
@@ -259,22 +235,42 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
     weights = read_weights(path)
     rival = RivalGenerator.of(weights, checkpoint.config.text.dim)
     if rival is None:
-        raise CheckpointError(
-            f"weights of a RivalGenerator in {path}",
+        found, fix = (
             ", ".join(sorted(weights)[:3]) or "none",
             "write it with memdriven.training.rival.train_rival",
         )
+        raise CheckpointError(f"weights of a RivalGenerator in {path}", found, fix)
     load_weights(rival, weights, str(path), "train it with the checkpoint's own encoders")
     return rival.to(checkpoint.damsm.device).eval().requires_grad_(False)
 
 
-def _check_width(wanted: int, found: int, path: Path) -> None:
-    if wanted != found:
-        raise CheckpointError(
-            f"a reader of captions of generator.attribute_dim {wanted} in {path}",
-            f"one of {found}",
-            "restore the files of one and the same training",
-        )
+def _foreign(path: Path, schema: object) -> CheckpointError:
+    """Return the error of a folder that is no checkpoint, or not of this version."""
+    within = path / "checkpoint"
+    found, fix = f"schema {shown(schema)}", "load it with the version of memdriven that wrote it"
+    if (within / "config.json").is_file():
+        found, fix = "the folder of a training", f"give {within}"
+    elif schema == OF_DAMSM:
+        found, fix = "a folder of encoders alone", "train a generator with them, and give its checkpoint"
+    return CheckpointError(f"a checkpoint of schema {SCHEMA} in {path}", found, fix)
+
+
+def _verified(path: Path, files: Any, names: set[str]) -> dict[str, str]:
+    """Return the recorded hashes of a checkpoint's files, once each file has been held against its own."""
+    fix = "restore config.json from its source"
+    if not isinstance(files, dict) or set(files) - {ATTRIBUTES, *BESIDE} != names:
+        raise CheckpointError("the hashes of " + ", ".join(sorted(names)), shown(files, 200), fix)
+    for name, expected in files.items():
+        if name in BESIDE and not (path / name).is_file():
+            continue
+        fix = "restore it from its source"
+        require((path / name).is_file(), CheckpointError, f"the file {path / name}", "no such file", fix)
+        found, wanted = _file_hash(path / name), f"{path / name} with SHA-256 {str(expected)[:12]}"
+        fix = "the file is damaged or was exchanged: restore it from its source"
+        if name in BESIDE:
+            fix += ", or record it by memdriven.checkpoint.record_files"
+        require(found == expected, CheckpointError, wanted, found[:12], fix)
+    return files
 
 
 def _short_hash(files: dict[str, str], settings: dict[str, Any]) -> str:

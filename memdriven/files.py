@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from memdriven.errors import DataError, MemDrivenError
+from memdriven.errors import DataError, MemDrivenError, require
 from memdriven.numbers import parse_json, shown
 
 try:
@@ -38,11 +38,10 @@ SEAL = "content_sha256"
 """The field of a JSON object that holds the hash of all others."""
 
 
-_UNWRITABLE = frozenset(
-    {
-        *(errno.EACCES, errno.EROFS, errno.EPERM),
-        *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
-    }
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_UNWRITABLE = (
+    *(errno.EACCES, errno.EROFS, errno.EPERM),
+    *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
 )
 """Errors of a path that cannot be written, whatever is done about the disk."""
 
@@ -60,12 +59,11 @@ def explain_disk_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(
-                f"room to write {target}",
-                f"a full disk ({_free_space(target)} free)",
-                "free some space or choose another folder; nothing half-written was left",
-            ) from error
+        if error.errno in _FULL:
+            folder = next(each for each in target.absolute().parents if each.exists())
+            found = f"a full disk ({shutil.disk_usage(folder).free / 1e6:.0f} MB free)"
+            fix = "free some space or choose another folder; nothing half-written was left"
+            raise DataError(f"room to write {target}", found, fix) from error
         if error.errno in _UNWRITABLE:
             raise _cannot_write(target, error) from error
         raise
@@ -89,18 +87,8 @@ def check_writable(path: Path) -> None:
 
 
 def _cannot_write(target: Path, error: OSError) -> DataError:
-    return DataError(
-        f"to write {target}",
-        error.strerror or type(error).__name__,
-        "choose another path, in a folder that you may write to",
-    )
-
-
-def _free_space(target: Path) -> str:
-    folder = target.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB"
+    found = error.strerror or type(error).__name__
+    return DataError(f"to write {target}", found, "choose another path, in a folder that you may write to")
 
 
 @contextlib.contextmanager
@@ -192,7 +180,7 @@ def _scratch(target: Path, *, folder: bool) -> Iterator[Path]:
             for child in path.iterdir():
                 _remove(child)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in _FULL:
             raise
         raise _cannot_write(target, error) from error
     try:
@@ -303,27 +291,21 @@ def read_json(path: Path | str, kind: type[MemDrivenError], schema: str | None =
         MemDrivenError: of `kind`, when the file is missing, not JSON, not an object, of another schema, or
             not as its seal says.
     """
-    path = Path(path)
+    path, fix = Path(path), "restore the file from its source"
     try:
         content = parse_json(path.read_bytes())
     except FileNotFoundError:
         raise kind(f"the file {path}", "no such file", "check the path") from None
     except (ValueError, OSError) as error:
-        raise kind(
-            f"JSON in {path}", f"{type(error).__name__}: {error}"[:200], "restore the file from its source"
-        ) from error
+        raise kind(f"JSON in {path}", f"{type(error).__name__}: {error}"[:200], fix) from error
     if not isinstance(content, dict):
-        raise kind(f"a JSON object in {path}", type(content).__name__, "restore the file from its source")
-    if schema is not None and content.get("schema") != schema:
-        raise kind(
-            f"schema {schema} in {path}",
-            shown(content.get("schema")),
-            "use the version of memdriven that wrote it, or make it again",
-        )
-    if SEAL in content and content[SEAL] != content_hash(content):
-        raise kind(
-            f"{path} with the content that its {SEAL} is of",
-            "another content",
-            f"restore the file from its source, or delete its {SEAL} if you changed it yourself",
-        )
+        raise kind(f"a JSON object in {path}", type(content).__name__, fix)
+    found, again = content.get("schema"), "use the version of memdriven that wrote it, or make it again"
+    require(schema is None or found == schema, kind, f"schema {schema} in {path}", shown(found), again)
+    whole, fix = (
+        SEAL not in content or content[SEAL] == content_hash(content),
+        f"{fix}, or delete its {SEAL} ",
+    )
+    wanted = f"{path} with the content that its {SEAL} is of"
+    require(whole, kind, wanted, "another content", fix + "if you changed it yourself")
     return content

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from memdriven.aviary.body_plans import PLANS
-from memdriven.aviary.primitives import SLOTS, SOFT, Rig
+from memdriven.aviary.primitives import SLOTS, SOFT, WING, Batch, Rig, stacked
 from memdriven.aviary.raymarch import fraction, noise, smoothstep
 from memdriven.aviary.species import COLOUR_SLOTS, BirdSpec
 
@@ -27,7 +26,7 @@ FLAGS = {name: i for i, name in enumerate(_FLAGS)}
 
 
 @dataclass(frozen=True)
-class Skin:
+class Skin(Batch):
     """A batch of birds' frames and colours, beside their `Primitives`."""
 
     body: Tensor  # (b, 3, 3) world -> body
@@ -42,17 +41,19 @@ class Skin:
     flags: Tensor  # (b, flags)
     place: Tensor  # (b, 8) where noise is read
 
-    def to(self, device: torch.device) -> Skin:
-        """The same skins on another device."""
-        return Skin(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+    @property
+    def flag(self) -> dict[str, Tensor]:
+        """What holds of each bird, by name: (b, 1), 0 or 1."""
+        return {name: self.flags[:, i : i + 1] for name, i in FLAGS.items()}
+
+    @property
+    def tone(self) -> dict[str, Tensor]:
+        """The birds' colours by part: (b, 3, 1)."""
+        return {name: self.colours[:, i, :, None] for name, i in TONES.items()}
 
 
 def stack_skins(specs: list[BirdSpec], rigs: list[Rig]) -> Skin:
     """Skins of a batch, float32 on the CPU."""
-
-    def tensor(values: list[object]) -> Tensor:
-        return torch.from_numpy(np.stack([np.asarray(v, dtype=np.float32) for v in values]))
-
     flags = []
     for spec in specs:
         a = spec.attributes
@@ -68,17 +69,17 @@ def stack_skins(specs: list[BirdSpec], rigs: list[Rig]) -> Skin:
             ]
         )
     return Skin(
-        body=tensor([r.body for r in rigs]),
-        axes=tensor([r.body_axes[:, None] for r in rigs]),
-        head=tensor([r.head for r in rigs]),
-        head_at=tensor([r.head_at[:, None] for r in rigs]),
-        head_radius=tensor([[r.head_radius] for r in rigs]),
-        eye=tensor([[[v] for v in (*r.eye_at, r.eye_radius)] for r in rigs]),
-        wings=tensor([r.wings for r in rigs]),
-        wing_size=tensor([r.wing_size for r in rigs]),
-        colours=tensor([[s.colours[slot] for slot in COLOUR_SLOTS] for s in specs]),
-        flags=tensor(list(flags)),
-        place=tensor([s.noise for s in specs]),
+        body=stacked([r.body for r in rigs]),
+        axes=stacked([r.body_axes[:, None] for r in rigs]),
+        head=stacked([r.head for r in rigs]),
+        head_at=stacked([r.head_at[:, None] for r in rigs]),
+        head_radius=stacked([[r.head_radius] for r in rigs]),
+        eye=stacked([[[v] for v in (*r.eye_at, r.eye_radius)] for r in rigs]),
+        wings=stacked([r.wings for r in rigs]),
+        wing_size=stacked([r.wing_size for r in rigs]),
+        colours=stacked([[s.colours[slot] for slot in COLOUR_SLOTS] for s in specs]),
+        flags=stacked(flags),
+        place=stacked([s.noise for s in specs]),
     )
 
 
@@ -96,16 +97,9 @@ class Paint:
             self.part = torch.where(mask > 0.5, part, self.part)
 
 
-def lay_head(
-    layers: Paint,
-    skin: Skin,
-    flag: dict[str, Tensor],
-    tone: dict[str, Tensor],
-    p: Tensor,
-    d: Tensor,
-    wide: Tensor,
-) -> None:
+def lay_head(layers: Paint, skin: Skin, p: Tensor, d: Tensor, wide: Tensor) -> None:
     """Face, crown, throat, the stripe through the eye and the ring round it."""
+    flag, tone = skin.flag, skin.tone
     h = torch.bmm(skin.head, p - skin.head_at) / skin.head_radius.unsqueeze(-1)
     rough = wide[:, 1] - 0.5
     near_body = d[:, :3].amin(1)
@@ -140,7 +134,7 @@ def lay_head(
     layers.lay(0.85 * lid, torch.full_like(layers.colour[:, :, :1], 0.012), PART["eye"])
 
 
-def eye_colour(skin: Skin, flag: dict[str, Tensor], n: Tensor) -> Tensor:
+def eye_colour(skin: Skin, n: Tensor) -> Tensor:
     """A dark eye, or a golden one with a pupil for the hunters."""
     face = torch.bmm(skin.head, n)
     axis = skin.eye[:, :3] / skin.eye[:, :3].norm(dim=1, keepdim=True)
@@ -148,31 +142,18 @@ def eye_colour(skin: Skin, flag: dict[str, Tensor], n: Tensor) -> Tensor:
     centre = (out * (axis + torch.tensor([0.25, 0.0, 0.0], device=n.device).view(1, 3, 1))).sum(1)
     pupil = smoothstep(0.86, 0.92, centre)
     gold = torch.tensor([0.85, 0.46, 0.03], device=n.device).view(1, 3, 1)
-    iris = flag["pale_eye"].unsqueeze(-1) * gold + (1 - flag["pale_eye"].unsqueeze(-1)) * 0.02
+    pale = skin.flag["pale_eye"].unsqueeze(-1)
+    iris = pale * gold + (1 - pale) * 0.02
     return iris * (1 - pupil).unsqueeze(1) + 0.008
 
 
-_KINDS = (
-    ("beak", "beak"),
-    ("mandible", "beak"),
-    ("eye", "eye"),
-    ("leg", "legs"),
-    ("toe", "legs"),
-    ("crest", "crown"),
-    ("tail", "tail"),
-    ("perch", "perch"),
+_KINDS = {"beak": "beak", "mandible": "beak", "eye": "eye", "leg": "legs", "toe": "legs"}
+_KINDS |= {"crest": "crown", "tail": "tail", "perch": "perch"}
+"""How the names of a part's slots begin, and the part; all others are of the wing."""
+_CRISP = tuple(
+    PART[next((kind for start, kind in _KINDS.items() if slot.startswith(start)), "wing")]
+    for slot in SLOTS[SOFT:]
 )
-"""How the names of a part's slots begin, and the part."""
-
-
-def _kind(slot: str) -> str:
-    for start, kind in _KINDS:
-        if slot.startswith(start):
-            return kind
-    return "wing"
-
-
-_CRISP = tuple(PART[_kind(slot)] for slot in SLOTS[SOFT:])
 
 
 def _cells(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -189,8 +170,7 @@ def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tenso
     p, n: points and normals (b, 3, n); d, t: primitive distances and axis positions (b, slots, n).
     Returns albedo (b, 3, n), part (b, n) int64, gloss (b, n) in [0, 1].
     """
-    flag = {name: skin.flags[:, i : i + 1] for name, i in FLAGS.items()}
-    tone = {name: skin.colours[:, i, :, None] for name, i in TONES.items()}
+    tone = skin.tone
     soft = d[:, :SOFT].amin(1)
     hard, which = d[:, SOFT:].min(1)
     kind = torch.tensor(_CRISP, device=p.device)[which]
@@ -214,58 +194,41 @@ def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tenso
     layers.lay(under, tone["belly"], PART["belly"])
     front = smoothstep(-0.14, 0.10, q[:, 0] + 0.18 * rough - 0.10 * q[:, 1])
     layers.lay(under * front, tone["breast"], PART["breast"])
-    _pattern(layers, flag, tone, q, angle, under * smoothstep(-0.85, -0.5, q[:, 0]), rough)
-    lay_head(layers, skin, flag, tone, p, d, wide)
+    _pattern(layers, skin, q, angle, under * smoothstep(-0.85, -0.5, q[:, 0]), rough)
+    lay_head(layers, skin, p, d, wide)
 
-    albedo = layers.colour * (
-        0.83 + 0.14 * coat + 0.09 * (chance - 0.5) + 0.36 * (fine[:, 1] - 0.5)
-    ).unsqueeze(1)
-    layers.colour = albedo
-    part = layers.part
-    crisp = Paint(layers.colour, part)
-    off = ~on_body
-    wing_colour, wing_part = _wing(skin, flag, tone, p, q, which, t)
-    wing = (off & (kind == PART["wing"])).to(p.dtype)
-    crisp.lay(wing, wing_colour)
-    crisp.part = torch.where(wing > 0.5, wing_part, crisp.part)
+    shade = 0.83 + 0.14 * coat + 0.09 * (chance - 0.5) + 0.36 * (fine[:, 1] - 0.5)
+    layers.colour = layers.colour * shade.unsqueeze(1)
 
-    first = SLOTS.index("tail0")
+    # What is crisp lies over the coat.
+    crisp = ("wing", "tail", "crown", "beak", "legs", "perch", "eye")
+    mask = {name: (~on_body & (kind == PART[name])).to(p.dtype) for name in crisp}
+    wing_colour, wing_part = _wing(skin, p, which, t)
+    first, tip = SLOTS.index("tail0"), t[:, SLOTS.index("beak")]
     along_tail = t[:, first : first + 3].amax(1)
-    lines = (
-        0.80
-        + 0.20 * smoothstep(-0.6, 0.6, (q[:, 2] * 42.0).sin())
-        - 0.18 * along_tail
-        + 0.2 * (fine[:, 2] - 0.5)
-    )
-    crisp.lay((off & (kind == PART["tail"])).to(p.dtype), tone["tail"] * lines.unsqueeze(1), PART["tail"])
-    crown = (tone["crown"] * (0.82 + 0.3 * fine[:, 3]).unsqueeze(1)).expand_as(p)
-    crisp.lay((off & (kind == PART["crown"])).to(p.dtype), crown, PART["crown"])
-
-    beak = off & (kind == PART["beak"])
-    tip = t[:, SLOTS.index("beak")]
-    crisp.lay(beak.to(p.dtype), tone["beak_color"] * (1.05 - 0.30 * tip * tip).unsqueeze(1), PART["beak"])
+    barbs = smoothstep(-0.6, 0.6, (q[:, 2] * 42.0).sin())
+    lines = 0.80 + 0.20 * barbs - 0.18 * along_tail + 0.2 * (fine[:, 2] - 0.5)
     rings = 0.85 + 0.15 * (p[:, 1] * 60).sin()
-    legs = off & (kind == PART["legs"])
-    crisp.lay(legs.to(p.dtype), tone["legs"] * rings.unsqueeze(1), PART["legs"])
-    perch = off & (kind == PART["perch"])
-    crisp.lay(perch.to(p.dtype), _perch(flag, p, n, place), PART["perch"])
-    eye = off & (kind == PART["eye"])
-    crisp.lay(eye.to(p.dtype), eye_colour(skin, flag, n), PART["eye"])
-    gloss = eye.to(p.dtype) + 0.35 * beak.to(p.dtype) + 0.12 * legs.to(p.dtype)
-    return crisp.colour.clamp(0.0, 1.0), crisp.part, gloss
+    colours = {
+        "wing": wing_colour,
+        "tail": tone["tail"] * lines.unsqueeze(1),
+        "crown": tone["crown"] * (0.82 + 0.3 * fine[:, 3]).unsqueeze(1),
+        "beak": tone["beak_color"] * (1.05 - 0.30 * tip * tip).unsqueeze(1),
+        "legs": tone["legs"] * rings.unsqueeze(1),
+        "perch": _perch(skin, p, n),
+        "eye": eye_colour(skin, n),
+    }
+    for name, colour in colours.items():
+        layers.lay(mask[name], colour, PART[name])
+    part = torch.where(mask["wing"] > 0.5, wing_part, layers.part)
+    gloss = mask["eye"] + 0.35 * mask["beak"] + 0.12 * mask["legs"]
+    return layers.colour.clamp(0.0, 1.0), part, gloss
 
 
-def _pattern(
-    layers: Paint,
-    flag: dict[str, Tensor],
-    tone: dict[str, Tensor],
-    q: Tensor,
-    angle: Tensor,
-    where: Tensor,
-    rough: Tensor,
-) -> None:
+def _pattern(layers: Paint, skin: Skin, q: Tensor, angle: Tensor, where: Tensor, rough: Tensor) -> None:
     """Streaks, spots or bars on the under side, dark on pale plumage and pale on dark."""
-    value = tone["breast"].mean(1, keepdim=True)
+    flag = skin.flag
+    value = skin.tone["breast"].mean(1, keepdim=True)
     dark = torch.tensor([0.045, 0.026, 0.016], device=q.device).view(1, 3, 1)
     pale = torch.tensor([0.80, 0.72, 0.56], device=q.device).view(1, 3, 1)
     ink = torch.where(value > 0.14, dark, pale)
@@ -278,23 +241,9 @@ def _pattern(
     layers.lay(0.92 * mask, ink)
 
 
-def _wing(
-    skin: Skin,
-    flag: dict[str, Tensor],
-    tone: dict[str, Tensor],
-    p: Tensor,
-    q: Tensor,
-    which: Tensor,
-    t: Tensor,
-) -> tuple[Tensor, Tensor]:
+def _wing(skin: Skin, p: Tensor, which: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     """Wing colour and part: rows of coverts, long flight feathers, bars, darker tips."""
-    per = len(
-        [
-            s
-            for s in SLOTS
-            if s.endswith("-") and s[0] in "csp" and s.startswith(("coverts", "secondaries", "primary"))
-        ]
-    )
+    per = len(WING)
     first = SLOTS.index("coverts-") - SOFT
     side = ((which - first) >= per).long()  # (b, n)
     number = (which - first).remainder(per)
@@ -304,6 +253,7 @@ def _wing(
     c2 = (offset * frames[:, :, 1, :, None]).sum(2) / skin.wing_size[:, :, 1:]
     s = torch.where(side == 1, s2[:, 1], s2[:, 0])
     c = torch.where(side == 1, c2[:, 1], c2[:, 0])
+    flag, tone = skin.flag, skin.tone
     fly = flag["flying"]
 
     u, v, chance = _cells(fly * c * 7.0 + (1 - fly) * s * 11.0, fly * s * 15.0 + (1 - fly) * c * 5.5)
@@ -336,9 +286,10 @@ def _wing(
     return colour, torch.where(bars > 0.5, PART["wing_bars"], torch.full_like(which, PART["wing"]))
 
 
-def _perch(flag: dict[str, Tensor], p: Tensor, n: Tensor, place: Tensor) -> Tensor:
+def _perch(skin: Skin, p: Tensor, n: Tensor) -> Tensor:
     """Bark, stone, and snow on top of either in winter."""
-    far = noise(p[:, 0] * 7 + p[:, 2] * 5 + 40 * place[:, 2:3], p[:, 1] * 5)
+    flag = skin.flag
+    far = noise(p[:, 0] * 7 + p[:, 2] * 5 + 40 * skin.place[:, 2:3], p[:, 1] * 5)
     near = noise(p[:, 0] * 21 + p[:, 2] * 17, p[:, 1] * (9.0 + 8 * math.sqrt(2)) + 4 * far[:, 1])
     grain = 0.45 * far[:, 0] + 0.55 * near[:, 0]
     device = p.device

@@ -72,7 +72,11 @@ COMMANDS = {
     "train-text": Command(
         "memdriven.training.damsm_further:train_text", "Train the encoders' text side further"
     ),
-    "train": Command("memdriven.training.gan:train_gan", "Train the generator"),
+    "train": Command(
+        "memdriven.training.gan:train_gan",
+        "Train the generator",
+        "run in {0}; next: build-memory --checkpoint {0}/checkpoint".format,
+    ),
     "build-memory": Command("memdriven.cli.use:build_memory", "Build the memory bank of a checkpoint", str),
     "repeat": Command("memdriven.cli.repeat:repeat", "Make a published model again, by its recipe"),
     "train-rival": Command(
@@ -146,11 +150,11 @@ def _dispatch(given: list[str]) -> int:
         return 0
     group = f"{given[0]} "
     if any(name.startswith(group) for name in COMMANDS):
-        asked = given[1:] and given[1] not in ("-h", "--help")
-        if asked:
+        wrong = bool(given[1:]) and given[1] not in ("-h", "--help")
+        if wrong:
             print(f"error: no command {given[0]} {given[1]}\n", file=sys.stderr)
-        print(overview(group), file=sys.stderr if asked else sys.stdout)
-        return FAILED if asked else 0
+        print(overview(group), file=sys.stderr if wrong else sys.stdout)
+        return FAILED if wrong else 0
     near = difflib.get_close_matches(given[0], COMMANDS, n=1)
     hint = f"; did you mean {near[0]}?" if near else f"; see {PROGRAM} --help"
     print(f"error: no command {given[0]!r}{hint}", file=sys.stderr)
@@ -227,7 +231,7 @@ def run(name: str, call: functools.partial[Any]) -> None:
             check_writable(out)
     result = call()
     tell = COMMANDS[name].tell
-    if tell is not None:
+    if tell is not None and not given.get("dry_run") and os.environ.get("RANK", "0") == "0":
         print(tell(result))
 
 

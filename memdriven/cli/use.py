@@ -214,34 +214,33 @@ def info(checkpoint: Path = SHIPPED) -> str:
     """
     loaded = load_checkpoint(checkpoint)
     config = loaded.config
-    rows: list[tuple[str, object]] = [
-        ("checkpoint", f"{loaded.name} ({loaded.path})"),
-        ("hash", f"{loaded.hash}, weights verified"),
-        ("preset", config.preset),
-        ("pictures", " -> ".join(f"{side} px" for side in loaded.generator.resolutions)),
-        ("generator", f"{_parameters(loaded.generator)}, width {config.generator.width}"),
-        ("encoders", f"{_parameters(loaded.damsm)}, {config.damsm.pixel_backbone} for pixels"),
-        ("vocabulary", f"{len(loaded.vocabulary) - 1:,} words"),
-        ("retrieval", f"{config.retrieval.strategy}, k = {config.retrieval.k}"),
-    ]
+    rows: dict[str, object] = {
+        "checkpoint": f"{loaded.name} ({loaded.path})",
+        "hash": f"{loaded.hash}, weights verified",
+        "preset": config.preset,
+        "pictures": " -> ".join(f"{side} px" for side in loaded.generator.resolutions),
+        "generator": f"{_parameters(loaded.generator)}, width {config.generator.width}",
+        "encoders": f"{_parameters(loaded.damsm)}, {config.damsm.pixel_backbone} for pixels",
+        "vocabulary": f"{len(loaded.vocabulary) - 1:,} words",
+        "retrieval": f"{config.retrieval.strategy}, k = {config.retrieval.k}",
+    }
     facts = dict(loaded.facts)
     earlier = facts.pop("earlier_runs", [])
-    rows += [(f"training: {name}", value) for name, value in facts.items()]
+    rows |= {f"training: {name}": value for name, value in facts.items()}
     minutes = sum(float(part.get("minutes", 0)) for part in earlier)
-    rows.append(("training: parts before", f"{len(earlier)}, {minutes:.0f} minutes"))
+    rows["training: parts before"] = f"{len(earlier)}, {minutes:.0f} minutes"
     folder = bank_folder(loaded.path)
+    rows["memory"] = "none yet: python -m memdriven build-memory"
     if folder.exists():
         own = folder == loaded.bank_path
         bank = MemoryBank.open(folder, loaded.damsm.hash() if own else None)
         bank.verify()
         whose = "" if own else f", another model's ({folder.resolve()})"
-        held = f"{bank.n:,} images, {len(bank.caption_item):,} captions, verified{whose}"
-        rows += [("memory", held), ("memory size", _megabytes(folder))]
-    else:
-        rows.append(("memory", "none yet: python -m memdriven build-memory"))
-    rows.append(("size on disk", _megabytes(loaded.path)))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+        rows["memory"] = f"{bank.n:,} images, {len(bank.caption_item):,} captions, verified{whose}"
+        rows["memory size"] = _megabytes(folder)
+    rows["size on disk"] = _megabytes(loaded.path)
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
 def _beside(path: Path, mark: str) -> Path:

@@ -13,6 +13,7 @@ outside, for which `evaluation` has a judge.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -31,57 +32,63 @@ from memdriven.encoders.text import TextFeatures
 Pair = tuple[str, str]
 """An attribute and its value."""
 
+
+def _each(**words: str) -> dict[str, str]:
+    """Return each of several words with the name that it stands for."""
+    return {word: name for name, said in words.items() for word in said.split()}
+
+
 COLOURS = {
     words.split()[-1]: name for name, said in COLOUR_WORDS.items() for words in said if "colored" not in words
 }
-COLOURS |= {
-    **dict.fromkeys(("ruby", "vermilion", "cherry"), "red"),
-    **dict.fromkeys(("golden", "gold", "lemon"), "yellow"),
-    **dict.fromkeys(("chocolate", "brownish"), "brown"),
-    **dict.fromkeys(("navy", "azure", "turquoise", "teal", "cobalt"), "blue"),
-    **dict.fromkeys(("lavender", "magenta", "violet"), "purple"),
-    **dict.fromkeys(("beige", "cream", "sandy"), "buff"),
-    **dict.fromkeys(("silver", "greyish", "grayish", "slate"), "grey"),
-    **dict.fromkeys(("emerald", "lime"), "green"),
-    "amber": "orange",
-    "ebony": "black",
-    "rosy": "pink",
-}
+COLOURS |= _each(
+    red="ruby vermilion cherry",
+    yellow="golden gold lemon",
+    brown="chocolate brownish",
+    blue="navy azure turquoise teal cobalt",
+    purple="lavender magenta violet",
+    buff="beige cream sandy",
+    grey="silver greyish grayish slate",
+    green="emerald lime",
+    orange="amber",
+    black="ebony",
+    pink="rosy",
+)
 """Colour words, each for one of the fourteen names."""
 PARTS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("crown", "cap"), ("crown",)),
-    "head": ("crown", "head"),
-    **dict.fromkeys(("face", "cheek", "cheeks"), ("head",)),
-    **dict.fromkeys(("throat", "chin"), ("throat",)),
-    **dict.fromkeys(("breast", "chest"), ("breast",)),
-    **dict.fromkeys(("belly", "abdomen", "underside"), ("belly",)),
-    **dict.fromkeys(("back", "mantle"), ("back",)),
-    **dict.fromkeys(("wing", "wings"), ("wing",)),
-    **dict.fromkeys(("tail", "tails"), ("tail",)),
-    **dict.fromkeys(("leg", "legs", "foot", "feet"), ("legs",)),
-    **dict.fromkeys(("beak", "bill", "beaks"), ("beak",)),
-    **dict.fromkeys(("wingbar", "wingbars"), ("wing_bars",)),
-    "eyering": ("eye_ring",),
-    "crest": ("crest",),
+    noun: (attribute,)
+    for noun, attribute in _each(
+        crown="crown cap",
+        head="face cheek cheeks",
+        throat="throat chin",
+        breast="breast chest",
+        belly="belly abdomen underside",
+        back="back mantle",
+        wing="wing wings",
+        tail="tail tails",
+        legs="leg legs foot feet",
+        beak="beak bill beaks",
+        wing_bars="wingbar wingbars",
+        eye_ring="eyering",
+        eye_stripe="eyestripe",
+        crest="crest",
+    ).items()
 }
+PARTS["head"] = ("crown", "head")
 """Nouns, and the attributes that each is about; `beak` stands for its colour and shape."""
-PHRASES: dict[tuple[str, ...], str] = {
-    ("wing", "bar"): "wingbars",
-    ("wing", "bars"): "wingbars",
-    ("bars", "on", "its", "wings"): "wingbars",
-    ("eye", "ring"): "eyering",
-    ("eye", "rings"): "eyering",
-    ("ring", "around", "its", "eye"): "eyering",
-    ("eye", "stripe"): "eyestripe",
-    ("stripe", "through", "its", "eye"): "eyestripe",
-    ("eyebrow", "line"): "eyestripe",
-    ("wing", "feathers"): "wings",
-    ("tail", "feathers"): "tail",
-    ("medium", "sized"): "medium",
-    ("mid", "sized"): "medium",
+PHRASES = {
+    tuple(phrase.split()): one
+    for one, phrases in {
+        "wingbars": ("wing bar", "wing bars", "bars on its wings"),
+        "eyering": ("eye ring", "eye rings", "ring around its eye"),
+        "eyestripe": ("eye stripe", "stripe through its eye", "eyebrow line"),
+        "wings": ("wing feathers",),
+        "tail": ("tail feathers",),
+        "medium": ("medium sized", "mid sized"),
+    }.items()
+    for phrase in phrases
 }
 """Several words that are one."""
-PARTS["eyestripe"] = ("eye_stripe",)
 SHAPES = {words.split()[-1]: name for name, said in SHAPE_WORDS.items() for words in said}
 SHAPES |= {"long": "long"}
 del SHAPES["thin"]
@@ -90,26 +97,21 @@ SIZES = {
     word: name for name, said in SIZE_WORDS.items() for word in said if " " not in word and "-" not in word
 }
 SIZES["medium"] = "medium"
-POSES = {phrase: name for name, said in POSE_WORDS.items() for phrase in said} | {
-    "flies": "flying",
-    "swims": "swimming",
-    "perches": "perched",
-    "perched": "perched",
-    "stands": "standing",
-    "on a branch": "perched",
-}
-PLACES = {
-    **dict.fromkeys(("snow", "snowy", "winter"), "snow"),
-    **dict.fromkeys(("grass", "meadow", "lawn", "grassy"), "grass"),
-    **dict.fromkeys(("sand", "beach"), "sand"),
-    **dict.fromkeys(("rock", "rocks", "stones"), "rock"),
-    **dict.fromkeys(("dusk", "sunset"), "dusk"),
-    **dict.fromkeys(("water", "lake", "pond", "sea"), "water"),
-    **dict.fromkeys(("foliage", "woods", "leaves", "forest"), "foliage"),
-    "sky": "sky",
-}
+POSES = {phrase: name for name, said in POSE_WORDS.items() for phrase in said}
+POSES |= _each(flying="flies", swimming="swims", perched="perches perched", standing="stands")
+POSES["on a branch"] = "perched"
+PLACES = _each(
+    snow="snow snowy winter",
+    grass="grass meadow lawn grassy",
+    sand="sand beach",
+    rock="rock rocks stones",
+    dusk="dusk sunset",
+    water="water lake pond sea",
+    foliage="foliage woods leaves forest",
+    sky="sky",
+)
 """Words that alone say where a bird is, unless they name something else before them."""
-WHOLE = frozenset({"bird", "birds"})
+WHOLE = ("bird", "birds")
 WHOLE_MARK = "whole "
 WHOLE_PARTS = (WHOLE_MARK + "back", WHOLE_MARK + "breast")
 """What a bird's own colour is said of, marked, as a part's own colour goes before it."""
@@ -159,18 +161,17 @@ def named_by(
     denied: list[Pair] = []
     of_the_whole: list[Pair] = []
     for attribute, value, no in _read(_words(caption, replaced or {}), values):
-        whole = attribute.startswith(WHOLE_MARK)
         pair = (attribute.removeprefix(WHOLE_MARK), value)
         known = values.get(pair[0], ())
         if value in known or (no and not value and known):
-            (denied if no else of_the_whole if whole else claims).append(pair)
+            (denied if no else claims if pair[0] == attribute else of_the_whole).append(pair)
     # A red bird with a yellow breast is red but for the breast.
     parts = {attribute for attribute, _ in claims}
     claims += [pair for pair in of_the_whole if pair[0] not in parts]
-    found = list(dict.fromkeys(claims))
     # Of two colours for one part, neither is what the caption names.
-    once = [pair for pair in found if sum(other[0] == pair[0] for other in found) == 1]
-    return Named(tuple(once), tuple(dict.fromkeys(denied)))
+    times = Counter(attribute for attribute, _ in set(claims))
+    once = (pair for pair in claims if times[pair[0]] == 1)
+    return Named(tuple(dict.fromkeys(once)), tuple(dict.fromkeys(denied)))
 
 
 def _words(caption: str, replaced: Mapping[str, str]) -> list[str]:
@@ -249,7 +250,7 @@ def _part(part: str, phrase: _Phrase) -> Iterator[tuple[str, str, bool]]:
             yield "beak_shape", phrase.shape, phrase.denied
         return
     if part == "crest":
-        yield "crest", "" if phrase.denied else "crested", phrase.denied
+        yield part, "" if phrase.denied else "crested", phrase.denied
         return
     if phrase.pattern and part in ("breast", "belly"):
         yield "pattern", phrase.pattern, phrase.denied
@@ -360,13 +361,7 @@ def claims(checkpoint: Checkpoint, named: Named, text: TextFeatures, image: Tens
 
 
 def named_in(checkpoint: Checkpoint, caption: str, unknown: Sequence[UnknownWord] = ()) -> Named:
-    """Return what a caption's own words name of the attributes that a model knows.
-
-    Args:
-        checkpoint: the model.
-        caption: as it was typed.
-        unknown: words that the model does not know, some with what was read in their place.
-    """
+    """Return what a caption's own words name of a model's attributes, unknown words as they were read."""
     if checkpoint.attributes is None:
         return Named()
     replaced = {each.word: each.replacement for each in unknown if each.replacement}

@@ -11,14 +11,15 @@ guidance (Ho & Salimans 2022) is to noise, but costs no second pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import contextlib
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.checkpoint import Checkpoint
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CaptionError
 from memdriven.memory.bank import MemoryBank
@@ -42,38 +43,22 @@ class TextCondition(NamedTuple):
 
 
 class Guidance:
-    """Moves captions away from what the captions of a bank's items say.
+    """Moves captions away from what the captions of a bank's items say."""
 
-    Args:
-        bank: whose captions.
-        encode: embeds captions as G reads them.
-        vocabulary: the encoders'.
-        max_words: longer captions are cut.
-    """
-
-    def __init__(
-        self,
-        bank: MemoryBank,
-        encode: Callable[[Sequence[EncodedCaption]], TextFeatures],
-        vocabulary: Vocabulary,
-        max_words: int,
-    ) -> None:
-        self.bank, self.encode = bank, encode
-        self.vocabulary, self.max_words = vocabulary, max_words
+    def __init__(self, checkpoint: Checkpoint, bank: MemoryBank) -> None:
+        self.checkpoint, self.bank = checkpoint, bank
         self._mean = lru_cache(maxsize=_CACHED)(self._encode)
 
     @torch.inference_mode()
     def _encode(self, row: int) -> Tensor | None:
         """Return t_m of one item (2 d + n,); None if no caption is usable."""
-        encoded = []
+        encoded, vocabulary = [], self.checkpoint.vocabulary
         for caption in self.bank.item(row).captions:
-            try:
-                encoded.append(self.vocabulary.encode(caption, self.max_words))
-            except CaptionError:
-                continue
+            with contextlib.suppress(CaptionError):
+                encoded.append(vocabulary.encode(caption, self.checkpoint.config.text.max_words))
         if not encoded:
             return None
-        return torch.cat(TextCondition.of(self.encode(encoded)), dim=1).mean(0)
+        return torch.cat(TextCondition.of(self.checkpoint.encode_captions(encoded)), dim=1).mean(0)
 
     @torch.inference_mode()
     def guide(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,6 +197,29 @@ class PipelineOutput:
     def save(self, path: Path | str, index: int = 0) -> None:
         """Write an image as a PNG that carries its recipe, whole or not at all."""
         atomic_write_bytes(path, self.png(index))
+
+
+class Clock:
+    """Milliseconds of one step after another, and of all."""
+
+    def __init__(self, timings: Mapping[str, float] | None = None) -> None:
+        """Go on from the timings of earlier steps."""
+        self._laps = {name: ms for name, ms in (timings or {}).items() if name != "total"}
+        self.resume()
+
+    def lap(self, name: str) -> None:
+        """End a step; a step of the same name before it is replaced."""
+        self._laps[name] = (time.perf_counter() - self._last) * 1000
+        self.resume()
+
+    def resume(self) -> None:
+        """Leave the time since the last lap, spent outside, to nobody."""
+        self._last = time.perf_counter()
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """The steps so far, and their sum as `total`."""
+        return {**self._laps, "total": math.fsum(self._laps.values())}
 
 
 def to_picture(image: Tensor) -> Image.Image:

@@ -11,10 +11,8 @@ never depend on what else was asked for beside it.
 
 from __future__ import annotations
 
-import math
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +26,7 @@ from memdriven.checkpoint import MEMORY, Checkpoint, bank_folder, load_checkpoin
 from memdriven.config import Index
 from memdriven.devices import choose_device, repeatable
 from memdriven.encoders.text import TextFeatures
-from memdriven.errors import CheckpointError, RetrievalError
+from memdriven.errors import CheckpointError, RetrievalError, require
 from memdriven.files import content_hash
 from memdriven.memory import scores
 from memdriven.memory.bank import HEADER, BorrowedBank, MemoryBank
@@ -37,7 +35,7 @@ from memdriven.models.generator import Stage
 from memdriven.models.noise import Noise, apply_view, draw_noise
 from memdriven.pipeline.claims import claims, named_in, wishes
 from memdriven.pipeline.guidance import Guidance
-from memdriven.pipeline.output import Neighbour, PipelineOutput, Prepared, Retrieval, Tried, to_picture
+from memdriven.pipeline.output import Clock, Neighbour, PipelineOutput, Prepared, Retrieval, Tried, to_picture
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Request, UserImage
 from memdriven.pipeline.rerank import best, score_pictures
@@ -56,9 +54,7 @@ class MemoryDrivenPipeline:
         # The layout that convolutions prefer: a quarter faster on two CPU cores.
         checkpoint.generator.to(memory_format=torch.channels_last)
         self.retriever = Retriever(bank, checkpoint.damsm, self.vocabulary, self.config.retrieval)
-        self.guidance = Guidance(
-            bank, checkpoint.encode_captions, self.vocabulary, self.config.text.max_words
-        )
+        self.guidance = Guidance(checkpoint, bank)
         self.turn = threading.RLock()
         """Held while anything is computed, never while a stream waits for its reader, so that
         several threads (visitors of a page) take turns instead of fighting for the cores."""
@@ -207,10 +203,8 @@ class MemoryDrivenPipeline:
             retrieval, tried = self._rerank(request, retrieval, asked, wanted, strength * request.memory)
             clock.lap("choose")
             retrieval = replace(retrieval, timings=clock.timings)
-        if len(retrieval) > MAX_REFERENCES:
-            raise RetrievalError(
-                f"at most {MAX_REFERENCES} references in one picture", str(len(retrieval)), "lower k"
-            )
+        most = f"at most {MAX_REFERENCES} references in one picture"
+        require(len(retrieval) <= MAX_REFERENCES, RetrievalError, most, len(retrieval), "lower k")
 
         # 4. Mix their features: v = sum_i w_i v_i.
         own = {image.id: image.v() for image in request.images if image.id in retrieval.ids}
@@ -298,22 +292,21 @@ class MemoryDrivenPipeline:
     def recipe(self, prepared: Prepared, seed: int) -> Recipe:
         """Return what makes one picture again: the request with all that was left open filled in."""
         request, retrieval = prepared.request, prepared.retrieval
+        kept = {
+            name: getattr(request, name) for name in ("caption", "variations", "memory", "mirror", "window")
+        }
         return Recipe(
-            caption=request.caption,
+            **kept,
             strategy=retrieval.strategy,
             k=retrieval.k,
             seed=seed,
+            guidance=prepared.guidance,
             neighbours=retrieval.ids,
             weights=retrieval.weights,
             checkpoint=self.checkpoint.name,
             checkpoint_hash=self.checkpoint.hash,
             bank_hash=self.bank_hash,
             version=__version__,
-            variations=request.variations,
-            memory=request.memory,
-            guidance=prepared.guidance,
-            mirror=request.mirror,
-            window=request.window,
         )
 
     def from_recipe(self, recipe: Recipe, images: Sequence[UserImage] = ()) -> PipelineOutput:
@@ -333,12 +326,9 @@ class MemoryDrivenPipeline:
         """Refuse a recipe that was made with another checkpoint or bank (CheckpointError)."""
         for name, found in (("checkpoint", self.checkpoint.hash), ("bank", self.bank_hash)):
             wanted = getattr(recipe, f"{name}_hash")
-            if wanted and wanted != found:
-                raise CheckpointError(
-                    f"the {name} {wanted} of the recipe",
-                    f"{name} {found}",
-                    "load that checkpoint, or clear the recipe's hashes for a similar picture",
-                )
+            fix = "load that checkpoint, or clear the recipe's hashes for a similar picture"
+            good, wanted = wanted in ("", found), f"the {name} {wanted} of the recipe"
+            require(good, CheckpointError, wanted, f"{name} {found}", fix)
 
     def _retrieve(self, request: Request, clock: Clock, tries: int = 1) -> tuple[Retrieval, TextFeatures]:
         """Return a caption's references, at least `tries` if there are so many, and its embeddings."""
@@ -427,33 +417,13 @@ class MemoryDrivenPipeline:
         return replace(found, neighbours=kept, tried=len(tried)), tried
 
     def _row(self, item: str) -> int:
-        if item.startswith(PRIVATE) and item not in self.bank:
-            raise RetrievalError(
-                "an image of the memory, or an own image of this tab",
-                "a private image that is not here",
-                "add that image as your own again: the same file gets the same name",
-            )
+        wanted, fix = (
+            "an image of the memory, or an own image of this tab",
+            "add that image as your own again: ",
+        )
+        private, fix = (
+            item.startswith(PRIVATE) and item not in self.bank,
+            fix + "the same file gets the same name",
+        )
+        require(not private, RetrievalError, wanted, "a private image that is not here", fix)
         return self.bank.index_of(item)
-
-
-class Clock:
-    """Milliseconds of one step after another, and of all."""
-
-    def __init__(self, timings: Mapping[str, float] | None = None) -> None:
-        """Go on from the timings of earlier steps."""
-        self._laps = {name: ms for name, ms in (timings or {}).items() if name != "total"}
-        self.resume()
-
-    def lap(self, name: str) -> None:
-        """End a step; a step of the same name before it is replaced."""
-        self._laps[name] = (time.perf_counter() - self._last) * 1000
-        self.resume()
-
-    def resume(self) -> None:
-        """Leave the time since the last lap, spent outside, to nobody."""
-        self._last = time.perf_counter()
-
-    @property
-    def timings(self) -> dict[str, float]:
-        """The steps so far, and their sum as `total`."""
-        return {**self._laps, "total": math.fsum(self._laps.values())}

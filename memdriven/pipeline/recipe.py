@@ -15,7 +15,7 @@ import re
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from PIL import Image, PngImagePlugin
@@ -78,8 +78,7 @@ class Recipe:
             raise recipe_error(error.wanted, error.found) from None
         count = len(self.neighbours)
         check(len(self.weights) == count, f"{count} weights, one a neighbour", self.weights)
-        for weight in self.weights:
-            check(in_range(weight, 0, 1), "weights in 0..1", weight)
+        check(all(in_range(each, 0, 1) for each in self.weights), "weights in 0..1", self.weights)
         check(not self.weights or sums_to_one(self.weights), "weights that sum to 1", self.weights)
         for name in ("checkpoint", "version"):
             value = getattr(self, name)
@@ -87,8 +86,7 @@ class Recipe:
             check(good, f"{name}: a line of at most 100 characters", value)
         for name in ("checkpoint_hash", "bank_hash"):
             value = getattr(self, name)
-            good = isinstance(value, str) and _HASH.fullmatch(value) is not None
-            check(good, f"{name}: hexadecimal digits", value)
+            check(isinstance(value, str) and _HASH.fullmatch(value), f"{name}: hexadecimal digits", value)
         check(len(self.extra) <= MAX_EXTRA, f"at most {MAX_EXTRA} extra settings", len(self.extra))
         for key, value in self.extra.items():
             good = isinstance(key, str) and _EXTRA_KEY.fullmatch(key) is not None
@@ -118,21 +116,14 @@ class Recipe:
         """Whether it needs a visitor's own image, which no memory bank holds."""
         return any(name.startswith(PRIVATE) for name in self.neighbours)
 
-    def with_seed(self, seed: int) -> Self:
-        """Return this recipe with another noise and everything else fixed."""
-        return replace(self, seed=seed, variations=())
-
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-ready values, schema first."""
-        values = {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
-        left_out = {"variations": [], "memory": 1, "guidance": 0, "mirror": None, "window": None}
-        return {"schema": SCHEMA} | {
-            name: value
-            for name, value in values.items()
-            if name not in left_out or value != left_out[name] or value is False
-        }
+        """Return plain JSON-ready values, schema first; later fields only where they say something."""
+        left_out = {"variations": (), "memory": 1, "guidance": 0, "mirror": None, "window": None}
+        values = {"schema": SCHEMA, **asdict(self)}
+        for name, default in left_out.items():
+            if values[name] == default and values[name] is not False:
+                del values[name]
+        return {name: list(each) if isinstance(each, tuple) else each for name, each in values.items()}
 
     def to_json(self, indent: int | None = None) -> str:
         """Return JSON in ASCII, so that it fits any PNG text chunk unchanged."""
@@ -154,25 +145,23 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: object) -> Self:
         """Rebuild a recipe from `to_dict`'s values."""
-        check(isinstance(values, dict), "a JSON object", type(values).__name__)
-        assert isinstance(values, dict)
+        if not isinstance(values, dict):
+            raise recipe_error("a JSON object", type(values).__name__)
         check(values.get("schema") == SCHEMA, f"schema {SCHEMA}", values.get("schema"))
         given = {key: value for key, value in values.items() if key != "schema"}
-        known = set(cls.__dataclass_fields__)
-        unknown = sorted(str(key)[:40] for key in set(given) - known)
+        unknown = sorted(str(key)[:40] for key in given.keys() - cls.__dataclass_fields__.keys())
         check(not unknown, "fields of a recipe (later settings go into `extra`)", unknown)
-        missing = sorted({"caption", "strategy", "k", "seed"} - set(given))
+        missing = sorted({"caption", "strategy", "k", "seed"} - given.keys())
         check(not missing, "caption, strategy, k and seed", "no " + ", ".join(missing))
         for name in ("neighbours", "weights", "variations", "window"):
             value = given.get(name)
             check(value is None or isinstance(value, list), f"{name}: a list", value)
             given[name] = tuple(value or ())
         given["window"] = given["window"] or None
-        for place in given["variations"]:
-            good = isinstance(place, dict) and set(place) == {"seed", "strength"}
-            check(good, "variations: objects of seed and strength", place)
-        extra = given.get("extra", {})
-        check(isinstance(extra, dict), "extra: an object", extra)
+        for step in given["variations"]:
+            good = isinstance(step, dict) and set(step) == {"seed", "strength"}
+            check(good, "variations: objects of seed and strength", step)
+        check(isinstance(given.get("extra", {}), dict), "extra: an object", given.get("extra"))
         try:
             given["variations"] = tuple(Variation(**each) for each in given["variations"])
         except ConfigError as error:
@@ -237,7 +226,7 @@ def recipe_error(wanted: str, found: object) -> ConfigError:
     )
 
 
-def check(holds: bool, wanted: str, found: object) -> None:
+def check(holds: object, wanted: str, found: object) -> None:
     """Raise a `ConfigError` unless the condition holds."""
     if not holds:
         raise recipe_error(wanted, shown(found))

@@ -87,13 +87,11 @@ class Variation:
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
         check_whole("a variation's seed", self.seed, 0, MAX_SEED)
-        require(
+        good, wanted = (
             in_range(self.strength, 0, 1) and self.strength > 0,
-            ConfigError,
             "a variation's strength above 0, at most 1",
-            shown(self.strength),
-            "0.2 is a small step, 1 another picture",
         )
+        require(good, ConfigError, wanted, shown(self.strength), "0.2 is a small step, 1 another picture")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,63 +137,51 @@ class Request:
 
     def __post_init__(self) -> None:
         """Refuse what is out of range; put lists and shares in one form."""
-        _check_caption(self.caption)
-        seeds = self._hold("seeds", self.seeds, MAX_SEEDS)
-        for seed in seeds:
+        caption = self.caption
+        length = f"{len(caption):,} characters" if isinstance(caption, str) else shown(caption)
+        wanted = f"a caption: text of at most {MAX_CHARACTERS:,} characters"
+        fix = "describe the picture in a sentence or two"
+        require(_is_text(caption, MAX_CHARACTERS), CaptionError, wanted, length, fix)
+        for seed in self._hold("seeds", MAX_SEEDS):
             check_whole("seeds", seed, 0, MAX_SEED)
         if self.strategy is not None:
             check_strategy(self.strategy)
         if self.k is not None:
             check_whole("k", self.k, 1, MAX_K, RetrievalError, "ask for another number of references")
         if self.references is not None:
-            given = self._hold("references", self.references, MAX_REFERENCES, RetrievalError)
+            given = self._hold("references", MAX_REFERENCES, RetrievalError)
             object.__setattr__(self, "references", _scaled(given) or None)
             if not given:
                 object.__setattr__(self, "strategy", "none")
-        excluded = self._hold("exclude", self.exclude, MAX_K, RetrievalError)
-        for name in (*excluded, *([] if self.oracle_id is None else [self.oracle_id])):
+        oracle = () if self.oracle_id is None else (self.oracle_id,)
+        for name in (*self._hold("exclude", MAX_K, RetrievalError), *oracle):
             _check_id(name)
-        object.__setattr__(self, "exclude", tuple(sorted(set(excluded))))
-        for name, kind, most in (
+        object.__setattr__(self, "exclude", tuple(sorted(set(self.exclude))))
+        for field_, kind, most in (
             ("images", UserImage, MAX_REFERENCES),
             ("variations", Variation, MAX_VARIATIONS),
         ):
-            for each in self._hold(name, getattr(self, name), most):
-                require(
-                    isinstance(each, kind),
-                    ConfigError,
-                    f"{name}: of the type {kind.__name__}",
-                    shown(each),
-                    "build them first",
-                )
+            for each in self._hold(field_, most):
+                wanted = f"{field_}: of the type {kind.__name__}"
+                require(isinstance(each, kind), ConfigError, wanted, shown(each), "build them first")
         check_number("memory", self.memory, 0, 1, fix="0 leaves the words alone, 1 is all of the memory")
         if self.guidance is not None:
             fix = "0 reads the words alone, 1 doubles what they change"
             check_number("guidance", self.guidance, 0, MAX_GUIDANCE, fix=fix)
         check_whole("best_of", self.best_of, 1, MAX_TRIED)
-        require(
-            self.mirror is None or isinstance(self.mirror, bool),
-            ConfigError,
-            "mirror: true, false, or nothing",
-            shown(self.mirror),
-            "leave it out, and the seed decides",
-        )
+        good, fix = self.mirror is None or isinstance(self.mirror, bool), "leave it out, and the seed decides"
+        require(good, ConfigError, "mirror: true, false, or nothing", shown(self.mirror), fix)
         if self.window is not None:
-            x, y, side = _checked_window(self._hold("window", self.window, 3))
-            object.__setattr__(self, "window", (x, y, side))
+            object.__setattr__(self, "window", _checked_window(self._hold("window", 3)))
 
     def _hold(
-        self, name: str, value: object, most: int, kind: type[ConfigError | RetrievalError] = ConfigError
+        self, name: str, most: int, kind: type[ConfigError | RetrievalError] = ConfigError
     ) -> tuple[Any, ...]:
         """Keep a field's values as a tuple, and return it."""
-        require(
-            isinstance(value, Collection) and not isinstance(value, str | bytes) and len(value) <= most,
-            kind,
-            f"{name}: a list of at most {most}",
-            shown(value),
-            "give a list, which may be empty",
-        )
-        assert isinstance(value, Collection)
+        value = getattr(self, name)
+        good = isinstance(value, Collection) and not isinstance(value, str | bytes) and len(value) <= most
+        fix = "give a list, which may be empty"
+        require(good, kind, f"{name}: a list of at most {most}", shown(value), fix)
         object.__setattr__(self, name, tuple(value))
         return tuple(value)
 
@@ -229,18 +215,10 @@ class Request:
     ) -> Request:
         """Return a request from a caption and settings, or a request with some fields changed.
 
-        Args:
-            caption: a sentence, or a request, whose fields stay where they are not given here.
-            strategy: as the field.
-            k: as the field.
-            seed: one instead of `seeds`.
-            seeds: as the field.
-            neighbours: ids of the references that replace retrieval.
-            weights: their shares; equal when None.
-            fields: the others of `Request`.
+        Beside the fields of `Request` there are `seed` for one of `seeds`, and `neighbours`, the ids of the
+        references that replace retrieval, with their `weights`, equal when None.
         """
-        if seed is not None and seeds is not None:
-            raise ConfigError("seed or seeds", "both", "pass one of them")
+        require(seed is None or seeds is None, ConfigError, "seed or seeds", "both", "pass one of them")
         if seed is not None or seeds is not None:
             fields["seeds"] = (seed,) if seeds is None else seeds
         if neighbours is not None or weights is not None:
@@ -251,32 +229,24 @@ class Request:
 
 def _references(ids: Sequence[str] | None, weights: Sequence[float] | None) -> list[Reference]:
     if ids is None or isinstance(ids, str):
-        raise RetrievalError(
-            "a list of ids, beside the weights that belong to them",
-            "weights alone" if ids is None else shown(ids),
-            "pass both",
-        )
+        found = "weights alone" if ids is None else shown(ids)
+        raise RetrievalError("a list of ids, beside the weights that belong to them", found, "pass both")
     parts = [1.0] * len(ids) if weights is None else list(weights)
-    if len(parts) != len(ids):
-        raise RetrievalError(f"{len(ids)} weights, one for each reference", str(len(parts)), "pass as many")
-    return [Reference(each, weight) for each, weight in zip(ids, parts, strict=True)]
+    wanted = f"{len(ids)} weights, one for each reference"
+    require(len(parts) == len(ids), RetrievalError, wanted, len(parts), "pass as many")
+    return list(map(Reference, ids, parts))
 
 
 def _scaled(given: Sequence[Reference]) -> tuple[Reference, ...]:
     """Return references whose shares sum to 1; those that do so already are kept to the last bit."""
     for each in given:
-        require(
-            isinstance(each, tuple | list) and len(each) == 2,
-            RetrievalError,
-            "references: pairs of an id and a weight",
-            shown(each),
-            "give each as (id, weight)",
-        )
+        pair, fix = isinstance(each, tuple | list) and len(each) == 2, "give each as (id, weight)"
+        require(pair, RetrievalError, "references: pairs of an id and a weight", shown(each), fix)
         _check_id(each[0])
         check_number("a weight", each[1], 0, 1e9, RetrievalError, "give a share of the whole")
     ids, weights = [each[0] for each in given], [float(each[1]) for each in given]
-    if len(set(ids)) != len(ids):
-        raise RetrievalError("each reference once", shown(ids), "raise its weight instead")
+    fix = "raise its weight instead"
+    require(len(set(ids)) == len(ids), RetrievalError, "each reference once", shown(ids), fix)
     if not sums_to_one(weights):
         weights = shares(weights, len(weights))
     return tuple(map(Reference, ids, weights))
@@ -287,35 +257,19 @@ def sums_to_one(weights: Sequence[float]) -> bool:
     return abs(math.fsum(weights) - 1) <= _SHARE_TOLERANCE
 
 
+def _is_text(value: object, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest and not _LONE_SURROGATE.search(value)
+
+
 def _check_id(value: object) -> None:
-    require(
-        isinstance(value, str) and len(value) <= 200 and not _LONE_SURROGATE.search(value),
-        RetrievalError,
-        "ids: text of at most 200 characters",
-        shown(value),
-        "use ids that retrieval returned",
-    )
-
-
-def _check_caption(value: object) -> None:
-    require(
-        isinstance(value, str) and len(value) <= MAX_CHARACTERS and not _LONE_SURROGATE.search(value),
-        CaptionError,
-        f"a caption: text of at most {MAX_CHARACTERS:,} characters",
-        f"{len(value):,} characters" if isinstance(value, str) else shown(value),
-        "describe the picture in a sentence or two",
-    )
+    wanted, fix = "ids: text of at most 200 characters", "use ids that retrieval returned"
+    require(_is_text(value, 200), RetrievalError, wanted, shown(value), fix)
 
 
 def _checked_window(window: tuple[Any, ...]) -> Window:
-    good = len(window) == 3 and all(in_range(each, 0, 1) for each in window)
-    if good:
-        x, y, side = window
-        good = side >= SMALLEST_WINDOW and max(x, y) + side <= 1 + 1e-6
-    if not good:
-        raise ConfigError(
-            f"window: left, top and side (at least {SMALLEST_WINDOW}) of a square in (0, 0, 1)",
-            shown(window),
-            "(0, 0, 1) is the whole memory",
-        )
-    return float(x), float(y), float(side)
+    if len(window) == 3 and all(in_range(each, 0, 1) for each in window):
+        x, y, side = map(float, window)
+        if side >= SMALLEST_WINDOW and max(x, y) + side <= 1 + 1e-6:
+            return x, y, side
+    wanted = f"window: left, top and side (at least {SMALLEST_WINDOW}) of a square in (0, 0, 1)"
+    raise ConfigError(wanted, shown(window), "(0, 0, 1) is the whole memory")

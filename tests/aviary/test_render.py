@@ -12,14 +12,13 @@ import torch
 from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.prepare import part_shares
-from memdriven.aviary.render import render_birds
-from memdriven.aviary.sheet import GAP, choose_birds, contact_sheet
+from memdriven.aviary.render import GAP, choose_birds, contact_sheet, render_birds
 from memdriven.aviary.species import BirdSpec, all_species, linear, sample_bird
 
 
 def _profile(plan: str, **colours: str) -> BirdSpec:
     """The usual pose of a plan, seen from the side."""
-    species = next(s for s in all_species() if s.body_plan == plan)
+    species = next(s for s in all_species() if s.attributes["body_plan"] == plan)
     bird = sample_bird(species.id, 0, 0)
     pose = max(PLANS[plan].poses, key=lambda entry: entry[1])[0]
     place = {"flying": "sky", "swimming": "water", "standing": "sand"}.get(pose, "foliage")
@@ -42,10 +41,10 @@ def _profile(plan: str, **colours: str) -> BirdSpec:
 
 def test_all_body_plans_have_different_silhouettes() -> None:
     plans = sorted(PLANS)
-    _, parts = render_birds([_profile(plan) for plan in plans], 48)
+    _, parts = render_birds([_profile(plan) for plan in plans], 32)
     shapes = ((parts != PART["background"]) & (parts != PART["perch"])).flatten(1).double()
     area = shapes.sum(1)
-    assert (area / 48**2 > 0.06).all()
+    assert (area / 32**2 > 0.06).all()
     both = shapes @ shapes.T
     overlap = both / (area[:, None] + area[None] - both)  # intersection over union
     overlap.fill_diagonal_(0)

@@ -67,7 +67,7 @@ def test_nothing_to_argue_with(pipe: MemoryDrivenPipeline) -> None:
     for each in (replace(plain, guidance=0.0), replace(plain, memory=0.0), replace(plain, strategy="none")):
         prepared = pipe.prepare(each)
         assert torch.equal(prepared.text.sentence, prepared.asked.sentence)
-    mute = Guidance(pipe.bank, pipe.guidance.encode, pipe.vocabulary, 1)
+    mute = Guidance(pipe.checkpoint, pipe.bank)
     mute._mean = lambda _: None
     assert torch.equal(
         mute.guide(prepared.asked, [(pipe.bank.ids[0], 1.0)], 2.0).sentence, prepared.asked.sentence

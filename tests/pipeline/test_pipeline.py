@@ -349,7 +349,8 @@ def test_devices() -> None:
 def test_package_imports_lazily() -> None:
     code = (
         "import sys, memdriven; assert 'torch' not in sys.modules; memdriven.MemoryDrivenPipeline;"
-        "print([m for m in ('gradio', 'torchvision', 'annoy', 'tyro') if m in sys.modules])"
+        "import memdriven.memory.build;"
+        "print([m for m in ('gradio', 'torchvision', 'annoy', 'pymilvus', 'tyro') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -60,18 +60,11 @@ def test_png_round_trip_leaves_the_pixels_alone() -> None:
         assert read.convert("RGB").tobytes() == image.tobytes()
 
 
-def test_with_seed_changes_the_noise_alone() -> None:
-    other = RECIPE.with_seed(3)
-    assert other.seed == 3
-    assert other.with_seed(RECIPE.seed) == RECIPE
-
-
 def test_variations_travel_and_plain_recipes_stay_as_they_were() -> None:
     steps = (Variation(seed=3, strength=0.25), Variation(seed=MAX_SEED, strength=1.0))
     varied = replace(RECIPE, variations=steps)
     assert Recipe.from_json(varied.to_json()) == varied
     assert Recipe.from_url(varied.to_url()) == varied
-    assert varied.with_seed(1).variations == ()
     assert "variations" not in RECIPE.to_dict()
 
 
@@ -80,7 +73,6 @@ def test_strength_of_the_memory_travels_and_is_written_only_when_less(share: flo
     weak = replace(RECIPE, memory=share)
     assert Recipe.from_json(weak.to_json()) == weak
     assert Recipe.from_url(weak.to_url()).memory == share
-    assert weak.with_seed(1).memory == share
     assert "memory" not in RECIPE.to_dict()
     assert RECIPE.memory == 1
     for wrong in (float("nan"), float("inf"), -1e-9, 1.5, True, "1", None):

@@ -148,10 +148,10 @@ def test_a_held_view_is_in_the_recipe_and_a_drawn_one_is_not(pipe: MemoryDrivenP
 
 def test_many_pictures_at_once_are_those_painted_alone(pipe: MemoryDrivenPipeline) -> None:
     one, other = (pipe.prepare(Request(caption=CAPTION, k=k)) for k in (1, 3))
-    stages = pipe.paint_many([one, other, one], [4, 5, 6])
-    assert [tuple(images.shape) for images in stages] == [(3, 3, side, side) for side in pipe.resolutions]
-    for place, (prepared, seed) in enumerate(((one, 4), (other, 5), (one, 6))):
+    stages = pipe.paint_many([one, other], [4, 5])
+    assert [tuple(images.shape) for images in stages] == [(2, 3, side, side) for side in pipe.resolutions]
+    for place, (prepared, seed) in enumerate(((one, 4), (other, 5))):
         for images, stage in zip(stages, pipe.paint(prepared, seed), strict=True):
             torch.testing.assert_close(images[place], stage.image[0], atol=1e-4, rtol=1e-3)
-    same = pipe.paint_many(one, [4, 6])
-    torch.testing.assert_close(same[-1], stages[-1][[0, 2]], atol=1e-4, rtol=1e-3)
+    same = pipe.paint_many(one, [4])
+    torch.testing.assert_close(same[-1], stages[-1][:1], atol=1e-4, rtol=1e-3)

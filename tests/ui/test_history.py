@@ -53,7 +53,7 @@ def test_history_is_short_newest_first_and_without_doubles(moments: list[Moment]
         known = remember(each, known)
     assert known == [moments[0], moments[2], moments[1]]
     many = [
-        {**moments[0], "recipe": Recipe.from_json(moments[0]["recipe"]).with_seed(n).to_json()}
+        {**moments[0], "recipe": replace(Recipe.from_json(moments[0]["recipe"]), seed=n).to_json()}
         for n in range(MOST + 9)
     ]
     assert len(remember(moments[1], many)) == MOST

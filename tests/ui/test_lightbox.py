@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Callable
@@ -135,7 +136,7 @@ def test_favourites_outlive_the_limit(pipe: MemoryDrivenPipeline) -> None:
     one_moment = moment(pipe(CAPTION))
 
     def numbered(number: int, **more: Any) -> Any:
-        recipe = Recipe.from_json(one_moment["recipe"]).with_seed(number).to_json()
+        recipe = dataclasses.replace(Recipe.from_json(one_moment["recipe"]), seed=number).to_json()
         return {**one_moment, "recipe": recipe, **more}
 
     stored = [numbered(1, star=True)]
