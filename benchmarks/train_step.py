@@ -31,7 +31,7 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.models.generator import BASE_SIZE
 from memdriven.presets import PRESETS, preset
-from memdriven.training.aux_losses import Perceptual, TextLoss
+from memdriven.training.aux_losses import TextLoss
 from memdriven.training.data import Batch, pyramid
 from memdriven.training.distributed import World
 from memdriven.training.step import GanTrainer
@@ -129,8 +129,7 @@ def prepared(config: Config, device: torch.device) -> Callable[[int], None]:
     if damsm.pixels is None:
         vgg = Vgg16Features().to(memory_format=torch.channels_last).to(device)
     # Its speed does not depend on its weights.
-    likeness = Perceptual(SqueezeNet().to(device)) if config.loss.perceptual_weight else None
-    trainer = GanTrainer(config, TextLoss(config, damsm, vgg), device, World(), perceptual=likeness)
+    trainer = GanTrainer(config, TextLoss(config, damsm, vgg), device, World(), SqueezeNet().to(device))
     batch = made_up(config, device)
 
     def step(number: int) -> None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -21,7 +24,7 @@ from memdriven.checkpoint import BESIDE, MEMORY, load_checkpoint
 from memdriven.config import Config
 from memdriven.data.archive import open_archives
 from memdriven.data.folder import prepare_folder
-from memdriven.data.images import Fit
+from memdriven.data.images import Fit, tiled
 from memdriven.data.prepared import Item, PreparedDataset, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.devices import choose_device
@@ -43,7 +46,7 @@ LARGE, LARGE_SHARE = 40.0, 0.25
 FEW, MANY = 50, 300
 """Pictures below which a model repeats what it saw, and from which words begin to count."""
 IMAGE_SIZE = 256
-SHEET_COLUMNS, SHEET_CELL, SHEET_GAP = 6, 128, 8
+SHEET_COLUMNS = 6
 PLAN = "own.json"
 
 
@@ -99,42 +102,33 @@ def train_own(
         network = Vgg16Features.load(vgg, device)
         extract_features(prepared, prepared.items, network, features, progress=progress)
 
-    steps.take("what VGG-16 sees in them", look)
-
-    def learn_words(minutes: float) -> None:
-        resume, settings = encoders.exists(), preset("photo-64")
+    def learn_words() -> None:
+        begun, share = encoders.exists(), steps.minutes["encoders"]
+        settings = preset("photo-64")
         train_damsm(
+            data, features, encoders, settings, minutes=share, device=device, resume=begun, progress=progress
+        )
+
+    def learn_to_paint(name: str, start: Path) -> None:
+        train_gan(
             data,
             features,
             encoders,
-            settings,
-            minutes=minutes,
+            work / name,
+            _settings(name, steps.minutes[name]),
             device=device,
-            resume=resume,
+            resume=(work / name).exists(),
+            start_from=start,
+            squeezenet=squeezenet,
             progress=progress,
         )
 
-    steps.train("encoders", learn_words)
-    last = start_from
-    for name in steps.phases:
-
-        def learn_to_paint(minutes: float, name: str = name, start: Path = last) -> None:
-            train_gan(
-                data,
-                features,
-                encoders,
-                work / name,
-                _settings(name, minutes),
-                device=device,
-                resume=(work / name).exists(),
-                start_from=start,
-                squeezenet=squeezenet,
-                progress=progress,
-            )
-
-        steps.train(name, learn_to_paint)
-        last = work / name
-    checkpoint = last / "checkpoint"
+    steps.take("what VGG-16 sees in them", look)
+    steps.take("encoders", learn_words)
+    runs = [start_from, *(work / name for name in steps.phases)]
+    for start, run in itertools.pairwise(runs):
+        steps.take(run.name, partial(learn_to_paint, run.name, start))
+    checkpoint, sheet = runs[-1] / "checkpoint", work / "sheet.png"
 
     def remember() -> None:
         trained = load_damsm(encoders, device)
@@ -142,12 +136,10 @@ def train_own(
         build_memory(data, features, trained.damsm, trained.vocabulary, bank, replace=True, progress=progress)
 
     steps.take("the memory", remember)
-    steps.take(
-        "a contact sheet", lambda: contact_sheet(checkpoint, _examples(prepared)).save(work / "sheet.png")
-    )
+    steps.take("a contact sheet", lambda: contact_sheet(checkpoint, _examples(prepared)).save(sheet))
     if progress:
-        print(f"model in {checkpoint}, contact sheet in {work / 'sheet.png'}: a column a caption, with its")
-        print("reference above and pictures of three noises below")
+        print(f"model in {checkpoint}, contact sheet in {sheet}: a column a caption, with its reference")
+        print("above and pictures of three noises below")
     _open_app(checkpoint, open)
     return checkpoint
 
@@ -229,12 +221,12 @@ def memorise_own(
 
 
 def _open_app(checkpoint: Path, wanted: bool) -> None:
-    """Serve the page with a checkpoint, or print the command that does."""
+    """Serve the page with a checkpoint, or say how."""
     app = Path(__file__).parents[1] / "app.py"
     if wanted and app.is_file():
         subprocess.run([sys.executable, str(app), "--checkpoint", str(checkpoint)], check=False)
-    elif wanted:
-        print(f"python app.py --checkpoint {checkpoint}")
+    else:
+        print(f"to open it: python app.py --checkpoint {shlex.quote(str(checkpoint))}")
 
 
 class _Steps:
@@ -278,10 +270,6 @@ class _Steps:
             raise
         self.done.append(name)
         atomic_write_json(self.file, {**self.plan, "done": self.done})
-
-    def train(self, phase: str, work: Callable[[float], object]) -> None:
-        """Take a step that has its part of the minutes."""
-        self.take(phase, lambda: work(self.minutes[phase]))
 
 
 def _settings(name: str, minutes: float) -> Config:
@@ -348,8 +336,7 @@ def _say_what_is_known(data: Path, vocabulary: Vocabulary, max_words: int) -> in
             captions = [f"{article} {item.captions[0]}"]
         items.append(dataclasses.replace(item, captions=captions))
     header = {key: value for key, value in prepared.header.items() if key not in ("schema", "counts")}
-    kept = {key: header.pop(key) for key in ("name", "classes", "image_size", "seed", "source", "licence")}
-    write_prepared(data, items=items, extra=header, **kept)
+    write_prepared(data, items=items, **header)
     return unknown
 
 
@@ -375,12 +362,6 @@ def _examples(data: PreparedDataset) -> list[str]:
 def contact_sheet(checkpoint: Path, captions: Sequence[str]) -> Image.Image:
     """Paint captions: a column each, above the memory that was found, below it three noises."""
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint)
-    step = SHEET_CELL + SHEET_GAP
-    sheet = Image.new("RGB", (len(captions) * step + SHEET_GAP, 4 * step + SHEET_GAP), "white")
-    for column, caption in enumerate(captions):
-        out = pipe(caption, seeds=(0, 1, 2))
-        cells = [*(one.image for one in out.neighbours[:1]), *out.images]
-        for row, cell in enumerate(cells):
-            at = (SHEET_GAP + column * step, SHEET_GAP + row * step)
-            sheet.paste(cell.resize((SHEET_CELL, SHEET_CELL), Image.Resampling.LANCZOS), at)
-    return sheet
+    painted = [pipe(caption, seeds=(0, 1, 2)) for caption in captions]
+    columns = [[out.neighbours[0].image, *out.images] for out in painted]
+    return tiled([cell for row in zip(*columns, strict=True) for cell in row], len(captions), 128, 8)

@@ -104,13 +104,7 @@ RENDERED = {"pixel_backbone": "compact", "pixel_size": 64, "epochs": 40, "mask_s
 # First pictures on a laptop's CPU.
 TINY = _preset(
     "tiny",
-    damsm={
-        "pixel_backbone": "compact",
-        "pixel_size": 64,
-        "batch_size": 32,
-        "epochs": 8,
-        "mask_same_class": False,
-    },
+    damsm=RENDERED | {"batch_size": 32, "epochs": 8},
     generator={
         "stages": 1,
         "width": 16,

@@ -29,21 +29,41 @@ COLOUR_WORDS: dict[str, tuple[str, ...]] = {
 }
 """Words for each named colour; the plain name most often."""
 
-PART_WORDS: dict[str, tuple[str, ...]] = {
-    "crown": ("crown", "crown", "cap"),
-    "head": ("face", "face", "cheeks"),
-    "throat": ("throat", "throat", "chin"),
-    "breast": ("breast", "breast", "chest"),
-    "belly": ("belly", "belly", "abdomen", "underside"),
-    "back": ("back", "back", "mantle"),
-    "wing": ("wings", "wings", "wing feathers"),
-    "tail": ("tail", "tail", "tail feathers"),
-    "wing_bars": ("wing bars", "wingbars", "bars on its wings"),
-    "eye_ring": ("eye ring", "eyering", "ring around its eye"),
-    "eye_stripe": ("eye stripe", "stripe through its eye", "eyebrow line"),
-    "legs": ("legs", "legs", "feet"),
-}
 
+@dataclass(frozen=True)
+class _Part:
+    """How a part or marking is called, seen and mentioned."""
+
+    words: tuple[str, ...] = ()
+    share: float = 0.0
+    """Of the bird's pixels, that the part must have to be named."""
+    weight: float = 1.0
+    """How often it is mentioned, against 1."""
+    shows_on: str = ""
+    """The part whose pixels count, where it has none of its own."""
+
+
+NAMED_PARTS = {
+    "crown": _Part(("crown", "crown", "cap"), 0.012, 3.0),
+    "head": _Part(("face", "face", "cheeks"), 0.012, 2.2),
+    "throat": _Part(("throat", "throat", "chin"), 0.010, 2.0),
+    "breast": _Part(("breast", "breast", "chest"), 0.03, 3.0),
+    "belly": _Part(("belly", "belly", "abdomen", "underside"), 0.03, 2.6),
+    "back": _Part(("back", "back", "mantle"), 0.03, 2.0),
+    "wing": _Part(("wings", "wings", "wing feathers"), 0.04, 3.0),
+    "tail": _Part(("tail", "tail", "tail feathers"), 0.012, 1.6),
+    "wing_bars": _Part(("wing bars", "wingbars", "bars on its wings"), 0.006, 2.0),
+    "eye_ring": _Part(("eye ring", "eyering", "ring around its eye"), 0.0022),
+    "eye_stripe": _Part(("eye stripe", "stripe through its eye", "eyebrow line"), 0.0035),
+    "legs": _Part(("legs", "legs", "feet"), 0.005),
+    "beak_color": _Part((), 0.005, 1.8, "beak"),
+    "beak_shape": _Part((), 0.008, 2.4, "beak"),
+    "crest": _Part((), 0.02, 1.5, "crown"),
+    "pattern": _Part((), 0.0, 2.2),
+}
+PLURAL = frozenset(("wings", "cheeks", "legs", "feet", "wing bars", "wingbars", "bars on its wings"))
+PLURAL |= {"wing feathers", "tail feathers"}
+"""Names of parts that take "are"."""
 BEAK_WORDS = ("beak", "beak", "bill")
 
 SHAPE_WORDS: dict[str, tuple[str, ...]] = {
@@ -87,42 +107,6 @@ PLACE_WORDS: dict[str, tuple[str, ...]] = {
     "sky": ("against the blue sky", "under a blue sky", "against a bright sky"),
 }
 
-PLURAL = frozenset(
-    {
-        "wings",
-        "wing feathers",
-        "tail feathers",
-        "cheeks",
-        "legs",
-        "feet",
-        "wing bars",
-        "wingbars",
-        "bars on its wings",
-    }
-)
-"""Names of parts that take "are"."""
-
-
-NEEDED_SHARE: dict[str, float] = {
-    "crown": 0.012,
-    "head": 0.012,
-    "throat": 0.010,
-    "breast": 0.03,
-    "belly": 0.03,
-    "back": 0.03,
-    "wing": 0.04,
-    "tail": 0.012,
-    "wing_bars": 0.006,
-    "eye_ring": 0.0022,
-    "eye_stripe": 0.0035,
-    "beak_color": 0.005,
-    "beak_shape": 0.008,
-    "legs": 0.005,
-    "crest": 0.02,
-}
-"""Share of the bird's pixels that a part must have to be named."""
-_PART_OF = {"beak_color": "beak", "beak_shape": "beak", "crest": "crown"}
-
 
 def visible_attributes(attributes: dict[str, str], shares: dict[str, float]) -> list[str]:
     """Attributes that the picture shows.
@@ -139,7 +123,7 @@ def visible_attributes(attributes: dict[str, str], shares: dict[str, float]) -> 
         elif name == "pattern":
             if shares.get("breast", 0.0) + shares.get("belly", 0.0) > 0.10:
                 seen.append(name)
-        elif shares.get(_PART_OF.get(name, name), 0.0) >= NEEDED_SHARE[name]:
+        elif shares.get(NAMED_PARTS[name].shows_on or name, 0.0) >= NAMED_PARTS[name].share:
             seen.append(name)
     return seen
 
@@ -149,22 +133,6 @@ WORDS = (8, 22)
 """Least and most words in a caption."""
 
 _BODY = ("crown", "throat", "breast", "belly", "back", "wing", "tail", "head")
-_SHOWY = {
-    "crown": 3.0,
-    "wing": 3.0,
-    "breast": 3.0,
-    "belly": 2.6,
-    "beak_shape": 2.4,
-    "beak_color": 1.8,
-    "head": 2.2,
-    "back": 2.0,
-    "throat": 2.0,
-    "tail": 1.6,
-    "pattern": 2.2,
-    "wing_bars": 2.0,
-    "crest": 1.5,
-}
-"""How often an attribute is mentioned, against 1 for the rest."""
 
 
 @dataclass
@@ -205,7 +173,7 @@ class _Speaker:
             return _Phrase(_article(" ".join([*parts, word])), names)
         if name == "pattern":
             where = "breast" if "breast" in self.visible else "belly"
-            word, names = rng.choice(PART_WORDS[where]), {"pattern": value}
+            word, names = rng.choice(NAMED_PARTS[where].words), {"pattern": value}
             text = rng.choice(PATTERN_WORDS[value])
             if where in self.visible and rng.random() < 0.5:
                 text, names = (f"{text} {self.colour(self.of[where])}", {**names, where: self.of[where]})
@@ -214,7 +182,7 @@ class _Speaker:
             return _Phrase(
                 rng.choice(("a crest on its head", "a pointed crest", "a feathered crest")), {"crest": value}
             )
-        colour, word = self.colour(value), rng.choice(PART_WORDS[name])
+        colour, word = self.colour(value), rng.choice(NAMED_PARTS[name].words)
         if name == "head" and self.of["crown"] == value and rng.random() < 0.7:
             word = "head"
         text = f"{colour} {word}"
@@ -224,7 +192,7 @@ class _Speaker:
     def shared(self, one: str, other: str) -> _Phrase:
         """Two parts of one colour: "black wings and tail"."""
         colour = self.colour(self.of[one])
-        first, second = self.rng.choice(PART_WORDS[one]), self.rng.choice(PART_WORDS[other])
+        first, second = self.rng.choice(NAMED_PARTS[one].words), self.rng.choice(NAMED_PARTS[other].words)
         text = f"{colour} {first} and {second}"
         names = {one: self.of[one], other: self.of[other]}
         return _Phrase(
@@ -237,7 +205,7 @@ class _Speaker:
         out: list[_Phrase] = []
         named: set[str] = set()
         while pool and len(named) < count:
-            name = self.rng.choices(pool, [_SHOWY.get(n, 1.0) for n in pool])[0]
+            name = self.rng.choices(pool, [NAMED_PARTS[n].weight for n in pool])[0]
             twins = [
                 n for n in pool if n in _BODY and name in _BODY and n != name and self.of[n] == self.of[name]
             ]

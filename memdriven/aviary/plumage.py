@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from memdriven.aviary.body_plans import PLANS
-from memdriven.aviary.primitives import SLOTS, SOFT, Rig
+from memdriven.aviary.primitives import SLOTS, SOFT, WING, Batch, Rig, stacked
 from memdriven.aviary.raymarch import fraction, noise, smoothstep
 from memdriven.aviary.species import COLOUR_SLOTS, BirdSpec
 
@@ -27,7 +26,7 @@ FLAGS = {name: i for i, name in enumerate(_FLAGS)}
 
 
 @dataclass(frozen=True)
-class Skin:
+class Skin(Batch):
     """A batch of birds' frames and colours, beside their `Primitives`."""
 
     body: Tensor  # (b, 3, 3) world -> body
@@ -42,17 +41,9 @@ class Skin:
     flags: Tensor  # (b, flags)
     place: Tensor  # (b, 8) where noise is read
 
-    def to(self, device: torch.device) -> Skin:
-        """The same skins on another device."""
-        return Skin(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
-
 
 def stack_skins(specs: list[BirdSpec], rigs: list[Rig]) -> Skin:
     """Skins of a batch, float32 on the CPU."""
-
-    def tensor(values: list[object]) -> Tensor:
-        return torch.from_numpy(np.stack([np.asarray(v, dtype=np.float32) for v in values]))
-
     flags = []
     for spec in specs:
         a = spec.attributes
@@ -68,17 +59,17 @@ def stack_skins(specs: list[BirdSpec], rigs: list[Rig]) -> Skin:
             ]
         )
     return Skin(
-        body=tensor([r.body for r in rigs]),
-        axes=tensor([r.body_axes[:, None] for r in rigs]),
-        head=tensor([r.head for r in rigs]),
-        head_at=tensor([r.head_at[:, None] for r in rigs]),
-        head_radius=tensor([[r.head_radius] for r in rigs]),
-        eye=tensor([[[v] for v in (*r.eye_at, r.eye_radius)] for r in rigs]),
-        wings=tensor([r.wings for r in rigs]),
-        wing_size=tensor([r.wing_size for r in rigs]),
-        colours=tensor([[s.colours[slot] for slot in COLOUR_SLOTS] for s in specs]),
-        flags=tensor(list(flags)),
-        place=tensor([s.noise for s in specs]),
+        body=stacked([r.body for r in rigs]),
+        axes=stacked([r.body_axes[:, None] for r in rigs]),
+        head=stacked([r.head for r in rigs]),
+        head_at=stacked([r.head_at[:, None] for r in rigs]),
+        head_radius=stacked([[r.head_radius] for r in rigs]),
+        eye=stacked([[[v] for v in (*r.eye_at, r.eye_radius)] for r in rigs]),
+        wings=stacked([r.wings for r in rigs]),
+        wing_size=stacked([r.wing_size for r in rigs]),
+        colours=stacked([[s.colours[slot] for slot in COLOUR_SLOTS] for s in specs]),
+        flags=stacked(flags),
+        place=stacked([s.noise for s in specs]),
     )
 
 
@@ -152,27 +143,13 @@ def eye_colour(skin: Skin, flag: dict[str, Tensor], n: Tensor) -> Tensor:
     return iris * (1 - pupil).unsqueeze(1) + 0.008
 
 
-_KINDS = (
-    ("beak", "beak"),
-    ("mandible", "beak"),
-    ("eye", "eye"),
-    ("leg", "legs"),
-    ("toe", "legs"),
-    ("crest", "crown"),
-    ("tail", "tail"),
-    ("perch", "perch"),
+_KINDS = {"beak": "beak", "mandible": "beak", "eye": "eye", "leg": "legs", "toe": "legs"}
+_KINDS |= {"crest": "crown", "tail": "tail", "perch": "perch"}
+"""How the names of a part's slots begin, and the part; all others are of the wing."""
+_CRISP = tuple(
+    PART[next((kind for start, kind in _KINDS.items() if slot.startswith(start)), "wing")]
+    for slot in SLOTS[SOFT:]
 )
-"""How the names of a part's slots begin, and the part."""
-
-
-def _kind(slot: str) -> str:
-    for start, kind in _KINDS:
-        if slot.startswith(start):
-            return kind
-    return "wing"
-
-
-_CRISP = tuple(PART[_kind(slot)] for slot in SLOTS[SOFT:])
 
 
 def _cells(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -288,13 +265,7 @@ def _wing(
     t: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Wing colour and part: rows of coverts, long flight feathers, bars, darker tips."""
-    per = len(
-        [
-            s
-            for s in SLOTS
-            if s.endswith("-") and s[0] in "csp" and s.startswith(("coverts", "secondaries", "primary"))
-        ]
-    )
+    per = len(WING)
     first = SLOTS.index("coverts-") - SOFT
     side = ((which - first) >= per).long()  # (b, n)
     number = (which - first).remainder(per)

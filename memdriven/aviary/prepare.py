@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import multiprocessing.connection
@@ -9,12 +10,13 @@ import os
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -23,7 +25,7 @@ from tqdm import tqdm
 from memdriven.aviary.captions import describe, visible_attributes
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.render import render_birds
-from memdriven.aviary.species import BirdSpec, Species, all_species, sample_bird, stream
+from memdriven.aviary.species import BirdSpec, all_species, sample_bird, stream
 from memdriven.data.assemble import refuse_other_content
 from memdriven.data.prepared import HEADER, Item, image_file, write_prepared
 from memdriven.devices import choose_device
@@ -54,8 +56,8 @@ class Job:
     """The data set's folder."""
     name: str
     """Of its log."""
-    files: Sequence[Path]
-    """Where each picture goes."""
+    split: str
+    ids: Sequence[str]
     specimens: Sequence[BirdSpec]
     size: int
     """Side in px."""
@@ -65,30 +67,60 @@ class Job:
     @property
     def log(self) -> Path:
         """What is known of its finished pictures."""
-        folder = self.out / "progress" / f"{RENDERER}-{self.size}-{self.seed}"
-        return folder / f"{self.name}.jsonl"
+        return self.out / "progress" / f"{RENDERER}-{self.size}-{self.seed}" / f"{self.name}.jsonl"
+
+    def file(self, index: int) -> Path:
+        """Return where a picture goes."""
+        return self.out / image_file(self.split, self.ids[index])
 
 
-def render_jobs(
-    jobs: Sequence[Job], *, workers: int | None = None, progress: bool = True
-) -> list[list[Picture]]:
-    """Render what is missing of every job; return what is known of its pictures, in order.
+def render_set(
+    out: Path,
+    jobs: Sequence[Job],
+    item: Callable[[Job, int, Picture], Item | None],
+    *,
+    name: str,
+    source: str,
+    classes: Sequence[str],
+    image_size: int,
+    seed: int,
+    workers: int | None,
+    progress: bool,
+    **facts: Any,
+) -> Path:
+    """Render what is missing of a data set, and write its tables.
 
     Args:
+        out: its folder, in which `make_room` has been.
         jobs: on the CPU one process each at a time; on another device in this process, in batches.
+        item: (a job, the number of one of its pictures, what is known of it) -> the item, if it is one.
+        name, source, classes, image_size, seed: see `write_prepared`.
         workers: processes on the CPU (all cores when None; 0 or 1 renders in this process).
         progress: show a bar.
+        facts: further header entries.
 
     Raises:
         DataError: the disk is full.
     """
     known: list[list[Picture]] = [[] for _ in jobs]
-    total = sum(len(job.files) for job in jobs)
+    total = sum(len(job.ids) for job in jobs)
     with tqdm(total=total, desc="aviary", unit="img", disable=not progress, smoothing=0.05) as bar:
         for number, found in _run(jobs, workers):
             known[number] = found
             bar.update(len(found))
-    return known
+    made = (item(job, k, one) for job, found in zip(jobs, known, strict=True) for k, one in enumerate(found))
+    write_prepared(
+        out,
+        items=[one for one in made if one is not None],
+        name=name,
+        image_size=image_size,
+        classes=classes,
+        seed=seed,
+        source=source,
+        licence="Apache-2.0",
+        **facts,
+    )
+    return out
 
 
 def _run(jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[int, list[Picture]]]:
@@ -130,9 +162,8 @@ def _begin() -> None:
 
 def _render(job: Job) -> list[Picture]:
     done = _finished(job)
-    missing = [
-        i for i, spec in enumerate(job.specimens) if i not in done or done[i].specimen != fingerprint(spec)
-    ]
+    fingerprints = [fingerprint(specimen) for specimen in job.specimens]
+    missing = [i for i, known in enumerate(fingerprints) if i not in done or done[i].specimen != known]
     step = 1 if job.device == "cpu" else 32
     with explain_disk_errors(job.out):
         job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -143,41 +174,28 @@ def _render(job: Job) -> list[Picture]:
                 buffer = io.BytesIO()
                 pixels = rgb[k].permute(1, 2, 0).cpu().numpy()
                 Image.fromarray(pixels).save(buffer, "WEBP", quality=QUALITY, method=4)
-                content = buffer.getvalue()
-                atomic_write_bytes(job.files[index], content)
-                picture = Picture(part_shares(parts[k]), fingerprint(job.specimens[index]))
-                done[index] = picture
-                line = {
-                    "index": index,
-                    "crc": zlib.crc32(content),
-                    "specimen": picture.specimen,
-                    "shares": picture.shares,
-                }
+                atomic_write_bytes(job.file(index), buffer.getvalue())
+                done[index] = Picture(part_shares(parts[k]), fingerprints[index])
+                line = {"index": index, "crc": zlib.crc32(buffer.getvalue()), **vars(done[index])}
                 with job.log.open("a", encoding="utf-8") as log:
                     log.write(json.dumps(line) + "\n")
-    return [done[i] for i in range(len(job.files))]
+    return [done[i] for i in range(len(job.ids))]
 
 
 def _finished(job: Job) -> dict[int, Picture]:
     """Return the pictures whose log line and file agree, by their place in the job."""
-    done: dict[int, Picture] = {}
-    if not job.log.exists():
-        return done
-    checksums: dict[int, int] = {}
-    for line in job.log.read_text(encoding="utf-8").splitlines():
-        try:
+    done: dict[int, tuple[int, Picture]] = {}
+    for line in job.log.read_text(encoding="utf-8").splitlines() if job.log.exists() else ():
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # the line a killed run was writing
             record = json.loads(line)
-            index, crc = int(record["index"]), int(record["crc"])
             picture = Picture(dict(record["shares"]), int(record["specimen"]))
-        except (ValueError, KeyError, TypeError):
-            continue  # the line a killed run was writing
-        if index < len(job.files):
-            checksums[index], done[index] = crc, picture
-    for index, crc in checksums.items():
-        file = job.files[index]
-        if not file.is_file() or zlib.crc32(file.read_bytes()) != crc:
-            del done[index]
-    return done
+            done[int(record["index"])] = int(record["crc"]), picture
+
+    def whole(index: int) -> bool:
+        file = job.file(index) if index < len(job.ids) else job.log
+        return file.is_file() and zlib.crc32(file.read_bytes()) == done[index][0]
+
+    return {index: picture for index, (_, picture) in done.items() if whole(index)}
 
 
 def part_shares(parts: torch.Tensor) -> dict[str, float]:
@@ -243,30 +261,25 @@ def prepare_aviary(
     ]
     counts = Counter(s.split for s in chosen for _ in range(each[s.split]))
     make_room(out, NAME, {"seed": seed, "image_size": image_size, "counts": dict(counts)})
-    jobs = [_job(out, s, each[s.split], image_size, seed, device) for s in chosen]
-    pictures = render_jobs(jobs, workers=workers, progress=progress)
-    items = [
-        _item(species, index, seed, picture)
-        for species, found in zip(chosen, pictures, strict=True)
-        for index, picture in enumerate(found)
-    ]
-    write_prepared(
+    jobs = []
+    for species in chosen:
+        numbers = range(each[species.split])
+        specimens = [sample_bird(species.id, i, seed) for i in numbers]
+        ids = [item_id(species.id, i) for i in numbers]
+        name = f"species-{species.id:04d}"
+        jobs.append(Job(out, name, species.split, ids, specimens, image_size, seed, device))
+    return render_set(
         out,
+        jobs,
+        _item,
         name=NAME,
-        items=items,
-        classes=[s.name for s in all_species()],
+        source=SOURCE,
+        classes=[species.name for species in all_species()],
         image_size=image_size,
         seed=seed,
-        source=SOURCE,
-        licence="Apache-2.0",
+        workers=workers,
+        progress=progress,
     )
-    return out
-
-
-def _job(out: Path, species: Species, count: int, size: int, seed: int, device: str) -> Job:
-    files = [out / image_file(species.split, item_id(species.id, i)) for i in range(count)]
-    specimens = [sample_bird(species.id, i, seed) for i in range(count)]
-    return Job(out, f"species-{species.id:04d}", files, specimens, size, seed, device)
 
 
 def make_room(out: Path, name: str, wanted: dict[str, object]) -> None:
@@ -301,19 +314,19 @@ def item_id(species_id: int, index: int) -> str:
     return f"aviary-{species_id:04d}-{index:04d}"
 
 
-def _item(species: Species, index: int, seed: int, picture: Picture) -> Item:
-    spec = sample_bird(species.id, index, seed)
+def _item(job: Job, index: int, picture: Picture) -> Item:
+    spec = job.specimens[index]
+    species = all_species()[spec.species_id]
     if fingerprint(spec) != picture.specimen:  # captions of one bird under the picture of another
         raise DataError(
             f"the same {species.name} in every process",
-            f"a picture of another bird for {item_id(species.id, index)}",
+            f"a picture of another bird for {job.ids[index]}",
             "render with one version of memdriven at a time",
         )
     visible = visible_attributes(spec.attributes, picture.shares)
-    described = describe(spec.attributes, visible, stream("captions", seed, species.id, index))
-    name = item_id(species.id, index)
+    described = describe(spec.attributes, visible, stream("captions", job.seed, species.id, index))
     return Item(
-        id=name,
+        id=job.ids[index],
         split=species.split,
         class_id=species.id,
         class_name=species.name,

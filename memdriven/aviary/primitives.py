@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import torch
@@ -14,17 +16,31 @@ from torch import Tensor
 
 Array = NDArray[np.float64]
 
-_WING = ("coverts", "secondaries", "primary1", "primary2", "primary3", "primary4")
+
+class Batch:
+    """Tensors by name, of several birds each: the base of dataclasses."""
+
+    def to(self, device: torch.device) -> Self:
+        """The same on another device."""
+        return type(self)(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+
+def stacked(values: Sequence[object]) -> Tensor:
+    """What is known of each bird, as one float32 tensor on the CPU."""
+    return torch.from_numpy(np.stack([np.asarray(value, dtype=np.float32) for value in values]))
+
+
+WING = ("coverts", "secondaries", "primary1", "primary2", "primary3", "primary4")
 
 SLOTS: tuple[str, ...] = (
     *("body", "breast", "rear", "neck1", "neck2", "head", "cheek", "thigh-", "thigh+"),
     *("beak", "beak_tip", "mandible", "eye-", "eye+", "leg-", "leg+"),
     *(f"toe{i}{s}" for s in "-+" for i in range(3)),
     *("crest1", "crest2", "tail0", "tail1", "tail2"),
-    *(f"{name}{s}" for s in "-+" for name in _WING),
+    *(f"{name}{s}" for s in "-+" for name in WING),
     *("perch1", "perch2", "perch3"),
 )
-"""The primitives; the first nine (`raymarch.SOFT`) melt into each other."""
+"""The primitives; the first nine (`SOFT`) melt into each other."""
 SLOT = {name: i for i, name in enumerate(SLOTS)}
 FORWARD, UP, RIGHT = np.eye(3)
 SIDES = (("-", -1.0), ("+", 1.0))
@@ -129,20 +145,16 @@ class Rig:
 
 def stack(rigs: list[Rig]) -> Primitives:
     """A batch of rigs as float32 tensors on the CPU."""
-
-    def tensor(values: list[Array]) -> Tensor:
-        return torch.from_numpy(np.stack(values).astype(np.float32))
-
     count = len(SLOTS)
     rows = [rig.matrix.transpose(1, 0, 2).reshape(3 * count, 3) for rig in rigs]
     shifts = [-np.einsum("pij,pj->ip", rig.matrix, rig.origin).reshape(3 * count, 1) for rig in rigs]
     return Primitives(
-        matrix=tensor(rows),
-        offset=tensor(shifts),
-        length=tensor([rig.length[:, None] for rig in rigs]),
-        radius=tensor([rig.radius for rig in rigs]),
-        bend=tensor([rig.bend for rig in rigs]),
-        stretch=tensor([rig.stretch for rig in rigs]),
+        matrix=stacked(rows),
+        offset=stacked(shifts),
+        length=stacked([rig.length[:, None] for rig in rigs]),
+        radius=stacked([rig.radius for rig in rigs]),
+        bend=stacked([rig.bend for rig in rigs]),
+        stretch=stacked([rig.stretch for rig in rigs]),
     )
 
 
@@ -154,7 +166,7 @@ CRISP_BLEND = 0.02
 
 
 @dataclass(frozen=True)
-class Primitives:
+class Primitives(Batch):
     """A batch of rigs: `b` birds, `p` primitives each. Lengths in body units, world frame."""
 
     matrix: Tensor  # (b, 3p, 3) rows: along / cap, across, through / flatness
@@ -163,10 +175,6 @@ class Primitives:
     radius: Tensor  # (b, p, 3) radius(t) = r0 + r1 t + r2 t^2
     bend: Tensor  # (b, p, 2) shift across and through at t = 1, quadratic in t
     stretch: Tensor  # (b, p, 2) squared inverse scale of the first and third row
-
-    def to(self, device: torch.device) -> Primitives:
-        """The same rigs on another device."""
-        return Primitives(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
 def primitive_distances(rig: Primitives, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,20 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.aviary.primitives import Array, Primitives, distance
+from memdriven.aviary.primitives import Array, Batch, Primitives, distance
 
 
 @dataclass(frozen=True)
-class Camera:
+class Camera(Batch):
     """A batch of cameras. Position in world units; the basis rows are right, up, forward."""
 
     position: Tensor  # (b, 3)
     basis: Tensor  # (b, 3, 3)
     tangent: Tensor  # (b, 1) half the field of view, as a tangent
-
-    def to(self, device: torch.device) -> Camera:
-        """The same cameras on another device."""
-        return Camera(self.position.to(device), self.basis.to(device), self.tangent.to(device))
 
     def rays(self, x: Tensor, y: Tensor) -> Tensor:
         """Unit directions (b, 3, n) through image points x, y in [-1, 1], y up; both (b, n)."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from memdriven.aviary.captions import describe, visible_attributes
-from memdriven.aviary.prepare import NAME, Job, Picture, make_room, render_jobs
+from memdriven.aviary.prepare import NAME, Job, Picture, make_room, render_set
 from memdriven.aviary.species import (
     ATTRIBUTES,
     COLOUR_SLOTS,
@@ -26,7 +26,7 @@ from memdriven.aviary.species import (
     sample_bird,
     stream,
 )
-from memdriven.data.prepared import Item, PreparedDataset, image_file, write_prepared
+from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.devices import choose_device
 from memdriven.errors import DataError
 
@@ -180,62 +180,49 @@ def prepare_remade(
             "only rendered birds can be recoloured",
         )
     out, device = Path(out), str(choose_device(device))
-    items = prepared.split("train")
     base_seed = prepared.header["seed"]
     facts = {"base_seed": base_seed, "per_image": per_image, **(facts or {})}
     make_room(out, name, {"seed": seed, "image_size": image_size, **facts})
-    wishes = []
-    for item in items:
-        spec = sample_bird(int(item.class_id or 0), int(item.id.rsplit("-", 1)[1]), base_seed)
-        rng = stream(name.removeprefix("aviary-"), base_seed, seed, item.id)
-        wishes.append([remake(spec, item.visible, rng) for _ in range(per_image)])
-    ids = [[f"{item.id}-{kind}-{k}" for k in range(per_image)] for item in items]
-    jobs = [
-        Job(
-            out,
-            item.id,
-            [out / image_file("train", one) for one in names],
-            [one.specimen for one in mine],
-            image_size,
-            seed,
-            device,
+    memories = {item.id: item for item in prepared.split("train")}
+    wishes: dict[str, list[Wish]] = {}
+    jobs = []
+    for memory in memories.values():
+        spec = sample_bird(int(memory.class_id or 0), int(memory.id.rsplit("-", 1)[1]), base_seed)
+        rng = stream(name.removeprefix("aviary-"), base_seed, seed, memory.id)
+        mine = wishes[memory.id] = [remake(spec, memory.visible, rng) for _ in range(per_image)]
+        ids = [f"{memory.id}-{kind}-{k}" for k in range(per_image)]
+        specimens = [one.specimen for one in mine]
+        jobs.append(Job(out, memory.id, "train", ids, specimens, image_size, seed, device))
+
+    def item(job: Job, index: int, picture: Picture) -> Item | None:
+        """Return the item, or none where its picture does not show what its caption names."""
+        memory, asked = memories[job.name], wishes[job.name][index]
+        visible = visible_attributes(asked.specimen.attributes, picture.shares)
+        if not asked.names.keys() <= set(visible):
+            return None
+        return Item(
+            id=job.ids[index],
+            split="train",
+            class_id=memory.class_id,
+            class_name=memory.class_name,
+            captions=[asked.caption],
+            attributes=dict(asked.specimen.attributes),
+            caption_attributes=[asked.names],
+            visible=visible,
+            memory=memory.id,
+            noise=asked.noise,
         )
-        for item, names, mine in zip(items, ids, wishes, strict=True)
-    ]
-    pictures = render_jobs(jobs, workers=workers, progress=progress)
-    made = [
-        _item(item, item_id, one, picture)
-        for item, names, mine, found in zip(items, ids, wishes, pictures, strict=True)
-        for item_id, one, picture in zip(names, mine, found, strict=True)
-    ]
-    write_prepared(
+
+    return render_set(
         out,
+        jobs,
+        item,
         name=name,
-        items=[item for item in made if item is not None],
+        source=source,
         classes=prepared.classes,
         image_size=image_size,
         seed=seed,
-        source=source,
-        licence="Apache-2.0",
-        extra=facts,
-    )
-    return out
-
-
-def _item(memory: Item, item_id: str, asked: Wish, picture: Picture) -> Item | None:
-    """Return the item, or none where its picture does not show what its caption names."""
-    visible = visible_attributes(asked.specimen.attributes, picture.shares)
-    if not asked.names.keys() <= set(visible):
-        return None
-    return Item(
-        id=item_id,
-        split="train",
-        class_id=memory.class_id,
-        class_name=memory.class_name,
-        captions=[asked.caption],
-        attributes=dict(asked.specimen.attributes),
-        caption_attributes=[asked.names],
-        visible=visible,
-        memory=memory.id,
-        noise=asked.noise,
+        workers=workers,
+        progress=progress,
+        **facts,
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,7 +28,8 @@ from memdriven.aviary.raymarch import (
 )
 from memdriven.aviary.scene import Scene, backdrop, ground, stack_scenes
 from memdriven.aviary.skeleton import build_rig
-from memdriven.aviary.species import BirdSpec
+from memdriven.aviary.species import BirdSpec, all_species, sample_bird
+from memdriven.data.images import tiled
 
 
 def compose(
@@ -63,6 +66,7 @@ def _develop(linear: Tensor) -> Tensor:
     return (srgb * 255 + 0.5).clamp(0, 255).to(torch.uint8)
 
 
+GAP = 6
 TANGENT = math.tan(math.radians(11.5))
 
 SUN, SKY, RIM = 0.86, 0.46, 0.34
@@ -250,3 +254,35 @@ def _shadows(
     sure = weight > 1e-3
     safe = weight.clamp_min(1e-3)
     return torch.where(sure, picked[:, 0] / safe, 0.8), torch.where(sure, picked[:, 1] / safe, 0.8)
+
+
+def choose_birds(count: int, seed: int) -> list[BirdSpec]:
+    """`count` specimens, body plans in turn, so that neighbours differ.
+
+    Species and sightings change with the seed.
+    """
+    by_plan: dict[str, list[int]] = {}
+    for species in all_species():
+        by_plan.setdefault(species.body_plan, []).append(species.id)
+    plans = sorted(by_plan)
+    birds = []
+    for k in range(count):
+        members = by_plan[plans[(k * 7 + k // len(plans)) % len(plans)]]  # 7 steps through the plans
+        birds.append(sample_bird(members[(seed + k // len(plans)) % len(members)], seed + k, seed))
+    return birds
+
+
+def contact_sheet(
+    birds: Sequence[BirdSpec] | None = None,
+    *,
+    columns: int = 8,
+    size: int = 256,
+    tile: int = 140,
+    seed: int = 0,
+) -> Image.Image:
+    """Render birds (forty varied ones when None) at `size` px, and show them at `tile` px on one page."""
+    pictures = []
+    for spec in choose_birds(5 * columns, seed) if birds is None else birds:
+        rgb, _ = render_birds([spec], size)
+        pictures.append(Image.fromarray(rgb[0].permute(1, 2, 0).numpy()))
+    return tiled(pictures, columns, tile, GAP)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.aviary.primitives import Rig
+from memdriven.aviary.primitives import Batch, Rig, stacked
 from memdriven.aviary.raymarch import Camera, fractal, noise, pixel_grid, smoothstep
 from memdriven.aviary.species import BirdSpec, stream
 
@@ -119,7 +119,7 @@ _GROUNDS = ("grass", "snow", "sand", "rock", "water")
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scene(Batch):
     """A batch of settings as tensors."""
 
     bottom: Tensor  # (b, 3, 1)
@@ -135,10 +135,6 @@ class Scene:
     discs: Tensor  # (b, DISCS, 4) x, y, radius, weight
     place: Tensor  # (b, 8)
     sun_at: Tensor  # (b, 3, 1) unit vector to the sun
-
-    def to(self, device: torch.device) -> Scene:
-        """The same scenes on another device."""
-        return Scene(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
 
 
 def choose_setting(spec: BirdSpec) -> Setting:
@@ -160,10 +156,6 @@ def choose_setting(spec: BirdSpec) -> Setting:
 
 def stack_scenes(specs: list[BirdSpec], rigs: list[Rig]) -> Scene:
     """Scenes of a batch, float32 on the CPU."""
-
-    def tensor(values: list[object]) -> Tensor:
-        return torch.from_numpy(np.stack([np.asarray(v, dtype=np.float32) for v in values]))
-
     settings = [choose_setting(spec) for spec in specs]
     kinds, discs, suns = [], [], []
     for spec, rig in zip(specs, rigs, strict=True):
@@ -176,22 +168,22 @@ def stack_scenes(specs: list[BirdSpec], rigs: list[Rig]) -> Scene:
         suns.append([[math.cos(up) * math.cos(azimuth)], [math.sin(up)], [math.cos(up) * math.sin(azimuth)]])
 
     def colour(name: str) -> Tensor:
-        return tensor([[[c] for c in getattr(s, name)] for s in settings])
+        return stacked([[[c] for c in getattr(s, name)] for s in settings])
 
     return Scene(
         bottom=colour("bottom"),
         top=colour("top"),
         blotch=colour("blotch"),
-        ground=tensor([[[[c] for c in tone] for tone in s.ground] for s in settings]),
+        ground=stacked([[[[c] for c in tone] for tone in s.ground] for s in settings]),
         sun=colour("sun"),
         sky=colour("sky"),
         bounce=colour("bounce"),
-        amounts=tensor([[s.blotches, s.bokeh, s.clouds] for s in settings]),
-        kind=tensor(list(kinds)),
-        level=tensor([[max(r.ground, -1e3)] for r in rigs]),
-        discs=tensor(list(discs)),
-        place=tensor([s.noise for s in specs]),
-        sun_at=tensor(list(suns)),
+        amounts=stacked([[s.blotches, s.bokeh, s.clouds] for s in settings]),
+        kind=stacked(kinds),
+        level=stacked([[max(r.ground, -1e3)] for r in rigs]),
+        discs=stacked(discs),
+        place=stacked([s.noise for s in specs]),
+        sun_at=stacked(suns),
     )
 
 

@@ -72,7 +72,11 @@ COMMANDS = {
     "train-text": Command(
         "memdriven.training.damsm_further:train_text", "Train the encoders' text side further"
     ),
-    "train": Command("memdriven.training.gan:train_gan", "Train the generator"),
+    "train": Command(
+        "memdriven.training.gan:train_gan",
+        "Train the generator",
+        "run in {0}; next: build-memory --checkpoint {0}/checkpoint".format,
+    ),
     "build-memory": Command("memdriven.cli.use:build_memory", "Build the memory bank of a checkpoint", str),
     "repeat": Command("memdriven.cli.repeat:repeat", "Make a published model again, by its recipe"),
     "train-rival": Command(
@@ -227,7 +231,7 @@ def run(name: str, call: functools.partial[Any]) -> None:
             check_writable(out)
     result = call()
     tell = COMMANDS[name].tell
-    if tell is not None:
+    if tell is not None and not given.get("dry_run") and os.environ.get("RANK", "0") == "0":
         print(tell(result))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
@@ -89,9 +89,19 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
             if least_side:
                 image.draft("RGB", (least_side, least_side))
             tags = dict(getattr(image, "tag_v2", {}))  # of TIFF; a copy of the picture loses them
-            if image.format == "PNG" and image.mode == "L" and content[24] in (2, 4):
-                _scale_transparent_level(image, content[24])
-            upright = _in_srgb(_in_8_bits(_upright(image), tags, name))
+            clear = image.info.get("transparency")
+            if (
+                image.format == "PNG"
+                and image.mode == "L"
+                and content[24] in (2, 4)
+                and isinstance(clear, int)
+            ):
+                # Pillow brings the pixels alone to 8 bits.
+                image.info["transparency"] = clear * 255 // (2 ** content[24] - 1)
+            upright: Image.Image = image
+            with contextlib.suppress(*_DECODING_ERRORS):  # a damaged note of how the camera was held
+                upright = ImageOps.exif_transpose(image)
+            upright = _in_srgb(_in_8_bits(upright, tags, name))
             return Image.fromarray(np.asarray(upright))  # of its pixels alone: no place, no camera
     except UnidentifiedImageError:
         raise DataError(
@@ -117,19 +127,6 @@ def _what_it_is(content: bytes, name: str) -> str:
             "a TIFF of samples that are not read, such as fractions of 16 or 64 bits or of several channels"
         )
     return f"a {kind} file" if kind and kind not in ENDINGS else "none, or a damaged header"
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turn a photograph as its camera was held; where that note is damaged it stays as it is."""
-    with contextlib.suppress(*_DECODING_ERRORS):
-        return ImageOps.exif_transpose(image)
-    return image
-
-
-def _scale_transparent_level(image: Image.Image, depth: int) -> None:
-    """Bring a PNG's transparent grey level to 8 bits, as Pillow does with the pixels alone."""
-    if isinstance(clear := image.info.get("transparency"), int):
-        image.info["transparency"] = clear * 255 // (2**depth - 1)
 
 
 def _in_8_bits(image: Image.Image, tags: Mapping[int, Any], name: str) -> Image.Image:
@@ -181,8 +178,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
     """Return a picture of 8 bits a channel as RGB; what is transparent is laid on a ground."""
     clear, profile = image.has_transparency_data, image.info.get("icc_profile")
     if image.mode == "LAB":
-        source = ImageCms.createProfile("LAB")
-        return _converted(image, ImageCms.ImageCmsProfile(source))
+        return _converted(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
     if image.mode not in ("RGB", "RGBA", "CMYK", "L"):
         image = image.convert("RGBA" if clear else "RGB")
     if profile:
@@ -215,15 +211,10 @@ def _on_ground(image: Image.Image) -> Image.Image:
 
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
-    """Return the central square of a picture, resized to `size` px a side (bicubic, antialiased).
-
-    This is the same as resizing the short side to `size` and cropping the centre.
-    """
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    if image.size == (size, size):
-        return image
-    return image.resize((size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    """Return the central square of a picture, resized to `size` px a side (bicubic, antialiased)."""
+    return (
+        image if image.size == (size, size) else ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    )
 
 
 def padded_square(image: Image.Image, size: int) -> Image.Image:
@@ -238,6 +229,16 @@ def padded_square(image: Image.Image, size: int) -> Image.Image:
         image.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2)
     )
     return square
+
+
+def tiled(pictures: Sequence[Image.Image], columns: int, side: int, gap: int) -> Image.Image:
+    """Return a white page of pictures at `side` px, row by row."""
+    step, rows = side + gap, -(-len(pictures) // columns)
+    page = Image.new("RGB", (columns * step + gap, rows * step + gap), "white")
+    for k, picture in enumerate(pictures):
+        place = (gap + k % columns * step, gap + k // columns * step)
+        page.paste(picture.resize((side, side), Image.Resampling.LANCZOS), place)
+    return page
 
 
 def to_bytes(image: Image.Image) -> Tensor:

@@ -140,22 +140,16 @@ def _prepare_captioned(
         classes, photos = kind.read(files)
         test, origin = _test_classes(files, kind.test_classes)
         texts = _caption_files(files)
-        require(
-            texts,
-            DataError,
-            f"captions text_c10/*/*.txt in {files.place}",
-            "none",
-            f"give {kind.captions.name} (from {kind.captions.page}) with {kind.captions.option} PATH",
-        )
+        if not texts:
+            fix = f"give {kind.captions.name} (from {kind.captions.page}) with {kind.captions.option} PATH"
+            raise DataError(f"captions text_c10/*/*.txt in {files.place}", "none", fix)
         pictures = []
         for photo in photos:
-            require(
-                photo.stem in texts,
-                DataError,
-                f"the captions text_c10/.../{photo.stem}.txt",
-                f"{len(texts)} other caption files",
-                f"give {kind.captions.name} whole",
-            )
+            if photo.stem not in texts:
+                wanted = f"the captions text_c10/.../{photo.stem}.txt"
+                raise DataError(
+                    wanted, f"{len(texts)} other caption files", f"give {kind.captions.name} whole"
+                )
             text = texts[photo.stem].string
             item = Item(
                 id=photo.stem,

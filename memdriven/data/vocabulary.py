@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import unicodedata
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from memdriven.errors import CaptionError, CheckpointError, DataError, WordlessCaptionError
 
@@ -138,7 +140,7 @@ class Vocabulary:
         self.words = tuple(words)
         self._ids = {word: index for index, word in enumerate(self.words, start=1)}
         self._letters = [letter_bits(word) for word in self.words]
-        self._stand_ins: dict[str, UnknownWord] = {}
+        self._stand_in = functools.lru_cache(_REMEMBERED)(self._find_stand_in)
         if len(self._ids) != len(self.words):
             raise ValueError("a vocabulary's words must differ from each other")
 
@@ -215,15 +217,8 @@ class Vocabulary:
         words = dict.fromkeys(tokenize(text))
         return tuple(self._stand_in(word) for word in words if word not in self._ids)
 
-    def _stand_in(self, word: str) -> UnknownWord:
-        """Return what becomes of an unknown word; remembered, for data sets with rare words."""
-        if word not in self._stand_ins:
-            if len(self._stand_ins) >= _REMEMBERED:
-                self._stand_ins.clear()
-            self._stand_ins[word] = self._find_stand_in(word)
-        return self._stand_ins[word]
-
     def _find_stand_in(self, word: str) -> UnknownWord:
+        """Return what becomes of an unknown word."""
         for synonym in near_synonyms(word):
             if synonym in self._ids:
                 return UnknownWord(word, synonym, "synonym")
@@ -238,27 +233,15 @@ class Vocabulary:
         if not word.isalpha():
             return None
         reach = 2 if len(word) >= _LONG_WORD else 1
-        best: tuple[int, bool, int] | None = None
-        for index, known in self._near(word, reach):
-            distance = edit_distance(word, known, reach)
-            if distance > reach:
-                continue
-            if len(word) <= _SHORT_WORD and sorted(word) != sorted(known):
-                continue
-            candidate = (distance, known[0] != word[0], index)
-            best = candidate if best is None else min(best, candidate)
-        return None if best is None else self.words[best[2]]
-
-    def _near(self, word: str, reach: int) -> Iterator[tuple[int, str]]:
-        """Yield the known words of like length and letters: an edit changes two letters at most."""
-        own = letter_bits(word)
+        own, found = letter_bits(word), []
         for index, (known, letters) in enumerate(zip(self.words, self._letters, strict=True)):
-            if (
-                (own ^ letters).bit_count() <= 2 * reach
-                and len(known) >= _SHORT_WORD
-                and abs(len(known) - len(word)) <= reach
-            ):
-                yield index, known
+            if (own ^ letters).bit_count() > 2 * reach or len(known) < _SHORT_WORD:
+                continue  # an edit changes two letters at most
+            distance = edit_distance(word, known, reach)
+            swapped = len(word) > _SHORT_WORD or sorted(word) == sorted(known)
+            if distance <= reach and swapped:
+                found.append((distance, known[0] != word[0], index))
+        return self.words[min(found)[2]] if found else None
 
     @staticmethod
     def batch(captions: Sequence[EncodedCaption]) -> tuple[Tensor, Tensor]:
@@ -275,10 +258,10 @@ class Vocabulary:
             raise CaptionError(
                 "captions with words", f"lengths {lengths}", "encode each caption with Vocabulary.encode"
             )
-        ids = torch.full((len(lengths), max(lengths)), PADDING, dtype=torch.int64)
-        for row, caption in zip(ids, captions, strict=True):
-            row[: len(caption.ids)] = torch.tensor(caption.ids)
-        return ids, torch.tensor(lengths)  # (b, t), (b,)
+        ids = [torch.tensor(caption.ids) for caption in captions]
+        return pad_sequence(ids, batch_first=True, padding_value=PADDING), torch.tensor(
+            lengths
+        )  # (b, t), (b,)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready description."""
@@ -309,21 +292,10 @@ class Vocabulary:
 
 
 _ENDINGS = (
-    ("ies", "y"),
-    ("es", ""),
-    ("s", ""),
-    ("ish", "e"),
-    ("ish", ""),
-    ("dish", ""),
-    ("ly", ""),
-    ("ing", ""),
-    ("ing", "e"),
-    ("ed", ""),
-    ("ed", "e"),
-    ("y", ""),
-    ("er", ""),
-    ("est", ""),
+    *(("ies", "y"), ("es", ""), ("s", ""), ("ish", "e"), ("ish", ""), ("dish", ""), ("ly", ""), ("ing", "")),
+    *(("ing", "e"), ("ed", ""), ("ed", "e"), ("y", ""), ("er", ""), ("est", "")),
 )
+"""Inflections of English, and what a stem has in their place."""
 _SHORTEST_STEM = 3
 
 

@@ -17,13 +17,7 @@ from tqdm import tqdm
 
 from memdriven.config import Config, DamsmConfig, TextConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
-from memdriven.encoders.image import (
-    CompactBackbone,
-    FeatureHeads,
-    ImageFeatures,
-    build_pixel_encoder,
-    resized,
-)
+from memdriven.encoders.image import CompactBackbone, FeatureHeads, ImageFeatures, resized
 from memdriven.encoders.text import TextEncoder, TextFeatures
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.encoders.weights import load_weights, read_weights, weights_hash, write_weights
@@ -144,7 +138,9 @@ class Damsm(nn.Module):
         self.config = damsm
         self.text = TextEncoder(vocabulary_size, text)
         self.heads = FeatureHeads(text.dim)
-        self.pixels = build_pixel_encoder(damsm, text.dim)
+        self.pixels: CompactBackbone | None = None
+        if damsm.pixel_backbone == "compact":
+            self.pixels = CompactBackbone(text.dim, damsm.pixel_size)
 
     def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
         """Embed captions, on the model's device."""
@@ -171,20 +167,16 @@ class Damsm(nn.Module):
         Raises:
             ValueError: `vgg` is needed and missing.
         """
-        if self.pixels is not None:
-            features: ImageFeatures = self.pixels(images)
-            return features
-        if vgg is None:
-            raise ValueError("pixel_backbone 'vgg16' embeds pictures through Vgg16Features")
-        from_v: ImageFeatures = self.heads(vgg(resized(images, self.config.pixel_size)))
-        return from_v
+        return self.look(images, vgg)[0]
 
     def look(self, images: Tensor, vgg: Vgg16Features | None = None) -> tuple[ImageFeatures, Tensor | None]:
         """As `encode_images`; also the compact network's maps, off which attributes are read."""
-        if isinstance(self.pixels, CompactBackbone):
+        if self.pixels is not None:
             maps = self.pixels.maps(images)
             return self.pixels.embed(maps), maps
-        return self.encode_images(images, vgg), None
+        if vgg is None:
+            raise ValueError("pixel_backbone 'vgg16' embeds pictures through Vgg16Features")
+        return self.heads(vgg(resized(images, self.config.pixel_size))), None
 
     @property
     def device(self) -> torch.device:

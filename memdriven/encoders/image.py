@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from memdriven.config import FEATURE_CHANNELS, DamsmConfig
+from memdriven.config import FEATURE_CHANNELS
 
 
 class ImageFeatures(NamedTuple):
@@ -112,22 +112,9 @@ class CompactBackbone(nn.Module):
 
     def maps(self, images: Tensor) -> Tensor:
         """Return the features (b, 112, size / 8, size / 8) that regions and global vector need."""
-        return self.levels(resized(images, self.size))[-1]
-
-    def levels(self, images: Tensor) -> list[Tensor]:
-        """Return the features at every size on the way to `maps`, of images as large as they are.
-
-        The last of them are `maps` where the images are of the network's size.
-        """
-        scaled = images * 4 - 2
-        h = scaled.contiguous(memory_format=torch.channels_last)
-        found: list[Tensor] = []
-        for layer in self.fine:
-            h = layer(h)
-            if found and found[-1].shape == h.shape:
-                found.pop()  # of two layers of one size, the later
-            found.append(h)
-        return found
+        scaled = resized(images, self.size) * 4 - 2
+        maps: Tensor = self.fine(scaled.contiguous(memory_format=torch.channels_last))
+        return maps
 
     def embed(self, maps: Tensor) -> ImageFeatures:
         """Embed features (b, 112, size / 8, size / 8)."""
@@ -141,14 +128,3 @@ def resized(images: Tensor, size: int) -> Tensor:
     if images.shape[-2:] == (size, size):
         return images
     return F.interpolate(images, (size, size), mode="bilinear", align_corners=False, antialias=True)
-
-
-def build_pixel_encoder(config: DamsmConfig, dim: int) -> nn.Module | None:
-    """Return the network that scores pixels, untrained, or None for `vgg16`.
-
-    With `vgg16` no further network is needed: `Vgg16Features` gives v, and `FeatureHeads` embeds
-    it.
-    """
-    if config.pixel_backbone == "compact":
-        return CompactBackbone(dim, config.pixel_size)
-    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -114,37 +113,26 @@ def _gathered(text: TextFeatures, world: World) -> TextFeatures:
     return TextFeatures(world.gather(F.pad(text.words, (0, 0, 0, more))), world.gather(text.sentence), mask)
 
 
-class Perceptual:
-    """Distance in a frozen network's maps (Johnson et al. 2016).
+def perceptual_distance(
+    network: SqueezeNet, fake: Tensor, real: Tensor, is_target: Tensor, world: World
+) -> Tensor:
+    """Return the mean distance in a frozen network's maps, where the target is known (Johnson et al. 2016).
 
     Each map's distance is a share of the real picture's own size there, so that fine and coarse
-    ones count alike. Pictures are seen at their own size, whatever the network's: reduced, a later
-    stage's details would not count.
+    ones count alike. Pictures are seen at their own size: reduced, a later stage's details would not count.
+    Measures by SqueezeNet are flattered.
 
     Args:
-        network: SqueezeNet 1.1 of ImageNet; measures by SqueezeNet are flattered then.
+        network: SqueezeNet 1.1 of ImageNet.
+        fake: generated images (b, 3, s, s) in [-1, 1].
+        real: their targets, of the same shape.
+        is_target: (b,) bool, whether `real` is what `fake` should be.
         world: the processes that share the batch.
     """
-
-    def __init__(self, network: SqueezeNet, world: World | None = None) -> None:
-        self.levels = partial(network, depths=DEPTHS)
-        self.world = world or World()
-
-    def __call__(self, fake: Tensor, real: Tensor, is_target: Tensor) -> Tensor:
-        """Return the mean distance of the images whose target is known.
-
-        Args:
-            fake: generated images (b, 3, s, s) in [-1, 1].
-            real: their targets, of the same shape.
-            is_target: (b,) bool, whether `real` is what `fake` should be.
-        """
-        with torch.no_grad():
-            wanted = self.levels((real + 1) / 2)
-        found = self.levels((fake + 1) / 2)
-        distance = torch.stack(
-            [
-                (a - b).abs().mean(dim=(1, 2, 3)) / self.world.mean(b.abs().mean())
-                for a, b in zip(found, wanted)
-            ]
-        ).mean(dim=0)
-        return (distance * is_target).sum() / is_target.sum().clamp(min=1)
+    with torch.no_grad():
+        wanted = network((real + 1) / 2, DEPTHS)
+    found = network((fake + 1) / 2, DEPTHS)
+    distances = [
+        (a - b).abs().mean(dim=(1, 2, 3)) / world.mean(b.abs().mean()) for a, b in zip(found, wanted)
+    ]
+    return (torch.stack(distances).mean(dim=0) * is_target).sum() / is_target.sum().clamp(min=1)

@@ -17,9 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.config import Config
-from memdriven.data.prepared import Item, PreparedDataset, load_images
-from memdriven.data.vocabulary import Vocabulary
-from memdriven.encoders.damsm import Damsm
+from memdriven.data.prepared import PreparedDataset, load_images
+from memdriven.encoders.damsm import TrainedDamsm
 from memdriven.encoders.readers import CaptionReader
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
@@ -68,11 +67,6 @@ class Batch:
             return self.images
         return [*self.images[:-1], self.crop.scaled(2).cut(self.images[-1])]
 
-    @property
-    def text_condition(self) -> Tensor:
-        """Mean word embedding (b, d), and what the captions name if G is told it (b, d + n)."""
-        return self.text.condition
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pick:
@@ -110,8 +104,8 @@ class GanData:
     Args:
         dataset: a prepared data set.
         features: its feature store (relu5_3 of every training image).
-        damsm: trained encoders, on `device`.
-        vocabulary: of the encoders.
+        trained: encoders; batches come to their device.
+        config: the run's settings.
         extra: more data sets, whose training images have no features of their own: their v is that
             of the memory they name, or else always neighbours' [ours].
         attributes: those to label captions with, and their values.
@@ -122,20 +116,16 @@ class GanData:
         self,
         dataset: Path,
         features: Path,
-        damsm: Damsm,
-        vocabulary: Vocabulary,
+        trained: TrainedDamsm,
         config: Config,
-        device: torch.device,
         *,
         extra: Sequence[Path] = (),
         attributes: Mapping[str, Sequence[str]] | None = None,
         reader: CaptionReader | None = None,
         progress: bool = True,
     ) -> None:
-        self.config, self.device, self.damsm = config, device, damsm
-        self.vocabulary = vocabulary
+        self.config, self.device = config, trained.damsm.device
         self.size = BASE_SIZE << (config.generator.stages - 1)
-        self.items: list[Item] = []
         sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
         self.name = " + ".join(prepared.name for prepared in sets)
         # Pictures are stored larger than G's where parts of them are shown; none are ever enlarged.
@@ -146,27 +136,23 @@ class GanData:
                 f"{least} px in {min(sets, key=lambda s: s.image_size).name}",
                 "prepare that data set again with --image-size, or choose a preset of fewer stages",
             )
-        self.square = round(self.size * min(config.train.crop, 1)) // 2
+        zoom, crop = config.generator.zoom, config.train.crop
+        self.square = round(self.size * min(crop, 1)) // 2
         """Side in px of the squares on which the last stage learns, in px of the stage before."""
-        wanted = (
-            2 * self.size if config.generator.zoom else max(self.size, round(self.size * config.train.crop))
-        )
+        wanted = 2 * self.size if zoom else max(self.size, round(self.size * crop))
         side = min(wanted, least)
-        self.crop = side - self.size if not config.generator.zoom else 0
+        self.crop = 0 if zoom else side - self.size
         """Room in px for random crops."""
-        if wanted > side and not config.generator.zoom and progress:
+        if wanted > side and not zoom and progress:
             print(
-                f"train.crop wants {wanted} px, the pictures are {side} px: crops have {self.crop} px of room"
+                f"train.crop wants {wanted} px, the pictures are {side} px: {self.crop} px of room for crops"
             )
-        images = []
-        for prepared in sets:
-            items = prepared.split("train")
-            images.append(load_images(prepared, items, side, progress=progress))
-            self.items += items
+        splits = [prepared.split("train") for prepared in sets]
+        images = [load_images(*of, side, progress) for of in zip(sets, splits)]
         self.images = torch.cat(images) if extra else images[0]
-        self.featured = len(sets[0].split("train"))
+        self.items, self.featured = [item for split in splits for item in split], len(splits[0])
         store = features_of(sets[0], features)
-        position = {identifier: i for i, identifier in enumerate(store.ids)}
+        position = {name: i for i, name in enumerate(store.ids)}
         # Whose features each image is painted from: its own, those of a named memory, or none.
         needed = [item.id for item in self.items[: self.featured]]
         needed += [item.memory for item in self.items[self.featured :]]
@@ -183,8 +169,8 @@ class GanData:
         self.painted_from = torch.tensor([first.get(name, i) for i, name in enumerate(needed)])
         """(n,) the image whose features each image is painted from to begin with."""
         self.features, self.feature_scale = store.load_all(progress=progress)
-        if device.type == "cuda" and self.images.nbytes + self.features.nbytes < RESIDENT_BYTES:
-            self.images, self.features = self.images.to(device), self.features.to(device)
+        if self.device.type == "cuda" and self.images.nbytes + self.features.nbytes < RESIDENT_BYTES:
+            self.images, self.features = self.images.to(self.device), self.features.to(self.device)
         numbers = max((len(item.noise) for item in self.items), default=0)
         rows = [item.noise or (None,) * numbers for item in self.items]
         self.noise = torch.tensor([[torch.nan if n is None else n for n in row] for row in rows])
@@ -194,8 +180,9 @@ class GanData:
         """The images that are shown: with targets for z, these alone, as others say nothing of z."""
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
+        words, vocabulary = config.text.max_words, trained.vocabulary
         self.captions = TrainingCaptions(
-            self.items, damsm, vocabulary, config.text.max_words, attributes, reader=reader, progress=progress
+            self.items, trained.damsm, vocabulary, words, attributes, reader=reader, progress=progress
         )
         self.memories = Memories(
             config,
@@ -223,14 +210,12 @@ class GanData:
         text = self.captions.text(pick.caption)
         sources, shares = self.memories.sources(pick, text.sentence)
         images = self.images_of(pick.index, pick)
+        crop = Crop(self._there(pick.corners), self.square) if 2 * self.square < self.size else None
         weights = None
         if self.config.loss.change_weight:
             before = self.images_of(self.painted_from[pick.index], pick)
             weights = 1 + self.config.loss.change_weight * changed(before, images)
-        crop = None
-        if 2 * self.square < self.size:
-            crop = Crop(self._there(pick.corners), self.square)
-            weights = None if weights is None else crop.scaled(2).cut(weights)
+            weights = weights if crop is None else crop.scaled(2).cut(weights)
         labels = self.captions.labels
         return Batch(
             images=pyramid(images, self.config.generator.stages),
@@ -324,17 +309,11 @@ class GanData:
     def _indices(self, position: int) -> Tensor:
         """Return the `position`-th batch of an endless run of permutations."""
         size, n = self.config.train.batch_size, len(self.drawn_from)
-        found: list[Tensor] = []
-        start, wanted = position * size, size
-        while wanted:
-            epoch, offset = divmod(start, n)
-            order = torch.randperm(
-                n, generator=torch.Generator().manual_seed(self.config.train.seed * 7919 + epoch)
-            )
-            found.append(order[offset : offset + wanted])
-            start += len(found[-1])
-            wanted -= len(found[-1])
-        return self.drawn_from[torch.cat(found)]
+        first, last = position * size // n, (position * size + size - 1) // n
+        seeds = [self.config.train.seed * 7919 + epoch for epoch in range(first, last + 1)]
+        order = [torch.randperm(n, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        start = position * size - first * n
+        return self.drawn_from[torch.cat(order)[start : start + size]]
 
 
 class Memories:

@@ -6,7 +6,6 @@ import resource
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from memdriven.encoders.readers import load_attributes, reader_of
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import read_json
-from memdriven.models.projected import DEPTHS
-from memdriven.training.aux_losses import Perceptual, TextLoss
-from memdriven.training.data import GanData
+from memdriven.models.generator import Generator
+from memdriven.training.aux_losses import TextLoss
+from memdriven.training.data import Batch, GanData
 from memdriven.training.distributed import join_world, leave_world
 from memdriven.training.loop import Loop, Sampler, linear_decay
 from memdriven.training.run_directory import STATE, RunDirectory
@@ -110,7 +109,6 @@ def train_gan(
             )
         trained = load_damsm(damsm, device)
         config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
-        encoders, vocabulary = trained.damsm, trained.vocabulary
         attributes = load_attributes(damsm, trained.facts["hash"])
         reader = None
         if config.generator.attribute_dim:
@@ -129,24 +127,15 @@ def train_gan(
                     "name a checkpoint that has them with --start-from",
                 )
         text_loss = TextLoss.load(config, trained, attributes, vgg)
-        backbone, perceptual = None, None
-        projected = config.discriminator.projected and config.loss.adversarial_weight > 0
-        if projected or config.loss.perceptual_weight:
-            network = SqueezeNet.load(squeezenet, device).to(memory_format=torch.channels_last)
-            backbone = partial(network, depths=DEPTHS) if projected else None
-            perceptual = Perceptual(network, world) if config.loss.perceptual_weight else None
-        trainer = GanTrainer(config, text_loss, device, world, backbone, perceptual)
+        squeeze = None
+        if config.loss.perceptual_weight or (
+            config.discriminator.projected and config.loss.adversarial_weight
+        ):
+            squeeze = SqueezeNet.load(squeezenet, device).to(memory_format=torch.channels_last)
+        trainer = GanTrainer(config, text_loss, device, world, squeeze)
+        values = text_loss.attributes
         data = GanData(
-            dataset,
-            features,
-            encoders,
-            vocabulary,
-            config,
-            device,
-            extra=extra,
-            attributes=text_loss.attributes,
-            progress=show,
-            reader=reader,
+            dataset, features, trained, config, extra=extra, attributes=values, reader=reader, progress=show
         )
         if run is None:
             told = _dry_run(trainer, data)  # every process: gradients are averaged
@@ -154,8 +143,12 @@ def train_gan(
                 print(told)
             return out
         train = config.train
-        grid = SampleGrid(data)
         facts: dict[str, Any] = {"identity": {"damsm": trained.facts["hash"], **data.identity}, "earlier": []}
+
+        def draw(step: int) -> Batch:
+            """Draw none of the batches again of the runs that this one goes on from."""
+            earlier = round(sum(float(part.get("steps", 0)) for part in facts["earlier"]))
+            return data.batch(earlier + step, world)
 
         def finish(loop: Loop) -> None:
             told: dict[str, Any] = {
@@ -170,13 +163,15 @@ def train_gan(
                 "earlier_runs": facts["earlier"],
             }
             made = out / "checkpoint"
-            dropped = save_checkpoint(made, config, vocabulary, encoders, trainer.ema, told, attributes)
+            dropped = save_checkpoint(
+                made, config, trained.vocabulary, trained.damsm, trainer.ema, told, attributes
+            )
             if show:
                 print("".join(f"not kept in {made}: {line}\n" for line in dropped), end="")
 
         loop = Loop(
             trainer=trainer,
-            draw=lambda step: data.batch(earlier_steps(facts) + step, world),
+            draw=draw,
             steps=train.steps,
             minutes=train.max_minutes,
             call_minutes=call_minutes,
@@ -185,7 +180,7 @@ def train_gan(
             facts=facts,
             log_every=train.log_every,
             save_every=train.save_every,
-            sampler=Sampler(lambda: grid.draw(trainer), grid.count, LEGEND),
+            sampler=sample_grid(data, trainer),
             finish=finish,
             batch_images=train.batch_size,
             compiles=train.compile,
@@ -197,42 +192,26 @@ def train_gan(
         if start_from is not None and not run.resumes:
             facts["earlier"] = begin_from(start_from, trainer, later_from)
         loop.train()
-        if show:
-            print(f"run in {out}; next: build-memory --checkpoint {out / 'checkpoint'}")
     finally:
         leave_world(world)
     return out
 
 
-def earlier_steps(facts: dict[str, Any]) -> int:
-    """Return the steps of the runs this one goes on from: their batches are not drawn again."""
-    return round(sum(float(run.get("steps", 0)) for run in facts["earlier"]))
-
-
-class SampleGrid:
-    """A fixed batch whose pictures show progress; `LEGEND` says what its rows are.
-
-    Captions and features are drawn as in training: some are the image's own, others neighbours'.
-    """
-
-    def __init__(self, data: GanData) -> None:
-        self.batch = data.batch(2**40)
-        self.count = min(SAMPLES, len(self.batch.z))
-        self.z = torch.randn(3, *self.batch.z.shape, generator=torch.Generator().manual_seed(0)).to(
-            self.batch.z.device
-        )
+def sample_grid(data: GanData, trainer: GanTrainer) -> Sampler:
+    """Return what draws a fixed batch: the real images, then a row of pictures for each of three noises."""
+    batch, count = data.batch(2**40), min(SAMPLES, trainer.config.train.batch_size)
+    chance = torch.Generator().manual_seed(0)
+    noises = torch.randn(3, *batch.z.shape, generator=chance).to(batch.z.device)
 
     @torch.no_grad()
-    def draw(self, trainer: GanTrainer) -> Tensor:
-        """Return pictures (4 x count, 3, s, s): the real images, then one row a noise."""
-        model, batch = trainer.ema.eval(), self.batch
-        rows = [batch.images[-1]]
-        for z in self.z:
-            output = model(
-                z, batch.text.sentence, batch.text_condition, batch.v, torch.zeros_like(batch.epsilon)
-            )
-            rows.append(output.images[-1])
-        return torch.cat([row[: self.count].cpu().float() for row in rows])
+    def draw() -> Tensor:
+        model, rows = trainer.ema.eval(), [batch.images[-1]]
+        for z in noises:
+            no = torch.zeros_like(batch.epsilon)
+            rows.append(model(z, batch.text.sentence, batch.text.condition, batch.v, no).images[-1])
+        return torch.cat([row[:count].cpu().float() for row in rows])
+
+    return Sampler(draw, count, LEGEND)
 
 
 def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> list[dict[str, Any]]:
@@ -256,11 +235,13 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
     train = trainer.config.train
     frozen = train.frozen_stages
     kept = (frozen, train.frozen_names)
-    if any(kept) and not (folder / WEIGHTS).exists() and kept != _frozen_in(folder):
-        folder = folder / "checkpoint"
-    elif (folder / STATE).exists() or not (folder / WEIGHTS).exists():
+    if any(kept) and not (folder / WEIGHTS).exists():
+        then = from_dict(Config, read_json(folder / CONFIG, TrainingError)).train
+        if kept != (then.frozen_stages, then.frozen_names):
+            folder = folder / "checkpoint"
+    if (folder / STATE).exists() or not (folder / WEIGHTS).exists():
         past = load_state(folder / STATE, trainer.modules, trainer.optimisers, grow=True)
-        settings = read_json(folder / "config.json", TrainingError)
+        settings = read_json(folder / CONFIG, TrainingError)
         part = {"steps": past["step"], "minutes": past["seconds"] / 60, "config": settings}
         return [*past.get("earlier", []), part]
     made = load_checkpoint(folder)
@@ -271,11 +252,7 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
             f"{made.config.generator.stages}",
             "lower train.frozen_stages",
         )
-    left = tuple(
-        f"{name}."
-        for stage in range(trainer.config.generator.stages, made.config.generator.stages)
-        for name in made.generator.stage_parts(stage)
-    )
+    left = _names(made.generator, trainer.config.generator.stages)
     if made.config.generator.attribute_dim != trainer.config.generator.attribute_dim:
         left = (*left, "early.text_code.attributes.", "early.text_code.noise.gate.")
     weights = {k: v for k, v in made.generator.state_dict().items() if not k.startswith(left)}
@@ -286,12 +263,8 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
         other = load_checkpoint(later)
         known = [(part["steps"], part["minutes"]) for part in parts]
         parts = [*(p for p in _parts(other) if (p["steps"], p["minutes"]) not in known), *parts]
-        names = [
-            f"{name}."
-            for stage in range(made.config.generator.stages, other.config.generator.stages)
-            for name in other.generator.stage_parts(stage)
-        ]
-        weights |= {k: v for k, v in other.generator.state_dict().items() if k.startswith(tuple(names))}
+        names = _names(other.generator, made.config.generator.stages)
+        weights |= {k: v for k, v in other.generator.state_dict().items() if k.startswith(names)}
     for module in (trainer.generator, trainer.average.module):
         own = module.state_dict()
         wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
@@ -303,6 +276,12 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
             )
         module.load_state_dict(weights, strict=False)
     return parts
+
+
+def _names(generator: Generator, first: int) -> tuple[str, ...]:
+    """Return how the names of the weights of all stages from the `first` begin."""
+    stages = range(first, generator.config.stages)
+    return tuple(f"{name}." for stage in stages for name in generator.stage_parts(stage))
 
 
 def _parts(made: Checkpoint) -> list[dict[str, Any]]:
@@ -322,11 +301,6 @@ def of_rank(weights: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
         "first.linear.0.weight": (root[:, None] * v[:rank]).contiguous(),
         "first.linear.1.weight": (u[:, :rank] * root).contiguous(),
     }
-
-
-def _frozen_in(run: Path) -> tuple[int, tuple[str, ...]]:
-    train = from_dict(Config, read_json(run / "config.json", TrainingError)).train
-    return train.frozen_stages, train.frozen_names
 
 
 def _dry_run(trainer: GanTrainer, data: GanData) -> str:

@@ -6,6 +6,7 @@ encoder is the model's own, frozen, so that both painters read the same sentence
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from memdriven.data.prepared import Item, PreparedDataset, load_images
+from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.weights import write_weights
@@ -122,29 +123,6 @@ class RivalTrainer:
         self.optimisers[name].step()
 
 
-class RivalData:
-    """Training images with their captions; a batch is a function of seed and step."""
-
-    def __init__(
-        self, sets: Sequence[PreparedDataset], captions: TrainingCaptions, settings: RivalSettings
-    ) -> None:
-        self.settings, self.captions = settings, captions
-        self.images = torch.cat([load_images(s, s.split("train"), settings.size) for s in sets])
-
-    def batch(self, step: int) -> RivalBatch:
-        """Return the batch of a step: images drawn evenly, one caption of each, half of them mirrored."""
-        chance = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
-        index = torch.randint(len(self.images), (self.settings.batch_size,), generator=chance)
-        caption = self.captions.pick(index, chance)
-        mirrored = torch.rand(len(index), generator=chance) < 0.5
-        images = self.images[index].float() / 127.5 - 1
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
-        z = torch.randn(len(index), 100, generator=chance)
-        device = self.captions.device
-        sentence = self.captions.sentences[caption.to(device)]
-        return RivalBatch(images.to(device), sentence, z.to(device))
-
-
 def train_rival(
     dataset: Path,
     damsm: Path,
@@ -188,15 +166,25 @@ def train_rival(
             f"smaller ones in {small[0]}",
             "lower the size",
         )
-    items: list[Item] = [item for s in sets for item in s.split("train")]
+    items = [item for s in sets for item in s.split("train")]
     captions = TrainingCaptions(
         items, trained.damsm, trained.vocabulary, trained.config.text.max_words, progress=progress
     )
-    data = RivalData(sets, captions, settings)
+    images = torch.cat([load_images(s, s.split("train"), settings.size, progress) for s in sets])
+
+    def batch(step: int) -> RivalBatch:
+        """Draw images evenly, one caption of each, half of them mirrored."""
+        chance = torch.Generator().manual_seed(settings.seed * 1_000_003 + step)
+        index = torch.randint(len(images), (settings.batch_size,), generator=chance)
+        caption = captions.pick(index, chance)
+        mirrored = torch.rand(len(index), generator=chance) < 0.5
+        shown = images[index].float() / 127.5 - 1
+        shown = torch.where(mirrored[:, None, None, None], shown.flip(3), shown).to(device)
+        z = torch.randn(len(index), 100, generator=chance).to(device)
+        return RivalBatch(shown, captions.sentences[caption.to(device)], z)
+
     trainer = RivalTrainer(settings, trained.config.text.dim, device)
-    facts: dict[str, Any] = {"identity": {"damsm": trained.facts["hash"], "images": len(items)}}
-    shown = data.batch(2**40)
-    columns = min(SAMPLES, settings.batch_size)
+    shown, columns = batch(2**40), min(SAMPLES, settings.batch_size)
     noises = torch.randn(3, columns, 100, generator=torch.Generator().manual_seed(0)).to(device)
 
     @torch.no_grad()
@@ -207,24 +195,24 @@ def train_rival(
 
     def finish(loop: Loop) -> None:
         told = {
+            "schema": SCHEMA,
+            "width": settings.width,
+            "size": settings.size,
+            "text_dim": trained.config.text.dim,
             "damsm": trained.facts["hash"],
-            "minutes": f"{loop.seconds / 60:.1f}",
-            "images": str(loop.step * loop.batch_images),
+            "minutes": round(loop.seconds / 60, 1),
+            "images": loop.step * loop.batch_images,
         }
-        sizes = {
-            "width": str(settings.width),
-            "size": str(settings.size),
-            "text_dim": str(trained.config.text.dim),
-        }
-        write_weights(out / FILE, trainer.average.module, {"schema": SCHEMA, **sizes, **told})
+        # One entry: safetensors writes several in any order, and a file's bytes are its hash.
+        write_weights(out / FILE, trainer.average.module, {"memdriven": json.dumps(told)})
 
     Loop(
         trainer=trainer,
-        draw=data.batch,
+        draw=batch,
         steps=settings.steps or 10**9,
         minutes=settings.minutes,
         run=run,
-        facts=facts,
+        facts={"identity": {"damsm": trained.facts["hash"], "images": len(items)}},
         sampler=Sampler(draw, columns, LEGEND),
         finish=finish,
         batch_images=settings.batch_size,

@@ -42,15 +42,29 @@ class RunDirectory:
         file: str = "run.json",
         free: Collection[str] = (),
     ) -> None:
-        self.path, self.settings, self.file = path, settings, file
-        self.state = path / STATE
+        self.path, self.settings, self.state, self.frozen = path, settings, path / STATE, path / file
         self.asked = resume
         """Whether to go on was asked for."""
-        self.resumes = check_folder(path, resume=resume, file=file)
+        held = [name for name in (file, STATE, METRICS, *RESULTS) if (path / name).exists()]
+        self.resumes = resume and STATE in held
         """Whether there is a state to go on from."""
-        frozen = path / file
-        if self.resumes and frozen.exists():
-            before = dict(_flat(read_json(frozen, TrainingError)))
+        require(
+            resume or not held,
+            TrainingError,
+            f"an empty run directory {path}",
+            f"one that holds a training ({', '.join(held)})",
+            "pass --resume to go on with it, or choose another folder",
+        )
+        left = [name for name in held if name != file]
+        require(
+            not resume or self.resumes or not left,
+            TrainingError,
+            f"a state to resume in {self.state}",
+            f"no such file, but {', '.join(left)} of an earlier training",
+            "restore the state, or start anew in another folder without --resume",
+        )
+        if self.resumes and self.frozen.exists():
+            before = dict(_flat(read_json(self.frozen, TrainingError)))
             changed = [
                 f"{name} = {value}, not {before[name]}"
                 for name, value in _flat(json.loads(json.dumps(settings)))
@@ -70,7 +84,7 @@ class RunDirectory:
 
         Of several rows of one step the last is kept, and no row that a killed writer tore.
         """
-        atomic_write_json(self.path / self.file, self.settings)
+        atomic_write_json(self.frozen, self.settings)
         log = self.path / METRICS
         if log.exists():
             rows = {row["step"]: row for row in _rows(log) if row["step"] <= step}
@@ -108,35 +122,6 @@ class RunDirectory:
         """Flush TensorBoard."""
         if self._board is not None:
             self._board.close()
-
-
-def check_folder(path: Path, *, resume: bool, file: str = "run.json") -> bool:
-    """Return whether a folder holds a state to go on from; to be asked before hours of loading.
-
-    Raises:
-        TrainingError: it holds a training that is not to be resumed, or one without its state.
-    """
-    if not resume:
-        taken = [name for name in (file, STATE, METRICS, *RESULTS) if (path / name).exists()]
-        require(
-            not taken,
-            TrainingError,
-            f"an empty run directory {path}",
-            f"one that holds a training ({', '.join(taken)})",
-            "pass --resume to go on with it, or choose another folder",
-        )
-        return False
-    if (path / STATE).exists():
-        return True
-    left = [name for name in (METRICS, *RESULTS) if (path / name).exists()]
-    require(
-        not left,
-        TrainingError,
-        f"a state to resume in {path / STATE}",
-        f"no such file, but {', '.join(left)} of an earlier training",
-        "restore the state, or start anew in another folder without --resume",
-    )
-    return False
 
 
 def _flat(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:

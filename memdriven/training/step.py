@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,12 +15,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from memdriven import losses
 from memdriven.config import Config
+from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import ConfigError
 from memdriven.models.discriminator import Discriminator
 from memdriven.models.generator import Generator, GeneratorOutput
-from memdriven.models.projected import Backbone, ProjectedDiscriminator
+from memdriven.models.projected import DEPTHS, ProjectedDiscriminator
 from memdriven.training.augment import augment
-from memdriven.training.aux_losses import Perceptual, TextLoss
+from memdriven.training.aux_losses import TextLoss, perceptual_distance
 from memdriven.training.data import Batch
 from memdriven.training.distributed import Chance, World, synchronise
 
@@ -37,8 +39,7 @@ class GanTrainer:
         text_loss: scores generated pictures against their captions, frozen.
         device: where the networks live.
         world: the processes that train together.
-        backbone: frozen maps under the projected discriminator, where there is one.
-        perceptual: judges likeness to a target, for `loss.perceptual_weight`.
+        squeezenet: frozen, for `discriminator.projected` and `loss.perceptual_weight`.
     """
 
     def __init__(
@@ -47,11 +48,10 @@ class GanTrainer:
         text_loss: TextLoss,
         device: torch.device,
         world: World,
-        backbone: Backbone | None = None,
-        perceptual: Perceptual | None = None,
+        squeezenet: SqueezeNet | None = None,
     ) -> None:
         train = config.train
-        self.config, self.text_loss, self.perceptual = config, text_loss, perceptual
+        self.config, self.text_loss, self.squeezenet = config, text_loss, squeezenet
         self.device, self.world = device, world
 
         # G, whose first stages or parts may stay as they are, and its moving average.
@@ -72,7 +72,9 @@ class GanTrainer:
             for stage in self.stages:
                 d = Discriminator(config.discriminator, judged[stage], config.text.dim)
                 self.discriminators.append(self._place(d))
-            if backbone is not None:
+            if config.discriminator.projected:
+                assert squeezenet is not None
+                backbone = partial(squeezenet, depths=DEPTHS)
                 judge = ProjectedDiscriminator(backbone, judged[-1], config.text.dim, device=device)
                 self.discriminators.append(self._place(judge))
                 self.stages.append(len(sizes) - 1)
@@ -141,7 +143,7 @@ class GanTrainer:
         # One forward pass of G serves both updates.
         with self._autocast():
             made: GeneratorOutput = self._generate(
-                batch.z, batch.text.sentence, batch.text_condition, batch.v, batch.epsilon, crop=batch.crop
+                batch.z, batch.text.sentence, batch.text.condition, batch.v, batch.epsilon, crop=batch.crop
             )
 
         # Discriminators, Eqs. 3-4.
@@ -236,11 +238,8 @@ class GanTrainer:
         return total
 
     def _perceptual(self, fake: Tensor, real: Tensor, is_target: Tensor) -> Tensor:
-        if self.perceptual is None:
-            raise ConfigError(
-                "a network that compares pictures, for loss.perceptual_weight", "none", "set the weight to 0"
-            )
-        return self.perceptual(fake, real, is_target)
+        assert self.squeezenet is not None
+        return perceptual_distance(self.squeezenet, fake, real, is_target, self.world)
 
     def _augment(self, images: Tensor, chance: Chance) -> Tensor:
         return augment(images, self.config.train.augment, chance)

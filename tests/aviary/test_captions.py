@@ -10,7 +10,7 @@ from memdriven.aviary.captions import (
     BEAK_WORDS,
     CAPTIONS,
     COLOUR_WORDS,
-    PART_WORDS,
+    NAMED_PARTS,
     PATTERN_WORDS,
     PLACE_WORDS,
     POSE_WORDS,
@@ -54,11 +54,11 @@ def _says(text: str, name: str, value: str) -> bool:
     if name == "beak_color":
         return _has(text, COLOUR_WORDS[value]) and _has(text, BEAK_WORDS)
     if name == "pattern":
-        parts = (*PART_WORDS["breast"], *PART_WORDS["belly"])
+        parts = (*NAMED_PARTS["breast"].words, *NAMED_PARTS["belly"].words)
         return _has(text, PATTERN_WORDS[value]) and _has(text, parts)
     if name == "crest":
         return _has(text, ("crest",))
-    parts = (*PART_WORDS[name], *(("head",) if name == "head" else ()))
+    parts = (*NAMED_PARTS[name].words, *(("head",) if name == "head" else ()))
     whole = name in ("back", "breast")  # "a red and black bird"
     return _has(text, COLOUR_WORDS[value]) and (whole or _has(text, parts))
 
@@ -77,7 +77,7 @@ def test_what_is_said_is_in_the_record() -> None:
     for _, _, said in BIRDS:
         for text, names in said:
             for name in alone:
-                assert _has(text, PART_WORDS[name]) == (name in names), text
+                assert _has(text, NAMED_PARTS[name].words) == (name in names), text
             assert _has(text, ("crest",)) == ("crest" in names), text
             assert _has(text, BEAK_WORDS) == bool({"beak_shape", "beak_color"} & names.keys()), text
 

@@ -93,11 +93,11 @@ def test_worker_processes_make_the_same_files(aviary: Path, tmp_path: Path) -> N
     assert _contents(_make(tmp_path / "again", workers=2)) == _contents(aviary)
 
 
-def test_captions_are_not_put_under_another_bird() -> None:
-    species = all_species()[0]
+def test_captions_are_not_put_under_another_bird(tmp_path: Path) -> None:
+    job = prepare.Job(tmp_path, "some", "train", ["aviary-0000-0000"], [sighting(0, 0, 0)], 32, 0, "cpu")
     picture = prepare.Picture({"wing": 0.5}, prepare.fingerprint(sighting(0, 1, 0)))
     with pytest.raises(DataError, match="another bird"):
-        prepare._item(species, 0, 0, picture)
+        prepare._item(job, 0, picture)
 
 
 def test_another_rendering_takes_the_header_away_first(

@@ -12,8 +12,7 @@ import torch
 from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.prepare import part_shares
-from memdriven.aviary.render import render_birds
-from memdriven.aviary.sheet import GAP, choose_birds, contact_sheet
+from memdriven.aviary.render import GAP, choose_birds, contact_sheet, render_birds
 from memdriven.aviary.species import BirdSpec, all_species, linear, sample_bird
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from memdriven.data import download
-from memdriven.data.download import ByHand, Remote, fetch, fetch_all, read_note
+from memdriven.data.download import ByHand, Remote, fetch, fetch_all
 from memdriven.errors import DataError
 
 CONTENT = bytes(range(256)) * 1200  # more than a socket's buffers take at once
@@ -88,13 +88,11 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_fetched_checked_and_noted_once(host: Host, tmp_path: Path) -> None:
+def test_a_file_is_fetched_once_and_checked(host: Host, tmp_path: Path) -> None:
     path = fetch(host.remote(), tmp_path / "new", progress=False)
     assert path == tmp_path / "new/birds.tgz"
     assert path.read_bytes() == CONTENT
-    assert names(path.parent) == ["birds.tgz", "birds.tgz.sha256"]
-    assert read_note(path) == SUM
-    assert (path.parent / "birds.tgz.sha256").read_text() == f"{SUM}  birds.tgz\n"
+    assert names(path.parent) == ["birds.tgz"]
     assert fetch(host.remote(), path.parent, progress=False) == path
     assert host.asked == [""]
 
@@ -136,9 +134,7 @@ def test_a_range_that_was_not_asked_for_is_not_used(host: Host, tmp_path: Path) 
 
 def test_a_server_that_tells_no_length(host: Host, tmp_path: Path) -> None:
     host.told_length = False
-    assert fetch(host.remote(), tmp_path / "a", progress=False).read_bytes() == CONTENT
-    free = fetch(host.remote(size=None), tmp_path / "b", progress=False)
-    assert free.read_bytes() == CONTENT
+    assert fetch(host.remote(), tmp_path, progress=False).read_bytes() == CONTENT
 
 
 def test_a_wrong_sum_is_told_and_nothing_is_kept(host: Host, tmp_path: Path) -> None:
@@ -162,15 +158,6 @@ def test_a_file_put_there_by_hand_is_checked_and_used(host: Host, tmp_path: Path
     (tmp_path / "birds.tgz").write_bytes(CONTENT)
     fetch(host.remote(), tmp_path, progress=False)
     assert host.asked == []
-    assert read_note(tmp_path / "birds.tgz") == SUM
-
-
-def test_an_unknown_sum_is_noted_and_told(
-    host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = fetch(host.remote(sha256=None), tmp_path, progress=False)
-    assert read_note(path) == SUM
-    assert f"SHA-256 {SUM}; none is published" in capsys.readouterr().out
 
 
 def test_refusals_are_told_at_once(host: Host, tmp_path: Path) -> None:
@@ -203,7 +190,7 @@ def test_a_host_that_is_down(host: Host, tmp_path: Path) -> None:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     with pytest.raises(DataError, match=r"no answer: .*refused") as caught:
-        fetch(Remote(f"http://127.0.0.1:{port}/a.zip"), tmp_path, progress=False)
+        fetch(Remote(f"http://127.0.0.1:{port}/a.zip", 9, SUM), tmp_path, progress=False)
     assert "--archive PATH" in caught.value.fix
     assert names(tmp_path) == []
 
@@ -213,11 +200,11 @@ def test_a_host_that_falls_silent(host: Host, tmp_path: Path, monkeypatch: pytes
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/a.zip"
         with pytest.raises(DataError, match=r"no answer: .*timed out"):
-            fetch(Remote(url), tmp_path, progress=False)
+            fetch(Remote(url, 9, SUM), tmp_path, progress=False)
 
 
 def test_several_files_come_in_the_order_asked_for(host: Host, tmp_path: Path) -> None:
-    files = [host.remote(), Remote(f"{host.url}/small.zip", sha256=SUM)]
+    files = [host.remote(), Remote(f"{host.url}/small.zip", len(CONTENT), SUM)]
     paths = fetch_all(files, tmp_path, progress=False)
     assert [path.name for path in paths] == ["birds.tgz", "small.zip"]
 

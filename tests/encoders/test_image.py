@@ -5,8 +5,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from memdriven.config import DamsmConfig
-from memdriven.encoders.image import CompactBackbone, FeatureHeads, build_pixel_encoder, resized
+from memdriven.encoders.image import CompactBackbone, FeatureHeads, resized
 
 
 def _every_parameter_learns(module: nn.Module, loss: torch.Tensor) -> None:
@@ -70,10 +69,3 @@ def test_resizing_keeps_what_fits_and_averages_what_shrinks() -> None:
     assert resized(images, 8) is images
     checks = (torch.arange(64) % 2).float().view(1, 1, 1, 64).expand(1, 3, 64, 64)
     assert float((resized(checks, 16) - 0.5)[..., 2:-2].abs().max()) < 0.1  # no aliasing
-
-
-def test_the_config_chooses_the_network() -> None:
-    assert build_pixel_encoder(DamsmConfig(pixel_backbone="vgg16"), 8) is None
-    compact = build_pixel_encoder(DamsmConfig(pixel_backbone="compact", pixel_size=96), 8)
-    assert isinstance(compact, CompactBackbone)
-    assert compact.size == 96

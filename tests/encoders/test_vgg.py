@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from memdriven.errors import CheckpointError
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "weights" / "vgg16_features_fp16.safetensors"
 
 
+@cache
 def _random_state(seed: int = 0) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
     state = {}

@@ -77,7 +77,7 @@ def test_it_learns_to_tell_captions_and_pictures_apart() -> None:
     optimiser = torch.optim.Adam([p for p in judge.parameters() if p.requires_grad], 1e-2)
     red, blue = torch.eye(6)[0], torch.eye(6)[1]
     sentence = torch.stack([red, blue, red, blue])
-    for _ in range(60):
+    for _ in range(40):
         real = torch.full((4, 3, 64, 64), -1.0) + 0.1 * torch.randn(4, 3, 64, 64)
         real[0::2, 0] += 2  # red pictures
         real[1::2, 2] += 2  # blue ones

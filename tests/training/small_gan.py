@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 
 from memdriven.config import (
@@ -19,6 +24,7 @@ from memdriven.config import (
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm, load_damsm, save_damsm
 from memdriven.memory.features import encode_v, write_store
+from memdriven.training import loop
 from memdriven.training.data import GanData, Pick
 from memdriven.training.gan import train_gan
 from tests.small_world import write_world
@@ -69,17 +75,8 @@ def run(world: Path, out: Path, config: Config = CONFIG, **options: object) -> P
 
 def data(world: Path, config: Config = CONFIG, **options: object) -> GanData:
     """Return the training data of the small world."""
-    damsm, vocabulary, *_ = load_damsm(world / "damsm")
-    return GanData(
-        world / "data",
-        world / "features",
-        damsm,
-        vocabulary,
-        config,
-        torch.device("cpu"),
-        progress=False,
-        **options,
-    )
+    trained = load_damsm(world / "damsm")
+    return GanData(world / "data", world / "features", trained, config, progress=False, **options)
 
 
 def facing(source: GanData) -> GanData:
@@ -92,3 +89,12 @@ def facing(source: GanData) -> GanData:
 
     source.pick = straight  # type: ignore[method-assign]
     return source
+
+
+@contextmanager
+def steady_clock() -> Iterator[None]:
+    """Let every look at the clock take 0.1 s, so that budgets of minutes do not depend on load."""
+    ticks = itertools.count()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: 0.1 * next(ticks)))
+        yield

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +33,7 @@ from memdriven.training.damsm_further import LinearReader, train_pixels, train_t
 from memdriven.training.distributed import Chance, World
 from memdriven.training.encoder_data import CaptionedImages, frozen_maps, mixed_seed, recall, split_items
 from tests.small_world import write_features, write_world
+from tests.training.small_gan import steady_clock
 
 
 def _config(**settings: Any) -> Config:
@@ -47,11 +47,10 @@ def _config(**settings: Any) -> Config:
     )
 
 
-@pytest.fixture(autouse=True)
-def _steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every look at the clock take 0.1 s, so that budgets of minutes do not depend on load."""
-    ticks = itertools.count()
-    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=lambda: 0.1 * next(ticks)))
+@pytest.fixture(scope="module", autouse=True)
+def _steady_clock() -> Iterator[None]:
+    with steady_clock():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +100,35 @@ def _same_state(one: Path, other: Path) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+@pytest.fixture(scope="module")
+def whole(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Encoders trained for three epochs, which are read, not changed."""
+    _train(world, out := tmp_path_factory.mktemp("whole") / "out", _config(epochs=3))
+    return out
+
+
+@pytest.fixture(scope="module")
+def begun(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Likewise for one."""
+    _train(world, out := tmp_path_factory.mktemp("begun") / "out", _config(epochs=1))
+    return out
+
+
+@pytest.fixture(scope="module")
+def seeing(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Encoders whose pixel network was trained further, with its head."""
+    _pixels(world, out := tmp_path_factory.mktemp("seeing") / "out")
+    return out
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set large enough to hold some of it out."""
+    folder = tmp_path_factory.mktemp("many")
+    write_features(folder / "features", write_world(folder / "set", train=200, test=4, size=16))
+    return folder
+
+
 # --- Joint training ---
 
 
@@ -130,20 +158,18 @@ def test_it_learns_and_leaves_a_whole_folder(world: Path, tmp_path: Path) -> Non
     assert load_damsm(tmp_path / "out").damsm.hash() == trained.damsm.hash()
 
 
-def test_a_resumed_training_has_the_same_bits(world: Path, tmp_path: Path) -> None:
-    _train(world, tmp_path / "whole", _config(epochs=3))
-    _train(world, tmp_path / "parts", _config(epochs=1))
+def test_a_resumed_training_has_the_same_bits(world: Path, whole: Path, begun: Path, tmp_path: Path) -> None:
+    shutil.copytree(begun, tmp_path / "parts")
     _train(world, tmp_path / "parts", _config(epochs=3), resume=True)
-    assert _same_state(tmp_path / "whole", tmp_path / "parts")
+    assert _same_state(whole, tmp_path / "parts")
     weights = "damsm.safetensors"
-    assert (tmp_path / "whole" / weights).read_bytes() == (tmp_path / "parts" / weights).read_bytes()
+    assert (whole / weights).read_bytes() == (tmp_path / "parts" / weights).read_bytes()
     assert [row["step"] for row in _rows(tmp_path / "parts")] == [3, 6, 9]
 
 
 def test_an_interrupted_training_goes_on_in_the_middle_of_an_epoch(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _train(world, tmp_path / "whole", _config(epochs=3))
     step = loop.Descent.step
 
     def interrupted(self: Any, batch: Any, number: int) -> Any:
@@ -156,7 +182,7 @@ def test_an_interrupted_training_goes_on_in_the_middle_of_an_epoch(
         _train(world, tmp_path / "parts", _config(epochs=3))
     monkeypatch.undo()
     _train(world, tmp_path / "parts", _config(epochs=3), resume=True)
-    assert _same_state(tmp_path / "whole", tmp_path / "parts")
+    assert _same_state(whole, tmp_path / "parts")
 
 
 def test_a_budget_stops_within_an_epoch_and_can_be_gone_on_from(world: Path, tmp_path: Path) -> None:
@@ -196,10 +222,8 @@ def test_too_few_images_choose_no_epoch_and_the_last_is_kept(
     ],
 )
 def test_the_latest_epoch_that_is_as_good_as_any_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recalls: list[float], kept: int
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recalls: list[float], kept: int
 ) -> None:
-    items = write_world(tmp_path / "set", train=200, test=4, size=16)
-    write_features(tmp_path / "features", items)
     asked: list[set[str]] = []
 
     def told(model: Damsm, data: CaptionedImages) -> dict[str, float]:
@@ -208,7 +232,7 @@ def test_the_latest_epoch_that_is_as_good_as_any_is_kept(
 
     monkeypatch.setattr(damsm, "recall", told)
     config = _config(pixel_backbone="vgg16", epochs=4, batch_size=90, mask_same_class=False)
-    trained = _train(tmp_path, tmp_path / "out", config)
+    trained = _train(many, tmp_path / "out", config)
     assert trained.facts["best"]["epoch"] == kept
     assert asked == [{"train"}] * 4 + [{"test"}], "the test split measures, and chooses nothing"
     assert trained.facts["recall_on"] == "20 images, held out"
@@ -224,9 +248,9 @@ def test_a_recall_is_as_good_within_one_standard_error() -> None:
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_good_state(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: Path, begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _train(world, tmp_path / "out", _config(epochs=1))
+    shutil.copytree(begun, tmp_path / "out")
     good = (tmp_path / "out" / "state.safetensors").read_bytes()
     real = damsm.damsm_loss
 
@@ -238,8 +262,6 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_state(
     with pytest.raises(TrainingError, match="the last good state, of step 3, is in"):
         _train(world, tmp_path / "out", _config(epochs=2), resume=True)
     assert (tmp_path / "out" / "state.safetensors").read_bytes() == good
-    monkeypatch.undo()
-    _train(world, tmp_path / "out", _config(epochs=2), resume=True)
 
 
 def test_a_vgg16_config_trains_heads_alone(world: Path, tmp_path: Path) -> None:
@@ -249,7 +271,7 @@ def test_a_vgg16_config_trains_heads_alone(world: Path, tmp_path: Path) -> None:
     assert not any(key.startswith("pixels") for key in _rows(tmp_path / "out")[0])
 
 
-def test_what_cannot_be_trained_is_refused(world: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_trained_is_refused(world: Path, begun: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="epochs"):
         _train(world, tmp_path / "out", _config(epochs=0))
     with pytest.raises(BankError):
@@ -257,7 +279,7 @@ def test_what_cannot_be_trained_is_refused(world: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError):
         train_damsm(world / "none", world / "features", tmp_path / "out", _config())
     assert not (tmp_path / "out").exists()
-    _train(world, tmp_path / "out", _config(epochs=1))
+    shutil.copytree(begun, tmp_path / "out")
     with pytest.raises(TrainingError, match="holds a training"):
         train_damsm(world / "none", world / "none", tmp_path / "out", _config())
     with pytest.raises(TrainingError, match=r"damsm\.learning_rate = 1\.0, not 0\.002"):
@@ -384,12 +406,12 @@ def test_frozen_maps_are_the_networks_own() -> None:
 # --- Further training ---
 
 
-def test_only_the_pixel_network_learns(world: Path, tmp_path: Path) -> None:
-    new, old = _pixels(world, tmp_path / "out"), load_damsm(world / "damsm")
+def test_only_the_pixel_network_learns(world: Path, seeing: Path) -> None:
+    new, old = load_damsm(seeing), load_damsm(world / "damsm")
     changed = _changed(old, new)
     assert "pixels.project.regions.weight" in changed
     assert not any(name.startswith(("text", "heads")) for name in changed)
-    rows = _rows(tmp_path / "out")
+    rows = _rows(seeing)
     assert rows[-1]["damsm"] < rows[0]["damsm"]
     assert rows[-1]["attributes"] < rows[0]["attributes"]
     assert new.facts["pixels_from"] == old.damsm.hash() != new.damsm.hash()
@@ -422,9 +444,11 @@ def test_further_training_that_was_killed_goes_on_with_the_same_bits(
         train(world, tmp_path / "parts", minutes=0.03, resume=True, batch=4)
 
 
-def test_text_projection_and_heads_learn_and_the_maps_stand_still(world: Path, tmp_path: Path) -> None:
-    before = _pixels(world, tmp_path / "before")
-    after = _text(world, tmp_path / "after", damsm=tmp_path / "before")
+def test_text_projection_and_heads_learn_and_the_maps_stand_still(
+    world: Path, seeing: Path, tmp_path: Path
+) -> None:
+    before = load_damsm(seeing)
+    after = _text(world, tmp_path / "after", damsm=seeing)
     changed = _changed(before, after)
     learnt = ("text.embedding.weight", "heads.project.global_.weight", "pixels.project.regions.weight")
     assert set(learnt) <= changed
@@ -437,8 +461,8 @@ def test_text_projection_and_heads_learn_and_the_maps_stand_still(world: Path, t
 
     # The head reads the maps, which have not changed; the reader reads words, which have.
     old, new = (
-        load_attributes(tmp_path / name, made.facts["hash"])
-        for name, made in (("before", before), ("after", after))
+        load_attributes(folder, made.facts["hash"])
+        for folder, made in ((seeing, before), (tmp_path / "after", after))
     )
     maps = torch.randn(1, 112, 8, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(old.head(maps), new.head(maps))

@@ -3,18 +3,18 @@
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.encoders.damsm import load_damsm
-from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import sealed
 from memdriven.training import data as training_data
@@ -28,27 +28,27 @@ from tests.small_world import write_world
 from tests.training.small_gan import CONFIG, data, facing, run, train_settings
 
 
-def test_a_run_leaves_what_it_promises(world: Path, tmp_path: Path) -> None:
-    run(world, tmp_path / "run")
-    records = [json.loads(x) for x in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+def test_a_run_leaves_what_it_promises(whole: Path) -> None:
+    records = [json.loads(x) for x in (whole / "metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in records] == [2, 4]
     assert records[0]["images"] == 8
     assert {"d_adversarial", "g_adversarial", "damsm", "kl", "r1"} <= set(records[0])
-    with Image.open(tmp_path / "run/samples/000004.png") as sheet:
+    with Image.open(whole / "samples/000004.png") as sheet:
         # A column each of the batch's four captions, a row of real images and three of noises.
         assert sheet.size == (4 * 66 + 2, 4 * 66 + 2)
-    checkpoint = load_checkpoint(tmp_path / "run/checkpoint")
+    checkpoint = load_checkpoint(whole / "checkpoint")
     assert checkpoint.config == CONFIG
     assert checkpoint.facts["images"] == 16
     assert len(checkpoint.hash) == 12
 
 
-def test_a_run_directory_is_not_overwritten(world: Path, tmp_path: Path) -> None:
-    run(world, tmp_path / "run", train_settings(steps=2))
+def test_a_run_directory_is_not_overwritten(world: Path, begun: Path) -> None:
+    """Nor are data loaded before it is refused."""
+    nothing = {"extra": [begun / "no-such-data"]}
     with pytest.raises(TrainingError, match="one that holds a training"):
-        run(world, tmp_path / "run")
+        run(world, begun, **nothing)
     with pytest.raises(TrainingError, match="settings"):
-        run(world, tmp_path / "run", train_settings(learning_rate=1.0), resume=True)
+        run(world, begun, train_settings(learning_rate=1.0), resume=True, **nothing)
 
 
 def test_time_limit_stops_cleanly(world: Path, tmp_path: Path) -> None:
@@ -207,36 +207,30 @@ def test_augmentation_is_differentiable_and_refuses_strangers() -> None:
         augment(images, "colour", chance)
 
 
-def test_a_run_may_start_from_another_with_other_settings(world: Path, tmp_path: Path) -> None:
-    run(world, tmp_path / "first", train_settings(steps=2))
+def test_a_run_may_start_from_another_with_other_settings(world: Path, begun: Path, tmp_path: Path) -> None:
     changed = dataclasses.replace(
         train_settings(steps=0), loss=dataclasses.replace(CONFIG.loss, damsm_weight=1.0)
     )
-    run(world, tmp_path / "second", changed, start_from=tmp_path / "first")
+    run(world, tmp_path / "second", changed, start_from=begun)
     name = "checkpoint/generator.safetensors"
-    assert (tmp_path / "second" / name).read_bytes() == (tmp_path / "first" / name).read_bytes()
-    facts = load_checkpoint(tmp_path / "second/checkpoint").facts
-    assert [part["steps"] for part in facts["earlier_runs"]] == [2]
-    third = dataclasses.replace(changed, train=dataclasses.replace(changed.train, steps=2))
-    run(world, tmp_path / "third", third, start_from=tmp_path / "first")
-    run(world, tmp_path / "fourth", third, start_from=tmp_path / "third")
-    facts = load_checkpoint(tmp_path / "fourth/checkpoint").facts
-    assert (facts["steps"], len(facts["earlier_runs"])) == (2, 2)
+    assert (tmp_path / "second" / name).read_bytes() == (begun / name).read_bytes()
+    third = dataclasses.replace(changed, train=dataclasses.replace(changed.train, steps=1))
+    run(world, tmp_path / "third", third, start_from=tmp_path / "second")
+    facts = load_checkpoint(tmp_path / "third/checkpoint").facts
+    assert (facts["steps"], [part["steps"] for part in facts["earlier_runs"]]) == (1, [2, 0])
     with pytest.raises(CheckpointError, match="no such file"):
         run(world, tmp_path / "fifth", changed, start_from=tmp_path / "nowhere")
 
 
-def test_a_run_may_start_from_a_checkpoints_generator(world: Path, tmp_path: Path) -> None:
-    run(world, tmp_path / "first", train_settings(steps=2))
-    made = tmp_path / "first/checkpoint"
+def test_a_run_may_start_from_a_checkpoints_generator(world: Path, begun: Path, tmp_path: Path) -> None:
+    made = shutil.copytree(begun / "checkpoint", tmp_path / "made")
     run(world, tmp_path / "second", train_settings(steps=0), start_from=made)
     first, second = (
-        load_checkpoint(tmp_path / name / "checkpoint").generator.state_dict() for name in ("first", "second")
+        load_checkpoint(folder).generator.state_dict() for folder in (made, tmp_path / "second/checkpoint")
     )
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     facts = load_checkpoint(tmp_path / "second/checkpoint").facts
     assert [part["steps"] for part in facts["earlier_runs"]] == [2]
-    run(world, tmp_path / "third", train_settings(steps=1), start_from=made)
     wider = dataclasses.replace(
         train_settings(steps=1), generator=dataclasses.replace(CONFIG.generator, width=12)
     )
@@ -266,54 +260,31 @@ def test_a_run_that_goes_on_sees_new_batches(
     assert drawn == [0, 1, 2, 3, 4]
 
 
-def test_a_run_may_grow_what_the_earlier_one_lacked(world: Path, tmp_path: Path) -> None:
-    run(world, tmp_path / "first", train_settings(steps=2))
+def test_a_run_may_grow_what_the_earlier_one_lacked(world: Path, begun: Path, tmp_path: Path) -> None:
     grown = dataclasses.replace(
         train_settings(steps=0), generator=dataclasses.replace(CONFIG.generator, fuse_early=True)
     )
-    run(world, tmp_path / "second", grown, start_from=tmp_path / "first")
+    run(world, tmp_path / "second", grown, start_from=begun)
     first, second = (
-        load_checkpoint(tmp_path / name / "checkpoint").generator.state_dict() for name in ("first", "second")
+        load_checkpoint(folder / "checkpoint").generator.state_dict()
+        for folder in (begun, tmp_path / "second")
     )
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert any(name.startswith("early.acm") for name in second)
-    trained = dataclasses.replace(grown, train=dataclasses.replace(grown.train, steps=1))
-    run(world, tmp_path / "third", trained, start_from=tmp_path / "first")
     with pytest.raises(CheckpointError, match="unknown"):
-        run(world, tmp_path / "fourth", train_settings(steps=2), start_from=tmp_path / "third")
+        run(world, tmp_path / "third", train_settings(steps=2), start_from=tmp_path / "second")
 
 
-def test_a_projected_discriminator_trains_beside_the_others(world: Path, tmp_path: Path) -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        save_file(SqueezeNet().state_dict(), tmp_path / "squeezenet.safetensors")
-    config = dataclasses.replace(
-        train_settings(steps=2), discriminator=dataclasses.replace(CONFIG.discriminator, projected=True)
-    )
-
-    def go(name: str, **options: bool) -> Path:
-        return train_gan(
-            world / "data",
-            world / "features",
-            world / "damsm",
-            tmp_path / name,
-            config,
-            squeezenet=tmp_path / "squeezenet.safetensors",
-            progress=False,
-            **options,
-        )
-
-    state = load_file(go("run") / "state.safetensors")
-    heads = [name for name in state if name.startswith("module/discriminators/1.heads")]
-    assert heads
+def test_a_projected_discriminator_trains_beside_the_others(
+    world: Path, begun: Path, tmp_path: Path, squeezenet_file: Path
+) -> None:
+    projected = dataclasses.replace(CONFIG.discriminator, projected=True)
+    config = dataclasses.replace(train_settings(steps=2), discriminator=projected)
+    state = load_file(run(world, tmp_path / "run", config, squeezenet=squeezenet_file) / "state.safetensors")
+    assert any(name.startswith("module/discriminators/1.heads") for name in state)
     assert not any("backbone" in name for name in state)
-    again = load_file(go("again") / "state.safetensors")
-    assert all(torch.equal(value, again[name]) for name, value in state.items())
-    plain = dataclasses.replace(config, discriminator=CONFIG.discriminator)
-    run(world, tmp_path / "plain", plain)
-    without = load_file(tmp_path / "plain/state.safetensors")
     name = "module/generator/to_rgb.0.weight"
-    assert not torch.equal(state[name], without[name])
+    assert not torch.equal(state[name], load_file(begun / "state.safetensors")[name])
 
 
 def test_a_faded_memory_is_weaker_and_not_reconstructed(world: Path) -> None:
@@ -328,13 +299,14 @@ def test_a_faded_memory_is_weaker_and_not_reconstructed(world: Path) -> None:
     torch.testing.assert_close(other.v, one.v * ratio[:, None, None, None])
 
 
-def test_a_checkpoint_lends_its_encoders(world: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_lends_its_encoders(world: Path, whole: Path, tmp_path: Path) -> None:
     """A new run can use the encoders of a finished one; others' names for them are refused."""
-    made = run(world, tmp_path / "run") / "checkpoint"
+    made = shutil.copytree(whole / "checkpoint", tmp_path / "made")
     lent, own = load_damsm(made), load_damsm(world / "damsm")
     assert lent.damsm.hash() == own.damsm.hash() == lent.facts["hash"]
     assert lent.vocabulary.to_json() == own.vocabulary.to_json()
-    again = train_gan(world / "data", world / "features", made, tmp_path / "again", CONFIG, progress=False)
+    settings, folders = train_settings(steps=0), (world / "data", world / "features", made)
+    again = train_gan(*folders, tmp_path / "again", settings, progress=False)
     assert load_checkpoint(again / "checkpoint").facts["damsm"] == lent.facts["hash"]
     told = json.loads((made / "config.json").read_text())
     told["facts"]["damsm"] = "0" * 16

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from memdriven.config import Config
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError
-from memdriven.training.aux_losses import Perceptual
+from memdriven.training.aux_losses import perceptual_distance
+from memdriven.training.distributed import World
 from tests.training.small_gan import CONFIG, run
 
 
@@ -31,7 +32,7 @@ def test_squeezenets_maps_are_compared_as_shares(squeezenet_file: Path) -> None:
     random = torch.Generator().manual_seed(0)
     fake, real = (torch.rand(3, 3, 64, 64, generator=random) * 2 - 1 for _ in range(2))
     own = torch.tensor([True, False, True])
-    found = Perceptual(network)(fake, real, own)
+    found = perceptual_distance(network, fake, real, own, World())
     mean, factor = network.mean, network.factor
     maps = [((image + 1) / 2 - mean) * factor for image in (fake, real)]
     wanted = []

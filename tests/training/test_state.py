@@ -40,7 +40,7 @@ def test_weights_moments_and_facts_come_back(tmp_path: Path) -> None:
 
 def test_a_flipped_byte_anywhere_is_found(tmp_path: Path) -> None:
     save_state(tmp_path / "s", *parts(0), {"step": 2})
-    good = (tmp_path / "s").read_bytes()
+    good, other = (tmp_path / "s").read_bytes(), parts(1)
     header = 8 + int.from_bytes(good[:8], "little")
     places = [*range(header), *random.Random(0).sample(range(header, len(good)), 100)]
     for place in places:
@@ -48,13 +48,13 @@ def test_a_flipped_byte_anywhere_is_found(tmp_path: Path) -> None:
         bad[place] ^= 1 + place % 255
         (tmp_path / "s").write_bytes(bad)
         with pytest.raises(CheckpointError, match="a state that memdriven saved"):
-            load_state(tmp_path / "s", *parts(1))
+            load_state(tmp_path / "s", *other)
     for cut in (b"", good[:5], good[:-1], good + b" "):
         (tmp_path / "s").write_bytes(cut)
         with pytest.raises(CheckpointError, match="a state that memdriven saved"):
-            load_state(tmp_path / "s", *parts(1))
+            load_state(tmp_path / "s", *other)
     with pytest.raises(CheckpointError, match="no such file"):
-        load_state(tmp_path / "none", *parts(1))
+        load_state(tmp_path / "none", *other)
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from memdriven.config import Config
 from memdriven.encoders.damsm import damsm_loss, load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
-from memdriven.training.aux_losses import DEPTHS, Perceptual, TextLoss
+from memdriven.training.aux_losses import DEPTHS, TextLoss
 from memdriven.training.distributed import Chance, World
 from memdriven.training.step import R1_EVERY, GanTrainer
 from tests.training.small_gan import CONFIG, data
@@ -59,18 +59,12 @@ def test_totals(world: Path, step: int, changes: dict[str, Any], squeezenet_file
     config = two_stages(**changes)
     loss = config.loss
     damsm, *_ = load_damsm(world / "damsm")
-    trainer = GanTrainer(
-        config,
-        TextLoss(config, damsm),
-        torch.device("cpu"),
-        World(),
-        perceptual=Perceptual(network) if loss.perceptual_weight else None,
-    )
+    trainer = GanTrainer(config, TextLoss(config, damsm), torch.device("cpu"), World(), network)
     batch = data(world, config).batch(0)
     found_d, found_g = totals(trainer, batch, step)
 
     sentence = batch.text.sentence
-    made = trainer.generator(batch.z, sentence, batch.text_condition, batch.v, batch.epsilon)
+    made = trainer.generator(batch.z, sentence, batch.text.condition, batch.v, batch.epsilon)
     wanted_d, wanted_g = torch.zeros(()), torch.zeros(())
     for judge, fake, real in zip(trainer.discriminators, made.images, batch.images, strict=True):
         on_fake, on_real = judge(fake, sentence), judge(real, sentence)
