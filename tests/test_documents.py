@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from memdriven.aviary import sheet
+from memdriven.aviary import render
 from memdriven.checkpoint import bank_folder
 from memdriven.cli.repeat import command_of
 from memdriven.pipeline.recipe import Recipe
@@ -259,7 +259,9 @@ def test_the_python_of_the_page_about_aviary_runs(tmp_path: Path, monkeypatch: p
     text = (ROOT / "docs/aviary.md").read_text(encoding="utf-8")
     (lines,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sheet, "choose_birds", lambda count, seed, choose=sheet.choose_birds: choose(1, seed))
+    monkeypatch.setattr(
+        render, "choose_birds", lambda count, seed, choose=render.choose_birds: choose(1, seed)
+    )
     names: dict[str, Any] = {}
     exec(lines.replace("size=256", "size=32"), names)  # noqa: S102
     assert len(names["rgb"]) == len(names["parts"]) == 1
