@@ -76,7 +76,9 @@ def samples(checkpoint: Path, dataset: Path, count: int, columns: int, alone: bo
     pipe, side = MemoryDrivenPipeline.from_pretrained(checkpoint), 128
     items = PreparedDataset.open(dataset).split("test")
     items = items[:: max(1, len(items) // count)][:count]
-    width, height = (side + GAP, side + GAP) if alone else (2 * side + 3 * GAP, side + 32)
+    words = [textwrap.wrap(item.captions[0], 44) for item in items]
+    lines = max(map(len, words))
+    width, height = (side + GAP, side + GAP) if alone else (2 * side + 3 * GAP, side + 8 + 12 * lines)
     sheet = Image.new("RGB", (width * columns, height * -(-len(items) // columns)), "white")
     draw = ImageDraw.Draw(sheet)
     for place, item in enumerate(tqdm(items, "samples")):
@@ -88,8 +90,7 @@ def samples(checkpoint: Path, dataset: Path, count: int, columns: int, alone: bo
             square = picture.resize((side, side), Image.Resampling.LANCZOS)
             sheet.paste(square, (x + GAP + column * (side + GAP), y + GAP))
         if not alone:
-            words = "\n".join(textwrap.wrap(item.captions[0], 44)[:2])
-            draw.text((x + GAP, y + side + GAP + 2), words, fill="#333333", spacing=0)
+            draw.text((x + GAP, y + side + GAP + 2), "\n".join(words[place]), fill="#333333", spacing=0)
     return sheet
 
 
@@ -129,11 +130,14 @@ def stages(checkpoint: Path, dataset: Path, n: int, shown: int = 6) -> Image.Ima
             distance = kernel_distance(real[name], features, subset_size=min(1000, len(prompts)))
             cells += [f"{frechet_distance(real[name], features):,.1f}", f"{distance.mean:,.3f}"]
         print(f"| {size} px | " + " | ".join(cells) + " |", flush=True)
-    side = context.size + GAP
-    sheet = Image.new("RGB", (len(pictures) * side, min(shown, len(prompts)) * side), "white")
-    for column, stage in enumerate(pictures):
+    side, title = context.size + GAP, 18
+    sheet = Image.new("RGB", (len(pictures) * side, title + min(shown, len(prompts)) * side), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, (size, stage) in enumerate(zip(made.generator.resolutions, pictures)):
+        heading = f"stage {column + 1}: {size} px" + (", enlarged" if size < context.size else "")
+        draw.text((column * side, 3), heading, fill="#333333")
         for row, image in enumerate(stage[:shown]):
-            sheet.paste(to_picture(image[None].float() / 127.5 - 1), (column * side, row * side))
+            sheet.paste(to_picture(image[None].float() / 127.5 - 1), (column * side, title + row * side))
     return sheet
 
 

@@ -230,11 +230,7 @@ def _open_app(checkpoint: Path, wanted: bool) -> None:
 
 
 class _Steps:
-    """The steps of a run in turn: told as they begin, noted when they are done, not done twice.
-
-    Raises:
-        DataError: the run was begun with other pictures or minutes.
-    """
+    """The steps of a run in turn: told as they begin, noted when they are done, not done twice."""
 
     def __init__(self, work: Path, folder: Path, minutes: float, progress: bool) -> None:
         self.file, self.progress = work / PLAN, progress
@@ -297,11 +293,7 @@ def _prepare(folder: Path, out: Path, fit: Fit, progress: bool, test_fraction: f
 
 
 def _tell_how_many(data: PreparedDataset, progress: bool) -> None:
-    """Say what so many pictures can give.
-
-    Raises:
-        DataError: there are too few to train at all.
-    """
+    """Say what so many pictures can give; fewer than eight are refused."""
     count = len(data.split("train"))
     if count < 8:
         raise DataError(
