@@ -48,6 +48,7 @@ FEW, MANY = 50, 300
 IMAGE_SIZE = 256
 SHEET_COLUMNS = 6
 PLAN = "own.json"
+SHEET = "contact sheet in {sheet}: a column a caption, with its reference above and three noises below"
 
 
 def train_own(
@@ -138,8 +139,8 @@ def train_own(
     steps.take("the memory", remember)
     steps.take("a contact sheet", lambda: contact_sheet(checkpoint, _examples(prepared)).save(sheet))
     if progress:
-        print(f"model in {checkpoint}, contact sheet in {sheet}: a column a caption, with its reference")
-        print("above and pictures of three noises below")
+        print(f"model in {checkpoint}")
+        print(SHEET.format(sheet=sheet))
     _open_app(checkpoint, open)
     return checkpoint
 
@@ -216,6 +217,9 @@ def memorise_own(
     if progress:
         print(f"{model.name} with a memory of {len(prepared)} pictures in {made}")
     renew_map(made, progress=progress)
+    contact_sheet(made, _examples(prepared)).save(work / "sheet.png")
+    if progress:
+        print(SHEET.format(sheet=work / "sheet.png"))
     _open_app(made, open)
     return made
 
@@ -230,11 +234,7 @@ def _open_app(checkpoint: Path, wanted: bool) -> None:
 
 
 class _Steps:
-    """The steps of a run in turn: told as they begin, noted when they are done, not done twice.
-
-    Raises:
-        DataError: the run was begun with other pictures or minutes.
-    """
+    """The steps of a run in turn: told as they begin, noted when they are done, not done twice."""
 
     def __init__(self, work: Path, folder: Path, minutes: float, progress: bool) -> None:
         self.file, self.progress = work / PLAN, progress
@@ -297,11 +297,7 @@ def _prepare(folder: Path, out: Path, fit: Fit, progress: bool, test_fraction: f
 
 
 def _tell_how_many(data: PreparedDataset, progress: bool) -> None:
-    """Say what so many pictures can give.
-
-    Raises:
-        DataError: there are too few to train at all.
-    """
+    """Say what so many pictures can give; fewer than eight are refused."""
     count = len(data.split("train"))
     if count < 8:
         raise DataError(

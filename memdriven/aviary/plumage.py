@@ -41,6 +41,16 @@ class Skin(Batch):
     flags: Tensor  # (b, flags)
     place: Tensor  # (b, 8) where noise is read
 
+    @property
+    def flag(self) -> dict[str, Tensor]:
+        """What holds of each bird, by name: (b, 1), 0 or 1."""
+        return {name: self.flags[:, i : i + 1] for name, i in FLAGS.items()}
+
+    @property
+    def tone(self) -> dict[str, Tensor]:
+        """The birds' colours by part: (b, 3, 1)."""
+        return {name: self.colours[:, i, :, None] for name, i in TONES.items()}
+
 
 def stack_skins(specs: list[BirdSpec], rigs: list[Rig]) -> Skin:
     """Skins of a batch, float32 on the CPU."""
@@ -87,16 +97,9 @@ class Paint:
             self.part = torch.where(mask > 0.5, part, self.part)
 
 
-def lay_head(
-    layers: Paint,
-    skin: Skin,
-    flag: dict[str, Tensor],
-    tone: dict[str, Tensor],
-    p: Tensor,
-    d: Tensor,
-    wide: Tensor,
-) -> None:
+def lay_head(layers: Paint, skin: Skin, p: Tensor, d: Tensor, wide: Tensor) -> None:
     """Face, crown, throat, the stripe through the eye and the ring round it."""
+    flag, tone = skin.flag, skin.tone
     h = torch.bmm(skin.head, p - skin.head_at) / skin.head_radius.unsqueeze(-1)
     rough = wide[:, 1] - 0.5
     near_body = d[:, :3].amin(1)
@@ -131,7 +134,7 @@ def lay_head(
     layers.lay(0.85 * lid, torch.full_like(layers.colour[:, :, :1], 0.012), PART["eye"])
 
 
-def eye_colour(skin: Skin, flag: dict[str, Tensor], n: Tensor) -> Tensor:
+def eye_colour(skin: Skin, n: Tensor) -> Tensor:
     """A dark eye, or a golden one with a pupil for the hunters."""
     face = torch.bmm(skin.head, n)
     axis = skin.eye[:, :3] / skin.eye[:, :3].norm(dim=1, keepdim=True)
@@ -139,7 +142,8 @@ def eye_colour(skin: Skin, flag: dict[str, Tensor], n: Tensor) -> Tensor:
     centre = (out * (axis + torch.tensor([0.25, 0.0, 0.0], device=n.device).view(1, 3, 1))).sum(1)
     pupil = smoothstep(0.86, 0.92, centre)
     gold = torch.tensor([0.85, 0.46, 0.03], device=n.device).view(1, 3, 1)
-    iris = flag["pale_eye"].unsqueeze(-1) * gold + (1 - flag["pale_eye"].unsqueeze(-1)) * 0.02
+    pale = skin.flag["pale_eye"].unsqueeze(-1)
+    iris = pale * gold + (1 - pale) * 0.02
     return iris * (1 - pupil).unsqueeze(1) + 0.008
 
 
@@ -166,8 +170,7 @@ def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tenso
     p, n: points and normals (b, 3, n); d, t: primitive distances and axis positions (b, slots, n).
     Returns albedo (b, 3, n), part (b, n) int64, gloss (b, n) in [0, 1].
     """
-    flag = {name: skin.flags[:, i : i + 1] for name, i in FLAGS.items()}
-    tone = {name: skin.colours[:, i, :, None] for name, i in TONES.items()}
+    tone = skin.tone
     soft = d[:, :SOFT].amin(1)
     hard, which = d[:, SOFT:].min(1)
     kind = torch.tensor(_CRISP, device=p.device)[which]
@@ -191,58 +194,41 @@ def paint(skin: Skin, p: Tensor, n: Tensor, d: Tensor, t: Tensor) -> tuple[Tenso
     layers.lay(under, tone["belly"], PART["belly"])
     front = smoothstep(-0.14, 0.10, q[:, 0] + 0.18 * rough - 0.10 * q[:, 1])
     layers.lay(under * front, tone["breast"], PART["breast"])
-    _pattern(layers, flag, tone, q, angle, under * smoothstep(-0.85, -0.5, q[:, 0]), rough)
-    lay_head(layers, skin, flag, tone, p, d, wide)
+    _pattern(layers, skin, q, angle, under * smoothstep(-0.85, -0.5, q[:, 0]), rough)
+    lay_head(layers, skin, p, d, wide)
 
-    albedo = layers.colour * (
-        0.83 + 0.14 * coat + 0.09 * (chance - 0.5) + 0.36 * (fine[:, 1] - 0.5)
-    ).unsqueeze(1)
-    layers.colour = albedo
-    part = layers.part
-    crisp = Paint(layers.colour, part)
-    off = ~on_body
-    wing_colour, wing_part = _wing(skin, flag, tone, p, q, which, t)
-    wing = (off & (kind == PART["wing"])).to(p.dtype)
-    crisp.lay(wing, wing_colour)
-    crisp.part = torch.where(wing > 0.5, wing_part, crisp.part)
+    shade = 0.83 + 0.14 * coat + 0.09 * (chance - 0.5) + 0.36 * (fine[:, 1] - 0.5)
+    layers.colour = layers.colour * shade.unsqueeze(1)
 
-    first = SLOTS.index("tail0")
+    # What is crisp lies over the coat.
+    crisp = ("wing", "tail", "crown", "beak", "legs", "perch", "eye")
+    mask = {name: (~on_body & (kind == PART[name])).to(p.dtype) for name in crisp}
+    wing_colour, wing_part = _wing(skin, p, which, t)
+    first, tip = SLOTS.index("tail0"), t[:, SLOTS.index("beak")]
     along_tail = t[:, first : first + 3].amax(1)
-    lines = (
-        0.80
-        + 0.20 * smoothstep(-0.6, 0.6, (q[:, 2] * 42.0).sin())
-        - 0.18 * along_tail
-        + 0.2 * (fine[:, 2] - 0.5)
-    )
-    crisp.lay((off & (kind == PART["tail"])).to(p.dtype), tone["tail"] * lines.unsqueeze(1), PART["tail"])
-    crown = (tone["crown"] * (0.82 + 0.3 * fine[:, 3]).unsqueeze(1)).expand_as(p)
-    crisp.lay((off & (kind == PART["crown"])).to(p.dtype), crown, PART["crown"])
-
-    beak = off & (kind == PART["beak"])
-    tip = t[:, SLOTS.index("beak")]
-    crisp.lay(beak.to(p.dtype), tone["beak_color"] * (1.05 - 0.30 * tip * tip).unsqueeze(1), PART["beak"])
+    barbs = smoothstep(-0.6, 0.6, (q[:, 2] * 42.0).sin())
+    lines = 0.80 + 0.20 * barbs - 0.18 * along_tail + 0.2 * (fine[:, 2] - 0.5)
     rings = 0.85 + 0.15 * (p[:, 1] * 60).sin()
-    legs = off & (kind == PART["legs"])
-    crisp.lay(legs.to(p.dtype), tone["legs"] * rings.unsqueeze(1), PART["legs"])
-    perch = off & (kind == PART["perch"])
-    crisp.lay(perch.to(p.dtype), _perch(flag, p, n, place), PART["perch"])
-    eye = off & (kind == PART["eye"])
-    crisp.lay(eye.to(p.dtype), eye_colour(skin, flag, n), PART["eye"])
-    gloss = eye.to(p.dtype) + 0.35 * beak.to(p.dtype) + 0.12 * legs.to(p.dtype)
-    return crisp.colour.clamp(0.0, 1.0), crisp.part, gloss
+    colours = {
+        "wing": wing_colour,
+        "tail": tone["tail"] * lines.unsqueeze(1),
+        "crown": tone["crown"] * (0.82 + 0.3 * fine[:, 3]).unsqueeze(1),
+        "beak": tone["beak_color"] * (1.05 - 0.30 * tip * tip).unsqueeze(1),
+        "legs": tone["legs"] * rings.unsqueeze(1),
+        "perch": _perch(skin, p, n),
+        "eye": eye_colour(skin, n),
+    }
+    for name, colour in colours.items():
+        layers.lay(mask[name], colour, PART[name])
+    part = torch.where(mask["wing"] > 0.5, wing_part, layers.part)
+    gloss = mask["eye"] + 0.35 * mask["beak"] + 0.12 * mask["legs"]
+    return layers.colour.clamp(0.0, 1.0), part, gloss
 
 
-def _pattern(
-    layers: Paint,
-    flag: dict[str, Tensor],
-    tone: dict[str, Tensor],
-    q: Tensor,
-    angle: Tensor,
-    where: Tensor,
-    rough: Tensor,
-) -> None:
+def _pattern(layers: Paint, skin: Skin, q: Tensor, angle: Tensor, where: Tensor, rough: Tensor) -> None:
     """Streaks, spots or bars on the under side, dark on pale plumage and pale on dark."""
-    value = tone["breast"].mean(1, keepdim=True)
+    flag = skin.flag
+    value = skin.tone["breast"].mean(1, keepdim=True)
     dark = torch.tensor([0.045, 0.026, 0.016], device=q.device).view(1, 3, 1)
     pale = torch.tensor([0.80, 0.72, 0.56], device=q.device).view(1, 3, 1)
     ink = torch.where(value > 0.14, dark, pale)
@@ -255,15 +241,7 @@ def _pattern(
     layers.lay(0.92 * mask, ink)
 
 
-def _wing(
-    skin: Skin,
-    flag: dict[str, Tensor],
-    tone: dict[str, Tensor],
-    p: Tensor,
-    q: Tensor,
-    which: Tensor,
-    t: Tensor,
-) -> tuple[Tensor, Tensor]:
+def _wing(skin: Skin, p: Tensor, which: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     """Wing colour and part: rows of coverts, long flight feathers, bars, darker tips."""
     per = len(WING)
     first = SLOTS.index("coverts-") - SOFT
@@ -275,6 +253,7 @@ def _wing(
     c2 = (offset * frames[:, :, 1, :, None]).sum(2) / skin.wing_size[:, :, 1:]
     s = torch.where(side == 1, s2[:, 1], s2[:, 0])
     c = torch.where(side == 1, c2[:, 1], c2[:, 0])
+    flag, tone = skin.flag, skin.tone
     fly = flag["flying"]
 
     u, v, chance = _cells(fly * c * 7.0 + (1 - fly) * s * 11.0, fly * s * 15.0 + (1 - fly) * c * 5.5)
@@ -307,9 +286,10 @@ def _wing(
     return colour, torch.where(bars > 0.5, PART["wing_bars"], torch.full_like(which, PART["wing"]))
 
 
-def _perch(flag: dict[str, Tensor], p: Tensor, n: Tensor, place: Tensor) -> Tensor:
+def _perch(skin: Skin, p: Tensor, n: Tensor) -> Tensor:
     """Bark, stone, and snow on top of either in winter."""
-    far = noise(p[:, 0] * 7 + p[:, 2] * 5 + 40 * place[:, 2:3], p[:, 1] * 5)
+    flag = skin.flag
+    far = noise(p[:, 0] * 7 + p[:, 2] * 5 + 40 * skin.place[:, 2:3], p[:, 1] * 5)
     near = noise(p[:, 0] * 21 + p[:, 2] * 17, p[:, 1] * (9.0 + 8 * math.sqrt(2)) + 4 * far[:, 1])
     grain = 0.45 * far[:, 0] + 0.55 * near[:, 0]
     device = p.device

@@ -88,19 +88,12 @@ def render_set(
     progress: bool,
     **facts: Any,
 ) -> Path:
-    """Render what is missing of a data set, and write its tables.
+    """Render what is missing of a data set, for which `make_room` has been called; write its tables.
 
     Args:
-        out: its folder, in which `make_room` has been.
         jobs: on the CPU one process each at a time; on another device in this process, in batches.
         item: (a job, the number of one of its pictures, what is known of it) -> the item, if it is one.
-        name, source, classes, image_size, seed: see `write_prepared`.
-        workers: processes on the CPU (all cores when None; 0 or 1 renders in this process).
-        progress: show a bar.
         facts: further header entries.
-
-    Raises:
-        DataError: the disk is full.
     """
     known: list[list[Picture]] = [[] for _ in jobs]
     total = sum(len(job.ids) for job in jobs)

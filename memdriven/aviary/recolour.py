@@ -157,20 +157,18 @@ def prepare_remade(
     per_image: int,
     image_size: int,
     seed: int,
-    workers: int | None,
     device: str,
-    progress: bool,
     facts: Mapping[str, Any] | None = None,
+    **rendering: Any,
 ) -> Path:
     """Render what `remake` makes of each training image of an Aviary; see `prepare_recoloured`.
 
     Args:
-        dataset, out, per_image, image_size, seed, workers, device, progress: as there.
         remake: a sighting, what its picture shows and a stream of chance to what is asked of it.
         name: of the data set, which names the stream of chance.
-        source: where the data set comes from, for people.
         kind: what the pictures' ids call them.
         facts: further header entries, on which the pictures depend.
+        rendering: workers and progress.
     """
     prepared = PreparedDataset.open(dataset)
     if prepared.name != NAME:
@@ -222,7 +220,6 @@ def prepare_remade(
         classes=prepared.classes,
         image_size=image_size,
         seed=seed,
-        workers=workers,
-        progress=progress,
+        **rendering,
         **facts,
     )

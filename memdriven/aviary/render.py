@@ -263,7 +263,7 @@ def choose_birds(count: int, seed: int) -> list[BirdSpec]:
     """
     by_plan: dict[str, list[int]] = {}
     for species in all_species():
-        by_plan.setdefault(species.body_plan, []).append(species.id)
+        by_plan.setdefault(species.attributes["body_plan"], []).append(species.id)
     plans = sorted(by_plan)
     birds = []
     for k in range(count):

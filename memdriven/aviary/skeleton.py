@@ -25,17 +25,8 @@ def place_tail(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
         direction = -x * np.cos(spread * turn) + z * np.sin(spread * turn)
         start = root + z * turn * width * 0.30 - y * 0.012 * abs(turn)
         end_width = width * (0.5 if plan.fork > 0 and turn else 1.0)
-        rig.put(
-            slot,
-            start,
-            start + direction * length,
-            width * 0.80,
-            end_width,
-            bulge=width * 0.08,
-            flat=0.30,
-            cap=1.2,
-            normal=y,
-        )
+        end, bulge = start + direction * length, width * 0.08
+        rig.put(slot, start, end, width * 0.80, end_width, bulge=bulge, flat=0.30, cap=1.2, normal=y)
 
 
 def place_wings(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
@@ -65,28 +56,12 @@ def _folded(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: st
     if (down @ (body @ UP)) > 0:
         down = -down
     rig.put(f"coverts{s}", at(0.06, 0.14), at(0.34, 0.20, 0.02), 0.34 * h, 0.46 * h, flat=0.30, normal=out)
-    rig.put(
-        f"secondaries{s}",
-        at(0.26, 0.22, 0.03),
-        at(0.72, 0.12, 0.05),
-        0.50 * h,
-        0.28 * h,
-        flat=0.25,
-        normal=out,
-    )
-    for i in range(4):
-        end = (1.0, 0.93, 0.85, 0.76)[i]
-        drop = (-0.02, 0.08, 0.17, 0.26)[i]
-        rig.put(
-            f"primary{i + 1}{s}",
-            at(0.42, 0.14 + 0.4 * drop, 0.02),
-            at(end, drop, 0.04 - 0.03 * i),
-            0.22 * h,
-            0.055 * h + 0.02,
-            bulge=0.02 * h,
-            flat=0.26,
-            normal=out,
-        )
+    near, far = at(0.26, 0.22, 0.03), at(0.72, 0.12, 0.05)
+    rig.put(f"secondaries{s}", near, far, 0.50 * h, 0.28 * h, flat=0.25, normal=out)
+    for i, (end, drop) in enumerate(((1.0, -0.02), (0.93, 0.08), (0.85, 0.17), (0.76, 0.26))):
+        near, far = at(0.42, 0.14 + 0.4 * drop, 0.02), at(end, drop, 0.04 - 0.03 * i)
+        ends = (0.22 * h, 0.055 * h + 0.02)
+        rig.put(f"primary{i + 1}{s}", near, far, *ends, bulge=0.02 * h, flat=0.26, normal=out)
     rig.wings[k] = np.stack([along, down, shoulder - down * 0.30 * h])
     rig.wing_size[k] = (reach, 1.05 * h)
 
@@ -103,25 +78,11 @@ def _spread(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: st
         up = -up
     span, chord = plan.span, plan.chord
     wrist = shoulder + out * span * 0.40 + fore * span * 0.13
-    rig.put(
-        f"coverts{s}",
-        shoulder - fore * 0.05,
-        wrist,
-        0.21 * chord + 0.05,
-        0.13 * chord + 0.02,
-        flat=0.36,
-        normal=up,
-    )
-    rig.put(
-        f"secondaries{s}",
-        shoulder - fore * chord * 0.42 - out * 0.15,
-        wrist - fore * chord * 0.42,
-        chord * 0.46,
-        chord * 0.44,
-        flat=0.12,
-        normal=up,
-        bend=(0.0, -0.03),
-    )
+    near = shoulder - fore * 0.05
+    rig.put(f"coverts{s}", near, wrist, 0.21 * chord + 0.05, 0.13 * chord + 0.02, flat=0.36, normal=up)
+    near, far = shoulder - fore * chord * 0.42 - out * 0.15, wrist - fore * chord * 0.42
+    bend = (0.0, -0.03)
+    rig.put(f"secondaries{s}", near, far, chord * 0.46, chord * 0.44, flat=0.12, normal=up, bend=bend)
     sweep = plan.pointed
     for i in range(4):
         share = i / 3
@@ -129,18 +90,9 @@ def _spread(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array, k: int, s: st
         length = span * (0.70 - share * (0.22 + 0.10 * sweep))
         direction = hand * np.cos(turn) - fore * np.sin(turn)
         root = wrist - fore * chord * (0.05 + 0.34 * share) - hand * span * 0.09
-        width = chord * (0.275 - 0.07 * sweep)
-        rig.put(
-            f"primary{i + 1}{s}",
-            root,
-            root + direction * length,
-            width,
-            width * (0.5 - 0.22 * sweep),
-            bulge=width * 0.22,
-            flat=0.17,
-            normal=up,
-            bend=(0.0, 0.06 * span * (1 - share)),
-        )
+        tip, width = root + direction * length, chord * (0.275 - 0.07 * sweep)
+        ends, bend = (width, width * (0.5 - 0.22 * sweep)), (0.0, 0.06 * span * (1 - share))
+        rig.put(f"primary{i + 1}{s}", root, tip, *ends, bulge=width * 0.22, flat=0.17, normal=up, bend=bend)
     rig.wings[k] = np.stack([unit(out * 0.9 - fore * 0.12), -fore, shoulder + fore * 0.22 * chord])
     rig.wing_size[k] = (span, chord * 1.15)
 
@@ -215,25 +167,11 @@ def _branch(rig: Rig, spec: BirdSpec, under: Array) -> None:
     at = under - UP * r * 0.92
     rig.put("perch1", at - along * 6.0, at + along * 6.0, r * 1.5, r * 0.62, bound=False)
     start = at + along * (0.8 + n[2])
-    rig.put(
-        "perch2",
-        start,
-        start + along * 1.7 + UP * (1.5 * n[3] - 0.2) - across * 0.5,
-        r * 0.55,
-        r * 0.2,
-        bend=(0.0, 0.3),
-        bound=False,
-    )
+    end = start + along * 1.7 + UP * (1.5 * n[3] - 0.2) - across * 0.5
+    rig.put("perch2", start, end, r * 0.55, r * 0.2, bend=(0.0, 0.3), bound=False)
     start = at - along * (0.9 + n[4])
-    rig.put(
-        "perch3",
-        start,
-        start - along * 1.3 - UP * (1.2 * n[5]) + across * 0.4,
-        r * 0.5,
-        r * 0.15,
-        bend=(0.0, 0.25),
-        bound=False,
-    )
+    end = start - along * 1.3 - UP * (1.2 * n[5]) + across * 0.4
+    rig.put("perch3", start, end, r * 0.5, r * 0.15, bend=(0.0, 0.25), bound=False)
 
 
 def _stones(rig: Rig, spec: BirdSpec, floor: float, hip_x: float) -> None:
@@ -351,38 +289,16 @@ def _torso(rig: Rig, plan: BodyPlan, spec: BirdSpec, body: Array) -> None:
     end = base + hx * (length + 0.12 * r)
     drop = bend * length * 0.55
     hooked = spec.attributes["beak_shape"] == "hooked"
-    rig.put(
-        "beak",
-        base,
-        end,
-        half,
-        half * tip,
-        flat=ratio,
-        normal=hy,
-        bend=(0.0, -drop),
-        bulge=half * (0.22 if hooked else 0.0),
-    )
+    bulge = half * (0.22 if hooked else 0.0)
+    rig.put("beak", base, end, half, half * tip, flat=ratio, normal=hy, bend=(0.0, -drop), bulge=bulge)
     if hooked:
         point = end - hy * drop
-        rig.put(
-            "beak_tip",
-            point - hx * half * 0.12,
-            point - hy * half * 0.95 - hx * half * 0.1,
-            half * 0.30,
-            half * 0.06,
-            normal=hz,
-        )
-    under = 0.62 if hooked else 0.93
-    rig.put(
-        "mandible",
-        base - hy * half * ratio * 0.42,
-        base + (end - base) * under - hy * half * ratio * 0.30,
-        half * 0.84,
-        half * tip * 0.7,
-        flat=ratio * 0.62,
-        normal=hy,
-        bend=(0.0, -drop * 0.95),
-    )
+        near, far = point - hx * half * 0.12, point - hy * half * 0.95 - hx * half * 0.1
+        rig.put("beak_tip", near, far, half * 0.30, half * 0.06, normal=hz)
+    near = base - hy * half * ratio * 0.42
+    far = base + (end - base) * (0.62 if hooked else 0.93) - hy * half * ratio * 0.30
+    ends = (half * 0.84, half * tip * 0.7)
+    rig.put("mandible", near, far, *ends, flat=ratio * 0.62, normal=hy, bend=(0.0, -drop * 0.95))
 
     if spec.attributes["crest"] == "crested":
         c = plan.crest * r

@@ -13,7 +13,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate
 from typing import TYPE_CHECKING
@@ -115,34 +115,14 @@ class Species:
 
     id: int
     name: str
-    body_plan: str
-    size: str
-    crown: str
-    head: str
-    throat: str
-    breast: str
-    belly: str
-    back: str
-    wing: str
-    tail: str
-    wing_bars: str
-    eye_ring: str
-    eye_stripe: str
-    beak_color: str
-    legs: str
-    beak_shape: str
-    pattern: str
-    crest: str
+    attributes: dict[str, str]
+    """All of `ATTRIBUTES` but the pose and the background, in their order."""
 
     @property
     def split(self) -> str:
         """Which of the splits of `SPECIES` it belongs to."""
         ends = zip(SPECIES, accumulate(SPECIES.values()), strict=True)
         return next(split for split, end in ends if self.id < end)
-
-    def attributes(self) -> dict[str, str]:
-        """The species' attributes, in the order of `ATTRIBUTES`."""
-        return {key: getattr(self, key) for key in ATTRIBUTES if key not in ("pose", "background")}
 
 
 def stream(*key: object) -> random.Random:
@@ -247,13 +227,13 @@ def _harlequin(plumage: dict[str, str]) -> bool:
 
 def morph(species: Species, rng: random.Random) -> dict[str, str]:
     """The attributes of a colour morph: shape and pattern of the species, colours of its own."""
-    draw = _Draw(rng)
-    plumage = _plumage(draw, species.body_plan)
+    draw, plan = _Draw(rng), species.attributes["body_plan"]
+    plumage = _plumage(draw, plan)
     while _harlequin(plumage):
-        plumage = _plumage(draw, species.body_plan)
-    markings = _markings(draw, species.body_plan, plumage)
+        plumage = _plumage(draw, plan)
+    markings = _markings(draw, plan, plumage)
     coloured = {slot: markings[slot] for slot in COLOURED_MARKINGS}
-    return {**species.attributes(), **plumage, **coloured}
+    return {**species.attributes, **plumage, **coloured}
 
 
 def _signature(species: dict[str, str]) -> tuple[str, ...]:
@@ -283,9 +263,8 @@ def all_species() -> tuple[Species, ...]:
         draw.count(candidate)
         if not testing:
             known.update(candidate.items())
-        candidate["name"] = _name(rng, plan, names)
-        order = [f.name for f in fields(Species) if f.name != "id"]
-        drawn.append(Species(len(drawn), **{key: candidate[key] for key in order}))
+        attributes = {key: candidate[key] for key in ATTRIBUTES if key in candidate}
+        drawn.append(Species(len(drawn), _name(rng, plan, names), attributes))
     return tuple(drawn)
 
 
@@ -349,9 +328,9 @@ def possible_places(body_plan: str, pose: str) -> tuple[str, ...]:
 def sample_bird(species_id: int, index: int, seed: int) -> BirdSpec:
     """The index-th sighting of a species: the same answer for the same three numbers, always."""
     species = all_species()[species_id]
-    plan = PLANS[species.body_plan]
+    plan = PLANS[species.attributes["body_plan"]]
     rng = stream("bird", seed, species_id, index)
-    attributes = morph(species, rng) if rng.random() < MORPHS else species.attributes()
+    attributes = morph(species, rng) if rng.random() < MORPHS else dict(species.attributes)
     pose = rng.choices([p for p, _ in plan.poses], [w for _, w in plan.poses])[0]
     if pose == "swimming":
         background = "water"

@@ -95,9 +95,6 @@ class Archive:
         """All files, sorted."""
         return sorted(self._read)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._read
-
     def meant(self, name: str, links: int = 8) -> str | None:
         """Return the file that a name means, or None.
 
@@ -125,11 +122,7 @@ class Archive:
         return self._alike.get(_plain(name), [])
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes.
-
-        Raises:
-            DataError: there is no such file, or it is damaged.
-        """
+        """Return a file's bytes; one that is missing or damaged is refused by name."""
         if name not in self._read:
             raise DataError(f"{name} in {self.place}", "no such file", "give the complete official archive")
         try:
@@ -142,11 +135,7 @@ class Archive:
             ) from error
 
     def text(self, name: str) -> str:
-        """Return a file as text; bytes that are not UTF-8 are replaced.
-
-        Raises:
-            DataError: there is no such file, or it is damaged.
-        """
+        """Return a file as text; bytes that are not UTF-8 are replaced."""
         return self.read(name).decode("utf-8-sig", errors="replace")
 
     def ending_with(self, path: str) -> list[str]:
@@ -159,11 +148,7 @@ class Archive:
         return next(iter(self.ending_with(path)), None)
 
     def need(self, path: str) -> str:
-        """Return `find`'s name.
-
-        Raises:
-            DataError: there is no such file.
-        """
+        """Return `find`'s name; a file that is not there is refused."""
         name = self.find(path)
         if name is None:
             raise DataError(
@@ -200,15 +185,9 @@ def _plain(name: str) -> str:
 def open_archives(*paths: Path, inner: bool = True, follow_links: bool = False) -> Iterator[Archive]:
     """Open folders and archives as one.
 
-    Zips are read in place; tars, which cannot be, are unpacked to a temporary folder.
-
-    Args:
-        paths: folders, zips, tars.
-        inner: archives that lie in a given folder are opened, too.
-        follow_links: links that lead out of a folder are followed, as a download cache has them.
-
-    Raises:
-        DataError: a path is missing, no archive, damaged, or holds names that point outside.
+    Zips are read in place; tars, which cannot be, are unpacked to a temporary folder. With `inner`,
+    archives that lie in a given folder are opened, too; with `follow_links`, links that lead out of a
+    folder are followed, as a download cache has them.
     """
     with contextlib.ExitStack() as stack:
         archive = Archive(" and ".join(map(str, paths)))
@@ -306,9 +285,6 @@ def _unpack(archive: Archive, path: Path, folder: Path) -> None:
     """Unpack the files of a tar that readers use; none of them may lead out of the folder.
 
     Links are noted, not made: a chain of them would lead later files out of the folder.
-
-    Raises:
-        tarfile.TarError: a name points outside, or a file, its headers or the whole are too large.
     """
     with path.open("rb") as stream:
         beginning = stream.read(6)

@@ -48,22 +48,17 @@ def assemble(
     A plain WebP of that very size is kept byte for byte. Everything is written beside `out` and
     renamed at the end. Test pictures that all but repeat a training picture are told in the notes.
 
+    Where images cannot be read all of them are named, and nothing is left behind.
+
     Args:
         out: a new or empty folder, or an earlier data set, which is replaced.
         files: where the images lie.
         pictures: the items, each with its image's name in `files`.
-        image_size: side of the images in px, 8 to 4,096.
-        fit: crop to the middle, or pad to the whole.
         crop: (an item's box, its picture's size) -> the part of the picture that counts.
         faults: what is wrong with the source's tables, to be told with the images that cannot be read.
         skip_faults: these images are left out and told, instead of refused.
         notes: sentences about what was left out or read otherwise.
-        progress: show a bar.
         header: the name, and other entries of `write_prepared`.
-
-    Raises:
-        DataError: images cannot be read (all of them are named), `out` holds something else, or the
-            disk is full; nothing is left behind then.
     """
     check_whole("image size", image_size, 8, 4096, DataError)
     refuse_other_content(out)
@@ -139,11 +134,7 @@ def all_faults(faults: Sequence[DataError], place: str) -> DataError:
 
 
 def check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:
-    """Refuse a box (left, top, width, height) that shows nothing of its picture.
-
-    Raises:
-        DataError: it has no area, or lies beside the picture.
-    """
+    """Refuse a box (left, top, width, height) that has no area or lies beside its picture."""
     left, top, width, height = box
     inside = left < size[0] and top < size[1] and left + width > 0 and top + height > 0
     if not (0 < width < 1e6 and 0 < height < 1e6 and inside):  # also where a side is NaN
@@ -187,11 +178,7 @@ def _is_plain_webp(content: bytes) -> bool:
 
 
 def refuse_other_content(out: Path) -> None:
-    """Refuse to replace anything that is not an earlier data set.
-
-    Raises:
-        DataError: `out` is a file, or a folder with other content.
-    """
+    """Refuse to replace anything that is not an earlier data set."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     header = out / HEADER

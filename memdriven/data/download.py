@@ -55,32 +55,21 @@ class ByHand:
 
     name: str
     page: str
-    option: str
-    """The command-line option that takes it."""
 
     def find(self, folder: Path) -> Path:
-        """Return the file in a download folder.
-
-        Raises:
-            DataError: it is not there; the message is the manual step.
-        """
+        """Return the file in a download folder; the error where it is not there is the manual step."""
         require(
             (folder / self.name).is_file(),
             DataError,
             f"{self.name}, which its host gives to browsers only: {self.page}",
             f"no such file in {folder}",
-            f"open that page, download the file, and give it with {self.option} PATH "
-            f"(or move it into {folder})",
+            f"open that page, download the file, and give it with --captions PATH (or move it into {folder})",
         )
         return folder / self.name
 
 
 def fetch_all(files: Sequence[Remote], folder: Path, progress: bool = True) -> list[Path]:
-    """Download several files, the smallest first; see `fetch`.
-
-    Raises:
-        DataError: as `fetch`, or all of them do not fit on the disk.
-    """
+    """Download several files, the smallest first, unless all of them do not fit on the disk."""
     missing = [file for file in files if not (folder / file.name).is_file()]
     wanted = sum(file.size - _length(_partial(folder / file.name)) for file in missing)
     place = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
@@ -102,15 +91,6 @@ def fetch(file: Remote, folder: Path, progress: bool = True) -> Path:
 
     Bytes are collected in `<name>.partial`; a later call goes on after them (HTTP Range), as does
     this one after a broken connection.
-
-    Args:
-        file: what to fetch.
-        folder: where it goes.
-        progress: show bars.
-
-    Raises:
-        DataError: the host is down or refuses, the content is not what was published, or the disk
-            is full or refuses writing.
     """
     target = folder / file.name
     with explain_disk_errors(target):
@@ -192,11 +172,7 @@ def _receive(file: Remote, partial: Path, progress: bool) -> None:
 
 
 def _check(file: Remote, path: Path, progress: bool, first: str = "") -> None:
-    """Compare a file's SHA-256 with the published one, with a bar when that takes over a second.
-
-    Raises:
-        DataError: it is another; `first` is what to do before trying again.
-    """
+    """Compare a file's SHA-256 with the published one; `first` is what to do before trying again."""
     digest, size = hashlib.sha256(), _length(path)
     bar: dict[str, Any] = {"desc": f"checking {file.name}", "delay": 1, "disable": not progress}
     with path.open("rb") as stream, tqdm.wrapattr(stream, "read", size, **bar) as content:

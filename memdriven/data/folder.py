@@ -89,11 +89,7 @@ class _Source:
                     self._read_row(table[: table.rfind("/") + 1], values, column_name(split_column), place)
 
     def _read_row(self, base: str, values: dict[str, Any], split_column: str, place: str) -> None:
-        """Add what a row of a table in the folder `base` says to its picture; note faults of its fields.
-
-        Raises:
-            DataError: it names no picture.
-        """
+        """Add what a row of a table in the folder `base` says to its picture; note faults of its fields."""
         row = {column_name(str(key)): value for key, value in values.items()}
         columns = ", ".join(map(str, values))[:200]
         name = _first(row, FILE)
@@ -137,11 +133,7 @@ class _Source:
                 setattr(picture, key, before if value is None else value)
 
     def _locate(self, base: str, name: str, place: str) -> str:
-        """Return the file that a row of a table in the folder `base` means.
-
-        Raises:
-            DataError: there is none, it is no picture, or the name leads out of the folder.
-        """
+        """Return the picture that a row of a table in the folder `base` means."""
         parts = PurePosixPath(name).parts
         if not parts or ".." in parts or parts[0] == "/" or re.match(r"[A-Za-z]:|\w+://", name):
             raise DataError(
@@ -342,17 +334,13 @@ def prepare_folder(
 def caption_of_name(name: str) -> str:
     """Return what a file's path says: `fruit/red_apple-03.png` is "fruit red apple", `1.png` a picture."""
     words = re.split(r"[\W_]+", PurePosixPath(name).with_suffix("").as_posix())
-    split_words = {word for words in SPLITS.values() for word in words} | {"images", "img", "image", "data"}
+    split_words = {*SPLITS, "images", "img", "image", "data"}
     letters = [re.sub(r"\d+", "", word).lower() for word in words]
     return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words)) or STAND_IN
 
 
 def _packed(source: Path, images: Path | str | None) -> list[Path]:
-    """Return the archive that holds the images, if one does.
-
-    Raises:
-        DataError: several zips lie in the folder, and nothing says which one.
-    """
+    """Return the archive that holds the images, if one does; several are refused."""
     if images is not None:
         return [source / images]
     zips = sorted(path for path in source.glob("*.[zZ][iI][pP]") if path.name[0] != ".")
@@ -371,16 +359,15 @@ def _first(row: dict[str, Any], names: Sequence[str]) -> Any:
 
 
 def _split_of_folder(name: str) -> str | None:
-    first = name.partition("/")[0].lower() if "/" in name else ""
-    return next((split for split, words in SPLITS.items() if first in words), None)
+    first, slash, _ = name.partition("/")
+    return SPLITS.get(first.lower()) if slash else None
 
 
 def _split(value: Any, place: str) -> str:
     word = value.strip().lower() if isinstance(value, str) else ""
-    found = next((split for split, words in SPLITS.items() if word in words), None)
     fix = "correct the split, or leave it empty"
-    require(found, DataError, f"split train, validation or test in {place}", shown(value), fix)
-    return str(found)
+    require(word in SPLITS, DataError, f"split train, validation or test in {place}", shown(value), fix)
+    return SPLITS[word]
 
 
 def _class(value: Any, place: str) -> str:

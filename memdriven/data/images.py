@@ -46,11 +46,7 @@ _DECODING_ERRORS = (
 
 
 def read_image(path: Path, least_side: int = 0) -> Image.Image:
-    """Decode a file; see `decode_image`.
-
-    Raises:
-        DataError: also where the file is missing.
-    """
+    """Decode a file; see `decode_image`."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -68,14 +64,9 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
     else the values' own. Colours of another space are brought to sRGB by the profile in the file.
     Transparent parts are white, or dark grey under a drawing that is itself all but white.
 
-    Args:
-        content: a file in one of `FORMATS`.
-        name: what messages call it; TGA is known by its ending alone.
-        least_side: a JPEG may be decoded at a reduced size whose sides are no smaller; 0 is full size.
-        max_pixels: a larger one is refused before it is decoded.
-
-    Raises:
-        DataError: the bytes are no image, are damaged, claim too many pixels, or hold NaN or infinity.
+    Bytes that are no image, are damaged, or hold NaN or infinity are refused, and more than `max_pixels`
+    before they are decoded. `name` is for messages, and tells TGA by its ending. With `least_side` a JPEG
+    may be decoded at a reduced size whose sides are no smaller.
     """
     formats = (*FORMATS, "TGA") if name.lower().endswith(".tga") else FORMATS
     try:
@@ -132,13 +123,7 @@ def _what_it_is(content: bytes, name: str) -> str:
 def _in_8_bits(image: Image.Image, tags: Mapping[int, Any], name: str) -> Image.Image:
     """Return a picture of one deep or signed channel as L, or LA where a value is transparent.
 
-    Args:
-        image: of any mode; those of 8 bits a channel are returned as they are.
-        tags: of its TIFF file, else empty.
-        name: what messages call it.
-
-    Raises:
-        DataError: values are NaN or infinite.
+    Those of 8 bits a channel are returned as they are; `tags` are those of a TIFF file.
     """
     bits, signed = int(tags.get(_BITS, (0,))[0]), tags.get(_SAMPLES, (1,))[0] == 2
     if image.mode[0] not in "IF" and not (signed and image.mode == "L"):

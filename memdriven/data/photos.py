@@ -141,7 +141,7 @@ def _prepare_captioned(
         test, origin = _test_classes(files, kind.test_classes)
         texts = _caption_files(files)
         if not texts:
-            fix = f"give {kind.captions.name} (from {kind.captions.page}) with {kind.captions.option} PATH"
+            fix = f"give {kind.captions.name} (from {kind.captions.page}) with --captions PATH"
             raise DataError(f"captions text_c10/*/*.txt in {files.place}", "none", fix)
         pictures = []
         for photo in photos:
@@ -185,11 +185,7 @@ def _official_files(
     downloads: Path | str | None,
     progress: bool,
 ) -> Iterator[Archive]:
-    """Open the archives that were given, or else those that are downloaded.
-
-    Raises:
-        DataError: `out` holds something else, or an archive is not there: told before a long download.
-    """
+    """Open the archives that were given, or else those that are downloaded."""
     refuse_other_content(out)
     given = [Path(path) for path in (*archives, *captions)]
     for path in given:
@@ -209,11 +205,7 @@ def _caption_files(files: Archive) -> dict[str, re.Match[str]]:
 
 
 def _clean_captions(lines: Iterable[str], name: str) -> list[str]:
-    """Return captions without empty, overlong and repeated ones.
-
-    Raises:
-        DataError: no usable line is left.
-    """
+    """Return captions without empty, overlong and repeated ones; none at all are refused."""
     tidy = (" ".join(clean(line).replace("\ufffd", " ").split()) for line in lines)
     captions = [line for line in tidy if tokenize(line) and len(line) <= MAX_CHARACTERS]
     if not captions:
@@ -222,11 +214,7 @@ def _clean_captions(lines: Iterable[str], name: str) -> list[str]:
 
 
 def _test_classes(files: Archive, default: frozenset[int]) -> tuple[frozenset[int], str]:
-    """Return the test classes, and where the choice comes from.
-
-    Raises:
-        DataError: the lists are empty or share a class.
-    """
+    """Return the test classes, which share none with training, and where the choice comes from."""
     name = files.find(TEST_LIST)
     if name is None:
         return default, "built in"
@@ -280,12 +268,7 @@ def _table(files: Archive, name: str) -> dict[str, str]:
 def square_around(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Return the crop of 1.5 * max(width, height) around a box's centre, clipped [family].
 
-    Args:
-        box: left, top, width, height in px, at least partly within the image.
-        size: width and height of the image.
-
-    Returns:
-        left, top, right, bottom; a square unless the image's border cuts it, and never empty.
+    The box is left, top, width, height in px; the crop left, top, right, bottom, never empty.
     """
     left, top, width, height = box
     half = max(1, int(max(width, height) * BOX_MARGIN / 2))
@@ -329,7 +312,6 @@ CUB = CaptionedSet(
     ByHand(
         "cvpr2016_cub.tar.gz",
         "https://drive.google.com/file/d/0B0ywwgffWnLLZW9uVHNjb2JmNlE/view?resourcekey=0-8y2UVmBHAlG26HafWYNoFQ",
-        "--captions",
     ),
     frozenset(  # Reed's class-disjoint split: 50 test species, the other 150 are for training
         (1, 4, 6, 8, 9, 14, 23, 29, 31, 33, 34, 35, 36, 37, 38, 43, 49, 51, 53, 66, 72, 79, 83, 84, 86)
@@ -349,7 +331,6 @@ FLOWERS = CaptionedSet(
     ByHand(
         "cvpr2016_flowers.tar.gz",
         "https://drive.google.com/file/d/0B0ywwgffWnLLcms2WWJQRFNSWXM/view?resourcekey=0-Av8zFbeDDvNcF1sSjDR32w",
-        "--captions",
     ),
     frozenset(range(5, FLOWER_CLASSES + 1, 5)),  # every fifth class [ours]
     _read_flowers,

@@ -129,11 +129,7 @@ class PreparedDataset:
         return "\n  ".join([first, *self.header.get("notes", ())])
 
     def split(self, name: str) -> list[Item]:
-        """Return the items of one split, in order.
-
-        Raises:
-            DataError: the data set has no such split.
-        """
+        """Return the items of one split, in order; one without any is refused."""
         chosen = [item for item in self.items if item.split == name]
         if not chosen:
             raise DataError(
@@ -148,11 +144,7 @@ class PreparedDataset:
         return self.path / item.file
 
     def load_image(self, item: Item) -> Image.Image:
-        """Decode an item's image as RGB.
-
-        Raises:
-            DataError: the file is missing or damaged.
-        """
+        """Decode an item's image as RGB."""
         return read_image(self.image_path(item))
 
 

@@ -34,11 +34,11 @@ CLASS, BOX = ("class", "class_name", "class_id", "label", "category"), ("box", "
 """The columns, in whatever case; of several names the first that a row fills counts. Columns that
 differ in a number (`caption 1`, `caption 2`) are captions of one picture."""
 SPLITS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing", "eval", "evaluation"),
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
-"""The splits and the words for them, in column `split` and as folder names."""
+"""The words for splits, in column `split` and as folder names -> the splits."""
 
 _MOST_FAULTS = 200
 """More are not looked for."""
@@ -53,11 +53,7 @@ class Faults:
         self.found: list[DataError] = []
 
     def add(self, wanted: str, found: str, fix: str) -> None:
-        """Note what is wrong, and go on.
-
-        Raises:
-            DataError: with all faults, when there are too many to go on.
-        """
+        """Note what is wrong, and go on, unless there is too much of it."""
         self.found.append(DataError(wanted, found, fix))
         if len(self.found) >= _MOST_FAULTS:
             raise self.error()
@@ -81,11 +77,7 @@ def is_picture(name: str) -> bool:
 
 
 def decoded(content: bytes, place: Path) -> str:
-    """Return the text of a file, in UTF-8, UTF-16 or UTF-32, with a byte order mark or without.
-
-    Raises:
-        DataError: the file is no such text.
-    """
+    """Return the text of a file in UTF-8, UTF-16 or UTF-32, with a byte order mark or without."""
     try:
         if content.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
             raise ValueError("a spreadsheet or an archive")
@@ -113,18 +105,12 @@ def plain_name(name: str) -> str:
 
 
 def find_tables(files: Archive, place: Path) -> list[str]:
-    """Return the tables of the source: its own, those of its split folders, or those one folder below.
-
-    Raises:
-        DataError: several in one folder, and nothing says which one.
-    """
+    """Return the source's own table, those of its split folders, or those one folder below."""
     base = ""
     for _ in range(6):
         inside = [name[len(base) :] for name in files.names if name.startswith(base)]
         folders = sorted({name.partition("/")[0] for name in inside if "/" in name})
-        splits = [
-            f"{folder}/" for folder in folders if any(folder.lower() in words for words in SPLITS.values())
-        ]
+        splits = [f"{folder}/" for folder in folders if folder.lower() in SPLITS]
         found = [table for folder in ("", *splits) if (table := _table(files, place, base + folder))]
         if found:
             return found
@@ -150,11 +136,7 @@ def _table(files: Archive, place: Path, folder: str) -> str | None:
 
 
 def read_rows(files: Archive, table: str, faults: Faults) -> Iterator[tuple[int, Any]]:
-    """Yield a table's rows with their lines; note what cannot be read.
-
-    Raises:
-        DataError: the file is no text, or has no columns for files and captions.
-    """
+    """Yield a table's rows with their lines; note what cannot be read."""
     place = faults.place / table
     text = decoded(files.read(table), place)
     lines = _LINE.split(text)

@@ -146,11 +146,7 @@ class Vocabulary:
 
     @classmethod
     def build(cls, captions: Iterable[str], min_count: int = 1) -> Vocabulary:
-        """Collect the words that occur at least `min_count` times, the most frequent first.
-
-        Raises:
-            DataError: no word occurs that often.
-        """
+        """Collect the words that occur at least `min_count` times, the most frequent first."""
         counts = Counter(word for caption in captions for word in tokenize(caption))
         words = [word for word, count in counts.items() if count >= min_count]
         if not words:
@@ -245,14 +241,7 @@ class Vocabulary:
 
     @staticmethod
     def batch(captions: Sequence[EncodedCaption]) -> tuple[Tensor, Tensor]:
-        """Pad captions to a common length.
-
-        Returns:
-            ids (b, t) int64 with 0 behind each caption's end, and lengths (b,) int64.
-
-        Raises:
-            CaptionError: there is no caption, or one without words.
-        """
+        """Return ids (b, t) int64 with 0 behind each caption's end, and lengths (b,) int64."""
         lengths = [len(caption.ids) for caption in captions]
         if not lengths or min(lengths) == 0:
             raise CaptionError(
@@ -269,11 +258,7 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Vocabulary:
-        """Rebuild a vocabulary from `to_json`'s content.
-
-        Raises:
-            CheckpointError: the content is not a vocabulary.
-        """
+        """Rebuild a vocabulary from `to_json`'s content."""
         words = content.get("words")
         good = (
             content.get("schema") == SCHEMA

@@ -63,11 +63,7 @@ def is_moment(value: object) -> TypeGuard[Moment]:
 
 
 def recipe_of(current: object, wanted: str) -> Recipe:
-    """Return the recipe of the picture on screen.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """Return the recipe of the picture on screen."""
     if not is_moment(current):
         raise ConfigError(wanted=wanted, found="none in this tab", fix="generate one first")
     return Recipe.from_json(current["recipe"])
@@ -83,8 +79,6 @@ STEPS = {
 """Colour and name of each step of the pipeline; the others are the stages, which paint."""
 LARGER = (2, 4)
 """Times that a picture can be enlarged for its download."""
-TILES = 9
-"""Variations in the diversity grid."""
 CLAIM_NAMES = {"beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars"}
 COPY = {"data_copied": "Copied", "data_by_hand": "Selected for you to copy:"}
 """What the page says after a press that copies."""
@@ -116,7 +110,7 @@ def picture_panel(output: PipelineOutput, resolutions: Sequence[int], tried: Seq
         return tag("div", panel + _strip(stages, resolutions), class_="md-canvas")
     panel += tag("p", tag("q", text(recipe.caption)), class_="md-picture-words", data_of=recipe.caption)
     panel += _strip(stages, resolutions) + gallery(tried, output.retrieval.ids)
-    panel += "".join(map(claims_list, output.claims[:1])) + _actions(output, uri) + time_bar(output.timings)
+    panel += "".join(map(claims_list, output.claims[:1])) + _actions(output) + time_bar(output.timings)
     content = recipe.to_json(indent=1)
     panel += tag(
         "details",
@@ -188,7 +182,7 @@ def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
     return tag("ol", cells, class_="md-strip")
 
 
-def _actions(output: PipelineOutput, uri: str) -> str:
+def _actions(output: PipelineOutput) -> str:
     """Return seed and view of a finished picture, and what can be done with it."""
     recipe, side = output.recipe, output.images[0].width
     facts = tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
@@ -197,9 +191,8 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
         facts += tag("span", text(f"memory cropped to {output.windows[0][2]:.0%}"), class_="md-view")
     facts += tag("span", text(f"{side} px"), class_="md-side")
-    acts = tag(
-        "a", text("Download PNG"), href=uri, download=f"memdriven-{recipe.seed}.png", class_="md-action"
-    )
+    name = f"memdriven-{recipe.seed}.png"  # its address is the picture's own (lightbox.js)
+    acts = tag("a", text("Download PNG"), href="#", download=name, class_="md-action")
     for times in LARGER:
         acts += button(
             f"\u00d7{times}",
@@ -271,35 +264,3 @@ def _thing(claim: Claim) -> str:
 
 def _value(value: str) -> str:
     return "no" if value in ABSENT else value.replace("_", " ")
-
-
-def grid(tiles: Sequence[Image.Image | None], numbers: Sequence[int]) -> str:
-    """Return the 3 x 3 grid; each finished tile is a button that keeps its z.
-
-    Args:
-        tiles: pictures, None where they are still to come.
-        numbers: of the tiles; 0 is the picture that the others vary.
-    """
-    cells = []
-    for place, (tile, number) in enumerate(zip(tiles, numbers, strict=True), start=1):
-        if tile is None:
-            label = f"Variation {place}, waiting"
-            cells.append(tag("li", tag("span", class_="md-tile md-busy", role="img", aria_label=label)))
-            continue
-        label = f"Variation {number}" if number else "The picture itself"
-        inside = tag("img", src=image_uri(tile), alt=label) + tag("span", text(label), class_="md-tile-seed")
-        kind = "md-tile" if number else "md-tile md-tile-centre"
-        button = tag("button", inside, type="button", class_=kind, data_seed=number, title=label)
-        cells.append(tag("li", button))
-    return tag("ol", "".join(cells), class_="md-grid")
-
-
-def empty_grid() -> str:
-    """Return the grid before its first use: nine blank tiles and a sentence."""
-    blank = tag("li", tag("span", class_="md-tile")) * TILES
-    return tag(
-        "div",
-        tag("ol", blank, class_="md-grid", aria_hidden="true")
-        + tag("p", text("Nine pictures of one caption appear here, side by side."), class_="md-grid-note"),
-        class_="md-grid-empty",
-    )

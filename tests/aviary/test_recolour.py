@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from memdriven.aviary.captions import COLOUR_WORDS
 from memdriven.aviary.plumage import PART
-from memdriven.aviary.prepare import prepare_aviary
 from memdriven.aviary.recolour import prepare_recoloured, wish
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.scene import choose_setting
@@ -62,19 +61,6 @@ def test_the_picture_changes_on_the_bird_alone() -> None:
     assert behind.float().mean() > 0.3
     assert torch.equal(before[:, behind], after[:, behind])
     assert not torch.equal(before, after)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_aviary(
-        tmp_path_factory.mktemp("base") / "birds",
-        train_per_species=2,
-        test_per_species=1,
-        image_size=64,
-        workers=0,
-        progress=False,
-        species_limit=2,
-    )
 
 
 def test_a_data_set_of_wishes_names_its_memories(base: Path, tmp_path: Path) -> None:

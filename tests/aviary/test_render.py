@@ -18,7 +18,7 @@ from memdriven.aviary.species import BirdSpec, all_species, linear, sample_bird
 
 def _profile(plan: str, **colours: str) -> BirdSpec:
     """The usual pose of a plan, seen from the side."""
-    species = next(s for s in all_species() if s.body_plan == plan)
+    species = next(s for s in all_species() if s.attributes["body_plan"] == plan)
     bird = sample_bird(species.id, 0, 0)
     pose = max(PLANS[plan].poses, key=lambda entry: entry[1])[0]
     place = {"flying": "sky", "swimming": "water", "standing": "sand"}.get(pose, "foliage")
@@ -41,10 +41,10 @@ def _profile(plan: str, **colours: str) -> BirdSpec:
 
 def test_all_body_plans_have_different_silhouettes() -> None:
     plans = sorted(PLANS)
-    _, parts = render_birds([_profile(plan) for plan in plans], 48)
+    _, parts = render_birds([_profile(plan) for plan in plans], 32)
     shapes = ((parts != PART["background"]) & (parts != PART["perch"])).flatten(1).double()
     area = shapes.sum(1)
-    assert (area / 48**2 > 0.06).all()
+    assert (area / 32**2 > 0.06).all()
     both = shapes @ shapes.T
     overlap = both / (area[:, None] + area[None] - both)  # intersection over union
     overlap.fill_diagonal_(0)

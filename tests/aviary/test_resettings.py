@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from memdriven.aviary.prepare import prepare_aviary
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.resettings import NUMBERS, background, prepare_resettings, resetting
 from memdriven.aviary.scene import SETTINGS
@@ -58,7 +57,7 @@ def test_the_bird_keeps_its_kind_build_and_pose_and_its_unnamed_parts_change_by_
 
 def test_without_a_share_of_plumage_only_words_change_a_bird() -> None:
     rng = random.Random(0)
-    for bird in _birds(50):
+    for bird in _birds(20):
         made = resetting(bird, SEEN, rng, plumage=0.0, wishes=0.0)
         assert {part: made.specimen.colours[part] for part in PLUMAGE} == {
             p: bird.colours[p] for p in PLUMAGE
@@ -69,7 +68,7 @@ def test_without_a_share_of_plumage_only_words_change_a_bird() -> None:
 def test_a_named_background_is_obeyed_and_then_z_does_not_choose_it() -> None:
     rng = random.Random(1)
     named = other = 0
-    birds = [bird for bird in _birds(400) if bird.attributes["pose"] != "swimming"][:300]
+    birds = [bird for bird in _birds(160) if bird.attributes["pose"] != "swimming"]
     for bird in birds:
         made = resetting(bird, SEEN, rng, places=0.4)
         place = made.specimen.attributes["background"]
@@ -109,7 +108,7 @@ def test_swimming_birds_stay_on_the_water_and_other_noise_still_counts() -> None
 
 def test_named_markings_stay_readable() -> None:
     rng = random.Random(3)
-    birds = [bird for bird in _birds(400) if bird.attributes["wing_bars"] != "none"]
+    birds = [bird for bird in _birds(150) if bird.attributes["wing_bars"] != "none"]
     for bird in birds:
         made = resetting(bird, [*SEEN, "wing_bars"], rng, plumage=0.9, wishes=0.0)
         if "wing_bars" in made.names and made.specimen.attributes["wing"] != bird.attributes["wing"]:
@@ -129,23 +128,10 @@ def test_another_place_changes_pixels_and_none_of_the_birds_outline() -> None:
     (bird,) = _birds(1, "perched")
     rng = random.Random(6)
     made = [resetting(bird, SEEN, rng).specimen for _ in range(3)]
-    pictures, parts = render_birds([bird, *made], 64)
+    pictures, parts = render_birds([bird, *made], 32)
     assert all(torch.equal(parts[0] > 0, other > 0) for other in parts[1:])
     assert all(
         (pictures[i].int() - pictures[j].int()).abs().float().mean() > 8 for i in range(4) for j in range(i)
-    )
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return prepare_aviary(
-        tmp_path_factory.mktemp("base") / "birds",
-        train_per_species=2,
-        test_per_species=1,
-        image_size=64,
-        workers=0,
-        progress=False,
-        species_limit=2,
     )
 
 

@@ -324,7 +324,6 @@ def test_a_zip_that_was_cut_or_changed_is_refused(tmp_path: Path) -> None:
     path.write_bytes(changed)
     with open_archives(path) as files:
         assert files.names == ["a/b.txt"]
-        assert "a/b.txt" in files
         with pytest.raises(DataError, match="damaged"):
             files.read("a/b.txt")
         with pytest.raises(DataError, match="no such file"):

@@ -216,7 +216,7 @@ def test_a_disk_without_room_is_told_before_the_download(host: Host, tmp_path: P
 
 
 def test_what_only_a_person_can_fetch(tmp_path: Path) -> None:
-    file = ByHand("text.tar.gz", "https://example.org/text", "--captions")
+    file = ByHand("text.tar.gz", "https://example.org/text")
     with pytest.raises(DataError, match=r"browsers only: https://example\.org/text") as caught:
         file.find(tmp_path)
     assert "--captions PATH" in caught.value.fix

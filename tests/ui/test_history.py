@@ -140,6 +140,14 @@ def test_how_much_of_the_memory_was_used_comes_back(
     assert "Memory used" not in restore.inspection(pipe(CAPTION, seed=4).recipe)
 
 
+def test_the_picture_on_screen_can_be_a_favourite(moments: list[Moment]) -> None:
+    starred = history.star(moments[1], moments)["past"]
+    assert [each.get("star", False) for each in starred] == [True, False, False]
+    assert starred[0]["recipe"] == moments[1]["recipe"]
+    assert remember(moments[1], starred) == starred, "painted again it stays one"
+    assert history.star(None, moments)["past"] == moments
+
+
 def test_forget_one_or_all(moments: list[Moment]) -> None:
     left = history.act(Event(act="forget", place="1"), moments, None, Steering())["past"]  # type: ignore[arg-type]
     assert left == [moments[0], moments[2]]
@@ -355,9 +363,9 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     out = pipe(CAPTION, seed=4)
     steps = list(diversity.vary_near(moment(out), 0.3, Steering()))
     assert len(steps) == 10
-    made = steps[-1][3]
+    made = steps[-1][2]
     assert made is not None
-    assert "Nine pictures" in str(steps[-1][2])
+    assert "Nine pictures" in steps[-1][3]
     assert 'class="md-score"' in str(steps[-1][0])
     kept = diversity.adopt(Event(seed="5"), made, Steering())  # type: ignore[arg-type]
     step = Variation(seed=5_004, strength=0.3)  # of this picture: another seed has other eight
@@ -367,8 +375,8 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     assert "1 away" in kept["steps"]
     assert kept["memory"] == references.look(*QUERY, Steering())[0]
     assert Recipe.from_json(kept["current"]["recipe"]) == wanted.recipe
-    further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][3]
+    further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][2]
     assert further is not None
     assert Recipe.from_json(further["recipe"]).variations == (step,)
-    ((*_, nothing),) = diversity.vary_near(None, 0.3, Steering())
+    ((*_, nothing, _),) = diversity.vary_near(None, 0.3, Steering())
     assert nothing is None
