@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from memdriven.data.vocabulary import UnknownWord, tokenize
 from memdriven.errors import CaptionError, MemDrivenError, RetrievalError, WordlessCaptionError
@@ -34,7 +34,7 @@ class Query(NamedTuple):
     k: object
     seed: object
     keep: object
-    steering: object = None
+    steering: Any = None
     share: object = None
     guidance: object = None
     mirror: object = None
