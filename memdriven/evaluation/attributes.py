@@ -8,9 +8,7 @@ second judge that the generator never saw stands beside it: on Aviary the attrib
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from memdriven.data.attributes import IGNORED
-from memdriven.errors import EvaluationError
+from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.context import Context, Prompt
 from memdriven.evaluation.judge import attribute_accuracy, caption_log_odds
 from memdriven.evaluation.results import Measurement
@@ -29,16 +27,6 @@ MISMATCHED = 99
 FOLDS = 10
 TIE = 1e-6
 """Scores nearer than this are equal."""
-
-
-@dataclass(frozen=True)
-class RPrecision:
-    """As shares in 0..1."""
-
-    mean: float
-    std: float
-    """Between the folds; NaN where there is only one."""
-    folds: int
 
 
 def mismatched_captions(
@@ -80,10 +68,8 @@ def mismatched_captions(
     return torch.from_numpy(chosen)
 
 
-def r_precision(
-    images: Tensor, captions: Tensor, mismatched: Tensor, *, folds: int = FOLDS, progress: bool = False
-) -> RPrecision:
-    """Return the share of images whose own caption has the largest product with them.
+def r_precision(images: Tensor, captions: Tensor, mismatched: Tensor, *, progress: bool = False) -> Tensor:
+    """Return which images have a larger product with their own caption than with all others, as 1 or 0 (n,).
 
     A tie at the top counts as what breaking it at random would give on average.
 
@@ -91,21 +77,23 @@ def r_precision(
         images: features (n, d).
         captions: features (n, d); caption i belongs to image i.
         mismatched: ids (n, c) of captions that do not belong to image i.
-        folds: the images are split into this many (at most n) for the standard deviation.
         progress: show a bar.
     """
-    n = len(mismatched)
-    right = torch.zeros(n)
-    for ids in tqdm(torch.split(torch.arange(n), 256), desc="R-precision", disable=not progress):
+    right = torch.zeros(len(mismatched))
+    rows = torch.split(torch.arange(len(mismatched)), 256)
+    for ids in tqdm(rows, desc="R-precision", disable=not progress):
         candidates = torch.cat([ids[:, None], mismatched[ids]], dim=1)  # (b, 1 + c)
         scores = torch.einsum("bd,bcd->bc", images[ids], captions[candidates])
         true, others = scores[:, :1], scores[:, 1:]
         beaten = (others > true + TIE).any(dim=1)
         ties = ((others - true).abs() <= TIE).sum(dim=1)
         right[ids] = torch.where(beaten, 0.0, 1.0 / (1 + ties.float()))
-    rates = torch.stack([fold.mean() for fold in right.tensor_split(min(folds, n))])
-    spread = float(rates.std()) if len(rates) > 1 else math.nan
-    return RPrecision(float(right.mean()), spread, len(rates))
+    return right
+
+
+def fold_means(right: Tensor, folds: int = FOLDS) -> Tensor:
+    """Return the means of so many folds, or of as many as there are images."""
+    return torch.stack([fold.mean() for fold in right.tensor_split(min(folds, len(right)))])
 
 
 def measure_attributes(context: Context, row: Row) -> list[Measurement]:
@@ -113,14 +101,9 @@ def measure_attributes(context: Context, row: Row) -> list[Measurement]:
     _naming(context)
     rates, counts = attribute_accuracy(context.judge, row.images, [p.named for p in context.prompts])
     protocol = f"attribute judge trained on renders, at {context.judge.size} px; top value named"
+    details = {"attributes": counts}
     return [
-        Measurement(
-            metric=metric,
-            value=rate,
-            n=len(row.images),
-            protocol=protocol,
-            details=counts if metric == "attributes" else {},
-        )
+        Measurement(metric, rate, len(row.images), protocol, details.get(metric, {}))
         for metric, rate in rates.items()
     ]
 
@@ -155,12 +138,13 @@ def _naming(context: Context) -> list[int]:
     """Return which captions name what the judge knows: of the others it can say nothing."""
     asked = context.judge.labels([prompt.named for prompt in context.prompts]) != IGNORED
     naming: list[int] = asked.any(dim=1).nonzero().flatten().tolist()
-    if not naming:
-        raise EvaluationError(
-            "captions that name attributes which the judge knows: " + ", ".join(context.judge.names),
-            f"none among {len(context.prompts)}",
-            "leave the measure out, or train a judge on this data set",
-        )
+    require(
+        naming,
+        EvaluationError,
+        "captions that name attributes which the judge knows: " + ", ".join(context.judge.names),
+        f"none among {len(context.prompts)}",
+        "leave the measure out, or train a judge on this data set",
+    )
     return naming
 
 
@@ -171,15 +155,12 @@ def _measured(
     by_class = None not in classes and len(set(classes)) > 1
     groups = classes if by_class else [prompt.item.id for prompt in prompts]
     mismatched = mismatched_captions(groups, [prompt.caption for prompt in prompts], seed=context.seed)
-    found = r_precision(images, captions, mismatched, progress=context.progress)
+    right = r_precision(images, captions, mismatched, progress=context.progress)
+    folds = fold_means(right)
     distinct = min(len(set(chosen)) for chosen in mismatched.tolist())
     others = f"{MISMATCHED} captions of other {'classes' if by_class else 'pictures'}"
     if distinct < MISMATCHED:
         others += f" (only {distinct} different ones, which makes it easier)"
-    return Measurement(
-        metric=metric,
-        value=100 * found.mean,
-        n=len(prompts),
-        protocol=f"{judge}; 1 true + {others}, top-1, %",
-        details={"std": round(100 * found.std, 3), "folds": found.folds} if found.folds > 1 else {},
-    )
+    details = {"std": round(100 * float(folds.std()), 3), "folds": len(folds)} if len(folds) > 1 else {}
+    protocol = f"{judge}; 1 true + {others}, top-1, %"
+    return Measurement(metric, 100 * float(right.mean()), len(prompts), protocol, details)

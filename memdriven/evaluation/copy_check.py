@@ -143,10 +143,7 @@ def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
     if found.neighbour is not None:
         numbers["copy_neighbour_percentile"] = found.neighbour.median()
     protocol = f"{space.name}, {ways}; percentile of {len(training)} training images' nearest distances"
-    return [
-        Measurement(metric=metric, value=float(value), n=len(row.images), protocol=protocol)
-        for metric, value in numbers.items()
-    ]
+    return [Measurement(metric, float(value), len(row.images), protocol) for metric, value in numbers.items()]
 
 
 def near_duplicates(context: Context) -> str:

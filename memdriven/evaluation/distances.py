@@ -182,7 +182,7 @@ def measure_distance(metric: str, context: Context, row: Row) -> list[Measuremen
         least, width = min(len(real), len(fake)), real.shape[1]
         if least < width:
             protocol += f"; {least} images are fewer than {width} features, so it is mostly their number's"
-    return [Measurement(metric=metric, value=value, n=len(fake), protocol=protocol, details=details)]
+    return [Measurement(metric, value, len(fake), protocol, details)]
 
 
 def measure_inception_score(context: Context, row: Row) -> list[Measurement]:
@@ -192,12 +192,5 @@ def measure_inception_score(context: Context, row: Row) -> list[Measurement]:
     )
     logits = context.features(space, row.images)
     found = inception_score(logits, seed=context.seed)
-    return [
-        Measurement(
-            metric="inception_score",
-            value=found.mean,
-            n=len(logits),
-            protocol=f"IS, {space.name}, 10 splits; not the bird-tuned network of CUB tables",
-            details={"std": found.std},
-        )
-    ]
+    protocol = f"IS, {space.name}, 10 splits; not the bird-tuned network of CUB tables"
+    return [Measurement("inception_score", found.mean, len(logits), protocol, {"std": found.std})]

@@ -95,13 +95,9 @@ def _diversity(context: Context, metric: str, groups: Sequence[Sequence[Tensor]]
         images = (group.to(context.device).float() / 255 for group in stage)
         distances = [mean_pairwise_distance(group, context.squeezenet) for group in images]
         by_stage[int(stage[0].shape[-1])] = sum(distances) / len(distances)
-    return Measurement(
-        metric=metric,
-        value=by_stage[context.size],
-        n=len(groups) * DRAWS,
-        protocol=f"LPIPS-like on squeezenet1_1, {DRAWS} {what}",
-        details={f"{side} px": round(value, 4) for side, value in by_stage.items()},
-    )
+    protocol = f"LPIPS-like on squeezenet1_1, {DRAWS} {what}"
+    details = {f"{side} px": round(value, 4) for side, value in by_stage.items()}
+    return Measurement(metric, by_stage[context.size], len(groups) * DRAWS, protocol, details)
 
 
 def _held(context: Context, prompt: Prompt, seed: int, **fields: Any) -> Request:
@@ -171,16 +167,12 @@ def measure_background_entropy(context: Context) -> list[Measurement]:
         obeyed = [_share(place == each.named for place in each.seen) for each in captions]
         numbers += [(f"background_entropy_{kind}", bits, f"bits, {protocol}")]
         numbers += [(f"background_obeyed_{kind}", obeyed, f"share, {protocol}")]
-    return [
-        Measurement(
-            metric=metric,
-            value=mean(values) if values else math.nan,
-            n=len(values) * BACKGROUND_DRAWS,
-            protocol=protocol,
-            details={"captions": len(values)} | (spread if metric == "background_entropy" else {}),
-        )
-        for metric, values, protocol in numbers
-    ]
+    found = []
+    for metric, values, protocol in numbers:
+        details = {"captions": len(values)} | (spread if metric == "background_entropy" else {})
+        value = mean(values) if values else math.nan
+        found.append(Measurement(metric, value, len(values) * BACKGROUND_DRAWS, protocol, details))
+    return found
 
 
 def _share(holds: Iterable[bool]) -> float:

@@ -45,12 +45,6 @@ WIDTHS = (16, 40, 80, 144)
 _DAMAGE = (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError)
 
 
-def _block(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
-    )
-
-
 class AttributeJudge(nn.Module):
     """One softmax per attribute over its values.
 
@@ -79,15 +73,13 @@ class AttributeJudge(nn.Module):
             for name, values in self.attributes.items()
         }
         self.size = size
-        first, second, third, last = WIDTHS
-        self.trunk = nn.Sequential(
-            _block(3, first, 1),
-            _block(first, second, 2),
-            _block(second, third, 2),
-            _block(third, last, 2),
-            _block(last, last, 1),
-        )
-        self.head = AttributeHead(last, self.attributes)
+        blocks, channels = [], 3
+        for width, stride in zip((*WIDTHS, WIDTHS[-1]), (1, 2, 2, 2, 1), strict=True):
+            convolution = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+            blocks.append(nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU()))
+            channels = width
+        self.trunk = nn.Sequential(*blocks)
+        self.head = AttributeHead(channels, self.attributes)
 
     @property
     def names(self) -> list[str]:

@@ -145,12 +145,6 @@ def measure_part_colours(context: Context, row: Row) -> list[Measurement]:
         f"mean CIELAB colour of the part, by the reference's part map at {SIDE} px; nearest of "
         f"{len(COLOURS)} names; no weights"
     )
-    return [
-        Measurement(
-            metric="part_colours",
-            value=right.total() / count.total(),
-            n=len(row.images),
-            protocol=protocol,
-            details={part: {"right": right[part], "count": count[part]} for part in PLUMAGE if count[part]},
-        )
-    ]
+    details = {part: {"right": right[part], "count": count[part]} for part in PLUMAGE if count[part]}
+    value = right.total() / count.total()
+    return [Measurement("part_colours", value, len(row.images), protocol, details)]

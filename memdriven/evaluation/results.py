@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from memdriven.errors import EvaluationError
 from memdriven.files import explain_disk_errors
@@ -72,15 +72,14 @@ _KINDS: dict[str, Any] = {"str": str, "int": int, "float": int | float, "dict[st
 """The fields' types by name, for what is read from a file."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """One number of one row."""
+class Measurement(NamedTuple):
+    """One number of one row, as a measure returns it; the fields are those of `Result`."""
 
     metric: str
     value: float
     n: int
     protocol: str
-    details: dict[str, Any] = field(default_factory=dict)
+    details: dict[str, Any] = {}  # noqa: RUF012 (nobody changes it)
 
 
 @functools.cache

@@ -72,20 +72,13 @@ def measure_strategy(context: Context, strategy: str) -> list[Measurement]:
         if prompt.named and items:
             shares.append(share_named(prompt.named, items[0].attributes))
     chance = sum(fits(prompt, item) for prompt in chosen for item in bank.items) / len(chosen) / bank.n
-    numbers = [
-        Measurement(
-            metric=f"recall@{k}",
-            value=sum(rank < k for rank in ranks) / len(ranks),
-            n=len(chosen),
-            protocol=protocol,
-            details={"chance": round(1 - (1 - chance) ** k, 4)},
-        )
-        for k in depths
-    ]
+    numbers = []
+    for k in depths:
+        found = sum(rank < k for rank in ranks) / len(ranks)
+        details = {"chance": round(1 - (1 - chance) ** k, 4)}
+        numbers.append(Measurement(f"recall@{k}", found, len(chosen), protocol, details))
     if shares:
         protocol = "mean share of named attributes in the first neighbour's record"
         share = sum(shares) / len(shares)
-        numbers.append(
-            Measurement(metric="attributes_of_first", value=share, n=len(chosen), protocol=protocol)
-        )
+        numbers.append(Measurement("attributes_of_first", share, len(chosen), protocol))
     return numbers

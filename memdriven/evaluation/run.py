@@ -19,7 +19,7 @@ import torch
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.devices import choose_device
-from memdriven.errors import CheckpointError, DataError, EvaluationError
+from memdriven.errors import CheckpointError, DataError, EvaluationError, require
 from memdriven.evaluation.attributes import measure_attributes, measure_r_precision, measure_r_precision_judge
 from memdriven.evaluation.context import Context, Resources, choose_prompts
 from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
@@ -191,9 +191,8 @@ def _measure_row(context: Context, found: Evaluation, name: str, metrics: Sequen
 
 
 def _refuse_unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise EvaluationError(f"a {kind} among {', '.join(known)}", ", ".join(unknown), "choose of these")
+    unknown = ", ".join(name for name in names if name not in known)
+    require(not unknown, EvaluationError, f"a {kind} among {', '.join(known)}", unknown, "choose of these")
 
 
 class Evaluation:
@@ -251,7 +250,7 @@ class Evaluation:
                 measure=measure,
                 strategy=strategy,
                 pictures=pictures,
-                **(vars(each) | {"protocol": each.protocol + (f"; {note}" if note else "")}),
+                **each._replace(protocol=each.protocol + (f"; {note}" if note else ""))._asdict(),
                 **facts,
             )
             for each in numbers

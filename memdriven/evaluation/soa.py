@@ -179,15 +179,11 @@ def measure_soa(context: Context, row: Row) -> list[Measurement]:
         repeated = [prompt for prompt in naming for _ in range(times)]
         images = make_row(context, row.name, repeated, f"{row.name}-soa").images
     counts = soa(images, named, detector)
+    by_class = sum(hit / total for hit, total in counts.values()) / len(counts)
     right, count = (sum(column) for column in zip(*counts.values(), strict=True))
     protocol = f"torchvision Faster R-CNN R50-FPN-v2 at {THRESHOLD}, {times} image(s) a caption"
+    details = {name: list(tally) for name, tally in counts.items()}
     return [
-        Measurement(
-            metric="soa_c",
-            value=100 * (sum(hit / total for hit, total in counts.values()) / len(counts)),
-            n=len(images),
-            protocol=protocol,
-            details={name: list(tally) for name, tally in counts.items()},
-        ),
-        Measurement(metric="soa_i", value=100 * (right / count), n=len(images), protocol=protocol),
+        Measurement("soa_c", 100 * by_class, len(images), protocol, details),
+        Measurement("soa_i", 100 * (right / count), len(images), protocol),
     ]

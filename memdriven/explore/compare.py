@@ -16,8 +16,9 @@ from memdriven.data.images import to_tensor
 from memdriven.errors import ConfigError, EvaluationError, RetrievalError
 from memdriven.memory.bank import BankItem
 from memdriven.memory.scores import sentence_scores
+from memdriven.models.noise import Noise
 from memdriven.pipeline.claims import named_in
-from memdriven.pipeline.output import PipelineOutput, Retrieval
+from memdriven.pipeline.output import PipelineOutput, Prepared, Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
 
@@ -122,6 +123,12 @@ def edit(pipe: MemoryDrivenPipeline, request: Request, edited: str) -> Edit:
     prepared = before.prepared
     after = pipe(replace(prepared.request, caption=edited, references=prepared.references))
     return Edit(before, after, changes, difference(before.images[0], after.images[0]))
+
+
+def painted(pipe: MemoryDrivenPipeline, prepared: Prepared, noise: Noise | int) -> Image.Image:
+    """Return the finished picture of a noise or seed."""
+    *_, last = pipe.paint(prepared, noise)
+    return to_picture(last.image)
 
 
 # ----------------------------------------------------------------------------------------------------

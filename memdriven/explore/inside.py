@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memdriven.explore.compare import cosines, difference
+from memdriven.explore.compare import cosines, difference, painted
 from memdriven.models.layers import AffineCombination, Gates
 from memdriven.models.noise import WHOLE, Noise, apply_view
 from memdriven.pipeline.output import Prepared, to_picture
@@ -105,8 +105,7 @@ def hidden_parts(pipe: MemoryDrivenPipeline, seen: Inside) -> Iterator[Image.Ima
         y, x = (step * part for part in divmod(place, BLOCKS))
         v = seen.v.clone()
         v[:, y : y + step, x : x + step] = 0
-        *_, last = pipe.paint(replace(seen.prepared, v=v[None].to(seen.prepared.v)), plain)
-        yield to_picture(last.image)
+        yield painted(pipe, replace(seen.prepared, v=v[None].to(seen.prepared.v)), plain)
 
 
 def as_seen(image: Image.Image, noise: Noise) -> Image.Image:
@@ -131,8 +130,7 @@ def fading(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Image.Image
     """
     whole = pipe.prepare(replace(request, memory=1.0))
     for strength in STRENGTHS:
-        *_, last = pipe.paint(replace(whole, v=whole.v * strength), whole.request.seeds[0])
-        yield to_picture(last.image)
+        yield painted(pipe, replace(whole, v=whole.v * strength), whole.request.seeds[0])
 
 
 def strongest(v: Tensor, count: int) -> list[int]:

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.errors import ConfigError
+from memdriven.explore.compare import painted
 from memdriven.models.noise import Noise
 from memdriven.pipeline.guidance import TextCondition
-from memdriven.pipeline.output import Prepared, to_picture
+from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 
@@ -90,9 +91,7 @@ def frames(
         )
     first, last = End.of(pipe, start), End.of(pipe, end)
     for place in range(count):
-        prepared, noise = between(first, last, moving, place / (count - 1))
-        *_, stage = pipe.paint(prepared, noise)
-        yield to_picture(stage.image)
+        yield painted(pipe, *between(first, last, moving, place / (count - 1)))
 
 
 def animation(pictures: Sequence[Image.Image], kind: str, ms: int = 90) -> bytes:

@@ -1,7 +1,7 @@
 """The Diversity tab: other z at fixed words, references and view (Fig. 5), wholly other or near by.
 
 A grid is remembered by its first recipe and by how far its tiles step away from it, so that a
-chosen tile is made again from a recipe, with the grid's own neighbours.
+chosen tile is made again from a recipe, with the grid's own references.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ from typing import Any, TypedDict
 from PIL import Image
 
 from memdriven.errors import ConfigError, MemDrivenError
-from memdriven.explore.compare import mean_difference
-from memdriven.pipeline.output import Prepared, to_picture
+from memdriven.explore.compare import mean_difference, painted
+from memdriven.numbers import is_number
+from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
-from memdriven.ui import gr, references, result, state
-from memdriven.ui.html import by_name, event_options, failure, hint, panel, section, status, tag, text
-from memdriven.ui.picture import PictureTab, Update, show
+from memdriven.ui import gr, references, state
+from memdriven.ui.html import by_name, event_options, failure, image_uri, panel, section, status, tag
+from memdriven.ui.picture import PictureTab, show
 from memdriven.ui.query import STATE_SECONDS, Compose, steps_line
-from memdriven.ui.references import MEMORY_EMPTY, again, panels
-from memdriven.ui.result import is_moment, moment
+from memdriven.ui.references import MEMORY_EMPTY, again, note, panels
+from memdriven.ui.result import moment, recipe_of
 from memdriven.ui.steering import Steering
+from memdriven.ui.tabs import explain, explained, row, slider
 
-CENTRE = result.TILES // 2
+NUMBERS = (1, 2, 3, 4, 0, 5, 6, 7, 8)
+"""Of the tiles; 0 is the picture that the others vary."""
 STRENGTH = 0.25
 OTHERS = 4
 """References that are painted with, to say what another memory changes."""
@@ -40,12 +43,6 @@ class Grid(TypedDict):
     """How far its tiles step away from the recipe's z; at 1 nothing of it is left."""
 
 
-def near_recipes(recipe: Recipe, strength: float) -> list[Recipe]:
-    """Return the recipe itself in the middle of eight that step away from its noise."""
-    around = [near_recipe(recipe, number, strength) for number in range(1, result.TILES)]
-    return [*around[:CENTRE], recipe, *around[CENTRE:]]
-
-
 def near_recipe(recipe: Recipe, number: int, strength: float) -> Recipe:
     """Return the near-by recipe of a number from 1; 0 is the recipe itself."""
     if number == 0:
@@ -56,84 +53,101 @@ def near_recipe(recipe: Recipe, number: int, strength: float) -> Recipe:
     return replace(recipe, variations=(*recipe.variations, step))
 
 
-Made = Iterator[tuple[Update, Update, Update, Grid | None]]
+def empty_grid() -> str:
+    """Return the grid before its first use: nine blank tiles and a sentence."""
+    blank = tag("li", tag("span", class_="md-tile")) * len(NUMBERS)
+    return tag(
+        "div",
+        tag("ol", blank, class_="md-grid", aria_hidden="true"),
+        tag("p", "Nine pictures of one caption appear here, side by side.", class_="md-grid-note"),
+        class_="md-grid-empty",
+    )
 
 
+def grid(pictures: Sequence[Image.Image]) -> str:
+    """Return the 3 x 3 grid as far as it is painted; each finished tile is a button that keeps its z."""
+    cells = []
+    for picture, number in zip(pictures, NUMBERS, strict=False):
+        label = f"Variation {number}" if number else "The picture itself"
+        inside = tag("img", src=image_uri(picture), alt=label) + tag("span", label, class_="md-tile-seed")
+        kind = "md-tile" if number else "md-tile md-tile-centre"
+        cells.append(tag("button", inside, type="button", class_=kind, data_seed=number, title=label))
+    for place in range(len(pictures) + 1, len(NUMBERS) + 1):
+        label = f"Variation {place}, waiting"
+        cells.append(tag("span", class_="md-tile md-busy", role="img", aria_label=label))
+    return row("md-grid", cells)
+
+
+Made = Iterator[tuple[str, str, Grid | None, str]]
+
+
+@explained("", empty_grid(), None)
 def vary(*query: Any) -> Made:
-    """Yield references, grid, status and what the grid is made from: eight wholly other z."""
-    try:
-        wanted = references.read(*query)
-        yield from _grids(state.pipeline().prepare(wanted), wanted, 1.0)
-    except MemDrivenError as error:
-        yield "", result.empty_grid(), failure(error), None
+    """Yield references, grid, what it is made from, and status: eight wholly other z."""
+    yield from _grids(references.read(*query), 1.0)
 
 
+@explained("", empty_grid(), None)
 def vary_near(current: object, strength: object, steering: Steering) -> Made:
     """Yield as `vary`, for pictures whose z is a small step away from the current one's."""
-    try:
-        if not is_moment(current):
-            raise ConfigError(wanted="a picture to vary", found="none in this tab", fix="generate one first")
-        request = Recipe.from_json(current["recipe"]).request(steering.guests)
-        yield from _grids(state.pipeline().prepare(request), request, read_strength(strength))
-    except MemDrivenError as error:
-        yield "", result.empty_grid(), failure(error), None
+    request = recipe_of(current, "a picture to vary").request(steering.guests)
+    near = float(strength) if is_number(strength) and 0.05 <= strength <= 1 else STRENGTH
+    yield from _grids(request, near)
 
 
-def _grids(prepared: Prepared, request: Request, strength: float) -> Made:
+def _grids(request: Request, strength: float) -> Made:
     pipe, start = state.pipeline(), time.perf_counter()
+    prepared = pipe.prepare(request)
     recipe = pipe.recipe(prepared, request.seeds[0])
-    tiles: list[Image.Image | None] = [None] * result.TILES
-    numbers = [*range(1, CENTRE + 1), 0, *range(CENTRE + 1, result.TILES)]
-    panel_ = references.memory_panel(references.again(prepared).retrieval, common=state.common_words())
-    for place, each in enumerate(near_recipes(recipe, strength)):
+    made: Grid = {"recipe": recipe.to_json(), "strength": strength}
+    shown = references.memory_panel(again(prepared).retrieval, common=state.common_words())
+    pictures: list[Image.Image] = []
+    for number in NUMBERS:
         # z alone moves: the seed stays, and with it epsilon, mirror and window.
-        noise = pipe.noise(replace(request, variations=each.variations), recipe.seed)
-        *_, last = pipe.paint(prepared, noise)
-        tiles[place] = to_picture(last.image)
-        grid = result.grid(tiles, numbers)
-        yield panel_, grid, _line(place + 1, start, ""), _grid(recipe, strength)
-    memory = [to_picture(list(pipe.paint(each, recipe.seed))[-1].image) for each in _others(prepared)]
-    done = [tile for tile in tiles if tile is not None]
-    numbers_ = _distance(done, [done[CENTRE], *memory])
-    yield (
-        panel_,
-        grid + numbers_,
-        _line(result.TILES, start, "Nine pictures in {seconds} s."),
-        _grid(recipe, strength),
-    )
+        variations = near_recipe(recipe, number, strength).variations
+        noise = pipe.noise(replace(request, variations=variations), recipe.seed)
+        pictures.append(painted(pipe, prepared, noise))
+        line = f"Painting variation {min(len(pictures) + 1, len(NUMBERS))} of {len(NUMBERS)}."
+        yield shown, grid(pictures), made, status(line, busy=True)
+    memory = [painted(pipe, each, recipe.seed) for each in _others(prepared)]
+    apart = _distance(pictures, [pictures[NUMBERS.index(0)], *memory])
+    line = f"Nine pictures in {time.perf_counter() - start:.1f} s."
+    yield shown, grid(pictures) + apart, made, status(line)
 
 
 def _others(prepared: Prepared) -> Iterator[Prepared]:
     """Yield the same words with each of the next references in line alone."""
     pipe, retrieval = state.pipeline(), prepared.retrieval
     strategy = None if retrieval.strategy in CONTROLS else retrieval.strategy
-    count = min(pipe.bank.n, OTHERS + len(retrieval))
-    found = pipe.retrieve(retrieval.caption, strategy, count)
+    found = pipe.retrieve(retrieval.caption, strategy, min(pipe.bank.n, OTHERS + len(retrieval)))
     for each in [name for name in found.ids if name not in retrieval.ids][:OTHERS]:
-        yield pipe.prepare(
-            replace(prepared.request, strategy=found.strategy, references=(Reference(each),), k=1)
-        )
+        alone = (Reference(each),)
+        yield pipe.prepare(replace(prepared.request, strategy=found.strategy, references=alone, k=1))
 
 
-def read_strength(strength: object) -> float:
-    """Return how far to step, clamped to what the page offers."""
-    if not isinstance(strength, int | float) or not 0.05 <= strength <= 1:
-        return STRENGTH
-    return float(strength)
+def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> str:
+    """Return how far pictures of other z are from each other, beside pictures of other references."""
+    parts = []
+    for name, pictures, kind in (("z alone", by_z, "noise"), ("another reference", by_memory, "memory")):
+        if len(pictures) > 1:
+            share = f"{name}: {100 * mean_difference(pictures):.1f} %"
+            parts.append(tag("strong", share, class_=f"md-by-{kind}"))
+    told = (
+        "How far two pictures differ on average when z alone changes, and when another reference does: mean "
+        "absolute difference of the pixels at four resolutions, as a share of the full range."
+    )
+    return tag("p", *parts, tag("span", told, class_="md-hint"), class_="md-distance")
 
 
-def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> dict[str, Any]:
+def adopt(event: gr.EventData, made: Grid | None, steering: Steering) -> dict[str, Any]:
     """Keep a chosen tile's noise and show its picture, at the grid's own references; return what changes."""
     try:
-        if not grid:
-            raise ConfigError(
-                wanted="a variation of a grid that is still there",
-                found="none in this tab",
-                fix="make nine new ones, then choose",
-            )
+        if not made:
+            wanted = "a variation of a grid that is still there"
+            raise ConfigError(wanted, "none in this tab", "make nine new ones, then choose")
         number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
-        first = Recipe.from_json(grid["recipe"])
-        recipe = near_recipe(first, min(number, result.TILES), grid["strength"])
+        first = Recipe.from_json(made["recipe"])
+        recipe = near_recipe(first, min(number, len(NUMBERS)), made["strength"])
         output = state.pipeline().from_recipe(recipe, steering.guests)
     except MemDrivenError as error:
         return {"status": failure(error)}
@@ -154,6 +168,7 @@ def adopt(event: gr.EventData, grid: Grid | None, steering: Steering) -> dict[st
     }
 
 
+ADOPTED = ("seed", "keep", "result", "memory", "status", "tabs", "steering", "steps", "current")
 _ON_LOAD = """
 element.addEventListener('click', event => {
   const tile = event.target.closest('[data-seed]');
@@ -167,81 +182,25 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
     with gr.Tab("Diversity", id="diversity"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="grid-column", min_width=300):
             section("noise", "Same words, memory and view, nine z")
-            panel(
-                hint(
-                    "Only z moves; caption, references, mirror and window stay. The "
-                    "picture itself is in the middle. Choose one to keep its z."
-                )
+            explain(
+                "Only z moves; caption, references, mirror and window stay. The picture itself is in the "
+                "middle. Choose one to keep its z."
             )
             with gr.Row(elem_id="grid-actions"):
                 run = gr.Button("Make nine", variant="primary", elem_id="make-grid", min_width=120)
                 near = gr.Button("Vary this picture", elem_id="make-near", min_width=140)
-                far = gr.Slider(
-                    0.05,
-                    1.0,
-                    value=STRENGTH,
-                    step=0.05,
-                    elem_id="strength",
-                    label="How far from it",
-                    buttons=[],
-                    min_width=140,
-                )
-            grid = panel(result.empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
+                far = slider("strength", "How far from it", 0.05, 1.0, STRENGTH, 0.05)
+            drawn = panel(empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
             section("memory", "The memory held fixed")
-            memory = panel(references.note(MEMORY_EMPTY), elem_id="grid-memory")
+            memory = panel(note(MEMORY_EMPTY), elem_id="grid-memory")
             # Inside the tab: Gradio counts whatever lies directly among the tabs as one of them.
             made = gr.State(None, time_to_live=STATE_SECONDS)
-    outputs, options = [memory, grid, compose.status, made], event_options()
-    adopted = {
-        "seed": compose.seed,
-        "keep": compose.keep,
-        "result": shown.result,
-        "memory": shown.memory,
-        "status": compose.status,
-        "tabs": tabs,
-        "steering": compose.steering,
-        "steps": compose.steps,
-        "current": compose.current,
-    }
-    grid.click(by_name(adopted, adopt), [made, compose.steering], list(adopted.values()), **options)
+    outputs, options = [memory, drawn, made, compose.status], event_options()
+    parts = compose.parts | shown.parts | {"tabs": tabs}
+    adopted = [parts[name] for name in ADOPTED]
+    drawn.click(by_name(parts, adopt), [made, compose.steering], adopted, **options)
     return [
         run.click(vary, compose.whole_query, outputs, **options),
         near.click(vary_near, [compose.current, far, compose.steering], outputs, **options),
     ]
-
-
-def _grid(recipe: Recipe, strength: float) -> Grid:
-    return {"recipe": recipe.to_json(), "strength": strength}
-
-
-def _line(ready: int, start: float, end: str) -> str:
-    if end:
-        return status(end.format(seconds=f"{time.perf_counter() - start:.1f}"))
-    number = min(ready + 1, result.TILES)
-    return status(f"Painting variation {number} of {result.TILES}.", busy=True)
-
-
-def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> str:
-    """Return how far pictures of other z are from each other, beside pictures of other references."""
-    numbers = [("z alone", by_z, "noise")]
-    if len(by_memory) > 1:
-        numbers.append(("another reference", by_memory, "memory"))
-    parts = "".join(
-        tag("strong", text(f"{name}: {100 * mean_difference(pictures):.1f} %"), class_=f"md-by-{kind}")
-        for name, pictures, kind in numbers
-    )
-    return tag(
-        "p",
-        parts
-        + tag(
-            "span",
-            text(
-                "How far two pictures differ on average when z alone changes, and "
-                "when another reference does: mean absolute difference of the pixels "
-                "at four resolutions, as a share of the full range."
-            ),
-            class_="md-hint",
-        ),
-        class_="md-distance",
-    )

@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from memdriven.errors import MemDrivenError
-from memdriven.pipeline.output import Retrieval
+from memdriven.pipeline.output import Neighbour
 from memdriven.ui import gr, state
 
 EQUATION = (
@@ -162,7 +162,7 @@ def slide(first: tuple[str, str], second: tuple[str, str]) -> str:
     )
 
 
-def thumbs(retrieval: Retrieval | None) -> str:
+def thumbs(retrieval: Sequence[Neighbour] | None) -> str:
     """Return the neighbours as a row of small pictures; a word where there are none."""
     if not retrieval:
         return tag("p", text("no memory"), class_="md-no-memory")

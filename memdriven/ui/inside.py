@@ -27,7 +27,7 @@ from memdriven.ui.html import (
 from memdriven.ui.picture import Update
 from memdriven.ui.query import Compose, read_examples
 from memdriven.ui.references import note
-from memdriven.ui.tabs import explained, row, run_button
+from memdriven.ui.tabs import explain, explained, row, run_button
 from memdriven.ui.walk import walk_html
 
 INSIDE_EMPTY = "The way from the words to the picture appears here."
@@ -120,12 +120,12 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     with gr.Tab("How it works", id="inside") as tab:
         section("paint", "From your words to the picture, step by step")
         with gr.Row(elem_classes="md-tools"):
-            panel(hint("Figure 2 of the paper, with the numbers of this very picture. Choose a step."))
+            explain("Figure 2 of the paper, with the numbers of this very picture. Choose a step.")
             open_ = run_button("Show my picture", "inside-run")
         seen = panel(note(INSIDE_EMPTY), elem_id="inside-result", js_on_load=script("inside.js"))
         faded = panel(elem_id="inside-fading")
         section("memory", "Swap the memory")
-        panel(hint("Same words, same noise. Whatever differs was the memory's doing."))
+        explain("Same words, same noise. Whatever differs was the memory's doing.")
         run = run_button("Swap the memory", "controls-run")
         made = panel(note(CONTROLS_EMPTY), elem_id="controls-result")
     walked, options = [seen, faded, compose.status], event_options()

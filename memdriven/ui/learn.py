@@ -11,20 +11,21 @@ import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.errors import ConfigError
 from memdriven.numbers import is_whole, parse_json, shown
 from memdriven.ui import experiments, gr, state
-from memdriven.ui.experiments import Ran
 from memdriven.ui.html import (
+    BESIDE,
     CLICKS,
     EQUATION,
     READY,
+    button,
     event_options,
-    failure,
     hint,
     panel,
     script,
@@ -35,10 +36,9 @@ from memdriven.ui.html import (
 from memdriven.ui.lessons import Lesson, lessons, questions
 from memdriven.ui.query import STATE_SECONDS, Compose
 from memdriven.ui.references import note
+from memdriven.ui.tabs import explain, explained, run_button
 
 EMPTY = "Predict, then run. What happens appears here."
-
-Update = Any
 BEFORE, AFTER = "before", "after"
 PLACE = "MEMDRIVEN_ANSWERS"
 """Names the file of answers; ~/.memdriven/answers.jsonl without it."""
@@ -66,41 +66,34 @@ def lesson_of(chosen: object) -> Lesson:
     """
     known = lessons()
     if not isinstance(chosen, str) or chosen not in known:
-        raise ConfigError(wanted=f"a lesson: {', '.join(known)}", found=shown(chosen), fix="choose one above")
+        raise ConfigError(f"a lesson: {', '.join(known)}", shown(chosen), "choose one above")
     return known[chosen]
 
 
-def predict(answer: object) -> Update:
-    """Allow to run once there is a prediction."""
-    return gr.Button(interactive=bool(answer))
+@explained(None, note(EMPTY))
+def run(chosen: object, caption: object = "") -> Iterator[tuple[Any, str, str]]:
+    """Yield what came true (at the end), the experiment so far, and the status."""
+    lesson = lesson_of(chosen)
+    words = caption if isinstance(caption, str) else ""
+    steps = experiments.run(state.pipeline(), lesson.experiment, lesson.request, lesson.other, words)
+    for ran in steps:
+        yield None, _result(lesson, ran.made), status("Running the experiment\u2026", busy=True)
+    told = status("That is what happened. Reveal tells why.")
+    yield (lesson.id, ran.answer, ran.measured), _result(lesson, ran.made, done=True), told
 
 
-def run(chosen: object, caption: object = "") -> Iterator[tuple[str, str, Update]]:
-    """Yield the status, the experiment so far, and at its end what came true."""
-    try:
-        lesson = lesson_of(chosen)
-        line, ran = status("Running the experiment\u2026", busy=True), Ran("")
-        for ran in experiments.run(state.pipeline(), lesson, caption if isinstance(caption, str) else ""):
-            yield line, _result(lesson, ran.made), None
-        yield (
-            status("That is what happened. Reveal tells why."),
-            _result(lesson, ran.made, done=True),
-            (lesson.id, ran.answer, ran.measured),
-        )
-    except MemDrivenError as error:
-        yield failure(error), note(EMPTY), None
+def _result(lesson: Lesson, made: str, *, done: bool = False) -> str:
+    about = {"data_experiment": lesson.experiment, "data_of": lesson.id, "data_done": str(done).lower()}
+    return tag("div", made, class_="md-experiment", **about)
 
 
-def reveal(chosen: object, predicted: object, outcome: object) -> tuple[str, Update]:
+def reveal(chosen: object, predicted: object, outcome: object) -> tuple[str, gr.Button]:
     """Return the prediction, judged by the run, beside the explanation; hide the button."""
-    try:
-        lesson = lesson_of(chosen)
-    except MemDrivenError as error:
-        return failure(error), gr.skip()
-    said = lesson.options.index(predicted) if predicted in lesson.options else None
-    _, answer, measured = (
-        outcome if isinstance(outcome, tuple) and outcome[0] == lesson.id else ("", None, "")
-    )
+    lesson = lesson_of(chosen)
+    said = lesson.options.index(str(predicted)) if predicted in lesson.options else None
+    answer, measured = None, ""
+    if isinstance(outcome, tuple) and outcome[0] == lesson.id:
+        _, answer, measured = outcome
     return told(lesson, said, answer, measured), gr.Button(visible=False)
 
 
@@ -113,69 +106,57 @@ def told(lesson: Lesson, said: int | None, answer: int | None, measured: str) ->
         answer: the option that came true; None where none did.
         measured: by what numbers.
     """
-    own = tag("q", text("none" if said is None else lesson.options[said]))
-    verdict = "open" if said is None or answer is None else "right" if said == answer else "wrong"
-    judged = {
-        "right": "You were right.",
-        "wrong": "It came otherwise.",
-        "open": "None of the answers came true.",
-    }
     if said is None:
-        judged["open"] = "You made no prediction."
-    head = tag("strong", text(judged[verdict])) + " " + tag("span", text("Your prediction:") + " " + own)
-    lines = [tag("p", head, class_="md-judged", data_verdict=verdict)]
+        verdict, judged = "open", "You made no prediction."
+    elif answer is None:
+        verdict, judged = "open", "None of the answers came true."
+    elif said == answer:
+        verdict, judged = "right", "You were right."
+    else:
+        verdict, judged = "wrong", "It came otherwise."
+    own = tag("q", text("none" if said is None else lesson.options[said]))
+    head = (tag("strong", judged), " ", tag("span", "Your prediction: ", own))
+    lines = [tag("p", *head, class_="md-judged", data_verdict=verdict)]
     if measured:
         lines.append(tag("p", text(measured), class_="md-measured"))
     if answer is not None:
-        came = "" if verdict == "right" else tag("b", text(lesson.options[answer]) + ". ")
-        lines.append(tag("p", came + text(lesson.outcomes[answer])))
+        came = "" if verdict == "right" else tag("b", text(lesson.options[answer]), ". ")
+        lines.append(tag("p", came, text(lesson.outcomes[answer])))
     lines += [tag("p", text(line)) for line in lesson.reveal]
     order = [*lessons(), AFTER]
-    following = order[order.index(lesson.id) + 1]
-    label = lessons()[following].title if following in lessons() else "the four questions again"
-    forward = tag(
-        "button",
-        text(f"Next: {label} \u2192"),
-        type="button",
-        class_="md-action",
-        data_act="next",
-        data_lesson=following,
-    )
-    place = text(f"Lesson {order.index(lesson.id) + 1} of {len(order) - 1}")
-    lines.append(tag("p", forward + tag("span", place, class_="md-hint"), class_="md-onward"))
-    return tag("div", "".join(lines), class_=f"md-reveal md-{lesson.highlight}")
+    place = order.index(lesson.id) + 1
+    following = order[place]
+    title = "the four questions again" if following == AFTER else lessons()[following].title
+    forward = button(f"Next: {title} \u2192", data_act="next", data_lesson=following)
+    where = tag("span", f"Lesson {place} of {len(order) - 1}", class_="md-hint")
+    lines.append(tag("p", forward, where, class_="md-onward"))
+    return tag("div", *lines, class_=f"md-reveal md-{lesson.highlight}")
 
 
 def lesson_html(lesson: Lesson) -> str:
     """Return the lesson's words: which term it is about, its text, its question, and a teacher's notes."""
-    about = {lesson.highlight: " md-about"}
-    terms = "".join(
-        tag("b", text(word), class_=f"md-{kind}{about.get(kind, '')}") if kind else text(f" {word} ")
-        for kind, word in EQUATION
-    )
-    lines = "".join(tag("p", text(line)) for line in lesson.text)
-    notes = "".join(tag("li", text(line)) for line in lesson.notes)
+    terms = []
+    for kind, word in EQUATION:
+        about = " md-about" if kind == lesson.highlight else ""
+        terms.append(tag("b", word, class_=f"md-{kind}{about}") if kind else f" {word} ")
+    subject, caption = state.subject(), lesson.request.caption
+    other = ""
+    if subject and subject not in caption.split():
+        other = hint(
+            f"Written for another model: this one knows {subject}s. Run it with a caption of your own."
+        )
+    notes = (tag("li", text(line)) for line in lesson.notes)
     return tag(
         "article",
-        tag("p", terms, class_="md-equation")
-        + tag("h2", text(lesson.title) + tag("small", text(f" {lesson.minutes} min")))
-        + lines
-        + tag("p", tag("q", text(lesson.request.caption)), class_="md-quote")
-        + tag("details", tag("summary", "For teachers") + tag("ul", notes), class_="md-teacher")
-        + tag("p", text(lesson.question), class_="md-question"),
+        tag("p", *terms, class_="md-equation"),
+        tag("h2", text(lesson.title), tag("small", f" {lesson.minutes} min")),
+        *(tag("p", text(line)) for line in lesson.text),
+        tag("p", tag("q", text(caption)), class_="md-quote"),
+        other,
+        tag("details", tag("summary", "For teachers"), tag("ul", *notes), class_="md-teacher"),
+        tag("p", text(lesson.question), class_="md-question"),
         class_="md-lesson",
         data_lesson=lesson.id,
-    )
-
-
-def _result(lesson: Lesson, made: str, *, done: bool = False) -> str:
-    return tag(
-        "div",
-        made,
-        class_="md-experiment",
-        data_experiment=lesson.experiment,
-        data_of=lesson.id,
-        data_done=str(done).lower(),
     )
 
 
@@ -200,43 +181,35 @@ def keep(when: object, visit: object, *chosen: object) -> tuple[str, Mapping[str
     visit = dict(visit) if isinstance(visit, Mapping) else {}
     visit.setdefault("id", secrets.token_hex(6))
     when = AFTER if when == AFTER else BEFORE
-    places = [
-        each.options.index(answer) if answer in each.options else None
-        for each, answer in zip(asked, chosen, strict=True)
-    ]
-    if None in places:
-        return tag("p", text("Answer all four, or guess."), class_="md-hint", role="status"), visit
+    if not all(answer in each.options for each, answer in zip(asked, chosen, strict=True)):
+        return tag("p", "Answer all four, or guess.", class_="md-hint", role="status"), visit
+    places = [each.options.index(str(answer)) for each, answer in zip(asked, chosen, strict=True)]
     right = sum(place == each.answer for place, each in zip(places, asked, strict=True))
     visit[when] = right
-    record = {"visit": visit["id"], "when": when, "answers": places, "right": right}
-    record["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    kept = _write(record)
-    where = (
-        f"Kept without a name in {answers_file()}." if kept else "Your answers could not be kept in a file."
-    )
-    if when == BEFORE:
-        said = tag("p", "Thank you. Now the lessons; you will meet these questions again.")
-        return _kept(said, where), visit
-    rows = []
-    for place, each in zip(places, asked, strict=True):
-        mark = tag("b", "\u2713" if place == each.answer else "\u2717")
-        rows.append(
-            tag("li", f"{mark} {text(each.question)} " + tag("em", text(each.options[each.answer or 0])))
-        )
-    before = f"Before: {visit[BEFORE]} of {len(asked)}. " if BEFORE in visit else ""
-    head = tag("p", tag("strong", text(f"{before}Now: {right} of {len(asked)}.")))
-    return _kept(head + tag("ul", "".join(rows), class_="md-answered"), f"{summary()} {where}"), visit
-
-
-def _kept(said: str, where: str) -> str:
-    return tag("div", said + hint(where), class_="md-reveal", role="status")
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    record = {"visit": visit["id"], "when": when, "answers": places, "right": right, "time": moment}
+    where = "Your answers could not be kept in a file."
+    if _write(record):
+        where = f"Kept without a name in {answers_file()}."
+    said = [tag("p", "Thank you. Now the lessons; you will meet these questions again.")]
+    if when == AFTER:
+        rows = []
+        for place, each in zip(places, asked, strict=True):
+            mark = tag("b", "\u2713" if place == each.answer else "\u2717")
+            rows.append(
+                tag("li", mark, text(f" {each.question} "), tag("em", text(each.options[each.answer or 0])))
+            )
+        before = f"Before: {visit[BEFORE]} of {len(asked)}. " if BEFORE in visit else ""
+        head = tag("p", tag("strong", f"{before}Now: {right} of {len(asked)}."))
+        said, where = [head, tag("ul", *rows, class_="md-answered")], f"{summary()} {where}"
+    return tag("div", *said, hint(where), class_="md-reveal", role="status"), visit
 
 
 def summary() -> str:
     """Return how all visitors who answered twice did, before and after."""
     visits: dict[str, dict[str, int]] = {}
     for record in _read():
-        visits.setdefault(record["visit"], {})[record["when"]] = record["right"]
+        visits.setdefault(str(record.get("visit")), {})[record["when"]] = record["right"]
     both = [each for each in visits.values() if len(each) == 2]
     if not both:
         return ""
@@ -257,25 +230,21 @@ def _write(record: Mapping[str, Any]) -> bool:
     return True
 
 
-def _read() -> list[dict[str, Any]]:
-    """Return the kept answers; lines that are none are passed over."""
+def _read() -> Iterator[dict[str, Any]]:
+    """Yield the kept answers; lines that are none are passed over."""
     try:
         lines = answers_file().read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
-        return []
-    found = []
+        return
     for line in lines:
-        try:
-            record = parse_json(line)
-        except ValueError:
-            continue
-        if (
-            isinstance(record, dict)
-            and record.get("when") in (BEFORE, AFTER)
-            and is_whole(record.get("right"))
-        ):
-            found.append({**record, "visit": str(record.get("visit"))})
-    return found
+        with suppress(ValueError):
+            found = parse_json(line)
+            if (
+                isinstance(found, dict)
+                and found.get("when") in (BEFORE, AFTER)
+                and is_whole(found.get("right"))
+            ):
+                yield found
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -290,16 +259,8 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         # In the tab: what stands between two tabs, Gradio takes for one.
         outcome = gr.State(None, time_to_live=STATE_SECONDS)
         visit = gr.State({}, time_to_live=STATE_SECONDS)
-        panel(
-            tag(
-                "p",
-                text("There is no lesson of that name. Choose one below."),
-                class_="md-error",
-                role="alert",
-                hidden=True,
-            ),
-            elem_id="lesson-gone",
-        )
+        gone = "There is no lesson of that name. Choose one below."
+        panel(tag("p", gone, class_="md-error", role="alert", hidden=True), elem_id="lesson-gone")
         chosen = gr.Radio(
             [
                 ("Four questions", BEFORE),
@@ -312,7 +273,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             elem_id="lesson-choice",
             elem_classes="md-choice",
         )
-        panel(hint(f"{minutes} minutes in all. Answer the four questions before and after."))
+        explain(f"{minutes} minutes in all. Answer the four questions before and after.")
         with gr.Row(elem_classes="md-columns", elem_id="lesson-row") as taught:
             with gr.Column(elem_id="lesson-column", min_width=280):
                 words = panel(lesson_html(first), elem_id="lesson")
@@ -328,9 +289,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                     max_lines=2,
                     elem_id="lesson-own",
                 )
-                start = gr.Button(
-                    "Run", variant="primary", interactive=False, elem_id="lesson-run", elem_classes="md-run"
-                )
+                start = run_button("Run", "lesson-run", interactive=False)
             with gr.Column(elem_id="lesson-shown", min_width=300):
                 made = panel(note(EMPTY), elem_id="lesson-result", js_on_load=script("inside.js"))
                 open_ = gr.Button("Reveal", visible=False, elem_id="lesson-reveal", elem_classes="md-run")
@@ -345,9 +304,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                 )
                 for n, each in enumerate(questions(), 1)
             ]
-            save = gr.Button(
-                "Keep my answers", variant="primary", elem_id="questions-keep", elem_classes="md-run"
-            )
+            save = run_button("Keep my answers", "questions-keep")
             thanks = panel(elem_id="questions-told")
 
     def choose(chosen: object) -> dict[Any, Any]:
@@ -356,10 +313,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             return {taught: gr.Row(visible=False), quiz: gr.Column(visible=True), thanks: ""} | {
                 each: gr.Radio(value=None) for each in asked
             }
-        try:
-            lesson = lesson_of(chosen)
-        except MemDrivenError as error:
-            return {compose.status: failure(error)}
+        lesson = lessons().get(str(chosen), first)
         return {
             taught: gr.Row(visible=True),
             quiz: gr.Column(visible=False),
@@ -368,20 +322,19 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             own: gr.Textbox(value="", placeholder=lesson.request.caption),
             start: gr.Button(interactive=False),
             made: note(EMPTY),
+            judged: "",
             compose.status: status(READY),
         }
 
-    quick: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-    running = start.click(run, [chosen, own], [compose.status, made, outcome], **event_options())
+    running = start.click(run, [chosen, own], [outcome, made, compose.status], **event_options())
     # What still runs is the lesson before's, and would fill the new one's place.
-    shown = [taught, quiz, words, answer, own, start, made, compose.status, thanks, *asked]
-    chosen.change(choose, chosen, shown, cancels=running, **quick)
-    made.change(None, [made, words], [made, open_, compose.status], js=_OF_THIS_LESSON, **quick)
-    chosen.change(lambda: "", None, judged, **quick)
-    answer.change(predict, answer, start, **quick)
-    open_.click(reveal, [chosen, answer, outcome], [judged, open_], **quick)
-    judged.click(onward, None, chosen, **quick)
-    save.click(keep, [chosen, visit, *asked], [thanks, visit], **quick)
+    shown = [taught, quiz, words, answer, own, start, made, judged, compose.status, thanks, *asked]
+    chosen.change(choose, chosen, shown, cancels=running, **BESIDE)
+    made.change(None, [made, words], [made, open_, compose.status], js=_OF_THIS_LESSON, **BESIDE)
+    answer.change(lambda said: gr.Button(interactive=bool(said)), answer, start, **BESIDE)
+    open_.click(reveal, [chosen, answer, outcome], [judged, open_], **BESIDE)
+    judged.click(onward, None, chosen, **BESIDE)
+    save.click(keep, [chosen, visit, *asked], [thanks, visit], **BESIDE)
     return [running]
 
 

@@ -6,8 +6,6 @@ import base64
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,13 @@ import torch
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.explore.memory_map import FILE, Map, Progress, mean_colours, read_map, sheet, small_pictures
 from memdriven.memory.bank import MemoryBank
-from memdriven.pipeline.output import Retrieval
+from memdriven.numbers import shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, references, state
 from memdriven.ui.html import (
     CLICKS,
     READY,
+    button,
     by_name,
     event_options,
     failure,
@@ -31,13 +30,13 @@ from memdriven.ui.html import (
     section,
     status,
     tag,
-    text,
 )
 from memdriven.ui.picture import PictureTab, keep_from, show
 from memdriven.ui.query import Compose
-from memdriven.ui.references import panels
+from memdriven.ui.references import Query, note, panels
 from memdriven.ui.result import moment
 from memdriven.ui.state import Once, Shelved
+from memdriven.ui.tabs import explain, explained
 
 EMPTY = "The map is drawn when this tab is opened."
 SEARCH = "Search the captions"
@@ -49,30 +48,17 @@ LARGEST = 6_000
 """Of a larger memory the map shows this many items, evenly spread."""
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A memory's map and the page's version of it."""
-
-    map: Map
-    html: str
+_drawings: Shelved[tuple[Map, str]] = Shelved()
 
 
-_drawings: Shelved[Drawn] = Shelved()
+def drawing(pipe: MemoryDrivenPipeline) -> Once[tuple[Map, str]]:
+    """Return the map of a model's memory and the page's version of it, drawn when it is first needed."""
 
+    def draw(progress: Progress) -> tuple[Map, str]:
+        layout = read_map(pipe.bank, pipe.bank.path.parent / FILE)
+        return layout, map_html(pipe.bank, layout, progress)
 
-def drawing(pipe: MemoryDrivenPipeline) -> Once[Drawn]:
-    """Return the map of a model's memory, drawn when it is first needed."""
-    return _drawings.get(pipe.bank_hash, partial(draw, pipe.bank))
-
-
-def draw(bank: MemoryBank, progress: Progress | None = None) -> Drawn:
-    """Return a memory's map and the page's version of it.
-
-    Raises:
-        BankError: the stored map or a thumbnail is damaged.
-    """
-    layout = read_map(bank, bank.path.parent / FILE)
-    return Drawn(layout, map_html(bank, layout, progress))
+    return _drawings.get(pipe.bank_hash, draw)
 
 
 def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) -> str:
@@ -95,52 +81,34 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
     }
     search = tag("input", type="search", class_="md-map-search", aria_label=SEARCH, placeholder=SEARCH)
     found = tag("output", class_="md-map-found", data_words="{count} found")
-    zoom = "".join(
-        tag("button", text(sign), type="button", class_="md-action", data_zoom=way, aria_label=label)
-        for sign, way, label in ZOOM
-    )
-    canvas = tag(
-        "canvas",
-        tabindex=0,
-        role="img",
-        aria_label=f"Map of {count} pictures. Arrow keys go from point to point, Enter uses one.",
-    )
-    card = tag("div", tag("i") + tag("span"), class_="md-map-card", hidden=True)
+    zoom = [button(sign, data_zoom=way, aria_label=label) for sign, way, label in ZOOM]
+    told = f"Map of {count} pictures. Arrow keys go from point to point, Enter uses one."
+    canvas = tag("canvas", tabindex=0, role="img", aria_label=told)
+    card = tag("div", tag("i"), tag("span"), class_="md-map-card", hidden=True)
     return tag(
         "div",
-        tag("div", search + found + tag("span", zoom, class_="md-map-zoom"), class_="md-map-tools")
-        + tag("div", canvas + card, class_="md-map-frame"),
+        tag("div", search, found, tag("span", *zoom, class_="md-map-zoom"), class_="md-map-tools"),
+        tag("div", canvas, card, class_="md-map-frame"),
         class_="md-map",
         data_map=json.dumps(content),
     )
 
 
-def query_html(retrieval: Retrieval, at: tuple[float, float]) -> str:
-    """Return the star's place and its neighbours for the canvas, and in words."""
-    content = {"at": at, "ids": retrieval.ids}
-    words = f"The star marks your words; lines lead to the references in use ({len(retrieval)})."
-    return tag("p", text(words), class_="md-hint", data_query=json.dumps(content))
-
-
-def unfold(shown: str, *query: object) -> Iterator[tuple[object, object, object, object]]:
-    """Yield the map (unless it is there), the star, the status, and which memory's map is there.
+@explained(note(EMPTY), "", "")
+def unfold(shown: str, *query: object) -> Iterator[tuple[object, str, str, str]]:
+    """Yield the map (unless it is there), the star, which memory's map is there, and the status.
 
     Args:
         shown: hash of the memory whose map is on the page; empty before the first.
         query: what the left column asks.
     """
-    try:
-        pipe = state.pipeline()
-        once = drawing(pipe)
-        for done, count in once.wait():
-            line, shown = f"Drawing the map: {done / max(1, count):.0%}.", ""
-            yield references.note(line), "", status(line, busy=True), shown
-        drawn = once.result()
-    except MemDrivenError as error:
-        yield references.note(EMPTY), "", failure(error), ""
-        return
+    pipe = state.pipeline()
+    once = drawing(pipe)
+    for done, count in once.wait():
+        line, shown = f"Drawing the map: {done / max(1, count):.0%}.", ""
+        yield note(line), "", shown, status(line, busy=True)
     star, line = find(*query)
-    yield (gr.skip() if shown == pipe.bank_hash else drawn.html), star, line, pipe.bank_hash
+    yield (gr.skip() if shown == pipe.bank_hash else once.result()[1]), star, pipe.bank_hash, line
 
 
 def find(*query: object) -> tuple[str, str]:
@@ -149,28 +117,25 @@ def find(*query: object) -> tuple[str, str]:
     if not str(query[0]).strip():
         return hint("Write a caption to see where it belongs."), status(READY)
     try:
-        wanted = references.read(*query)
-        prepared = pipe.prepare(wanted)
-        x, y = drawing(pipe).result().map.place(prepared.asked.sentence[0]).tolist()
+        prepared = pipe.prepare(references.read(*query))
+        layout, _ = drawing(pipe).result()
     except MemDrivenError as error:
         return "", failure(error)
-    return query_html(prepared.retrieval, (x, y)), status("Your words are on the map.")
+    content = {"at": layout.place(prepared.asked.sentence[0]).tolist(), "ids": prepared.retrieval.ids}
+    words = f"The star marks your words; lines lead to the references in use ({len(prepared.retrieval)})."
+    return hint(words, data_query=json.dumps(content)), status("Your words are on the map.")
 
 
 def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     """Pin the chosen item, or release it, and paint with the memory as it then is; return what changes."""
-    pipe, steering = state.pipeline(), query[6]
+    pipe, asked, chosen = state.pipeline(), Query(*query), getattr(event, "item", None)
     try:
-        chosen = getattr(event, "item", None)
         if not isinstance(chosen, str):
-            raise ConfigError(
-                wanted="a point of the map", found=repr(chosen)[:40], fix="choose a point again"
-            )
-        item = pipe.bank.items[pipe.bank.index_of(chosen)]
-        new = steering.pin(chosen)
-        own = str(query[0]).strip() or item.captions[0]
-        query = (own, *query[1:6], new, *query[7:])
-        output = pipe(references.read(*query))
+            raise ConfigError("a point of the map", shown(chosen), "choose a point again")
+        item = pipe.bank.item(pipe.bank.index_of(chosen))
+        new = query[6].pin(chosen)
+        asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
+        output = pipe(references.read(*asked))
     except MemDrivenError as error:
         return {"status": failure(error)}
     line, result, seed = references.again(output.prepared, new), show(output), output.recipe.seed
@@ -179,13 +144,13 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
         title, said = "Released, and painted without it", "The memory is released."
     memory, unknown = panels(line)
     made = (
-        tag("h3", text(title), class_="md-small-title")
-        + references.memory_panel(line.retrieval, common=state.common_words())
-        + result
+        tag("h3", title, class_="md-small-title"),
+        references.memory_panel(line.retrieval, common=state.common_words()),
+        result,
     )
     return {
-        "chosen": tag("div", made, class_="md-map-chosen", data_item=chosen),
-        "star": find(*query)[0],
+        "chosen": tag("div", *made, class_="md-map-chosen", data_item=chosen),
+        "star": find(*asked)[0],
         "status": status(f"{said} Painted with seed {seed}."),
         "steering": new,
         "memory": memory,
@@ -194,6 +159,9 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
         "seed": str(seed),
         "current": moment(output),
     }
+
+
+CHANGED = ("chosen", "star", "status", "steering", "memory", "unknown", "result", "seed", "current")
 
 
 def _packed(values: np.ndarray) -> str:
@@ -209,40 +177,28 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
     """
     with gr.Tab("Memory map", id="map") as tab:
         section("memory", "Everything it remembers")
-        panel(
-            hint(
-                "Each point is a picture of the memory in its own colour; similar "
-                "captions lie close together. The star is where your words belong."
-            )
+        explain(
+            "Each point is a picture of the memory in its own colour; similar "
+            "captions lie close together. The star is where your words belong."
         )
         with gr.Row(elem_classes="md-columns"):
             with gr.Column(elem_id="map-column", min_width=300):
-                drawn = panel(references.note(EMPTY), elem_id="map", js_on_load=script("memory_map.js"))
+                drawn = panel(note(EMPTY), elem_id="map", js_on_load=script("memory_map.js"))
                 star = panel(elem_id="map-query")
                 again = gr.Button("Show my words", elem_id="map-find", elem_classes="md-quiet")
             with gr.Column(elem_id="map-side", min_width=220):
                 chosen = panel(
-                    references.note("Choose a point to pin it: your words are painted with that memory."),
+                    note("Choose a point to pin it: your words are painted with that memory."),
                     elem_id="map-chosen",
                     js_on_load=CLICKS,
                 )
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
                 shown = gr.State("")
     keep_from(chosen, compose)
-    painted = {
-        "chosen": chosen,
-        "star": star,
-        "status": compose.status,
-        "steering": compose.steering,
-        "memory": picture.memory,
-        "unknown": compose.unknown,
-        "result": picture.result,
-        "seed": compose.seed,
-        "current": compose.current,
-    }
-    options = event_options()
+    parts, options = compose.parts | picture.parts | {"chosen": chosen, "star": star}, event_options()
+    changed = [parts[name] for name in CHANGED]
     return [
-        tab.select(unfold, [shown, *compose.whole_query], [drawn, star, compose.status, shown], **options),
+        tab.select(unfold, [shown, *compose.whole_query], [drawn, star, shown, compose.status], **options),
         again.click(find, compose.whole_query, [star, compose.status], **options),
-        drawn.click(by_name(painted, choose), compose.whole_query, list(painted.values()), **options),
+        drawn.click(by_name(parts, choose), compose.whole_query, changed, **options),
     ]

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 from PIL import Image
 
-from memdriven.errors import MemDrivenError
 from memdriven.explore import morph
 from memdriven.explore.compare import difference
+from memdriven.numbers import is_number
 from memdriven.pipeline.output import Retrieval
 from memdriven.ui import gr, references, state
 from memdriven.ui.html import (
     PICTURE_BUSY,
+    button,
     event_options,
-    failure,
     hint,
     image_uri,
     panel,
@@ -30,7 +29,8 @@ from memdriven.ui.html import (
     thumbs,
 )
 from memdriven.ui.query import Compose
-from memdriven.ui.references import note
+from memdriven.ui.references import Query, note
+from memdriven.ui.tabs import explain, explained, run_button, slider
 
 EMPTY = "The pictures between two appear here, to move through by hand."
 FORMAT_NAMES = {"GIF": "GIF", "WEBP": "animated WebP"}
@@ -41,117 +41,78 @@ _MOVES = "(words, moving) => words.trim() ? [...new Set([...moving, 'words', 'me
 MOVING = ("words", "memory", "z", "mirror and window")
 
 
+@explained(note(EMPTY))
 def run(
-    words: str, seed: str, moving: Sequence[str] | None, count: float, *query: object
+    words: str, seed: str, moving: Sequence[str] | None, count: object, *query: object
 ) -> Iterator[tuple[str, str]]:
     """Yield the newest picture while they are made, at last all of them; and the status."""
-    pipe = state.pipeline()
-    moving = list(moving or ())
-    try:
-        wanted = references.read(*query)
-        other = words if isinstance(words, str) and words.strip() else wanted.caption
-        # The far end is what the left column would give for these words and this seed.
-        far = references.read(other, *query[1:4], seed, *query[5:])
-        start, end = wanted, far
-        first, last = pipe.prepare(start).retrieval, pipe.prepare(end).retrieval
-        made: list[Image.Image] = []
-        total = _count(count)
-        for picture in morph.frames(pipe, start, end, moving, total):
-            made.append(picture)
+    pipe, moving = state.pipeline(), list(moving or ())
+    near = references.read(*query)
+    # The far end is what the left column would give for these words and this seed.
+    other = words if isinstance(words, str) and words.strip() else near.caption
+    far = references.read(*Query(*query)._replace(caption=other, seed=seed))
+    total = max(FEWEST, min(int(count), morph.MAX_FRAMES)) if is_number(count) else DEFAULT_FRAMES
+    made: list[Image.Image] = []
+    for picture in morph.frames(pipe, near, far, moving, total):
+        made.append(picture)
+        if len(made) < total:
             line = f"Painting: {len(made)} of {total} pictures."
-            if len(made) < total:
-                yield _making(picture, len(made) / total), status(line, busy=True)
-        # What does not move is at the far end as it is at the near one.
-        words_there = (last if "words" in moving else first).caption
-        there = replace(last if "memory" in moving else first, caption=words_there)
-        ends = ((first, wanted.seeds[0]), (there, far.seeds[0]))
-        yield (
-            morph_html(made, ends, moving),
-            status(f"{total} pictures. Move through them with the slider or the arrow keys."),
-        )
-    except MemDrivenError as error:
-        yield note(EMPTY), failure(error)
+            yield _making(picture, len(made) / total), status(line, busy=True)
+    # What does not move is at the far end as it is at the near one.
+    first, last = pipe.prepare(near).retrieval, pipe.prepare(far).retrieval
+    reached = (last if "words" in moving else first).caption
+    there = replace(last if "memory" in moving else first, caption=reached)
+    line = f"{total} pictures. Move through them with the slider or the arrow keys."
+    yield morph_html(made, ((first, near.seeds[0]), (there, far.seeds[0])), moving), status(line)
 
 
 def morph_html(
     pictures: Sequence[Image.Image], ends: Sequence[tuple[Retrieval, int]], moving: Sequence[str]
 ) -> str:
     """Return all pictures on one spot with a slider, how much each step changes, and exports."""
-    images = "".join(
-        tag(
-            "img",
-            src=image_uri(picture),
-            alt=f"Picture {number} on the way",
-            data_shown=str(number == 1).lower(),
-        )
-        for number, picture in enumerate(pictures, start=1)
-    )
-    slider = tag(
-        "input",
-        type="range",
-        min=0,
-        max=len(pictures) - 1,
-        value=0,
-        aria_label="Place between the first and the last picture",
-    )
-    play = tag("button", text("Play"), type="button", class_="md-action md-play", aria_pressed="false")
-    links = "".join(_link(pictures, kind) for kind in morph.FORMATS)
-    sides = "".join(_end(retrieval, seed, moving) for retrieval, seed in ends)
+    images = [
+        tag("img", src=image_uri(each), alt=f"Picture {n} on the way", data_shown=str(n == 1).lower())
+        for n, each in enumerate(pictures, start=1)
+    ]
+    label = "Place between the first and the last picture"
+    slider = tag("input", type="range", min=0, max=len(pictures) - 1, value=0, aria_label=label)
+    play = button("Play", "md-action md-play", aria_pressed="false")
+    gaps = [float(difference(a, b).mean()) for a, b in pairwise(pictures)]
+    steps = (tag("span", style=f"height:{100 * gap / (max(gaps) or 1):.0f}%") for gap in gaps)
+    change = hint(f"Change per step ({100 * sum(gaps):.1f} % in total).")
     return tag(
         "div",
-        tag("div", images, class_="md-film")
-        + tag("div", play + slider, class_="md-scrub")
-        + _steps(pictures)
-        + tag("div", sides, class_="md-ends")
-        + tag("div", links, class_="md-actions"),
+        tag("div", *images, class_="md-film"),
+        tag("div", play, slider, class_="md-scrub"),
+        tag("div", tag("div", *steps, class_="md-morph-steps", aria_hidden="true"), change),
+        tag("div", *(_end(*end, moving) for end in ends), class_="md-ends"),
+        tag("div", *(_link(pictures, kind) for kind in morph.FORMATS), class_="md-actions"),
         class_="md-morph",
     )
 
 
-def _steps(pictures: Sequence[Image.Image]) -> str:
-    """Return a bar for each step, as high as the pictures differ across it."""
-    gaps = [float(difference(a, b).mean()) for a, b in pairwise(pictures)]
-    highest = max(gaps) or 1.0
-    bars = "".join(tag("span", style=f"height:{100 * gap / highest:.0f}%") for gap in gaps)
-    label = ("Change per step ({sum} in total).").format(sum=f"{100 * math.fsum(gaps):.1f} %")
-    return tag("div", tag("div", bars, class_="md-morph-steps", aria_hidden="true") + hint(label))
-
-
 def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
-    parts = [
-        tag("q", text(retrieval.caption), class_="md-quote" + _still("words", moving)),
-        tag("div", thumbs(retrieval), class_="md-end-memory" + _still("memory", moving)),
-        tag("span", text(f"seed {seed}"), class_="md-seed" + _still("z", moving)),
-    ]
-    return tag("div", "".join(parts), class_="md-end")
-
-
-def _still(part: str, moving: Sequence[str]) -> str:
-    return "" if part in moving else " md-still"
+    still = {part: "" if part in moving else " md-still" for part in morph.PARTS}
+    return tag(
+        "div",
+        tag("q", text(retrieval.caption), class_="md-quote" + still["words"]),
+        tag("div", thumbs(retrieval), class_="md-end-memory" + still["memory"]),
+        tag("span", f"seed {seed}", class_="md-seed" + still["z"]),
+        class_="md-end",
+    )
 
 
 def _link(pictures: Sequence[Image.Image], kind: str) -> str:
     content = base64.b64encode(morph.animation(pictures, kind)).decode("ascii")
+    name = f"memdriven-morph.{kind.lower()}"
     href = f"data:image/{kind.lower()};base64,{content}"
-    return tag(
-        "a",
-        text(f"Save {FORMAT_NAMES[kind]}"),
-        href=href,
-        download=f"memdriven-morph.{kind.lower()}",
-        class_="md-action",
-    )
+    return tag("a", f"Save {FORMAT_NAMES[kind]}", href=href, download=name, class_="md-action")
 
 
 def _making(picture: Image.Image, share: float) -> str:
     bar = tag("span", tag("span", style=f"width:{100 * share:.0f}%"), class_="md-bar md-bar-noise")
     image = tag("img", src=image_uri(picture), alt=PICTURE_BUSY, data_shown="true")
-    return tag("div", tag("div", image, class_="md-film") + bar, class_="md-morph")
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        return DEFAULT_FRAMES
-    return max(FEWEST, min(int(value), morph.MAX_FRAMES))
+    return tag("div", tag("div", image, class_="md-film"), bar, class_="md-morph")
 
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
@@ -159,11 +120,9 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     with gr.Tab("Morph", id="morph"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="morph-ask", min_width=260):
             section("noise", "From this picture to another")
-            panel(
-                hint(
-                    "Starts at your words and noise. Choose what moves; the rest stays. "
-                    "z is interpolated on a sphere, all else linearly."
-                )
+            explain(
+                "Starts at your words and noise. Choose what moves; the rest stays. z is interpolated on "
+                "a sphere, all else linearly."
             )
             moving = gr.CheckboxGroup(
                 [(label, part) for part, label in zip(morph.PARTS, MOVING, strict=True)],
@@ -178,16 +137,8 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             seed = gr.Textbox(
                 label="Seed at the end", elem_id="morph-seed", max_lines=1, placeholder="random"
             )
-            count = gr.Slider(
-                FEWEST,
-                morph.MAX_FRAMES,
-                value=DEFAULT_FRAMES,
-                step=2,
-                buttons=[],
-                label="Pictures",
-                elem_id="morph-count",
-            )
-            make = gr.Button("Morph", variant="primary", elem_id="morph-run", elem_classes="md-run")
+            count = slider("morph-count", "Pictures", FEWEST, morph.MAX_FRAMES, DEFAULT_FRAMES, 2)
+            make = run_button("Morph", "morph-run")
         with gr.Column(elem_id="morph-shown", min_width=300):
             made = panel(note(EMPTY), elem_id="morph-result", js_on_load=script("morph.js"))
     words.input(None, [words, moving], moving, js=_MOVES)

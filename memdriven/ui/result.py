@@ -83,8 +83,6 @@ STEPS = {
 """Colour and name of each step of the pipeline; the others are the stages, which paint."""
 LARGER = (2, 4)
 """Times that a picture can be enlarged for its download."""
-TILES = 9
-"""Variations in the diversity grid."""
 CLAIM_NAMES = {"beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars"}
 COPY = {"data_copied": "Copied", "data_by_hand": "Selected for you to copy:"}
 """What the page says after a press that copies."""
@@ -271,35 +269,3 @@ def _thing(claim: Claim) -> str:
 
 def _value(value: str) -> str:
     return "no" if value in ABSENT else value.replace("_", " ")
-
-
-def grid(tiles: Sequence[Image.Image | None], numbers: Sequence[int]) -> str:
-    """Return the 3 x 3 grid; each finished tile is a button that keeps its z.
-
-    Args:
-        tiles: pictures, None where they are still to come.
-        numbers: of the tiles; 0 is the picture that the others vary.
-    """
-    cells = []
-    for place, (tile, number) in enumerate(zip(tiles, numbers, strict=True), start=1):
-        if tile is None:
-            label = f"Variation {place}, waiting"
-            cells.append(tag("li", tag("span", class_="md-tile md-busy", role="img", aria_label=label)))
-            continue
-        label = f"Variation {number}" if number else "The picture itself"
-        inside = tag("img", src=image_uri(tile), alt=label) + tag("span", text(label), class_="md-tile-seed")
-        kind = "md-tile" if number else "md-tile md-tile-centre"
-        button = tag("button", inside, type="button", class_=kind, data_seed=number, title=label)
-        cells.append(tag("li", button))
-    return tag("ol", "".join(cells), class_="md-grid")
-
-
-def empty_grid() -> str:
-    """Return the grid before its first use: nine blank tiles and a sentence."""
-    blank = tag("li", tag("span", class_="md-tile")) * TILES
-    return tag(
-        "div",
-        tag("ol", blank, class_="md-grid", aria_hidden="true")
-        + tag("p", text("Nine pictures of one caption appear here, side by side."), class_="md-grid-note"),
-        class_="md-grid-empty",
-    )

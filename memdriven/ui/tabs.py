@@ -13,14 +13,14 @@ from torch import Tensor
 
 from memdriven.errors import MemDrivenError
 from memdriven.ui import gr
-from memdriven.ui.html import COLOURS, failure, image_uri, levels, tag, text, washed
+from memdriven.ui.html import COLOURS, failure, hint, image_uri, levels, panel, tag, text, washed
 
 Given = ParamSpec("Given")
 BINS = 72
 """Bars of the histogram of cosines, up to 1."""
 
 
-def explained(*instead: str) -> Callable[[Callable[Given, Iterator[Any]]], Callable[Given, Iterator[Any]]]:
+def explained(*instead: object) -> Callable[[Callable[Given, Iterator[Any]]], Callable[Given, Iterator[Any]]]:
     """Let a handler, which yields the status last, end an error with `instead` and what went wrong."""
 
     def decorate(handler: Callable[Given, Iterator[Any]]) -> Callable[Given, Iterator[Any]]:
@@ -39,6 +39,22 @@ def explained(*instead: str) -> Callable[[Callable[Given, Iterator[Any]]], Calla
 def run_button(label: str, name: str, **options: Any) -> gr.Button:
     """Add the button that starts a tab's work; Ctrl + Enter presses it, too."""
     return gr.Button(label, variant="primary", elem_id=name, elem_classes="md-run", **options)
+
+
+def slider(name: str, label: str, low: float, high: float, value: float, step: float) -> gr.Slider:
+    """Add a slider without a button that sets it back."""
+    return gr.Slider(low, high, value, step=step, label=label, elem_id=name, buttons=[], min_width=140)
+
+
+def explain(words: str) -> None:
+    """Add a quiet line that explains."""
+    panel(hint(words))
+
+
+def table(title: str, heads: Iterable[str], rows: Iterable[str], **attributes: object) -> str:
+    """Return rows (`tr`) under a title and heads, all of them safe HTML already."""
+    head = tag("thead", tag("tr", *(tag("th", each, scope="col") for each in heads)))
+    return tag("table", tag("caption", title), head, tag("tbody", *rows), **attributes)
 
 
 def row(kind: str, cells: Iterable[str]) -> str:

@@ -117,7 +117,7 @@ class Judge:
 
 def backgrounds(paints: Any, *memory: str) -> dict[str, float]:
     """Measure a stand-in with a memory whose references always come in this order."""
-    item = Item(id="x", split="test", class_id=0, class_name="x", captions=tuple(CAPTIONS))
+    item = Item(id="x", split="test", captions=tuple(CAPTIONS))
     bench = SimpleNamespace(
         prompts=[
             Prompt(item=item, caption=caption, named={"background": place} if place else {})

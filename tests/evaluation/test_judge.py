@@ -65,7 +65,7 @@ def test_a_folder_that_holds_a_judge_is_gone_on_with_or_refused(squares: Path, t
 
 
 def test_data_without_attributes_is_refused(squares: Path, tmp_path: Path) -> None:
-    bare = Item(id="a", split="train", class_id=None, class_name="", captions=["a bird"])
+    bare = Item(id="a", split="train", captions=["a bird"])
     write_prepared(tmp_path, name="bare", items=[bare], classes=[], image_size=64)
     with pytest.raises(EvaluationError, match="attribute records"):
         train(tmp_path, tmp_path / "judge")

@@ -61,7 +61,7 @@ def painted(left: str, right: str) -> Tensor:
 def measured(
     image: Tensor, mirror: float | None, name: str = "aviary", reference: str = "aviary-0001-0002"
 ) -> Any:
-    item = Item(id="x", split="test", class_id=0, class_name="x", captions=("a bird",))
+    item = Item(id="x", split="test", captions=("a bird",))
     context = SimpleNamespace(
         prompts=[
             Prompt(item=item, caption="a bird", named={"wing": "red", "belly": "blue", "size": "small"})

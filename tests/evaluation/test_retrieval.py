@@ -39,7 +39,7 @@ def _context(classes: int, named: dict[str, str]) -> Any:
     items = [
         SimpleNamespace(class_name=f"class {i}", attributes={"wing": "blue"}) for i in range(classes)
     ] + [SimpleNamespace(class_name="", attributes={})]
-    item = Item(id="x", split="test", class_id=0, class_name="class 0", captions=("a bird",))
+    item = Item(id="x", split="test", class_name="class 0", captions=("a bird",))
     return SimpleNamespace(
         prompts=[Prompt(item=item, caption="a bird", named=named)],
         bank=SimpleNamespace(items=items, n=len(items), item=items.__getitem__, index_of=int),

@@ -33,7 +33,7 @@ def test_forged_choices_are_clamped_or_left_out(strategies: list[str], seeds: in
 
 
 def test_a_changed_word_shows_both_pictures_and_their_difference() -> None:
-    made, line = compare.change(CAPTION.replace("red", "blue"), *QUERY)
+    made, line = next(compare.change(CAPTION.replace("red", "blue"), *QUERY))
     assert "<del>red</del> <ins>blue</ins>" in made
     assert made.count("<figure") == 3
     assert "seed 7" in line
@@ -48,18 +48,18 @@ def test_pictures_are_compared_at_the_strength_asked_for(fading: MemoryDrivenPip
     *_, (made, _) = compare.table(["sentence-sentence", "none"], 1, *asking(memory=0.5))
     assert made.count(none) == 1
     half = image_uri(fading("a blue bird", seed=7, memory=0.5, neighbours=["bird-00"]).images[0])
-    assert half in compare.change("a blue bird", *asking(memory=0.5))[0]
+    assert half in next(compare.change("a blue bird", *asking(memory=0.5)))[0]
 
 
 def test_nothing_to_compare_is_explained() -> None:
-    assert 'role="alert"' in compare.change(CAPTION, *QUERY)[1]
-    assert 'role="alert"' in compare.change("blue", *EMPTY)[1]
+    assert 'role="alert"' in next(compare.change(CAPTION, *QUERY))[1]
+    assert 'role="alert"' in next(compare.change("blue", *EMPTY))[1]
     (only,) = compare.table(["none"], 1, *EMPTY)
     assert "write a caption, or take an example" in only[1]
 
 
 def test_hostile_words_are_escaped() -> None:
-    made, _ = compare.change("a blue bird <img src=y>", *asking(HOSTILE))
+    made, _ = next(compare.change("a blue bird <img src=y>", *asking(HOSTILE)))
     assert "<img src=x" not in made
     assert "<img src=y" not in made
 
@@ -69,7 +69,7 @@ STEP = Variation(seed=2, strength=0.5)
 
 def test_an_edit_holds_what_was_steered_by_hand(pipe: MemoryDrivenPipeline) -> None:
     steering = Steering().only("bird-05").step(7, (STEP,))
-    made, _ = compare.change("a blue bird", *asking(steering=steering))
+    made, _ = next(compare.change("a blue bird", *asking(steering=steering)))
     for caption in (CAPTION, "a blue bird"):
         wanted = pipe(caption, seed=7, neighbours=["bird-05"], variations=[STEP])
         assert image_uri(wanted.images[0]) in made

@@ -49,7 +49,7 @@ def test_the_picture_on_the_page_is_checked(
 def test_a_copy_is_called_one(pipe: MemoryDrivenPipeline) -> None:
     output = pipe(CAPTION, k=1, seed=1)
     forged = replace(output, all_stages=((pipe.bank.thumbnail(0),),))
-    made = copies.check_html(forged, copies.space(pipe).result(), pipe.bank)
+    made = copies.check_html(pipe, forged)
     assert 'data-level="copy"' in made
     assert "was its reference" in made
     assert "References that are not among the nearest" not in made
@@ -68,7 +68,7 @@ def test_own_images_are_compared_too(pipe: MemoryDrivenPipeline) -> None:
         )
         output = pipe(CAPTION, neighbours=[name, "bird-03"], images=[guest], seed=1)
         forged = replace(output, all_stages=((like,),))
-        made = copies.check_html(forged, copies.space(pipe).result(), pipe.bank)
+        made = copies.check_html(pipe, forged)
         assert ('data-level="copy"' in made) == (verdict == "copy")
         own = made.split("Your own images that it drew on")[1]
         assert image_uri(image) in own

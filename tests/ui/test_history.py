@@ -355,9 +355,9 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     out = pipe(CAPTION, seed=4)
     steps = list(diversity.vary_near(moment(out), 0.3, Steering()))
     assert len(steps) == 10
-    made = steps[-1][3]
+    made = steps[-1][2]
     assert made is not None
-    assert "Nine pictures" in str(steps[-1][2])
+    assert "Nine pictures" in steps[-1][3]
     assert 'class="md-score"' in str(steps[-1][0])
     kept = diversity.adopt(Event(seed="5"), made, Steering())  # type: ignore[arg-type]
     step = Variation(seed=5_004, strength=0.3)  # of this picture: another seed has other eight
@@ -367,8 +367,8 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     assert "1 away" in kept["steps"]
     assert kept["memory"] == references.look(*QUERY, Steering())[0]
     assert Recipe.from_json(kept["current"]["recipe"]) == wanted.recipe
-    further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][3]
+    further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][2]
     assert further is not None
     assert Recipe.from_json(further["recipe"]).variations == (step,)
-    ((*_, nothing),) = diversity.vary_near(None, 0.3, Steering())
+    ((*_, nothing, _),) = diversity.vary_near(None, 0.3, Steering())
     assert nothing is None

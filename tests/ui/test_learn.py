@@ -13,7 +13,8 @@ from memdriven.errors import DataError
 from memdriven.models.noise import Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import experiments, learn, state
-from memdriven.ui.lessons import EXPERIMENTS, HIGHLIGHTS, lessons, questions, read_lesson
+from memdriven.ui.experiments import EXPERIMENTS
+from memdriven.ui.lessons import HIGHLIGHTS, lessons, questions, read_lesson
 from tests.ui.asking import HOSTILE
 
 
@@ -34,8 +35,8 @@ def test_six_lessons_fill_fifteen_minutes() -> None:
 @pytest.mark.parametrize("name", IDS)
 def test_every_lesson_runs_and_is_judged_by_its_run(name: str) -> None:
     steps = list(learn.run(name))
-    assert all('role="alert"' not in step[0] for step in steps)
-    assert "That is what happened. Reveal tells why." in steps[-1][0]
+    assert all('role="alert"' not in step[2] for step in steps)
+    assert "That is what happened. Reveal tells why." in steps[-1][2]
     assert all(f'data-of="{name}"' in step[1] for step in steps)
     assert ['data-done="true"' in step[1] for step in steps] == [False] * (len(steps) - 1) + [True]
     wanted = {
@@ -48,13 +49,13 @@ def test_every_lesson_runs_and_is_judged_by_its_run(name: str) -> None:
     }
     mark, count = wanted[name]
     assert steps[-1][1].count(mark) >= count
-    of, answer, measured = steps[-1][2]
+    of, answer, measured = steps[-1][0]
     assert of == name
     assert measured
     lesson = lessons()[name]
     assert answer in (None, *range(len(lesson.options)))
     for said in range(len(lesson.options)):
-        told, button = learn.reveal(name, lesson.options[said], steps[-1][2])
+        told, button = learn.reveal(name, lesson.options[said], steps[-1][0])
         verdict = "open" if answer is None else "right" if said == answer else "wrong"
         assert f'data-verdict="{verdict}"' in told
         assert measured in html.unescape(told)
@@ -65,7 +66,7 @@ def test_every_lesson_runs_and_is_judged_by_its_run(name: str) -> None:
 
 
 def test_the_row_of_z_holds_all_but_z(pipe: MemoryDrivenPipeline, painted: list[Noise]) -> None:
-    *_, ran = experiments.run(pipe, lessons()["noise"])
+    *_, ran = experiments.run(pipe, "noise", lessons()["noise"].request)
     by_z, by_view = painted[-2 * experiments.DRAWS : -experiments.DRAWS], painted[-experiments.DRAWS :]
     assert len({tuple(each.z[0].tolist()) for each in by_z}) == experiments.DRAWS
     assert len({tuple(each.z[0].tolist()) for each in by_view}) == 1
@@ -76,10 +77,10 @@ def test_the_row_of_z_holds_all_but_z(pipe: MemoryDrivenPipeline, painted: list[
 
 
 def test_own_words_take_the_place_of_the_lessons(pipe: MemoryDrivenPipeline) -> None:
-    *_, ran = experiments.run(pipe, lessons()["retrieval"], HOSTILE)
+    *_, ran = experiments.run(pipe, "search", lessons()["retrieval"].request, caption=HOSTILE)
     assert "<img src=x" not in ran.made
     assert "&lt;img src=x" in ran.made
-    *_, (line, _, outcome) = learn.run("copy", "qqq")
+    *_, (outcome, _, line) = learn.run("copy", "qqq")
     assert 'role="alert"' in line
     assert outcome is None
 
@@ -90,8 +91,6 @@ def test_predict_before_running() -> None:
     assert lesson.title in words
     assert "md-memory md-about" in words
     assert html.escape(lesson.notes[0], quote=True) in words
-    assert learn.predict(None).interactive is False
-    assert learn.predict("x").interactive is True
     assert "none" in learn.reveal("wrong", "<img src=x>", None)[0]
     last = learn.told(lessons()["critic"], 0, 0, "")
     assert 'data-lesson="after"' in last
@@ -147,8 +146,7 @@ def test_teachers_links_are_documented() -> None:
 @pytest.mark.parametrize("name", [None, "sql", 3, ["noise"]])
 def test_unknown_lessons_are_refused(name: object) -> None:
     (only,) = learn.run(name)
-    assert 'role="alert"' in only[0]
-    assert 'role="alert"' in learn.reveal(name, "x", None)[0]
+    assert 'role="alert"' in only[2]
 
 
 def test_a_file_that_is_no_lesson_is_named() -> None:

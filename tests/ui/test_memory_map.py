@@ -35,7 +35,7 @@ def content(made: str, name: str) -> dict[str, object]:
 
 
 def test_map_holds_every_memory(pipe: MemoryDrivenPipeline) -> None:
-    *_, (made, star, _, there) = memory_map.unfold("", *QUERY)
+    *_, (made, star, there, _) = memory_map.unfold("", *QUERY)
     values = content(str(made), "map")
     assert values["ids"] == pipe.bank.ids
     points = np.frombuffer(base64.b64decode(str(values["points"])), "<i2").reshape(-1, 2)
@@ -47,10 +47,10 @@ def test_map_holds_every_memory(pipe: MemoryDrivenPipeline) -> None:
 
 def test_map_travels_once_for_each_memory(pipe: MemoryDrivenPipeline) -> None:
     memory_map.drawing(pipe).result()  # progress would take the map's place, and bring it again
-    *_, (made, _, _, there) = memory_map.unfold(pipe.bank_hash, *EMPTY)
+    *_, (made, _, there, _) = memory_map.unfold(pipe.bank_hash, *EMPTY)
     assert not isinstance(made, str)
     assert there == pipe.bank_hash
-    *_, (made, _, _, there) = memory_map.unfold("another memory", *EMPTY)
+    *_, (made, _, there, _) = memory_map.unfold("another memory", *EMPTY)
     assert content(str(made), "map")["ids"] == pipe.bank.ids
     assert there == pipe.bank_hash
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from memdriven.explore import morph as explore_morph
 from memdriven.explore.morph import MAX_FRAMES
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import morph, state
@@ -54,11 +56,13 @@ def test_nonsense_is_explained(moving: Any, count: int, seed: str) -> None:
     assert 'role="alert"' in last[1]
 
 
-@pytest.mark.parametrize(
-    ("given", "taken"), [(1e9, MAX_FRAMES), (-4, 5), (float("nan"), 13), ("x", 13), (7.9, 7)]
-)
-def test_counts_are_clamped(given: Any, taken: int) -> None:
-    assert morph._count(given) == taken
+def test_counts_are_clamped(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts: list[int] = []
+    picture = Image.new("RGB", (8, 8))
+    monkeypatch.setattr(explore_morph, "frames", lambda *given: [counts.append(given[-1]) or picture])
+    for given in (1e9, -4, float("nan"), "x", 7.9):
+        list(morph.run("", "9", ["z"], given, *QUERY))
+    assert counts == [MAX_FRAMES, 5, 13, 13, 7]
 
 
 def test_both_ends_are_steered(pipe: MemoryDrivenPipeline) -> None:

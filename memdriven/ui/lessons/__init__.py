@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -11,10 +10,10 @@ from typing import Any
 from memdriven.errors import DataError, MemDrivenError
 from memdriven.numbers import is_whole, parse_json
 from memdriven.pipeline.request import Request
+from memdriven.ui.experiments import EXPERIMENTS
 from memdriven.ui.html import EQUATION
 
-SCHEMA, QUESTIONS = "memdriven.lesson/2", "memdriven.questions/1"
-EXPERIMENTS = ("search", "share", "gates", "noise", "copy", "critic")
+SCHEMA = "memdriven.lesson/2"
 HIGHLIGHTS = tuple(kind for kind, _ in EQUATION if kind)
 
 
@@ -24,7 +23,7 @@ class Question:
 
     question: str
     options: tuple[str, ...]
-    answer: int | None
+    answer: int | None = None
     """The right option; None where the run alone decides."""
 
 
@@ -48,6 +47,29 @@ class Lesson(Question):
     notes: tuple[str, ...]
     """For teachers."""
 
+    def check(self) -> None:
+        """Raise a ValueError that names what a file must not hold."""
+        for name in ("question", "id", "title"):
+            if not _is_words(getattr(self, name)):
+                raise ValueError(f"{name} must be words")
+        for name in ("options", "text", "outcomes", "reveal", "notes"):
+            lines = getattr(self, name)
+            if not (isinstance(lines, tuple) and lines and all(map(_is_words, lines))):
+                raise ValueError(f"{name} must be a list of sentences")
+        count = len(self.options)
+        known = {
+            "experiment": self.experiment in EXPERIMENTS,
+            "highlight": self.highlight in HIGHLIGHTS,
+            "minutes": is_whole(self.minutes),
+            "options": count > 1,
+            "outcomes": len(self.outcomes) == count,
+            "answer": self.answer is None or (is_whole(self.answer) and 0 <= self.answer < count),
+            "seeds": len(self.request.seeds) == 1,
+            "other": isinstance(self.other, str),
+        }
+        for name in (name for name, good in known.items() if not good):
+            raise ValueError(f"{name} is none of this schema")
+
 
 @cache
 def lessons() -> dict[str, Lesson]:
@@ -66,7 +88,7 @@ def lessons() -> dict[str, Lesson]:
 def questions() -> tuple[Question, ...]:
     """Return the questions that are asked before and after the lessons."""
     content = parse_json(files("memdriven.ui.lessons").joinpath("questions.json").read_text("utf-8"))
-    return tuple(_question(each) for each in content["questions"])
+    return tuple(Question(**_tuples(each)) for each in content["questions"])
 
 
 def read_lesson(content: str, name: str) -> Lesson:
@@ -76,58 +98,21 @@ def read_lesson(content: str, name: str) -> Lesson:
         DataError: it is not one.
     """
     try:
-        values: dict[str, Any] = parse_json(content)
-        asked, recipe = _question(values), dict(values["recipe"])
-        lesson = Lesson(
-            question=asked.question,
-            options=asked.options,
-            answer=asked.answer,
-            id=_words(values["id"]),
-            title=_words(values["title"]),
-            minutes=values["minutes"],
-            highlight=values["highlight"],
-            text=_lines(values["text"]),
-            outcomes=_lines(values["outcomes"]),
-            experiment=values["experiment"],
-            other=recipe.pop("other", ""),
-            request=Request(**recipe),
-            reveal=_lines(values["reveal"]),
-            notes=_lines(values["notes"]),
-        )
-        known = (
-            values["schema"] == SCHEMA
-            and lesson.experiment in EXPERIMENTS
-            and lesson.highlight in HIGHLIGHTS
-            and len(lesson.outcomes) == len(lesson.options)
-            and is_whole(lesson.minutes)
-            and len(lesson.request.seeds) == 1
-            and isinstance(lesson.other, str)
-        )
-        if not known:
-            raise ValueError("an unknown schema, experiment or highlight, or not an outcome an option")
+        values = _tuples(parse_json(content))
+        if values.pop("schema") != SCHEMA:
+            raise ValueError("another schema")
+        recipe = dict(values.pop("recipe"))
+        lesson = Lesson(other=recipe.pop("other", ""), request=Request(**recipe), **values)
+        lesson.check()
     except (ValueError, KeyError, TypeError, AttributeError, MemDrivenError) as error:
-        raise DataError(
-            wanted=f"a lesson ({SCHEMA}) in {name}",
-            found=str(error)[:120],
-            fix="compare it with the lessons beside it",
-        ) from None
+        wanted, fix = f"a lesson ({SCHEMA}) in {name}", "compare it with the lessons beside it"
+        raise DataError(wanted, str(error)[:120], fix) from None
     return lesson
 
 
-def _question(values: dict[str, Any]) -> Question:
-    options, answer = _lines(values["options"]), values.get("answer")
-    if len(options) < 2 or not (answer is None or (is_whole(answer) and 0 <= answer < len(options))):
-        raise ValueError("two options or more, and the place of the right one")
-    return Question(question=_words(values["question"]), options=options, answer=answer)
+def _tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
-def _words(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"words expected, not {value!r}")
-    return value
-
-
-def _lines(value: object) -> tuple[str, ...]:
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        raise ValueError(f"a list of sentences expected, not {value!r}")
-    return tuple(_words(line) for line in value)
+def _is_words(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
