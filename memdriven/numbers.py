@@ -42,11 +42,7 @@ def check_whole(
     kind: type[MemDrivenError] = ConfigError,
     fix: str = "use another number",
 ) -> int:
-    """Return a whole number in low..high, both included.
-
-    Raises:
-        MemDrivenError: of `kind`, when it is none.
-    """
+    """Return a whole number in low..high, both included, or raise an error of `kind`."""
     if not (is_whole(value) and low <= value <= high):
         raise kind(f"{name}: a whole number in {low}..{high}", shown(value), fix)
     return value
@@ -60,11 +56,7 @@ def check_number(
     kind: type[MemDrivenError] = ConfigError,
     fix: str = "use another number",
 ) -> float:
-    """Return a number in low..high, both included, as it came: a whole one stays whole.
-
-    Raises:
-        MemDrivenError: of `kind`, when it is none.
-    """
+    """Return a number in low..high as it came (a whole one stays whole), or raise an error of `kind`."""
     if not in_range(value, low, high):
         raise kind(f"{name}: a number in {low:g}..{high:g}", shown(value), fix)
     return value

@@ -48,6 +48,7 @@ FEW, MANY = 50, 300
 IMAGE_SIZE = 256
 SHEET_COLUMNS = 6
 PLAN = "own.json"
+SHEET = "contact sheet in {sheet}: a column a caption, with its reference above and three noises below"
 
 
 def train_own(
@@ -138,8 +139,8 @@ def train_own(
     steps.take("the memory", remember)
     steps.take("a contact sheet", lambda: contact_sheet(checkpoint, _examples(prepared)).save(sheet))
     if progress:
-        print(f"model in {checkpoint}, contact sheet in {sheet}: a column a caption, with its reference")
-        print("above and pictures of three noises below")
+        print(f"model in {checkpoint}")
+        print(SHEET.format(sheet=sheet))
     _open_app(checkpoint, open)
     return checkpoint
 
@@ -216,6 +217,9 @@ def memorise_own(
     if progress:
         print(f"{model.name} with a memory of {len(prepared)} pictures in {made}")
     renew_map(made, progress=progress)
+    contact_sheet(made, _examples(prepared)).save(work / "sheet.png")
+    if progress:
+        print(SHEET.format(sheet=work / "sheet.png"))
     _open_app(made, open)
     return made
 

@@ -54,6 +54,8 @@ def test_a_model_gets_a_memory_of_pictures_with_captions_and_without(
     assert told.endswith(f"to open it: python app.py --checkpoint {made}\n")
     assert {path: path.read_bytes() for path in before} == before
     assert not (made / "examples.json").exists()
+    with Image.open(tmp_path / "out/sheet.png") as sheet_file:
+        assert np.asarray(sheet_file).std() > 1
     pipe = MemoryDrivenPipeline.from_pretrained(made)
     assert pipe.config.retrieval.strategy == "sentence-both"
     assert sorted(pipe.bank.ids) == ["0001", "ghost", "ghost-2", "red-bird"]

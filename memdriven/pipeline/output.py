@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
@@ -92,10 +92,6 @@ class Retrieval(Sequence[Neighbour]):
     def __len__(self) -> int:
         """Return how many neighbours there are."""
         return len(self.neighbours)
-
-    def __iter__(self) -> Iterator[Neighbour]:
-        """Iterate over the neighbours, best first."""
-        return iter(self.neighbours)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from memdriven.config import Config
 from memdriven.data.attributes import IGNORED
 from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss
-from memdriven.encoders.image import CompactBackbone, ImageFeatures
+from memdriven.encoders.image import ImageFeatures
 from memdriven.encoders.readers import AttributeHead, Attributes, attribute_loss
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.text import TextFeatures
@@ -55,17 +55,17 @@ class TextLoss:
             TrainingError: an attribute loss is wanted and the encoders have no attribute head.
             CheckpointError: a file is missing or damaged.
         """
-        damsm = trained.damsm
+        damsm, head = trained.damsm, None
         vgg = Vgg16Features.load(vgg_weights, damsm.device) if damsm.pixels is None else None
-        if not config.loss.attribute_weight:
-            return cls(config, damsm, vgg)
-        if attributes is None or not isinstance(damsm.pixels, CompactBackbone):
-            raise TrainingError(
-                "encoders with an attribute head, for loss.attribute_weight",
-                "encoders without one",
-                "run train-pixels on data with attribute records, or set the weight to 0",
-            )
-        return cls(config, damsm, None, attributes.head.to(damsm.device))
+        if config.loss.attribute_weight:
+            if attributes is None or damsm.pixels is None:
+                raise TrainingError(
+                    "encoders with an attribute head, for loss.attribute_weight",
+                    "encoders without one",
+                    "run train-pixels on data with attribute records, or set the weight to 0",
+                )
+            head = attributes.head.to(damsm.device)
+        return cls(config, damsm, vgg, head)
 
     @property
     def attributes(self) -> dict[str, tuple[str, ...]]:
@@ -78,26 +78,24 @@ class TextLoss:
         `damsm` (where it has a weight) is summed over the stages, `attributes` (where there is a
         head) is their mean.
         """
-        scored = images if self.config.loss.damsm_stages == "all" else images[-1:]
-        world, text, classes = chance.world, batch.text, None
-        if self.config.loss.damsm_weight:  # the captions of all processes compete
+        loss, world, text, classes = self.config.loss, chance.world, batch.text, None
+        if loss.damsm_weight:  # the captions of all processes compete
             text = _gathered(batch.text, world)
             if self.config.damsm.mask_same_class and batch.class_ids is not None:
                 classes = world.gather(batch.class_ids)
-        damsm = batch.v.new_zeros(())
-        named = []
-        for image in scored:
+        damsm, named = batch.v.new_zeros(()), []
+        for image in images if loss.damsm_stages == "all" else images[-1:]:
             seen = (image.float() + 1) / 2
-            if self.config.loss.damsm_disturbed:
+            if loss.damsm_disturbed:
                 seen = disturb(seen, chance)
             features, maps = self.damsm.look(seen, self.vgg)
-            if self.config.loss.damsm_weight:
+            if loss.damsm_weight:
                 features = ImageFeatures(*(world.gather(part.float()) for part in features))
                 damsm = damsm + damsm_loss(features, text, self.config.damsm, classes).total
             if self.head is not None and maps is not None and batch.labels is not None:
                 balance = world.balance((batch.labels != IGNORED).sum())
                 named.append(attribute_loss(self.head(maps).float(), batch.labels) * balance)
-        found = {"damsm": damsm} if self.config.loss.damsm_weight else {}
+        found = {"damsm": damsm} if loss.damsm_weight else {}
         if named:
             found["attributes"] = torch.stack(named).mean()
         return found

@@ -65,11 +65,7 @@ def header() -> str:
 
 
 def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
-    """Build the page for a loaded pipeline, or several to switch between; nothing is served yet.
-
-    Raises:
-        MemDrivenError: the shelf's first checkpoint cannot be opened.
-    """
+    """Build the page for a loaded pipeline, or several to switch between; nothing is served yet."""
     state.use(offered)
     begin = picture.opening()
     with gr.Blocks(
@@ -143,10 +139,6 @@ def launch(
         allowed: further names that the page may be asked for by: a proxy's, a Space's; `*` for any.
         frames: sites that may show the page in a frame.
         forwarded: believe the headers of a proxy in front.
-
-    Raises:
-        ConfigError: there is no such port or host.
-        OSError: the port is taken.
     """
     port = free_port(host, port)
     # A public tunnel has a name that is not known before.

@@ -26,7 +26,7 @@ from memdriven.ui.html import (
     thumbs,
 )
 from memdriven.ui.query import Compose
-from memdriven.ui.references import note
+from memdriven.ui.references import Query, note
 from memdriven.ui.restore import made_here
 from memdriven.ui.result import is_moment
 from memdriven.ui.state import Once, Shelved
@@ -65,7 +65,7 @@ def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
     if is_moment(current):
         recipe = Recipe.from_json(current["recipe"])
         pipe = made_here(recipe)
-        paint = partial(pipe.from_recipe, recipe, query[6].guests)
+        paint = partial(pipe.from_recipe, recipe, Query(*query).steering.guests)
     else:
         pipe = state.pipeline()
         paint = partial(pipe, references.read(*query))

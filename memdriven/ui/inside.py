@@ -26,7 +26,7 @@ from memdriven.ui.html import (
 )
 from memdriven.ui.picture import Update
 from memdriven.ui.query import Compose, read_examples
-from memdriven.ui.references import note
+from memdriven.ui.references import Query, note
 from memdriven.ui.tabs import explain, explained, row, run_button
 from memdriven.ui.walk import walk_html
 
@@ -45,9 +45,10 @@ CONTROL_NAMES = {
 def look(*query: object) -> Iterator[tuple[Update, str, str]]:
     """Yield the walk, then with what hiding parts of v does, then the strengths; and the status."""
     pipe = state.pipeline()
-    if not str(query[0]).strip():  # there is always something to walk through
-        query = (read_examples(pipe)[0], *query[1:])
-    wanted = references.read(*query)
+    asked = Query(*query)
+    if not str(asked.caption).strip():  # there is always something to walk through
+        asked = asked._replace(caption=read_examples(pipe)[0])
+    wanted = references.read(*asked)
     seen = look_inside(pipe, wanted)
     done = status(f"Inside the picture of seed {wanted.seeds[0]}.")
     if not len(seen.prepared.retrieval):

@@ -89,3 +89,9 @@ document.addEventListener("click", (event) => {
   else if (target.matches("#page img") && !target.closest("button, label, a, .md-scrub") && pictures().includes(target))
     show(target);
 });
+
+// A picture is sent once: its download takes the address of what is shown.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest(".md-canvas a[download]");
+  if (link) link.href = link.closest(".md-canvas").querySelector(".md-result").src;
+}, true);

@@ -114,7 +114,7 @@ def unfold(shown: str, *query: object) -> Iterator[tuple[object, str, str, str]]
 def find(*query: object) -> tuple[str, str]:
     """Return the star for the words in the left column, if there are any, and the status."""
     pipe = state.pipeline()
-    if not str(query[0]).strip():
+    if not str(Query(*query).caption).strip():
         return hint("Write a caption to see where it belongs."), status(READY)
     try:
         prepared = pipe.prepare(references.read(*query))
@@ -133,7 +133,7 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
         if not isinstance(chosen, str):
             raise ConfigError("a point of the map", shown(chosen), "choose a point again")
         item = pipe.bank.item(pipe.bank.index_of(chosen))
-        new = query[6].pin(chosen)
+        new = asked.steering.pin(chosen)
         asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
         output = pipe(references.read(*asked))
     except MemDrivenError as error:

@@ -107,9 +107,6 @@ def read_examples(pipe: MemoryDrivenPipeline) -> list[str]:
 
     They are those in examples.json of its folder; without one, the shortest captions of some
     items of its memory.
-
-    Raises:
-        DataError: the file holds something else.
     """
     items = pipe.bank.items[:: max(1, pipe.bank.n // COUNT)][:COUNT]
     captions = _examples(pipe).get("captions")
@@ -121,11 +118,7 @@ def read_examples(pipe: MemoryDrivenPipeline) -> list[str]:
 
 
 def read_tries(pipe: MemoryDrivenPipeline) -> int:
-    """Return how many references a model's page begins by trying (`references_tried`).
-
-    Raises:
-        DataError: the file holds something else.
-    """
+    """Return how many references a model's page begins by trying (`references_tried`)."""
     told = _examples(pipe).get("references_tried", 1)
     if type(told) is not int or not 1 <= told <= MAX_TRIED:
         raise _damaged(pipe, f"references_tried in 1..{MAX_TRIED}", told)
@@ -149,7 +142,8 @@ def chips() -> str:
 def known_words() -> str:
     """Return how many words the visitor's model knows and what about; all of them when unfolded."""
     words = sorted(word for word in state.pipeline().vocabulary if word.isalpha())
-    about = f" about {subject}s" if (subject := state.subject()) else ""
+    subject = state.subject()
+    about = f" about {subject.removesuffix('s')}s" if subject else ""
     buttons = "".join(button(word, "md-word", data_word=word) for word in words)
     return tag(
         "details",

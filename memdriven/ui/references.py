@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from memdriven.data.vocabulary import UnknownWord, tokenize
 from memdriven.errors import CaptionError, MemDrivenError, RetrievalError, WordlessCaptionError
@@ -34,7 +34,7 @@ class Query(NamedTuple):
     k: object
     seed: object
     keep: object
-    steering: object = None
+    steering: Any = None
     share: object = None
     guidance: object = None
     mirror: object = None
@@ -48,10 +48,6 @@ def question(*query: object, kept: bool = False) -> tuple[Request, Steering]:
     Args:
         query: the values of a `Query`, or the first of them.
         kept: the seed in the box counts as kept.
-
-    Raises:
-        CaptionError: there are no words yet.
-        ConfigError: the seed is no whole number in range, or there is no such window.
     """
     asked = Query(*query)
     if not isinstance(asked.caption, str) or not asked.caption.strip():
@@ -77,10 +73,6 @@ def read(*query: object) -> Request:
     """Return what the Picture tab paints, with the references that it shows, from the values of a `Query`.
 
     A seed in the box is used whether it is kept or not: it is that of the picture on screen.
-
-    Raises:
-        CaptionError, ConfigError: as `question`.
-        RetrievalError: what was steered by hand cannot be served.
     """
     return select(*question(*query, kept=True)).request
 
@@ -114,9 +106,6 @@ def select(request: Request, steering: Steering) -> Selection:
 
     With `best_of` above k the references are chosen by the pictures that they give. What is steered by
     hand begins from those that are shown (`Steering.shown`).
-
-    Raises:
-        CaptionError, RetrievalError: as `MemoryDrivenPipeline.retrieve`.
     """
     pipe, strategy, k = state.pipeline(), request.strategy or "", request.k or 1
     # What is masked may be of another model's memory.

@@ -39,11 +39,7 @@ MAX_TEXT = 200_000
 
 
 def read(written: object) -> Recipe:
-    """Return the recipe in JSON, in a page's link, or in a link's `r` alone.
-
-    Raises:
-        ConfigError: it is none, or not a valid one.
-    """
+    """Return the recipe in JSON, in a page's link, or in a link's `r` alone."""
     given = written.strip()[:MAX_TEXT] if isinstance(written, str) else ""
     if not given:
         raise no_recipe()
@@ -63,24 +59,10 @@ def no_recipe() -> ConfigError:
 
 
 def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
-    """Return the pipeline of a recipe's checkpoint; the visitor's own choice stays as it is.
-
-    Raises:
-        CheckpointError, BankError: it is not on this page, or is another version of it.
-    """
+    """Return the pipeline of a recipe's checkpoint; the visitor's own choice stays as it is."""
     pipe = state.shelf().get(_model(recipe))
     pipe.check_recipe(recipe)
     return pipe
-
-
-def use(recipe: Recipe) -> None:
-    """Let the visitor use a recipe's checkpoint from now on.
-
-    Raises:
-        CheckpointError, BankError: as `made_here`; the choice then stays as it was.
-    """
-    made_here(recipe)
-    state.choose(_model(recipe))
 
 
 def _model(recipe: Recipe) -> str:
@@ -121,13 +103,9 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, An
 def restored(
     recipe: Recipe, steering: Steering, said: str = "Restored: the same recipe, the same pixels."
 ) -> dict[str, Any]:
-    """Return a recipe's picture and settings, by name, for a restored page.
-
-    Raises:
-        MemDrivenError: this page cannot make that picture.
-    """
+    """Return a recipe's picture and settings, by name, for a restored page."""
     output = made_here(recipe).from_recipe(recipe, steering.guests)
-    use(recipe)
+    state.choose(_model(recipe))
     taken = settings(recipe, steering, noise=True)
     return {
         **taken,
@@ -152,12 +130,9 @@ def brought(recipe: Recipe, steering: Steering) -> dict[str, Any]:
 
 
 def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
-    """Return everything of a recipe but its noise, by name; the picture stays.
-
-    Raises:
-        MemDrivenError: its model is not here.
-    """
-    use(recipe)
+    """Return everything of a recipe but its noise, by name; the picture stays."""
+    made_here(recipe)
+    state.choose(_model(recipe))
     taken = settings(recipe, steering, noise=False)
     return {
         **taken,
@@ -189,9 +164,6 @@ def adapted(recipe: Recipe, steering: Steering) -> Recipe:
     """Return a recipe for the model as it is here now, with those neighbours that are at hand.
 
     Its hashes are cleared; neighbours that are gone leave their shares to the others.
-
-    Raises:
-        CheckpointError, BankError: the page's model of that name cannot be opened.
     """
     loose = replace(recipe, checkpoint_hash="", bank_hash="")
     bank = made_here(loose).bank

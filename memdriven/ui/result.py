@@ -63,11 +63,7 @@ def is_moment(value: object) -> TypeGuard[Moment]:
 
 
 def recipe_of(current: object, wanted: str) -> Recipe:
-    """Return the recipe of the picture on screen.
-
-    Raises:
-        ConfigError: there is none.
-    """
+    """Return the recipe of the picture on screen."""
     if not is_moment(current):
         raise ConfigError(wanted=wanted, found="none in this tab", fix="generate one first")
     return Recipe.from_json(current["recipe"])
@@ -114,7 +110,7 @@ def picture_panel(output: PipelineOutput, resolutions: Sequence[int], tried: Seq
         return tag("div", panel + _strip(stages, resolutions), class_="md-canvas")
     panel += tag("p", tag("q", text(recipe.caption)), class_="md-picture-words", data_of=recipe.caption)
     panel += _strip(stages, resolutions) + gallery(tried, output.retrieval.ids)
-    panel += "".join(map(claims_list, output.claims[:1])) + _actions(output, uri) + time_bar(output.timings)
+    panel += "".join(map(claims_list, output.claims[:1])) + _actions(output) + time_bar(output.timings)
     content = recipe.to_json(indent=1)
     panel += tag(
         "details",
@@ -186,7 +182,7 @@ def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
     return tag("ol", cells, class_="md-strip")
 
 
-def _actions(output: PipelineOutput, uri: str) -> str:
+def _actions(output: PipelineOutput) -> str:
     """Return seed and view of a finished picture, and what can be done with it."""
     recipe, side = output.recipe, output.images[0].width
     facts = tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
@@ -195,9 +191,8 @@ def _actions(output: PipelineOutput, uri: str) -> str:
     if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
         facts += tag("span", text(f"memory cropped to {output.windows[0][2]:.0%}"), class_="md-view")
     facts += tag("span", text(f"{side} px"), class_="md-side")
-    acts = tag(
-        "a", text("Download PNG"), href=uri, download=f"memdriven-{recipe.seed}.png", class_="md-action"
-    )
+    name = f"memdriven-{recipe.seed}.png"  # its address is the picture's own (lightbox.js)
+    acts = tag("a", text("Download PNG"), href="#", download=name, class_="md-action")
     for times in LARGER:
         acts += button(
             f"\u00d7{times}",

@@ -214,10 +214,6 @@ def free_port(host: str, wanted: int) -> int:
     """Return the wanted port, or a free one for 0, if it can be listened on.
 
     Asked before Gradio starts anything, which leaves its threads behind when it fails.
-
-    Raises:
-        ConfigError: there is no such port, or the host is no address of this machine.
-        OSError: the port is taken.
     """
     if not 0 <= wanted <= 65_535:
         raise ConfigError(

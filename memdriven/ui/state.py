@@ -93,12 +93,7 @@ class Shelf:
         self._open = (next(same, pipe.checkpoint.name), pipe)
 
     def get(self, name: str) -> MemoryDrivenPipeline:
-        """Return a checkpoint's pipeline, opening it if need be.
-
-        Raises:
-            CheckpointError: there is no such checkpoint, or it is damaged.
-            BankError: its memory is missing or damaged.
-        """
+        """Return a checkpoint's pipeline, opening it if need be."""
         held = self._open
         if held is not None and held[0] == name:
             return held[1]
@@ -135,8 +130,13 @@ def find_checkpoints(chosen: Iterable[Path]) -> list[Entry]:
 
 
 def _name(folder: Path) -> str:
-    """Return what a checkpoint is called: RUN/checkpoint, as a training leaves it, after its run."""
-    return folder.parent.name if folder.name == "checkpoint" and folder.parent.name else folder.name
+    """Return what a checkpoint is called: RUN/checkpoint, as a training leaves it, after its run.
+
+    `memdriven own` leaves it a folder deeper, one for each of its phases, beside its plan.
+    """
+    if folder.name == "checkpoint":
+        folder = folder.parent.parent if (folder.parent.parent / "own.json").is_file() else folder.parent
+    return folder.name or "checkpoint"
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -155,31 +155,19 @@ def use(offered: MemoryDrivenPipeline | Shelf) -> None:
 
 
 def shelf() -> Shelf:
-    """Return the checkpoints on offer.
-
-    Raises:
-        CheckpointError: there are none.
-    """
+    """Return the checkpoints on offer."""
     if not _shelf:
         raise CheckpointError("a loaded checkpoint", "none", "start the page with app.py")
     return _shelf[0]
 
 
 def pipeline() -> MemoryDrivenPipeline:
-    """Return the model that the visitor whose handler is running has chosen.
-
-    Raises:
-        CheckpointError: none was loaded, or it cannot be opened again.
-    """
+    """Return the model that the visitor whose handler is running has chosen."""
     return shelf().get(chosen())
 
 
 def choose(name: str) -> MemoryDrivenPipeline:
-    """Let the visitor whose handler is running use another checkpoint from now on.
-
-    Raises:
-        CheckpointError, BankError: it cannot be opened; the choice stays as it was.
-    """
+    """Let the visitor whose handler is running use another checkpoint from now on."""
     pipe, visitor = shelf().get(name), session()
     if visitor is not None:
         _chosen[visitor] = name
@@ -236,11 +224,7 @@ MAX_K = 8
 
 
 def read_seed(written: object, keep: bool) -> int:
-    """Return the seed in the text box when it is to be kept, else a random one.
-
-    Raises:
-        ConfigError: the seed to be kept is no whole number in range.
-    """
+    """Return the seed in the text box when it is to be kept, else a random one."""
     written = written.strip() if isinstance(written, str) else ""
     if not keep or not written:
         return secrets.randbelow(DRAWN_SEEDS)
@@ -279,11 +263,7 @@ def read_guidance(guidance: object) -> float:
 
 
 def read_window(written: object) -> Window | None:
-    """Return the part of the memory that is seen, from "left top side"; None where the seed decides.
-
-    Raises:
-        ConfigError: it is no three numbers.
-    """
+    """Return the part of the memory that is seen, from "left top side"; None where the seed decides."""
     parts = written.replace(",", " ").split() if isinstance(written, str) else []
     if not parts:
         return None
@@ -323,9 +303,6 @@ class Once(Generic[Made]):
         """Yield (done, count) until the work is done; begin it when nobody has.
 
         A visitor who gives up does not stop it: the next one finds it further on.
-
-        Raises:
-            MemDrivenError: what the work itself raised; the next visitor begins it again.
         """
         if self._future is None:
             assert self.make is not None

@@ -158,9 +158,6 @@ class Steering:
 
         Args:
             retrieved: shares of the retrieved ids, best first, which sum to 1.
-
-        Raises:
-            RetrievalError: every share is zero.
         """
         ids = [*self.pins, *retrieved]
         rest = len(retrieved) / len(ids) if ids else 0.0
@@ -173,11 +170,7 @@ class Steering:
 
 
 def apply(steering: Steering, act: object, item: object, value: object, known: bool) -> Steering:
-    """Return the steering after one click on a card.
-
-    Raises:
-        RetrievalError: an action or id that the page does not offer, or one pin too many.
-    """
+    """Return the steering after one click on a card."""
     if act == "release":
         return steering.release()
     if act == "steady":
@@ -224,11 +217,7 @@ THUMBNAIL = 96
 
 
 def read_upload(content: object) -> Image.Image:
-    """Return an uploaded image (base64 text) as a square of `SIDE` px, made anew of its pixels.
-
-    Raises:
-        DataError: too large, too many pixels, or no PNG, JPEG or WebP.
-    """
+    """Return an uploaded image (base64 text) as a square of `SIDE` px, made anew of its pixels."""
     if not isinstance(content, str) or len(content) > MAX_BYTES * 4 // 3 + 4:
         raise no_picture(TOO_LARGE)
     try:
@@ -239,12 +228,7 @@ def read_upload(content: object) -> Image.Image:
 
 
 def user_image(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
-    """Return an image with its features, named after its pixels.
-
-    Raises:
-        CheckpointError: the feature network's weights are not on this machine, or are not those
-            that made the memory.
-    """
+    """Return an image with its features, named after its pixels."""
     vgg = feature_network()
     if pipe.bank.header.get("encoder") != vgg.hash:
         raise CheckpointError(
@@ -275,11 +259,7 @@ _network = lru_cache(maxsize=1)(Vgg16Features.load)
 
 
 def feature_network() -> Vgg16Features:
-    """Return VGG-16 from weights that are already here.
-
-    Raises:
-        CheckpointError: they are not.
-    """
+    """Return VGG-16 from weights that are already here."""
     path = weight_file()
     if path is None:
         raise CheckpointError(

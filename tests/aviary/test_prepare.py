@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import signal
-import subprocess
-import sys
+import warnings
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -20,14 +22,14 @@ from memdriven.errors import DataError
 from tests.small_world import write_world
 
 
-def _make(out: Path) -> Path:
+def _make(out: Path, workers: int = 0) -> Path:
     return prepare_aviary(
         out,
         train_per_species=2,
         test_per_species=1,
         validation_per_species=1,
         image_size=32,
-        workers=0,
+        workers=workers,
         progress=False,
         species_limit=1,
     )
@@ -89,12 +91,13 @@ def test_a_damaged_data_set_is_completed(aviary: Path, monkeypatch: pytest.Monke
     assert rendered == []
 
 
-def test_worker_processes_make_the_same_files(aviary: Path, tmp_path: Path) -> None:
-    few = {"test_per_species": 0, "validation_per_species": 0, "image_size": 32, "species_limit": 1}
-    again = prepare_aviary(tmp_path / "again", train_per_species=2, workers=2, progress=False, **few)
-    assert _contents(again / "images") == {
-        name: content for name, content in _contents(aviary / "images").items() if name.startswith("train")
-    }
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # forks of processes with threads
+def test_worker_processes_make_the_same_files(
+    aviary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forking = multiprocessing.get_context("fork")  # which need not load everything anew
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: forking)
+    assert _contents(_make(tmp_path / "again", workers=2)) == _contents(aviary)
 
 
 def test_captions_are_not_put_under_another_bird(tmp_path: Path) -> None:
@@ -147,19 +150,24 @@ def test_other_content_is_not_rendered_over(tmp_path: Path) -> None:
         prepare_aviary(tmp_path / "squares", progress=False)
 
 
-ORPHAN = """
-import multiprocessing, os, signal
-from concurrent.futures import ProcessPoolExecutor
-from memdriven.aviary.prepare import _begin
-if __name__ == "__main__":
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"), initializer=_begin)
-    print(pool.submit(os.getppid).result() == os.getpid(), flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
 def test_workers_end_with_a_killed_parent() -> None:
-    with subprocess.Popen([sys.executable, "-c", ORPHAN], stdout=subprocess.PIPE, text=True) as parent:
-        said, _ = parent.communicate(timeout=60)  # the pipe ends with the last of the processes
-    assert said == "True\n"
-    assert parent.returncode == -signal.SIGKILL
+    ours, theirs = multiprocessing.Pipe(duplex=False)
+
+    def parent() -> None:
+        context = multiprocessing.get_context("fork")
+        pool = ProcessPoolExecutor(1, mp_context=context, initializer=prepare._begin)
+        theirs.send(pool.submit(os.getppid).result() == os.getpid())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forks of processes with threads
+        process = multiprocessing.get_context("fork").Process(target=parent)
+        process.start()
+    theirs.close()
+    assert ours.poll(60)
+    assert ours.recv(), "the worker has been there"
+    assert ours.poll(60)
+    with pytest.raises(EOFError):  # the pipe ends with the last of the processes
+        ours.recv()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL

@@ -226,6 +226,29 @@ def visit(chromium: Any, address: str, offered: Shelf, outside: Outside) -> Iter
     assert outside.asked == []
 
 
+@pytest.fixture(scope="module")
+def opened(chromium: Any, address: str) -> Iterator[Visitor]:
+    """Open the page once for a module: opening takes longer than most that is tried on it."""
+    visitor = Visitor(chromium, address, "", {"viewport": {"width": 1280, "height": 900}}, folded=True)
+    visitor.page.wait_for_selector('.md-result[data-complete="true"]')
+    yield visitor
+    visitor.context.close()
+
+
+@pytest.fixture
+def desk(opened: Visitor, offered: Shelf, outside: Outside) -> Iterator[Visitor]:
+    """Return the module's page as the test before left it, at 1280 px; nothing must go wrong on it."""
+    from memdriven.ui import state
+
+    if state.shelf() is not offered:  # tests of handlers leave others behind in this process
+        state.use(offered)
+    opened.page.set_viewport_size({"width": 1280, "height": 900})
+    yield opened
+    faults, opened.faults = opened.faults, []
+    assert faults == []
+    assert outside.asked == []
+
+
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every stage time to be stopped in."""

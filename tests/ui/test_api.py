@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -196,14 +197,15 @@ def test_callers_long_gone_are_forgotten(
     assert outside.asked == []
 
 
-def test_client_program_can_generate(served: str, outside: Outside) -> None:
-    from gradio_client import Client
-
-    client = Client(served, verbose=False)
-    try:
-        made = client.predict(caption=CAPTION, seed=5, api_name="/generate")
-        assert made["recipe"]["seed"] == 5
-        assert made["neighbours"][0]["id"] == "bird-00"
-    finally:
-        client.close()
+def test_the_documented_client_program_runs(
+    served: str, outside: Outside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / "docs/api.md").read_text(encoding="utf-8")
+    (lines,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(lines.replace("http://127.0.0.1:7860", served.rstrip("/")), names)  # noqa: S102
+    names["client"].close()
+    recipe = Recipe.from_png(Path("bird.png").read_bytes())
+    assert (recipe.seed, recipe.neighbours) == (7, (names["found"][1]["id"],))
     assert outside.asked == []

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
-import pytest
-
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import state
 from memdriven.ui.picture import OPENING_SEED
@@ -16,32 +14,31 @@ from tests.ui.conftest import Visitor
 Visit = Callable[..., Visitor]
 
 
-@pytest.mark.parametrize("size", [(1280, 800), (1024, 768), (800, 600), (390, 844)])
-def test_words_button_and_picture_are_in_sight_at_once(visit: Visit, size: tuple[int, int]) -> None:
-    page = visit(folded=True, viewport={"width": size[0], "height": size[1]}).page
-    page.wait_for_selector('.md-result[data-complete="true"]')
-    edge = page.locator("#foot").bounding_box()["y"] if size[0] < 760 else size[1]
-    for part, lowest in (("#caption", edge), ("#result .md-frame", edge), ("#generate", size[1])):
-        box = page.locator(part).bounding_box()
-        assert box is not None
-        assert box["y"] >= 0
-        assert box["y"] + box["height"] <= lowest, part
+def test_words_button_and_picture_are_in_sight_at_once(desk: Visitor) -> None:
+    page = desk.page
     assert page.locator("#source:visible, #seed:visible, #k:visible").count() == 0
-    memory, picture = (page.locator(each).bounding_box() for each in ("#memory", "#result"))
-    assert memory is not None
-    assert picture is not None
-    if size[0] < 900:
-        assert picture["y"] < memory["y"]
-    else:
-        assert memory["x"] < picture["x"]
-        assert abs(memory["y"] - picture["y"]) < 40
+    for width, height in ((1280, 800), (1024, 768), (800, 600), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        edge = page.locator("#foot").bounding_box()["y"] if width < 760 else height
+        for part, lowest in (("#caption", edge), ("#result .md-frame", edge), ("#generate", height)):
+            box = page.locator(part).bounding_box()
+            assert box is not None
+            assert box["y"] >= 0
+            assert box["y"] + box["height"] <= lowest, part
+        memory, picture = (page.locator(each).bounding_box() for each in ("#memory", "#result"))
+        assert memory is not None
+        assert picture is not None
+        if width < 900:
+            assert picture["y"] < memory["y"]
+        else:
+            assert memory["x"] < picture["x"]
+            assert abs(memory["y"] - picture["y"]) < 40
 
 
 def test_the_page_opens_with_a_picture_that_its_words_and_seed_give(
-    visit: Visit, pipe: MemoryDrivenPipeline
+    desk: Visitor, pipe: MemoryDrivenPipeline
 ) -> None:
-    visitor = visit()
-    page, caption = visitor.page, read_examples(pipe)[0]
+    visitor, page, caption = desk, desk.page, read_examples(pipe)[0]
     assert page.input_value("#caption textarea") == caption
     content = page.get_attribute('.md-result[data-complete="true"]', "src")
     assert base64.b64decode(content.split(",")[1]) == pipe(caption, seed=OPENING_SEED).png()
@@ -53,8 +50,8 @@ def test_the_page_opens_with_a_picture_that_its_words_and_seed_give(
     visitor.wait_text("#status", f"The noise of this picture is kept: seed {OPENING_SEED}.")
 
 
-def test_what_it_knows_is_said_and_a_word_can_be_taken(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
-    visitor = visit()
+def test_what_it_knows_is_said_and_a_word_can_be_taken(desk: Visitor, pipe: MemoryDrivenPipeline) -> None:
+    visitor = desk
     count = sum(word.isalpha() for word in pipe.vocabulary)
     state.use(pipe)
     assert visitor.text("#vocabulary summary") == f"Knows {count} words about {state.subject()}s"
@@ -64,9 +61,9 @@ def test_what_it_knows_is_said_and_a_word_can_be_taken(visit: Visit, pipe: Memor
     assert visitor.page.input_value("#caption textarea") == "a red bird"
 
 
-def test_an_example_paints_at_once_and_generate_shows_its_picture(visit: Visit) -> None:
-    visitor = visit(viewport={"width": 1024, "height": 600})
-    page = visitor.page
+def test_an_example_paints_at_once_and_generate_shows_its_picture(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
+    page.set_viewport_size({"width": 1024, "height": 600})
     chip = page.locator(".md-chip").nth(1)
     words = chip.inner_text()
     chip.click()
@@ -96,17 +93,17 @@ WIDER = """() => [...document.querySelectorAll('#page *, #header *')].filter(one
 """Elements that reach beyond the window and cannot be scrolled to."""
 
 
-@pytest.mark.parametrize("width", [390, 1024])
-def test_nothing_is_wider_than_the_window_on_any_tab(visit: Visit, width: int) -> None:
-    page = visit(viewport={"width": width, "height": 844}).page
-    page.wait_for_selector('.md-result[data-complete="true"]')
+def test_nothing_is_wider_than_the_window_on_any_tab(desk: Visitor) -> None:
+    page = desk.page
     found = {}
-    for tab in page.locator("#tabs [role=tab]").all():
-        if tab.is_visible():
-            tab.click()
-            page.wait_for_function(
-                "tab => tab.getAttribute('aria-selected') === 'true'", arg=tab.element_handle()
-            )
-            found[tab.inner_text()] = page.evaluate(WIDER)
-    assert len(found) == 10
+    for width in (1024, 390):
+        page.set_viewport_size({"width": width, "height": 844})
+        for tab in page.locator("#tabs [role=tab]").all():
+            if tab.is_visible():
+                tab.click()
+                page.wait_for_function(
+                    "tab => tab.getAttribute('aria-selected') === 'true'", arg=tab.element_handle()
+                )
+                found[width, tab.inner_text()] = page.evaluate(WIDER)
+    assert len(found) == 20
     assert [name for name, wide in found.items() if wide] == [], found

@@ -188,6 +188,16 @@ def test_what_a_tab_holds_outlives_a_working_day(pipe: MemoryDrivenPipeline) -> 
     assert all(block.time_to_live > 8 * 3600 for block in kept)
 
 
+def test_nothing_around_the_words_is_of_another_models_world(pipe: MemoryDrivenPipeline) -> None:
+    elsewhere = copy(pipe)
+    elsewhere.checkpoint = replace(pipe.checkpoint, path=pipe.checkpoint.path.parent)
+    state.use(elsewhere)
+    first = read_examples(elsewhere)[0]
+    assert query._example() == [first]
+    assert first in query.batch()
+    assert "bird" not in app.header()
+
+
 def test_examples_are_the_checkpoints_or_its_memorys(pipe: MemoryDrivenPipeline, tmp_path: Path) -> None:
     assert read_examples(pipe)[0] == CAPTION
     elsewhere = copy(pipe)

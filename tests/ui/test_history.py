@@ -140,6 +140,14 @@ def test_how_much_of_the_memory_was_used_comes_back(
     assert "Memory used" not in restore.inspection(pipe(CAPTION, seed=4).recipe)
 
 
+def test_the_picture_on_screen_can_be_a_favourite(moments: list[Moment]) -> None:
+    starred = history.star(moments[1], moments)["past"]
+    assert [each.get("star", False) for each in starred] == [True, False, False]
+    assert starred[0]["recipe"] == moments[1]["recipe"]
+    assert remember(moments[1], starred) == starred, "painted again it stays one"
+    assert history.star(None, moments)["past"] == moments
+
+
 def test_forget_one_or_all(moments: list[Moment]) -> None:
     left = history.act(Event(act="forget", place="1"), moments, None, Steering())["past"]  # type: ignore[arg-type]
     assert left == [moments[0], moments[2]]

@@ -85,9 +85,14 @@ def test_a_list_is_painted_and_its_favourites_are_chosen(visit: Visit) -> None:
     visitor.wait_text("#batch [role=status]", "zzz qqq")
     stored = json.loads(page.evaluate("localStorage.getItem('memdriven.pictures.1')"))
     assert [json.loads(each["recipe"])["caption"] for each in stored] == ["a blue bird", "a red bird"]
+    page.click('#result [data-act="star"]')
+    visitor.wait_text("#status", "A favourite now")
     page.get_by_role("tab", name="History", exact=True).click()
+    page.wait_for_selector('#history [data-act="star"][data-place="0"][aria-pressed="true"]')
+    page.click('#history [data-act="star"][data-place="0"]')
     page.click('#history [data-act="star"][data-place="1"]')
     page.wait_for_selector('#history [data-act="star"][data-place="1"][aria-pressed="true"]')
+    page.wait_for_selector('#history [data-act="star"][data-place="0"][aria-pressed="false"]')
     page.click("#history [data-tick]")
     assert page.locator("#history input:checked").evaluate_all("all => all.map(one => one.value)") == ["1"]
     visitor.reload()
