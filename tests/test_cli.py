@@ -18,11 +18,12 @@ import memdriven
 from memdriven import cli
 from memdriven.cli import COMMANDS, main, parse, use
 from memdriven.config import to_dict
-from memdriven.errors import ConfigError
+from memdriven.errors import ConfigError, DataError
 from memdriven.evaluation.run import METRICS, evaluate
 from memdriven.memory.retrieval import STRATEGIES
 from memdriven.pipeline.recipe import Recipe
 from memdriven.presets import CHOICE, PRESETS
+from tests.small_world import write_world
 
 FOLDERS = ("--dataset", "a", "--features", "b", "--damsm", "c", "--out", "d")
 
@@ -177,6 +178,21 @@ def test_missing_and_unknown_options_exit_with_2(capsys: pytest.CaptureFixture[s
             main(arguments)
         assert stop.value.code == 2
     assert "--dataset" in capsys.readouterr().err
+
+
+def test_an_option_without_its_value_is_told_by_the_commands_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--preset"])
+    assert (
+        capsys.readouterr().err.strip()
+        == "python -m memdriven: error: argument --preset: expected one argument"
+    )
+
+
+def test_a_split_that_is_not_there_is_told_before_weights_are_fetched(tmp_path: Path) -> None:
+    write_world(tmp_path, train=1, test=1)
+    with pytest.raises(DataError, match=r"'nope'.*splits train, test"):
+        use.extract_features(tmp_path, tmp_path / "features", splits=["nope"], vgg=tmp_path / "none")
 
 
 def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

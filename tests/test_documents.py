@@ -63,6 +63,15 @@ def test_the_commands_are_found() -> None:
     assert sum(1 for document in DOCUMENTS for _ in commands(document)) > 40
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_benchmark_that_a_document_prints_is_there_with_its_options(document: Path) -> None:
+    printed = re.findall(r"python -m benchmarks\.(\w+)([^`\n]*)", document.read_text(encoding="utf-8"))
+    for name, options in printed:
+        source = (ROOT / "benchmarks" / f"{name}.py").read_text(encoding="utf-8")
+        missing = [option for option in re.findall(r"--[a-z-]+", options) if f'"{option}"' not in source]
+        assert not missing, f"{document.name}: python -m benchmarks.{name}{options}"
+
+
 ROWS = {
     "model": "model",
     "model, the best of eight references kept": "best-of-8",

@@ -210,7 +210,9 @@ def _settings(arguments: Sequence[str]) -> Config:
     Raises:
         ConfigError: there is no such preset, or none was named.
     """
-    reader = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    reader = argparse.ArgumentParser(
+        prog=PROGRAM, usage=argparse.SUPPRESS, add_help=False, allow_abbrev=False
+    )
     reader.add_argument("--preset")
     reader.add_argument("--out", type=Path, default=Path())
     reader.add_argument("--resume", action="store_true")

@@ -50,6 +50,8 @@ def extract_features(
     """
     data = PreparedDataset.open(dataset)
     items = [item for item in data.items if item.split in splits]
+    if not items:
+        data.split(" or ".join(splits))  # says which there are
     network = Vgg16Features.load(vgg, choose_device(device))
     store = build.extract_features(data, items, network, out, batch=batch)
     return f"features of {len(store)} images in {out}"

@@ -90,7 +90,10 @@ class _Source:
 
     def _read_row(self, base: str, values: dict[str, Any], split_column: str, place: str) -> None:
         """Add what a row of a table in the folder `base` says to its picture; note faults of its fields."""
-        row = {column_name(str(key)): value for key, value in values.items()}
+        row = {
+            column_name(str(key)): None if isinstance(value, str) and not value.strip() else value
+            for key, value in values.items()
+        }
         columns = ", ".join(map(str, values))[:200]
         name = _first(row, FILE)
         if not isinstance(name, str) or not name.strip():

@@ -34,7 +34,7 @@ CLASS, BOX = ("class", "class_name", "class_id", "label", "category"), ("box", "
 """The columns, in whatever case; of several names the first that a row fills counts. Columns that
 differ in a number (`caption 1`, `caption 2`) are captions of one picture."""
 SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("train", "training", "restval"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
@@ -179,16 +179,21 @@ def _json_rows(content: Any) -> list[Any]:
     if not isinstance(content, dict):
         return content if isinstance(content, list) else [content]
     if isinstance(content.get("annotations"), list):
-        images = [row for row in content.get("images") or () if isinstance(row, dict)]
+        images = content.get("images")
+        images = [row for row in images if isinstance(row, dict)] if isinstance(images, list) else []
         names = {str(row.get("id")): row.get("file_name") for row in images}
         return [
             {"file_name": names.get(str(row.get("image_id"))), "text": row.get("caption")}
             for row in content["annotations"]
             if isinstance(row, dict)
         ]
-    if any(column_name(key) in FILE for key in content):
-        columns = [list(v.values() if isinstance(v, dict) else v) for v in content.values()]
-        return [dict(zip(content, values, strict=False)) for values in zip(*columns, strict=False)]
+    named = [key for key in content if column_name(key) in FILE]
+    if any(isinstance(content[key], list | dict) for key in named):
+        columns = {key: v for key, v in content.items() if isinstance(v, list | dict)}
+        values = [list(v.values()) if isinstance(v, dict) else v for v in columns.values()]
+        return [dict(zip(columns, row, strict=True)) for row in itertools.zip_longest(*values)]
+    if named:
+        return [content]  # of one picture
     lists = [v for v in content.values() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)]
     if lists:
         return list(itertools.chain.from_iterable(lists))

@@ -171,7 +171,8 @@ def gather(runs: Sequence[Path]) -> tuple[list[Result], list[Figures], list[Curv
             else:
                 results += read_results(path)
     if not (results or curves or figures):
-        raise EvaluationError(f"{RESULTS} or {LOG} in the runs", ", ".join(map(str, runs))[:160], fix)
+        found = f"none in {', '.join(map(str, runs))[:160]}" if runs else "no run"
+        raise EvaluationError(f"{RESULTS} or {LOG} in the runs", found, fix)
     return results, figures, curves
 
 

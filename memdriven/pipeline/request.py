@@ -138,10 +138,11 @@ class Request:
     def __post_init__(self) -> None:
         """Refuse what is out of range; put lists and shares in one form."""
         caption = self.caption
-        length = f"{len(caption):,} characters" if isinstance(caption, str) else shown(caption)
+        long = isinstance(caption, str) and len(caption) > MAX_CHARACTERS
+        found = f"{len(caption):,} characters" if long else shown(caption)
         wanted = f"a caption: text of at most {MAX_CHARACTERS:,} characters"
         fix = "describe the picture in a sentence or two"
-        require(_is_text(caption, MAX_CHARACTERS), CaptionError, wanted, length, fix)
+        require(_is_text(caption, MAX_CHARACTERS), CaptionError, wanted, found, fix)
         for seed in self._hold("seeds", MAX_SEEDS):
             check_whole("seeds", seed, 0, MAX_SEED)
         if self.strategy is not None:

@@ -167,7 +167,7 @@ def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: in
             raise ConfigError(
                 wanted=f"a list of 1 to {MAX_TILES} seeds",
                 found=shown(seeds),
-                fix="ask for the others in another call",
+                fix="give a list of whole numbers, and ask for more of them in another call",
             )
         output = state.pipeline()(caption, strategy, _k(k), seeds=seeds)
     except MemDrivenError as error:
@@ -229,7 +229,7 @@ def _few(values: object) -> Any:
         raise ConfigError(
             wanted=f"a list of at most {state.MAX_K} ids, and as many weights",
             found=shown(values),
-            fix="name fewer neighbours",
+            fix="give a list such as /retrieve's ids, of the nearest",
         )
     return values
 

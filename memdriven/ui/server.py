@@ -33,6 +33,7 @@ from weakref import WeakSet
 
 from fastapi import HTTPException, Request
 from gradio import queueing
+from gradio.route_utils import FnIndexInferError
 from gradio.server_messages import ProcessCompletedMessage
 
 from memdriven.errors import ConfigError
@@ -147,6 +148,13 @@ class OwnServerOnly:
         except _TooLarge:
             if not begun:
                 await self._answer(413, send)
+        except FnIndexInferError:
+            await self._answer(404, send)
+        except RuntimeError as error:
+            # Gradio says in a stream that there is no such call or session, and raises all the same.
+            if not (begun and isinstance(error.__cause__, HTTPException)):
+                raise
+            await send({"type": "http.response.body", "body": b""})
 
     def _refused(self, scope: Scope, headers: dict[bytes, bytes]) -> int:
         """Return why a request is refused as an HTTP status; 0 where it is not."""
@@ -259,6 +267,7 @@ GRACE = 30.0
 REMEMBERED = 2_000
 """Sessions of whose lost events is told, as many as Gradio keeps messages for; and addresses in turn."""
 LOST = f"no such call, or nobody listened to it within {PATIENCE:.0f} s: send it again, then listen at once"
+NO_FUNCTION = "no such function of this page: see the page's API documentation"
 FULL = "fewer calls at once: wait for the answers to the calls that you have sent, then send this one again"
 
 
@@ -306,7 +315,9 @@ class FairQueue(queueing.Queue):
         if len(unheard) >= ADDRESS:
             self._lose(unheard[0])
         called = self.blocks.fns.get(body.fn_index)
-        if called and called.fn and called.api_visibility == "public":
+        if called is None:
+            raise HTTPException(404, NO_FUNCTION)
+        if called.fn and called.api_visibility == "public":
             defaults = [each.default for each in signature(called.fn).parameters.values()]
             left_out = defaults[len(body.data) :]
             body.data += [None if each is Parameter.empty else each for each in left_out]

@@ -237,10 +237,23 @@ TABLES = {
     ),
     "columns in JSON": ("metadata.json", '{"image": ["a.png"], "text": ["a red bird, small"]}'),
     "columns by number": ("metadata.json", '{"image": {"0": "a.png"}, "text": {"0": "a red bird, small"}}'),
+    "columns and a number": (
+        "metadata.json",
+        '{"version": 1, "image": ["a.png"], "text": ["a red bird, small"], "class": null}',
+    ),
+    "one picture's object": (
+        "metadata.json",
+        '{\n  "file_name": "a.png",\n  "text": ["a red bird, small"]\n}',
+    ),
+    "fields left blank": (
+        "metadata.jsonl",
+        '{"file_name": "a.png", "text": "a red bird, small", "class": "", "box": " ", "split": ""}',
+    ),
     "objects by name": ("metadata.json", '{"a.png": {"tags": "a red bird, small", "score": 1}}'),
     "Karpathy's splits": (
         "captions.json",
-        '{"images": [{"filename": "a.png", "sentences": [{"raw": "a red bird, small", "tokens": ["a"]}]}]}',
+        '{"images": [{"filename": "a.png", "split": "restval", '
+        '"sentences": [{"raw": "a red bird, small", "tokens": ["a"]}]}]}',
     ),
     "a zero in a caption": ("metadata.jsonl", '{"file_name": "a.png", "text": "a red\\u0000bird, small"}'),
     "text of another program beside": ("a.png.txt", "\0a red bird, small"),
@@ -255,6 +268,24 @@ def test_tables_as_people_make_them(tmp_path: Path, name: str, text: str) -> Non
     (source / name).write_bytes(text.lstrip("\0").encode(encoding))
     data = _prepare(source, tmp_path / "out")
     assert [(item.id, *item.captions) for item in data.items] == [("a", "a red bird, small")]
+
+
+LISTS = {
+    "images that are none": (
+        '{"images": 3, "annotations": [{"image_id": 1, "caption": "x"}]}',
+        "file_name and text",
+    ),
+    "columns of unequal length": ('{"image": ["a.png"], "text": ["x", "y"]}', "file_name and text.*line 2"),
+    "no column of captions": ('{"image": ["a.png"], "text": null}', "rows without a caption"),
+}
+
+
+@pytest.mark.parametrize(("text", "wanted"), LISTS.values(), ids=LISTS)
+def test_lists_of_another_form_are_told(tmp_path: Path, text: str, wanted: str) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    (source / "metadata.json").write_text(text)
+    with pytest.raises(DataError, match=wanted):
+        _prepare(source, tmp_path / "out")
 
 
 def test_a_quote_left_open_does_not_swallow_rows(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ def test_nothing_and_damaged_records_are_refused(runs: Path, tmp_path: Path) -> 
     with pytest.raises(EvaluationError, match="nothing there"):
         gather([tmp_path / "absent"])
     (tmp_path / "empty").mkdir()
+    with pytest.raises(EvaluationError, match="no run"):
+        write_report([], tmp_path / "none.md")
     with pytest.raises(EvaluationError, match=r"results\.jsonl"):
         gather([tmp_path / "empty"])
     index = next(runs.rglob("figures.json"))

@@ -146,6 +146,26 @@ def test_a_large_body_is_refused_unread() -> None:
     assert ask(gate(Inner()), "/gradio_api/queue/join", "POST", parts)[0] == 200
 
 
+def test_a_call_that_is_none_is_answered_in_words(visit: Callable[..., Visitor], address: str) -> None:
+    visit()
+    host, port = address.rstrip("/").rpartition("//")[2].split(":")
+    for method, path, body, wanted in (
+        ("POST", "/gradio_api/call/nope", {"data": []}, 404),
+        ("POST", "/gradio_api/run/nope", {"data": []}, 404),
+        ("POST", "/gradio_api/queue/join", {"data": [], "fn_index": 9999, "session_hash": "x"}, 404),
+        ("GET", "/gradio_api/call/retrieve/nope", {}, 200),
+        ("GET", "/gradio_api/queue/data?session_hash=nope", {}, 200),
+    ):
+        connection = http.client.HTTPConnection(host, int(port), timeout=30)
+        connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        assert (answer.status, b"Not Found" in (text := answer.read()) or b"API documentation" in text) == (
+            wanted,
+            True,
+        ), "a whole answer that says so"
+        connection.close()
+
+
 def test_a_proxys_headers_are_believed_only_when_asked() -> None:
     inner = Inner()
     ask(gate(inner), x_forwarded_host="evil.example", x_forwarded_proto="https")
