@@ -166,9 +166,11 @@ class Request:
                 wanted = f"{field_}: of the type {kind.__name__}"
                 require(isinstance(each, kind), ConfigError, wanted, shown(each), "build them first")
         check_number("memory", self.memory, 0, 1, fix="0 leaves the words alone, 1 is all of the memory")
+        object.__setattr__(self, "memory", float(self.memory))  # a recipe writes 0 and 0.0 alike
         if self.guidance is not None:
             fix = "0 reads the words alone, 1 doubles what they change"
             check_number("guidance", self.guidance, 0, MAX_GUIDANCE, fix=fix)
+            object.__setattr__(self, "guidance", float(self.guidance))
         check_whole("best_of", self.best_of, 1, MAX_TRIED)
         good, fix = self.mirror is None or isinstance(self.mirror, bool), "leave it out, and the seed decides"
         require(good, ConfigError, "mirror: true, false, or nothing", shown(self.mirror), fix)

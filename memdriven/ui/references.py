@@ -119,7 +119,7 @@ def select(request: Request, steering: Steering) -> Selection:
         fill = 0 if steering.alone else max(0, k - len(steering.pins))
         chosen: Prepared | None = None
         if request.best_of > k and strategy not in CONTROLS and steering.like is None and fill:
-            chosen = pipe.prepare(request) if steering.active or not held else None
+            chosen = pipe.prepare(request)
         if steering.active or held:
             natural = held or (
                 chosen.retrieval.shares if chosen else [Reference(n.id, n.weight) for n in line]

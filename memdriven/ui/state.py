@@ -239,7 +239,7 @@ def read_seed(written: object, keep: bool) -> int:
 
 def _clamped(value: object, low: float, high: float, otherwise: float) -> float:
     """Return a number from the page within its limits; `otherwise` for what is none."""
-    return min(high, max(low, float(value))) if is_number(value) else otherwise
+    return float(min(high, max(low, value))) if is_number(value) else otherwise
 
 
 def read_k(k: object) -> int:

@@ -243,6 +243,7 @@ def desk(opened: Visitor, offered: Shelf, outside: Outside) -> Iterator[Visitor]
     if state.shelf() is not offered:  # tests of handlers leave others behind in this process
         state.use(offered)
     opened.page.set_viewport_size({"width": 1280, "height": 900})
+    outside.asked.clear()
     yield opened
     faults, opened.faults = opened.faults, []
     assert faults == []
