@@ -29,6 +29,7 @@ from memdriven.data.prepared import Item, PreparedDataset, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import CaptionError, DataError, Interrupted
 from memdriven.explore.memory_map import renew_map
@@ -100,6 +101,7 @@ def train_own(
     _tell_how_many(prepared, progress)
 
     def look() -> None:
+        SqueezeNet.load(squeezenet)  # of no use before G's turn, but then it would be missed late
         network = Vgg16Features.load(vgg, device)
         extract_features(prepared, prepared.items, network, features, progress=progress)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from memdriven import own
 from memdriven.data.folder import prepare_folder
 from memdriven.encoders.vgg import Vgg16Features
-from memdriven.errors import DataError
+from memdriven.errors import CheckpointError, DataError
 from memdriven.memory.build import extract_features
 from memdriven.own import contact_sheet, memorise_own, train_own
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -84,6 +84,15 @@ def test_too_few_pictures_are_told_what_else_can_be_done(drawings: Path, tmp_pat
     for minutes in (0.0, float("nan"), float("inf")):
         with pytest.raises(DataError, match="minute"):
             train_own(drawings, out=tmp_path / "out", minutes=minutes, progress=False)
+
+
+def test_weights_that_a_later_step_lacks_are_told_before_the_first(drawings: Path, tmp_path: Path) -> None:
+    for number in range(16):
+        Image.new("RGB", (60, 40), (16 * number, 90, 20)).save(drawings / f"bird {number}.png")
+        (drawings / f"bird {number}.txt").write_text(f"a bird of colour {number}")
+    with pytest.raises(CheckpointError, match="SqueezeNet"):
+        train_own(drawings, out=tmp_path / "out", minutes=1, squeezenet=tmp_path / "none", progress=False)
+    assert not (tmp_path / "out" / "features").exists()
 
 
 def test_steps_are_taken_once_and_a_stopped_run_goes_on(drawings: Path, tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from memdriven.data.prepared import HEADER, Item, image_file, write_prepared
 from memdriven.devices import choose_device
 from memdriven.errors import DataError
 from memdriven.files import atomic_write_bytes, explain_disk_errors, read_json
+from memdriven.numbers import check_whole, shown
 
 QUALITY = 92
 RENDERER = 2
@@ -212,6 +213,20 @@ NAME = "aviary"
 SOURCE = "Aviary: birds rendered by memdriven.aviary from signed-distance fields"
 
 
+def check_numbers(image_size: int, **numbers: int | None) -> None:
+    """Refuse a size that cannot be rendered, and negative numbers, by the names of their options.
+
+    Raises:
+        DataError: one of them is so.
+    """
+    if image_size % 16 or not 16 <= image_size <= 4096:
+        wanted = "image size: a multiple of 16 in 16..4096"
+        raise DataError(wanted, shown(image_size), "use another number")
+    for name, number in numbers.items():
+        if number is not None:
+            check_whole(name.replace("_", " "), number, 0, 2**53 - 1, DataError)
+
+
 def prepare_aviary(
     out: Path,
     *,
@@ -244,6 +259,15 @@ def prepare_aviary(
     Raises:
         DataError: the disk is full, or the folder holds something else.
     """
+    check_numbers(
+        image_size,
+        train_per_species=train_per_species,
+        test_per_species=test_per_species,
+        validation_per_species=validation_per_species,
+        species_limit=species_limit,
+        seed=seed,
+        workers=workers,
+    )
     out, device = Path(out), str(choose_device(device))
     each = {"train": train_per_species, "test": test_per_species, "validation": validation_per_species}
     chosen = [

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from memdriven.aviary.captions import describe, visible_attributes
-from memdriven.aviary.prepare import NAME, Job, Picture, make_room, render_set
+from memdriven.aviary.prepare import NAME, Job, Picture, check_numbers, make_room, render_set
 from memdriven.aviary.species import (
     ATTRIBUTES,
     COLOUR_SLOTS,
@@ -170,6 +170,7 @@ def prepare_remade(
         facts: further header entries, on which the pictures depend.
         rendering: workers and progress.
     """
+    check_numbers(image_size, per_image=per_image, seed=seed, workers=rendering.get("workers"))
     prepared = PreparedDataset.open(dataset)
     if prepared.name != NAME:
         raise DataError(

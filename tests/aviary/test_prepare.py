@@ -14,7 +14,9 @@ from torch import Tensor
 
 from memdriven.aviary import prepare
 from memdriven.aviary.prepare import prepare_aviary
+from memdriven.aviary.recolour import prepare_recoloured
 from memdriven.aviary.render import render_birds
+from memdriven.aviary.resettings import prepare_resettings
 from memdriven.aviary.species import ATTRIBUTES, BirdSpec, all_species
 from memdriven.aviary.species import sample_bird as sighting
 from memdriven.data.prepared import PreparedDataset
@@ -138,6 +140,26 @@ def test_another_rendering_takes_the_header_away_first(
 
 def _stop(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("image_size", 7), ("image_size", 0), ("train_per_species", -1), ("species_limit", -1)),
+        *(("seed", -1), ("workers", -2)),
+    ],
+)
+def test_numbers_that_cannot_be_are_told_before_anything_is_rendered(
+    tmp_path: Path, name: str, value: int
+) -> None:
+    with pytest.raises(DataError, match=name.replace("_", " ")):
+        prepare_aviary(tmp_path / "out", progress=False, **{name: value})
+    write_world(tmp_path / "base", train=1, test=1)
+    if name in ("image_size", "seed", "workers"):
+        for again in (prepare_recoloured, prepare_resettings):
+            with pytest.raises(DataError, match=name.replace("_", " ")):
+                again(tmp_path / "base", tmp_path / "out", progress=False, **{name: value})
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_content_is_not_rendered_over(tmp_path: Path) -> None:
