@@ -88,7 +88,9 @@ def test_generate_is_always_in_sight_and_nothing_lies_over_it(desk: Visitor) -> 
 def test_every_source_of_the_reference(desk: Visitor) -> None:
     visitor, page = desk, desk.page
     visitor.unfold()
-    page.click(f'[data-caption="{CAPTION}"]')
+    page.evaluate("document.querySelector('.md-result')?.remove()")
+    page.click(f'[data-caption="{CAPTION}"]')  # paints at once, and shows its references at the end
+    page.wait_for_selector('.md-result[data-complete="true"]')
     page.wait_for_selector('.md-card[data-id="bird-00"]')
     page.click("#source label:has-text('None')")
     visitor.wait_text("#memory", "The memory is switched off: this picture comes from words and noise alone.")
