@@ -194,7 +194,8 @@ def common_words() -> frozenset[str]:
 
 def subject() -> str:
     """Return the longest word that most captions of the loaded memory share, e.g. "bird"; "" for none."""
-    return max((word for word in common_words() if word.isalpha() and len(word) > 3), key=len, default="")
+    words = sorted(word for word in common_words() if word.isalpha() and len(word) > 3)
+    return max(words, key=len, default="")  # of equally long ones the first: sets have no order
 
 
 @lru_cache(maxsize=8)

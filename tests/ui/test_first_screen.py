@@ -54,7 +54,7 @@ def test_what_it_knows_is_said_and_a_word_can_be_taken(desk: Visitor, pipe: Memo
     visitor = desk
     count = sum(word.isalpha() for word in pipe.vocabulary)
     state.use(pipe)
-    assert visitor.text("#vocabulary summary") == f"Knows {count} words about {state.subject()}s"
+    assert visitor.text("#vocabulary summary") == f"Knows {count} words about smalls"
     visitor.write("a red")
     visitor.page.click("#vocabulary summary")
     visitor.page.click('#vocabulary [data-word="bird"]')

@@ -313,7 +313,9 @@ def test_a_word_that_is_being_completed_is_not_yet_called_unknown(visit: Visit) 
     page.fill("#caption textarea", "")
     page.type("#caption textarea", "a zzz bl")
     page.wait_for_selector("#completion", state="visible")
-    assert page.locator("#unknown .md-offer, #unknown del").filter(visible=True).count() == 0
+    for told in (".md-offer", "del"):
+        page.wait_for_selector(f"#unknown {told}", state="hidden")
+    assert page.is_visible("#completion")
 
 
 def test_four_questions_frame_the_lessons(
