@@ -90,6 +90,7 @@ def test_a_list_is_painted_and_its_favourites_are_chosen(visit: Visit) -> None:
     page.get_by_role("tab", name="History", exact=True).click()
     page.wait_for_selector('#history [data-act="star"][data-place="0"][aria-pressed="true"]')
     page.click('#history [data-act="star"][data-place="0"]')
+    page.wait_for_selector('#history [data-act="star"][data-place="0"][aria-pressed="false"]')
     page.click('#history [data-act="star"][data-place="1"]')
     page.wait_for_selector('#history [data-act="star"][data-place="1"][aria-pressed="true"]')
     page.wait_for_selector('#history [data-act="star"][data-place="0"][aria-pressed="false"]')
