@@ -21,13 +21,21 @@ const tab = (again && history.state?.tab) || (lesson ? "learn" : mode || "pictur
 const key = (again && history.state?.key) || `memdriven.visit.${Math.random()}`;
 history.replaceState({ tab, key }, "");
 window.addEventListener("popstate", (event) => open(event.state?.tab ?? "picture"));
-soon(() => document.querySelector("#tabs"), (tabs) => new MutationObserver(() => {
-  const chosen = tabs.querySelector("[role=tab][aria-selected=true][data-tab-id]");
-  const now = chosen?.dataset.tabId;
-  const row = chosen?.parentElement; // where it is narrower than its tabs, the chosen one is moved to its middle
-  if (row) row.scrollLeft = chosen.offsetLeft - (row.clientWidth - chosen.offsetWidth) / 2;
-  if (now && now !== history.state?.tab) history.pushState({ tab: now, key }, "");
-}).observe(tabs, { subtree: true, attributes: true, attributeFilter: ["aria-selected"] }));
+soon(() => document.querySelector("#tabs"), (tabs) => {
+  const chosen = () => tabs.querySelector("[role=tab][aria-selected=true][data-tab-id]");
+  // Where the row is narrower than its tabs, the chosen one is moved to its middle; again when a tab gets its width.
+  const centre = () => {
+    const row = chosen()?.parentElement;
+    if (row) row.scrollLeft = chosen().offsetLeft - (row.clientWidth - chosen().offsetWidth) / 2;
+  };
+  const sized = new ResizeObserver(centre);
+  new MutationObserver(() => {
+    for (const one of tabs.querySelectorAll("[role=tab][data-tab-id]")) sized.observe(one);
+    centre();
+    const now = chosen()?.dataset.tabId;
+    if (now && now !== history.state?.tab) history.pushState({ tab: now, key }, "");
+  }).observe(tabs, { subtree: true, attributes: true, attributeFilter: ["aria-selected"] });
+});
 
 // Before the page goes, what it shows is noted: a reload, or coming back, finds it.
 let noted = null;

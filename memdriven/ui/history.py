@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
-import io
-import json
-import zipfile
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
-
-import matplotlib
-from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import gr, restore, state
+from memdriven.ui import export, gr, restore, state
 from memdriven.ui.html import (
     CLICKS,
     PICTURE_ALT,
@@ -46,6 +37,8 @@ MOST = 50
 """Pictures that a browser's history holds, its favourites aside."""
 FAVOURITES = 100
 """Favourites that it holds beside them."""
+EDITS = ("star", "forget")
+"""What is done to a picture's place in the list alone: it waits for no painting."""
 
 
 def history(stored: object) -> list[Moment]:
@@ -58,10 +51,10 @@ def history(stored: object) -> list[Moment]:
 def remember(current: object, stored: object, star: bool = False) -> list[Moment]:
     """Return the history with one more picture in front, as a favourite or not; the same recipe moves up."""
     known = history(stored)
-    if not is_moment(current):
+    if not is_moment(current) or (current.get("again") and not star):
         return known
     same = [each for each in known if each["recipe"] == current["recipe"]]
-    new: Moment = same[0] if same else current
+    new: Moment = same[0] if same else {"recipe": current["recipe"], "image": current["image"]}
     if star:
         new = {**new, "star": True}
     return _limited([new, *(each for each in known if each["recipe"] != new["recipe"])])
@@ -86,7 +79,7 @@ def panel_html(stored: object) -> str:
     tools = button("Contact sheet", data_export="sheet") + button("ZIP", data_export="zip")
     if any(each.get("star") for each in moments):
         tools += button("Select favourites", data_tick="star")
-    tools += button("Forget all", "md-link", data_act="clear")
+    tools += button("Forget all", "md-link", data_act="clear", data_event="like")
     items = "".join(_item(place, each) for place, each in enumerate(moments))
     said = hint(f"The last {MOST} pictures and all favourites, newest first. Select some, or export all.")
     return said + tag("div", tools, class_="md-actions") + tag("ol", items, class_="md-history")
@@ -123,6 +116,7 @@ def _item(place: int, each: Moment) -> str:
             data_act=act,
             data_place=place,
             data_focus=f"{act} {place}",
+            data_event="like" if act in EDITS else None,
             aria_pressed=pressed,
             title=what,
             aria_label=f"{name}: {words}",
@@ -137,20 +131,33 @@ def _item(place: int, each: Moment) -> str:
 # What a press, a file or a link does.
 
 
+def _place(event: gr.EventData, count: int) -> int | None:
+    """Return the place in the list that a press names; None for none of it."""
+    place = str(getattr(event, "place", None))
+    return int(place) if place in map(str, range(count)) else None
+
+
+def edit(event: gr.EventData, stored: object) -> dict[str, Any]:
+    """Return the list after a press on a favourite's star, Forget or Forget all, by name."""
+    moments, kind = history(stored), getattr(event, "act", None)
+    place = _place(event, len(moments))
+    if kind == "clear":
+        return {"past": []}
+    if place is None or kind not in EDITS:
+        return {"status": failure(restore.no_recipe())}
+    each = moments[place]
+    turned: Moment = {**each, "star": not each.get("star", False)}
+    return {"past": [*moments[:place], *[turned][kind == "forget" :], *moments[place + 1 :]]}
+
+
 def act(event: gr.EventData, stored: object, inspected: str | None, steering: Steering) -> dict[str, Any]:
-    """Return what a press on a past picture's button changes, by name."""
-    moments, kind, place = history(stored), getattr(event, "act", None), getattr(event, "place", None)
+    """Return what a press on a past picture's button changes on the page, by name."""
+    moments, kind = history(stored), getattr(event, "act", None)
+    place = _place(event, len(moments))
     try:
-        if kind == "clear":
-            return {"past": []}
-        if str(place) in map(str, range(len(moments))):
-            place = int(str(place))
-            each = moments[place]
-            turned: Moment = {**each, "star": not each.get("star", False)}
-            if kind in ("star", "forget"):
-                return {"past": [*moments[:place], *[turned][kind == "forget" :], *moments[place + 1 :]]}
-            recipe = Recipe.from_json(each["recipe"])
-        elif place is None and inspected:
+        if place is not None:
+            recipe = Recipe.from_json(moments[place]["recipe"])
+        elif getattr(event, "place", None) is None and inspected:
             recipe = Recipe.from_json(inspected)
         else:
             raise restore.no_recipe()
@@ -213,6 +220,8 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
             shown = {"status": failure(error)}
     if isinstance(values, dict):
         shown.pop("tabs", None)
+        if "current" in shown:
+            shown["current"] = {**shown["current"], "again": True}
         shown |= restore.came_back(values, shown)
         if not getattr(event, "steered", False):
             shown["steering"] = Steering()
@@ -245,9 +254,14 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
     if not outputs:
         yield {"saved": "", "status": failure(problem)}
         return
-    content, media, kind, name = contact_sheet(outputs), "image/png", "contact sheet", "memdriven-sheet.png"
+    content, media, kind, name = (
+        export.contact_sheet(outputs),
+        "image/png",
+        "contact sheet",
+        "memdriven-sheet.png",
+    )
     if getattr(event, "kind", None) == "zip":
-        content, media, kind, name = archive(outputs), "application/zip", "ZIP", "memdriven.zip"
+        content, media, kind, name = export.archive(outputs), "application/zip", "ZIP", "memdriven.zip"
     address = f"data:{media};base64,{base64.b64encode(content).decode()}"
     words = text(f"Save the {kind} ({len(outputs)})")
     said = f"{len(outputs)} pictures are ready to save."
@@ -255,98 +269,6 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
         said = f"Ready to save: {len(outputs)}. This page cannot make these again: {', '.join(left_out)}."
     link = tag("a", words, class_="md-action", href=address, download=name)
     yield {"saved": link, "status": status(said)}
-
-
-# ---------------------------------------------------------------------------------------------------------
-# Chosen pictures for designers: one contact sheet, or a ZIP with pictures and recipes.
-
-CELL, GAP, LINE = 256, 20, 18
-PAPER, INK, QUIET = "#faf8f3", "#24221e", "#6a655c"
-UNDRAWN = "(caption: see the file's description)"
-"""Under a picture whose caption has letters that no font here has."""
-_DATE = (1980, 1, 1, 0, 0, 0)
-"""The same pictures give the same bytes."""
-
-
-def contact_sheet(outputs: Sequence[PipelineOutput]) -> bytes:
-    """Return a PNG with every picture, its words and its seed."""
-    columns = min(4, max(1, len(outputs)))
-    rows = -(-len(outputs) // columns)
-    high = CELL + 3 * LINE + GAP
-    sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, rows * high + GAP), PAPER)
-    draw, described = ImageDraw.Draw(sheet), PngImagePlugin.PngInfo()
-    for place, output in enumerate(outputs):
-        left = GAP + place % columns * (CELL + GAP)
-        top = GAP + place // columns * high
-        sheet.paste(output.images[0].resize((CELL, CELL), Image.Resampling.LANCZOS), (left, top))
-        words, font = legible(output.recipe.caption)
-        lines = _wrapped(words, font, draw)
-        facts = f"{place + 1}   seed {output.recipe.seed}"
-        for number, (line, colour) in enumerate([*((each, INK) for each in lines), (facts, QUIET)]):
-            draw.text((left, top + CELL + 4 + number * LINE), line, colour, font)
-        described.add_itxt(f"Caption {place + 1}", output.recipe.caption)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True, pnginfo=described)
-    return buffer.getvalue()
-
-
-@lru_cache(maxsize=256)
-def legible(text: str) -> tuple[str, ImageFont.FreeTypeFont]:
-    """Return a text and a font that has its letters, or other words where no font here has them.
-
-    Matplotlib's font comes first: it is always there and knows most alphabets.
-    """
-    own = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
-    letters = {letter for letter in text if letter.isprintable() and not letter.isspace()}
-    for path in (own, *(() if text.isascii() else _system_fonts())):
-        with contextlib.suppress(OSError):
-            font = ImageFont.truetype(path, 14)
-            missing = bytes(font.getmask("\uffff"))
-            if all(bytes(font.getmask(letter)) != missing for letter in letters):
-                return text, font
-    return UNDRAWN, ImageFont.truetype(own, 14)
-
-
-@lru_cache(maxsize=1)
-def _system_fonts() -> list[Path]:
-    from matplotlib.font_manager import findSystemFonts
-
-    return sorted(map(Path, findSystemFonts()))
-
-
-def archive(outputs: Sequence[PipelineOutput]) -> bytes:
-    """Return a ZIP: numbered PNGs that carry their recipes, all recipes as JSON, the sheet."""
-    recipes = json.dumps([output.recipe.to_dict() for output in outputs], indent=1) + "\n"
-    files: dict[str, bytes | str] = {
-        f"memdriven-{number:02d}-seed-{output.recipe.seed}.png": output.png()
-        for number, output in enumerate(outputs, start=1)
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as pack:
-        for name, content in {
-            **files,
-            "recipes.json": recipes,
-            "contact-sheet.png": contact_sheet(outputs),
-        }.items():
-            pack.writestr(zipfile.ZipInfo(name, _DATE), content)
-    return buffer.getvalue()
-
-
-def _wrapped(caption: str, font: ImageFont.FreeTypeFont, draw: ImageDraw.ImageDraw) -> list[str]:
-    """Return a caption as at most two lines that fit under a picture."""
-    lines: list[str] = [""]
-    for word in caption.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if draw.textlength(longer, font) <= CELL:
-            lines[-1] = longer
-        elif len(lines) == 1 and lines[0]:
-            lines.append(word)
-        else:
-            lines[-1] += "\u2026"
-            break
-    while draw.textlength(lines[-1], font) > CELL:
-        lines[-1] = lines[-1].rstrip("\u2026")[:-1] + "\u2026"
-    return lines
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -434,8 +356,9 @@ def build(
         event.success(panel_html, stored, listed, **quiet)
 
     for source in (listed, seen):
-        then_list(source.click(by_name(parts, act), [stored, inspected, steering], every, **queued))
+        source.click(by_name(parts, act), [stored, inspected, steering], every, **queued)
     starred = [stored, column.status]
+    then_list(listed.like(by_name(parts, edit), stored, starred, queue=False, **quiet))
     then_list(
         shown.result.like(
             by_name(parts, star), [column.current, stored], starred, queue=False, js=_FRESH, **quiet

@@ -38,6 +38,8 @@ class Moment(TypedDict):
     image: str
     star: NotRequired[bool]
     """A favourite, which newer pictures do not push out."""
+    again: NotRequired[bool]
+    """Shown before the page was loaded again: the history has it already, or was told to forget it."""
 
 
 def moment(output: PipelineOutput, index: int = 0) -> Moment:
@@ -48,10 +50,11 @@ def moment(output: PipelineOutput, index: int = 0) -> Moment:
 
 def is_moment(value: object) -> TypeGuard[Moment]:
     """Return whether something that a browser stored is a valid moment."""
-    if not isinstance(value, dict) or set(value) - {"star"} != {"recipe", "image"}:
+    if not isinstance(value, dict) or set(value) - {"star", "again"} != {"recipe", "image"}:
         return False
     recipe, image = value["recipe"], value["image"]
-    if not all((isinstance(recipe, str), isinstance(image, str), isinstance(value.get("star", False), bool))):
+    marks = (value.get(mark, False) for mark in ("star", "again"))
+    if not (isinstance(recipe, str) and isinstance(image, str) and all(isinstance(m, bool) for m in marks)):
         return False
     if len(recipe) > MAX_BYTES or not _URI.fullmatch(image):
         return False
