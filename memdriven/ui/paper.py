@@ -9,7 +9,7 @@ from PIL import Image
 
 from memdriven.checkpoint import load_rival
 from memdriven.errors import MemDrivenError
-from memdriven.evaluation.tables import PUBLISHED, metric
+from memdriven.evaluation.report import PUBLISHED
 from memdriven.explore.compare import mean_difference, painted
 from memdriven.explore.inside import hidden_parts, look_inside
 from memdriven.explore.paper import Answer, answers, paint_rival, rows_of
@@ -211,11 +211,11 @@ def _shown(name: str, value: float | None) -> str:
     """Return a number of ours as the table shows it; "" where there is none."""
     if value is None:
         return ""
-    if (
-        name == "kid_vgg"
-    ):  # recorded in thousandths; of unscaled features the plain number is read more easily
+    if name == "kid_vgg":  # recorded in thousandths; of unscaled features the plain number is easier to read
         return f"{value / 1000:,.1f}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else metric(name).show(value)
+    if name in ("asked_colours", "copy_suspected"):
+        return f"{100 * value:.1f}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
 FIGURES: dict[str, tuple[str, Callable[[MemoryDrivenPipeline, Sequence[Request]], Iterator[str]]]] = {
