@@ -18,7 +18,7 @@ from memdriven.data.images import WEBP_QUALITY, Fit, centre_square, decode_image
 from memdriven.data.prepared import HEADER, SCHEMA, Item, PreparedDataset, write_prepared
 from memdriven.errors import DataError
 from memdriven.files import atomic_folder, read_json
-from memdriven.numbers import check_whole
+from memdriven.numbers import check_whole, counted
 
 _WORKERS = 4
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -115,11 +115,6 @@ def clean(text: str) -> str:
     return _CONTROL.sub(" ", text.encode("utf-8", "replace").decode())
 
 
-def counted(count: int, noun: str) -> str:
-    """Return "1 image" or "2 images"."""
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
 def all_faults(faults: Sequence[DataError], place: str) -> DataError:
     """Return one error that names all faults of a source, the first twenty in full."""
     if len(faults) == 1:
@@ -165,8 +160,9 @@ def repetitions(items: Sequence[Item], looks: Mapping[str, np.ndarray]) -> list[
                     pairs.setdefault(held[start + row].id, train[nearest[row]].id)
         if pairs:
             one, other = next(iter(pairs.items()))
+            tested = counted(len(held), f"{held[0].split} image")
             notes.append(
-                f"{len(pairs)} of {len(held)} {held[0].split} images all but repeat a training image, "
+                f"{len(pairs)} of {tested} all but repeat a training image, "
                 f"e.g. {one} repeats {other}: figures over them flatter"
             )
     return notes

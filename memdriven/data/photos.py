@@ -25,7 +25,7 @@ from memdriven.data.download import ByHand, Remote, fetch_all
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError, require
-from memdriven.numbers import parse_json
+from memdriven.numbers import counted, parse_json
 
 TEST_LIST = "testclasses.txt"
 TRAINING_LISTS = ("trainvalclasses.txt", "trainclasses.txt", "valclasses.txt")
@@ -293,7 +293,7 @@ def _read_flowers(files: Archive) -> tuple[list[str], list[Photo]]:
             stem in images and 1 <= number <= FLOWER_CLASSES,
             DataError,
             f"jpg/{stem}.jpg of a class 1..{FLOWER_CLASSES} for {text.string}"[:300],
-            f"folder {text['class'][:80]}, {len(images)} images",
+            f"folder {text['class'][:80]}, {counted(len(images), 'image')}",
             "give the official archives",
         )
         photos.append(Photo(stem, images[stem], number))

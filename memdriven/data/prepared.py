@@ -125,7 +125,7 @@ class PreparedDataset:
     def summary(self) -> str:
         """Return what there is and where, and the notes of its making, for people."""
         counts = ", ".join(f"{count:,} {split}" for split, count in self.header["counts"].items())
-        first = f"{self.name} in {self.path}: {counts} images at {self.image_size} px"
+        first = f"{self.name} in {self.path}: {counts} image{'s' * (len(self) != 1)} at {self.image_size} px"
         return "\n  ".join([first, *self.header.get("notes", ())])
 
     def split(self, name: str) -> list[Item]:
