@@ -144,7 +144,7 @@ def _prepare(
                 DataError,
                 f"{name}, which its host gives to browsers only: {page}",
                 f"no such file in {folder}",
-                f"open that page, download the file, and give it with --captions PATH, or move it into {folder}",
+                f"open that page, download the file, give it with --captions PATH, or move it into {folder}",
             )
         given = [*fetch_all(photos.remotes, folder, progress), *given]
     with open_archives(*given) as files:
