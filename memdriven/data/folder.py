@@ -24,9 +24,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from memdriven.data.archive import Archive, open_archives
-from memdriven.data.assemble import assemble, clean, refuse_other_content
 from memdriven.data.images import ENDINGS, Fit
-from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.data.prepared import Item, PreparedDataset, assemble, clean, refuse_other_content
 from memdriven.data.tables import (
     BOX,
     CLASS,
@@ -329,8 +328,6 @@ def prepare_folder(
             skip_faults=skip_faults,
             notes=list(read.notes()),
             progress=progress,
-            images_without_caption=len(read.uncaptioned()),
-            captions_without_words=read.unusable["without a word"],
         )
 
 
