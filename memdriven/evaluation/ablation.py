@@ -28,6 +28,7 @@ from memdriven.evaluation.rows import CONTROLS, Resources
 from memdriven.evaluation.run import evaluate
 from memdriven.files import atomic_write_json, read_json
 from memdriven.memory.build import build_memory
+from memdriven.numbers import counted
 from memdriven.presets import PRESETS
 from memdriven.training.gan import train_gan
 
@@ -187,11 +188,11 @@ def ablate(
     known = ", ".join(row.name for row in every)
     require(not unknown, ConfigError, f"rows among {known}", unknown, "choose of these")
     chosen = [row for row in every if not rows or row.name in (BASE, *rows)]
-    parts = [f"{steps} steps of {base.train.batch_size} images"] if steps else []
-    parts += [f"{minutes:g} minutes"] if minutes else []
+    parts = [f"{counted(steps, 'step')} of {counted(base.train.batch_size, 'image')}"] if steps else []
+    parts += [counted(minutes, "minute", "g")] if minutes else []
     budget = f"{' or '.join(parts)}, seed {base.train.seed}, base {base.preset}"
     budget = " with ".join([budget, *(path.name for path in extra)])
-    say(f"{len(chosen)} rows, each {budget}; results go to {out / 'evaluation'}")
+    say(f"{counted(len(chosen), 'row')}, each {budget}; results go to {out / 'evaluation'}")
     for row in chosen:
         changes = ", ".join(f"{name} = {value}" for name, value in row.changes.items())
         say(f"  {row.name:<18}  {changes or 'as configured'}")

@@ -36,6 +36,7 @@ from memdriven.evaluation.judge import attribute_accuracy, caption_log_odds
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import REAL, Context, Prompt, Row
 from memdriven.models.noise import apply_view, draw_noise
+from memdriven.numbers import counted
 
 MISMATCHED = 99
 FOLDS = 10
@@ -79,7 +80,7 @@ def mismatched_captions(
     for i in range(len(captions)):
         allowed = np.flatnonzero((group != group[i]) & (text != text[i]))
         wanted = "captions of at least two pictures, with different words"
-        found = f"{len(captions)} captions, none of which can stand against {captions[i]!r}"
+        found = f"{counted(len(captions), 'caption')}, none of which can stand against {captions[i]!r}"
         require(len(allowed), EvaluationError, wanted, found, "evaluate over more captions")
         chosen[i] = rng.choice(allowed, count, replace=len(allowed) < count)
     return torch.from_numpy(chosen)

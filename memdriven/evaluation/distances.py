@@ -27,6 +27,7 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.features import Extractor, Form, inception_extractor
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import REAL, Context, Row
+from memdriven.numbers import counted
 
 
 class Precomputed(nn.Module):
@@ -155,8 +156,9 @@ def measure_distance(metric: str, context: Context, row: Row) -> list[Measuremen
     images = context.training_sample(len(row.images)) if row.name == REAL else row.images
     real = context.features(space, context.reference_images)
     fake = context.features(space, images)
+    tested = counted(len(real), f"{context.split} image")
     source = "training images" if row.name == REAL else f"{context.size} px images"
-    protocol = f"{space.name}; {source} against {len(real)} {context.split} images at {context.size} px"
+    protocol = f"{space.name}; {source} against {tested} at {context.size} px"
     details = {}
     if metric.startswith("k"):
         found = kernel_distance(real, fake, seed=context.seed)

@@ -28,6 +28,7 @@ from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import Context, Prompt, quantised
 from memdriven.models.noise import WHOLE
+from memdriven.numbers import counted
 from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.request import Request, Variation
 
@@ -146,15 +147,15 @@ def measure_background_entropy(context: Context) -> list[Measurement]:
         free,
         EvaluationError,
         "captions and references with Aviary's records, some of which leave the background open",
-        f"none among {len(context.prompts)} captions",
+        f"none among {counted(len(context.prompts), 'caption')}",
         "evaluate on more captions of an Aviary, or leave the measure out",
     )
     judged = f"over {BACKGROUND_DRAWS} z by the judge, nearest reference, all but z held"
 
     def number(metric: str, values: Sequence[float], protocol: str, **details: Any) -> Measurement:
         value = mean(values) if values else math.nan
-        counted = {"captions": len(values), **details}
-        return Measurement(metric, value, len(values) * BACKGROUND_DRAWS, protocol, counted)
+        details = {"captions": len(values), **details}
+        return Measurement(metric, value, len(values) * BACKGROUND_DRAWS, protocol, details)
 
     unnamed = f"{judged}; captions that name none, memories whose pose allows several"
     bits = [entropy(each.seen) for each in free]

@@ -30,7 +30,7 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation.results import Result, format_table, markdown, read_results
 from memdriven.evaluation.rows import MODEL, ROWS, SHOWN, STRATEGY
 from memdriven.files import atomic_write_bytes, read_json
-from memdriven.numbers import is_number, shown
+from memdriven.numbers import counted, is_number, shown
 
 TITLE = "Memory-driven text-to-image generation: results"
 RESULTS, LOG, PICTURES = "results.jsonl", "metrics.jsonl", "rows/model.json"
@@ -70,8 +70,8 @@ def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, ti
     """
     found, out = gather(runs), out.with_suffix(".md")
     lead = (
-        f"Made from {len(found.results)} recorded numbers, the pictures of {len(found.pictures)} evaluations "
-        f"and {len(found.logs)} training logs in {', '.join(map(str, runs))}. "
+        f"Made from {counted(len(found.results), 'recorded number')}, the pictures of "
+        f"{counted(len(found.pictures), 'evaluation')} and {counted(len(found.logs), 'training log')} in {', '.join(map(str, runs))}. "
         "↑ higher is better, ↓ lower is better."
     )
     parts = [f"# {escape(title)}\n", escape(lead) + "\n", *tables(found.results)]
@@ -200,7 +200,7 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
         name = f"{group[0].checkpoint} on {group[0].dataset}"
         rows = [(each.row, each) for each in group if not each.row.startswith(STRATEGY)]
         lead = (
-            f"{group[0].captions} captions, one picture each. A control says what a number is worth: a bank "
+            f"{counted(group[0].captions, 'caption')}, one picture each. A control says what a number is worth: a bank "
             "of real images can beat any generator on a distance, and a judge errs on real images too."
         )
         yield section(f"{name}, beside its controls", lead, rows, (MODEL, *ROWS))

@@ -213,14 +213,20 @@ class Context:
         """Return features (n, d) of uint8 images (n, 3, h, w), kept for a later run."""
         return space(images, self.folder.parent / "features", progress=self.progress)
 
-    def image(self, item_id: str, side: int | None = None) -> Tensor:
-        """Return an image of data set or memory, uint8 (3, side, side): the memory has a thumbnail of it."""
-        side, item = side or self.size, self.items.get(item_id)
-        if item is None:
-            picture = self.bank.thumbnail(self.bank.index_of(item_id))
-        else:
-            picture = read_image(self.dataset.image_path(item), side)
-        return to_bytes(centre_square(picture, side))
+    @cached_property
+    def remembers_others(self) -> bool:
+        """Whether the memory holds images that the data set lacks: then its thumbnails stand for all."""
+        return not self.items.keys() >= {item.id for item in self.bank.items}
+
+    def image(self, item: Item, side: int) -> Tensor:
+        """Return an image of the data set, uint8 (3, side, side)."""
+        return to_bytes(centre_square(read_image(self.dataset.image_path(item), side), side))
+
+    def remembered(self, item_id: str, side: int) -> Tensor:
+        """Return an image of the memory, uint8 (3, side, side)."""
+        if not self.remembers_others:
+            return self.image(self.items[item_id], side)
+        return to_bytes(centre_square(self.bank.thumbnail(self.bank.index_of(item_id)), side))
 
     @cached_property
     def reference_images(self) -> Tensor:
@@ -307,12 +313,20 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
     prompts = context.prompts if prompts is None else prompts
     seeds = range(context.seed, context.seed + len(prompts))
     if name == REAL:
-        images, _ = _kept(context, name, prompts, _copied(context, [each.item.id for each in prompts]))
-        return Row(name=name, images=images)
+
+        def copy(at: slice) -> Made:
+            shown = [context.image(prompt.item, context.size) for prompt in prompts[at]]
+            return torch.stack(shown), [None] * len(shown)
+
+        return Row(name=name, images=_kept(context, name, prompts, copy)[0])
     if name in (RETRIEVED, RETRIEVED_BEST):
         strategy, ids = _retrieved(context, name, prompts)
-        images, drew_on = _kept(context, name, prompts, _copied(context, ids))
-        note = "" if all(each in context.items for each in ids) else "the bank's thumbnails"
+
+        def recall(at: slice) -> Made:
+            return torch.stack([context.remembered(each, context.size) for each in ids[at]]), ids[at]
+
+        images, drew_on = _kept(context, name, prompts, recall)
+        note = "the bank's thumbnails" if context.remembers_others else ""
         return Row(name=name, images=images, drew_on=drew_on, strategy=strategy, note=note)
     if name == RIVAL:
         rival, note = _rivals(context, prompts, seeds)
@@ -397,13 +411,6 @@ def quantised(images: Tensor) -> Tensor:
     return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu()
 
 
-def _copied(context: Context, ids: Sequence[str]) -> Callable[[slice], Made]:
-    def copy(at: slice) -> Made:
-        return torch.stack([context.image(each) for each in ids[at]]), ids[at]
-
-    return copy
-
-
 @torch.no_grad()
 def _features_of(context: Context, prompt: Prompt) -> Tensor:
     """Return v (1, 512, 16, 16) of a caption's own image."""
@@ -453,7 +460,7 @@ def _best_image(context: Context, found: Retrieval) -> str:
     """Return which of a caption's references' own images fits the words best."""
     checkpoint = context.checkpoint
     side = checkpoint.config.damsm.pixel_size
-    images = torch.stack([context.image(each, side) for each in found.ids]).to(context.device)
+    images = torch.stack([context.remembered(each, side) for each in found.ids]).to(context.device)
     wanted = wishes(checkpoint, named_in(checkpoint, found.caption, found.unknown_words))
     asked = context.encode([found.caption])
     return found.ids[int(score_words(checkpoint, asked, images.float() / 127.5 - 1, wanted).argmax())]

@@ -218,11 +218,11 @@ class Evaluation:
         """What a reader must know of all of it."""
         self._path, self._taken = path, list[Result]()
         identity = {**context.identity, "variant": variant, "budget": budget}
-        device, folder = torch.device(context.device), context.checkpoint.path.resolve()
+        device = torch.device(context.device)
         judge = context.judge.hash if context.resources.judge else ""
         self._facts = {
             **identity,
-            "checkpoint": folder.parent.name if folder.name == "checkpoint" else folder.name,
+            "checkpoint": context.checkpoint.name,
             "captions": len(context.prompts),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "judge": judge,

@@ -120,7 +120,7 @@ def test_the_best_retrieved_image_is_the_readers_choice_among_eight(
         ids = context.pipe.retrieve(prompt.caption, k=TRIED).ids
         images = (
             torch.stack(
-                [context.image(each, context.checkpoint.config.damsm.pixel_size) for each in ids]
+                [context.remembered(each, context.checkpoint.config.damsm.pixel_size) for each in ids]
             ).float()
             / 127.5
             - 1
