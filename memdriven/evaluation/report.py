@@ -69,10 +69,13 @@ def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, ti
         DataError: the files cannot be written.
     """
     found, out = gather(runs), out.with_suffix(".md")
+    made = (
+        counted(len(found.results), "recorded number"),
+        f"the pictures of {counted(len(found.pictures), 'evaluation')}",
+        counted(len(found.logs), "training log"),
+    )
     lead = (
-        f"Made from {counted(len(found.results), 'recorded number')}, the pictures of "
-        f"{counted(len(found.pictures), 'evaluation')} and {counted(len(found.logs), 'training log')} in {', '.join(map(str, runs))}. "
-        "↑ higher is better, ↓ lower is better."
+        f"Made from {', '.join(made)} in {', '.join(map(str, runs))}. ↑ higher is better, ↓ lower is better."
     )
     parts = [f"# {escape(title)}\n", escape(lead) + "\n", *tables(found.results)]
     drawn = [(f"Pictures: {mark.parents[1].name}", draw_pictures(mark)) for mark in found.pictures]
@@ -200,8 +203,8 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
         name = f"{group[0].checkpoint} on {group[0].dataset}"
         rows = [(each.row, each) for each in group if not each.row.startswith(STRATEGY)]
         lead = (
-            f"{counted(group[0].captions, 'caption')}, one picture each. A control says what a number is worth: a bank "
-            "of real images can beat any generator on a distance, and a judge errs on real images too."
+            f"{counted(group[0].captions, 'caption')}, one picture each. A control says what a number is "
+            "worth: a bank of real images can beat any generator on a distance, and a judge errs on real images."
         )
         yield section(f"{name}, beside its controls", lead, rows, (MODEL, *ROWS))
         strategies = [(each.row, each) for each in group if each.row.startswith(STRATEGY)]
