@@ -43,7 +43,7 @@ from memdriven.files import (
 from memdriven.memory import bank as layout
 from memdriven.memory.bank import IMAGE_BATCH, BankItem, MemoryBank, quantise_keys, write_items
 from memdriven.memory.features import COSINE, FeatureStore, Parts, encode_v, write_store
-from memdriven.numbers import shown
+from memdriven.numbers import counted, shown
 
 if TYPE_CHECKING:
     from memdriven.encoders.vgg import Vgg16Features
@@ -164,7 +164,7 @@ def extract_features(
     """
     out, ids = Path(out), [item.id for item in items]
     odd = [id_ for id_ in ids if not id_ or "\n" in id_ or "\r" in id_]
-    found = shown(odd[0]) if odd else f"{len(ids)} items, {len(set(ids))} ids"
+    found = shown(odd[0]) if odd else f"{counted(len(ids), 'item')}, {counted(len(set(ids)), 'id')}"
     good, wanted = len(set(ids)) == len(ids) > 0 and not odd, "items with different ids of one line each"
     require(good, DataError, wanted, found, "prepare the data set again")
     _check_place(out, FeatureStore.NAME, "a feature store")
@@ -374,7 +374,7 @@ def _spare(out: Path, dataset: str, count: int) -> None:
     require(
         name == dataset and not (isinstance(items, int) and items > count),
         DataError,
-        f"a place for the memory of {count} items of {dataset!r}",
+        f"a place for the memory of {counted(count, 'item')} of {dataset!r}",
         f"{out} with a memory of {shown(items)} items of {shown(name)}",
         "choose another folder with --out, or lose that memory with --replace",
     )

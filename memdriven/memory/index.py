@@ -22,7 +22,7 @@ from memdriven.files import (
     sealed,
     sha256_file,
 )
-from memdriven.numbers import check_number, check_whole
+from memdriven.numbers import check_number, check_whole, counted
 
 SCHEMA = "memdriven.annoy/1"
 LEAST_RECALL = 0.9
@@ -132,7 +132,7 @@ class AnnoyIndex:
                 return rows
             effort *= 2
         raise RetrievalError(
-            f"{k} neighbours from Annoy's trees of {len(self)} keys",
+            f"{k} neighbours from Annoy's trees of {counted(len(self), 'key')}",
             f"{len(rows)}, whatever the effort",
             'use retrieval.index "exact", or install annoy again',
         )
@@ -266,7 +266,7 @@ class MilvusIndex:
             )
             found = [sorted((-hit["distance"], hit["id"]) for hit in answer) for answer in answers]
         fewest, fix = min(map(len, found)), f"drop the collection {self.collection}: it is filled again"
-        wanted = f"{k} neighbours from Milvus, of {len(self)} keys"
+        wanted = f"{k} neighbours from Milvus, of {counted(len(self), 'key')}"
         require(fewest == k, RetrievalError, wanted, fewest, fix)
         return torch.tensor([[row for _, row in answer] for answer in found])
 

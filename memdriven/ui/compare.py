@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from memdriven.explore.compare import Row, across, difference, edit, word_changes
+from memdriven.numbers import counted
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import figure, image_uri, section, status, tag, thumbs
@@ -32,7 +33,8 @@ def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[t
     chosen, made = [name for name in NAMES if name in strategies], note(COMPARE_EMPTY)
     for rows in across(state.pipeline(), replace(wanted, seeds=noises), chosen):
         made, done = table_html(rows, labels), sum(len(row.pictures) for row in rows)
-        yield made, status(f"Painting: {done} of {len(chosen) * count} pictures.", busy=True)
+        line = f"Painting: {done} of {counted(len(chosen) * count, 'picture')}."
+        yield made, status(line, busy=True)
     yield made, status("Compared." if chosen else html.READY)
 
 
