@@ -134,9 +134,8 @@ def exact(keys: Tensor, folder: Path) -> Built:
 
 
 def annoy(keys: Tensor, folder: Path) -> Built:
-    """Forty random-projection trees, by memdriven's own index."""
-    index = AnnoyIndex.build(keys, trees=40)
-    index.save(folder / "trees")
+    """Forty random-projection trees, by memdriven's own index, which tunes and keeps them."""
+    index = AnnoyIndex(keys, folder / "trees")
     return index.search, partial(setattr, index, "search_k")
 
 
