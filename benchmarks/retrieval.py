@@ -58,7 +58,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     made = load_checkpoint(arguments.checkpoint)
-    bank = MemoryBank.open(made.bank_path, expect_encoder=made.damsm.hash())
+    bank = MemoryBank(made.bank_path, expect_encoder=made.damsm.hash())
     retriever = Retriever(bank, made.damsm, made.vocabulary, made.config.retrieval)
     captions = shortened(bank, TUNED + arguments.queries)
     with torch.no_grad():

@@ -235,7 +235,7 @@ def info(checkpoint: Path = SHIPPED) -> str:
     rows["memory"] = "none yet: python -m memdriven build-memory"
     if folder.exists():
         own = folder == loaded.bank_path
-        bank = MemoryBank.open(folder, loaded.damsm.hash() if own else None)
+        bank = MemoryBank(folder, loaded.damsm.hash() if own else None)
         bank.verify()
         whose = "" if own else f", another model's ({folder.resolve()})"
         rows["memory"] = f"{bank.n:,} images, {len(bank.caption_item):,} captions, verified{whose}"
