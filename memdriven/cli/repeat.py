@@ -14,6 +14,7 @@ from typing import Any
 from memdriven.cli import PROGRAM, parse, run, split
 from memdriven.errors import ConfigError
 from memdriven.files import atomic_write_bytes
+from memdriven.numbers import counted
 
 WORDS = ("name", "what", "minutes", "run")
 """What a phase has: a name, a line about it, the minutes that it took, and its command."""
@@ -86,7 +87,9 @@ def repeat(recipe: Path, *, work: Path, dry_run: bool = False) -> None:
     for number, phase in enumerate(phases, 1):
         state = " (done)" if phase.name in ended else ""
         print(f"{number:2}  {phase.minutes:5.1f} min  {phase.name}: {phase.what}{state}")
-    print(f"{len(phases)} phases, {_hours(total)} of two CPU cores, {_hours(left)} of them to come")
+    print(
+        f"{counted(len(phases), 'phase')}, {_hours(total)} of two CPU cores, {_hours(left)} of them to come"
+    )
     for phase in phases:
         if phase.name in ended or dry_run:
             continue

@@ -20,6 +20,7 @@ from memdriven.explore.memory_map import renew_map
 from memdriven.files import atomic_write_bytes
 from memdriven.memory import build
 from memdriven.memory.bank import MemoryBank
+from memdriven.numbers import counted
 from memdriven.pipeline.output import Neighbour
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
@@ -54,7 +55,7 @@ def extract_features(
         data.split(" or ".join(splits))  # says which there are
     network = Vgg16Features.load(vgg, choose_device(device))
     store = build.extract_features(data, items, network, out, batch=batch)
-    return f"features of {len(store)} images in {out}"
+    return f"features of {counted(len(store), 'image')} in {out}"
 
 
 def build_memory(
@@ -108,7 +109,7 @@ def build_memory(
     )
     if checkpoint and bank.path == checkpoint / MEMORY and (checkpoint / MAP).is_file():
         renew_map(checkpoint)
-    return f"memory bank of {bank.n} images in {bank.path}"
+    return f"memory bank of {counted(bank.n, 'image')} in {bank.path}"
 
 
 def generate(
@@ -223,14 +224,14 @@ def info(checkpoint: Path = SHIPPED) -> str:
         "pictures": " -> ".join(f"{side} px" for side in loaded.generator.resolutions),
         "generator": f"{_parameters(loaded.generator)}, width {config.generator.width}",
         "encoders": f"{_parameters(loaded.damsm)}, {config.damsm.pixel_backbone} for pixels",
-        "vocabulary": f"{len(loaded.vocabulary) - 1:,} words",
+        "vocabulary": counted(len(loaded.vocabulary) - 1, "word"),
         "retrieval": f"{config.retrieval.strategy}, k = {config.retrieval.k}",
     }
     facts = dict(loaded.facts)
     earlier = facts.pop("earlier_runs", [])
     rows |= {f"training: {name}": value for name, value in facts.items()}
     minutes = sum(float(part.get("minutes", 0)) for part in earlier)
-    rows["training: parts before"] = f"{len(earlier)}, {minutes:.0f} minutes"
+    rows["training: parts before"] = f"{len(earlier)}, {counted(minutes, 'minute', '.0f')}"
     folder = bank_folder(loaded.path)
     rows["memory"] = "none yet: python -m memdriven build-memory"
     if folder.exists():
@@ -238,7 +239,9 @@ def info(checkpoint: Path = SHIPPED) -> str:
         bank = MemoryBank(folder, loaded.damsm.hash() if own else None)
         bank.verify()
         whose = "" if own else f", another model's ({folder.resolve()})"
-        rows["memory"] = f"{bank.n:,} images, {len(bank.caption_item):,} captions, verified{whose}"
+        rows["memory"] = (
+            f"{counted(bank.n, 'image')}, {counted(len(bank.caption_item), 'caption')}, verified{whose}"
+        )
         rows["memory size"] = _megabytes(folder)
     rows["size on disk"] = _megabytes(loaded.path)
     width = max(map(len, rows))
@@ -252,7 +255,7 @@ def _beside(path: Path, mark: str) -> Path:
 
 def _tell_unread(words: Sequence[UnknownWord], truncated: int) -> None:
     if truncated:
-        print(f"the last {truncated} words are beyond the model's limit and were left out")
+        print(f"beyond the model's limit and left out: the last {counted(truncated, 'word')}")
     for word in words:
         stands = f"read as {word.replacement!r}" if word.replacement else "left out"
         print(f"unknown word {word.word!r}: {stands} ({word.reason})")

@@ -132,12 +132,6 @@ class Context:
             "k": self.checkpoint.config.retrieval.k,
         }
 
-    @property
-    def model_name(self) -> str:
-        """The checkpoint's folder; for RUN/checkpoint the run's."""
-        path = self.checkpoint.path.resolve()
-        return path.parent.name if path.name == "checkpoint" else path.name
-
     @cached_property
     def bank(self) -> MemoryBank:
         """The memory."""

@@ -37,7 +37,7 @@ from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, DataError, RetrievalError, require
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.features import AGAIN, FeatureStore, Parts, SealedFolder
-from memdriven.numbers import shown
+from memdriven.numbers import counted, shown
 
 HEADER = "bank.json"
 ITEMS, KEYS = "items.jsonl.xz", "keys.safetensors"
@@ -106,8 +106,8 @@ class MemoryBank(SealedFolder):
         require(
             self.ids == self.features.ids and len(self.items) == self.n and sum(counts) == m,
             BankError,
-            f"{self.n} items with {m} captions and their features in {path}",
-            f"{len(counts)} items, {sum(counts)} captions, {len(self.features)} features, or other ids",
+            f"{counted(self.n, 'item')} with {counted(m, 'caption')} and their features in {path}",
+            f"{counted(len(counts), 'item')}, {sum(counts)} captions, {len(self.features)} features, others",
             AGAIN,
         )
         self.sentence_keys, self.global_keys = _read_keys(path / KEYS, m, self.n)  # (m, d), (n, d)

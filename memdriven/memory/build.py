@@ -41,7 +41,7 @@ from memdriven.files import (
 from memdriven.memory import bank as layout
 from memdriven.memory.bank import IMAGE_BATCH, BankItem, MemoryBank, image_keys, quantise_keys, write_items
 from memdriven.memory.features import COSINE, FeatureStore, Parts, encode_v, write_store
-from memdriven.numbers import shown
+from memdriven.numbers import counted, shown
 
 if TYPE_CHECKING:
     from memdriven.encoders.vgg import Vgg16Features
@@ -142,7 +142,7 @@ def extract_features(
     """
     out, ids = Path(out), [item.id for item in items]
     good = len(set(ids)) == len(ids) > 0 and all(ids) and not {"\n", "\r"} & set("".join(ids))
-    found, fix = f"{len(ids)} items, {len(set(ids))} ids", "prepare the data set again"
+    found, fix = f"{counted(len(ids), 'item')}, {counted(len(set(ids)), 'id')}", "prepare the data set again"
     require(good, DataError, "items with different ids of one line each", found, fix)
     _check_place(out, FeatureStore.NAME, "a feature store")
     device = next(itertools.chain(vgg.parameters(), vgg.buffers())).device
@@ -307,9 +307,8 @@ def build_memory(
         pictures = (part[end:] for part, end in zip(made(), ends, strict=True))
         Parts.write(folder / layout.THUMBNAILS, folder / layout.POSITIONS, pictures)
         (folder / layout.FEATURES).mkdir()
-        known = {
-            name: store.header[name] for name in ("encoder", "image_size", "cosine") if name in store.header
-        }
+        kept = ("encoder", "image_size", "cosine")
+        known = {name: value for name, value in store.header.items() if name in kept}
         blobs = (store.blobs[row] for row in rows.values())
         write_store(folder / layout.FEATURES, list(rows), blobs, store.shape, known)
         facts = {
@@ -344,7 +343,7 @@ def _spare(out: Path, dataset: str, count: int) -> None:
     require(
         name == dataset and not (isinstance(items, int) and items > count),
         DataError,
-        f"a place for the memory of {count} items of {dataset!r}",
+        f"a place for the memory of {counted(count, 'item')} of {dataset!r}",
         f"{out} with a memory of {shown(items)} items of {shown(name)}",
         "choose another folder with --out, or lose that memory with --replace",
     )

@@ -22,7 +22,7 @@ from memdriven.files import (
     sealed,
     sha256_file,
 )
-from memdriven.numbers import check_number, check_whole
+from memdriven.numbers import check_number, check_whole, counted
 
 SCHEMA = "memdriven.annoy/1"
 TREES = 40
@@ -124,7 +124,7 @@ class AnnoyIndex:
             if len(rows) == k:
                 return rows
             effort *= 2
-        wanted = f"{k} neighbours from Annoy's trees of {len(self)} keys"
+        wanted = f"{k} neighbours from Annoy's trees of {counted(len(self), 'key')}"
         raise RetrievalError(wanted, f"{len(rows)}, whatever the effort", USE_EXACT)
 
     def tune(self, keys: Tensor, k: int) -> None:
@@ -207,7 +207,7 @@ class MilvusIndex:
             answers = self.client.search(self.collection, queries.float().cpu().tolist(), limit=k)
             found = [sorted((-hit["distance"], hit["id"]) for hit in answer) for answer in answers]
         fewest, fix = min(map(len, found)), f"drop the collection {self.collection}: it is filled again"
-        wanted = f"{k} neighbours from Milvus, of {self.count} keys"
+        wanted = f"{k} neighbours from Milvus, of {counted(self.count, 'key')}"
         require(fewest == k, RetrievalError, wanted, fewest, fix)
         return torch.tensor([[row for _, row in answer] for answer in found])
 
