@@ -199,7 +199,7 @@ def info(checkpoint: Path = SHIPPED) -> str:
     }
     if folder.exists():
         own = folder == loaded.bank_path
-        bank = MemoryBank.open(folder, loaded.damsm.hash() if own else None)
+        bank = MemoryBank(folder, loaded.damsm.hash() if own else None)
         bank.verify()
         held = f"{counted(bank.n, 'image')}, {counted(len(bank.caption_item), 'caption')}, verified"
         rows["memory"] = held if own else f"{held}, another model's ({folder.resolve()})"
