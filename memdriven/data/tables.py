@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from memdriven.data.archive import Archive
-from memdriven.data.assemble import all_faults
 from memdriven.data.images import ENDINGS
+from memdriven.data.prepared import all_faults
 from memdriven.errors import DataError
 from memdriven.numbers import parse_json
 

@@ -50,7 +50,7 @@ def test_captions_as_text_lists_and_several_rows(tmp_path: Path) -> None:
         "sub-b-c": ["one", "two"],
     }
     assert data.header["counts"] == {"train": 2}
-    assert data.header["images_without_caption"] == 1
+    assert data.header["notes"] == ["1 image without a caption left out, e.g. plain.png"]
     assert all(data.load_image(item).size == (32, 32) for item in data.items)
     assert all(item.class_id is None for item in data.items)
     pixel = np.asarray(data.load_image(data.items[0]))[16, 16].astype(int)
@@ -189,7 +189,6 @@ def test_pictures_without_a_usable_caption_are_left_out_and_told(tmp_path: Path)
     _jsonl(source / "metadata.jsonl", [{"file_name": f"{n}.png", "text": t} for n, t in zip("abcd", texts)])
     data = _prepare(source, tmp_path / "out", test_fraction=0.0)
     assert [item.id for item in data.items] == ["a"]
-    assert data.header["images_without_caption"] == 4
     assert data.header["notes"] == [
         "4 images without a caption left out, e.g. b.png",
         "1 caption left out: empty",
@@ -535,7 +534,10 @@ def test_a_zip_of_images_beside_the_captions(tmp_path: Path) -> None:
     assert (first.id, first.split, first.class_id, first.class_name) == ("10-Gull-a", "test", 1, "10")
     assert first.captions == ("red", "a square")
     assert first.box == (1.0, 2.0, 30.5, 4.0)
-    assert (data.header["images_without_caption"], data.header["captions_without_words"]) == (1, 1)
+    assert data.header["notes"][:2] == [
+        "1 image without a caption left out, e.g. d.webp",
+        "1 caption left out: without a word",
+    ]
     kept = [data.image_path(item).read_bytes() for item in data.items]
     assert kept[0] == as_wanted, "not compressed a second time"
     assert b"EXIF" in tagged
