@@ -135,7 +135,7 @@ class Context:
     @cached_property
     def bank(self) -> MemoryBank:
         """The memory."""
-        return MemoryBank.open(self.memory_path, self.checkpoint.damsm.hash())
+        return MemoryBank(self.memory_path, self.checkpoint.damsm.hash())
 
     @cached_property
     def memory_hash(self) -> str:
