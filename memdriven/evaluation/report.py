@@ -204,7 +204,7 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
         rows = [(each.row, each) for each in group if not each.row.startswith(STRATEGY)]
         lead = (
             f"{counted(group[0].captions, 'caption')}, one picture each. A control says what a number is "
-            "worth: a bank of real images can beat any generator on a distance; a judge errs on real ones, too."
+            "worth: a bank of real images can beat any generator on a distance; a judge errs on real ones."
         )
         yield section(f"{name}, beside its controls", lead, rows, (MODEL, *ROWS))
         strategies = [(each.row, each) for each in group if each.row.startswith(STRATEGY)]
