@@ -28,6 +28,7 @@ from typing import IO, Any, cast
 from memdriven.data.images import ENDINGS
 from memdriven.errors import DataError
 from memdriven.files import explain_disk_errors
+from memdriven.numbers import counted
 
 MAX_FILE = 1 << 28
 """A file inside an archive may unpack to at most this many bytes; COCO's captions are 66 MB."""
@@ -153,7 +154,7 @@ class Archive:
         if name is None:
             raise DataError(
                 f"{path} in {self.place}",
-                f"{len(self._read)} other files, e.g. {', '.join(self.names[:3])}",
+                f"{counted(len(self._read), 'other file')}, e.g. {', '.join(self.names[:3])}",
                 "give the official archive, or the folder it unpacks to",
             )
         return name

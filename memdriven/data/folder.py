@@ -25,15 +25,7 @@ from urllib.parse import unquote
 
 from memdriven.data.archive import Archive, open_archives
 from memdriven.data.images import ENDINGS, Fit
-from memdriven.data.prepared import (
-    Item,
-    PreparedDataset,
-    all_faults,
-    assemble,
-    clean,
-    counted,
-    refuse_other_content,
-)
+from memdriven.data.prepared import Item, PreparedDataset, all_faults, assemble, clean, refuse_other_content
 from memdriven.data.tables import (
     BOX,
     CLASS,
@@ -52,7 +44,7 @@ from memdriven.data.tables import (
 )
 from memdriven.data.vocabulary import MAX_CHARACTERS, STAND_IN, tokenize
 from memdriven.errors import DataError, require
-from memdriven.numbers import check_number, in_range, shown
+from memdriven.numbers import check_number, counted, in_range, shown
 
 SIDECARS = (".txt", ".caption")
 NO_CAPTION = ("", "nan", "null", "none", "n/a")
@@ -307,7 +299,7 @@ class _Source:
             found += f"; {sheet} is a spreadsheet, which is read when saved as CSV UTF-8"
         return DataError(
             f"captioned images in {self.place}: metadata.jsonl, metadata.csv or a text file beside each",
-            f"{found}; {sum(map(is_picture, names))} pictures among {len(names)} files",
+            f"{found}; {counted(sum(map(is_picture, names)), 'picture')} among {counted(len(names), 'file')}",
             'write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
             "or describe them by their names with --captions-from-names",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Literal
@@ -45,6 +46,8 @@ _DECODING_ERRORS = (
     struct.error,
 )
 """What Pillow's decoders have been seen to raise on damaged files."""
+# What Pillow notes of a damaged tag or an odd palette, in a picture that is read all the same, is for nobody.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_image(path: Path, least_side: int = 0) -> Image.Image:

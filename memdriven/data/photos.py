@@ -34,7 +34,7 @@ from memdriven.data.prepared import Item, PreparedDataset, assemble, clean, refu
 from memdriven.data.vocabulary import MAX_CHARACTERS, tokenize
 from memdriven.errors import DataError, require
 from memdriven.files import explain_disk_errors, sha256_file
-from memdriven.numbers import parse_json
+from memdriven.numbers import counted, parse_json
 
 TEST_LIST = "testclasses.txt"
 TRAINING_LISTS = ("trainvalclasses.txt", "trainclasses.txt", "valclasses.txt")
@@ -315,7 +315,7 @@ def _read_flowers(files: Archive) -> _Read:
             stem in images and 1 <= number <= FLOWER_CLASSES,
             DataError,
             f"jpg/{stem}.jpg of a class 1..{FLOWER_CLASSES} for {text.string}"[:300],
-            f"folder {text['class'][:80]}, {len(images)} images",
+            f"folder {text['class'][:80]}, {counted(len(images), 'image')}",
             "give the official archives",
         )
         pictures.append((reed.item(stem, number, classes), images[stem]))

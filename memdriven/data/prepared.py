@@ -40,7 +40,7 @@ from memdriven.data.images import (
 )
 from memdriven.errors import DataError, require
 from memdriven.files import atomic_file, atomic_folder, atomic_write_bytes, atomic_write_json, read_json
-from memdriven.numbers import check_whole, is_number, is_whole, parse_json, shown
+from memdriven.numbers import check_whole, counted, is_number, is_whole, parse_json, shown
 
 SCHEMA = "memdriven.dataset/1"
 HEADER, ITEMS = "dataset.json", "items.jsonl"
@@ -130,7 +130,7 @@ class PreparedDataset:
     def summary(self) -> str:
         """Return what there is and where, and the notes of its making, for people."""
         counts = ", ".join(f"{count:,} {split}" for split, count in self.header["counts"].items())
-        first = f"{self.name} in {self.path}: {counts} images at {self.image_size} px"
+        first = f"{self.name} in {self.path}: {counts} image{'s' * (len(self) != 1)} at {self.image_size} px"
         return "\n  ".join([first, *self.header.get("notes", ())])
 
     def split(self, name: str) -> list[Item]:
@@ -341,11 +341,6 @@ def clean(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text.encode("utf-8", "replace").decode())
 
 
-def counted(count: int, noun: str) -> str:
-    """Return "1 image" or "2 images"."""
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
 def all_faults(faults: Sequence[DataError], place: str) -> DataError:
     """Return one error that names all faults of a source, the first twenty in full."""
     if len(faults) == 1:
@@ -396,8 +391,9 @@ def repetitions(items: Sequence[Item], looks: Tensor) -> Iterator[str]:
                     pairs.setdefault(int(part[row]), train[int(nearest[row])])
         if pairs:
             one, other = next(iter(pairs.items()))
+            tested = counted(len(held), f"{items[one].split} image")
             yield (
-                f"{len(pairs)} of {len(held)} {items[one].split} images all but repeat a training image, "
+                f"{len(pairs)} of {tested} all but repeat a training image, "
                 f"e.g. {items[one].id} repeats {items[other].id}: figures over them flatter"
             )
 

@@ -103,7 +103,7 @@ def renew_map(checkpoint: Path, *, progress: bool = True) -> None:
         BankError: the memory is missing or damaged.
         DataError: the disk is full or refuses writing.
     """
-    bank, path = MemoryBank.open(checkpoint / MEMORY), checkpoint / FILE
+    bank, path = MemoryBank(checkpoint / MEMORY), checkpoint / FILE
     with suppress(BankError):  # a damaged one is written again
         if read_map(bank, path).stored:
             return

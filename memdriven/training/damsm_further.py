@@ -29,6 +29,7 @@ from memdriven.encoders.readers import (
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.build import features_of
+from memdriven.numbers import counted
 from memdriven.training.captions import fit_reader
 from memdriven.training.damsm import GRADIENT_CLIP, told
 from memdriven.training.encoder_data import (
@@ -351,7 +352,7 @@ class Further:
         stale = ("schema", "hash", "best", "test_recall", "test_images")
         kept = {key: value for key, value in facts.items() if key not in stale}
         kept |= {
-            f"{self.kind}_trained_on": f"{len(self.data)} pictures of {names}",
+            f"{self.kind}_trained_on": f"{counted(len(self.data), 'picture')} of {names}",
             f"{self.kind}_minutes": self.minutes,
             f"{self.kind}_from": facts["hash"],
             f"{self.kind}_test_recall": found,

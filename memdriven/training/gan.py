@@ -21,6 +21,7 @@ from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.files import read_json
 from memdriven.models.generator import Generator
+from memdriven.numbers import counted
 from memdriven.training.aux_losses import TextLoss
 from memdriven.training.data import Batch, GanData
 from memdriven.training.distributed import join_world, leave_world
@@ -341,7 +342,7 @@ def _dry_run(trainer: GanTrainer, data: GanData) -> str:
         "losses               " + ", ".join(f"{name} {value:.3f}" for name, value in losses.items()),
         f"memory               {peak / 1e9:.2f} GB {where} a process: {parts}, the rest libraries and a step",
         f"time                 {seconds:.2f} s a step, {train.batch_size / seconds:.1f} images/s, "
-        f"{hours:.1f} h for {train.steps} steps",
+        f"{hours:.1f} h for {counted(train.steps, 'step')}",
     ]
     return "\n".join(lines)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from memdriven.explore.compare import Edit, Row, across, edit
+from memdriven.numbers import counted
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import gr, references, state
 from memdriven.ui.html import (
@@ -52,7 +53,7 @@ def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[t
     labels = [seed_words(seed, len(wanted.variations)) for seed in noises]
     for rows in across(state.pipeline(), replace(wanted, seeds=noises), chosen):
         done = sum(picture is not None for row in rows for picture in row.pictures)
-        line = f"Painting: {done} of {len(chosen) * count} pictures."
+        line = f"Painting: {done} of {counted(len(chosen) * count, 'picture')}."
         yield table_html(rows, labels), status(line, busy=True)
     yield table_html(rows, labels), status("Compared." if rows else READY)
 

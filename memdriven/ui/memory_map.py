@@ -14,7 +14,7 @@ import torch
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.explore.memory_map import FILE, Map, Progress, mean_colours, read_map, sheet, small_pictures
 from memdriven.memory.bank import MemoryBank
-from memdriven.numbers import shown
+from memdriven.numbers import counted, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, references, state
 from memdriven.ui.html import (
@@ -82,7 +82,7 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
     search = tag("input", type="search", class_="md-map-search", aria_label=SEARCH, placeholder=SEARCH)
     found = tag("output", class_="md-map-found", data_words="{count} found")
     zoom = [button(sign, data_zoom=way, aria_label=label) for sign, way, label in ZOOM]
-    told = f"Map of {count} pictures. Arrow keys go from point to point, Enter uses one."
+    told = f"Map of {counted(count, 'picture')}. Arrow keys go from point to point, Enter uses one."
     canvas = tag("canvas", tabindex=0, role="img", aria_label=told)
     card = tag("div", tag("i"), tag("span"), class_="md-map-card", hidden=True)
     return tag(

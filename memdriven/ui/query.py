@@ -10,6 +10,7 @@ from typing import Any
 from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import DataError, MemDrivenError
 from memdriven.files import read_json
+from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
 from memdriven.ui import gr, result, server, state
@@ -147,7 +148,7 @@ def known_words() -> str:
     buttons = "".join(button(word, "md-word", data_word=word) for word in words)
     return tag(
         "details",
-        tag("summary", text(f"Knows {len(words)} words{about}"))
+        tag("summary", text(f"Knows {counted(len(words), 'word')}{about}"))
         + hint("Choose one to add it to yours.")
         + tag("div", buttons, class_="md-words", tabindex=0, role="group", aria_label="Known words"),
         class_="md-known",
@@ -176,7 +177,7 @@ def _example(count: int = 1) -> Sequence[str]:
 
 def facts() -> str:
     """Return what is in use as a quiet line."""
-    return hint(f"{state.chosen()}: {state.pipeline().bank.n:,} pictures in memory")
+    return hint(f"{state.chosen()}: {counted(state.pipeline().bank.n, 'picture')} in memory")
 
 
 def choices() -> list[tuple[str, str]]:
@@ -209,7 +210,7 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
         "share": 1.0,
         "fade": fade_column(),
         "guidance": pipe.config.generator.guidance,
-        "status": status(f"{state.chosen()} is in use: {pipe.bank.n:,} pictures in memory."),
+        "status": status(f"{state.chosen()} is in use: {counted(pipe.bank.n, 'picture')} in memory."),
     }
 
 

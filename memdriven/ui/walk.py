@@ -19,6 +19,7 @@ from memdriven.explore.compare import least_alike
 from memdriven.explore.critic import contents, load_critic
 from memdriven.explore.inside import BLOCKS, PLACES, Inside, as_seen, effect, strongest
 from memdriven.models.noise import WHOLE
+from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui.html import button, hint, image_uri, tag, text, wash
 from memdriven.ui.state import RULES
@@ -167,8 +168,8 @@ def search(pipe: MemoryDrivenPipeline, seen: Inside, marks: Sequence[float]) -> 
     shown = histogram(seen.cosines, marks, others)
     title = "Searching the memory"
     lead = (
-        f"The memory M holds {bank.n:,} items: image features with their captions. s is compared with all of "
-        "these captions, and each item counts by its best. Far right means: says nearly the same."
+        f"The memory M holds {counted(bank.n, 'item')}: image features with their captions. s is compared "
+        "with all of these captions, and each item counts by its best. Far right means: says nearly the same."
     )
     if not len(found):
         return _account(title, lead + " No reference was taken: the memory is switched off.", shown)
