@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
     arguments = parser.parse_args()
     checkpoint = load_checkpoint(arguments.checkpoint)
-    bank = MemoryBank.open(checkpoint.bank_path)
+    bank = MemoryBank(checkpoint.bank_path)
     vgg = Vgg16Features.load(arguments.vgg)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

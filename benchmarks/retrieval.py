@@ -58,7 +58,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     made = load_checkpoint(arguments.checkpoint)
-    bank = MemoryBank.open(made.bank_path, expect_encoder=made.damsm.hash())
+    bank = MemoryBank(made.bank_path, expect_encoder=made.damsm.hash())
     retriever = Retriever(bank, made.damsm, made.vocabulary, made.config.retrieval)
     captions = shortened(bank, TUNED + arguments.queries)
     with torch.no_grad():
@@ -134,9 +134,8 @@ def exact(keys: Tensor, folder: Path) -> Built:
 
 
 def annoy(keys: Tensor, folder: Path) -> Built:
-    """Forty random-projection trees, by memdriven's own index."""
-    index = AnnoyIndex.build(keys, trees=40)
-    index.save(folder / "trees")
+    """Forty random-projection trees, by memdriven's own index, which tunes and keeps them."""
+    index = AnnoyIndex(keys, folder / "trees")
     return index.search, partial(setattr, index, "search_k")
 
 

@@ -178,7 +178,7 @@ def measure_open(path: Path) -> dict[str, Any]:
     size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     with PeakMemory() as memory:
         wall, cpu = time.monotonic(), time.process_time()
-        bank = MemoryBank.open(path)
+        bank = MemoryBank(path)
         wall, cpu = time.monotonic() - wall, time.process_time() - cpu
     return {
         "wall_s": wall,

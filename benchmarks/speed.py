@@ -82,7 +82,7 @@ def ways(
         name = f"caption to picture, {count} reference{'s tried' if count > 1 else ''}"
         yield name, lambda count=count: pipe(next(captions), k=1, seed=7, best_of=count)
     if opening:
-        yield "memory opened and checked", lambda: MemoryBank.open(pipe.bank.path).verify()
+        yield "memory opened and checked", lambda: MemoryBank(pipe.bank.path).verify()
 
 
 if __name__ == "__main__":

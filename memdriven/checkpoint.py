@@ -76,13 +76,25 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.path.resolve().name
+        """What it is called wherever it is shown or recorded."""
+        return model_name(self.path)
 
     @property
     def bank_path(self) -> Path:
         """Where its own memory bank lies, or is to lie."""
         return self.path / MEMORY
+
+
+def model_name(path: Path) -> str:
+    """Return what a checkpoint is called: its folder, or the run's that left it as RUN/checkpoint.
+
+    `memdriven own` leaves it a folder deeper, one for each of its phases, beside its plan.
+    """
+    folder = path.resolve()
+    if folder.name == "checkpoint":
+        run = folder.parent
+        folder = run.parent if (run.parent / "own.json").is_file() else run
+    return folder.name or "checkpoint"
 
 
 def bank_folder(path: Path) -> Path:

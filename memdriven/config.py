@@ -45,7 +45,7 @@ class Range(NamedTuple):
 Batch = Annotated[int, Range(2, 65536)]
 Blocks = Annotated[int, Range(0, 32)]
 Count = Annotated[int, Range(1, 1_000_000)]
-Optional = Annotated[int, Range(0, 4096)]
+OptionalWidth = Annotated[int, Range(0, 4096)]
 """A width, or 0 for none."""
 Share = Annotated[float, Range(0, 1)]
 Steps = Annotated[int, Range(0, 1e12)]
@@ -113,18 +113,18 @@ class GeneratorConfig:
     early_blocks: Blocks = 0
     """Residual blocks after each of these fusions, which work out what words and memory make of
     each other where a map is small and depth cheap [ours]."""
-    text_code: Optional = 0
+    text_code: OptionalWidth = 0
     """Width of a code of the text that scales and shifts these blocks' channels, so that the words
     meet the memory where it is fused; 0 for none [ours]."""
     acm_before: bool = False
     """An ACM before a later stage's residual blocks, too, so that F_i sees where v has what [family]."""
-    attribute_dim: Optional = 0
+    attribute_dim: OptionalWidth = 0
     """Numbers (attributes x most values) in which the encoders' reader says what the caption names;
     that code is given them, too. 0 for none; in training any other gives way to theirs [ours]."""
-    noise_code: Optional = 0
+    noise_code: OptionalWidth = 0
     """Hidden width of the code that takes z to `text_code`: what neither words nor memory settle (place,
     light, unnamed plumage) is z's; 0 for none [ours]."""
-    first_rank: Optional = 0
+    first_rank: OptionalWidth = 0
     """Rank of the first stage's linear layer, the largest part of a small generator; 0 for full [ours]."""
     guidance: Annotated[float, Range(0, MAX_GUIDANCE)] = 0.0
     """How far the text is moved away from what the memory's own captions say before G reads it, at

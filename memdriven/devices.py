@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from memdriven.errors import ConfigError
+from memdriven.numbers import counted
 
 
 def choose_device(name: str | torch.device) -> torch.device:
@@ -42,4 +43,4 @@ def device_name(device: torch.device | str) -> str:
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    return f"CPU, {counted(torch.get_num_threads(), 'thread')}"

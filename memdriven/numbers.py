@@ -73,6 +73,12 @@ def shown(value: object, longest: int = 80) -> str:
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
+def counted(count: float, noun: str, form: str = ",") -> str:
+    """Return "1 image", "2 images" or, with another format of the number, "1.5 minutes"."""
+    number = f"{count:{form}}"
+    return f"{number} {noun}{'s' * (number != '1')}"
+
+
 def parse_json(text: str | bytes) -> Any:
     """Return what strict JSON says: no NaN, no infinity, no number beyond a float, no field twice.
 

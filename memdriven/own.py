@@ -35,6 +35,7 @@ from memdriven.errors import CaptionError, DataError, Interrupted
 from memdriven.explore.memory_map import renew_map
 from memdriven.files import atomic_write_json, read_json, sealed
 from memdriven.memory.build import build_memory, extract_features
+from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.presets import preset
 from memdriven.training.damsm import train_damsm
@@ -194,8 +195,8 @@ def memorise_own(
         strategy = "sentence-image" if unknown == len(prepared) else "sentence-both"
     if progress and unknown:
         print(
-            f"  {unknown} of {len(prepared)} pictures have no word that {model.name} knows: they are found "
-            f"by how they look, so the strategy is {strategy}"
+            f"  {unknown} of {counted(len(prepared), 'picture')} have no word that {model.name} knows: they "
+            f"are found by how they look, so the strategy is {strategy}"
         )
     extract_features(prepared, prepared.items, Vgg16Features.load(vgg, device), features, progress=progress)
     made = work / model.name
@@ -217,7 +218,7 @@ def memorise_own(
         progress=progress,
     )
     if progress:
-        print(f"{model.name} with a memory of {len(prepared)} pictures in {made}")
+        print(f"{model.name} with a memory of {counted(len(prepared), 'picture')} in {made}")
     renew_map(made, progress=progress)
     contact_sheet(made, _examples(prepared)).save(work / "sheet.png")
     if progress:
@@ -248,7 +249,7 @@ class _Steps:
             if kept != self.plan:
                 raise DataError(
                     f"the same pictures and minutes as those of the run in {work}",
-                    f"{folder} with {minutes:g} minutes",
+                    f"{folder} with {counted(minutes, 'minute', 'g')}",
                     "choose another folder with --out, or remove that one",
                 )
         large = LARGE_SHARE if minutes >= LARGE else 0.0
@@ -263,8 +264,8 @@ class _Steps:
             return
         left = sum(minutes for phase, minutes in self.minutes.items() if phase not in self.done)
         if self.progress:
-            budget = f" ({self.minutes[name]:.1f} minutes)" if name in self.minutes else ""
-            print(f"{name}{budget}; {left:.0f} minutes of training to come", flush=True)
+            budget = f" ({counted(self.minutes[name], 'minute', '.1f')})" if name in self.minutes else ""
+            print(f"{name}{budget}; {counted(left, 'minute', '.0f')} of training to come", flush=True)
         try:
             work()
         except (Interrupted, KeyboardInterrupt):

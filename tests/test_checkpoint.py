@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from memdriven.checkpoint import ATTRIBUTES, load_checkpoint, save_checkpoint
+from memdriven.checkpoint import ATTRIBUTES, load_checkpoint, model_name, save_checkpoint
 from memdriven.config import Config, DamsmConfig, GeneratorConfig, TextConfig
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
@@ -57,6 +57,14 @@ def test_round_trip(folder: Path) -> None:
     original = Generator(CONFIG.generator).state_dict()
     for name, value in first.generator.state_dict().items():
         torch.testing.assert_close(value, original[name], atol=1e-3, rtol=1e-3)
+
+
+def test_a_model_is_called_after_its_run(tmp_path: Path) -> None:
+    (tmp_path / "birds/photo-64/checkpoint").mkdir(parents=True)
+    assert model_name(tmp_path / "birds") == "birds"
+    assert model_name(tmp_path / "birds/photo-64/checkpoint") == "photo-64"
+    (tmp_path / "birds/own.json").touch()
+    assert model_name(tmp_path / "birds/photo-64/checkpoint") == "birds"
 
 
 def test_hash_names_what_decides_the_pixels(folder: Path) -> None:

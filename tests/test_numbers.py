@@ -7,7 +7,7 @@ import math
 import pytest
 
 from memdriven.errors import ConfigError, DataError
-from memdriven.numbers import check_number, check_whole, is_number, is_whole, parse_json, shown
+from memdriven.numbers import check_number, check_whole, counted, is_number, is_whole, parse_json, shown
 
 NO_NUMBERS = {
     "not a number": math.nan,
@@ -76,6 +76,12 @@ def test_values_are_shown_in_short() -> None:
 def test_json_beyond_json_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_json(text)
+
+
+def test_a_count_has_its_nouns_number() -> None:
+    assert [counted(n, "image") for n in (0, 1, 4050)] == ["0 images", "1 image", "4,050 images"]
+    assert [counted(n, "minute", "g") for n in (1.0, 1.5)] == ["1 minute", "1.5 minutes"]
+    assert [counted(n, "minute", ".0f") for n in (0.9, 1.6)] == ["1 minute", "2 minutes"]
 
 
 def test_plain_json_is_read() -> None:

@@ -26,8 +26,7 @@ from memdriven.aviary.captions import describe, visible_attributes
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.species import BirdSpec, all_species, sample_bird, stream
-from memdriven.data.assemble import refuse_other_content
-from memdriven.data.prepared import HEADER, Item, image_file, write_prepared
+from memdriven.data.prepared import HEADER, Item, image_file, refuse_other_content, write_prepared
 from memdriven.devices import choose_device
 from memdriven.errors import DataError
 from memdriven.files import atomic_write_bytes, explain_disk_errors, read_json

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any, Literal
@@ -30,6 +31,8 @@ ENDINGS = (
 )
 """Names that files of these formats have, and TGA, whose content does not tell what it is."""
 WEBP_QUALITY = 90
+BOX_MARGIN = 1.5
+"""Side of the square around an object, over the longer side of its box."""
 Fit = Literal["crop", "pad"]
 """How a picture becomes a square: its middle, or the whole of it between bars."""
 
@@ -43,6 +46,8 @@ _DECODING_ERRORS = (
     struct.error,
 )
 """What Pillow's decoders have been seen to raise on damaged files."""
+# What Pillow notes of a damaged tag or an odd palette, in a picture that is read all the same, is for nobody.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_image(path: Path, least_side: int = 0) -> Image.Image:
@@ -200,6 +205,18 @@ def centre_square(image: Image.Image, size: int) -> Image.Image:
     return (
         image if image.size == (size, size) else ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
     )
+
+
+def square_around(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the crop of 1.5 * max(width, height) around a box's centre, clipped [family].
+
+    The box is left, top, width, height in px; the crop left, top, right, bottom, never empty.
+    """
+    left, top, width, height = box
+    half = max(1, int(max(width, height) * BOX_MARGIN / 2))
+    across = min(max(int(left + width / 2), 0), size[0] - 1)
+    down = min(max(int(top + height / 2), 0), size[1] - 1)
+    return max(0, across - half), max(0, down - half), min(size[0], across + half), min(size[1], down + half)
 
 
 def padded_square(image: Image.Image, size: int) -> Image.Image:

@@ -12,28 +12,44 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import io
 import json
-import os
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from memdriven.data.images import centre_square, read_image
-from memdriven.errors import DataError
-from memdriven.files import atomic_file, atomic_write_bytes, atomic_write_json, read_json
-from memdriven.numbers import is_number, is_whole, parse_json, shown
+from memdriven.data.archive import Archive
+from memdriven.data.images import (
+    WEBP_QUALITY,
+    Fit,
+    centre_square,
+    decode_image,
+    padded_square,
+    read_image,
+    square_around,
+    to_bytes,
+)
+from memdriven.errors import DataError, require
+from memdriven.files import atomic_file, atomic_folder, atomic_write_bytes, atomic_write_json, read_json
+from memdriven.numbers import check_whole, counted, is_number, is_whole, parse_json, shown
 
 SCHEMA = "memdriven.dataset/1"
 HEADER, ITEMS = "dataset.json", "items.jsonl"
+LOOK = 12
+"""Side in px to which pictures are reduced to find those that repeat another."""
+REPEATED = 0.2
+"""Distance of two looks, over the contrast of one, below which a picture repeats another. Of 3,033
+flowers the four nearest pairs, each of one photograph, lie at 0.05 to 0.12, all others above 0.33."""
+_WORKERS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +94,9 @@ class PreparedDataset:
 
     def __init__(self, path: Path, header: Mapping[str, Any], items: Sequence[Item]) -> None:
         self.path, self.header, self.items = path, header, list(items)
+        self.name, self.classes = str(header["name"]), list(header["classes"])
+        self.image_size = int(header["image_size"])
+        """Side in px of the stored images."""
 
     @classmethod
     def open(cls, path: Path | str) -> PreparedDataset:
@@ -87,37 +106,23 @@ class PreparedDataset:
             DataError: the folder is no prepared data set, or its table is damaged or cut short.
         """
         path = Path(path)
-        header = read_json(path / HEADER, DataError)
-        if header.get("schema") != SCHEMA:
-            raise _outdated(f"a data set of schema {SCHEMA} in {path}", f"schema {header.get('schema')!r}")
+        header = read_json(path / HEADER, DataError, SCHEMA)
         name, size, classes = (header.get(key) for key in ("name", "image_size", "classes"))
         listed = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
         if not (isinstance(name, str) and listed and is_whole(size) and 1 <= size <= 4096):
-            raise _outdated(
-                f"a name, an image_size of 1 to 4,096 px and names of classes in {path / HEADER}",
-                f"{shown(name)}, {shown(size)} and {shown(classes)}",
-            )
-        items = _read_items(path / ITEMS)
+            wanted = f"a name, an image_size of 1 to 4,096 px and names of classes in {path / HEADER}"
+            raise _outdated(wanted, f"{shown(name)}, {shown(size)} and {shown(classes)}")
+        try:
+            with (path / ITEMS).open(encoding="utf-8") as stream:
+                items = [_read_item(line, f"{path / ITEMS}, line {n}") for n, line in enumerate(stream, 1)]
+        except (OSError, UnicodeDecodeError) as error:
+            found = f"{type(error).__name__}: {error}"
+            raise _outdated(f"the item table {path / ITEMS}", found) from error
+        _check(items, path / ITEMS)
         counts = dict(Counter(item.split for item in items))
         if counts != header.get("counts"):
-            wanted = f"the items that {path / HEADER} counts: {header.get('counts')}"
-            raise _outdated(wanted, str(counts))
+            raise _outdated(f"the items that {path / HEADER} counts: {header.get('counts')}", str(counts))
         return cls(path, header, items)
-
-    @property
-    def name(self) -> str:
-        """The data set's name."""
-        return str(self.header["name"])
-
-    @property
-    def image_size(self) -> int:
-        """Side in px of the stored images."""
-        return int(self.header["image_size"])
-
-    @property
-    def classes(self) -> list[str]:
-        """Class names by class id."""
-        return list(self.header["classes"])
 
     def __len__(self) -> int:
         return len(self.items)
@@ -125,18 +130,14 @@ class PreparedDataset:
     def summary(self) -> str:
         """Return what there is and where, and the notes of its making, for people."""
         counts = ", ".join(f"{count:,} {split}" for split, count in self.header["counts"].items())
-        first = f"{self.name} in {self.path}: {counts} images at {self.image_size} px"
+        first = f"{self.name} in {self.path}: {counts} image{'s' * (len(self) != 1)} at {self.image_size} px"
         return "\n  ".join([first, *self.header.get("notes", ())])
 
     def split(self, name: str) -> list[Item]:
         """Return the items of one split, in order; one without any is refused."""
         chosen = [item for item in self.items if item.split == name]
-        if not chosen:
-            raise DataError(
-                f"a split {name!r} in {self.path}",
-                "splits " + ", ".join(self.header["counts"]),
-                "choose one of these",
-            )
+        splits = "splits " + ", ".join(self.header["counts"])
+        require(chosen, DataError, f"a split {name!r} in {self.path}", splits, "choose one of these")
         return chosen
 
     def image_path(self, item: Item) -> Path:
@@ -146,6 +147,54 @@ class PreparedDataset:
     def load_image(self, item: Item) -> Image.Image:
         """Decode an item's image as RGB."""
         return read_image(self.image_path(item))
+
+
+def _outdated(wanted: str, found: str) -> DataError:
+    return DataError(wanted, found, "run `memdriven prepare` again")
+
+
+_KINDS = {
+    **dict.fromkeys(("id", "file", "split", "class_name", "memory"), str),
+    **dict.fromkeys(("captions", "caption_attributes", "visible", "noise"), list),
+    "attributes": dict,
+}
+
+
+def _read_item(line: str, place: str) -> Item:
+    try:
+        values = parse_json(line)
+        item = Item(**values)
+    except (ValueError, TypeError) as error:
+        raise _outdated(f"an item in {place}", f"{type(error).__name__}: {error}") from error
+    good = (
+        all(isinstance(values.get(name, kind()), kind) for name, kind in _KINDS.items())
+        and isinstance(item.class_id, int | None)
+        and all(isinstance(caption, str) for caption in item.captions)
+        and (item.box is None or (len(item.box) == 4 and all(map(is_number, item.box))))
+        and all(number is None or is_number(number) for number in item.noise)
+        and not (item.file.startswith("/") or "\\" in item.file or ".." in PurePosixPath(item.file).parts)
+    )
+    if not good:
+        raise _outdated(f"an item with a file inside the folder in {place}", line[:120])
+    return item
+
+
+def _check(items: Sequence[Item], place: Path) -> None:
+    """Refuse an empty table, repeated ids, and items without captions."""
+    ids = Counter(item.id for item in items)
+    repeated = [item_id for item_id, n in ids.items() if n > 1][:1]
+    bare = [item.id for item in items if not item.captions][:1]
+    found = f"repeated ids, e.g. {repeated}" if repeated else f"items without a caption, e.g. {bare}"
+    require(
+        items and not repeated and not bare,
+        DataError,
+        f"items with their own ids and captions in {place}",
+        found if items else "no item",
+        "correct the source and prepare again",
+    )
+
+
+# -- Writing --------------------------------------------------------------------------------------------
 
 
 def write_prepared(
@@ -177,8 +226,14 @@ def write_prepared(
         DataError: two items share an id, an item has no caption, or the disk is full.
     """
     _check(items, out)
-    lines = [json.dumps(_to_json(item), ensure_ascii=False) + "\n" for item in items]
-    atomic_write_bytes(out / ITEMS, "".join(lines).encode())
+    optional = ("attributes", "caption_attributes", "visible", "box", "memory", "noise")
+    names = [entry.name for entry in dataclasses.fields(Item)]
+    rows = [
+        {key: getattr(item, key) for key in names if key not in optional or getattr(item, key)}
+        for item in items
+    ]
+    table = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    atomic_write_bytes(out / ITEMS, table.encode())
     header = {
         "schema": SCHEMA,
         "name": name,
@@ -193,79 +248,165 @@ def write_prepared(
     atomic_write_json(out / HEADER, header)
 
 
-def _to_json(item: Item) -> dict[str, Any]:
-    values = {entry.name: getattr(item, entry.name) for entry in dataclasses.fields(item)}
-    optional = ("attributes", "caption_attributes", "visible", "box", "memory", "noise")
-    return {key: value for key, value in values.items() if key not in optional or value}
+def assemble(
+    out: Path,
+    files: Archive,
+    pictures: Sequence[tuple[Item, str]],
+    *,
+    image_size: int,
+    fit: Fit = "crop",
+    cut_boxes: bool = False,
+    faults: Sequence[DataError] = (),
+    skip_faults: bool = False,
+    notes: Sequence[str] = (),
+    progress: bool = True,
+    **header: Any,
+) -> PreparedDataset:
+    """Write a prepared data set: each image as a square of `image_size` px, and the tables.
+
+    A plain WebP of that very size is kept byte for byte. Everything is written beside `out` and
+    renamed at the end. Test pictures that all but repeat a training picture are told in the notes.
+
+    Where images cannot be read all of them are named, and nothing is left behind.
+
+    Args:
+        out: a new or empty folder, or an earlier data set, which is replaced.
+        files: where the images lie.
+        pictures: the items, each with its image's name in `files`.
+        cut_boxes: the square around an item's box is what counts of its picture.
+        faults: what is wrong with the source's tables, to be told with the images that cannot be read.
+        skip_faults: these images are left out and told, instead of refused.
+        notes: sentences about what was left out or read otherwise.
+        header: the name, and other entries of `write_prepared`.
+    """
+    check_whole("image size", image_size, 8, 4096, DataError)
+    refuse_other_content(out)
+    if long := next((name for item, name in pictures if len(item.id.encode()) > 200), None):
+        raise DataError("names of at most 200 letters", f"{long[:80]}...", "rename the images")
+    with atomic_folder(out) as folder:
+        for split in {item.split for item, _ in pictures}:
+            (folder / "images" / split).mkdir(parents=True)
+
+        def write(picture: tuple[Item, str]) -> Tensor | DataError:
+            """Write an item's image and return its look (3, 12, 12), or what is wrong with it."""
+            item, name = picture
+            try:
+                content = files.read(name)
+                image = decode_image(content, clean(name))
+                if item.box is not None:
+                    _check_box(item.box, image.size, clean(name))
+            except DataError as error:
+                return error
+            cut = image.crop(square_around(item.box, image.size)) if cut_boxes and item.box else image
+            # WebP without the extended header has no EXIF, no frames, no alpha.
+            plain = content[:4] == b"RIFF" and content[8:16] in (b"WEBPVP8 ", b"WEBPVP8L")
+            if cut is not image or image.size != (image_size, image_size) or not plain:
+                buffer = io.BytesIO()
+                square = (padded_square if fit == "pad" else centre_square)(cut, image_size)
+                square.save(buffer, "WEBP", quality=WEBP_QUALITY, method=4)
+                content = buffer.getvalue()
+            (folder / item.file).write_bytes(content)
+            return to_bytes(image.resize((LOOK, LOOK), Image.Resampling.BOX))
+
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            work = pool.map(write, pictures)
+            written = list(tqdm(work, f"{header['name']} images", len(pictures), disable=not progress))
+        unreadable = [error for error in written if isinstance(error, DataError)]
+        items = [item for (item, _), look in zip(pictures, written, strict=True) if isinstance(look, Tensor)]
+        if (faults or unreadable) and not (skip_faults and items):
+            raise all_faults([*faults, *unreadable], header["source"])
+        if unreadable:
+            some = counted(len(unreadable), "image")
+            notes = [*notes, f"{some} left out as unreadable, e.g. {unreadable[0].wanted}"]
+        looks = torch.stack([look for look in written if isinstance(look, Tensor)])
+        notes = [*notes, *repetitions(items, looks)]
+        write_prepared(folder, items=items, image_size=image_size, **header, notes=notes)
+    return PreparedDataset.open(out)
 
 
-def _outdated(wanted: str, found: str) -> DataError:
-    return DataError(wanted, found, "run `memdriven prepare` again")
-
-
-def _read_items(path: Path) -> list[Item]:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            items = [_read_item(line, f"{path}, line {n}") for n, line in enumerate(stream, start=1)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise _outdated(f"the item table {path}", f"{type(error).__name__}: {error}") from error
-    _check(items, path)
-    return items
-
-
-_KINDS = {
-    **dict.fromkeys(("id", "file", "split", "class_name", "memory"), str),
-    **dict.fromkeys(("captions", "caption_attributes", "visible", "noise"), list),
-    "attributes": dict,
-}
-
-
-def _read_item(line: str, place: str) -> Item:
-    try:
-        values = parse_json(line)
-        item = Item(**values)
-    except (ValueError, TypeError) as error:
-        raise _outdated(f"an item in {place}", f"{type(error).__name__}: {error}") from error
-    good = (
-        all(isinstance(values.get(name, kind()), kind) for name, kind in _KINDS.items())
-        and isinstance(item.class_id, int | None)
-        and all(isinstance(caption, str) for caption in item.captions)
-        and (item.box is None or (len(item.box) == 4 and all(map(is_number, item.box))))
-        and all(number is None or is_number(number) for number in item.noise)
-        and not (item.file.startswith("/") or "\\" in item.file or ".." in PurePosixPath(item.file).parts)
+def refuse_other_content(out: Path) -> None:
+    """Refuse to replace anything that is not an earlier data set."""
+    free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    require(
+        free or ((out / HEADER).is_file() and read_json(out / HEADER, DataError).get("schema") == SCHEMA),
+        DataError,
+        f"a new or empty folder, or an earlier data set, at {out}",
+        "something else",
+        "choose another folder for the data set",
     )
-    if not good:
-        raise _outdated(f"an item with a file inside the folder in {place}", line[:120])
-    return item
 
 
-def _check(items: Sequence[Item], place: Path) -> None:
-    """Refuse an empty table, repeated ids, and items without captions."""
-    repeated = [item_id for item_id, n in Counter(item.id for item in items).items() if n > 1]
-    bare = [item.id for item in items if not item.captions]
-    for wrong, found in (
-        (not items, "no item"),
-        (repeated, f"repeated ids, e.g. {repeated[:1]}"),
-        (bare, f"items without a caption, e.g. {bare[:1]}"),
-    ):
-        if wrong:
-            raise DataError(
-                f"items with their own ids and captions in {place}",
-                found,
-                "correct the source and prepare again",
+def clean(text: str) -> str:
+    """Return a text without halves of characters, which no file can hold, and without control characters."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text.encode("utf-8", "replace").decode())
+
+
+def all_faults(faults: Sequence[DataError], place: str) -> DataError:
+    """Return one error that names all faults of a source, the first twenty in full."""
+    if len(faults) == 1:
+        return faults[0]
+    lines = [f"\n  {fault.wanted}: {fault.found}" for fault in faults[:20]]
+    rest = f"\n  and {len(faults) - 20} more" if len(faults) > 20 else ""
+    return DataError(
+        f"no faults in {place}",
+        f"{len(faults)} faults:" + "".join(lines) + rest,
+        f"{faults[0].fix}; and the like for the others, or leave them out with --skip-faults",
+    )
+
+
+def _check_box(box: Sequence[float], size: tuple[int, int], name: str) -> None:
+    """Refuse a box (left, top, width, height) that has no area or lies beside its picture."""
+    left, top, width, height = box
+    inside = left < size[0] and top < size[1] and left + width > 0 and top + height > 0
+    require(
+        0 < width < 1e6 and 0 < height < 1e6 and inside,  # false also where a side is NaN
+        DataError,
+        f"a box within the {size[0]} x {size[1]} px of {name}",
+        f"left {left}, top {top}, width {width}, height {height}",
+        "give the box of this very picture, not of another size of it",
+    )
+
+
+def repetitions(items: Sequence[Item], looks: Tensor) -> Iterator[str]:
+    """Tell of held-out pictures that all but repeat a training picture, mirrored or not.
+
+    Args:
+        items: of any splits.
+        looks: their pictures as (n, 3, 12, 12), 0 to 255.
+    """
+    train, *others = (
+        [index for index, item in enumerate(items) if item.split == split]
+        for split in ("train", "validation", "test")
+    )
+    for held in others:
+        if not train or not held:
+            continue
+        pairs: dict[int, int] = {}
+        for part in torch.split(torch.tensor(held), 1024):
+            for asked in (looks[part], looks[part].flip(3)):
+                rows = asked.float().flatten(1)  # (b, 432)
+                apart, nearest = torch.cdist(rows, looks[train].float().flatten(1)).min(1)
+                close = apart / rows.shape[1] ** 0.5 < (REPEATED * rows.std(1, correction=0)).clamp_min(1.5)
+                for row in close.nonzero().flatten().tolist():
+                    pairs.setdefault(int(part[row]), train[int(nearest[row])])
+        if pairs:
+            one, other = next(iter(pairs.items()))
+            tested = counted(len(held), f"{items[one].split} image")
+            yield (
+                f"{len(pairs)} of {tested} all but repeat a training image, "
+                f"e.g. {items[one].id} repeats {items[other].id}: figures over them flatter"
             )
 
 
-_WORKERS = 4
+# -- All images at once ---------------------------------------------------------------------------------
 
 
 def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int, progress: bool = True) -> Tensor:
     """Return the items' images as uint8 (n, 3, size, size), in the order of `items`.
 
     The first call decodes them (on several threads) into `<data set>/cache/`; later calls map that
-    file. The cache is keyed by the size, the ids, and the image files' lengths and times, so a
-    data set that was prepared anew is decoded anew. A folder that cannot be written to, or a full
-    disk, means no cache, not an error: the images are then kept in RAM alone.
+    file. The cache is keyed by the size, the ids, and the image files' lengths and times. Where it
+    cannot be written, the images are kept in RAM alone.
 
     Args:
         dataset: the data set that the items belong to.
@@ -276,50 +417,30 @@ def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int, prog
     Raises:
         DataError: an image is missing or unreadable.
     """
-    path = dataset.path / "cache" / f"images-{size}-{_key(dataset, items)}.npy"
-    shape = (len(items), 3, size, size)
-
-    def mapped() -> np.ndarray | None:
-        """Map the cache copy-on-write, unless it is absent or not what is wanted."""
-        with contextlib.suppress(OSError, ValueError, EOFError):
-            array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
-            return array if array.shape == shape and array.dtype == np.uint8 else None
-        return None
-
-    def decode_into(array: np.ndarray) -> None:
-        def decode(index: int) -> None:
-            image = read_image(dataset.image_path(items[index]), least_side=size)
-            array[index] = np.asarray(centre_square(image, size)).transpose(2, 0, 1)
-
-        with ThreadPoolExecutor(_WORKERS) as pool:
-            jobs = pool.map(decode, range(len(items)))
-            for _ in tqdm(jobs, f"images at {size} px", len(items), disable=not progress):
-                pass
-
-    images = mapped()
-    if images is None:
-        with (
-            contextlib.suppress(OSError, DataError),
-            atomic_file(path) as scratch,
-        ):  # a bad image is met below
-            array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
-            if hasattr(os, "posix_fallocate"):  # writing to a mapped file on a full disk kills the process
-                with scratch.open("r+b") as stream:
-                    os.posix_fallocate(stream.fileno(), 0, scratch.stat().st_size)
-            decode_into(array)
-            array.flush()
-        images = mapped()
-    if images is None:
-        images = np.empty(shape, dtype=np.uint8)
-        decode_into(images)
-    return torch.from_numpy(images)
-
-
-def _key(dataset: PreparedDataset, items: Sequence[Item]) -> str:
     digest = hashlib.sha256()
     for item in items:
         digest.update(f"{item.id}\0{item.file}\0".encode())
         with contextlib.suppress(OSError):
             facts = dataset.image_path(item).stat()
             digest.update(f"{facts.st_size} {facts.st_mtime_ns}".encode())
-    return digest.hexdigest()[:16]
+    path = dataset.path / "cache" / f"images-{size}-{digest.hexdigest()[:16]}.bytes"
+    shape = (len(items), 3, size, size)
+    count = len(items) * 3 * size * size
+
+    def decode(item: Item) -> Tensor:
+        return to_bytes(centre_square(read_image(dataset.image_path(item), least_side=size), size))
+
+    def decoded() -> Iterator[Tensor]:
+        with ThreadPoolExecutor(_WORKERS) as pool:
+            yield from tqdm(pool.map(decode, items), f"images at {size} px", len(items), disable=not progress)
+
+    with contextlib.suppress(OSError, DataError):  # no room for a cache; a bad image is met again below
+        if not path.is_file() or path.stat().st_size != count:
+            with atomic_file(path) as scratch, scratch.open("wb") as stream:
+                for image in decoded():
+                    stream.write(image.numpy().data)
+        return torch.from_file(str(path), shared=False, size=count, dtype=torch.uint8).view(shape)
+    images = torch.empty(shape, dtype=torch.uint8)
+    for row, image in zip(images, decoded(), strict=True):
+        row.copy_(image)
+    return images

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from memdriven.errors import CaptionError, CheckpointError, DataError, WordlessCaptionError
+from memdriven.numbers import counted
 
 SCHEMA = "memdriven.vocabulary/1"
 PADDING = 0
@@ -152,7 +153,7 @@ class Vocabulary:
         if not words:
             raise DataError(
                 f"captions with words that occur {min_count} times or more",
-                f"{len(counts)} different words, all rarer",
+                f"{counted(len(counts), 'different word')}, all rarer",
                 "give more captions or lower min_count",
             )
         return cls(sorted(words, key=lambda word: (-counts[word], word)))
@@ -196,7 +197,7 @@ class Vocabulary:
         words = [word for word in read if word is not None]
         if not words:
             raise WordlessCaptionError(
-                f"a caption with some of the {len(self.words):,} words that the model knows",
+                f"a caption with some of the {counted(len(self.words), 'word')} that the model knows",
                 "only unknown words: " + ", ".join(list(unknown)[:8]),
                 "use other words, e.g. " + ", ".join(w for w in self.words[:40] if len(w) > 3),
             )

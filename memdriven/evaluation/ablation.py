@@ -33,6 +33,7 @@ from memdriven.evaluation.rows import CONTROLS
 from memdriven.evaluation.run import evaluate
 from memdriven.files import atomic_write_json, read_json
 from memdriven.memory.build import build_memory
+from memdriven.numbers import counted
 from memdriven.presets import PRESETS
 from memdriven.training.gan import train_gan
 
@@ -186,9 +187,9 @@ class Plan:
         """The budget in words: part of each result."""
         size, parts = self.base.train.batch_size, []
         if self.steps:
-            parts.append(f"{self.steps} steps of {size} images")
+            parts.append(f"{counted(self.steps, 'step')} of {counted(size, 'image')}")
         if self.minutes:
-            parts.append(f"{self.minutes:g} minutes")
+            parts.append(f"{counted(self.minutes, 'minute', 'g')}")
         words = f"{' or '.join(parts)}, seed {self.base.train.seed}, base {self.base.preset}"
         return " with ".join([words, *(path.name for path in self.extra)])
 
@@ -202,7 +203,7 @@ def plan_text(plan: Plan) -> str:
     """Return the rows and what each changes, for a look before the start."""
     rows = chosen(variants(plan.base), plan.rows)
     width = max(len(row.name) for row in rows)
-    lines = [f"{len(rows)} rows, each {plan.budget}; results go to {plan.out / 'evaluation'}"]
+    lines = [f"{counted(len(rows), 'row')}, each {plan.budget}; results go to {plan.out / 'evaluation'}"]
     for row in rows:
         changed = ", ".join(f"{name} = {value}" for name, value in row.changes.items())
         lines.append(f"  {row.name:<{width}}  {changed or 'as configured'}")

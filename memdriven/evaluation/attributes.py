@@ -22,6 +22,7 @@ from memdriven.evaluation.context import Context, Prompt
 from memdriven.evaluation.judge import attribute_accuracy, caption_log_odds
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import Row
+from memdriven.numbers import counted
 
 MISMATCHED = 99
 FOLDS = 10
@@ -61,7 +62,7 @@ def mismatched_captions(
         if not len(allowed):
             raise EvaluationError(
                 "captions of at least two pictures, with different words",
-                f"{len(captions)} captions, none of which can stand against {captions[i]!r}",
+                f"{counted(len(captions), 'caption')}, none of which can stand against {captions[i]!r}",
                 "evaluate over more captions",
             )
         chosen[i] = rng.choice(allowed, count, replace=len(allowed) < count)

@@ -132,16 +132,10 @@ class Context:
             "k": self.checkpoint.config.retrieval.k,
         }
 
-    @property
-    def model_name(self) -> str:
-        """The checkpoint's folder; for RUN/checkpoint the run's."""
-        path = self.checkpoint.path.resolve()
-        return path.parent.name if path.name == "checkpoint" else path.name
-
     @cached_property
     def bank(self) -> MemoryBank:
         """The memory."""
-        return MemoryBank.open(self.memory_path, self.checkpoint.damsm.hash())
+        return MemoryBank(self.memory_path, self.checkpoint.damsm.hash())
 
     @cached_property
     def memory_hash(self) -> str:

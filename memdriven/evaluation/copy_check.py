@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.data.assemble import LOOK, repetitions
-from memdriven.data.prepared import load_images
+from memdriven.data.prepared import LOOK, load_images, repetitions
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.context import Context
 from memdriven.evaluation.features import SHARD
@@ -156,5 +155,4 @@ def near_duplicates(context: Context) -> str:
         return ""
     images = load_images(context.dataset, items, 4 * LOOK, context.progress)
     looks = [F.adaptive_avg_pool2d(part.float(), LOOK) for part in torch.split(images, SHARD)]
-    flat = torch.cat(looks).movedim(1, 3).flatten(1).numpy()  # (n, 432)
-    return "; ".join(repetitions(items, {item.id: look for item, look in zip(items, flat, strict=True)}))
+    return "; ".join(repetitions(items, torch.cat(looks)))

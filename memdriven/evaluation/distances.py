@@ -29,6 +29,7 @@ from memdriven.evaluation.context import Context
 from memdriven.evaluation.features import Extractor, Form, inception_extractor
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import REAL, Row
+from memdriven.numbers import counted
 
 
 class Precomputed(nn.Module):
@@ -171,7 +172,9 @@ def measure_distance(metric: str, context: Context, row: Row) -> list[Measuremen
     real = context.features(space, context.reference_images)
     fake = context.features(space, images)
     source = "training images" if row.name == REAL else f"{context.size} px images"
-    protocol = f"{space.name}; {source} against {len(real)} {context.split} images at {context.size} px"
+    protocol = (
+        f"{space.name}; {source} against {counted(len(real), f'{context.split} image')} at {context.size} px"
+    )
     details = {}
     if metric.startswith("k"):
         found = kernel_distance(real, fake, seed=context.seed)

@@ -30,6 +30,7 @@ from memdriven.evaluation.features import perceptual_distances
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import quantised
 from memdriven.models.noise import WHOLE
+from memdriven.numbers import counted
 from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.request import Request, Variation
 
@@ -148,7 +149,7 @@ def measure_background_entropy(context: Context) -> list[Measurement]:
         free,
         EvaluationError,
         "captions and references with Aviary's records, some of which leave the background open",
-        f"none among {len(context.prompts)} captions",
+        f"none among {counted(len(context.prompts), 'caption')}",
         "evaluate on more captions of an Aviary, or leave the measure out",
     )
     judged = f"over {BACKGROUND_DRAWS} z by the judge, nearest reference, all but z held"

@@ -32,7 +32,7 @@ from memdriven.evaluation.results import Result, git_commit, read_results
 from memdriven.evaluation.rows import images_of_memory, quantised
 from memdriven.evaluation.tables import Table, TableRow, metric, place, tables_of
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json
-from memdriven.numbers import is_number
+from memdriven.numbers import counted, is_number
 
 TITLE = "Memory-driven text-to-image generation: results"
 RESULTS, LOG = "results.jsonl", "metrics.jsonl"
@@ -79,7 +79,7 @@ def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, ti
     """
     (results, figures, curves), out = gather(runs), out.with_suffix(".md")
     lead = (
-        f"Made from {len(results)} recorded numbers, {len(figures)} sets of pictures "
+        f"Made from {counted(len(results), 'recorded number')}, {len(figures)} sets of pictures "
         f"and {len(curves)} training logs in " + ", ".join(str(run) for run in runs) + ". "
         "Every row of ours names its checkpoint, commit, n, seed and device; ↑ higher is better, "
         "↓ lower is better."
@@ -369,7 +369,7 @@ def draw_figures(context: Context, variant: str = "") -> Path:
     What is there already of the same model, memory, captions and seed is left as it is.
     """
     folder, pipe, prompts = context.folder / FOLDER, context.pipe, context.prompts[:PAIRS]
-    facts = {"schema": SCHEMA, "checkpoint": context.model_name, "variant": variant, **context.identity}
+    facts = {"schema": SCHEMA, "checkpoint": context.checkpoint.name, "variant": variant, **context.identity}
     facts["strategy"] = context.checkpoint.config.retrieval.strategy
     index = folder / INDEX
     if index.exists() and facts.items() <= read_json(index, EvaluationError).items():

@@ -17,6 +17,7 @@ from memdriven.evaluation.context import Context, Prompt
 from memdriven.evaluation.results import Measurement
 from memdriven.memory.bank import BankItem
 from memdriven.memory.retrieval import STRATEGIES
+from memdriven.numbers import counted
 
 KS = (1, 5, 10)
 
@@ -57,7 +58,8 @@ def measure_strategy(context: Context, strategy: str) -> list[Measurement]:
     depths = [k for k in KS if 2 * k <= bank.n]
     require(depths, EvaluationError, "a bank of two images or more", bank.n, "leave the measure out")
     meaning = "its class" if of_class else "all named attributes"
-    protocol = f"{len(chosen)} {context.split} captions in {bank.n} images; fitting: {meaning}"
+    tried = counted(len(chosen), f"{context.split} caption")
+    protocol = f"{tried} in {counted(bank.n, 'image')}; fitting: {meaning}"
 
     def fits(prompt: Prompt, item: BankItem) -> bool:
         if of_class:

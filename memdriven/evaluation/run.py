@@ -209,7 +209,7 @@ class Evaluation:
         device, judge = torch.device(context.device), context.judge_hash
         self._facts = {
             **identity,
-            "checkpoint": context.model_name,
+            "checkpoint": context.checkpoint.name,
             "captions": len(context.prompts),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "judge": judge,

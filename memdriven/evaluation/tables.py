@@ -16,6 +16,7 @@ from typing import Literal
 from memdriven.evaluation.results import Result
 from memdriven.evaluation.rows import BEST, MODEL, RETRIEVED_BEST, ROWS, STRATEGY
 from memdriven.memory.retrieval import STRATEGIES
+from memdriven.numbers import counted
 
 
 @dataclass(frozen=True)
@@ -317,8 +318,8 @@ def _model_table(group: Sequence[Result]) -> Table:
     hints = [f"{row.label}: {CONTROL_HINTS[row.label]}" for row in rows if row.label in CONTROL_HINTS]
     return Table(
         title=f"{group[0].checkpoint} on {group[0].dataset}, beside its controls",
-        lead=f"{group[0].captions} captions, one picture each. A control says what a number is worth: "
-        "a bank of real images can beat any generator on a distance, and a judge errs on real "
+        lead=f"{counted(group[0].captions, 'caption')}, one picture each. A control says what a number is "
+        "worth: a bank of real images can beat any generator on a distance, and a judge errs on real "
         "images too.",
         columns=columns_of(shown),
         rows=rows,

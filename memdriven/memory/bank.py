@@ -18,11 +18,10 @@ import itertools
 import json
 import lzma
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from PIL import Image
@@ -38,7 +37,7 @@ from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, DataError, RetrievalError, require
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.features import AGAIN, FeatureStore, Parts, SealedFolder
-from memdriven.numbers import shown
+from memdriven.numbers import counted, shown
 
 HEADER = "bank.json"
 ITEMS, KEYS = "items.jsonl.xz", "keys.safetensors"
@@ -62,14 +61,15 @@ class BankItem:
 
 
 class MemoryBank(SealedFolder):
-    """Read access to a bank; safe to share between threads, e.g. of a web server."""
+    """Read access to a bank; threads, e.g. of a web server, may share it."""
 
     NAME = HEADER
     SCHEMA = "memdriven.bank/1"
     FILES = (ITEMS, KEYS, THUMBNAILS, POSITIONS, f"{FEATURES}/{FeatureStore.NAME}")
 
-    @classmethod
-    def open(cls, path: Path | str, expect_encoder: str | None = None, expect_vgg: str | None = None) -> Self:
+    def __init__(
+        self, path: Path | str, expect_encoder: str | None = None, expect_vgg: str | None = None
+    ) -> None:
         """Open a bank, checking schema, sizes, counts and encoders, not every byte (`verify`).
 
         Args:
@@ -80,9 +80,7 @@ class MemoryBank(SealedFolder):
         Raises:
             BankError: missing, foreign, truncated, or made by another encoder.
         """
-        return cls(Path(path), expect_encoder, expect_vgg)
-
-    def __init__(self, path: Path, expect_encoder: str | None, expect_vgg: str | None) -> None:
+        path = Path(path)
         fix = (
             f"build it from your data: python -m memdriven build-memory --checkpoint {path.parent} --dataset "
             "DATA --features FEATURES, after prepare and extract-features (README), or check the path"
@@ -95,10 +93,10 @@ class MemoryBank(SealedFolder):
         """Hash of the DAMSM encoders that made the keys."""
         self.max_words = self.count("max_words")
         """Words at which captions were cut before they were encoded."""
-        self.keys_name = str(self._recorded(KEYS, "sha256"))[:12]
+        self.keys_name = str(self.recorded(KEYS, "sha256"))[:12]
         """Letters that name the content of both keys."""
         self.n, m = self.count("count"), self.count("captions")
-        self.features = FeatureStore.open(path / FEATURES, self.header.get("encoder"))
+        self.features = FeatureStore(path / FEATURES, self.header.get("encoder"))
         self.items = _read_items(path / ITEMS, self.count("items_bytes"))
         self.ids = [item.id for item in self.items]
         self._rows = {id_: row for row, id_ in enumerate(self.ids)}
@@ -108,24 +106,43 @@ class MemoryBank(SealedFolder):
         require(
             self.ids == self.features.ids and len(self.items) == self.n and sum(counts) == m,
             BankError,
-            f"{self.n} items with {m} captions and their features in {path}",
-            f"{len(counts)} items, {sum(counts)} captions, {len(self.features)} features, or other ids",
+            f"{counted(self.n, 'item')} with {counted(m, 'caption')} and their features in {path}",
+            f"{counted(len(counts), 'item')}, {sum(counts)} captions, {len(self.features)} features, others",
             AGAIN,
         )
         self.sentence_keys, self.global_keys = _read_keys(path / KEYS, m, self.n)  # (m, d), (n, d)
         self._thumbnails = Parts(path / THUMBNAILS, path / POSITIONS, self.n)
 
+    def verify(self) -> None:
+        """Check every byte of the bank and of its features (`SealedFolder.verify`)."""
+        super().verify()
+        self.features.verify()
+
     def __contains__(self, item_id: object) -> bool:
         """Return whether an item has this id."""
         return item_id in self._rows
 
+    def index_of(self, item_id: str) -> int:
+        """Return the row of an id.
+
+        Raises:
+            RetrievalError: the bank does not hold it.
+        """
+        wanted, fix = "the id of an item in the memory bank", f"use an id such as {self.ids[0]!r}"
+        require(item_id in self._rows, RetrievalError, wanted, shown(item_id), fix)
+        return self._rows[item_id]
+
     def item(self, index: int) -> BankItem:
         """Return what is known of one item."""
-        return self.items[self._checked(index)]
+        return self.items[index]
 
     def v(self, index: int) -> Tensor:
         """Return image features (c, h, w), float32, decompressed from disk now."""
-        return torch.from_numpy(self.features[self._checked(index)])
+        return torch.from_numpy(self.features[index])
+
+    def thumbnail_bytes(self, index: int) -> bytes:
+        """Return the item's picture as the WebP file that the bank keeps."""
+        return self._thumbnails[index]
 
     def thumbnail(self, index: int) -> Image.Image:
         """Return the item's picture, as VGG saw it but smaller."""
@@ -135,24 +152,9 @@ class MemoryBank(SealedFolder):
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise BankError(f"thumbnail {index} of {self.path}", shown(str(error)), AGAIN) from error
 
-    def thumbnail_bytes(self, index: int) -> bytes:
-        """Return the item's picture as the WebP file that the bank keeps."""
-        return self._thumbnails[self._checked(index)]
-
-    def index_of(self, item_id: str) -> int:
-        """Return the row of an id.
-
-        Raises:
-            RetrievalError: the bank does not hold it.
-        """
-        fix = f"use an id such as {self.ids[0]!r}"
-        wanted = "the id of an item in the memory bank"
-        require(item_id in self._rows, RetrievalError, wanted, shown(item_id), fix)
-        return self._rows[item_id]
-
     def caption_rows(self, index: int) -> range:
         """Return the rows of an item's captions in `sentence_keys`."""
-        return range(*self._first_caption[self._checked(index) : index + 2])
+        return range(*self._first_caption[index : index + 2])
 
     def caption(self, row: int) -> str:
         """Return the caption behind a row of `sentence_keys`."""
@@ -162,16 +164,6 @@ class MemoryBank(SealedFolder):
     def encoded(self, row: int, vocabulary: Vocabulary) -> EncodedCaption:
         """Return the caption behind a row of `sentence_keys` as the encoders of the keys read it."""
         return vocabulary.encode(self.caption(row), self.max_words)
-
-    def verify(self) -> None:
-        """Check every byte of the bank and of its features (`SealedFolder.verify`)."""
-        super().verify()
-        self.features.verify()
-
-    def _checked(self, index: int) -> int:
-        wanted, fix = f"an item number in 0..{self.n - 1}", "use one that retrieval returned"
-        require(0 <= index < self.n, RetrievalError, wanted, index, fix)
-        return index
 
 
 class BorrowedBank(MemoryBank):
@@ -185,21 +177,18 @@ class BorrowedBank(MemoryBank):
     def __init__(self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary) -> None:
         """Make keys of an open bank's captions and features, by the encoders that will search it."""
         self.__dict__.update(bank.__dict__)
-        self.encoder = damsm.hash()
+        self.encoder, m = damsm.hash(), len(bank.caption_item)
         self.keys_name += f"_{self.encoder}"
         path = index_folder(bank) / f"keys_{self.keys_name}.safetensors"
         try:
-            self.sentence_keys, self.global_keys = _read_keys(path, len(bank.caption_item), bank.n)
+            self.sentence_keys, self.global_keys = _read_keys(path, m, bank.n)
         except BankError:  # there are none yet, or damaged ones
-            rows = range(len(bank.caption_item))
-            captions = damsm.sentences([self.encoded(row, vocabulary) for row in rows], True)
-            images = []
-            for start in trange(0, bank.n, IMAGE_BATCH, desc="images"):
-                v = torch.stack([bank.v(row) for row in range(bank.n)[start : start + IMAGE_BATCH]])
-                with torch.no_grad():
-                    images.append(damsm.heads(v.to(damsm.device)).global_.float().cpu())
-            keys = {"sentence": quantise_keys(captions), "global": quantise_keys(torch.cat(images))}
-            self.sentence_keys, self.global_keys = (unit_keys(each) for each in keys.values())
+            captions = damsm.sentences([self.encoded(row, vocabulary) for row in range(m)], True)
+            rows = trange(0, bank.n, IMAGE_BATCH, desc="images")
+            batches = (map(bank.v, range(bank.n)[start : start + IMAGE_BATCH]) for start in rows)
+            images = torch.cat([image_keys(damsm, torch.stack([*v])) for v in batches])
+            keys = {"sentence": quantise_keys(captions), "global": images}
+            self.sentence_keys, self.global_keys = map(unit_keys, keys.values())
             with contextlib.suppress(DataError):  # a folder that refuses writing: made again next time
                 atomic_write_bytes(path, save(keys))
 
@@ -219,45 +208,40 @@ class StoredWords:
     """Words of stored captions and regions of stored images, computed when they are needed.
 
     A bank would be many times larger with them inside, so a shortlist's captions go through the
-    text encoder in one batch, its v through the image heads, and what was used last is kept.
+    text encoder, its v through the image heads, and what was used last is kept.
     """
 
     def __init__(
         self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, captions: int, images: int
     ) -> None:
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
-        self._words, self._regions = LruCache(captions), LruCache(images)
+        self._words, self._regions = LruCache(captions, self._encode), LruCache(images, self._project)
 
     def words(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Return word embeddings (m, l, d) of captions and the mask (m, l) of real words."""
-        found = self._words.fetch(rows, self._encode)
+        found = self._words.fetch(rows)
         mask = pad_sequence([torch.ones(len(e), dtype=torch.bool) for e in found], True)
         return pad_sequence(found, True).to(self.damsm.device).float(), mask.to(self.damsm.device)
 
     def regions(self, items: list[int]) -> Tensor:
         """Return region embeddings (c, r, d) of images."""
-        found = self._regions.fetch(items, self._project)
-        return torch.stack(found).to(self.damsm.device).float()
+        return torch.stack(self._regions.fetch(items)).to(self.damsm.device).float()
 
-    def _encode(self, rows: list[int]) -> list[Tensor]:
-        captions = [self.bank.encoded(row, self.vocabulary) for row in rows]
-        order = sorted(range(len(rows)), key=lambda place: len(captions[place].ids))
-        made: list[Tensor] = [torch.empty(0)] * len(rows)
-        for start in range(0, len(rows), CAPTION_BATCH):  # like lengths together: little padding
-            batch = order[start : start + CAPTION_BATCH]
-            text = self.damsm.encode_captions([captions[place] for place in batch])
-            stored, lengths = text.words.half().cpu(), text.mask.sum(dim=1).tolist()
-            for place, words, length in zip(batch, stored, lengths, strict=True):
-                made[place] = words[:length].clone()  # (l, d); a view would keep the whole batch
-        return made
+    def _encode(self, rows: list[int]) -> Iterator[Tensor]:
+        for part in _batches(rows, CAPTION_BATCH):
+            text = self.damsm.encode_captions([self.bank.encoded(row, self.vocabulary) for row in part])
+            for words, length in zip(text.words.half().cpu(), text.mask.sum(dim=1).tolist(), strict=True):
+                yield words[:length].clone()  # (l, d); a view would keep the whole batch
 
-    def _project(self, items: list[int]) -> list[Tensor]:
-        made: list[Tensor] = []
-        for start in range(0, len(items), IMAGE_BATCH):
-            v = torch.stack([self.bank.v(item) for item in items[start : start + IMAGE_BATCH]])
-            regions = self.damsm.heads(v.to(self.damsm.device)).regions.half().cpu()  # (b, r, d)
-            made.extend(own.clone() for own in regions)
-        return made
+    def _project(self, items: list[int]) -> Iterator[Tensor]:
+        for part in _batches(items, IMAGE_BATCH):
+            v = torch.stack([self.bank.v(item) for item in part]).to(self.damsm.device)
+            for regions in self.damsm.heads(v).regions.half().cpu():
+                yield regions.clone()  # (r, d)
+
+
+def _batches(rows: list[int], size: int) -> Iterator[list[int]]:
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 class LruCache:
@@ -266,29 +250,35 @@ class LruCache:
     Safe to share between threads; two that miss the same key at once both compute it.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self.held: OrderedDict[int, Tensor] = OrderedDict()
+    def __init__(self, size: int, make: Callable[[list[int]], Iterable[Tensor]]) -> None:
+        self.size, self.make = size, make
+        self.held: dict[int, Tensor] = {}
         self._lock = threading.Lock()
 
-    def fetch(self, keys: Sequence[int], make: Callable[[list[int]], Sequence[Tensor]]) -> list[Tensor]:
+    def fetch(self, keys: Sequence[int]) -> list[Tensor]:
         """Return the tensor of each key, making those that are missing, each once, in one call."""
         with self._lock:
             found = {key: self.held[key] for key in keys if key in self.held}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
-        found |= zip(missing, make(missing) if missing else (), strict=True)
+        found |= zip(missing, self.make(missing), strict=True)
         with self._lock:
-            for key, tensor in found.items():
-                self.held[key] = tensor
-                self.held.move_to_end(key)
+            for key in found:
+                self.held.pop(key, None)
+            self.held |= found  # behind all that were used before
             while len(self.held) > self.size:
-                self.held.popitem(last=False)
+                del self.held[next(iter(self.held))]
         return [found[key] for key in keys]
 
 
 def index_folder(bank: MemoryBank) -> Path:
     """Return the folder beside a bank for what makes its keys faster to search."""
     return bank.path.with_name(f"{bank.path.name}.index")
+
+
+@torch.no_grad()
+def image_keys(damsm: Damsm, v: Tensor) -> Tensor:
+    """Return int8 global keys (b, d) of image features v (b, c, h, w)."""
+    return quantise_keys(damsm.heads(v.to(damsm.device)).global_)
 
 
 def quantise_keys(keys: Tensor) -> Tensor:
@@ -319,15 +309,16 @@ def _read_keys(path: Path, captions: int, items: int) -> tuple[Tensor, Tensor]:
 
 def write_items(path: Path, items: Iterable[BankItem]) -> int:
     """Write the item table, compressed; return its size before."""
-    lines = []
-    for item in items:
-        entry = {
+    entries = (
+        {
             "id": item.id,
             "captions": item.captions,
             "class": item.class_name,
-            "attributes": dict(item.attributes),
+            "attributes": {**item.attributes},
         }
-        lines.append(json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n")
+        for item in items
+    )
+    lines = (json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n" for entry in entries)
     table = "".join(lines).encode()
     path.write_bytes(lzma.compress(table, preset=6))
     return len(table)
@@ -340,20 +331,17 @@ def _read_items(path: Path, size: int) -> list[BankItem]:
         table = stream.decompress(path.read_bytes(), max_length=size + 1)
         if len(table) != size or not stream.eof:
             raise ValueError(f"{len(table)} bytes")
-        return [_item(json.loads(line)) for line in table.split(b"\n")[:-1]]
-    except (lzma.LZMAError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return [_item(**json.loads(line)) for line in table.split(b"\n")[:-1]]
+    except (lzma.LZMAError, EOFError, ValueError, TypeError, RecursionError) as error:
         found = f"{type(error).__name__}: {error}"[:200]
         raise BankError(f"{size} bytes of items in {path}", found, AGAIN) from error
 
 
-def _item(entry: dict[str, Any]) -> BankItem:
-    item = BankItem(entry["id"], tuple(entry["captions"]), entry["class"], entry["attributes"])
-    texts = (item.id, item.class_name, *item.captions)
-    if not (
-        all(isinstance(text, str) for text in texts)
-        and isinstance(entry["captions"], list)
-        and item.captions
-        and isinstance(item.attributes, dict)
-    ):
-        raise ValueError(f"an odd item {item.id!r}"[:80])
-    return item
+def _item(id: str, captions: list[str], attributes: dict[str, Any], **rest: str) -> BankItem:
+    texts = (id, *rest.values(), *captions)
+    good = (
+        isinstance(captions, list) and captions and rest.keys() == {"class"} and isinstance(attributes, dict)
+    )
+    if not good or not all(isinstance(each, str) for each in texts):
+        raise ValueError(f"an odd item {id!r}"[:80])
+    return BankItem(id, tuple(captions), rest["class"], attributes)

@@ -14,13 +14,11 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from torch import Tensor
@@ -41,94 +39,74 @@ from memdriven.files import (
     read_json,
 )
 from memdriven.memory import bank as layout
-from memdriven.memory.bank import IMAGE_BATCH, BankItem, MemoryBank, quantise_keys, write_items
+from memdriven.memory.bank import IMAGE_BATCH, BankItem, MemoryBank, image_keys, quantise_keys, write_items
 from memdriven.memory.features import COSINE, FeatureStore, Parts, encode_v, write_store
-from memdriven.numbers import shown
+from memdriven.numbers import counted, shown
 
 if TYPE_CHECKING:
     from memdriven.encoders.vgg import Vgg16Features
 
 T = TypeVar("T")
-FEATURE_SHARD, CAPTION_SHARD, IMAGE_SHARD = 128, 4096, 512
-"""Items, or captions, between two writes."""
+FEATURE_SHARD, BANK_SHARD = 128, 512
+"""Items between two writes."""
 THUMBNAIL, THUMBNAIL_QUALITY = 96, 75
 """Side in px, and WebP's quality."""
+THREADS = min(os.cpu_count() or 1, 16)
 
 
-class Shards:
-    """Blobs of a long computation, kept in shards so that a killed run goes on where it was.
+@contextlib.contextmanager
+def made_in_shards(
+    out: Path,
+    plan: dict[str, Any],
+    items: Sequence[T],
+    make: Callable[[Sequence[T]], Iterable[bytes]],
+    size: int,
+    bar: tqdm[Any],
+) -> Iterator[Callable[[], Iterator[bytes]]]:
+    """Make a blob of each item; yield what reads them all in order, one shard in memory at a time.
 
-    A folder `<out>.partial` of numbered shards beside a plan that says what they are for: those left by a
-    run with another plan are thrown away.
+    They are kept in `<out>.partial`, `size` in a file, beside a plan of all that they depend on: a killed
+    run goes on where it was, and what a run with another plan left is thrown away. Until the block ends no
+    other process works there (DataError); ended well, the folder is deleted: the blobs lie elsewhere by then.
     """
-
-    def __init__(self, folder: Path, size: int) -> None:
-        self.folder, self.size, self.count = folder, size, 0
-
-    @classmethod
-    @contextlib.contextmanager
-    def of(cls, out: Path, plan: dict[str, Any], size: int) -> Iterator[Self]:
-        """Open, or begin, the shards of `out`, `size` blobs each; `plan` holds all that the blobs depend on.
-
-        Until the block ends no other process works there: it is refused with a DataError. Ended well, the
-        folder is deleted: the blobs lie elsewhere by then.
-        """
-        shards, plan, found = cls(out.with_name(f"{out.name}.partial"), size), {**plan, "shard": size}, None
-        with held(shards.folder, f"work on {out.name}"):
-            with contextlib.suppress(MemDrivenError):
-                found = read_json(shards.folder / "plan.json", DataError)
-            if found != plan:
-                for old in shards.folder.iterdir():
-                    old.unlink()
-                atomic_write_json(shards.folder / "plan.json", plan)
-            yield shards
-            shutil.rmtree(shards.folder, ignore_errors=True)
-
-    def fill(
-        self, items: Sequence[T], make: Callable[[Sequence[T]], Iterable[Callable[[], bytes]]], bar: tqdm[Any]
-    ) -> None:
-        """Make the shards that are missing.
-
-        Args:
-            items: one a blob.
-            make: from a shard's items to calls that return their blobs, in order; all calls come before
-                the first is made, so that threads can work on them.
-            bar: what to advance.
-        """
-        for start in range(0, len(items), self.size):
-            part, path = items[start : start + self.size], self._path(self.count)
-            if self._done(path) == len(part):
+    folder, plan, found = out.with_name(f"{out.name}.partial"), {**plan, "shard": size}, None
+    with held(folder, f"work on {out.name}"), bar:
+        with contextlib.suppress(MemDrivenError):
+            found = read_json(folder / "plan.json", DataError)
+        if found != plan:
+            for old in folder.iterdir():
+                old.unlink()
+            atomic_write_json(folder / "plan.json", plan)
+        shards = [folder / f"shard-{start // size:05d}.safetensors" for start in range(0, len(items), size)]
+        for number, path in enumerate(shards):
+            part = items[number * size : (number + 1) * size]
+            if _count(path) == len(part):
                 bar.update(len(part))
-            else:
-                calls = []
-                for call in make(part):
-                    calls.append(call)
-                    bar.update()
-                blobs = [call() for call in calls]
-                sizes = np.asarray([len(blob) for blob in blobs], np.int64)
-                content = np.frombuffer(b"".join(blobs), np.uint8)
-                atomic_write_bytes(path, save({"sizes": sizes, "bytes": content}))
-            self.count += 1
+                continue
+            blobs = []
+            for blob in make(part):
+                blobs.append(blob)
+                bar.update()
+            sizes = np.asarray([len(blob) for blob in blobs], np.int64)
+            content = np.frombuffer(b"".join(blobs), np.uint8)
+            atomic_write_bytes(path, save({"sizes": sizes, "bytes": content}))
 
-    def blobs(self) -> Iterator[bytes]:
-        """Yield all blobs in order, one shard in memory at a time."""
-        for number in range(self.count):
-            tensors = load_file(self._path(number))
-            content, start = tensors["bytes"].tobytes(), 0
-            for size in tensors["sizes"].tolist():
-                yield content[start : start + size]
-                start += size
+        def read() -> Iterator[bytes]:
+            for path in shards:
+                tensors = load_file(path)
+                stream = io.BytesIO(tensors["bytes"].tobytes())
+                yield from map(stream.read, tensors["sizes"].tolist())
 
-    def _path(self, number: int) -> Path:
-        return self.folder / f"shard-{number:05d}.safetensors"
+        yield read
+        shutil.rmtree(folder, ignore_errors=True)
 
-    @staticmethod
-    def _done(path: Path) -> int:
-        """Return how many blobs a shard holds; 0 when it is absent or damaged."""
-        try:
-            return len(load_file(path)["sizes"])
-        except (FileNotFoundError, SafetensorError, KeyError):
-            return 0
+
+def _count(shard: Path) -> int:
+    """Return how many blobs a shard holds; 0 when it is absent or damaged."""
+    try:
+        return len(load_file(shard)["sizes"])
+    except (FileNotFoundError, SafetensorError, KeyError):
+        return 0
 
 
 # ---- Features ------------------------------------------------------------------------------------
@@ -163,10 +141,9 @@ def extract_features(
             twice, the disk is full, or `out` holds something else.
     """
     out, ids = Path(out), [item.id for item in items]
-    odd = [id_ for id_ in ids if not id_ or "\n" in id_ or "\r" in id_]
-    found = shown(odd[0]) if odd else f"{len(ids)} items, {len(set(ids))} ids"
-    good, wanted = len(set(ids)) == len(ids) > 0 and not odd, "items with different ids of one line each"
-    require(good, DataError, wanted, found, "prepare the data set again")
+    good = len(set(ids)) == len(ids) > 0 and all(ids) and not {"\n", "\r"} & set("".join(ids))
+    found, fix = f"{counted(len(ids), 'item')}, {counted(len(set(ids)), 'id')}", "prepare the data set again"
+    require(good, DataError, "items with different ids of one line each", found, fix)
     _check_place(out, FeatureStore.NAME, "a feature store")
     device = next(itertools.chain(vgg.parameters(), vgg.buffers())).device
     with torch.inference_mode():
@@ -180,7 +157,7 @@ def extract_features(
         "items": _pictures_hash(dataset, items),
     }
     with contextlib.suppress(BankError):
-        store = FeatureStore.open(out, vgg.hash)
+        store = FeatureStore(out, vgg.hash)
         if {name: store.header.get(name) for name in plan} == plan:
             return store
 
@@ -188,23 +165,25 @@ def extract_features(
         square = centre_square(dataset.load_image(item), size)
         return torch.from_numpy(np.array(square, dtype=np.uint8))  # (size, size, 3)
 
-    def look(part: Sequence[Item]) -> Iterator[Callable[[], bytes]]:
-        images = pool.map(read, part)
+    def look(part: Sequence[Item]) -> Iterator[bytes]:
+        images, before = pool.map(read, part), list[Future[bytes]]()
         while group := list(itertools.islice(images, batch)):
             pixels = torch.stack(group).to(device).permute(0, 3, 1, 2)  # (b, 3, h, w)
             with torch.inference_mode():
                 features = vgg(pixels.float() / 255).float().cpu().numpy()
-            yield from [pool.submit(encode_v, v).result for v in features]
+            coding = [pool.submit(encode_v, v) for v in features]
+            yield from (each.result() for each in before)  # while the next batch is compressed
+            before = coding
+        yield from (each.result() for each in before)
 
+    bar = tqdm(total=len(items), desc="VGG features", disable=not progress, unit="item")
     with (
-        Shards.of(out, plan, FEATURE_SHARD) as shards,
-        ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool,
-        tqdm(total=len(items), desc="VGG features", disable=not progress, unit="item") as bar,
+        ThreadPoolExecutor(THREADS) as pool,
+        made_in_shards(out, plan, items, look, FEATURE_SHARD, bar) as blobs,
+        atomic_folder(out) as scratch,
     ):
-        shards.fill(items, look, bar)
-        with atomic_folder(out) as scratch:
-            write_store(scratch, ids, shards.blobs(), shape, plan)
-    return FeatureStore.open(out, vgg.hash)
+        write_store(scratch, ids, blobs(), shape, plan)
+    return FeatureStore(out, vgg.hash)
 
 
 def features_of(dataset: PreparedDataset, path: Path | str) -> FeatureStore:
@@ -213,7 +192,7 @@ def features_of(dataset: PreparedDataset, path: Path | str) -> FeatureStore:
     Raises:
         BankError: missing or damaged, or extracted from other pictures: equal ids do not suffice.
     """
-    store = FeatureStore.open(path)
+    store = FeatureStore(path)
     made_of = store.header.get("items")
     if made_of is None:  # such as a memory's own features
         return store
@@ -257,7 +236,7 @@ def build_memory(
     Args:
         dataset: a prepared data set.
         features: its feature store; the compressed v are copied as they are.
-        damsm: trained encoders.
+        damsm: trained encoders, in evaluation mode from then on.
         vocabulary: theirs.
         out: the bank's folder; an older bank of the same data set and no more items is replaced.
         split: whose items become the memory.
@@ -280,82 +259,72 @@ def build_memory(
     _check_place(out, layout.HEADER, "a memory bank")
     if not replace:
         _spare(out, prepared.name, len(items))
-    rows = [store.index_of(item.id) for item in items]
+    rows = {item.id: store.index_of(item.id) for item in items}
     entries = _entries(items, vocabulary, max_words, progress)
-    texts = [caption for entry in entries for caption in entry.captions]
 
-    # An image's part: the global key of its v, and its picture made small.
+    # An item's part: the global key of its v, the keys of its captions, and its picture made small.
     def thumbnail(item: Item) -> bytes:
         content = io.BytesIO()
         square = centre_square(prepared.load_image(item), THUMBNAIL)
         square.save(content, "WEBP", quality=THUMBNAIL_QUALITY, method=6)
         return content.getvalue()
 
-    def joined(key: bytes, picture: Future[bytes]) -> bytes:
-        return key + picture.result()
+    def parts(some: Sequence[tuple[Item, BankItem]]) -> Iterator[bytes]:
+        pictures = pool.map(thumbnail, (item for item, _ in some))
+        texts = [vocabulary.encode(text, max_words) for _, entry in some for text in entry.captions]
+        sentences = iter(quantise_keys(damsm.sentences(texts)).numpy())
+        for start in range(0, len(some), IMAGE_BATCH):
+            batch = [entry for _, entry in some[start : start + IMAGE_BATCH]]
+            v = torch.from_numpy(np.stack([*pool.map(lambda entry: store[rows[entry.id]], batch)]))
+            for key, entry in zip(image_keys(damsm, v).numpy(), batch, strict=True):
+                own = itertools.islice(sentences, len(entry.captions))
+                yield b"".join(each.tobytes() for each in (key, *own)) + next(pictures)
 
-    def image_parts(places: Sequence[int]) -> Iterator[Callable[[], bytes]]:
-        pictures = [pool.submit(thumbnail, items[place]) for place in places]
-        for start in range(0, len(places), IMAGE_BATCH):
-            batch = places[start : start + IMAGE_BATCH]
-            v = torch.from_numpy(np.stack(list(pool.map(lambda place: store[rows[place]], batch))))
-            with torch.no_grad():
-                keys = quantise_keys(damsm.heads(v.to(damsm.device)).global_).numpy()  # (b, d)
-            for key, picture in zip(keys, pictures[start:], strict=False):
-                yield partial(joined, key.tobytes(), picture)
-
-    # A caption's part: the key of its sentence.
-    def caption_parts(part: Sequence[str]) -> Iterator[Callable[[], bytes]]:
-        encoded = [vocabulary.encode(text, max_words) for text in part]
-        yield from (key.tobytes for key in quantise_keys(damsm.sentences(encoded)).numpy())
-
-    common = {"damsm": damsm.hash(), "dataset": prepared.name}
-    of_captions = {**common, "max_words": max_words, "texts": _fingerprint(texts)}
-    of_captions["words"] = _fingerprint(vocabulary)
-    of_images = {**common, "features": store.header["files"]["features.bin"]["sha256"]}
-    of_images |= {"thumbnail_size": THUMBNAIL, "ids": _fingerprint(item.id for item in items)}
-    hidden, was_training = not progress, damsm.training
+    dim, count = 2 * damsm.eval().text.lstm.hidden_size, [len(entry.captions) for entry in entries]
+    plan = {
+        "damsm": damsm.hash(),
+        "max_words": max_words,
+        "items": _fingerprint(f"{entry.id}\n{entry.captions}" for entry in entries),
+        "words": _fingerprint(vocabulary),
+        "features": store.header["files"]["features.bin"]["sha256"],
+        "thumbnail_size": THUMBNAIL,
+    }
+    bar = tqdm(total=len(items), desc="memory", disable=not progress, unit="item")
     with (
-        Shards.of(out.with_name(f"{out.name}.captions"), of_captions, CAPTION_SHARD) as captions,
-        Shards.of(out, of_images, IMAGE_SHARD) as images,
+        ThreadPoolExecutor(THREADS) as pool,
+        made_in_shards(out, plan, list(zip(items, entries)), parts, BANK_SHARD, bar) as made,
+        atomic_folder(out) as folder,
+        explain_disk_errors(out),
     ):
-        damsm.eval()
-        try:
-            with tqdm(total=len(texts), desc="memory captions", disable=hidden, unit="caption") as bar:
-                captions.fill(texts, caption_parts, bar)
-            with (
-                ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool,
-                tqdm(total=len(items), desc="memory images", disable=hidden, unit="item") as bar,
-            ):
-                images.fill(range(len(items)), image_parts, bar)
-        finally:
-            damsm.train(was_training)
-
         # All of it in one folder, which appears when it is whole.
-        dim = 2 * damsm.text.lstm.hidden_size
-        with atomic_folder(out) as folder, explain_disk_errors(out):
-            table_bytes = write_items(folder / layout.ITEMS, entries)
-            keys = {
-                "sentence": _int8_rows(captions.blobs(), dim),
-                "global": _int8_rows((part[:dim] for part in images.blobs()), dim),
-            }
-            (folder / layout.KEYS).write_bytes(save(keys))
-            pictures = (part[dim:] for part in images.blobs())
-            Parts.write(folder / layout.THUMBNAILS, folder / layout.POSITIONS, pictures)
-            own = folder / layout.FEATURES
-            own.mkdir()
-            kept = ("encoder", "image_size", "cosine")
-            known = {name: value for name, value in store.header.items() if name in kept}
-            ids, blobs = [item.id for item in items], (store.blob(row) for row in rows)
-            write_store(own, ids, blobs, store.shape, known)
-            facts = {"encoder": store.encoder, "split": split, "count": len(items), "captions": len(texts)}
-            facts |= {"dim": dim, "max_words": max_words, "thumbnail_size": THUMBNAIL}
-            MemoryBank.seal(folder, {**common, **facts, "items_bytes": table_bytes})
-    return MemoryBank.open(out)
-
-
-def _int8_rows(rows: Iterable[bytes], dim: int) -> NDArray[np.int8]:
-    return np.frombuffer(b"".join(rows), np.int8).reshape(-1, dim)
+        table_bytes = write_items(folder / layout.ITEMS, entries)
+        ends = [dim * (1 + captions) for captions in count]
+        keys = b"".join(part[:end] for part, end in zip(made(), ends, strict=True))
+        levels = np.frombuffer(keys, np.int8).reshape(-1, dim)
+        first = np.cumsum([0, *(1 + captions for captions in count)])[:-1]
+        both = {"global": levels[first], "sentence": np.delete(levels, first, axis=0)}
+        (folder / layout.KEYS).write_bytes(save(both))
+        pictures = (part[end:] for part, end in zip(made(), ends, strict=True))
+        Parts.write(folder / layout.THUMBNAILS, folder / layout.POSITIONS, pictures)
+        (folder / layout.FEATURES).mkdir()
+        kept = ("encoder", "image_size", "cosine")
+        known = {name: value for name, value in store.header.items() if name in kept}
+        blobs = (store.blobs[row] for row in rows.values())
+        write_store(folder / layout.FEATURES, list(rows), blobs, store.shape, known)
+        facts = {
+            "damsm": damsm.hash(),
+            "dataset": prepared.name,
+            "encoder": store.encoder,
+            "split": split,
+            "count": len(items),
+            "captions": sum(count),
+            "dim": dim,
+            "max_words": max_words,
+            "thumbnail_size": THUMBNAIL,
+            "items_bytes": table_bytes,
+        }
+        MemoryBank.seal(folder, facts)
+    return MemoryBank(out)
 
 
 def _check_place(out: Path, header: str, what: str) -> None:
@@ -374,7 +343,7 @@ def _spare(out: Path, dataset: str, count: int) -> None:
     require(
         name == dataset and not (isinstance(items, int) and items > count),
         DataError,
-        f"a place for the memory of {count} items of {dataset!r}",
+        f"a place for the memory of {counted(count, 'item')} of {dataset!r}",
         f"{out} with a memory of {shown(items)} items of {shown(name)}",
         "choose another folder with --out, or lose that memory with --replace",
     )

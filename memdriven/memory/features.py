@@ -22,10 +22,10 @@ import lzma
 import mmap
 import os
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -56,19 +56,14 @@ AGAIN = "copy the whole folder again, or build it again"
 
 
 def encode_v(v: NDArray[np.floating], cosine: float = COSINE) -> bytes:
-    """Return v (c, h, w), non-negative and finite, as one blob.
-
-    Args:
-        v: image features of one item.
-        cosine: the least cosine between v and what `decode_v` gives back, in (0, 1).
+    """Return v (c, h, w) as one blob from which `decode_v` gives back what points at least so much alike.
 
     Raises:
-        BankError: v holds a negative or non-finite value, or 255 levels cannot reach `cosine`.
+        BankError: v holds a negative or non-finite value, or 255 levels cannot reach the cosine.
     """
     flat = np.asarray(v, dtype=np.float32).ravel()
-    wanted = "finite, non-negative features (the output of a ReLU)"
     good, fix = np.isfinite(flat).all() and (flat >= 0).all(), "check the encoder's weights and input"
-    require(good, BankError, wanted, "a negative, infinite or NaN value", fix)
+    require(good, BankError, "finite, non-negative features (of a ReLU)", "other values", fix)
     places = np.flatnonzero(flat)
     levels, scale = _quantise(flat[places].astype(np.float64), cosine)
     places, levels = places[levels > 0], levels[levels > 0]
@@ -96,11 +91,8 @@ def _quantise(values: NDArray[np.float64], cosine: float) -> tuple[NDArray[np.ui
 
     peak = float(values.max())
     fine, coarse = peak / (MAX_LEVEL + 1 - ROUNDING), peak / (1 - ROUNDING)
-    best = levels_at(fine)
-    found, fix = (
-        "features whose largest value dwarfs the rest",
-        "ask for a lower cosine, or check the encoder",
-    )
+    best, found = levels_at(fine), "features whose largest value dwarfs the rest"
+    fix = "ask for a lower cosine, or check the encoder"
     require(reaches(best), BankError, f"cosine {cosine} from {MAX_LEVEL} levels", found, fix)
     for _ in range(BISECTIONS):
         step = (fine * coarse) ** 0.5
@@ -112,20 +104,13 @@ def _quantise(values: NDArray[np.float64], cosine: float) -> tuple[NDArray[np.ui
     return best.astype(np.uint8), float(best @ values / (best @ best))
 
 
-def decode_levels(
-    blob: bytes, shape: tuple[int, int, int], out: NDArray[np.uint8] | None = None
-) -> tuple[NDArray[np.uint8], float]:
+def decode_levels(blob: bytes, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], float]:
     """Return (levels (c, h, w) uint8, scale) of a blob; v is about scale * levels.
-
-    Args:
-        blob: what `encode_v` gave.
-        shape: (c, h, w) of v.
-        out: array to fill in place of a new one.
 
     Raises:
         BankError: the blob is damaged or belongs to another shape.
     """
-    levels = np.empty(shape, np.uint8) if out is None else out
+    levels = np.zeros(shape, np.uint8)
     try:
         (scale,) = _SCALE.unpack(blob[: _SCALE.size])
         stream = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=_FILTERS)
@@ -133,11 +118,9 @@ def decode_levels(
         if not stream.eof or len(planes) % 2 or not 0 <= scale < np.inf:
             raise ValueError("an incomplete stream, or one too long")
         gaps, values = np.frombuffer(planes, np.uint8).reshape(2, -1)
-        levels.fill(0)
         levels.reshape(-1)[np.cumsum(gaps + np.int64(1)) - 1] = values
     except (struct.error, lzma.LZMAError, EOFError, ValueError, IndexError) as error:
-        fix = "build the memory bank or feature store again"
-        raise BankError("the compressed features of one item", shown(str(error)), fix) from error
+        raise BankError("the compressed features of one item", shown(str(error)), AGAIN) from error
     return levels, float(scale)
 
 
@@ -160,17 +143,22 @@ class SealedFolder:
     SCHEMA: ClassVar[str]
     FILES: ClassVar[tuple[str, ...]]
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         """Read the header and compare the files' sizes with it, not their content (`verify`)."""
-        self.path = path
-        require(
-            path.is_dir(), BankError, f"the folder {path}", "no such folder", "check it, or build it first"
-        )
+        self.path = path = Path(path)
+        require(path.is_dir(), BankError, f"the folder {path}", "no such folder", "check it, or build it")
         self.header = read_json(path / self.NAME, BankError, self.SCHEMA)
+        self._compare("bytes", _size)
+
+    def verify(self) -> None:
+        """Check every byte against the recorded SHA-256."""
+        self._compare("sha256", sha256_file)
+
+    def _compare(self, field: str, measure: Callable[[Path], object]) -> None:
         for file in self.FILES:
-            size, wanted = _size(path / file), self._recorded(file, "bytes")
-            found = "no such file" if size is None else f"{size} bytes"
-            require(size == wanted, BankError, f"{path / file} of {shown(wanted)} bytes", found, AGAIN)
+            path, wanted = self.path / file, self.recorded(file, field)
+            found = measure(path) if path.is_file() else "no such file"
+            require(found == wanted, BankError, f"{path} with {field} {shown(wanted)}", found, AGAIN)
 
     @classmethod
     def seal(cls, folder: Path, facts: Mapping[str, Any]) -> None:
@@ -184,50 +172,43 @@ class SealedFolder:
             text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
             (folder / cls.NAME).write_text(text + "\n", encoding="utf-8")
 
-    def verify(self) -> None:
-        """Check every byte against the recorded SHA-256."""
-        for file in self.FILES:
-            path, wanted = self.path / file, self._recorded(file, "sha256")
-            found = sha256_file(path) if path.is_file() else "no such file"
-            require(found == wanted, BankError, f"{path} with SHA-256 {shown(wanted)}", found, AGAIN)
-
     def count(self, name: str) -> int:
         """Return a whole number of the header."""
         name_there = f"{name!r} in {self.path / self.NAME}"
         return check_whole(name_there, self.header.get(name), 1, MAX_COUNT, BankError, AGAIN)
 
     def made_with(self, role: str, field: str, wanted: str | None) -> None:
-        """Refuse what another encoder made."""
+        """Refuse what another encoder made; None accepts any."""
         found, fix = self.header.get(field), "build it again with the encoder in use"
         mine, other = f"{self.path} made with the {role} {wanted}", f"{role} {shown(found)}"
         require(wanted is None or found == wanted, BankError, mine, other, fix)
 
-    def _recorded(self, file: str, field: str) -> Any:
+    def recorded(self, file: str, field: str) -> Any:
+        """Return what the header says of a file."""
         try:
             return self.header["files"][file][field]
         except (KeyError, TypeError):
             raise BankError(f"{field} of {self.path / file} in the header", "no such entry", AGAIN) from None
 
 
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 class Parts:
     """n byte strings that lie end to end in a file, which is mapped and not read."""
 
     def __init__(self, content: Path, positions: Path, n: int) -> None:
-        size = content.stat().st_size
         try:
             self.offsets = np.load(positions, allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise BankError(f"byte positions in {positions}", shown(str(error)), AGAIN) from error
         require(
             (self.offsets.shape, self.offsets.dtype) == ((n + 1,), np.int64)
-            and (self.offsets[0], self.offsets[-1]) == (0, size)
+            and (self.offsets[0], self.offsets[-1]) == (0, _size(content))
             and (np.diff(self.offsets) >= 0).all(),
             BankError,
-            f"{n + 1} byte positions from 0 to {size} in {positions}",
+            f"{n + 1} byte positions from 0 to {_size(content)} in {positions}",
             f"{self.offsets.dtype} {self.offsets.shape}",
             AGAIN,
         )
@@ -235,6 +216,8 @@ class Parts:
             self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __getitem__(self, index: int) -> bytes:
+        if not 0 <= index < len(self.offsets) - 1:
+            raise IndexError(f"part {index} of {len(self.offsets) - 1}")
         return self._map[self.offsets[index] : self.offsets[index + 1]]
 
     @staticmethod
@@ -248,15 +231,14 @@ class Parts:
 
 
 class FeatureStore(SealedFolder):
-    """Image features v (c, h, w) of many items; safe to share between threads."""
+    """Image features v (c, h, w) of many items, decompressed when asked for; threads may share it."""
 
     NAME = "features.json"
     SCHEMA = "memdriven.features/1"
     FILES = ("features.bin", "offsets.npy", "ids.txt")
 
-    @classmethod
-    def open(cls, path: Path | str, expect_encoder: str | None = None) -> Self:
-        """Open a store; an item is decompressed when it is asked for.
+    def __init__(self, path: Path | str, expect_encoder: str | None = None) -> None:
+        """Open a store.
 
         Args:
             path: the store's folder.
@@ -265,21 +247,23 @@ class FeatureStore(SealedFolder):
         Raises:
             BankError: missing, foreign, truncated, or made by another encoder.
         """
-        return cls(Path(path), expect_encoder)
-
-    def __init__(self, path: Path, expect_encoder: str | None) -> None:
         super().__init__(path)
         self.made_with("image encoder", "encoder", expect_encoder)
+        self.encoder = str(self.header.get("encoder"))
+        """Hash of the VGG that made the features."""
         n, shape = self.count("count"), self.header.get("shape")
         if not (isinstance(shape, list) and len(shape) == 3 and all(is_whole(s) and s > 0 for s in shape)):
             raise BankError(f"a shape [c, h, w] in {path}", shown(shape), AGAIN)
         self.shape: tuple[int, int, int] = (shape[0], shape[1], shape[2])
         # Damaged bytes are read as other ids: no two of them may be alike, and the bank's are compared.
-        self.ids = (path / "ids.txt").read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        names = self.path / "ids.txt"
+        self.ids = names.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
         self._rows = {id_: row for row, id_ in enumerate(self.ids)}
-        wanted, found = f"{n} different ids in {path / 'ids.txt'}", f"{len(self._rows)} of {len(self.ids)}"
-        require(len(self.ids) == len(self._rows) == n, BankError, wanted, found, AGAIN)
-        self._blobs = Parts(path / "features.bin", path / "offsets.npy", n)
+        found = f"{len(self._rows)} of {len(self.ids)}"
+        good = len(self.ids) == len(self._rows) == n
+        require(good, BankError, f"{n} different ids in {names}", found, AGAIN)
+        self.blobs = Parts(self.path / "features.bin", self.path / "offsets.npy", n)
+        """Each item's compressed bytes."""
 
     def __len__(self) -> int:
         """Return n, the number of items."""
@@ -287,12 +271,7 @@ class FeatureStore(SealedFolder):
 
     def __getitem__(self, index: int) -> NDArray[np.float32]:
         """Return v (c, h, w) of one item."""
-        return decode_v(self.blob(index), self.shape)
-
-    @property
-    def encoder(self) -> str:
-        """Hash of the VGG that made the features."""
-        return str(self.header["encoder"])
+        return decode_v(self.blobs[index], self.shape)
 
     def index_of(self, item_id: str) -> int:
         """Return the row of an id."""
@@ -300,40 +279,18 @@ class FeatureStore(SealedFolder):
         require(item_id in self._rows, BankError, wanted, "no such id", "extract the features again")
         return self._rows[item_id]
 
-    def blob(self, index: int) -> bytes:
-        """Return one item's compressed bytes."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"row {index} of {len(self)}")
-        return self._blobs[index]
+    def load_all(self, rows: Sequence[int] | None = None, *, progress: bool = True) -> tuple[Tensor, Tensor]:
+        """Decode some rows, or all, in threads: levels (m, c, h, w) uint8 and scale (m, 1, 1, 1) float32.
 
-    def load_all(
-        self, indices: Sequence[int] | None = None, *, progress: bool = True
-    ) -> tuple[Tensor, Tensor]:
-        """Decode many items at once, e.g. for training, in threads.
-
-        The pair is exact: `levels[i] * scale[i]` equals `store[i]`, in a quarter of its memory
-        (131 kB an item at 512 x 16 x 16).
-
-        Args:
-            indices: rows to decode, in this order; all by default.
-            progress: show a bar.
-
-        Returns:
-            levels (m, c, h, w) uint8 and scale (m, 1, 1, 1) float32.
+        The pair is exact: `levels[i] * scale[i]` equals `store[i]`, in a quarter of its memory.
         """
-        rows = range(len(self)) if indices is None else indices
-        levels = torch.empty((len(rows), *self.shape), dtype=torch.uint8)
-        scale = torch.empty((len(rows), 1, 1, 1))
-        views, scales = levels.numpy(), scale.view(-1).numpy()
-
-        def fill(place: int) -> None:
-            _, scales[place] = decode_levels(self.blob(rows[place]), self.shape, views[place])
-
+        rows = range(len(self)) if rows is None else rows
+        levels, scale = torch.empty((len(rows), *self.shape), dtype=torch.uint8), torch.empty(len(rows))
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            work = pool.map(fill, range(len(rows)))
-            for _ in tqdm(work, "features", total=len(rows), disable=not progress, unit="item"):
-                pass
-        return levels, scale
+            work = pool.map(lambda row: decode_levels(self.blobs[row], self.shape), rows)
+            for place, one in enumerate(tqdm(work, "features", len(rows), disable=not progress, unit="item")):
+                levels[place], scale[place] = torch.from_numpy(one[0]), one[1]
+        return levels, scale[:, None, None, None]
 
 
 def write_store(

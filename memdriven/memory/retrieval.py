@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, get_args
 
@@ -121,9 +121,9 @@ class Candidates(NamedTuple):
     items: Tensor
     """(c,) rows of the bank, rising."""
     text: Tensor
-    """(c,) highest cosine of s with the sentence embeddings of an item's captions."""
+    """(c,) a: highest cosine of s with the sentence embeddings of an item's captions."""
     image: Tensor
-    """(c,) cosine of s with the item's global embedding."""
+    """(c,) b: cosine of s with the item's global embedding."""
     captions: Tensor
     """(c,) row of each item's most similar caption."""
 
@@ -151,16 +151,7 @@ class Retriever:
         cached_captions: int = CACHED_CAPTIONS,
         cached_images: int = CACHED_IMAGES,
     ) -> None:
-        """Tie a bank to the encoders that made its keys.
-
-        Args:
-            bank: an open memory bank.
-            damsm: its encoders, in evaluation mode.
-            vocabulary: theirs.
-            config: defaults of `retrieve`.
-            cached_captions: how many captions' words stay in memory for word-level strategies.
-            cached_images: how many images' regions stay.
-        """
+        """Tie a bank to the encoders that made its keys, in evaluation mode, and to their vocabulary."""
         width, found = 2 * damsm.text.lstm.hidden_size, bank.sentence_keys.shape[1]
         fix = "build the bank with these encoders"
         require(found == width, BankError, f"a bank with keys of width {width}", f"width {found}", fix)
@@ -204,8 +195,7 @@ class Retriever:
         """
         strategy = self.config.strategy if strategy is None else strategy
         check_strategy(strategy)
-        allowed = torch.ones(self.bank.n, dtype=torch.bool)
-        allowed[[self.bank.index_of(item_id) for item_id in exclude]] = False
+        allowed = self._allowed(exclude)
         k, most = self.config.k if k is None else k, int(allowed.sum())
         check_whole("k", k, 1, most, RetrievalError, "ask for fewer references, or exclude fewer")
         query = self.query(caption) if isinstance(caption, str) else caption
@@ -229,56 +219,42 @@ class Retriever:
                 parts["B"] = self._words_image(query, found.items.tolist())
             scores = score.fuse([parts[x] for x in text], [parts[y] for y in image], self.config.alpha)
 
-        # The best k, or those of a control.
+        # The best k, or those of a control; shares of v by softmax over the scores, equal ones for a draw.
         if strategy == "oracle":
             places = self._own_place(query, found.items)
         elif strategy == "random":
             places = torch.randperm(len(found.items), generator=torch.Generator().manual_seed(seed or 0))[:k]
         else:
             places = score.top(scores, k)
-
-        # Their shares of v: softmax over the scores; equal ones for a draw.
-        weights = score.softmax_weights(scores[places], self.config.temperature)
+        matches = self._matches(found.items, scores, places)
         if strategy == "random":
-            weights = torch.full_like(weights, 1 / len(weights))
-        percentiles = score.percentiles(scores)
+            matches = [replace(match, weight=1 / len(matches)) for match in matches]
         return [
-            Match(
-                index=(item := int(found.items[place])),
-                id=self.bank.ids[item],
-                score=float(scores[place]),
-                percentile=float(percentiles[place]),
-                rank=rank,
-                weight=float(weight),
-                caption_index=(row := int(found.captions[place])) - self.bank.caption_rows(item).start,
-                word_weights=self._word_weights(query, strategy, item, row),
+            replace(
+                match,
+                caption_index=row - self.bank.caption_rows(match.index).start,
+                word_weights=self._word_weights(query, strategy, match.index, row),
             )
-            for rank, (place, weight) in enumerate(zip(places.tolist(), weights, strict=True), 1)
+            for match, row in zip(matches, found.captions[places].tolist(), strict=True)
         ]
 
     @torch.no_grad()
-    def alike(self, image: int | Tensor, count: int, exclude: Sequence[int] = ()) -> list[Match]:
+    def alike(self, image: int | Tensor, count: int, exclude: Sequence[str] = ()) -> list[Match]:
         """Return the images nearest to one, itself first, by the cosine of their global keys g.
 
         Args:
             image: a row of the bank, or the v (c, h, w) of an image that is not in it.
             count: how many.
-            exclude: rows that must not be returned.
+            exclude: ids that must not be returned.
         """
         if isinstance(image, int):
             key = self.bank.global_keys[image]
         else:
             heads = self.damsm.heads(image[None].to(self.damsm.device))
             key = F.normalize(heads.global_[0].float().cpu(), dim=0)
-        scores = self.bank.global_keys @ key  # (n,)
-        percentiles = score.percentiles(scores)
-        scores[list(exclude)] = -torch.inf
-        rows = score.top(scores, min(count, self.bank.n - len(exclude)))
-        weights = score.softmax_weights(scores[rows], self.config.temperature)
-        return [
-            Match(row, self.bank.ids[row], float(scores[row]), float(percentiles[row]), rank, weight)
-            for rank, (row, weight) in enumerate(zip(rows.tolist(), weights.tolist(), strict=True), start=1)
-        ]
+        items = self._allowed(exclude).nonzero()[:, 0]
+        scores = self.bank.global_keys[items] @ key
+        return self._matches(items, scores, score.top(scores, count))
 
     def mix(
         self,
@@ -303,21 +279,34 @@ class Retriever:
             mixed[0] += share * (own[id_] if id_ in own else self.bank.v(self.bank.index_of(id_)))
         return mixed
 
+    def _allowed(self, exclude: Sequence[str]) -> Tensor:
+        allowed = torch.ones(self.bank.n, dtype=torch.bool)
+        allowed[[self.bank.index_of(item_id) for item_id in exclude]] = False
+        return allowed
+
+    def _matches(self, items: Tensor, scores: Tensor, places: Tensor) -> list[Match]:
+        """Return the items (c,) at some places, with their shares of v and what their scores (c,) say."""
+        weights = score.softmax_weights(scores[places], self.config.temperature).tolist()
+        shares = score.percentiles(scores)[places].tolist()
+        found = zip(items[places].tolist(), scores[places].tolist(), shares, weights, strict=True)
+        return [
+            Match(item, self.bank.ids[item], own, percentile, rank, weight)
+            for rank, (item, own, percentile, weight) in enumerate(found, start=1)
+        ]
+
     # ---- Sentence level -------------------------------------------------------------------------
 
     def _candidates(self, sentence: Tensor, strategy: str, least: int, allowed: Tensor) -> Candidates:
         """Score the allowed items against s (d,): all of them, or those that an index finds near it."""
+        bank, least, (text, image) = self.bank, min(least, int(allowed.sum())), FORMULAS[strategy]
         if self.config.index == "exact" or strategy in ("random", "oracle"):
-            return self._score(sentence, torch.arange(self.bank.n)).of(allowed)
-        bank, least = self.bank, min(least, int(allowed.sum()))
-        text, image = FORMULAS[strategy]
+            return self._score(sentence, torch.arange(bank.n)).of(allowed)
         wide = 2 * (least + int((~allowed).sum()))
         while True:  # what is found may be excluded, or captions of few items: then the search widens
             near = []
             if text:
-                near.append(
-                    bank.caption_item[self._search("sentence", bank.sentence_keys, sentence, 4 * wide)]
-                )
+                rows = self._search("sentence", bank.sentence_keys, sentence, 4 * wide)
+                near.append(bank.caption_item[rows])
             if image:
                 near.append(self._search("global", bank.global_keys, sentence, wide))
             items = torch.unique(torch.cat(near))
@@ -354,12 +343,11 @@ class Retriever:
         rows = [self._likely(query.sentence, item) for item in items]
         stored, mask = self.stored.words([row for own in rows for row in own])
         scores = score.words_words_scores(query.known_words.to(stored.device), stored, mask).cpu()  # (m,)
-        best, highest = [], []
-        for own, part in zip(rows, torch.split(scores, [len(own) for own in rows]), strict=True):
-            place = int(part.argmax())
-            best.append(own[place])
-            highest.append(part[place])
-        return torch.stack(highest), torch.tensor(best)
+        highest, best = zip(
+            *(part.max(dim=0) for part in torch.split(scores, [len(own) for own in rows])), strict=True
+        )
+        captions = [own[int(place)] for own, place in zip(rows, best, strict=True)]
+        return torch.stack(highest), torch.tensor(captions)
 
     def _words_image(self, query: Query, items: list[int]) -> Tensor:
         """Score each item's image by DAMSM's R, (c,)."""
@@ -369,8 +357,6 @@ class Retriever:
     def _likely(self, sentence: Tensor, item: int) -> list[int]:
         """Return the item's captions that are nearest at the sentence level, in bank order."""
         rows = self.bank.caption_rows(item)
-        if len(rows) <= CAPTIONS_PER_ITEM:
-            return list(rows)
         nearest = score.top(self.bank.sentence_keys[rows.start : rows.stop] @ sentence, CAPTIONS_PER_ITEM)
         return sorted(rows[place] for place in nearest.tolist())
 
@@ -380,16 +366,14 @@ class Retriever:
         if "A" not in text and "B" not in image:
             caption = set(tokenize(self.bank.caption(row)))
             return tuple(float(word in caption) for word in query.words) if query.words else None
-        parts = []
+        words, parts = query.known_words.to(self.damsm.device), []
         if text:
-            stored, mask = self.stored.words([row])
-            cosines = score.word_similarity(query.known_words.to(stored.device), stored)[0]  # (t, l)
-            parts.append(cosines.masked_fill(~mask, -1.0).amax(dim=1).cpu())
+            stored, _ = self.stored.words([row])
+            parts.append(score.word_similarity(words, stored)[0])  # (t, l)
         if image:
-            regions = self.stored.regions([item])
-            cosines = score.word_similarity(query.known_words.to(regions.device), regions)[0]  # (t, r)
-            parts.append(cosines.amax(dim=1).cpu())
-        return tuple(torch.stack(parts).mean(dim=0).clamp(0, 1).tolist())
+            parts.append(score.word_similarity(words, self.stored.regions([item]))[0])  # (t, r)
+        highest = torch.stack([cosines.amax(dim=1) for cosines in parts])
+        return tuple(highest.mean(dim=0).clamp(0, 1).tolist())
 
     # ---- Controls -------------------------------------------------------------------------------
 
@@ -401,21 +385,16 @@ class Retriever:
 
     def _own_place(self, query: Query, items: Tensor) -> Tensor:
         """Return where the query's own item stands among the candidates, (1,)."""
+        own = self._item_of.get(_plain(query.caption))
         if query.item_id is not None:
-            own: int | None = self.bank.index_of(query.item_id)
-        else:
-            own = self._item_of.get(_plain(query.caption))
+            own = self.bank.index_of(query.item_id)
         if own is None:
-            raise RetrievalError(
-                "for `oracle`, a caption of an image in the bank, or that image's id",
-                shown(query.caption),
-                "use one of the bank's own captions, or another strategy",
-            )
+            wanted = "for `oracle`, a caption of an image in the bank, or that image's id"
+            fix = "use one of the bank's own captions, or another strategy"
+            raise RetrievalError(wanted, shown(query.caption), fix)
         place = (items == own).nonzero()[:, 0]
-        found = f"{self.bank.ids[own]!r} among the excluded ids"
-        require(
-            len(place), RetrievalError, "for `oracle`, the caption's own image", found, "do not exclude it"
-        )
+        wanted, found = "for `oracle`, the caption's own image", f"{self.bank.ids[own]!r}, which is excluded"
+        require(len(place), RetrievalError, wanted, found, "do not exclude it")
         return place
 
 

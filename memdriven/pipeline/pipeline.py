@@ -93,7 +93,7 @@ class MemoryDrivenPipeline:
             folder = folder / MEMORY
         own, encoders = folder == checkpoint.bank_path, checkpoint.damsm.hash()
         vgg = None if own else checkpoint.facts.get("vgg")
-        bank = MemoryBank.open(folder, encoders if own else None, vgg)
+        bank = MemoryBank(folder, encoders if own else None, vgg)
         bank.verify()
         if bank.encoder != encoders:
             bank = BorrowedBank(bank, checkpoint.damsm, checkpoint.vocabulary)
@@ -286,7 +286,7 @@ class MemoryDrivenPipeline:
         """
         own = {image.id: image for image in images}
         image = own[item].v() if item in own else self._row(item)
-        hidden = [self._row(each) for each in exclude if each not in own]
+        hidden = [each for each in exclude if each not in own]
         return tuple(map(self._found, self.retriever.alike(image, count, hidden)))
 
     def recipe(self, prepared: Prepared, seed: int) -> Recipe:

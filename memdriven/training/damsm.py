@@ -19,6 +19,7 @@ from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss, load_damsm
 from memdriven.encoders.image import ImageFeatures
 from memdriven.errors import TrainingError, require
 from memdriven.memory.build import features_of
+from memdriven.numbers import counted
 from memdriven.training.distributed import join_world, leave_world, synchronise
 from memdriven.training.encoder_data import (
     Captioned,
@@ -124,7 +125,7 @@ def train_damsm(
             size % world.size == 0 and size >= 2 * world.size,
             TrainingError,
             f"a batch that {world.size} processes can share evenly, of 2 or more each",
-            f"{size} images a batch",
+            f"{counted(size, 'image')} a batch",
             "change damsm.batch_size, or use fewer processes",
         )
 
@@ -162,11 +163,12 @@ def train_damsm(
             return terms
 
         # After each epoch: recall, and the encoders kept if none before them are better.
+        judged = f"{counted(len(held_out), 'image')}, held out" if held_out.items else "none: the last epoch"
         facts: dict[str, Any] = {
             "dataset": prepared.name,
             "features_encoder": store.encoder,
             "train_items": len(data),
-            "recall_on": f"{len(held_out)} images, held out" if held_out.items else "none: the last epoch",
+            "recall_on": judged,
         }
         identity = {"features": store.encoder, "training items": data.key(), "vocabulary": len(vocabulary)}
         memory: dict[str, Any] = {"identity": identity, "best": 0.0}
@@ -209,7 +211,7 @@ def train_damsm(
             save_damsm(out, trained.damsm, vocabulary, config, kept)
             if show:
                 print(f"kept: epoch {memory['kept']['epoch']} of {settings.epochs}")
-                print(f"on {len(test)} test images, {told(found)}\nencoders in {out}")
+                print(f"on {counted(len(test), 'test image')}, {told(found)}\nencoders in {out}")
         world.maximum((0.0,), device)  # the others wait for the files
     finally:
         leave_world(world)

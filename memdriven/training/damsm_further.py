@@ -28,6 +28,7 @@ from memdriven.encoders.readers import (
 )
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.build import features_of
+from memdriven.numbers import counted
 from memdriven.training.augment import disturb
 from memdriven.training.captions import fit_reader
 from memdriven.training.damsm import GRADIENT_CLIP, told
@@ -328,7 +329,7 @@ class Further:
         stale = ("schema", "hash", "best", "test_recall", "test_images")
         kept = {key: value for key, value in facts.items() if key not in stale}
         kept |= {
-            f"{self.kind}_trained_on": f"{len(self.data)} pictures of {names}",
+            f"{self.kind}_trained_on": f"{counted(len(self.data), 'picture')} of {names}",
             f"{self.kind}_minutes": self.minutes,
             f"{self.kind}_from": facts["hash"],
             "test_images": len(self.gallery),
@@ -340,5 +341,5 @@ class Further:
             reader = fit_reader(items, model, vocabulary, words, head.attributes, progress=self.progress)
             save_attributes(self.out, Attributes(head, reader), model.hash())
         if self.progress:
-            print(f"on {len(self.gallery)} test images, {told(found)}\nencoders in {self.out}")
+            print(f"on {counted(len(self.gallery), 'test image')}, {told(found)}\nencoders in {self.out}")
         return load_damsm(self.out, model.device)

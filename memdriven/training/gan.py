@@ -21,6 +21,7 @@ from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError, require
 from memdriven.files import read_json
 from memdriven.models.generator import Generator
+from memdriven.numbers import counted
 from memdriven.training.aux_losses import TextLoss
 from memdriven.training.data import Batch, GanData
 from memdriven.training.distributed import join_world, leave_world
@@ -329,6 +330,6 @@ def _dry_run(trainer: GanTrainer, data: GanData) -> str:
         *((f"discriminator {side:>4}", millions(d)) for side, d in zip(sides, trainer.discriminators)),
         ("losses", ", ".join(f"{name} {value:.3f}" for name, value in losses.items())),
         ("memory", f"{peak / 1e9:.2f} GB {where} a process: {parts}, the rest libraries and a step"),
-        ("time", f"{pace}, {seconds * train.steps / 3600:.1f} h for {train.steps} steps"),
+        ("time", f"{pace}, {seconds * train.steps / 3600:.1f} h for {counted(train.steps, 'step')}"),
     ]
     return "\n".join(f"{name:<20} {value}" for name, value in lines)

@@ -10,9 +10,10 @@ from typing import Any
 from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import DataError, MemDrivenError
 from memdriven.files import read_json
+from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
-from memdriven.ui import gr, result, server, state
+from memdriven.ui import gr, queue, result, state
 from memdriven.ui.html import (
     BESIDE,
     CLICKS,
@@ -72,6 +73,11 @@ class Compose(Parts):
     def whole_query(self) -> list[gr.blocks.Block]:
         """All that a picture is made from: a `Query`."""
         return [self.parts[name] for name in Query._fields]
+
+    @property
+    def question(self) -> list[gr.blocks.Block]:
+        """What the preview of the references depends on."""
+        return [self.parts[name] for name in ("caption", "source", "comparison", "k", "steering")]
 
 
 @dataclass(frozen=True)
@@ -147,7 +153,7 @@ def known_words() -> str:
     buttons = "".join(button(word, "md-word", data_word=word) for word in words)
     return tag(
         "details",
-        tag("summary", text(f"Knows {len(words)} words{about}"))
+        tag("summary", text(f"Knows {counted(len(words), 'word')}{about}"))
         + hint("Choose one to add it to yours.")
         + tag("div", buttons, class_="md-words", tabindex=0, role="group", aria_label="Known words"),
         class_="md-known",
@@ -176,7 +182,7 @@ def _example(count: int = 1) -> Sequence[str]:
 
 def facts() -> str:
     """Return what is in use as a quiet line."""
-    return hint(f"{state.chosen()}: {state.pipeline().bank.n:,} pictures in memory")
+    return hint(f"{state.chosen()}: {counted(state.pipeline().bank.n, 'picture')} in memory")
 
 
 def choices() -> list[tuple[str, str]]:
@@ -209,7 +215,7 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
         "share": 1.0,
         "fade": fade_column(),
         "guidance": pipe.config.generator.guidance,
-        "status": status(f"{state.chosen()} is in use: {pipe.bank.n:,} pictures in memory."),
+        "status": status(f"{state.chosen()} is in use: {counted(pipe.bank.n, 'picture')} in memory."),
     }
 
 
@@ -247,7 +253,7 @@ def build(begin: Opening) -> Compose:
                 generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
                 stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
             told = panel(status(READY), elem_id="status")
-            place = panel(elem_id="place", js_on_load=server.PRESSES)
+            place = panel(elem_id="place", js_on_load=queue.PRESSES)
         with gr.Column(elem_id="folds"):
             memory, noise, experiments = _memory(), _noise(begin.seed), _experiments()
     column = Compose(

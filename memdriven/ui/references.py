@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from memdriven.data.vocabulary import UnknownWord, tokenize
 from memdriven.errors import CaptionError, MemDrivenError, RetrievalError, WordlessCaptionError
 from memdriven.explore.compare import carries
+from memdriven.numbers import counted
 from memdriven.pipeline.output import Neighbour, Prepared, Retrieval, Tried
 from memdriven.pipeline.request import CONTROLS, Reference, Request, sums_to_one
 from memdriven.ui import state
@@ -289,7 +290,7 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
             )
         lines.append(tag("li", line))
     if truncated:
-        words_ = f"The last {truncated} words are beyond the model's limit and were left out."
+        words_ = f"Beyond the model's limit and left out: the last {counted(truncated, 'word')}."
         lines.append(tag("li", text(words_)))
     return tag("ul", "".join(lines), class_="md-unknown") if lines else ""
 

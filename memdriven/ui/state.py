@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from memdriven.checkpoint import bank_folder
+from memdriven.checkpoint import bank_folder, model_name
 from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import tokenize
 from memdriven.errors import BankError, CheckpointError, ConfigError
@@ -77,7 +77,7 @@ class Shelf:
     @classmethod
     def holding(cls, pipe: MemoryDrivenPipeline) -> Shelf:
         """Return a shelf with one checkpoint, already open."""
-        shelf = cls([Entry(_name(pipe.checkpoint.path), pipe.checkpoint.path)])
+        shelf = cls([Entry(pipe.checkpoint.name, pipe.checkpoint.path)])
         shelf.put(pipe)
         return shelf
 
@@ -126,17 +126,7 @@ def find_checkpoints(chosen: Iterable[Path]) -> list[Entry]:
     for parent in dict.fromkeys(folder.parent for folder in folders):
         beside = sorted(parent.iterdir()) if parent.is_dir() else []
         folders += [each for each in beside if each not in folders and (each / "config.json").is_file()]
-    return [Entry(_name(folder), folder) for folder in folders]
-
-
-def _name(folder: Path) -> str:
-    """Return what a checkpoint is called: RUN/checkpoint, as a training leaves it, after its run.
-
-    `memdriven own` leaves it a folder deeper, one for each of its phases, beside its plan.
-    """
-    if folder.name == "checkpoint":
-        folder = folder.parent.parent if (folder.parent.parent / "own.json").is_file() else folder.parent
-    return folder.name or "checkpoint"
+    return [Entry(model_name(folder), folder) for folder in folders]
 
 
 # ---------------------------------------------------------------------------------------------------------

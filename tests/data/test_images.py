@@ -19,6 +19,7 @@ from memdriven.data.images import (
     decode_image,
     padded_square,
     read_image,
+    square_around,
     to_bytes,
     to_tensor,
     to_unit,
@@ -281,6 +282,15 @@ def test_a_wide_picture_may_be_padded_instead(size: tuple[int, int]) -> None:
         assert abs(blue.sum() - 20 * 20 / 3) < 20
 
 
+def test_the_crop_is_a_square_clipped_to_the_image() -> None:
+    assert square_around((100.0, 100.0, 40.0, 20.0), (500, 400)) == (90, 80, 150, 140)
+    assert square_around((0.0, 0.0, 40.0, 20.0), (500, 400)) == (0, 0, 50, 40)
+    for box in np.random.default_rng(0).uniform(1, 200, (50, 4)):
+        left, top, right, bottom = square_around(tuple(box), (400, 400))
+        assert 0 <= left < right <= 400
+        assert 0 <= top < bottom <= 400
+
+
 def test_ranges_and_shapes() -> None:
     image = Image.new("RGB", (5, 4), (0, 128, 255))
     levels = to_bytes(image)
@@ -338,7 +348,7 @@ def test_without_room_for_a_cache_the_images_stay_in_memory(
     def full(*_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("os.posix_fallocate", full)
+    monkeypatch.setattr("os.fsync", full)
     images = load_images(dataset, dataset.items, 32, progress=False)
     assert images.shape == (7, 3, 32, 32)
     assert _cached(dataset) == []

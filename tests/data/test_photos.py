@@ -1,16 +1,29 @@
-"""CUB, flowers and COCO in their official layouts."""
+"""CUB, flowers and COCO in their official layouts, and the download of official files."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from memdriven.data.download import Remote
-from memdriven.data.photos import CUB, prepare_coco, prepare_cub, prepare_flowers, square_around
+from memdriven.data import photos
+from memdriven.data.photos import (
+    CUB,
+    CUB_TEST,
+    Remote,
+    fetch,
+    fetch_all,
+    prepare_coco,
+    prepare_cub,
+    prepare_flowers,
+)
 from memdriven.errors import DataError
 from tests.data import layouts
 
@@ -25,7 +38,7 @@ def test_cub_from_every_packing(tmp_path: Path, pack: Callable[[Path], list[Path
     ]
     assert data.items[0].captions == ("a bird of 001", "black wings")
     assert data.classes == ["Auk", "Gull"]
-    assert data.header["test_classes"] == "built in"
+    assert data.header["notes"] == ["test classes: built in"]
     assert all(data.load_image(item).size == (24, 24) for item in data.items)
 
 
@@ -64,7 +77,7 @@ def test_class_lists_in_the_archive_decide(tmp_path: Path) -> None:
     layouts.write_text(reed / "trainvalclasses.txt", "001.Auk\n")
     data = prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], image_size=16, progress=False)
     assert [item.split for item in data.items] == ["train", "test"]
-    assert data.header["test_classes"].endswith("testclasses.txt")
+    assert data.header["notes"][0].endswith("testclasses.txt")
     layouts.write_text(reed / "trainvalclasses.txt", "001.Auk\n002.Gull\n")
     with pytest.raises(DataError, match=r"shared ones, e\.g\. 2"):
         prepare_cub(tmp_path / "out", archive=[tmp_path / "cub"], progress=False)
@@ -101,13 +114,13 @@ def test_without_an_archive_the_manual_step_comes_before_the_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layouts.write_cub(tmp_path / "cub")
-    photos, reed = layouts.as_archives(tmp_path / "cub")
+    archive, reed = layouts.as_archives(tmp_path / "cub")
     asked: list[Path] = []
 
     def fetch(files: list[Remote], folder: Path, progress: bool) -> list[Path]:
         assert [file.name for file in files] == ["CUB_200_2011.tgz"]
         asked.append(folder)
-        return [photos]
+        return [archive]
 
     monkeypatch.setattr("memdriven.data.photos.fetch_all", fetch)
     with pytest.raises(DataError, match=r"drive\.google\.com.*no such file in .*archives"):
@@ -125,10 +138,10 @@ def test_without_an_archive_the_manual_step_comes_before_the_download(
 
 
 def test_the_split_by_species_is_150_to_50() -> None:
-    assert len(CUB.test_classes) == 50
-    assert min(CUB.test_classes) >= 1
-    assert max(CUB.test_classes) <= 200
-    assert CUB.photos.size == 1_150_585_339
+    assert len(CUB_TEST) == 50
+    assert min(CUB_TEST) >= 1
+    assert max(CUB_TEST) <= 200
+    assert [remote.size for remote in CUB.remotes] == [1_150_585_339]
 
 
 @pytest.mark.parametrize(
@@ -174,15 +187,6 @@ def test_numbers_and_names_without_end_are_refused(tmp_path: Path) -> None:
         listing.write_text(images)
         with pytest.raises(DataError, match="annotations again"):
             prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"], progress=False)
-
-
-def test_the_crop_is_a_square_clipped_to_the_image() -> None:
-    assert square_around((100.0, 100.0, 40.0, 20.0), (500, 400)) == (90, 80, 150, 140)
-    assert square_around((0.0, 0.0, 40.0, 20.0), (500, 400)) == (0, 0, 50, 40)
-    for box in np.random.default_rng(0).uniform(1, 200, (50, 4)):
-        left, top, right, bottom = square_around(tuple(box), (400, 400))
-        assert 0 <= left < right <= 400
-        assert 0 <= top < bottom <= 400
 
 
 @pytest.mark.parametrize("pack", layouts.PACKINGS)
@@ -266,3 +270,79 @@ def test_coco_with_damaged_annotations_or_missing_photos(tmp_path: Path) -> None
         with pytest.raises(DataError, match="annotations again"):
             prepare_coco(tmp_path / "out", archive=[tmp_path / "coco"], progress=False)
     assert not (tmp_path / "out").exists()
+
+
+CONTENT = bytes(range(256)) * 1200
+SUM = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[ThreadingHTTPServer]:
+    """A server of CONTENT, cut as its path says: `/100/birds.tgz` breaks off after 100 bytes."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            cut = self.path.split("/")[1]
+            if not cut.isdigit():
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT[: int(cut)])
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def _remote(host: ThreadingHTTPServer, place: object, name: str = "birds.tgz") -> Remote:
+    return Remote(f"http://127.0.0.1:{host.server_port}/{place}/{name}?download=1", len(CONTENT), SUM)
+
+
+def test_official_files_are_fetched_once_and_checked(host: ThreadingHTTPServer, tmp_path: Path) -> None:
+    files = [_remote(host, 400_000), _remote(host, 400_000, "small.zip")]
+    paths = fetch_all(files, tmp_path / "new", progress=False)
+    assert [path.name for path in paths] == ["birds.tgz", "small.zip"]
+    assert all(path.read_bytes() == CONTENT for path in paths)
+    assert fetch(_remote(host, "gone"), tmp_path / "new", progress=False) == paths[0], "not asked for again"
+    paths[0].write_bytes(CONTENT[:-1])
+    with pytest.raises(DataError, match=r"another file at .*birds\.tgz; what to do: remove it"):
+        fetch(files[0], tmp_path / "new", progress=False)
+    assert paths[0].exists(), "it may be the user's own"
+
+
+@pytest.mark.parametrize(("place", "found"), [("gone", "HTTP Error 404"), (1000, "hash"), (0, "hash")])
+def test_a_failed_download_is_told_and_leaves_nothing(
+    host: ThreadingHTTPServer, tmp_path: Path, place: object, found: str
+) -> None:
+    with pytest.raises(DataError, match=rf"birds\.tgz \(0 MB\) from http.*{found}") as caught:
+        fetch(_remote(host, place), tmp_path, progress=False)
+    assert "--archive PATH" in caught.value.fix
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_host_that_is_down_or_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(photos, "TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/a.zip"
+        with pytest.raises(DataError, match="timed out"):
+            fetch(Remote(url, 9, SUM), tmp_path, progress=False)
+    with pytest.raises(DataError, match="refused"):
+        fetch(Remote(url, 9, SUM), tmp_path, progress=False)
+    assert socket.getdefaulttimeout() is None
+
+
+def test_a_disk_without_room_is_told_before_the_download(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"1000000\.0 GB of room.*--downloads"):
+        fetch_all([Remote("http://nowhere.invalid/a.zip", 10**15, SUM)], tmp_path / "new", progress=False)

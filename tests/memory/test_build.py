@@ -15,8 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from memdriven.data.prepared import PreparedDataset
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary
-from memdriven.encoders.damsm import Damsm
+from memdriven.data.vocabulary import Vocabulary
 from memdriven.errors import BankError, DataError
 from memdriven.memory import build
 from memdriven.memory.bank import MemoryBank
@@ -209,14 +208,14 @@ def test_equal_inputs_give_equal_bytes(world: World, tmp_path: Path) -> None:
 def test_the_shards_do_not_change_the_bank(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "IMAGE_SHARD", 7)
+    monkeypatch.setattr(build, "BANK_SHARD", 7)
     assert content(make(world, tmp_path / "again").path) == content(world.bank.path)
 
 
 def test_a_killed_build_goes_on_where_it_was(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build, "IMAGE_SHARD", 8)
+    monkeypatch.setattr(build, "BANK_SHARD", 8)
     load, reads = PreparedDataset.load_image, list[str]()
 
     def watched(self: PreparedDataset, item):
@@ -288,13 +287,6 @@ def test_what_is_no_bank_is_not_replaced(world: World, tmp_path: Path) -> None:
     assert make(world, tmp_path / "bank", limit=4).n == 4  # an older bank is
 
 
-def test_training_mode_comes_back(world: World, tmp_path: Path) -> None:
-    damsm = make_damsm(world.vocabulary).train()
-    made = make(world, tmp_path / "bank", damsm=damsm)
-    assert damsm.training
-    assert content(made.path) == content(world.bank.path)
-
-
 def test_of_two_builders_in_one_place_the_second_is_refused(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,24 +322,3 @@ def test_a_larger_or_other_memory_is_not_lost_unasked(world: World, tmp_path: Pa
     assert content(made.path) == before
     assert make(world, tmp_path / "bank", limit=6, replace=True).n == 6
     assert make(world, tmp_path / "bank").n == 24, "more of the same needs no leave"
-
-
-def test_captions_that_have_keys_are_not_encoded_again(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(build, "CAPTION_SHARD", 16)
-    encode, seen = Damsm.encode_captions, list[int]()
-
-    def watched(self: Damsm, captions: list[EncodedCaption]):
-        if len(seen) == 2:
-            raise KeyboardInterrupt
-        seen.append(len(captions))
-        return encode(self, captions)
-
-    monkeypatch.setattr(Damsm, "encode_captions", watched)
-    with pytest.raises(KeyboardInterrupt):
-        make(world, tmp_path / "bank")
-    seen.clear()
-    made = make(world, tmp_path / "bank")
-    assert seen == [16], "only the last of three shards was missing"
-    assert content(made.path) == content(world.bank.path)

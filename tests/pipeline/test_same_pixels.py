@@ -83,7 +83,7 @@ def pipe(name: str) -> MemoryDrivenPipeline:
     folder = Path(mkdtemp()) / name
     folder.mkdir()
     (folder / "memory").symlink_to(memory)
-    return MemoryDrivenPipeline(dataclasses.replace(checkpoint, path=folder), MemoryBank.open(memory))
+    return MemoryDrivenPipeline(dataclasses.replace(checkpoint, path=folder), MemoryBank(memory))
 
 
 def paint(name: str, request: dict[str, Any]) -> Image.Image:

@@ -300,16 +300,16 @@ def test_each_process_needs_a_batch(world: Path, tmp_path: Path, monkeypatch: py
 
 def test_a_tenth_is_held_out_where_that_decides_something(world: Path, tmp_path: Path) -> None:
     dataset = PreparedDataset.open(world / "set")
-    split = split_items(dataset, FeatureStore.open(world / "features"))
+    split = split_items(dataset, FeatureStore(world / "features"))
     assert [len(part) for part in split] == [24, 0, 6]
     items = write_world(tmp_path / "more", train=201, test=2, size=16)
     write_features(tmp_path / "features", items[:201])
-    split = split_items(PreparedDataset.open(tmp_path / "more"), FeatureStore.open(tmp_path / "features"))
+    split = split_items(PreparedDataset.open(tmp_path / "more"), FeatureStore(tmp_path / "features"))
     assert [len(part) for part in split] == [181, 20, 0]
     assert not {item.id for item in split.train} & {item.id for item in split.held_out}
     write_features(tmp_path / "few", dataset.split("train")[:2])
     with pytest.raises(DataError, match="found: 2 of the 24"):
-        split_items(dataset, FeatureStore.open(tmp_path / "few"))
+        split_items(dataset, FeatureStore(tmp_path / "few"))
 
 
 def _without_known_words(world: Path, copy: Path, row: int) -> str:
@@ -334,7 +334,7 @@ def test_an_image_of_unknown_words_measures_nothing(world: Path, tmp_path: Path)
 def test_recall_counts_a_tie_as_a_miss(world: Path) -> None:
     trained = load_damsm(world / "damsm")
     dataset = PreparedDataset.open(world / "set")
-    store = FeatureStore.open(world / "features")
+    store = FeatureStore(world / "features")
     data = CaptionedImages(
         [(dataset, dataset.split("test"))],
         trained.vocabulary,

@@ -145,10 +145,6 @@ def test_two_folders_of_one_name_are_both_offered(two: Path, tmp_path: Path) -> 
         shutil.copytree(two / source, tmp_path / run / "checkpoint")
     shelf = Shelf(find_checkpoints([tmp_path / "a/checkpoint", tmp_path / "b/checkpoint"]), "cpu")
     assert list(shelf.entries) == ["a", "b"], "named after their runs"
-    (tmp_path / "mine/shape").mkdir(parents=True)
-    (tmp_path / "mine/own.json").touch()
-    (found,) = find_checkpoints([tmp_path / "mine/shape/checkpoint"])
-    assert found.name == "mine", "own has a run for each of its phases"
     opened = shelf.get("b")
     assert opened.checkpoint.path == tmp_path / "b/checkpoint"
     shelf.put(opened)
