@@ -18,7 +18,7 @@ import pytest
 
 from memdriven.aviary import render
 from memdriven.checkpoint import bank_folder
-from memdriven.cli.repeat import command_of
+from memdriven.cli import command_of
 from memdriven.pipeline.recipe import Recipe
 from memdriven.presets import PRESETS
 

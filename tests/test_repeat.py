@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from memdriven.cli import main
-from memdriven.cli.repeat import command_of, read_phases
+from memdriven.cli import command_of, main
+from memdriven.cli.repeat import read_phases
 from memdriven.config import Config, from_dict, to_dict
 from memdriven.errors import ConfigError
 from memdriven.presets import PRESETS
@@ -37,11 +38,14 @@ def test_every_phase_is_a_command_that_begins_with_what_earlier_ones_made(
 
 
 def recipe(folder: Path, *seeds: int) -> Path:
-    """Write a recipe that renders a few birds, a data set a phase."""
-    few = "--species-limit 4 --train-per-species 1 --test-per-species 1 --workers 1"
-    run = f"prepare aviary --out {{{{work}}}}/birds-{{0}} --image-size 16 --seed {{0}} {few}"
+    """Write a recipe that prepares a few pictures, a data set a phase."""
+    (folder / "mine").mkdir(exist_ok=True)
+    for shade in (0, 200):
+        Image.new("L", (16, 16), shade).save(folder / f"mine/a {shade} bird.png")
+    options = "--image-size 16 --test-fraction 0 --captions-from-names"
+    run = f"prepare folder {folder}/mine --out {{{{work}}}}/birds-{{0}} --seed {{0}} {options}"
     lines = [
-        f'[[phase]]\nname = "birds-{seed}"\nwhat = "a few birds"\nminutes = 1\nrun = "{run.format(seed)}"\n'
+        f'[[phase]]\nname = "birds-{seed}"\nwhat = "a few birds"\nminutes = 15\nrun = "{run.format(seed)}"\n'
         for seed in seeds
     ]
     path = folder / "recipe.toml"
@@ -54,7 +58,7 @@ def test_a_recipe_runs_its_phases_once_and_goes_on_where_it_was(
 ) -> None:
     work = tmp_path / "a folder"
     assert main(["repeat", str(recipe(tmp_path, 1, 2)), "--work", str(work), "--dry-run"]) == 0
-    assert "2 phases, 0 h 02 min of two CPU cores, 0 h 02 min of them to come" in capsys.readouterr().out
+    assert "2 phases, 0.5 h of two CPU cores, 0.5 of them to come" in capsys.readouterr().out
     assert not work.exists()
     assert main(["repeat", str(recipe(tmp_path, 1)), "--work", str(work)]) == 0
     first = (work / "birds-1/items.jsonl").stat().st_mtime_ns
@@ -62,15 +66,15 @@ def test_a_recipe_runs_its_phases_once_and_goes_on_where_it_was(
     assert main(["repeat", str(recipe(tmp_path, 1, 2)), "--work", str(work)]) == 0
     told = capsys.readouterr().out
     assert "birds-1: a few birds (done)" in told
-    assert "python -m memdriven prepare aviary --out" in told
+    assert "python -m memdriven prepare folder" in told
     assert shlex.quote(str(work / "birds-2")) in told
     assert (work / "birds-2/items.jsonl").is_file()
     assert (work / "birds-1/items.jsonl").stat().st_mtime_ns == first
     # A phase whose command has changed is run anew.
     file = tmp_path / "recipe.toml"
-    file.write_text(file.read_text().replace("--workers 1", "--workers 2", 1))
+    file.write_text(file.read_text().replace("--image-size 16", "--image-size 17", 1))
     assert main(["repeat", str(file), "--work", str(work), "--dry-run"]) == 0
-    assert "0 h 02 min of two CPU cores, 0 h 01 min of them to come" in capsys.readouterr().out
+    assert "0.5 h of two CPU cores, 0.2 of them to come" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from memdriven.ui import (
     paper,
     picture,
     query,
-    server,
+    queue,
     state,
 )
 from memdriven.ui.html import EQUATION, panel, status, tag, text
@@ -68,12 +68,13 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
     """Build the page for a loaded pipeline, or several to switch between; nothing is served yet."""
     state.use(offered)
     begin = picture.opening()
-    with gr.Blocks(
+    with queue.Page(
         title="memdriven", analytics_enabled=False, delete_cache=(3600, 3600), fill_width=True
     ) as page:
         arrival = panel(header(), elem_id="header", js_on_load=html.script("address.js"))
         with gr.Row(elem_id="page"):
             column = query.build(begin)
+            page.question = column.question
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
                 shown, painting = picture.build(column, begin)
                 varying = diversity.build(column, tabs, shown)
@@ -81,7 +82,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
                 trying += memory_map.build(column, shown)
                 saving = history.build(column, tabs, shown, page, arrival)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
-        server.tell(column.place)
+        queue.tell(column.place)
         column.stop.click(
             lambda: status("Stopped."),
             None,
@@ -90,7 +91,7 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
             **html.BESIDE,
         )
         api.build()
-    queued: gr.Blocks = page.queue(max_size=server.QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
+    queued: gr.Blocks = page.queue(max_size=queue.QUEUE_SIZE, default_concurrency_limit=1, api_open=False)
     return queued
 
 

@@ -13,7 +13,7 @@ from memdriven.files import read_json
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
-from memdriven.ui import gr, result, server, state
+from memdriven.ui import gr, queue, result, state
 from memdriven.ui.html import (
     BESIDE,
     CLICKS,
@@ -73,6 +73,11 @@ class Compose(Parts):
     def whole_query(self) -> list[gr.blocks.Block]:
         """All that a picture is made from: a `Query`."""
         return [self.parts[name] for name in Query._fields]
+
+    @property
+    def question(self) -> list[gr.blocks.Block]:
+        """What the preview of the references depends on."""
+        return [self.parts[name] for name in ("caption", "source", "comparison", "k", "steering")]
 
 
 @dataclass(frozen=True)
@@ -248,7 +253,7 @@ def build(begin: Opening) -> Compose:
                 generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
                 stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
             told = panel(status(READY), elem_id="status")
-            place = panel(elem_id="place", js_on_load=server.PRESSES)
+            place = panel(elem_id="place", js_on_load=queue.PRESSES)
         with gr.Column(elem_id="folds"):
             memory, noise, experiments = _memory(), _noise(begin.seed), _experiments()
     column = Compose(

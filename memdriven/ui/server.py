@@ -1,44 +1,25 @@
-"""What the page's server lets in and out, each visitor's share of the queue, and their place in line.
+"""What the page's server lets in and out.
 
-    hosts     a page of another site must not reach this server by a name of its own (DNS rebinding)
-    origins   another site's page may not post here, and reads no answer
-    sizes     a request's body is refused as soon as it is known to be too large, and never kept
-    routes    of Gradio's, those that this page does not use are not there
-    headers   the browser itself refuses requests beyond the page's own server
-
-    held      an event without a listener (`/queue/data`, or `/call/NAME/ID`) is not painted, and forgotten
-              after `PATIENCE` seconds
-    session   a tab or program that already has `SESSION` events waiting is refused another (429)
-    address   one address has at most `ADDRESS` events waiting, and no more than every other one's turn
-
-Gradio alone would paint whatever was asked for, first come first served, whether or not anybody waits for
-the answer. Several visitors may share an address (a school, a proxy), which is why an address may have many.
+hosts     a page of another site must not reach this server by a name of its own (DNS rebinding)
+origins   another site's page may not post here, and reads no answer
+sizes     a request's body is refused as soon as it is known to be too large, and never kept
+routes    of Gradio's, those that this page does not use are not there
+headers   the browser itself refuses requests beyond the page's own server
 """
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import json
 import os
-import secrets
 import socket
-import time
-from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from inspect import Parameter, signature
-from itertools import count
-from typing import Any, ClassVar
-from weakref import WeakSet
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
 
-from fastapi import HTTPException, Request
-from gradio import queueing
+from fastapi import HTTPException
 from gradio.route_utils import FnIndexInferError
-from gradio.server_messages import ProcessCompletedMessage
 
 from memdriven.errors import ConfigError
-from memdriven.ui import gr, session, state
-from memdriven.ui.html import status
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -248,191 +229,3 @@ def _is_number(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-# ---------------------------------------------------------------------------------------------------------
-# The queue: who is painted next, and who is told that others come first.
-
-SESSION = 8
-"""Events of one session that may wait: a press starts up to three."""
-ADDRESS = 64
-"""Events of one address that may wait with a listener, and as many without; of those the oldest go first."""
-QUEUE_SIZE = 4 * ADDRESS
-"""Requests that may wait, those that tell a place in line included, of all visitors together; no one
-address can fill it."""
-PATIENCE = 10.0
-"""Seconds in which a caller must begin to listen."""
-GRACE = 30.0
-"""Seconds in which a session still counts as listening: over a slow line a message takes long."""
-REMEMBERED = 2_000
-"""Sessions of whose lost events is told, as many as Gradio keeps messages for; and addresses in turn."""
-LOST = f"no such call, or nobody listened to it within {PATIENCE:.0f} s: send it again, then listen at once"
-NO_FUNCTION = "no such function of this page: see the page's API documentation"
-FULL = "fewer calls at once: wait for the answers to the calls that you have sent, then send this one again"
-
-
-class Mailbox(asyncio.Queue[Any]):
-    """A session's messages, which knows whether somebody reads them."""
-
-    readers, left = 0, float("-inf")
-
-    async def get(self) -> Any:
-        """Wait for a message."""
-        self.readers += 1
-        try:
-            return await super().get()
-        finally:
-            self.readers, self.left = self.readers - 1, time.monotonic()
-
-    @property
-    def read(self) -> bool:
-        """Whether somebody reads, or did a moment ago."""
-        return self.readers > 0 or time.monotonic() - self.left < GRACE
-
-
-class FairQueue(queueing.Queue):
-    """Gradio's queue, in which only what is listened to is painted and addresses take turns."""
-
-    pages: ClassVar[WeakSet[FairQueue]] = WeakSet()
-    """Those of all pages of this process."""
-
-    def __init__(self, *settings: Any, **named: Any) -> None:
-        super().__init__(*settings, **named)
-        self.pages.add(self)
-        self.taken = count(1)
-        self.turns: OrderedDict[str, int] = OrderedDict()
-
-    async def push(self, body: Any, request: Request, username: str | None) -> Any:
-        """Queue an event, its left-out last values filled in; refuse what is beyond a visitor's share."""
-        body.session_hash = body.session_hash or secrets.token_hex(16)
-        self._forget()
-        address = _address(request)
-        waiting = [event for event in self._waiting() if _address(event.request) == address]
-        mine = sum(event.session_hash == body.session_hash for event in waiting)
-        if mine >= SESSION or sum(map(self._heard, waiting)) >= ADDRESS:
-            raise HTTPException(429, FULL)
-        unheard = [event for event in waiting if not self._heard(event)]
-        if len(unheard) >= ADDRESS:
-            self._lose(unheard[0])
-        called = self.blocks.fns.get(body.fn_index)
-        if called is None:
-            raise HTTPException(404, NO_FUNCTION)
-        if called.fn and called.api_visibility == "public":
-            defaults = [each.default for each in signature(called.fn).parameters.values()]
-            left_out = defaults[len(body.data) :]
-            body.data += [None if each is Parameter.empty else each for each in left_out]
-        self.pending_messages_per_session.setdefault(body.session_hash, Mailbox())
-        return await super().push(body, request, username)
-
-    def get_events(self) -> tuple[list[queueing.Event], bool, str] | None:
-        """Take the next event of a line that has a place free."""
-        self._forget()
-        for name, line in self.event_queue_per_concurrency_id.items():
-            if line.concurrency_limit is None or line.current_concurrency < line.concurrency_limit:
-                for event in self._in_turn(line.queue)[:1]:
-                    line.queue.remove(event)
-                    address = _address(event.request)
-                    self.turns[address] = next(self.taken)
-                    self.turns.move_to_end(address)
-                    if len(self.turns) > REMEMBERED:
-                        self.turns.popitem(last=False)
-                    return [event], False, name
-        return None
-
-    def ahead(self, visitor: str | None) -> int | None:
-        """Return how many paintings come before a visitor's; None when none of theirs waits."""
-        line = self.event_queue_per_concurrency_id.get(state.CONCURRENCY_ID)
-        sessions = [event.session_hash for event in self._in_turn(line.queue)] if line else []
-        return sessions.index(visitor) + line.current_concurrency if line and visitor in sessions else None
-
-    def _waiting(self) -> list[queueing.Event]:
-        return [event for line in self.event_queue_per_concurrency_id.values() for event in line.queue]
-
-    def _heard(self, event: queueing.Event) -> bool:
-        box = self.pending_messages_per_session.get(event.session_hash)
-        return isinstance(box, Mailbox) and box.read
-
-    def _in_turn(self, line: Iterable[queueing.Event]) -> list[queueing.Event]:
-        """Return the events with a listener: each address's first, that served longest ago before others."""
-        rounds: Counter[str] = Counter()
-        turns = []
-        for event in filter(self._heard, line):
-            address = _address(event.request)
-            turns.append((rounds[address], self.turns.get(address, 0), event))
-            rounds[address] += 1
-        return [event for *_, event in sorted(turns, key=lambda turn: turn[:2])]
-
-    def _forget(self) -> None:
-        """Lose the events that nobody came to listen to, and the sessions that are long gone."""
-        late = time.monotonic() - PATIENCE
-        for event in self._waiting():
-            if event.enqueue_time < late and not self._heard(event):
-                self._lose(event)
-        for gone in list(self.pending_event_ids_session)[:-REMEMBERED]:
-            if gone not in self.pending_messages_per_session:
-                del self.pending_event_ids_session[gone]
-
-    def _lose(self, event: queueing.Event) -> None:
-        """Take an event out of its line; whoever listens yet is told."""
-        self.send_message(event, ProcessCompletedMessage(output={"error": LOST}, success=False))
-        self.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
-        if event.data and event.data.event_id:
-            self.event_ids_to_events.pop(event.data.event_id, None)
-
-
-queueing.Queue = FairQueue  # type: ignore[misc]  # where Gradio looks for the queue of a page
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
-
-
-EVERY = 0.4
-"""Seconds between two looks at the place in line."""
-FOLLOWERS = 20
-"""Visitors who are told at the same time; well below the 40 events that Gradio runs at once."""
-PRESSES = """
-document.addEventListener('click', event => {
-  if (event.target.closest('#generate, #make-grid, #make-near, .md-run, ' +
-      '[data-act="restore"], [data-act="similar"]')) {
-    const line = document.querySelector('#status .html-container');
-    const before = line.innerHTML;
-    setTimeout(() => {
-      if (line.innerHTML === before && !line.querySelector('[data-busy="true"]'))
-        trigger('submit');
-    }, 400);
-  }
-});
-"""
-"""Asks for the place in line where a press has not been heard of after 0.4 s.
-
-The browser runs what listens to one press one after the other, so that what must run beside the
-painting needs a listener of its own.
-"""
-
-
-async def follow() -> AsyncIterator[str]:
-    """Yield where in line the visitor stands, until their turn has come.
-
-    In a line of its own: in the status its last words could arrive after the painting's. Whoever need not
-    wait never hears of it; Stop takes the visitor out of the queue, which ends this, too.
-    """
-    visitor = session()
-    while before := next((n for each in FairQueue.pages if (n := each.ahead(visitor)) is not None), None):
-        yield status(f"In line: {before} before you.", busy=True)
-        await asyncio.sleep(EVERY)
-    yield ""
-
-
-def tell(line: gr.HTML) -> None:
-    """Let a panel, made with `PRESSES`, tell each visitor's place."""
-    line.submit(
-        follow,
-        None,
-        line,
-        trigger_mode="once",
-        show_progress="hidden",
-        concurrency_id="line",
-        concurrency_limit=FOLLOWERS,
-        api_visibility="private",
-    )

@@ -15,8 +15,8 @@ import pytest
 from gradio.queueing import EventQueue
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import server, state
-from memdriven.ui.server import FairQueue, Mailbox
+from memdriven.ui import queue, state
+from memdriven.ui.queue import FairQueue, Mailbox
 from tests.ui.asking import CAPTION
 from tests.ui.test_api import over_http, serve
 
@@ -62,32 +62,32 @@ def asked(served: tuple[Any, str], monkeypatch: pytest.MonkeyPatch) -> list[str]
 def test_what_nobody_listens_to_is_not_computed_and_delays_nobody(
     served: tuple[Any, str], asked: list[str]
 ) -> None:
-    for number in range(server.ADDRESS + 2):
+    for number in range(queue.ADDRESS + 2):
         join(served, f"hog-{number}")
     assert len(over_http(served[1], "retrieve", [CAPTION, "sentence-sentence", 1])) == 1
     assert len(asked) == 1
-    assert listen(served, f"hog-{server.ADDRESS + 1}")[-2]["success"], "who begins to listen is served"
-    assert listen(served, "hog-0")[-2]["output"]["error"] == server.LOST
+    assert listen(served, f"hog-{queue.ADDRESS + 1}")[-2]["success"], "who begins to listen is served"
+    assert listen(served, "hog-0")[-2]["output"]["error"] == queue.LOST
 
 
 def test_a_session_has_a_share(served: tuple[Any, str]) -> None:
-    for _ in range(server.SESSION):
+    for _ in range(queue.SESSION):
         join(served, "greedy")
     with pytest.raises(HTTPError) as refused:
         join(served, "greedy")
     assert refused.value.code == 429
     assert "wait for the answers" in json.load(refused.value)["detail"]
     join(served, "another")
-    assert sum(each["msg"] == "process_completed" for each in listen(served, "greedy")) == server.SESSION
+    assert sum(each["msg"] == "process_completed" for each in listen(served, "greedy")) == queue.SESSION
     listen(served, "another")
 
 
 def test_a_caller_who_listens_too_late_is_told(
     served: tuple[Any, str], asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "PATIENCE", -1.0)
+    monkeypatch.setattr(queue, "PATIENCE", -1.0)
     join(served, "late")
-    assert listen(served, "late")[-2]["output"]["error"] == server.LOST
+    assert listen(served, "late")[-2]["output"]["error"] == queue.LOST
     assert asked == []
 
 
@@ -108,17 +108,17 @@ def line() -> FairQueue:
         return FairQueue(True, 1, 1, None, None)
 
     with ThreadPoolExecutor(1) as other:  # in this thread a browser's loop may be running
-        queue = other.submit(lambda: asyncio.run(build())).result()
-    queue.event_queue_per_concurrency_id[state.CONCURRENCY_ID] = EventQueue(state.CONCURRENCY_ID, 1)
-    return queue
+        made = other.submit(lambda: asyncio.run(build())).result()
+    made.event_queue_per_concurrency_id[state.CONCURRENCY_ID] = EventQueue(state.CONCURRENCY_ID, 1)
+    return made
 
 
-def wait_in(queue: FairQueue, *names: str) -> None:
+def wait_in(line: FairQueue, *names: str) -> None:
     """Let events wait, all but those in capitals with a listener."""
     for name in names:
-        box = queue.pending_messages_per_session[name] = Mailbox()
+        box = line.pending_messages_per_session[name] = Mailbox()
         box.readers = int(name.islower())
-        queue.event_queue_per_concurrency_id[state.CONCURRENCY_ID].queue.append(Event(name))  # type: ignore[arg-type]
+        line.event_queue_per_concurrency_id[state.CONCURRENCY_ID].queue.append(Event(name))  # type: ignore[arg-type]
 
 
 def test_addresses_take_turns(line: FairQueue) -> None:
@@ -147,7 +147,7 @@ def test_a_mailbox_knows_its_readers() -> None:
         box.put_nowait("word")
         assert await reading == "word"
         seen.append(box.read)
-        box.left -= server.GRACE
+        box.left -= queue.GRACE
         return [*seen, box.read]
 
     with ThreadPoolExecutor(1) as other:  # in this thread a browser's loop may be running

@@ -1,0 +1,301 @@
+"""Who is painted next, which answers still count, and who is told that others come first.
+
+    held      an event without a listener (`/queue/data`, or `/call/NAME/ID`) is not painted, and forgotten
+              after `PATIENCE` seconds
+    session   a tab or program that already has `SESSION` events waiting is refused another (429)
+    address   one address has at most `ADDRESS` events waiting, and no more than every other one's turn
+    order     an answer is not put over that to a newer question
+
+Gradio alone would paint whatever was asked for, first come first served, whether or not anybody waits for
+the answer. Several visitors may share an address (a school, a proxy), which is why an address may have many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Collection, Iterable
+from contextvars import ContextVar
+from enum import Enum
+from inspect import Parameter, signature
+from itertools import count
+from typing import Any, ClassVar, NamedTuple
+from weakref import WeakKeyDictionary, WeakSet
+
+from fastapi import HTTPException, Request
+from gradio import queueing
+from gradio.server_messages import ProcessCompletedMessage
+
+from memdriven.ui import gr, session, state
+from memdriven.ui.html import status
+
+SESSION = 8
+"""Events of one session that may wait: a press starts up to three."""
+ADDRESS = 64
+"""Events of one address that may wait with a listener, and as many without; of those the oldest go first."""
+QUEUE_SIZE = 4 * ADDRESS
+"""Requests that may wait, those that tell a place in line included, of all visitors together; no one
+address can fill it."""
+PATIENCE = 10.0
+"""Seconds in which a caller must begin to listen."""
+GRACE = 30.0
+"""Seconds in which a session still counts as listening: over a slow line a message takes long."""
+REMEMBERED = 2_000
+"""Sessions of whose lost events is told, as many as Gradio keeps messages for; and addresses in turn."""
+LOST = f"no such call, or nobody listened to it within {PATIENCE:.0f} s: send it again, then listen at once"
+NO_FUNCTION = "no such function of this page: see the page's API documentation"
+FULL = "fewer calls at once: wait for the answers to the calls that you have sent, then send this one again"
+
+
+class Mailbox(asyncio.Queue[Any]):
+    """A session's messages, which knows whether somebody reads them."""
+
+    readers, left = 0, float("-inf")
+
+    async def get(self) -> Any:
+        """Wait for a message."""
+        self.readers += 1
+        try:
+            return await super().get()
+        finally:
+            self.readers, self.left = self.readers - 1, time.monotonic()
+
+    @property
+    def read(self) -> bool:
+        """Whether somebody reads, or did a moment ago."""
+        return self.readers > 0 or time.monotonic() - self.left < GRACE
+
+
+class FairQueue(queueing.Queue):
+    """Gradio's queue, in which only what is listened to is painted and addresses take turns."""
+
+    pages: ClassVar[WeakSet[FairQueue]] = WeakSet()
+    """Those of all pages of this process."""
+
+    def __init__(self, *settings: Any, **named: Any) -> None:
+        super().__init__(*settings, **named)
+        self.pages.add(self)
+        self.taken = count(1)
+        self.turns: OrderedDict[str, int] = OrderedDict()
+
+    async def push(self, body: Any, request: Request, username: str | None) -> Any:
+        """Queue an event, its left-out last values filled in; refuse what is beyond a visitor's share."""
+        body.session_hash = body.session_hash or secrets.token_hex(16)
+        self._forget()
+        address = _address(request)
+        waiting = [event for event in self._waiting() if _address(event.request) == address]
+        mine = sum(event.session_hash == body.session_hash for event in waiting)
+        if mine >= SESSION or sum(map(self._heard, waiting)) >= ADDRESS:
+            raise HTTPException(429, FULL)
+        unheard = [event for event in waiting if not self._heard(event)]
+        if len(unheard) >= ADDRESS:
+            self._lose(unheard[0])
+        called = self.blocks.fns.get(body.fn_index)
+        if called is None:
+            raise HTTPException(404, NO_FUNCTION)
+        if called.fn and called.api_visibility == "public":
+            defaults = [each.default for each in signature(called.fn).parameters.values()]
+            left_out = defaults[len(body.data) :]
+            body.data += [None if each is Parameter.empty else each for each in left_out]
+        self.pending_messages_per_session.setdefault(body.session_hash, Mailbox())
+        return await super().push(body, request, username)
+
+    def get_events(self) -> tuple[list[queueing.Event], bool, str] | None:
+        """Take the next event of a line that has a place free."""
+        self._forget()
+        for name, line in self.event_queue_per_concurrency_id.items():
+            if line.concurrency_limit is None or line.current_concurrency < line.concurrency_limit:
+                for event in self._in_turn(line.queue)[:1]:
+                    line.queue.remove(event)
+                    address = _address(event.request)
+                    self.turns[address] = next(self.taken)
+                    self.turns.move_to_end(address)
+                    if len(self.turns) > REMEMBERED:
+                        self.turns.popitem(last=False)
+                    return [event], False, name
+        return None
+
+    def ahead(self, visitor: str | None) -> int | None:
+        """Return how many paintings come before a visitor's; None when none of theirs waits."""
+        line = self.event_queue_per_concurrency_id.get(state.CONCURRENCY_ID)
+        sessions = [event.session_hash for event in self._in_turn(line.queue)] if line else []
+        return sessions.index(visitor) + line.current_concurrency if line and visitor in sessions else None
+
+    def _waiting(self) -> list[queueing.Event]:
+        return [event for line in self.event_queue_per_concurrency_id.values() for event in line.queue]
+
+    def _heard(self, event: queueing.Event) -> bool:
+        box = self.pending_messages_per_session.get(event.session_hash)
+        return isinstance(box, Mailbox) and box.read
+
+    def _in_turn(self, line: Iterable[queueing.Event]) -> list[queueing.Event]:
+        """Return the events with a listener: each address's first, that served longest ago before others."""
+        rounds: Counter[str] = Counter()
+        turns = []
+        for event in filter(self._heard, line):
+            address = _address(event.request)
+            turns.append((rounds[address], self.turns.get(address, 0), event))
+            rounds[address] += 1
+        return [event for *_, event in sorted(turns, key=lambda turn: turn[:2])]
+
+    def _forget(self) -> None:
+        """Lose the events that nobody came to listen to, and the sessions that are long gone."""
+        late = time.monotonic() - PATIENCE
+        for event in self._waiting():
+            if event.enqueue_time < late and not self._heard(event):
+                self._lose(event)
+        for gone in list(self.pending_event_ids_session)[:-REMEMBERED]:
+            if gone not in self.pending_messages_per_session:
+                del self.pending_event_ids_session[gone]
+
+    def _lose(self, event: queueing.Event) -> None:
+        """Take an event out of its line; whoever listens yet is told."""
+        self.send_message(event, ProcessCompletedMessage(output={"error": LOST}, success=False))
+        self.event_queue_per_concurrency_id[event.concurrency_id].queue.remove(event)
+        if event.data and event.data.event_id:
+            self.event_ids_to_events.pop(event.data.event_id, None)
+
+
+queueing.Queue = FairQueue  # type: ignore[misc]  # where Gradio looks for the queue of a page
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The order of answers.
+
+SKIP = gr.skip()
+
+
+class Asked(NamedTuple):
+    """When an event came, and the values of the page's question that it was asked with or has set."""
+
+    came: float
+    question: dict[gr.blocks.Block, Any]
+
+    def outdated_by(self, other: Asked | None) -> bool:
+        """Return whether another event came later, with another question."""
+        if other is None or self.came >= other.came:
+            return False
+        return any(other.question.get(part, value) != value for part, value in self.question.items())
+
+
+ASKED: ContextVar[Asked] = ContextVar("asked")
+
+
+class Page(gr.Blocks):
+    """A page on which no answer is put over that to a newer question.
+
+    While a picture is painted other words may be written, and their references be shown: the picture's own
+    come later, and answer what nobody asks any more. So what an event gives for a component stays away from
+    when a later event with another question, which gives something for it, too, has begun.
+    """
+
+    question: Collection[gr.blocks.Block] = ()
+    """The components whose values make a question."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.newest: WeakKeyDictionary[Any, dict[gr.blocks.Block, Asked]] = WeakKeyDictionary()
+        """By session, what each component answers or is about to."""
+
+    async def process_api(
+        self, block_fn: Any, inputs: list[Any], state: Any = None, *given: Any, **named: Any
+    ) -> dict[str, Any]:
+        """Run an event, or the next step of a generator's."""
+        name = named.get("event_id") or ""
+        found = (page.event_ids_to_events.get(name) for page in FairQueue.pages)
+        event: Any = next(filter(None, found), None)
+        newest = self.newest.setdefault(state, {}) if state else {}
+        asked = getattr(event, "asked", None)
+        if asked is None:
+            asked = Asked(event.enqueue_time if event else time.monotonic(), {})
+            for part, value in zip(block_fn.inputs, inputs, strict=False):
+                if part in self.question:
+                    asked.question[part] = state[part._id] if part.stateful else value
+            newest |= {each: asked for each in block_fn.outputs if not asked.outdated_by(newest.get(each))}
+            if event:
+                event.asked = asked
+        ASKED.set(asked)
+        made = await super().process_api(block_fn, inputs, state, *given, **named)
+        if not made["is_generating"]:  # a generator's last values are sent once more
+            for place, part in enumerate(block_fn.outputs):
+                if asked.outdated_by(newest.get(part)):
+                    made["data"][place] = SKIP
+        return made
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        """Leave the outdated out of an event's answer."""
+        asked, parts = ASKED.get(None), block_fn.outputs
+        if asked and state and parts:
+            values = [predictions] if len(parts) == 1 else predictions
+            if isinstance(predictions, dict) and set(predictions) <= set(parts):
+                values = [predictions.get(part, SKIP) for part in parts]
+            values = list(values)
+            for place, (part, value) in enumerate(zip(parts, values, strict=True)):
+                if isinstance(value, Enum):  # a generator's end
+                    continue
+                if asked.outdated_by(self.newest[state].get(part)):
+                    values[place] = SKIP
+                elif part in self.question and not isinstance(value, (dict, gr.blocks.Block)):
+                    asked.question[part] = value
+            predictions = values[0] if len(parts) == 1 else values
+        return await super().postprocess_data(block_fn, predictions, state)
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The place in line.
+
+EVERY = 0.4
+"""Seconds between two looks at the place in line."""
+FOLLOWERS = 20
+"""Visitors who are told at the same time; well below the 40 events that Gradio runs at once."""
+PRESSES = """
+document.addEventListener('click', event => {
+  if (event.target.closest('#generate, #make-grid, #make-near, .md-run, ' +
+      '[data-act="restore"], [data-act="similar"]')) {
+    const line = document.querySelector('#status .html-container');
+    const before = line.innerHTML;
+    setTimeout(() => {
+      if (line.innerHTML === before && !line.querySelector('[data-busy="true"]'))
+        trigger('submit');
+    }, 400);
+  }
+});
+"""
+"""Asks for the place in line where a press has not been heard of after 0.4 s.
+
+The browser runs what listens to one press one after the other, so that what must run beside the
+painting needs a listener of its own.
+"""
+
+
+async def follow() -> AsyncIterator[str]:
+    """Yield where in line the visitor stands, until their turn has come.
+
+    In a line of its own: in the status its last words could arrive after the painting's. Whoever need not
+    wait never hears of it; Stop takes the visitor out of the queue, which ends this, too.
+    """
+    visitor = session()
+    while before := next((n for each in FairQueue.pages if (n := each.ahead(visitor)) is not None), None):
+        yield status(f"In line: {before} before you.", busy=True)
+        await asyncio.sleep(EVERY)
+    yield ""
+
+
+def tell(line: gr.HTML) -> None:
+    """Let a panel, made with `PRESSES`, tell each visitor's place."""
+    line.submit(
+        follow,
+        None,
+        line,
+        trigger_mode="once",
+        show_progress="hidden",
+        concurrency_id="line",
+        concurrency_limit=FOLLOWERS,
+        api_visibility="private",
+    )
