@@ -284,10 +284,9 @@ def train_attribute_judge(
         chance = torch.Generator().manual_seed(mixed_seed(seed, step, 3))
         return disturb(to_unit(images[rows]), Chance(chance)).to(device), labels[rows].to(device)
 
-    def losses(batch: tuple[Tensor, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
         judge.train()
-        loss = attribute_loss(judge(batch[0]), batch[1])
-        return loss, {"loss": loss}
+        return {"loss": attribute_loss(judge(batch[0]), batch[1])}
 
     judge.to(device).to(memory_format=torch.channels_last)
     adam = torch.optim.AdamW(judge.parameters(), lr=learning_rate, weight_decay=0.02)
