@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from memdriven.aviary.species import COLOURS
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids, visible_record
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.devices import choose_device
+from memdriven.encoders.image import resized
 from memdriven.encoders.readers import AttributeHead, attribute_loss
 from memdriven.encoders.weights import load_weights, read_weights, write_weights
 from memdriven.errors import CheckpointError, EvaluationError, require
@@ -58,10 +58,9 @@ class AttributeJudge(nn.Module):
         priors: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
-        if not attributes or any(len(values) < 2 for values in attributes.values()):
-            fix = "judge a data set whose items record varied attributes"
-            found = str(dict(attributes))[:80]
-            raise EvaluationError("attributes with two or more values each", found, fix)
+        wanted, fix = "attributes with two or more values each", "judge a data set whose items record such"
+        enough = attributes and all(len(values) > 1 for values in attributes.values())
+        require(enough, EvaluationError, wanted, str(dict(attributes))[:80], fix)
         self.attributes = {name: tuple(values) for name, values in attributes.items()}
         self.priors = {
             name: tuple(priors[name]) if priors else (1 / len(values),) * len(values)
@@ -83,16 +82,9 @@ class AttributeJudge(nn.Module):
         return list(self.attributes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (b, attributes, most values) of images (b, 3, h, w) in [0, 1].
-
-        An attribute's unused values hold -inf.
-        """
-        if images.shape[-2:] != (self.size, self.size):
-            side = (self.size, self.size)
-            images = F.interpolate(images, side, mode="bilinear", antialias=True, align_corners=False)
-        features = self.trunk((images - 0.5) * 4.0)  # (b, c, h, w)
-        logits: Tensor = self.head(features)
-        return logits
+        """Return logits (b, attributes, most values), -inf where unused, of images (b, 3, h, w) in [0, 1]."""
+        features = self.trunk((resized(images, self.size) - 0.5) * 4.0)  # (b, c, h, w)
+        return self.head(features)  # type: ignore[no-any-return]
 
     def labels(self, records: Sequence[Mapping[str, Any]]) -> Tensor:
         """Return label ids (n, attributes) of attribute records; `IGNORED` where one is absent."""
