@@ -7,7 +7,7 @@ one seed and budget:
     out/ablation.json     the base configuration and the budget
     out/memory/           one bank for all rows, which share their encoders
     out/ROW/              the row's training run, with its checkpoint
-    out/evaluation/       results.jsonl, pictures, features
+    out/evaluation/       results.jsonl, pictures
 
 A run that was stopped goes on in the row and step where it was.
 """

@@ -3,8 +3,8 @@
     for each row:  captions -> pictures -> measure -> results.jsonl
 
 A number that `results.jsonl` already holds for the same model, memory, captions, seed and pixels is not
-measured again, and said to be taken over; painted pictures and features of images are kept under `out`. So a
-long evaluation that was stopped goes on where it was.
+measured again, and said to be taken over; painted pictures are kept under `out`. So a long evaluation that
+was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def evaluate(
             rival, a GAN without a memory, where one lies beside the checkpoint (train-rival); and
             best-of-N, guidance-X, k-N, the model with that setting.
         strategies: further rows, whose neighbours these strategies of retrieval find.
-        out: folder for results.jsonl, generated images and cached features.
+        out: folder for results.jsonl and generated images.
         split: whose captions are painted: test, or validation, to choose settings by.
         resources: local weights and the attribute judge.
         memory: a memory bank in place of the checkpoint's own.
