@@ -237,9 +237,7 @@ class Context:
     def training_sample(self, n: int) -> Tensor:
         """Return n of the training images (all, if fewer), evenly spread over them."""
         items = self.dataset.split("train")
-        if len(items) <= n:
-            return self.training_images
-        rows = torch.linspace(0, len(items) - 1, n).round().long().tolist()
+        rows = torch.linspace(0, len(items) - 1, min(n, len(items))).round().long().tolist()
         return load_images(self.dataset, [items[row] for row in rows], self.size, self.progress)
 
 
