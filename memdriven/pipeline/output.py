@@ -196,21 +196,16 @@ class PipelineOutput:
 
 
 class Clock:
-    """Milliseconds of one step after another, and of all."""
+    """Milliseconds of one step after another, going on from those of earlier ones."""
 
     def __init__(self, timings: Mapping[str, float] | None = None) -> None:
-        """Go on from the timings of earlier steps."""
-        self._laps = {name: ms for name, ms in (timings or {}).items() if name != "total"}
-        self.resume()
+        self._laps, self._last = dict(timings or {}), time.perf_counter()
+        self._laps.pop("total", None)
 
     def lap(self, name: str) -> None:
         """End a step; a step of the same name before it is replaced."""
-        self._laps[name] = (time.perf_counter() - self._last) * 1000
-        self.resume()
-
-    def resume(self) -> None:
-        """Leave the time since the last lap, spent outside, to nobody."""
-        self._last = time.perf_counter()
+        now = time.perf_counter()
+        self._laps[name], self._last = (now - self._last) * 1000, now
 
     @property
     def timings(self) -> dict[str, float]:
