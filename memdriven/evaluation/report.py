@@ -20,33 +20,25 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from memdriven.errors import EvaluationError
+from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.results import Result, format_table, markdown, read_results
-from memdriven.evaluation.rows import MODEL, ROWS, SHOWN, STRATEGY
+from memdriven.evaluation.rows import MODEL, ROWS, STRATEGY
 from memdriven.files import atomic_write_bytes, read_json
-from memdriven.numbers import counted, is_number, shown
+from memdriven.numbers import counted, is_number
 
 TITLE = "Memory-driven text-to-image generation: results"
 RESULTS, LOG, PICTURES = "results.jsonl", "metrics.jsonl", "rows/model.json"
-PANELS = {
-    "d_adversarial": "D: adversarial loss",
-    "g_adversarial": "G: adversarial loss",
-    "d_accuracy": "D: share right",
-    "damsm": "G: DAMSM loss",
-    "reconstruction": "G: reconstruction",
-    "kl": "G: KL of the conditioning",
-    "r1": "D: R1",
-    "loss": "DAMSM: loss",
-    "heads_recall@10": "DAMSM: Recall@10, v",
-    "pixels_recall@10": "DAMSM: Recall@10, pixels",
-}
-"""Logged number -> title of its panel, in order; others are not drawn."""
+PANELS = (
+    *("d_adversarial", "g_adversarial", "d_accuracy", "damsm", "reconstruction", "kl", "r1", "loss"),
+    *("heads_recall@10", "pixels_recall@10"),
+)
+"""Logged numbers of GAN and DAMSM that are drawn, in order."""
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~])")
 
 
@@ -89,8 +81,7 @@ def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, ti
     return out
 
 
-@dataclass(frozen=True, kw_only=True)
-class Records:
+class Records(NamedTuple):
     """What lies under the runs."""
 
     results: list[Result]
@@ -107,18 +98,16 @@ def gather(runs: Sequence[Path]) -> Records:
         EvaluationError: a run does not exist, nothing is found in any, or results are damaged.
     """
     fix = "give folders of evaluate, ablate or train"
-    found = Records(results=[], pictures=[], logs={})
+    found = Records([], [], {})
     for run in runs:
-        if not run.exists():
-            raise EvaluationError(f"a run at {run}", "nothing there", fix)
+        require(run.exists(), EvaluationError, f"a run at {run}", "nothing there", fix)
         for path in [run] if run.is_file() else sorted(run.rglob(RESULTS)):
             found.results.extend(read_results(path))
         found.pictures.extend(sorted(run.rglob(PICTURES)))
         for path in sorted(run.rglob(LOG)):
             found.logs["/".join((run.resolve().name, *path.parent.relative_to(run).parts))] = path
-    if not (found.results or found.pictures or found.logs):
-        where = f"none in {', '.join(map(str, runs))[:160]}" if runs else "no run"
-        raise EvaluationError(f"{RESULTS} or {LOG} in the runs", where, fix)
+    where = f"none in {', '.join(map(str, runs))[:160]}" if runs else "no run"
+    require(any(found), EvaluationError, f"{RESULTS} or {LOG} in the runs", where, fix)
     return found
 
 
@@ -185,40 +174,35 @@ PUBLISHED: dict[str, list[Published]] = {
     ),
 }
 """Data set -> rows in the paper's order. CP-GAN, Obj-GAN and OP-GAN also use bounding boxes."""
-FAMILIES = (
-    *("base", "content", "no-v", "v-global", "fuse-early", "p-swap", "spectral", "mismatched"),
-    *("paper", "paper-family"),
-)
-"""Rows of an ablation, in the order of a table; names begin so."""
 
 
 def tables(results: Sequence[Result]) -> Iterator[str]:
     """Yield every table that these results fill, Table 1 first."""
-    results = sorted(results, key=lambda each: each.time)  # of one cell the newest counts
+    results = sorted(results, key=attrgetter("time"))  # of one cell the newest counts
     plain = [each for each in results if not each.variant]
     models = grouped(plain, "checkpoint_hash", "memory", "dataset", "prompts", "seed")
     for name in PUBLISHED:
         yield published_table(name, models)
     for group in models:
         name = f"{group[0].checkpoint} on {group[0].dataset}"
-        rows = [(each.row, each) for each in group if not each.row.startswith(STRATEGY)]
-        lead = (
-            f"{counted(group[0].captions, 'caption')}, one picture each. A control says what a number is "
-            "worth: a bank of real images can beat any generator on a distance; a judge errs on real ones."
-        )
-        yield section(f"{name}, beside its controls", lead, rows, (MODEL, *ROWS))
-        strategies = [(each.row, each) for each in group if each.row.startswith(STRATEGY)]
-        lead = "What each strategy finds for captions that training never saw, and how it is painted."
-        yield section(f"Retrieval strategies: {name}", lead, strategies)
+        if rows := [(each.row, each) for each in group if not each.row.startswith(STRATEGY)]:
+            lead = (
+                f"{counted(group[0].captions, 'caption')}, one picture each. A control says what a number is "
+                "worth: a bank of real images can beat any generator on a distance; a judge errs on them."
+            )
+            yield section(f"{name}, beside its controls", lead, rows)
+        if rows := [(each.row, each) for each in group if each.row.startswith(STRATEGY)]:
+            lead = "What each strategy finds for captions that training never saw, and how it is painted."
+            yield section(f"Retrieval strategies: {name}", lead, rows)
     ablations = [each for each in results if each.variant]
     for group in grouped(ablations, "dataset", "prompts", "seed", "budget"):
-        rows = [(each.variant if each.row == MODEL else each.row, each) for each in group]
-        variants = sorted({each.variant for each in group}, key=place)
+        rows = [(each.variant, each) for each in group if each.row == MODEL]
+        rows += [(each.row, each) for each in group if each.row != MODEL]
         lead = (
             f"Each row is a model of its own, trained with {group[0].budget or 'one budget'}. One seed a "
             "row: small changes may be chance. Controls are of the first row's model."
         )
-        yield section(f"Ablation on {group[0].dataset}", lead, rows, (*variants, *ROWS))
+        yield section(f"Ablation on {group[0].dataset}", lead, rows)
 
 
 def grouped(results: Iterable[Result], *fields: str) -> list[list[Result]]:
@@ -229,24 +213,8 @@ def grouped(results: Iterable[Result], *fields: str) -> list[list[Result]]:
     return list(groups.values())
 
 
-def place(name: str) -> tuple[int, str]:
-    """Return where a row of an ablation stands in tables: the base first, then families of rows."""
-    found = [number for number, family in enumerate(FAMILIES) if name.startswith(family)]
-    return (found[0] if found else len(FAMILIES), name)
-
-
-def section(title: str, lead: str, rows: Sequence[tuple[str, Result]], order: Sequence[str] = ()) -> str:
-    """Return a table with what a reader needs to judge it; "" without rows.
-
-    Args:
-        title: above it.
-        lead: below the title.
-        rows: numbers with the labels of their rows.
-        order: of the rows; others follow.
-    """
-    if not rows:
-        return ""
-    known = [each for label in order for each in rows if each[0] == label]
+def section(title: str, lead: str, rows: Sequence[tuple[str, Result]]) -> str:
+    """Return a table of numbers with the labels of their rows, and what a reader needs to judge it."""
     results = [each for _, each in rows]
     protocols: dict[str, dict[str, None]] = {}
     for each in results:
@@ -258,10 +226,9 @@ def section(title: str, lead: str, rows: Sequence[tuple[str, Result]], order: Se
         "seed " + "/".join(map(str, sorted({each.seed for each in results}))),
         ", ".join(dict.fromkeys(each.device for each in results)),
     ]
-    table = format_table([*known, *(each for each in rows if each[0] not in order)], arrowed)
     notes = [f"- {escape(name)}: {escape(' | '.join(each))}" for name, each in protocols.items()]
-    parts = [f"## {escape(title)}", escape(lead), table, escape(" · ".join(record)), "\n".join(notes)]
-    return "\n\n".join(parts) + "\n"
+    parts = [f"## {escape(title)}", escape(lead), format_table(rows, arrowed), escape(" · ".join(record))]
+    return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
 
 
 def arrowed(name: str) -> str:
@@ -315,44 +282,27 @@ def draw_pictures(mark: Path) -> bytes:
     """
     from matplotlib.figure import Figure
 
-    captions = _captions(mark)
-    names = dict.fromkeys((MODEL, *ROWS, *sorted(path.stem for path in mark.parent.glob("*.json"))))
-    marks = {name: mark.with_name(f"{name}.json") for name in names}
-    rows = {
-        name: _first_pictures(path.with_suffix(".npy"))
-        for name, path in marks.items()
-        if path.exists() and _captions(path) == captions
-    }
-    figure = Figure(figsize=(1.6 * len(captions) + 1, 1.6 * len(rows) + 0.8), dpi=100, layout="constrained")
-    axes = figure.subplots(len(rows), len(captions), squeeze=False)
-    for line, (name, pictures) in zip(axes, rows.items(), strict=True):
-        for column, cell in enumerate(line):
-            cell.set(xticks=[], yticks=[])
-            if column < len(pictures):
-                cell.imshow(pictures[column], interpolation="none")
-        line[0].set_ylabel(name, fontsize=8, parse_math=False)
-    for cell, caption in zip(axes[0], captions, strict=True):
-        cell.set_title("\n".join(textwrap.wrap(caption[:200], 24)), fontsize=6, parse_math=False)
-    return _png(figure)
-
-
-def _captions(mark: Path) -> list[str]:
-    """Return the captions of a row's first pictures."""
-    captions = read_json(mark, EvaluationError).get("captions")
-    if not isinstance(captions, list) or not captions or not all(isinstance(each, str) for each in captions):
-        raise EvaluationError(f"captions in {mark}", shown(captions), "evaluate again")
-    return captions
-
-
-def _first_pictures(path: Path) -> Any:
-    """Return the pictures (n, s, s, 3) that a figure shows of a row."""
+    captions: Any = read_json(mark, EvaluationError).get("captions")
+    rows: dict[str, Any] = {}
     try:
-        pictures = np.load(path, mmap_mode="r", allow_pickle=False)[:SHOWN]
-        if pictures.ndim != 4 or pictures.shape[1] != 3 or pictures.dtype != np.uint8:
-            raise ValueError(f"{pictures.dtype} {pictures.shape}")
-    except (OSError, ValueError, EOFError, IndexError) as error:
-        raise EvaluationError(f"pictures in {path}", str(error)[:160], "evaluate again") from error
-    return pictures.transpose(0, 2, 3, 1)
+        for each in (mark, *sorted(set(mark.parent.glob("*.json")) - {mark})):
+            if read_json(each, EvaluationError).get("captions") == captions:
+                pictures = np.load(each.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+                rows[each.stem] = pictures[: len(captions)].transpose(0, 2, 3, 1)
+        across, down = len(captions), len(rows)
+        figure = Figure(figsize=(1.6 * across + 1, 1.6 * down + 0.8), dpi=100, layout="constrained")
+        axes = figure.subplots(down, across, squeeze=False)
+        for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+            line[0].set_ylabel(name, fontsize=8, parse_math=False)
+            for cell, picture in zip(line, pictures, strict=True):
+                cell.set(xticks=[], yticks=[])
+                cell.imshow(picture, interpolation="none")
+        for cell, caption in zip(axes[0], captions, strict=True):
+            cell.set_title("\n".join(textwrap.wrap(caption[:200], 24)), fontsize=6, parse_math=False)
+        return _png(figure)
+    except (OSError, TypeError, ValueError, AttributeError) as error:
+        wanted = f"captions and pictures in {mark.parent}"
+        raise EvaluationError(wanted, f"{type(error).__name__}: {error}"[:160], "evaluate again") from error
 
 
 def draw_curves(logs: dict[str, Path]) -> bytes:
@@ -366,7 +316,7 @@ def draw_curves(logs: dict[str, Path]) -> bytes:
     for panel, key in zip(panels, keys):
         for name, curve in curves.items():
             panel.plot(*zip(*curve.get(key, [(math.nan, math.nan)])), label=name.replace("$", r"\$"))
-        panel.set_title(PANELS[key], loc="left", fontsize=10)
+        panel.set_title(key, loc="left", fontsize=10)
         panel.grid(axis="y", alpha=0.3)
     for panel in panels[len(keys) :]:
         panel.set_axis_off()

@@ -8,12 +8,11 @@ goes on after its last whole batch.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +58,8 @@ IMAGES = (REAL, RETRIEVED, RETRIEVED_BEST)
 """Rows of images that nobody painted."""
 STRATEGY = "strategy "
 """Begins the name of a row whose references another strategy found."""
-FEATURE_SIDE = 256
-"""Side in px at which VGG sees an image to make v."""
 LEAST_SIDE = 128
-"""VGG sees pictures at the model's size, but enlarged to this many px where that is smaller; SqueezeNet sees
-all at this size."""
-CACHED_CAPTIONS, CACHED_IMAGES = 60_000, 8_000
-"""Word-level strategies compare each caption with 200 items, so an evaluation meets every item many
-times: what it keeps of them covers a bank of some thousand images (0.7 and 0.3 GB at most)."""
+"""VGG sees pictures at the model's size, but at least so large; SqueezeNet sees all in this size."""
 SHOWN = 10
 """Pictures of a row that a report shows."""
 
@@ -152,10 +145,10 @@ class Context:
         self.device = str(self.checkpoint.damsm.device)
         self.size = self.checkpoint.generator.resolutions[-1]
         self.items = {item.id: item for item in self.dataset.items}
-        retriever = self.pipe.retriever
-        retriever.stored = StoredWords(
-            self.bank, retriever.damsm, retriever.vocabulary, CACHED_CAPTIONS, CACHED_IMAGES
-        )
+        # Word-level strategies compare each caption with 200 items, and meet every item many times: what is
+        # kept covers a bank of some thousand images (0.7 and 0.3 GB at most).
+        found = self.pipe.retriever
+        found.stored = StoredWords(self.bank, found.damsm, found.vocabulary, 60_000, 8_000)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -195,14 +188,14 @@ class Context:
         return Vgg16Features.load(self.resources.vgg, self.device)
 
     @cached_property
-    def vgg_space(self) -> Extractor:
-        """Pooled relu5_3."""
-        return pooled_maps("vgg16 relu5_3", self.vgg, max(self.size, LEAST_SIDE), self.device)
-
-    @cached_property
     def squeezenet(self) -> SqueezeNet:
         """The second feature network."""
         return SqueezeNet.load(self.resources.squeezenet, self.device)
+
+    @cached_property
+    def vgg_space(self) -> Extractor:
+        """Pooled relu5_3."""
+        return pooled_maps("vgg16 relu5_3", self.vgg, max(self.size, LEAST_SIDE), self.device)
 
     @cached_property
     def squeezenet_space(self) -> Extractor:
@@ -246,17 +239,8 @@ class Context:
         rows = torch.linspace(0, len(items) - 1, n).round().long().tolist()
         return load_images(self.dataset, [items[row] for row in rows], self.size, self.progress)
 
-    @cached_property
-    def reference_pixels(self) -> str:
-        """Names the split's images by their pixels."""
-        return pixels_hash(self.reference_images)
 
-    @cached_property
-    def training_pixels(self) -> str:
-        """Names the training images by their pixels."""
-        return pixels_hash(self.training_images)
-
-
+@lru_cache(maxsize=8)
 def pixels_hash(images: Tensor) -> str:
     """Return 12 hexadecimal digits that name the pixels of uint8 images (n, 3, h, w)."""
     digest = hashlib.sha256(str(tuple(images.shape)).encode())
@@ -283,11 +267,6 @@ class Row:
     """By which the references were found."""
     note: str = ""
     """What a reader must know of these images."""
-
-    @cached_property
-    def pixels(self) -> str:
-        """Names the images by their pixels."""
-        return pixels_hash(self.images)
 
 
 def setting(row: str) -> dict[str, Any]:
@@ -370,37 +349,26 @@ def _kept(
     path = context.folder / "rows" / f"{name}.npy"
     mark, shape = path.with_suffix(".json"), (len(prompts), 3, context.size, context.size)
     facts = {
-        "key": hashlib.sha256(repr(key).encode()).hexdigest(),
+        "key": hashlib.sha256(repr((key, shape)).encode()).hexdigest(),
         "captions": [prompt.caption for prompt in prompts[:SHOWN]],
     }
-    images, drew_on = None, list[str | None]()
+    drew_on: list[str | None] = []
     with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if key is not None:
-            with contextlib.suppress(EvaluationError, ValueError, OSError):  # not there, or damaged
-                before = read_json(mark, EvaluationError)
-                begun = np.lib.format.open_memmap(path, mode="r+")
-                if facts.items() <= before.items() and begun.shape == shape and begun.dtype == np.uint8:
-                    images, drew_on = begun, list(before["drew_on"])
-        if images is None:
+        if key is not None and path.is_file() and mark.is_file():
+            before = read_json(mark, EvaluationError)
+            drew_on = before["drew_on"] if facts.items() <= before.items() else []
+        if not drew_on:
             mark.unlink(missing_ok=True)
-            images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-        bar = tqdm(
-            desc=f"pictures ({name})",
-            total=len(prompts),
-            initial=len(drew_on),
-            unit="img",
-            disable=not context.progress,
-        )
-        with bar:
-            for start in range(len(drew_on), len(prompts), context.batch):
-                at = slice(start, min(start + context.batch, len(prompts)))
-                made, references = make(at)
-                images[at] = quantised(made).numpy()
-                images.flush()
-                drew_on += references
-                atomic_write_json(mark, {**facts, "drew_on": drew_on})
-                bar.update(len(made))
+        images = np.lib.format.open_memmap(path, "r+" if drew_on else "w+", dtype=np.uint8, shape=shape)
+        starts = range(len(drew_on), len(prompts), context.batch)
+        for start in tqdm(starts, f"pictures ({name})", disable=not context.progress):
+            at = slice(start, start + context.batch)
+            made, references = make(at)
+            images[at] = quantised(made).numpy()
+            images.flush()
+            drew_on += references
+            atomic_write_json(mark, {**facts, "drew_on": drew_on})
     return torch.from_numpy(images), drew_on
 
 
@@ -414,7 +382,7 @@ def quantised(images: Tensor) -> Tensor:
 @torch.no_grad()
 def _features_of(context: Context, prompt: Prompt) -> Tensor:
     """Return v (1, 512, 16, 16) of a caption's own image."""
-    image = to_tensor(centre_square(context.dataset.load_image(prompt.item), FEATURE_SIDE))
+    image = to_tensor(centre_square(context.dataset.load_image(prompt.item), 256))
     return context.vgg(image[None].to(context.device)).float()  # type: ignore[no-any-return]
 
 

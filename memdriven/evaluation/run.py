@@ -45,6 +45,7 @@ from memdriven.evaluation.rows import (
     Row,
     choose_prompts,
     make_row,
+    pixels_hash,
     setting,
 )
 from memdriven.evaluation.soa import measure_soa
@@ -193,11 +194,11 @@ def _measure_row(context: Context, found: Evaluation, name: str, metrics: Sequen
     if row is None:
         return
     for metric in dict.fromkeys(metrics):
-        hashes = [row.pixels]  # of all pictures that enter the number
+        hashes = [pixels_hash(row.images)]  # of all pictures that enter the number
         if metric == "copy_check" or (metric in SPACES and name == REAL):
-            hashes.append(context.training_pixels)
+            hashes.append(pixels_hash(context.training_images))
         if metric in SPACES:
-            hashes.append(context.reference_pixels)
+            hashes.append(pixels_hash(context.reference_images))
         measure = partial(MEASURES[metric], context, row)
         found.measure(metric, name, measure, note=row.note, strategy=row.strategy, pictures="+".join(hashes))
 

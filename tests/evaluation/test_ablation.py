@@ -13,7 +13,7 @@ from memdriven.config import to_dict
 from memdriven.errors import ConfigError, EvaluationError, TrainingError
 from memdriven.evaluation import ablation
 from memdriven.evaluation.ablation import ablate, variants, with_changes
-from memdriven.evaluation.report import place, write_report
+from memdriven.evaluation.report import write_report
 from memdriven.evaluation.results import read_results
 from memdriven.evaluation.rows import Resources
 from memdriven.presets import PRESETS, preset
@@ -48,7 +48,6 @@ def test_rows_of_the_paper() -> None:
         "paper",
         "paper-family",
     ]
-    assert sorted(names, key=place) == names
     assert changed("base") == {}
     assert changed("content-max") == {"discriminator.content": "max"}
     assert changed("no-v") == {"generator.use_v": False, "generator.use_v_global": False}
