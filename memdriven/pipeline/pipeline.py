@@ -348,7 +348,7 @@ class MemoryDrivenPipeline:
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
             seed = request.seeds[0] if request.seeds else None
             matches = self.retriever.retrieve(query, strategy, count, request.exclude, seed)
-            found = tuple(self._found(match, encoded.words) for match in matches)
+            found = tuple(map(self._found, matches))
         else:
             k = max(1, len(request.references)) if request.k is None else request.k
             found = tuple(self._given(request))
@@ -373,21 +373,16 @@ class MemoryDrivenPipeline:
                 image, caption = own[each].image, own[each].caption
                 yield Neighbour(id=each, image=image, caption=caption, rank=rank, weight=weight)
             else:
-                yield self._found(Match(self._row(each), each, rank, weight))
+                yield self._found(Match(index=self._row(each), id=each, rank=rank, weight=weight))
 
-    def _found(self, match: Match, words: Sequence[str] = ()) -> Neighbour:
-        item = self.bank.item(match.index)
+    def _found(self, match: Match) -> Neighbour:
+        item, row = self.bank.item(match.index), match.index
         return Neighbour(
-            id=item.id,
-            image=self.bank.thumbnail(match.index),
+            **vars(match),
+            image=self.bank.thumbnail(row),
             caption=item.captions[match.caption_index],
-            rank=match.rank,
-            weight=match.weight,
-            score=match.score,
-            percentile=match.percentile,
-            word_weights=dict(zip(words, match.word_weights)) if match.word_weights else None,
             class_name=item.class_name,
-            webp=self.bank.thumbnail_bytes(match.index),
+            webp=self.bank.thumbnail_bytes(row),
         )
 
     def _row(self, item: str) -> int:
