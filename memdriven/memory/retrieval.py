@@ -242,10 +242,7 @@ class Retriever:
     def alike(self, image: int | Tensor, count: int, exclude: Sequence[str] = ()) -> list[Match]:
         """Return the images nearest to one, itself first, by the cosine of their global keys g.
 
-        Args:
-            image: a row of the bank, or the v (c, h, w) of an image that is not in it.
-            count: how many.
-            exclude: ids that must not be returned.
+        It is a row of the bank, or the v (c, h, w) of an image that is not in it.
         """
         if isinstance(image, int):
             key = self.bank.global_keys[image]
@@ -266,12 +263,8 @@ class Retriever:
 
         Args:
             ids: of items.
-            weights: non-negative shares, scaled to sum to 1; by default equal ones.
+            weights: shares, scaled to sum to 1 (`scores.shares`); by default equal ones.
             own: v of images that stand beside the bank's, by their ids.
-
-        Raises:
-            RetrievalError: an unknown id, or weights that are negative, not finite, all zero, or
-                not one for each reference.
         """
         own, weights = own or {}, [1.0] * len(ids) if weights is None else weights
         mixed = torch.zeros(1, *self.bank.features.shape)
@@ -355,10 +348,10 @@ class Retriever:
         return score.words_image_scores(query.known_words.to(regions.device), regions).cpu()
 
     def _likely(self, sentence: Tensor, item: int) -> list[int]:
-        """Return the item's captions that are nearest at the sentence level, in bank order."""
+        """Return the item's captions that are nearest at the sentence level."""
         rows = self.bank.caption_rows(item)
         nearest = score.top(self.bank.sentence_keys[rows.start : rows.stop] @ sentence, CAPTIONS_PER_ITEM)
-        return sorted(rows[place] for place in nearest.tolist())
+        return [rows[place] for place in sorted(nearest.tolist())]
 
     def _word_weights(self, query: Query, strategy: str, item: int, row: int) -> dict[str, float]:
         """Say how well the matched caption, the image or both meet each word of the query."""
