@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.numbers import counted
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import export, gr, restore
@@ -247,7 +248,7 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
         kind, name = "contact sheet", "memdriven-sheet.png"
     address = f"data:{media};base64,{base64.b64encode(content).decode()}"
     words = text(f"Save the {kind} ({len(outputs)})")
-    said = f"{len(outputs)} pictures are ready to save."
+    said = f"{counted(len(outputs), 'picture')} ready to save."
     if left_out:
         said = f"Ready to save: {len(outputs)}. This page cannot make these again: {', '.join(left_out)}."
     link = tag("a", words, class_="md-action", href=address, download=name)

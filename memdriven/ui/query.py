@@ -10,6 +10,7 @@ from typing import Any
 from memdriven.config import MAX_GUIDANCE
 from memdriven.errors import DataError, MemDrivenError, require
 from memdriven.files import read_json
+from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
 from memdriven.ui import gr, queue, result, state
@@ -153,7 +154,7 @@ def known_words() -> str:
     group = {"tabindex": 0, "role": "group", "aria_label": "Known words"}
     return tag(
         "details",
-        tag("summary", text(f"Knows {len(words)} words{about}")),
+        tag("summary", text(f"Knows {counted(len(words), 'word')}{about}")),
         hint("Choose one to add it to yours."),
         tag("div", *buttons, class_="md-words", **group),
         class_="md-known",
@@ -175,7 +176,7 @@ def batch() -> str:
 
 def facts() -> str:
     """Return what is in use as a quiet line."""
-    return hint(f"{state.chosen()}: {state.pipeline().bank.n:,} pictures in memory")
+    return hint(f"{state.chosen()}: {counted(state.pipeline().bank.n, 'picture')} in memory")
 
 
 def choices() -> list[tuple[str, str]]:
@@ -206,7 +207,7 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
         "share": 1.0,
         "fade": fade_column(),
         "guidance": pipe.config.generator.guidance,
-        "status": status(f"{state.chosen()} is in use: {pipe.bank.n:,} pictures in memory."),
+        "status": status(f"{state.chosen()} is in use: {counted(pipe.bank.n, 'picture')} in memory."),
     }
 
 

@@ -265,22 +265,17 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
     """Return the unknown words, struck through, each with a button for the word on offer."""
     lines = []
     for unknown in words:
-        line = tag("del", text(unknown.word))
-        if unknown.replacement is None:
-            line += tag("span", text("not in the vocabulary (ignored)"))
-        else:
-            line += tag("span", text("read as" if unknown.reason == "typo" else "taken as")) + button(
-                unknown.replacement,
-                "md-offer",
-                data_unknown=unknown.word,
-                data_known=unknown.replacement,
-                title=f"Write {unknown.replacement} instead of {unknown.word}",
-            )
-        lines.append(tag("li", line))
+        known, why = unknown.replacement, "not in the vocabulary (ignored)"
+        offer = ""
+        if known is not None:
+            why = "read as" if unknown.reason == "typo" else "taken as"
+            does = {"data_unknown": unknown.word, "data_known": known}
+            offer = button(known, "md-offer", **does, title=f"Write {known} instead of {unknown.word}")
+        lines.append(tag("li", tag("del", text(unknown.word)), tag("span", text(why)), offer))
     if truncated:
         words_ = f"Beyond the model's limit and left out: the last {counted(truncated, 'word')}."
         lines.append(tag("li", text(words_)))
-    return tag("ul", "".join(lines), class_="md-unknown") if lines else ""
+    return tag("ul", *lines, class_="md-unknown") if lines else ""
 
 
 def _card(neighbour: Neighbour, quote: str, retrieval: Retrieval, steering: Steering | None) -> str:
@@ -335,15 +330,14 @@ def mark_words(
         common: words that most captions of this memory share, e.g. "bird"; not marked either.
     """
     shared = set(words) - _SMALL_WORDS - common
-    strongest = max((strengths or {}).values(), default=0.0)
-    pieces = []
+    strongest, marked = max((strengths or {}).values(), default=0.0), ""
     for piece in _PIECE.findall(caption):
         word, share = "".join(tokenize(piece)), 1.0
         if strengths and strongest > 0:
             share = min(1.0, max(0.2, strengths.get(word, 0.0) / strongest))
-        marked = tag("mark", text(piece), style=f"--strength:{share:.2f}")
-        pieces.append(marked if word in shared else text(piece))
-    return "".join(pieces)
+        strength = f"--strength:{share:.2f}"
+        marked += tag("mark", text(piece), style=strength) if word in shared else text(piece)
+    return marked
 
 
 def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
