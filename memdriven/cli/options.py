@@ -17,7 +17,7 @@ from memdriven.config import Config
 
 POSITIONAL = ("caption", "folder", "source", "recipe", "runs")
 """Parameters that are given without their names."""
-HIDDEN = ("progress", "call_minutes", "variant", "budget", "say")
+HIDDEN = ("progress", "variant", "budget", "say")
 """Parameters for callers in Python."""
 METAVARS = {Path: "PATH", int: "INT", float: "FLOAT", str: "TEXT"}
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from memdriven.data.images import to_tensor
-from memdriven.errors import ConfigError, EvaluationError, RetrievalError
+from memdriven.errors import ConfigError, RetrievalError, require
 from memdriven.memory.bank import BankItem
 from memdriven.memory.scores import sentence_scores
 from memdriven.models.noise import Noise
@@ -24,25 +22,22 @@ from memdriven.pipeline.request import Reference, Request
 
 WRONG = "wrong"
 """Beside the strategies: the item whose captions are least like the words."""
-LEVELS = 4
-"""Resolutions at which pictures are compared: the full one, then halved three times."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One strategy: its references and a picture for each seed."""
+    """One strategy: its references and the pictures so far, a seed each."""
 
     strategy: str
     retrieval: Retrieval | None
     """None where the strategy has no reference for this caption (`oracle`)."""
-    pictures: tuple[Image.Image | None, ...]
-    """A seed each; None while it is still to come."""
+    pictures: tuple[Image.Image, ...] = ()
 
 
 def across(
     pipe: MemoryDrivenPipeline, request: Request, strategies: Sequence[str]
 ) -> Iterator[tuple[Row, ...]]:
-    """Yield the table of strategies and seeds after each picture, rows not yet begun left out.
+    """Yield the table of strategies and seeds as each row begins, and after each picture.
 
     Args:
         pipe: the model.
@@ -55,9 +50,8 @@ def across(
     """
     request = request.seeded()
     own = request.strategy or pipe.config.retrieval.strategy
-    done: list[Row] = []
+    rows: tuple[Row, ...] = ()
     for strategy in strategies:
-        row = Row(strategy, None, (None,) * len(request.seeds))
         if strategy == WRONG:
             far = Reference(least_alike(pipe, request.caption, request.exclude))
             asked = replace(request, strategy=None, references=(far,))
@@ -65,64 +59,44 @@ def across(
             given = request.references if strategy == own else None
             asked = replace(request, strategy=strategy, references=given)
         try:
-            for output in pipe.stream(asked):
-                whole = (
-                    stages[-1] if len(stages) == len(pipe.resolutions) else None
-                    for stages in output.all_stages
-                )
-                before, row = row, Row(strategy, output.retrieval, tuple(whole))
-                if row.pictures != before.pictures or before.retrieval is None:
-                    yield (*done, row)
+            prepared = pipe.prepare(asked)
         except RetrievalError:
             if strategy != "oracle":
                 raise
-            yield (*done, row)
-        done.append(row)
+            rows = (*rows, Row(strategy, None))
+            yield rows
+            continue
+        before, pictures = rows, tuple[Image.Image, ...]()
+        rows = (*before, Row(strategy, prepared.retrieval))
+        yield rows
+        for seed in request.seeds:
+            pictures = (*pictures, painted(pipe, prepared, seed))
+            rows = (*before, Row(strategy, prepared.retrieval, pictures))
+            yield rows
 
 
-Change = tuple[Literal["same", "gone", "new"], str]
-
-
-def word_changes(before: str, after: str) -> list[Change]:
-    """Return both captions as one line of words: in both, only before, or only after."""
+def word_changes(before: str, after: str) -> list[tuple[str, str]]:
+    """Return both captions as one line of words: `same` in both, `gone` after, or `new`."""
     old, new = before.split(), after.split()
-    changes: list[Change] = []
+    changes = []
     for kind, i, j, k, m in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if kind == "equal":
-            changes += [("same", word) for word in old[i:j]]
-        else:
-            changes += [("gone", word) for word in old[i:j]]
-            changes += [("new", word) for word in new[k:m]]
+        changes += [("same" if kind == "equal" else "gone", word) for word in old[i:j]]
+        changes += [("new", word) for word in new[k:m] if kind != "equal"]
     return changes
 
 
-@dataclass(frozen=True)
-class Edit:
-    """A caption and its edited twin with the same noise and references."""
-
-    before: PipelineOutput
-    after: PipelineOutput
-    changes: list[Change]
-    difference: Tensor
-    """Mean absolute difference of the colours at each place, (s, s) in 0..1."""
-
-
-def edit(pipe: MemoryDrivenPipeline, request: Request, edited: str) -> Edit:
+def edit(pipe: MemoryDrivenPipeline, request: Request, edited: str) -> tuple[PipelineOutput, PipelineOutput]:
     """Paint a caption and an edited one with the first one's references and noise.
 
     Raises:
         ConfigError: both captions have the same words.
         CaptionError, RetrievalError: as the pipeline's call.
     """
-    changes = word_changes(request.caption, edited)
-    if all(kind == "same" for kind, _ in changes):
-        raise ConfigError(
-            "a caption in which a word is changed", "the same words", "change a word, e.g. the colour"
-        )
+    other, wanted = request.caption.split() != edited.split(), "a caption in which a word is changed"
+    require(other, ConfigError, wanted, "the same words", "change a word, e.g. the colour")
     before = pipe(request)
     prepared = before.prepared
-    after = pipe(replace(prepared.request, caption=edited, references=prepared.references))
-    return Edit(before, after, changes, difference(before.images[0], after.images[0]))
+    return before, pipe(replace(prepared.request, caption=edited, references=prepared.references))
 
 
 def painted(pipe: MemoryDrivenPipeline, prepared: Prepared, noise: Noise | int) -> Image.Image:
@@ -141,21 +115,10 @@ def difference(first: Image.Image, second: Image.Image) -> Tensor:
     return gap
 
 
-def mean_difference(pictures: Sequence[Image.Image], levels: int = LEVELS) -> float:
-    """Return how far pictures of one size lie apart, in 0..1: the mean over pairs and resolutions.
-
-    It measures colours and where they are, without a network.
-
-    Raises:
-        EvaluationError: fewer than two pictures.
-    """
-    if len(pictures) < 2:
-        raise EvaluationError("two pictures or more", str(len(pictures)), "make more of them")
-    level, gaps = torch.stack([to_tensor(each) for each in pictures]), []
-    for _ in range(levels):
-        gaps.append(torch.pdist(level.flatten(1), p=1).mean() / level[0].numel())
-        level = F.avg_pool2d(level, 2)
-    return float(sum(gaps)) / levels
+def mean_difference(pictures: Sequence[Image.Image]) -> float:
+    """Return the mean of `difference` over all places and pairs of two or more pictures, in 0..1."""
+    rows = torch.stack([to_tensor(each).flatten() for each in pictures])
+    return float(torch.pdist(rows, p=1).mean()) / rows.shape[1]
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -184,8 +147,6 @@ def carries(pipe: MemoryDrivenPipeline, caption: str, item: BankItem) -> tuple[i
 
     None where the caption names none, or nothing is known of the item's attributes.
     """
-    named = [
-        (name, value) for name, value in named_in(pipe.checkpoint, caption).claims if name in item.attributes
-    ]
-    has = sum(item.attributes[name] == value for name, value in named)
-    return (has, len(named)) if named else None
+    claims = named_in(pipe.checkpoint, caption).claims
+    named = [claim for claim in claims if claim[0] in item.attributes]
+    return (sum(item.attributes[name] == value for name, value in named), len(named)) if named else None

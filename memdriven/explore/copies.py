@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.errors import EvaluationError
+from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.copy_check import SUSPECT, percentile
 from memdriven.explore.compare import difference
 from memdriven.explore.inside import as_seen
@@ -98,21 +98,22 @@ class CopySpace:
             EvaluationError: fewer than three pictures.
             BankError: a thumbnail is damaged.
         """
-        if bank.n < 3:
-            raise EvaluationError("three pictures in the memory or more", str(bank.n), "use a larger memory")
+        wanted = "three pictures in the memory or more"
+        require(bank.n >= 3, EvaluationError, wanted, bank.n, "use a larger memory")
         self._small = small_pictures(bank, range(bank.n), SIDE, progress)
-        raw = _blocks(self._small)
+        raw = _blocks(_images(self._small))
         self._centres = [block.mean(dim=0) for block in raw]
-        self._scales = [
-            (block - centre).norm(dim=1).mean().clamp_min(1e-6)
-            for block, centre in zip(raw, self._centres, strict=True)
-        ]
+        centred = [block - centre for block, centre in zip(raw, self._centres, strict=True)]
+        self._scales = [block.norm(dim=1).mean().clamp_min(1e-6) for block in centred]
         self.pictures = self._point(raw)  # (n, d)
-        self.own = self._own_distances(progress)
-        """Distance of sampled pictures to their nearest other one, (m,)."""
+
+        rows = torch.linspace(0, bank.n - 1, min(bank.n, REFERENCE)).round().long()
+        gaps = [torch.cdist(part, self.pictures) for part in torch.split(self.pictures[rows], 100)]
+        self.own = torch.cat([gap.topk(2, largest=False).values[:, 1] for gap in gaps]).double()
+        """Distance of sampled pictures to their nearest other one, (m,); the nearest is itself."""
         pairs = torch.randint(bank.n, (2, PAIRS), generator=torch.Generator().manual_seed(0))
         first, second = _layout(raw)[pairs[:, pairs[0] != pairs[1]]]
-        self.pairs = (first - second).norm(dim=1)
+        self.pairs = (first - second).norm(dim=1).double()
         """Distances of pairs by layout alone, (p,)."""
 
     def nearest(self, picture: Image.Image, count: int = 4, window: Window = WHOLE) -> list[Near]:
@@ -123,18 +124,14 @@ class CopySpace:
             count: how many.
             window: the part of its memory that it could see: that part of each counts, too.
         """
-        found = self._distances(picture, self.pictures, self._small, window).topk(
-            min(count, len(self.pictures)), largest=False
-        )
-        shares = percentile(found.values.double(), self.own)
-        columns = (found.values.tolist(), shares.tolist(), found.indices.tolist())
-        return [Near(*each) for each in zip(*columns, strict=True)]
+        found = self._distances(picture, self._small, self.pictures, window)
+        rows = found.argsort()[:count].tolist()
+        return [self._near(found[row], row) for row in rows]
 
     def standing(self, picture: Image.Image, other: Image.Image, window: Window = WHOLE) -> Near:
         """Return how near a picture is to one outside the memory, as `nearest` measures it."""
-        small = _small(other)[None]
-        gap = self._distances(picture, self._point(_blocks(small)), small, window)
-        return Near(float(gap), float(percentile(gap.double(), self.own)))
+        small = _small(other)
+        return self._near(self._distances(picture, small, self._point(_blocks(_images(small))), window)[0])
 
     def likeness(self, output: PipelineOutput) -> Likeness | None:
         """Return in what a picture is like its first reference, as its noise saw it; None without one."""
@@ -143,53 +140,47 @@ class CopySpace:
         nothing = torch.empty(0)
         noise = Noise(nothing, nothing, float(output.mirrored[0]), output.windows[0])
         picture, reference = output.images[0], as_seen(output.retrieval[0].image, noise)
-        first, second = _layout(_blocks(np.stack([_small(picture), _small(reference)])))
-        gap = (first - second).norm()[None].double()
+        first, second = _layout(_blocks(_images(_small(picture), _small(reference))))
         strong = apply_view(noise, output.prepared.v.float().cpu())[0].norm(dim=0)  # (16, 16)
         colours = difference(picture, reference.resize(picture.size))[None]
         colours = F.adaptive_avg_pool2d(colours, strong.shape[0])[0]
         return Likeness(
-            layout=float(percentile(gap, self.pairs.double())),
+            layout=float(percentile((first - second).norm()[None].double(), self.pairs)),
             subject=float(colours[strong > strong.quantile(0.75)].mean()),
             surroundings=float(colours[strong < strong.median()].mean()),
         )
 
-    def _distances(self, picture: Image.Image, points: Tensor, others: np.ndarray, window: Window) -> Tensor:
+    def _near(self, distance: Tensor, row: int = -1) -> Near:
+        return Near(float(distance), float(percentile(distance[None].double(), self.own)), row)
+
+    def _distances(self, picture: Image.Image, others: np.ndarray, points: Tensor, window: Window) -> Tensor:
         """Return how far others (n, side, side, 3) at their points (n, d) are from a picture, (n,)."""
-        small = _small(picture)
-        both = self._point(_blocks(np.stack([small, small[:, ::-1]])))
+        image = _images(_small(picture))
+        both = self._point(_blocks(torch.cat([image, image.flip(-1)])))
         found = torch.cdist(both, points).amin(dim=0)
         if window != WHOLE:
-            images = torch.from_numpy(others).permute(0, 3, 1, 2).float()
-            parts = seen_through(images, images.new_tensor([window]).expand(len(images), -1))
-            parts = self._point(_blocks(parts.permute(0, 2, 3, 1).numpy()))
-            found = torch.minimum(found, torch.cdist(both, parts).amin(dim=0))
+            images = _images(others)
+            parts = seen_through(images, image.new_tensor([window]).expand(len(images), -1))
+            found = torch.minimum(found, torch.cdist(both, self._point(_blocks(parts))).amin(dim=0))
         return found
 
     def _point(self, blocks: list[Tensor]) -> Tensor:
         parts = zip(blocks, self._centres, self._scales, strict=True)
         return torch.cat([(block - centre) / scale for block, centre, scale in parts], dim=1)
 
-    def _own_distances(self, progress: Progress | None) -> Tensor:
-        count = len(self.pictures)
-        rows = torch.linspace(0, count - 1, min(count, REFERENCE)).round().long()
-        nearest = []
-        for done, chosen in zip(range(0, count, 100), torch.split(rows, 100), strict=False):
-            if progress is not None:
-                progress(done, len(rows))
-            gaps = torch.cdist(self.pictures[chosen], self.pictures)
-            gaps[torch.arange(len(chosen)), chosen] = torch.inf
-            nearest.append(gaps.amin(dim=1))
-        return torch.cat(nearest).double()
-
 
 def _small(picture: Image.Image) -> np.ndarray:
     return np.array(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
-def _blocks(pictures: np.ndarray) -> list[Tensor]:
-    """Return the pyramid's blocks of pictures (n, side, side, 3) in 0..255, each (n, d)."""
-    images = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
+def _images(*pictures: np.ndarray) -> Tensor:
+    """Return bytes (..., side, side, 3) as one batch (n, 3, side, side) in 0..1."""
+    stacked = np.concatenate([each.reshape(-1, SIDE, SIDE, 3) for each in pictures])
+    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
+
+
+def _blocks(images: Tensor) -> list[Tensor]:
+    """Return the pyramid's blocks of pictures (n, 3, side, side), each (n, d)."""
     blocks = [F.adaptive_avg_pool2d(images, side).flatten(1) for side in COLOUR_SIDES]
     light = images.mean(dim=1)  # (n, side, side)
     down, right = light[:, 1:, :-1] - light[:, :-1, :-1], light[:, :-1, 1:] - light[:, :-1, :-1]

@@ -12,7 +12,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -21,28 +20,15 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from memdriven.checkpoint import CRITIC, Checkpoint, load_facts, record_files
-from memdriven.config import Config, DiscriminatorConfig, Pooling, from_dict
+from memdriven.config import Config, DiscriminatorConfig, from_dict
 from memdriven.data.images import to_tensor
 from memdriven.encoders.weights import load_weights, read_weights, write_weights
-from memdriven.errors import CheckpointError
+from memdriven.errors import CheckpointError, require
 from memdriven.files import read_json
 from memdriven.models.discriminator import Discriminator, content_pyramid
 from memdriven.pipeline.output import to_picture
 from memdriven.training.run_directory import STATE
 from memdriven.training.state import read_module
-
-SCHEMA = "memdriven.discriminator/1"
-
-
-class Answers(NamedTuple):
-    """D's probabilities, in 0..1."""
-
-    real: float
-    """Unconditional: that a picture is a real one."""
-    fits: float
-    """Conditional: that it is real and fits its caption."""
-    fits_wrong: float
-    """The same beside a wrong caption."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +39,14 @@ class Critic:
     size: int
 
     @torch.inference_mode()
-    def judge(self, picture: Image.Image, sentence: Tensor, wrong: Tensor) -> Answers:
-        """Return what D says of a picture beside sentences (d,) of a right and a wrong caption."""
+    def judge(self, picture: Image.Image, sentence: Tensor, wrong: Tensor) -> list[float]:
+        """Return D's probabilities of a picture: that it is real; real and fits a caption; a wrong one.
+
+        The captions are given by their sentence embeddings (d,).
+        """
         image = F.interpolate(2 * to_tensor(picture)[None] - 1, size=(self.size, self.size), mode="area")
         logits = self.network(image, sentence[None], wrong[None])
-        return Answers(*(float(each.sigmoid()) for each in logits if each is not None))
+        return [float(each.sigmoid()) for each in logits if each is not None]
 
 
 def contents(picture: Image.Image) -> list[Image.Image]:
@@ -75,20 +64,23 @@ def load_critic(checkpoint: Checkpoint) -> Critic | None:
     if not path.is_file():
         return None
     weights = read_weights(path)
-    downs = [name for name in weights if name.startswith("downs.") and name.endswith(".weight")]
-    size = 4 << len(downs)
     try:
-        width, widest = len(weights["downs.0.weight"]), max(len(weights[name]) for name in downs)
-        content: Pooling = "average" if weights["downs.1.weight"].shape[1] > width else "none"
-        config = DiscriminatorConfig(width=width, max_width=widest, content=content, spectral_norm=False)
+        downs = [value for name, value in weights.items() if name.startswith("downs.") and value.dim() == 4]
+        size, width = 4 << len(downs), len(weights["downs.0.weight"])
+        config = DiscriminatorConfig(
+            width=width,
+            max_width=max(map(len, downs)),
+            content="average" if weights["downs.1.weight"].shape[1] > width else "none",
+            spectral_norm=False,
+        )
         network = Discriminator(config, size, checkpoint.config.text.dim)
         load_weights(network, weights, str(path))
     except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(
+        wanted, fix = (
             f"the weights of a discriminator in {path}",
-            str(error)[:120],
-            "remove the file, or put one there that was trained with these encoders",
-        ) from None
+            "remove the file, or put a fitting one there",
+        )
+        raise CheckpointError(wanted, str(error)[:120], fix) from None
     return Critic(network.eval().requires_grad_(False), size)
 
 
@@ -102,21 +94,19 @@ def take_critic(run: Path, checkpoint: Path) -> Path:
     config = from_dict(Config, read_json(run / "config.json", CheckpointError))
     weights, facts = read_module(run / STATE, "discriminators")
     weights = {name[2:]: value for name, value in weights.items() if name.startswith("0.")}
-    layers = sum(name.startswith("downs.") and name.endswith(".bias") for name in weights)
     wanted, fix = "a run whose first D judged whole pictures", "take the run that trained that stage"
-    if not layers:
-        raise CheckpointError(wanted, f"no D in {run}", fix)
-    if config.train.crop < 1 and config.train.frozen_stages == config.generator.stages - 1:
-        raise CheckpointError(wanted, f"cut-outs (train.crop {config.train.crop})", fix)
+    require(weights, CheckpointError, wanted, f"no D in {run}", fix)
+    cut = config.train.crop < 1 and config.train.frozen_stages == config.generator.stages - 1
+    require(not cut, CheckpointError, wanted, f"cut-outs (train.crop {config.train.crop})", fix)
     own, other = load_facts(checkpoint).get("damsm"), facts["identity"]["damsm"]
-    if own != other:
-        raise CheckpointError(f"a D trained with the encoders {own} of {checkpoint}", str(other), fix)
+    require(own == other, CheckpointError, f"a D trained with the encoders {own}", other, fix)
+    layers = sum(name.startswith("downs.") and name.endswith(".bias") for name in weights)
     network = Discriminator(config.discriminator, 4 << layers, config.text.dim).eval()
     network.load_state_dict(weights)
     for layer in network.modules():
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight")
-    write_weights(checkpoint / CRITIC, network, {"schema": SCHEMA})
+    write_weights(checkpoint / CRITIC, network, {"schema": "memdriven.discriminator/1"})
     record_files(checkpoint)
     return checkpoint / CRITIC
 

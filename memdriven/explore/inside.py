@@ -8,6 +8,7 @@ the memory did is seen only by hiding a part of v and painting again.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
@@ -81,7 +82,8 @@ def look_inside(pipe: MemoryDrivenPipeline, request: Request) -> Inside:
     noise = pipe.noise(request, prepared.request.seeds[0])
     query = pipe.retriever.query(request.caption)
     pictures, met = _paint(pipe, prepared, noise)
-    _, empty = _paint(pipe, replace(prepared, v=torch.zeros_like(prepared.v)), noise)
+    nothing = replace(prepared, v=torch.zeros_like(prepared.v))
+    empty = [gates for stage in pipe.paint(nothing, noise) for gates in stage.gates]
     return Inside(
         prepared=prepared,
         noise=noise,
@@ -90,10 +92,7 @@ def look_inside(pipe: MemoryDrivenPipeline, request: Request) -> Inside:
         cosines=cosines(pipe, request.caption),
         v=apply_view(noise, prepared.v.float().cpu())[0],
         pictures=tuple(pictures),
-        fusions=tuple(
-            _fusion(stage, hidden, gates, without)
-            for (stage, hidden, gates), (_, _, without) in zip(met, empty, strict=True)
-        ),
+        fusions=tuple(_fusion(*each, without) for each, without in zip(met, empty, strict=True)),
     )
 
 
@@ -135,33 +134,26 @@ def fading(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Image.Image
 
 def strongest(v: Tensor, count: int) -> list[int]:
     """Return the channels of v (c, h, w) with the largest v_global, largest first; none that are 0."""
-    values, numbers = v.mean(dim=(1, 2)).topk(min(count, len(v)))
-    return [number for number, value in zip(numbers.tolist(), values.tolist(), strict=True) if value > 0]
-
-
-Met = tuple[int, Tensor, Gates]
-"""A stage, and what entered one of its ACMs: h (1, c, s, s), with the gates that met it."""
+    means = v.mean(dim=(1, 2))
+    return [number for number in means.topk(min(count, len(v))).indices.tolist() if means[number] > 0]
 
 
 def _paint(
     pipe: MemoryDrivenPipeline, prepared: Prepared, noise: Noise
-) -> tuple[list[Image.Image], list[Met]]:
-    """Paint, and write down what passes each ACM; nobody else paints meanwhile."""
+) -> tuple[list[Image.Image], list[tuple[int, Tensor, Gates]]]:
+    """Paint; write down of each ACM that is passed its stage, h (1, c, s, s) and the gates that met it."""
     pictures: list[Image.Image] = []
-    met: list[Met] = []
+    met: list[tuple[int, Tensor, Gates]] = []
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: tuple[Tensor, Gates]) -> None:
         met.append((len(pictures), inputs[0], output[1]))
 
-    with pipe.turn:
-        modules = pipe.checkpoint.generator.modules()
-        hooks = [m.register_forward_hook(keep) for m in modules if isinstance(m, AffineCombination)]
-        try:
-            for stage in pipe.paint(prepared, noise):
-                pictures.append(to_picture(stage.image))
-        finally:
-            for hook in hooks:
-                hook.remove()
+    with pipe.turn, ExitStack() as hooks:  # nobody else paints meanwhile
+        for module in pipe.checkpoint.generator.modules():
+            if isinstance(module, AffineCombination):
+                hooks.callback(module.register_forward_hook(keep).remove)
+        for stage in pipe.paint(prepared, noise):
+            pictures.append(to_picture(stage.image))
     return pictures, met
 
 

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from tqdm import trange
 
 from memdriven.checkpoint import MEMORY, record_files
-from memdriven.errors import BankError
+from memdriven.errors import BankError, require
 from memdriven.files import atomic_write_bytes
 from memdriven.memory.bank import MemoryBank
 
@@ -38,7 +38,6 @@ LARGEST = 5_000
 """Items above which `renew_map` writes none: time and memory grow with their square."""
 Progress = Callable[[int, int], None]
 """Told how many of how many are done."""
-_REPORT_EVERY = 200
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -71,32 +70,20 @@ def read_map(bank: MemoryBank, path: Path) -> Map:
         BankError: the file is damaged.
     """
     directions = item_directions(bank)
-    facts, points = _stored(path) if path.is_file() else ({}, torch.empty(0))
-    if facts.get("bank") != _bank_hash(bank):  # none, or the memory has been exchanged since
-        return Map(_fit(principal(directions)), directions, stored=False)
-    wanted, found = (SCHEMA, (bank.n, 2)), (facts.get("schema"), tuple(points.shape))
-    if found != wanted:
-        raise BankError(f"the map {wanted} in {path}", str(found), REPAIR)
-    return Map(points, directions, stored=True)
+    if path.is_file():
+        try:
+            with safe_open(path, "pt") as content:
+                facts, points = content.metadata() or {}, content.get_tensor("points").float()
+        except (SafetensorError, OSError) as error:
+            raise BankError(f"a map of the memory in {path}", str(error)[:120], REPAIR) from error
+        if facts.get("bank") == _bank_hash(bank):  # else the memory has been exchanged since
+            found, wanted = (facts.get("schema"), tuple(points.shape)), (SCHEMA, (bank.n, 2))
+            require(found == wanted, BankError, f"the map {wanted} in {path}", found, REPAIR)
+            return Map(points, directions, stored=True)
+    return Map(_fit(principal(directions)), directions, stored=False)
 
 
-def _stored(path: Path) -> tuple[dict[str, str], Tensor]:
-    try:
-        with safe_open(path, "pt") as content:
-            return content.metadata() or {}, content.get_tensor("points").float()
-    except (SafetensorError, OSError) as error:
-        raise BankError(f"a map of the memory in {path}", str(error)[:120], REPAIR) from error
-
-
-def write_map(bank: MemoryBank, path: Path, steps: int = STEPS, *, progress: bool = True) -> None:
-    """Compute a bank's map by `neighbour_embedding` and write it (float16)."""
-    directions = item_directions(bank)
-    points = _fit(neighbour_embedding(directions, steps=steps, progress=progress))
-    facts = {"schema": SCHEMA, "bank": _bank_hash(bank)}
-    atomic_write_bytes(path, save({"points": points.half().contiguous()}, facts))
-
-
-def renew_map(checkpoint: Path, *, progress: bool = True) -> None:
+def renew_map(checkpoint: Path, *, steps: int = STEPS, progress: bool = True) -> None:
     """Give a checkpoint's folder the map of the memory in it, unless it has that; none of a large memory.
 
     Raises:
@@ -108,7 +95,9 @@ def renew_map(checkpoint: Path, *, progress: bool = True) -> None:
         if read_map(bank, path).stored:
             return
     if bank.n <= LARGEST:
-        write_map(bank, path, progress=progress)
+        points = _fit(neighbour_embedding(item_directions(bank), steps=steps, progress=progress))
+        facts = {"schema": SCHEMA, "bank": _bank_hash(bank)}
+        atomic_write_bytes(path, save({"points": points.half().contiguous()}, facts))
     else:  # the page draws principal components
         path.unlink(missing_ok=True)
     record_files(checkpoint)
@@ -123,11 +112,8 @@ def item_directions(bank: MemoryBank) -> Tensor:
 def principal(rows: Tensor) -> Tensor:
     """Return rows (n, d) in their two principal directions, (n, 2); signs are fixed."""
     centred = (rows - rows.mean(dim=0)).double()
-    _, vectors = torch.linalg.eigh(centred.T @ centred)
-    axes = vectors[:, -2:].flip(1)
-    largest = axes.abs().argmax(dim=0)
-    axes = axes * axes[largest, [0, 1]].sign()
-    flat: Tensor = (centred @ axes).float()
+    axes = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -2:].flip(1)
+    flat: Tensor = (centred @ (axes * axes[axes.abs().argmax(dim=0), [0, 1]].sign())).float()
     return flat
 
 
@@ -194,10 +180,9 @@ def small_pictures(
     """
     pictures = np.empty((len(rows), side, side, 3), np.uint8)
     for place, row in enumerate(rows):
-        if progress is not None and place % _REPORT_EVERY == 0:
+        if progress and place % 200 == 0:
             progress(place, len(rows))
-        picture = bank.thumbnail(row)
-        pictures[place] = np.asarray(picture.resize((side, side), Image.Resampling.BOX))
+        pictures[place] = np.asarray(bank.thumbnail(row).resize((side, side), Image.Resampling.BOX))
     return pictures
 
 

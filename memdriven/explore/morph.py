@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.errors import ConfigError
+from memdriven.errors import ConfigError, require
 from memdriven.explore.compare import painted
 from memdriven.models.noise import Noise
 from memdriven.pipeline.guidance import TextCondition
@@ -55,23 +55,19 @@ def slerp(start: Tensor, end: Tensor, t: float) -> Tensor:
 
 def between(start: End, end: End, moving: Collection[str], t: float) -> End:
     """Return what is at t: slerp of z and epsilon, lerp of the view, of v and of the text."""
-    noise, text, v = start.noise, start.prepared.text, start.prepared.v
+    (prepared, noise), (other, there) = start, end
+    here, text = noise, prepared.text
     if "z" in moving:
-        noise = noise._replace(z=slerp(noise.z, end.noise.z, t))
+        noise = noise._replace(z=slerp(here.z, there.z, t))
     if "view" in moving:
-        here, there = start.noise, end.noise
         x, y, side = ((1 - t) * a + t * b for a, b in zip(here.window, there.window, strict=True))
-        noise = noise._replace(
-            epsilon=slerp(here.epsilon, there.epsilon, t),
-            mirror=(1 - t) * here.mirror + t * there.mirror,
-            window=(x, y, side),
-        )
+        mirror = (1 - t) * here.mirror + t * there.mirror
+        epsilon = slerp(here.epsilon, there.epsilon, t)
+        noise = noise._replace(epsilon=epsilon, mirror=mirror, window=(x, y, side))
     if "words" in moving:
-        other = end.prepared.text
-        text = TextCondition(text.sentence.lerp(other.sentence, t), text.words.lerp(other.words, t))
-    if "memory" in moving:
-        v = v.lerp(end.prepared.v, t)
-    return End(replace(start.prepared, text=text, v=v), noise)
+        text = TextCondition(*(a.lerp(b, t) for a, b in zip(text, other.text, strict=True)))
+    v = prepared.v.lerp(other.v, t) if "memory" in moving else prepared.v
+    return End(replace(prepared, text=text, v=v), noise)
 
 
 def frames(
@@ -83,12 +79,8 @@ def frames(
         CaptionError, RetrievalError: as the pipeline's call.
         ConfigError: nothing moves, or an unknown part.
     """
-    if not moving or not set(moving) <= set(PARTS):
-        raise ConfigError(
-            "something that moves: " + ", ".join(PARTS),
-            ", ".join(map(str, moving))[:80] or "nothing",
-            "choose one or more",
-        )
+    wanted, found = "something that moves: " + ", ".join(PARTS), ", ".join(map(str, moving))[:80] or "nothing"
+    require(moving and set(moving) <= set(PARTS), ConfigError, wanted, found, "choose one or more")
     first, last = End.of(pipe, start), End.of(pipe, end)
     for place in range(count):
         yield painted(pipe, *between(first, last, moving, place / (count - 1)))

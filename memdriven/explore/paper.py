@@ -6,7 +6,7 @@ number counts as yes, partly or no stand beside each claim.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,35 +24,29 @@ RESULTS, ABLATION = "results.jsonl", "ablation.jsonl"
 MODELS = ("best-of-8", "model")
 """Rows of the model: as the page paints, with one of eight references kept, and with the nearest."""
 Holds = Literal["yes", "partly", "no"]
+Answered = tuple[str, Holds | None]
+"""The measured answer in words, and whether the claim holds; None where nothing was measured."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One claim of the paper and what is found here."""
+class Claim:
+    """One claim of the paper and how it is answered here."""
 
-    claim: str
+    words: str
     where: str
     """Section, figure or table of the paper."""
-    here: str
-    """The measured answer in words; why there is none."""
-    holds: Holds | None
-    """None where nothing was measured."""
     see: str
     """The tab or figure that shows it: a tab's id, or `figure 3`; empty for none."""
+    answer: Callable[[MemoryDrivenPipeline, Rows], Answered]
 
 
-class Rows:
-    """A checkpoint's results, by row and metric, the newest of each."""
+class Rows(dict[tuple[str, str], Result]):
+    """A checkpoint's results by row and metric, the newest of each."""
 
-    def __init__(self, results: Sequence[Result]) -> None:
-        self.all: Mapping[tuple[str, str], Result] = {
-            (each.row, each.metric): each for each in results if not each.variant
-        }
-
-    def value(self, metric: str, *rows: str) -> float | None:
-        """Return the metric of the first of the rows that has it."""
-        found = (self.all[row, metric].value for row in rows if (row, metric) in self.all)
-        return next(found, None)
+    def value(self, metric: str, *rows: str) -> float:
+        """Return the metric of the first of the rows that has it (LookupError: none has)."""
+        found = [self[row, metric].value for row in rows if (row, metric) in self]
+        return found[0]
 
 
 @torch.inference_mode()
@@ -73,29 +67,30 @@ def rows_of(pipe: MemoryDrivenPipeline) -> Rows:
     Raises:
         EvaluationError: its file of results is damaged.
     """
-    results = read_results(pipe.checkpoint.path / RESULTS)
-    return Rows([each for each in results if each.checkpoint_hash == pipe.checkpoint.hash])
+    found = read_results(pipe.checkpoint.path / RESULTS)
+    own = (each for each in found if each.checkpoint_hash == pipe.checkpoint.hash and not each.variant)
+    return Rows({(each.row, each.metric): each for each in own})
 
 
-def answers(pipe: MemoryDrivenPipeline) -> list[Answer]:
+def answers(pipe: MemoryDrivenPipeline) -> Mapping[Claim, Answered]:
     """Return every claim with its answer.
 
     Raises:
         EvaluationError: the checkpoint's file of results is damaged.
     """
-    rows = rows_of(pipe)
-    return [Answer(claim, where, *answer(pipe, rows), see) for claim, where, answer, see in CLAIMS]
-
-
-Answered = tuple[str, Holds | None]
+    rows, found = rows_of(pipe), dict[Claim, Answered]()
+    for claim in CLAIMS:
+        try:
+            found[claim] = claim.answer(pipe, rows)
+        except LookupError:
+            found[claim] = "Not measured for this checkpoint.", None
+    return found
 
 
 def _realistic(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     made, none, real = (rows.value("fid_vgg", *names) for names in (MODELS, ("none",), ("real",)))
-    if made is None or none is None or real is None:
-        return "No distance was measured.", None
-    rival = rows.value("fid_vgg", "rival")
-    beside = f"a rival that never had a memory {rival:,.0f}; " if rival else ""
+    rival = rows["rival", "fid_vgg"].value if ("rival", "fid_vgg") in rows else None
+    beside = "" if rival is None else f"a rival that never had a memory {rival:,.0f}; "
     here = (
         f"Distance (fid_vgg) to real pictures {made:,.0f}; without its memory {none:,.0f}; {beside}"
         f"other real ones {real:,.0f}."
@@ -105,24 +100,18 @@ def _realistic(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
 
 def _aligned(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     made, none, real = (rows.value("r_precision_judge", *names) for names in (MODELS, ("none",), ("real",)))
-    if made is None or none is None or real is None:
-        return "R-precision was not measured.", None
     here = f"R-precision by its own judge: {made:.1f}; without memory {none:.1f}; real pictures {real:.1f}."
     return here, _graded(made > none, made > 0.8 * real)
 
 
 def _chosen(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     painted, shown = rows.value("asked_colours", "model", *MODELS), rows.value("asked_colours", "retrieved")
-    if painted is None or shown is None:
-        return "Named colours were not counted.", None
     here = f"References show {shown:.0%} of the colours named, the pictures painted from them {painted:.0%}."
     return here, _graded(painted > shown, painted > shown + 0.2)
 
 
 def _no_copies(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     share = rows.value("copy_suspected", *MODELS)
-    if share is None:
-        return "No copy check was run.", None
     here = (
         f"{share:.1%} of the pictures are suspected copies: closer to a picture of the memory than "
         f"{100 - SUSPECT:.0f} % of the memory\u2019s pictures are to the one that is nearest to them."
@@ -132,11 +121,10 @@ def _no_copies(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
 
 def _diverse(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     z, seed = (rows.value(f"diversity_{name}", *MODELS) for name in ("z", "seed"))
-    if z is None:
-        return "z alone was not measured for this checkpoint; the figure does it now.", None
     drawn = "with the mirror and the window that a seed draws here too"
-    beside = f"; {drawn}, {seed:.2f}" if seed is not None else ""
-    return f"Pictures of z alone lie {z:.2f} apart{beside} (LPIPS-like).", _graded(z >= 0.3, z >= 1)
+    return f"Pictures of z alone lie {z:.2f} apart; {drawn}, {seed:.2f} (LPIPS-like).", _graded(
+        z >= 0.3, z >= 1
+    )
 
 
 def _stages(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
@@ -146,12 +134,10 @@ def _stages(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
 
 
 def _no_attention(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
-    if pipe.checkpoint.attributes is None or pipe.checkpoint.attributes.reader is None:
-        return "None in the generator. DAMSM attends in training, as in the paper.", "yes"
-    return (
-        "None in the generator. The reader of captions, which is ours, attends over words; DAMSM attends in "
-        "training, as in the paper."
-    ), "partly"
+    reads = pipe.checkpoint.attributes is not None and pipe.checkpoint.attributes.reader is not None
+    reader = "The reader of captions, which is ours, attends over words; " if reads else ""
+    here = f"None in the generator. {reader}DAMSM attends in training, as in the paper."
+    return here, _graded(True, not reads)
 
 
 def _content(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
@@ -159,11 +145,8 @@ def _content(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
     runs = read_results(pipe.checkpoint.path.resolve().parent.parent / "docs" / ABLATION)
     gains: dict[str, float] = {}
     for metric in ("fd_squeezenet", "fid_vgg"):  # by the second, where both are known of a budget
-        found = {
-            (each.budget, each.variant): each.value
-            for each in runs
-            if each.metric == metric and each.row == "model"
-        }
+        mine = (each for each in runs if each.metric == metric and each.row == "model")
+        found = {(each.budget, each.variant): each.value for each in mine}
         for (budget, variant), value in found.items():
             if variant == "base" and (budget, "content-none") in found:
                 gains[budget] = 1 - value / found[budget, "content-none"]
@@ -178,29 +161,29 @@ def _content(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
 
 
 def _elsewhere(pipe: MemoryDrivenPipeline, rows: Rows) -> Answered:
-    return (
+    here = (
         "Other pictures, another size and another form of FID: Table 1 below puts both in sight, not in rank."
-    ), None
+    )
+    return here, None
 
 
 def _graded(partly: bool, wholly: bool) -> Holds:
     return "no" if not partly else "yes" if wholly else "partly"
 
 
-CLAIMS: tuple[tuple[str, str, Callable[[MemoryDrivenPipeline, Rows], Answered], str], ...] = (
-    (
+CLAIMS = (
+    Claim(
         "Realistic pictures, more so than purely parametric models",
         "Sec. 1, Fig. 1, Table 1",
-        _realistic,
         "figure 1",
+        _realistic,
     ),
-    ("The picture says what the text says", "Sec. 5.1, Table 1", _aligned, "app"),
-    ("G selects what the text requires from v, and adds the rest", "Sec. 4.1 (ACM)", _chosen, "inside"),
-    ("No significant copy-and-paste problem", "Sec. 5.1, Fig. 3", _no_copies, "figure 3"),
-    ("Obviously different pictures by only changing z", "Sec. 5.1, Fig. 5", _diverse, "figure 5"),
-    ("Three stages, 256 \u00d7 256", "Sec. 4.3, 5", _stages, "inside"),
-    ("No attention module in the whole architecture", "Sec. 5", _no_attention, ""),
-    ("Content information makes the discriminator more reliable", "Sec. 4.2, 5.2", _content, "inside"),
-    ("FID 10.49 and R-precision 73.87 on CUB", "Table 1", _elsewhere, "table 1"),
+    Claim("The picture says what the text says", "Sec. 5.1, Table 1", "app", _aligned),
+    Claim("G selects what the text requires from v, and adds the rest", "Sec. 4.1 (ACM)", "inside", _chosen),
+    Claim("No significant copy-and-paste problem", "Sec. 5.1, Fig. 3", "figure 3", _no_copies),
+    Claim("Obviously different pictures by only changing z", "Sec. 5.1, Fig. 5", "figure 5", _diverse),
+    Claim("Three stages, 256 \u00d7 256", "Sec. 4.3, 5", "inside", _stages),
+    Claim("No attention module in the whole architecture", "Sec. 5", "", _no_attention),
+    Claim("Content information makes the discriminator more reliable", "Sec. 4.2, 5.2", "inside", _content),
+    Claim("FID 10.49 and R-precision 73.87 on CUB", "Table 1", "table 1", _elsewhere),
 )
-"""What the paper says, where, how it is answered, and what shows it (as `Answer.see`)."""

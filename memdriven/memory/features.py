@@ -25,6 +25,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, ClassVar
 
 import numpy as np
@@ -201,7 +202,7 @@ class Parts:
     def __init__(self, content: Path, positions: Path, n: int) -> None:
         try:
             self.offsets = np.load(positions, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
+        except (ValueError, OSError, EOFError, SyntaxError, TokenError) as error:
             raise BankError(f"byte positions in {positions}", shown(str(error)), AGAIN) from error
         require(
             (self.offsets.shape, self.offsets.dtype) == ((n + 1,), np.int64)

@@ -5,37 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from memdriven.explore.compare import Edit, Row, across, edit
+from memdriven.explore.compare import Row, across, difference, edit, word_changes
 from memdriven.numbers import counted
 from memdriven.pipeline.request import MAX_SEED
-from memdriven.ui import gr, references, state
-from memdriven.ui.html import (
-    CONTROL_GONE,
-    PICTURE_ALT,
-    READY,
-    changed_words,
-    event_options,
-    figure,
-    hint,
-    image_uri,
-    panel,
-    script,
-    section,
-    seed_words,
-    slide,
-    status,
-    tag,
-    thumbs,
-    wash,
-)
+from memdriven.ui import gr, html, references, state
+from memdriven.ui.html import figure, image_uri, section, status, tag, thumbs
 from memdriven.ui.query import Compose
 from memdriven.ui.references import note
-from memdriven.ui.state import RULES
 from memdriven.ui.tabs import explain, explained, image, run_button, slider
 
 COMPARE_EMPTY = "A picture for each matching rule, with the references that it found."
 EDIT_EMPTY = "Both pictures and their difference appear here."
-NAMES = {value: label for label, value in RULES}
+NAMES = {value: label for label, value in state.RULES}
 NAMES |= {"random": "random memory", "oracle": "oracle", "none": "no memory"}
 DEFAULT = ["sentence-sentence", "sentence-image", "words-image", "none"]
 MAX_SEEDS = 4
@@ -48,14 +29,13 @@ def table(strategies: Sequence[str], seeds: float, *query: object) -> Iterator[t
     wanted = references.read(*query)
     count = max(1, min(int(seeds), MAX_SEEDS))
     noises = tuple((wanted.seeds[0] + step) % (MAX_SEED + 1) for step in range(count))
-    chosen = [name for name in NAMES if name in strategies]
-    rows: Sequence[Row] = ()
-    labels = [seed_words(seed, len(wanted.variations)) for seed in noises]
+    labels = [html.seed_words(seed, len(wanted.variations)) for seed in noises]
+    chosen, made = [name for name in NAMES if name in strategies], note(COMPARE_EMPTY)
     for rows in across(state.pipeline(), replace(wanted, seeds=noises), chosen):
-        done = sum(picture is not None for row in rows for picture in row.pictures)
+        made, done = table_html(rows, labels), sum(len(row.pictures) for row in rows)
         line = f"Painting: {done} of {counted(len(chosen) * count, 'picture')}."
-        yield table_html(rows, labels), status(line, busy=True)
-    yield table_html(rows, labels), status("Compared." if rows else READY)
+        yield made, status(line, busy=True)
+    yield made, status("Compared." if chosen else html.READY)
 
 
 def table_html(rows: Sequence[Row], noises: Sequence[str]) -> str:
@@ -65,50 +45,47 @@ def table_html(rows: Sequence[Row], noises: Sequence[str]) -> str:
         name = NAMES[row.strategy]
         head = tag("h3", name, class_="md-row-name") + thumbs(row.retrieval)
         cells = [tag("div", head, class_="md-row-head")]
-        for noise, picture in zip(noises, row.pictures, strict=True):
+        for noise, picture in zip(noises, row.pictures, strict=False):
             label = f"{name}, {noise}"
-            if picture is not None:
-                shown = image(picture, label) + tag("span", noise, class_="md-tile-seed")
-                pick = {"type": "button", "class_": "md-tile md-pick", "aria_pressed": "false"}
-                cells.append(tag("button", shown, **pick, data_label=label))
-            elif row.retrieval is None:
-                cells.append(tag("span", CONTROL_GONE, class_="md-tile md-control-gone"))
-            else:
-                cells.append(tag("span", class_="md-tile md-busy"))
-        lines.append(tag("li", *cells, class_="md-row"))
+            shown = image(picture, label) + tag("span", noise, class_="md-tile-seed")
+            pick = {"type": "button", "class_": "md-tile md-pick", "aria_pressed": "false"}
+            cells.append(tag("button", shown, **pick, data_label=label))
+        blank = tag("span", class_="md-tile md-busy")
+        if row.retrieval is None:
+            blank = tag("span", html.CONTROL_GONE, class_="md-tile md-control-gone")
+        lines.append(tag("li", *cells, blank * (len(noises) - len(row.pictures)), class_="md-row"))
     kind = "md-rows md-rows-one" if len(noises) == 1 else "md-rows"
     made = tag("ol", *lines, class_=kind, style=f"--columns:{len(noises)}")
-    place = tag("div", slide((_BLANK, ""), (_BLANK, "")), class_="md-slide-place", hidden=True)
-    return hint("Choose two pictures to lay them over each other.") + made + place
+    place = tag("div", html.slide((_BLANK, ""), (_BLANK, "")), class_="md-slide-place", hidden=True)
+    return html.hint("Choose two pictures to lay them over each other.") + made + place
 
 
 @explained(note(EDIT_EMPTY))
 def change(edited: str, *query: object) -> Iterator[tuple[str, str]]:
-    """Yield both captions' pictures with their difference, and the status."""
+    """Yield the words that changed, both pictures, their difference and the slider; and the status."""
     wanted = references.read(*query)
-    made = edit(state.pipeline(), wanted, edited)
-    yield edit_html(made), status(f"Same noise (seed {wanted.seeds[0]}), same references, other words.")
-
-
-def edit_html(made: Edit) -> str:
-    """Return the words that changed, both pictures, their difference, and the slider."""
-    ends = [(image_uri(output.images[0]), output.recipe.caption) for output in (made.before, made.after)]
+    before, after = edit(state.pipeline(), wanted, edited)
+    ends = [(image_uri(each.images[0]), each.recipe.caption) for each in (before, after)]
+    gap = difference(before.images[0], after.images[0])
+    share = f"difference: {100 * float(gap.mean()):.1f} % on average"
+    where = "Map of where the two pictures differ"
     figures = [
-        figure(shown, PICTURE_ALT.format(caption=words), name)
-        for name, (shown, words) in zip(("before", "after"), ends, strict=True)
+        *(
+            figure(shown, html.PICTURE_ALT.format(caption=words), name)
+            for name, (shown, words) in zip(("before", "after"), ends, strict=True)
+        ),
+        figure(html.wash(gap, "text"), where, share, class_="md-figure md-gap"),
     ]
-    share = f"difference: {100 * float(made.difference.mean()):.1f} % on average"
-    gap = wash(made.difference, "text")
-    figures.append(figure(gap, "Map of where the two pictures differ", share, class_="md-figure md-gap"))
     title = tag("h3", "The memory held fixed", class_="md-small-title")
-    return tag(
+    made = tag(
         "div",
-        tag("p", changed_words(made.changes), class_="md-changed"),
+        tag("p", html.changed_words(word_changes(wanted.caption, edited)), class_="md-changed"),
         tag("div", *figures, class_="md-triple"),
-        tag("div", title, thumbs(made.before.retrieval)),
-        slide(*ends),
+        tag("div", title, thumbs(before.retrieval)),
+        html.slide(*ends),
         class_="md-edit",
     )
+    yield made, status(f"Same noise (seed {wanted.seeds[0]}), same references, other words.")
 
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
@@ -126,7 +103,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         with gr.Row(elem_classes="md-tools"):
             seeds = slider("compare-seeds", "Noises side by side", 1, MAX_SEEDS, 1, 1)
             run = run_button("Compare", "compare-run")
-        made = panel(note(COMPARE_EMPTY), elem_id="compare-table", js_on_load=script("slide.js"))
+        made = html.panel(note(COMPARE_EMPTY), elem_id="compare-table", js_on_load=html.script("slide.js"))
         section("text", "Another word, same noise, same memory")
         explain("Noise and references stay those of your caption. What did the word do?")
         with gr.Row(elem_classes="md-tools"):
@@ -140,9 +117,9 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             )
             take = gr.Button("Copy my caption", elem_id="edit-take", elem_classes="md-quiet", min_width=120)
             paint = run_button("Show the difference", "edit-run", min_width=120)
-        changed = panel(note(EDIT_EMPTY), elem_id="edit-result", js_on_load=script("slide.js"))
+        changed = html.panel(note(EDIT_EMPTY), elem_id="edit-result", js_on_load=html.script("slide.js"))
     take.click(None, compose.caption, words, js="caption => caption")
-    options = event_options()
+    options = html.event_options()
     return [
         run.click(table, [chosen, seeds, *compose.whole_query], [made, compose.status], **options),
         paint.click(change, [words, *compose.whole_query], [changed, compose.status], **options),

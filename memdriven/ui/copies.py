@@ -7,24 +7,11 @@ from functools import partial
 from typing import Any
 
 from memdriven.explore.copies import ALIKE_COLOURS, CopySpace, Level, Likeness, Near
-from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import gr, references, state
-from memdriven.ui.html import (
-    CARD_ALT,
-    PICTURE_ALT,
-    event_options,
-    figure,
-    hint,
-    image_uri,
-    panel,
-    section,
-    status,
-    tag,
-    thumbs,
-)
+from memdriven.ui import gr, html, references, state
+from memdriven.ui.html import figure, image_uri, status, tag
 from memdriven.ui.query import Compose
 from memdriven.ui.references import Query, note
 from memdriven.ui.restore import made_here
@@ -80,44 +67,47 @@ def check(current: object, *query: Any) -> Iterator[tuple[str, str]]:
 def check_html(pipe: MemoryDrivenPipeline, output: PipelineOutput) -> str:
     """Return the picture, the nearest pictures, where it stands among their distances."""
     memory, bank = space(pipe).result(), pipe.bank
-    made, window = output.images[0], output.windows[0] if output.windows else WHOLE
+    made, window = output.images[0], output.windows[0]
     near = memory.nearest(made, SHOWN, window)
-    used = {bank.index_of(each.id): each for each in output.retrieval if each.id in bank.ids}
     cells = []
     for rank, each in enumerate(near, start=1):
-        caption = bank.item(each.index).captions[0]
+        item = bank.item(each.index)
         words = tag("b", f"No. {rank}", class_="md-rank") + tag("span", standing(each))
-        if each.index in used:
+        if item.id in output.retrieval.ids:
             words += tag("span", "was its reference", class_="md-own")
-        alt = CARD_ALT.format(rank=rank, caption=caption)
+        alt = html.CARD_ALT.format(rank=rank, caption=item.captions[0])
         shown = image_uri(bank.thumbnail(each.index))
-        cells.append(figure(shown, alt, words, title=caption, data_id=bank.ids[each.index]))
-    parts, every = [row("md-near", cells)], list(near)
-    if own := [each for each in output.retrieval if each.id not in bank.ids]:
-        cells = []
-        for number, guest in enumerate(own, start=1):
-            every.append(memory.standing(made, guest.image, window))
-            told = tag("span", standing(every[-1]))
-            cells.append(figure(image_uri(guest.image), f"Your own image {number}", told))
-        title = tag("h3", "Your own images that it drew on", class_="md-small-title")
-        parts += [title, row("md-near", cells)]
-    found = {each.index for each in near}
-    if rest := [each for index, each in used.items() if index not in found]:
-        title = tag("h3", "References that are not among the nearest", class_="md-small-title")
-        parts += [title, thumbs(rest)]
-    best = min(every, key=lambda each: each.distance)
-    alt = PICTURE_ALT.format(caption=output.recipe.caption)
+        cells.append(figure(shown, alt, words, title=item.captions[0], data_id=item.id))
+    parts, found = [row("md-near", cells)], {bank.ids[each.index] for each in near}
+    cells, rest = [], []
+    for reference in output.retrieval:
+        if reference.id in bank.ids:
+            rest += [] if reference.id in found else [reference]
+        else:  # the visitor's own
+            near.append(memory.standing(made, reference.image, window))
+            told = tag("span", standing(near[-1]))
+            cells.append(figure(image_uri(reference.image), f"Your own image {len(cells) + 1}", told))
+    if cells:
+        parts += [_title("Your own images that it drew on"), row("md-near", cells)]
+    if rest:
+        parts += [_title("References that are not among the nearest"), html.thumbs(rest)]
+    best = min(near, key=lambda each: each.distance)
+    alt = html.PICTURE_ALT.format(caption=output.recipe.caption)
     return tag(
         "div",
         verdict(memory.likeness(output), best),
-        _scale(every, best),
+        _scale(near, best),
         tag("div", figure(image_uri(made), alt, "the result"), tag("div", *parts), class_="md-copy-pair"),
-        hint(
+        html.hint(
             "Compared by colours at 4, 8 and 16 px and by edges in eight directions, mirrored or not; no "
             "network takes part. A blurred picture lies far from everything, so look as well."
         ),
         class_="md-copy",
     )
+
+
+def _title(words: str) -> str:
+    return tag("h3", words, class_="md-small-title")
 
 
 def verdict(likeness: Likeness | None, nearest: Near) -> str:
@@ -126,25 +116,22 @@ def verdict(likeness: Likeness | None, nearest: Near) -> str:
     told = "No reference took part."
     if likeness is not None:
         level = likeness.level(nearest)
-        gaps = {
-            "the colours around it": likeness.surroundings,
-            "its own colours, where v is strong": likeness.subject,
-        }
-        parts = [("pose and place", likeness.same_layout)]
-        parts += [(f"{name} ({gap:.0%} apart on average)", gap < ALIKE_COLOURS) for name, gap in gaps.items()]
-        lines = []
-        for name, same in parts:
-            word = "alike" if same else "unlike"
-            lines.append(tag("li", tag("b", word, class_=f"md-is-{word}"), f" {name}"))
+        lines = [_alike("pose and place", likeness.same_layout)]
+        around, own = likeness.surroundings, likeness.subject
+        for name, gap in (("the colours around it", around), ("its own colours, where v is strong", own)):
+            lines.append(_alike(f"{name} ({gap:.0%} apart on average)", gap < ALIKE_COLOURS))
         told = tag("ul", *lines, class_="md-alike")
-    steps = (
-        tag("li", short, aria_current="true" if name == level else None)
-        for name, (short, _) in LEVELS.items()
-    )
+    steps = []
+    for name, (short, _) in LEVELS.items():
+        steps.append(tag("li", short, aria_current="true" if name == level else None))
     line = tag("strong", LEVELS[level][1]) + " " + tag("span", standing(nearest))
-    return (
-        tag("ol", *steps, class_="md-levels") + tag("p", line, class_="md-verdict", data_level=level) + told
-    )
+    said = tag("p", line, class_="md-verdict", data_level=level)
+    return tag("ol", *steps, class_="md-levels") + said + told
+
+
+def _alike(name: str, same: bool) -> str:
+    word = "alike" if same else "unlike"
+    return tag("li", tag("b", word, class_=f"md-is-{word}"), f" {name}")
 
 
 def standing(near: Near) -> str:
@@ -166,12 +153,12 @@ def _scale(near: Sequence[Near], best: Near) -> str:
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     with gr.Tab("Copy check", id="copies"):
-        section("memory", "Is it a copy?")
+        html.section("memory", "Is it a copy?")
         explain(
             "Looks for the pictures of the memory that are nearest to the result, by their pixels and not "
             "by the features that the model was given."
         )
         run = run_button("Check this picture", "copy-run")
-        made = panel(note(EMPTY), elem_id="copy-result")
+        made = html.panel(note(EMPTY), elem_id="copy-result")
     asked, shown = [compose.current, *compose.whole_query], [made, compose.status]
-    return [run.click(check, asked, shown, **event_options())]
+    return [run.click(check, asked, shown, **html.event_options())]

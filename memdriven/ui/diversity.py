@@ -9,59 +9,57 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypedDict
+from typing import Any, NamedTuple
 
 from PIL import Image
 
-from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.errors import ConfigError, MemDrivenError, require
 from memdriven.explore.compare import mean_difference, painted
 from memdriven.numbers import is_number
-from memdriven.pipeline.output import Prepared
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
-from memdriven.ui import gr, references, state
-from memdriven.ui.html import by_name, event_options, failure, image_uri, panel, section, status, tag
+from memdriven.ui import gr, html, references, state
+from memdriven.ui.html import section, status, tag
 from memdriven.ui.picture import PictureTab, show
 from memdriven.ui.query import STATE_SECONDS, Compose, steps_line
 from memdriven.ui.references import MEMORY_EMPTY, again, note, panels
 from memdriven.ui.result import moment, recipe_of
 from memdriven.ui.steering import Steering
-from memdriven.ui.tabs import explain, explained, row, slider
+from memdriven.ui.tabs import explain, explained, image, row, slider
 
 NUMBERS = (1, 2, 3, 4, 0, 5, 6, 7, 8)
 """Of the tiles; 0 is the picture that the others vary."""
 STRENGTH = 0.25
 OTHERS = 4
 """References that are painted with, to say what another memory changes."""
+APART = (
+    "How far two pictures differ on average when z alone changes, and when another reference does: mean "
+    "absolute difference of the pixels, as a share of the full range."
+)
 
 
-class Grid(TypedDict):
+class Grid(NamedTuple):
     """What a grid on screen was made from."""
 
-    recipe: str
+    recipe: Recipe
     strength: float
     """How far its tiles step away from the recipe's z; at 1 nothing of it is left."""
 
-
-def near_recipe(recipe: Recipe, number: int, strength: float) -> Recipe:
-    """Return the near-by recipe of a number from 1; 0 is the recipe itself."""
-    if number == 0:
-        return recipe
-    # Seeds of this picture's own, also where it is itself a step: the same eight z for all would be dull.
-    seed = (recipe.seed + 1000 * number + 10_000 * len(recipe.variations)) % (MAX_SEED + 1)
-    step = Variation(seed=seed, strength=strength)
-    return replace(recipe, variations=(*recipe.variations, step))
+    def tile(self, number: int) -> Recipe:
+        """Return the recipe of a tile of `NUMBERS`."""
+        if number == 0:
+            return self.recipe
+        # Seeds of this picture's own, also where it is itself a step: the same eight z for all would be dull.
+        steps = self.recipe.variations
+        seed = (self.recipe.seed + 1000 * number + 10_000 * len(steps)) % (MAX_SEED + 1)
+        return replace(self.recipe, variations=(*steps, Variation(seed=seed, strength=self.strength)))
 
 
 def empty_grid() -> str:
     """Return the grid before its first use: nine blank tiles and a sentence."""
     blank = tag("li", tag("span", class_="md-tile")) * len(NUMBERS)
-    return tag(
-        "div",
-        tag("ol", blank, class_="md-grid", aria_hidden="true"),
-        tag("p", "Nine pictures of one caption appear here, side by side.", class_="md-grid-note"),
-        class_="md-grid-empty",
-    )
+    words = tag("p", "Nine pictures of one caption appear here, side by side.", class_="md-grid-note")
+    return tag("div", tag("ol", blank, class_="md-grid", aria_hidden="true"), words, class_="md-grid-empty")
 
 
 def grid(pictures: Sequence[Image.Image]) -> str:
@@ -69,7 +67,7 @@ def grid(pictures: Sequence[Image.Image]) -> str:
     cells = []
     for picture, number in zip(pictures, NUMBERS, strict=False):
         label = f"Variation {number}" if number else "The picture itself"
-        inside = tag("img", src=image_uri(picture), alt=label) + tag("span", label, class_="md-tile-seed")
+        inside = image(picture, label) + tag("span", label, class_="md-tile-seed")
         kind = "md-tile" if number else "md-tile md-tile-centre"
         cells.append(tag("button", inside, type="button", class_=kind, data_seed=number, title=label))
     for place in range(len(pictures) + 1, len(NUMBERS) + 1):
@@ -98,31 +96,25 @@ def vary_near(current: object, strength: object, steering: Steering) -> Made:
 def _grids(request: Request, strength: float) -> Made:
     pipe, start = state.pipeline(), time.perf_counter()
     prepared = pipe.prepare(request)
-    recipe = pipe.recipe(prepared, request.seeds[0])
-    made: Grid = {"recipe": recipe.to_json(), "strength": strength}
+    made = Grid(pipe.recipe(prepared, request.seeds[0]), strength)
     shown = references.memory_panel(again(prepared).retrieval, common=state.common_words())
-    pictures: list[Image.Image] = []
+    by_z: list[Image.Image] = []
     for number in NUMBERS:
         # z alone moves: the seed stays, and with it epsilon, mirror and window.
-        variations = near_recipe(recipe, number, strength).variations
-        noise = pipe.noise(replace(request, variations=variations), recipe.seed)
-        pictures.append(painted(pipe, prepared, noise))
-        line = f"Painting variation {min(len(pictures) + 1, len(NUMBERS))} of {len(NUMBERS)}."
-        yield shown, grid(pictures), made, status(line, busy=True)
-    memory = [painted(pipe, each, recipe.seed) for each in _others(prepared)]
-    apart = _distance(pictures, [pictures[NUMBERS.index(0)], *memory])
-    line = f"Nine pictures in {time.perf_counter() - start:.1f} s."
-    yield shown, grid(pictures) + apart, made, status(line)
-
-
-def _others(prepared: Prepared) -> Iterator[Prepared]:
-    """Yield the same words with each of the next references in line alone."""
-    pipe, retrieval = state.pipeline(), prepared.retrieval
+        varied = replace(request, variations=made.tile(number).variations)
+        by_z.append(painted(pipe, prepared, pipe.noise(varied, made.recipe.seed)))
+        line = f"Painting variation {min(len(by_z) + 1, len(NUMBERS))} of {len(NUMBERS)}."
+        yield shown, grid(by_z), made, status(line, busy=True)
+    # The same words and noise with each of the next references in line alone.
+    retrieval = prepared.retrieval
     strategy = None if retrieval.strategy in CONTROLS else retrieval.strategy
-    found = pipe.retrieve(retrieval.caption, strategy, min(pipe.bank.n, OTHERS + len(retrieval)))
+    found = pipe.retrieve(request.caption, strategy, min(pipe.bank.n, OTHERS + len(retrieval)))
+    by_memory = [by_z[NUMBERS.index(0)]]
     for each in [name for name in found.ids if name not in retrieval.ids][:OTHERS]:
-        alone = (Reference(each),)
-        yield pipe.prepare(replace(prepared.request, strategy=found.strategy, references=alone, k=1))
+        other = replace(prepared.request, strategy=found.strategy, references=(Reference(each),), k=1)
+        by_memory.append(painted(pipe, pipe.prepare(other), made.recipe.seed))
+    line = f"Nine pictures in {time.perf_counter() - start:.1f} s."
+    yield shown, grid(by_z) + _distance(by_z, by_memory), made, status(line)
 
 
 def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> str:
@@ -132,25 +124,20 @@ def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> 
         if len(pictures) > 1:
             share = f"{name}: {100 * mean_difference(pictures):.1f} %"
             parts.append(tag("strong", share, class_=f"md-by-{kind}"))
-    told = (
-        "How far two pictures differ on average when z alone changes, and when another reference does: mean "
-        "absolute difference of the pixels at four resolutions, as a share of the full range."
-    )
-    return tag("p", *parts, tag("span", told, class_="md-hint"), class_="md-distance")
+    return tag("p", *parts, tag("span", APART, class_="md-hint"), class_="md-distance")
 
 
 def adopt(event: gr.EventData, made: Grid | None, steering: Steering) -> dict[str, Any]:
     """Keep a chosen tile's noise and show its picture, at the grid's own references; return what changes."""
     try:
-        if not made:
-            wanted = "a variation of a grid that is still there"
-            raise ConfigError(wanted, "none in this tab", "make nine new ones, then choose")
+        wanted = "a variation of a grid that is still there"
+        require(made, ConfigError, wanted, "none in this tab", "make nine new ones, then choose")
+        assert made is not None
         number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
-        first = Recipe.from_json(made["recipe"])
-        recipe = near_recipe(first, min(number, len(NUMBERS)), made["strength"])
+        recipe = made.tile(min(number, len(NUMBERS)))
         output = state.pipeline().from_recipe(recipe, steering.guests)
     except MemDrivenError as error:
-        return {"status": failure(error)}
+        return {"status": html.failure(error)}
     new = steering.step(recipe.seed, recipe.variations).hold(recipe)
     said = f"Seed {recipe.seed} is kept: its picture is shown."
     if recipe.variations:
@@ -190,16 +177,16 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
                 run = gr.Button("Make nine", variant="primary", elem_id="make-grid", min_width=120)
                 near = gr.Button("Vary this picture", elem_id="make-near", min_width=140)
                 far = slider("strength", "How far from it", 0.05, 1.0, STRENGTH, 0.05)
-            drawn = panel(empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
+            drawn = html.panel(empty_grid(), elem_id="grid", js_on_load=_ON_LOAD)
         with gr.Column(elem_id="grid-memory-column", min_width=240):
             section("memory", "The memory held fixed")
-            memory = panel(note(MEMORY_EMPTY), elem_id="grid-memory")
+            memory = html.panel(note(MEMORY_EMPTY), elem_id="grid-memory")
             # Inside the tab: Gradio counts whatever lies directly among the tabs as one of them.
             made = gr.State(None, time_to_live=STATE_SECONDS)
-    outputs, options = [memory, drawn, made, compose.status], event_options()
+    outputs, options = [memory, drawn, made, compose.status], html.event_options()
     parts = compose.parts | shown.parts | {"tabs": tabs}
     adopted = [parts[name] for name in ADOPTED]
-    drawn.click(by_name(parts, adopt), [made, compose.steering], adopted, **options)
+    drawn.click(html.by_name(parts, adopt), [made, compose.steering], adopted, **options)
     return [
         run.click(vary, compose.whole_query, outputs, **options),
         near.click(vary_near, [compose.current, far, compose.steering], outputs, **options),

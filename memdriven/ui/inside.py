@@ -4,26 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from PIL import Image
-
 from memdriven.explore.compare import WRONG, Row, across
 from memdriven.explore.inside import STRENGTHS, fading, hidden_parts, look_inside
 from memdriven.pipeline.request import CONTROLS
-from memdriven.ui import gr, references, state
-from memdriven.ui.html import (
-    CONTROL_GONE,
-    event_options,
-    figure,
-    hint,
-    image_uri,
-    panel,
-    script,
-    section,
-    status,
-    tag,
-    text,
-    thumbs,
-)
+from memdriven.ui import gr, html, references, state
+from memdriven.ui.html import figure, hint, image_uri, status, tag, text
 from memdriven.ui.picture import Update
 from memdriven.ui.query import Compose, read_examples
 from memdriven.ui.references import Query, note
@@ -44,8 +29,7 @@ CONTROL_NAMES = {
 @explained(note(INSIDE_EMPTY), "")
 def look(*query: object) -> Iterator[tuple[Update, str, str]]:
     """Yield the walk, then with what hiding parts of v does, then the strengths; and the status."""
-    pipe = state.pipeline()
-    asked = Query(*query)
+    pipe, asked = state.pipeline(), Query(*query)
     if not str(asked.caption).strip():  # there is always something to walk through
         asked = asked._replace(caption=read_examples(pipe)[0])
     wanted = references.read(*asked)
@@ -55,17 +39,28 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
         yield walk_html(pipe, seen), "", done
         return
     yield walk_html(pipe, seen), "", status("Painting once without each part of v\u2026", busy=True)
-    steps = [
-        status(f"Strength {number} of {len(STRENGTHS)}.", busy=True)
-        for number in range(1, len(STRENGTHS) + 1)
-        if state.offers_memory()
-    ]
-    steps.append(done)
-    yield walk_html(pipe, seen, list(hidden_parts(pipe, seen))), "", steps.pop(0)
-    shown: list[Image.Image] = []
-    for line, picture in zip(steps, fading(pipe, wanted), strict=False):
-        shown.append(picture)
-        yield gr.skip(), fading_html(shown), line
+    strengths = STRENGTHS if state.offers_memory() else ()
+    lines = [status(f"Strength {n + 1} of {len(strengths)}.", busy=True) for n in range(len(strengths))]
+    lines.append(done)
+    yield walk_html(pipe, seen, list(hidden_parts(pipe, seen))), "", lines[0]
+    cells = []
+    for share, picture, line in zip(strengths, fading(pipe, wanted), lines[1:], strict=False):
+        name = f"{share:.0%}"
+        alt = f"The picture with {name} of the memory"
+        cells.append(figure(image_uri(picture), alt, name, data_share=name))
+        yield gr.skip(), fading_html(cells), line
+
+
+def fading_html(cells: Sequence[str]) -> str:
+    """Return pictures with ever more of the memory, side by side."""
+    return tag(
+        "div",
+        tag("h3", "From words alone to all of the memory", class_="md-step-title"),
+        hint("Same words, references and noise; only the strength of the features differs."),
+        row("md-fading", cells),
+        tag("p", tag("span", "words alone"), tag("span", "all of the memory"), class_="md-fade-ends"),
+        class_="md-inside",
+    )
 
 
 @explained(note(CONTROLS_EMPTY))
@@ -77,7 +72,7 @@ def exchange(*query: object) -> Iterator[tuple[str, str]]:
         own = pipe.config.retrieval.strategy
     names = [own, *list(CONTROL_NAMES)[1:]]
     for rows in across(pipe, request, names):
-        if any(rows[-1].pictures) or rows[-1].retrieval is None:
+        if rows[-1].pictures or rows[-1].retrieval is None:
             line = f"Control {len(rows)} of {len(names)}."
             yield controls_html(rows), status(line, busy=len(rows) < len(names))
 
@@ -87,49 +82,28 @@ def controls_html(rows: Sequence[Row]) -> str:
     cells = []
     for control, (key, (name, why)) in zip(rows, CONTROL_NAMES.items(), strict=False):
         words = tag("p", tag("b", text(name)), tag("span", text(why)), class_="md-control")
-        if control.pictures[0] is None:
-            cells.append(tag("span", text(CONTROL_GONE), class_="md-tile md-control-gone") + words)
-        else:
+        shown, used = tag("span", html.CONTROL_GONE, class_="md-tile md-control-gone"), ""
+        if control.pictures:
             shown = figure(image_uri(control.pictures[0]), f"{name}: {why}", data_control=key)
-            cells.append(shown + words + thumbs(control.retrieval))
+            used = html.thumbs(control.retrieval)
+        cells.append(shown + words + used)
     return row("md-controls", cells)
-
-
-def fading_html(pictures: Sequence[Image.Image]) -> str:
-    """Return the picture with ever more of the memory, side by side."""
-    cells = [
-        figure(
-            image_uri(picture),
-            f"The picture with {share:.0%} of the memory",
-            text(f"{share:.0%}"),
-            data_share=f"{share:.0%}",
-        )
-        for share, picture in zip(STRENGTHS, pictures, strict=False)
-    ]
-    return tag(
-        "div",
-        tag("h3", text("From words alone to all of the memory"), class_="md-step-title"),
-        hint("Same words, references and noise; only the strength of the features differs."),
-        row("md-fading", cells),
-        tag("p", tag("span", "words alone"), tag("span", "all of the memory"), class_="md-fade-ends"),
-        class_="md-inside",
-    )
 
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     with gr.Tab("How it works", id="inside") as tab:
-        section("paint", "From your words to the picture, step by step")
+        html.section("paint", "From your words to the picture, step by step")
         with gr.Row(elem_classes="md-tools"):
             explain("Figure 2 of the paper, with the numbers of this very picture. Choose a step.")
             open_ = run_button("Show my picture", "inside-run")
-        seen = panel(note(INSIDE_EMPTY), elem_id="inside-result", js_on_load=script("inside.js"))
-        faded = panel(elem_id="inside-fading")
-        section("memory", "Swap the memory")
+        seen = html.panel(note(INSIDE_EMPTY), elem_id="inside-result", js_on_load=html.script("inside.js"))
+        faded = html.panel(elem_id="inside-fading")
+        html.section("memory", "Swap the memory")
         explain("Same words, same noise. Whatever differs was the memory's doing.")
         run = run_button("Swap the memory", "controls-run")
-        made = panel(note(CONTROLS_EMPTY), elem_id="controls-result")
-    walked, options = [seen, faded, compose.status], event_options()
+        made = html.panel(note(CONTROLS_EMPTY), elem_id="controls-result")
+    walked, options = [seen, faded, compose.status], html.event_options()
     return [
         open_.click(look, compose.whole_query, walked, **options),
         tab.select(look, compose.whole_query, walked, **options),

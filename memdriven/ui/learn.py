@@ -16,24 +16,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from memdriven.errors import ConfigError
+from memdriven.errors import ConfigError, require
 from memdriven.numbers import is_whole, parse_json, shown
-from memdriven.ui import experiments, gr, state
-from memdriven.ui.html import (
-    BESIDE,
-    CLICKS,
-    EQUATION,
-    READY,
-    button,
-    event_options,
-    hint,
-    panel,
-    script,
-    status,
-    tag,
-    text,
-)
-from memdriven.ui.lessons import Lesson, lessons, questions
+from memdriven.ui import gr, html, lessons, state
+from memdriven.ui.html import BESIDE, READY, button, hint, panel, status, tag, text
+from memdriven.ui.lessons import Lesson, questions
 from memdriven.ui.query import STATE_SECONDS, Compose
 from memdriven.ui.references import note
 from memdriven.ui.tabs import explain, explained, run_button
@@ -64,19 +51,18 @@ def lesson_of(chosen: object) -> Lesson:
     Raises:
         ConfigError: there is none of that id.
     """
-    known = lessons()
-    if not isinstance(chosen, str) or chosen not in known:
-        raise ConfigError(f"a lesson: {', '.join(known)}", shown(chosen), "choose one above")
-    return known[chosen]
+    found = lessons.lessons().get(chosen) if isinstance(chosen, str) else None
+    wanted = f"a lesson: {', '.join(lessons.lessons())}"
+    require(found, ConfigError, wanted, shown(chosen), "choose one above")
+    assert found is not None
+    return found
 
 
 @explained(None, note(EMPTY))
 def run(chosen: object, caption: object = "") -> Iterator[tuple[Any, str, str]]:
     """Yield what came true (at the end), the experiment so far, and the status."""
     lesson = lesson_of(chosen)
-    words = caption if isinstance(caption, str) else ""
-    steps = experiments.run(state.pipeline(), lesson.experiment, lesson.request, lesson.other, words)
-    for ran in steps:
+    for ran in lessons.run(state.pipeline(), lesson, caption if isinstance(caption, str) else ""):
         yield None, _result(lesson, ran.made), status("Running the experiment\u2026", busy=True)
     told = status("That is what happened. Reveal tells why.")
     yield (lesson.id, ran.answer, ran.measured), _result(lesson, ran.made, done=True), told
@@ -88,24 +74,12 @@ def _result(lesson: Lesson, made: str, *, done: bool = False) -> str:
 
 
 def reveal(chosen: object, predicted: object, outcome: object) -> tuple[str, gr.Button]:
-    """Return the prediction, judged by the run, beside the explanation; hide the button."""
+    """Return the prediction, judged by the run's outcome, why, and the way on; hide the button."""
     lesson = lesson_of(chosen)
+    of, answer, measured = outcome if isinstance(outcome, tuple) else ("", None, "")
+    if of != lesson.id:
+        answer, measured = None, ""
     said = lesson.options.index(str(predicted)) if predicted in lesson.options else None
-    answer, measured = None, ""
-    if isinstance(outcome, tuple) and outcome[0] == lesson.id:
-        _, answer, measured = outcome
-    return told(lesson, said, answer, measured), gr.Button(visible=False)
-
-
-def told(lesson: Lesson, said: int | None, answer: int | None, measured: str) -> str:
-    """Return whether the prediction came true, by what numbers, why, and the way on.
-
-    Args:
-        lesson: what was run.
-        said: the option that was predicted; None for none of them.
-        answer: the option that came true; None where none did.
-        measured: by what numbers.
-    """
     if said is None:
         verdict, judged = "open", "You made no prediction."
     elif answer is None:
@@ -123,24 +97,24 @@ def told(lesson: Lesson, said: int | None, answer: int | None, measured: str) ->
         came = "" if verdict == "right" else tag("b", text(lesson.options[answer]), ". ")
         lines.append(tag("p", came, text(lesson.outcomes[answer])))
     lines += [tag("p", text(line)) for line in lesson.reveal]
-    order = [*lessons(), AFTER]
-    place = order.index(lesson.id) + 1
-    following = order[place]
-    title = "the four questions again" if following == AFTER else lessons()[following].title
-    forward = button(f"Next: {title} \u2192", data_act="next", data_lesson=following)
-    where = tag("span", f"Lesson {place} of {len(order) - 1}", class_="md-hint")
+    titles = {each.id: each.title for each in lessons.lessons().values()} | {
+        AFTER: "the four questions again"
+    }
+    place = list(titles).index(lesson.id) + 1
+    following = list(titles)[place]
+    forward = button(f"Next: {titles[following]} \u2192", data_act="next", data_lesson=following)
+    where = tag("span", f"Lesson {place} of {len(titles) - 1}", class_="md-hint")
     lines.append(tag("p", forward, where, class_="md-onward"))
-    return tag("div", *lines, class_=f"md-reveal md-{lesson.highlight}")
+    return tag("div", *lines, class_=f"md-reveal md-{lesson.highlight}"), gr.Button(visible=False)
 
 
 def lesson_html(lesson: Lesson) -> str:
     """Return the lesson's words: which term it is about, its text, its question, and a teacher's notes."""
     terms = []
-    for kind, word in EQUATION:
+    for kind, word in html.EQUATION:
         about = " md-about" if kind == lesson.highlight else ""
         terms.append(tag("b", word, class_=f"md-{kind}{about}") if kind else f" {word} ")
-    subject, caption = state.subject(), lesson.request.caption
-    other = ""
+    subject, caption, other = state.subject(), lesson.request.caption, ""
     if subject and subject not in caption.split():
         other = hint(
             f"Written for another model: this one knows {subject}s. Run it with a caption of your own."
@@ -164,11 +138,6 @@ def lesson_html(lesson: Lesson) -> str:
 # Four questions before and after
 
 
-def answers_file() -> Path:
-    """Return where answers are kept."""
-    return Path(os.environ.get(PLACE) or Path.home() / ".memdriven" / "answers.jsonl")
-
-
 def keep(when: object, visit: object, *chosen: object) -> tuple[str, Mapping[str, Any]]:
     """Keep a visitor's answers; return what to say, and what the visit knows of itself.
 
@@ -177,39 +146,42 @@ def keep(when: object, visit: object, *chosen: object) -> tuple[str, Mapping[str
         visit: an id of no meaning that joins both, and the right answers before.
         chosen: an option for each question, in their order.
     """
-    asked = questions()
-    visit = dict(visit) if isinstance(visit, Mapping) else {}
-    visit.setdefault("id", secrets.token_hex(6))
+    asked, visit = questions(), dict(visit) if isinstance(visit, Mapping) else {}
     when = AFTER if when == AFTER else BEFORE
     if not all(answer in each.options for each, answer in zip(asked, chosen, strict=True)):
         return tag("p", "Answer all four, or guess.", class_="md-hint", role="status"), visit
     places = [each.options.index(str(answer)) for each, answer in zip(asked, chosen, strict=True)]
-    right = sum(place == each.answer for place, each in zip(places, asked, strict=True))
-    visit[when] = right
+    right = [place == each.answer for place, each in zip(places, asked, strict=True)]
+    visit = {"id": secrets.token_hex(6)} | visit | {when: sum(right)}
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    record = {"visit": visit["id"], "when": when, "answers": places, "right": right, "time": moment}
-    where = "Your answers could not be kept in a file."
-    if _write(record):
-        where = f"Kept without a name in {answers_file()}."
-    said = [tag("p", "Thank you. Now the lessons; you will meet these questions again.")]
+    record = {"visit": visit["id"], "when": when, "answers": places, "right": visit[when], "time": moment}
+    where = f"Kept without a name in {answers_file()}."
+    if not _write(record):
+        where = "Your answers could not be kept in a file."
+    made = tag("p", "Thank you. Now the lessons; you will meet these questions again.")
     if when == AFTER:
-        rows = []
-        for place, each in zip(places, asked, strict=True):
-            mark = tag("b", "\u2713" if place == each.answer else "\u2717")
-            rows.append(
-                tag("li", mark, text(f" {each.question} "), tag("em", text(each.options[each.answer or 0])))
-            )
         before = f"Before: {visit[BEFORE]} of {len(asked)}. " if BEFORE in visit else ""
-        head = tag("p", tag("strong", f"{before}Now: {right} of {len(asked)}."))
-        said, where = [head, tag("ul", *rows, class_="md-answered")], f"{summary()} {where}"
-    return tag("div", *said, hint(where), class_="md-reveal", role="status"), visit
+        rows = []
+        for good, each in zip(right, asked, strict=True):
+            mark = tag("b", "\u2713" if good else "\u2717")
+            answer = tag("em", text(each.options[each.answer or 0]))
+            rows.append(tag("li", mark, text(f" {each.question} "), answer))
+        made = tag("p", tag("strong", f"{before}Now: {visit[when]} of {len(asked)}."))
+        made += tag("ul", *rows, class_="md-answered")
+        where = f"{summary()} {where}"
+    return tag("div", made, hint(where), class_="md-reveal", role="status"), visit
 
 
 def summary() -> str:
     """Return how all visitors who answered twice did, before and after."""
     visits: dict[str, dict[str, int]] = {}
-    for record in _read():
-        visits.setdefault(str(record.get("visit")), {})[record["when"]] = record["right"]
+    with suppress(OSError, UnicodeDecodeError):
+        for line in answers_file().read_text("utf-8").splitlines():
+            with suppress(ValueError):  # a line that is none is passed over
+                found = parse_json(line)
+                known = isinstance(found, dict) and found.get("when") in (BEFORE, AFTER)
+                if known and is_whole(found.get("right")):
+                    visits.setdefault(str(found.get("visit")), {})[found["when"]] = found["right"]
     both = [each for each in visits.values() if len(each) == 2]
     if not both:
         return ""
@@ -217,34 +189,20 @@ def summary() -> str:
     return f"All who answered twice ({len(both)}): {before:.1f} right before, {after:.1f} after."
 
 
+def answers_file() -> Path:
+    """Return where answers are kept."""
+    return Path(os.environ.get(PLACE) or Path.home() / ".memdriven" / "answers.jsonl")
+
+
 def _write(record: Mapping[str, Any]) -> bool:
     path = answers_file()
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size > MOST_BYTES:
-            return False
         with path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(record) + "\n")
-    except OSError:
-        return False
-    return True
-
-
-def _read() -> Iterator[dict[str, Any]]:
-    """Yield the kept answers; lines that are none are passed over."""
-    try:
-        lines = answers_file().read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return
-    for line in lines:
-        with suppress(ValueError):
-            found = parse_json(line)
-            if (
-                isinstance(found, dict)
-                and found.get("when") in (BEFORE, AFTER)
-                and is_whole(found.get("right"))
-            ):
-                yield found
+            if stream.tell() <= MOST_BYTES:
+                stream.write(json.dumps(record) + "\n")
+                return True
+    return False
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -253,8 +211,9 @@ def _read() -> Iterator[dict[str, Any]]:
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
-    first = next(iter(lessons().values()))
-    minutes = sum(each.minutes for each in lessons().values())
+    known = lessons.lessons()
+    first = next(iter(known.values()))
+    choices = [(f"{n} {each.title}", each.id) for n, each in enumerate(known.values(), 1)]
     with gr.Tab("Learn", id="learn"):
         # In the tab: what stands between two tabs, Gradio takes for one.
         outcome = gr.State(None, time_to_live=STATE_SECONDS)
@@ -262,17 +221,14 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         gone = "There is no lesson of that name. Choose one below."
         panel(tag("p", gone, class_="md-error", role="alert", hidden=True), elem_id="lesson-gone")
         chosen = gr.Radio(
-            [
-                ("Four questions", BEFORE),
-                *((f"{n} {each.title}", each.id) for n, each in enumerate(lessons().values(), 1)),
-                ("The same four", AFTER),
-            ],
+            [("Four questions", BEFORE), *choices, ("The same four", AFTER)],
             value=first.id,
             label="Lessons",
             show_label=False,
             elem_id="lesson-choice",
             elem_classes="md-choice",
         )
+        minutes = sum(each.minutes for each in known.values())
         explain(f"{minutes} minutes in all. Answer the four questions before and after.")
         with gr.Row(elem_classes="md-columns", elem_id="lesson-row") as taught:
             with gr.Column(elem_id="lesson-column", min_width=280):
@@ -291,9 +247,9 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                 )
                 start = run_button("Run", "lesson-run", interactive=False)
             with gr.Column(elem_id="lesson-shown", min_width=300):
-                made = panel(note(EMPTY), elem_id="lesson-result", js_on_load=script("inside.js"))
+                made = panel(note(EMPTY), elem_id="lesson-result", js_on_load=html.script("inside.js"))
                 open_ = gr.Button("Reveal", visible=False, elem_id="lesson-reveal", elem_classes="md-run")
-                judged = panel(elem_id="lesson-told", js_on_load=CLICKS)
+                judged = panel(elem_id="lesson-told", js_on_load=html.CLICKS)
         with gr.Column(visible=False, elem_id="questions") as quiz:
             asked = [
                 gr.Radio(
@@ -310,10 +266,9 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     def choose(chosen: object) -> dict[Any, Any]:
         """Show a lesson's text and answers, or the questions, and everything after them cleared."""
         if chosen in (BEFORE, AFTER):
-            return {taught: gr.Row(visible=False), quiz: gr.Column(visible=True), thanks: ""} | {
-                each: gr.Radio(value=None) for each in asked
-            }
-        lesson = lessons().get(str(chosen), first)
+            blank = {each: gr.Radio(value=None) for each in asked}
+            return blank | {taught: gr.Row(visible=False), quiz: gr.Column(visible=True), thanks: ""}
+        lesson = known.get(str(chosen), first)
         return {
             taught: gr.Row(visible=True),
             quiz: gr.Column(visible=False),
@@ -326,10 +281,10 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             compose.status: status(READY),
         }
 
-    running = start.click(run, [chosen, own], [outcome, made, compose.status], **event_options())
+    running = start.click(run, [chosen, own], [outcome, made, compose.status], **html.event_options())
     # What still runs is the lesson before's, and would fill the new one's place.
-    shown = [taught, quiz, words, answer, own, start, made, judged, compose.status, thanks, *asked]
-    chosen.change(choose, chosen, shown, cancels=running, **BESIDE)
+    parts = [taught, quiz, words, answer, own, start, made, judged, compose.status, thanks, *asked]
+    chosen.change(choose, chosen, parts, cancels=running, **BESIDE)
     made.change(None, [made, words], [made, open_, compose.status], js=_OF_THIS_LESSON, **BESIDE)
     answer.change(lambda said: gr.Button(interactive=bool(said)), answer, start, **BESIDE)
     open_.click(reveal, [chosen, answer, outcome], [judged, open_], **BESIDE)
@@ -340,5 +295,5 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
 
 def onward(event: gr.EventData) -> str:
     """Return the lesson, or the questions, that the pressed button leads to."""
-    following = getattr(event, "lesson", None)
-    return following if following in (*lessons(), AFTER) else next(iter(lessons()))
+    following, known = getattr(event, "lesson", None), lessons.lessons()
+    return following if following in (*known, AFTER) else next(iter(known))

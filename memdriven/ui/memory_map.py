@@ -16,21 +16,8 @@ from memdriven.explore.memory_map import FILE, Map, Progress, mean_colours, read
 from memdriven.memory.bank import MemoryBank
 from memdriven.numbers import counted, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import gr, references, state
-from memdriven.ui.html import (
-    CLICKS,
-    READY,
-    button,
-    by_name,
-    event_options,
-    failure,
-    hint,
-    panel,
-    script,
-    section,
-    status,
-    tag,
-)
+from memdriven.ui import gr, html, references, state
+from memdriven.ui.html import failure, hint, panel, status, tag
 from memdriven.ui.picture import PictureTab, keep_from, show
 from memdriven.ui.query import Compose
 from memdriven.ui.references import Query, note, panels
@@ -77,11 +64,11 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
         "captions": [bank.items[row].captions[0] for row in rows],
         "tile": TILE,
         "columns": columns,
-        "atlas": "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"),
+        "atlas": html.webp_uri(buffer.getvalue()),
     }
     search = tag("input", type="search", class_="md-map-search", aria_label=SEARCH, placeholder=SEARCH)
     found = tag("output", class_="md-map-found", data_words="{count} found")
-    zoom = [button(sign, data_zoom=way, aria_label=label) for sign, way, label in ZOOM]
+    zoom = [html.button(sign, data_zoom=way, aria_label=label) for sign, way, label in ZOOM]
     told = f"Map of {counted(count, 'picture')}. Arrow keys go from point to point, Enter uses one."
     canvas = tag("canvas", tabindex=0, role="img", aria_label=told)
     card = tag("div", tag("i"), tag("span"), class_="md-map-card", hidden=True)
@@ -115,7 +102,7 @@ def find(*query: object) -> tuple[str, str]:
     """Return the star for the words in the left column, if there are any, and the status."""
     pipe = state.pipeline()
     if not str(Query(*query).caption).strip():
-        return hint("Write a caption to see where it belongs."), status(READY)
+        return hint("Write a caption to see where it belongs."), status(html.READY)
     try:
         prepared = pipe.prepare(references.read(*query))
         layout, _ = drawing(pipe).result()
@@ -176,29 +163,29 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
         picture: the Picture tab, which shows what is pinned and painted here, too.
     """
     with gr.Tab("Memory map", id="map") as tab:
-        section("memory", "Everything it remembers")
+        html.section("memory", "Everything it remembers")
         explain(
             "Each point is a picture of the memory in its own colour; similar "
             "captions lie close together. The star is where your words belong."
         )
         with gr.Row(elem_classes="md-columns"):
             with gr.Column(elem_id="map-column", min_width=300):
-                drawn = panel(note(EMPTY), elem_id="map", js_on_load=script("memory_map.js"))
+                drawn = panel(note(EMPTY), elem_id="map", js_on_load=html.script("memory_map.js"))
                 star = panel(elem_id="map-query")
                 again = gr.Button("Show my words", elem_id="map-find", elem_classes="md-quiet")
             with gr.Column(elem_id="map-side", min_width=220):
                 chosen = panel(
                     note("Choose a point to pin it: your words are painted with that memory."),
                     elem_id="map-chosen",
-                    js_on_load=CLICKS,
+                    js_on_load=html.CLICKS,
                 )
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
                 shown = gr.State("")
     keep_from(chosen, compose)
-    parts, options = compose.parts | picture.parts | {"chosen": chosen, "star": star}, event_options()
+    parts, options = compose.parts | picture.parts | {"chosen": chosen, "star": star}, html.event_options()
     changed = [parts[name] for name in CHANGED]
     return [
         tab.select(unfold, [shown, *compose.whole_query], [drawn, star, shown, compose.status], **options),
         again.click(find, compose.whole_query, [star, compose.status], **options),
-        drawn.click(by_name(parts, choose), compose.whole_query, changed, **options),
+        drawn.click(html.by_name(parts, choose), compose.whole_query, changed, **options),
     ]

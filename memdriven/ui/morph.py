@@ -13,21 +13,8 @@ from memdriven.explore import morph
 from memdriven.explore.compare import difference
 from memdriven.numbers import is_number
 from memdriven.pipeline.output import Retrieval
-from memdriven.ui import gr, references, state
-from memdriven.ui.html import (
-    PICTURE_BUSY,
-    button,
-    event_options,
-    hint,
-    image_uri,
-    panel,
-    script,
-    section,
-    status,
-    tag,
-    text,
-    thumbs,
-)
+from memdriven.ui import gr, html, references, state
+from memdriven.ui.html import button, image_uri, status, tag, text
 from memdriven.ui.query import Compose
 from memdriven.ui.references import Query, note
 from memdriven.ui.tabs import explain, explained, run_button, slider
@@ -79,7 +66,7 @@ def morph_html(
     play = button("Play", "md-action md-play", aria_pressed="false")
     gaps = [float(difference(a, b).mean()) for a, b in pairwise(pictures)]
     steps = (tag("span", style=f"height:{100 * gap / (max(gaps) or 1):.0f}%") for gap in gaps)
-    change = hint(f"Change per step ({100 * sum(gaps):.1f} % in total).")
+    change = html.hint(f"Change per step ({100 * sum(gaps):.1f} % in total).")
     return tag(
         "div",
         tag("div", *images, class_="md-film"),
@@ -96,7 +83,7 @@ def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
     return tag(
         "div",
         tag("q", text(retrieval.caption), class_="md-quote" + still["words"]),
-        tag("div", thumbs(retrieval), class_="md-end-memory" + still["memory"]),
+        tag("div", html.thumbs(retrieval), class_="md-end-memory" + still["memory"]),
         tag("span", f"seed {seed}", class_="md-seed" + still["z"]),
         class_="md-end",
     )
@@ -111,7 +98,7 @@ def _link(pictures: Sequence[Image.Image], kind: str) -> str:
 
 def _making(picture: Image.Image, share: float) -> str:
     bar = tag("span", tag("span", style=f"width:{100 * share:.0f}%"), class_="md-bar md-bar-noise")
-    image = tag("img", src=image_uri(picture), alt=PICTURE_BUSY, data_shown="true")
+    image = tag("img", src=image_uri(picture), alt=html.PICTURE_BUSY, data_shown="true")
     return tag("div", tag("div", image, class_="md-film"), bar, class_="md-morph")
 
 
@@ -119,7 +106,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     with gr.Tab("Morph", id="morph"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="morph-ask", min_width=260):
-            section("noise", "From this picture to another")
+            html.section("noise", "From this picture to another")
             explain(
                 "Starts at your words and noise. Choose what moves; the rest stays. z is interpolated on "
                 "a sphere, all else linearly."
@@ -140,7 +127,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             count = slider("morph-count", "Pictures", FEWEST, morph.MAX_FRAMES, DEFAULT_FRAMES, 2)
             make = run_button("Morph", "morph-run")
         with gr.Column(elem_id="morph-shown", min_width=300):
-            made = panel(note(EMPTY), elem_id="morph-result", js_on_load=script("morph.js"))
+            made = html.panel(note(EMPTY), elem_id="morph-result", js_on_load=html.script("morph.js"))
     words.input(None, [words, moving], moving, js=_MOVES)
     asking = [words, seed, moving, count, *compose.whole_query]
-    return [make.click(run, asking, [made, compose.status], **event_options())]
+    return [make.click(run, asking, [made, compose.status], **html.event_options())]

@@ -9,29 +9,15 @@ from PIL import Image
 
 from memdriven.checkpoint import load_rival
 from memdriven.errors import MemDrivenError
-from memdriven.evaluation.tables import PUBLISHED, metric
+from memdriven.evaluation.report import PUBLISHED
 from memdriven.explore.compare import mean_difference, painted
 from memdriven.explore.inside import hidden_parts, look_inside
-from memdriven.explore.paper import Answer, answers, paint_rival, rows_of
-from memdriven.pipeline.output import Prepared, Retrieval
+from memdriven.explore.paper import Answered, Claim, answers, paint_rival, rows_of
+from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
-from memdriven.ui import copies, gr, references, state
-from memdriven.ui.html import (
-    BESIDE,
-    CARD_ALT,
-    PICTURE_ALT,
-    button,
-    event_options,
-    failure,
-    hint,
-    image_uri,
-    panel,
-    script,
-    status,
-    tag,
-    text,
-)
+from memdriven.ui import copies, gr, html, references, state
+from memdriven.ui.html import image_uri, panel, status, tag, text
 from memdriven.ui.query import Compose, read_examples
 from memdriven.ui.references import Query, note
 from memdriven.ui.tabs import explain, explained, image, run_button, table
@@ -102,28 +88,27 @@ def _requests(asked: Query) -> list[Request]:
 def claims_html() -> str:
     """Return the table of claims, where the paper makes them, and what was measured here."""
     try:
-        rows = [_claim(each) for each in answers(state.pipeline())]
+        rows = [_claim(*each) for each in answers(state.pipeline()).items()]
     except MemDrivenError as error:
-        return failure(error)
+        return html.failure(error)
     title = text(f"Measured on {state.pipeline().checkpoint.name}, by rows of its results.jsonl.")
     return table(title, ("The paper says", "Where", "Here", "Holds?"), rows, class_="md-claim-table")
 
 
-def _claim(answer: Answer) -> str:
-    here, tab, press = text(answer.here), answer.see, "#generate"
-    if answer.see.startswith(("figure", "table")):
-        tab, press = "paper", f'#paper-choice input[value="{answer.see.removeprefix("figure ")}"]'
-    elif answer.see == "inside":
-        press = "#inside-run"
-    if answer.see:
-        here += " " + button("See it", "md-link", data_press=press, data_tab=tab)
+def _claim(claim: Claim, answered: Answered) -> str:
+    here, holds = text(answered[0]), answered[1]
+    tab, press = claim.see, {"inside": "#inside-run"}.get(claim.see, "#generate")
+    if claim.see.startswith(("figure", "table")):
+        tab, press = "paper", f'#paper-choice input[value="{claim.see.removeprefix("figure ")}"]'
+    if claim.see:
+        here += " " + html.button("See it", "md-link", data_press=press, data_tab=tab)
     return tag(
         "tr",
-        tag("th", text(answer.claim), scope="row"),
-        tag("td", text(answer.where), data_head="Where"),
+        tag("th", text(claim.words), scope="row"),
+        tag("td", text(claim.where), data_head="Where"),
         tag("td", here, data_head="Here"),
-        tag("td", tag("b", HOLDS[answer.holds]), data_head="Holds?"),
-        data_holds=answer.holds or "open",
+        tag("td", tag("b", HOLDS[holds]), data_head="Holds?"),
+        data_holds=holds or "open",
     )
 
 
@@ -175,47 +160,54 @@ def third(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
 
 def fifth(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
     """Yield Fig. 5: fixed sentence and features above, pictures of several z below, and how far apart."""
-    blocks: list[str] = []
+    blocks = ""
     for request in requests[:2]:
-        prepared, pictures = pipe.prepare(request), list[Image.Image]()
-        seed = request.seeds[0]
+        prepared, caption, pictures = pipe.prepare(request), request.caption, list[Image.Image]()
+        above = tag("div", _words(caption), _retrieved(prepared.retrieval), class_="md-paper-top")
+        first = pipe.noise(request, request.seeds[0])
         for step in range(NOISES):
-            z = pipe.noise(request, (seed + step) % (MAX_SEED + 1)).z
-            pictures.append(painted(pipe, prepared, pipe.noise(request, seed)._replace(z=z)))
-            yield _figure("5", [*blocks, _block(prepared, pictures)])
-        blocks.append(_block(prepared, pictures))
+            z = pipe.noise(request, (request.seeds[0] + step) % (MAX_SEED + 1)).z
+            pictures.append(painted(pipe, prepared, first._replace(z=z)))
+            blank = tag("span", class_="md-tile md-busy") * (NOISES - len(pictures))
+            below = tag(
+                "div", *(_picture(each, caption) for each in pictures), blank, class_="md-paper-noises"
+            )
+            apart = ""
+            if not blank:
+                share = f"Two of them differ by {100 * mean_difference(pictures):.1f} % on average."
+                apart = tag("p", share, class_="md-hint md-apart")
+            block = tag("div", above, below, apart, class_="md-paper-block")
+            yield _figure("5", [blocks, block])
+        blocks += block
 
 
 def numbers(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[str]:
     """Yield Table 1 with our own rows below it, each number with its form."""
-    measured = rows_of(pipe)
-    theirs = [
-        [each.method, each.values.get("fid", "\u2013"), each.form, each.values.get("r_precision", "\u2013")]
-        for each in PUBLISHED["CUB"]
-    ]
+    theirs, ours, measured = [], [], rows_of(pipe)
+    for each in PUBLISHED["CUB"]:
+        fid, precision = (each.values.get(name, "\u2013") for name in ("fid", "r_precision"))
+        theirs.append([each.method, fid, each.form, precision])
+    for row, name in ROW_NAMES.items():
+        values = {each: measured[row, each].value for each in COLUMNS if (row, each) in measured}
+        if values:
+            ours.append([name, *(_shown(each, values[each]) if each in values else "" for each in COLUMNS)])
     made = [_numbers("Published, CUB", ("Method", "FID", "form", "R-precision"), theirs)]
-    ours = [
-        [ROW_NAMES[row], *(_shown(name, measured.value(name, row)) for name in COLUMNS)] for row in ROW_NAMES
-    ]
-    if ours := [cells for cells in ours if any(cells[1:])]:
+    if ours:
         made.append(_numbers(f"Measured here, {pipe.checkpoint.name}", ("Row", *COLUMNS.values()), ours))
-        forms = sorted({each.protocol for each in measured.all.values() if each.metric in COLUMNS})
+        forms = sorted({each.protocol for each in measured.values() if each.metric in COLUMNS})
         lines = (tag("li", text(form.replace("KID x 1000", "KID"))) for form in forms)
         made.append(tag("details", tag("summary", "How each number was measured"), tag("ul", *lines)))
     else:
-        made.append(hint("Nothing was measured of this checkpoint yet."))
+        made.append(html.hint("Nothing was measured of this checkpoint yet."))
     yield _figure("table 1", made)
 
 
-def _shown(name: str, value: float | None) -> str:
-    """Return a number of ours as the table shows it; "" where there is none."""
-    if value is None:
-        return ""
-    if (
-        name == "kid_vgg"
-    ):  # recorded in thousandths; of unscaled features the plain number is read more easily
+def _shown(name: str, value: float) -> str:
+    if name == "kid_vgg":  # recorded in thousandths; of unscaled features the plain number is easier to read
         return f"{value / 1000:,.1f}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else metric(name).show(value)
+    if name in ("asked_colours", "copy_suspected"):
+        return f"{100 * value:.1f}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
 FIGURES: dict[str, tuple[str, Callable[[MemoryDrivenPipeline, Sequence[Request]], Iterator[str]]]] = {
@@ -246,18 +238,6 @@ def _row(cells: Sequence[str], heads: Sequence[str]) -> str:
     return tag("div", *cells, *blank, class_="md-paper-row", style=f"--cells:{len(heads)}")
 
 
-def _block(prepared: Prepared, pictures: Sequence[Image.Image]) -> str:
-    caption = prepared.request.caption
-    above = tag("div", _words(caption), _retrieved(prepared.retrieval), class_="md-paper-top")
-    blank = tag("span", class_="md-tile md-busy") * (NOISES - len(pictures))
-    below = tag("div", *(_picture(each, caption) for each in pictures), blank, class_="md-paper-noises")
-    apart = ""
-    if not blank:
-        share = f"Two of them differ by {100 * mean_difference(pictures, levels=1):.1f} % on average."
-        apart = tag("p", share, class_="md-hint md-apart")
-    return tag("div", above, below, apart, class_="md-paper-block")
-
-
 def _numbers(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [
         tag("tr", tag("th", text(name), scope="row"), *(tag("td", text(each)) for each in cells))
@@ -272,14 +252,14 @@ def _words(caption: str) -> str:
 
 
 def _picture(picture: Image.Image, caption: str) -> str:
-    return image(picture, PICTURE_ALT.format(caption=caption))
+    return image(picture, html.PICTURE_ALT.format(caption=caption))
 
 
 def _retrieved(retrieval: Retrieval) -> str:
     if not len(retrieval):
         return tag("span")
     best = retrieval[0]
-    alt = CARD_ALT.format(rank=best.rank, caption=best.caption)
+    alt = html.CARD_ALT.format(rank=best.rank, caption=best.caption)
     return tag("img", src=image_uri(best.image), alt=alt, class_="md-paper-memory")
 
 
@@ -302,7 +282,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                 scale=3,
             )
             run = run_button("Draw the figure", "paper-run", min_width=130)
-        made = panel(note(EMPTY), elem_id="paper-result", js_on_load=script("inside.js"))
+        made = panel(note(EMPTY), elem_id="paper-result", js_on_load=html.script("inside.js"))
     inputs, outputs = [number, *compose.whole_query], [made, compose.status]
-    tab.select(claims_html, None, claims, **BESIDE)
-    return [gr.on([run.click, number.change], draw, inputs, outputs, **event_options())]
+    tab.select(claims_html, None, claims, **html.BESIDE)
+    return [gr.on([run.click, number.change], draw, inputs, outputs, **html.event_options())]

@@ -21,11 +21,12 @@ from memdriven.explore.inside import BLOCKS, PLACES, Inside, as_seen, effect, st
 from memdriven.models.noise import WHOLE
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
+from memdriven.ui import state
 from memdriven.ui.html import button, hint, image_uri, tag, text, wash
-from memdriven.ui.state import RULES
 from memdriven.ui.tabs import barcode, bars, histogram, image, over, row, table
 
-NAMES = {value: label for label, value in RULES} | {"random": "drawn at random", "oracle": "its own caption"}
+RULES = {value: label for label, value in state.RULES}
+RULES |= {"random": "drawn at random", "oracle": "its own caption"}
 CRITIC_SIZE = 128
 """Side in px of the picture whose content features are shown where no D says which it judges."""
 QUESTIONS = ("Is it real?", "Real, and fits its caption?", "Real, and fits a wrong one?")
@@ -62,57 +63,35 @@ def walk_html(
     steps = [each for each in _steps(pipe, seen, hidden) if not only or each.name in only]
     names = [each.name for each in steps]
     stages = [name for name in names if name.startswith("stage")]
-    wires = [
-        *((a.name, b.name, a.kind) for a, b in pairwise(steps)),
-        *(("words", name, "text") for name in (*stages, "critic")),
-        *(("features", name, "memory") for name in stages[1:]),
-        *(() if only else (("noise", stages[0], "noise"),)),
-    ]
-    wires = [wire for wire in wires if {*wire[:2]} <= {*names, "noise"}]
+    wires = [(a.name, b.name, a.kind) for a, b in pairwise(steps)]
+    wires += [("words", name, "text") for name in (*stages, "critic") if not only]
+    wires += [("features", name, "memory") for name in stages[1:] if "features" in names]
+    wires += [] if only else [("noise", stages[0], "noise")]
     stations, panels = [], []
-    for number, step in enumerate(steps, start=1):
+    for number, step in enumerate(steps):
         station, account = f"{prefix}-{step.name}", f"{prefix}-at-{step.name}"
-        stations.append(
-            tag(
-                "button",
-                tag("b", tag("i", str(number)), step.title),
-                tag("span", step.view, class_="md-station-view"),
-                type="button",
-                role="tab",
-                id=station,
-                class_=f"md-station md-{step.kind}",
-                data_step=step.name,
-                aria_controls=account,
-                aria_selected=str(number == 1).lower(),
-                tabindex=0 if number == 1 else -1,
-            )
-        )
-        panels.append(
-            tag(
-                "section",
-                step.account,
-                role="tabpanel",
-                id=account,
-                aria_labelledby=station,
-                class_=f"md-account md-{step.kind}",
-                data_step=step.name,
-                hidden=number > 1,
-            )
-        )
+        head = tag("b", tag("i", str(number + 1)), step.title)
+        about: dict[str, object] = {
+            "data_step": step.name,
+            "class_": f"md-station md-{step.kind}",
+            "type": "button",
+        }
+        about |= {"role": "tab", "id": station, "aria_controls": account}
+        about |= {"aria_selected": str(number == 0).lower(), "tabindex": -1 if number else 0}
+        stations.append(tag("button", head, tag("span", step.view, class_="md-station-view"), **about))
+        about = {"data_step": step.name, "class_": f"md-account md-{step.kind}", "hidden": number > 0}
+        about |= {"role": "tabpanel", "id": account, "aria_labelledby": station}
+        panels.append(tag("section", step.account, **about))
     z = seen.noise.z[0]
     noise = (tag("span", tag("b", "z"), f" {len(z)} random numbers"), barcode(z, "noise"))
-    onward = (
-        button("\u2190 Back", data_go="-1"),
-        tag("output", class_="md-step-of", aria_live="off"),
-        button("Next \u2192", data_go="1"),
-    )
+    back, onward = button("\u2190 Back", data_go="-1"), button("Next \u2192", data_go="1")
     first = names.index(stages[0]) + 1
     flow = tag(
         "div",
         '<svg class="md-wires" aria-hidden="true"></svg>',
         tag("div", *stations, role="tablist", class_="md-stations", aria_label="The method, step by step"),
         "" if only else tag("div", *noise, class_="md-z-node", data_step="noise"),
-        tag("div", *onward, class_="md-walk-steps"),
+        tag("div", back, tag("output", class_="md-step-of", aria_live="off"), onward, class_="md-walk-steps"),
         class_="md-flow",
         style=f"--stations:{len(names)};--first:{first};--after:{1 if only else first + 2}",
         data_wires=json.dumps(wires),
@@ -123,19 +102,20 @@ def walk_html(
 
 def _steps(pipe: MemoryDrivenPipeline, seen: Inside, hidden: Sequence[Image.Image]) -> list[Step]:
     quoted = tag("q", text(seen.prepared.request.caption)) + barcode(seen.sentence, "text")
-    marks = [float(seen.cosines[pipe.bank.index_of(each)]) for each in _in_bank(pipe, seen)]
+    used = [each for each in seen.prepared.retrieval.ids if each in pipe.bank.ids]
+    marks = [float(seen.cosines[pipe.bank.index_of(each)]) for each in used]
     v = over(_reference(seen), wash(seen.v.norm(dim=0), "memory")) + barcode(_v_global(seen), "memory")
     last = over(seen.pictures[-1], _effects(seen, hidden))
     pooled = tag("span", *map(image, contents(seen.pictures[0])), class_="md-pooled")
     searched = histogram(seen.cosines, marks, small=True)
+    stages = []
+    for n, picture in enumerate(seen.pictures):
+        stages.append(Step(f"stage{n}", f"Stage {n + 1}", "paint", image(picture), stage(seen, n)))
     return [
         Step("words", "Words", "text", quoted, words(seen)),
         Step("search", "Search", "memory", searched, search(pipe, seen, marks)),
         Step("features", "Features", "memory", v, features(seen)),
-        *(
-            Step(f"stage{n}", f"Stage {n + 1}", "paint", image(picture), stage(seen, n))
-            for n, picture in enumerate(seen.pictures)
-        ),
+        *stages,
         Step("picture", "Picture", "paint", last, hiding(seen, hidden)),
         Step("critic", "Critic", "paint", pooled, critic(pipe, seen)),
     ]
@@ -174,10 +154,8 @@ def search(pipe: MemoryDrivenPipeline, seen: Inside, marks: Sequence[float]) -> 
     if not len(found):
         return _account(title, lead + " No reference was taken: the memory is switched off.", shown)
     if found.strategy != "sentence-sentence":
-        rule = NAMES[found.strategy]
-        lead += (
-            f" This reference was found by another rule ({rule}); the mark shows where it lies by this one."
-        )
+        by = f"This reference was found by another rule ({RULES[found.strategy]})"
+        lead += f" {by}; the mark shows where it lies by this one."
     cards = []
     for each in found:
         told = "your own image"
@@ -185,8 +163,8 @@ def search(pipe: MemoryDrivenPipeline, seen: Inside, marks: Sequence[float]) -> 
             cosine = seen.cosines[bank.index_of(each.id)]
             place = int((seen.cosines > cosine).sum()) + 1
             told = f"cosine {float(cosine):.2f}, number {place} of {bank.n:,}"
-        words = tag("div", tag("q", text(each.caption)), tag("p", told, class_="md-told"))
-        cards.append(tag("li", image(each.image, each.caption), words))
+        said = tag("div", tag("q", text(each.caption)), tag("p", told, class_="md-told"))
+        cards.append(tag("li", image(each.image, each.caption), said))
     if found.tried:
         shown += hint(
             f"The {found.tried} nearest were painted with, and the picture that fits the words best "
@@ -298,15 +276,9 @@ def hiding(seen: Inside, hidden: Sequence[Image.Image]) -> str:
 
 def critic(pipe: MemoryDrivenPipeline, seen: Inside) -> str:
     """Return the content features of a real and of the made picture, with D's answers where it is at hand."""
-    judge, found, caption = (
-        load_critic(pipe.checkpoint),
-        seen.prepared.retrieval,
-        seen.prepared.request.caption,
-    )
-    told, wrong = (
-        "D is needed for training alone, and this checkpoint comes without it: no answers to show.",
-        "",
-    )
+    judge, found = load_critic(pipe.checkpoint), seen.prepared.retrieval
+    caption, wrong = seen.prepared.request.caption, ""
+    told = "D is needed for training alone, and this checkpoint comes without it: no answers to show."
     if judge is not None:
         wrong = pipe.bank.item(pipe.bank.index_of(least_alike(pipe, caption))).captions[0]
         told = (
@@ -315,15 +287,16 @@ def critic(pipe: MemoryDrivenPipeline, seen: Inside) -> str:
             f"The wrong caption, of all the memory least like yours: \u201c{wrong}\u201d"
         )
     real, made = judged(pipe, seen)
-    rows = [("real", real, found[0].caption)] if real is not None else []
     shown = []
-    for name, picture, own in [*rows, ("made", made, caption)]:
+    for name, picture, own in (("real", real, found[0].caption if real else ""), ("made", made, caption)):
+        if picture is None:
+            continue
         cells = [image(picture, f"{name} picture") + tag("b", name)]
         for a in contents(picture):
             cells.append(image(a, f"{name}, pooled to {a.width} px") + tag("span", f"a<sub>{a.width}</sub>"))
         parts = [row("md-contents", cells)]
         if judge is not None:
-            sentences = [pipe.retriever.query(words).text.sentence[0].float() for words in (own, wrong)]
+            sentences = [pipe.retriever.query(each).text.sentence[0].float() for each in (own, wrong)]
             said = zip(QUESTIONS, judge.judge(picture, *sentences), strict=True)
             parts.append(bars(list(said), largest=1.0, form="{:.0%}"))
         shown.append(tag("div", *parts))
@@ -332,9 +305,8 @@ def critic(pipe: MemoryDrivenPipeline, seen: Inside) -> str:
         "of things, so D is also given the picture itself, pooled again and again: its content features."
     )
     sizes = f"a<sub>{made.width // 2}</sub>, a<sub>{made.width // 4}</sub>, \u2026, a<sub>4</sub>"
-    return _account(
-        "The critic", lead, "".join(shown) + hint(told), f"{sizes}: each the average of the one before"
-    )
+    formula = f"{sizes}: each the average of the one before"
+    return _account("The critic", lead, "".join(shown) + hint(told), formula)
 
 
 def judged(pipe: MemoryDrivenPipeline, seen: Inside) -> tuple[Image.Image | None, Image.Image]:
@@ -342,9 +314,8 @@ def judged(pipe: MemoryDrivenPipeline, seen: Inside) -> tuple[Image.Image | None
     judge = load_critic(pipe.checkpoint)
     size = CRITIC_SIZE if judge is None else judge.size
     made = next((each for each in seen.pictures if each.width == size), seen.pictures[-1])
-    if not len(seen.prepared.retrieval):
-        return None, made
-    return _reference(seen).resize(made.size, Image.Resampling.BICUBIC), made
+    real = _reference(seen).resize(made.size, Image.Resampling.BICUBIC)
+    return real if len(seen.prepared.retrieval) else None, made
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -382,10 +353,6 @@ def _v_here() -> str:
     return tag("h4", _here("v")) + strip + tag("ol", class_="md-bars md-v-top")
 
 
-def _in_bank(pipe: MemoryDrivenPipeline, seen: Inside) -> list[str]:
-    return [each for each in seen.prepared.retrieval.ids if each in pipe.bank.ids]
-
-
 def _v_global(seen: Inside) -> Tensor:
     return seen.v.mean(dim=(1, 2))
 
@@ -419,20 +386,16 @@ def _numbers(seen: Inside, hidden: Sequence[Image.Image]) -> dict[str, Any]:
 
     gaps = [effect(seen.pictures[-1], each) for each in hidden]
     largest = max((float(gap.max()) for gap in gaps), default=0.0) or None
+    fusions = []
+    for each in seen.fusions:
+        maps = {"h": each.hidden, "W": each.scale, "b": each.shift}
+        sent = {name: rounded(value) for name, value in maps.items()}
+        fusions.append({"side": each.side, "channels": each.channels, **sent})
     return {
         "v": columns,
         "largest": round(float(seen.v.max()), 2),
         "start": int(seen.v.norm(dim=0).argmax()),
-        "fusions": [
-            {
-                "side": each.side,
-                "channels": each.channels,
-                "h": rounded(each.hidden),
-                "W": rounded(each.scale),
-                "b": rounded(each.shift),
-            }
-            for each in seen.fusions
-        ],
+        "fusions": fusions,
         "without": [image_uri(each) for each in hidden],
         "gone": [wash(gap, "memory", largest) for gap in gaps],
         "effects": [round(100 * float(gap.mean()), 2) for gap in gaps],

@@ -3,12 +3,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from memdriven.errors import ConfigError, EvaluationError, RetrievalError
+from memdriven.errors import ConfigError, RetrievalError
 from memdriven.explore.compare import (
     WRONG,
     across,
@@ -31,20 +30,16 @@ CAPTION = "a small red bird with black wings"
 
 def test_table_fills_picture_by_picture(pipe: MemoryDrivenPipeline) -> None:
     steps = list(across(pipe, Request(caption=CAPTION, k=1, seeds=(3, 4)), ["sentence-sentence", "none"]))
-    filled = [sum(p is not None for row in step for p in row.pictures) for step in steps]
-    assert filled == [0, 1, 2, 2, 3, 4]
+    assert [sum(len(row.pictures) for row in step) for step in steps] == [0, 1, 2, 2, 3, 4]
     rows = steps[-1]
     assert [row.strategy for row in rows] == ["sentence-sentence", "none"]
-    picture = rows[1].pictures[1]
-    assert picture is not None
-    assert picture.tobytes() == pipe(CAPTION, "none", 1, 4).images[0].tobytes()
+    assert rows[1].pictures[1].tobytes() == pipe(CAPTION, "none", 1, 4).images[0].tobytes()
 
 
 def test_missing_oracle_leaves_an_empty_row_and_nonsense_is_refused(pipe: MemoryDrivenPipeline) -> None:
     *_, rows = across(pipe, Request(caption="a red bird", k=1, seeds=(3,)), ["oracle", "none"])
     assert rows[0].retrieval is None
-    assert rows[0].pictures == (None,)
-    assert rows[1].pictures[0] is not None
+    assert [len(row.pictures) for row in rows] == [0, 1]
     with pytest.raises(RetrievalError):
         list(across(pipe, Request(caption=CAPTION), ["sql"]))
 
@@ -59,7 +54,6 @@ def test_the_wrong_reference_is_the_least_alike_whatever_was_asked(pipe: MemoryD
         assert rows[1].retrieval is not None
         assert rows[1].retrieval.ids == line.ids[-1:]
         wanted = pipe(CAPTION, seed=4, neighbours=line.ids[-1:])
-        assert rows[1].pictures[0] is not None
         assert rows[1].pictures[0].tobytes() == wanted.images[0].tobytes()
 
 
@@ -77,12 +71,11 @@ def test_changes_name_the_words() -> None:
 def test_an_edit_holds_noise_and_neighbours(pipe: MemoryDrivenPipeline, strategy: str) -> None:
     edited = CAPTION.replace("red", "blue")
     request = Request(caption=CAPTION, strategy=strategy, k=2, seeds=(9,))
-    made = edit(pipe, request, edited)
-    assert made.after.retrieval.ids == made.before.retrieval.ids
-    assert made.after.recipe.weights == made.before.recipe.weights
-    assert made.after.recipe.seed == made.before.recipe.seed == 9
-    assert made.before.png() == pipe(CAPTION, strategy, 2, 9).png()
-    assert float(made.difference.max()) > 0
+    before, after = edit(pipe, request, edited)
+    assert after.retrieval.ids == before.retrieval.ids
+    assert after.recipe.weights == before.recipe.weights
+    assert after.recipe.seed == before.recipe.seed == 9
+    assert before.png() == pipe(CAPTION, strategy, 2, 9).png() != after.png()
     with pytest.raises(ConfigError):
         edit(pipe, request, f" {CAPTION}  ")
 
@@ -100,18 +93,6 @@ def test_flat_pictures_differ_by_their_level_at_every_resolution() -> None:
     assert mean_difference([flat(0), flat(51)]) == pytest.approx(0.2)
     assert mean_difference([flat(0), flat(51), flat(102)]) == pytest.approx(0.8 / 3)
     assert mean_difference([flat(9), flat(9)]) == 0
-
-
-def test_fine_patterns_count_only_where_they_are_resolved() -> None:
-    board = np.indices((16, 16)).sum(axis=0) % 2 * 255
-    first = Image.fromarray(board.astype(np.uint8)).convert("RGB")
-    second = Image.fromarray((255 - board).astype(np.uint8)).convert("RGB")
-    assert mean_difference([first, second]) == pytest.approx(0.25)
-
-
-def test_one_picture_has_no_distance() -> None:
-    with pytest.raises(EvaluationError):
-        mean_difference([flat(0)])
 
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints" / "aviary"

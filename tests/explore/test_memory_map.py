@@ -10,14 +10,7 @@ from safetensors.torch import save
 from memdriven.checkpoint import load_checkpoint
 from memdriven.errors import BankError
 from memdriven.explore import memory_map
-from memdriven.explore.memory_map import (
-    item_directions,
-    neighbour_embedding,
-    principal,
-    read_map,
-    renew_map,
-    write_map,
-)
+from memdriven.explore.memory_map import item_directions, neighbour_embedding, principal, read_map, renew_map
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 
@@ -43,43 +36,31 @@ def test_layout_keeps_groups_together() -> None:
     assert torch.equal(nearest // 20, torch.arange(60) // 20)
 
 
-def test_map_is_stored_for_its_bank_alone(pipe: MemoryDrivenPipeline, tmp_path: Path) -> None:
-    path = tmp_path / "map.safetensors"
+def test_map_is_stored_for_its_bank_alone(
+    pipe: MemoryDrivenPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(pipe.checkpoint.path, tmp_path / "model")
+    path = folder / memory_map.FILE
     plain = read_map(pipe.bank, path)
     assert not plain.stored
     assert plain.points.abs().max() == pytest.approx(1.0)
-    write_map(pipe.bank, path, steps=20, progress=False)
-    stored = read_map(pipe.bank, path)
-    assert stored.stored
-    assert stored.points.shape == (pipe.bank.n, 2)
-    assert not torch.allclose(stored.points, plain.points, atol=0.05)
+    renew_map(folder, steps=20, progress=False)
+    drawn = read_map(pipe.bank, path)
+    assert drawn.stored
+    assert drawn.points.shape == (pipe.bank.n, 2)
+    assert not torch.allclose(drawn.points, plain.points, atol=0.05)
+    assert load_checkpoint(folder).hash == pipe.checkpoint.hash, "the map is recorded, and decides nothing"
     content = path.read_bytes()
-    header = pipe.bank.header["files"]["keys.safetensors"]["sha256"][:16].encode()
-    path.write_bytes(content.replace(header, b"0" * 16))
-    other = read_map(pipe.bank, path)
-    assert not other.stored, "the memory has been exchanged: it is drawn anew"
-    assert torch.equal(other.points, plain.points)
     path.write_bytes(content[:-1])
     with pytest.raises(BankError):
         read_map(pipe.bank, path)
-
-
-def test_a_rebuilt_memory_takes_its_map_along(
-    pipe: MemoryDrivenPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "model"
-    shutil.copytree(pipe.checkpoint.path, folder)
-    renew_map(folder, progress=False)
-    path = folder / memory_map.FILE
-    drawn = read_map(pipe.bank, path)
-    assert drawn.stored
-    assert load_checkpoint(folder).hash == pipe.checkpoint.hash, "the map is recorded, and decides nothing"
-    other = {"schema": memory_map.SCHEMA, "bank": "0" * 16}
-    for stale in (path.read_bytes()[:-4], save({"points": torch.zeros(3, 2)}, other)):
+    exchanged = save({"points": torch.zeros(3, 2)}, {"schema": memory_map.SCHEMA, "bank": "0" * 16})
+    for stale in (content[:-4], exchanged):
         path.write_bytes(stale)
-        renew_map(folder, progress=False)
+        renew_map(folder, steps=20, progress=False)
         assert torch.equal(read_map(pipe.bank, path).points, drawn.points)
-    path.write_bytes(save({"points": torch.zeros(3, 2)}, other))
+    path.write_bytes(exchanged)
+    assert torch.equal(read_map(pipe.bank, path).points, plain.points), "of another memory: drawn anew"
     monkeypatch.setattr(memory_map, "LARGEST", 2)
     renew_map(folder, progress=False)
     assert not path.exists()

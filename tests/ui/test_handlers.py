@@ -13,7 +13,6 @@ import pytest
 
 from memdriven.errors import DataError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Request
 from memdriven.ui import app, diversity, gr, picture, query, references, state
 from memdriven.ui.query import read_examples, read_tries
@@ -131,10 +130,10 @@ def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
     assert [str(step[1]).count("<button") for step in steps] == [*range(1, 10), 9]
     made = steps[-1][2]
     assert made is not None
-    assert made["strength"] == 1
+    assert made.strength == 1
     assert ["z alone:" in str(step[1]) for step in steps] == [False] * 9 + [True]
     assert "another reference:" in str(steps[-1][1])
-    recipe = Recipe.from_json(made["recipe"])
+    recipe = made.recipe
     assert (recipe.strategy, recipe.seed, len(recipe.neighbours)) == ("random", 7, 2)
     kept = diversity.adopt(Click("8"), made, Steering())
     assert kept["seed"] == "7"
@@ -146,7 +145,7 @@ def test_grid_fills_tile_by_tile_and_a_tile_can_be_kept() -> None:
 
 @pytest.mark.parametrize("seed", ["x", "-1", None, {"a": 1}, ""])
 def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> None:
-    made: diversity.Grid = {"recipe": pipe(CAPTION, seed=1).recipe.to_json(), "strength": 1.0}
+    made = diversity.Grid(pipe(CAPTION, seed=1).recipe, 1.0)
     assert 'role="alert"' in diversity.adopt(Click(seed), made, Steering())["status"]
 
 
@@ -157,10 +156,10 @@ def test_picture_and_grid_use_a_part_of_the_memory(fading: MemoryDrivenPipeline)
     assert painted["current"]["recipe"] == fading(CAPTION, k=2, seed=7, memory=0.5).recipe.to_json()
     *_, grid = diversity.vary(CAPTION, *query)
     assert grid[2] is not None
-    assert Recipe.from_json(grid[2]["recipe"]).memory == 0.5
+    assert grid[2].recipe.memory == 0.5
     *_, near = diversity.vary_near(painted["current"], 0.25, Steering())
     assert near[2] is not None
-    assert Recipe.from_json(near[2]["recipe"]).memory == 0.5
+    assert near[2].recipe.memory == 0.5
 
 
 def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:

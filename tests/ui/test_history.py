@@ -391,6 +391,6 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     assert Recipe.from_json(kept["current"]["recipe"]) == wanted.recipe
     further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][2]
     assert further is not None
-    assert Recipe.from_json(further["recipe"]).variations == (step,)
+    assert further.recipe.variations == (step,)
     ((*_, nothing, _),) = diversity.vary_near(None, 0.3, Steering())
     assert nothing is None

@@ -12,9 +12,8 @@ import pytest
 from memdriven.errors import DataError
 from memdriven.models.noise import Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import experiments, learn, state
-from memdriven.ui.experiments import EXPERIMENTS
-from memdriven.ui.lessons import HIGHLIGHTS, lessons, questions, read_lesson
+from memdriven.ui import learn, state
+from memdriven.ui.lessons import DRAWS, EXPERIMENTS, FOLDER, HIGHLIGHTS, lessons, questions, read_lesson, run
 from tests.ui.asking import HOSTILE
 
 
@@ -43,7 +42,7 @@ def test_every_lesson_runs_and_is_judged_by_its_run(name: str) -> None:
         "retrieval": ('class="md-histogram"', 2),
         "wrong": ("<figure", 3),
         "stages": ("md-station", 3),
-        "noise": ("<figure", 2 * experiments.DRAWS),
+        "noise": ("<figure", 2 * DRAWS),
         "copy": ("data-id", 4),
         "critic": ('class="md-contents"', 2),
     }
@@ -66,9 +65,9 @@ def test_every_lesson_runs_and_is_judged_by_its_run(name: str) -> None:
 
 
 def test_the_row_of_z_holds_all_but_z(pipe: MemoryDrivenPipeline, painted: list[Noise]) -> None:
-    *_, ran = experiments.run(pipe, "noise", lessons()["noise"].request)
-    by_z, by_view = painted[-2 * experiments.DRAWS : -experiments.DRAWS], painted[-experiments.DRAWS :]
-    assert len({tuple(each.z[0].tolist()) for each in by_z}) == experiments.DRAWS
+    *_, ran = run(pipe, lessons()["noise"])
+    by_z, by_view = painted[-2 * DRAWS : -DRAWS], painted[-DRAWS:]
+    assert len({tuple(each.z[0].tolist()) for each in by_z}) == DRAWS
     assert len({tuple(each.z[0].tolist()) for each in by_view}) == 1
     for row in (by_z, by_view):
         assert len({tuple(each.epsilon[0].tolist()) for each in row}) == 1
@@ -77,7 +76,7 @@ def test_the_row_of_z_holds_all_but_z(pipe: MemoryDrivenPipeline, painted: list[
 
 
 def test_own_words_take_the_place_of_the_lessons(pipe: MemoryDrivenPipeline) -> None:
-    *_, ran = experiments.run(pipe, "search", lessons()["retrieval"].request, caption=HOSTILE)
+    *_, ran = run(pipe, lessons()["retrieval"], HOSTILE)
     assert "<img src=x" not in ran.made
     assert "&lt;img src=x" in ran.made
     *_, (outcome, _, line) = learn.run("copy", "qqq")
@@ -92,9 +91,8 @@ def test_predict_before_running() -> None:
     assert "md-memory md-about" in words
     assert html.escape(lesson.notes[0], quote=True) in words
     assert "none" in learn.reveal("wrong", "<img src=x>", None)[0]
-    last = learn.told(lessons()["critic"], 0, 0, "")
-    assert 'data-lesson="after"' in last
-    assert 'data-lesson="wrong"' in learn.told(lessons()["retrieval"], 0, 0, "")
+    assert 'data-lesson="after"' in learn.reveal("critic", None, None)[0]
+    assert 'data-lesson="wrong"' in learn.reveal("retrieval", None, None)[0]
 
 
 def test_answers_before_and_after_are_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +125,7 @@ def test_every_highlight_marks_one_term_of_the_equation() -> None:
     for highlight in HIGHLIGHTS:
         shown = learn.lesson_html(replace(lesson, highlight=highlight))
         assert shown.count(f'class="md-{highlight} md-about"') == 1
-        content = json.loads(files("memdriven.ui.lessons").joinpath("4-noise.json").read_text())
+        content = json.loads(FOLDER.joinpath("4-noise.json").read_text("utf-8"))
         assert read_lesson(json.dumps(content | {"highlight": highlight}), "x").highlight == highlight
 
 
@@ -150,7 +148,7 @@ def test_unknown_lessons_are_refused(name: object) -> None:
 
 
 def test_a_file_that_is_no_lesson_is_named() -> None:
-    good = json.loads(files("memdriven.ui.lessons").joinpath("4-noise.json").read_text("utf-8"))
+    good = json.loads(FOLDER.joinpath("4-noise.json").read_text("utf-8"))
     assert read_lesson(json.dumps(good), "a.json").answer is None
     for change in (
         {"experiment": "x"},
@@ -158,7 +156,6 @@ def test_a_file_that_is_no_lesson_is_named() -> None:
         {"outcomes": ["a"]},
         {"answer": 3},
         {"text": "a"},
-        {"title": " "},
         {"recipe": {}},
         {"recipe": {"caption": "a bird", "seeds": [1], "k": 0}},
         {"recipe": {"caption": "a bird", "seeds": [1], "colour": 1}},

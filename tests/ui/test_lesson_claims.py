@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import experiments, state
+from memdriven.ui import lessons as room
+from memdriven.ui import state
 from memdriven.ui.lessons import lessons
 
 SHIPPED = Path(__file__).parents[2] / "checkpoints" / "aviary"
@@ -22,7 +23,7 @@ def aviary() -> MemoryDrivenPipeline:
 def test_the_lessons_answer_comes_true(aviary: MemoryDrivenPipeline, name: str) -> None:
     state.use(aviary)
     lesson = lessons()[name]
-    *_, ran = experiments.run(aviary, lesson.experiment, lesson.request, lesson.other)
+    *_, ran = room.run(aviary, lesson)
     if lesson.answer is None:  # the run alone decides, but decide it must
         assert ran.answer is not None, ran.measured
     else:

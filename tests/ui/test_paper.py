@@ -108,7 +108,7 @@ def test_claims_are_answered_by_rows_of_this_checkpoint_alone(
     monkeypatch.setattr(explore_paper, "read_results", lambda path: rows)
 
     def holds() -> dict[str, str | None]:
-        return {answer.where: answer.holds for answer in answers(pipe)}
+        return {claim.where: holds for claim, (_, holds) in answers(pipe).items()}
 
     measured = ("Sec. 1, Fig. 1, Table 1", "Sec. 5.1, Table 1", "Sec. 5.1, Fig. 3", "Sec. 5.1, Fig. 5")
     assert [holds()[where] for where in measured] == [None] * 4
