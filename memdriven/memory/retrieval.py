@@ -100,14 +100,14 @@ class Match:
     index: int
     """Row in the bank."""
     id: str
-    score: float
-    """Of the strategy; controls carry the sentence-sentence score."""
-    percentile: float
-    """Percentage of the candidates that score lower, in [0, 100)."""
     rank: int
     """1 is the best."""
     weight: float
     """Share of the mixed features; the shares of a list sum to 1."""
+    score: float | None = None
+    """Of the strategy; controls carry the sentence-sentence score."""
+    percentile: float | None = None
+    """Percentage of the candidates that score lower, in [0, 100)."""
     caption_index: int = 0
     """The item's caption that matched best, by its place among the item's captions."""
     word_weights: tuple[float, ...] | None = None
@@ -287,11 +287,11 @@ class Retriever:
     def _matches(self, items: Tensor, scores: Tensor, places: Tensor) -> list[Match]:
         """Return the items (c,) at some places, with their shares of v and what their scores (c,) say."""
         weights = score.softmax_weights(scores[places], self.config.temperature).tolist()
-        shares = score.percentiles(scores)[places].tolist()
-        found = zip(items[places].tolist(), scores[places].tolist(), shares, weights, strict=True)
+        lower = score.percentiles(scores)[places].tolist()
+        found = zip(items[places].tolist(), weights, scores[places].tolist(), lower, strict=True)
         return [
-            Match(item, self.bank.ids[item], own, percentile, rank, weight)
-            for rank, (item, own, percentile, weight) in enumerate(found, start=1)
+            Match(item, self.bank.ids[item], rank, weight, own, percentile)
+            for rank, (item, weight, own, percentile) in enumerate(found, start=1)
         ]
 
     # ---- Sentence level -------------------------------------------------------------------------

@@ -365,17 +365,6 @@ class MemoryDrivenPipeline:
         )
         return retrieval, asked
 
-    def _found(self, match: Match, words: Sequence[str] = ()) -> Neighbour:
-        return self._neighbour(
-            match.index,
-            match.rank,
-            match.weight,
-            match.caption_index,
-            score=match.score,
-            percentile=match.percentile,
-            word_weights=match.word_weights and dict(zip(words, match.word_weights)),
-        )
-
     def _given(self, request: Request) -> Iterator[Neighbour]:
         """Yield the references that the caller chose, best first as given."""
         own = {image.id: image for image in request.images}
@@ -384,19 +373,21 @@ class MemoryDrivenPipeline:
                 image, caption = own[each].image, own[each].caption
                 yield Neighbour(id=each, image=image, caption=caption, rank=rank, weight=weight)
             else:
-                yield self._neighbour(self._row(each), rank, weight)
+                yield self._found(Match(self._row(each), each, rank, weight))
 
-    def _neighbour(self, row: int, rank: int, weight: float, caption: int = 0, **found: Any) -> Neighbour:
-        item = self.bank.item(row)
+    def _found(self, match: Match, words: Sequence[str] = ()) -> Neighbour:
+        item = self.bank.item(match.index)
         return Neighbour(
             id=item.id,
-            image=self.bank.thumbnail(row),
-            caption=item.captions[caption],
-            rank=rank,
-            weight=weight,
+            image=self.bank.thumbnail(match.index),
+            caption=item.captions[match.caption_index],
+            rank=match.rank,
+            weight=match.weight,
+            score=match.score,
+            percentile=match.percentile,
+            word_weights=dict(zip(words, match.word_weights)) if match.word_weights else None,
             class_name=item.class_name,
-            webp=self.bank.thumbnail_bytes(row),
-            **found,
+            webp=self.bank.thumbnail_bytes(match.index),
         )
 
     def _row(self, item: str) -> int:

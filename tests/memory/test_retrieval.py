@@ -353,7 +353,7 @@ def test_what_is_kept_pins_no_more_than_itself(world: World) -> None:
 
 def test_only_missing_tensors_are_made_and_the_longest_unused_goes_first() -> None:
     asked = list[list[int]]()
-    cache = LruCache(3, lambda keys: asked.append(keys) or [torch.tensor(float(key)) for key in keys])
+    cache = LruCache(3, 9, lambda keys: asked.append(keys) or [torch.tensor(float(key)) for key in keys])
     assert [float(t) for t in cache.fetch([3, 1, 3])] == [3.0, 1.0, 3.0]
     assert [float(t) for t in cache.fetch([1, 2, 3])] == [1.0, 2.0, 3.0]
     assert cache.fetch([]) == []
