@@ -25,11 +25,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from memdriven import MemoryDrivenPipeline
-from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
-from memdriven.evaluation.context import Context, choose_prompts
 from memdriven.evaluation.distances import frechet_distance, kernel_distance
-from memdriven.evaluation.rows import quantised
+from memdriven.evaluation.rows import Context, choose_prompts, quantised
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.request import Request
@@ -114,16 +112,16 @@ def noise(checkpoint: Path, captions: list[str]) -> Image.Image:
 
 def stages(checkpoint: Path, dataset: Path, n: int, shown: int = 6) -> Image.Image:
     """Print each stage's distances; return a sheet with a row a caption, every stage's picture in it."""
-    made, data = load_checkpoint(checkpoint), PreparedDataset.open(dataset)
+    pipe, data = MemoryDrivenPipeline.from_pretrained(checkpoint), PreparedDataset.open(dataset)
     prompts = choose_prompts(data, "test", n)
-    context = Context(checkpoint=made, dataset=data, prompts=prompts, folder=Path("runs/stages/model"))
+    context = Context(pipe=pipe, dataset=data, prompts=prompts, folder=Path("runs/stages/model"))
     pictures = painted(context)
     spaces = {"vgg": context.vgg_space, "squeezenet": context.squeezenet_space}
     real = {name: context.features(space, context.reference_images) for name, space in spaces.items()}
     print(f"{len(prompts)} captions against {len(context.reference_images)} images at {context.size} px")
     print("| stage | " + " | ".join(f"fd_{name} | kd_{name}" for name in spaces) + " |")
     print("|---" * (1 + 2 * len(spaces)) + "|")
-    for size, stage in zip(made.generator.resolutions, pictures, strict=True):
+    for size, stage in zip(pipe.resolutions, pictures, strict=True):
         cells = []
         for name, space in spaces.items():
             features = context.features(space, stage)
@@ -133,7 +131,7 @@ def stages(checkpoint: Path, dataset: Path, n: int, shown: int = 6) -> Image.Ima
     side, title = context.size + GAP, 18
     sheet = Image.new("RGB", (len(pictures) * side, title + min(shown, len(prompts)) * side), "white")
     draw = ImageDraw.Draw(sheet)
-    for column, (size, stage) in enumerate(zip(made.generator.resolutions, pictures)):
+    for column, (size, stage) in enumerate(zip(pipe.resolutions, pictures)):
         heading = f"stage {column + 1}: {size} px" + (", enlarged" if size < context.size else "")
         draw.text((column * side, 3), heading, fill="#333333")
         for row, image in enumerate(stage[:shown]):

@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
@@ -133,14 +132,12 @@ def save_checkpoint(
         atomic_write_json(folder / "vocabulary.json", vocabulary.to_json())
         write_weights(folder / "damsm.safetensors", damsm, {"schema": SCHEMA})
         for stage, name in enumerate(stage_files(generator.config)):
-            parts = generator.stage_parts(stage)
-            write_weights(folder / name, generator, {"schema": SCHEMA}, parts)
+            write_weights(folder / name, generator, {"schema": SCHEMA}, generator.stage_parts(stage))
         if attributes is not None:
             save_attributes(folder, attributes, damsm.hash())
             names.append(ATTRIBUTES)
         dropped = _carry_over(path, folder, damsm.hash()) if path.is_dir() else []
-        content = {"schema": SCHEMA, "config": to_dict(config), "facts": dict(facts)}
-        _write_config(folder, content, names)
+        _write_config(folder, {"schema": SCHEMA, "config": to_dict(config), "facts": dict(facts)}, names)
     return dropped
 
 
@@ -162,12 +159,12 @@ def _file_hash(path: Path) -> str:
 
 def _carry_over(old: Path, new: Path, encoders: str) -> list[str]:
     """Take what a checkpoint's folder holds beside its networks into the one that replaces it."""
-    dropped = []
-    bank = old / MEMORY / "bank.json"
+    bank, dropped = old / MEMORY / "bank.json", []
     other = bank.is_file() and read_json(bank, CheckpointError).get("damsm") != encoders
     for entry in sorted(old.iterdir()):
-        if (new / entry.name).exists() or entry.name.startswith(
-            ("generator", "config.json", ATTRIBUTES, ".")
+        if (
+            entry.name.startswith(("generator", "config.json", ATTRIBUTES, "."))
+            or (new / entry.name).exists()
         ):
             continue
         if other and entry.name in (MEMORY, MAP, CRITIC, RIVAL):
@@ -189,8 +186,7 @@ def _link(old: Path | str, new: Path | str) -> None:
 
 def load_facts(path: Path) -> dict[str, Any]:
     """Return what a checkpoint records of its training."""
-    facts: dict[str, Any] = read_json(path / "config.json", CheckpointError, SCHEMA).get("facts", {})
-    return facts
+    return dict(read_json(path / "config.json", CheckpointError, SCHEMA).get("facts", {}))
 
 
 def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Checkpoint:
@@ -207,25 +203,24 @@ def load_checkpoint(path: Path | str, device: torch.device | str = "cpu") -> Che
     fix = "check the path; checkpoints/aviary comes with the repository"
     require(path.is_dir(), CheckpointError, f"a checkpoint folder at {path}", "no such folder", fix)
     content = read_json(path / "config.json", CheckpointError)
-    if content.get("schema") != SCHEMA:
-        raise _foreign(path, content.get("schema"))
+    _refuse_other_folders(path, content.get("schema"))
     config = from_dict(Config, content.setdefault("config", {}))
-    files = _verified(path, content.get("files"), {*FILES, *stage_files(config.generator)})
+    stages = stage_files(config.generator)
+    files = _verified(path, content.get("files"), {*FILES, *stages})
+
+    # Encoders, and the readers that they were taught with
     vocabulary = Vocabulary.from_json(read_json(path / "vocabulary.json", CheckpointError))
     damsm = load_damsm_weights(path / "damsm.safetensors", len(vocabulary), config.text, config.damsm)
     attributes = load_attributes(path, damsm.hash()) if ATTRIBUTES in files else None
     if width := config.generator.attribute_dim:
-        wanted, found = (
-            f"a reader of captions of generator.attribute_dim {width} in {path}",
-            reader_of(attributes).width,
-        )
-        fix = "restore the files of one and the same training"
+        wanted = f"a reader of captions of generator.attribute_dim {width} in {path}"
+        found, fix = reader_of(attributes).width, "restore the files of one and the same training"
         require(found == width, CheckpointError, wanted, f"one of {found}", fix)
+
+    # The generator, a file a stage
     with torch.random.fork_rng(devices=[]):
         generator = Generator(config.generator, trained=True)
-    weights: dict[str, Tensor] = {}
-    for name in stage_files(config.generator):
-        weights |= read_weights(path / name)
+    weights = {key: value for name in stages for key, value in read_weights(path / name).items()}
     load_weights(generator, renamed(weights), str(path))
     return Checkpoint(
         path,
@@ -247,46 +242,42 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
     weights = read_weights(path)
     rival = RivalGenerator.of(weights, checkpoint.config.text.dim)
     if rival is None:
-        found, fix = (
-            ", ".join(sorted(weights)[:3]) or "none",
-            "write it with memdriven.training.rival.train_rival",
-        )
+        found, fix = ", ".join(sorted(weights)[:3]) or "none", "write it with train-rival"
         raise CheckpointError(f"weights of a RivalGenerator in {path}", found, fix)
     load_weights(rival, weights, str(path), "train it with the checkpoint's own encoders")
     return rival.to(checkpoint.damsm.device).eval().requires_grad_(False)
 
 
-def _foreign(path: Path, schema: object) -> CheckpointError:
-    """Return the error of a folder that is no checkpoint, or not of this version."""
-    within = path / "checkpoint"
+def _refuse_other_folders(path: Path, schema: object) -> None:
+    """Raise the error of a folder that is no checkpoint, or not of this version."""
+    run = path / "checkpoint"
     found, fix = f"schema {shown(schema)}", "load it with the version of memdriven that wrote it"
-    if (within / "config.json").is_file():
-        found, fix = "the folder of a training", f"give {within}"
+    if (run / "config.json").is_file():
+        found, fix = "the folder of a training", f"give {run}"
     elif schema == OF_DAMSM:
         found, fix = "a folder of encoders alone", "train a generator with them, and give its checkpoint"
-    return CheckpointError(f"a checkpoint of schema {SCHEMA} in {path}", found, fix)
+    require(schema == SCHEMA, CheckpointError, f"a checkpoint of schema {SCHEMA} in {path}", found, fix)
 
 
 def _verified(path: Path, files: Any, names: set[str]) -> dict[str, str]:
     """Return the recorded hashes of a checkpoint's files, once each file has been held against its own."""
-    fix = "restore config.json from its source"
-    if not isinstance(files, dict) or set(files) - {ATTRIBUTES, *BESIDE} != names:
-        raise CheckpointError("the hashes of " + ", ".join(sorted(names)), shown(files, 200), fix)
+    wanted, fix = "the hashes of " + ", ".join(sorted(names)), "restore config.json from its source"
+    given = isinstance(files, dict) and set(files) - {ATTRIBUTES, *BESIDE} == names
+    require(given, CheckpointError, wanted, shown(files, 200), fix)
     for name, expected in files.items():
-        if name in BESIDE and not (path / name).is_file():
-            continue
-        fix = "restore it from its source"
-        require((path / name).is_file(), CheckpointError, f"the file {path / name}", "no such file", fix)
-        found, wanted = _file_hash(path / name), f"{path / name} with SHA-256 {str(expected)[:12]}"
-        fix = "the file is damaged or was exchanged: restore it from its source"
+        there, fix = (path / name).is_file(), "it is damaged or was exchanged: restore it from its source"
         if name in BESIDE:
+            if not there:
+                continue
             fix += ", or record it by memdriven.checkpoint.record_files"
+        found = _file_hash(path / name) if there else "no such file"
+        wanted = f"the file {path / name} with SHA-256 {str(expected)[:12]}"
         require(found == expected, CheckpointError, wanted, found[:12], fix)
-    return files
+    return dict(files)
 
 
-def _short_hash(files: dict[str, str], settings: dict[str, Any]) -> str:
+def _short_hash(files: Mapping[str, str], settings: Mapping[str, Any]) -> str:
     # As the file has them: a default that a later version adds must not rename a checkpoint.
     sections = [settings.get(name) for name in ("text", "damsm", "generator", "retrieval")]
-    files = {name: value for name, value in files.items() if name not in BESIDE}
-    return hashlib.sha256(json.dumps([files, *sections], sort_keys=True).encode()).hexdigest()[:12]
+    networks = {name: value for name, value in files.items() if name not in BESIDE}
+    return hashlib.sha256(json.dumps([networks, *sections], sort_keys=True).encode()).hexdigest()[:12]

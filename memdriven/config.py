@@ -7,11 +7,11 @@ This is the only place with defaults. Settings marked [ours] are choices the pap
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from memdriven.errors import ConfigError, require
+from memdriven.numbers import is_number, shown
 
 Index = Literal["exact", "annoy", "milvus"]
 Pooling = Literal["average", "max", "none"]
@@ -70,10 +70,10 @@ class DamsmConfig:
     """Deep attentional multimodal similarity model: encoders' training and scores [family]."""
 
     pixel_backbone: PixelBackbone = "vgg16"
-    """Network that scores generated pixels in the generator's loss. `vgg16` shares the memory
-    bank's features; `compact` is a small CNN for CPUs [ours]. (The family's is Inception-v3.)"""
+    """Network that scores generated pixels in G's loss: `vgg16`, whose features the memory has, or
+    `compact`, a small CNN for CPUs [ours]. (The family's is Inception-v3.)"""
     pixel_size: Annotated[int, Range(16, 1024)] = 256
-    """Side in px at which the pixel backbone sees an image."""
+    """Side in px at which that network sees an image."""
     learning_rate: float = 2e-3
     """Of Adam."""
     batch_size: Batch = 48
@@ -111,16 +111,14 @@ class GeneratorConfig:
     fuse_early: bool = False
     """Fuse v into the first stage's maps of 16 px, v's own grid, and 32 px, too [ours]."""
     early_blocks: Blocks = 0
-    """Residual blocks after each of these fusions, which work out what words and memory make of
-    each other where a map is small and depth cheap [ours]."""
+    """Residual blocks after each of these fusions, where a map is small and depth cheap [ours]."""
     text_code: OptionalWidth = 0
-    """Width of a code of the text that scales and shifts these blocks' channels, so that the words
-    meet the memory where it is fused; 0 for none [ours]."""
+    """Width of a code of the text that scales and shifts these blocks' channels; 0 for none [ours]."""
     acm_before: bool = False
     """An ACM before a later stage's residual blocks, too, so that F_i sees where v has what [family]."""
     attribute_dim: OptionalWidth = 0
-    """Numbers (attributes x most values) in which the encoders' reader says what the caption names;
-    that code is given them, too. 0 for none; in training any other gives way to theirs [ours]."""
+    """Numbers (attributes x most values) in which the encoders' reader tells that code what the caption
+    names; 0 for none; in training any other gives way to theirs [ours]."""
     noise_code: OptionalWidth = 0
     """Hidden width of the code that takes z to `text_code`: what neither words nor memory settle (place,
     light, unnamed plumage) is z's; 0 for none [ours]."""
@@ -130,17 +128,15 @@ class GeneratorConfig:
     """How far the text is moved away from what the memory's own captions say before G reads it, at
     inference; see `memdriven.pipeline.guidance` [ours]."""
     refine: bool = False
-    """Let a later stage add to the image of the one before, enlarged; it begins with adding nothing
-    [ours]."""
+    """A later stage adds to the enlarged image of the one before, beginning with nothing [ours]."""
     back_projection: Share = 0.0
     """How far a refining stage's image is drawn back to the one before: at 1, made small again, it is that
     one; colours stay those that the words gave the first stage [ours] (Irani and Peleg 1991)."""
     mirror: bool = False
-    """Let the noise of a picture also say which way its memory faces: v as it is, or mirrored left
-    to right, as training's flips show both [ours]."""
+    """The noise of a picture also says whether v is mirrored, as training's flips show both [ours]."""
     zoom: Annotated[float, Range(0, 0.99)] = 0.0
-    """Let the noise also say how much of its memory a picture sees: a square whose side is 1 - zoom
-    to 1 of the whole, anywhere. In training, images and their features are cut alike [ours]."""
+    """The noise also says how much of its memory a picture sees: a square whose side is 1 - zoom to 1 of
+    the whole, anywhere. In training, images and their features are cut alike [ours]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,28 +160,27 @@ class LossConfig:
     """Weights of the losses (Eqs. 1-4)."""
 
     adversarial_weight: Weight = 1.0
-    """Weight of Eq. 1's adversarial terms; 0 leaves the D's out, G learns by the rest [ours]."""
+    """Of Eq. 1's adversarial terms; 0 leaves the D's out, G learns by the rest [ours]."""
     damsm_weight: Weight = 5.0
     """lambda of Eq. 1: 5 bird, 50 COCO [family]."""
     damsm_stages: Literal["all", "last"] = "all"
     """`all` is Eq. 2 to the letter, `last` scores only the final image [family]."""
     damsm_disturbed: bool = False
-    """Score generated pictures moved, softened and noised a little, as DAMSM's own pictures are in
-    training: details too fine to survive that cannot please it [ours]."""
+    """Score generated pictures moved, softened and noised a little, as DAMSM's own are in training: details
+    too fine to survive that cannot please it [ours]."""
     attribute_weight: Weight = 0.0
-    """Weight of the cross-entropy with which DAMSM's pixel network (after `train-pixels`) reads the
-    caption's attributes off G's pictures, where the data has attribute records [ours]."""
+    """Of the cross-entropy with which DAMSM's pixel network (after `train-pixels`) reads the caption's
+    attributes off G's pictures, where the data has attribute records [ours]."""
     kl_weight: Weight = 1.0
-    """Weight of the conditioning augmentation's KL term [family]."""
+    """Of the conditioning augmentation's KL term [family]."""
     reconstruction_weight: Weight = 0.0
-    """Weight of |G(z, S, v) - I| where v is the image's own: a fast start for small budgets; the
-    paper has none [ours]."""
+    """Of |G(z, S, v) - I| where v is the image's own: a fast start for small budgets [ours]."""
     change_weight: Weight = 0.0
-    """How much more it counts where an image made for a memory differs from the memory's own, for
-    what the words changed is a small part of a picture; needs generator.zoom [ours]."""
+    """How much more that counts where an image made for a memory differs from the memory's own; needs
+    generator.zoom [ours]."""
     perceptual_weight: Weight = 0.0
-    """Weight of the same difference in the maps of a frozen network, each as a share of the image's
-    own size there [ours] (Johnson et al. 2016)."""
+    """Of the same difference in the maps of a frozen network, each as a share of the image's own size
+    there [ours] (Johnson et al. 2016)."""
     r1_gamma: Weight = 1.0
     """gamma of R1 (Eq. 4)."""
     mismatched: bool = True
@@ -235,11 +230,10 @@ class TrainConfig:
     p_swap: Share = 0.5
     """Probability of training on v of a retrieved neighbour instead of the image's own [ours]."""
     p_fade: Share = 0.0
-    """Probability of training on v times a random strength in 0..1, so that a weakened memory, down
-    to none, means something to G at inference [ours]."""
+    """Probability of training on v times a random strength in 0..1, so that a weakened memory means
+    something to G at inference [ours]."""
     swap_mix: Annotated[int, Range(1, 8)] = 1
-    """A swapped v is the weighted mean of one to this many of them, as k > 1 mixes at inference
-    [ours]."""
+    """A swapped v is the weighted mean of one to this many, as k > 1 mixes at inference [ours]."""
     crop: Annotated[float, Range(0.0625, 4)] = 76 / 64
     """Images are resized to crop * size before the random crop [family]; 1 is no crop. Below 1, the last
     stage, all others frozen, learns on squares of this share of its picture's side [ours]."""
@@ -248,11 +242,10 @@ class TrainConfig:
     compile: bool = False
     """Compile G and the D's: a minute or two, which no budget counts, for quicker steps."""
     frozen_stages: Annotated[int, Range(0, 4)] = 0
-    """Stages of G, from the first, that keep the weights they began with; only later ones and their
-    D's are trained [ours]."""
+    """Stages of G, from the first, that keep their weights; only later ones and their D's learn [ours]."""
     frozen_parts: str = ""
-    """Parts of G, by their names and separated by commas, that keep the weights they began with:
-    `first.linear`, say, three quarters of a small generator's weights [ours]."""
+    """Parts of G, by their names and separated by commas, that keep their weights: `first.linear`, say,
+    three quarters of a small generator [ours]."""
     augment: str = ""
     """Differentiable augmentation of what D sees: any of `color,translation,cutout` [ours]."""
     log_every: Annotated[int, Range(1, 1e12)] = 50
@@ -284,104 +277,92 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be, by name, or cannot work together."""
-        for section, limits in LIMITS.items():
-            for name, limit in limits.items():
-                value, label = getattr(getattr(self, section), name), f"{section}.{name}"
-                if isinstance(limit, Range):  # NaN compares with nothing, and is refused by that
-                    _require(
-                        limit.low <= value <= limit.high, f"{label} in {limit.low:g}..{limit.high:g}", value
-                    )
-                else:
-                    _require(value in limit, f"{label}: one of {', '.join(limit)}", value)
-        g, loss, train = self.generator, self.loss, self.train
-        _require(
-            train.frozen_stages < g.stages, "train.frozen_stages < generator.stages", train.frozen_stages
-        )
-        fused = g.fuse_early and g.early_blocks > 0
-        _require(
-            fused or not g.text_code, "generator.fuse_early and early_blocks with text_code", g.text_code
-        )
-        for name in ("attribute_dim", "noise_code"):
-            _require(g.text_code or not getattr(g, name), f"generator.text_code with generator.{name}", 0)
-        _require(g.zoom or not loss.change_weight, "generator.zoom above 0 with loss.change_weight", g.zoom)
-        drawn = g.refine or not g.back_projection
-        _require(drawn, "generator.refine with generator.back_projection", g.refine)
-        if train.crop < 1:
-            last = 0 < train.frozen_stages == g.stages - 1
-            wanted = "train.frozen_stages == generator.stages - 1, above 0, with train.crop below 1"
-            _require(last, wanted, train.frozen_stages)
-            wanted = (
-                "with train.crop below 1, no loss.damsm_weight or attribute_weight, which read whole pictures"
-            )
-            read = (loss.damsm_weight, loss.attribute_weight)
-            _require(read == (0, 0), wanted, read)
-        _require(g.width % 2 == 0, "an even generator.width", g.width)
-        _require(self.text.dim % 2 == 0, "an even text.dim", self.text.dim)
-        _require(self.text.dim == g.text_dim, "text.dim == generator.text_dim", (self.text.dim, g.text_dim))
-        odd = self.damsm.pixel_backbone == "compact" and self.damsm.pixel_size % 16
-        wanted = "damsm.pixel_size a multiple of 16 for the compact network"
-        _require(not odd, wanted, self.damsm.pixel_size)
+        for entry in dataclasses.fields(self):
+            if dataclasses.is_dataclass(section := getattr(self, entry.name)):
+                _check_limits(entry.name, section)
+        text, g, loss, train = self.text, self.generator, self.loss, self.train
+        size, whole = self.damsm.pixel_size, (loss.damsm_weight, loss.attribute_weight)
+        fused, squares = g.fuse_early and g.early_blocks, train.crop < 1
+        for holds, found, wanted in (
+            (train.frozen_stages < g.stages, train.frozen_stages, "train.frozen_stages < generator.stages"),
+            (fused or not g.text_code, g.text_code, "generator.fuse_early and early_blocks with text_code"),
+            (g.text_code or not g.attribute_dim, 0, "generator.text_code with generator.attribute_dim"),
+            (g.text_code or not g.noise_code, 0, "generator.text_code with generator.noise_code"),
+            (g.zoom or not loss.change_weight, 0, "generator.zoom above 0 with loss.change_weight"),
+            (g.refine or not g.back_projection, False, "generator.refine with generator.back_projection"),
+            (
+                not squares or 0 < train.frozen_stages == g.stages - 1,
+                train.frozen_stages,
+                "train.frozen_stages == generator.stages - 1, above 0, with train.crop below 1",
+            ),
+            (
+                not squares or whole == (0, 0),
+                whole,
+                "no loss.damsm_weight or attribute_weight, for whole pictures, with train.crop below 1",
+            ),
+            (g.width % 2 == 0, g.width, "an even generator.width"),
+            (text.dim % 2 == 0, text.dim, "an even text.dim"),
+            (text.dim == g.text_dim, (text.dim, g.text_dim), "text.dim == generator.text_dim"),
+            (
+                self.damsm.pixel_backbone != "compact" or size % 16 == 0,
+                size,
+                "damsm.pixel_size a multiple of 16 for the compact network",
+            ),
+        ):
+            require(holds, ConfigError, wanted, shown(found), CHANGE)
 
 
-def _require(holds: object, wanted: str, found: object) -> None:
-    require(holds, ConfigError, wanted, str(found)[:80], "change that setting")
+CHANGE = "change that setting"
 
 
-def _limit(hint: Any) -> Range | tuple[str, ...] | None:
-    """Return the range of a number, or what a word may be, as its annotation says."""
-    if get_origin(hint) is Literal:
-        return get_args(hint)
-    return next((extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Range)), None)
+def _check_limits(section: str, settings: Any) -> None:
+    """Refuse a number out of its range, or a word that is none of those that its annotation lists."""
+    for name, hint in get_type_hints(type(settings), include_extras=True).items():
+        value, label = getattr(settings, name), f"{section}.{name}"
+        if get_origin(hint) is Literal:
+            wanted = f"{label}: one of {', '.join(get_args(hint))}"
+            require(value in get_args(hint), ConfigError, wanted, shown(value), CHANGE)
+        for limit in getattr(hint, "__metadata__", ()):
+            if isinstance(limit, Range):  # NaN compares with nothing, and is refused by that
+                wanted = f"{label} in {limit.low:g}..{limit.high:g}"
+                require(limit.low <= value <= limit.high, ConfigError, wanted, shown(value), CHANGE)
 
 
-LIMITS = {
-    section: {
-        name: limit
-        for name, hint in get_type_hints(kind, include_extras=True).items()
-        if (limit := _limit(hint)) is not None
-    }
-    for section, kind in get_type_hints(Config).items()
-    if dataclasses.is_dataclass(kind)
-}
-"""By section, what each setting may be."""
-RENAMED = {"generator": {"named_width": "attribute_dim"}}
-"""Settings of earlier files by section: their names then and now."""
-RETIRED: dict[str, dict[str, Container[Any] | None]] = {
-    "text": {"min_count": (1,), "dropout": (0.5,)},
-    "damsm": {
-        "score": ("literal",),
-        "gamma1": (4.0,),
-        "gamma2": (5.0,),
-        "gamma3": (10.0,),
-        "lr_decay": (0.98,),
-        "betas": ([0.5, 0.999],),
-        "gradient_clip": (0.25,),
-    },
-    "discriminator": {"minibatch_std": (False,)},
-    "loss": {
-        "diversity_weight": (0.0,),
-        "diversity_limit": (0.1,),
-        "diversity_every": (8,),
-        "perceptual_network": ("squeezenet", "damsm"),
-        "r1_every": (16,),
-    },
-    "retrieval": {"fusion": ("z-score",), "caption_pool": ("max",), "mmr": (1.0,)},
-    "train": {
-        "optimiser": ("adam", "muon"),
-        "momentum": (0.95,),
-        "ema_warmup": (True,),
-        "swap_other_class": (True,),
-        "flip": (True,),
-        "workers": (0,),
-        "channels_last": (True,),
-        "sample_every": None,
-        "sample_minutes": None,
-        "save_minutes": None,
-        "swap_neighbours": (8,),
-    },
+RENAMED = {"generator.named_width": "attribute_dim"}
+"""Settings of earlier files: their names now."""
+RETIRED: dict[str, tuple[Any, ...]] = {
+    "text.min_count": (1,),
+    "text.dropout": (0.5,),
+    "damsm.score": ("literal",),
+    "damsm.gamma1": (4.0,),
+    "damsm.gamma2": (5.0,),
+    "damsm.gamma3": (10.0,),
+    "damsm.lr_decay": (0.98,),
+    "damsm.betas": ([0.5, 0.999],),
+    "damsm.gradient_clip": (0.25,),
+    "discriminator.minibatch_std": (False,),
+    "loss.diversity_weight": (0.0,),
+    "loss.diversity_limit": (0.1,),
+    "loss.diversity_every": (8,),
+    "loss.perceptual_network": ("squeezenet", "damsm"),
+    "loss.r1_every": (16,),
+    "retrieval.fusion": ("z-score",),
+    "retrieval.caption_pool": ("max",),
+    "retrieval.mmr": (1.0,),
+    "train.optimiser": ("adam", "muon"),
+    "train.momentum": (0.95,),
+    "train.ema_warmup": (True,),
+    "train.swap_other_class": (True,),
+    "train.flip": (True,),
+    "train.workers": (0,),
+    "train.channels_last": (True,),
+    "train.swap_neighbours": (8,),
+    "train.sample_every": (),
+    "train.sample_minutes": (),
+    "train.save_minutes": (),
 }
 """Settings that are no more, with the values that a file may still hold: those that do as is done now, or
-were of a training that is over; None for any. Any other value asks for what is not there."""
+were of a training that is over; none where any will do."""
 
 
 T = TypeVar("T")
@@ -397,46 +378,34 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(cls: type[T], values: dict[str, Any]) -> T:
-    """Rebuild a config dataclass from `to_dict`'s values.
-
-    Fields that are absent take their default; an unknown field is an error.
+    """Rebuild a config dataclass from `to_dict`'s values; absent fields take their default.
 
     Raises:
         ConfigError: a field of `values` is unknown to `cls`, or a value has the wrong type.
     """
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"an object for {cls.__name__}", repr(values)[:80], "restore config.json from its source"
-        )
-    section = cls.__name__.removesuffix("Config").lower()
-    values = {RENAMED.get(section, {}).get(name, name): value for name, value in values.items()}
-    for name, allowed in RETIRED.get(section, {}).items():
-        if name in values:
-            found = values.pop(name)
-            _require(
-                allowed is None or found in allowed, f"{section}.{name} as it is done now: {allowed}", found
-            )
-    template = cls()
-    known = {entry.name: entry for entry in dataclasses.fields(template)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ConfigError(
-            f"fields of {cls.__name__}",
-            ", ".join(unknown),
-            "use the version of memdriven that wrote this file, or remove the fields",
-        )
+    restore = "restore config.json from its source"
+    require(isinstance(values, dict), ConfigError, f"an object for {cls.__name__}", shown(values), restore)
+    section, template = cls.__name__.removesuffix("Config").lower(), cls()
+    known = {entry.name for entry in dataclasses.fields(template)}  # type: ignore[arg-type]
     rebuilt: dict[str, Any] = {}
     for name, value in values.items():
+        label = f"{section}.{name}"
+        name = RENAMED.get(label, name)
+        if label in RETIRED:
+            allowed = RETIRED[label]
+            wanted = f"{label} as it is done now: {', '.join(map(str, allowed))}"
+            require(not allowed or value in allowed, ConfigError, wanted, shown(value), CHANGE)
+            continue
+        fix = "use the version of memdriven that wrote this file, or remove the field"
+        require(name in known, ConfigError, f"fields of {cls.__name__}", shown(name), fix)
         default = getattr(template, name)
         if dataclasses.is_dataclass(default):
             value = from_dict(type(default), value)
-        elif isinstance(default, tuple) and isinstance(value, list):
-            value = tuple(value)
-        elif isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        elif isinstance(default, tuple) and isinstance(value, list) and len(value) == len(default):
+            value = tuple(value) if all(map(is_number, value)) else value
+        elif isinstance(default, float) and is_number(value):
             value = float(value)
-        if type(value) is not type(default):
-            raise ConfigError(
-                f"{type(default).__name__} for {cls.__name__}.{name}", repr(value)[:80], "correct the value"
-            )
+        wanted = f"{type(default).__name__} for {cls.__name__}.{name}"
+        require(type(value) is type(default), ConfigError, wanted, shown(value), "correct the value")
         rebuilt[name] = value
     return cls(**rebuilt)

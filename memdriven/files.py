@@ -2,7 +2,7 @@
 
 A writer works on a scratch path beside its target, `.NAME.scratch-0`, which it locks and which becomes
 the target in one rename. A lock dies with its process, so whatever lies there unlocked was left by a
-killed writer, and the next one takes it over: scratch never piles up.
+killed writer, and the next one removes it: scratch never piles up.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import glob
 import hashlib
 import io
 import itertools
@@ -33,16 +34,10 @@ try:
 except ImportError:  # Windows has no such locks: scratch names are drawn at random there
     LOCKS = False
 
-
 SEAL = "content_sha256"
 """The field of a JSON object that holds the hash of all others."""
-
-
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_UNWRITABLE = (
-    *(errno.EACCES, errno.EROFS, errno.EPERM),
-    *(errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
-)
+_UNWRITABLE = ["EACCES", "EROFS", "EPERM", "EISDIR", "ENOTDIR", "ENAMETOOLONG", "ELOOP"]
 """Errors of a path that cannot be written, whatever is done about the disk."""
 
 
@@ -64,7 +59,7 @@ def explain_disk_errors(target: Path) -> Iterator[None]:
             found = f"a full disk ({shutil.disk_usage(folder).free / 1e6:.0f} MB free)"
             fix = "free some space or choose another folder; nothing half-written was left"
             raise DataError(f"room to write {target}", found, fix) from error
-        if error.errno in _UNWRITABLE:
+        if errno.errorcode.get(error.errno or 0) in _UNWRITABLE:
             raise _cannot_write(target, error) from error
         raise
 
@@ -76,9 +71,7 @@ def check_writable(path: Path) -> None:
         DataError: the nearest folder that exists takes no new file.
     """
     folder = path.absolute()
-    if folder.is_file():
-        folder = folder.parent
-    while not os.path.lexists(folder):
+    while folder.is_file() or not os.path.lexists(folder):
         folder = folder.parent
     try:
         tempfile.TemporaryFile(dir=folder).close()
@@ -114,8 +107,11 @@ def atomic_write_bytes(path: Path | str, content: bytes) -> None:
 
 def atomic_write_json(path: Path | str, content: Any) -> None:
     """Write JSON, indented and with a final newline, atomically."""
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    atomic_write_bytes(path, (text + "\n").encode())
+    atomic_write_bytes(path, _json(content, allow_nan=False).encode())
+
+
+def _json(content: Any, *, allow_nan: bool) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=allow_nan) + "\n"
 
 
 @contextlib.contextmanager
@@ -125,32 +121,27 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     A folder already at `path` is replaced only then.
     """
     path = Path(path)
+    # Where two folders cannot be exchanged at once, the old one waits there for its removal.
+    previous = path.with_name(f".{path.name}.previous")
     with explain_disk_errors(path):
-        _finish_swap(path)
+        _finish_swap(path, previous)
         with _scratch(path, folder=True) as scratch:
             yield scratch
             scratch.chmod(0o755)
-            if not path.exists():
-                os.replace(scratch, path)
-            elif _exchange(scratch, path):
+            if path.exists() and _exchange(scratch, path):
                 _sweep(scratch)
-            else:
-                os.replace(path, _previous(path))
-                os.replace(scratch, path)
-                _finish_swap(path)
+                return
+            if path.exists():
+                os.replace(path, previous)
+            os.replace(scratch, path)
+            _finish_swap(path, previous)
 
 
-def _previous(path: Path) -> Path:
-    """Where a replaced folder waits for its removal, where two folders cannot be exchanged at once."""
-    return path.with_name(f".{path.name}.previous")
-
-
-def _finish_swap(path: Path) -> None:
-    """Put back, or remove, the folder that a killed process had moved out of the way."""
-    previous = _previous(path)
-    if os.path.lexists(previous):
+def _finish_swap(path: Path, previous: Path) -> None:
+    """Remove the folder that was moved out of the way, or put it back where a kill left no other."""
+    if previous.exists():
         if path.exists():
-            shutil.rmtree(previous, ignore_errors=True)
+            _remove(previous)
         else:
             os.replace(previous, path)
 
@@ -170,15 +161,12 @@ def _scratch(target: Path, *, folder: bool) -> Iterator[Path]:
     """Yield a path beside `target`, locked until the block ends; it is removed when the block fails."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f".{glob.escape(target.name)}.scratch-*") if LOCKS else ():
+            _sweep(left)
         for number in itertools.count(0 if LOCKS else secrets.randbits(40)):
             path = target.with_name(f".{target.name}.scratch-{number}")
             if (handle := _claim(path, folder)) is not None:
                 break
-        for later in range(number + 1, number + 4):  # of writers that worked side by side
-            _sweep(target.with_name(f".{target.name}.scratch-{later}"))
-        if folder:
-            for child in path.iterdir():
-                _remove(child)
     except OSError as error:
         if error.errno in _FULL:
             raise
@@ -189,12 +177,11 @@ def _scratch(target: Path, *, folder: bool) -> Iterator[Path]:
         _remove(path)
         raise
     finally:
-        if handle:
-            os.close(handle)
+        _release(handle)
 
 
 def _claim(path: Path, folder: bool) -> int | None:
-    """Make a scratch path, or take over a dead writer's; None where a living one holds it.
+    """Make and lock a path; None where another process holds it.
 
     Returns:
         The handle whose closing gives the lock up; 0 without locks.
@@ -220,15 +207,16 @@ def _claim(path: Path, folder: bool) -> int | None:
     return None
 
 
+def _release(handle: int | None) -> None:
+    if handle:
+        os.close(handle)
+
+
 def _sweep(path: Path) -> None:
-    """Remove a scratch path, unless it is not there or a living writer holds it."""
-    if not LOCKS:
+    """Remove a scratch path, unless a living writer holds it."""
+    if (handle := _claim(path, path.is_dir())) is not None:
         _remove(path)
-    elif path.exists():
-        handle = _claim(path, path.is_dir())
-        if handle is not None:
-            _remove(path)
-            os.close(handle)
+        _release(handle)
 
 
 def _remove(path: Path) -> None:
@@ -248,17 +236,12 @@ def held(folder: Path, work: str) -> Iterator[None]:
     with explain_disk_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         handle = _claim(folder, folder=True)
-    if handle is None:
-        raise DataError(
-            f"to be alone in {folder} for {work}",
-            "another process that does the same there",
-            "wait until it has ended, or choose another folder",
-        )
+    wanted, fix = f"to be alone in {folder} for {work}", "wait until it has ended, or choose another folder"
+    require(handle is not None, DataError, wanted, "another process that does the same there", fix)
     try:
         yield
     finally:
-        if handle:
-            os.close(handle)
+        _release(handle)
 
 
 def sha256_file(path: Path | str) -> str:
@@ -275,8 +258,7 @@ def sha256_text(path: Path | str) -> str:
 def content_hash(content: Mapping[str, Any]) -> str:
     """Return the SHA-256 of a JSON object as `atomic_write_json` writes it, its own seal left out."""
     plain = {name: value for name, value in content.items() if name != SEAL}
-    text = json.dumps(plain, indent=1, ensure_ascii=False)
-    return hashlib.sha256((text + "\n").encode(errors="surrogatepass")).hexdigest()
+    return hashlib.sha256(_json(plain, allow_nan=True).encode(errors="surrogatepass")).hexdigest()
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -291,21 +273,17 @@ def read_json(path: Path | str, kind: type[MemDrivenError], schema: str | None =
         MemDrivenError: of `kind`, when the file is missing, not JSON, not an object, of another schema, or
             not as its seal says.
     """
-    path, fix = Path(path), "restore the file from its source"
+    fix = "restore the file from its source"
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(Path(path).read_bytes())
     except FileNotFoundError:
         raise kind(f"the file {path}", "no such file", "check the path") from None
     except (ValueError, OSError) as error:
         raise kind(f"JSON in {path}", f"{type(error).__name__}: {error}"[:200], fix) from error
-    if not isinstance(content, dict):
-        raise kind(f"a JSON object in {path}", type(content).__name__, fix)
+    require(isinstance(content, dict), kind, f"a JSON object in {path}", type(content).__name__, fix)
     found, again = content.get("schema"), "use the version of memdriven that wrote it, or make it again"
-    require(schema is None or found == schema, kind, f"schema {schema} in {path}", shown(found), again)
-    whole, fix = (
-        SEAL not in content or content[SEAL] == content_hash(content),
-        f"{fix}, or delete its {SEAL} ",
-    )
-    wanted = f"{path} with the content that its {SEAL} is of"
-    require(whole, kind, wanted, "another content", fix + "if you changed it yourself")
-    return content
+    require(schema in (None, found), kind, f"schema {schema} in {path}", shown(found), again)
+    if SEAL in content and content[SEAL] != content_hash(content):
+        fix += f", or delete its {SEAL} if you changed it yourself"
+        raise kind(f"{path} with the content that its {SEAL} is of", "another content", fix)
+    return dict(content)

@@ -188,16 +188,15 @@ def test_a_flipped_byte_anywhere_is_found_or_changes_nothing(tiny_checkpoint: Pa
     assert len(files) > 10
     for path in files:
         intact = path.read_bytes()
-        for _ in range(3):
-            content = bytearray(intact)
-            place = chance.randrange(len(content))
-            content[place] ^= 1 << chance.randrange(8)
-            path.write_bytes(bytes(content))
-            try:
-                found = opened(copy)
-            except MemDrivenError:
-                found = whole
-            assert found == whole, (path.name, place)
+        content = bytearray(intact)
+        place = chance.randrange(len(content))
+        content[place] ^= 1 << chance.randrange(8)
+        path.write_bytes(bytes(content))
+        try:
+            found = opened(copy)
+        except MemDrivenError:
+            found = whole
+        assert found == whole, (path.name, place)
         path.write_bytes(intact)
 
 

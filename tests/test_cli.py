@@ -279,7 +279,7 @@ def test_an_out_that_cannot_be_written_is_one_clear_message(
 
 
 def test_every_command_that_writes_is_tried() -> None:
-    writes = {n for n, (f, _) in COMMANDS.items() if {"out", "work", "plan"} & set(arguments_of(f))}
+    writes = {n for n, (f, _) in COMMANDS.items() if {"out", "work"} & set(arguments_of(f))}
     assert writes == set(UNWRITABLE)
 
 
@@ -297,14 +297,12 @@ def test_build_memory_of_a_checkpoint(
         str(tiny_checkpoint),
         "--out",
         str(tmp_path / "memory"),
-        "--limit",
-        "5",
         "--device",
         "cpu",
     ]
     assert main(arguments) == 0
-    assert "memory bank of 5 images" in capsys.readouterr().out
-    assert json.loads((tmp_path / "memory" / "bank.json").read_text())["count"] == 5
+    assert "memory bank of 12 images" in capsys.readouterr().out
+    assert json.loads((tmp_path / "memory" / "bank.json").read_text())["count"] == 12
 
 
 def test_generate_writes_pictures_with_their_recipes(

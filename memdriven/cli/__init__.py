@@ -163,7 +163,7 @@ def _settings(arguments: Sequence[str]) -> Config:
 def run(name: str, call: functools.partial[Any]) -> None:
     """Run a command, unless what it makes cannot be written; print what is to be said of its result."""
     given = call.keywords
-    for out in (given.get("out"), given.get("work"), getattr(given.get("plan"), "out", None)):
+    for out in (given.get("out"), given.get("work")):
         if out is not None and not given.get("dry_run"):
             check_writable(out)
     made = call()

@@ -77,8 +77,8 @@ class Archive:
         """Names of a zip that does not say how they are written, as bytes -> as they were read."""
 
     def add(self, name: str, read: Callable[[], bytes]) -> None:
-        """Add a file, unless a system left it there or one of that name is there."""
-        if not left_by_a_system(name) and name not in self._read:
+        """Add a file, unless a system left it there, one of that name is there, or it leads out."""
+        if not left_by_a_system(name) and name not in self._read and ".." not in name.split("/"):
             self._alike.setdefault(_plain(name), []).append(name)
             self._by_last.setdefault(name.rpartition("/")[2], []).append(name)
             self._read[name] = read
@@ -334,7 +334,7 @@ def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
     for entry in content.infolist():
         if entry.is_dir():
             continue
-        name = _zip_name(entry).replace("\\", "/").removeprefix("./")
+        name = _zip_name(entry).replace("\\", "/").removeprefix("./").lstrip("/")
         archive.add(name, reader(entry))
         with contextlib.suppress(UnicodeEncodeError):
             if not entry.flag_bits & 0x800 and name == entry.filename and not name.isascii():

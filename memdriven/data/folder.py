@@ -25,7 +25,7 @@ from urllib.parse import unquote
 
 from memdriven.data.archive import Archive, open_archives
 from memdriven.data.images import ENDINGS, Fit
-from memdriven.data.prepared import Item, PreparedDataset, assemble, clean, refuse_other_content
+from memdriven.data.prepared import Item, PreparedDataset, all_faults, assemble, clean, refuse_other_content
 from memdriven.data.tables import (
     BOX,
     CLASS,
@@ -33,6 +33,7 @@ from memdriven.data.tables import (
     SPLITS,
     TEXT,
     Faults,
+    Row,
     column_name,
     decoded,
     find_tables,
@@ -46,192 +47,9 @@ from memdriven.errors import DataError, require
 from memdriven.numbers import check_number, counted, in_range, shown
 
 SIDECARS = (".txt", ".caption")
-NO_CAPTION = ("nan", "null", "none", "n/a")
+NO_CAPTION = ("", "nan", "null", "none", "n/a")
 """What other programs write into an empty field."""
 SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
-
-
-@dataclass
-class _Picture:
-    """What all rows of one image say together."""
-
-    name: str
-    """Its path within the source."""
-    captions: list[str] = field(default_factory=list)
-    split: str | None = None
-    class_name: str | None = None
-    box: tuple[float, ...] | None = None
-
-
-class _Source:
-    """A folder's files, what its rows say of the pictures, and all that is wrong or was left out."""
-
-    def __init__(self, files: Archive, place: Path) -> None:
-        self.files, self.place, self.faults = files, place, Faults(place)
-        self.pictures: dict[str, _Picture] = {}
-        self.unusable: Counter[str] = Counter()
-        """Captions that were left out, by reason."""
-        self.columns = ""
-        """Those of the first row that has no caption."""
-        self.elsewhere: dict[str, str] = {}
-        """Names that count from another folder than their table's -> the files found."""
-
-    def read_tables(self, split_column: str) -> None:
-        """Join the rows of each image, in the tables' order."""
-        for table in find_tables(self.files, self.place):
-            for line, values in read_rows(self.files, table, self.faults):
-                place = f"{self.place / table}, line {line}"
-                with self.faults.noted():
-                    if not isinstance(values, dict):
-                        wanted = f"an object with file_name and text in {place}"
-                        raise DataError(wanted, type(values).__name__, "correct the line")
-                    self._read_row(table[: table.rfind("/") + 1], values, column_name(split_column), place)
-
-    def _read_row(self, base: str, values: dict[str, Any], split_column: str, place: str) -> None:
-        """Add what a row of a table in the folder `base` says to its picture; note faults of its fields."""
-        row = {
-            column_name(str(key)): None if isinstance(value, str) and not value.strip() else value
-            for key, value in values.items()
-        }
-        columns = ", ".join(map(str, values))[:200]
-        name = _first(row, FILE)
-        if not isinstance(name, str) or not name.strip():
-            raise DataError(
-                f"file_name and text in {place}",
-                f"the columns {columns}",
-                "name the columns so, and fill both",
-            )
-        if split_column != "split" and split_column not in row:
-            raise DataError(
-                f"the column {split_column!r} in {place}",
-                f"the columns {columns}",
-                "name one of these with --split-column",
-            )
-        file = self._locate(base, plain_name(name), place)
-        picture = self.pictures.setdefault(file, _Picture(file))
-        texts = [value for column, value in row.items() if re.search(r"\d$", column) and is_text(column)]
-        text = _first(row, TEXT)
-        texts += text if isinstance(text, list) else [text] if text is not None else []
-        picture.captions = list(dict.fromkeys([*picture.captions, *self.usable(texts or [""])]))
-        if not texts:
-            self.columns = self.columns or columns
-        folders = (plain_name(name).removeprefix("./"), base)
-        split = row.get(split_column)
-        if split is None:
-            split = next(filter(None, map(_split_of_folder, folders)), None)
-        for key, said, parse in (
-            ("split", split, _split),
-            ("class_name", _first(row, CLASS), _class),
-            ("box", _first(row, BOX), _box),
-        ):
-            with self.faults.noted():
-                value = None if said is None else parse(said, place)
-                before = getattr(picture, key)
-                if before is not None and value is not None and before != value:
-                    what = key.partition("_")[0]
-                    raise DataError(
-                        f"one {what} for {name}", f"{before!r} and, in {place}, {value!r}", "make them agree"
-                    )
-                setattr(picture, key, before if value is None else value)
-
-    def _locate(self, base: str, name: str, place: str) -> str:
-        """Return the picture that a row of a table in the folder `base` means."""
-        parts = PurePosixPath(name).parts
-        if not parts or ".." in parts or parts[0] == "/" or re.match(r"[A-Za-z]:|\w+://", name):
-            raise DataError(
-                f"a file_name inside the folder, in {place}",
-                shown(name),
-                "copy the image into the folder and name it relative to the table",
-            )
-        plain = "/".join(parts)
-        found = self.files.meant(base + plain)
-        if found is None:
-            ending = self.files.ending_with(plain)
-            others = [base + unquote(plain), *(base + plain + kind for kind in ENDINGS)]
-            found = self.files.meant(plain) or (ending[0] if len(ending) == 1 else None)
-            found = found or next(filter(None, map(self.files.meant, others)), None)
-            if found is not None:
-                self.elsewhere[base + plain] = found
-        if found is not None and is_picture(found):
-            return found
-        twins = self.files.alike(base + plain)
-        names = self.files.names if len(self.faults.found) < 5 and not found else ()
-        near = difflib.get_close_matches(base + plain, names, n=1, cutoff=0.8)
-        why = f"{found}, no picture" if found else f"no such file in {self.files.place}"
-        if twins and not found:
-            why = f"{' and '.join(twins)}, either of which is meant"
-        if near:
-            why += f"; is {near[0]} meant?"
-        if base + plain in self.files.left_out:
-            why += "; links that lead out of the folder are not followed without --follow-links"
-        fix = "add the image or remove the row; names count from the table's own folder"
-        raise DataError(f"the image {name[:200]} of {place}", why, fix)
-
-    def usable(self, values: Sequence[Any]) -> list[str]:
-        """Return the usable ones among captions, each once; count the others."""
-        usable = []
-        for value in values:
-            if isinstance(value, dict):  # as Karpathy's splits have them
-                value = _first(value, ("raw", *TEXT))
-            text = " ".join(clean(value).split()) if isinstance(value, str) else ""
-            if not text or text.lower() in NO_CAPTION:
-                self.unusable["empty" if value is None or isinstance(value, str) else "no text"] += 1
-            elif len(text) > MAX_CHARACTERS:
-                self.unusable[f"longer than {MAX_CHARACTERS:,} characters"] += 1
-            elif not tokenize(text):
-                self.unusable["without a word"] += 1
-            else:
-                usable.append(text)
-        return list(dict.fromkeys(usable))
-
-    def beside(self, file: str) -> list[str]:
-        """Return the captions in a text file beside a picture, one a line."""
-        for name in (place + ending for place in (file[: file.rfind(".")], file) for ending in SIDECARS):
-            if (found := self.files.meant(name)) is not None:
-                lines: list[str] = []
-                with self.faults.noted():
-                    lines = decoded(self.files.read(found), self.place / found).splitlines()
-                return self.usable([line for line in lines if line.strip()])
-        return []
-
-    def uncaptioned(self) -> list[str]:
-        """Return the pictures without a usable caption, sorted."""
-        described = {name for name, picture in self.pictures.items() if picture.captions}
-        return [file for file in self.files.names if is_picture(file) and file not in described]
-
-    def notes(self) -> Iterator[str]:
-        """Tell what was left out and what was read otherwise than it is written."""
-        if uncaptioned := self.uncaptioned():
-            some = counted(len(uncaptioned), "image")
-            yield f"{some} without a caption left out, e.g. {clean(uncaptioned[0])}"
-        for reason, count in self.unusable.items():
-            yield f"{counted(count, 'caption')} left out: {reason}"
-        for name, found in list(self.elsewhere.items())[:1]:
-            some = counted(len(self.elsewhere), "image")
-            yield f"{some} found elsewhere than the table says, e.g. {clean(name)} at {clean(found)}"
-        if links := self.files.left_out:
-            some = counted(len(links), "link")
-            yield f"{some} out of the folder not followed (--follow-links does), e.g. {clean(links[0])}"
-        if faults := self.faults.found:
-            some = counted(len(faults), "faulty row")
-            yield f"{some} left out, e.g. {faults[0].wanted}: {faults[0].found}"
-
-    def nothing(self) -> DataError:
-        """Return the error that no picture has a caption."""
-        found = (
-            "rows without a caption" if self.pictures else "no row in a table and no text beside a picture"
-        )
-        found += "".join(f"; {counted(count, 'caption')} {reason}" for reason, count in self.unusable.items())
-        found += f"; the columns {self.columns}" if self.columns else ""
-        names = self.files.names
-        if sheet := next((name for name in names if name.lower().endswith(SPREADSHEETS)), None):
-            found += f"; {sheet} is a spreadsheet, which is read when saved as CSV UTF-8"
-        return DataError(
-            f"captioned images in {self.place}: metadata.jsonl, metadata.csv or a text file beside each",
-            f"{found}; {counted(sum(map(is_picture, names)), 'picture')} among {counted(len(names), 'file')}",
-            'write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
-            "or describe them by their names with --captions-from-names",
-        )
 
 
 def prepare_folder(
@@ -283,35 +101,25 @@ def prepare_folder(
     source, out = Path(source), Path(out)
     refuse_other_content(out)
     check_number("test fraction", test_fraction, 0, 0.999, DataError)
-    if not source.exists():
-        raise DataError(f"the folder {source}", "no such folder", "check the path")
     with open_archives(source, *_packed(source, images), inner=False, follow_links=follow_links) as files:
         read = _Source(files, source)
-        read.read_tables(split_column)
-        for file in read.uncaptioned():
-            captions = read.beside(file)
-            if not captions and captions_from_names:
-                captions = [caption_of_name(file)]
-            if captions:
-                picture = read.pictures.setdefault(file, _Picture(file, split=_split_of_folder(file)))
-                picture.captions = captions
+        read.read_tables(column_name(split_column))
+        read.read_beside(captions_from_names)
         pictures = [picture for picture in read.pictures.values() if picture.captions]
         if not pictures:
-            raise read.faults.error() if read.faults.found else read.nothing()
+            raise all_faults(read.faults, str(source)) if read.faults else read.nothing()
         _complete_splits(pictures, test_fraction, seed)
         classes = sorted({p.class_name for p in pictures if p.class_name is not None}, key=_natural)
-        numbers = {class_name: number for number, class_name in enumerate(classes)}
-        ids = _ids([picture.name for picture in pictures])
         items = [
             Item(
                 id=item_id,
                 split=picture.split or "train",
-                class_id=numbers.get(picture.class_name or ""),
+                class_id=None if picture.class_name is None else classes.index(picture.class_name),
                 class_name=picture.class_name or "",
                 captions=picture.captions,
                 box=picture.box,
             )
-            for picture, item_id in zip(pictures, ids, strict=True)
+            for picture, item_id in zip(pictures, _ids([p.name for p in pictures]), strict=True)
         ]
         return assemble(
             out,
@@ -324,19 +132,185 @@ def prepare_folder(
             seed=seed,
             source="a captioned folder",
             licence="that of the source",
-            faults=read.faults.found,
+            faults=read.faults,
             skip_faults=skip_faults,
             notes=list(read.notes()),
             progress=progress,
         )
 
 
+@dataclass
+class _Picture:
+    """What all rows of one image say together."""
+
+    name: str
+    """Its path within the source."""
+    captions: list[str] = field(default_factory=list)
+    split: str | None = None
+    class_name: str | None = None
+    box: tuple[float, ...] | None = None
+
+
+class _Source:
+    """A folder's files, what its rows say of the pictures, and all that is wrong or was left out."""
+
+    def __init__(self, files: Archive, place: Path) -> None:
+        self.files, self.place, self.faults = files, place, Faults()
+        self.pictures: dict[str, _Picture] = {}
+        self.unusable: Counter[str] = Counter()
+        """Captions that were left out, by reason."""
+        self.columns = ""
+        """Those of the first row that has no caption."""
+        self.elsewhere: dict[str, str] = {}
+        """Names that count from another folder than their table's -> the files found."""
+
+    def read_tables(self, split_column: str) -> None:
+        """Join the rows of each image, in the tables' order."""
+        for table in find_tables(self.files, self.place):
+            for line, row in read_rows(self.files, table, self.place / table, self.faults):
+                with self.faults.noted():
+                    place = f"{self.place / table}, line {line}"
+                    self._read_row(table[: table.rfind("/") + 1], row, split_column, place)
+
+    def _read_row(self, base: str, row: Row, split_column: str, place: str) -> None:
+        """Add what a row of a table in the folder `base` says to its picture; note faults of its fields."""
+        columns, name = f"the columns {', '.join(row)[:200]}", _first(row, FILE)
+        named, fix = isinstance(name, str), "name the columns so, and fill both"
+        require(named, DataError, f"file_name and text in {place}", columns, fix)
+        there = split_column in ("split", *row)
+        wanted = f"the column {split_column!r} in {place}"
+        require(there, DataError, wanted, columns, "name one of these with --split-column")
+        name = PurePosixPath(plain_name(str(name))).as_posix()
+        file = self._locate(base, name, place)
+        picture = self.pictures.setdefault(file, _Picture(file))
+        text = _first(row, TEXT)
+        texts = [value for column, value in row.items() if re.search(r"\d$", column) and is_text(column)]
+        texts += text if isinstance(text, list) else [text] if text is not None else []
+        picture.captions = list(dict.fromkeys([*picture.captions, *self._usable(texts or [None])]))
+        if not texts:
+            self.columns = self.columns or columns
+        split = row.get(split_column)
+        if split is None:
+            split = _split_of_folder(name) or _split_of_folder(base)
+        for key, said, parse in (
+            ("split", split, _split),
+            ("class_name", _first(row, CLASS), _class),
+            ("box", _first(row, BOX), _box),
+        ):
+            if said is not None:
+                with self.faults.noted():
+                    value, before = parse(said, place), getattr(picture, key)
+                    wanted = f"one {key.partition('_')[0]} for {name}"
+                    found = f"{before!r} and, in {place}, {value!r}"
+                    require(before in (None, value), DataError, wanted, found, "make them agree")
+                    setattr(picture, key, value)
+
+    def _locate(self, base: str, name: str, place: str) -> str:
+        """Return the picture that a row of a table in the folder `base` means."""
+        path = base + name
+        found = self.files.meant(path)
+        if found is None:
+            ending = self.files.ending_with(name)
+            others = (self.files.meant(base + unquote(name)), *(self.files.meant(path + e) for e in ENDINGS))
+            found = self.files.meant(name) or (
+                ending[0] if len(ending) == 1 else next(filter(None, others), None)
+            )
+            if found is not None:
+                self.elsewhere[path] = found
+        if found is not None and is_picture(found):
+            return found
+        why = f"{found}, no picture" if found else f"no such file in {self.files.place}"
+        if not found and (twins := self.files.alike(path)):
+            why = f"{' and '.join(twins)}, either of which is meant"
+        names = self.files.names if len(self.faults) < 5 and not found else ()
+        if near := difflib.get_close_matches(path, names, n=1, cutoff=0.8):
+            why += f"; is {near[0]} meant?"
+        if path in self.files.left_out:
+            why += "; links that lead out of the folder are not followed without --follow-links"
+        raise DataError(
+            f"the image {name[:200]} of {place}",
+            why,
+            "add the image or remove the row; names count from the table's own folder, inside the folder",
+        )
+
+    def read_beside(self, from_names: bool) -> None:
+        """Take the captions of pictures that no row describes from the texts beside them, or their names."""
+        for file in self.uncaptioned():
+            captions: list[str] = []
+            for name in (stem + end for stem in (file[: file.rfind(".")], file) for end in SIDECARS):
+                if not captions and (found := self.files.meant(name)):
+                    with self.faults.noted():
+                        lines = decoded(self.files.read(found), self.place / found).splitlines()
+                        captions = self._usable([line for line in lines if line.strip()])
+            if not captions and from_names:
+                captions = [caption_of_name(file)]
+            if captions:
+                picture = self.pictures.setdefault(file, _Picture(file, split=_split_of_folder(file)))
+                picture.captions = captions
+
+    def _usable(self, values: Sequence[Any]) -> list[str]:
+        """Return the usable ones among captions, each once; count the others."""
+        usable = []
+        for value in values:
+            if isinstance(value, dict):  # as Karpathy's splits have them
+                value = _first(value, ("raw", *TEXT))
+            text = " ".join(clean(value).split()) if isinstance(value, str) else ""
+            if text.lower() in NO_CAPTION:
+                self.unusable["empty" if value is None or isinstance(value, str) else "no text"] += 1
+            elif len(text) > MAX_CHARACTERS:
+                self.unusable[f"longer than {MAX_CHARACTERS:,} characters"] += 1
+            elif not tokenize(text):
+                self.unusable["without a word"] += 1
+            else:
+                usable.append(text)
+        return list(dict.fromkeys(usable))
+
+    def uncaptioned(self) -> list[str]:
+        """Return the pictures without a usable caption, sorted."""
+        described = {name for name, picture in self.pictures.items() if picture.captions}
+        return [file for file in self.files.names if is_picture(file) and file not in described]
+
+    def notes(self) -> Iterator[str]:
+        """Tell what was left out and what was read otherwise than it is written."""
+        if uncaptioned := self.uncaptioned():
+            some = counted(len(uncaptioned), "image")
+            yield f"{some} without a caption left out, e.g. {clean(uncaptioned[0])}"
+        for reason, count in self.unusable.items():
+            yield f"{counted(count, 'caption')} left out: {reason}"
+        for name, found in list(self.elsewhere.items())[:1]:
+            some = counted(len(self.elsewhere), "image")
+            yield f"{some} found elsewhere than the table says, e.g. {clean(name)} at {clean(found)}"
+        if links := self.files.left_out:
+            some = counted(len(links), "link")
+            yield f"{some} out of the folder not followed (--follow-links does), e.g. {clean(links[0])}"
+        if self.faults:
+            some = counted(len(self.faults), "faulty row")
+            yield f"{some} left out, e.g. {self.faults[0].wanted}: {self.faults[0].found}"
+
+    def nothing(self) -> DataError:
+        """Return the error that no picture has a caption."""
+        names = self.files.names
+        found = (
+            "rows without a caption" if self.pictures else "no row in a table and no text beside a picture"
+        )
+        found += "".join(f"; {counted(count, 'caption')} {reason}" for reason, count in self.unusable.items())
+        found += f"; {self.columns}" if self.columns else ""
+        if sheet := next((name for name in names if name.lower().endswith(SPREADSHEETS)), None):
+            found += f"; {sheet} is a spreadsheet, which is read when saved as CSV UTF-8"
+        return DataError(
+            f"captioned images in {self.place}: metadata.jsonl, metadata.csv or a text file beside each",
+            f"{found}; {counted(sum(map(is_picture, names)), 'picture')} among {counted(len(names), 'file')}",
+            'write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
+            "or describe them by their names with --captions-from-names",
+        )
+
+
 def caption_of_name(name: str) -> str:
     """Return what a file's path says: `fruit/red_apple-03.png` is "fruit red apple", `1.png` a picture."""
     words = re.split(r"[\W_]+", PurePosixPath(name).with_suffix("").as_posix())
-    split_words = {*SPLITS, "images", "img", "image", "data"}
-    letters = [re.sub(r"\d+", "", word).lower() for word in words]
-    return " ".join(dict.fromkeys(word for word in letters if word and word not in split_words)) or STAND_IN
+    letters = (re.sub(r"\d+", "", word).lower() for word in words)
+    no_words = ("", *SPLITS, "images", "img", "image", "data")
+    return " ".join(dict.fromkeys(word for word in letters if word not in no_words)) or STAND_IN
 
 
 def _packed(source: Path, images: Path | str | None) -> list[Path]:
@@ -344,16 +318,15 @@ def _packed(source: Path, images: Path | str | None) -> list[Path]:
     if images is not None:
         return [source / images]
     zips = sorted(path for path in source.glob("*.[zZ][iI][pP]") if path.name[0] != ".")
-    if len(zips) > 1:
-        raise DataError(
-            f"one zip of images in {source}",
-            ", ".join(zip_.name for zip_ in zips),
-            f"choose one, e.g. --images {zips[0].name}",
-        )
+    some, fix = (
+        ", ".join(path.name for path in zips),
+        f"choose one, e.g. --images {zips[0].name if zips else ''}",
+    )
+    require(len(zips) < 2, DataError, f"one zip of images in {source}", some, fix)
     return zips
 
 
-def _first(row: dict[str, Any], names: Sequence[str]) -> Any:
+def _first(row: Row, names: Sequence[str]) -> Any:
     """Return what a row says in the first of some columns that it fills."""
     return next((row[name] for name in names if row.get(name) is not None), None)
 
@@ -371,7 +344,7 @@ def _split(value: Any, place: str) -> str:
 
 
 def _class(value: Any, place: str) -> str:
-    named = isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip()
+    named = isinstance(value, str | int) and not isinstance(value, bool)
     fix = "give a text or a whole number, or leave it empty"
     require(named, DataError, f"a class name in {place}", shown(value), fix)
     return clean(str(value).strip())[:200]
@@ -380,14 +353,11 @@ def _class(value: Any, place: str) -> str:
 def _box(value: Any, place: str) -> tuple[float, ...]:
     sides = value if isinstance(value, list) else re.split(r"[\s,;]+", str(value).strip("[]() "))
     with contextlib.suppress(ValueError):
-        numbers = [float(side) if isinstance(side, str) else side for side in sides]
+        numbers = tuple(float(side) if isinstance(side, str) else side for side in sides)
         if len(numbers) == 4 and all(in_range(side, -1e6, 1e6) for side in numbers):
-            return tuple(numbers)
-    raise DataError(
-        f"a box of 4 numbers in {place}: left, top, width, height in px",
-        shown(value),
-        "correct it, or leave it empty",
-    )
+            return numbers
+    wanted = f"a box of 4 numbers in {place}: left, top, width, height in px"
+    raise DataError(wanted, shown(value), "correct it, or leave it empty")
 
 
 # -- Splits and items -----------------------------------------------------------------------------------
@@ -402,26 +372,19 @@ def _complete_splits(pictures: Sequence[_Picture], test_fraction: float, seed: i
     for picture in pictures:
         picture.split = picture.split or "train"
     train = [picture for picture in pictures if picture.split == "train"]
-    if not train:
-        raise DataError(
-            "images in the split 'train'",
-            "only " + ", ".join(sorted({str(p.split) for p in pictures})),
-            "name the training images' split 'train'",
-        )
-    count = min(len(train) - 1, max(1, round(test_fraction * len(train))))
-    if not test_fraction or count < 1 or any(picture.split == "test" for picture in pictures):
+    splits = ", ".join(sorted({str(picture.split) for picture in pictures}))
+    fix = "name the training images' split 'train'"
+    require(train, DataError, "images in the split 'train'", f"only {splits}", fix)
+    if any(picture.split == "test" for picture in pictures):
         return
-    rng = random.Random(seed)
-    chosen = rng.sample(train, count)
-    others = [picture for picture in train if not any(picture is one for one in chosen)]
+    to_draw = min(len(train) - 1, max(1, round(test_fraction * len(train)))) if test_fraction else 0
     words = {id(p): {word for caption in p.captions for word in tokenize(caption)} for p in train}
     left = Counter(word for picture in train for word in words[id(picture)])
-    drawn = 0
-    for picture in (*chosen, *rng.sample(others, len(others))):
-        if drawn < count and any(left[word] > 1 for word in words[id(picture)]):
+    for picture in random.Random(seed).sample(train, len(train)):
+        if to_draw and any(left[word] > 1 for word in words[id(picture)]):
             picture.split = "test"
             left.subtract(words[id(picture)])
-            drawn += 1
+            to_draw -= 1
 
 
 def _natural(name: str) -> tuple[bool, int, str]:
@@ -432,7 +395,7 @@ def _natural(name: str) -> tuple[bool, int, str]:
 def _ids(names: Sequence[str]) -> list[str]:
     """Return a distinct, file-name-safe id for each path: its name without what is unsafe."""
     taken: set[str] = set()
-    ids: list[str] = []
+    ids = []
     for number, path in enumerate(names):
         name = re.sub(r"[^A-Za-z0-9]+", "-", path[: path.rfind(".")]).strip("-")[-80:]
         unique = name if name and name.lower() not in taken else f"{name or 'image'}-{number}"

@@ -11,15 +11,15 @@ import csv
 import io
 import itertools
 import json
+import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from memdriven.data.archive import Archive
 from memdriven.data.images import ENDINGS
-from memdriven.data.prepared import all_faults
-from memdriven.errors import DataError
+from memdriven.errors import DataError, require
 from memdriven.numbers import parse_json
 
 TABLES = tuple(
@@ -39,24 +39,12 @@ SPLITS = {
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
 """The words for splits, in column `split` and as folder names -> the splits."""
-
-_MOST_FAULTS = 200
-"""More are not looked for."""
-_LINE = re.compile("\r\n|\r|\n")
+Row = dict[str, Any]
+"""Columns by `column_name`; what is left blank is None."""
 
 
-class Faults:
+class Faults(list[DataError]):
     """All that is wrong with a folder: told at once, at the end."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.found: list[DataError] = []
-
-    def add(self, wanted: str, found: str, fix: str) -> None:
-        """Note what is wrong, and go on, unless there is too much of it."""
-        self.found.append(DataError(wanted, found, fix))
-        if len(self.found) >= _MOST_FAULTS:
-            raise self.error()
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
@@ -64,11 +52,7 @@ class Faults:
         try:
             yield
         except DataError as error:
-            self.add(error.wanted, error.found, error.fix)
-
-    def error(self) -> DataError:
-        """Return one error that names them all."""
-        return all_faults(self.found, str(self.place))
+            self.append(error)
 
 
 def is_picture(name: str) -> bool:
@@ -105,73 +89,69 @@ def plain_name(name: str) -> str:
 
 
 def find_tables(files: Archive, place: Path) -> list[str]:
-    """Return the source's own table, those of its split folders, or those one folder below."""
-    base = ""
-    for _ in range(6):
-        inside = [name[len(base) :] for name in files.names if name.startswith(base)]
-        folders = sorted({name.partition("/")[0] for name in inside if "/" in name})
-        splits = [f"{folder}/" for folder in folders if folder.lower() in SPLITS]
-        found = [table for folder in ("", *splits) if (table := _table(files, place, base + folder))]
-        if found:
-            return found
-        if len(folders) != 1:
-            break
-        base += folders[0] + "/"  # all lies one folder further down, as archives are often packed
-    named = [name for name in files.names if name.rpartition("/")[2].lower() in TABLES]
-    return named if len(named) == 1 else []
+    """Return the tables of the folder that holds all files and of its split folders, or else of any."""
+    base = posixpath.commonpath([posixpath.dirname(name) for name in files.names] or [""])
+    tables: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
+    for name in files.names:
+        folder, last = name[: name.rfind("/") + 1], name.rpartition("/")[2].lower()
+        near = folder[len(base) :].strip("/").lower() in ("", *SPLITS)
+        if last in TABLES or (near and last.endswith((".jsonl", ".csv", ".tsv"))):
+            tables[near].setdefault(folder, []).append(name)
+    found = []
+    for folder, names in (tables[True] or tables[False]).items():
+        named = [name for name in names if name.rpartition("/")[2].lower() in TABLES] or names
+        fix = "remove one of them, or call the right one metadata.csv"
+        wanted, several = f"one table of captions in {place / folder}", " and ".join(named)
+        require(len(named) == 1, DataError, wanted, several, fix)
+        found += named
+    return found
 
 
-def _table(files: Archive, place: Path, folder: str) -> str | None:
-    inside = (name.removeprefix(folder) for name in files.names if name.startswith(folder))
-    here = [name for name in inside if "/" not in name]
-    named = [name for name in here if name.lower() in TABLES]
-    tables = named or [name for name in here if name.lower().endswith((".jsonl", ".csv", ".tsv"))]
-    if len(tables) > 1:
-        raise DataError(
-            f"one table of captions in {place / folder}",
-            " and ".join(tables),
-            "remove one of them, or call the right one metadata.csv",
-        )
-    return folder + tables[0] if tables else None
-
-
-def read_rows(files: Archive, table: str, faults: Faults) -> Iterator[tuple[int, Any]]:
-    """Yield a table's rows with their lines; note what cannot be read."""
-    place = faults.place / table
+def read_rows(files: Archive, table: str, place: Path, faults: Faults) -> Iterator[tuple[int, Row]]:
+    """Yield a table's rows with their lines; note what cannot be read. `place` is for messages."""
     text = decoded(files.read(table), place)
-    lines = _LINE.split(text)
-    if not table.lower().endswith((".json", ".jsonl")):
-        yield from _csv_rows(files, faults, table, text)
-    elif _has_json_lines(table, lines):
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                try:
-                    yield number, parse_json(line)
-                except ValueError as error:
-                    wanted = f"one JSON object in {place}, line {number}"
-                    faults.add(wanted, str(error)[:200], "correct the line")
-    else:
+    reader = _json_rows if table.lower().endswith((".json", ".jsonl")) else _csv_rows
+    for line, values in reader(files, table, text, place, faults):
+        if isinstance(values, dict):
+            yield (
+                line,
+                {
+                    column_name(str(key)): None if isinstance(value, str) and not value.strip() else value
+                    for key, value in values.items()
+                },
+            )
+        else:
+            wanted = f"an object with file_name and text in {place}, line {line}"
+            faults.append(DataError(wanted, type(values).__name__, "correct the line"))
+
+
+# -- JSON -----------------------------------------------------------------------------------------------
+
+
+def _json_rows(
+    files: Archive, table: str, text: str, place: Path, faults: Faults
+) -> Iterable[tuple[int, Any]]:
+    """Yield the rows of JSON, or of one object a line, by the file's name or as only its lines are JSON."""
+    lines = re.split("\r\n|\r|\n", text.strip("\r\n"))
+    if not table.lower().endswith(".jsonl") or lines[0].lstrip().startswith("[{"):
         try:
-            yield from enumerate(_json_rows(parse_json(text)), start=1)
+            yield from enumerate(_rows_of(parse_json(text)), start=1)
+            return
         except ValueError as error:
-            found = f"{type(error).__name__}: {error}"[:200]
-            raise DataError(f"JSON in {place}", found, "correct the file") from error
+            try:
+                parse_json(lines[0])
+            except ValueError:
+                raise DataError(f"JSON in {place}", str(error)[:200], "correct the file") from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            try:
+                yield number, parse_json(line)
+            except ValueError as error:
+                wanted = f"one JSON object in {place}, line {number}"
+                faults.append(DataError(wanted, str(error)[:200], "correct the line"))
 
 
-def _has_json_lines(table: str, lines: list[str]) -> bool:
-    """Whether a table is JSON lines: by its name, or as its first line is an object that names a picture."""
-    first = next((line.strip() for line in lines if line.strip()), "")
-    if table.lower().endswith(".jsonl"):
-        return not first.startswith("[{")
-    with contextlib.suppress(ValueError):
-        row = parse_json(first)
-        return isinstance(row, dict) and any(
-            column_name(key) in FILE and isinstance(value, str) for key, value in row.items()
-        )
-    return False
-
-
-def _json_rows(content: Any) -> list[Any]:
+def _rows_of(content: Any) -> list[Any]:
     """Return the rows of a list of objects, or of an object: of columns, of captions by name, of lists.
 
     Such lists are those of COCO, and of Karpathy's splits.
@@ -182,113 +162,93 @@ def _json_rows(content: Any) -> list[Any]:
         images = content.get("images")
         images = [row for row in images if isinstance(row, dict)] if isinstance(images, list) else []
         names = {str(row.get("id")): row.get("file_name") for row in images}
-        return [
-            {"file_name": names.get(str(row.get("image_id"))), "text": row.get("caption")}
-            for row in content["annotations"]
-            if isinstance(row, dict)
-        ]
-    named = [key for key in content if column_name(key) in FILE]
-    if any(isinstance(content[key], list | dict) for key in named):
+        notes = [row for row in content["annotations"] if isinstance(row, dict)]
+        return [{FILE[0]: names.get(str(row.get("image_id"))), TEXT[0]: row.get("caption")} for row in notes]
+    named = [content[key] for key in content if column_name(key) in FILE]
+    if any(isinstance(value, list | dict) for value in named):
         columns = {key: v for key, v in content.items() if isinstance(v, list | dict)}
-        values = [list(v.values()) if isinstance(v, dict) else v for v in columns.values()]
+        values = (v.values() if isinstance(v, dict) else v for v in columns.values())
         return [dict(zip(columns, row, strict=True)) for row in itertools.zip_longest(*values)]
     if named:
         return [content]  # of one picture
     lists = [v for v in content.values() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)]
-    if lists:
-        return list(itertools.chain.from_iterable(lists))
-    return [
-        {"file_name": file, **(about if isinstance(about, dict) else {"text": about})}
-        for file, about in content.items()
-    ]
+    by_name = ({FILE[0]: k, **(v if isinstance(v, dict) else {TEXT[0]: v})} for k, v in content.items())
+    return list(itertools.chain.from_iterable(lists)) or list(by_name)
 
 
-def _csv_rows(files: Archive, faults: Faults, table: str, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+# -- Separated columns ----------------------------------------------------------------------------------
+
+
+def _csv_rows(
+    files: Archive, table: str, text: str, place: Path, faults: Faults
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the rows of a table with any separator; a broken one ends at its line's end."""
-    place, base = faults.place / table, table[: table.rfind("/") + 1]
-    lines = io.StringIO(text, newline="").readlines()
-    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    given = re.match(r'"?sep=(.)"?\s*$', lines[first]) if lines else None  # as Excel writes it
-    first += given is not None
-    header = lines[first] if first < len(lines) else ""
-    separator, columns = _columns(files, base, header, given[1] if given else ",;\t|")
-    if not {*FILE}.intersection(columns) or not any(is_text(column) for column in columns):
+    base, lines = table[: table.rfind("/") + 1], io.StringIO(text, newline="").readlines()
+
+    def fields_of(line: str, separator: str) -> list[str]:
+        try:
+            return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        except csv.Error:
+            return []
+
+    def names_a_picture(line: str, separator: str) -> bool:
+        """Whether a line begins as a row does: with a picture's name."""
+        fields = fields_of(line, separator)
+        name = plain_name(fields[0]) if len(fields) > 1 else ""
+        return is_picture(name) and (files.meant(base + name) or files.meant(name)) is not None
+
+    at = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    given = re.match(r'"?sep=(.)"?\s*$', lines[at]) if lines else None  # as Excel writes it
+    at += given is not None
+    header = lines[at] if at < len(lines) else ""
+    separators = given[1] if given else ",;\t|"
+    options = {one: [column_name(name) for name in fields_of(header, one)] for one in separators}
+    headed = [one for one, names in options.items() if {*FILE} & {*names} and any(map(is_text, names))]
+    bare = [one for one in options if names_a_picture(header, one)]  # no header: file, caption
+    separator = next(iter(headed + bare), max(options, key=lambda one: len(options[one])))
+    columns = options[separator]
+    if bare and not headed:
+        columns, at = ["file_name", *(f"text_{number}" for number in range(1, len(columns)))], at - 1
+    twice = next((name for name in columns if name in FILE and columns.count(name) > 1), None)
+    if twice or not (headed or bare):
         raise DataError(
-            f"columns file_name and text in {place}, line {first + 1}",
+            f"one column {twice or 'file_name and one text'} in {place}, line {at + 1}",
             ("the columns " + ", ".join(columns))[:200] if any(columns) else "no column",
-            "name the columns of the files and of the captions so",
-        )
-    if twice := next((name for name in columns if name in FILE and columns.count(name) > 1), None):
-        raise DataError(
-            f"one column {twice} in {place}, line {first + 1}",
-            f"{columns.count(twice)} of them",
-            "remove or rename the others",
+            "name the columns of the files and of the captions so, and each once",
         )
     columns = [
-        f"{name}_{number}" if is_text(name) and name in columns[:number] else name
-        for number, name in enumerate(columns)
+        f"{name}_{n}" if is_text(name) and name in columns[:n] else name for n, name in enumerate(columns)
     ]
 
-    def rows_from(number: int) -> Any:
-        rest = itertools.islice(lines, number, None)
-        return csv.reader(rest, delimiter=separator, strict=True, skipinitialspace=True)
+    def remaining() -> Iterator[str]:
+        nonlocal at
+        while (at := at + 1) < len(lines):
+            yield lines[at]
 
-    begin = first + (not _names_a_picture(files, base, lines[first], separator))
-    reader = rows_from(begin)
+    def reader() -> Any:
+        return csv.reader(remaining(), delimiter=separator, strict=True, skipinitialspace=True)
+
+    rows = reader()
     while True:
-        start = begin + reader.line_num
+        start = at + 1
         try:
-            fields = next(reader, None)
-            within = lines[start + 1 : begin + reader.line_num]
-            if swallowed := sum(_names_a_picture(files, base, line, separator) for line in within):
+            fields = next(rows, None)
+            if swallowed := sum(names_a_picture(line, separator) for line in lines[start + 1 : at + 1]):
                 raise csv.Error(f"it holds {swallowed} more rows")
         except csv.Error as error:
             quoted = "a quote that is closed" if '"' in lines[start] else "a readable row"
-            faults.add(
-                f"{quoted}, in {place}, line {start + 1}",
-                f"{error}: {lines[start].strip()[:80]!r}",
-                'write captions as "..." on one line, quotes within them twice ("")',
-            )
-            begin = start + 1
-            reader = rows_from(begin)
+            found = f"{error}: {lines[start].strip()[:80]!r}"
+            fix = 'write captions as "..." on one line, quotes within them twice ("")'
+            faults.append(DataError(f"{quoted}, in {place}, line {start + 1}", found, fix))
+            at, rows = start, reader()
             continue
         if fields is None:
             return
         while len(fields) > len(columns) and not fields[-1].strip():
             fields.pop()  # separators at the ends of rows alone
         if len(fields) > len(columns):
-            faults.add(
-                f"as many fields as columns in {place}, line {start + 1}",
-                f"{len(fields)} instead of {len(columns)}",
-                "put captions that hold the separator in double quotes",
-            )
+            wanted = f"as many fields as columns in {place}, line {start + 1}"
+            fix = "put captions that hold the separator in double quotes"
+            faults.append(DataError(wanted, f"{len(fields)} instead of {len(columns)}", fix))
         elif any(value.strip() for value in fields):
-            yield start + 1, {column: value or None for column, value in zip(columns, fields, strict=False)}
-
-
-def _columns(files: Archive, base: str, header: str, separators: str) -> tuple[str, list[str]]:
-    """Return the separator and the columns of a table, from its first line."""
-    best: tuple[str, list[str]] = (",", [])
-    for separator in separators:
-        fields = _fields(header, separator)
-        columns = [column_name(field) for field in fields]
-        if {*FILE}.intersection(columns) and any(is_text(column) for column in columns):
-            return separator, columns
-        if len(fields) >= 2 and _names_a_picture(files, base, header, separator):  # no header: file, caption
-            return separator, ["file_name", *(f"text_{number}" for number in range(1, len(fields)))]
-        best = max(best, (separator, columns), key=lambda pair: len(pair[1]))
-    return best
-
-
-def _fields(line: str, separator: str) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    except csv.Error:
-        return []
-
-
-def _names_a_picture(files: Archive, base: str, line: str, separator: str) -> bool:
-    """Whether a line begins as a row does: with a picture's name."""
-    fields = _fields(line, separator)
-    name = plain_name(fields[0]) if len(fields) > 1 else ""
-    return is_picture(name) and (files.meant(base + name) or files.meant(name)) is not None
+            yield start + 1, dict(zip(columns, fields, strict=False))

@@ -14,22 +14,17 @@ A run that was stopped goes on in the row and step where it was.
 
 from __future__ import annotations
 
-import dataclasses
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
-
-from tyro import conf
+from typing import Any, NamedTuple
 
 from memdriven.checkpoint import load_facts
 from memdriven.config import Config, GeneratorConfig, TrainConfig, to_dict
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.errors import ConfigError, EvaluationError, TrainingError, require
-from memdriven.evaluation.context import Resources
-from memdriven.evaluation.rows import CONTROLS
+from memdriven.evaluation.rows import CONTROLS, Resources
 from memdriven.evaluation.run import evaluate
 from memdriven.files import atomic_write_json, read_json
 from memdriven.memory.build import build_memory
@@ -37,6 +32,8 @@ from memdriven.numbers import counted
 from memdriven.presets import PRESETS
 from memdriven.training.gan import train_gan
 
+SCHEMA = "memdriven.ablation/1"
+METRICS = ("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity_seed")
 BASE, PAPER, PAPER_FAMILY = "base", "paper", "paper-family"
 TRAINED_SO = (
     *("p_swap", "p_fade", "augment", "learning_rate", "d_learning_rate", "decay_from"),
@@ -124,93 +121,33 @@ def with_changes(config: Config, changes: dict[str, Any]) -> Config:
         known = hasattr(getattr(config, section, None), name)
         require(known, ConfigError, "a setting such as loss.mismatched", path, "see train --help")
         sections.setdefault(section, {})[name] = value
-    parts = {name: dataclasses.replace(getattr(config, name), **each) for name, each in sections.items()}
-    return dataclasses.replace(config, **parts)
+    parts = {name: replace(getattr(config, name), **each) for name, each in sections.items()}
+    return replace(config, **parts)
 
 
-def chosen(rows: list[Variant], names: tuple[str, ...]) -> list[Variant]:
-    """Return the rows of these names, the base always first; all without names.
-
-    Raises:
-        ConfigError: an unknown name.
-    """
-    known = [row.name for row in rows]
-    unknown = ", ".join(name for name in names if name not in known)
-    require(not unknown, ConfigError, "rows among " + ", ".join(known), unknown, "choose of these")
-    return [row for row in rows if not names or row.name in (BASE, *names)]
-
-
-SCHEMA = "memdriven.ablation/1"
-METRICS = ("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity_seed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What an ablation needs."""
-
-    dataset: Path
-    """Folder of a prepared data set."""
-    features: Path
-    """Folder of its features (extract-features)."""
-    damsm: Path
-    """Folder of trained encoders (train-damsm), which all rows share."""
-    out: Path
-    """Folder for the rows' runs and the results."""
-    base: Annotated[Config, conf.arg(name="")]  # its sections are options themselves
-    steps: int = 0
-    """Steps a row; 0 means minutes alone. The same steps are the same images for each row."""
-    minutes: float = 0.0
-    """Minutes a row; 0 means steps alone."""
-    rows: tuple[str, ...] = ()
-    """Rows beside the base, e.g. no-v content-max; all by default."""
-    metrics: Sequence[str] = METRICS
-    """Measures of evaluate; on a slow CPU fd_squeezenet and kd_squeezenet for those by VGG."""
-    n: int = 500
-    """Captions of the evaluation."""
-    split: str = "test"
-    """Whose captions: test, or validation, to choose a row by."""
-    controls: Sequence[str] = CONTROLS
-    """Measured for the base alone."""
-    resources: Annotated[Resources, conf.arg(name="")] = field(default_factory=Resources)
-    extra: Sequence[Path] = ()
-    """Further training data, as `train` takes it; the row `paper` does without."""
-    memory: Path | None = None
-    """A memory bank of these encoders; built in OUT when left out."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
-    batch: int = 16
-    """Images a forward pass of the evaluation."""
-    progress: conf.Suppress[bool] = True
-
-    @property
-    def budget(self) -> str:
-        """The budget in words: part of each result."""
-        size, parts = self.base.train.batch_size, []
-        if self.steps:
-            parts.append(f"{counted(self.steps, 'step')} of {counted(size, 'image')}")
-        if self.minutes:
-            parts.append(f"{counted(self.minutes, 'minute', 'g')}")
-        words = f"{' or '.join(parts)}, seed {self.base.train.seed}, base {self.base.preset}"
-        return " with ".join([words, *(path.name for path in self.extra)])
-
-    def settings(self, variant: Variant) -> Config:
-        """Return a row's configuration with its budget."""
-        loop = dataclasses.replace(variant.config.train, steps=self.steps or 10**9, max_minutes=self.minutes)
-        return dataclasses.replace(variant.config, train=loop)
-
-
-def plan_text(plan: Plan) -> str:
-    """Return the rows and what each changes, for a look before the start."""
-    rows = chosen(variants(plan.base), plan.rows)
-    width = max(len(row.name) for row in rows)
-    lines = [f"{counted(len(rows), 'row')}, each {plan.budget}; results go to {plan.out / 'evaluation'}"]
-    for row in rows:
-        changed = ", ".join(f"{name} = {value}" for name, value in row.changes.items())
-        lines.append(f"  {row.name:<{width}}  {changed or 'as configured'}")
-    return "\n".join(lines)
-
-
-def ablate(plan: Plan, say: Callable[[str], object] = print, *, dry_run: bool = False) -> dict[str, str]:
+def ablate(
+    dataset: Path,
+    features: Path,
+    damsm: Path,
+    out: Path,
+    base: Config,
+    *,
+    steps: int = 0,
+    minutes: float = 0.0,
+    rows: Sequence[str] = (),
+    metrics: Sequence[str] = METRICS,
+    n: int = 500,
+    split: str = "test",
+    controls: Sequence[str] = CONTROLS,
+    resources: Resources | None = None,
+    extra: Sequence[Path] = (),
+    memory: Path | None = None,
+    device: str = "auto",
+    batch: int = 16,
+    dry_run: bool = False,
+    say: Callable[[str], object] = print,
+    progress: bool = True,
+) -> dict[str, str]:
     """Train one base and its variants with the same seed and budget; measure each.
 
     Rows: content features by max, by average or none; no v; v_global only; early fusion, p_swap,
@@ -218,9 +155,26 @@ def ablate(plan: Plan, say: Callable[[str], object] = print, *, dry_run: bool = 
     run that was stopped goes on where it was. `report OUT` makes the table.
 
     Args:
-        plan: what to do.
-        say: takes the plan, and a line after each row.
+        dataset: folder of a prepared data set.
+        features: folder of its features (extract-features).
+        damsm: folder of trained encoders (train-damsm), which all rows share.
+        out: folder for the rows' runs and the results.
+        base: the configuration in which each row changes one thing.
+        steps: a row; 0 means minutes alone. The same steps are the same images for each row.
+        minutes: a row; 0 means steps alone.
+        rows: beside the base, e.g. no-v content-max; all by default.
+        metrics: measures of evaluate; on a slow CPU fd_squeezenet and kd_squeezenet for those by VGG.
+        n: captions of the evaluation.
+        split: whose captions: test, or validation, to choose a row by.
+        controls: measured for the base alone.
+        resources: local weights and the attribute judge.
+        extra: further training data, as `train` takes it; the row `paper` does without.
+        memory: a memory bank of these encoders; built in OUT when left out.
+        device: auto, cpu, cuda, cuda:1, ...
+        batch: images a forward pass of the evaluation.
         dry_run: show the rows and what two steps of the base cost; train nothing.
+        say: takes the plan, and a line after each row.
+        progress: show bars.
 
     Returns:
         Row -> why it has no results, for rows whose training failed.
@@ -229,96 +183,88 @@ def ablate(plan: Plan, say: Callable[[str], object] = print, *, dry_run: bool = 
         ConfigError: no budget, or an unknown row.
         EvaluationError: the folder holds another ablation.
     """
-    say(plan_text(plan))
+    every, resources = variants(base), resources or Resources()
+    unknown = ", ".join(set(rows) - {row.name for row in every})
+    known = ", ".join(row.name for row in every)
+    require(not unknown, ConfigError, f"rows among {known}", unknown, "choose of these")
+    chosen = [row for row in every if not rows or row.name in (BASE, *rows)]
+    parts = [f"{counted(steps, 'step')} of {counted(base.train.batch_size, 'image')}"] if steps else []
+    parts += [counted(minutes, "minute", "g")] if minutes else []
+    budget = f"{' or '.join(parts)}, seed {base.train.seed}, base {base.preset}"
+    budget = " with ".join([budget, *(path.name for path in extra)])
+    say(f"{counted(len(chosen), 'row')}, each {budget}; results go to {out / 'evaluation'}")
+    for row in chosen:
+        changes = ", ".join(f"{name} = {value}" for name, value in row.changes.items())
+        say(f"  {row.name:<18}  {changes or 'as configured'}")
+
+    def train(row: Variant) -> Path:
+        """Train a row up to its budget, unless it is; return its checkpoint."""
+        run = out / row.name
+        if (run / "checkpoint/config.json").exists() and load_facts(run / "checkpoint").get("finished", True):
+            return run / "checkpoint"
+        loop = replace(row.config.train, steps=steps or 10**9, max_minutes=minutes)
+        train_gan(
+            dataset,
+            features,
+            damsm,
+            run,
+            replace(row.config, train=loop),
+            device=device,
+            resume=(run / "config.json").exists(),
+            extra=() if row.name == PAPER else extra,
+            dry_run=dry_run,
+            vgg=resources.vgg,
+            squeezenet=resources.squeezenet,
+            progress=progress,
+        )
+        return run / "checkpoint"
+
     if dry_run:
-        _train(plan, variants(plan.base)[0], dry_run=True)
+        train(chosen[0])
         return {}
-    budget = plan.steps > 0 or plan.minutes > 0
     fix = "give --steps or --minutes"
-    require(budget, ConfigError, "a budget a row", "neither steps nor minutes", fix)
-    rows = chosen(variants(plan.base), plan.rows)
-    _freeze(plan)
-    memory = plan.memory or _memory(plan)
+    require(steps > 0 or minutes > 0, ConfigError, "a budget a row", "neither steps nor minutes", fix)
+    _freeze(out / "ablation.json", {"schema": SCHEMA, "budget": budget, "base": to_dict(base)})
+    if memory is None:
+        memory = out / "memory"
+        if not (memory / "bank.json").exists():
+            encoders = load_damsm(damsm, choose_device(device))
+            words = encoders.config.text.max_words
+            given = (encoders.damsm, encoders.vocabulary, memory)
+            build_memory(dataset, features, *given, max_words=words, progress=progress)
     failed: dict[str, str] = {}
-    for number, row in enumerate(rows, 1):
-        started = time.perf_counter()
+    for row in chosen:
         try:
-            trained = _train(plan, row)
+            trained = train(row)
         except TrainingError as error:
             failed[row.name] = str(error)
-            say(f"{number}/{len(rows)} {row.name}: {error}")
+            say(f"{row.name}: {error}")
             continue
         found = evaluate(
             trained,
-            plan.dataset,
-            metrics=plan.metrics,
-            n=plan.n,
-            split=plan.split,
-            seed=plan.base.train.seed,
-            controls=plan.controls if number == 1 else (),
-            out=plan.out / "evaluation",
-            resources=plan.resources,
+            dataset,
+            metrics=metrics,
+            n=n,
+            split=split,
+            seed=base.train.seed,
+            controls=controls if row.name == BASE else (),
+            out=out / "evaluation",
+            resources=resources,
             memory=memory,
-            device=plan.device,
-            batch=plan.batch,
+            device=device,
+            batch=batch,
             variant=row.name,
-            budget=plan.budget,
-            progress=plan.progress,
+            budget=budget,
+            progress=progress,
         )
-        spent = (time.perf_counter() - started) / 60
-        left_out = "".join(f"; left out: {name}" for name in found.left_out)
-        say(f"{number}/{len(rows)} {row.name}: {spent:.1f} minutes{left_out}")
+        say(f"{row.name}: measured" + "".join(f"; left out: {name}" for name in found.left_out))
     return failed
 
 
-def _freeze(plan: Plan) -> None:
+def _freeze(path: Path, facts: dict[str, Any]) -> None:
     """Write down the base and the budget, or compare with those of an earlier start."""
-    path = plan.out / "ablation.json"
-    facts = {"schema": SCHEMA, "budget": plan.budget, "base": to_dict(plan.base)}
     if path.exists() and (earlier := read_json(path, EvaluationError)) != facts:
-        raise EvaluationError(
-            f"the ablation that {plan.out} was started with: {earlier.get('budget')}",
-            plan.budget + ("" if earlier.get("base") == facts["base"] else ", another base"),
-            "use the same settings, or another folder",
-        )
+        wanted = f"the ablation that {path.parent} was started with: {earlier.get('budget')}"
+        found = facts["budget"] + ("" if earlier.get("base") == facts["base"] else ", another base")
+        raise EvaluationError(wanted, found, "use the same settings, or another folder")
     atomic_write_json(path, facts)
-
-
-def _memory(plan: Plan) -> Path:
-    """Build the rows' common bank, unless it is there."""
-    out = plan.out / "memory"
-    if not (out / "bank.json").exists():
-        encoders = load_damsm(plan.damsm, choose_device(plan.device))
-        build_memory(
-            plan.dataset,
-            plan.features,
-            encoders.damsm,
-            encoders.vocabulary,
-            out,
-            max_words=encoders.config.text.max_words,
-            progress=plan.progress,
-        )
-    return out
-
-
-def _train(plan: Plan, row: Variant, *, dry_run: bool = False) -> Path:
-    """Train a row up to its budget, unless it is; return its checkpoint."""
-    run = plan.out / row.name
-    made = run / "checkpoint"
-    if (made / "config.json").exists() and load_facts(made).get("finished", True):
-        return made
-    train_gan(
-        plan.dataset,
-        plan.features,
-        plan.damsm,
-        run,
-        plan.settings(row),
-        device=plan.device,
-        resume=(run / "config.json").exists(),
-        extra=() if row.name == PAPER else plan.extra,
-        dry_run=dry_run,
-        vgg=plan.resources.vgg,
-        squeezenet=plan.resources.squeezenet,
-        progress=plan.progress,
-    )
-    return made

@@ -16,10 +16,9 @@ from torch.nn import functional as F
 
 from memdriven.data.prepared import LOOK, load_images, repetitions
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.context import Context
 from memdriven.evaluation.features import SHARD
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import Row
+from memdriven.evaluation.rows import Context, Row
 from memdriven.models.generator import Generator
 from memdriven.models.noise import apply_view, draw_noise
 
@@ -32,27 +31,22 @@ class CopyCheck(NamedTuple):
 
     nearest: Tensor
     """Of the distance to the nearest training image."""
-    nearest_index: Tensor
-    """Which training image that is."""
     neighbour: Tensor | None
     """Of the distance to the output's own neighbour, where one is given."""
 
 
-def nearest_distances(queries: Tensor, base: Tensor, *, skip_self: bool = False) -> tuple[Tensor, Tensor]:
-    """Return each query's (n, d) distance to its nearest row of `base` (m, d), and which it is.
+def nearest_distances(queries: Tensor, base: Tensor, *, skip_self: bool = False) -> Tensor:
+    """Return each query's (n, d) distance to its nearest row of `base` (m, d).
 
     skip_self leaves row i out for query i.
     """
-    distances, indices = [], []
+    distances = []
     for start in range(0, len(queries), 512):
         block = torch.cdist(queries[start : start + 512].double(), base.double())
         if skip_self:
-            rows = torch.arange(len(block))
-            block[rows, start + rows] = float("inf")
-        best = block.min(dim=1)
-        distances.append(best.values)
-        indices.append(best.indices)
-    return torch.cat(distances), torch.cat(indices)
+            block[:, start:].fill_diagonal_(torch.inf)
+        distances.append(block.amin(dim=1))
+    return torch.cat(distances)
 
 
 def percentile(values: Tensor, reference: Tensor) -> Tensor:
@@ -75,34 +69,25 @@ def copy_check(
             with the first way of seeing the outputs; the nearer counts.
 
     Raises:
-        EvaluationError: fewer than three training images.
+        EvaluationError: fewer than three training images, or all of them alike.
     """
     if len(training) < 3:
-        raise EvaluationError(
-            "three training images or more", str(len(training)), "compare with the whole training split"
-        )
-    own, _ = nearest_distances(training, training, skip_self=True)
+        fix = "compare with the whole training split"
+        raise EvaluationError("three training images or more", str(len(training)), fix)
+    own = nearest_distances(training, training, skip_self=True)
     if not own.any():
-        raise EvaluationError(
-            "training images that differ from each other",
-            f"{len(training)}, each of which is there twice",
-            "compare with a training split without copies",
-        )
-    ways = [nearest_distances(seen, training) for seen in outputs]
-    distance, way = torch.stack([found for found, _ in ways]).min(dim=0)
-    index = torch.stack([at for _, at in ways]).gather(0, way[None])[0]
+        wanted, found = "training images that differ from each other", f"{len(training)}, each there twice"
+        raise EvaluationError(wanted, found, "compare with a training split without copies")
+    nearest = torch.stack([nearest_distances(seen, training) for seen in outputs]).amin(dim=0)
     to_neighbour = None
     if neighbours is not None and bool((neighbours >= 0).any()):
         drew = neighbours >= 0
-        apart = torch.full_like(distance, torch.inf)
+        gaps = [(seen[drew].double() - training[neighbours[drew]].double()).norm(dim=1) for seen in outputs]
         if views is not None:
-            apart[drew] = (outputs[0][drew].double() - views[drew].double()).norm(dim=1)
-            index = torch.where(apart < distance, neighbours, index)
-            distance = torch.minimum(distance, apart)
-        own_neighbour = training[neighbours[drew]].double()
-        gaps = torch.stack([(seen[drew].double() - own_neighbour).norm(dim=1) for seen in outputs])
-        to_neighbour = percentile(torch.minimum(gaps.amin(dim=0), apart[drew]), own)
-    return CopyCheck(percentile(distance, own), index, to_neighbour)
+            gaps.append((outputs[0][drew].double() - views[drew].double()).norm(dim=1))
+            nearest[drew] = torch.minimum(nearest[drew], gaps[-1])
+        to_neighbour = percentile(torch.stack(gaps).amin(dim=0), own)
+    return CopyCheck(percentile(nearest, own), to_neighbour)
 
 
 def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -125,7 +110,7 @@ def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
     """Distance to the training images, as percentiles of their own; the share of suspected copies."""
     space, generator = context.squeezenet_space, context.checkpoint.generator
     training = context.features(space, context.training_images)
-    place = {item.id: i for i, item in enumerate(context.training_items)}
+    place = {item.id: i for i, item in enumerate(context.dataset.split("train"))}
     drew_on = None if row.drew_on is None else torch.tensor([place.get(one or "", -1) for one in row.drew_on])
     # Part by part: images may be a file far larger than the memory.
     mirrored = [context.features(space, part.flip(3)) for part in torch.split(row.images, SHARD)]
@@ -145,14 +130,12 @@ def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
     return [Measurement(metric, float(value), len(row.images), protocol) for metric, value in numbers.items()]
 
 
-def near_duplicates(context: Context) -> str:
-    """Say how many images of the split all but repeat training images, mirrored or not; "" if none do.
+def near_duplicates(context: Context) -> list[str]:
+    """Say how many images of the split all but repeat training images, mirrored or not.
 
     What a model, an encoder or a judge has seen in training is then part of its test.
     """
     items = [item for item in context.dataset.items if item.split in ("train", context.split)]
-    if {item.split for item in items} != {"train", context.split}:
-        return ""
     images = load_images(context.dataset, items, 4 * LOOK, context.progress)
     looks = [F.adaptive_avg_pool2d(part.float(), LOOK) for part in torch.split(images, SHARD)]
-    return "; ".join(repetitions(items, torch.cat(looks)))
+    return list(repetitions(items, torch.cat(looks)))

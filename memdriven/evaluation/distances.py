@@ -13,22 +13,20 @@ compared, so the classifier is part of the protocol's name.
 
 from __future__ import annotations
 
-import importlib
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.context import Context
 from memdriven.evaluation.features import Extractor, Form, inception_extractor
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import REAL, Row
+from memdriven.evaluation.rows import REAL, Context, Row
 from memdriven.numbers import counted
 
 
@@ -44,12 +42,8 @@ class Precomputed(nn.Module):
         return features
 
 
-def _computed(module: str, name: str, real: Tensor, fake: Tensor, **options: int) -> Any:
-    """Return what one of torchmetrics' distances gives for features (n, d) and (m, d), in float64.
-
-    Raises:
-        EvaluationError: fewer than two images, features of different widths, or no torchmetrics.
-    """
+def _computed(kernel: bool, real: Tensor, fake: Tensor, **options: Any) -> Any:
+    """Return what torchmetrics' KID or FID gives for features (n, d) and (m, d), in float64."""
     if real.ndim != 2 or real.shape[1:] != fake.shape[1:] or min(len(real), len(fake)) < 2:
         raise EvaluationError(
             "two feature tables (n, d) of the same d, n >= 2",
@@ -57,17 +51,24 @@ def _computed(module: str, name: str, real: Tensor, fake: Tensor, **options: int
             "take both from the same network, over more images",
         )
     try:
-        kind = getattr(importlib.import_module(f"torchmetrics.image.{module}"), name)
+        from torchmetrics.image.fid import FrechetInceptionDistance
+        from torchmetrics.image.kid import KernelInceptionDistance
     except ImportError as error:
-        raise EvaluationError(
-            "torchmetrics, which computes Frechet and kernel distances",
-            str(error)[:160],
-            'pip install "memdriven[evaluation]" (or: pip install torchmetrics)',
-        ) from error
+        wanted = "torchmetrics, which computes Frechet and kernel distances"
+        fix = 'pip install "memdriven[evaluation]" (or: pip install torchmetrics)'
+        raise EvaluationError(wanted, str(error)[:160], fix) from error
+    kind = KernelInceptionDistance if kernel else FrechetInceptionDistance
     metric = kind(feature=Precomputed(real.shape[1]), **options)
     metric.update(real.double(), real=True)
     metric.update(fake.double(), real=False)
     return metric.compute()
+
+
+def _finite(value: Tensor) -> float:
+    if not bool(value.isfinite()):
+        fix = "look for features that are no numbers, or all the same"
+        raise EvaluationError("a distance", str(float(value)), fix)
+    return float(value)
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
@@ -76,13 +77,12 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     Covariances are unbiased. It grows as n falls, so n belongs beside the number.
 
     Raises:
-        EvaluationError: fewer than two images, or features of different widths.
+        EvaluationError: fewer than two images, features of different widths, or no torchmetrics.
     """
-    return max(_finite(_computed("fid", "FrechetInceptionDistance", real, fake)), 0.0)
+    return max(_finite(_computed(False, real, fake)), 0.0)
 
 
-@dataclass(frozen=True)
-class Spread:
+class Spread(NamedTuple):
     """Mean and standard deviation over subsets or splits; NaN where there is only one."""
 
     mean: float
@@ -98,24 +98,15 @@ def kernel_distance(
     is the same, and has no spread.
 
     Raises:
-        EvaluationError: fewer than two images, or features of different widths.
+        EvaluationError: fewer than two images, features of different widths, or no torchmetrics.
     """
     size = min(subset_size, len(real), len(fake))
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore", UserWarning)  # a note on memory
         torch.manual_seed(seed)
-        options = {"subsets": subsets, "subset_size": size}
-        mean, std = _computed("kid", "KernelInceptionDistance", real, fake, **options)
+        mean, std = _computed(True, real, fake, subsets=subsets, subset_size=size)
     one = subsets == 1 or size == len(real) == len(fake)  # each subset is the whole
     return Spread(_finite(mean), math.nan if one else float(std))
-
-
-def _finite(value: Tensor) -> float:
-    if not bool(value.isfinite()):
-        raise EvaluationError(
-            "a distance", str(float(value)), "look for features that are no numbers, or all the same"
-        )
-    return float(value)
 
 
 def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Spread:
@@ -127,26 +118,20 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Sprea
         EvaluationError: fewer images than splits, or not a (n, classes) table.
     """
     if logits.ndim != 2 or len(logits) < splits:
-        raise EvaluationError(
-            f"logits (n, classes), n >= {splits}",
-            str(tuple(logits.shape)),
-            "score more images, or use fewer splits",
-        )
+        wanted, fix = f"logits (n, classes), n >= {splits}", "score more images, or use fewer splits"
+        raise EvaluationError(wanted, str(tuple(logits.shape)), fix)
     order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
-    parts = logits[order].double().log_softmax(dim=1).tensor_split(splits)  # log p(y|x)
-    marginals = [part.exp().mean(dim=0).log() for part in parts]  # log p(y)
-    scores = torch.stack(
-        [(p.exp() * (p - m)).sum(dim=1).mean().exp() for p, m in zip(parts, marginals, strict=True)]
-    )
-    return Spread(float(scores.mean()), float(scores.std()) if splits > 1 else math.nan)
+    scores = []
+    for part in logits[order].double().log_softmax(dim=1).tensor_split(splits):  # log p(y|x)
+        marginal = part.exp().mean(dim=0).log()  # log p(y)
+        scores.append((part.exp() * (part - marginal)).sum(dim=1).mean().exp())
+    found = torch.stack(scores)
+    return Spread(float(found.mean()), float(found.std()) if splits > 1 else math.nan)
 
 
-def _inception(form: Form) -> Callable[[Context], Extractor]:
-    def space(context: Context) -> Extractor:
-        weights = context.resources.inception_b if form == "b" else context.resources.inception_a
-        return inception_extractor(form, weights, context.size, device=context.device)
-
-    return space
+def _inception(form: Form, context: Context, *, logits: bool = False) -> Extractor:
+    weights = context.resources.inception_b if form == "b" else context.resources.inception_a
+    return inception_extractor(form, weights, context.size, logits=logits, device=context.device)
 
 
 SPACES: dict[str, Callable[[Context], Extractor]] = {
@@ -154,10 +139,10 @@ SPACES: dict[str, Callable[[Context], Extractor]] = {
     "kid_vgg": attrgetter("vgg_space"),
     "fd_squeezenet": attrgetter("squeezenet_space"),
     "kd_squeezenet": attrgetter("squeezenet_space"),
-    "fid_a": _inception("a"),
-    "fid_b": _inception("b"),
-    "fid_c": _inception("c"),
-    "kid_a": _inception("a"),
+    "fid_a": partial(_inception, "a"),
+    "fid_b": partial(_inception, "b"),
+    "fid_c": partial(_inception, "c"),
+    "kid_a": partial(_inception, "a"),
 }
 """Each distance's feature space; names of kernel distances begin with k."""
 
@@ -171,10 +156,9 @@ def measure_distance(metric: str, context: Context, row: Row) -> list[Measuremen
     images = context.training_sample(len(row.images)) if row.name == REAL else row.images
     real = context.features(space, context.reference_images)
     fake = context.features(space, images)
+    tested = counted(len(real), f"{context.split} image")
     source = "training images" if row.name == REAL else f"{context.size} px images"
-    protocol = (
-        f"{space.name}; {source} against {counted(len(real), f'{context.split} image')} at {context.size} px"
-    )
+    protocol = f"{space.name}; {source} against {tested} at {context.size} px"
     details = {}
     if metric.startswith("k"):
         found = kernel_distance(real, fake, seed=context.seed)
@@ -190,10 +174,7 @@ def measure_distance(metric: str, context: Context, row: Row) -> list[Measuremen
 
 def measure_inception_score(context: Context, row: Row) -> list[Measurement]:
     """Inception score by the 2015 network's classes, as tables of COCO have it."""
-    space = inception_extractor(
-        "a", context.resources.inception_a, context.size, logits=True, device=context.device
-    )
-    logits = context.features(space, row.images)
-    found = inception_score(logits, seed=context.seed)
+    space = _inception("a", context, logits=True)
+    found = inception_score(context.features(space, row.images), seed=context.seed)
     protocol = f"IS, {space.name}, 10 splits; not the bird-tuned network of CUB tables"
-    return [Measurement("inception_score", found.mean, len(logits), protocol, {"std": found.std})]
+    return [Measurement("inception_score", found.mean, len(row.images), protocol, {"std": found.std})]

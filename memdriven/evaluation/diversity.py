@@ -12,23 +12,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from operator import eq
 from statistics import mean
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.resettings import background
 from memdriven.aviary.species import BACKGROUNDS, possible_places
 from memdriven.errors import EvaluationError, require
-from memdriven.evaluation.context import Context, Prompt
-from memdriven.evaluation.features import perceptual_distances
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import quantised
+from memdriven.evaluation.rows import Context, Prompt, quantised
 from memdriven.models.noise import WHOLE
 from memdriven.numbers import counted
 from memdriven.pipeline.output import Prepared
@@ -45,7 +43,7 @@ Maps = Callable[[Tensor], list[Tensor]]
 
 @torch.no_grad()
 def mean_pairwise_distance(images: Tensor, maps: Maps) -> float:
-    """Return the mean distance over all pairs of a group.
+    """Return the mean LPIPS-like distance over all pairs of a group.
 
     Args:
         images: float (q, 3, h, w) in [0, 1]: q pictures of one caption and one v.
@@ -56,10 +54,12 @@ def mean_pairwise_distance(images: Tensor, maps: Maps) -> float:
     """
     if len(images) < 2:
         raise EvaluationError("two images or more of a caption", str(len(images)), "draw z more often")
-    depths = maps(images)
     first, second = torch.combinations(torch.arange(len(images)), 2).T
-    distances = perceptual_distances([m[first] for m in depths], [m[second] for m in depths])
-    return float(distances.mean())
+    total = torch.zeros(len(first), device=images.device)
+    for depth in maps(images):
+        difference = F.normalize(depth[first], dim=1) - F.normalize(depth[second], dim=1)
+        total += difference.square().sum(dim=1).mean(dim=(1, 2))
+    return float(total.mean())
 
 
 def measure_diversity_seed(context: Context) -> list[Measurement]:
@@ -143,8 +143,6 @@ def measure_background_entropy(context: Context) -> list[Measurement]:
         "train one on Aviary (train-judge)",
     )
     free = list(_backgrounds(context, named=False, conflicting=False))
-    named = list(_backgrounds(context, named=True, conflicting=False))
-    conflicting = list(_backgrounds(context, named=True, conflicting=True))
     require(
         free,
         EvaluationError,
@@ -153,31 +151,34 @@ def measure_background_entropy(context: Context) -> list[Measurement]:
         "evaluate on more captions of an Aviary, or leave the measure out",
     )
     judged = f"over {BACKGROUND_DRAWS} z by the judge, nearest reference, all but z held"
+
+    def number(metric: str, values: Sequence[float], protocol: str, **details: Any) -> Measurement:
+        value = mean(values) if values else math.nan
+        details = {"captions": len(values), **details}
+        return Measurement(metric, value, len(values) * BACKGROUND_DRAWS, protocol, details)
+
     unnamed = f"{judged}; captions that name none, memories whose pose allows several"
+    bits = [entropy(each.seen) for each in free]
+    by_z = round(mean(entropy(each.asked) for each in free), 4)
+    seen = dict(Counter(place for each in free for place in each.seen).most_common())
+    of_z = [_equal(each.seen, each.asked) for each in free]
+    found = [
+        number("background_entropy", bits, f"bits, {unnamed}", asked_by_z=by_z, seen=seen),
+        number("background_of_z", of_z, f"share, {unnamed}"),
+    ]
     one = f"{judged}; captions that name one"
     elsewhere = f"{one}, nearest reference that was seen in another"
-    spread = {
-        "asked_by_z": round(mean(entropy(each.asked) for each in free), 4),
-        "seen": dict(Counter(place for each in free for place in each.seen).most_common()),
-    }
-    of_z = [_share(map(eq, each.seen, each.asked)) for each in free]
-    numbers = [("background_entropy", [entropy(each.seen) for each in free], f"bits, {unnamed}")]
-    numbers += [("background_of_z", of_z, f"share, {unnamed}")]
-    for kind, captions, protocol in (("named", named, one), ("conflicting", conflicting, elsewhere)):
+    for kind, protocol in (("named", one), ("conflicting", elsewhere)):
+        captions = list(_backgrounds(context, named=True, conflicting=kind == "conflicting"))
         bits = [entropy(each.seen) for each in captions]
-        obeyed = [_share(place == each.named for place in each.seen) for each in captions]
-        numbers += [(f"background_entropy_{kind}", bits, f"bits, {protocol}")]
-        numbers += [(f"background_obeyed_{kind}", obeyed, f"share, {protocol}")]
-    found = []
-    for metric, values, protocol in numbers:
-        details = {"captions": len(values)} | (spread if metric == "background_entropy" else {})
-        value = mean(values) if values else math.nan
-        found.append(Measurement(metric, value, len(values) * BACKGROUND_DRAWS, protocol, details))
+        obeyed = [_equal(each.seen, [each.named] * len(each.seen)) for each in captions]
+        found.append(number(f"background_entropy_{kind}", bits, f"bits, {protocol}"))
+        found.append(number(f"background_obeyed_{kind}", obeyed, f"share, {protocol}"))
     return found
 
 
-def _share(holds: Iterable[bool]) -> float:
-    return mean(map(float, holds))
+def _equal(seen: Sequence[str], asked: Sequence[str]) -> float:
+    return mean(float(one == other) for one, other in zip(seen, asked, strict=True))
 
 
 class Backgrounds(NamedTuple):

@@ -71,6 +71,7 @@ class Extractor:
     @torch.no_grad()
     def _shard(self, images: Tensor, folder: Path | None, bar: Any) -> Tensor:
         """Read one part's features, or make and keep them."""
+        path = None
         if folder is not None:
             digest = hashlib.sha256(f"{self.name}|{self.identity}|{tuple(images.shape)}|".encode())
             digest.update(images.contiguous().numpy().data)
@@ -85,7 +86,7 @@ class Extractor:
             parts.append(self.function(scaled).float().cpu())
             bar.update(len(chunk))
         features = torch.cat(parts)
-        if folder is not None:
+        if path is not None:
             atomic_write_bytes(path, save({"features": features.contiguous()}))
         return features
 
@@ -93,36 +94,22 @@ class Extractor:
 def pooled_maps(name: str, network: nn.Module, side: int, device: str = "cpu") -> Extractor:
     """Return the spatial mean of a network's maps (b, d, h, w); of the last ones where it has several."""
 
-    def function(images: Tensor) -> Tensor:
+    def pooled(images: Tensor) -> Tensor:
         maps = network(images)
         last: Tensor = maps if isinstance(maps, Tensor) else maps[-1]
         return last.float().mean(dim=(2, 3))
 
-    identity = weights_hash(network)
     return Extractor(
-        name=f"{name} mean at {side} px", identity=identity, side=side, function=function, device=device
+        name=f"{name} mean at {side} px",
+        identity=weights_hash(network),
+        side=side,
+        function=pooled,
+        device=device,
     )
-
-
-def perceptual_distances(maps_a: list[Tensor], maps_b: list[Tensor]) -> Tensor:
-    """Return the LPIPS-like distance of each pair: maps (b, c, h, w) by depth to (b,)."""
-    total = torch.zeros(maps_a[0].shape[0], device=maps_a[0].device)
-    for a, b in zip(maps_a, maps_b, strict=True):
-        difference = nn.functional.normalize(a, dim=1) - nn.functional.normalize(b, dim=1)
-        total = total + difference.square().sum(dim=1).mean(dim=(1, 2))
-    return total
 
 
 Form = Literal["a", "b", "c"]
 SIDE = 299
-FEATURES = 2048
-EXTRA = 'pip install "memdriven[evaluation]" (or: pip install torch-fidelity)'
-LAYERS_2015 = (
-    *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "MaxPool_1", "Conv2d_3b_1x1", "Conv2d_4a_3x3"),
-    *("MaxPool_2", "Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c", "Mixed_6d"),
-    *("Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c", "AvgPool"),
-)
-"""torch-fidelity's names of the layers, from the pixels to the pooled features."""
 
 
 def inception_extractor(
@@ -141,19 +128,24 @@ def inception_extractor(
     Raises:
         EvaluationError: the weights, or torch-fidelity for `a` and `c`, are not to be had.
     """
-    if weights is not None and not weights.is_file():
-        raise _unusable(form, weights, "no such file")
     try:
+        if weights is not None and not weights.is_file():
+            raise FileNotFoundError("no such file")
         if form == "b":
             network, side = _torchvision(weights), SIDE
         else:
-            network = _fidelity(weights, antialiased=form == "c", logits=logits)
+            network = Inception2015(_fidelity(weights), antialiased=form == "c", logits=logits)
     except ImportError as error:
-        raise EvaluationError(
-            f"torch-fidelity, which holds the network of FID form ({form})", str(error)[:160], EXTRA
-        ) from error
+        wanted = f"torch-fidelity, which holds the network of FID form ({form})"
+        fix = 'pip install "memdriven[evaluation]" (or: pip install torch-fidelity)'
+        raise EvaluationError(wanted, str(error)[:160], fix) from error
     except Exception as error:  # foreign bytes and failed downloads raise all kinds
-        raise _unusable(form, weights, f"{type(error).__name__}: {error}") from error
+        option = "--inception-b" if form == "b" else "--inception-a"
+        raise EvaluationError(
+            f"Inception weights of FID form ({form}): {weights or 'the library download'}",
+            f"{type(error).__name__}: {error}".splitlines()[0][:160],
+            f"give the file of this form by {option}; the form is left out meanwhile",
+        ) from error
     network = network.to(device).eval()
     return Extractor(
         name=f"inception form ({form}) {'logits' if logits else 'pool'} from {side} px",
@@ -165,11 +157,13 @@ def inception_extractor(
 
 
 class Inception2015(nn.Module):
-    """Forms (a) and (c): torch-fidelity's layers of the 2015 network after either resize."""
+    """Forms (a) and (c): the layers of torch-fidelity's 2015 network after either resize."""
 
     def __init__(self, network: nn.Module, *, antialiased: bool, logits: bool) -> None:
         super().__init__()
-        self.network, self.antialiased, self.logits = network, antialiased, logits
+        *layers, fc = network.children()  # in the order in which pixels pass through them
+        self.layers, self.fc = nn.Sequential(*layers), fc
+        self.antialiased, self.logits = antialiased, logits
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (b, 3, h, w) in [0, 1] to features (b, 2048) or scores (b, 1008)."""
@@ -179,13 +173,9 @@ class Inception2015(nn.Module):
         if self.antialiased:
             x = pillow_resize(pixels.cpu(), SIDE).to(images.device)
         else:
-            size = (SIDE, SIDE)
-            x = interpolate_bilinear_2d_like_tensorflow1x(pixels, size, align_corners=False)
-        x = (x - 128) / 128
-        for name in LAYERS_2015:
-            x = getattr(self.network, name)(x)
-        pooled = x.flatten(1)  # (b, 2048)
-        return pooled @ self.network.fc.weight.T if self.logits else pooled  # type: ignore[operator, union-attr]
+            x = interpolate_bilinear_2d_like_tensorflow1x(pixels, (SIDE, SIDE), align_corners=False)
+        pooled: Tensor = self.layers((x - 128) / 128).flatten(1)  # (b, 2048)
+        return pooled @ self.fc.weight.T if self.logits else pooled  # type: ignore[operator]
 
 
 def pillow_resize(images: Tensor, side: int) -> Tensor:
@@ -193,9 +183,8 @@ def pillow_resize(images: Tensor, side: int) -> Tensor:
 
     Each channel is resized as float32, and cut to 0..255 without rounding.
     """
-    size = (side, side)
     planes = [
-        np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
+        np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC))
         for plane in images.float().flatten(0, 1).numpy()
     ]
     return torch.from_numpy(np.stack(planes).clip(0, 255)).view(*images.shape[:2], side, side)
@@ -213,25 +202,14 @@ def _torchvision(weights: Path | None) -> nn.Module:
     return network  # type: ignore[no-any-return]
 
 
-def _fidelity(weights: Path | None, *, antialiased: bool, logits: bool) -> nn.Module:
-    """Return form (a) or (c)."""
+def _fidelity(weights: Path | None) -> nn.Module:
+    """Return torch-fidelity's network of the 2015 weights."""
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
 
     if weights is None:
         torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, check_hash=True, weights_only=True)
         weights = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rsplit("/", 1)[1]
-    # The library unpickles the file without restrictions, so it is read with them first.
-    read_weights(weights)
-    network = FeatureExtractorInceptionV3(
-        "inception-v3-compat", [str(FEATURES)], feature_extractor_weights_path=str(weights)
-    )
-    return Inception2015(network, antialiased=antialiased, logits=logits)
-
-
-def _unusable(form: Form, weights: Path | None, found: str) -> EvaluationError:
-    option = "--inception-b" if form == "b" else "--inception-a"
-    return EvaluationError(
-        f"Inception weights of FID form ({form}): {weights or 'the library download'}",
-        found.splitlines()[0][:160] if found else "an unknown failure",
-        f"give the file of this form by {option}; the form is left out meanwhile",
+    read_weights(weights)  # the library unpickles the file without restrictions: first it is read with them
+    return FeatureExtractorInceptionV3(  # type: ignore[no-any-return]
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
     )

@@ -1,13 +1,10 @@
-"""The attribute judge: a small CNN that reads attributes (colour of the wing, ...) off a picture.
+"""The attribute judge: a small CNN that reads attributes (colour of the wing, ...) off a picture [ours].
 
 It is trained on renders alone, never on a generator's output, and the generator never sees it, so it is a
 fair witness of whether a picture holds what was asked for: an attribute that a caption names counts as found
 when the judge's most likely value is the named one. Report that beside the rate of real renders, which is
 the judge's own ceiling. Training pictures are disturbed on purpose (shift, blur, noise, a little light), so
-that a slightly soft or noisy picture is judged for what it shows and not for how it was made [ours].
-
-The design is ours: a few convolutions and an `AttributeHead`. Saved as `judge.safetensors` (float16) beside
-`judge.json`.
+that a slightly soft or noisy picture is judged for what it shows and not for how it was made.
 """
 
 from __future__ import annotations
@@ -30,12 +27,12 @@ from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.devices import choose_device
 from memdriven.encoders.readers import AttributeHead, attribute_loss
 from memdriven.encoders.weights import read_weights
-from memdriven.errors import CheckpointError, EvaluationError
+from memdriven.errors import CheckpointError, EvaluationError, require
 from memdriven.files import atomic_write_bytes, atomic_write_json, read_json, sha256_file
 from memdriven.training.augment import disturb
 from memdriven.training.distributed import Chance
 from memdriven.training.encoder_data import mixed_seed, permuted_rows
-from memdriven.training.loop import Loop
+from memdriven.training.loop import Descent, Loop, warm_cosine
 from memdriven.training.run_directory import RunDirectory
 
 SCHEMA = "memdriven.judge/2"
@@ -62,17 +59,16 @@ class AttributeJudge(nn.Module):
     ) -> None:
         super().__init__()
         if not attributes or any(len(values) < 2 for values in attributes.values()):
-            raise EvaluationError(
-                "attributes with two or more values each",
-                str(dict(attributes))[:80],
-                "judge a data set whose items record varied attributes",
-            )
+            fix = "judge a data set whose items record varied attributes"
+            found = str(dict(attributes))[:80]
+            raise EvaluationError("attributes with two or more values each", found, fix)
         self.attributes = {name: tuple(values) for name, values in attributes.items()}
         self.priors = {
             name: tuple(priors[name]) if priors else (1 / len(values),) * len(values)
             for name, values in self.attributes.items()
         }
-        self.size = size
+        self.size, self.hash = size, ""
+        """`hash` names the weights of a judge that was loaded."""
         blocks, channels = [], 3
         for width, stride in zip((*WIDTHS, WIDTHS[-1]), (1, 2, 2, 2, 1), strict=True):
             convolution = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
@@ -136,14 +132,11 @@ def load_judge(folder: Path, device: str | torch.device = "cpu") -> AttributeJud
         if sha256_file(folder / WEIGHTS) != header["sha256"]:
             raise ValueError(f"another hash of {WEIGHTS} than {HEADER} names")
         judge = AttributeJudge(header["attributes"], int(header["size"]), header["priors"])
-        state = read_weights(folder / WEIGHTS)
-        judge.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        judge.load_state_dict({name: value.float() for name, value in read_weights(folder / WEIGHTS).items()})
+        judge.hash = header["sha256"][:12]
     except (*_DAMAGE, CheckpointError) as error:
-        raise EvaluationError(
-            f"a whole attribute judge in {folder}",
-            f"{type(error).__name__}: {error}"[:160],
-            "train a judge again: python -m memdriven train-judge",
-        ) from error
+        found, fix = (f"{type(error).__name__}: {error}"[:160], "train it again (train-judge)")
+        raise EvaluationError(f"a whole attribute judge in {folder}", found, fix) from error
     return judge.to(device).eval()
 
 
@@ -171,12 +164,8 @@ def attribute_accuracy(
     Raises:
         EvaluationError: the numbers of images and records differ.
     """
-    if len(images) != len(named):
-        raise EvaluationError(
-            "one attribute record an image",
-            f"{len(images)} and {len(named)}",
-            "pass the record of the caption each image was made from",
-        )
+    wanted, fix = "one attribute record an image", "pass the record of the caption each image was made from"
+    require(len(images) == len(named), EvaluationError, wanted, f"{len(images)} and {len(named)}", fix)
     labels = judge.labels(named)  # (n, a)
     asked = labels != IGNORED
     right = (judge.log_probabilities(images).argmax(dim=2) == labels) & asked
@@ -229,40 +218,6 @@ def caption_log_odds(
     return odds.flatten(1), named.flatten(1)
 
 
-class JudgeTrainer:
-    """A judge, and the step that trains it."""
-
-    def __init__(self, judge: AttributeJudge, learning_rate: float) -> None:
-        self.judge = judge.to(memory_format=torch.channels_last)
-        self.modules = {"judge": judge}
-        adam = torch.optim.AdamW(judge.parameters(), lr=learning_rate, weight_decay=0.02)
-        self.optimisers = {"judge": adam}
-
-    def step(self, batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
-        """Take pictures (b, 3, s, s) in [0, 1] and labels (b, attributes); return the loss."""
-        images, labels = batch
-        self.judge.train()
-        loss = attribute_loss(self.judge(images), labels)
-        self.judge.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimisers["judge"].step()
-        return {"loss": loss.detach()}
-
-
-def one_cycle(part: float, step: int) -> float:
-    """Rise over the first tenth of the budget, then fall linearly to zero."""
-    return max(0.0, min(part / 0.1 + 0.02, (1 - part) / 0.9, 1.0))
-
-
-def _priors(labels: Tensor, attributes: Mapping[str, Sequence[str]]) -> dict[str, tuple[float, ...]]:
-    """Share of each value among the labels, with one added to each count."""
-    priors = {}
-    for (name, values), column in zip(attributes.items(), labels.T, strict=True):
-        counts = torch.bincount(column[column != IGNORED], minlength=len(values)).double() + 1
-        priors[name] = tuple(round(float(share), 6) for share in counts / counts.sum())
-    return priors
-
-
 def train_attribute_judge(
     dataset: Path,
     out: Path,
@@ -273,15 +228,14 @@ def train_attribute_judge(
     batch: int = 64,
     learning_rate: float = 2e-3,
     seed: int = 0,
-    limit: int | None = None,
     device: torch.device | str = "auto",
     resume: bool = False,
     progress: bool = True,
 ) -> AttributeJudge:
     """Train the judge of attributes on renders alone, for `evaluate`, and measure it on the test split.
 
-    Stops at `minutes` or `steps`, whichever comes first; the learning rate follows a one-cycle
-    over whichever of the two is further on. About 300 images/s on two CPU cores.
+    Stops at `minutes` or `steps`, whichever comes first; over it the learning rate rises for a twentieth,
+    then falls along a cosine. About 300 images/s on two CPU cores.
 
     Args:
         dataset: a prepared data set whose items carry attribute records.
@@ -293,7 +247,6 @@ def train_attribute_judge(
         batch: images per step.
         learning_rate: peak rate of AdamW.
         seed: of initialisation, order and augmentation.
-        limit: use only this many images of each split.
         device: where to train.
         resume: go on from `out`.
         progress: show a bar.
@@ -303,40 +256,46 @@ def train_attribute_judge(
         TrainingError: `out` is taken, or a loss is not finite; the last good state is kept.
     """
     device = choose_device(device)
-    settings = {"size": size, "batch": batch, "learning_rate": learning_rate, "seed": seed, "limit": limit}
+    settings = {"size": size, "batch": batch, "learning_rate": learning_rate, "seed": seed}
     run = RunDirectory(Path(out), settings, resume=resume)
     data = PreparedDataset.open(dataset)
     items, tested = (
-        [item for item in data.items if item.split == split and item.attributes][:limit]
+        [item for item in data.items if item.split == split and item.attributes]
         for split in ("train", "test")
     )
-    if len(items) < 2:
-        raise EvaluationError(
-            f"attribute records on the items of {dataset}",
-            f"{len(items)} of them",
-            "train the judge on a data set with attributes, e.g. `prepare aviary`",
-        )
+    wanted, found = f"attribute records on the items of {dataset}", f"{len(items)} of them"
+    fix = "train the judge on a data set with attributes, e.g. `prepare aviary`"
+    require(len(items) > 1, EvaluationError, wanted, found, fix)
     records = [visible_record(item) for item in items]
     attributes = attribute_values(records)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         judge = AttributeJudge(attributes, size)
     labels = judge.labels(records)
-    judge.priors = _priors(labels, attributes)
+    for (name, values), column in zip(attributes.items(), labels.T, strict=True):
+        seen = torch.bincount(column[column != IGNORED], minlength=len(values)).double() + 1
+        judge.priors[name] = tuple(round(float(share), 6) for share in seen / seen.sum())
     images = load_images(data, items, size, progress)
     batch = min(batch, len(images))
 
     def draw(step: int) -> tuple[Tensor, Tensor]:
+        """Return pictures (b, 3, s, s) in [0, 1] and labels (b, attributes)."""
         rows = permuted_rows(len(images), batch, seed, step)
         chance = torch.Generator().manual_seed(mixed_seed(seed, step, 3))
         return disturb(to_unit(images[rows]), Chance(chance)).to(device), labels[rows].to(device)
 
+    def losses(batch: tuple[Tensor, Tensor], step: int) -> dict[str, Tensor]:
+        judge.train()
+        return {"loss": attribute_loss(judge(batch[0]), batch[1])}
+
+    judge.to(device).to(memory_format=torch.channels_last)
+    adam = torch.optim.AdamW(judge.parameters(), lr=learning_rate, weight_decay=0.02)
     loop = Loop(
-        trainer=JudgeTrainer(judge.to(device), learning_rate),
+        trainer=Descent({"judge": judge}, adam, losses),
         draw=draw,
         steps=steps,
         minutes=minutes,
-        schedule=one_cycle,
+        schedule=warm_cosine,
         run=run,
         facts={"identity": {"dataset": data.name, "images": len(items)}},
         batch_images=batch,

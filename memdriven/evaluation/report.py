@@ -1,9 +1,13 @@
 """`report`: what runs left behind, as one Markdown page with figures.
 
-    results.jsonl -> tables    figures.json -> pictures    metrics.jsonl -> learning curves
+    results.jsonl -> tables    rows/*.npy -> pictures    metrics.jsonl -> learning curves
 
-The figures are drawn by matplotlib into a folder beside the page. Everything that a run named is shown as it
-is, never as markup.
+Everything that a run named is shown as it is, never as markup.
+
+The numbers of Table 1 are transcribed: others published them, none of them was measured here. The paper's
+own code is not public and it does not name its form of FID. A form stands where the method's public code
+shows it, or where one number is known in both forms (AttnGAN on CUB is 23.98 in form b and 14.01 in form a);
+"?" is not known.
 """
 
 from __future__ import annotations
@@ -12,50 +16,29 @@ import html
 import io
 import json
 import math
-import os
 import re
 import textwrap
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from PIL import Image
-from torch import Tensor
+import numpy as np
 
-from memdriven.data.images import read_image
-from memdriven.errors import DataError, EvaluationError
-from memdriven.evaluation.context import Context
-from memdriven.evaluation.diversity import seeds_of_draws
-from memdriven.evaluation.results import Result, git_commit, read_results
-from memdriven.evaluation.rows import images_of_memory, quantised
-from memdriven.evaluation.tables import Table, TableRow, metric, place, tables_of
-from memdriven.files import atomic_write_bytes, atomic_write_json, read_json
+from memdriven.errors import EvaluationError, require
+from memdriven.evaluation.results import Result, format_table, markdown, read_results
+from memdriven.evaluation.rows import MODEL, ROWS, STRATEGY
+from memdriven.files import atomic_write_bytes, read_json
 from memdriven.numbers import counted, is_number
 
 TITLE = "Memory-driven text-to-image generation: results"
-RESULTS, LOG = "results.jsonl", "metrics.jsonl"
-DEPTH = 5
-"""Folders below a run that are searched."""
-PASSED_OVER = frozenset(("features", "neighbours", "memory", "images", "cache", "samples", "tensorboard"))
-"""Folders that hold no records."""
-PANELS = {
-    "d_adversarial": "D: adversarial loss",
-    "g_adversarial": "G: adversarial loss",
-    "d_accuracy": "D: share right",
-    "damsm": "G: DAMSM loss",
-    "reconstruction": "G: reconstruction",
-    "kl": "G: KL of the conditioning",
-    "r1": "D: R1",
-    "loss": "DAMSM: loss",
-    "heads_recall@10": "DAMSM: Recall@10, v",
-    "pixels_recall@10": "DAMSM: Recall@10, pixels",
-}
-"""Logged number -> title of its panel, in order; others are not drawn."""
-SCHEMA = "memdriven.figures/1"
-FOLDER, INDEX = "figures", "figures.json"
-PAIRS, GROUPS = 12, 3
+RESULTS, LOG, PICTURES = "results.jsonl", "metrics.jsonl", "rows/model.json"
+PANELS = (
+    *("d_adversarial", "g_adversarial", "d_accuracy", "damsm", "reconstruction", "kl", "r1", "loss"),
+    *("heads_recall@10", "pixels_recall@10"),
+)
+"""Logged numbers of GAN and DAMSM that are drawn, in order."""
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~])")
 
 
@@ -77,117 +60,276 @@ def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, ti
         EvaluationError: a run holds no records, or damaged ones.
         DataError: the files cannot be written.
     """
-    (results, figures, curves), out = gather(runs), out.with_suffix(".md")
-    lead = (
-        f"Made from {counted(len(results), 'recorded number')}, {len(figures)} sets of pictures "
-        f"and {len(curves)} training logs in " + ", ".join(str(run) for run in runs) + ". "
-        "Every row of ours names its checkpoint, commit, n, seed and device; ↑ higher is better, "
-        "↓ lower is better."
+    found, out = gather(runs), out.with_suffix(".md")
+    made = (
+        counted(len(found.results), "recorded number"),
+        f"the pictures of {counted(len(found.pictures), 'evaluation')}",
+        counted(len(found.logs), "training log"),
     )
-    parts = [f"# {escape(title)}\n", escape(lead) + "\n"]
-    parts += [table(each) for each in tables_of(results)]
-    models = [each for each in figures if not each.content.get("variant")]
-    rows = [each for each in figures if each.content.get("variant")]
-    try:
-        drawn = [(f"pictures-{i}", *_pairs(each)) for i, each in enumerate(models)]
-        drawn += [(f"seeds-{i}", *_seeds(each)) for i, each in enumerate(models)]
-        if rows:
-            rows.sort(key=lambda each: place(each.text("variant")))
-            drawn.append(("ablation", *_ablation(rows)))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise EvaluationError(
-            f"captions and pictures in every {INDEX}",
-            f"{type(error).__name__}: {error}"[:160],
-            "evaluate again, with its figures",
-        ) from error
-    if curves:
-        drawn.append(("curves", *_curves(curves)))
-    for name, heading, about, picture in drawn:
-        file = Path(f"{out.stem}-figures") / f"{name}.png"
+    lead = (
+        f"Made from {', '.join(made)} in {', '.join(map(str, runs))}. ↑ higher is better, ↓ lower is better."
+    )
+    parts = [f"# {escape(title)}\n", escape(lead) + "\n", *tables(found.results)]
+    drawn = [(f"Pictures: {mark.parents[1].name}", draw_pictures(mark)) for mark in found.pictures]
+    if found.logs:
+        drawn.append(("Learning curves", draw_curves(found.logs)))
+    for number, (heading, picture) in enumerate(drawn, 1):
+        file = Path(f"{out.stem}-figures") / f"{number}.png"
         atomic_write_bytes(out.parent / file, picture)
-        parts.append(
-            f"## {escape(heading)}\n\n{escape(about)}\n\n![{escape(heading)}](<{file.as_posix()}>)\n"
-        )
+        parts.append(f"## {escape(heading)}\n\n![{escape(heading)}](<{file.as_posix()}>)\n")
     atomic_write_bytes(out, "\n".join(parts).encode("utf-8", "replace"))
     return out
 
 
-# ------------------------------------------------------------------------------------------- records
+class Records(NamedTuple):
+    """What lies under the runs."""
+
+    results: list[Result]
+    pictures: list[Path]
+    """What each evaluation says of its model's pictures."""
+    logs: dict[str, Path]
+    """Name of a training -> its log."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """One training run's log."""
-
-    name: str
-    points: dict[str, list[tuple[float, float]]]
-    """Metric -> (x, y)."""
-    x: str
-    """`images`, or `step` where images are not logged."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """The example pictures of one evaluation."""
-
-    folder: Path
-    content: dict[str, Any]
-
-    def text(self, key: str) -> str:
-        """Return a field as text."""
-        return str(self.content.get(key))
-
-    def picture(self, name: object) -> Image.Image:
-        """Read a picture of the set; a name cannot point outside its folder."""
-        path = self.folder / str(name).replace("\\", "/").rsplit("/", 1)[-1]
-        try:
-            return read_image(path)
-        except DataError as error:
-            raise EvaluationError(
-                f"a picture in {path}", error.found, "evaluate again, with its figures"
-            ) from error
-
-
-def gather(runs: Sequence[Path]) -> tuple[list[Result], list[Figures], list[Curve]]:
-    """Read the records under each run, a folder or a results file.
+def gather(runs: Sequence[Path]) -> Records:
+    """Find the records under each run, a folder or a results file.
 
     Raises:
-        EvaluationError: a run does not exist, nothing is found in any, or a record is damaged.
+        EvaluationError: a run does not exist, nothing is found in any, or results are damaged.
     """
-    results: list[Result] = []
-    figures: list[Figures] = []
-    curves: list[Curve] = []
     fix = "give folders of evaluate, ablate or train"
+    found = Records([], [], {})
     for run in runs:
-        if not run.exists():
-            raise EvaluationError(f"a run at {run}", "nothing there", fix)
-        for path in [run] if run.is_file() else _records(run):
-            if path.name == LOG:
-                below = path.parent.relative_to(run).parts if run.is_dir() else ()
-                curve = read_curve(path, "/".join((run.resolve().name, *below)))
-                curves += [curve] if curve.points else []
-            elif path.name == INDEX:
-                figures.append(Figures(folder=path.parent, content=read_json(path, EvaluationError, SCHEMA)))
-            else:
-                results += read_results(path)
-    if not (results or curves or figures):
-        found = f"none in {', '.join(map(str, runs))[:160]}" if runs else "no run"
-        raise EvaluationError(f"{RESULTS} or {LOG} in the runs", found, fix)
-    return results, figures, curves
+        require(run.exists(), EvaluationError, f"a run at {run}", "nothing there", fix)
+        for path in [run] if run.is_file() else sorted(run.rglob(RESULTS)):
+            found.results.extend(read_results(path))
+        found.pictures.extend(sorted(run.rglob(PICTURES)))
+        for path in sorted(run.rglob(LOG)):
+            found.logs["/".join((run.resolve().name, *path.parent.relative_to(run).parts))] = path
+    where = f"none in {', '.join(map(str, runs))[:160]}" if runs else "no run"
+    require(any(found), EvaluationError, f"{RESULTS} or {LOG} in the runs", where, fix)
+    return found
 
 
-def _records(run: Path) -> Iterator[Path]:
-    for folder, below, names in os.walk(run):
-        here = Path(folder)
-        deep = len(here.relative_to(run).parts) >= DEPTH
-        below[:] = [] if deep else sorted(set(below) - PASSED_OVER)
-        yield from (here / name for name in (RESULTS, LOG, INDEX) if name in names)
+# --------------------------------------------------------------------------------------------- tables
+
+SOURCE = "Li, Torr, Lukasiewicz: Memory-Driven Text-to-Image Generation, BMVC 2022, Table 1"
+COLUMNS = {
+    "inception_score": "inception_score",
+    "fid": "fid_b",
+    "r_precision": "r_precision",
+    "soa_c": "soa_c",
+    "soa_i": "soa_i",
+}
+"""The printed columns, and what of ours stands under them: FID in form b, the family's."""
 
 
-def read_curve(path: Path, name: str) -> Curve:
-    """Read a training log; lines that a crash cut are passed over.
+class Published(NamedTuple):
+    """One method's numbers on one data set, as printed; what is not printed is absent."""
 
-    A resumed run repeats the steps after its last save: the later line of a step counts.
+    method: str
+    form: str
+    """Of its FID: a, b, c or ?; "" without one."""
+    values: dict[str, str]
+
+
+def _table(lines: str) -> list[Published]:
+    rows = []
+    for line in lines.strip().splitlines():
+        method, form, *printed = (part.strip(" -") for part in line.split("|"))
+        rows.append(Published(method, form, {name: text for name, text in zip(COLUMNS, printed) if text}))
+    return rows
+
+
+PUBLISHED: dict[str, list[Published]] = {
+    "CUB": _table(
+        """
+        Real images | - | 25.34 | -     | 89.17
+        AttnGAN     | b | 4.36  | 23.98 | 67.82
+        ControlGAN  | ? | 4.58  | 13.92 | 69.33
+        MirrorGAN   | - | 4.56  | -     | 57.67
+        DM-GAN      | b | 4.75  | 16.09 | 72.31
+        DF-GAN      | b | 5.10  | 14.81 | -
+        LAFITE      | ? | 5.97  | 10.48 | -
+        The paper   | ? | 5.91  | 10.49 | 73.87
+        """
+    ),
+    "COCO": _table(
+        """
+        Real images | - | 34.88 | -     | 92.71 | 74.97 | 80.84
+        AttnGAN     | b | 25.89 | 32.32 | 85.47 | 25.88 | 39.01
+        ControlGAN  | ? | 24.06 | 33.58 | 72.43 | -     | -
+        MirrorGAN   | - | 26.47 | -     | 74.52 | -     | -
+        DM-GAN      | b | 32.32 | 32.64 | 88.56 | 33.44 | 48.03
+        DF-GAN      | b | -     | 21.42 | -     | -     | -
+        XMC-GAN     | ? | 30.45 | 9.33  | -     | 50.94 | 71.33
+        LAFITE      | ? | 32.34 | 8.12  | -     | 61.09 | 74.78
+        DALL-E      | ? | -     | ~20   | -     | -     | -
+        GLIDE       | ? | -     | 12.89 | -     | -     | -
+        CP-GAN      | ? | 52.73 | 55.82 | 93.59 | 77.02 | 84.55
+        Obj-GAN     | ? | 30.29 | 36.52 | 87.84 | 27.14 | 41.24
+        OP-GAN      | ? | 27.88 | 24.70 | 89.01 | 35.85 | 50.47
+        The paper   | ? | 29.36 | 19.47 | 90.32 | 47.46 | 65.83
+        """
+    ),
+}
+"""Data set -> rows in the paper's order. CP-GAN, Obj-GAN and OP-GAN also use bounding boxes."""
+
+
+def tables(results: Sequence[Result]) -> Iterator[str]:
+    """Yield every table that these results fill, Table 1 first."""
+    results = sorted(results, key=attrgetter("time"))  # of one cell the newest counts
+    plain = [each for each in results if not each.variant]
+    models = grouped(plain, "checkpoint_hash", "memory", "dataset", "prompts", "seed")
+    for name in PUBLISHED:
+        yield published_table(name, models)
+    for group in models:
+        name = f"{group[0].checkpoint} on {group[0].dataset}"
+        if rows := [(each.row, each) for each in group if not each.row.startswith(STRATEGY)]:
+            lead = (
+                f"{counted(group[0].captions, 'caption')}, one picture each. A control says what a number is "
+                "worth: a bank of real images can beat any generator on a distance; a judge errs on them."
+            )
+            yield section(f"{name}, beside its controls", lead, rows)
+        if rows := [(each.row, each) for each in group if each.row.startswith(STRATEGY)]:
+            lead = "What each strategy finds for captions that training never saw, and how it is painted."
+            yield section(f"Retrieval strategies: {name}", lead, rows)
+    ablations = [each for each in results if each.variant]
+    for group in grouped(ablations, "dataset", "prompts", "seed", "budget"):
+        rows = [(each.variant, each) for each in group if each.row == MODEL]
+        rows += [(each.row, each) for each in group if each.row != MODEL]
+        lead = (
+            f"Each row is a model of its own, trained with {group[0].budget or 'one budget'}. One seed a "
+            "row: small changes may be chance. Controls are of the first row's model."
+        )
+        yield section(f"Ablation on {group[0].dataset}", lead, rows)
+
+
+def grouped(results: Iterable[Result], *fields: str) -> list[list[Result]]:
+    """Split results by the values of some fields."""
+    groups: dict[tuple[object, ...], list[Result]] = {}
+    for result in results:
+        groups.setdefault(tuple(getattr(result, name) for name in fields), []).append(result)
+    return list(groups.values())
+
+
+def section(title: str, lead: str, rows: Sequence[tuple[str, Result]]) -> str:
+    """Return a table of numbers with the labels of their rows, and what a reader needs to judge it."""
+    results = [each for _, each in rows]
+    protocols: dict[str, dict[str, None]] = {}
+    for each in results:
+        protocols.setdefault(each.metric, {})[each.protocol] = None
+    record = [
+        ", ".join(dict.fromkeys(f"{each.checkpoint} {each.checkpoint_hash}" for each in results)),
+        "commit " + "/".join(dict.fromkeys(each.commit or "?" for each in results)),
+        "n " + "/".join(map(str, sorted({each.n for each in results}))),
+        "seed " + "/".join(map(str, sorted({each.seed for each in results}))),
+        ", ".join(dict.fromkeys(each.device for each in results)),
+    ]
+    notes = [f"- {escape(name)}: {escape(' | '.join(each))}" for name, each in protocols.items()]
+    parts = [f"## {escape(title)}", escape(lead), format_table(rows, arrowed), escape(" · ".join(record))]
+    return "\n\n".join([*parts, "\n".join(notes)]) + "\n"
+
+
+def arrowed(name: str) -> str:
+    """Return a name as text, with an arrow to the better side where it is that of a metric."""
+    lower = ("fid_", "kid_", "fd_", "kd_", "copy_suspected", "background_entropy_")
+    higher = (
+        *("inception_score", "r_precision", "soa_", "asked_", "most_", "all_", "attributes", "part_colours"),
+        *("diversity", "background_", "recall@"),
+    )
+    arrow = " ↓" if name.startswith(lower) else " ↑" if name.startswith(higher) else ""
+    return escape(name) + arrow
+
+
+def published_table(name: str, models: Sequence[Sequence[Result]]) -> str:
+    """Return Table 1 on one data set, and below it our models of that data set or of a part of it."""
+    keys = list(COLUMNS)[: max(len(row.values) for row in PUBLISHED[name])]
+    lines = [["", "FID form", *(f"{key} {'↓' if key == 'fid' else '↑'}" for key in keys)]]
+    for row in PUBLISHED[name]:
+        lines.append([f"{row.method} *(published)*", row.form, *(row.values.get(key, "–") for key in keys)])
+    for group in models:
+        ours = group[0]
+        if not ours.dataset.lower().startswith(name.lower()):
+            continue
+        for name_of_row in (MODEL, *ROWS):
+            values = {each.metric: f"{each.value:.2f}" for each in group if each.row == name_of_row}
+            cells = [values.get(COLUMNS[key], "–") for key in keys]
+            if set(cells) != {"–"}:
+                label = f"Ours: {ours.checkpoint} {ours.checkpoint_hash} on {ours.dataset}, {name_of_row}"
+                lines.append([escape(label), "b" if "fid_b" in values else "", *cells])
+    lead = (
+        f"As printed in {SOURCE}; none of the rows marked as published was measured here. Its FID comes in "
+        "forms that cannot be compared: (b) is torchvision's ImageNet Inception, (a) the 2015 TensorFlow "
+        "weights, ? is not stated. 30,000 pictures."
+    )
+    return f"## Table 1, {name}: published numbers\n\n{lead}\n\n{markdown(lines)}\n"
+
+
+def escape(value: str) -> str:
+    """Return text that Markdown shows as it is, on one line."""
+    return html.escape(_SPECIAL.sub(r"\\\1", " ".join(value.split())), quote=False)
+
+
+# -------------------------------------------------------------------------------------------- figures
+
+
+def draw_pictures(mark: Path) -> bytes:
+    """Draw an evaluation's first captions, not chosen by anyone, with the picture of each row, as PNG.
+
+    Raises:
+        EvaluationError: the record of the model's pictures is damaged.
+    """
+    from matplotlib.figure import Figure
+
+    captions: Any = read_json(mark, EvaluationError).get("captions")
+    rows: dict[str, Any] = {}
+    try:
+        for each in (mark, *sorted(set(mark.parent.glob("*.json")) - {mark})):
+            if read_json(each, EvaluationError).get("captions") == captions:
+                pictures = np.load(each.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
+                rows[each.stem] = pictures[: len(captions)].transpose(0, 2, 3, 1)
+        across, down = len(captions), len(rows)
+        figure = Figure(figsize=(1.6 * across + 1, 1.6 * down + 0.8), dpi=100, layout="constrained")
+        axes = figure.subplots(down, across, squeeze=False)
+        for line, (name, pictures) in zip(axes, rows.items(), strict=True):
+            line[0].set_ylabel(name, fontsize=8, parse_math=False)
+            for cell, picture in zip(line, pictures, strict=True):
+                cell.set(xticks=[], yticks=[])
+                cell.imshow(picture, interpolation="none")
+        for cell, caption in zip(axes[0], captions, strict=True):
+            cell.set_title("\n".join(textwrap.wrap(caption[:200], 24)), fontsize=6, parse_math=False)
+        return _png(figure)
+    except (OSError, TypeError, ValueError, AttributeError) as error:
+        wanted = f"captions and pictures in {mark.parent}"
+        raise EvaluationError(wanted, f"{type(error).__name__}: {error}"[:160], "evaluate again") from error
+
+
+def draw_curves(logs: dict[str, Path]) -> bytes:
+    """Draw a panel for each logged number that at least one run has two points of, as PNG."""
+    from matplotlib.figure import Figure
+
+    curves = {name: read_curve(path) for name, path in logs.items()}
+    keys = [key for key in PANELS if any(len(curve.get(key, ())) > 1 for curve in curves.values())]
+    figure = Figure(figsize=(11, 2.6 * math.ceil(len(keys) / 3) + 1), dpi=100, layout="constrained")
+    panels = figure.subplots(math.ceil(len(keys) / 3) or 1, 3, squeeze=False).flatten()
+    for panel, key in zip(panels, keys):
+        for name, curve in curves.items():
+            panel.plot(*zip(*curve.get(key, [(math.nan, math.nan)])), label=name.replace("$", r"\$"))
+        panel.set_title(key, loc="left", fontsize=10)
+        panel.grid(axis="y", alpha=0.3)
+    for panel in panels[len(keys) :]:
+        panel.set_axis_off()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", fontsize=8)
+    figure.supxlabel("images, or steps where a log has none", fontsize=9)
+    return _png(figure)
+
+
+def read_curve(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """Read a training log: each number's points over images, or steps where images are not logged.
+
+    Lines that a crash cut are passed over. A resumed run repeats the steps after its last save: the later
+    line of a step counts.
     """
     by_step: dict[float, dict[str, Any]] = {}
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -197,159 +339,13 @@ def read_curve(path: Path, name: str) -> Curve:
             continue
         if isinstance(record, dict) and is_number(step := record.get("step")):
             by_step[float(step)] = record
-    records = [by_step[step] for step in sorted(by_step)]
-    x = "images" if records and all(is_number(r.get("images")) for r in records) else "step"
     points: dict[str, list[tuple[float, float]]] = {}
-    for record in records:
+    for step, record in sorted(by_step.items()):
+        x = float(record["images"]) if is_number(record.get("images")) else step
         for key, value in record.items():
             if key not in ("step", "images") and is_number(value):
-                points.setdefault(key, []).append((float(record[x]), float(value)))
-    return Curve(name=name, points=points, x=x)
-
-
-# ------------------------------------------------------------------------------------------ Markdown
-
-
-def escape(value: str) -> str:
-    """Return text that Markdown shows as it is, on one line."""
-    return html.escape(_SPECIAL.sub(r"\\\1", " ".join(value.split())), quote=False)
-
-
-def table(content: Table) -> str:
-    """Return one table with its title, lead and protocols."""
-    recorded = any(row.record for row in content.rows)
-    lines = [["", *map(escape, content.columns.values())], ["---", *["---:"] * len(content.columns)]]
-    for row in content.rows:
-        label = escape(row.label) + (" *(published)*" if row.kind == "published" else "")
-        cells = cells_of(content, row)
-        label = f"*{label}*" if row.kind == "control" else label
-        lines.append([label, *(cells.get(key) or "–" for key in content.columns)])
-    if recorded:
-        last = ["record", "---", *(escape(row.record) for row in content.rows)]
-        lines = [[*line, each] for line, each in zip(lines, last, strict=True)]
-    parts = [f"## {escape(content.title)}", "", escape(content.lead), ""]
-    parts += ["| " + " | ".join(line) + " |" for line in lines]
-    parts += ["", *(f"- {escape(note)}" for note in content.notes)]
-    return "\n".join(parts).rstrip() + "\n"
-
-
-def cells_of(content: Table, row: TableRow) -> dict[str, str]:
-    """Return a row's numbers as Markdown, by column."""
-    first, shown = content.rows[0].numbers, {}
-    for name, value in row.numbers.items():
-        shown[name] = escape(_text(name, value))
-        if row.kind == "ours" and content.marked and shown[name] and shown[name] == _best(content, name):
-            shown[name] = f"**{shown[name]}**"
-        if row.kind == "ours" and content.compared and row is not content.rows[0] and name in first:
-            change = metric(name).show_change(float(value) - float(first[name]))
-            shown[name] += f" ({change})" if change else ""
-    return shown
-
-
-def _text(name: str, value: float | str | None) -> str:
-    return value if isinstance(value, str) else metric(name).show(value)
-
-
-def _best(content: Table, name: str) -> str:
-    """Return the best number of ours as it is shown; "" where none is better than another."""
-    shown = {_text(name, row.numbers.get(name)) for row in content.rows if row.kind == "ours"} - {""}
-    if not metric(name).better or len(shown) < 2:
-        return ""
-    return (max if metric(name).better == "higher" else min)(shown, key=float)
-
-
-# ------------------------------------------------------------------------------------------- figures
-
-
-Sheet = list[tuple[str, list[Image.Image | None]]]
-"""Lines of a sheet of pictures, each with what it says to the left."""
-
-
-def _pairs(shown: Figures) -> tuple[str, str, bytes]:
-    """Fig. 3: pictures beside the image that their features came from."""
-    lines: Sheet = []
-    for pair in shown.content.get("pairs", ()):
-        words = str(pair["caption"])
-        if pair.get("matched"):
-            words += f"\n(matched {pair['neighbour']}: {pair['matched']})"
-        beside = shown.picture(pair["retrieved"]) if pair.get("retrieved") else None
-        lines.append((words, [beside, shown.picture(pair["picture"])]))
-    about = (
-        "The first captions of the evaluation, not chosen by anyone; the image that the features came from, "
-        f"and the picture. Strategy {shown.text('strategy')}, k = {shown.text('k')}, seed "
-        f"{shown.text('seed')}, checkpoint {shown.text('checkpoint_hash')}, commit "
-        f"{shown.content.get('commit') or '?'}."
-    )
-    return f"Pictures: {shown.text('checkpoint')} on {shown.text('dataset')}", about, _sheet(lines)
-
-
-def _seeds(shown: Figures) -> tuple[str, str, bytes]:
-    """One caption and one memory a line, painted with several seeds."""
-    lines: Sheet = [
-        (str(group["caption"]), [shown.picture(name) for name in group.get("draws", ())])
-        for group in shown.content.get("diversity", ())
-    ]
-    heading = f"Several seeds: {shown.text('checkpoint')} on {shown.text('dataset')}"
-    return (
-        heading,
-        "One caption and one memory a line; a seed decides z, epsilon, mirror and window.",
-        _sheet(lines),
-    )
-
-
-def _ablation(rows: Sequence[Figures]) -> tuple[str, str, bytes]:
-    """The same captions, references and noise through each row's model, a line a row."""
-    first = rows[0]
-    kept = [pair["retrieved"] for pair in first.content.get("pairs", ()) if pair.get("retrieved")]
-    lines: Sheet = [("retrieved", [first.picture(name) for name in kept])] if kept else []
-    for each in rows:
-        pairs = each.content.get("pairs", ())
-        lines.append((each.text("variant"), [each.picture(pair["picture"]) for pair in pairs]))
-    about = "The evaluation's first captions with the same references and noise in every row."
-    return "Ablation: pictures", about, _sheet(lines)
-
-
-def _sheet(lines: Sheet) -> bytes:
-    """Draw lines of pictures with their words to the left, as PNG."""
-    from matplotlib.figure import Figure
-
-    across = max((len(pictures) for _, pictures in lines), default=1)
-    figure = Figure(figsize=(3 + 1.3 * across, 1.35 * max(len(lines), 1)), dpi=100, layout="constrained")
-    axes = figure.subplots(len(lines) or 1, across + 1, squeeze=False, width_ratios=[2.2, *[1] * across])
-    for row in axes:
-        for cell in row:
-            cell.set_axis_off()
-    for row, (words, pictures) in zip(axes, lines):
-        wrapped = "\n".join(textwrap.wrap(words[:400], 38))
-        row[0].text(0, 0.5, wrapped, fontsize=7, va="center", parse_math=False)
-        for cell, picture in zip(row[1:], pictures):
-            if picture is not None:
-                cell.imshow(picture, interpolation="none")
-    return _png(figure)
-
-
-def _curves(curves: Sequence[Curve]) -> tuple[str, str, bytes]:
-    """One panel for each logged number that at least one run has two points of."""
-    from matplotlib.figure import Figure
-
-    keys = [key for key in PANELS if any(len(curve.points.get(key, ())) > 1 for curve in curves)]
-    down = max(1, math.ceil(len(keys) / 3))
-    figure = Figure(figsize=(11, 2.6 * down + 0.5), dpi=100, layout="constrained")
-    panels = figure.subplots(down, 3, squeeze=False).flatten()
-    for panel, key in zip(panels, keys):
-        images = all(curve.x == "images" for curve in curves if key in curve.points)
-        scale = 1000 if images else 1
-        for i, curve in enumerate(curves):
-            x, y = zip(*curve.points.get(key, [(math.nan, math.nan)]))
-            panel.plot([each / scale for each in x], y, color=f"C{i % 10}", linewidth=1.4)
-        panel.set_title(PANELS[key], loc="left", fontsize=10)
-        panel.set_xlabel("thousand images" if images else "step")
-        panel.grid(axis="y", alpha=0.3)
-    for panel in panels[len(keys) :]:
-        panel.set_axis_off()
-    colours = ["blue", "orange", "green", "red", "purple", "brown", "pink", "grey", "olive", "cyan"]
-    names = [f"{colours[i % 10]}: {curve.name}" for i, curve in enumerate(curves)]
-    return "Learning curves", "; ".join(names), _png(figure)
+                points.setdefault(key, []).append((x, float(value)))
+    return points
 
 
 def _png(figure: Any) -> bytes:
@@ -358,44 +354,3 @@ def _png(figure: Any) -> bytes:
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # captions of any script
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
-
-
-# ---------------------------------------------------------------------------------- example pictures
-
-
-def draw_figures(context: Context, variant: str = "") -> Path:
-    """Write the example pictures and `figures.json`, which says what they are; return its path.
-
-    What is there already of the same model, memory, captions and seed is left as it is.
-    """
-    folder, pipe, prompts = context.folder / FOLDER, context.pipe, context.prompts[:PAIRS]
-    facts = {"schema": SCHEMA, "checkpoint": context.checkpoint.name, "variant": variant, **context.identity}
-    facts["strategy"] = context.checkpoint.config.retrieval.strategy
-    index = folder / INDEX
-    if index.exists() and facts.items() <= read_json(index, EvaluationError).items():
-        return index
-
-    def saved(name: str, image: Tensor) -> str:
-        buffer = io.BytesIO()
-        Image.fromarray(image.permute(1, 2, 0).numpy()).save(buffer, "WEBP", quality=90, method=4)
-        atomic_write_bytes(folder / f"{name}.webp", buffer.getvalue())
-        return f"{name}.webp"
-
-    prepared = [pipe.prepare(context.request(p, context.seed + i)) for i, p in enumerate(prompts)]
-    retrieved: list[str | None] = [None] * len(prompts)
-    if all(each.retrieval.ids for each in prepared):
-        ids = [each.retrieval.ids[0] for each in prepared]
-        images, rows, _ = images_of_memory(context, ids, context.size)
-        retrieved = [saved(f"neighbour-{i}", images[row]) for i, row in enumerate(rows)]
-    pairs, groups = [], []
-    for i, (prompt, each) in enumerate(zip(prompts, prepared, strict=True)):
-        about: dict[str, Any] = {"caption": prompt.caption, "item": prompt.item.id, "retrieved": retrieved[i]}
-        if each.retrieval.ids:
-            about |= {"neighbour": each.retrieval[0].id, "matched": each.retrieval[0].caption}
-        picture = quantised(pipe.paint_many(each, [context.seed + i])[-1])[0]
-        pairs.append(about | {"picture": saved(f"picture-{i}", picture)})
-        if i < GROUPS:
-            draws = quantised(pipe.paint_many(each, seeds_of_draws(context, i))[-1])
-            groups.append(about | {"draws": [saved(f"draw-{i}-{q}", image) for q, image in enumerate(draws)]})
-    atomic_write_json(index, facts | {"commit": git_commit(), "pairs": pairs, "diversity": groups})
-    return index

@@ -1,7 +1,7 @@
 """Results: one JSON line per number, with all that says where it came from.
 
-Tables and plots are made from this file and from nothing else. A line names the checkpoint's
-hash, the code's git commit, the protocol, n, the seed and the device.
+Tables are made from this file and from nothing else. A line names the checkpoint's hash, the code's git
+commit, the protocol, n, the seed and the device.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,10 +68,6 @@ class Result:
     time: str = ""
 
 
-_KINDS: dict[str, Any] = {"str": str, "int": int, "float": int | float, "dict[str, Any]": dict}
-"""The fields' types by name, for what is read from a file."""
-
-
 class Measurement(NamedTuple):
     """One number of one row, as a measure returns it; the fields are those of `Result`."""
 
@@ -85,19 +81,14 @@ class Measurement(NamedTuple):
 @functools.cache
 def git_commit() -> str:
     """Return the running code's commit when first asked, with `+` when files differ; "" outside git."""
-    folder = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=False
-        )
-        return done.stdout.strip() if done.returncode == 0 else ""
-
+    describe = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]
     try:
-        commit = git("rev-parse", "--short=12", "HEAD")
-        return commit + ("+" if commit and git("status", "--porcelain", "--", ".") else "")
-    except (OSError, subprocess.TimeoutExpired):
+        found = subprocess.run(
+            describe, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
         return ""
+    return found.stdout.strip()
 
 
 def append_results(path: Path | str, results: Iterable[Result]) -> None:
@@ -106,12 +97,11 @@ def append_results(path: Path | str, results: Iterable[Result]) -> None:
     A value that is not finite is stored as null.
     """
     path = Path(path)
-    now, commit = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), git_commit()
+    stamp = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": git_commit()}
     lines = []
     for result in results:
         record = {"schema": SCHEMA, **asdict(result)}
-        record["time"] = result.time or now
-        record["commit"] = result.commit or commit
+        record |= {name: record[name] or value for name, value in stamp.items()}
         record["value"] = result.value if math.isfinite(result.value) else None
         lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
     if lines:
@@ -122,6 +112,9 @@ def append_results(path: Path | str, results: Iterable[Result]) -> None:
                 # A crash may have left a line without an end: the next one starts afresh.
                 stream.truncate(stream.read().rfind(b"\n") + 1)
                 stream.write("".join(lines).encode())
+
+
+_KINDS: dict[str, Any] = {"str": str, "int": int, "float": int | float, "dict[str, Any]": dict}
 
 
 def read_results(path: Path | str) -> list[Result]:
@@ -135,10 +128,9 @@ def read_results(path: Path | str) -> list[Result]:
     path = Path(path)
     if not path.exists():
         return []
-    content = path.read_text(encoding="utf-8")
-    lines = content.removesuffix("\n").split("\n") if content else []
+    *lines, rest = path.read_text(encoding="utf-8").split("\n")
     results = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate([*lines, rest] if rest else lines, 1):
         try:
             record = parse_json(line)
             if record.pop("schema") != SCHEMA:
@@ -147,37 +139,41 @@ def read_results(path: Path | str) -> list[Result]:
                 record["value"] = math.nan
             result = Result(**record)
             for each in fields(result):
-                value, kind = getattr(result, each.name), _KINDS[str(each.type)]
-                if isinstance(value, bool) or not isinstance(value, kind):
+                value = getattr(result, each.name)
+                if isinstance(value, bool) or not isinstance(value, _KINDS[str(each.type)]):
                     raise TypeError(f"{each.name} is {shown(value)}")
             results.append(result)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            if number == len(lines) and not content.endswith("\n"):
+            if number > len(lines):
                 break
-            raise EvaluationError(
-                f"a result of schema {SCHEMA} in line {number} of {path}",
-                f"{type(error).__name__}: {error}"[:120],
-                "remove that line, or give another file",
-            ) from error
+            wanted = f"a result of schema {SCHEMA} in line {number} of {path}"
+            found = f"{type(error).__name__}: {error}"[:120]
+            raise EvaluationError(wanted, found, "remove that line, or give another file") from error
     return results
 
 
-def format_table(results: Iterable[Result]) -> str:
-    """Return a plain-text table: a row per model or control, a column per metric.
+def format_table(results: Iterable[tuple[str, Result]], show: Callable[[str], str] = str) -> str:
+    """Return a table of results with the labels of their rows: a column a metric.
 
     The newest of several measurements of one cell is shown; an empty cell was not measured.
+
+    Args:
+        results: in any order of rows.
+        show: makes text of names that nobody has checked.
     """
     cells: dict[str, dict[str, str]] = {}
-    for result in results:
+    for label, result in results:
         digits = 2 if abs(result.value) >= 10 else 4
-        text = f"{result.value:.{digits}f}" if math.isfinite(result.value) else ""
-        cells.setdefault(result.row, {})[result.metric] = text
-    columns = list(dict.fromkeys(name for row in cells.values() for name in row))
-    body = [["", *columns]]
-    body += [[row, *(texts.get(name, "") for name in columns)] for row, texts in cells.items()]
-    first, *widths = (max(map(len, column)) for column in zip(*body, strict=True))
-    lines = [
-        "  ".join([line[0].ljust(first), *(cell.rjust(width) for cell, width in zip(line[1:], widths))])
-        for line in body
-    ]
-    return "\n".join(line.rstrip() for line in [lines[0], "-" * len(lines[0]), *lines[1:]])
+        number = f"{result.value:.{digits}f}" if math.isfinite(result.value) else ""
+        cells.setdefault(label, {})[result.metric] = number
+    metrics = list(dict.fromkeys(metric for row in cells.values() for metric in row))
+    lines = [[show(label), *(row.get(metric, "") for metric in metrics)] for label, row in cells.items()]
+    return markdown([["", *map(show, metrics)], *lines])
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells, the heading first, as a Markdown table that is aligned as text, too."""
+    first, *widths = (max(3, *map(len, column)) for column in zip(*lines, strict=True))
+    rule = ["-" * first, *("-" * (width - 1) + ":" for width in widths)]
+    rows = [[head.ljust(first), *map(str.rjust, cells, widths)] for head, *cells in lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]])

@@ -13,8 +13,8 @@ from typing import Any
 from tqdm import tqdm
 
 from memdriven.errors import EvaluationError, require
-from memdriven.evaluation.context import Context, Prompt
 from memdriven.evaluation.results import Measurement
+from memdriven.evaluation.rows import Context, Prompt
 from memdriven.memory.bank import BankItem
 from memdriven.memory.retrieval import STRATEGIES
 from memdriven.numbers import counted

@@ -16,12 +16,14 @@ from typing import TypeVar
 
 import torch
 
-from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import PreparedDataset
-from memdriven.devices import choose_device
 from memdriven.errors import CheckpointError, DataError, EvaluationError, require
-from memdriven.evaluation.attributes import measure_attributes, measure_r_precision, measure_r_precision_judge
-from memdriven.evaluation.context import Context, Resources, choose_prompts
+from memdriven.evaluation.attributes import (
+    measure_attributes,
+    measure_part_colours,
+    measure_r_precision,
+    measure_r_precision_judge,
+)
 from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
 from memdriven.evaluation.distances import SPACES, measure_distance, measure_inception_score
 from memdriven.evaluation.diversity import (
@@ -29,14 +31,27 @@ from memdriven.evaluation.diversity import (
     measure_diversity_seed,
     measure_diversity_z,
 )
-from memdriven.evaluation.part_colours import measure_part_colours
-from memdriven.evaluation.report import draw_figures
 from memdriven.evaluation.results import Measurement, Result, append_results, format_table, read_results
 from memdriven.evaluation.retrieval import SEARCHED, measure_strategy
-from memdriven.evaluation.rows import CONTROLS, IMAGES, MODEL, REAL, ROWS, STRATEGY, Row, make_row, setting
+from memdriven.evaluation.rows import (
+    CONTROLS,
+    IMAGES,
+    MODEL,
+    REAL,
+    ROWS,
+    STRATEGY,
+    Context,
+    Resources,
+    Row,
+    choose_prompts,
+    make_row,
+    pixels_hash,
+    setting,
+)
 from memdriven.evaluation.soa import measure_soa
 from memdriven.memory.retrieval import STRATEGIES
 from memdriven.numbers import check_whole
+from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 
 T = TypeVar("T")
@@ -61,7 +76,6 @@ MODEL_MEASURES: dict[str, Callable[[Context], list[Measurement]]] = {
 RETRIEVAL = "retrieval"
 """The measure that has a row a strategy instead of a row of images."""
 METRICS = (*MEASURES, *MODEL_MEASURES, RETRIEVAL)
-RENAMED = {"diversity": "diversity_seed"}
 DEFAULT_METRICS = (
     *("attributes", "r_precision", "r_precision_judge", "fid_vgg", "kid_vgg"),
     *("diversity_seed", "diversity_z", "copy_check", RETRIEVAL),
@@ -85,7 +99,6 @@ def evaluate(
     memory: Path | None = None,
     device: str = "auto",
     batch: int = 16,
-    figures: bool = True,
     variant: str = "",
     budget: str = "",
     progress: bool = True,
@@ -116,7 +129,6 @@ def evaluate(
         memory: a memory bank in place of the checkpoint's own.
         device: where to run.
         batch: images a forward pass.
-        figures: also paint the example pictures that a report shows.
         variant, budget: an ablation's row and what its rows were trained with, for the record.
         progress: show bars.
 
@@ -124,51 +136,52 @@ def evaluate(
         EvaluationError: an unknown metric, control or strategy.
         CheckpointError, BankError, DataError: the inputs are unusable.
     """
-    device = str(choose_device(device))
     check_whole("captions", n, 1, 10**6, EvaluationError)
     check_whole("batch", batch, 1, 4096, EvaluationError)
     check_whole("seed", seed, 0, 2**40, EvaluationError)
-    metrics = list(dict.fromkeys(RENAMED.get(name, name) for name in metrics))
-    controls, strategies = list(dict.fromkeys(controls)), list(dict.fromkeys(strategies))
     _refuse_unknown("metric", metrics, METRICS)
     _refuse_unknown("control", [name for name in controls if not setting(name)], ROWS)
     for name in controls:
         Request(caption="a caption", **setting(name))  # refuses a number out of range
     _refuse_unknown("strategy", strategies, STRATEGIES)
-    loaded, data = load_checkpoint(checkpoint, device), PreparedDataset.open(dataset)
+    pipe, data = (
+        MemoryDrivenPipeline.from_pretrained(checkpoint, device, memory=memory),
+        PreparedDataset.open(dataset),
+    )
     context = Context(
-        checkpoint=loaded,
+        pipe=pipe,
         dataset=data,
         prompts=choose_prompts(data, split, n),
         resources=resources or Resources(),
         split=split,
         seed=seed,
-        folder=out / f"{loaded.name}-{loaded.hash}",
-        memory=memory,
+        folder=out / f"{pipe.checkpoint.name}-{pipe.checkpoint.hash}",
         batch=batch,
         progress=progress,
     )
-    found = Evaluation(context, out / "results.jsonl", variant=variant, budget=budget)
+    found = Evaluation(context, out / "results.jsonl", variant, budget)
     if split == "train":
-        found.note("these captions and pictures were trained on: the numbers say what is known by heart")
+        found.notes.append(
+            "these captions and pictures were trained on: the numbers say what is known by heart"
+        )
     if len(context.prompts) < n:
-        found.note(f"{n} captions were asked for, and split {split} has {len(context.prompts)}")
-    own = loaded.config.retrieval.strategy
+        found.notes.append(f"{n} captions were asked for, and split {split} has {len(context.prompts)}")
+
+    own = pipe.config.retrieval.strategy
     further = [STRATEGY + name for name in strategies if name not in (own, *controls)]
-    for name in (MODEL, *controls, *further):
+    for name in dict.fromkeys((MODEL, *controls, *further)):
         _measure_row(context, found, name, [metric for metric in metrics if metric in MEASURES])
-    for metric in metrics:
+    for metric in dict.fromkeys(metrics):
         if metric in MODEL_MEASURES:
             found.measure(metric, MODEL, partial(MODEL_MEASURES[metric], context), strategy=own)
     for strategy in SEARCHED if RETRIEVAL in metrics else ():
         if RETRIEVAL not in found.left_out:
             measure = partial(measure_strategy, context, strategy)
             found.measure(RETRIEVAL, STRATEGY + strategy, measure, strategy=strategy)
-    if figures:
-        found.attempt("figures", partial(draw_figures, context, variant))
+
     if split != "train":
         try:
-            found.note(near_duplicates(context))
+            found.notes += near_duplicates(context)
         except DataError as error:  # an image of the training split that no measure needed
             found.left_out["near-duplicates"] = str(error)
     return found
@@ -180,12 +193,12 @@ def _measure_row(context: Context, found: Evaluation, name: str, metrics: Sequen
     row = found.attempt(f"row {name}", partial(make_row, context, name)) if metrics else None
     if row is None:
         return
-    for metric in metrics:
-        hashes = [row.pixels]  # of all pictures that enter the number
+    for metric in dict.fromkeys(metrics):
+        hashes = [pixels_hash(row.images)]  # of all pictures that enter the number
         if metric == "copy_check" or (metric in SPACES and name == REAL):
-            hashes.append(context.training_pixels)
+            hashes.append(pixels_hash(context.training_images))
         if metric in SPACES:
-            hashes.append(context.reference_pixels)
+            hashes.append(pixels_hash(context.reference_images))
         measure = partial(MEASURES[metric], context, row)
         found.measure(metric, name, measure, note=row.note, strategy=row.strategy, pictures="+".join(hashes))
 
@@ -198,7 +211,7 @@ def _refuse_unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> No
 class Evaluation:
     """What `evaluate` found; numbers of earlier runs are taken over from the file of results."""
 
-    def __init__(self, context: Context, path: Path, *, variant: str = "", budget: str = "") -> None:
+    def __init__(self, context: Context, path: Path, variant: str = "", budget: str = "") -> None:
         self.results: list[Result] = []
         self.left_out: dict[str, str] = {}
         """Measure or row -> why it is not in the table."""
@@ -206,7 +219,8 @@ class Evaluation:
         """What a reader must know of all of it."""
         self._path, self._taken = path, list[Result]()
         identity = {**context.identity, "variant": variant, "budget": budget}
-        device, judge = torch.device(context.device), context.judge_hash
+        device = torch.device(context.device)
+        judge = context.judge.hash if context.resources.judge else ""
         self._facts = {
             **identity,
             "checkpoint": context.checkpoint.name,
@@ -234,33 +248,16 @@ class Evaluation:
     ) -> None:
         """Add a row's numbers of a measure: an earlier run's where there are, else measured and appended."""
         key = (measure, row, pictures)
-        earlier = [r for r in self._earlier.values() if (r.measure, r.row, r.pictures) == key]
-        if earlier:
-            self.results += earlier
-            self._taken += earlier
-            since = min(result.time for result in self._taken)[:10]
-            words = f"{len(self._taken)} of these numbers are taken over from {self._path} (since {since})"
-            self.notes = [words, *(each for each in self.notes if "taken over" not in each)]
-            return
-        numbers = self.attempt(measure, action) or []
-        facts = self._facts if measure in JUDGED else {**self._facts, "judge": ""}
-        results = [
-            Result(
-                row=row,
-                measure=measure,
-                strategy=strategy,
-                pictures=pictures,
-                **each._replace(protocol=each.protocol + (f"; {note}" if note else ""))._asdict(),
-                **facts,
-            )
-            for each in numbers
-        ]
-        append_results(self._path, results)
+        results = [r for r in self._earlier.values() if (r.measure, r.row, r.pictures) == key]
+        self._taken += results
+        if not results:
+            facts = self._facts if measure in JUDGED else {**self._facts, "judge": ""}
+            facts |= {"row": row, "measure": measure, "strategy": strategy, "pictures": pictures}
+            for each in self.attempt(measure, action) or []:
+                protocol = each.protocol + (f"; {note}" if note else "")
+                results.append(Result(**each._replace(protocol=protocol)._asdict(), **facts))
+            append_results(self._path, results)
         self.results += results
-
-    def note(self, words: str) -> None:
-        """Say something under the table."""
-        self.notes += [words] if words else []
 
     def attempt(self, name: str, action: Callable[[], T]) -> T | None:
         """Run a step; where something that it needs is missing, leave it out, with the reason."""
@@ -272,9 +269,12 @@ class Evaluation:
 
     def table(self) -> str:
         """The results as text: rows of images, then strategies, then what was left out."""
-        images = [r for r in self.results if not r.row.startswith(STRATEGY)]
-        strategies = [r for r in self.results if r.row.startswith(STRATEGY)]
+        strategies = [(r.row, r) for r in self.results if r.row.startswith(STRATEGY)]
+        images = [(r.row, r) for r in self.results if not r.row.startswith(STRATEGY)]
         parts = [format_table(chosen) for chosen in (images, strategies) if chosen]
         parts += [f"left out: {name} ({why})" for name, why in self.left_out.items()]
-        parts += [f"note: {note}" for note in self.notes]
-        return "\n\n".join(parts)
+        if self._taken:
+            since = min(result.time for result in self._taken)[:10]
+            taken = f"{len(self._taken)} of these numbers are taken over from {self._path} (since {since})"
+            parts.append(f"note: {taken}")
+        return "\n\n".join([*parts, *(f"note: {note}" for note in self.notes)])

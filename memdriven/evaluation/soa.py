@@ -19,9 +19,8 @@ from torch import Tensor
 
 from memdriven.encoders.weights import read_weights
 from memdriven.errors import EvaluationError, require
-from memdriven.evaluation.context import Context
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import IMAGES, Row, make_row
+from memdriven.evaluation.rows import IMAGES, Context, Row, make_row
 
 IMAGES_PER_CAPTION = 3
 THRESHOLD = 0.5

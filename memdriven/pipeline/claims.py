@@ -15,15 +15,22 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from memdriven.aviary.captions import COLOUR_WORDS, PATTERN_WORDS, POSE_WORDS, SHAPE_WORDS, SIZE_WORDS
+from memdriven.aviary.captions import (
+    COLOUR_WORDS,
+    NAMED_PARTS,
+    PATTERN_WORDS,
+    POSE_WORDS,
+    SHAPE_WORDS,
+    SIZE_WORDS,
+)
 from memdriven.checkpoint import Checkpoint
-from memdriven.data.vocabulary import UnknownWord
+from memdriven.data.vocabulary import NEAR_SYNONYMS, UnknownWord
 from memdriven.encoders.image import CompactBackbone
 from memdriven.encoders.text import TextFeatures
 
@@ -38,93 +45,59 @@ def _each(**words: str) -> dict[str, str]:
     return {word: name for name, said in words.items() for word in said.split()}
 
 
+FILLERS = (
+    *("its", "his", "her", "all", "very", "bright", "dark", "light", "pale", "deep", "dull", "vivid", "jet"),
+    *("solid", "snowy", "colored", "coloured", "feathered", "thin", "wide", "broad"),
+)
+"""Words that may stand inside a noun phrase without ending it."""
 COLOURS = {
     words.split()[-1]: name for name, said in COLOUR_WORDS.items() for words in said if "colored" not in words
 }
-COLOURS |= _each(
-    red="ruby vermilion cherry",
-    yellow="golden gold lemon",
-    brown="chocolate brownish",
-    blue="navy azure turquoise teal cobalt",
-    purple="lavender magenta violet",
-    buff="beige cream sandy",
-    grey="silver greyish grayish slate",
-    green="emerald lime",
-    orange="amber",
-    black="ebony",
-    pink="rosy",
-)
+COLOURS |= {
+    word: COLOURS[near]
+    for word, meant in NEAR_SYNONYMS.items()
+    for near in reversed(meant)  # the nearest counts
+    if near in COLOURS and word not in COLOURS and word not in FILLERS
+}
 """Colour words, each for one of the fourteen names."""
-PARTS: dict[str, tuple[str, ...]] = {
-    noun: (attribute,)
-    for noun, attribute in _each(
-        crown="crown cap",
-        head="face cheek cheeks",
-        throat="throat chin",
-        breast="breast chest",
-        belly="belly abdomen underside",
-        back="back mantle",
-        wing="wing wings",
-        tail="tail tails",
-        legs="leg legs foot feet",
-        beak="beak bill beaks",
-        wing_bars="wingbar wingbars",
-        eye_ring="eyering",
-        eye_stripe="eyestripe",
-        crest="crest",
-    ).items()
-}
-PARTS["head"] = ("crown", "head")
-"""Nouns, and the attributes that each is about; `beak` stands for its colour and shape."""
-PHRASES = {
-    tuple(phrase.split()): one
-    for one, phrases in {
-        "wingbars": ("wing bar", "wing bars", "bars on its wings"),
-        "eyering": ("eye ring", "eye rings", "ring around its eye"),
-        "eyestripe": ("eye stripe", "stripe through its eye", "eyebrow line"),
-        "wings": ("wing feathers",),
-        "tail": ("tail feathers",),
-        "medium": ("medium sized", "mid sized"),
-    }.items()
-    for phrase in phrases
-}
-"""Several words that are one."""
-SHAPES = {words.split()[-1]: name for name, said in SHAPE_WORDS.items() for words in said}
-SHAPES |= {"long": "long"}
-del SHAPES["thin"]
-PATTERNS = {word: name for name, said in PATTERN_WORDS.items() for word in said}
-SIZES = {
-    word: name for name, said in SIZE_WORDS.items() for word in said if " " not in word and "-" not in word
-}
-SIZES["medium"] = "medium"
-POSES = {phrase: name for name, said in POSE_WORDS.items() for phrase in said}
-POSES |= _each(flying="flies", swimming="swims", perched="perches perched", standing="stands")
-POSES["on a branch"] = "perched"
-PLACES = _each(
-    snow="snow snowy winter",
-    grass="grass meadow lawn grassy",
-    sand="sand beach",
-    rock="rock rocks stones",
-    dusk="dusk sunset",
-    water="water lake pond sea",
-    foliage="foliage woods leaves forest",
-    sky="sky",
-)
-"""Words that alone say where a bird is, unless they name something else before them."""
-WHOLE = ("bird", "birds")
+PARTS = {word: name for name, part in NAMED_PARTS.items() for word in part.words if " " not in word}
+PARTS |= _each(head="head cheek", wing="wing", tail="tails", legs="leg foot", beak_color="beak bill beaks")
+PARTS |= _each(wing_bars="wingbar", eye_stripe="eyestripe", crest="crest")
+"""Nouns, and the attribute that each is about; a head is its crown, too, and a beak has a shape."""
 WHOLE_MARK = "whole "
 WHOLE_PARTS = (WHOLE_MARK + "back", WHOLE_MARK + "breast")
 """What a bird's own colour is said of, marked, as a part's own colour goes before it."""
-DENIALS = frozenset(
-    {"no", "not", "without", "never", "lacks", "lacking", "isn", "aren", "hasn", "neither", "nor"}
-)
-FILLERS = frozenset(
-    {"a", "an", "the", "its", "his", "her", "all", "very", "bright", "dark", "light", "pale", "deep", "dull"}
-    | {"vivid", "jet", "solid", "slate", "snowy", "colored", "coloured", "feathered", "thin", "wide", "broad"}
-)
-"""Words that may stand inside a noun phrase without ending it."""
-
-UNDERSTOOD = frozenset({*COLOURS, *PARTS, *SHAPES, *PATTERNS, *SIZES, *PLACES, *WHOLE, *DENIALS, *FILLERS})
+PHRASES = {
+    "wing bars?|bars on its wings": "wingbars",
+    "eye rings?|ring around its eye": "eyering",
+    "eye stripe|stripe through its eye|eyebrow line": "eyestripe",
+    "(wing|tail) feathers": r"\1",
+    "(medium|mid) sized": "medium",
+}
+"""Several words that are one."""
+SHAPES = {
+    words.split()[-1]: name for name, said in SHAPE_WORDS.items() for words in said if "thin" not in words
+}
+PATTERNS = {word: name for name, said in PATTERN_WORDS.items() for word in said}
+SIZES = _each(medium="medium") | {word: name for name, said in SIZE_WORDS.items() for word in said}
+POSES = {phrase: name for name, said in POSE_WORDS.items() for phrase in said} | {"on a branch": "perched"}
+POSES |= _each(flying="flies", swimming="swims", perched="perches perched", standing="stands")
+PLACES = _each(snow="snow snowy winter", grass="grass meadow lawn grassy", sand="sand beach")
+PLACES |= _each(rock="rock rocks stones", dusk="dusk sunset", water="water lake pond sea", sky="sky")
+PLACES |= _each(foliage="foliage woods leaves forest")
+"""Words that alone say where a bird is, unless they name something else before them."""
+LETTERS = {
+    **_each(D="no not without never lacks lacking neither nor", O="or any have has with"),
+    **_each(A="and", B="bird birds", I="is are", T="a an the"),
+    **dict.fromkeys(FILLERS, "F"),
+    **dict.fromkeys(PARTS, "N"),
+    **dict.fromkeys((*COLOURS, *SHAPES, *PATTERNS, *SIZES, "crested"), "M"),
+}
+"""Classes of words: denials and what they reach over, birds, articles, parts, modifiers, and so on."""
+CLAUSE = re.compile("I[FMA]*D?[FMA]*|D[OFTMA]*(?:B|N(?:AN)*(?:O[OFTMA]*N)*)|[MFTA]*(?:B|N(?:AN)*)")
+"""In these letters: what is said of the last noun ("is not red"), nouns that are denied ("without a crest or
+wing bars"), and nouns with what is said of them ("black wings and tail")."""
+UNDERSTOOD = LETTERS.keys() | PLACES.keys()
 
 
 @dataclass(frozen=True)
@@ -134,17 +107,6 @@ class Named:
     claims: tuple[Pair, ...] = ()
     denied: tuple[Pair, ...] = ()
     """What it says is not so; the value is empty where the thing itself is denied."""
-
-
-@dataclass
-class _Phrase:
-    """The noun phrase that is being read."""
-
-    colours: list[str] = field(default_factory=list)
-    shape: str = ""
-    pattern: str = ""
-    size: str = ""
-    denied: bool = False
 
 
 def named_by(
@@ -160,7 +122,8 @@ def named_by(
     claims: list[Pair] = []
     denied: list[Pair] = []
     of_the_whole: list[Pair] = []
-    for attribute, value, no in _read(_words(caption, replaced or {}), values):
+    words = _words(caption, replaced or {})
+    for attribute, value, no in (*_clauses(words, values.get("body_plan", ())), *_setting(" ".join(words))):
         pair = (attribute.removeprefix(WHOLE_MARK), value)
         known = values.get(pair[0], ())
         if value in known or (no and not value and known):
@@ -178,104 +141,56 @@ def _words(caption: str, replaced: Mapping[str, str]) -> list[str]:
     """Return lower-case words and commas, several words that are one joined, replacements made."""
     text = caption.lower().replace("-", " ").replace("n't", " not")
     # A word that stands here means what it says, whatever a model that lacks it reads in its place.
-    plain = [
-        word if word in UNDERSTOOD else replaced.get(word, word)
-        for word in re.findall(r"[^\W\d_]+|[,.;]", text)
-    ]
-    out: list[str] = []
-    while plain:
-        for phrase, one in PHRASES.items():
-            if tuple(plain[: len(phrase)]) == phrase:
-                out.append(one)
-                plain = plain[len(phrase) :]
-                break
-        else:
-            out.append(plain.pop(0))
-    return out
+    found = re.findall(r"[^\W\d_]+|[,.;]", text)
+    text = " ".join(word if word in UNDERSTOOD else replaced.get(word, word) for word in found)
+    for phrase, one in PHRASES.items():
+        text = re.sub(rf"\b(?:{phrase})\b", one, text)
+    return text.split()
 
 
-def _read(words: Sequence[str], values: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str, bool]]:
-    kinds = set(values.get("body_plan", ()))
-    phrase, last = _Phrase(), _Phrase()
-    subject: tuple[str, ...] = ()
-    be = False
-    for place, word in enumerate(words):
-        if word in DENIALS:
-            phrase.denied = True
-        elif word in COLOURS:
-            if be:  # "its tail is blue"
-                for part in subject:
-                    yield from _part(part, _Phrase([COLOURS[word]], denied=phrase.denied))
-            else:
-                phrase.colours.append(COLOURS[word])
-        elif word == "crested":
-            yield "crest", "crested", phrase.denied
-        elif word in PATTERNS:
-            phrase.pattern = PATTERNS[word]
-        elif be and word in SHAPES and "beak" in subject:
-            yield "beak_shape", SHAPES[word], phrase.denied
-        elif word in SHAPES or word in SIZES:
-            phrase.shape, phrase.size = SHAPES.get(word, phrase.shape), SIZES.get(word, phrase.size)
-        elif word in PARTS:
-            bare = not (phrase.colours or phrase.shape or phrase.pattern or phrase.denied)
-            if bare and place and words[place - 1] == "and":  # "black wings and tail (are ...)"
-                phrase, subject = last, (*subject, *PARTS[word])
-            else:
-                subject = PARTS[word]
-            for part in PARTS[word]:
-                yield from _part(part, phrase)
-            denied_on = phrase.denied and words[place + 1 : place + 2] == ["or"]
-            last, phrase, be = phrase, _Phrase(denied=denied_on), False
-        elif word in WHOLE or _kind(word, kinds):
-            yield from _whole(phrase, _kind(word, kinds))
-            subject, last, phrase, be = WHOLE_PARTS, _Phrase(), _Phrase(), False
-        elif word in ("is", "are"):
-            be, phrase = True, _Phrase()
-        elif word == "and" or word in FILLERS:
-            be = be and word not in ("a", "an")  # "this is a red bird"
-        else:
-            keeps = phrase.denied and word in ("or", "any", "have", "has", "with")
-            phrase, be = _Phrase(denied=keeps), False
-    yield from _setting(" ".join(words))
+def _clauses(words: Sequence[str], kinds: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+    """Yield (attribute, value, whether it is denied) of what is said of parts and birds."""
+    letter_of = dict.fromkeys(kinds, "B") | LETTERS
+    words = [word if word in letter_of else word.removesuffix("s") for word in words]  # two ducks
+    letters, subject = "".join(letter_of.get(word, "X") for word in words), list[str]()
+    for clause in CLAUSE.finditer(letters):
+        part, said = clause[0], words[clause.start() : clause.end()]
+        denied = part.find("D") if "D" in part else len(part)
+        if part[0] == "I":
+            for noun in subject:
+                yield from ((*pair, False) for pair in _said(noun, said[:denied]))
+                yield from ((*pair, True) for pair in _said(noun, said[denied:]))
+            continue
+        nouns = [word for word, letter in zip(said, part, strict=True) if letter in "NB"]
+        for noun in nouns:
+            pairs = [*_said(noun, said[: said.index(nouns[0])])]
+            if noun == "crest":
+                pairs = [(noun, "crested" if denied else "")]
+            elif not denied and not pairs and noun in PARTS:
+                pairs = [(PARTS[noun], "")]
+            yield from ((*pair, not denied) for pair in pairs)
+        subject = [noun if noun in PARTS else "bird" for noun in nouns]
 
 
-def _part(part: str, phrase: _Phrase) -> Iterator[tuple[str, str, bool]]:
-    """Yield what a noun phrase says of one part."""
-    if part == "beak":
-        if phrase.denied and not phrase.colours and not phrase.shape:
-            yield "beak_color", "", True
-        for colour in phrase.colours:
-            yield "beak_color", colour, phrase.denied
-        if phrase.shape:
-            yield "beak_shape", phrase.shape, phrase.denied
-        return
-    if part == "crest":
-        yield part, "" if phrase.denied else "crested", phrase.denied
-        return
-    if phrase.pattern and part in ("breast", "belly"):
-        yield "pattern", phrase.pattern, phrase.denied
-    for colour in phrase.colours:
-        yield part, colour, phrase.denied
-    if phrase.denied and not phrase.colours:
-        yield part, "", True
-
-
-def _whole(phrase: _Phrase, kind: str) -> Iterator[tuple[str, str, bool]]:
-    """Yield what is said of a bird as a whole: one colour is all of it, of two the first is above."""
-    if phrase.size:
-        yield "size", phrase.size, phrase.denied
-    if phrase.colours:
-        for part, colour in zip(WHOLE_PARTS, (phrase.colours[0], phrase.colours[-1]), strict=True):
-            yield part, colour, phrase.denied
-    if phrase.pattern:
-        yield "pattern", phrase.pattern, phrase.denied
-    if kind:
-        yield "body_plan", kind, phrase.denied
-
-
-def _kind(word: str, kinds: set[str]) -> str:
-    """Return the kind of bird that a word is, in the singular; empty for none."""
-    return next((w for w in (word, word.removesuffix("s")) if w in kinds), "")
+def _said(noun: str, how: Sequence[str]) -> Iterator[Pair]:
+    """Yield what modifiers say of a part, or of a whole bird: of its two colours the first is above."""
+    colours = [COLOURS[word] for word in how if word in COLOURS]
+    patterns = [("pattern", PATTERNS[word]) for word in how if word in PATTERNS]
+    if "crested" in how:
+        yield "crest", "crested"
+    if noun in PARTS:
+        for part in ("crown", "head") if noun == "head" else (PARTS[noun],):
+            yield from ((part, colour) for colour in colours)
+        if PARTS[noun] in ("breast", "belly"):
+            yield from patterns
+        if PARTS[noun] == "beak_color":
+            yield from [("beak_shape", SHAPES[word]) for word in how if word in SHAPES][-1:]
+    else:
+        yield from [("size", SIZES[word]) for word in how if word in SIZES][-1:]
+        yield from zip(WHOLE_PARTS, (*colours[:1], *colours[-1:]))
+        yield from patterns
+        if noun not in LETTERS:
+            yield "body_plan", noun
 
 
 def _setting(text: str) -> Iterator[tuple[str, str, bool]]:
@@ -285,13 +200,11 @@ def _setting(text: str) -> Iterator[tuple[str, str, bool]]:
             yield "pose", pose, bool(found[1])
     for word, place in PLACES.items():
         for found in re.finditer(rf"\b(not |no |without )?(\w+ )?(\w+ )?(?:{word})\b", text):
-            before = (found[3] or found[2] or "").strip()
-            after = text[found.end() :].split()[:1]  # "snowy white" and "sky blue" are colours
-            if after and after[0] in COLOURS and word in ("snowy", "sky"):
+            before, after = (found[3] or found[2] or "").strip(), text[found.end() :].split()[:1]
+            if after and after[0] in COLOURS and word in ("snowy", "sky"):  # "sky blue" is a colour
                 continue
-            if before == "evening":
-                place = "dusk"
-            yield "background", place, bool(found[1]) or before in ("no", "not")
+            denied = bool(found[1]) or before in ("no", "not")
+            yield "background", "dusk" if before == "evening" else place, denied
 
 
 # ---- What a picture shows of it -------------------------------------------------------------------
@@ -335,29 +248,30 @@ def claims(checkpoint: Checkpoint, named: Named, text: TextFeatures, image: Tens
     attributes, pixels = checkpoint.attributes, checkpoint.damsm.pixels
     if attributes is None or not isinstance(pixels, CompactBackbone):
         return ()
-    maps = pixels.maps((image.float() + 1) / 2)
-    seen = attributes.head(maps)[0].softmax(dim=1)
-
-    def claim(attribute: str, wanted: str, said: Said) -> Claim:
-        values = attributes.values[attribute]
-        row = seen[list(attributes.values).index(attribute)]
-        return Claim(
-            attribute=attribute,
-            wanted=wanted,
-            seen=values[int(row[: len(values)].argmax())],
-            probability=float(row[values.index(wanted)]) if wanted else 0.0,
-            said=said,
-        )
-
-    found = [claim(*pair, "named") for pair in named.claims]
+    said: list[tuple[Pair, Said]] = [(pair, "named") for pair in named.claims]
     if attributes.reader is not None:
         told = {attribute for attribute, _ in (*named.claims, *named.denied)}
         expected = attributes.reader.attribute_probs(text)[0]
-        for row, (attribute, values) in enumerate(attributes.values.items()):
-            share, value = expected[row, : len(values)].max(dim=0)
+        for (attribute, values), row in zip(attributes.values.items(), expected, strict=True):
+            share, value = row[: len(values)].max(dim=0)
             if attribute not in told and float(share) > IMPLIED:
-                found.append(claim(attribute, values[int(value)], "implied"))
-    return (*found, *(claim(*pair, "denied") for pair in named.denied))
+                said.append(((attribute, values[int(value)]), "implied"))
+    said += [(pair, "denied") for pair in named.denied]
+    shown = attributes.head(pixels.maps((image.float() + 1) / 2))[0].softmax(dim=1)
+    probabilities = {
+        attribute: dict(zip(values, row.tolist()))
+        for (attribute, values), row in zip(attributes.values.items(), shown, strict=True)
+    }
+    return tuple(
+        Claim(
+            attribute=attribute,
+            wanted=wanted,
+            seen=max(probabilities[attribute], key=probabilities[attribute].__getitem__),
+            probability=probabilities[attribute].get(wanted, 0.0),
+            said=how,
+        )
+        for (attribute, wanted), how in said
+    )
 
 
 def named_in(checkpoint: Checkpoint, caption: str, unknown: Sequence[UnknownWord] = ()) -> Named:
@@ -374,7 +288,6 @@ def wishes(checkpoint: Checkpoint, named: Named) -> Tensor | None:
         return None
     values = checkpoint.attributes.values
     wanted = torch.zeros(len(values), max(map(len, values.values())))
-    rows = list(values)
     for attribute, value in named.claims:
-        wanted[rows.index(attribute), values[attribute].index(value)] = 1.0
+        wanted[list(values).index(attribute), values[attribute].index(value)] = 1.0
     return wanted

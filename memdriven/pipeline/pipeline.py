@@ -28,17 +28,16 @@ from memdriven.devices import choose_device, repeatable
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CheckpointError, RetrievalError, require
 from memdriven.files import content_hash
-from memdriven.memory import scores
 from memdriven.memory.bank import HEADER, BorrowedBank, MemoryBank
 from memdriven.memory.retrieval import Match, Query, Retriever
 from memdriven.models.generator import Stage
 from memdriven.models.noise import Noise, apply_view, draw_noise
-from memdriven.pipeline.claims import claims, named_in, wishes
-from memdriven.pipeline.guidance import Guidance
-from memdriven.pipeline.output import Clock, Neighbour, PipelineOutput, Prepared, Retrieval, Tried, to_picture
+from memdriven.pipeline.claims import claims, named_in
+from memdriven.pipeline.guidance import Guidance, TextCondition
+from memdriven.pipeline.output import Clock, Neighbour, PipelineOutput, Prepared, Retrieval, to_picture
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Request, UserImage
-from memdriven.pipeline.rerank import best, score_pictures
+from memdriven.pipeline.rerank import rerank, stages_to_read
 
 _PREPARED = 16
 """Requests whose preparation is remembered: at most half a megabyte of v each."""
@@ -142,29 +141,27 @@ class MemoryDrivenPipeline:
         request = Request.of(caption, strategy, k, seed, **fields).seeded()
         prepared = self.prepare(request)
         noises = [self.noise(request, each) for each in request.seeds]
+        seen = request.memory and len(prepared.retrieval)
         output = PipelineOutput(
             prepared=prepared,
             all_stages=((),) * len(noises),
             recipes=tuple(self.recipe(prepared, each) for each in request.seeds),
             timings=prepared.timings,
-            mirrored=tuple(
-                bool(noise.mirror and request.memory and len(prepared.retrieval)) for noise in noises
-            ),
+            mirrored=tuple(bool(noise.mirror and seen) for noise in noises),
             windows=tuple(noise.window for noise in noises),
             complete=False,
         )
         yield output
-        clock = Clock(prepared.timings)
         for place, noise in enumerate(noises):
             stages = self.paint(prepared, noise)
             for side in self.resolutions:
-                made, checked = list(output.all_stages), output.claims
+                made, checked, last = list(output.all_stages), output.claims, side == self.resolutions[-1]
                 with self.turn:
-                    clock.resume()
+                    clock = Clock(output.timings)  # what passes between two stages is the reader's time
                     image = next(stages).image
                     made[place] = (*made[place], to_picture(image))
                     clock.lap(f"stage {side}")
-                    if side == self.resolutions[-1]:
+                    if last:
                         checked = (*checked, claims(self.checkpoint, prepared.named, prepared.asked, image))
                         if checked[-1]:
                             clock.lap("check")
@@ -173,7 +170,7 @@ class MemoryDrivenPipeline:
                     all_stages=tuple(made),
                     claims=checked,
                     timings=clock.timings,
-                    complete=place + 1 == len(noises) and side == self.resolutions[-1],
+                    complete=last and place + 1 == len(noises),
                 )
                 yield output
 
@@ -190,40 +187,44 @@ class MemoryDrivenPipeline:
 
     @torch.inference_mode()
     def _prepare(self, request: Request) -> Prepared:
-        clock, tried = Clock(), tuple[Tried, ...]()
-        strength = self.config.generator.guidance if request.guidance is None else request.guidance
-
         # 1. Read the caption.  2. Find references, or take those given.
+        clock = Clock()
         retrieval, asked = self._retrieve(request, clock, request.tries)
-        named = named_in(self.checkpoint, request.caption, retrieval.unknown_words)
-
-        # 3. Re-rank them by painting with each.
-        if request.references is None and len(retrieval) > retrieval.k:
-            wanted = wishes(self.checkpoint, named)
-            retrieval, tried = self._rerank(request, retrieval, asked, wanted, strength * request.memory)
-            clock.lap("choose")
-            retrieval = replace(retrieval, timings=clock.timings)
-        most = f"at most {MAX_REFERENCES} references in one picture"
-        require(len(retrieval) <= MAX_REFERENCES, RetrievalError, most, len(retrieval), "lower k")
-
-        # 4. Mix their features: v = sum_i w_i v_i.
-        own = {image.id: image.v() for image in request.images if image.id in retrieval.ids}
-        v = self.retriever.mix(retrieval.ids, retrieval.weights, own) * request.memory
-
-        # 5. Guide the text away from what their captions say.
-        text = self.guidance.guide(asked, retrieval.shares, strength * request.memory)
-        clock.lap("features")
-        return Prepared(
+        strength = self.config.generator.guidance if request.guidance is None else request.guidance
+        prepared = Prepared(
             request=request,
             retrieval=retrieval,
             asked=asked,
-            named=named,
-            text=text,
-            v=v.to(self.device, memory_format=torch.channels_last),
+            named=named_in(self.checkpoint, request.caption, retrieval.unknown_words),
+            text=TextCondition.of(asked),
+            v=torch.zeros(1, *self.bank.features.shape),
             guidance=strength,
-            tried=tried,
-            timings=clock.timings,
         )
+
+        # 3. Re-rank them by painting with each alone.
+        if request.references is None and len(retrieval) > retrieval.k:
+            count = stages_to_read(self.checkpoint)
+            alone = [self._fused(prepared, [replace(each, weight=1.0)]) for each in retrieval]
+            pictures = self.paint_many(alone, request.seeds[:1] * len(alone), count)[-1]
+            prepared = rerank(self.checkpoint, prepared, pictures)
+            clock.lap("choose")
+        most, count = f"at most {MAX_REFERENCES} references in one picture", len(prepared.retrieval)
+        require(count <= MAX_REFERENCES, RetrievalError, most, count, "lower k")
+
+        # 4. Mix their features.  5. Guide the text away from what their captions say.
+        prepared = self._fused(prepared, prepared.retrieval)
+        ended = replace(prepared.retrieval, timings=clock.timings)
+        clock.lap("features")
+        return replace(prepared, retrieval=ended, timings=clock.timings)
+
+    def _fused(self, prepared: Prepared, references: Sequence[Neighbour]) -> Prepared:
+        """Return what is painted with some references: v = sum_i w_i v_i, and the text beside them."""
+        request, ids = prepared.request, [each.id for each in references]
+        own = {image.id: image.v() for image in request.images if image.id in ids}
+        v = self.retriever.mix(ids, [each.weight for each in references], own) * request.memory
+        shares = [(each.id, each.weight) for each in references]
+        text = self.guidance.guide(prepared.asked, shares, prepared.guidance * request.memory)
+        return replace(prepared, text=text, v=v.to(self.device, memory_format=torch.channels_last))
 
     def noise(self, request: Request, seed: int) -> Noise:
         """Return what a seed draws for a request: z, epsilon, and how the memory is seen."""
@@ -247,14 +248,17 @@ class MemoryDrivenPipeline:
                 stage = next(stages)
             yield stage
 
-    def paint_many(self, prepared: Prepared | Sequence[Prepared], seeds: Sequence[int]) -> list[Tensor]:
-        """Return every stage's images (b, 3, s, s) in [-1, 1] of b pictures painted at once.
+    def paint_many(
+        self, prepared: Prepared | Sequence[Prepared], seeds: Sequence[int], stages: int | None = None
+    ) -> list[Tensor]:
+        """Return the first stages' images (b, 3, s, s) in [-1, 1] of b pictures painted at once.
 
         In a batch the arithmetic may differ from `paint`'s in the last bits.
 
         Args:
             prepared: what to paint from, one for each seed or one for all.
             seeds: b of them.
+            stages: how many of them; all by default.
         """
         of = [prepared] * len(seeds) if isinstance(prepared, Prepared) else prepared
         noises = [self.noise(each.request, seed) for each, seed in zip(of, seeds, strict=True)]
@@ -265,6 +269,7 @@ class MemoryDrivenPipeline:
                 torch.cat([each.text.words for each in of]),
                 torch.cat([apply_view(noise, each.v) for noise, each in zip(noises, of, strict=True)]),
                 torch.cat([noise.epsilon for noise in noises]),
+                stages,
             ).images
         return images
 
@@ -292,21 +297,22 @@ class MemoryDrivenPipeline:
     def recipe(self, prepared: Prepared, seed: int) -> Recipe:
         """Return what makes one picture again: the request with all that was left open filled in."""
         request, retrieval = prepared.request, prepared.retrieval
-        kept = {
-            name: getattr(request, name) for name in ("caption", "variations", "memory", "mirror", "window")
-        }
         return Recipe(
-            **kept,
+            caption=request.caption,
             strategy=retrieval.strategy,
             k=retrieval.k,
             seed=seed,
-            guidance=prepared.guidance,
             neighbours=retrieval.ids,
             weights=retrieval.weights,
             checkpoint=self.checkpoint.name,
             checkpoint_hash=self.checkpoint.hash,
             bank_hash=self.bank_hash,
             version=__version__,
+            variations=request.variations,
+            memory=request.memory,
+            guidance=prepared.guidance,
+            mirror=request.mirror,
+            window=request.window,
         )
 
     def from_recipe(self, recipe: Recipe, images: Sequence[UserImage] = ()) -> PipelineOutput:
@@ -342,7 +348,7 @@ class MemoryDrivenPipeline:
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
             seed = request.seeds[0] if request.seeds else None
             matches = self.retriever.retrieve(query, strategy, count, request.exclude, seed)
-            found = tuple(self._found(match, encoded.words) for match in matches)
+            found = tuple(map(self._found, matches))
         else:
             k = max(1, len(request.references)) if request.k is None else request.k
             found = tuple(self._given(request))
@@ -359,17 +365,6 @@ class MemoryDrivenPipeline:
         )
         return retrieval, asked
 
-    def _found(self, match: Match, words: Sequence[str] = ()) -> Neighbour:
-        return self._neighbour(
-            match.index,
-            match.rank,
-            match.weight,
-            match.caption_index,
-            score=match.score,
-            percentile=match.percentile,
-            word_weights=match.word_weights and dict(zip(words, match.word_weights)),
-        )
-
     def _given(self, request: Request) -> Iterator[Neighbour]:
         """Yield the references that the caller chose, best first as given."""
         own = {image.id: image for image in request.images}
@@ -378,52 +373,21 @@ class MemoryDrivenPipeline:
                 image, caption = own[each].image, own[each].caption
                 yield Neighbour(id=each, image=image, caption=caption, rank=rank, weight=weight)
             else:
-                yield self._neighbour(self._row(each), rank, weight)
+                yield self._found(Match(index=self._row(each), id=each, rank=rank, weight=weight))
 
-    def _neighbour(self, row: int, rank: int, weight: float, caption: int = 0, **found: Any) -> Neighbour:
-        item, picture = self.bank.item(row), self.bank.thumbnail_bytes(row)
+    def _found(self, match: Match) -> Neighbour:
+        item, row = self.bank.item(match.index), match.index
         return Neighbour(
-            id=item.id,
+            **vars(match),
             image=self.bank.thumbnail(row),
-            caption=item.captions[caption],
-            rank=rank,
-            weight=weight,
+            caption=item.captions[match.caption_index],
             class_name=item.class_name,
-            webp=picture,
-            **found,
+            webp=self.bank.thumbnail_bytes(row),
         )
-
-    def _rerank(
-        self, request: Request, found: Retrieval, asked: TextFeatures, wanted: Tensor | None, guidance: float
-    ) -> tuple[Retrieval, tuple[Tried, ...]]:
-        """Paint with each reference alone; keep the k whose pictures fit the words best."""
-        picture_scores, pictures = score_pictures(
-            self.checkpoint,
-            asked,
-            [self.guidance.guide(asked, [(each.id, 1.0)], guidance) for each in found],
-            torch.cat([self.retriever.mix([each.id]) * request.memory for each in found]).to(self.device),
-            self.noise(request, request.seeds[0]),
-            wanted,
-        )
-        places = best(picture_scores, found.k)
-        shares = scores.scaled([found[place].weight for place in places])
-        kept = tuple(replace(found[place], weight=share) for place, share in zip(places, shares, strict=True))
-        tried = tuple(
-            Tried(neighbour=each, score=score, picture=to_picture(picture[None]), kept=place in places)
-            for place, (each, score, picture) in enumerate(
-                zip(found, picture_scores.tolist(), pictures, strict=True)
-            )
-        )
-        return replace(found, neighbours=kept, tried=len(tried)), tried
 
     def _row(self, item: str) -> int:
-        wanted, fix = (
-            "an image of the memory, or an own image of this tab",
-            "add that image as your own again: ",
-        )
-        private, fix = (
-            item.startswith(PRIVATE) and item not in self.bank,
-            fix + "the same file gets the same name",
-        )
+        wanted = "an image of the memory, or an own image of this tab"
+        fix = "add that image as your own again: the same file gets the same name"
+        private = item.startswith(PRIVATE) and item not in self.bank
         require(not private, RetrievalError, wanted, "a private image that is not here", fix)
         return self.bank.index_of(item)

@@ -14,15 +14,15 @@ import json
 import re
 import warnings
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from PIL import Image, PngImagePlugin
 
 from memdriven.errors import ConfigError, DataError, MemDrivenError
 from memdriven.models.noise import Window
-from memdriven.numbers import in_range, is_number, parse_json, shown
+from memdriven.numbers import counted, in_range, parse_json, shown
 from memdriven.pipeline.request import PRIVATE, Request, UserImage, Variation, sums_to_one
 
 SCHEMA = "memdriven.recipe/1"
@@ -32,12 +32,7 @@ MAX_BYTES = 32_768
 """A recipe's JSON is never larger."""
 MAX_PIXELS = 1 << 24
 """Larger pictures are not decoded to look for a recipe behind their pixels."""
-MAX_EXTRA = 16
 _HASH = re.compile(r"[0-9a-f]{0,64}")
-_EXTRA_KEY = re.compile(r"[a-z][a-z0-9_]{0,31}")
-
-Scalar = str | int | float | bool
-"""What an extra setting may hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +60,6 @@ class Recipe:
     mirror: bool | None = None
     window: Window | None = None
     """Of these two None: as the seed draws it."""
-    extra: Mapping[str, Scalar] = field(default_factory=dict)
-    """Settings of later versions (truncation, ...): kept, shown, never guessed at."""
 
     def __post_init__(self) -> None:
         """Refuse what no pipeline could have written."""
@@ -77,22 +70,13 @@ class Recipe:
         except MemDrivenError as error:
             raise recipe_error(error.wanted, error.found) from None
         count = len(self.neighbours)
-        check(len(self.weights) == count, f"{count} weights, one a neighbour", self.weights)
-        check(all(in_range(each, 0, 1) for each in self.weights), "weights in 0..1", self.weights)
-        check(not self.weights or sums_to_one(self.weights), "weights that sum to 1", self.weights)
-        for name in ("checkpoint", "version"):
-            value = getattr(self, name)
+        check(len(self.weights) == count, f"{counted(count, 'weight')}, one a neighbour", self.weights)
+        good = all(in_range(each, 0, 1) for each in self.weights) and (not count or sums_to_one(self.weights))
+        check(good, "weights in 0..1 that sum to 1", self.weights)
+        for name in ("checkpoint", "version", "checkpoint_hash", "bank_hash"):
+            value, form = getattr(self, name), "hexadecimal digits" if "hash" in name else "a short line"
             good = isinstance(value, str) and len(value) <= 100 and value.isprintable()
-            check(good, f"{name}: a line of at most 100 characters", value)
-        for name in ("checkpoint_hash", "bank_hash"):
-            value = getattr(self, name)
-            check(isinstance(value, str) and _HASH.fullmatch(value), f"{name}: hexadecimal digits", value)
-        check(len(self.extra) <= MAX_EXTRA, f"at most {MAX_EXTRA} extra settings", len(self.extra))
-        for key, value in self.extra.items():
-            good = isinstance(key, str) and _EXTRA_KEY.fullmatch(key) is not None
-            check(good, "names of extra settings in lower case", key)
-            good = is_number(value) or isinstance(value, str | bool)
-            check(good and len(str(value)) <= 200, "plain, short extra settings", value)
+            check(good and ("hash" not in name or _HASH.fullmatch(value)), f"{name}: {form}", value)
 
     def request(self, images: Sequence[UserImage] = ()) -> Request:
         """Return what to ask the pipeline for; `images` are the caller's own, where it needs them."""
@@ -119,11 +103,11 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-ready values, schema first; later fields only where they say something."""
         left_out = {"variations": (), "memory": 1, "guidance": 0, "mirror": None, "window": None}
-        values = {"schema": SCHEMA, **asdict(self)}
-        for name, default in left_out.items():
-            if values[name] == default and values[name] is not False:
-                del values[name]
-        return {name: list(each) if isinstance(each, tuple) else each for name, each in values.items()}
+        return {"schema": SCHEMA} | {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if name not in left_out or value is False or value != left_out[name]
+        }
 
     def to_json(self, indent: int | None = None) -> str:
         """Return JSON in ASCII, so that it fits any PNG text chunk unchanged."""
@@ -145,28 +129,23 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: object) -> Self:
         """Rebuild a recipe from `to_dict`'s values."""
-        if not isinstance(values, dict):
-            raise recipe_error("a JSON object", type(values).__name__)
-        check(values.get("schema") == SCHEMA, f"schema {SCHEMA}", values.get("schema"))
-        given = {key: value for key, value in values.items() if key != "schema"}
-        unknown = sorted(str(key)[:40] for key in given.keys() - cls.__dataclass_fields__.keys())
-        check(not unknown, "fields of a recipe (later settings go into `extra`)", unknown)
-        missing = sorted({"caption", "strategy", "k", "seed"} - given.keys())
-        check(not missing, "caption, strategy, k and seed", "no " + ", ".join(missing))
+        check(isinstance(values, dict), "a JSON object", type(values).__name__)
+        given = {"extra": {}} | dict(values)  # type: ignore[call-overload]
+        schema = given.pop("schema", None)
+        check(schema == SCHEMA, f"schema {SCHEMA}", schema)
+        check(given.pop("extra") == {}, "no settings of a later version", "some in `extra`")
         for name in ("neighbours", "weights", "variations", "window"):
             value = given.get(name)
             check(value is None or isinstance(value, list), f"{name}: a list", value)
             given[name] = tuple(value or ())
         given["window"] = given["window"] or None
-        for step in given["variations"]:
-            good = isinstance(step, dict) and set(step) == {"seed", "strength"}
-            check(good, "variations: objects of seed and strength", step)
-        check(isinstance(given.get("extra", {}), dict), "extra: an object", given.get("extra"))
         try:
             given["variations"] = tuple(Variation(**each) for each in given["variations"])
+            return cls(**given)
+        except TypeError as error:  # a field is unknown, or missing
+            raise recipe_error("caption, strategy, k, seed, and known fields", shown(str(error))) from None
         except ConfigError as error:
             raise recipe_error(error.wanted, error.found) from None
-        return cls(**given)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -210,20 +189,16 @@ class Recipe:
                     text = getattr(image, "text", {}).get(PNG_KEY)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
             raise DataError("a PNG picture", str(error)[:120] or type(error).__name__, "give a PNG") from None
+        fix = "use a picture as memdriven saved it, or a copy that keeps its text"
         if not isinstance(text, str):
-            raise DataError(
-                "a PNG with a recipe",
-                "no recipe in its text",
-                "use a picture as memdriven saved it, or a copy that keeps its text",
-            )
+            raise DataError("a PNG with a recipe", "no recipe in its text", fix)
         return cls.from_json(text)
 
 
 def recipe_error(wanted: str, found: object) -> ConfigError:
     """Return the error of a recipe that cannot be used."""
-    return ConfigError(
-        f"a recipe ({wanted})", str(found)[:120], "copy the recipe again from where it was made"
-    )
+    fix = "copy the recipe again from where it was made"
+    return ConfigError(f"a recipe ({wanted})", str(found)[:120], fix)
 
 
 def check(holds: object, wanted: str, found: object) -> None:

@@ -13,38 +13,31 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import MAX_CHARACTERS
-from memdriven.errors import CaptionError, ConfigError, RetrievalError, require
+from memdriven.errors import CaptionError, ConfigError, MemDrivenError, RetrievalError, require
 from memdriven.memory.features import decode_v
 from memdriven.memory.retrieval import check_strategy
 from memdriven.memory.scores import shares
 from memdriven.models.noise import Window
-from memdriven.numbers import check_number, check_whole, in_range, shown
+from memdriven.numbers import check_number, check_whole, counted, in_range, shown
 
 CONTROLS = ("random", "oracle", "none")
 """Strategies that the words do not order: there is no best of several."""
-MAX_SEED = 2**53 - 1
-"""The largest whole number that JSON readers of every language keep exactly."""
-DRAWN_SEEDS = 2**32
-"""A seed drawn for the caller is below this: short enough to read out."""
-MAX_SEEDS = 4_096
-MAX_K = 1_000_000
-MAX_REFERENCES = 64
-"""References of one picture."""
-MAX_TRIED = 16
-"""References painted with for one picture."""
-MAX_VARIATIONS = 32
+MAX_SEED, DRAWN_SEEDS = 2**53 - 1, 2**32
+"""The largest whole number that JSON readers of every language keep exactly; a seed drawn for the caller
+is below the second, short enough to read out."""
+MAX_SEEDS, MAX_K, MAX_VARIATIONS = 4_096, 1_000_000, 32
+MAX_REFERENCES, MAX_TRIED = 64, 16
+"""References of one picture, and those painted with to choose them."""
 SMALLEST_WINDOW = 0.05
 PRIVATE = "own:"
 """Ids that start so are of the caller's own images, which no memory holds."""
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-_SHARE_TOLERANCE = 1e-4
 
 
 class Reference(NamedTuple):
@@ -63,13 +56,12 @@ class UserImage:
     image: Image.Image = field(compare=False)
     caption: str = field(compare=False)
     features: bytes = field(compare=False, repr=False)
-    """Its v, compressed as in a feature store."""
+    """Its v, compressed as in a feature store, of `shape` (c, h, w)."""
     shape: tuple[int, int, int] = field(compare=False)
-    """Of v (c, h, w)."""
 
     def v(self) -> Tensor:
         """Return image features (c, h, w), float32."""
-        return torch.from_numpy(np.array(decode_v(self.features, self.shape)))
+        return torch.from_numpy(decode_v(self.features, self.shape))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +79,7 @@ class Variation:
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
         check_whole("a variation's seed", self.seed, 0, MAX_SEED)
-        good, wanted = (
-            in_range(self.strength, 0, 1) and self.strength > 0,
-            "a variation's strength above 0, at most 1",
-        )
+        good, wanted = in_range(self.strength, 0, 1) and self.strength > 0, "a variation's strength in (0, 1]"
         require(good, ConfigError, wanted, shown(self.strength), "0.2 is a small step, 1 another picture")
 
 
@@ -122,71 +111,50 @@ class Request:
     variations: tuple[Variation, ...] = ()
     """Steps away from each seed's z, one after the other."""
     memory: float = 1.0
-    """What v is multiplied by: 0 leaves the words alone. Of use with models trained so
-    (`train.p_fade` above 0)."""
+    """What v is multiplied by: 0 leaves the words alone. Of use with models trained so (`train.p_fade`)."""
     guidance: float | None = None
-    """How far the words are moved away from what the references' captions say (`guidance`); None is
-    the checkpoint's own."""
+    """How far the words move away from the references' captions; None is the checkpoint's own strength."""
     best_of: int = 1
-    """Paint with so many nearest references and keep the k whose pictures fit the words best
-    (`rerank`); the controls ignore it."""
+    """Paint with so many nearest references and keep the k whose pictures fit best; not for controls."""
     mirror: bool | None = None
     """Whether the memory is seen mirrored; None leaves it to the seed."""
     window: Window | None = None
     """The part of the memory that is seen, (0, 0, 1) the whole; None leaves it to the seed."""
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range; put lists and shares in one form."""
-        caption = self.caption
-        long = isinstance(caption, str) and len(caption) > MAX_CHARACTERS
-        found = f"{len(caption):,} characters" if long else shown(caption)
-        wanted = f"a caption: text of at most {MAX_CHARACTERS:,} characters"
+        """Refuse what is out of range; put lists, shares and numbers in one form."""
+        kept: dict[str, Any] = {}
         fix = "describe the picture in a sentence or two"
-        require(_is_text(caption, MAX_CHARACTERS), CaptionError, wanted, found, fix)
-        for seed in self._hold("seeds", MAX_SEEDS):
+        _check_text("a caption", self.caption, MAX_CHARACTERS, CaptionError, fix)
+        kept["seeds"] = _listed("seeds", self.seeds, MAX_SEEDS)
+        for seed in kept["seeds"]:
             check_whole("seeds", seed, 0, MAX_SEED)
         if self.strategy is not None:
             check_strategy(self.strategy)
         if self.k is not None:
             check_whole("k", self.k, 1, MAX_K, RetrievalError, "ask for another number of references")
         if self.references is not None:
-            given = self._hold("references", MAX_REFERENCES, RetrievalError)
-            object.__setattr__(self, "references", _scaled(given) or None)
-            if not given:
-                object.__setattr__(self, "strategy", "none")
-        oracle = () if self.oracle_id is None else (self.oracle_id,)
-        for name in (*self._hold("exclude", MAX_K, RetrievalError), *oracle):
+            given = _scaled(_listed("references", self.references, MAX_REFERENCES, RetrievalError))
+            kept |= {"references": given} if given else {"references": None, "strategy": "none"}
+        exclude = _listed("exclude", self.exclude, MAX_K, RetrievalError)
+        for name in (*exclude, *(() if self.oracle_id is None else (self.oracle_id,))):
             _check_id(name)
-        object.__setattr__(self, "exclude", tuple(sorted(set(self.exclude))))
-        for field_, kind, most in (
-            ("images", UserImage, MAX_REFERENCES),
-            ("variations", Variation, MAX_VARIATIONS),
-        ):
-            for each in self._hold(field_, most):
-                wanted = f"{field_}: of the type {kind.__name__}"
-                require(isinstance(each, kind), ConfigError, wanted, shown(each), "build them first")
-        check_number("memory", self.memory, 0, 1, fix="0 leaves the words alone, 1 is all of the memory")
-        object.__setattr__(self, "memory", float(self.memory))  # a recipe writes 0 and 0.0 alike
+        kept["exclude"] = tuple(sorted(set(exclude)))
+        kept["images"] = _listed("images", self.images, MAX_REFERENCES, of=UserImage)
+        kept["variations"] = _listed("variations", self.variations, MAX_VARIATIONS, of=Variation)
+        # As floats: a recipe writes 0 and 0.0 alike.
+        fix = "0 leaves the words alone, 1 is all of the memory"
+        kept["memory"] = float(check_number("memory", self.memory, 0, 1, fix=fix))
         if self.guidance is not None:
             fix = "0 reads the words alone, 1 doubles what they change"
-            check_number("guidance", self.guidance, 0, MAX_GUIDANCE, fix=fix)
-            object.__setattr__(self, "guidance", float(self.guidance))
+            kept["guidance"] = float(check_number("guidance", self.guidance, 0, MAX_GUIDANCE, fix=fix))
         check_whole("best_of", self.best_of, 1, MAX_TRIED)
         good, fix = self.mirror is None or isinstance(self.mirror, bool), "leave it out, and the seed decides"
         require(good, ConfigError, "mirror: true, false, or nothing", shown(self.mirror), fix)
         if self.window is not None:
-            object.__setattr__(self, "window", _checked_window(self._hold("window", 3)))
-
-    def _hold(
-        self, name: str, most: int, kind: type[ConfigError | RetrievalError] = ConfigError
-    ) -> tuple[Any, ...]:
-        """Keep a field's values as a tuple, and return it."""
-        value = getattr(self, name)
-        good = isinstance(value, Collection) and not isinstance(value, str | bytes) and len(value) <= most
-        fix = "give a list, which may be empty"
-        require(good, kind, f"{name}: a list of at most {most}", shown(value), fix)
-        object.__setattr__(self, name, tuple(value))
-        return tuple(value)
+            kept["window"] = _checked_window(_listed("window", self.window, 3))
+        for name, value in kept.items():
+            object.__setattr__(self, name, value)
 
     @property
     def tries(self) -> int:
@@ -218,8 +186,7 @@ class Request:
     ) -> Request:
         """Return a request from a caption and settings, or a request with some fields changed.
 
-        Beside the fields of `Request` there are `seed` for one of `seeds`, and `neighbours`, the ids of the
-        references that replace retrieval, with their `weights`, equal when None.
+        `seed` is one of `seeds`; `neighbours` are the ids of `references`, with `weights`, equal when None.
         """
         require(seed is None or seeds is None, ConfigError, "seed or seeds", "both", "pass one of them")
         if seed is not None or seeds is not None:
@@ -232,10 +199,9 @@ class Request:
 
 def _references(ids: Sequence[str] | None, weights: Sequence[float] | None) -> list[Reference]:
     if ids is None or isinstance(ids, str):
-        found = "weights alone" if ids is None else shown(ids)
-        raise RetrievalError("a list of ids, beside the weights that belong to them", found, "pass both")
+        raise RetrievalError("a list of ids, beside their weights", shown(ids), "pass both")
     parts = [1.0] * len(ids) if weights is None else list(weights)
-    wanted = f"{len(ids)} weights, one for each reference"
+    wanted = f"{counted(len(ids), 'weight')}, one for each reference"
     require(len(parts) == len(ids), RetrievalError, wanted, len(parts), "pass as many")
     return list(map(Reference, ids, parts))
 
@@ -250,23 +216,39 @@ def _scaled(given: Sequence[Reference]) -> tuple[Reference, ...]:
     ids, weights = [each[0] for each in given], [float(each[1]) for each in given]
     fix = "raise its weight instead"
     require(len(set(ids)) == len(ids), RetrievalError, "each reference once", shown(ids), fix)
-    if not sums_to_one(weights):
-        weights = shares(weights, len(weights))
-    return tuple(map(Reference, ids, weights))
+    return tuple(map(Reference, ids, weights if sums_to_one(weights) else shares(weights, len(weights))))
 
 
 def sums_to_one(weights: Sequence[float]) -> bool:
     """Return whether weights are shares of a whole, as far as float32 can say."""
-    return abs(math.fsum(weights) - 1) <= _SHARE_TOLERANCE
+    return abs(math.fsum(weights) - 1) <= 1e-4
 
 
-def _is_text(value: object, longest: int) -> bool:
-    return isinstance(value, str) and len(value) <= longest and not _LONE_SURROGATE.search(value)
+def _listed(
+    name: str,
+    value: Any,
+    most: int,
+    error: type[MemDrivenError] = ConfigError,
+    of: type[UserImage | Variation] | None = None,
+) -> tuple[Any, ...]:
+    """Return a field's values as a tuple."""
+    good = isinstance(value, Collection) and not isinstance(value, str | bytes) and len(value) <= most
+    good = good and (of is None or all(isinstance(each, of) for each in value))
+    wanted = f"{name}: a list of at most {most}" + (f" {of.__name__}s" if of else "")
+    require(good, error, wanted, shown(value), "give a list, which may be empty")
+    return tuple(value)
+
+
+def _check_text(name: str, value: object, longest: int, error: type[MemDrivenError], fix: str) -> None:
+    good = isinstance(value, str) and len(value) <= longest and not _LONE_SURROGATE.search(value)
+    found = (
+        counted(len(value), "character") if isinstance(value, str) and len(value) > longest else shown(value)
+    )
+    require(good, error, f"{name}: text of at most {longest:,} characters", found, fix)
 
 
 def _check_id(value: object) -> None:
-    wanted, fix = "ids: text of at most 200 characters", "use ids that retrieval returned"
-    require(_is_text(value, 200), RetrievalError, wanted, shown(value), fix)
+    _check_text("ids", value, 200, RetrievalError, "use ids that retrieval returned")
 
 
 def _checked_window(window: tuple[Any, ...]) -> Window:

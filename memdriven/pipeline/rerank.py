@@ -8,7 +8,7 @@ caption names. They are added: the word score, a twentieth as wide, decides wher
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,72 +18,52 @@ from memdriven.devices import repeatable
 from memdriven.encoders.damsm import matching_scores
 from memdriven.encoders.readers import agreement
 from memdriven.encoders.text import TextFeatures
-from memdriven.errors import ConfigError
-from memdriven.models.noise import Noise, apply_view
-from memdriven.pipeline.guidance import TextCondition
+from memdriven.errors import ConfigError, require
+from memdriven.memory.scores import scaled, top
+from memdriven.pipeline.claims import wishes
+from memdriven.pipeline.output import Prepared, Tried, to_picture
 
 
-@torch.inference_mode()
-def score_pictures(
-    checkpoint: Checkpoint,
-    asked: TextFeatures,
-    texts: Sequence[TextCondition],
-    v: Tensor,
-    noise: Noise,
-    wanted: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Paint a caption with each of n references; return how well each picture fits the words.
+def stages_to_read(checkpoint: Checkpoint) -> int:
+    """Return how many of G's stages it takes to a picture that the encoders can read."""
+    config, resolutions = checkpoint.config.damsm, checkpoint.generator.resolutions
+    wanted = "encoders that read pictures (damsm.pixel_backbone compact), to try references"
+    reads = checkpoint.damsm.pixels is not None
+    require(reads, ConfigError, wanted, config.pixel_backbone, "leave best_of at 1")
+    return min(sum(side < config.pixel_size for side in resolutions) + 1, len(resolutions))
 
-    Args:
-        checkpoint: the model.
-        asked: the caption's embeddings, not guided.
-        texts: the caption as G reads it beside each of the references, n times one.
-        v: the references' features (n, 512, 16, 16), on the model's device.
-        noise: of the picture.
-        wanted: what the caption's own words name (attributes, values), by `claims.wishes`; None for
-            nothing, and DAMSM's word score decides alone.
 
-    Returns:
-        Scores (n,), and the pictures (n, 3, s, s) in [-1, 1] of the smallest stage that the encoders
-        can read, both on the CPU.
-    """
-    generator, config, n = checkpoint.generator, checkpoint.config.damsm, len(v)
-    if checkpoint.damsm.pixels is None:
-        raise ConfigError(
-            "encoders that read pictures (damsm.pixel_backbone compact), to try references",
-            config.pixel_backbone,
-            "leave best_of at 1",
-        )
-    stages = sum(side < config.pixel_size for side in generator.resolutions) + 1
-    with repeatable():
-        painted = generator(
-            noise.z.expand(n, -1),
-            torch.cat([each.sentence for each in texts]),
-            torch.cat([each.words for each in texts]),
-            apply_view(noise, v),
-            noise.epsilon.expand(n, -1),
-            min(stages, len(generator.resolutions)),
-        ).images[-1]
-        scores = score_words(checkpoint, asked, painted, wanted)
-    return scores, painted.cpu()
+def rerank(checkpoint: Checkpoint, prepared: Prepared, pictures: Tensor) -> Prepared:
+    """Keep the k references whose pictures (n, 3, s, s) in [-1, 1] fit the words best."""
+    found, wanted = prepared.retrieval, wishes(checkpoint, prepared.named)
+    scores = score_words(checkpoint, prepared.asked, pictures, wanted)
+    places = top(scores, found.k).tolist()
+    shares = scaled([found[place].weight for place in places])
+    kept = tuple(replace(found[place], weight=share) for place, share in zip(places, shares, strict=True))
+    tried = tuple(
+        Tried(neighbour=each, score=score, picture=to_picture(picture[None]), kept=place in places)
+        for place, (each, score, picture) in enumerate(zip(found, scores.tolist(), pictures, strict=True))
+    )
+    return replace(prepared, retrieval=replace(found, neighbours=kept, tried=len(tried)), tried=tried)
 
 
 @torch.inference_mode()
 def score_words(
     checkpoint: Checkpoint, asked: TextFeatures, images: Tensor, wanted: Tensor | None = None
 ) -> Tensor:
-    """Return how well each of n images (n, 3, s, s) in [-1, 1] fits a caption, (n,) on the CPU.
+    """Return how well each of n images fits a caption (n,), on the CPU; the encoders must read pictures.
 
-    As `score_pictures` scores what it painted, whose encoders must read pictures.
+    Args:
+        checkpoint: the model.
+        asked: the caption's embeddings, not guided.
+        images: (n, 3, s, s) in [-1, 1], on the model's device.
+        wanted: what the caption's own words name (attributes, values), by `claims.wishes`; None for
+            nothing, and DAMSM's word score decides alone.
     """
     attributes = checkpoint.attributes
-    (regions, _), maps = checkpoint.damsm.look((images + 1) / 2)
-    scores = matching_scores(asked.words, asked.mask, regions)[:, 0]
-    if maps is not None and attributes is not None and wanted is not None:
-        scores = scores + agreement(wanted.to(scores.device), attributes.head(maps))
+    with repeatable():
+        (regions, _), maps = checkpoint.damsm.look((images + 1) / 2)
+        scores = matching_scores(asked.words, asked.mask, regions)[:, 0]
+        if maps is not None and attributes is not None and wanted is not None:
+            scores = scores + agreement(wanted.to(scores.device), attributes.head(maps))
     return scores.cpu()
-
-
-def best(scores: Tensor, k: int) -> list[int]:
-    """Return the places of the k highest scores, best first; of equal ones the first."""
-    return torch.sort(scores, descending=True, stable=True).indices[:k].tolist()

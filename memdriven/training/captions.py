@@ -1,8 +1,10 @@
-"""The captions that train: which of an item's are usable, all of a split's embedded, and their reader."""
+"""The captions that train: those of a split that are usable, embedded for G, and a reader of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import chain, repeat
 from typing import Any
 
 import torch
@@ -15,43 +17,58 @@ from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_re
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.readers import CaptionReader, reading_loss
 from memdriven.encoders.text import TextFeatures
-from memdriven.errors import CaptionError, DataError
+from memdriven.errors import CaptionError, DataError, require
 from memdriven.training.loop import Descent, Loop
 
 CHUNK = 512
 """Captions in one pass of the text encoder."""
-READER_BATCH = 256
+READER_BATCH, READER_EPOCHS = 256, 32
 READER_STEPS = 200
 """Of a reader's training at least, however few captions there are."""
 READER_RATE = 1e-2
 """Adam's learning rate at its peak: it rises over 50 steps and falls to zero."""
 
-UsableCaption = tuple[EncodedCaption, Mapping[str, Any]]
-"""A caption, and what it names; nothing where its data set is silent."""
 
-
-def usable_captions(item: Item, vocabulary: Vocabulary, max_words: int) -> list[UsableCaption]:
-    """Return those of an item's captions that have a known word.
+class Captions:
+    """The captions of items that have a known word.
 
     Raises:
-        DataError: it has none.
+        DataError: an item has none of them.
     """
-    usable: list[UsableCaption] = []
-    for place, caption in enumerate(item.captions):
-        named = item.caption_attributes[place] if place < len(item.caption_attributes) else {}
-        try:
-            usable.append((vocabulary.encode(caption, max_words), named))
-        except CaptionError as error:
-            reason = error
-    if not usable:
-        raise DataError(
-            f"a usable caption of item {item.id}", reason.found, "correct its captions, or drop that item"
-        )
-    return usable
+
+    def __init__(
+        self, items: Sequence[Item], vocabulary: Vocabulary, max_words: int, *, progress: bool = False
+    ) -> None:
+        self.items = list(items)
+        self.encoded: list[EncodedCaption] = []
+        self.named: list[Mapping[str, Any]] = []
+        """What each names; nothing where its data set is silent."""
+        self.of: list[range] = []
+        """The captions of each item."""
+        for item in self.items:
+            start = len(self.encoded)
+            for caption, named in zip(item.captions, chain(item.caption_attributes, repeat({}))):
+                with suppress(CaptionError):
+                    self.encoded.append(vocabulary.encode(caption, max_words))
+                    self.named.append(named)
+            self.of.append(range(start, len(self.encoded)))
+            wanted, found = f"a usable caption of item {item.id}", f"no known word in {item.captions!r:.80}"
+            require(self.of[-1], DataError, wanted, found, "correct its captions, or drop that item")
+        for line in what_is_not_read(self.encoded, max_words) if progress else ():
+            tqdm.write(line)
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self.items)
+
+    def pick(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Return a random caption (b,) of each item (b,)."""
+        mine = [self.of[i] for i in index.tolist()]
+        return torch.tensor([own[int(torch.randint(len(own), (), generator=generator))] for own in mine])
 
 
-class TrainingCaptions:
-    """All usable captions of items, embedded: the encoders are frozen, an LSTM slow on a CPU.
+class EmbeddedCaptions(Captions):
+    """The captions of training images, embedded once: the encoders are frozen, an LSTM slow on a CPU.
 
     Args:
         items: the training images.
@@ -74,20 +91,10 @@ class TrainingCaptions:
         reader: CaptionReader | None = None,
         progress: bool = False,
     ) -> None:
+        super().__init__(items, vocabulary, max_words, progress=progress)
         self.device = damsm.device
-        usable: list[UsableCaption] = []
-        self.of: list[range] = []
-        """The captions of each item."""
-        for item in items:
-            start = len(usable)
-            usable += usable_captions(item, vocabulary, max_words)
-            self.of.append(range(start, len(usable)))
-        encoded = [caption for caption, _ in usable]
-        for line in what_is_not_read(encoded, max_words) if progress else ():
-            tqdm.write(line)
-        ids, lengths = vocabulary.batch(encoded)
-        width = damsm.text.lstm.hidden_size * 2
-        self.words = torch.empty(*ids.shape, width, dtype=torch.float16)
+        ids, lengths = vocabulary.batch(self.encoded)
+        self.words = torch.empty(*ids.shape, damsm.text.lstm.hidden_size * 2, dtype=torch.float16)
         self.mask = torch.empty(ids.shape, dtype=torch.bool)
         sentences, known = [], []
         with torch.no_grad():
@@ -99,18 +106,13 @@ class TrainingCaptions:
                 if reader is not None:
                     known.append(reader.attribute_probs(text).flatten(1).half())
         self.sentences = torch.cat(sentences)  # (m, d)
-        self.named = torch.cat(known) if known else None
+        self.probs = torch.cat(known) if known else None
         """(m, n) what each caption names, by the reader."""
         counts = torch.tensor([len(own) for own in self.of])
-        self.owner = torch.arange(len(self.of)).repeat_interleave(counts).to(self.device)
+        self.owner = torch.arange(len(self)).repeat_interleave(counts).to(self.device)
         """(m,) the item of each caption."""
-        self.labels = label_ids([named for _, named in usable], attributes) if attributes else None
-        """(m, attributes) what each caption names, where that was asked for."""
-
-    def pick(self, index: Tensor, generator: torch.Generator) -> Tensor:
-        """Return a random caption (b,) of each item (b,)."""
-        mine = [self.of[i] for i in index.tolist()]
-        return torch.tensor([own[int(torch.randint(len(own), (), generator=generator))] for own in mine])
+        self.labels = label_ids(self.named, attributes) if attributes else None
+        """(m, attributes) what each caption names, by its record, where that was asked for."""
 
     def text(self, rows: Tensor) -> TextFeatures:
         """Return the features of captions (b,), cut to the longest of them."""
@@ -121,7 +123,7 @@ class TrainingCaptions:
             words.to(self.device, non_blocking=True).float(),
             self.sentences[there],
             mask.to(self.device, non_blocking=True),
-            None if self.named is None else self.named[there].float(),
+            None if self.probs is None else self.probs[there].float(),
         )
 
 
@@ -132,7 +134,6 @@ def fit_reader(
     max_words: int,
     attributes: Mapping[str, Sequence[str]],
     *,
-    epochs: int = 32,
     progress: bool = True,
 ) -> CaptionReader | None:
     """Return a reader of captions' word embeddings; None where no caption records what it names.
@@ -143,32 +144,29 @@ def fit_reader(
         vocabulary: theirs.
         max_words: longer captions are cut.
         attributes: those to read, and their values.
-        epochs: over all captions.
         progress: show bars.
     """
-    captions = TrainingCaptions(items, damsm, vocabulary, max_words, attributes, progress=progress)
+    captions = EmbeddedCaptions(items, damsm, vocabulary, max_words, attributes, progress=progress)
     labels = captions.labels
     assert labels is not None
     if bool((labels == IGNORED).all()):
         return None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        reader = CaptionReader(captions.words.shape[2], attributes).to(damsm.device)
+    torch.manual_seed(0)
+    reader = CaptionReader(captions.words.shape[2], attributes).to(damsm.device)
     chance = torch.Generator().manual_seed(0)
 
     def draw(step: int) -> tuple[TextFeatures, Tensor]:
         rows = torch.randint(len(captions.words), (READER_BATCH,), generator=chance)
         return captions.text(rows), labels[rows].to(damsm.device)
 
-    def losses(batch: tuple[TextFeatures, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(batch: tuple[TextFeatures, Tensor], step: int) -> dict[str, Tensor]:
         text, named = batch
-        loss = reading_loss(reader(text), named)
-        return loss, {"loss": loss}
+        return {"reading": reading_loss(reader(text), named)}
 
     Loop(
         trainer=Descent({"reader": reader}, torch.optim.Adam(reader.parameters(), READER_RATE), losses),
         draw=draw,
-        steps=max(READER_STEPS, epochs * len(captions.words) // READER_BATCH),
+        steps=max(READER_STEPS, READER_EPOCHS * len(captions.words) // READER_BATCH),
         schedule=lambda part, step: min(1.0, (step + 1) / 50) * (1 - part),
         name="caption reader",
         batch_images=READER_BATCH,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,15 +13,23 @@ from tqdm import tqdm
 
 from memdriven.config import Config, to_dict
 from memdriven.data.prepared import PreparedDataset
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary
+from memdriven.data.vocabulary import Vocabulary
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss, load_damsm, save_damsm
 from memdriven.encoders.image import ImageFeatures
-from memdriven.errors import ConfigError, TrainingError, require
+from memdriven.errors import TrainingError, require
 from memdriven.memory.build import features_of
 from memdriven.numbers import counted
 from memdriven.training.distributed import join_world, leave_world, synchronise
-from memdriven.training.encoder_data import CaptionedImages, mixed_seed, own_randomness, recall, split_items
+from memdriven.training.encoder_data import (
+    Captioned,
+    CaptionedImages,
+    mixed_seed,
+    permuted_rows,
+    readable,
+    recall,
+    split_items,
+)
 from memdriven.training.loop import Descent, Loop
 from memdriven.training.run_directory import RunDirectory
 
@@ -37,16 +45,9 @@ SPREAD_SAMPLE = 256
 """Images off which the heads learn how strong each channel of v is."""
 
 
-class JointBatch(NamedTuple):
-    """One step's captioned images: this process's pictures, and the captions that compete, of all."""
-
-    v: Tensor
-    """(b', 512, h, w), half of them mirrored: relu5_3 of a mirrored picture is nearly its mirror image."""
-    images: Tensor | None
-    """(b', 3, s, s) in [0, 1], disturbed; None where no pixel network trains."""
-    captions: list[EncodedCaption]
-    class_ids: Tensor
-    """(b,)."""
+JointBatch = tuple[Tensor, Tensor | None, Captioned]
+"""This process's v (b', 512, h, w), half of them mirrored, as relu5_3 of a mirrored picture is nearly its
+mirror image, and its pictures where a network of theirs trains; the captions that compete, of all."""
 
 
 def train_damsm(
@@ -93,9 +94,6 @@ def train_damsm(
         TrainingError: `out` is taken, or a loss is not finite; the last good state is kept.
     """
     out, settings, seed = Path(out), config.damsm, config.train.seed
-    require(
-        settings.epochs >= 1, ConfigError, "damsm.epochs of 1 or more", settings.epochs, "change that setting"
-    )
     plain = to_dict(config)
     frozen = {"text": plain["text"], "damsm": plain["damsm"], "seed": seed}
     run = RunDirectory(out, frozen, resume=resume, free=("damsm.epochs",))
@@ -107,19 +105,22 @@ def train_damsm(
         store = features_of(prepared, features)
         split = split_items(prepared, store)
         vocabulary = Vocabulary.build(c for item in (*split.train, *split.held_out) for c in item.captions)
+        galleries = (readable(items, vocabulary, config.text.max_words) for items in split[1:])
+        pictures = settings.pixel_backbone != "vgg16"
         data, held_out, test = (
             CaptionedImages(
                 [(prepared, items)],
                 vocabulary,
                 config,
-                pictures=settings.pixel_backbone != "vgg16",
+                pictures=pictures,
                 features=store,
-                gallery=items is not split.train,
+                device=device,
                 progress=show,
             )
-            for items in split
+            for items in (split.train, *galleries)
         )
         size = min(settings.batch_size, len(data))
+        epoch = len(data) // size
         require(
             size % world.size == 0 and size >= 2 * world.size,
             TrainingError,
@@ -127,7 +128,41 @@ def train_damsm(
             f"{counted(size, 'image')} a batch",
             "change damsm.batch_size, or use fewer processes",
         )
-        epoch = len(data) // size
+
+        # The networks.
+        torch.manual_seed(mixed_seed(seed, 0, 0))
+        model = Damsm(len(vocabulary), config.text, settings)
+        model.heads.fit_spread(data.v(permuted_rows(len(data), len(data), seed, -1)[:SPREAD_SAMPLE]))
+        if world.size > 1:
+            synchronise(model.to(device))
+        optimiser = torch.optim.Adam(model.to(device).parameters(), settings.learning_rate, BETAS)
+
+        def draw(step: int) -> JointBatch:
+            rows = permuted_rows(len(data), size, seed, step)
+            chance = torch.Generator().manual_seed(mixed_seed(seed, step, 2))
+            mirrored = world.mine(torch.rand(len(rows), generator=chance) < 0.5)
+            mine = world.mine(rows)
+            v = data.v(mine)
+            v[mirrored] = v[mirrored].flip(-1)
+            images = data.disturbed(mine, chance, world) if pictures else None
+            return v, images, data.captioned(rows, chance)
+
+        def losses(batch: JointBatch, step: int) -> dict[str, Tensor]:
+            # Every process reads all captions of the batch, with one dropout, and looks at its own pictures.
+            model.train()
+            torch.manual_seed(mixed_seed(seed, step, 2))
+            v, images, said = batch
+            text = model.encode_captions(said.captions)
+            sides = {"heads": model.heads(v.to(device))}
+            if model.pixels is not None and images is not None:
+                sides["pixels"] = model.pixels(images.to(device))
+            terms: dict[str, Tensor] = {}
+            for side, seen in sides.items():
+                loss = damsm_loss(ImageFeatures(*map(world.gather, seen)), text, settings, said.class_ids)
+                terms |= {f"{side}_words": loss.words, f"{side}_sentence": loss.sentence}
+            return terms
+
+        # After each epoch: recall, and the encoders kept if none before them are better.
         judged = f"{counted(len(held_out), 'image')}, held out" if held_out.items else "none: the last epoch"
         facts: dict[str, Any] = {
             "dataset": prepared.name,
@@ -135,80 +170,40 @@ def train_damsm(
             "train_items": len(data),
             "recall_on": judged,
         }
+        identity = {"features": store.encoder, "training items": data.key(), "vocabulary": len(vocabulary)}
+        memory: dict[str, Any] = {"identity": identity, "best": 0.0}
 
-        def draw(step: int) -> JointBatch:
-            rows = data.rows(size, seed, step)
-            chance = torch.Generator().manual_seed(mixed_seed(seed, step, 2))
-            mirrored = world.mine(torch.rand(len(rows), generator=chance) < 0.5)
-            mine = world.mine(rows)
-            v = data.v(mine)
-            v[mirrored] = v[mirrored].flip(-1)
-            images = data.disturbed(mine, chance, world) if data.pictures is not None else None
-            captions, _ = data.draw_captions(rows, chance)
-            return JointBatch(v, images, captions, data.class_ids[rows])
+        def report(row: Mapping[str, Any]) -> dict[str, Any]:
+            found = recall(model, held_out if held_out.items else test)
+            mean = sum(found.values()) / max(1, len(found))
+            rate = optimiser.param_groups[0]["lr"]
+            more = {"epoch": -(-int(row["step"]) // epoch), "learning_rate": rate, **found}
+            if not held_out.items or as_good(mean, memory["best"], len(held_out)):
+                memory["kept"] = {**row, **more}
+                save_damsm(out, model, vocabulary, config, {**facts, "best": memory["kept"]})
+            memory["best"] = max(mean, memory["best"])
+            if show:
+                tqdm.write(f"epoch {more['epoch']}, loss {row['loss']:.3f}: {told(found)}")
+            return more
 
-        def losses(batch: JointBatch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
-            # Every process reads all captions of the batch, with one dropout, and looks at its own pictures.
-            model.train()
-            torch.manual_seed(mixed_seed(seed, step, 2))
-            text = model.encode_captions(batch.captions)
-            classes = batch.class_ids.to(device) if settings.mask_same_class else None
-            sides = {"heads": model.heads(batch.v.to(device))}
-            if model.pixels is not None and batch.images is not None:
-                sides["pixels"] = model.pixels(batch.images.to(device))
-            found = {
-                side: damsm_loss(ImageFeatures(*map(world.gather, seen)), text, settings, classes)
-                for side, seen in sides.items()
-            }
-            total = torch.stack([loss.total for loss in found.values()]).sum()
-            parts = {f"{side}_{name}": part for side in found for name, part in found[side]._asdict().items()}
-            return total, {"loss": total, **parts}
+        Loop(
+            trainer=Descent({"damsm": model}, optimiser, losses, (model.text, GRADIENT_CLIP), world),
+            draw=draw,
+            steps=settings.epochs * epoch,
+            minutes=minutes,
+            schedule=epoch_decay(LR_DECAY, epoch) if minutes <= 0 else cosine_decay,
+            run=run,
+            facts=memory,
+            log_every=epoch,
+            report=report,
+            batch_images=size,
+            device=device,
+            world=world,
+            name="train-damsm",
+            show=show,
+        ).train()
 
-        with own_randomness(device):
-            torch.manual_seed(mixed_seed(seed, 0, 0))
-            model = Damsm(len(vocabulary), config.text, settings)
-            model.heads.fit_spread(data.v(data.rows(len(data), seed, -1)[:SPREAD_SAMPLE]))
-            if world.size > 1:
-                synchronise(model.to(device))
-            optimiser = torch.optim.Adam(model.to(device).parameters(), settings.learning_rate, BETAS)
-            identity = {
-                "features": store.encoder,
-                "training items": data.key(),
-                "vocabulary": len(vocabulary),
-            }
-            memory: dict[str, Any] = {"identity": identity, "best": 0.0}
-
-            def report(row: Mapping[str, Any]) -> dict[str, Any]:
-                """Measure recall, and keep the encoders if none before them are better."""
-                found = recall(model, held_out if held_out.items else test)
-                mean = sum(found.values()) / max(1, len(found))
-                rate = optimiser.param_groups[0]["lr"]
-                more = {"epoch": -(-int(row["step"]) // epoch), "learning_rate": rate, **found}
-                if not held_out.items or as_good(mean, memory["best"], len(held_out)):
-                    memory["kept"] = {**row, **more}
-                    save_damsm(out, model, vocabulary, config, {**facts, "best": memory["kept"]})
-                memory["best"] = max(mean, memory["best"])
-                if show:
-                    line = {"epoch": more["epoch"], **row, **more}
-                    tqdm.write(" ".join(f"{key}={value:.4g}" for key, value in line.items()))
-                return more
-
-            Loop(
-                trainer=Descent({"damsm": model}, optimiser, losses, (model.text, GRADIENT_CLIP), world),
-                draw=draw,
-                steps=settings.epochs * epoch,
-                minutes=minutes,
-                schedule=epoch_decay(LR_DECAY, epoch) if minutes <= 0 else cosine_decay,
-                run=run,
-                facts=memory,
-                log_every=epoch,
-                report=report,
-                batch_images=size,
-                device=device,
-                world=world,
-                name="train-damsm",
-                show=show,
-            ).train()
+        # What is kept, measured on what has chosen nothing.
         if world.is_main:
             trained = load_damsm(out, device)
             found = recall(trained.damsm, test)

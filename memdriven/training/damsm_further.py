@@ -5,17 +5,17 @@ Each kind says what is drawn at a step and what is lost; `Further` is what both 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from memdriven.data.attributes import IGNORED, attribute_values, label_ids, visible_record
+from memdriven.data.attributes import attribute_values, label_ids, visible_record
+from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset
-from memdriven.data.vocabulary import EncodedCaption
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import TrainedDamsm, damsm_loss, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
@@ -26,18 +26,20 @@ from memdriven.encoders.readers import (
     load_attributes,
     save_attributes,
 )
-from memdriven.encoders.text import TextFeatures
 from memdriven.errors import ConfigError, TrainingError, require
 from memdriven.memory.build import features_of
 from memdriven.numbers import counted
+from memdriven.training.augment import disturb
 from memdriven.training.captions import fit_reader
 from memdriven.training.damsm import GRADIENT_CLIP, told
+from memdriven.training.distributed import Chance
 from memdriven.training.encoder_data import (
+    Captioned,
     CaptionedImages,
     evenly_spread,
-    frozen_maps,
     mixed_seed,
-    own_randomness,
+    permuted_rows,
+    readable,
     recall,
 )
 from memdriven.training.loop import Descent, Loop, warm_cosine
@@ -47,18 +49,12 @@ ATTRIBUTE_WEIGHT = 2.0
 """Weight of the loss on what captions name, or pictures show, beside DAMSM's."""
 HEADS_EVERY = 4
 """Steps from one batch of v to the next in `train_text`: the heads are two linear maps."""
+VIEWS = 2
+"""Disturbed views of each picture in `train_text`."""
 
-
-class Captioned(NamedTuple):
-    """Captions, and what they are to be matched with."""
-
-    seen: Tensor
-    """Pictures (b, 3, s, s) in [0, 1], maps of pictures, or v."""
-    captions: list[EncodedCaption]
-    class_ids: Tensor | None
-    """(b,), where members of one class are no negatives."""
-    labels: Tensor
-    """(b, attributes) what the pictures show, or what the captions name."""
+Batch = tuple[Tensor, Captioned, Tensor]
+"""Pictures (b, 3, s, s) in [0, 1], maps of pictures, or v; their captions; labels (b, attributes) of what the
+pictures show, or the captions name."""
 
 
 def train_pixels(
@@ -79,7 +75,7 @@ def train_pixels(
     Small renders do: `prepare aviary --image-size 64 --seed 2`. Text encoder and heads stay as they are,
     so keys, memory banks and generators that were made with them stay valid. Adam; the learning rate
     rises over the first 5 % of the budget and then falls along a cosine to zero. OUT receives a DAMSM
-    folder and metrics.jsonl; config.json records the recall on test pictures before and after.
+    folder and metrics.jsonl; config.json records the recall on test pictures.
 
     Args:
         datasets: folders of prepared data sets; the first one's test split measures.
@@ -105,50 +101,35 @@ def train_pixels(
     attributes = attribute_values(shown)
     labels = label_ids(shown, attributes)
 
-    def draw(step: int) -> Captioned:
-        rows = data.rows(batch, seed, step)
+    # A head that names attributes off the maps teaches small parts far sooner than captions do [ours];
+    # it is kept beside the encoders, for G's attribute loss.
+    modules: dict[str, nn.Module] = {"pixels": pixels}
+    head = None
+    if attributes:
+        head = AttributeHead(pixels.project.regions.in_channels, attributes).to(model.device)
+        earlier = load_attributes(damsm, further.trained.facts["hash"])
+        if earlier is not None and earlier.values == head.attributes:
+            head.load_state_dict(earlier.head.state_dict())
+        modules["head"] = head
+
+    def draw(step: int) -> Batch:
+        rows = permuted_rows(len(data), batch, seed, step)
         chance = torch.Generator().manual_seed(mixed_seed(seed, step, 3))
         images = data.disturbed(rows, chance)
-        captions, _ = data.draw_captions(rows, chance)
-        return further.captioned(images, captions, rows, labels[rows])
+        return images, data.captioned(rows, chance), labels[rows]
 
-    def losses(batch: Captioned, step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(batch: Batch, step: int) -> dict[str, Tensor]:
+        images, said, visible = batch
         with torch.no_grad():
-            text = model.encode_captions(batch.captions)
-        maps = pixels.maps(batch.seen)
-        terms = {"damsm": damsm_loss(pixels.embed(maps), text, model.config, batch.class_ids).total}
-        if head is not None and bool((batch.labels != IGNORED).any()):
-            terms["attributes"] = ATTRIBUTE_WEIGHT * attribute_loss(head(maps), batch.labels)
-        return torch.stack(list(terms.values())).sum(), terms
+            text = model.encode_captions(said.captions)
+        maps = pixels.maps(images.to(model.device))
+        terms = {"damsm": damsm_loss(pixels.embed(maps), text, model.config, said.class_ids).total}
+        if head is not None:
+            terms["attributes"] = ATTRIBUTE_WEIGHT * attribute_loss(head(maps), visible.to(model.device))
+        return terms
 
-    with own_randomness(model.device):
-        torch.manual_seed(seed)
-        modules: dict[str, nn.Module] = {"pixels": pixels}
-        # A head that names attributes off the maps teaches small parts far sooner than captions do [ours];
-        # it is kept beside the encoders, for G's attribute loss.
-        head = None
-        if attributes:
-            head = AttributeHead(pixels.project.regions.in_channels, attributes).to(model.device)
-            earlier = load_attributes(damsm, further.trained.facts["hash"])
-            if earlier is not None and earlier.values == head.attributes:
-                head.load_state_dict(earlier.head.state_dict())
-            modules["head"] = head
-        further.train(modules, losses, draw)
+    further.train(modules, losses, draw)
     return further.leave(head)
-
-
-class LinearReader(nn.Module):
-    """Reads what a caption names off the two vectors that G is given, one softmax per attribute."""
-
-    def __init__(self, dim: int, attributes: Mapping[str, Sequence[str]]) -> None:
-        super().__init__()
-        self.shape = (len(attributes), max(map(len, attributes.values())))
-        self.layer = nn.Linear(2 * dim, math.prod(self.shape))
-
-    def forward(self, text: TextFeatures) -> Tensor:
-        """Return logits (b, attributes, most values)."""
-        logits: Tensor = self.layer(torch.cat([text.sentence, text.words_mean], dim=1))
-        return logits.view(-1, *self.shape)
 
 
 def train_text(
@@ -160,7 +141,6 @@ def train_text(
     minutes: float = 10.0,
     batch: int = 64,
     learning_rate: float = 1e-3,
-    views: int = 2,
     seed: int = 0,
     device: torch.device | str = "auto",
     resume: bool = False,
@@ -180,7 +160,6 @@ def train_text(
         minutes: budget of wall-clock time, after the maps are computed.
         batch: captions that compete.
         learning_rate: its peak.
-        views: disturbed views of each picture.
         seed: of order, captions and disturbances.
         device: auto, cpu, cuda, cuda:1, ...
         resume: go on with the training in OUT.
@@ -196,47 +175,62 @@ def train_text(
     further = Further("text", datasets, features, damsm, out, minutes, settings, device, resume, progress)
     data, model, pixels = further.data, further.trained.damsm, further.pixels
     assert data.pictures is not None
-    attributes = attribute_values([named for usable in data.captions for _, named in usable])
-    maps = frozen_maps(pixels, data.pictures, views, seed, progress)
+    attributes = attribute_values(data.named)
+    labels = label_ids(data.named, attributes)
+    maps = frozen_maps(pixels, data.pictures, VIEWS, seed, progress)
 
-    def draw(step: int) -> tuple[Captioned, Captioned | None]:
+    # Where captions carry records, a linear layer must read them off the caption's embeddings, which
+    # keeps "red wings, blue head" apart from "blue wings, red head" [ours]; it is dropped afterwards.
+    modules: dict[str, nn.Module] = {"text": model.text, "heads": model.heads, "project": pixels.project}
+    shape = len(attributes), max(map(len, attributes.values()), default=0)
+    reader = nn.Linear(2 * further.trained.config.text.dim, shape[0] * shape[1]).to(model.device)
+    if attributes:
+        modules["reader"] = reader
+
+    def draw(step: int) -> list[Batch]:
         """Draw captioned maps of pictures, and now and then captioned v."""
         chance = torch.Generator().manual_seed(mixed_seed(seed, step, 5))
-        rows = data.rows(batch, seed, step)
-        view = torch.randint(views, (len(rows),), generator=chance)
-        of_pictures = captioned(maps[view, rows].float(), rows, chance)
-        if step % HEADS_EVERY or not len(data.featured):
-            return of_pictures, None
-        chosen = torch.randperm(len(data.featured), generator=chance)[:batch]
-        return of_pictures, captioned(data.v(chosen), data.featured[chosen], chance)
+        rows = permuted_rows(len(data), batch, seed, step)
+        view = torch.randint(VIEWS, (len(rows),), generator=chance)
+        drawn = [(maps[view, rows].float(), rows)]
+        if step % HEADS_EVERY == 0 and len(data.featured):
+            chosen = torch.randperm(len(data.featured), generator=chance)[:batch]
+            drawn.append((data.v(chosen), data.featured[chosen]))
+        said = [data.captioned(rows, chance) for _, rows in drawn]
+        return [(seen, each, labels[each.drawn]) for (seen, _), each in zip(drawn, said)]
 
-    def captioned(seen: Tensor, rows: Tensor, chance: torch.Generator) -> Captioned:
-        captions, named = data.draw_captions(rows, chance)
-        return further.captioned(seen, captions, rows, label_ids(named, attributes))
-
-    def losses(batch: tuple[Captioned, Captioned | None], step: int) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(batch: list[Batch], step: int) -> dict[str, Tensor]:
         torch.manual_seed(mixed_seed(seed, step, 6))  # dropout
-        of_pictures, of_v = batch
-        text = model.encode_captions(of_pictures.captions)
-        seen = pixels.embed(of_pictures.seen)
-        terms = {"pixels": damsm_loss(seen, text, model.config, of_pictures.class_ids).total}
-        if reader is not None and bool((of_pictures.labels != IGNORED).any()):
-            terms["named"] = ATTRIBUTE_WEIGHT * attribute_loss(reader(text), of_pictures.labels)
-        if of_v is not None:
-            text = model.encode_captions(of_v.captions)
-            terms["heads"] = damsm_loss(model.heads(of_v.seen), text, model.config, of_v.class_ids).total
-        return torch.stack(list(terms.values())).sum(), terms
+        terms: dict[str, Tensor] = {}
+        for name, (seen, said, named) in zip(("pixels", "heads"), batch):
+            text, seen = model.encode_captions(said.captions), seen.to(model.device)
+            found = pixels.embed(seen) if name == "pixels" else model.heads(seen)
+            terms[name] = damsm_loss(found, text, model.config, said.class_ids).total
+            if name == "pixels" and attributes:
+                read = reader(torch.cat([text.sentence, text.words_mean], dim=1)).view(-1, *shape)
+                terms["named"] = ATTRIBUTE_WEIGHT * attribute_loss(read, named.to(model.device))
+        return terms
 
-    with own_randomness(model.device):
-        torch.manual_seed(seed)
-        # Where captions carry records, a linear layer must read them off the caption's embeddings, which
-        # keeps "red wings, blue head" apart from "blue wings, red head" [ours]; it is dropped afterwards.
-        reader = LinearReader(further.trained.config.text.dim, attributes) if attributes else None
-        modules = {"text": model.text, "heads": model.heads, "project": pixels.project}
-        modules |= {} if reader is None else {"reader": reader.to(model.device)}
-        further.train(modules, losses, draw, (model.text, GRADIENT_CLIP))
+    further.train(modules, losses, draw, (model.text, GRADIENT_CLIP))
     known = load_attributes(damsm, further.trained.facts["hash"])
     return further.leave(known.head if known else None)  # it reads the maps, which have not changed
+
+
+@torch.no_grad()
+def frozen_maps(pixels: CompactBackbone, pictures: Tensor, views: int, seed: int, progress: bool) -> Tensor:
+    """Return a frozen pixel network's maps of pictures (n, 3, s, s), each disturbed a few times.
+
+    They are (views, n, 112, h, w) in float16, on the CPU.
+    """
+    device = next(pixels.parameters()).device
+    chance = Chance(torch.Generator().manual_seed(mixed_seed(seed, 4)))
+    rows = torch.split(torch.arange(len(pictures)).repeat(views), 64)
+    found = [
+        pixels.maps(disturb(to_unit(pictures[some]), chance).to(device)).half().cpu()
+        for some in tqdm(rows, "maps", disable=not progress, leave=False)
+    ]
+    maps = torch.cat(found)
+    return maps.view(views, len(pictures), *maps.shape[1:])
 
 
 class Further:
@@ -264,11 +258,9 @@ class Further:
         self.kind, self.out, self.minutes, self.settings = kind, Path(out), minutes, settings
         self.progress = progress
         self.run = RunDirectory(self.out, settings, resume=resume)
-        require(
-            minutes > 0, ConfigError, wanted="minutes above 0", found=minutes, fix="give a budget of minutes"
-        )
+        require(minutes > 0, ConfigError, "minutes above 0", minutes, "give a budget of minutes")
         self.trained = load_damsm(damsm, choose_device(device))
-        model, vocabulary, config, facts = self.trained
+        model, vocabulary, config, _ = self.trained
         if not isinstance(model.pixels, CompactBackbone):
             raise ConfigError(
                 "encoders with damsm.pixel_backbone 'compact'",
@@ -279,10 +271,8 @@ class Further:
         self.sets = [PreparedDataset.open(path) for path in datasets]
         store = None if features is None else features_of(self.sets[0], features)
         tested = [item for item in self.sets[0].items if item.split == "test"]  # a small set may have none
-        if store is not None:
-            known = set(store.ids)
-            tested = [item for item in tested if item.id in known]
         training = [(dataset, dataset.split("train")) for dataset in self.sets]
+        gallery = [(self.sets[0], readable(evenly_spread(tested), vocabulary, config.text.max_words))]
         self.data, self.gallery = (
             CaptionedImages(
                 sets,
@@ -290,10 +280,10 @@ class Further:
                 config,
                 pictures=True,
                 features=store,
-                gallery=sets is not training,
+                device=model.device,
                 progress=progress,
             )
-            for sets in (training, [(self.sets[0], evenly_spread(tested))])
+            for sets in (training, gallery)
         )
         require(
             len(self.data) >= settings["batch"],
@@ -302,24 +292,12 @@ class Further:
             len(self.data),
             "give more pictures, or a smaller batch",
         )
-        identity = {"encoders": facts["hash"], "training items": self.data.key()}
-        self.facts: dict[str, Any] = {"identity": identity}
-        if not self.run.resumes:
-            self.facts["before"] = recall(model, self.gallery)
-
-    def captioned(
-        self, seen: Tensor, captions: list[EncodedCaption], rows: Tensor, labels: Tensor
-    ) -> Captioned:
-        """Put together what was drawn of items, on the encoders' device."""
-        device = self.trained.damsm.device
-        masked = self.trained.config.damsm.mask_same_class
-        classes = self.data.class_ids[rows].to(device) if masked else None
-        return Captioned(seen.to(device), captions, classes, labels.to(device))
+        torch.manual_seed(settings["seed"])
 
     def train(
         self,
         modules: Mapping[str, nn.Module],
-        losses: Callable[[Any, int], tuple[Tensor, dict[str, Tensor]]],
+        losses: Callable[[Any, int], dict[str, Tensor]],
         draw: Callable[[int], Any],
         clipped: tuple[nn.Module, float] | None = None,
     ) -> None:
@@ -331,11 +309,10 @@ class Further:
         Loop(
             trainer=Descent(modules, optimiser, losses, clipped),
             draw=draw,
-            steps=10**9,
             minutes=self.minutes,
             schedule=warm_cosine,
             run=self.run,
-            facts=self.facts,
+            facts={"identity": {"encoders": self.trained.facts["hash"], "training items": self.data.key()}},
             log_every=len(self.data) // self.settings["batch"],
             batch_images=self.settings["batch"],
             device=self.trained.damsm.device,
@@ -344,10 +321,10 @@ class Further:
         ).train()
 
     def leave(self, head: AttributeHead | None) -> TrainedDamsm:
-        """Write encoders and readers, and how well captions find their images before and after."""
+        """Write encoders and readers, and how well captions find their images."""
         model, vocabulary, config, facts = self.trained
         model.eval().requires_grad_(False)
-        found = {"before": self.facts["before"], "after": recall(model, self.gallery)}
+        found = recall(model, self.gallery)
         names = ", ".join(dataset.name for dataset in self.sets)
         stale = ("schema", "hash", "best", "test_recall", "test_images")
         kept = {key: value for key, value in facts.items() if key not in stale}
@@ -355,7 +332,8 @@ class Further:
             f"{self.kind}_trained_on": f"{counted(len(self.data), 'picture')} of {names}",
             f"{self.kind}_minutes": self.minutes,
             f"{self.kind}_from": facts["hash"],
-            f"{self.kind}_test_recall": found,
+            "test_images": len(self.gallery),
+            "test_recall": found,
         }
         save_damsm(self.out, model, vocabulary, config, kept)
         if head is not None:
@@ -363,7 +341,5 @@ class Further:
             reader = fit_reader(items, model, vocabulary, words, head.attributes, progress=self.progress)
             save_attributes(self.out, Attributes(head, reader), model.hash())
         if self.progress:
-            for when, recalls in found.items():
-                print(f"recall {when}: {told(recalls)}")
-            print(f"encoders in {self.out}")
+            print(f"on {counted(len(self.gallery), 'test image')}, {told(found)}\nencoders in {self.out}")
         return load_damsm(self.out, model.device)

@@ -26,7 +26,7 @@ from memdriven.memory.build import features_of
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.generator import Crop
 from memdriven.models.noise import WHOLE, draw_windows, seen_through
-from memdriven.training.captions import TrainingCaptions
+from memdriven.training.captions import EmbeddedCaptions
 from memdriven.training.distributed import World
 
 SWAP_NEIGHBOURS = 8
@@ -181,7 +181,7 @@ class GanData:
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
         words, vocabulary = config.text.max_words, trained.vocabulary
-        self.captions = TrainingCaptions(
+        self.captions = EmbeddedCaptions(
             self.items, trained.damsm, vocabulary, words, attributes, reader=reader, progress=progress
         )
         self.memories = Memories(

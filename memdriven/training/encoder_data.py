@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from memdriven.config import Config
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import Item, PreparedDataset, load_images
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.damsm import Damsm, cosine
-from memdriven.encoders.image import CompactBackbone
 from memdriven.errors import DataError, require
 from memdriven.memory.features import FeatureStore
 from memdriven.training.augment import disturb
-from memdriven.training.captions import UsableCaption, usable_captions
+from memdriven.training.captions import Captions
 from memdriven.training.distributed import Chance, World
 
 HELD_OUT = 10
@@ -51,24 +49,27 @@ def permuted_rows(count: int, batch: int, seed: int, step: int) -> Tensor:
     return torch.randperm(count, generator=chance)[at * batch : (at + 1) * batch]
 
 
-@contextmanager
-def own_randomness(device: torch.device) -> Iterator[None]:
-    """Leave the caller's random state as it was."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        yield
+class Captioned(NamedTuple):
+    """The captions of a batch."""
+
+    captions: list[EncodedCaption]
+    drawn: list[int]
+    """Their numbers."""
+    class_ids: Tensor | None
+    """(b,), where members of one class are no negatives."""
 
 
-class CaptionedImages:
+class CaptionedImages(Captions):
     """Captioned images of one or several data sets.
 
     Args:
-        sets: data sets, each with those of its items that are used; items of one and the same class id
-            in two sets do not share a class.
+        sets: data sets, each with those of its items that are used; members of one class id in two sets
+            do not share a class.
         vocabulary: of the encoders.
         config: for the longest caption and the picture's size.
         pictures: load the pictures.
         features: load the cached v of the first set's items that it has.
-        gallery: they measure, so that items without a known word are left out, not refused.
+        device: of the class ids.
         progress: show bars.
 
     Raises:
@@ -84,69 +85,53 @@ class CaptionedImages:
         *,
         pictures: bool,
         features: FeatureStore | None = None,
-        gallery: bool = False,
+        device: torch.device | str = "cpu",
         progress: bool = True,
     ) -> None:
-        self.items: list[Item] = []
-        self.captions: list[list[UsableCaption]] = []
-        """Of each item."""
-        loaded: list[Tensor] = []
-        classes: list[int] = []
-        stored = {} if features is None else {name: row for row, name in enumerate(features.ids)}
-        rows: list[int | None] = []  # of each item's features
-        for number, (dataset, chosen) in enumerate(sets):
-            usable = []
-            for item in chosen:
-                with suppress(DataError) if gallery else nullcontext():
-                    self.captions.append(usable_captions(item, vocabulary, config.text.max_words))
-                    usable.append(item)
-            self.items += usable
-            rows += [stored.get(item.id) if number == 0 else None for item in usable]
-            offset = number * 1_000_000
-            classes += [NO_CLASS if i.class_id is None else offset + i.class_id for i in usable]
-            if pictures and usable:
-                loaded.append(load_images(dataset, usable, config.damsm.pixel_size, progress))
-        read = [caption for captions in self.captions for caption, _ in captions]
-        for line in what_is_not_read(read, config.text.max_words) if progress else ():
-            tqdm.write(line)
-        self.class_ids = torch.tensor(classes, dtype=torch.long)  # (n,)
-        self.pictures = torch.cat(loaded) if loaded else None
+        items = [item for _, chosen in sets for item in chosen]
+        super().__init__(items, vocabulary, config.text.max_words, progress=progress)
+        self.config = config.damsm
+        self.class_ids = torch.tensor(
+            [
+                NO_CLASS if item.class_id is None else 1_000_000 * number + item.class_id
+                for number, (_, chosen) in enumerate(sets)
+                for item in chosen
+            ],
+            dtype=torch.long,
+            device=device,
+        )  # (n,)
+        self.pictures: Tensor | None = None
         """(n, 3, s, s) uint8."""
-        self.featured = torch.tensor([i for i, row in enumerate(rows) if row is not None], dtype=torch.long)
+        if pictures and items:
+            size = config.damsm.pixel_size
+            self.pictures = torch.cat([load_images(*each, size, progress) for each in sets if each[1]])
+        stored = {} if features is None else {name: row for row, name in enumerate(features.ids)}
+        featured = [i for i, item in enumerate(sets[0][1]) if item.id in stored]
+        self.featured = torch.tensor(featured, dtype=torch.long)
         """The items with features (n',)."""
-        if features is not None and len(self.featured):
-            known = [row for row in rows if row is not None]
+        if features is not None and featured:
+            known = [stored[items[i].id] for i in featured]
             self.levels, self.scale = features.load_all(known, progress=progress)
-
-    def __len__(self) -> int:
-        return len(self.items)
 
     def key(self) -> str:
         """Return a short hash of the item ids, to recognise the same data on resuming."""
         text = "\0".join(item.id for item in self.items)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def rows(self, batch: int, seed: int, step: int) -> Tensor:
-        """Return the step's items (batch,) of endless permutations, remainders dropped."""
-        return permuted_rows(len(self), batch, seed, step)
-
-    def draw_captions(
-        self, rows: Tensor, chance: torch.Generator
-    ) -> tuple[list[EncodedCaption], list[Mapping[str, Any]]]:
-        """Return one random caption of each item, and what it names."""
-        draws = torch.rand(len(rows), generator=chance).tolist()
-        usable = [self.captions[row] for row in rows.tolist()]
-        drawn = [own[int(at * len(own))] for at, own in zip(draws, usable, strict=True)]
-        return [caption for caption, _ in drawn], [named for _, named in drawn]
+    def captioned(self, rows: Tensor, generator: torch.Generator) -> Captioned:
+        """Return a random caption of each item."""
+        drawn = self.pick(rows, generator).tolist()
+        classes = self.class_ids[rows] if self.config.mask_same_class else None
+        return Captioned([self.encoded[caption] for caption in drawn], drawn, classes)
 
     def v(self, rows: Tensor) -> Tensor:
         """Return features as float32 (b, 512, h, w), of rows of `featured`."""
         return self.levels[rows].float().mul_(self.scale[rows])
 
-    def disturbed(self, rows: Tensor, chance: torch.Generator, world: World | None = None) -> Tensor:
+    def disturbed(self, rows: Tensor, generator: torch.Generator, world: World | None = None) -> Tensor:
         """Return this process's pictures as float32 (b, 3, s, s) in [0, 1], a little disturbed."""
         assert self.pictures is not None
-        return disturb(to_unit(self.pictures[rows]), Chance(chance, world))
+        return disturb(to_unit(self.pictures[rows]), Chance(generator, world))
 
 
 class Split(NamedTuple):
@@ -188,6 +173,15 @@ def evenly_spread(items: list[Item]) -> list[Item]:
     return items[:: max(1, math.ceil(len(items) / GALLERY))]
 
 
+def readable(items: Sequence[Item], vocabulary: Vocabulary, max_words: int) -> list[Item]:
+    """Return the items that have a caption with a known word: others measure nothing."""
+    found = []
+    for item in items:
+        with suppress(DataError):
+            found += Captions([item], vocabulary, max_words).items
+    return found
+
+
 @torch.no_grad()
 def recall(model: Damsm, data: CaptionedImages, chunk: int = 50) -> dict[str, float]:
     """Return Recall@1/5/10 of each item's first caption among the items' images, as parts of 1.
@@ -203,7 +197,7 @@ def recall(model: Damsm, data: CaptionedImages, chunk: int = 50) -> dict[str, fl
     sentences: list[Tensor] = []
     sides: dict[str, list[Tensor]] = {}
     for rows in torch.split(torch.arange(len(data)), chunk):
-        first = [data.captions[row][0][0] for row in rows.tolist()]
+        first = [data.encoded[data.of[row].start] for row in rows.tolist()]
         sentences.append(model.encode_captions(first).sentence)
         if len(data.featured) == len(data):
             v = data.v(rows).to(model.device)
@@ -220,20 +214,3 @@ def recall(model: Damsm, data: CaptionedImages, chunk: int = 50) -> dict[str, fl
         for k in RECALL_AT:
             result[f"{side}_recall@{k}"] = round(float((ranks < k).float().mean()), 4)
     return result
-
-
-@torch.no_grad()
-def frozen_maps(pixels: CompactBackbone, pictures: Tensor, views: int, seed: int, progress: bool) -> Tensor:
-    """Return a frozen pixel network's maps of pictures (n, 3, s, s), each disturbed a few times.
-
-    They are (views, n, 112, h, w) in float16, on the CPU.
-    """
-    device = next(pixels.parameters()).device
-    chance = Chance(torch.Generator().manual_seed(mixed_seed(seed, 4)))
-    rows = torch.split(torch.arange(len(pictures)).repeat(views), 64)
-    found = [
-        pixels.maps(disturb(to_unit(pictures[some]), chance).to(device)).half().cpu()
-        for some in tqdm(rows, "maps", disable=not progress, leave=False)
-    ]
-    maps = torch.cat(found)
-    return maps.view(views, len(pictures), *maps.shape[1:])

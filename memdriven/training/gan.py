@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,14 @@ from memdriven.devices import choose_device, device_name
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.readers import load_attributes, reader_of
 from memdriven.encoders.squeezenet import SqueezeNet
-from memdriven.errors import CheckpointError, TrainingError
+from memdriven.errors import CheckpointError, TrainingError, require
 from memdriven.files import read_json
 from memdriven.models.generator import Generator
 from memdriven.numbers import counted
 from memdriven.training.aux_losses import TextLoss
 from memdriven.training.data import Batch, GanData
 from memdriven.training.distributed import join_world, leave_world
-from memdriven.training.loop import Loop, Sampler, linear_decay
+from memdriven.training.loop import Loop, SampleGrid, linear_decay
 from memdriven.training.run_directory import STATE, RunDirectory
 from memdriven.training.state import load_state
 from memdriven.training.step import GanTrainer
@@ -55,7 +55,6 @@ def train_gan(
     start_from: Path | None = None,
     later_from: Path | None = None,
     extra: Sequence[Path] = (),
-    call_minutes: float = 0.0,
     dry_run: bool = False,
     vgg: Path | None = None,
     squeezenet: Path | None = None,
@@ -83,7 +82,6 @@ def train_gan(
         extra: more data sets of the same classes, whose training images have no features of their own:
             they are painted from the memories they name (prepare recoloured), or else from neighbours
             of their captions [ours].
-        call_minutes: stop after this much of `train.max_minutes`, to be resumed; 0 means no limit.
         dry_run: print shapes, parameters, memory and a time estimate; write nothing.
         vgg: VGG-16 weight file, where damsm.pixel_backbone is vgg16; else $MEMDRIVEN_VGG16 or a download.
         squeezenet: SqueezeNet 1.1 weight file, where discriminator.projected is on, or
@@ -100,51 +98,57 @@ def train_gan(
         CheckpointError: the checkpoint to start from is damaged or of another shape.
     """
     world, device = join_world(choose_device(device))
-    show = progress and world.is_main
+    show, train = progress and world.is_main, config.train
     try:
-        if config.train.batch_size % world.size:
-            raise TrainingError(
-                f"a train.batch_size that {world.size} processes can share evenly",
-                f"{config.train.batch_size}",
-                "choose a multiple of the number of processes",
-            )
+        require(
+            train.batch_size % world.size == 0,
+            TrainingError,
+            f"a train.batch_size that {world.size} processes can share evenly",
+            train.batch_size,
+            "choose a multiple of the number of processes",
+        )
         trained = load_damsm(damsm, device)
-        config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
         attributes = load_attributes(damsm, trained.facts["hash"])
-        reader = None
-        if config.generator.attribute_dim:
-            reader = reader_of(attributes)
-            settings = replace(config.generator, attribute_dim=reader.width)
-            config = replace(config, generator=settings)
+        reader = reader_of(attributes) if config.generator.attribute_dim else None
+        config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
+        if reader is not None:
+            config = replace(config, generator=replace(config.generator, attribute_dim=reader.width))
+
         # A folder that is taken, or settings that cannot be, are refused before hours of loading.
         run = None
         if not dry_run:
             run = RunDirectory(out, to_dict(config), resume=resume, file=CONFIG, free=FREE)
-            frozen = config.train.frozen_stages or config.train.frozen_names
-            if frozen and start_from is None and not resume:
-                raise TrainingError(
-                    "trained weights to freeze (train.frozen_stages, train.frozen_parts)",
-                    "a run that starts from nothing",
-                    "name a checkpoint that has them with --start-from",
-                )
+            begun = resume or start_from is not None
+            require(
+                begun or not (train.frozen_stages or train.frozen_names),
+                TrainingError,
+                "trained weights to freeze (train.frozen_stages, train.frozen_parts)",
+                "a run that starts from nothing",
+                "name a checkpoint that has them with --start-from",
+            )
         text_loss = TextLoss.load(config, trained, attributes, vgg)
-        squeeze = None
-        if config.loss.perceptual_weight or (
-            config.discriminator.projected and config.loss.adversarial_weight
-        ):
+        squeeze, loss = None, config.loss
+        if loss.perceptual_weight or (config.discriminator.projected and loss.adversarial_weight):
             squeeze = SqueezeNet.load(squeezenet, device).to(memory_format=torch.channels_last)
         trainer = GanTrainer(config, text_loss, device, world, squeeze)
-        values = text_loss.attributes
         data = GanData(
-            dataset, features, trained, config, extra=extra, attributes=values, reader=reader, progress=show
+            dataset,
+            features,
+            trained,
+            config,
+            extra=extra,
+            attributes=text_loss.attributes,
+            reader=reader,
+            progress=show,
         )
         if run is None:
             told = _dry_run(trainer, data)  # every process: gradients are averaged
             if world.is_main:
                 print(told)
             return out
-        train = config.train
         facts: dict[str, Any] = {"identity": {"damsm": trained.facts["hash"], **data.identity}, "earlier": []}
+        if start_from is not None and not run.resumes:
+            facts["earlier"] = begin_from(start_from, trainer, later_from)
 
         def draw(step: int) -> Batch:
             """Draw none of the batches again of the runs that this one goes on from."""
@@ -152,7 +156,7 @@ def train_gan(
             return data.batch(earlier + step, world)
 
         def finish(loop: Loop) -> None:
-            told: dict[str, Any] = {
+            made = {
                 "steps": loop.step,
                 "images": loop.step * loop.batch_images,
                 "minutes": round(loop.seconds / 60, 1),
@@ -163,56 +167,45 @@ def train_gan(
                 **facts["identity"],
                 "earlier_runs": facts["earlier"],
             }
-            made = out / "checkpoint"
-            dropped = save_checkpoint(
-                made, config, trained.vocabulary, trained.damsm, trainer.ema, told, attributes
-            )
-            if show:
-                print("".join(f"not kept in {made}: {line}\n" for line in dropped), end="")
+            networks = (trained.vocabulary, trained.damsm, trainer.ema)
+            dropped = save_checkpoint(out / "checkpoint", config, *networks, made, attributes)
+            for line in dropped if show else ():
+                print(f"not kept in {out / 'checkpoint'}: {line}")
 
-        loop = Loop(
+        Loop(
             trainer=trainer,
             draw=draw,
             steps=train.steps,
             minutes=train.max_minutes,
-            call_minutes=call_minutes,
             schedule=linear_decay(train.decay_from),
             run=run,
             facts=facts,
             log_every=train.log_every,
             save_every=train.save_every,
-            sampler=sample_grid(data, trainer),
+            samples=sample_grid(data, trainer),
             finish=finish,
             batch_images=train.batch_size,
             compiles=train.compile,
             device=device,
             world=world,
             show=show,
-        )
-
-        if start_from is not None and not run.resumes:
-            facts["earlier"] = begin_from(start_from, trainer, later_from)
-        loop.train()
+        ).train()
     finally:
         leave_world(world)
     return out
 
 
-def sample_grid(data: GanData, trainer: GanTrainer) -> Sampler:
-    """Return what draws a fixed batch: the real images, then a row of pictures for each of three noises."""
-    batch, count = data.batch(2**40), min(SAMPLES, trainer.config.train.batch_size)
-    chance = torch.Generator().manual_seed(0)
-    noises = torch.randn(3, *batch.z.shape, generator=chance).to(batch.z.device)
+def sample_grid(data: GanData, trainer: GanTrainer) -> SampleGrid:
+    """Return what draws a fixed batch: the real images, and pictures of their captions and memories."""
+    batch = data.batch(2**40)
+    read = (batch.text.sentence, batch.text.condition, batch.v, torch.zeros_like(batch.epsilon))
+    inputs = [tensor[:SAMPLES] for tensor in read]
 
-    @torch.no_grad()
-    def draw() -> Tensor:
-        model, rows = trainer.ema.eval(), [batch.images[-1]]
-        for z in noises:
-            no = torch.zeros_like(batch.epsilon)
-            rows.append(model(z, batch.text.sentence, batch.text.condition, batch.v, no).images[-1])
-        return torch.cat([row[:count].cpu().float() for row in rows])
+    def paint(z: Tensor) -> Tensor:
+        images: list[Tensor] = trainer.ema.eval()(z, *inputs).images
+        return images[-1]
 
-    return Sampler(draw, count, LEGEND)
+    return SampleGrid(batch.images[-1][:SAMPLES], paint, batch.z.shape[1], LEGEND)
 
 
 def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> list[dict[str, Any]]:
@@ -234,8 +227,7 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
         CheckpointError: the checkpoint is damaged, or its generator of another shape.
     """
     train = trainer.config.train
-    frozen = train.frozen_stages
-    kept = (frozen, train.frozen_names)
+    kept = (train.frozen_stages, train.frozen_names)
     if any(kept) and not (folder / WEIGHTS).exists():
         then = from_dict(Config, read_json(folder / CONFIG, TrainingError)).train
         if kept != (then.frozen_stages, then.frozen_names):
@@ -245,36 +237,38 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
         settings = read_json(folder / CONFIG, TrainingError)
         part = {"steps": past["step"], "minutes": past["seconds"] / 60, "config": settings}
         return [*past.get("earlier", []), part]
-    made = load_checkpoint(folder)
-    parts = _parts(made)
-    if made.config.generator.stages < frozen:
-        raise CheckpointError(
-            f"a generator of at least {frozen} stages in {folder}, as so many are frozen",
-            f"{made.config.generator.stages}",
-            "lower train.frozen_stages",
-        )
-    left = _names(made.generator, trainer.config.generator.stages)
-    if made.config.generator.attribute_dim != trainer.config.generator.attribute_dim:
-        left = (*left, "early.text_code.attributes.", "early.text_code.noise.gate.")
+
+    made, new = load_checkpoint(folder), trainer.config.generator
+    old, parts = made.config.generator, _parts(made)
+    require(
+        old.stages >= train.frozen_stages,
+        CheckpointError,
+        f"a generator of at least {train.frozen_stages} stages in {folder}, as so many are frozen",
+        old.stages,
+        "lower train.frozen_stages",
+    )
+    left = _names(made.generator, new.stages)
+    if old.attribute_dim != new.attribute_dim:
+        left += ("early.text_code.attributes.", "early.text_code.noise.gate.")
     weights = {k: v for k, v in made.generator.state_dict().items() if not k.startswith(left)}
-    weights |= of_rank(weights, trainer.config.generator.first_rank)
-    if "first.linear.0.weight" in weights:
-        weights.pop("first.linear.weight", None)
+    if new.first_rank and "first.linear.weight" in weights:
+        weights |= of_rank(weights.pop("first.linear.weight"), new.first_rank)
     if later is not None:
         other = load_checkpoint(later)
         known = [(part["steps"], part["minutes"]) for part in parts]
         parts = [*(p for p in _parts(other) if (p["steps"], p["minutes"]) not in known), *parts]
-        names = _names(other.generator, made.config.generator.stages)
+        names = _names(other.generator, old.stages)
         weights |= {k: v for k, v in other.generator.state_dict().items() if k.startswith(names)}
     for module in (trainer.generator, trainer.average.module):
         own = module.state_dict()
         wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
-        if wrong:
-            raise CheckpointError(
-                "a generator of this run's shape, to start from",
-                f"{wrong[0]} in {folder} is unknown, or of another shape",
-                "use the preset and the settings that it was trained with",
-            )
+        require(
+            not wrong,
+            CheckpointError,
+            "a generator of this run's shape, to start from",
+            f"{', '.join(wrong[:1])} in {folder} is unknown, or of another shape",
+            "use the preset and the settings that it was trained with",
+        )
         module.load_state_dict(weights, strict=False)
     return parts
 
@@ -291,11 +285,8 @@ def _parts(made: Checkpoint) -> list[dict[str, Any]]:
     return [*made.facts.get("earlier_runs", []), {**last, "config": to_dict(made.config)}]
 
 
-def of_rank(weights: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
+def of_rank(full: Tensor, rank: int) -> dict[str, Tensor]:
     """Return the first stage's full linear layer as two of a rank, by its singular values."""
-    full = weights.get("first.linear.weight")
-    if not rank or full is None:
-        return {}
     u, s, v = torch.linalg.svd(full.float(), full_matrices=False)
     root = s[:rank].sqrt()  # shared, so that both layers learn at one pace
     return {
@@ -306,46 +297,39 @@ def of_rank(weights: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
 
 def _dry_run(trainer: GanTrainer, data: GanData) -> str:
     """Run two steps on the first batches; return shapes, sizes, and what a run needs of memory and time."""
-    train, device = trainer.config.train, trainer.device
-    batch = data.batch(0)
-    sizes = trainer.generator.resolutions
-    lines = [
-        f"training images      {len(data)}",
-        f"batch                {train.batch_size} an update, over all processes",
-        "images               " + ", ".join(str(tuple(i.shape)) for i in batch.images),
-        f"words, sentence      {tuple(batch.text.words.shape)}, {tuple(batch.text.sentence.shape)}",
-        f"v                    {tuple(batch.v.shape)}",
-        f"generator            {_millions(trainer.generator)} M parameters",
-        *(
-            f"discriminator {sizes[stage]:>4}   {_millions(discriminator)} M parameters"
-            for stage, discriminator in zip(trainer.stages, trainer.discriminators, strict=True)
-        ),
-    ]
-    trainer.step(batch, 0)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    losses = {name: value.item() for name, value in trainer.step(data.batch(1), 1).items()}
-    seconds = time.perf_counter() - start
-    if device.type == "cuda":
+    train, cuda, batch = trainer.config.train, trainer.device.type == "cuda", data.batch(0)
+
+    def millions(module: nn.Module) -> str:
+        return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f} M parameters"
+
+    def timed(step: int) -> tuple[float, dict[str, float]]:
+        start = time.perf_counter()
+        losses = {name: value.item() for name, value in trainer.step(data.batch(step), step).items()}
+        return time.perf_counter() - start, losses
+
+    timed(0)
+    seconds, losses = timed(1)
+    peak, where = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "of memory"
+    if cuda:
         peak, where = torch.cuda.max_memory_allocated(), "of the GPU's memory"
-    else:
-        peak, where = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "of memory"
     held = {
         "data": (data.images, data.features, data.captions.words),
         "networks": [w for module in trainer.modules.values() for w in module.state_dict().values()],
         "moments": [m for o in trainer.optimisers.values() for s in o.state.values() for m in s.values()],
     }
     parts = ", ".join(f"{name} {sum(t.nbytes for t in kept) / 1e9:.2f}" for name, kept in held.items())
-    hours = seconds * train.steps / 3600
-    lines += [
-        "losses               " + ", ".join(f"{name} {value:.3f}" for name, value in losses.items()),
-        f"memory               {peak / 1e9:.2f} GB {where} a process: {parts}, the rest libraries and a step",
-        f"time                 {seconds:.2f} s a step, {train.batch_size / seconds:.1f} images/s, "
-        f"{hours:.1f} h for {counted(train.steps, 'step')}",
+    sides = [trainer.generator.resolutions[stage] for stage in trainer.stages]
+    pace = f"{seconds:.2f} s a step, {train.batch_size / seconds:.1f} images/s"
+    lines = [
+        ("training images", len(data)),
+        ("batch", f"{train.batch_size} an update, over all processes"),
+        ("images", ", ".join(str(tuple(image.shape)) for image in batch.images)),
+        ("words, sentence", f"{tuple(batch.text.words.shape)}, {tuple(batch.text.sentence.shape)}"),
+        ("v", tuple(batch.v.shape)),
+        ("generator", millions(trainer.generator)),
+        *((f"discriminator {side:>4}", millions(d)) for side, d in zip(sides, trainer.discriminators)),
+        ("losses", ", ".join(f"{name} {value:.3f}" for name, value in losses.items())),
+        ("memory", f"{peak / 1e9:.2f} GB {where} a process: {parts}, the rest libraries and a step"),
+        ("time", f"{pace}, {seconds * train.steps / 3600:.1f} h for {counted(train.steps, 'step')}"),
     ]
-    return "\n".join(lines)
-
-
-def _millions(module: nn.Module) -> str:
-    return f"{sum(p.numel() for p in module.parameters()) / 1e6:.2f}"
+    return "\n".join(f"{name:<20} {value}" for name, value in lines)

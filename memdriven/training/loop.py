@@ -1,7 +1,7 @@
 """The one training loop: time, learning rates, logs, samples, saves, and stops that lose nothing.
 
-The GAN, the encoders, their readers and the judge each bring a trainer, which knows nothing of files
-or time, and a function that returns the batch of a step.
+The GAN, the encoders, their readers, the judge and the rival each bring a trainer, which knows nothing of
+files or time, and a function that returns the batch of a step.
 """
 
 from __future__ import annotations
@@ -28,8 +28,12 @@ from memdriven.training.state import first_broken, load_state, save_state
 
 FIRST_SAMPLE, NEXT_SAMPLE = 30.0, 300.0
 """Seconds to the first sample, for something to look at within a minute, and to each after it."""
+NOISES = 3
+"""Rows of a sample grid beside the training images."""
 SHOWN = 4
 """Losses that the progress bar shows at most."""
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+"""What is left is told in time, whether steps or minutes end the budget."""
 
 
 class Trainer(Protocol):
@@ -48,12 +52,12 @@ class Trainer(Protocol):
 
 
 class Descent:
-    """The trainer of networks that go down one loss together.
+    """The trainer of networks that go down a sum of losses together.
 
     Args:
         modules: what a state holds, by name; the first names the optimiser.
         optimiser: of what learns.
-        losses: returns the loss of a batch at a step, and what to record of it.
+        losses: returns the losses of a batch at a step, by name.
         clipped: whose gradient is clipped, and to which norm.
         world: the processes over which gradients are averaged.
     """
@@ -62,37 +66,46 @@ class Descent:
         self,
         modules: Mapping[str, nn.Module],
         optimiser: torch.optim.Optimizer,
-        losses: Callable[[Any, int], tuple[Tensor, dict[str, Tensor]]],
+        losses: Callable[[Any, int], dict[str, Tensor]],
         clipped: tuple[nn.Module, float] | None = None,
         world: World | None = None,
     ) -> None:
         self.modules, self.losses, self.clipped = modules, losses, clipped
+        self.optimiser, self.world = optimiser, world or World()
         self.optimisers = {next(iter(modules)): optimiser}
-        self.world = world or World()
 
     def step(self, batch: Any, step: int) -> dict[str, Tensor]:
-        """Make one step down; return what is recorded."""
-        total, record = self.losses(batch, step)
-        for optimiser in self.optimisers.values():
-            optimiser.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
-            for module in self.modules.values():
-                self.world.average_gradients(module)
-            if self.clipped is not None:
-                nn.utils.clip_grad_norm_(self.clipped[0].parameters(), self.clipped[1])
-            optimiser.step()
-        return {name: value.detach() for name, value in record.items()}
+        """Make one step down; return the losses, and their sum first."""
+        terms = self.losses(batch, step)
+        total = torch.stack(list(terms.values())).sum()
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        for module in self.modules.values():
+            self.world.average_gradients(module)
+        if self.clipped is not None:
+            nn.utils.clip_grad_norm_(self.clipped[0].parameters(), self.clipped[1])
+        self.optimiser.step()
+        return {name: value.detach() for name, value in {"loss": total, **terms}.items()}
 
 
-class Sampler(NamedTuple):
-    """Draws pictures that show progress."""
+class SampleGrid(NamedTuple):
+    """Pictures that show progress: training images, and below each what is painted, a noise a row."""
 
-    draw: Callable[[], Tensor]
-    """Returns images (n, 3, h, w) in [-1, 1]."""
-    columns: int
-    """Of the grid."""
+    images: Tensor
+    """(n, 3, s, s) in [-1, 1]."""
+    paint: Callable[[Tensor], Tensor]
+    """Returns pictures (n, 3, s, s) of noise (n, z_dim)."""
+    z_dim: int
     legend: str
-    """One line on what its rows and columns are."""
+    """One line on what the rows are."""
+
+    @torch.no_grad()
+    def draw(self) -> tuple[Tensor, int, str]:
+        """Return all rows, one behind the other, on the CPU, how many pictures a row has, and the legend."""
+        chance = torch.Generator().manual_seed(0)
+        noises = torch.randn(NOISES, len(self.images), self.z_dim, generator=chance).to(self.images.device)
+        pictures = torch.cat([self.images, *map(self.paint, noises)])
+        return pictures.float().cpu(), len(self.images), self.legend
 
 
 @dataclass(kw_only=True)
@@ -104,15 +117,13 @@ class Loop:
         draw: returns the batch of a step, a function of its number alone.
         steps: budget of steps, all starts together.
         minutes: budget of minutes, all starts together; 0 for none.
-        call_minutes: budget of minutes of this start; 0 for none.
         schedule: the factor on the learning rates, of the part of the budget that is spent and of the
             step.
         run: where metrics, samples and states go; None keeps nothing.
         facts: saved with the state, as JSON, and updated from it.
         log_every: steps from one row of metrics to the next.
         save_every: steps from one state to the next, or `save_minutes`, whichever comes first; 0 for those.
-        save_minutes: likewise.
-        sampler: draws samples.
+        samples: draws samples.
         report: is given each row of metrics; what it returns joins the row.
         finish: writes what the training is for; called at the end, and when it is interrupted.
         batch_images: images a step, over all processes.
@@ -125,16 +136,15 @@ class Loop:
 
     trainer: Trainer
     draw: Callable[[int], Any]
-    steps: int
+    steps: float = math.inf
     minutes: float = 0.0
-    call_minutes: float = 0.0
     schedule: Callable[[float, int], float] = lambda part, step: 1.0
     run: RunDirectory | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     log_every: int = 50
     save_every: int = 0
     save_minutes: float = 5.0
-    sampler: Sampler | None = None
+    samples: SampleGrid | None = None
     report: Callable[[dict[str, Any]], Mapping[str, Any]] | None = None
     finish: Callable[[Loop], None] | None = None
     batch_images: int = 1
@@ -151,13 +161,92 @@ class Loop:
 
     def __post_init__(self) -> None:
         """Take the learning rates as they are as the peak of the schedule."""
-        self._peaks = {
-            name: [group["lr"] for group in optimiser.param_groups]
-            for name, optimiser in self.trainer.optimisers.items()
-        }
+        self._peaks = [group["lr"] for group in self._groups]
         self._saved: int | None = None
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._losses: dict[str, tuple[Tensor | float, int]] = {}
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        return [g for optimiser in self.trainer.optimisers.values() for g in optimiser.param_groups]
+
+    @property
+    def part(self) -> float:
+        """The part of the budget that is spent; a little above 1 when the clock ran past it."""
+        of_time = self.seconds / (60 * self.minutes) if self.minutes > 0 else 0.0
+        return max(self.step / self.steps if self.steps else 1.0, of_time)
+
+    def train(self) -> None:
+        """Train to the end of the budget, from the run's saved state if it has one.
+
+        Raises:
+            CheckpointError: the state is damaged.
+            Interrupted: Ctrl-C or SIGTERM came; the state is saved.
+            TrainingError: a loss or a weight is not finite (the last good state is kept), or the state
+                is of other data or encoders than `facts["identity"]` says.
+        """
+        processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun says
+        together = self.run is None or self.world.size > 1 or processes == 1
+        found, fix = f"{processes}, each of which would train the whole", "start it without torchrun"
+        require(together, TrainingError, f"one process for {self.name}", found, fix)
+        self._resume()
+        run, number = self.run if self.world.is_main else None, 0
+        with _noted_signals(self.run is not None, self.show) as signals, self._bar() as bar:
+            if run is not None:
+                if run.asked and not run.resumes:
+                    self._tell(f"nothing to go on with in {run.path}: begun anew")
+                run.begin(self.step)
+                if self._saved is None:
+                    self._save(run)  # so that whatever happens, there is a state to go on from
+            before, last, compiles, stop = self.seconds, self.step, self.compiles, self.part >= 1
+            began = logged = saved = time.perf_counter()
+            due, sampled = FIRST_SAMPLE, False
+            if compiles and not stop:
+                self._tell("compiling, a minute or two, before the budget begins")
+            while not stop:
+                # One step, at the learning rates of its place in the budget.
+                factor = self.schedule(self.part, self.step)
+                for group, peak in zip(self._groups, self._peaks, strict=True):
+                    group["lr"] = peak * factor
+                for name, loss in self.trainer.step(self.draw(self.step), self.step).items():
+                    total, count = self._losses.get(name, (0.0, 0))
+                    self._losses[name] = (total + loss, count + 1)
+                self.step += 1
+
+                # Time, as all processes see it; a first step that compiles is not counted.
+                now = time.perf_counter()
+                if compiles:
+                    self._tell(f"compiled in {now - began:.0f} s, which the budget does not count")
+                    began, logged, compiles = now, now, False
+                seen = (before + now - began, sum(signals), now - saved >= 60 * self.save_minutes)
+                self.seconds, signalled, save = self.world.maximum(seen, self.device)
+                number = int(signalled)
+                stop = self.part >= 1 or bool(number)
+
+                # Logs, samples, states.
+                if self.step % self.log_every == 0 or stop:
+                    pace = (self.step - last) * self.batch_images / max(now - logged, 1e-9)
+                    self._log(run, pace, bar, whole=not number)
+                    logged, last = now, self.step
+                wanted = now - began >= due or (stop and not number)
+                if self.samples is not None and run is not None and wanted:
+                    path = run.save_grid(self.step, *self.samples.draw())
+                    if not sampled:
+                        self._tell(f"samples: {path}; README.md beside it says what the rows are")
+                    due, sampled = now - began + NEXT_SAMPLE, True
+                if save or stop or (self.save_every and self.step % self.save_every == 0):
+                    broken = first_broken(self.trainer.modules)
+                    self._require_finite([broken] if broken else [], "weights")
+                    if run is not None:
+                        self._save(run)
+                    saved = now
+                bar.n = min(self.part, 1.0)
+                bar.update(0)
+            if self.finish is not None and self.world.is_main:
+                self.finish(self)
+        if number:
+            assert self.run is not None
+            state = f"the state is in {self.run.state}, --resume goes on from it"
+            raise Interrupted(number, f"stopped at step {self.step}; {state}")
 
     def _resume(self) -> None:
         """Go on from the run's saved state, where there is one."""
@@ -177,120 +266,16 @@ class Loop:
         self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
         self._saved = self.step
 
-    @property
-    def part(self) -> float:
-        """The part of the budget that is spent; a little above 1 when the clock ran past it."""
-        return max(self.step / self.steps if self.steps else 1.0, self.seconds / self._limit)
+    def _save(self, run: RunDirectory) -> None:
+        facts = {**self.facts, "step": self.step, "seconds": self.seconds}
+        save_state(run.state, self.trainer.modules, self.trainer.optimisers, facts)
+        self._saved = self.step
 
-    @property
-    def _limit(self) -> float:
-        return 60 * self.minutes if self.minutes > 0 else math.inf
-
-    def train(self) -> None:
-        """Train to the end of the budget, from the run's saved state if it has one.
-
-        Raises:
-            CheckpointError: the state is damaged.
-            Interrupted: Ctrl-C or SIGTERM came; the state is saved.
-            TrainingError: a loss or a weight is not finite (the last good state is kept), or the state
-                is of other data or encoders than `facts["identity"]` says.
-        """
-        processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun says
-        require(
-            self.run is None or self.world.size > 1 or processes == 1,
-            TrainingError,
-            f"one process for {self.name}",
-            f"{processes}, each of which would train the whole",
-            "start it without torchrun",
-        )
-        self._resume()
-        before, until = self.seconds, self.seconds + (60 * self.call_minutes or math.inf)
-        stop = self.part >= 1
-        main = self.run is not None and self.world.is_main
-        signalled = 0
-        with _noted_signals(self.run is not None, self.show) as signals, self._bar() as bar:
-            if main:
-                assert self.run is not None
-                if self.run.asked and not self.run.resumes:
-                    self._tell(f"nothing to go on with in {self.run.path}: begun anew")
-                self.run.begin(self.step)
-                if self._saved is None:
-                    self._save()  # so that whatever happens, there is a state to go on from
-            started = logged = saved = time.perf_counter()
-            sampled: float | None = None
-            first, last_log = True, self.step
-            if self.compiles and not stop:
-                self._tell("compiling, a minute or two, before the budget begins")
-            while not stop:
-                # One step, at the learning rates of its place in the budget.
-                factor = self.schedule(self.part, self.step)
-                for name, optimiser in self.trainer.optimisers.items():
-                    for group, peak in zip(optimiser.param_groups, self._peaks[name], strict=True):
-                        group["lr"] = peak * factor
-                self._add(self.trainer.step(self.draw(self.step), self.step))
-                self.step += 1
-
-                # Time, as all processes see it; a first step that compiles is not counted.
-                now = time.perf_counter()
-                if first and self.compiles:
-                    self._tell(f"compiled in {now - started:.0f} s, which the budget does not count")
-                    started = logged = now
-                first = False
-                seen = (before + now - started, sum(signals), now - saved >= 60 * self.save_minutes)
-                self.seconds, number, save = self.world.maximum(seen, self.device)
-                signalled = int(number)
-                stop = self.part >= 1 or self.seconds > until or bool(signalled)
-
-                # Logs, samples, states.
-                if self.step % self.log_every == 0 or stop:
-                    pace = (self.step - last_log) * self.batch_images / max(now - logged, 1e-9)
-                    self._log(pace, bar, whole=not signalled)
-                    logged, last_log = now, self.step
-                if self.sampler is not None and main:
-                    due = now - (sampled or started) >= (NEXT_SAMPLE if sampled else FIRST_SAMPLE)
-                    if due or (stop and not signalled):
-                        self._sample(self.sampler, first=sampled is None)
-                        sampled = now
-                if save or stop or (self.save_every and self.step % self.save_every == 0):
-                    self._check_weights()
-                    if main:
-                        self._save()
-                    saved = now
-                bar.n = min(self.part, 1.0)
-                bar.update(0)
-            if self.finish is not None and self.world.is_main:
-                self.finish(self)
-            if self.run is not None:
-                self.run.close()
-        if signalled:
-            assert self.run is not None
-            raise Interrupted(
-                signalled,
-                f"stopped at step {self.step}; the state is in {self.run.state}, --resume goes on from it",
-            )
-
-    def _bar(self) -> Any:
-        """A bar over the budget: what is left is told in time, whether steps or minutes end it."""
-        form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-        return tqdm(
-            total=1, initial=min(self.part, 1.0), desc=self.name, disable=not self.show, bar_format=form
-        )
-
-    def _tell(self, line: str) -> None:
-        if self.show:
-            tqdm.write(line)
-
-    def _add(self, losses: Mapping[str, Tensor]) -> None:
-        for name, value in losses.items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-            self._counts[name] = self._counts.get(name, 0) + 1
-
-    def _log(self, pace: float, bar: Any, *, whole: bool) -> None:
+    def _log(self, run: RunDirectory | None, pace: float, bar: Any, *, whole: bool) -> None:
         """Write the means since the last row; stop all processes if one of them is not finite."""
-        means = {name: float(value) / self._counts[name] for name, value in self._sums.items()}
-        self._sums, self._counts = {}, {}
-        broken = [name for name, value in means.items() if not math.isfinite(value)]
-        self._require_finite(broken, "losses")
+        means = {name: float(total) / count for name, (total, count) in self._losses.items()}
+        self._losses = {}
+        self._require_finite([name for name, value in means.items() if not math.isfinite(value)], "losses")
         row: dict[str, Any] = {
             "step": self.step,
             "images": self.step * self.batch_images,
@@ -300,42 +285,30 @@ class Loop:
         row |= {name: round(value, 5) for name, value in means.items()}
         if self.world.is_main and self.report is not None and whole:
             row |= self.report(row)
-        if self.world.is_main and self.run is not None:
-            self.run.log(row)
+        if run is not None:
+            run.log(row)
         budget = f" of {self.minutes:g}" if self.minutes else ""
         shown = [f"step {self.step}", f"{self.seconds / 60:.1f}{budget} min", f"{pace:.0f} img/s"]
         shown += [f"{name} {value:.2f}" for name, value in list(means.items())[:SHOWN]]
         bar.set_postfix_str(", ".join(shown), refresh=False)
 
-    def _sample(self, sampler: Sampler, *, first: bool) -> None:
-        assert self.run is not None
-        path = self.run.save_grid(self.step, sampler.draw(), sampler.columns, sampler.legend)
-        if first:
-            self._tell(f"samples: {path}; README.md beside it says what the rows are")
-
-    def _check_weights(self) -> None:
-        broken = first_broken(self.trainer.modules)
-        self._require_finite([broken] if broken else [], "weights")
-
     def _require_finite(self, broken: list[str], what: str) -> None:
         """Stop every process where any has met NaN or infinity."""
         if not self.world.maximum((bool(broken),), self.device)[0]:
             return
-        if self.run is None or self._saved is None:
-            kept = "no state has been saved yet"
-        else:
+        kept = "no state has been saved yet"
+        if self.run is not None and self._saved is not None:
             kept = f"the last good state, of step {self._saved}, is in {self.run.state}"
-        raise TrainingError(
-            f"finite {what}",
-            f"NaN or infinity in {', '.join(broken) or 'another process'} at step {self.step}",
-            f"lower the learning rate; {kept}",
-        )
+        found = f"NaN or infinity in {', '.join(broken) or 'another process'} at step {self.step}"
+        raise TrainingError(f"finite {what}", found, f"lower the learning rate; {kept}")
 
-    def _save(self) -> None:
-        assert self.run is not None
-        facts = {**self.facts, "step": self.step, "seconds": self.seconds}
-        save_state(self.run.state, self.trainer.modules, self.trainer.optimisers, facts)
-        self._saved = self.step
+    def _bar(self) -> Any:
+        start = min(self.part, 1.0)
+        return tqdm(total=1, initial=start, desc=self.name, disable=not self.show, bar_format=BAR)
+
+    def _tell(self, line: str) -> None:
+        if self.show:
+            tqdm.write(line)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ encoder is the model's own, frozen, so that both painters read the same sentence
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,14 +21,15 @@ from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.weights import write_weights
-from memdriven.errors import TrainingError
+from memdriven.errors import TrainingError, require
 from memdriven.models.rival import RivalDiscriminator, RivalGenerator, hinge, matching_gradient_penalty
-from memdriven.training.captions import TrainingCaptions
-from memdriven.training.loop import Loop, Sampler
+from memdriven.training.captions import EmbeddedCaptions
+from memdriven.training.loop import Loop, SampleGrid
 from memdriven.training.run_directory import RunDirectory
 
 SCHEMA = "memdriven.rival.1"
 FILE = "rival.safetensors"
+Z_DIM = 100
 SAMPLES = 8
 """Captions of a sample grid at most, each drawn with three noises."""
 LEGEND = (
@@ -159,15 +161,16 @@ def train_rival(
     run = RunDirectory(out, asdict(settings), resume=resume, free=("minutes", "steps"))
     trained = load_damsm(damsm, device)
     sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
-    small = [s.name for s in sets if s.image_size < settings.size]
-    if small:
-        raise TrainingError(
-            f"pictures of {settings.size} px or more, as the rival makes",
-            f"smaller ones in {small[0]}",
-            "lower the size",
-        )
+    small, wanted = [s.name for s in sets if s.image_size < settings.size], settings.size
+    require(
+        not small,
+        TrainingError,
+        f"pictures of {wanted} px or more, as the rival makes",
+        f"smaller ones in {', '.join(small)}",
+        "lower the size",
+    )
     items = [item for s in sets for item in s.split("train")]
-    captions = TrainingCaptions(
+    captions = EmbeddedCaptions(
         items, trained.damsm, trained.vocabulary, trained.config.text.max_words, progress=progress
     )
     images = torch.cat([load_images(s, s.split("train"), settings.size, progress) for s in sets])
@@ -180,18 +183,15 @@ def train_rival(
         mirrored = torch.rand(len(index), generator=chance) < 0.5
         shown = images[index].float() / 127.5 - 1
         shown = torch.where(mirrored[:, None, None, None], shown.flip(3), shown).to(device)
-        z = torch.randn(len(index), 100, generator=chance).to(device)
+        z = torch.randn(len(index), Z_DIM, generator=chance).to(device)
         return RivalBatch(shown, captions.sentences[caption.to(device)], z)
 
     trainer = RivalTrainer(settings, trained.config.text.dim, device)
-    shown, columns = batch(2**40), min(SAMPLES, settings.batch_size)
-    noises = torch.randn(3, columns, 100, generator=torch.Generator().manual_seed(0)).to(device)
+    first = RivalBatch(*(tensor[:SAMPLES] for tensor in batch(2**40)))
 
-    @torch.no_grad()
-    def draw() -> Tensor:
-        model = trainer.average.eval()
-        rows = [model(z, shown.sentence[:columns]) for z in noises]
-        return torch.cat([shown.images[:columns], *rows]).cpu()
+    def paint(z: Tensor) -> Tensor:
+        images: Tensor = trainer.average.eval()(z, first.sentence)
+        return images
 
     def finish(loop: Loop) -> None:
         told = {
@@ -209,11 +209,11 @@ def train_rival(
     Loop(
         trainer=trainer,
         draw=batch,
-        steps=settings.steps or 10**9,
+        steps=settings.steps or math.inf,
         minutes=settings.minutes,
         run=run,
         facts={"identity": {"damsm": trained.facts["hash"], "images": len(items)}},
-        sampler=Sampler(draw, columns, LEGEND),
+        samples=SampleGrid(first.images, paint, Z_DIM, LEGEND),
         finish=finish,
         batch_images=settings.batch_size,
         device=device,

@@ -1,8 +1,7 @@
-"""A training's folder: frozen settings, state, metrics as JSONL, sample grids, TensorBoard if there."""
+"""A training's folder: frozen settings, state, metrics as JSONL, sample grids."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -77,7 +76,6 @@ class RunDirectory:
                 "; ".join(changed)[:600],
                 "use the same settings, or start a new run directory",
             )
-        self._board: Any = None
 
     def begin(self, step: int) -> None:
         """Freeze the settings, and drop the metrics of steps behind `step`, which come again.
@@ -90,19 +88,11 @@ class RunDirectory:
             rows = {row["step"]: row for row in _rows(log) if row["step"] <= step}
             lines = [json.dumps(rows[key]) + "\n" for key in sorted(rows)]
             atomic_write_bytes(log, "".join(lines).encode())
-        if importlib.util.find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Append one line to metrics.jsonl, and its numbers to TensorBoard."""
+        """Append one line to metrics.jsonl."""
         with explain_disk_errors(self.path), (self.path / METRICS).open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(record) + "\n")
-        if self._board is not None:
-            for name, value in record.items():
-                if isinstance(value, int | float):
-                    self._board.add_scalar(name, value, record.get("step", 0))
 
     def save_grid(self, step: int, images: Tensor, columns: int, legend: str) -> Path:
         """Write images (n, 3, h, w) in [-1, 1] as a PNG under samples/, and what its rows are; return it."""
@@ -117,11 +107,6 @@ class RunDirectory:
             options = {"nrow": columns, "padding": 2, "pad_value": 1.0}
             save_image(images.clamp(-1, 1).add(1).div(2), scratch, "png", **options)
         return path
-
-    def close(self) -> None:
-        """Flush TensorBoard."""
-        if self._board is not None:
-            self._board.close()
 
 
 def _flat(settings: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:

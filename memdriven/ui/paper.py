@@ -9,7 +9,7 @@ from PIL import Image
 
 from memdriven.checkpoint import load_rival
 from memdriven.errors import MemDrivenError
-from memdriven.evaluation.tables import PUBLISHED, metric
+from memdriven.evaluation.report import PUBLISHED
 from memdriven.explore.compare import mean_difference, painted
 from memdriven.explore.inside import hidden_parts, look_inside
 from memdriven.explore.paper import Answered, Claim, answers, paint_rival, rows_of
@@ -203,11 +203,11 @@ def numbers(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator
 
 
 def _shown(name: str, value: float) -> str:
-    if (
-        name == "kid_vgg"
-    ):  # recorded in thousandths; of unscaled features the plain number is read more easily
+    if name == "kid_vgg":  # recorded in thousandths; of unscaled features the plain number is easier to read
         return f"{value / 1000:,.1f}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else metric(name).show(value)
+    if name in ("asked_colours", "copy_suspected"):
+        return f"{100 * value:.1f}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}"
 
 
 FIGURES: dict[str, tuple[str, Callable[[MemoryDrivenPipeline, Sequence[Request]], Iterator[str]]]] = {

@@ -294,12 +294,12 @@ def test_a_zip_that_swells_is_refused_whatever_it_claims(
         files.read("a.txt")
 
 
-def test_names_in_a_zip_are_only_names(tmp_path: Path) -> None:
+def test_names_in_a_zip_that_lead_out_are_left_out(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
-        packed.writestr("../../outside.txt", "kept in memory")
+        for name in ("../../outside.txt", "/etc/inside.txt", "a/../b.txt"):
+            packed.writestr(name, "x")
     with open_archives(tmp_path / "a.zip") as files:
-        assert files.text("../../outside.txt") == "kept in memory"
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.zip"]
+        assert files.names == ["etc/inside.txt"]
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:xz", "w:bz2"])

@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memdriven.config import to_dict
 from memdriven.errors import ConfigError, EvaluationError, TrainingError
 from memdriven.evaluation import ablation
-from memdriven.evaluation.ablation import Plan, ablate, chosen, plan_text, variants, with_changes
-from memdriven.evaluation.context import Resources
-from memdriven.evaluation.report import cells_of, write_report
+from memdriven.evaluation.ablation import ablate, variants, with_changes
+from memdriven.evaluation.report import write_report
 from memdriven.evaluation.results import read_results
-from memdriven.evaluation.tables import place, tables_of
+from memdriven.evaluation.rows import Resources
 from memdriven.presets import PRESETS, preset
 from tests.training.small_gan import train_settings, write_gan_world
 
@@ -48,7 +48,6 @@ def test_rows_of_the_paper() -> None:
         "paper",
         "paper-family",
     ]
-    assert sorted(names, key=place) == names
     assert changed("base") == {}
     assert changed("content-max") == {"discriminator.content": "max"}
     assert changed("no-v") == {"generator.use_v": False, "generator.use_v_global": False}
@@ -84,14 +83,6 @@ def test_the_papers_own_equations_at_the_bases_sizes() -> None:
     assert family.loss == preset("paper-family").loss
 
 
-def test_chosen_rows_keep_the_base() -> None:
-    rows = variants(preset("tiny"))
-    assert [row.name for row in chosen(rows, ("no-v",))] == ["base", "no-v"]
-    assert chosen(rows, ()) == rows
-    with pytest.raises(ConfigError, match="no-w"):
-        chosen(rows, ("no-w",))
-
-
 def test_unknown_settings_are_refused() -> None:
     for path in ("loss.nothing", "nowhere.at", "loss"):
         with pytest.raises(ConfigError):
@@ -112,29 +103,29 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_gan_world(tmp_path_factory.mktemp("world"), train=9, test=4)
 
 
-def plan(world: Path, out: Path, squeezenet: Path, **changes: object) -> Plan:
-    made = Plan(
-        dataset=world / "data",
-        features=world / "features",
-        damsm=world / "damsm",
-        out=out,
-        base=BASE,
-        steps=2,
-        rows=("no-v",),
-        metrics=("fd_squeezenet", "kd_squeezenet", "attributes"),
-        n=4,
-        controls=("real",),
-        resources=Resources(squeezenet=squeezenet),
-        progress=False,
-    )
-    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+def options(world: Path, out: Path, squeezenet: Path, **changes: object) -> dict[str, Any]:
+    folders = {"dataset": world / "data", "features": world / "features", "damsm": world / "damsm"}
+    return {
+        **folders,
+        "out": out,
+        "base": BASE,
+        "steps": 2,
+        "rows": ("no-v",),
+        "metrics": ("fd_squeezenet", "kd_squeezenet", "attributes"),
+        "n": 4,
+        "controls": ("real",),
+        "resources": Resources(squeezenet=squeezenet),
+        "progress": False,
+        **changes,
+    }
 
 
 def test_rows_are_trained_measured_and_gone_on_with(
     world: Path, tmp_path: Path, squeezenet_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    asked = plan(world, tmp_path / "ablation", squeezenet_file)
+    out = tmp_path / "ablation"
+    asked = options(world, out, squeezenet_file, say=said.append)
     train, trained = ablation.train_gan, []
 
     def counted(*arguments: object, **options: object) -> object:
@@ -145,70 +136,53 @@ def test_rows_are_trained_measured_and_gone_on_with(
 
     monkeypatch.setattr(ablation, "train_gan", counted)
     with pytest.raises(KeyboardInterrupt):
-        ablate(asked, said.append)
-    assert ablate(asked, said.append) == {}
+        ablate(**asked)
+    assert ablate(**asked) == {}
     assert trained == [("base", False), ("no-v", False), ("no-v", False)], "the base trained once"
-    results = read_results(asked.out / "evaluation" / "results.jsonl")
+    results = read_results(out / "evaluation" / "results.jsonl")
     assert {(r.variant, r.row) for r in results} == {("base", "model"), ("base", "real"), ("no-v", "model")}
-    assert {r.budget for r in results} == {asked.budget}
+    assert {r.budget for r in results} == {"2 steps of 4 images, seed 0, base test"}
     assert len({r.checkpoint_hash for r in results}) == 2
     assert {r.checkpoint for r in results} == {"base", "no-v"}
     assert len({r.memory for r in results}) == 1
     assert len(results) == 6, "nothing is measured twice"
     assert "left out: attributes" in said[-1], "there is no judge"
-    assert len((asked.out / "no-v" / "metrics.jsonl").read_text().splitlines()) == 2
-    frozen = json.loads((asked.out / "no-v" / "config.json").read_text())
+    assert len((out / "no-v" / "metrics.jsonl").read_text().splitlines()) == 2
+    frozen = json.loads((out / "no-v" / "config.json").read_text())
     assert frozen["generator"]["use_v"] is False
-    table = next(t for t in tables_of(results) if t.title.startswith("Ablation"))
-    assert [row.label for row in table.rows] == ["base", "no-v", "real"]
-    assert "(" in cells_of(table, table.rows[1])["fd_squeezenet"]
-    page = write_report([asked.out], tmp_path / "report.md").read_text()
-    assert "Ablation: pictures" in page
-    assert "Learning curves" in page
+    page = write_report([out], tmp_path / "report.md").read_text()
+    table = page[page.index("## Ablation") :].split("## ")[1]
+    labels = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    assert labels[2:] == ["base", "no-v", "real"]
+    assert page.count("## Pictures: ") == 2
+    assert "## Learning curves" in page
     with pytest.raises(EvaluationError, match="started with"):
-        ablate(dataclasses.replace(asked, steps=3), said.append)
+        ablate(**{**asked, "steps": 3})
 
 
-def test_further_data_is_not_the_papers(
+def test_further_data_is_not_the_papers_and_a_row_that_breaks_does_not_stop_the_others(
     world: Path, tmp_path: Path, squeezenet_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = {}
+    given, said = {}, list[str]()
 
-    def told(*arguments: object, **options: object) -> None:
+    def broken(*arguments: object, **options: object) -> None:
         given[Path(str(arguments[3])).name] = options["extra"]
-        raise TrainingError(wanted="nothing", found="nothing", fix="nothing")
-
-    monkeypatch.setattr(ablation, "train_gan", told)
-    more = (tmp_path / "recoloured",)
-    asked = plan(
-        world, tmp_path, squeezenet_file, rows=("no-v", "paper"), extra=more, memory=tmp_path / "bank"
-    )
-    ablate(asked, lambda _: None)
-    assert given == {"base": more, "no-v": more, "paper": ()}
-    assert asked.budget.endswith("base test with recoloured")
-
-
-def test_a_row_that_breaks_does_not_stop_the_others(
-    world: Path, tmp_path: Path, squeezenet_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object, **__: object) -> None:
         raise TrainingError(wanted="finite losses", found="nan", fix="lower the learning rate")
 
     monkeypatch.setattr(ablation, "train_gan", broken)
-    asked = plan(world, tmp_path, squeezenet_file, memory=tmp_path / "bank")
-    said: list[str] = []
-    assert set(ablate(asked, said.append)) == {"base", "no-v"}
-    assert "finite losses" in said[1]
+    more = (tmp_path / "recoloured",)
+    asked = options(world, tmp_path, squeezenet_file, rows=("no-v", "paper"), extra=more, minutes=1.5)
+    failed = ablate(**asked, memory=tmp_path / "bank", say=said.append)
+    assert set(failed) == {"base", "no-v", "paper"}
+    assert given == {"base": more, "no-v": more, "paper": ()}
+    assert said[0].startswith("3 rows, each 2 steps of 4 images or 1.5 minutes, seed 0, base test with recol")
+    assert "no-v  " in said[2]
+    assert "generator.use_v = False, generator.use_v_global = False" in said[2]
+    assert "finite losses" in said[-1]
 
 
-def test_a_plan_tells_its_rows_and_needs_a_budget(tmp_path: Path) -> None:
-    asked = plan(tmp_path, tmp_path, tmp_path, rows=("content-max", "no-v"))
-    shown = plan_text(asked)
-    first = f"3 rows, each 2 steps of 4 images, seed 0, base test; results go to {tmp_path}/evaluation"
-    assert shown.splitlines()[0] == first
-    assert "discriminator.content = max" in shown
-    assert "generator.use_v = False, generator.use_v_global = False" in shown
-    both = dataclasses.replace(asked, minutes=1.5)
-    assert both.budget.startswith("2 steps of 4 images or 1.5 minutes")
+def test_a_budget_and_rows_that_are_known_are_needed(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="budget"):
-        ablate(dataclasses.replace(asked, steps=0))
+        ablate(**options(tmp_path, tmp_path, tmp_path, steps=0))
+    with pytest.raises(ConfigError, match="no-w"):
+        ablate(**options(tmp_path, tmp_path, tmp_path, rows=("no-w",)))

@@ -10,12 +10,11 @@ TRAINING = torch.randn(1100, 6, generator=torch.Generator().manual_seed(0))
 
 
 def test_nearest_distances_equal_a_loop_across_blocks() -> None:
-    found, index = nearest_distances(TRAINING, TRAINING, skip_self=True)
+    found = nearest_distances(TRAINING, TRAINING, skip_self=True)
     for i in (0, 511, 512, 600, 1099):
         gaps = (TRAINING.double() - TRAINING[i].double()).norm(dim=1)
         gaps[i] = float("inf")
         assert float(found[i]) == pytest.approx(float(gaps.min()), abs=1e-6)
-        assert int(index[i]) == int(gaps.argmin())
 
 
 def test_percentile_counts_what_is_smaller() -> None:
@@ -27,7 +26,6 @@ def test_copies_are_at_zero_and_new_images_are_not() -> None:
     copies = copy_check([TRAINING[:50] + 1e-5], TRAINING, torch.arange(50))
     assert copies.neighbour is not None
     assert copies.nearest.max() == copies.neighbour.max() == 0
-    assert copies.nearest_index.tolist() == list(range(50))
     fresh = torch.randn(400, 6, generator=torch.Generator().manual_seed(1))
     found = copy_check([fresh], TRAINING)
     assert 40 < found.nearest.median() < 60
@@ -38,7 +36,6 @@ def test_copies_are_at_zero_and_new_images_are_not() -> None:
 def test_the_nearer_of_several_views_counts() -> None:
     fresh = torch.randn(50, 6, generator=torch.Generator().manual_seed(1)) + 3
     found = copy_check([fresh, TRAINING[:50]], TRAINING, torch.arange(50))
-    assert found.nearest_index.tolist() == list(range(50))
     assert found.neighbour is not None
     assert found.nearest.max() == found.neighbour.max() == 0
 
@@ -70,5 +67,4 @@ def test_a_copy_of_what_the_noise_saw_is_a_copy() -> None:
     assert found.neighbour is not None
     assert found.neighbour.max() == 0
     assert found.nearest[1:].max() == 0
-    assert found.nearest_index[1:].tolist() == rows[1:].tolist()
     assert found.nearest[0] == alone.nearest[0], "no memory, nothing seen"

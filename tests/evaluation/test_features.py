@@ -16,7 +16,6 @@ from memdriven.evaluation.features import (
     Extractor,
     Inception2015,
     inception_extractor,
-    perceptual_distances,
     pillow_resize,
     pooled_maps,
 )
@@ -105,17 +104,10 @@ def test_squeezenet_knows_both_input_scalings(tmp_path: Path, squeezenet_file: P
     assert torch.allclose(inner[0][0], inner[1][0], atol=1e-3)
 
 
-def test_squeezenet_space_and_distance(squeezenet_file: Path) -> None:
+def test_squeezenet_space(squeezenet_file: Path) -> None:
     network = SqueezeNet.load(squeezenet_file)
-    found = pooled_maps("squeezenet", network, 64)(images(3))
-    assert found.shape == (3, 512)
-    maps = network(torch.rand(2, 3, 64, 64))
-    assert len(maps) == 7
-    assert perceptual_distances(maps, maps).tolist() == [0, 0]
-    flipped = [m.flip(0) for m in maps]
-    there, back = perceptual_distances(maps, flipped), perceptual_distances(flipped, maps)
-    assert torch.allclose(there, back)
-    assert bool((there > 0).all())
+    assert pooled_maps("squeezenet", network, 64)(images(3)).shape == (3, 512)
+    assert len(network(torch.rand(2, 3, 64, 64))) == 7
 
 
 @pytest.mark.parametrize("content", [None, b"nonsense"])
@@ -188,23 +180,13 @@ def test_form_c_differs_from_a_in_the_resize_alone(network_2015: tuple[Path, nn.
 
 
 def test_class_scores_leave_the_bias_out() -> None:
-    class Layers(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.fc = nn.Linear(3, 4)
-
-        def __getattr__(self, name: str) -> object:
-            if name in features.LAYERS_2015:
-                return nn.AdaptiveAvgPool2d(1)
-            return super().__getattr__(name)
-
-    layers = Layers()
+    layers = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Linear(3, 4))
     x = torch.rand(2, 3, 32, 32)
     pooled = Inception2015(layers, antialiased=True, logits=False)(x)
     assert pooled.shape == (2, 3)
     assert torch.allclose(pooled, (x * 255 - 128).mean(dim=(2, 3)) / 128, atol=0.02)
     scores = Inception2015(layers, antialiased=True, logits=True)(x)
-    assert torch.allclose(scores, layers.fc(pooled) - layers.fc.bias, atol=1e-6)
+    assert torch.allclose(scores, layers[1](pooled) - layers[1].bias, atol=1e-6)
 
 
 def test_form_b_scales_pixels_as_the_family_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,57 +2,166 @@
 
 from __future__ import annotations
 
-import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from memdriven.checkpoint import load_checkpoint
-from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import EvaluationError
-from memdriven.evaluation import report
-from memdriven.evaluation.context import Context, choose_prompts
-from memdriven.evaluation.diversity import DRAWS
-from memdriven.evaluation.report import draw_figures, escape, gather, read_curve, table, write_report
-from memdriven.evaluation.results import append_results
-from memdriven.evaluation.tables import tables_of
-from tests.evaluation.test_tables import HOSTILE, results
+from memdriven.evaluation.report import PUBLISHED, arrowed, escape, gather, read_curve, tables, write_report
+from memdriven.evaluation.results import Result, append_results
+
+HOSTILE = '</td><script>alert("x")</script>|<img src=http://bad.example/x.png>'
+BASIC = Result(
+    checkpoint="bird",
+    checkpoint_hash="abc123",
+    dataset="cub/test",
+    row="model",
+    metric="fid_b",
+    protocol="Frechet distance, form (b)",
+    value=30.25,
+    n=600,
+    seed=3,
+    device="cpu",
+    captions=600,
+    prompts="p",
+    memory="m",
+    strategy="sentence-sentence",
+    commit="c0ffee",
+    time="2026-01-01",
+)
 
 
-def webp(colour: tuple[int, int, int]) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), colour).save(buffer, "WEBP")
-    return buffer.getvalue()
+def result(row: str, metric: str, value: float, **changes: object) -> Result:
+    return replace(BASIC, row=row, metric=metric, value=value, **changes)  # type: ignore[arg-type]
+
+
+def results() -> list[Result]:
+    """One model with controls and strategies, and an ablation of three rows."""
+    found = [
+        result("model", "fid_b", 30.25),
+        result("retrieved", "fid_b", 9.0, n=50),
+        result("real", "fid_b", 4.5),
+        result("none", "asked_colours", 0.08),
+        result("model", "asked_colours", 0.29),
+        result("real", "asked_colours", 0.46),
+        result("strategy words-words", "recall@1", 0.125, strategy="words-words"),
+        result("strategy sentence-sentence", "recall@1", 0.25),
+    ]
+    for variant, value, share in (("base", 40.0, 0.3), ("no-v", 55.0, 0.1), (HOSTILE, 41.5, 0.2)):
+        options = {"variant": variant, "budget": "9 steps", "dataset": "aviary/test"}
+        found += [
+            result("model", "fid_vgg", value, **options),
+            result("model", "asked_colours", share, **options),
+        ]
+    return found + [result("real", "fid_vgg", 3.0, **(options | {"variant": "base"}))]
+
+
+def lines_of(start: str, page: str) -> list[list[str]]:
+    """Return the cells of a page's table under the heading that begins so."""
+    text = page[page.index(f"## {start}") :].split("\n## ", maxsplit=1)[0]
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [
+        [cell.strip() for cell in line.replace("\\|", "/").strip("|").split("|")]
+        for line in [lines[0], *lines[2:]]
+    ]
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return "\n".join(tables(results()))
+
+
+def test_the_newest_measurement_of_a_cell_counts() -> None:
+    old, new = result("model", "fid_b", 3, time="1"), result("model", "fid_b", 2, time="2")
+    assert lines_of("bird", "\n".join(tables([new, old])))[1] == ["model", "2.0000"]
+
+
+def test_ours_stand_below_the_published_rows_of_their_data_set(page: str) -> None:
+    table = lines_of("Table 1, CUB", page)
+    assert table[0] == ["", "FID form", "inception_score ↑", "fid ↓", "r_precision ↑"]
+    assert [row[0].endswith("*(published)*") for row in table[1:]] == [True] * 8 + [False] * 3
+    assert table[9] == ["Ours: bird abc123 on cub/test, model", "b", "–", "30.25", "–"]
+    assert all(row[0].endswith("*(published)*") for row in lines_of("Table 1, COCO", page)[1:])
+
+
+def test_a_model_stands_beside_its_controls_and_says_where_it_comes_from(page: str) -> None:
+    table = lines_of("bird on cub/test, beside", page)
+    assert table[0] == ["", "fid\\_b ↓", "asked\\_colours ↑"]
+    assert [row[0] for row in table[1:]] == ["model", "retrieved", "real", "none"]
+    assert table[3] == ["real", "4.5000", "0.4600"]
+    assert "bird abc123 · commit c0ffee · n 50/600 · seed 3 · cpu" in page
+    assert "- fid\\_b: Frechet distance, form (b)\n" in page
+
+
+def test_strategies_have_their_own_table(page: str) -> None:
+    table = lines_of("Retrieval strategies", page)
+    assert table[0] == ["", "recall@1 ↑"]
+    assert [row[0] for row in table[1:]] == ["strategy words-words", "strategy sentence-sentence"]
+
+
+def test_ablation_rows_begin_with_the_base(page: str) -> None:
+    table = lines_of("Ablation on aviary/test", page)
+    assert [row[0] for row in table[1:]] == ["base", "no-v", escape(HOSTILE).replace("\\|", "/"), "real"]
+    assert table[2] == ["no-v", "55.00", "0.1000"]
+    assert "trained with 9 steps" in page
+
+
+def test_models_are_not_mixed() -> None:
+    mixed = [
+        result("model", "fid_b", 1),
+        result("model", "fid_b", 2, checkpoint_hash="other"),
+        result("model", "fid_b", 3, seed=9),
+    ]
+    found = [each for each in tables(mixed) if "beside its controls" in each]
+    assert [lines_of("bird", each)[1][1] for each in found] == ["1.0000", "2.0000", "3.0000"]
+    assert [each[:10] for each in tables([])] == ["## Table 1"] * 2
+
+
+def test_rows_as_printed() -> None:
+    cub = {row.method: row for row in PUBLISHED["CUB"]}
+    coco = {row.method: row for row in PUBLISHED["COCO"]}
+    assert (len(cub), len(coco)) == (8, 14)
+    assert cub["The paper"].values == {"inception_score": "5.91", "fid": "10.49", "r_precision": "73.87"}
+    assert list(coco["The paper"].values.values()) == ["29.36", "19.47", "90.32", "47.46", "65.83"]
+    assert coco["DF-GAN"].values == {"fid": "21.42"}
+    assert coco["XMC-GAN"].values["soa_i"] == "71.33"
+    assert "r_precision" not in coco["XMC-GAN"].values
+    assert cub["AttnGAN"].form == "b"
+    assert coco["GLIDE"].form == "?"
+    for row in (*cub.values(), *coco.values()):
+        assert (row.form in ("a", "b", "c", "?")) == ("fid" in row.values), row
+        assert all(float(text.removeprefix("~")) > 0 for text in row.values.values())
+
+
+def test_an_arrow_shows_the_better_side() -> None:
+    assert arrowed("background_entropy_named").endswith("↓")
+    assert arrowed("background_obeyed_named").endswith("↑")
+    assert arrowed("copy_nearest_percentile")[-1] not in "↑↓"
+
+
+def test_text_keeps_no_meaning() -> None:
+    assert escape("a | b") == "a \\| b"
+    assert escape("*x*\n# y") == "\\*x\\* \\# y"
+    assert escape("<b> `c` [d](e) &amp;") == "&lt;b&gt; \\`c\\` \\[d\\](e) &amp;amp;"
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """A folder with results, figures of two models, and two training logs."""
+    """A folder with results, the pictures of a model, red, and of a control, blue, and two training logs."""
     root = tmp_path / "runs"
     append_results(root / "evaluation" / "results.jsonl", results())
-    for name, variant in (("model", ""), ("base", "base")):
-        folder = root / "evaluation" / name / "figures"
-        folder.mkdir(parents=True)
-        for file in ("a", "b"):
-            (folder / f"{file}.webp").write_bytes(webp((200, 30, 30)))
-        about = {"caption": HOSTILE, "neighbour": HOSTILE, "matched": "a *red* bird", "retrieved": "a.webp"}
-        content = {
-            "schema": report.SCHEMA,
-            "checkpoint": HOSTILE,
-            "dataset": "cub/test",
-            "seed": 3,
-            "strategy": "sentence-sentence",
-            "k": 1,
-            "checkpoint_hash": "abc123",
-            "commit": "",
-            "variant": variant,
-            "pairs": [about | {"picture": "b.webp"}],
-            "diversity": [about | {"draws": ["a.webp", "b.webp"]}],
-        }
-        (folder / report.INDEX).write_text(json.dumps(content))
+    folder = root / "evaluation" / "bird <b>" / "rows"
+    folder.mkdir(parents=True)
+    for name, colour in (("model", (200, 30, 30)), ("none", (30, 30, 200)), ("model-soa", (0, 0, 0))):
+        pictures = np.zeros((3, 3, 8, 8), np.uint8)
+        pictures[:] = np.array(colour)[None, :, None, None]
+        np.save(folder / f"{name}.npy", pictures)
+        captions = [HOSTILE, "a $red bird", "a bird"][: 2 if name == "model-soa" else 3]
+        (folder / f"{name}.json").write_text(json.dumps({"captions": captions}))
     gan = root / "gan $x^<b>"
     gan.mkdir()
     lines = [
@@ -67,29 +176,22 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_everything_under_a_run_is_found(runs: Path) -> None:
-    numbers, figures, curves = gather([runs])
-    assert len(numbers) == 16
-    assert sorted(each.text("variant") for each in figures) == ["", "base"]
-    assert [curve.name for curve in curves] == ["runs/damsm", "runs/gan $x^<b>"]
-    assert [curve.x for curve in curves] == ["step", "images"]
-    assert gather([runs / "evaluation" / "results.jsonl"]) == (numbers, [], [])
-
-
-def test_folders_without_records_are_not_searched(runs: Path) -> None:
-    hidden = runs / "evaluation" / "features"
-    hidden.mkdir()
-    (hidden / "results.jsonl").write_text("damaged")
-    assert len(gather([runs])[0]) == 16
+    found = gather([runs])
+    assert len(found.results) == 15
+    assert [mark.parents[1].name for mark in found.pictures] == ["bird <b>"]
+    assert list(found.logs) == ["runs/damsm", "runs/gan $x^<b>"]
+    alone = gather([runs / "evaluation" / "results.jsonl"])
+    assert (alone.results, alone.pictures, alone.logs) == (found.results, [], {})
 
 
 def test_a_log_with_a_cut_line_and_repeated_steps(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text(
         '{"step": 1, "damsm": 5}\n{"step": 2, "damsm": 4}\n{"step": 2, "damsm": 3.5}\n'
-        '{"step": 3, "damsm": NaN, "kl": true, "note": "x", "r1": 2}\nnot json\n{"damsm": 1}\n[]\n'
+        '{"step": 3, "images": 60, "damsm": NaN, "kl": true, "r1": 2}\nnot json\n{"damsm": 1}\n[]\n'
         f'{{"step": {10**400}, "damsm": 1}}\n{{"step": 4, "damsm": {10**400}}}\n{{"step": 5, "damsm": 1e999}}'
     )
-    assert read_curve(path, "x").points == {"damsm": [(1, 5), (2, 3.5)], "r1": [(3, 2)]}
+    assert read_curve(path) == {"damsm": [(1, 5), (2, 3.5)], "r1": [(60, 2)]}
 
 
 def test_nothing_and_damaged_records_are_refused(runs: Path, tmp_path: Path) -> None:
@@ -100,34 +202,15 @@ def test_nothing_and_damaged_records_are_refused(runs: Path, tmp_path: Path) -> 
         write_report([], tmp_path / "none.md")
     with pytest.raises(EvaluationError, match=r"results\.jsonl"):
         gather([tmp_path / "empty"])
-    index = next(runs.rglob("figures.json"))
-    content = json.loads(index.read_text())
-    for damage in (
-        {"pairs": [{}]},
-        {"pairs": 7},
-        {"pairs": [[]]},
-        {"diversity": [{"caption": "x", "draws": 1}]},
-    ):
-        index.write_text(json.dumps(content | damage))
-        with pytest.raises(EvaluationError, match="evaluate again"):
+    mark = next(runs.rglob("model.json"))
+    for damage in ({"captions": 7}, {"captions": [1]}, {"captions": []}, {}):
+        mark.write_text(json.dumps(damage))
+        with pytest.raises(EvaluationError, match="captions and pictures in"):
             write_report([runs], tmp_path / "page.md")
-    index.write_text('{"schema": "other"}')
-    with pytest.raises(EvaluationError, match="schema"):
-        gather([runs])
-
-
-def test_text_keeps_no_meaning() -> None:
-    assert escape("a | b") == "a \\| b"
-    assert escape("*x*\n# y") == "\\*x\\* \\# y"
-    assert escape("<b> `c` [d](e) &amp;") == "&lt;b&gt; \\`c\\` \\[d\\](e) &amp;amp;"
-
-
-def test_every_line_of_a_table_has_its_columns() -> None:
-    for content in tables_of(results()):
-        lines = [line for line in table(content).splitlines() if line.startswith("| ")]
-        assert len(lines) == len(content.rows) + 2
-        widths = {line.replace("\\|", "").count("|") for line in lines}
-        assert len(widths) == 1
+    mark.write_text(json.dumps({"captions": ["a bird"]}))
+    mark.with_suffix(".npy").write_bytes(b"nothing")
+    with pytest.raises(EvaluationError, match="captions and pictures in"):
+        write_report([runs], tmp_path / "page.md")
 
 
 def test_the_page_has_every_part_and_shows_hostile_names_as_text(runs: Path, tmp_path: Path) -> None:
@@ -142,81 +225,24 @@ def test_the_page_has_every_part_and_shows_hostile_names_as_text(runs: Path, tmp
         "Retrieval strategies",
         "Ablation on aviary/test",
         "Pictures",
-        "Several seeds",
-        "Ablation",
         "Learning curves",
     ]
-    assert "AttnGAN *(published)*" in shown
-    assert "*real*" in shown
-    assert "(+15.0)" in shown
     assert "<script" not in shown
     assert HOSTILE not in shown
-    assert "commit c0ffee" in shown
-    assert "\\|" in shown
-    for name in ("pictures-0", "seeds-0", "ablation", "curves"):
+    for name in ("1", "2"):
         assert f"](<report-figures/{name}.png>)" in shown
         with Image.open(page.parent / "report-figures" / f"{name}.png") as figure:
             assert min(figure.size) > 100
 
 
-def test_pictures_lie_where_the_sheet_says(runs: Path, tmp_path: Path) -> None:
-    """One red and one blue picture stand side by side, in this order."""
-    folder = next((runs / "evaluation" / "base").rglob("figures.json")).parent
-    (folder / "b.webp").write_bytes(webp((20, 30, 200)))
+def test_a_line_of_pictures_a_row(runs: Path, tmp_path: Path) -> None:
+    """The model's red pictures stand above the blue ones without memory, each below its caption."""
     write_report([runs], tmp_path / "report.md")
-    with Image.open(tmp_path / "report-figures" / "ablation.png") as figure:
-        pixels = figure.convert("RGB")
-        colours = [pixels.getpixel((x, y)) for y in range(pixels.height) for x in range(pixels.width)]
-    red = [i for i, (r, g, b) in enumerate(colours) if r > 150 and g < 80 and b < 80]
-    blue = [i for i, (r, g, b) in enumerate(colours) if b > 150 and r < 80 and g < 80]
-    assert red
-    assert blue
-    assert max(red) < min(blue), "what was retrieved stands in the line above"
-
-
-def test_figures_cannot_point_outside_their_folder(runs: Path, tmp_path: Path) -> None:
-    index = next((runs / "evaluation" / "model").rglob("figures.json"))
-    index.write_text(index.read_text().replace('"b.webp"', '"../../secret.webp"'))
-    (index.parents[2] / "secret.webp").write_bytes(webp((0, 0, 0)))
-    with pytest.raises(EvaluationError, match=r"figures/secret\.webp"):
-        write_report([runs], tmp_path / "report.md")
-
-
-def test_pairs_and_draws_with_what_they_show(
-    checkpoint: Path, squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(report, "PAIRS", 3)
-    monkeypatch.setattr(report, "GROUPS", 1)
-    data = PreparedDataset.open(squares)
-    context = Context(
-        checkpoint=load_checkpoint(checkpoint),
-        dataset=data,
-        prompts=choose_prompts(data, "test", 8),
-        folder=tmp_path / "model",
-        seed=4,
-        progress=False,
-    )
-    index = draw_figures(context)
-    content = json.loads(index.read_text())
-    assert [pair["caption"] for pair in content["pairs"]] == [p.caption for p in context.prompts[:3]]
-    first = content["pairs"][0]
-    item = context.bank.item(context.bank.index_of(first["neighbour"]))
-    assert first["matched"] in item.captions
-    by_id = {one.id: one for one in data.items}
-    retrieved = np.asarray(Image.open(index.parent / first["retrieved"]).convert("RGB"))
-    original = np.asarray(data.load_image(by_id[first["neighbour"]]).resize(retrieved.shape[:2]))
-    assert np.abs(retrieved.astype(int) - original.astype(int)).mean() < 12
-    with Image.open(index.parent / first["picture"]) as picture:
-        assert picture.size == (context.size, context.size)
-    (group,) = content["diversity"]
-    assert len(group["draws"]) == DRAWS
-    draws = [(index.parent / name).read_bytes() for name in group["draws"]]
-    assert draws[0] != draws[1]
-
-    def refuse(*_: object) -> None:
-        raise AssertionError("painted again")
-
-    monkeypatch.setattr(context.pipe, "paint_many", refuse)
-    assert draw_figures(context) == index
-    with pytest.raises(AssertionError, match="again"):
-        draw_figures(context, "another variant")
+    with Image.open(tmp_path / "report-figures" / "1.png") as figure:
+        pixels = np.asarray(figure.convert("RGB")).astype(int)
+    red = np.argwhere((pixels[..., 0] > 150) & (pixels[..., 1:] < 80).all(axis=2))
+    blue = np.argwhere((pixels[..., 2] > 150) & (pixels[..., :2] < 80).all(axis=2))
+    assert 0 < red[:, 0].max() < blue[:, 0].min()
+    assert red[:, 1].min() == blue[:, 1].min()
+    starts = np.flatnonzero(np.diff(np.unique(red[:, 1])) > 1)
+    assert len(starts) == 2, "three captions"

@@ -7,8 +7,8 @@ import pytest
 
 from memdriven.data.prepared import Item
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.context import Prompt
 from memdriven.evaluation.retrieval import measure_strategy
+from memdriven.evaluation.rows import Prompt
 
 
 @pytest.mark.parametrize(

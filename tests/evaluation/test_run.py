@@ -11,10 +11,9 @@ from PIL import Image, ImageOps
 
 from memdriven.data.prepared import PreparedDataset, write_prepared
 from memdriven.errors import ConfigError, DataError, EvaluationError
-from memdriven.evaluation.context import Resources, choose_prompts
 from memdriven.evaluation.results import read_results
+from memdriven.evaluation.rows import Resources, choose_prompts
 from memdriven.evaluation.run import Evaluation, evaluate
-from memdriven.evaluation.tables import tables_of
 from memdriven.files import sealed
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
@@ -97,12 +96,11 @@ def test_numbers_are_taken_over_by_pixels_and_said_to_be(
 ) -> None:
     """The same ids and captions with other pictures: what real images enter is measured again."""
     data = shutil.copytree(squares, tmp_path / "squares")
-    options = {"metrics": ("fd_squeezenet", "attributes"), "controls": ("real",), "figures": False}
+    options = {"metrics": ("fd_squeezenet", "attributes"), "controls": ("real",)}
     first = run(checkpoint, data, tmp_path / "out", resources, **options)
-    assert not any("taken over" in note for note in first.notes)
+    assert "taken over" not in first.table()
     again = run(checkpoint, data, tmp_path / "out", resources, **options)
-    assert again.notes[0].startswith(f"{len(first.results)} of these numbers are taken over")
-    assert again.table().count("taken over") == 1
+    assert f"note: {len(first.results)} of these numbers are taken over" in again.table()
     for path in sorted((data / "images" / "test").iterdir()):
         with Image.open(path) as image:
             ImageOps.invert(image.convert("RGB")).save(path, quality=90)
@@ -126,7 +124,7 @@ def test_near_duplicates_across_the_split_are_told(checkpoint: Path, squares: Pa
             (ImageOps.mirror(image) if i == 5 else image).save(
                 data / f"images/test/test00{i}.webp", quality=60
             )
-    options = {"metrics": ("r_precision",), "controls": (), "figures": False}
+    options = {"metrics": ("r_precision",), "controls": ()}
     (note,) = run(checkpoint, data, tmp_path, Resources(), **options).notes
     assert "2 of 16 test images all but repeat a training image, e.g. test003 repeats train003" in note
 
@@ -134,7 +132,7 @@ def test_near_duplicates_across_the_split_are_told(checkpoint: Path, squares: Pa
 def test_another_number_of_neighbours_is_measured_anew(
     checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
 ) -> None:
-    options = {"metrics": ("attributes",), "controls": (), "figures": False}
+    options = {"metrics": ("attributes",), "controls": ()}
     one = run(checkpoint, squares, tmp_path / "out", resources, **options)
     other = shutil.copytree(checkpoint, tmp_path / checkpoint.name)
     config = json.loads((other / "config.json").read_text())
@@ -148,7 +146,7 @@ def test_another_number_of_neighbours_is_measured_anew(
 def test_rows_go_on_after_a_stop(
     checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"metrics": ("attributes",), "controls": (), "batch": 4, "figures": False}
+    options = {"metrics": ("attributes",), "controls": (), "batch": 4}
     whole = run(checkpoint, squares, tmp_path / "whole", resources, **options)
     paint, calls = MemoryDrivenPipeline.paint_many, []
 
@@ -184,7 +182,7 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
             "inception_score",
             "fid_vgg",
             "attributes",
-            "diversity",
+            "diversity_seed",
             "diversity_z",
             "background_entropy",
             "r_precision",
@@ -211,7 +209,7 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
 def test_rows_of_other_strategies_and_of_another_memory(
     checkpoint: Path, squares: Path, tmp_path: Path
 ) -> None:
-    options = {"metrics": ("r_precision",), "controls": ("none",), "figures": False}
+    options = {"metrics": ("r_precision",), "controls": ("none",)}
     strategies = ("sentence-sentence", "sentence-image", "none")
     found = run(checkpoint, squares, tmp_path / "a", Resources(), strategies=strategies, **options)
     assert {r.row: r.strategy for r in found.results} == {
@@ -242,16 +240,12 @@ def test_rows_of_other_strategies_and_of_another_memory(
 def test_names_of_a_runs_checkpoint(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
     run_folder = tmp_path / "long-run" / "checkpoint"
     shutil.copytree(checkpoint, run_folder)
-    found = run(
-        run_folder, squares, tmp_path, Resources(), metrics=("r_precision",), controls=(), figures=False
-    )
+    found = run(run_folder, squares, tmp_path, Resources(), metrics=("r_precision",), controls=())
     assert found.results[0].checkpoint == "long-run"
 
 
 def test_fewer_captions_than_asked_for_are_told(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
-    found = evaluate(
-        checkpoint, squares, metrics=(), controls=(), n=100, out=tmp_path, figures=False, progress=False
-    )
+    found = evaluate(checkpoint, squares, metrics=(), controls=(), n=100, out=tmp_path, progress=False)
     assert "note: 100 captions were asked for, and split test has 32" in found.table()
 
 
@@ -269,7 +263,7 @@ def test_settings_are_chosen_on_pictures_that_nobody_is_tested_on(
     ]
     write_prepared(data, name="squares", items=items, classes=whole.classes, image_size=64)
     rows = {"best-of-2": {"best_of": 2}, "guidance-1": {"guidance": 1.0}, "k-3": {"k": 3}}
-    options = {"metrics": ("attributes",), "controls": (*rows, "real"), "figures": False}
+    options = {"metrics": ("attributes",), "controls": (*rows, "real")}
     found = run(checkpoint, data, tmp_path / "out", resources, split="validation", **options)
     assert {r.dataset for r in found.results} == {"squares/validation"}
     assert list(values(found, "asked_colours")) == ["model", *rows, "real"]
@@ -280,8 +274,6 @@ def test_settings_are_chosen_on_pictures_that_nobody_is_tested_on(
         painted = np.load(next(tmp_path.rglob(f"{row}.npy")))[1]
         picture = np.asarray(pipe(prompts[1].caption, seed=1, **{"k": 1, **fields}).images[0])
         assert np.abs(painted.astype(int) - picture.transpose(2, 0, 1).astype(int)).max() <= 1
-    shown = next(each for each in tables_of(found.results) if "beside its controls" in each.title)
-    assert [row.label for row in shown.rows] == ["tiny (the model)", "real", *rows]
     with pytest.raises(ConfigError, match="best_of"):
         run(checkpoint, data, tmp_path / "out", resources, controls=("best-of-99",))
 
@@ -309,7 +301,7 @@ def test_a_judge_says_nothing_of_captions_that_name_nothing(
                 line["caption_attributes"] = [{} for _ in line["captions"]]
         (data / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         metrics = ("attributes", "r_precision_judge")
-        options = {"metrics": metrics, "controls": ("real", "real"), "figures": False, "strategies": ()}
+        options = {"metrics": metrics, "controls": ("real", "real"), "strategies": ()}
         found = evaluate(checkpoint, data, n=32, out=tmp_path / str(naming), resources=resources, **options)  # type: ignore[arg-type]
         measured = [result for result in found.results if result.metric == "r_precision_judge"]
         if naming:
@@ -322,16 +314,7 @@ def test_a_judge_says_nothing_of_captions_that_name_nothing(
 def test_one_image_alone_equals_its_row(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
     """Image i of a row is the pipeline's picture of its caption with seed + i."""
 
-    run(
-        checkpoint,
-        squares,
-        tmp_path,
-        Resources(),
-        metrics=("r_precision",),
-        controls=(),
-        seed=5,
-        figures=False,
-    )
+    run(checkpoint, squares, tmp_path, Resources(), metrics=("r_precision",), controls=(), seed=5)
     row = np.load(next(tmp_path.rglob("model.npy")))
     prompts = choose_prompts(PreparedDataset.open(squares), "test", N)
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")

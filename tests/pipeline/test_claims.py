@@ -171,6 +171,9 @@ TABLE: tuple[tuple[str, dict[str, str]], ...] = (
     ("a large crow with a hooked beak", {"size": "large", "body_plan": "crow", "beak_shape": "hooked"}),
     ("a cat", {}),
     ("the bird has a scarlet chest, never a white belly", {"breast": "red"}),
+    ("the bird is red and black", whole("red", "black")),
+    ("its breast is spotted and its bill is not yellow", {"pattern": "spotted"}),
+    ("its tail is not gold and never any black head and wings", {}),
 )
 
 

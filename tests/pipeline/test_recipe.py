@@ -27,7 +27,7 @@ RECIPE = Recipe(
     checkpoint_hash="0123456789ab",
     bank_hash="ba9876543210",
     version="0.1.0",
-    extra={"guidance": 1.5, "sampler": "plain", "steps": 3, "tiled": True},
+    guidance=1.5,
 )
 
 
@@ -89,7 +89,7 @@ def test_least_recipe_takes_defaults() -> None:
     least = {"schema": SCHEMA, "caption": "a bird", "strategy": "none", "k": 1, "seed": 0}
     recipe = Recipe.from_dict(least)
     assert recipe.neighbours == ()
-    assert recipe.extra == {}
+    assert recipe.variations == ()
 
 
 HOSTILE_JSON = {
@@ -127,9 +127,8 @@ HOSTILE_JSON = {
     "hash with path": changed(checkpoint_hash="../../etc"),
     "hash as null": changed(bank_hash=None),
     "long name": changed(checkpoint="a" * 101),
+    "extra of a later version": changed(extra={"sampler": "plain"}),
     "extra as list": changed(extra=[1]),
-    "extra with objects": changed(extra={"a": {"b": 1}}),
-    "extra with odd name": changed(extra={"__class__": 1}),
     "variations as object": changed(variations={"seed": 1, "strength": 0.5}),
     "variation without strength": changed(variations=[{"seed": 1}]),
     "variation with more": changed(variations=[{"seed": 1, "strength": 0.5, "x": 1}]),
@@ -145,8 +144,6 @@ HOSTILE_JSON = {
     "memory as null": changed(memory=None),
     "endless memory": changed(memory=0.5).replace('"memory": 0.5', '"memory": 1e999'),
     "memory that is no number": changed(memory=0.5).replace('"memory": 0.5', '"memory": NaN'),
-    "much extra": changed(extra={f"a{i}": i for i in range(17)}),
-    "long extra": changed(extra={"a": "b" * 201}),
 }
 
 
@@ -182,7 +179,7 @@ def test_recipes_links_and_pictures_of_earlier_versions_open(old: dict[str, str]
     recipe = Recipe.from_json(old["json"])
     assert Recipe.from_url(old["url"]) == recipe
     assert Recipe.from_png(base64.b64decode(old["png"])) == recipe
-    assert json.loads(recipe.to_json()) == json.loads(old["json"])
+    assert recipe.to_dict() | {"extra": {}} == json.loads(old["json"])
     assert (recipe.mirror, recipe.window) == (None, None)
 
 

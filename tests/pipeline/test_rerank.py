@@ -15,12 +15,11 @@ from memdriven.encoders.damsm import Damsm, matching_scores
 from memdriven.encoders.readers import FLOOR, AttributeHead, Attributes, CaptionReader
 from memdriven.errors import ConfigError, RetrievalError
 from memdriven.memory.scores import scaled
-from memdriven.models.noise import draw_noise
 from memdriven.pipeline.claims import named_in
 from memdriven.pipeline.output import Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED, Request, Variation
-from memdriven.pipeline.rerank import best, score_pictures
+from memdriven.pipeline.rerank import stages_to_read
 
 CAPTION = "a small red bird with black wings"
 NAMING = "a small red bird with black wings and a blue crown"
@@ -37,7 +36,7 @@ def fit(
     encoded = checkpoint.vocabulary.encode(caption, checkpoint.config.text.max_words)
     with torch.no_grad():
         text = checkpoint.damsm.encode_captions([encoded])
-        regions = checkpoint.damsm.encode_images(pixels).regions
+        regions = checkpoint.damsm.look(pixels)[0].regions
     score = float(matching_scores(text.words, text.mask, regions))
     if checkpoint.attributes is not None:
         score += shown(checkpoint, caption, pixels)
@@ -165,12 +164,5 @@ def test_refused_numbers(pipe: MemoryDrivenPipeline, count: object) -> None:
 
 def test_encoders_that_read_no_pictures_say_so(pipe: MemoryDrivenPipeline) -> None:
     blind = Damsm(len(pipe.checkpoint.vocabulary), pipe.config.text, DamsmConfig())
-    checkpoint = dataclasses.replace(pipe.checkpoint, damsm=blind)
-    prepared = pipe.prepare(Request(caption=CAPTION))
-    noise = draw_noise(0, checkpoint.generator)
     with pytest.raises(ConfigError, match="read pictures"):
-        score_pictures(checkpoint, prepared.asked, [prepared.text] * 2, torch.zeros(2, 512, 16, 16), noise)
-
-
-def test_of_equal_scores_the_nearest_wins() -> None:
-    assert best(torch.tensor([0.5, 0.9, 0.9, 0.1]), 3) == [1, 2, 0]
+        stages_to_read(dataclasses.replace(pipe.checkpoint, damsm=blind))

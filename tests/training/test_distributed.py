@@ -157,7 +157,7 @@ def test_two_processes_train_the_encoders_that_one_trains(world: Path, made: Pat
         for folder in (tmp_path / "alone", made / "encoders")
     )
     losses = [name for name in first if name.startswith(("loss", "heads_", "pixels_"))]
-    assert len(losses) >= 7
+    assert len(losses) >= 5
     assert {n: other[n] for n in losses} == pytest.approx({n: first[n] for n in losses}, rel=1e-3)
     # Adam moves each weight by about its rate a step, wherever the gradient is more than rounding.
     weights = [name for name in alone if name.startswith("module/") and name.endswith("weight")]

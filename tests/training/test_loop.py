@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from memdriven.errors import CheckpointError, Interrupted, TrainingError
 from memdriven.training import loop as loops
 from memdriven.training.distributed import World
-from memdriven.training.loop import Loop, Sampler, linear_decay, warm_cosine
+from memdriven.training.loop import Loop, SampleGrid, linear_decay, warm_cosine
 from memdriven.training.run_directory import RunDirectory
 
 
@@ -111,7 +111,12 @@ def test_rates_fall_over_the_budget_whether_of_steps_or_minutes(tmp_path: Path) 
     options: dict[str, Any] = {"minutes": 10.5 / 60, "schedule": linear_decay(0.0), "log_every": 10**6}
     train(tmp_path / "whole", 10**6, trainer=whole, **options)
     assert len(whole.rates) == 11
-    train(tmp_path / "parts", 10**6, trainer=parts, call_minutes=4.5 / 60, **options)
+    stopping = {
+        **options,
+        "draw": lambda step: os.kill(os.getpid(), signal.SIGINT) or 0.0 if step == 4 else float(step % 3),
+    }
+    with pytest.raises(Interrupted):
+        train(tmp_path / "parts", 10**6, trainer=parts, **stopping)
     assert len(parts.rates) == 5
     again = OneWeight()
     again.rates = parts.rates
@@ -155,12 +160,16 @@ def test_what_is_left_is_told_in_minutes(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_samples_come_within_a_minute_and_then_every_few(tmp_path: Path) -> None:
-    train(tmp_path, 640, sampler=Sampler(lambda: torch.zeros(4, 3, 8, 8), 2, "Rows are noises."))
+    def paint(z: Tensor) -> Tensor:
+        return z.mean(1)[:, None, None, None].sign().expand(2, 3, 8, 8)
+
+    grid = SampleGrid(torch.zeros(2, 3, 8, 8), paint, 5, "Rows are noises.")
+    train(tmp_path, 640, samples=grid)
     drawn = sorted(path.name for path in (tmp_path / "samples").glob("*.png"))
     assert drawn == ["000030.png", "000330.png", "000630.png", "000640.png"]
     assert (tmp_path / "samples/README.md").read_text() == "Rows are noises.\n"
     with Image.open(tmp_path / "samples/000030.png") as sheet:
-        assert sheet.size == (2 * 10 + 2, 2 * 10 + 2)
+        assert sheet.size == (2 * 10 + 2, 4 * 10 + 2)
         assert sheet.getpixel((0, 0)) == (255, 255, 255)
         assert sheet.getpixel((3, 3)) == (128, 128, 128)
 
