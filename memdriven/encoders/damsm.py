@@ -21,8 +21,9 @@ from memdriven.encoders.image import CompactBackbone, FeatureHeads, ImageFeature
 from memdriven.encoders.text import TextEncoder, TextFeatures
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.encoders.weights import load_weights, read_weights, weights_hash, write_weights
-from memdriven.errors import CheckpointError
-from memdriven.files import atomic_write_json, read_json
+from memdriven.errors import CheckpointError, require
+from memdriven.files import atomic_write_json, read_json, sealed
+from memdriven.numbers import shown
 
 _EPSILON = 1e-8
 SENTENCE_BATCH = 256
@@ -62,18 +63,14 @@ def word_cosines(words: Tensor, mask: Tensor, regions: Tensor) -> Tensor:
     """
     words, regions = words.float(), regions.float()
     texts, length, width = words.shape
-    flat = words.reshape(texts * length, width)
-    similarity = (regions @ flat.T).view(*regions.shape[:2], texts, length)
-    # (b_img, r, b_txt, t)
-    over_words = similarity.masked_fill(~mask, -torch.inf).softmax(3)
-    alpha = (GAMMA1 * over_words).softmax(1)  # (b_img, r, b_txt, t)
-    dot = (alpha * similarity).sum(1)  # (b_img, b_txt, t)
+    s = (regions @ words.reshape(texts * length, width).T).view(*regions.shape[:2], texts, length)
+    over_words = s.masked_fill(~mask, -torch.inf).softmax(3)  # (b_img, r, b_txt, t)
+    alpha = (GAMMA1 * over_words).softmax(1)
     gram = regions @ regions.transpose(1, 2)  # (b_img, r, r)
     weights = alpha.flatten(2)  # (b_img, r, b_txt*t)
     squared = ((gram @ weights) * weights).sum(1).view(-1, texts, length)
-    norms: Tensor = squared.clamp(min=_EPSILON**2).sqrt() * words.norm(dim=2).clamp(min=_EPSILON)
-    cosines: Tensor = dot / norms
-    return cosines
+    norms = squared.clamp(min=_EPSILON**2).sqrt() * words.norm(dim=2).clamp(min=_EPSILON)
+    return torch.div((alpha * s).sum(1), norms)
 
 
 def matching_scores(words: Tensor, mask: Tensor, regions: Tensor) -> Tensor:
@@ -107,23 +104,20 @@ def damsm_loss(
     scores = matching_scores(text.words, text.mask, image.regions)
     with torch.autocast(scores.device.type, enabled=False):
         cosines = cosine(image.global_.float(), text.sentence.float())
-    excluded = None
+    right = torch.arange(len(scores), device=scores.device)
+    excluded = torch.zeros_like(scores, dtype=torch.bool)
     if class_ids is not None:
-        same = (class_ids[:, None] == class_ids[None, :]) & (class_ids >= 0)[:, None]
-        excluded = same.fill_diagonal_(False)
-    words = _both_ways(GAMMA3 * scores, excluded)
-    sentence = _both_ways(GAMMA3 * cosines, excluded)
-    return DamsmLoss(words, sentence, words + sentence)
-
-
-def _both_ways(logits: Tensor, excluded: Tensor | None) -> Tensor:
-    """Return the sum of the cross-entropies over captions and over images."""
-    if excluded is not None:
+        excluded = (class_ids[:, None] == class_ids[None, :]) & (class_ids >= 0)[:, None]
+        excluded = excluded.fill_diagonal_(False)
         # A batch of one class alone would leave nothing to tell apart from.
-        excluded = excluded & (excluded.sum() < len(excluded) * (len(excluded) - 1))
-        logits = logits.masked_fill(excluded, -torch.inf)
-    right = torch.arange(len(logits), device=logits.device)
-    return F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)
+        excluded = excluded & (excluded.sum() < len(scores) * (len(scores) - 1))
+
+    def both_ways(table: Tensor) -> Tensor:
+        logits = (GAMMA3 * table).masked_fill(excluded, -torch.inf)
+        return F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)
+
+    words, sentence = both_ways(scores), both_ways(cosines)
+    return DamsmLoss(words, sentence, words + sentence)
 
 
 class Damsm(nn.Module):
@@ -158,19 +152,18 @@ class Damsm(nn.Module):
             parts.append(self.encode_captions(batch).sentence.float().cpu())
         return torch.cat(parts)[torch.argsort(torch.tensor(order))]
 
-    def encode_images(self, images: Tensor, vgg: Vgg16Features | None = None) -> ImageFeatures:
+    def look(self, images: Tensor, vgg: Vgg16Features | None = None) -> tuple[ImageFeatures, Tensor | None]:
         """Embed pictures (b, 3, h, w) in [0, 1], differentiably, for the generator's loss.
 
         Without a pixel network of its own (`pixel_backbone` vgg16) they go through `vgg` and
         `heads` at `pixel_size` px.
 
+        Returns:
+            Their features; and the compact network's maps, off which attributes are read.
+
         Raises:
             ValueError: `vgg` is needed and missing.
         """
-        return self.look(images, vgg)[0]
-
-    def look(self, images: Tensor, vgg: Vgg16Features | None = None) -> tuple[ImageFeatures, Tensor | None]:
-        """As `encode_images`; also the compact network's maps, off which attributes are read."""
         if self.pixels is not None:
             maps = self.pixels.maps(images)
             return self.pixels.embed(maps), maps
@@ -209,9 +202,9 @@ def save_damsm(
 ) -> None:
     """Write a DAMSM folder; each file is whole or absent."""
     folder.mkdir(parents=True, exist_ok=True)
-    atomic_write_json(folder / VOCABULARY, vocabulary.to_json())
+    atomic_write_json(folder / VOCABULARY, sealed(vocabulary.to_json()))
     content = {"schema": SCHEMA, "hash": damsm.hash(), **facts, "config": to_dict(config)}
-    atomic_write_json(folder / CONFIG, content)
+    atomic_write_json(folder / CONFIG, sealed(content))
     write_weights(folder / WEIGHTS, damsm, {"schema": SCHEMA})
 
 
@@ -223,29 +216,20 @@ def load_damsm(folder: Path | str, device: torch.device | str = "cpu") -> Traine
         ConfigError: the config has unknown settings.
     """
     folder = Path(folder)
-    content = read_json(folder / CONFIG, CheckpointError)
-    if content.get("schema") == OF_CHECKPOINT:
-        made = content.get("facts")
-        content = {
-            "hash": made.get("damsm") if isinstance(made, dict) else None,
-            "config": content.get("config", {}),
-        }
-    elif content.get("schema") != SCHEMA:
-        raise CheckpointError(
-            f"a DAMSM folder of schema {SCHEMA} in {folder}",
-            f"schema {content.get('schema')!r}",
-            "run `memdriven train-damsm`",
-        )
-    config = from_dict(Config, content.get("config", {}))
+    facts = read_json(folder / CONFIG, CheckpointError)
+    settings = facts.pop("config", {})
+    if (schema := facts.get("schema")) == OF_CHECKPOINT:
+        made = facts.get("facts")
+        facts = {"hash": made.get("damsm") if isinstance(made, dict) else None}
+    elif schema != SCHEMA:
+        wanted, fix = f"a DAMSM folder of schema {SCHEMA} in {folder}", "run `memdriven train-damsm`"
+        raise CheckpointError(wanted, f"schema {shown(schema)}", fix)
+    config = from_dict(Config, settings)
     vocabulary = Vocabulary.from_json(read_json(folder / VOCABULARY, CheckpointError))
     damsm = load_damsm_weights(folder / WEIGHTS, len(vocabulary), config.text, config.damsm)
-    if damsm.hash() != content.get("hash"):
-        raise CheckpointError(
-            f"the DAMSM weights {content.get('hash')} in {folder / WEIGHTS}",
-            f"weights {damsm.hash()}",
-            "restore the files of one and the same training",
-        )
-    facts = {key: value for key, value in content.items() if key != "config"}
+    wanted, found = f"the DAMSM weights {facts.get('hash')} in {folder / WEIGHTS}", damsm.hash()
+    fix = "restore the files of one and the same training"
+    require(found == facts.get("hash"), CheckpointError, wanted, f"weights {found}", fix)
     return TrainedDamsm(damsm.to(device), vocabulary, config, facts)
 
 

@@ -44,9 +44,8 @@ class FeatureHeads(nn.Module):
 
     spread: Tensor
 
-    def __init__(self, dim: int, pool: int = 2) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.pool = pool
         self.project = Projection(FEATURE_CHANNELS, FEATURE_CHANNELS, dim)
         self.register_buffer("spread", torch.ones(FEATURE_CHANNELS))
 
@@ -58,8 +57,7 @@ class FeatureHeads(nn.Module):
 
     def forward(self, v: Tensor) -> ImageFeatures:
         """Embed v (b, 512, h, w), h and w multiples of 2."""
-        scaled = v / self.spread[:, None, None]
-        maps = F.avg_pool2d(scaled, self.pool)  # (b, 512, h/2, w/2)
+        maps = F.avg_pool2d(v / self.spread[:, None, None], 2)  # (b, 512, h/2, w/2)
         return self.project.embed(maps, maps.mean((2, 3)))
 
 

@@ -20,15 +20,13 @@ from torch.nn import functional as F
 from memdriven.data.attributes import IGNORED
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import load_weights, read_weights, write_weights
-from memdriven.errors import CheckpointError
+from memdriven.errors import CheckpointError, require
 
 FLOOR = -3.0
-"""No value counts as less likely (as a logarithm): one part that a picture cannot show must not
-outweigh all others."""
-SCHEMA = "memdriven.attributes/2"
-FILE = "attributes.safetensors"
+"""No value counts as less likely (as a logarithm): what a picture cannot show must not outweigh the rest."""
+SCHEMA, FILE = "memdriven.attributes/2", "attributes.safetensors"
 METADATA = "memdriven"
-"""The file's one entry of metadata."""
+"""The file's one entry of metadata: safetensors writes several in any order, and bytes are its hash."""
 
 
 class _Reader(nn.Module):
@@ -48,15 +46,13 @@ class _Reader(nn.Module):
     ) -> None:
         super().__init__()
         self.attributes = {name: tuple(values) for name, values in attributes.items()}
-        count, most = len(attributes), max(map(len, attributes.values()))
+        counts = torch.tensor([len(values) for values in attributes.values()])
+        count, most = len(counts), int(counts.max())
         self.look = look
         self.weight = nn.Parameter(torch.randn(count, most + further, dim) * dim**-0.5)
         self.bias = nn.Parameter(torch.zeros(count, most + further))
-        used = torch.zeros(count, most + further, dtype=torch.bool)
-        for row, values in enumerate(attributes.values()):
-            used[row, : len(values)] = True
-        used[:, most:] = True
-        self.register_buffer("used", used, persistent=False)
+        answers = torch.arange(most + further)
+        self.register_buffer("used", (answers < counts[:, None]) | (answers >= most), persistent=False)
 
     def answer(self, attention: Tensor, places: Tensor) -> Tensor:
         """Return logits (b, a, values) of places (b, p, d) with attention (b, a, p); unused ones are -inf."""
@@ -128,13 +124,7 @@ def agreement(named: Tensor, shown: Tensor) -> Tensor:
 
 
 class Attributes(nn.Module):
-    """The readers of one pair of encoders, with the values of each attribute.
-
-    Args:
-        head: reads off the maps of DAMSM's pixel network what a picture shows.
-        reader: reads off word embeddings what a caption names; None where captions' records were
-            not to be had.
-    """
+    """The readers of one pair of encoders; none of captions where their records were not to be had."""
 
     def __init__(self, head: AttributeHead, reader: CaptionReader | None) -> None:
         super().__init__()
@@ -149,18 +139,15 @@ class Attributes(nn.Module):
 def reader_of(attributes: Attributes | None) -> CaptionReader:
     """Return the reader of captions that a generator with `generator.attribute_dim` needs."""
     if attributes is None or attributes.reader is None:
-        raise CheckpointError(
-            "encoders with a reader of captions, for generator.attribute_dim",
-            "encoders without one",
-            "run train-pixels on data with attribute records, or set generator.attribute_dim 0",
-        )
+        wanted = "encoders with a reader of captions, for generator.attribute_dim"
+        fix = "run train-pixels on data with attribute records, or set generator.attribute_dim 0"
+        raise CheckpointError(wanted, "encoders without one", fix)
     return attributes.reader
 
 
 def save_attributes(folder: Path, attributes: Attributes, damsm: str) -> None:
     """Write the readers into the folder of the encoders with hash `damsm`: float16, atomically."""
     facts = {"schema": SCHEMA, "damsm": damsm, "attributes": attributes.values}
-    # One entry: safetensors writes several in any order, and a file's bytes are its hash.
     write_weights(folder / FILE, attributes, {METADATA: json.dumps(facts)})
 
 
@@ -175,26 +162,20 @@ def load_attributes(folder: Path | str, damsm: str) -> Attributes | None:
     path = Path(folder) / FILE
     if not path.is_file():
         return None
-    state = read_weights(path)
+    state, fix = read_weights(path), "run `memdriven train-pixels` again, or restore the file"
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-        if facts.get("schema") != SCHEMA or facts.get("damsm") != damsm:
-            raise CheckpointError(
-                f"the attributes (schema {SCHEMA}) of the encoders {damsm} in {path}",
-                f"schema {facts.get('schema')}, encoders {facts.get('damsm')}",
-                "restore the files of one and the same training, or run train-pixels again",
-            )
+        found = f"schema {facts.get('schema')}, encoders {facts.get('damsm')}"
+        wanted = f"the attributes (schema {SCHEMA}) of the encoders {damsm} in {path}"
+        require(found == f"schema {SCHEMA}, encoders {damsm}", CheckpointError, wanted, found, fix)
         values: Mapping[str, Sequence[str]] = facts["attributes"]
         head = AttributeHead(state["head.look.weight"].shape[1], values)
         words = state.get("reader.look.weight")
         reader = None if words is None else CaptionReader(words.shape[1], values)
     except (OSError, SafetensorError, KeyError, ValueError, AttributeError, IndexError) as error:
-        raise CheckpointError(
-            f"attributes of schema {SCHEMA} in {path}",
-            f"{type(error).__name__}: {error}"[:200],
-            "run `memdriven train-pixels` again, or remove the file",
-        ) from error
+        found = f"{type(error).__name__}: {error}"[:200]
+        raise CheckpointError(f"attributes of schema {SCHEMA} in {path}", found, fix) from error
     attributes = Attributes(head, reader)
     load_weights(attributes, state, str(path))
     return attributes.eval().requires_grad_(False)

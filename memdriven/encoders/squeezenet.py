@@ -44,12 +44,10 @@ class SqueezeNet(nn.Module):
 
     def forward(self, images: Tensor, depths: tuple[int, ...] = DEPTHS) -> list[Tensor]:
         """Return the maps at `depths`, ascending, of images (b, 3, h, w) in [0, 1]."""
-        x = (images - self.mean) * self.factor
-        maps = []
+        x, maps = (images - self.mean) * self.factor, []
         for index, layer in enumerate(self.features):
             x = layer(x)
-            if index in depths:
-                maps.append(x)
+            maps += [x] if index in depths else []
         return maps
 
     @classmethod

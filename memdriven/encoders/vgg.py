@@ -8,15 +8,17 @@ CPU time with it (`python -m benchmarks.bank_build`, docs/memory.md).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memdriven.encoders.weights import imagenet_weights, load_weights, weights_hash
-from memdriven.errors import CheckpointError
+from memdriven.errors import CheckpointError, require
 
 WEIGHTS = "VGG16_Weights.IMAGENET1K_FEATURES"
 WEIGHTS_VARIABLE = "MEMDRIVEN_VGG16"
@@ -31,27 +33,17 @@ MEAN = (0.48235, 0.45882, 0.40784)
 WINOGRAD_CHANNELS = 256
 """On a CPU, layers with this many input channels use Winograd's convolution."""
 TILE = 4
-_INPUT = torch.tensor(
-    [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
+_POINTS = (0, 1, -1, 2, -2)
+"""Tiles and filters are polynomials, multiplied by values at these points and at infinity (Cook-Toom)."""
+_OTHERS = [[other for other in _POINTS if other != point] for point in _POINTS]
+_INPUT = torch.tensor([[*np.poly(others)[::-1], 0.0] for others in _OTHERS] + [[*np.poly(_POINTS)[::-1]]])
+"""B^T of Lavin & Gray, Sec. 4.3; the next two are G and A^T."""
+_FILTER = torch.tensor(
+    [[p**i / math.prod(p - q for q in others) for i in range(3)] for p, others in zip(_POINTS, _OTHERS)]
+    + [[0.0, 0.0, 1.0]],
     dtype=torch.float64,
 )
-"""B^T of Lavin & Gray, Sec. 4.3; the next two are G (times 24) and A^T."""
-_FILTER = (
-    torch.tensor(
-        [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], dtype=torch.float64
-    )
-    / 24
-)
-_OUTPUT = torch.tensor(
-    [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], dtype=torch.float64
-)
+_OUTPUT = torch.tensor([[p**i for p in _POINTS] + [i == TILE - 1] for i in range(TILE)], dtype=torch.float64)
 _INPUT_2D = torch.kron(_INPUT, _INPUT).float()  # (36, 36)
 _OUTPUT_2D = torch.kron(_OUTPUT, _OUTPUT).float()  # (16, 36)
 
@@ -77,12 +69,10 @@ class Vgg16Features(nn.Module):
 
     @classmethod
     def load(cls, weights: Path | str | None = None, device: torch.device | str = "cpu") -> Vgg16Features:
-        """Build the network with its ImageNet weights.
+        """Build the network with its ImageNet weights, on a device.
 
-        Args:
-            weights: a safetensors or `.pth` file in torchvision's layout; without it the file
-                that `MEMDRIVEN_VGG16` names, else torchvision's `IMAGENET1K_FEATURES` download.
-            device: where the network shall compute.
+        They come from a safetensors or `.pth` file in torchvision's layout, the file that `MEMDRIVEN_VGG16`
+        names, or torchvision's `IMAGENET1K_FEATURES` download.
 
         Raises:
             CheckpointError: the file is missing, truncated, not VGG-16, or cannot be downloaded.
@@ -97,13 +87,10 @@ class Vgg16Features(nn.Module):
         Raises:
             CheckpointError: an entry is missing, of another shape, or not finite.
         """
-        head = state.get(CLASSIFIER)
-        if head is not None and bool(torch.isfinite(head).all()):
-            raise CheckpointError(
-                f"VGG-16 weights for features (IMAGENET1K_FEATURES) in {name}",
-                "weights for classification (IMAGENET1K_V1), for inputs of another scale",
-                "give torchvision's vgg16_features file",
-            )
+        classifies = CLASSIFIER in state and bool(torch.isfinite(state[CLASSIFIER]).all())
+        wanted = f"VGG-16 weights for features (IMAGENET1K_FEATURES) in {name}"
+        found = "weights for classification (IMAGENET1K_V1), for inputs of another scale"
+        require(not classifies, CheckpointError, wanted, found, "give torchvision's vgg16_features file")
         rounded = {key: state[key].half() for key in self.state_dict() if key in state}
         load_weights(self, rounded, name, "give torchvision's vgg16 weights (IMAGENET1K_FEATURES)")
         self._transformed.clear()
@@ -118,13 +105,9 @@ class Vgg16Features(nn.Module):
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return relu5_3 of RGB images in [0, 1].
+        """Return relu5_3 (b, 512, h/16, w/16), not negative, of RGB images (b, 3, h, w) in [0, 1].
 
-        Args:
-            images: (b, 3, h, w), h and w multiples of 16; 256 for the bank's features.
-
-        Returns:
-            v: (b, 512, h/16, w/16), non-negative. Differentiable in the images.
+        h and w are multiples of 16, 256 for the bank's features. Differentiable in the images.
 
         Raises:
             ValueError: the images are not (b, 3, h, w) with such sides.

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from memdriven.errors import CheckpointError
+from memdriven.errors import CheckpointError, require
 from memdriven.files import atomic_write_bytes
 
 
@@ -21,24 +21,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file is missing, truncated, or holds anything else than tensors.
     """
-    if not path.is_file():
-        raise CheckpointError(wanted=f"the weight file {path}", found="no such file", fix="check the path")
+    require(path.is_file(), CheckpointError, f"the weight file {path}", "no such file", "check the path")
     try:
         if path.suffix in (".pth", ".pt"):
             content = torch.load(path, map_location="cpu", weights_only=True)
         else:
             content = load(path.read_bytes())
     except Exception as error:  # torch's reader of .pth raises all kinds on foreign bytes
-        raise CheckpointError(
-            f"weights in {path}",
-            f"a damaged or foreign file ({type(error).__name__}: {error})"[:200],
-            "fetch the file again",
-        ) from error
-    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(
-            f"a table of tensors in {path}", found=type(content).__name__, fix="give a state dict"
-        )
-    return content
+        found = f"a damaged or foreign file ({type(error).__name__}: {error})"[:200]
+        raise CheckpointError(f"weights in {path}", found, "fetch the file again") from error
+    table = isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())
+    wanted, fix = f"a table of tensors in {path}", "give a state dict"
+    require(table, CheckpointError, wanted, type(content).__name__, fix)
+    return dict(content)
 
 
 def imagenet_weights(
@@ -46,12 +41,8 @@ def imagenet_weights(
 ) -> tuple[dict[str, Tensor], str]:
     """Return a pretrained network's tensors, and where they come from.
 
-    Args:
-        name: of torchvision's weights, e.g. `VGG16_Weights.IMAGENET1K_FEATURES`.
-        path: a file in torchvision's layout, as the command-line `option` names it.
-        option: for errors.
-        variable: without a path, the environment variable that may name one; else torchvision downloads
-            them, or finds them in its cache.
+    From the file at `path`, as the command-line `option` names it, or that the environment `variable` names,
+    in torchvision's layout; else torchvision downloads its weights of that `name`, or has them.
 
     Raises:
         CheckpointError: the file is missing or damaged, or the download failed.
@@ -64,11 +55,10 @@ def imagenet_weights(
 
         return dict(get_weight(name).get_state_dict(progress=True, check_hash=True)), "torchvision's download"
     except (OSError, RuntimeError, CheckpointError) as error:
-        raise CheckpointError(
-            f"torchvision's {name}" + (f" in {source}" if source else ""),
-            error.found if isinstance(error, CheckpointError) else f"a failed download: {error}"[:200],
-            f"name a weight file by {option} or {variable}" + ("" if source else ", or connect once"),
-        ) from error
+        found = error.found if isinstance(error, CheckpointError) else f"a failed download: {error}"[:200]
+        wanted = f"torchvision's {name}" + (f" in {source}" if source else "")
+        fix = f"name a weight file by {option} or {variable}" + ("" if source else ", or connect once")
+        raise CheckpointError(wanted, found, fix) from error
 
 
 def float_entries(module: nn.Module) -> dict[str, Tensor]:
@@ -81,18 +71,20 @@ def write_weights(
     path: Path, module: nn.Module, metadata: Mapping[str, str], parts: Collection[str] = ()
 ) -> None:
     """Write a module's weights as float16 safetensors, atomically; those of some parts if named."""
-    entries = float_entries(module)
-    if parts:
-        below = tuple(f"{part}." for part in parts)
-        entries = {key: value for key, value in entries.items() if key.startswith(below)}
-    halves = {key: value.detach().half().cpu() for key, value in entries.items()}
-    for key, value in halves.items():
-        if not bool(torch.isfinite(value).all()):
-            raise CheckpointError(
-                f"finite float16 numbers in {key}", "NaN or infinity", "train again from the last good state"
-            )
-    halves = {key: value.contiguous() for key, value in halves.items()}
+    below = tuple(f"{part}." for part in parts)
+    halves = {
+        key: value.detach().half().cpu().contiguous()
+        for key, value in float_entries(module).items()
+        if not parts or key.startswith(below)
+    }
+    _require_finite(halves, "float16 numbers", str(path), "train again from the last good state")
     atomic_write_bytes(path, save(halves, metadata=dict(metadata)))
+
+
+def _require_finite(state: Mapping[str, Tensor], kind: str, name: str, fix: str) -> None:
+    for key, value in state.items():
+        finite = bool(torch.isfinite(value).all())
+        require(finite, CheckpointError, f"finite {kind} in {key} of {name}", "NaN or infinity", fix)
 
 
 def load_weights(
@@ -101,13 +93,7 @@ def load_weights(
     name: str,
     fix: str = "use the config.json and vocabulary.json that belong to these weights",
 ) -> None:
-    """Copy a file's tensors into a module; every real-valued entry must match, and no other be.
-
-    Args:
-        module: what takes them.
-        state: the tensors.
-        name: where they come from, for errors.
-        fix: what to do where they do not match.
+    """Copy tensors that come from `name` into a module; every real-valued entry must match, and no other be.
 
     Raises:
         CheckpointError: entries are missing, left over, of another shape, or not finite.
@@ -115,18 +101,10 @@ def load_weights(
     own = float_entries(module)
     missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))
     wrong = [k for k in own if k in state and own[k].shape != state[k].shape]
-    if missing or extra or wrong:
-        parts = (("missing", missing), ("unknown", extra), ("of another shape", wrong))
-        raise CheckpointError(
-            f"weights of this {type(module).__name__} in {name}",
-            "; ".join(f"{len(keys)} {what}, e.g. {keys[0]}" for what, keys in parts if keys),
-            fix,
-        )
-    for key, value in state.items():
-        if not bool(torch.isfinite(value).all()):
-            raise CheckpointError(
-                f"finite numbers in {key} of {name}", "NaN or infinity", "restore the file from its source"
-            )
+    parts = (("missing", missing), ("unknown", extra), ("of another shape", wrong))
+    found = "; ".join(f"{len(keys)} {what}, e.g. {keys[0]}" for what, keys in parts if keys)
+    require(not found, CheckpointError, f"weights of this {type(module).__name__} in {name}", found, fix)
+    _require_finite(state, "numbers", name, "restore the file from its source")
     module.load_state_dict({key: value.float() for key, value in state.items()}, strict=False)
 
 

@@ -18,7 +18,7 @@ import itertools
 import json
 import lzma
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,11 +123,7 @@ class MemoryBank(SealedFolder):
         return item_id in self._rows
 
     def index_of(self, item_id: str) -> int:
-        """Return the row of an id.
-
-        Raises:
-            RetrievalError: the bank does not hold it.
-        """
+        """Return the row of an id; a RetrievalError says that the bank does not hold it."""
         wanted, fix = "the id of an item in the memory bank", f"use an id such as {self.ids[0]!r}"
         require(item_id in self._rows, RetrievalError, wanted, shown(item_id), fix)
         return self._rows[item_id]
@@ -207,15 +203,15 @@ class BorrowedBank(MemoryBank):
 class StoredWords:
     """Words of stored captions and regions of stored images, computed when they are needed.
 
-    A bank would be many times larger with them inside, so a shortlist's captions go through the
-    text encoder, its v through the image heads, and what was used last is kept.
+    A bank would be many times larger with them inside; what was used last is kept.
     """
 
     def __init__(
         self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, captions: int, images: int
     ) -> None:
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
-        self._words, self._regions = LruCache(captions, self._encode), LruCache(images, self._project)
+        self._words = LruCache(captions, CAPTION_BATCH, self._encode)
+        self._regions = LruCache(images, IMAGE_BATCH, self._project)
 
     def words(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Return word embeddings (m, l, d) of captions and the mask (m, l) of real words."""
@@ -227,40 +223,37 @@ class StoredWords:
         """Return region embeddings (c, r, d) of images."""
         return torch.stack(self._regions.fetch(items)).to(self.damsm.device).float()
 
-    def _encode(self, rows: list[int]) -> Iterator[Tensor]:
-        for part in _batches(rows, CAPTION_BATCH):
-            text = self.damsm.encode_captions([self.bank.encoded(row, self.vocabulary) for row in part])
-            for words, length in zip(text.words.half().cpu(), text.mask.sum(dim=1).tolist(), strict=True):
-                yield words[:length].clone()  # (l, d); a view would keep the whole batch
+    def _encode(self, rows: list[int]) -> list[Tensor]:
+        text = self.damsm.encode_captions([self.bank.encoded(row, self.vocabulary) for row in rows])
+        lengths = text.mask.sum(dim=1).tolist()
+        return [words[:length] for words, length in zip(text.words, lengths, strict=True)]  # (l, d)
 
-    def _project(self, items: list[int]) -> Iterator[Tensor]:
-        for part in _batches(items, IMAGE_BATCH):
-            v = torch.stack([self.bank.v(item) for item in part]).to(self.damsm.device)
-            for regions in self.damsm.heads(v).regions.half().cpu():
-                yield regions.clone()  # (r, d)
-
-
-def _batches(rows: list[int], size: int) -> Iterator[list[int]]:
-    return (rows[start : start + size] for start in range(0, len(rows), size))
+    def _project(self, items: list[int]) -> Tensor:
+        v = torch.stack([self.bank.v(item) for item in items]).to(self.damsm.device)
+        regions: Tensor = self.damsm.heads(v).regions  # (b, r, d)
+        return regions
 
 
 class LruCache:
-    """Tensors by whole-number key; the longest unused go when there are more than `size`.
+    """Tensors, as float16 on the CPU, by whole-number key; of more than `size` the longest unused go.
 
     Safe to share between threads; two that miss the same key at once both compute it.
     """
 
-    def __init__(self, size: int, make: Callable[[list[int]], Iterable[Tensor]]) -> None:
-        self.size, self.make = size, make
+    def __init__(self, size: int, batch: int, make: Callable[[list[int]], Iterable[Tensor]]) -> None:
+        self.size, self.batch, self.make = size, batch, make
         self.held: dict[int, Tensor] = {}
         self._lock = threading.Lock()
 
     def fetch(self, keys: Sequence[int]) -> list[Tensor]:
-        """Return the tensor of each key, making those that are missing, each once, in one call."""
+        """Return the tensor of each key, making those that are missing, each once."""
         with self._lock:
             found = {key: self.held[key] for key in keys if key in self.held}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
-        found |= zip(missing, self.make(missing), strict=True)
+        for start in range(0, len(missing), self.batch):
+            part = missing[start : start + self.batch]
+            made = (tensor.half().cpu().clone() for tensor in self.make(part))  # no view of the whole batch
+            found |= zip(part, made, strict=True)
         with self._lock:
             for key in found:
                 self.held.pop(key, None)
@@ -309,16 +302,11 @@ def _read_keys(path: Path, captions: int, items: int) -> tuple[Tensor, Tensor]:
 
 def write_items(path: Path, items: Iterable[BankItem]) -> int:
     """Write the item table, compressed; return its size before."""
-    entries = (
-        {
-            "id": item.id,
-            "captions": item.captions,
-            "class": item.class_name,
-            "attributes": {**item.attributes},
-        }
-        for item in items
-    )
-    lines = (json.dumps(entry, ensure_ascii=False, sort_keys=True) + "\n" for entry in entries)
+    lines = []
+    for item in items:
+        row: dict[str, object] = {"id": item.id, "captions": item.captions, "class": item.class_name}
+        row["attributes"] = dict(item.attributes)
+        lines.append(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
     table = "".join(lines).encode()
     path.write_bytes(lzma.compress(table, preset=6))
     return len(table)

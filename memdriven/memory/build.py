@@ -30,14 +30,7 @@ from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
 from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, CaptionError, DataError, MemDrivenError, require
-from memdriven.files import (
-    atomic_folder,
-    atomic_write_bytes,
-    atomic_write_json,
-    explain_disk_errors,
-    held,
-    read_json,
-)
+from memdriven.files import atomic_folder, atomic_write_bytes, atomic_write_json, held, read_json
 from memdriven.memory import bank as layout
 from memdriven.memory.bank import IMAGE_BATCH, BankItem, MemoryBank, image_keys, quantise_keys, write_items
 from memdriven.memory.features import COSINE, FeatureStore, Parts, encode_v, write_store
@@ -62,23 +55,23 @@ def made_in_shards(
     make: Callable[[Sequence[T]], Iterable[bytes]],
     size: int,
     bar: tqdm[Any],
-) -> Iterator[Callable[[], Iterator[bytes]]]:
-    """Make a blob of each item; yield what reads them all in order, one shard in memory at a time.
+) -> Iterator[tuple[Path, Callable[[], Iterator[bytes]]]]:
+    """Make a blob of each item; yield the folder that becomes `out`, and what reads all blobs in order.
 
-    They are kept in `<out>.partial`, `size` in a file, beside a plan of all that they depend on: a killed
-    run goes on where it was, and what a run with another plan left is thrown away. Until the block ends no
-    other process works there (DataError); ended well, the folder is deleted: the blobs lie elsewhere by then.
+    Until then they are kept in `<out>.partial`, `size` in a file, beside a plan of all that they depend on:
+    a killed run goes on where it was, and what a run with another plan left is thrown away. Until the block
+    ends no other process works there (DataError); the shards go when it has ended well.
     """
-    folder, plan, found = out.with_name(f"{out.name}.partial"), {**plan, "shard": size}, None
-    with held(folder, f"work on {out.name}"), bar:
+    shards, plan, found = out.with_name(f"{out.name}.partial"), {**plan, "shard": size}, None
+    with held(shards, f"work on {out.name}"), bar:
         with contextlib.suppress(MemDrivenError):
-            found = read_json(folder / "plan.json", DataError)
+            found = read_json(shards / "plan.json", DataError)
         if found != plan:
-            for old in folder.iterdir():
+            for old in shards.iterdir():
                 old.unlink()
-            atomic_write_json(folder / "plan.json", plan)
-        shards = [folder / f"shard-{start // size:05d}.safetensors" for start in range(0, len(items), size)]
-        for number, path in enumerate(shards):
+            atomic_write_json(shards / "plan.json", plan)
+        paths = [shards / f"shard-{start // size:05d}.safetensors" for start in range(0, len(items), size)]
+        for number, path in enumerate(paths):
             part = items[number * size : (number + 1) * size]
             if _count(path) == len(part):
                 bar.update(len(part))
@@ -92,13 +85,13 @@ def made_in_shards(
             atomic_write_bytes(path, save({"sizes": sizes, "bytes": content}))
 
         def read() -> Iterator[bytes]:
-            for path in shards:
-                tensors = load_file(path)
+            for tensors in map(load_file, paths):  # one in memory at a time
                 stream = io.BytesIO(tensors["bytes"].tobytes())
                 yield from map(stream.read, tensors["sizes"].tolist())
 
-        yield read
-        shutil.rmtree(folder, ignore_errors=True)
+        with atomic_folder(out) as folder:
+            yield folder, read
+        shutil.rmtree(shards, ignore_errors=True)
 
 
 def _count(shard: Path) -> int:
@@ -179,10 +172,9 @@ def extract_features(
     bar = tqdm(total=len(items), desc="VGG features", disable=not progress, unit="item")
     with (
         ThreadPoolExecutor(THREADS) as pool,
-        made_in_shards(out, plan, items, look, FEATURE_SHARD, bar) as blobs,
-        atomic_folder(out) as scratch,
+        made_in_shards(out, plan, items, look, FEATURE_SHARD, bar) as (folder, blobs),
     ):
-        write_store(scratch, ids, blobs(), shape, plan)
+        write_store(folder, ids, blobs(), shape, plan)
     return FeatureStore(out, vgg.hash)
 
 
@@ -226,7 +218,6 @@ def build_memory(
     out: Path | str,
     *,
     split: str = "train",
-    limit: int | None = None,
     max_words: int = TextConfig().max_words,
     replace: bool = False,
     progress: bool = True,
@@ -240,7 +231,6 @@ def build_memory(
         vocabulary: theirs.
         out: the bank's folder; an older bank of the same data set and no more items is replaced.
         split: whose items become the memory.
-        limit: at most so many items, spread evenly over the split.
         max_words: words at which captions are cut, as in the encoders' training.
         replace: replace any older bank, larger ones and those of other data sets too.
         progress: show bars.
@@ -255,7 +245,7 @@ def build_memory(
     store, fix = features_of(prepared, features), "extract relu5_3 of VGG-16"
     wanted = f"features of {FEATURE_CHANNELS} channels"
     require(store.shape[0] == FEATURE_CHANNELS, BankError, wanted, store.shape, fix)
-    items = _spread(prepared.split(split), limit)
+    items = prepared.split(split)
     _check_place(out, layout.HEADER, "a memory bank")
     if not replace:
         _spare(out, prepared.name, len(items))
@@ -292,11 +282,8 @@ def build_memory(
     bar = tqdm(total=len(items), desc="memory", disable=not progress, unit="item")
     with (
         ThreadPoolExecutor(THREADS) as pool,
-        made_in_shards(out, plan, list(zip(items, entries)), parts, BANK_SHARD, bar) as made,
-        atomic_folder(out) as folder,
-        explain_disk_errors(out),
+        made_in_shards(out, plan, list(zip(items, entries)), parts, BANK_SHARD, bar) as (folder, made),
     ):
-        # All of it in one folder, which appears when it is whole.
         table_bytes = write_items(folder / layout.ITEMS, entries)
         ends = [dim * (1 + captions) for captions in count]
         keys = b"".join(part[:end] for part, end in zip(made(), ends, strict=True))
@@ -347,15 +334,6 @@ def _spare(out: Path, dataset: str, count: int) -> None:
         f"{out} with a memory of {shown(items)} items of {shown(name)}",
         "choose another folder with --out, or lose that memory with --replace",
     )
-
-
-def _spread(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """Return at most `limit` items, evenly spaced, so that every class keeps its share."""
-    require(limit is None or limit >= 1, DataError, "a limit of 1 item or more", shown(limit), "raise it")
-    fix = "choose another split, or prepare the data set again"
-    require(items, DataError, "items in this split", "none", fix)
-    count = min(limit or len(items), len(items))
-    return [items[place * len(items) // count] for place in range(count)]
 
 
 def _entries(items: Sequence[Item], vocabulary: Vocabulary, max_words: int, progress: bool) -> list[BankItem]:

@@ -1,4 +1,4 @@
-"""Scores between a caption and bank items, how they are combined, and how neighbours are picked.
+"""Scores between a caption and bank items, how they are combined, and how references are picked.
 
 Pure functions of tensors; Sec. 3.2 names the sentence- and word-level scores, the rest is ours.
 Shapes: t words, d text width, m captions, n items, l words of a stored caption, r regions.
@@ -35,15 +35,14 @@ def sentence_scores(
     similarity = keys @ F.normalize(sentence, dim=0)  # (m,)
     highest = similarity.new_full((items,), -torch.inf)
     highest.scatter_reduce_(0, caption_item, similarity, "amax")
-    rows = torch.arange(len(keys), device=keys.device)
-    is_best = similarity == highest[caption_item]
+    rows = (similarity == highest[caption_item]).nonzero()[:, 0]
     best = torch.full((items,), len(keys), device=keys.device)
-    best.scatter_reduce_(0, caption_item[is_best], rows[is_best], "amin")
+    best.scatter_reduce_(0, caption_item[rows], rows, "amin")
     return highest, best
 
 
 def words_words_scores(words: Tensor, caption_words: Tensor, mask: Tensor) -> Tensor:
-    """Score stored captions word by word.
+    """Score stored captions word by word, (m,) in [-1, 1].
 
     c_i = sum_l a_il e_l, with a_il = softmax_l(gamma1 cos(e_i, e_l)), gathers what a caption says
     of query word i; the score is (1/gamma2) (log sum_i exp(gamma2 cos(e_i, c_i)) - log t).
@@ -54,9 +53,6 @@ def words_words_scores(words: Tensor, caption_words: Tensor, mask: Tensor) -> Te
         words: e (t, d) of the query, without padding.
         caption_words: (m, l, d) of the stored captions.
         mask: (m, l), true where there is a word.
-
-    Returns:
-        (m,), in [-1, 1].
     """
     tiny = torch.finfo(words.dtype).tiny
     dots = F.normalize(words, dim=1) @ caption_words.transpose(1, 2)  # (m, t, l), |e_i| = 1
@@ -65,16 +61,12 @@ def words_words_scores(words: Tensor, caption_words: Tensor, mask: Tensor) -> Te
     logits = (GAMMA1 * dots / lengths[:, None]).masked_fill(~mask[:, None], -torch.inf)
     attention = logits.softmax(dim=2)  # (m, t, l)
     squared = ((attention @ gram) * attention).sum(dim=2).clamp_min(tiny)  # (m, t)
-    return soft_maximum((attention * dots).sum(dim=2) / squared.sqrt())
+    cosines = (attention * dots).sum(dim=2) / squared.sqrt()
+    return (torch.logsumexp(GAMMA2 * cosines, dim=1) - math.log(len(words))) / GAMMA2
 
 
 def words_image_scores(words: Tensor, regions: Tensor) -> Tensor:
-    """Score images (n,) in [-1, 1] by DAMSM's R, made independent of the number of words.
-
-    Args:
-        words: e (t, d) of the query, without padding.
-        regions: (n, r, d) region embeddings.
-    """
+    """Score images with regions (n, r, d) by DAMSM's R of words (t, d), whatever t: (n,) in [-1, 1]."""
     mask = torch.ones(1, len(words), dtype=torch.bool, device=words.device)
     score = matching_scores(words[None], mask, regions)  # (n, 1)
     return score[:, 0] - math.log(len(words)) / GAMMA2
@@ -83,11 +75,6 @@ def words_image_scores(words: Tensor, regions: Tensor) -> Tensor:
 def word_similarity(words: Tensor, others: Tensor) -> Tensor:
     """Return the cosine of each query word (t, d) with each of `others` (m, l, d): (m, t, l)."""
     return F.normalize(words, dim=1) @ F.normalize(others, dim=2).transpose(1, 2)
-
-
-def soft_maximum(cosines: Tensor) -> Tensor:
-    """(1/gamma2) (log sum_i exp(gamma2 x_i) - log t) over the last dimension, of length t."""
-    return (torch.logsumexp(GAMMA2 * cosines, dim=-1) - math.log(cosines.shape[-1])) / GAMMA2
 
 
 def z_scores(scores: Tensor) -> Tensor:
@@ -99,19 +86,15 @@ def z_scores(scores: Tensor) -> Tensor:
 
 
 def fuse(text: list[Tensor], image: list[Tensor], alpha: float) -> Tensor:
-    """alpha * text + (1 - alpha) * image, each the mean of its parts as z-scores.
+    """alpha * text + (1 - alpha) * image, each the mean of its parts (n,) as z-scores.
 
-    Args:
-        text: scores (n,) of the same candidates that compare the query with captions.
-        image: those that compare it with images. One part without the other keeps its own scale.
-        alpha: weight of the text part, in [0, 1].
+    One part without the other keeps its own scale.
     """
     if not (text and image):
         (alone,) = text + image
         return alone
-    text_part = torch.stack([z_scores(part) for part in text]).mean(dim=0)
-    image_part = torch.stack([z_scores(part) for part in image]).mean(dim=0)
-    return alpha * text_part + (1 - alpha) * image_part
+    of_text, of_image = (torch.stack([z_scores(part) for part in parts]).mean(0) for parts in (text, image))
+    return alpha * of_text + (1 - alpha) * of_image
 
 
 def top(scores: Tensor, count: int) -> Tensor:
@@ -121,12 +104,11 @@ def top(scores: Tensor, count: int) -> Tensor:
 
 def percentiles(scores: Tensor) -> Tensor:
     """Return for each score the percentage of all that are lower, in [0, 100)."""
-    ordered = scores.sort().values
-    return torch.searchsorted(ordered, scores.contiguous()) * (100.0 / len(scores))
+    return torch.searchsorted(scores.sort().values, scores.contiguous()) * (100.0 / len(scores))
 
 
 def softmax_weights(scores: Tensor, temperature: float) -> Tensor:
-    """Return the neighbours' shares of v: softmax(scores / temperature)."""
+    """Return the references' shares of v: softmax(scores / temperature)."""
     return (scores / temperature).softmax(dim=0)
 
 
@@ -140,7 +122,7 @@ def shares(weights: Sequence[float], count: int) -> list[float]:
     total = math.fsum(given) if all(map(math.isfinite, given)) else math.nan
     good = len(given) == count and (total > 0 or count == 0) and min(given, default=0) >= 0
     wanted = f"{count} non-negative finite weights, not all of them zero"
-    require(good, RetrievalError, wanted, shown(given), "give one such weight for each neighbour")
+    require(good, RetrievalError, wanted, shown(given), "give one such weight for each reference")
     return [share / total for share in given]
 
 

@@ -21,7 +21,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from memdriven.aviary.captions import COLOUR_WORDS, PATTERN_WORDS, POSE_WORDS, SHAPE_WORDS, SIZE_WORDS
+from memdriven.aviary.captions import (
+    COLOUR_WORDS,
+    NAMED_PARTS,
+    PATTERN_WORDS,
+    POSE_WORDS,
+    SHAPE_WORDS,
+    SIZE_WORDS,
+)
 from memdriven.checkpoint import Checkpoint
 from memdriven.data.vocabulary import NEAR_SYNONYMS, UnknownWord
 from memdriven.encoders.image import CompactBackbone
@@ -53,22 +60,9 @@ COLOURS |= {
     if near in COLOURS and word not in COLOURS and word not in FILLERS
 }
 """Colour words, each for one of the fourteen names."""
-PARTS = _each(
-    crown="crown cap",
-    head="head face cheek cheeks",
-    throat="throat chin",
-    breast="breast chest",
-    belly="belly abdomen underside",
-    back="back mantle",
-    wing="wing wings",
-    tail="tail tails",
-    legs="leg legs foot feet",
-    beak_color="beak bill beaks",
-    wing_bars="wingbar wingbars",
-    eye_ring="eyering",
-    eye_stripe="eyestripe",
-    crest="crest",
-)
+PARTS = {word: name for name, part in NAMED_PARTS.items() for word in part.words if " " not in word}
+PARTS |= _each(head="head cheek", wing="wing", tail="tails", legs="leg foot", beak_color="beak bill beaks")
+PARTS |= _each(wing_bars="wingbar", eye_stripe="eyestripe", crest="crest")
 """Nouns, and the attribute that each is about; a head is its crown, too, and a beak has a shape."""
 WHOLE_MARK = "whole "
 WHOLE_PARTS = (WHOLE_MARK + "back", WHOLE_MARK + "breast")
@@ -88,16 +82,9 @@ PATTERNS = {word: name for name, said in PATTERN_WORDS.items() for word in said}
 SIZES = _each(medium="medium") | {word: name for name, said in SIZE_WORDS.items() for word in said}
 POSES = {phrase: name for name, said in POSE_WORDS.items() for phrase in said} | {"on a branch": "perched"}
 POSES |= _each(flying="flies", swimming="swims", perched="perches perched", standing="stands")
-PLACES = _each(
-    snow="snow snowy winter",
-    grass="grass meadow lawn grassy",
-    sand="sand beach",
-    rock="rock rocks stones",
-    dusk="dusk sunset",
-    water="water lake pond sea",
-    foliage="foliage woods leaves forest",
-    sky="sky",
-)
+PLACES = _each(snow="snow snowy winter", grass="grass meadow lawn grassy", sand="sand beach")
+PLACES |= _each(rock="rock rocks stones", dusk="dusk sunset", water="water lake pond sea", sky="sky")
+PLACES |= _each(foliage="foliage woods leaves forest")
 """Words that alone say where a bird is, unless they name something else before them."""
 LETTERS = {
     **_each(D="no not without never lacks lacking neither nor", O="or any have has with"),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 import torch
 from PIL import Image
@@ -16,6 +16,7 @@ from torch import Tensor
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.text import TextFeatures
 from memdriven.files import atomic_write_bytes
+from memdriven.memory.retrieval import Match
 from memdriven.models.noise import Window
 from memdriven.pipeline.claims import Claim, Named
 from memdriven.pipeline.guidance import TextCondition
@@ -24,28 +25,16 @@ from memdriven.pipeline.request import Reference, Request
 
 
 @dataclass(frozen=True, kw_only=True)
-class Neighbour:
+class Neighbour(Match):
     """One image of the memory bank that a picture draws on."""
 
-    id: str
     image: Image.Image
     """Its thumbnail, cropped as the feature network saw it."""
     caption: str
     """The item's caption that matched best."""
-    rank: int
-    """1 is the best match."""
-    weight: float
-    """Its share of the mixed features v."""
-    score: float | None = None
-    """Raw score of the strategy; of two strategies never comparable. None where the neighbour
-    was given by hand."""
-    percentile: float | None = None
-    """Share of the bank that scores lower, in 0..100: comparable between strategies."""
-    word_weights: Mapping[str, float] | None = None
-    """How strongly each word of the query was matched, for word-level strategies."""
     class_name: str = ""
     webp: bytes = field(default=b"", repr=False)
-    """The image as the memory bank keeps it, for pages that show it; empty where unknown."""
+    """The image as the memory bank keeps it; empty where unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,25 +58,21 @@ class Retrieval(Sequence[Neighbour]):
     @property
     def ids(self) -> tuple[str, ...]:
         """The neighbours' ids, best first."""
-        return tuple(neighbour.id for neighbour in self.neighbours)
+        return tuple(each.id for each in self.neighbours)
 
     @property
     def weights(self) -> tuple[float, ...]:
         """The neighbours' shares of v."""
-        return tuple(neighbour.weight for neighbour in self.neighbours)
+        return tuple(each.weight for each in self.neighbours)
 
     @property
     def shares(self) -> tuple[Reference, ...]:
-        """The neighbours' ids with their shares of v, as a request takes them."""
-        return tuple(Reference(each.id, each.weight) for each in self.neighbours)
+        """Both, as a request takes them."""
+        return tuple(map(Reference, self.ids, self.weights))
 
-    @overload
-    def __getitem__(self, index: int) -> Neighbour: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Neighbour, ...]: ...
-    def __getitem__(self, index: int | slice) -> Neighbour | tuple[Neighbour, ...]:
-        """Return the neighbour at a place, 0 being the best."""
-        return self.neighbours[index]
+    def __getitem__(self, place: Any) -> Any:
+        """Return the neighbour at a place, 0 being the best, or those of a slice."""
+        return self.neighbours[place]
 
     def __len__(self) -> int:
         """Return how many neighbours there are."""

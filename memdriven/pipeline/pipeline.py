@@ -348,7 +348,7 @@ class MemoryDrivenPipeline:
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
             seed = request.seeds[0] if request.seeds else None
             matches = self.retriever.retrieve(query, strategy, count, request.exclude, seed)
-            found = tuple(self._found(match, encoded.words) for match in matches)
+            found = tuple(map(self._found, matches))
         else:
             k = max(1, len(request.references)) if request.k is None else request.k
             found = tuple(self._given(request))
@@ -365,17 +365,6 @@ class MemoryDrivenPipeline:
         )
         return retrieval, asked
 
-    def _found(self, match: Match, words: Sequence[str] = ()) -> Neighbour:
-        return self._neighbour(
-            match.index,
-            match.rank,
-            match.weight,
-            match.caption_index,
-            score=match.score,
-            percentile=match.percentile,
-            word_weights=match.word_weights and dict(zip(words, match.word_weights)),
-        )
-
     def _given(self, request: Request) -> Iterator[Neighbour]:
         """Yield the references that the caller chose, best first as given."""
         own = {image.id: image for image in request.images}
@@ -384,19 +373,16 @@ class MemoryDrivenPipeline:
                 image, caption = own[each].image, own[each].caption
                 yield Neighbour(id=each, image=image, caption=caption, rank=rank, weight=weight)
             else:
-                yield self._neighbour(self._row(each), rank, weight)
+                yield self._found(Match(index=self._row(each), id=each, rank=rank, weight=weight))
 
-    def _neighbour(self, row: int, rank: int, weight: float, caption: int = 0, **found: Any) -> Neighbour:
-        item = self.bank.item(row)
+    def _found(self, match: Match) -> Neighbour:
+        item, row = self.bank.item(match.index), match.index
         return Neighbour(
-            id=item.id,
+            **vars(match),
             image=self.bank.thumbnail(row),
-            caption=item.captions[caption],
-            rank=rank,
-            weight=weight,
+            caption=item.captions[match.caption_index],
             class_name=item.class_name,
             webp=self.bank.thumbnail_bytes(row),
-            **found,
         )
 
     def _row(self, item: str) -> int:

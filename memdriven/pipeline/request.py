@@ -28,17 +28,12 @@ from memdriven.numbers import check_number, check_whole, counted, in_range, show
 
 CONTROLS = ("random", "oracle", "none")
 """Strategies that the words do not order: there is no best of several."""
-MAX_SEED = 2**53 - 1
-"""The largest whole number that JSON readers of every language keep exactly."""
-DRAWN_SEEDS = 2**32
-"""A seed drawn for the caller is below this: short enough to read out."""
-MAX_SEEDS = 4_096
-MAX_K = 1_000_000
-MAX_REFERENCES = 64
-"""References of one picture."""
-MAX_TRIED = 16
-"""References painted with for one picture."""
-MAX_VARIATIONS = 32
+MAX_SEED, DRAWN_SEEDS = 2**53 - 1, 2**32
+"""The largest whole number that JSON readers of every language keep exactly; a seed drawn for the caller
+is below the second, short enough to read out."""
+MAX_SEEDS, MAX_K, MAX_VARIATIONS = 4_096, 1_000_000, 32
+MAX_REFERENCES, MAX_TRIED = 64, 16
+"""References of one picture, and those painted with to choose them."""
 SMALLEST_WINDOW = 0.05
 PRIVATE = "own:"
 """Ids that start so are of the caller's own images, which no memory holds."""
@@ -61,9 +56,8 @@ class UserImage:
     image: Image.Image = field(compare=False)
     caption: str = field(compare=False)
     features: bytes = field(compare=False, repr=False)
-    """Its v, compressed as in a feature store."""
+    """Its v, compressed as in a feature store, of `shape` (c, h, w)."""
     shape: tuple[int, int, int] = field(compare=False)
-    """Of v (c, h, w)."""
 
     def v(self) -> Tensor:
         """Return image features (c, h, w), float32."""
@@ -117,14 +111,11 @@ class Request:
     variations: tuple[Variation, ...] = ()
     """Steps away from each seed's z, one after the other."""
     memory: float = 1.0
-    """What v is multiplied by: 0 leaves the words alone. Of use with models trained so
-    (`train.p_fade` above 0)."""
+    """What v is multiplied by: 0 leaves the words alone. Of use with models trained so (`train.p_fade`)."""
     guidance: float | None = None
-    """How far the words are moved away from what the references' captions say (`guidance`); None is
-    the checkpoint's own."""
+    """How far the words move away from the references' captions; None is the checkpoint's own strength."""
     best_of: int = 1
-    """Paint with so many nearest references and keep the k whose pictures fit the words best
-    (`rerank`); the controls ignore it."""
+    """Paint with so many nearest references and keep the k whose pictures fit best; not for controls."""
     mirror: bool | None = None
     """Whether the memory is seen mirrored; None leaves it to the seed."""
     window: Window | None = None
@@ -195,8 +186,7 @@ class Request:
     ) -> Request:
         """Return a request from a caption and settings, or a request with some fields changed.
 
-        Beside the fields of `Request` there are `seed` for one of `seeds`, and `neighbours`, the ids of the
-        references that replace retrieval, with their `weights`, equal when None.
+        `seed` is one of `seeds`; `neighbours` are the ids of `references`, with `weights`, equal when None.
         """
         require(seed is None or seeds is None, ConfigError, "seed or seeds", "both", "pass one of them")
         if seed is not None or seeds is not None:

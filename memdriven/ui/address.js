@@ -57,6 +57,7 @@ const asked = noted ?? (address.get("r") ? { link: address.get("r") } : null);
 let arrived = !asked;
 const here = () => {
   arrived = true;
+  document.body.classList.remove("md-arriving");
   if (line()?.textContent === OPENING) line().textContent = "Ready.";
   window.addEventListener("pagehide", note);
   document.addEventListener("visibilitychange", () => { if (document.hidden) note(); });

@@ -32,6 +32,7 @@ from memdriven.ui import (
 from memdriven.ui.html import EQUATION, panel, status, tag, text
 from memdriven.ui.server import OwnServerOnly, free_port, served_hosts
 from memdriven.ui.state import Shelf
+from memdriven.ui.still import still
 
 SESSIONS = 500
 """Browser tabs and callers whose state is kept, the longest unused forgotten first: Gradio holds
@@ -146,7 +147,8 @@ def launch(
     hosts = ("*",) if share else served_hosts(host, allowed)
     static = files("memdriven.ui")
     styles = [static.joinpath(name).read_text("utf-8") for name in ("page.css", "tabs.css", "inside.css")]
-    gate = Middleware(OwnServerOnly, hosts=hosts, frames=frames, forwarded=forwarded)
+    look_alike = still(page, styles[0])
+    gate = Middleware(OwnServerOnly, hosts=hosts, frames=frames, forwarded=forwarded, still=look_alike)
     _, local, public = page.launch(
         server_name=host,
         server_port=port,

@@ -19,25 +19,22 @@ CELL, GAP, LINE = 256, 20, 18
 PAPER, INK, QUIET = "#faf8f3", "#24221e", "#6a655c"
 UNDRAWN = "(caption: see the file's description)"
 """Under a picture whose caption has letters that no font here has."""
-_DATE = (1980, 1, 1, 0, 0, 0)
-"""The same pictures give the same bytes."""
 
 
 def contact_sheet(outputs: Sequence[PipelineOutput]) -> bytes:
     """Return a PNG with every picture, its words and its seed."""
     columns = min(4, max(1, len(outputs)))
-    rows = -(-len(outputs) // columns)
     high = CELL + 3 * LINE + GAP
-    sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, rows * high + GAP), PAPER)
-    draw, described = ImageDraw.Draw(sheet), PngImagePlugin.PngInfo()
+    size = columns * (CELL + GAP) + GAP, -(-len(outputs) // columns) * high + GAP
+    sheet, described = Image.new("RGB", size, PAPER), PngImagePlugin.PngInfo()
+    draw = ImageDraw.Draw(sheet)
     for place, output in enumerate(outputs):
-        left = GAP + place % columns * (CELL + GAP)
-        top = GAP + place // columns * high
+        left, top = GAP + place % columns * (CELL + GAP), GAP + place // columns * high
         sheet.paste(output.images[0].resize((CELL, CELL), Image.Resampling.LANCZOS), (left, top))
         words, font = legible(output.recipe.caption)
-        lines = _wrapped(words, font, draw)
-        facts = f"{place + 1}   seed {output.recipe.seed}"
-        for number, (line, colour) in enumerate([*((each, INK) for each in lines), (facts, QUIET)]):
+        lines = [(line, INK) for line in _wrapped(words, font)]
+        lines.append((f"{place + 1}   seed {output.recipe.seed}", QUIET))
+        for number, (line, colour) in enumerate(lines):
             draw.text((left, top + CELL + 4 + number * LINE), line, colour, font)
         described.add_itxt(f"Caption {place + 1}", output.recipe.caption)
     buffer = io.BytesIO()
@@ -69,36 +66,34 @@ def _system_fonts() -> list[Path]:
     return sorted(map(Path, findSystemFonts()))
 
 
-def archive(outputs: Sequence[PipelineOutput]) -> bytes:
-    """Return a ZIP: numbered PNGs that carry their recipes, all recipes as JSON, the sheet."""
-    recipes = json.dumps([output.recipe.to_dict() for output in outputs], indent=1) + "\n"
-    files: dict[str, bytes | str] = {
-        f"memdriven-{number:02d}-seed-{output.recipe.seed}.png": output.png()
-        for number, output in enumerate(outputs, start=1)
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as pack:
-        for name, content in {
-            **files,
-            "recipes.json": recipes,
-            "contact-sheet.png": contact_sheet(outputs),
-        }.items():
-            pack.writestr(zipfile.ZipInfo(name, _DATE), content)
-    return buffer.getvalue()
-
-
-def _wrapped(caption: str, font: ImageFont.FreeTypeFont, draw: ImageDraw.ImageDraw) -> list[str]:
+def _wrapped(caption: str, font: ImageFont.FreeTypeFont) -> list[str]:
     """Return a caption as at most two lines that fit under a picture."""
-    lines: list[str] = [""]
+    lines = [""]
     for word in caption.split():
         longer = f"{lines[-1]} {word}".strip()
-        if draw.textlength(longer, font) <= CELL:
+        if font.getlength(longer) <= CELL:
             lines[-1] = longer
         elif len(lines) == 1 and lines[0]:
             lines.append(word)
         else:
             lines[-1] += "\u2026"
             break
-    while draw.textlength(lines[-1], font) > CELL:
+    while font.getlength(lines[-1]) > CELL:
         lines[-1] = lines[-1].rstrip("\u2026")[:-1] + "\u2026"
     return lines
+
+
+def archive(outputs: Sequence[PipelineOutput]) -> bytes:
+    """Return a ZIP: numbered PNGs that carry their recipes, all recipes as JSON, the sheet."""
+    files: dict[str, bytes | str] = {
+        f"memdriven-{number:02d}-seed-{output.recipe.seed}.png": output.png()
+        for number, output in enumerate(outputs, start=1)
+    }
+    files["recipes.json"] = json.dumps([output.recipe.to_dict() for output in outputs], indent=1) + "\n"
+    files["contact-sheet.png"] = contact_sheet(outputs)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as pack:
+        for name, content in files.items():
+            # The same pictures give the same bytes, whenever.
+            pack.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+    return buffer.getvalue()

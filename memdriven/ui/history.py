@@ -11,13 +11,15 @@ from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.numbers import counted
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import export, gr, restore, state
+from memdriven.ui import export, gr, restore
 from memdriven.ui.html import (
+    BESIDE,
     CLICKS,
     PICTURE_ALT,
     READY,
     button,
     by_name,
+    event_options,
     failure,
     hint,
     panel,
@@ -34,10 +36,8 @@ from memdriven.ui.restore import ACTIONS
 from memdriven.ui.result import Moment, is_moment
 from memdriven.ui.steering import MAX_BYTES, OTHER_KIND, TOO_LARGE, Steering, no_picture
 
-MOST = 50
-"""Pictures that a browser's history holds, its favourites aside."""
-FAVOURITES = 100
-"""Favourites that it holds beside them."""
+MOST, FAVOURITES = 50, 100
+"""Pictures that a browser's history holds, and favourites beside them."""
 EDITS = ("star", "forget")
 """What is done to a picture's place in the list alone: it waits for no painting."""
 
@@ -62,12 +62,11 @@ def remember(current: object, stored: object, star: bool = False) -> list[Moment
 
 
 def _limited(moments: Sequence[Moment]) -> list[Moment]:
-    left = {True: FAVOURITES, False: MOST}
-    kept = []
+    left, kept = {True: FAVOURITES, False: MOST}, []
     for each in moments:
         star = each.get("star", False)
-        if left[star]:
-            left[star] -= 1
+        left[star] -= 1
+        if left[star] >= 0:
             kept.append(each)
     return kept
 
@@ -91,45 +90,35 @@ def _item(place: int, each: Moment) -> str:
     words = recipe.caption
     label = f"Choose picture {place + 1}: {words}"
     box = tag("input", type="checkbox", value=place, aria_label=label, data_star=star)
-    seen = tag(
-        "button",
-        tag("img", src=each["image"], width=72, height=72, alt=PICTURE_ALT.format(caption=words)),
-        type="button",
-        class_="md-history-picture",
-        data_act="inspect",
-        data_place=place,
-        title=ACTIONS["inspect"][1],
-    )
-    facts = (
-        tag("p", text(words), class_="md-history-words")
-        + tag("span", text(f"No. {place + 1}"), class_="md-history-number")
-        + tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
-    )
+    image = tag("img", src=each["image"], width=72, height=72, alt=PICTURE_ALT.format(caption=words))
+    inspects = {"data_act": "inspect", "data_place": place, "title": ACTIONS["inspect"][1]}
+    seen = tag("button", image, type="button", class_="md-history-picture", **inspects)
+    facts = tag("p", text(words), class_="md-history-words")
+    facts += tag("span", text(f"No. {place + 1}"), class_="md-history-number")
+    facts += tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
     mark, kept = "\u2605" if star else "\u2606", "Favourites stay when newer pictures push the others out"
-    acts: list[tuple[str | None, ...]] = [
-        (act, name, name, what, None) for act, (name, what) in ACTIONS.items() if act != "similar"
-    ]
-    acts.append(("star", f"{mark} Favourite", "Favourite", kept, str(star).lower()))
+    acts = [(act, name, name, what) for act, (name, what) in ACTIONS.items() if act != "similar"]
+    acts.append(("star", f"{mark} Favourite", "Favourite", kept))
     buttons = "".join(
         button(
-            str(shown),
+            shown,
             "md-steer-button",
             data_act=act,
             data_place=place,
             data_focus=f"{act} {place}",
             data_event="like" if act in EDITS else None,
-            aria_pressed=pressed,
+            aria_pressed=str(star).lower() if act == "star" else None,
             title=what,
             aria_label=f"{name}: {words}",
         )
-        for act, shown, name, what, pressed in acts
+        for act, shown, name, what in acts
     )
-    controls = tag("div", buttons, class_="md-steer")
-    return tag("li", box + seen + tag("div", facts + controls), class_="md-moment")
+    controls = tag("div", facts + tag("div", buttons, class_="md-steer"))
+    return tag("li", box + seen + controls, class_="md-moment")
 
 
 # ---------------------------------------------------------------------------------------------------------
-# What a press, a file or a link does.
+# What a press, a file or a link changes on the page, by name.
 
 
 def _place(event: gr.EventData, count: int) -> int | None:
@@ -139,7 +128,7 @@ def _place(event: gr.EventData, count: int) -> int | None:
 
 
 def edit(event: gr.EventData, stored: object) -> dict[str, Any]:
-    """Return the list after a press on a favourite's star, Forget or Forget all, by name."""
+    """Turn a favourite's star, forget one picture, or all."""
     moments, kind = history(stored), getattr(event, "act", None)
     place = _place(event, len(moments))
     if kind == "clear":
@@ -152,7 +141,7 @@ def edit(event: gr.EventData, stored: object) -> dict[str, Any]:
 
 
 def act(event: gr.EventData, stored: object, inspected: str | None, steering: Steering) -> dict[str, Any]:
-    """Return what a press on a past picture's button changes on the page, by name."""
+    """Look at a past picture's recipe, or take from it."""
     moments, kind = history(stored), getattr(event, "act", None)
     place = _place(event, len(moments))
     try:
@@ -163,41 +152,38 @@ def act(event: gr.EventData, stored: object, inspected: str | None, steering: St
         else:
             raise restore.no_recipe()
         if kind == "inspect":
-            return {"inspection": restore.inspection(recipe), "inspected": recipe.to_json()}
+            return restore.inspected(recipe)
         if kind == "remix":
             return restore.remixed(restore.adapted(recipe, steering), steering)
         if kind == "similar":
             said = "Painted from that recipe with another model or memory: alike, not the same."
             return restore.restored(restore.adapted(recipe, steering), steering, said)
-        return restore.brought(recipe, steering)
+        return restore.restored(recipe, steering)
     except MemDrivenError as error:
         return {"status": failure(error)}
 
 
 def star(current: object, stored: object) -> dict[str, Any]:
-    """Return what makes the picture on screen a favourite, by name."""
-    return {
-        "past": remember(current, stored, star=True),
-        "status": status("A favourite now: it stays in your History."),
-    }
+    """Make the picture on screen a favourite."""
+    said = status("A favourite now: it stays in your History.")
+    return {"past": remember(current, stored, star=True), "status": said}
 
 
 def paste(written: str) -> dict[str, Any]:
-    """Return what shows a pasted recipe or link, by name."""
+    """Show a pasted recipe or link."""
     try:
-        recipe = restore.read(written)
+        return restore.inspected(restore.read(written)) | {"status": status(READY)}
     except MemDrivenError as error:
         return {"status": failure(error)}
-    return {"inspection": restore.inspection(recipe), "inspected": recipe.to_json(), "status": status(READY)}
 
 
 def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
-    """Return what brings back the recipe of a PNG that carries one, by name."""
+    """Bring back the recipe of a PNG that carries one."""
     content = getattr(event, "content", None)
     if not isinstance(content, str) or len(content) > MAX_BYTES * 4 // 3:
         return {"status": failure(no_picture(TOO_LARGE))}
     try:
-        return restore.brought(Recipe.from_png(base64.b64decode(content, validate=True)), steering)
+        return restore.restored(Recipe.from_png(base64.b64decode(content, validate=True)), steering)
     except (binascii.Error, ValueError):
         return {"status": failure(no_picture(OTHER_KIND))}
     except MemDrivenError as error:
@@ -205,7 +191,7 @@ def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
 
 
 def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
-    """Return what a page shows for the link in its address, or showed before it was loaded again, by name.
+    """Show what the link in a page's address asks for, or what the page showed before it was loaded again.
 
     Args:
         event: `link` of a recipe; of a page that was there before also the `values` of `query.KEPT`,
@@ -216,7 +202,7 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if link:
         try:
-            shown = restore.brought(restore.read(link), steering)
+            shown = restore.restored(restore.read(link), steering)
         except MemDrivenError as error:
             shown = {"status": failure(error)}
     if isinstance(values, dict):
@@ -233,7 +219,7 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
 
 
 def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[dict[str, str]]:
-    """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures, by name.
+    """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures.
 
     What this page cannot make again is left out and named, unless nothing would be left.
     """
@@ -255,14 +241,11 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
     if not outputs:
         yield {"saved": "", "status": failure(problem)}
         return
-    content, media, kind, name = (
-        export.contact_sheet(outputs),
-        "image/png",
-        "contact sheet",
-        "memdriven-sheet.png",
-    )
     if getattr(event, "kind", None) == "zip":
         content, media, kind, name = export.archive(outputs), "application/zip", "ZIP", "memdriven.zip"
+    else:
+        content, media = export.contact_sheet(outputs), "image/png"
+        kind, name = "contact sheet", "memdriven-sheet.png"
     address = f"data:{media};base64,{base64.b64encode(content).decode()}"
     words = text(f"Save the {kind} ({len(outputs)})")
     said = f"{counted(len(outputs), 'picture')} ready to save."
@@ -318,9 +301,8 @@ def build(
         with gr.Column(elem_id="recipe-column", min_width=260):
             section("paint", "Recipe")
             choose = tag("input", type="file", accept="image/png", class_="md-file")
-            zone = tag(
-                "label", text("Drop a PNG here to restore it, or choose one") + choose, class_="md-drop"
-            )
+            words = text("Drop a PNG here to restore it, or choose one")
+            zone = tag("label", words + choose, class_="md-drop")
             dropped = panel(zone, elem_id="recipe-drop", js_on_load=CLICKS)
             with gr.Row(elem_id="recipe-paste"):
                 written = gr.Textbox(
@@ -335,16 +317,11 @@ def build(
             empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
             seen = panel(empty, elem_id="inspection", js_on_load=CLICKS)
             inspected = gr.State(None, time_to_live=STATE_SECONDS)
-    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-    queued: dict[str, Any] = {
-        **quiet,
-        "trigger_mode": "once",
-        "concurrency_id": state.CONCURRENCY_ID,
-        "concurrency_limit": 1,
-    }
+    queued = event_options()
+    quiet = {name: queued[name] for name in ("show_progress", "api_visibility")}
     parts = column.parts | shown.parts | {"inspection": seen, "inspected": inspected, "saved": saved}
     parts |= {"tabs": tabs}
-    every, steering, stored = list(parts.values()), column.steering, column.past
+    every, current, stored, steering = list(parts.values()), column.current, column.past, column.steering
 
     def then_list(event: gr.events.Dependency, write: bool = True) -> None:
         """Write a list that an event changed, and show it.
@@ -359,15 +336,9 @@ def build(
     for source in (listed, seen):
         source.click(by_name(parts, act), [stored, inspected, steering], every, **queued)
     starred = [stored, column.status]
-    then_list(listed.like(by_name(parts, edit), stored, starred, queue=False, **quiet))
-    then_list(
-        shown.result.like(
-            by_name(parts, star), [column.current, stored], starred, queue=False, js=_FRESH, **quiet
-        )
-    )
-    then_list(
-        column.current.change(remember, [column.current, stored], stored, queue=False, js=_FRESH, **quiet)
-    )
+    then_list(listed.like(by_name(parts, edit), stored, starred, **BESIDE))
+    then_list(shown.result.like(by_name(parts, star), [current, stored], starred, js=_FRESH, **BESIDE))
+    then_list(current.change(remember, [current, stored], stored, js=_FRESH, **BESIDE))
     then_list(undo.click(None, None, stored, js=_UNDO, **quiet), write=False)
     then_list(gr.on([page.load, tab.select], None, None, stored, js=_READ, **quiet), write=False)
     pasted = [seen, inspected, column.status]

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -101,13 +102,10 @@ def status(message: str, *, busy: bool = False) -> str:
 
 def failure(error: MemDrivenError) -> str:
     """Return an error as what to do about it, what was found and what was wanted."""
-    lines = [
-        tag("strong", text("That did not work")),
-        tag("span", text(f"Found: {error.found}")),
-        tag("span", text(f"Wanted: {error.wanted}")),
-        tag("span", text(f"Try this: {error.fix}")),
-    ]
-    return tag("div", "".join(lines), class_="md-error", role="alert", data_busy="false")
+    lines = (f"Found: {error.found}", f"Wanted: {error.wanted}", f"Try this: {error.fix}")
+    told = (tag("span", text(line)) for line in lines)
+    title = tag("strong", text("That did not work"))
+    return tag("div", title, *told, class_="md-error", role="alert", data_busy="false")
 
 
 COLOURS = {"memory": (214, 130, 0), "text": (29, 95, 141), "noise": (122, 68, 190)}
@@ -116,13 +114,10 @@ COLOURS = {"memory": (214, 130, 0), "text": (29, 95, 141), "noise": (122, 68, 19
 
 def levels(map_: Tensor, largest: float | None = None) -> np.ndarray:
     """Return a map (h, w) as bytes: 255 at `largest` (its own if not given), 0 below 0."""
-    values = map_.float().clamp_min(0).numpy()
-    if largest is None:
-        largest = float(values.max()) if values.size else 0.0
-    scaled: np.ndarray = (
-        (values / largest * 255).round().clip(0, 255) if largest > 0 else np.zeros_like(values)
-    )
-    return scaled.astype(np.uint8)
+    values = map_.float().clamp_min(0)
+    most = largest if largest is not None else float(values.max()) if values.numel() else 0.0
+    scaled = (values / most * 255).round().clamp(0, 255) if most > 0 else torch.zeros_like(values)
+    return scaled.numpy().astype(np.uint8)
 
 
 def wash(map_: Tensor, kind: str, largest: float | None = None) -> str:
@@ -140,24 +135,14 @@ def washed(colours: np.ndarray, alpha: np.ndarray) -> str:
 
 def slide(first: tuple[str, str], second: tuple[str, str]) -> str:
     """Return two pictures, each (address, caption), on top of each other with a slider."""
-    labels = tag("span", text(first[1])) + tag("span", text(second[1]))
+    below = tag("img", src=second[0], alt=second[1])
+    above = tag("img", src=first[0], alt=first[1], class_="md-slide-top")
+    label = "How much of the first picture is shown"
     return tag(
         "div",
-        tag(
-            "div",
-            tag("img", src=second[0], alt=second[1])
-            + tag("img", src=first[0], alt=first[1], class_="md-slide-top"),
-            class_="md-slide-frame",
-        )
-        + tag(
-            "input",
-            type="range",
-            min=0,
-            max=100,
-            value=50,
-            aria_label="How much of the first picture is shown",
-        )
-        + tag("div", labels, class_="md-slide-labels"),
+        tag("div", below, above, class_="md-slide-frame"),
+        tag("input", type="range", min=0, max=100, value=50, aria_label=label),
+        tag("div", *(tag("span", text(name)) for _, name in (first, second)), class_="md-slide-labels"),
         class_="md-slide",
     )
 
@@ -166,18 +151,10 @@ def thumbs(retrieval: Sequence[Neighbour] | None) -> str:
     """Return the neighbours as a row of small pictures; a word where there are none."""
     if not retrieval:
         return tag("p", text("no memory"), class_="md-no-memory")
-    images = "".join(
-        tag(
-            "li",
-            tag(
-                "img",
-                src=image_uri(each.image),
-                title=each.caption,
-                alt=CARD_ALT.format(rank=each.rank, caption=each.caption),
-            ),
-        )
-        for each in retrieval
-    )
+    images = ""
+    for each in retrieval:
+        alt = CARD_ALT.format(rank=each.rank, caption=each.caption)
+        images += tag("li", tag("img", src=image_uri(each.image), title=each.caption, alt=alt))
     return tag("ul", images, class_="md-thumbs")
 
 

@@ -263,6 +263,15 @@
     next.focus();
   });
 
+  // The page's picture of itself goes when what it shows is there, and at rest.
+  const there = async () => {
+    const image = result.querySelector("img");
+    if (image && !image.complete) { requestAnimationFrame(there); return; }
+    await Promise.allSettled(result.getAnimations({ subtree: true }).map((one) => one.finished));
+    document.querySelector("#md-still")?.remove();
+  };
+  there();
+
   // The words that the page opens with give way to the first that are typed.
   if (document.activeElement === caption()) caption().select();
 

@@ -122,23 +122,18 @@ def click(event: gr.EventData, current: object, *asked: Any) -> dict[str, Any]:
         if is_moment(current) and act not in ("release", "steady") and not steering.active:
             recipe = Recipe.from_json(current["recipe"])
             steering = steering.hold(recipe) if recipe.caption == wanted.caption else steering
-        new = apply(steering, act, item, getattr(event, "value", None), own or in_bank(item))
+        return _steered(
+            wanted, apply(steering, act, item, getattr(event, "value", None), own or in_bank(item))
+        )
     except MemDrivenError as error:
         return {"status": failure(error)}
-    return _steered(wanted, new)
 
 
 def _steered(asked: Query, steering: Steering) -> dict[str, Any]:
     """Return what another steering changes on the page, by name."""
     memory, unknown, told = look(*asked._replace(steering=steering))
-    return {
-        "memory": memory,
-        "unknown": unknown,
-        "status": told,
-        "own": own_panel(steering),
-        "steering": steering,
-        "steps": steps_line(steering),
-    }
+    preview = {"memory": memory, "unknown": unknown, "status": told}
+    return {**preview, "own": own_panel(steering), "steering": steering, "steps": steps_line(steering)}
 
 
 def in_bank(item: object) -> bool:
@@ -152,16 +147,13 @@ def in_bank(item: object) -> bool:
 def add_own(event: gr.EventData, *asked: Any) -> Iterator[dict[str, Any]]:
     """Yield what one more image, pinned, changes, by name; `asked` are the values of a `Query`."""
     wanted = Query(*asked)
-    steering: Any = wanted.steering
     yield {"status": status("Reading the image\u2026", busy=True)}
     try:
-        image = read_upload(getattr(event, "content", None))
-        new = steering.welcome(user_image(image, state.pipeline()))
+        guest = user_image(read_upload(getattr(event, "content", None)), state.pipeline())
+        made = _steered(wanted, wanted.steering.welcome(guest))
+        yield made | {"status": status("Your image is pinned. Generate paints with it.")}
     except MemDrivenError as error:
         yield {"status": failure(error)}
-        return
-    told = status("Your image is pinned. Generate paints with it.")
-    yield {**_steered(wanted, new), "status": told}
 
 
 def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, Any]:
@@ -195,9 +187,8 @@ def keep_from(panel_: gr.HTML, column: Compose) -> None:
     """Let the buttons of a panel that shows the current picture keep its noise or its view."""
     names = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
     changed = [column.parts[name] for name in names]
-    panel_.click(by_name(column.parts, keep), [column.current, column.steering], changed, **BESIDE).success(
-        None, js=_TAKEN
-    )
+    given = [column.current, column.steering]
+    panel_.click(by_name(column.parts, keep), given, changed, **BESIDE).success(None, js=_TAKEN)
 
 
 def build(column: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Dependency]:
@@ -214,27 +205,18 @@ def build(column: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Depend
     shown = PictureTab(memory=memory, result=made, own=own, larger=larger)
     parts, asked, queued = column.parts | shown.parts, column.whole_query, event_options()
     preview = [memory, column.unknown, column.status]
-    gr.on(
-        [column.caption.change, column.source.change, column.comparison.change, column.k.change],
-        look,
-        asked,
-        preview,
-        trigger_mode="always_last",
-        **BESIDE,
-    )
-    steered = [*preview, column.steering, own, column.steps]
+    changes = [each.change for each in (column.caption, column.source, column.comparison, column.k)]
+    gr.on(changes, look, asked, preview, trigger_mode="always_last", **BESIDE)
+    steered, clicked = [*preview, column.steering, own, column.steps], by_name(parts, click)
     for source in (memory, own, column.steps):
-        clicked = by_name(parts, click)
         source.click(clicked, [column.current, *asked], steered, trigger_mode="multiple", **BESIDE)
     own.upload(by_name(parts, add_own), asked, steered, **queued)
     keep_from(made, column)
-    enlarging = by_name(parts, enlarge)
-    made.submit(enlarging, [column.current, column.steering], [larger, column.status], **queued).success(
-        None, js=_SAVE
-    )
-    changed = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
-    column.checkpoint.input(
-        by_name(parts, query.switch), column.checkpoint, [parts[name] for name in changed], **queued
-    ).success(lambda *values: look(*values)[:2], asked, preview[:2], **BESIDE)
+    enlarging, enlarged = [column.current, column.steering], [larger, column.status]
+    made.submit(by_name(parts, enlarge), enlarging, enlarged, **queued).success(None, js=_SAVE)
+    names = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
+    changed = [parts[name] for name in names]
+    switched = column.checkpoint.input(by_name(parts, query.switch), column.checkpoint, changed, **queued)
+    switched.success(lambda *values: look(*values)[:2], asked, preview[:2], **BESIDE)
     painted = [*preview, made, column.seed, column.current]
     return shown, column.generate.click(by_name(parts, paint), asked, painted, **queued)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from memdriven.config import MAX_GUIDANCE
-from memdriven.errors import DataError, MemDrivenError
+from memdriven.errors import DataError, MemDrivenError, require
 from memdriven.files import read_json
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -98,37 +98,30 @@ FILE = "examples.json"
 COUNT = 4
 
 
-def _examples(pipe: MemoryDrivenPipeline) -> dict[str, Any]:
-    path = pipe.checkpoint.path / FILE
-    return read_json(path, DataError) if path.is_file() else {}
-
-
-def _damaged(pipe: MemoryDrivenPipeline, wanted: str, found: object) -> DataError:
-    where = f"{wanted} in {pipe.checkpoint.path / FILE}"
-    return DataError(where, json.dumps(found)[:80], "restore the file")
-
-
 def read_examples(pipe: MemoryDrivenPipeline) -> list[str]:
     """Return captions that a model knows the words of.
 
     They are those in examples.json of its folder; without one, the shortest captions of some
     items of its memory.
     """
-    items = pipe.bank.items[:: max(1, pipe.bank.n // COUNT)][:COUNT]
-    captions = _examples(pipe).get("captions")
-    if not (pipe.checkpoint.path / FILE).is_file():
+    path = pipe.checkpoint.path / FILE
+    if not path.is_file():
+        items = pipe.bank.items[:: max(1, pipe.bank.n // COUNT)][:COUNT]
         return list(dict.fromkeys(min(item.captions, key=len) for item in items))
-    if not isinstance(captions, list) or not all(isinstance(each, str) for each in captions):
-        raise _damaged(pipe, "a list of captions", captions)
-    return captions
+    captions: Any = read_json(path, DataError).get("captions")
+    right = isinstance(captions, list) and all(isinstance(each, str) for each in captions)
+    require(right, DataError, f"a list of captions in {path}", json.dumps(captions)[:80], "restore the file")
+    return list(captions)
 
 
 def read_tries(pipe: MemoryDrivenPipeline) -> int:
     """Return how many references a model's page begins by trying (`references_tried`)."""
-    told = _examples(pipe).get("references_tried", 1)
-    if type(told) is not int or not 1 <= told <= MAX_TRIED:
-        raise _damaged(pipe, f"references_tried in 1..{MAX_TRIED}", told)
-    return min(told, pipe.bank.n) if pipe.checkpoint.damsm.pixels is not None else 1
+    path = pipe.checkpoint.path / FILE
+    tries: Any = read_json(path, DataError).get("references_tried", 1) if path.is_file() else 1
+    wanted = f"references_tried in 1..{MAX_TRIED} in {path}"
+    right = type(tries) is int and 1 <= tries <= MAX_TRIED
+    require(right, DataError, wanted, json.dumps(tries)[:80], "restore the file")
+    return min(tries, pipe.bank.n) if pipe.checkpoint.damsm.pixels is not None else 1
 
 
 def chips() -> str:
@@ -142,7 +135,14 @@ def chips() -> str:
         examples = [tag("li", button(each, "md-chip", data_caption=each)) for each in read_examples(pipe)]
     except DataError as error:
         return failure(error)
-    return tag("ul", "".join(examples), class_="md-chips", aria_label="Try one of these")
+    return tag("ul", *examples, class_="md-chips", aria_label="Try one of these")
+
+
+def _example(count: int = 1) -> list[str]:
+    try:
+        return read_examples(state.pipeline())[:count]
+    except DataError:
+        return []  # the captions' place on the page says what is wrong with the file
 
 
 def known_words() -> str:
@@ -150,12 +150,13 @@ def known_words() -> str:
     words = sorted(word for word in state.pipeline().vocabulary if word.isalpha())
     subject = state.subject()
     about = f" about {subject.removesuffix('s')}s" if subject else ""
-    buttons = "".join(button(word, "md-word", data_word=word) for word in words)
+    buttons = (button(word, "md-word", data_word=word) for word in words)
+    group = {"tabindex": 0, "role": "group", "aria_label": "Known words"}
     return tag(
         "details",
-        tag("summary", text(f"Knows {counted(len(words), 'word')}{about}"))
-        + hint("Choose one to add it to yours.")
-        + tag("div", buttons, class_="md-words", tabindex=0, role="group", aria_label="Known words"),
+        tag("summary", text(f"Knows {counted(len(words), 'word')}{about}")),
+        hint("Choose one to add it to yours."),
+        tag("div", *buttons, class_="md-words", **group),
         class_="md-known",
     )
 
@@ -164,20 +165,13 @@ def batch() -> str:
     """Return the place for several captions, which are painted one after the other (`words.js`)."""
     return tag(
         "details",
-        tag("summary", text("Batch"))
-        + hint("One a line; each becomes a picture of the History. Stop ends it.")
-        + tag("textarea", rows=5, aria_label="Captions, one a line", placeholder="\n".join(_example(2)))
-        + button("Paint all", "md-action", id="batch-run")
-        + tag("p", class_="md-hint", role="status"),
+        tag("summary", text("Batch")),
+        hint("One a line; each becomes a picture of the History. Stop ends it."),
+        tag("textarea", rows=5, aria_label="Captions, one a line", placeholder="\n".join(_example(2))),
+        button("Paint all", "md-action", id="batch-run"),
+        tag("p", class_="md-hint", role="status"),
         class_="md-known",
     )
-
-
-def _example(count: int = 1) -> Sequence[str]:
-    try:
-        return read_examples(state.pipeline())[:count]
-    except DataError:
-        return ()  # the captions' place on the page says what is wrong with the file
 
 
 def facts() -> str:
@@ -187,10 +181,8 @@ def facts() -> str:
 
 def choices() -> list[tuple[str, str]]:
     """Return (label, name) of each checkpoint; one without a memory says so."""
-    return [
-        (name if entry.complete else f"{name} (no memory yet)", name)
-        for name, entry in state.shelf().entries.items()
-    ]
+    entries = state.shelf().entries.items()
+    return [(name if entry.complete else f"{name} (no memory yet)", name) for name, entry in entries]
 
 
 def fade_column() -> gr.Column:
@@ -255,11 +247,9 @@ def build(begin: Opening) -> Compose:
             told = panel(status(READY), elem_id="status")
             place = panel(elem_id="place", js_on_load=queue.PRESSES)
         with gr.Column(elem_id="folds"):
-            memory, noise, experiments = _memory(), _noise(begin.seed), _experiments()
+            folds = _memory() | _noise(begin.seed) | _experiments()
     column = Compose(
-        **memory,
-        **noise,
-        **experiments,
+        **folds,
         caption=caption,
         unknown=unknown,
         generate=generate,
@@ -292,48 +282,44 @@ def _memory() -> dict[str, gr.blocks.Block]:
         tries = 1
     with gr.Column(elem_id="memory-fold", elem_classes="md-fold"):
         fold_title("memory-fold", "Memory")
-        parts: dict[str, gr.blocks.Block] = {
-            "checkpoint": gr.Dropdown(
-                offered,
-                value=state.shelf().default,
-                label="Model and memory",
-                elem_id="checkpoint",
-                filterable=False,
-                visible=len(offered) > 1,
-            ),
-            "facts": panel(facts(), elem_id="facts"),
-        }
-        parts["source"] = gr.Radio(
+        checkpoint = gr.Dropdown(
+            offered,
+            value=state.shelf().default,
+            label="Model and memory",
+            elem_id="checkpoint",
+            filterable=False,
+            visible=len(offered) > 1,
+        )
+        in_use = panel(facts(), elem_id="facts")
+        source = gr.Radio(
             [(label, name) for name, (label, _) in SOURCES.items()],
             elem_id="source",
             label="Where the reference comes from",
             show_label=False,
             value="retrieved" if strategy in rules else strategy,
         )
-        parts["hint"] = panel(hint(SOURCES["retrieved"][1]), elem_id="source-hint")
-        parts["comparison"] = gr.Dropdown(
+        told = panel(hint(SOURCES["retrieved"][1]), elem_id="source-hint")
+        comparison = gr.Dropdown(
             list(RULES),
             elem_id="comparison",
             label="Match memories by",
             value=strategy if strategy in rules else rules[0],
             filterable=False,
         )
-        parts["tries"] = _slider(
-            "tries",
-            "Try several references, keep the best",
-            (1, min(MAX_TRIED, pipe.bank.n)),
-            tries,
-            visible=state.offers_tries(),
-        )
-        parts["guidance"] = _slider(
-            "guidance",
-            "Caption strength",
-            (0, MAX_GUIDANCE),
-            state.read_guidance(None),
-            0.25,
-            info="Higher follows your words where the memory disagrees.",
-        )
-    return parts
+        most, shown = min(MAX_TRIED, pipe.bank.n), state.offers_tries()
+        several = _slider("tries", "Try several references, keep the best", (1, most), tries, visible=shown)
+        higher = "Higher follows your words where the memory disagrees."
+        ends, own = (0, MAX_GUIDANCE), state.read_guidance(None)
+        guidance = _slider("guidance", "Caption strength", ends, own, 0.25, info=higher)
+    return {
+        "checkpoint": checkpoint,
+        "facts": in_use,
+        "source": source,
+        "hint": told,
+        "comparison": comparison,
+        "tries": several,
+        "guidance": guidance,
+    }
 
 
 def _noise(seed: str) -> dict[str, gr.blocks.Block]:
@@ -353,9 +339,8 @@ def _noise(seed: str) -> dict[str, gr.blocks.Block]:
             )
             dice = gr.Button("Random seed", elem_id="dice", min_width=60, scale=1)
         steps = panel(elem_id="steps", js_on_load=CLICKS)
-        keep = gr.Checkbox(
-            label="Keep this seed", info="Off: a new random seed for every picture.", elem_id="keep"
-        )
+        free = "Off: a new random seed for every picture."
+        keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
         mirror = gr.Radio(
             [("from the seed", ""), ("off", "no"), ("on", "yes")],
             value="",
@@ -380,17 +365,13 @@ def _experiments() -> dict[str, gr.blocks.Block]:
     largest = min(state.MAX_K, pipe.bank.n)
     with gr.Column(elem_id="experiments-fold", elem_classes="md-fold"):
         fold_title("experiments-fold", "Experiments")
-        k = _slider(
-            "k",
-            "References blended (k)",
-            (1, largest),
-            min(pipe.config.retrieval.k, largest),
-            info="Blended references often show through each other.",
-        )
+        info = "Blended references often show through each other."
+        begun = min(pipe.config.retrieval.k, largest)
+        k = _slider("k", "References blended (k)", (1, largest), begun, info=info)
         with gr.Column(elem_id="fade", visible=state.offers_memory()) as fade:
             share = _slider("fade-share", "How much of the memory is used", (0, 1), 1, 0.05)
-            ends = "".join(tag("span", text(each)) for each in ("words alone", "all of the memory"))
-            panel(tag("p", ends, class_="md-fade-ends"))
+            ends = (tag("span", text(each)) for each in ("words alone", "all of the memory"))
+            panel(tag("p", *ends, class_="md-fade-ends"))
     return {"k": k, "share": share, "fade": fade}
 
 

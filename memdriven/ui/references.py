@@ -15,7 +15,7 @@ from memdriven.errors import CaptionError, MemDrivenError, RetrievalError, Wordl
 from memdriven.explore.compare import carries
 from memdriven.numbers import counted
 from memdriven.pipeline.output import Neighbour, Prepared, Retrieval, Tried
-from memdriven.pipeline.request import CONTROLS, Reference, Request, sums_to_one
+from memdriven.pipeline.request import CONTROLS, Request
 from memdriven.ui import state
 from memdriven.ui.html import CARD_ALT, READY, button, failure, image_uri, status, tag, text, webp_uri
 from memdriven.ui.steering import MAX_PINS, Steering, card_action, card_buttons, steered_line
@@ -121,27 +121,18 @@ def select(request: Request, steering: Steering) -> Selection:
         chosen: Prepared | None = None
         if request.best_of > k and strategy not in CONTROLS and steering.like is None and fill:
             chosen = pipe.prepare(request)
+        found = chosen.retrieval if chosen else line
         if steering.active or held:
-            natural = held or (
-                chosen.retrieval.shares if chosen else [Reference(n.id, n.weight) for n in line]
-            )
-            free = [each for each in natural if each.id not in steering.pins][:fill]
-            whole = math.fsum(each.weight for each in free) or 1.0
-            # Shares that sum to 1 already keep their last bit.
-            scale = 1.0 if sums_to_one([whole]) else whole
-            ids, weights = steering.mix({each.id: each.weight / scale for each in free})
-            request = replace(request, k=max(1, len(ids)), references=tuple(map(Reference, ids, weights)))
-            retrieval = pipe.retrieve(request)
-        elif chosen:
-            retrieval = chosen.retrieval
-        elif strategy in CONTROLS:
-            retrieval = pipe.retrieve(request)
-        else:
+            natural = held or found.shares
+            mixed = steering.mix([each for each in natural if each.id not in steering.pins][:fill])
+            request = replace(request, k=max(1, len(mixed)), references=mixed)
+            found = pipe.retrieve(request)
+        elif chosen is None:
             # A softmax over fewer references is the same shares, scaled.
-            whole = math.fsum(each.weight for each in line[:k])
+            whole = math.fsum(line.weights[:k])
             used = tuple(replace(each, weight=each.weight / whole) for each in line[:k])
-            retrieval = replace(_ranked(_key(), _plain(request, len(line))), k=k, neighbours=used)
-    return _placed(request, retrieval, line, steering, chosen.tried if chosen else ())
+            found = pipe.retrieve(request) if strategy in CONTROLS else replace(line, k=k, neighbours=used)
+    return _placed(request, found, line, steering, chosen.tried if chosen else ())
 
 
 def again(prepared: Prepared, steering: Steering | None = None) -> Selection:
@@ -175,27 +166,20 @@ def _placed(
     return Selection(request, replace(retrieval, neighbours=used), tuple(rest[:count]), steering, tried)
 
 
-def _in_line(request: Request, steering: Steering) -> Sequence[Neighbour]:
+def _in_line(request: Request, steering: Steering) -> Retrieval:
     """Return retrieval's own references, more than are used, or an image's look-alikes."""
-    pipe = state.pipeline()
+    pipe, strategy = state.pipeline(), request.strategy or ""
     longest = min(max(SHOWN, state.MAX_K) + MAX_PINS, pipe.bank.n - len(request.exclude))
     if steering.like is not None:
-        return pipe.alike(steering.like, longest, request.exclude, steering.guests)
-    if request.strategy in CONTROLS:  # they have no order that one could go further down
+        alike = pipe.alike(steering.like, longest, request.exclude, steering.guests)
+        return Retrieval(caption=request.caption, strategy=strategy, k=longest, neighbours=alike)
+    if strategy in CONTROLS:  # they have no order that one could go further down
         longest = min(longest, (request.k or 1) + len(steering.pins))
-    return _ranked(_key(), _plain(request, longest))
-
-
-def _plain(request: Request, count: int) -> Request:
-    """Return what retrieval depends on alone."""
-    seeds = request.seeds[:1] if request.strategy == "random" else (0,)
-    return Request(
-        caption=request.caption, strategy=request.strategy, k=count, exclude=request.exclude, seeds=seeds
+    seeds = request.seeds[:1] if strategy == "random" else (0,)
+    alone = Request(
+        caption=request.caption, strategy=request.strategy, k=longest, exclude=request.exclude, seeds=seeds
     )
-
-
-def _key() -> str:
-    return state.pipeline().checkpoint.hash + state.pipeline().bank_hash
+    return _ranked(pipe.checkpoint.hash + pipe.bank_hash, alone)
 
 
 @lru_cache(maxsize=16)
@@ -259,10 +243,14 @@ def memory_panel(
     if retrieval.tried:
         words = f"Best of {retrieval.tried} references: its picture fits your words best."
         panel += tag("p", text(words), class_="md-hint md-tried")
-    cards = "".join(_card(each, retrieval, common, steering) for each in retrieval)
+
+    def quote(each: Neighbour) -> str:
+        return mark_words(each.caption, retrieval.words, each.word_weights, common)
+
+    cards = "".join(_card(each, quote(each), retrieval, steering) for each in retrieval)
     panel += tag("ol", cards, class_="md-cards")
     if spare:
-        rows = "".join(_spare_card(each, retrieval, common, steering) for each in spare)
+        rows = "".join(_spare_card(each, quote(each), steering) for each in spare)
         panel += tag("h3", text("Runners-up (not used)"), class_="md-small-title")
         panel += tag("ol", rows, class_="md-next")
     return panel
@@ -277,25 +265,20 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
     """Return the unknown words, struck through, each with a button for the word on offer."""
     lines = []
     for unknown in words:
-        line = tag("del", text(unknown.word))
-        if unknown.replacement is None:
-            line += tag("span", text("not in the vocabulary (ignored)"))
-        else:
-            line += tag("span", text("read as" if unknown.reason == "typo" else "taken as")) + button(
-                unknown.replacement,
-                "md-offer",
-                data_unknown=unknown.word,
-                data_known=unknown.replacement,
-                title=f"Write {unknown.replacement} instead of {unknown.word}",
-            )
-        lines.append(tag("li", line))
+        known, why = unknown.replacement, "not in the vocabulary (ignored)"
+        offer = ""
+        if known is not None:
+            why = "read as" if unknown.reason == "typo" else "taken as"
+            does = {"data_unknown": unknown.word, "data_known": known}
+            offer = button(known, "md-offer", **does, title=f"Write {known} instead of {unknown.word}")
+        lines.append(tag("li", tag("del", text(unknown.word)), tag("span", text(why)), offer))
     if truncated:
         words_ = f"Beyond the model's limit and left out: the last {counted(truncated, 'word')}."
         lines.append(tag("li", text(words_)))
-    return tag("ul", "".join(lines), class_="md-unknown") if lines else ""
+    return tag("ul", *lines, class_="md-unknown") if lines else ""
 
 
-def _card(neighbour: Neighbour, retrieval: Retrieval, common: Set[str], steering: Steering | None) -> str:
+def _card(neighbour: Neighbour, quote: str, retrieval: Retrieval, steering: Steering | None) -> str:
     """Return one reference: image, rank, matched caption, how well it fits, share of the mix, controls."""
     # One that was given by hand, from beyond the line, has a place in the mix but no rank.
     by_hand = steering is not None and steering.active and neighbour.percentile is None
@@ -304,24 +287,19 @@ def _card(neighbour: Neighbour, retrieval: Retrieval, common: Set[str], steering
         facts += tag("span", text(neighbour.class_name), class_="md-class")
     if len(retrieval) > 1:
         facts += tag("span", text(f"{neighbour.weight:.0%} of the mix"), class_="md-share")
-    lines = (
-        tag("div", facts, class_="md-facts")
-        + tag("p", _quote(neighbour, retrieval, common), class_="md-quote")
-        + _fit(neighbour, retrieval)
-    )
+    lines = tag("div", facts, class_="md-facts") + tag("p", quote, class_="md-quote")
+    lines += _fit(neighbour, retrieval)
     if steering is not None:
         lines += card_buttons(neighbour, steering, len(retrieval))
     return tag("li", _image(neighbour) + tag("div", lines), class_="md-card", data_id=neighbour.id)
 
 
-def _spare_card(
-    neighbour: Neighbour, retrieval: Retrieval, common: Set[str], steering: Steering | None
-) -> str:
+def _spare_card(neighbour: Neighbour, quote: str, steering: Steering | None) -> str:
     rank = tag("span", text(f"No. {neighbour.rank}"), class_="md-rank")
-    words = tag("span", rank + " " + _quote(neighbour, retrieval, common), class_="md-quote")
+    words = tag("span", rank + " " + quote, class_="md-quote")
     if steering is not None:
         controls = [card_action(act, neighbour, steering) for act in ("pin", "mask")]
-        words += tag("span", "".join(controls), class_="md-steer")
+        words += tag("span", *controls, class_="md-steer")
     return tag("li", _image(neighbour) + tag("div", words), class_="md-spare", data_id=neighbour.id)
 
 
@@ -352,19 +330,14 @@ def mark_words(
         common: words that most captions of this memory share, e.g. "bird"; not marked either.
     """
     shared = set(words) - _SMALL_WORDS - common
-    strongest = max((strengths or {}).values(), default=0.0)
-    pieces = []
+    strongest, marked = max((strengths or {}).values(), default=0.0), ""
     for piece in _PIECE.findall(caption):
         word, share = "".join(tokenize(piece)), 1.0
         if strengths and strongest > 0:
             share = min(1.0, max(0.2, strengths.get(word, 0.0) / strongest))
-        marked = tag("mark", text(piece), style=f"--strength:{share:.2f}")
-        pieces.append(marked if word in shared else text(piece))
-    return "".join(pieces)
-
-
-def _quote(neighbour: Neighbour, retrieval: Retrieval, common: Set[str]) -> str:
-    return mark_words(neighbour.caption, retrieval.words, neighbour.word_weights, common)
+        strength = f"--strength:{share:.2f}"
+        marked += tag("mark", text(piece), style=strength) if word in shared else text(piece)
+    return marked
 
 
 def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:

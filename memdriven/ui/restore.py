@@ -58,6 +58,10 @@ def no_recipe() -> ConfigError:
     return ConfigError("a recipe to use", "none here", "inspect one in the list, or paste it")
 
 
+# ---------------------------------------------------------------------------------------------------------
+# What a recipe gives the page; each by name.
+
+
 def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
     """Return the pipeline of a recipe's checkpoint; the visitor's own choice stays as it is."""
     pipe = state.shelf().get(_model(recipe))
@@ -71,13 +75,14 @@ def _model(recipe: Recipe) -> str:
 
 
 def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, Any]:
-    """Return the left column's values, by name.
+    """Return the left column's values; from then on the recipe's checkpoint is in use.
 
     Args:
-        recipe: one whose checkpoint is in use.
+        recipe: one whose checkpoint the page has.
         steering: the tab's own, for its own images.
         noise: take the seed and its steps, too.
     """
+    state.choose(_model(recipe))
     ordinary = recipe.strategy in {value for _, value in RULES}
     taken = steering.take(recipe)
     if noise:
@@ -100,52 +105,55 @@ def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, An
     }
 
 
+def in_use() -> dict[str, Any]:
+    """Return the checkpoint in use, its facts, and whether it offers less than all of the memory."""
+    return {"checkpoint": state.chosen(), "facts": facts(), "fade": fade_column()}
+
+
 def restored(
     recipe: Recipe, steering: Steering, said: str = "Restored: the same recipe, the same pixels."
 ) -> dict[str, Any]:
-    """Return a recipe's picture and settings, by name, for a restored page."""
-    output = made_here(recipe).from_recipe(recipe, steering.guests)
-    state.choose(_model(recipe))
-    taken = settings(recipe, steering, noise=True)
-    return {
-        **taken,
-        "memory": panels(again(output.prepared, taken["steering"]))[0],
-        "result": show(output),
-        "status": status(said),
-        "current": moment(output),
-    }
-
-
-def brought(recipe: Recipe, steering: Steering) -> dict[str, Any]:
-    """Return a restored page; of a picture that cannot be made here, what can be done with it."""
+    """Return a recipe's picture and settings; of one that cannot be made here, what can be done with it."""
     try:
-        return restored(recipe, steering)
+        output = made_here(recipe).from_recipe(recipe, steering.guests)
+        taken = settings(recipe, steering, noise=True)
+        memory, _ = panels(again(output.prepared, taken["steering"]))
+        shown = {"memory": memory, "result": show(output), "current": moment(output)}
+        return {**taken, **shown, "status": status(said)}
     except MemDrivenError as error:
-        return {
-            "status": failure(error),
-            "tabs": gr.Tabs(selected="history"),
-            "inspection": inspection(recipe),
-            "inspected": recipe.to_json(),
-        }
+        return {"status": failure(error), "tabs": gr.Tabs(selected="history"), **inspected(recipe)}
 
 
 def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
-    """Return everything of a recipe but its noise, by name; the picture stays."""
+    """Return everything of a recipe but its noise; the picture stays."""
     made_here(recipe)
-    state.choose(_model(recipe))
     taken = settings(recipe, steering, noise=False)
-    return {
-        **taken,
-        "memory": look(*(taken.get(name) for name in Query._fields))[0],
-        "status": status("Settings taken, noise left free. Generate paints anew."),
-    }
+    memory, *_ = look(*(taken.get(name) for name in Query._fields))
+    said = status("Settings taken, noise left free. Generate paints anew.")
+    return {**taken, "memory": memory, "status": said}
+
+
+def adapted(recipe: Recipe, steering: Steering) -> Recipe:
+    """Return a recipe for the model as it is here now, with those neighbours that are at hand.
+
+    Its hashes are cleared; neighbours that are gone leave their shares to the others.
+    """
+    loose = replace(recipe, checkpoint_hash="", bank_hash="")
+    bank = made_here(loose).bank
+    own = {guest.id for guest in steering.guests}
+    shares = zip(recipe.neighbours, recipe.weights, strict=True)
+    found = {name: share for name, share in shares if name in own or name in bank.ids}
+    if len(found) < len(recipe.neighbours):
+        whole = math.fsum(found.values())
+        found = {name: share / whole for name, share in found.items()} if whole else {}
+    return replace(loose, k=min(recipe.k, bank.n), neighbours=tuple(found), weights=tuple(found.values()))
 
 
 def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a page showed in its left column before it was loaded again, by name.
+    """Return what a page showed in its left column before it was loaded again.
 
     Args:
-        values: of `compose.KEPT`, as the browser kept them.
+        values: of `query.KEPT`, as the browser kept them.
         shown: what its picture's recipe gave, or nothing.
     """
     kept = {name: value for name, value in values.items() if name in KEPT}
@@ -160,28 +168,13 @@ def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, 
     return kept | in_use()
 
 
-def adapted(recipe: Recipe, steering: Steering) -> Recipe:
-    """Return a recipe for the model as it is here now, with those neighbours that are at hand.
-
-    Its hashes are cleared; neighbours that are gone leave their shares to the others.
-    """
-    loose = replace(recipe, checkpoint_hash="", bank_hash="")
-    bank = made_here(loose).bank
-    own = {guest.id for guest in steering.guests}
-    found = {
-        name: share
-        for name, share in zip(recipe.neighbours, recipe.weights, strict=True)
-        if name in own or name in bank.ids
-    }
-    if len(found) < len(recipe.neighbours):
-        whole = math.fsum(found.values())
-        found = {name: share / whole for name, share in found.items()} if whole else {}
-    return replace(loose, k=min(recipe.k, bank.n), neighbours=tuple(found), weights=tuple(found.values()))
+# ---------------------------------------------------------------------------------------------------------
+# Looking at a recipe.
 
 
-def in_use() -> dict[str, Any]:
-    """Return the checkpoint in use, its facts, and whether it offers less than all of the memory, by name."""
-    return {"checkpoint": state.chosen(), "facts": facts(), "fade": fade_column()}
+def inspected(recipe: Recipe) -> dict[str, str]:
+    """Return what shows a recipe beside the list, by name."""
+    return {"inspection": inspection(recipe), "inspected": recipe.to_json()}
 
 
 def inspection(recipe: Recipe) -> str:
@@ -197,47 +190,35 @@ def inspection(recipe: Recipe) -> str:
         "Model": recipe.checkpoint,
         "Version": recipe.version,
     }
-    rows = [
-        tag("div", tag("dt", text(label)) + tag("dd", text(value)))
-        for label, value in values.items()
-        if value != ""
-    ]
-    bank, same, cells = state.pipeline().bank, recipe.bank_hash in ("", state.pipeline().bank_hash), ""
+    rows = (tag("dt", text(label)) + tag("dd", text(value)) for label, value in values.items() if value != "")
+    pipe, cells = state.pipeline(), ""
     for name, weight in zip(recipe.neighbours, recipe.weights, strict=True):
         picture = ""
-        if same and name in bank.ids:
-            content = bank.thumbnail_bytes(bank.index_of(name))
+        if recipe.bank_hash in ("", pipe.bank_hash) and name in pipe.bank.ids:
+            content = pipe.bank.thumbnail_bytes(pipe.bank.index_of(name))
             picture = tag("img", src=webp_uri(content), alt=name, width=48, height=48)
         shown = OWN_CAPTION if name.startswith(PRIVATE) else name
         cells += tag("li", picture + tag("span", text(f"{shown}, {weight:.0%} of the mix")))
-    fits, closed, notes = _fits(recipe), _closed(recipe), ""
+    # A recipe of another of the page's models: opening that is left to a press.
+    other = recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().entries
+    closed, fits, notes = other and recipe.checkpoint_hash != pipe.checkpoint.hash, False, ""
+    with suppress(MemDrivenError):
+        pipe.check_recipe(recipe)
+        fits = not closed
     if recipe.private:
         notes += hint("Needs a private image, which only the tab that had it can use.")
     if not fits and not closed:
         notes += hint("Made with a model or memory that this page does not have now.")
     offered = {"remix": True, "restore": fits or closed, "similar": not fits or recipe.private}
-    acts = {act: ACTIONS[act] for act, there in offered.items() if there}
-    buttons = "".join(button(label, data_act=act, title=title) for act, (label, title) in acts.items())
+    buttons = ""
+    for act, there in offered.items():
+        label, title = ACTIONS[act]
+        buttons += button(label, data_act=act, title=title) if there else ""
     references = tag("h3", text("References"), class_="md-small-title") if cells else ""
     return tag(
         "div",
-        tag("dl", "".join(rows), class_="md-facts-list"),
+        tag("dl", *(tag("div", row) for row in rows), class_="md-facts-list"),
         references + tag("ul", cells, class_="md-recipe-memory") + notes,
         tag("div", buttons, class_="md-actions"),
         class_="md-inspection",
     )
-
-
-def _fits(recipe: Recipe) -> bool:
-    """Return whether the model in use is the one that a recipe was made with."""
-    with suppress(MemDrivenError):
-        state.pipeline().check_recipe(recipe)
-        return not _closed(recipe)
-    return False
-
-
-def _closed(recipe: Recipe) -> bool:
-    """Return whether a recipe names another model of the page: opening it is left to a press."""
-    if recipe.checkpoint_hash == state.pipeline().checkpoint.hash:  # whatever its folder is called
-        return False
-    return recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().entries

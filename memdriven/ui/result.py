@@ -96,34 +96,40 @@ def empty_picture() -> str:
 def picture_panel(output: PipelineOutput, resolutions: Sequence[int], tried: Sequence[Tried] = ()) -> str:
     """Return the picture as far as it is, its stages, and, once complete, times and recipe."""
     stages, recipe = output.stages, output.recipe
-    if not stages:
-        frame = tag("div", tag("p", text(PICTURE_BUSY)), class_="md-frame md-busy")
-        return tag("div", frame + _strip([], resolutions), class_="md-canvas")
-    uri = png_uri(output.png()) if output.complete else image_uri(stages[-1])
-    image = tag(
-        "img",
-        src=uri,
-        alt=PICTURE_ALT.format(caption=recipe.caption),
-        class_="md-result",
-        data_seed=recipe.seed,
-        data_complete=str(output.complete).lower(),
-    )
-    panel = tag("div", image, class_="md-frame")
+    content = tag("div", tag("p", text(PICTURE_BUSY)), class_="md-frame md-busy")
+    if stages:
+        image = tag(
+            "img",
+            src=png_uri(output.png()) if output.complete else image_uri(stages[-1]),
+            alt=PICTURE_ALT.format(caption=recipe.caption),
+            class_="md-result",
+            data_seed=recipe.seed,
+            data_complete=str(output.complete).lower(),
+        )
+        content = tag("div", image, class_="md-frame")
     if not output.complete:
-        return tag("div", panel + _strip(stages, resolutions), class_="md-canvas")
-    panel += tag("p", tag("q", text(recipe.caption)), class_="md-picture-words", data_of=recipe.caption)
-    panel += _strip(stages, resolutions) + gallery(tried, output.retrieval.ids)
-    panel += "".join(map(claims_list, output.claims[:1])) + _actions(output) + time_bar(output.timings)
-    content = recipe.to_json(indent=1)
-    panel += tag(
-        "details",
-        tag("summary", text("Recipe"))
-        + tag("p", text("Everything that makes this picture again. It also travels inside the PNG."))
-        + tag("pre", text(content), tabindex=0)
-        + button("Copy recipe", "md-action md-copy", data_copy=content, **COPY),
-        class_="md-recipe",
+        return tag("div", content, _strip(stages, resolutions), class_="md-canvas")
+    written = recipe.to_json(indent=1)
+    said = "Everything that makes this picture again. It also travels inside the PNG."
+    return tag(
+        "div",
+        content,
+        tag("p", tag("q", text(recipe.caption)), class_="md-picture-words", data_of=recipe.caption),
+        _strip(stages, resolutions),
+        gallery(tried, output.retrieval.ids),
+        *map(claims_list, output.claims[:1]),
+        _actions(output),
+        time_bar(output.timings),
+        tag(
+            "details",
+            tag("summary", text("Recipe")),
+            tag("p", text(said)),
+            tag("pre", text(written), tabindex=0),
+            button("Copy recipe", "md-action md-copy", data_copy=written, **COPY),
+            class_="md-recipe",
+        ),
+        class_="md-canvas",
     )
-    return tag("div", panel, class_="md-canvas")
 
 
 def gallery(tried: Sequence[Tried], used: Sequence[str]) -> str:
@@ -132,17 +138,9 @@ def gallery(tried: Sequence[Tried], used: Sequence[str]) -> str:
     for each in tried:
         item = each.neighbour
         label = f"Painted with No. {item.rank}: {item.caption}"
-        picture = tag(
-            "button",
-            tag("img", src=image_uri(each.picture), alt=label),
-            type="button",
-            class_="md-tile",
-            data_act="take",
-            data_id=item.id,
-            title=label,
-            aria_pressed=str(item.id in used).lower(),
-        )
-        cells += tag("li", picture)
+        act = {"data_act": "take", "data_id": item.id, "aria_pressed": str(item.id in used).lower()}
+        image = tag("img", src=image_uri(each.picture), alt=label)
+        cells += tag("li", tag("button", image, type="button", class_="md-tile", title=label, **act))
     if not cells:
         return ""
     title = text(f"Painted with each of {len(tried)} references; choose another")
@@ -160,13 +158,9 @@ def time_bar(timings: Mapping[str, float]) -> str:
         bar += tag("span", class_=f"md-step {kind}", style=f"width:{100 * ms / whole:.2f}%")
         legend += tag("li", text(name) + " " + tag("b", text(_milliseconds(ms))), class_=kind)
     total = tag("b", text(_milliseconds(timings.get("total", whole))))
-    return tag(
-        "div",
-        tag("h3", text("Time") + " " + total, class_="md-small-title")
-        + tag("div", bar, class_="md-times", aria_hidden="true")
-        + tag("ul", legend, class_="md-legend"),
-        class_="md-timing",
-    )
+    title = tag("h3", text("Time") + " " + total, class_="md-small-title")
+    drawn = tag("div", bar, class_="md-times", aria_hidden="true")
+    return tag("div", title, drawn, tag("ul", legend, class_="md-legend"), class_="md-timing")
 
 
 def _milliseconds(ms: float) -> str:
@@ -225,22 +219,20 @@ def _actions(output: PipelineOutput) -> str:
 
 def claims_list(claims: Sequence[Claim]) -> str:
     """Return what the words name, each seen in the picture or not; nothing where nothing is named."""
-    named, implied, denied = (
-        [claim for claim in claims if claim.said == kind] for kind in ("named", "implied", "denied")
-    )
-    panel = ""
+    said = {kind: [each for each in claims if each.said == kind] for kind in ("named", "implied", "denied")}
+    named, panel = said["named"], ""
     if named:
         title = f"From your words, visible: {sum(claim.holds for claim in named)} of {len(named)}"
         panel += tag("h3", text(title), class_="md-small-title")
-        panel += tag("ul", "".join(map(_claim, named)), class_="md-claims")
+        panel += tag("ul", *map(_claim, named), class_="md-claims")
         panel += hint(
             "Judged by the model's own checker, which also picked the reference. A hint, not proof."
         )
-    if denied:
-        things = ", ".join(map(_thing, denied))
+    if said["denied"]:
+        things = ", ".join(map(_thing, said["denied"]))
         panel += hint(f"This model cannot leave things out, and may paint what your words deny: {things}.")
-    if named and implied:
-        things = ", ".join(map(_thing, implied))
+    if named and said["implied"]:
+        things = ", ".join(map(_thing, said["implied"]))
         panel += hint(f"The model also expects, though no word says so: {things}.")
     return tag("div", panel) if panel else ""
 
@@ -249,11 +241,11 @@ def _claim(claim: Claim) -> str:
     mark, label, seen = "\u2713", "seen", ""
     if not claim.holds:
         mark, label = "\u2717", "not seen"
-        looks = "there is none" if claim.seen in ABSENT else f"looks {_value(claim.seen)}"
-        seen = " " + tag("i", text(looks))
+        seen = "there is none" if claim.seen in ABSENT else f"looks {_value(claim.seen)}"
     return tag(
         "li",
-        tag("span", text(mark), role="img", aria_label=label) + text(_thing(claim)) + seen,
+        tag("span", text(mark), role="img", aria_label=label) + text(_thing(claim)),
+        " " + tag("i", text(seen)) if seen else "",
         class_="md-holds" if claim.holds else None,
         title=f"probability {100 * claim.probability:.0f} %",
     )

@@ -70,6 +70,7 @@ class OwnServerOnly:
             a number, which no other site's name can be.
         frames: sites that may show the page in a frame; none by default.
         forwarded: believe what a proxy in front says of host, scheme and the visitor's address.
+        still: what stands in the page until its scripts have run.
     """
 
     def __init__(
@@ -79,7 +80,9 @@ class OwnServerOnly:
         hosts: Iterable[str] = (ANY,),
         frames: Iterable[str] = (),
         forwarded: bool = False,
+        still: str = "",
     ) -> None:
+        self.still = still.encode() + b"<gradio-app"
         self.app, self.hosts, self.forwarded = app, {host.lower() for host in hosts}, forwarded
         policy = "; ".join((*POLICY, " ".join(["frame-ancestors 'self'", *frames])))
         self.headers = [
@@ -121,7 +124,11 @@ class OwnServerOnly:
                 begun = True
                 # No other site may read an answer, whatever Gradio offers.
                 kept = [(n, v) for n, v in message.get("headers", ()) if not n.startswith(b"access-control-")]
+                if scope["path"] == "/":  # whose length changes
+                    kept = [each for each in kept if each[0] != b"content-length"]
                 message["headers"] = [*kept, *self.headers]
+            elif scope["path"] == "/":
+                message["body"] = message.get("body", b"").replace(b"<gradio-app", self.still, 1)
             await send(message)
 
         try:

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from memdriven.checkpoint import bank_folder, model_name
 from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import tokenize
-from memdriven.errors import BankError, CheckpointError, ConfigError
+from memdriven.errors import BankError, CheckpointError, ConfigError, require
 from memdriven.explore.memory_map import Progress
 from memdriven.memory.bank import HEADER
 from memdriven.models.noise import Window
@@ -100,13 +100,9 @@ class Shelf:
         entry = self.entries.get(name)
         if entry is None:
             raise CheckpointError("a checkpoint of this page", repr(name)[:80], ", ".join(self.entries))
-        if not entry.complete:
-            raise BankError(
-                f"the memory bank of {name}",
-                "a checkpoint without one",
-                f"build it: python -m memdriven build-memory --checkpoint checkpoints/{entry.path.name} "
-                "--dataset DATASET --features FEATURES",
-            )
+        command = f"python -m memdriven build-memory --checkpoint checkpoints/{entry.path.name}"
+        fix = f"build it: {command} --dataset DATASET --features FEATURES"
+        require(entry.complete, BankError, f"the memory bank of {name}", "a checkpoint without one", fix)
         with self._lock:
             held = self._open
             if held is None or held[0] != name:
@@ -219,12 +215,9 @@ def read_seed(written: object, keep: bool) -> int:
     written = written.strip() if isinstance(written, str) else ""
     if not keep or not written:
         return secrets.randbelow(DRAWN_SEEDS)
-    if not (written.isascii() and written.isdecimal() and len(written) <= 16 and int(written) <= MAX_SEED):
-        raise ConfigError(
-            f"a seed: a whole number from 0 to {MAX_SEED}",
-            repr(written[:40]),
-            "write digits only, or draw a random seed",
-        )
+    whole = written.isascii() and written.isdecimal() and len(written) <= 16 and int(written) <= MAX_SEED
+    wanted, fix = f"a seed: a whole number from 0 to {MAX_SEED}", "write digits only, or draw a random seed"
+    require(whole, ConfigError, wanted, repr(written[:40]), fix)
     return int(written)
 
 
@@ -261,11 +254,11 @@ def read_window(written: object) -> Window | None:
     try:
         x, y, side = map(float, parts)
     except ValueError:
-        raise ConfigError(
+        wanted, fix = (
             "a window: left, top and side of a square in 0 to 1",
-            repr(written)[:40],
             "choose one, or write e.g. 0.1 0.1 0.8",
-        ) from None
+        )
+        raise ConfigError(wanted, repr(written)[:40], fix) from None
     return x, y, side
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ from memdriven.memory.scores import shares
 from memdriven.pipeline.output import Neighbour, Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation
+from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation, sums_to_one
 from memdriven.ui.html import button, image_uri, tag, text
 
 MAX_PINS = 8
@@ -153,20 +154,17 @@ class Steering:
         """Return the wishes that give a recipe's references again for its words, and pin nothing."""
         return self.release().hold(recipe)
 
-    def mix(self, retrieved: Mapping[str, float]) -> tuple[list[str], list[float]]:
-        """Return ids and shares: the pins first, then what retrieval adds.
-
-        Args:
-            retrieved: shares of the retrieved ids, best first, which sum to 1.
-        """
-        ids = [*self.pins, *retrieved]
-        rest = len(retrieved) / len(ids) if ids else 0.0
-        base = [1 / len(ids)] * len(self.pins) + [rest * share for share in retrieved.values()]
-        if not any(name in self.factors for name in ids):
+    def mix(self, retrieved: Sequence[Reference]) -> tuple[Reference, ...]:
+        """Return the references of a picture: the pins first, then what retrieval adds, best first."""
+        ids = [*self.pins, *(each.id for each in retrieved)]
+        whole = math.fsum(each.weight for each in retrieved) or 1.0
+        if not self.pins and sums_to_one([whole]) and not any(name in self.factors for name in ids):
             # Untouched shares keep their last bit, so that a restored mix gives the same pixels.
-            return ids, base if self.alone or not self.pins else shares(base, len(base))
+            return tuple(retrieved)
+        rest = len(retrieved) / len(ids) if ids else 0.0
+        base = [1 / len(ids)] * len(self.pins) + [rest * each.weight / whole for each in retrieved]
         parts = [share * self.factors.get(name, 1.0) for name, share in zip(ids, base, strict=True)]
-        return ids, shares(parts, len(ids))
+        return tuple(map(Reference, ids, shares(parts, len(ids))))
 
 
 def apply(steering: Steering, act: object, item: object, value: object, known: bool) -> Steering:
@@ -294,42 +292,29 @@ def card_buttons(neighbour: Neighbour, steering: Steering, count: int) -> str:
     acts = [act for act in ACTIONS if not ((act == "mask" and own) or (act == "only" and count == 1))]
     buttons = [card_action(act, neighbour, steering) for act in acts]
     if not own:
-        buttons.append(
-            button(
-                "Use this caption",
-                "md-steer-button",
-                data_words=neighbour.caption,
-                title="Write it as your words: the Oracle then finds this very picture",
-            )
-        )
+        why = "Write it as your words: the Oracle then finds this very picture"
+        words = {"data_words": neighbour.caption, "title": why}
+        buttons.append(button("Use this caption", "md-steer-button", **words))
     if count > 1:
-        factor = steering.factors.get(neighbour.id, 1.0)
-        slider = tag(
-            "input",
-            type="range",
-            min=0,
-            max=f"{MAX_FACTOR:g}",
-            step=0.1,
-            value=f"{factor:g}",
-            data_act="weigh",
-            data_id=neighbour.id,
-            data_focus=f"weigh {neighbour.id}",
-            aria_label=f"Weight of reference {neighbour.rank}",
-        )
-        value = tag("output", text(f"\u00d7{factor:g}"))
+        factor = f"{steering.factors.get(neighbour.id, 1.0):g}"
+        ends = {"min": 0, "max": f"{MAX_FACTOR:g}", "step": 0.1, "value": factor}
+        act = {"data_act": "weigh", "data_id": neighbour.id, "data_focus": f"weigh {neighbour.id}"}
+        label = f"Weight of reference {neighbour.rank}"
+        slider = tag("input", type="range", **ends, **act, aria_label=label)
+        value = tag("output", text(f"\u00d7{factor}"))
         buttons.append(tag("label", tag("span", text("weight")) + slider + value, class_="md-weight"))
-    return tag("div", "".join(buttons), class_="md-steer")
+    return tag("div", *buttons, class_="md-steer")
 
 
 def card_action(act: str, neighbour: Neighbour, steering: Steering) -> str:
     """Return one of a card's buttons."""
     label, hint = ACTIONS[act]
-    pressed: bool | None = None
+    pressed = None
     if act == "pin":
-        pressed = neighbour.id in steering.pins
-        label = "Pinned" if pressed else label
-    elif act == "like":
-        pressed = steering.like == neighbour.id or None
+        pressed = str(neighbour.id in steering.pins).lower()
+        label = "Pinned" if pressed == "true" else label
+    elif act == "like" and steering.like == neighbour.id:
+        pressed = "true"
     return button(
         label,
         "md-steer-button",
@@ -337,7 +322,7 @@ def card_action(act: str, neighbour: Neighbour, steering: Steering) -> str:
         data_id=neighbour.id,
         data_focus=f"{act} {neighbour.id}",
         title=hint,
-        aria_pressed=None if pressed is None else str(pressed).lower(),
+        aria_pressed=pressed,
         aria_label=f"{label}: {neighbour.caption}",
     )
 
@@ -352,16 +337,9 @@ def steered_line(steering: Steering, retrieval: Retrieval) -> str:
     if steering.like is not None:
         undone.insert(0, ("unlike", "", "Look-alikes of one reference", "back to the words"))
     for act, item, label, hint in undone:
-        line += tag(
-            "button",
-            text(label) + tag("span", "\u00d7", aria_hidden="true"),
-            type="button",
-            class_="md-undo",
-            data_act=act,
-            data_id=item,
-            title=hint,
-            aria_label=f"{label}: {hint}",
-        )
+        words = text(label) + tag("span", "\u00d7", aria_hidden="true")
+        does = {"data_act": act, "data_id": item, "title": hint, "aria_label": f"{label}: {hint}"}
+        line += tag("button", words, type="button", class_="md-undo", **does)
     return tag("div", line + button("Back to retrieval", "md-link", data_act="release"), class_="md-steered")
 
 
@@ -369,17 +347,12 @@ def own_panel(steering: Steering) -> str:
     """Return the tab's own images and the way to add one."""
     cells = ""
     for number, guest in enumerate(steering.guests, start=1):
-        pin = tag(
-            "button",
-            tag("img", src=image_uri(guest.image), width=48, height=48, alt=f"Your own image {number}"),
-            type="button",
-            class_="md-mine-pin",
-            data_act="pin",
-            data_id=guest.id,
-            aria_pressed=str(guest.id in steering.pins).lower(),
-            title=f"Pin own image {number}",
-        )
-        cells += tag("li", pin + button("Forget", "md-link", data_act="dismiss", data_id=guest.id))
+        image = tag("img", src=image_uri(guest.image), width=48, height=48, alt=f"Your own image {number}")
+        pressed = str(guest.id in steering.pins).lower()
+        act = {"data_act": "pin", "data_id": guest.id, "aria_pressed": pressed}
+        kind = {"type": "button", "class_": "md-mine-pin", "title": f"Pin own image {number}"}
+        forget = button("Forget", "md-link", data_act="dismiss", data_id=guest.id)
+        cells += tag("li", tag("button", image, **kind, **act) + forget)
     choose = tag(
         "input",
         type="file",
@@ -389,12 +362,12 @@ def own_panel(steering: Steering) -> str:
         disabled=len(steering.guests) >= MAX_GUESTS,
     )
     add = tag("label", text("Add your own image") + choose, class_="md-action md-mine-add")
+    told = {"class_": "md-hint", "id": "md-mine-hint"}
     if weight_file() is not None:
         words = "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
-        hint = tag("span", text(words), class_="md-hint", id="md-mine-hint")
+        hint = tag("span", text(words), **told)
     else:
         words = "Needs VGG-16, whose weights are not on this computer yet."
-        how = tag("summary", text(words)) + tag("span", text(VGG_FIX))
-        hint = tag("details", how, class_="md-hint", id="md-mine-hint")
+        hint = tag("details", tag("summary", text(words)), tag("span", text(VGG_FIX)), **told)
     images = tag("ul", cells, class_="md-mine-images") if cells else ""
     return tag("div", images + add + hint, class_="md-mine")

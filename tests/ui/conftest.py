@@ -134,6 +134,7 @@ class Visitor:
         self.page.on("request", lambda request: self._request(request.url, address))
         self.page.goto(address + query)
         self.page.wait_for_selector("#generate", state="attached" if query else "visible")
+        self.page.wait_for_selector("#md-still", state="detached")
         if not folded:
             self.unfold()
 

@@ -31,9 +31,10 @@ def wait_cards(visitor: Visitor, ids: list[str]) -> None:
     visitor.page.wait_for_function(f"ids => {CARDS}.join() === ids.join()", arg=ids)
 
 
-def ready(visit: Visit, k: int = 2, **options: object) -> Visitor:
+def ready(visitor: Visitor, k: int = 2) -> Visitor:
     """Return a visitor with k neighbours of the caption on screen."""
-    visitor = visit(**options)
+    visitor.unfold()
+    visitor.page.get_by_role("tab", name="Picture").click()
     visitor.write(CAPTION)
     visitor.page.fill("#k input[type=number]", str(k))
     visitor.page.wait_for_function(f"{CARDS}.length === {k}")
@@ -48,8 +49,8 @@ def as_file(content: bytes, name: str = "x.png", kind: str = "image/png") -> dic
     return {"name": name, "mimeType": kind, "buffer": content}
 
 
-def test_pin_mask_weight_only_and_alike(visit: Visit, shots: Path) -> None:
-    visitor = ready(visit, viewport={"width": 1280, "height": 1000})
+def test_pin_mask_weight_only_and_alike(desk: Visitor, shots: Path) -> None:
+    visitor = ready(desk)
     page = visitor.page
     visitor.keep_seed("7")
     first, second = cards(visitor)
@@ -94,8 +95,8 @@ def test_pin_mask_weight_only_and_alike(visit: Visit, shots: Path) -> None:
     assert visitor.generate() == before
 
 
-def test_forged_clicks_do_nothing_and_tabs_are_apart(visit: Visit) -> None:
-    visitor, other = ready(visit), ready(visit)
+def test_forged_clicks_do_nothing_and_tabs_are_apart(desk: Visitor, visit: Visit) -> None:
+    visitor, other = ready(visit()), ready(desk)
     before = cards(visitor)
     for act, item in (("pin", "nobody"), ("rm -rf", "bird-01")):
         visitor.page.evaluate(
@@ -115,9 +116,11 @@ def test_forged_clicks_do_nothing_and_tabs_are_apart(visit: Visit) -> None:
     assert cards(other) == before
 
 
-def test_own_image_is_pinned_for_this_tab_alone(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_image_is_pinned_for_this_tab_alone(
+    desk: Visitor, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(steering, "feature_network", FakeNetwork)
-    visitor, other = ready(visit), ready(visit)
+    visitor, other = ready(visit()), desk
     page = visitor.page
     refused = as_file(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "x.svg", "image/svg+xml")
     page.set_input_files("#own input[type=file]", refused)
@@ -132,7 +135,8 @@ def test_own_image_is_pinned_for_this_tab_alone(visit: Visit, monkeypatch: pytes
         "#result"
     )
     assert page.locator("#result [data-link]").count() == 0
-    other.go(other.page.url + f"?r={recipe_of(made).to_url()}")
+    home = other.page.url.split("?")[0]
+    other.go(f"{home}?r={recipe_of(made).to_url()}")
     other.wait_text("#status", "private image")
     assert other.page.locator("#own img").count() == 0
     page.click('#own [data-act="dismiss"]')
@@ -142,8 +146,8 @@ def test_own_image_is_pinned_for_this_tab_alone(visit: Visit, monkeypatch: pytes
     assert page.locator("#own img").count() == 0
 
 
-def test_switching_checkpoints(visit: Visit) -> None:
-    visitor, other = ready(visit), ready(visit)
+def test_switching_checkpoints(desk: Visitor, visit: Visit) -> None:
+    visitor, other = ready(visit()), ready(desk)
     page = visitor.page
 
     def choose(words: str) -> None:
@@ -163,7 +167,7 @@ def test_switching_checkpoints(visit: Visit) -> None:
 
 
 def test_history_inspect_remix_restore_and_zip(visit: Visit, shots: Path) -> None:
-    visitor = ready(visit, viewport={"width": 1280, "height": 1000})
+    visitor = ready(visit(viewport={"width": 1280, "height": 1000}))
     page = visitor.page
     visitor.keep_seed("7")
     first = visitor.generate()
@@ -235,8 +239,8 @@ def test_links_and_png_files_bring_a_picture_back(visit: Visit, pipe: MemoryDriv
     visitor.wait_text("#inspection", "bird-05")
 
 
-def test_without_a_clipboard_the_link_is_there_to_copy_by_hand(visit: Visit) -> None:
-    visitor = ready(visit, 1)
+def test_without_a_clipboard_the_link_is_there_to_copy_by_hand(desk: Visitor) -> None:
+    visitor = ready(desk, 1)
     page = visitor.page
     made = recipe_of(visitor.generate())
     page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
@@ -258,9 +262,9 @@ DROP = """([selector, content, name, type]) => {
 }"""
 
 
-def test_a_file_dropped_anywhere_does_not_leave_the_page(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
+def test_a_file_dropped_anywhere_does_not_leave_the_page(desk: Visitor, pipe: MemoryDrivenPipeline) -> None:
     out = pipe(CAPTION, seed=11)
-    page = visit().page
+    page = ready(desk, 1).page
     content = base64.b64encode(out.png()).decode()
     assert page.evaluate(DROP, ["#caption", content, "x.txt", "text/plain"]) == [True, True]
     assert page.locator("#recipe-drop:visible").count() == 0
@@ -269,8 +273,8 @@ def test_a_file_dropped_anywhere_does_not_leave_the_page(visit: Visit, pipe: Mem
     assert recipe_of(page.get_attribute("#result .md-result", "src").encode()) == out.recipe
 
 
-def test_near_by_pictures_are_kept_with_their_noise(visit: Visit, shots: Path) -> None:
-    visitor = ready(visit, 1, viewport={"width": 1280, "height": 900})
+def test_near_by_pictures_are_kept_with_their_noise(desk: Visitor, shots: Path) -> None:
+    visitor = ready(desk, 1)
     page = visitor.page
     visitor.keep_seed("40")
     own = visitor.generate()

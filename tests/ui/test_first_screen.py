@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import state
@@ -78,6 +84,48 @@ def test_an_example_paints_at_once_and_generate_shows_its_picture(desk: Visitor)
         """() => { const box = document.querySelector('#result .md-frame').getBoundingClientRect();
         return box.top >= 0 && box.top < innerHeight / 2; }"""
     )
+
+
+def shot(page: Any) -> np.ndarray:
+    """Return what is on screen (h, w, 3)."""
+    with Image.open(io.BytesIO(page.screenshot())) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1024, "light"), (390, "dark")])
+def test_the_page_stands_in_its_html_and_nothing_moves_when_its_scripts_have_run(
+    chromium: Any, address: str, width: int, scheme: str
+) -> None:
+    context = chromium.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page = context.new_page()
+    page.route("**/assets/index-*.js", lambda route: route.abort())
+    page.goto(address)
+    assert page.locator("#generate").count() == 0
+    before = shot(page)
+    page.unroute("**/assets/index-*.js")
+    page.goto(address)
+    page.wait_for_selector("#generate")
+    page.wait_for_selector("#md-still", state="detached")
+    page.evaluate("document.activeElement.blur(); getSelection().empty()")
+    different = np.abs(shot(page) - before).max(axis=2) > 24
+    context.close()
+    # A picture one px aside would differ in more.
+    assert different.mean() < 0.005, np.argwhere(different)[:: max(1, different.sum() // 8)]
+
+
+def test_a_link_shows_no_picture_but_its_own(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
+    out = pipe("a small blue bird", seed=11)
+    visitor = visit()
+    page = visitor.page
+    page.route("**/queue/join*", lambda route: None)  # nothing has come yet
+    visitor.go(f"{page.url}?r={out.recipe.to_url()}")
+    assert page.locator("#md-still").count() == 0
+    for part in ("#result", "#memory", "#caption textarea"):
+        assert page.evaluate("part => getComputedStyle(document.querySelector(part)).opacity", part) == "0"
+    page.unroute_all()
+    page.wait_for_selector('body:not(.md-arriving) .md-result[data-seed="11"]')
+    assert page.input_value("#caption textarea") == "a small blue bird"
+    assert page.evaluate("getComputedStyle(document.querySelector('#result')).opacity") == "1"
 
 
 WIDER = """() => [...document.querySelectorAll('#page *, #header *')].filter(one => {

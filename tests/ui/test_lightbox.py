@@ -22,9 +22,9 @@ CAPTION = "a small red bird with black wings"
 FOCUSED = "document.activeElement.outerHTML.slice(0, 200)"
 
 
-def test_any_picture_opens_large_with_keys_and_gives_the_focus_back(visit: Visit) -> None:
-    visitor = visit(permissions=["clipboard-read", "clipboard-write"])
-    page = visitor.page
+def test_any_picture_opens_large_with_keys_and_gives_the_focus_back(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
     visitor.write(CAPTION)
     visitor.generate()
     page.focus("#result [data-large]")
@@ -57,9 +57,10 @@ def test_any_picture_opens_large_with_keys_and_gives_the_focus_back(visit: Visit
     assert page.inner_text("#lightbox figcaption").endswith(CAPTION)
 
 
-def test_a_picture_is_enlarged_smoothly_and_keeps_its_recipe(visit: Visit) -> None:
-    visitor = visit()
-    page = visitor.page
+def test_a_picture_is_enlarged_smoothly_and_keeps_its_recipe(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
+    visitor.unfold()
+    page.get_by_role("tab", name="Picture", exact=True).click()
     visitor.write(CAPTION)
     visitor.keep_seed("7")
     visitor.generate()
@@ -100,9 +101,8 @@ def test_a_list_is_painted_and_its_favourites_are_chosen(visit: Visit) -> None:
     page.wait_for_selector('#history [data-act="star"][aria-pressed="true"]')
 
 
-def test_stop_ends_a_list(visit: Visit) -> None:
-    visitor = visit()
-    page = visitor.page
+def test_stop_ends_a_list(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
     page.click("#batch summary")
     page.fill("#batch textarea", "\n".join(f"a {hue} bird" for hue in ("red", "blue", "green") * 10))
     page.click("#batch-run")
@@ -111,9 +111,9 @@ def test_stop_ends_a_list(visit: Visit) -> None:
     visitor.wait_text("#batch [role=status]", "Painted")
 
 
-def test_words_are_completed_by_keys_and_never_by_themselves(visit: Visit) -> None:
-    visitor = visit(viewport={"width": 390, "height": 844})
-    page = visitor.page
+def test_words_are_completed_by_keys_and_never_by_themselves(desk: Visitor) -> None:
+    visitor, page = desk, desk.page
+    page.set_viewport_size({"width": 390, "height": 844})
     visitor.write("a ")
     page.focus("#caption textarea")
     page.keyboard.press("End")
