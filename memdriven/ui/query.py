@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from memdriven.config import MAX_GUIDANCE
@@ -13,7 +12,7 @@ from memdriven.files import read_json
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
-from memdriven.ui import gr, queue, result, state
+from memdriven.ui import gr, queue, state
 from memdriven.ui.html import (
     BESIDE,
     CLICKS,
@@ -32,8 +31,7 @@ from memdriven.ui.html import (
     tag,
     text,
 )
-from memdriven.ui.references import MEMORY_EMPTY, Query, note
-from memdriven.ui.result import Moment
+from memdriven.ui.references import Query
 from memdriven.ui.state import RULES
 from memdriven.ui.steering import Steering, own_panel
 
@@ -78,17 +76,6 @@ class Compose(Parts):
     def question(self) -> list[gr.blocks.Block]:
         """What the preview of the references depends on."""
         return [self.parts[name] for name in ("caption", "source", "comparison", "k", "steering")]
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What the page shows before anybody has asked for anything: a finished picture, or nothing."""
-
-    caption: str = ""
-    seed: str = ""
-    memory: str = note(MEMORY_EMPTY)
-    result: str = result.empty_picture()
-    current: Moment | None = None
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -215,17 +202,13 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
 # The column.
 
 
-def build(begin: Opening) -> Compose:
-    """Add the column to the page that is being built.
-
-    Args:
-        begin: the picture that the page opens with.
-    """
+def build(begin: Mapping[str, Any]) -> Compose:
+    """Add the column to the page that is being built, with what it opens with by name."""
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         with gr.Column(elem_id="words"):
             section("text", "Words")
             caption = gr.Textbox(
-                begin.caption,
+                begin.get("caption", ""),
                 label="Your words",
                 show_label=False,
                 lines=2,
@@ -247,7 +230,7 @@ def build(begin: Opening) -> Compose:
             told = panel(status(READY), elem_id="status")
             place = panel(elem_id="place", js_on_load=queue.PRESSES)
         with gr.Column(elem_id="folds"):
-            folds = _memory() | _noise(begin.seed) | _experiments()
+            folds = _memory() | _noise(begin.get("seed", "")) | _experiments()
     column = Compose(
         **folds,
         caption=caption,
@@ -257,7 +240,7 @@ def build(begin: Opening) -> Compose:
         status=told,
         place=place,
         steering=gr.State(Steering(), time_to_live=STATE_SECONDS),
-        current=gr.State(begin.current, time_to_live=STATE_SECONDS),
+        current=gr.State(begin.get("current"), time_to_live=STATE_SECONDS),
         past=gr.JSON([], visible=False),
     )
     left = [column.hint, column.comparison, column.k, column.tries, column.guidance]

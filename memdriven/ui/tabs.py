@@ -99,13 +99,9 @@ def barcode(values: Tensor, kind: str) -> str:
 def histogram(
     cosines: Tensor, marks: Sequence[float], others: Sequence[float] = (), *, small: bool = False
 ) -> str:
-    """Return how many items have which cosine with the caption, and where the references lie.
+    """Return how many items have which of the cosines (n,) with the caption, and where the references lie.
 
-    Args:
-        cosines: of each item, (n,).
-        marks: the references' own.
-        others: those of references that were tried and not kept.
-        small: leave out the axis.
+    `marks` are those of the references in use, `others` of those that were tried; a small one has no axis.
     """
     low = min(0.0, float(cosines.min()))
     counts = torch.histc(cosines, BINS, low, 1.0).tolist()
