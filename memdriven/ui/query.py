@@ -34,6 +34,7 @@ from memdriven.ui.html import (
 from memdriven.ui.references import Query
 from memdriven.ui.state import RULES
 from memdriven.ui.steering import Steering, own_panel
+from memdriven.ui.tabs import slider
 
 SOURCES = {
     "retrieved": ("Retrieved", "The pictures in memory that fit the words best."),
@@ -290,10 +291,10 @@ def _memory() -> dict[str, gr.blocks.Block]:
             filterable=False,
         )
         most, shown = min(MAX_TRIED, pipe.bank.n), state.offers_tries()
-        several = _slider("tries", "Try several references, keep the best", (1, most), tries, visible=shown)
+        several = slider("tries", "Try several references, keep the best", 1, most, tries, visible=shown)
         higher = "Higher follows your words where the memory disagrees."
-        ends, own = (0, MAX_GUIDANCE), state.read_guidance(None)
-        guidance = _slider("guidance", "Caption strength", ends, own, 0.25, info=higher)
+        own = state.read_guidance(None)
+        guidance = slider("guidance", "Caption strength", 0, MAX_GUIDANCE, own, 0.25, info=higher)
     return {
         "checkpoint": checkpoint,
         "facts": in_use,
@@ -350,18 +351,12 @@ def _experiments() -> dict[str, gr.blocks.Block]:
         fold_title("experiments-fold", "Experiments")
         info = "Blended references often show through each other."
         begun = min(pipe.config.retrieval.k, largest)
-        k = _slider("k", "References blended (k)", (1, largest), begun, info=info)
+        k = slider("k", "References blended (k)", 1, largest, begun, info=info)
         with gr.Column(elem_id="fade", visible=state.offers_memory()) as fade:
-            share = _slider("fade-share", "How much of the memory is used", (0, 1), 1, 0.05)
+            share = slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
             ends = (tag("span", text(each)) for each in ("words alone", "all of the memory"))
             panel(tag("p", *ends, class_="md-fade-ends"))
     return {"k": k, "share": share, "fade": fade}
-
-
-def _slider(
-    name: str, label: str, ends: tuple[float, float], value: float, step: float = 1, **more: Any
-) -> gr.Slider:
-    return gr.Slider(*ends, value=value, step=step, label=label, elem_id=name, buttons=[], **more)
 
 
 def show_source(source: str) -> dict[str, Any]:

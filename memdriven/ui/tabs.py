@@ -41,9 +41,13 @@ def run_button(label: str, name: str, **options: Any) -> gr.Button:
     return gr.Button(label, variant="primary", elem_id=name, elem_classes="md-run", **options)
 
 
-def slider(name: str, label: str, low: float, high: float, value: float, step: float) -> gr.Slider:
+def slider(
+    name: str, label: str, low: float, high: float, value: float, step: float = 1, **more: Any
+) -> gr.Slider:
     """Add a slider without a button that sets it back."""
-    return gr.Slider(low, high, value, step=step, label=label, elem_id=name, buttons=[], min_width=140)
+    return gr.Slider(
+        low, high, value, step=step, label=label, elem_id=name, buttons=[], min_width=140, **more
+    )
 
 
 def explain(words: str) -> None:
