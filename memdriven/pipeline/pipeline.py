@@ -203,9 +203,9 @@ class MemoryDrivenPipeline:
 
         # 3. Re-rank them by painting with each alone.
         if request.references is None and len(retrieval) > retrieval.k:
-            count = stages_to_read(self.checkpoint)
+            stages = stages_to_read(self.checkpoint)
             alone = [self._fused(prepared, [replace(each, weight=1.0)]) for each in retrieval]
-            pictures = self.paint_many(alone, request.seeds[:1] * len(alone), count)[-1]
+            pictures = self.paint_many(alone, request.seeds[:1] * len(alone), stages)[-1]
             prepared = rerank(self.checkpoint, prepared, pictures)
             clock.lap("choose")
         most, count = f"at most {MAX_REFERENCES} references in one picture", len(prepared.retrieval)
