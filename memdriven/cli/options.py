@@ -72,12 +72,10 @@ def _option(parameter: inspect.Parameter, hint: Any, config: Config | None) -> i
     """Return a parameter as an option: `--name`, but for those that stand alone and whole sections."""
     kind, default, marks = _plain(hint), parameter.default, []
     inner = [part for part in get_args(kind) if part is not types.NoneType]
-    optional = len(inner) == 1 and len(get_args(kind)) == 2 and types.NoneType in get_args(kind)
-    if optional and dataclasses.is_dataclass(inner[0]):
-        kind, default = inner[0], parameter.empty
-    if dataclasses.is_dataclass(kind):
-        marks = [tyro.conf.arg(name="")]
-        default = _section(kind, config) if default is parameter.empty else default
+    optional = len(inner) == 1 and types.NoneType in get_args(kind)
+    section: Any = inner[0] if optional else kind
+    if isinstance(section, type) and dataclasses.is_dataclass(section):
+        kind, default, marks = section, config if section is Config else section(), [tyro.conf.arg(name="")]
     elif parameter.name in POSITIONAL:
         marks = [tyro.conf.Positional, tyro.conf.arg(metavar=parameter.name.upper())]
     elif optional:  # its help shows the type alone, not `{None}|PATH (default: None)`
@@ -95,12 +93,3 @@ def _plain(hint: Any) -> Any:
         kind: Any = Path if Path in parts else str
         return kind | None if types.NoneType in parts else kind
     return hint
-
-
-def _section(kind: Any, config: Config | None) -> Any:
-    """Return the defaults of a dataclass whose fields are options; `config` where it holds settings."""
-    if kind is Config:
-        return config
-    hints = get_type_hints(kind)
-    needed = [each.name for each in dataclasses.fields(kind) if each.default is each.default_factory]
-    return kind(**{name: config if hints[name] is Config else tyro.MISSING for name in needed})

@@ -6,8 +6,6 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
-
 from memdriven.checkpoint import MAP, bank_folder, load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.devices import choose_device
@@ -60,7 +58,6 @@ def build_memory(
     *,
     out: Path | None = None,
     split: str = "train",
-    limit: int | None = None,
     replace: bool = False,
     device: str = "auto",
 ) -> str:
@@ -74,7 +71,6 @@ def build_memory(
         features: folder of its features (extract-features).
         out: folder for the bank; CHECKPOINT/memory when left out.
         split: whose images become the memory.
-        limit: at most this many images, evenly spread over the split.
         replace: replace an older memory there even if it is larger or of another data set.
         device: auto, cpu, cuda, cuda:1, ...
     """
@@ -86,7 +82,6 @@ def build_memory(
         model.vocabulary,
         out or model.bank_path,
         split=split,
-        limit=limit,
         max_words=model.config.text.max_words,
         replace=replace,
     )
@@ -179,32 +174,32 @@ def info(checkpoint: Path = SHIPPED) -> str:
     Args:
         checkpoint: folder of a checkpoint.
     """
-    loaded = load_checkpoint(checkpoint)
-    config, facts = loaded.config, dict(loaded.facts)
+    model = load_checkpoint(checkpoint)
+    config, facts, folder = model.config, dict(model.facts), bank_folder(model.path)
     earlier = facts.pop("earlier_runs", [])
     minutes = sum(float(part.get("minutes", 0)) for part in earlier)
-    folder = bank_folder(loaded.path)
-    rows: dict[str, object] = {
-        "checkpoint": f"{loaded.name} ({loaded.path})",
-        "hash": f"{loaded.hash}, weights verified",
+    memory = "none yet: python -m memdriven build-memory"
+    if folder.exists():
+        own = folder == model.bank_path
+        bank = MemoryBank(folder, model.damsm.hash() if own else None)
+        bank.verify()
+        memory = f"{counted(bank.n, 'image')}, {counted(len(bank.caption_item), 'caption')}, verified"
+        memory += "" if own else f", another model's ({folder.resolve()})"
+    size = sum(path.stat().st_size for path in model.path.rglob("*") if path.is_file())
+    rows = {
+        "checkpoint": f"{model.name} ({model.path})",
+        "hash": f"{model.hash}, weights verified",
         "preset": config.preset,
-        "pictures": " -> ".join(f"{side} px" for side in loaded.generator.resolutions),
-        "generator": f"{_parameters(loaded.generator)}, width {config.generator.width}",
-        "encoders": f"{_parameters(loaded.damsm)}, {config.damsm.pixel_backbone} for pixels",
-        "vocabulary": counted(len(loaded.vocabulary) - 1, "word"),
+        "pictures": " -> ".join(f"{side} px" for side in model.generator.resolutions),
+        "weights": f"{sum(p.numel() for p in model.generator.parameters()) / 1e6:.2f} M in the generator",
+        "pixels": f"scored by {config.damsm.pixel_backbone}",
+        "vocabulary": counted(len(model.vocabulary) - 1, "word"),
         "retrieval": f"{config.retrieval.strategy}, k = {config.retrieval.k}",
         **{f"training: {name}": value for name, value in facts.items()},
         "training: parts before": f"{len(earlier)}, {counted(minutes, 'minute', '.0f')}",
-        "memory": "none yet: python -m memdriven build-memory",
+        "memory": memory,
+        "size on disk": f"{size / 1e6:.1f} MB",
     }
-    if folder.exists():
-        own = folder == loaded.bank_path
-        bank = MemoryBank(folder, loaded.damsm.hash() if own else None)
-        bank.verify()
-        held = f"{counted(bank.n, 'image')}, {counted(len(bank.caption_item), 'caption')}, verified"
-        rows["memory"] = held if own else f"{held}, another model's ({folder.resolve()})"
-        rows["memory size"] = _megabytes(folder)
-    rows["size on disk"] = _megabytes(loaded.path)
     width = max(map(len, rows))
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
@@ -219,11 +214,3 @@ def _tell_what_was_found(found: Retrieval) -> None:
     for one in found.neighbours:
         score = "given" if one.score is None else f"score {one.score:.3f}"
         print(f"{one.rank:>3}. {one.id}  {score}  weight {one.weight:.2f}  {one.caption}")
-
-
-def _parameters(network: nn.Module) -> str:
-    return f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters"
-
-
-def _megabytes(folder: Path) -> str:
-    return f"{sum(path.stat().st_size for path in folder.rglob('*') if path.is_file()) / 1e6:.1f} MB"
