@@ -83,6 +83,10 @@ def test_no_figure_and_no_lesson_is_cut_off(visit: Visit) -> None:
         page.check(f'#paper-choice input[value="{figure}"]', force=True)
         page.wait_for_selector(f'#paper-result [data-figure="{figure}"]')
         visitor.wait_text("#status", "Drawn with seed")
+        steps = page.locator("#paper-result .md-station").all()  # of Figure 2
+        for step in steps:
+            step.click()
+            wide[f"figure {figure}, {step.text_content()}"] = cut(page)
         wide[f"figure {figure}"] = cut(page)
     page.get_by_role("tab", name="Learn", exact=True).click()
     for lesson in lessons().values():
