@@ -59,9 +59,12 @@ class Server:
         finally:
             connection.close()
 
-    def call(self, name: str, data: list[Any] | bytes, source: str = "127.0.0.1") -> tuple[str, str]:
+    def call(
+        self, name: str, data: list[Any] | bytes, source: str = "127.0.0.1", **fields: str
+    ) -> tuple[str, str]:
         """Return the kind and content of what an endpoint answers: complete, error or a status."""
-        body = b'{"data": ' + (data if isinstance(data, bytes) else json.dumps(data).encode()) + b"}"
+        given = data if isinstance(data, bytes) else json.dumps(data).encode()
+        body = json.dumps({**fields, "data": None}).encode().removesuffix(b"null}") + given + b"}"
         status, text = self.ask(f"/gradio_api/call/{name}", body, source)
         if status != 200:
             return str(status), text

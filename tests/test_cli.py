@@ -297,14 +297,12 @@ def test_build_memory_of_a_checkpoint(
         str(tiny_checkpoint),
         "--out",
         str(tmp_path / "memory"),
-        "--limit",
-        "5",
         "--device",
         "cpu",
     ]
     assert main(arguments) == 0
-    assert "memory bank of 5 images" in capsys.readouterr().out
-    assert json.loads((tmp_path / "memory" / "bank.json").read_text())["count"] == 5
+    assert "memory bank of 12 images" in capsys.readouterr().out
+    assert json.loads((tmp_path / "memory" / "bank.json").read_text())["count"] == 12
 
 
 def test_generate_writes_pictures_with_their_recipes(

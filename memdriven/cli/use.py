@@ -58,7 +58,6 @@ def build_memory(
     *,
     out: Path | None = None,
     split: str = "train",
-    limit: int | None = None,
     replace: bool = False,
     device: str = "auto",
 ) -> str:
@@ -72,7 +71,6 @@ def build_memory(
         features: folder of its features (extract-features).
         out: folder for the bank; CHECKPOINT/memory when left out.
         split: whose images become the memory.
-        limit: at most this many images, evenly spread over the split.
         replace: replace an older memory there even if it is larger or of another data set.
         device: auto, cpu, cuda, cuda:1, ...
     """
@@ -84,7 +82,6 @@ def build_memory(
         model.vocabulary,
         out or model.bank_path,
         split=split,
-        limit=limit,
         max_words=model.config.text.max_words,
         replace=replace,
     )

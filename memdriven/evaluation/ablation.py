@@ -7,7 +7,7 @@ one seed and budget:
     out/ablation.json     the base configuration and the budget
     out/memory/           one bank for all rows, which share their encoders
     out/ROW/              the row's training run, with its checkpoint
-    out/evaluation/       results.jsonl, pictures, features
+    out/evaluation/       results.jsonl, pictures
 
 A run that was stopped goes on in the row and step where it was.
 """
@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from memdriven.checkpoint import load_facts
-from memdriven.config import Config, GeneratorConfig, TrainConfig, to_dict
+from memdriven.config import Config, TrainConfig, to_dict
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.errors import ConfigError, EvaluationError, TrainingError, require
@@ -34,95 +34,72 @@ from memdriven.training.gan import train_gan
 
 SCHEMA = "memdriven.ablation/1"
 METRICS = ("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity_seed")
-BASE, PAPER, PAPER_FAMILY = "base", "paper", "paper-family"
-TRAINED_SO = (
-    *("p_swap", "p_fade", "augment", "learning_rate", "d_learning_rate", "decay_from"),
-    *("betas", "crop"),
-)
-"""Settings of the loop that a preset's row takes over."""
+BASE, PAPER = "base", "paper"
 SIZES = (
     *("stages", "width", "residual_blocks", "z_dim", "condition_dim"),
     *("text_dim", "acm_width", "feature_width"),
 )
 """What the row `paper` keeps of the base's generator."""
-SWAP = TrainConfig().p_swap
-"""p_swap where it is switched on."""
+TRAINED_SO = (
+    *("p_swap", "p_fade", "augment", "learning_rate", "d_learning_rate", "decay_from"),
+    *("betas", "crop"),
+)
+"""Settings of the loop that it takes over."""
 
 
-class Variant(NamedTuple):
-    """One row."""
-
-    name: str
-    """Short, fit for a folder's name."""
-    changes: dict[str, Any]
-    """`section.field` -> its value in this row."""
-    config: Config
-
-
-def variants(base: Config) -> list[Variant]:
-    """Return the base and its variants; those that equal the base are left out."""
-    settings = base.discriminator
-    on_off = {True: "on", False: "off"}
-    swaps, mismatched = base.train.p_swap > 0, base.loss.mismatched
-    table: dict[str, dict[str, Any]] = {
-        "content-average": {"discriminator.content": "average"},
-        "content-max": {"discriminator.content": "max"},
-        "content-none": {"discriminator.content": "none"},
-        "no-v": {"generator.use_v": False, "generator.use_v_global": False},
-        "v-global-only": {"generator.use_v": False, "generator.use_v_global": True},
-        f"fuse-early-{on_off[not base.generator.fuse_early]}": _early(base.generator),
-        f"p-swap-{on_off[not swaps]}": {"train.p_swap": 0.0 if swaps else SWAP},
-        f"spectral-norm-{on_off[not settings.spectral_norm]}": {
-            "discriminator.spectral_norm": not settings.spectral_norm
-        },
-        f"mismatched-{on_off[not mismatched]}": {"loss.mismatched": not mismatched},
+def variants(base: Config) -> dict[str, Config]:
+    """Return the base and its variants by name; those that equal the base are left out."""
+    g, d, loss, train = base.generator, base.discriminator, base.loss, base.train
+    early: dict[str, Any] = {"fuse_early": not g.fuse_early}
+    if g.fuse_early:  # off with all that is built on it
+        early |= {"early_blocks": 0, "text_code": 0, "attribute_dim": 0, "noise_code": 0}
+    swap = 0.0 if train.p_swap else TrainConfig().p_swap
+    rows = {
+        "content-average": replace(base, discriminator=replace(d, content="average")),
+        "content-max": replace(base, discriminator=replace(d, content="max")),
+        "content-none": replace(base, discriminator=replace(d, content="none")),
+        "no-v": replace(base, generator=replace(g, use_v=False, use_v_global=False)),
+        "v-global-only": replace(base, generator=replace(g, use_v=False, use_v_global=True)),
+        _switched("fuse-early", g.fuse_early): replace(base, generator=replace(g, **early)),
+        _switched("p-swap", train.p_swap): replace(base, train=replace(train, p_swap=swap)),
+        _switched("spectral-norm", d.spectral_norm): replace(
+            base, discriminator=replace(d, spectral_norm=not d.spectral_norm)
+        ),
+        _switched("mismatched", loss.mismatched): replace(
+            base, loss=replace(loss, mismatched=not loss.mismatched)
+        ),
         PAPER: _as_preset(base, PAPER),
-        PAPER_FAMILY: _as_preset(base, PAPER_FAMILY),
+        "paper-family": _as_preset(base, "paper-family"),
     }
-    rows = [Variant(name, changes, with_changes(base, changes)) for name, changes in table.items()]
-    return [Variant(BASE, {}, base), *(row for row in rows if row.config != base)]
+    return {BASE: base, **{name: row for name, row in rows.items() if row != base}}
 
 
-def _early(generator: GeneratorConfig) -> dict[str, Any]:
-    """Return early fusion switched over, and off with all that is built on it."""
-    if not generator.fuse_early:
-        return {"generator.fuse_early": True}
-    built_on = {"early_blocks": 0, "text_code": 0, "attribute_dim": 0, "noise_code": 0}
-    more = {f"generator.{n}": v for n, v in built_on.items() if getattr(generator, n) != v}
-    return {"generator.fuse_early": False, **more}
+def _switched(name: str, is_on: object) -> str:
+    return f"{name}-{'off' if is_on else 'on'}"
 
 
-def _as_preset(base: Config, name: str) -> dict[str, Any]:
-    """Return what makes a preset of a base, its learning rates too, but for its sizes and its budget."""
+def _as_preset(base: Config, name: str) -> Config:
+    """Return a preset, its learning rates too, but with the sizes and the budget of a base."""
     literal = PRESETS[name]
-    wanted = {
-        "generator": {f: v for f, v in vars(literal.generator).items() if f not in SIZES},
-        "discriminator": {"content": "average", "projected": False},
-        "loss": vars(literal.loss),
-        "train": {f: getattr(literal.train, f) for f in TRAINED_SO},
-    }
-    return {
-        f"{section}.{name}": value
-        for section, values in wanted.items()
+    return replace(
+        base,
+        generator=replace(literal.generator, **{each: getattr(base.generator, each) for each in SIZES}),
+        discriminator=replace(base.discriminator, content="average", projected=False),
+        loss=literal.loss,
+        train=replace(base.train, **{each: getattr(literal.train, each) for each in TRAINED_SO}),
+    )
+
+
+def changes(base: Config, row: Config) -> str:
+    """Return the settings in which a row differs from its base, in words."""
+    then, now = to_dict(base), to_dict(row)
+    return ", ".join(
+        f"{section}.{name} = {value}"
+        for section, values in now.items()
+        if isinstance(values, dict)
         for name, value in values.items()
-        if getattr(getattr(base, section), name) != value
-    }
-
-
-def with_changes(config: Config, changes: dict[str, Any]) -> Config:
-    """Return a configuration with `section.field` values replaced.
-
-    Raises:
-        ConfigError: there is no such field, or the values cannot work together.
-    """
-    sections: dict[str, dict[str, Any]] = {}
-    for path, value in changes.items():
-        section, _, name = path.partition(".")
-        known = hasattr(getattr(config, section, None), name)
-        require(known, ConfigError, "a setting such as loss.mismatched", path, "see train --help")
-        sections.setdefault(section, {})[name] = value
-    parts = {name: replace(getattr(config, name), **each) for name, each in sections.items()}
-    return replace(config, **parts)
+        if then[section][name] != value
+    )
 
 
 def ablate(
@@ -184,34 +161,32 @@ def ablate(
         EvaluationError: the folder holds another ablation.
     """
     every, resources = variants(base), resources or Resources()
-    unknown = ", ".join(set(rows) - {row.name for row in every})
-    known = ", ".join(row.name for row in every)
-    require(not unknown, ConfigError, f"rows among {known}", unknown, "choose of these")
-    chosen = [row for row in every if not rows or row.name in (BASE, *rows)]
+    unknown = ", ".join(set(rows) - every.keys())
+    require(not unknown, ConfigError, f"rows among {', '.join(every)}", unknown, "choose of these")
+    chosen = {name: row for name, row in every.items() if not rows or name in (BASE, *rows)}
     parts = [f"{counted(steps, 'step')} of {counted(base.train.batch_size, 'image')}"] if steps else []
     parts += [counted(minutes, "minute", "g")] if minutes else []
     budget = f"{' or '.join(parts)}, seed {base.train.seed}, base {base.preset}"
     budget = " with ".join([budget, *(path.name for path in extra)])
     say(f"{counted(len(chosen), 'row')}, each {budget}; results go to {out / 'evaluation'}")
-    for row in chosen:
-        changes = ", ".join(f"{name} = {value}" for name, value in row.changes.items())
-        say(f"  {row.name:<18}  {changes or 'as configured'}")
+    for name, row in chosen.items():
+        say(f"  {name:<18}  {changes(base, row) or 'as configured'}")
 
-    def train(row: Variant) -> Path:
+    def train(name: str) -> Path:
         """Train a row up to its budget, unless it is; return its checkpoint."""
-        run = out / row.name
+        run, row = out / name, chosen[name]
         if (run / "checkpoint/config.json").exists() and load_facts(run / "checkpoint").get("finished", True):
             return run / "checkpoint"
-        loop = replace(row.config.train, steps=steps or 10**9, max_minutes=minutes)
+        loop = replace(row.train, steps=steps or 10**9, max_minutes=minutes)
         train_gan(
             dataset,
             features,
             damsm,
             run,
-            replace(row.config, train=loop),
+            replace(row, train=loop),
             device=device,
             resume=(run / "config.json").exists(),
-            extra=() if row.name == PAPER else extra,
+            extra=() if name == PAPER else extra,
             dry_run=dry_run,
             vgg=resources.vgg,
             squeezenet=resources.squeezenet,
@@ -220,7 +195,7 @@ def ablate(
         return run / "checkpoint"
 
     if dry_run:
-        train(chosen[0])
+        train(BASE)
         return {}
     fix = "give --steps or --minutes"
     require(steps > 0 or minutes > 0, ConfigError, "a budget a row", "neither steps nor minutes", fix)
@@ -233,12 +208,12 @@ def ablate(
             given = (encoders.damsm, encoders.vocabulary, memory)
             build_memory(dataset, features, *given, max_words=words, progress=progress)
     failed: dict[str, str] = {}
-    for row in chosen:
+    for name in chosen:
         try:
-            trained = train(row)
+            trained = train(name)
         except TrainingError as error:
-            failed[row.name] = str(error)
-            say(f"{row.name}: {error}")
+            failed[name] = str(error)
+            say(f"{name}: {error}")
             continue
         found = evaluate(
             trained,
@@ -247,17 +222,17 @@ def ablate(
             n=n,
             split=split,
             seed=base.train.seed,
-            controls=controls if row.name == BASE else (),
+            controls=controls if name == BASE else (),
             out=out / "evaluation",
             resources=resources,
             memory=memory,
             device=device,
             batch=batch,
-            variant=row.name,
+            variant=name,
             budget=budget,
             progress=progress,
         )
-        say(f"{row.name}: measured" + "".join(f"; left out: {name}" for name in found.left_out))
+        say(f"{name}: measured" + "".join(f"; left out: {name}" for name in found.left_out))
     return failed
 
 

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from memdriven.data.prepared import LOOK, load_images, repetitions
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.features import SHARD
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import Context, Row
 from memdriven.models.generator import Generator
@@ -113,7 +112,7 @@ def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
     place = {item.id: i for i, item in enumerate(context.dataset.split("train"))}
     drew_on = None if row.drew_on is None else torch.tensor([place.get(one or "", -1) for one in row.drew_on])
     # Part by part: images may be a file far larger than the memory.
-    mirrored = [context.features(space, part.flip(3)) for part in torch.split(row.images, SHARD)]
+    mirrored = [context.features(space, part.flip(3)) for part in torch.split(row.images, 1024)]
     outputs = [context.features(space, row.images), torch.cat(mirrored)]
     views, ways = None, "as made or mirrored"
     if drew_on is not None and row.seeds is not None and generator.config.zoom:
@@ -137,5 +136,5 @@ def near_duplicates(context: Context) -> list[str]:
     """
     items = [item for item in context.dataset.items if item.split in ("train", context.split)]
     images = load_images(context.dataset, items, 4 * LOOK, context.progress)
-    looks = [F.adaptive_avg_pool2d(part.float(), LOOK) for part in torch.split(images, SHARD)]
+    looks = [F.adaptive_avg_pool2d(part.float(), LOOK) for part in torch.split(images, 1024)]
     return list(repetitions(items, torch.cat(looks)))

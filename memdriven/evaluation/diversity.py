@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from operator import eq
 from statistics import mean
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -142,59 +143,48 @@ def measure_background_entropy(context: Context) -> list[Measurement]:
         f"one of {', '.join(context.judge.names)}",
         "train one on Aviary (train-judge)",
     )
-    free = list(_backgrounds(context, named=False, conflicting=False))
-    require(
-        free,
-        EvaluationError,
-        "captions and references with Aviary's records, some of which leave the background open",
-        f"none among {counted(len(context.prompts), 'caption')}",
-        "evaluate on more captions of an Aviary, or leave the measure out",
-    )
     judged = f"over {BACKGROUND_DRAWS} z by the judge, nearest reference, all but z held"
-
-    def number(metric: str, values: Sequence[float], protocol: str, **details: Any) -> Measurement:
-        value = mean(values) if values else math.nan
-        details = {"captions": len(values), **details}
-        return Measurement(metric, value, len(values) * BACKGROUND_DRAWS, protocol, details)
-
-    unnamed = f"{judged}; captions that name none, memories whose pose allows several"
-    bits = [entropy(each.seen) for each in free]
-    by_z = round(mean(entropy(each.asked) for each in free), 4)
-    seen = dict(Counter(place for each in free for place in each.seen).most_common())
-    of_z = [_equal(each.seen, each.asked) for each in free]
-    found = [
-        number("background_entropy", bits, f"bits, {unnamed}", asked_by_z=by_z, seen=seen),
-        number("background_of_z", of_z, f"share, {unnamed}"),
-    ]
     one = f"{judged}; captions that name one"
-    elsewhere = f"{one}, nearest reference that was seen in another"
-    for kind, protocol in (("named", one), ("conflicting", elsewhere)):
-        captions = list(_backgrounds(context, named=True, conflicting=kind == "conflicting"))
-        bits = [entropy(each.seen) for each in captions]
-        obeyed = [_equal(each.seen, [each.named] * len(each.seen)) for each in captions]
-        found.append(number(f"background_entropy_{kind}", bits, f"bits, {protocol}"))
-        found.append(number(f"background_obeyed_{kind}", obeyed, f"share, {protocol}"))
+    found = []
+    for kind, protocol in (
+        ("", f"{judged}; captions that name none, memories whose pose allows several"),
+        ("_named", one),
+        ("_conflicting", f"{one}, nearest reference that was seen in another"),
+    ):
+        groups = list(_backgrounds(context, named=bool(kind), conflicting=kind == "_conflicting"))
+        require(
+            groups or kind,
+            EvaluationError,
+            "captions and references with Aviary's records, some of which leave the background open",
+            f"none among {counted(len(context.prompts), 'caption')}",
+            "evaluate on more captions of an Aviary, or leave the measure out",
+        )
+        n, details = len(groups) * BACKGROUND_DRAWS, {"captions": len(groups)}
+        bits, spread = _mean(entropy(seen) for seen, _ in groups), dict[str, Any]()
+        share = _mean(_mean(map(float, map(eq, *group))) for group in groups)
+        if not kind:
+            spread["asked_by_z"] = round(_mean(entropy(asked) for _, asked in groups), 4)
+            spread["seen"] = dict(Counter(place for seen, _ in groups for place in seen).most_common())
+        name = f"background_obeyed{kind}" if kind else "background_of_z"
+        found.append(
+            Measurement(f"background_entropy{kind}", bits, n, f"bits, {protocol}", {**details, **spread})
+        )
+        found.append(Measurement(name, share, n, f"share, {protocol}", details))
     return found
 
 
-def _equal(seen: Sequence[str], asked: Sequence[str]) -> float:
-    return mean(float(one == other) for one, other in zip(seen, asked, strict=True))
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return mean(numbers) if numbers else math.nan
 
 
-class Backgrounds(NamedTuple):
-    """One caption's pictures over z: which background the judge sees in each."""
+def _backgrounds(
+    context: Context, *, named: bool, conflicting: bool
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield for each of the first captions that fit which backgrounds the judge sees over z, and should see.
 
-    seen: tuple[str, ...]
-    asked: tuple[str, ...]
-    """What z alone would choose of the backgrounds that the memory's pose leaves open."""
-    named: str
-    """What the caption names; "" if nothing."""
-
-
-def _backgrounds(context: Context, *, named: bool, conflicting: bool) -> Iterator[Backgrounds]:
-    """Yield the judged backgrounds of the first captions that fit, with their nearest fitting reference.
-
-    A pose with one place alone (swimming) leaves nothing to z or to words, so it never fits.
+    Where the caption names none, z alone chooses of those that the memory's pose leaves open. A pose with one
+    place alone (swimming) leaves nothing to z or to words, so it never fits.
 
     Args:
         context: the evaluation's material.
@@ -219,12 +209,9 @@ def _backgrounds(context: Context, *, named: bool, conflicting: bool) -> Iterato
         seeds = seeds_of_draws(context, i, BACKGROUND_DRAWS)
         images = paint_draws(context, prepared, seeds)[-1]
         seen = context.judge.log_probabilities(images)[:, column].argmax(dim=1).tolist()
-        zs = [context.pipe.noise(replace(prepared.request, variations=()), each).z[0] for each in seeds]
-        yield Backgrounds(
-            seen=tuple(kind[label] for label in seen),
-            asked=tuple(background(float(z[0]), float(z[1]), options) for z in zs),
-            named=place,
-        )
+        zs = [context.pipe.noise(prepared.request, each).z[0] for each in seeds]
+        asked = [place or background(float(z[0]), float(z[1]), options) for z in zs]
+        yield [kind[label] for label in seen], asked
 
 
 def _options(context: Context, reference: str, named: str, *, conflicting: bool) -> tuple[str, ...]:

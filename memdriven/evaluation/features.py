@@ -11,38 +11,30 @@ network of `a` on images resized by Pillow with antialiasing, fractions kept (cl
 very differently in each, so a number is only ever named with its form. Where the weights are absent, the
 form is left out; it is never replaced by another.
 
-On the scaling of `b`: torchvision's weights want pixels in [-1, 1]. The family's code instead takes pixels in
-[0, 1] through the step x * std / 0.5 + (mean - 0.5) / 0.5, which reaches [-1, 1] only from pixels that
-ImageNet's mean and std normalised before; so its network sees about [-0.19, 0.43]. Published numbers of form
-`b` hold that step, hence so does ours. It is what torchvision's network does by itself under
-`transform_input`.
+Form `b` keeps a slip of the family's code, as published numbers hold it: torchvision's weights want pixels in
+[-1, 1], but get x * std / 0.5 + (mean - 0.5) / 0.5 of pixels in [0, 1], about [-0.19, 0.43]. It is what
+torchvision's network does by itself under `transform_input`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import save
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from memdriven.encoders.image import resized
-from memdriven.encoders.weights import read_weights, weights_hash
-from memdriven.errors import CheckpointError, EvaluationError
-from memdriven.files import atomic_write_bytes
+from memdriven.encoders.weights import read_weights
+from memdriven.errors import EvaluationError
 
 BATCH = 32
 """Images a forward pass."""
-SHARD = 1024
-"""Images whose features are kept together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,44 +43,20 @@ class Extractor:
 
     name: str
     """Names the space in protocols, e.g. `vgg16 relu5_3 mean at 128 px`."""
-    identity: str
-    """Hash of the weights: keys the cache."""
     side: int
     """Images are resized (bilinear, antialiased) to this side in px first."""
     function: Callable[[Tensor], Tensor]
     """Float images (b, 3, side, side) in [0, 1] to vectors (b, d)."""
     device: str = "cpu"
 
-    def __call__(self, images: Tensor, folder: Path | None = None, *, progress: bool = False) -> Tensor:
-        """Return float32 features (n, d), on the CPU, of uint8 images (n, 3, h, w).
-
-        In a folder they are kept under the hash of the pixels and of this space, in parts of `SHARD` images,
-        so that a run that was cut short goes on after its last whole part.
-        """
-        with tqdm(total=len(images), desc=self.name, unit="img", disable=not progress) as bar:
-            return torch.cat([self._shard(shard, folder, bar) for shard in torch.split(images, SHARD)])
-
     @torch.no_grad()
-    def _shard(self, images: Tensor, folder: Path | None, bar: Any) -> Tensor:
-        """Read one part's features, or make and keep them."""
-        path = None
-        if folder is not None:
-            digest = hashlib.sha256(f"{self.name}|{self.identity}|{tuple(images.shape)}|".encode())
-            digest.update(images.contiguous().numpy().data)
-            path = folder / f"{digest.hexdigest()[:32]}.safetensors"
-            with contextlib.suppress(CheckpointError, KeyError):  # missing, or damaged
-                features = read_weights(path)["features"]
-                bar.update(len(images))
-                return features
+    def __call__(self, images: Tensor, *, progress: bool = False) -> Tensor:
+        """Return float32 features (n, d), on the CPU, of uint8 images (n, 3, h, w)."""
         parts = []
-        for chunk in torch.split(images, BATCH):
+        for chunk in tqdm(torch.split(images, BATCH), self.name, disable=not progress):
             scaled = resized(chunk.to(self.device).float() / 255, self.side)
             parts.append(self.function(scaled).float().cpu())
-            bar.update(len(chunk))
-        features = torch.cat(parts)
-        if path is not None:
-            atomic_write_bytes(path, save({"features": features.contiguous()}))
-        return features
+        return torch.cat(parts)
 
 
 def pooled_maps(name: str, network: nn.Module, side: int, device: str = "cpu") -> Extractor:
@@ -99,13 +67,7 @@ def pooled_maps(name: str, network: nn.Module, side: int, device: str = "cpu") -
         last: Tensor = maps if isinstance(maps, Tensor) else maps[-1]
         return last.float().mean(dim=(2, 3))
 
-    return Extractor(
-        name=f"{name} mean at {side} px",
-        identity=weights_hash(network),
-        side=side,
-        function=pooled,
-        device=device,
-    )
+    return Extractor(name=f"{name} mean at {side} px", side=side, function=pooled, device=device)
 
 
 Form = Literal["a", "b", "c"]
@@ -147,13 +109,8 @@ def inception_extractor(
             f"give the file of this form by {option}; the form is left out meanwhile",
         ) from error
     network = network.to(device).eval()
-    return Extractor(
-        name=f"inception form ({form}) {'logits' if logits else 'pool'} from {side} px",
-        identity=weights_hash(network),
-        side=side,
-        function=network,
-        device=device,
-    )
+    name = f"inception form ({form}) {'logits' if logits else 'pool'} from {side} px"
+    return Extractor(name=name, side=side, function=network, device=device)
 
 
 class Inception2015(nn.Module):

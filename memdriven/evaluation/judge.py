@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from memdriven.aviary.species import COLOURS
 from memdriven.data.attributes import IGNORED, attribute_values, label_ids, visible_record
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.devices import choose_device
+from memdriven.encoders.image import resized
 from memdriven.encoders.readers import AttributeHead, attribute_loss
-from memdriven.encoders.weights import read_weights
+from memdriven.encoders.weights import load_weights, read_weights, write_weights
 from memdriven.errors import CheckpointError, EvaluationError, require
-from memdriven.files import atomic_write_bytes, atomic_write_json, read_json, sha256_file
+from memdriven.files import atomic_write_json, read_json, sha256_file
+from memdriven.numbers import counted
 from memdriven.training.augment import disturb
 from memdriven.training.distributed import Chance
 from memdriven.training.encoder_data import mixed_seed, permuted_rows
@@ -58,10 +58,9 @@ class AttributeJudge(nn.Module):
         priors: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
-        if not attributes or any(len(values) < 2 for values in attributes.values()):
-            fix = "judge a data set whose items record varied attributes"
-            found = str(dict(attributes))[:80]
-            raise EvaluationError("attributes with two or more values each", found, fix)
+        wanted, fix = "attributes with two or more values each", "judge a data set whose items record such"
+        enough = attributes and all(len(values) > 1 for values in attributes.values())
+        require(enough, EvaluationError, wanted, str(dict(attributes))[:80], fix)
         self.attributes = {name: tuple(values) for name, values in attributes.items()}
         self.priors = {
             name: tuple(priors[name]) if priors else (1 / len(values),) * len(values)
@@ -83,16 +82,9 @@ class AttributeJudge(nn.Module):
         return list(self.attributes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits (b, attributes, most values) of images (b, 3, h, w) in [0, 1].
-
-        An attribute's unused values hold -inf.
-        """
-        if images.shape[-2:] != (self.size, self.size):
-            side = (self.size, self.size)
-            images = F.interpolate(images, side, mode="bilinear", antialias=True, align_corners=False)
-        features = self.trunk((images - 0.5) * 4.0)  # (b, c, h, w)
-        logits: Tensor = self.head(features)
-        return logits
+        """Return logits (b, attributes, most values), -inf where unused, of images (b, 3, h, w) in [0, 1]."""
+        features = self.trunk((resized(images, self.size) - 0.5) * 4.0)  # (b, c, h, w)
+        return self.head(features)  # type: ignore[no-any-return]
 
     def labels(self, records: Sequence[Mapping[str, Any]]) -> Tensor:
         """Return label ids (n, attributes) of attribute records; `IGNORED` where one is absent."""
@@ -109,15 +101,11 @@ class AttributeJudge(nn.Module):
         ]
         return torch.cat(parts) if parts else torch.zeros(0, *self.head.bias.shape)
 
-    def save(self, folder: Path, facts: Mapping[str, Any] | None = None) -> None:
+    def save(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write `judge.safetensors` (float16) and then `judge.json` that names its hash."""
-        state = {
-            name: value.detach().cpu().half().contiguous() if value.is_floating_point() else value
-            for name, value in self.state_dict().items()
-        }
-        atomic_write_bytes(folder / WEIGHTS, save(state))
+        write_weights(folder / WEIGHTS, self, {})
         header = {"schema": SCHEMA, "attributes": self.attributes, "priors": self.priors, "size": self.size}
-        header |= {"sha256": sha256_file(folder / WEIGHTS), "facts": dict(facts or {})}
+        header |= {"sha256": sha256_file(folder / WEIGHTS), "facts": facts}
         atomic_write_json(folder / HEADER, header)
 
 
@@ -127,15 +115,17 @@ def load_judge(folder: Path, device: str | torch.device = "cpu") -> AttributeJud
     Raises:
         EvaluationError: the folder holds no judge, or its weights are damaged.
     """
-    header = read_json(folder / HEADER, EvaluationError, SCHEMA)
+    header, path = read_json(folder / HEADER, EvaluationError, SCHEMA), folder / WEIGHTS
     try:
-        if sha256_file(folder / WEIGHTS) != header["sha256"]:
+        if sha256_file(path) != header["sha256"]:
             raise ValueError(f"another hash of {WEIGHTS} than {HEADER} names")
         judge = AttributeJudge(header["attributes"], int(header["size"]), header["priors"])
-        judge.load_state_dict({name: value.float() for name, value in read_weights(folder / WEIGHTS).items()})
+        weights = {name: value for name, value in read_weights(path).items() if value.is_floating_point()}
+        load_weights(judge, weights, str(path))
         judge.hash = header["sha256"][:12]
     except (*_DAMAGE, CheckpointError) as error:
-        found, fix = (f"{type(error).__name__}: {error}"[:160], "train it again (train-judge)")
+        found = f"{type(error).__name__}: {error}"[:160]
+        fix = "train it again (train-judge)"
         raise EvaluationError(f"a whole attribute judge in {folder}", found, fix) from error
     return judge.to(device).eval()
 
@@ -178,15 +168,11 @@ def attribute_accuracy(
         "most_colours_right": _rate(2 * found > colours, naming),
         "attributes": _rate(right, asked),
     }
-    counts = {
-        name: {
-            "right": int(right[:, i].sum()),
-            "count": int(asked[:, i].sum()),
-            "rate": round(_rate(right[:, i], asked[:, i]), 4),
-        }
-        for i, name in sorted(enumerate(judge.names), key=itemgetter(1))
-        if asked[:, i].any()
-    }
+    counts = {}
+    for name, hits, total in sorted(zip(judge.names, right.T, asked.T, strict=True), key=itemgetter(0)):
+        if total.any():
+            rate = round(_rate(hits, total), 4)
+            counts[name] = {"right": int(hits.sum()), "count": int(total.sum()), "rate": rate}
     return rates, counts
 
 
@@ -304,25 +290,23 @@ def train_attribute_judge(
         show=progress,
     )
     loop.train()
-    judge.eval()
     facts: dict[str, Any] = {
         "dataset": data.name,
         "train_images": len(items),
-        "test_images": len(tested),
         "steps": loop.step,
         "batch": batch,
         "seed": seed,
         "minutes": round(loop.seconds / 60, 2),
         "device": str(device),
-        "parameters": sum(p.numel() for p in judge.parameters()),
     }
     if tested:
         shown = load_images(data, tested, size, progress)
-        _, counts = attribute_accuracy(judge, shown, [visible_record(item) for item in tested])
-        facts["test_accuracy"] = counts
+        _, facts["test_accuracy"] = attribute_accuracy(
+            judge, shown, [visible_record(item) for item in tested]
+        )
     judge.save(Path(out), facts)
     if progress:
-        print(f"judge in {out}; right on {len(tested)} unseen renders:")
+        print(f"judge in {out}; right on {counted(len(tested), 'unseen render')}:")
         for name, count in facts.get("test_accuracy", {}).items():
             print(f"  {name:<14} {count['rate']:.1%} of {count['count']}")
-    return judge
+    return judge.eval()

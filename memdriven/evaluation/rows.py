@@ -128,8 +128,7 @@ class Context:
     prompts: Sequence[Prompt]
     """The captions to paint."""
     folder: Path
-    """Where this model's rows of pictures are kept for a later run. Features of images, which other models
-    share, are kept beside it."""
+    """Where this model's rows of pictures are kept for a later run."""
     resources: Resources = field(default_factory=Resources)
     split: str = "test"
     """Whose captions they are."""
@@ -145,6 +144,7 @@ class Context:
         self.device = str(self.checkpoint.damsm.device)
         self.size = self.checkpoint.generator.resolutions[-1]
         self.items = {item.id: item for item in self.dataset.items}
+        self._features: dict[tuple[str, str], Tensor] = {}
         # Word-level strategies compare each caption with 200 items, and meet every item many times: what is
         # kept covers a bank of some thousand images (0.7 and 0.3 GB at most).
         found = self.pipe.retriever
@@ -203,8 +203,11 @@ class Context:
         return pooled_maps("squeezenet1_1", self.squeezenet, LEAST_SIDE, self.device)
 
     def features(self, space: Extractor, images: Tensor) -> Tensor:
-        """Return features (n, d) of uint8 images (n, 3, h, w), kept for a later run."""
-        return space(images, self.folder.parent / "features", progress=self.progress)
+        """Return features (n, d) of uint8 images (n, 3, h, w), made once."""
+        key = space.name, pixels_hash(images)
+        if key not in self._features:
+            self._features[key] = space(images, progress=self.progress)
+        return self._features[key]
 
     @cached_property
     def remembers_others(self) -> bool:
@@ -234,9 +237,7 @@ class Context:
     def training_sample(self, n: int) -> Tensor:
         """Return n of the training images (all, if fewer), evenly spread over them."""
         items = self.dataset.split("train")
-        if len(items) <= n:
-            return self.training_images
-        rows = torch.linspace(0, len(items) - 1, n).round().long().tolist()
+        rows = torch.linspace(0, len(items) - 1, min(n, len(items))).round().long().tolist()
         return load_images(self.dataset, [items[row] for row in rows], self.size, self.progress)
 
 

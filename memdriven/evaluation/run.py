@@ -3,8 +3,8 @@
     for each row:  captions -> pictures -> measure -> results.jsonl
 
 A number that `results.jsonl` already holds for the same model, memory, captions, seed and pixels is not
-measured again, and said to be taken over; painted pictures and features of images are kept under `out`. So a
-long evaluation that was stopped goes on where it was.
+measured again, and said to be taken over; painted pictures are kept under `out`. So a long evaluation that
+was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def evaluate(
             rival, a GAN without a memory, where one lies beside the checkpoint (train-rival); and
             best-of-N, guidance-X, k-N, the model with that setting.
         strategies: further rows, whose neighbours these strategies of retrieval find.
-        out: folder for results.jsonl, generated images and cached features.
+        out: folder for results.jsonl and generated images.
         split: whose captions are painted: test, or validation, to choose settings by.
         resources: local weights and the attribute judge.
         memory: a memory bank in place of the checkpoint's own.
@@ -139,15 +139,19 @@ def evaluate(
     check_whole("captions", n, 1, 10**6, EvaluationError)
     check_whole("batch", batch, 1, 4096, EvaluationError)
     check_whole("seed", seed, 0, 2**40, EvaluationError)
-    _refuse_unknown("metric", metrics, METRICS)
-    _refuse_unknown("control", [name for name in controls if not setting(name)], ROWS)
+    for kind, names, known in (
+        ("metric", metrics, METRICS),
+        ("control", [name for name in controls if not setting(name)], ROWS),
+        ("strategy", strategies, STRATEGIES),
+    ):
+        unknown = ", ".join(name for name in names if name not in known)
+        wanted = f"a {kind} among {', '.join(known)}"
+        require(not unknown, EvaluationError, wanted, unknown, "choose of these")
     for name in controls:
         Request(caption="a caption", **setting(name))  # refuses a number out of range
-    _refuse_unknown("strategy", strategies, STRATEGIES)
-    pipe, data = (
-        MemoryDrivenPipeline.from_pretrained(checkpoint, device, memory=memory),
-        PreparedDataset.open(dataset),
-    )
+
+    pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device, memory=memory)
+    data = PreparedDataset.open(dataset)
     context = Context(
         pipe=pipe,
         dataset=data,
@@ -161,24 +165,21 @@ def evaluate(
     )
     found = Evaluation(context, out / "results.jsonl", variant, budget)
     if split == "train":
-        found.notes.append(
-            "these captions and pictures were trained on: the numbers say what is known by heart"
-        )
+        found.notes.append("these pictures were trained on: the numbers say what is known by heart")
     if len(context.prompts) < n:
         found.notes.append(f"{n} captions were asked for, and split {split} has {len(context.prompts)}")
 
     own = pipe.config.retrieval.strategy
     further = [STRATEGY + name for name in strategies if name not in (own, *controls)]
     for name in dict.fromkeys((MODEL, *controls, *further)):
-        _measure_row(context, found, name, [metric for metric in metrics if metric in MEASURES])
+        found.measure_row(name, [metric for metric in dict.fromkeys(metrics) if metric in MEASURES])
     for metric in dict.fromkeys(metrics):
         if metric in MODEL_MEASURES:
-            found.measure(metric, MODEL, partial(MODEL_MEASURES[metric], context), strategy=own)
+            found.measure(metric, MODEL, partial(MODEL_MEASURES[metric], context), own)
     for strategy in SEARCHED if RETRIEVAL in metrics else ():
         if RETRIEVAL not in found.left_out:
-            measure = partial(measure_strategy, context, strategy)
-            found.measure(RETRIEVAL, STRATEGY + strategy, measure, strategy=strategy)
-
+            action = partial(measure_strategy, context, strategy)
+            found.measure(RETRIEVAL, STRATEGY + strategy, action, strategy)
     if split != "train":
         try:
             found.notes += near_duplicates(context)
@@ -187,37 +188,16 @@ def evaluate(
     return found
 
 
-def _measure_row(context: Context, found: Evaluation, name: str, metrics: Sequence[str]) -> None:
-    """Make one row of pictures, or take it from disk, and measure what is missing of it."""
-    metrics = [m for m in metrics if m not in found.left_out and not (m == "copy_check" and name in IMAGES)]
-    row = found.attempt(f"row {name}", partial(make_row, context, name)) if metrics else None
-    if row is None:
-        return
-    for metric in dict.fromkeys(metrics):
-        hashes = [pixels_hash(row.images)]  # of all pictures that enter the number
-        if metric == "copy_check" or (metric in SPACES and name == REAL):
-            hashes.append(pixels_hash(context.training_images))
-        if metric in SPACES:
-            hashes.append(pixels_hash(context.reference_images))
-        measure = partial(MEASURES[metric], context, row)
-        found.measure(metric, name, measure, note=row.note, strategy=row.strategy, pictures="+".join(hashes))
-
-
-def _refuse_unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
-    unknown = ", ".join(name for name in names if name not in known)
-    require(not unknown, EvaluationError, f"a {kind} among {', '.join(known)}", unknown, "choose of these")
-
-
 class Evaluation:
     """What `evaluate` found; numbers of earlier runs are taken over from the file of results."""
 
-    def __init__(self, context: Context, path: Path, variant: str = "", budget: str = "") -> None:
+    def __init__(self, context: Context, path: Path, variant: str, budget: str) -> None:
         self.results: list[Result] = []
         self.left_out: dict[str, str] = {}
         """Measure or row -> why it is not in the table."""
         self.notes: list[str] = []
         """What a reader must know of all of it."""
-        self._path, self._taken = path, list[Result]()
+        self._context, self._path, self._taken = context, path, list[Result]()
         identity = {**context.identity, "variant": variant, "budget": budget}
         device = torch.device(context.device)
         judge = context.judge.hash if context.resources.judge else ""
@@ -228,23 +208,38 @@ class Evaluation:
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             "judge": judge,
         }
-        # Later lines replace earlier ones of the same number.
-        self._earlier = {
+        self._earlier = {  # later lines replace earlier ones of the same number
             (result.row, result.metric, result.pictures): result
             for result in read_results(path)
-            if all(getattr(result, name) == value for name, value in identity.items())
-            and result.judge in ("", judge)
+            if result.judge in ("", judge) and identity.items() <= vars(result).items()
         }
+
+    def measure_row(self, name: str, metrics: Sequence[str]) -> None:
+        """Make one row of pictures, or take it from disk, and measure what is missing of it."""
+        metrics = [each for each in metrics if each not in self.left_out]
+        if name in IMAGES:  # nothing that could be a copy
+            metrics = [each for each in metrics if each != "copy_check"]
+        context = self._context
+        row = self.attempt(f"row {name}", partial(make_row, context, name)) if metrics else None
+        if row is None:
+            return
+        for metric in metrics:
+            images = [row.images]  # all pictures that enter the number
+            if metric == "copy_check" or (metric in SPACES and name == REAL):
+                images.append(context.training_images)
+            if metric in SPACES:
+                images.append(context.reference_images)
+            pictures, action = "+".join(map(pixels_hash, images)), partial(MEASURES[metric], context, row)
+            self.measure(metric, name, action, row.strategy, pictures, row.note)
 
     def measure(
         self,
         measure: str,
         row: str,
         action: Callable[[], list[Measurement]],
-        *,
-        note: str = "",
-        strategy: str = "",
+        strategy: str,
         pictures: str = "",
+        note: str = "",
     ) -> None:
         """Add a row's numbers of a measure: an earlier run's where there are, else measured and appended."""
         key = (measure, row, pictures)
@@ -252,7 +247,7 @@ class Evaluation:
         self._taken += results
         if not results:
             facts = self._facts if measure in JUDGED else {**self._facts, "judge": ""}
-            facts |= {"row": row, "measure": measure, "strategy": strategy, "pictures": pictures}
+            facts = {**facts, "row": row, "measure": measure, "strategy": strategy, "pictures": pictures}
             for each in self.attempt(measure, action) or []:
                 protocol = each.protocol + (f"; {note}" if note else "")
                 results.append(Result(**each._replace(protocol=protocol)._asdict(), **facts))
@@ -269,12 +264,14 @@ class Evaluation:
 
     def table(self) -> str:
         """The results as text: rows of images, then strategies, then what was left out."""
-        strategies = [(r.row, r) for r in self.results if r.row.startswith(STRATEGY)]
-        images = [(r.row, r) for r in self.results if not r.row.startswith(STRATEGY)]
-        parts = [format_table(chosen) for chosen in (images, strategies) if chosen]
+        tables: dict[bool, list[tuple[str, Result]]] = {}
+        for each in self.results:
+            tables.setdefault(each.row.startswith(STRATEGY), []).append((each.row, each))
+        parts = [format_table(rows) for _, rows in sorted(tables.items())]
         parts += [f"left out: {name} ({why})" for name, why in self.left_out.items()]
+        notes = self.notes
         if self._taken:
             since = min(result.time for result in self._taken)[:10]
             taken = f"{len(self._taken)} of these numbers are taken over from {self._path} (since {since})"
-            parts.append(f"note: {taken}")
-        return "\n\n".join([*parts, *(f"note: {note}" for note in self.notes)])
+            notes = [taken, *notes]
+        return "\n\n".join([*parts, *(f"note: {note}" for note in notes)])

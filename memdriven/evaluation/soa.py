@@ -69,13 +69,9 @@ def named_classes(caption: str, classes: Sequence[str]) -> set[str]:
     thing (`COLOURS`) counts where no noun follows it.
     """
     text = " " + " ".join(re.findall(r"\w+", caption.lower())) + " "
-    forms = [(form, "") for phrase in FALSE_FRIENDS for form in _forms(phrase)]
-    forms += [
-        (form, name)
-        for name in classes
-        for word in (name.lower(), *COCO_WORDS.get(name, ()))
-        for form in _forms(word)
-    ]
+    words = dict.fromkeys(FALSE_FRIENDS, "")
+    words |= {word: name for name in classes for word in (name.lower(), *COCO_WORDS.get(name, ()))}
+    forms = [(form, name) for word, name in words.items() for form in (word, _plural(word))]
     found = set()
     for form, name in sorted(forms, key=lambda pair: -len(pair[0])):
         behind = rf" (?=$|(?:{'|'.join(NO_NOUNS)}) )" if form in COLOURS else " "
@@ -85,14 +81,12 @@ def named_classes(caption: str, classes: Sequence[str]) -> set[str]:
     return found
 
 
-def _forms(word: str) -> tuple[str, ...]:
-    if word.endswith("s") or word.endswith(("sh", "ch", "x")):
-        return word, word + "es"
+def _plural(word: str) -> str:
+    if word.endswith(("s", "sh", "ch", "x")):
+        return word + "es"
     if word.endswith("y") and word[-2:-1] not in "aeiou":
-        return word, word[:-1] + "ies"
-    if word.endswith("fe"):
-        return word, word[:-2] + "ves"
-    return word, word + "s"
+        return word[:-1] + "ies"
+    return word[:-2] + "ves" if word.endswith("fe") else word + "s"
 
 
 def soa(
@@ -121,14 +115,11 @@ def soa(
     return {name: (found[name], count[name]) for name in sorted(count)}
 
 
-def torchvision_detector(
-    weights: Path | None = None, *, threshold: float = THRESHOLD, device: str = "cpu"
-) -> tuple[Detector, list[str]]:
+def torchvision_detector(weights: Path | None = None, device: str = "cpu") -> tuple[Detector, list[str]]:
     """Return Faster R-CNN (ResNet-50 FPN v2) as a detector, and the names of its 80 classes.
 
     Args:
         weights: a local state dict in torchvision's layout; None downloads torchvision's.
-        threshold: lowest score that counts as found.
         device: where to run.
 
     Raises:
@@ -143,32 +134,28 @@ def torchvision_detector(
         network = fasterrcnn_resnet50_fpn_v2(weights=None, weights_backbone=None)
         network.load_state_dict(state)
     except Exception as error:
-        raise EvaluationError(
-            f"a detector's weights ({weights or 'torchvision download'})",
-            f"{type(error).__name__}: {error}"[:160],
-            "give torchvision's fasterrcnn_resnet50_fpn_v2 file by --detector",
-        ) from error
+        wanted = f"a detector's weights ({weights or 'torchvision download'})"
+        fix = "give torchvision's fasterrcnn_resnet50_fpn_v2 file by --detector"
+        raise EvaluationError(wanted, f"{type(error).__name__}: {error}"[:160], fix) from error
     network = network.to(device).eval()
 
     @torch.no_grad()
     def detect(images: Tensor) -> list[set[str]]:
         return [
-            {categories[int(label)] for label in one["labels"][one["scores"] >= threshold]}
+            {categories[int(label)] for label in one["labels"][one["scores"] >= THRESHOLD]}
             for one in network(list(images.to(device)))
         ]
 
     return detect, [name for name in categories if name not in ("__background__", "N/A")]
 
 
-@functools.lru_cache(maxsize=1)
-def _detector(context: Context) -> tuple[Detector, list[str]]:
-    """Return what finds objects, loaded once an evaluation."""
-    return torchvision_detector(context.resources.detector, device=context.device)
+_detector = functools.lru_cache(maxsize=1)(torchvision_detector)
+"""Loaded once for all rows."""
 
 
 def measure_soa(context: Context, row: Row) -> list[Measurement]:
     """SOA-C and SOA-I (in %): three images a caption where they are generated, else one."""
-    detector, classes = _detector(context)
+    detector, classes = _detector(context.resources.detector, context.device)
     named = [named_classes(prompt.caption, classes) for prompt in context.prompts]
     images, times = row.images, 1
     if row.name not in IMAGES:
@@ -178,11 +165,11 @@ def measure_soa(context: Context, row: Row) -> list[Measurement]:
         repeated = [prompt for prompt in naming for _ in range(times)]
         images = make_row(context, row.name, repeated, f"{row.name}-soa").images
     counts = soa(images, named, detector)
-    by_class = sum(hit / total for hit, total in counts.values()) / len(counts)
-    right, count = (sum(column) for column in zip(*counts.values(), strict=True))
+    by_class = [hit / total for hit, total in counts.values()]
+    right, count = map(sum, zip(*counts.values(), strict=True))
     protocol = f"torchvision Faster R-CNN R50-FPN-v2 at {THRESHOLD}, {times} image(s) a caption"
     details = {name: list(tally) for name, tally in counts.items()}
     return [
-        Measurement("soa_c", 100 * by_class, len(images), protocol, details),
+        Measurement("soa_c", 100 * sum(by_class) / len(by_class), len(images), protocol, details),
         Measurement("soa_i", 100 * (right / count), len(images), protocol),
     ]

@@ -14,6 +14,7 @@ another picture of the memory.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -101,6 +102,7 @@ class CopySpace:
         wanted = "three pictures in the memory or more"
         require(bank.n >= 3, EvaluationError, wanted, bank.n, "use a larger memory")
         self._small = small_pictures(bank, range(bank.n), SIDE, progress)
+        self._last_seen = lru_cache(maxsize=1)(self._seen)
         raw = _blocks(_images(self._small))
         self._centres = [block.mean(dim=0) for block in raw]
         centred = [block - centre for block, centre in zip(raw, self._centres, strict=True)]
@@ -124,14 +126,15 @@ class CopySpace:
             count: how many.
             window: the part of its memory that it could see: that part of each counts, too.
         """
-        found = self._distances(picture, self._small, self.pictures, window)
+        found = self._distances(picture, self.pictures, self._last_seen(window))
         rows = found.argsort()[:count].tolist()
         return [self._near(found[row], row) for row in rows]
 
     def standing(self, picture: Image.Image, other: Image.Image, window: Window = WHOLE) -> Near:
         """Return how near a picture is to one outside the memory, as `nearest` measures it."""
         small = _small(other)
-        return self._near(self._distances(picture, small, self._point(_blocks(_images(small))), window)[0])
+        whole = self._point(_blocks(_images(small)))
+        return self._near(self._distances(picture, whole, self._seen(window, small))[0])
 
     def likeness(self, output: PipelineOutput) -> Likeness | None:
         """Return in what a picture is like its first reference, as its noise saw it; None without one."""
@@ -153,16 +156,20 @@ class CopySpace:
     def _near(self, distance: Tensor, row: int = -1) -> Near:
         return Near(float(distance), float(percentile(distance[None].double(), self.own)), row)
 
-    def _distances(self, picture: Image.Image, others: np.ndarray, points: Tensor, window: Window) -> Tensor:
-        """Return how far others (n, side, side, 3) at their points (n, d) are from a picture, (n,)."""
+    def _distances(self, picture: Image.Image, *others: Tensor | None) -> Tensor:
+        """Return how far the nearer of others' points, each (n, d), are from a picture, (n,)."""
         image = _images(_small(picture))
         both = self._point(_blocks(torch.cat([image, image.flip(-1)])))
-        found = torch.cdist(both, points).amin(dim=0)
-        if window != WHOLE:
-            images = _images(others)
-            parts = seen_through(images, image.new_tensor([window]).expand(len(images), -1))
-            found = torch.minimum(found, torch.cdist(both, self._point(_blocks(parts))).amin(dim=0))
-        return found
+        found = [torch.cdist(both, points).amin(dim=0) for points in others if points is not None]
+        return torch.stack(found).amin(dim=0)
+
+    def _seen(self, window: Window, small: np.ndarray | None = None) -> Tensor | None:
+        """Return the points of what a window shows of the memory's pictures, or of others; None for all."""
+        if window == WHOLE:
+            return None
+        images = _images(self._small if small is None else small)
+        parts = seen_through(images, images.new_tensor([window]).expand(len(images), -1))
+        return self._point(_blocks(parts))
 
     def _point(self, blocks: list[Tensor]) -> Tensor:
         parts = zip(blocks, self._centres, self._scales, strict=True)
@@ -186,7 +193,7 @@ def _blocks(images: Tensor) -> list[Tensor]:
     down, right = light[:, 1:, :-1] - light[:, :-1, :-1], light[:, :-1, 1:] - light[:, :-1, :-1]
     strength = torch.hypot(down, right)
     turn = (torch.atan2(down, right) / (2 * torch.pi) * DIRECTIONS).round().long() % DIRECTIONS
-    towards = F.one_hot(turn, DIRECTIONS).movedim(3, 1) * strength[:, None]  # (n, 8, side-1, ..)
+    towards = (turn[:, None] == torch.arange(DIRECTIONS)[:, None, None]) * strength[:, None]  # (n, 8, ...)
     return [*blocks, F.adaptive_avg_pool2d(towards, PLACES).flatten(1)]
 
 

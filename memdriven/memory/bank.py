@@ -123,11 +123,7 @@ class MemoryBank(SealedFolder):
         return item_id in self._rows
 
     def index_of(self, item_id: str) -> int:
-        """Return the row of an id.
-
-        Raises:
-            RetrievalError: the bank does not hold it.
-        """
+        """Return the row of an id; a RetrievalError says that the bank does not hold it."""
         wanted, fix = "the id of an item in the memory bank", f"use an id such as {self.ids[0]!r}"
         require(item_id in self._rows, RetrievalError, wanted, shown(item_id), fix)
         return self._rows[item_id]
@@ -207,8 +203,7 @@ class BorrowedBank(MemoryBank):
 class StoredWords:
     """Words of stored captions and regions of stored images, computed when they are needed.
 
-    A bank would be many times larger with them inside, so a shortlist's captions go through the
-    text encoder, its v through the image heads, and what was used last is kept.
+    A bank would be many times larger with them inside; what was used last is kept.
     """
 
     def __init__(

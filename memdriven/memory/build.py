@@ -218,7 +218,6 @@ def build_memory(
     out: Path | str,
     *,
     split: str = "train",
-    limit: int | None = None,
     max_words: int = TextConfig().max_words,
     replace: bool = False,
     progress: bool = True,
@@ -232,7 +231,6 @@ def build_memory(
         vocabulary: theirs.
         out: the bank's folder; an older bank of the same data set and no more items is replaced.
         split: whose items become the memory.
-        limit: at most so many items, spread evenly over the split.
         max_words: words at which captions are cut, as in the encoders' training.
         replace: replace any older bank, larger ones and those of other data sets too.
         progress: show bars.
@@ -247,7 +245,7 @@ def build_memory(
     store, fix = features_of(prepared, features), "extract relu5_3 of VGG-16"
     wanted = f"features of {FEATURE_CHANNELS} channels"
     require(store.shape[0] == FEATURE_CHANNELS, BankError, wanted, store.shape, fix)
-    items = _spread(prepared.split(split), limit)
+    items = prepared.split(split)
     _check_place(out, layout.HEADER, "a memory bank")
     if not replace:
         _spare(out, prepared.name, len(items))
@@ -336,15 +334,6 @@ def _spare(out: Path, dataset: str, count: int) -> None:
         f"{out} with a memory of {shown(items)} items of {shown(name)}",
         "choose another folder with --out, or lose that memory with --replace",
     )
-
-
-def _spread(items: Sequence[Item], limit: int | None) -> list[Item]:
-    """Return at most `limit` items, evenly spaced, so that every class keeps its share."""
-    require(limit is None or limit >= 1, DataError, "a limit of 1 item or more", shown(limit), "raise it")
-    fix = "choose another split, or prepare the data set again"
-    require(items, DataError, "items in this split", "none", fix)
-    count = min(limit or len(items), len(items))
-    return [items[place * len(items) // count] for place in range(count)]
 
 
 def _entries(items: Sequence[Item], vocabulary: Vocabulary, max_words: int, progress: bool) -> list[BankItem]:

@@ -217,8 +217,6 @@ class Parts:
             self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __getitem__(self, index: int) -> bytes:
-        if not 0 <= index < len(self.offsets) - 1:
-            raise IndexError(f"part {index} of {len(self.offsets) - 1}")
         return self._map[self.offsets[index] : self.offsets[index + 1]]
 
     @staticmethod
@@ -239,15 +237,7 @@ class FeatureStore(SealedFolder):
     FILES = ("features.bin", "offsets.npy", "ids.txt")
 
     def __init__(self, path: Path | str, expect_encoder: str | None = None) -> None:
-        """Open a store.
-
-        Args:
-            path: the store's folder.
-            expect_encoder: hash of the VGG in use; None accepts any.
-
-        Raises:
-            BankError: missing, foreign, truncated, or made by another encoder.
-        """
+        """Open a store of the VGG with hash `expect_encoder`, or of any; a BankError says what is wrong."""
         super().__init__(path)
         self.made_with("image encoder", "encoder", expect_encoder)
         self.encoder = str(self.header.get("encoder"))
@@ -299,12 +289,8 @@ def write_store(
 ) -> None:
     """Write a store's files into an existing folder (make it atomic around this).
 
-    Args:
-        folder: where the four files go.
-        ids: one id an item, each without line breaks.
-        blobs: one `encode_v` result an item, in the ids' order.
-        shape: (c, h, w) of every item.
-        facts: entries for the header; `encoder`, the VGG's hash, is one of them.
+    `ids` are of one line each, `blobs` what `encode_v` made of their v of `shape`; the header gets the facts,
+    of which one is `encoder`, the VGG's hash.
     """
     with explain_disk_errors(folder):
         Parts.write(folder / "features.bin", folder / "offsets.npy", blobs)

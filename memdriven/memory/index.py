@@ -53,16 +53,10 @@ class Index(Protocol):
 
 
 def open_index(kind: str, keys: Tensor, name: str, folder: Path) -> Index:
-    """Return an `annoy` or `milvus` index of keys (n, d) that stays between runs.
+    """Return an `annoy` or `milvus` index of keys (n, d) that stays between runs, in a folder or on a server.
 
-    Args:
-        kind: of engine.
-        keys: what to search.
-        name: of these very keys, so that no other ones are searched in their place.
-        folder: where Annoy, and Milvus without a server, keep it.
-
-    Raises:
-        RetrievalError: it finds too little, or there is no such engine here.
+    Its name is of these very keys, so that no other ones are searched in their place. A RetrievalError says
+    that it finds too little, or that there is no such engine here.
     """
     if kind == "milvus":
         return MilvusIndex(keys, f"memdriven_{name}", folder, os.environ.get(MILVUS_VARIABLE, ""))
@@ -77,11 +71,7 @@ class AnnoyIndex:
     """
 
     def __init__(self, keys: Tensor, path: Path) -> None:
-        """Map the trees of keys (n, d) that are kept at `path`, or plant them and keep them there.
-
-        Raises:
-            RetrievalError: even at their greatest effort they find less than `LEAST_RECALL`.
-        """
+        """Map the trees of keys (n, d) that are kept at `path`, or plant them and keep them there."""
         from annoy import AnnoyIndex as Trees
 
         self.trees, notes = Trees(keys.shape[1], "angular"), path.with_name(f"{path.name}.json")
@@ -162,10 +152,6 @@ class MilvusIndex:
             collection: letters, digits and underscores.
             folder: where the embedded engine keeps its files; one process at a time works there.
             address: of a server, such as http://user:password@host:19530, in place of the engine.
-
-        Raises:
-            RetrievalError: pymilvus is not installed, the server cannot be reached, or another process
-                holds the engine's files.
         """
         try:
             from pymilvus import DataType, MilvusClient

@@ -80,7 +80,7 @@ class Query:
     caption: str = ""
     """The caption itself; by it `oracle` finds the item when there is no `item_id`."""
     words: tuple[str, ...] = ()
-    """The words that were encoded, for the word weights of sentence-level strategies."""
+    """The words that were encoded, for their weights."""
 
     @property
     def sentence(self) -> Tensor:
@@ -93,26 +93,26 @@ class Query:
         return self.text.words[0][self.text.mask[0]].float()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Match:
-    """One reference that retrieval found."""
+    """One reference of a caption."""
 
-    index: int
-    """Row in the bank."""
     id: str
     rank: int
-    """1 is the best."""
+    """1 is the best match."""
     weight: float
-    """Share of the mixed features; the shares of a list sum to 1."""
+    """Its share of the mixed features v; the shares of a list sum to 1."""
     score: float | None = None
-    """Of the strategy; controls carry the sentence-sentence score."""
+    """Of the strategy, never comparable between two of them (controls carry a); None where it was given."""
     percentile: float | None = None
-    """Percentage of the candidates that score lower, in [0, 100)."""
+    """Share of the candidates that score lower, in [0, 100): comparable between strategies."""
+    index: int = -1
+    """Row in the bank; -1 for an image that is not in it."""
     caption_index: int = 0
     """The item's caption that matched best, by its place among the item's captions."""
-    word_weights: tuple[float, ...] | None = None
-    """For each word of the query how well it was met: at the word level its highest cosine, else 1
-    for a word that is in the matched caption; None where the query does not name its words."""
+    word_weights: Mapping[str, float] | None = None
+    """How well each word of the query was met: at the word level its highest cosine, else 1 for a word
+    that is in the matched caption."""
 
 
 class Candidates(NamedTuple):
@@ -242,10 +242,7 @@ class Retriever:
     def alike(self, image: int | Tensor, count: int, exclude: Sequence[str] = ()) -> list[Match]:
         """Return the images nearest to one, itself first, by the cosine of their global keys g.
 
-        Args:
-            image: a row of the bank, or the v (c, h, w) of an image that is not in it.
-            count: how many.
-            exclude: ids that must not be returned.
+        It is a row of the bank, or the v (c, h, w) of an image that is not in it.
         """
         if isinstance(image, int):
             key = self.bank.global_keys[image]
@@ -266,12 +263,8 @@ class Retriever:
 
         Args:
             ids: of items.
-            weights: non-negative shares, scaled to sum to 1; by default equal ones.
+            weights: shares, scaled to sum to 1 (`scores.shares`); by default equal ones.
             own: v of images that stand beside the bank's, by their ids.
-
-        Raises:
-            RetrievalError: an unknown id, or weights that are negative, not finite, all zero, or
-                not one for each reference.
         """
         own, weights = own or {}, [1.0] * len(ids) if weights is None else weights
         mixed = torch.zeros(1, *self.bank.features.shape)
@@ -290,8 +283,8 @@ class Retriever:
         lower = score.percentiles(scores)[places].tolist()
         found = zip(items[places].tolist(), weights, scores[places].tolist(), lower, strict=True)
         return [
-            Match(item, self.bank.ids[item], rank, weight, own, percentile)
-            for rank, (item, weight, own, percentile) in enumerate(found, start=1)
+            Match(index=row, id=self.bank.ids[row], rank=rank, weight=w, score=own, percentile=percentile)
+            for rank, (row, w, own, percentile) in enumerate(found, start=1)
         ]
 
     # ---- Sentence level -------------------------------------------------------------------------
@@ -355,17 +348,17 @@ class Retriever:
         return score.words_image_scores(query.known_words.to(regions.device), regions).cpu()
 
     def _likely(self, sentence: Tensor, item: int) -> list[int]:
-        """Return the item's captions that are nearest at the sentence level, in bank order."""
+        """Return the item's captions that are nearest at the sentence level."""
         rows = self.bank.caption_rows(item)
         nearest = score.top(self.bank.sentence_keys[rows.start : rows.stop] @ sentence, CAPTIONS_PER_ITEM)
-        return sorted(rows[place] for place in nearest.tolist())
+        return [rows[place] for place in sorted(nearest.tolist())]
 
-    def _word_weights(self, query: Query, strategy: str, item: int, row: int) -> tuple[float, ...] | None:
+    def _word_weights(self, query: Query, strategy: str, item: int, row: int) -> dict[str, float]:
         """Say how well the matched caption, the image or both meet each word of the query."""
         text, image = FORMULAS[strategy]
         if "A" not in text and "B" not in image:
-            caption = set(tokenize(self.bank.caption(row)))
-            return tuple(float(word in caption) for word in query.words) if query.words else None
+            caption = tokenize(self.bank.caption(row))
+            return {word: float(word in caption) for word in query.words}
         words, parts = query.known_words.to(self.damsm.device), []
         if text:
             stored, _ = self.stored.words([row])
@@ -373,7 +366,7 @@ class Retriever:
         if image:
             parts.append(score.word_similarity(words, self.stored.regions([item]))[0])  # (t, r)
         highest = torch.stack([cosines.amax(dim=1) for cosines in parts])
-        return tuple(highest.mean(dim=0).clamp(0, 1).tolist())
+        return dict(zip(query.words, highest.mean(dim=0).clamp(0, 1).tolist()))
 
     # ---- Controls -------------------------------------------------------------------------------
 

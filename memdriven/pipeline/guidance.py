@@ -66,21 +66,17 @@ class Guidance:
     ) -> TextCondition:
         """Return a caption's t' beside a mix of items; at strength 0, or without items, t itself.
 
-        Args:
-            text: one caption's embeddings.
-            references: ids and shares of v; what the bank does not hold, and what is missing to 1, counts
-                as saying what the caption says.
-            strength: w.
+        What the bank does not hold, and what is missing to 1, counts as saying what the caption says.
         """
-        rows = [(self.bank.index_of(id_), share) for id_, share in references if id_ in self.bank]
-        means = [(self._mean(row), share) for row, share in rows]
-        known = [(mean, share) for mean, share in means if mean is not None]
         t = TextCondition.of(text)
+        means = [
+            (self._mean(self.bank.index_of(id_)), share) for id_, share in references if id_ in self.bank
+        ]
+        known = [(mean, share) for mean, share in means if mean is not None]
         if not strength or not known:
             return t
-        asked = torch.cat(t, dim=1)[0]
+        asked, d = torch.cat(t, dim=1)[0], text.sentence.shape[1]
         shift = strength * torch.stack([share * (asked - mean) for mean, share in known]).sum(0)
-        d = text.sentence.shape[1]
         # Each word moves alike, so that their mean does; padding stays zero.
         words = text.words + shift[d : 2 * d] * text.mask[..., None]
         named = None if text.attributes is None else text.attributes + shift[2 * d :]

@@ -16,6 +16,7 @@ from torch import Tensor
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.text import TextFeatures
 from memdriven.files import atomic_write_bytes
+from memdriven.memory.retrieval import Match
 from memdriven.models.noise import Window
 from memdriven.pipeline.claims import Claim, Named
 from memdriven.pipeline.guidance import TextCondition
@@ -24,24 +25,13 @@ from memdriven.pipeline.request import Reference, Request
 
 
 @dataclass(frozen=True, kw_only=True)
-class Neighbour:
+class Neighbour(Match):
     """One image of the memory bank that a picture draws on."""
 
-    id: str
     image: Image.Image
     """Its thumbnail, cropped as the feature network saw it."""
     caption: str
     """The item's caption that matched best."""
-    rank: int
-    """1 is the best match."""
-    weight: float
-    """Its share of the mixed features v."""
-    score: float | None = None
-    """Of the strategy, never comparable between two of them; None where it was given by hand."""
-    percentile: float | None = None
-    """Share of the bank that scores lower, in 0..100: comparable between strategies."""
-    word_weights: Mapping[str, float] | None = None
-    """How strongly each word of the query was matched."""
     class_name: str = ""
     webp: bytes = field(default=b"", repr=False)
     """The image as the memory bank keeps it; empty where unknown."""

@@ -35,7 +35,7 @@ from memdriven.models.noise import Noise, apply_view, draw_noise
 from memdriven.pipeline.claims import claims, named_in
 from memdriven.pipeline.guidance import Guidance, TextCondition
 from memdriven.pipeline.output import Clock, Neighbour, PipelineOutput, Prepared, Retrieval, to_picture
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.recipe import ALIKE, Recipe
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Request, UserImage
 from memdriven.pipeline.rerank import rerank, stages_to_read
 
@@ -203,9 +203,9 @@ class MemoryDrivenPipeline:
 
         # 3. Re-rank them by painting with each alone.
         if request.references is None and len(retrieval) > retrieval.k:
-            count = stages_to_read(self.checkpoint)
+            stages = stages_to_read(self.checkpoint)
             alone = [self._fused(prepared, [replace(each, weight=1.0)]) for each in retrieval]
-            pictures = self.paint_many(alone, request.seeds[:1] * len(alone), count)[-1]
+            pictures = self.paint_many(alone, request.seeds[:1] * len(alone), stages)[-1]
             prepared = rerank(self.checkpoint, prepared, pictures)
             clock.lap("choose")
         most, count = f"at most {MAX_REFERENCES} references in one picture", len(prepared.retrieval)
@@ -234,9 +234,7 @@ class MemoryDrivenPipeline:
     def paint(self, prepared: Prepared, seed: int | Noise) -> Iterator[Stage]:
         """Yield a picture's stages as soon as they are there: images (1, 3, s, s) in [-1, 1], gates.
 
-        Args:
-            prepared: what to paint from; any part of it may be replaced.
-            seed: of the noise, or the noise itself.
+        Any part of `prepared` may be replaced; `seed` is of the noise, or the noise itself.
         """
         noise = seed if isinstance(seed, Noise) else self.noise(prepared.request, seed)
         generator, (sentence, words) = self.checkpoint.generator, prepared.text
@@ -253,12 +251,8 @@ class MemoryDrivenPipeline:
     ) -> list[Tensor]:
         """Return the first stages' images (b, 3, s, s) in [-1, 1] of b pictures painted at once.
 
-        In a batch the arithmetic may differ from `paint`'s in the last bits.
-
-        Args:
-            prepared: what to paint from, one for each seed or one for all.
-            seeds: b of them.
-            stages: how many of them; all by default.
+        `prepared` is one for each of b seeds, or one for all. In a batch the arithmetic may differ from
+        `paint`'s in the last bits.
         """
         of = [prepared] * len(seeds) if isinstance(prepared, Prepared) else prepared
         noises = [self.noise(each.request, seed) for each, seed in zip(of, seeds, strict=True)]
@@ -284,11 +278,7 @@ class MemoryDrivenPipeline:
     def alike(
         self, item: str, count: int, exclude: Sequence[str] = (), images: Sequence[UserImage] = ()
     ) -> tuple[Neighbour, ...]:
-        """Return the bank's images nearest to an image, itself first: cosine of their global keys.
-
-        Raises:
-            RetrievalError: an id is neither in the bank nor among the caller's own images.
-        """
+        """Return the bank's images nearest to an image of it, or of the caller's own, itself first."""
         own = {image.id: image for image in images}
         image = own[item].v() if item in own else self._row(item)
         hidden = [each for each in exclude if each not in own]
@@ -308,17 +298,12 @@ class MemoryDrivenPipeline:
             checkpoint_hash=self.checkpoint.hash,
             bank_hash=self.bank_hash,
             version=__version__,
-            variations=request.variations,
-            memory=request.memory,
             guidance=prepared.guidance,
-            mirror=request.mirror,
-            window=request.window,
+            **{name: getattr(request, name) for name in ALIKE},
         )
 
     def from_recipe(self, recipe: Recipe, images: Sequence[UserImage] = ()) -> PipelineOutput:
-        """Make a recipe's picture again, pixel for pixel.
-
-        A recipe without references (and a strategy that has some) gets them by retrieval.
+        """Make a recipe's picture again, pixel for pixel; what has no references gets them by retrieval.
 
         Raises:
             CheckpointError: the recipe names another checkpoint or bank.
@@ -348,7 +333,7 @@ class MemoryDrivenPipeline:
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
             seed = request.seeds[0] if request.seeds else None
             matches = self.retriever.retrieve(query, strategy, count, request.exclude, seed)
-            found = tuple(self._found(match, encoded.words) for match in matches)
+            found = tuple(map(self._found, matches))
         else:
             k = max(1, len(request.references)) if request.k is None else request.k
             found = tuple(self._given(request))
@@ -373,21 +358,16 @@ class MemoryDrivenPipeline:
                 image, caption = own[each].image, own[each].caption
                 yield Neighbour(id=each, image=image, caption=caption, rank=rank, weight=weight)
             else:
-                yield self._found(Match(self._row(each), each, rank, weight))
+                yield self._found(Match(index=self._row(each), id=each, rank=rank, weight=weight))
 
-    def _found(self, match: Match, words: Sequence[str] = ()) -> Neighbour:
-        item = self.bank.item(match.index)
+    def _found(self, match: Match) -> Neighbour:
+        item, row = self.bank.item(match.index), match.index
         return Neighbour(
-            id=item.id,
-            image=self.bank.thumbnail(match.index),
+            **vars(match),
+            image=self.bank.thumbnail(row),
             caption=item.captions[match.caption_index],
-            rank=match.rank,
-            weight=match.weight,
-            score=match.score,
-            percentile=match.percentile,
-            word_weights=dict(zip(words, match.word_weights)) if match.word_weights else None,
             class_name=item.class_name,
-            webp=self.bank.thumbnail_bytes(match.index),
+            webp=self.bank.thumbnail_bytes(row),
         )
 
     def _row(self, item: str) -> int:

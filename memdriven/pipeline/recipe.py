@@ -32,6 +32,8 @@ MAX_BYTES = 32_768
 """A recipe's JSON is never larger."""
 MAX_PIXELS = 1 << 24
 """Larger pictures are not decoded to look for a recipe behind their pixels."""
+ALIKE = ("variations", "memory", "mirror", "window")
+"""Fields that are a request's own as they are."""
 _HASH = re.compile(r"[0-9a-f]{0,64}")
 
 
@@ -54,12 +56,10 @@ class Recipe:
     version: str = ""
     """Version of memdriven that made the picture."""
     variations: tuple[Variation, ...] = ()
-    """Steps away from the seed's noise, one after the other; none for the seed's own picture."""
     memory: float = 1.0
     guidance: float = 0.0
     mirror: bool | None = None
     window: Window | None = None
-    """Of these two None: as the seed draws it."""
 
     def __post_init__(self) -> None:
         """Refuse what no pipeline could have written."""
@@ -80,20 +80,11 @@ class Recipe:
 
     def request(self, images: Sequence[UserImage] = ()) -> Request:
         """Return what to ask the pipeline for; `images` are the caller's own, where it needs them."""
-        return Request.of(
-            self.caption,
-            self.strategy,
-            self.k,
-            self.seed,
-            neighbours=self.neighbours or None,
-            weights=self.weights or None,
-            variations=self.variations,
-            memory=self.memory,
-            guidance=self.guidance,
-            mirror=self.mirror,
-            window=self.window,
-            images=images,
-        )
+        asked: dict[str, Any] = {
+            name: getattr(self, name) for name in ("caption", "strategy", "k", "seed", *ALIKE)
+        }
+        asked |= {"guidance": self.guidance, "images": images}
+        return Request.of(neighbours=self.neighbours or None, weights=self.weights or None, **asked)
 
     @property
     def private(self) -> bool:

@@ -164,16 +164,13 @@ def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: in
     """
     try:
         if not isinstance(seeds, list) or not 1 <= len(seeds) <= MAX_TILES:
-            raise ConfigError(
-                wanted=f"a list of 1 to {MAX_TILES} seeds",
-                found=shown(seeds),
-                fix="give a list of whole numbers, and ask for more of them in another call",
-            )
+            fix = "give a list of whole numbers, and ask for more of them in another call"
+            raise ConfigError(f"a list of 1 to {MAX_TILES} seeds", shown(seeds), fix)
         output = state.pipeline()(caption, strategy, _k(k), seeds=seeds)
     except MemDrivenError as error:
         raise refusal(error) from error
-    pictures = [
-        Picture(seed=recipe.seed, png=_png(output, place)) for place, recipe in enumerate(output.recipes)
+    pictures: list[Picture] = [
+        {"seed": recipe.seed, "png": _png(output, place)} for place, recipe in enumerate(output.recipes)
     ]
     return {"pictures": pictures, **_searched(output)}
 
@@ -226,11 +223,8 @@ def build() -> None:
 def _few(values: object) -> Any:
     """Return neighbours or weights as they are, if they are a short list or nothing."""
     if values is not None and not (isinstance(values, list) and len(values) <= state.MAX_K):
-        raise ConfigError(
-            wanted=f"a list of at most {state.MAX_K} ids, and as many weights",
-            found=shown(values),
-            fix="give a list such as /retrieve's ids, of the nearest",
-        )
+        wanted = f"a list of at most {state.MAX_K} ids, and as many weights"
+        raise ConfigError(wanted, shown(values), "give a list such as /retrieve's ids, of the nearest")
     return values
 
 

@@ -135,7 +135,7 @@ def launch(
     Args:
         page: what `build` gave.
         host: address to listen on.
-        port: port to listen on; 0 takes a free one.
+        port: 0 takes a free one.
         share: also open a public tunnel through Gradio's servers.
         browser: open the page in the visitor's browser.
         allowed: further names that the page may be asked for by: a proxy's, a Space's; `*` for any.
@@ -177,12 +177,7 @@ def launch(
 
 
 def serve(page: gr.Blocks, **options: Any) -> None:
-    """Serve the page, say where, and return when the server is stopped (Ctrl + C or SIGTERM).
-
-    Args:
-        page: what `build` gave.
-        options: as `launch` takes them.
-    """
+    """Serve the page as `launch` does, say where, and return when it is stopped (Ctrl + C or SIGTERM)."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         print(f"memdriven is at {launch(page, **options)}  (Ctrl + C stops it)", flush=True)

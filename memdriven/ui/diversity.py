@@ -13,17 +13,18 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from memdriven.errors import ConfigError, MemDrivenError, require
+from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.explore.compare import mean_difference, painted
 from memdriven.numbers import is_number
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import section, status, tag
-from memdriven.ui.picture import PictureTab, show
-from memdriven.ui.query import STATE_SECONDS, Compose, steps_line
-from memdriven.ui.references import MEMORY_EMPTY, again, note, panels
-from memdriven.ui.result import moment, recipe_of
+from memdriven.ui.picture import PictureTab
+from memdriven.ui.query import STATE_SECONDS, Compose
+from memdriven.ui.references import MEMORY_EMPTY, again, note
+from memdriven.ui.restore import restored
+from memdriven.ui.result import recipe_of
 from memdriven.ui.steering import Steering
 from memdriven.ui.tabs import explain, explained, image, row, slider
 
@@ -128,34 +129,19 @@ def _distance(by_z: Sequence[Image.Image], by_memory: Sequence[Image.Image]) -> 
 
 
 def adopt(event: gr.EventData, made: Grid | None, steering: Steering) -> dict[str, Any]:
-    """Keep a chosen tile's noise and show its picture, at the grid's own references; return what changes."""
+    """Show a chosen tile's picture with its noise and the grid's own references; return what changes."""
     try:
-        wanted = "a variation of a grid that is still there"
-        require(made, ConfigError, wanted, "none in this tab", "make nine new ones, then choose")
-        assert made is not None
+        if made is None:
+            wanted = "a variation of a grid that is still there"
+            raise ConfigError(wanted, "none in this tab", "make nine new ones, then choose")
         number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
-        recipe = made.tile(min(number, len(NUMBERS)))
-        output = state.pipeline().from_recipe(recipe, steering.guests)
     except MemDrivenError as error:
         return {"status": html.failure(error)}
-    new = steering.step(recipe.seed, recipe.variations).hold(recipe)
-    said = f"Seed {recipe.seed} is kept: its picture is shown."
-    if recipe.variations:
-        said = "The variation is kept, with its noise."
-    return {
-        "seed": str(recipe.seed),
-        "keep": gr.Checkbox(value=True),
-        "result": show(output),
-        "memory": panels(again(output.prepared, steering))[0],
-        "status": status(said),
-        "tabs": gr.Tabs(selected="picture"),
-        "steering": new,
-        "steps": steps_line(new),
-        "current": moment(output),
-    }
+    recipe = made.tile(min(number, len(NUMBERS)))
+    shown = restored(recipe, steering, "The variation is kept, with its noise.")
+    return shown if "result" in shown else {"status": shown["status"]}
 
 
-ADOPTED = ("seed", "keep", "result", "memory", "status", "tabs", "steering", "steps", "current")
 _ON_LOAD = """
 element.addEventListener('click', event => {
   const tile = event.target.closest('[data-seed]');
@@ -185,8 +171,7 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
             made = gr.State(None, time_to_live=STATE_SECONDS)
     outputs, options = [memory, drawn, made, compose.status], html.event_options()
     parts = compose.parts | shown.parts | {"tabs": tabs}
-    adopted = [parts[name] for name in ADOPTED]
-    drawn.click(html.by_name(parts, adopt), [made, compose.steering], adopted, **options)
+    drawn.click(html.by_name(parts, adopt), [made, compose.steering], list(parts.values()), **options)
     return [
         run.click(vary, compose.whole_query, outputs, **options),
         near.click(vary_near, [compose.current, far, compose.steering], outputs, **options),

@@ -193,10 +193,8 @@ def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
 def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     """Show what the link in a page's address asks for, or what the page showed before it was loaded again.
 
-    Args:
-        event: `link` of a recipe; of a page that was there before also the `values` of `query.KEPT`,
-            whether its references were `steered`, and whether its picture is `lost`: an own image's.
-        steering: the tab's own.
+    The event holds the `link` of a recipe; of a page that was there before also the `values` of `query.KEPT`,
+    whether its references were `steered`, and whether its picture is `lost`: an own image's.
     """
     link, values = getattr(event, "link", None), getattr(event, "values", None)
     shown: dict[str, Any] = {}
@@ -285,12 +283,7 @@ def build(
 ) -> list[gr.events.Dependency]:
     """Add the tab; return the events that paint, so that Stop can cancel them.
 
-    Args:
-        column: the left one.
-        tabs: all tabs.
-        shown: the Picture tab.
-        page: all of it.
-        arrival: submits what the address or the browser tab asks for (`address.js`).
+    `arrival` submits what the address or the browser tab asks for (`address.js`).
     """
     with gr.Tab("History", id="history") as tab, gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="history-column", min_width=300):

@@ -23,7 +23,7 @@ const load = () => {
   element.querySelector(".md-map-card i").style.backgroundImage = `url("${data.atlas}")`;
   view = { x: 0, y: 0, zoom: 1 };
   current = -1;
-  new ResizeObserver(draw).observe(canvas());
+  new ResizeObserver(() => pointAt(current)).observe(canvas());
 };
 
 // The shorter side of the canvas is 2 / 0.94 units of the map at zoom 1.

@@ -32,50 +32,48 @@ MOVING = ("words", "memory", "z", "mirror and window")
 def run(
     words: str, seed: str, moving: Sequence[str] | None, count: object, *query: object
 ) -> Iterator[tuple[str, str]]:
-    """Yield the newest picture while they are made, at last all of them; and the status."""
+    """Yield the pictures so far, at last with both ends and as files; and the status."""
     pipe, moving = state.pipeline(), list(moving or ())
     near = references.read(*query)
     # The far end is what the left column would give for these words and this seed.
     other = words if isinstance(words, str) and words.strip() else near.caption
     far = references.read(*Query(*query)._replace(caption=other, seed=seed))
     total = max(FEWEST, min(int(count), morph.MAX_FRAMES)) if is_number(count) else DEFAULT_FRAMES
-    made: list[Image.Image] = []
+    pictures, shown = list[Image.Image](), list[str]()
     for picture in morph.frames(pipe, near, far, moving, total):
-        made.append(picture)
-        if len(made) < total:
-            line = f"Painting: {len(made)} of {total} pictures."
-            yield _making(picture, len(made) / total), status(line, busy=True)
+        pictures.append(picture)
+        shown.append(image_uri(picture))
+        line = f"Painting: {len(pictures)} of {total} pictures."
+        yield film(shown, len(shown) - 1), status(line, busy=True)
     # What does not move is at the far end as it is at the near one.
     first, last = pipe.prepare(near).retrieval, pipe.prepare(far).retrieval
     reached = (last if "words" in moving else first).caption
     there = replace(last if "memory" in moving else first, caption=reached)
-    line = f"{total} pictures. Move through them with the slider or the arrow keys."
-    yield morph_html(made, ((first, near.seeds[0]), (there, far.seeds[0])), moving), status(line)
-
-
-def morph_html(
-    pictures: Sequence[Image.Image], ends: Sequence[tuple[Retrieval, int]], moving: Sequence[str]
-) -> str:
-    """Return all pictures on one spot with a slider, how much each step changes, and exports."""
-    images = [
-        tag("img", src=image_uri(each), alt=f"Picture {n} on the way", data_shown=str(n == 1).lower())
-        for n, each in enumerate(pictures, start=1)
-    ]
-    label = "Place between the first and the last picture"
-    slider = tag("input", type="range", min=0, max=len(pictures) - 1, value=0, aria_label=label)
-    play = button("Play", "md-action md-play", aria_pressed="false")
     gaps = [float(difference(a, b).mean()) for a, b in pairwise(pictures)]
     steps = (tag("span", style=f"height:{100 * gap / (max(gaps) or 1):.0f}%") for gap in gaps)
     change = html.hint(f"Change per step ({100 * sum(gaps):.1f} % in total).")
-    return tag(
-        "div",
-        tag("div", *images, class_="md-film"),
-        tag("div", play, slider, class_="md-scrub"),
+    ends = (_end(first, near.seeds[0], moving), _end(there, far.seeds[0], moving))
+    made = film(
+        shown,
+        0,
         tag("div", tag("div", *steps, class_="md-morph-steps", aria_hidden="true"), change),
-        tag("div", *(_end(*end, moving) for end in ends), class_="md-ends"),
+        tag("div", *ends, class_="md-ends"),
         tag("div", *(_link(pictures, kind) for kind in morph.FORMATS), class_="md-actions"),
-        class_="md-morph",
     )
+    yield made, status(f"{total} pictures. Move through them with the slider or the arrow keys.")
+
+
+def film(pictures: Sequence[str], place: int, *below: str) -> str:
+    """Return pictures (data URIs) on one spot, one of them shown, with a slider; and what stands below."""
+    images = []
+    for n, each in enumerate(pictures):
+        alt, shown = f"Picture {n + 1} on the way", str(n == place).lower()
+        images.append(tag("img", src=each, alt=alt, data_shown=shown))
+    label = "Place between the first and the last picture"
+    slider = tag("input", type="range", min=0, max=len(pictures) - 1, value=place, aria_label=label)
+    play = button("Play", "md-action md-play", aria_pressed="false")
+    scrub = tag("div", play, slider, class_="md-scrub")
+    return tag("div", tag("div", *images, class_="md-film"), scrub, *below, class_="md-morph")
 
 
 def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
@@ -94,12 +92,6 @@ def _link(pictures: Sequence[Image.Image], kind: str) -> str:
     name = f"memdriven-morph.{kind.lower()}"
     href = f"data:image/{kind.lower()};base64,{content}"
     return tag("a", f"Save {FORMAT_NAMES[kind]}", href=href, download=name, class_="md-action")
-
-
-def _making(picture: Image.Image, share: float) -> str:
-    bar = tag("span", tag("span", style=f"width:{100 * share:.0f}%"), class_="md-bar md-bar-noise")
-    image = tag("img", src=image_uri(picture), alt=html.PICTURE_BUSY, data_shown="true")
-    return tag("div", tag("div", image, class_="md-film"), bar, class_="md-morph")
 
 
 def build(compose: Compose) -> list[gr.events.Dependency]:

@@ -263,12 +263,19 @@
     next.focus();
   });
 
-  // The page's picture of itself goes when what it shows is there, and at rest.
+  // The page's picture of itself goes when all that it shows is there, and at rest.
   const there = async () => {
-    const image = result.querySelector("img");
-    if (image && !image.complete) { requestAnimationFrame(there); return; }
-    await Promise.allSettled(result.getAnimations({ subtree: true }).map((one) => one.finished));
-    document.querySelector("#md-still")?.remove();
+    const still = document.querySelector("#md-still");
+    const parts = ["#memory .html-container *", "#result .md-canvas", "#tabs [aria-selected=true]"];
+    const image = document.querySelector("#result img");
+    if (!still) return;
+    if (!parts.every((one) => document.querySelector(one)) || (image && !image.complete)) {
+      requestAnimationFrame(there);
+      return;
+    }
+    const moving = document.querySelector("#result").getAnimations({ subtree: true });
+    await Promise.allSettled(moving.map((one) => one.finished));
+    still.remove();
   };
   there();
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,8 +27,8 @@ from memdriven.ui.html import (
     tag,
     text,
 )
-from memdriven.ui.query import Compose, Opening, steps_line
-from memdriven.ui.references import Query, look, panels
+from memdriven.ui.query import Compose, steps_line
+from memdriven.ui.references import MEMORY_EMPTY, Query, look, note, panels
 from memdriven.ui.result import is_moment, moment, recipe_of
 from memdriven.ui.steering import Steering, apply, own_panel, read_upload, user_image
 
@@ -79,17 +79,18 @@ def _progress(output: PipelineOutput) -> str:
     return status(f"Painting: {len(output.stages)} of {count} stages.", busy=True)
 
 
-def opening() -> Opening:
-    """Return the picture of the first example, painted as a visitor's would be."""
+def opening() -> dict[str, Any]:
+    """Return the page's values, by name, for the first example, painted as a visitor's would be."""
     pipe, settings = state.pipeline(), state.pipeline().config.retrieval
     try:
         caption, tries, seed = query.read_examples(pipe)[0], query.read_tries(pipe), str(OPENING_SEED)
         asked = Query(caption, "retrieved", settings.strategy, settings.k, seed, True, tries=tries)
         *_, last = paint(*asked)
         memory, _ = panels(references.select(*references.question(*asked)))
-        return Opening(caption, seed, memory, last["result"], last["current"])
+        shown = {"memory": memory, "result": last["result"], "current": last["current"]}
+        return {"caption": caption, "seed": seed, **shown}
     except (MemDrivenError, IndexError, KeyError):
-        return Opening()  # the captions' place on the page says what is wrong
+        return {}  # the captions' place on the page says what is wrong
 
 
 def enlarge(event: gr.EventData, current: object, steering: Steering) -> dict[str, str]:
@@ -107,12 +108,9 @@ def enlarge(event: gr.EventData, current: object, steering: Steering) -> dict[st
 
 
 def click(event: gr.EventData, current: object, *asked: Any) -> dict[str, Any]:
-    """Return what a click on a card changes, by name.
+    """Return what a click on a card (`act`, the `id` of a reference, a `value`) changes, by name.
 
-    Args:
-        event: `act`, the `id` of a reference, and a `value`.
-        current: the picture on screen.
-        asked: the values of a `Query`.
+    `current` is the picture on screen, `asked` the values of a `Query`.
     """
     wanted = Query(*asked)
     steering: Any = wanted.steering
@@ -191,16 +189,17 @@ def keep_from(panel_: gr.HTML, column: Compose) -> None:
     panel_.click(by_name(column.parts, keep), given, changed, **BESIDE).success(None, js=_TAKEN)
 
 
-def build(column: Compose, begin: Opening) -> tuple[PictureTab, gr.events.Dependency]:
+def build(column: Compose, begin: Mapping[str, Any]) -> tuple[PictureTab, gr.events.Dependency]:
     """Add the tab; return it with the event that paints, so that Stop can cancel it."""
     with gr.Tab("Picture", id="picture"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="memory-column", min_width=300):
             section("memory", "Memory: what it offers for the words")
-            memory = panel(begin.memory, elem_id="memory", js_on_load=CLICKS)
+            memory = panel(begin.get("memory", note(MEMORY_EMPTY)), elem_id="memory", js_on_load=CLICKS)
             own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
         with gr.Column(elem_id="picture-column", min_width=300):
             section("paint", "Picture")
-            made = panel(begin.result, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
+            first = begin.get("result", result.empty_picture())
+            made = panel(first, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
             larger = panel(elem_id="larger")
     shown = PictureTab(memory=memory, result=made, own=own, larger=larger)
     parts, asked, queued = column.parts | shown.parts, column.whole_query, event_options()

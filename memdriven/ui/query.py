@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from memdriven.config import MAX_GUIDANCE
@@ -13,7 +12,7 @@ from memdriven.files import read_json
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED
-from memdriven.ui import gr, queue, result, state
+from memdriven.ui import gr, queue, state
 from memdriven.ui.html import (
     BESIDE,
     CLICKS,
@@ -32,10 +31,10 @@ from memdriven.ui.html import (
     tag,
     text,
 )
-from memdriven.ui.references import MEMORY_EMPTY, Query, note
-from memdriven.ui.result import Moment
+from memdriven.ui.references import Query
 from memdriven.ui.state import RULES
 from memdriven.ui.steering import Steering, own_panel
+from memdriven.ui.tabs import slider
 
 SOURCES = {
     "retrieved": ("Retrieved", "The pictures in memory that fit the words best."),
@@ -78,17 +77,6 @@ class Compose(Parts):
     def question(self) -> list[gr.blocks.Block]:
         """What the preview of the references depends on."""
         return [self.parts[name] for name in ("caption", "source", "comparison", "k", "steering")]
-
-
-@dataclass(frozen=True)
-class Opening:
-    """What the page shows before anybody has asked for anything: a finished picture, or nothing."""
-
-    caption: str = ""
-    seed: str = ""
-    memory: str = note(MEMORY_EMPTY)
-    result: str = result.empty_picture()
-    current: Moment | None = None
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -215,17 +203,13 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
 # The column.
 
 
-def build(begin: Opening) -> Compose:
-    """Add the column to the page that is being built.
-
-    Args:
-        begin: the picture that the page opens with.
-    """
+def build(begin: Mapping[str, Any]) -> Compose:
+    """Add the column to the page that is being built, with what it opens with by name."""
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         with gr.Column(elem_id="words"):
             section("text", "Words")
             caption = gr.Textbox(
-                begin.caption,
+                begin.get("caption", ""),
                 label="Your words",
                 show_label=False,
                 lines=2,
@@ -247,7 +231,7 @@ def build(begin: Opening) -> Compose:
             told = panel(status(READY), elem_id="status")
             place = panel(elem_id="place", js_on_load=queue.PRESSES)
         with gr.Column(elem_id="folds"):
-            folds = _memory() | _noise(begin.seed) | _experiments()
+            folds = _memory() | _noise(begin.get("seed", "")) | _experiments()
     column = Compose(
         **folds,
         caption=caption,
@@ -257,7 +241,7 @@ def build(begin: Opening) -> Compose:
         status=told,
         place=place,
         steering=gr.State(Steering(), time_to_live=STATE_SECONDS),
-        current=gr.State(begin.current, time_to_live=STATE_SECONDS),
+        current=gr.State(begin.get("current"), time_to_live=STATE_SECONDS),
         past=gr.JSON([], visible=False),
     )
     left = [column.hint, column.comparison, column.k, column.tries, column.guidance]
@@ -307,10 +291,10 @@ def _memory() -> dict[str, gr.blocks.Block]:
             filterable=False,
         )
         most, shown = min(MAX_TRIED, pipe.bank.n), state.offers_tries()
-        several = _slider("tries", "Try several references, keep the best", (1, most), tries, visible=shown)
+        several = slider("tries", "Try several references, keep the best", 1, most, tries, visible=shown)
         higher = "Higher follows your words where the memory disagrees."
-        ends, own = (0, MAX_GUIDANCE), state.read_guidance(None)
-        guidance = _slider("guidance", "Caption strength", ends, own, 0.25, info=higher)
+        own = state.read_guidance(None)
+        guidance = slider("guidance", "Caption strength", 0, MAX_GUIDANCE, own, 0.25, info=higher)
     return {
         "checkpoint": checkpoint,
         "facts": in_use,
@@ -367,18 +351,12 @@ def _experiments() -> dict[str, gr.blocks.Block]:
         fold_title("experiments-fold", "Experiments")
         info = "Blended references often show through each other."
         begun = min(pipe.config.retrieval.k, largest)
-        k = _slider("k", "References blended (k)", (1, largest), begun, info=info)
+        k = slider("k", "References blended (k)", 1, largest, begun, info=info)
         with gr.Column(elem_id="fade", visible=state.offers_memory()) as fade:
-            share = _slider("fade-share", "How much of the memory is used", (0, 1), 1, 0.05)
+            share = slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
             ends = (tag("span", text(each)) for each in ("words alone", "all of the memory"))
             panel(tag("p", *ends, class_="md-fade-ends"))
     return {"k": k, "share": share, "fade": fade}
-
-
-def _slider(
-    name: str, label: str, ends: tuple[float, float], value: float, step: float = 1, **more: Any
-) -> gr.Slider:
-    return gr.Slider(*ends, value=value, step=step, label=label, elem_id=name, buttons=[], **more)
 
 
 def show_source(source: str) -> dict[str, Any]:

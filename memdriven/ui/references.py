@@ -46,9 +46,7 @@ class Query(NamedTuple):
 def question(*query: object, kept: bool = False) -> tuple[Request, Steering]:
     """Return the column's own request, and what was steered by hand; `read` puts both together.
 
-    Args:
-        query: the values of a `Query`, or the first of them.
-        kept: the seed in the box counts as kept.
+    The seed in the box counts where the page keeps it, or where it is `kept` in any case.
     """
     asked = Query(*query)
     if not isinstance(asked.caption, str) or not asked.caption.strip():
@@ -138,9 +136,7 @@ def select(request: Request, steering: Steering) -> Selection:
 def again(prepared: Prepared, steering: Steering | None = None) -> Selection:
     """Return the selection of a picture that was made from ids, as `select` would show it.
 
-    Args:
-        prepared: the picture's, which tells of its references nothing but their shares.
-        steering: what was done by hand since, e.g. which images are masked.
+    `prepared` tells of its references nothing but their shares.
     """
     steering, retrieval = steering or Steering(), prepared.retrieval
     line: Sequence[Neighbour] = ()
@@ -231,11 +227,7 @@ def memory_panel(
 ) -> str:
     """Return the cards of the references in use, then those next in line as a short list.
 
-    Args:
-        retrieval: the references in use.
-        spare: next in line.
-        common: words that most captions of this memory share, e.g. "bird"; not marked.
-        steering: what was done by hand; without it the cards have no controls.
+    Common words are not marked; without a steering the cards have no controls.
     """
     if retrieval.strategy == "none":
         return note("The memory is switched off: this picture comes from words and noise alone.")
@@ -321,13 +313,9 @@ def mark_words(
     strengths: Mapping[str, float] | None = None,
     common: Set[str] = frozenset(),
 ) -> str:
-    """Return a caption with the query's words in `<mark>`, small words left alone.
+    """Return a memory's caption with the query's words in `<mark>`, as strongly as each was matched.
 
-    Args:
-        caption: a caption of the memory.
-        words: the query's words as the model read them.
-        strengths: how strongly each word was matched; the strongest is marked fully.
-        common: words that most captions of this memory share, e.g. "bird"; not marked either.
+    Small words are left alone, and those that most captions of the memory share, e.g. "bird".
     """
     shared = set(words) - _SMALL_WORDS - common
     strongest, marked = max((strengths or {}).values(), default=0.0), ""

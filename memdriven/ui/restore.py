@@ -75,12 +75,9 @@ def _model(recipe: Recipe) -> str:
 
 
 def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, Any]:
-    """Return the left column's values; from then on the recipe's checkpoint is in use.
+    """Return the left column's values, the seed and its steps with the noise.
 
-    Args:
-        recipe: one whose checkpoint the page has.
-        steering: the tab's own, for its own images.
-        noise: take the seed and its steps, too.
+    From then on the recipe's checkpoint is in use.
     """
     state.choose(_model(recipe))
     ordinary = recipe.strategy in {value for _, value in RULES}
@@ -152,9 +149,7 @@ def adapted(recipe: Recipe, steering: Steering) -> Recipe:
 def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a page showed in its left column before it was loaded again.
 
-    Args:
-        values: of `query.KEPT`, as the browser kept them.
-        shown: what its picture's recipe gave, or nothing.
+    `values` are those of `query.KEPT` as the browser kept them, `shown` what the picture's recipe gave.
     """
     kept = {name: value for name, value in values.items() if name in KEPT}
     name = kept.pop("checkpoint", None)

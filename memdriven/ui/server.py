@@ -181,14 +181,10 @@ def _largest(path: str) -> int:
 
 
 def served_hosts(host: str, allowed: Iterable[str] = ()) -> list[str]:
-    """Return by which names a page that listens on `host` may be asked for.
+    """Return by which names a page that listens on `host` may be asked for, those `allowed` among them.
 
     Where it listens on every address it answers to this machine's names and to every number, as it cannot
     know under which a container or a second network is seen; a name of another site that points here is none.
-
-    Args:
-        host: the address listened on.
-        allowed: further names, those of a proxy or a Space; `*` for any.
     """
     names = {host.lower(), "localhost", "127.0.0.1", "::1", *(name.lower() for name in allowed)}
     if space := os.environ.get("SPACE_HOST"):
@@ -204,9 +200,7 @@ def free_port(host: str, wanted: int) -> int:
     Asked before Gradio starts anything, which leaves its threads behind when it fails.
     """
     if not 0 <= wanted <= 65_535:
-        raise ConfigError(
-            wanted="--port: a number in 0..65535", found=str(wanted), fix="choose another --port"
-        )
+        raise ConfigError("--port: a number in 0..65535", str(wanted), "choose another --port")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         if not _is_number(host):
@@ -223,11 +217,8 @@ def free_port(host: str, wanted: int) -> int:
         if error.errno not in NOT_OURS:
             raise
         problem = "not an address of this machine"
-    raise ConfigError(
-        wanted="--host: an address of this machine",
-        found=f"{host}: {problem}",
-        fix="use 127.0.0.1, or 0.0.0.0 to let other machines in",
-    )
+    fix = "use 127.0.0.1, or 0.0.0.0 to let other machines in"
+    raise ConfigError("--host: an address of this machine", f"{host}: {problem}", fix)
 
 
 def _is_number(host: str) -> bool:

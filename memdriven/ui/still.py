@@ -16,12 +16,7 @@ from memdriven.ui.html import script, tag, text
 
 
 def still(page: gr.Blocks, css: str) -> str:
-    """Return the picture of a page as HTML.
-
-    Args:
-        page: the whole page.
-        css: its style sheet.
-    """
+    """Return the picture of a page with a style sheet as HTML."""
     for name, here in ((":root", ":host"), (".dark", ":host(.dark)")):
         css = css.replace(name, here)
     # Gradio puts its frame's class before every rule of the page's.

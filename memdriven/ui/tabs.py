@@ -41,9 +41,13 @@ def run_button(label: str, name: str, **options: Any) -> gr.Button:
     return gr.Button(label, variant="primary", elem_id=name, elem_classes="md-run", **options)
 
 
-def slider(name: str, label: str, low: float, high: float, value: float, step: float) -> gr.Slider:
+def slider(
+    name: str, label: str, low: float, high: float, value: float, step: float = 1, **more: Any
+) -> gr.Slider:
     """Add a slider without a button that sets it back."""
-    return gr.Slider(low, high, value, step=step, label=label, elem_id=name, buttons=[], min_width=140)
+    return gr.Slider(
+        low, high, value, step=step, label=label, elem_id=name, buttons=[], min_width=140, **more
+    )
 
 
 def explain(words: str) -> None:
@@ -99,13 +103,9 @@ def barcode(values: Tensor, kind: str) -> str:
 def histogram(
     cosines: Tensor, marks: Sequence[float], others: Sequence[float] = (), *, small: bool = False
 ) -> str:
-    """Return how many items have which cosine with the caption, and where the references lie.
+    """Return how many items have which of the cosines (n,) with the caption, and where the references lie.
 
-    Args:
-        cosines: of each item, (n,).
-        marks: the references' own.
-        others: those of references that were tried and not kept.
-        small: leave out the axis.
+    `marks` are those of the references in use, `others` of those that were tried; a small one has no axis.
     """
     low = min(0.0, float(cosines.min()))
     counts = torch.histc(cosines, BINS, low, 1.0).tolist()

@@ -31,10 +31,8 @@ class Means(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(1))
-        self.calls = 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        self.calls += 1
         return x * self.scale
 
 
@@ -44,42 +42,6 @@ def test_pooled_maps_do_not_depend_on_the_batch(monkeypatch: pytest.MonkeyPatch)
     wanted = images().float().mean(dim=(2, 3)) / 255
     assert torch.allclose(space(images()), wanted, atol=1e-6)
     assert "24 px" in space.name
-
-
-def test_cache_is_by_pixels_and_by_space(tmp_path: Path) -> None:
-    network = Means()
-    space = pooled_maps("vgg", network, 16)
-    first = space(images(), tmp_path)
-    assert torch.equal(space(images(), tmp_path), first)
-    assert network.calls == 1
-    space(images(4), tmp_path)
-    pooled_maps("vgg", network, 20)(images(), tmp_path)
-    assert network.calls == 3
-    for path in tmp_path.iterdir():
-        path.write_bytes(path.read_bytes()[:20])
-    assert torch.equal(space(images(), tmp_path), first), "a damaged cache is made anew"
-    assert torch.equal(space(images(), None), first)
-
-
-def test_parts_that_were_made_are_not_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "SHARD", 2)
-    network = Means()
-    space = pooled_maps("vgg", network, 24)
-    wanted = space(images())
-    network.calls = 0
-
-    class Stop(Means):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            if self.calls == 2:
-                raise KeyboardInterrupt
-            return super().forward(x)
-
-    stopping = Stop()
-    with pytest.raises(KeyboardInterrupt):
-        pooled_maps("vgg", stopping, 24)(images(), tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2
-    assert torch.equal(space(images(), tmp_path), wanted)
-    assert network.calls == 1, "only the third part was left"
 
 
 def test_squeezenet_space(squeezenet_file: Path) -> None:
@@ -98,7 +60,7 @@ def test_missing_or_foreign_squeezenet_weights(tmp_path: Path, content: bytes | 
 
 
 def test_extractor_runs_the_function_on_resized_images() -> None:
-    space = Extractor(name="x", identity="y", side=8, function=lambda x: x.flatten(1)[:, :4])
+    space = Extractor(name="x", side=8, function=lambda x: x.flatten(1)[:, :4])
     assert space(images()).shape == (5, 4)
 
 
@@ -151,7 +113,6 @@ def test_form_a_is_the_librarys_own_network(network_2015: tuple[Path, nn.Module]
 def test_form_c_differs_from_a_in_the_resize_alone(network_2015: tuple[Path, nn.Module]) -> None:
     path, _ = network_2015
     a, c = inception_extractor("a", path, 32), inception_extractor("c", path, 32)
-    assert a.identity == c.identity
     assert not torch.allclose(a(pixels()), c(pixels()), rtol=1e-3)
     exact = pixels(side=SMALL)
     assert torch.allclose(a(exact), c(exact), atol=1e-4), "nothing to resize: the same input"

@@ -202,7 +202,7 @@ def test_saved_judge_reads_the_same(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("harm", ["missing", "truncated", "schema", "weights", "absent"])
 def test_damaged_judges_are_refused(tmp_path: Path, harm: str) -> None:
-    AttributeJudge(ATTRIBUTES, size=16).save(tmp_path)
+    AttributeJudge(ATTRIBUTES, size=16).save(tmp_path, {})
     header, weights = tmp_path / "judge.json", tmp_path / "judge.safetensors"
     if harm == "missing":
         weights.unlink()

@@ -240,14 +240,6 @@ def test_a_killed_build_goes_on_where_it_was(
     assert content(made.path) == content(world.bank.path)
 
 
-def test_a_limit_is_spread_over_the_split(world: World, tmp_path: Path) -> None:
-    bank = make(world, tmp_path / "bank", limit=6)
-    assert bank.ids == world.bank.ids[::4]
-    assert make(world, tmp_path / "more", limit=500).n == 24
-    with pytest.raises(DataError, match="limit"):
-        make(world, tmp_path / "none", limit=0)
-
-
 def test_other_splits_and_fewer_words(world: World, tmp_path: Path) -> None:
     bank = make(world, tmp_path / "bank", split="test", max_words=2)
     assert bank.ids == [item.id for item in world.items if item.split == "test"]
@@ -283,8 +275,6 @@ def test_what_is_no_bank_is_not_replaced(world: World, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="something else"):
         make(world, tmp_path / "letters")
     assert (tmp_path / "letters" / "dear.txt").read_text() == "keep me"
-    make(world, tmp_path / "bank", limit=3)
-    assert make(world, tmp_path / "bank", limit=4).n == 4  # an older bank is
 
 
 def test_of_two_builders_in_one_place_the_second_is_refused(
@@ -311,7 +301,7 @@ def test_a_larger_or_other_memory_is_not_lost_unasked(world: World, tmp_path: Pa
     made = make(world, tmp_path / "bank")
     before = content(made.path)
     with pytest.raises(DataError, match="24 items") as error:
-        make(world, tmp_path / "bank", limit=6)
+        make(world, tmp_path / "bank", split="test")
     assert "--replace" in str(error.value)
     other = tmp_path / "other"
     shutil.copytree(world.dataset, other)
@@ -320,5 +310,5 @@ def test_a_larger_or_other_memory_is_not_lost_unasked(world: World, tmp_path: Pa
     with pytest.raises(DataError, match="items of"):
         build.build_memory(other, world.features, world.damsm, world.vocabulary, made.path, progress=False)
     assert content(made.path) == before
-    assert make(world, tmp_path / "bank", limit=6, replace=True).n == 6
+    assert make(world, tmp_path / "bank", split="test", replace=True).n == 4
     assert make(world, tmp_path / "bank").n == 24, "more of the same needs no leave"

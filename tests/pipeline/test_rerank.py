@@ -66,7 +66,7 @@ def test_the_best_pictures_memory_is_kept(pipe: MemoryDrivenPipeline) -> None:
     steps = (Variation(seed=2, strength=0.4),)
     ranks = set()
     near = pipe.retrieve(CAPTION, k=5)
-    for seed, memory in enumerate((1.0, 0.5, 1.0, 0.5)):
+    for seed, memory in enumerate((1.0, 0.5)):
         fits = [fit(pipe, n.id, seed, memory=memory, variations=steps) for n in near]
         request = Request(caption=CAPTION, seeds=(seed,), best_of=5, memory=memory, variations=steps)
         prepared = pipe.prepare(request)
@@ -99,14 +99,14 @@ def test_what_the_caption_names_decides_where_the_encoders_can_read_it(pipe: Mem
         readers = Attributes(AttributeHead(112, values), CaptionReader(32, values)).eval()
         readers.head.weight.data.mul_(20)
     plain, by_words_alone = (
-        [pipe.prepare(Request(caption=words, seeds=(seed,), best_of=6)).retrieval.ids for seed in range(4)]
+        [pipe.prepare(Request(caption=words, seeds=(seed,), best_of=6)).retrieval.ids for seed in range(2)]
         for words in (NAMING, CAPTION)
     )
     checkpoint = dataclasses.replace(pipe.checkpoint, attributes=readers)
     pipe = MemoryDrivenPipeline(checkpoint, pipe.bank)
     near = pipe.retrieve(NAMING, k=6)
     found = [
-        pipe.prepare(Request(caption=NAMING, seeds=(seed,), best_of=6)).retrieval.ids for seed in range(4)
+        pipe.prepare(Request(caption=NAMING, seeds=(seed,), best_of=6)).retrieval.ids for seed in range(2)
     ]
     for seed, ids in enumerate(found):
         scores = [fit(pipe, n.id, seed, NAMING) for n in near]
@@ -114,7 +114,7 @@ def test_what_the_caption_names_decides_where_the_encoders_can_read_it(pipe: Mem
     assert found != plain
     # What no word names chooses nothing, whatever a text network expects.
     nothing = [
-        pipe.prepare(Request(caption=CAPTION, seeds=(seed,), best_of=6)).retrieval.ids for seed in range(4)
+        pipe.prepare(Request(caption=CAPTION, seeds=(seed,), best_of=6)).retrieval.ids for seed in range(2)
     ]
     assert nothing == by_words_alone
 

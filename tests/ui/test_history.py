@@ -387,7 +387,7 @@ def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> 
     wanted = pipe(CAPTION, seed=4, variations=[step])
     assert base64.b64encode(wanted.png()).decode() in kept["result"]
     assert "1 away" in kept["steps"]
-    assert kept["memory"] == references.look(*QUERY, Steering())[0]
+    assert 'data-id="bird-00"' in kept["memory"]
     assert Recipe.from_json(kept["current"]["recipe"]) == wanted.recipe
     further = list(diversity.vary_near(kept["current"], "far", Steering()))[-1][2]
     assert further is not None

@@ -90,18 +90,3 @@ def test_the_method_is_walked_from_the_words_to_the_critic(
     page.screenshot(path=shots / "inside-1280.png", full_page=True)
     page.click("#controls-run")
     page.wait_for_function("document.querySelectorAll('[data-control]').length === 5")
-
-
-def test_the_walk_fits_a_narrow_window(visit: Visit, shots: Path) -> None:
-    visitor = visit(viewport={"width": 390, "height": 844}, color_scheme="dark")
-    page = visitor.page
-    page.get_by_role("tab", name="How it works", exact=True).click()
-    page.wait_for_selector(".md-without", state="attached")  # without words, an example is shown
-    for step in page.locator(".md-station").all():
-        step.click()
-        wide = page.locator("#inside-result *:visible").evaluate_all(
-            "all => all.filter(e => !e.closest('svg') && e.getBoundingClientRect().right > 391)"
-            ".map(e => e.outerHTML.slice(0, 90))"
-        )
-        assert wide == []
-    page.screenshot(path=shots / "inside-390.png", full_page=True)

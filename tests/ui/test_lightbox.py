@@ -55,6 +55,7 @@ def test_any_picture_opens_large_with_keys_and_gives_the_focus_back(desk: Visito
     page.click("#enlarge")
     page.wait_for_selector("#lightbox[open]")
     assert page.inner_text("#lightbox figcaption").endswith(CAPTION)
+    page.click("#lightbox [data-close]")
 
 
 def test_a_picture_is_enlarged_smoothly_and_keeps_its_recipe(desk: Visitor) -> None:

@@ -19,11 +19,12 @@ def loaded(pipe: MemoryDrivenPipeline) -> None:
     state.use(pipe)
 
 
-def test_pictures_come_one_by_one_and_all_at_the_end() -> None:
+def test_pictures_come_one_by_one_and_stay() -> None:
     steps = list(morph.run(CAPTION.replace("red", "blue"), "9", ["words", "z"], 5, *QUERY))
-    assert [step[0].count("data-shown") for step in steps] == [1, 1, 1, 1, 5]
+    assert [step[0].count("data-shown") for step in steps] == [1, 2, 3, 4, 5, 5]
     made, line = steps[-1]
     assert "5 pictures" in line
+    assert ['class="md-ends"' in step[0] for step in steps] == [False] * 5 + [True]
     assert 'type="range"' in made
     assert "data:image/gif" in made
     assert "data:image/webp" in made

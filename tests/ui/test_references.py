@@ -94,7 +94,7 @@ def test_every_tab_paints_with_what_trying_chose(pipe: MemoryDrivenPipeline) -> 
     *_, (cards, _, grid, _) = diversity.vary(*query)
     assert wanted.retrieval.ids[0] in cards
     assert grid is not None
-    assert wanted.retrieval.ids[0] in grid["recipe"]
+    assert grid.recipe.neighbours == wanted.retrieval.ids
 
 
 def test_those_not_chosen_are_next_in_line(pipe: MemoryDrivenPipeline) -> None:

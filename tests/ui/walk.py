@@ -47,7 +47,7 @@ def morph(visitor: Visitor) -> None:
     page.fill("#morph-seed textarea, #morph-seed input", "9")
     page.fill("#morph-count input[type=number]", FRAMES)
     page.click("#morph-run")
-    page.wait_for_selector("#morph-result .md-scrub")
+    page.wait_for_selector("#morph-result .md-ends")
 
 
 def copies(visitor: Visitor) -> None:
@@ -112,11 +112,11 @@ def walk(visitor: Visitor) -> Iterator[str]:
 
 TOO_WIDE = """() => [...document.querySelectorAll('#header *, #page *')].filter((one) => {
   const box = one.getBoundingClientRect();
-  if (!box.width || !box.height || one.parentElement.closest('svg')) return false;
+  if (!box.width || !box.height || !one.checkVisibility() || one.parentElement.closest('svg')) return false;
   for (let p = one.parentElement; p !== document.body; p = p.parentElement)
     if (['auto', 'scroll'].includes(getComputedStyle(p).overflowX)) return false;
   return box.right > innerWidth + 1 || box.left < -1;
-}).map((one) => `${one.tagName} ${one.id} ${one.className}`)"""
+}).map((one) => one.outerHTML.slice(0, 120))"""
 
 
 def too_wide(page: Any) -> list[str]:
