@@ -22,11 +22,12 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from memdriven.data.images import ENDINGS
-from memdriven.errors import DataError
+from memdriven.errors import DataError, require
 from memdriven.files import explain_disk_errors
 from memdriven.numbers import counted
 
@@ -45,12 +46,7 @@ _LEFT_BY_SYSTEMS = {
 }
 _OF_ZIPS = ("cp850", "cp1252", "cp866", "cp1251", "gbk", "shift_jis", "big5", "euc_kr")
 """How names in old zips may be written that are neither UTF-8 nor what the format says (cp437)."""
-_OPENERS: dict[bytes, Callable[..., Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ": lzma.open,
-    b"]\0\0": lzma.open,
-}
+_OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """How compressed tars begin, and what opens them."""
 _DAMAGE = (
     *(OSError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error),
@@ -108,9 +104,8 @@ class Archive:
         for link, target in self._links.items():
             if name == link or name.startswith(link + "/"):
                 return self.meant((target + name[len(link) :]).lstrip("/"), links - 1) if links else None
-        found = self.alike(name)
-        composed = [one for one in found if _composed(one) == _composed(name)]
-        found = composed or found
+        alike = self.alike(name)
+        found = [one for one in alike if _composed(one) == _composed(name)] or alike
         if not found and self._unread:
             for encoding in _OF_ZIPS:
                 with contextlib.suppress(UnicodeEncodeError):
@@ -124,16 +119,13 @@ class Archive:
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; one that is missing or damaged is refused by name."""
-        if name not in self._read:
-            raise DataError(f"{name} in {self.place}", "no such file", "give the complete official archive")
+        wanted = f"{name} in {self.place}"
+        require(name in self._read, DataError, wanted, "no such file", "give the complete official archive")
         try:
             return self._read[name]()
         except _DAMAGE as error:
-            raise DataError(
-                f"{name} in {self.place}",
-                f"a damaged file ({type(error).__name__}: {error})"[:200],
-                "restore the file, or download the archive again",
-            ) from error
+            found = f"a damaged file ({type(error).__name__}: {error})"[:200]
+            raise DataError(wanted, found, "restore the file, or download the archive again") from error
 
     def text(self, name: str) -> str:
         """Return a file as text; bytes that are not UTF-8 are replaced."""
@@ -151,13 +143,10 @@ class Archive:
     def need(self, path: str) -> str:
         """Return `find`'s name; a file that is not there is refused."""
         name = self.find(path)
-        if name is None:
-            raise DataError(
-                f"{path} in {self.place}",
-                f"{counted(len(self._read), 'other file')}, e.g. {', '.join(self.names[:3])}",
-                "give the official archive, or the folder it unpacks to",
-            )
-        return name
+        found = f"{counted(len(self._read), 'other file')}, e.g. {', '.join(self.names[:3])}"
+        fix = "give the official archive, or the folder it unpacks to"
+        require(name is not None, DataError, f"{path} in {self.place}", found, fix)
+        return str(name)
 
     def matching(self, pattern: str) -> list[re.Match[str]]:
         """Return the matches of a regular expression at the end of the names, sorted by name."""
@@ -245,11 +234,9 @@ def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None
                 _unpack(archive, path, folder)
             _add_folder(archive, folder, follow_links=False)
     except _DAMAGE as error:
-        raise DataError(
-            f"a whole zip or tar archive at {path}",
-            f"{type(error).__name__}: {error}"[:200],
-            "download the archive again",
-        ) from error
+        found = f"{type(error).__name__}: {error}"[:200]
+        wanted = f"a whole zip or tar archive at {path}"
+        raise DataError(wanted, found, "download the archive again") from error
 
 
 class _Metered:
@@ -316,26 +303,19 @@ def _unpack(archive: Archive, path: Path, folder: Path) -> None:
 def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
     lock = threading.Lock()
 
-    def reader(entry: zipfile.ZipInfo) -> Callable[[], bytes]:
-        def read() -> bytes:
-            if entry.file_size > MAX_FILE:
-                raise zipfile.BadZipFile(f"{entry.file_size:,} bytes unpacked")
-            if entry.flag_bits & 1:
-                raise DataError(
-                    f"{entry.filename} in {archive.place} without a password",
-                    "an encrypted file",
-                    "unpack the archive and give the folder",
-                )
-            with lock:
-                return content.read(entry)
-
-        return read
+    def read(entry: zipfile.ZipInfo) -> bytes:
+        if entry.file_size > MAX_FILE:
+            raise zipfile.BadZipFile(f"{entry.file_size:,} bytes unpacked")
+        wanted, fix = f"{entry.filename} without a password", "unpack the archive and give the folder"
+        require(not entry.flag_bits & 1, DataError, wanted, "an encrypted file", fix)
+        with lock:
+            return content.read(entry)
 
     for entry in content.infolist():
         if entry.is_dir():
             continue
         name = _zip_name(entry).replace("\\", "/").removeprefix("./").lstrip("/")
-        archive.add(name, reader(entry))
+        archive.add(name, partial(read, entry))
         with contextlib.suppress(UnicodeEncodeError):
             if not entry.flag_bits & 0x800 and name == entry.filename and not name.isascii():
                 archive._unread[name.encode("cp437")] = name

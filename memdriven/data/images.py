@@ -50,15 +50,14 @@ _DECODING_ERRORS = (
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def read_image(path: Path, least_side: int = 0) -> Image.Image:
+def read_image(path: Path) -> Image.Image:
     """Decode a file; see `decode_image`."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"the image {path}", error.strerror or "unreadable", "restore the file or remove its entry"
-        ) from error
-    return decode_image(content, str(path), least_side)
+        found = error.strerror or "unreadable"
+        raise DataError(f"the image {path}", found, "restore the file or remove its entry") from error
+    return decode_image(content, str(path))
 
 
 def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -86,13 +85,8 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
                 image.draft("RGB", (least_side, least_side))
             tags = dict(getattr(image, "tag_v2", {}))  # of TIFF; a copy of the picture loses them
             clear = image.info.get("transparency")
-            if (
-                image.format == "PNG"
-                and image.mode == "L"
-                and content[24] in (2, 4)
-                and isinstance(clear, int)
-            ):
-                # Pillow brings the pixels alone to 8 bits.
+            if image.format == "PNG" and image.mode == "L" and isinstance(clear, int) and content[24] < 8:
+                # Pillow brings the pixels of 2 and 4 bits to 8, and no more.
                 image.info["transparency"] = clear * 255 // (2 ** content[24] - 1)
             upright: Image.Image = image
             with contextlib.suppress(*_DECODING_ERRORS):  # a damaged note of how the camera was held
@@ -106,10 +100,9 @@ def decode_image(content: bytes, name: str, least_side: int = 0, max_pixels: int
             "save it as PNG, or remove its entry",
         ) from None
     except _DECODING_ERRORS as error:
+        found = f"{type(error).__name__}: {error}"[:200]
         raise DataError(
-            f"a readable image in {name}",
-            f"{type(error).__name__}: {error}"[:200],
-            "replace the file or remove its entry",
+            f"a readable image in {name}", found, "replace the file or remove its entry"
         ) from error
 
 
@@ -119,9 +112,7 @@ def _what_it_is(content: bytes, name: str) -> str:
     if not content:
         return "an empty file"
     if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return (
-            "a TIFF of samples that are not read, such as fractions of 16 or 64 bits or of several channels"
-        )
+        return "a TIFF of samples that are not read, such as fractions of 16 or 64 bits"
     return f"a {kind} file" if kind and kind not in ENDINGS else "none, or a damaged header"
 
 
@@ -141,12 +132,9 @@ def _in_8_bits(image: Image.Image, tags: Mapping[int, Any], name: str) -> Image.
     values = values.astype(np.float64)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
-        count = int((~np.isfinite(values)).sum())
-        raise DataError(
-            f"numbers as the pixels of {name}",
-            f"{count:,} of {values.size:,} are NaN or infinite",
-            "give these pixels a value, or remove its entry",
-        )
+        found = f"{int((~np.isfinite(values)).sum()):,} of {values.size:,} are NaN or infinite"
+        fix = "give these pixels a value, or remove its entry"
+        raise DataError(f"numbers as the pixels of {name}", found, fix)
     if image.mode.startswith("I;16"):
         low, high = 0.0, 2.0 ** (bits or 16) - 1  # cameras have 12
     elif low >= 0:
@@ -202,9 +190,8 @@ def _on_ground(image: Image.Image) -> Image.Image:
 
 def centre_square(image: Image.Image, size: int) -> Image.Image:
     """Return the central square of a picture, resized to `size` px a side (bicubic, antialiased)."""
-    return (
-        image if image.size == (size, size) else ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
-    )
+    whole = image.size == (size, size)
+    return image if whole else ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
 
 
 def square_around(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -221,16 +208,12 @@ def square_around(box: Sequence[float], size: tuple[int, int]) -> tuple[int, int
 
 def padded_square(image: Image.Image, size: int) -> Image.Image:
     """Return the whole of a picture in a square of `size` px, between bars of its border's colour."""
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
     pixels = np.asarray(image.convert("RGB"))
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     red, green, blue = np.median(border, axis=0).astype(int).tolist()
-    square = Image.new("RGB", (size, size), (red, green, blue))
-    square.paste(
-        image.resize((width, height), Image.Resampling.BICUBIC), ((size - width) // 2, (size - height) // 2)
-    )
-    return square
+    width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
+    whole = image.resize((width, height), Image.Resampling.BICUBIC)
+    return ImageOps.pad(whole, (size, size), color=(red, green, blue))
 
 
 def tiled(pictures: Sequence[Image.Image], columns: int, side: int, gap: int) -> Image.Image:

@@ -428,7 +428,7 @@ def load_images(dataset: PreparedDataset, items: Sequence[Item], size: int, prog
     count = len(items) * 3 * size * size
 
     def decode(item: Item) -> Tensor:
-        return to_bytes(centre_square(read_image(dataset.image_path(item), least_side=size), size))
+        return to_bytes(centre_square(dataset.load_image(item), size))
 
     def decoded() -> Iterator[Tensor]:
         with ThreadPoolExecutor(_WORKERS) as pool:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from memdriven.errors import CaptionError, CheckpointError, DataError, WordlessCaptionError
+from memdriven.errors import CaptionError, CheckpointError, DataError, WordlessCaptionError, require
 from memdriven.numbers import counted
 
 SCHEMA = "memdriven.vocabulary/1"
@@ -140,7 +140,7 @@ class Vocabulary:
     def __init__(self, words: Sequence[str]) -> None:
         self.words = tuple(words)
         self._ids = {word: index for index, word in enumerate(self.words, start=1)}
-        self._letters = [letter_bits(word) for word in self.words]
+        self._letters = [frozenset(word) for word in self.words]
         self._stand_in = functools.lru_cache(_REMEMBERED)(self._find_stand_in)
         if len(self._ids) != len(self.words):
             raise ValueError("a vocabulary's words must differ from each other")
@@ -230,9 +230,9 @@ class Vocabulary:
         if not word.isalpha():
             return None
         reach = 2 if len(word) >= _LONG_WORD else 1
-        own, found = letter_bits(word), []
+        own, found = frozenset(word), []
         for index, (known, letters) in enumerate(zip(self.words, self._letters, strict=True)):
-            if (own ^ letters).bit_count() > 2 * reach or len(known) < _SHORT_WORD:
+            if len(own ^ letters) > 2 * reach or len(known) < _SHORT_WORD:
                 continue  # an edit changes two letters at most
             distance = edit_distance(word, known, reach)
             swapped = len(word) > _SHORT_WORD or sorted(word) == sorted(known)
@@ -243,15 +243,10 @@ class Vocabulary:
     @staticmethod
     def batch(captions: Sequence[EncodedCaption]) -> tuple[Tensor, Tensor]:
         """Return ids (b, t) int64 with 0 behind each caption's end, and lengths (b,) int64."""
-        lengths = [len(caption.ids) for caption in captions]
-        if not lengths or min(lengths) == 0:
-            raise CaptionError(
-                "captions with words", f"lengths {lengths}", "encode each caption with Vocabulary.encode"
-            )
-        ids = [torch.tensor(caption.ids) for caption in captions]
-        return pad_sequence(ids, batch_first=True, padding_value=PADDING), torch.tensor(
-            lengths
-        )  # (b, t), (b,)
+        lengths, fix = [len(caption.ids) for caption in captions], "encode each with Vocabulary.encode"
+        require(lengths and min(lengths), CaptionError, "captions with words", f"lengths {lengths}", fix)
+        ids = pad_sequence([torch.tensor(c.ids) for c in captions], batch_first=True, padding_value=PADDING)
+        return ids, torch.tensor(lengths)  # (b, t), (b,)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready description."""
@@ -268,12 +263,9 @@ class Vocabulary:
             and all(isinstance(word, str) and word for word in words)
             and len(set(words)) == len(words)
         )
-        if not good:
-            raise CheckpointError(
-                f"a word list of schema {SCHEMA}",
-                f"schema {content.get('schema')!r} with {type(words).__name__} of words",
-                "restore vocabulary.json from the checkpoint's source",
-            )
+        found = f"schema {content.get('schema')!r} with {type(words).__name__} of words"
+        fix = "restore vocabulary.json from the checkpoint's source"
+        require(good, CheckpointError, f"a word list of schema {SCHEMA}", found, fix)
         return cls(words)  # type: ignore[arg-type]
 
 
@@ -299,14 +291,6 @@ def near_synonyms(word: str) -> list[str]:
     related = [*stems, word + "s", word + "ed"]
     through = [synonym for stem in stems for synonym in NEAR_SYNONYMS.get(stem, ())]
     return list(dict.fromkeys([*NEAR_SYNONYMS.get(word, ()), *related, *through]))
-
-
-def letter_bits(word: str) -> int:
-    """Return the set of a word's letters as bits; letters 64 apart share one."""
-    bits = 0
-    for letter in word:
-        bits |= 1 << ord(letter) % 64
-    return bits
 
 
 def edit_distance(a: str, b: str, limit: int) -> int:

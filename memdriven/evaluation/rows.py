@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from memdriven.checkpoint import RIVAL as RIVAL_FILE
 from memdriven.checkpoint import load_rival
-from memdriven.data.images import centre_square, read_image, to_bytes, to_tensor
+from memdriven.data.images import centre_square, to_bytes, to_tensor
 from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.text import TextFeatures
@@ -216,7 +216,7 @@ class Context:
 
     def image(self, item: Item, side: int) -> Tensor:
         """Return an image of the data set, uint8 (3, side, side)."""
-        return to_bytes(centre_square(read_image(self.dataset.image_path(item), side), side))
+        return to_bytes(centre_square(self.dataset.load_image(item), side))
 
     def remembered(self, item_id: str, side: int) -> Tensor:
         """Return an image of the memory, uint8 (3, side, side)."""

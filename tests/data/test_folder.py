@@ -454,7 +454,7 @@ def test_pictures_that_repeat_across_the_split_are_told(tmp_path: Path) -> None:
     _jsonl(source / "metadata.jsonl", rows)
     data = _prepare(source, tmp_path / "out")
     assert data.header["notes"] == [
-        f"1 of 1 {split} images all but repeat a training image, e.g. {pair}: figures over them flatter"
+        f"1 of 1 {split} image all but repeat a training image, e.g. {pair}: figures over them flatter"
         for split, pair in (("validation", "f repeats b"), ("test", "e repeats a"))
     ]
 

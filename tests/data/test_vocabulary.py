@@ -17,7 +17,6 @@ from memdriven.data.vocabulary import (
     NEAR_SYNONYMS,
     Vocabulary,
     edit_distance,
-    letter_bits,
     near_synonyms,
     tokenize,
     what_is_not_read,
@@ -44,15 +43,6 @@ def test_edit_distance_equals_the_recursion() -> None:
     for a, b in itertools.product(words, words):
         for limit in (1, 2):
             assert edit_distance(a, b, limit) == min(_slow_distance(a, b), limit + 1)
-
-
-def test_an_edit_changes_two_letters_at_most() -> None:
-    chance = random.Random(0)
-    words = ["".join(chance.choices("abcdexyzé", k=chance.randint(1, 6))) for _ in range(150)]
-    for a, b in itertools.combinations(words, 2):
-        apart = (letter_bits(a) ^ letter_bits(b)).bit_count()
-        for limit in (1, 2):
-            assert edit_distance(a, b, limit) > limit or apart <= 2 * limit
 
 
 CAPTIONS = [
@@ -222,9 +212,9 @@ def _stand_in_captions(count: int) -> list[str]:
 
 
 def test_a_large_collection_of_captions() -> None:
-    captions = _stand_in_captions(4000)
+    captions = _stand_in_captions(1500)
     vocabulary = Vocabulary.build(captions)
-    assert 3000 < len(vocabulary) <= 6001
+    assert 1500 < len(vocabulary) <= 6001
     counts = Counter(word for caption in captions for word in caption.split())
     assert [counts[word] for word in vocabulary] == sorted(counts.values(), reverse=True)
     assert all(not vocabulary.encode(caption, 24).unknown for caption in captions[:500])
