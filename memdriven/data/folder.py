@@ -116,7 +116,7 @@ def prepare_folder(
                 split=picture.split or "train",
                 class_id=None if picture.class_name is None else classes.index(picture.class_name),
                 class_name=picture.class_name or "",
-                captions=picture.captions,
+                captions=list(picture.captions),
                 box=picture.box,
             )
             for picture, item_id in zip(pictures, _ids([p.name for p in pictures]), strict=True)
@@ -145,7 +145,8 @@ class _Picture:
 
     name: str
     """Its path within the source."""
-    captions: list[str] = field(default_factory=list)
+    captions: dict[str, None] = field(default_factory=dict)
+    """Each once, in their order; by a dictionary, as a picture may have 200,000 rows."""
     split: str | None = None
     class_name: str | None = None
     box: tuple[float, ...] | None = None
@@ -186,7 +187,7 @@ class _Source:
         text = _first(row, TEXT)
         texts = [value for column, value in row.items() if re.search(r"\d$", column) and is_text(column)]
         texts += text if isinstance(text, list) else [text] if text is not None else []
-        picture.captions = list(dict.fromkeys([*picture.captions, *self._usable(texts or [None])]))
+        picture.captions.update(dict.fromkeys(self._usable(texts or [None])))
         if not texts:
             self.columns = self.columns or columns
         split = row.get(split_column)
@@ -246,7 +247,7 @@ class _Source:
                 captions = [caption_of_name(file)]
             if captions:
                 picture = self.pictures.setdefault(file, _Picture(file, split=_split_of_folder(file)))
-                picture.captions = captions
+                picture.captions.update(dict.fromkeys(captions))
 
     def _usable(self, values: Sequence[Any]) -> list[str]:
         """Return the usable ones among captions, each once; count the others."""

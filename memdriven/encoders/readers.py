@@ -47,7 +47,7 @@ class _Reader(nn.Module):
         super().__init__()
         self.attributes = {name: tuple(values) for name, values in attributes.items()}
         counts = torch.tensor([len(values) for values in attributes.values()])
-        count, most = len(counts), int(counts.max())
+        count, most = len(attributes), max(map(len, attributes.values()))
         self.look = look
         self.weight = nn.Parameter(torch.randn(count, most + further, dim) * dim**-0.5)
         self.bias = nn.Parameter(torch.zeros(count, most + further))

@@ -119,11 +119,8 @@ def measure_attributes(context: Context, row: Row) -> list[Measurement]:
     _naming(context)
     rates, counts = attribute_accuracy(context.judge, row.images, [p.named for p in context.prompts])
     protocol = f"attribute judge trained on renders, at {context.judge.size} px; top value named"
-    details = {"attributes": counts}
-    return [
-        Measurement(metric, rate, len(row.images), protocol, details.get(metric, {}))
-        for metric, rate in rates.items()
-    ]
+    found = [Measurement(metric, rate, len(row.images), protocol) for metric, rate in rates.items()]
+    return [*found[:-1], found[-1]._replace(details=counts)]
 
 
 @torch.no_grad()
@@ -156,13 +153,9 @@ def _naming(context: Context) -> list[int]:
     """Return which captions name what the judge knows: of the others it can say nothing."""
     asked = context.judge.labels([prompt.named for prompt in context.prompts]) != IGNORED
     naming: list[int] = asked.any(dim=1).nonzero().flatten().tolist()
-    require(
-        naming,
-        EvaluationError,
-        "captions that name attributes which the judge knows: " + ", ".join(context.judge.names),
-        f"none among {len(context.prompts)}",
-        "leave the measure out, or train a judge on this data set",
-    )
+    wanted = f"captions that name attributes which the judge knows: {', '.join(context.judge.names)}"
+    fix = "leave the measure out, or train a judge on this data set"
+    require(naming, EvaluationError, wanted, f"none among {len(context.prompts)}", fix)
     return naming
 
 

@@ -32,7 +32,6 @@ from memdriven.evaluation.rows import MODEL, ROWS, STRATEGY
 from memdriven.files import atomic_write_bytes, read_json
 from memdriven.numbers import counted, is_number
 
-TITLE = "Memory-driven text-to-image generation: results"
 RESULTS, LOG, PICTURES = "results.jsonl", "metrics.jsonl", "rows/model.json"
 PANELS = (
     *("d_adversarial", "g_adversarial", "d_accuracy", "damsm", "reconstruction", "kl", "r1", "loss"),
@@ -42,7 +41,7 @@ PANELS = (
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~])")
 
 
-def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, title: str = TITLE) -> Path:
+def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md")) -> Path:
     """Write results as one Markdown page, and its figures into the folder NAME-figures beside it.
 
     From recorded runs alone: Table 1 with the published rows, each model beside its controls, the
@@ -51,7 +50,6 @@ def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, ti
     Args:
         runs: folders of evaluate, ablate or train, or results.jsonl files.
         out: the page; its name ends in `.md` whatever is given.
-        title: of the page.
 
     Returns:
         The page.
@@ -69,7 +67,11 @@ def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md"), *, ti
     lead = (
         f"Made from {', '.join(made)} in {', '.join(map(str, runs))}. ↑ higher is better, ↓ lower is better."
     )
-    parts = [f"# {escape(title)}\n", escape(lead) + "\n", *tables(found.results)]
+    parts = [
+        "# Memory-driven text-to-image generation: results\n",
+        escape(lead) + "\n",
+        *tables(found.results),
+    ]
     drawn = [(f"Pictures: {mark.parents[1].name}", draw_pictures(mark)) for mark in found.pictures]
     if found.logs:
         drawn.append(("Learning curves", draw_curves(found.logs)))

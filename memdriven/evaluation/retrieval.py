@@ -48,13 +48,10 @@ def measure_strategy(context: Context, strategy: str) -> list[Measurement]:
     classes = {item.class_name for item in bank.items} - {""}
     of_class = [prompt for prompt in prompts if prompt.item.class_name in classes and len(classes) > 1]
     chosen = of_class or [prompt for prompt in prompts if prompt.named]
-    require(
-        chosen,
-        EvaluationError,
-        "captions of the bank's classes, at least two, or with attributes",
-        f"{len(classes)} classes in the bank, and no attributes named",
-        "leave the measure out, or use a data set that has one of them",
-    )
+    wanted = "captions of the bank's classes, at least two, or with attributes"
+    lacking = f"{len(classes)} classes in the bank, and no attributes named"
+    fix = "leave the measure out, or use a data set that has one of them"
+    require(chosen, EvaluationError, wanted, lacking, fix)
     depths = [k for k in KS if 2 * k <= bank.n]
     require(depths, EvaluationError, "a bank of two images or more", bank.n, "leave the measure out")
     meaning = "its class" if of_class else "all named attributes"

@@ -23,6 +23,7 @@ from memdriven.config import FEATURE_CHANNELS, GeneratorConfig
 from memdriven.models.early_fusion import BASE_SIZE, SIDES, EarlyFusion
 from memdriven.models.layers import (
     AffineCombination,
+    Crop,
     Gates,
     Modulation,
     ResidualBlock,
@@ -39,32 +40,6 @@ RENAMED = {
     "noise_code.": "early.text_code.noise.",
 }
 """Weights of earlier files by the beginnings of their names, then and now."""
-
-
-class Crop(NamedTuple):
-    """One square of each picture in a batch, on which a stage learns [ours]."""
-
-    corners: Tensor
-    """Left and top in px, whole numbers (b, 2)."""
-    side: int
-
-    def scaled(self, factor: int) -> Crop:
-        """Return the same squares of maps that are larger by a factor."""
-        return Crop(self.corners * factor, self.side * factor)
-
-    def widened(self, rim: int, size: int) -> tuple[Crop, Crop]:
-        """Return the squares with a rim, kept inside maps of a size, and where they lie in these."""
-        side = min(self.side + 2 * rim, size)
-        corners = (self.corners - rim).clamp(0, size - side)
-        return Crop(corners, side), Crop(self.corners - corners, self.side)
-
-    def cut(self, maps: Tensor) -> Tensor:
-        """Return the squares of maps (b, c, h, w) as (b, c, side, side)."""
-        across = torch.arange(self.side, device=maps.device)
-        rows = (self.corners[:, 1, None] + across)[:, :, None]  # (b, side, 1)
-        columns = (self.corners[:, 0, None] + across)[:, None]  # (b, 1, side)
-        sample = torch.arange(len(maps), device=maps.device)[:, None, None]
-        return maps.movedim(1, -1)[sample, rows, columns].movedim(-1, 1)
 
 
 class Stage(NamedTuple):
@@ -240,7 +215,6 @@ class Generator(nn.Module):
             )
             if config.fuse_early:
                 self.early = EarlyFusion(config, trained=trained)
-        self.register_load_state_dict_pre_hook(_rename)  # type: ignore[no-untyped-call]
 
     @property
     def resolutions(self) -> list[int]:
@@ -309,23 +283,22 @@ class Generator(nn.Module):
 
         # First stage, 4 -> 64 px: h_0 = F_0(z, c, v_global).
         gates: list[Gates] = []
-        told = self.early.condition(condition, words, attributes, z) if self.early is not None else None
+        text = self.early.condition(condition, words, attributes, z) if self.early is not None else None
         h = self.first.start(z, condition, v.mean(dim=(2, 3)))
         for block in self.first.blocks:
-            last: Modulation | None = told.last if told and block is self.first.blocks[-1] else None
+            last: Modulation | None = text.last if text and block is self.first.blocks[-1] else None
             h = block(h, last)
-            if self.early is not None and told is not None:  # [ours] at 16 and 32 px
-                h, fused_gates = self.early(h, early, told)
+            if self.early is not None and text is not None:  # [ours] at 16 and 32 px
+                h, fused_gates = self.early(h, early, text)
                 gates += fused_gates
 
-        image: Tensor | None = None
-        inner: Crop | None = None
+        rgb: Tensor | None = None  # the image before its tanh
         for i in range(count):
             # [ours] The last stage is convolutional: it learns on squares, with a rim that is cut off again.
+            inner: Crop | None = None
             if crop is not None and i == count - 1:
                 around, inner = crop.widened(self.rim, h.shape[-1])
-                h = around.cut(h)
-                image = None if image is None else around.cut(image)
+                h, rgb = around.cut(h), None if rgb is None else around.cut(rgb)
                 if maps:
                     maps[i - 1] = around.cut(maps[i - 1])
                     maps.append(self.pyramid.next[i - 1](maps[i - 1]))
@@ -336,25 +309,29 @@ class Generator(nn.Module):
                     h, _ = self.acm_before[i - 1](h, maps[i - 1])
                 h = self.later[i - 1](h, words)
 
-            # Affine combination: h' = h * W(v'_i) + B(v'_i); image_i = tanh(conv(h')).
+            # Affine combination: h' = h * W(v'_i) + B(v'_i).
             fused = h
             if maps:
                 fused, gate = self.acm[i](h, maps[i])
                 gates.append(gate)
-            added = _in_float(self.to_rgb[i], fused)
 
-            # [ours] Add to the image before, enlarged and still without its tanh, and hand on the h behind
-            # the ACM: what is to be refined must be known.
+            # image_i = tanh(conv(h')); [ours] what it adds to the image before, where it refines. What is to
+            # be refined must be known: the h that is handed on is then the one behind the ACM.
+            made = _in_float(self.to_rgb[i], fused)
             if self.config.refine:
-                h = fused
-                if image is not None:
-                    added = added + enlarged(image)
-                    if self.config.back_projection:
-                        lost = image - F.avg_pool2d(added, 2)
-                        added = added + self.config.back_projection * enlarged(lost)
-            image = added if inner is None else inner.scaled(2).cut(added)
-            yield Stage(torch.tanh(image), tuple(gates))
+                made, h = self._refined(rgb, made), fused
+            rgb = made if inner is None else inner.scaled(2).cut(made)
+            yield Stage(torch.tanh(rgb), tuple(gates))
             gates = []
+
+    def _refined(self, before: Tensor | None, added: Tensor) -> Tensor:
+        """Add to the image before, enlarged; then draw the sum back to it (Irani and Peleg 1991) [ours]."""
+        if before is None:
+            return added
+        image = added + enlarged(before)
+        if self.config.back_projection:
+            image = image + self.config.back_projection * enlarged(before - F.avg_pool2d(image, 2))
+        return image
 
 
 def enlarged(image: Tensor) -> Tensor:
@@ -369,19 +346,11 @@ def _in_float(to_rgb: nn.Module, h: Tensor) -> Tensor:
         return image
 
 
-def renamed(weights: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
+def renamed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return weights of an earlier file by the names that they have now; others as they are."""
-    found = {}
-    for name, value in weights.items():
+    found = dict(weights)
+    for name in weights:
         for then, now in RENAMED.items():
-            if name.startswith(prefix + then):
-                name = prefix + now + name[len(prefix + then) :]
-        found[name] = value
+            if name.startswith(then):
+                found[now + name.removeprefix(then)] = found.pop(name)
     return found
-
-
-def _rename(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Read states of trainings that were begun with the earlier names, in place."""
-    now = renamed(state, prefix)
-    state.clear()
-    state.update(now)

@@ -127,6 +127,32 @@ class AffineCombination(nn.Module):
         return hidden * gates.scale + gates.shift, gates
 
 
+class Crop(NamedTuple):
+    """One square of each picture in a batch, on which a stage learns [ours]."""
+
+    corners: Tensor
+    """Left and top in px, whole numbers (b, 2)."""
+    side: int
+
+    def scaled(self, factor: int) -> Crop:
+        """Return the same squares of maps that are larger by a factor."""
+        return Crop(self.corners * factor, self.side * factor)
+
+    def widened(self, rim: int, size: int) -> tuple[Crop, Crop]:
+        """Return the squares with a rim, kept inside maps of a size, and where they lie in these."""
+        side = min(self.side + 2 * rim, size)
+        corners = (self.corners - rim).clamp(0, size - side)
+        return Crop(corners, side), Crop(self.corners - corners, self.side)
+
+    def cut(self, maps: Tensor) -> Tensor:
+        """Return the squares of maps (b, c, h, w) as (b, c, side, side)."""
+        across = torch.arange(self.side, device=maps.device)
+        rows = (self.corners[:, 1, None] + across)[:, :, None]  # (b, side, 1)
+        columns = (self.corners[:, 0, None] + across)[:, None]  # (b, 1, side)
+        sample = torch.arange(len(maps), device=maps.device)[:, None, None]
+        return maps.movedim(1, -1)[sample, rows, columns].movedim(-1, 1)
+
+
 def initialise(module: nn.Module) -> None:
     """Orthogonal weights, zero biases, BatchNorm scales near 1 [family]; apply to a whole net."""
     if isinstance(module, nn.Conv2d | nn.Linear):

@@ -93,7 +93,7 @@ LETTERS = {
     **dict.fromkeys(PARTS, "N"),
     **dict.fromkeys((*COLOURS, *SHAPES, *PATTERNS, *SIZES, "crested"), "M"),
 }
-"""Classes of words: denials and what they reach over, birds, articles, parts, modifiers, and so on."""
+"""Words by class: Denials and what they reach Over, And, Birds, Is, arTicles, Fillers, Nouns, Modifiers."""
 CLAUSE = re.compile("I[FMA]*D?[FMA]*|D[OFTMA]*(?:B|N(?:AN)*(?:O[OFTMA]*N)*)|[MFTA]*(?:B|N(?:AN)*)")
 """In these letters: what is said of the last noun ("is not red"), nouns that are denied ("without a crest or
 wing bars"), and nouns with what is said of them ("black wings and tail")."""

@@ -24,7 +24,7 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import TrainingError
 from memdriven.memory.build import features_of
 from memdriven.models.early_fusion import BASE_SIZE
-from memdriven.models.generator import Crop
+from memdriven.models.layers import Crop
 from memdriven.models.noise import WHOLE, draw_windows, seen_through
 from memdriven.training.captions import EmbeddedCaptions
 from memdriven.training.distributed import World

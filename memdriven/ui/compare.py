@@ -43,8 +43,8 @@ def table_html(rows: Sequence[Row], noises: Sequence[str]) -> str:
     lines = []
     for row in rows:
         name = NAMES[row.strategy]
-        head = tag("h3", name, class_="md-row-name") + thumbs(row.retrieval)
-        cells = [tag("div", head, class_="md-row-head")]
+        used = thumbs(row.retrieval) if row.retrieval else ""  # without one its name, or its tile, says so
+        cells = [tag("div", tag("h3", name, class_="md-row-name"), used, class_="md-row-head")]
         for noise, picture in zip(noises, row.pictures, strict=False):
             label = f"{name}, {noise}"
             shown = image(picture, label) + tag("span", noise, class_="md-tile-seed")

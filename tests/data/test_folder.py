@@ -57,6 +57,14 @@ def test_captions_as_text_lists_and_several_rows(tmp_path: Path) -> None:
     assert np.abs(pixel - (200, 0, 30)).max() < 10
 
 
+def test_a_picture_of_very_many_rows(tmp_path: Path) -> None:
+    source = _source(tmp_path / "src", ["a.png"])
+    (source / "metadata.csv").write_text(
+        "file_name,text\n" + "".join(f"a.png,red {n}\n" for n in range(9000))
+    )
+    assert len(_prepare(source, tmp_path / "out").items[0].captions) == 9000
+
+
 def test_csv_with_splits_and_classes(tmp_path: Path) -> None:
     source = _source(tmp_path / "src", ["a.png", "b.png", "c.png"])
     with (source / "metadata.csv").open("w", encoding="utf-8-sig", newline="") as stream:

@@ -222,17 +222,9 @@ def test_rows_of_other_strategies_and_of_another_memory(
     from memdriven.memory.build import build_memory
 
     loaded = load_checkpoint(checkpoint)
-    smaller = tmp_path / "memory"
-    build_memory(
-        squares,
-        checkpoint.parent / "features",
-        loaded.damsm,
-        loaded.vocabulary,
-        smaller,
-        limit=5,
-        progress=False,
-    )
-    other = run(checkpoint, squares, tmp_path / "a", Resources(), memory=smaller, **options)
+    memory, features = tmp_path / "memory", checkpoint.parent / "features"
+    build_memory(squares, features, loaded.damsm, loaded.vocabulary, memory, max_words=4, progress=False)
+    other = run(checkpoint, squares, tmp_path / "a", Resources(), memory=memory, **options)
     assert {r.memory for r in other.results} & {r.memory for r in found.results} == set()
     assert len(other.results) == 2, "measured again, for the bank is another"
 

@@ -37,7 +37,7 @@ CONFIG = Config(
         stages=1, width=4, text_dim=16, z_dim=8, condition_dim=8, acm_width=8, feature_width=8
     ),
     discriminator=DiscriminatorConfig(width=8, max_width=16),
-    train=TrainConfig(batch_size=4, steps=4, crop=1.0, log_every=2, save_every=2, amp=False),
+    train=TrainConfig(batch_size=4, steps=4, crop=1.0, log_every=2, save_every=0, amp=False),
 )
 
 

@@ -47,6 +47,9 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.LSTM, "flatten_parameters", lambda self: None)
     # Spectral normalisation's power iterations would be half of the test's time.
     monkeypatch.setattr(parametrizations._SpectralNorm, "_power_method", lambda *_: None)
+    # First weights are of no matter, and take as long as the rest.
+    for fill in ("orthogonal_", "kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_"):
+        monkeypatch.setattr(torch.nn.init, fill, lambda tensor, *_, **__: tensor)
     # FakeTensors cannot be moved within their module; it is made on the GPU here.
     monkeypatch.setattr(GanTrainer, "_place", lambda self, module: module)
 
