@@ -74,27 +74,17 @@ def word_cosines(words: Tensor, mask: Tensor, regions: Tensor) -> Tensor:
 
 
 def matching_scores(words: Tensor, mask: Tensor, regions: Tensor) -> Tensor:
-    """Return R = log (sum_i exp(gamma2 cos(c_i, e_i)))^(1/gamma2) of every image with every caption.
+    """Return R = log (sum_i exp(gamma2 cos(c_i, e_i)))^(1/gamma2) of all image-caption pairs (b_img, b_txt).
 
     The power is as the papers write it; the family's code leaves it out. R grows with the number t of
-    words; subtract log(t) / gamma2 to compare captions of different lengths.
-
-    Args:
-        words: (b_txt, t, d).
-        mask: (b_txt, t) bool.
-        regions: (b_img, r, d).
-
-    Returns:
-        (b_img, b_txt), float32.
+    words; subtract log(t) / gamma2 to compare captions of different lengths. Arguments: as `word_cosines`.
     """
     with torch.autocast(words.device.type, enabled=False):
         cosines = word_cosines(words, mask, regions)
         return (GAMMA2 * cosines).masked_fill(~mask, -torch.inf).logsumexp(2) / GAMMA2
 
 
-def damsm_loss(
-    image: ImageFeatures, text: TextFeatures, config: DamsmConfig, class_ids: Tensor | None = None
-) -> DamsmLoss:
+def damsm_loss(image: ImageFeatures, text: TextFeatures, class_ids: Tensor | None = None) -> DamsmLoss:
     """Return the cross-entropies that name each caption's image, and each image's caption.
 
     Logits are gamma3 R (words) and gamma3 cos(global, sentence), rows images, columns captions;

@@ -16,30 +16,23 @@ DEPTHS = (1, 4, 7, 9, 10, 11, 12)
 """Indices into `features` whose outputs are used, as in LPIPS."""
 ENVIRONMENT = "MEMDRIVEN_SQUEEZENET"
 WEIGHTS = "SqueezeNet1_1_Weights.IMAGENET1K_V1"
-_MEAN = (0.485, 0.456, 0.406)
-_STD = (0.229, 0.224, 0.225)
-_CAFFE_MEAN = (123 / 255, 117 / 255, 104 / 255)
-_CAFFE_LIMIT = 0.02
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's pixels."""
 
 
 class SqueezeNet(nn.Module):
-    """The convolutions of torchvision's `squeezenet1_1`, frozen.
+    """The convolutions of torchvision's `squeezenet1_1`, frozen."""
 
-    Weights exist for two input scalings: torchvision's (ImageNet mean and deviation) and Caffe's
-    (0..255 minus the mean). The first layer's weights tell which: Caffe's are a hundred times
-    smaller.
-    """
+    mean: Tensor
+    factor: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         from torchvision.models import squeezenet1_1
 
         self.features: nn.Sequential = squeezenet1_1(weights=None).features
-        self.mean: Tensor
-        self.factor: Tensor
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("factor", 1 / torch.tensor(_STD).view(1, 3, 1, 1), persistent=False)
-        self.register_load_state_dict_post_hook(_scale)  # type: ignore[no-untyped-call]
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("factor", 1 / torch.tensor(DEVIATION).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
     def forward(self, images: Tensor, depths: tuple[int, ...] = DEPTHS) -> list[Tensor]:
@@ -58,11 +51,3 @@ class SqueezeNet(nn.Module):
         kept = {key: value for key, value in state.items() if key.startswith("features.")}
         load_weights(network, kept, name, f"give SqueezeNet 1.1 by --squeezenet or {ENVIRONMENT}")
         return network.to(device)
-
-
-def _scale(network: SqueezeNet, _: object) -> None:
-    """Set mean and factor, which bring images in [0, 1] to the input, as the loaded weights want it."""
-    weight: Tensor = network.features[0].weight  # type: ignore[assignment]
-    if float(weight.abs().mean()) < _CAFFE_LIMIT:
-        network.mean.copy_(torch.tensor(_CAFFE_MEAN).view(1, 3, 1, 1))
-        network.factor.fill_(255.0)

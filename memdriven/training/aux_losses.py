@@ -91,7 +91,7 @@ class TextLoss:
             features, maps = self.damsm.look(seen, self.vgg)
             if loss.damsm_weight:
                 features = ImageFeatures(*(world.gather(part.float()) for part in features))
-                damsm = damsm + damsm_loss(features, text, self.config.damsm, classes).total
+                damsm = damsm + damsm_loss(features, text, classes).total
             if self.head is not None and maps is not None and batch.labels is not None:
                 balance = world.balance((batch.labels != IGNORED).sum())
                 named.append(attribute_loss(self.head(maps).float(), batch.labels) * balance)

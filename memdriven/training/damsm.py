@@ -158,7 +158,7 @@ def train_damsm(
                 sides["pixels"] = model.pixels(images.to(device))
             terms: dict[str, Tensor] = {}
             for side, seen in sides.items():
-                loss = damsm_loss(ImageFeatures(*map(world.gather, seen)), text, settings, said.class_ids)
+                loss = damsm_loss(ImageFeatures(*map(world.gather, seen)), text, said.class_ids)
                 terms |= {f"{side}_words": loss.words, f"{side}_sentence": loss.sentence}
             return terms
 

@@ -123,7 +123,7 @@ def train_pixels(
         with torch.no_grad():
             text = model.encode_captions(said.captions)
         maps = pixels.maps(images.to(model.device))
-        terms = {"damsm": damsm_loss(pixels.embed(maps), text, model.config, said.class_ids).total}
+        terms = {"damsm": damsm_loss(pixels.embed(maps), text, said.class_ids).total}
         if head is not None:
             terms["attributes"] = ATTRIBUTE_WEIGHT * attribute_loss(head(maps), visible.to(model.device))
         return terms
@@ -205,7 +205,7 @@ def train_text(
         for name, (seen, said, named) in zip(("pixels", "heads"), batch):
             text, seen = model.encode_captions(said.captions), seen.to(model.device)
             found = pixels.embed(seen) if name == "pixels" else model.heads(seen)
-            terms[name] = damsm_loss(found, text, model.config, said.class_ids).total
+            terms[name] = damsm_loss(found, text, said.class_ids).total
             if name == "pixels" and attributes:
                 read = reader(torch.cat([text.sentence, text.words_mean], dim=1)).view(-1, *shape)
                 terms["named"] = ATTRIBUTE_WEIGHT * attribute_loss(read, named.to(model.device))

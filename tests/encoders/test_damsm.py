@@ -102,14 +102,12 @@ def test_cosine_of_rows() -> None:
     assert not cosine(torch.zeros(1, 6), b).any()
 
 
-def _loss(class_ids: Tensor | None, config: DamsmConfig) -> tuple[float, float, float]:
+def _loss(class_ids: Tensor | None) -> tuple[float, float, float]:
     words, mask, regions = _example(images=4)
     generator = torch.Generator().manual_seed(5)
     global_ = torch.randn(4, 6, generator=generator)
     sentence = torch.randn(4, 6, generator=generator)
-    found = damsm_loss(
-        ImageFeatures(regions, global_), TextFeatures(words, sentence, mask), config, class_ids
-    )
+    found = damsm_loss(ImageFeatures(regions, global_), TextFeatures(words, sentence, mask), class_ids)
     return float(found.words), float(found.sentence), float(found.total)
 
 
@@ -143,9 +141,8 @@ def _slow_loss(class_ids: list[int] | None) -> tuple[float, float]:
 
 @pytest.mark.parametrize("classes", [None, [1, 2, 1, 3], [0, 0, 0, 0], [-1, -1, 2, 2]])
 def test_the_loss_equals_the_equations(classes: list[int] | None) -> None:
-    config = DamsmConfig()
     ids = None if classes is None else torch.tensor(classes)
-    words, sentence, total = _loss(ids, config)
+    words, sentence, total = _loss(ids)
     wanted = _slow_loss(classes)
     assert (words, sentence) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
     assert total == pytest.approx(words + sentence, rel=1e-5)

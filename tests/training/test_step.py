@@ -90,7 +90,7 @@ def test_totals(world: Path, step: int, changes: dict[str, Any], squeezenet_file
     scored = made.images if loss.damsm_stages == "all" else made.images[-1:]
     for image in scored:
         features = damsm.look((image + 1) / 2)[0]
-        match = damsm_loss(features, batch.text, config.damsm, batch.class_ids).total
+        match = damsm_loss(features, batch.text, batch.class_ids).total
         wanted_g = wanted_g + loss.damsm_weight * match
     spread = made.logvar.exp()
     wanted_g = wanted_g + loss.kl_weight * 0.5 * (made.mu**2 + spread - made.logvar - 1).mean()
@@ -139,5 +139,5 @@ def test_own_classes_are_negatives_where_damsm_was_trained_so(world: Path) -> No
         found[masked] = TextLoss(config, damsm)(batch, batch.images, Chance(0))["damsm"]
         image = damsm.look((batch.images[-1] + 1) / 2)[0]
         classes = batch.class_ids if masked else None
-        assert found[masked] == damsm_loss(image, batch.text, config.damsm, classes).total
+        assert found[masked] == damsm_loss(image, batch.text, classes).total
     assert found[False] > found[True], "more to be told apart from"
