@@ -176,7 +176,7 @@ def test_stop_ends_grid_and_picture_and_their_frames_rest(desk: Visitor) -> None
     page.get_by_role("tab", name="Picture").click()
     page.click("#generate")
     page.wait_for_selector('.md-result[data-complete="false"]')
-    assert page.evaluate(moving) > 0
+    page.wait_for_function(moving)
     page.click("#stop")
     desk.wait_text("#status", "Stopped.")
     page.wait_for_timeout(1_000)  # longer than what is left of both would take
