@@ -14,7 +14,7 @@ from tqdm import tqdm
 from memdriven.data.attributes import IGNORED, label_ids
 from memdriven.data.prepared import Item
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
-from memdriven.encoders.damsm import Damsm
+from memdriven.encoders.damsm import TrainedDamsm
 from memdriven.encoders.readers import CaptionReader, reading_loss
 from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CaptionError, DataError, require
@@ -72,9 +72,7 @@ class EmbeddedCaptions(Captions):
 
     Args:
         items: the training images.
-        damsm: trained encoders.
-        vocabulary: theirs.
-        max_words: longer captions are cut.
+        trained: the encoders, and where longer captions are cut.
         attributes: those to label captions with, and their values.
         reader: says what they name, for G; not without.
         progress: show a bar.
@@ -83,15 +81,14 @@ class EmbeddedCaptions(Captions):
     def __init__(
         self,
         items: Sequence[Item],
-        damsm: Damsm,
-        vocabulary: Vocabulary,
-        max_words: int,
+        trained: TrainedDamsm,
         attributes: Mapping[str, Sequence[str]] | None = None,
         *,
         reader: CaptionReader | None = None,
         progress: bool = False,
     ) -> None:
-        super().__init__(items, vocabulary, max_words, progress=progress)
+        damsm, vocabulary, config, _ = trained
+        super().__init__(items, vocabulary, config.text.max_words, progress=progress)
         self.device = damsm.device
         ids, lengths = vocabulary.batch(self.encoded)
         self.words = torch.empty(*ids.shape, damsm.text.lstm.hidden_size * 2, dtype=torch.float16)
@@ -129,35 +126,27 @@ class EmbeddedCaptions(Captions):
 
 def fit_reader(
     items: Sequence[Item],
-    damsm: Damsm,
-    vocabulary: Vocabulary,
-    max_words: int,
+    trained: TrainedDamsm,
     attributes: Mapping[str, Sequence[str]],
     *,
     progress: bool = True,
 ) -> CaptionReader | None:
-    """Return a reader of captions' word embeddings; None where no caption records what it names.
+    """Return a reader of what training images' captions name of the attributes, by their word embeddings.
 
-    Args:
-        items: training images.
-        damsm: trained encoders, which stand still.
-        vocabulary: theirs.
-        max_words: longer captions are cut.
-        attributes: those to read, and their values.
-        progress: show bars.
+    There is none where no caption records what it names. The encoders stand still.
     """
-    captions = EmbeddedCaptions(items, damsm, vocabulary, max_words, attributes, progress=progress)
+    captions = EmbeddedCaptions(items, trained, attributes, progress=progress)
     labels = captions.labels
     assert labels is not None
     if bool((labels == IGNORED).all()):
         return None
     torch.manual_seed(0)
-    reader = CaptionReader(captions.words.shape[2], attributes).to(damsm.device)
+    reader = CaptionReader(captions.words.shape[2], attributes).to(captions.device)
     chance = torch.Generator().manual_seed(0)
 
     def draw(step: int) -> tuple[TextFeatures, Tensor]:
         rows = torch.randint(len(captions.words), (READER_BATCH,), generator=chance)
-        return captions.text(rows), labels[rows].to(damsm.device)
+        return captions.text(rows), labels[rows].to(captions.device)
 
     def losses(batch: tuple[TextFeatures, Tensor], step: int) -> dict[str, Tensor]:
         text, named = batch

@@ -24,9 +24,9 @@ from memdriven.training.distributed import join_world, leave_world, synchronise
 from memdriven.training.encoder_data import (
     Captioned,
     CaptionedImages,
+    gallery,
     mixed_seed,
     permuted_rows,
-    readable,
     recall,
     split_items,
 )
@@ -105,18 +105,11 @@ def train_damsm(
         store = features_of(prepared, features)
         split = split_items(prepared, store)
         vocabulary = Vocabulary.build(c for item in (*split.train, *split.held_out) for c in item.captions)
-        galleries = (readable(items, vocabulary, config.text.max_words) for items in split[1:])
+        galleries = (gallery(items, vocabulary, config.text.max_words) for items in split[1:])
         pictures = settings.pixel_backbone != "vgg16"
+        options: dict[str, Any] = {"features": store, "device": device, "progress": show}
         data, held_out, test = (
-            CaptionedImages(
-                [(prepared, items)],
-                vocabulary,
-                config,
-                pictures=pictures,
-                features=store,
-                device=device,
-                progress=show,
-            )
+            CaptionedImages([(prepared, items)], vocabulary, config, pictures=pictures, **options)
             for items in (split.train, *galleries)
         )
         size = min(settings.batch_size, len(data))
@@ -205,17 +198,23 @@ def train_damsm(
 
         # What is kept, measured on what has chosen nothing.
         if world.is_main:
-            trained = load_damsm(out, device)
-            found = recall(trained.damsm, test)
-            kept = {**facts, "best": memory["kept"], "test_images": len(test), "test_recall": found}
-            save_damsm(out, trained.damsm, vocabulary, config, kept)
             if show:
                 print(f"kept: epoch {memory['kept']['epoch']} of {settings.epochs}")
-                print(f"on {counted(len(test), 'test image')}, {told(found)}\nencoders in {out}")
+            save_measured(out, load_damsm(out, device), test, show)
         world.maximum((0.0,), device)  # the others wait for the files
     finally:
         leave_world(world)
     return load_damsm(out, device)
+
+
+def save_measured(out: Path, trained: TrainedDamsm, test: CaptionedImages, show: bool) -> None:
+    """Write encoders, with how well the captions of test pictures find them."""
+    found = recall(trained.damsm, test)
+    facts = {key: value for key, value in trained.facts.items() if key not in ("schema", "hash")}
+    facts |= {"test_images": len(test), "test_recall": found}
+    save_damsm(out, trained.damsm, trained.vocabulary, trained.config, facts)
+    if show:
+        print(f"on {counted(len(test), 'test image')}, {told(found)}\nencoders in {out}")
 
 
 def as_good(found: float, best: float, count: int) -> bool:

@@ -1,11 +1,12 @@
 """Further training of encoders, of their pixel network or their text side alone.
 
-Each kind says what is drawn at a step and what is lost; `Further` is what both begin and end with.
+Each says what is drawn at a step and what is lost; `Further` is what both begin and end with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from memdriven.data.attributes import attribute_values, label_ids, visible_recor
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset
 from memdriven.devices import choose_device
-from memdriven.encoders.damsm import TrainedDamsm, damsm_loss, load_damsm, save_damsm
+from memdriven.encoders.damsm import TrainedDamsm, damsm_loss, load_damsm
 from memdriven.encoders.image import CompactBackbone
 from memdriven.encoders.readers import (
     AttributeHead,
@@ -31,17 +32,9 @@ from memdriven.memory.build import features_of
 from memdriven.numbers import counted
 from memdriven.training.augment import disturb
 from memdriven.training.captions import fit_reader
-from memdriven.training.damsm import GRADIENT_CLIP, told
+from memdriven.training.damsm import GRADIENT_CLIP, save_measured
 from memdriven.training.distributed import Chance
-from memdriven.training.encoder_data import (
-    Captioned,
-    CaptionedImages,
-    evenly_spread,
-    mixed_seed,
-    permuted_rows,
-    readable,
-    recall,
-)
+from memdriven.training.encoder_data import Captioned, CaptionedImages, gallery, mixed_seed, permuted_rows
 from memdriven.training.loop import Descent, Loop, warm_cosine
 from memdriven.training.run_directory import RunDirectory
 
@@ -57,15 +50,34 @@ Batch = tuple[Tensor, Captioned, Tensor]
 pictures show, or the captions name."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PixelSettings:
+    """What one further training of the pixel network is."""
+
+    minutes: float = 15.0
+    """Budget of wall-clock time, all starts together."""
+    batch: int = 64
+    """Captions that compete."""
+    learning_rate: float = 2e-3
+    """Of Adam at its peak, behind the first 5 % of the budget; a cosine from there to zero."""
+    seed: int = 0
+    """Of order, captions and disturbances."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSettings(PixelSettings):
+    """Likewise of the text side; the time that its maps take comes on top of the minutes."""
+
+    minutes: float = 10.0
+    learning_rate: float = 1e-3
+
+
 def train_pixels(
     datasets: Sequence[Path | str],
     damsm: Path | str,
     out: Path | str,
+    settings: PixelSettings | None = None,
     *,
-    minutes: float = 15.0,
-    batch: int = 64,
-    learning_rate: float = 2e-3,
-    seed: int = 0,
     device: torch.device | str = "auto",
     resume: bool = False,
     progress: bool = True,
@@ -73,18 +85,14 @@ def train_pixels(
     """Train DAMSM's pixel network further, on pictures that need no features.
 
     Small renders do: `prepare aviary --image-size 64 --seed 2`. Text encoder and heads stay as they are,
-    so keys, memory banks and generators that were made with them stay valid. Adam; the learning rate
-    rises over the first 5 % of the budget and then falls along a cosine to zero. OUT receives a DAMSM
-    folder and metrics.jsonl; config.json records the recall on test pictures.
+    so keys, memory banks and generators that were made with them stay valid. OUT receives a DAMSM folder
+    and metrics.jsonl; config.json records the recall on test pictures.
 
     Args:
         datasets: folders of prepared data sets; the first one's test split measures.
         damsm: folder of trained encoders with the compact pixel network.
         out: folder for the encoders; new, unless --resume.
-        minutes: budget of wall-clock time, earlier starts included.
-        batch: captions that compete.
-        learning_rate: its peak.
-        seed: of order, captions and disturbances.
+        settings: of the training.
         device: auto, cpu, cuda, cuda:1, ...
         resume: go on with the training in OUT.
         progress: show a bar.
@@ -94,8 +102,8 @@ def train_pixels(
         DataError, CheckpointError: data, encoders or the state are missing or damaged.
         TrainingError: `out` is taken, there are too few pictures, or a loss is not finite.
     """
-    settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
-    further = Further("pixels", datasets, None, damsm, out, minutes, settings, device, resume, progress)
+    settings = settings or PixelSettings()
+    further = Further("pixels", datasets, None, damsm, out, settings, device, resume, progress)
     data, model, pixels = further.data, further.trained.damsm, further.pixels
     shown = [visible_record(item) for item in data.items]
     attributes = attribute_values(shown)
@@ -106,15 +114,14 @@ def train_pixels(
     modules: dict[str, nn.Module] = {"pixels": pixels}
     head = None
     if attributes:
-        head = AttributeHead(pixels.project.regions.in_channels, attributes).to(model.device)
-        earlier = load_attributes(damsm, further.trained.facts["hash"])
-        if earlier is not None and earlier.values == head.attributes:
-            head.load_state_dict(earlier.head.state_dict())
-        modules["head"] = head
+        modules["head"] = head = AttributeHead(pixels.project.regions.in_channels, attributes)
+        if further.known is not None and further.known.values == head.attributes:
+            head.load_state_dict(further.known.head.state_dict())
+        head.to(model.device)
 
     def draw(step: int) -> Batch:
-        rows = permuted_rows(len(data), batch, seed, step)
-        chance = torch.Generator().manual_seed(mixed_seed(seed, step, 3))
+        rows = permuted_rows(len(data), settings.batch, settings.seed, step)
+        chance = torch.Generator().manual_seed(mixed_seed(settings.seed, step, 3))
         images = data.disturbed(rows, chance)
         return images, data.captioned(rows, chance), labels[rows]
 
@@ -128,8 +135,7 @@ def train_pixels(
             terms["attributes"] = ATTRIBUTE_WEIGHT * attribute_loss(head(maps), visible.to(model.device))
         return terms
 
-    further.train(modules, losses, draw)
-    return further.leave(head)
+    return further.train(modules, losses, draw, head)
 
 
 def train_text(
@@ -137,11 +143,8 @@ def train_text(
     features: Path | str,
     damsm: Path | str,
     out: Path | str,
+    settings: TextSettings | None = None,
     *,
-    minutes: float = 10.0,
-    batch: int = 64,
-    learning_rate: float = 1e-3,
-    seed: int = 0,
     device: torch.device | str = "auto",
     resume: bool = False,
     progress: bool = True,
@@ -157,27 +160,21 @@ def train_text(
         features: folder of the first one's features (extract-features).
         damsm: folder of trained encoders with the compact pixel network.
         out: folder for the encoders; new, unless --resume.
-        minutes: budget of wall-clock time, after the maps are computed.
-        batch: captions that compete.
-        learning_rate: its peak.
-        seed: of order, captions and disturbances.
+        settings: of the training.
         device: auto, cpu, cuda, cuda:1, ...
         resume: go on with the training in OUT.
         progress: show bars.
 
     Raises:
-        ConfigError: the encoders have no pixel network of their own.
-        DataError, BankError, CheckpointError: data, features, encoders or the state are missing or
-            damaged.
-        TrainingError: `out` is taken, there are too few pictures, or a loss is not finite.
+        BankError: the features are missing or damaged; else as `train_pixels`.
     """
-    settings = {"batch": batch, "learning_rate": learning_rate, "seed": seed}
-    further = Further("text", datasets, features, damsm, out, minutes, settings, device, resume, progress)
+    settings = settings or TextSettings()
+    further = Further("text", datasets, features, damsm, out, settings, device, resume, progress)
     data, model, pixels = further.data, further.trained.damsm, further.pixels
     assert data.pictures is not None
     attributes = attribute_values(data.named)
     labels = label_ids(data.named, attributes)
-    maps = frozen_maps(pixels, data.pictures, VIEWS, seed, progress)
+    maps = frozen_maps(pixels, data.pictures, VIEWS, settings.seed, progress)
 
     # Where captions carry records, a linear layer must read them off the caption's embeddings, which
     # keeps "red wings, blue head" apart from "blue wings, red head" [ours]; it is dropped afterwards.
@@ -189,18 +186,18 @@ def train_text(
 
     def draw(step: int) -> list[Batch]:
         """Draw captioned maps of pictures, and now and then captioned v."""
-        chance = torch.Generator().manual_seed(mixed_seed(seed, step, 5))
-        rows = permuted_rows(len(data), batch, seed, step)
+        chance = torch.Generator().manual_seed(mixed_seed(settings.seed, step, 5))
+        rows = permuted_rows(len(data), settings.batch, settings.seed, step)
         view = torch.randint(VIEWS, (len(rows),), generator=chance)
         drawn = [(maps[view, rows].float(), rows)]
         if step % HEADS_EVERY == 0 and len(data.featured):
-            chosen = torch.randperm(len(data.featured), generator=chance)[:batch]
+            chosen = torch.randperm(len(data.featured), generator=chance)[: settings.batch]
             drawn.append((data.v(chosen), data.featured[chosen]))
         said = [data.captioned(rows, chance) for _, rows in drawn]
         return [(seen, each, labels[each.drawn]) for (seen, _), each in zip(drawn, said)]
 
     def losses(batch: list[Batch], step: int) -> dict[str, Tensor]:
-        torch.manual_seed(mixed_seed(seed, step, 6))  # dropout
+        torch.manual_seed(mixed_seed(settings.seed, step, 6))  # dropout
         terms: dict[str, Tensor] = {}
         for name, (seen, said, named) in zip(("pixels", "heads"), batch):
             text, seen = model.encode_captions(said.captions), seen.to(model.device)
@@ -211,9 +208,9 @@ def train_text(
                 terms["named"] = ATTRIBUTE_WEIGHT * attribute_loss(read, named.to(model.device))
         return terms
 
-    further.train(modules, losses, draw, (model.text, GRADIENT_CLIP))
-    known = load_attributes(damsm, further.trained.facts["hash"])
-    return further.leave(known.head if known else None)  # it reads the maps, which have not changed
+    # The head reads the maps, which do not change.
+    head = further.known.head if further.known else None
+    return further.train(modules, losses, draw, head, (model.text, GRADIENT_CLIP))
 
 
 @torch.no_grad()
@@ -249,18 +246,17 @@ class Further:
         features: Path | str | None,
         damsm: Path | str,
         out: Path | str,
-        minutes: float,
-        settings: dict[str, Any],
+        settings: PixelSettings,
         device: torch.device | str,
         resume: bool,
         progress: bool,
     ) -> None:
-        self.kind, self.out, self.minutes, self.settings = kind, Path(out), minutes, settings
-        self.progress = progress
-        self.run = RunDirectory(self.out, settings, resume=resume)
-        require(minutes > 0, ConfigError, "minutes above 0", minutes, "give a budget of minutes")
+        self.kind, self.out, self.settings, self.progress = kind, Path(out), settings, progress
+        self.run = RunDirectory(self.out, asdict(settings), resume=resume, free=("minutes",))
+        found, fix = settings.minutes, "give a budget of minutes"
+        require(settings.minutes > 0, ConfigError, "minutes above 0", found, fix)
         self.trained = load_damsm(damsm, choose_device(device))
-        model, vocabulary, config, _ = self.trained
+        model, vocabulary, config, facts = self.trained
         if not isinstance(model.pixels, CompactBackbone):
             raise ConfigError(
                 "encoders with damsm.pixel_backbone 'compact'",
@@ -268,78 +264,69 @@ class Further:
                 "choose encoders that were trained with the compact pixel network",
             )
         self.pixels = model.pixels
+        self.known = load_attributes(damsm, facts["hash"])
+        """What these encoders were taught of attributes."""
         self.sets = [PreparedDataset.open(path) for path in datasets]
         store = None if features is None else features_of(self.sets[0], features)
-        tested = [item for item in self.sets[0].items if item.split == "test"]  # a small set may have none
         training = [(dataset, dataset.split("train")) for dataset in self.sets]
-        gallery = [(self.sets[0], readable(evenly_spread(tested), vocabulary, config.text.max_words))]
+        tested = [item for item in self.sets[0].items if item.split == "test"]  # a small set may have none
+        measuring = [(self.sets[0], gallery(tested, vocabulary, config.text.max_words))]
+        options: dict[str, Any] = {"features": store, "device": model.device, "progress": progress}
         self.data, self.gallery = (
-            CaptionedImages(
-                sets,
-                vocabulary,
-                config,
-                pictures=True,
-                features=store,
-                device=model.device,
-                progress=progress,
-            )
-            for sets in (training, gallery)
+            CaptionedImages(sets, vocabulary, config, pictures=True, **options)
+            for sets in (training, measuring)
         )
-        require(
-            len(self.data) >= settings["batch"],
-            TrainingError,
-            f"a batch of {settings['batch']} training pictures",
-            len(self.data),
+        wanted, fix = (
+            f"a batch of {settings.batch} training pictures",
             "give more pictures, or a smaller batch",
         )
-        torch.manual_seed(settings["seed"])
+        require(len(self.data) >= settings.batch, TrainingError, wanted, len(self.data), fix)
+        torch.manual_seed(settings.seed)
 
     def train(
         self,
         modules: Mapping[str, nn.Module],
         losses: Callable[[Any, int], dict[str, Tensor]],
         draw: Callable[[int], Any],
+        head: AttributeHead | None,
         clipped: tuple[nn.Module, float] | None = None,
-    ) -> None:
-        """Train modules to the end of the budget of minutes, a row of metrics an epoch."""
+    ) -> TrainedDamsm:
+        """Train modules to the end of the budget, a row of metrics an epoch; write the encoders and readers.
+
+        Args:
+            head: what reads attributes off the maps, to keep beside the encoders.
+        """
+        model, facts = self.trained.damsm, self.trained.facts
+        names = ", ".join(dataset.name for dataset in self.sets)
         parameters = [
             p for module in modules.values() for p in module.requires_grad_(True).train().parameters()
         ]
-        optimiser = torch.optim.Adam(parameters, self.settings["learning_rate"], (0.9, 0.99))
+        optimiser = torch.optim.Adam(parameters, self.settings.learning_rate, (0.9, 0.99))
         Loop(
             trainer=Descent(modules, optimiser, losses, clipped),
             draw=draw,
-            minutes=self.minutes,
+            minutes=self.settings.minutes,
             schedule=warm_cosine,
             run=self.run,
-            facts={"identity": {"encoders": self.trained.facts["hash"], "training items": self.data.key()}},
-            log_every=len(self.data) // self.settings["batch"],
-            batch_images=self.settings["batch"],
-            device=self.trained.damsm.device,
+            facts={"identity": {"encoders": facts["hash"], "training items": self.data.key()}},
+            log_every=len(self.data) // self.settings.batch,
+            batch_images=self.settings.batch,
+            device=model.device,
             name=f"train-{self.kind}",
             show=self.progress,
         ).train()
 
-    def leave(self, head: AttributeHead | None) -> TrainedDamsm:
-        """Write encoders and readers, and how well captions find their images."""
-        model, vocabulary, config, facts = self.trained
+        # What came of it; what was known of the encoders before is kept.
         model.eval().requires_grad_(False)
-        found = recall(model, self.gallery)
-        names = ", ".join(dataset.name for dataset in self.sets)
-        stale = ("schema", "hash", "best", "test_recall", "test_images")
-        kept = {key: value for key, value in facts.items() if key not in stale}
-        kept |= {
+        kept = {key: value for key, value in facts.items() if key != "best"} | {
             f"{self.kind}_trained_on": f"{counted(len(self.data), 'picture')} of {names}",
-            f"{self.kind}_minutes": self.minutes,
+            f"{self.kind}_minutes": self.settings.minutes,
             f"{self.kind}_from": facts["hash"],
-            "test_images": len(self.gallery),
-            "test_recall": found,
         }
-        save_damsm(self.out, model, vocabulary, config, kept)
+        save_measured(self.out, self.trained._replace(facts=kept), self.gallery, self.progress)
         if head is not None:
-            items, words = self.sets[0].split("train"), config.text.max_words
-            reader = fit_reader(items, model, vocabulary, words, head.attributes, progress=self.progress)
+            reader = fit_reader(
+                self.sets[0].split("train"), self.trained, head.attributes, progress=self.progress
+            )
             save_attributes(self.out, Attributes(head, reader), model.hash())
-        if self.progress:
-            print(f"on {counted(len(self.gallery), 'test image')}, {told(found)}\nencoders in {self.out}")
         return load_damsm(self.out, model.device)

@@ -180,10 +180,7 @@ class GanData:
         """The images that are shown: with targets for z, these alone, as others say nothing of z."""
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
-        words, vocabulary = config.text.max_words, trained.vocabulary
-        self.captions = EmbeddedCaptions(
-            self.items, trained.damsm, vocabulary, words, attributes, reader=reader, progress=progress
-        )
+        self.captions = EmbeddedCaptions(self.items, trained, attributes, reader=reader, progress=progress)
         self.memories = Memories(
             config,
             self.captions.sentences,

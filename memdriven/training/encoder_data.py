@@ -144,7 +144,7 @@ class Split(NamedTuple):
 
 
 def split_items(dataset: PreparedDataset, store: FeatureStore) -> Split:
-    """Split the items that have features; galleries are at most `GALLERY` images, evenly spread.
+    """Split the items that have features.
 
     The test split chooses nothing: what is measured on it later would be flattered.
 
@@ -163,20 +163,14 @@ def split_items(dataset: PreparedDataset, store: FeatureStore) -> Split:
     )
     held_out = train[1::HELD_OUT]
     if len(held_out) < LEAST_GALLERY:
-        return Split(train, [], evenly_spread(test))
-    train = [item for index, item in enumerate(train) if index % HELD_OUT != 1]
-    return Split(train, evenly_spread(held_out), evenly_spread(test))
+        return Split(train, [], test)
+    return Split([item for index, item in enumerate(train) if index % HELD_OUT != 1], held_out, test)
 
 
-def evenly_spread(items: list[Item]) -> list[Item]:
-    """Return at most `GALLERY` of the items."""
-    return items[:: max(1, math.ceil(len(items) / GALLERY))]
-
-
-def readable(items: Sequence[Item], vocabulary: Vocabulary, max_words: int) -> list[Item]:
-    """Return the items that have a caption with a known word: others measure nothing."""
+def gallery(items: Sequence[Item], vocabulary: Vocabulary, max_words: int) -> list[Item]:
+    """Return at most `GALLERY` of the items, evenly spread, without those that have no known word."""
     found = []
-    for item in items:
+    for item in items[:: max(1, math.ceil(len(items) / GALLERY))]:
         with suppress(DataError):
             found += Captions([item], vocabulary, max_words).items
     return found

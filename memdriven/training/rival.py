@@ -170,9 +170,7 @@ def train_rival(
         "lower the size",
     )
     items = [item for s in sets for item in s.split("train")]
-    captions = EmbeddedCaptions(
-        items, trained.damsm, trained.vocabulary, trained.config.text.max_words, progress=progress
-    )
+    captions = EmbeddedCaptions(items, trained, progress=progress)
     images = torch.cat([load_images(s, s.split("train"), settings.size, progress) for s in sets])
 
     def batch(step: int) -> RivalBatch:

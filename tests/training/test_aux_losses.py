@@ -15,7 +15,7 @@ from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.readers import FILE, AttributeHead, Attributes, load_attributes, save_attributes
 from memdriven.errors import CheckpointError, TrainingError
 from memdriven.training.aux_losses import TextLoss
-from memdriven.training.damsm_further import train_pixels
+from memdriven.training.damsm_further import PixelSettings, train_pixels
 from memdriven.training.distributed import Chance
 from tests.training.small_gan import CONFIG, data, run, steady_clock, train_settings
 
@@ -36,7 +36,9 @@ def taught(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Encoders whose pixel network has learnt to name colours."""
     out = tmp_path_factory.mktemp("taught") / "damsm"
     with steady_clock():
-        train_pixels([world / "data"], world / "damsm", out, minutes=0.1, batch=12, progress=False)
+        train_pixels(
+            [world / "data"], world / "damsm", out, PixelSettings(minutes=0.1, batch=12), progress=False
+        )
     return out
 
 
@@ -191,5 +193,7 @@ def test_further_training_goes_on_with_the_head(
         return load(self, state, **options)
 
     monkeypatch.setattr(AttributeHead, "load_state_dict", watched)
-    train_pixels([world / "data"], taught, tmp_path / "out", minutes=0.01, batch=12, progress=False)
+    train_pixels(
+        [world / "data"], taught, tmp_path / "out", PixelSettings(minutes=0.01, batch=12), progress=False
+    )
     assert any(torch.equal(state["bias"], known(taught).head.bias) for state in taken)

@@ -27,7 +27,13 @@ from memdriven.presets import preset
 from memdriven.training import damsm, loop
 from memdriven.training.augment import disturb
 from memdriven.training.damsm import as_good, epoch_decay, train_damsm
-from memdriven.training.damsm_further import frozen_maps, train_pixels, train_text
+from memdriven.training.damsm_further import (
+    PixelSettings,
+    TextSettings,
+    frozen_maps,
+    train_pixels,
+    train_text,
+)
 from memdriven.training.distributed import Chance, World
 from memdriven.training.encoder_data import CaptionedImages, mixed_seed, permuted_rows, recall, split_items
 from tests.small_world import write_features, write_world
@@ -74,14 +80,19 @@ def _train(world: Path, out: Path, config: Config, **options: Any) -> TrainedDam
     return train_damsm(world / "set", world / "features", out, config, progress=False, **options)
 
 
-def _pixels(world: Path, out: Path, minutes: float = 0.1, **options: Any) -> TrainedDamsm:
-    options = {"damsm": world / "damsm", "batch": 8, "progress": False, **options}
-    return train_pixels([world / "set"], out=out, minutes=minutes, **options)
+def _pixels(
+    world: Path, out: Path, minutes: float = 0.1, batch: int = 8, damsm: Path | None = None, **options: Any
+) -> TrainedDamsm:
+    settings = PixelSettings(minutes=minutes, batch=batch)
+    return train_pixels([world / "set"], damsm or world / "damsm", out, settings, progress=False, **options)
 
 
-def _text(world: Path, out: Path, minutes: float = 0.1, **options: Any) -> TrainedDamsm:
-    options = {"damsm": world / "damsm", "batch": 8, "progress": False, **options}
-    return train_text([world / "set"], world / "features", out=out, minutes=minutes, **options)
+def _text(
+    world: Path, out: Path, minutes: float = 0.1, batch: int = 8, damsm: Path | None = None, **options: Any
+) -> TrainedDamsm:
+    sets, settings = [world / "set"], TextSettings(minutes=minutes, batch=batch)
+    encoders = damsm or world / "damsm"
+    return train_text(sets, world / "features", encoders, out, settings, progress=False, **options)
 
 
 def _rows(out: Path) -> list[dict[str, Any]]:
@@ -479,7 +490,5 @@ def test_what_cannot_be_trained_further_is_refused(world: Path, tmp_path: Path, 
         train(world, tmp_path / "out", damsm=tmp_path)
     _without_known_words(world, tmp_path / "set", 0)
     with pytest.raises(DataError, match="train-000"):
-        train_pixels(
-            [tmp_path / "set"], world / "damsm", tmp_path / "out", minutes=1, batch=8, progress=False
-        )
+        _pixels(tmp_path, tmp_path / "out", damsm=world / "damsm")
     assert not (tmp_path / "out").exists()
