@@ -17,8 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-
-from PIL import Image
+from typing import Any
 
 from memdriven.checkpoint import BESIDE, MEMORY, load_checkpoint
 from memdriven.config import Config
@@ -31,7 +30,7 @@ from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.vgg import Vgg16Features
-from memdriven.errors import CaptionError, DataError, Interrupted
+from memdriven.errors import CaptionError, DataError, Interrupted, require
 from memdriven.explore.memory_map import renew_map
 from memdriven.files import atomic_write_json, read_json, sealed
 from memdriven.memory.build import build_memory, extract_features
@@ -50,7 +49,7 @@ FEW, MANY = 50, 300
 IMAGE_SIZE = 256
 SHEET_COLUMNS = 6
 PLAN = "own.json"
-SHEET = "contact sheet in {sheet}: a column a caption, with its reference above and three noises below"
+SHEET = "sheet.png"
 
 
 def train_own(
@@ -91,13 +90,12 @@ def train_own(
         DataError: there are too few pictures, or the folder cannot be read.
         CheckpointError: weights are missing, or `start_from` is of another shape.
     """
-    if not 1 <= minutes < 1e5:
-        raise DataError("1 minute or more", str(minutes), "give more time, e.g. --minutes 30")
+    require(1 <= minutes < 1e5, DataError, "1 minute or more", minutes, "give more time, e.g. --minutes 30")
     device = str(choose_device(device))
     work = out or Path("runs") / folder.resolve().stem
     data, features, encoders = work / "data", work / "features", work / "encoders"
     steps = _Steps(work, folder, minutes, progress)
-    steps.take("pictures and captions", lambda: _prepare(folder, data, fit, progress))
+    steps.take("pictures and captions", lambda: _prepare(folder, data, fit, 0.1, progress))
     prepared = PreparedDataset.open(data)
     _tell_how_many(prepared, progress)
 
@@ -107,32 +105,21 @@ def train_own(
         extract_features(prepared, prepared.items, network, features, progress=progress)
 
     def learn_words() -> None:
-        begun, share = encoders.exists(), steps.minutes["encoders"]
-        settings = preset("photo-64")
-        train_damsm(
-            data, features, encoders, settings, minutes=share, device=device, resume=begun, progress=progress
-        )
+        options: dict[str, Any] = {"device": device, "resume": encoders.exists(), "progress": progress}
+        share = steps.minutes["encoders"]
+        train_damsm(data, features, encoders, preset("photo-64"), minutes=share, **options)
 
-    def learn_to_paint(name: str, start: Path) -> None:
-        train_gan(
-            data,
-            features,
-            encoders,
-            work / name,
-            _settings(name, steps.minutes[name]),
-            device=device,
-            resume=(work / name).exists(),
-            start_from=start,
-            squeezenet=squeezenet,
-            progress=progress,
-        )
+    def learn_to_paint(run: Path, start: Path) -> None:
+        options: dict[str, Any] = {"device": device, "resume": run.exists(), "progress": progress}
+        options |= {"start_from": start, "squeezenet": squeezenet}
+        train_gan(data, features, encoders, run, _settings(run.name, steps.minutes[run.name]), **options)
 
     steps.take("what VGG-16 sees in them", look)
     steps.take("encoders", learn_words)
     runs = [start_from, *(work / name for name in steps.phases)]
     for start, run in itertools.pairwise(runs):
-        steps.take(run.name, partial(learn_to_paint, run.name, start))
-    checkpoint, sheet = runs[-1] / "checkpoint", work / "sheet.png"
+        steps.take(run.name, partial(learn_to_paint, run, start))
+    checkpoint = runs[-1] / "checkpoint"
 
     def remember() -> None:
         trained = load_damsm(encoders, device)
@@ -140,11 +127,8 @@ def train_own(
         build_memory(data, features, trained.damsm, trained.vocabulary, bank, replace=True, progress=progress)
 
     steps.take("the memory", remember)
-    steps.take("a contact sheet", lambda: contact_sheet(checkpoint, _examples(prepared)).save(sheet))
-    if progress:
-        print(f"model in {checkpoint}")
-        print(SHEET.format(sheet=sheet))
-    _open_app(checkpoint, open)
+    steps.take("a contact sheet", lambda: contact_sheet(checkpoint, work / SHEET, _examples(prepared)))
+    _show(checkpoint, work / SHEET, f"model in {checkpoint}", open, progress)
     return checkpoint
 
 
@@ -185,55 +169,49 @@ def memorise_own(
     device = str(choose_device(device))
     work = out or Path("runs") / f"{folder.resolve().stem}-memory"
     model = load_checkpoint(checkpoint, device)
-    data, features = work / "data", work / "features"
-    work.mkdir(parents=True, exist_ok=True)
-    _prepare(folder, data, fit, progress, test_fraction=0.0)
-    unknown = _say_what_is_known(data, model.vocabulary, model.config.text.max_words)
+    data, features, made = work / "data", work / "features", work / model.name
+    made.mkdir(parents=True, exist_ok=True)
+    _prepare(folder, data, fit, 0.0, progress)
+    max_words, strategy = model.config.text.max_words, model.config.retrieval.strategy
+    unknown = _say_what_is_known(data, model.vocabulary, max_words)
     prepared = PreparedDataset.open(data)
-    strategy = model.config.retrieval.strategy
+    many = counted(len(prepared), "picture")
     if unknown:
         strategy = "sentence-image" if unknown == len(prepared) else "sentence-both"
-    if progress and unknown:
-        print(
-            f"  {unknown} of {counted(len(prepared), 'picture')} have no word that {model.name} knows: they "
-            f"are found by how they look, so the strategy is {strategy}"
-        )
+        if progress:
+            print(
+                f"  {unknown} of {many} have no word that {model.name} knows: they are found by how they "
+                f"look, so the strategy is {strategy}"
+            )
     extract_features(prepared, prepared.items, Vgg16Features.load(vgg, device), features, progress=progress)
-    made = work / model.name
-    made.mkdir(exist_ok=True)
+
+    # A copy of the model, with another memory and nothing that speaks of the first.
     content = read_json(checkpoint / "config.json", DataError)
     content["files"] = {name: content["files"][name] for name in content["files"] if name not in BESIDE}
     for name in content["files"]:
         shutil.copy2(checkpoint / name, made / name)
     content["config"].setdefault("retrieval", {})["strategy"] = strategy
     atomic_write_json(made / "config.json", sealed(content))
-    build_memory(
-        data,
-        features,
-        model.damsm,
-        model.vocabulary,
-        made / MEMORY,
-        max_words=model.config.text.max_words,
-        replace=True,
-        progress=progress,
-    )
-    if progress:
-        print(f"{model.name} with a memory of {counted(len(prepared), 'picture')} in {made}")
+    options: dict[str, Any] = {"max_words": max_words, "replace": True, "progress": progress}
+    build_memory(data, features, model.damsm, model.vocabulary, made / MEMORY, **options)
     renew_map(made, progress=progress)
-    contact_sheet(made, _examples(prepared)).save(work / "sheet.png")
-    if progress:
-        print(SHEET.format(sheet=work / "sheet.png"))
-    _open_app(made, open)
+    contact_sheet(made, work / SHEET, _examples(prepared))
+    _show(made, work / SHEET, f"{model.name} with a memory of {many} in {made}", open, progress)
     return made
 
 
-def _open_app(checkpoint: Path, wanted: bool) -> None:
-    """Serve the page with a checkpoint, or say how."""
+def _show(made: Path, sheet: Path, line: str, wanted: bool, progress: bool) -> None:
+    """Say what was made, and serve the page with it, or say how."""
+    if progress:
+        print(line)
+        print(
+            f"contact sheet in {sheet}: a column a caption, with its reference above and three noises below"
+        )
     app = Path(__file__).parents[1] / "app.py"
     if wanted and app.is_file():
-        subprocess.run([sys.executable, str(app), "--checkpoint", str(checkpoint)], check=False)
+        subprocess.run([sys.executable, str(app), "--checkpoint", str(made)], check=False)
     else:
-        print(f"to open it: python app.py --checkpoint {shlex.quote(str(checkpoint))}")
+        print(f"to open it: python app.py --checkpoint {shlex.quote(str(made))}")
 
 
 class _Steps:
@@ -246,12 +224,10 @@ class _Steps:
         if self.file.is_file():
             kept = read_json(self.file, DataError)
             self.done = list(kept.pop("done", ()))
-            if kept != self.plan:
-                raise DataError(
-                    f"the same pictures and minutes as those of the run in {work}",
-                    f"{folder} with {counted(minutes, 'minute', 'g')}",
-                    "choose another folder with --out, or remove that one",
-                )
+            wanted = f"the same pictures and minutes as those of the run in {work}"
+            found = f"{folder} with {counted(minutes, 'minute', 'g')}"
+            fix = "choose another folder with --out, or remove that one"
+            require(kept == self.plan, DataError, wanted, found, fix)
         large = LARGE_SHARE if minutes >= LARGE else 0.0
         self.minutes = {name: minutes * share * (1 - large) for name, share in SHARES.items()}
         if large:
@@ -284,17 +260,9 @@ def _settings(name: str, minutes: float) -> Config:
     return dataclasses.replace(config, train=train)
 
 
-def _prepare(folder: Path, out: Path, fit: Fit, progress: bool, test_fraction: float = 0.1) -> None:
-    data = prepare_folder(
-        folder,
-        out,
-        image_size=IMAGE_SIZE,
-        fit=fit,
-        test_fraction=test_fraction,
-        captions_from_names=True,
-        skip_faults=True,
-        progress=progress,
-    )
+def _prepare(folder: Path, out: Path, fit: Fit, test_fraction: float, progress: bool) -> None:
+    lenient: dict[str, Any] = {"captions_from_names": True, "skip_faults": True, "progress": progress}
+    data = prepare_folder(folder, out, image_size=IMAGE_SIZE, fit=fit, test_fraction=test_fraction, **lenient)
     if progress:
         print(data.summary())
 
@@ -302,12 +270,9 @@ def _prepare(folder: Path, out: Path, fit: Fit, progress: bool, test_fraction: f
 def _tell_how_many(data: PreparedDataset, progress: bool) -> None:
     """Say what so many pictures can give; fewer than eight are refused."""
     count = len(data.split("train"))
-    if count < 8:
-        raise DataError(
-            "8 pictures to learn from, better some hundreds",
-            str(count),
-            "add pictures, or give a shipped model a memory of these: own-memory FOLDER",
-        )
+    wanted = "8 pictures to learn from, better some hundreds"
+    fix = "add pictures, or give a shipped model a memory of these: own-memory FOLDER"
+    require(count >= 8, DataError, wanted, count, fix)
     if progress and count < FEW:
         print(
             f"  {count} pictures are few: the model will repeat them, softly. From {FEW} on it begins to mix."
@@ -341,8 +306,7 @@ def _say_what_is_known(data: Path, vocabulary: Vocabulary, max_words: int) -> in
 
 def _fingerprint(folder: Path) -> str:
     """Return a short hash of a folder's names and sizes, or of a file's size."""
-    if not folder.exists():
-        raise DataError(f"the folder {folder}", "no such folder", "check the path")
+    require(folder.exists(), DataError, f"the folder {folder}", "no such folder", "check the path")
     digest = hashlib.sha256()
     with open_archives(folder, inner=False) as files:
         for name in files.names:
@@ -358,9 +322,9 @@ def _examples(data: PreparedDataset) -> list[str]:
     return list(dict.fromkeys(item.captions[0] for item in items))[:SHEET_COLUMNS]
 
 
-def contact_sheet(checkpoint: Path, captions: Sequence[str]) -> Image.Image:
+def contact_sheet(checkpoint: Path, file: Path, captions: Sequence[str]) -> None:
     """Paint captions: a column each, above the memory that was found, below it three noises."""
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint)
     painted = [pipe(caption, seeds=(0, 1, 2)) for caption in captions]
     columns = [[out.neighbours[0].image, *out.images] for out in painted]
-    return tiled([cell for row in zip(*columns, strict=True) for cell in row], len(captions), 128, 8)
+    tiled([cell for row in zip(*columns, strict=True) for cell in row], len(captions), 128, 8).save(file)

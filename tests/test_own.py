@@ -63,9 +63,10 @@ def test_a_model_gets_a_memory_of_pictures_with_captions_and_without(
     captions = {one.id: one.caption for one in found}
     assert captions == {"red-bird": "red bird", "ghost": "a ghost", "ghost-2": "a ghost", "0001": "a picture"}
     assert {one.caption for one in pipe.retrieve("a red bird", "sentence-image", 4).neighbours} >= {"a ghost"}
-    sheet = contact_sheet(made, ["a red bird", "a blue bird"])
-    assert sheet.size == (2 * 136 + 8, 4 * 136 + 8)
-    assert np.asarray(sheet).std() > 1
+    contact_sheet(made, tmp_path / "two.png", ["a red bird", "a blue bird"])
+    with Image.open(tmp_path / "two.png") as sheet_file:
+        assert sheet_file.size == (2 * 136 + 8, 4 * 136 + 8)
+        assert np.asarray(sheet_file).std() > 1
 
     # Once more, now of pictures that no word is known of.
     (drawings / "red bird.png").rename(drawings / "IMG_0002.png")

@@ -10,7 +10,7 @@ import os
 import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import groupby, islice
@@ -28,14 +28,52 @@ from memdriven.aviary.render import render_birds
 from memdriven.aviary.species import BirdSpec, all_species, sample_bird, stream
 from memdriven.data.prepared import HEADER, Item, image_file, refuse_other_content, write_prepared
 from memdriven.devices import choose_device
-from memdriven.errors import DataError
+from memdriven.errors import DataError, require
 from memdriven.files import atomic_write_bytes, explain_disk_errors, read_json
 from memdriven.numbers import check_whole, shown
 
+NAME = "aviary"
+SOURCE = "Aviary: birds rendered by memdriven.aviary from signed-distance fields"
 QUALITY = 92
 RENDERER = 2
 """Raised whenever the same specimen would give other pixels, so that no run keeps outdated
 pictures."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendering:
+    """How pictures are rendered.
+
+    Raises:
+        DataError: a number that cannot be.
+    """
+
+    image_size: int = 256
+    """Side in px."""
+    seed: int = 0
+    """Another gives other pictures."""
+    workers: int | None = None
+    """Processes on the CPU; all cores when left out, 0 or 1 render in this process."""
+    device: str = "cpu"
+    """Another than the CPU renders in this process, in batches."""
+
+    def __post_init__(self) -> None:
+        size = self.image_size
+        fits = size % 16 == 0 and 16 <= size <= 4096
+        wanted, fix = "image size: a multiple of 16 in 16..4096", "use another number"
+        require(fits, DataError, wanted, shown(size), fix)
+        check_counts(seed=self.seed, workers=self.workers)
+
+
+def check_counts(**numbers: int | None) -> None:
+    """Refuse negative numbers, by the names of their options.
+
+    Raises:
+        DataError: one of them is so.
+    """
+    for name, number in numbers.items():
+        if number is not None:
+            check_whole(name.replace("_", " "), number, 0, 2**53 - 1, DataError)
 
 
 @dataclass(frozen=True)
@@ -59,15 +97,13 @@ class Job:
     split: str
     ids: Sequence[str]
     specimens: Sequence[BirdSpec]
-    size: int
-    """Side in px."""
-    seed: int
-    device: str
+    how: Rendering
 
     @property
     def log(self) -> Path:
         """What is known of its finished pictures."""
-        return self.out / "progress" / f"{RENDERER}-{self.size}-{self.seed}" / f"{self.name}.jsonl"
+        kind = f"{RENDERER}-{self.how.image_size}-{self.how.seed}"
+        return self.out / "progress" / kind / f"{self.name}.jsonl"
 
     def file(self, index: int) -> Path:
         """Return where a picture goes."""
@@ -78,48 +114,64 @@ def render_set(
     out: Path,
     jobs: Sequence[Job],
     item: Callable[[Job, int, Picture], Item | None],
+    how: Rendering,
     *,
     name: str,
     source: str,
     classes: Sequence[str],
-    image_size: int,
-    seed: int,
-    workers: int | None,
     progress: bool,
+    counts: Mapping[str, int] | None = None,
     **facts: Any,
 ) -> Path:
-    """Render what is missing of a data set, for which `make_room` has been called; write its tables.
+    """Render what is missing of a data set and write its tables; return its folder.
 
     Args:
         jobs: on the CPU one process each at a time; on another device in this process, in batches.
         item: (a job, the number of one of its pictures, what is known of it) -> the item, if it is one.
-        facts: further header entries.
+        counts: of each split's items, where they are known beforehand.
+        facts: further header entries, on which the pictures depend.
+
+    Raises:
+        DataError: `out` holds something else than a (begun) rendering of that name, or the disk is full.
     """
+    choose_device(how.device)  # refused before anything is touched
+    same = {"seed": how.seed, "image_size": how.image_size, **facts}
+    _make_room(out, name, same if counts is None else {**same, "counts": dict(counts)})
     known: list[list[Picture]] = [[] for _ in jobs]
     total = sum(len(job.ids) for job in jobs)
     with tqdm(total=total, desc="aviary", unit="img", disable=not progress, smoothing=0.05) as bar:
-        for number, found in _run(jobs, workers):
+        for number, found in _run(jobs, how):
             known[number] = found
             bar.update(len(found))
     made = (item(job, k, one) for job, found in zip(jobs, known, strict=True) for k, one in enumerate(found))
-    write_prepared(
-        out,
-        items=[one for one in made if one is not None],
-        name=name,
-        image_size=image_size,
-        classes=classes,
-        seed=seed,
-        source=source,
-        licence="Apache-2.0",
-        **facts,
-    )
+    items = [one for one in made if one is not None]
+    write_prepared(out, items=items, name=name, classes=classes, source=source, licence="Apache-2.0", **same)
     return out
 
 
-def _run(jobs: Sequence[Job], workers: int | None) -> Iterator[tuple[int, list[Picture]]]:
+def _make_room(out: Path, name: str, wanted: Mapping[str, object]) -> None:
+    """Make the folder; take the header away from a data set that is about to become another.
+
+    Without its header a half-rendered folder is no data set, so that nobody reads captions of one
+    bird under the picture of another.
+    """
+    header = out / HEADER
+    if header.exists():
+        found, expected = read_json(header, DataError), f"a new folder, or an earlier {name}, at {out}"
+        other = f"the data set {found.get('name')!r}"
+        require(found.get("name") == name, DataError, expected, other, "choose another folder")
+        if any(found.get(key) != value for key, value in wanted.items()):
+            header.unlink()
+    elif not (out / "progress").is_dir():
+        refuse_other_content(out)
+    with explain_disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+
+
+def _run(jobs: Sequence[Job], how: Rendering) -> Iterator[tuple[int, list[Picture]]]:
     """Give each job's number and pictures, as they are finished."""
-    workers = _cores() if workers is None else workers
-    if workers <= 1 or any(job.device != "cpu" for job in jobs):
+    workers = _cores() if how.workers is None else how.workers
+    if workers <= 1 or choose_device(how.device).type != "cpu":
         for number, job in enumerate(jobs):
             yield number, _render(job)
         return
@@ -157,12 +209,13 @@ def _render(job: Job) -> list[Picture]:
     done = _finished(job)
     fingerprints = [fingerprint(specimen) for specimen in job.specimens]
     missing = [i for i, known in enumerate(fingerprints) if i not in done or done[i].specimen != known]
-    step = 1 if job.device == "cpu" else 32
+    device = choose_device(job.how.device)
+    step = 1 if device.type == "cpu" else 32
     with explain_disk_errors(job.out):
         job.log.parent.mkdir(parents=True, exist_ok=True)
         for start in range(0, len(missing), step):
             batch = missing[start : start + step]
-            rgb, parts = render_birds([job.specimens[i] for i in batch], job.size, job.device)
+            rgb, parts = render_birds([job.specimens[i] for i in batch], job.how.image_size, device)
             for k, index in enumerate(batch):
                 buffer = io.BytesIO()
                 pixels = rgb[k].permute(1, 2, 0).cpu().numpy()
@@ -208,34 +261,13 @@ def fingerprint(spec: BirdSpec) -> int:
     return zlib.crc32((repr(spec) + place).encode())
 
 
-NAME = "aviary"
-SOURCE = "Aviary: birds rendered by memdriven.aviary from signed-distance fields"
-
-
-def check_numbers(image_size: int, **numbers: int | None) -> None:
-    """Refuse a size that cannot be rendered, and negative numbers, by the names of their options.
-
-    Raises:
-        DataError: one of them is so.
-    """
-    if image_size % 16 or not 16 <= image_size <= 4096:
-        wanted = "image size: a multiple of 16 in 16..4096"
-        raise DataError(wanted, shown(image_size), "use another number")
-    for name, number in numbers.items():
-        if number is not None:
-            check_whole(name.replace("_", " "), number, 0, 2**53 - 1, DataError)
-
-
 def prepare_aviary(
     out: Path,
+    how: Rendering | None = None,
     *,
     train_per_species: int = 27,
     test_per_species: int = 10,
     validation_per_species: int = 10,
-    image_size: int = 256,
-    seed: int = 0,
-    workers: int | None = None,
-    device: str = "cpu",
     progress: bool = True,
     species_limit: int | None = None,
 ) -> Path:
@@ -245,102 +277,46 @@ def prepare_aviary(
 
     Args:
         out: folder for the data set, which is returned.
+        how: pictures are rendered.
         train_per_species: images of each of the 150 training species.
         test_per_species: images of each of the 50 test species.
         validation_per_species: images of each of the 15 further species by which to choose.
-        image_size: side in px.
-        seed: another gives other pictures of the same species.
-        workers: processes on the CPU; all cores when left out, 0 or 1 render in this process.
-        device: another than the CPU renders in this process, in batches.
         progress: show a bar.
         species_limit: only the first so many species of each split.
 
     Raises:
         DataError: the disk is full, or the folder holds something else.
     """
-    check_numbers(
-        image_size,
+    how = how or Rendering()
+    check_counts(
         train_per_species=train_per_species,
         test_per_species=test_per_species,
         validation_per_species=validation_per_species,
         species_limit=species_limit,
-        seed=seed,
-        workers=workers,
     )
-    out, device = Path(out), str(choose_device(device))
     each = {"train": train_per_species, "test": test_per_species, "validation": validation_per_species}
-    chosen = [
-        species
-        for split, members in groupby(all_species(), attrgetter("split"))
-        for species in islice(members, species_limit)
-        if each[split]
-    ]
-    counts = Counter(s.split for s in chosen for _ in range(each[s.split]))
-    make_room(out, NAME, {"seed": seed, "image_size": image_size, "counts": dict(counts)})
     jobs = []
-    for species in chosen:
-        numbers = range(each[species.split])
-        specimens = [sample_bird(species.id, i, seed) for i in numbers]
-        ids = [item_id(species.id, i) for i in numbers]
-        name = f"species-{species.id:04d}"
-        jobs.append(Job(out, name, species.split, ids, specimens, image_size, seed, device))
+    for split, members in groupby(all_species(), attrgetter("split")):
+        for species in islice(members, species_limit if each[split] else 0):
+            specimens = [sample_bird(species.id, i, how.seed) for i in range(each[split])]
+            ids = [f"aviary-{species.id:04d}-{i:04d}" for i in range(each[split])]
+            jobs.append(Job(out, f"species-{species.id:04d}", split, ids, specimens, how))
+    counts = Counter(job.split for job in jobs for _ in job.ids)
+    classes = [species.name for species in all_species()]
     return render_set(
-        out,
-        jobs,
-        _item,
-        name=NAME,
-        source=SOURCE,
-        classes=[species.name for species in all_species()],
-        image_size=image_size,
-        seed=seed,
-        workers=workers,
-        progress=progress,
+        out, jobs, _item, how, name=NAME, source=SOURCE, classes=classes, progress=progress, counts=counts
     )
-
-
-def make_room(out: Path, name: str, wanted: dict[str, object]) -> None:
-    """Make the folder; take the header away from a data set that is about to become another.
-
-    Without its header a half-rendered folder is no data set, so that nobody reads captions of one
-    bird under the picture of another.
-
-    Raises:
-        DataError: `out` holds something else than a (begun) rendering of that name, or the disk is
-            full.
-    """
-    header = out / HEADER
-    if header.exists():
-        found = read_json(header, DataError)
-        if found.get("name") != name:
-            raise DataError(
-                f"a new folder, or an earlier {name}, at {out}",
-                f"the data set {found.get('name')!r}",
-                "choose another folder",
-            )
-        if any(found.get(key) != value for key, value in wanted.items()):
-            header.unlink()
-    elif not (out / "progress").is_dir():
-        refuse_other_content(out)
-    with explain_disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-
-
-def item_id(species_id: int, index: int) -> str:
-    """The id of a picture."""
-    return f"aviary-{species_id:04d}-{index:04d}"
 
 
 def _item(job: Job, index: int, picture: Picture) -> Item:
     spec = job.specimens[index]
     species = all_species()[spec.species_id]
-    if fingerprint(spec) != picture.specimen:  # captions of one bird under the picture of another
-        raise DataError(
-            f"the same {species.name} in every process",
-            f"a picture of another bird for {job.ids[index]}",
-            "render with one version of memdriven at a time",
-        )
+    # No captions of one bird under the picture of another.
+    wanted, found = f"the same {species.name} in every process", f"another bird in {job.ids[index]}"
+    same, fix = fingerprint(spec) == picture.specimen, "render with one version of memdriven at a time"
+    require(same, DataError, wanted, found, fix)
     visible = visible_attributes(spec.attributes, picture.shares)
-    described = describe(spec.attributes, visible, stream("captions", job.seed, species.id, index))
+    described = describe(spec.attributes, visible, stream("captions", job.how.seed, species.id, index))
     return Item(
         id=job.ids[index],
         split=species.split,

@@ -8,13 +8,13 @@ what the caption names as the caption says, and everything else as it was [ours]
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from memdriven.aviary.captions import describe, visible_attributes
-from memdriven.aviary.prepare import NAME, Job, Picture, check_numbers, make_room, render_set
+from memdriven.aviary.prepare import NAME, Job, Picture, Rendering, check_counts, render_set
 from memdriven.aviary.species import (
     ATTRIBUTES,
     COLOUR_SLOTS,
@@ -27,8 +27,7 @@ from memdriven.aviary.species import (
     stream,
 )
 from memdriven.data.prepared import Item, PreparedDataset
-from memdriven.devices import choose_device
-from memdriven.errors import DataError
+from memdriven.errors import DataError, require
 
 RECOLOURED = "aviary-recoloured"
 SOURCE = "Aviary: birds of a data set in colours that other captions ask for"
@@ -100,16 +99,21 @@ def wear(spec: BirdSpec, names: dict[str, str], rng: random.Random) -> BirdSpec:
     return replace(spec, attributes=attributes, colours=colours, placed_as=spec.placed_as or spec.colours)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recolouring(Rendering):
+    """How the birds of a data set are rendered again."""
+
+    per_image: int = 4
+    """Captions tried on each training image; pictures that hide what theirs names are dropped."""
+    image_size: int = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_counts(per_image=self.per_image)
+
+
 def prepare_recoloured(
-    dataset: Path,
-    out: Path,
-    *,
-    per_image: int = 4,
-    image_size: int = 128,
-    seed: int = 0,
-    workers: int | None = None,
-    device: str = "cpu",
-    progress: bool = True,
+    dataset: Path, out: Path, how: Recolouring | None = None, *, progress: bool = True
 ) -> Path:
     """Render Aviary's birds in colours that captions ask for, for `train --extra`.
 
@@ -120,78 +124,49 @@ def prepare_recoloured(
     Args:
         dataset: a prepared Aviary.
         out: a new folder, or an earlier one of these; it is returned.
-        per_image: captions tried on each training image; those naming what is hidden are dropped.
-        image_size: side in px.
-        seed: another gives other captions and colours.
-        workers: processes on the CPU (all cores when left out; 0 or 1 renders in this process).
-        device: another than the CPU renders in this process, in batches.
+        how: pictures are rendered.
         progress: show a bar.
 
     Raises:
         DataError: `dataset` is no Aviary, `out` holds something else, or the disk is full.
     """
-    return prepare_remade(
-        dataset,
-        out,
-        wish,
-        name=RECOLOURED,
-        source=SOURCE,
-        kind="wish",
-        per_image=per_image,
-        image_size=image_size,
-        seed=seed,
-        workers=workers,
-        device=device,
-        progress=progress,
-    )
+    how = how or Recolouring()
+    return render_again(dataset, out, how, wish, "wish", name=RECOLOURED, source=SOURCE, progress=progress)
 
 
-def prepare_remade(
+def render_again(
     dataset: Path,
     out: Path,
+    how: Recolouring,
     remake: Callable[[BirdSpec, Sequence[str], random.Random], Wish],
+    kind: str,
     *,
     name: str,
     source: str,
-    kind: str,
-    per_image: int,
-    image_size: int,
-    seed: int,
-    device: str,
-    facts: Mapping[str, Any] | None = None,
-    **rendering: Any,
+    progress: bool,
+    **facts: Any,
 ) -> Path:
     """Render what `remake` makes of each training image of an Aviary; see `prepare_recoloured`.
 
     Args:
         remake: a sighting, what its picture shows and a stream of chance to what is asked of it.
-        name: of the data set, which names the stream of chance.
         kind: what the pictures' ids call them.
+        name: of the data set, which names the stream of chance.
         facts: further header entries, on which the pictures depend.
-        rendering: workers and progress.
     """
-    check_numbers(image_size, per_image=per_image, seed=seed, workers=rendering.get("workers"))
     prepared = PreparedDataset.open(dataset)
-    if prepared.name != NAME:
-        raise DataError(
-            f"a data set of `prepare aviary` in {dataset}",
-            f"the data set {prepared.name!r}",
-            "only rendered birds can be recoloured",
-        )
-    out, device = Path(out), str(choose_device(device))
+    wanted, found = f"a data set of `prepare aviary` in {dataset}", f"the data set {prepared.name!r}"
+    require(prepared.name == NAME, DataError, wanted, found, "only rendered birds can be recoloured")
     base_seed = prepared.header["seed"]
-    facts = {"base_seed": base_seed, "per_image": per_image, **(facts or {})}
-    make_room(out, name, {"seed": seed, "image_size": image_size, **facts})
     memories = {item.id: item for item in prepared.split("train")}
     wishes: dict[str, list[Wish]] = {}
     jobs = []
     for memory in memories.values():
         spec = sample_bird(int(memory.class_id or 0), int(memory.id.rsplit("-", 1)[1]), base_seed)
-        rng = stream(name.removeprefix("aviary-"), base_seed, seed, memory.id)
-        mine = wishes[memory.id] = [remake(spec, memory.visible, rng) for _ in range(per_image)]
-        ids = [f"{memory.id}-{kind}-{k}" for k in range(per_image)]
-        specimens = [one.specimen for one in mine]
-        jobs.append(Job(out, memory.id, "train", ids, specimens, image_size, seed, device))
+        rng = stream(name.removeprefix("aviary-"), base_seed, how.seed, memory.id)
+        mine = wishes[memory.id] = [remake(spec, memory.visible, rng) for _ in range(how.per_image)]
+        ids = [f"{memory.id}-{kind}-{k}" for k in range(how.per_image)]
+        jobs.append(Job(out, memory.id, "train", ids, [one.specimen for one in mine], how))
 
     def item(job: Job, index: int, picture: Picture) -> Item | None:
         """Return the item, or none where its picture does not show what its caption names."""
@@ -212,15 +187,7 @@ def prepare_remade(
             noise=asked.noise,
         )
 
+    facts = {"base_seed": base_seed, "per_image": how.per_image, **facts}
     return render_set(
-        out,
-        jobs,
-        item,
-        name=name,
-        source=source,
-        classes=prepared.classes,
-        image_size=image_size,
-        seed=seed,
-        **rendering,
-        **facts,
+        out, jobs, item, how, name=name, source=source, classes=prepared.classes, progress=progress, **facts
     )

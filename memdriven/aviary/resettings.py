@@ -18,15 +18,24 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
-from memdriven.aviary.recolour import HOSTS, Wish, captions_for, other_plumage, prepare_remade, wear
+from memdriven.aviary.recolour import (
+    HOSTS,
+    Recolouring,
+    Wish,
+    captions_for,
+    other_plumage,
+    render_again,
+    wear,
+)
 from memdriven.aviary.scene import SETTINGS, Colour, Setting
 from memdriven.aviary.species import PLUMAGE, BirdSpec, contrast, possible_places
-from memdriven.errors import DataError
+from memdriven.errors import DataError, require
 
 RESETTINGS = "aviary-resettings"
 SOURCE = "Aviary: birds of a data set in places, lights and plumages that a noise asks for"
@@ -159,19 +168,32 @@ def _turn(a: float, b: float) -> float:
     return math.atan2(b, a) / (2 * math.pi) % 1.0 % 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resettings(Recolouring):
+    """How the birds of a data set are rendered again, in other places."""
+
+    per_image: int = 3
+    plumage: float = 0.25
+    """Share of the parts that no word names which take a colour of z's."""
+    wishes: float = 0.8
+    """Share of captions about a bird of other colours; the rest describe the remembered one."""
+    places: float = 0.4
+    """Share of captions that name a background, any of those where the bird can be."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, share in self.shares.items():
+            fits = 0 <= share <= (0.99 if name == "plumage" else 1)
+            require(fits, DataError, f"a share from 0 to 1 of {name}", share, "choose another")
+
+    @property
+    def shares(self) -> dict[str, Any]:
+        """What `resetting` is given."""
+        return {"plumage": self.plumage, "wishes": self.wishes, "places": self.places}
+
+
 def prepare_resettings(
-    dataset: Path,
-    out: Path,
-    *,
-    per_image: int = 3,
-    plumage: float = 0.25,
-    wishes: float = 0.8,
-    places: float = 0.4,
-    image_size: int = 128,
-    seed: int = 0,
-    workers: int | None = None,
-    device: str = "cpu",
-    progress: bool = True,
+    dataset: Path, out: Path, how: Resettings | None = None, *, progress: bool = True
 ) -> Path:
     """Render Aviary's birds in the place, light and plumage that a noise z asks for.
 
@@ -182,36 +204,13 @@ def prepare_resettings(
     Args:
         dataset: a prepared Aviary.
         out: a new folder, or an earlier one of these; it is returned.
-        per_image: pictures of each training image; those that hide what their caption names are dropped.
-        plumage: share of the parts that no word names which take a colour of z's.
-        wishes: share of captions about a bird of other colours; the rest describe the remembered one.
-        places: share of captions that name a background, any of those where the bird can be.
-        image_size: side in px.
-        seed: another gives other pictures.
-        workers: processes on the CPU (all cores when left out; 0 or 1 renders in this process).
-        device: another than the CPU renders in this process, in batches.
+        how: pictures are rendered.
         progress: show a bar.
 
     Raises:
-        DataError: a share outside 0 to 1, `dataset` is no Aviary, `out` holds something else, or the disk
-            is full.
+        DataError: `dataset` is no Aviary, `out` holds something else, or the disk is full.
     """
-    shares = {"plumage": plumage, "wishes": wishes, "places": places}
-    for key, share in shares.items():
-        if not 0 <= share <= (0.99 if key == "plumage" else 1):
-            raise DataError(f"a share from 0 to 1 of {key}", str(share), "choose another")
-    return prepare_remade(
-        dataset,
-        out,
-        partial(resetting, plumage=plumage, wishes=wishes, places=places),
-        name=RESETTINGS,
-        source=SOURCE,
-        kind="setting",
-        per_image=per_image,
-        image_size=image_size,
-        seed=seed,
-        workers=workers,
-        device=device,
-        progress=progress,
-        facts=shares,
-    )
+    how = how or Resettings()
+    about: dict[str, Any] = {"name": RESETTINGS, "source": SOURCE, **how.shares}
+    remake = partial(resetting, **how.shares)
+    return render_again(dataset, out, how, remake, "setting", progress=progress, **about)

@@ -13,10 +13,9 @@ import pytest
 from torch import Tensor
 
 from memdriven.aviary import prepare
-from memdriven.aviary.prepare import prepare_aviary
-from memdriven.aviary.recolour import prepare_recoloured
+from memdriven.aviary.prepare import Rendering, prepare_aviary
+from memdriven.aviary.recolour import Recolouring
 from memdriven.aviary.render import render_birds
-from memdriven.aviary.resettings import prepare_resettings
 from memdriven.aviary.species import ATTRIBUTES, BirdSpec, all_species
 from memdriven.aviary.species import sample_bird as sighting
 from memdriven.data.prepared import PreparedDataset
@@ -27,11 +26,10 @@ from tests.small_world import write_world
 def _make(out: Path, workers: int = 0) -> Path:
     return prepare_aviary(
         out,
+        Rendering(image_size=32, workers=workers),
         train_per_species=2,
         test_per_species=1,
         validation_per_species=1,
-        image_size=32,
-        workers=workers,
         progress=False,
         species_limit=1,
     )
@@ -103,7 +101,7 @@ def test_worker_processes_make_the_same_files(
 
 
 def test_captions_are_not_put_under_another_bird(tmp_path: Path) -> None:
-    job = prepare.Job(tmp_path, "some", "train", ["aviary-0000-0000"], [sighting(0, 0, 0)], 32, 0, "cpu")
+    job = prepare.Job(tmp_path, "some", "train", ["aviary-0000-0000"], [sighting(0, 0, 0)], Rendering())
     picture = prepare.Picture({"wing": 0.5}, prepare.fingerprint(sighting(0, 1, 0)))
     with pytest.raises(DataError, match="another bird"):
         prepare._item(job, 0, picture)
@@ -118,23 +116,22 @@ def test_another_rendering_takes_the_header_away_first(
         "train_per_species": 1,
         "test_per_species": 1,
         "validation_per_species": 0,
-        "image_size": 16,
         "species_limit": 1,
-        "workers": 0,
         "progress": False,
     }
-    prepare_aviary(out, seed=0, **few)
+    first, second = (Rendering(image_size=16, workers=0, seed=seed) for seed in (0, 1))
+    prepare_aviary(out, first, **few)
     assert len(PreparedDataset.open(out)) == 2
     monkeypatch.setattr(prepare, "_render", _stop)
     with pytest.raises(KeyboardInterrupt):
-        prepare_aviary(out, seed=0, **few)
+        prepare_aviary(out, first, **few)
     assert len(PreparedDataset.open(out)) == 2, "the same rendering only completes"
     with pytest.raises(KeyboardInterrupt):
-        prepare_aviary(out, seed=1, **few)
+        prepare_aviary(out, second, **few)
     with pytest.raises(DataError):
         PreparedDataset.open(out)
     monkeypatch.undo()
-    prepare_aviary(out, seed=1, **few)
+    prepare_aviary(out, second, **few)
     assert PreparedDataset.open(out).header["seed"] == 1
 
 
@@ -146,19 +143,19 @@ def _stop(*_: object) -> None:
     ("name", "value"),
     [
         *(("image_size", 7), ("image_size", 0), ("train_per_species", -1), ("species_limit", -1)),
-        *(("seed", -1), ("workers", -2)),
+        *(("seed", -1), ("workers", -2), ("per_image", -1)),
     ],
 )
 def test_numbers_that_cannot_be_are_told_before_anything_is_rendered(
     tmp_path: Path, name: str, value: int
 ) -> None:
     with pytest.raises(DataError, match=name.replace("_", " ")):
-        prepare_aviary(tmp_path / "out", progress=False, **{name: value})
-    write_world(tmp_path / "base", train=1, test=1)
-    if name in ("image_size", "seed", "workers"):
-        for again in (prepare_recoloured, prepare_resettings):
-            with pytest.raises(DataError, match=name.replace("_", " ")):
-                again(tmp_path / "base", tmp_path / "out", progress=False, **{name: value})
+        if name in ("image_size", "seed", "workers"):
+            Rendering(**{name: value})
+        elif name == "per_image":
+            Recolouring(per_image=value)
+        else:
+            prepare_aviary(tmp_path / "out", progress=False, **{name: value})
     assert not (tmp_path / "out").exists()
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from memdriven.aviary.captions import COLOUR_WORDS
 from memdriven.aviary.plumage import PART
-from memdriven.aviary.recolour import prepare_recoloured, wish
+from memdriven.aviary.recolour import Recolouring, prepare_recoloured, wish
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.scene import choose_setting
 from memdriven.aviary.species import ATTRIBUTES, COLOUR_SLOTS, PLUMAGE, sample_bird
@@ -64,7 +64,8 @@ def test_the_picture_changes_on_the_bird_alone() -> None:
 
 
 def test_a_data_set_of_wishes_names_its_memories(base: Path, tmp_path: Path) -> None:
-    out = prepare_recoloured(base, tmp_path / "wishes", per_image=3, image_size=64, workers=0, progress=False)
+    how = Recolouring(per_image=3, image_size=64, workers=0)
+    out = prepare_recoloured(base, tmp_path / "wishes", how, progress=False)
     made, memories = PreparedDataset.open(out), PreparedDataset.open(base).split("train")
     assert 6 <= len(made) <= 12
     assert {item.memory for item in made.items} == {item.id for item in memories}
@@ -75,7 +76,7 @@ def test_a_data_set_of_wishes_names_its_memories(base: Path, tmp_path: Path) -> 
         assert made.load_image(item).size == (64, 64)
     files = {path: path.read_bytes() for path in sorted(out.rglob("*.webp"))}
     (out / made.items[0].file).unlink()
-    prepare_recoloured(base, out, per_image=3, image_size=64, workers=0, progress=False)
+    prepare_recoloured(base, out, how, progress=False)
     assert {path: path.read_bytes() for path in sorted(out.rglob("*.webp"))} == files
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from memdriven.aviary.render import render_birds
-from memdriven.aviary.resettings import NUMBERS, background, prepare_resettings, resetting
+from memdriven.aviary.resettings import NUMBERS, Resettings, background, prepare_resettings, resetting
 from memdriven.aviary.scene import SETTINGS
 from memdriven.aviary.species import (
     ATTRIBUTES,
@@ -136,8 +136,8 @@ def test_another_place_changes_pixels_and_none_of_the_birds_outline() -> None:
 
 
 def test_a_data_set_of_resettings_records_its_noise_and_memories(base: Path, tmp_path: Path) -> None:
-    out = tmp_path / "settings"
-    prepare_resettings(base, out, per_image=2, image_size=16, workers=0, progress=False)
+    out, how = tmp_path / "settings", Resettings(per_image=2, image_size=16, workers=0)
+    prepare_resettings(base, out, how, progress=False)
     made, memories = PreparedDataset.open(out), PreparedDataset.open(base).split("train")
     assert {item.memory for item in made.items} <= {item.id for item in memories}
     assert 5 <= len(made) <= 8
@@ -149,11 +149,11 @@ def test_a_data_set_of_resettings_records_its_noise_and_memories(base: Path, tmp
         assert made.load_image(item).size == (16, 16)
     assert (made.header["plumage"], made.header["places"]) == (0.25, 0.4)
     written = (out / "items.jsonl").read_bytes()
-    prepare_resettings(base, out, per_image=2, image_size=16, workers=0, progress=False)
+    prepare_resettings(base, out, how, progress=False)
     assert (out / "items.jsonl").read_bytes() == written
 
 
-def test_shares_are_shares(base: Path, tmp_path: Path) -> None:
+def test_shares_are_shares() -> None:
     for plumage in (-0.1, 1.0, float("nan")):
         with pytest.raises(DataError, match="plumage"):
-            prepare_resettings(base, tmp_path / "out", plumage=plumage, progress=False)
+            Resettings(plumage=plumage)
