@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import configparser
 import json
+import pkgutil
 import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from datetime import datetime
 from fnmatch import fnmatch
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from memdriven.aviary import render
 from memdriven.checkpoint import bank_folder
-from memdriven.cli import command_of
+from memdriven.cli import COMMANDS, command_of
 from memdriven.pipeline.recipe import Recipe
 from memdriven.presets import PRESETS
 
@@ -30,6 +32,8 @@ DOCUMENTS = [
     for path in sorted(ROOT.glob(pattern))
     if path.name != "log.md"  # it says what was run then
 ]
+PRESENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
+"""Those that speak of what there is, not of what was taken away."""
 START = "python -m memdriven "
 CHECKPOINTS = [path.parent.name for path in sorted(ROOT.glob("checkpoints/*/README.md"))]
 
@@ -62,6 +66,46 @@ def test_every_command_that_a_document_prints_can_be_given(document: Path) -> No
 
 def test_the_commands_are_found() -> None:
     assert sum(1 for document in DOCUMENTS for _ in commands(document)) > 40
+
+
+def options_of(function: Any) -> Iterator[str]:
+    """Yield the options of a command: its parameters, and the fields of those that are settings."""
+    for name, hint in get_type_hints(function).items():
+        yield name
+        sections = [(name, each) for each in (hint, *get_args(hint)) if is_dataclass(each)]
+        while sections:
+            section, settings = sections.pop()
+            for field, kind in get_type_hints(settings).items():
+                yield from (field, f"{section}.{field}")
+                if is_dataclass(kind):
+                    sections.append((field, kind))
+
+
+@cache
+def known_options() -> set[str]:
+    """Return every option of ours, of app.py and of the benchmarks, as it is written."""
+    places = [place for place, _ in COMMANDS.values()]
+    names = {name for place in places for name in options_of(pkgutil.resolve_name(f"memdriven.{place}"))}
+    sources = [ROOT / "app.py", *ROOT.glob("benchmarks/*.py"), ROOT / "tests/ui/screenshots.py"]
+    printed = {option for path in sources for option in re.findall(r'"(--[a-z-]+)"', path.read_text())}
+    return {"--" + name.replace("_", "-") for name in names} | printed | {"--help", "--preset"}
+
+
+@pytest.mark.parametrize("document", PRESENT, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_option_that_a_sentence_names_is_one_of_ours(document: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for code in re.findall(r"`([^`\n]+)`", text):
+        if not code.startswith(("git ", "pip ", "curl ", "torchrun ", "apt-get ")):
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z.-]*[a-z]", code)) <= known_options(), code
+
+
+@pytest.mark.parametrize("document", PRESENT, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_method_that_a_sentence_names_is_there(document: Path) -> None:
+    sources = "\n".join(path.read_text() for path in (ROOT / "memdriven").rglob("*.py"))
+    for owner, method in re.findall(r"`([A-Z]\w+)\.([a-z]\w*)\b[^`]*`", document.read_text(encoding="utf-8")):
+        body = re.search(rf"^class {owner}\b.*?(?=^\S|\Z)", sources, re.MULTILINE | re.DOTALL)
+        if body:  # else it is a file's name
+            assert re.search(rf"\bdef {method}\b|^    {method}\b", body[0], re.MULTILINE), f"{owner}.{method}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

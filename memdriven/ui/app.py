@@ -159,7 +159,6 @@ def launch(
         theme=look(),
         css="\n".join(styles),
         js=static.joinpath("page.js").read_text("utf-8"),
-        head='<meta name="color-scheme" content="light dark">',
         footer_links=[],
         ssr_mode=False,
         mcp_server=api.mcp_installed(),

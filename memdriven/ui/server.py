@@ -53,6 +53,8 @@ POLICY = (
     "base-uri 'self'",
     "form-action 'self'",
 )
+SCHEME = b'<meta name="color-scheme" content="light dark">'
+"""Whoever asks for dark pages sees no white one first. What Gradio is given for its head comes by script."""
 ANY, NUMBERS = "*", "0.0.0.0"
 """Among the names a page is asked for by: whatever, and whatever is a number."""
 NOT_OURS = (99, 49, 10049)
@@ -82,7 +84,7 @@ class OwnServerOnly:
         forwarded: bool = False,
         still: str = "",
     ) -> None:
-        self.still = still.encode() + b"<gradio-app"
+        self.inserted = {b"<head>": b"<head>" + SCHEME, b"<gradio-app": still.encode() + b"<gradio-app"}
         self.app, self.hosts, self.forwarded = app, {host.lower() for host in hosts}, forwarded
         policy = "; ".join((*POLICY, " ".join(["frame-ancestors 'self'", *frames])))
         self.headers = [
@@ -128,7 +130,8 @@ class OwnServerOnly:
                     kept = [each for each in kept if each[0] != b"content-length"]
                 message["headers"] = [*kept, *self.headers]
             elif scope["path"] == "/":
-                message["body"] = message.get("body", b"").replace(b"<gradio-app", self.still, 1)
+                for before, after in self.inserted.items():
+                    message["body"] = message.get("body", b"").replace(before, after, 1)
             await send(message)
 
         try:

@@ -6,7 +6,7 @@ try {
   noted = ["reload", "back_forward"].includes(from) && sessionStorage.getItem(history.state?.key);
 } catch { /* it keeps nothing */ }
 still.classList.toggle("dark", matchMedia("(prefers-color-scheme: dark)").matches);
-if (location.search || noted) still.remove();
+if (location.search || noted) still.remove(); else still.hidden = false;
 if (noted || new URLSearchParams(location.search).has("r")) {
   document.body.classList.add("md-arriving");
   setTimeout(() => document.body.classList.remove("md-arriving"), 15000);

@@ -26,7 +26,8 @@ def still(page: gr.Blocks, css: str) -> str:
     parts = tag("div", *map(_part, page.children), class_="column")
     inside = tag("div", tag("main", parts), class_="gradio-container")
     root = tag("template", tag("style", css), inside, shadowrootmode="closed")
-    return tag("div", tag("script", decide), root, id="md-still", aria_hidden="true")
+    # Shown when all of it has been read: half of it would stand in other places.
+    return tag("div", root, tag("script", decide), id="md-still", aria_hidden="true", hidden=True)
 
 
 KINDS: dict[type, str] = {gr.Row: "row", gr.Column: "column", gr.Tab: "tabitem"}

@@ -113,6 +113,22 @@ def test_the_page_stands_in_its_html_and_nothing_moves_when_its_scripts_have_run
     assert different.mean() < 0.005, np.argwhere(different)[:: max(1, different.sum() // 8)]
 
 
+def test_a_page_that_is_half_there_is_of_its_scheme_and_shows_nothing_that_will_move(
+    chromium: Any, address: str
+) -> None:
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    page = context.new_page()
+    whole = page.request.get(address).text()
+    half = whole[: whole.index('id="picture-column"')]
+    page.route(address, lambda route: route.fulfill(body=half, content_type="text/html"))
+    page.route("**/assets/index-*", lambda route: route.abort())
+    page.goto(address)
+    empty = shot(page)
+    context.close()
+    assert np.ptp(empty) == 0
+    assert empty.max() < 64
+
+
 def test_a_link_shows_no_picture_but_its_own(visit: Visit, pipe: MemoryDrivenPipeline) -> None:
     out = pipe("a small blue bird", seed=11)
     visitor = visit()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,6 +14,7 @@ from PIL import Image
 
 from memdriven.ui import learn
 from memdriven.ui.html import READY, image_uri
+from memdriven.ui.learn import EMPTY
 from memdriven.ui.lessons import Lesson, lessons
 from tests.ui.asking import CAPTION, HOSTILE
 from tests.ui.conftest import Visitor
@@ -32,12 +33,18 @@ def open_tab(visitor: Visitor, name: str, caption: str = CAPTION) -> Any:
 
 def two_seeds(page: Any) -> None:
     # What is typed while a tab is still being mounted is overwritten by its first value.
-    for _ in range(20):
-        page.fill("#compare-seeds input[type=number]", "2")
-        page.wait_for_timeout(250)
-        if page.input_value("#compare-seeds input[type=range]") == "2":
-            return
-    pytest.fail("the slider did not take 2")
+    page.wait_for_function(
+        """() => {
+        const [number, range] = ["number", "range"].map(
+            (kind) => document.querySelector(`#compare-seeds input[type=${kind}]`));
+        if (range?.value === "2") return true;
+        if (number) {
+            number.value = "2";
+            number.dispatchEvent(new Event("input", { bubbles: true }));
+        }
+    }""",
+        polling=250,
+    )
 
 
 def test_compare_strategies_seeds_and_words(visit: Visit, shots: Path) -> None:
@@ -174,12 +181,10 @@ def test_memory_map_hovers_searches_and_pins(visit: Visit, shots: Path) -> None:
     page = open_tab(visitor, "Memory map")
     page.wait_for_selector("#map canvas")
     page.wait_for_selector("#map-query [data-query]")
-    page.wait_for_timeout(300)
-    painted = page.evaluate(
+    page.wait_for_function(
         """() => { const c = document.querySelector('#map canvas');
         return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v > 0); }"""
     )
-    assert painted
     page.fill(".md-map-search", "blue")
     visitor.wait_text(".md-map-found", "3 found")
     asked: list[str] = []
@@ -239,24 +244,38 @@ def test_an_unknown_lesson_is_named_as_such(visit: Visit) -> None:
 def first_lesson_begun(visit: Visit) -> Visitor:
     """Return a visitor who has answered the lesson on noise and pressed its button."""
     visitor = visit("?lesson=noise", viewport=WIDE)
-    page = visitor.page
-    page.wait_for_selector('#lesson [data-lesson="noise"]')
-    page.locator("#lesson-answer label").first.click()
-    page.wait_for_selector("#lesson-run:not([disabled])")
-    page.click("#lesson-run")
+    begin_lesson(visitor.page)
     return visitor
 
 
+def begin_lesson(page: Any) -> None:
+    page.wait_for_selector('#lesson [data-lesson="noise"]')
+    page.locator("#lesson-answer label").first.click()
+    page.click("#lesson-run:not([disabled])")
+
+
 @pytest.mark.usefixtures("slow")
-def test_another_lesson_ends_the_one_that_runs(visit: Visit) -> None:
+def test_another_lesson_ends_the_one_that_runs(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, ended, finished = learn.lessons.run, Event(), Event()
+
+    def watched(*given: Any) -> Iterator[Any]:
+        try:
+            yield from run(*given)
+            finished.set()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(learn.lessons, "run", watched)
     visitor = first_lesson_begun(visit)
     page = visitor.page
     page.wait_for_selector("#lesson-result .md-experiment")
     page.locator("#lesson-choice label").nth(1).click()
     page.wait_for_selector('#lesson [data-lesson="retrieval"]')
-    visitor.wait_text("#lesson-result", "Predict, then run. What happens appears here.")
-    page.wait_for_timeout(3_000)
-    assert "Predict, then run. What happens appears here." in visitor.text("#lesson-result")
+    assert ended.wait(60)
+    assert not finished.is_set()
+    page.locator("#lesson-answer label").first.click()
+    page.wait_for_selector("#lesson-run:not([disabled])")  # so what came before it has come, too
+    assert EMPTY in visitor.text("#lesson-result")
     assert page.locator("#lesson-reveal:visible").count() == 0
 
 
@@ -271,12 +290,20 @@ def test_what_comes_late_from_another_lesson_is_put_away(
         return mine(lessons()["copy"], made, done=done)
 
     monkeypatch.setattr(learn, "_result", of_another)
-    visitor = first_lesson_begun(visit)
+    visitor = visit("?lesson=noise", viewport=WIDE)
     page = visitor.page
+    page.evaluate("""() => {
+        window.came = false;
+        const shown = document.querySelector("#lesson-result");
+        new MutationObserver(() => { came ||= !!shown.querySelector('[data-done="true"]'); })
+            .observe(shown, { childList: true, subtree: true });
+    }""")
+    begin_lesson(page)
     assert over.wait(60)
-    page.wait_for_timeout(1_500)
-    assert READY in visitor.text("#status")
-    assert "Predict, then run. What happens appears here." in visitor.text("#lesson-result")
+    page.wait_for_function("came")
+    visitor.wait_text("#status", READY)
+    visitor.wait_text("#lesson-result", EMPTY)
+    assert EMPTY in visitor.text("#lesson-result")
     assert page.locator("#lesson-reveal:visible").count() == 0
 
 
