@@ -66,7 +66,7 @@ def require(holds: object, kind: type[MemDrivenError], wanted: str, found: objec
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM ended a training, which has saved where it stands.
+    """Ctrl-C or SIGTERM ended a training, which has saved where it stands, or another command.
 
     Args:
         number: of the signal; commands end with the exit code 128 + number.

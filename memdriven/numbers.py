@@ -87,7 +87,11 @@ def parse_json(text: str | bytes) -> Any:
     """
     try:
         return json.loads(
-            text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_each_field_once
+            text,
+            parse_constant=_refuse,
+            parse_float=_finite,
+            parse_int=_whole,
+            object_pairs_hook=_each_field_once,
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
@@ -102,6 +106,13 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:40]} is beyond every number")
     return value
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:  # over 4,300 digits, of which Python's own words advise its caller
+        raise ValueError(f"a whole number of {len(text.lstrip('-')):,} digits is too long") from None
 
 
 def _each_field_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import pkgutil
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from memdriven.cli import COMMANDS, main, parse, use
 from memdriven.config import to_dict
 from memdriven.errors import DataError
 from memdriven.evaluation.run import METRICS, evaluate
+from memdriven.files import atomic_file, atomic_folder
 from memdriven.pipeline.recipe import Recipe
 from memdriven.presets import CHOICE, PRESETS
 from tests.small_world import write_world
@@ -199,6 +201,22 @@ def test_ctrl_c_ends_quietly(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setattr(use, "info", stop)
     assert main(["info"]) == 130
     assert capsys.readouterr().err.strip() == "stopped"
+
+
+def test_sigterm_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(checkpoint: Path = Path()) -> None:
+        with atomic_folder(tmp_path / "bank") as folder, atomic_file(folder / "items") as scratch:
+            scratch.write_text("half")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(use, "info", stop)
+    assert main(["info"]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err.strip() == "stopped"
+    assert os.listdir(tmp_path) == []
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_closed_pipe_is_no_error() -> None:

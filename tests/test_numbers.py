@@ -78,6 +78,11 @@ def test_json_beyond_json_is_a_value_error(text: str | bytes) -> None:
         parse_json(text)
 
 
+def test_a_number_too_long_is_told_without_advice_for_programmers() -> None:
+    with pytest.raises(ValueError, match=r"^a whole number of 5,000 digits is too long$"):
+        parse_json('{"a": -' + "9" * 5_000 + "}")
+
+
 def test_a_count_has_its_nouns_number() -> None:
     assert [counted(n, "image") for n in (0, 1, 4050)] == ["0 images", "1 image", "4,050 images"]
     assert [counted(n, "minute", "g") for n in (1.0, 1.5)] == ["1 minute", "1.5 minutes"]

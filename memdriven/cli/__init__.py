@@ -7,13 +7,17 @@ comes at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import functools
 import os
 import pkgutil
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from memdriven import __version__
@@ -67,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     print_what_cannot_be_printed()
     try:
-        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        with _sigterm_unwinds():
+            return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except MemDrivenError as error:
         return _failed(error)
     except Interrupted as stop:
@@ -84,6 +89,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         fix = "check the path, and who may read and write there"
         return _failed(DataError(f"to use {error.filename}", str(error.strerror), fix))
+
+
+@contextlib.contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM end a command as Ctrl-C does: what is half-written is removed on the way out."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number, "\nstopped")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _failed(error: MemDrivenError) -> int:

@@ -21,7 +21,7 @@ from memdriven.data.prepared import PreparedDataset, load_images
 from memdriven.encoders.damsm import TrainedDamsm
 from memdriven.encoders.readers import CaptionReader
 from memdriven.encoders.text import TextFeatures
-from memdriven.errors import TrainingError
+from memdriven.errors import TrainingError, require
 from memdriven.memory.build import features_of
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.layers import Crop
@@ -130,23 +130,20 @@ class GanData:
         self.name = " + ".join(prepared.name for prepared in sets)
         # Pictures are stored larger than G's where parts of them are shown; none are ever enlarged.
         least = min(prepared.image_size for prepared in sets)
-        if least < self.size:
-            raise TrainingError(
-                f"pictures of {self.size} px or more, as G makes",
-                f"{least} px in {min(sets, key=lambda s: s.image_size).name}",
-                "prepare that data set again with --image-size, or choose a preset of fewer stages",
-            )
+        small = next(prepared.name for prepared in sets if prepared.image_size == least)
+        wanted, fix = f"pictures of {self.size} px or more, as G makes", "choose a preset of fewer stages"
+        fix = f"prepare that data set again with --image-size, or {fix}"
+        require(least >= self.size, TrainingError, wanted, f"{least} px in {small}", fix)
         zoom, crop = config.generator.zoom, config.train.crop
         self.square = round(self.size * min(crop, 1)) // 2
         """Side in px of the squares on which the last stage learns, in px of the stage before."""
-        wanted = 2 * self.size if zoom else max(self.size, round(self.size * crop))
-        side = min(wanted, least)
+        asked = 2 * self.size if zoom else max(self.size, round(self.size * crop))
+        side = min(asked, least)
         self.crop = 0 if zoom else side - self.size
         """Room in px for random crops."""
-        if wanted > side and not zoom and progress:
-            print(
-                f"train.crop wants {wanted} px, the pictures are {side} px: {self.crop} px of room for crops"
-            )
+        if asked > side and not zoom and progress:
+            room = f"{self.crop} px of room for crops"
+            print(f"train.crop wants {asked} px, the pictures are {side} px: {room}")
         splits = [prepared.split("train") for prepared in sets]
         images = [load_images(*of, side, progress) for of in zip(sets, splits)]
         self.images = torch.cat(images) if extra else images[0]
@@ -157,12 +154,12 @@ class GanData:
         needed = [item.id for item in self.items[: self.featured]]
         needed += [item.memory for item in self.items[self.featured :]]
         missing = [name for name in needed if name and name not in position]
-        if missing:
-            raise TrainingError(
-                f"features of all training images, and of what they name, in {features}",
-                f"{len(missing)} without, e.g. {missing[0]}",
-                "run extract-features on this data set again",
-            )
+        wanted = f"features of all training images, and of what they name, in {features}"
+        found, fix = (
+            f"{len(missing)} without, e.g. {''.join(missing[:1])}",
+            "run extract-features on this data set again",
+        )
+        require(not missing, TrainingError, wanted, found, fix)
         self.rows = torch.tensor([position[name] if name else -1 for name in needed])
         """(n,) row of the features of each image, -1 where it has none."""
         first = {name: i for i, name in enumerate(needed[: self.featured])}
@@ -175,20 +172,13 @@ class GanData:
         rows = [item.noise or (None,) * numbers for item in self.items]
         self.noise = torch.tensor([[torch.nan if n is None else n for n in row] for row in rows])
         """(n, numbers) the first numbers of the z that asks for each image; NaN where it depends on none."""
-        asked = [i for i, item in enumerate(self.items) if item.noise]
-        self.drawn_from = torch.tensor(asked or range(len(self.items)))
+        noisy = [i for i, item in enumerate(self.items) if item.noise]
+        self.drawn_from = torch.tensor(noisy or range(len(self.items)))
         """The images that are shown: with targets for z, these alone, as others say nothing of z."""
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
         self.captions = EmbeddedCaptions(self.items, trained, attributes, reader=reader, progress=progress)
-        self.memories = Memories(
-            config,
-            self.captions.sentences,
-            self.captions.owner,
-            self.class_ids,
-            pool=self.featured,
-            given=self.rows >= 0,
-        )
+        self.memories = Memories(config, self.captions, self.class_ids, self.featured, self.rows >= 0)
         content = repr([(item.id, tuple(item.captions)) for item in self.items])
         self.identity = {
             "vgg": str(store.header["encoder"]),
@@ -229,11 +219,10 @@ class GanData:
 
     def pick(self, step: int) -> Pick:
         """Draw all that is random in the global batch of a step."""
-        settings, train = self.config.generator, self.config.train
-        generator = torch.Generator().manual_seed(train.seed * 1_000_003 + step)
+        settings = self.config.generator
+        generator = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + step)
         index = self._indices(step)
-        count = len(index)
-        neighbours = self.memories.pick(index, generator)
+        count, neighbours = len(index), self.memories.pick(index, generator)
         return Pick(
             index=index,
             caption=self.captions.pick(index, generator),
@@ -323,8 +312,7 @@ class Memories:
 
     Args:
         config: its `train` and `retrieval` sections count.
-        sentences: embeddings of all captions (m, d).
-        owner: (m,) the image of each, 0..n-1, on the same device.
+        captions: of all images.
         class_ids: (n,) on the CPU, or None.
         pool: the first so many images are what others may be given; those behind were made for one
             memory, or have none.
@@ -332,17 +320,11 @@ class Memories:
     """
 
     def __init__(
-        self,
-        config: Config,
-        sentences: Tensor,
-        owner: Tensor,
-        class_ids: Tensor | None,
-        pool: int,
-        given: Tensor,
+        self, config: Config, captions: EmbeddedCaptions, class_ids: Tensor | None, pool: int, given: Tensor
     ) -> None:
         self.config, self.class_ids, self.count, self.given = config, class_ids, pool, given
-        known = owner < pool
-        self.owner, self.keys = owner[known], F.normalize(sentences[known], dim=1)
+        known = captions.owner < pool
+        self.owner, self.keys = captions.owner[known], F.normalize(captions.sentences[known], dim=1)
 
     def pick(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         """Draw which images get neighbours' features, which of these, and how weak they are (see `Pick`)."""
@@ -373,7 +355,9 @@ class Memories:
         shares = F.one_hot(torch.zeros(len(sources), dtype=torch.long), mix).float()
         swapped = pick.swapped
         if swapped.any():
-            scores, nearest = self._neighbours(pick.index[swapped], sentence, swapped, width)
+            scores, nearest = self._neighbours(
+                pick.index[swapped], sentence[swapped.to(sentence.device)], width
+            )
             places = pick.nearest[swapped]
             sources[swapped] = nearest.gather(1, places)
             logits = scores.gather(1, places) / self.config.retrieval.temperature
@@ -387,11 +371,9 @@ class Memories:
         width = min(SWAP_NEIGHBOURS, self.count - 1)
         return width, min(train.swap_mix, width)
 
-    def _neighbours(
-        self, own: Tensor, sentence: Tensor, swapped: Tensor, width: int
-    ) -> tuple[Tensor, Tensor]:
-        """Return scores and images (b', width) nearest to the swapped images' captions."""
-        scores = F.normalize(sentence[swapped.to(sentence.device)], dim=1) @ self.keys.T
+    def _neighbours(self, own: Tensor, sentence: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Return scores and images (b', width) nearest to captions (b', d) of images (b',)."""
+        scores = F.normalize(sentence, dim=1) @ self.keys.T
         best = scores.new_full((len(scores), self.count), -2.0)
         best.scatter_reduce_(1, self.owner.expand(len(scores), -1), scores, "amax")
         mine = own < self.count
@@ -413,6 +395,6 @@ def changed(before: Tensor, after: Tensor) -> Tensor:
 def pyramid(images: Tensor, stages: int) -> list[Tensor]:
     """Return the images at every stage's size, smallest first, each the mean of 2x2 pixels."""
     sizes = [images]
-    for _ in range(stages - 1):
-        sizes.append(F.avg_pool2d(sizes[-1], 2))
-    return sizes[::-1]
+    while len(sizes) < stages:
+        sizes.insert(0, F.avg_pool2d(sizes[0], 2))
+    return sizes

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from memdriven import losses
 from memdriven.config import Config
 from memdriven.encoders.squeezenet import SqueezeNet
-from memdriven.errors import ConfigError
+from memdriven.errors import ConfigError, require
 from memdriven.models.discriminator import Discriminator
 from memdriven.models.generator import Generator, GeneratorOutput
 from memdriven.models.projected import DEPTHS, ProjectedDiscriminator
@@ -197,30 +197,31 @@ class GanTrainer:
         self, batch: Batch, made: GeneratorOutput, chance: Chance
     ) -> dict[str, tuple[float, Tensor]]:
         """Return G's terms with their weights: Eqs. 1-2, the family's KL, ours; none of weight 0."""
-        loss = self.config.loss
+        loss, is_target = self.config.loss, batch.is_target
         first = self.config.train.frozen_stages  # of the stages that are trained
         images = [image.float() for image in made.images[first:]]
-        targets = batch.targets[first:]
+        terms: dict[str, tuple[float, Tensor]] = {}
 
         def likeness(measure: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-            mean = torch.stack([measure(fake, real) for fake, real in zip(images, targets)]).mean()
-            return mean * self.world.balance(batch.is_target.sum())
+            """Return the mean over the stages of a distance to the real images."""
+            mean = torch.stack([measure(*pair) for pair in zip(images, batch.targets[first:])]).mean()
+            return mean * self.world.balance(is_target.sum())
 
-        table: dict[str, tuple[float, Callable[[], Tensor]]] = {
-            "g_adversarial": (loss.adversarial_weight, lambda: self._adversarial(batch, made.images, chance)),
-            "kl": (loss.kl_weight, lambda: losses.kl_divergence(made.mu.float(), made.logvar.float())),
-            "reconstruction": (
-                loss.reconstruction_weight,
-                lambda: likeness(
-                    lambda fake, real: losses.reconstruction(fake, real, batch.is_target, batch.pixel_weights)
-                ),
-            ),
-            "perceptual": (
-                loss.perceptual_weight,
-                lambda: likeness(lambda fake, real: self._perceptual(fake, real, batch.is_target)),
-            ),
-        }
-        terms = {name: (weight, term()) for name, (weight, term) in table.items() if weight}
+        def distance(fake: Tensor, real: Tensor) -> Tensor:
+            return losses.reconstruction(fake, real, is_target, batch.pixel_weights)
+
+        def perceived(fake: Tensor, real: Tensor) -> Tensor:
+            assert self.squeezenet is not None
+            return perceptual_distance(self.squeezenet, fake, real, is_target, self.world)
+
+        if loss.adversarial_weight:
+            terms["g_adversarial"] = loss.adversarial_weight, self._adversarial(batch, made.images, chance)
+        if loss.kl_weight:
+            terms["kl"] = loss.kl_weight, losses.kl_divergence(made.mu.float(), made.logvar.float())
+        if loss.reconstruction_weight:
+            terms["reconstruction"] = loss.reconstruction_weight, likeness(distance)
+        if loss.perceptual_weight:
+            terms["perceptual"] = loss.perceptual_weight, likeness(perceived)
         if loss.damsm_weight or loss.attribute_weight:  # both look at the pictures with one network
             with self._autocast():
                 found = self.text_loss(batch, images, chance)
@@ -236,10 +237,6 @@ class GanTrainer:
                 logits = judge(self._augment(images[stage], chance), batch.text.sentence).float()
             total = total + losses.generator_adversarial(logits)
         return total
-
-    def _perceptual(self, fake: Tensor, real: Tensor, is_target: Tensor) -> Tensor:
-        assert self.squeezenet is not None
-        return perceptual_distance(self.squeezenet, fake, real, is_target, self.world)
 
     def _augment(self, images: Tensor, chance: Chance) -> Tensor:
         return augment(images, self.config.train.augment, chance)
@@ -266,14 +263,9 @@ def freeze(generator: Generator, stages: int, parts: Sequence[str] = ()) -> dict
         ConfigError: there is no such part.
     """
     modules = dict(generator.named_modules())
+    wanted = f"names of G's parts in train.frozen_parts: {', '.join(n for n in modules if n.count('.') == 1)}"
     for name in parts:
-        if name not in modules:
-            raise ConfigError(
-                "names of G's parts in train.frozen_parts: "
-                + ", ".join(n for n in modules if n.count(".") == 1),
-                repr(name),
-                "name one of these, or a part of it",
-            )
+        require(name in modules, ConfigError, wanted, repr(name), "name one of these, or a part of it")
     frozen = {name: part for i in range(stages) for name, part in generator.stage_parts(i).items()}
     frozen |= {name: modules[name] for name in parts}
     for part in frozen.values():
