@@ -18,6 +18,7 @@ from memdriven.ui.learn import EMPTY
 from memdriven.ui.lessons import Lesson, lessons
 from tests.ui.asking import CAPTION, HOSTILE
 from tests.ui.conftest import Visitor
+from tests.ui.walk import too_wide
 
 Visit = Callable[..., Visitor]
 WIDE = {"width": 1280, "height": 900}
@@ -350,6 +351,7 @@ def test_four_questions_frame_the_lessons(
             page.locator(f"#question-{number} label").nth(1).click()
         page.click("#questions-keep")
         visitor.wait_text("#questions-told", said)
+        assert too_wide(page) == []
     assert (tmp_path / "answers.jsonl").read_text().count("\n") == 2
 
 
