@@ -71,8 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     print_what_cannot_be_printed()
     try:
-        with _sigterm_unwinds():
-            return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        return _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except MemDrivenError as error:
         return _failed(error)
     except Interrupted as stop:
@@ -93,7 +92,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextlib.contextmanager
 def _sigterm_unwinds() -> Iterator[None]:
-    """Let SIGTERM end a command as Ctrl-C does: what is half-written is removed on the way out."""
+    """Let SIGTERM end a command as Ctrl-C does: what is half-written is removed on the way out.
+
+    Not before its libraries are there: an import that is interrupted may swallow the exception.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number, "\nstopped")
@@ -188,7 +190,8 @@ def run(name: str, call: functools.partial[Any]) -> None:
     for out in (given.get("out"), given.get("work")):
         if out is not None and not given.get("dry_run"):
             check_writable(out)
-    made = call()
+    with _sigterm_unwinds():
+        made = call()
     if given.get("dry_run") or os.environ.get("RANK", "0") != "0":
         return
     if name.startswith("prepare "):
