@@ -58,7 +58,7 @@ let arrived = !asked;
 const here = () => {
   arrived = true;
   document.body.classList.remove("md-arriving");
-  if (line()?.textContent === OPENING) line().textContent = "Ready.";
+  if (line()?.textContent === OPENING) line().textContent = READY;
   window.addEventListener("pagehide", note);
   document.addEventListener("visibilitychange", () => { if (document.hidden) note(); });
   if (tab !== "picture") open(tab);
@@ -73,13 +73,15 @@ const here = () => {
 Object.assign(window.memdriven ??= {}, { arrived: here, 
   keep: (names, now) => { values = Object.fromEntries(names.map((name, place) => [name, now[place]])); },
  });
-const OPENING = "Opening your picture\u2026";
+const READY = "Ready.", OPENING = "Opening your picture\u2026";
 const line = () => document.querySelector("#status .md-status");
 const ask = (pause = 1000) => {
   if (arrived) return;
   trigger("submit", asked);
-  if (line()) line().textContent = OPENING;
   setTimeout(ask, pause, Math.min(1.5 * pause, 15_000));
 };
-if (asked) ask();
-else here();
+// Over the page's first word alone: an answer that has come is not written over.
+if (asked) {
+  ask();
+  soon(line, (first) => { if (!arrived && first.textContent === READY) first.textContent = OPENING; });
+} else here();
