@@ -15,7 +15,7 @@ from memdriven.errors import ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Variation
-from memdriven.ui import diversity, export, history, picture, references, restore, state
+from memdriven.ui import diversity, history, picture, references, restore, state
 from memdriven.ui.history import MOST, panel_html, remember
 from memdriven.ui.result import Moment, is_moment, moment
 from memdriven.ui.state import Shelf, find_checkpoints
@@ -306,7 +306,7 @@ def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, mome
         assert [Recipe.from_png(pack.read(name)).seed for name in names[:2]] == [1, 3]
         assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
         with Image.open(io.BytesIO(pack.read("contact-sheet.png"))) as sheet:
-            assert sheet.width > 2 * export.CELL
+            assert sheet.width > 2 * history.CELL
     *_, made = history.save(Event(kind="sheet", places=None), moments, Steering())  # type: ignore[arg-type]
     assert "image/png" in made["saved"]
     (made,) = history.save(Event(kind="zip", places=[]), [], Steering())  # type: ignore[arg-type]
@@ -360,19 +360,19 @@ def test_only_taking_a_recipe_changes_the_model_in_use(
 
 def test_long_words_fit_on_the_sheet(pipe: MemoryDrivenPipeline) -> None:
     out = pipe("red " + "w" * 300 + " bird " + "and red " * 40, seed=1)
-    with Image.open(io.BytesIO(export.contact_sheet([out] * 5))) as sheet:
-        assert sheet.width == 4 * (export.CELL + export.GAP) + export.GAP
-        assert sheet.height > 2 * export.CELL
+    with Image.open(io.BytesIO(history.contact_sheet([out] * 5))) as sheet:
+        assert sheet.width == 4 * (history.CELL + history.GAP) + history.GAP
+        assert sheet.height > 2 * history.CELL
         assert sheet.text["Caption 1"] == out.recipe.caption  # type: ignore[attr-defined]
 
 
 def test_the_contact_sheet_has_letters_of_every_alphabet_or_says_where_the_caption_is() -> None:
     for caption in ("ä é ñ ç ø – — “” ł", "красная птица", "κόκκινο πουλί", "עוף אדום"):
-        words, font = export.legible(caption)
+        words, font = history.legible(caption)
         assert words == caption
         missing = bytes(font.getmask("\uffff"))
         assert all(bytes(font.getmask(letter)) != missing for letter in caption if letter != " ")
-    assert export.legible("\U00013000")[0] == export.UNDRAWN
+    assert history.legible("\U00013000")[0] == history.UNDRAWN
 
 
 def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> None:
