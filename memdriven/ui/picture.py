@@ -17,6 +17,7 @@ from memdriven.models.noise import WHOLE
 from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Reference
 from memdriven.ui import gr, query, state
 from memdriven.ui.html import (
     BESIDE,
@@ -365,12 +366,12 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
     recipe = recipe_of(current, "a picture whose noise can be kept")
     act, item = getattr(event, "act", None), getattr(event, "id", None)
     if act == "hold":
-        noise = state.pipeline().noise(recipe.request(steering.guests), recipe.seed)
+        noise = state.pipeline().noise(recipe, recipe.seed)
         said = status("The view is held: another seed changes z alone.")
         return {**query.view(bool(noise.mirror), noise.window), "status": said}
     new = steering.step(recipe.seed, recipe.variations)
     if act == "take" and isinstance(item, str) and in_bank(item):
-        alone = replace(recipe, neighbours=(item,), weights=(1.0,))
+        alone = replace(recipe, references=(Reference(item),))
         new = new.only(item) if recipe.k > 1 else new.hold(alone)
     return {
         "seed": str(recipe.seed),

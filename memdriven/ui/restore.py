@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html as markup
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -96,12 +95,9 @@ def adapted(recipe: Recipe, steering: Steering) -> Recipe:
     """
     loose = replace(recipe, checkpoint_hash="", bank_hash="")
     bank = made_here(loose).bank
-    pairs = list(zip(recipe.neighbours, recipe.weights, strict=True))
-    there = {name: share for name, share in pairs if steering.owns(name) or name in bank}
-    if len(there) < len(pairs):
-        whole = math.fsum(there.values())
-        there = {name: share / whole for name, share in there.items()} if whole else {}
-    return replace(loose, k=min(recipe.k, bank.n), neighbours=tuple(there), weights=tuple(there.values()))
+    found = [each for each in recipe.references or () if steering.owns(each.id) or each.id in bank]
+    some = any(each.weight for each in found)
+    return replace(loose, k=min(recipe.k, bank.n), references=tuple(found) if some else None)
 
 
 def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +140,7 @@ def inspection(recipe: Recipe) -> str:
     }
     rows = (tag("dt", text(label)) + tag("dd", text(value)) for label, value in values.items() if value != "")
     pipe, cells = state.pipeline(), ""
-    for name, weight in zip(recipe.neighbours, recipe.weights, strict=True):
+    for name, weight in recipe.references or ():
         picture = ""
         if recipe.bank_hash in ("", pipe.bank_hash) and name in pipe.bank:
             content = pipe.bank.thumbnail_bytes(pipe.bank.index_of(name))

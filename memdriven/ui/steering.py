@@ -75,7 +75,7 @@ class Steering:
 
     def hold(self, recipe: Recipe) -> Self:
         """Begin from a picture's references, as long as words, strategy and their number stay."""
-        references = tuple(map(Reference, recipe.neighbours, recipe.weights))
+        references = recipe.references
         return replace(self, shown=(recipe.caption, recipe.strategy, references) if references else None)
 
     def held(self, caption: str, strategy: str, k: int) -> tuple[Reference, ...]:
