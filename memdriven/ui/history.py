@@ -315,7 +315,7 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> list[gr.events.
     with gr.Tab("History", id="history") as tab, gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="history-column", min_width=300):
             section("paint", "Your pictures, saved in this browser")
-            saved = panel(elem_id="saved")
+            column.saved = panel(elem_id="saved")
             listed = panel(panel_html([]), elem_id="history", js_on_load=CLICKS + _CHOSEN)
             undo = gr.Button("Bring them back", elem_id="history-undo", size="sm")
         with gr.Column(elem_id="recipe-column", min_width=260):
@@ -335,12 +335,11 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> list[gr.events.
                 )
                 read = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
             empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
-            seen = panel(empty, elem_id="inspection", js_on_load=CLICKS)
-            inspected = gr.State(None, time_to_live=STATE_SECONDS)
+            column.inspection = panel(empty, elem_id="inspection", js_on_load=CLICKS)
+            column.inspected = gr.State(None, time_to_live=STATE_SECONDS)
     queued = event_options()
     quiet = {name: queued[name] for name in ("show_progress", "api_visibility")}
-    parts = column.parts | {"inspection": seen, "inspected": inspected, "saved": saved}
-    every, current, stored, steering = list(parts.values()), column.current, column.past, column.steering
+    every, current, stored = list(column.parts), column.current, column.past
 
     def then_list(event: gr.events.Dependency, write: bool = True) -> None:
         """Write a list that an event changed, and show it.
@@ -352,21 +351,21 @@ def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> list[gr.events.
             event = event.success(None, stored, stored, js=_WRITE, **quiet)
         event.success(panel_html, stored, listed, **quiet)
 
-    for source in (listed, seen):
-        source.click(by_name(parts, act), [stored, inspected, steering], every, **queued)
-    starred = [stored, column.status]
-    then_list(listed.like(by_name(parts, edit), stored, starred, **BESIDE))
-    then_list(column.result.like(by_name(parts, star), [current, stored], starred, js=_FRESH, **BESIDE))
+    for source in (listed, column.inspection):
+        column.on(source.click, act, ("past", "inspected", "steering"), every, **queued)
+    starred = ("past", "status")
+    then_list(column.on(listed.like, edit, ("past",), starred, **BESIDE))
+    then_list(column.on(column.result.like, star, ("current", "past"), starred, js=_FRESH, **BESIDE))
     then_list(current.change(remember, [current, stored], stored, js=_FRESH, **BESIDE))
     then_list(undo.click(None, None, stored, js=_UNDO, **quiet), write=False)
     then_list(gr.on([page.load, tab.select], None, None, stored, js=_READ, **quiet), write=False)
-    pasted = [seen, inspected, column.status]
-    gr.on([read.click, written.submit], by_name(parts, paste), written, pasted, **quiet)
-    dropped.upload(by_name(parts, drop), steering, every, **queued)
-    arrival.submit(by_name(parts, arrive), steering, every, **queued).success(None, js=_ARRIVED)
-    kept: list[Any] = column.named(*KEPT)
+    pasted = column.named("inspection", "inspected", "status")
+    gr.on([read.click, written.submit], by_name(column.parts, paste), written, pasted, **quiet)
+    column.on(dropped.upload, drop, ("steering",), every, **queued)
+    column.on(arrival.submit, arrive, ("steering",), every, **queued).success(None, js=_ARRIVED)
+    kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)
-    saving = listed.submit(by_name(parts, save), [stored, steering], [saved, column.status], **queued)
+    saving = column.on(listed.submit, save, ("past", "steering"), ("saved", "status"), **queued)
     saving.success(None, js=pressing("saved"))
     return [saving]

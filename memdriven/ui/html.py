@@ -82,11 +82,11 @@ def act_button(
         label,
         "md-steer-button",
         data_act=act,
+        **data,
         data_focus=" ".join(map(str, (act, *data.values()))),
         title=title,
         aria_pressed=None if pressed is None else str(pressed).lower(),
         aria_label=f"{label}: {of}",
-        **data,
     )
 
 
@@ -220,9 +220,13 @@ class Parts(SimpleNamespace):
         """The components by the names that handlers give their values (`by_name`)."""
         return vars(self)
 
-    def named(self, *names: str) -> list[gr.blocks.Block]:
+    def named(self, *names: str) -> list[Any]:
         """Return the components of these names."""
         return [self.parts[name] for name in names]
+
+    def on(self, trigger: Any, handler: Any, given: Iterable[str], changed: Iterable[str], **how: Any) -> Any:
+        """Let a handler answer a trigger with new values, by name, from those of these components."""
+        return trigger(by_name(self.parts, handler), self.named(*given), self.named(*changed), **how)
 
 
 def panel(content: str = "", **options: Any) -> gr.HTML:

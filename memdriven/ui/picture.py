@@ -25,7 +25,6 @@ from memdriven.ui.html import (
     PICTURE_ALT,
     PICTURE_BUSY,
     button,
-    by_name,
     data_uri,
     event_options,
     explained,
@@ -384,43 +383,45 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
 
 def keep_from(panel_: gr.HTML, column: Compose) -> None:
     """Let the buttons of a panel that shows the current picture keep its noise or its view."""
-    changed = column.named("seed", "keep", "steering", "steps", "mirror", "window", "status")
-    given = [column.current, column.steering]
-    panel_.click(by_name(column.parts, keep), given, changed, **BESIDE).success(None, js=_TAKEN)
+    changed = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
+    column.on(panel_.click, keep, ("current", "steering"), changed, **BESIDE).success(None, js=_TAKEN)
+
+
+PREVIEW = ("memory", "unknown", "status")
+STEERED = (*PREVIEW, "steering", "own", "steps")
+SWITCHED = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
 
 
 def build(column: Compose, begin: Mapping[str, Any]) -> gr.events.Dependency:
-    """Add the tab and its panels; return the event that paints, so that Stop can cancel it.
+    """Add the tab; return the event that paints, so that Stop can cancel it.
 
-    The panels are memory, result, own (images), and larger, which holds an enlarged picture.
+    Its panels are memory, result, own (images), and larger, which holds an enlarged picture.
     """
     with gr.Tab("Picture", id="picture"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="memory-column", min_width=300):
             section("memory", "Memory: what it offers for the words")
-            memory = panel(begin.get("memory", note(MEMORY_EMPTY)), elem_id="memory", js_on_load=CLICKS)
-            own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
+            first = begin.get("memory", note(MEMORY_EMPTY))
+            column.memory = panel(first, elem_id="memory", js_on_load=CLICKS)
+            column.own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
         with gr.Column(elem_id="picture-column", min_width=300):
             section("paint", "Picture")
             first = begin.get("result", empty_picture())
-            made = panel(first, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
-            larger = panel(elem_id="larger")
-    column.memory, column.result, column.own, column.larger = memory, made, own, larger
-    parts, asked, queued = column.parts, column.whole_query, event_options()
-    preview = [memory, column.unknown, column.status]
-    changes = [each.change for each in (column.caption, column.source, column.comparison, column.k)]
+            column.result = panel(first, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
+            column.larger = panel(elem_id="larger")
+    asked, preview, queued = column.whole_query, column.named(*PREVIEW), event_options()
+    changes = [each.change for each in column.named("caption", "source", "comparison", "k")]
     gr.on(changes, look, asked, preview, trigger_mode="always_last", **BESIDE)
-    steered, clicked = [*preview, column.steering, own, column.steps], by_name(parts, click)
-    for source in (memory, own, column.steps):
-        source.click(clicked, [column.current, *asked], steered, trigger_mode="multiple", **BESIDE)
-    own.upload(by_name(parts, add_own), asked, steered, **queued)
-    keep_from(made, column)
-    larger_of, enlarged = [column.current, column.steering], [larger, column.status]
-    made.submit(by_name(parts, enlarge), larger_of, enlarged, **queued).success(None, js=pressing("larger"))
-    names = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
-    switched = column.checkpoint.input(
-        by_name(parts, query.switch), column.checkpoint, column.named(*names), **queued
-    )
+    for source in column.named("memory", "own", "steps"):
+        given = ("current", *Query._fields)
+        column.on(source.click, click, given, STEERED, trigger_mode="multiple", **BESIDE)
+    column.on(column.own.upload, add_own, Query._fields, STEERED, **queued)
+    keep_from(column.result, column)
+    larger = column.on(column.result.submit, enlarge, ("current", "steering"), ("larger", "status"), **queued)
+    larger.success(None, js=pressing("larger"))
+    switched = column.on(column.checkpoint.input, query.switch, ("checkpoint",), SWITCHED, **queued)
     switched.success(lambda *values: look(*values)[:2], asked, preview[:2], **BESIDE)
-    painted = [*preview, made, column.seed, column.current]
-    generating: gr.events.Dependency = column.generate.click(by_name(parts, paint), asked, painted, **queued)
+    painted = (*PREVIEW, "result", "seed", "current")
+    generating: gr.events.Dependency = column.on(
+        column.generate.click, paint, Query._fields, painted, **queued
+    )
     return generating

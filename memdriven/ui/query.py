@@ -25,7 +25,6 @@ from memdriven.ui.html import (
     READY,
     Parts,
     button,
-    by_name,
     failure,
     fold,
     hint,
@@ -324,8 +323,8 @@ def build(begin: Mapping[str, Any]) -> Compose:
             _memory(column)
             _noise(column, begin.get("seed", ""))
             _experiments(column)
-    set_by_source = column.named("hint", "comparison", "k", "tries", "guidance")
-    column.source.change(by_name(column.parts, show_source), column.source, set_by_source, **BESIDE)
+    set_by_source = ("hint", "comparison", "k", "tries", "guidance")
+    column.on(column.source.change, show_source, ("source",), set_by_source, **BESIDE)
     # What is in use changed, by the choice or by a recipe.
     column.facts.change(
         lambda: (chips(), known_words(), gr.Textbox(placeholder=_examples(1))),
