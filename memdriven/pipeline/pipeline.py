@@ -29,13 +29,13 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CheckpointError, ConfigError, RetrievalError, require
 from memdriven.files import content_hash
 from memdriven.memory.bank import HEADER, BorrowedBank, MemoryBank
-from memdriven.memory.retrieval import Match, Query, Retriever
+from memdriven.memory.retrieval import Neighbour, Query, Retriever
 from memdriven.memory.scores import scaled, top
 from memdriven.models.generator import Stage
 from memdriven.models.noise import Noise, apply_view, draw_noise
 from memdriven.pipeline.claims import claims, named_in, score_pictures
 from memdriven.pipeline.guidance import Guidance, TextCondition
-from memdriven.pipeline.output import Clock, Neighbour, PipelineOutput, Prepared, Retrieval, Tried, to_picture
+from memdriven.pipeline.output import Clock, PipelineOutput, Prepared, Retrieval, Tried, to_picture
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage
 
@@ -306,7 +306,7 @@ class MemoryDrivenPipeline:
         own = {image.id: image for image in images}
         image = own[item].v() if item in own else self._row(item)
         hidden = [each for each in exclude if each not in own]
-        return tuple(map(self._found, self.retriever.alike(image, count, hidden)))
+        return tuple(self.retriever.alike(image, count, hidden))
 
     def recipe(self, prepared: Prepared, seed: int) -> Recipe:
         """Return what makes one picture again: the request with all that was left open filled in."""
@@ -358,8 +358,7 @@ class MemoryDrivenPipeline:
             query = Query(asked, request.oracle_id, request.caption, tuple(encoded.words))
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
             seed = request.seeds[0] if request.seeds else None
-            matches = self.retriever.retrieve(query, strategy, count, request.exclude, seed)
-            found = tuple(map(self._found, matches))
+            found = tuple(self.retriever.retrieve(query, strategy, count, request.exclude, seed))
         else:
             k = max(1, len(request.references)) if request.k is None else request.k
             found = tuple(self._given(request))
@@ -384,17 +383,7 @@ class MemoryDrivenPipeline:
                 image, caption = own[each].image, own[each].caption
                 yield Neighbour(id=each, image=image, caption=caption, rank=rank, weight=weight)
             else:
-                yield self._found(Match(index=self._row(each), id=each, rank=rank, weight=weight))
-
-    def _found(self, match: Match) -> Neighbour:
-        item, row = self.bank.item(match.index), match.index
-        return Neighbour(
-            **vars(match),
-            image=self.bank.thumbnail(row),
-            caption=item.captions[match.caption_index],
-            class_name=item.class_name,
-            webp=self.bank.thumbnail_bytes(row),
-        )
+                yield self.retriever.neighbour(self._row(each), rank=rank, weight=weight)
 
     def _row(self, item: str) -> int:
         wanted = "an image of the memory, or an own image of this tab"
