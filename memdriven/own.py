@@ -28,8 +28,7 @@ from memdriven.data.prepared import Item, PreparedDataset, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
-from memdriven.encoders.squeezenet import SqueezeNet
-from memdriven.encoders.vgg import Vgg16Features
+from memdriven.encoders.imagenet import SqueezeNet, Vgg16Features
 from memdriven.errors import CaptionError, DataError, Interrupted, require
 from memdriven.explore.memory_map import renew_map
 from memdriven.files import atomic_write_json, read_json, sealed

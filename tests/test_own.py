@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from memdriven import own
 from memdriven.data.folder import prepare_folder
-from memdriven.encoders.vgg import Vgg16Features
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import CheckpointError, DataError
 from memdriven.memory.build import extract_features
 from memdriven.own import contact_sheet, memorise_own, train_own

@@ -18,8 +18,8 @@ from tqdm import tqdm
 from memdriven.config import Config, DamsmConfig, TextConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.image import CompactBackbone, FeatureHeads, ImageFeatures, resized
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.encoders.text import TextEncoder, TextFeatures
-from memdriven.encoders.vgg import Vgg16Features
 from memdriven.encoders.weights import load_weights, read_weights, weights_hash, write_weights
 from memdriven.errors import CheckpointError, require
 from memdriven.files import atomic_write_json, read_json, sealed

@@ -26,9 +26,8 @@ from memdriven.checkpoint import RIVAL as RIVAL_FILE
 from memdriven.checkpoint import load_rival
 from memdriven.data.images import centre_square, to_bytes, to_tensor
 from memdriven.data.prepared import Item, PreparedDataset, load_images
-from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.imagenet import SqueezeNet, Vgg16Features
 from memdriven.encoders.text import TextFeatures
-from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.features import Extractor, pooled_maps
 from memdriven.evaluation.judge import AttributeJudge, load_judge

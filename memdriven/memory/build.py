@@ -36,7 +36,7 @@ from memdriven.memory.features import COSINE, FeatureStore, Parts, encode_v, wri
 from memdriven.numbers import counted, shown
 
 if TYPE_CHECKING:
-    from memdriven.encoders.vgg import Vgg16Features
+    from memdriven.encoders.imagenet import Vgg16Features
 
 T = TypeVar("T")
 FEATURE_SHARD, BANK_SHARD = 128, 512

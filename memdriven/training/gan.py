@@ -16,8 +16,8 @@ from memdriven.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from memdriven.config import Config, from_dict, to_dict
 from memdriven.devices import choose_device, device_name
 from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.encoders.readers import load_attributes, reader_of
-from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError, require
 from memdriven.files import read_json
 from memdriven.models.generator import Generator

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from memdriven import losses
 from memdriven.config import Config
-from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.errors import ConfigError, require
 from memdriven.models.discriminator import Discriminator
 from memdriven.models.generator import Generator, GeneratorOutput
