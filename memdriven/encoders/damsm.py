@@ -126,8 +126,7 @@ class Damsm(nn.Module):
 
     def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
         """Embed captions, on the model's device."""
-        ids, lengths = Vocabulary.batch(captions)
-        features: TextFeatures = self.text(ids.to(self.device), lengths)
+        features: TextFeatures = self.text(*Vocabulary.batch(captions))
         return features
 
     @torch.no_grad()

@@ -37,6 +37,8 @@ class Retrieval(Sequence[Neighbour]):
     unknown_words: tuple[UnknownWord, ...] = ()
     truncated: int = 0
     """Words beyond the model's limit, cut from the end."""
+    named: Named = field(default_factory=Named)
+    """What the caption's own words name."""
     tried: int = 0
     """References that were painted with to choose these; 0 where retrieval alone decided."""
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -88,8 +90,6 @@ class Prepared:
     """The references in use."""
     asked: TextFeatures
     """The caption's embeddings, not guided."""
-    named: Named
-    """What the caption's own words name."""
     text: TextCondition
     """The caption as G reads it beside these references."""
     v: Tensor

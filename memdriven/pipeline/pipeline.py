@@ -33,11 +33,11 @@ from memdriven.memory.retrieval import Neighbour, Query, Retriever
 from memdriven.memory.scores import scaled, top
 from memdriven.models.generator import Stage
 from memdriven.models.noise import Noise, apply_view, draw_noise
-from memdriven.pipeline.claims import claims, named_in, score_pictures
+from memdriven.pipeline.claims import claims, named_by, score_pictures
 from memdriven.pipeline.guidance import Guidance, TextCondition
 from memdriven.pipeline.output import Clock, PipelineOutput, Prepared, Retrieval, Tried, to_picture
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage
+from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage, drawn_seed
 
 _PREPARED = 16
 """Requests whose preparation is remembered: at most half a megabyte of v each."""
@@ -139,7 +139,7 @@ class MemoryDrivenPipeline:
     ) -> Iterator[PipelineOutput]:
         """Yield when all is prepared, then after each stage of each picture; as `__call__` otherwise."""
         prepared = self.prepare(Request.of(caption, strategy, k, seed, **fields))
-        request, resolutions = prepared.request, self.resolutions
+        request, named, resolutions = prepared.request, prepared.retrieval.named, self.resolutions
         noises = [self.noise(request, each) for each in request.seeds]
         seen = request.memory and len(prepared.retrieval)
         output = PipelineOutput(
@@ -162,7 +162,7 @@ class MemoryDrivenPipeline:
                     made[place] = (*made[place], to_picture(image))
                     clock.lap(f"stage {side}")
                     if last:
-                        checked = (*checked, claims(self.checkpoint, prepared.named, prepared.asked, image))
+                        checked = (*checked, claims(self.checkpoint, named, prepared.asked, image))
                         if checked[-1]:
                             clock.lap("check")
                 output = replace(
@@ -180,7 +180,8 @@ class MemoryDrivenPipeline:
         The last few requests are remembered, so that a preview and its picture share one. Errors are those
         of `__call__`.
         """
-        request = request.seeded().but(strategy=request.strategy or self.config.retrieval.strategy)
+        seeds, own = request.seeds or (drawn_seed(),), self.config.retrieval.strategy
+        request = Request.of(request, request.strategy or own, seeds=seeds)
         # Noise takes part where references are painted with to choose among them, or drawn.
         free = request.references is None
         tries = request.best_of if free and request.strategy not in CONTROLS else 1
@@ -201,7 +202,6 @@ class MemoryDrivenPipeline:
             request=request,
             retrieval=retrieval,
             asked=asked,
-            named=named_in(self.checkpoint, request.caption, retrieval.unknown_words),
             text=TextCondition.of(asked),
             v=torch.zeros(1, *self.bank.features.shape),
             guidance=strength,
@@ -232,7 +232,7 @@ class MemoryDrivenPipeline:
         stages = min(sum(side < config.pixel_size for side in self.resolutions) + 1, len(self.resolutions))
         alone = [self._fused(prepared, [replace(each, weight=1.0)]) for each in found]
         pictures = self.paint_many(alone, prepared.request.seeds[:1] * len(alone), stages)[-1]
-        scores = score_pictures(self.checkpoint, prepared.named, prepared.asked, pictures)
+        scores = score_pictures(self.checkpoint, prepared.retrieval.named, prepared.asked, pictures)
         places = top(scores, found.k).tolist()
         shares = scaled([found[place].weight for place in places])
         kept = tuple(replace(found[place], weight=share) for place, share in zip(places, shares, strict=True))
@@ -296,7 +296,7 @@ class MemoryDrivenPipeline:
     ) -> Retrieval:
         """Return a caption's references alone, however many; arguments and errors are those of `__call__`."""
         with self.turn, torch.inference_mode():
-            return self._retrieve(Request.of(caption, strategy, k, **fields).seeded(), Clock())[0]
+            return self._retrieve(Request.of(caption, strategy, k, **fields), Clock())[0]
 
     @torch.inference_mode()
     def alike(
@@ -357,14 +357,16 @@ class MemoryDrivenPipeline:
             k = self.config.retrieval.k if request.k is None else request.k
             query = Query(asked, request.oracle_id, request.caption, tuple(encoded.words))
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
-            seed = request.seeds[0] if request.seeds else None
+            seed = request.seeds[0] if request.seeds else drawn_seed()
             found = tuple(self.retriever.retrieve(query, strategy, count, request.exclude, seed))
         else:
             k = max(1, len(request.references)) if request.k is None else request.k
             found = tuple(self._given(request))
         clock.lap("retrieve")
+        values = self.checkpoint.attributes.values if self.checkpoint.attributes else {}
         retrieval = Retrieval(
             caption=request.caption,
+            named=named_by(request.caption, values, encoded.unknown),
             strategy=strategy,
             k=k,
             neighbours=found,
