@@ -23,15 +23,15 @@ import torch
 from PIL import Image
 
 from memdriven.data.images import centre_square, decode_image, to_tensor
-from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
+from memdriven.encoders.imagenet import WEIGHTS_VARIABLE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, RetrievalError, require
 from memdriven.memory.features import encode_v
-from memdriven.memory.scores import shares
+from memdriven.memory.retrieval import Neighbour
 from memdriven.numbers import is_number
-from memdriven.pipeline.output import Neighbour, Retrieval
+from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation, sums_to_one
+from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation
 from memdriven.ui.html import act_button, button, image_uri, tag, text
 
 MAX_PINS = 8
@@ -53,9 +53,8 @@ class Steering:
     """By which a reference's natural share is multiplied; 1 where an id is missing."""
     alone: bool = False
     """Whether the pins are all there is, in equal shares, with nothing retrieved beside them."""
-    shown: tuple[str, str, tuple[Reference, ...]] | None = None
-    """Words, strategy and references of a picture on screen: for these words, what is done by hand begins
-    from these."""
+    shown: Recipe | None = None
+    """A picture on screen: for its words and strategy, what is done by hand begins from its references."""
     like: str | None = None
     """An image whose look-alikes take the place of retrieval."""
     guests: tuple[UserImage, ...] = ()
@@ -75,14 +74,14 @@ class Steering:
 
     def hold(self, recipe: Recipe) -> Self:
         """Begin from a picture's references, as long as words, strategy and their number stay."""
-        references = recipe.references
-        return replace(self, shown=(recipe.caption, recipe.strategy, references) if references else None)
+        return replace(self, shown=recipe)
 
     def held(self, caption: str, strategy: str, k: int) -> tuple[Reference, ...]:
         """Return the references to begin from; none for other words, or where one is masked."""
-        if self.shown is None or self.like or self.shown[:2] != (caption, strategy):
+        shown = self.shown
+        if shown is None or self.like or (shown.caption, shown.strategy) != (caption, strategy):
             return ()
-        references = self.shown[2]
+        references = shown.references or ()
         masked = any(each.id in self.masks for each in references)
         return () if masked or len(references) != k else references
 
@@ -150,26 +149,22 @@ class Steering:
         return self.variations if keep and seed == self.base else ()
 
     def mix(self, retrieved: Sequence[Reference]) -> tuple[Reference, ...]:
-        """Return the references of a picture: the pins first, then what retrieval adds, best first."""
-        ids = [*self.pins, *(each.id for each in retrieved)]
-        whole = math.fsum(each.weight for each in retrieved) or 1.0
-        if not self.pins and sums_to_one([whole]) and not any(name in self.factors for name in ids):
-            # Untouched shares keep their last bit, so that a restored mix gives the same pixels.
-            return tuple(retrieved)
-        rest = len(retrieved) / len(ids) if ids else 0.0
-        base = [1 / len(ids)] * len(self.pins) + [rest * each.weight / whole for each in retrieved]
-        parts = [share * self.factors.get(name, 1.0) for name, share in zip(ids, base, strict=True)]
-        return tuple(map(Reference, ids, shares(parts, len(ids))))
+        """Return the references of a picture, their shares not scaled: first the pins, then those retrieved.
+
+        A pin has the mean share. Untouched shares keep their last bit, as in a restored mix.
+        """
+        mean = math.fsum(each.weight for each in retrieved) / len(retrieved) if retrieved else 1.0
+        mixed = [*(Reference(name, mean) for name in self.pins), *retrieved]
+        return tuple(Reference(name, share * self.factors.get(name, 1.0)) for name, share in mixed)
 
     def after(self, act: object, item: object, value: object, known: bool) -> Self:
         """Return the steering after one click on a card; `known` is whether there is such an item."""
-        alone: dict[object, Callable[[], Self]] = {
-            "release": self.release,
-            "steady": partial(self.step, 0, ()),
-            "unlike": partial(replace, self, like=None),
-        }
-        if isinstance(act, str) and act in alone:
-            return alone[act]()
+        if act == "release":
+            return self.release()
+        if act == "steady":
+            return self.step(0, ())
+        if act == "unlike":
+            return replace(self, like=None)
         of_item: dict[object, Callable[[str], Self]] = {
             "pin": self.pin,
             "mask": self.mask,
@@ -200,7 +195,7 @@ OTHER_KIND = "another kind of file, a damaged one, or one with more pixels"
 OWN_CAPTION = "your own image"
 VGG_FIX = (
     f"set {WEIGHTS_VARIABLE} to a local weight file, or run once, connected: python -c "
-    '"from memdriven.encoders.vgg import Vgg16Features; Vgg16Features.load()"'
+    '"from memdriven.encoders.imagenet import Vgg16Features; Vgg16Features.load()"'
 )
 SIDE, THUMBNAIL = 256, 96
 """Sides in px of the square that v is made of, and of its card."""
