@@ -293,7 +293,6 @@ def build(begin: Mapping[str, Any]) -> Compose:
     """Add the column to the page that is being built, with what it opens with by name."""
     column = Compose(steering=gr.State(Steering(), time_to_live=STATE_SECONDS))
     column.current = gr.State(begin.get("current"), time_to_live=STATE_SECONDS)
-    column.past = gr.JSON([], visible=False)
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         with gr.Column(elem_id="words"):
             section("text", "Words")
@@ -323,6 +322,7 @@ def build(begin: Mapping[str, Any]) -> Compose:
             _memory(column)
             _noise(column, begin.get("seed", ""))
             _experiments(column)
+    column.past = gr.JSON([], visible=False)
     set_by_source = ("hint", "comparison", "k", "tries", "guidance")
     column.on(column.source.change, show_source, ("source",), set_by_source, **BESIDE)
     # What is in use changed, by the choice or by a recipe.

@@ -263,14 +263,13 @@ def mark_words(
 
     Small words are left alone, and those that most captions of the memory share, e.g. "bird".
     """
-    shared = set(words) - _SMALL_WORDS - common
-    strongest, marked = max((strengths or {}).values(), default=0.0), ""
+    shared, strengths = set(words) - _SMALL_WORDS - common, strengths or {}
+    strongest, marked = max(strengths.values(), default=0.0), ""
     for piece in _PIECE.findall(caption):
-        word, share = "".join(tokenize(piece)), 1.0
-        if strengths and strongest > 0:
-            share = min(1.0, max(0.2, strengths.get(word, 0.0) / strongest))
-        strength = f"--strength:{share:.2f}"
-        marked += tag("mark", text(piece), style=strength) if word in shared else text(piece)
+        word = "".join(tokenize(piece))
+        share = min(1.0, max(0.2, strengths.get(word, 0.0) / strongest)) if strongest > 0 else 1.0
+        style = f"--strength:{share:.2f}"
+        marked += tag("mark", text(piece), style=style) if word in shared else text(piece)
     return marked
 
 
