@@ -75,7 +75,8 @@ def _option(parameter: inspect.Parameter, hint: Any, config: Config | None) -> i
     optional = len(inner) == 1 and types.NoneType in get_args(kind)
     section: Any = inner[0] if optional else kind
     if isinstance(section, type) and dataclasses.is_dataclass(section):
-        kind, default, marks = section, config if section is Config else section(), [tyro.conf.arg(name="")]
+        kind, marks = section, [tyro.conf.arg(name="")]
+        default = config if section is Config else default or section()
     elif parameter.name in POSITIONAL:
         marks = [tyro.conf.Positional, tyro.conf.arg(metavar=parameter.name.upper())]
     elif optional:  # its help shows the type alone, not `{None}|PATH (default: None)`

@@ -15,13 +15,14 @@ from memdriven.aviary.resettings import background
 from memdriven.aviary.species import BACKGROUNDS, possible_places
 from memdriven.data.prepared import Item
 from memdriven.errors import EvaluationError
+from memdriven.evaluation.context import Prompt
 from memdriven.evaluation.diversity import (
     entropy,
     mean_pairwise_distance,
     measure_background_entropy,
     paint_draws,
 )
-from memdriven.evaluation.rows import Prompt
+from memdriven.evaluation.rows import Row
 from memdriven.models.noise import WHOLE, Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
@@ -132,7 +133,7 @@ def backgrounds(paints: Any, *memory: str) -> dict[str, float]:
             index_of=memory.index, item=lambda row: SimpleNamespace(attributes=RECORDS[memory[row]])
         ),
     )
-    return {found.metric: found.value for found in measure_background_entropy(bench)}  # type: ignore[arg-type]
+    return {found.metric: found.value for found in measure_background_entropy(bench, Row(name="model"))}  # type: ignore[arg-type]
 
 
 def obedient(request: Request, z: Tensor) -> str:
