@@ -51,11 +51,7 @@ class Protocol:
     split: str = "test"
     """Whose captions are painted: test, or validation, to choose settings by."""
     controls: tuple[str, ...] = CONTROLS
-    """Rows beside the model's: the retrieved images themselves, real images (for distances: of the other
-    split), random memory, no memory, each caption's own image as memory; also best-of-8, the model with the
-    one of eight references whose picture fits the words best, and retrieved-best-of-8, of eight retrieved
-    images the one that fits best by the same reader; rival, a GAN without a memory, where one lies beside the
-    checkpoint (train-rival); and best-of-N, guidance-X, k-N, the model with that setting."""
+    """Rows beside the model's, as `evaluate` has them."""
     device: str = "auto"
     """Where to run: auto, cpu, cuda, cuda:1, ..."""
     batch: int = 16
@@ -63,16 +59,15 @@ class Protocol:
     judge: Path | None = None
     """Folder of an attribute judge (train-judge)."""
     vgg: Path | None = None
-    """VGG-16 weights; without it $MEMDRIVEN_VGG16 or torchvision's download."""
+    """VGG-16 weights; else $MEMDRIVEN_VGG16 or torchvision's download."""
     squeezenet: Path | None = None
-    """SqueezeNet 1.1 weights; without it $MEMDRIVEN_SQUEEZENET or torchvision's download."""
+    """SqueezeNet 1.1 weights; else $MEMDRIVEN_SQUEEZENET or torchvision's download."""
     inception_a: Path | None = None
-    """The 2015 TensorFlow Inception weights as torch-fidelity publishes them, for FID forms a and
-    c and the Inception score; without it torch-fidelity's download."""
+    """torch-fidelity's weights of the 2015 Inception, for FID a and c and the score; else its download."""
     inception_b: Path | None = None
-    """torchvision's Inception-v3 weights, for FID form b; without it its download."""
+    """torchvision's Inception-v3 weights, for FID form b; else its download."""
     detector: Path | None = None
-    """torchvision's fasterrcnn_resnet50_fpn_v2 weights, for SOA; without it its download."""
+    """torchvision's fasterrcnn_resnet50_fpn_v2 weights, for SOA; else its download."""
 
 
 @dataclass(frozen=True, kw_only=True)

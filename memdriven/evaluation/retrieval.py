@@ -47,9 +47,8 @@ def measure_retrieval(context: Context, row: Row) -> list[Measurement]:
 
     def has(prompt: Prompt, item: BankItem) -> float:
         """Return the share of a caption's named attributes that an item has."""
-        return sum(bool(item.attributes.get(name) == value) for name, value in prompt.named.items()) / len(
-            prompt.named
-        )
+        named = prompt.named.items()
+        return sum(bool(item.attributes.get(name) == value) for name, value in named) / len(named)
 
     def fits(prompt: Prompt, item: BankItem) -> bool:
         return item.class_name == prompt.item.class_name if of_class else has(prompt, item) == 1

@@ -90,6 +90,12 @@ def evaluate(
     diversity_seed diversity_z background_entropy. What lacks its weights is left out and said so. A run
     that was stopped goes on where it was.
 
+    Controls: the images themselves that are retrieved or real (for distances real ones are of the other
+    split); random memory, none, each caption's own image as memory (oracle); best-of-8, the model with the
+    one of eight references whose picture fits the words best; retrieved-best-of-8, of eight retrieved images
+    the one that fits best by the same reader; rival, a GAN without a memory, where one lies beside the
+    checkpoint (train-rival); and best-of-N, guidance-X, k-N, the model with that setting.
+
     Args:
         checkpoint: folder of a checkpoint with its memory bank.
         dataset: folder of a prepared data set with the split, and with the bank's images.
