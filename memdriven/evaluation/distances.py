@@ -145,15 +145,11 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Sprea
 def inception_extractor(
     form: Form, weights: Path | None, side: int, *, logits: bool = False, device: str = "cpu"
 ) -> Extractor:
-    """Return Inception's pooled features (n, 2048) of images of a side in px, in one form.
+    """Return Inception's pooled features (n, 2048), or its class scores (n, 1008), in one form.
 
-    Args:
-        form: see the module.
-        weights: a local weight file: torch-fidelity's `weights-inception-2015-12-05-6726825d.pth`
-            for `a` and `c`, torchvision's `inception_v3` for `b`. None downloads the library's.
-        side: of the images that will come; the form's own resize starts from it.
-        logits: forms a and c: the class scores (n, 1008) without their bias instead.
-        device: where to run.
+    Weights are torch-fidelity's `weights-inception-2015-12-05-6726825d.pth` for `a` and `c`, torchvision's
+    `inception_v3` for `b`; None downloads them. Images of any other side in px are brought to `side` first;
+    the form's own resize starts from it. Class scores (of `a` and `c`) are without their bias.
 
     Raises:
         EvaluationError: the weights, or torch-fidelity for `a` and `c`, are not to be had.

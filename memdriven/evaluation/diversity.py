@@ -47,17 +47,10 @@ HELD: dict[str, Any] = {"mirror": False, "window": WHOLE}
 
 @torch.no_grad()
 def mean_pairwise_distance(images: Tensor, maps: Callable[[Tensor], list[Tensor]]) -> float:
-    """Return the mean LPIPS-like distance over all pairs of a group.
+    """Return the mean LPIPS-like distance over all pairs of two images or more, (q, 3, h, w) in [0, 1].
 
-    Args:
-        images: float (q, 3, h, w) in [0, 1]: q pictures of one caption and one v.
-        maps: a network's maps by depth, each (q, c, h', w').
-
-    Raises:
-        EvaluationError: fewer than two images.
+    `maps` are a network's by depth, each (q, c, h', w').
     """
-    wanted, fix = "two images or more of a caption", "draw z more often"
-    require(len(images) > 1, EvaluationError, wanted, str(len(images)), fix)
     first, second = torch.combinations(torch.arange(len(images)), 2).T
     total = torch.zeros(len(first), device=images.device)
     for depth in maps(images):
@@ -186,12 +179,8 @@ def _backgrounds(
     """Yield for each of the first captions that fit which backgrounds the judge sees over z, and should see.
 
     Where the caption names none, z alone chooses of those that the memory's pose leaves open. A pose with one
-    place alone (swimming) leaves nothing to z or to words, so it never fits.
-
-    Args:
-        context: the evaluation's material.
-        named: captions that name a background, or those that name none.
-        conflicting: of the references only those that were seen in another than the named background.
+    place alone (swimming) leaves nothing to z or to words, so it never fits. Conflicting references are those
+    that were seen in another than the named background.
     """
     left, column = CAPTIONS, context.judge.names.index("background")
     for i, prompt in enumerate(context.prompts):

@@ -154,11 +154,8 @@ def read_results(path: Path | str) -> list[Result]:
 def format_table(results: Iterable[tuple[str, Result]], show: Callable[[str], str] = str) -> str:
     """Return a table of results with the labels of their rows: a column a metric.
 
-    The newest of several measurements of one cell is shown; an empty cell was not measured.
-
-    Args:
-        results: in any order of rows.
-        show: makes text of names that nobody has checked.
+    The newest of several measurements of one cell is shown; an empty cell was not measured. `show` makes text
+    of names that nobody has checked.
     """
     cells: dict[str, dict[str, str]] = {}
     for label, result in results:

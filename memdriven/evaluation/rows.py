@@ -85,13 +85,7 @@ def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = Non
     """Make one row: `model`, one of `ROWS`, one with another `SETTING`, or `strategy NAME`.
 
     Its pictures are made batch by batch and mapped from a file; where the file was begun with all that they
-    depend on the same, it is gone on with.
-
-    Args:
-        context: the evaluation's material.
-        name: of the row.
-        prompts: other captions than the evaluation's.
-        file: under which name such other pictures are kept.
+    depend on the same, it is gone on with. Other prompts than the evaluation's need another name of `file`.
 
     Raises:
         EvaluationError: it needs what is not here.

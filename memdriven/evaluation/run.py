@@ -124,14 +124,13 @@ def evaluate(
         seed=seed,
         progress=progress,
     )
-    found, metrics = (
-        Evaluation(context, out / "results.jsonl", variant, budget),
-        dict.fromkeys(protocol.metrics),
-    )
+    found = Evaluation(context, out / "results.jsonl", variant, budget)
+    metrics = dict.fromkeys(protocol.metrics)
     own = pipe.config.retrieval.strategy
     further = [STRATEGY + name for name in strategies if name not in (own, *protocol.controls)]
     for name in dict.fromkeys((MODEL, *protocol.controls, *further)):
         found.measure_pictures(name, [metric for metric in metrics if metric in MEASURES])
+
     searched = [Row(name=STRATEGY + name, strategy=name) for name in SEARCHED]
     for kind, rows in ((MODEL_MEASURES, [Row(name=MODEL, strategy=own)]), (STRATEGY_MEASURES, searched)):
         for metric in (metric for metric in metrics if metric in kind):
@@ -185,11 +184,11 @@ class Evaluation:
             "captions": captions,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         }
-        self._earlier = {  # later lines replace earlier ones of the same number
-            (result.row, result.metric, result.pictures): result
-            for result in read_results(path)
-            if result.judge in ("", self._judge) and identity.items() <= vars(result).items()
-        }
+        self._earlier: dict[tuple[str, ...], dict[str, Result]] = {}
+        for each in read_results(path):  # later lines replace earlier ones of the same number
+            if each.judge in ("", self._judge) and identity.items() <= vars(each).items():
+                numbers = self._earlier.setdefault((each.measure, each.row, each.pictures), {})
+                numbers[each.metric] = each
 
     def measure_pictures(self, name: str, metrics: Sequence[str]) -> None:
         """Make one row of pictures, or take it from disk, and measure what is missing of it."""
@@ -211,8 +210,7 @@ class Evaluation:
         if metric in SPACES:
             images.append(context.reference_images)
         pictures = "+".join(map(pixels_hash, images))
-        key = (metric, row.name, pictures)
-        results = [r for r in self._earlier.values() if (r.measure, r.row, r.pictures) == key]
+        results = list(self._earlier.get((metric, row.name, pictures), {}).values())
         self._taken += results
         if not results:
             facts = {**self._facts, "row": row.name, "measure": metric, "strategy": row.strategy}
