@@ -16,9 +16,8 @@ from tqdm import tqdm
 from memdriven.data.images import centre_square, to_bytes
 from memdriven.data.prepared import Item, PreparedDataset, load_images
 from memdriven.encoders.image import resized
-from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.imagenet import SqueezeNet, Vgg16Features
 from memdriven.encoders.text import TextFeatures
-from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.judge import AttributeJudge, load_judge
 from memdriven.files import sha256_file

@@ -25,7 +25,7 @@ from memdriven.data.images import centre_square, to_tensor
 from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.context import CONTROLS, Context, Prompt, quantised
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json, sha256_file
-from memdriven.pipeline.claims import named_in, score_pictures
+from memdriven.pipeline.claims import score_pictures
 
 MODEL, REAL, RETRIEVED = "model", "real", "retrieved"
 TRIED = 8
@@ -159,10 +159,11 @@ def _retrieved(context: Context, name: str, prompts: Sequence[Prompt], seeds: ra
         best = 0
         if name == RETRIEVED_BEST:
             images = torch.stack([context.remembered(each, side) for each in found.ids]).to(context.device)
-            named = named_in(checkpoint, found.caption, found.unknown_words)
             asked = context.encode([found.caption])
             with torch.inference_mode():
-                best = int(score_pictures(checkpoint, named, asked, images.float() / 127.5 - 1).argmax())
+                best = int(
+                    score_pictures(checkpoint, found.named, asked, images.float() / 127.5 - 1).argmax()
+                )
         ids.append(found.ids[best])
 
     def recall(at: slice) -> Made:

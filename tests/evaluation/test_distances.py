@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.image.inception import InceptionScore
 
-from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.errors import CheckpointError, EvaluationError
 from memdriven.evaluation import context, distances
 from memdriven.evaluation.context import Extractor, pooled_maps
