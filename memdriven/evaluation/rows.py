@@ -161,9 +161,8 @@ def _retrieved(context: Context, name: str, prompts: Sequence[Prompt], seeds: ra
             images = torch.stack([context.remembered(each, side) for each in found.ids]).to(context.device)
             asked = context.encode([found.caption])
             with torch.inference_mode():
-                best = int(
-                    score_pictures(checkpoint, found.named, asked, images.float() / 127.5 - 1).argmax()
-                )
+                fit = score_pictures(checkpoint, found.named, asked, images.float() / 127.5 - 1)
+            best = int(fit.argmax())
         ids.append(found.ids[best])
 
     def recall(at: slice) -> Made:
