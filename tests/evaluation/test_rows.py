@@ -119,7 +119,7 @@ def test_the_best_retrieved_image_is_the_readers_choice_among_eight(
             - 1
         )
         assert row.drew_on is not None
-        assert row.drew_on[i] == ids[int(reddest(0, 0, images, 0).argmax())]
+        assert row.drew_on[i] == ids[int(reddest(0, 0, 0, images).argmax())]
 
 
 def test_the_rivals_pictures_know_neither_memory_nor_window(
