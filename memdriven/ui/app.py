@@ -170,7 +170,7 @@ def launch(
         state_session_capacity=SESSIONS,
         show_error=False,
         favicon_path=Path(__file__).with_name("favicon.svg"),
-        app_kwargs={"middleware": [gate]},
+        app_kwargs={"middleware": [gate, Middleware(queue.StreamEnds)]},
     )
     return str(public or local)
 
