@@ -27,8 +27,9 @@ from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, RetrievalError
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.features import encode_v
+from memdriven.memory.retrieval import Neighbour
 from memdriven.memory.scores import shares
-from memdriven.pipeline.output import Neighbour, Retrieval
+from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation, sums_to_one
