@@ -35,8 +35,7 @@ from memdriven.ui.state import Shelf
 from memdriven.ui.still import still
 
 SESSIONS = 500
-"""Browser tabs and callers whose state is kept, the longest unused forgotten first: Gradio holds
-0.3 MB for each."""
+"""Browser tabs and callers whose state is kept, the longest unused forgotten first."""
 SANS = ("Inter", "Helvetica Neue", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from importlib.resources import files
 from inspect import isgeneratorfunction
-from itertools import count
 from types import SimpleNamespace
 from typing import Any, ParamSpec
 
@@ -96,7 +96,7 @@ def webp_uri(content: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(content).decode("ascii")
 
 
-_said = count()
+_said = itertools.count()
 """Numbers what is told: Gradio does not draw a value anew that equals the one before."""
 
 

@@ -23,12 +23,13 @@ from contextvars import ContextVar
 from enum import Enum
 from inspect import Parameter, signature
 from itertools import count
-from typing import Any, ClassVar, NamedTuple
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple, cast
 from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary, WeakSet
 
 from fastapi import HTTPException, Request
-from gradio import queueing
+from gradio import queueing, state_holder
 from gradio.server_messages import ProcessCompletedMessage
 
 from memdriven.ui import gr, session, state
@@ -169,6 +170,34 @@ class FairQueue(queueing.Queue):
 
 
 queueing.Queue = FairQueue  # type: ignore[misc]  # where Gradio looks for the queue of a page
+
+
+class NothingKept(dict[int, Any]):
+    """Takes whatever it is given, and holds none of it."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __getitem__(self, key: int) -> Any:
+        return {}
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        pass
+
+
+class Session(state_holder.SessionState):
+    """What the server holds of a tab or caller.
+
+    Not what each component shows, pictures included: Gradio makes and keeps that for its deep links, which
+    this page has not, and while it is made for one caller all others wait.
+    """
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        super().__init__(cast(gr.Blocks, SimpleNamespace(default_config=blocks.default_config, blocks={})))
+        self.config_values = NothingKept()
+
+
+state_holder.SessionState = Session  # type: ignore[misc]
 
 
 def _address(request: Request) -> str:

@@ -117,6 +117,15 @@ def test_a_press_while_a_stream_ends_is_heard(
     assert listen(served, "quick")[-2]["success"]
 
 
+def test_of_a_caller_no_copy_of_the_page_is_held(served: tuple[Any, str]) -> None:
+    page, _ = served
+    join(served, "caller")
+    assert listen(served, "caller")[-2]["success"]
+    held = page.state_holder.session_data["caller"]
+    assert len(held.config_values) == 0
+    assert held.blocks_config.fns == page.fns
+
+
 class Event:
     """An event of a session, named after its address and its number."""
 
