@@ -180,7 +180,7 @@ def test_counts_are_limited() -> None:
         steering.mask("one more")
 
 
-def test_controls_and_the_line_of_what_was_done() -> None:
+def test_controls_and_the_line_of_what_was_done(pipe: MemoryDrivenPipeline) -> None:
     steering = Steering().pin("bird-01").mask("<b>").more_like("bird-03").mask('"x').mask("bird-02")
     line = line_up(CAPTION, STRATEGY, 2, 0, Steering().pin("bird-01"))
     made = card_buttons(line.retrieval[0], Steering().pin("bird-01"), 2)
@@ -188,7 +188,7 @@ def test_controls_and_the_line_of_what_was_done() -> None:
     assert 'aria-pressed="true"' in made
     assert 'type="range"' in made
     assert 'type="range"' not in card_buttons(line.retrieval[0], steering, 1)
-    bank = state.pipeline().bank
+    bank = pipe.bank
     said = steered_line(steering, line.retrieval, bank)
     assert said.count('class="md-undo"') == 4
     assert "<b>" not in said
