@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from memdriven.config import Config, DamsmConfig, TextConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
@@ -53,13 +52,8 @@ def word_cosines(words: Tensor, mask: Tensor, regions: Tensor) -> Tensor:
     The contexts themselves are never formed: c_i . e_i = sum_r alpha_ir s_ir, and
     |c_i|^2 = alpha_i^T (regions regions^T) alpha_i, which is cheaper while r < d.
 
-    Args:
-        words: (b_txt, t, d).
-        mask: (b_txt, t) bool.
-        regions: (b_img, r, d).
-
-    Returns:
-        (b_img, b_txt, t); meaningless where `mask` is false.
+    Of words (b_txt, t, d), their mask (b_txt, t) and regions (b_img, r, d) it returns (b_img, b_txt, t),
+    meaningless where the mask is false.
     """
     words, regions = words.float(), regions.float()
     texts, length, width = words.shape
@@ -130,11 +124,11 @@ class Damsm(nn.Module):
         return features
 
     @torch.no_grad()
-    def sentences(self, captions: Sequence[EncodedCaption], progress: bool = False) -> Tensor:
+    def sentences(self, captions: Sequence[EncodedCaption]) -> Tensor:
         """Return s of many captions (m, d), on the CPU, encoding those of like length together."""
         order = sorted(range(len(captions)), key=lambda row: len(captions[row].ids))
         parts = []
-        for start in tqdm(range(0, len(order), SENTENCE_BATCH), "captions", disable=not progress):
+        for start in range(0, len(order), SENTENCE_BATCH):
             batch = [captions[row] for row in order[start : start + SENTENCE_BATCH]]
             parts.append(self.encode_captions(batch).sentence.float().cpu())
         return torch.cat(parts)[torch.argsort(torch.tensor(order))]
@@ -193,9 +187,7 @@ def save_damsm(
 def load_damsm(folder: Path | str, device: torch.device | str = "cpu") -> TrainedDamsm:
     """Read a DAMSM folder, or the encoders of a checkpoint: evaluation mode, no gradients.
 
-    Raises:
-        CheckpointError: a file is missing, damaged, or does not belong to the others.
-        ConfigError: the config has unknown settings.
+    A CheckpointError says that a file is missing, damaged, or does not belong to the others.
     """
     folder = Path(folder)
     facts = read_json(folder / CONFIG, CheckpointError)

@@ -281,7 +281,8 @@ def paint(*asked: Any) -> Iterator[dict[str, Any]]:
     request, line = wanted.request(), "Looking into the memory\u2026"
     if request.best_of > (request.k or 1):
         line = f"Painting with {request.best_of} references to choose from ..."
-    yield {"status": status(line, busy=True), "seed": str(request.seeds[0])}
+    drawn = {} if wanted.keep else {"seed": str(request.seeds[0])}
+    yield {"status": status(line, busy=True), **drawn}
     found = select(request, wanted.steering)
     for output in pipe.stream(found.request):
         if not output.stages and not found.request.references:

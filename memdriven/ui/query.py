@@ -390,6 +390,8 @@ def _noise(column: Compose, seed: str) -> None:
         column.steps = panel(elem_id="steps", js_on_load=CLICKS)
         free = "Off: a new random seed for every picture."
         column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
+        # What is written into the box, by hand or the button, is kept (`page.js`).
+        gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **BESIDE)
         column.mirror = gr.Radio(
             [("from the seed", ""), ("off", "no"), ("on", "yes")],
             value="",
