@@ -165,7 +165,7 @@ class Steering:
         rest = len(retrieved) / len(ids) if ids else 0.0
         base = [1 / len(ids)] * len(self.pins) + [rest * each.weight / whole for each in retrieved]
         parts = [share * self.factors.get(name, 1.0) for name, share in zip(ids, base, strict=True)]
-        return tuple(map(Reference, ids, shares(parts, len(ids))))
+        return tuple(map(Reference, ids, shares(parts)))
 
 
 def apply(steering: Steering, act: object, item: object, value: object, known: bool) -> Steering:
