@@ -333,7 +333,7 @@ def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
     """Return how many of the named things a reference has; its percentile where nothing is known of them."""
     has, bank = None, state.pipeline().bank
     with suppress(MemDrivenError):  # an image of the visitor's own
-        has = carries(state.pipeline(), retrieval.caption, bank.item(bank.index_of(neighbour.id)))
+        has = carries(retrieval.named, bank.item(bank.index_of(neighbour.id)))
     score: str | None = None
     if has is not None:
         percent = 100 * has[0] / has[1]
