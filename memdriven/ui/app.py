@@ -35,8 +35,7 @@ from memdriven.ui.state import Shelf
 from memdriven.ui.still import still
 
 SESSIONS = 500
-"""Browser tabs and callers whose state is kept, the longest unused forgotten first: Gradio holds
-0.3 MB for each."""
+"""Browser tabs and callers whose state is kept, the longest unused forgotten first."""
 SANS = ("Inter", "Helvetica Neue", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
@@ -170,7 +169,7 @@ def launch(
         state_session_capacity=SESSIONS,
         show_error=False,
         favicon_path=Path(__file__).with_name("favicon.svg"),
-        app_kwargs={"middleware": [gate]},
+        app_kwargs={"middleware": [gate, Middleware(queue.StreamEnds)]},
     )
     return str(public or local)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from importlib.resources import files
@@ -95,9 +96,13 @@ def webp_uri(content: bytes) -> str:
     return "data:image/webp;base64," + base64.b64encode(content).decode("ascii")
 
 
+_said = itertools.count()
+"""Numbers what is told: Gradio does not draw a value anew that equals the one before."""
+
+
 def status(message: str, *, busy: bool = False) -> str:
     """Return a line of state; `busy` arms the Stop button through the style sheet."""
-    return tag("p", text(message), class_="md-status", data_busy=str(busy).lower())
+    return tag("p", text(message), class_="md-status", data_busy=str(busy).lower(), data_said=next(_said))
 
 
 def failure(error: MemDrivenError) -> str:
@@ -105,7 +110,8 @@ def failure(error: MemDrivenError) -> str:
     lines = (f"Found: {error.found}", f"Wanted: {error.wanted}", f"Try this: {error.fix}")
     told = (tag("span", text(line)) for line in lines)
     title = tag("strong", text("That did not work"))
-    return tag("div", title, *told, class_="md-error", role="alert", data_busy="false")
+    about = {"role": "alert", "data_busy": "false", "data_said": next(_said)}
+    return tag("div", title, *told, class_="md-error", **about)
 
 
 COLOURS = {"memory": (214, 130, 0), "text": (29, 95, 141), "noise": (122, 68, 190)}

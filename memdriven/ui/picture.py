@@ -54,7 +54,8 @@ def paint(*asked: Any) -> Iterator[dict[str, Any]]:
         told = "Looking into the memory\u2026"
         if request.best_of > (request.k or 1):
             told = f"Painting with {request.best_of} references to choose from ..."
-        yield {"status": status(told, busy=True), "seed": str(request.seeds[0])}
+        drawn = {} if Query(*asked).keep else {"seed": str(request.seeds[0])}
+        yield {"status": status(told, busy=True), **drawn}
         found = references.select(request, steering)
         for output in pipe.stream(found.request):
             if not output.stages and not found.request.references:

@@ -325,6 +325,8 @@ def _noise(seed: str) -> dict[str, gr.blocks.Block]:
         steps = panel(elem_id="steps", js_on_load=CLICKS)
         free = "Off: a new random seed for every picture."
         keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
+        # What is written into the box, by hand or the button, is kept (`page.js`).
+        gr.on([keep.input, dice.click], queue.typed, None, box, **BESIDE)
         mirror = gr.Radio(
             [("from the seed", ""), ("off", "no"), ("on", "yes")],
             value="",

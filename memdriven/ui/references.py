@@ -232,7 +232,7 @@ def memory_panel(
     """
     if retrieval.strategy == "none":
         return note("The memory is switched off: this picture comes from words and noise alone.")
-    panel = steered_line(steering, retrieval) if steering else ""
+    panel = steered_line(steering, retrieval, state.pipeline().bank) if steering else ""
     if retrieval.tried:
         words = f"Best of {retrieval.tried} references: its picture fits your words best."
         panel += tag("p", text(words), class_="md-hint md-tried")

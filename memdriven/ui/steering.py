@@ -25,6 +25,7 @@ from PIL import Image
 from memdriven.data.images import centre_square, decode_image, to_tensor
 from memdriven.encoders.imagenet import WEIGHTS_VARIABLE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, RetrievalError
+from memdriven.memory.bank import MemoryBank
 from memdriven.memory.features import encode_v
 from memdriven.memory.retrieval import Neighbour
 from memdriven.memory.scores import shares
@@ -32,7 +33,7 @@ from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation, sums_to_one
-from memdriven.ui.html import button, image_uri, tag, text
+from memdriven.ui.html import button, image_uri, tag, text, webp_uri
 
 MAX_PINS = 8
 MAX_MASKS = 32
@@ -328,20 +329,29 @@ def card_action(act: str, neighbour: Neighbour, steering: Steering) -> str:
     )
 
 
-def steered_line(steering: Steering, retrieval: Retrieval) -> str:
+def steered_line(steering: Steering, retrieval: Retrieval, bank: MemoryBank) -> str:
     """Return what was done by hand, each with a way back; nothing when nothing was."""
     held = steering.held(retrieval.caption, retrieval.strategy, len(retrieval))
     if not (steering.active or held):
         return ""
     line = tag("strong", text("Steered by hand" if steering.active else "Kept for these words"))
-    undone = [("mask", name, f"Excluded: {name}", f"Allow {name} again") for name in steering.masks]
     if steering.like is not None:
-        undone.insert(0, ("unlike", "", "Look-alikes of one reference", "back to the words"))
-    for act, item, label, hint in undone:
-        words = text(label) + tag("span", "\u00d7", aria_hidden="true")
-        does = {"data_act": act, "data_id": item, "title": hint, "aria_label": f"{label}: {hint}"}
-        line += tag("button", words, type="button", class_="md-undo", **does)
+        line += _undo("unlike", "", "Look-alikes of one reference", "back to the words")
+    for name in steering.masks:
+        if name in bank.ids:
+            row = bank.index_of(name)
+            caption, source = bank.item(row).captions[0], webp_uri(bank.thumbnail_bytes(row))
+            picture = tag("img", src=source, alt=caption, width=28, height=28)
+            line += _undo("mask", name, "Excluded", f"Allow again: {caption}", picture)
+        else:  # of another model's memory
+            line += _undo("mask", name, f"Excluded: {name}", f"Allow {name} again")
     return tag("div", line + button("Back to retrieval", "md-link", data_act="release"), class_="md-steered")
+
+
+def _undo(act: str, item: str, label: str, hint: str, picture: str = "") -> str:
+    words = text(label) + picture + tag("span", "\u00d7", aria_hidden="true")
+    does = {"data_act": act, "data_id": item, "title": hint, "aria_label": f"{label}: {hint}"}
+    return tag("button", words, type="button", class_="md-undo", **does)
 
 
 def own_panel(steering: Steering) -> str:

@@ -180,18 +180,22 @@ def test_counts_are_limited() -> None:
         steering.mask("one more")
 
 
-def test_controls_and_the_line_of_what_was_done() -> None:
-    steering = Steering().pin("bird-01").mask("<b>").more_like("bird-03").mask('"x')
+def test_controls_and_the_line_of_what_was_done(pipe: MemoryDrivenPipeline) -> None:
+    steering = Steering().pin("bird-01").mask("<b>").more_like("bird-03").mask('"x').mask("bird-02")
     line = line_up(CAPTION, STRATEGY, 2, 0, Steering().pin("bird-01"))
     made = card_buttons(line.retrieval[0], Steering().pin("bird-01"), 2)
     assert 'data-act="pin" data-id="bird-01"' in made
     assert 'aria-pressed="true"' in made
     assert 'type="range"' in made
     assert 'type="range"' not in card_buttons(line.retrieval[0], steering, 1)
-    said = steered_line(steering, line.retrieval)
-    assert said.count('class="md-undo"') == 3
+    bank = pipe.bank
+    said = steered_line(steering, line.retrieval, bank)
+    assert said.count('class="md-undo"') == 4
     assert "<b>" not in said
-    assert steered_line(Steering(), line.retrieval) == ""
+    caption = bank.item(bank.index_of("bird-02")).captions[0]
+    assert f'alt="{caption}"' in said, "what is excluded is seen, and no id"
+    assert "Excluded: bird-02" not in said
+    assert steered_line(Steering(), line.retrieval, bank) == ""
     assert own_panel(Steering().welcome(guest())).count("<img") == 1
 
 
