@@ -8,8 +8,8 @@ from typing import NotRequired, TypedDict, TypeGuard
 
 from PIL import Image
 
-from memdriven.data.attributes import ABSENT
 from memdriven.data.images import centre_square
+from memdriven.data.vocabulary import ABSENT
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.claims import Claim
