@@ -4,9 +4,11 @@ import errno
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,7 +78,7 @@ def test_failed_replacement_keeps_the_old_folder(tmp_path: Path) -> None:
 def killed_while(code: str, folder: Path) -> None:
     """Run code in a process of its own that ends by a kill."""
     begin = f"import os, sys, signal\nsys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-    begin += "from memdriven import files\ndie = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    begin += "from memdriven import files\ndie = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
     done = subprocess.run([sys.executable, "-c", begin + code], cwd=folder, check=False)
     assert done.returncode == -9
 
@@ -105,13 +107,29 @@ def test_writers_of_one_target_do_not_meet(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == [".bank.local", "bank"], "a name like ours is not ours"
 
 
+def test_a_signal_while_scratch_is_removed_leaves_none_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, signals = shutil.rmtree, [KeyboardInterrupt]
+
+    def interrupted(folder: Path, **options: Any) -> None:
+        if signals:
+            raise signals.pop()
+        remove(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "bank") as scratch:
+        (scratch / "items").write_text("all")
+    assert os.listdir(tmp_path) == ["bank"]
+
+
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_swap_of_folders_that_was_killed_is_put_right(tmp_path: Path, at_once: bool) -> None:
     """Between the two renames, or after an exchange: the target is there again, and nothing beside it."""
     target = tmp_path / "bank"
     with atomic_folder(target) as folder:
         (folder / "a").write_text("old")
-    patch = "files._sweep = die if os.path.exists('bank') else files._sweep\n"
+    patch = "files.shutil.rmtree = die\n"
     if not at_once:
         patch = (
             "files._exchange = lambda *_: False\nreal, done = os.replace, []\n"
@@ -129,7 +147,7 @@ def test_without_an_exchange_the_folder_is_replaced_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "_exchange", lambda *_: False)
-    monkeypatch.setattr(files, "LOCKS", False)
+    monkeypatch.setattr(files, "fcntl", None)
     for text in ("1", "2"):
         with atomic_folder(tmp_path / "bank") as folder:
             (folder / "a").write_text(text)

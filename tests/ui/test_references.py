@@ -11,10 +11,7 @@ from memdriven.ui import diversity, picture, references, state
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
 
-
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def test_a_seed_in_the_box_is_used_even_when_it_is_not_kept(pipe: MemoryDrivenPipeline) -> None:
@@ -119,7 +116,7 @@ def test_what_was_steered_by_hand_comes_first(pipe: MemoryDrivenPipeline) -> Non
     [(4, 4), (4.9, 4), (0, 1), (99, MAX_TRIED), (True, 1), ("4", 1), (None, 1), (float("nan"), 1)],
 )
 def test_numbers_from_the_page_are_clamped(pipe: MemoryDrivenPipeline, given: object, used: int) -> None:
-    assert state.read_tries(given) == used
+    assert state.read_number("tries", given) == used
     blind = MemoryDrivenPipeline(pipe.checkpoint, pipe.bank)
     damsm = type(pipe.checkpoint.damsm)(
         len(pipe.checkpoint.vocabulary),
@@ -129,4 +126,4 @@ def test_numbers_from_the_page_are_clamped(pipe: MemoryDrivenPipeline, given: ob
     blind.checkpoint = dataclasses.replace(pipe.checkpoint, damsm=damsm)
     state.use(blind)
     assert not state.offers_tries()
-    assert state.read_tries(given) == 1
+    assert state.read_number("tries", given) == 1
