@@ -121,8 +121,9 @@ class Recipe(Request):
         check(given.pop("extra") == {}, "no settings of a later version", "some in `extra`")
         check("caption" in given and given.keys() <= {*FIELDS, *LATER}, "a caption, known fields", [*given])
         for name in ("neighbours", "weights", "variations", "window"):
-            check(isinstance(given.get(name) or [], list), f"{name}: a list", given.get(name))
-            given[name] = given.get(name) or ()
+            value = given.get(name)
+            check(value is None or isinstance(value, list), f"{name}: a list", value)
+            given[name] = value or ()
         ids, weights = given.pop("neighbours"), given.pop("weights")
         good = all(in_range(each, 0, 1) for each in weights) and (not ids or sums_to_one(weights))
         check(good and len(ids) == len(weights), "weights in 0..1 that sum to 1, one a neighbour", weights)
