@@ -13,8 +13,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from memdriven.errors import ConfigError, DataError, MemDrivenError
-from memdriven.pipeline.recipe import MAX_BYTES, PNG_KEY, SCHEMA, Recipe
-from memdriven.pipeline.request import MAX_SEED, Reference, Variation
+from memdriven.pipeline.request import MAX_BYTES, MAX_SEED, PNG_KEY, SCHEMA, Recipe, Reference, Variation
 
 RECIPE = Recipe(
     caption="a bird, “crimson” \U0001f426 & <b>black</b>",
