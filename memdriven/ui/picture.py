@@ -16,8 +16,7 @@ from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.output import PipelineOutput, Tried
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import Reference
+from memdriven.pipeline.request import Recipe, Reference
 from memdriven.ui import gr, query, state
 from memdriven.ui.html import (
     BESIDE,
