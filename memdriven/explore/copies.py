@@ -13,9 +13,8 @@ another picture of the memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -48,8 +47,7 @@ REFERENCE = 1_000
 Level = Literal["copy", "follows", "new"]
 
 
-@dataclass(frozen=True)
-class Near:
+class Near(NamedTuple):
     """How near a picture is to another one."""
 
     distance: float
@@ -64,8 +62,7 @@ class Near:
         return self.percentile < SUSPECT
 
 
-@dataclass(frozen=True)
-class Likeness:
+class Likeness(NamedTuple):
     """In what a picture is like its reference."""
 
     layout: float
@@ -81,12 +78,31 @@ class Likeness:
         """Whether nearly all pairs of the memory are less alike in pose and place."""
         return self.layout < ALIKE_LAYOUT
 
-    def level(self, nearest: Near) -> Level:
-        """Return how far the picture is a copy, given how near the nearest of the memory is."""
-        near = self.same_layout and max(self.subject, self.surroundings) < ALIKE_COLOURS
-        if nearest.suspect or near:
+
+class Check(NamedTuple):
+    """What is found of one picture."""
+
+    nearest: list[Near]
+    """The pictures of the memory that are nearest, nearest first."""
+    own: list[Near]
+    """Its references that are outside the memory."""
+    likeness: Likeness | None
+    """With its first reference; None without one."""
+
+    @property
+    def best(self) -> Near:
+        """The nearest of all."""
+        return min([*self.nearest, *self.own])
+
+    @property
+    def level(self) -> Level:
+        """How far the picture is a copy."""
+        if self.likeness is None:
+            return "copy" if self.best.suspect else "new"
+        layout, subject, surroundings = self.likeness.same_layout, *self.likeness[1:]
+        if self.best.suspect or (layout and max(subject, surroundings) < ALIKE_COLOURS):
             return "copy"
-        return "follows" if self.same_layout or self.surroundings < ALIKE_COLOURS else "new"
+        return "follows" if layout or surroundings < ALIKE_COLOURS else "new"
 
 
 class CopySpace:
@@ -101,7 +117,7 @@ class CopySpace:
         """
         wanted = "three pictures in the memory or more"
         require(bank.n >= 3, EvaluationError, wanted, bank.n, "use a larger memory")
-        self._small = small_pictures(bank, range(bank.n), SIDE, progress)
+        self._small, self._ids = small_pictures(bank, range(bank.n), SIDE, progress), bank.ids
         self._last_seen = lru_cache(maxsize=1)(self._seen)
         raw = _blocks(_images(self._small))
         self._centres = [block.mean(dim=0) for block in raw]
@@ -118,6 +134,13 @@ class CopySpace:
         self.pairs = (first - second).norm(dim=1).double()
         """Distances of pairs by layout alone, (p,)."""
 
+    def check(self, output: PipelineOutput, count: int = 1) -> Check:
+        """Return what is found of an output's first picture, with `count` pictures of the memory."""
+        picture, window = output.images[0], output.windows[0]
+        outside = (each.image for each in output.retrieval if each.id not in self._ids)
+        own = [self.standing(picture, each, window) for each in outside]
+        return Check(self.nearest(picture, count, window), own, self.likeness(output))
+
     def nearest(self, picture: Image.Image, count: int = 4, window: Window = WHOLE) -> list[Near]:
         """Return the pictures of the memory that are nearest, nearest first.
 
@@ -127,8 +150,7 @@ class CopySpace:
             window: the part of its memory that it could see: that part of each counts, too.
         """
         found = self._distances(picture, self.pictures, self._last_seen(window))
-        rows = found.argsort()[:count].tolist()
-        return [self._near(found[row], row) for row in rows]
+        return [self._near(found[row], row) for row in found.argsort()[:count].tolist()]
 
     def standing(self, picture: Image.Image, other: Image.Image, window: Window = WHOLE) -> Near:
         """Return how near a picture is to one outside the memory, as `nearest` measures it."""

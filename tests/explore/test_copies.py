@@ -98,12 +98,11 @@ def test_three_levels_say_in_what_a_picture_is_like_its_reference(
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     levels = []
     for picture in (reference, recoloured, Image.fromarray(noise)):
-        forged = replace(output, all_stages=((picture,),))
-        likeness = space.likeness(forged)
-        assert likeness is not None
-        levels.append(likeness.level(space.nearest(picture, 1)[0]))
+        checked = space.check(replace(output, all_stages=((picture,),)))
+        levels.append(checked.level)
         if picture is recoloured:
-            assert likeness.surroundings < 0.01 < ALIKE_COLOURS < likeness.subject
-            assert likeness.layout == 0
+            assert checked.likeness is not None
+            assert checked.likeness.surroundings < 0.01 < ALIKE_COLOURS < checked.likeness.subject
+            assert checked.likeness.layout == 0
     assert levels == ["copy", "follows", "new"]
-    assert space.likeness(pipe(CAPTION, "none", seed=1)) is None
+    assert space.check(pipe(CAPTION, "none", seed=1)).likeness is None
