@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from PIL import Image
@@ -24,8 +25,7 @@ WRONG = "wrong"
 """Beside the strategies: the item whose captions are least like the words."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One strategy: its references and the pictures so far, a seed each."""
 
     strategy: str
@@ -49,8 +49,7 @@ def across(
             gives an empty row instead.
     """
     request = request.seeded()
-    own = request.strategy or pipe.config.retrieval.strategy
-    rows: tuple[Row, ...] = ()
+    own, rows = request.strategy or pipe.config.retrieval.strategy, tuple[Row, ...]()
     for strategy in strategies:
         if strategy == WRONG:
             far = Reference(least_alike(pipe, request.caption, request.exclude))
@@ -66,12 +65,11 @@ def across(
             rows = (*rows, Row(strategy, None))
             yield rows
             continue
-        before, pictures = rows, tuple[Image.Image, ...]()
-        rows = (*before, Row(strategy, prepared.retrieval))
+        rows = (*rows, Row(strategy, prepared.retrieval))
         yield rows
         for seed in request.seeds:
-            pictures = (*pictures, painted(pipe, prepared, seed))
-            rows = (*before, Row(strategy, prepared.retrieval, pictures))
+            pictures = (*rows[-1].pictures, painted(pipe, prepared, seed))
+            rows = (*rows[:-1], rows[-1]._replace(pictures=pictures))
             yield rows
 
 
@@ -126,11 +124,7 @@ def mean_difference(pictures: Sequence[Image.Image]) -> float:
 
 
 def cosines(pipe: MemoryDrivenPipeline, caption: str) -> Tensor:
-    """Return the cosine of a caption with each item's best caption, (n,).
-
-    Raises:
-        CaptionError: the caption cannot be encoded.
-    """
+    """Return the cosine of a caption with each item's best caption, (n,)."""
     sentence = pipe.retriever.query(caption).text.sentence[0].float().cpu()
     return sentence_scores(sentence, pipe.bank.sentence_keys, pipe.bank.caption_item, pipe.bank.n)[0]
 

@@ -56,38 +56,21 @@ class Near(NamedTuple):
     index: int = -1
     """The other's row in the bank; -1 for one outside it."""
 
-    @property
-    def suspect(self) -> bool:
-        """Whether this near counts as a copy."""
-        return self.percentile < SUSPECT
-
-
-class Likeness(NamedTuple):
-    """In what a picture is like its reference."""
-
-    layout: float
-    """By where edges are and how they run, whichever side is the darker one, pose and place: the share
-    (0..100) of the memory's pairs that are nearer to each other than these two."""
-    subject: float
-    """Mean difference of the colours where v is strong, at the subject, in 0..1."""
-    surroundings: float
-    """The same where v is weak."""
-
-    @property
-    def same_layout(self) -> bool:
-        """Whether nearly all pairs of the memory are less alike in pose and place."""
-        return self.layout < ALIKE_LAYOUT
-
 
 class Check(NamedTuple):
-    """What is found of one picture."""
+    """What is found of one picture; the last three compare it with its first reference, if it has one."""
 
     nearest: list[Near]
     """The pictures of the memory that are nearest, nearest first."""
     own: list[Near]
     """Its references that are outside the memory."""
-    likeness: Likeness | None
-    """With its first reference; None without one."""
+    layout: float = 100.0
+    """By where edges are and how they run, whichever side is the darker one, pose and place: the share
+    (0..100) of the memory's pairs that are nearer to each other than these two."""
+    subject: float = 1.0
+    """Mean difference of the colours where v is strong, at the subject, in 0..1."""
+    surroundings: float = 1.0
+    """The same where v is weak."""
 
     @property
     def best(self) -> Near:
@@ -95,14 +78,17 @@ class Check(NamedTuple):
         return min([*self.nearest, *self.own])
 
     @property
+    def same_layout(self) -> bool:
+        """Whether nearly all pairs of the memory are less alike in pose and place."""
+        return self.layout < ALIKE_LAYOUT
+
+    @property
     def level(self) -> Level:
         """How far the picture is a copy."""
-        if self.likeness is None:
-            return "copy" if self.best.suspect else "new"
-        layout, subject, surroundings = self.likeness.same_layout, *self.likeness[1:]
-        if self.best.suspect or (layout and max(subject, surroundings) < ALIKE_COLOURS):
+        alike = self.same_layout and max(self.subject, self.surroundings) < ALIKE_COLOURS
+        if alike or self.best.percentile < SUSPECT:
             return "copy"
-        return "follows" if layout or surroundings < ALIKE_COLOURS else "new"
+        return "follows" if self.same_layout or self.surroundings < ALIKE_COLOURS else "new"
 
 
 class CopySpace:
@@ -136,10 +122,10 @@ class CopySpace:
 
     def check(self, output: PipelineOutput, count: int = 1) -> Check:
         """Return what is found of an output's first picture, with `count` pictures of the memory."""
-        picture, window = output.images[0], output.windows[0]
-        outside = (each.image for each in output.retrieval if each.id not in self._ids)
-        own = [self.standing(picture, each, window) for each in outside]
-        return Check(self.nearest(picture, count, window), own, self.likeness(output))
+        picture, window, used = output.images[0], output.windows[0], output.retrieval
+        own = [self.standing(picture, each.image, window) for each in used if each.id not in self._ids]
+        near = self.nearest(picture, count, window)
+        return Check(near, own, *self._likeness(output)) if len(used) else Check(near, own)
 
     def nearest(self, picture: Image.Image, count: int = 4, window: Window = WHOLE) -> list[Near]:
         """Return the pictures of the memory that are nearest, nearest first.
@@ -158,22 +144,18 @@ class CopySpace:
         whole = self._point(_blocks(_images(small)))
         return self._near(self._distances(picture, whole, self._seen(window, small))[0])
 
-    def likeness(self, output: PipelineOutput) -> Likeness | None:
-        """Return in what a picture is like its first reference, as its noise saw it; None without one."""
-        if not len(output.retrieval):
-            return None
+    def _likeness(self, output: PipelineOutput) -> tuple[float, float, float]:
+        """Return layout, subject and surroundings beside the first reference, as the noise saw it."""
         nothing = torch.empty(0)
         noise = Noise(nothing, nothing, float(output.mirrored[0]), output.windows[0])
         picture, reference = output.images[0], as_seen(output.retrieval[0].image, noise)
         first, second = _layout(_blocks(_images(_small(picture), _small(reference))))
+        layout = percentile((first - second).norm()[None].double(), self.pairs)
         strong = apply_view(noise, output.prepared.v.float().cpu())[0].norm(dim=0)  # (16, 16)
-        colours = difference(picture, reference.resize(picture.size))[None]
-        colours = F.adaptive_avg_pool2d(colours, strong.shape[0])[0]
-        return Likeness(
-            layout=float(percentile((first - second).norm()[None].double(), self.pairs)),
-            subject=float(colours[strong > strong.quantile(0.75)].mean()),
-            surroundings=float(colours[strong < strong.median()].mean()),
-        )
+        gap = difference(picture, reference.resize(picture.size))
+        gap = F.adaptive_avg_pool2d(gap[None], strong.shape[0])[0]
+        subject, surroundings = gap[strong > strong.quantile(0.75)], gap[strong < strong.median()]
+        return float(layout), float(subject.mean()), float(surroundings.mean())
 
     def _near(self, distance: Tensor, row: int = -1) -> Near:
         return Near(float(distance), float(percentile(distance[None].double(), self.own)), row)

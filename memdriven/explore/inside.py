@@ -92,11 +92,7 @@ class Inside:
 
 
 def look_inside(pipe: MemoryDrivenPipeline, request: Request) -> Inside:
-    """Paint a request's first picture, and keep what passed through.
-
-    Raises:
-        CaptionError, RetrievalError, ConfigError: as the pipeline's call.
-    """
+    """Paint a request's first picture, and keep what passed through it."""
     prepared = pipe.prepare(request)
     noise = pipe.noise(request, prepared.request.seeds[0])
     query = pipe.retriever.query(request.caption)

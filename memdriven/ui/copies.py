@@ -99,16 +99,16 @@ def check_html(pipe: MemoryDrivenPipeline, output: PipelineOutput) -> str:
     )
     pair = tag("div", made, tag("div", *parts), class_="md-copy-pair")
     scale = tag("div", line, ends, class_="md-scale")
-    return tag("div", verdict(checked), scale, pair, html.hint(how), class_="md-copy")
+    return tag("div", verdict(checked, bool(used)), scale, pair, html.hint(how), class_="md-copy")
 
 
-def verdict(checked: Check) -> str:
+def verdict(checked: Check, referred: bool) -> str:
     """Return which of three levels a picture is on, and in what it is like its reference."""
-    level, told, like = checked.level, "No reference took part.", checked.likeness
-    if like is not None:
-        around, own = like.surroundings, like.subject
+    told = "No reference took part."
+    if referred:
+        around, own = checked.surroundings, checked.subject
         alike = {
-            "pose and place": like.same_layout,
+            "pose and place": checked.same_layout,
             f"the colours around it ({around:.0%} apart on average)": around < ALIKE_COLOURS,
             f"its own colours, where v is strong ({own:.0%} apart on average)": own < ALIKE_COLOURS,
         }
@@ -116,11 +116,11 @@ def verdict(checked: Check) -> str:
         lines = (tag("li", tag("b", word, class_=f"md-is-{word}"), f" {n}") for n, word in words.items())
         told = tag("ul", *lines, class_="md-alike")
     steps = (
-        tag("li", short, aria_current="true" if name == level else None)
+        tag("li", short, aria_current="true" if name == checked.level else None)
         for name, (short, _) in LEVELS.items()
     )
-    line = tag("strong", LEVELS[level][1]) + " " + tag("span", standing(checked.best))
-    said = tag("p", line, class_="md-verdict", data_level=level)
+    line = tag("strong", LEVELS[checked.level][1]) + " " + tag("span", standing(checked.best))
+    said = tag("p", line, class_="md-verdict", data_level=checked.level)
     return tag("ol", *steps, class_="md-levels") + said + told
 
 

@@ -179,8 +179,7 @@ def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]
         used = thumbs(output.retrieval if each.memory else None)
         cells.append(figure(image_uri(output.images[0]), name, told) + used)
         yield Ran(row("md-draws", cells))
-    likeness = copies.space(pipe).result().likeness(output)
-    shape = likeness is not None and likeness.same_layout
+    shape = copies.space(pipe).result().check(output).same_layout
     colours = not named or 2 * seen >= named
     answer = {(True, False): 0, (False, True): 1, (True, True): 2}.get((colours, shape))
     measured = (

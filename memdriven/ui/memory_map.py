@@ -17,7 +17,7 @@ from memdriven.memory.bank import MemoryBank
 from memdriven.numbers import counted, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import explain, explained, failure, hint, panel, status, tag
+from memdriven.ui.html import explained, failure, hint, panel, status, tag
 from memdriven.ui.picture import PictureTab, keep_from, show
 from memdriven.ui.query import Compose
 from memdriven.ui.references import Query, note, panels
@@ -55,9 +55,8 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
     atlas, columns = sheet(pictures)
     buffer = io.BytesIO()
     atlas.save(buffer, format="WEBP", quality=70, method=2)
-    points = (layout.points[rows].numpy() * 32_000).round().astype("<i2")
     content = {
-        "points": _packed(points),
+        "points": _packed((layout.points[rows].numpy() * 32_000).round().astype("<i2")),
         "colours": _packed(mean_colours(pictures)),
         "ids": [bank.ids[row] for row in rows],
         "captions": [bank.items[row].captions[0] for row in rows],
@@ -67,17 +66,17 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
     }
     search = tag("input", type="search", class_="md-map-search", aria_label=SEARCH, placeholder=SEARCH)
     found = tag("output", class_="md-map-found", data_words="{count} found")
-    zoom = [html.button(sign, data_zoom=way, aria_label=label) for sign, way, label in ZOOM]
+    zoom = (html.button(sign, data_zoom=way, aria_label=label) for sign, way, label in ZOOM)
+    tools = tag("div", search, found, tag("span", *zoom, class_="md-map-zoom"), class_="md-map-tools")
     told = f"Map of {counted(count, 'picture')}. Arrow keys go from point to point, Enter uses one."
     canvas = tag("canvas", tabindex=0, role="img", aria_label=told)
     card = tag("div", tag("i"), tag("span"), class_="md-map-card", hidden=True)
-    return tag(
-        "div",
-        tag("div", search, found, tag("span", *zoom, class_="md-map-zoom"), class_="md-map-tools"),
-        tag("div", canvas, card, class_="md-map-frame"),
-        class_="md-map",
-        data_map=json.dumps(content),
-    )
+    frame = tag("div", canvas, card, class_="md-map-frame")
+    return tag("div", tools, frame, class_="md-map", data_map=json.dumps(content))
+
+
+def _packed(values: np.ndarray) -> str:
+    return base64.b64encode(values.tobytes()).decode("ascii")
 
 
 @explained(note(EMPTY), "", "")
@@ -129,13 +128,10 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     if chosen not in new.pins:
         title, said = "Released, and painted without it", "The memory is released."
     memory, unknown = panels(line)
-    made = (
-        tag("h3", title, class_="md-small-title"),
-        references.memory_panel(line.retrieval, common=state.common_words()),
-        result,
-    )
+    head = tag("h3", title, class_="md-small-title")
+    cards = references.memory_panel(line.retrieval, common=state.common_words())
     return {
-        "chosen": tag("div", *made, class_="md-map-chosen", data_item=chosen),
+        "chosen": tag("div", head, cards, result, class_="md-map-chosen", data_item=chosen),
         "star": find(*asked)[0],
         "status": status(f"{said} Painted with seed {seed}."),
         "steering": new,
@@ -147,23 +143,14 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     }
 
 
-CHANGED = ("chosen", "star", "status", "steering", "memory", "unknown", "result", "seed", "current")
-
-
-def _packed(values: np.ndarray) -> str:
-    return base64.b64encode(values.tobytes()).decode("ascii")
-
-
 def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them.
 
-    Args:
-        compose: the left column.
-        picture: the Picture tab, which shows what is pinned and painted here, too.
+    The Picture tab shows what is pinned and painted here, too.
     """
     with gr.Tab("Memory map", id="map") as tab:
         html.section("memory", "Everything it remembers")
-        explain(
+        html.explain(
             "Each point is a picture of the memory in its own colour; similar "
             "captions lie close together. The star is where your words belong."
         )
@@ -181,10 +168,10 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
                 shown = gr.State("")
     keep_from(chosen, compose)
-    parts, options = compose.parts | picture.parts | {"chosen": chosen, "star": star}, html.event_options()
-    changed = [parts[name] for name in CHANGED]
+    parts, asked = compose.parts | picture.parts | {"chosen": chosen, "star": star}, compose.whole_query
+    options = html.event_options()
     return [
-        tab.select(unfold, [shown, *compose.whole_query], [drawn, star, shown, compose.status], **options),
-        again.click(find, compose.whole_query, [star, compose.status], **options),
-        drawn.click(html.by_name(parts, choose), compose.whole_query, changed, **options),
+        tab.select(unfold, [shown, *asked], [drawn, star, shown, compose.status], **options),
+        again.click(find, asked, [star, compose.status], **options),
+        drawn.click(html.by_name(parts, choose), asked, list(parts.values()), **options),
     ]

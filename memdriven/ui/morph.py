@@ -14,7 +14,7 @@ from memdriven.explore.compare import difference
 from memdriven.numbers import is_number
 from memdriven.pipeline.output import Retrieval
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import button, explain, explained, image_uri, run_button, slider, status, tag, text
+from memdriven.ui.html import image_uri, status, tag, text
 from memdriven.ui.query import Compose
 from memdriven.ui.references import Query, note
 
@@ -27,7 +27,7 @@ _MOVES = "(words, moving) => words.trim() ? [...new Set([...moving, 'words', 'me
 MOVING = ("words", "memory", "z", "mirror and window")
 
 
-@explained(note(EMPTY))
+@html.explained(note(EMPTY))
 def run(
     words: str, seed: str, moving: Sequence[str] | None, count: object, *query: object
 ) -> Iterator[tuple[str, str]]:
@@ -70,7 +70,7 @@ def film(pictures: Sequence[str], place: int, *below: str) -> str:
         images.append(tag("img", src=each, alt=alt, data_shown=shown))
     label = "Place between the first and the last picture"
     slider = tag("input", type="range", min=0, max=len(pictures) - 1, value=place, aria_label=label)
-    play = button("Play", "md-action md-play", aria_pressed="false")
+    play = html.button("Play", "md-action md-play", aria_pressed="false")
     scrub = tag("div", play, slider, class_="md-scrub")
     return tag("div", tag("div", *images, class_="md-film"), scrub, *below, class_="md-morph")
 
@@ -98,7 +98,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     with gr.Tab("Morph", id="morph"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="morph-ask", min_width=260):
             html.section("noise", "From this picture to another")
-            explain(
+            html.explain(
                 "Starts at your words and noise. Choose what moves; the rest stays. z is interpolated on "
                 "a sphere, all else linearly."
             )
@@ -115,8 +115,8 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
             seed = gr.Textbox(
                 label="Seed at the end", elem_id="morph-seed", max_lines=1, placeholder="random"
             )
-            count = slider("morph-count", "Pictures", FEWEST, morph.MAX_FRAMES, DEFAULT_FRAMES, 2)
-            make = run_button("Morph", "morph-run")
+            count = html.slider("morph-count", "Pictures", FEWEST, morph.MAX_FRAMES, DEFAULT_FRAMES, 2)
+            make = html.run_button("Morph", "morph-run")
         with gr.Column(elem_id="morph-shown", min_width=300):
             made = html.panel(note(EMPTY), elem_id="morph-result", js_on_load=html.script("morph.js"))
     words.input(None, [words, moving], moving, js=_MOVES)

@@ -145,7 +145,7 @@ def third(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
     rows = [_heads(("Given text", "Retrieved", "Ours", "Copy check"))]
     for request in requests:
         output = pipe(request)
-        found = copies.verdict(copies.space(pipe).result().check(output))
+        found = copies.verdict(copies.space(pipe).result().check(output), len(output.retrieval) > 0)
         made = _picture(output.images[0], request.caption)
         cells = (_words(request.caption), _retrieved(output.retrieval), made)
         rows.append(_row([*cells, tag("div", found, class_="md-paper-check")], 4))
