@@ -7,7 +7,6 @@ the memory did is seen only by hiding a part of v and painting again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,8 +25,6 @@ from memdriven.pipeline.request import Request
 
 CHANNELS = 6
 """Hidden channels of an ACM that are shown one by one."""
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the memory's features that are shown side by side."""
 LARGEST_MAP = 64
 """Maps of larger stages are averaged down to this side."""
 PLACES = 16
@@ -129,18 +126,6 @@ def as_seen(image: Image.Image, noise: Noise) -> Image.Image:
         x, y, side = (share * image.width for share in noise.window)
         image = image.resize(image.size, Image.Resampling.BICUBIC, (x, y, x + side, y + side))
     return ImageOps.mirror(image) if noise.mirror else image
-
-
-def fading(pipe: MemoryDrivenPipeline, request: Request) -> Iterator[Image.Image]:
-    """Yield a picture for each of `STRENGTHS`: v times it, with the same words and noise.
-
-    Args:
-        pipe: a model trained on weakened memories (`train.p_fade` above 0).
-        request: all but the strength, which is left out of account.
-    """
-    whole = pipe.prepare(replace(request, memory=1.0))
-    for strength in STRENGTHS:
-        yield painted(pipe, replace(whole, v=whole.v * strength), whole.request.seeds[0])
 
 
 def _paint(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -16,17 +17,7 @@ from PIL import Image
 
 from memdriven.explore.compare import WRONG, Row, across, least_alike
 from memdriven.explore.critic import contents, load_critic
-from memdriven.explore.inside import (
-    BLOCKS,
-    PLACES,
-    STRENGTHS,
-    Fusion,
-    Inside,
-    as_seen,
-    fading,
-    hide,
-    look_inside,
-)
+from memdriven.explore.inside import BLOCKS, PLACES, Fusion, Inside, as_seen, hide, look_inside
 from memdriven.models.noise import WHOLE
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -46,6 +37,8 @@ CONTROL_NAMES = {
     "random": ("Random memory", "drawn by the seed"),
     "oracle": ("Oracle", "the one the caption was written for"),
 }
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Shares of the memory's features that are shown side by side."""
 RULES = {value: label for label, value in state.RULES}
 RULES |= {"random": "drawn at random", "oracle": "its own caption"}
 CRITIC_SIZE = 128
@@ -93,21 +86,20 @@ def walk(pipe: MemoryDrivenPipeline, seen: Inside, prefix: str, only: Sequence[s
     for number, step in enumerate(steps, 1):
         station, account, first = f"{prefix}-{step.name}", f"{prefix}-at-{step.name}", number == 1
         head = tag("b", tag("i", str(number)), step.title) + tag("span", step.view, class_="md-station-view")
-        here = {
+        of: dict[str, object] = {
             "data_step": step.name,
-            "class_": f"md-station md-{step.kind}",
-            "type": "button",
-            "role": "tab",
+            "aria_selected": str(first).lower(),
+            "tabindex": 0 if first else -1,
         }
-        here |= {"id": station, "aria_controls": account, "aria_selected": str(first).lower()}
-        stations.append(tag("button", head, **here, tabindex=0 if first else -1))
-        here = {"data_step": step.name, "class_": f"md-account md-{step.kind}", "role": "tabpanel"}
-        here |= {"id": account, "aria_labelledby": station}
-        panels.append(tag("section", step.account, **here, hidden=not first))
+        of |= {"class_": f"md-station md-{step.kind}", "aria_controls": account}
+        stations.append(tag("button", head, type="button", role="tab", id=station, **of))
+        of = {"data_step": step.name, "class_": f"md-account md-{step.kind}", "hidden": not first}
+        of |= {"aria_labelledby": station}
+        panels.append(tag("section", step.account, role="tabpanel", id=account, **of))
     z = seen.noise.z[0]
     noise = (tag("span", tag("b", "z"), f" {len(z)} random numbers"), html.barcode(z, "noise"))
     back, onward = button("\u2190 Back", data_go="-1"), button("Next \u2192", data_go="1")
-    first = names.index(stages[0]) + 1
+    begins = names.index(stages[0]) + 1
     flow = tag(
         "div",
         '<svg class="md-wires" aria-hidden="true"></svg>',
@@ -115,12 +107,11 @@ def walk(pipe: MemoryDrivenPipeline, seen: Inside, prefix: str, only: Sequence[s
         "" if only else tag("div", *noise, class_="md-z-node", data_step="noise"),
         tag("div", back, tag("output", class_="md-step-of", aria_live="off"), onward, class_="md-walk-steps"),
         class_="md-flow",
-        style=f"--stations:{len(names)};--first:{first};--after:{1 if only else first + 2}",
+        style=f"--stations:{len(names)};--first:{begins};--after:{1 if only else begins + 2}",
         data_wires=json.dumps(wires),
     )
-    return tag(
-        "div", flow, *panels, class_="md-walk", data_walk=json.dumps(_numbers(seen), separators=(",", ":"))
-    )
+    numbers = json.dumps(_numbers(seen), separators=(",", ":"))
+    return tag("div", flow, *panels, class_="md-walk", data_walk=numbers)
 
 
 def words(seen: Inside) -> Step:
@@ -379,15 +370,17 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
         asked = asked._replace(caption=read_examples(pipe)[0])
     wanted = references.read(*asked)
     seen = look_inside(pipe, wanted)
-    shares = STRENGTHS if len(seen.prepared.retrieval) and state.offers_memory() else ()
+    used = seen.prepared.references
+    shares = STRENGTHS if used and state.offers_memory() else ()
     lines = [status(f"Strength {n + 1} of {len(shares)}.", busy=True) for n in range(len(shares))]
     lines.append(status(f"Inside the picture of seed {wanted.seeds[0]}."))
-    if len(seen.prepared.retrieval):
+    if used:
         lines.insert(0, status("Painting once without each part of v\u2026", busy=True))
     for made, line in zip(walks(pipe, seen), lines, strict=False):
         yield made, "", line
     cells = []
-    for share, picture, line in zip(shares, fading(pipe, wanted), lines[2:], strict=False):
+    for share, line in zip(shares, lines[2:], strict=False):
+        picture = pipe(replace(wanted, references=used, memory=share)).images[0]
         alt = f"The picture with {share:.0%} of the memory"
         cells.append(html.figure(html.image_uri(picture), alt, f"{share:.0%}", data_share=f"{share:.0%}"))
         yield gr.skip(), fading_html(cells), line

@@ -6,20 +6,12 @@ import pytest
 import torch
 
 from memdriven.explore.compare import difference
-from memdriven.explore.inside import STRENGTHS, Inside, fading, hide, look_inside
+from memdriven.explore.inside import Inside, hide, look_inside
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 
 CAPTION = "a small red bird with black wings"
-
-
-def test_strengths_go_from_words_alone_to_all_of_the_memory(pipe: MemoryDrivenPipeline) -> None:
-    made = [each.tobytes() for each in fading(pipe, Request(caption=CAPTION, k=2, seeds=(5,)))]
-    assert len(made) == len(set(made)) == len(STRENGTHS) == 5
-    assert made[0] == pipe(CAPTION, "none", seed=5).images[0].tobytes()
-    assert made[1] == pipe(CAPTION, k=2, seed=5, memory=0.25).images[0].tobytes()
-    assert made[4] == pipe(CAPTION, k=2, seed=5).images[0].tobytes()
 
 
 def look(pipe: MemoryDrivenPipeline, strategy: str | None = None) -> Inside:
