@@ -16,12 +16,12 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from memdriven.data.images import to_tensor
 from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.copy_check import SUSPECT, percentile
 from memdriven.explore.compare import difference
@@ -35,6 +35,8 @@ SIDE = 32
 """Pictures are brought to this side first, whatever they come from."""
 COLOUR_SIDES = (4, 8, 16)
 DIRECTIONS, PLACES = 8, 8
+BLOCKS = (*(3 * side**2 for side in COLOUR_SIDES), DIRECTIONS * PLACES**2)
+"""Numbers of each part of the pyramid."""
 ALIKE_LAYOUT = 5.0
 """Percentile of the memory's pairs below which two pictures count as alike in pose and place."""
 ALIKE_COLOURS = 0.05
@@ -95,21 +97,17 @@ class CopySpace:
     """A bank's pictures in the space of the copy check."""
 
     def __init__(self, bank: MemoryBank, progress: Progress | None = None) -> None:
-        """Describe all pictures, and measure how near they are to each other.
-
-        Raises:
-            EvaluationError: fewer than three pictures.
-            BankError: a thumbnail is damaged.
-        """
+        """Describe all pictures, and measure how near they are to each other."""
         wanted = "three pictures in the memory or more"
         require(bank.n >= 3, EvaluationError, wanted, bank.n, "use a larger memory")
         self._small, self._ids = small_pictures(bank, range(bank.n), SIDE, progress), bank.ids
         self._last_seen = lru_cache(maxsize=1)(self._seen)
-        raw = _blocks(_images(self._small))
-        self._centres = [block.mean(dim=0) for block in raw]
-        centred = [block - centre for block, centre in zip(raw, self._centres, strict=True)]
-        self._scales = [block.norm(dim=1).mean().clamp_min(1e-6) for block in centred]
-        self.pictures = self._point(raw)  # (n, d)
+        raw = _pyramid(self._images())
+        self._centre = raw.mean(dim=0)
+        blocks = (raw - self._centre).split(BLOCKS, dim=1)
+        scales = [block.norm(dim=1).mean().clamp_min(1e-6) for block in blocks]
+        self._scale = torch.stack(scales).repeat_interleave(torch.tensor(BLOCKS))
+        self.pictures = (raw - self._centre) / self._scale  # (n, d)
 
         rows = torch.linspace(0, bank.n - 1, min(bank.n, REFERENCE)).round().long()
         gaps = [torch.cdist(part, self.pictures) for part in torch.split(self.pictures[rows], 100)]
@@ -140,16 +138,16 @@ class CopySpace:
 
     def standing(self, picture: Image.Image, other: Image.Image, window: Window = WHOLE) -> Near:
         """Return how near a picture is to one outside the memory, as `nearest` measures it."""
-        small = _small(other)
-        whole = self._point(_blocks(_images(small)))
-        return self._near(self._distances(picture, whole, self._seen(window, small))[0])
+        whole = _image(other)
+        found = self._distances(picture, self._point(whole), self._point(_through(whole, window)))
+        return self._near(found[0])
 
     def _likeness(self, output: PipelineOutput) -> tuple[float, float, float]:
         """Return layout, subject and surroundings beside the first reference, as the noise saw it."""
         nothing = torch.empty(0)
         noise = Noise(nothing, nothing, float(output.mirrored[0]), output.windows[0])
         picture, reference = output.images[0], as_seen(output.retrieval[0].image, noise)
-        first, second = _layout(_blocks(_images(_small(picture), _small(reference))))
+        first, second = _layout(_pyramid(torch.cat([_image(picture), _image(reference)])))
         layout = percentile((first - second).norm()[None].double(), self.pairs)
         strong = apply_view(noise, output.prepared.v.float().cpu())[0].norm(dim=0)  # (16, 16)
         gap = difference(picture, reference.resize(picture.size))
@@ -160,52 +158,48 @@ class CopySpace:
     def _near(self, distance: Tensor, row: int = -1) -> Near:
         return Near(float(distance), float(percentile(distance[None].double(), self.own)), row)
 
-    def _distances(self, picture: Image.Image, *others: Tensor | None) -> Tensor:
+    def _distances(self, picture: Image.Image, *others: Tensor) -> Tensor:
         """Return how far the nearer of others' points, each (n, d), are from a picture, (n,)."""
-        image = _images(_small(picture))
-        both = self._point(_blocks(torch.cat([image, image.flip(-1)])))
-        found = [torch.cdist(both, points).amin(dim=0) for points in others if points is not None]
-        return torch.stack(found).amin(dim=0)
+        image = _image(picture)
+        both = self._point(torch.cat([image, image.flip(-1)]))
+        return torch.stack([torch.cdist(both, points).amin(dim=0) for points in others]).amin(dim=0)
 
-    def _seen(self, window: Window, small: np.ndarray | None = None) -> Tensor | None:
-        """Return the points of what a window shows of the memory's pictures, or of others; None for all."""
-        if window == WHOLE:
-            return None
-        images = _images(self._small if small is None else small)
-        parts = seen_through(images, images.new_tensor([window]).expand(len(images), -1))
-        return self._point(_blocks(parts))
+    def _seen(self, window: Window) -> Tensor:
+        """Return the points of what a window shows of the memory's pictures."""
+        return self.pictures if window == WHOLE else self._point(_through(self._images(), window))
 
-    def _point(self, blocks: list[Tensor]) -> Tensor:
-        parts = zip(blocks, self._centres, self._scales, strict=True)
-        return torch.cat([(block - centre) / scale for block, centre, scale in parts], dim=1)
+    def _images(self) -> Tensor:
+        return torch.from_numpy(self._small).permute(0, 3, 1, 2).float() / 255
+
+    def _point(self, images: Tensor) -> Tensor:
+        return (_pyramid(images) - self._centre) / self._scale
 
 
-def _small(picture: Image.Image) -> np.ndarray:
-    return np.array(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
+def _image(picture: Image.Image) -> Tensor:
+    return to_tensor(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))[None]
 
 
-def _images(*pictures: np.ndarray) -> Tensor:
-    """Return bytes (..., side, side, 3) as one batch (n, 3, side, side) in 0..1."""
-    stacked = np.concatenate([each.reshape(-1, SIDE, SIDE, 3) for each in pictures])
-    return torch.from_numpy(stacked).permute(0, 3, 1, 2).float() / 255
+def _through(images: Tensor, window: Window) -> Tensor:
+    """Return what a window shows of images (n, 3, side, side)."""
+    return images if window == WHOLE else seen_through(images, images.new_tensor([window] * len(images)))
 
 
-def _blocks(images: Tensor) -> list[Tensor]:
-    """Return the pyramid's blocks of pictures (n, 3, side, side), each (n, d)."""
+def _pyramid(images: Tensor) -> Tensor:
+    """Return the `BLOCKS` of images (n, 3, side, side) side by side, (n, d)."""
     blocks = [F.adaptive_avg_pool2d(images, side).flatten(1) for side in COLOUR_SIDES]
     light = images.mean(dim=1)  # (n, side, side)
     down, right = light[:, 1:, :-1] - light[:, :-1, :-1], light[:, :-1, 1:] - light[:, :-1, :-1]
     strength = torch.hypot(down, right)
     turn = (torch.atan2(down, right) / (2 * torch.pi) * DIRECTIONS).round().long() % DIRECTIONS
     towards = (turn[:, None] == torch.arange(DIRECTIONS)[:, None, None]) * strength[:, None]  # (n, 8, ...)
-    return [*blocks, F.adaptive_avg_pool2d(towards, PLACES).flatten(1)]
+    return torch.cat([*blocks, F.adaptive_avg_pool2d(towards, PLACES).flatten(1)], dim=1)
 
 
-def _layout(blocks: list[Tensor]) -> Tensor:
-    """Return where edges are and how they run, of pictures' blocks, (n, d), of length 1.
+def _layout(pyramids: Tensor) -> Tensor:
+    """Return where edges are and how they run, by the pyramid's last block, (n, d), of length 1.
 
     Opposite directions are one, and contrast does not count: the same bird before a dark ground stands as
     it did before a bright one.
     """
-    towards = blocks[-1].view(len(blocks[-1]), 2, -1)  # the directions and their opposites
+    towards = pyramids[:, -BLOCKS[-1] :].reshape(len(pyramids), 2, -1)  # the directions and their opposites
     return F.normalize(towards.sum(dim=1), dim=1)
