@@ -90,7 +90,7 @@ def vary(*query: Any) -> Made:
 @explained("", empty_grid(), None)
 def vary_near(current: object, strength: object, steering: Steering) -> Made:
     """Yield as `vary`, for pictures whose z is a small step away from the current one's."""
-    request = recipe_of(current, "a picture to vary").request(steering.guests)
+    request = replace(recipe_of(current, "a picture to vary"), images=steering.guests)
     near = float(strength) if is_number(strength) and 0.05 <= strength <= 1 else STRENGTH
     yield from _grids(request, near)
 
