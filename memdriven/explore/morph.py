@@ -23,7 +23,6 @@ from memdriven.pipeline.request import Request
 PARTS = ("words", "memory", "z", "view")
 """What can move; `view` is the rest of the noise: epsilon, mirror and window."""
 MAX_FRAMES = 33
-FORMATS = ("GIF", "WEBP")
 
 
 class End(NamedTuple):
@@ -87,7 +86,7 @@ def frames(
 
 
 def animation(pictures: Sequence[Image.Image], kind: str, ms: int = 90) -> bytes:
-    """Return pictures as an endless animation, there and back, of a kind of `FORMATS`."""
+    """Return pictures as an endless animation, there and back: a GIF or a WEBP."""
     first, *rest = [*pictures, *pictures[-2:0:-1]]
     buffer = io.BytesIO()
     quality = {"quality": 90, "method": 2} if kind == "WEBP" else {}

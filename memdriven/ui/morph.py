@@ -50,15 +50,16 @@ def run(
     there = replace(last if "memory" in moving else first, caption=reached)
     gaps = [float(difference(a, b).mean()) for a, b in pairwise(pictures)]
     steps = (tag("span", style=f"height:{100 * gap / (max(gaps) or 1):.0f}%") for gap in gaps)
+    bars = tag("div", *steps, class_="md-morph-steps", aria_hidden="true")
     change = html.hint(f"Change per step ({100 * sum(gaps):.1f} % in total).")
     ends = (_end(first, near.seeds[0], moving), _end(there, far.seeds[0], moving))
-    made = film(
-        shown,
-        0,
-        tag("div", tag("div", *steps, class_="md-morph-steps", aria_hidden="true"), change),
-        tag("div", *ends, class_="md-ends"),
-        tag("div", *(_link(pictures, kind) for kind in morph.FORMATS), class_="md-actions"),
-    )
+    links = []
+    for kind, label in FORMAT_NAMES.items():
+        content = base64.b64encode(morph.animation(pictures, kind)).decode("ascii")
+        href, name = f"data:image/{kind.lower()};base64,{content}", f"memdriven-morph.{kind.lower()}"
+        links.append(tag("a", f"Save {label}", href=href, download=name, class_="md-action"))
+    below = (tag("div", *ends, class_="md-ends"), tag("div", *links, class_="md-actions"))
+    made = film(shown, 0, tag("div", bars, change), *below)
     yield made, status(f"{total} pictures. Move through them with the slider or the arrow keys.")
 
 
@@ -77,20 +78,11 @@ def film(pictures: Sequence[str], place: int, *below: str) -> str:
 
 def _end(retrieval: Retrieval, seed: int, moving: Sequence[str]) -> str:
     still = {part: "" if part in moving else " md-still" for part in morph.PARTS}
+    quote = tag("q", text(retrieval.caption), class_="md-quote" + still["words"])
+    memory = tag("div", html.thumbs(retrieval), class_="md-end-memory" + still["memory"])
     return tag(
-        "div",
-        tag("q", text(retrieval.caption), class_="md-quote" + still["words"]),
-        tag("div", html.thumbs(retrieval), class_="md-end-memory" + still["memory"]),
-        tag("span", f"seed {seed}", class_="md-seed" + still["z"]),
-        class_="md-end",
+        "div", quote, memory, tag("span", f"seed {seed}", class_="md-seed" + still["z"]), class_="md-end"
     )
-
-
-def _link(pictures: Sequence[Image.Image], kind: str) -> str:
-    content = base64.b64encode(morph.animation(pictures, kind)).decode("ascii")
-    name = f"memdriven-morph.{kind.lower()}"
-    href = f"data:image/{kind.lower()};base64,{content}"
-    return tag("a", f"Save {FORMAT_NAMES[kind]}", href=href, download=name, class_="md-action")
 
 
 def build(compose: Compose) -> list[gr.events.Dependency]:
