@@ -39,14 +39,8 @@ def across(
 ) -> Iterator[tuple[Row, ...]]:
     """Yield the table of strategies and seeds as each row begins, and after each picture.
 
-    Args:
-        pipe: the model.
-        request: what all pictures share; its references are those of its own strategy alone.
-        strategies: a row each; `WRONG` may be among them.
-
-    Raises:
-        CaptionError, RetrievalError, ConfigError: as the pipeline's call; only a missing `oracle`
-            gives an empty row instead.
+    The request is what all pictures share; its references are those of its own strategy alone. Each strategy,
+    `WRONG` among them, is a row: an empty one where a caption has no `oracle`.
     """
     request = request.seeded()
     own, rows = request.strategy or pipe.config.retrieval.strategy, tuple[Row, ...]()
@@ -84,12 +78,7 @@ def word_changes(before: str, after: str) -> list[tuple[str, str]]:
 
 
 def edit(pipe: MemoryDrivenPipeline, request: Request, edited: str) -> tuple[PipelineOutput, PipelineOutput]:
-    """Paint a caption and an edited one with the first one's references and noise.
-
-    Raises:
-        ConfigError: both captions have the same words.
-        CaptionError, RetrievalError: as the pipeline's call.
-    """
+    """Paint a caption and an edited one, of other words, with the first one's references and noise."""
     other, wanted = request.caption.split() != edited.split(), "a caption in which a word is changed"
     require(other, ConfigError, wanted, "the same words", "change a word, e.g. the colour")
     before = pipe(request)

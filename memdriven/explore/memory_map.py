@@ -81,12 +81,7 @@ def read_map(bank: MemoryBank, path: Path) -> Map:
 
 
 def renew_map(checkpoint: Path, *, steps: int = STEPS, progress: bool = True) -> None:
-    """Give a checkpoint's folder the map of the memory in it, unless it has that; none of a large memory.
-
-    Raises:
-        BankError: the memory is missing or damaged.
-        DataError: the disk is full or refuses writing.
-    """
+    """Give a checkpoint's folder the map of the memory in it, unless it has that; none of a large memory."""
     bank, path = MemoryBank(checkpoint / MEMORY), checkpoint / FILE
     with suppress(BankError):  # a damaged one is written again
         if read_map(bank, path).stored:
@@ -170,11 +165,7 @@ def _bank_hash(bank: MemoryBank) -> str:
 def small_pictures(
     bank: MemoryBank, rows: Sequence[int], side: int, progress: Progress | None = None
 ) -> np.ndarray:
-    """Return the thumbnails of some rows at one size, uint8 (n, side, side, 3).
-
-    Raises:
-        BankError: a thumbnail is damaged.
-    """
+    """Return the thumbnails of some rows at one size, uint8 (n, side, side, 3)."""
     pictures = np.empty((len(rows), side, side, 3), np.uint8)
     for place, row in enumerate(rows):
         if progress and place % 200 == 0:

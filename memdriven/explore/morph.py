@@ -72,12 +72,7 @@ def between(start: End, end: End, moving: Collection[str], t: float) -> End:
 def frames(
     pipe: MemoryDrivenPipeline, start: Request, end: Request, moving: Collection[str], count: int
 ) -> Iterator[Image.Image]:
-    """Yield `count` pictures, two or more, both ends included: each request's first.
-
-    Raises:
-        CaptionError, RetrievalError: as the pipeline's call.
-        ConfigError: nothing moves, or an unknown part.
-    """
+    """Yield `count` pictures, two or more, both ends included: each request's first."""
     wanted, found = "something that moves: " + ", ".join(PARTS), ", ".join(map(str, moving))[:80] or "nothing"
     require(moving and set(moving) <= set(PARTS), ConfigError, wanted, found, "choose one or more")
     first, last = End.of(pipe, start), End.of(pipe, end)
