@@ -91,13 +91,8 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     with gr.Tab("Compare", id="compare"):
         section("memory", "Same caption and seed, different references")
         explain("Each matching rule finds its own references.")
-        chosen = gr.CheckboxGroup(
-            [(label, value) for value, label in NAMES.items()],
-            value=DEFAULT,
-            label="Matching rules",
-            elem_id="compare-strategies",
-            elem_classes="md-choice",
-        )
+        rules = ((label, value) for value, label in NAMES.items())
+        chosen = html.choice(gr.CheckboxGroup, "compare-strategies", "Matching rules", rules, value=DEFAULT)
         with gr.Row(elem_classes="md-tools"):
             seeds = html.slider("compare-seeds", "Noises side by side", 1, MAX_SEEDS, 1, 1)
             run = run_button("Compare", "compare-run")

@@ -205,7 +205,8 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return its long events, so that Stop can cancel them."""
     known = lessons.lessons()
     first = next(iter(known.values()))
-    choices = [(f"{n} {each.title}", each.id) for n, each in enumerate(known.values(), 1)]
+    titles = [(f"{n} {each.title}", each.id) for n, each in enumerate(known.values(), 1)]
+    choices = [("Four questions", BEFORE), *titles, ("The same four", AFTER)]
     minutes = sum(each.minutes for each in known.values())
     with gr.Tab("Learn", id="learn"):
         # In the tab: what stands between two tabs, Gradio takes for one.
@@ -213,14 +214,7 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         visit = gr.State({}, time_to_live=STATE_SECONDS)
         gone = "There is no lesson of that name. Choose one below."
         panel(tag("p", gone, class_="md-error", role="alert", hidden=True), elem_id="lesson-gone")
-        chosen = gr.Radio(
-            [("Four questions", BEFORE), *choices, ("The same four", AFTER)],
-            value=first.id,
-            label="Lessons",
-            show_label=False,
-            elem_id="lesson-choice",
-            elem_classes="md-choice",
-        )
+        chosen = html.choice(gr.Radio, "lesson-choice", "Lessons", choices, value=first.id, show_label=False)
         html.explain(f"{minutes} minutes in all. Answer the four questions before and after.")
         with gr.Row(elem_classes="md-columns", elem_id="lesson-row") as taught:
             with gr.Column(elem_id="lesson-column", min_width=280):

@@ -94,13 +94,9 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
                 "Starts at your words and noise. Choose what moves; the rest stays. z is interpolated on "
                 "a sphere, all else linearly."
             )
-            moving = gr.CheckboxGroup(
-                [(label, part) for part, label in zip(morph.PARTS, MOVING, strict=True)],
-                value=["z"],
-                label="What moves",
-                elem_id="morph-moving",
-                elem_classes="md-choice md-choice-three",
-            )
+            options = {"value": ["z"], "elem_classes": "md-choice md-choice-three"}
+            parts = zip(MOVING, morph.PARTS, strict=True)
+            moving = html.choice(gr.CheckboxGroup, "morph-moving", "What moves", parts, **options)
             words = gr.Textbox(
                 label="Words at the end", elem_id="morph-words", max_lines=3, placeholder="the same words"
             )

@@ -265,14 +265,9 @@ def build(compose: Compose) -> list[gr.events.Dependency]:
         )
         claims = panel(note("The claims are looked up when this tab is opened."), elem_id="paper-claims")
         with gr.Row(elem_classes="md-tools"):
-            number = gr.Radio(
-                [(label, name) for name, (label, _) in FIGURES.items()],
-                value="1",
-                label="Figure",
-                show_label=False,
-                elem_id="paper-choice",
-                elem_classes="md-choice",
-                scale=3,
+            figures = ((label, name) for name, (label, _) in FIGURES.items())
+            number = html.choice(
+                gr.Radio, "paper-choice", "Figure", figures, value="1", show_label=False, scale=3
             )
             run = html.run_button("Draw the figure", "paper-run", min_width=130)
         made = panel(note(EMPTY), elem_id="paper-result", js_on_load=html.script("inside.js"))
