@@ -370,7 +370,7 @@ def look(*query: object) -> Iterator[tuple[Update, str, str]]:
         asked = asked._replace(caption=read_examples(pipe)[0])
     wanted = references.read(*asked)
     seen = look_inside(pipe, wanted)
-    used = seen.prepared.references
+    used = seen.prepared.retrieval.shares
     shares = STRENGTHS if used and state.offers_memory() else ()
     lines = [status(f"Strength {n + 1} of {len(shares)}.", busy=True) for n in range(len(shares))]
     lines.append(status(f"Inside the picture of seed {wanted.seeds[0]}."))

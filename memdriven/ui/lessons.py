@@ -167,7 +167,7 @@ def search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterator
 def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
     """Paint with none, half and all of the memory, and with the wrong one."""
     yield from map(Ran, map(note, copies.describing(pipe)))
-    given, far = pipe.prepare(request).references, Reference(least_alike(pipe, request.caption))
+    given, far = pipe.prepare(request).retrieval.shares, Reference(least_alike(pipe, request.caption))
     shares = (0.0, 0.5, 1.0) if state.offers_memory() else (0.0, 1.0)
     kinds = {f"{each:.0%} of the memory": replace(request, references=given, memory=each) for each in shares}
     cells = []
