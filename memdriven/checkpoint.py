@@ -68,7 +68,7 @@ class Checkpoint:
 
     def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
         """Embed captions as the generator reads them."""
-        text = self.damsm.encode_captions(captions)
+        text: TextFeatures = self.damsm.text(*Vocabulary.batch(captions))
         if not self.config.generator.attribute_dim:
             return text
         return reader_of(self.attributes).read(text)

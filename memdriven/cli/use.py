@@ -9,7 +9,7 @@ from pathlib import Path
 from memdriven.checkpoint import MAP, bank_folder, load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.devices import choose_device
-from memdriven.encoders.vgg import Vgg16Features
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.explore.memory_map import renew_map
 from memdriven.memory import build
 from memdriven.memory.bank import MemoryBank

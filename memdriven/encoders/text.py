@@ -61,9 +61,10 @@ class TextEncoder(nn.Module):
         """Encode word ids.
 
         Args:
-            ids: (b, t) int64, padded behind each caption's end.
+            ids: (b, t) int64, padded behind each caption's end, on any device.
             lengths: (b,) number of words of each caption, at least 1.
         """
+        ids = ids.to(self.embedding.weight.device)
         embedded = self.dropout(self.embedding(ids))  # (b, t, 300)
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
         outputs, (last, _) = self.lstm(packed)

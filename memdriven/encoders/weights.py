@@ -1,9 +1,8 @@
-"""Weight files: reading, writing, hashing, and torchvision's downloads; safetensors, never pickle."""
+"""Weight files: reading, writing and hashing; safetensors, never pickle."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -34,31 +33,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     wanted, fix = f"a table of tensors in {path}", "give a state dict"
     require(table, CheckpointError, wanted, type(content).__name__, fix)
     return dict(content)
-
-
-def imagenet_weights(
-    name: str, path: Path | str | None, option: str, variable: str
-) -> tuple[dict[str, Tensor], str]:
-    """Return a pretrained network's tensors, and where they come from.
-
-    From the file at `path`, as the command-line `option` names it, or that the environment `variable` names,
-    in torchvision's layout; else torchvision downloads its weights of that `name`, or has them.
-
-    Raises:
-        CheckpointError: the file is missing or damaged, or the download failed.
-    """
-    source = path or os.environ.get(variable)
-    try:
-        if source:
-            return read_weights(Path(source)), str(source)
-        from torchvision.models import get_weight
-
-        return dict(get_weight(name).get_state_dict(progress=True, check_hash=True)), "torchvision's download"
-    except (OSError, RuntimeError, CheckpointError) as error:
-        found = error.found if isinstance(error, CheckpointError) else f"a failed download: {error}"[:200]
-        wanted = f"torchvision's {name}" + (f" in {source}" if source else "")
-        fix = f"name a weight file by {option} or {variable}" + ("" if source else ", or connect once")
-        raise CheckpointError(wanted, found, fix) from error
 
 
 def float_entries(module: nn.Module) -> dict[str, Tensor]:

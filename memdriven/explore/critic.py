@@ -27,8 +27,7 @@ from memdriven.errors import CheckpointError, require
 from memdriven.files import read_json
 from memdriven.models.discriminator import Discriminator, content_pyramid
 from memdriven.pipeline.output import to_picture
-from memdriven.training.run_directory import STATE
-from memdriven.training.state import read_module
+from memdriven.training.run_directory import STATE, below, read_state
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,8 @@ def take_critic(run: Path, checkpoint: Path) -> Path:
         ConfigError, DataError: a file cannot be read or written.
     """
     config = from_dict(Config, read_json(run / "config.json", CheckpointError))
-    weights, facts = read_module(run / STATE, "discriminators")
-    weights = {name[2:]: value for name, value in weights.items() if name.startswith("0.")}
+    tensors, facts = read_state(run / STATE)
+    weights = below(tensors, "module/discriminators/0.")
     wanted, fix = "a run whose first D judged whole pictures", "take the run that trained that stage"
     require(weights, CheckpointError, wanted, f"no D in {run}", fix)
     cut = config.train.crop < 1 and config.train.frozen_stages == config.generator.stages - 1

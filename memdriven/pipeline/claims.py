@@ -112,19 +112,15 @@ class Named:
     """What it says is not so; the value is empty where the thing itself is denied."""
 
 
-def named_by(
-    caption: str, values: Mapping[str, Sequence[str]], replaced: Mapping[str, str] | None = None
-) -> Named:
-    """Return what a caption names of the attributes that a model knows.
+def named_by(caption: str, values: Mapping[str, Sequence[str]], unknown: Sequence[UnknownWord] = ()) -> Named:
+    """Return what a caption, as it was typed, names of the attributes that a model knows.
 
-    Args:
-        caption: as it was typed.
-        values: the model's attributes, each with its values; others are never named.
-        replaced: words of the caption that were taken as others: a typo, a synonym.
+    Others than those of `values` are never named; unknown words are read as the model takes them: a typo, a
+    synonym.
     """
+    replaced = {each.word: each.replacement for each in unknown if each.replacement}
     # Lower-case words and commas, replacements made, several words that are one joined.
-    replaced, plain = replaced or {}, caption.lower().replace("-", " ").replace("n't", " not")
-    found = re.findall(r"[^\W\d_]+|[,.;]", plain)
+    found = re.findall(r"[^\W\d_]+|[,.;]", caption.lower().replace("-", " ").replace("n't", " not"))
     # A word that stands here means what it says, whatever a model that lacks it reads in its place.
     plain = " ".join(word if word in UNDERSTOOD else replaced.get(word, word) for word in found)
     for phrase, one in PHRASES.items():
@@ -271,14 +267,6 @@ def claims(checkpoint: Checkpoint, named: Named, text: TextFeatures, image: Tens
         )
         for (attribute, wanted), how in said
     )
-
-
-def named_in(checkpoint: Checkpoint, caption: str, unknown: Sequence[UnknownWord] = ()) -> Named:
-    """Return what a caption's own words name of a model's attributes, unknown words as they were read."""
-    if checkpoint.attributes is None:
-        return Named()
-    replaced = {each.word: each.replacement for each in unknown if each.replacement}
-    return named_by(caption, checkpoint.attributes.values, replaced)
 
 
 @torch.inference_mode()

@@ -16,25 +16,12 @@ from torch import Tensor
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.text import TextFeatures
 from memdriven.files import atomic_write_bytes
-from memdriven.memory.retrieval import Match
+from memdriven.memory.retrieval import Neighbour
 from memdriven.models.noise import Window
 from memdriven.pipeline.claims import Claim, Named
 from memdriven.pipeline.guidance import TextCondition
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Reference, Request
-
-
-@dataclass(frozen=True, kw_only=True)
-class Neighbour(Match):
-    """One image of the memory bank that a picture draws on."""
-
-    image: Image.Image
-    """Its thumbnail, cropped as the feature network saw it."""
-    caption: str
-    """The item's caption that matched best."""
-    class_name: str = ""
-    webp: bytes = field(default=b"", repr=False)
-    """The image as the memory bank keeps it; empty where unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +37,8 @@ class Retrieval(Sequence[Neighbour]):
     unknown_words: tuple[UnknownWord, ...] = ()
     truncated: int = 0
     """Words beyond the model's limit, cut from the end."""
+    named: Named = field(default_factory=Named)
+    """What the caption's own words name."""
     tried: int = 0
     """References that were painted with to choose these; 0 where retrieval alone decided."""
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -101,8 +90,6 @@ class Prepared:
     """The references in use."""
     asked: TextFeatures
     """The caption's embeddings, not guided."""
-    named: Named
-    """What the caption's own words name."""
     text: TextCondition
     """The caption as G reads it beside these references."""
     v: Tensor

@@ -29,15 +29,15 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import CheckpointError, ConfigError, RetrievalError, require
 from memdriven.files import content_hash
 from memdriven.memory.bank import HEADER, BorrowedBank, MemoryBank
-from memdriven.memory.retrieval import Match, Query, Retriever
+from memdriven.memory.retrieval import Neighbour, Query, Retriever
 from memdriven.memory.scores import scaled, top
 from memdriven.models.generator import Stage
 from memdriven.models.noise import Noise, apply_view, draw_noise
-from memdriven.pipeline.claims import claims, named_in, score_pictures
+from memdriven.pipeline.claims import claims, named_by, score_pictures
 from memdriven.pipeline.guidance import Guidance, TextCondition
-from memdriven.pipeline.output import Clock, Neighbour, PipelineOutput, Prepared, Retrieval, Tried, to_picture
+from memdriven.pipeline.output import Clock, PipelineOutput, Prepared, Retrieval, Tried, to_picture
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage
+from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage, drawn_seed
 
 _PREPARED = 16
 """Requests whose preparation is remembered: at most half a megabyte of v each."""
@@ -139,7 +139,7 @@ class MemoryDrivenPipeline:
     ) -> Iterator[PipelineOutput]:
         """Yield when all is prepared, then after each stage of each picture; as `__call__` otherwise."""
         prepared = self.prepare(Request.of(caption, strategy, k, seed, **fields))
-        request, resolutions = prepared.request, self.resolutions
+        request, named, resolutions = prepared.request, prepared.retrieval.named, self.resolutions
         noises = [self.noise(request, each) for each in request.seeds]
         seen = request.memory and len(prepared.retrieval)
         output = PipelineOutput(
@@ -162,7 +162,7 @@ class MemoryDrivenPipeline:
                     made[place] = (*made[place], to_picture(image))
                     clock.lap(f"stage {side}")
                     if last:
-                        checked = (*checked, claims(self.checkpoint, prepared.named, prepared.asked, image))
+                        checked = (*checked, claims(self.checkpoint, named, prepared.asked, image))
                         if checked[-1]:
                             clock.lap("check")
                 output = replace(
@@ -180,7 +180,8 @@ class MemoryDrivenPipeline:
         The last few requests are remembered, so that a preview and its picture share one. Errors are those
         of `__call__`.
         """
-        request = request.seeded().but(strategy=request.strategy or self.config.retrieval.strategy)
+        seeds, own = request.seeds or (drawn_seed(),), self.config.retrieval.strategy
+        request = Request.of(request, request.strategy or own, seeds=seeds)
         # Noise takes part where references are painted with to choose among them, or drawn.
         free = request.references is None
         tries = request.best_of if free and request.strategy not in CONTROLS else 1
@@ -201,7 +202,6 @@ class MemoryDrivenPipeline:
             request=request,
             retrieval=retrieval,
             asked=asked,
-            named=named_in(self.checkpoint, request.caption, retrieval.unknown_words),
             text=TextCondition.of(asked),
             v=torch.zeros(1, *self.bank.features.shape),
             guidance=strength,
@@ -232,7 +232,7 @@ class MemoryDrivenPipeline:
         stages = min(sum(side < config.pixel_size for side in self.resolutions) + 1, len(self.resolutions))
         alone = [self._fused(prepared, [replace(each, weight=1.0)]) for each in found]
         pictures = self.paint_many(alone, prepared.request.seeds[:1] * len(alone), stages)[-1]
-        scores = score_pictures(self.checkpoint, prepared.named, prepared.asked, pictures)
+        scores = score_pictures(self.checkpoint, prepared.retrieval.named, prepared.asked, pictures)
         places = top(scores, found.k).tolist()
         shares = scaled([found[place].weight for place in places])
         kept = tuple(replace(found[place], weight=share) for place, share in zip(places, shares, strict=True))
@@ -296,7 +296,7 @@ class MemoryDrivenPipeline:
     ) -> Retrieval:
         """Return a caption's references alone, however many; arguments and errors are those of `__call__`."""
         with self.turn, torch.inference_mode():
-            return self._retrieve(Request.of(caption, strategy, k, **fields).seeded(), Clock())[0]
+            return self._retrieve(Request.of(caption, strategy, k, **fields), Clock())[0]
 
     @torch.inference_mode()
     def alike(
@@ -306,7 +306,7 @@ class MemoryDrivenPipeline:
         own = {image.id: image for image in images}
         image = own[item].v() if item in own else self._row(item)
         hidden = [each for each in exclude if each not in own]
-        return tuple(map(self._found, self.retriever.alike(image, count, hidden)))
+        return tuple(self.retriever.alike(image, count, hidden))
 
     def recipe(self, prepared: Prepared, seed: int) -> Recipe:
         """Return what makes one picture again: the request with all that was left open filled in."""
@@ -357,15 +357,16 @@ class MemoryDrivenPipeline:
             k = self.config.retrieval.k if request.k is None else request.k
             query = Query(asked, request.oracle_id, request.caption, tuple(encoded.words))
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
-            seed = request.seeds[0] if request.seeds else None
-            matches = self.retriever.retrieve(query, strategy, count, request.exclude, seed)
-            found = tuple(map(self._found, matches))
+            seed = request.seeds[0] if request.seeds else drawn_seed()
+            found = tuple(self.retriever.retrieve(query, strategy, count, request.exclude, seed))
         else:
             k = max(1, len(request.references)) if request.k is None else request.k
             found = tuple(self._given(request))
         clock.lap("retrieve")
+        values = self.checkpoint.attributes.values if self.checkpoint.attributes else {}
         retrieval = Retrieval(
             caption=request.caption,
+            named=named_by(request.caption, values, encoded.unknown),
             strategy=strategy,
             k=k,
             neighbours=found,
@@ -384,17 +385,7 @@ class MemoryDrivenPipeline:
                 image, caption = own[each].image, own[each].caption
                 yield Neighbour(id=each, image=image, caption=caption, rank=rank, weight=weight)
             else:
-                yield self._found(Match(index=self._row(each), id=each, rank=rank, weight=weight))
-
-    def _found(self, match: Match) -> Neighbour:
-        item, row = self.bank.item(match.index), match.index
-        return Neighbour(
-            **vars(match),
-            image=self.bank.thumbnail(row),
-            caption=item.captions[match.caption_index],
-            class_name=item.class_name,
-            webp=self.bank.thumbnail_bytes(row),
-        )
+                yield self.retriever.neighbour(self._row(each), rank=rank, weight=weight)
 
     def _row(self, item: str) -> int:
         wanted = "an image of the memory, or an own image of this tab"

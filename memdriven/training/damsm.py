@@ -20,7 +20,7 @@ from memdriven.encoders.image import ImageFeatures
 from memdriven.errors import TrainingError, require
 from memdriven.memory.build import features_of
 from memdriven.numbers import counted
-from memdriven.training.distributed import join_world, leave_world, synchronise
+from memdriven.training.distributed import joined_world, synchronise
 from memdriven.training.encoder_data import (
     Captioned,
     CaptionedImages,
@@ -45,9 +45,10 @@ SPREAD_SAMPLE = 256
 """Images off which the heads learn how strong each channel of v is."""
 
 
-JointBatch = tuple[Tensor, Tensor | None, Captioned]
-"""This process's v (b', 512, h, w), half of them mirrored, as relu5_3 of a mirrored picture is nearly its
-mirror image, and its pictures where a network of theirs trains; the captions that compete, of all."""
+NONE_HELD_OUT = "none: the last epoch"
+JointBatch = tuple[dict[str, Tensor], Captioned]
+"""What each side sees of this process's images: v (b', 512, h, w), half of them mirrored, as relu5_3 of a
+mirrored picture is nearly its mirror image, and pictures where a network of theirs trains; all captions."""
 
 
 def train_damsm(
@@ -97,30 +98,25 @@ def train_damsm(
     plain = to_dict(config)
     frozen = {"text": plain["text"], "damsm": plain["damsm"], "seed": seed}
     run = RunDirectory(out, frozen, resume=resume, free=("damsm.epochs",))
-    world, device = join_world(choose_device(device))
-    show = progress and world.is_main
-    try:
+    with joined_world(choose_device(device)) as (world, device):
         # The data: what trains, what chooses the epoch, and what measures the result.
+        show = progress and world.is_main
         prepared = PreparedDataset.open(dataset)
         store = features_of(prepared, features)
         split = split_items(prepared, store)
         vocabulary = Vocabulary.build(c for item in (*split.train, *split.held_out) for c in item.captions)
         galleries = (gallery(items, vocabulary, config.text.max_words) for items in split[1:])
-        pictures = settings.pixel_backbone != "vgg16"
         options: dict[str, Any] = {"features": store, "device": device, "progress": show}
+        options["pictures"] = settings.pixel_backbone != "vgg16"
         data, held_out, test = (
-            CaptionedImages([(prepared, items)], vocabulary, config, pictures=pictures, **options)
+            CaptionedImages([(prepared, items)], vocabulary, config, **options)
             for items in (split.train, *galleries)
         )
         size = min(settings.batch_size, len(data))
         epoch = len(data) // size
-        require(
-            size % world.size == 0 and size >= 2 * world.size,
-            TrainingError,
-            f"a batch that {world.size} processes can share evenly, of 2 or more each",
-            f"{counted(size, 'image')} a batch",
-            "change damsm.batch_size, or use fewer processes",
-        )
+        wanted = f"a batch that {world.size} processes can share evenly, of 2 or more each"
+        found, fix = f"{counted(size, 'image')} a batch", "change damsm.batch_size, or use fewer processes"
+        require(size % world.size == 0 and size >= 2 * world.size, TrainingError, wanted, found, fix)
 
         # The networks.
         torch.manual_seed(mixed_seed(seed, 0, 0))
@@ -135,43 +131,41 @@ def train_damsm(
             chance = torch.Generator().manual_seed(mixed_seed(seed, step, 2))
             mirrored = world.mine(torch.rand(len(rows), generator=chance) < 0.5)
             mine = world.mine(rows)
-            v = data.v(mine)
-            v[mirrored] = v[mirrored].flip(-1)
-            images = data.disturbed(mine, chance, world) if pictures else None
-            return v, images, data.captioned(rows, chance)
+            seen = {"heads": data.v(mine)}
+            seen["heads"][mirrored] = seen["heads"][mirrored].flip(-1)
+            if data.pictures is not None:
+                seen["pixels"] = data.disturbed(mine, chance, world)
+            return seen, data.captioned(rows, chance)
 
         def losses(batch: JointBatch, step: int) -> dict[str, Tensor]:
             # Every process reads all captions of the batch, with one dropout, and looks at its own pictures.
             model.train()
             torch.manual_seed(mixed_seed(seed, step, 2))
-            v, images, said = batch
+            seen, said = batch
             text = model.encode_captions(said.captions)
-            sides = {"heads": model.heads(v.to(device))}
-            if model.pixels is not None and images is not None:
-                sides["pixels"] = model.pixels(images.to(device))
             terms: dict[str, Tensor] = {}
-            for side, seen in sides.items():
-                loss = damsm_loss(ImageFeatures(*map(world.gather, seen)), text, said.class_ids)
+            for side, tensor in seen.items():
+                found = model.get_submodule(side)(tensor.to(device))
+                loss = damsm_loss(ImageFeatures(*map(world.gather, found)), text, said.class_ids)
                 terms |= {f"{side}_words": loss.words, f"{side}_sentence": loss.sentence}
             return terms
 
         # After each epoch: recall, and the encoders kept if none before them are better.
-        judged = f"{counted(len(held_out), 'image')}, held out" if held_out.items else "none: the last epoch"
         facts: dict[str, Any] = {
             "dataset": prepared.name,
             "features_encoder": store.encoder,
             "train_items": len(data),
-            "recall_on": judged,
+            "recall_on": f"{counted(len(held_out), 'image')}, held out" if len(held_out) else NONE_HELD_OUT,
         }
         identity = {"features": store.encoder, "training items": data.key(), "vocabulary": len(vocabulary)}
         memory: dict[str, Any] = {"identity": identity, "best": 0.0}
 
         def report(row: Mapping[str, Any]) -> dict[str, Any]:
-            found = recall(model, held_out if held_out.items else test)
+            found = recall(model, held_out if len(held_out) else test)
             mean = sum(found.values()) / max(1, len(found))
             rate = optimiser.param_groups[0]["lr"]
             more = {"epoch": -(-int(row["step"]) // epoch), "learning_rate": rate, **found}
-            if not held_out.items or as_good(mean, memory["best"], len(held_out)):
+            if not len(held_out) or as_good(mean, memory["best"], len(held_out)):
                 memory["kept"] = {**row, **more}
                 save_damsm(out, model, vocabulary, config, {**facts, "best": memory["kept"]})
             memory["best"] = max(mean, memory["best"])
@@ -202,8 +196,6 @@ def train_damsm(
                 print(f"kept: epoch {memory['kept']['epoch']} of {settings.epochs}")
             save_measured(out, load_damsm(out, device), test, show)
         world.maximum((0.0,), device)  # the others wait for the files
-    finally:
-        leave_world(world)
     return load_damsm(out, device)
 
 

@@ -125,16 +125,19 @@ class GanData:
         progress: bool = True,
     ) -> None:
         self.config, self.device = config, trained.damsm.device
-        self.size = BASE_SIZE << (config.generator.stages - 1)
         sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
+        splits = [prepared.split("train") for prepared in sets]
         self.name = " + ".join(prepared.name for prepared in sets)
-        # Pictures are stored larger than G's where parts of them are shown; none are ever enlarged.
-        least = min(prepared.image_size for prepared in sets)
-        small = next(prepared.name for prepared in sets if prepared.image_size == least)
-        wanted, fix = f"pictures of {self.size} px or more, as G makes", "choose a preset of fewer stages"
-        fix = f"prepare that data set again with --image-size, or {fix}"
-        require(least >= self.size, TrainingError, wanted, f"{least} px in {small}", fix)
+        self.items, self.featured = [item for split in splits for item in split], len(splits[0])
+
+        # Images: stored larger than G's where parts of them are shown; none are ever enlarged.
+        self.size = BASE_SIZE << (config.generator.stages - 1)
         zoom, crop = config.generator.zoom, config.train.crop
+        smallest = min(sets, key=lambda prepared: prepared.image_size)
+        least = smallest.image_size
+        wanted, found = f"pictures of {self.size} px or more, as G makes", f"{least} px in {smallest.name}"
+        fix = "prepare that data set again with --image-size, or choose a preset of fewer stages"
+        require(least >= self.size, TrainingError, wanted, found, fix)
         self.square = round(self.size * min(crop, 1)) // 2
         """Side in px of the squares on which the last stage learns, in px of the stage before."""
         asked = 2 * self.size if zoom else max(self.size, round(self.size * crop))
@@ -144,22 +147,17 @@ class GanData:
         if asked > side and not zoom and progress:
             room = f"{self.crop} px of room for crops"
             print(f"train.crop wants {asked} px, the pictures are {side} px: {room}")
-        splits = [prepared.split("train") for prepared in sets]
         images = [load_images(*of, side, progress) for of in zip(sets, splits)]
         self.images = torch.cat(images) if extra else images[0]
-        self.items, self.featured = [item for split in splits for item in split], len(splits[0])
+
+        # Features, and whose each image is painted from: its own, those of a named memory, or none.
         store = features_of(sets[0], features)
         position = {name: i for i, name in enumerate(store.ids)}
-        # Whose features each image is painted from: its own, those of a named memory, or none.
-        needed = [item.id for item in self.items[: self.featured]]
-        needed += [item.memory for item in self.items[self.featured :]]
+        needed = [item.memory if i >= self.featured else item.id for i, item in enumerate(self.items)]
         missing = [name for name in needed if name and name not in position]
         wanted = f"features of all training images, and of what they name, in {features}"
-        found, fix = (
-            f"{len(missing)} without, e.g. {''.join(missing[:1])}",
-            "run extract-features on this data set again",
-        )
-        require(not missing, TrainingError, wanted, found, fix)
+        found = f"{len(missing)} without, e.g. {''.join(missing[:1])}"
+        require(not missing, TrainingError, wanted, found, "run extract-features on this data set again")
         self.rows = torch.tensor([position[name] if name else -1 for name in needed])
         """(n,) row of the features of each image, -1 where it has none."""
         first = {name: i for i, name in enumerate(needed[: self.featured])}
@@ -168,17 +166,21 @@ class GanData:
         self.features, self.feature_scale = store.load_all(progress=progress)
         if self.device.type == "cuda" and self.images.nbytes + self.features.nbytes < RESIDENT_BYTES:
             self.images, self.features = self.images.to(self.device), self.features.to(self.device)
+
+        # The z that asks for an image; with such targets these alone are shown, as others say nothing of z.
         numbers = max((len(item.noise) for item in self.items), default=0)
         rows = [item.noise or (None,) * numbers for item in self.items]
         self.noise = torch.tensor([[torch.nan if n is None else n for n in row] for row in rows])
-        """(n, numbers) the first numbers of the z that asks for each image; NaN where it depends on none."""
+        """(n, numbers) the first numbers of each image's z; NaN where it depends on none."""
         noisy = [i for i, item in enumerate(self.items) if item.noise]
         self.drawn_from = torch.tensor(noisy or range(len(self.items)))
-        """The images that are shown: with targets for z, these alone, as others say nothing of z."""
+
+        # Captions; those of images that others may be given the features of.
         classes = [item.class_id for item in self.items]
         self.class_ids = None if None in classes else torch.tensor(classes)
         self.captions = EmbeddedCaptions(self.items, trained, attributes, reader=reader, progress=progress)
-        self.memories = Memories(config, self.captions, self.class_ids, self.featured, self.rows >= 0)
+        known = self.captions.owner < self.featured
+        self.owner, self.keys = self.captions.owner[known], F.normalize(self.captions.sentences[known], dim=1)
         content = repr([(item.id, tuple(item.captions)) for item in self.items])
         self.identity = {
             "vgg": str(store.header["encoder"]),
@@ -192,10 +194,9 @@ class GanData:
 
     def batch(self, step: int, world: World | None = None) -> Batch:
         """Return this process's part of the batch of a step."""
-        world = world or World()
-        pick = self.pick(step).part(world)
+        pick = self.pick(step).part(world or World())
         text = self.captions.text(pick.caption)
-        sources, shares = self.memories.sources(pick, text.sentence)
+        sources, shares = self.sources(pick, text.sentence)
         images = self.images_of(pick.index, pick)
         crop = Crop(self._there(pick.corners), self.square) if 2 * self.square < self.size else None
         weights = None
@@ -219,14 +220,20 @@ class GanData:
 
     def pick(self, step: int) -> Pick:
         """Draw all that is random in the global batch of a step."""
-        settings = self.config.generator
-        generator = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + step)
-        index = self._indices(step)
-        count, neighbours = len(index), self.memories.pick(index, generator)
+        settings, train = self.config.generator, self.config.train
+        generator = torch.Generator().manual_seed(train.seed * 1_000_003 + step)
+        index, (width, mix) = self._indices(step), self._widths()
+        count = len(index)
+        swapped = torch.rand(count, generator=generator) < train.p_swap
+        faded = torch.rand(count, generator=generator) < train.p_fade
         return Pick(
             index=index,
+            # An image made for a memory keeps it; one without any is always a stranger.
+            swapped=swapped & (index < self.featured) | (self.rows[index] < 0),
+            nearest=torch.rand(count, width, generator=generator).argsort(1)[:, :mix],
+            mixed=torch.randint(1, mix + 1, (count, 1), generator=generator),
+            strength=torch.where(faded, torch.rand(count, generator=generator), 1.0),
             caption=self.captions.pick(index, generator),
-            **neighbours,
             windows=self._windows(count, generator),
             mirrored=torch.rand(count, generator=generator) < 0.5,
             corners=self._corners(count, step),
@@ -249,15 +256,14 @@ class GanData:
 
     def images_of(self, index: Tensor, pick: Pick) -> Tensor:
         """Return the shown parts of images, mirrored or not, (b, 3, size, size) in [-1, 1]."""
+        from torchvision.transforms.functional import resized_crop
+
         full = self.images[index.to(self.images.device)]
-        side, parts = full.shape[-1], []
-        for image, (x, y, share) in zip(full, pick.windows.tolist()):
-            left, top, span = round(x * side), round(y * side), round(share * side)
-            part = image[:, top : top + span, left : left + span]
-            if span != self.size:
-                part = F.interpolate(part[None].float(), (self.size,) * 2, mode="bilinear", antialias=True)[0]
-                part = part.round().clamp(0, 255).to(torch.uint8)
-            parts.append(part)
+        places = (full.shape[-1] * pick.windows.double()).round().int().tolist()  # (b, 3): left, top, side
+        parts = [
+            resized_crop(image, top, left, side, side, [self.size] * 2, antialias=True)
+            for image, (left, top, side) in zip(full, places)
+        ]
         images = self._there(torch.stack(parts)).float() / 127.5 - 1
         return torch.where(self._there(pick.mirrored)[:, None, None, None], images.flip(3), images)
 
@@ -276,6 +282,51 @@ class GanData:
         if (pick.windows != torch.tensor(WHOLE)).any():
             v = seen_through(v, windows)
         return torch.where(self._there(pick.mirrored)[:, None, None, None], v.flip(3), v)
+
+    def sources(self, pick: Pick, sentence: Tensor) -> tuple[Tensor, Tensor]:
+        """Return whose features each image gets (b, m), and their shares (b, m), which sum to 1 [ours].
+
+        They are the image's own (or its memory's), as in the paper, which at inference has a stranger's; or
+        with p_swap neighbours': 1 to m = swap_mix of them, weighted as retrieval weights them. Neighbours are
+        those of `sentence-sentence`, the image itself and its whole class left out: what an unseen caption
+        would meet.
+
+        Args:
+            pick: what was drawn.
+            sentence: embeddings of the captions that the images are shown with (b, d).
+        """
+        width, mix = self._widths()
+        sources = pick.index[:, None].repeat(1, mix)
+        shares = F.one_hot(torch.zeros(len(sources), dtype=torch.long), mix).float()
+        swapped = pick.swapped
+        if swapped.any():
+            asked = sentence[swapped.to(sentence.device)]
+            scores, nearest = self._neighbours(pick.index[swapped], asked, width)
+            places = pick.nearest[swapped]
+            sources[swapped] = nearest.gather(1, places)
+            logits = scores.gather(1, places) / self.config.retrieval.temperature
+            unused = torch.arange(mix) >= pick.mixed[swapped]
+            shares[swapped] = logits.masked_fill(unused, -float("inf")).softmax(1)
+        return sources, shares
+
+    def _widths(self) -> tuple[int, int]:
+        """Return how many nearest neighbours a swapped v is drawn from, and how many are mixed at most."""
+        width = min(SWAP_NEIGHBOURS, self.featured - 1)
+        return width, min(self.config.train.swap_mix, width)
+
+    def _neighbours(self, own: Tensor, sentence: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Return scores and images (b', width) nearest to captions (b', d) of images (b',)."""
+        scores = F.normalize(sentence, dim=1) @ self.keys.T
+        best = scores.new_full((len(scores), self.featured), -2.0)
+        best.scatter_reduce_(1, self.owner.expand(len(scores), -1), scores, "amax")
+        mine = own < self.featured
+        best[torch.arange(len(own))[mine], own[mine]] = -torch.inf
+        if self.class_ids is not None:
+            same = self.class_ids[own][:, None] == self.class_ids[None, : self.featured]  # (b', n)
+            # Behind every stranger, not out of reach: there may be too few strangers.
+            best -= 4.0 * same.to(best.device)
+        found = best.topk(width, dim=1)
+        return found.values.cpu(), found.indices.cpu()
 
     def z_of(self, pick: Pick) -> Tensor:
         """Return z (b, z_dim): as drawn, but for the numbers that ask for the image."""
@@ -300,90 +351,6 @@ class GanData:
         order = [torch.randperm(n, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         start = position * size - first * n
         return self.drawn_from[torch.cat(order)[start : start + size]]
-
-
-class Memories:
-    """Whose features v a training image is given: its own or neighbours', in full or weakened [ours].
-
-    The paper gives each image its own (p_swap = p_fade = 0), and at inference a stranger's.
-
-    Neighbours are those of `sentence-sentence`, the image itself and its whole class left out: what an
-    unseen caption would meet.
-
-    Args:
-        config: its `train` and `retrieval` sections count.
-        captions: of all images.
-        class_ids: (n,) on the CPU, or None.
-        pool: the first so many images are what others may be given; those behind were made for one
-            memory, or have none.
-        given: (n,) bool, whether an image has features to begin with.
-    """
-
-    def __init__(
-        self, config: Config, captions: EmbeddedCaptions, class_ids: Tensor | None, pool: int, given: Tensor
-    ) -> None:
-        self.config, self.class_ids, self.count, self.given = config, class_ids, pool, given
-        known = captions.owner < pool
-        self.owner, self.keys = captions.owner[known], F.normalize(captions.sentences[known], dim=1)
-
-    def pick(self, index: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
-        """Draw which images get neighbours' features, which of these, and how weak they are (see `Pick`)."""
-        train, count = self.config.train, len(index)
-        width, mix = self._widths()
-        swapped = torch.rand(count, generator=generator) < train.p_swap
-        faded = torch.rand(count, generator=generator) < train.p_fade
-        return {
-            # An image made for a memory keeps it; one without any is always a stranger.
-            "swapped": swapped & (index < self.count) | ~self.given[index],
-            "nearest": torch.rand(count, width, generator=generator).argsort(1)[:, :mix],
-            "mixed": torch.randint(1, mix + 1, (count, 1), generator=generator),
-            "strength": torch.where(faded, torch.rand(count, generator=generator), 1.0),
-        }
-
-    def sources(self, pick: Pick, sentence: Tensor) -> tuple[Tensor, Tensor]:
-        """Return whose features each image gets (b, m), and their shares (b, m), which sum to 1.
-
-        It is the image's own (or its memory's), or neighbours': 1 to m = swap_mix of them, weighted as
-        retrieval weights them.
-
-        Args:
-            pick: what was drawn.
-            sentence: embeddings of the captions that the images are shown with (b, d).
-        """
-        width, mix = self._widths()
-        sources = pick.index[:, None].repeat(1, mix)
-        shares = F.one_hot(torch.zeros(len(sources), dtype=torch.long), mix).float()
-        swapped = pick.swapped
-        if swapped.any():
-            scores, nearest = self._neighbours(
-                pick.index[swapped], sentence[swapped.to(sentence.device)], width
-            )
-            places = pick.nearest[swapped]
-            sources[swapped] = nearest.gather(1, places)
-            logits = scores.gather(1, places) / self.config.retrieval.temperature
-            unused = torch.arange(mix) >= pick.mixed[swapped]
-            shares[swapped] = logits.masked_fill(unused, -float("inf")).softmax(1)
-        return sources, shares
-
-    def _widths(self) -> tuple[int, int]:
-        """Return how many nearest neighbours a swapped v is drawn from, and how many are mixed at most."""
-        train = self.config.train
-        width = min(SWAP_NEIGHBOURS, self.count - 1)
-        return width, min(train.swap_mix, width)
-
-    def _neighbours(self, own: Tensor, sentence: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Return scores and images (b', width) nearest to captions (b', d) of images (b',)."""
-        scores = F.normalize(sentence, dim=1) @ self.keys.T
-        best = scores.new_full((len(scores), self.count), -2.0)
-        best.scatter_reduce_(1, self.owner.expand(len(scores), -1), scores, "amax")
-        mine = own < self.count
-        best[torch.arange(len(own))[mine], own[mine]] = -torch.inf
-        if self.class_ids is not None:
-            same = self.class_ids[own][:, None] == self.class_ids[None, : self.count]  # (b', n)
-            # Behind every stranger, not out of reach: there may be too few strangers.
-            best -= 4.0 * same.to(best.device)
-        found = best.topk(width, dim=1)
-        return found.values.cpu(), found.indices.cpu()
 
 
 def changed(before: Tensor, after: Tensor) -> Tensor:

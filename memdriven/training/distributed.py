@@ -1,13 +1,15 @@
 """Several processes, one training, started by torchrun: they give what one gives with the same global batch.
 
-Gradients are averaged by DistributedDataParallel (`training/step.py`). What else joins samples of a batch
-is joined here over the processes: statistics of BatchNorm, captions that compete, random numbers.
+Gradients are averaged by DistributedDataParallel. What else joins samples of a batch is joined here over the
+processes: statistics of BatchNorm, captions that compete, random numbers.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,6 +20,7 @@ import torch
 # and gloo's threads live as long as the group; where they outlive the interpreter the process may abort.
 import torch.distributed.nn
 from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +34,6 @@ class World:
     def is_main(self) -> bool:
         """Whether this process writes files and prints."""
         return self.rank == 0
-
-    def average_gradients(self, module: nn.Module) -> None:
-        """Replace each gradient by its mean over the processes, in one message."""
-        if self.size > 1:
-            gradients = [p.grad for p in module.parameters() if p.grad is not None]
-            flat = torch.cat([g.flatten() for g in gradients])
-            distributed.all_reduce(flat)
-            pieces = torch.split(flat / self.size, [g.numel() for g in gradients])
-            for gradient, piece in zip(gradients, pieces):
-                gradient.copy_(piece.view_as(gradient))
 
     def sum(self, values: Tensor) -> Tensor:
         """Return the sum of each value over the processes; gradients flow to all of them."""
@@ -118,6 +111,16 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         """Take (b, c), too."""
 
 
+def parallel(module: nn.Module, world: World) -> nn.Module:
+    """Average a module's gradients over the processes in each backward pass; buffers are the same on all."""
+    if world.size == 1:
+        return module
+    with warnings.catch_warnings():
+        # torch 2.14 would have another word for it, which earlier versions lack.
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+        return DistributedDataParallel(module, broadcast_buffers=False)
+
+
 def synchronise(module: nn.Module) -> None:
     """Let each BatchNorm in a module see the samples of all processes; weights and names stay."""
     if any(p.is_cuda for p in module.parameters()):
@@ -169,23 +172,23 @@ class Chance:
         return self.world.mine(drawn)
 
 
-def join_world(device: torch.device) -> tuple[World, torch.device]:
-    """Join the group that torchrun describes in the environment; alone without one.
+@contextmanager
+def joined_world(device: torch.device) -> Iterator[tuple[World, torch.device]]:
+    """Join the group that torchrun describes in the environment, and leave it; alone without one.
 
-    Returns this process's world and its own device.
+    Yields this process's world and its own device.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return World(), device
+        yield World(), device
+        return
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     if not distributed.is_initialized():
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return World(rank=distributed.get_rank(), size=size), device
-
-
-def leave_world(world: World) -> None:
-    """Close the group."""
-    if world.size > 1 and distributed.is_initialized():
-        distributed.destroy_process_group()
+    try:
+        yield World(rank=distributed.get_rank(), size=size), device
+    finally:
+        if distributed.is_initialized():
+            distributed.destroy_process_group()

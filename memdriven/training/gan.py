@@ -16,18 +16,17 @@ from memdriven.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from memdriven.config import Config, from_dict, to_dict
 from memdriven.devices import choose_device, device_name
 from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.encoders.readers import load_attributes, reader_of
-from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import CheckpointError, TrainingError, require
 from memdriven.files import read_json
 from memdriven.models.generator import Generator
 from memdriven.numbers import counted
 from memdriven.training.aux_losses import TextLoss
 from memdriven.training.data import Batch, GanData
-from memdriven.training.distributed import join_world, leave_world
+from memdriven.training.distributed import joined_world
 from memdriven.training.loop import Loop, SampleGrid, linear_decay
-from memdriven.training.run_directory import STATE, RunDirectory
-from memdriven.training.state import load_state
+from memdriven.training.run_directory import STATE, RunDirectory, load_state
 from memdriven.training.step import GanTrainer
 
 CONFIG = "config.json"
@@ -97,16 +96,11 @@ def train_gan(
         ConfigError: the generator does not fit the encoders.
         CheckpointError: the checkpoint to start from is damaged or of another shape.
     """
-    world, device = join_world(choose_device(device))
-    show, train = progress and world.is_main, config.train
-    try:
-        require(
-            train.batch_size % world.size == 0,
-            TrainingError,
-            f"a train.batch_size that {world.size} processes can share evenly",
-            train.batch_size,
-            "choose a multiple of the number of processes",
-        )
+    with joined_world(choose_device(device)) as (world, device):
+        show, train = progress and world.is_main, config.train
+        wanted = f"a train.batch_size that {world.size} processes can share evenly"
+        fix = "choose a multiple of the number of processes"
+        require(train.batch_size % world.size == 0, TrainingError, wanted, train.batch_size, fix)
         trained = load_damsm(damsm, device)
         attributes = load_attributes(damsm, trained.facts["hash"])
         reader = reader_of(attributes) if config.generator.attribute_dim else None
@@ -118,33 +112,21 @@ def train_gan(
         run = None
         if not dry_run:
             run = RunDirectory(out, to_dict(config), resume=resume, file=CONFIG, free=FREE)
-            begun = resume or start_from is not None
-            require(
-                begun or not (train.frozen_stages or train.frozen_names),
-                TrainingError,
-                "trained weights to freeze (train.frozen_stages, train.frozen_parts)",
-                "a run that starts from nothing",
-                "name a checkpoint that has them with --start-from",
-            )
+            freezes, begun = train.frozen_stages or train.frozen_names, resume or start_from is not None
+            wanted = "trained weights to freeze (train.frozen_stages, train.frozen_parts)"
+            found, fix = "a run that starts from nothing", "name a checkpoint that has them with --start-from"
+            require(begun or not freezes, TrainingError, wanted, found, fix)
         text_loss = TextLoss.load(config, trained, attributes, vgg)
         squeeze, loss = None, config.loss
         if loss.perceptual_weight or (config.discriminator.projected and loss.adversarial_weight):
             squeeze = SqueezeNet.load(squeezenet, device).to(memory_format=torch.channels_last)
         trainer = GanTrainer(config, text_loss, device, world, squeeze)
-        data = GanData(
-            dataset,
-            features,
-            trained,
-            config,
-            extra=extra,
-            attributes=text_loss.attributes,
-            reader=reader,
-            progress=show,
-        )
+        told: dict[str, Any] = {"attributes": text_loss.attributes, "reader": reader, "progress": show}
+        data = GanData(dataset, features, trained, config, extra=extra, **told)
         if run is None:
-            told = _dry_run(trainer, data)  # every process: gradients are averaged
+            lines = _dry_run(trainer, data)  # every process: gradients are averaged
             if world.is_main:
-                print(told)
+                print(lines)
             return out
         facts: dict[str, Any] = {"identity": {"damsm": trained.facts["hash"], **data.identity}, "earlier": []}
         if start_from is not None and not run.resumes:
@@ -190,8 +172,6 @@ def train_gan(
             world=world,
             show=show,
         ).train()
-    finally:
-        leave_world(world)
     return out
 
 
@@ -238,15 +218,12 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
         part = {"steps": past["step"], "minutes": past["seconds"] / 60, "config": settings}
         return [*past.get("earlier", []), part]
 
+    # A checkpoint: its generator but for the stages that this run lacks, and what other readers say.
     made, new = load_checkpoint(folder), trainer.config.generator
     old, parts = made.config.generator, _parts(made)
-    require(
-        old.stages >= train.frozen_stages,
-        CheckpointError,
-        f"a generator of at least {train.frozen_stages} stages in {folder}, as so many are frozen",
-        old.stages,
-        "lower train.frozen_stages",
-    )
+    wanted = f"a generator of at least {train.frozen_stages} stages in {folder}, as so many are frozen"
+    enough = old.stages >= train.frozen_stages
+    require(enough, CheckpointError, wanted, old.stages, "lower train.frozen_stages")
     left = _names(made.generator, new.stages)
     if old.attribute_dim != new.attribute_dim:
         left += ("early.text_code.attributes.", "early.text_code.noise.gate.")
@@ -259,16 +236,15 @@ def begin_from(folder: Path, trainer: GanTrainer, later: Path | None = None) -> 
         parts = [*(p for p in _parts(other) if (p["steps"], p["minutes"]) not in known), *parts]
         names = _names(other.generator, old.stages)
         weights |= {k: v for k, v in other.generator.state_dict().items() if k.startswith(names)}
+    wanted, fix = (
+        "a generator of this run's shape, to start from",
+        "use the settings that it was trained with",
+    )
     for module in (trainer.generator, trainer.average.module):
         own = module.state_dict()
         wrong = [k for k, v in weights.items() if k not in own or own[k].shape != v.shape]
-        require(
-            not wrong,
-            CheckpointError,
-            "a generator of this run's shape, to start from",
-            f"{', '.join(wrong[:1])} in {folder} is unknown, or of another shape",
-            "use the preset and the settings that it was trained with",
-        )
+        found = f"{', '.join(wrong[:1])} in {folder} is unknown, or of another shape"
+        require(not wrong, CheckpointError, wanted, found, fix)
         module.load_state_dict(weights, strict=False)
     return parts
 

@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from memdriven.errors import Interrupted, TrainingError, require, signals_handled
-from memdriven.training.distributed import World
-from memdriven.training.run_directory import RunDirectory
-from memdriven.training.state import first_broken, load_state, save_state
+from memdriven.training.distributed import World, parallel
+from memdriven.training.run_directory import RunDirectory, first_broken, load_state, save_state
 
 FIRST_SAMPLE, NEXT_SAMPLE = 30.0, 300.0
 """Seconds to the first sample, for something to look at within a minute, and to each after it."""
@@ -68,22 +67,33 @@ class Descent:
         clipped: tuple[nn.Module, float] | None = None,
         world: World | None = None,
     ) -> None:
-        self.modules, self.losses, self.clipped = modules, losses, clipped
-        self.optimiser, self.world = optimiser, world or World()
-        self.optimisers = {next(iter(modules)): optimiser}
+        self.modules, self.clipped = modules, clipped
+        self.optimiser, self.optimisers = optimiser, {next(iter(modules)): optimiser}
+        self._losses = parallel(_Losses(modules, losses), world or World())
 
     def step(self, batch: Any, step: int) -> dict[str, Tensor]:
         """Make one step down; return the losses, and their sum first."""
-        terms = self.losses(batch, step)
+        terms: dict[str, Tensor] = self._losses(batch, step)
         total = torch.stack(list(terms.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        for module in self.modules.values():
-            self.world.average_gradients(module)
         if self.clipped is not None:
             nn.utils.clip_grad_norm_(self.clipped[0].parameters(), self.clipped[1])
         self.optimiser.step()
         return {name: value.detach() for name, value in {"loss": total, **terms}.items()}
+
+
+class _Losses(nn.Module):
+    """The losses of modules as one forward pass, which is what DistributedDataParallel watches."""
+
+    def __init__(
+        self, modules: Mapping[str, nn.Module], losses: Callable[[Any, int], dict[str, Tensor]]
+    ) -> None:
+        super().__init__()
+        self.parts, self.losses = nn.ModuleList(modules.values()), losses
+
+    def forward(self, batch: Any, step: int) -> dict[str, Tensor]:
+        return self.losses(batch, step)
 
 
 class SampleGrid(NamedTuple):

@@ -1,20 +1,36 @@
-"""A training's folder: frozen settings, state, metrics as JSONL, sample grids."""
+"""A training's folder: frozen settings, metrics as JSONL, sample grids, and the state to go on from.
+
+A state holds all that a training needs to go on exactly where it stopped: modules, moments of optimisers, and
+plain facts (step, seconds, ...) in one safetensors file with a checksum.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
 
-from memdriven.errors import TrainingError, require
+from memdriven.errors import CheckpointError, TrainingError, require
 from memdriven.files import atomic_file, atomic_write_bytes, atomic_write_json, explain_disk_errors, read_json
+
+Modules = Mapping[str, nn.Module]
+Optimisers = Mapping[str, torch.optim.Optimizer]
 
 STATE, METRICS, SAMPLES = "state.safetensors", "metrics.jsonl", "samples"
 RESULTS = ("checkpoint", "damsm.safetensors", "judge.json")
 """What a training leaves for others, by its kind."""
+SCHEMA = "memdriven.training-state/2"
+_ENTRY = "memdriven"
+"""A state's one entry of metadata: several would be written in any order."""
+_BLANK = "0" * 64
+"""Stands where the checksum goes, while it is computed."""
 
 
 class RunDirectory:
@@ -127,3 +143,122 @@ def _rows(log: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(row, dict) and isinstance(row.get("step"), int):
             yield row
+
+
+# ----------------------------------------------------------------------------------------------------
+# State
+
+
+def save_state(path: Path, modules: Modules, optimisers: Optimisers, facts: Mapping[str, Any]) -> None:
+    """Write modules, optimisers and facts atomically.
+
+    Raises:
+        DataError: the disk is full or refuses writing; the state on disk is left as it was.
+    """
+    tensors = {
+        f"module/{name}/{key}": value
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
+    tensors |= {
+        f"optimiser/{name}/{index}/{key}": value
+        for name, optimiser in optimisers.items()
+        for index, moments in optimiser.state_dict()["state"].items()
+        for key, value in moments.items()
+    }
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    described = json.dumps({"schema": SCHEMA, "facts": facts, "sha256": _BLANK})
+    content = safetensors.torch.save(tensors, {_ENTRY: described})
+    checksum = hashlib.sha256(content).hexdigest()
+    atomic_write_bytes(path, content.replace(_BLANK.encode(), checksum.encode(), 1))
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and facts of a state whose every byte is as it was written.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    try:
+        content = path.read_bytes()
+        length = int.from_bytes(content[:8], "little")
+        described = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_ENTRY])
+        checksum = described["sha256"].encode()
+        blank = content.replace(checksum, _BLANK.encode(), 1)
+        if described["schema"] != SCHEMA or hashlib.sha256(blank).hexdigest().encode() != checksum:
+            raise ValueError("another schema or checksum than it was written with")
+        return safetensors.torch.load(content), described["facts"]
+    except FileNotFoundError:
+        raise _no_state(path, "no such file") from None
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise _no_state(path, f"{type(error).__name__}: {error}") from error
+
+
+def load_state(path: Path, modules: Modules, optimisers: Optimisers, *, grow: bool = False) -> dict[str, Any]:
+    """Restore what `save_state` wrote, in place; return its facts.
+
+    Args:
+        path: the file.
+        modules: by the names under which they were saved.
+        optimisers: likewise; each carries the name of the module that it trains.
+        grow: modules may have parts that the file lacks: these keep their values, and the
+            optimisers of such modules start anew, as do those that moved other weights there.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or of a network of another shape.
+    """
+    tensors, facts = read_state(path)
+    grown = set()
+    for name, module in modules.items():
+        try:
+            missing, extra = module.load_state_dict(below(tensors, f"module/{name}/"), strict=False)
+        except RuntimeError as error:
+            raise _no_state(path, str(error)) from error
+        if extra or (missing and not grow):
+            raise _no_state(path, f"{name}: parts missing {missing[:2]}, unknown {extra[:2]}")
+        if missing:
+            grown.add(name)
+    for name, optimiser in optimisers.items():
+        parameters = [p for group in optimiser.param_groups for p in group["params"]]
+        moments = _moments(below(tensors, f"optimiser/{name}/"), parameters)
+        if moments is None and not grow:
+            raise _no_state(path, f"moments of other weights than {name}'s")
+        if moments is not None and name not in grown:
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    return facts
+
+
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names begin so, by the rest of their names."""
+    return {key[len(prefix) :]: value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def first_broken(modules: Modules) -> str | None:
+    """Return the name of a weight that is not finite, or None."""
+    for name, module in modules.items():
+        for key, value in module.state_dict().items():
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                return f"{name}.{key}"
+    return None
+
+
+def _moments(saved: Mapping[str, Tensor], parameters: list[Tensor]) -> dict[int, dict[str, Tensor]] | None:
+    """Return moments by the numbers of their parameters; None where they are of other weights.
+
+    Each is laid out in memory as its parameter is: the fused Adam walks both as they lie.
+    """
+    found: dict[int, dict[str, Tensor]] = {}
+    for key, value in saved.items():
+        index, entry = key.split("/")
+        if value.ndim:  # step counts have no shape
+            if int(index) >= len(parameters) or value.shape != parameters[int(index)].shape:
+                return None
+            value = torch.empty_like(parameters[int(index)], requires_grad=False).copy_(value)
+        found.setdefault(int(index), {})[entry] = value
+    return found
+
+
+def _no_state(path: Path, found: str) -> CheckpointError:
+    fix = "restore the file, or start again in a new run directory"
+    return CheckpointError(f"a state that memdriven saved at {path}", found[:300], fix)

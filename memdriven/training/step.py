@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -10,12 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from memdriven import losses
 from memdriven.config import Config
-from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.errors import ConfigError, require
 from memdriven.models.discriminator import Discriminator
 from memdriven.models.generator import Generator, GeneratorOutput
@@ -23,7 +21,7 @@ from memdriven.models.projected import DEPTHS, ProjectedDiscriminator
 from memdriven.training.augment import augment
 from memdriven.training.aux_losses import TextLoss, perceptual_distance
 from memdriven.training.data import Batch
-from memdriven.training.distributed import Chance, World, synchronise
+from memdriven.training.distributed import Chance, World, parallel, synchronise
 
 R1_EVERY = 16
 """R1 is computed every this many steps and scaled by it [ours]."""
@@ -93,20 +91,11 @@ class GanTrainer:
 
         # DistributedDataParallel awaits gradients of whatever has run through it, so that G's loss, which
         # passes through the D's without training them, takes them as they are.
-        self._generate = self._compiled(self._parallel(self.generator))
+        self._generate = self._compiled(parallel(self.generator, world))
         self._judges = [self._compiled(d) for d in self.discriminators]
         self._learning = self._judges
         if world.size > 1:
-            self._learning = [self._compiled(self._parallel(d)) for d in self.discriminators]
-
-    def _parallel(self, module: nn.Module) -> nn.Module:
-        """Average its gradients over the processes in each backward pass; buffers are the same on all."""
-        if self.world.size == 1:
-            return module
-        with warnings.catch_warnings():
-            # torch 2.14 would have another word for it, which earlier versions lack.
-            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
-            return DistributedDataParallel(module, broadcast_buffers=False)
+            self._learning = [self._compiled(parallel(d, world)) for d in self.discriminators]
 
     def _compiled(self, module: nn.Module) -> Callable[..., Any]:
         return torch.compile(module) if self.config.train.compile else module

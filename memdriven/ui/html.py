@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from memdriven.errors import MemDrivenError
-from memdriven.pipeline.output import Neighbour
+from memdriven.memory.retrieval import Neighbour
 from memdriven.ui import gr, state
 
 EQUATION = (

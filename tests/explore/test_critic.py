@@ -18,7 +18,7 @@ from memdriven.explore.critic import contents, load_critic, take_critic
 from memdriven.files import atomic_write_json
 from memdriven.models.discriminator import Discriminator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.training.state import save_state
+from memdriven.training.run_directory import save_state
 
 
 def test_content_features_halve_down_to_four() -> None:

@@ -35,7 +35,7 @@ def test_one_class_alone_still_has_neighbours(world: Path, tmp_path: Path) -> No
     one = rewritten(world, tmp_path / "one", lambda i: dataclasses.replace(i, class_id=0))
     source = data(one, train_settings(p_swap=1.0, batch_size=12))
     pick = source.pick(0)
-    sources, shares = source.memories.sources(pick, source.captions.sentences[pick.caption])
+    sources, shares = source.sources(pick, source.captions.sentences[pick.caption])
     assert (sources[:, 0] != pick.index).all()
     assert len(set(sources[:, 0].tolist())) > 4, "not the same few for everyone"
     torch.testing.assert_close(shares.sum(1), torch.ones(12))
@@ -52,7 +52,7 @@ def test_few_strangers_come_before_the_own_class(
     source = data(few, train_settings(p_swap=1.0, swap_mix=3, batch_size=12))
     assert source.class_ids is not None
     pick = source.pick(0)
-    sources, shares = source.memories.sources(pick, source.captions.sentences[pick.caption])
+    sources, shares = source.sources(pick, source.captions.sentences[pick.caption])
     same = source.class_ids[sources] == source.class_ids[pick.index][:, None]
     strangers = (shares * ~same).sum(1)
     mixed = (~same & (shares > 0)).any(1)
@@ -73,7 +73,7 @@ def test_an_image_made_for_a_memory_is_painted_from_it(world: Path, tmp_path: Pa
     for place, i in enumerate(index.tolist()):
         if i >= 12:
             assert torch.equal(batch.v[place], stored[source.rows[i - 12]])
-    assert int(source.memories.owner.max()) < 12
+    assert int(source.owner.max()) < 12
     lost = rewritten(world, tmp_path / "lost", lambda i: dataclasses.replace(i, memory="nobody"))
     with pytest.raises(TrainingError, match="nobody"):
         data(world, settings, extra=[lost / "data"])

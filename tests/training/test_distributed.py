@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,13 +19,13 @@ from torch import nn
 
 from memdriven.data.attributes import IGNORED
 from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.encoders.readers import attribute_loss
-from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
 from memdriven.training import gan
 from memdriven.training.aux_losses import TextLoss
 from memdriven.training.damsm import train_damsm
-from memdriven.training.distributed import GlobalBatchNorm, World, join_world, synchronise
+from memdriven.training.distributed import GlobalBatchNorm, World, joined_world, synchronise
 from memdriven.training.gan import train_gan
 from memdriven.training.step import GanTrainer
 from tests.training.small_gan import CONFIG, data, train_settings
@@ -72,23 +72,23 @@ def main(root: Path, out: Path) -> None:
     torch.set_num_threads(1)
     # Registered first, so that it runs last: after all that torch does at the end.
     atexit.register(tell_threads, out / f"threads{os.environ['RANK']}.json")
-    world, _ = join_world(torch.device("cpu"))
-    state, losses = trained(root, world)
-    save_file(state, out / f"{world.rank}.safetensors")
-    (out / f"{world.rank}.json").write_text(json.dumps(losses))
+    with joined_world(torch.device("cpu")) as (world, _):
+        state, losses = trained(root, world)
+        save_file(state, out / f"{world.rank}.safetensors")
+        (out / f"{world.rank}.json").write_text(json.dumps(losses))
 
-    # BatchNorm alone: values, running statistics and gradients.
-    x = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 2 + 50
-    norm = nn.Sequential(nn.BatchNorm2d(3))
-    synchronise(norm)
-    mine = world.mine(x).requires_grad_()
-    y = norm(mine)
-    (y * y.detach().roll(1, 3)).sum().backward()
-    save_file(
-        {"y": y.detach(), "slope": mine.grad, **norm.state_dict()},  # type: ignore[dict-item]
-        out / f"norm{world.rank}.safetensors",
-    )
-    encoders(root, out / "encoders")  # closes the group
+        # BatchNorm alone: values, running statistics and gradients.
+        x = torch.randn(8, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 2 + 50
+        norm = nn.Sequential(nn.BatchNorm2d(3))
+        synchronise(norm)
+        mine = world.mine(x).requires_grad_()
+        y = norm(mine)
+        (y * y.detach().roll(1, 3)).sum().backward()
+        save_file(
+            {"y": y.detach(), "slope": mine.grad, **norm.state_dict()},  # type: ignore[dict-item]
+            out / f"norm{world.rank}.safetensors",
+        )
+        encoders(root, out / "encoders")  # closes the group
 
 
 def encoders(root: Path, out: Path) -> dict[str, torch.Tensor]:
@@ -202,8 +202,7 @@ def test_synchronising_keeps_weights_names_and_what_is_frozen() -> None:
 def test_a_batch_that_processes_cannot_share_is_refused(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gan, "join_world", lambda device: (World(rank=1, size=3), device))
-    monkeypatch.setattr(gan, "leave_world", lambda world: None)
+    monkeypatch.setattr(gan, "joined_world", lambda device: nullcontext((World(rank=1, size=3), device)))
     with pytest.raises(TrainingError, match="3 processes can share evenly"):
         train_gan(world / "data", world / "features", world / "damsm", tmp_path / "run", train_settings())
     assert not (tmp_path / "run").exists()

@@ -92,7 +92,7 @@ def test_swap_takes_the_nearest_stranger(world: Path, monkeypatch: pytest.Monkey
     pick = source.pick(0)
     index = pick.index.tolist()
     queries = torch.stack([sentence(items[i].captions[0]) for i in index])
-    found, shares = source.memories.sources(pick, queries)
+    found, shares = source.sources(pick, queries)
     assert found.shape == shares.shape == (4, 1)
     assert torch.all(shares == 1)
     for row, (i, query) in enumerate(zip(index, queries, strict=True)):
@@ -110,7 +110,7 @@ def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path, monkeypatch: pyt
     monkeypatch.setattr(training_data, "SWAP_NEIGHBOURS", 4)
     source = facing(data(world, train_settings(p_swap=0.8, swap_mix=3, batch_size=12)))
     pick, batch = source.pick(0), source.batch(0)
-    sources, shares = source.memories.sources(pick, batch.text.sentence)
+    sources, shares = source.sources(pick, batch.text.sentence)
 
     assert set((shares > 0).sum(1).tolist()) == {1, 2, 3}
     torch.testing.assert_close(shares.sum(1), torch.ones(12))
@@ -121,7 +121,7 @@ def test_a_swap_mixes_neighbours_as_retrieval_does(world: Path, monkeypatch: pyt
         query = F.normalize(batch.text.sentence[row], dim=0)
         scores = torch.stack(
             [
-                (source.memories.keys[source.captions.of[i].start : source.captions.of[i].stop] @ query).max()
+                (source.keys[source.captions.of[i].start : source.captions.of[i].stop] @ query).max()
                 for i in used
             ]
         )

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from memdriven.errors import CheckpointError
-from memdriven.training.state import first_broken, load_state, save_state
+from memdriven.training.run_directory import first_broken, load_state, save_state
 
 Parts = tuple[dict[str, nn.Module], dict[str, torch.optim.Optimizer]]
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from memdriven.encoders.vgg import WEIGHTS_VARIABLE
+from memdriven.encoders.imagenet import WEIGHTS_VARIABLE
 from memdriven.errors import CheckpointError, DataError, RetrievalError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
