@@ -16,6 +16,7 @@ from memdriven.errors import ConfigError, MemDrivenError
 
 LARGEST = 1e15
 """Finite numbers of greater size are refused wherever no range is named."""
+Kind = type[MemDrivenError]
 ANOTHER = "use another number"
 
 
@@ -50,12 +51,7 @@ def check_whole(
 
 
 def check_number(
-    name: str,
-    value: object,
-    low: float,
-    high: float,
-    kind: type[MemDrivenError] = ConfigError,
-    fix: str = ANOTHER,
+    name: str, value: object, low: float, high: float, kind: Kind = ConfigError, fix: str = ANOTHER
 ) -> float:
     """Return a number in low..high as it came (a whole one stays whole), or raise an error of `kind`."""
     if not in_range(value, low, high):

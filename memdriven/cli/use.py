@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from memdriven.checkpoint import MAP, bank_folder, load_checkpoint
 from memdriven.data.prepared import PreparedDataset
@@ -122,7 +123,7 @@ def generate(
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device=device)
     first = secrets.randbelow(MAX_SEED // 2) if seed is None else seed
     seeds = range(first, first + max(count, 1))
-    given = {"neighbours": neighbours or None, "weights": weights or None, "seeds": seeds}
+    given: dict[str, Any] = {"neighbours": neighbours or None, "weights": weights or None, "seeds": seeds}
     output = pipe(caption, strategy, k, memory=memory, best_of=best_of, guidance=guidance, **given)
     _tell_what_was_found(output.retrieval)
     for i, recipe in enumerate(output.recipes):

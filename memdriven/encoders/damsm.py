@@ -53,13 +53,8 @@ def word_cosines(words: Tensor, mask: Tensor, regions: Tensor) -> Tensor:
     The contexts themselves are never formed: c_i . e_i = sum_r alpha_ir s_ir, and
     |c_i|^2 = alpha_i^T (regions regions^T) alpha_i, which is cheaper while r < d.
 
-    Args:
-        words: (b_txt, t, d).
-        mask: (b_txt, t) bool.
-        regions: (b_img, r, d).
-
-    Returns:
-        (b_img, b_txt, t); meaningless where `mask` is false.
+    Of words (b_txt, t, d), their mask (b_txt, t) and regions (b_img, r, d) it returns (b_img, b_txt, t),
+    meaningless where the mask is false.
     """
     words, regions = words.float(), regions.float()
     texts, length, width = words.shape
@@ -193,9 +188,7 @@ def save_damsm(
 def load_damsm(folder: Path | str, device: torch.device | str = "cpu") -> TrainedDamsm:
     """Read a DAMSM folder, or the encoders of a checkpoint: evaluation mode, no gradients.
 
-    Raises:
-        CheckpointError: a file is missing, damaged, or does not belong to the others.
-        ConfigError: the config has unknown settings.
+    A CheckpointError says that a file is missing, damaged, or does not belong to the others.
     """
     folder = Path(folder)
     facts = read_json(folder / CONFIG, CheckpointError)

@@ -72,10 +72,7 @@ class _ImageNet(nn.Module):
         """Build the network with its ImageNet weights, on a device.
 
         They come from a safetensors or `.pth` file in torchvision's layout, the file that the environment's
-        `VARIABLE` names, or torchvision's download.
-
-        Raises:
-            CheckpointError: the file is missing, truncated, of another network, or cannot be downloaded.
+        `VARIABLE` names, or torchvision's download; a CheckpointError says what is wrong with it.
         """
         source = weights or os.environ.get(cls.VARIABLE)
         wanted, fix = f"torchvision's {cls.NAME}", f"name a weight file by {cls.OPTION} or {cls.VARIABLE}"
@@ -165,10 +162,7 @@ class Vgg16Features(_ImageNet):
     def forward(self, images: Tensor) -> Tensor:
         """Return relu5_3 (b, 512, h/16, w/16), not negative, of RGB images (b, 3, h, w) in [0, 1].
 
-        h and w are multiples of 16, 256 for the bank's features. Differentiable in the images.
-
-        Raises:
-            ValueError: the images are not (b, 3, h, w) with such sides.
+        h and w are multiples of 16 (else ValueError), 256 for the bank's. Differentiable in the images.
         """
         if images.ndim != 4 or images.shape[1] != 3 or any(s % STRIDE for s in images.shape[2:]):
             raise ValueError(f"wanted (b, 3, 16i, 16j) images, found {tuple(images.shape)}")
@@ -200,15 +194,9 @@ def winograd_weight(weight: Tensor) -> Tensor:
 
 
 def winograd_convolve(x: Tensor, transformed: Tensor, bias: Tensor) -> Tensor:
-    """Convolve with zero padding of 1.
+    """Convolve x (b, c, h, w), h and w multiples of 4, with zero padding of 1: as `conv2d` up to rounding.
 
-    Args:
-        x: (b, c, h, w) float32, h and w multiples of 4; fast when in channels_last.
-        transformed: (36, c, k), from `winograd_weight`.
-        bias: (k,).
-
-    Returns:
-        (b, k, h, w) in channels_last, equal to `conv2d` up to rounding.
+    `transformed` (36, c, k) is from `winograd_weight`, the bias (k,); fast, and returned, in channels_last.
     """
     count, _, height, width = x.shape
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()  # (b, h+2, w+2, c)

@@ -17,8 +17,7 @@ from memdriven.files import atomic_write_bytes
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a `.pth`/`.pt` file of tensors alone.
 
-    Raises:
-        CheckpointError: the file is missing, truncated, or holds anything else than tensors.
+    A CheckpointError says that it is missing, truncated, or holds anything else.
     """
     require(path.is_file(), CheckpointError, f"the weight file {path}", "no such file", "check the path")
     try:
@@ -69,8 +68,7 @@ def load_weights(
 ) -> None:
     """Copy tensors that come from `name` into a module; every real-valued entry must match, and no other be.
 
-    Raises:
-        CheckpointError: entries are missing, left over, of another shape, or not finite.
+    A CheckpointError says which are missing, left over, of another shape, or not finite.
     """
     own = float_entries(module)
     missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))

@@ -96,7 +96,7 @@ def edit(pipe: MemoryDrivenPipeline, request: Request, edited: str) -> tuple[Pip
     require(other, ConfigError, wanted, "the same words", "change a word, e.g. the colour")
     before = pipe(request)
     prepared = before.prepared
-    return before, pipe(replace(prepared.request, caption=edited, references=prepared.references))
+    return before, pipe(replace(prepared.request, caption=edited, references=prepared.retrieval.shares))
 
 
 def painted(pipe: MemoryDrivenPipeline, prepared: Prepared, noise: Noise | int) -> Image.Image:

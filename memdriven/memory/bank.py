@@ -67,6 +67,10 @@ class MemoryBank(SealedFolder):
     NAME = HEADER
     SCHEMA = "memdriven.bank/1"
     FILES = (ITEMS, KEYS, THUMBNAILS, POSITIONS, f"{FEATURES}/{FeatureStore.NAME}")
+    BUILD = (
+        "build it from your data: python -m memdriven build-memory --checkpoint {} --dataset DATA --features "
+        "FEATURES, after prepare and extract-features (README), or check the path"
+    )
 
     def __init__(
         self, path: Path | str, expect_encoder: str | None = None, expect_vgg: str | None = None
@@ -76,13 +80,8 @@ class MemoryBank(SealedFolder):
         Those of the encoders and of the image network whose hashes are given; None accepts any. A BankError
         says that the bank is missing, foreign, truncated, or made by others.
         """
-        path = Path(path)
-        fix = (
-            f"build it from your data: python -m memdriven build-memory --checkpoint {path.parent} --dataset "
-            "DATA --features FEATURES, after prepare and extract-features (README), or check the path"
-        )
-        require(path.is_dir(), BankError, f"a memory bank in {path}", "no such folder", fix)
         super().__init__(path)
+        path = self.path
         self.made_with("DAMSM encoders", "damsm", expect_encoder)
         self.made_with("image encoder", "encoder", expect_vgg)
         self.encoder = str(self.header.get("damsm"))
@@ -203,8 +202,10 @@ class StoredWords:
     """
 
     def __init__(
-        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, captions: int, images: int
+        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, captions: int = 8192, images: int = 1024
     ) -> None:
+        """Keep so many captions (6 kB each: float16 of 12 x 256) and images (33 kB each: of 64 x 256)."""
+
         def encode(rows: Sequence[int]) -> Iterable[Tensor]:
             text = damsm.encode_captions([bank.encoded(row, vocabulary) for row in rows])
             lengths = text.mask.sum(dim=1).tolist()

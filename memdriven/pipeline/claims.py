@@ -234,11 +234,7 @@ class Claim:
 def claims(checkpoint: Checkpoint, named: Named, text: TextFeatures, image: Tensor) -> tuple[Claim, ...]:
     """Return what one caption names, implies and denies, with what a picture shows; nothing without readers.
 
-    Args:
-        checkpoint: the model.
-        named: what the caption's own words name.
-        text: the caption's embeddings, not guided.
-        image: (1, 3, h, w) in [-1, 1], on the model's device.
+    `text` is the caption's embeddings, not guided; `image` (1, 3, h, w) in [-1, 1], on the model's device.
     """
     attributes, pixels = checkpoint.attributes, checkpoint.damsm.pixels
     if attributes is None or not isinstance(pixels, CompactBackbone):
@@ -275,12 +271,7 @@ def score_pictures(checkpoint: Checkpoint, named: Named, text: TextFeatures, ima
 
     Two measures are added: DAMSM's word score and, where the encoders were taught attributes, how far a
     picture shows what the caption names. The word score, a twentieth as wide, decides where nothing is named.
-
-    Args:
-        checkpoint: the model; its encoders must read pictures.
-        named: what the caption's own words name.
-        text: the caption's embeddings, not guided.
-        images: (n, 3, s, s) in [-1, 1], on the model's device.
+    `text` is not guided; `images` (n, 3, s, s) in [-1, 1] lie where the model is, which reads pictures.
     """
     attributes = checkpoint.attributes
     with repeatable():

@@ -69,14 +69,12 @@ class MemoryDrivenPipeline:
         memory: Path | str | None = None,
         index: Index | None = None,
     ) -> Self:
-        """Load a checkpoint folder and open its memory bank.
+        """Load a checkpoint folder, such as `checkpoints/aviary`, and open its memory bank.
 
-        Args:
-            path: a folder such as `checkpoints/aviary`.
-            device: `auto` (a CUDA device when there is one, else the CPU) or a torch device.
-            memory: folder of another model's bank, or that model's; its own encoders search it
-                (`memory.bank.BorrowedBank`). None is its own bank, or the one that its config.json names.
-            index: how its memory is searched (`retrieval.index`) in place of the checkpoint's own way.
+        `device` is a torch device, or `auto`: a CUDA device when there is one. `memory` is the folder of
+        another model's bank, or that model's, which its own encoders search then (`BorrowedBank`); None is
+        its own bank, or the one that its config.json names. `index` is how the memory is searched
+        (`retrieval.index`) in place of the checkpoint's own way.
 
         Raises:
             CheckpointError: the folder is missing, damaged, or of another kind.
@@ -113,13 +111,8 @@ class MemoryDrivenPipeline:
     ) -> PipelineOutput:
         """Paint a request's pictures, one for each of its seeds.
 
-        Args:
-            caption: a sentence, or a whole `Request`.
-            strategy: how references are found; the checkpoint's default when None.
-            k: how many references are mixed; the checkpoint's default when None.
-            seed: of the noise; None draws one, which the recipe records.
-            fields: any other field of `Request`, and `neighbours` with `weights` in place of
-                `references`.
+        Where they are None, strategy and k are the checkpoint's own, and the seed is drawn. `fields` are any
+        other of `Request`, and `neighbours` with `weights` in place of `references`.
 
         Raises:
             CaptionError: the caption is empty, too long, or holds no known word.
@@ -216,9 +209,8 @@ class MemoryDrivenPipeline:
 
         # 4. Mix their features.  5. Guide the text away from what their captions say.
         prepared = self._fused(prepared, prepared.retrieval)
-        ended = replace(prepared.retrieval, timings=clock.timings)
         clock.lap("features")
-        return replace(prepared, retrieval=ended, timings=clock.timings)
+        return replace(prepared, timings=clock.timings)
 
     def _reranked(self, prepared: Prepared) -> Prepared:
         """Keep the k references whose pictures, of the first stage that the encoders can read, fit best.
@@ -310,31 +302,25 @@ class MemoryDrivenPipeline:
 
     def recipe(self, prepared: Prepared, seed: int) -> Recipe:
         """Return what makes one picture again: the request with all that was left open filled in."""
-        asked, retrieval = prepared.request, prepared.retrieval
+        kept = ("caption", "variations", "memory", "mirror", "window")
         return Recipe(
-            caption=asked.caption,
-            strategy=retrieval.strategy,
-            k=retrieval.k,
+            strategy=prepared.retrieval.strategy,
+            k=prepared.retrieval.k,
             seeds=(seed,),
-            references=retrieval.shares or None,
-            variations=asked.variations,
-            memory=asked.memory,
+            references=prepared.retrieval.shares or None,
             guidance=prepared.guidance,
-            mirror=asked.mirror,
-            window=asked.window,
             checkpoint=self.checkpoint.name,
             checkpoint_hash=self.checkpoint.hash,
             bank_hash=self.bank_hash,
             version=__version__,
+            **{name: getattr(prepared.request, name) for name in kept},
         )
 
     def from_recipe(self, recipe: Recipe, images: Sequence[UserImage] = ()) -> PipelineOutput:
         """Make a recipe's picture again, pixel for pixel; what has no references gets them by retrieval.
 
-        Raises:
-            CheckpointError: the recipe names another checkpoint or bank.
-            RetrievalError: it names items that the bank lacks, or a private image that is not
-                among the caller's own.
+        A CheckpointError says that it names another checkpoint or bank, a RetrievalError that it names items
+        that the bank lacks, or a private image that is not among the caller's own.
         """
         self.check_recipe(recipe)
         return self(recipe, images=images)
@@ -373,7 +359,6 @@ class MemoryDrivenPipeline:
             words=tuple(encoded.words),
             unknown_words=encoded.unknown,
             truncated=encoded.truncated,
-            timings=clock.timings,
         )
         return retrieval, asked
 
