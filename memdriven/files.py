@@ -163,6 +163,14 @@ def _scratch(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
         os.close(handle)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, whether or not a signal comes meanwhile; what cannot be removed stays."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _sweep(left: Path, target: Path) -> None:
     """Remove a scratch path, unless a living writer holds it; put right a swap that was killed."""
     if (handle := _lock(left)) is not None:
@@ -175,7 +183,7 @@ def _sweep(left: Path, target: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
+        remove_folder(path)
     else:
         path.unlink(missing_ok=True)
 
