@@ -13,18 +13,16 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.errors import ConfigError
 from memdriven.explore.compare import mean_difference, painted
 from memdriven.numbers import is_number
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
+from memdriven.pipeline.request import CONTROLS, MAX_SEED, Recipe, Reference, Request, Variation
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import explained, section, status, tag
-from memdriven.ui.picture import PictureTab
+from memdriven.ui.picture import recipe_of
 from memdriven.ui.query import STATE_SECONDS, Compose
 from memdriven.ui.references import MEMORY_EMPTY, again, note
 from memdriven.ui.restore import restored
-from memdriven.ui.result import recipe_of
 from memdriven.ui.steering import Steering
 
 NUMBERS = (1, 2, 3, 4, 0, 5, 6, 7, 8)
@@ -99,7 +97,7 @@ def _grids(request: Request, strength: float) -> Made:
     pipe, start = state.pipeline(), time.perf_counter()
     prepared = pipe.prepare(request)
     made = Grid(pipe.recipe(prepared, request.seeds[0]), strength)
-    shown = references.memory_panel(again(prepared).retrieval, common=state.common_words())
+    shown = references.memory_panel(again(prepared).retrieval)
     by_z: list[Image.Image] = []
     for number in NUMBERS:
         # z alone moves: the seed stays, and with it epsilon, mirror and window.
@@ -124,21 +122,19 @@ def _grids(request: Request, strength: float) -> Made:
     yield shown, grid(by_z) + apart, made, status(line)
 
 
+@explained()
 def adopt(event: gr.EventData, made: Grid | None, steering: Steering) -> dict[str, Any]:
     """Show a chosen tile's picture with its noise and the grid's own references; return what changes."""
-    try:
-        if made is None:
-            wanted = "a variation of a grid that is still there"
-            raise ConfigError(wanted, "none in this tab", "make nine new ones, then choose")
-        number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
-    except MemDrivenError as error:
-        return {"status": html.failure(error)}
+    if made is None:
+        wanted = "a variation of a grid that is still there"
+        raise ConfigError(wanted, "none in this tab", "make nine new ones, then choose")
+    number = state.read_seed(str(getattr(event, "seed", "")) or "-", keep=True)
     recipe = made.tile(min(number, len(NUMBERS)))
     shown = restored(recipe, steering, "The variation is kept, with its noise.")
     return shown if "result" in shown else {"status": shown["status"]}
 
 
-def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.Dependency]:
+def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return the events that paint the grid, so that Stop can cancel them."""
     with gr.Tab("Diversity", id="diversity"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="grid-column", min_width=300):
@@ -158,7 +154,7 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
             # Inside the tab: Gradio counts whatever lies directly among the tabs as one of them.
             made = gr.State(None, time_to_live=STATE_SECONDS)
     outputs, options = [memory, drawn, made, compose.status], html.event_options()
-    parts = compose.parts | shown.parts | {"tabs": tabs}
+    parts = compose.parts
     drawn.click(html.by_name(parts, adopt), [made, compose.steering], list(parts.values()), **options)
     return [
         run.click(vary, compose.whole_query, outputs, **options),

@@ -24,9 +24,8 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import CONTROLS
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import button, explained, hint, image, over, row, status, tag, text, wash
-from memdriven.ui.picture import Update
-from memdriven.ui.query import Compose, read_examples
-from memdriven.ui.references import Query, note
+from memdriven.ui.query import Compose, Query, read_examples
+from memdriven.ui.references import note
 
 INSIDE_EMPTY = "The way from the words to the picture appears here."
 CONTROLS_EMPTY = "Your caption with the best, no, the worst, a random and its own memory."
@@ -363,7 +362,7 @@ def _numbers(seen: Inside) -> dict[str, Any]:
 
 
 @explained(note(INSIDE_EMPTY), "")
-def look(*query: object) -> Iterator[tuple[Update, str, str]]:
+def look(*query: object) -> Iterator[tuple[str, str, str]]:
     """Yield the walk, then with what hiding parts of v does, then the strengths; and the status."""
     pipe, asked = state.pipeline(), Query(*query)
     if not str(asked.caption).strip():  # there is always something to walk through

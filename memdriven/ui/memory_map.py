@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.errors import ConfigError
 from memdriven.explore.memory_map import FILE, Map, Progress, mean_colours, read_map, sheet, small_pictures
 from memdriven.memory.bank import MemoryBank
 from memdriven.numbers import counted, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import explained, failure, hint, panel, status, tag
-from memdriven.ui.picture import PictureTab, keep_from, show
-from memdriven.ui.query import Compose
-from memdriven.ui.references import Query, note, panels
-from memdriven.ui.result import moment
+from memdriven.ui.html import explained, hint, panel, status, tag
+from memdriven.ui.picture import keep_from, moment, picture_panel
+from memdriven.ui.query import Compose, Query
+from memdriven.ui.references import note, panels
 from memdriven.ui.state import Once, Shelved
 
 EMPTY = "The map is drawn when this tab is opened."
@@ -62,7 +61,7 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
         "captions": [bank.items[row].captions[0] for row in rows],
         "tile": TILE,
         "columns": columns,
-        "atlas": html.webp_uri(buffer.getvalue()),
+        "atlas": html.data_uri(buffer.getvalue()),
     }
     search = tag("input", type="search", class_="md-map-search", aria_label=SEARCH, placeholder=SEARCH)
     found = tag("output", class_="md-map-found", data_words="{count} found")
@@ -96,42 +95,37 @@ def unfold(shown: str, *query: object) -> Iterator[tuple[object, str, str, str]]
     yield (gr.skip() if shown == pipe.bank_hash else once.result()[1]), star, pipe.bank_hash, line
 
 
+@explained("")
 def find(*query: object) -> tuple[str, str]:
     """Return the star for the words in the left column, if there are any, and the status."""
     pipe = state.pipeline()
     if not str(Query(*query).caption).strip():
         return hint("Write a caption to see where it belongs."), status(html.READY)
-    try:
-        prepared = pipe.prepare(references.read(*query))
-        layout, _ = drawing(pipe).result()
-    except MemDrivenError as error:
-        return "", failure(error)
+    prepared = pipe.prepare(references.read(*query))
+    layout, _ = drawing(pipe).result()
     content = {"at": layout.place(prepared.asked.sentence[0]).tolist(), "ids": prepared.retrieval.ids}
     words = f"The star marks your words; lines lead to the references in use ({len(prepared.retrieval)})."
     return hint(words, data_query=json.dumps(content)), status("Your words are on the map.")
 
 
+@explained()
 def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     """Pin the chosen item, or release it, and paint with the memory as it then is; return what changes."""
     pipe, asked, chosen = state.pipeline(), Query(*query), getattr(event, "item", None)
-    try:
-        if not isinstance(chosen, str):
-            raise ConfigError("a point of the map", shown(chosen), "choose a point again")
-        item = pipe.bank.item(pipe.bank.index_of(chosen))
-        new = asked.steering.pin(chosen)
-        asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
-        output = pipe(references.read(*asked))
-    except MemDrivenError as error:
-        return {"status": failure(error)}
-    line, result, seed = references.again(output.prepared, new), show(output), output.recipe.seed
+    if not isinstance(chosen, str):
+        raise ConfigError("a point of the map", shown(chosen), "choose a point again")
+    item = pipe.bank.item(pipe.bank.index_of(chosen))
+    new = asked.steering.pin(chosen)
+    asked = asked._replace(caption=str(asked.caption).strip() or item.captions[0], steering=new)
+    output = pipe(references.read(*asked))
+    line, result, seed = references.again(output.prepared, new), picture_panel(output), output.recipe.seed
     title, said = "Pinned, and painted with it", "The chosen memory is pinned."
     if chosen not in new.pins:
         title, said = "Released, and painted without it", "The memory is released."
     memory, unknown = panels(line)
-    head = tag("h3", title, class_="md-small-title")
-    cards = references.memory_panel(line.retrieval, common=state.common_words())
+    parts = (tag("h3", title, class_="md-small-title"), references.memory_panel(line.retrieval), result)
     return {
-        "chosen": tag("div", head, cards, result, class_="md-map-chosen", data_item=chosen),
+        "chosen": tag("div", *parts, class_="md-map-chosen", data_item=chosen),
         "star": find(*asked)[0],
         "status": status(f"{said} Painted with seed {seed}."),
         "steering": new,
@@ -143,11 +137,8 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
     }
 
 
-def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
-    """Add the tab; return its long events, so that Stop can cancel them.
-
-    The Picture tab shows what is pinned and painted here, too.
-    """
+def build(compose: Compose) -> list[gr.events.Dependency]:
+    """Add the tab; return its long events, so that Stop can cancel them."""
     with gr.Tab("Memory map", id="map") as tab:
         html.section("memory", "Everything it remembers")
         html.explain(
@@ -168,7 +159,7 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
                 shown = gr.State("")
     keep_from(chosen, compose)
-    parts, asked = compose.parts | picture.parts | {"chosen": chosen, "star": star}, compose.whole_query
+    parts, asked = compose.parts | {"chosen": chosen, "star": star}, compose.whole_query
     options = html.event_options()
     return [
         tab.select(unfold, [shown, *asked], [drawn, star, shown, compose.status], **options),
