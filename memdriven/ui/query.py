@@ -16,8 +16,7 @@ from memdriven.files import read_json
 from memdriven.models.noise import Window
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_TRIED, Request
+from memdriven.pipeline.request import MAX_TRIED, Recipe, Request
 from memdriven.ui import gr, queue, state
 from memdriven.ui.html import (
     BESIDE,
