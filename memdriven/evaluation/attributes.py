@@ -29,7 +29,7 @@ from torch import Tensor
 from memdriven.aviary.plumage import PART
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.species import COLOURS, PLUMAGE, all_species, sample_bird
-from memdriven.data.attributes import IGNORED
+from memdriven.data.vocabulary import IGNORED
 from memdriven.encoders.image import resized
 from memdriven.encoders.weights import read_weights
 from memdriven.errors import EvaluationError, require

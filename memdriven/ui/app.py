@@ -76,11 +76,12 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
             column = query.build(begin)
             page.question = column.question
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-                shown, painting = picture.build(column, begin)
-                varying = diversity.build(column, tabs, shown)
+                column.tabs = tabs
+                painting = picture.build(column, begin)
+                varying = diversity.build(column)
                 trying = [event for tab in (compare, inside, morph, copies) for event in tab.build(column)]
-                trying += memory_map.build(column, shown)
-                saving = history.build(column, tabs, shown, page, arrival)
+                trying += memory_map.build(column)
+                saving = history.build(column, page, arrival)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
         queue.tell(column.place)
         column.stop.click(
