@@ -13,6 +13,7 @@ another picture of the memory.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -35,7 +36,7 @@ SIDE = 32
 """Pictures are brought to this side first, whatever they come from."""
 COLOUR_SIDES = (4, 8, 16)
 DIRECTIONS, PLACES = 8, 8
-BLOCKS = (*(3 * side**2 for side in COLOUR_SIDES), DIRECTIONS * PLACES**2)
+BLOCKS = [*(3 * side**2 for side in COLOUR_SIDES), DIRECTIONS * PLACES**2]
 """Numbers of each part of the pyramid."""
 ALIKE_LAYOUT = 5.0
 """Percentile of the memory's pairs below which two pictures count as alike in pose and place."""
@@ -49,7 +50,8 @@ REFERENCE = 1_000
 Level = Literal["copy", "follows", "new"]
 
 
-class Near(NamedTuple):
+@dataclass(frozen=True, order=True)
+class Near:
     """How near a picture is to another one."""
 
     distance: float
@@ -104,7 +106,7 @@ class CopySpace:
         self._last_seen = lru_cache(maxsize=1)(self._seen)
         raw = _pyramid(self._images())
         self._centre = raw.mean(dim=0)
-        blocks = (raw - self._centre).split(BLOCKS, dim=1)
+        blocks = torch.split(raw - self._centre, BLOCKS, dim=1)
         scales = [block.norm(dim=1).mean().clamp_min(1e-6) for block in blocks]
         self._scale = torch.stack(scales).repeat_interleave(torch.tensor(BLOCKS))
         self.pictures = (raw - self._centre) / self._scale  # (n, d)
