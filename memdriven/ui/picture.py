@@ -10,8 +10,8 @@ from typing import Any, NotRequired, TypedDict, TypeGuard
 
 from PIL import Image
 
-from memdriven.data.attributes import ABSENT
 from memdriven.data.images import centre_square
+from memdriven.data.vocabulary import ABSENT
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.claims import Claim
