@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from memdriven.config import Config, DamsmConfig, TextConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
@@ -125,11 +124,11 @@ class Damsm(nn.Module):
         return features
 
     @torch.no_grad()
-    def sentences(self, captions: Sequence[EncodedCaption], progress: bool = False) -> Tensor:
+    def sentences(self, captions: Sequence[EncodedCaption]) -> Tensor:
         """Return s of many captions (m, d), on the CPU, encoding those of like length together."""
         order = sorted(range(len(captions)), key=lambda row: len(captions[row].ids))
         parts = []
-        for start in tqdm(range(0, len(order), SENTENCE_BATCH), "captions", disable=not progress):
+        for start in range(0, len(order), SENTENCE_BATCH):
             batch = [captions[row] for row in order[start : start + SENTENCE_BATCH]]
             parts.append(self.encode_captions(batch).sentence.float().cpu())
         return torch.cat(parts)[torch.argsort(torch.tensor(order))]
