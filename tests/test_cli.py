@@ -21,7 +21,7 @@ from memdriven.config import to_dict
 from memdriven.errors import DataError
 from memdriven.evaluation.run import METRICS, evaluate
 from memdriven.files import atomic_file, atomic_folder
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.presets import PRESETS, USES
 from tests.small_world import write_world
 

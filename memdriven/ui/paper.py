@@ -29,8 +29,8 @@ from memdriven.ui.html import (
     tag,
     text,
 )
-from memdriven.ui.query import Compose, read_examples
-from memdriven.ui.references import Query, note
+from memdriven.ui.query import Compose, Query, read_examples
+from memdriven.ui.references import note
 from memdriven.ui.walk import walk_html
 
 EMPTY = "The figure is drawn here."
@@ -83,7 +83,7 @@ def _requests(asked: Query) -> list[Request]:
     """Return what the left column asks for, if it has words, and the examples at its seed and tries."""
     pipe = state.pipeline()
     seed = state.read_seed(str(asked.seed or ""), keep=True)
-    tries = state.read_tries(asked.tries)
+    tries = int(state.read_number("tries", asked.tries))
     found = [Request(caption=each, seeds=(seed,), best_of=tries) for each in read_examples(pipe)]
     if str(asked.caption).strip():
         own = replace(references.read(*asked), seeds=(seed,))

@@ -18,10 +18,9 @@ from memdriven.explore.morph import End, between, frames
 from memdriven.models.noise import WHOLE, Noise, apply_view, draw_noise, draw_windows, seen_through
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import Request
+from memdriven.pipeline.request import Recipe, Request
 from memdriven.presets import PRESETS
-from memdriven.ui import result, walk
+from memdriven.ui import picture, walk
 from memdriven.ui.html import image_uri
 from tests.training.small_gan import CONFIG, data, train_settings, write_gan_world
 
@@ -209,7 +208,7 @@ def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenP
         assert gap.abs().max() <= 1
     again = mirroring.from_recipe(Recipe.from_png(out.png(1)))
     assert again.images[0].tobytes() == out.images[1].tobytes()
-    assert "memory mirrored" in result.picture_panel(again, mirroring.resolutions)
+    assert "memory mirrored" in picture.picture_panel(again, mirroring.resolutions)
     assert mirroring(CAPTION, "none", seed=turned).mirrored == (False,)
 
 
