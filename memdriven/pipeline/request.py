@@ -363,7 +363,8 @@ class Recipe(Request):
         given = {"extra": {}, "seed": None} | dict(values)  # type: ignore[call-overload]
         schema = given.pop("schema", None)
         _need(schema == SCHEMA, f"schema {SCHEMA}", schema)
-        _need(given.pop("extra") == {}, "no settings of a later version", "some in `extra`")
+        extra = given.pop("extra")
+        _need(extra == {}, "nothing in `extra`, where a later version's settings are", extra)
         _need("caption" in given and given.keys() <= {*FIELDS, *LATER}, "a caption, known fields", [*given])
         for name in ("neighbours", "weights", "variations", "window"):
             value = given.get(name)
@@ -426,7 +427,7 @@ class Recipe(Request):
 
 def _recipe_error(wanted: str, found: object) -> ConfigError:
     """Return the error of a recipe that cannot be used."""
-    fix = "copy the recipe again from where it was made"
+    fix = "copy it again from where it was made, or use the version of memdriven that made it"
     return ConfigError(f"a recipe ({wanted})", str(found)[:120], fix)
 
 
