@@ -17,7 +17,7 @@ from memdriven.errors import CheckpointError, DataError
 from memdriven.memory.build import extract_features
 from memdriven.own import contact_sheet, memorise_own, train_own
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.training.encoder_data import split_items
+from memdriven.training.captions import split_items
 
 
 class FakeVgg(nn.Module):

@@ -20,8 +20,7 @@ from memdriven.encoders.image import ImageFeatures
 from memdriven.errors import TrainingError, require
 from memdriven.memory.build import features_of
 from memdriven.numbers import counted
-from memdriven.training.distributed import joined_world, synchronise
-from memdriven.training.encoder_data import (
+from memdriven.training.captions import (
     Captioned,
     CaptionedImages,
     gallery,
@@ -30,6 +29,7 @@ from memdriven.training.encoder_data import (
     recall,
     split_items,
 )
+from memdriven.training.distributed import joined_world, synchronise
 from memdriven.training.loop import Descent, Loop
 from memdriven.training.run_directory import RunDirectory
 

@@ -38,13 +38,10 @@ BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 class Trainer(Protocol):
     """What the loop drives."""
 
-    @property
-    def modules(self) -> Mapping[str, nn.Module]:
-        """What a state holds, by name; weights that are trained, and their averages."""
-
-    @property
-    def optimisers(self) -> Mapping[str, torch.optim.Optimizer]:
-        """Likewise; their learning rates at the beginning are the peak of the schedule."""
+    modules: dict[str, nn.Module]
+    """What a state holds, by name: weights that are trained, and their averages."""
+    optimisers: dict[str, torch.optim.Optimizer]
+    """Likewise; their learning rates at the beginning are the peak of the schedule."""
 
     def step(self, batch: Any, step: int) -> Mapping[str, Tensor]:
         """Update the weights once; return scalar losses, detached."""
@@ -69,7 +66,7 @@ class Descent:
         clipped: tuple[nn.Module, float] | None = None,
         world: World | None = None,
     ) -> None:
-        self.modules, self.clipped = modules, clipped
+        self.modules, self.clipped = dict(modules), clipped
         self.optimiser, self.optimisers = optimiser, {next(iter(modules)): optimiser}
         self._losses = parallel(_Losses(modules, losses), world or World())
 
@@ -171,13 +168,10 @@ class Loop:
 
     def __post_init__(self) -> None:
         """Take the learning rates as they are as the peak of the schedule."""
+        self._groups = [g for each in self.trainer.optimisers.values() for g in each.param_groups]
         self._peaks = [group["lr"] for group in self._groups]
         self._saved: int | None = None
         self._losses: dict[str, tuple[Tensor | float, int]] = {}
-
-    @property
-    def _groups(self) -> list[dict[str, Any]]:
-        return [g for optimiser in self.trainer.optimisers.values() for g in optimiser.param_groups]
 
     @property
     def part(self) -> float:
@@ -209,7 +203,7 @@ class Loop:
                     self._save(run)  # so that whatever happens, there is a state to go on from
             before, last, compiles, stop = self.seconds, self.step, self.compiles, self.part >= 1
             began = logged = saved = time.perf_counter()
-            due, sampled = FIRST_SAMPLE, False
+            due = FIRST_SAMPLE
             if compiles and not stop:
                 self._tell("compiling, a minute or two, before the budget begins")
             while not stop:
@@ -240,9 +234,9 @@ class Loop:
                 wanted = now - began >= due or (stop and not number)
                 if self.samples is not None and run is not None and wanted:
                     path = run.save_grid(self.step, *self.samples.draw())
-                    if not sampled:
+                    if due == FIRST_SAMPLE:
                         self._tell(f"samples: {path}; README.md beside it says what the rows are")
-                    due, sampled = now - began + NEXT_SAMPLE, True
+                    due = now - began + NEXT_SAMPLE
                 if save or stop or (self.save_every and self.step % self.save_every == 0):
                     broken = first_broken(self.trainer.modules)
                     self._require_finite([broken] if broken else [], "weights")
@@ -265,13 +259,10 @@ class Loop:
         facts = load_state(self.run.state, self.trainer.modules, self.trainer.optimisers)
         now, then = self.facts.get("identity", {}), facts.get("identity", {})
         changed = [name for name in now if now[name] != then.get(name)]
-        require(
-            not changed,
-            TrainingError,
-            f"the {', '.join(changed)} with which the run in {self.run.path} was begun",
-            ", ".join(f"{name} {now[name]}, not {then.get(name)}" for name in changed),
-            "resume with the same data and encoders, or start a new run",
-        )
+        wanted = f"the {', '.join(changed)} with which the run in {self.run.path} was begun"
+        found = ", ".join(f"{name} {now[name]}, not {then.get(name)}" for name in changed)
+        fix = "resume with the same data and encoders, or start a new run"
+        require(not changed, TrainingError, wanted, found, fix)
         self.facts.update(facts)
         self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
         self._saved = self.step
@@ -291,8 +282,8 @@ class Loop:
             "images": self.step * self.batch_images,
             "minutes": round(self.seconds / 60, 2),
             "images_per_second": round(pace, 1),
+            **{name: round(value, 5) for name, value in means.items()},
         }
-        row |= {name: round(value, 5) for name, value in means.items()}
         if self.world.is_main and self.report is not None and whole:
             row |= self.report(row)
         if run is not None:

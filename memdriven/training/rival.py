@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -77,17 +77,12 @@ class RivalTrainer:
 
     def __init__(self, settings: RivalSettings, text_dim: int, device: torch.device | str = "cpu") -> None:
         torch.manual_seed(settings.seed)
-        sizes = (settings.width, settings.size)
-
-        def place(module: Any) -> Any:
-            return module.to(device).to(memory_format=torch.channels_last)
-
-        self.generator: RivalGenerator = place(RivalGenerator(*sizes, text_dim=text_dim))
-        self.discriminator: RivalDiscriminator = place(RivalDiscriminator(*sizes, text_dim=text_dim))
-        self.average = AveragedModel(
-            self.generator,
-            multi_avg_fn=get_ema_multi_avg_fn(settings.ema),  # type: ignore[no-untyped-call]
-        )
+        self.generator = RivalGenerator(settings.width, settings.size, text_dim=text_dim)
+        self.discriminator = RivalDiscriminator(settings.width, settings.size, text_dim=text_dim)
+        for network in (self.generator, self.discriminator):
+            network.to(device).to(memory_format=torch.channels_last)
+        update = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(self.generator, multi_avg_fn=update)
         self.modules: dict[str, nn.Module] = {
             "generator": self.generator,
             "average": self.average,
@@ -101,8 +96,8 @@ class RivalTrainer:
 
     def step(self, batch: RivalBatch, step: int) -> dict[str, Tensor]:
         """Update D, then G, then its average; return the losses."""
-        d, images, sentence = self.discriminator, batch.images, batch.sentence
-        made = self.generator(batch.z, sentence)
+        d, (images, sentence, z) = self.discriminator, batch
+        made = self.generator(z, sentence)
 
         # D: real pairs, the same images beside the next one's caption, generated pairs [DF-GAN].
         real, fake = d.features(images), d.features(made.detach())
@@ -161,14 +156,9 @@ def train_rival(
     run = RunDirectory(out, asdict(settings), resume=resume, free=("minutes", "steps"))
     trained = load_damsm(damsm, device)
     sets = [PreparedDataset.open(folder) for folder in (dataset, *extra)]
-    small, wanted = [s.name for s in sets if s.image_size < settings.size], settings.size
-    require(
-        not small,
-        TrainingError,
-        f"pictures of {wanted} px or more, as the rival makes",
-        f"smaller ones in {', '.join(small)}",
-        "lower the size",
-    )
+    small = ", ".join(s.name for s in sets if s.image_size < settings.size)
+    wanted, found = f"pictures of {settings.size} px or more, as the rival makes", f"smaller ones in {small}"
+    require(not small, TrainingError, wanted, found, "lower the size")
     items = [item for s in sets for item in s.split("train")]
     captions = EmbeddedCaptions(items, trained, progress=progress)
     images = torch.cat([load_images(s, s.split("train"), settings.size, progress) for s in sets])

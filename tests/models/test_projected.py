@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from memdriven.losses import discriminator_adversarial, generator_adversarial
-from memdriven.models.projected import ProjectedDiscriminator
+from memdriven.models.discriminator import ProjectedDiscriminator
 
 DEPTHS = 3
 

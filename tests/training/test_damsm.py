@@ -27,6 +27,7 @@ from memdriven.memory.features import FeatureStore
 from memdriven.presets import preset
 from memdriven.training import damsm, loop
 from memdriven.training.augment import disturb
+from memdriven.training.captions import CaptionedImages, mixed_seed, permuted_rows, recall, split_items
 from memdriven.training.damsm import as_good, epoch_decay, train_damsm
 from memdriven.training.damsm_further import (
     PixelSettings,
@@ -36,7 +37,6 @@ from memdriven.training.damsm_further import (
     train_text,
 )
 from memdriven.training.distributed import Chance, World
-from memdriven.training.encoder_data import CaptionedImages, mixed_seed, permuted_rows, recall, split_items
 from tests.small_world import write_features, write_world
 from tests.training.small_gan import steady_clock
 

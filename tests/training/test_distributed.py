@@ -23,7 +23,7 @@ from memdriven.encoders.readers import attribute_loss
 from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
 from memdriven.training import gan
-from memdriven.training.aux_losses import TextLoss
+from memdriven.training.aux_losses import Teachers
 from memdriven.training.damsm import train_damsm
 from memdriven.training.distributed import GlobalBatchNorm, World, joined_world, synchronise
 from memdriven.training.gan import train_gan
@@ -53,7 +53,7 @@ def trained(
     torch.manual_seed(3)
     network = SqueezeNet()
     trainer = GanTrainer(
-        config, TextLoss(config, load_damsm(root / "damsm").damsm), torch.device("cpu"), world, network
+        config, Teachers(load_damsm(root / "damsm").damsm, squeezenet=network), torch.device("cpu"), world
     )
     # Behind a normalisation some gradients are rounding alone, which Adam would make steps of.
     for optimiser in trainer.optimisers.values():
