@@ -96,12 +96,7 @@ class Captions:
 class EmbeddedCaptions(Captions):
     """The captions of training images, embedded once: the encoders are frozen, an LSTM slow on a CPU.
 
-    Args:
-        items: the training images.
-        trained: the encoders, and where longer captions are cut.
-        attributes: those to label captions with, and their values.
-        reader: says what they name, for G; not without.
-        progress: show a bar.
+    They are labelled with `attributes` (those to name, and their values), and a `reader` says what they name.
     """
 
     def __init__(
@@ -151,13 +146,11 @@ class EmbeddedCaptions(Captions):
 
 
 class Captioned(NamedTuple):
-    """The captions of a batch."""
+    """The captions of a batch, their numbers, and class ids (b,) where members of one are no negatives."""
 
     captions: list[EncodedCaption]
     drawn: list[int]
-    """Their numbers."""
     class_ids: Tensor | None
-    """(b,), where members of one class are no negatives."""
 
 
 class CaptionedImages(Captions):
@@ -167,9 +160,9 @@ class CaptionedImages(Captions):
         sets: data sets, each with those of its items that are used; members of one class id in two sets
             do not share a class.
         vocabulary: of the encoders.
-        config: for the longest caption and the picture's size.
-        pictures: load the pictures.
-        features: load the cached v of the first set's items that it has.
+        config: says how long a caption is at most, and how large a picture.
+        pictures: whether pictures are loaded, too.
+        features: has the cached v of the first set's items, or of some.
         device: of the class ids.
         progress: show bars.
 
@@ -189,9 +182,8 @@ class CaptionedImages(Captions):
         device: torch.device | str = "cpu",
         progress: bool = True,
     ) -> None:
-        super().__init__(
-            [i for _, chosen in sets for i in chosen], vocabulary, config.text.max_words, progress
-        )
+        items = [item for _, chosen in sets for item in chosen]
+        super().__init__(items, vocabulary, config.text.max_words, progress)
         self.config = config.damsm
         classes = [
             NO_CLASS if item.class_id is None else 1_000_000 * number + item.class_id
@@ -232,19 +224,11 @@ class CaptionedImages(Captions):
         return disturb(to_unit(self.pictures[rows]), Chance(generator, world))
 
 
-class Split(NamedTuple):
-    """The items of a data set that train, that choose the epoch, and that measure the result."""
+def split_items(dataset: PreparedDataset, store: FeatureStore) -> tuple[list[Item], list[Item], list[Item]]:
+    """Split the items with features: those that train, that choose the epoch, and that measure the result.
 
-    train: list[Item]
-    held_out: list[Item]
-    """Empty where a tenth of the training items is too small a gallery to decide anything."""
-    test: list[Item]
-
-
-def split_items(dataset: PreparedDataset, store: FeatureStore) -> Split:
-    """Split the items that have features.
-
-    The test split chooses nothing: what is measured on it later would be flattered.
+    None choose where a tenth of the training items is too small a gallery to decide anything. The test
+    split does not: what is measured on it later would be flattered.
 
     Raises:
         DataError: fewer than four training items have features.
@@ -258,8 +242,8 @@ def split_items(dataset: PreparedDataset, store: FeatureStore) -> Split:
     require(len(train) >= 4, DataError, wanted, found, fix)
     held_out = train[1::HELD_OUT]
     if len(held_out) < LEAST_GALLERY:
-        return Split(train, [], test)
-    return Split([item for index, item in enumerate(train) if index % HELD_OUT != 1], held_out, test)
+        return train, [], test
+    return [item for index, item in enumerate(train) if index % HELD_OUT != 1], held_out, test
 
 
 def gallery(items: Sequence[Item], vocabulary: Vocabulary, max_words: int) -> list[Item]:

@@ -103,14 +103,14 @@ def train_damsm(
         show = progress and world.is_main
         prepared = PreparedDataset.open(dataset)
         store = features_of(prepared, features)
-        split = split_items(prepared, store)
-        vocabulary = Vocabulary.build(c for item in (*split.train, *split.held_out) for c in item.captions)
-        galleries = (gallery(items, vocabulary, config.text.max_words) for items in split[1:])
+        training, *others = split_items(prepared, store)
+        vocabulary = Vocabulary.build(c for item in (*training, *others[0]) for c in item.captions)
+        galleries = (gallery(items, vocabulary, config.text.max_words) for items in others)
         options: dict[str, Any] = {"features": store, "device": device, "progress": show}
         options["pictures"] = settings.pixel_backbone != "vgg16"
         data, held_out, test = (
             CaptionedImages([(prepared, items)], vocabulary, config, **options)
-            for items in (split.train, *galleries)
+            for items in (training, *galleries)
         )
         size = min(settings.batch_size, len(data))
         epoch = len(data) // size

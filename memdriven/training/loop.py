@@ -50,12 +50,8 @@ class Trainer(Protocol):
 class Descent:
     """The trainer of networks that go down a sum of losses together.
 
-    Args:
-        modules: what a state holds, by name; the first names the optimiser.
-        optimiser: of what learns.
-        losses: returns the losses of a batch at a step, by name.
-        clipped: whose gradient is clipped, and to which norm.
-        world: the processes over which gradients are averaged.
+    The first of the modules names the optimiser; `losses` returns those of a batch at a step, by name; of
+    `clipped` the gradient is clipped, to a norm.
     """
 
     def __init__(

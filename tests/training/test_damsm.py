@@ -317,7 +317,7 @@ def test_a_tenth_is_held_out_where_that_decides_something(world: Path, tmp_path:
     write_features(tmp_path / "features", items[:201])
     split = split_items(PreparedDataset.open(tmp_path / "more"), FeatureStore(tmp_path / "features"))
     assert [len(part) for part in split] == [181, 20, 0]
-    assert not {item.id for item in split.train} & {item.id for item in split.held_out}
+    assert not {item.id for item in split[0]} & {item.id for item in split[1]}
     write_features(tmp_path / "few", dataset.split("train")[:2])
     with pytest.raises(DataError, match="found: 2 of the 24"):
         split_items(dataset, FeatureStore(tmp_path / "few"))
