@@ -91,6 +91,22 @@ class _Losses(nn.Module):
         return self.losses(batch, step)
 
 
+class Adversaries:
+    """What trainers of networks that learn in turn have in common: an Adam each, by the module's name."""
+
+    def __init__(self, modules: dict[str, nn.Module], rates: Mapping[str, float], **adam: Any) -> None:
+        self.modules, self.optimisers = modules, dict[str, torch.optim.Optimizer]()
+        for name, rate in rates.items():
+            learning = [p for p in modules[name].parameters() if p.requires_grad]
+            self.optimisers[name] = torch.optim.Adam(learning, rate, **adam)
+
+    def update(self, name: str, loss: Tensor) -> None:
+        """Move one of the networks down its loss."""
+        self.modules[name].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimisers[name].step()
+
+
 class SampleGrid(NamedTuple):
     """Pictures that show progress: training images, and below each what is painted, a noise a row."""
 

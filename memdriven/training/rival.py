@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from memdriven.data.prepared import PreparedDataset, load_images
@@ -24,7 +24,7 @@ from memdriven.encoders.weights import write_weights
 from memdriven.errors import TrainingError, require
 from memdriven.models.rival import RivalDiscriminator, RivalGenerator, hinge, matching_gradient_penalty
 from memdriven.training.captions import EmbeddedCaptions
-from memdriven.training.loop import Loop, SampleGrid
+from memdriven.training.loop import Adversaries, Loop, SampleGrid
 from memdriven.training.run_directory import RunDirectory
 
 SCHEMA = "memdriven.rival.1"
@@ -72,7 +72,7 @@ class RivalBatch(NamedTuple):
     z: Tensor
 
 
-class RivalTrainer:
+class RivalTrainer(Adversaries):
     """Both networks, their optimisers and the step."""
 
     def __init__(self, settings: RivalSettings, text_dim: int, device: torch.device | str = "cpu") -> None:
@@ -83,16 +83,9 @@ class RivalTrainer:
             network.to(device).to(memory_format=torch.channels_last)
         update = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
         self.average = AveragedModel(self.generator, multi_avg_fn=update)
-        self.modules: dict[str, nn.Module] = {
-            "generator": self.generator,
-            "average": self.average,
-            "discriminator": self.discriminator,
-        }
+        modules = {"generator": self.generator, "average": self.average, "discriminator": self.discriminator}
         rates = {"generator": settings.learning_rate, "discriminator": settings.d_learning_rate}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            name: torch.optim.Adam(self.modules[name].parameters(), rate, betas=(0.0, 0.9))
-            for name, rate in rates.items()
-        }
+        super().__init__(modules, rates, betas=(0.0, 0.9))
 
     def step(self, batch: RivalBatch, step: int) -> dict[str, Tensor]:
         """Update D, then G, then its average; return the losses."""
@@ -105,19 +98,14 @@ class RivalTrainer:
             d.judge(real, sentence), d.judge(fake, sentence), d.judge(real, sentence.roll(1, 0))
         )
         penalty = matching_gradient_penalty(d, images, sentence)
-        self._update("discriminator", adversarial + penalty)
+        self.update("discriminator", adversarial + penalty)
 
         # G.
         g_loss = -d.judge(d.features(made), sentence).mean()
-        self._update("generator", g_loss)
+        self.update("generator", g_loss)
         self.average.update_parameters(self.generator)
         found = {"d_hinge": adversarial, "penalty": penalty, "g_hinge": g_loss}
         return {name: value.detach() for name, value in found.items()}
-
-    def _update(self, name: str, loss: Tensor) -> None:
-        self.modules[name].zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimisers[name].step()
 
 
 def train_rival(

@@ -20,6 +20,7 @@ from memdriven.training.augment import augment
 from memdriven.training.aux_losses import Teachers, perceptual_distance, text_losses
 from memdriven.training.data import Batch
 from memdriven.training.distributed import Chance, World, parallel, synchronise
+from memdriven.training.loop import Adversaries
 
 R1_EVERY = 16
 """R1 is computed every this many steps and scaled by it [ours]."""
@@ -27,7 +28,7 @@ BF16_SINCE = (8, 0)
 """cuDNN has no bf16 convolutions on devices of a lower compute capability."""
 
 
-class GanTrainer:
+class GanTrainer(Adversaries):
     """The networks, their optimisers and the step; knows nothing of files or time.
 
     Args:
@@ -70,18 +71,12 @@ class GanTrainer:
         update = _moving_average(train.ema)
         self.average = AveragedModel(self.generator, multi_avg_fn=update, use_buffers=True)
         _share(self.frozen, self.generator, self.average.module)
-        self.modules: dict[str, nn.Module] = {
-            "generator": self.generator,
-            "average": self.average,
-            "discriminators": self.discriminators,
-        }
+        judges = self.discriminators
+        modules = {"generator": self.generator, "average": self.average, "discriminators": judges}
         rates = {"generator": train.learning_rate}
         if self.stages:
             rates["discriminators"] = train.d_learning_rate
-        self.optimisers: dict[str, torch.optim.Optimizer] = {}
-        for name, rate in rates.items():
-            learning = [p for p in self.modules[name].parameters() if p.requires_grad]
-            self.optimisers[name] = torch.optim.Adam(learning, rate, betas=train.betas, fused=True)
+        super().__init__(modules, rates, betas=train.betas, fused=True)
 
         # DistributedDataParallel awaits gradients of whatever has run through it, so that G's loss, which
         # passes through the D's without training them, takes them as they are.
@@ -122,13 +117,13 @@ class GanTrainer:
         record: dict[str, Tensor] = {}
         if self.stages:
             total, record = self.discriminator_losses(batch, made.images, step, chance)
-            self._update("discriminators", total)
+            self.update("discriminators", total)
 
         # Generator, Eqs. 1-2, and the terms of ours.
         with _held(self.discriminators):
             terms = self.generator_losses(batch, made, chance)
             total = torch.stack([weight * loss for weight, loss in terms.values()]).sum()
-            self._update("generator", total)
+            self.update("generator", total)
 
         # Moving average of G.
         self.average.update_parameters(self.generator)
@@ -216,11 +211,6 @@ class GanTrainer:
         amp = amp and torch.cuda.get_device_capability(self.device) >= BF16_SINCE
         context: AbstractContextManager[Any] = torch.autocast(self.device.type, torch.bfloat16, enabled=amp)
         return context
-
-    def _update(self, name: str, loss: Tensor) -> None:
-        self.modules[name].zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimisers[name].step()
 
 
 def freeze(generator: Generator, stages: int, parts: Sequence[str] = ()) -> dict[str, nn.Module]:

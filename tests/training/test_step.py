@@ -35,7 +35,7 @@ def totals(trainer: GanTrainer, batch: Any, step: int) -> tuple[Tensor, Tensor]:
     def kept(name: str, loss: Tensor) -> None:
         seen.append(loss.detach())
 
-    trainer._update = kept  # type: ignore[method-assign]
+    trainer.update = kept  # type: ignore[method-assign]
     trainer.discriminators.eval()  # spectral normalisation holds still
     trainer.step(batch, step)
     return seen[0], seen[1]
