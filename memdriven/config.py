@@ -7,6 +7,7 @@ This is the only place with defaults. Settings marked [ours] are choices the pap
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
@@ -36,15 +37,17 @@ FEATURE_CHANNELS = 512
 
 
 class Range(NamedTuple):
-    """Smallest and largest value of a number; a file from outside may hold any."""
+    """Smallest and largest value of a number, and what divides it; a file from outside may hold any."""
 
     low: float
     high: float
+    step: int = 0
 
 
 Batch = Annotated[int, Range(2, 65536)]
 Blocks = Annotated[int, Range(0, 32)]
 Count = Annotated[int, Range(1, 1_000_000)]
+Even = Annotated[int, Range(2, 4096, step=2)]
 OptionalWidth = Annotated[int, Range(0, 4096)]
 """A width, or 0 for none."""
 Share = Annotated[float, Range(0, 1)]
@@ -59,7 +62,7 @@ class TextConfig:
 
     embedding_dim: Width = 300
     """Width of a word's learned input embedding."""
-    dim: Annotated[int, Range(2, 4096)] = 256
+    dim: Even = 256
     """d: width of word and sentence embeddings; half from each LSTM direction."""
     max_words: Annotated[int, Range(1, 256)] = 24
     """Words beyond this are cut (and reported)."""
@@ -90,7 +93,7 @@ class GeneratorConfig:
 
     stages: Annotated[int, Range(1, 5)] = 3
     """K: resolutions are 64, 128, 256, ... px."""
-    width: Width = 32
+    width: Even = 32
     """g: channels of a stage's hidden features (32 bird, 48 COCO) [family]."""
     residual_blocks: Blocks = 2
     """R: residual blocks of each later stage (2 bird, 3 COCO) [family]."""
@@ -277,57 +280,54 @@ class Config:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be, by name, or cannot work together."""
-        for entry in dataclasses.fields(self):
-            if dataclasses.is_dataclass(section := getattr(self, entry.name)):
-                _check_limits(entry.name, section)
-        text, g, loss, train = self.text, self.generator, self.loss, self.train
-        size, whole = self.damsm.pixel_size, (loss.damsm_weight, loss.attribute_weight)
-        fused, squares = g.fuse_early and g.early_blocks, train.crop < 1
-        for holds, found, wanted in (
-            (train.frozen_stages < g.stages, train.frozen_stages, "train.frozen_stages < generator.stages"),
-            (fused or not g.text_code, g.text_code, "generator.fuse_early and early_blocks with text_code"),
-            (g.text_code or not g.attribute_dim, 0, "generator.text_code with generator.attribute_dim"),
-            (g.text_code or not g.noise_code, 0, "generator.text_code with generator.noise_code"),
-            (g.zoom or not loss.change_weight, 0, "generator.zoom above 0 with loss.change_weight"),
-            (g.refine or not g.back_projection, False, "generator.refine with generator.back_projection"),
-            (
-                not squares or 0 < train.frozen_stages == g.stages - 1,
-                train.frozen_stages,
-                "train.frozen_stages == generator.stages - 1, above 0, with train.crop below 1",
-            ),
-            (
-                not squares or whole == (0, 0),
-                whole,
-                "no loss.damsm_weight or attribute_weight, for whole pictures, with train.crop below 1",
-            ),
-            (g.width % 2 == 0, g.width, "an even generator.width"),
-            (text.dim % 2 == 0, text.dim, "an even text.dim"),
-            (text.dim == g.text_dim, (text.dim, g.text_dim), "text.dim == generator.text_dim"),
-            (
-                self.damsm.pixel_backbone != "compact" or size % 16 == 0,
-                size,
-                "damsm.pixel_size a multiple of 16 for the compact network",
-            ),
-        ):
-            require(holds, ConfigError, wanted, shown(found), CHANGE)
+        values: dict[str, Any] = {}
+        for section in (entry.name for entry in dataclasses.fields(self) if entry.name != "preset"):
+            settings = getattr(self, section)
+            for name, hint in get_type_hints(type(settings), include_extras=True).items():
+                values[f"{section}.{name}"] = getattr(settings, name)
+                _check(f"{section}.{name}", values[f"{section}.{name}"], hint)
+        g, loss, train = self.generator, self.loss, self.train
+        whole, last_alone = train.crop >= 1, 0 < train.frozen_stages == g.stages - 1
+        compact, pixels = self.damsm.pixel_backbone == "compact", self.damsm.pixel_size
+        together = {
+            "generator.fuse_early with generator.text_code": g.fuse_early or not g.text_code,
+            "generator.early_blocks with generator.text_code": g.early_blocks or not g.text_code,
+            "generator.text_code with generator.attribute_dim": g.text_code or not g.attribute_dim,
+            "generator.text_code with generator.noise_code": g.text_code or not g.noise_code,
+            "generator.refine with generator.back_projection": g.refine or not g.back_projection,
+            "generator.zoom with loss.change_weight": g.zoom or not loss.change_weight,
+            "generator.text_dim equal to text.dim": g.text_dim == self.text.dim,
+            "train.frozen_stages below generator.stages": train.frozen_stages < g.stages,
+            "train.frozen_stages but one of generator.stages with train.crop below 1": whole or last_alone,
+            "loss.damsm_weight 0 with train.crop below 1": whole or not loss.damsm_weight,
+            "loss.attribute_weight 0 with train.crop below 1": whole or not loss.attribute_weight,
+            "damsm.pixel_size a multiple of 16 for damsm.pixel_backbone": not compact or not pixels % 16,
+        }
+        for wanted, holds in together.items():
+            found = ", ".join(f"{name} {values[name]}" for name in re.findall(r"\w+\.\w+", wanted))
+            require(holds, ConfigError, wanted, found, CHANGE)
 
 
 CHANGE = "change that setting"
 
 
-def _check_limits(section: str, settings: Any) -> None:
-    """Refuse a number out of its range, or a word that is none of those that its annotation lists."""
-    for name, hint in get_type_hints(type(settings), include_extras=True).items():
-        value, label = getattr(settings, name), f"{section}.{name}"
-        if get_origin(hint) is Literal:
-            wanted = f"{label}: one of {', '.join(get_args(hint))}"
-            require(value in get_args(hint), ConfigError, wanted, shown(value), CHANGE)
-        for limit in getattr(hint, "__metadata__", ()):
-            if isinstance(limit, Range):  # NaN compares with nothing, and is refused by that
-                wanted = f"{label} in {limit.low:g}..{limit.high:g}"
-                require(limit.low <= value <= limit.high, ConfigError, wanted, shown(value), CHANGE)
+def _check(label: str, value: Any, hint: Any) -> None:
+    """Refuse what is not of the annotated type, out of its range, or none of the words that it lists."""
+    kind, *limits = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if get_origin(kind) is Literal:
+        good, wanted = value in get_args(kind), f"one of {', '.join(get_args(kind))}"
+    elif get_origin(kind) is tuple:
+        good = isinstance(value, tuple) and len(value) == len(get_args(kind)) and all(map(is_number, value))
+        wanted = f"{len(get_args(kind))} numbers"
+    else:
+        good, wanted = type(value) in (kind, int if kind is float else kind), kind.__name__
+    for low, high, step in limits if good else ():  # NaN compares with nothing, and is refused by that
+        good = low <= value <= high and not (step and value % step)
+        wanted = f"{kind.__name__} in {low:g}..{high:g}" + (f", a multiple of {step}" if step else "")
+    require(good, ConfigError, f"{label}: {wanted}", shown(value), CHANGE)
 
 
+T = TypeVar("T")
 RENAMED = {"generator.named_width": "attribute_dim"}
 """Settings of earlier files: their names now."""
 RETIRED: dict[str, tuple[Any, ...]] = {
@@ -365,9 +365,6 @@ RETIRED: dict[str, tuple[Any, ...]] = {
 were of a training that is over; none where any will do."""
 
 
-T = TypeVar("T")
-
-
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a config dataclass as plain JSON-ready values (tuples become lists)."""
 
@@ -377,35 +374,31 @@ def to_dict(config: Any) -> dict[str, Any]:
     return dataclasses.asdict(config, dict_factory=plain)
 
 
-def from_dict(cls: type[T], values: dict[str, Any]) -> T:
-    """Rebuild a config dataclass from `to_dict`'s values; absent fields take their default.
+def from_dict(cls: type[T], values: Any) -> T:
+    """Rebuild a `Config` from `to_dict`'s values; absent fields take their default.
 
     Raises:
-        ConfigError: a field of `values` is unknown to `cls`, or a value has the wrong type.
+        ConfigError: a field of `values` is unknown to `cls`, or a value is none that it can have.
     """
     restore = "restore config.json from its source"
     require(isinstance(values, dict), ConfigError, f"an object for {cls.__name__}", shown(values), restore)
-    section, template = cls.__name__.removesuffix("Config").lower(), cls()
-    known = {entry.name for entry in dataclasses.fields(template)}  # type: ignore[arg-type]
-    rebuilt: dict[str, Any] = {}
+    section, template, rebuilt = cls.__name__.removesuffix("Config").lower(), cls(), {}
     for name, value in values.items():
         label = f"{section}.{name}"
         name = RENAMED.get(label, name)
-        if label in RETIRED:
-            allowed = RETIRED[label]
+        if (allowed := RETIRED.get(label)) is not None:
             wanted = f"{label} as it is done now: {', '.join(map(str, allowed))}"
             require(not allowed or value in allowed, ConfigError, wanted, shown(value), CHANGE)
             continue
         fix = "use the version of memdriven that wrote this file, or remove the field"
-        require(name in known, ConfigError, f"fields of {cls.__name__}", shown(name), fix)
+        known = name in cls.__dataclass_fields__  # type: ignore[attr-defined]
+        require(known, ConfigError, f"fields of {cls.__name__}", shown(name), fix)
         default = getattr(template, name)
         if dataclasses.is_dataclass(default):
             value = from_dict(type(default), value)
-        elif isinstance(default, tuple) and isinstance(value, list) and len(value) == len(default):
-            value = tuple(value) if all(map(is_number, value)) else value
+        elif isinstance(default, tuple) and isinstance(value, list):
+            value = tuple(float(each) if is_number(each) else each for each in value)
         elif isinstance(default, float) and is_number(value):
             value = float(value)
-        wanted = f"{type(default).__name__} for {cls.__name__}.{name}"
-        require(type(value) is type(default), ConfigError, wanted, shown(value), "correct the value")
         rebuilt[name] = value
     return cls(**rebuilt)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
 
 class MemDrivenError(Exception):
     """Base of every error that memdriven raises on purpose.
@@ -76,3 +81,15 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, number: int, message: str) -> None:
         self.number, self.message = number, message
         super().__init__(message)
+
+
+@contextlib.contextmanager
+def signals_handled(handler: Callable[[int, object], object], *numbers: int) -> Iterator[None]:
+    """Let signals go to a handler while the block runs, if that is the main thread."""
+    numbers = numbers if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import memdriven
-from memdriven.cli import COMMANDS, main, parse, use
+from memdriven.cli import COMMANDS, command_of, main, use
 from memdriven.config import to_dict
 from memdriven.errors import DataError
 from memdriven.evaluation.run import METRICS, evaluate
@@ -32,8 +32,12 @@ def arguments_of(function: str) -> list[str]:
     return list(inspect.signature(pkgutil.resolve_name(f"memdriven.{function}")).parameters)
 
 
+def parsed(name: str, *arguments: str) -> dict[str, Any]:
+    return command_of([*name.split(), *arguments])[1].keywords
+
+
 def train(*arguments: str) -> dict[str, Any]:
-    return parse("train", [*FOLDERS, *arguments]).keywords
+    return parsed("train", *FOLDERS, *arguments)
 
 
 def test_overview_lists_every_command_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,7 +120,7 @@ def test_a_run_that_is_gone_on_with_has_its_own_settings(tmp_path: Path) -> None
     )
     (tmp_path / "config.json").write_text(json.dumps(to_dict(mine)))
     folders = [*FOLDERS[:-1], str(tmp_path)]
-    found = parse("train", [*folders, "--resume", "--train.max-minutes", "9"]).keywords["config"]
+    found = parsed("train", *folders, "--resume", "--train.max-minutes", "9")["config"]
     assert found.train.learning_rate == 1e-5
     assert found.train.max_minutes == 9
     assert found.generator == mine.generator
@@ -133,7 +137,7 @@ def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
 @pytest.mark.parametrize("command", ["train", "train-damsm"])
 def test_every_setting_is_an_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse(command, ["--help"])
+        parsed(command, "--help")
     shown = capsys.readouterr().out
     for name in leaves(to_dict(PRESETS["bird"])):
         assert f"--{name.replace('_', '-')}" in shown, name
@@ -184,7 +188,7 @@ def test_an_option_without_its_value_is_told_by_the_commands_name(capsys: pytest
         main(["train", "--preset"])
     assert (
         capsys.readouterr().err.strip()
-        == "python -m memdriven: error: argument --preset: expected one argument"
+        == "python -m memdriven train: error: argument --preset: expected one argument"
     )
 
 
@@ -250,11 +254,11 @@ def test_a_checkpoint_is_given_in_one_way_everywhere(name: str, capsys: pytest.C
         "evaluate": ["--dataset", "a"],
         "info": [],
     }[name]
-    assert parse(name, [*more, "--checkpoint", "x"]).keywords["checkpoint"] == Path("x")
+    assert parsed(name, *more, "--checkpoint", "x")["checkpoint"] == Path("x")
     if name in ("evaluate", "info", "build-memory"):
-        assert parse(name, ["x", *more]).keywords["checkpoint"] == Path("x")
+        assert parsed(name, "x", *more)["checkpoint"] == Path("x")
         with pytest.raises(SystemExit):
-            parse(name, ["--help"])
+            parsed(name, "--help")
         assert "The checkpoint may also stand first" in capsys.readouterr().out
 
 
@@ -420,7 +424,7 @@ def test_prepare_folder_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_retrieve_options_are_typed() -> None:
-    found = parse("retrieve", ["a bird", "--exclude", "x", "y", "--strategy", "none"]).keywords
+    found = parsed("retrieve", "a bird", "--exclude", "x", "y", "--strategy", "none")
     assert found["exclude"] == ("x", "y")
     assert found["strategy"] == "none"
 

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from memdriven import own
+from memdriven.cli import own
+from memdriven.cli.own import memorise_own, train_own
 from memdriven.data.folder import prepare_folder
 from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import CheckpointError, DataError
 from memdriven.memory.build import extract_features
-from memdriven.own import contact_sheet, memorise_own, train_own
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.training.captions import split_items
 
@@ -55,6 +55,7 @@ def test_a_model_gets_a_memory_of_pictures_with_captions_and_without(
     assert {path: path.read_bytes() for path in before} == before
     assert not (made / "examples.json").exists()
     with Image.open(tmp_path / "out/sheet.png") as sheet_file:
+        assert sheet_file.size == (3 * 136 + 8, 4 * 136 + 8)
         assert np.asarray(sheet_file).std() > 1
     pipe = MemoryDrivenPipeline.from_pretrained(made)
     assert pipe.config.retrieval.strategy == "sentence-both"
@@ -63,14 +64,10 @@ def test_a_model_gets_a_memory_of_pictures_with_captions_and_without(
     captions = {one.id: one.caption for one in found}
     assert captions == {"red-bird": "red bird", "ghost": "a ghost", "ghost-2": "a ghost", "0001": "a picture"}
     assert {one.caption for one in pipe.retrieve("a red bird", "sentence-image", 4).neighbours} >= {"a ghost"}
-    contact_sheet(made, tmp_path / "two.png", ["a red bird", "a blue bird"])
-    with Image.open(tmp_path / "two.png") as sheet_file:
-        assert sheet_file.size == (2 * 136 + 8, 4 * 136 + 8)
-        assert np.asarray(sheet_file).std() > 1
 
     # Once more, now of pictures that no word is known of.
     (drawings / "red bird.png").rename(drawings / "IMG_0002.png")
-    memorise_own(drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint, open=False, progress=False)
+    memorise_own(drawings, out=tmp_path / "out", checkpoint=tiny_checkpoint, open=False)
     pipe = MemoryDrivenPipeline.from_pretrained(made)
     asked = pipe.retrieve("a red bird", k=4)
     assert asked.strategy == "sentence-image"
@@ -79,12 +76,12 @@ def test_a_model_gets_a_memory_of_pictures_with_captions_and_without(
 
 def test_too_few_pictures_are_told_what_else_can_be_done(drawings: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="own-memory"):
-        train_own(drawings, out=tmp_path / "out", progress=False)
+        train_own(drawings, out=tmp_path / "out")
     with pytest.raises(DataError, match="no such folder"):
-        train_own(tmp_path / "none", out=tmp_path / "out", progress=False)
+        train_own(tmp_path / "none", out=tmp_path / "out")
     for minutes in (0.0, float("nan"), float("inf")):
         with pytest.raises(DataError, match="minute"):
-            train_own(drawings, out=tmp_path / "out", minutes=minutes, progress=False)
+            train_own(drawings, out=tmp_path / "out", minutes=minutes)
 
 
 def test_weights_that_a_later_step_lacks_are_told_before_the_first(drawings: Path, tmp_path: Path) -> None:
@@ -92,38 +89,35 @@ def test_weights_that_a_later_step_lacks_are_told_before_the_first(drawings: Pat
         Image.new("RGB", (60, 40), (16 * number, 90, 20)).save(drawings / f"bird {number}.png")
         (drawings / f"bird {number}.txt").write_text(f"a bird of colour {number}")
     with pytest.raises(CheckpointError, match="SqueezeNet"):
-        train_own(drawings, out=tmp_path / "out", minutes=1, squeezenet=tmp_path / "none", progress=False)
+        train_own(drawings, out=tmp_path / "out", minutes=1, squeezenet=tmp_path / "none")
     assert not (tmp_path / "out" / "features").exists()
 
 
-def test_steps_are_taken_once_and_a_stopped_run_goes_on(drawings: Path, tmp_path: Path) -> None:
-    taken: list[str] = []
-
-    def stop() -> None:
+def test_a_run_of_other_pictures_or_minutes_is_not_gone_on_with(
+    drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    steps = own._Steps(tmp_path / "run", drawings, 20.0, progress=False)
-    steps.take("a", lambda: taken.append("a"))
-    with pytest.raises(KeyboardInterrupt):
-        steps.take("b", stop)
-    again = own._Steps(tmp_path / "run", drawings, 20.0, progress=False)
-    again.take("a", lambda: taken.append("a"))
-    again.take("b", lambda: taken.append("b"))
-    assert taken == ["a", "b"]
+    monkeypatch.setattr(own, "_tell_how_many", lambda count: None)
+    monkeypatch.setattr(own.SqueezeNet, "load", stop)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            train_own(drawings, out=tmp_path / "run", minutes=20)
     with pytest.raises(DataError, match="same pictures and minutes"):
-        own._Steps(tmp_path / "run", drawings, 30.0, progress=False)
+        train_own(drawings, out=tmp_path / "run", minutes=30)
     Image.new("RGB", (9, 9)).save(drawings / "more.png")
     with pytest.raises(DataError, match="same pictures and minutes"):
-        own._Steps(tmp_path / "run", drawings, 20.0, progress=False)
+        train_own(drawings, out=tmp_path / "run", minutes=20)
 
 
 @pytest.mark.parametrize(("minutes", "phases"), [(10.0, 2), (39.0, 2), (40.0, 3), (120.0, 3)])
-def test_the_minutes_are_shared_out(drawings: Path, tmp_path: Path, minutes: float, phases: int) -> None:
-    steps = own._Steps(tmp_path / "run", drawings, minutes, progress=False)
-    assert sum(steps.minutes.values()) == pytest.approx(minutes)
-    assert len(steps.phases) == phases
-    for name in steps.phases:
-        assert own._settings(name, steps.minutes[name]).train.max_minutes == steps.minutes[name]
+def test_the_minutes_are_shared_out(minutes: float, phases: int) -> None:
+    budgets = own.share_out(minutes)
+    assert sum(budgets.values()) == pytest.approx(minutes)
+    assert len(budgets) == 1 + phases
+    for name in [*budgets][1:]:
+        assert own.settings_of(name, budgets[name]).train.max_minutes == budgets[name]
 
 
 def test_encoders_train_on_a_set_that_holds_nothing_out(drawings: Path, tmp_path: Path) -> None:
@@ -135,6 +129,6 @@ def test_encoders_train_on_a_set_that_holds_nothing_out(drawings: Path, tmp_path
         captions_from_names=True,
         progress=False,
     )
-    store = extract_features(data, data.items, Vgg16Features.load(), tmp_path / "features", progress=False)
+    store = extract_features(data, data.items, Vgg16Features.load(), tmp_path / "features")
     split = split_items(data, store)
     assert [len(part) for part in split] == [4, 0, 0]

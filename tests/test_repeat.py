@@ -1,4 +1,4 @@
-"""A published model's recipe: its commands are ours, its phases follow one another; it goes on."""
+"""Work in phases goes on where it was; a recipe of a published model is commands of ours, in order."""
 
 from __future__ import annotations
 
@@ -12,30 +12,53 @@ import pytest
 from PIL import Image
 
 from memdriven.cli import command_of, main
-from memdriven.cli.repeat import read_phases
+from memdriven.cli.repeat import Phase, read_phases, run_phases
 from memdriven.config import Config, from_dict, to_dict
 from memdriven.errors import ConfigError
 from memdriven.presets import PRESETS
 
 RECIPES = Path(__file__).parents[1] / "recipes"
+WORK = Path("somewhere")
 
 
 @cache
 def commands_of(recipe: Path) -> dict[str, tuple[str, Any]]:
     """Return the name and the bound function of each phase's command."""
-    return {phase.name: command_of(phase.arguments) for phase in read_phases(recipe, Path("/work"))}
+    return {phase.name: command_of(shlex.split(phase.mark)) for phase in read_phases(recipe, WORK)}
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
 def test_every_phase_is_a_command_that_begins_with_what_earlier_ones_made(recipe: Path) -> None:
-    phases = read_phases(recipe, Path("/work"))
+    phases = read_phases(recipe, WORK)
     assert len(commands_of(recipe)) == len(phases)
     made: set[str] = set()
     for phase in phases:
         assert phase.minutes > 0
-        used = {Path(word).parts[2] for word in phase.arguments if word.startswith("/work/")}
+        used = {word.split("/")[1] for word in shlex.split(phase.mark) if word.startswith(f"{WORK}/")}
         assert used - {phase.name} <= made, f"{phase.name} begins with what no earlier phase makes"
         made.add(phase.name)
+
+
+def test_phases_are_taken_once_and_a_stopped_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken: list[str] = []
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    def phase(name: str, work: Any = None, mark: str = "1") -> Phase:
+        return Phase(name, work or (lambda: taken.append(name)), mark, minutes=2)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_phases([phase("a"), phase("b", stop)], tmp_path / "done.json")
+    told = capsys.readouterr().out
+    assert "a (2.0 minutes); 4 minutes to come" in told
+    assert "stopped in b; the same command goes on there" in told
+    run_phases([phase("a"), phase("b")], tmp_path / "done.json")
+    assert taken == ["a", "b"]
+    run_phases([phase("a", mark="2"), phase("b")], tmp_path / "done.json")
+    assert taken == ["a", "b", "a"], "what it depends on has changed"
 
 
 def recipe(folder: Path, *seeds: int) -> Path:

@@ -1,4 +1,8 @@
-"""Render the whole Aviary to a prepared data set, on several cores; a stopped run goes on."""
+"""Prepared data sets that are rendered: Aviary, and its birds as other captions and a noise ask for them.
+
+Each is a table of views (which bird, under which id), rendered on several cores in the order of the
+table's logs. A stopped run goes on: a log says of each finished picture what its pixels do not.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
@@ -26,18 +31,40 @@ from memdriven.aviary.captions import describe, visible_attributes
 from memdriven.aviary.plumage import PART, PARTS
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.species import BirdSpec, all_species, sample_bird, stream
-from memdriven.data.prepared import HEADER, Item, image_file, refuse_other_content, write_prepared
+from memdriven.aviary.wishes import Wish, recolouring, resetting
+from memdriven.data.prepared import (
+    HEADER,
+    Item,
+    PreparedDataset,
+    image_file,
+    refuse_other_content,
+    write_prepared,
+)
 from memdriven.devices import choose_device
 from memdriven.errors import DataError, require
 from memdriven.files import atomic_write_bytes, explain_disk_errors, read_json
-from memdriven.numbers import check_whole, shown
+from memdriven.numbers import check_number, check_whole, shown
 
-NAME = "aviary"
-SOURCE = "Aviary: birds rendered by memdriven.aviary from signed-distance fields"
+SOURCES = {
+    "aviary": "Aviary: birds rendered by memdriven.aviary from signed-distance fields",
+    "aviary-recoloured": "Aviary: birds of a data set in colours that other captions ask for",
+    "aviary-resettings": "Aviary: birds of a data set in places, lights and plumages that a noise asks for",
+}
+"""The data sets, with where they come from."""
+NAME, RECOLOURED, RESETTINGS = SOURCES
 QUALITY = 92
 RENDERER = 2
 """Raised whenever the same specimen would give other pixels, so that no run keeps outdated
 pictures."""
+SHARES = {"plumage": 0.99, "wishes": 1.0, "places": 1.0}
+"""What `resetting` is given, and the most that each may be."""
+
+
+def _check_counts(**numbers: int | None) -> None:
+    """Refuse negative numbers, by the names of their options."""
+    for name, number in numbers.items():
+        if number is not None:
+            check_whole(name.replace("_", " "), number, 0, 2**53 - 1, DataError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,207 +85,48 @@ class Rendering:
     """Another than the CPU renders in this process, in batches."""
 
     def __post_init__(self) -> None:
-        size = self.image_size
+        size, numbers = self.image_size, {**vars(self)}
         fits = size % 16 == 0 and 16 <= size <= 4096
         wanted, fix = "image size: a multiple of 16 in 16..4096", "use another number"
         require(fits, DataError, wanted, shown(size), fix)
-        check_counts(seed=self.seed, workers=self.workers)
+        for name in SHARES.keys() & numbers:
+            check_number(name, numbers.pop(name), 0, SHARES[name], DataError)
+        _check_counts(**{name: number for name, number in numbers.items() if name != "device"})
 
 
-def check_counts(**numbers: int | None) -> None:
-    """Refuse negative numbers, by the names of their options.
+@dataclass(frozen=True, kw_only=True)
+class Recolouring(Rendering):
+    """How the birds of a data set are rendered again."""
 
-    Raises:
-        DataError: one of them is so.
-    """
-    for name, number in numbers.items():
-        if number is not None:
-            check_whole(name.replace("_", " "), number, 0, 2**53 - 1, DataError)
+    per_image: int = 4
+    """Captions tried on each training image; pictures that hide what theirs names are dropped."""
+    image_size: int = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resettings(Recolouring):
+    """How the birds of a data set are rendered again, in other places."""
+
+    per_image: int = 3
+    plumage: float = 0.25
+    """Share of the parts that no word names which take a colour of z's."""
+    wishes: float = 0.8
+    """Share of captions about a bird of other colours; the rest describe the remembered one."""
+    places: float = 0.4
+    """Share of captions that name a background, any of those where the bird can be."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What is known of a finished picture besides its pixels."""
+class View:
+    """A picture to be rendered."""
 
-    shares: dict[str, float]
-    """Share of the bird's pixels by part."""
-    specimen: int
-    """`fingerprint` of the bird that was rendered."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """Pictures that one process renders."""
-
-    out: Path
-    """The data set's folder."""
-    name: str
-    """Of its log."""
+    id: str
     split: str
-    ids: Sequence[str]
-    specimens: Sequence[BirdSpec]
-    how: Rendering
-
-    @property
-    def log(self) -> Path:
-        """What is known of its finished pictures."""
-        kind = f"{RENDERER}-{self.how.image_size}-{self.how.seed}"
-        return self.out / "progress" / kind / f"{self.name}.jsonl"
-
-    def file(self, index: int) -> Path:
-        """Return where a picture goes."""
-        return self.out / image_file(self.split, self.ids[index])
-
-
-def render_set(
-    out: Path,
-    jobs: Sequence[Job],
-    item: Callable[[Job, int, Picture], Item | None],
-    how: Rendering,
-    *,
-    name: str,
-    source: str,
-    classes: Sequence[str],
-    progress: bool,
-    counts: Mapping[str, int] | None = None,
-    **facts: Any,
-) -> Path:
-    """Render what is missing of a data set and write its tables; return its folder.
-
-    Args:
-        jobs: on the CPU one process each at a time; on another device in this process, in batches.
-        item: (a job, the number of one of its pictures, what is known of it) -> the item, if it is one.
-        counts: of each split's items, where they are known beforehand.
-        facts: further header entries, on which the pictures depend.
-
-    Raises:
-        DataError: `out` holds something else than a (begun) rendering of that name, or the disk is full.
-    """
-    choose_device(how.device)  # refused before anything is touched
-    same = {"seed": how.seed, "image_size": how.image_size, **facts}
-    _make_room(out, name, same if counts is None else {**same, "counts": dict(counts)})
-    known: list[list[Picture]] = [[] for _ in jobs]
-    total = sum(len(job.ids) for job in jobs)
-    with tqdm(total=total, desc="aviary", unit="img", disable=not progress, smoothing=0.05) as bar:
-        for number, found in _run(jobs, how):
-            known[number] = found
-            bar.update(len(found))
-    made = (item(job, k, one) for job, found in zip(jobs, known, strict=True) for k, one in enumerate(found))
-    items = [one for one in made if one is not None]
-    write_prepared(out, items=items, name=name, classes=classes, source=source, licence="Apache-2.0", **same)
-    return out
-
-
-def _make_room(out: Path, name: str, wanted: Mapping[str, object]) -> None:
-    """Make the folder; take the header away from a data set that is about to become another.
-
-    Without its header a half-rendered folder is no data set, so that nobody reads captions of one
-    bird under the picture of another.
-    """
-    header = out / HEADER
-    if header.exists():
-        found, expected = read_json(header, DataError), f"a new folder, or an earlier {name}, at {out}"
-        other = f"the data set {found.get('name')!r}"
-        require(found.get("name") == name, DataError, expected, other, "choose another folder")
-        if any(found.get(key) != value for key, value in wanted.items()):
-            header.unlink()
-    elif not (out / "progress").is_dir():
-        refuse_other_content(out)
-    with explain_disk_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-
-
-def _run(jobs: Sequence[Job], how: Rendering) -> Iterator[tuple[int, list[Picture]]]:
-    """Give each job's number and pictures, as they are finished."""
-    workers = _cores() if how.workers is None else how.workers
-    if workers <= 1 or choose_device(how.device).type != "cpu":
-        for number, job in enumerate(jobs):
-            yield number, _render(job)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
-        running = {pool.submit(_render, job): number for number, job in enumerate(jobs)}
-        try:
-            for future in as_completed(running):
-                yield running[future], future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _begin() -> None:
-    """Begin a worker, which ends with its parent: a pool's wait for work for ever.
-
-    It has one thread: a picture a core beats a picture on all cores.
-    """
-    torch.set_num_threads(1)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch(sentinel: int = parent.sentinel) -> None:
-        multiprocessing.connection.wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _render(job: Job) -> list[Picture]:
-    done = _finished(job)
-    fingerprints = [fingerprint(specimen) for specimen in job.specimens]
-    missing = [i for i, known in enumerate(fingerprints) if i not in done or done[i].specimen != known]
-    device = choose_device(job.how.device)
-    step = 1 if device.type == "cpu" else 32
-    with explain_disk_errors(job.out):
-        job.log.parent.mkdir(parents=True, exist_ok=True)
-        for start in range(0, len(missing), step):
-            batch = missing[start : start + step]
-            rgb, parts = render_birds([job.specimens[i] for i in batch], job.how.image_size, device)
-            for k, index in enumerate(batch):
-                buffer = io.BytesIO()
-                pixels = rgb[k].permute(1, 2, 0).cpu().numpy()
-                Image.fromarray(pixels).save(buffer, "WEBP", quality=QUALITY, method=4)
-                atomic_write_bytes(job.file(index), buffer.getvalue())
-                done[index] = Picture(part_shares(parts[k]), fingerprints[index])
-                line = {"index": index, "crc": zlib.crc32(buffer.getvalue()), **vars(done[index])}
-                with job.log.open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(line) + "\n")
-    return [done[i] for i in range(len(job.ids))]
-
-
-def _finished(job: Job) -> dict[int, Picture]:
-    """Return the pictures whose log line and file agree, by their place in the job."""
-    done: dict[int, tuple[int, Picture]] = {}
-    for line in job.log.read_text(encoding="utf-8").splitlines() if job.log.exists() else ():
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # the line a killed run was writing
-            record = json.loads(line)
-            picture = Picture(dict(record["shares"]), int(record["specimen"]))
-            done[int(record["index"])] = int(record["crc"]), picture
-
-    def whole(index: int) -> bool:
-        file = job.file(index) if index < len(job.ids) else job.log
-        return file.is_file() and zlib.crc32(file.read_bytes()) == done[index][0]
-
-    return {index: picture for index, (_, picture) in done.items() if whole(index)}
-
-
-def part_shares(parts: torch.Tensor) -> dict[str, float]:
-    """Share of the bird's pixels that each part has; parts (h, w) with the values of `PARTS`."""
-    count = torch.bincount(parts.flatten().long().cpu(), minlength=len(PARTS)).tolist()
-    bird = sum(count) - count[PART["background"]] - count[PART["perch"]]
-    return {
-        name: round(count[i] / max(bird, 1), 6)
-        for i, name in enumerate(PARTS)
-        if count[i] and name not in ("background", "perch")
-    }
-
-
-def fingerprint(spec: BirdSpec) -> int:
-    """A number that changes with anything that was decided about a specimen."""
-    place = "" if spec.setting is None else repr(spec.setting)
-    return zlib.crc32((repr(spec) + place).encode())
+    bird: BirdSpec
+    wish: Wish | None = None
+    """What is asked of a remembered bird; ten captions describe another."""
+    memory: str = ""
+    """`Item.memory`."""
 
 
 def prepare_aviary(
@@ -288,42 +156,258 @@ def prepare_aviary(
         DataError: the disk is full, or the folder holds something else.
     """
     how = how or Rendering()
-    check_counts(
-        train_per_species=train_per_species,
-        test_per_species=test_per_species,
-        validation_per_species=validation_per_species,
-        species_limit=species_limit,
-    )
     each = {"train": train_per_species, "test": test_per_species, "validation": validation_per_species}
-    jobs = []
+    _check_counts(species_limit=species_limit, **{f"{split}_per_species": n for split, n in each.items()})
+    table = {}
     for split, members in groupby(all_species(), attrgetter("split")):
         for species in islice(members, species_limit if each[split] else 0):
-            specimens = [sample_bird(species.id, i, how.seed) for i in range(each[split])]
-            ids = [f"aviary-{species.id:04d}-{i:04d}" for i in range(each[split])]
-            jobs.append(Job(out, f"species-{species.id:04d}", split, ids, specimens, how))
-    counts = Counter(job.split for job in jobs for _ in job.ids)
-    classes = [species.name for species in all_species()]
-    return render_set(
-        out, jobs, _item, how, name=NAME, source=SOURCE, classes=classes, progress=progress, counts=counts
+            table[f"species-{species.id:04d}"] = [
+                View(f"aviary-{species.id:04d}-{i:04d}", split, sample_bird(species.id, i, how.seed))
+                for i in range(each[split])
+            ]
+    counts = Counter(view.split for views in table.values() for view in views)
+    return _render_table(out, NAME, table, how, progress, {}, dict(counts))
+
+
+def prepare_recoloured(
+    dataset: Path, out: Path, how: Recolouring | None = None, *, progress: bool = True
+) -> Path:
+    """Render Aviary's birds in colours that captions ask for, for `train --extra`.
+
+    G is shown what should come of a memory and words that disagree, which only a renderer knows. Each
+    item names in `memory` the image of `dataset` whose features it is painted from. A stopped run is
+    completed.
+
+    Args:
+        dataset: a prepared Aviary.
+        out: a new folder, or an earlier one of these; it is returned.
+        how: pictures are rendered.
+        progress: show a bar.
+
+    Raises:
+        DataError: `dataset` is no Aviary, `out` holds something else, or the disk is full.
+    """
+    return _render_again(dataset, out, RECOLOURED, how or Recolouring(), progress)
+
+
+def prepare_resettings(
+    dataset: Path, out: Path, how: Resettings | None = None, *, progress: bool = True
+) -> Path:
+    """Render Aviary's birds in the place, light and plumage that a noise z asks for.
+
+    For `train --extra`: z gets something to say that neither words nor memory settle. As `prepare
+    recoloured`, whose caption, record and `memory` each item has; and in `noise` the first numbers of
+    its z, None where the picture does not depend on one (draw these anew each time).
+
+    Args:
+        dataset: a prepared Aviary.
+        out: a new folder, or an earlier one of these; it is returned.
+        how: pictures are rendered.
+        progress: show a bar.
+
+    Raises:
+        DataError: `dataset` is no Aviary, `out` holds something else, or the disk is full.
+    """
+    return _render_again(dataset, out, RESETTINGS, how or Resettings(), progress)
+
+
+def _render_again(dataset: Path, out: Path, name: str, how: Recolouring, progress: bool) -> Path:
+    """Render what is asked of each training image of an Aviary."""
+    prepared = PreparedDataset.open(dataset)
+    wanted, found = f"a data set of `prepare aviary` in {dataset}", f"the data set {prepared.name!r}"
+    require(prepared.name == NAME, DataError, wanted, found, "only rendered birds can be recoloured")
+    shares: dict[str, Any] = {key: getattr(how, key) for key in SHARES if hasattr(how, key)}
+    ask: Callable[..., Wish] = partial(resetting, **shares) if shares else recolouring
+    kind = "setting" if shares else "wish"
+    base_seed = prepared.header["seed"]
+    table: dict[str, list[View]] = {}
+    for memory in prepared.split("train"):
+        bird = sample_bird(int(memory.class_id or 0), int(memory.id.rsplit("-", 1)[1]), base_seed)
+        rng = stream(name.removeprefix(f"{NAME}-"), base_seed, how.seed, memory.id)
+        wishes = [ask(bird, memory.visible, rng) for _ in range(how.per_image)]
+        table[memory.id] = [
+            View(f"{memory.id}-{kind}-{k}", "train", wish.specimen, wish, memory.id)
+            for k, wish in enumerate(wishes)
+        ]
+    facts = {"base_seed": base_seed, "per_image": how.per_image, **shares}
+    return _render_table(out, name, table, how, progress, facts)
+
+
+# -- Rendering a table ----------------------------------------------------------------------------------
+
+
+def _render_table(
+    out: Path,
+    name: str,
+    table: Mapping[str, Sequence[View]],
+    how: Rendering,
+    progress: bool,
+    facts: Mapping[str, Any],
+    counts: Mapping[str, int] | None = None,
+) -> Path:
+    """Render what is missing of a data set and write its tables; return its folder.
+
+    Args:
+        table: views by the name of their log; on the CPU one process renders those of a log.
+        facts: further header entries, on which the pictures depend.
+        counts: of each split's items, where they are known beforehand.
+
+    Raises:
+        DataError: `out` holds something else than a (begun) rendering of that name, or the disk is full.
+    """
+    choose_device(how.device)  # refused before anything is touched
+    facts = {"seed": how.seed, "image_size": how.image_size, **facts}
+    _make_room(out, name, facts if counts is None else {**facts, "counts": counts})
+    shares: dict[str, list[dict[str, float]]] = {}
+    total = sum(map(len, table.values()))
+    with tqdm(total=total, desc="aviary", unit="img", disable=not progress, smoothing=0.05) as bar:
+        for log, found in _run(out, table, how):
+            shares[log] = found
+            bar.update(len(found))
+    made = (item for log, views in table.items() for item in map(_item, views, shares[log]))
+    write_prepared(
+        out,
+        items=[item for item in made if item is not None],
+        name=name,
+        classes=[species.name for species in all_species()],
+        source=SOURCES[name],
+        licence="Apache-2.0",
+        **facts,
     )
+    return out
 
 
-def _item(job: Job, index: int, picture: Picture) -> Item:
-    spec = job.specimens[index]
-    species = all_species()[spec.species_id]
-    # No captions of one bird under the picture of another.
-    wanted, found = f"the same {species.name} in every process", f"another bird in {job.ids[index]}"
-    same, fix = fingerprint(spec) == picture.specimen, "render with one version of memdriven at a time"
-    require(same, DataError, wanted, found, fix)
-    visible = visible_attributes(spec.attributes, picture.shares)
-    described = describe(spec.attributes, visible, stream("captions", job.how.seed, species.id, index))
+def _make_room(out: Path, name: str, wanted: Mapping[str, object]) -> None:
+    """Make the folder; take the header away from a data set that is about to become another.
+
+    Without its header a half-rendered folder is no data set, so that nobody reads captions of one
+    bird under the picture of another.
+    """
+    header = out / HEADER
+    if header.exists():
+        found, expected = read_json(header, DataError), f"a new folder, or an earlier {name}, at {out}"
+        other = f"the data set {found.get('name')!r}"
+        require(found.get("name") == name, DataError, expected, other, "choose another folder")
+        if any(found.get(key) != value for key, value in wanted.items()):
+            header.unlink()
+    elif not (out / "progress").is_dir():
+        refuse_other_content(out)
+    with explain_disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+
+
+def _run(
+    out: Path, table: Mapping[str, Sequence[View]], how: Rendering
+) -> Iterator[tuple[str, list[dict[str, float]]]]:
+    """Give each log's name and what `_render` returns of its views, as they are finished."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = cores if how.workers is None else how.workers
+    logs = out / "progress" / f"{RENDERER}-{how.image_size}-{how.seed}"
+    jobs = {name: (out, logs / f"{name}.jsonl", views, how) for name, views in table.items()}
+    if workers <= 1 or choose_device(how.device).type != "cpu":
+        for name, job in jobs.items():
+            yield name, _render(*job)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin) as pool:
+        running = {pool.submit(_render, *job): name for name, job in jobs.items()}
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin() -> None:
+    """Begin a worker, which ends with its parent: a pool's wait for work for ever.
+
+    It has one thread: a picture a core beats a picture on all cores.
+    """
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch(sentinel: int = parent.sentinel) -> None:
+        multiprocessing.connection.wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _render(out: Path, log: Path, views: Sequence[View], how: Rendering) -> list[dict[str, float]]:
+    """Render what is missing of the views of a log; return the shares of each bird's parts."""
+    files = [out / image_file(view.split, view.id) for view in views]
+    specimens = [fingerprint(view.bird) for view in views]
+    done = _finished(log, files)
+    missing = [i for i, known in enumerate(specimens) if i not in done or done[i][1] != known]
+    device = choose_device(how.device)
+    step = 1 if device.type == "cpu" else 32
+    with explain_disk_errors(out):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        for start in range(0, len(missing), step):
+            batch = missing[start : start + step]
+            rgb, parts = render_birds([views[i].bird for i in batch], how.image_size, device)
+            for index, picture, part in zip(batch, rgb, parts, strict=True):
+                buffer = io.BytesIO()
+                pixels = picture.permute(1, 2, 0).cpu().numpy()
+                Image.fromarray(pixels).save(buffer, "WEBP", quality=QUALITY, method=4)
+                atomic_write_bytes(files[index], buffer.getvalue())
+                shares, specimen = done[index] = part_shares(part), specimens[index]
+                facts = {"index": index, "crc": zlib.crc32(buffer.getvalue())}
+                with log.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps({**facts, "shares": shares, "specimen": specimen}) + "\n")
+    return [done[i][0] for i in range(len(views))]
+
+
+def _finished(log: Path, files: Sequence[Path]) -> dict[int, tuple[dict[str, float], int]]:
+    """Return the shares and the specimens of pictures whose log line and file agree, by their number."""
+    done = {}
+    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
+        # No whole line: a killed run was writing it. No file: it was removed.
+        with contextlib.suppress(ValueError, LookupError, TypeError, OSError):
+            record = json.loads(line)
+            if zlib.crc32(files[record["index"]].read_bytes()) == record["crc"]:
+                done[int(record["index"])] = dict(record["shares"]), int(record["specimen"])
+    return done
+
+
+def part_shares(parts: torch.Tensor) -> dict[str, float]:
+    """Share of the bird's pixels that each part has; parts (h, w) with the values of `PARTS`."""
+    count = torch.bincount(parts.flatten().long().cpu(), minlength=len(PARTS)).tolist()
+    bird = sum(count) - count[PART["background"]] - count[PART["perch"]]
+    return {
+        name: round(count[i] / max(bird, 1), 6)
+        for i, name in enumerate(PARTS)
+        if count[i] and name not in ("background", "perch")
+    }
+
+
+def fingerprint(spec: BirdSpec) -> int:
+    """A number that changes with anything that was decided about a specimen."""
+    place = "" if spec.setting is None else repr(spec.setting)
+    return zlib.crc32((repr(spec) + place).encode())
+
+
+def _item(view: View, shares: dict[str, float]) -> Item | None:
+    """Return a view's item, or none where its picture hides what its wish names."""
+    bird, wish = view.bird, view.wish
+    visible = visible_attributes(bird.attributes, shares)
+    if wish is None:
+        rng = stream("captions", bird.seed, bird.species_id, bird.index)
+        described = describe(bird.attributes, visible, rng)
+    elif wish.names.keys() <= set(visible):
+        described = [(wish.caption, wish.names)]
+    else:
+        return None
     return Item(
-        id=job.ids[index],
-        split=species.split,
-        class_id=species.id,
-        class_name=species.name,
+        id=view.id,
+        split=view.split,
+        class_id=bird.species_id,
+        class_name=all_species()[bird.species_id].name,
         captions=[text for text, _ in described],
-        attributes=dict(spec.attributes),
+        attributes=dict(bird.attributes),
         caption_attributes=[names for _, names in described],
         visible=visible,
+        memory=view.memory,
+        noise=wish.noise if wish else (),
     )

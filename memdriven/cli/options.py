@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import functools
 import inspect
@@ -13,75 +14,62 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import tyro
 
-from memdriven.config import Config
+from memdriven.config import Config, from_dict
+from memdriven.errors import ConfigError
+from memdriven.files import read_json
+from memdriven.presets import PRESETS, preset
 
 POSITIONAL = ("caption", "folder", "source", "recipe", "runs")
 """Parameters that are given without their names."""
 HIDDEN = ("progress", "variant", "budget", "say")
 """Parameters for callers in Python."""
-METAVARS = {Path: "PATH", int: "INT", float: "FLOAT", str: "TEXT"}
+FORM = (tyro.conf.DisallowNone, tyro.conf.PositionalMetavarFromFieldName, tyro.conf.HelptextFromCommentsOff)
 
 
-def takes_a_checkpoint(function: Callable[..., Any]) -> bool:
-    """Return whether a function's first word may be its checkpoint."""
-    names = inspect.signature(function).parameters.keys()
-    return "checkpoint" in names and not names & set(POSITIONAL)
-
-
-def bind(
-    function: Callable[..., Any],
-    arguments: list[str],
-    *,
-    prog: str,
-    config: Config | None = None,
-    note: str = "",
-) -> functools.partial[Any]:
+def bind(function: Callable[..., Any], arguments: Sequence[str], prog: str) -> functools.partial[Any]:
     """Return a function with its parameters read from a command line.
+
+    A parameter that is a dataclass gives an option for each of its fields; every field of a `Config` is one,
+    and a preset's where no option is given.
 
     Args:
         function: its docstring has a section `Args:` in Google's form.
         arguments: what follows the command's name.
         prog: the command's name.
-        config: the settings that options change, where the function takes a `Config`.
-        note: what the help adds to the docstring.
 
     Raises:
         SystemExit: help was asked for, or an option is unknown or of a wrong type.
-        ConfigError: a setting that cannot work.
+        ConfigError: a setting, or a preset, that cannot work.
     """
+    parameters, given, note = [], list(arguments), ""
+    hints, signature = get_type_hints(function), inspect.signature(function)
+    if "checkpoint" in hints and not hints.keys() & POSITIONAL:
+        note = "\n\nThe checkpoint may also stand first, without --checkpoint."
+        given[:0] = ["--checkpoint"] if given and given[0][:1] != "-" else []
+    for name, each in signature.parameters.items():
+        kind, default = _plain(hints[name]), each.default
+        sections: list[Any] = [part for part in (kind, *get_args(kind)) if dataclasses.is_dataclass(part)]
+        if name in HIDDEN:
+            continue
+        if Config in sections:
+            note = f"\n\nPresets: {', '.join(PRESETS)}."
+        if sections:
+            default = _settings(given, prog) if Config in sections else sections[0]()
+            kind = Annotated[(sections[0], tyro.conf.arg(name=""))]
+        elif name in POSITIONAL:
+            kind = Annotated[(kind, tyro.conf.Positional)]
+        parameters.append(each.replace(kind=each.KEYWORD_ONLY, default=default, annotation=kind))
 
-    def bound(**given: Any) -> functools.partial[Any]:
-        return functools.partial(function, **given)
+    def bound(**options: Any) -> functools.partial[Any]:
+        return functools.partial(function, **options)
 
-    hints = get_type_hints(function)
-    parameters = [
-        _option(each, hints[name], config)
-        for name, each in inspect.signature(function).parameters.items()
-        if name not in HIDDEN
-    ]
     bound.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     bound.__annotations__ = {each.name: each.annotation for each in parameters}
     text = re.sub(r"\n {8}(?=\S)", " ", inspect.getdoc(function) or "")  # an option's lines are one
     bound.__doc__ = text
-    description = text.partition("\n\nArgs:")[0] + note
-    shown = (tyro.conf.HelptextFromCommentsOff,)
-    return tyro.cli(bound, prog=prog, args=arguments, description=description, config=shown)
-
-
-def _option(parameter: inspect.Parameter, hint: Any, config: Config | None) -> inspect.Parameter:
-    """Return a parameter as an option: `--name`, but for those that stand alone and whole sections."""
-    kind, default, marks = _plain(hint), parameter.default, []
-    inner = [part for part in get_args(kind) if part is not types.NoneType]
-    optional = len(inner) == 1 and types.NoneType in get_args(kind)
-    section: Any = inner[0] if optional else kind
-    if isinstance(section, type) and dataclasses.is_dataclass(section):
-        kind, default, marks = section, config if section is Config else section(), [tyro.conf.arg(name="")]
-    elif parameter.name in POSITIONAL:
-        marks = [tyro.conf.Positional, tyro.conf.arg(metavar=parameter.name.upper())]
-    elif optional:  # its help shows the type alone, not `{None}|PATH (default: None)`
-        marks = [tyro.conf.arg(metavar=METAVARS.get(inner[0], "VALUE"), help_behavior_hint="")]
-    annotation = Annotated[(kind, *marks)] if marks else kind
-    return parameter.replace(kind=parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    return tyro.cli(
+        bound, prog=prog, args=given, description=text.partition("\n\nArgs:")[0] + note, config=FORM
+    )
 
 
 def _plain(hint: Any) -> Any:
@@ -93,3 +81,20 @@ def _plain(hint: Any) -> Any:
         kind: Any = Path if Path in parts else str
         return kind | None if types.NoneType in parts else kind
     return hint
+
+
+def _settings(arguments: Sequence[str], prog: str) -> Config:
+    """Return the settings that options change: a preset's, or those of a run that is gone on with.
+
+    Raises:
+        ConfigError: there is no such preset, or none was named.
+    """
+    reader = argparse.ArgumentParser(prog, argparse.SUPPRESS, add_help=False, allow_abbrev=False)
+    reader.add_argument("--preset")
+    reader.add_argument("--out", type=Path, default=Path())
+    for option in ("--resume", "--help"):
+        reader.add_argument(option, option[1:3], action="store_true")
+    given = reader.parse_known_args(arguments)[0]
+    if given.preset is None and given.resume and (given.out / "config.json").is_file():
+        return from_dict(Config, read_json(given.out / "config.json", ConfigError))
+    return Config() if given.preset is None and given.help else preset(given.preset)

@@ -1,37 +1,62 @@
-"""`repeat`: a published model made again, phase by phase, by the commands of its recipe."""
+"""Work in phases, each told and done once; `repeat` makes a published model again by those of its recipe."""
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import time
 import tomllib
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from memdriven.cli import PROGRAM, command_of, run
-from memdriven.errors import ConfigError
-from memdriven.files import atomic_write_bytes
+from memdriven.errors import ConfigError, DataError
+from memdriven.files import atomic_write_json, read_json
 from memdriven.numbers import counted
 
 
 class Phase(NamedTuple):
-    """One command of a recipe."""
+    """One part of a work that takes long."""
 
     name: str
-    what: str
-    minutes: float
-    arguments: list[str]
-    """Of `python -m memdriven`."""
+    work: Callable[[], object]
+    mark: str
+    """What its result depends on: with another one it is done anew."""
+    minutes: float = 0.0
+    """How long it takes; 0 where that is not known beforehand."""
+    what: str = ""
+    """What it is for."""
 
-    @property
-    def mark(self) -> str:
-        """What is written when it has ended, so that another command of that name is run anew."""
-        return hashlib.sha256(shlex.join(self.arguments).encode()).hexdigest()
+
+def done_phases(file: Path) -> dict[str, str]:
+    """Return the marks of the phases that a file notes as done, by name."""
+    return read_json(file, DataError) if file.is_file() else {}
+
+
+def run_phases(phases: Sequence[Phase], file: Path) -> None:
+    """Do in turn what `file` does not note as done, and note it: stopped, the work goes on where it was."""
+    done = done_phases(file)
+    left = [phase for phase in phases if done.get(phase.name) != phase.mark]
+    for number, phase in enumerate(left):
+        budget = f" ({counted(phase.minutes, 'minute', '.1f')})" if phase.minutes else ""
+        to_come = counted(sum(each.minutes for each in left[number:]), "minute", ".0f")
+        print(f"\n{phase.name}{budget}; {to_come} to come", flush=True)
+        started = time.monotonic()
+        try:
+            phase.work()
+        except KeyboardInterrupt:
+            print(f"stopped in {phase.name}; the same command goes on there", flush=True)
+            raise
+        print(f"{phase.name}: {counted((time.monotonic() - started) / 60, 'minute', '.1f')}", flush=True)
+        done[phase.name] = phase.mark
+        atomic_write_json(file, done)
 
 
 def read_phases(recipe: Path, work: Path) -> list[Phase]:
-    """Read a recipe's phases, in order; `{...}` in its commands stands for a word of its table `words`.
+    """Read a recipe's phases, in order; the mark of each is its command.
+
+    `{work}` in a command stands for that folder, any other `{...}` for words of the recipe's table `words`.
 
     Raises:
         ConfigError: it cannot be read, or a phase lacks something.
@@ -43,15 +68,23 @@ def read_phases(recipe: Path, work: Path) -> list[Phase]:
         for phase in given["phase"]:
             # Taken apart before a folder is put in, whose name may have blanks.
             parts = [part for word in shlex.split(phase["run"]) for part in words.get(word, [word])]
-            command = [part.format(work=work.as_posix()) for part in parts]
-            phases.append(Phase(str(phase["name"]), str(phase["what"]), float(phase["minutes"]), command))
+            command = shlex.join(part.format(work=work.as_posix()) for part in parts)
+            told = float(phase["minutes"]), str(phase["what"])
+            phases.append(Phase(str(phase["name"]), partial(_give, command), command, *told))
         return phases
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            "a recipe in TOML whose phases have name, what, minutes, run",
-            f"{recipe}: {type(error).__name__}: {error}",
-            "see recipes/aviary.toml",
-        ) from None
+        wanted = "a recipe in TOML whose phases have name, what, minutes, run"
+        found = f"{recipe}: {type(error).__name__}: {error}"
+        raise ConfigError(wanted, found, "see recipes/aviary.toml") from None
+
+
+def _give(command: str) -> None:
+    """Run one of our own commands; a training goes on where it was stopped."""
+    print(f"{PROGRAM} {command}", flush=True)
+    name, call = command_of(shlex.split(command))
+    if "resume" in call.keywords:
+        call.keywords["resume"] = True
+    run(name, call)
 
 
 def repeat(recipe: Path, *, work: Path, dry_run: bool = False) -> None:
@@ -67,22 +100,11 @@ def repeat(recipe: Path, *, work: Path, dry_run: bool = False) -> None:
     Raises:
         ConfigError: the recipe cannot be read, or one of its commands is none of ours.
     """
-    phases, done = read_phases(recipe, work), work / "done"
-    left = []
+    phases, done = read_phases(recipe, work), done_phases(work / "done.json")
+    left = [phase for phase in phases if done.get(phase.name) != phase.mark]
     for number, phase in enumerate(phases, 1):
-        mark = done / phase.name
-        ended = mark.is_file() and mark.read_text() == phase.mark
-        left += [] if ended else [phase]
-        state = " (done)" if ended else ""
+        state = "" if phase in left else " (done)"
         print(f"{number:2}  {phase.minutes:5.1f} min  {phase.name}: {phase.what}{state}")
     whole, rest = (sum(phase.minutes for phase in some) / 60 for some in (phases, left))
     print(f"{counted(len(phases), 'phase')}, {whole:.1f} h of two CPU cores, {rest:.1f} of them to come")
-    for phase in [] if dry_run else left:
-        print(f"\n{phase.name}: {PROGRAM} {shlex.join(phase.arguments)}", flush=True)
-        started = time.monotonic()
-        name, call = command_of(phase.arguments)
-        if "resume" in call.keywords:
-            call.keywords["resume"] = True
-        run(name, call)
-        atomic_write_bytes(done / phase.name, phase.mark.encode())
-        print(f"{phase.name}: {counted((time.monotonic() - started) / 60, 'minute', '.1f')}")
+    run_phases([] if dry_run else left, work / "done.json")

@@ -178,18 +178,16 @@ class _Source:
         columns, name = f"the columns {', '.join(row)[:200]}", _first(row, FILE)
         named, fix = isinstance(name, str), "name the columns so, and fill both"
         require(named, DataError, f"file_name and text in {place}", columns, fix)
-        there = split_column in ("split", *row)
-        wanted = f"the column {split_column!r} in {place}"
-        require(there, DataError, wanted, columns, "name one of these with --split-column")
+        wanted, fix = f"the column {split_column!r} in {place}", "name one of these with --split-column"
+        require(split_column in ("split", *row), DataError, wanted, columns, fix)
         name = PurePosixPath(plain_name(str(name))).as_posix()
         file = self._locate(base, name, place)
         picture = self.pictures.setdefault(file, _Picture(file))
         text = _first(row, TEXT)
         texts = [value for column, value in row.items() if re.search(r"\d$", column) and is_text(column)]
         texts += text if isinstance(text, list) else [text] if text is not None else []
-        picture.captions.update(dict.fromkeys(self._usable(texts or [None])))
-        if not texts:
-            self.columns = self.columns or columns
+        self.columns = self.columns or ("" if texts else columns)
+        picture.captions |= self._usable(texts or [None])
         split = row.get(split_column)
         if split is None:
             split = _split_of_folder(name) or _split_of_folder(base)
@@ -212,10 +210,8 @@ class _Source:
         found = self.files.meant(path)
         if found is None:
             ending = self.files.ending_with(name)
-            others = (self.files.meant(base + unquote(name)), *(self.files.meant(path + e) for e in ENDINGS))
-            found = self.files.meant(name) or (
-                ending[0] if len(ending) == 1 else next(filter(None, others), None)
-            )
+            others = (name, *ending[: len(ending) == 1], base + unquote(name), *(path + e for e in ENDINGS))
+            found = next(filter(None, map(self.files.meant, others)), None)
             if found is not None:
                 self.elsewhere[path] = found
         if found is not None and is_picture(found):
@@ -228,43 +224,42 @@ class _Source:
             why += f"; is {near[0]} meant?"
         if path in self.files.left_out:
             why += "; links that lead out of the folder are not followed without --follow-links"
-        raise DataError(
-            f"the image {name[:200]} of {place}",
-            why,
-            "add the image or remove the row; names count from the table's own folder, inside the folder",
-        )
+        fix = "add the image or remove the row; names count from the table's own folder, inside the folder"
+        raise DataError(f"the image {name[:200]} of {place}", why, fix)
 
     def read_beside(self, from_names: bool) -> None:
         """Take the captions of pictures that no row describes from the texts beside them, or their names."""
         for file in self.uncaptioned():
-            captions: list[str] = []
+            captions: dict[str, None] = {}
             for name in (stem + end for stem in (file[: file.rfind(".")], file) for end in SIDECARS):
                 if not captions and (found := self.files.meant(name)):
                     with self.faults.noted():
                         lines = decoded(self.files.read(found), self.place / found).splitlines()
                         captions = self._usable([line for line in lines if line.strip()])
             if not captions and from_names:
-                captions = [caption_of_name(file)]
+                captions = {caption_of_name(file): None}
             if captions:
                 picture = self.pictures.setdefault(file, _Picture(file, split=_split_of_folder(file)))
-                picture.captions.update(dict.fromkeys(captions))
+                picture.captions |= captions
 
-    def _usable(self, values: Sequence[Any]) -> list[str]:
+    def _usable(self, values: Sequence[Any]) -> dict[str, None]:
         """Return the usable ones among captions, each once; count the others."""
-        usable = []
+        usable: dict[str, None] = {}
         for value in values:
             if isinstance(value, dict):  # as Karpathy's splits have them
                 value = _first(value, ("raw", *TEXT))
             text = " ".join(clean(value).split()) if isinstance(value, str) else ""
             if text.lower() in NO_CAPTION:
-                self.unusable["empty" if value is None or isinstance(value, str) else "no text"] += 1
+                reason = "empty" if value is None or isinstance(value, str) else "no text"
             elif len(text) > MAX_CHARACTERS:
-                self.unusable[f"longer than {MAX_CHARACTERS:,} characters"] += 1
-            elif not tokenize(text):
-                self.unusable["without a word"] += 1
+                reason = f"longer than {MAX_CHARACTERS:,} characters"
             else:
-                usable.append(text)
-        return list(dict.fromkeys(usable))
+                reason = "" if tokenize(text) else "without a word"
+            if reason:
+                self.unusable[reason] += 1
+            else:
+                usable[text] = None
+        return usable
 
     def uncaptioned(self) -> list[str]:
         """Return the pictures without a usable caption, sorted."""
@@ -273,34 +268,33 @@ class _Source:
 
     def notes(self) -> Iterator[str]:
         """Tell what was left out and what was read otherwise than it is written."""
-        if uncaptioned := self.uncaptioned():
-            some = counted(len(uncaptioned), "image")
-            yield f"{some} without a caption left out, e.g. {clean(uncaptioned[0])}"
+
+        def told(things: Sequence[str], noun: str, what: str) -> list[str]:
+            return [f"{counted(len(things), noun)} {what}, e.g. {clean(things[0])}"] if things else []
+
+        yield from told(self.uncaptioned(), "image", "without a caption left out")
         for reason, count in self.unusable.items():
             yield f"{counted(count, 'caption')} left out: {reason}"
-        for name, found in list(self.elsewhere.items())[:1]:
-            some = counted(len(self.elsewhere), "image")
-            yield f"{some} found elsewhere than the table says, e.g. {clean(name)} at {clean(found)}"
-        if links := self.files.left_out:
-            some = counted(len(links), "link")
-            yield f"{some} out of the folder not followed (--follow-links does), e.g. {clean(links[0])}"
-        if self.faults:
-            some = counted(len(self.faults), "faulty row")
-            yield f"{some} left out, e.g. {self.faults[0].wanted}: {self.faults[0].found}"
+        elsewhere = [f"{name} at {found}" for name, found in self.elsewhere.items()]
+        yield from told(elsewhere, "image", "found elsewhere than the table says")
+        not_followed = "out of the folder not followed (--follow-links does)"
+        yield from told(self.files.left_out, "link", not_followed)
+        yield from told([f"{each.wanted}: {each.found}" for each in self.faults], "faulty row", "left out")
 
     def nothing(self) -> DataError:
         """Return the error that no picture has a caption."""
         names = self.files.names
+        sheet = next((name for name in names if name.lower().endswith(SPREADSHEETS)), None)
         found = (
-            "rows without a caption" if self.pictures else "no row in a table and no text beside a picture"
+            "rows without a caption" if self.pictures else "no row in a table and no text beside a picture",
+            *(f"{counted(count, 'caption')} {reason}" for reason, count in self.unusable.items()),
+            self.columns,
+            f"{sheet} is a spreadsheet, which is read when saved as CSV UTF-8" if sheet else "",
+            f"{counted(sum(map(is_picture, names)), 'picture')} among {counted(len(names), 'file')}",
         )
-        found += "".join(f"; {counted(count, 'caption')} {reason}" for reason, count in self.unusable.items())
-        found += f"; {self.columns}" if self.columns else ""
-        if sheet := next((name for name in names if name.lower().endswith(SPREADSHEETS)), None):
-            found += f"; {sheet} is a spreadsheet, which is read when saved as CSV UTF-8"
         return DataError(
             f"captioned images in {self.place}: metadata.jsonl, metadata.csv or a text file beside each",
-            f"{found}; {counted(sum(map(is_picture, names)), 'picture')} among {counted(len(names), 'file')}",
+            "; ".join(filter(None, found)),
             'write one line per image: {"file_name": "a.jpg", "text": "a small red bird"}; '
             "or describe them by their names with --captions-from-names",
         )
@@ -319,11 +313,8 @@ def _packed(source: Path, images: Path | str | None) -> list[Path]:
     if images is not None:
         return [source / images]
     zips = sorted(path for path in source.glob("*.[zZ][iI][pP]") if path.name[0] != ".")
-    some, fix = (
-        ", ".join(path.name for path in zips),
-        f"choose one, e.g. --images {zips[0].name if zips else ''}",
-    )
-    require(len(zips) < 2, DataError, f"one zip of images in {source}", some, fix)
+    some, fix = ", ".join(path.name for path in zips), "choose one, e.g. --images "
+    require(len(zips) < 2, DataError, f"one zip of images in {source}", some, fix + some.split(", ")[0])
     return zips
 
 

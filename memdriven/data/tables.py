@@ -13,7 +13,7 @@ import itertools
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ SPLITS = {
 """The words for splits, in column `split` and as folder names -> the splits."""
 Row = dict[str, Any]
 """Columns by `column_name`; what is left blank is None."""
+_Fault = tuple[str, str, str]
+"""What was wanted of a line, what was found, and what to do."""
 
 
 class Faults(list[DataError]):
@@ -109,31 +111,31 @@ def find_tables(files: Archive, place: Path) -> list[str]:
 
 def read_rows(files: Archive, table: str, place: Path, faults: Faults) -> Iterator[tuple[int, Row]]:
     """Yield a table's rows with their lines; note what cannot be read. `place` is for messages."""
-    text = decoded(files.read(table), place)
-    reader = _json_rows if table.lower().endswith((".json", ".jsonl")) else _csv_rows
-    for line, values in reader(files, table, text, place, faults):
+    text, base = decoded(files.read(table), place), table[: table.rfind("/") + 1]
+
+    def is_file(name: str) -> bool:
+        return is_picture(name) and (files.meant(base + name) or files.meant(name)) is not None
+
+    kind = table.lower().rpartition(".")[2]
+    rows = _json_rows(text, kind) if kind in ("json", "jsonl") else _csv_rows(text, is_file)
+    for line, values in rows:
         if isinstance(values, dict):
-            yield (
-                line,
-                {
-                    column_name(str(key)): None if isinstance(value, str) and not value.strip() else value
-                    for key, value in values.items()
-                },
-            )
+            blank = (isinstance(value, str) and not value.strip() for value in values.values())
+            names = map(column_name, map(str, values))
+            yield line, {n: None if b else v for n, v, b in zip(names, values.values(), blank, strict=True)}
         else:
-            wanted = f"an object with file_name and text in {place}, line {line}"
-            faults.append(DataError(wanted, type(values).__name__, "correct the line"))
+            other = ("an object with file_name and text", type(values).__name__, "correct the line")
+            wanted, found, fix = values if isinstance(values, tuple) else other
+            faults.append(DataError(f"{wanted} in {place}, line {line}", found, fix))
 
 
 # -- JSON -----------------------------------------------------------------------------------------------
 
 
-def _json_rows(
-    files: Archive, table: str, text: str, place: Path, faults: Faults
-) -> Iterable[tuple[int, Any]]:
-    """Yield the rows of JSON, or of one object a line, by the file's name or as only its lines are JSON."""
+def _json_rows(text: str, kind: str) -> Iterator[tuple[int, Any]]:
+    """Yield the rows of JSON, or of one object a line, by the file's ending or as only its lines are JSON."""
     lines = re.split("\r\n|\r|\n", text.strip("\r\n"))
-    if not table.lower().endswith(".jsonl") or lines[0].lstrip().startswith("[{"):
+    if kind == "json" or lines[0].lstrip().startswith("[{"):
         try:
             yield from enumerate(_rows_of(parse_json(text)), start=1)
             return
@@ -141,14 +143,14 @@ def _json_rows(
             try:
                 parse_json(lines[0])
             except ValueError:
-                raise DataError(f"JSON in {place}", str(error)[:200], "correct the file") from error
+                yield 1, ("JSON", str(error)[:200], "correct the file")
+                return
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 yield number, parse_json(line)
             except ValueError as error:
-                wanted = f"one JSON object in {place}, line {number}"
-                faults.append(DataError(wanted, str(error)[:200], "correct the line"))
+                yield number, ("one JSON object", str(error)[:200], "correct the line")
 
 
 def _rows_of(content: Any) -> list[Any]:
@@ -179,28 +181,24 @@ def _rows_of(content: Any) -> list[Any]:
 # -- Separated columns ----------------------------------------------------------------------------------
 
 
-def _csv_rows(
-    files: Archive, table: str, text: str, place: Path, faults: Faults
-) -> Iterator[tuple[int, dict[str, str]]]:
+def _csv_rows(text: str, is_file: Callable[[str], bool]) -> Iterator[tuple[int, dict[str, str] | _Fault]]:
     """Yield the rows of a table with any separator; a broken one ends at its line's end."""
-    base, lines = table[: table.rfind("/") + 1], io.StringIO(text, newline="").readlines()
+    lines = io.StringIO(text, newline="").readlines()
 
     def fields_of(line: str, separator: str) -> list[str]:
-        try:
+        with contextlib.suppress(csv.Error):
             return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-        except csv.Error:
-            return []
+        return []
 
     def names_a_picture(line: str, separator: str) -> bool:
         """Whether a line begins as a row does: with a picture's name."""
         fields = fields_of(line, separator)
-        name = plain_name(fields[0]) if len(fields) > 1 else ""
-        return is_picture(name) and (files.meant(base + name) or files.meant(name)) is not None
+        return len(fields) > 1 and is_file(plain_name(fields[0]))
 
-    at = next((number for number, line in enumerate(lines) if line.strip()), 0)
-    given = re.match(r'"?sep=(.)"?\s*$', lines[at]) if lines else None  # as Excel writes it
-    at += given is not None
-    header = lines[at] if at < len(lines) else ""
+    first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    given = re.match(r'"?sep=(.)"?\s*$', lines[first]) if lines else None  # as Excel writes it
+    first += given is not None
+    header = lines[first] if first < len(lines) else ""
     separators = given[1] if given else ",;\t|"
     options = {one: [column_name(name) for name in fields_of(header, one)] for one in separators}
     headed = [one for one, names in options.items() if {*FILE} & {*names} and any(map(is_text, names))]
@@ -208,47 +206,42 @@ def _csv_rows(
     separator = next(iter(headed + bare), max(options, key=lambda one: len(options[one])))
     columns = options[separator]
     if bare and not headed:
-        columns, at = ["file_name", *(f"text_{number}" for number in range(1, len(columns)))], at - 1
+        columns, first = ["file_name", *(f"text_{n}" for n in range(1, len(columns)))], first - 1
     twice = next((name for name in columns if name in FILE and columns.count(name) > 1), None)
     if twice or not (headed or bare):
-        raise DataError(
-            f"one column {twice or 'file_name and one text'} in {place}, line {at + 1}",
-            ("the columns " + ", ".join(columns))[:200] if any(columns) else "no column",
-            "name the columns of the files and of the captions so, and each once",
-        )
-    columns = [
-        f"{name}_{n}" if is_text(name) and name in columns[:n] else name for n, name in enumerate(columns)
-    ]
+        found = ("the columns " + ", ".join(columns))[:200] if any(columns) else "no column"
+        fix = "name the columns of the files and of the captions so, and each once"
+        yield first + 1, (f"one column {twice or 'file_name and one text'}", found, fix)
+        return
+    # Of captions in columns of one name each counts.
+    columns = [f"{c}_{n}" if is_text(c) and c in columns[:n] else c for n, c in enumerate(columns)]
 
-    def remaining() -> Iterator[str]:
-        nonlocal at
-        while (at := at + 1) < len(lines):
-            yield lines[at]
+    def rows_from(start: int) -> Any:
+        below = (lines[number] for number in range(start, len(lines)))
+        return csv.reader(below, delimiter=separator, strict=True, skipinitialspace=True)
 
-    def reader() -> Any:
-        return csv.reader(remaining(), delimiter=separator, strict=True, skipinitialspace=True)
-
-    rows = reader()
+    first += 1
+    rows = rows_from(first)
     while True:
-        start = at + 1
+        start = first + rows.line_num
         try:
             fields = next(rows, None)
-            if swallowed := sum(names_a_picture(line, separator) for line in lines[start + 1 : at + 1]):
+            inside = lines[start + 1 : first + rows.line_num]
+            if swallowed := sum(names_a_picture(line, separator) for line in inside):
                 raise csv.Error(f"it holds {swallowed} more rows")
         except csv.Error as error:
-            quoted = "a quote that is closed" if '"' in lines[start] else "a readable row"
-            found = f"{error}: {lines[start].strip()[:80]!r}"
+            wanted = "a quote that is closed" if '"' in lines[start] else "a readable row"
             fix = 'write captions as "..." on one line, quotes within them twice ("")'
-            faults.append(DataError(f"{quoted}, in {place}, line {start + 1}", found, fix))
-            at, rows = start, reader()
+            yield start + 1, (wanted, f"{error}: {lines[start].strip()[:80]!r}", fix)
+            first = start + 1
+            rows = rows_from(first)
             continue
         if fields is None:
             return
         while len(fields) > len(columns) and not fields[-1].strip():
             fields.pop()  # separators at the ends of rows alone
         if len(fields) > len(columns):
-            wanted = f"as many fields as columns in {place}, line {start + 1}"
             fix = "put captions that hold the separator in double quotes"
-            faults.append(DataError(wanted, f"{len(fields)} instead of {len(columns)}", fix))
+            yield start + 1, ("as many fields as columns", f"{len(fields)} instead of {len(columns)}", fix)
         elif any(value.strip() for value in fields):
             yield start + 1, dict(zip(columns, fields, strict=False))

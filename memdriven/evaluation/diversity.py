@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.aviary.body_plans import PLANS
-from memdriven.aviary.resettings import background
 from memdriven.aviary.species import BACKGROUNDS, possible_places
+from memdriven.aviary.wishes import background
 from memdriven.errors import EvaluationError, require
 from memdriven.evaluation.results import Measurement
 from memdriven.evaluation.rows import Context, Prompt, quantised

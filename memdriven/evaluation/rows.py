@@ -34,11 +34,10 @@ from memdriven.evaluation.features import Extractor, pooled_maps
 from memdriven.evaluation.judge import AttributeJudge, load_judge
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json, sha256_file
 from memdriven.memory.bank import HEADER, StoredWords
-from memdriven.pipeline.claims import named_in, wishes
+from memdriven.pipeline.claims import named_in, score_pictures
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
-from memdriven.pipeline.rerank import score_words
 
 MODEL, REAL, RETRIEVED = "model", "real", "retrieved"
 TRIED = 8
@@ -430,6 +429,6 @@ def _best_image(context: Context, found: Retrieval) -> str:
     checkpoint = context.checkpoint
     side = checkpoint.config.damsm.pixel_size
     images = torch.stack([context.remembered(each, side) for each in found.ids]).to(context.device)
-    wanted = wishes(checkpoint, named_in(checkpoint, found.caption, found.unknown_words))
+    named = named_in(checkpoint, found.caption, found.unknown_words)
     asked = context.encode([found.caption])
-    return found.ids[int(score_words(checkpoint, asked, images.float() / 127.5 - 1, wanted).argmax())]
+    return found.ids[int(score_pictures(checkpoint, named, asked, images.float() / 127.5 - 1).argmax())]

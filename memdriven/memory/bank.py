@@ -18,6 +18,7 @@ import itertools
 import json
 import lzma
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,13 +73,8 @@ class MemoryBank(SealedFolder):
     ) -> None:
         """Open a bank, checking schema, sizes, counts and encoders, not every byte (`verify`).
 
-        Args:
-            path: the bank's folder.
-            expect_encoder: `Damsm.hash()` of the encoders in use; None accepts any.
-            expect_vgg: `Vgg16Features.hash` of the network that made v; None accepts any.
-
-        Raises:
-            BankError: missing, foreign, truncated, or made by another encoder.
+        Those of the encoders and of the image network whose hashes are given; None accepts any. A BankError
+        says that the bank is missing, foreign, truncated, or made by others.
         """
         path = Path(path)
         fix = (
@@ -209,9 +205,18 @@ class StoredWords:
     def __init__(
         self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, captions: int, images: int
     ) -> None:
-        self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
-        self._words = LruCache(captions, CAPTION_BATCH, self._encode)
-        self._regions = LruCache(images, IMAGE_BATCH, self._project)
+        def encode(rows: Sequence[int]) -> Iterable[Tensor]:
+            text = damsm.encode_captions([bank.encoded(row, vocabulary) for row in rows])
+            lengths = text.mask.sum(dim=1).tolist()
+            return [words[:length] for words, length in zip(text.words, lengths, strict=True)]  # (l, d)
+
+        def project(items: Sequence[int]) -> Iterable[Tensor]:
+            regions: Tensor = damsm.heads(torch.stack([*map(bank.v, items)]).to(damsm.device)).regions
+            return regions  # (b, r, d)
+
+        self.damsm = damsm
+        self._words = LruCache(captions, CAPTION_BATCH, encode)
+        self._regions = LruCache(images, IMAGE_BATCH, project)
 
     def words(self, rows: list[int]) -> tuple[Tensor, Tensor]:
         """Return word embeddings (m, l, d) of captions and the mask (m, l) of real words."""
@@ -223,16 +228,6 @@ class StoredWords:
         """Return region embeddings (c, r, d) of images."""
         return torch.stack(self._regions.fetch(items)).to(self.damsm.device).float()
 
-    def _encode(self, rows: list[int]) -> list[Tensor]:
-        text = self.damsm.encode_captions([self.bank.encoded(row, self.vocabulary) for row in rows])
-        lengths = text.mask.sum(dim=1).tolist()
-        return [words[:length] for words, length in zip(text.words, lengths, strict=True)]  # (l, d)
-
-    def _project(self, items: list[int]) -> Tensor:
-        v = torch.stack([self.bank.v(item) for item in items]).to(self.damsm.device)
-        regions: Tensor = self.damsm.heads(v).regions  # (b, r, d)
-        return regions
-
 
 class LruCache:
     """Tensors, as float16 on the CPU, by whole-number key; of more than `size` the longest unused go.
@@ -240,9 +235,9 @@ class LruCache:
     Safe to share between threads; two that miss the same key at once both compute it.
     """
 
-    def __init__(self, size: int, batch: int, make: Callable[[list[int]], Iterable[Tensor]]) -> None:
+    def __init__(self, size: int, batch: int, make: Callable[[Sequence[int]], Iterable[Tensor]]) -> None:
         self.size, self.batch, self.make = size, batch, make
-        self.held: dict[int, Tensor] = {}
+        self.held: OrderedDict[int, Tensor] = OrderedDict()
         self._lock = threading.Lock()
 
     def fetch(self, keys: Sequence[int]) -> list[Tensor]:
@@ -255,11 +250,11 @@ class LruCache:
             made = (tensor.half().cpu().clone() for tensor in self.make(part))  # no view of the whole batch
             found |= zip(part, made, strict=True)
         with self._lock:
-            for key in found:
-                self.held.pop(key, None)
-            self.held |= found  # behind all that were used before
+            for key, tensor in found.items():
+                self.held[key] = tensor
+                self.held.move_to_end(key)
             while len(self.held) > self.size:
-                del self.held[next(iter(self.held))]
+                self.held.popitem(last=False)
         return [found[key] for key in keys]
 
 
@@ -302,12 +297,10 @@ def _read_keys(path: Path, captions: int, items: int) -> tuple[Tensor, Tensor]:
 
 def write_items(path: Path, items: Iterable[BankItem]) -> int:
     """Write the item table, compressed; return its size before."""
-    lines = []
-    for item in items:
-        row: dict[str, object] = {"id": item.id, "captions": item.captions, "class": item.class_name}
-        row["attributes"] = dict(item.attributes)
-        lines.append(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n")
-    table = "".join(lines).encode()
+    rows = [vars(item) | {"class": item.class_name, "attributes": dict(item.attributes)} for item in items]
+    for row in rows:
+        del row["class_name"]
+    table = "".join(json.dumps(row, ensure_ascii=False, sort_keys=True) + "\n" for row in rows).encode()
     path.write_bytes(lzma.compress(table, preset=6))
     return len(table)
 

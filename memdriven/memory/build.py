@@ -13,14 +13,13 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -30,7 +29,7 @@ from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
 from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, CaptionError, DataError, MemDrivenError, require
-from memdriven.files import atomic_folder, atomic_write_bytes, atomic_write_json, held, read_json
+from memdriven.files import atomic_folder, atomic_write_json, explain_disk_errors, held, read_json
 from memdriven.memory import bank as layout
 from memdriven.memory.bank import IMAGE_BATCH, BankItem, MemoryBank, image_keys, quantise_keys, write_items
 from memdriven.memory.features import COSINE, FeatureStore, Parts, encode_v, write_store
@@ -63,6 +62,20 @@ def made_in_shards(
     ends no other process works there (DataError); the shards go when it has ended well.
     """
     shards, plan, found = out.with_name(f"{out.name}.partial"), {**plan, "shard": size}, None
+    starts = range(0, len(items), size)
+
+    def shard(start: int) -> tuple[Path, Path, int]:
+        return shards / f"{start}.bin", shards / f"{start}.npy", len(items[start : start + size])
+
+    def made(start: int) -> Iterator[bytes]:
+        for blob in make(items[start : start + size]):
+            bar.update()
+            yield blob
+
+    def read() -> Iterator[bytes]:
+        for start in starts:
+            yield from map(Parts(*shard(start)).__getitem__, range(shard(start)[2]))
+
     with held(shards, f"work on {out.name}"), bar:
         with contextlib.suppress(MemDrivenError):
             found = read_json(shards / "plan.json", DataError)
@@ -70,36 +83,17 @@ def made_in_shards(
             for old in shards.iterdir():
                 old.unlink()
             atomic_write_json(shards / "plan.json", plan)
-        paths = [shards / f"shard-{start // size:05d}.safetensors" for start in range(0, len(items), size)]
-        for number, path in enumerate(paths):
-            part = items[number * size : (number + 1) * size]
-            if _count(path) == len(part):
-                bar.update(len(part))
-                continue
-            blobs = []
-            for blob in make(part):
-                blobs.append(blob)
-                bar.update()
-            sizes = np.asarray([len(blob) for blob in blobs], np.int64)
-            content = np.frombuffer(b"".join(blobs), np.uint8)
-            atomic_write_bytes(path, save({"sizes": sizes, "bytes": content}))
-
-        def read() -> Iterator[bytes]:
-            for tensors in map(load_file, paths):  # one in memory at a time
-                stream = io.BytesIO(tensors["bytes"].tobytes())
-                yield from map(stream.read, tensors["sizes"].tolist())
-
+        for start in starts:
+            content, positions, count = shard(start)
+            try:
+                Parts(content, positions, count)
+                bar.update(count)
+            except (BankError, FileNotFoundError):  # there is none, or a part of one
+                with explain_disk_errors(shards):
+                    Parts.write(content, positions, made(start))
         with atomic_folder(out) as folder:
             yield folder, read
         shutil.rmtree(shards, ignore_errors=True)
-
-
-def _count(shard: Path) -> int:
-    """Return how many blobs a shard holds; 0 when it is absent or damaged."""
-    try:
-        return len(load_file(shard)["sizes"])
-    except (FileNotFoundError, SafetensorError, KeyError):
-        return 0
 
 
 # ---- Features ------------------------------------------------------------------------------------
@@ -115,19 +109,10 @@ def extract_features(
     size: int = 256,
     progress: bool = True,
 ) -> FeatureStore:
-    """Run VGG over the centre squares of items and write their v as a store.
+    """Run VGG over the centre squares of items, `size` px a side, and write their v as a store.
 
     Threads decode images and compress features, while this one keeps the network busy on its own
     device. A finished store of equal arguments is opened as it is.
-
-    Args:
-        dataset: where the images lie.
-        items: whose v to store, in this order.
-        vgg: network from images (b, 3, h, w) in [0, 1] to v (b, c, h / 16, w / 16).
-        out: the store's folder.
-        batch: images that go through the network together.
-        size: side in px to which the centre square is resized.
-        progress: show a bar.
 
     Raises:
         DataError: an image cannot be read, there are no items, an id is not one line or comes
@@ -159,15 +144,15 @@ def extract_features(
         return torch.from_numpy(np.array(square, dtype=np.uint8))  # (size, size, 3)
 
     def look(part: Sequence[Item]) -> Iterator[bytes]:
-        images, before = pool.map(read, part), list[Future[bytes]]()
+        images, before = pool.map(read, part), iter(list[bytes]())
         while group := list(itertools.islice(images, batch)):
             pixels = torch.stack(group).to(device).permute(0, 3, 1, 2)  # (b, 3, h, w)
             with torch.inference_mode():
                 features = vgg(pixels.float() / 255).float().cpu().numpy()
-            coding = [pool.submit(encode_v, v) for v in features]
-            yield from (each.result() for each in before)  # while the next batch is compressed
+            coding = pool.map(encode_v, features)
+            yield from before  # while the next batch is compressed
             before = coding
-        yield from (each.result() for each in before)
+        yield from before
 
     bar = tqdm(total=len(items), desc="VGG features", disable=not progress, unit="item")
     with (
@@ -181,8 +166,7 @@ def extract_features(
 def features_of(dataset: PreparedDataset, path: Path | str) -> FeatureStore:
     """Open the feature store of a data set.
 
-    Raises:
-        BankError: missing or damaged, or extracted from other pictures: equal ids do not suffice.
+    A BankError says that it is missing, damaged, or of other pictures: equal ids do not suffice.
     """
     store = FeatureStore(path)
     made_of = store.header.get("items")
@@ -224,16 +208,9 @@ def build_memory(
 ) -> MemoryBank:
     """Write a bank over one split of a prepared data set.
 
-    Args:
-        dataset: a prepared data set.
-        features: its feature store; the compressed v are copied as they are.
-        damsm: trained encoders, in evaluation mode from then on.
-        vocabulary: theirs.
-        out: the bank's folder; an older bank of the same data set and no more items is replaced.
-        split: whose items become the memory.
-        max_words: words at which captions are cut, as in the encoders' training.
-        replace: replace any older bank, larger ones and those of other data sets too.
-        progress: show bars.
+    The compressed v of `features` are copied as they are. `vocabulary` is that of the trained encoders
+    `damsm`, which are in evaluation mode from then on, and `max_words` where their training cut captions. An
+    older bank is replaced where it is of the same data set and no larger, or where `replace` says so.
 
     Raises:
         DataError: the data set cannot be read, has no usable caption, another process builds a bank

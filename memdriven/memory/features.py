@@ -59,8 +59,7 @@ AGAIN = "copy the whole folder again, or build it again"
 def encode_v(v: NDArray[np.floating], cosine: float = COSINE) -> bytes:
     """Return v (c, h, w) as one blob from which `decode_v` gives back what points at least so much alike.
 
-    Raises:
-        BankError: v holds a negative or non-finite value, or 255 levels cannot reach the cosine.
+    A BankError refuses negative or non-finite values, and a cosine that 255 levels cannot reach.
     """
     flat = np.asarray(v, dtype=np.float32).ravel()
     good, fix = np.isfinite(flat).all() and (flat >= 0).all(), "check the encoder's weights and input"
@@ -108,8 +107,7 @@ def _quantise(values: NDArray[np.float64], cosine: float) -> tuple[NDArray[np.ui
 def decode_levels(blob: bytes, shape: tuple[int, int, int]) -> tuple[NDArray[np.uint8], float]:
     """Return (levels (c, h, w) uint8, scale) of a blob; v is about scale * levels.
 
-    Raises:
-        BankError: the blob is damaged or belongs to another shape.
+    A BankError refuses a blob that is damaged or of another shape.
     """
     levels = np.zeros(shape, np.uint8)
     try:

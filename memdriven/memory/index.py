@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -38,29 +37,6 @@ MILVUS_TIMEOUT = 10.0
 """Seconds to wait for a connection."""
 MILVUS_BATCH, MILVUS_MOST = 1000, 16384
 """Keys written at once, and the largest k that a server answers."""
-
-
-class Index(Protocol):
-    """Keys that can be searched."""
-
-    def __len__(self) -> int:
-        """Return the number of keys."""
-        ...
-
-    def search(self, queries: Tensor, k: int) -> Tensor:
-        """Return rows (q, k) of the k keys nearest to queries (q, d) of any length, nearest first."""
-        ...
-
-
-def open_index(kind: str, keys: Tensor, name: str, folder: Path) -> Index:
-    """Return an `annoy` or `milvus` index of keys (n, d) that stays between runs, in a folder or on a server.
-
-    Its name is of these very keys, so that no other ones are searched in their place. A RetrievalError says
-    that it finds too little, or that there is no such engine here.
-    """
-    if kind == "milvus":
-        return MilvusIndex(keys, f"memdriven_{name}", folder, os.environ.get(MILVUS_VARIABLE, ""))
-    return AnnoyIndex(keys, folder / f"{name}.annoy")
 
 
 class AnnoyIndex:
@@ -104,18 +80,16 @@ class AnnoyIndex:
         return int(self.trees.get_n_items())
 
     def search(self, queries: Tensor, k: int) -> Tensor:
-        """See `Index.search`."""
-        return torch.tensor([self._nearest(query, k) for query in queries.float().cpu().numpy()])
-
-    def _nearest(self, query: Any, k: int) -> list[int]:
-        effort = max(self.search_k, k, 1)
-        while effort < MOST_EFFORT:  # fewer than k are found where too few nodes are inspected
-            rows: list[int] = self.trees.get_nns_by_vector(query, k, effort)
-            if len(rows) == k:
-                return rows
-            effort *= 2
-        wanted = f"{k} neighbours from Annoy's trees of {counted(len(self), 'key')}"
-        raise RetrievalError(wanted, f"{len(rows)}, whatever the effort", USE_EXACT)
+        """Return rows (q, k) of the k keys nearest to queries (q, d) of any length, nearest first."""
+        found = []
+        for query in queries.float().cpu().numpy():
+            rows, effort = list[int](), max(self.search_k, k, 1)
+            while len(rows) != k and effort < MOST_EFFORT:  # too few nodes were inspected to find k
+                rows, effort = self.trees.get_nns_by_vector(query, k, effort), 2 * effort
+            wanted = f"{k} neighbours from Annoy's trees of {counted(len(self), 'key')}"
+            require(len(rows) == k, RetrievalError, wanted, f"{len(rows)}, whatever the effort", USE_EXACT)
+            found.append(rows)
+        return torch.tensor(found)
 
     def tune(self, keys: Tensor, k: int) -> None:
         """Set `search_k` to the least of doubling efforts that finds `GOOD_RECALL` of the true k nearest.
@@ -186,7 +160,7 @@ class MilvusIndex:
         return self.count
 
     def search(self, queries: Tensor, k: int) -> Tensor:
-        """See `Index.search`."""
+        """As `AnnoyIndex.search`."""
         most = min(self.count, MILVUS_MOST)
         check_whole("k", k, 1, most, RetrievalError, "ask for fewer neighbours")
         with _milvus_errors(self.collection):
@@ -196,6 +170,17 @@ class MilvusIndex:
         wanted = f"{k} neighbours from Milvus, of {counted(self.count, 'key')}"
         require(fewest == k, RetrievalError, wanted, fewest, fix)
         return torch.tensor([[row for _, row in answer] for answer in found])
+
+
+def open_index(kind: str, keys: Tensor, name: str, folder: Path) -> AnnoyIndex | MilvusIndex:
+    """Return an `annoy` or `milvus` index of keys (n, d) that stays between runs, in a folder or on a server.
+
+    Its name is of these very keys, so that no other ones are searched in their place. A RetrievalError says
+    that it finds too little, or that there is no such engine here.
+    """
+    if kind == "milvus":
+        return MilvusIndex(keys, f"memdriven_{name}", folder, os.environ.get(MILVUS_VARIABLE, ""))
+    return AnnoyIndex(keys, folder / f"{name}.annoy")
 
 
 @contextlib.contextmanager

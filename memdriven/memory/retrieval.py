@@ -16,10 +16,6 @@ t_im = softmax_m(gamma_1 softmax_i(e_i r_m)).
 
 A strategy is one of them, or joins a text part and an image part (`FORMULAS`):
 
-    sentence-sentence   a               words-words   A               all   (A + a) | (B + b)
-    sentence-image      b               words-image   B
-    sentence-both       a | b           words-both    A | B           random, oracle, none: controls
-
     x | y = alpha z(x) + (1 - alpha) z(y), the z-scores of each, of which a sum is a mean [ours]
 
 A and B are computed for a shortlist, the best by the same strategy's a and b. The k best items are the
@@ -30,11 +26,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, get_args
+from typing import Any, get_args
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -45,7 +42,7 @@ from memdriven.encoders.text import TextFeatures
 from memdriven.errors import BankError, RetrievalError, require
 from memdriven.memory import scores as score
 from memdriven.memory.bank import MemoryBank, StoredWords, index_folder
-from memdriven.memory.index import Index, open_index
+from memdriven.memory.index import AnnoyIndex, MilvusIndex, open_index
 from memdriven.numbers import check_whole, shown
 
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
@@ -94,42 +91,39 @@ class Query:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Match:
-    """One reference of a caption."""
+class Neighbour:
+    """One image that a picture draws on: a reference of its caption."""
 
     id: str
     rank: int
     """1 is the best match."""
     weight: float
     """Its share of the mixed features v; the shares of a list sum to 1."""
+    image: Image.Image
+    """Its thumbnail, cropped as the feature network saw it."""
+    caption: str
+    """The item's caption that matched best."""
+    class_name: str = ""
+    webp: bytes = field(default=b"", repr=False)
+    """The image as the memory bank keeps it; empty where unknown."""
     score: float | None = None
     """Of the strategy, never comparable between two of them (controls carry a); None where it was given."""
     percentile: float | None = None
     """Share of the candidates that score lower, in [0, 100): comparable between strategies."""
     index: int = -1
     """Row in the bank; -1 for an image that is not in it."""
-    caption_index: int = 0
-    """The item's caption that matched best, by its place among the item's captions."""
     word_weights: Mapping[str, float] | None = None
     """How well each word of the query was met: at the word level its highest cosine, else 1 for a word
     that is in the matched caption."""
 
 
-class Candidates(NamedTuple):
-    """Items with their sentence-level scores."""
+Candidates = dict[str, Tensor]
+"""`items` (c,), rows of the bank, rising; `captions` (c,), the row of each one's most similar caption; and
+under the letters above what was computed of a, b, A, B (c,)."""
 
-    items: Tensor
-    """(c,) rows of the bank, rising."""
-    text: Tensor
-    """(c,) a: highest cosine of s with the sentence embeddings of an item's captions."""
-    image: Tensor
-    """(c,) b: cosine of s with the item's global embedding."""
-    captions: Tensor
-    """(c,) row of each item's most similar caption."""
 
-    def of(self, which: Tensor) -> Candidates:
-        """Return those that a mask, or places, name."""
-        return Candidates(*(part[which] for part in self))
+def _at(found: Candidates, places: Tensor) -> Candidates:
+    return {name: part[places] for name, part in found.items()}
 
 
 def check_strategy(strategy: object) -> None:
@@ -158,7 +152,7 @@ class Retriever:
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
         self.config = config or RetrievalConfig()
         self.stored = StoredWords(bank, damsm, vocabulary, cached_captions, cached_images)
-        self._indices: dict[str, Index] = {}
+        self._indices: dict[str, AnnoyIndex | MilvusIndex] = {}
         self._lock = threading.Lock()
 
     @torch.no_grad()
@@ -175,18 +169,11 @@ class Retriever:
         k: int | None = None,
         exclude: Sequence[str] = (),
         seed: int | None = None,
-    ) -> list[Match]:
+    ) -> list[Neighbour]:
         """Return the k nearest items of a caption, each image once, best first.
 
-        `none` has no references and `oracle` one, whatever k. `random` depends on the seed, and on
-        what is excluded, alone.
-
-        Args:
-            caption: text, or a query that was encoded before.
-            strategy: one of `STRATEGIES`; the config's by default.
-            k: how many; the config's by default.
-            exclude: ids that must not be returned, e.g. the caption's own image.
-            seed: of strategy `random`; 0 by default.
+        `none` has no references and `oracle` one, whatever k. `random` depends on the seed and on `exclude`,
+        the ids that must not be returned, alone. Strategy and k are the config's by default.
 
         Raises:
             CaptionError: the caption cannot be encoded.
@@ -203,43 +190,57 @@ class Retriever:
             return []
 
         # Sentence level: a and b of all items, or of those near s.
-        text, image = FORMULAS[strategy]
-        shortlist = max(k, self.config.shortlist)
+        formula, shortlist = FORMULAS[strategy], max(k, self.config.shortlist)
         found = self._candidates(query.sentence, strategy, shortlist, allowed)
-        scores = score.fuse([found.text] if text else [], [found.image] if image else [], self.config.alpha)
+        coarse = formula[0].lower(), formula[1].lower()
+        scores = self._fused(found, coarse)
 
         # Word level: A and B of the best of these.
-        if "A" in text or "B" in image:
-            found = found.of(score.top(scores, shortlist))
-            parts = {"a": found.text, "b": found.image}
-            if "A" in text:
-                parts["A"], captions = self._words_words(query, found.items.tolist())
-                found = found._replace(captions=captions)
-            if "B" in image:
-                parts["B"] = self._words_image(query, found.items.tolist())
-            scores = score.fuse([parts[x] for x in text], [parts[y] for y in image], self.config.alpha)
+        if formula != coarse:
+            found = _at(found, score.top(scores, shortlist))
+            if "A" in formula[0]:
+                found["A"], found["captions"] = self._words_words(query, found["items"].tolist())
+            if "B" in formula[1]:
+                found["B"] = self._words_image(query, found["items"].tolist())
+            scores = self._fused(found, formula)
 
         # The best k, or those of a control; shares of v by softmax over the scores, equal ones for a draw.
         if strategy == "oracle":
-            places = self._own_place(query, found.items)
+            places = self._own_place(query, found["items"])
         elif strategy == "random":
-            places = torch.randperm(len(found.items), generator=torch.Generator().manual_seed(seed or 0))[:k]
+            order = torch.Generator().manual_seed(seed or 0)
+            places = torch.randperm(len(found["items"]), generator=order)[:k]
         else:
             places = score.top(scores, k)
-        matches = self._matches(found.items, scores, places)
+        ranked = self._ranked(found["items"], scores, places)
         if strategy == "random":
-            matches = [replace(match, weight=1 / len(matches)) for match in matches]
+            ranked = [each | {"weight": 1 / len(ranked)} for each in ranked]
         return [
-            replace(
-                match,
-                caption_index=row - self.bank.caption_rows(match.index).start,
-                word_weights=self._word_weights(query, strategy, match.index, row),
+            self.neighbour(
+                **each, caption=row, word_weights=self._word_weights(query, strategy, each["row"], row)
             )
-            for match, row in zip(matches, found.captions[places].tolist(), strict=True)
+            for each, row in zip(ranked, found["captions"][places].tolist(), strict=True)
         ]
 
+    def _fused(self, found: Candidates, formula: tuple[str, str]) -> Tensor:
+        text, image = ([found[letter] for letter in part] for part in formula)
+        return score.fuse(text, image, self.config.alpha)
+
+    def neighbour(self, row: int, caption: int | None = None, **known: Any) -> Neighbour:
+        """Return an item as a reference, with the caption behind a row, or its first."""
+        item = self.bank.items[row]
+        return Neighbour(
+            id=item.id,
+            index=row,
+            image=self.bank.thumbnail(row),
+            webp=self.bank.thumbnail_bytes(row),
+            caption=item.captions[0] if caption is None else self.bank.caption(caption),
+            class_name=item.class_name,
+            **known,
+        )
+
     @torch.no_grad()
-    def alike(self, image: int | Tensor, count: int, exclude: Sequence[str] = ()) -> list[Match]:
+    def alike(self, image: int | Tensor, count: int, exclude: Sequence[str] = ()) -> list[Neighbour]:
         """Return the images nearest to one, itself first, by the cosine of their global keys g.
 
         It is a row of the bank, or the v (c, h, w) of an image that is not in it.
@@ -251,7 +252,7 @@ class Retriever:
             key = F.normalize(heads.global_[0].float().cpu(), dim=0)
         items = self._allowed(exclude).nonzero()[:, 0]
         scores = self.bank.global_keys[items] @ key
-        return self._matches(items, scores, score.top(scores, count))
+        return [self.neighbour(**each) for each in self._ranked(items, scores, score.top(scores, count))]
 
     def mix(
         self,
@@ -261,10 +262,7 @@ class Retriever:
     ) -> Tensor:
         """Return v = sum_i w_i v_i of references (1, c, h, w) float32, on the CPU; zeros for none.
 
-        Args:
-            ids: of items.
-            weights: shares, scaled to sum to 1 (`scores.shares`); by default equal ones.
-            own: v of images that stand beside the bank's, by their ids.
+        Weights are scaled to sum to 1, equal by default; `own` has v of images beside the bank's, by id.
         """
         own, weights = own or {}, [1.0] * len(ids) if weights is None else weights
         mixed = torch.zeros(1, *self.bank.features.shape)
@@ -277,15 +275,13 @@ class Retriever:
         allowed[[self.bank.index_of(item_id) for item_id in exclude]] = False
         return allowed
 
-    def _matches(self, items: Tensor, scores: Tensor, places: Tensor) -> list[Match]:
-        """Return the items (c,) at some places, with their shares of v and what their scores (c,) say."""
-        weights = score.softmax_weights(scores[places], self.config.temperature).tolist()
-        lower = score.percentiles(scores)[places].tolist()
-        found = zip(items[places].tolist(), weights, scores[places].tolist(), lower, strict=True)
-        return [
-            Match(index=row, id=self.bank.ids[row], rank=rank, weight=w, score=own, percentile=percentile)
-            for rank, (row, w, own, percentile) in enumerate(found, start=1)
-        ]
+    def _ranked(self, items: Tensor, scores: Tensor, places: Tensor) -> list[dict[str, Any]]:
+        """Return what the scores (c,) of items (c,) say of those at some places, with their shares of v."""
+        weights = score.softmax_weights(scores[places], self.config.temperature)
+        columns = items[places], weights, scores[places], score.percentiles(scores)[places]
+        lines = zip(*(column.tolist() for column in columns))
+        names = ("row", "weight", "score", "percentile")
+        return [dict(zip(names, line), rank=rank) for rank, line in enumerate(lines, start=1)]
 
     # ---- Sentence level -------------------------------------------------------------------------
 
@@ -293,7 +289,7 @@ class Retriever:
         """Score the allowed items against s (d,): all of them, or those that an index finds near it."""
         bank, least, (text, image) = self.bank, min(least, int(allowed.sum())), FORMULAS[strategy]
         if self.config.index == "exact" or strategy in ("random", "oracle"):
-            return self._score(sentence, torch.arange(bank.n)).of(allowed)
+            return _at(self._score(sentence, torch.arange(bank.n)), allowed)
         wide = 2 * (least + int((~allowed).sum()))
         while True:  # what is found may be excluded, or captions of few items: then the search widens
             near = []
@@ -318,7 +314,8 @@ class Retriever:
             keys, owner = keys[rows], place[owner[rows]]
         text, best = score.sentence_scores(sentence, keys, owner, len(items))
         image = bank.global_keys[items] @ F.normalize(sentence, dim=0)
-        return Candidates(items, text, image, best if rows is None else rows[best])
+        best = best if rows is None else rows[best]
+        return {"items": items, "captions": best, "a": text, "b": image}
 
     def _search(self, which: str, keys: Tensor, sentence: Tensor, k: int) -> Tensor:
         """Return rows of the k keys nearest to s (d,), by an index that is built when it is first used."""
@@ -343,12 +340,10 @@ class Retriever:
         return torch.stack(highest), torch.tensor(captions)
 
     def _words_image(self, query: Query, items: list[int]) -> Tensor:
-        """Score each item's image by DAMSM's R, (c,)."""
         regions = self.stored.regions(items)
         return score.words_image_scores(query.known_words.to(regions.device), regions).cpu()
 
     def _likely(self, sentence: Tensor, item: int) -> list[int]:
-        """Return the item's captions that are nearest at the sentence level."""
         rows = self.bank.caption_rows(item)
         nearest = score.top(self.bank.sentence_keys[rows.start : rows.stop] @ sentence, CAPTIONS_PER_ITEM)
         return [rows[place] for place in sorted(nearest.tolist())]

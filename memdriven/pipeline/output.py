@@ -16,25 +16,12 @@ from torch import Tensor
 from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.text import TextFeatures
 from memdriven.files import atomic_write_bytes
-from memdriven.memory.retrieval import Match
+from memdriven.memory.retrieval import Neighbour
 from memdriven.models.noise import Window
 from memdriven.pipeline.claims import Claim, Named
 from memdriven.pipeline.guidance import TextCondition
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Reference, Request
-
-
-@dataclass(frozen=True, kw_only=True)
-class Neighbour(Match):
-    """One image of the memory bank that a picture draws on."""
-
-    image: Image.Image
-    """Its thumbnail, cropped as the feature network saw it."""
-    caption: str
-    """The item's caption that matched best."""
-    class_name: str = ""
-    webp: bytes = field(default=b"", repr=False)
-    """The image as the memory bank keeps it; empty where unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)

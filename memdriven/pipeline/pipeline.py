@@ -26,18 +26,18 @@ from memdriven.checkpoint import MEMORY, Checkpoint, bank_folder, load_checkpoin
 from memdriven.config import Index
 from memdriven.devices import choose_device, repeatable
 from memdriven.encoders.text import TextFeatures
-from memdriven.errors import CheckpointError, RetrievalError, require
+from memdriven.errors import CheckpointError, ConfigError, RetrievalError, require
 from memdriven.files import content_hash
 from memdriven.memory.bank import HEADER, BorrowedBank, MemoryBank
-from memdriven.memory.retrieval import Match, Query, Retriever
+from memdriven.memory.retrieval import Neighbour, Query, Retriever
+from memdriven.memory.scores import scaled, top
 from memdriven.models.generator import Stage
 from memdriven.models.noise import Noise, apply_view, draw_noise
-from memdriven.pipeline.claims import claims, named_in
+from memdriven.pipeline.claims import claims, named_in, score_pictures
 from memdriven.pipeline.guidance import Guidance, TextCondition
-from memdriven.pipeline.output import Clock, Neighbour, PipelineOutput, Prepared, Retrieval, to_picture
-from memdriven.pipeline.recipe import ALIKE, Recipe
-from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Request, UserImage
-from memdriven.pipeline.rerank import rerank, stages_to_read
+from memdriven.pipeline.output import Clock, PipelineOutput, Prepared, Retrieval, Tried, to_picture
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage
 
 _PREPARED = 16
 """Requests whose preparation is remembered: at most half a megabyte of v each."""
@@ -138,8 +138,8 @@ class MemoryDrivenPipeline:
         **fields: Any,
     ) -> Iterator[PipelineOutput]:
         """Yield when all is prepared, then after each stage of each picture; as `__call__` otherwise."""
-        request = Request.of(caption, strategy, k, seed, **fields).seeded()
-        prepared = self.prepare(request)
+        prepared = self.prepare(Request.of(caption, strategy, k, seed, **fields))
+        request, resolutions = prepared.request, self.resolutions
         noises = [self.noise(request, each) for each in request.seeds]
         seen = request.memory and len(prepared.retrieval)
         output = PipelineOutput(
@@ -154,8 +154,8 @@ class MemoryDrivenPipeline:
         yield output
         for place, noise in enumerate(noises):
             stages = self.paint(prepared, noise)
-            for side in self.resolutions:
-                made, checked, last = list(output.all_stages), output.claims, side == self.resolutions[-1]
+            for side in resolutions:
+                made, checked, last = list(output.all_stages), output.claims, side == resolutions[-1]
                 with self.turn:
                     clock = Clock(output.timings)  # what passes between two stages is the reader's time
                     image = next(stages).image
@@ -180,16 +180,22 @@ class MemoryDrivenPipeline:
         The last few requests are remembered, so that a preview and its picture share one. Errors are those
         of `__call__`.
         """
-        strategy = request.strategy or self.config.retrieval.strategy
-        request = replace(request.seeded(), strategy=strategy)
+        request = request.seeded().but(strategy=request.strategy or self.config.retrieval.strategy)
+        # Noise takes part where references are painted with to choose among them, or drawn.
+        free = request.references is None
+        tries = request.best_of if free and request.strategy not in CONTROLS else 1
+        if tries > 1 or (free and request.strategy == "random"):
+            key = replace(request, best_of=tries, seeds=request.seeds[:1])
+        else:
+            key = replace(request, best_of=1, seeds=(), variations=(), mirror=None, window=None)
         with self.turn:
-            return replace(self._remembered(request.without_noise()), request=request)
+            return replace(self._remembered(key), request=request)
 
     @torch.inference_mode()
     def _prepare(self, request: Request) -> Prepared:
         # 1. Read the caption.  2. Find references, or take those given.
         clock = Clock()
-        retrieval, asked = self._retrieve(request, clock, request.tries)
+        retrieval, asked = self._retrieve(request, clock, request.best_of)
         strength = self.config.generator.guidance if request.guidance is None else request.guidance
         prepared = Prepared(
             request=request,
@@ -201,12 +207,9 @@ class MemoryDrivenPipeline:
             guidance=strength,
         )
 
-        # 3. Re-rank them by painting with each alone.
+        # 3. Re-rank them by painting with each alone [ours].
         if request.references is None and len(retrieval) > retrieval.k:
-            stages = stages_to_read(self.checkpoint)
-            alone = [self._fused(prepared, [replace(each, weight=1.0)]) for each in retrieval]
-            pictures = self.paint_many(alone, request.seeds[:1] * len(alone), stages)[-1]
-            prepared = rerank(self.checkpoint, prepared, pictures)
+            prepared = self._reranked(prepared)
             clock.lap("choose")
         most, count = f"at most {MAX_REFERENCES} references in one picture", len(prepared.retrieval)
         require(count <= MAX_REFERENCES, RetrievalError, most, count, "lower k")
@@ -217,13 +220,34 @@ class MemoryDrivenPipeline:
         clock.lap("features")
         return replace(prepared, retrieval=ended, timings=clock.timings)
 
+    def _reranked(self, prepared: Prepared) -> Prepared:
+        """Keep the k references whose pictures, of the first stage that the encoders can read, fit best.
+
+        Retrieval compares words with references, not with what G makes of them.
+        """
+        found, config = prepared.retrieval, self.config.damsm
+        wanted = "encoders that read pictures (damsm.pixel_backbone compact), to try references"
+        reads, fix = self.checkpoint.damsm.pixels is not None, "leave best_of at 1"
+        require(reads, ConfigError, wanted, config.pixel_backbone, fix)
+        stages = min(sum(side < config.pixel_size for side in self.resolutions) + 1, len(self.resolutions))
+        alone = [self._fused(prepared, [replace(each, weight=1.0)]) for each in found]
+        pictures = self.paint_many(alone, prepared.request.seeds[:1] * len(alone), stages)[-1]
+        scores = score_pictures(self.checkpoint, prepared.named, prepared.asked, pictures)
+        places = top(scores, found.k).tolist()
+        shares = scaled([found[place].weight for place in places])
+        kept = tuple(replace(found[place], weight=share) for place, share in zip(places, shares, strict=True))
+        tried = tuple(
+            Tried(neighbour=each, score=score, picture=to_picture(picture[None]), kept=place in places)
+            for place, (each, score, picture) in enumerate(zip(found, scores.tolist(), pictures, strict=True))
+        )
+        return replace(prepared, retrieval=replace(found, neighbours=kept, tried=len(tried)), tried=tried)
+
     def _fused(self, prepared: Prepared, references: Sequence[Neighbour]) -> Prepared:
         """Return what is painted with some references: v = sum_i w_i v_i, and the text beside them."""
-        request, ids = prepared.request, [each.id for each in references]
-        own = {image.id: image.v() for image in request.images if image.id in ids}
-        v = self.retriever.mix(ids, [each.weight for each in references], own) * request.memory
-        shares = [(each.id, each.weight) for each in references]
-        text = self.guidance.guide(prepared.asked, shares, prepared.guidance * request.memory)
+        request, shares = prepared.request, {each.id: each.weight for each in references}
+        own = {image.id: image.v() for image in request.images if image.id in shares}
+        v = self.retriever.mix([*shares], [*shares.values()], own) * request.memory
+        text = self.guidance.guide(prepared.asked, shares.items(), prepared.guidance * request.memory)
         return replace(prepared, text=text, v=v.to(self.device, memory_format=torch.channels_last))
 
     def noise(self, request: Request, seed: int) -> Noise:
@@ -282,24 +306,26 @@ class MemoryDrivenPipeline:
         own = {image.id: image for image in images}
         image = own[item].v() if item in own else self._row(item)
         hidden = [each for each in exclude if each not in own]
-        return tuple(map(self._found, self.retriever.alike(image, count, hidden)))
+        return tuple(self.retriever.alike(image, count, hidden))
 
     def recipe(self, prepared: Prepared, seed: int) -> Recipe:
         """Return what makes one picture again: the request with all that was left open filled in."""
-        request, retrieval = prepared.request, prepared.retrieval
+        asked, retrieval = prepared.request, prepared.retrieval
         return Recipe(
-            caption=request.caption,
+            caption=asked.caption,
             strategy=retrieval.strategy,
             k=retrieval.k,
-            seed=seed,
-            neighbours=retrieval.ids,
-            weights=retrieval.weights,
+            seeds=(seed,),
+            references=retrieval.shares or None,
+            variations=asked.variations,
+            memory=asked.memory,
+            guidance=prepared.guidance,
+            mirror=asked.mirror,
+            window=asked.window,
             checkpoint=self.checkpoint.name,
             checkpoint_hash=self.checkpoint.hash,
             bank_hash=self.bank_hash,
             version=__version__,
-            guidance=prepared.guidance,
-            **{name: getattr(request, name) for name in ALIKE},
         )
 
     def from_recipe(self, recipe: Recipe, images: Sequence[UserImage] = ()) -> PipelineOutput:
@@ -311,7 +337,7 @@ class MemoryDrivenPipeline:
                 among the caller's own.
         """
         self.check_recipe(recipe)
-        return self(recipe.request(images))
+        return self(recipe, images=images)
 
     def check_recipe(self, recipe: Recipe) -> None:
         """Refuse a recipe that was made with another checkpoint or bank (CheckpointError)."""
@@ -332,8 +358,7 @@ class MemoryDrivenPipeline:
             query = Query(asked, request.oracle_id, request.caption, tuple(encoded.words))
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
             seed = request.seeds[0] if request.seeds else None
-            matches = self.retriever.retrieve(query, strategy, count, request.exclude, seed)
-            found = tuple(map(self._found, matches))
+            found = tuple(self.retriever.retrieve(query, strategy, count, request.exclude, seed))
         else:
             k = max(1, len(request.references)) if request.k is None else request.k
             found = tuple(self._given(request))
@@ -358,17 +383,7 @@ class MemoryDrivenPipeline:
                 image, caption = own[each].image, own[each].caption
                 yield Neighbour(id=each, image=image, caption=caption, rank=rank, weight=weight)
             else:
-                yield self._found(Match(index=self._row(each), id=each, rank=rank, weight=weight))
-
-    def _found(self, match: Match) -> Neighbour:
-        item, row = self.bank.item(match.index), match.index
-        return Neighbour(
-            **vars(match),
-            image=self.bank.thumbnail(row),
-            caption=item.captions[match.caption_index],
-            class_name=item.class_name,
-            webp=self.bank.thumbnail_bytes(row),
-        )
+                yield self.retriever.neighbour(self._row(each), rank=rank, weight=weight)
 
     def _row(self, item: str) -> int:
         wanted = "an image of the memory, or an own image of this tab"

@@ -1,4 +1,4 @@
-"""A request with all that was left open filled in, as JSON: what makes a picture again.
+"""A request with nothing left open, as JSON: what makes a picture again.
 
 Small enough for a PNG text chunk or a link. A recipe holds the references and weights that were used,
 not only how they were asked for, so that the same checkpoint gives the same pixels even when retrieval
@@ -14,77 +14,73 @@ import json
 import re
 import warnings
 import zlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from PIL import Image, PngImagePlugin
 
 from memdriven.errors import ConfigError, DataError, MemDrivenError
-from memdriven.models.noise import Window
-from memdriven.numbers import counted, in_range, parse_json, shown
-from memdriven.pipeline.request import PRIVATE, Request, UserImage, Variation, sums_to_one
+from memdriven.numbers import in_range, parse_json, shown
+from memdriven.pipeline.request import PRIVATE, Request, Variation, sums_to_one
 
 SCHEMA = "memdriven.recipe/1"
+FIELDS = (
+    *("caption", "strategy", "k", "seed", "neighbours", "weights"),
+    *("checkpoint", "checkpoint_hash", "bank_hash", "version"),
+)
+LATER = {"variations": (), "memory": 1.0, "guidance": 0.0, "mirror": None, "window": None}
+"""Fields that the first versions did not have, written only where they say something else than this."""
 PNG_KEY = "memdriven.recipe"
 """Keyword of the PNG text chunk that holds the recipe's JSON."""
 MAX_BYTES = 32_768
 """A recipe's JSON is never larger."""
 MAX_PIXELS = 1 << 24
 """Larger pictures are not decoded to look for a recipe behind their pixels."""
-ALIKE = ("variations", "memory", "mirror", "window")
-"""Fields that are a request's own as they are."""
 _HASH = re.compile(r"[0-9a-f]{0,64}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """One picture's effective inputs; equal recipes give equal pixels on one machine."""
+class Recipe(Request):
+    """The request of one picture, and what made it; equal recipes give equal pixels on one machine."""
 
-    caption: str
     strategy: str
     k: int
-    seed: int
-    neighbours: tuple[str, ...] = ()
-    """Ids of the bank items whose features were used, best first; none for `none`."""
-    weights: tuple[float, ...] = ()
-    """Their shares of v; they sum to 1."""
+    guidance: float = 0.0
     checkpoint: str = ""
     """The checkpoint's name, for people."""
     checkpoint_hash: str = ""
     bank_hash: str = ""
     version: str = ""
     """Version of memdriven that made the picture."""
-    variations: tuple[Variation, ...] = ()
-    memory: float = 1.0
-    guidance: float = 0.0
-    mirror: bool | None = None
-    window: Window | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no pipeline could have written."""
-        for name in ("strategy", "k", "seed", "guidance"):
-            check(getattr(self, name) is not None, name, None)
         try:
-            self.request()
+            super().__post_init__()
         except MemDrivenError as error:
             raise recipe_error(error.wanted, error.found) from None
-        count = len(self.neighbours)
-        check(len(self.weights) == count, f"{counted(count, 'weight')}, one a neighbour", self.weights)
-        good = all(in_range(each, 0, 1) for each in self.weights) and (not count or sums_to_one(self.weights))
-        check(good, "weights in 0..1 that sum to 1", self.weights)
+        for name in ("strategy", "k", "guidance"):
+            check(getattr(self, name) is not None, name, None)
+        check(len(self.seeds) == 1, "one seed", self.seeds)
         for name in ("checkpoint", "version", "checkpoint_hash", "bank_hash"):
             value, form = getattr(self, name), "hexadecimal digits" if "hash" in name else "a short line"
             good = isinstance(value, str) and len(value) <= 100 and value.isprintable()
             check(good and ("hash" not in name or _HASH.fullmatch(value)), f"{name}: {form}", value)
 
-    def request(self, images: Sequence[UserImage] = ()) -> Request:
-        """Return what to ask the pipeline for; `images` are the caller's own, where it needs them."""
-        asked: dict[str, Any] = {
-            name: getattr(self, name) for name in ("caption", "strategy", "k", "seed", *ALIKE)
-        }
-        asked |= {"guidance": self.guidance, "images": images}
-        return Request.of(neighbours=self.neighbours or None, weights=self.weights or None, **asked)
+    @property
+    def seed(self) -> int:
+        """The picture's own."""
+        return self.seeds[0]
+
+    @property
+    def neighbours(self) -> tuple[str, ...]:
+        """Ids of the items whose features were used, best first; none for `none`."""
+        return tuple(each.id for each in self.references or ())
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Their shares of v; they sum to 1."""
+        return tuple(each.weight for each in self.references or ())
 
     @property
     def private(self) -> bool:
@@ -92,17 +88,15 @@ class Recipe:
         return any(name.startswith(PRIVATE) for name in self.neighbours)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON-ready values, schema first; later fields only where they say something."""
-        left_out = {"variations": (), "memory": 1, "guidance": 0, "mirror": None, "window": None}
-        return {"schema": SCHEMA} | {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-            if name not in left_out or value is False or value != left_out[name]
-        }
+        """Return plain JSON-ready values, schema first."""
+        values: dict[str, Any] = json.loads(self.to_json())
+        return values
 
     def to_json(self, indent: int | None = None) -> str:
         """Return JSON in ASCII, so that it fits any PNG text chunk unchanged."""
-        return json.dumps(self.to_dict(), ensure_ascii=True, allow_nan=False, indent=indent)
+        later = (name for name, plain in LATER.items() if getattr(self, name) != plain)
+        values = {"schema": SCHEMA} | {name: getattr(self, name) for name in (*FIELDS, *later)}
+        return json.dumps(values, allow_nan=False, indent=indent, default=asdict)
 
     def to_png(self, image: Image.Image) -> bytes:
         """Return the picture as PNG bytes that carry this recipe in a text chunk."""
@@ -121,22 +115,23 @@ class Recipe:
     def from_dict(cls, values: object) -> Self:
         """Rebuild a recipe from `to_dict`'s values."""
         check(isinstance(values, dict), "a JSON object", type(values).__name__)
-        given = {"extra": {}} | dict(values)  # type: ignore[call-overload]
+        given = {"extra": {}, "seed": None} | dict(values)  # type: ignore[call-overload]
         schema = given.pop("schema", None)
         check(schema == SCHEMA, f"schema {SCHEMA}", schema)
         check(given.pop("extra") == {}, "no settings of a later version", "some in `extra`")
+        check("caption" in given and given.keys() <= {*FIELDS, *LATER}, "a caption, known fields", [*given])
         for name in ("neighbours", "weights", "variations", "window"):
-            value = given.get(name)
-            check(value is None or isinstance(value, list), f"{name}: a list", value)
-            given[name] = tuple(value or ())
-        given["window"] = given["window"] or None
+            check(isinstance(given.get(name) or [], list), f"{name}: a list", given.get(name))
+            given[name] = given.get(name) or ()
+        ids, weights = given.pop("neighbours"), given.pop("weights")
+        good = all(in_range(each, 0, 1) for each in weights) and (not ids or sums_to_one(weights))
+        check(good and len(ids) == len(weights), "weights in 0..1 that sum to 1, one a neighbour", weights)
         try:
-            given["variations"] = tuple(Variation(**each) for each in given["variations"])
-            return cls(**given)
-        except TypeError as error:  # a field is unknown, or missing
-            raise recipe_error("caption, strategy, k, seed, and known fields", shown(str(error))) from None
-        except ConfigError as error:
-            raise recipe_error(error.wanted, error.found) from None
+            given["variations"] = [Variation(**each) for each in given["variations"]]
+        except (TypeError, ConfigError) as error:
+            raise recipe_error("variations: each a seed and a strength in (0, 1]", error) from None
+        given |= {"window": given["window"] or None, "references": [*zip(ids, weights)] or None}
+        return cls(seeds=(given.pop("seed"),), **given)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:

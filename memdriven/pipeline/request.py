@@ -10,7 +10,7 @@ import math
 import re
 import secrets
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -156,20 +156,13 @@ class Request:
         for name, value in kept.items():
             object.__setattr__(self, name, value)
 
-    @property
-    def tries(self) -> int:
-        """How many references to paint with: the controls' are not chosen."""
-        return 1 if self.strategy in CONTROLS else self.best_of
-
-    def without_noise(self) -> Self:
-        """Return what of a request decides its preparation: its noise, only where that takes part."""
-        if self.references is None and (self.tries > 1 or self.strategy == "random"):
-            return replace(self, seeds=self.seeds[:1])
-        return replace(self, seeds=(), variations=(), mirror=None, window=None)
-
     def seeded(self) -> Self:
         """Return this request with at least one seed, drawn where none is given."""
         return self if self.seeds else replace(self, seeds=(secrets.randbelow(DRAWN_SEEDS),))
+
+    def but(self, **changes: Any) -> Request:
+        """Return this request with some fields changed, and nothing else that a subclass holds."""
+        return Request(**{each.name: getattr(self, each.name) for each in fields(Request)} | changes)
 
     @classmethod
     def of(
@@ -182,19 +175,18 @@ class Request:
         seeds: Sequence[int] | None = None,
         neighbours: Sequence[str] | None = None,
         weights: Sequence[float] | None = None,
-        **fields: Any,
+        **others: Any,
     ) -> Request:
         """Return a request from a caption and settings, or a request with some fields changed.
 
         `seed` is one of `seeds`; `neighbours` are the ids of `references`, with `weights`, equal when None.
         """
         require(seed is None or seeds is None, ConfigError, "seed or seeds", "both", "pass one of them")
-        if seed is not None or seeds is not None:
-            fields["seeds"] = (seed,) if seeds is None else seeds
         if neighbours is not None or weights is not None:
-            fields["references"] = _references(neighbours, weights)
-        fields |= {name: value for name, value in (("strategy", strategy), ("k", k)) if value is not None}
-        return replace(caption, **fields) if isinstance(caption, Request) else cls(caption=caption, **fields)
+            others["references"] = _references(neighbours, weights)
+        given = {"strategy": strategy, "k": k, "seeds": seeds if seed is None else (seed,)}
+        others |= {name: value for name, value in given.items() if value is not None}
+        return caption.but(**others) if isinstance(caption, Request) else cls(caption=caption, **others)
 
 
 def _references(ids: Sequence[str] | None, weights: Sequence[float] | None) -> list[Reference]:
@@ -240,11 +232,11 @@ def _listed(
 
 
 def _check_text(name: str, value: object, longest: int, error: type[MemDrivenError], fix: str) -> None:
-    good = isinstance(value, str) and len(value) <= longest and not _LONE_SURROGATE.search(value)
-    found = (
-        counted(len(value), "character") if isinstance(value, str) and len(value) > longest else shown(value)
-    )
-    require(good, error, f"{name}: text of at most {longest:,} characters", found, fix)
+    if not isinstance(value, str) or len(value) > longest or _LONE_SURROGATE.search(value):
+        found = shown(value)
+        if isinstance(value, str) and len(value) > longest:
+            found = counted(len(value), "character")
+        raise error(f"{name}: text of at most {longest:,} characters", found, fix)
 
 
 def _check_id(value: object) -> None:

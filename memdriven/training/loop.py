@@ -9,19 +9,17 @@ from __future__ import annotations
 import math
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from memdriven.errors import Interrupted, TrainingError, require
+from memdriven.errors import Interrupted, TrainingError, require, signals_handled
 from memdriven.training.distributed import World, parallel
 from memdriven.training.run_directory import RunDirectory, first_broken, load_state, save_state
 
@@ -329,20 +327,15 @@ def _noted_signals(active: bool, show: bool) -> Iterator[list[int]]:
     """Note Ctrl-C or SIGTERM, so that a step is ended and saved; a second one stops at once."""
     noted: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def note(number: int, frame: object) -> None:
         if noted:
             raise KeyboardInterrupt
         noted.append(number)
         if show:
             os.write(2, b"\nstopping after this step, to save; once more stops at once\n")
 
-    active = active and threading.current_thread() is threading.main_thread()
-    before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM) if active}
-    try:
+    with signals_handled(note, *((signal.SIGINT, signal.SIGTERM) if active else ())):
         yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def linear_decay(start: float) -> Callable[[float, int], float]:

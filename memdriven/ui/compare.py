@@ -9,10 +9,21 @@ from memdriven.explore.compare import Row, across, difference, edit, word_change
 from memdriven.numbers import counted
 from memdriven.pipeline.request import MAX_SEED
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import figure, image_uri, section, status, tag, thumbs
+from memdriven.ui.html import (
+    explain,
+    explained,
+    figure,
+    image,
+    image_uri,
+    run_button,
+    section,
+    slider,
+    status,
+    tag,
+    thumbs,
+)
 from memdriven.ui.query import Compose
 from memdriven.ui.references import note
-from memdriven.ui.tabs import explain, explained, image, run_button, slider
 
 COMPARE_EMPTY = "A picture for each matching rule, with the references that it found."
 EDIT_EMPTY = "Both pictures and their difference appear here."

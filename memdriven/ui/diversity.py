@@ -19,14 +19,13 @@ from memdriven.numbers import is_number
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import section, status, tag
+from memdriven.ui.html import explain, explained, image, row, section, slider, status, tag
 from memdriven.ui.picture import PictureTab
 from memdriven.ui.query import STATE_SECONDS, Compose
 from memdriven.ui.references import MEMORY_EMPTY, again, note
 from memdriven.ui.restore import restored
 from memdriven.ui.result import recipe_of
 from memdriven.ui.steering import Steering
-from memdriven.ui.tabs import explain, explained, image, row, slider
 
 NUMBERS = (1, 2, 3, 4, 0, 5, 6, 7, 8)
 """Of the tiles; 0 is the picture that the others vary."""
@@ -89,7 +88,7 @@ def vary(*query: Any) -> Made:
 @explained("", empty_grid(), None)
 def vary_near(current: object, strength: object, steering: Steering) -> Made:
     """Yield as `vary`, for pictures whose z is a small step away from the current one's."""
-    request = recipe_of(current, "a picture to vary").request(steering.guests)
+    request = replace(recipe_of(current, "a picture to vary"), images=steering.guests)
     near = float(strength) if is_number(strength) and 0.05 <= strength <= 1 else STRENGTH
     yield from _grids(request, near)
 

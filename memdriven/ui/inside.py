@@ -8,11 +8,10 @@ from memdriven.explore.compare import WRONG, Row, across
 from memdriven.explore.inside import STRENGTHS, fading, hidden_parts, look_inside
 from memdriven.pipeline.request import CONTROLS
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import figure, hint, image_uri, status, tag, text
+from memdriven.ui.html import explain, explained, figure, hint, image_uri, row, run_button, status, tag, text
 from memdriven.ui.picture import Update
 from memdriven.ui.query import Compose, read_examples
 from memdriven.ui.references import Query, note
-from memdriven.ui.tabs import explain, explained, row, run_button
 from memdriven.ui.walk import walk_html
 
 INSIDE_EMPTY = "The way from the words to the picture appears here."

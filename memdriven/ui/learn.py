@@ -19,11 +19,22 @@ from typing import Any
 from memdriven.errors import ConfigError, require
 from memdriven.numbers import is_whole, parse_json, shown
 from memdriven.ui import gr, html, lessons, state
-from memdriven.ui.html import BESIDE, READY, button, hint, panel, status, tag, text
+from memdriven.ui.html import (
+    BESIDE,
+    READY,
+    button,
+    explain,
+    explained,
+    hint,
+    panel,
+    run_button,
+    status,
+    tag,
+    text,
+)
 from memdriven.ui.lessons import Lesson, questions
 from memdriven.ui.query import STATE_SECONDS, Compose
 from memdriven.ui.references import note
-from memdriven.ui.tabs import explain, explained, run_button
 
 EMPTY = "Predict, then run. What happens appears here."
 BEFORE, AFTER = "before", "after"

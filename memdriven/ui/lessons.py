@@ -23,9 +23,8 @@ from memdriven.numbers import is_whole, parse_json
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
 from memdriven.ui import copies, state, walk
-from memdriven.ui.html import EQUATION, figure, hint, image_uri, tag, text, thumbs
+from memdriven.ui.html import EQUATION, bars, figure, hint, histogram, image_uri, row, tag, text, thumbs
 from memdriven.ui.references import note
-from memdriven.ui.tabs import bars, histogram, row
 
 SCHEMA = "memdriven.lesson/2"
 HIGHLIGHTS = tuple(kind for kind, _ in EQUATION if kind)

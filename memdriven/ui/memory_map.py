@@ -17,13 +17,12 @@ from memdriven.memory.bank import MemoryBank
 from memdriven.numbers import counted, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import failure, hint, panel, status, tag
+from memdriven.ui.html import explain, explained, failure, hint, panel, status, tag
 from memdriven.ui.picture import PictureTab, keep_from, show
 from memdriven.ui.query import Compose
 from memdriven.ui.references import Query, note, panels
 from memdriven.ui.result import moment
 from memdriven.ui.state import Once, Shelved
-from memdriven.ui.tabs import explain, explained
 
 EMPTY = "The map is drawn when this tab is opened."
 SEARCH = "Search the captions"

@@ -14,10 +14,9 @@ from memdriven.explore.compare import difference
 from memdriven.numbers import is_number
 from memdriven.pipeline.output import Retrieval
 from memdriven.ui import gr, html, references, state
-from memdriven.ui.html import button, image_uri, status, tag, text
+from memdriven.ui.html import button, explain, explained, image_uri, run_button, slider, status, tag, text
 from memdriven.ui.query import Compose
 from memdriven.ui.references import Query, note
-from memdriven.ui.tabs import explain, explained, run_button, slider
 
 EMPTY = "The pictures between two appear here, to move through by hand."
 FORMAT_NAMES = {"GIF": "GIF", "WEBP": "animated WebP"}

@@ -17,10 +17,20 @@ from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED, Request
 from memdriven.ui import copies, gr, html, references, state
-from memdriven.ui.html import image_uri, panel, status, tag, text
+from memdriven.ui.html import (
+    explain,
+    explained,
+    image,
+    image_uri,
+    panel,
+    run_button,
+    status,
+    table,
+    tag,
+    text,
+)
 from memdriven.ui.query import Compose, read_examples
 from memdriven.ui.references import Query, note
-from memdriven.ui.tabs import explain, explained, image, run_button, table
 from memdriven.ui.walk import walk_html
 
 EMPTY = "The figure is drawn here."

@@ -11,6 +11,7 @@ from PIL import Image
 from memdriven.errors import MemDrivenError, RetrievalError
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Reference
 from memdriven.ui import gr, query, references, result, state
 from memdriven.ui.html import (
     BESIDE,
@@ -162,7 +163,7 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
         return {"status": failure(error)}
     act, item = getattr(event, "act", None), getattr(event, "id", None)
     if act == "hold":
-        noise = state.pipeline().noise(recipe.request(steering.guests), recipe.seed)
+        noise = state.pipeline().noise(recipe, recipe.seed)
         return {
             "mirror": "yes" if noise.mirror else "no",
             "window": state.shown_window(noise.window),
@@ -170,7 +171,7 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
         }
     new = steering.step(recipe.seed, recipe.variations)
     if act == "take" and isinstance(item, str) and in_bank(item):
-        alone = replace(recipe, neighbours=(item,), weights=(1.0,))
+        alone = replace(recipe, references=(Reference(item),))
         new = new.only(item) if recipe.k > 1 else new.hold(alone)
     return {
         "seed": str(recipe.seed),

@@ -27,6 +27,7 @@ from memdriven.ui.html import (
     script,
     section,
     seed_words,
+    slider,
     status,
     tag,
     text,
@@ -34,7 +35,6 @@ from memdriven.ui.html import (
 from memdriven.ui.references import Query
 from memdriven.ui.state import RULES
 from memdriven.ui.steering import Steering, own_panel
-from memdriven.ui.tabs import slider
 
 SOURCES = {
     "retrieved": ("Retrieved", "The pictures in memory that fit the words best."),

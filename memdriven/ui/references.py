@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 from memdriven.data.vocabulary import UnknownWord, tokenize
 from memdriven.errors import CaptionError, MemDrivenError, RetrievalError, WordlessCaptionError
 from memdriven.explore.compare import carries
+from memdriven.memory.retrieval import Neighbour
 from memdriven.numbers import counted
-from memdriven.pipeline.output import Neighbour, Prepared, Retrieval, Tried
+from memdriven.pipeline.output import Prepared, Retrieval, Tried
 from memdriven.pipeline.request import CONTROLS, Request
 from memdriven.ui import state
 from memdriven.ui.html import CARD_ALT, READY, button, failure, image_uri, status, tag, text, webp_uri

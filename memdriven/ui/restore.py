@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html as markup
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -138,12 +137,9 @@ def adapted(recipe: Recipe, steering: Steering) -> Recipe:
     loose = replace(recipe, checkpoint_hash="", bank_hash="")
     bank = made_here(loose).bank
     own = {guest.id for guest in steering.guests}
-    shares = zip(recipe.neighbours, recipe.weights, strict=True)
-    found = {name: share for name, share in shares if name in own or name in bank.ids}
-    if len(found) < len(recipe.neighbours):
-        whole = math.fsum(found.values())
-        found = {name: share / whole for name, share in found.items()} if whole else {}
-    return replace(loose, k=min(recipe.k, bank.n), neighbours=tuple(found), weights=tuple(found.values()))
+    found = [each for each in recipe.references or () if each.id in own or each.id in bank.ids]
+    some = any(each.weight for each in found)
+    return replace(loose, k=min(recipe.k, bank.n), references=tuple(found) if some else None)
 
 
 def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, Any]:

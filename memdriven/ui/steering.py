@@ -26,8 +26,9 @@ from memdriven.data.images import centre_square, decode_image, to_tensor
 from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, RetrievalError
 from memdriven.memory.features import encode_v
+from memdriven.memory.retrieval import Neighbour
 from memdriven.memory.scores import shares
-from memdriven.pipeline.output import Neighbour, Retrieval
+from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation, sums_to_one

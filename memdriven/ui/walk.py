@@ -22,8 +22,21 @@ from memdriven.models.noise import WHOLE
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import state
-from memdriven.ui.html import button, hint, image_uri, tag, text, wash
-from memdriven.ui.tabs import barcode, bars, histogram, image, over, row, table
+from memdriven.ui.html import (
+    barcode,
+    bars,
+    button,
+    hint,
+    histogram,
+    image,
+    image_uri,
+    over,
+    row,
+    table,
+    tag,
+    text,
+    wash,
+)
 
 RULES = {value: label for label, value in state.RULES}
 RULES |= {"random": "drawn at random", "oracle": "its own caption"}

@@ -13,11 +13,17 @@ import pytest
 from torch import Tensor
 
 from memdriven.aviary import prepare
-from memdriven.aviary.prepare import Rendering, prepare_aviary
-from memdriven.aviary.recolour import Recolouring
+from memdriven.aviary.prepare import (
+    Recolouring,
+    Rendering,
+    Resettings,
+    prepare_aviary,
+    prepare_recoloured,
+    prepare_resettings,
+)
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.species import ATTRIBUTES, BirdSpec, all_species
-from memdriven.aviary.species import sample_bird as sighting
+from memdriven.aviary.wishes import NUMBERS
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import DataError
 from tests.small_world import write_world
@@ -100,13 +106,6 @@ def test_worker_processes_make_the_same_files(
     assert _contents(_make(tmp_path / "again", workers=2)) == _contents(aviary)
 
 
-def test_captions_are_not_put_under_another_bird(tmp_path: Path) -> None:
-    job = prepare.Job(tmp_path, "some", "train", ["aviary-0000-0000"], [sighting(0, 0, 0)], Rendering())
-    picture = prepare.Picture({"wing": 0.5}, prepare.fingerprint(sighting(0, 1, 0)))
-    with pytest.raises(DataError, match="another bird"):
-        prepare._item(job, 0, picture)
-
-
 def test_another_rendering_takes_the_header_away_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,14 +158,61 @@ def test_numbers_that_cannot_be_are_told_before_anything_is_rendered(
     assert not (tmp_path / "out").exists()
 
 
+def test_shares_are_shares() -> None:
+    for plumage in (-0.1, 1, float("nan")):
+        with pytest.raises(DataError, match="plumage"):
+            Resettings(plumage=plumage)
+
+
 def test_other_content_is_not_rendered_over(tmp_path: Path) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters/a.txt").write_text("dear")
     with pytest.raises(DataError, match="something else"):
-        prepare_aviary(tmp_path / "letters", progress=False)
+        prepare_aviary(tmp_path / "letters", progress=False, species_limit=1)
     write_world(tmp_path / "squares", train=2, test=1)
     with pytest.raises(DataError, match="small-world"):
-        prepare_aviary(tmp_path / "squares", progress=False)
+        prepare_aviary(tmp_path / "squares", progress=False, species_limit=1)
+
+
+def test_a_data_set_of_wishes_names_its_memories(base: Path, tmp_path: Path) -> None:
+    how = Recolouring(per_image=3, image_size=64, workers=0)
+    out = prepare_recoloured(base, tmp_path / "wishes", how, progress=False)
+    made, memories = PreparedDataset.open(out), PreparedDataset.open(base).split("train")
+    assert 6 <= len(made) <= 12
+    assert {item.memory for item in made.items} == {item.id for item in memories}
+    for item in made.items:
+        of = next(memory for memory in memories if memory.id == item.memory)
+        assert (item.split, item.class_id, len(item.captions)) == ("train", of.class_id, 1)
+        assert item.caption_attributes[0].keys() <= set(item.visible), "nothing hidden is asked"
+        assert made.load_image(item).size == (64, 64)
+    files = {path: path.read_bytes() for path in sorted(out.rglob("*.webp"))}
+    (out / made.items[0].file).unlink()
+    prepare_recoloured(base, out, how, progress=False)
+    assert {path: path.read_bytes() for path in sorted(out.rglob("*.webp"))} == files
+
+
+def test_only_rendered_birds_can_be_recoloured(tmp_path: Path) -> None:
+    write_world(tmp_path / "photos", train=2, test=1)
+    with pytest.raises(DataError, match="rendered birds"):
+        prepare_recoloured(tmp_path / "photos", tmp_path / "out", progress=False)
+
+
+def test_a_data_set_of_resettings_records_its_noise_and_memories(base: Path, tmp_path: Path) -> None:
+    out, how = tmp_path / "settings", Resettings(per_image=2, image_size=16, workers=0)
+    prepare_resettings(base, out, how, progress=False)
+    made, memories = PreparedDataset.open(out), PreparedDataset.open(base).split("train")
+    assert {item.memory for item in made.items} <= {item.id for item in memories}
+    assert 5 <= len(made) <= 8
+    for item in made.items:
+        assert len(item.noise) == NUMBERS
+        assert len(item.captions) == 1
+        assert item.caption_attributes[0].items() <= item.attributes.items()
+        assert item.caption_attributes[0].keys() <= set(item.visible)
+        assert made.load_image(item).size == (16, 16)
+    assert (made.header["plumage"], made.header["places"]) == (0.25, 0.4)
+    written = (out / "items.jsonl").read_bytes()
+    prepare_resettings(base, out, how, progress=False)
+    assert (out / "items.jsonl").read_bytes() == written
 
 
 def test_workers_end_with_a_killed_parent() -> None:

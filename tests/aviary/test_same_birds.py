@@ -23,10 +23,9 @@ import pytest
 import torch
 from PIL import Image
 
-from memdriven.aviary.recolour import wish
 from memdriven.aviary.render import render_birds
-from memdriven.aviary.resettings import resetting
 from memdriven.aviary.species import PLUMAGE, BirdSpec, sample_bird
+from memdriven.aviary.wishes import recolouring, resetting
 
 FILE = Path(__file__).with_name("birds.json")
 SEEN = (*PLUMAGE, "beak_color", "size", "pose", "background")
@@ -74,7 +73,7 @@ def birds() -> Iterator[tuple[str, BirdSpec]]:
     for pose in ("perched", "standing", "swimming", "flying", "clinging"):
         found = (sample_bird(number, 0, 0) for number in range(200))
         yield pose, next(bird for bird in found if bird.attributes["pose"] == pose)
-    yield "recoloured", wish(sample_bird(41, 3, 0), SEEN, random.Random(1)).specimen
+    yield "recoloured", recolouring(sample_bird(41, 3, 0), SEEN, random.Random(1)).specimen
     yield "resetting", resetting(sample_bird(60, 2, 0), SEEN, random.Random(2)).specimen
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.aviary.resettings import background
 from memdriven.aviary.species import BACKGROUNDS, possible_places
+from memdriven.aviary.wishes import background
 from memdriven.data.prepared import Item
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.diversity import (

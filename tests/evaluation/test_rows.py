@@ -111,10 +111,10 @@ def test_the_best_retrieved_image_is_the_readers_choice_among_eight(
 ) -> None:
     """A reader that likes red only takes the reddest of the nearest eight."""
 
-    def reddest(checkpoint: Any, asked: Any, images: Tensor, wanted: Any) -> Tensor:
+    def reddest(checkpoint: Any, named: Any, asked: Any, images: Tensor) -> Tensor:
         return images[:, 0].mean(dim=(1, 2)) - images[:, 1:].mean(dim=(1, 2, 3))
 
-    monkeypatch.setattr(rows, "score_words", reddest)
+    monkeypatch.setattr(rows, "score_pictures", reddest)
     context = material(checkpoint, squares, tmp_path)
     row = make_row(context, RETRIEVED_BEST)
     for i, prompt in enumerate(context.prompts):

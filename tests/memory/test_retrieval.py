@@ -15,7 +15,7 @@ from memdriven.config import RetrievalConfig
 from memdriven.errors import BankError, CaptionError, RetrievalError
 from memdriven.memory import retrieval
 from memdriven.memory.bank import LruCache, StoredWords, index_folder
-from memdriven.memory.retrieval import STRATEGIES, Match, Retriever
+from memdriven.memory.retrieval import STRATEGIES, Neighbour, Retriever
 from tests.memory.conftest import World, make_damsm
 
 CAPTION = "this is a green disc"
@@ -185,7 +185,7 @@ def test_oracle_is_the_captions_own_image(retriever: Retriever) -> None:
     assert own.id == "train-003"
     assert own.weight == 1.0
     assert own.rank == 1
-    assert retriever.bank.item(own.index).captions[own.caption_index] == "a red disc"
+    assert own.caption == "a red disc"
     by_id = retriever.retrieve(retriever.query("a red disc", item_id="train-020"), "oracle", 1)
     assert [match.id for match in by_id] == ["train-020"]
     with pytest.raises(RetrievalError, match="own captions"):
@@ -253,7 +253,7 @@ def test_captions_without_known_words(retriever: Retriever) -> None:
 
 def test_word_weights(retriever: Retriever) -> None:
     (match,) = retriever.retrieve("a red disc disc", "sentence-sentence", 1)
-    said = retriever.bank.item(match.index).captions[match.caption_index].split()
+    said = match.caption.split()
     assert match.word_weights == {word: float(word in said) for word in ("a", "red", "disc")}
     for strategy in ("words-words", "words-image", "words-both", "all"):
         weights = retriever.retrieve("a red disc", strategy, 1)[0].word_weights
@@ -265,7 +265,7 @@ def test_word_weights(retriever: Retriever) -> None:
 def test_word_weights_are_highest_cosines(world: World, retriever: Retriever) -> None:
     slow = Slow(world, CAPTION, RetrievalConfig())
     (match,) = retriever.retrieve(CAPTION, "words-words", 1)
-    stored, _ = slow.encode(world.bank.item(match.index).captions[match.caption_index])
+    stored, _ = slow.encode(match.caption)
     said = [max(slow.cos(e, other) for other in stored) for e in slow.words]
     assert list(match.word_weights.values()) == pytest.approx([min(max(w, 0), 1) for w in said], abs=2e-3)
     (match,) = retriever.retrieve(CAPTION, "words-image", 1)
@@ -282,7 +282,7 @@ def test_the_same_question_has_the_same_answer(world: World, retriever: Retrieve
     ]
     jobs = list(itertools.product(captions, SEARCHING)) * 2
 
-    def ask(job: tuple[str, str]) -> list[Match]:
+    def ask(job: tuple[str, str]) -> list[Neighbour]:
         return retriever.retrieve(*job, k=3)
 
     with ThreadPoolExecutor(4) as pool:

@@ -90,7 +90,7 @@ def test_same_recipe_same_pixels_whatever_the_batch(pipe: MemoryDrivenPipeline) 
 def test_every_strategy_comes_back_from_its_recipe(pipe: MemoryDrivenPipeline, strategy: str) -> None:
     first = pipe.prepare(Request(caption=CAPTION, strategy=strategy, k=2, seeds=(11,)))
     recipe = pipe.recipe(first, 11)
-    again = pipe.prepare(Recipe.from_json(recipe.to_json()).request())
+    again = pipe.prepare(Recipe.from_json(recipe.to_json()))
     assert torch.equal(again.v, first.v)
     assert all(map(torch.equal, again.text, first.text))
     assert pipe.recipe(again, 11) == recipe
@@ -315,7 +315,7 @@ def test_recipe_of_another_checkpoint_is_refused(pipe: MemoryDrivenPipeline) -> 
     for field in ("checkpoint_hash", "bank_hash"):
         with pytest.raises(CheckpointError, match="recipe"):
             pipe.from_recipe(replace(recipe, **{field: "abc"}))
-    bare = replace(recipe, checkpoint_hash="", bank_hash="", neighbours=(), weights=())
+    bare = replace(recipe, checkpoint_hash="", bank_hash="", references=None)
     assert pipe.from_recipe(bare).recipe == recipe
 
 

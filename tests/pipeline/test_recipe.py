@@ -14,15 +14,14 @@ from PIL import Image, PngImagePlugin
 
 from memdriven.errors import ConfigError, DataError, MemDrivenError
 from memdriven.pipeline.recipe import MAX_BYTES, PNG_KEY, SCHEMA, Recipe
-from memdriven.pipeline.request import MAX_SEED, Variation
+from memdriven.pipeline.request import MAX_SEED, Reference, Variation
 
 RECIPE = Recipe(
     caption="a bird, “crimson” \U0001f426 & <b>black</b>",
     strategy="words-both",
     k=2,
-    seed=MAX_SEED,
-    neighbours=("finch-01", "heron/07"),
-    weights=(2 / 3, 1 / 3),
+    seeds=(MAX_SEED,),
+    references=(Reference("finch-01", 2 / 3), Reference("heron/07", 1 / 3)),
     checkpoint="aviary",
     checkpoint_hash="0123456789ab",
     bank_hash="ba9876543210",
@@ -82,7 +81,7 @@ def test_strength_of_the_memory_travels_and_is_written_only_when_less(share: flo
 
 def test_private_images_are_told_from_the_banks() -> None:
     assert not RECIPE.private
-    assert replace(RECIPE, neighbours=("finch-01", "own:0123456789ab")).private
+    assert replace(RECIPE, references=(("own:0123456789ab", 1.0),)).private
 
 
 def test_least_recipe_takes_defaults() -> None:

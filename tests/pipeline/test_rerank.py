@@ -19,7 +19,6 @@ from memdriven.pipeline.claims import named_in
 from memdriven.pipeline.output import Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED, Request, Variation
-from memdriven.pipeline.rerank import stages_to_read
 
 CAPTION = "a small red bird with black wings"
 NAMING = "a small red bird with black wings and a blue crown"
@@ -165,4 +164,4 @@ def test_refused_numbers(pipe: MemoryDrivenPipeline, count: object) -> None:
 def test_encoders_that_read_no_pictures_say_so(pipe: MemoryDrivenPipeline) -> None:
     blind = Damsm(len(pipe.checkpoint.vocabulary), pipe.config.text, DamsmConfig())
     with pytest.raises(ConfigError, match="read pictures"):
-        stages_to_read(dataclasses.replace(pipe.checkpoint, damsm=blind))
+        MemoryDrivenPipeline(dataclasses.replace(pipe.checkpoint, damsm=blind), pipe.bank)(CAPTION, best_of=2)

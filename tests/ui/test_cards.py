@@ -5,7 +5,8 @@ from dataclasses import replace
 from PIL import Image
 
 from memdriven.data.vocabulary import UnknownWord
-from memdriven.pipeline.output import Neighbour, Retrieval
+from memdriven.memory.retrieval import Neighbour
+from memdriven.pipeline.output import Retrieval
 from memdriven.ui.references import mark_words, memory_panel, unknown_words
 
 BIRD = Neighbour(

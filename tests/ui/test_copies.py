@@ -41,7 +41,7 @@ def test_the_picture_on_the_page_is_checked(
         assert image_uri(shown.images[0]) in made
         assert "seed 9" in line
     assert state.chosen() == "tiny"
-    private = replace(shown.recipe, neighbours=("own:abc",), weights=(1.0,))
+    private = replace(shown.recipe, references=(("own:abc", 1.0),))
     *_, (_, line) = copies.check({**moment(shown), "recipe": private.to_json()}, *QUERY)
     assert 'role="alert"' in line
 

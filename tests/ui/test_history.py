@@ -15,7 +15,7 @@ from memdriven.errors import ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Variation
-from memdriven.ui import diversity, export, history, picture, references, restore, state
+from memdriven.ui import diversity, history, picture, references, restore, state
 from memdriven.ui.history import MOST, panel_html, remember
 from memdriven.ui.result import Moment, is_moment, moment
 from memdriven.ui.state import Shelf, find_checkpoints
@@ -53,7 +53,7 @@ def test_history_is_short_newest_first_and_without_doubles(moments: list[Moment]
         known = remember(each, known)
     assert known == [moments[0], moments[2], moments[1]]
     many = [
-        {**moments[0], "recipe": replace(Recipe.from_json(moments[0]["recipe"]), seed=n).to_json()}
+        {**moments[0], "recipe": replace(Recipe.from_json(moments[0]["recipe"]), seeds=(n,)).to_json()}
         for n in range(MOST + 9)
     ]
     assert len(remember(moments[1], many)) == MOST
@@ -230,7 +230,7 @@ def test_dropped_png(pipe: MemoryDrivenPipeline) -> None:
 
 def test_recipes_that_cannot_be_made_here_say_so(pipe: MemoryDrivenPipeline) -> None:
     recipe = pipe(CAPTION, seed=1).recipe
-    private = replace(recipe, neighbours=("own:0123456789ab",))
+    private = replace(recipe, references=(("own:0123456789ab", 1.0),))
     assert "Needs a private image, which only the tab that had it can use." in restore.inspection(private)
     assert "private image" in str(arrive(link=private.to_url()))
     foreign = replace(recipe, bank_hash="abc", checkpoint="elsewhere")
@@ -242,7 +242,9 @@ def test_a_recipe_of_an_older_model_can_still_be_used(
     pipe: MemoryDrivenPipeline, moments: list[Moment]
 ) -> None:
     out = pipe(CAPTION, neighbours=["bird-05", "bird-02"], weights=[3, 1], seed=11)
-    lost = replace(out.recipe, neighbours=("bird-05", "bird-99"), checkpoint_hash="abc", bank_hash="def")
+    lost = replace(
+        out.recipe, references=(("bird-05", 0.75), ("bird-99", 0.25)), checkpoint_hash="abc", bank_hash="def"
+    )
     shown = restore.inspection(lost)
     assert [f'data-act="{act}"' in shown for act in ("remix", "restore", "similar")] == [True, False, True]
     assert "Made with a model or memory that this page does not have now." in shown
@@ -265,7 +267,7 @@ def test_a_recipe_of_an_older_model_can_still_be_used(
 
 
 def test_a_recipe_of_which_no_memory_is_left_is_retrieved_anew(pipe: MemoryDrivenPipeline) -> None:
-    recipe = replace(pipe(CAPTION, k=2, seed=3).recipe, neighbours=("x", "y"), k=9_999)
+    recipe = replace(pipe(CAPTION, k=2, seed=3).recipe, references=(("x", 0.5), ("y", 0.5)), k=9_999)
     taken = restore.adapted(recipe, Steering())
     assert (taken.neighbours, taken.weights, taken.k) == ((), (), pipe.bank.n)
     whole = pipe(CAPTION, k=2, seed=3).recipe
@@ -304,7 +306,7 @@ def test_zip_and_sheet_hold_the_chosen_pictures(pipe: MemoryDrivenPipeline, mome
         assert [Recipe.from_png(pack.read(name)).seed for name in names[:2]] == [1, 3]
         assert [each["seed"] for each in json.loads(pack.read("recipes.json"))] == [1, 3]
         with Image.open(io.BytesIO(pack.read("contact-sheet.png"))) as sheet:
-            assert sheet.width > 2 * export.CELL
+            assert sheet.width > 2 * history.CELL
     *_, made = history.save(Event(kind="sheet", places=None), moments, Steering())  # type: ignore[arg-type]
     assert "image/png" in made["saved"]
     (made,) = history.save(Event(kind="zip", places=[]), [], Steering())  # type: ignore[arg-type]
@@ -347,7 +349,7 @@ def test_only_taking_a_recipe_changes_the_model_in_use(
     *_, made = history.save(Event(kind="sheet"), [own, other], Steering())  # type: ignore[arg-type]
     assert "2 pictures" in made["status"]
     assert state.chosen() == "tiny"
-    private = replace(fading(CAPTION, seed=1).recipe, neighbours=("own:0123456789ab",))
+    private = replace(fading(CAPTION, seed=1).recipe, references=(("own:0123456789ab", 1.0),))
     assert "private image" in str(arrive(link=private.to_url()))
     assert state.chosen() == "tiny"
     for kind in ("restore", "remix"):
@@ -358,19 +360,19 @@ def test_only_taking_a_recipe_changes_the_model_in_use(
 
 def test_long_words_fit_on_the_sheet(pipe: MemoryDrivenPipeline) -> None:
     out = pipe("red " + "w" * 300 + " bird " + "and red " * 40, seed=1)
-    with Image.open(io.BytesIO(export.contact_sheet([out] * 5))) as sheet:
-        assert sheet.width == 4 * (export.CELL + export.GAP) + export.GAP
-        assert sheet.height > 2 * export.CELL
+    with Image.open(io.BytesIO(history.contact_sheet([out] * 5))) as sheet:
+        assert sheet.width == 4 * (history.CELL + history.GAP) + history.GAP
+        assert sheet.height > 2 * history.CELL
         assert sheet.text["Caption 1"] == out.recipe.caption  # type: ignore[attr-defined]
 
 
 def test_the_contact_sheet_has_letters_of_every_alphabet_or_says_where_the_caption_is() -> None:
     for caption in ("ä é ñ ç ø – — “” ł", "красная птица", "κόκκινο πουλί", "עוף אדום"):
-        words, font = export.legible(caption)
+        words, font = history.legible(caption)
         assert words == caption
         missing = bytes(font.getmask("\uffff"))
         assert all(bytes(font.getmask(letter)) != missing for letter in caption if letter != " ")
-    assert export.legible("\U00013000")[0] == export.UNDRAWN
+    assert history.legible("\U00013000")[0] == history.UNDRAWN
 
 
 def test_near_pictures_step_from_the_current_one(pipe: MemoryDrivenPipeline) -> None:

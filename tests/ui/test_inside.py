@@ -11,7 +11,8 @@ import torch
 from memdriven.explore.inside import look_inside
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request, Variation
-from memdriven.ui import gr, inside, state, tabs
+from memdriven.ui import gr, inside, state
+from memdriven.ui import html as charts
 from memdriven.ui.html import CONTROL_GONE, image_uri
 from memdriven.ui.query import read_examples
 from memdriven.ui.steering import Steering
@@ -83,12 +84,12 @@ def test_without_words_an_example_is_walked_through(pipe: MemoryDrivenPipeline) 
 
 def test_the_histogram_holds_every_item_and_marks_the_reference() -> None:
     cosines = torch.tensor([0.1, 0.1, 0.5, 0.93])
-    made = tabs.histogram(cosines, [0.93], [0.5])
+    made = charts.histogram(cosines, [0.93], [0.5])
     assert made.count("<rect") == 3
     assert made.count('class="md-mark-at"') == made.count('class="md-other"') == 1
     assert "4 cosines" in made
     assert "0.93" in made
-    assert "<text" not in tabs.histogram(cosines, [], small=True)
+    assert "<text" not in charts.histogram(cosines, [], small=True)
 
 
 def test_strengths_of_the_memory_come_one_by_one(fading: MemoryDrivenPipeline) -> None:

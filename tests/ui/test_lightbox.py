@@ -143,7 +143,7 @@ def test_favourites_outlive_the_limit(pipe: MemoryDrivenPipeline) -> None:
     one_moment = moment(pipe(CAPTION))
 
     def numbered(number: int, **more: Any) -> Any:
-        recipe = dataclasses.replace(Recipe.from_json(one_moment["recipe"]), seed=number).to_json()
+        recipe = dataclasses.replace(Recipe.from_json(one_moment["recipe"]), seeds=(number,)).to_json()
         return {**one_moment, "recipe": recipe, **more}
 
     stored = [numbered(1, star=True)]

@@ -1,27 +1,28 @@
-"""Birds in the place, light and plumage that a noise asks for: what z says, and what it may not."""
+"""What captions and a noise ask of a bird: what changes and what stays."""
 
 from __future__ import annotations
 
 import random
-from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 
+from memdriven.aviary.captions import COLOUR_WORDS
+from memdriven.aviary.plumage import PART
 from memdriven.aviary.render import render_birds
-from memdriven.aviary.resettings import NUMBERS, Resettings, background, prepare_resettings, resetting
-from memdriven.aviary.scene import SETTINGS
+from memdriven.aviary.scene import SETTINGS, choose_setting
 from memdriven.aviary.species import (
     ATTRIBUTES,
     BACKGROUNDS,
+    COLOUR_SLOTS,
     PLUMAGE,
     BirdSpec,
     contrast,
     possible_places,
     sample_bird,
 )
-from memdriven.data.prepared import PreparedDataset
-from memdriven.errors import DataError
+from memdriven.aviary.wishes import NUMBERS, background, recolouring, resetting
 
 SEEN = [*PLUMAGE, "beak_color", "beak_shape", "size", "body_plan", "pose", "background"]
 
@@ -29,6 +30,46 @@ SEEN = [*PLUMAGE, "beak_color", "beak_shape", "size", "body_plan", "pose", "back
 def _birds(count: int, pose: str | None = None) -> list[BirdSpec]:
     birds = (sample_bird(number % 200, number // 200, 0) for number in range(2000))
     return [bird for bird in birds if pose in (None, bird.attributes["pose"])][:count]
+
+
+def test_only_what_the_caption_names_changes() -> None:
+    rng = random.Random(0)
+    changed = 0
+    for number in range(60):
+        bird = sample_bird(number, 0, 0)
+        made = recolouring(bird, SEEN, rng)
+        after = made.specimen
+        assert made.names.items() <= after.attributes.items()
+        for name in ATTRIBUTES:
+            if name not in made.names:
+                assert after.attributes[name] == bird.attributes[name]
+        for slot in COLOUR_SLOTS:
+            same = after.attributes[slot] == bird.attributes[slot]
+            assert (after.colours[slot] == bird.colours[slot]) == same, "a name keeps its shade"
+            changed += not same
+        by_name = [
+            {after.colours[s] for s in PLUMAGE if after.attributes[s] == c} for c in ATTRIBUTES["crown"]
+        ]
+        assert all(len(shades) <= 1 for shades in by_name), "parts of one colour match"
+        assert (after.azimuth, after.noise, after.fill) == (bird.azimuth, bird.noise, bird.fill)
+        assert choose_setting(after) is choose_setting(bird), "the place stays"
+        for name in PLUMAGE:
+            if name in made.names:
+                assert any(word in made.caption for word in COLOUR_WORDS[made.names[name]])
+    assert changed > 60
+
+
+def test_the_picture_changes_on_the_bird_alone() -> None:
+    rng = random.Random(3)
+    (bird,) = _birds(1, "perched")
+    made = recolouring(bird, SEEN, rng).specimen
+    (before, after), parts = render_birds([bird, made], 64)
+    assert torch.equal(*parts), "the same pose"
+    bird_there = (parts[0] != PART["background"]).float()[None]
+    behind = F.max_pool2d(bird_there, 5, stride=1, padding=2)[0] == 0  # its edge is blended
+    assert behind.float().mean() > 0.3
+    assert torch.equal(before[:, behind], after[:, behind])
+    assert not torch.equal(before, after)
 
 
 def test_the_bird_keeps_its_kind_build_and_pose_and_its_unnamed_parts_change_by_z_alone() -> None:
@@ -133,27 +174,3 @@ def test_another_place_changes_pixels_and_none_of_the_birds_outline() -> None:
     assert all(
         (pictures[i].int() - pictures[j].int()).abs().float().mean() > 8 for i in range(4) for j in range(i)
     )
-
-
-def test_a_data_set_of_resettings_records_its_noise_and_memories(base: Path, tmp_path: Path) -> None:
-    out, how = tmp_path / "settings", Resettings(per_image=2, image_size=16, workers=0)
-    prepare_resettings(base, out, how, progress=False)
-    made, memories = PreparedDataset.open(out), PreparedDataset.open(base).split("train")
-    assert {item.memory for item in made.items} <= {item.id for item in memories}
-    assert 5 <= len(made) <= 8
-    for item in made.items:
-        assert len(item.noise) == NUMBERS
-        assert len(item.captions) == 1
-        assert item.caption_attributes[0].items() <= item.attributes.items()
-        assert item.caption_attributes[0].keys() <= set(item.visible)
-        assert made.load_image(item).size == (16, 16)
-    assert (made.header["plumage"], made.header["places"]) == (0.25, 0.4)
-    written = (out / "items.jsonl").read_bytes()
-    prepare_resettings(base, out, how, progress=False)
-    assert (out / "items.jsonl").read_bytes() == written
-
-
-def test_shares_are_shares() -> None:
-    for plumage in (-0.1, 1.0, float("nan")):
-        with pytest.raises(DataError, match="plumage"):
-            Resettings(plumage=plumage)

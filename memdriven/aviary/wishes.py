@@ -1,0 +1,217 @@
+"""What a caption, and a noise z, ask of a remembered bird: targets that only a renderer has [ours].
+
+At inference G is given the words for one bird and the memory of another. No collection of
+photographs shows what should come of it. A renderer can: the remembered bird in its place and pose,
+what the caption names as the caption says, and everything else as it was.
+
+Where every target follows from words and memory, the best G does not look at z. So for some pictures
+z is drawn first, and says what neither settles. The first `NUMBERS` of it mean
+
+    z0, z1    background: the angle of (z0, z1), on a circle of the eight
+    z2        which of that background's settings, from dark to bright
+    z3, z4    the sun's height; the side that it stands on and how far (the sign of z4 is left or right)
+    z5, z6    brightness, warmth
+    z7, z8    a colour for the upper parts: the angle, on a circle of the fourteen
+    z9, z10   a colour for the lower parts
+    z11..z18  crown, head, throat, breast, belly, back, wing, tail: beyond a threshold it takes that colour
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Any
+
+from memdriven.aviary.captions import describe
+from memdriven.aviary.scene import SETTINGS, Colour, Setting
+from memdriven.aviary.species import (
+    ATTRIBUTES,
+    COLOUR_SLOTS,
+    PLUMAGE,
+    BirdSpec,
+    all_species,
+    contrast,
+    individual,
+    morph,
+    possible_places,
+)
+
+PATTERNS = 0.3
+"""Share of wishes that may ask for another pattern of the plumage."""
+HOSTS = {"wing_bars": "wing", "eye_ring": "head", "eye_stripe": "head", "pattern": "breast"}
+"""Where a marking would be that the bird does not have."""
+NUMBERS = 20
+"""How many numbers of z an item records."""
+PLACES = ("foliage", "grass", "sand", "dusk", "rock", "snow", "sky", "water")
+COLOUR_CIRCLE = (
+    *("red", "orange", "yellow", "olive", "green", "blue", "purple"),
+    *("black", "brown", "rufous", "buff", "grey", "white", "pink"),
+)
+UPPER = ("crown", "head", "back", "wing", "tail")
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A caption, and the bird that it makes of another."""
+
+    caption: str
+    names: dict[str, str]
+    """The attributes that the caption names."""
+    specimen: BirdSpec
+    noise: tuple[float | None, ...] = ()
+    """`Item.noise`: the numbers that ask for the rest of the picture."""
+
+
+def recolouring(spec: BirdSpec, visible: Sequence[str], rng: random.Random) -> Wish:
+    """Draw a caption about a bird of other colours, and recolour what it names.
+
+    Args:
+        spec: the remembered bird.
+        visible: attributes of it that its picture shows.
+        rng: the only source of chance.
+    """
+    caption, names = _captions(_other_plumage(spec, rng), visible, rng)[0]
+    return Wish(caption, names, _wear(spec, names, rng))
+
+
+def resetting(
+    spec: BirdSpec,
+    visible: Sequence[str],
+    rng: random.Random,
+    *,
+    plumage: float = 0.25,
+    wishes: float = 0.8,
+    places: float = 0.4,
+) -> Wish:
+    """Draw a noise and a caption, and change a sighting as they ask.
+
+    A background or part that the caption names is the caption's: then the numbers of z that would
+    have chosen it are None, as are those of what the bird's pose leaves open to no choice.
+
+    Args:
+        spec: the remembered bird; kind, build, pose and viewpoint stay.
+        visible: attributes of it that its picture shows.
+        rng: the only source of chance.
+        plumage: share of the parts nobody named that take a colour of z's.
+        wishes: share of captions about a bird of other colours; the rest describe this one.
+        places: share of captions that name a background, one of those in which it can be.
+    """
+    z = [round(rng.gauss(0.0, 1.0), 4) for _ in range(NUMBERS)]
+    options = possible_places(spec.attributes["body_plan"], spec.attributes["pose"])
+    wanted = _other_plumage(spec, rng) if rng.random() < wishes else dict(spec.attributes)
+    wanted["background"] = rng.choice(options)
+    place_named = rng.random() < places
+    captions = _captions(wanted, visible, rng)
+    caption, names = next((c for c in captions if ("background" in c[1]) == place_named), captions[0])
+
+    place = names.get("background") or background(z[0], z[1], options)
+    settings = sorted(SETTINGS[place], key=lambda s: sum(s.bottom) + sum(s.top))
+    taken = _plumage_asked(z, names, plumage)
+    specimen = replace(
+        _wear(spec, {**names, **taken, "background": place}, rng),
+        sun_elevation=math.radians(32 + 28 * _share(z[3])),
+        sun_azimuth=math.copysign(math.radians(25 + 50 * (2 * _share(abs(z[4])) - 1)), z[4]),
+        setting=_lit(settings[int(_share(z[2]) * len(settings))], z[5], z[6]),
+    )
+
+    unused = {19}
+    if "background" in names or len(options) == 1:
+        unused |= {0, 1}
+    for first, upper in ((7, True), (9, False)):
+        if not any((part in UPPER) == upper for part in taken):
+            unused |= {first, first + 1}
+    unused |= {n for n, part in enumerate(PLUMAGE, start=11) if part in names or not plumage}
+    return Wish(caption, names, specimen, tuple(None if n in unused else z[n] for n in range(NUMBERS)))
+
+
+def _other_plumage(spec: BirdSpec, rng: random.Random) -> dict[str, str]:
+    """The attributes of a bird in the same pose and place, of the same shape, in other colours."""
+    other = {**spec.attributes, **morph(all_species()[spec.species_id], rng)}
+    other |= {key: spec.attributes[key] for key in ("pose", "background")}
+    if rng.random() < PATTERNS:
+        other["pattern"] = rng.choice(ATTRIBUTES["pattern"])
+    return other
+
+
+def _captions(
+    wanted: dict[str, str], visible: Sequence[str], rng: random.Random
+) -> list[tuple[str, dict[str, str]]]:
+    """Captions about a bird with the attributes `wanted`, of what the remembered picture can show."""
+    there = (name for name, value in wanted.items() if value not in ("none", "plain"))
+    return describe(wanted, [n for n in there if n in visible or HOSTS.get(n) in visible], rng)
+
+
+def _wear(spec: BirdSpec, names: dict[str, str], rng: random.Random) -> BirdSpec:
+    """The same sighting of a bird that has the attributes `names`; parts of one colour match."""
+    attributes, colours = {**spec.attributes, **names}, dict(spec.colours)
+    changed = [slot for slot in COLOUR_SLOTS if attributes[slot] != spec.attributes[slot]]
+    worn = {attributes[slot]: colours[slot] for slot in PLUMAGE if slot not in changed}
+    for slot in changed:
+        name = attributes[slot]
+        colours[slot] = worn[name] if name in worn else individual(name, rng)
+        if slot in PLUMAGE:
+            worn[name] = colours[slot]
+    return replace(spec, attributes=attributes, colours=colours, placed_as=spec.placed_as or spec.colours)
+
+
+def background(z0: float, z1: float, options: Sequence[str]) -> str:
+    """Of the possible backgrounds, the one nearest to the angle of (z0, z1) on the circle of `PLACES`."""
+    at = _turn(z0, z1) * len(PLACES)
+
+    def away(place: str) -> float:
+        distance = abs(at - PLACES.index(place) - 0.5)
+        return min(distance, len(PLACES) - distance)
+
+    return min(options, key=away)
+
+
+def _plumage_asked(z: Sequence[float], names: dict[str, str], share: float) -> dict[str, str]:
+    """The colours that z gives to plumage nobody named: part -> colour.
+
+    A marking that the caption names stays readable: its part takes no colour near the marking's.
+    """
+    if not share:
+        return {}
+    threshold = _NORMAL.inv_cdf(1 - share)
+    taken = {}
+    for number, part in enumerate(PLUMAGE, start=11):
+        first = 7 if part in UPPER else 9
+        colour = COLOUR_CIRCLE[int(_turn(z[first], z[first + 1]) * len(COLOUR_CIRCLE))]
+        markings = [names[marking] for marking, host in HOSTS.items() if host == part and marking in names]
+        if part not in names and z[number] > threshold and all(contrast(colour, m) for m in markings):
+            taken[part] = colour
+    return taken
+
+
+def _lit(setting: Setting, brightness: float, warmth: float) -> Setting:
+    """A setting brighter by 0.3 stops and warmer by a tenth a unit, its light by half as much.
+
+    The light falls on the bird, whose colours are to be told by their names still.
+    """
+
+    def tint(colour: Colour, strength: float) -> Colour:
+        gain, warm = 2 ** (0.3 * strength * brightness), 0.1 * strength * max(min(warmth, 4.0), -4.0)
+        r, g, b = colour
+        return (r * gain * (1 + warm), g * gain, b * gain * (1 - warm))
+
+    strengths = {
+        **dict.fromkeys(("bottom", "top", "blotch"), 1.0),
+        **dict.fromkeys(("sun", "sky", "bounce"), 0.5),
+    }
+    tints: dict[str, Any] = {name: tint(getattr(setting, name), s) for name, s in strengths.items()}
+    dark, pale = setting.ground  # on which the light falls, too
+    return replace(setting, ground=(tint(dark, 0.5), tint(pale, 0.5)), **tints)
+
+
+def _share(z: float) -> float:
+    """The share of noise below z, in [0, 1)."""
+    return min(_NORMAL.cdf(z), 1 - 1e-9)
+
+
+def _turn(a: float, b: float) -> float:
+    """The angle of (a, b) in turns, in [0, 1)."""
+    return math.atan2(b, a) / (2 * math.pi) % 1.0 % 1.0
