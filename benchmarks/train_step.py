@@ -129,7 +129,7 @@ def prepared(config: Config, device: torch.device) -> Callable[[int], None]:
     if damsm.pixels is None:
         vgg = Vgg16Features().to(memory_format=torch.channels_last).to(device)
     # Its speed does not depend on its weights.
-    trainer = GanTrainer(config, Teachers(damsm, vgg, None, SqueezeNet().to(device)), device, World())
+    trainer = GanTrainer(config, Teachers(damsm, vgg, None, SqueezeNet().to(device)), World(device=device))
     batch = made_up(config, device)
 
     def step(number: int) -> None:

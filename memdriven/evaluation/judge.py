@@ -285,7 +285,6 @@ def train_attribute_judge(
         run=run,
         facts={"identity": {"dataset": data.name, "images": len(items)}},
         batch_images=batch,
-        device=torch.device(device),
         name="train-judge",
         show=progress,
     )

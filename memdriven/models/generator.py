@@ -53,11 +53,9 @@ class Stage(NamedTuple):
 class GeneratorOutput(NamedTuple):
     """What one forward pass gives."""
 
-    images: list[Tensor]
-    """A stage each, (b, 3, 64 * 2^i, 64 * 2^i) in [-1, 1]."""
-    mu: Tensor
-    logvar: Tensor
-    """Of the conditioning augmentation, (b, condition_dim)."""
+    images: list[Tensor]  # a stage each, (b, 3, 64 * 2^i, 64 * 2^i) in [-1, 1]
+    mu: Tensor  # (b, condition_dim) of the conditioning augmentation
+    logvar: Tensor  # (b, condition_dim) likewise
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -100,10 +100,8 @@ class ResidualBlock(nn.Module):
 class Gates(NamedTuple):
     """What one ACM did to the hidden features, for looking inside."""
 
-    scale: Tensor
-    """conv(u) that multiplies h (b, c, h, w)."""
-    shift: Tensor
-    """conv(u) that is added (b, c, h, w)."""
+    scale: Tensor  # (b, c, h, w) conv(u) that multiplies h
+    shift: Tensor  # (b, c, h, w) conv(u) that is added
 
 
 class AffineCombination(nn.Module):
@@ -133,8 +131,7 @@ class AffineCombination(nn.Module):
 class Crop(NamedTuple):
     """One square of each picture in a batch, on which a stage learns [ours]."""
 
-    corners: Tensor
-    """Left and top in px, whole numbers (b, 2)."""
+    corners: Tensor  # (b, 2) left and top in px, whole numbers
     side: int
 
     def scaled(self, factor: int) -> Crop:

@@ -106,7 +106,7 @@ def _gathered(text: TextFeatures, world: World) -> TextFeatures:
     if world.size == 1:
         return text
     length = text.mask.shape[1]
-    more = int(world.maximum((length,), text.words.device)[0]) - length
+    more = int(world.maximum(length)[0]) - length
     mask = world.gather(F.pad(text.mask, (0, more)).float()) > 0
     return TextFeatures(world.gather(F.pad(text.words, (0, 0, 0, more))), world.gather(text.sentence), mask)
 

@@ -98,9 +98,9 @@ def train_damsm(
     plain = to_dict(config)
     frozen = {"text": plain["text"], "damsm": plain["damsm"], "seed": seed}
     run = RunDirectory(out, frozen, resume=resume, free=("damsm.epochs",))
-    with joined_world(choose_device(device)) as (world, device):
+    with joined_world(choose_device(device)) as world:
         # The data: what trains, what chooses the epoch, and what measures the result.
-        show = progress and world.is_main
+        show, device = progress and world.is_main, world.device
         prepared = PreparedDataset.open(dataset)
         store = features_of(prepared, features)
         training, *others = split_items(prepared, store)
@@ -184,7 +184,6 @@ def train_damsm(
             log_every=epoch,
             report=report,
             batch_images=size,
-            device=device,
             world=world,
             name="train-damsm",
             show=show,
@@ -195,7 +194,7 @@ def train_damsm(
             if show:
                 print(f"kept: epoch {memory['kept']['epoch']} of {settings.epochs}")
             save_measured(out, load_damsm(out, device), test, show)
-        world.maximum((0.0,), device)  # the others wait for the files
+        world.maximum(0.0)  # the others wait for the files
     return load_damsm(out, device)
 
 

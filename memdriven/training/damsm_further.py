@@ -312,7 +312,6 @@ class Further:
             facts={"identity": {"encoders": facts["hash"], "training items": self.data.key()}},
             log_every=len(self.data) // self.settings.batch,
             batch_images=self.settings.batch,
-            device=model.device,
             name=f"train-{self.kind}",
             show=self.progress,
         ).train()

@@ -95,12 +95,12 @@ def train_gan(
         ConfigError: the generator does not fit the encoders.
         CheckpointError: the checkpoint to start from is damaged or of another shape.
     """
-    with joined_world(choose_device(device)) as (world, device):
+    with joined_world(choose_device(device)) as world:
         show, train = progress and world.is_main, config.train
         wanted = f"a train.batch_size that {world.size} processes can share evenly"
         fix = "choose a multiple of the number of processes"
         require(train.batch_size % world.size == 0, TrainingError, wanted, train.batch_size, fix)
-        trained = load_damsm(damsm, device)
+        trained = load_damsm(damsm, world.device)
         attributes = load_attributes(damsm, trained.facts["hash"])
         reader = reader_of(attributes) if config.generator.attribute_dim else None
         config = replace(config, text=trained.config.text, damsm=trained.config.damsm)
@@ -116,7 +116,7 @@ def train_gan(
             found, fix = "a run that starts from nothing", "name a checkpoint that has them with --start-from"
             require(begun or not freezes, TrainingError, wanted, found, fix)
         teachers = Teachers.load(config, trained, attributes, vgg, squeezenet)
-        trainer = GanTrainer(config, teachers, device, world)
+        trainer = GanTrainer(config, teachers, world)
         told: dict[str, Any] = {"attributes": teachers.attributes, "reader": reader, "progress": show}
         data = GanData(dataset, features, trained, config, extra=extra, **told)
         if run is None:
@@ -139,7 +139,7 @@ def train_gan(
                 "images": loop.step * loop.batch_images,
                 "minutes": round(loop.seconds / 60, 1),
                 "finished": loop.part >= 1,
-                "device": device_name(device),
+                "device": device_name(world.device),
                 "dataset": data.name,
                 "training_images": len(data),
                 **facts["identity"],
@@ -164,7 +164,6 @@ def train_gan(
             finish=finish,
             batch_images=train.batch_size,
             compiles=train.compile,
-            device=device,
             world=world,
             show=show,
         ).train()
@@ -282,7 +281,7 @@ def _dry_run(trainer: GanTrainer, data: GanData) -> str:
         losses = {name: value.item() for name, value in trainer.step(data.batch(step), step).items()}
         seconds = time.perf_counter() - start
     peak, where = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "of memory"
-    if trainer.device.type == "cuda":
+    if trainer.world.device.type == "cuda":
         peak, where = torch.cuda.max_memory_allocated(), "of the GPU's memory"
     weights = [w for module in trainer.modules.values() for w in module.state_dict().values()]
     moments = [m for o in trainer.optimisers.values() for s in o.state.values() for m in s.values()]

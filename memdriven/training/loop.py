@@ -108,13 +108,10 @@ class Adversaries:
 class SampleGrid(NamedTuple):
     """Pictures that show progress: training images, and below each what is painted, a noise a row."""
 
-    images: Tensor
-    """(n, 3, s, s) in [-1, 1]."""
-    paint: Callable[[Tensor], Tensor]
-    """Returns pictures (n, 3, s, s) of noise (n, z_dim)."""
+    images: Tensor  # (n, 3, s, s) in [-1, 1]
+    paint: Callable[[Tensor], Tensor]  # noise (n, z_dim) -> pictures (n, 3, s, s)
     z_dim: int
-    legend: str
-    """One line on what the rows are."""
+    legend: str  # what the rows are, in a line
 
     @torch.no_grad()
     def draw(self) -> tuple[Tensor, int, str]:
@@ -145,7 +142,6 @@ class Loop:
         finish: writes what the training is for; called at the end, and when it is interrupted.
         batch_images: images a step, over all processes.
         compiles: whether the first step of a start is spent compiling, and is not counted.
-        device: of the losses.
         world: the processes that train together.
         name: of the progress bar.
         show: whether there is one.
@@ -166,7 +162,6 @@ class Loop:
     finish: Callable[[Loop], None] | None = None
     batch_images: int = 1
     compiles: bool = False
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     world: World = field(default_factory=World)
     name: str = "train"
     show: bool = True
@@ -231,8 +226,8 @@ class Loop:
                 if compiles:
                     self._tell(f"compiled in {now - began:.0f} s, which the budget does not count")
                     began, logged, compiles = now, now, False
-                seen = (before + now - began, sum(signals), now - saved >= 60 * self.save_minutes)
-                self.seconds, signalled, save = self.world.maximum(seen, self.device)
+                spent, due_to_save = before + now - began, now - saved >= 60 * self.save_minutes
+                self.seconds, signalled, save = self.world.maximum(spent, sum(signals), due_to_save)
                 number = int(signalled)
                 stop = self.part >= 1 or bool(number)
 
@@ -305,7 +300,7 @@ class Loop:
 
     def _require_finite(self, broken: list[str], what: str) -> None:
         """Stop every process where any has met NaN or infinity."""
-        if not self.world.maximum((bool(broken),), self.device)[0]:
+        if not self.world.maximum(bool(broken))[0]:
             return
         kept = "no state has been saved yet"
         if self.run is not None and self._saved is not None:

@@ -65,11 +65,9 @@ class RivalSettings:
 class RivalBatch(NamedTuple):
     """What one step needs."""
 
-    images: Tensor
-    """(b, 3, s, s) in [-1, 1]."""
-    sentence: Tensor
-    """(b, d)."""
-    z: Tensor
+    images: Tensor  # (b, 3, s, s) in [-1, 1]
+    sentence: Tensor  # (b, d)
+    z: Tensor  # (b, z_dim)
 
 
 class RivalTrainer(Adversaries):
@@ -192,7 +190,6 @@ def train_rival(
         samples=SampleGrid(first.images, paint, Z_DIM, LEGEND),
         finish=finish,
         batch_images=settings.batch_size,
-        device=device,
         name="rival",
         show=progress,
     ).train()

@@ -34,13 +34,12 @@ class GanTrainer(Adversaries):
     Args:
         config: the run's settings.
         teachers: frozen networks that look at generated pictures.
-        device: where the networks live.
-        world: the processes that train together.
+        world: the processes that train together, and where the networks live.
     """
 
-    def __init__(self, config: Config, teachers: Teachers, device: torch.device, world: World) -> None:
+    def __init__(self, config: Config, teachers: Teachers, world: World) -> None:
         train = config.train
-        self.config, self.teachers, self.device, self.world = config, teachers, device, world
+        self.config, self.teachers, self.world = config, teachers, world
 
         # G, whose first stages or parts may stay as they are.
         torch.manual_seed(train.seed)
@@ -63,7 +62,7 @@ class GanTrainer(Adversaries):
             if config.discriminator.projected:
                 assert teachers.squeezenet is not None
                 backbone = partial(teachers.squeezenet, depths=DEPTHS)
-                judge = ProjectedDiscriminator(backbone, judged[-1], config.text.dim, device=device)
+                judge = ProjectedDiscriminator(backbone, judged[-1], config.text.dim, device=world.device)
                 self.discriminators.append(self._place(judge))
                 self.stages.append(len(sizes) - 1)
 
@@ -90,7 +89,7 @@ class GanTrainer(Adversaries):
         return torch.compile(module) if self.config.train.compile else module
 
     def _place(self, module: nn.Module) -> Any:
-        return module.to(self.device).to(memory_format=torch.channels_last)
+        return module.to(self.world.device).to(memory_format=torch.channels_last)
 
     @property
     def ema(self) -> Generator:
@@ -102,7 +101,7 @@ class GanTrainer(Adversaries):
     def step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Update the D's, then G, then its average; return the losses, detached."""
         seed = self.config.train.seed * 1_000_003 + step
-        chance = Chance(seed, self.world, self.device)
+        chance = Chance(seed, self.world)
         self.generator.train()
         for part in self.frozen.values():
             part.eval()
@@ -207,9 +206,11 @@ class GanTrainer(Adversaries):
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """bf16 where `train.amp` asks for it and the device has it; backward passes stay outside."""
-        amp = self.config.train.amp and self.device.type == "cuda"
-        amp = amp and torch.cuda.get_device_capability(self.device) >= BF16_SINCE
-        context: AbstractContextManager[Any] = torch.autocast(self.device.type, torch.bfloat16, enabled=amp)
+        amp = self.config.train.amp and self.world.device.type == "cuda"
+        amp = amp and torch.cuda.get_device_capability(self.world.device) >= BF16_SINCE
+        context: AbstractContextManager[Any] = torch.autocast(
+            self.world.device.type, torch.bfloat16, enabled=amp
+        )
         return context
 
 

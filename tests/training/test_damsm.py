@@ -300,7 +300,7 @@ def test_what_cannot_be_trained_is_refused(world: Path, begun: Path, tmp_path: P
 
 
 def test_each_process_needs_a_batch(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    many = (World(rank=0, size=5), torch.device("cpu"))
+    many = World(rank=0, size=5)
     monkeypatch.setattr(damsm, "joined_world", lambda device: nullcontext(many))
     with pytest.raises(TrainingError, match="fewer processes"):
         _train(world, tmp_path / "out", _config())

@@ -181,7 +181,7 @@ def test_moving_average_holds_buffers(world: Path) -> None:
     damsm, *_ = load_damsm(world / "damsm")
 
     config = train_settings(ema=0.5)
-    trainer = GanTrainer(config, Teachers(damsm), torch.device("cpu"), World())
+    trainer = GanTrainer(config, Teachers(damsm), World())
     name = "first.norm.running_mean"
     expected = None
     for step in range(3):

@@ -82,7 +82,7 @@ def test_a_preset_runs_on_a_gpu(name: str, fake_gpu: None) -> None:
         if loss.attribute_weight:
             assert isinstance(damsm.pixels, CompactBackbone)
             head = AttributeHead(damsm.pixels.project.regions.in_channels, ATTRIBUTES)
-        trainer = GanTrainer(config, Teachers(damsm, vgg, head, network), torch.device("cuda"), World())
+        trainer = GanTrainer(config, Teachers(damsm, vgg, head, network), World(device=torch.device("cuda")))
         batch = fake_batch(config, trainer.generator.resolutions[-1])
         with trainer._autocast():
             assert torch.is_autocast_enabled("cuda") == config.train.amp

@@ -59,7 +59,7 @@ def test_totals(world: Path, step: int, changes: dict[str, Any], squeezenet_file
     config = two_stages(**changes)
     loss = config.loss
     damsm, *_ = load_damsm(world / "damsm")
-    trainer = GanTrainer(config, Teachers(damsm, squeezenet=network), torch.device("cpu"), World())
+    trainer = GanTrainer(config, Teachers(damsm, squeezenet=network), World())
     batch = data(world, config).batch(0)
     found_d, found_g = totals(trainer, batch, step)
 
@@ -119,7 +119,7 @@ def test_without_adversaries_only_g_learns(world: Path) -> None:
         ),
     )
     damsm, *_ = load_damsm(world / "damsm")
-    trainer = GanTrainer(config, Teachers(damsm), torch.device("cpu"), World())
+    trainer = GanTrainer(config, Teachers(damsm), World())
     assert not list(trainer.discriminators), "none is built"
     g_before = [p.clone() for p in trainer.generator.parameters()]
     told = trainer.step(data(world, config).batch(0), 0)
