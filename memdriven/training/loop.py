@@ -173,10 +173,13 @@ class Loop:
 
     def __post_init__(self) -> None:
         """Take the learning rates as they are as the peak of the schedule."""
-        self._groups = [g for each in self.trainer.optimisers.values() for g in each.param_groups]
         self._peaks = [group["lr"] for group in self._groups]
         self._saved: int | None = None
         self._losses: dict[str, tuple[Tensor | float, int]] = {}
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:  # a loaded state puts others in their place
+        return [group for each in self.trainer.optimisers.values() for group in each.param_groups]
 
     @property
     def part(self) -> float:

@@ -206,11 +206,9 @@ class GanTrainer(Adversaries):
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """bf16 where `train.amp` asks for it and the device has it; backward passes stay outside."""
-        amp = self.config.train.amp and self.world.device.type == "cuda"
-        amp = amp and torch.cuda.get_device_capability(self.world.device) >= BF16_SINCE
-        context: AbstractContextManager[Any] = torch.autocast(
-            self.world.device.type, torch.bfloat16, enabled=amp
-        )
+        amp, device = self.config.train.amp, self.world.device
+        amp = amp and device.type == "cuda" and torch.cuda.get_device_capability(device) >= BF16_SINCE
+        context: AbstractContextManager[Any] = torch.autocast(device.type, torch.bfloat16, enabled=amp)
         return context
 
 
