@@ -24,7 +24,7 @@ from memdriven.numbers import counted
 from memdriven.training.aux_losses import Teachers
 from memdriven.training.data import Batch, GanData
 from memdriven.training.distributed import joined_world
-from memdriven.training.loop import Loop, SampleGrid, linear_decay
+from memdriven.training.loop import SAMPLES, Loop, SampleGrid, linear_decay
 from memdriven.training.run_directory import STATE, RunDirectory, load_state
 from memdriven.training.step import GanTrainer
 
@@ -33,8 +33,6 @@ CONFIG = "config.json"
 FREE = tuple(f"train.{name}" for name in ("steps", "max_minutes", "compile", "log_every", "save_every"))
 """Settings that no step's arithmetic hangs on: a resumed run may change them."""
 WEIGHTS = "generator.safetensors"
-SAMPLES = 8
-"""Captions of a sample grid at most, each drawn with three noises."""
 LEGEND = (
     "The top row shows training images. Below each, one noise a row, is what the generator (its moving "
     "average) paints for the image's caption and a memory: the image's own features, or neighbours'."

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,28 +25,47 @@ from memdriven.training.run_directory import RunDirectory, first_broken, load_st
 
 FIRST_SAMPLE, NEXT_SAMPLE = 30.0, 300.0
 """Seconds to the first sample, for something to look at within a minute, and to each after it."""
-NOISES = 3
-"""Rows of a sample grid beside the training images."""
+SAMPLES, NOISES = 8, 3
+"""Captions of a sample grid at most, and the noises with which each is drawn."""
 SHOWN = 4
 """Losses that the progress bar shows at most."""
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 """What is left is told in time, whether steps or minutes end the budget."""
 
 
-class Trainer(Protocol):
-    """What the loop drives."""
+class Trainer:
+    """What the loop drives: networks, and optimisers of those that learn.
 
-    modules: dict[str, nn.Module]
-    """What a state holds, by name: weights that are trained, and their averages."""
-    optimisers: dict[str, torch.optim.Optimizer]
-    """Likewise; their learning rates at the beginning are the peak of the schedule."""
+    Args:
+        modules: what a state holds, by name: weights that are trained, and their averages.
+        optimisers: likewise; their learning rates at the beginning are the peak of the schedule.
+    """
 
-    def step(self, batch: Any, step: int) -> Mapping[str, Tensor]:
+    def __init__(
+        self, modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer]
+    ) -> None:
+        self.modules, self.optimisers = dict(modules), dict(optimisers)
+
+    def step(self, batch: Any, step: int) -> dict[str, Tensor]:
         """Update the weights once; return scalar losses, detached."""
+        raise NotImplementedError
+
+    def update(self, name: str, loss: Tensor, clipped: tuple[nn.Module, float] | None = None) -> None:
+        """Move down a loss what the optimiser of that name holds; clip a module's gradient to a norm."""
+        self.optimisers[name].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if clipped is not None:
+            nn.utils.clip_grad_norm_(clipped[0].parameters(), clipped[1])
+        self.optimisers[name].step()
 
 
-class Descent:
-    """The trainer of networks that go down a sum of losses together.
+def adam(module: nn.Module, rate: float, **settings: Any) -> torch.optim.Adam:
+    """Return an Adam of what learns in a module."""
+    return torch.optim.Adam([p for p in module.parameters() if p.requires_grad], rate, **settings)
+
+
+class Descent(Trainer):
+    """Networks that go down a sum of losses together.
 
     The first of the modules names the optimiser; `losses` returns those of a batch at a step, by name; of
     `clipped` the gradient is clipped, to a norm.
@@ -60,19 +79,15 @@ class Descent:
         clipped: tuple[nn.Module, float] | None = None,
         world: World | None = None,
     ) -> None:
-        self.modules, self.clipped = dict(modules), clipped
-        self.optimiser, self.optimisers = optimiser, {next(iter(modules)): optimiser}
+        self.name, self.clipped = next(iter(modules)), clipped
+        super().__init__(modules, {self.name: optimiser})
         self._losses = parallel(_Losses(modules, losses), world or World())
 
     def step(self, batch: Any, step: int) -> dict[str, Tensor]:
         """Make one step down; return the losses, and their sum first."""
         terms: dict[str, Tensor] = self._losses(batch, step)
         total = torch.stack(list(terms.values())).sum()
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        if self.clipped is not None:
-            nn.utils.clip_grad_norm_(self.clipped[0].parameters(), self.clipped[1])
-        self.optimiser.step()
+        self.update(self.name, total, self.clipped)
         return {name: value.detach() for name, value in {"loss": total, **terms}.items()}
 
 
@@ -87,22 +102,6 @@ class _Losses(nn.Module):
 
     def forward(self, batch: Any, step: int) -> dict[str, Tensor]:
         return self.losses(batch, step)
-
-
-class Adversaries:
-    """What trainers of networks that learn in turn have in common: an Adam each, by the module's name."""
-
-    def __init__(self, modules: dict[str, nn.Module], rates: Mapping[str, float], **adam: Any) -> None:
-        self.modules, self.optimisers = modules, dict[str, torch.optim.Optimizer]()
-        for name, rate in rates.items():
-            learning = [p for p in modules[name].parameters() if p.requires_grad]
-            self.optimisers[name] = torch.optim.Adam(learning, rate, **adam)
-
-    def update(self, name: str, loss: Tensor) -> None:
-        """Move one of the networks down its loss."""
-        self.modules[name].zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimisers[name].step()
 
 
 class SampleGrid(NamedTuple):
@@ -129,22 +128,19 @@ class Loop:
     Args:
         trainer: makes a step.
         draw: returns the batch of a step, a function of its number alone.
-        steps: budget of steps, all starts together.
-        minutes: budget of minutes, all starts together; 0 for none.
-        schedule: the factor on the learning rates, of the part of the budget that is spent and of the
-            step.
+        steps, minutes: the budget, all starts together; 0 minutes for steps alone.
+        schedule: the factor on the learning rates, of the spent part of the budget and of the step.
         run: where metrics, samples and states go; None keeps nothing.
         facts: saved with the state, as JSON, and updated from it.
         log_every: steps from one row of metrics to the next.
-        save_every: steps from one state to the next, or `save_minutes`, whichever comes first; 0 for those.
+        save_every, save_minutes: from one state to the next, whichever comes first; 0 steps: by minutes.
         samples: draws samples.
         report: is given each row of metrics; what it returns joins the row.
         finish: writes what the training is for; called at the end, and when it is interrupted.
         batch_images: images a step, over all processes.
         compiles: whether the first step of a start is spent compiling, and is not counted.
         world: the processes that train together.
-        name: of the progress bar.
-        show: whether there is one.
+        name, show: of the progress bar, and whether there is one.
     """
 
     trainer: Trainer

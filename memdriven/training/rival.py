@@ -24,14 +24,12 @@ from memdriven.encoders.weights import write_weights
 from memdriven.errors import TrainingError, require
 from memdriven.models.rival import RivalDiscriminator, RivalGenerator, hinge, matching_gradient_penalty
 from memdriven.training.captions import EmbeddedCaptions
-from memdriven.training.loop import Adversaries, Loop, SampleGrid
+from memdriven.training.loop import SAMPLES, Loop, SampleGrid, Trainer, adam
 from memdriven.training.run_directory import RunDirectory
 
 SCHEMA = "memdriven.rival.1"
 FILE = "rival.safetensors"
 Z_DIM = 100
-SAMPLES = 8
-"""Captions of a sample grid at most, each drawn with three noises."""
 LEGEND = (
     "The top row shows training images. Below each, one noise a row, is what the rival paints "
     "for its caption."
@@ -70,7 +68,7 @@ class RivalBatch(NamedTuple):
     z: Tensor  # (b, z_dim)
 
 
-class RivalTrainer(Adversaries):
+class RivalTrainer(Trainer):
     """Both networks, their optimisers and the step."""
 
     def __init__(self, settings: RivalSettings, text_dim: int, device: torch.device | str = "cpu") -> None:
@@ -83,7 +81,7 @@ class RivalTrainer(Adversaries):
         self.average = AveragedModel(self.generator, multi_avg_fn=update)
         modules = {"generator": self.generator, "average": self.average, "discriminator": self.discriminator}
         rates = {"generator": settings.learning_rate, "discriminator": settings.d_learning_rate}
-        super().__init__(modules, rates, betas=(0.0, 0.9))
+        super().__init__(modules, {n: adam(modules[n], rate, betas=(0.0, 0.9)) for n, rate in rates.items()})
 
     def step(self, batch: RivalBatch, step: int) -> dict[str, Tensor]:
         """Update D, then G, then its average; return the losses."""

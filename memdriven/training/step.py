@@ -20,7 +20,7 @@ from memdriven.training.augment import augment
 from memdriven.training.aux_losses import Teachers, perceptual_distance, text_losses
 from memdriven.training.data import Batch
 from memdriven.training.distributed import Chance, World, parallel, synchronise
-from memdriven.training.loop import Adversaries
+from memdriven.training.loop import Trainer, adam
 
 R1_EVERY = 16
 """R1 is computed every this many steps and scaled by it [ours]."""
@@ -28,7 +28,7 @@ BF16_SINCE = (8, 0)
 """cuDNN has no bf16 convolutions on devices of a lower compute capability."""
 
 
-class GanTrainer(Adversaries):
+class GanTrainer(Trainer):
     """The networks, their optimisers and the step; knows nothing of files or time.
 
     Args:
@@ -70,12 +70,13 @@ class GanTrainer(Adversaries):
         update = _moving_average(train.ema)
         self.average = AveragedModel(self.generator, multi_avg_fn=update, use_buffers=True)
         _share(self.frozen, self.generator, self.average.module)
+        settings: dict[str, Any] = {"betas": train.betas, "fused": True}
+        optimisers = {"generator": adam(self.generator, train.learning_rate, **settings)}
+        if self.stages:
+            optimisers["discriminators"] = adam(self.discriminators, train.d_learning_rate, **settings)
         judges = self.discriminators
         modules = {"generator": self.generator, "average": self.average, "discriminators": judges}
-        rates = {"generator": train.learning_rate}
-        if self.stages:
-            rates["discriminators"] = train.d_learning_rate
-        super().__init__(modules, rates, betas=train.betas, fused=True)
+        super().__init__(modules, optimisers)
 
         # DistributedDataParallel awaits gradients of whatever has run through it, so that G's loss, which
         # passes through the D's without training them, takes them as they are.
