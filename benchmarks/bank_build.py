@@ -20,7 +20,7 @@ from torch import Tensor
 
 from memdriven.checkpoint import load_checkpoint
 from memdriven.data.prepared import Item, PreparedDataset, write_prepared
-from memdriven.encoders.vgg import Vgg16Features
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.memory.bank import MemoryBank
 from memdriven.memory.build import build_memory, extract_features
 

@@ -26,9 +26,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from memdriven.config import Config
 from memdriven.devices import device_name
 from memdriven.encoders.damsm import Damsm
-from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.imagenet import SqueezeNet, Vgg16Features
 from memdriven.encoders.text import TextFeatures
-from memdriven.encoders.vgg import Vgg16Features
 from memdriven.models.generator import BASE_SIZE
 from memdriven.presets import PRESETS, preset
 from memdriven.training.aux_losses import Teachers

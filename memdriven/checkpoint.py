@@ -68,7 +68,7 @@ class Checkpoint:
 
     def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
         """Embed captions as the generator reads them."""
-        text = self.damsm.encode_captions(captions)
+        text: TextFeatures = self.damsm.text(*Vocabulary.batch(captions))
         if not self.config.generator.attribute_dim:
             return text
         return reader_of(self.attributes).read(text)
@@ -129,6 +129,7 @@ def save_checkpoint(
     """
     names = [*FILES, *stage_files(config.generator)]
     with atomic_folder(path) as folder:
+        dropped = _carry_over(path, folder, damsm.hash()) if path.is_dir() else []
         atomic_write_json(folder / "vocabulary.json", vocabulary.to_json())
         write_weights(folder / "damsm.safetensors", damsm, {"schema": SCHEMA})
         for stage, name in enumerate(stage_files(generator.config)):
@@ -136,7 +137,6 @@ def save_checkpoint(
         if attributes is not None:
             save_attributes(folder, attributes, damsm.hash())
             names.append(ATTRIBUTES)
-        dropped = _carry_over(path, folder, damsm.hash()) if path.is_dir() else []
         _write_config(folder, {"schema": SCHEMA, "config": to_dict(config), "facts": dict(facts)}, names)
     return dropped
 
@@ -158,25 +158,16 @@ def _file_hash(path: Path) -> str:
 
 
 def _carry_over(old: Path, new: Path, encoders: str) -> list[str]:
-    """Take what a checkpoint's folder holds beside its networks into the one that replaces it."""
-    bank, dropped = old / MEMORY / "bank.json", []
+    """Give what a checkpoint's folder holds beside its networks to the one that replaces it."""
+    bank = old / MEMORY / "bank.json"
     other = bank.is_file() and read_json(bank, CheckpointError).get("damsm") != encoders
-    for entry in sorted(old.iterdir()):
-        if (
-            entry.name.startswith(("generator", "config.json", ATTRIBUTES, "."))
-            or (new / entry.name).exists()
-        ):
-            continue
-        if other and entry.name in (MEMORY, MAP, CRITIC, RIVAL):
-            dropped.append(f"{entry.name}, which was made with other encoders")
-        elif entry.is_dir():
-            shutil.copytree(entry, new / entry.name, copy_function=_link)
-        else:
-            _link(entry, new / entry.name)
-    return dropped
+    theirs = [name for name in (MEMORY, MAP, CRITIC, RIVAL) if other and (old / name).exists()]
+    left = shutil.ignore_patterns("generator*", "config.json", ATTRIBUTES, ".*", *theirs)
+    shutil.copytree(old, new, symlinks=True, ignore=left, copy_function=_link, dirs_exist_ok=True)
+    return [f"{name}, which was made with other encoders" for name in theirs]
 
 
-def _link(old: Path | str, new: Path | str) -> None:
+def _link(old: str, new: str) -> None:
     """Give a file a second name, or copy it where the disk has no such names."""
     try:
         os.link(old, new)

@@ -7,6 +7,7 @@ This is the only place with defaults. Settings marked [ours] are choices the pap
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
@@ -298,7 +299,8 @@ class Config:
             "generator.zoom with loss.change_weight": g.zoom or not loss.change_weight,
             "generator.text_dim equal to text.dim": g.text_dim == self.text.dim,
             "train.frozen_stages below generator.stages": train.frozen_stages < g.stages,
-            "train.frozen_stages but one of generator.stages with train.crop below 1": whole or last_alone,
+            "all but one of generator.stages in train.frozen_stages with train.crop below 1": whole
+            or last_alone,
             "loss.damsm_weight 0 with train.crop below 1": whole or not loss.damsm_weight,
             "loss.attribute_weight 0 with train.crop below 1": whole or not loss.attribute_weight,
             "damsm.pixel_size a multiple of 16 for damsm.pixel_backbone": not compact or not pixels % 16,
@@ -367,11 +369,7 @@ were of a training that is over; none where any will do."""
 
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a config dataclass as plain JSON-ready values (tuples become lists)."""
-
-    def plain(entries: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in entries}
-
-    return dataclasses.asdict(config, dict_factory=plain)
+    return dict(json.loads(json.dumps(dataclasses.asdict(config))))
 
 
 def from_dict(cls: type[T], values: Any) -> T:

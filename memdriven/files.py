@@ -1,8 +1,8 @@
 """Files and folders that are whole or absent: atomic writes, hashes, and JSON with clear errors.
 
-A writer works on a scratch path beside its target, `.NAME.scratch-0`, which it locks and which becomes
-the target in one rename. A lock dies with its process, so whatever lies there unlocked was left by a
-killed writer, and the next one removes it: scratch never piles up.
+A writer works in a scratch folder beside its target, `.NAME.scratch-...`, which it locks; what it made
+becomes the target in one rename. A lock dies with its process, so whatever lies there unlocked was left by
+a killed writer, and the next one removes it: scratch never piles up.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import errno
 import glob
 import hashlib
 import io
-import itertools
 import json
 import os
-import secrets
 import shutil
 import sys
 import tempfile
@@ -29,13 +27,13 @@ from memdriven.numbers import parse_json, shown
 
 try:
     import fcntl
-
-    LOCKS = True
-except ImportError:  # Windows has no such locks: scratch names are drawn at random there
-    LOCKS = False
+except ImportError:  # Windows has no such locks: nothing is swept there
+    fcntl = None  # type: ignore[assignment]
 
 SEAL = "content_sha256"
 """The field of a JSON object that holds the hash of all others."""
+PREVIOUS = "previous"
+"""Where two folders cannot be exchanged at once, the old one waits in the scratch for its removal."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNWRITABLE = ["EACCES", "EROFS", "EPERM", "EISDIR", "ENOTDIR", "ENAMETOOLONG", "ELOOP"]
 """Errors of a path that cannot be written, whatever is done about the disk."""
@@ -91,7 +89,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     A reader of `path` sees the old content or the new, never a part.
     """
     path = Path(path)
-    with explain_disk_errors(path), _scratch(path, folder=False) as scratch:
+    with explain_disk_errors(path), _scratch(path) as scratch:
         yield scratch
         with scratch.open("rb+") as stream:
             os.fsync(stream.fileno())
@@ -121,29 +119,14 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     A folder already at `path` is replaced only then.
     """
     path = Path(path)
-    # Where two folders cannot be exchanged at once, the old one waits there for its removal.
-    previous = path.with_name(f".{path.name}.previous")
-    with explain_disk_errors(path):
-        _finish_swap(path, previous)
-        with _scratch(path, folder=True) as scratch:
-            yield scratch
-            scratch.chmod(0o755)
-            if path.exists() and _exchange(scratch, path):
-                _sweep(scratch)
-                return
+    with explain_disk_errors(path), _scratch(path) as scratch:
+        scratch.mkdir()
+        yield scratch
+        scratch.chmod(0o755)
+        if not (path.exists() and _exchange(scratch, path)):
             if path.exists():
-                os.replace(path, previous)
+                os.replace(path, scratch.with_name(PREVIOUS))
             os.replace(scratch, path)
-            _finish_swap(path, previous)
-
-
-def _finish_swap(path: Path, previous: Path) -> None:
-    """Remove the folder that was moved out of the way, or put it back where a kill left no other."""
-    if previous.exists():
-        if path.exists():
-            _remove(previous)
-        else:
-            os.replace(previous, path)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -157,73 +140,57 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _scratch(target: Path, *, folder: bool) -> Iterator[Path]:
-    """Yield a path beside `target`, locked until the block ends; it is removed when the block fails."""
+def _scratch(target: Path) -> Iterator[Path]:
+    """Yield a path in a locked folder beside `target`, which is removed when the block ends."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for left in target.parent.glob(f".{glob.escape(target.name)}.scratch-*") if LOCKS else ():
-            _sweep(left)
-        for number in itertools.count(0 if LOCKS else secrets.randbits(40)):
-            path = target.with_name(f".{target.name}.scratch-{number}")
-            if (handle := _claim(path, folder)) is not None:
-                break
-    except OSError as error:
-        if error.errno in _FULL:
-            raise
+        for left in target.parent.glob(f".{glob.escape(target.name)}.scratch-*"):
+            _sweep(left, target)
+        handle = None
+        while handle is None:  # another process may sweep the folder before it is locked
+            folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.scratch-", dir=target.parent))
+            handle = _lock(folder)
+    except (FileExistsError, FileNotFoundError) as error:
         raise _cannot_write(target, error) from error
     try:
-        yield path
-    except BaseException:
-        _remove(path)
-        raise
+        yield folder / "new"
     finally:
-        _release(handle)
-
-
-def _claim(path: Path, folder: bool) -> int | None:
-    """Make and lock a path; None where another process holds it.
-
-    Returns:
-        The handle whose closing gives the lock up; 0 without locks.
-    """
-    if folder:
-        with contextlib.suppress(FileExistsError):
-            path.mkdir()
-    if not LOCKS:
-        return 0
-    try:
-        handle = os.open(path, os.O_RDONLY if folder else os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    except FileNotFoundError:  # its writer has just finished
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(handle), path.lstat()):
-            return handle
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    except OSError:  # a disk without locks: its writers must not meet
-        return handle
-    os.close(handle)
-    return None
-
-
-def _release(handle: int | None) -> None:
-    if handle:
+        shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
 
 
-def _sweep(path: Path) -> None:
-    """Remove a scratch path, unless a living writer holds it."""
-    if (handle := _claim(path, path.is_dir())) is not None:
-        _remove(path)
-        _release(handle)
+def _sweep(left: Path, target: Path) -> None:
+    """Remove a scratch folder, unless a living writer holds it; put right a swap that was killed."""
+    if (handle := _lock(left)) is not None:
+        if (left / PREVIOUS).exists() and not target.exists():  # killed between two renames
+            os.replace(left / PREVIOUS, target)
+        if fcntl:
+            shutil.rmtree(left, ignore_errors=True)
+        os.close(handle)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+def _lock(folder: Path) -> int | None:
+    """Lock a folder; None where another process holds it, or has removed it.
+
+    Returns:
+        The handle whose closing gives the lock up, as the end of the process does.
+    """
+    if not fcntl:
+        return os.open(os.devnull, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), folder.stat()):
+            return handle
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except OSError:  # a disk without locks
+        return handle
+    os.close(handle)
+    return None
 
 
 @contextlib.contextmanager
@@ -234,14 +201,15 @@ def held(folder: Path, work: str) -> Iterator[None]:
         DataError: another process does this `work` there now, or the disk refuses writing.
     """
     with explain_disk_errors(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        handle = _claim(folder, folder=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = _lock(folder)
     wanted, fix = f"to be alone in {folder} for {work}", "wait until it has ended, or choose another folder"
-    require(handle is not None, DataError, wanted, "another process that does the same there", fix)
+    if handle is None:
+        raise DataError(wanted, "another process that does the same there", fix)
     try:
         yield
     finally:
-        _release(handle)
+        os.close(handle)
 
 
 def sha256_file(path: Path | str) -> str:

@@ -16,6 +16,8 @@ from memdriven.errors import ConfigError, MemDrivenError
 
 LARGEST = 1e15
 """Finite numbers of greater size are refused wherever no range is named."""
+Kind = type[MemDrivenError]
+ANOTHER = "use another number"
 
 
 def is_whole(value: object) -> TypeGuard[int]:
@@ -40,7 +42,7 @@ def check_whole(
     low: int,
     high: int,
     kind: type[MemDrivenError] = ConfigError,
-    fix: str = "use another number",
+    fix: str = ANOTHER,
 ) -> int:
     """Return a whole number in low..high, both included, or raise an error of `kind`."""
     if not (is_whole(value) and low <= value <= high):
@@ -49,12 +51,7 @@ def check_whole(
 
 
 def check_number(
-    name: str,
-    value: object,
-    low: float,
-    high: float,
-    kind: type[MemDrivenError] = ConfigError,
-    fix: str = "use another number",
+    name: str, value: object, low: float, high: float, kind: Kind = ConfigError, fix: str = ANOTHER
 ) -> float:
     """Return a number in low..high as it came (a whole one stays whole), or raise an error of `kind`."""
     if not in_range(value, low, high):
@@ -88,31 +85,19 @@ def parse_json(text: str | bytes) -> Any:
     try:
         return json.loads(
             text,
-            parse_constant=_refuse,
-            parse_float=_finite,
-            parse_int=_whole,
+            parse_constant=_number,
+            parse_float=_number,
+            parse_int=_number,
             object_pairs_hook=_each_field_once,
         )
     except RecursionError:
         raise ValueError("nested too deep") from None
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not a number of JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
+def _number(text: str) -> int | float:
+    if not math.isfinite(value := float(text)):
         raise ValueError(f"{text[:40]} is beyond every number")
-    return value
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:  # over 4,300 digits, of which Python's own words advise its caller
-        raise ValueError(f"a whole number of {len(text.lstrip('-')):,} digits is too long") from None
+    return int(text) if text.lstrip("-").isdigit() else value
 
 
 def _each_field_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,13 +10,14 @@ from typing import Any
 from memdriven.config import Config, from_dict
 from memdriven.errors import ConfigError
 
-CHOICE: list[tuple[Config, str, str]] = []
-"""Every preset, what it is for, and what it takes."""
+PRESETS: dict[str, Config] = {}
+USES: dict[str, str] = {}
+"""What each is for, and what it takes."""
 
 
-def _preset(name: str, use: str, cost: str, **sections: dict[str, Any]) -> None:
+def _preset(name: str, use: str, **sections: dict[str, Any]) -> None:
     """Add the settings of that name; whatever a section leaves out is the default."""
-    CHOICE.append((from_dict(Config, {"preset": name, **sections}), use, cost))
+    PRESETS[name], USES[name] = from_dict(Config, {"preset": name, **sections}), use
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -53,8 +54,7 @@ SHOT = {"pixel_backbone": "compact", "pixel_size": 64, "epochs": 60}
 
 _preset(
     "tiny",
-    "first pictures, one stage of 64 px",
-    "12 minutes of two CPU cores",
+    "first pictures, one stage of 64 px; takes 12 minutes of two CPU cores",
     damsm=RENDERED | {"batch_size": 32, "epochs": 8},
     generator={"stages": 1, "width": 16, "acm_width": 32, "feature_width": 32}
     | {"fuse_early": True, "mirror": True},
@@ -72,8 +72,7 @@ AUGMENTED = LOOP | {"augment": "color,translation,cutout"}
 
 _preset(
     "photo-64-shape",
-    "photographs or drawings: a first phase without adversaries",
-    "15 minutes of two CPU cores",
+    "photographs or drawings: a first phase without adversaries; takes 15 minutes of two CPU cores",
     damsm=SHOT,
     generator=FIRST | NOISY,
     discriminator=PROJECTED_D,
@@ -82,8 +81,7 @@ _preset(
 )
 _preset(
     "photo-64",
-    "the same, with adversaries, from the phase before",
-    "20 minutes of two CPU cores",
+    "the same, with adversaries, from the phase before; takes 20 minutes of two CPU cores",
     damsm=SHOT,
     generator=FIRST | NOISY,
     discriminator=PROJECTED_D,
@@ -92,8 +90,7 @@ _preset(
 )
 _preset(
     "photo-128",
-    "their second stage, 128 px, from the phase before",
-    "15 minutes of two CPU cores",
+    "their second stage, 128 px, from the phase before; takes 15 minutes of two CPU cores",
     damsm=SHOT,
     generator=SMALL | NOISY | SECOND,
     discriminator=PROJECTED_D,
@@ -108,8 +105,7 @@ _preset(
 
 _preset(
     "aviary-64-shape",
-    "Aviary: a first phase on recoloured targets",
-    "an hour of two CPU cores",
+    "Aviary: a first phase on recoloured targets; takes an hour of two CPU cores",
     damsm=RENDERED,
     generator=FIRST,
     discriminator=SMALL_D,
@@ -118,8 +114,7 @@ _preset(
 )
 _preset(
     "aviary-64",
-    "Aviary, one stage of 64 px",
-    "an hour of two CPU cores",
+    "Aviary, one stage of 64 px; takes an hour of two CPU cores",
     damsm=RENDERED,
     generator=FIRST,
     discriminator=SMALL_D,
@@ -134,8 +129,7 @@ READ = {"damsm_disturbed": True, "attribute_weight": 1.5}
 
 _preset(
     "aviary-64-words",
-    "Aviary: what the caption names",
-    "40 minutes of two CPU cores",
+    "Aviary: what the caption names; takes 40 minutes of two CPU cores",
     damsm=RENDERED,
     generator=SMALL | NAMED | CLOSER,
     discriminator=SMALL_D,
@@ -144,8 +138,7 @@ _preset(
 )
 _preset(
     "aviary-64-noise",
-    "Aviary: what z says",
-    "50 minutes of two CPU cores",
+    "Aviary: what z says; takes 50 minutes of two CPU cores",
     damsm=RENDERED,
     generator=SMALL | NAMED | NOISY | CLOSER,
     discriminator=SMALL_D,
@@ -154,8 +147,7 @@ _preset(
 )
 _preset(
     "aviary-128",
-    "Aviary's second stage, 128 px",
-    "an hour of two CPU cores",
+    "Aviary's second stage, 128 px; takes an hour of two CPU cores",
     damsm=RENDERED,
     generator=SMALL | NAMED | NOISY | SECOND,
     discriminator=PROJECTED_D,
@@ -164,8 +156,7 @@ _preset(
 )
 _preset(
     "aviary-256",  # the third stage learns on squares of a quarter of the picture
-    "Aviary's third stage, 256 px",
-    "an hour of two CPU cores",
+    "Aviary's third stage, 256 px; takes an hour of two CPU cores",
     damsm=RENDERED,
     generator=SMALL | NAMED | NOISY | SECOND | {"stages": 3, "back_projection": 0.5},
     discriminator=PROJECTED_D,
@@ -180,19 +171,17 @@ _preset(
 FULL = {"acm_before": True}
 OURS = FULL | {"fuse_early": True, "mirror": True}
 SWAPPED = {"p_swap": 0.5, "swap_mix": 3, "p_fade": 0.1}
-HOURS = "7 to 8 hours of a large GPU (estimated)"
+HOURS = "; takes 7 to 8 hours of a large GPU (estimated)"
 
 _preset(
     "bird",
-    "CUB at 256 px, three stages, with our safeguards",
-    HOURS,
+    "CUB at 256 px, three stages, with our safeguards" + HOURS,
     generator=OURS,
     train=SWAPPED | {"steps": 330_000},
 )
 _preset(
     "coco",
-    "COCO at 256 px",
-    "15 to 20 hours of a large GPU (estimated)",
+    "COCO at 256 px; takes 15 to 20 hours of a large GPU (estimated)",
     generator=OURS | {"width": 48, "residual_blocks": 3},
     discriminator={"width": 96},
     loss={"damsm_weight": 50.0},
@@ -205,8 +194,7 @@ _preset(
 # biases in the ACM, R1 every 16 steps, the moving average, VGG under DAMSM's heads.
 _preset(
     "paper",
-    "the paper's literal equations",
-    HOURS,
+    "the paper's literal equations" + HOURS,
     damsm={"epochs": 600},
     generator=FULL,
     loss={"damsm_stages": "all", "mismatched": False},
@@ -216,15 +204,12 @@ _preset(
 # By the code of their earlier models: mismatched pairs, DAMSM on the last stage alone.
 _preset(
     "paper-family",
-    "what its authors most likely ran",
-    HOURS,
+    "what its authors most likely ran" + HOURS,
     damsm={"epochs": 600},
     generator=FULL,
     loss={"damsm_stages": "last", "mismatched": True},
     train={"steps": 330_000, "p_swap": 0.0},
 )
-
-PRESETS: dict[str, Config] = {config.preset: config for config, _, _ in CHOICE}
 
 
 def preset(name: str | None) -> Config:
@@ -234,7 +219,7 @@ def preset(name: str | None) -> Config:
         ConfigError: there is no such preset.
     """
     if name not in PRESETS:
-        lines = [f"  {config.preset:16} {use}; takes {cost}" for config, use, cost in CHOICE]
+        lines = [f"  {known:16} {use}" for known, use in USES.items()]
         found = "none" if name is None else repr(name)
         raise ConfigError("a preset:\n" + "\n".join(lines), found, "choose one of these by --preset")
     return PRESETS[name]

@@ -174,7 +174,7 @@ def squeezenet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SqueezeNet weights in torchvision's layout, drawn at random."""
     from safetensors.torch import save_file
 
-    from memdriven.encoders.squeezenet import SqueezeNet
+    from memdriven.encoders.imagenet import SqueezeNet
 
     path = tmp_path_factory.mktemp("weights") / "squeezenet.safetensors"
     with torch.random.fork_rng(devices=[]):

@@ -76,7 +76,7 @@ def test_failed_replacement_keeps_the_old_folder(tmp_path: Path) -> None:
 def killed_while(code: str, folder: Path) -> None:
     """Run code in a process of its own that ends by a kill."""
     begin = f"import os, sys, signal\nsys.path.insert(0, {str(Path(__file__).parents[1])!r})\n"
-    begin += "from memdriven import files\ndie = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+    begin += "from memdriven import files\ndie = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)\n"
     done = subprocess.run([sys.executable, "-c", begin + code], cwd=folder, check=False)
     assert done.returncode == -9
 
@@ -111,7 +111,7 @@ def test_a_swap_of_folders_that_was_killed_is_put_right(tmp_path: Path, at_once:
     target = tmp_path / "bank"
     with atomic_folder(target) as folder:
         (folder / "a").write_text("old")
-    patch = "files._sweep = die if os.path.exists('bank') else files._sweep\n"
+    patch = "files.shutil.rmtree = die\n"
     if not at_once:
         patch = (
             "files._exchange = lambda *_: False\nreal, done = os.replace, []\n"
@@ -129,7 +129,7 @@ def test_without_an_exchange_the_folder_is_replaced_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "_exchange", lambda *_: False)
-    monkeypatch.setattr(files, "LOCKS", False)
+    monkeypatch.setattr(files, "fcntl", None)
     for text in ("1", "2"):
         with atomic_folder(tmp_path / "bank") as folder:
             (folder / "a").write_text(text)

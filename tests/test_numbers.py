@@ -79,7 +79,7 @@ def test_json_beyond_json_is_a_value_error(text: str | bytes) -> None:
 
 
 def test_a_number_too_long_is_told_without_advice_for_programmers() -> None:
-    with pytest.raises(ValueError, match=r"^a whole number of 5,000 digits is too long$"):
+    with pytest.raises(ValueError, match=r"^-9{39} is beyond every number$"):
         parse_json('{"a": -' + "9" * 5_000 + "}")
 
 

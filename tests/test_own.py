@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from memdriven.cli import own
 from memdriven.cli.own import memorise_own, train_own
 from memdriven.data.folder import prepare_folder
-from memdriven.encoders.vgg import Vgg16Features
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.errors import CheckpointError, DataError
 from memdriven.memory.build import extract_features
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline

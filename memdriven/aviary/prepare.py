@@ -40,7 +40,6 @@ from memdriven.data.prepared import (
     refuse_other_content,
     write_prepared,
 )
-from memdriven.devices import choose_device
 from memdriven.errors import DataError, require
 from memdriven.files import atomic_write_bytes, explain_disk_errors, read_json
 from memdriven.numbers import check_number, check_whole, shown
@@ -80,9 +79,7 @@ class Rendering:
     seed: int = 0
     """Another gives other pictures."""
     workers: int | None = None
-    """Processes on the CPU; all cores when left out, 0 or 1 render in this process."""
-    device: str = "cpu"
-    """Another than the CPU renders in this process, in batches."""
+    """Processes; as many as cores when left out, 0 or 1 render in this process."""
 
     def __post_init__(self) -> None:
         size, numbers = self.image_size, {**vars(self)}
@@ -91,7 +88,7 @@ class Rendering:
         require(fits, DataError, wanted, shown(size), fix)
         for name in SHARES.keys() & numbers:
             check_number(name, numbers.pop(name), 0, SHARES[name], DataError)
-        _check_counts(**{name: number for name, number in numbers.items() if name != "device"})
+        _check_counts(**numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,14 +245,13 @@ def _render_table(
     """Render what is missing of a data set and write its tables; return its folder.
 
     Args:
-        table: views by the name of their log; on the CPU one process renders those of a log.
+        table: views by the name of their log; one process renders those of a log.
         facts: further header entries, on which the pictures depend.
         counts: of each split's items, where they are known beforehand.
 
     Raises:
         DataError: `out` holds something else than a (begun) rendering of that name, or the disk is full.
     """
-    choose_device(how.device)  # refused before anything is touched
     facts = {"seed": how.seed, "image_size": how.image_size, **facts}
     _make_room(out, name, facts if counts is None else {**facts, "counts": counts})
     shares: dict[str, list[dict[str, float]]] = {}
@@ -304,7 +300,7 @@ def _run(
     workers = cores if how.workers is None else how.workers
     logs = out / "progress" / f"{RENDERER}-{how.image_size}-{how.seed}"
     jobs = {name: (out, logs / f"{name}.jsonl", views, how) for name, views in table.items()}
-    if workers <= 1 or choose_device(how.device).type != "cpu":
+    if workers <= 1:
         for name, job in jobs.items():
             yield name, _render(*job)
         return
@@ -339,23 +335,19 @@ def _render(out: Path, log: Path, views: Sequence[View], how: Rendering) -> list
     files = [out / image_file(view.split, view.id) for view in views]
     specimens = [fingerprint(view.bird) for view in views]
     done = _finished(log, files)
-    missing = [i for i, known in enumerate(specimens) if i not in done or done[i][1] != known]
-    device = choose_device(how.device)
-    step = 1 if device.type == "cpu" else 32
     with explain_disk_errors(out):
         log.parent.mkdir(parents=True, exist_ok=True)
-        for start in range(0, len(missing), step):
-            batch = missing[start : start + step]
-            rgb, parts = render_birds([views[i].bird for i in batch], how.image_size, device)
-            for index, picture, part in zip(batch, rgb, parts, strict=True):
-                buffer = io.BytesIO()
-                pixels = picture.permute(1, 2, 0).cpu().numpy()
-                Image.fromarray(pixels).save(buffer, "WEBP", quality=QUALITY, method=4)
-                atomic_write_bytes(files[index], buffer.getvalue())
-                shares, specimen = done[index] = part_shares(part), specimens[index]
-                facts = {"index": index, "crc": zlib.crc32(buffer.getvalue())}
-                with log.open("a", encoding="utf-8") as stream:
-                    stream.write(json.dumps({**facts, "shares": shares, "specimen": specimen}) + "\n")
+        for index, (view, file, specimen) in enumerate(zip(views, files, specimens, strict=True)):
+            if index in done and done[index][1] == specimen:
+                continue
+            (rgb,), (parts,) = render_birds([view.bird], how.image_size)
+            buffer = io.BytesIO()
+            Image.fromarray(rgb.permute(1, 2, 0).numpy()).save(buffer, "WEBP", quality=QUALITY, method=4)
+            atomic_write_bytes(file, buffer.getvalue())
+            shares, _ = done[index] = part_shares(parts), specimen
+            facts = {"index": index, "crc": zlib.crc32(buffer.getvalue())}
+            with log.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps({**facts, "shares": shares, "specimen": specimen}) + "\n")
     return [done[i][0] for i in range(len(views))]
 
 
@@ -373,7 +365,7 @@ def _finished(log: Path, files: Sequence[Path]) -> dict[int, tuple[dict[str, flo
 
 def part_shares(parts: torch.Tensor) -> dict[str, float]:
     """Share of the bird's pixels that each part has; parts (h, w) with the values of `PARTS`."""
-    count = torch.bincount(parts.flatten().long().cpu(), minlength=len(PARTS)).tolist()
+    count = torch.bincount(parts.flatten().long(), minlength=len(PARTS)).tolist()
     bird = sum(count) - count[PART["background"]] - count[PART["perch"]]
     return {
         name: round(count[i] / max(bird, 1), 6)

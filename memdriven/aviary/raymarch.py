@@ -1,32 +1,246 @@
-"""Rays, noise and signed distances: where a picture's rays meet a bird, and how open that spot lies."""
+"""A bird as forty-two primitives, their signed distances, and where a picture's rays meet them.
+
+The primitives are rounded cones, bent and flattened. `Rig` places them in float64 numpy; `Primitives`
+are those of a rig as float32 tensors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.aviary.primitives import Array, Batch, Primitives, distance
+Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Camera(Batch):
-    """A batch of cameras. Position in world units; the basis rows are right, up, forward."""
+def tensor(values: object) -> Tensor:
+    """What is known of a bird, in float32."""
+    return torch.from_numpy(np.asarray(values, dtype=np.float32))
 
-    position: Tensor  # (b, 3)
-    basis: Tensor  # (b, 3, 3)
-    tangent: Tensor  # (b, 1) half the field of view, as a tangent
+
+def column(values: Sequence[float] | Array) -> Tensor:
+    """Numbers for the rows of (k, n), as (k, 1)."""
+    return tensor(values)[:, None]
+
+
+WING = ("coverts", "secondaries", "primary1", "primary2", "primary3", "primary4")
+
+SLOTS: tuple[str, ...] = (
+    *("body", "breast", "rear", "neck1", "neck2", "head", "cheek", "thigh-", "thigh+"),
+    *("beak", "beak_tip", "mandible", "eye-", "eye+", "leg-", "leg+"),
+    *(f"toe{i}{s}" for s in "-+" for i in range(3)),
+    *("crest1", "crest2", "tail0", "tail1", "tail2"),
+    *(f"{name}{s}" for s in "-+" for name in WING),
+    *("perch1", "perch2", "perch3"),
+)
+"""The primitives; the first nine (`SOFT`) melt into each other."""
+SLOT = {name: i for i, name in enumerate(SLOTS)}
+FORWARD, UP, RIGHT = np.eye(3)
+SIDES = (("-", -1.0), ("+", 1.0))
+"""Slot suffix and sign of z, left then right."""
+
+
+def vec(*xyz: float) -> Array:
+    """A point or direction in float64."""
+    return np.array(xyz, dtype=np.float64)
+
+
+def unit(v: Array) -> Array:
+    """The direction of v."""
+    return np.asarray(v / max(float(np.linalg.norm(v)), 1e-9))
+
+
+def rotation(axis: Array, angle: float) -> Array:
+    """Right-handed rotation matrix about a unit axis."""
+    x, y, z = axis
+    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.asarray(np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k)
+
+
+@dataclasses.dataclass
+class Rig:
+    """One bird's primitives and frames, float64 numpy; see `Primitives` for their meaning."""
+
+    matrix: Array = dataclasses.field(default_factory=lambda: np.zeros((len(SLOTS), 3, 3)))
+    origin: Array = dataclasses.field(default_factory=lambda: np.zeros((len(SLOTS), 3)))
+    length: Array = dataclasses.field(default_factory=lambda: np.full(len(SLOTS), 1e-5))
+    radius: Array = dataclasses.field(default_factory=lambda: np.tile([0.004, 0.0, 0.0], (len(SLOTS), 1)))
+    bend: Array = dataclasses.field(default_factory=lambda: np.zeros((len(SLOTS), 2)))
+    stretch: Array = dataclasses.field(default_factory=lambda: np.ones((len(SLOTS), 2)))
+    bounds: list[tuple[Array, float]] = dataclasses.field(default_factory=list)
+    body: Array = dataclasses.field(default_factory=lambda: np.eye(3))
+    body_axes: Array = dataclasses.field(default_factory=lambda: np.ones(3))
+    head: Array = dataclasses.field(default_factory=lambda: np.eye(3))
+    head_at: Array = dataclasses.field(default_factory=lambda: np.zeros(3))
+    head_radius: float = 0.4
+    eye_at: Array = dataclasses.field(
+        default_factory=lambda: np.zeros(3)
+    )  # in head frame, head radii; z mirrored
+    eye_radius: float = 0.2
+    wings: Array = dataclasses.field(
+        default_factory=lambda: np.zeros((2, 3, 3))
+    )  # rows: along, across, origin
+    wing_size: Array = dataclasses.field(default_factory=lambda: np.ones((2, 2)))  # length, chord
+    ground: float = -1e3
+    """Height of the ground or the water, world y; far below for none."""
+
+    def __post_init__(self) -> None:
+        self.matrix[:] = np.eye(3)
+
+    def put(
+        self,
+        slot: str,
+        a: Array,
+        b: Array,
+        r0: float,
+        r1: float,
+        *,
+        bulge: float = 0.0,
+        flat: float = 1.0,
+        cap: float = 1.0,
+        normal: Array = UP,
+        bend: tuple[float, float] = (0.0, 0.0),
+        bound: bool = True,
+    ) -> None:
+        """Place a primitive from a to b, radius r0 to r1 plus `bulge` in the middle.
+
+        flat squeezes it along `normal`, cap stretches its rounded ends, bend moves its end across
+        and along normal.
+        """
+        i = SLOT[slot]
+        length = float(np.linalg.norm(b - a))
+        u = unit(b - a) if length > 1e-06 else unit(np.cross(normal, RIGHT if abs(normal[2]) < 0.9 else UP))
+        v = np.cross(normal, u)
+        if np.linalg.norm(v) < 1e-3:
+            v = np.cross(vec(0.3, 0.2, 1.0), u)
+        v = unit(v)
+        w = np.cross(u, v)
+        self.matrix[i] = np.stack([u / cap, v, w / flat])
+        self.origin[i] = a
+        self.length[i] = max(length / cap, 1e-5)
+        self.radius[i] = (r0, r1 - r0 + 4 * bulge, -4 * bulge)
+        self.bend[i] = (bend[0], bend[1] / flat)
+        self.stretch[i] = (1 / cap**2, 1 / flat**2)
+        if bound:
+            end = b + v * bend[0] + w * bend[1]
+            self.bounds += [
+                (a, r0 * max(cap, 1.0)),
+                (end, r1),
+                ((a + b) / 2, max(r0, r1, (r0 + r1) / 2 + bulge)),
+            ]
+
+    def ellipsoid(self, slot: str, at: Array, x: Array, y: Array, axes: tuple[float, float, float]) -> None:
+        """An ellipsoid with half-axes `axes` along x, y and their cross product."""
+        i = SLOT[slot]
+        lx, ly, lz = axes
+        self.matrix[i] = np.stack([x / (lx / lz), np.cross(x, y), y / (ly / lz)])
+        self.origin[i] = at
+        self.radius[i] = (lz, 0.0, 0.0)
+        self.stretch[i] = ((lz / lx) ** 2, (lz / ly) ** 2)
+        self.bounds += [(at + x * (lx - lz), lz), (at - x * (lx - lz), lz)]
+
+
+SOFT = 9
+"""The first primitives (body, neck, head, thighs) melt into each other; the rest stay crisp."""
+BLEND = 0.055
+"""Width of the melt between soft primitives, in body units."""
+CRISP_BLEND = 0.02
+
+
+class Primitives:
+    """A rig's `p` primitives as tensors. Lengths in body units, world frame."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.matrix = tensor(rig.matrix.transpose(1, 0, 2).reshape(-1, 3))
+        """Rows: all along / cap, all across, all through / flatness (3p, 3)."""
+        self.offset = tensor(-np.einsum("pij,pj->ip", rig.matrix, rig.origin).reshape(-1, 1))
+        """So that local = matrix @ x + offset (3p, 1)."""
+        self.length = tensor(rig.length[:, None])
+        """Of the axis, in local units (p, 1)."""
+        self.radius = tensor(rig.radius)
+        """radius(t) = r0 + r1 t + r2 t^2 (p, 3)."""
+        self.bend = tensor(rig.bend)
+        """Shift across and through at t = 1, quadratic in t (p, 2)."""
+        self.stretch = tensor(rig.stretch)
+        """Squared inverse scale of the first and third row (p, 2)."""
+
+
+def primitive_distances(rig: Primitives, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Distance of every point to every primitive.
+
+    points: (3, n) world. Returns (p, n) distances, the local gradient (3p, n), and t in [0, 1] along
+    each axis (p, n). The distance is the first-order estimate r (r - a) / |grad| of an ellipsoid's,
+    exact for spheres.
+    """
+    local = torch.addmm(rig.offset, rig.matrix, points)  # (3p, n)
+    u, v, w = local.chunk(3)
+    t = (u / rig.length).clamp_(0.0, 1.0)
+    u.addcmul_(t, rig.length, value=-1.0)
+    t2 = t * t
+    v.addcmul_(t2, rig.bend[:, 0:1], value=-1.0)
+    w.addcmul_(t2, rig.bend[:, 1:2], value=-1.0)
+    a = torch.addcmul(rig.radius[:, 0:1], t, rig.radius[:, 1:2]).addcmul_(t2, rig.radius[:, 2:3])
+    uu, vv, ww = u * u, v * v, w * w
+    r = (uu + vv).add_(ww).sqrt_()
+    g = vv.addcmul_(uu, rig.stretch[:, 0:1]).addcmul_(ww, rig.stretch[:, 1:2]).add_(1e-9).rsqrt_()
+    return a.neg_().add_(r).mul_(r).mul_(g), local, t
+
+
+def _melt(d: Tensor) -> Tensor:
+    """Smooth minimum over the soft primitives: (SOFT, n) -> (1, n)."""
+    low = d.amin(0, keepdim=True)
+    return low - BLEND * (d.sub(low).mul_(-1.0 / BLEND).exp_().sum(0, keepdim=True)).log_()
+
+
+def distance(rig: Primitives, points: Tensor) -> Tensor:
+    """Signed distance from points (3, n) to the union of a rig: (n), negative inside."""
+    d, _, _ = primitive_distances(rig, points)
+    soft = _melt(d[:SOFT])[0]
+    hard = d[SOFT:].amin(0)
+    h = (CRISP_BLEND - (soft - hard).abs_()).clamp_(min=0.0)
+    return torch.minimum(soft, hard) - h * h * (0.25 / CRISP_BLEND)
+
+
+def distance_and_normal(rig: Primitives, points: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Distance (n), unit normal (3, n), primitive distances and axis positions (p, n)."""
+    d, local, t = primitive_distances(rig, points)
+    soft = _melt(d[:SOFT])
+    flat = torch.cat((soft, d[SOFT:]))
+    low = flat.amin(0, keepdim=True)
+    # Softmin weights: among the soft primitives as in the melt, then crisp against the melted body.
+    weight = flat.sub(low).mul_(-1.0 / CRISP_BLEND).exp_()
+    inner = d[:SOFT].sub(soft).mul_(-1.0 / BLEND).exp_()
+    weight = torch.cat((inner * weight[:1], weight[1:]))  # (p, n)
+    u, v, w = local.chunk(3)
+    su, sw = rig.stretch[:, 0:1], rig.stretch[:, 1:2]
+    scale = weight * (u * u * su + v * v + w * w * sw).add_(1e-9).rsqrt_()
+    normal = rig.matrix.T @ (local * scale.repeat(3, 1))  # (3, n)
+    normal = normal / normal.norm(dim=0, keepdim=True).clamp_min(1e-6)
+    return low[0], normal, d, t
+
+
+# -- Rays, noise, light ---------------------------------------------------------------------------------
+
+
+class Camera:
+    """Where a picture is taken from, in world units."""
+
+    def __init__(self, position: Array, basis: Array, tangent: float) -> None:
+        self.position = column(position)  # (3, 1)
+        self.right, self.up, self.forward = map(column, basis)  # each (3, 1)
+        self.tangent = float(np.float32(tangent))
+        """Of half the field of view."""
 
     def rays(self, x: Tensor, y: Tensor) -> Tensor:
-        """Unit directions (b, 3, n) through image points x, y in [-1, 1], y up; both (b, n)."""
-        right, up, forward = (self.basis[:, i, :, None] for i in range(3))
-        ray = forward + (x * self.tangent).unsqueeze(1) * right + (y * self.tangent).unsqueeze(1) * up
-        length: Tensor = ray.norm(dim=1, keepdim=True)
+        """Unit directions (3, n) through image points x, y (n) in [-1, 1], y up."""
+        ray = self.forward + (x * self.tangent) * self.right + (y * self.tangent) * self.up
+        length: Tensor = ray.norm(dim=0, keepdim=True)
         return ray.div(length)
 
 
@@ -68,25 +282,20 @@ SIZE = 128
 
 
 @cache
-def _table(device: torch.device) -> Tensor:
+def _table() -> Tensor:
     """(1, 4, SIZE + 1, SIZE + 1): four independent tables, wrapped by one row and column."""
     values = np.random.Generator(np.random.PCG64(7)).random((4, SIZE, SIZE), dtype=np.float32)
-    table = torch.from_numpy(np.pad(values, ((0, 0), (0, 1), (0, 1)), mode="wrap"))
-    return table.unsqueeze(0).to(device)
+    return torch.from_numpy(np.pad(values, ((0, 0), (0, 1), (0, 1)), mode="wrap"))[None]
 
 
 def noise(u: Tensor, v: Tensor) -> Tensor:
-    """Four channels (b, 4, n) of smooth noise in [0, 1] at u, v (b, n), one cell a unit."""
-    b, n = u.shape
-    x = u.remainder(SIZE) * (2.0 / SIZE) - 1.0
-    y = v.remainder(SIZE) * (2.0 / SIZE) - 1.0
-    grid = torch.stack((x, y), -1).reshape(1, b * n, 1, 2)
-    out = F.grid_sample(_table(u.device), grid, mode="bilinear", align_corners=True)
-    return out.reshape(4, b, n).transpose(0, 1)
+    """Four channels (4, n) of smooth noise in [0, 1] at u, v (n), one cell a unit."""
+    grid = torch.stack([at.remainder(SIZE) * (2.0 / SIZE) - 1.0 for at in (u, v)], -1)
+    return F.grid_sample(_table(), grid[None, :, None], mode="bilinear", align_corners=True)[0, :, :, 0]
 
 
 def fractal(u: Tensor, v: Tensor, octaves: int = 3) -> Tensor:
-    """Four channels of noise summed over octaves, in [0, 1]: (b, 4, n)."""
+    """Four channels of noise summed over octaves, in [0, 1]: (4, n)."""
     total = noise(u, v)
     gain, norm = 0.5, 1.0
     for k in range(1, octaves):
@@ -107,126 +316,90 @@ def fraction(x: Tensor) -> Tensor:
 
 
 CHUNK = 4096
-"""Points evaluated at once for each image: what keeps the working set in a CPU's cache."""
+"""Points evaluated at once: what keeps the working set in a CPU's cache."""
 
 
-def chunks(n: int, device: torch.device) -> Iterator[slice]:
-    """Slices of at most `CHUNK` points on a CPU, one slice elsewhere."""
-    step = CHUNK if device.type == "cpu" else max(n, 1)
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
-
-
-def field(rig: Primitives, points: Tensor, f: Callable[[Primitives, Tensor], Tensor] = distance) -> Tensor:
-    """`f` over points (b, 3, n), in cache-sized pieces: (b, n)."""
-    parts = [f(rig, points[:, :, c]) for c in chunks(points.shape[2], points.device)]
-    return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+def field(rig: Primitives, points: Tensor) -> Tensor:
+    """The signed distance at points (3, n), in cache-sized pieces: (n)."""
+    return torch.cat([distance(rig, part) for part in torch.split(points, CHUNK, 1)])
 
 
 def pixel_grid(index: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Centres x, y in [-1, 1], y up, of pixels of a size x size image, by flat index (b, n)."""
+    """Centres x, y in [-1, 1], y up, of pixels of a size x size image, by flat index (n)."""
     x = (index.remainder(size) + 0.5) * (2.0 / size) - 1.0
     y = 1.0 - (index.div(size, rounding_mode="floor") + 0.5) * (2.0 / size)
     return x, y
 
 
-def compact(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Flat indices (b, n) of the true entries of mask (b, m), and which of them are real.
-
-    Rows are padded to the fullest one.
-    """
-    if mask.shape[0] == 1:
-        index = mask[0].nonzero().T  # (1, n)
-        return index, torch.ones_like(index, dtype=torch.bool)
-    n = int(mask.sum(1).amax())
-    index = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :n]
-    return index, mask.gather(1, index)
-
-
 def _advance(
     rig: Primitives, origin: Tensor, ray: Tensor, t: Tensor, far: Tensor, cone: float, steps: int
-) -> tuple[Tensor, Tensor]:
-    """March t (b, n) until the field is within the cone's radius `cone * t`.
+) -> Tensor:
+    """March t (n), in place, until the field is within the cone's radius `cone * t`.
 
-    Finished rays are dropped on the way. Returns t and which rays touched.
+    Finished rays are dropped on the way. Returns which rays touched.
     """
-    b, n = t.shape
     touched = torch.zeros_like(t, dtype=torch.bool)
-    live = torch.arange(n, device=t.device).expand(b, n)
-    real = torch.ones_like(touched)
+    live = torch.arange(len(t))
     for _ in range(steps):
-        ti = t.gather(1, live)
-        dirs = ray.gather(2, live.unsqueeze(1).expand(-1, 3, -1))
-        d = field(rig, origin + dirs * ti.unsqueeze(1))
+        ti = t[live]
+        d = field(rig, origin + ray[:, live] * ti)
         stop = d < ti * cone
         # A cone keeps its distance from what it has not touched: step to where its edge might.
-        t = t.scatter(
-            1, live, torch.where(stop | ~real, ti, ti + (d - 0.5 * cone * ti).clamp_min(0.3 * cone * ti))
-        )
-        touched = touched.scatter(1, live, torch.where(real, stop, touched.gather(1, live)))
-        live, real = compact(~touched & (t < far))
-        if live.shape[1] == 0:
+        t[live] = torch.where(stop, ti, ti + (d - 0.5 * cone * ti).clamp_min(0.3 * cone * ti))
+        touched[live] = stop
+        live = (~touched & (t < far)).nonzero()[:, 0]
+        if not len(live):
             break
-    return t, touched
+    return touched
 
 
-def trace(
-    rig: Primitives, camera: Camera, near: Tensor, far: Tensor, size: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def trace(rig: Primitives, camera: Camera, near: Tensor, far: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """First hits of all pixels of a size x size image.
 
-    near, far: (b, 1) where rays may start and must stop. Returns flat pixel index (b, n), which of
-    them are real hits, and depth (b, n), for the pixels whose ray comes within half a pixel of the
-    bird.
+    near, far: distances (1) where rays may start and must stop. Returns flat pixel index and depth (n)
+    of the pixels whose ray comes within half a pixel of the bird.
     """
-    origin = camera.position.unsqueeze(-1)  # (b, 3, 1)
-    b = origin.shape[0]
     side = size // 4
-    index = torch.arange(side * side, device=origin.device).expand(b, -1)
-    real = torch.ones_like(index, dtype=torch.bool)
-    t = near.expand(b, side * side).contiguous()
-    tangent = float(camera.tangent[0, 0])
+    index = torch.arange(side * side)
+    t = near.repeat(side * side)
     for level, steps in ((side, 48), (2 * side, 28), (size, 44)):
-        x, y = pixel_grid(index, level)
-        ray = camera.rays(x, y)
-        pixel = tangent / level  # half a pixel's width at unit depth
-        last = level == size
-        t, touched = _advance(rig, origin, ray, t, far, pixel * (0.35 if last else 1.45), steps)
-        touched = touched & real
-        if last:
-            return index, touched, t
-        # Rays still going after the last step graze the surface: let the finer level decide.
-        keep, real = compact(touched | (real & (t < far) & ~touched))
-        index, t = index.gather(1, keep), t.gather(1, keep)
-        row, column = index.div(level, rounding_mode="floor"), index.remainder(level)
-        first = row * 2 * (2 * level) + column * 2
-        index = torch.cat((first, first + 1, first + 2 * level, first + 2 * level + 1), 1)
-        t, real = t.repeat(1, 4), real.repeat(1, 4)
-    raise AssertionError("unreachable")
+        ray = camera.rays(*pixel_grid(index, level))
+        pixel = camera.tangent / level  # half a pixel's width at unit depth
+        cone = pixel * (0.35 if level == size else 1.45)
+        touched = _advance(rig, camera.position, ray, t, far, cone, steps)
+        if level < size:
+            # Rays still going after the last step graze the surface: let the finer level decide.
+            keep = touched | (t < far)
+            index, t = index[keep], t[keep]
+            row, column = index.div(level, rounding_mode="floor"), index.remainder(level)
+            first = row * 2 * (2 * level) + column * 2
+            index = torch.cat((first, first + 1, first + 2 * level, first + 2 * level + 1))
+            t = t.repeat(4)
+    return index[touched], t[touched]
 
 
 def occlusion(
     rig: Primitives, points: Tensor, towards: Tensor, reach: float, steps: int, hardness: float
 ) -> Tensor:
-    """How much light from direction `towards` (b, 3, 1) reaches points (b, 3, n), edges soft.
+    """How much light from direction `towards` (3, 1) reaches points (3, n), edges soft.
 
     1 is all of it.
     """
-    t = torch.full_like(points[:, 0], 0.05)
+    t = torch.full_like(points[0], 0.05)
     light = torch.ones_like(t)
     for _ in range(steps):
-        d = field(rig, points + towards * t.unsqueeze(1))
+        d = field(rig, points + towards * t)
         light = torch.minimum(light, (0.5 + 0.5 * hardness * d / t).clamp_(0.0, 1.0))
         t = t + d.clamp(0.03, reach / steps * 1.6)
     return light * light * (3 - 2 * light)
 
 
 def ambient(rig: Primitives, points: Tensor, normal: Tensor) -> Tensor:
-    """Openness to the sky of points (b, 3, n), 1 is open.
+    """Openness to the sky of points (3, n), 1 is open.
 
     From the field a little way out along the normal.
     """
-    closed = torch.zeros_like(points[:, 0])
+    closed = torch.zeros_like(points[0])
     for reach, weight in ((0.09, 0.9), (0.28, 0.55)):
         d = field(rig, points + normal * reach)
         closed = closed + weight * (1.0 - d / reach).clamp_(0.0, 1.0)

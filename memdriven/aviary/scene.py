@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from memdriven.aviary.primitives import Batch, Rig, stacked
-from memdriven.aviary.raymarch import Camera, fractal, noise, pixel_grid, smoothstep
+from memdriven.aviary.raymarch import Camera, Rig, column, fractal, noise, pixel_grid, smoothstep, tensor
 from memdriven.aviary.species import BirdSpec, stream
 
 Colour = tuple[float, float, float]
@@ -115,26 +114,6 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
 DISCS = 20
 _DISC = ((-1.1, 1.1), (-1.1, 1.1), (0.05, 0.17), (0.1, 0.6))
 """Of a disc of light: x, y, radius, weight, drawn from."""
-_GROUNDS = ("grass", "snow", "sand", "rock", "water")
-
-
-@dataclass(frozen=True)
-class Scene(Batch):
-    """A batch of settings as tensors."""
-
-    bottom: Tensor  # (b, 3, 1)
-    top: Tensor
-    blotch: Tensor
-    ground: Tensor  # (b, 2, 3, 1)
-    sun: Tensor
-    sky: Tensor
-    bounce: Tensor
-    amounts: Tensor  # (b, 3) blotches, bokeh, clouds
-    kind: Tensor  # (b, 6) grass, snow, sand, rock, water, has a ground
-    level: Tensor  # (b, 1) height of the ground
-    discs: Tensor  # (b, DISCS, 4) x, y, radius, weight
-    place: Tensor  # (b, 8)
-    sun_at: Tensor  # (b, 3, 1) unit vector to the sun
 
 
 def choose_setting(spec: BirdSpec) -> Setting:
@@ -154,112 +133,94 @@ def choose_setting(spec: BirdSpec) -> Setting:
     return max(shown, key=apart)
 
 
-def stack_scenes(specs: list[BirdSpec], rigs: list[Rig]) -> Scene:
-    """Scenes of a batch, float32 on the CPU."""
-    settings = [choose_setting(spec) for spec in specs]
-    kinds, discs, suns = [], [], []
-    for spec, rig in zip(specs, rigs, strict=True):
-        here = spec.attributes["background"]
-        kinds.append([*(float(here == kind) for kind in _GROUNDS), float(rig.ground > -900)])
+class Scene:
+    """Where one bird is, as tensors."""
+
+    def __init__(self, spec: BirdSpec, rig: Rig) -> None:
+        self.setting = setting = choose_setting(spec)
+        self.bottom, self.top, self.blotch = map(column, (setting.bottom, setting.top, setting.blotch))
+        self.sun, self.sky, self.bounce = map(column, (setting.sun, setting.sky, setting.bounce))
+        self.dark, self.pale = map(column, setting.ground)
+        self.kind = spec.attributes["background"] if rig.ground > -900 else ""
+        """Of the ground: grass, snow, sand, rock or water; none in the air and above a perch."""
+        self.level = tensor(max(rig.ground, -1e3))
+        """Height of the ground."""
         rng = stream("discs", spec.seed, spec.species_id, spec.index)
-        discs.append([[rng.uniform(*span) for span in _DISC] for _ in range(DISCS)])
-        azimuth = spec.azimuth + spec.sun_azimuth
-        up = spec.sun_elevation
-        suns.append([[math.cos(up) * math.cos(azimuth)], [math.sin(up)], [math.cos(up) * math.sin(azimuth)]])
-
-    def colour(name: str) -> Tensor:
-        return stacked([[[c] for c in getattr(s, name)] for s in settings])
-
-    return Scene(
-        bottom=colour("bottom"),
-        top=colour("top"),
-        blotch=colour("blotch"),
-        ground=stacked([[[[c] for c in tone] for tone in s.ground] for s in settings]),
-        sun=colour("sun"),
-        sky=colour("sky"),
-        bounce=colour("bounce"),
-        amounts=stacked([[s.blotches, s.bokeh, s.clouds] for s in settings]),
-        kind=stacked(kinds),
-        level=stacked([[max(r.ground, -1e3)] for r in rigs]),
-        discs=stacked(discs),
-        place=stacked([s.noise for s in specs]),
-        sun_at=stacked(suns),
-    )
+        self.discs = tensor([[rng.uniform(*span) for span in _DISC] for _ in range(DISCS)])
+        """x, y, radius, weight (DISCS, 4)."""
+        self.place = tensor(spec.noise) * 100
+        """Where noise is read (8)."""
+        azimuth, up = spec.azimuth + spec.sun_azimuth, spec.sun_elevation
+        self.sun_at = column(
+            (math.cos(up) * math.cos(azimuth), math.sin(up), math.cos(up) * math.sin(azimuth))
+        )
+        """Unit vector to the sun (3, 1)."""
 
 
 def backdrop(scene: Scene, size: int) -> Tensor:
-    """What lies far behind, blurred: (b, 3, size * size)."""
-    b, device = scene.level.shape[0], scene.level.device
+    """What lies far behind, blurred: (3, size * size)."""
+    setting, place = scene.setting, scene.place
     small = size // 2 if size <= 64 else size // 4
-    x, y = pixel_grid(torch.arange(small * small, device=device).expand(b, -1), small)
-    place = scene.place * 100
-    rise = smoothstep(-1.1, 1.1, y).unsqueeze(1)
-    colour = scene.bottom + rise * (scene.top - scene.bottom)
-    soft = fractal(x * 1.5 + place[:, :1], y * 1.5 + place[:, 1:2], 2)
-    patch = smoothstep(0.40, 0.78, soft[:, 0]) * scene.amounts[:, :1]
-    colour = colour + patch.unsqueeze(1) * (scene.blotch - colour)
-    colour = colour * (0.74 + 0.52 * soft[:, 1:2])
-    cloud = fractal(x * 1.1 + place[:, 2:3], y * 2.3 + place[:, 3:4], 4)[:, 0]
-    cloud = smoothstep(0.46, 0.72, cloud) * scene.amounts[:, 2:]
-    colour = colour + cloud.unsqueeze(1) * (scene.blotch - colour)
-    disc = scene.discs.unsqueeze(-1)  # (b, k, 4, 1)
-    away = ((x.unsqueeze(1) - disc[:, :, 0]).square() + (y.unsqueeze(1) - disc[:, :, 1]).square()).sqrt()
-    glow = (
-        smoothstep(1.0, 0.82, away / disc[:, :, 2])
-        * (0.6 + 0.4 * smoothstep(0.6, 0.95, away / disc[:, :, 2]))
-        * disc[:, :, 3]
-    )
-    light = glow.sum(1).clamp_(max=0.9) * scene.amounts[:, 1:2]
-    bright = scene.blotch * 1.25 + 0.10
-    colour = colour + light.unsqueeze(1) * (bright - colour)
-    image = F.interpolate(
-        colour.reshape(b, 3, small, small), size=(size, size), mode="bilinear", align_corners=False
-    )
-    return image.reshape(b, 3, size * size)
+    x, y = pixel_grid(torch.arange(small * small), small)
+    colour = scene.bottom + smoothstep(-1.1, 1.1, y) * (scene.top - scene.bottom)
+    soft = fractal(x * 1.5 + place[0], y * 1.5 + place[1], 2)
+    patch = smoothstep(0.40, 0.78, soft[0]) * setting.blotches
+    colour = colour + patch * (scene.blotch - colour)
+    colour = colour * (0.74 + 0.52 * soft[1])
+    cloud = fractal(x * 1.1 + place[2], y * 2.3 + place[3], 4)[0]
+    cloud = smoothstep(0.46, 0.72, cloud) * setting.clouds
+    colour = colour + cloud * (scene.blotch - colour)
+    at_x, at_y, radius, weight = scene.discs.T[:, :, None]  # each (k, 1)
+    away = ((x - at_x).square() + (y - at_y).square()).sqrt() / radius
+    glow = smoothstep(1.0, 0.82, away) * (0.6 + 0.4 * smoothstep(0.6, 0.95, away)) * weight
+    light = glow.sum(0).clamp_(max=0.9) * setting.bokeh
+    colour = colour + light * (scene.blotch * 1.25 + 0.10 - colour)
+    return enlarged(colour, small, size)
 
 
-def ground(scene: Scene, camera: Camera, ray: Tensor, behind: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def enlarged(maps: Tensor, small: int, size: int) -> Tensor:
+    """Maps (c, small * small) in another size (c, size * size), bilinearly."""
+    maps = maps.reshape(1, -1, small, small)
+    return F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False).flatten(2)[0]
+
+
+def ground(scene: Scene, camera: Camera, ray: Tensor, behind: Tensor) -> tuple[Tensor, Tensor]:
     """Colour of the ground before light, where rays meet it.
 
-    ray (b, 3, n), behind (b, 3, n) the backdrop. Returns colour (b, 3, n), cover (b, n) in [0, 1]
-    with a soft horizon, and points (b, 3, n).
+    ray (3, n), behind (3, n) the backdrop. Returns colour (3, n) and cover (n) in [0, 1] with a soft
+    horizon.
     """
-    down = (-ray[:, 1]).clamp_min(1e-4)
-    t = (camera.position[:, 1:2] - scene.level).clamp_min(0.01) / down
-    points = camera.position.unsqueeze(-1) + ray * t.clamp(max=400.0).unsqueeze(1)
-    cover = smoothstep(0.004, 0.045, -ray[:, 1]) * scene.kind[:, 5:6]
-    right, forward = camera.basis[:, 0, :, None], camera.basis[:, 2, :, None]
-    flat = forward * torch.tensor([1.0, 0.0, 1.0], device=ray.device).view(1, 3, 1)
-    r, f = (points * right).sum(1), (points * flat).sum(1) * 1.05
-    reach = camera.position.norm(dim=1, keepdim=True)
+    down = (-ray[1]).clamp_min(1e-4)
+    t = (camera.position[1] - scene.level).clamp_min(0.01) / down
+    points = camera.position + ray * t.clamp(max=400.0)
+    cover = smoothstep(0.004, 0.045, -ray[1])
+    flat = camera.forward * column((1.0, 0.0, 1.0))
+    r, f = (points * camera.right).sum(0), (points * flat).sum(0) * 1.05
+    reach = camera.position.norm()
     focus = 1.0 / (1.0 + ((t - reach) / (0.30 * reach)).square())  # sharp where the bird is
-    place = scene.place * 100
-    coarse = noise(r * 0.9 + place[:, :1], f * 0.9 + place[:, 1:2])
-    kind = scene.kind
-    blade = noise(r * 17 + 2 * coarse[:, 1], f * 3.2)
-    grain = noise(r * 13, f * 13)
-    fine = noise(r * 37, f * 37)
-    ripple = 0.5 + 0.5 * (f * 7 + 6 * coarse[:, 2] + 1.2 * r).sin()
-    detail = (
-        kind[:, 0:1] * (0.75 * blade[:, 0] + 0.45 * blade[:, 1] - 0.1)
-        + kind[:, 1:2] * (0.35 + 0.4 * coarse[:, 3] + 0.2 * grain[:, 0])
-        + kind[:, 2:3] * (0.28 * ripple + 0.32 * grain[:, 0] + 0.34 * fine[:, 0])
-        + kind[:, 3:4] * (0.2 + 0.5 * grain[:, 1] + 0.35 * fine[:, 1])
-        + kind[:, 4:5] * 0.5
-    )
-    level = 0.5 * coarse[:, 0] + 0.25 + (detail - 0.5) * (0.10 + 0.90 * focus)
-    colour = scene.ground[:, 0] + level.clamp(0.0, 1.0).unsqueeze(1) * (
-        scene.ground[:, 1] - scene.ground[:, 0]
-    )
-    wave = (
-        0.5 * noise(r * 2.2 + place[:, 2:3], f * 6.5)[:, 0]
-        + 0.5 * noise(r * 5.0, f * 15.0 + 3 * coarse[:, 0])[:, 1]
-    )
-    crest = smoothstep(0.48, 0.72, wave).unsqueeze(1) * kind[:, 4:5].unsqueeze(1)
-    mirror = 0.55 * scene.top + 0.45 * scene.bottom
-    glance = (0.22 + 0.62 * (1.0 + ray[:, 1]).clamp(0.0, 1.0).pow(5)).unsqueeze(1) * kind[:, 4:5].unsqueeze(1)
-    colour = colour + glance * (mirror - colour)
-    colour = colour + 0.55 * crest * (mirror * 1.05 - colour)
-    haze = smoothstep(0.35, 0.02, -ray[:, 1]).unsqueeze(1) * 0.45
-    colour = colour + haze * (behind - colour)
-    return colour, cover, points
+    place = scene.place
+    coarse = noise(r * 0.9 + place[0], f * 0.9 + place[1])
+    grain, fine = noise(r * 13, f * 13), noise(r * 37, f * 37)
+    if scene.kind == "grass":
+        blade = noise(r * 17 + 2 * coarse[1], f * 3.2)
+        detail = 0.75 * blade[0] + 0.45 * blade[1] - 0.1
+    elif scene.kind == "snow":
+        detail = 0.35 + 0.4 * coarse[3] + 0.2 * grain[0]
+    elif scene.kind == "sand":
+        ripple = 0.5 + 0.5 * (f * 7 + 6 * coarse[2] + 1.2 * r).sin()
+        detail = 0.28 * ripple + 0.32 * grain[0] + 0.34 * fine[0]
+    elif scene.kind == "rock":
+        detail = 0.2 + 0.5 * grain[1] + 0.35 * fine[1]
+    else:
+        detail = torch.full_like(r, 0.5)
+    level = 0.5 * coarse[0] + 0.25 + (detail - 0.5) * (0.10 + 0.90 * focus)
+    colour = scene.dark + level.clamp(0.0, 1.0) * (scene.pale - scene.dark)
+    if scene.kind == "water":
+        wave = noise(r * 2.2 + place[2], f * 6.5)[0], noise(r * 5.0, f * 15.0 + 3 * coarse[0])[1]
+        crest = smoothstep(0.48, 0.72, 0.5 * wave[0] + 0.5 * wave[1])
+        mirror = 0.55 * scene.top + 0.45 * scene.bottom
+        glance = 0.22 + 0.62 * (1.0 + ray[1]).clamp(0.0, 1.0).pow(5)
+        colour = colour + glance * (mirror - colour)
+        colour = colour + 0.55 * crest * (mirror * 1.05 - colour)
+    haze = smoothstep(0.35, 0.02, -ray[1]) * 0.45
+    return colour + haze * (behind - colour), cover

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from memdriven.aviary.body_plans import BEAK_SHAPES, PLANS, BodyPlan
-from memdriven.aviary.primitives import FORWARD, RIGHT, SIDES, UP, Array, Rig, rotation, unit, vec
+from memdriven.aviary.raymarch import FORWARD, RIGHT, SIDES, UP, Array, Rig, rotation, unit, vec
 from memdriven.aviary.species import BirdSpec
 
 

@@ -27,7 +27,7 @@ from memdriven.data.images import Fit, tiled
 from memdriven.data.prepared import PreparedDataset, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.devices import choose_device
-from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.errors import CaptionError, DataError, require
 from memdriven.explore.memory_map import renew_map
 from memdriven.numbers import counted

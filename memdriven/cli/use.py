@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from memdriven.checkpoint import MAP, bank_folder, load_checkpoint
 from memdriven.data.prepared import PreparedDataset
 from memdriven.devices import choose_device
-from memdriven.encoders.vgg import Vgg16Features
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.explore.memory_map import renew_map
 from memdriven.memory import build
 from memdriven.memory.bank import MemoryBank
@@ -75,15 +76,9 @@ def build_memory(
         device: auto, cpu, cuda, cuda:1, ...
     """
     model = load_checkpoint(checkpoint, choose_device(device))
+    place, words = out or model.bank_path, model.config.text.max_words
     bank = build.build_memory(
-        dataset,
-        features,
-        model.damsm,
-        model.vocabulary,
-        out or model.bank_path,
-        split=split,
-        max_words=model.config.text.max_words,
-        replace=replace,
+        dataset, features, model.damsm, model.vocabulary, place, split=split, max_words=words, replace=replace
     )
     if bank.path == model.bank_path and (checkpoint / MAP).is_file():
         renew_map(checkpoint)
@@ -127,17 +122,9 @@ def generate(
     """
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device=device)
     first = secrets.randbelow(MAX_SEED // 2) if seed is None else seed
-    output = pipe(
-        caption,
-        strategy,
-        k,
-        neighbours=neighbours or None,
-        weights=weights or None,
-        seeds=range(first, first + max(count, 1)),
-        memory=memory,
-        best_of=best_of,
-        guidance=guidance,
-    )
+    seeds = range(first, first + max(count, 1))
+    given: dict[str, Any] = {"neighbours": neighbours or None, "weights": weights or None, "seeds": seeds}
+    output = pipe(caption, strategy, k, memory=memory, best_of=best_of, guidance=guidance, **given)
     _tell_what_was_found(output.retrieval)
     for i, recipe in enumerate(output.recipes):
         path = out if count <= 1 else out.with_name(f"{out.stem}-{i}{out.suffix or '.png'}")

@@ -13,13 +13,12 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from memdriven.config import Config, DamsmConfig, TextConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
 from memdriven.encoders.image import CompactBackbone, FeatureHeads, ImageFeatures, resized
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.encoders.text import TextEncoder, TextFeatures
-from memdriven.encoders.vgg import Vgg16Features
 from memdriven.encoders.weights import load_weights, read_weights, weights_hash, write_weights
 from memdriven.errors import CheckpointError, require
 from memdriven.files import atomic_write_json, read_json, sealed
@@ -53,13 +52,8 @@ def word_cosines(words: Tensor, mask: Tensor, regions: Tensor) -> Tensor:
     The contexts themselves are never formed: c_i . e_i = sum_r alpha_ir s_ir, and
     |c_i|^2 = alpha_i^T (regions regions^T) alpha_i, which is cheaper while r < d.
 
-    Args:
-        words: (b_txt, t, d).
-        mask: (b_txt, t) bool.
-        regions: (b_img, r, d).
-
-    Returns:
-        (b_img, b_txt, t); meaningless where `mask` is false.
+    Of words (b_txt, t, d), their mask (b_txt, t) and regions (b_img, r, d) it returns (b_img, b_txt, t),
+    meaningless where the mask is false.
     """
     words, regions = words.float(), regions.float()
     texts, length, width = words.shape
@@ -87,9 +81,8 @@ def matching_scores(words: Tensor, mask: Tensor, regions: Tensor) -> Tensor:
 def damsm_loss(image: ImageFeatures, text: TextFeatures, class_ids: Tensor | None = None) -> DamsmLoss:
     """Return the cross-entropies that name each caption's image, and each image's caption.
 
-    Logits are gamma3 R (words) and gamma3 cos(global, sentence), rows images, columns captions;
-    pair i, i is right. Other members of the same class are no negatives when `class_ids` (b,)
-    are given, none below 0; a negative id stands for "no class".
+    Logits are gamma3 R (words) and gamma3 cos(global, sentence), rows images, columns captions; pair i, i is
+    right. Others of the same class (b,) are no negatives; a negative class id stands for "no class".
     """
     scores = matching_scores(text.words, text.mask, image.regions)
     with torch.autocast(scores.device.type, enabled=False):
@@ -97,10 +90,9 @@ def damsm_loss(image: ImageFeatures, text: TextFeatures, class_ids: Tensor | Non
     right = torch.arange(len(scores), device=scores.device)
     excluded = torch.zeros_like(scores, dtype=torch.bool)
     if class_ids is not None:
-        excluded = (class_ids[:, None] == class_ids[None, :]) & (class_ids >= 0)[:, None]
-        excluded = excluded.fill_diagonal_(False)
+        same = (class_ids[:, None] == class_ids) & (class_ids >= 0)
         # A batch of one class alone would leave nothing to tell apart from.
-        excluded = excluded & (excluded.sum() < len(scores) * (len(scores) - 1))
+        excluded = same.fill_diagonal_(False) & (same.sum() < len(scores) * (len(scores) - 1))
 
     def both_ways(table: Tensor) -> Tensor:
         logits = (GAMMA3 * table).masked_fill(excluded, -torch.inf)
@@ -128,16 +120,15 @@ class Damsm(nn.Module):
 
     def encode_captions(self, captions: Sequence[EncodedCaption]) -> TextFeatures:
         """Embed captions, on the model's device."""
-        ids, lengths = Vocabulary.batch(captions)
-        features: TextFeatures = self.text(ids.to(self.device), lengths)
+        features: TextFeatures = self.text(*Vocabulary.batch(captions))
         return features
 
     @torch.no_grad()
-    def sentences(self, captions: Sequence[EncodedCaption], progress: bool = False) -> Tensor:
+    def sentences(self, captions: Sequence[EncodedCaption]) -> Tensor:
         """Return s of many captions (m, d), on the CPU, encoding those of like length together."""
         order = sorted(range(len(captions)), key=lambda row: len(captions[row].ids))
         parts = []
-        for start in tqdm(range(0, len(order), SENTENCE_BATCH), "captions", disable=not progress):
+        for start in range(0, len(order), SENTENCE_BATCH):
             batch = [captions[row] for row in order[start : start + SENTENCE_BATCH]]
             parts.append(self.encode_captions(batch).sentence.float().cpu())
         return torch.cat(parts)[torch.argsort(torch.tensor(order))]
@@ -145,14 +136,9 @@ class Damsm(nn.Module):
     def look(self, images: Tensor, vgg: Vgg16Features | None = None) -> tuple[ImageFeatures, Tensor | None]:
         """Embed pictures (b, 3, h, w) in [0, 1], differentiably, for the generator's loss.
 
-        Without a pixel network of its own (`pixel_backbone` vgg16) they go through `vgg` and
-        `heads` at `pixel_size` px.
-
-        Returns:
-            Their features; and the compact network's maps, off which attributes are read.
-
-        Raises:
-            ValueError: `vgg` is needed and missing.
+        Without a pixel network of its own (`pixel_backbone` vgg16) they go through `vgg`, which must be
+        given then, and `heads` at `pixel_size` px. The second value is the compact network's maps, off which
+        attributes are read.
         """
         if self.pixels is not None:
             maps = self.pixels.maps(images)
@@ -201,9 +187,7 @@ def save_damsm(
 def load_damsm(folder: Path | str, device: torch.device | str = "cpu") -> TrainedDamsm:
     """Read a DAMSM folder, or the encoders of a checkpoint: evaluation mode, no gradients.
 
-    Raises:
-        CheckpointError: a file is missing, damaged, or does not belong to the others.
-        ConfigError: the config has unknown settings.
+    A CheckpointError says that a file is missing, damaged, or does not belong to the others.
     """
     folder = Path(folder)
     facts = read_json(folder / CONFIG, CheckpointError)

@@ -30,13 +30,9 @@ METADATA = "memdriven"
 
 
 class _Reader(nn.Module):
-    """One softmax per attribute over its values, each attribute read where its own query looks.
+    """One softmax per attribute over its values and `further` answers, read where its own query looks.
 
-    Args:
-        look: from places' features to a score of each place for each attribute.
-        dim: of a place's features.
-        attributes: name -> its values, in label order.
-        further: answers beside the values.
+    `look` maps places' features, of width `dim`, to a score of each place for each attribute.
     """
 
     used: Tensor
@@ -116,9 +112,8 @@ def agreement(named: Tensor, shown: Tensor) -> Tensor:
 
         sum_i sum_v  p(y_i = v | caption) max(log p(y_i = v | picture), FLOOR)
 
-    Args:
-        named: (attributes, values), of the caption, by `CaptionReader.attribute_probs`.
-        shown: (n, attributes, values), of the pictures, an `AttributeHead`'s logits.
+    The caption's p is `named` (attributes, values), the pictures' that of an `AttributeHead`'s logits
+    `shown` (n, attributes, values).
     """
     return (named * shown.log_softmax(dim=2).clamp_min(FLOOR)).sum(dim=(1, 2))
 
@@ -152,12 +147,9 @@ def save_attributes(folder: Path, attributes: Attributes, damsm: str) -> None:
 
 
 def load_attributes(folder: Path | str, damsm: str) -> Attributes | None:
-    """Read the readers of the encoders with hash `damsm`; None where they have none.
+    """Read the readers of the encoders with hash `damsm`, in evaluation mode; None where they have none.
 
-    They come in evaluation mode and without gradients.
-
-    Raises:
-        CheckpointError: the file is damaged, or was trained with other encoders.
+    A CheckpointError says that the file is damaged, or was trained with other encoders.
     """
     path = Path(folder) / FILE
     if not path.is_file():

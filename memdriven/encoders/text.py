@@ -58,12 +58,8 @@ class TextEncoder(nn.Module):
             self.embedding.weight[PADDING] = 0.0
 
     def forward(self, ids: Tensor, lengths: Tensor) -> TextFeatures:
-        """Encode word ids.
-
-        Args:
-            ids: (b, t) int64, padded behind each caption's end.
-            lengths: (b,) number of words of each caption, at least 1.
-        """
+        """Encode word ids (b, t), on any device, padded behind each caption's end; lengths (b,) from 1."""
+        ids = ids.to(self.embedding.weight.device)
         embedded = self.dropout(self.embedding(ids))  # (b, t, 300)
         packed = pack_padded_sequence(embedded, lengths.cpu(), batch_first=True, enforce_sorted=False)
         outputs, (last, _) = self.lstm(packed)

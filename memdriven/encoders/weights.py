@@ -1,9 +1,8 @@
-"""Weight files: reading, writing, hashing, and torchvision's downloads; safetensors, never pickle."""
+"""Weight files: reading, writing and hashing; safetensors, never pickle."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from memdriven.files import atomic_write_bytes
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file, or of a `.pth`/`.pt` file of tensors alone.
 
-    Raises:
-        CheckpointError: the file is missing, truncated, or holds anything else than tensors.
+    A CheckpointError says that it is missing, truncated, or holds anything else.
     """
     require(path.is_file(), CheckpointError, f"the weight file {path}", "no such file", "check the path")
     try:
@@ -34,31 +32,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     wanted, fix = f"a table of tensors in {path}", "give a state dict"
     require(table, CheckpointError, wanted, type(content).__name__, fix)
     return dict(content)
-
-
-def imagenet_weights(
-    name: str, path: Path | str | None, option: str, variable: str
-) -> tuple[dict[str, Tensor], str]:
-    """Return a pretrained network's tensors, and where they come from.
-
-    From the file at `path`, as the command-line `option` names it, or that the environment `variable` names,
-    in torchvision's layout; else torchvision downloads its weights of that `name`, or has them.
-
-    Raises:
-        CheckpointError: the file is missing or damaged, or the download failed.
-    """
-    source = path or os.environ.get(variable)
-    try:
-        if source:
-            return read_weights(Path(source)), str(source)
-        from torchvision.models import get_weight
-
-        return dict(get_weight(name).get_state_dict(progress=True, check_hash=True)), "torchvision's download"
-    except (OSError, RuntimeError, CheckpointError) as error:
-        found = error.found if isinstance(error, CheckpointError) else f"a failed download: {error}"[:200]
-        wanted = f"torchvision's {name}" + (f" in {source}" if source else "")
-        fix = f"name a weight file by {option} or {variable}" + ("" if source else ", or connect once")
-        raise CheckpointError(wanted, found, fix) from error
 
 
 def float_entries(module: nn.Module) -> dict[str, Tensor]:
@@ -95,8 +68,7 @@ def load_weights(
 ) -> None:
     """Copy tensors that come from `name` into a module; every real-valued entry must match, and no other be.
 
-    Raises:
-        CheckpointError: entries are missing, left over, of another shape, or not finite.
+    A CheckpointError says which are missing, left over, of another shape, or not finite.
     """
     own = float_entries(module)
     missing, extra = sorted(set(own) - set(state)), sorted(set(state) - set(own))

@@ -26,15 +26,14 @@ from memdriven.checkpoint import RIVAL as RIVAL_FILE
 from memdriven.checkpoint import load_rival
 from memdriven.data.images import centre_square, to_bytes, to_tensor
 from memdriven.data.prepared import Item, PreparedDataset, load_images
-from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.imagenet import SqueezeNet, Vgg16Features
 from memdriven.encoders.text import TextFeatures
-from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.features import Extractor, pooled_maps
 from memdriven.evaluation.judge import AttributeJudge, load_judge
 from memdriven.files import atomic_write_json, explain_disk_errors, read_json, sha256_file
 from memdriven.memory.bank import HEADER, StoredWords
-from memdriven.pipeline.claims import named_in, score_pictures
+from memdriven.pipeline.claims import score_pictures
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
@@ -429,6 +428,5 @@ def _best_image(context: Context, found: Retrieval) -> str:
     checkpoint = context.checkpoint
     side = checkpoint.config.damsm.pixel_size
     images = torch.stack([context.remembered(each, side) for each in found.ids]).to(context.device)
-    named = named_in(checkpoint, found.caption, found.unknown_words)
     asked = context.encode([found.caption])
-    return found.ids[int(score_pictures(checkpoint, named, asked, images.float() / 127.5 - 1).argmax())]
+    return found.ids[int(score_pictures(checkpoint, found.named, asked, images.float() / 127.5 - 1).argmax())]

@@ -15,7 +15,7 @@ from memdriven.errors import ConfigError, RetrievalError, require
 from memdriven.memory.bank import BankItem
 from memdriven.memory.scores import sentence_scores
 from memdriven.models.noise import Noise
-from memdriven.pipeline.claims import named_in
+from memdriven.pipeline.claims import named_by
 from memdriven.pipeline.output import PipelineOutput, Prepared, Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
@@ -96,7 +96,7 @@ def edit(pipe: MemoryDrivenPipeline, request: Request, edited: str) -> tuple[Pip
     require(other, ConfigError, wanted, "the same words", "change a word, e.g. the colour")
     before = pipe(request)
     prepared = before.prepared
-    return before, pipe(replace(prepared.request, caption=edited, references=prepared.references))
+    return before, pipe(replace(prepared.request, caption=edited, references=prepared.retrieval.shares))
 
 
 def painted(pipe: MemoryDrivenPipeline, prepared: Prepared, noise: Noise | int) -> Image.Image:
@@ -147,6 +147,7 @@ def carries(pipe: MemoryDrivenPipeline, caption: str, item: BankItem) -> tuple[i
 
     None where the caption names none, or nothing is known of the item's attributes.
     """
-    claims = named_in(pipe.checkpoint, caption).claims
+    attributes = pipe.checkpoint.attributes
+    claims = named_by(caption, attributes.values if attributes else {}).claims
     named = [claim for claim in claims if claim[0] in item.attributes]
     return (sum(item.attributes[name] == value for name, value in named), len(named)) if named else None

@@ -46,7 +46,7 @@ THUMBNAILS, POSITIONS = "thumbnails.bin", "thumbnails.npy"
 FEATURES = "features"
 MAX_ITEMS_BYTES = 1 << 31
 """The item table never unpacks to more."""
-CAPTION_BATCH, IMAGE_BATCH = 512, 16
+CAPTION_BATCH, CAPTION_SHARD, IMAGE_BATCH = 512, 8192, 16
 LEVELS = 127
 """Largest number of a key: int8 directions find the same neighbours as float16, in half the bytes [ours]."""
 
@@ -67,6 +67,10 @@ class MemoryBank(SealedFolder):
     NAME = HEADER
     SCHEMA = "memdriven.bank/1"
     FILES = (ITEMS, KEYS, THUMBNAILS, POSITIONS, f"{FEATURES}/{FeatureStore.NAME}")
+    BUILD = (
+        "build it from your data: python -m memdriven build-memory --checkpoint {} --dataset DATA --features "
+        "FEATURES, after prepare and extract-features (README), or check the path"
+    )
 
     def __init__(
         self, path: Path | str, expect_encoder: str | None = None, expect_vgg: str | None = None
@@ -76,13 +80,8 @@ class MemoryBank(SealedFolder):
         Those of the encoders and of the image network whose hashes are given; None accepts any. A BankError
         says that the bank is missing, foreign, truncated, or made by others.
         """
-        path = Path(path)
-        fix = (
-            f"build it from your data: python -m memdriven build-memory --checkpoint {path.parent} --dataset "
-            "DATA --features FEATURES, after prepare and extract-features (README), or check the path"
-        )
-        require(path.is_dir(), BankError, f"a memory bank in {path}", "no such folder", fix)
         super().__init__(path)
+        path = self.path
         self.made_with("DAMSM encoders", "damsm", expect_encoder)
         self.made_with("image encoder", "encoder", expect_vgg)
         self.encoder = str(self.header.get("damsm"))
@@ -175,11 +174,8 @@ class BorrowedBank(MemoryBank):
         try:
             self.sentence_keys, self.global_keys = _read_keys(path, m, bank.n)
         except BankError:  # there are none yet, or damaged ones
-            captions = damsm.sentences([self.encoded(row, vocabulary) for row in range(m)], True)
-            rows = trange(0, bank.n, IMAGE_BATCH, desc="images")
-            batches = (map(bank.v, range(bank.n)[start : start + IMAGE_BATCH]) for start in rows)
-            images = torch.cat([image_keys(damsm, torch.stack([*v])) for v in batches])
-            keys = {"sentence": quantise_keys(captions), "global": images}
+            captions = [self.encoded(row, vocabulary) for row in range(m)]
+            keys = make_keys(damsm, captions, bank.v, bank.n)
             self.sentence_keys, self.global_keys = map(unit_keys, keys.values())
             with contextlib.suppress(DataError):  # a folder that refuses writing: made again next time
                 atomic_write_bytes(path, save(keys))
@@ -203,8 +199,10 @@ class StoredWords:
     """
 
     def __init__(
-        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, captions: int, images: int
+        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, captions: int = 8192, images: int = 1024
     ) -> None:
+        """Keep so many captions (6 kB each: float16 of 12 x 256) and images (33 kB each: of 64 x 256)."""
+
         def encode(rows: Sequence[int]) -> Iterable[Tensor]:
             text = damsm.encode_captions([bank.encoded(row, vocabulary) for row in rows])
             lengths = text.mask.sum(dim=1).tolist()
@@ -264,9 +262,21 @@ def index_folder(bank: MemoryBank) -> Path:
 
 
 @torch.no_grad()
-def image_keys(damsm: Damsm, v: Tensor) -> Tensor:
-    """Return int8 global keys (b, d) of image features v (b, c, h, w)."""
-    return quantise_keys(damsm.heads(v.to(damsm.device)).global_)
+def make_keys(
+    damsm: Damsm,
+    captions: Sequence[EncodedCaption],
+    v: Callable[[int], Tensor],
+    n: int,
+    progress: bool = True,
+) -> dict[str, Tensor]:
+    """Return int8 keys by some encoders: of captions (m, d), of n images with features v(row) (n, d)."""
+    images, sentences = list[Tensor](), list[Tensor]()
+    for start in trange(0, n, IMAGE_BATCH, desc="images", disable=not progress):
+        batch = torch.stack([*map(v, range(n)[start : start + IMAGE_BATCH])]).to(damsm.device)
+        images.append(quantise_keys(damsm.heads(batch).global_))
+    for start in trange(0, len(captions), CAPTION_SHARD, desc="captions", disable=not progress):
+        sentences.append(quantise_keys(damsm.sentences(captions[start : start + CAPTION_SHARD])))
+    return {"sentence": torch.cat(sentences), "global": torch.cat(images)}
 
 
 def quantise_keys(keys: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
-from safetensors.numpy import save
+from safetensors.torch import save
 from torch import Tensor
 from tqdm import tqdm
 
@@ -31,12 +31,12 @@ from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, CaptionError, DataError, MemDrivenError, require
 from memdriven.files import atomic_folder, atomic_write_json, explain_disk_errors, held, read_json
 from memdriven.memory import bank as layout
-from memdriven.memory.bank import IMAGE_BATCH, BankItem, MemoryBank, image_keys, quantise_keys, write_items
+from memdriven.memory.bank import BankItem, MemoryBank, make_keys, write_items
 from memdriven.memory.features import COSINE, FeatureStore, Parts, encode_v, write_store
 from memdriven.numbers import counted, shown
 
 if TYPE_CHECKING:
-    from memdriven.encoders.vgg import Vgg16Features
+    from memdriven.encoders.imagenet import Vgg16Features
 
 T = TypeVar("T")
 FEATURE_SHARD, BANK_SHARD = 128, 512
@@ -186,9 +186,12 @@ def features_of(dataset: PreparedDataset, path: Path | str) -> FeatureStore:
 
 def _pictures_hash(dataset: PreparedDataset, items: Sequence[Item]) -> str:
     """Return a hash of the items' ids and file sizes: other items or pictures, another hash."""
-    files = ((item.id, dataset.image_path(item)) for item in items)
-    # A missing file has size -1: reading it will say what is wrong.
-    return _fingerprint(f"{id_}\n{path.stat().st_size if path.is_file() else -1}" for id_, path in files)
+    digest = hashlib.sha256()
+    for item in items:
+        path = dataset.image_path(item)
+        # A missing file has size -1: reading it will say what is wrong.
+        digest.update(f"{item.id}\n{path.stat().st_size if path.is_file() else -1}\n".encode())
+    return digest.hexdigest()
 
 
 # ---- Memory bank ---------------------------------------------------------------------------------
@@ -217,7 +220,6 @@ def build_memory(
             there, an older bank would be lost, or the disk is full.
         BankError: the feature store is damaged, of other pictures, or lacks items.
     """
-    # What goes into it: items that have features, with those of their captions that the encoders can read.
     out, prepared = Path(out), PreparedDataset.open(dataset)
     store, fix = features_of(prepared, features), "extract relu5_3 of VGG-16"
     wanted = f"features of {FEATURE_CHANNELS} channels"
@@ -226,63 +228,44 @@ def build_memory(
     _check_place(out, layout.HEADER, "a memory bank")
     if not replace:
         _spare(out, prepared.name, len(items))
-    rows = {item.id: store.index_of(item.id) for item in items}
-    entries = _entries(items, vocabulary, max_words, progress)
+    rows = [store.index_of(item.id) for item in items]
+    entries, encoded = _entries(items, vocabulary, max_words, progress)
 
-    # An item's part: the global key of its v, the keys of its captions, and its picture made small.
     def thumbnail(item: Item) -> bytes:
         content = io.BytesIO()
         square = centre_square(prepared.load_image(item), THUMBNAIL)
         square.save(content, "WEBP", quality=THUMBNAIL_QUALITY, method=6)
         return content.getvalue()
 
-    def parts(some: Sequence[tuple[Item, BankItem]]) -> Iterator[bytes]:
-        pictures = pool.map(thumbnail, (item for item, _ in some))
-        texts = [vocabulary.encode(text, max_words) for _, entry in some for text in entry.captions]
-        sentences = iter(quantise_keys(damsm.sentences(texts)).numpy())
-        for start in range(0, len(some), IMAGE_BATCH):
-            batch = [entry for _, entry in some[start : start + IMAGE_BATCH]]
-            v = torch.from_numpy(np.stack([*pool.map(lambda entry: store[rows[entry.id]], batch)]))
-            for key, entry in zip(image_keys(damsm, v).numpy(), batch, strict=True):
-                own = itertools.islice(sentences, len(entry.captions))
-                yield b"".join(each.tobytes() for each in (key, *own)) + next(pictures)
+    def thumbnails(some: Sequence[Item]) -> Iterator[bytes]:
+        return pool.map(thumbnail, some)
 
-    dim, count = 2 * damsm.eval().text.lstm.hidden_size, [len(entry.captions) for entry in entries]
-    plan = {
-        "damsm": damsm.hash(),
-        "max_words": max_words,
-        "items": _fingerprint(f"{entry.id}\n{entry.captions}" for entry in entries),
-        "words": _fingerprint(vocabulary),
-        "features": store.header["files"]["features.bin"]["sha256"],
-        "thumbnail_size": THUMBNAIL,
-    }
-    bar = tqdm(total=len(items), desc="memory", disable=not progress, unit="item")
+    def v(place: int) -> Tensor:
+        return torch.from_numpy(store[rows[place]])
+
+    plan = {"items": _pictures_hash(prepared, items), "thumbnail_size": THUMBNAIL}
+    bar = tqdm(total=len(items), desc="thumbnails", disable=not progress, unit="item")
     with (
         ThreadPoolExecutor(THREADS) as pool,
-        made_in_shards(out, plan, list(zip(items, entries)), parts, BANK_SHARD, bar) as (folder, made),
+        made_in_shards(out, plan, items, thumbnails, BANK_SHARD, bar) as (folder, pictures),
     ):
+        Parts.write(folder / layout.THUMBNAILS, folder / layout.POSITIONS, pictures())
         table_bytes = write_items(folder / layout.ITEMS, entries)
-        ends = [dim * (1 + captions) for captions in count]
-        keys = b"".join(part[:end] for part, end in zip(made(), ends, strict=True))
-        levels = np.frombuffer(keys, np.int8).reshape(-1, dim)
-        first = np.cumsum([0, *(1 + captions for captions in count)])[:-1]
-        both = {"global": levels[first], "sentence": np.delete(levels, first, axis=0)}
-        (folder / layout.KEYS).write_bytes(save(both))
-        pictures = (part[end:] for part, end in zip(made(), ends, strict=True))
-        Parts.write(folder / layout.THUMBNAILS, folder / layout.POSITIONS, pictures)
+        keys = make_keys(damsm.eval(), encoded, v, len(items), progress)
+        (folder / layout.KEYS).write_bytes(save(keys))
         (folder / layout.FEATURES).mkdir()
         kept = ("encoder", "image_size", "cosine")
         known = {name: value for name, value in store.header.items() if name in kept}
-        blobs = (store.blobs[row] for row in rows.values())
-        write_store(folder / layout.FEATURES, list(rows), blobs, store.shape, known)
+        blobs = (store.blobs[row] for row in rows)
+        write_store(folder / layout.FEATURES, [item.id for item in items], blobs, store.shape, known)
         facts = {
             "damsm": damsm.hash(),
             "dataset": prepared.name,
             "encoder": store.encoder,
             "split": split,
             "count": len(items),
-            "captions": sum(count),
-            "dim": dim,
+            "captions": len(encoded),
+            "dim": keys["global"].shape[1],
             "max_words": max_words,
             "thumbnail_size": THUMBNAIL,
             "items_bytes": table_bytes,
@@ -313,10 +296,11 @@ def _spare(out: Path, dataset: str, count: int) -> None:
     )
 
 
-def _entries(items: Sequence[Item], vocabulary: Vocabulary, max_words: int, progress: bool) -> list[BankItem]:
-    """Return the bank's items in order; captions without any known word are left out."""
-    entries: list[BankItem] = []
-    encoded: list[EncodedCaption] = []
+def _entries(
+    items: Sequence[Item], vocabulary: Vocabulary, max_words: int, progress: bool
+) -> tuple[list[BankItem], list[EncodedCaption]]:
+    """Return the bank's items and their captions, those without any known word left out."""
+    entries, encoded = list[BankItem](), list[EncodedCaption]()
     for item in items:
         kept: list[str] = []
         for caption in dict.fromkeys(item.captions):
@@ -328,11 +312,4 @@ def _entries(items: Sequence[Item], vocabulary: Vocabulary, max_words: int, prog
         entries.append(BankItem(item.id, tuple(kept), item.class_name, item.attributes))
     for line in what_is_not_read(encoded, max_words) if progress else ():
         tqdm.write(line)
-    return entries
-
-
-def _fingerprint(lines: Iterable[str]) -> str:
-    digest = hashlib.sha256()
-    for line in lines:
-        digest.update(f"{line}\n".encode())
-    return digest.hexdigest()
+    return entries, encoded

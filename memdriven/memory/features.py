@@ -141,11 +141,14 @@ class SealedFolder:
     NAME: ClassVar[str]
     SCHEMA: ClassVar[str]
     FILES: ClassVar[tuple[str, ...]]
+    BUILD: ClassVar[str] = "check it, or build it"
+    """What to do where there is no such folder; {} is the one around it."""
 
     def __init__(self, path: Path | str) -> None:
         """Read the header and compare the files' sizes with it, not their content (`verify`)."""
         self.path = path = Path(path)
-        require(path.is_dir(), BankError, f"the folder {path}", "no such folder", "check it, or build it")
+        fix = self.BUILD.format(path.parent)
+        require(path.is_dir(), BankError, f"the folder {path}", "no such folder", fix)
         self.header = read_json(path / self.NAME, BankError, self.SCHEMA)
         self._compare("bytes", _size)
 

@@ -119,13 +119,10 @@ class MilvusIndex:
     """
 
     def __init__(self, keys: Tensor, collection: str, folder: Path, address: str = "") -> None:
-        """Connect, and fill a collection with keys (n, d) unless it holds as many.
+        """Connect, and fill a collection, which is named after its keys (n, d), unless it holds as many.
 
-        Args:
-            keys: what the collection's name stands for.
-            collection: letters, digits and underscores.
-            folder: where the embedded engine keeps its files; one process at a time works there.
-            address: of a server, such as http://user:password@host:19530, in place of the engine.
+        The engine keeps its files in `folder`, where one process at a time works; the `address` of a server,
+        such as http://user:password@host:19530, takes its place.
         """
         try:
             from pymilvus import DataType, MilvusClient

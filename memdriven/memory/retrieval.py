@@ -60,10 +60,6 @@ FORMULAS = {
 """Each strategy's text part and image part, in the letters above; controls carry a."""
 CAPTIONS_PER_ITEM = 5
 """Of an item's captions, those nearest at the sentence level are compared word by word."""
-CACHED_CAPTIONS = 8192
-"""About 6 kB each: float16 words of 12 x 256."""
-CACHED_IMAGES = 1024
-"""About 33 kB each: float16 regions of 64 x 256."""
 
 
 @dataclass(frozen=True)
@@ -136,14 +132,7 @@ class Retriever:
     """Finds and mixes the references of captions; safe to share between threads."""
 
     def __init__(
-        self,
-        bank: MemoryBank,
-        damsm: Damsm,
-        vocabulary: Vocabulary,
-        config: RetrievalConfig | None = None,
-        *,
-        cached_captions: int = CACHED_CAPTIONS,
-        cached_images: int = CACHED_IMAGES,
+        self, bank: MemoryBank, damsm: Damsm, vocabulary: Vocabulary, config: RetrievalConfig | None = None
     ) -> None:
         """Tie a bank to the encoders that made its keys, in evaluation mode, and to their vocabulary."""
         width, found = 2 * damsm.text.lstm.hidden_size, bank.sentence_keys.shape[1]
@@ -151,7 +140,7 @@ class Retriever:
         require(found == width, BankError, f"a bank with keys of width {width}", f"width {found}", fix)
         self.bank, self.damsm, self.vocabulary = bank, damsm, vocabulary
         self.config = config or RetrievalConfig()
-        self.stored = StoredWords(bank, damsm, vocabulary, cached_captions, cached_images)
+        self.stored = StoredWords(bank, damsm, vocabulary)
         self._indices: dict[str, AnnoyIndex | MilvusIndex] = {}
         self._lock = threading.Lock()
 
@@ -277,7 +266,7 @@ class Retriever:
 
     def _ranked(self, items: Tensor, scores: Tensor, places: Tensor) -> list[dict[str, Any]]:
         """Return what the scores (c,) of items (c,) say of those at some places, with their shares of v."""
-        weights = score.softmax_weights(scores[places], self.config.temperature)
+        weights = (scores[places] / self.config.temperature).softmax(dim=0)
         columns = items[places], weights, scores[places], score.percentiles(scores)[places]
         lines = zip(*(column.tolist() for column in columns))
         names = ("row", "weight", "score", "percentile")

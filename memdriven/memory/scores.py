@@ -21,16 +21,10 @@ from memdriven.numbers import shown
 def sentence_scores(
     sentence: Tensor, keys: Tensor, caption_item: Tensor, items: int
 ) -> tuple[Tensor, Tensor]:
-    """Score items by their captions: max_k cos(s, s_jk).
+    """Return max_k cos(s, s_jk) of n items (n,), and for each the row of its most similar caption (n,).
 
-    Args:
-        sentence: s (d,).
-        keys: (m, d) unit sentence embeddings of the captions.
-        caption_item: (m,) item of each caption, rising; every item has one at least.
-        items: n.
-
-    Returns:
-        scores (n,), and best (n,): for each item the row in `keys` of its most similar caption.
+    `sentence` is s (d,), `keys` (m, d) are unit sentence embeddings of captions, `caption_item` (m,) is the
+    item of each, rising; each of the n has one at least.
     """
     similarity = keys @ F.normalize(sentence, dim=0)  # (m,)
     highest = similarity.new_full((items,), -torch.inf)
@@ -49,10 +43,7 @@ def words_words_scores(words: Tensor, caption_words: Tensor, mask: Tensor) -> Te
     The contexts c_i are never formed: e_i . c_i = sum_l a_il e_i . e_l and
     |c_i|^2 = sum_lm a_il a_im e_l . e_m, which is cheaper while captions are shorter than d.
 
-    Args:
-        words: e (t, d) of the query, without padding.
-        caption_words: (m, l, d) of the stored captions.
-        mask: (m, l), true where there is a word.
+    `words` e (t, d) are the query's, without padding; `mask` (m, l) is true where a caption has a word.
     """
     tiny = torch.finfo(words.dtype).tiny
     dots = F.normalize(words, dim=1) @ caption_words.transpose(1, 2)  # (m, t, l), |e_i| = 1
@@ -107,17 +98,8 @@ def percentiles(scores: Tensor) -> Tensor:
     return torch.searchsorted(scores.sort().values, scores.contiguous()) * (100.0 / len(scores))
 
 
-def softmax_weights(scores: Tensor, temperature: float) -> Tensor:
-    """Return the references' shares of v: softmax(scores / temperature)."""
-    return (scores / temperature).softmax(dim=0)
-
-
 def shares(weights: Sequence[float], count: int) -> list[float]:
-    """Return weights scaled to sum to 1.
-
-    Raises:
-        RetrievalError: a weight is negative or not finite, all are zero, or there are not `count`.
-    """
+    """Return `count` weights scaled to sum to 1; a RetrievalError says that they cannot be."""
     given = [float(weight) for weight in weights]
     total = math.fsum(given) if all(map(math.isfinite, given)) else math.nan
     good = len(given) == count and (total > 0 or count == 0) and min(given, default=0) >= 0

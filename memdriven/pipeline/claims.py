@@ -112,19 +112,15 @@ class Named:
     """What it says is not so; the value is empty where the thing itself is denied."""
 
 
-def named_by(
-    caption: str, values: Mapping[str, Sequence[str]], replaced: Mapping[str, str] | None = None
-) -> Named:
-    """Return what a caption names of the attributes that a model knows.
+def named_by(caption: str, values: Mapping[str, Sequence[str]], unknown: Sequence[UnknownWord] = ()) -> Named:
+    """Return what a caption, as it was typed, names of the attributes that a model knows.
 
-    Args:
-        caption: as it was typed.
-        values: the model's attributes, each with its values; others are never named.
-        replaced: words of the caption that were taken as others: a typo, a synonym.
+    Others than those of `values` are never named; unknown words are read as the model takes them: a typo, a
+    synonym.
     """
+    replaced = {each.word: each.replacement for each in unknown if each.replacement}
     # Lower-case words and commas, replacements made, several words that are one joined.
-    replaced, plain = replaced or {}, caption.lower().replace("-", " ").replace("n't", " not")
-    found = re.findall(r"[^\W\d_]+|[,.;]", plain)
+    found = re.findall(r"[^\W\d_]+|[,.;]", caption.lower().replace("-", " ").replace("n't", " not"))
     # A word that stands here means what it says, whatever a model that lacks it reads in its place.
     plain = " ".join(word if word in UNDERSTOOD else replaced.get(word, word) for word in found)
     for phrase, one in PHRASES.items():
@@ -238,11 +234,7 @@ class Claim:
 def claims(checkpoint: Checkpoint, named: Named, text: TextFeatures, image: Tensor) -> tuple[Claim, ...]:
     """Return what one caption names, implies and denies, with what a picture shows; nothing without readers.
 
-    Args:
-        checkpoint: the model.
-        named: what the caption's own words name.
-        text: the caption's embeddings, not guided.
-        image: (1, 3, h, w) in [-1, 1], on the model's device.
+    `text` is the caption's embeddings, not guided; `image` (1, 3, h, w) in [-1, 1], on the model's device.
     """
     attributes, pixels = checkpoint.attributes, checkpoint.damsm.pixels
     if attributes is None or not isinstance(pixels, CompactBackbone):
@@ -273,26 +265,13 @@ def claims(checkpoint: Checkpoint, named: Named, text: TextFeatures, image: Tens
     )
 
 
-def named_in(checkpoint: Checkpoint, caption: str, unknown: Sequence[UnknownWord] = ()) -> Named:
-    """Return what a caption's own words name of a model's attributes, unknown words as they were read."""
-    if checkpoint.attributes is None:
-        return Named()
-    replaced = {each.word: each.replacement for each in unknown if each.replacement}
-    return named_by(caption, checkpoint.attributes.values, replaced)
-
-
 @torch.inference_mode()
 def score_pictures(checkpoint: Checkpoint, named: Named, text: TextFeatures, images: Tensor) -> Tensor:
     """Return how well each of n pictures fits a caption (n,), on the CPU, to re-rank references by them.
 
     Two measures are added: DAMSM's word score and, where the encoders were taught attributes, how far a
     picture shows what the caption names. The word score, a twentieth as wide, decides where nothing is named.
-
-    Args:
-        checkpoint: the model; its encoders must read pictures.
-        named: what the caption's own words name.
-        text: the caption's embeddings, not guided.
-        images: (n, 3, s, s) in [-1, 1], on the model's device.
+    `text` is not guided; `images` (n, 3, s, s) in [-1, 1] lie where the model is, which reads pictures.
     """
     attributes = checkpoint.attributes
     with repeatable():

@@ -37,10 +37,10 @@ class Retrieval(Sequence[Neighbour]):
     unknown_words: tuple[UnknownWord, ...] = ()
     truncated: int = 0
     """Words beyond the model's limit, cut from the end."""
+    named: Named = field(default_factory=Named)
+    """What the caption's own words name."""
     tried: int = 0
     """References that were painted with to choose these; 0 where retrieval alone decided."""
-    timings: Mapping[str, float] = field(default_factory=dict)
-    """Milliseconds of `encode`, `retrieve` and, where references were tried, `choose`."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -88,8 +88,6 @@ class Prepared:
     """The references in use."""
     asked: TextFeatures
     """The caption's embeddings, not guided."""
-    named: Named
-    """What the caption's own words name."""
     text: TextCondition
     """The caption as G reads it beside these references."""
     v: Tensor
@@ -100,11 +98,6 @@ class Prepared:
     """The references that were painted with, best first by retrieval; none where it decided alone."""
     timings: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds of `encode`, `retrieve`, `choose` (where references were tried), `features`."""
-
-    @property
-    def references(self) -> tuple[Reference, ...]:
-        """The references in use, as a request that asks for these takes them."""
-        return self.retrieval.shares
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,11 +33,11 @@ from memdriven.memory.retrieval import Neighbour, Query, Retriever
 from memdriven.memory.scores import scaled, top
 from memdriven.models.generator import Stage
 from memdriven.models.noise import Noise, apply_view, draw_noise
-from memdriven.pipeline.claims import claims, named_in, score_pictures
+from memdriven.pipeline.claims import claims, named_by, score_pictures
 from memdriven.pipeline.guidance import Guidance, TextCondition
 from memdriven.pipeline.output import Clock, PipelineOutput, Prepared, Retrieval, Tried, to_picture
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage
+from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage, drawn_seed
 
 _PREPARED = 16
 """Requests whose preparation is remembered: at most half a megabyte of v each."""
@@ -69,14 +69,12 @@ class MemoryDrivenPipeline:
         memory: Path | str | None = None,
         index: Index | None = None,
     ) -> Self:
-        """Load a checkpoint folder and open its memory bank.
+        """Load a checkpoint folder, such as `checkpoints/aviary`, and open its memory bank.
 
-        Args:
-            path: a folder such as `checkpoints/aviary`.
-            device: `auto` (a CUDA device when there is one, else the CPU) or a torch device.
-            memory: folder of another model's bank, or that model's; its own encoders search it
-                (`memory.bank.BorrowedBank`). None is its own bank, or the one that its config.json names.
-            index: how its memory is searched (`retrieval.index`) in place of the checkpoint's own way.
+        `device` is a torch device, or `auto`: a CUDA device when there is one. `memory` is the folder of
+        another model's bank, or that model's, which its own encoders search then (`BorrowedBank`); None is
+        its own bank, or the one that its config.json names. `index` is how the memory is searched
+        (`retrieval.index`) in place of the checkpoint's own way.
 
         Raises:
             CheckpointError: the folder is missing, damaged, or of another kind.
@@ -113,13 +111,8 @@ class MemoryDrivenPipeline:
     ) -> PipelineOutput:
         """Paint a request's pictures, one for each of its seeds.
 
-        Args:
-            caption: a sentence, or a whole `Request`.
-            strategy: how references are found; the checkpoint's default when None.
-            k: how many references are mixed; the checkpoint's default when None.
-            seed: of the noise; None draws one, which the recipe records.
-            fields: any other field of `Request`, and `neighbours` with `weights` in place of
-                `references`.
+        Where they are None, strategy and k are the checkpoint's own, and the seed is drawn. `fields` are any
+        other of `Request`, and `neighbours` with `weights` in place of `references`.
 
         Raises:
             CaptionError: the caption is empty, too long, or holds no known word.
@@ -139,7 +132,7 @@ class MemoryDrivenPipeline:
     ) -> Iterator[PipelineOutput]:
         """Yield when all is prepared, then after each stage of each picture; as `__call__` otherwise."""
         prepared = self.prepare(Request.of(caption, strategy, k, seed, **fields))
-        request, resolutions = prepared.request, self.resolutions
+        request, named, resolutions = prepared.request, prepared.retrieval.named, self.resolutions
         noises = [self.noise(request, each) for each in request.seeds]
         seen = request.memory and len(prepared.retrieval)
         output = PipelineOutput(
@@ -162,7 +155,7 @@ class MemoryDrivenPipeline:
                     made[place] = (*made[place], to_picture(image))
                     clock.lap(f"stage {side}")
                     if last:
-                        checked = (*checked, claims(self.checkpoint, prepared.named, prepared.asked, image))
+                        checked = (*checked, claims(self.checkpoint, named, prepared.asked, image))
                         if checked[-1]:
                             clock.lap("check")
                 output = replace(
@@ -180,7 +173,8 @@ class MemoryDrivenPipeline:
         The last few requests are remembered, so that a preview and its picture share one. Errors are those
         of `__call__`.
         """
-        request = request.seeded().but(strategy=request.strategy or self.config.retrieval.strategy)
+        seeds, own = request.seeds or (drawn_seed(),), self.config.retrieval.strategy
+        request = Request.of(request, request.strategy or own, seeds=seeds)
         # Noise takes part where references are painted with to choose among them, or drawn.
         free = request.references is None
         tries = request.best_of if free and request.strategy not in CONTROLS else 1
@@ -201,7 +195,6 @@ class MemoryDrivenPipeline:
             request=request,
             retrieval=retrieval,
             asked=asked,
-            named=named_in(self.checkpoint, request.caption, retrieval.unknown_words),
             text=TextCondition.of(asked),
             v=torch.zeros(1, *self.bank.features.shape),
             guidance=strength,
@@ -216,9 +209,8 @@ class MemoryDrivenPipeline:
 
         # 4. Mix their features.  5. Guide the text away from what their captions say.
         prepared = self._fused(prepared, prepared.retrieval)
-        ended = replace(prepared.retrieval, timings=clock.timings)
         clock.lap("features")
-        return replace(prepared, retrieval=ended, timings=clock.timings)
+        return replace(prepared, timings=clock.timings)
 
     def _reranked(self, prepared: Prepared) -> Prepared:
         """Keep the k references whose pictures, of the first stage that the encoders can read, fit best.
@@ -232,7 +224,7 @@ class MemoryDrivenPipeline:
         stages = min(sum(side < config.pixel_size for side in self.resolutions) + 1, len(self.resolutions))
         alone = [self._fused(prepared, [replace(each, weight=1.0)]) for each in found]
         pictures = self.paint_many(alone, prepared.request.seeds[:1] * len(alone), stages)[-1]
-        scores = score_pictures(self.checkpoint, prepared.named, prepared.asked, pictures)
+        scores = score_pictures(self.checkpoint, prepared.retrieval.named, prepared.asked, pictures)
         places = top(scores, found.k).tolist()
         shares = scaled([found[place].weight for place in places])
         kept = tuple(replace(found[place], weight=share) for place, share in zip(places, shares, strict=True))
@@ -296,7 +288,7 @@ class MemoryDrivenPipeline:
     ) -> Retrieval:
         """Return a caption's references alone, however many; arguments and errors are those of `__call__`."""
         with self.turn, torch.inference_mode():
-            return self._retrieve(Request.of(caption, strategy, k, **fields).seeded(), Clock())[0]
+            return self._retrieve(Request.of(caption, strategy, k, **fields), Clock())[0]
 
     @torch.inference_mode()
     def alike(
@@ -310,31 +302,25 @@ class MemoryDrivenPipeline:
 
     def recipe(self, prepared: Prepared, seed: int) -> Recipe:
         """Return what makes one picture again: the request with all that was left open filled in."""
-        asked, retrieval = prepared.request, prepared.retrieval
+        kept = ("caption", "variations", "memory", "mirror", "window")
         return Recipe(
-            caption=asked.caption,
-            strategy=retrieval.strategy,
-            k=retrieval.k,
+            strategy=prepared.retrieval.strategy,
+            k=prepared.retrieval.k,
             seeds=(seed,),
-            references=retrieval.shares or None,
-            variations=asked.variations,
-            memory=asked.memory,
+            references=prepared.retrieval.shares or None,
             guidance=prepared.guidance,
-            mirror=asked.mirror,
-            window=asked.window,
             checkpoint=self.checkpoint.name,
             checkpoint_hash=self.checkpoint.hash,
             bank_hash=self.bank_hash,
             version=__version__,
+            **{name: getattr(prepared.request, name) for name in kept},
         )
 
     def from_recipe(self, recipe: Recipe, images: Sequence[UserImage] = ()) -> PipelineOutput:
         """Make a recipe's picture again, pixel for pixel; what has no references gets them by retrieval.
 
-        Raises:
-            CheckpointError: the recipe names another checkpoint or bank.
-            RetrievalError: it names items that the bank lacks, or a private image that is not
-                among the caller's own.
+        A CheckpointError says that it names another checkpoint or bank, a RetrievalError that it names items
+        that the bank lacks, or a private image that is not among the caller's own.
         """
         self.check_recipe(recipe)
         return self(recipe, images=images)
@@ -357,21 +343,22 @@ class MemoryDrivenPipeline:
             k = self.config.retrieval.k if request.k is None else request.k
             query = Query(asked, request.oracle_id, request.caption, tuple(encoded.words))
             count = max(k, min(tries, self.bank.n - len(request.exclude)))
-            seed = request.seeds[0] if request.seeds else None
+            seed = request.seeds[0] if request.seeds else drawn_seed()
             found = tuple(self.retriever.retrieve(query, strategy, count, request.exclude, seed))
         else:
             k = max(1, len(request.references)) if request.k is None else request.k
             found = tuple(self._given(request))
         clock.lap("retrieve")
+        values = self.checkpoint.attributes.values if self.checkpoint.attributes else {}
         retrieval = Retrieval(
             caption=request.caption,
+            named=named_by(request.caption, values, encoded.unknown),
             strategy=strategy,
             k=k,
             neighbours=found,
             words=tuple(encoded.words),
             unknown_words=encoded.unknown,
             truncated=encoded.truncated,
-            timings=clock.timings,
         )
         return retrieval, asked
 

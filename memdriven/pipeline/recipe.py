@@ -161,11 +161,8 @@ class Recipe(Request):
     def from_png(cls, content: bytes) -> Self:
         """Read the recipe in a PNG file, in whichever of its text chunks it stands.
 
-        Pixels are decoded only where none stands before them.
-
-        Raises:
-            DataError: the bytes are no PNG or hold no recipe.
-            ConfigError: the recipe inside is not valid.
+        Pixels are decoded only where none stands before them. A DataError says that the bytes are no PNG or
+        hold no recipe, a ConfigError that it is not valid.
         """
         try:
             with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=["PNG"]) as image:

@@ -158,11 +158,7 @@ class Request:
 
     def seeded(self) -> Self:
         """Return this request with at least one seed, drawn where none is given."""
-        return self if self.seeds else replace(self, seeds=(secrets.randbelow(DRAWN_SEEDS),))
-
-    def but(self, **changes: Any) -> Request:
-        """Return this request with some fields changed, and nothing else that a subclass holds."""
-        return Request(**{each.name: getattr(self, each.name) for each in fields(Request)} | changes)
+        return self if self.seeds else replace(self, seeds=(drawn_seed(),))
 
     @classmethod
     def of(
@@ -186,7 +182,15 @@ class Request:
             others["references"] = _references(neighbours, weights)
         given = {"strategy": strategy, "k": k, "seeds": seeds if seed is None else (seed,)}
         others |= {name: value for name, value in given.items() if value is not None}
-        return caption.but(**others) if isinstance(caption, Request) else cls(caption=caption, **others)
+        if isinstance(caption, Request):  # or a recipe, whose own fields are left behind
+            others = {each.name: getattr(caption, each.name) for each in fields(Request)} | others
+            return Request(**others)
+        return cls(caption=caption, **others)
+
+
+def drawn_seed() -> int:
+    """Return a seed that nobody chose."""
+    return secrets.randbelow(DRAWN_SEEDS)
 
 
 def _references(ids: Sequence[str] | None, weights: Sequence[float] | None) -> list[Reference]:

@@ -14,10 +14,9 @@ from memdriven.config import Config
 from memdriven.data.attributes import IGNORED
 from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss
 from memdriven.encoders.image import ImageFeatures
+from memdriven.encoders.imagenet import SqueezeNet, Vgg16Features
 from memdriven.encoders.readers import AttributeHead, Attributes, attribute_loss
-from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.text import TextFeatures
-from memdriven.encoders.vgg import Vgg16Features
 from memdriven.errors import TrainingError
 from memdriven.training.augment import disturb
 from memdriven.training.data import Batch

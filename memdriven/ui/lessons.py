@@ -175,7 +175,7 @@ def search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterator
 
 def share(pipe: MemoryDrivenPipeline, request: Request, _: str) -> Iterator[Ran]:
     """Paint with none, half and all of the memory, and with the wrong one."""
-    references = pipe.prepare(request).references
+    references = pipe.prepare(request).retrieval.shares
     shares = (0.0, 0.5, 1.0) if state.offers_memory() else (0.0, 1.0)
     kinds = {
         f"{each:.0%} of the memory": replace(request, references=references, memory=each) for each in shares

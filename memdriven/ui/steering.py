@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from memdriven.data.images import centre_square, decode_image, to_tensor
-from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features
+from memdriven.encoders.imagenet import WEIGHTS_VARIABLE, Vgg16Features
 from memdriven.errors import CheckpointError, DataError, RetrievalError
 from memdriven.memory.features import encode_v
 from memdriven.memory.retrieval import Neighbour
@@ -208,7 +208,7 @@ TOO_LARGE, OTHER_KIND = "more than 8 MB", "another kind of file, a damaged one, 
 OWN_CAPTION = "your own image"
 VGG_FIX = (
     f"set {WEIGHTS_VARIABLE} to a local weight file, or run once, connected: python -c "
-    '"from memdriven.encoders.vgg import Vgg16Features; Vgg16Features.load()"'
+    '"from memdriven.encoders.imagenet import Vgg16Features; Vgg16Features.load()"'
 )
 SIDE = 256
 """Side in px of the square that v is made of."""

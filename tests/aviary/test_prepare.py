@@ -84,9 +84,9 @@ def test_a_damaged_data_set_is_completed(aviary: Path, monkeypatch: pytest.Monke
     log.write_text(log.read_text() + '{"index": 0, "cr')  # the line a killed run was writing
     rendered: list[tuple[int, int]] = []
 
-    def counted(specs: list[BirdSpec], size: int, device: str) -> tuple[Tensor, Tensor]:
+    def counted(specs: list[BirdSpec], size: int) -> tuple[Tensor, Tensor]:
         rendered.extend((spec.species_id, spec.index) for spec in specs)
-        return render_birds(specs, size, device)
+        return render_birds(specs, size)
 
     monkeypatch.setattr("memdriven.aviary.prepare.render_birds", counted)
     _make(aviary)

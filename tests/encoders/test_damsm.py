@@ -21,8 +21,8 @@ from memdriven.encoders.damsm import (
     word_cosines,
 )
 from memdriven.encoders.image import ImageFeatures
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.encoders.text import TextFeatures
-from memdriven.encoders.vgg import Vgg16Features
 from memdriven.encoders.weights import read_weights, write_weights
 from memdriven.errors import CheckpointError
 

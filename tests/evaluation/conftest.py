@@ -18,7 +18,7 @@ from memdriven.data.images import centre_square, to_tensor
 from memdriven.data.prepared import Item, PreparedDataset, image_file, write_prepared
 from memdriven.data.vocabulary import Vocabulary
 from memdriven.encoders.damsm import Damsm
-from memdriven.encoders.vgg import Vgg16Features
+from memdriven.encoders.imagenet import Vgg16Features
 from memdriven.evaluation.judge import train_attribute_judge
 from memdriven.memory.build import build_memory
 from memdriven.memory.features import encode_v, write_store

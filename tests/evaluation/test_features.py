@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.errors import CheckpointError, EvaluationError
 from memdriven.evaluation import features
 from memdriven.evaluation.features import (

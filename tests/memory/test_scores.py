@@ -124,8 +124,3 @@ def test_percentiles_count_what_is_lower() -> None:
     found = scores.percentiles(torch.tensor(values))
     wanted = [100 * sum(other < value for other in values) / 5 for value in values]
     assert found.tolist() == pytest.approx(wanted)
-
-
-def test_softmax_weights() -> None:
-    wanted = softmax([0.9 / 0.1, 0.8 / 0.1])
-    assert scores.softmax_weights(torch.tensor([0.9, 0.8]), 0.1).tolist() == pytest.approx(wanted)

@@ -11,9 +11,10 @@ import torch
 from memdriven.aviary.captions import describe, visible_attributes
 from memdriven.aviary.species import sample_bird
 from memdriven.checkpoint import Checkpoint
+from memdriven.data.vocabulary import UnknownWord
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.readers import Attributes
-from memdriven.pipeline.claims import Claim, Named, claims, named_by, named_in
+from memdriven.pipeline.claims import Claim, Named, claims, named_by
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 from memdriven.ui.result import claims_list, picture_panel
@@ -48,11 +49,12 @@ def test_each_picture_has_its_claims_when_it_is_whole(
 
 def test_without_readers_nothing_is_claimed(pipe: MemoryDrivenPipeline, reading: Checkpoint) -> None:
     prepared = pipe.prepare(Request(caption=CAPTION))
-    text, named = prepared.asked, named_in(reading, CAPTION)
     image = torch.zeros(1, 3, 64, 64)
     assert reading.attributes is not None
+    values = reading.attributes.values
+    text, named = prepared.asked, named_by(CAPTION, values)
     assert len(claims(reading, named, text, image)) == 2
-    implied = claims(reading, named_in(reading, "a bird"), text, image)
+    implied = claims(reading, named_by("a bird", values), text, image)
     assert [(claim.attribute, claim.said, claim.holds) for claim in implied] == [
         ("crown", "implied", False),
         ("crest", "implied", False),
@@ -198,12 +200,14 @@ def test_what_is_denied_is_kept_apart(caption: str, denied: set[tuple[str, str]]
 
 
 def test_words_taken_as_others_and_words_that_the_grammar_knows() -> None:
-    assert named_by("a mauve bird", VALUES, {"mauve": "purple"}).claims == (
+    assert named_by("a mauve bird", VALUES, [UnknownWord("mauve", "purple", "synonym")]).claims == (
         ("back", "purple"),
         ("breast", "purple"),
     )
     # A small vocabulary may read "crown" as "brown"; here it is a crown.
-    assert named_by("a red crown", VALUES, {"crown": "brown"}).claims == (("crown", "red"),)
+    assert named_by("a red crown", VALUES, [UnknownWord("crown", "brown", "typo")]).claims == (
+        ("crown", "red"),
+    )
     assert named_by("a red owl", {"tail": ("red",)}) == Named(), "nothing beyond what the model knows"
 
 

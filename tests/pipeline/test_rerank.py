@@ -15,7 +15,7 @@ from memdriven.encoders.damsm import Damsm, matching_scores
 from memdriven.encoders.readers import FLOOR, AttributeHead, Attributes, CaptionReader
 from memdriven.errors import ConfigError, RetrievalError
 from memdriven.memory.scores import scaled
-from memdriven.pipeline.claims import named_in
+from memdriven.pipeline.claims import named_by
 from memdriven.pipeline.output import Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_TRIED, Request, Variation
@@ -55,7 +55,7 @@ def shown(checkpoint: Checkpoint, caption: str, pixels: torch.Tensor) -> float:
         seen = checkpoint.attributes.head(checkpoint.damsm.pixels.maps(pixels))[0].softmax(1)
     rows = list(checkpoint.attributes.values)
     total = 0.0
-    for attribute, value in named_in(checkpoint, caption).claims:
+    for attribute, value in named_by(caption, checkpoint.attributes.values).claims:
         place = checkpoint.attributes.values[attribute].index(value)
         total += max(math.log(float(seen[rows.index(attribute), place]) + 1e-30), FLOOR)
     return total

@@ -19,8 +19,8 @@ from torch import nn
 
 from memdriven.data.attributes import IGNORED
 from memdriven.encoders.damsm import load_damsm
+from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.encoders.readers import attribute_loss
-from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.errors import TrainingError
 from memdriven.training import gan
 from memdriven.training.aux_losses import Teachers

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from memdriven.config import Config
-from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.errors import CheckpointError
 from memdriven.training.aux_losses import perceptual_distance
 from memdriven.training.distributed import World

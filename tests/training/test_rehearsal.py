@@ -16,10 +16,9 @@ from torch.nn.utils import parametrizations
 
 from memdriven.encoders.damsm import Damsm
 from memdriven.encoders.image import CompactBackbone
+from memdriven.encoders.imagenet import SqueezeNet, Vgg16Features
 from memdriven.encoders.readers import AttributeHead
-from memdriven.encoders.squeezenet import SqueezeNet
 from memdriven.encoders.text import TextFeatures
-from memdriven.encoders.vgg import Vgg16Features
 from memdriven.presets import PRESETS
 from memdriven.training import step
 from memdriven.training.aux_losses import Teachers

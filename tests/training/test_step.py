@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from memdriven.config import Config
 from memdriven.encoders.damsm import damsm_loss, load_damsm
-from memdriven.encoders.squeezenet import SqueezeNet
+from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.training.aux_losses import DEPTHS, Teachers, text_losses
 from memdriven.training.distributed import Chance, World
 from memdriven.training.step import R1_EVERY, GanTrainer

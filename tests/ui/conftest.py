@@ -85,6 +85,14 @@ def chromium(outside: Outside) -> Iterator[Any]:
         browser.close()
 
 
+@pytest.fixture
+def loaded(pipe: MemoryDrivenPipeline) -> None:
+    """Let the page's functions answer with the miniature checkpoint."""
+    from memdriven.ui import state
+
+    state.use(pipe)
+
+
 @pytest.fixture(scope="session")
 def offered(
     pipe: MemoryDrivenPipeline,

@@ -17,7 +17,7 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import api, app, gr, state
+from memdriven.ui import api, app, gr
 from tests.ui.asking import CAPTION
 from tests.ui.conftest import Outside
 
@@ -47,9 +47,7 @@ def served(pipe: MemoryDrivenPipeline, outside: Outside) -> Iterator[str]:
     page.close(verbose=False)
 
 
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def test_description_is_as_it_was(served: str, outside: Outside) -> None:

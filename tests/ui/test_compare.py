@@ -9,10 +9,7 @@ from memdriven.ui.html import image_uri
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, EMPTY, HOSTILE, QUERY, asking
 
-
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def test_table_fills_and_has_a_row_a_strategy_and_a_picture_a_seed() -> None:

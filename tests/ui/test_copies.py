@@ -15,10 +15,7 @@ from memdriven.ui.result import moment
 from memdriven.ui.state import Shelf, find_checkpoints
 from tests.ui.asking import CAPTION, EMPTY, QUERY
 
-
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def test_the_check_shows_the_nearest_beside_the_result() -> None:

@@ -24,10 +24,7 @@ from memdriven.ui.steering import Steering
 CAPTION = "a small red bird with black wings"
 QUERY = (CAPTION, "retrieved", "sentence-sentence", 1, "7", True)
 
-
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 @pytest.fixture

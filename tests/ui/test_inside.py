@@ -18,10 +18,7 @@ from memdriven.ui.query import read_examples
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
-
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def walked(made: object) -> dict[str, Any]:

@@ -12,14 +12,11 @@ import pytest
 from memdriven.errors import DataError
 from memdriven.models.noise import Noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui import learn, state
+from memdriven.ui import learn
 from memdriven.ui.lessons import DRAWS, EXPERIMENTS, FOLDER, HIGHLIGHTS, lessons, questions, read_lesson, run
 from tests.ui.asking import HOSTILE
 
-
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 IDS = ["retrieval", "wrong", "stages", "noise", "copy", "critic"]

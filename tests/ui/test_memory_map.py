@@ -10,14 +10,11 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import memory_map, references, state
+from memdriven.ui import memory_map, references
 from memdriven.ui.result import moment
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
-
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 class Click:

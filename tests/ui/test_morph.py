@@ -13,10 +13,7 @@ from memdriven.ui.html import image_uri
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
-
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def test_pictures_come_one_by_one_and_stay() -> None:

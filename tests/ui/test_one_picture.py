@@ -10,7 +10,7 @@ import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.ui import compare, copies, diversity, inside, memory_map, morph, paper, picture, state
+from memdriven.ui import compare, copies, diversity, inside, memory_map, morph, paper, picture
 from memdriven.ui.html import image_uri
 from memdriven.ui.result import moment
 from memdriven.ui.steering import Steering
@@ -19,10 +19,7 @@ from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]
 
-
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 @pytest.mark.parametrize("steering", [Steering(), Steering().only("bird-05")])

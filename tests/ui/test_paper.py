@@ -20,15 +20,12 @@ from memdriven.models.rival import RivalGenerator
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
-from memdriven.ui import copies, paper, state
+from memdriven.ui import copies, paper
 from memdriven.ui.html import image_uri
 from memdriven.ui.query import read_examples
 from tests.ui.asking import CAPTION, EMPTY, HOSTILE, QUERY, asking
 
-
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 @pytest.mark.parametrize(("number", "images"), [("1", 12), ("3", 8), ("5", 12)])

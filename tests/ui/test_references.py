@@ -11,10 +11,7 @@ from memdriven.ui import diversity, picture, references, state
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
 
-
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def test_a_seed_in_the_box_is_used_even_when_it_is_not_kept(pipe: MemoryDrivenPipeline) -> None:

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from memdriven.encoders.vgg import WEIGHTS_VARIABLE
+from memdriven.encoders.imagenet import WEIGHTS_VARIABLE
 from memdriven.errors import CheckpointError, DataError, RetrievalError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Request, UserImage, Variation
-from memdriven.ui import references, state, steering
+from memdriven.ui import references, steering
 from memdriven.ui.steering import (
     MAX_FACTOR,
     MAX_GUESTS,
@@ -42,9 +42,7 @@ def line_up(
     return references.select(wanted, steering or Steering())
 
 
-@pytest.fixture(autouse=True)
-def loaded(pipe: MemoryDrivenPipeline) -> None:
-    state.use(pipe)
+pytestmark = pytest.mark.usefixtures("loaded")
 
 
 def guest(name: str = "own:a") -> UserImage:

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from memdriven.encoders import vgg as vgg_module
-from memdriven.encoders.vgg import WEIGHTS_VARIABLE, Vgg16Features, winograd_convolve, winograd_weight
+from memdriven.encoders import imagenet
+from memdriven.encoders.imagenet import WEIGHTS_VARIABLE, Vgg16Features, winograd_convolve, winograd_weight
 from memdriven.errors import CheckpointError
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "weights" / "vgg16_features_fp16.safetensors"
@@ -176,4 +176,4 @@ def test_imagenet_features_are_sparse_and_tell_a_gradient_from_noise() -> None:
     assert v.shape == (2, 512, 8, 8)
     assert float((v == 0).float().mean()) > 0.9
     assert float(F.cosine_similarity(v[0].mean((1, 2)), v[1].mean((1, 2)), dim=0)) < 0.8
-    assert vgg_module.STRIDE * v.shape[-1] == 128
+    assert imagenet.STRIDE * v.shape[-1] == 128

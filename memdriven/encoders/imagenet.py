@@ -1,6 +1,6 @@
-"""VGG-16 up to relu5_3: the image features v that the memory bank stores (Sec. 3.1).
+"""Frozen networks of ImageNet: VGG-16, whose relu5_3 is v (Sec. 3.1), and SqueezeNet 1.1 [ours].
 
-On a CPU its layers of many channels use Winograd's minimal filtering F(4x4, 3x3): Lavin & Gray, "Fast
+On a CPU VGG's layers of many channels use Winograd's minimal filtering F(4x4, 3x3): Lavin & Gray, "Fast
 Algorithms for Convolutional Networks", CVPR 2016. Each 4 x 4 tile of outputs costs 36 multiplications a
 channel pair in place of 144; torch's own CPU convolutions are direct. A whole bank takes 1.4 times less
 CPU time with it (`python -m benchmarks.bank_build`, docs/memory.md).
@@ -9,27 +9,29 @@ CPU time with it (`python -m benchmarks.bank_build`, docs/memory.md).
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from memdriven.encoders.weights import imagenet_weights, load_weights, weights_hash
+from memdriven.encoders.weights import load_weights, read_weights, weights_hash
 from memdriven.errors import CheckpointError, require
 
-WEIGHTS = "VGG16_Weights.IMAGENET1K_FEATURES"
 WEIGHTS_VARIABLE = "MEMDRIVEN_VGG16"
-"""Environment variable that may name a local weight file."""
+"""Environment variable that may name a local weight file of VGG-16."""
 STRIDE = 16
 """relu5_3 is this much smaller than its input, after four of VGG's five poolings."""
 RELU5_3 = 29
 """Its place among torchvision's `vgg16().features`."""
 CLASSIFIER = "classifier.6.weight"
 """The last layer of torchvision's whole network; the file of features holds no numbers there."""
-MEAN = (0.48235, 0.45882, 0.40784)
+DEPTHS = (1, 4, 7, 9, 10, 11, 12)
+"""Indices into SqueezeNet's `features` whose outputs are used, as in LPIPS."""
 WINOGRAD_CHANNELS = 256
 """On a CPU, layers with this many input channels use Winograd's convolution."""
 TILE = 4
@@ -48,51 +50,108 @@ _INPUT_2D = torch.kron(_INPUT, _INPUT).float()  # (36, 36)
 _OUTPUT_2D = torch.kron(_OUTPUT, _OUTPUT).float()  # (16, 36)
 
 
-class Vgg16Features(nn.Module):
-    """The frozen network images -> v, with torchvision's layers and parameter names.
+class _ImageNet(nn.Module):
+    """The first layers of a torchvision network, frozen, with its parameter names and ImageNet weights."""
+
+    NAME: ClassVar[str]
+    """Of torchvision's weights."""
+    OPTION: ClassVar[str]
+    VARIABLE: ClassVar[str]
+    MEAN: ClassVar[tuple[float, float, float]]
+    """Of the pixels."""
+    mean: Tensor
+
+    def __init__(self, features: nn.Sequential) -> None:
+        super().__init__()
+        self.features = features
+        self.register_buffer("mean", torch.tensor(self.MEAN).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    def load(cls, weights: Path | str | None = None, device: torch.device | str = "cpu") -> Self:
+        """Build the network with its ImageNet weights, on a device.
+
+        They come from a safetensors or `.pth` file in torchvision's layout, the file that the environment's
+        `VARIABLE` names, or torchvision's download; a CheckpointError says what is wrong with it.
+        """
+        source = weights or os.environ.get(cls.VARIABLE)
+        wanted, fix = f"torchvision's {cls.NAME}", f"name a weight file by {cls.OPTION} or {cls.VARIABLE}"
+        try:
+            if source:
+                state = read_weights(Path(source))
+            else:
+                from torchvision.models import get_weight
+
+                state = get_weight(cls.NAME).get_state_dict(progress=True, check_hash=True)
+        except CheckpointError as error:
+            raise CheckpointError(f"{wanted} in {source}", error.found, fix) from error
+        except (OSError, RuntimeError) as error:
+            found = f"a failed download: {error}"[:200]
+            raise CheckpointError(wanted, found, f"{fix}, or connect once") from error
+        network = cls()  # type: ignore[call-arg]  # a network's own takes no arguments
+        network.take(state, str(source or "torchvision's download"))
+        return network.to(device)
+
+    def take(self, state: Mapping[str, Tensor], name: str) -> None:
+        """Copy what a torchvision state dict holds of these layers; a CheckpointError says what it lacks."""
+        known = {key: state[key] for key in self.state_dict() if key in state}
+        load_weights(self, known, name, f"give torchvision's {self.NAME} by {self.OPTION} or {self.VARIABLE}")
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in evaluation mode: the network is frozen."""
+        return super().train(False)
+
+
+class SqueezeNet(_ImageNet):
+    """A second feature space beside the memory's, small enough for a CPU.
+
+    The evaluation measures in it; a projected discriminator, where one is used, trains on it.
+    """
+
+    NAME, OPTION, VARIABLE = "SqueezeNet1_1_Weights.IMAGENET1K_V1", "--squeezenet", "MEMDRIVEN_SQUEEZENET"
+    MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    factor: Tensor
+
+    def __init__(self) -> None:
+        from torchvision.models import squeezenet1_1
+
+        super().__init__(squeezenet1_1(weights=None).features)
+        self.register_buffer("factor", 1 / torch.tensor(self.DEVIATION).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, depths: tuple[int, ...] = DEPTHS) -> list[Tensor]:
+        """Return the maps at `depths`, ascending, of images (b, 3, h, w) in [0, 1]."""
+        x, maps = (images - self.mean) * self.factor, []
+        for index, layer in enumerate(self.features):
+            x = layer(x)
+            maps += [x] if index in depths else []
+        return maps
+
+
+class Vgg16Features(_ImageNet):
+    """Images -> v.
 
     Weights are rounded to float16 and computed with in float32, so that the half-size file and
     torchvision's download are the same network, with the same `hash`.
     """
 
-    mean: Tensor
+    NAME, OPTION, VARIABLE = "VGG16_Weights.IMAGENET1K_FEATURES", "--vgg", WEIGHTS_VARIABLE
+    MEAN = (0.48235, 0.45882, 0.40784)
 
     def __init__(self) -> None:
-        super().__init__()
         from torchvision.models.vgg import cfgs, make_layers
 
         # Of vgg16() itself, 124 million unused weights of its classifier would be drawn.
-        self.features: nn.Sequential = make_layers(cfgs["D"])[: RELU5_3 + 1]
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        super().__init__(make_layers(cfgs["D"])[: RELU5_3 + 1])
         self._transformed: dict[int, Tensor] = {}
-        self.requires_grad_(False).eval()
-
-    @classmethod
-    def load(cls, weights: Path | str | None = None, device: torch.device | str = "cpu") -> Vgg16Features:
-        """Build the network with its ImageNet weights, on a device.
-
-        They come from a safetensors or `.pth` file in torchvision's layout, the file that `MEMDRIVEN_VGG16`
-        names, or torchvision's `IMAGENET1K_FEATURES` download.
-
-        Raises:
-            CheckpointError: the file is missing, truncated, not VGG-16, or cannot be downloaded.
-        """
-        network = cls()
-        network.take(*imagenet_weights(WEIGHTS, weights, "--vgg", WEIGHTS_VARIABLE))
-        return network.to(memory_format=torch.channels_last).to(device)
+        self.to(memory_format=torch.channels_last)
 
     def take(self, state: Mapping[str, Tensor], name: str) -> None:
-        """Copy the convolutions' weights from a torchvision state dict; other entries are ignored.
-
-        Raises:
-            CheckpointError: an entry is missing, of another shape, or not finite.
-        """
+        """See `_ImageNet.take`; weights that were made for classification are refused."""
         classifies = CLASSIFIER in state and bool(torch.isfinite(state[CLASSIFIER]).all())
         wanted = f"VGG-16 weights for features (IMAGENET1K_FEATURES) in {name}"
         found = "weights for classification (IMAGENET1K_V1), for inputs of another scale"
         require(not classifies, CheckpointError, wanted, found, "give torchvision's vgg16_features file")
-        rounded = {key: state[key].half() for key in self.state_dict() if key in state}
-        load_weights(self, rounded, name, "give torchvision's vgg16 weights (IMAGENET1K_FEATURES)")
+        super().take({key: state[key].half() for key in self.state_dict() if key in state}, name)
         self._transformed.clear()
 
     @property
@@ -100,17 +159,10 @@ class Vgg16Features(nn.Module):
         """16 hexadecimal digits that name the float16 weights."""
         return weights_hash(self)
 
-    def train(self, mode: bool = True) -> Vgg16Features:
-        """Stay in evaluation mode: the network is frozen."""
-        return super().train(False)
-
     def forward(self, images: Tensor) -> Tensor:
         """Return relu5_3 (b, 512, h/16, w/16), not negative, of RGB images (b, 3, h, w) in [0, 1].
 
-        h and w are multiples of 16, 256 for the bank's features. Differentiable in the images.
-
-        Raises:
-            ValueError: the images are not (b, 3, h, w) with such sides.
+        h and w are multiples of 16 (else ValueError), 256 for the bank's. Differentiable in the images.
         """
         if images.ndim != 4 or images.shape[1] != 3 or any(s % STRIDE for s in images.shape[2:]):
             raise ValueError(f"wanted (b, 3, 16i, 16j) images, found {tuple(images.shape)}")
@@ -142,15 +194,9 @@ def winograd_weight(weight: Tensor) -> Tensor:
 
 
 def winograd_convolve(x: Tensor, transformed: Tensor, bias: Tensor) -> Tensor:
-    """Convolve with zero padding of 1.
+    """Convolve x (b, c, h, w), h and w multiples of 4, with zero padding of 1: as `conv2d` up to rounding.
 
-    Args:
-        x: (b, c, h, w) float32, h and w multiples of 4; fast when in channels_last.
-        transformed: (36, c, k), from `winograd_weight`.
-        bias: (k,).
-
-    Returns:
-        (b, k, h, w) in channels_last, equal to `conv2d` up to rounding.
+    `transformed` (36, c, k) is from `winograd_weight`, the bias (k,); fast, and returned, in channels_last.
     """
     count, _, height, width = x.shape
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()  # (b, h+2, w+2, c)
