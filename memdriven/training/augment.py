@@ -51,7 +51,7 @@ def _translation(images: Tensor, chance: Chance) -> Tensor:
     size = images.shape[-1]
     reach = round(size * SHIFT)
     rows_first = chance.integers(2 * reach + 1, len(images), 2).to(images.device)
-    return Crop(rows_first.flip(1), size).cut(F.pad(images, (reach,) * 4))
+    return Crop(rows_first.flip(1), size).cut(F.pad(images, (reach,) * 4)).contiguous()
 
 
 def _cutout(images: Tensor, chance: Chance) -> Tensor:
