@@ -26,8 +26,8 @@ from tqdm import tqdm
 
 from memdriven import MemoryDrivenPipeline
 from memdriven.data.prepared import PreparedDataset
+from memdriven.evaluation.context import Context, choose_prompts, quantised
 from memdriven.evaluation.distances import frechet_distance, kernel_distance
-from memdriven.evaluation.rows import Context, choose_prompts, quantised
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.request import Request

@@ -1,4 +1,4 @@
-"""Captions to word ids and back, and what becomes of words that the vocabulary lacks."""
+"""Captions to word ids and back, what becomes of words that the vocabulary lacks; attributes to labels."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import functools
 import json
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from memdriven.errors import CaptionError, CheckpointError, DataError, WordlessCaptionError, require
 from memdriven.numbers import counted
+
+if TYPE_CHECKING:
+    from memdriven.data.prepared import Item
 
 SCHEMA = "memdriven.vocabulary/1"
 PADDING = 0
@@ -57,26 +60,22 @@ def tokenize(text: str) -> list[str]:
     text = unicodedata.normalize("NFKC", text).lower()
     if text.isascii():
         return _WORD.findall(text)
-    tokens: list[str] = []
-    open_word = signs_may_follow = False
-    for character in _NO_LETTERS.sub("", text):
-        if character.isalnum() or character == "_":
-            alone = bool(_UNSPACED.match(character))
-            if (open_word and not alone) or (signs_may_follow and tokens[-1][-1] in _STACKERS):
-                tokens[-1] += character
-            else:
-                tokens.append(character)
-            open_word = not alone
-            signs_may_follow = True
-        elif (
-            tokens
-            and signs_may_follow
-            and (unicodedata.category(character)[0] == "M" or character in _JOINERS)
-        ):
-            tokens[-1] += character
-        else:
-            open_word = signs_may_follow = False
-    return [token.rstrip(_JOINERS) for token in tokens]
+    text = _NO_LETTERS.sub("", text)
+    spans = (match.span() for match in _TOKEN.finditer("".join(map(_kind, text))))
+    return [text[start:end].rstrip(_JOINERS) for start, end in spans]
+
+
+_TOKEN = re.compile("(?:L[LMS]*|A[MS]*)(?:(?<=S)(?:L[LMS]*|A[MS]*))*")
+"""A token, in the kinds of its characters."""
+
+
+def _kind(character: str) -> str:
+    """Return a letter's kind: Letter, letter that stands Alone, Mark, Stacking mark, or none."""
+    if character.isalnum() or character == "_":
+        return "A" if _UNSPACED.match(character) else "L"
+    if character in _STACKERS:
+        return "S"
+    return "M" if character in _JOINERS or unicodedata.category(character)[0] == "M" else " "
 
 
 @dataclass(frozen=True)
@@ -111,22 +110,16 @@ _SHORT_WORD = 3
 
 def what_is_not_read(captions: Iterable[EncodedCaption], max_words: int) -> list[str]:
     """Tell, in a line each, how many captions are cut, and how many words are left out as unknown."""
-    count = cut = 0
-    unknown: Counter[str] = Counter()
-    for caption in captions:
-        count += 1
-        cut += caption.truncated > 0
-        left_out = (each.word for each in caption.unknown if each.replacement is None)
-        unknown.update(word for word in left_out if word != STAND_IN)
-    told = []
+    captions, told = list(captions), []
+    cut = sum(caption.truncated > 0 for caption in captions)
+    left_out = (w.word for caption in captions for w in caption.unknown if w.replacement is None)
+    unknown = Counter(word for word in left_out if word != STAND_IN)
     if cut:
-        told.append(
-            f"{cut:,} of {count:,} captions are longer than {max_words} words: the rest of them is not read "
-            "(--text.max-words)"
-        )
+        longer = f"{cut:,} of {len(captions):,} captions are longer than {max_words} words"
+        told.append(f"{longer}: the rest of them is not read (--text.max-words)")
     if unknown:
         words = ", ".join(word for word, _ in unknown.most_common(5))
-        number = f"{len(unknown):,} word{'s' * (len(unknown) != 1)}"
+        number = counted(len(unknown), "word")
         told.append(f"not in the vocabulary and left out of captions: {number}, e.g. {words}")
     return told
 
@@ -150,12 +143,9 @@ class Vocabulary:
         """Collect the words that occur at least `min_count` times, the most frequent first."""
         counts = Counter(word for caption in captions for word in tokenize(caption))
         words = [word for word, count in counts.items() if count >= min_count]
-        if not words:
-            raise DataError(
-                f"captions with words that occur {min_count} times or more",
-                f"{counted(len(counts), 'different word')}, all rarer",
-                "give more captions or lower min_count",
-            )
+        wanted = f"captions with words that occur {min_count} times or more"
+        found = f"{counted(len(counts), 'different word')}, all rarer"
+        require(words, DataError, wanted, found, "give more captions or lower min_count")
         return cls(sorted(words, key=lambda word: (-counts[word], word)))
 
     def __len__(self) -> int:
@@ -179,19 +169,12 @@ class Vocabulary:
         """
         if not isinstance(text, str):
             raise CaptionError("a caption as text", type(text).__name__, "pass a string")
-        if len(text) > MAX_CHARACTERS:
-            raise CaptionError(
-                f"a caption of at most {MAX_CHARACTERS:,} characters",
-                f"{len(text):,} characters",
-                "describe the picture in a sentence or two",
-            )
-        tokens = tokenize(text)
-        if not tokens:
-            raise WordlessCaptionError(
-                "a caption with at least one word",
-                "an empty caption" if not text.strip() else repr(text.strip()[:40]),
-                "describe the picture in a sentence, e.g. 'a small red bird'",
-            )
+        wanted, found = f"a caption of at most {MAX_CHARACTERS:,} characters", f"{len(text):,} characters"
+        fix = "describe the picture in a sentence or two"
+        require(len(text) <= MAX_CHARACTERS, CaptionError, wanted, found, fix)
+        tokens, found = tokenize(text), repr(text.strip()[:40]) if text.strip() else "an empty caption"
+        fix = "describe the picture in a sentence, e.g. 'a small red bird'"
+        require(tokens, WordlessCaptionError, "a caption with at least one word", found, fix)
         unknown = {each.word: each for each in self.unknown(text)}
         read = (unknown[word].replacement if word in unknown else word for word in tokens)
         words = [word for word in read if word is not None]
@@ -255,15 +238,10 @@ class Vocabulary:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Vocabulary:
         """Rebuild a vocabulary from `to_json`'s content."""
-        words = content.get("words")
-        good = (
-            content.get("schema") == SCHEMA
-            and isinstance(words, list)
-            and bool(words)
-            and all(isinstance(word, str) and word for word in words)
-            and len(set(words)) == len(words)
-        )
-        found = f"schema {content.get('schema')!r} with {type(words).__name__} of words"
+        schema, words = content.get("schema"), content.get("words")
+        texts = isinstance(words, list) and all(isinstance(word, str) and word for word in words)
+        good = schema == SCHEMA and texts and words and len(set(words)) == len(words)
+        found = f"schema {schema!r} with {type(words).__name__} of words"
         fix = "restore vocabulary.json from the checkpoint's source"
         require(good, CheckpointError, f"a word list of schema {SCHEMA}", found, fix)
         return cls(words)  # type: ignore[arg-type]
@@ -313,3 +291,48 @@ def edit_distance(a: str, b: str, limit: int) -> int:
             return limit + 1
         before, last = last, row
     return min(last[-1], limit + 1)
+
+
+# -- Attributes as labels for a classifier --------------------------------------------------------------
+
+IGNORED = -1
+"""Label of an attribute that an image lacks or does not show."""
+ABSENT = ("none", "plain")
+"""Values that say that a marking is not there."""
+
+
+def attribute_values(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Return each attribute's values in the records, sorted; one-valued ones are left out."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, value in (pair for record in records for pair in record.items()):
+        if value is not None and not isinstance(value, list | dict):
+            found[name].add(str(_as_text(value)))
+    return {name: tuple(sorted(values)) for name, values in found.items() if len(values) > 1}
+
+
+def visible_record(item: Item) -> dict[str, Any]:
+    """Return the attributes that an item's picture shows (all of them if it does not say).
+
+    What a picture lacks (`ABSENT`) can be seen in it too, so that a classifier learns to say so.
+    """
+    return {
+        name: value
+        for name, value in item.attributes.items()
+        if not item.visible or name in item.visible or value in ABSENT
+    }
+
+
+def label_ids(records: Sequence[Mapping[str, Any]], attributes: Mapping[str, Sequence[str]]) -> Tensor:
+    """Return label ids (n, attributes) of records; `IGNORED` where a value is absent."""
+    ids: dict[str, dict[str | None, int]] = {
+        name: {value: i for i, value in enumerate(values)} for name, values in attributes.items()
+    }
+    rows = [[ids[name].get(_as_text(each.get(name)), IGNORED) for name in ids] for each in records]
+    return torch.tensor(rows, dtype=torch.long).view(len(rows), len(ids))
+
+
+def _as_text(value: Any) -> str | None:
+    """Return the text that a label stands for; None for an attribute without a value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return None if value is None else str(value)

@@ -25,7 +25,7 @@ references, and v = sum_j w_j v_j with w = softmax(score / temperature).
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, get_args
@@ -74,11 +74,6 @@ class Query:
     """The caption itself; by it `oracle` finds the item when there is no `item_id`."""
     words: tuple[str, ...] = ()
     """The words that were encoded, for their weights."""
-
-    @property
-    def sentence(self) -> Tensor:
-        """s (d,)."""
-        return self.text.sentence[0].float().cpu()
 
     @property
     def known_words(self) -> Tensor:
@@ -180,7 +175,8 @@ class Retriever:
 
         # Sentence level: a and b of all items, or of those near s.
         formula, shortlist = FORMULAS[strategy], max(k, self.config.shortlist)
-        found = self._candidates(query.sentence, strategy, shortlist, allowed)
+        sentence = query.text.sentence[0].float().cpu()
+        found = self._candidates(sentence, strategy, shortlist, allowed)
         coarse = formula[0].lower(), formula[1].lower()
         scores = self._fused(found, coarse)
 
@@ -188,7 +184,8 @@ class Retriever:
         if formula != coarse:
             found = _at(found, score.top(scores, shortlist))
             if "A" in formula[0]:
-                found["A"], found["captions"] = self._words_words(query, found["items"].tolist())
+                likely = [self._likely(sentence, item) for item in found["items"].tolist()]
+                found["A"], found["captions"] = self._words_words(query, likely)
             if "B" in formula[1]:
                 found["B"] = self._words_image(query, found["items"].tolist())
             scores = self._fused(found, formula)
@@ -244,18 +241,15 @@ class Retriever:
         return [self.neighbour(**each) for each in self._ranked(items, scores, score.top(scores, count))]
 
     def mix(
-        self,
-        ids: Sequence[str],
-        weights: Sequence[float] | None = None,
-        own: Mapping[str, Tensor] | None = None,
+        self, references: Collection[tuple[str, float]], own: Mapping[str, Tensor] | None = None
     ) -> Tensor:
-        """Return v = sum_i w_i v_i of references (1, c, h, w) float32, on the CPU; zeros for none.
+        """Return v = sum_i w_i v_i of items (id, weight) (1, c, h, w) float32, on the CPU; zeros for none.
 
-        Weights are scaled to sum to 1, equal by default; `own` has v of images beside the bank's, by id.
+        Weights are scaled to sum to 1; `own` has v of images beside the bank's, by id.
         """
-        own, weights = own or {}, [1.0] * len(ids) if weights is None else weights
-        mixed = torch.zeros(1, *self.bank.features.shape)
-        for id_, share in zip(ids, score.shares(weights, len(ids)), strict=True):
+        mixed, own = torch.zeros(1, *self.bank.features.shape), own or {}
+        shares = score.shares([weight for _, weight in references])
+        for (id_, _), share in zip(references, shares, strict=True):
             mixed[0] += share * (own[id_] if id_ in own else self.bank.v(self.bank.index_of(id_)))
         return mixed
 
@@ -317,9 +311,8 @@ class Retriever:
 
     # ---- Word level -----------------------------------------------------------------------------
 
-    def _words_words(self, query: Query, items: list[int]) -> tuple[Tensor, Tensor]:
-        """Score each item by its best caption, among its likeliest ones: scores, captions' rows (c,)."""
-        rows = [self._likely(query.sentence, item) for item in items]
+    def _words_words(self, query: Query, rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+        """Score each item by its best caption, of those in some rows: scores, captions' rows (c,)."""
         stored, mask = self.stored.words([row for own in rows for row in own])
         scores = score.words_words_scores(query.known_words.to(stored.device), stored, mask).cpu()  # (m,)
         highest, best = zip(

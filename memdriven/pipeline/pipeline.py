@@ -36,8 +36,15 @@ from memdriven.models.noise import Noise, apply_view, draw_noise
 from memdriven.pipeline.claims import claims, named_by, score_pictures
 from memdriven.pipeline.guidance import Guidance, TextCondition
 from memdriven.pipeline.output import Clock, PipelineOutput, Prepared, Retrieval, Tried, to_picture
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage, drawn_seed
+from memdriven.pipeline.request import (
+    CONTROLS,
+    MAX_REFERENCES,
+    PRIVATE,
+    Recipe,
+    Request,
+    UserImage,
+    drawn_seed,
+)
 
 _PREPARED = 16
 """Requests whose preparation is remembered: at most half a megabyte of v each."""
@@ -236,10 +243,10 @@ class MemoryDrivenPipeline:
 
     def _fused(self, prepared: Prepared, references: Sequence[Neighbour]) -> Prepared:
         """Return what is painted with some references: v = sum_i w_i v_i, and the text beside them."""
-        request, shares = prepared.request, {each.id: each.weight for each in references}
-        own = {image.id: image.v() for image in request.images if image.id in shares}
-        v = self.retriever.mix([*shares], [*shares.values()], own) * request.memory
-        text = self.guidance.guide(prepared.asked, shares.items(), prepared.guidance * request.memory)
+        request, shares = prepared.request, [(each.id, each.weight) for each in references]
+        own = {image.id: image.v() for image in request.images if image.id in dict(shares)}
+        v = self.retriever.mix(shares, own) * request.memory
+        text = self.guidance.guide(prepared.asked, shares, prepared.guidance * request.memory)
         return replace(prepared, text=text, v=v.to(self.device, memory_format=torch.channels_last))
 
     def noise(self, request: Request, seed: int) -> Noise:

@@ -18,10 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.config import Config
-from memdriven.data.attributes import label_ids
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import Item, PreparedDataset, load_images
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
+from memdriven.data.vocabulary import EncodedCaption, Vocabulary, label_ids, what_is_not_read
 from memdriven.encoders.damsm import Damsm, TrainedDamsm, cosine
 from memdriven.encoders.readers import CaptionReader
 from memdriven.encoders.text import TextFeatures

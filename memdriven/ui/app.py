@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -35,8 +37,9 @@ from memdriven.ui.state import Shelf
 from memdriven.ui.still import still
 
 SESSIONS = 500
-"""Browser tabs and callers whose state is kept, the longest unused forgotten first: Gradio holds
-0.3 MB for each."""
+"""Browser tabs and callers whose state is kept, the longest unused forgotten first."""
+M_ARENA_MAX = -8
+"""Of malloc.h: how many heaps threads share. Each of Gradio's would keep what a picture took in its own."""
 SANS = ("Inter", "Helvetica Neue", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
@@ -77,11 +80,12 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
             column = query.build(begin)
             page.question = column.question
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-                shown, painting = picture.build(column, begin)
-                varying = diversity.build(column, tabs, shown)
+                column.tabs = tabs
+                painting = picture.build(column, begin)
+                varying = diversity.build(column)
                 trying = [event for tab in (compare, inside, morph, copies) for event in tab.build(column)]
-                trying += memory_map.build(column, shown)
-                saving = history.build(column, tabs, shown, page, arrival)
+                trying += memory_map.build(column)
+                saving = history.build(column, page, arrival)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
         queue.tell(column.place)
         column.stop.click(
@@ -143,6 +147,8 @@ def launch(
         forwarded: believe the headers of a proxy in front.
     """
     port = free_port(host, port)
+    with suppress(AttributeError, OSError, TypeError):  # where the C library is glibc
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
     # A public tunnel has a name that is not known before.
     hosts = ("*",) if share else served_hosts(host, allowed)
     static = files("memdriven.ui")
@@ -170,7 +176,7 @@ def launch(
         state_session_capacity=SESSIONS,
         show_error=False,
         favicon_path=Path(__file__).with_name("favicon.svg"),
-        app_kwargs={"middleware": [gate]},
+        app_kwargs={"middleware": [gate, Middleware(queue.StreamEnds)]},
     )
     return str(public or local)
 

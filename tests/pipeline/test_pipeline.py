@@ -29,8 +29,7 @@ from memdriven.memory.retrieval import STRATEGIES
 from memdriven.models.noise import draw_noise
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_SEED, Request, UserImage, Variation
+from memdriven.pipeline.request import MAX_SEED, Recipe, Request, UserImage, Variation
 
 CAPTION = "a small red bird with black wings"
 
@@ -185,7 +184,7 @@ def test_variations_step_away_and_come_back_from_the_recipe(pipe: MemoryDrivenPi
 def test_memory_is_used_in_part(pipe: MemoryDrivenPipeline) -> None:
     whole = pipe(CAPTION, k=2, seed=3)
     assert pixels(pipe(CAPTION, k=2, seed=3, memory=1)) == pixels(whole)
-    mixed = pipe.retriever.mix(whole.retrieval.ids, whole.retrieval.weights)
+    mixed = pipe.retriever.mix(whole.retrieval.shares)
     assert torch.equal(whole.prepared.v, mixed)
     half = pipe(CAPTION, k=2, seed=3, memory=0.5)
     assert torch.equal(half.prepared.v, mixed * 0.5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.ui import steering
 from tests.ui.conftest import Visitor
 from tests.ui.test_steering import FakeNetwork
@@ -111,8 +110,8 @@ def test_forged_clicks_do_nothing_and_tabs_are_apart(desk: Visitor, visit: Visit
     assert cards(visitor) == before
     visitor.page.click('#memory .md-spare [data-act="pin"]')
     visitor.page.wait_for_selector(".md-steered")
-    other.write(CAPTION + " ")
-    time.sleep(0.3)
+    with other.answered():
+        other.write(CAPTION + " ")
     assert cards(other) == before
 
 

@@ -109,7 +109,9 @@ def test_forged_choices_are_refused(forged: Any) -> None:
 
 def test_paint_streams_and_the_same_seed_gives_the_same_page() -> None:
     steps = list(picture.paint(CAPTION, *QUERY))
-    assert [step["seed"] for step in steps if "seed" in step] == ["7"]
+    assert not [step["seed"] for step in steps if "seed" in step], "the box keeps what is written there"
+    drawn = next(picture.paint(CAPTION, *QUERY[:4], False))["seed"]
+    assert drawn != "7"
     assert [step["result"].count("md-blank") for step in steps[1:]] == [3, 2, 1, 0]
     assert "Done in" in steps[-1]["status"]
     again = list(picture.paint(CAPTION, *QUERY))
@@ -146,19 +148,6 @@ def test_forged_tiles_are_refused(pipe: MemoryDrivenPipeline, seed: object) -> N
     assert 'role="alert"' in diversity.adopt(Click(seed), made, Steering())["status"]
 
 
-def test_picture_and_grid_use_a_part_of_the_memory(fading: MemoryDrivenPipeline) -> None:
-    state.use(fading)
-    query = ("retrieved", "sentence-sentence", 2, "7", True, Steering(), 0.5)
-    *_, painted = picture.paint(CAPTION, *query)
-    assert painted["current"]["recipe"] == fading(CAPTION, k=2, seed=7, memory=0.5).recipe.to_json()
-    *_, grid = diversity.vary(CAPTION, *query)
-    assert grid[2] is not None
-    assert grid[2].recipe.memory == 0.5
-    *_, near = diversity.vary_near(painted["current"], 0.25, Steering())
-    assert near[2] is not None
-    assert near[2].recipe.memory == 0.5
-
-
 def test_tile_of_a_forgotten_grid_and_errors_in_the_grid() -> None:
     assert "make nine new ones" in diversity.adopt(Click("1"), None, Steering())["status"]
     (only,) = diversity.vary("qqq", *QUERY)
@@ -189,7 +178,7 @@ def test_nothing_around_the_words_is_of_another_models_world(pipe: MemoryDrivenP
     elsewhere.checkpoint = replace(pipe.checkpoint, path=pipe.checkpoint.path.parent)
     state.use(elsewhere)
     first = read_examples(elsewhere)[0]
-    assert query._example() == [first]
+    assert query._examples(1) == first
     assert first in query.batch()
     assert "bird" not in app.header()
 
