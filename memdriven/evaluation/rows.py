@@ -69,8 +69,8 @@ class Row:
 Made = tuple[Tensor, Sequence[str | None]]
 """Pictures in [-1, 1] or as uint8, (b, 3, size, size), and the first reference of each."""
 Source = tuple[Row, Callable[[slice], Made], object]
-"""A row without its images; what makes those of some of the captions; all that painted ones depend on, or None
-where they are made anew each time."""
+"""A row without its images; what makes those of some of the captions; all that painted ones depend on, or
+None where they are made anew each time."""
 
 
 def make_row(context: Context, name: str, prompts: Sequence[Prompt] | None = None, file: str = "") -> Row:
