@@ -31,8 +31,8 @@ from tqdm import tqdm
 from memdriven import MemoryDrivenPipeline
 from memdriven.checkpoint import load_rival
 from memdriven.data.prepared import Item, PreparedDataset
+from memdriven.evaluation.context import Context, choose_prompts, quantised
 from memdriven.evaluation.distances import frechet_distance, kernel_distance
-from memdriven.evaluation.rows import Context, choose_prompts, quantised
 from memdriven.explore.paper import paint_rival
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.output import to_picture

@@ -8,7 +8,7 @@ generator.safetensors  moving average of G's first stage, float16
 generator-128.safetensors, ... what each later stage adds; the first's file stays as it is
 examples.json          captions that the page offers; not every model has them
 discriminator.safetensors one stage's D, whose answers the page shows; no shipped model has one
-rival.safetensors      a GAN without a memory, trained on the same pictures (`training.rival`); likewise
+rival.safetensors      a GAN without a memory, trained on the same pictures (`training.rival`), in some
 map.safetensors        where the map of the memory shows each item (`explore.memory_map`); likewise
 memory/                the memory bank
 README.md              the model card
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 
 from memdriven.config import Config, GeneratorConfig, from_dict, to_dict
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary
@@ -40,7 +41,7 @@ from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed,
 from memdriven.models.early_fusion import BASE_SIZE
 from memdriven.models.generator import Generator, renamed
 from memdriven.models.rival import RivalGenerator
-from memdriven.numbers import shown
+from memdriven.numbers import counted, parse_json, shown
 
 SCHEMA = OF_CHECKPOINT
 FILES = ("vocabulary.json", "damsm.safetensors")
@@ -237,6 +238,17 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
         raise CheckpointError(f"weights of a RivalGenerator in {path}", found, fix)
     load_weights(rival, weights, str(path), "train it with the checkpoint's own encoders")
     return rival.to(checkpoint.damsm.device).eval().requires_grad_(False)
+
+
+def rival_budget(checkpoint: Checkpoint) -> str:
+    """Return on how many pictures, and for how long, a rival beside a checkpoint was trained; or ""."""
+    with safe_open(checkpoint.path / RIVAL, "pt") as file:
+        written = (file.metadata() or {}).get("memdriven", "{}")
+    try:
+        told = parse_json(written)
+        return f"{counted(told['images'], 'picture')} in {counted(round(told['minutes']), 'minute')}"
+    except (ValueError, TypeError, LookupError):
+        return ""
 
 
 def _refuse_other_folders(path: Path, schema: object) -> None:

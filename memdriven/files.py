@@ -155,8 +155,16 @@ def _scratch(target: Path) -> Iterator[Path]:
     try:
         yield folder / "new"
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
         os.close(handle)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder, whether or not a signal comes meanwhile; what cannot be removed stays."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(left: Path, target: Path) -> None:

@@ -4,9 +4,11 @@ import errno
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,6 +105,22 @@ def test_writers_of_one_target_do_not_meet(tmp_path: Path) -> None:
         assert (tmp_path / "bank/a").read_text() == "2"
     assert (tmp_path / "bank/a").read_text() == "1"
     assert sorted(os.listdir(tmp_path)) == [".bank.local", "bank"], "a name like ours is not ours"
+
+
+def test_a_signal_while_scratch_is_removed_leaves_none_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, signals = shutil.rmtree, [KeyboardInterrupt]
+
+    def interrupted(folder: Path, **options: Any) -> None:
+        if signals:
+            raise signals.pop()
+        remove(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "bank") as scratch:
+        (scratch / "items").write_text("all")
+    assert os.listdir(tmp_path) == ["bank"]
 
 
 @pytest.mark.parametrize("at_once", [True, False])

@@ -54,7 +54,7 @@ def bind(function: Callable[..., Any], arguments: Sequence[str], prog: str) -> f
         if Config in sections:
             note = f"\n\nPresets: {', '.join(PRESETS)}."
         if sections:
-            default = _settings(given, prog) if Config in sections else sections[0]()
+            default = _settings(given, prog) if Config in sections else default or sections[0]()
             kind = Annotated[(sections[0], tyro.conf.arg(name=""))]
         elif name in POSITIONAL:
             kind = Annotated[(kind, tyro.conf.Positional)]

@@ -24,8 +24,8 @@ from memdriven.config import Config, TrainConfig, to_dict
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import load_damsm
 from memdriven.errors import ConfigError, EvaluationError, TrainingError, require
-from memdriven.evaluation.rows import CONTROLS, Resources
-from memdriven.evaluation.run import evaluate
+from memdriven.evaluation.context import Protocol
+from memdriven.evaluation.run import evaluate, refuse_unknown
 from memdriven.files import atomic_write_json, read_json
 from memdriven.memory.build import build_memory
 from memdriven.numbers import counted
@@ -33,7 +33,7 @@ from memdriven.presets import PRESETS
 from memdriven.training.gan import train_gan
 
 SCHEMA = "memdriven.ablation/1"
-METRICS = ("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity_seed")
+USUAL = Protocol(metrics=("attributes", "r_precision_judge", "fid_vgg", "kid_vgg", "diversity_seed"), n=500)
 BASE, PAPER = "base", "paper"
 SIZES = (
     *("stages", "width", "residual_blocks", "z_dim", "condition_dim"),
@@ -50,32 +50,33 @@ TRAINED_SO = (
 def variants(base: Config) -> dict[str, Config]:
     """Return the base and its variants by name; those that equal the base are left out."""
     g, d, loss, train = base.generator, base.discriminator, base.loss, base.train
+
+    def changed(section: str, **settings: Any) -> Config:
+        return replace(base, **{section: replace(getattr(base, section), **settings)})
+
+    def switched(name: str, is_on: object) -> str:
+        return f"{name}-{'off' if is_on else 'on'}"
+
     early: dict[str, Any] = {"fuse_early": not g.fuse_early}
     if g.fuse_early:  # off with all that is built on it
         early |= {"early_blocks": 0, "text_code": 0, "attribute_dim": 0, "noise_code": 0}
     swap = 0.0 if train.p_swap else TrainConfig().p_swap
     rows = {
-        "content-average": replace(base, discriminator=replace(d, content="average")),
-        "content-max": replace(base, discriminator=replace(d, content="max")),
-        "content-none": replace(base, discriminator=replace(d, content="none")),
-        "no-v": replace(base, generator=replace(g, use_v=False, use_v_global=False)),
-        "v-global-only": replace(base, generator=replace(g, use_v=False, use_v_global=True)),
-        _switched("fuse-early", g.fuse_early): replace(base, generator=replace(g, **early)),
-        _switched("p-swap", train.p_swap): replace(base, train=replace(train, p_swap=swap)),
-        _switched("spectral-norm", d.spectral_norm): replace(
-            base, discriminator=replace(d, spectral_norm=not d.spectral_norm)
+        "content-average": changed("discriminator", content="average"),
+        "content-max": changed("discriminator", content="max"),
+        "content-none": changed("discriminator", content="none"),
+        "no-v": changed("generator", use_v=False, use_v_global=False),
+        "v-global-only": changed("generator", use_v=False, use_v_global=True),
+        switched("fuse-early", g.fuse_early): changed("generator", **early),
+        switched("p-swap", train.p_swap): changed("train", p_swap=swap),
+        switched("spectral-norm", d.spectral_norm): changed(
+            "discriminator", spectral_norm=not d.spectral_norm
         ),
-        _switched("mismatched", loss.mismatched): replace(
-            base, loss=replace(loss, mismatched=not loss.mismatched)
-        ),
+        switched("mismatched", loss.mismatched): changed("loss", mismatched=not loss.mismatched),
         PAPER: _as_preset(base, PAPER),
         "paper-family": _as_preset(base, "paper-family"),
     }
     return {BASE: base, **{name: row for name, row in rows.items() if row != base}}
-
-
-def _switched(name: str, is_on: object) -> str:
-    return f"{name}-{'off' if is_on else 'on'}"
 
 
 def _as_preset(base: Config, name: str) -> Config:
@@ -108,19 +109,13 @@ def ablate(
     damsm: Path,
     out: Path,
     base: Config,
+    protocol: Protocol = USUAL,
     *,
     steps: int = 0,
     minutes: float = 0.0,
     rows: Sequence[str] = (),
-    metrics: Sequence[str] = METRICS,
-    n: int = 500,
-    split: str = "test",
-    controls: Sequence[str] = CONTROLS,
-    resources: Resources | None = None,
     extra: Sequence[Path] = (),
     memory: Path | None = None,
-    device: str = "auto",
-    batch: int = 16,
     dry_run: bool = False,
     say: Callable[[str], object] = print,
     progress: bool = True,
@@ -137,18 +132,13 @@ def ablate(
         damsm: folder of trained encoders (train-damsm), which all rows share.
         out: folder for the rows' runs and the results.
         base: the configuration in which each row changes one thing.
+        protocol: how each row is measured, by the seed of its training; beside controls the base alone. On
+            a slow CPU fd_squeezenet and kd_squeezenet stand for the measures by VGG.
         steps: a row; 0 means minutes alone. The same steps are the same images for each row.
         minutes: a row; 0 means steps alone.
         rows: beside the base, e.g. no-v content-max; all by default.
-        metrics: measures of evaluate; on a slow CPU fd_squeezenet and kd_squeezenet for those by VGG.
-        n: captions of the evaluation.
-        split: whose captions: test, or validation, to choose a row by.
-        controls: measured for the base alone.
-        resources: local weights and the attribute judge.
         extra: further training data, as `train` takes it; the row `paper` does without.
         memory: a memory bank of these encoders; built in OUT when left out.
-        device: auto, cpu, cuda, cuda:1, ...
-        batch: images a forward pass of the evaluation.
         dry_run: show the rows and what two steps of the base cost; train nothing.
         say: takes the plan, and a line after each row.
         progress: show bars.
@@ -158,11 +148,12 @@ def ablate(
 
     Raises:
         ConfigError: no budget, or an unknown row.
-        EvaluationError: the folder holds another ablation.
+        EvaluationError: an unknown metric or control, or the folder holds another ablation.
     """
-    every, resources = variants(base), resources or Resources()
+    every = variants(base)
     unknown = ", ".join(set(rows) - every.keys())
     require(not unknown, ConfigError, f"rows among {', '.join(every)}", unknown, "choose of these")
+    refuse_unknown(protocol)
     chosen = {name: row for name, row in every.items() if not rows or name in (BASE, *rows)}
     parts = [f"{counted(steps, 'step')} of {counted(base.train.batch_size, 'image')}"] if steps else []
     parts += [counted(minutes, "minute", "g")] if minutes else []
@@ -175,24 +166,23 @@ def ablate(
     def train(name: str) -> Path:
         """Train a row up to its budget, unless it is; return its checkpoint."""
         run, row = out / name, chosen[name]
-        if (run / "checkpoint/config.json").exists() and load_facts(run / "checkpoint").get("finished", True):
-            return run / "checkpoint"
-        loop = replace(row.train, steps=steps or 10**9, max_minutes=minutes)
-        train_gan(
-            dataset,
-            features,
-            damsm,
-            run,
-            replace(row, train=loop),
-            device=device,
-            resume=(run / "config.json").exists(),
-            extra=() if name == PAPER else extra,
-            dry_run=dry_run,
-            vgg=resources.vgg,
-            squeezenet=resources.squeezenet,
-            progress=progress,
-        )
-        return run / "checkpoint"
+        trained = run / "checkpoint"
+        if not (trained / "config.json").exists() or not load_facts(trained).get("finished", True):
+            train_gan(
+                dataset,
+                features,
+                damsm,
+                run,
+                replace(row, train=replace(row.train, steps=steps or 10**9, max_minutes=minutes)),
+                device=protocol.device,
+                resume=(run / "config.json").exists(),
+                extra=() if name == PAPER else extra,
+                dry_run=dry_run,
+                vgg=protocol.vgg,
+                squeezenet=protocol.squeezenet,
+                progress=progress,
+            )
+        return trained
 
     if dry_run:
         train(BASE)
@@ -203,7 +193,7 @@ def ablate(
     if memory is None:
         memory = out / "memory"
         if not (memory / "bank.json").exists():
-            encoders = load_damsm(damsm, choose_device(device))
+            encoders = load_damsm(damsm, choose_device(protocol.device))
             words = encoders.config.text.max_words
             given = (encoders.damsm, encoders.vocabulary, memory)
             build_memory(dataset, features, *given, max_words=words, progress=progress)
@@ -218,21 +208,15 @@ def ablate(
         found = evaluate(
             trained,
             dataset,
-            metrics=metrics,
-            n=n,
-            split=split,
+            protocol if name == BASE else replace(protocol, controls=()),
             seed=base.train.seed,
-            controls=controls if name == BASE else (),
             out=out / "evaluation",
-            resources=resources,
             memory=memory,
-            device=device,
-            batch=batch,
             variant=name,
             budget=budget,
             progress=progress,
         )
-        say(f"{name}: measured" + "".join(f"; left out: {name}" for name in found.left_out))
+        say(f"{name}: measured" + "".join(f"; left out: {each}" for each in found.left_out))
     return failed
 
 

@@ -32,9 +32,10 @@ from memdriven.aviary.species import COLOURS, PLUMAGE, all_species, sample_bird
 from memdriven.data.attributes import IGNORED
 from memdriven.encoders.image import resized
 from memdriven.errors import EvaluationError, require
+from memdriven.evaluation.context import Context, Prompt
 from memdriven.evaluation.judge import attribute_accuracy, caption_log_odds
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import REAL, Context, Prompt, Row
+from memdriven.evaluation.rows import REAL, Row
 from memdriven.models.noise import apply_view, draw_noise
 from memdriven.numbers import counted
 
@@ -59,14 +60,8 @@ def mismatched_captions(
 ) -> Tensor:
     """Draw, for each caption, others that do not belong to its picture: ids (n, count).
 
-    Captions of the same group, or of the same words, are never drawn. Drawn without replacement where
-    enough are left.
-
-    Args:
-        groups: of each caption: its picture's class, or where classes are unknown the picture itself.
-        captions: their words.
-        count: how many each.
-        seed: of the draw.
+    Captions of the same group (their picture's class, or where classes are unknown the picture itself), or
+    of the same words, are never drawn. Drawn without replacement where enough are left.
 
     Raises:
         EvaluationError: a caption has no mismatched one, or no group.
@@ -89,13 +84,8 @@ def mismatched_captions(
 def r_precision(images: Tensor, captions: Tensor, mismatched: Tensor, *, progress: bool = False) -> Tensor:
     """Return which images have a larger product with their own caption than with all others, as 1 or 0 (n,).
 
-    A tie at the top counts as what breaking it at random would give on average.
-
-    Args:
-        images: features (n, d).
-        captions: features (n, d); caption i belongs to image i.
-        mismatched: ids (n, c) of captions that do not belong to image i.
-        progress: show a bar.
+    Images and captions are features (n, d), mismatched are the others' ids (n, c). A tie at the top counts
+    as what breaking it at random would give on average.
     """
     right = torch.zeros(len(mismatched))
     rows = torch.split(torch.arange(len(mismatched)), 256)
@@ -195,11 +185,9 @@ def lab(images: Tensor) -> Tensor:
 
 
 def part_means(images: Tensor, masks: Tensor) -> Tensor:
-    """Return the mean colour of each part, (n, 8, 3); NaN where it has too few pixels.
+    """Return the mean colour of each part, (n, 8, 3), NaN where it has too few pixels.
 
-    Args:
-        images: (n, 3, h, w) in [0, 1].
-        masks: bool (n, 8, h, w), in the order of `PLUMAGE`.
+    Images are (n, 3, h, w) in [0, 1], masks bool (n, 8, h, w) in the order of `PLUMAGE`.
     """
     count = masks.sum(dim=(2, 3))  # (n, 8)
     total = torch.einsum("nphw,nhwc->npc", masks.double(), lab(images))

@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.data.prepared import LOOK, load_images, repetitions
-from memdriven.errors import EvaluationError
+from memdriven.errors import EvaluationError, require
+from memdriven.evaluation.context import Context
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import Context, Row
+from memdriven.evaluation.rows import Row
 from memdriven.models.generator import Generator
 from memdriven.models.noise import apply_view, draw_noise
 
@@ -35,10 +36,7 @@ class CopyCheck(NamedTuple):
 
 
 def nearest_distances(queries: Tensor, base: Tensor, *, skip_self: bool = False) -> Tensor:
-    """Return each query's (n, d) distance to its nearest row of `base` (m, d).
-
-    skip_self leaves row i out for query i.
-    """
+    """Return each query's (n, d) distance to its nearest row of `base` (m, d); not of row i for query i."""
     distances = []
     for start in range(0, len(queries), 512):
         block = torch.cdist(queries[start : start + 512].double(), base.double())
@@ -57,51 +55,43 @@ def percentile(values: Tensor, reference: Tensor) -> Tensor:
 def copy_check(
     outputs: Sequence[Tensor], training: Tensor, neighbours: Tensor | None = None, views: Tensor | None = None
 ) -> CopyCheck:
-    """Compare outputs with the training set.
+    """Compare features (n, d) of outputs with those of the training images (m, d).
 
     Args:
-        outputs: features of the outputs (n, d), seen in one way or in several (mirrored, too):
-            the nearest counts.
-        training: features of the training images (m, d).
+        outputs: seen in one way or in several (mirrored, too): the nearest counts.
+        training: images of the training set.
         neighbours: row of `training` that each output drew on (n,); negative where there is none.
-        views: features of that image as the output's noise saw it, cut and turned (n, d), compared
-            with the first way of seeing the outputs; the nearer counts.
+        views: that image as the output's noise saw it, cut and turned (n, d), compared with the first way
+            of seeing the outputs; the nearer counts.
 
     Raises:
         EvaluationError: fewer than three training images, or all of them alike.
     """
-    if len(training) < 3:
-        fix = "compare with the whole training split"
-        raise EvaluationError("three training images or more", str(len(training)), fix)
+    wanted, fix = "three training images or more", "compare with the whole training split"
+    require(len(training) > 2, EvaluationError, wanted, str(len(training)), fix)
     own = nearest_distances(training, training, skip_self=True)
-    if not own.any():
-        wanted, found = "training images that differ from each other", f"{len(training)}, each there twice"
-        raise EvaluationError(wanted, found, "compare with a training split without copies")
+    wanted, found = "training images that differ from each other", f"{len(training)}, each there twice"
+    require(own.any(), EvaluationError, wanted, found, "compare with a training split without copies")
     nearest = torch.stack([nearest_distances(seen, training) for seen in outputs]).amin(dim=0)
-    to_neighbour = None
-    if neighbours is not None and bool((neighbours >= 0).any()):
-        drew = neighbours >= 0
-        gaps = [(seen[drew].double() - training[neighbours[drew]].double()).norm(dim=1) for seen in outputs]
-        if views is not None:
-            gaps.append((outputs[0][drew].double() - views[drew].double()).norm(dim=1))
-            nearest[drew] = torch.minimum(nearest[drew], gaps[-1])
-        to_neighbour = percentile(torch.stack(gaps).amin(dim=0), own)
-    return CopyCheck(percentile(nearest, own), to_neighbour)
+    if neighbours is None or not (drew := neighbours >= 0).any():
+        return CopyCheck(percentile(nearest, own), None)
+    drawn_from = training[neighbours[drew]].double()
+    gaps = [(seen[drew].double() - drawn_from).norm(dim=1) for seen in outputs]
+    if views is not None:
+        gaps.append((outputs[0][drew].double() - views[drew].double()).norm(dim=1))
+        nearest[drew] = torch.minimum(nearest[drew], gaps[-1])
+    return CopyCheck(percentile(nearest, own), percentile(torch.stack(gaps).amin(dim=0), own))
 
 
 def as_seen(generator: Generator, images: Tensor, rows: Tensor, seeds: Sequence[int]) -> Tensor:
-    """Return the image of each picture's memory as its noise saw it, uint8 (n, 3, s, s).
+    """Return the image that each picture drew on as its noise saw it, uint8 (n, 3, s, s).
 
-    Args:
-        generator: whose noise it is.
-        images: of the training set, uint8 (m, 3, s, s).
-        rows: which of them each picture drew on (n,); where negative, any image is returned.
-        seeds: of each picture's noise.
+    Images are uint8 (m, 3, s, s), rows (n,) say which of them; where one is negative, any image is returned.
     """
-    parts = []
-    for row, seed in zip(rows.clamp(min=0).tolist(), seeds, strict=True):
-        noise = draw_noise(seed, generator)
-        parts.append(apply_view(noise, images[row : row + 1].float()))
+    parts = [
+        apply_view(draw_noise(seed, generator), images[row : row + 1].float())
+        for row, seed in zip(rows.clamp(min=0).tolist(), seeds, strict=True)
+    ]
     return torch.cat(parts).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -109,15 +99,16 @@ def measure_copy_check(context: Context, row: Row) -> list[Measurement]:
     """Distance to the training images, as percentiles of their own; the share of suspected copies."""
     space, generator = context.squeezenet_space, context.checkpoint.generator
     training = context.features(space, context.training_images)
-    place = {item.id: i for i, item in enumerate(context.dataset.split("train"))}
-    drew_on = None if row.drew_on is None else torch.tensor([place.get(one or "", -1) for one in row.drew_on])
     # Part by part: images may be a file far larger than the memory.
     mirrored = [context.features(space, part.flip(3)) for part in torch.split(row.images, 1024)]
     outputs = [context.features(space, row.images), torch.cat(mirrored)]
-    views, ways = None, "as made or mirrored"
-    if drew_on is not None and row.seeds is not None and generator.config.zoom:
-        views = context.features(space, as_seen(generator, context.training_images, drew_on, row.seeds))
-        ways = "as made, mirrored, or beside its memory as the noise saw it"
+    drew_on, views, ways = None, None, "as made or mirrored"
+    if row.drew_on is not None:
+        place = {item.id: i for i, item in enumerate(context.dataset.split("train"))}
+        drew_on = torch.tensor([place.get(each or "", -1) for each in row.drew_on])
+        if row.seeds is not None and generator.config.zoom:
+            views = context.features(space, as_seen(generator, context.training_images, drew_on, row.seeds))
+            ways = "as made, mirrored, or beside its memory as the noise saw it"
     found = copy_check(outputs, training, drew_on, views)
     numbers = {
         "copy_nearest_percentile": found.nearest.median(),

@@ -4,11 +4,23 @@
     kernel:   unbiased squared MMD with k(x, y) = (x . y / d + 1)^3              (Binkowski et al. 2018)
     score:    exp E_x KL(p(y|x) || p(y))                                        (Salimans et al. 2016)
 
-What a Frechet distance is called depends on the features: `fid_a`, `fid_b`, `fid_c` on Inception in three
-forms that cannot be compared with each other (`features.py`), `fid_vgg` on pooled relu5_3 of VGG-16, which
-must never be called FID. It grows as n falls; a kernel distance (KID) does not, so small samples can be
-compared by it. Scores of different classifiers (a bird-tuned Inception on CUB, ImageNet's on COCO) cannot be
-compared, so the classifier is part of the protocol's name.
+What a Frechet distance is called depends on the features. `fid_vgg`, on pooled relu5_3 of VGG-16, which is
+the memory's own network, must never be called FID. SqueezeNet's space (`fd_squeezenet`) is not v's; but a
+generator that was trained with the perceptual loss or the projected discriminator has looked through it, so
+it is no independent witness of such a one. A Frechet distance grows as n falls; a kernel distance (KID) does
+not, so small samples can be compared by it.
+
+Inception comes in three forms, which cannot be compared with each other. `a`: the 2015 TensorFlow network,
+images resized to 299 px as TensorFlow 1 did, without antialiasing (pytorch-fid, torch-fidelity,
+torchmetrics). `b`: torchvision's ImageNet Inception-v3 (the code of DM-GAN, DAE-GAN, DF-GAN). `c`: the
+network of `a` on images resized by Pillow with antialiasing, fractions kept (clean-fid). One model scores
+very differently in each, so a number is only ever named with its form, and a form without its weights is
+never replaced by another. Nor can scores of different classifiers (a bird-tuned Inception on CUB,
+ImageNet's on COCO) be compared.
+
+Form `b` keeps a slip of the family's code, as published numbers hold it: torchvision's weights want pixels in
+[-1, 1], but get x * std / 0.5 + (mean - 0.5) / 0.5 of pixels in [0, 1], about [-0.19, 0.43]. It is what
+torchvision's network does by itself under `transform_input`.
 """
 
 from __future__ import annotations
@@ -18,56 +30,54 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from memdriven.errors import EvaluationError
-from memdriven.evaluation.features import Extractor, Form, inception_extractor
+from memdriven.encoders.weights import read_weights
+from memdriven.errors import EvaluationError, require
+from memdriven.evaluation.context import Context, Extractor
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import REAL, Context, Row
+from memdriven.evaluation.rows import REAL, Row
 from memdriven.numbers import counted
 
+Form = Literal["a", "b", "c"]
+SIDE = 299
+EXTRA = 'pip install "memdriven[evaluation]"'
 
-class Precomputed(nn.Module):
-    """Stands where torchmetrics expects a network: hands the features on."""
 
-    def __init__(self, num_features: int) -> None:
-        super().__init__()
-        self.num_features = num_features
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the features (b, d) as they came."""
-        return features
+# ------------------------------------------------------------------------------------------ distances
 
 
 def _computed(kernel: bool, real: Tensor, fake: Tensor, **options: Any) -> Any:
     """Return what torchmetrics' KID or FID gives for features (n, d) and (m, d), in float64."""
-    if real.ndim != 2 or real.shape[1:] != fake.shape[1:] or min(len(real), len(fake)) < 2:
-        raise EvaluationError(
-            "two feature tables (n, d) of the same d, n >= 2",
-            f"{tuple(real.shape)} and {tuple(fake.shape)}",
-            "take both from the same network, over more images",
-        )
+    fits = real.ndim == 2 and real.shape[1:] == fake.shape[1:] and min(len(real), len(fake)) > 1
+    wanted, found = (
+        "two feature tables (n, d) of the same d, n >= 2",
+        f"{tuple(real.shape)}, {tuple(fake.shape)}",
+    )
+    require(fits, EvaluationError, wanted, found, "take both from the same network, over more images")
     try:
         from torchmetrics.image.fid import FrechetInceptionDistance
         from torchmetrics.image.kid import KernelInceptionDistance
     except ImportError as error:
         wanted = "torchmetrics, which computes Frechet and kernel distances"
-        fix = 'pip install "memdriven[evaluation]" (or: pip install torchmetrics)'
-        raise EvaluationError(wanted, str(error)[:160], fix) from error
-    kind = KernelInceptionDistance if kernel else FrechetInceptionDistance
-    metric = kind(feature=Precomputed(real.shape[1]), **options)
+        raise EvaluationError(wanted, str(error)[:160], f"{EXTRA} (or: pip install torchmetrics)") from error
+    network = nn.Identity()  # stands where torchmetrics expects one
+    network.num_features = real.shape[1]  # type: ignore[assignment]
+    metric = (KernelInceptionDistance if kernel else FrechetInceptionDistance)(feature=network, **options)
     metric.update(real.double(), real=True)
     metric.update(fake.double(), real=False)
     return metric.compute()
 
 
 def _finite(value: Tensor) -> float:
-    if not bool(value.isfinite()):
-        fix = "look for features that are no numbers, or all the same"
-        raise EvaluationError("a distance", str(float(value)), fix)
+    fix = "look for features that are no numbers, or all the same"
+    require(value.isfinite(), EvaluationError, "a distance", str(float(value)), fix)
     return float(value)
 
 
@@ -117,20 +127,120 @@ def inception_score(logits: Tensor, *, splits: int = 10, seed: int = 0) -> Sprea
     Raises:
         EvaluationError: fewer images than splits, or not a (n, classes) table.
     """
-    if logits.ndim != 2 or len(logits) < splits:
-        wanted, fix = f"logits (n, classes), n >= {splits}", "score more images, or use fewer splits"
-        raise EvaluationError(wanted, str(tuple(logits.shape)), fix)
+    wanted, found = f"logits (n, classes), n >= {splits}", str(tuple(logits.shape))
+    fits = logits.ndim == 2 and len(logits) >= splits
+    require(fits, EvaluationError, wanted, found, "score more images, or use fewer splits")
     order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
     scores = []
     for part in logits[order].double().log_softmax(dim=1).tensor_split(splits):  # log p(y|x)
         marginal = part.exp().mean(dim=0).log()  # log p(y)
         scores.append((part.exp() * (part - marginal)).sum(dim=1).mean().exp())
-    found = torch.stack(scores)
-    return Spread(float(found.mean()), float(found.std()) if splits > 1 else math.nan)
+    each = torch.stack(scores)
+    return Spread(float(each.mean()), float(each.std()) if splits > 1 else math.nan)
+
+
+# ---------------------------------------------------------------------------------- Inception's forms
+
+
+def inception_extractor(
+    form: Form, weights: Path | None, side: int, *, logits: bool = False, device: str = "cpu"
+) -> Extractor:
+    """Return Inception's pooled features (n, 2048), or its class scores (n, 1008), in one form.
+
+    Weights are torch-fidelity's `weights-inception-2015-12-05-6726825d.pth` for `a` and `c`, torchvision's
+    `inception_v3` for `b`; None downloads them. Images of any other side in px are brought to `side` first;
+    the form's own resize starts from it. Class scores (of `a` and `c`) are without their bias.
+
+    Raises:
+        EvaluationError: the weights, or torch-fidelity for `a` and `c`, are not to be had.
+    """
+    try:
+        if weights is not None and not weights.is_file():
+            raise FileNotFoundError("no such file")
+        if form == "b":
+            network, side = _torchvision(weights), SIDE
+        else:
+            network = Inception2015(_fidelity(weights), antialiased=form == "c", logits=logits)
+    except ImportError as error:
+        wanted = f"torch-fidelity, which holds the network of FID form ({form})"
+        fix = f"{EXTRA} (or: pip install torch-fidelity)"
+        raise EvaluationError(wanted, str(error)[:160], fix) from error
+    except Exception as error:  # foreign bytes and failed downloads raise all kinds
+        option = "--inception-b" if form == "b" else "--inception-a"
+        raise EvaluationError(
+            f"Inception weights of FID form ({form}): {weights or 'the library download'}",
+            f"{type(error).__name__}: {error}".splitlines()[0][:160],
+            f"give the file of this form by {option}; the form is left out meanwhile",
+        ) from error
+    network = network.to(device).eval()
+    name = f"inception form ({form}) {'logits' if logits else 'pool'} from {side} px"
+    return Extractor(name=name, side=side, function=network, device=device)
+
+
+class Inception2015(nn.Module):
+    """Forms (a) and (c): the layers of torch-fidelity's 2015 network after either resize."""
+
+    def __init__(self, network: nn.Module, *, antialiased: bool, logits: bool) -> None:
+        super().__init__()
+        *layers, fc = network.children()  # in the order in which pixels pass through them
+        self.layers, self.fc = nn.Sequential(*layers), fc
+        self.antialiased, self.logits = antialiased, logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (b, 3, h, w) in [0, 1] to features (b, 2048) or scores (b, 1008)."""
+        from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
+
+        pixels = (images * 255).round().clamp(0, 255)
+        if self.antialiased:
+            x = pillow_resize(pixels.cpu(), SIDE).to(images.device)
+        else:
+            x = interpolate_bilinear_2d_like_tensorflow1x(pixels, (SIDE, SIDE), align_corners=False)
+        pooled: Tensor = self.layers((x - 128) / 128).flatten(1)  # (b, 2048)
+        return pooled @ self.fc.weight.T if self.logits else pooled  # type: ignore[operator]
+
+
+def pillow_resize(images: Tensor, side: int) -> Tensor:
+    """Resize images (b, 3, h, w) in 0..255 by Pillow's antialiased bicubic, as clean-fid does.
+
+    Each channel is resized as float32, and cut to 0..255 without rounding.
+    """
+    planes = [
+        np.asarray(Image.fromarray(plane).resize((side, side), Image.Resampling.BICUBIC))
+        for plane in images.float().flatten(0, 1).numpy()
+    ]
+    return torch.from_numpy(np.stack(planes).clip(0, 255)).view(*images.shape[:2], side, side)
+
+
+def _torchvision(weights: Path | None) -> nn.Module:
+    """Return form (b): images (b, 3, 299, 299) in [0, 1] to features (b, 2048)."""
+    from torchvision.models import Inception_V3_Weights, inception_v3
+
+    source = Inception_V3_Weights.IMAGENET1K_V1
+    state = read_weights(weights) if weights else source.get_state_dict(progress=True, check_hash=True)
+    network = inception_v3(weights=None, aux_logits=True, init_weights=False, transform_input=True)
+    network.load_state_dict(state)
+    network.fc = nn.Identity()
+    return network  # type: ignore[no-any-return]
+
+
+def _fidelity(weights: Path | None) -> nn.Module:
+    """Return torch-fidelity's network of the 2015 weights."""
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+
+    if weights is None:
+        torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, check_hash=True, weights_only=True)
+        weights = Path(torch.hub.get_dir()) / "checkpoints" / URL_INCEPTION_V3.rsplit("/", 1)[1]
+    read_weights(weights)  # the library unpickles the file without restrictions: first it is read with them
+    return FeatureExtractorInceptionV3(  # type: ignore[no-any-return]
+        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
+    )
+
+
+# ------------------------------------------------------------------------------------------- measures
 
 
 def _inception(form: Form, context: Context, *, logits: bool = False) -> Extractor:
-    weights = context.resources.inception_b if form == "b" else context.resources.inception_a
+    weights = context.protocol.inception_b if form == "b" else context.protocol.inception_a
     return inception_extractor(form, weights, context.size, logits=logits, device=context.device)
 
 
@@ -150,16 +260,16 @@ SPACES: dict[str, Callable[[Context], Extractor]] = {
 def measure_distance(metric: str, context: Context, row: Row) -> list[Measurement]:
     """Frechet or kernel distance (x 1000) of a row to the split's images, by its name in `SPACES`.
 
-    For `real` the row is the training split's images, as the reference is the split's own.
+    For `real` the row is so many of the training split's images, evenly spread, as the reference is the
+    split's own.
     """
-    space = SPACES[metric](context)
-    images = context.training_sample(len(row.images)) if row.name == REAL else row.images
-    real = context.features(space, context.reference_images)
-    fake = context.features(space, images)
+    space, images, source = SPACES[metric](context), row.images, f"{context.size} px images"
+    if row.name == REAL:
+        images, source = context.training_images, "training images"
+        images = images[torch.linspace(0, len(images) - 1, min(len(row.images), len(images))).round().long()]
+    real, fake = context.features(space, context.reference_images), context.features(space, images)
     tested = counted(len(real), f"{context.split} image")
-    source = "training images" if row.name == REAL else f"{context.size} px images"
-    protocol = f"{space.name}; {source} against {tested} at {context.size} px"
-    details = {}
+    protocol, details = f"{space.name}; {source} against {tested} at {context.size} px", {}
     if metric.startswith("k"):
         found = kernel_distance(real, fake, seed=context.seed)
         value, protocol = 1000 * found.mean, f"KID x 1000, {protocol}"

@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from operator import eq
 from statistics import mean
 from typing import Any
@@ -26,12 +27,13 @@ from memdriven.aviary.body_plans import PLANS
 from memdriven.aviary.species import BACKGROUNDS, possible_places
 from memdriven.aviary.wishes import background
 from memdriven.errors import EvaluationError, require
+from memdriven.evaluation.context import Context, Prompt, quantised
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import Context, Prompt, quantised
+from memdriven.evaluation.rows import Row
 from memdriven.models.noise import WHOLE
 from memdriven.numbers import counted
 from memdriven.pipeline.output import Prepared
-from memdriven.pipeline.request import Request, Variation
+from memdriven.pipeline.request import Variation
 
 CAPTIONS, DRAWS = 24, 6
 FIRST_DRAW = 1_000_000
@@ -39,22 +41,16 @@ FIRST_DRAW = 1_000_000
 BACKGROUND_DRAWS = 32
 SEARCHED = 200
 """References looked through for one that disagrees with its caption on the background."""
-Maps = Callable[[Tensor], list[Tensor]]
+HELD: dict[str, Any] = {"mirror": False, "window": WHOLE}
+"""Fields of a request in which a seed decides z and epsilon alone."""
 
 
 @torch.no_grad()
-def mean_pairwise_distance(images: Tensor, maps: Maps) -> float:
-    """Return the mean LPIPS-like distance over all pairs of a group.
+def mean_pairwise_distance(images: Tensor, maps: Callable[[Tensor], list[Tensor]]) -> float:
+    """Return the mean LPIPS-like distance over all pairs of two images or more, (q, 3, h, w) in [0, 1].
 
-    Args:
-        images: float (q, 3, h, w) in [0, 1]: q pictures of one caption and one v.
-        maps: a network's maps by depth, each (q, c, h', w').
-
-    Raises:
-        EvaluationError: fewer than two images.
+    `maps` are a network's by depth, each (q, c, h', w').
     """
-    if len(images) < 2:
-        raise EvaluationError("two images or more of a caption", str(len(images)), "draw z more often")
     first, second = torch.combinations(torch.arange(len(images)), 2).T
     total = torch.zeros(len(first), device=images.device)
     for depth in maps(images):
@@ -63,35 +59,36 @@ def mean_pairwise_distance(images: Tensor, maps: Maps) -> float:
     return float(total.mean())
 
 
-def measure_diversity_seed(context: Context) -> list[Measurement]:
+def measure_diversity_seed(context: Context, row: Row) -> list[Measurement]:
     """Distance between pictures of several seeds at a fixed caption and v, by stage."""
-    groups = []
-    for i, prompt in enumerate(context.prompts[:CAPTIONS]):
+
+    def paint(prompt: Prompt, place: int, seeds: list[int]) -> list[Tensor]:
         prepared = context.pipe.prepare(context.request(prompt, context.seed))
-        stages = context.pipe.paint_many(prepared, seeds_of_draws(context, i))
-        groups.append([quantised(images) for images in stages])
+        return [quantised(images) for images in context.pipe.paint_many(prepared, seeds)]
+
     what = "draws of all that a seed decides: z, epsilon, mirror, window"
-    return [_diversity(context, "diversity_seed", groups, what)]
+    return _diversity(context, "diversity_seed", paint, what)
 
 
-def measure_diversity_z(context: Context) -> list[Measurement]:
+def measure_diversity_z(context: Context, row: Row) -> list[Measurement]:
     """Distance between pictures of several z, all else held, by stage."""
-    groups = []
-    for i, prompt in enumerate(context.prompts[:CAPTIONS]):
-        prepared = context.pipe.prepare(_held(context, prompt, context.seed + i))
-        groups.append(paint_draws(context, prepared, seeds_of_draws(context, i)))
+
+    def paint(prompt: Prompt, place: int, seeds: list[int]) -> list[Tensor]:
+        prepared = context.pipe.prepare(context.request(prompt, context.seed + place, **HELD))
+        return paint_draws(context, prepared, seeds)
+
     what = "draws of z a caption; epsilon held, memory whole and not mirrored"
-    return [_diversity(context, "diversity_z", groups, what)]
+    return _diversity(context, "diversity_z", paint, what)
 
 
-def seeds_of_draws(context: Context, place: int, draws: int = DRAWS) -> list[int]:
-    """Return the seeds of one caption's draws."""
-    first = context.seed + FIRST_DRAW + place * draws
-    return list(range(first, first + draws))
-
-
-def _diversity(context: Context, metric: str, groups: Sequence[Sequence[Tensor]], what: str) -> Measurement:
+def _diversity(
+    context: Context, metric: str, paint: Callable[[Prompt, int, list[int]], list[Tensor]], what: str
+) -> list[Measurement]:
     """Return the mean over captions by the last stage's pictures; the other stages' are details."""
+    groups = [
+        paint(prompt, place, seeds_of_draws(context, place, DRAWS))
+        for place, prompt in enumerate(context.prompts[:CAPTIONS])
+    ]
     by_stage = {}
     for stage in zip(*groups, strict=True):
         images = (group.to(context.device).float() / 255 for group in stage)
@@ -99,12 +96,13 @@ def _diversity(context: Context, metric: str, groups: Sequence[Sequence[Tensor]]
         by_stage[int(stage[0].shape[-1])] = sum(distances) / len(distances)
     protocol = f"LPIPS-like on squeezenet1_1, {DRAWS} {what}"
     details = {f"{side} px": round(value, 4) for side, value in by_stage.items()}
-    return Measurement(metric, by_stage[context.size], len(groups) * DRAWS, protocol, details)
+    return [Measurement(metric, by_stage[context.size], len(groups) * DRAWS, protocol, details)]
 
 
-def _held(context: Context, prompt: Prompt, seed: int, **fields: Any) -> Request:
-    """Return the request of a caption in which a seed decides z and epsilon alone."""
-    return context.request(prompt, seed, mirror=False, window=WHOLE, **fields)
+def seeds_of_draws(context: Context, place: int, draws: int) -> list[int]:
+    """Return the seeds of one caption's draws."""
+    first = context.seed + FIRST_DRAW + place * draws
+    return list(range(first, first + draws))
 
 
 def paint_draws(context: Context, prepared: Prepared, seeds: Sequence[int]) -> list[Tensor]:
@@ -126,7 +124,7 @@ def entropy(values: Sequence[str]) -> float:
     return sum(-share * math.log2(share) for share in shares)
 
 
-def measure_background_entropy(context: Context) -> list[Measurement]:
+def measure_background_entropy(context: Context, row: Row) -> list[Measurement]:
     """Entropy of the judged background over z where captions name none and where they name one.
 
     `background_of_z` is the share of pictures judged to show z's own background (as targets of
@@ -136,41 +134,38 @@ def measure_background_entropy(context: Context) -> list[Measurement]:
     Raises:
         EvaluationError: the judge does not tell backgrounds, or captions or memory know none.
     """
-    require(
-        set(BACKGROUNDS) <= set(context.judge.attributes.get("background", ())),
-        EvaluationError,
-        "a judge that tells Aviary's backgrounds",
-        f"one of {', '.join(context.judge.names)}",
-        "train one on Aviary (train-judge)",
-    )
+    judge = context.judge
+    knows = set(BACKGROUNDS) <= set(judge.attributes.get("background", ()))
+    wanted, fix = "a judge that tells Aviary's backgrounds", "train one on Aviary (train-judge)"
+    require(knows, EvaluationError, wanted, f"one of {', '.join(judge.names)}", fix)
     judged = f"over {BACKGROUND_DRAWS} z by the judge, nearest reference, all but z held"
-    one = f"{judged}; captions that name one"
-    found = []
-    for kind, protocol in (
-        ("", f"{judged}; captions that name none, memories whose pose allows several"),
-        ("_named", one),
-        ("_conflicting", f"{one}, nearest reference that was seen in another"),
+    numbers = []
+    for kind, share_of, told in (
+        ("", "of_z", "captions that name none, memories whose pose allows several"),
+        ("_named", "obeyed_named", "captions that name one"),
+        (
+            "_conflicting",
+            "obeyed_conflicting",
+            "captions that name one, nearest reference that was seen in another",
+        ),
     ):
         groups = list(_backgrounds(context, named=bool(kind), conflicting=kind == "_conflicting"))
-        require(
-            groups or kind,
-            EvaluationError,
-            "captions and references with Aviary's records, some of which leave the background open",
-            f"none among {counted(len(context.prompts), 'caption')}",
-            "evaluate on more captions of an Aviary, or leave the measure out",
-        )
+        wanted = "captions and references with Aviary's records, some of which leave the background open"
+        found = f"none among {counted(len(context.prompts), 'caption')}"
+        fix = "evaluate on more captions of an Aviary, or leave the measure out"
+        require(groups or kind, EvaluationError, wanted, found, fix)
         n, details = len(groups) * BACKGROUND_DRAWS, {"captions": len(groups)}
         bits, spread = _mean(entropy(seen) for seen, _ in groups), dict[str, Any]()
         share = _mean(_mean(map(float, map(eq, *group))) for group in groups)
         if not kind:
             spread["asked_by_z"] = round(_mean(entropy(asked) for _, asked in groups), 4)
             spread["seen"] = dict(Counter(place for seen, _ in groups for place in seen).most_common())
-        name = f"background_obeyed{kind}" if kind else "background_of_z"
-        found.append(
-            Measurement(f"background_entropy{kind}", bits, n, f"bits, {protocol}", {**details, **spread})
-        )
-        found.append(Measurement(name, share, n, f"share, {protocol}", details))
-    return found
+        protocol = f"{judged}; {told}"
+        numbers += [
+            Measurement(f"background_entropy{kind}", bits, n, f"bits, {protocol}", {**details, **spread}),
+            Measurement(f"background_{share_of}", share, n, f"share, {protocol}", details),
+        ]
+    return numbers
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -184,34 +179,28 @@ def _backgrounds(
     """Yield for each of the first captions that fit which backgrounds the judge sees over z, and should see.
 
     Where the caption names none, z alone chooses of those that the memory's pose leaves open. A pose with one
-    place alone (swimming) leaves nothing to z or to words, so it never fits.
-
-    Args:
-        context: the evaluation's material.
-        named: captions that name a background, or those that name none.
-        conflicting: of the references only those that were seen in another than the named background.
+    place alone (swimming) leaves nothing to z or to words, so it never fits. Conflicting references are those
+    that were seen in another than the named background.
     """
-    left = CAPTIONS
-    kind = context.judge.attributes["background"]
-    column = context.judge.names.index("background")
+    left, column = CAPTIONS, context.judge.names.index("background")
     for i, prompt in enumerate(context.prompts):
         place = str(prompt.named.get("background", ""))
         if bool(place) != named or not left:
             continue
-        seed = context.seed + i
-        found = context.pipe.retrieve(_held(context, prompt, seed, k=SEARCHED if conflicting else 1))
-        fitting = ((each.id, _options(context, each.id, place, conflicting=conflicting)) for each in found)
-        reference, options = next((each for each in fitting if each[1]), ("", ()))
-        if not options:
+        asked = partial(context.request, prompt, context.seed + i, **HELD)
+        for each in context.pipe.retrieve(asked(k=SEARCHED if conflicting else 1)):
+            if options := _options(context, each.id, place, conflicting=conflicting):
+                break
+        else:
             continue
         left -= 1
-        prepared = context.pipe.prepare(_held(context, prompt, seed, references=((reference, 1.0),)))
+        prepared = context.pipe.prepare(asked(references=((each.id, 1.0),)))
         seeds = seeds_of_draws(context, i, BACKGROUND_DRAWS)
         images = paint_draws(context, prepared, seeds)[-1]
         seen = context.judge.log_probabilities(images)[:, column].argmax(dim=1).tolist()
-        zs = [context.pipe.noise(prepared.request, each).z[0] for each in seeds]
-        asked = [place or background(float(z[0]), float(z[1]), options) for z in zs]
-        yield [kind[label] for label in seen], asked
+        zs = [context.pipe.noise(prepared.request, seed).z[0] for seed in seeds]
+        wanted = [place or background(float(z[0]), float(z[1]), options) for z in zs]
+        yield [context.judge.attributes["background"][label] for label in seen], wanted
 
 
 def _options(context: Context, reference: str, named: str, *, conflicting: bool) -> tuple[str, ...]:
@@ -220,6 +209,5 @@ def _options(context: Context, reference: str, named: str, *, conflicting: bool)
     if record.get("body_plan") not in PLANS or "pose" not in record:
         return ()
     options = possible_places(record["body_plan"], record["pose"])
-    if len(options) < 2 or (named and named not in options):
-        return ()
-    return () if conflicting and record.get("background") == named else options
+    fits = len(options) > 1 and (not named or named in options)
+    return options if fits and not (conflicting and record.get("background") == named) else ()

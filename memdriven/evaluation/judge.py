@@ -26,7 +26,7 @@ from memdriven.devices import choose_device
 from memdriven.encoders.image import resized
 from memdriven.encoders.readers import AttributeHead, attribute_loss
 from memdriven.encoders.weights import load_weights, read_weights, write_weights
-from memdriven.errors import CheckpointError, EvaluationError, require
+from memdriven.errors import EvaluationError, require
 from memdriven.files import atomic_write_json, read_json, sha256_file
 from memdriven.numbers import counted
 from memdriven.training.augment import disturb
@@ -39,7 +39,6 @@ SCHEMA = "memdriven.judge/2"
 HEADER, WEIGHTS = "judge.json", "judge.safetensors"
 WIDTHS = (16, 40, 80, 144)
 """Channels at 1, 1/2, 1/4 and 1/8 of the input's side: about 34 million MACs at 64 px."""
-_DAMAGE = (OSError, KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError)
 
 
 class AttributeJudge(nn.Module):
@@ -94,12 +93,8 @@ class AttributeJudge(nn.Module):
     def log_probabilities(self, images: Tensor, batch: int = 128) -> Tensor:
         """Return log p (n, attributes, most values), on the CPU, of uint8 images (n, 3, h, w)."""
         self.eval()
-        device = self.head.bias.device
-        parts = [
-            self(chunk.to(device).float() / 255).log_softmax(dim=2).cpu()
-            for chunk in torch.split(images, batch)
-        ]
-        return torch.cat(parts) if parts else torch.zeros(0, *self.head.bias.shape)
+        chunks = (chunk.to(self.head.bias.device).float() / 255 for chunk in torch.split(images, batch))
+        return torch.cat([self(chunk).log_softmax(dim=2).cpu() for chunk in chunks])
 
     def save(self, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write `judge.safetensors` (float16) and then `judge.json` that names its hash."""
@@ -123,10 +118,9 @@ def load_judge(folder: Path, device: str | torch.device = "cpu") -> AttributeJud
         weights = {name: value for name, value in read_weights(path).items() if value.is_floating_point()}
         load_weights(judge, weights, str(path))
         judge.hash = header["sha256"][:12]
-    except (*_DAMAGE, CheckpointError) as error:
-        found = f"{type(error).__name__}: {error}"[:160]
-        fix = "train it again (train-judge)"
-        raise EvaluationError(f"a whole attribute judge in {folder}", found, fix) from error
+    except Exception as error:  # damaged headers and weights raise all kinds
+        wanted, found = f"a whole attribute judge in {folder}", f"{type(error).__name__}: {error}"[:160]
+        raise EvaluationError(wanted, found, "train it again (train-judge)") from error
     return judge.to(device).eval()
 
 
@@ -143,19 +137,9 @@ def attribute_accuracy(
 
     `attributes` is over every named attribute of every image, `asked_colours` over the named colours of parts
     (the headline), `all_colours_right` and `most_colours_right` over images that name any; NaN where nothing
-    was asked. Behind them, by attribute, what is right of how many.
-
-    Args:
-        judge: a trained judge.
-        images: uint8 (n, 3, h, w).
-        named: n records, what each image's caption names. Attributes and values that the judge does not
-            know are left out of the counts.
-
-    Raises:
-        EvaluationError: the numbers of images and records differ.
+    was asked. Behind them, by attribute, what is right of how many. Images are uint8 (n, 3, h, w), `named` is
+    what the caption of each names; what the judge does not know is left out of the counts.
     """
-    wanted, fix = "one attribute record an image", "pass the record of the caption each image was made from"
-    require(len(images) == len(named), EvaluationError, wanted, f"{len(images)} and {len(named)}", fix)
     labels = judge.labels(named)  # (n, a)
     asked = labels != IGNORED
     right = (judge.log_probabilities(images).argmax(dim=2) == labels) & asked
@@ -183,24 +167,19 @@ def _rate(right: Tensor, count: Tensor) -> float:
 def caption_log_odds(
     judge: AttributeJudge, images: Tensor, caption_attributes: Sequence[Mapping[str, Any]]
 ) -> tuple[Tensor, Tensor]:
-    """Return factors whose product says how well each caption fits each image [ours].
+    """Return factors (n, d) of images and (m, d) of captions, whose product says how these fit those [ours].
 
         sum over the caption's attributes of  log p(value | image) - log p(value)
 
     The prior keeps captions that name much, or name common things, comparable.
-
-    Returns:
-        images (n, d) and captions (m, d): images @ captions.T is the table (n, m).
     """
     log_p = judge.log_probabilities(images)  # (n, a, v)
     prior = torch.zeros(log_p.shape[1:])
     for i, shares in enumerate(judge.priors.values()):
         prior[i, : len(shares)] = torch.tensor(shares)
     odds = (log_p - prior.clamp_min(1e-6).log()).masked_fill(prior == 0, 0.0)  # (n, a, v)
-    labels = judge.labels(caption_attributes)  # (m, a)
-    named = torch.zeros(len(labels), *prior.shape)
-    known = (labels != IGNORED).nonzero()
-    named[known[:, 0], known[:, 1], labels[known[:, 0], known[:, 1]]] = 1.0
+    labels = judge.labels(caption_attributes)[..., None]  # (m, a, 1)
+    named = (labels == torch.arange(prior.shape[1])).float()  # (m, a, v); none is IGNORED
     return odds.flatten(1), named.flatten(1)
 
 
@@ -245,14 +224,12 @@ def train_attribute_judge(
     settings = {"size": size, "batch": batch, "learning_rate": learning_rate, "seed": seed}
     run = RunDirectory(Path(out), settings, resume=resume)
     data = PreparedDataset.open(dataset)
-    items, tested = (
-        [item for item in data.items if item.split == split and item.attributes]
-        for split in ("train", "test")
-    )
+    every = [item for item in data.items if item.attributes]
+    items, tested = ([item for item in every if item.split == split] for split in ("train", "test"))
     wanted, found = f"attribute records on the items of {dataset}", f"{len(items)} of them"
     fix = "train the judge on a data set with attributes, e.g. `prepare aviary`"
     require(len(items) > 1, EvaluationError, wanted, found, fix)
-    records = [visible_record(item) for item in items]
+    records = list(map(visible_record, items))
     attributes = attribute_values(records)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -300,10 +277,8 @@ def train_attribute_judge(
         "device": str(device),
     }
     if tested:
-        shown = load_images(data, tested, size, progress)
-        _, facts["test_accuracy"] = attribute_accuracy(
-            judge, shown, [visible_record(item) for item in tested]
-        )
+        shown, named = load_images(data, tested, size, progress), list(map(visible_record, tested))
+        facts["test_accuracy"] = attribute_accuracy(judge, shown, named)[1]
     judge.save(Path(out), facts)
     if progress:
         print(f"judge in {out}; right on {counted(len(tested), 'unseen render')}:")

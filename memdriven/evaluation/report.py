@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import html
 import io
+import itertools
 import json
 import math
 import re
@@ -38,6 +39,12 @@ PANELS = (
     *("heads_recall@10", "pixels_recall@10"),
 )
 """Logged numbers of GAN and DAMSM that are drawn, in order."""
+LOWER = ("fid_", "kid_", "fd_", "kd_", "copy_suspected", "background_entropy_")
+HIGHER = (
+    *("inception_score", "r_precision", "soa_", "asked_", "most_", "all_", "attributes", "part_colours"),
+    *("diversity", "background_", "recall@"),
+)
+"""Beginnings of the names of metrics of which less, or more, is better."""
 _SPECIAL = re.compile(r"([\\`*_\[\]#|~])")
 
 
@@ -59,19 +66,11 @@ def write_report(runs: Sequence[Path], out: Path = Path("runs/report.md")) -> Pa
         DataError: the files cannot be written.
     """
     found, out = gather(runs), out.with_suffix(".md")
-    made = (
-        counted(len(found.results), "recorded number"),
-        f"the pictures of {counted(len(found.pictures), 'evaluation')}",
-        counted(len(found.logs), "training log"),
-    )
-    lead = (
-        f"Made from {', '.join(made)} in {', '.join(map(str, runs))}. ↑ higher is better, ↓ lower is better."
-    )
-    parts = [
-        "# Memory-driven text-to-image generation: results\n",
-        escape(lead) + "\n",
-        *tables(found.results),
-    ]
+    numbers, logs = counted(len(found.results), "recorded number"), counted(len(found.logs), "training log")
+    shown = f"the pictures of {counted(len(found.pictures), 'evaluation')}"
+    made = f"Made from {numbers}, {shown}, {logs} in {', '.join(map(str, runs))}."
+    lead = escape(f"{made} ↑ higher is better, ↓ lower is better.")
+    parts = ["# Memory-driven text-to-image generation: results\n", lead + "\n", *tables(found.results)]
     drawn = [(f"Pictures: {mark.parents[1].name}", draw_pictures(mark)) for mark in found.pictures]
     if found.logs:
         drawn.append(("Learning curves", draw_curves(found.logs)))
@@ -134,17 +133,18 @@ class Published(NamedTuple):
     """Of its FID: a, b, c or ?; "" without one."""
     values: dict[str, str]
 
-
-def _table(lines: str) -> list[Published]:
-    rows = []
-    for line in lines.strip().splitlines():
-        method, form, *printed = (part.strip(" -") for part in line.split("|"))
-        rows.append(Published(method, form, {name: text for name, text in zip(COLUMNS, printed) if text}))
-    return rows
+    @classmethod
+    def rows(cls, table: str) -> list[Published]:
+        """Read a table of lines `method | form | a number a column`."""
+        lines = [[cell.strip(" -") for cell in line.split("|")] for line in table.strip().splitlines()]
+        return [
+            cls(method, form, {name: text for name, text in zip(COLUMNS, printed) if text})
+            for method, form, *printed in lines
+        ]
 
 
 PUBLISHED: dict[str, list[Published]] = {
-    "CUB": _table(
+    "CUB": Published.rows(
         """
         Real images | - | 25.34 | -     | 89.17
         AttnGAN     | b | 4.36  | 23.98 | 67.82
@@ -156,7 +156,7 @@ PUBLISHED: dict[str, list[Published]] = {
         The paper   | ? | 5.91  | 10.49 | 73.87
         """
     ),
-    "COCO": _table(
+    "COCO": Published.rows(
         """
         Real images | - | 34.88 | -     | 92.71 | 74.97 | 80.84
         AttnGAN     | b | 25.89 | 32.32 | 85.47 | 25.88 | 39.01
@@ -187,15 +187,17 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
         yield published_table(name, models)
     for group in models:
         name = f"{group[0].checkpoint} on {group[0].dataset}"
-        if rows := [(each.row, each) for each in group if not each.row.startswith(STRATEGY)]:
-            lead = (
-                f"{counted(group[0].captions, 'caption')}, one picture each. A control says what a number is "
-                "worth: a bank of real images can beat any generator on a distance; a judge errs on them."
-            )
-            yield section(f"{name}, beside its controls", lead, rows)
-        if rows := [(each.row, each) for each in group if each.row.startswith(STRATEGY)]:
-            lead = "What each strategy finds for captions that training never saw, and how it is painted."
-            yield section(f"Retrieval strategies: {name}", lead, rows)
+        beside = (
+            f"{counted(group[0].captions, 'caption')}, one picture each. A control says what a number is "
+            "worth: a bank of real images can beat any generator on a distance; a judge errs on them."
+        )
+        found = "What each strategy finds for captions that training never saw, and how it is painted."
+        for title, lead, strategies in (
+            (f"{name}, beside its controls", beside, False),
+            (f"Retrieval strategies: {name}", found, True),
+        ):
+            if rows := [(each.row, each) for each in group if each.row.startswith(STRATEGY) is strategies]:
+                yield section(title, lead, rows)
     ablations = [each for each in results if each.variant]
     for group in grouped(ablations, "dataset", "prompts", "seed", "budget"):
         rows = [(each.variant, each) for each in group if each.row == MODEL]
@@ -209,9 +211,9 @@ def tables(results: Sequence[Result]) -> Iterator[str]:
 
 def grouped(results: Iterable[Result], *fields: str) -> list[list[Result]]:
     """Split results by the values of some fields."""
-    groups: dict[tuple[object, ...], list[Result]] = {}
+    groups: dict[object, list[Result]] = {}
     for result in results:
-        groups.setdefault(tuple(getattr(result, name) for name in fields), []).append(result)
+        groups.setdefault(attrgetter(*fields)(result), []).append(result)
     return list(groups.values())
 
 
@@ -235,12 +237,7 @@ def section(title: str, lead: str, rows: Sequence[tuple[str, Result]]) -> str:
 
 def arrowed(name: str) -> str:
     """Return a name as text, with an arrow to the better side where it is that of a metric."""
-    lower = ("fid_", "kid_", "fd_", "kd_", "copy_suspected", "background_entropy_")
-    higher = (
-        *("inception_score", "r_precision", "soa_", "asked_", "most_", "all_", "attributes", "part_colours"),
-        *("diversity", "background_", "recall@"),
-    )
-    arrow = " ↓" if name.startswith(lower) else " ↑" if name.startswith(higher) else ""
+    arrow = " ↓" if name.startswith(LOWER) else " ↑" if name.startswith(HIGHER) else ""
     return escape(name) + arrow
 
 
@@ -250,16 +247,15 @@ def published_table(name: str, models: Sequence[Sequence[Result]]) -> str:
     lines = [["", "FID form", *(f"{key} {'↓' if key == 'fid' else '↑'}" for key in keys)]]
     for row in PUBLISHED[name]:
         lines.append([f"{row.method} *(published)*", row.form, *(row.values.get(key, "–") for key in keys)])
-    for group in models:
-        ours = group[0]
-        if not ours.dataset.lower().startswith(name.lower()):
-            continue
-        for name_of_row in (MODEL, *ROWS):
-            values = {each.metric: f"{each.value:.2f}" for each in group if each.row == name_of_row}
-            cells = [values.get(COLUMNS[key], "–") for key in keys]
-            if set(cells) != {"–"}:
-                label = f"Ours: {ours.checkpoint} {ours.checkpoint_hash} on {ours.dataset}, {name_of_row}"
-                lines.append([escape(label), "b" if "fid_b" in values else "", *cells])
+    ours = [group for group in models if group[0].dataset.lower().startswith(name.lower())]
+    for group, row_of_ours in itertools.product(ours, (MODEL, *ROWS)):
+        values = {each.metric: f"{each.value:.2f}" for each in group if each.row == row_of_ours}
+        cells = [values.get(COLUMNS[key], "–") for key in keys]
+        if set(cells) != {"–"}:
+            label = (
+                f"Ours: {group[0].checkpoint} {group[0].checkpoint_hash} on {group[0].dataset}, {row_of_ours}"
+            )
+            lines.append([escape(label), "b" if "fid_b" in values else "", *cells])
     lead = (
         f"As printed in {SOURCE}; none of the rows marked as published was measured here. Its FID comes in "
         "forms that cannot be compared: (b) is torchvision's ImageNet Inception, (a) the 2015 TensorFlow "
@@ -313,8 +309,9 @@ def draw_curves(logs: dict[str, Path]) -> bytes:
 
     curves = {name: read_curve(path) for name, path in logs.items()}
     keys = [key for key in PANELS if any(len(curve.get(key, ())) > 1 for curve in curves.values())]
-    figure = Figure(figsize=(11, 2.6 * math.ceil(len(keys) / 3) + 1), dpi=100, layout="constrained")
-    panels = figure.subplots(math.ceil(len(keys) / 3) or 1, 3, squeeze=False).flatten()
+    down = math.ceil(len(keys) / 3)
+    figure = Figure(figsize=(11, 2.6 * down + 1), dpi=100, layout="constrained")
+    panels = figure.subplots(down or 1, 3, squeeze=False).flatten()
     for panel, key in zip(panels, keys):
         for name, curve in curves.items():
             panel.plot(*zip(*curve.get(key, [(math.nan, math.nan)])), label=name.replace("$", r"\$"))

@@ -96,13 +96,12 @@ def append_results(path: Path | str, results: Iterable[Result]) -> None:
 
     A value that is not finite is stored as null.
     """
-    path = Path(path)
-    stamp = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": git_commit()}
+    path, now = Path(path), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     lines = []
-    for result in results:
-        record = {"schema": SCHEMA, **asdict(result)}
-        record |= {name: record[name] or value for name, value in stamp.items()}
-        record["value"] = result.value if math.isfinite(result.value) else None
+    for each in results:
+        value = each.value if math.isfinite(each.value) else None
+        stamp = {"time": each.time or now, "commit": each.commit or git_commit(), "value": value}
+        record = {"schema": SCHEMA, **asdict(each), **stamp}
         lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
     if lines:
         with explain_disk_errors(path):
@@ -155,11 +154,8 @@ def read_results(path: Path | str) -> list[Result]:
 def format_table(results: Iterable[tuple[str, Result]], show: Callable[[str], str] = str) -> str:
     """Return a table of results with the labels of their rows: a column a metric.
 
-    The newest of several measurements of one cell is shown; an empty cell was not measured.
-
-    Args:
-        results: in any order of rows.
-        show: makes text of names that nobody has checked.
+    The newest of several measurements of one cell is shown; an empty cell was not measured. `show` makes text
+    of names that nobody has checked.
     """
     cells: dict[str, dict[str, str]] = {}
     for label, result in results:

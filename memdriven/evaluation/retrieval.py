@@ -7,38 +7,28 @@ species, whose classes the bank does not hold.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tqdm import tqdm
 
 from memdriven.errors import EvaluationError, require
+from memdriven.evaluation.context import Context, Prompt
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import Context, Prompt
+from memdriven.evaluation.rows import Row
 from memdriven.memory.bank import BankItem
 from memdriven.memory.retrieval import STRATEGIES
 from memdriven.numbers import counted
 
 KS = (1, 5, 10)
-
-
-def share_named(named: Mapping[str, Any], found: Mapping[str, Any]) -> float:
-    """Return the share of a caption's named attributes that an item has."""
-    return sum(bool(found.get(name) == value) for name, value in named.items()) / len(named)
-
-
 SEARCHED: tuple[str, ...] = tuple(name for name in STRATEGIES if name not in ("oracle", "none"))
 """Strategies with a search."""
 CAPTIONS = 500
 """At most this many captions are searched for."""
 
 
-def measure_strategy(context: Context, strategy: str) -> list[Measurement]:
-    """Return one strategy's Recall@k, and the share of named attributes that its first item has.
+def measure_retrieval(context: Context, row: Row) -> list[Measurement]:
+    """Return Recall@k of a row's strategy, and the share of named attributes that its first item has.
 
-    Fitting means the caption's class where the bank holds it among others, else every named attribute.
-
-    A depth of more than half of the bank is left out; what chance would find is in the details.
+    Fitting means the caption's class where the bank holds it among others, else every named attribute. A
+    depth of more than half of the bank is left out; what chance would find is in the details.
 
     Raises:
         EvaluationError: the captions have neither a class of the bank's nor attributes; of a bank of one
@@ -54,30 +44,34 @@ def measure_strategy(context: Context, strategy: str) -> list[Measurement]:
     require(chosen, EvaluationError, wanted, lacking, fix)
     depths = [k for k in KS if 2 * k <= bank.n]
     require(depths, EvaluationError, "a bank of two images or more", bank.n, "leave the measure out")
-    meaning = "its class" if of_class else "all named attributes"
-    tried = counted(len(chosen), f"{context.split} caption")
-    protocol = f"{tried} in {counted(bank.n, 'image')}; fitting: {meaning}"
+
+    def has(prompt: Prompt, item: BankItem) -> float:
+        """Return the share of a caption's named attributes that an item has."""
+        named = prompt.named.items()
+        return sum(bool(item.attributes.get(name) == value) for name, value in named) / len(named)
 
     def fits(prompt: Prompt, item: BankItem) -> bool:
-        if of_class:
-            return item.class_name == prompt.item.class_name
-        return share_named(prompt.named, item.attributes) == 1.0
+        return item.class_name == prompt.item.class_name if of_class else has(prompt, item) == 1
 
     ranks, shares = [], []
-    for i, prompt in enumerate(tqdm(chosen, desc=f"retrieval ({strategy})", disable=not context.progress)):
-        asked = context.request(prompt, context.seed + i, strategy=strategy, k=max(depths))
+    for i, prompt in enumerate(tqdm(chosen, f"retrieval ({row.strategy})", disable=not context.progress)):
+        asked = context.request(prompt, context.seed + i, strategy=row.strategy, k=max(depths))
         items = [bank.item(bank.index_of(each)) for each in context.pipe.retrieve(asked).ids]
         ranks.append(next((rank for rank, item in enumerate(items) if fits(prompt, item)), bank.n))
         if prompt.named and items:
-            shares.append(share_named(prompt.named, items[0].attributes))
+            shares.append(has(prompt, items[0]))
     chance = sum(fits(prompt, item) for prompt in chosen for item in bank.items) / len(chosen) / bank.n
+    tried = counted(len(chosen), f"{context.split} caption")
+    meaning = "its class" if of_class else "all named attributes"
+    protocol = f"{tried} in {counted(bank.n, 'image')}; fitting: {meaning}"
     numbers = []
     for k in depths:
-        found = sum(rank < k for rank in ranks) / len(ranks)
-        details = {"chance": round(1 - (1 - chance) ** k, 4)}
+        found, details = (
+            sum(rank < k for rank in ranks) / len(ranks),
+            {"chance": round(1 - (1 - chance) ** k, 4)},
+        )
         numbers.append(Measurement(f"recall@{k}", found, len(chosen), protocol, details))
     if shares:
         protocol = "mean share of named attributes in the first neighbour's record"
-        share = sum(shares) / len(shares)
-        numbers.append(Measurement("attributes_of_first", share, len(chosen), protocol))
+        numbers.append(Measurement("attributes_of_first", sum(shares) / len(shares), len(chosen), protocol))
     return numbers

@@ -24,6 +24,7 @@ from memdriven.evaluation.attributes import (
     measure_r_precision,
     measure_r_precision_judge,
 )
+from memdriven.evaluation.context import Context, Protocol, choose_prompts, pixels_hash
 from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
 from memdriven.evaluation.distances import SPACES, measure_distance, measure_inception_score
 from memdriven.evaluation.diversity import (
@@ -32,22 +33,8 @@ from memdriven.evaluation.diversity import (
     measure_diversity_z,
 )
 from memdriven.evaluation.results import Measurement, Result, append_results, format_table, read_results
-from memdriven.evaluation.retrieval import SEARCHED, measure_strategy
-from memdriven.evaluation.rows import (
-    CONTROLS,
-    IMAGES,
-    MODEL,
-    REAL,
-    ROWS,
-    STRATEGY,
-    Context,
-    Resources,
-    Row,
-    choose_prompts,
-    make_row,
-    pixels_hash,
-    setting,
-)
+from memdriven.evaluation.retrieval import SEARCHED, measure_retrieval
+from memdriven.evaluation.rows import IMAGES, MODEL, REAL, ROWS, STRATEGY, Row, make_row, setting
 from memdriven.evaluation.soa import measure_soa
 from memdriven.memory.retrieval import STRATEGIES
 from memdriven.numbers import check_whole
@@ -55,7 +42,8 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
 
 T = TypeVar("T")
-MEASURES: dict[str, Callable[[Context, Row], list[Measurement]]] = {
+Measure = Callable[[Context, Row], list[Measurement]]
+MEASURES: dict[str, Measure] = {
     "attributes": measure_attributes,
     "r_precision": measure_r_precision,
     "r_precision_judge": measure_r_precision_judge,
@@ -67,38 +55,30 @@ MEASURES: dict[str, Callable[[Context, Row], list[Measurement]]] = {
 }
 """Every measure of a row of pictures. One that lacks its weights raises, and is then left out of the table
 with the reason, never replaced by another."""
-MODEL_MEASURES: dict[str, Callable[[Context], list[Measurement]]] = {
+MODEL_MEASURES: dict[str, Measure] = {
     "diversity_seed": measure_diversity_seed,
     "diversity_z": measure_diversity_z,
     "background_entropy": measure_background_entropy,
 }
 """Measures of the model alone, which paint pictures of their own."""
-RETRIEVAL = "retrieval"
-"""The measure that has a row a strategy instead of a row of images."""
-METRICS = (*MEASURES, *MODEL_MEASURES, RETRIEVAL)
-DEFAULT_METRICS = (
-    *("attributes", "r_precision", "r_precision_judge", "fid_vgg", "kid_vgg"),
-    *("diversity_seed", "diversity_z", "copy_check", RETRIEVAL),
-)
+STRATEGY_MEASURES: dict[str, Measure] = {"retrieval": measure_retrieval}
+"""Measures of each strategy with a search, which need no pictures."""
+EVERY = MEASURES | MODEL_MEASURES | STRATEGY_MEASURES
+METRICS = tuple(EVERY)
 JUDGED = ("attributes", "r_precision_judge", "background_entropy")
 """Measures that depend on the attribute judge."""
+USUAL = Protocol()
 
 
 def evaluate(
     checkpoint: Path,
     dataset: Path,
+    protocol: Protocol = USUAL,
     *,
-    metrics: Sequence[str] = DEFAULT_METRICS,
-    n: int = 1000,
     seed: int = 0,
-    controls: Sequence[str] = CONTROLS,
     strategies: Sequence[str] = (),
     out: Path = Path("runs/evaluation"),
-    split: str = "test",
-    resources: Resources | None = None,
     memory: Path | None = None,
-    device: str = "auto",
-    batch: int = 16,
     variant: str = "",
     budget: str = "",
     progress: bool = True,
@@ -110,25 +90,20 @@ def evaluate(
     diversity_seed diversity_z background_entropy. What lacks its weights is left out and said so. A run
     that was stopped goes on where it was.
 
+    Controls: the images themselves that are retrieved or real (for distances real ones are of the other
+    split); random memory, none, each caption's own image as memory (oracle); best-of-8, the model with the
+    one of eight references whose picture fits the words best; retrieved-best-of-8, of eight retrieved images
+    the one that fits best by the same reader; rival, a GAN without a memory, where one lies beside the
+    checkpoint (train-rival); and best-of-N, guidance-X, k-N, the model with that setting.
+
     Args:
         checkpoint: folder of a checkpoint with its memory bank.
         dataset: folder of a prepared data set with the split, and with the bank's images.
-        metrics: which measures.
-        n: captions, one image each (the paper: 30000).
+        protocol: how it is measured.
         seed: noise of image i is drawn from seed + i.
-        controls: rows beside the model's: the retrieved images themselves, real images (for distances: of
-            the other split), random memory, no memory, each caption's own image as memory; also best-of-8,
-            the model with the one of eight references whose picture fits the words best, and
-            retrieved-best-of-8, of eight retrieved images the one that fits best by the same reader;
-            rival, a GAN without a memory, where one lies beside the checkpoint (train-rival); and
-            best-of-N, guidance-X, k-N, the model with that setting.
         strategies: further rows, whose neighbours these strategies of retrieval find.
         out: folder for results.jsonl and generated images.
-        split: whose captions are painted: test, or validation, to choose settings by.
-        resources: local weights and the attribute judge.
         memory: a memory bank in place of the checkpoint's own.
-        device: where to run.
-        batch: images a forward pass.
         variant, budget: an ablation's row and what its rows were trained with, for the record.
         progress: show bars.
 
@@ -136,56 +111,53 @@ def evaluate(
         EvaluationError: an unknown metric, control or strategy.
         CheckpointError, BankError, DataError: the inputs are unusable.
     """
-    check_whole("captions", n, 1, 10**6, EvaluationError)
-    check_whole("batch", batch, 1, 4096, EvaluationError)
+    refuse_unknown(protocol, strategies)
     check_whole("seed", seed, 0, 2**40, EvaluationError)
-    for kind, names, known in (
-        ("metric", metrics, METRICS),
-        ("control", [name for name in controls if not setting(name)], ROWS),
-        ("strategy", strategies, STRATEGIES),
-    ):
-        unknown = ", ".join(name for name in names if name not in known)
-        wanted = f"a {kind} among {', '.join(known)}"
-        require(not unknown, EvaluationError, wanted, unknown, "choose of these")
-    for name in controls:
-        Request(caption="a caption", **setting(name))  # refuses a number out of range
-
-    pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device, memory=memory)
+    pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, protocol.device, memory=memory)
     data = PreparedDataset.open(dataset)
     context = Context(
         pipe=pipe,
         dataset=data,
-        prompts=choose_prompts(data, split, n),
-        resources=resources or Resources(),
-        split=split,
-        seed=seed,
+        prompts=choose_prompts(data, protocol.split, protocol.n),
         folder=out / f"{pipe.checkpoint.name}-{pipe.checkpoint.hash}",
-        batch=batch,
+        protocol=protocol,
+        seed=seed,
         progress=progress,
     )
     found = Evaluation(context, out / "results.jsonl", variant, budget)
-    if split == "train":
-        found.notes.append("these pictures were trained on: the numbers say what is known by heart")
-    if len(context.prompts) < n:
-        found.notes.append(f"{n} captions were asked for, and split {split} has {len(context.prompts)}")
-
+    metrics = dict.fromkeys(protocol.metrics)
     own = pipe.config.retrieval.strategy
-    further = [STRATEGY + name for name in strategies if name not in (own, *controls)]
-    for name in dict.fromkeys((MODEL, *controls, *further)):
-        found.measure_row(name, [metric for metric in dict.fromkeys(metrics) if metric in MEASURES])
-    for metric in dict.fromkeys(metrics):
-        if metric in MODEL_MEASURES:
-            found.measure(metric, MODEL, partial(MODEL_MEASURES[metric], context), own)
-    for strategy in SEARCHED if RETRIEVAL in metrics else ():
-        if RETRIEVAL not in found.left_out:
-            action = partial(measure_strategy, context, strategy)
-            found.measure(RETRIEVAL, STRATEGY + strategy, action, strategy)
-    if split != "train":
+    further = [STRATEGY + name for name in strategies if name not in (own, *protocol.controls)]
+    for name in dict.fromkeys((MODEL, *protocol.controls, *further)):
+        found.measure_pictures(name, [metric for metric in metrics if metric in MEASURES])
+
+    searched = [Row(name=STRATEGY + name, strategy=name) for name in SEARCHED]
+    for kind, rows in ((MODEL_MEASURES, [Row(name=MODEL, strategy=own)]), (STRATEGY_MEASURES, searched)):
+        for metric in (metric for metric in metrics if metric in kind):
+            for row in rows:
+                found.measure(metric, row)
+    if protocol.split != "train":
         try:
             found.notes += near_duplicates(context)
         except DataError as error:  # an image of the training split that no measure needed
             found.left_out["near-duplicates"] = str(error)
     return found
+
+
+def refuse_unknown(protocol: Protocol, strategies: Sequence[str] = ()) -> None:
+    """Raise where a protocol, or a row's strategy, names what there is not, or a number out of range."""
+    check_whole("captions", protocol.n, 1, 10**6, EvaluationError)
+    check_whole("batch", protocol.batch, 1, 4096, EvaluationError)
+    for kind, names, known in (
+        ("metric", protocol.metrics, METRICS),
+        ("control", [name for name in protocol.controls if not setting(name)], ROWS),
+        ("strategy", strategies, STRATEGIES),
+    ):
+        unknown = ", ".join(name for name in names if name not in known)
+        wanted = f"a {kind} among {', '.join(known)}"
+        require(not unknown, EvaluationError, wanted, unknown, "choose of these")
+    for name in protocol.controls:
+        Request(caption="a caption", **setting(name))
 
 
 class Evaluation:
@@ -198,58 +170,53 @@ class Evaluation:
         self.notes: list[str] = []
         """What a reader must know of all of it."""
         self._context, self._path, self._taken = context, path, list[Result]()
+        protocol, captions, device = context.protocol, len(context.prompts), torch.device(context.device)
+        if protocol.split == "train":
+            self.notes.append("these pictures were trained on: the numbers say what is known by heart")
+        if captions < protocol.n:
+            asked = f"{protocol.n} captions were asked for"
+            self.notes.append(f"{asked}, and split {protocol.split} has {captions}")
         identity = {**context.identity, "variant": variant, "budget": budget}
-        device = torch.device(context.device)
-        judge = context.judge.hash if context.resources.judge else ""
+        self._judge = context.judge.hash if protocol.judge else ""
         self._facts = {
             **identity,
             "checkpoint": context.checkpoint.name,
-            "captions": len(context.prompts),
+            "captions": captions,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            "judge": judge,
         }
-        self._earlier = {  # later lines replace earlier ones of the same number
-            (result.row, result.metric, result.pictures): result
-            for result in read_results(path)
-            if result.judge in ("", judge) and identity.items() <= vars(result).items()
-        }
+        self._earlier: dict[tuple[str, ...], dict[str, Result]] = {}
+        for each in read_results(path):  # later lines replace earlier ones of the same number
+            if each.judge in ("", self._judge) and identity.items() <= vars(each).items():
+                numbers = self._earlier.setdefault((each.measure, each.row, each.pictures), {})
+                numbers[each.metric] = each
 
-    def measure_row(self, name: str, metrics: Sequence[str]) -> None:
+    def measure_pictures(self, name: str, metrics: Sequence[str]) -> None:
         """Make one row of pictures, or take it from disk, and measure what is missing of it."""
-        metrics = [each for each in metrics if each not in self.left_out]
-        if name in IMAGES:  # nothing that could be a copy
-            metrics = [each for each in metrics if each != "copy_check"]
-        context = self._context
-        row = self.attempt(f"row {name}", partial(make_row, context, name)) if metrics else None
-        if row is None:
-            return
+        of_copies = name in IMAGES  # nothing that could be a copy
+        metrics = [m for m in metrics if m not in self.left_out and not (of_copies and m == "copy_check")]
+        row = self.attempt(f"row {name}", partial(make_row, self._context, name)) if metrics else None
         for metric in metrics:
-            images = [row.images]  # all pictures that enter the number
-            if metric == "copy_check" or (metric in SPACES and name == REAL):
-                images.append(context.training_images)
-            if metric in SPACES:
-                images.append(context.reference_images)
-            pictures, action = "+".join(map(pixels_hash, images)), partial(MEASURES[metric], context, row)
-            self.measure(metric, name, action, row.strategy, pictures, row.note)
+            if row is not None:
+                self.measure(metric, row)
 
-    def measure(
-        self,
-        measure: str,
-        row: str,
-        action: Callable[[], list[Measurement]],
-        strategy: str,
-        pictures: str = "",
-        note: str = "",
-    ) -> None:
+    def measure(self, metric: str, row: Row) -> None:
         """Add a row's numbers of a measure: an earlier run's where there are, else measured and appended."""
-        key = (measure, row, pictures)
-        results = [r for r in self._earlier.values() if (r.measure, r.row, r.pictures) == key]
+        if metric in self.left_out:
+            return
+        context = self._context
+        images = [row.images] if len(row.images) else []  # all pictures that enter the number
+        if metric == "copy_check" or (metric in SPACES and row.name == REAL):
+            images.append(context.training_images)
+        if metric in SPACES:
+            images.append(context.reference_images)
+        pictures = "+".join(map(pixels_hash, images))
+        results = list(self._earlier.get((metric, row.name, pictures), {}).values())
         self._taken += results
         if not results:
-            facts = self._facts if measure in JUDGED else {**self._facts, "judge": ""}
-            facts = {**facts, "row": row, "measure": measure, "strategy": strategy, "pictures": pictures}
-            for each in self.attempt(measure, action) or []:
-                protocol = each.protocol + (f"; {note}" if note else "")
+            facts = {**self._facts, "row": row.name, "measure": metric, "strategy": row.strategy}
+            facts |= {"pictures": pictures, "judge": self._judge if metric in JUDGED else ""}
+            for each in self.attempt(metric, partial(EVERY[metric], context, row)) or []:
+                protocol = each.protocol + (f"; {row.note}" if row.note else "")
                 results.append(Result(**each._replace(protocol=protocol)._asdict(), **facts))
             append_results(self._path, results)
         self.results += results
@@ -264,14 +231,12 @@ class Evaluation:
 
     def table(self) -> str:
         """The results as text: rows of images, then strategies, then what was left out."""
-        tables: dict[bool, list[tuple[str, Result]]] = {}
-        for each in self.results:
-            tables.setdefault(each.row.startswith(STRATEGY), []).append((each.row, each))
-        parts = [format_table(rows) for _, rows in sorted(tables.items())]
+        rows = [(each.row, each) for each in self.results]
+        kinds = ([row for row in rows if row[0].startswith(STRATEGY) is kind] for kind in (False, True))
+        parts = [format_table(each) for each in kinds if each]
         parts += [f"left out: {name} ({why})" for name, why in self.left_out.items()]
-        notes = self.notes
         if self._taken:
             since = min(result.time for result in self._taken)[:10]
             taken = f"{len(self._taken)} of these numbers are taken over from {self._path} (since {since})"
-            notes = [taken, *notes]
-        return "\n\n".join([*parts, *(f"note: {note}" for note in notes)])
+            parts.append(f"note: {taken}")
+        return "\n\n".join([*parts, *(f"note: {note}" for note in self.notes)])

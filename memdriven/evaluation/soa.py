@@ -19,8 +19,9 @@ from torch import Tensor
 
 from memdriven.encoders.weights import read_weights
 from memdriven.errors import EvaluationError, require
+from memdriven.evaluation.context import Context
 from memdriven.evaluation.results import Measurement
-from memdriven.evaluation.rows import IMAGES, Context, Row, make_row
+from memdriven.evaluation.rows import IMAGES, Row, make_row
 
 IMAGES_PER_CAPTION = 3
 THRESHOLD = 0.5
@@ -92,13 +93,7 @@ def _plural(word: str) -> str:
 def soa(
     images: Tensor, named: Sequence[set[str]], detector: Detector, *, batch: int = 16
 ) -> dict[str, tuple[int, int]]:
-    """Return in how many images each class is found, and how many name it.
-
-    Args:
-        images: uint8 (n, 3, h, w).
-        named: the classes that each image's caption names; an image counts once for each.
-        detector: finds classes in pictures.
-        batch: images per call of the detector.
+    """Return in how many images, uint8 (n, 3, h, w), each class is found, and how many captions name it.
 
     Raises:
         EvaluationError: no caption names a class.
@@ -118,9 +113,7 @@ def soa(
 def torchvision_detector(weights: Path | None = None, device: str = "cpu") -> tuple[Detector, list[str]]:
     """Return Faster R-CNN (ResNet-50 FPN v2) as a detector, and the names of its 80 classes.
 
-    Args:
-        weights: a local state dict in torchvision's layout; None downloads torchvision's.
-        device: where to run.
+    `weights` is a local state dict in torchvision's layout; None downloads torchvision's.
 
     Raises:
         EvaluationError: the weights are neither here nor to be had.
@@ -149,13 +142,12 @@ def torchvision_detector(weights: Path | None = None, device: str = "cpu") -> tu
     return detect, [name for name in categories if name not in ("__background__", "N/A")]
 
 
-_detector = functools.lru_cache(maxsize=1)(torchvision_detector)
-"""Loaded once for all rows."""
+_detector = functools.lru_cache(maxsize=1)(torchvision_detector)  # loaded once for all rows
 
 
 def measure_soa(context: Context, row: Row) -> list[Measurement]:
     """SOA-C and SOA-I (in %): three images a caption where they are generated, else one."""
-    detector, classes = _detector(context.resources.detector, context.device)
+    detector, classes = _detector(context.protocol.detector, context.device)
     named = [named_classes(prompt.caption, classes) for prompt in context.prompts]
     images, times = row.images, 1
     if row.name not in IMAGES:
@@ -165,11 +157,11 @@ def measure_soa(context: Context, row: Row) -> list[Measurement]:
         repeated = [prompt for prompt in naming for _ in range(times)]
         images = make_row(context, row.name, repeated, f"{row.name}-soa").images
     counts = soa(images, named, detector)
-    by_class = [hit / total for hit, total in counts.values()]
     right, count = map(sum, zip(*counts.values(), strict=True))
+    by_class = sum(hit / total for hit, total in counts.values())
     protocol = f"torchvision Faster R-CNN R50-FPN-v2 at {THRESHOLD}, {times} image(s) a caption"
     details = {name: list(tally) for name, tally in counts.items()}
     return [
-        Measurement("soa_c", 100 * sum(by_class) / len(by_class), len(images), protocol, details),
+        Measurement("soa_c", 100 * by_class / len(counts), len(images), protocol, details),
         Measurement("soa_i", 100 * (right / count), len(images), protocol),
     ]

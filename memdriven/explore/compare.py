@@ -15,7 +15,7 @@ from memdriven.errors import ConfigError, RetrievalError, require
 from memdriven.memory.bank import BankItem
 from memdriven.memory.scores import sentence_scores
 from memdriven.models.noise import Noise
-from memdriven.pipeline.claims import named_by
+from memdriven.pipeline.claims import Named
 from memdriven.pipeline.output import PipelineOutput, Prepared, Retrieval, to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Reference, Request
@@ -142,12 +142,10 @@ def least_alike(pipe: MemoryDrivenPipeline, caption: str, exclude: Sequence[str]
     return pipe.bank.ids[int(best.argmin())]
 
 
-def carries(pipe: MemoryDrivenPipeline, caption: str, item: BankItem) -> tuple[int, int] | None:
-    """Return how many of the named things an item has, and how many are named.
+def carries(named: Named, item: BankItem) -> tuple[int, int] | None:
+    """Return how many of the things that a caption names an item has, and how many are named.
 
     None where the caption names none, or nothing is known of the item's attributes.
     """
-    attributes = pipe.checkpoint.attributes
-    claims = named_by(caption, attributes.values if attributes else {}).claims
-    named = [claim for claim in claims if claim[0] in item.attributes]
-    return (sum(item.attributes[name] == value for name, value in named), len(named)) if named else None
+    known = [claim for claim in named.claims if claim[0] in item.attributes]
+    return (sum(item.attributes[name] == value for name, value in known), len(known)) if known else None

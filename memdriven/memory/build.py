@@ -11,7 +11,6 @@ import hashlib
 import io
 import itertools
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +28,14 @@ from memdriven.data.prepared import Item, PreparedDataset
 from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
 from memdriven.encoders.damsm import Damsm
 from memdriven.errors import BankError, CaptionError, DataError, MemDrivenError, require
-from memdriven.files import atomic_folder, atomic_write_json, explain_disk_errors, held, read_json
+from memdriven.files import (
+    atomic_folder,
+    atomic_write_json,
+    explain_disk_errors,
+    held,
+    read_json,
+    remove_folder,
+)
 from memdriven.memory import bank as layout
 from memdriven.memory.bank import BankItem, MemoryBank, make_keys, write_items
 from memdriven.memory.features import COSINE, FeatureStore, Parts, encode_v, write_store
@@ -93,7 +99,7 @@ def made_in_shards(
                     Parts.write(content, positions, made(start))
         with atomic_folder(out) as folder:
             yield folder, read
-        shutil.rmtree(shards, ignore_errors=True)
+        remove_folder(shards)
 
 
 # ---- Features ------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ references, and v = sum_j w_j v_j with w = softmax(score / temperature).
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, get_args
@@ -244,18 +244,15 @@ class Retriever:
         return [self.neighbour(**each) for each in self._ranked(items, scores, score.top(scores, count))]
 
     def mix(
-        self,
-        ids: Sequence[str],
-        weights: Sequence[float] | None = None,
-        own: Mapping[str, Tensor] | None = None,
+        self, references: Collection[tuple[str, float]], own: Mapping[str, Tensor] | None = None
     ) -> Tensor:
-        """Return v = sum_i w_i v_i of references (1, c, h, w) float32, on the CPU; zeros for none.
+        """Return v = sum_i w_i v_i of items (id, weight) (1, c, h, w) float32, on the CPU; zeros for none.
 
-        Weights are scaled to sum to 1, equal by default; `own` has v of images beside the bank's, by id.
+        Weights are scaled to sum to 1; `own` has v of images beside the bank's, by id.
         """
-        own, weights = own or {}, [1.0] * len(ids) if weights is None else weights
-        mixed = torch.zeros(1, *self.bank.features.shape)
-        for id_, share in zip(ids, score.shares(weights, len(ids)), strict=True):
+        mixed, own = torch.zeros(1, *self.bank.features.shape), own or {}
+        shares = score.shares([weight for _, weight in references])
+        for (id_, _), share in zip(references, shares, strict=True):
             mixed[0] += share * (own[id_] if id_ in own else self.bank.v(self.bank.index_of(id_)))
         return mixed
 

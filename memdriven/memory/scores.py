@@ -98,16 +98,16 @@ def percentiles(scores: Tensor) -> Tensor:
     return torch.searchsorted(scores.sort().values, scores.contiguous()) * (100.0 / len(scores))
 
 
-def shares(weights: Sequence[float], count: int) -> list[float]:
-    """Return `count` weights scaled to sum to 1; a RetrievalError says that they cannot be."""
+def shares(weights: Sequence[float]) -> list[float]:
+    """Return weights scaled to sum to 1; a RetrievalError says that they cannot be."""
     given = [float(weight) for weight in weights]
     total = math.fsum(given) if all(map(math.isfinite, given)) else math.nan
-    good = len(given) == count and (total > 0 or count == 0) and min(given, default=0) >= 0
-    wanted = f"{count} non-negative finite weights, not all of them zero"
+    good = (total > 0 or not given) and min(given, default=0) >= 0
+    wanted = "non-negative finite weights, not all of them zero"
     require(good, RetrievalError, wanted, shown(given), "give one such weight for each reference")
     return [share / total for share in given]
 
 
 def scaled(weights: Sequence[float]) -> list[float]:
     """Return the shares of references that were kept; equal ones where the far ones' came to nothing."""
-    return shares(weights if any(weights) else [1.0] * len(weights), len(weights))
+    return shares(weights if any(weights) else [1.0] * len(weights))

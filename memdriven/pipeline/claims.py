@@ -21,14 +21,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from memdriven.aviary.captions import (
-    COLOUR_WORDS,
-    NAMED_PARTS,
-    PATTERN_WORDS,
-    POSE_WORDS,
-    SHAPE_WORDS,
-    SIZE_WORDS,
-)
+from memdriven.aviary import captions as aviary
 from memdriven.checkpoint import Checkpoint
 from memdriven.data.vocabulary import NEAR_SYNONYMS, UnknownWord
 from memdriven.devices import repeatable
@@ -48,14 +41,16 @@ def _each(**words: str) -> dict[str, str]:
     return {word: name for name, said in words.items() for word in said.split()}
 
 
+def _last_words(table: Mapping[str, Sequence[str]], without: str) -> dict[str, str]:
+    return {words.split()[-1]: name for name, said in table.items() for words in said if without not in words}
+
+
 FILLERS = (
     *("its", "his", "her", "all", "very", "bright", "dark", "light", "pale", "deep", "dull", "vivid", "jet"),
     *("solid", "snowy", "colored", "coloured", "feathered", "thin", "wide", "broad"),
 )
 """Words that may stand inside a noun phrase without ending it."""
-COLOURS = {
-    words.split()[-1]: name for name, said in COLOUR_WORDS.items() for words in said if "colored" not in words
-}
+COLOURS = _last_words(aviary.COLOUR_WORDS, without="colored")
 COLOURS |= {
     word: COLOURS[near]
     for word, meant in NEAR_SYNONYMS.items()
@@ -63,7 +58,7 @@ COLOURS |= {
     if near in COLOURS and word not in COLOURS and word not in FILLERS
 }
 """Colour words, each for one of the fourteen names."""
-PARTS = {word: name for name, part in NAMED_PARTS.items() for word in part.words if " " not in word}
+PARTS = {word: name for name, part in aviary.NAMED_PARTS.items() for word in part.words if " " not in word}
 PARTS |= _each(head="head cheek", wing="wing", tail="tails", legs="leg foot", beak_color="beak bill beaks")
 PARTS |= _each(wing_bars="wingbar", eye_stripe="eyestripe", crest="crest")
 """Nouns, and the attribute that each is about; a head is its crown, too, and a beak has a shape."""
@@ -78,12 +73,11 @@ PHRASES = {
     "(medium|mid) sized": "medium",
 }
 """Several words that are one."""
-SHAPES = {
-    words.split()[-1]: name for name, said in SHAPE_WORDS.items() for words in said if "thin" not in words
-}
-PATTERNS = {word: name for name, said in PATTERN_WORDS.items() for word in said}
-SIZES = _each(medium="medium") | {word: name for name, said in SIZE_WORDS.items() for word in said}
-POSES = {phrase: name for name, said in POSE_WORDS.items() for phrase in said} | {"on a branch": "perched"}
+SHAPES = _last_words(aviary.SHAPE_WORDS, without="thin")
+PATTERNS = {word: name for name, said in aviary.PATTERN_WORDS.items() for word in said}
+SIZES = _each(medium="medium") | {word: name for name, said in aviary.SIZE_WORDS.items() for word in said}
+POSES = {phrase: name for name, said in aviary.POSE_WORDS.items() for phrase in said}
+POSES["on a branch"] = "perched"
 POSES |= _each(flying="flies", swimming="swims", perched="perches perched", standing="stands")
 PLACES = _each(snow="snow snowy winter", grass="grass meadow lawn grassy", sand="sand beach")
 PLACES |= _each(rock="rock rocks stones", dusk="dusk sunset", water="water lake pond sea", sky="sky")

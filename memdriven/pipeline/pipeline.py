@@ -236,10 +236,10 @@ class MemoryDrivenPipeline:
 
     def _fused(self, prepared: Prepared, references: Sequence[Neighbour]) -> Prepared:
         """Return what is painted with some references: v = sum_i w_i v_i, and the text beside them."""
-        request, shares = prepared.request, {each.id: each.weight for each in references}
-        own = {image.id: image.v() for image in request.images if image.id in shares}
-        v = self.retriever.mix([*shares], [*shares.values()], own) * request.memory
-        text = self.guidance.guide(prepared.asked, shares.items(), prepared.guidance * request.memory)
+        request, shares = prepared.request, [(each.id, each.weight) for each in references]
+        own = {image.id: image.v() for image in request.images if image.id in dict(shares)}
+        v = self.retriever.mix(shares, own) * request.memory
+        text = self.guidance.guide(prepared.asked, shares, prepared.guidance * request.memory)
         return replace(prepared, text=text, v=v.to(self.device, memory_format=torch.channels_last))
 
     def noise(self, request: Request, seed: int) -> Noise:

@@ -212,7 +212,7 @@ def _scaled(given: Sequence[Reference]) -> tuple[Reference, ...]:
     ids, weights = [each[0] for each in given], [float(each[1]) for each in given]
     fix = "raise its weight instead"
     require(len(set(ids)) == len(ids), RetrievalError, "each reference once", shown(ids), fix)
-    return tuple(map(Reference, ids, weights if sums_to_one(weights) else shares(weights, len(weights))))
+    return tuple(map(Reference, ids, weights if sums_to_one(weights) else shares(weights)))
 
 
 def sums_to_one(weights: Sequence[float]) -> bool:

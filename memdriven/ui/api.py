@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from typing import Any, TypedDict
 
 from memdriven.config import Strategy
-from memdriven.errors import ConfigError, MemDrivenError, RetrievalError
+from memdriven.errors import ConfigError, MemDrivenError, RetrievalError, require
 from memdriven.numbers import check_whole, shown
-from memdriven.pipeline.output import PipelineOutput, Retrieval
+from memdriven.pipeline.output import PipelineOutput
 from memdriven.ui import gr, state
 from memdriven.ui.query import read_tries
 
@@ -90,7 +90,7 @@ def retrieve(caption: str, strategy: Strategy | None = None, k: int | None = Non
         (of this strategy only) and percentile (share of the items searched with a lower score).
     """
     try:
-        return neighbours_json(state.pipeline().retrieve(caption, strategy, _k(k)))
+        return [_only(Found, each) for each in state.pipeline().retrieve(caption, strategy, _k(k))]
     except MemDrivenError as error:
         raise refusal(error) from error
 
@@ -126,8 +126,6 @@ def generate(
     """
     try:
         pipe = state.pipeline()
-        if best_of is None:
-            best_of = read_tries(pipe)
         output = pipe(
             caption,
             strategy,
@@ -136,17 +134,13 @@ def generate(
             neighbours=_few(neighbours),
             weights=_few(weights),
             memory=memory,
-            best_of=best_of,
+            best_of=read_tries(pipe) if best_of is None else best_of,
             guidance=guidance,
         )
     except MemDrivenError as error:
         raise refusal(error) from error
-    return {
-        "png": _png(output, 0),
-        "recipe": output.recipe.to_dict(),
-        "claims": [_only(Claimed, each) for each in output.claims[0]],
-        **_searched(output),
-    }
+    claims: list[Claimed] = [_only(Claimed, each) for each in output.claims[0]]
+    return {"png": _png(output, 0), "recipe": output.recipe.to_dict(), "claims": claims, **_searched(output)}
 
 
 def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: int | None = None) -> Grid:
@@ -163,9 +157,9 @@ def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: in
         beyond the model's limit) and milliseconds.
     """
     try:
-        if not isinstance(seeds, list) or not 1 <= len(seeds) <= MAX_TILES:
-            fix = "give a list of whole numbers, and ask for more of them in another call"
-            raise ConfigError(f"a list of 1 to {MAX_TILES} seeds", shown(seeds), fix)
+        few = isinstance(seeds, list) and 1 <= len(seeds) <= MAX_TILES
+        fix = "give a list of whole numbers, and ask for more of them in another call"
+        require(few, ConfigError, f"a list of 1 to {MAX_TILES} seeds", shown(seeds), fix)
         output = state.pipeline()(caption, strategy, _k(k), seeds=seeds)
     except MemDrivenError as error:
         raise refusal(error) from error
@@ -177,16 +171,11 @@ def grid(caption: str, seeds: list[int], strategy: Strategy | None = None, k: in
 
 def _searched(output: PipelineOutput) -> Searched:
     return {
-        "neighbours": neighbours_json(output.retrieval),
+        "neighbours": [_only(Found, each) for each in output.retrieval],
         "unknown_words": [_only(Unknown, each) for each in output.unknown_words],
         "truncated": output.retrieval.truncated,
         "milliseconds": dict(output.timings),
     }
-
-
-def neighbours_json(retrieval: Retrieval) -> list[Found]:
-    """Return neighbours as JSON-ready values, without their pictures."""
-    return [_only(Found, each) for each in retrieval]
 
 
 def _only(kind: Any, thing: object) -> Any:
@@ -222,9 +211,10 @@ def build() -> None:
 
 def _few(values: object) -> Any:
     """Return neighbours or weights as they are, if they are a short list or nothing."""
-    if values is not None and not (isinstance(values, list) and len(values) <= state.MAX_K):
-        wanted = f"a list of at most {state.MAX_K} ids, and as many weights"
-        raise ConfigError(wanted, shown(values), "give a list such as /retrieve's ids, of the nearest")
+    few = values is None or (isinstance(values, list) and len(values) <= state.MAX_K)
+    wanted = f"a list of at most {state.MAX_K} ids, and as many weights"
+    fix = "give a list such as /retrieve's ids, of the nearest"
+    require(few, ConfigError, wanted, shown(values), fix)
     return values
 
 

@@ -35,8 +35,7 @@ from memdriven.ui.state import Shelf
 from memdriven.ui.still import still
 
 SESSIONS = 500
-"""Browser tabs and callers whose state is kept, the longest unused forgotten first: Gradio holds
-0.3 MB for each."""
+"""Browser tabs and callers whose state is kept, the longest unused forgotten first."""
 SANS = ("Inter", "Helvetica Neue", "Segoe UI", "Roboto", "Liberation Sans", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
@@ -77,11 +76,12 @@ def build(offered: MemoryDrivenPipeline | Shelf) -> gr.Blocks:
             column = query.build(begin)
             page.question = column.question
             with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-                shown, painting = picture.build(column, begin)
-                varying = diversity.build(column, tabs, shown)
+                column.tabs = tabs
+                painting = picture.build(column, begin)
+                varying = diversity.build(column)
                 trying = [event for tab in (compare, inside, morph, copies) for event in tab.build(column)]
-                trying += memory_map.build(column, shown)
-                saving = history.build(column, tabs, shown, page, arrival)
+                trying += memory_map.build(column)
+                saving = history.build(column, page, arrival)
                 trying += [event for tab in (learn, paper) for event in tab.build(column)]
         queue.tell(column.place)
         column.stop.click(
@@ -170,7 +170,7 @@ def launch(
         state_session_capacity=SESSIONS,
         show_error=False,
         favicon_path=Path(__file__).with_name("favicon.svg"),
-        app_kwargs={"middleware": [gate]},
+        app_kwargs={"middleware": [gate, Middleware(queue.StreamEnds)]},
     )
     return str(public or local)
 

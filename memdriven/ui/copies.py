@@ -12,10 +12,10 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import explain, explained, figure, image_uri, row, run_button, status, tag
-from memdriven.ui.query import Compose
-from memdriven.ui.references import Query, note
+from memdriven.ui.picture import is_moment
+from memdriven.ui.query import Compose, Query
+from memdriven.ui.references import note
 from memdriven.ui.restore import made_here
-from memdriven.ui.result import is_moment
 from memdriven.ui.state import Once, Shelved
 
 EMPTY = "The picture and its nearest in memory appear here, side by side."

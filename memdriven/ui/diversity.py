@@ -20,11 +20,10 @@ from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import explain, explained, image, row, section, slider, status, tag
-from memdriven.ui.picture import PictureTab
+from memdriven.ui.picture import recipe_of
 from memdriven.ui.query import STATE_SECONDS, Compose
 from memdriven.ui.references import MEMORY_EMPTY, again, note
 from memdriven.ui.restore import restored
-from memdriven.ui.result import recipe_of
 from memdriven.ui.steering import Steering
 
 NUMBERS = (1, 2, 3, 4, 0, 5, 6, 7, 8)
@@ -97,7 +96,7 @@ def _grids(request: Request, strength: float) -> Made:
     pipe, start = state.pipeline(), time.perf_counter()
     prepared = pipe.prepare(request)
     made = Grid(pipe.recipe(prepared, request.seeds[0]), strength)
-    shown = references.memory_panel(again(prepared).retrieval, common=state.common_words())
+    shown = references.memory_panel(again(prepared).retrieval)
     by_z: list[Image.Image] = []
     for number in NUMBERS:
         # z alone moves: the seed stays, and with it epsilon, mirror and window.
@@ -149,7 +148,7 @@ element.addEventListener('click', event => {
 """
 
 
-def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.Dependency]:
+def build(compose: Compose) -> list[gr.events.Dependency]:
     """Add the tab; return the events that paint the grid, so that Stop can cancel them."""
     with gr.Tab("Diversity", id="diversity"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="grid-column", min_width=300):
@@ -169,7 +168,7 @@ def build(compose: Compose, tabs: gr.Tabs, shown: PictureTab) -> list[gr.events.
             # Inside the tab: Gradio counts whatever lies directly among the tabs as one of them.
             made = gr.State(None, time_to_live=STATE_SECONDS)
     outputs, options = [memory, drawn, made, compose.status], html.event_options()
-    parts = compose.parts | shown.parts | {"tabs": tabs}
+    parts = compose.parts
     drawn.click(html.by_name(parts, adopt), [made, compose.steering], list(parts.values()), **options)
     return [
         run.click(vary, compose.whole_query, outputs, **options),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import contextlib
 import io
 import json
+import textwrap
 import zipfile
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,36 +23,42 @@ from memdriven.ui.html import (
     CLICKS,
     PICTURE_ALT,
     READY,
+    act_button,
     button,
     by_name,
+    data_uri,
     event_options,
+    explained,
     failure,
     hint,
     panel,
+    pressing,
+    save_link,
     section,
     seed_words,
     status,
     tag,
     text,
 )
-from memdriven.ui.picture import PictureTab
+from memdriven.ui.picture import Moment, is_moment
 from memdriven.ui.query import KEPT, STATE_SECONDS, Compose
 from memdriven.ui.references import note
 from memdriven.ui.restore import ACTIONS
-from memdriven.ui.result import Moment, is_moment
-from memdriven.ui.steering import MAX_BYTES, OTHER_KIND, TOO_LARGE, Steering, no_picture
+from memdriven.ui.steering import Steering, read_upload
 
 MOST, FAVOURITES = 50, 100
 """Pictures that a browser's history holds, and favourites beside them."""
-EDITS = ("star", "forget")
-"""What is done to a picture's place in the list alone: it waits for no painting."""
 
 
 def history(stored: object) -> list[Moment]:
     """Return the valid part of what a browser stored, newest first, at most `MOST` and `FAVOURITES`."""
-    if not isinstance(stored, Sequence) or isinstance(stored, str):
-        return []
-    return _limited([each for each in stored[: MOST + FAVOURITES] if is_moment(each)])
+    left, kept = {True: FAVOURITES, False: MOST}, []
+    if isinstance(stored, Sequence) and not isinstance(stored, str):
+        for each in filter(is_moment, stored[: MOST + FAVOURITES]):
+            star = each.get("star", False)
+            left[star] -= 1
+            kept += [each] * (left[star] >= 0)
+    return kept
 
 
 def remember(current: object, stored: object, star: bool = False) -> list[Moment]:
@@ -67,17 +70,7 @@ def remember(current: object, stored: object, star: bool = False) -> list[Moment
     new: Moment = same[0] if same else {"recipe": current["recipe"], "image": current["image"]}
     if star:
         new = {**new, "star": True}
-    return _limited([new, *(each for each in known if each["recipe"] != new["recipe"])])
-
-
-def _limited(moments: Sequence[Moment]) -> list[Moment]:
-    left, kept = {True: FAVOURITES, False: MOST}, []
-    for each in moments:
-        star = each.get("star", False)
-        left[star] -= 1
-        if left[star] >= 0:
-            kept.append(each)
-    return kept
+    return history([new, *(each for each in known if each["recipe"] != new["recipe"])])
 
 
 def panel_html(stored: object) -> str:
@@ -106,23 +99,12 @@ def _item(place: int, each: Moment) -> str:
     facts += tag("span", text(f"No. {place + 1}"), class_="md-history-number")
     facts += tag("span", text(seed_words(recipe.seed, len(recipe.variations))), class_="md-seed")
     mark, kept = "\u2605" if star else "\u2606", "Favourites stay when newer pictures push the others out"
-    acts = [(act, name, name, what) for act, (name, what) in ACTIONS.items() if act != "similar"]
-    acts.append(("star", f"{mark} Favourite", "Favourite", kept))
-    buttons = "".join(
-        button(
-            shown,
-            "md-steer-button",
-            data_act=act,
-            data_place=place,
-            data_focus=f"{act} {place}",
-            data_event="like" if act in EDITS else None,
-            aria_pressed=str(star).lower() if act == "star" else None,
-            title=what,
-            aria_label=f"{name}: {words}",
-        )
-        for act, shown, name, what in acts
-    )
-    controls = tag("div", facts + tag("div", buttons, class_="md-steer"))
+    acts = [(act, *said) for act, said in ACTIONS.items() if act != "similar"]
+    buttons = [act_button(act, label, words, why, data_place=place) for act, label, why in acts]
+    # These wait for no painting.
+    for act, label, why, on in (("forget", "Forget", None, None), ("star", f"{mark} Favourite", kept, star)):
+        buttons.append(act_button(act, label, words, why, on, data_place=place, data_event="like"))
+    controls = tag("div", facts + tag("div", *buttons, class_="md-steer"))
     return tag("li", box + seen + controls, class_="md-moment")
 
 
@@ -130,46 +112,45 @@ def _item(place: int, each: Moment) -> str:
 # What a press, a file or a link changes on the page, by name.
 
 
-def _place(event: gr.EventData, count: int) -> int | None:
+def _place(event: gr.EventData, moments: Sequence[Moment]) -> int | None:
     """Return the place in the list that a press names; None for none of it."""
     place = str(getattr(event, "place", None))
-    return int(place) if place in map(str, range(count)) else None
+    return int(place) if place in map(str, range(len(moments))) else None
 
 
+@explained()
 def edit(event: gr.EventData, stored: object) -> dict[str, Any]:
     """Turn a favourite's star, forget one picture, or all."""
     moments, kind = history(stored), getattr(event, "act", None)
-    place = _place(event, len(moments))
+    place = _place(event, moments)
     if kind == "clear":
         return {"past": []}
-    if place is None or kind not in EDITS:
-        return {"status": failure(restore.no_recipe())}
-    each = moments[place]
-    turned: Moment = {**each, "star": not each.get("star", False)}
-    return {"past": [*moments[:place], *[turned][kind == "forget" :], *moments[place + 1 :]]}
+    if place is None or kind not in ("star", "forget"):
+        raise restore.no_recipe()
+    each = moments.pop(place)
+    if kind == "star":
+        moments.insert(place, {**each, "star": not each.get("star", False)})
+    return {"past": moments}
 
 
+@explained()
 def act(event: gr.EventData, stored: object, inspected: str | None, steering: Steering) -> dict[str, Any]:
     """Look at a past picture's recipe, or take from it."""
     moments, kind = history(stored), getattr(event, "act", None)
-    place = _place(event, len(moments))
-    try:
-        if place is not None:
-            recipe = Recipe.from_json(moments[place]["recipe"])
-        elif getattr(event, "place", None) is None and inspected:
-            recipe = Recipe.from_json(inspected)
-        else:
-            raise restore.no_recipe()
-        if kind == "inspect":
-            return restore.inspected(recipe)
-        if kind == "remix":
-            return restore.remixed(restore.adapted(recipe, steering), steering)
-        if kind == "similar":
-            said = "Painted from that recipe with another model or memory: alike, not the same."
-            return restore.restored(restore.adapted(recipe, steering), steering, said)
-        return restore.restored(recipe, steering)
-    except MemDrivenError as error:
-        return {"status": failure(error)}
+    place = _place(event, moments)
+    here = inspected if getattr(event, "place", None) is None else None
+    written = here if place is None else moments[place]["recipe"]
+    if not written:
+        raise restore.no_recipe()
+    recipe = Recipe.from_json(written)
+    if kind == "inspect":
+        return restore.inspected(recipe)
+    if kind == "remix":
+        return restore.remixed(restore.adapted(recipe, steering), steering)
+    if kind == "similar":
+        said = "Painted from that recipe with another model or memory: alike, not the same."
+        return restore.restored(restore.adapted(recipe, steering), steering, said)
+    return restore.restored(recipe, steering)
 
 
 def star(current: object, stored: object) -> dict[str, Any]:
@@ -178,25 +159,16 @@ def star(current: object, stored: object) -> dict[str, Any]:
     return {"past": remember(current, stored, star=True), "status": said}
 
 
+@explained()
 def paste(written: str) -> dict[str, Any]:
     """Show a pasted recipe or link."""
-    try:
-        return restore.inspected(restore.read(written)) | {"status": status(READY)}
-    except MemDrivenError as error:
-        return {"status": failure(error)}
+    return restore.inspected(restore.read(written)) | {"status": status(READY)}
 
 
+@explained()
 def drop(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     """Bring back the recipe of a PNG that carries one."""
-    content = getattr(event, "content", None)
-    if not isinstance(content, str) or len(content) > MAX_BYTES * 4 // 3:
-        return {"status": failure(no_picture(TOO_LARGE))}
-    try:
-        return restore.restored(Recipe.from_png(base64.b64decode(content, validate=True)), steering)
-    except (binascii.Error, ValueError):
-        return {"status": failure(no_picture(OTHER_KIND))}
-    except MemDrivenError as error:
-        return {"status": failure(error)}
+    return restore.restored(Recipe.from_png(read_upload(getattr(event, "content", None))), steering)
 
 
 def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
@@ -225,6 +197,7 @@ def arrive(event: gr.EventData, steering: Steering) -> dict[str, Any]:
     return shown
 
 
+@explained(saved="")
 def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[dict[str, str]]:
     """Yield status and, at last, a link to the sheet or ZIP of the ticked pictures.
 
@@ -234,8 +207,7 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
     wanted = set(map(str, places)) if isinstance(places, list) else set()
     numbered = list(enumerate(history(stored), start=1))
     chosen = [each for each in numbered if str(each[0] - 1) in wanted] or numbered
-    outputs: list[PipelineOutput] = []
-    left_out: list[str] = []
+    outputs, left_out = list[PipelineOutput](), list[str]()
     problem: MemDrivenError = ConfigError("a recipe to use", "no picture in the list", "generate one first")
     for done, (number, each) in enumerate(chosen, start=1):
         yield {"status": status(f"Painting picture {done} of {len(chosen)} again.", busy=True)}
@@ -246,19 +218,15 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
             problem = error
             left_out.append(f"No. {number}")
     if not outputs:
-        yield {"saved": "", "status": failure(problem)}
-        return
+        raise problem
+    title, kind, name, content = "contact sheet", "image/png", "memdriven-sheet.png", contact_sheet(outputs)
     if getattr(event, "kind", None) == "zip":
-        content, media, kind, name = archive(outputs), "application/zip", "ZIP", "memdriven.zip"
-    else:
-        content, media = contact_sheet(outputs), "image/png"
-        kind, name = "contact sheet", "memdriven-sheet.png"
-    address = f"data:{media};base64,{base64.b64encode(content).decode()}"
-    words = text(f"Save the {kind} ({len(outputs)})")
+        title, kind, name = "ZIP", "application/zip", "memdriven.zip"
+        content = archive(outputs, content)
     said = f"{counted(len(outputs), 'picture')} ready to save."
     if left_out:
         said = f"Ready to save: {len(outputs)}. This page cannot make these again: {', '.join(left_out)}."
-    link = tag("a", words, class_="md-action", href=address, download=name)
+    link = save_link(name, data_uri(content, kind), f"Save the {title} ({len(outputs)})")
     yield {"saved": link, "status": status(said)}
 
 
@@ -267,8 +235,10 @@ def save(event: gr.EventData, stored: object, steering: Steering) -> Iterator[di
 
 CELL, GAP, LINE = 256, 20, 18
 PAPER, INK, QUIET = "#faf8f3", "#24221e", "#6a655c"
-UNDRAWN = "(caption: see the file's description)"
-"""Under a picture whose caption has letters that no font here has."""
+LETTERS = 35
+"""As many of the font go side by side under a picture."""
+UNDRAWN = "(see the file's description)"
+"""Under a picture whose caption has letters that the font does not have."""
 
 
 def contact_sheet(outputs: Sequence[PipelineOutput]) -> bytes:
@@ -277,70 +247,34 @@ def contact_sheet(outputs: Sequence[PipelineOutput]) -> bytes:
     high = CELL + 3 * LINE + GAP
     size = columns * (CELL + GAP) + GAP, -(-len(outputs) // columns) * high + GAP
     sheet, described = Image.new("RGB", size, PAPER), PngImagePlugin.PngInfo()
-    draw = ImageDraw.Draw(sheet)
+    # Matplotlib's font is always there and knows most alphabets.
+    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSansMono.ttf"), 12)
+    missing, draw = bytes(font.getmask("\uffff")), ImageDraw.Draw(sheet)
     for place, output in enumerate(outputs):
         left, top = GAP + place % columns * (CELL + GAP), GAP + place // columns * high
         sheet.paste(output.images[0].resize((CELL, CELL), Image.Resampling.LANCZOS), (left, top))
-        words, font = legible(output.recipe.caption)
-        lines = [(line, INK) for line in _wrapped(words, font)]
-        lines.append((f"{place + 1}   seed {output.recipe.seed}", QUIET))
-        for number, (line, colour) in enumerate(lines):
-            draw.text((left, top + CELL + 4 + number * LINE), line, colour, font)
-        described.add_itxt(f"Caption {place + 1}", output.recipe.caption)
+        words = output.recipe.caption
+        described.add_itxt(f"Caption {place + 1}", words)
+        if any(bytes(font.getmask(each)) == missing for each in set(words) if each.isprintable()):
+            words = UNDRAWN
+        lines = textwrap.wrap(words, LETTERS, max_lines=2, placeholder="\u2026")
+        lines.append(f"{place + 1}   seed {output.recipe.seed}")
+        for number, line in enumerate(lines, start=1):
+            at = left, top + CELL + 4 + (number - 1) * LINE
+            draw.text(at, line, QUIET if number == len(lines) else INK, font)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True, pnginfo=described)
     return buffer.getvalue()
 
 
-@lru_cache(maxsize=256)
-def legible(text: str) -> tuple[str, ImageFont.FreeTypeFont]:
-    """Return a text and a font that has its letters, or other words where no font here has them.
-
-    Matplotlib's font comes first: it is always there and knows most alphabets.
-    """
-    own = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
-    letters = {letter for letter in text if letter.isprintable() and not letter.isspace()}
-    for path in (own, *(() if text.isascii() else _system_fonts())):
-        with contextlib.suppress(OSError):
-            font = ImageFont.truetype(path, 14)
-            missing = bytes(font.getmask("\uffff"))
-            if all(bytes(font.getmask(letter)) != missing for letter in letters):
-                return text, font
-    return UNDRAWN, ImageFont.truetype(own, 14)
-
-
-@lru_cache(maxsize=1)
-def _system_fonts() -> list[Path]:
-    from matplotlib.font_manager import findSystemFonts
-
-    return sorted(map(Path, findSystemFonts()))
-
-
-def _wrapped(caption: str, font: ImageFont.FreeTypeFont) -> list[str]:
-    """Return a caption as at most two lines that fit under a picture."""
-    lines = [""]
-    for word in caption.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= CELL:
-            lines[-1] = longer
-        elif len(lines) == 1 and lines[0]:
-            lines.append(word)
-        else:
-            lines[-1] += "\u2026"
-            break
-    while font.getlength(lines[-1]) > CELL:
-        lines[-1] = lines[-1].rstrip("\u2026")[:-1] + "\u2026"
-    return lines
-
-
-def archive(outputs: Sequence[PipelineOutput]) -> bytes:
+def archive(outputs: Sequence[PipelineOutput], sheet: bytes) -> bytes:
     """Return a ZIP: numbered PNGs that carry their recipes, all recipes as JSON, the sheet."""
     files: dict[str, bytes | str] = {
         f"memdriven-{number:02d}-seed-{output.recipe.seed}.png": output.png()
         for number, output in enumerate(outputs, start=1)
     }
     files["recipes.json"] = json.dumps([output.recipe.to_dict() for output in outputs], indent=1) + "\n"
-    files["contact-sheet.png"] = contact_sheet(outputs)
+    files["contact-sheet.png"] = sheet
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as pack:
         for name, content in files.items():
@@ -359,7 +293,6 @@ _FRESH = "(current, stored) => [current, window.memdriven.history.read()]"
 _WRITE = "stored => [window.memdriven.history.write(stored)]"
 _UNDO = "() => [window.memdriven.history.undo()]"
 _ARRIVED = "() => window.memdriven.arrived()"
-_SAVE = "() => setTimeout(() => document.querySelector('#saved a')?.click(), 100)"
 _CHOSEN = """
 element.addEventListener('click', event => {
   const target = event.target.closest('button[data-export], button[data-tick]');
@@ -374,9 +307,7 @@ element.addEventListener('click', event => {
 """
 
 
-def build(
-    column: Compose, tabs: gr.Tabs, shown: PictureTab, page: gr.Blocks, arrival: gr.HTML
-) -> list[gr.events.Dependency]:
+def build(column: Compose, page: gr.Blocks, arrival: gr.HTML) -> list[gr.events.Dependency]:
     """Add the tab; return the events that paint, so that Stop can cancel them.
 
     `arrival` submits what the address or the browser tab asks for (`address.js`).
@@ -384,7 +315,7 @@ def build(
     with gr.Tab("History", id="history") as tab, gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="history-column", min_width=300):
             section("paint", "Your pictures, saved in this browser")
-            saved = panel(elem_id="saved")
+            column.saved = panel(elem_id="saved")
             listed = panel(panel_html([]), elem_id="history", js_on_load=CLICKS + _CHOSEN)
             undo = gr.Button("Bring them back", elem_id="history-undo", size="sm")
         with gr.Column(elem_id="recipe-column", min_width=260):
@@ -404,13 +335,11 @@ def build(
                 )
                 read = gr.Button("Inspect", elem_id="recipe-read", scale=1, min_width=80)
             empty = note("Inspect a picture, drop one that memdriven saved, or paste a recipe.")
-            seen = panel(empty, elem_id="inspection", js_on_load=CLICKS)
-            inspected = gr.State(None, time_to_live=STATE_SECONDS)
+            column.inspection = panel(empty, elem_id="inspection", js_on_load=CLICKS)
+            column.inspected = gr.State(None, time_to_live=STATE_SECONDS)
     queued = event_options()
     quiet = {name: queued[name] for name in ("show_progress", "api_visibility")}
-    parts = column.parts | shown.parts | {"inspection": seen, "inspected": inspected, "saved": saved}
-    parts |= {"tabs": tabs}
-    every, current, stored, steering = list(parts.values()), column.current, column.past, column.steering
+    every, current, stored = list(column.parts), column.current, column.past
 
     def then_list(event: gr.events.Dependency, write: bool = True) -> None:
         """Write a list that an event changed, and show it.
@@ -422,21 +351,21 @@ def build(
             event = event.success(None, stored, stored, js=_WRITE, **quiet)
         event.success(panel_html, stored, listed, **quiet)
 
-    for source in (listed, seen):
-        source.click(by_name(parts, act), [stored, inspected, steering], every, **queued)
-    starred = [stored, column.status]
-    then_list(listed.like(by_name(parts, edit), stored, starred, **BESIDE))
-    then_list(shown.result.like(by_name(parts, star), [current, stored], starred, js=_FRESH, **BESIDE))
+    for source in (listed, column.inspection):
+        column.on(source.click, act, ("past", "inspected", "steering"), every, **queued)
+    starred = ("past", "status")
+    then_list(column.on(listed.like, edit, ("past",), starred, **BESIDE))
+    then_list(column.on(column.result.like, star, ("current", "past"), starred, js=_FRESH, **BESIDE))
     then_list(current.change(remember, [current, stored], stored, js=_FRESH, **BESIDE))
     then_list(undo.click(None, None, stored, js=_UNDO, **quiet), write=False)
     then_list(gr.on([page.load, tab.select], None, None, stored, js=_READ, **quiet), write=False)
-    pasted = [seen, inspected, column.status]
-    gr.on([read.click, written.submit], by_name(parts, paste), written, pasted, **quiet)
-    dropped.upload(by_name(parts, drop), steering, every, **queued)
-    arrival.submit(by_name(parts, arrive), steering, every, **queued).success(None, js=_ARRIVED)
-    kept: list[Any] = [parts[name] for name in KEPT]
+    pasted = column.named("inspection", "inspected", "status")
+    gr.on([read.click, written.submit], by_name(column.parts, paste), written, pasted, **quiet)
+    column.on(dropped.upload, drop, ("steering",), every, **queued)
+    column.on(arrival.submit, arrive, ("steering",), every, **queued).success(None, js=_ARRIVED)
+    kept = column.named(*KEPT)
     note_values = f"(...values) => {{ window.memdriven.keep?.({list(KEPT)}, values); }}"
     gr.on([each.change for each in kept], None, kept, js=note_values)
-    saving = listed.submit(by_name(parts, save), [stored, steering], [saved, column.status], **queued)
-    saving.success(None, js=_SAVE)
+    saving = column.on(listed.submit, save, ("past", "steering"), ("saved", "status"), **queued)
+    saving.success(None, js=pressing("saved"))
     return [saving]

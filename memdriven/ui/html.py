@@ -10,12 +10,14 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from importlib.resources import files
 from inspect import isgeneratorfunction
 from types import SimpleNamespace
-from typing import Any, ParamSpec
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +28,7 @@ from memdriven.errors import MemDrivenError
 from memdriven.memory.retrieval import Neighbour
 from memdriven.ui import gr, state
 
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 EQUATION = (
     ("text", "words"),
     ("", "+"),
@@ -53,13 +56,12 @@ def tag(name: str, *content: str, **attributes: object) -> str:
     `class_` gives `class`, other underscores become hyphens; None and False leave an attribute
     out, True gives it without a value.
     """
-    written = []
+    start = f"<{name}"
     for key, value in attributes.items():
-        if value is None or value is False:
-            continue
-        key = key.rstrip("_").replace("_", "-")
-        written.append(f" {key}" if value is True else f' {key}="{text(value)}"')
-    start = f"<{name}{''.join(written)}>"
+        if value is not None and value is not False:
+            start += " " + key.rstrip("_").replace("_", "-")
+            start += "" if value is True else f'="{text(value)}"'
+    start += ">"
     return start if name in ("img", "br", "input") else f"{start}{''.join(content)}</{name}>"
 
 
@@ -73,31 +75,46 @@ def button(label: str, kind: str = "md-action", **attributes: object) -> str:
     return tag("button", text(label), type="button", class_=kind, **attributes)
 
 
+def act_button(
+    act: str, label: str, of: str, title: str | None = None, pressed: bool | None = None, **data: object
+) -> str:
+    """Return a button that does an act with a thing `of` these words; `data` names the thing (`CLICKS`)."""
+    return button(
+        label,
+        "md-steer-button",
+        data_act=act,
+        **data,
+        data_focus=" ".join(map(str, (act, *data.values()))),
+        title=title,
+        aria_pressed=None if pressed is None else str(pressed).lower(),
+        aria_label=f"{label}: {of}",
+    )
+
+
 def hint(message: object, **attributes: object) -> str:
     """Return a quiet line that explains."""
     return tag("p", text(message), class_="md-hint", **attributes)
 
 
-def png_uri(content: bytes) -> str:
-    """Return PNG bytes as a data URI, so that no picture is ever a file on the server."""
-    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+def data_uri(content: bytes, kind: str = "image/webp") -> str:
+    """Return a file's bytes as its own address, so that no picture is ever a file on the server."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def image_uri(image: Image.Image) -> str:
     """Return a picture for looking at as the data URI of a WebP, a tenth of a PNG's size."""
     buffer = io.BytesIO()
     image.save(buffer, format="WEBP", quality=92, method=2)
-    return webp_uri(buffer.getvalue())
+    return data_uri(buffer.getvalue())
 
 
-def webp_uri(content: bytes) -> str:
-    """Return WebP bytes as a data URI."""
-    return "data:image/webp;base64," + base64.b64encode(content).decode("ascii")
+_said = itertools.count()
+"""Numbers what is told: Gradio does not draw a value anew that equals the one before."""
 
 
 def status(message: str, *, busy: bool = False) -> str:
     """Return a line of state; `busy` arms the Stop button through the style sheet."""
-    return tag("p", text(message), class_="md-status", data_busy=str(busy).lower())
+    return tag("p", text(message), class_="md-status", data_busy=str(busy).lower(), data_said=next(_said))
 
 
 def failure(error: MemDrivenError) -> str:
@@ -105,7 +122,8 @@ def failure(error: MemDrivenError) -> str:
     lines = (f"Found: {error.found}", f"Wanted: {error.wanted}", f"Try this: {error.fix}")
     told = (tag("span", text(line)) for line in lines)
     title = tag("strong", text("That did not work"))
-    return tag("div", title, *told, class_="md-error", role="alert", data_busy="false")
+    about = {"role": "alert", "data_busy": "false", "data_said": next(_said)}
+    return tag("div", title, *told, class_="md-error", **about)
 
 
 COLOURS = {"memory": (214, 130, 0), "text": (29, 95, 141), "noise": (122, 68, 190)}
@@ -115,9 +133,9 @@ COLOURS = {"memory": (214, 130, 0), "text": (29, 95, 141), "noise": (122, 68, 19
 def levels(map_: Tensor, largest: float | None = None) -> np.ndarray:
     """Return a map (h, w) as bytes: 255 at `largest` (its own if not given), 0 below 0."""
     values = map_.float().clamp_min(0)
-    most = largest if largest is not None else float(values.max()) if values.numel() else 0.0
-    scaled = (values / most * 255).round().clamp(0, 255) if most > 0 else torch.zeros_like(values)
-    return scaled.numpy().astype(np.uint8)
+    most = largest or float(values.max()) or 1.0
+    scaled: np.ndarray = (values / most * 255).round().clamp(0, 255).numpy()
+    return scaled.astype(np.uint8)
 
 
 def wash(map_: Tensor, kind: str, largest: float | None = None) -> str:
@@ -130,7 +148,7 @@ def washed(colours: np.ndarray, alpha: np.ndarray) -> str:
     """Return colours (h, w, 3) as a picture that is as strong as alpha (h, w) says (a data URI)."""
     buffer = io.BytesIO()
     Image.fromarray(np.dstack([colours, alpha]), "RGBA").save(buffer, format="PNG")
-    return png_uri(buffer.getvalue())
+    return data_uri(buffer.getvalue(), "image/png")
 
 
 def slide(first: tuple[str, str], second: tuple[str, str]) -> str:
@@ -151,19 +169,17 @@ def thumbs(retrieval: Sequence[Neighbour] | None) -> str:
     """Return the neighbours as a row of small pictures; a word where there are none."""
     if not retrieval:
         return tag("p", text("no memory"), class_="md-no-memory")
-    images = ""
-    for each in retrieval:
-        alt = CARD_ALT.format(rank=each.rank, caption=each.caption)
-        images += tag("li", tag("img", src=image_uri(each.image), title=each.caption, alt=alt))
-    return tag("ul", images, class_="md-thumbs")
+    images = (
+        tag("img", src=image_uri(each.image), title=each.caption, alt=CARD_ALT.format_map(vars(each)))
+        for each in retrieval
+    )
+    return tag("ul", *(tag("li", each) for each in images), class_="md-thumbs")
 
 
 def figure(picture: str, alt: str, caption: str = "", **attributes: object) -> str:
     """Return a picture (a data URI) with a caption that is safe HTML already."""
-    content = tag("img", src=picture, alt=alt)
-    if caption:
-        content += tag("figcaption", caption)
-    return tag("figure", content, **{"class_": "md-figure", **attributes})
+    words = [tag("figcaption", caption)] if caption else []
+    return tag("figure", tag("img", src=picture, alt=alt), *words, **{"class_": "md-figure", **attributes})
 
 
 def changed_words(changes: Sequence[tuple[str, str]]) -> str:
@@ -210,19 +226,30 @@ class Parts(SimpleNamespace):
         """The components by the names that handlers give their values (`by_name`)."""
         return vars(self)
 
+    def named(self, *names: str) -> list[Any]:
+        """Return the components of these names."""
+        return [self.parts[name] for name in names]
+
+    def on(self, trigger: Any, handler: Any, given: Iterable[str], changed: Iterable[str], **how: Any) -> Any:
+        """Let a handler answer a trigger with new values, by name, from those of these components."""
+        return trigger(by_name(self.parts, handler), self.named(*given), self.named(*changed), **how)
+
 
 def panel(content: str = "", **options: Any) -> gr.HTML:
     """Add HTML without Gradio's prose style, shown through the plain template (see `ui.html`)."""
     return gr.HTML(content, apply_default_css=False, padding=False, **options)
 
 
-def fold_title(fold: str, title: str) -> gr.HTML:
-    """Add the button that opens and closes the column `fold`, as its first part (`page.js`).
+@contextmanager
+def fold(name: str, title: str) -> Iterator[None]:
+    """Add a column that its title opens and closes (`page.js`).
 
     Gradio's Accordion makes its parts when it is first opened; a seed that is set before would be lost.
     """
-    button = tag("button", text(title), type="button", aria_expanded="false", aria_controls=fold)
-    return panel(tag("h2", button, class_="md-fold-title"))
+    with gr.Column(elem_id=f"{name}-fold", elem_classes="md-fold"):
+        opens = {"aria_expanded": "false", "aria_controls": f"{name}-fold"}
+        panel(tag("h2", tag("button", text(title), type="button", **opens), class_="md-fold-title"))
+        yield
 
 
 def section(kind: str, title: str) -> gr.HTML:
@@ -239,6 +266,16 @@ def event_options() -> dict[str, Any]:
         "concurrency_limit": 1,
         "api_visibility": "private",
     }
+
+
+def save_link(name: str, address: str, words: str = "") -> str:
+    """Return a link that saves a data URI as a file."""
+    return tag("a", text(words or name), class_="md-action", href=address, download=name)
+
+
+def pressing(name: str) -> str:
+    """Return JavaScript that presses the link in a panel, as soon as it is there."""
+    return f"() => setTimeout(() => document.querySelector('#{name} a')?.click(), 100)"
 
 
 def script(*names: str) -> str:
@@ -264,28 +301,37 @@ def by_name(components: Mapping[str, gr.blocks.Block], handler: Callable[..., An
     return often if isgeneratorfunction(handler) else once
 
 
-# ---------------------------------------------------------------------------------------------------------
-# What the further tabs share: handlers that explain themselves, rows of pictures, and charts.
+def explained(*instead: object, **named: object) -> Callable[[Handler], Handler]:
+    """Let a handler end an error with what went wrong: after `instead`, or as `status` of named values."""
 
-Given = ParamSpec("Given")
-BINS = 72
-"""Bars of the histogram of cosines, up to 1."""
+    def decorate(handler: Any) -> Any:
+        def end(error: MemDrivenError) -> Any:
+            return (*instead, failure(error)) if instead else {**named, "status": failure(error)}
 
-
-def explained(*instead: object) -> Callable[[Callable[Given, Iterator[Any]]], Callable[Given, Iterator[Any]]]:
-    """Let a handler, which yields the status last, end an error with `instead` and what went wrong."""
-
-    def decorate(handler: Callable[Given, Iterator[Any]]) -> Callable[Given, Iterator[Any]]:
         @wraps(handler)
-        def explains(*given: Given.args, **named: Given.kwargs) -> Iterator[Any]:
+        def once(*given: Any) -> Any:
             try:
-                yield from handler(*given, **named)
+                return handler(*given)
             except MemDrivenError as error:
-                yield (*instead, failure(error))
+                return end(error)
 
-        return explains
+        @wraps(handler)
+        def often(*given: Any) -> Iterator[Any]:
+            try:
+                yield from handler(*given)
+            except MemDrivenError as error:
+                yield end(error)
+
+        return often if isgeneratorfunction(handler) else once
 
     return decorate
+
+
+# ---------------------------------------------------------------------------------------------------------
+# What the further tabs share: buttons, rows of pictures, and charts.
+
+BINS = 72
+"""Bars of the histogram of cosines, up to 1."""
 
 
 def run_button(label: str, name: str, **options: Any) -> gr.Button:
@@ -330,19 +376,12 @@ def over(picture: Image.Image, map_: str) -> str:
 
 def bars(rows: Sequence[tuple[str, float]], largest: float, form: str = "{:.2f}") -> str:
     """Return named numbers as bars; `largest` fills one."""
-
-    def bar(value: float) -> str:
-        return tag("span", style=f"width:{100 * value / largest if largest else 0:.1f}%")
-
-    return row(
-        "md-bars",
-        (
-            tag("span", text(name))
-            + tag("span", bar(value), class_="md-bar")
-            + tag("span", form.format(value), class_="md-number")
-            for name, value in rows
-        ),
-    )
+    cells = []
+    for name, value in rows:
+        long = tag("span", style=f"width:{100 * value / largest if largest else 0:.1f}%")
+        number = tag("span", form.format(value), class_="md-number")
+        cells.append(tag("span", text(name)) + tag("span", long, class_="md-bar") + number)
+    return row("md-bars", cells)
 
 
 def barcode(values: Tensor, kind: str) -> str:
@@ -369,21 +408,14 @@ def histogram(
 
     drawn = []
     for place, count in enumerate(counts):
-        if count:
-            up = max(2.0, count / most * (height - 24))
-            box = {"x": place * step + 0.5, "y": height - up, "width": step - 1, "height": up}
-            drawn.append(tag("rect", **{name: round(value, 1) for name, value in box.items()}))
+        up = round(max(2.0, count / most * (height - 24)), 1)
+        box = {"x": round(place * step + 0.5, 1), "y": height - up, "width": step - 1, "height": up}
+        drawn += [tag("rect", **box)] * (count > 0)
     for name, values, top in (("md-other", others, height - 26), ("md-mark-at", marks, 4)):
         drawn += [tag("line", x1=x(each), x2=x(each), y1=top, y2=height, class_=name) for each in values]
+    frame = {"class_": "md-histogram", "viewBox": f"-12 0 {width + 24} {height + (0 if small else 24)}"}
     if small:
-        return tag(
-            "svg",
-            *drawn,
-            class_="md-histogram",
-            viewBox=f"-12 0 {width + 24} {height}",
-            aria_hidden="true",
-            preserveAspectRatio="none",
-        )
+        return tag("svg", *drawn, **frame, aria_hidden="true", preserveAspectRatio="none")
     ticks = [each / 4 for each in range(-4, 5) if each / 4 >= low]
     drawn += [tag("text", f"{each:g}", x=x(each), y=height + 18, text_anchor="middle") for each in ticks]
     for each in marks[:1]:
@@ -392,5 +424,4 @@ def histogram(
     drawn.append(tag("text", "cosine with s", x=0, y=16))
     used = ", ".join(f"{each:.2f}" for each in marks) or "none"
     told = f"Histogram of {len(cosines):,} cosines from {low:.1f} to 1; references in use at {used}"
-    view = f"-12 0 {width + 24} {height + 24}"
-    return tag("svg", *drawn, class_="md-histogram", viewBox=view, role="img", aria_label=told)
+    return tag("svg", *drawn, **frame, role="img", aria_label=told)

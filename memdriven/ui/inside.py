@@ -9,9 +9,8 @@ from memdriven.explore.inside import STRENGTHS, fading, hidden_parts, look_insid
 from memdriven.pipeline.request import CONTROLS
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import explain, explained, figure, hint, image_uri, row, run_button, status, tag, text
-from memdriven.ui.picture import Update
-from memdriven.ui.query import Compose, read_examples
-from memdriven.ui.references import Query, note
+from memdriven.ui.query import Compose, Query, read_examples
+from memdriven.ui.references import note
 from memdriven.ui.walk import walk_html
 
 INSIDE_EMPTY = "The way from the words to the picture appears here."
@@ -26,7 +25,7 @@ CONTROL_NAMES = {
 
 
 @explained(note(INSIDE_EMPTY), "")
-def look(*query: object) -> Iterator[tuple[Update, str, str]]:
+def look(*query: object) -> Iterator[tuple[str, str, str]]:
     """Yield the walk, then with what hiding parts of v does, then the strengths; and the status."""
     pipe, asked = state.pipeline(), Query(*query)
     if not str(asked.caption).strip():  # there is always something to walk through

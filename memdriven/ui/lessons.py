@@ -157,11 +157,11 @@ def search(pipe: MemoryDrivenPipeline, request: Request, other: str) -> Iterator
     """Show where the best lies among all cosines, and that the nearest need not have what was named."""
     rows, tops = "", []
     for caption in dict.fromkeys(filter(None, (request.caption, other))):
-        found = cosines(pipe, caption)
+        found, named = cosines(pipe, caption), pipe.retrieve(caption, "none").named
         cells = []
         for place in found.argsort(descending=True)[:FOUND].tolist():
             item = pipe.bank.item(place)
-            has = carries(pipe, caption, item)
+            has = carries(named, item)
             told = tag("b", f"{float(found[place]):.2f}")
             told += f" has {has[0]} of the {has[1]} named" if has else ""
             cells.append(figure(image_uri(pipe.bank.thumbnail(place)), item.captions[0], told))

@@ -18,10 +18,9 @@ from memdriven.numbers import counted, shown
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import explain, explained, failure, hint, panel, status, tag
-from memdriven.ui.picture import PictureTab, keep_from, show
-from memdriven.ui.query import Compose
-from memdriven.ui.references import Query, note, panels
-from memdriven.ui.result import moment
+from memdriven.ui.picture import keep_from, moment, picture_panel
+from memdriven.ui.query import Compose, Query
+from memdriven.ui.references import note, panels
 from memdriven.ui.state import Once, Shelved
 
 EMPTY = "The map is drawn when this tab is opened."
@@ -63,7 +62,7 @@ def map_html(bank: MemoryBank, layout: Map, progress: Progress | None = None) ->
         "captions": [bank.items[row].captions[0] for row in rows],
         "tile": TILE,
         "columns": columns,
-        "atlas": html.webp_uri(buffer.getvalue()),
+        "atlas": html.data_uri(buffer.getvalue()),
     }
     search = tag("input", type="search", class_="md-map-search", aria_label=SEARCH, placeholder=SEARCH)
     found = tag("output", class_="md-map-found", data_words="{count} found")
@@ -124,16 +123,12 @@ def choose(event: gr.EventData, *query: Any) -> dict[str, Any]:
         output = pipe(references.read(*asked))
     except MemDrivenError as error:
         return {"status": failure(error)}
-    line, result, seed = references.again(output.prepared, new), show(output), output.recipe.seed
+    line, result, seed = references.again(output.prepared, new), picture_panel(output), output.recipe.seed
     title, said = "Pinned, and painted with it", "The chosen memory is pinned."
     if chosen not in new.pins:
         title, said = "Released, and painted without it", "The memory is released."
     memory, unknown = panels(line)
-    made = (
-        tag("h3", title, class_="md-small-title"),
-        references.memory_panel(line.retrieval, common=state.common_words()),
-        result,
-    )
+    made = (tag("h3", title, class_="md-small-title"), references.memory_panel(line.retrieval), result)
     return {
         "chosen": tag("div", *made, class_="md-map-chosen", data_item=chosen),
         "star": find(*asked)[0],
@@ -154,13 +149,8 @@ def _packed(values: np.ndarray) -> str:
     return base64.b64encode(values.tobytes()).decode("ascii")
 
 
-def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
-    """Add the tab; return its long events, so that Stop can cancel them.
-
-    Args:
-        compose: the left column.
-        picture: the Picture tab, which shows what is pinned and painted here, too.
-    """
+def build(compose: Compose) -> list[gr.events.Dependency]:
+    """Add the tab; return its long events, so that Stop can cancel them."""
     with gr.Tab("Memory map", id="map") as tab:
         html.section("memory", "Everything it remembers")
         explain(
@@ -181,7 +171,7 @@ def build(compose: Compose, picture: PictureTab) -> list[gr.events.Dependency]:
                 # Inside the tab: what lies directly among Gradio's tabs is counted as one.
                 shown = gr.State("")
     keep_from(chosen, compose)
-    parts, options = compose.parts | picture.parts | {"chosen": chosen, "star": star}, html.event_options()
+    parts, options = compose.parts | {"chosen": chosen, "star": star}, html.event_options()
     changed = [parts[name] for name in CHANGED]
     return [
         tab.select(unfold, [shown, *compose.whole_query], [drawn, star, shown, compose.status], **options),

@@ -15,8 +15,8 @@ from memdriven.numbers import is_number
 from memdriven.pipeline.output import Retrieval
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import button, explain, explained, image_uri, run_button, slider, status, tag, text
-from memdriven.ui.query import Compose
-from memdriven.ui.references import Query, note
+from memdriven.ui.query import Compose, Query
+from memdriven.ui.references import note
 
 EMPTY = "The pictures between two appear here, to move through by hand."
 FORMAT_NAMES = {"GIF": "GIF", "WEBP": "animated WebP"}

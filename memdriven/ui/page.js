@@ -34,9 +34,9 @@
       offer(button, words);
       return;
     }
-    const before = button.textContent;
+    button.dataset.label ??= button.textContent;
     button.textContent = button.dataset.copied;
-    setTimeout(() => { button.textContent = before; }, 1500);
+    setTimeout(() => { button.textContent = button.dataset.label; }, 1500);
   };
 
   // The recipe becomes part of the page's address, which can be copied, kept or sent.
@@ -286,4 +286,16 @@
     line.setAttribute("role", "status");
     line.setAttribute("aria-live", "polite");
   }
+
+  // What was told on one tab is not shown on another, and again on coming back; what is under way is told everywhere.
+  const chosen = () => document.querySelector("#tabs [data-tab-id][aria-selected=true]")?.dataset.tabId;
+  let toldOn = null;
+  const elsewhere = () => document.body.classList.toggle("md-elsewhere", ![null, chosen()].includes(toldOn));
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("#tabs [data-tab-id]")) toldOn ??= chosen();
+  }, true);
+  const told = () => { toldOn = null; elsewhere(); };
+  new MutationObserver(told).observe(document.querySelector("#status"), { childList: true, subtree: true });
+  new MutationObserver(elsewhere).observe(document.querySelector("#tabs"),
+    { subtree: true, attributes: true, attributeFilter: ["aria-selected"] });
 }

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from memdriven.checkpoint import load_rival
+from memdriven.checkpoint import load_rival, rival_budget
 from memdriven.errors import MemDrivenError
 from memdriven.evaluation.report import PUBLISHED
 from memdriven.explore.compare import mean_difference, painted
@@ -29,8 +29,8 @@ from memdriven.ui.html import (
     tag,
     text,
 )
-from memdriven.ui.query import Compose, read_examples
-from memdriven.ui.references import Query, note
+from memdriven.ui.query import Compose, Query, read_examples
+from memdriven.ui.references import note
 from memdriven.ui.walk import walk_html
 
 EMPTY = "The figure is drawn here."
@@ -57,7 +57,8 @@ CAPTIONS = {
     "memory and with a random one: this shows what the memory gives, not how a model would paint that "
     "never had one.",
     "1, rival": "Pictures from text: of a rival of DF-GAN\u2019s kind, trained on the same pictures and "
-    "captions, which never had a memory; of the same model without its memory, and with a random one; ours.",
+    "captions{budget}, which never had a memory; of the same model without its memory, and with a "
+    "random one; ours.",
     "2": "The method, with the numbers of the picture that your words give. Choose a step.",
     "3": "Pictures with the retrieved image that gave the features, and what the copy check finds.",
     "5": "Diversity. Above: the fixed sentence and image features, shown by their image. Below: pictures of "
@@ -83,7 +84,7 @@ def _requests(asked: Query) -> list[Request]:
     """Return what the left column asks for, if it has words, and the examples at its seed and tries."""
     pipe = state.pipeline()
     seed = state.read_seed(str(asked.seed or ""), keep=True)
-    tries = state.read_tries(asked.tries)
+    tries = int(state.read_number("tries", asked.tries))
     found = [Request(caption=each, seeds=(seed,), best_of=tries) for each in read_examples(pipe)]
     if str(asked.caption).strip():
         own = replace(references.read(*asked), seeds=(seed,))
@@ -132,7 +133,8 @@ def first(pipe: MemoryDrivenPipeline, requests: Sequence[Request]) -> Iterator[s
     heads, caption = ["Given text", "No memory", "Random memory", "Ours"], CAPTIONS["1"]
     if rival is not None:
         heads.insert(1, RIVAL_HEAD)
-        caption = CAPTIONS["1, rival"]
+        budget = rival_budget(pipe.checkpoint)
+        caption = CAPTIONS["1, rival"].format(budget=f" ({budget})" if budget else "")
     rows: list[str] = []
     for request in requests:
         cells = [_words(request.caption)]

@@ -2,173 +2,373 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, NotRequired, TypedDict, TypeGuard
 
 from PIL import Image
 
-from memdriven.errors import MemDrivenError, RetrievalError
+from memdriven.data.attributes import ABSENT
+from memdriven.data.images import centre_square
+from memdriven.errors import ConfigError, MemDrivenError
+from memdriven.models.noise import WHOLE
+from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.output import PipelineOutput, Tried
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Reference
-from memdriven.ui import gr, query, references, result, state
+from memdriven.ui import gr, query, state
 from memdriven.ui.html import (
     BESIDE,
     CLICKS,
-    Parts,
-    by_name,
+    PICTURE_ALT,
+    PICTURE_BUSY,
+    button,
+    data_uri,
     event_options,
-    failure,
+    explained,
+    hint,
+    image_uri,
     panel,
-    png_uri,
+    pressing,
+    save_link,
     script,
     section,
+    seed_words,
     status,
     tag,
     text,
 )
-from memdriven.ui.query import Compose, steps_line
-from memdriven.ui.references import MEMORY_EMPTY, Query, look, note, panels
-from memdriven.ui.result import is_moment, moment, recipe_of
-from memdriven.ui.steering import Steering, apply, own_panel, read_upload, user_image
+from memdriven.ui.query import Compose, Query, steps_line
+from memdriven.ui.references import MEMORY_EMPTY, look, note, panels, select
+from memdriven.ui.steering import Steering, own_panel, read_picture, user_image
+
+SIDE = 96
+_URI = re.compile(r"data:image/webp;base64,[A-Za-z0-9+/]{1,20000}={0,2}")
+
+
+class Moment(TypedDict):
+    """A picture's recipe as JSON, and what it looks like as the data URI of a WebP."""
+
+    recipe: str
+    image: str
+    star: NotRequired[bool]
+    """A favourite, which newer pictures do not push out."""
+    again: NotRequired[bool]
+    """Shown before the page was loaded again: the history has it already, or was told to forget it."""
+
+
+def moment(output: PipelineOutput, index: int = 0) -> Moment:
+    """Return what to remember of a finished picture."""
+    small = centre_square(output.all_stages[index][-1], SIDE)
+    return {"recipe": output.recipes[index].to_json(), "image": image_uri(small)}
+
+
+_KINDS = {"recipe": str, "image": str, "star": bool, "again": bool}
+
+
+def is_moment(value: object) -> TypeGuard[Moment]:
+    """Return whether something that a browser stored is a valid moment."""
+    if not (isinstance(value, dict) and {"recipe", "image"} <= set(value) <= set(_KINDS)):
+        return False
+    if not all(isinstance(each, _KINDS[name]) for name, each in value.items()):
+        return False
+    with suppress(MemDrivenError):
+        return bool(_URI.fullmatch(value["image"]) and Recipe.from_json(value["recipe"]))
+    return False
+
+
+def recipe_of(current: object, wanted: str) -> Recipe:
+    """Return the recipe of the picture on screen."""
+    if is_moment(current):
+        return Recipe.from_json(current["recipe"])
+    raise ConfigError(wanted=wanted, found="none in this tab", fix="generate one first")
+
+
+STEPS = {
+    "encode": ("md-text", "read words"),
+    "retrieve": ("md-memory", "search memory"),
+    "features": ("md-memory", "recall features"),
+    "choose": ("md-memory", "try and choose"),
+    "check": ("md-paint", "look for what is named"),
+}
+"""Colour and name of each step of the pipeline; the others are the stages, which paint."""
+LARGER = (2, 4)
+"""Times that a picture can be enlarged for its download."""
+CLAIM_NAMES = {"beak_color": "beak", "body_plan": "kind", "eye_ring": "eye ring", "wing_bars": "wing bars"}
+COPY = {"data_copied": "Copied", "data_by_hand": "Selected for you to copy:"}
+"""What the page says after a press that copies."""
+
+
+def empty_picture() -> str:
+    """Return the panel before the first picture."""
+    frame = tag("div", tag("p", text("Your picture appears here.")), class_="md-frame md-empty")
+    return tag("div", frame, class_="md-canvas")
+
+
+def picture_panel(
+    output: PipelineOutput, resolutions: Sequence[int] = (), tried: Sequence[Tried] = ()
+) -> str:
+    """Return the picture as far as it is, its stages, and, once complete, all that is known of it.
+
+    `resolutions` are by default those of the model in use, `tried` the references that it was chosen of.
+    """
+    stages, recipe = output.stages, output.recipe
+    strip = _strip(stages, resolutions or state.pipeline().resolutions)
+    content = tag("p", text(PICTURE_BUSY))
+    if stages:
+        content = tag(
+            "img",
+            src=data_uri(output.png(), "image/png") if output.complete else image_uri(stages[-1]),
+            alt=PICTURE_ALT.format(caption=recipe.caption),
+            class_="md-result",
+            data_seed=recipe.seed,
+            data_complete=str(output.complete).lower(),
+        )
+    content = tag("div", content, class_="md-frame" if stages else "md-frame md-busy")
+    if not output.complete:
+        return tag("div", content, strip, class_="md-canvas")
+    written = recipe.to_json(indent=1)
+    said = "Everything that makes this picture again. It also travels inside the PNG."
+    return tag(
+        "div",
+        content,
+        tag("p", tag("q", text(recipe.caption)), class_="md-picture-words", data_of=recipe.caption),
+        strip,
+        gallery(tried or output.prepared.tried, output.retrieval.ids),
+        *map(claims_list, output.claims[:1]),
+        _actions(output),
+        time_bar(output.timings),
+        tag(
+            "details",
+            tag("summary", text("Recipe")),
+            tag("p", text(said)),
+            tag("pre", text(written), tabindex=0),
+            button("Copy recipe", "md-action md-copy", data_copy=written, **COPY),
+            class_="md-recipe",
+        ),
+        class_="md-canvas",
+    )
+
+
+def gallery(tried: Sequence[Tried], used: Sequence[str]) -> str:
+    """Return the small pictures painted with each reference that was tried; those in use are ringed."""
+    cells = ""
+    for each in tried:
+        item = each.neighbour
+        label = f"Painted with No. {item.rank}: {item.caption}"
+        act = {"data_act": "take", "data_id": item.id, "aria_pressed": str(item.id in used).lower()}
+        image = tag("img", src=image_uri(each.picture), alt=label)
+        cells += tag("li", tag("button", image, type="button", class_="md-tile", title=label, **act))
+    title = text(f"Painted with each of {len(tried)} references; choose another")
+    tiles = tag("ol", cells, class_="md-grid md-tried-pictures")
+    return tag("div", tag("h3", title, class_="md-small-title") + tiles) if tried else ""
+
+
+def time_bar(timings: Mapping[str, float]) -> str:
+    """Return a bar of the steps' shares of time, and each step's milliseconds beneath it."""
+    steps = {name: ms for name, ms in timings.items() if name != "total"}
+    whole, bar, legend = sum(steps.values()) or 1.0, "", ""
+
+    def line(name: str, ms: float) -> str:
+        return text(name) + " " + tag("b", text(f"{ms:.{0 if ms >= 10 else 1}f} ms"))
+
+    for step, ms in steps.items():
+        kind, name = STEPS.get(step, ("md-paint", f"paint {step.removeprefix('stage ')} px"))
+        bar += tag("span", class_=f"md-step {kind}", style=f"width:{100 * ms / whole:.2f}%")
+        legend += tag("li", line(name, ms), class_=kind)
+    title = tag("h3", line("Time", timings.get("total", whole)), class_="md-small-title")
+    drawn = tag("div", bar, class_="md-times", aria_hidden="true")
+    return tag("div", title, drawn, tag("ul", legend, class_="md-legend"), class_="md-timing")
+
+
+def _strip(stages: Sequence[Image.Image], resolutions: Sequence[int]) -> str:
+    cells = ""
+    for place, side in enumerate(resolutions):
+        image = tag("span", class_="md-blank md-busy")
+        if place < len(stages):
+            image = tag("img", src=image_uri(stages[place]), alt=f"Stage of {side} pixels")
+        cells += tag("li", image + tag("span", text(f"{side} px")))
+    return tag("ol", cells, class_="md-strip") if len(resolutions) > 1 else ""
+
+
+def _actions(output: PipelineOutput) -> str:
+    """Return seed and view of a finished picture, and what can be done with it."""
+    recipe, side = output.recipe, output.images[0].width
+    facts = [("md-seed", seed_words(recipe.seed, len(recipe.variations)))]
+    if any(output.mirrored[:1]):
+        facts.append(("md-view", "memory mirrored"))
+    if output.windows and output.windows[0] != WHOLE and len(output.retrieval):
+        facts.append(("md-view", f"memory cropped to {output.windows[0][2]:.0%}"))
+    facts.append(("md-side", f"{side} px"))
+    name = f"memdriven-{recipe.seed}.png"  # its address is the picture's own (lightbox.js)
+    acts = [tag("a", text("Download PNG"), href="#", download=name, class_="md-action")]
+    for times in LARGER:
+        title = f"Download at {times * side} px, smoothly enlarged (Lanczos); its recipe stays inside"
+        label = f"Download enlarged {times} times"
+        acts.append(button(f"\u00d7{times}", data_times=times, title=title, aria_label=label))
+    kept = "Favourites stay in the History when newer pictures push the others out"
+    acts += [
+        button("Copy picture", data_copy_picture=True),
+        button("Enlarge", data_large=True),
+        button("\u2606 Favourite", data_act="star", data_event="like", title=kept),
+        button("Keep this seed", data_act="keep"),
+        button("Hold the view", data_act="hold", title="Other seeds then change z alone"),
+        button("Vary this picture", data_press="#make-near", data_tab="diversity"),
+        button("Compare references", data_press="#compare-run", data_tab="compare"),
+        button("Is it a copy?", data_press="#copy-run", data_tab="copies"),
+    ]
+    private = hint("Made with your own image: only this tab, while it is open, can make it again.")
+    if not recipe.private:
+        acts.append(button("Copy link", data_link=recipe.to_url(), **COPY))
+        private = ""
+    known = (tag("span", text(words), class_=kind) for kind, words in facts)
+    return tag("div", *known, class_="md-actions") + tag("div", *acts, class_="md-actions") + private
+
+
+def claims_list(claims: Sequence[Claim]) -> str:
+    """Return what the words name, each seen in the picture or not; nothing where nothing is named."""
+    named, panel = [each for each in claims if each.said == "named"], ""
+    if named:
+        title = f"From your words, visible: {sum(claim.holds for claim in named)} of {len(named)}"
+        checked = "Judged by the model's own checker, which also picked the reference. A hint, not proof."
+        panel += tag("h3", text(title), class_="md-small-title")
+        panel += tag("ul", *map(_claim, named), class_="md-claims") + hint(checked)
+    for said, told in (
+        ("denied", "This model cannot leave things out, and may paint what your words deny"),
+        ("implied", "The model also expects, though no word says so"),
+    ):
+        things = ", ".join(_thing(claim) for claim in claims if claim.said == said)
+        if things and (named or said == "denied"):
+            panel += hint(f"{told}: {things}.")
+    return tag("div", panel) if panel else ""
+
+
+def _claim(claim: Claim) -> str:
+    mark, label, seen, kind = "\u2713", "seen", "", "md-holds"
+    if not claim.holds:
+        instead = "there is none" if claim.seen in ABSENT else f"looks {_value(claim.seen)}"
+        mark, label, seen, kind = "\u2717", "not seen", " " + tag("i", text(instead)), ""
+    sign = tag("span", text(mark), role="img", aria_label=label)
+    title = f"probability {100 * claim.probability:.0f} %"
+    return tag("li", sign + text(_thing(claim)) + seen, class_=kind or None, title=title)
+
+
+def _thing(claim: Claim) -> str:
+    """Return an attribute and its value in words: "crown: red", or "crest" where a thing is denied."""
+    name = CLAIM_NAMES.get(claim.attribute, claim.attribute.replace("_", " "))
+    return f"{name}: {_value(claim.wanted)}" if claim.wanted else name
+
+
+def _value(value: str) -> str:
+    return "no" if value in ABSENT else value.replace("_", " ")
+
+
+# ---------------------------------------------------------------------------------------------------------
+# The tab.
 
 _TAKEN = "() => { if (window.memdriven.taken) document.querySelector('#generate').click(); }"
 """A picture of another reference was chosen in the gallery: it is painted whole."""
-_SAVE = "() => setTimeout(() => document.querySelector('#larger a')?.click(), 100)"
 OPENING_SEED = 1
 """Of the picture that the page opens with."""
-Update = str | dict[str, object]
-"""HTML for a panel, or `gr.skip()` to leave it as it is."""
 
 
-class PictureTab(Parts):
-    """The tab's panels: memory, result and own (images), and larger, which holds an enlarged picture."""
-
-
+@explained()
 def paint(*asked: Any) -> Iterator[dict[str, Any]]:
     """Yield memory panel, unknown words, result, status, seed and the finished picture, by name."""
-    pipe = state.pipeline()
-    try:
-        request, steering = references.question(*asked)
-        told = "Looking into the memory\u2026"
-        if request.best_of > (request.k or 1):
-            told = f"Painting with {request.best_of} references to choose from ..."
-        yield {"status": status(told, busy=True), "seed": str(request.seeds[0])}
-        found = references.select(request, steering)
-        for output in pipe.stream(found.request):
-            if not output.stages and not found.request.references:
-                found = replace(found, retrieval=output.retrieval)
-            made = {"result": show(output, found.tried), "status": _progress(output)}
-            # A panel that was asked for while the words were typed may have come in between.
-            if not output.stages or (output.complete and found.retrieval.tried):
-                made["memory"], made["unknown"] = panels(found)
-            yield {**made, "current": moment(output)} if output.complete else made
-    except MemDrivenError as error:
-        yield {"status": failure(error)}
-
-
-def show(output: PipelineOutput, tried: tuple[Tried, ...] = ()) -> str:
-    """Return the result panel for an output, and the references that were tried for it."""
-    return result.picture_panel(output, state.pipeline().resolutions, tried or output.prepared.tried)
-
-
-def _progress(output: PipelineOutput) -> str:
-    if output.complete:
-        return status(f"Done in {output.timings['total']:.0f} ms with seed {output.recipe.seed}.")
-    count = len(state.pipeline().resolutions)
-    return status(f"Painting: {len(output.stages)} of {count} stages.", busy=True)
+    pipe, wanted = state.pipeline(), Query(*asked)
+    request, line = wanted.request(), "Looking into the memory\u2026"
+    if request.best_of > (request.k or 1):
+        line = f"Painting with {request.best_of} references to choose from ..."
+    drawn = {} if wanted.keep else {"seed": str(request.seeds[0])}
+    yield {"status": status(line, busy=True), **drawn}
+    found = select(request, wanted.steering)
+    for output in pipe.stream(found.request):
+        if not output.stages and not found.request.references:
+            found = replace(found, retrieval=output.retrieval)
+        line = f"Painting: {len(output.stages)} of {len(pipe.resolutions)} stages."
+        if output.complete:
+            line = f"Done in {output.timings['total']:.0f} ms with seed {output.recipe.seed}."
+        made: dict[str, Any] = {"status": status(line, busy=not output.complete)}
+        made["result"] = picture_panel(output, pipe.resolutions, found.tried)
+        # A panel that was asked for while the words were typed may have come in between.
+        if not output.stages or (output.complete and found.retrieval.tried):
+            made["memory"], made["unknown"] = panels(found)
+        yield {**made, "current": moment(output)} if output.complete else made
 
 
 def opening() -> dict[str, Any]:
     """Return the page's values, by name, for the first example, painted as a visitor's would be."""
     pipe, settings = state.pipeline(), state.pipeline().config.retrieval
-    try:
+    with suppress(MemDrivenError, IndexError, KeyError):  # the captions' place says what is wrong
         caption, tries, seed = query.read_examples(pipe)[0], query.read_tries(pipe), str(OPENING_SEED)
         asked = Query(caption, "retrieved", settings.strategy, settings.k, seed, True, tries=tries)
-        *_, last = paint(*asked)
-        memory, _ = panels(references.select(*references.question(*asked)))
-        shown = {"memory": memory, "result": last["result"], "current": last["current"]}
-        return {"caption": caption, "seed": seed, **shown}
-    except (MemDrivenError, IndexError, KeyError):
-        return {}  # the captions' place on the page says what is wrong
+        shown = {"caption": caption, "seed": seed}
+        for step in paint(*asked):
+            shown |= step
+        return shown if "current" in shown else {}
+    return {}
 
 
+@explained(larger="")
 def enlarge(event: gr.EventData, current: object, steering: Steering) -> dict[str, str]:
     """Return a link to the picture on screen, smoothly enlarged, and the status, by name."""
-    times = next((each for each in result.LARGER if str(getattr(event, "times", "")) == str(each)), 2)
-    try:
-        recipe = recipe_of(current, "a picture to enlarge")
-        made = state.pipeline().from_recipe(recipe, steering.guests).images[0]
-    except MemDrivenError as error:
-        return {"larger": "", "status": failure(error)}
+    times = next((each for each in LARGER if str(getattr(event, "times", "")) == str(each)), 2)
+    recipe = recipe_of(current, "a picture to enlarge")
+    made = state.pipeline().from_recipe(recipe, steering.guests).images[0]
     large = made.resize((times * made.width, times * made.height), Image.Resampling.LANCZOS)
-    name = f"memdriven-{recipe.seed}-x{times}.png"
-    link = tag("a", text(name), href=png_uri(recipe.to_png(large)), download=name)
+    link = save_link(f"memdriven-{recipe.seed}-x{times}.png", data_uri(recipe.to_png(large), "image/png"))
     return {"larger": link, "status": status(f"{large.width} px, smoothly enlarged: no detail is added.")}
 
 
+@explained()
 def click(event: gr.EventData, current: object, *asked: Any) -> dict[str, Any]:
     """Return what a click on a card (`act`, the `id` of a reference, a `value`) changes, by name.
 
     `current` is the picture on screen, `asked` the values of a `Query`.
     """
     wanted = Query(*asked)
-    steering: Any = wanted.steering
+    steering: Steering = wanted.steering
     act, item = getattr(event, "act", None), getattr(event, "id", None)
-    try:
-        own = any(guest.id == item for guest in steering.guests)
-        if is_moment(current) and act not in ("release", "steady") and not steering.active:
-            recipe = Recipe.from_json(current["recipe"])
-            steering = steering.hold(recipe) if recipe.caption == wanted.caption else steering
-        return _steered(
-            wanted, apply(steering, act, item, getattr(event, "value", None), own or in_bank(item))
-        )
-    except MemDrivenError as error:
-        return {"status": failure(error)}
+    if is_moment(current) and act not in ("release", "steady") and not steering.active:
+        recipe = Recipe.from_json(current["recipe"])
+        steering = steering.hold(recipe) if recipe.caption == wanted.caption else steering
+    known = steering.owns(item) or in_bank(item)
+    return _steered(wanted, steering.after(act, item, getattr(event, "value", None), known))
 
 
 def _steered(asked: Query, steering: Steering) -> dict[str, Any]:
     """Return what another steering changes on the page, by name."""
-    memory, unknown, told = look(*asked._replace(steering=steering))
-    preview = {"memory": memory, "unknown": unknown, "status": told}
+    memory, unknown, line = look(*asked._replace(steering=steering))
+    preview = {"memory": memory, "unknown": unknown, "status": line}
     return {**preview, "own": own_panel(steering), "steering": steering, "steps": steps_line(steering)}
 
 
 def in_bank(item: object) -> bool:
     """Return whether something from the page is the id of a memory."""
-    try:
-        return isinstance(item, str) and state.pipeline().bank.index_of(item) >= 0
-    except RetrievalError:
-        return False
+    return isinstance(item, str) and item in state.pipeline().bank
 
 
+@explained()
 def add_own(event: gr.EventData, *asked: Any) -> Iterator[dict[str, Any]]:
     """Yield what one more image, pinned, changes, by name; `asked` are the values of a `Query`."""
     wanted = Query(*asked)
     yield {"status": status("Reading the image\u2026", busy=True)}
-    try:
-        guest = user_image(read_upload(getattr(event, "content", None)), state.pipeline())
-        made = _steered(wanted, wanted.steering.welcome(guest))
-        yield made | {"status": status("Your image is pinned. Generate paints with it.")}
-    except MemDrivenError as error:
-        yield {"status": failure(error)}
+    guest = user_image(read_picture(getattr(event, "content", None)), state.pipeline())
+    made = _steered(wanted, wanted.steering.welcome(guest))
+    yield made | {"status": status("Your image is pinned. Generate paints with it.")}
 
 
+@explained()
 def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, Any]:
     """Keep the noise of the picture on screen (`keep`), or how it sees its memory (`hold`)."""
-    try:
-        recipe = recipe_of(current, "a picture whose noise can be kept")
-    except MemDrivenError as error:
-        return {"status": failure(error)}
+    recipe = recipe_of(current, "a picture whose noise can be kept")
     act, item = getattr(event, "act", None), getattr(event, "id", None)
     if act == "hold":
         noise = state.pipeline().noise(recipe, recipe.seed)
-        return {
-            "mirror": "yes" if noise.mirror else "no",
-            "window": state.shown_window(noise.window),
-            "status": status("The view is held: another seed changes z alone."),
-        }
+        said = status("The view is held: another seed changes z alone.")
+        return {**query.view(bool(noise.mirror), noise.window), "status": said}
     new = steering.step(recipe.seed, recipe.variations)
     if act == "take" and isinstance(item, str) and in_bank(item):
         alone = replace(recipe, references=(Reference(item),))
@@ -184,39 +384,45 @@ def keep(event: gr.EventData, current: object, steering: Steering) -> dict[str, 
 
 def keep_from(panel_: gr.HTML, column: Compose) -> None:
     """Let the buttons of a panel that shows the current picture keep its noise or its view."""
-    names = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
-    changed = [column.parts[name] for name in names]
-    given = [column.current, column.steering]
-    panel_.click(by_name(column.parts, keep), given, changed, **BESIDE).success(None, js=_TAKEN)
+    changed = ("seed", "keep", "steering", "steps", "mirror", "window", "status")
+    column.on(panel_.click, keep, ("current", "steering"), changed, **BESIDE).success(None, js=_TAKEN)
 
 
-def build(column: Compose, begin: Mapping[str, Any]) -> tuple[PictureTab, gr.events.Dependency]:
-    """Add the tab; return it with the event that paints, so that Stop can cancel it."""
+PREVIEW = ("memory", "unknown", "status")
+STEERED = (*PREVIEW, "steering", "own", "steps")
+SWITCHED = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
+
+
+def build(column: Compose, begin: Mapping[str, Any]) -> gr.events.Dependency:
+    """Add the tab; return the event that paints, so that Stop can cancel it.
+
+    Its panels are memory, result, own (images), and larger, which holds an enlarged picture.
+    """
     with gr.Tab("Picture", id="picture"), gr.Row(elem_classes="md-columns"):
         with gr.Column(elem_id="memory-column", min_width=300):
             section("memory", "Memory: what it offers for the words")
-            memory = panel(begin.get("memory", note(MEMORY_EMPTY)), elem_id="memory", js_on_load=CLICKS)
-            own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
+            first = begin.get("memory", note(MEMORY_EMPTY))
+            column.memory = panel(first, elem_id="memory", js_on_load=CLICKS)
+            column.own = panel(own_panel(Steering()), elem_id="own", js_on_load=CLICKS)
         with gr.Column(elem_id="picture-column", min_width=300):
             section("paint", "Picture")
-            first = begin.get("result", result.empty_picture())
-            made = panel(first, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
-            larger = panel(elem_id="larger")
-    shown = PictureTab(memory=memory, result=made, own=own, larger=larger)
-    parts, asked, queued = column.parts | shown.parts, column.whole_query, event_options()
-    preview = [memory, column.unknown, column.status]
-    changes = [each.change for each in (column.caption, column.source, column.comparison, column.k)]
+            first = begin.get("result", empty_picture())
+            column.result = panel(first, elem_id="result", js_on_load=CLICKS + script("lightbox.js"))
+            column.larger = panel(elem_id="larger")
+    asked, preview, queued = column.whole_query, column.named(*PREVIEW), event_options()
+    changes = [each.change for each in column.named("caption", "source", "comparison", "k")]
     gr.on(changes, look, asked, preview, trigger_mode="always_last", **BESIDE)
-    steered, clicked = [*preview, column.steering, own, column.steps], by_name(parts, click)
-    for source in (memory, own, column.steps):
-        source.click(clicked, [column.current, *asked], steered, trigger_mode="multiple", **BESIDE)
-    own.upload(by_name(parts, add_own), asked, steered, **queued)
-    keep_from(made, column)
-    enlarging, enlarged = [column.current, column.steering], [larger, column.status]
-    made.submit(by_name(parts, enlarge), enlarging, enlarged, **queued).success(None, js=_SAVE)
-    names = ("facts", "checkpoint", "k", "steering", "own", "steps", "share", "fade", "guidance", "status")
-    changed = [parts[name] for name in names]
-    switched = column.checkpoint.input(by_name(parts, query.switch), column.checkpoint, changed, **queued)
+    for source in column.named("memory", "own", "steps"):
+        given = ("current", *Query._fields)
+        column.on(source.click, click, given, STEERED, trigger_mode="multiple", **BESIDE)
+    column.on(column.own.upload, add_own, Query._fields, STEERED, **queued)
+    keep_from(column.result, column)
+    larger = column.on(column.result.submit, enlarge, ("current", "steering"), ("larger", "status"), **queued)
+    larger.success(None, js=pressing("larger"))
+    switched = column.on(column.checkpoint.input, query.switch, ("checkpoint",), SWITCHED, **queued)
     switched.success(lambda *values: look(*values)[:2], asked, preview[:2], **BESIDE)
-    painted = [*preview, made, column.seed, column.current]
-    return shown, column.generate.click(by_name(parts, paint), asked, painted, **queued)
+    painted = (*PREVIEW, "result", "seed", "current")
+    generating: gr.events.Dependency = column.on(
+        column.generate.click, paint, Query._fields, painted, **queued
+    )
+    return generating

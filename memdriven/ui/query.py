@@ -1,17 +1,23 @@
-"""The left column: words, where the references come from, noise, and the two buttons."""
+"""The left column: words, where the references come from, noise, and the two buttons.
+
+A `Query` is what the column's components hold: from it a `Request` is read, and into it a recipe is
+written back.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
-from memdriven.config import MAX_GUIDANCE
-from memdriven.errors import DataError, MemDrivenError, require
+from memdriven.errors import CaptionError, DataError, MemDrivenError, require
 from memdriven.files import read_json
+from memdriven.models.noise import Window
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.request import MAX_TRIED
+from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import MAX_TRIED, Request
 from memdriven.ui import gr, queue, state
 from memdriven.ui.html import (
     BESIDE,
@@ -19,9 +25,8 @@ from memdriven.ui.html import (
     READY,
     Parts,
     button,
-    by_name,
     failure,
-    fold_title,
+    fold,
     hint,
     panel,
     script,
@@ -32,8 +37,7 @@ from memdriven.ui.html import (
     tag,
     text,
 )
-from memdriven.ui.references import Query
-from memdriven.ui.state import RULES
+from memdriven.ui.state import NUMBERS, RULES, read_number
 from memdriven.ui.steering import Steering, own_panel
 
 SOURCES = {
@@ -46,77 +50,163 @@ SOURCES = {
     "none": ("None", "Control: no reference at all, words and noise alone."),
 }
 """Label and hint of each place where the references can come from."""
-KEPT = (
-    *("caption", "source", "comparison", "k", "seed", "keep", "tries", "share", "guidance"),
-    *("mirror", "window", "checkpoint"),
-)
-"""What a browser tab keeps of the column over a reload, by name."""
+MIRRORS = {"": None, "no": False, "yes": True}
 STATE_SECONDS = 24 * 3600
 """How long the server keeps what a tab holds: a day, because Gradio counts from its last change
 and not its last use. An hour after a tab is closed it goes in any case."""
 _DRAW_SEED = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
 
 
-class Compose(Parts):
-    """The column's components by their names: `compose.caption`, for tabs to listen to.
+class Query(NamedTuple):
+    """What the left column's components hold, in the order that handlers are given it; not yet checked."""
 
-    Beside what a `Query` is made of: unknown (words), generate, stop, status, place (where in line the
-    visitor stands, shown instead of the status while there is one), checkpoint and facts (the choice, and
-    what is in use), fade (what shows `share` where the model offers it), steps (away from the seed's noise,
-    with a way back), and two states: current, the last finished picture (a `Moment`, None before the first),
-    and past, the browser's pictures. That is of the page, not of the History tab: a tab's content is made
-    when it is first opened, and a picture made before that would not be kept.
+    caption: object
+    source: object
+    comparison: object
+    k: object
+    seed: object
+    keep: object
+    steering: Any = None
+    share: object = None
+    guidance: object = None
+    mirror: object = None
+    window: object = None
+    tries: object = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is written."""
+        return not (isinstance(self.caption, str) and self.caption.strip())
+
+    def request(self, kept: bool = False) -> Request:
+        """Return the column's own request, without what is steered by hand.
+
+        The seed in the box counts where the page keeps it, or where it is `kept` in any case.
+        """
+        fix = "write a caption, or take an example"
+        require(not self.empty, CaptionError, "words to start from", "an empty box", fix)
+        numbers = {name: read_number(name, getattr(self, name)) for name in NUMBERS}
+        seed = state.read_seed(self.seed, kept or bool(self.keep))
+        steering = self.steering or Steering()
+        return Request(
+            caption=str(self.caption),
+            seeds=(seed,),
+            strategy=str(self.comparison if self.source == "retrieved" else self.source),
+            k=int(numbers["k"]),
+            variations=steering.steps_from(seed, bool(self.keep)),
+            memory=numbers["share"],
+            guidance=numbers["guidance"],
+            best_of=int(numbers["tries"]),
+            mirror=MIRRORS.get(str(self.mirror)),
+            window=_window(self.window),
+        )
+
+
+KEPT = (*(name for name in Query._fields if name != "steering"), "checkpoint")
+"""What a browser tab keeps of the column over a reload, by name."""
+
+
+def _window(written: object) -> Any:
+    parts: Any = written.replace(",", " ").split() if isinstance(written, str) else ()
+    with suppress(ValueError):  # a request tells what is wrong with other words
+        parts = tuple(map(float, parts))
+    return parts or None
+
+
+def view(mirror: bool | None, window: Window | None) -> dict[str, str]:
+    """Return how the memory is seen as the column's components hold it, by name."""
+    written = " ".join(f"{share:.6g}" for share in window or ())
+    return {"mirror": next(name for name, held in MIRRORS.items() if held is mirror), "window": written}
+
+
+def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, Any]:
+    """Return the column's values for a recipe, by name; the seed and its steps with the noise.
+
+    From then on the recipe's checkpoint is in use. Nothing is pinned: its references are begun from.
+    """
+    state.choose(model_of(recipe))
+    taken = steering.release().hold(recipe)
+    if noise:
+        taken = taken.step(recipe.seed, recipe.variations)
+    compared = recipe.strategy in dict(RULES).values()
+    return {
+        "caption": recipe.caption,
+        **(
+            {"source": "retrieved", "comparison": recipe.strategy}
+            if compared
+            else {"source": recipe.strategy}
+        ),
+        "k": read_number("k", len(recipe.neighbours) or recipe.k),
+        "seed": str(recipe.seed) if noise else "",
+        "keep": noise,
+        "steering": taken,
+        "steps": steps_line(taken),
+        "share": read_number("share", recipe.memory),
+        "guidance": recipe.guidance,
+        **view(recipe.mirror, recipe.window),
+        "tabs": gr.Tabs(selected="picture"),
+        **in_use(),
+    }
+
+
+def model_of(recipe: Recipe) -> str:
+    """Return the name of a recipe's checkpoint where the page has it, else of the one in use."""
+    return recipe.checkpoint if recipe.checkpoint in state.shelf().folders else state.chosen()
+
+
+class Compose(Parts):
+    """The page's components by their names: `compose.caption`, for tabs to listen to.
+
+    Beside what a `Query` is made of, and the Picture tab's panels: unknown (words), generate, stop, status,
+    place (in line, shown instead of the status), checkpoint and facts (the choice, and what is in use), fade
+    (shows `share` where the model offers it), steps (away from the seed's noise, with a way back), tabs;
+    current, the last finished picture (a `Moment`, None before the first); and past, the browser's pictures:
+    the History tab's content is made when it is first opened, and would miss those made before.
     """
 
     @property
     def whole_query(self) -> list[gr.blocks.Block]:
         """All that a picture is made from: a `Query`."""
-        return [self.parts[name] for name in Query._fields]
+        return self.named(*Query._fields)
 
     @property
     def question(self) -> list[gr.blocks.Block]:
         """What the preview of the references depends on."""
-        return [self.parts[name] for name in ("caption", "source", "comparison", "k", "steering")]
+        return self.named("caption", "source", "comparison", "k", "steering")
 
 
 # ---------------------------------------------------------------------------------------------------------
 # What the model in use offers.
 
-FILE = "examples.json"
-COUNT = 4
+FILE, COUNT = "examples.json", 4
+
+
+def _opening(pipe: MemoryDrivenPipeline, name: str, otherwise: Any) -> tuple[Any, str]:
+    path = pipe.checkpoint.path / FILE
+    given = read_json(path, DataError) if path.is_file() else {}
+    return given.get(name, otherwise), f"{name} in {path}"
 
 
 def read_examples(pipe: MemoryDrivenPipeline) -> list[str]:
-    """Return captions that a model knows the words of.
-
-    They are those in examples.json of its folder; without one, the shortest captions of some
-    items of its memory.
-    """
-    path = pipe.checkpoint.path / FILE
-    if not path.is_file():
-        items = pipe.bank.items[:: max(1, pipe.bank.n // COUNT)][:COUNT]
-        return list(dict.fromkeys(min(item.captions, key=len) for item in items))
-    captions: Any = read_json(path, DataError).get("captions")
+    """Return captions of known words: from a model's folder, or the shortest of some items of its memory."""
+    items = pipe.bank.items[:: max(1, pipe.bank.n // COUNT)][:COUNT]
+    shortest = list(dict.fromkeys(min(item.captions, key=len) for item in items))
+    captions, where = _opening(pipe, "captions", shortest)
     right = isinstance(captions, list) and all(isinstance(each, str) for each in captions)
-    require(right, DataError, f"a list of captions in {path}", json.dumps(captions)[:80], "restore the file")
+    require(right, DataError, f"a list of {where}", json.dumps(captions)[:80], "restore the file")
     return list(captions)
 
 
 def read_tries(pipe: MemoryDrivenPipeline) -> int:
     """Return how many references a model's page begins by trying (`references_tried`)."""
-    path = pipe.checkpoint.path / FILE
-    tries: Any = read_json(path, DataError).get("references_tried", 1) if path.is_file() else 1
-    wanted = f"references_tried in 1..{MAX_TRIED} in {path}"
+    tries, where = _opening(pipe, "references_tried", 1)
     right = type(tries) is int and 1 <= tries <= MAX_TRIED
-    require(right, DataError, wanted, json.dumps(tries)[:80], "restore the file")
+    require(right, DataError, f"1..{MAX_TRIED} as {where}", json.dumps(tries)[:80], "restore the file")
     return min(tries, pipe.bank.n) if pipe.checkpoint.damsm.pixels is not None else 1
 
 
 def chips() -> str:
-    """Return example captions as buttons, or what is wrong with their file.
-
-    `page.js` writes a clicked one into the box.
-    """
+    """Return example captions as buttons (`page.js` writes them), or what is wrong with their file."""
     try:
         pipe = state.pipeline()
         read_tries(pipe)
@@ -126,11 +216,14 @@ def chips() -> str:
     return tag("ul", *examples, class_="md-chips", aria_label="Try one of these")
 
 
-def _example(count: int = 1) -> list[str]:
-    try:
-        return read_examples(state.pipeline())[:count]
-    except DataError:
-        return []  # the captions' place on the page says what is wrong with the file
+def _examples(count: int) -> str:
+    with suppress(DataError):  # the captions' place on the page says what is wrong with the file
+        return "\n".join(read_examples(state.pipeline())[:count])
+    return ""
+
+
+def _unfolding(title: str, *content: str) -> str:
+    return tag("details", tag("summary", text(title)), *content, class_="md-known")
 
 
 def known_words() -> str:
@@ -139,26 +232,19 @@ def known_words() -> str:
     subject = state.subject()
     about = f" about {subject.removesuffix('s')}s" if subject else ""
     buttons = (button(word, "md-word", data_word=word) for word in words)
-    group = {"tabindex": 0, "role": "group", "aria_label": "Known words"}
-    return tag(
-        "details",
-        tag("summary", text(f"Knows {counted(len(words), 'word')}{about}")),
-        hint("Choose one to add it to yours."),
-        tag("div", *buttons, class_="md-words", **group),
-        class_="md-known",
-    )
+    group = {"class_": "md-words", "tabindex": 0, "role": "group", "aria_label": "Known words"}
+    title = f"Knows {counted(len(words), 'word')}{about}"
+    return _unfolding(title, hint("Choose one to add it to yours."), tag("div", *buttons, **group))
 
 
 def batch() -> str:
     """Return the place for several captions, which are painted one after the other (`words.js`)."""
-    return tag(
-        "details",
-        tag("summary", text("Batch")),
+    return _unfolding(
+        "Batch",
         hint("One a line; each becomes a picture of the History. Stop ends it."),
-        tag("textarea", rows=5, aria_label="Captions, one a line", placeholder="\n".join(_example(2))),
+        tag("textarea", rows=5, aria_label="Captions, one a line", placeholder=_examples(2)),
         button("Paint all", "md-action", id="batch-run"),
-        tag("p", class_="md-hint", role="status"),
-        class_="md-known",
+        hint("", role="status"),
     )
 
 
@@ -169,13 +255,14 @@ def facts() -> str:
 
 def choices() -> list[tuple[str, str]]:
     """Return (label, name) of each checkpoint; one without a memory says so."""
-    entries = state.shelf().entries.items()
-    return [(name if entry.complete else f"{name} (no memory yet)", name) for name, entry in entries]
+    there = {name: state.has_memory(folder) for name, folder in state.shelf().folders.items()}
+    return [(name if full else f"{name} (no memory yet)", name) for name, full in there.items()]
 
 
-def fade_column() -> gr.Column:
-    """Show the slider of the memory's strength only where the visitor's model offers it."""
-    return gr.Column(visible=state.offers_memory())
+def in_use() -> dict[str, Any]:
+    """Return the checkpoint in use, its facts, and whether it offers less than all of the memory."""
+    fade = gr.Column(visible=state.offers_memory())
+    return {"checkpoint": state.chosen(), "facts": facts(), "fade": fade}
 
 
 def switch(name: object) -> Iterator[dict[str, Any]]:
@@ -187,13 +274,12 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
         yield {"checkpoint": state.chosen(), "status": failure(error)}
         return
     yield {
-        "facts": facts(),
-        "k": gr.Slider(maximum=min(state.MAX_K, pipe.bank.n)),
+        **in_use(),
+        "k": gr.Slider(maximum=state.limits("k")[1]),
         "steering": Steering(),
         "own": own_panel(Steering()),
         "steps": "",
         "share": 1.0,
-        "fade": fade_column(),
         "guidance": pipe.config.generator.guidance,
         "status": status(f"{state.chosen()} is in use: {counted(pipe.bank.n, 'picture')} in memory."),
     }
@@ -205,20 +291,22 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
 
 def build(begin: Mapping[str, Any]) -> Compose:
     """Add the column to the page that is being built, with what it opens with by name."""
+    column = Compose(steering=gr.State(Steering(), time_to_live=STATE_SECONDS))
+    column.current = gr.State(begin.get("current"), time_to_live=STATE_SECONDS)
     with gr.Column(elem_id="compose", scale=0, min_width=300):
         with gr.Column(elem_id="words"):
             section("text", "Words")
-            caption = gr.Textbox(
+            column.caption = gr.Textbox(
                 begin.get("caption", ""),
                 label="Your words",
                 show_label=False,
                 lines=2,
                 max_lines=6,
-                placeholder="".join(_example()),
+                placeholder=_examples(1),
                 elem_id="caption",
                 autofocus=True,
             )
-            unknown = panel(elem_id="unknown")
+            column.unknown = panel(elem_id="unknown")
             with gr.Row(elem_id="word-tools"):
                 vocabulary = panel(known_words(), elem_id="vocabulary", js_on_load=script("words.js"))
                 panel(batch(), elem_id="batch")
@@ -226,47 +314,35 @@ def build(begin: Mapping[str, Any]) -> Compose:
         # It stays in sight, what went wrong included.
         with gr.Column(elem_id="foot"):
             with gr.Row(elem_id="actions"):
-                generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
-                stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
-            told = panel(status(READY), elem_id="status")
-            place = panel(elem_id="place", js_on_load=queue.PRESSES)
+                column.generate = gr.Button("Generate", variant="primary", elem_id="generate", scale=3)
+                column.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=70)
+            column.status = panel(status(READY), elem_id="status")
+            column.place = panel(elem_id="place", js_on_load=queue.PRESSES)
         with gr.Column(elem_id="folds"):
-            folds = _memory() | _noise(begin.get("seed", "")) | _experiments()
-    column = Compose(
-        **folds,
-        caption=caption,
-        unknown=unknown,
-        generate=generate,
-        stop=stop,
-        status=told,
-        place=place,
-        steering=gr.State(Steering(), time_to_live=STATE_SECONDS),
-        current=gr.State(begin.get("current"), time_to_live=STATE_SECONDS),
-        past=gr.JSON([], visible=False),
-    )
-    left = [column.hint, column.comparison, column.k, column.tries, column.guidance]
-    column.source.change(by_name(column.parts, show_source), column.source, left, **BESIDE)
+            _memory(column)
+            _noise(column, begin.get("seed", ""))
+            _experiments(column)
+    column.past = gr.JSON([], visible=False)
+    set_by_source = ("hint", "comparison", "k", "tries", "guidance")
+    column.on(column.source.change, show_source, ("source",), set_by_source, **BESIDE)
     # What is in use changed, by the choice or by a recipe.
     column.facts.change(
-        lambda: (chips(), known_words(), gr.Textbox(placeholder="".join(_example()))),
+        lambda: (chips(), known_words(), gr.Textbox(placeholder=_examples(1))),
         None,
-        [tried, vocabulary, caption],
+        [tried, vocabulary, column.caption],
         **BESIDE,
     )
     return column
 
 
-def _memory() -> dict[str, gr.blocks.Block]:
-    """Add the fold of the memory: which model, where references come from, how they are matched."""
+def _memory(column: Compose) -> None:
     pipe, offered = state.pipeline(), choices()
     strategy, rules = pipe.config.retrieval.strategy, [rule for _, rule in RULES]
-    try:
+    tries = 1
+    with suppress(DataError):
         tries = read_tries(pipe)
-    except DataError:
-        tries = 1
-    with gr.Column(elem_id="memory-fold", elem_classes="md-fold"):
-        fold_title("memory-fold", "Memory")
-        checkpoint = gr.Dropdown(
+    with fold("memory", "Memory"):
+        column.checkpoint = gr.Dropdown(
             offered,
             value=state.shelf().default,
             label="Model and memory",
@@ -274,44 +350,33 @@ def _memory() -> dict[str, gr.blocks.Block]:
             filterable=False,
             visible=len(offered) > 1,
         )
-        in_use = panel(facts(), elem_id="facts")
-        source = gr.Radio(
+        column.facts = panel(facts(), elem_id="facts")
+        column.source = gr.Radio(
             [(label, name) for name, (label, _) in SOURCES.items()],
             elem_id="source",
             label="Where the reference comes from",
             show_label=False,
             value="retrieved" if strategy in rules else strategy,
         )
-        told = panel(hint(SOURCES["retrieved"][1]), elem_id="source-hint")
-        comparison = gr.Dropdown(
+        column.hint = panel(hint(SOURCES["retrieved"][1]), elem_id="source-hint")
+        column.comparison = gr.Dropdown(
             list(RULES),
             elem_id="comparison",
             label="Match memories by",
             value=strategy if strategy in rules else rules[0],
             filterable=False,
         )
-        most, shown = min(MAX_TRIED, pipe.bank.n), state.offers_tries()
-        several = slider("tries", "Try several references, keep the best", 1, most, tries, visible=shown)
-        higher = "Higher follows your words where the memory disagrees."
-        own = state.read_guidance(None)
-        guidance = slider("guidance", "Caption strength", 0, MAX_GUIDANCE, own, 0.25, info=higher)
-    return {
-        "checkpoint": checkpoint,
-        "facts": in_use,
-        "source": source,
-        "hint": told,
-        "comparison": comparison,
-        "tries": several,
-        "guidance": guidance,
-    }
+        label, most = "Try several references, keep the best", min(MAX_TRIED, pipe.bank.n)
+        column.tries = slider("tries", label, 1, most, tries, visible=state.offers_tries())
+        low, high, own = state.limits("guidance")
+        info = "Higher follows your words where the memory disagrees."
+        column.guidance = slider("guidance", "Caption strength", low, high, own, 0.25, info=info)
 
 
-def _noise(seed: str) -> dict[str, gr.blocks.Block]:
-    """Add the fold of the noise: its seed, and how it sees the memory."""
-    with gr.Column(elem_id="noise-fold", elem_classes="md-fold"):
-        fold_title("noise-fold", "Noise")
+def _noise(column: Compose, seed: str) -> None:
+    with fold("noise", "Noise"):
         with gr.Row(elem_id="noise"):
-            box = gr.Textbox(
+            column.seed = gr.Textbox(
                 seed,
                 label="Seed",
                 show_label=False,
@@ -322,41 +387,37 @@ def _noise(seed: str) -> dict[str, gr.blocks.Block]:
                 elem_id="seed",
             )
             dice = gr.Button("Random seed", elem_id="dice", min_width=60, scale=1)
-        steps = panel(elem_id="steps", js_on_load=CLICKS)
+        column.steps = panel(elem_id="steps", js_on_load=CLICKS)
         free = "Off: a new random seed for every picture."
-        keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
-        mirror = gr.Radio(
+        column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
+        # What is written into the box, by hand or the button, is kept (`page.js`).
+        gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **BESIDE)
+        column.mirror = gr.Radio(
             [("from the seed", ""), ("off", "no"), ("on", "yes")],
             value="",
             label="Mirror the memory, left to right",
             elem_id="mirror",
             elem_classes="md-choice",
         )
-        window = gr.Dropdown(
+        column.window = gr.Dropdown(
             [("from the seed", ""), ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")],
             value="",
             label="Part of the memory that is seen (left, top, side)",
             elem_id="window",
             allow_custom_value=True,
         )
-    dice.click(None, None, [box, keep], js=_DRAW_SEED)
-    return {"seed": box, "keep": keep, "steps": steps, "mirror": mirror, "window": window}
+    dice.click(None, None, [column.seed, column.keep], js=_DRAW_SEED)
 
 
-def _experiments() -> dict[str, gr.blocks.Block]:
-    """Add the fold of the experiments: more than one reference, less than all of the memory."""
-    pipe = state.pipeline()
-    largest = min(state.MAX_K, pipe.bank.n)
-    with gr.Column(elem_id="experiments-fold", elem_classes="md-fold"):
-        fold_title("experiments-fold", "Experiments")
-        info = "Blended references often show through each other."
-        begun = min(pipe.config.retrieval.k, largest)
-        k = slider("k", "References blended (k)", 1, largest, begun, info=info)
-        with gr.Column(elem_id="fade", visible=state.offers_memory()) as fade:
-            share = slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
+def _experiments(column: Compose) -> None:
+    low, high, _ = state.limits("k")
+    with fold("experiments", "Experiments"):
+        begun, info = state.pipeline().config.retrieval.k, "Blended references often show through each other."
+        column.k = slider("k", "References blended (k)", low, high, min(begun, high), info=info)
+        with gr.Column(elem_id="fade", visible=state.offers_memory()) as column.fade:
+            column.share = slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
             ends = (tag("span", text(each)) for each in ("words alone", "all of the memory"))
             panel(tag("p", *ends, class_="md-fade-ends"))
-    return {"k": k, "share": share, "fade": fade}
 
 
 def show_source(source: str) -> dict[str, Any]:

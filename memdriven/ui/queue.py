@@ -1,10 +1,11 @@
 """Who is painted next, which answers still count, and who is told that others come first.
 
-    held      an event without a listener (`/queue/data`, or `/call/NAME/ID`) is not painted, and forgotten
-              after `PATIENCE` seconds
+    held      an event without a listener (`/queue/data`, or `/call/NAME/ID`) is not painted, gives way in a
+              full queue, and is forgotten after `PATIENCE` seconds
     session   a tab or program that already has `SESSION` events waiting is refused another (429)
     address   one address has at most `ADDRESS` events waiting, and no more than every other one's turn
-    order     an answer is not put over that to a newer question
+    ends      a page's stream ends when the page knows, and no press falls between two streams
+    order     an answer is not put over that to a newer question, nor over what was typed since
 
 Gradio alone would paint whatever was asked for, first come first served, whether or not anybody waits for
 the answer. Several visitors may share an address (a school, a proxy), which is why an address may have many.
@@ -17,19 +18,23 @@ import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from enum import Enum
 from inspect import Parameter, signature
 from itertools import count
-from typing import Any, ClassVar, NamedTuple
+from types import SimpleNamespace
+from typing import Any, ClassVar, NamedTuple, cast
+from urllib.parse import parse_qsl
 from weakref import WeakKeyDictionary, WeakSet
 
 from fastapi import HTTPException, Request
-from gradio import queueing
+from gradio import queueing, state_holder
 from gradio.server_messages import ProcessCompletedMessage
 
 from memdriven.ui import gr, session, state
 from memdriven.ui.html import status
+from memdriven.ui.server import Application, Message, Receive, Scope, Send
 
 SESSION = 8
 """Events of one session that may wait: a press starts up to three."""
@@ -38,8 +43,8 @@ ADDRESS = 64
 QUEUE_SIZE = 4 * ADDRESS
 """Requests that may wait, those that tell a place in line included, of all visitors together; no one
 address can fill it."""
-PATIENCE = 10.0
-"""Seconds in which a caller must begin to listen."""
+PATIENCE = 60.0
+"""Seconds in which a caller must begin to listen: where 64 ask at once, being answered may take ten."""
 GRACE = 30.0
 """Seconds in which a session still counts as listening: over a slow line a message takes long."""
 REMEMBERED = 2_000
@@ -90,7 +95,9 @@ class FairQueue(queueing.Queue):
         if mine >= SESSION or sum(map(self._heard, waiting)) >= ADDRESS:
             raise HTTPException(429, FULL)
         unheard = [event for event in waiting if not self._heard(event)]
-        if len(unheard) >= ADDRESS:
+        if len(self) >= QUEUE_SIZE:
+            unheard = [event for event in self._waiting() if not self._heard(event)]
+        if len(unheard) >= ADDRESS or (unheard and len(self) >= QUEUE_SIZE):
             self._lose(unheard[0])
         called = self.blocks.fns.get(body.fn_index)
         if called is None:
@@ -100,7 +107,11 @@ class FairQueue(queueing.Queue):
             left_out = defaults[len(body.data) :]
             body.data += [None if each is Parameter.empty else each for each in left_out]
         self.pending_messages_per_session.setdefault(body.session_hash, Mailbox())
-        return await super().push(body, request, username)
+        queued = await super().push(body, request, username)
+        if body.session_hash in StreamEnds.left:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(StreamEnds.left[body.session_hash].wait(), FAREWELL)
+        return queued
 
     def get_events(self) -> tuple[list[queueing.Event], bool, str] | None:
         """Take the next event of a line that has a place free."""
@@ -161,8 +172,88 @@ class FairQueue(queueing.Queue):
 queueing.Queue = FairQueue  # type: ignore[misc]  # where Gradio looks for the queue of a page
 
 
+class NothingKept(dict[int, Any]):
+    """Takes whatever it is given, and holds none of it."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+    def __getitem__(self, key: int) -> Any:
+        return {}
+
+    def __setitem__(self, key: int, value: Any) -> None:
+        pass
+
+
+class Session(state_holder.SessionState):
+    """What the server holds of a tab or caller.
+
+    Not what each component shows, pictures included: Gradio makes and keeps that for its deep links, which
+    this page has not, and while it is made for one caller all others wait.
+    """
+
+    def __init__(self, blocks: gr.Blocks) -> None:
+        super().__init__(cast(gr.Blocks, SimpleNamespace(default_config=blocks.default_config, blocks={})))
+        self.config_values = NothingKept()
+
+
+state_holder.SessionState = Session  # type: ignore[misc]
+
+
 def _address(request: Request) -> str:
     return request.client.host if request.client else ""
+
+
+FAREWELL = 2.0
+"""Seconds in which a page leaves a stream that it was told the end of."""
+_END = b'data: {"msg":"close_stream"'
+
+
+class StreamEnds:
+    """ASGI middleware: the stream of a session's answers ends when its page has left it.
+
+    Gradio ends a stream after the last answer. A page that was told so leaves, and opens another with the
+    next press. One that presses before it has heard would wait for ever on a stream that has ended: so the
+    reply to a press (`FairQueue.push`) waits until the page has left.
+    """
+
+    left: ClassVar[dict[str, asyncio.Event]] = {}
+    """By session, of the streams that are ending."""
+
+    def __init__(self, app: Application) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; where it is a stream, see to its end."""
+        if scope["type"] != "http" or not scope["path"].endswith("/queue/data"):
+            await self.app(scope, receive, send)
+            return
+        session = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("session_hash", "")
+        left, done = asyncio.Event(), asyncio.Event()
+        done.set()
+
+        async def listen() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                left.set()
+                await done.wait()  # or Gradio would drop what the session has asked for meanwhile
+            return message
+
+        async def tell(message: Message) -> None:
+            if not message.get("body", b"").startswith(_END):
+                await send(message)
+                return
+            self.left[session] = left
+            done.clear()
+            try:
+                await send(message)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(left.wait(), FAREWELL)
+            finally:
+                self.left.pop(session, None)
+                done.set()
+
+        await self.app(scope, listen, tell)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -176,12 +267,15 @@ class Asked(NamedTuple):
 
     came: float
     question: dict[gr.blocks.Block, Any]
+    typed: bool = False
+    """Whether it only tells that a visitor wrote into a component."""
 
     def outdated_by(self, other: Asked | None) -> bool:
-        """Return whether another event came later, with another question."""
+        """Return whether another event came later, with another question or a value by hand."""
         if other is None or self.came >= other.came:
             return False
-        return any(other.question.get(part, value) != value for part, value in self.question.items())
+        changed = (other.question.get(part, value) != value for part, value in self.question.items())
+        return other.typed or any(changed)
 
 
 ASKED: ContextVar[Asked] = ContextVar("asked")
@@ -213,7 +307,8 @@ class Page(gr.Blocks):
         newest = self.newest.setdefault(state, {}) if state else {}
         asked = getattr(event, "asked", None)
         if asked is None:
-            asked = Asked(event.enqueue_time if event else time.monotonic(), {})
+            came = event.enqueue_time if event else time.monotonic()
+            asked = Asked(came, {}, block_fn.fn is typed)
             for part, value in zip(block_fn.inputs, inputs, strict=False):
                 if part in self.question:
                     asked.question[part] = state[part._id] if part.stateful else value
@@ -245,6 +340,11 @@ class Page(gr.Blocks):
                     asked.question[part] = value
             predictions = values[0] if len(parts) == 1 else values
         return await super().postprocess_data(block_fn, predictions, state)
+
+
+async def typed() -> Any:
+    """Leave a component as a visitor wrote it; `Page` hears of it, and no earlier event replaces it."""
+    return SKIP
 
 
 # ---------------------------------------------------------------------------------------------------------

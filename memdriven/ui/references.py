@@ -8,73 +8,23 @@ from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
 
 from memdriven.data.vocabulary import UnknownWord, tokenize
-from memdriven.errors import CaptionError, MemDrivenError, RetrievalError, WordlessCaptionError
+from memdriven.errors import MemDrivenError, RetrievalError, WordlessCaptionError
 from memdriven.explore.compare import carries
 from memdriven.memory.retrieval import Neighbour
 from memdriven.numbers import counted
 from memdriven.pipeline.output import Prepared, Retrieval, Tried
 from memdriven.pipeline.request import CONTROLS, Request
 from memdriven.ui import state
-from memdriven.ui.html import CARD_ALT, READY, button, failure, image_uri, status, tag, text, webp_uri
+from memdriven.ui.html import CARD_ALT, READY, button, data_uri, failure, image_uri, status, tag, text
+from memdriven.ui.query import Query
 from memdriven.ui.steering import MAX_PINS, Steering, card_action, card_buttons, steered_line
 
 MEMORY_EMPTY = "Write a caption and the closest references appear here while you type."
 MEMORY_ERROR = "No references for this caption."
 SHOWN = 6
 """References on screen: those in use and the next in line."""
-
-
-class Query(NamedTuple):
-    """What the left column's components hold, in the order that handlers are given it; not yet checked."""
-
-    caption: object
-    source: object
-    comparison: object
-    k: object
-    seed: object
-    keep: object
-    steering: Any = None
-    share: object = None
-    guidance: object = None
-    mirror: object = None
-    window: object = None
-    tries: object = None
-
-
-def question(*query: object, kept: bool = False) -> tuple[Request, Steering]:
-    """Return the column's own request, and what was steered by hand; `read` puts both together.
-
-    The seed in the box counts where the page keeps it, or where it is `kept` in any case.
-    """
-    asked = Query(*query)
-    if not isinstance(asked.caption, str) or not asked.caption.strip():
-        raise CaptionError("words to start from", "an empty box", "write a caption, or take an example")
-    steering = asked.steering if isinstance(asked.steering, Steering) else Steering()
-    seed = state.read_seed(asked.seed, kept or bool(asked.keep))
-    request = Request(
-        caption=asked.caption,
-        seeds=(seed,),
-        strategy=str(asked.comparison if asked.source == "retrieved" else asked.source),
-        k=state.read_k(asked.k),
-        variations=steering.steps_from(seed, bool(asked.keep)),
-        memory=state.read_memory(asked.share),
-        guidance=state.read_guidance(asked.guidance),
-        best_of=state.read_tries(asked.tries),
-        mirror={"no": False, "yes": True}.get(str(asked.mirror)),
-        window=state.read_window(asked.window),
-    )
-    return request, steering
-
-
-def read(*query: object) -> Request:
-    """Return what the Picture tab paints, with the references that it shows, from the values of a `Query`.
-
-    A seed in the box is used whether it is kept or not: it is that of the picture on screen.
-    """
-    return select(*question(*query, kept=True)).request
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -95,43 +45,48 @@ class Selection:
     tried: tuple[Tried, ...] = ()
     """The references that were painted with, to choose among them."""
 
-    @property
-    def steered(self) -> bool:
-        """Whether the references are given by hand, at least in part."""
-        return self.steering.active and self.retrieval.strategy != "none"
+
+def read(*query: object) -> Request:
+    """Return what the Picture tab paints, with the references that it shows, from the values of a `Query`.
+
+    A seed in the box is used whether it is kept or not: it is that of the picture on screen.
+    """
+    asked = Query(*query)
+    return select(asked.request(kept=True), asked.steering).request
 
 
-def select(request: Request, steering: Steering) -> Selection:
+def select(request: Request, steering: Steering | None = None) -> Selection:
     """Return the references in use and those next in line, after a visitor's wishes.
 
     With `best_of` above k the references are chosen by the pictures that they give. What is steered by
     hand begins from those that are shown (`Steering.shown`).
     """
     pipe, strategy, k = state.pipeline(), request.strategy or "", request.k or 1
+    steering = steering or Steering()
     # What is masked may be of another model's memory.
-    masked = tuple(sorted(set(steering.masks).intersection(pipe.bank.ids)))
+    masked = tuple(set(steering.masks).intersection(pipe.bank.ids))
     request = replace(request, exclude=masked, images=steering.guests)
     if strategy == "none":
         return Selection(request, pipe.retrieve(request), (), steering)
     with pipe.turn:
         line = _in_line(request, steering)
-        held = steering.held(request.caption, strategy, k)
+        held, found = steering.held(request.caption, strategy, k), line
+        tried: tuple[Tried, ...] = ()
         fill = 0 if steering.alone else max(0, k - len(steering.pins))
-        chosen: Prepared | None = None
         if request.best_of > k and strategy not in CONTROLS and steering.like is None and fill:
             chosen = pipe.prepare(request)
-        found = chosen.retrieval if chosen else line
+            found, tried = chosen.retrieval, chosen.tried
         if steering.active or held:
-            natural = held or found.shares
-            mixed = steering.mix([each for each in natural if each.id not in steering.pins][:fill])
+            others = [each for each in held or found.shares if each.id not in steering.pins]
+            mixed = steering.mix(others[:fill])
             request = replace(request, k=max(1, len(mixed)), references=mixed)
             found = pipe.retrieve(request)
-        elif chosen is None:
+        elif not tried:
             # A softmax over fewer references is the same shares, scaled.
             whole = math.fsum(line.weights[:k])
             used = tuple(replace(each, weight=each.weight / whole) for each in line[:k])
-            found = pipe.retrieve(request) if strategy in CONTROLS else replace(line, k=k, neighbours=used)
-    return _placed(request, found, line, steering, chosen.tried if chosen else ())
+            found = replace(line, k=k, neighbours=used)
+    return _placed(request, found, line, steering, tried)
 
 
 def again(prepared: Prepared, steering: Steering | None = None) -> Selection:
@@ -164,7 +119,6 @@ def _placed(
 
 
 def _in_line(request: Request, steering: Steering) -> Retrieval:
-    """Return retrieval's own references, more than are used, or an image's look-alikes."""
     pipe, strategy = state.pipeline(), request.strategy or ""
     longest = min(max(SHOWN, state.MAX_K) + MAX_PINS, pipe.bank.n - len(request.exclude))
     if steering.like is not None:
@@ -174,14 +128,13 @@ def _in_line(request: Request, steering: Steering) -> Retrieval:
         longest = min(longest, (request.k or 1) + len(steering.pins))
     seeds = request.seeds[:1] if strategy == "random" else (0,)
     alone = Request(
-        caption=request.caption, strategy=request.strategy, k=longest, exclude=request.exclude, seeds=seeds
+        caption=request.caption, strategy=strategy, k=longest, exclude=request.exclude, seeds=seeds
     )
     return _ranked(pipe.checkpoint.hash + pipe.bank_hash, alone)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=16)  # the key names the model, so that the cache keeps none in memory
 def _ranked(key: str, request: Request) -> Retrieval:
-    """Retrieve once; the key names the model, so that the cache keeps none in memory."""
     return state.pipeline().retrieve(request)
 
 
@@ -192,60 +145,50 @@ def _ranked(key: str, request: Request) -> Retrieval:
 def look(*query: object) -> tuple[str, str, str]:
     """Return memory panel, unknown words and status for what a `Query` holds so far."""
     asked = Query(*query)._replace(tries=None, window=None)
-    if not isinstance(asked.caption, str) or not asked.caption.strip():
+    if asked.empty:
         return note(MEMORY_EMPTY), "", status(READY)
     if asked.source != "random":  # a seed may be half written, where it does not count
         asked = asked._replace(seed="0", keep=True)
     try:
-        found = select(*question(*asked))
+        found = select(asked.request(), asked.steering)
     except WordlessCaptionError:  # no failure yet: the first word may be half written
         unknown = unknown_words(state.pipeline().checkpoint.vocabulary.unknown(str(asked.caption)))
         return note(MEMORY_ERROR), unknown, status("No known word yet.")
     except MemDrivenError as error:
         return note(MEMORY_ERROR), "", failure(error)
-    count = len(found.retrieval)
+    count, steering = len(found.retrieval), found.steering
     told = f"Words read: {len(found.retrieval.words)}. References in use: {count}."
-    if found.steered:
-        pins, masks = len(found.steering.pins), len(found.steering.masks)
-        told = f"References in use: {count}, {pins} pinned, {masks} excluded."
-    return (*panels(found), status("Memory off." if found.retrieval.strategy == "none" else told))
+    if found.retrieval.strategy == "none":
+        told = "Memory off."
+    elif steering.active:
+        told = f"References in use: {count}, {len(steering.pins)} pinned, {len(steering.masks)} excluded."
+    return (*panels(found), status(told))
 
 
 def panels(found: Selection) -> tuple[str, str]:
     """Return memory panel and unknown words."""
     retrieval = found.retrieval
-    return (
-        memory_panel(retrieval, found.spare, state.common_words(), found.steering),
-        unknown_words(retrieval.unknown_words, retrieval.truncated),
-    )
+    unknown = unknown_words(retrieval.unknown_words, retrieval.truncated)
+    return memory_panel(retrieval, found.spare, found.steering), unknown
 
 
 def memory_panel(
-    retrieval: Retrieval,
-    spare: Sequence[Neighbour] = (),
-    common: Set[str] = frozenset(),
-    steering: Steering | None = None,
+    retrieval: Retrieval, spare: Sequence[Neighbour] = (), steering: Steering | None = None
 ) -> str:
     """Return the cards of the references in use, then those next in line as a short list.
 
-    Common words are not marked; without a steering the cards have no controls.
+    Without a steering the cards have no controls.
     """
     if retrieval.strategy == "none":
         return note("The memory is switched off: this picture comes from words and noise alone.")
-    panel = steered_line(steering, retrieval) if steering else ""
+    panel = steered_line(steering, retrieval, state.pipeline().bank) if steering else ""
     if retrieval.tried:
         words = f"Best of {retrieval.tried} references: its picture fits your words best."
         panel += tag("p", text(words), class_="md-hint md-tried")
-
-    def quote(each: Neighbour) -> str:
-        return mark_words(each.caption, retrieval.words, each.word_weights, common)
-
-    cards = "".join(_card(each, quote(each), retrieval, steering) for each in retrieval)
-    panel += tag("ol", cards, class_="md-cards")
+    panel += tag("ol", *(_card(each, retrieval, steering) for each in retrieval), class_="md-cards")
     if spare:
-        rows = "".join(_spare_card(each, quote(each), steering) for each in spare)
         panel += tag("h3", text("Runners-up (not used)"), class_="md-small-title")
-        panel += tag("ol", rows, class_="md-next")
+        panel += tag("ol", *(_spare_card(each, retrieval, steering) for each in spare), class_="md-next")
     return panel
 
 
@@ -271,8 +214,7 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
     return tag("ul", *lines, class_="md-unknown") if lines else ""
 
 
-def _card(neighbour: Neighbour, quote: str, retrieval: Retrieval, steering: Steering | None) -> str:
-    """Return one reference: image, rank, matched caption, how well it fits, share of the mix, controls."""
+def _card(neighbour: Neighbour, retrieval: Retrieval, steering: Steering | None) -> str:
     # One that was given by hand, from beyond the line, has a place in the mix but no rank.
     by_hand = steering is not None and steering.active and neighbour.percentile is None
     facts = tag("span", text("By hand" if by_hand else f"No. {neighbour.rank}"), class_="md-rank")
@@ -280,16 +222,16 @@ def _card(neighbour: Neighbour, quote: str, retrieval: Retrieval, steering: Stee
         facts += tag("span", text(neighbour.class_name), class_="md-class")
     if len(retrieval) > 1:
         facts += tag("span", text(f"{neighbour.weight:.0%} of the mix"), class_="md-share")
-    lines = tag("div", facts, class_="md-facts") + tag("p", quote, class_="md-quote")
+    lines = tag("div", facts, class_="md-facts") + tag("p", _quote(neighbour, retrieval), class_="md-quote")
     lines += _fit(neighbour, retrieval)
     if steering is not None:
         lines += card_buttons(neighbour, steering, len(retrieval))
     return tag("li", _image(neighbour) + tag("div", lines), class_="md-card", data_id=neighbour.id)
 
 
-def _spare_card(neighbour: Neighbour, quote: str, steering: Steering | None) -> str:
+def _spare_card(neighbour: Neighbour, retrieval: Retrieval, steering: Steering | None) -> str:
     rank = tag("span", text(f"No. {neighbour.rank}"), class_="md-rank")
-    words = tag("span", rank + " " + quote, class_="md-quote")
+    words = tag("span", rank + " " + _quote(neighbour, retrieval), class_="md-quote")
     if steering is not None:
         controls = [card_action(act, neighbour, steering) for act in ("pin", "mask")]
         words += tag("span", *controls, class_="md-steer")
@@ -297,9 +239,12 @@ def _spare_card(neighbour: Neighbour, quote: str, steering: Steering | None) -> 
 
 
 def _image(neighbour: Neighbour) -> str:
-    alt = CARD_ALT.format(rank=neighbour.rank, caption=neighbour.caption)
-    source = webp_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image)
-    return tag("img", src=source, alt=alt, width=96, height=96)
+    source = data_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image)
+    return tag("img", src=source, alt=CARD_ALT.format_map(vars(neighbour)), width=96, height=96)
+
+
+def _quote(neighbour: Neighbour, retrieval: Retrieval) -> str:
+    return mark_words(neighbour.caption, retrieval.words, neighbour.word_weights, state.common_words())
 
 
 _PIECE = re.compile(r"\w+|\W+")
@@ -318,22 +263,20 @@ def mark_words(
 
     Small words are left alone, and those that most captions of the memory share, e.g. "bird".
     """
-    shared = set(words) - _SMALL_WORDS - common
-    strongest, marked = max((strengths or {}).values(), default=0.0), ""
+    shared, strengths = set(words) - _SMALL_WORDS - common, strengths or {}
+    strongest, marked = max(strengths.values(), default=0.0), ""
     for piece in _PIECE.findall(caption):
-        word, share = "".join(tokenize(piece)), 1.0
-        if strengths and strongest > 0:
-            share = min(1.0, max(0.2, strengths.get(word, 0.0) / strongest))
-        strength = f"--strength:{share:.2f}"
-        marked += tag("mark", text(piece), style=strength) if word in shared else text(piece)
+        word = "".join(tokenize(piece))
+        share = min(1.0, max(0.2, strengths.get(word, 0.0) / strongest)) if strongest > 0 else 1.0
+        style = f"--strength:{share:.2f}"
+        marked += tag("mark", text(piece), style=style) if word in shared else text(piece)
     return marked
 
 
 def _fit(neighbour: Neighbour, retrieval: Retrieval) -> str:
-    """Return how many of the named things a reference has; its percentile where nothing is known of them."""
     has, bank = None, state.pipeline().bank
     with suppress(MemDrivenError):  # an image of the visitor's own
-        has = carries(state.pipeline(), retrieval.caption, bank.item(bank.index_of(neighbour.id)))
+        has = carries(retrieval.named, bank.item(bank.index_of(neighbour.id)))
     score: str | None = None
     if has is not None:
         percent = 100 * has[0] / has[1]

@@ -14,12 +14,11 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import PRIVATE
 from memdriven.ui import gr, state
-from memdriven.ui.html import READY, button, failure, hint, status, tag, text, webp_uri
-from memdriven.ui.picture import show
-from memdriven.ui.query import KEPT, facts, fade_column, steps_line
-from memdriven.ui.references import Query, again, look, panels
-from memdriven.ui.result import moment
-from memdriven.ui.state import RULES
+from memdriven.ui.html import READY, button, data_uri, failure, hint, status, tag, text
+from memdriven.ui.picture import moment, picture_panel
+from memdriven.ui.query import KEPT, Query, in_use, model_of, settings
+from memdriven.ui.references import again, look, panels
+from memdriven.ui.state import NUMBERS, RULES, read_number
 from memdriven.ui.steering import OWN_CAPTION, Steering
 
 ACTIONS = {
@@ -30,7 +29,6 @@ ACTIONS = {
         "Paint something similar",
         "The same settings and seed, with the model and references that are here",
     ),
-    "forget": ("Forget", None),
 }
 """What can be done with a past picture: label and hint."""
 MAX_TEXT = 200_000
@@ -45,10 +43,9 @@ def read(written: object) -> Recipe:
     if given.startswith("{"):
         return Recipe.from_json(given)
     if "?" in given:
-        try:
-            given = parse_qs(urlsplit(markup.unescape(given)).query).get("r", [""])[0]
-        except ValueError:
-            given = ""
+        link, given = given, ""
+        with suppress(ValueError):
+            given = parse_qs(urlsplit(markup.unescape(link)).query).get("r", [""])[0]
     return Recipe.from_url(given)
 
 
@@ -63,47 +60,9 @@ def no_recipe() -> ConfigError:
 
 def made_here(recipe: Recipe) -> MemoryDrivenPipeline:
     """Return the pipeline of a recipe's checkpoint; the visitor's own choice stays as it is."""
-    pipe = state.shelf().get(_model(recipe))
+    pipe = state.shelf().get(model_of(recipe))
     pipe.check_recipe(recipe)
     return pipe
-
-
-def _model(recipe: Recipe) -> str:
-    """Return the name of a recipe's checkpoint where the page has it, else of the one in use."""
-    return recipe.checkpoint if recipe.checkpoint in state.shelf().entries else state.chosen()
-
-
-def settings(recipe: Recipe, steering: Steering, *, noise: bool) -> dict[str, Any]:
-    """Return the left column's values, the seed and its steps with the noise.
-
-    From then on the recipe's checkpoint is in use.
-    """
-    state.choose(_model(recipe))
-    ordinary = recipe.strategy in {value for _, value in RULES}
-    taken = steering.take(recipe)
-    if noise:
-        taken = taken.step(recipe.seed, recipe.variations)
-    return {
-        "caption": recipe.caption,
-        "source": "retrieved" if ordinary else recipe.strategy,
-        **({"comparison": recipe.strategy} if ordinary else {}),
-        "k": state.read_k(len(recipe.neighbours) or recipe.k),
-        "seed": str(recipe.seed) if noise else "",
-        "keep": noise,
-        "steering": taken,
-        "steps": steps_line(taken),
-        "share": state.read_memory(recipe.memory),
-        "guidance": recipe.guidance,
-        "mirror": {None: "", True: "yes", False: "no"}[recipe.mirror],
-        "window": state.shown_window(recipe.window),
-        "tabs": gr.Tabs(selected="picture"),
-        **in_use(),
-    }
-
-
-def in_use() -> dict[str, Any]:
-    """Return the checkpoint in use, its facts, and whether it offers less than all of the memory."""
-    return {"checkpoint": state.chosen(), "facts": facts(), "fade": fade_column()}
 
 
 def restored(
@@ -114,7 +73,7 @@ def restored(
         output = made_here(recipe).from_recipe(recipe, steering.guests)
         taken = settings(recipe, steering, noise=True)
         memory, _ = panels(again(output.prepared, taken["steering"]))
-        shown = {"memory": memory, "result": show(output), "current": moment(output)}
+        shown = {"memory": memory, "result": picture_panel(output), "current": moment(output)}
         return {**taken, **shown, "status": status(said)}
     except MemDrivenError as error:
         return {"status": failure(error), "tabs": gr.Tabs(selected="history"), **inspected(recipe)}
@@ -124,7 +83,7 @@ def remixed(recipe: Recipe, steering: Steering) -> dict[str, Any]:
     """Return everything of a recipe but its noise; the picture stays."""
     made_here(recipe)
     taken = settings(recipe, steering, noise=False)
-    memory, *_ = look(*(taken.get(name) for name in Query._fields))
+    memory, *_ = look(*map(taken.get, Query._fields))
     said = status("Settings taken, noise left free. Generate paints anew.")
     return {**taken, "memory": memory, "status": said}
 
@@ -136,8 +95,7 @@ def adapted(recipe: Recipe, steering: Steering) -> Recipe:
     """
     loose = replace(recipe, checkpoint_hash="", bank_hash="")
     bank = made_here(loose).bank
-    own = {guest.id for guest in steering.guests}
-    found = [each for each in recipe.references or () if each.id in own or each.id in bank.ids]
+    found = [each for each in recipe.references or () if steering.owns(each.id) or each.id in bank]
     some = any(each.weight for each in found)
     return replace(loose, k=min(recipe.k, bank.n), references=tuple(found) if some else None)
 
@@ -148,14 +106,13 @@ def came_back(values: Mapping[str, Any], shown: Mapping[str, Any]) -> dict[str, 
     `values` are those of `query.KEPT` as the browser kept them, `shown` what the picture's recipe gave.
     """
     kept = {name: value for name, value in values.items() if name in KEPT}
-    name = kept.pop("checkpoint", None)
+    model = kept.pop("checkpoint", None)
     if "result" in shown:
         kept["status"] = status(READY)
-    elif isinstance(name, str) and name != state.chosen():
+    elif isinstance(model, str) and model != state.chosen():
         with suppress(MemDrivenError):
-            state.choose(name)
-    for name, clamped in (("k", state.read_k), ("tries", state.read_tries), ("share", state.read_memory)):
-        kept[name] = clamped(kept.get(name))
+            state.choose(model)
+    kept |= {name: read_number(name, kept[name]) for name in NUMBERS if name in kept}
     return kept | in_use()
 
 
@@ -183,15 +140,15 @@ def inspection(recipe: Recipe) -> str:
     }
     rows = (tag("dt", text(label)) + tag("dd", text(value)) for label, value in values.items() if value != "")
     pipe, cells = state.pipeline(), ""
-    for name, weight in zip(recipe.neighbours, recipe.weights, strict=True):
+    for name, weight in recipe.references or ():
         picture = ""
-        if recipe.bank_hash in ("", pipe.bank_hash) and name in pipe.bank.ids:
+        if recipe.bank_hash in ("", pipe.bank_hash) and name in pipe.bank:
             content = pipe.bank.thumbnail_bytes(pipe.bank.index_of(name))
-            picture = tag("img", src=webp_uri(content), alt=name, width=48, height=48)
+            picture = tag("img", src=data_uri(content), alt=name, width=48, height=48)
         shown = OWN_CAPTION if name.startswith(PRIVATE) else name
         cells += tag("li", picture + tag("span", text(f"{shown}, {weight:.0%} of the mix")))
     # A recipe of another of the page's models: opening that is left to a press.
-    other = recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().entries
+    other = recipe.checkpoint != state.chosen() and recipe.checkpoint in state.shelf().folders
     closed, fits, notes = other and recipe.checkpoint_hash != pipe.checkpoint.hash, False, ""
     with suppress(MemDrivenError):
         pipe.check_recipe(recipe)
@@ -201,15 +158,16 @@ def inspection(recipe: Recipe) -> str:
     if not fits and not closed:
         notes += hint("Made with a model or memory that this page does not have now.")
     offered = {"remix": True, "restore": fits or closed, "similar": not fits or recipe.private}
-    buttons = ""
-    for act, there in offered.items():
-        label, title = ACTIONS[act]
-        buttons += button(label, data_act=act, title=title) if there else ""
+    buttons = (
+        button(ACTIONS[act][0], data_act=act, title=ACTIONS[act][1])
+        for act, there in offered.items()
+        if there
+    )
     references = tag("h3", text("References"), class_="md-small-title") if cells else ""
     return tag(
         "div",
         tag("dl", *(tag("div", row) for row in rows), class_="md-facts-list"),
         references + tag("ul", cells, class_="md-recipe-memory") + notes,
-        tag("div", buttons, class_="md-actions"),
+        tag("div", *buttons, class_="md-actions"),
         class_="md-inspection",
     )

@@ -5,11 +5,10 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -20,7 +19,6 @@ from memdriven.data.vocabulary import tokenize
 from memdriven.errors import BankError, CheckpointError, ConfigError, require
 from memdriven.explore.memory_map import Progress
 from memdriven.memory.bank import HEADER
-from memdriven.models.noise import Window
 from memdriven.numbers import is_number
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import DRAWN_SEEDS, MAX_SEED, MAX_TRIED
@@ -39,90 +37,67 @@ CONCURRENCY_ID = "model"
 """Queue group of everything that runs the networks: one at a time on one machine."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One checkpoint folder."""
-
-    name: str
-    path: Path
-
-    @property
-    def complete(self) -> bool:
-        """Whether there is a memory bank that it opens with."""
-        with suppress(CheckpointError):
-            return (bank_folder(self.path) / HEADER).is_file()
-        return False
+def has_memory(folder: Path) -> bool:
+    """Return whether there is a memory bank that a checkpoint opens with."""
+    with suppress(CheckpointError):
+        return (bank_folder(folder) / HEADER).is_file()
+    return False
 
 
 class Shelf:
     """Checkpoints by name, opened when somebody asks for one.
 
-    A machine that holds one model comfortably may not hold two, so the one before is let go.
-    Visitors who use different checkpoints at once make each other wait for loading; they never
-    see each other's.
+    A machine that holds one model comfortably may not hold two, so the one before is let go. Visitors who
+    use different checkpoints at once make each other wait for loading; they never see each other's.
     """
 
-    def __init__(self, entries: Iterable[Entry], device: str = "auto") -> None:
-        """Offer these, the first one by default; of two folders of one name, the second with its parent's."""
-        self.entries: dict[str, Entry] = {}
-        for entry in entries:
-            name, depth = entry.name, 1
-            while name in self.entries and depth < len(entry.path.parts) - 1:
-                name, depth = f"{entry.path.parts[-1 - depth]}/{name}", depth + 1
-            self.entries.setdefault(name, entry)
+    def __init__(self, folders: Iterable[Path], device: str = "auto") -> None:
+        """Offer these, the first one by default; of two of one name, the second with its parent's."""
+        self.folders: dict[str, Path] = {}
+        for folder in folders:
+            name, depth = model_name(folder), 1
+            while name in self.folders and depth < len(folder.parts) - 1:
+                name, depth = f"{folder.parts[-1 - depth]}/{name}", depth + 1
+            self.folders.setdefault(name, folder)
         self.device = device
-        self._open: tuple[str, MemoryDrivenPipeline] | None = None
+        self._open: dict[str, MemoryDrivenPipeline] = {}
         self._lock = threading.Lock()
-
-    @classmethod
-    def holding(cls, pipe: MemoryDrivenPipeline) -> Shelf:
-        """Return a shelf with one checkpoint, already open."""
-        shelf = cls([Entry(pipe.checkpoint.name, pipe.checkpoint.path)])
-        shelf.put(pipe)
-        return shelf
 
     @property
     def default(self) -> str:
         """Name of the checkpoint that a new visitor gets."""
-        return next(iter(self.entries))
+        return next(iter(self.folders))
 
     def put(self, pipe: MemoryDrivenPipeline) -> None:
         """Take an opened pipeline as the one in memory."""
         path = pipe.checkpoint.path.resolve()
-        same = (name for name, entry in self.entries.items() if entry.path.resolve() == path)
-        self._open = (next(same, pipe.checkpoint.name), pipe)
+        same = (name for name, folder in self.folders.items() if folder.resolve() == path)
+        self._open = {next(same, pipe.checkpoint.name): pipe}
 
     def get(self, name: str) -> MemoryDrivenPipeline:
         """Return a checkpoint's pipeline, opening it if need be."""
-        held = self._open
-        if held is not None and held[0] == name:
-            return held[1]
-        entry = self.entries.get(name)
-        if entry is None:
-            raise CheckpointError("a checkpoint of this page", repr(name)[:80], ", ".join(self.entries))
-        command = f"python -m memdriven build-memory --checkpoint checkpoints/{entry.path.name}"
+        if (pipe := self._open.get(name)) is not None:
+            return pipe
+        folder = self.folders.get(name)
+        if folder is None:
+            raise CheckpointError("a checkpoint of this page", repr(name)[:80], ", ".join(self.folders))
+        command = f"python -m memdriven build-memory --checkpoint checkpoints/{folder.name}"
         fix = f"build it: {command} --dataset DATASET --features FEATURES"
-        require(entry.complete, BankError, f"the memory bank of {name}", "a checkpoint without one", fix)
+        require(has_memory(folder), BankError, f"the memory bank of {name}", "a checkpoint without one", fix)
         with self._lock:
-            held = self._open
-            if held is None or held[0] != name:
-                # Let the old one go first, so that never two are in memory.
-                self._open = held = None
-                held = (name, MemoryDrivenPipeline.from_pretrained(entry.path, self.device))
-                self._open = held
-        return held[1]
+            if name not in self._open:
+                self._open = {}  # the old one goes first, so that never two are in memory
+                self._open = {name: MemoryDrivenPipeline.from_pretrained(folder, self.device)}
+            return self._open[name]
 
 
-def find_checkpoints(chosen: Iterable[Path]) -> list[Entry]:
-    """Return the chosen checkpoint folders, then those beside them.
-
-    A folder counts as a checkpoint when it has a config.json.
-    """
+def find_checkpoints(chosen: Iterable[Path]) -> list[Path]:
+    """Return the chosen checkpoint folders, then those beside them that have a config.json."""
     folders = [path.resolve() for path in chosen]
     for parent in dict.fromkeys(folder.parent for folder in folders):
         beside = sorted(parent.iterdir()) if parent.is_dir() else []
         folders += [each for each in beside if each not in folders and (each / "config.json").is_file()]
-    return [Entry(model_name(folder), folder) for folder in folders]
+    return folders
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -131,19 +106,22 @@ def find_checkpoints(chosen: Iterable[Path]) -> list[Entry]:
 _SESSIONS = 10_000
 """Tabs whose choice of checkpoint is remembered."""
 _shelf: list[Shelf] = []
-_chosen: OrderedDict[str, str] = OrderedDict()
+_chosen: dict[str, str] = {}
 
 
 def use(offered: MemoryDrivenPipeline | Shelf) -> None:
     """Show a shelf of checkpoints, or one loaded pipeline."""
-    _shelf[:] = [offered if isinstance(offered, Shelf) else Shelf.holding(offered)]
+    if isinstance(offered, MemoryDrivenPipeline):
+        shelf = Shelf([offered.checkpoint.path])
+        shelf.put(offered)
+        offered = shelf
+    _shelf[:] = [offered]
     _chosen.clear()
 
 
 def shelf() -> Shelf:
     """Return the checkpoints on offer."""
-    if not _shelf:
-        raise CheckpointError("a loaded checkpoint", "none", "start the page with app.py")
+    require(_shelf, CheckpointError, "a loaded checkpoint", "none", "start the page with app.py")
     return _shelf[0]
 
 
@@ -156,10 +134,10 @@ def choose(name: str) -> MemoryDrivenPipeline:
     """Let the visitor whose handler is running use another checkpoint from now on."""
     pipe, visitor = shelf().get(name), session()
     if visitor is not None:
+        _chosen.pop(visitor, None)
         _chosen[visitor] = name
-        _chosen.move_to_end(visitor)
-        while len(_chosen) > _SESSIONS:
-            _chosen.popitem(last=False)
+        for oldest in list(_chosen)[:-_SESSIONS]:
+            _chosen.pop(oldest, None)
     return pipe
 
 
@@ -168,9 +146,8 @@ def chosen() -> str:
     return _chosen.get(session() or "", shelf().default)
 
 
-_COMMON = 0.5
-"""A word in a larger share of the memory's captions than this tells nothing apart."""
-_SAMPLE = 2_000
+_COMMON, _SAMPLE = 0.5, 2_000
+"""A word in a larger share than this of so many of the memory's captions tells nothing apart."""
 
 
 def common_words() -> frozenset[str]:
@@ -210,6 +187,26 @@ MAX_K = 8
 """More references than this blur into an average."""
 
 
+def limits(name: str) -> tuple[float, float, float]:
+    """Return the least and the largest value of one of the column's numbers, and that of what is none."""
+    pipe = pipeline()
+    return {
+        "k": (1, min(MAX_K, pipe.bank.n), 1),
+        "tries": (1, MAX_TRIED if offers_tries() else 1, 1),
+        "share": (0.0 if offers_memory() else 1.0, 1.0, 1.0),
+        "guidance": (0.0, MAX_GUIDANCE, pipe.config.generator.guidance),
+    }[name]
+
+
+NUMBERS = ("k", "tries", "share", "guidance")
+
+
+def read_number(name: str, value: object) -> float:
+    """Return one of the column's numbers within its limits, whole where these are."""
+    low, high, otherwise = limits(name)
+    return type(low)(min(high, max(low, value))) if is_number(value) else otherwise
+
+
 def read_seed(written: object, keep: bool) -> int:
     """Return the seed in the text box when it is to be kept, else a random one."""
     written = written.strip() if isinstance(written, str) else ""
@@ -221,52 +218,6 @@ def read_seed(written: object, keep: bool) -> int:
     return int(written)
 
 
-def _clamped(value: object, low: float, high: float, otherwise: float) -> float:
-    """Return a number from the page within its limits; `otherwise` for what is none."""
-    return float(min(high, max(low, value))) if is_number(value) else otherwise
-
-
-def read_k(k: object) -> int:
-    """Return the number of references."""
-    return int(_clamped(k, 1, min(MAX_K, pipeline().bank.n), 1))
-
-
-def read_tries(tries: object) -> int:
-    """Return how many references are tried; one where the model cannot choose."""
-    return int(_clamped(tries, 1, MAX_TRIED, 1)) if offers_tries() else 1
-
-
-def read_memory(share: object) -> float:
-    """Return how much of the memory is used; all of it where the model offers no less."""
-    return _clamped(share, 0, 1, 1) if offers_memory() else 1.0
-
-
-def read_guidance(guidance: object) -> float:
-    """Return how far words are moved from their memory's; else the model's own."""
-    return _clamped(guidance, 0, MAX_GUIDANCE, pipeline().config.generator.guidance)
-
-
-def read_window(written: object) -> Window | None:
-    """Return the part of the memory that is seen, from "left top side"; None where the seed decides."""
-    parts = written.replace(",", " ").split() if isinstance(written, str) else []
-    if not parts:
-        return None
-    try:
-        x, y, side = map(float, parts)
-    except ValueError:
-        wanted, fix = (
-            "a window: left, top and side of a square in 0 to 1",
-            "choose one, or write e.g. 0.1 0.1 0.8",
-        )
-        raise ConfigError(wanted, repr(written)[:40], fix) from None
-    return x, y, side
-
-
-def shown_window(window: Window | None) -> str:
-    """Return a window as `read_window` takes it; "" where the seed decides."""
-    return " ".join(f"{share:.6g}" for share in window) if window is not None else ""
-
-
 # ---------------------------------------------------------------------------------------------------------
 # Long work that is done once for all visitors.
 
@@ -275,38 +226,33 @@ POLL = 0.25
 """Seconds between two looks at the progress."""
 
 
-@dataclass
 class Once(Generic[Made]):
-    """Something computed for the first visitor who needs it and kept for all, one key at a time."""
+    """Something computed for the first visitor who needs it and kept for all.
 
-    make: Callable[[Progress], Made] | None
-    told: tuple[int, int] = (0, 1)
-    _future: Future[Made] | None = field(default=None, repr=False)
+    A visitor who gives up does not stop it: the next one finds it further on.
+    """
+
+    def __init__(self, make: Callable[[Progress], Made]) -> None:
+        self.told = (0, 1)
+        worker = ThreadPoolExecutor(1)
+        self._future: Future[Made] = worker.submit(make, self._tell)
+        worker.shutdown(wait=False)
 
     def wait(self) -> Iterator[tuple[int, int]]:
-        """Yield (done, count) until the work is done; begin it when nobody has.
-
-        A visitor who gives up does not stop it: the next one finds it further on.
-        """
-        if self._future is None:
-            assert self.make is not None
-            worker = ThreadPoolExecutor(1)
-            self._future = worker.submit(self.make, self._tell)
-            worker.shutdown(wait=False)
+        """Yield (done, count) until the work is done."""
         while not self._future.done():
             yield self.told
             time.sleep(POLL)
-        if self._future.exception() is not None:
-            failed, self._future = self._future, None
-            failed.result()
-        self.make = None  # what it holds on to, e.g. a bank, is needed no more
+        self._future.result()
 
     def result(self) -> Made:
         """Return what was made, waiting for it without a word."""
-        for _ in self.wait():
-            pass
-        assert self._future is not None
         return self._future.result()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the work ended in an error."""
+        return self._future.done() and self._future.exception() is not None
 
     def _tell(self, done: int, count: int) -> None:
         self.told = (done, count)
@@ -316,13 +262,14 @@ class Shelved(Generic[Made]):
     """The work of the last few keys (hashes of banks, so that no bank is kept in memory)."""
 
     def __init__(self, most: int = 3) -> None:
-        self._most = most
-        self._works: OrderedDict[str, Once[Made]] = OrderedDict()
+        self._most, self._lock = most, threading.Lock()
+        self._works: dict[str, Once[Made]] = {}
 
     def get(self, key: str, make: Callable[[Progress], Made]) -> Once[Made]:
-        """Return a key's work; `make` is called in a thread when somebody waits for it."""
-        work = self._works.setdefault(key, Once(make))
-        self._works.move_to_end(key)
-        while len(self._works) > self._most:
-            self._works.popitem(last=False)
+        """Return a key's work, begun in a thread by the first who asks, and anew where it failed."""
+        with self._lock:
+            work = self._works.pop(key, None)
+            self._works[key] = work = Once(make) if work is None or work.failed else work
+            for oldest in list(self._works)[: -self._most]:
+                del self._works[oldest]
         return work

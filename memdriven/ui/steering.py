@@ -9,13 +9,13 @@ square of the size that the feature network sees, with neither EXIF nor name.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Self
 
@@ -24,15 +24,16 @@ from PIL import Image
 
 from memdriven.data.images import centre_square, decode_image, to_tensor
 from memdriven.encoders.imagenet import WEIGHTS_VARIABLE, Vgg16Features
-from memdriven.errors import CheckpointError, DataError, RetrievalError
+from memdriven.errors import CheckpointError, DataError, RetrievalError, require
+from memdriven.memory.bank import MemoryBank
 from memdriven.memory.features import encode_v
 from memdriven.memory.retrieval import Neighbour
-from memdriven.memory.scores import shares
+from memdriven.numbers import is_number
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation, sums_to_one
-from memdriven.ui.html import button, image_uri, tag, text
+from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation
+from memdriven.ui.html import act_button, button, data_uri, image_uri, tag, text
 
 MAX_PINS = 8
 MAX_MASKS = 32
@@ -53,9 +54,8 @@ class Steering:
     """By which a reference's natural share is multiplied; 1 where an id is missing."""
     alone: bool = False
     """Whether the pins are all there is, in equal shares, with nothing retrieved beside them."""
-    shown: tuple[str, str, tuple[Reference, ...]] | None = None
-    """Words, strategy and references of a picture on screen: for these words, what is done by hand begins
-    from these."""
+    shown: Recipe | None = None
+    """A picture on screen: for its words and strategy, what is done by hand begins from its references."""
     like: str | None = None
     """An image whose look-alikes take the place of retrieval."""
     guests: tuple[UserImage, ...] = ()
@@ -69,16 +69,20 @@ class Steering:
         """Whether references are other than what retrieval alone would give."""
         return bool(self.pins or self.masks or self.factors or self.like)
 
+    def owns(self, item: object) -> bool:
+        """Return whether something from the page is the id of one of the tab's own images."""
+        return any(guest.id == item for guest in self.guests)
+
     def hold(self, recipe: Recipe) -> Self:
         """Begin from a picture's references, as long as words, strategy and their number stay."""
-        references = tuple(map(Reference, recipe.neighbours, recipe.weights))
-        return replace(self, shown=(recipe.caption, recipe.strategy, references) if references else None)
+        return replace(self, shown=recipe)
 
     def held(self, caption: str, strategy: str, k: int) -> tuple[Reference, ...]:
         """Return the references to begin from; none for other words, or where one is masked."""
-        if self.shown is None or self.like or self.shown[:2] != (caption, strategy):
+        shown = self.shown
+        if shown is None or self.like or (shown.caption, shown.strategy) != (caption, strategy):
             return ()
-        references = self.shown[2]
+        references = shown.references or ()
         masked = any(each.id in self.masks for each in references)
         return () if masked or len(references) != k else references
 
@@ -87,30 +91,25 @@ class Steering:
         if item in self.pins:
             rest = _without(self.pins, item)
             return replace(self, pins=rest, alone=self.alone and bool(rest))
-        if len(self.pins) >= MAX_PINS:
-            raise _too_many("pinned references", MAX_PINS)
+        _room(self.pins, MAX_PINS, "pinned references")
         return replace(self, pins=(*self.pins, item), masks=_without(self.masks, item))
 
     def mask(self, item: str) -> Self:
         """Never use an item, or allow it again when it is masked."""
         if item in self.masks:
             return replace(self, masks=_without(self.masks, item))
-        if len(self.masks) >= MAX_MASKS:
-            raise _too_many("excluded references", MAX_MASKS)
-        freed = self._free(item)
-        return replace(freed, masks=(*freed.masks, item))
+        _room(self.masks, MAX_MASKS, "excluded references")
+        return replace(self._free(item), masks=(*self.masks, item))
 
     def weigh(self, item: str, factor: object) -> Self:
         """Multiply an item's share; what is no number counts as 1, and all is clamped."""
-        try:
+        value: object = None
+        with suppress(TypeError, ValueError, OverflowError):
             value = float(factor)  # type: ignore[arg-type]
-        except (TypeError, ValueError, OverflowError):
-            value = 1.0
-        value = min(MAX_FACTOR, max(0.0, value)) if abs(value) < float("inf") else 1.0
+        times = min(MAX_FACTOR, max(0.0, value)) if is_number(value) else 1.0
         others = {name: old for name, old in self.factors.items() if name != item}
-        if len(others) >= MAX_REFERENCES:
-            raise _too_many("weighed references", MAX_REFERENCES)
-        return replace(self, factors=others if value == 1.0 else {**others, item: value})
+        _room(others, MAX_REFERENCES, "weighed references")
+        return replace(self, factors=others if times == 1 else {**others, item: times})
 
     def only(self, item: str) -> Self:
         """Use one item alone."""
@@ -128,8 +127,7 @@ class Steering:
     def welcome(self, guest: UserImage) -> Self:
         """Add an own image and pin it; the same image twice is one image."""
         others = tuple(each for each in self.guests if each.id != guest.id)
-        if len(others) >= MAX_GUESTS:
-            raise _too_many("own images in one tab", MAX_GUESTS)
+        _room(others, MAX_GUESTS, "own images in one tab")
         come = replace(self, guests=(*others, guest), like=None)
         return come if guest.id in come.pins else come.pin(guest.id)
 
@@ -151,90 +149,89 @@ class Steering:
         """Return the steps away from a seed that is kept; another seed has none."""
         return self.variations if keep and seed == self.base else ()
 
-    def take(self, recipe: Recipe) -> Self:
-        """Return the wishes that give a recipe's references again for its words, and pin nothing."""
-        return self.release().hold(recipe)
-
     def mix(self, retrieved: Sequence[Reference]) -> tuple[Reference, ...]:
-        """Return the references of a picture: the pins first, then what retrieval adds, best first."""
-        ids = [*self.pins, *(each.id for each in retrieved)]
-        whole = math.fsum(each.weight for each in retrieved) or 1.0
-        if not self.pins and sums_to_one([whole]) and not any(name in self.factors for name in ids):
-            # Untouched shares keep their last bit, so that a restored mix gives the same pixels.
-            return tuple(retrieved)
-        rest = len(retrieved) / len(ids) if ids else 0.0
-        base = [1 / len(ids)] * len(self.pins) + [rest * each.weight / whole for each in retrieved]
-        parts = [share * self.factors.get(name, 1.0) for name, share in zip(ids, base, strict=True)]
-        return tuple(map(Reference, ids, shares(parts, len(ids))))
+        """Return the references of a picture, their shares not scaled: first the pins, then those retrieved.
 
+        A pin has the mean share. Untouched shares keep their last bit, as in a restored mix.
+        """
+        mean = math.fsum(each.weight for each in retrieved) / len(retrieved) if retrieved else 1.0
+        mixed = [*(Reference(name, mean) for name in self.pins), *retrieved]
+        return tuple(Reference(name, share * self.factors.get(name, 1.0)) for name, share in mixed)
 
-def apply(steering: Steering, act: object, item: object, value: object, known: bool) -> Steering:
-    """Return the steering after one click on a card."""
-    if act == "release":
-        return steering.release()
-    if act == "steady":
-        return steering.step(0, ())
-    if act == "unlike":
-        return replace(steering, like=None)
-    acts = {
-        "pin": steering.pin,
-        "mask": steering.mask,
-        "only": steering.only,
-        "like": steering.more_like,
-        "dismiss": steering.dismiss,
-    }
-    if not (known and isinstance(act, str) and isinstance(item, str) and act in (*acts, "weigh")):
-        raise RetrievalError(
-            "an action on a card of this memory",
-            repr((act, item))[:80],
-            "choose again on a card that is shown",
-        )
-    return steering.weigh(item, value) if act == "weigh" else acts[act](item)
+    def after(self, act: object, item: object, value: object, known: bool) -> Self:
+        """Return the steering after one click on a card; `known` is whether there is such an item."""
+        if act == "release":
+            return self.release()
+        if act == "steady":
+            return self.step(0, ())
+        if act == "unlike":
+            return replace(self, like=None)
+        of_item: dict[object, Callable[[str], Self]] = {
+            "pin": self.pin,
+            "mask": self.mask,
+            "only": self.only,
+            "like": self.more_like,
+            "dismiss": self.dismiss,
+            "weigh": partial(self.weigh, factor=value),
+        }
+        if known and isinstance(act, str) and isinstance(item, str) and act in of_item:
+            return of_item[act](item)
+        wanted, fix = "an action on a card of this memory", "choose again on a card that is shown"
+        raise RetrievalError(wanted, repr((act, item))[:80], fix)
 
 
 def _without(ids: Sequence[str], item: str) -> tuple[str, ...]:
     return tuple(each for each in ids if each != item)
 
 
-def _too_many(what: str, most: int) -> RetrievalError:
-    return RetrievalError(f"at most {most} {what}", "one more", "release one first")
+def _room(there: Sized, most: int, what: str) -> None:
+    require(len(there) < most, RetrievalError, f"at most {most} {what}", "one more", "release one first")
 
 
 # ---------------------------------------------------------------------------------------------------------
 # A visitor's own images.
 
 MAX_BYTES, MAX_PIXELS = 8_000_000, 24_000_000
-TOO_LARGE, OTHER_KIND = "more than 8 MB", "another kind of file, a damaged one, or one with more pixels"
+OTHER_KIND = "another kind of file, a damaged one, or one with more pixels"
 OWN_CAPTION = "your own image"
 VGG_FIX = (
     f"set {WEIGHTS_VARIABLE} to a local weight file, or run once, connected: python -c "
     '"from memdriven.encoders.imagenet import Vgg16Features; Vgg16Features.load()"'
 )
-SIDE = 256
-"""Side in px of the square that v is made of."""
-THUMBNAIL = 96
+SIDE, THUMBNAIL = 256, 96
+"""Sides in px of the square that v is made of, and of its card."""
 
 
-def read_upload(content: object) -> Image.Image:
-    """Return an uploaded image (base64 text) as a square of `SIDE` px, made anew of its pixels."""
+def read_upload(content: object) -> bytes:
+    """Return the bytes of an uploaded file (base64 text) that may be a picture."""
     if not isinstance(content, str) or len(content) > MAX_BYTES * 4 // 3 + 4:
-        raise no_picture(TOO_LARGE)
+        raise no_picture("more than 8 MB")
     try:
-        image = decode_image(base64.b64decode(content, validate=True), "", SIDE, MAX_PIXELS)
-    except (DataError, binascii.Error, ValueError):
+        return base64.b64decode(content, validate=True)
+    except ValueError:
         raise no_picture(OTHER_KIND) from None
-    return centre_square(image, SIDE)
+
+
+def read_picture(content: object) -> Image.Image:
+    """Return an uploaded picture as a square of `SIDE` px, made anew of its pixels."""
+    whole = read_upload(content)
+    try:
+        return centre_square(decode_image(whole, "", SIDE, MAX_PIXELS), SIDE)
+    except DataError:
+        raise no_picture(OTHER_KIND) from None
+
+
+def no_picture(found: str) -> DataError:
+    """Return the error of a file that cannot be taken for a picture."""
+    wanted = "a picture: PNG, JPEG, WebP or another common format, up to 8 MB and 24 million pixels"
+    return DataError(wanted, found, "save it as a JPEG of ordinary size and add that")
 
 
 def user_image(image: Image.Image, pipe: MemoryDrivenPipeline) -> UserImage:
     """Return an image with its features, named after its pixels."""
     vgg = feature_network()
-    if pipe.bank.header.get("encoder") != vgg.hash:
-        raise CheckpointError(
-            "the feature network that made this memory",
-            vgg.hash,
-            "give the weights that the memory bank was built with",
-        )
+    wanted, fix = "the feature network that made this memory", "give the weights that it was built with"
+    require(pipe.bank.header.get("encoder") == vgg.hash, CheckpointError, wanted, vgg.hash, fix)
     with pipe.turn, torch.inference_mode():
         v = vgg(to_tensor(image)[None])[0].numpy()
     return UserImage(
@@ -259,20 +256,10 @@ _network = lru_cache(maxsize=1)(Vgg16Features.load)
 
 def feature_network() -> Vgg16Features:
     """Return VGG-16 from weights that are already here."""
-    path = weight_file()
-    if path is None:
-        raise CheckpointError(
-            "the feature network (VGG-16) that reads own images",
-            "no weights on this computer, and the page downloads nothing by itself",
-            VGG_FIX,
-        )
+    path, wanted = weight_file(), "the feature network (VGG-16) that reads own images"
+    found = "no weights on this computer, and the page downloads nothing by itself"
+    require(path, CheckpointError, wanted, found, VGG_FIX)
     return _network(path)
-
-
-def no_picture(found: str) -> DataError:
-    """Return the error of a file that cannot be taken for a picture."""
-    wanted = "a picture: PNG, JPEG, WebP or another common format, up to 8 MB and 24 million pixels"
-    return DataError(wanted, found, "save it as a JPEG of ordinary size and add that")
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -289,7 +276,7 @@ ACTIONS = {
 
 def card_buttons(neighbour: Neighbour, steering: Steering, count: int) -> str:
     """Return a used reference's buttons, and its weight where there is a mix of `count`."""
-    own = any(guest.id == neighbour.id for guest in steering.guests)
+    own = steering.owns(neighbour.id)
     acts = [act for act in ACTIONS if not ((act == "mask" and own) or (act == "only" and count == 1))]
     buttons = [card_action(act, neighbour, steering) for act in acts]
     if not own:
@@ -309,39 +296,35 @@ def card_buttons(neighbour: Neighbour, steering: Steering, count: int) -> str:
 
 def card_action(act: str, neighbour: Neighbour, steering: Steering) -> str:
     """Return one of a card's buttons."""
-    label, hint = ACTIONS[act]
-    pressed = None
-    if act == "pin":
-        pressed = str(neighbour.id in steering.pins).lower()
-        label = "Pinned" if pressed == "true" else label
-    elif act == "like" and steering.like == neighbour.id:
-        pressed = "true"
-    return button(
-        label,
-        "md-steer-button",
-        data_act=act,
-        data_id=neighbour.id,
-        data_focus=f"{act} {neighbour.id}",
-        title=hint,
-        aria_pressed=pressed,
-        aria_label=f"{label}: {neighbour.caption}",
-    )
+    label, why = ACTIONS[act]
+    pressed = {"pin": neighbour.id in steering.pins, "like": steering.like == neighbour.id or None}.get(act)
+    if act == "pin" and pressed:
+        label = "Pinned"
+    return act_button(act, label, neighbour.caption, why, pressed, data_id=neighbour.id)
 
 
-def steered_line(steering: Steering, retrieval: Retrieval) -> str:
+def steered_line(steering: Steering, retrieval: Retrieval, bank: MemoryBank) -> str:
     """Return what was done by hand, each with a way back; nothing when nothing was."""
-    held = steering.held(retrieval.caption, retrieval.strategy, len(retrieval))
-    if not (steering.active or held):
+    if not (steering.active or steering.held(retrieval.caption, retrieval.strategy, len(retrieval))):
         return ""
     line = tag("strong", text("Steered by hand" if steering.active else "Kept for these words"))
-    undone = [("mask", name, f"Excluded: {name}", f"Allow {name} again") for name in steering.masks]
     if steering.like is not None:
-        undone.insert(0, ("unlike", "", "Look-alikes of one reference", "back to the words"))
-    for act, item, label, hint in undone:
-        words = text(label) + tag("span", "\u00d7", aria_hidden="true")
-        does = {"data_act": act, "data_id": item, "title": hint, "aria_label": f"{label}: {hint}"}
-        line += tag("button", words, type="button", class_="md-undo", **does)
+        line += _undo("unlike", "", "Look-alikes of one reference", "back to the words")
+    for name in steering.masks:
+        if name in bank:
+            row = bank.index_of(name)
+            caption, source = bank.item(row).captions[0], data_uri(bank.thumbnail_bytes(row))
+            picture = tag("img", src=source, alt=caption, width=28, height=28)
+            line += _undo("mask", name, "Excluded", f"Allow again: {caption}", picture)
+        else:  # of another model's memory
+            line += _undo("mask", name, f"Excluded: {name}", f"Allow {name} again")
     return tag("div", line + button("Back to retrieval", "md-link", data_act="release"), class_="md-steered")
+
+
+def _undo(act: str, item: str, label: str, hint: str, picture: str = "") -> str:
+    words = text(label) + picture + tag("span", "\u00d7", aria_hidden="true")
+    does = {"data_act": act, "data_id": item, "title": hint, "aria_label": f"{label}: {hint}"}
+    return tag("button", words, type="button", class_="md-undo", **does)
 
 
 def own_panel(steering: Steering) -> str:
@@ -349,11 +332,17 @@ def own_panel(steering: Steering) -> str:
     cells = ""
     for number, guest in enumerate(steering.guests, start=1):
         image = tag("img", src=image_uri(guest.image), width=48, height=48, alt=f"Your own image {number}")
-        pressed = str(guest.id in steering.pins).lower()
-        act = {"data_act": "pin", "data_id": guest.id, "aria_pressed": pressed}
-        kind = {"type": "button", "class_": "md-mine-pin", "title": f"Pin own image {number}"}
-        forget = button("Forget", "md-link", data_act="dismiss", data_id=guest.id)
-        cells += tag("li", tag("button", image, **kind, **act) + forget)
+        pin = tag(
+            "button",
+            image,
+            type="button",
+            class_="md-mine-pin",
+            title=f"Pin own image {number}",
+            data_act="pin",
+            data_id=guest.id,
+            aria_pressed=str(guest.id in steering.pins).lower(),
+        )
+        cells += tag("li", pin + button("Forget", "md-link", data_act="dismiss", data_id=guest.id))
     choose = tag(
         "input",
         type="file",
@@ -364,11 +353,10 @@ def own_panel(steering: Steering) -> str:
     )
     add = tag("label", text("Add your own image") + choose, class_="md-action md-mine-add")
     told = {"class_": "md-hint", "id": "md-mine-hint"}
-    if weight_file() is not None:
-        words = "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
-        hint = tag("span", text(words), **told)
-    else:
-        words = "Needs VGG-16, whose weights are not on this computer yet."
-        hint = tag("details", tag("summary", text(words)), tag("span", text(VGG_FIX)), **told)
+    words = "PNG, JPEG or WebP up to 8 MB. Only this tab sees it; it is gone when the tab is closed."
+    hint = tag("span", text(words), **told)
+    if weight_file() is None:
+        needs = tag("summary", text("Needs VGG-16, whose weights are not on this computer yet."))
+        hint = tag("details", needs, tag("span", text(VGG_FIX)), **told)
     images = tag("ul", cells, class_="md-mine-images") if cells else ""
     return tag("div", images + add + hint, class_="md-mine")

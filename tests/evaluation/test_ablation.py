@@ -12,9 +12,9 @@ import pytest
 from memdriven.errors import ConfigError, EvaluationError, TrainingError
 from memdriven.evaluation import ablation
 from memdriven.evaluation.ablation import ablate, changes, variants
+from memdriven.evaluation.context import Protocol
 from memdriven.evaluation.report import write_report
 from memdriven.evaluation.results import read_results
-from memdriven.evaluation.rows import Resources
 from memdriven.presets import PRESETS, preset
 from tests.training.small_gan import train_settings, write_gan_world
 
@@ -88,10 +88,12 @@ def options(world: Path, out: Path, squeezenet: Path, **changes: object) -> dict
         "base": BASE,
         "steps": 2,
         "rows": ("no-v",),
-        "metrics": ("fd_squeezenet", "kd_squeezenet", "attributes"),
-        "n": 4,
-        "controls": ("real",),
-        "resources": Resources(squeezenet=squeezenet),
+        "protocol": Protocol(
+            metrics=("fd_squeezenet", "kd_squeezenet", "attributes"),
+            n=4,
+            controls=("real",),
+            squeezenet=squeezenet,
+        ),
         "progress": False,
         **changes,
     }

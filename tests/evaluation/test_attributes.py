@@ -22,7 +22,8 @@ from memdriven.evaluation.attributes import (
     part_means,
     r_precision,
 )
-from memdriven.evaluation.rows import Prompt, Row
+from memdriven.evaluation.context import Prompt
+from memdriven.evaluation.rows import Row
 from memdriven.models.noise import Noise
 
 

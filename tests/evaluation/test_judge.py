@@ -138,11 +138,6 @@ def test_nothing_named_is_not_a_rate() -> None:
     assert counts == {}
 
 
-def test_numbers_must_agree() -> None:
-    with pytest.raises(EvaluationError, match="one attribute record"):
-        attribute_accuracy(Oracle(ATTRIBUTES), pictures((1, 0, 1)), [])
-
-
 def test_log_odds_equal_a_loop() -> None:
     priors = {"wing": (0.9, 0.1), "bars": (0.5, 0.5), "pose": (0.2, 0.8)}
     judge = Oracle(ATTRIBUTES, priors=priors)

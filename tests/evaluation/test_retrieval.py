@@ -7,8 +7,9 @@ import pytest
 
 from memdriven.data.prepared import Item
 from memdriven.errors import EvaluationError
-from memdriven.evaluation.retrieval import measure_strategy
-from memdriven.evaluation.rows import Prompt
+from memdriven.evaluation.context import Prompt
+from memdriven.evaluation.retrieval import measure_retrieval
+from memdriven.evaluation.rows import Row
 
 
 @pytest.mark.parametrize(
@@ -17,19 +18,19 @@ from memdriven.evaluation.rows import Prompt
 def test_a_bank_of_one_class_is_measured_by_attributes(
     classes: int, named: dict[str, str], meaning: str
 ) -> None:
-    found = measure_strategy(_context(classes, named), "random")
+    found = measure_retrieval(_context(classes, named), Row(name="strategy random", strategy="random"))
     assert meaning in found[0].protocol
     assert found[0].value == (1.0 if classes == 2 else 0.0)
 
 
 def test_a_bank_of_one_class_without_attributes_is_refused() -> None:
     with pytest.raises(EvaluationError, match="at least two"):
-        measure_strategy(_context(1, {}), "random")
+        measure_retrieval(_context(1, {}), Row(name="strategy random", strategy="random"))
 
 
 def test_depths_beyond_half_of_the_bank_are_left_out_and_chance_is_recorded() -> None:
     for classes, depths in ((2, ["recall@1"]), (9, ["recall@1", "recall@5"])):
-        found = measure_strategy(_context(classes, {}), "random")
+        found = measure_retrieval(_context(classes, {}), Row(name="strategy random", strategy="random"))
         assert [number.metric for number in found] == depths
         assert found[0].details == {"chance": round(1 / (classes + 1), 4)}
 

@@ -17,16 +17,8 @@ from memdriven.data.prepared import PreparedDataset
 from memdriven.encoders.weights import write_weights
 from memdriven.errors import EvaluationError
 from memdriven.evaluation import rows
-from memdriven.evaluation.features import Extractor
-from memdriven.evaluation.rows import (
-    BEST,
-    RETRIEVED_BEST,
-    TRIED,
-    Context,
-    Resources,
-    choose_prompts,
-    make_row,
-)
+from memdriven.evaluation.context import Context, Extractor, Protocol, choose_prompts
+from memdriven.evaluation.rows import BEST, RETRIEVED_BEST, TRIED, make_row
 from memdriven.evaluation.run import evaluate
 from memdriven.models.rival import RivalGenerator
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -127,7 +119,7 @@ def test_the_best_retrieved_image_is_the_readers_choice_among_eight(
             - 1
         )
         assert row.drew_on is not None
-        assert row.drew_on[i] == ids[int(reddest(0, 0, images, 0).argmax())]
+        assert row.drew_on[i] == ids[int(reddest(0, 0, 0, images).argmax())]
 
 
 def test_the_rivals_pictures_know_neither_memory_nor_window(
@@ -159,11 +151,8 @@ def test_it_is_asked_for_like_a_control(
     found = evaluate(
         checkpoint,
         squares,
-        metrics=["attributes", "diversity_seed"],
-        n=6,
-        controls=[BEST],
+        Protocol(metrics=("attributes", "diversity_seed"), n=6, controls=(BEST,), judge=judge_folder),
         out=tmp_path,
-        resources=Resources(judge=judge_folder),
         progress=False,
     )
     shown = {(r.metric, r.row) for r in found.results}

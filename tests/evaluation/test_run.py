@@ -11,8 +11,8 @@ from PIL import Image, ImageOps
 
 from memdriven.data.prepared import PreparedDataset, write_prepared
 from memdriven.errors import ConfigError, DataError, EvaluationError
+from memdriven.evaluation.context import Protocol, choose_prompts
 from memdriven.evaluation.results import read_results
-from memdriven.evaluation.rows import Resources, choose_prompts
 from memdriven.evaluation.run import Evaluation, evaluate
 from memdriven.files import sealed
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -21,12 +21,14 @@ N = 12
 
 
 @pytest.fixture
-def resources(judge_folder: Path, squeezenet_file: Path) -> Resources:
-    return Resources(judge=judge_folder, squeezenet=squeezenet_file)
+def files(judge_folder: Path, squeezenet_file: Path) -> Protocol:
+    return Protocol(judge=judge_folder, squeezenet=squeezenet_file)
 
 
-def run(checkpoint: Path, dataset: Path, out: Path, resources: Resources, **options: object) -> Evaluation:
-    return evaluate(checkpoint, dataset, n=N, out=out, resources=resources, progress=False, **options)  # type: ignore[arg-type]
+def run(checkpoint: Path, dataset: Path, out: Path, files: Protocol, **options: object) -> Evaluation:
+    asked = {name: options.pop(name) for name in vars(files) if name in options}
+    protocol = replace(files, **{"n": N, **asked})  # type: ignore[arg-type]
+    return evaluate(checkpoint, dataset, protocol, out=out, progress=False, **options)  # type: ignore[arg-type]
 
 
 def values(found: Evaluation, metric: str) -> dict[str, float]:
@@ -34,7 +36,7 @@ def values(found: Evaluation, metric: str) -> dict[str, float]:
 
 
 def test_a_strategy_without_neighbours_has_no_retrieved_row(
-    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
+    checkpoint: Path, squares: Path, files: Protocol, tmp_path: Path
 ) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(checkpoint, bare)
@@ -42,7 +44,7 @@ def test_a_strategy_without_neighbours_has_no_retrieved_row(
     content["config"]["retrieval"]["strategy"] = "none"
     (bare / "config.json").write_text(json.dumps(sealed(content)))
     found = run(
-        bare, squares, tmp_path / "out", resources, metrics=["attributes"], controls=["retrieved", "real"]
+        bare, squares, tmp_path / "out", files, metrics=["attributes"], controls=["retrieved", "real"]
     )
     assert list(values(found, "asked_colours")) == ["model", "real"]
     assert "which has none" in found.left_out["row retrieved"]
@@ -50,9 +52,9 @@ def test_a_strategy_without_neighbours_has_no_retrieved_row(
 
 @pytest.mark.usefixtures("fake_vgg")
 def test_all_measures_beside_their_controls(
-    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
+    checkpoint: Path, squares: Path, files: Protocol, tmp_path: Path
 ) -> None:
-    found = run(checkpoint, squares, tmp_path, resources)
+    found = run(checkpoint, squares, tmp_path, files)
     assert found.left_out == {}
     assert list(values(found, "fid_vgg")) == ["model", "retrieved", "real", "random", "none", "oracle"]
     colours = values(found, "asked_colours")
@@ -75,37 +77,37 @@ def test_all_measures_beside_their_controls(
 
 @pytest.mark.usefixtures("fake_vgg")
 def test_a_second_run_measures_nothing_again(
-    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, squares: Path, files: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metrics = ("fid_vgg", "kd_squeezenet", "fd_squeezenet", "attributes", "retrieval")
-    first = run(checkpoint, squares, tmp_path, resources, metrics=metrics, controls=("none",))
+    first = run(checkpoint, squares, tmp_path, files, metrics=metrics, controls=("none",))
     written = (tmp_path / "results.jsonl").read_bytes()
 
     def refuse(*_: object) -> None:
         raise AssertionError("painted again")
 
     monkeypatch.setattr(MemoryDrivenPipeline, "paint_many", refuse)
-    second = run(checkpoint, squares, tmp_path, resources, metrics=metrics, controls=("none",))
+    second = run(checkpoint, squares, tmp_path, files, metrics=metrics, controls=("none",))
     assert second.results == read_results(tmp_path / "results.jsonl")
     assert len(second.results) == len(first.results)
     assert (tmp_path / "results.jsonl").read_bytes() == written
 
 
 def test_numbers_are_taken_over_by_pixels_and_said_to_be(
-    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
+    checkpoint: Path, squares: Path, files: Protocol, tmp_path: Path
 ) -> None:
     """The same ids and captions with other pictures: what real images enter is measured again."""
     data = shutil.copytree(squares, tmp_path / "squares")
     options = {"metrics": ("fd_squeezenet", "attributes"), "controls": ("real",)}
-    first = run(checkpoint, data, tmp_path / "out", resources, **options)
+    first = run(checkpoint, data, tmp_path / "out", files, **options)
     assert "taken over" not in first.table()
-    again = run(checkpoint, data, tmp_path / "out", resources, **options)
+    again = run(checkpoint, data, tmp_path / "out", files, **options)
     assert f"note: {len(first.results)} of these numbers are taken over" in again.table()
     for path in sorted((data / "images" / "test").iterdir()):
         with Image.open(path) as image:
             ImageOps.invert(image.convert("RGB")).save(path, quality=90)
-    other = run(checkpoint, data, tmp_path / "out", resources, **options)
-    fresh = run(checkpoint, data, tmp_path / "fresh", resources, **options)
+    other = run(checkpoint, data, tmp_path / "out", files, **options)
+    fresh = run(checkpoint, data, tmp_path / "fresh", files, **options)
     assert [r.value for r in other.results] == [r.value for r in fresh.results]
     assert values(other, "fd_squeezenet") != values(first, "fd_squeezenet")
     assert values(other, "asked_colours")["real"] < values(first, "asked_colours")["real"]
@@ -125,29 +127,29 @@ def test_near_duplicates_across_the_split_are_told(checkpoint: Path, squares: Pa
                 data / f"images/test/test00{i}.webp", quality=60
             )
     options = {"metrics": ("r_precision",), "controls": ()}
-    (note,) = run(checkpoint, data, tmp_path, Resources(), **options).notes
+    (note,) = run(checkpoint, data, tmp_path, Protocol(), **options).notes
     assert "2 of 16 test images all but repeat a training image, e.g. test003 repeats train003" in note
 
 
 def test_another_number_of_neighbours_is_measured_anew(
-    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
+    checkpoint: Path, squares: Path, files: Protocol, tmp_path: Path
 ) -> None:
     options = {"metrics": ("attributes",), "controls": ()}
-    one = run(checkpoint, squares, tmp_path / "out", resources, **options)
+    one = run(checkpoint, squares, tmp_path / "out", files, **options)
     other = shutil.copytree(checkpoint, tmp_path / checkpoint.name)
     config = json.loads((other / "config.json").read_text())
     config["config"]["retrieval"]["k"] = 3
     (other / "config.json").write_text(json.dumps(sealed(config)))
-    three = run(other, squares, tmp_path / "out", resources, **options)
+    three = run(other, squares, tmp_path / "out", files, **options)
     assert {result.k for result in one.results} == {1}
     assert {result.k for result in three.results} == {3}
 
 
 def test_rows_go_on_after_a_stop(
-    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, squares: Path, files: Protocol, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"metrics": ("attributes",), "controls": (), "batch": 4}
-    whole = run(checkpoint, squares, tmp_path / "whole", resources, **options)
+    whole = run(checkpoint, squares, tmp_path / "whole", files, **options)
     paint, calls = MemoryDrivenPipeline.paint_many, []
 
     def stop_at_third(*arguments: object) -> object:
@@ -158,8 +160,8 @@ def test_rows_go_on_after_a_stop(
 
     monkeypatch.setattr(MemoryDrivenPipeline, "paint_many", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
-        run(checkpoint, squares, tmp_path / "cut", resources, **options)
-    again = run(checkpoint, squares, tmp_path / "cut", resources, **options)
+        run(checkpoint, squares, tmp_path / "cut", files, **options)
+    again = run(checkpoint, squares, tmp_path / "cut", files, **options)
     assert len(calls) == 4, "two batches were kept, one was cut, one is drawn afterwards"
     assert [r.value for r in again.results] == [r.value for r in whole.results]
     kept = [next((tmp_path / name).rglob("model.npy")) for name in ("whole", "cut")]
@@ -174,7 +176,7 @@ def test_missing_weights_leave_a_measure_out_and_say_so(
         checkpoint,
         squares,
         tmp_path,
-        Resources(vgg=bad, squeezenet=bad, inception_a=bad, inception_b=bad),
+        Protocol(vgg=bad, squeezenet=bad, inception_a=bad, inception_b=bad),
         metrics=(
             "fid_a",
             "fid_b",
@@ -211,7 +213,7 @@ def test_rows_of_other_strategies_and_of_another_memory(
 ) -> None:
     options = {"metrics": ("r_precision",), "controls": ("none",)}
     strategies = ("sentence-sentence", "sentence-image", "none")
-    found = run(checkpoint, squares, tmp_path / "a", Resources(), strategies=strategies, **options)
+    found = run(checkpoint, squares, tmp_path / "a", Protocol(), strategies=strategies, **options)
     assert {r.row: r.strategy for r in found.results} == {
         "model": "sentence-sentence",
         "none": "none",
@@ -224,7 +226,7 @@ def test_rows_of_other_strategies_and_of_another_memory(
     loaded = load_checkpoint(checkpoint)
     memory, features = tmp_path / "memory", checkpoint.parent / "features"
     build_memory(squares, features, loaded.damsm, loaded.vocabulary, memory, max_words=4, progress=False)
-    other = run(checkpoint, squares, tmp_path / "a", Resources(), memory=memory, **options)
+    other = run(checkpoint, squares, tmp_path / "a", Protocol(), memory=memory, **options)
     assert {r.memory for r in other.results} & {r.memory for r in found.results} == set()
     assert len(other.results) == 2, "measured again, for the bank is another"
 
@@ -232,22 +234,22 @@ def test_rows_of_other_strategies_and_of_another_memory(
 def test_names_of_a_runs_checkpoint(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
     run_folder = tmp_path / "long-run" / "checkpoint"
     shutil.copytree(checkpoint, run_folder)
-    found = run(run_folder, squares, tmp_path, Resources(), metrics=("r_precision",), controls=())
+    found = run(run_folder, squares, tmp_path, Protocol(), metrics=("r_precision",), controls=())
     assert found.results[0].checkpoint == "long-run"
 
 
 def test_fewer_captions_than_asked_for_are_told(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
-    found = evaluate(checkpoint, squares, metrics=(), controls=(), n=100, out=tmp_path, progress=False)
+    found = run(checkpoint, squares, tmp_path, Protocol(), metrics=(), controls=(), n=100)
     assert "note: 100 captions were asked for, and split test has 32" in found.table()
 
 
 def test_settings_are_chosen_on_pictures_that_nobody_is_tested_on(
-    checkpoint: Path, squares: Path, resources: Resources, tmp_path: Path
+    checkpoint: Path, squares: Path, files: Protocol, tmp_path: Path
 ) -> None:
     """Half of the test pictures become validation pictures; each row of a setting is the pipeline's."""
     data = shutil.copytree(squares, tmp_path / "squares")
     with pytest.raises(DataError, match="splits train, test"):
-        run(checkpoint, data, tmp_path, resources, split="validation")
+        run(checkpoint, data, tmp_path, files, split="validation")
     whole = PreparedDataset.open(data)
     items = [
         replace(item, split="validation") if item.split == "test" and int(item.id[-1]) % 2 else item
@@ -256,7 +258,7 @@ def test_settings_are_chosen_on_pictures_that_nobody_is_tested_on(
     write_prepared(data, name="squares", items=items, classes=whole.classes, image_size=64)
     rows = {"best-of-2": {"best_of": 2}, "guidance-1": {"guidance": 1.0}, "k-3": {"k": 3}}
     options = {"metrics": ("attributes",), "controls": (*rows, "real")}
-    found = run(checkpoint, data, tmp_path / "out", resources, split="validation", **options)
+    found = run(checkpoint, data, tmp_path / "out", files, split="validation", **options)
     assert {r.dataset for r in found.results} == {"squares/validation"}
     assert list(values(found, "asked_colours")) == ["model", *rows, "real"]
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")
@@ -267,23 +269,23 @@ def test_settings_are_chosen_on_pictures_that_nobody_is_tested_on(
         picture = np.asarray(pipe(prompts[1].caption, seed=1, **{"k": 1, **fields}).images[0])
         assert np.abs(painted.astype(int) - picture.transpose(2, 0, 1).astype(int)).max() <= 1
     with pytest.raises(ConfigError, match="best_of"):
-        run(checkpoint, data, tmp_path / "out", resources, controls=("best-of-99",))
+        run(checkpoint, data, tmp_path / "out", files, controls=("best-of-99",))
 
 
 def test_unknown_names_are_refused(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="a metric among"):
-        run(checkpoint, squares, tmp_path, Resources(), metrics=("fid",))
+        run(checkpoint, squares, tmp_path, Protocol(), metrics=("fid",))
     with pytest.raises(EvaluationError, match="a strategy among"):
-        run(checkpoint, squares, tmp_path, Resources(), strategies=("best",))
+        run(checkpoint, squares, tmp_path, Protocol(), strategies=("best",))
     with pytest.raises(EvaluationError, match="a control among"):
-        run(checkpoint, squares, tmp_path, Resources(), controls=("best",))
+        run(checkpoint, squares, tmp_path, Protocol(), controls=("best",))
     for options in ({"n": 0}, {"n": 10**400}, {"n": 4, "batch": 0}, {"n": 4, "seed": -1}):
         with pytest.raises(EvaluationError, match="a whole number in"):
-            evaluate(checkpoint, squares, out=tmp_path, **options)  # type: ignore[arg-type]
+            run(checkpoint, squares, tmp_path, Protocol(), **options)
 
 
 def test_a_judge_says_nothing_of_captions_that_name_nothing(
-    checkpoint: Path, squares: Path, tmp_path: Path, resources: Resources
+    checkpoint: Path, squares: Path, tmp_path: Path, files: Protocol
 ) -> None:
     data = shutil.copytree(squares, tmp_path / "squares")
     lines = [json.loads(line) for line in (data / "items.jsonl").read_text().splitlines()]
@@ -294,7 +296,7 @@ def test_a_judge_says_nothing_of_captions_that_name_nothing(
         (data / "items.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         metrics = ("attributes", "r_precision_judge")
         options = {"metrics": metrics, "controls": ("real", "real"), "strategies": ()}
-        found = evaluate(checkpoint, data, n=32, out=tmp_path / str(naming), resources=resources, **options)  # type: ignore[arg-type]
+        found = run(checkpoint, data, tmp_path / str(naming), files, n=32, **options)
         measured = [result for result in found.results if result.metric == "r_precision_judge"]
         if naming:
             assert [(one.row, one.n) for one in measured] == [("model", 8), ("real", 8)]
@@ -306,7 +308,7 @@ def test_a_judge_says_nothing_of_captions_that_name_nothing(
 def test_one_image_alone_equals_its_row(checkpoint: Path, squares: Path, tmp_path: Path) -> None:
     """Image i of a row is the pipeline's picture of its caption with seed + i."""
 
-    run(checkpoint, squares, tmp_path, Resources(), metrics=("r_precision",), controls=(), seed=5)
+    run(checkpoint, squares, tmp_path, Protocol(), metrics=("r_precision",), controls=(), seed=5)
     row = np.load(next(tmp_path.rglob("model.npy")))
     prompts = choose_prompts(PreparedDataset.open(squares), "test", N)
     pipe = MemoryDrivenPipeline.from_pretrained(checkpoint, device="cpu")

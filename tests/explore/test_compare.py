@@ -111,17 +111,17 @@ def bird(**attributes: str) -> BankItem:
 
 
 def test_named_things_are_counted_by_an_items_own_attributes(aviary: MemoryDrivenPipeline) -> None:
-    caption = "a bird with a red crown and black wings and a white belly"
-    assert carries(aviary, caption, bird(crown="red", wing="black", belly="grey", tail="white")) == (2, 3)
-    assert carries(aviary, caption, bird(crown="blue", wing="grey", belly="grey")) == (0, 3)
-    assert carries(aviary, caption, bird()) is None
-    assert carries(aviary, "a bird", bird(crown="red")) is None
+    named = aviary.retrieve("a bird with a red crown and black wings and a white belly", "none").named
+    assert carries(named, bird(crown="red", wing="black", belly="grey", tail="white")) == (2, 3)
+    assert carries(named, bird(crown="blue", wing="grey", belly="grey")) == (0, 3)
+    assert carries(named, bird()) is None
+    assert carries(aviary.retrieve("a bird", "none").named, bird(crown="red")) is None
 
 
 def test_a_card_says_how_much_of_what_is_named_it_has(aviary: MemoryDrivenPipeline) -> None:
     caption = "a yellow bird with a black head"
     retrieval = aviary.retrieve(caption, k=1)
-    has = carries(aviary, caption, aviary.bank.item(aviary.bank.index_of(retrieval.ids[0])))
+    has = carries(retrieval.named, aviary.bank.item(aviary.bank.index_of(retrieval.ids[0])))
     assert has is not None
     assert f"has {has[0]} of the {has[1]} things you named" in memory_panel(retrieval)
     assert "of the memory" not in memory_panel(retrieval)

@@ -22,7 +22,7 @@ from memdriven.memory import bank as layout
 from memdriven.memory.bank import BorrowedBank, MemoryBank, quantise_keys, unit_keys
 from memdriven.memory.features import FeatureStore
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.ui.state import Entry
+from memdriven.ui.state import has_memory
 from tests.memory.conftest import World
 
 CAPTION = "a small red bird with black wings"
@@ -309,7 +309,7 @@ def test_a_checkpoint_names_the_bank_that_it_opens_with(
 ) -> None:
     folder = tmp_path / "stranger"
     shutil.copytree(stranger, folder)
-    assert not Entry("stranger", folder).complete
+    assert not has_memory(folder)
     with pytest.raises(BankError):
         MemoryDrivenPipeline.from_pretrained(folder, "cpu")
     content = json.loads((folder / "config.json").read_text())
@@ -318,7 +318,7 @@ def test_a_checkpoint_names_the_bank_that_it_opens_with(
     assert load_checkpoint(folder).hash == before
     (tmp_path / "other").mkdir()
     shutil.copytree(tiny_checkpoint / "memory", tmp_path / "other/memory")
-    assert Entry("stranger", folder).complete
+    assert has_memory(folder)
     pipe = MemoryDrivenPipeline.from_pretrained(folder, "cpu")
     assert isinstance(pipe.bank, BorrowedBank)
     (folder / "memory").mkdir()

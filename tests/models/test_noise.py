@@ -21,7 +21,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.pipeline.request import Request
 from memdriven.presets import PRESETS
-from memdriven.ui import result, walk
+from memdriven.ui import picture, walk
 from memdriven.ui.html import image_uri
 from tests.training.small_gan import CONFIG, data, train_settings, write_gan_world
 
@@ -209,7 +209,7 @@ def test_a_mirrored_picture_is_of_the_mirrored_features(mirroring: MemoryDrivenP
         assert gap.abs().max() <= 1
     again = mirroring.from_recipe(Recipe.from_png(out.png(1)))
     assert again.images[0].tobytes() == out.images[1].tobytes()
-    assert "memory mirrored" in result.picture_panel(again, mirroring.resolutions)
+    assert "memory mirrored" in picture.picture_panel(again, mirroring.resolutions)
     assert mirroring(CAPTION, "none", seed=turned).mirrored == (False,)
 
 

@@ -17,7 +17,7 @@ from memdriven.encoders.readers import Attributes
 from memdriven.pipeline.claims import Claim, Named, claims, named_by
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import Request
-from memdriven.ui.result import claims_list, picture_panel
+from memdriven.ui.picture import claims_list, picture_panel
 from tests.conftest import known_readers
 
 CAPTION = "a small bird with a red crown, without a crest"

@@ -185,7 +185,7 @@ def test_variations_step_away_and_come_back_from_the_recipe(pipe: MemoryDrivenPi
 def test_memory_is_used_in_part(pipe: MemoryDrivenPipeline) -> None:
     whole = pipe(CAPTION, k=2, seed=3)
     assert pixels(pipe(CAPTION, k=2, seed=3, memory=1)) == pixels(whole)
-    mixed = pipe.retriever.mix(whole.retrieval.ids, whole.retrieval.weights)
+    mixed = pipe.retriever.mix(whole.retrieval.shares)
     assert torch.equal(whole.prepared.v, mixed)
     half = pipe(CAPTION, k=2, seed=3, memory=0.5)
     assert torch.equal(half.prepared.v, mixed * 0.5)

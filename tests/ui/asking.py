@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from memdriven.ui.references import Query
+from memdriven.ui.query import Query
 from memdriven.ui.steering import Steering
 
 CAPTION = "a small red bird with black wings"

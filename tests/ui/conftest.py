@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from memdriven.models.generator import Stage
+from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 
 if TYPE_CHECKING:
@@ -202,6 +204,17 @@ class Visitor:
         self.page.click(f"[role=option]:has-text('{name}')")
         self.wait_text("#facts", f"{name}: ")
 
+    def rest(self) -> None:
+        """Wait until the server paints nothing, for nobody."""
+        from memdriven.ui.queue import FairQueue
+
+        while any(event for queue in FairQueue.pages for event in queue.active_jobs):
+            self.page.wait_for_timeout(20)
+
+    def answered(self) -> Any:
+        """Return a context that ends when an event beside the queue, begun in it, is answered."""
+        return self.page.expect_response(lambda answer: "/gradio_api/run/" in answer.url)
+
     def text(self, selector: str) -> str:
         return str(self.page.inner_text(selector))
 
@@ -270,6 +283,23 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
             yield stage
 
     monkeypatch.setattr(MemoryDrivenPipeline, "paint", slowly)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Return what lets pictures be painted beyond their first stage; at first it is open."""
+    original, opened = MemoryDrivenPipeline.stream, threading.Event()
+
+    def held(*given: Any) -> Iterator[PipelineOutput]:
+        for output in original(*given):
+            yield output
+            if output.stages:
+                opened.wait(120)
+
+    monkeypatch.setattr(MemoryDrivenPipeline, "stream", held)
+    opened.set()
+    yield opened
+    opened.set()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,8 +161,25 @@ def test_nine_z_with_their_number_and_the_view_held(desk: Visitor, shots: Path) 
     assert (recipe.mirror, recipe.window) == (True, (0.2, 0.1, 0.5))
 
 
+def test_what_one_tab_told_is_not_shown_on_another(desk: Visitor) -> None:
+    page = desk.page
+    page.get_by_role("tab", name="Picture").click()
+    desk.generate()
+    desk.wait_text("#status", "Done in")
+    page.get_by_role("tab", name="Diversity").click()
+    page.wait_for_selector("#status p", state="hidden")
+    page.get_by_role("tab", name="Picture").click()
+    page.wait_for_selector("#status p", state="visible")
+    assert "Done in" in desk.text("#status")
+    for _ in range(2):  # what is told again is drawn, and read aloud, again
+        before = page.get_attribute("#status p", "data-said")
+        page.click('#result [data-act="hold"]')
+        page.wait_for_selector(f'#status p:not([data-said="{before}"])')
+        assert "The view is held" in desk.text("#status")
+
+
 @pytest.mark.usefixtures("slow")
-def test_stop_ends_grid_and_picture_and_their_frames_rest(desk: Visitor) -> None:
+def test_stop_ends_grid_and_picture_and_their_frames_rest(desk: Visitor, gate: threading.Event) -> None:
     page = desk.page
     moving = """() => document.getAnimations().filter(one => one.playState === "running"
         && one.effect.target.matches(".md-busy")).length"""
@@ -174,12 +192,14 @@ def test_stop_ends_grid_and_picture_and_their_frames_rest(desk: Visitor) -> None
     desk.wait_text("#status", "Stopped.")
     assert page.locator("#grid button.md-tile").count() < 9
     page.get_by_role("tab", name="Picture").click()
+    gate.clear()
     page.click("#generate")
     page.wait_for_selector('.md-result[data-complete="false"]')
     page.wait_for_function(moving)
     page.click("#stop")
     desk.wait_text("#status", "Stopped.")
-    page.wait_for_timeout(1_000)  # longer than what is left of both would take
+    gate.set()
+    desk.rest()
     assert page.locator("#grid button.md-tile").count() < 9
     assert page.locator('.md-result[data-complete="true"]').count() == 0
     assert page.locator("#result .md-busy").count() > 0
@@ -187,12 +207,14 @@ def test_stop_ends_grid_and_picture_and_their_frames_rest(desk: Visitor) -> None
     assert "Stopped." in desk.text("#status")
 
     page.emulate_media(reduced_motion="reduce")
+    gate.clear()
     page.click("#generate")
     page.wait_for_selector('.md-result[data-complete="false"]')
     assert page.locator("#result .md-busy").count() > 0
     still = """() => document.getAnimations().filter(one =>
         [...(one.effect.target?.classList ?? [])].some(name => name.startsWith("md-"))).length"""
     assert page.evaluate(still) == 0, "nothing moves for whoever wants it still"
+    gate.set()
     page.wait_for_selector('.md-result[data-complete="true"]')
     page.emulate_media(reduced_motion="no-preference")
 

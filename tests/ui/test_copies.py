@@ -11,7 +11,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import UserImage, Variation
 from memdriven.ui import copies, state
 from memdriven.ui.html import image_uri
-from memdriven.ui.result import moment
+from memdriven.ui.picture import moment
 from memdriven.ui.state import Shelf, find_checkpoints
 from tests.ui.asking import CAPTION, EMPTY, QUERY
 

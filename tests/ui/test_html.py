@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from memdriven.ui.html import changed_words, image_uri, levels, png_uri, slide, tag, text, thumbs, wash
+from memdriven.ui.html import changed_words, data_uri, image_uri, levels, slide, tag, text, thumbs, wash
 
 HOSTILE = "<script>alert('1')</script> \" & ${2} {{3}}"
 
@@ -27,7 +27,7 @@ def test_attributes_without_value_and_void_elements() -> None:
 
 
 def test_pictures_become_data_uris() -> None:
-    assert base64.b64decode(png_uri(b"png").split(",")[1]) == b"png"
+    assert base64.b64decode(data_uri(b"png", "image/png").split(",")[1]) == b"png"
     assert image_uri(Image.new("RGB", (8, 8))).startswith("data:image/webp;base64,")
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui.history import FAVOURITES, MOST, history, remember
-from memdriven.ui.result import moment
+from memdriven.ui.picture import moment
 from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]

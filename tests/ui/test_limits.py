@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain, takewhile
 from types import SimpleNamespace
 from typing import Any
 from urllib.error import HTTPError
@@ -40,9 +42,17 @@ def join(served: tuple[Any, str], session: str) -> str:
 
 def listen(served: tuple[Any, str], session: str) -> list[dict[str, Any]]:
     """Return what a session is told until its stream ends."""
-    with urlopen(f"{served[1]}gradio_api/queue/data?session_hash={session}", timeout=60) as stream:
-        lines = stream.read().decode().splitlines()
-    return [json.loads(each.removeprefix("data: ")) for each in lines if each]
+    with stream(served, session) as lines:
+        return list(lines)
+
+
+@contextmanager
+def stream(served: tuple[Any, str], session: str) -> Iterator[Iterator[dict[str, Any]]]:
+    """Listen as the page does, which leaves when it is told of the end; yield what it is told."""
+    with urlopen(f"{served[1]}gradio_api/queue/data?session_hash={session}", timeout=60) as answer:
+        told = (json.loads(line.removeprefix(b"data: ")) for line in answer if line.strip())
+        last = {"msg": "close_stream"}
+        yield chain(takewhile(lambda each: each["msg"] != "close_stream", told), [last])
 
 
 @pytest.fixture
@@ -89,6 +99,31 @@ def test_a_caller_who_listens_too_late_is_told(
     join(served, "late")
     assert listen(served, "late")[-2]["output"]["error"] == queue.LOST
     assert asked == []
+
+
+def test_a_press_while_a_stream_ends_is_heard(
+    served: tuple[Any, str], asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "FAREWELL", 60.0)
+    join(served, "quick")
+    with ThreadPoolExecutor(1) as pool:
+        with stream(served, "quick") as told:
+            assert [each["msg"] for each in told][-2:] == ["process_completed", "close_stream"]
+            press = pool.submit(join, served, "quick")
+            while len(asked) < 2:
+                assert not press.done(), "nobody opens a stream while they have one"
+            assert not press.done()
+        press.result()
+    assert listen(served, "quick")[-2]["success"]
+
+
+def test_of_a_caller_no_copy_of_the_page_is_held(served: tuple[Any, str]) -> None:
+    page, _ = served
+    join(served, "caller")
+    assert listen(served, "caller")[-2]["success"]
+    held = page.state_holder.session_data["caller"]
+    assert len(held.config_values) == 0
+    assert held.blocks_config.fns == page.fns
 
 
 class Event:

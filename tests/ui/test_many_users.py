@@ -100,7 +100,7 @@ def test_who_waits_may_stop_waiting(visit: Visit) -> None:
     second.wait_text("#status", "Stopped.")
     second.page.wait_for_function("!document.querySelector('#place p')")
     first.page.wait_for_selector('.md-result[data-complete="true"]')
-    second.page.wait_for_timeout(600)
+    second.rest()
     assert "Stopped." in second.text("#status")
     assert second.page.locator("#place p").count() == 0
     shown = second.page.get_attribute(".md-result", "data-seed")

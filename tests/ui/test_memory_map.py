@@ -11,7 +11,7 @@ import pytest
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import memory_map, references
-from memdriven.ui.result import moment
+from memdriven.ui.picture import moment
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking
 
 pytestmark = pytest.mark.usefixtures("loaded")

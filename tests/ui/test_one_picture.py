@@ -12,7 +12,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui import compare, copies, diversity, inside, memory_map, morph, paper, picture
 from memdriven.ui.html import image_uri
-from memdriven.ui.result import moment
+from memdriven.ui.picture import moment
 from memdriven.ui.steering import Steering
 from tests.ui.asking import CAPTION, asking
 from tests.ui.conftest import Visitor

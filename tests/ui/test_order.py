@@ -2,40 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from memdriven.ui.queue import StreamEnds
 from tests.ui.conftest import Visitor
 
 CAPTION = "a small red bird with black wings"
 CARDS = "[...document.querySelectorAll('#memory .md-card')].map(card => card.dataset.id).join()"
 
 
+FIRST_STAGE = '.md-result[data-complete="false"]'
 KEPT = "(localStorage.getItem('memdriven.pictures.1') ?? '')"
 
 
 @contextmanager
-def painting(visitor: Visitor) -> Iterator[None]:
-    """Do something while a picture is painted; wait until it is there and in the history."""
+def painting(visitor: Visitor, gate: threading.Event, shown: str = FIRST_STAGE) -> Iterator[None]:
+    """Do something while a picture is painted, or waits; wait until it is there and in the history."""
     page = visitor.page
     before = page.evaluate(KEPT)
     page.evaluate("document.querySelector('.md-result')?.remove()")
+    gate.clear()
     page.click("#generate")
-    page.wait_for_selector('.md-result[data-complete="false"]')
+    page.wait_for_selector(shown)
     yield
+    gate.set()
     page.wait_for_selector('.md-result[data-complete="true"]')
     page.wait_for_function(f"before => {KEPT} !== before", arg=before)
 
 
-@pytest.mark.usefixtures("slow")
-def test_a_picture_that_ends_leaves_what_was_asked_since(desk: Visitor) -> None:
+def test_a_picture_that_ends_leaves_what_was_asked_since(desk: Visitor, gate: threading.Event) -> None:
     page = desk.page
     desk.unfold()
     desk.write(CAPTION)
     page.fill("#tries input[type=number]", "2")  # its references are shown when it ends, too
-    with painting(desk):
+    with painting(desk, gate):
         desk.write("a small green bird with brown wings zzz")
         desk.wait_text("#unknown", "zzz")
         page.wait_for_function(f"!{CARDS}.includes('bird-00')")
@@ -44,14 +50,14 @@ def test_a_picture_that_ends_leaves_what_was_asked_since(desk: Visitor) -> None:
     assert "zzz" in desk.text("#unknown")
     assert "References in use" in desk.text("#status")
 
-    with painting(desk):
+    with painting(desk, gate):
         page.click("#source label:has-text('None')")
         desk.wait_text("#memory", "switched off")
     assert "switched off" in desk.text("#memory")
 
     page.click("#source label:has-text('Retrieved')")
     page.wait_for_selector("#memory .md-spare")
-    with painting(desk):
+    with painting(desk, gate):
         pinned = page.locator("#memory .md-spare").last.get_attribute("data-id")
         page.click(f'#memory .md-spare[data-id="{pinned}"] [data-act="pin"]')
         page.wait_for_selector(f'#memory .md-card[data-id="{pinned}"]')
@@ -60,7 +66,57 @@ def test_a_picture_that_ends_leaves_what_was_asked_since(desk: Visitor) -> None:
 
     # The picture of the words in the box shows the references that it chose.
     desk.write(CAPTION)
-    with painting(desk):
+    with painting(desk, gate):
         pass
     assert "Best of 2 references" in desk.text("#memory")
     assert "Done in" in desk.text("#status")
+
+
+def test_a_seed_that_is_written_while_a_picture_waits_stays(
+    desk: Visitor, visit: Callable[..., Visitor], gate: threading.Event
+) -> None:
+    page, other = desk.page, visit()
+    desk.unfold()
+    page.fill("#seed input", "")
+    page.wait_for_selector("#keep input:not(:checked)")
+    gate.clear()
+    other.page.click("#generate")
+    other.page.wait_for_selector(FIRST_STAGE)
+    with painting(desk, gate, "#place p"), desk.answered():
+        page.fill("#seed input", "77")
+    assert page.input_value("#seed input") == "77"
+    assert page.is_checked("#keep input")
+    assert page.get_attribute(".md-result", "data-seed") != "77", "the picture was asked for before"
+    desk.generate()
+    assert page.get_attribute(".md-result", "data-seed") == "77"
+    with desk.answered():
+        page.fill("#seed input", "")
+    desk.generate()
+    assert page.input_value("#seed input") == page.get_attribute(".md-result", "data-seed")
+
+
+def test_a_press_is_heard_while_the_answers_before_it_come_to_their_end(
+    desk: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a slow line the end of a stream comes after the press that it does not know of."""
+    original = StreamEnds.__call__
+
+    async def slowly(ends: StreamEnds, scope: Any, receive: Any, send: Any) -> None:
+        async def later(message: Any) -> None:
+            if b"close_stream" in message.get("body", b""):
+                await asyncio.sleep(1)
+            await send(message)
+
+        await original(ends, scope, receive, later)
+
+    monkeypatch.setattr(StreamEnds, "__call__", slowly)
+    page = desk.page
+    page.get_by_role("tab", name="Diversity").click()
+    page.wait_for_selector("#make-grid")
+    desk.rest()
+    for _ in range(2):
+        page.evaluate("document.querySelectorAll('#grid .md-tile').forEach(tile => tile.remove())")
+        desk.generate()
+        page.evaluate("document.querySelector('#make-grid').click()")
+        page.wait_for_function("document.querySelectorAll('button.md-tile').length === 9")
+        page.get_by_role("tab", name="Picture").click()

@@ -7,7 +7,7 @@ from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.recipe import Recipe
 from memdriven.ui.diversity import empty_grid, grid
 from memdriven.ui.html import PICTURE_BUSY
-from memdriven.ui.result import empty_picture, picture_panel, time_bar
+from memdriven.ui.picture import empty_picture, picture_panel, time_bar
 
 CAPTION = 'a red bird "<b>"'
 

@@ -116,7 +116,7 @@ def test_what_was_steered_by_hand_comes_first(pipe: MemoryDrivenPipeline) -> Non
     [(4, 4), (4.9, 4), (0, 1), (99, MAX_TRIED), (True, 1), ("4", 1), (None, 1), (float("nan"), 1)],
 )
 def test_numbers_from_the_page_are_clamped(pipe: MemoryDrivenPipeline, given: object, used: int) -> None:
-    assert state.read_tries(given) == used
+    assert state.read_number("tries", given) == used
     blind = MemoryDrivenPipeline(pipe.checkpoint, pipe.bank)
     damsm = type(pipe.checkpoint.damsm)(
         len(pipe.checkpoint.vocabulary),
@@ -126,4 +126,4 @@ def test_numbers_from_the_page_are_clamped(pipe: MemoryDrivenPipeline, given: ob
     blind.checkpoint = dataclasses.replace(pipe.checkpoint, damsm=damsm)
     state.use(blind)
     assert not state.offers_tries()
-    assert state.read_tries(given) == 1
+    assert state.read_number("tries", given) == 1

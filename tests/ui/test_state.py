@@ -13,8 +13,8 @@ from memdriven.errors import BankError, CheckpointError, ConfigError
 from memdriven.memory.retrieval import STRATEGIES
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
 from memdriven.pipeline.request import MAX_SEED
-from memdriven.ui import query, references, state
-from memdriven.ui.state import RULES, Entry, Shelf, find_checkpoints
+from memdriven.ui import query, state
+from memdriven.ui.state import RULES, Shelf, find_checkpoints, has_memory
 
 
 def test_kept_seed_is_read_and_a_free_one_is_drawn() -> None:
@@ -34,7 +34,7 @@ def test_odd_seeds_are_refused(written: str) -> None:
 def test_the_two_choices_reach_every_strategy(pipe: MemoryDrivenPipeline) -> None:
     state.use(pipe)
     reached = {
-        references.question("a bird", source, comparison, 1, "", False)[0].strategy
+        query.Query("a bird", source, comparison, 1, "", False).request().strategy
         for source in query.SOURCES
         for _, comparison in RULES
     }
@@ -62,7 +62,7 @@ def test_guidance_from_the_page_is_clamped(pipe: MemoryDrivenPipeline, given: ob
     generator = dataclasses.replace(pipe.config.generator, guidance=0.5)
     config = dataclasses.replace(pipe.config, generator=generator)
     state.use(MemoryDrivenPipeline(dataclasses.replace(pipe.checkpoint, config=config), pipe.bank))
-    assert state.read_guidance(given) == used
+    assert state.read_number("guidance", given) == used
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def two(tiny_checkpoint: Path, tmp_path: Path) -> Path:
 
 def test_checkpoints_beside_the_chosen_ones_are_found(two: Path) -> None:
     found = find_checkpoints([two / "second"])
-    assert [entry.name for entry in found] == ["second", "first", "unbuilt"]
-    assert [entry.complete for entry in found] == [True, True, False]
+    assert [folder.name for folder in found] == ["second", "first", "unbuilt"]
+    assert list(map(has_memory, found)) == [True, True, False]
 
 
 def test_one_model_at_a_time_is_in_memory(two: Path) -> None:
@@ -134,9 +134,8 @@ def test_choices_say_what_has_no_memory(two: Path, pipe: MemoryDrivenPipeline) -
     state.use(Shelf(find_checkpoints([two / "first"]), "cpu"))
     labels = {name: label for label, name in query.choices()}
     assert labels["unbuilt"] == "unbuilt (no memory yet)"
-    shelf = Shelf.holding(pipe)
-    assert shelf.default == "tiny"
-    assert Shelf([Entry("a", two / "first"), Entry("a", two / "second")]).entries["a"].path == (two / "first")
+    state.use(pipe)
+    assert state.shelf().default == pipe.checkpoint.name
 
 
 def test_two_folders_of_one_name_are_both_offered(two: Path, tmp_path: Path) -> None:
@@ -144,11 +143,10 @@ def test_two_folders_of_one_name_are_both_offered(two: Path, tmp_path: Path) -> 
     for run, source in (("a", "first"), ("b", "second")):
         shutil.copytree(two / source, tmp_path / run / "checkpoint")
     shelf = Shelf(find_checkpoints([tmp_path / "a/checkpoint", tmp_path / "b/checkpoint"]), "cpu")
-    assert list(shelf.entries) == ["a", "b"], "named after their runs"
+    assert list(shelf.folders) == ["a", "b"], "named after their runs"
     opened = shelf.get("b")
     assert opened.checkpoint.path == tmp_path / "b/checkpoint"
     shelf.put(opened)
     assert shelf.get("b") is opened
     assert shelf.get("a").checkpoint.path == tmp_path / "a/checkpoint"
-    twice = Shelf([Entry("x", tmp_path / "a/x"), Entry("x", tmp_path / "b/x")])
-    assert list(twice.entries) == ["x", "b/x"]
+    assert list(Shelf([tmp_path / "a/x", tmp_path / "b/x"]).folders) == ["x", "b/x"]

@@ -24,7 +24,6 @@ from memdriven.ui.steering import (
     MAX_MASKS,
     MAX_PINS,
     Steering,
-    apply,
     card_buttons,
     own_panel,
     steered_line,
@@ -117,7 +116,7 @@ def test_own_images_come_pinned_and_can_be_forgotten() -> None:
 
 def test_a_recipe_leaves_no_pin_but_its_references_for_its_words(pipe: MemoryDrivenPipeline) -> None:
     odd = pipe(CAPTION, STRATEGY, neighbours=["bird-05", "bird-02", "bird-01"], weights=[1, 2, 4])
-    taken = Steering().take(odd.recipe)
+    taken = Steering().hold(odd.recipe)
     assert not taken.active
     line = line_up(CAPTION, STRATEGY, 3, 1, taken)
     assert line.retrieval.ids == odd.recipe.neighbours
@@ -165,33 +164,37 @@ FORGED: list[tuple[Any, Any, bool]] = [
 @pytest.mark.parametrize(("act", "item", "known"), FORGED)
 def test_forged_clicks_are_refused(act: Any, item: Any, known: bool) -> None:
     with pytest.raises(RetrievalError):
-        apply(Steering(), act, item, None, known)
+        Steering().after(act, item, None, known)
 
 
 def test_counts_are_limited() -> None:
     steering = Steering()
     for number in range(MAX_PINS):
-        steering = apply(steering, "pin", f"bird-{number:02d}", None, True)
+        steering = steering.after("pin", f"bird-{number:02d}", None, True)
     with pytest.raises(RetrievalError, match="pinned"):
-        apply(steering, "pin", "bird-11", None, True)
+        steering.after("pin", "bird-11", None, True)
     for number in range(MAX_MASKS):
         steering = steering.mask(f"x{number}")
     with pytest.raises(RetrievalError, match="excluded"):
         steering.mask("one more")
 
 
-def test_controls_and_the_line_of_what_was_done() -> None:
-    steering = Steering().pin("bird-01").mask("<b>").more_like("bird-03").mask('"x')
+def test_controls_and_the_line_of_what_was_done(pipe: MemoryDrivenPipeline) -> None:
+    steering = Steering().pin("bird-01").mask("<b>").more_like("bird-03").mask('"x').mask("bird-02")
     line = line_up(CAPTION, STRATEGY, 2, 0, Steering().pin("bird-01"))
     made = card_buttons(line.retrieval[0], Steering().pin("bird-01"), 2)
     assert 'data-act="pin" data-id="bird-01"' in made
     assert 'aria-pressed="true"' in made
     assert 'type="range"' in made
     assert 'type="range"' not in card_buttons(line.retrieval[0], steering, 1)
-    said = steered_line(steering, line.retrieval)
-    assert said.count('class="md-undo"') == 3
+    bank = pipe.bank
+    said = steered_line(steering, line.retrieval, bank)
+    assert said.count('class="md-undo"') == 4
     assert "<b>" not in said
-    assert steered_line(Steering(), line.retrieval) == ""
+    caption = bank.item(bank.index_of("bird-02")).captions[0]
+    assert f'alt="{caption}"' in said, "what is excluded is seen, and no id"
+    assert "Excluded: bird-02" not in said
+    assert steered_line(Steering(), line.retrieval, bank) == ""
     assert own_panel(Steering().welcome(guest())).count("<img") == 1
 
 
@@ -215,7 +218,6 @@ def test_controls_of_the_memory_work_with_pins_too() -> None:
     assert len(line.retrieval) == 2
     off = line_up(CAPTION, "none", 2, 5, Steering().pin("bird-03"))
     assert len(off.retrieval) == 0
-    assert not off.steered
 
 
 def test_recipe_of_a_steered_picture_says_it_all(pipe: MemoryDrivenPipeline) -> None:
@@ -245,7 +247,7 @@ def test_an_upload_becomes_a_plain_square_without_its_secrets() -> None:
     exif[0x0112], exif[0x010F] = 6, "a camera"  # turned on its side
     wide = Image.new("RGB", (400, 300), "red")
     wide.paste("blue", (0, 0, 400, 100))
-    made = steering.read_upload(encoded(wide, "JPEG", exif=exif, quality=95))
+    made = steering.read_picture(encoded(wide, "JPEG", exif=exif, quality=95))
     assert made.size == (256, 256)
     assert made.mode == "RGB"
     assert not made.getexif()
@@ -255,10 +257,10 @@ def test_an_upload_becomes_a_plain_square_without_its_secrets() -> None:
 
 
 def test_transparency_is_white_and_every_kind_is_read() -> None:
-    clear = steering.read_upload(encoded(Image.new("RGBA", (30, 30), (0, 0, 0, 0))))
+    clear = steering.read_picture(encoded(Image.new("RGBA", (30, 30), (0, 0, 0, 0))))
     assert clear.getpixel((5, 5)) == (255, 255, 255)
     for kind in ("PNG", "JPEG", "WEBP"):
-        assert steering.read_upload(encoded(Image.new("L", (64, 40)), kind)).mode == "RGB"
+        assert steering.read_picture(encoded(Image.new("L", (64, 40)), kind)).mode == "RGB"
 
 
 def bomb() -> str:
@@ -288,12 +290,12 @@ HOSTILE = {
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_uploads_are_refused_with_a_message(content: object) -> None:
     with pytest.raises(DataError, match="a picture: PNG, JPEG"):
-        steering.read_upload(content)
+        steering.read_picture(content)
 
 
 def test_guest_is_named_after_its_pixels(pipe: MemoryDrivenPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steering, "feature_network", FakeNetwork)
-    picture = steering.read_upload(encoded(Image.effect_noise((300, 200), 60)))
+    picture = steering.read_picture(encoded(Image.effect_noise((300, 200), 60)))
     first, again = steering.user_image(picture, pipe), steering.user_image(picture.copy(), pipe)
     assert first.id == again.id
     assert first.id.startswith("own:")

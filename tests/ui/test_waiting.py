@@ -27,7 +27,6 @@ def test_work_is_done_once_and_tells_how_far_it_is() -> None:
     assert once.result() == "done"
     assert list(once.wait()) == []
     assert len(calls) == 1
-    assert once.make is None
 
 
 def test_failed_work_tells_why_and_can_be_tried_again() -> None:
@@ -39,10 +38,10 @@ def test_failed_work_tells_why_and_can_be_tried_again() -> None:
             raise BankError(wanted="a", found="b", fix="c")
         return 5
 
-    once = Once(work)
+    shelved: Shelved[int] = Shelved()
     with pytest.raises(BankError):
-        once.result()
-    assert once.result() == 5
+        shelved.get("a", work).result()
+    assert shelved.get("a", work).result() == 5
 
 
 def test_only_the_last_few_are_kept() -> None:
