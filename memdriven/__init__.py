@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from memdriven.pipeline.output import PipelineOutput
     from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-    from memdriven.pipeline.recipe import Recipe
+    from memdriven.pipeline.request import Recipe
 
 # torch's threads wait for each other by spinning. Beside other work (a browser, another run) the
 # spinning takes the time that they wait for; with this limit a process alone loses little, and two
@@ -25,7 +25,7 @@ __all__ = ["MemoryDrivenPipeline", "PipelineOutput", "Recipe", "__version__"]
 _HOMES = {
     "MemoryDrivenPipeline": "memdriven.pipeline.pipeline",
     "PipelineOutput": "memdriven.pipeline.output",
-    "Recipe": "memdriven.pipeline.recipe",
+    "Recipe": "memdriven.pipeline.request",
 }
 
 

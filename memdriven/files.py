@@ -1,6 +1,6 @@
 """Files and folders that are whole or absent: atomic writes, hashes, and JSON with clear errors.
 
-A writer works in a scratch folder beside its target, `.NAME.scratch-...`, which it locks; what it made
+A writer works on a scratch path beside its target, `.NAME.scratch-...`, which it locks; what it made
 becomes the target in one rename. A lock dies with its process, so whatever lies there unlocked was left by
 a killed writer, and the next one removes it: scratch never piles up.
 """
@@ -15,10 +15,11 @@ import hashlib
 import io
 import json
 import os
+import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     A reader of `path` sees the old content or the new, never a part.
     """
     path = Path(path)
-    with explain_disk_errors(path), _scratch(path) as scratch:
+    with explain_disk_errors(path), _scratch(path, Path.touch) as scratch:
         yield scratch
         with scratch.open("rb+") as stream:
             os.fsync(stream.fileno())
@@ -119,14 +120,15 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
     A folder already at `path` is replaced only then.
     """
     path = Path(path)
-    with explain_disk_errors(path), _scratch(path) as scratch:
-        scratch.mkdir()
-        yield scratch
-        scratch.chmod(0o755)
-        if not (path.exists() and _exchange(scratch, path)):
+    with explain_disk_errors(path), _scratch(path, Path.mkdir) as scratch:
+        new = scratch / "new"
+        new.mkdir()
+        yield new
+        new.chmod(0o755)
+        if not (path.exists() and _exchange(new, path)):
             if path.exists():
-                os.replace(path, scratch.with_name(PREVIOUS))
-            os.replace(scratch, path)
+                os.replace(path, scratch / PREVIOUS)
+            os.replace(new, path)
 
 
 def _exchange(one: Path, other: Path) -> bool:
@@ -140,22 +142,24 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _scratch(target: Path) -> Iterator[Path]:
-    """Yield a path in a locked folder beside `target`, which is removed when the block ends."""
+def _scratch(target: Path, make: Callable[[Path], None]) -> Iterator[Path]:
+    """Make and lock a path beside `target`; it is removed when the block ends."""
+    begin = f".{target.name}.scratch-"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for left in target.parent.glob(f".{glob.escape(target.name)}.scratch-*"):
+        for left in target.parent.glob(f"{glob.escape(begin)}*"):
             _sweep(left, target)
         handle = None
-        while handle is None:  # another process may sweep the folder before it is locked
-            folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.scratch-", dir=target.parent))
-            handle = _lock(folder)
+        while handle is None:  # another process may sweep the path before it is locked
+            path = target.with_name(f"{begin}{secrets.token_hex(4)}")
+            make(path)
+            handle = _lock(path)
     except (FileExistsError, FileNotFoundError) as error:
         raise _cannot_write(target, error) from error
     try:
-        yield folder / "new"
+        yield path
     finally:
-        remove_folder(folder)
+        _remove(path)
         os.close(handle)
 
 
@@ -168,17 +172,24 @@ def remove_folder(folder: Path) -> None:
 
 
 def _sweep(left: Path, target: Path) -> None:
-    """Remove a scratch folder, unless a living writer holds it; put right a swap that was killed."""
+    """Remove a scratch path, unless a living writer holds it; put right a swap that was killed."""
     if (handle := _lock(left)) is not None:
         if (left / PREVIOUS).exists() and not target.exists():  # killed between two renames
             os.replace(left / PREVIOUS, target)
         if fcntl:
-            shutil.rmtree(left, ignore_errors=True)
+            _remove(left)
         os.close(handle)
 
 
-def _lock(folder: Path) -> int | None:
-    """Lock a folder; None where another process holds it, or has removed it.
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        remove_folder(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _lock(path: Path) -> int | None:
+    """Lock a path; None where another process holds it, or has removed it.
 
     Returns:
         The handle whose closing gives the lock up, as the end of the process does.
@@ -186,12 +197,12 @@ def _lock(folder: Path) -> int | None:
     if not fcntl:
         return os.open(os.devnull, os.O_RDONLY)
     try:
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(handle), folder.stat()):
+        if os.path.samestat(os.fstat(handle), path.stat()):
             return handle
     except (BlockingIOError, FileNotFoundError):
         pass

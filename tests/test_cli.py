@@ -21,7 +21,7 @@ from memdriven.config import to_dict
 from memdriven.errors import DataError
 from memdriven.evaluation.run import METRICS, evaluate
 from memdriven.files import atomic_file, atomic_folder
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.presets import PRESETS, USES
 from tests.small_world import write_world
 
@@ -362,19 +362,6 @@ def test_info_tells_and_verifies(tiny_checkpoint: Path, capsys: pytest.CaptureFi
     assert "training: steps" in shown
 
 
-def test_prepare_folder_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = tmp_path / "mine"
-    source.mkdir()
-    lines = []
-    for i in range(6):
-        Image.new("RGB", (40, 40), (40 * i, 0, 0)).save(source / f"{i}.png")
-        lines.append(json.dumps({"file_name": f"{i}.png", "text": f"square number {i}"}))
-    (source / "metadata.jsonl").write_text("\n".join(lines))
-    options = f"--out {tmp_path}/prepared --image-size 32 --test-fraction 0.34"
-    assert main(["prepare", "folder", str(source), *options.split()]) == 0
-    assert "4 train, 2 test images at 32 px" in capsys.readouterr().out
-
-
 def test_retrieve_options_are_typed() -> None:
     found = parsed("retrieve", "a bird", "--exclude", "x", "y", "--strategy", "none")
     assert found["exclude"] == ("x", "y")
@@ -394,4 +381,5 @@ def test_any_letters_go_to_any_console(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr.decode()
     assert b"\\u9ce5" in done.stdout
+    assert b"1 train, 1 test images at 16 px" in done.stdout
     assert b"EXIF" not in done.stderr, "what Pillow notes of a picture that is read is for nobody"

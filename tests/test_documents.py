@@ -22,7 +22,7 @@ import pytest
 from memdriven.aviary import render
 from memdriven.checkpoint import bank_folder
 from memdriven.cli import COMMANDS, command_of
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]

@@ -21,6 +21,7 @@ from memdriven.errors import ConfigError, DataError, Interrupted, MemDrivenError
 from memdriven.files import check_writable, print_what_cannot_be_printed
 
 PROGRAM = "python -m memdriven"
+HELP = ("-h", "--help", "help")
 FAILED, STOPPED = 2, 130
 """Exit codes: of an error that we can name, and of Ctrl-C."""
 COMMANDS = {
@@ -64,10 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_what_cannot_be_printed()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        if given == ["--version"]:
+        if given[:1] == ["--version"]:
             print(f"memdriven {__version__}")
-        elif not {*given} - {"prepare", "help", "--help", "-h"}:
-            print(overview("prepare " if "prepare" in given else ""))
+        elif not given or given[0] in HELP:
+            print(overview())
+        elif given[0] == "prepare" and not {*given[1:2]} - {*HELP}:
+            print(overview("prepare "))
         else:
             run(*command_of(given))
         return 0

@@ -20,7 +20,7 @@ import tempfile
 import threading
 import unicodedata
 import zipfile
-import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -48,11 +48,6 @@ _OF_ZIPS = ("cp850", "cp1252", "cp866", "cp1251", "gbk", "shift_jis", "big5", "e
 """How names in old zips may be written that are neither UTF-8 nor what the format says (cp437)."""
 _OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 """How compressed tars begin, and what opens them."""
-_DAMAGE = (
-    *(OSError, zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, struct.error),
-    *(RuntimeError, ValueError, OverflowError, IndexError, KeyError, TypeError),
-)
-"""What the libraries have been seen to raise on damaged and hostile archives."""
 
 
 class Archive:
@@ -63,29 +58,28 @@ class Archive:
         self.left_out: list[str] = []
         """Links that lead out of their folder, and folders that cannot be read."""
         self._read: dict[str, Callable[[], bytes]] = {}
-        self._alike: dict[str, list[str]] = {}
-        """Names without regard to case and to how letters are composed -> the names as they are."""
-        self._by_last: dict[str, list[str]] = {}
-        """Names without their folders -> the names as they are."""
         self._links: dict[str, str] = {}
         """Links within the folder -> the files and folders that they name."""
-        self._unread: dict[bytes, str] = {}
+        self._plain: dict[str, list[str]] = defaultdict(list)
+        """Names without regard to case and to how letters are composed -> the names as they are."""
+        self._last: dict[str, list[str]] = defaultdict(list)
+        """Names without their folders -> the names as they are."""
+        self._bytes: dict[bytes, str] = {}
         """Names of a zip that does not say how they are written, as bytes -> as they were read."""
 
     def add(self, name: str, read: Callable[[], bytes]) -> None:
         """Add a file, unless a system left it there, one of that name is there, or it leads out."""
         if not left_by_a_system(name) and name not in self._read and ".." not in name.split("/"):
-            self._alike.setdefault(_plain(name), []).append(name)
-            self._by_last.setdefault(name.rpartition("/")[2], []).append(name)
+            self._plain[_plain(name)].append(name)
+            self._last[name.rpartition("/")[2]].append(name)
             self._read[name] = read
 
-    def link(self, name: str, target: str) -> None:
-        """Add a link, as `target` is written from the link's own folder; none is ever made on disk."""
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
-        if path.startswith(("/", "..")):
-            self.left_out += [] if left_by_a_system(name) else [name]
-        else:
+    def link(self, name: str, path: str) -> None:
+        """Add a link to a path from the root, or note that it leads out; none is ever made on disk."""
+        if path != ".." and not path.startswith(("/", "../")):
             self._links[name] = path
+        elif not left_by_a_system(name):
+            self.left_out.append(name)
 
     @property
     def names(self) -> list[str]:
@@ -106,16 +100,14 @@ class Archive:
                 return self.meant((target + name[len(link) :]).lstrip("/"), links - 1) if links else None
         alike = self.alike(name)
         found = [one for one in alike if _composed(one) == _composed(name)] or alike
-        if not found and self._unread:
-            for encoding in _OF_ZIPS:
-                with contextlib.suppress(UnicodeEncodeError):
-                    if one := self._unread.get(_composed(name).encode(encoding)):
-                        return one
+        for encoding in () if found else _OF_ZIPS:
+            with contextlib.suppress(UnicodeEncodeError, KeyError):
+                return self._bytes[_composed(name).encode(encoding)]
         return found[0] if len(found) == 1 else None
 
     def alike(self, name: str) -> list[str]:
         """Return the files whose names differ from one in case or in how letters are composed alone."""
-        return self._alike.get(_plain(name), [])
+        return self._plain.get(_plain(name), [])
 
     def read(self, name: str) -> bytes:
         """Return a file's bytes; one that is missing or damaged is refused by name."""
@@ -123,7 +115,9 @@ class Archive:
         require(name in self._read, DataError, wanted, "no such file", "give the complete official archive")
         try:
             return self._read[name]()
-        except _DAMAGE as error:
+        except DataError:
+            raise
+        except Exception as error:  # whatever the libraries make of damaged and hostile archives
             found = f"a damaged file ({type(error).__name__}: {error})"[:200]
             raise DataError(wanted, found, "restore the file, or download the archive again") from error
 
@@ -133,7 +127,7 @@ class Archive:
 
     def ending_with(self, path: str) -> list[str]:
         """Return the names that are a path, or end with `/` and the path; the shortest first."""
-        found = [n for n in self._by_last.get(path.rpartition("/")[2], ()) if f"/{n}".endswith(f"/{path}")]
+        found = [n for n in self._last.get(path.rpartition("/")[2], ()) if f"/{n}".endswith(f"/{path}")]
         return sorted(found, key=lambda name: (len(name), name))
 
     def find(self, path: str) -> str | None:
@@ -142,11 +136,11 @@ class Archive:
 
     def need(self, path: str) -> str:
         """Return `find`'s name; a file that is not there is refused."""
-        name = self.find(path)
+        if name := self.find(path):
+            return name
         found = f"{counted(len(self._read), 'other file')}, e.g. {', '.join(self.names[:3])}"
         fix = "give the official archive, or the folder it unpacks to"
-        require(name is not None, DataError, f"{path} in {self.place}", found, fix)
-        return str(name)
+        raise DataError(f"{path} in {self.place}", found, fix)
 
     def matching(self, pattern: str) -> list[re.Match[str]]:
         """Return the matches of a regular expression at the end of the names, sorted by name."""
@@ -157,10 +151,8 @@ class Archive:
 
 def left_by_a_system(name: str) -> bool:
     """Whether a name is of the hidden files and folders that systems put beside one's own."""
-    parts = PurePosixPath(name).parts
-    return any(
-        part.startswith((".", "~$")) or part.lower() in _LEFT_BY_SYSTEMS for part in parts if part != ".."
-    )
+    parts = (part.lower() for part in PurePosixPath(name).parts if part != "..")
+    return any(part.startswith((".", "~$")) or part in _LEFT_BY_SYSTEMS for part in parts)
 
 
 def _composed(name: str) -> str:
@@ -197,8 +189,7 @@ def open_archives(*paths: Path, inner: bool = True, follow_links: bool = False) 
 def _add_folder(archive: Archive, folder: Path, follow_links: bool) -> None:
     """Add a folder's files, under their own names alone where links within it lead to them."""
     root = os.path.realpath(folder)
-    seen = {root}
-    waiting = [(str(folder), "")]
+    seen, waiting = {root}, [(str(folder), "")]
     while waiting:
         place, prefix = waiting.pop()
         try:
@@ -211,10 +202,10 @@ def _add_folder(archive: Archive, folder: Path, follow_links: bool) -> None:
             if entry.is_symlink():
                 target = os.path.realpath(entry.path)
                 if target == root or target.startswith(root + os.sep):
-                    archive._links[name] = target[len(root) + 1 :].replace(os.sep, "/")
+                    archive.link(name, target[len(root) + 1 :].replace(os.sep, "/"))
                     continue
                 if not follow_links or target in seen:
-                    archive.left_out += [] if left_by_a_system(name) else [name]
+                    archive.link(name, "..")
                     continue
             with contextlib.suppress(OSError):
                 if entry.is_dir():
@@ -233,9 +224,10 @@ def _add_file(archive: Archive, path: Path, stack: contextlib.ExitStack) -> None
             with explain_disk_errors(folder):
                 _unpack(archive, path, folder)
             _add_folder(archive, folder, follow_links=False)
-    except _DAMAGE as error:
-        found = f"{type(error).__name__}: {error}"[:200]
-        wanted = f"a whole zip or tar archive at {path}"
+    except DataError:
+        raise
+    except Exception as error:
+        found, wanted = f"{type(error).__name__}: {error}"[:200], f"a whole zip or tar archive at {path}"
         raise DataError(wanted, found, "download the archive again") from error
 
 
@@ -292,9 +284,9 @@ def _unpack(archive: Archive, path: Path, folder: Path) -> None:
                 metered.header = None
                 tar.extract(member, folder, filter="data")
             elif member.islnk() or member.issym():
-                name = posixpath.normpath(member.name)  # a hard link's target counts from the archive's root
-                up = posixpath.relpath(".", posixpath.dirname(name) or ".") if member.islnk() else ""
-                archive.link(name, posixpath.join(up, member.linkname))
+                name = posixpath.normpath(member.name)
+                base = posixpath.dirname(name) if member.issym() else ""  # a hard link's counts from the root
+                archive.link(name, posixpath.normpath(posixpath.join(base, member.linkname)))
             metered.header = MAX_HEADER
             tar.members.clear()  # type: ignore[attr-defined]  # which nobody asks for again
             tar.pax_headers = {}  # else copied for every file to come
@@ -312,13 +304,12 @@ def _add_zip(archive: Archive, content: zipfile.ZipFile) -> None:
             return content.read(entry)
 
     for entry in content.infolist():
-        if entry.is_dir():
-            continue
-        name = _zip_name(entry).replace("\\", "/").removeprefix("./").lstrip("/")
-        archive.add(name, partial(read, entry))
-        with contextlib.suppress(UnicodeEncodeError):
-            if not entry.flag_bits & 0x800 and name == entry.filename and not name.isascii():
-                archive._unread[name.encode("cp437")] = name
+        if not entry.is_dir():
+            name = _zip_name(entry).replace("\\", "/").removeprefix("./").lstrip("/")
+            archive.add(name, partial(read, entry))
+            with contextlib.suppress(UnicodeEncodeError):
+                if not entry.flag_bits & 0x800 and name == entry.filename and not name.isascii():
+                    archive._bytes[name.encode("cp437")] = name
 
 
 def _zip_name(entry: zipfile.ZipInfo) -> str:

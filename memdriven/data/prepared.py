@@ -44,6 +44,13 @@ from memdriven.numbers import check_whole, counted, is_number, is_whole, parse_j
 
 SCHEMA = "memdriven.dataset/1"
 HEADER, ITEMS = "dataset.json", "items.jsonl"
+_AGAIN = "run `memdriven prepare` again"
+_KINDS = {
+    **dict.fromkeys(("id", "file", "split", "class_name", "memory"), str),
+    **dict.fromkeys(("captions", "caption_attributes", "visible", "noise"), list),
+    "attributes": dict,
+}
+"""Of the fields of an item in its table."""
 LOOK = 12
 """Side in px to which pictures are reduced to find those that repeat another."""
 REPEATED = 0.2
@@ -109,19 +116,19 @@ class PreparedDataset:
         header = read_json(path / HEADER, DataError, SCHEMA)
         name, size, classes = (header.get(key) for key in ("name", "image_size", "classes"))
         listed = isinstance(classes, list) and all(isinstance(each, str) for each in classes)
-        if not (isinstance(name, str) and listed and is_whole(size) and 1 <= size <= 4096):
-            wanted = f"a name, an image_size of 1 to 4,096 px and names of classes in {path / HEADER}"
-            raise _outdated(wanted, f"{shown(name)}, {shown(size)} and {shown(classes)}")
+        good = isinstance(name, str) and listed and is_whole(size) and 1 <= size <= 4096
+        wanted = f"a name, an image_size of 1 to 4,096 px and names of classes in {path / HEADER}"
+        require(good, DataError, wanted, f"{shown(name)}, {shown(size)} and {shown(classes)}", _AGAIN)
         try:
             with (path / ITEMS).open(encoding="utf-8") as stream:
                 items = [_read_item(line, f"{path / ITEMS}, line {n}") for n, line in enumerate(stream, 1)]
         except (OSError, UnicodeDecodeError) as error:
             found = f"{type(error).__name__}: {error}"
-            raise _outdated(f"the item table {path / ITEMS}", found) from error
+            raise DataError(f"the item table {path / ITEMS}", found, _AGAIN) from error
         _check(items, path / ITEMS)
         counts = dict(Counter(item.split for item in items))
-        if counts != header.get("counts"):
-            raise _outdated(f"the items that {path / HEADER} counts: {header.get('counts')}", str(counts))
+        wanted = f"the items that {path / HEADER} counts: {header.get('counts')}"
+        require(counts == header.get("counts"), DataError, wanted, counts, _AGAIN)
         return cls(path, header, items)
 
     def __len__(self) -> int:
@@ -149,23 +156,12 @@ class PreparedDataset:
         return read_image(self.image_path(item))
 
 
-def _outdated(wanted: str, found: str) -> DataError:
-    return DataError(wanted, found, "run `memdriven prepare` again")
-
-
-_KINDS = {
-    **dict.fromkeys(("id", "file", "split", "class_name", "memory"), str),
-    **dict.fromkeys(("captions", "caption_attributes", "visible", "noise"), list),
-    "attributes": dict,
-}
-
-
 def _read_item(line: str, place: str) -> Item:
     try:
         values = parse_json(line)
         item = Item(**values)
     except (ValueError, TypeError) as error:
-        raise _outdated(f"an item in {place}", f"{type(error).__name__}: {error}") from error
+        raise DataError(f"an item in {place}", f"{type(error).__name__}: {error}", _AGAIN) from error
     good = (
         all(isinstance(values.get(name, kind()), kind) for name, kind in _KINDS.items())
         and isinstance(item.class_id, int | None)
@@ -174,24 +170,18 @@ def _read_item(line: str, place: str) -> Item:
         and all(number is None or is_number(number) for number in item.noise)
         and not (item.file.startswith("/") or "\\" in item.file or ".." in PurePosixPath(item.file).parts)
     )
-    if not good:
-        raise _outdated(f"an item with a file inside the folder in {place}", line[:120])
+    require(good, DataError, f"an item with a file inside the folder in {place}", line[:120], _AGAIN)
     return item
 
 
 def _check(items: Sequence[Item], place: Path) -> None:
     """Refuse an empty table, repeated ids, and items without captions."""
-    ids = Counter(item.id for item in items)
-    repeated = [item_id for item_id, n in ids.items() if n > 1][:1]
+    repeated = [item_id for item_id, n in Counter(item.id for item in items).items() if n > 1][:1]
     bare = [item.id for item in items if not item.captions][:1]
     found = f"repeated ids, e.g. {repeated}" if repeated else f"items without a caption, e.g. {bare}"
-    require(
-        items and not repeated and not bare,
-        DataError,
-        f"items with their own ids and captions in {place}",
-        found if items else "no item",
-        "correct the source and prepare again",
-    )
+    good, found = items and not repeated and not bare, found if items else "no item"
+    wanted = f"items with their own ids and captions in {place}"
+    require(good, DataError, wanted, found, "correct the source and prepare again")
 
 
 # -- Writing --------------------------------------------------------------------------------------------
@@ -228,24 +218,15 @@ def write_prepared(
     _check(items, out)
     optional = ("attributes", "caption_attributes", "visible", "box", "memory", "noise")
     names = [entry.name for entry in dataclasses.fields(Item)]
-    rows = [
+    rows = (
         {key: getattr(item, key) for key in names if key not in optional or getattr(item, key)}
         for item in items
-    ]
+    )
     table = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     atomic_write_bytes(out / ITEMS, table.encode())
-    header = {
-        "schema": SCHEMA,
-        "name": name,
-        "image_size": image_size,
-        "counts": dict(Counter(item.split for item in items)),
-        "seed": seed,
-        "classes": list(classes),
-        "source": source,
-        "licence": licence,
-        **further,
-    }
-    atomic_write_json(out / HEADER, header)
+    header = {"schema": SCHEMA, "name": name, "image_size": image_size}
+    header |= {"counts": dict(Counter(item.split for item in items)), "seed": seed, "classes": list(classes)}
+    atomic_write_json(out / HEADER, {**header, "source": source, "licence": licence, **further})
 
 
 def assemble(

@@ -126,7 +126,8 @@ def read_rows(files: Archive, table: str, place: Path, faults: Faults) -> Iterat
         else:
             other = ("an object with file_name and text", type(values).__name__, "correct the line")
             wanted, found, fix = values if isinstance(values, tuple) else other
-            faults.append(DataError(f"{wanted} in {place}, line {line}", found, fix))
+            where = f"{place}, line {line}" if line else str(place)
+            faults.append(DataError(f"{wanted} in {where}", found, fix))
 
 
 # -- JSON -----------------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ def _json_rows(text: str, kind: str) -> Iterator[tuple[int, Any]]:
             try:
                 parse_json(lines[0])
             except ValueError:
-                yield 1, ("JSON", str(error)[:200], "correct the file")
+                yield 0, ("JSON", str(error)[:200], "correct the file")
                 return
     for number, line in enumerate(lines, start=1):
         if line.strip():

@@ -1,4 +1,4 @@
-"""Captions to word ids and back, and what becomes of words that the vocabulary lacks."""
+"""Captions to word ids and back, what becomes of words that the vocabulary lacks; attributes to labels."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import functools
 import json
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from memdriven.errors import CaptionError, CheckpointError, DataError, WordlessCaptionError, require
 from memdriven.numbers import counted
+
+if TYPE_CHECKING:
+    from memdriven.data.prepared import Item
 
 SCHEMA = "memdriven.vocabulary/1"
 PADDING = 0
@@ -57,26 +60,22 @@ def tokenize(text: str) -> list[str]:
     text = unicodedata.normalize("NFKC", text).lower()
     if text.isascii():
         return _WORD.findall(text)
-    tokens: list[str] = []
-    open_word = signs_may_follow = False
-    for character in _NO_LETTERS.sub("", text):
-        if character.isalnum() or character == "_":
-            alone = bool(_UNSPACED.match(character))
-            if (open_word and not alone) or (signs_may_follow and tokens[-1][-1] in _STACKERS):
-                tokens[-1] += character
-            else:
-                tokens.append(character)
-            open_word = not alone
-            signs_may_follow = True
-        elif (
-            tokens
-            and signs_may_follow
-            and (unicodedata.category(character)[0] == "M" or character in _JOINERS)
-        ):
-            tokens[-1] += character
-        else:
-            open_word = signs_may_follow = False
-    return [token.rstrip(_JOINERS) for token in tokens]
+    text = _NO_LETTERS.sub("", text)
+    spans = (match.span() for match in _TOKEN.finditer("".join(map(_kind, text))))
+    return [text[start:end].rstrip(_JOINERS) for start, end in spans]
+
+
+_TOKEN = re.compile("(?:L[LMS]*|A[MS]*)(?:(?<=S)(?:L[LMS]*|A[MS]*))*")
+"""A token, in the kinds of its characters."""
+
+
+def _kind(character: str) -> str:
+    """Return a letter's kind: Letter, letter that stands Alone, Mark, Stacking mark, or none."""
+    if character.isalnum() or character == "_":
+        return "A" if _UNSPACED.match(character) else "L"
+    if character in _STACKERS:
+        return "S"
+    return "M" if character in _JOINERS or unicodedata.category(character)[0] == "M" else " "
 
 
 @dataclass(frozen=True)
@@ -313,3 +312,48 @@ def edit_distance(a: str, b: str, limit: int) -> int:
             return limit + 1
         before, last = last, row
     return min(last[-1], limit + 1)
+
+
+# -- Attributes as labels for a classifier --------------------------------------------------------------
+
+IGNORED = -1
+"""Label of an attribute that an image lacks or does not show."""
+ABSENT = ("none", "plain")
+"""Values that say that a marking is not there."""
+
+
+def attribute_values(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Return each attribute's values in the records, sorted; one-valued ones are left out."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, value in (pair for record in records for pair in record.items()):
+        if value is not None and not isinstance(value, list | dict):
+            found[name].add(str(_as_text(value)))
+    return {name: tuple(sorted(values)) for name, values in found.items() if len(values) > 1}
+
+
+def visible_record(item: Item) -> dict[str, Any]:
+    """Return the attributes that an item's picture shows (all of them if it does not say).
+
+    What a picture lacks (`ABSENT`) can be seen in it too, so that a classifier learns to say so.
+    """
+    return {
+        name: value
+        for name, value in item.attributes.items()
+        if not item.visible or name in item.visible or value in ABSENT
+    }
+
+
+def label_ids(records: Sequence[Mapping[str, Any]], attributes: Mapping[str, Sequence[str]]) -> Tensor:
+    """Return label ids (n, attributes) of records; `IGNORED` where a value is absent."""
+    ids: dict[str, dict[str | None, int]] = {
+        name: {value: i for i, value in enumerate(values)} for name, values in attributes.items()
+    }
+    rows = [[ids[name].get(_as_text(each.get(name)), IGNORED) for name in ids] for each in records]
+    return torch.tensor(rows, dtype=torch.long).view(len(rows), len(ids))
+
+
+def _as_text(value: Any) -> str | None:
+    """Return the text that a label stands for; None for an attribute without a value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return None if value is None else str(value)

@@ -200,12 +200,8 @@ def winograd_convolve(x: Tensor, transformed: Tensor, bias: Tensor) -> Tensor:
     """
     count, _, height, width = x.shape
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).contiguous()  # (b, h+2, w+2, c)
-    down, across = height // TILE, width // TILE
-    image, row, column, channel = padded.stride()
-    tiles = padded.as_strided(
-        (6, 6, count, down, across, padded.shape[3]), (row, column, image, TILE * row, TILE * column, channel)
-    ).reshape(36, -1)  # (36, b*h/4*w/4*c)
-    products = torch.bmm((_INPUT_2D @ tiles).view(36, -1, padded.shape[3]), transformed)
-    out = (_OUTPUT_2D @ products.flatten(1)).view(TILE, TILE, count, down, across, -1)
+    tiles = padded.unfold(1, 6, TILE).unfold(2, 6, TILE).permute(4, 5, 0, 1, 2, 3)  # (6, 6, b, h/4, w/4, c)
+    products = torch.bmm((_INPUT_2D @ tiles.reshape(36, -1)).view(36, -1, padded.shape[3]), transformed)
+    out = (_OUTPUT_2D @ products.flatten(1)).view(TILE, TILE, count, height // TILE, width // TILE, -1)
     merged = out.permute(2, 3, 0, 4, 1, 5).reshape(count, height, width, -1)
     return merged.add_(bias).permute(0, 3, 1, 2)  # (b, k, h, w)

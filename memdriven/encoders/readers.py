@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from memdriven.data.attributes import IGNORED
+from memdriven.data.vocabulary import IGNORED
 from memdriven.encoders.text import TextFeatures
 from memdriven.encoders.weights import load_weights, read_weights, write_weights
 from memdriven.errors import CheckpointError, require

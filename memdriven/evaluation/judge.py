@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from memdriven.aviary.species import COLOURS
-from memdriven.data.attributes import IGNORED, attribute_values, label_ids, visible_record
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset, load_images
+from memdriven.data.vocabulary import IGNORED, attribute_values, label_ids, visible_record
 from memdriven.devices import choose_device
 from memdriven.encoders.image import resized
 from memdriven.encoders.readers import AttributeHead, attribute_loss

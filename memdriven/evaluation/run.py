@@ -9,6 +9,7 @@ was stopped goes on where it was.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,24 +19,12 @@ import torch
 
 from memdriven.data.prepared import PreparedDataset
 from memdriven.errors import CheckpointError, DataError, EvaluationError, require
-from memdriven.evaluation.attributes import (
-    measure_attributes,
-    measure_part_colours,
-    measure_r_precision,
-    measure_r_precision_judge,
-)
+from memdriven.evaluation import attributes, diversity, retrieval
 from memdriven.evaluation.context import Context, Protocol, choose_prompts, pixels_hash
 from memdriven.evaluation.copy_check import measure_copy_check, near_duplicates
 from memdriven.evaluation.distances import SPACES, measure_distance, measure_inception_score
-from memdriven.evaluation.diversity import (
-    measure_background_entropy,
-    measure_diversity_seed,
-    measure_diversity_z,
-)
 from memdriven.evaluation.results import Measurement, Result, append_results, format_table, read_results
-from memdriven.evaluation.retrieval import SEARCHED, measure_retrieval
 from memdriven.evaluation.rows import IMAGES, MODEL, REAL, ROWS, STRATEGY, Row, make_row, setting
-from memdriven.evaluation.soa import measure_soa
 from memdriven.memory.retrieval import STRATEGIES
 from memdriven.numbers import check_whole
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
@@ -44,24 +33,24 @@ from memdriven.pipeline.request import Request
 T = TypeVar("T")
 Measure = Callable[[Context, Row], list[Measurement]]
 MEASURES: dict[str, Measure] = {
-    "attributes": measure_attributes,
-    "r_precision": measure_r_precision,
-    "r_precision_judge": measure_r_precision_judge,
+    "attributes": attributes.measure_attributes,
+    "r_precision": retrieval.measure_r_precision,
+    "r_precision_judge": retrieval.measure_r_precision_judge,
     **{name: partial(measure_distance, name) for name in SPACES},
     "inception_score": measure_inception_score,
     "copy_check": measure_copy_check,
-    "soa": measure_soa,
-    "part_colours": measure_part_colours,
+    "soa": attributes.measure_soa,
+    "part_colours": attributes.measure_part_colours,
 }
 """Every measure of a row of pictures. One that lacks its weights raises, and is then left out of the table
 with the reason, never replaced by another."""
 MODEL_MEASURES: dict[str, Measure] = {
-    "diversity_seed": measure_diversity_seed,
-    "diversity_z": measure_diversity_z,
-    "background_entropy": measure_background_entropy,
+    "diversity_seed": diversity.measure_diversity_seed,
+    "diversity_z": diversity.measure_diversity_z,
+    "background_entropy": diversity.measure_background_entropy,
 }
 """Measures of the model alone, which paint pictures of their own."""
-STRATEGY_MEASURES: dict[str, Measure] = {"retrieval": measure_retrieval}
+STRATEGY_MEASURES: dict[str, Measure] = {"retrieval": retrieval.measure_retrieval}
 """Measures of each strategy with a search, which need no pictures."""
 EVERY = MEASURES | MODEL_MEASURES | STRATEGY_MEASURES
 METRICS = tuple(EVERY)
@@ -130,11 +119,10 @@ def evaluate(
     further = [STRATEGY + name for name in strategies if name not in (own, *protocol.controls)]
     for name in dict.fromkeys((MODEL, *protocol.controls, *further)):
         found.measure_pictures(name, [metric for metric in metrics if metric in MEASURES])
-
-    searched = [Row(name=STRATEGY + name, strategy=name) for name in SEARCHED]
+    searched = [Row(name=STRATEGY + name, strategy=name) for name in retrieval.SEARCHED]
     for kind, rows in ((MODEL_MEASURES, [Row(name=MODEL, strategy=own)]), (STRATEGY_MEASURES, searched)):
-        for metric in (metric for metric in metrics if metric in kind):
-            for row in rows:
+        for metric, row in itertools.product(metrics, rows):
+            if metric in kind:
                 found.measure(metric, row)
     if protocol.split != "train":
         try:
@@ -170,14 +158,16 @@ class Evaluation:
         self.notes: list[str] = []
         """What a reader must know of all of it."""
         self._context, self._path, self._taken = context, path, list[Result]()
-        protocol, captions, device = context.protocol, len(context.prompts), torch.device(context.device)
-        if protocol.split == "train":
+        split, asked, captions = context.split, context.protocol.n, len(context.prompts)
+        if split == "train":
             self.notes.append("these pictures were trained on: the numbers say what is known by heart")
-        if captions < protocol.n:
-            asked = f"{protocol.n} captions were asked for"
-            self.notes.append(f"{asked}, and split {protocol.split} has {captions}")
+        if captions < asked:
+            self.notes.append(f"{asked} captions were asked for, and split {split} has {captions}")
         identity = {**context.identity, "variant": variant, "budget": budget}
-        self._judge = context.judge.hash if protocol.judge else ""
+        device, self._judge = (
+            torch.device(context.device),
+            context.judge.hash if context.protocol.judge else "",
+        )
         self._facts = {
             **identity,
             "checkpoint": context.checkpoint.name,
@@ -192,8 +182,8 @@ class Evaluation:
 
     def measure_pictures(self, name: str, metrics: Sequence[str]) -> None:
         """Make one row of pictures, or take it from disk, and measure what is missing of it."""
-        of_copies = name in IMAGES  # nothing that could be a copy
-        metrics = [m for m in metrics if m not in self.left_out and not (of_copies and m == "copy_check")]
+        none = (*self.left_out, *(("copy_check",) if name in IMAGES else ()))  # nobody painted a copy there
+        metrics = [metric for metric in metrics if metric not in none]
         row = self.attempt(f"row {name}", partial(make_row, self._context, name)) if metrics else None
         for metric in metrics:
             if row is not None:

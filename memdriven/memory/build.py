@@ -97,9 +97,14 @@ def made_in_shards(
             except (BankError, FileNotFoundError):  # there is none, or a part of one
                 with explain_disk_errors(shards):
                     Parts.write(content, positions, made(start))
-        with atomic_folder(out) as folder:
-            yield folder, read
-        remove_folder(shards)
+        made_as = None
+        try:
+            with atomic_folder(out) as folder:
+                made_as = folder.stat().st_ino
+                yield folder, read
+        finally:  # also where a signal came when it was made
+            if made_as and out.exists() and out.stat().st_ino == made_as:
+                remove_folder(shards)
 
 
 # ---- Features ------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ scale that makes the squared error least. docs/memory.md holds the layouts that 
 from __future__ import annotations
 
 import io
-import json
 import lzma
 import mmap
 import os
@@ -35,7 +34,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from memdriven.errors import BankError, require
-from memdriven.files import explain_disk_errors, read_json, sealed, sha256_file
+from memdriven.files import atomic_write_json, explain_disk_errors, read_json, sealed, sha256_file
 from memdriven.numbers import check_whole, is_whole, shown
 
 COSINE = 0.991
@@ -165,14 +164,9 @@ class SealedFolder:
     @classmethod
     def seal(cls, folder: Path, facts: Mapping[str, Any]) -> None:
         """Write the header over files that already lie in `folder`."""
-        files = {
-            file: {"bytes": _size(folder / file), "sha256": sha256_file(folder / file)}
-            for file in sorted(cls.FILES)
-        }
-        content = sealed({"schema": cls.SCHEMA, **facts, "files": files})
-        with explain_disk_errors(folder):
-            text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-            (folder / cls.NAME).write_text(text + "\n", encoding="utf-8")
+        sizes = {file: (_size(folder / file), sha256_file(folder / file)) for file in sorted(cls.FILES)}
+        files = {file: {"bytes": size, "sha256": digest} for file, (size, digest) in sizes.items()}
+        atomic_write_json(folder / cls.NAME, sealed({"schema": cls.SCHEMA, **facts, "files": files}))
 
     def count(self, name: str) -> int:
         """Return a whole number of the header."""

@@ -69,11 +69,10 @@ class Guidance:
         What the bank does not hold, and what is missing to 1, counts as saying what the caption says.
         """
         t = TextCondition.of(text)
-        means = [
-            (self._mean(self.bank.index_of(id_)), share) for id_, share in references if id_ in self.bank
-        ]
+        found = [(id_, share) for id_, share in references if strength and id_ in self.bank]
+        means = [(self._mean(self.bank.index_of(id_)), share) for id_, share in found]
         known = [(mean, share) for mean, share in means if mean is not None]
-        if not strength or not known:
+        if not known:
             return t
         asked, d = torch.cat(t, dim=1)[0], text.sentence.shape[1]
         shift = strength * torch.stack([share * (asked - mean) for mean, share in known]).sum(0)

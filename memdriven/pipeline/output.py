@@ -20,8 +20,7 @@ from memdriven.memory.retrieval import Neighbour
 from memdriven.models.noise import Window
 from memdriven.pipeline.claims import Claim, Named
 from memdriven.pipeline.guidance import TextCondition
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import Reference, Request
+from memdriven.pipeline.request import Recipe, Reference, Request
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,8 +36,15 @@ from memdriven.models.noise import Noise, apply_view, draw_noise
 from memdriven.pipeline.claims import claims, named_by, score_pictures
 from memdriven.pipeline.guidance import Guidance, TextCondition
 from memdriven.pipeline.output import Clock, PipelineOutput, Prepared, Retrieval, Tried, to_picture
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import CONTROLS, MAX_REFERENCES, PRIVATE, Request, UserImage, drawn_seed
+from memdriven.pipeline.request import (
+    CONTROLS,
+    MAX_REFERENCES,
+    PRIVATE,
+    Recipe,
+    Request,
+    UserImage,
+    drawn_seed,
+)
 
 _PREPARED = 16
 """Requests whose preparation is remembered: at most half a megabyte of v each."""

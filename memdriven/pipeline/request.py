@@ -1,30 +1,41 @@
 """What to paint: everything that a picture depends on beside the model and its memory, checked once.
 
-The page, the API, the command line and a recipe all fill in a `Request`; `MemoryDrivenPipeline.prepare`
-and `paint` read it, and nothing is checked again behind it. Equal requests are equal keys of caches.
+The page, the API and the command line fill in a `Request`; `MemoryDrivenPipeline.prepare` and `paint`
+read it, and nothing is checked again behind it. Equal requests are equal keys of caches.
+
+A `Recipe` is a request with nothing left open, as JSON: what makes a picture again, small enough for a PNG
+text chunk or a link. It holds the references and weights that were used, not only how they were asked for,
+so that the same checkpoint gives the same pixels even when retrieval changes. Whatever reads one here treats
+it as hostile.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import io
+import json
 import math
 import re
 import secrets
+import warnings
+import zlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple, Self
 
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from memdriven.config import MAX_GUIDANCE
 from memdriven.data.vocabulary import MAX_CHARACTERS
-from memdriven.errors import CaptionError, ConfigError, MemDrivenError, RetrievalError, require
+from memdriven.errors import CaptionError, ConfigError, DataError, MemDrivenError, RetrievalError, require
 from memdriven.memory.features import decode_v
 from memdriven.memory.retrieval import check_strategy
 from memdriven.memory.scores import shares
 from memdriven.models.noise import Window
-from memdriven.numbers import check_number, check_whole, counted, in_range, shown
+from memdriven.numbers import check_number, check_whole, counted, in_range, parse_json, shown
 
 CONTROLS = ("random", "oracle", "none")
 """Strategies that the words do not order: there is no best of several."""
@@ -37,6 +48,20 @@ MAX_REFERENCES, MAX_TRIED = 64, 16
 SMALLEST_WINDOW = 0.05
 PRIVATE = "own:"
 """Ids that start so are of the caller's own images, which no memory holds."""
+SCHEMA = "memdriven.recipe/1"
+FIELDS = (
+    *("caption", "strategy", "k", "seed", "neighbours", "weights"),
+    *("checkpoint", "checkpoint_hash", "bank_hash", "version"),
+)
+LATER = {"variations": (), "memory": 1.0, "guidance": 0.0, "mirror": None, "window": None}
+"""Fields that the first versions did not have, written only where they say something else than this."""
+PNG_KEY = "memdriven.recipe"
+"""Keyword of the PNG text chunk that holds the recipe's JSON."""
+MAX_BYTES = 32_768
+"""A recipe's JSON is never larger."""
+MAX_PIXELS = 1 << 24
+"""Larger pictures are not decoded to look for a recipe behind their pixels."""
+_HASH = re.compile(r"[0-9a-f]{0,64}")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -254,3 +279,159 @@ def _checked_window(window: tuple[Any, ...]) -> Window:
             return x, y, side
     wanted = f"window: left, top and side (at least {SMALLEST_WINDOW}) of a square in (0, 0, 1)"
     raise ConfigError(wanted, shown(window), "(0, 0, 1) is the whole memory")
+
+
+# ---- A request as JSON -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Request):
+    """The request of one picture, and what made it; equal recipes give equal pixels on one machine."""
+
+    strategy: str
+    k: int
+    guidance: float = 0.0
+    checkpoint: str = ""
+    """The checkpoint's name, for people."""
+    checkpoint_hash: str = ""
+    bank_hash: str = ""
+    version: str = ""
+    """Version of memdriven that made the picture."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no pipeline could have written."""
+        try:
+            super().__post_init__()
+        except MemDrivenError as error:
+            raise _recipe_error(error.wanted, error.found) from None
+        for name in ("strategy", "k", "guidance"):
+            _need(getattr(self, name) is not None, name, None)
+        _need(len(self.seeds) == 1, "one seed", self.seeds)
+        for name in ("checkpoint", "version", "checkpoint_hash", "bank_hash"):
+            value, form = getattr(self, name), "hexadecimal digits" if "hash" in name else "a short line"
+            good = isinstance(value, str) and len(value) <= 100 and value.isprintable()
+            _need(good and ("hash" not in name or _HASH.fullmatch(value)), f"{name}: {form}", value)
+
+    @property
+    def seed(self) -> int:
+        """The picture's own."""
+        return self.seeds[0]
+
+    @property
+    def neighbours(self) -> tuple[str, ...]:
+        """Ids of the items whose features were used, best first; none for `none`."""
+        return tuple(each.id for each in self.references or ())
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Their shares of v; they sum to 1."""
+        return tuple(each.weight for each in self.references or ())
+
+    @property
+    def private(self) -> bool:
+        """Whether it needs a visitor's own image, which no memory bank holds."""
+        return any(name.startswith(PRIVATE) for name in self.neighbours)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON-ready values, schema first."""
+        values: dict[str, Any] = json.loads(self.to_json())
+        return values
+
+    def to_json(self, indent: int | None = None) -> str:
+        """Return JSON in ASCII, so that it fits any PNG text chunk unchanged."""
+        later = (name for name, plain in LATER.items() if getattr(self, name) != plain)
+        values = {"schema": SCHEMA} | {name: getattr(self, name) for name in (*FIELDS, *later)}
+        return json.dumps(values, allow_nan=False, indent=indent, default=asdict)
+
+    def to_png(self, image: Image.Image) -> bytes:
+        """Return the picture as PNG bytes that carry this recipe in a text chunk."""
+        text = PngImagePlugin.PngInfo()
+        text.add_text(PNG_KEY, self.to_json())
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG", pnginfo=text)
+        return buffer.getvalue()
+
+    def to_url(self) -> str:
+        """Return the recipe as URL-safe text (base64url of deflated JSON, no padding)."""
+        packed = zlib.compress(self.to_json().encode("ascii"), 9)
+        return base64.urlsafe_b64encode(packed).decode("ascii").rstrip("=")
+
+    @classmethod
+    def from_dict(cls, values: object) -> Self:
+        """Rebuild a recipe from `to_dict`'s values."""
+        _need(isinstance(values, dict), "a JSON object", type(values).__name__)
+        given = {"extra": {}, "seed": None} | dict(values)  # type: ignore[call-overload]
+        schema = given.pop("schema", None)
+        _need(schema == SCHEMA, f"schema {SCHEMA}", schema)
+        extra = given.pop("extra")
+        _need(extra == {}, "nothing in `extra`, where a later version's settings are", extra)
+        _need("caption" in given and given.keys() <= {*FIELDS, *LATER}, "a caption, known fields", [*given])
+        for name in ("neighbours", "weights", "variations", "window"):
+            value = given.get(name)
+            _need(value is None or isinstance(value, list), f"{name}: a list", value)
+            given[name] = value or ()
+        ids, weights = given.pop("neighbours"), given.pop("weights")
+        good = all(in_range(each, 0, 1) for each in weights) and (not ids or sums_to_one(weights))
+        _need(good and len(ids) == len(weights), "weights in 0..1 that sum to 1, one a neighbour", weights)
+        try:
+            given["variations"] = [Variation(**each) for each in given["variations"]]
+        except (TypeError, ConfigError) as error:
+            raise _recipe_error("variations: each a seed and a strength in (0, 1]", error) from None
+        given |= {"window": given["window"] or None, "references": [*zip(ids, weights)] or None}
+        return cls(seeds=(given.pop("seed"),), **given)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read a recipe from JSON."""
+        _need(len(text) <= MAX_BYTES, f"at most {MAX_BYTES} bytes", f"{len(text)} bytes")
+        try:
+            values = parse_json(text)
+        except ValueError as error:
+            raise _recipe_error("JSON", f"{type(error).__name__}: {error}") from None
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_url(cls, text: str) -> Self:
+        """Read a recipe from `to_url`'s text."""
+        _need(len(text) <= MAX_BYTES, f"at most {MAX_BYTES} characters", f"{len(text)}")
+        try:
+            raw = text.encode("ascii")
+            packed = base64.b64decode(raw + b"=" * (-len(raw) % 4), altchars=b"-_", validate=True)
+            reader = zlib.decompressobj()
+            plain = reader.decompress(packed, MAX_BYTES)
+        except (UnicodeEncodeError, binascii.Error, zlib.error) as error:
+            raise _recipe_error("a recipe's link", f"{type(error).__name__}: {error}") from None
+        _need(reader.eof and not reader.unused_data, "a whole recipe", "a part, or one too large")
+        return cls.from_json(plain)
+
+    @classmethod
+    def from_png(cls, content: bytes) -> Self:
+        """Read the recipe in a PNG file, in whichever of its text chunks it stands.
+
+        Pixels are decoded only where none stands before them. A DataError says that the bytes are no PNG or
+        hold no recipe, a ConfigError that it is not valid.
+        """
+        try:
+            with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+                text = image.info.get(PNG_KEY)
+                if text is None and image.width * image.height <= MAX_PIXELS:
+                    image.load()  # other programs write it behind the pixels
+                    text = getattr(image, "text", {}).get(PNG_KEY)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Warning) as error:
+            raise DataError("a PNG picture", str(error)[:120] or type(error).__name__, "give a PNG") from None
+        fix = "use a picture as memdriven saved it, or a copy that keeps its text"
+        if not isinstance(text, str):
+            raise DataError("a PNG with a recipe", "no recipe in its text", fix)
+        return cls.from_json(text)
+
+
+def _recipe_error(wanted: str, found: object) -> ConfigError:
+    """Return the error of a recipe that cannot be used."""
+    fix = "copy it again from where it was made, or use the version of memdriven that made it"
+    return ConfigError(f"a recipe ({wanted})", str(found)[:120], fix)
+
+
+def _need(holds: object, wanted: str, found: object) -> None:
+    """Raise a `ConfigError` unless the condition holds."""
+    if not holds:
+        raise _recipe_error(wanted, shown(found))

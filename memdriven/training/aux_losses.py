@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from memdriven.config import Config
-from memdriven.data.attributes import IGNORED
+from memdriven.data.vocabulary import IGNORED
 from memdriven.encoders.damsm import Damsm, TrainedDamsm, damsm_loss
 from memdriven.encoders.image import ImageFeatures
 from memdriven.encoders.imagenet import SqueezeNet, Vgg16Features

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from memdriven.data.attributes import IGNORED, label_ids
 from memdriven.data.prepared import Item
-from memdriven.data.vocabulary import EncodedCaption, Vocabulary, what_is_not_read
+from memdriven.data.vocabulary import IGNORED, EncodedCaption, Vocabulary, label_ids, what_is_not_read
 from memdriven.encoders.damsm import TrainedDamsm
 from memdriven.encoders.readers import CaptionReader, reading_loss
 from memdriven.encoders.text import TextFeatures

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from memdriven.data.attributes import attribute_values, label_ids, visible_record
 from memdriven.data.images import to_unit
 from memdriven.data.prepared import PreparedDataset
+from memdriven.data.vocabulary import attribute_values, label_ids, visible_record
 from memdriven.devices import choose_device
 from memdriven.encoders.damsm import TrainedDamsm, damsm_loss, load_damsm
 from memdriven.encoders.image import CompactBackbone

@@ -9,7 +9,7 @@ from typing import Any
 from memdriven.explore.copies import ALIKE_COLOURS, CopySpace, Level, Likeness, Near
 from memdriven.pipeline.output import PipelineOutput
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import explain, explained, figure, image_uri, row, run_button, status, tag
 from memdriven.ui.picture import is_moment

@@ -16,8 +16,7 @@ from PIL import Image
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.explore.compare import mean_difference, painted
 from memdriven.numbers import is_number
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import CONTROLS, MAX_SEED, Reference, Request, Variation
+from memdriven.pipeline.request import CONTROLS, MAX_SEED, Recipe, Reference, Request, Variation
 from memdriven.ui import gr, html, references, state
 from memdriven.ui.html import explain, explained, image, row, section, slider, status, tag
 from memdriven.ui.picture import recipe_of

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.numbers import counted
 from memdriven.pipeline.output import PipelineOutput
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.ui import gr, restore
 from memdriven.ui.html import (
     BESIDE,

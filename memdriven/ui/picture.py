@@ -10,14 +10,13 @@ from typing import Any, NotRequired, TypedDict, TypeGuard
 
 from PIL import Image
 
-from memdriven.data.attributes import ABSENT
 from memdriven.data.images import centre_square
+from memdriven.data.vocabulary import ABSENT
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.models.noise import WHOLE
 from memdriven.pipeline.claims import Claim
 from memdriven.pipeline.output import PipelineOutput, Tried
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import Reference
+from memdriven.pipeline.request import Recipe, Reference
 from memdriven.ui import gr, query, state
 from memdriven.ui.html import (
     BESIDE,

@@ -16,8 +16,7 @@ from memdriven.files import read_json
 from memdriven.models.noise import Window
 from memdriven.numbers import counted
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_TRIED, Request
+from memdriven.pipeline.request import MAX_TRIED, Recipe, Request
 from memdriven.ui import gr, queue, state
 from memdriven.ui.html import (
     BESIDE,
@@ -54,7 +53,6 @@ MIRRORS = {"": None, "no": False, "yes": True}
 STATE_SECONDS = 24 * 3600
 """How long the server keeps what a tab holds: a day, because Gradio counts from its last change
 and not its last use. An hour after a tab is closed it goes in any case."""
-_DRAW_SEED = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
 
 
 class Query(NamedTuple):
@@ -291,6 +289,11 @@ def switch(name: object) -> Iterator[dict[str, Any]]:
 
 def build(begin: Mapping[str, Any]) -> Compose:
     """Add the column to the page that is being built, with what it opens with by name."""
+    pipe, offered = state.pipeline(), choices()
+    strategy, rules = pipe.config.retrieval.strategy, [rule for _, rule in RULES]
+    tries, most = 1, min(MAX_TRIED, pipe.bank.n)
+    with suppress(DataError):
+        tries = read_tries(pipe)
     column = Compose(steering=gr.State(Steering(), time_to_live=STATE_SECONDS))
     column.current = gr.State(begin.get("current"), time_to_live=STATE_SECONDS)
     with gr.Column(elem_id="compose", scale=0, min_width=300):
@@ -319,10 +322,79 @@ def build(begin: Mapping[str, Any]) -> Compose:
             column.status = panel(status(READY), elem_id="status")
             column.place = panel(elem_id="place", js_on_load=queue.PRESSES)
         with gr.Column(elem_id="folds"):
-            _memory(column)
-            _noise(column, begin.get("seed", ""))
-            _experiments(column)
+            with fold("memory", "Memory"):
+                column.checkpoint = gr.Dropdown(
+                    offered,
+                    value=state.shelf().default,
+                    label="Model and memory",
+                    elem_id="checkpoint",
+                    filterable=False,
+                    visible=len(offered) > 1,
+                )
+                column.facts = panel(facts(), elem_id="facts")
+                column.source = gr.Radio(
+                    [(label, name) for name, (label, _) in SOURCES.items()],
+                    elem_id="source",
+                    label="Where the reference comes from",
+                    show_label=False,
+                    value="retrieved" if strategy in rules else strategy,
+                )
+                column.hint = panel(hint(SOURCES["retrieved"][1]), elem_id="source-hint")
+                column.comparison = gr.Dropdown(
+                    list(RULES),
+                    elem_id="comparison",
+                    label="Match memories by",
+                    value=strategy if strategy in rules else rules[0],
+                    filterable=False,
+                )
+                label = "Try several references, keep the best"
+                column.tries = slider("tries", label, 1, most, tries, visible=state.offers_tries())
+                info = "Higher follows your words where the memory disagrees."
+                strength = state.limits("guidance")
+                column.guidance = slider("guidance", "Caption strength", *strength, 0.25, info=info)
+            with fold("noise", "Noise"):
+                with gr.Row(elem_id="noise"):
+                    column.seed = gr.Textbox(
+                        begin.get("seed", ""),
+                        label="Seed",
+                        show_label=False,
+                        max_lines=1,
+                        min_width=120,
+                        scale=2,
+                        placeholder="random",
+                        elem_id="seed",
+                    )
+                    dice = gr.Button("Random seed", elem_id="dice", min_width=60, scale=1)
+                column.steps = panel(elem_id="steps", js_on_load=CLICKS)
+                free = "Off: a new random seed for every picture."
+                column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
+                # What is written into the box, by hand or the button, is kept (`page.js`).
+                gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **BESIDE)
+                column.mirror = gr.Radio(
+                    [("from the seed", ""), ("off", "no"), ("on", "yes")],
+                    value="",
+                    label="Mirror the memory, left to right",
+                    elem_id="mirror",
+                    elem_classes="md-choice",
+                )
+                column.window = gr.Dropdown(
+                    [("from the seed", ""), ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")],
+                    value="",
+                    label="Part of the memory that is seen (left, top, side)",
+                    elem_id="window",
+                    allow_custom_value=True,
+                )
+            with fold("experiments", "Experiments"):
+                low, high, _ = state.limits("k")
+                begun, info = pipe.config.retrieval.k, "Blended references often show through each other."
+                column.k = slider("k", "References blended (k)", low, high, min(begun, high), info=info)
+                with gr.Column(elem_id="fade", visible=state.offers_memory()) as column.fade:
+                    column.share = slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
+                    ends = (tag("span", text(each)) for each in ("words alone", "all of the memory"))
+                    panel(tag("p", *ends, class_="md-fade-ends"))
     column.past = gr.JSON([], visible=False)
+    drawn = "() => [String(crypto.getRandomValues(new Uint32Array(1))[0]), true]"
+    dice.click(None, None, [column.seed, column.keep], js=drawn)
     set_by_source = ("hint", "comparison", "k", "tries", "guidance")
     column.on(column.source.change, show_source, ("source",), set_by_source, **BESIDE)
     # What is in use changed, by the choice or by a recipe.
@@ -333,91 +405,6 @@ def build(begin: Mapping[str, Any]) -> Compose:
         **BESIDE,
     )
     return column
-
-
-def _memory(column: Compose) -> None:
-    pipe, offered = state.pipeline(), choices()
-    strategy, rules = pipe.config.retrieval.strategy, [rule for _, rule in RULES]
-    tries = 1
-    with suppress(DataError):
-        tries = read_tries(pipe)
-    with fold("memory", "Memory"):
-        column.checkpoint = gr.Dropdown(
-            offered,
-            value=state.shelf().default,
-            label="Model and memory",
-            elem_id="checkpoint",
-            filterable=False,
-            visible=len(offered) > 1,
-        )
-        column.facts = panel(facts(), elem_id="facts")
-        column.source = gr.Radio(
-            [(label, name) for name, (label, _) in SOURCES.items()],
-            elem_id="source",
-            label="Where the reference comes from",
-            show_label=False,
-            value="retrieved" if strategy in rules else strategy,
-        )
-        column.hint = panel(hint(SOURCES["retrieved"][1]), elem_id="source-hint")
-        column.comparison = gr.Dropdown(
-            list(RULES),
-            elem_id="comparison",
-            label="Match memories by",
-            value=strategy if strategy in rules else rules[0],
-            filterable=False,
-        )
-        label, most = "Try several references, keep the best", min(MAX_TRIED, pipe.bank.n)
-        column.tries = slider("tries", label, 1, most, tries, visible=state.offers_tries())
-        low, high, own = state.limits("guidance")
-        info = "Higher follows your words where the memory disagrees."
-        column.guidance = slider("guidance", "Caption strength", low, high, own, 0.25, info=info)
-
-
-def _noise(column: Compose, seed: str) -> None:
-    with fold("noise", "Noise"):
-        with gr.Row(elem_id="noise"):
-            column.seed = gr.Textbox(
-                seed,
-                label="Seed",
-                show_label=False,
-                max_lines=1,
-                min_width=120,
-                scale=2,
-                placeholder="random",
-                elem_id="seed",
-            )
-            dice = gr.Button("Random seed", elem_id="dice", min_width=60, scale=1)
-        column.steps = panel(elem_id="steps", js_on_load=CLICKS)
-        free = "Off: a new random seed for every picture."
-        column.keep = gr.Checkbox(label="Keep this seed", info=free, elem_id="keep")
-        # What is written into the box, by hand or the button, is kept (`page.js`).
-        gr.on([column.keep.input, dice.click], queue.typed, None, column.seed, **BESIDE)
-        column.mirror = gr.Radio(
-            [("from the seed", ""), ("off", "no"), ("on", "yes")],
-            value="",
-            label="Mirror the memory, left to right",
-            elem_id="mirror",
-            elem_classes="md-choice",
-        )
-        column.window = gr.Dropdown(
-            [("from the seed", ""), ("the whole", "0 0 1"), ("the middle", "0.1 0.1 0.8")],
-            value="",
-            label="Part of the memory that is seen (left, top, side)",
-            elem_id="window",
-            allow_custom_value=True,
-        )
-    dice.click(None, None, [column.seed, column.keep], js=_DRAW_SEED)
-
-
-def _experiments(column: Compose) -> None:
-    low, high, _ = state.limits("k")
-    with fold("experiments", "Experiments"):
-        begun, info = state.pipeline().config.retrieval.k, "Blended references often show through each other."
-        column.k = slider("k", "References blended (k)", low, high, min(begun, high), info=info)
-        with gr.Column(elem_id="fade", visible=state.offers_memory()) as column.fade:
-            column.share = slider("fade-share", "How much of the memory is used", 0, 1, 1, 0.05)
-            ends = (tag("span", text(each)) for each in ("words alone", "all of the memory"))
-            panel(tag("p", *ends, class_="md-fade-ends"))
 
 
 def show_source(source: str) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def memory_panel(
     panel += tag("ol", *(_card(each, retrieval, steering) for each in retrieval), class_="md-cards")
     if spare:
         panel += tag("h3", text("Runners-up (not used)"), class_="md-small-title")
-        panel += tag("ol", *(_spare_card(each, retrieval, steering) for each in spare), class_="md-next")
+        panel += tag("ol", *(_card(each, retrieval, steering, True) for each in spare), class_="md-next")
     return panel
 
 
@@ -214,37 +214,29 @@ def unknown_words(words: Sequence[UnknownWord], truncated: int = 0) -> str:
     return tag("ul", *lines, class_="md-unknown") if lines else ""
 
 
-def _card(neighbour: Neighbour, retrieval: Retrieval, steering: Steering | None) -> str:
+def _card(neighbour: Neighbour, retrieval: Retrieval, steering: Steering | None, spare: bool = False) -> str:
+    """Return one reference: image, rank, matched caption, how well it fits, share of the mix, controls."""
     # One that was given by hand, from beyond the line, has a place in the mix but no rank.
     by_hand = steering is not None and steering.active and neighbour.percentile is None
+    source = data_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image)
+    image = tag("img", src=source, alt=CARD_ALT.format_map(vars(neighbour)), width=96, height=96)
     facts = tag("span", text("By hand" if by_hand else f"No. {neighbour.rank}"), class_="md-rank")
+    quote = mark_words(neighbour.caption, retrieval.words, neighbour.word_weights, state.common_words())
+    if spare:
+        lines = tag("span", facts + " " + quote, class_="md-quote")
+        if steering is not None:
+            controls = (card_action(act, neighbour, steering) for act in ("pin", "mask"))
+            lines += tag("span", *controls, class_="md-steer")
+        return tag("li", image + tag("div", lines), class_="md-spare", data_id=neighbour.id)
     if neighbour.class_name:
         facts += tag("span", text(neighbour.class_name), class_="md-class")
     if len(retrieval) > 1:
         facts += tag("span", text(f"{neighbour.weight:.0%} of the mix"), class_="md-share")
-    lines = tag("div", facts, class_="md-facts") + tag("p", _quote(neighbour, retrieval), class_="md-quote")
+    lines = tag("div", facts, class_="md-facts") + tag("p", quote, class_="md-quote")
     lines += _fit(neighbour, retrieval)
     if steering is not None:
         lines += card_buttons(neighbour, steering, len(retrieval))
-    return tag("li", _image(neighbour) + tag("div", lines), class_="md-card", data_id=neighbour.id)
-
-
-def _spare_card(neighbour: Neighbour, retrieval: Retrieval, steering: Steering | None) -> str:
-    rank = tag("span", text(f"No. {neighbour.rank}"), class_="md-rank")
-    words = tag("span", rank + " " + _quote(neighbour, retrieval), class_="md-quote")
-    if steering is not None:
-        controls = [card_action(act, neighbour, steering) for act in ("pin", "mask")]
-        words += tag("span", *controls, class_="md-steer")
-    return tag("li", _image(neighbour) + tag("div", words), class_="md-spare", data_id=neighbour.id)
-
-
-def _image(neighbour: Neighbour) -> str:
-    source = data_uri(neighbour.webp) if neighbour.webp else image_uri(neighbour.image)
-    return tag("img", src=source, alt=CARD_ALT.format_map(vars(neighbour)), width=96, height=96)
-
-
-def _quote(neighbour: Neighbour, retrieval: Retrieval) -> str:
-    return mark_words(neighbour.caption, retrieval.words, neighbour.word_weights, state.common_words())
+    return tag("li", image + tag("div", lines), class_="md-card", data_id=neighbour.id)
 
 
 _PIECE = re.compile(r"\w+|\W+")

@@ -11,8 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from memdriven.errors import ConfigError, MemDrivenError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import PRIVATE
+from memdriven.pipeline.request import PRIVATE, Recipe
 from memdriven.ui import gr, state
 from memdriven.ui.html import READY, button, data_uri, failure, hint, status, tag, text
 from memdriven.ui.picture import moment, picture_panel

@@ -31,8 +31,7 @@ from memdriven.memory.retrieval import Neighbour
 from memdriven.numbers import is_number
 from memdriven.pipeline.output import Retrieval
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Reference, UserImage, Variation
+from memdriven.pipeline.request import MAX_REFERENCES, PRIVATE, Recipe, Reference, UserImage, Variation
 from memdriven.ui.html import act_button, button, data_uri, image_uri, tag, text
 
 MAX_PINS = 8

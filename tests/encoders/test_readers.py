@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from memdriven.data.attributes import IGNORED
+from memdriven.data.vocabulary import IGNORED
 from memdriven.encoders.readers import FLOOR, CaptionReader, agreement, reading_loss
 from memdriven.encoders.text import TextFeatures
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from memdriven.aviary.render import render_birds
 from memdriven.aviary.species import COLOURS, PLUMAGE, SRGB, sample_bird
@@ -14,90 +15,17 @@ from memdriven.errors import EvaluationError
 from memdriven.evaluation import attributes
 from memdriven.evaluation.attributes import (
     PART_SIDE,
-    fold_means,
     lab,
     mean_colours,
     measure_part_colours,
-    mismatched_captions,
+    named_classes,
     part_means,
-    r_precision,
+    soa,
+    torchvision_detector,
 )
 from memdriven.evaluation.context import Prompt
 from memdriven.evaluation.rows import Row
 from memdriven.models.noise import Noise
-
-
-def table_precision(table: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """R-precision by a table of scores (n images, n captions)."""
-    return r_precision(table, torch.eye(table.shape[1]), chosen)
-
-
-CLASSES = [i % 10 for i in range(300)]
-CAPTIONS = [f"caption {i}" for i in range(300)]
-
-
-def test_mismatched_captions_are_of_other_classes_and_differ() -> None:
-    chosen = mismatched_captions(CLASSES, CAPTIONS, seed=3)
-    assert chosen.shape == (300, 99)
-    for i, row in enumerate(chosen.tolist()):
-        assert len(set(row)) == 99
-        assert all(CLASSES[j] != CLASSES[i] for j in row)
-    assert torch.equal(chosen, mismatched_captions(CLASSES, CAPTIONS, seed=3))
-    assert not torch.equal(chosen, mismatched_captions(CLASSES, CAPTIONS, seed=4))
-
-
-@pytest.mark.parametrize(("pictures", "each"), [(20, 5), (150, 5), (1000, 2)])
-def test_captions_of_the_same_picture_are_never_among_the_mismatched(pictures: int, each: int) -> None:
-    """A judge that knows which picture a caption is of is right every time."""
-    of = torch.arange(pictures).repeat(each)
-    captions = [f"caption {i}" for i in range(len(of))]
-    chosen = mismatched_captions(of.tolist(), captions)
-    assert not (of[chosen] == of[:, None]).any()
-    known = torch.nn.functional.one_hot(of, pictures).float()
-    assert r_precision(known, known, chosen).mean() == 1
-
-
-def test_a_caption_of_an_unknown_picture_is_refused() -> None:
-    with pytest.raises(EvaluationError, match="class or picture"):
-        mismatched_captions([1, 2, None], ["a", "b", "c"])
-
-
-def test_the_same_words_are_kept_out() -> None:
-    captions = ["same words"] * 5 + ["other words"] * 5
-    chosen = mismatched_captions(range(10), captions, count=9)
-    assert all(captions[j] != captions[i] for i, row in enumerate(chosen.tolist()) for j in row)
-
-
-def test_captions_of_one_picture_are_refused() -> None:
-    with pytest.raises(EvaluationError, match="two pictures"):
-        mismatched_captions([1, 1], ["a", "b"])
-
-
-@pytest.mark.parametrize(("n", "folds"), [(1, 1), (7, 7), (11, 10), (24, 10), (300, 10)])
-def test_ten_folds_are_ten_and_of_fewer_images_as_many(n: int, folds: int) -> None:
-    assert len(fold_means(torch.rand(n))) == folds
-
-
-def test_folds_give_the_deviation() -> None:
-    assert fold_means(torch.tensor([1.0] * 10 + [0.0] * 10), 2).tolist() == [1, 0]
-
-
-def test_perfect_features_score_one_and_wrong_ones_zero() -> None:
-    e = torch.eye(300)
-    chosen = mismatched_captions(CLASSES, CAPTIONS)
-    assert r_precision(e, e, chosen).mean() == 1
-    assert table_precision(-e, chosen).mean() == 0
-
-
-def test_random_features_score_one_in_a_hundred() -> None:
-    images, captions = torch.randn(2, 3000, 8, generator=torch.Generator().manual_seed(0))
-    chosen = mismatched_captions(CLASSES, CAPTIONS).repeat(10, 1)
-    assert float(r_precision(images, captions, chosen).mean()) == pytest.approx(0.01, abs=0.006)
-
-
-def test_ties_count_as_a_draw() -> None:
-    chosen = mismatched_captions(CLASSES, CAPTIONS)
-    assert table_precision(torch.zeros(300, 300), chosen).tolist() == pytest.approx([0.01] * 300)
 
 
 @pytest.mark.parametrize(
@@ -190,3 +118,113 @@ def test_renders_of_unseen_species_are_read_right(monkeypatch: pytest.MonkeyPatc
     right = [spec.attributes[part] == name for spec, seen in zip(specs, shown) for part, name in seen.items()]
     assert len(right) > 12
     assert sum(right) / len(right) > 0.7
+
+
+CLASSES = [
+    "person",
+    "dog",
+    "bus",
+    "bench",
+    "teddy bear",
+    "bear",
+    "knife",
+    "tv",
+    "hot dog",
+    "orange",
+    "mouse",
+    "skis",
+    "cat",
+    "car",
+    "bowl",
+]
+
+
+@pytest.mark.parametrize(
+    ("caption", "found"),
+    [
+        ("Two dogs, running.", {"dog"}),
+        ("a man sits on BENCHES", {"person", "bench"}),
+        ("a teddy bear", {"teddy bear"}),
+        ("a teddy bear beside a bear", {"teddy bear", "bear"}),
+        ("hot dogs, and a dog", {"hot dog", "dog"}),
+        ("a hot dog", {"hot dog"}),
+        ("train cars, and a toilet bowl", set()),
+        ("an orange cat", {"cat"}),
+        ("an orange and white cat", {"cat"}),
+        ("an orange", {"orange"}),
+        ("oranges in a bowl", {"orange", "bowl"}),
+        ("an orange and a knife", {"orange", "knife"}),
+        ("mice on one ski", {"mouse", "skis"}),
+        ("knives near a television", {"knife", "tv"}),
+        ("two buses", {"bus"}),
+        ("a hotdog", set()),
+    ],
+)
+def test_classes_named_by_a_caption(caption: str, found: set[str]) -> None:
+    assert named_classes(caption, CLASSES) == found
+
+
+def bright(images: Tensor) -> list[set[str]]:
+    """A detector that sees a dog in bright pictures, and a bus in all."""
+    return [{"bus"} | ({"dog"} if float(image.mean()) > 0.5 else set()) for image in images]
+
+
+def test_an_image_counts_for_each_class_that_its_caption_names() -> None:
+    images = torch.zeros(5, 3, 4, 4, dtype=torch.uint8)
+    images[0] = 255
+    found = soa(images, [{"dog"}, {"dog"}, {"dog"}, {"bus"}, set()], bright, batch=2)
+    assert found == {"bus": (1, 1), "dog": (1, 3)}
+
+
+def test_captions_without_classes_are_refused() -> None:
+    with pytest.raises(EvaluationError, match="name a class"):
+        soa(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), [set()], bright)
+
+
+def small_faster_rcnn(**options: Any) -> nn.Module:
+    """torchvision's Faster R-CNN with its 91 labels over a backbone of one layer."""
+    from torchvision.models.detection import FasterRCNN
+    from torchvision.models.detection.rpn import AnchorGenerator
+    from torchvision.ops import MultiScaleRoIAlign
+
+    assert options == {"weights": None, "weights_backbone": None}
+    backbone = nn.Sequential(nn.Conv2d(3, 4, 3, stride=8), nn.ReLU())
+    backbone.out_channels = 4  # type: ignore[assignment]
+    return FasterRCNN(
+        backbone,
+        91,
+        min_size=32,
+        max_size=32,
+        rpn_anchor_generator=AnchorGenerator(((16,),), ((1.0,),)),
+        box_roi_pool=MultiScaleRoIAlign(["0"], 2, 2),
+        box_detections_per_img=5,
+    )
+
+
+def test_torchvisions_detector_reads_weights_and_names_what_it_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = small_faster_rcnn(weights=None, weights_backbone=None)
+    bias = network.roi_heads.box_predictor.cls_score.bias  # type: ignore[union-attr]
+    with torch.no_grad():
+        bias[18] = 9.0  # label 18 is "dog"
+    path = tmp_path / "detector.pth"
+    torch.save(network.state_dict(), path)
+    monkeypatch.setattr("torchvision.models.detection.fasterrcnn_resnet50_fpn_v2", small_faster_rcnn)
+    detect, names = torchvision_detector(path)
+    assert len(names) == 80
+    assert {"person", "dog", "toothbrush"} <= set(names)
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    assert detect(images.float() / 255) == [{"dog"}, {"dog"}]
+    assert soa(images, [{"dog"}, {"bus"}], detect) == {"dog": (1, 1), "bus": (0, 1)}
+    with torch.no_grad():
+        bias[18] = 0.0
+    torch.save(network.state_dict(), path)
+    unsure, _ = torchvision_detector(path)
+    assert unsure(images.float() / 255) == [set(), set()], "below the threshold"
+
+
+def test_a_detector_without_its_weights_says_so(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="--detector"):
+        torchvision_detector(tmp_path / "absent.pth")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from memdriven.data.attributes import IGNORED, attribute_values, visible_record
 from memdriven.data.prepared import Item, PreparedDataset, load_images, write_prepared
+from memdriven.data.vocabulary import IGNORED, attribute_values, visible_record
 from memdriven.encoders.readers import attribute_loss
 from memdriven.errors import EvaluationError, TrainingError
 from memdriven.evaluation.judge import (

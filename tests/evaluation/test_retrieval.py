@@ -4,12 +4,86 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from memdriven.data.prepared import Item
 from memdriven.errors import EvaluationError
 from memdriven.evaluation.context import Prompt
-from memdriven.evaluation.retrieval import measure_retrieval
+from memdriven.evaluation.retrieval import fold_means, measure_retrieval, mismatched_captions, r_precision
 from memdriven.evaluation.rows import Row
+
+
+def table_precision(table: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """R-precision by a table of scores (n images, n captions)."""
+    return r_precision(table, torch.eye(table.shape[1]), chosen)
+
+
+CLASSES = [i % 10 for i in range(300)]
+CAPTIONS = [f"caption {i}" for i in range(300)]
+
+
+def test_mismatched_captions_are_of_other_classes_and_differ() -> None:
+    chosen = mismatched_captions(CLASSES, CAPTIONS, seed=3)
+    assert chosen.shape == (300, 99)
+    for i, row in enumerate(chosen.tolist()):
+        assert len(set(row)) == 99
+        assert all(CLASSES[j] != CLASSES[i] for j in row)
+    assert torch.equal(chosen, mismatched_captions(CLASSES, CAPTIONS, seed=3))
+    assert not torch.equal(chosen, mismatched_captions(CLASSES, CAPTIONS, seed=4))
+
+
+@pytest.mark.parametrize(("pictures", "each"), [(20, 5), (150, 5), (1000, 2)])
+def test_captions_of_the_same_picture_are_never_among_the_mismatched(pictures: int, each: int) -> None:
+    """A judge that knows which picture a caption is of is right every time."""
+    of = torch.arange(pictures).repeat(each)
+    captions = [f"caption {i}" for i in range(len(of))]
+    chosen = mismatched_captions(of.tolist(), captions)
+    assert not (of[chosen] == of[:, None]).any()
+    known = torch.nn.functional.one_hot(of, pictures).float()
+    assert r_precision(known, known, chosen).mean() == 1
+
+
+def test_a_caption_of_an_unknown_picture_is_refused() -> None:
+    with pytest.raises(EvaluationError, match="class or picture"):
+        mismatched_captions([1, 2, None], ["a", "b", "c"])
+
+
+def test_the_same_words_are_kept_out() -> None:
+    captions = ["same words"] * 5 + ["other words"] * 5
+    chosen = mismatched_captions(range(10), captions, count=9)
+    assert all(captions[j] != captions[i] for i, row in enumerate(chosen.tolist()) for j in row)
+
+
+def test_captions_of_one_picture_are_refused() -> None:
+    with pytest.raises(EvaluationError, match="two pictures"):
+        mismatched_captions([1, 1], ["a", "b"])
+
+
+@pytest.mark.parametrize(("n", "folds"), [(1, 1), (7, 7), (11, 10), (24, 10), (300, 10)])
+def test_ten_folds_are_ten_and_of_fewer_images_as_many(n: int, folds: int) -> None:
+    assert len(fold_means(torch.rand(n))) == folds
+
+
+def test_folds_give_the_deviation() -> None:
+    assert fold_means(torch.tensor([1.0] * 10 + [0.0] * 10), 2).tolist() == [1, 0]
+
+
+def test_perfect_features_score_one_and_wrong_ones_zero() -> None:
+    e = torch.eye(300)
+    chosen = mismatched_captions(CLASSES, CAPTIONS)
+    assert r_precision(e, e, chosen).mean() == 1
+    assert table_precision(-e, chosen).mean() == 0
+
+
+def test_random_features_score_one_in_a_hundred() -> None:
+    images, captions = torch.randn(2, 3000, 8, generator=torch.Generator().manual_seed(0))
+    chosen = mismatched_captions(CLASSES, CAPTIONS).repeat(10, 1)
+    assert float(r_precision(images, captions, chosen).mean()) == pytest.approx(0.01, abs=0.006)
+
+
+def test_ties_count_as_a_draw() -> None:
+    chosen = mismatched_captions(CLASSES, CAPTIONS)
+    assert table_precision(torch.zeros(300, 300), chosen).tolist() == pytest.approx([0.01] * 300)
 
 
 @pytest.mark.parametrize(

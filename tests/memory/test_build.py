@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +113,23 @@ def test_a_killed_extraction_goes_on_where_it_was(album: Album, tmp_path: Path) 
     assert album.reads["item-010"] == before["item-010"] + 1
     for file in sorted(whole.path.iterdir()):
         assert file.read_bytes() == (resumed.path / file.name).read_bytes()
+
+
+def test_a_signal_when_the_store_is_there_leaves_no_shards(
+    album: Album, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def then_stopped(old: Path, new: Path) -> None:
+        replace(old, new)
+        if new == tmp_path / "features":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", then_stopped)
+    with pytest.raises(KeyboardInterrupt):
+        extract(album, tmp_path / "features")
+    assert sorted(os.listdir(tmp_path)) == ["album", "features"]
+    extract(album, tmp_path / "features").verify()
 
 
 def test_a_finished_store_is_not_made_again(album: Album, tmp_path: Path) -> None:

@@ -18,8 +18,7 @@ from memdriven.explore.morph import End, between, frames
 from memdriven.models.noise import WHOLE, Noise, apply_view, draw_noise, draw_windows, seen_through
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import Request
+from memdriven.pipeline.request import Recipe, Request
 from memdriven.presets import PRESETS
 from memdriven.ui import picture, walk
 from memdriven.ui.html import image_uri

@@ -29,8 +29,7 @@ from memdriven.memory.retrieval import STRATEGIES
 from memdriven.models.noise import draw_noise
 from memdriven.pipeline.output import to_picture
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_SEED, Request, UserImage, Variation
+from memdriven.pipeline.request import MAX_SEED, Recipe, Request, UserImage, Variation
 
 CAPTION = "a small red bird with black wings"
 

@@ -13,8 +13,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from memdriven.errors import ConfigError, DataError, MemDrivenError
-from memdriven.pipeline.recipe import MAX_BYTES, PNG_KEY, SCHEMA, Recipe
-from memdriven.pipeline.request import MAX_SEED, Reference, Variation
+from memdriven.pipeline.request import MAX_BYTES, MAX_SEED, PNG_KEY, SCHEMA, Recipe, Reference, Variation
 
 RECIPE = Recipe(
     caption="a bird, “crimson” \U0001f426 & <b>black</b>",
@@ -128,6 +127,8 @@ HOSTILE_JSON = {
     "long name": changed(checkpoint="a" * 101),
     "extra of a later version": changed(extra={"sampler": "plain"}),
     "extra as list": changed(extra=[1]),
+    "variations as nothing": changed(variations=False),
+    "window as text": changed(window=""),
     "variations as object": changed(variations={"seed": 1, "strength": 0.5}),
     "variation without strength": changed(variations=[{"seed": 1}]),
     "variation with more": changed(variations=[{"seed": 1, "strength": 0.5, "x": 1}]),

@@ -12,8 +12,7 @@ import torch
 
 from memdriven.errors import CaptionError, ConfigError, MemDrivenError, RetrievalError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import MAX_SEED, MAX_SEEDS, Reference, Request, Variation
+from memdriven.pipeline.request import MAX_SEED, MAX_SEEDS, Recipe, Reference, Request, Variation
 
 CAPTION = "a small red bird with black wings"
 HUGE = 10**5_000

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from memdriven.data.attributes import IGNORED
+from memdriven.data.vocabulary import IGNORED
 from memdriven.encoders.damsm import load_damsm
 from memdriven.encoders.imagenet import SqueezeNet
 from memdriven.encoders.readers import attribute_loss

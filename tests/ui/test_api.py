@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.ui import api, app, gr
 from tests.ui.asking import CAPTION
 from tests.ui.conftest import Outside

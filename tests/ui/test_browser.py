@@ -12,7 +12,7 @@ import pytest
 
 from memdriven.models import noise
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.ui.references import MEMORY_EMPTY
 from tests.ui.conftest import Outside, Visitor
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.ui import steering
 from tests.ui.conftest import Visitor
 from tests.ui.test_steering import FakeNetwork

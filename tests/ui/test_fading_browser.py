@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]

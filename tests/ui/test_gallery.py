@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from tests.ui.conftest import Visitor
 
 Visit = Callable[..., Visitor]

@@ -13,8 +13,7 @@ from PIL import Image
 
 from memdriven.errors import ConfigError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import Variation
+from memdriven.pipeline.request import Recipe, Variation
 from memdriven.ui import diversity, history, picture, references, restore, state
 from memdriven.ui.history import MOST, panel_html, remember
 from memdriven.ui.picture import Moment, is_moment, moment

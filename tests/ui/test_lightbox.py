@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.ui.history import FAVOURITES, MOST, history, remember
 from memdriven.ui.picture import moment
 from tests.ui.conftest import Visitor

@@ -13,7 +13,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.ui.picture import OPENING_SEED
 from tests.conftest import COLOURS, WINGS
 from tests.ui.conftest import Visitor

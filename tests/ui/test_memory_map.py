@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.ui import memory_map, references
 from memdriven.ui.picture import moment
 from tests.ui.asking import CAPTION, EMPTY, QUERY, asking

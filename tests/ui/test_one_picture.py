@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.ui import compare, copies, diversity, inside, memory_map, morph, paper, picture
 from memdriven.ui.html import image_uri
 from memdriven.ui.picture import moment

@@ -4,7 +4,7 @@ import base64
 import re
 
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
+from memdriven.pipeline.request import Recipe
 from memdriven.ui.diversity import empty_grid, grid
 from memdriven.ui.html import PICTURE_BUSY
 from memdriven.ui.picture import empty_picture, picture_panel, time_bar

@@ -15,8 +15,7 @@ from torch import Tensor
 from memdriven.encoders.imagenet import WEIGHTS_VARIABLE
 from memdriven.errors import CheckpointError, DataError, RetrievalError
 from memdriven.pipeline.pipeline import MemoryDrivenPipeline
-from memdriven.pipeline.recipe import Recipe
-from memdriven.pipeline.request import Request, UserImage, Variation
+from memdriven.pipeline.request import Recipe, Request, UserImage, Variation
 from memdriven.ui import references, steering
 from memdriven.ui.steering import (
     MAX_FACTOR,
