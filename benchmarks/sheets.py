@@ -73,7 +73,7 @@ def main() -> None:
     else:
         sheet = stages(of.checkpoint, of.dataset, of.n)
     out = of.out or of.checkpoint / f"{of.sheet}.webp"
-    sheet.save(out, quality=88, method=6)
+    sheet.save(out, quality=80, method=6)
     print(out)
 
 

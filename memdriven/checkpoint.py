@@ -35,7 +35,7 @@ from memdriven.encoders.damsm import SCHEMA as OF_DAMSM
 from memdriven.encoders.readers import FILE as ATTRIBUTES
 from memdriven.encoders.readers import Attributes, load_attributes, reader_of, save_attributes
 from memdriven.encoders.text import TextFeatures
-from memdriven.encoders.weights import load_weights, read_weights, write_weights
+from memdriven.encoders.weights import load_weights, read_weights, unpack, write_weights
 from memdriven.errors import CheckpointError, require
 from memdriven.files import atomic_folder, atomic_write_json, read_json, sealed, sha256_file, sha256_text
 from memdriven.models.early_fusion import BASE_SIZE
@@ -231,7 +231,7 @@ def load_rival(checkpoint: Checkpoint) -> RivalGenerator | None:
     path = checkpoint.path / RIVAL
     if not path.is_file():
         return None
-    weights = read_weights(path)
+    weights = unpack(read_weights(path))
     rival = RivalGenerator.of(weights, checkpoint.config.text.dim)
     if rival is None:
         found, fix = ", ".join(sorted(weights)[:3]) or "none", "write it with train-rival"
